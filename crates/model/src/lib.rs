@@ -1,1 +1,36 @@
-//! Placeholder.
+//! The nouns of evenkeel: services, real servers, VIPs, and the desired and live states made of
+//! them.
+//!
+//! Nothing here does I/O, knows YAML or talks to a kernel. Both sides of a comparison, the spec
+//! and the kernel, are expressed in these types, so that they can be compared at all. Numbers
+//! that change by themselves (connections, packets) have types of their own in [`statistics`]
+//! and take part in no comparison.
+
+mod desired;
+mod family;
+mod forward;
+mod ignore;
+mod live;
+mod netmask;
+mod protocol;
+mod real_server;
+mod scheduler;
+mod scope;
+mod service;
+mod service_key;
+pub mod statistics;
+mod vip;
+
+pub use desired::{Desired, Named};
+pub use family::Family;
+pub use forward::{Checksum, Forward, Tunnel, TunnelKind};
+pub use ignore::{Ignore, IgnoredField};
+pub use live::{Link, Live, LiveAddress};
+pub use netmask::Netmask;
+pub use protocol::Protocol;
+pub use real_server::{MAX_WEIGHT, RealServer, RealServerKey};
+pub use scheduler::{Scheduler, SchedulerFlags, UnknownSchedulerFlag};
+pub use scope::Scope;
+pub use service::{Persistence, RealServers, Service, ServiceConfig};
+pub use service_key::ServiceKey;
+pub use vip::{Binding, Vip};

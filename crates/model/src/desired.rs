@@ -1,0 +1,46 @@
+//! What a spec asks for, after defaults.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Binding, Ignore, Scope, Service, ServiceKey, Vip};
+
+/// Everything that one host shall have.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Desired {
+    /// The part of the table this governs.
+    pub scope: Scope,
+    /// The services, one for each address, port and protocol of the spec.
+    pub services: BTreeMap<ServiceKey, Named>,
+    /// The addresses that evenkeel binds.
+    pub vips: BTreeMap<Binding, Vip>,
+}
+
+/// A service together with what only the spec knows of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Named {
+    /// The `name` of the spec's service; several expanded services may share it.
+    pub name: Arc<str>,
+    /// The fields left to someone else.
+    pub ignore: Ignore,
+    /// What the kernel shall have.
+    pub service: Service,
+}
+
+impl Desired {
+    /// Whether nothing at all is desired.
+    pub fn is_empty(&self) -> bool {
+        self.services.is_empty() && self.vips.is_empty()
+    }
+
+    /// How a service is shown to people: `web/192.0.2.1:80/tcp`, or the key alone where the spec
+    /// does not list it.
+    pub fn label(&self, key: &ServiceKey) -> String {
+        match self.services.get(key) {
+            Some(named) => format!("{}/{key}", named.name),
+            None => key.to_string(),
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! How packets reach a real server.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The forwarding method of a real server (`IP_VS_CONN_F_FWD_MASK` of its flags).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Forward {
+    /// Direct routing (`-g`): the packet goes out unchanged to the real server's MAC address.
+    Dr,
+    /// Masquerading (`-m`): addresses and port are rewritten, answers come back this way.
+    Nat,
+    /// Tunnelling (`-i`): the packet is wrapped and sent to the real server.
+    Tun(Tunnel),
+    /// Delivered on this host. Other tools write it; a spec cannot.
+    Local,
+    /// Sent on past the real servers (`cache_bypass`). Other tools write it; a spec cannot.
+    Bypass,
+    /// A method this version does not know.
+    Other(u8),
+}
+
+impl Forward {
+    /// Whether the packet keeps its destination port, so that a real server's port must be the
+    /// service's: true for all but NAT.
+    pub fn keeps_port(self) -> bool {
+        !matches!(self, Self::Nat)
+    }
+
+    /// The method without its parameters, as the spec names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Dr => "dr",
+            Self::Nat => "nat",
+            Self::Tun(_) => "tun",
+            Self::Local => "local",
+            Self::Bypass => "bypass",
+            Self::Other(_) => "unknown",
+        }
+    }
+}
+
+impl fmt::Display for Forward {
+    /// `dr`, `nat`, `tun`, `tun(gue port 6080 checksum remote)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tun(tunnel) if *tunnel != Tunnel::IPIP => write!(f, "tun({tunnel})"),
+            Self::Other(number) => write!(f, "unknown({number})"),
+            plain => f.write_str(plain.name()),
+        }
+    }
+}
+
+/// The wrapping of a tunnelled real server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Tunnel {
+    /// What the packet is wrapped in.
+    pub kind: TunnelKind,
+    /// The UDP port of a GUE tunnel, never 0 there; 0 for every other kind.
+    pub port: u16,
+    /// The checksum of the outer packet; [`Checksum::None`] for ipip, which has none.
+    pub checksum: Checksum,
+}
+
+impl Tunnel {
+    /// The default: plain IP in IP.
+    pub const IPIP: Self = Self { kind: TunnelKind::Ipip, port: 0, checksum: Checksum::None };
+}
+
+impl fmt::Display for Tunnel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.kind)?;
+        if self.port != 0 {
+            write!(f, " port {}", self.port)?;
+        }
+        if self.checksum != Checksum::None {
+            write!(f, " checksum {}", self.checksum)?;
+        }
+        Ok(())
+    }
+}
+
+/// The kind of a tunnel (`IP_VS_CONN_F_TUNNEL_TYPE_*`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TunnelKind {
+    /// IP in IP.
+    Ipip,
+    /// Generic UDP encapsulation.
+    Gue,
+    /// Generic routing encapsulation.
+    Gre,
+    /// A kind this version does not know.
+    Other(u8),
+}
+
+impl fmt::Display for TunnelKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ipip => f.write_str("ipip"),
+            Self::Gue => f.write_str("gue"),
+            Self::Gre => f.write_str("gre"),
+            Self::Other(number) => write!(f, "unknown-{number}"),
+        }
+    }
+}
+
+/// The checksum of the outer packet (`IP_VS_TUNNEL_ENCAP_FLAG_*`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Checksum {
+    /// None; the default.
+    None,
+    /// A checksum over the whole packet; GUE and GRE.
+    Full,
+    /// Remote checksum offload; GUE only.
+    Remote,
+    /// A combination of flags this version does not know.
+    Other(u16),
+}
+
+impl fmt::Display for Checksum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("none"),
+            Self::Full => f.write_str("full"),
+            Self::Remote => f.write_str("remote"),
+            Self::Other(flags) => write!(f, "unknown-{flags:#x}"),
+        }
+    }
+}

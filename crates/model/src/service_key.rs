@@ -1,0 +1,87 @@
+//! What makes a service itself: two services are the same exactly when their keys are equal.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Family, Protocol};
+
+/// The identity of a service, as `ip_vs_genl_parse_service` looks it up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ServiceKey {
+    /// A service on an address, a port and a protocol.
+    Address {
+        /// The VIP.
+        address: IpAddr,
+        /// The port; 0 takes every port, which the kernel serves only with persistence.
+        port: u16,
+        /// The transport protocol.
+        protocol: Protocol,
+    },
+    /// A service on packets that carry a firewall mark. The same mark in the two families is two
+    /// services.
+    Fwmark {
+        /// The family of the marked packets.
+        family: Family,
+        /// The mark, not 0.
+        fwmark: u32,
+    },
+}
+
+impl ServiceKey {
+    /// The family of the service's clients.
+    pub fn family(&self) -> Family {
+        match *self {
+            Self::Address { address, .. } => address.into(),
+            Self::Fwmark { family, .. } => family,
+        }
+    }
+
+    /// The VIP; `None` for a fwmark service, which has none of its own.
+    pub fn vip(&self) -> Option<IpAddr> {
+        match *self {
+            Self::Address { address, .. } => Some(address),
+            Self::Fwmark { .. } => None,
+        }
+    }
+
+    /// The port; 0 for a fwmark service, as the kernel has it.
+    pub fn port(&self) -> u16 {
+        match *self {
+            Self::Address { port, .. } => port,
+            Self::Fwmark { .. } => 0,
+        }
+    }
+}
+
+impl fmt::Display for ServiceKey {
+    /// `192.0.2.1:80/tcp`, `[2001:db8::1]:53/udp`, `fwmark-7/ipv4`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Address { address, port, protocol } => {
+                write!(f, "{}/{protocol}", SocketAddr::new(address, port))
+            }
+            Self::Fwmark { family, fwmark } => write!(f, "fwmark-{fwmark}/{family}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_shown_as_address_port_protocol_or_as_mark_and_family() {
+        let key = |address: &str, protocol| ServiceKey::Address {
+            address: address.parse().expect("an address"),
+            port: 80,
+            protocol,
+        };
+        assert_eq!(key("192.0.2.1", Protocol::Tcp).to_string(), "192.0.2.1:80/tcp");
+        assert_eq!(key("2001:db8::1", Protocol::Sctp).to_string(), "[2001:db8::1]:80/sctp");
+        let mark = ServiceKey::Fwmark { family: Family::Ipv6, fwmark: 7 };
+        assert_eq!(mark.to_string(), "fwmark-7/ipv6");
+    }
+}
