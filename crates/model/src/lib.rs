@@ -25,7 +25,7 @@ pub use desired::{Desired, Named};
 pub use family::Family;
 pub use forward::{Checksum, Forward, Tunnel, TunnelKind};
 pub use ignore::{Ignore, IgnoredField};
-pub use live::{Link, Live, LiveAddress};
+pub use live::{Link, Live, Owner};
 pub use netmask::Netmask;
 pub use protocol::Protocol;
 pub use real_server::{MAX_WEIGHT, RealServer, RealServerKey};

@@ -13,18 +13,20 @@ pub struct Live {
     /// The IPVS table.
     pub services: BTreeMap<ServiceKey, Service>,
     /// Every address of the namespace, VIP or not.
-    pub addresses: BTreeMap<Binding, LiveAddress>,
-    /// Every interface, by name.
-    pub links: BTreeMap<Box<str>, Link>,
+    pub addresses: BTreeMap<Binding, Owner>,
+    /// Every interface, by name; `None` where nothing is known of them, as on the empty host that
+    /// `--live none` stands for.
+    pub links: Option<BTreeMap<Box<str>, Link>>,
 }
 
-/// An address that is bound.
+/// Who bound an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LiveAddress {
-    /// Its prefix length.
-    pub prefix: u8,
-    /// Whether evenkeel bound it. Only such an address may be unbound.
-    pub ours: bool,
+#[serde(rename_all = "lowercase")]
+pub enum Owner {
+    /// evenkeel; only such an address may be unbound.
+    Evenkeel,
+    /// Anyone else. It is used where a spec names it, and never removed.
+    Other,
 }
 
 /// An interface.
