@@ -1,0 +1,194 @@
+//! Telling the neighbours of an interface that an address is here now.
+//!
+//! Both families go out as whole Ethernet frames over a packet socket, so that what is on the wire is what
+//! [`frame`](crate::frame) says, without the help of a route or of an address that the kernel would pick as the
+//! source.
+
+use std::fmt;
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::PathBuf;
+
+use nix::errno::Errno;
+use nix::ifaddrs::getifaddrs;
+use nix::sys::socket::{AddressFamily, LinkAddr, MsgFlags, SockFlag, SockType, sendto, socket};
+use tracing::debug;
+
+use crate::capability::Capability;
+use crate::error::{Action, Error};
+use crate::frame::{HardwareAddress, gratuitous_arp, unsolicited_advertisement};
+use crate::host::{Host, setting};
+use crate::link::Link;
+
+/// What became of an announcement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Announcement {
+    /// It was sent.
+    Announced,
+    /// There is nobody to tell.
+    NotNeeded(NotNeeded),
+}
+
+/// Why an interface has no neighbours to tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NotNeeded {
+    /// It is a loopback.
+    Loopback,
+    /// It is a dummy device.
+    Dummy,
+    /// It does not resolve neighbours.
+    NoArp,
+    /// It is set down. Announce again once it is up.
+    Down,
+    /// It is up without a carrier. Announce again once it has one.
+    NoCarrier,
+    /// Its frames are not Ethernet's, as those of tunnels and of InfiniBand.
+    NotEthernet,
+}
+
+impl fmt::Display for NotNeeded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Loopback => "it is a loopback",
+            Self::Dummy => "it is a dummy device",
+            Self::NoArp => "it does not resolve neighbours",
+            Self::Down => "it is down",
+            Self::NoCarrier => "it has no carrier",
+            Self::NotEthernet => "it is not Ethernet",
+        })
+    }
+}
+
+impl Host {
+    /// Tells the neighbours on an interface that an address is here: two gratuitous ARP frames for IPv4, one
+    /// unsolicited neighbour advertisement for IPv6, each sent once. Whether the address is bound is not asked.
+    ///
+    /// A frame may be lost: to repeat is the caller's part (RFC 4861 allows three, a second apart).
+    ///
+    /// # Errors
+    /// [`Error::NotPermitted`] without CAP_NET_RAW; [`Error::InterfaceMissing`]; [`Error::OtherNamespace`].
+    pub fn announce(&self, address: IpAddr, interface: &str) -> Result<Announcement, Error> {
+        let action = || Action::Announce { address, interface: interface.to_owned() };
+        self.check_namespace(action())?;
+        let link = self.existing_link(interface)?;
+        let hardware = match audience(&link) {
+            Ok(hardware) => hardware,
+            Err(reason) => {
+                debug!(vip = %address, interface, %reason, "not announced");
+                return Ok(Announcement::NotNeeded(reason));
+            }
+        };
+        let frames = match address {
+            IpAddr::V4(address) => gratuitous_arp(address, hardware).to_vec(),
+            IpAddr::V6(address) => {
+                vec![unsolicited_advertisement(address, hardware, forwards(&link.name))]
+            }
+        };
+        send(&link, &frames).map_err(|errno| match errno {
+            Errno::EPERM => {
+                Error::NotPermitted { action: action(), capability: Capability::NetRaw }
+            }
+            errno => Error::Io { action: action(), source: io::Error::from(errno) },
+        })?;
+        debug!(vip = %address, interface, "announced");
+        Ok(Announcement::Announced)
+    }
+}
+
+/// The hardware address to announce from, or why there is nobody to announce to.
+fn audience(link: &Link) -> Result<HardwareAddress, NotNeeded> {
+    // From what never changes to what may, so that the reason given is the lasting one.
+    if link.loopback {
+        Err(NotNeeded::Loopback)
+    } else if link.is_dummy() {
+        Err(NotNeeded::Dummy)
+    } else if link.no_arp {
+        Err(NotNeeded::NoArp)
+    } else if !link.ethernet {
+        Err(NotNeeded::NotEthernet)
+    } else if !link.up {
+        Err(NotNeeded::Down)
+    } else if !link.running {
+        Err(NotNeeded::NoCarrier)
+    } else {
+        HardwareAddress::try_from(link.hardware_address.as_slice())
+            .map_err(|_| NotNeeded::NotEthernet)
+    }
+}
+
+/// Whether the host is an IPv6 router on this interface, as the kernel asks before it advertises by itself. A
+/// kernel without IPv6 has no such setting, and no IPv6 address to announce.
+fn forwards(interface: &str) -> bool {
+    let path: PathBuf = ["/proc/sys/net/ipv6/conf", interface, "forwarding"].iter().collect();
+    setting(&path).is_ok_and(|value| value != 0)
+}
+
+fn send(link: &Link, frames: &[Vec<u8>]) -> Result<(), Errno> {
+    // Without a protocol the socket receives nothing.
+    let socket: OwnedFd =
+        socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)?;
+    let to = packet_address(link)?;
+    for frame in frames {
+        sendto(socket.as_raw_fd(), frame, &to, MsgFlags::empty())?;
+    }
+    Ok(())
+}
+
+/// The interface as a packet socket's address. A `sockaddr_ll` can only be had from the system without unsafe
+/// code; getifaddrs(3) gives one for each interface.
+fn packet_address(link: &Link) -> Result<LinkAddr, Errno> {
+    getifaddrs()?
+        .filter_map(|entry| entry.address?.as_link_addr().copied())
+        .find(|address| u32::try_from(address.ifindex()) == Ok(link.index))
+        .ok_or(Errno::ENODEV)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::OperationalState;
+
+    type Case = (fn(&mut Link), NotNeeded);
+
+    fn ethernet() -> Link {
+        Link {
+            index: 2,
+            name: "eth0".into(),
+            kind: None,
+            up: true,
+            running: true,
+            loopback: false,
+            no_arp: false,
+            ethernet: true,
+            operational: OperationalState::Up,
+            alias: None,
+            mtu: 1500,
+            hardware_address: vec![2, 0, 0, 0, 0, 1],
+        }
+    }
+
+    #[test]
+    fn a_working_ethernet_interface_is_announced_on() {
+        assert_eq!(audience(&ethernet()), Ok([2, 0, 0, 0, 0, 1]));
+    }
+
+    #[test]
+    fn an_interface_without_neighbours_is_passed_over_with_its_reason() {
+        let cases: [Case; 7] = [
+            (|link| link.loopback = true, NotNeeded::Loopback),
+            (|link| link.kind = Some("dummy".into()), NotNeeded::Dummy),
+            (|link| link.no_arp = true, NotNeeded::NoArp),
+            (|link| link.ethernet = false, NotNeeded::NotEthernet),
+            (|link| link.up = false, NotNeeded::Down),
+            (|link| link.running = false, NotNeeded::NoCarrier),
+            (|link| link.hardware_address = vec![0; 20], NotNeeded::NotEthernet),
+        ];
+        for (change, reason) in cases {
+            let mut link = ethernet();
+            change(&mut link);
+            assert_eq!(audience(&link), Err(reason));
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! An address on an interface as we want it, and the messages that make it so. Nothing is sent here.
+//!
+//! What a binding looks like in the kernel:
+//!
+//! | | flags | why |
+//! |---|---|---|
+//! | host length (/32, /128) | noprefixroute | the local table already leads to it; IPv6 would add a useless route |
+//! | shorter | none more | a prefix is written to get what `ip addr add` gives, the connected route included |
+//! | IPv6 | nodad | while detection runs IPVS does not see a local address, and in a failover it would find the old owner |
+//! | IPv6 /128 | deprecated | so that it is never picked as the source of the host's own connections |
+//!
+//! IPv4 has no deprecated addresses in source selection: there an address that is the only one of its interface
+//! may be picked.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use rtnetlink::AddressMessageBuilder;
+use rtnetlink::packet_route::address::{
+    AddressAttribute, AddressFlags as WireFlags, AddressMessage, AddressProtocol, CacheInfo,
+};
+
+use crate::address::{Address, AddressFlags};
+
+/// The `IFA_PROTO` value of the addresses that evenkeel binds.
+///
+/// The kernel uses 1 to 3 (`IFAPROT_KERNEL_*`) and leaves the rest to user space, with no registry. Some
+/// programs write their route protocol number here, so this one is none of those either (rtnetlink(7),
+/// `RTPROT_*`): it is the letter `e`.
+pub const EVENKEEL_PROTOCOL: u8 = b'e';
+
+/// A lifetime without end, `INFINITY_LIFE_TIME` of include/net/addrconf.h.
+const FOR_EVER: u32 = u32::MAX;
+
+/// An address on an interface.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Binding {
+    /// The address.
+    pub address: IpAddr,
+    /// The prefix length in bits: 32 or 128 unless a route to the subnet is wanted.
+    pub prefix: u8,
+    /// The interface's name.
+    pub interface: String,
+}
+
+impl Binding {
+    /// The address with the full prefix of its family.
+    #[must_use]
+    pub fn host(address: IpAddr, interface: impl Into<String>) -> Self {
+        Self { address, prefix: host_length(address), interface: interface.into() }
+    }
+
+    /// Whether the prefix is the whole address.
+    #[must_use]
+    pub fn is_host(&self) -> bool {
+        self.prefix == host_length(self.address)
+    }
+
+    /// Whether the prefix fits the address's family.
+    pub(crate) fn is_valid(&self) -> bool {
+        self.prefix <= host_length(self.address)
+    }
+
+    /// The flags it is bound with.
+    #[must_use]
+    pub fn flags(&self) -> AddressFlags {
+        let none = AddressFlags(0);
+        match (self.address, self.is_host()) {
+            (IpAddr::V4(_), true) => AddressFlags::NOPREFIXROUTE,
+            (IpAddr::V4(_), false) => none,
+            (IpAddr::V6(_), true) => {
+                AddressFlags::NODAD.with(AddressFlags::NOPREFIXROUTE).with(AddressFlags::DEPRECATED)
+            }
+            (IpAddr::V6(_), false) => AddressFlags::NODAD,
+        }
+    }
+
+    /// The payload of the `RTM_NEWADDR` that binds it.
+    pub(crate) fn to_add(&self, index: u32) -> AddressMessage {
+        let flags = self.flags();
+        let mut message = self.message(index);
+        message.attributes.push(AddressAttribute::Flags(WireFlags::from_bits_retain(flags.0)));
+        message
+            .attributes
+            .push(AddressAttribute::Protocol(AddressProtocol::Other(EVENKEEL_PROTOCOL)));
+        if flags.contains(AddressFlags::DEPRECATED) {
+            // The flag alone is ignored: the kernel works it out from a preferred lifetime of zero.
+            let mut lifetime = CacheInfo::default();
+            lifetime.ifa_preferred = 0;
+            lifetime.ifa_valid = FOR_EVER;
+            message.attributes.push(AddressAttribute::CacheInfo(lifetime));
+        }
+        message
+    }
+
+    /// The payload of the `RTM_DELADDR` that unbinds it.
+    pub(crate) fn to_delete(&self, index: u32) -> AddressMessage {
+        self.message(index)
+    }
+
+    fn message(&self, index: u32) -> AddressMessage {
+        match self.address {
+            IpAddr::V4(address) => AddressMessageBuilder::<Ipv4Addr>::new()
+                .index(index)
+                .address(address, self.prefix)
+                .build(),
+            IpAddr::V6(address) => AddressMessageBuilder::<Ipv6Addr>::new()
+                .index(index)
+                .address(address, self.prefix)
+                .build(),
+        }
+    }
+
+    /// The addresses that the kernel deletes along with this one unless it may promote them: if this is an IPv4
+    /// primary, the secondaries of its subnet (`__inet_del_ifa` in net/ipv4/devinet.c).
+    pub(crate) fn secondaries(&self, index: u32, addresses: &[Address]) -> Vec<IpAddr> {
+        let IpAddr::V4(subnet) = self.address else {
+            return Vec::new();
+        };
+        let on_link =
+            || addresses.iter().filter(|other| other.index == index && other.prefix == self.prefix);
+        let primary = on_link().any(|other| {
+            other.address == self.address && !other.flags.contains(AddressFlags::SECONDARY)
+        });
+        if !primary {
+            return Vec::new();
+        }
+        on_link()
+            .filter(|other| {
+                other.flags.contains(AddressFlags::SECONDARY) && other.address != self.address
+            })
+            .filter(|other| match other.peer.unwrap_or(other.address) {
+                IpAddr::V4(end) => network(end, self.prefix) == network(subnet, self.prefix),
+                IpAddr::V6(_) => false,
+            })
+            .map(|other| other.address)
+            .collect()
+    }
+}
+
+impl fmt::Display for Binding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{} on {}", self.address, self.prefix, self.interface)
+    }
+}
+
+fn host_length(address: IpAddr) -> u8 {
+    match address {
+        IpAddr::V4(_) => 32,
+        IpAddr::V6(_) => 128,
+    }
+}
+
+fn network(address: Ipv4Addr, prefix: u8) -> u32 {
+    let mask = u32::MAX.checked_shl(32 - u32::from(prefix.min(32))).unwrap_or(0);
+    u32::from(address) & mask
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,81 @@
+//! Dummy devices of our own: an interface to bind addresses on where no real one is meant.
+
+use nix::errno::Errno;
+use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::packet_route::link::LinkMessage;
+use rtnetlink::{LinkDummy, LinkUnspec};
+use tracing::debug;
+
+use crate::error::{Action, Error};
+use crate::host::Host;
+use crate::link::check_name;
+
+/// The alias (`ip link show`) that marks a dummy device as made by evenkeel.
+pub const DUMMY_ALIAS: &str = "evenkeel";
+
+impl Host {
+    /// Creates a dummy device, marks it with [`DUMMY_ALIAS`] and sets it up.
+    ///
+    /// # Errors
+    /// [`Error::InterfaceExists`] for any interface of that name; [`Error::InvalidName`];
+    /// [`Error::DummyUnavailable`] without the kernel module; [`Error::NotPermitted`] without CAP_NET_ADMIN.
+    /// If the device cannot be marked or set up it is deleted again.
+    pub fn create_dummy(&self, name: &str) -> Result<(), Error> {
+        check_name(name)?;
+        let action = || Action::CreateDummy(name.to_owned());
+        let exclusive = NLM_F_CREATE | NLM_F_EXCL;
+        match self
+            .netlink
+            .request(RouteNetlinkMessage::NewLink(LinkDummy::new(name).build()), exclusive)
+        {
+            Ok(_) => {}
+            Err(failure) if failure.is(Errno::EEXIST) => {
+                return Err(Error::InterfaceExists { interface: name.to_owned() });
+            }
+            Err(failure) => {
+                return Err(match failure.during(action()) {
+                    Error::Refused { source, .. } if source.is(Errno::EOPNOTSUPP) => {
+                        Error::DummyUnavailable { interface: name.to_owned(), source }
+                    }
+                    error => error,
+                });
+            }
+        }
+        // The kernel takes an alias for a link that exists only, so there are two steps.
+        let index = self.existing_link(name)?.index;
+        let marked = LinkUnspec::new_with_index(index).alias(DUMMY_ALIAS).up().build();
+        if let Err(failure) = self.netlink.request(RouteNetlinkMessage::SetLink(marked), 0) {
+            let error = failure.during(action());
+            self.delete_index(index, action())?;
+            return Err(error);
+        }
+        debug!(interface = name, "created dummy device");
+        Ok(())
+    }
+
+    /// Deletes a dummy device that [`Host::create_dummy`] made. The addresses on it go with it, whoever bound
+    /// them: to look first is the caller's part.
+    ///
+    /// # Errors
+    /// [`Error::NotOurs`] for any other interface, [`Error::InterfaceMissing`] if there is none;
+    /// [`Error::NotPermitted`] without CAP_NET_ADMIN.
+    pub fn delete_dummy(&self, name: &str) -> Result<(), Error> {
+        let link = self.existing_link(name)?;
+        if !link.is_ours() {
+            return Err(Error::NotOurs { interface: name.to_owned() });
+        }
+        self.delete_index(link.index, Action::DeleteDummy(name.to_owned()))?;
+        debug!(interface = name, "deleted dummy device");
+        Ok(())
+    }
+
+    fn delete_index(&self, index: u32, action: Action) -> Result<(), Error> {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        self.netlink
+            .request(RouteNetlinkMessage::DelLink(message), 0)
+            .map_err(|failure| failure.during(action))?;
+        Ok(())
+    }
+}

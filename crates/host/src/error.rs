@@ -1,0 +1,267 @@
+//! What can go wrong, each variant naming the object it went wrong with.
+
+use std::fmt;
+use std::io;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use nix::errno::Errno;
+
+use crate::binding::Binding;
+use crate::capability::Capability;
+use crate::netlink::Failure;
+
+/// Something this crate was asked to do, in words that follow "cannot".
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Action {
+    /// [`Host::links`](crate::Host::links).
+    ListLinks,
+    /// [`Host::addresses`](crate::Host::addresses).
+    ListAddresses,
+    /// Looking one interface up, the first step of all that is done to an interface.
+    FindLink(String),
+    /// [`Host::bind`](crate::Host::bind).
+    Bind(Binding),
+    /// [`Host::unbind`](crate::Host::unbind).
+    Unbind(Binding),
+    /// [`Host::announce`](crate::Host::announce).
+    Announce {
+        /// The address announced.
+        address: IpAddr,
+        /// The interface announced on.
+        interface: String,
+    },
+    /// [`Host::create_dummy`](crate::Host::create_dummy).
+    CreateDummy(String),
+    /// [`Host::delete_dummy`](crate::Host::delete_dummy).
+    DeleteDummy(String),
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ListLinks => write!(f, "list the interfaces"),
+            Self::ListAddresses => write!(f, "list the addresses"),
+            Self::FindLink(name) => write!(f, "look up interface {name}"),
+            Self::Bind(binding) => write!(f, "bind {binding}"),
+            Self::Unbind(binding) => write!(f, "unbind {binding}"),
+            Self::Announce { address, interface } => write!(f, "announce {address} on {interface}"),
+            Self::CreateDummy(name) => write!(f, "create dummy device {name}"),
+            Self::DeleteDummy(name) => write!(f, "delete dummy device {name}"),
+        }
+    }
+}
+
+/// The kernel's own refusal: its errno, and its words where it gave any.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The positive errno value.
+    pub errno: i32,
+    /// The extended acknowledgement's text (`NLMSGERR_ATTR_MSG`); most refusals have none.
+    pub message: Option<String>,
+}
+
+impl Refusal {
+    pub(crate) fn is(&self, errno: Errno) -> bool {
+        self.errno == errno as i32
+    }
+
+    /// Whether the same request may succeed later with nothing else changed.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        [Errno::EAGAIN, Errno::EBUSY, Errno::EINTR, Errno::ENOBUFS, Errno::ENOMEM]
+            .into_iter()
+            .any(|errno| self.is(errno))
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let errno = Errno::from_raw(self.errno);
+        match errno {
+            Errno::UnknownErrno => write!(f, "errno {}", self.errno)?,
+            known => write!(f, "{} ({known:?})", known.desc())?,
+        }
+        match &self.message {
+            Some(message) => write!(f, ": {message}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// Why something was not done. Whatever the variant, nothing was changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No rtnetlink socket could be opened.
+    #[error("cannot open an rtnetlink socket")]
+    Connect(#[source] io::Error),
+    /// The process lacks a capability.
+    #[error("cannot {action} without {capability}")]
+    NotPermitted {
+        /// What was tried.
+        action: Action,
+        /// What would have allowed it.
+        capability: Capability,
+    },
+    /// The interface has this address already, whoever bound it. IPv6 allows an address once on an interface
+    /// whatever its prefix; IPv4 once for each prefix.
+    #[error("{0} is bound already")]
+    AlreadyBound(Binding),
+    /// The interface does not have this address with this prefix.
+    #[error("{0} is not bound")]
+    NotBound(Binding),
+    /// The prefix is longer than the address.
+    #[error("{0}: the prefix is longer than the address")]
+    InvalidPrefix(Binding),
+    /// Removing an IPv4 primary address would remove other addresses of its subnet with it, because the
+    /// interface's `promote_secondaries` is 0.
+    #[error("unbinding {binding} would take {} along: set net.ipv4.conf.{}.promote_secondaries=1 first", list(secondaries), binding.interface)]
+    WouldDropSecondaries {
+        /// The primary address.
+        binding: Binding,
+        /// The addresses that the kernel would remove with it; never empty.
+        secondaries: Vec<IpAddr>,
+    },
+    /// There is no interface of this name in the connected network namespace.
+    #[error("there is no interface {interface}")]
+    InterfaceMissing {
+        /// The name looked for.
+        interface: String,
+    },
+    /// An interface of this name exists, of whatever kind.
+    #[error("an interface {interface} exists already")]
+    InterfaceExists {
+        /// The name wanted.
+        interface: String,
+    },
+    /// The interface is not a dummy device that carries [`DUMMY_ALIAS`](crate::DUMMY_ALIAS), so it is not ours to delete.
+    #[error("{interface} is not a dummy device made by evenkeel")]
+    NotOurs {
+        /// The interface.
+        interface: String,
+    },
+    /// The text cannot be the name of an interface.
+    #[error("{name:?} cannot be the name of an interface: {reason}")]
+    InvalidName {
+        /// The text.
+        name: String,
+        /// Which rule it breaks.
+        reason: &'static str,
+    },
+    /// The kernel has no dummy devices and could not load the module.
+    #[error("cannot create dummy device {interface}: the kernel module dummy is not available")]
+    DummyUnavailable {
+        /// The name wanted.
+        interface: String,
+        /// What the kernel said.
+        source: Refusal,
+    },
+    /// The kernel refused for another reason.
+    #[error("the kernel refused to {action}")]
+    Refused {
+        /// What was tried.
+        action: Action,
+        /// What the kernel said.
+        source: Refusal,
+    },
+    /// The list kept changing while it was read.
+    #[error("cannot {action}: they change faster than they can be read")]
+    Interrupted {
+        /// What was tried.
+        action: Action,
+    },
+    /// The kernel's answer was not understood.
+    #[error("cannot {action}: {what}")]
+    Malformed {
+        /// What was tried.
+        action: Action,
+        /// What was wrong with the answer.
+        what: String,
+    },
+    /// A socket failed, or the kernel did not answer in time.
+    #[error("cannot {action}")]
+    Io {
+        /// What was tried.
+        action: Action,
+        /// What the socket said.
+        source: io::Error,
+    },
+    /// The calling thread has left the network namespace it connected in.
+    #[error("cannot {action} from another network namespace than the connected one")]
+    OtherNamespace {
+        /// What was tried.
+        action: Action,
+    },
+    /// A file below `/proc` could not be read or understood.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What reading it said.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// Whether the same call may succeed later with nothing else changed.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Refused { source, .. } => source.is_retryable(),
+            Self::Interrupted { .. } => true,
+            Self::Io { source, .. } => matches!(
+                source.kind(),
+                io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+            ),
+            _ => false,
+        }
+    }
+}
+
+impl Failure {
+    /// Names the action that a netlink exchange failed in.
+    pub(crate) fn during(self, action: Action) -> Error {
+        match self {
+            Self::Refused(refusal) if refusal.is(Errno::EPERM) => {
+                Error::NotPermitted { action, capability: Capability::NetAdmin }
+            }
+            Self::Refused(source) => Error::Refused { action, source },
+            Self::Interrupted => Error::Interrupted { action },
+            Self::Malformed(what) => Error::Malformed { action, what },
+            Self::Io(source) => Error::Io { action, source },
+        }
+    }
+}
+
+fn list(addresses: &[IpAddr]) -> String {
+    let texts: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();
+    texts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_reads_as_words_errno_and_the_kernels_message() {
+        let refusal = Refusal { errno: 22, message: Some("Unknown device type".into()) };
+        assert_eq!(refusal.to_string(), "Invalid argument (EINVAL): Unknown device type");
+    }
+
+    #[test]
+    fn an_unknown_errno_keeps_its_number() {
+        let refusal = Refusal { errno: 4095, message: None };
+        assert_eq!(refusal.to_string(), "errno 4095");
+    }
+
+    #[test]
+    fn eperm_names_the_capability_and_the_object() {
+        let refusal = Failure::Refused(Refusal { errno: 1, message: None });
+        let error = refusal.during(Action::CreateDummy("vip0".into()));
+        assert_eq!(error.to_string(), "cannot create dummy device vip0 without CAP_NET_ADMIN");
+    }
+}

@@ -1,0 +1,232 @@
+//! The host's links and addresses: listing, binding, unbinding.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::packet_route::address::AddressMessage;
+use tracing::debug;
+
+use crate::address::Address;
+use crate::binding::Binding;
+use crate::error::{Action, Error};
+use crate::link::{Link, check_name, question};
+use crate::namespace;
+use crate::netlink::{Failure, Netlink};
+
+/// How often the two lists behind [`Host::addresses`] are read again when they do not fit each other.
+const LISTING_ATTEMPTS: usize = 10;
+
+/// A connection to the network configuration of one network namespace: that of the thread that opened it.
+///
+/// It may be moved to another thread, but [`Host::announce`] and [`Host::unbind`] also use parts of the calling
+/// thread's namespace and refuse to work from another one ([`Error::OtherNamespace`]). Each call is one or a
+/// few system calls and waits for nothing but the kernel.
+#[derive(Debug)]
+pub struct Host {
+    pub(crate) netlink: Netlink,
+    namespace: (u64, u64),
+}
+
+impl Host {
+    /// Connects to the calling thread's network namespace. Needs no privileges.
+    ///
+    /// # Errors
+    /// [`Error::Connect`] if no socket can be had; [`Error::Read`] without `/proc`.
+    pub fn connect() -> Result<Self, Error> {
+        Ok(Self {
+            namespace: namespace::current_identity()?,
+            netlink: Netlink::open().map_err(Error::Connect)?,
+        })
+    }
+
+    /// All interfaces, those that are down included, in the kernel's order.
+    ///
+    /// # Errors
+    /// Whatever kept the list from being read whole; a part of it is never returned.
+    pub fn links(&self) -> Result<Vec<Link>, Error> {
+        let payloads = self
+            .netlink
+            .dump(&RouteNetlinkMessage::GetLink(question(None)))
+            .map_err(|failure| failure.during(Action::ListLinks))?;
+        decode_all(&payloads, Link::decode, &Action::ListLinks)
+    }
+
+    /// The interface of this name, or none.
+    ///
+    /// # Errors
+    /// [`Error::InvalidName`], or whatever kept the kernel from answering.
+    pub fn link(&self, name: &str) -> Result<Option<Link>, Error> {
+        check_name(name)?;
+        let action = || Action::FindLink(name.to_owned());
+        match self.netlink.request(RouteNetlinkMessage::GetLink(question(Some(name))), 0) {
+            Err(failure) if failure.is(Errno::ENODEV) => Ok(None),
+            Err(failure) => Err(failure.during(action())),
+            Ok(payloads) => match decode_all(&payloads, Link::decode, &action())?.pop() {
+                // The kernel also answers to alternative names; an address entry never shows those.
+                Some(link) if link.name == name => Ok(Some(link)),
+                Some(_) => Ok(None),
+                None => Err(Error::Malformed {
+                    action: action(),
+                    what: "the kernel's answer is empty".into(),
+                }),
+            },
+        }
+    }
+
+    /// All addresses of all interfaces, in the kernel's order. On one interface a primary IPv4 address stands
+    /// before its secondaries.
+    ///
+    /// # Errors
+    /// Whatever kept the list from being read whole; a part of it is never returned.
+    pub fn addresses(&self) -> Result<Vec<Address>, Error> {
+        // Names come from the other list. An interface made between the two readings is in one of them only.
+        for _ in 0..LISTING_ATTEMPTS {
+            let names: HashMap<u32, String> =
+                self.links()?.into_iter().map(|link| (link.index, link.name)).collect();
+            let mut addresses = self.nameless_addresses()?;
+            let complete = addresses.iter_mut().all(|address| {
+                names.get(&address.index).is_some_and(|name| {
+                    address.interface.clone_from(name);
+                    true
+                })
+            });
+            if complete {
+                return Ok(addresses);
+            }
+        }
+        Err(Error::Interrupted { action: Action::ListAddresses })
+    }
+
+    /// Binds an address: an entry of its own that carries [`EVENKEEL_PROTOCOL`](crate::EVENKEEL_PROTOCOL) and
+    /// the flags of [`Binding::flags`]. Neighbours are not told; see [`Host::announce`].
+    ///
+    /// The interface may be down: the entry is made, but an IPv6 address is then not usable before it is up.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyBound`] if the address is there, which leaves it as it is, whoever bound it;
+    /// [`Error::InterfaceMissing`]; [`Error::InvalidPrefix`]; [`Error::NotPermitted`] without CAP_NET_ADMIN.
+    pub fn bind(&self, binding: &Binding) -> Result<(), Error> {
+        let index = self.index_for(binding)?;
+        let message = RouteNetlinkMessage::NewAddress(binding.to_add(index));
+        match self.netlink.request(message, NLM_F_CREATE | NLM_F_EXCL) {
+            Ok(_) => {
+                debug!(vip = %binding.address, prefix = binding.prefix, interface = binding.interface, "bound");
+                Ok(())
+            }
+            Err(failure) if failure.is(Errno::EEXIST) => Err(Error::AlreadyBound(binding.clone())),
+            Err(failure) if failure.is(Errno::ENODEV) => Err(missing(&binding.interface)),
+            Err(failure) => Err(failure.during(Action::Bind(binding.clone()))),
+        }
+    }
+
+    /// Unbinds an address, whoever bound it: to ask whether it is ours is the caller's part.
+    ///
+    /// # Errors
+    /// [`Error::NotBound`] if there is no such entry with this very prefix; [`Error::WouldDropSecondaries`] if
+    /// other addresses would go with it (somebody may still add one in the moment between the look and the
+    /// deed); [`Error::InterfaceMissing`]; [`Error::NotPermitted`] without CAP_NET_ADMIN.
+    pub fn unbind(&self, binding: &Binding) -> Result<(), Error> {
+        let index = self.index_for(binding)?;
+        self.spare_secondaries(binding, index)?;
+        let message = RouteNetlinkMessage::DelAddress(binding.to_delete(index));
+        match self.netlink.request(message, 0) {
+            Ok(_) => {
+                debug!(vip = %binding.address, prefix = binding.prefix, interface = binding.interface, "unbound");
+                Ok(())
+            }
+            Err(failure) if is_absence(&failure) => match self.link(&binding.interface)? {
+                Some(_) => Err(Error::NotBound(binding.clone())),
+                None => Err(missing(&binding.interface)),
+            },
+            Err(failure) => Err(failure.during(Action::Unbind(binding.clone()))),
+        }
+    }
+
+    /// The interface of this name, where its absence is an error.
+    pub(crate) fn existing_link(&self, name: &str) -> Result<Link, Error> {
+        self.link(name)?.ok_or_else(|| missing(name))
+    }
+
+    /// Some of what is done to an address goes by the calling thread's namespace, not by the socket's.
+    pub(crate) fn check_namespace(&self, action: Action) -> Result<(), Error> {
+        if namespace::current_identity()? == self.namespace {
+            Ok(())
+        } else {
+            Err(Error::OtherNamespace { action })
+        }
+    }
+
+    fn index_for(&self, binding: &Binding) -> Result<u32, Error> {
+        if !binding.is_valid() {
+            return Err(Error::InvalidPrefix(binding.clone()));
+        }
+        Ok(self.existing_link(&binding.interface)?.index)
+    }
+
+    fn spare_secondaries(&self, binding: &Binding, index: u32) -> Result<(), Error> {
+        if binding.address.is_ipv6() || binding.is_host() {
+            return Ok(());
+        }
+        let secondaries = binding.secondaries(index, &self.nameless_addresses()?);
+        if secondaries.is_empty() {
+            return Ok(());
+        }
+        self.check_namespace(Action::Unbind(binding.clone()))?;
+        if promotes_secondaries("all")? || promotes_secondaries(&binding.interface)? {
+            return Ok(());
+        }
+        Err(Error::WouldDropSecondaries { binding: binding.clone(), secondaries })
+    }
+
+    fn nameless_addresses(&self) -> Result<Vec<Address>, Error> {
+        let payloads = self
+            .netlink
+            .dump(&RouteNetlinkMessage::GetAddress(AddressMessage::default()))
+            .map_err(|failure| failure.during(Action::ListAddresses))?;
+        decode_all(&payloads, Address::decode, &Action::ListAddresses)
+    }
+}
+
+/// Reads a setting that is a number in `/proc/sys/net`, where the calling thread's namespace shows.
+pub(crate) fn setting(path: &Path) -> Result<i32, Error> {
+    let read = |path: &Path| {
+        let text = std::fs::read_to_string(path)?;
+        text.trim()
+            .parse()
+            .map_err(|error| std::io::Error::new(std::io::ErrorKind::InvalidData, error))
+    };
+    read(path).map_err(|source| Error::Read { path: path.into(), source })
+}
+
+fn promotes_secondaries(interface: &str) -> Result<bool, Error> {
+    let path: PathBuf =
+        ["/proc/sys/net/ipv4/conf", interface, "promote_secondaries"].iter().collect();
+    Ok(setting(&path)? != 0)
+}
+
+/// What the kernel says when there is no such address: IPv4 and IPv6 agree on EADDRNOTAVAIL, and differ where
+/// the interface has nothing of the family at all.
+fn is_absence(failure: &Failure) -> bool {
+    [Errno::EADDRNOTAVAIL, Errno::ENOENT, Errno::ENODEV, Errno::ENXIO]
+        .into_iter()
+        .any(|errno| failure.is(errno))
+}
+
+fn missing(interface: &str) -> Error {
+    Error::InterfaceMissing { interface: interface.to_owned() }
+}
+
+fn decode_all<T>(
+    payloads: &[Vec<u8>],
+    decode: fn(&[u8]) -> Result<T, String>,
+    action: &Action,
+) -> Result<Vec<T>, Error> {
+    payloads
+        .iter()
+        .map(|payload| decode(payload))
+        .collect::<Result<_, _>>()
+        .map_err(|what| Error::Malformed { action: action.clone(), what })
+}

@@ -1,0 +1,139 @@
+//! Which network namespace the calling thread is in, and a name for it.
+//!
+//! A thread's namespace may differ from its process's, hence `/proc/thread-self`. Entering another one is not
+//! done here.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use crate::error::Error;
+
+/// Where ip-netns(8) keeps its namespaces.
+const NAMED: &str = "/run/netns";
+
+/// A network namespace: the same one exactly when device and inode are the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Namespace {
+    /// The device number of nsfs.
+    pub device: u64,
+    /// The inode number, unique among the namespaces that live at one time.
+    pub inode: u64,
+    /// Whether process 1 is in it. False, too, where that cannot be read, as by a process that is not root's.
+    pub initial: bool,
+    /// Its name under `/run/netns`, the first in order if there are several.
+    pub name: Option<String>,
+}
+
+impl Namespace {
+    /// The calling thread's.
+    ///
+    /// # Errors
+    /// [`Error::Read`] if `/proc` is not there.
+    pub fn current() -> Result<Self, Error> {
+        let (device, inode) = current_identity()?;
+        Ok(Self {
+            device,
+            inode,
+            initial: identity(Path::new("/proc/1/ns/net"))
+                .is_ok_and(|init| init == (device, inode)),
+            name: name_in(Path::new(NAMED), (device, inode)),
+        })
+    }
+
+    /// A name that is safe as that of a directory: `init`, the name under `/run/netns`, or `net-INODE`.
+    ///
+    /// A name that could be taken for one of the other two forms, or that holds anything but ASCII letters,
+    /// digits, `.`, `_` and `-`, is passed over for `net-INODE`.
+    #[must_use]
+    pub fn label(&self) -> String {
+        match &self.name {
+            _ if self.initial => "init".into(),
+            Some(name) if is_plain(name) => name.clone(),
+            _ => format!("net-{}", self.inode),
+        }
+    }
+}
+
+/// Device and inode of the calling thread's network namespace.
+pub(crate) fn current_identity() -> Result<(u64, u64), Error> {
+    let path = Path::new("/proc/thread-self/ns/net");
+    identity(path).map_err(|source| Error::Read { path: path.into(), source })
+}
+
+fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
+    fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
+fn name_in(directory: &Path, wanted: (u64, u64)) -> Option<String> {
+    // A host without named namespaces has no such directory: no name, and no error.
+    let entries = fs::read_dir(directory).ok()?;
+    entries
+        .filter_map(Result::ok)
+        .filter(|entry| identity(&entry.path()).is_ok_and(|found| found == wanted))
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .min()
+}
+
+fn is_plain(name: &str) -> bool {
+    !name.is_empty()
+        && name != "init"
+        && !name.starts_with('.')
+        && !name.starts_with("net-")
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn namespace(initial: bool, name: Option<&str>) -> Namespace {
+        Namespace { device: 4, inode: 4_026_532_008, initial, name: name.map(str::to_owned) }
+    }
+
+    #[test]
+    fn the_initial_namespace_is_init_whatever_its_name() {
+        assert_eq!(namespace(true, None).label(), "init");
+        assert_eq!(namespace(true, Some("blue")).label(), "init");
+    }
+
+    #[test]
+    fn a_named_namespace_goes_by_its_name() {
+        assert_eq!(namespace(false, Some("lb-1.blue_2")).label(), "lb-1.blue_2");
+    }
+
+    #[test]
+    fn a_nameless_namespace_goes_by_its_inode() {
+        assert_eq!(namespace(false, None).label(), "net-4026532008");
+    }
+
+    #[test]
+    fn a_name_that_misleads_or_is_unsafe_is_passed_over() {
+        for name in ["init", "net-7", ".", "..", ".hidden", "a b", "ü", "a\n", ""] {
+            assert_eq!(namespace(false, Some(name)).label(), "net-4026532008", "{name:?}");
+        }
+    }
+
+    #[test]
+    fn the_first_name_with_the_same_inode_is_found() {
+        let directory =
+            std::env::temp_dir().join(format!("evenkeel-namespace-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join("other"), "").unwrap();
+        fs::write(directory.join("b"), "").unwrap();
+        fs::hard_link(directory.join("b"), directory.join("a")).unwrap();
+        let wanted = identity(&directory.join("b")).unwrap();
+        let found = name_in(&directory, wanted);
+        fs::remove_dir_all(&directory).unwrap();
+        assert_eq!(found.as_deref(), Some("a"));
+        assert_eq!(name_in(&directory, wanted), None, "the directory is gone");
+    }
+
+    #[test]
+    fn a_thread_is_in_one_namespace_at_a_time() {
+        let namespace = Namespace::current().unwrap();
+        assert_eq!((namespace.device, namespace.inode), current_identity().unwrap());
+    }
+}

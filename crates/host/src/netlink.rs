@@ -1,0 +1,214 @@
+//! One rtnetlink socket and its three exchanges: ask and be acknowledged, ask for one object, dump a table.
+//!
+//! Messages are built and encoded by the rtnetlink crate. Its socket is driven here rather than by its
+//! connection task, which drops extended acknowledgements, does not show that a dump was interrupted, and skips
+//! a message that it cannot decode: three ways to a list that is wrong in silence.
+
+use std::cell::Cell;
+use std::io;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::libc::MSG_TRUNC;
+use rtnetlink::packet_core::{
+    NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST,
+    NLMSG_DONE, NLMSG_ERROR, NLMSG_NOOP, NetlinkBuffer, NetlinkMessage, NlasIterator,
+};
+use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+
+use crate::error::Refusal;
+
+/// The kernel answers inside the system call that asks; this only ends a wait for an answer that was lost.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The kernel sizes the pieces of a dump by the largest buffer it has seen, up to 32 KiB; a single link with
+/// many virtual functions may be larger.
+const RECEIVE: usize = 64 * 1024;
+
+/// How often a dump that was interrupted by a change is read again.
+const DUMP_ATTEMPTS: usize = 10;
+
+/// Sizes and types of include/uapi/linux/netlink.h.
+const HEADER: usize = 16;
+const ALIGN: usize = 4;
+const NLMSGERR_ATTR_MSG: u16 = 1;
+
+/// Why an exchange came to nothing.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The kernel said no.
+    Refused(Refusal),
+    /// The socket failed, or no answer came.
+    Io(io::Error),
+    /// The bytes made no sense.
+    Malformed(String),
+    /// Each reading of the table was overtaken by a change.
+    Interrupted,
+}
+
+impl Failure {
+    /// Whether the kernel refused with this errno.
+    pub(crate) fn is(&self, errno: Errno) -> bool {
+        matches!(self, Self::Refused(refusal) if refusal.is(errno))
+    }
+}
+
+/// A socket in the network namespace of the thread that opened it, for good.
+#[derive(Debug)]
+pub(crate) struct Netlink {
+    socket: Socket,
+    sequence: Cell<u32>,
+}
+
+impl Netlink {
+    pub(crate) fn open() -> io::Result<Self> {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.bind_auto()?;
+        // Kernels before 4.12 have no extended acknowledgements; then there are no messages, and no harm.
+        let _ = socket.set_ext_ack(true);
+        set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE))?;
+        Ok(Self { socket, sequence: Cell::new(0) })
+    }
+
+    /// Sends a change, or a question with one answer, and waits for the acknowledgement. Returns the payloads
+    /// of the answers that came before it.
+    pub(crate) fn request(
+        &self,
+        message: RouteNetlinkMessage,
+        flags: u16,
+    ) -> Result<Vec<Vec<u8>>, Failure> {
+        self.exchange(message, NLM_F_REQUEST | NLM_F_ACK | flags)
+    }
+
+    /// Reads a whole table, again if it changed meanwhile. Returns the payload of each entry.
+    pub(crate) fn dump(&self, message: &RouteNetlinkMessage) -> Result<Vec<Vec<u8>>, Failure> {
+        for _ in 0..DUMP_ATTEMPTS {
+            match self.exchange(message.clone(), NLM_F_REQUEST | NLM_F_DUMP) {
+                Err(Failure::Interrupted) => {}
+                outcome => return outcome,
+            }
+        }
+        Err(Failure::Interrupted)
+    }
+
+    fn exchange(&self, message: RouteNetlinkMessage, flags: u16) -> Result<Vec<Vec<u8>>, Failure> {
+        let sequence = self.sequence.get().wrapping_add(1);
+        self.sequence.set(sequence);
+        let mut message = NetlinkMessage::from(message);
+        message.header.flags = flags;
+        message.header.sequence_number = sequence;
+        message.finalize();
+        let mut bytes = vec![0; message.buffer_len()];
+        message.serialize(&mut bytes);
+        self.socket.send_to(&bytes, &SocketAddr::new(0, 0), 0).map_err(Failure::Io)?;
+
+        // Read to the end even if the dump is known to be interrupted: the kernel runs one dump at a time on a
+        // socket, and what is left of this one would stand before the next answer.
+        let mut answer = Answer::new(sequence);
+        let mut received = Vec::with_capacity(RECEIVE);
+        while !answer.finished {
+            received.clear();
+            let length = match self.socket.recv(&mut received, MSG_TRUNC) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                outcome => outcome.map_err(Failure::Io)?,
+            };
+            if length > received.len() {
+                return Err(Failure::Malformed(format!(
+                    "the kernel's answer of {length} bytes does not fit"
+                )));
+            }
+            answer.read(&received)?;
+        }
+        if answer.interrupted {
+            return Err(Failure::Interrupted);
+        }
+        Ok(answer.payloads)
+    }
+}
+
+/// The messages with one sequence number, as they come in.
+struct Answer {
+    sequence: u32,
+    payloads: Vec<Vec<u8>>,
+    interrupted: bool,
+    finished: bool,
+}
+
+impl Answer {
+    fn new(sequence: u32) -> Self {
+        Self { sequence, payloads: Vec::new(), interrupted: false, finished: false }
+    }
+
+    /// Takes in one datagram.
+    fn read(&mut self, mut datagram: &[u8]) -> Result<(), Failure> {
+        while !datagram.is_empty() {
+            let message = NetlinkBuffer::new_checked(datagram)
+                .map_err(|error| Failure::Malformed(error.to_string()))?;
+            // Anything else is the late answer to a request that was given up.
+            if message.sequence_number() == self.sequence {
+                self.take(&message)?;
+            }
+            let length = (message.length() as usize).next_multiple_of(ALIGN);
+            datagram = datagram.get(length..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, message: &NetlinkBuffer<&[u8]>) -> Result<(), Failure> {
+        self.interrupted |= message.flags() & NLM_F_DUMP_INTR != 0;
+        let payload = message.payload();
+        match message.message_type() {
+            NLMSG_NOOP => {}
+            NLMSG_ERROR => {
+                self.finished = true;
+                refusal(payload, message.flags())?;
+            }
+            // An interrupted or failed dump may put its errno here (netlink_dump_done in af_netlink.c).
+            NLMSG_DONE => {
+                self.finished = true;
+                if payload.len() >= 4 {
+                    refusal(payload, NLM_F_CAPPED)?;
+                }
+            }
+            _ => self.payloads.push(payload.to_vec()),
+        }
+        Ok(())
+    }
+}
+
+/// Reads `struct nlmsgerr`: an errno, the request's header, the request itself unless capped, and the extended
+/// acknowledgement's attributes if the flags say so. An errno of zero is an acknowledgement.
+fn refusal(payload: &[u8], flags: u16) -> Result<(), Failure> {
+    let Some((code, rest)) = payload.split_first_chunk::<4>() else {
+        return Err(Failure::Malformed("the kernel's error message is cut short".into()));
+    };
+    let errno = i32::from_ne_bytes(*code).saturating_neg();
+    if errno == 0 {
+        return Ok(());
+    }
+    let message = (flags & NLM_F_ACK_TLVS != 0)
+        .then(|| extended_message(rest, flags & NLM_F_CAPPED != 0))
+        .flatten();
+    Err(Failure::Refused(Refusal { errno, message }))
+}
+
+fn extended_message(request: &[u8], capped: bool) -> Option<String> {
+    let length = u32::from_ne_bytes(*request.first_chunk::<4>()?) as usize;
+    let skipped = if capped { HEADER } else { length.next_multiple_of(ALIGN) };
+    let attributes = request.get(skipped..)?;
+    NlasIterator::new(attributes)
+        .filter_map(Result::ok)
+        .find(|attribute| attribute.kind() == NLMSGERR_ATTR_MSG)
+        .map(|attribute| text(attribute.value()))
+}
+
+/// A string attribute, with or without its closing zero.
+pub(crate) fn text(value: &[u8]) -> String {
+    let end = value.iter().position(|byte| *byte == 0).unwrap_or(value.len());
+    String::from_utf8_lossy(&value[..end]).into_owned()
+}
+
+#[cfg(test)]
+mod tests;
