@@ -1,0 +1,167 @@
+//! Finds the objects that differ. The order of what it returns means nothing; [`crate::order`]
+//! decides it.
+
+use std::collections::BTreeSet;
+
+use evenkeel_model::{
+    Binding, Desired, Ignore, IgnoredField, Live, Named, Owner, RealServer, RealServerKey, Service,
+    ServiceConfig, ServiceKey,
+};
+
+use crate::{Op, canonical, plan::Unchanged};
+
+/// The operations that close the difference, the objects that need none, and how many services
+/// are out of scope.
+#[derive(Debug, Default)]
+pub(crate) struct Difference {
+    pub(crate) ops: Vec<Op>,
+    pub(crate) unchanged: Unchanged,
+    pub(crate) out_of_scope: usize,
+}
+
+/// Compares the two states in canonical form.
+pub(crate) fn difference(desired: &Desired, live: &Live) -> Difference {
+    let mut found = Difference::default();
+    for (key, named) in &desired.services {
+        match live.services.get(key) {
+            None => found.add_service(key, named),
+            Some(live) => found.compare_service(key, named, live),
+        }
+    }
+    for (key, service) in &live.services {
+        if !desired.scope.contains(key) {
+            found.out_of_scope += 1;
+        } else if !desired.services.contains_key(key) {
+            let before = Box::new(service.clone());
+            found.ops.push(Op::DeleteService { key: *key, before });
+        }
+    }
+    found.compare_vips(desired, live);
+    found
+}
+
+impl Difference {
+    fn add_service(&mut self, key: &ServiceKey, named: &Named) {
+        let Service { config, real_servers } = &named.service;
+        self.ops.push(Op::AddService { key: *key, after: config.clone() });
+        self.ops.extend(real_servers.in_order().map(|(real_server, value)| Op::AddRealServer {
+            service: *key,
+            key: *real_server,
+            after: canonical::real_server(*value),
+        }));
+    }
+
+    fn compare_service(&mut self, key: &ServiceKey, named: &Named, live: &Service) {
+        let desired = &named.service;
+        let after = leave_config(named.ignore, desired.config.clone(), &live.config);
+        if after == live.config {
+            self.unchanged.services += 1;
+        } else {
+            self.ops.push(Op::EditService { key: *key, before: live.config.clone(), after });
+        }
+        for (real_server, value) in desired.real_servers.in_order() {
+            let before = live.real_servers.get(real_server).copied();
+            self.compare_real_server(
+                (*key, *real_server),
+                canonical::real_server(*value),
+                before.map(canonical::real_server),
+                named.ignore,
+            );
+        }
+        for (real_server, before) in &live.real_servers {
+            if desired.real_servers.get(real_server).is_none() {
+                self.ops.push(Op::DeleteRealServer {
+                    service: *key,
+                    key: *real_server,
+                    before: *before,
+                });
+            }
+        }
+    }
+
+    fn compare_real_server(
+        &mut self,
+        (service, key): (ServiceKey, RealServerKey),
+        desired: RealServer,
+        live: Option<RealServer>,
+        ignore: Ignore,
+    ) {
+        let Some(before) = live else {
+            self.ops.push(Op::AddRealServer { service, key, after: desired });
+            return;
+        };
+        let after = leave_real_server(ignore, desired, before);
+        if after == before {
+            self.unchanged.real_servers += 1;
+        } else {
+            self.ops.push(Op::EditRealServer { service, key, before, after });
+        }
+    }
+
+    /// An address that is on the interface already is used as it is, unless evenkeel bound it
+    /// with a prefix length that the spec no longer has.
+    fn compare_vips(&mut self, desired: &Desired, live: &Live) {
+        let exists = |interface: &str| {
+            live.links.as_ref().is_some_and(|links| links.contains_key(interface))
+        };
+        let mut dummies = BTreeSet::new();
+        for (binding, vip) in &desired.vips {
+            let interface = &binding.interface;
+            if vip.dummy && !exists(interface) && dummies.insert(interface) {
+                self.ops.push(Op::AddDummy { interface: interface.clone() });
+            }
+            if is_bound(binding, live) {
+                self.unchanged.vips += 1;
+            } else {
+                self.ops.push(Op::Bind { binding: binding.clone() });
+            }
+        }
+        for (binding, owner) in &live.addresses {
+            if *owner == Owner::Evenkeel
+                && desired.scope.contains_address(binding.address)
+                && !desired.vips.contains_key(binding)
+            {
+                self.ops.push(Op::Unbind { binding: binding.clone() });
+            }
+        }
+    }
+}
+
+/// Whether the interface has the address: with this very prefix length, or with any that someone
+/// else chose.
+fn is_bound(binding: &Binding, live: &Live) -> bool {
+    live.addresses.contains_key(binding)
+        || live
+            .addresses
+            .iter()
+            .any(|(other, owner)| *owner == Owner::Other && other.same_place(binding))
+}
+
+/// The desired configuration with the live values of the fields that are left to someone else.
+fn leave_config(ignore: Ignore, desired: ServiceConfig, live: &ServiceConfig) -> ServiceConfig {
+    let mut after = desired;
+    if ignore.contains(IgnoredField::Scheduler) {
+        after.scheduler = live.scheduler;
+        after.scheduler_flags = live.scheduler_flags;
+    }
+    if ignore.contains(IgnoredField::Persistence) {
+        after.persistence = live.persistence;
+        after.engine.clone_from(&live.engine);
+    }
+    after
+}
+
+/// The desired value with the live values of the fields that are left to someone else.
+fn leave_real_server(ignore: Ignore, desired: RealServer, live: RealServer) -> RealServer {
+    let mut after = desired;
+    if ignore.contains(IgnoredField::Weight) {
+        after.weight = live.weight;
+    }
+    if ignore.contains(IgnoredField::UpperThreshold) {
+        after.upper_threshold = live.upper_threshold;
+    }
+    if ignore.contains(IgnoredField::LowerThreshold) {
+        after.lower_threshold = live.lower_threshold;
+    }
+    after
+}

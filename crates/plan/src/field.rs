@@ -1,0 +1,89 @@
+//! The fields of an object as people and programs see them, and which of them an edit changes.
+
+use evenkeel_model::{Forward, RealServer, ServiceConfig, Tunnel};
+use serde::Serialize;
+
+/// One field that an edit changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FieldChange {
+    /// The field, as the spec names it.
+    pub field: &'static str,
+    /// Its value as read.
+    pub before: FieldValue,
+    /// The value it gets.
+    pub after: FieldValue,
+}
+
+/// The value of a field.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum FieldValue {
+    /// A number: a weight, seconds.
+    Number(u32),
+    /// A word: a scheduler, a netmask.
+    Word(String),
+    /// On or off.
+    Switch(bool),
+    /// Several words.
+    Words(Vec<&'static str>),
+    /// The field is not set.
+    None,
+}
+
+impl std::fmt::Display for FieldValue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Word(word) => f.write_str(word),
+            Self::Switch(on) => f.write_str(if *on { "on" } else { "off" }),
+            Self::Words(words) if words.is_empty() => f.write_str("none"),
+            Self::Words(words) => f.write_str(&words.join(",")),
+            Self::None => f.write_str("none"),
+        }
+    }
+}
+
+type Fields<const N: usize> = [(&'static str, FieldValue); N];
+
+/// The fields of a service, in the order of every output.
+pub(crate) fn service_fields(config: &ServiceConfig) -> Fields<6> {
+    let ServiceConfig { scheduler, scheduler_flags, persistence, engine, one_packet } = config;
+    let word = |value: &dyn std::fmt::Display| FieldValue::Word(value.to_string());
+    [
+        ("scheduler", word(scheduler)),
+        ("scheduler_flags", FieldValue::Words(scheduler_flags.names(scheduler).collect())),
+        ("persistence", persistence.map_or(FieldValue::None, |it| FieldValue::Number(it.timeout))),
+        ("netmask", persistence.map_or(FieldValue::None, |it| word(&it.netmask))),
+        ("engine", engine.as_ref().map_or(FieldValue::None, |engine| word(engine))),
+        ("one_packet", FieldValue::Switch(*one_packet)),
+    ]
+}
+
+/// The fields of a real server, in the order of every output.
+pub(crate) fn real_server_fields(real_server: &RealServer) -> Fields<5> {
+    let RealServer { forward, weight, upper_threshold, lower_threshold } = real_server;
+    let tunnel = match forward {
+        Forward::Tun(tunnel) if *tunnel != Tunnel::IPIP => FieldValue::Word(tunnel.to_string()),
+        _ => FieldValue::None,
+    };
+    let method = match forward {
+        Forward::Other(_) => forward.to_string(),
+        known => known.name().to_owned(),
+    };
+    [
+        ("forward", FieldValue::Word(method)),
+        ("tunnel", tunnel),
+        ("weight", FieldValue::Number(*weight)),
+        ("upper_threshold", FieldValue::Number(*upper_threshold)),
+        ("lower_threshold", FieldValue::Number(*lower_threshold)),
+    ]
+}
+
+/// The fields in which two values of one object differ.
+pub(crate) fn changes<const N: usize>(before: Fields<N>, after: Fields<N>) -> Vec<FieldChange> {
+    let pairs = before.into_iter().zip(after);
+    pairs
+        .filter(|((_, before), (_, after))| before != after)
+        .map(|((field, before), (_, after))| FieldChange { field, before, after })
+        .collect()
+}

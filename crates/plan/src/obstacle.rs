@@ -1,0 +1,59 @@
+//! What would make an operation fail, known before the first one is sent.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use evenkeel_model::{Desired, Live};
+
+use crate::Op;
+
+/// A condition of the host under which the plan cannot be carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Obstacle {
+    /// A VIP's interface does not exist and is not to be created.
+    NoInterface {
+        /// Its name.
+        interface: Box<str>,
+    },
+    /// The loopback interface is down: the kernel takes no address for a unicast one and refuses
+    /// every new real server (`ip_vs_new_dest`).
+    LoopbackDown,
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoInterface { interface } => write!(
+                f,
+                "interface {interface} does not exist; name one that does, or write `dummy: true` \
+                 on its VIPs to have it created as a dummy device"
+            ),
+            Self::LoopbackDown => f.write_str(
+                "interface lo is down, and the kernel refuses every new real server meanwhile; \
+                 `ip link set lo up` brings it up",
+            ),
+        }
+    }
+}
+
+/// Every obstacle to those operations.
+pub(crate) fn obstacles(desired: &Desired, live: &Live, ops: &[Op]) -> Vec<Obstacle> {
+    let Some(links) = &live.links else {
+        return Vec::new();
+    };
+    let missing: BTreeSet<&str> = desired
+        .vips
+        .iter()
+        .filter(|(binding, vip)| !vip.dummy && !links.contains_key(&binding.interface))
+        .map(|(binding, _)| &*binding.interface)
+        .collect();
+    let mut found: Vec<Obstacle> = missing
+        .into_iter()
+        .map(|interface| Obstacle::NoInterface { interface: interface.into() })
+        .collect();
+    let adds = ops.iter().any(|op| matches!(op, Op::AddRealServer { .. }));
+    if adds && links.get("lo").is_some_and(|lo| !lo.up) {
+        found.push(Obstacle::LoopbackDown);
+    }
+    found
+}

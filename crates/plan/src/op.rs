@@ -1,0 +1,187 @@
+//! Operations: what a plan is made of, and all that an execution needs to know.
+
+use evenkeel_model::{Binding, RealServer, RealServerKey, Service, ServiceConfig, ServiceKey};
+use serde::Serialize;
+
+/// One change to one object, with its value before and after.
+///
+/// An edit replaces the object as a whole, as the kernel's SET operations do; `after` is
+/// therefore complete, fields that are left to someone else included.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Op {
+    /// A dummy device is created and brought up.
+    AddDummy {
+        /// Its name.
+        interface: Box<str>,
+    },
+    /// A service is added, without real servers as yet.
+    AddService {
+        /// Which.
+        key: ServiceKey,
+        /// Its value.
+        after: ServiceConfig,
+    },
+    /// A service is edited in place.
+    EditService {
+        /// Which.
+        key: ServiceKey,
+        /// Its value as read.
+        before: ServiceConfig,
+        /// The value it gets.
+        after: ServiceConfig,
+    },
+    /// A service is deleted; the kernel takes its real servers along.
+    DeleteService {
+        /// Which.
+        key: ServiceKey,
+        /// Its value as read, with the real servers that go with it.
+        before: Box<Service>,
+    },
+    /// A real server is added to a service.
+    AddRealServer {
+        /// The service.
+        service: ServiceKey,
+        /// Which.
+        key: RealServerKey,
+        /// Its value.
+        after: RealServer,
+    },
+    /// A real server is edited in place.
+    EditRealServer {
+        /// The service.
+        service: ServiceKey,
+        /// Which.
+        key: RealServerKey,
+        /// Its value as read.
+        before: RealServer,
+        /// The value it gets.
+        after: RealServer,
+    },
+    /// A real server is deleted from a service that stays.
+    DeleteRealServer {
+        /// The service.
+        service: ServiceKey,
+        /// Which.
+        key: RealServerKey,
+        /// Its value as read.
+        before: RealServer,
+    },
+    /// A VIP is bound to an interface and announced.
+    Bind {
+        /// Which, and where.
+        binding: Binding,
+    },
+    /// A VIP is unbound.
+    Unbind {
+        /// Which, and from where.
+        binding: Binding,
+    },
+}
+
+/// What an operation does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verb {
+    /// An object that was not there.
+    Add,
+    /// An object that stays with other values.
+    Edit,
+    /// An object that goes.
+    Delete,
+    /// An address that was not on that interface.
+    Bind,
+    /// An address that leaves its interface.
+    Unbind,
+}
+
+impl Verb {
+    /// Every verb, in the order of the counts.
+    pub const ALL: [Self; 5] = [Self::Add, Self::Edit, Self::Delete, Self::Bind, Self::Unbind];
+
+    /// The word in texts and logs.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Add => "add",
+            Self::Edit => "edit",
+            Self::Delete => "delete",
+            Self::Bind => "bind",
+            Self::Unbind => "unbind",
+        }
+    }
+
+    /// The sign at the start of a plan's line.
+    pub fn sign(self) -> char {
+        match self {
+            Self::Add | Self::Bind => '+',
+            Self::Edit => '~',
+            Self::Delete | Self::Unbind => '-',
+        }
+    }
+}
+
+/// What an operation is done to, by identity.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Object {
+    /// A dummy device.
+    Dummy(Box<str>),
+    /// A service.
+    Service(ServiceKey),
+    /// A real server of a service.
+    RealServer(ServiceKey, RealServerKey),
+    /// A VIP on an interface.
+    Vip(Binding),
+}
+
+impl Object {
+    /// The kind of object in the vocabulary of plans.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Dummy(_) => "dummy device",
+            Self::Service(_) => "service",
+            Self::RealServer(..) => "real server",
+            Self::Vip(_) => "vip",
+        }
+    }
+}
+
+impl Op {
+    /// What it does.
+    pub fn verb(&self) -> Verb {
+        match self {
+            Self::AddDummy { .. } | Self::AddService { .. } | Self::AddRealServer { .. } => {
+                Verb::Add
+            }
+            Self::EditService { .. } | Self::EditRealServer { .. } => Verb::Edit,
+            Self::DeleteService { .. } | Self::DeleteRealServer { .. } => Verb::Delete,
+            Self::Bind { .. } => Verb::Bind,
+            Self::Unbind { .. } => Verb::Unbind,
+        }
+    }
+
+    /// What it is done to.
+    pub fn object(&self) -> Object {
+        match self {
+            Self::AddDummy { interface } => Object::Dummy(interface.clone()),
+            Self::AddService { key, .. }
+            | Self::EditService { key, .. }
+            | Self::DeleteService { key, .. } => Object::Service(*key),
+            Self::AddRealServer { service, key, .. }
+            | Self::EditRealServer { service, key, .. }
+            | Self::DeleteRealServer { service, key, .. } => Object::RealServer(*service, *key),
+            Self::Bind { binding } | Self::Unbind { binding } => Object::Vip(binding.clone()),
+        }
+    }
+
+    /// The service it belongs to; `None` for addresses and devices.
+    pub fn service(&self) -> Option<ServiceKey> {
+        match self {
+            Self::AddService { key, .. }
+            | Self::EditService { key, .. }
+            | Self::DeleteService { key, .. } => Some(*key),
+            Self::AddRealServer { service, .. }
+            | Self::EditRealServer { service, .. }
+            | Self::DeleteRealServer { service, .. } => Some(*service),
+            Self::AddDummy { .. } | Self::Bind { .. } | Self::Unbind { .. } => None,
+        }
+    }
+}

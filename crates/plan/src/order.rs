@@ -1,0 +1,100 @@
+//! The order of operations, so that no client notices and the kernel is quick.
+//!
+//! A plan may stop after any operation: the process is killed, the kernel refuses. The order
+//! makes every prefix a state that serves:
+//!
+//! - a VIP is bound only when the services on it have their real servers, and unbound before its
+//!   services go: between the two its traffic would reach the host's own sockets;
+//! - a service gets its real servers right after itself: without any it refuses its clients;
+//! - additions come before deletions: a service whose real servers are all replaced is never
+//!   without one, and the kernel searches its trash of deleted real servers at every addition
+//!   (`ip_vs_trash_get_dest`), so that deleting first costs time on large tables;
+//! - weights are raised before others are lowered, so that the sum never dips.
+//!
+//! Within a phase the order is that of the spec for additions (the sh and mh schedulers depend on
+//! it) and that of the keys for all else.
+
+use evenkeel_model::{Binding, Family, ServiceKey};
+
+use crate::Op;
+
+/// Sorts the operations of one difference into the order of their execution.
+pub(crate) fn order(mut ops: Vec<Op>) -> Vec<Op> {
+    let added: std::collections::BTreeSet<ServiceKey> = ops
+        .iter()
+        .filter_map(|op| match op {
+            Op::AddService { key, .. } => Some(*key),
+            _ => None,
+        })
+        .collect();
+    // The sort is stable: additions keep the order in which the spec lists them.
+    ops.sort_by_cached_key(|op| rank(op, |key| added.contains(key)));
+    rebind_in_pairs(&mut ops);
+    ops
+}
+
+/// The phases of an execution. Their order is this declaration's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    AddDummies,
+    AddServices,
+    AddRealServers,
+    EditServices,
+    RaiseRealServers,
+    LowerRealServers,
+    Bind,
+    DeleteRealServers,
+    Unbind,
+    DeleteServices,
+}
+
+type Rank = (Phase, Option<ServiceKey>);
+
+fn rank(op: &Op, is_added: impl Fn(&ServiceKey) -> bool) -> Rank {
+    let phase = match op {
+        Op::AddDummy { .. } => Phase::AddDummies,
+        Op::AddService { .. } => Phase::AddServices,
+        Op::AddRealServer { service, .. } if is_added(service) => Phase::AddServices,
+        Op::AddRealServer { .. } => Phase::AddRealServers,
+        Op::EditService { .. } => Phase::EditServices,
+        Op::EditRealServer { before, after, .. } if after.weight < before.weight => {
+            Phase::LowerRealServers
+        }
+        Op::EditRealServer { .. } => Phase::RaiseRealServers,
+        Op::Bind { .. } => Phase::Bind,
+        Op::DeleteRealServer { .. } => Phase::DeleteRealServers,
+        Op::Unbind { .. } => Phase::Unbind,
+        Op::DeleteService { .. } => Phase::DeleteServices,
+    };
+    (phase, op.service())
+}
+
+/// Where a VIP only changes its prefix length, brings the two operations together: a VIP must not
+/// be gone while drains or deletions run.
+///
+/// IPv4 takes both lengths at once, so the new one comes first and the VIP is never gone. IPv6
+/// refuses an address that the interface has with any length (`ipv6_add_addr`), so the old one
+/// has to go first.
+fn rebind_in_pairs(ops: &mut Vec<Op>) {
+    let bound: Vec<Binding> = ops
+        .iter()
+        .filter_map(|op| match op {
+            Op::Bind { binding } => Some(binding.clone()),
+            _ => None,
+        })
+        .collect();
+    for new in bound {
+        let Some(from) = ops
+            .iter()
+            .position(|op| matches!(op, Op::Unbind { binding } if binding.same_place(&new)))
+        else {
+            continue;
+        };
+        let unbind = ops.remove(from);
+        let bind = ops.iter().position(|op| matches!(op, Op::Bind { binding } if *binding == new));
+        if let Some(bind) = bind {
+            let after = usize::from(Family::from(new.address) == Family::Ipv4);
+            ops.insert(bind + after, unbind);
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! The two states as a unified diff.
+
+use similar::TextDiff;
+
+/// A unified diff from the live to the desired state, both written by the caller in the spec's
+/// own syntax; empty where they are the same.
+pub fn unified_diff(live: &str, desired: &str) -> String {
+    TextDiff::from_lines(live, desired)
+        .unified_diff()
+        .context_radius(3)
+        .header("live", "desired")
+        .to_string()
+}

@@ -1,0 +1,136 @@
+//! A plan as JSON, for programs.
+//!
+//! The document is versioned by [`FORMAT`]; a field may be added within a version, none changes
+//! its meaning or goes.
+//!
+//! ```text
+//! format        number   version of this document, 1
+//! in_sync       boolean  whether there is nothing to do
+//! steps         array    the operations in the order of their execution, each:
+//!   verb        string   add | edit | delete | bind | unbind
+//!   object      string   dummy device | service | real server | vip
+//!   service     object   name (absent where the spec does not list it), address, port and
+//!                        protocol or fwmark and family; for services and real servers
+//!   real_server object   address, port
+//!   vip         object   address, prefix, interface
+//!   interface   string   the dummy device's name
+//!   before      object   the fields as read; absent for add
+//!   after       object   the fields it gets; absent for delete
+//!   changes     array    for edit: field, before, after
+//! counts        object   operations by verb
+//! unchanged     object   services, real_servers, vips
+//! out_of_scope  number   live services that are none of the spec's business
+//! refusals      array    guard, message
+//! obstacles     array    strings
+//! warnings      array    strings
+//! ```
+
+use evenkeel_model::{Binding, Desired, RealServerKey, ServiceKey};
+use serde_json::{Map, Value, json};
+
+use crate::field::{FieldValue, changes, real_server_fields, service_fields};
+use crate::{Op, Plan};
+
+/// The version of the document.
+pub const FORMAT: u32 = 1;
+
+/// The document of a plan.
+pub fn json(plan: &Plan, desired: &Desired) -> Value {
+    let Plan { steps, refusals, obstacles, warnings, unchanged, out_of_scope } = plan;
+    json!({
+        "format": FORMAT,
+        "in_sync": plan.is_in_sync(),
+        "steps": steps.iter().map(|op| step(op, desired)).collect::<Vec<_>>(),
+        "counts": plan.counts(),
+        "unchanged": unchanged,
+        "out_of_scope": out_of_scope,
+        "refusals": refusals,
+        "obstacles": obstacles.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "warnings": warnings,
+    })
+}
+
+fn step(op: &Op, desired: &Desired) -> Value {
+    let mut step = Map::new();
+    step.insert("verb".to_owned(), json!(op.verb()));
+    step.insert("object".to_owned(), json!(op.object().kind()));
+    if let Some(key) = op.service() {
+        step.insert("service".to_owned(), service(&key, desired));
+    }
+    match op {
+        Op::AddDummy { interface } => {
+            step.insert("interface".to_owned(), json!(interface));
+        }
+        Op::AddService { after, .. } => {
+            step.insert("after".to_owned(), object(service_fields(after)));
+        }
+        Op::EditService { before, after, .. } => {
+            edit(&mut step, service_fields(before), service_fields(after));
+        }
+        Op::DeleteService { before, .. } => {
+            let mut value = object(service_fields(&before.config));
+            let all = before.real_servers.in_order();
+            value["real_servers"] = all
+                .map(|(key, real_server)| {
+                    let mut value = object(real_server_fields(real_server));
+                    value["address"] = json!(key.address);
+                    value["port"] = json!(key.port);
+                    value
+                })
+                .collect();
+            step.insert("before".to_owned(), value);
+        }
+        Op::AddRealServer { key, after, .. } => {
+            step.insert("real_server".to_owned(), real_server(key));
+            step.insert("after".to_owned(), object(real_server_fields(after)));
+        }
+        Op::EditRealServer { key, before, after, .. } => {
+            step.insert("real_server".to_owned(), real_server(key));
+            edit(&mut step, real_server_fields(before), real_server_fields(after));
+        }
+        Op::DeleteRealServer { key, before, .. } => {
+            step.insert("real_server".to_owned(), real_server(key));
+            step.insert("before".to_owned(), object(real_server_fields(before)));
+        }
+        Op::Bind { binding } | Op::Unbind { binding } => {
+            step.insert("vip".to_owned(), vip(binding));
+        }
+    }
+    Value::Object(step)
+}
+
+fn edit<const N: usize>(
+    step: &mut Map<String, Value>,
+    before: [(&'static str, FieldValue); N],
+    after: [(&'static str, FieldValue); N],
+) {
+    step.insert("before".to_owned(), object(before.clone()));
+    step.insert("after".to_owned(), object(after.clone()));
+    step.insert("changes".to_owned(), json!(changes(before, after)));
+}
+
+fn object<const N: usize>(fields: [(&'static str, FieldValue); N]) -> Value {
+    fields.into_iter().map(|(field, value)| (field.to_owned(), json!(value))).collect()
+}
+
+fn service(key: &ServiceKey, desired: &Desired) -> Value {
+    let mut value = match key {
+        ServiceKey::Address { address, port, protocol } => {
+            json!({ "address": address, "port": port, "protocol": protocol.to_string() })
+        }
+        ServiceKey::Fwmark { family, fwmark } => json!({ "family": family, "fwmark": fwmark }),
+    };
+    if let Some(named) = desired.services.get(key) {
+        value["name"] = json!(named.name);
+    }
+    value
+}
+
+fn real_server(key: &RealServerKey) -> Value {
+    json!({ "address": key.address, "port": key.port })
+}
+
+fn vip(binding: &Binding) -> Value {
+    let Binding { address, interface, prefix } = binding;
+    json!({ "address": address, "prefix": prefix, "interface": interface })
+}

@@ -1,0 +1,9 @@
+//! A plan for people and for programs. Each form is deterministic to the byte.
+
+mod diff;
+mod json;
+mod text;
+
+pub use diff::unified_diff;
+pub use json::{FORMAT, json};
+pub use text::{Line, describe, summary, text};
