@@ -1,1 +1,30 @@
-//! Placeholder.
+//! Boots a real Linux kernel with IPVS as an ordinary process, and builds test networks inside it.
+//!
+//! The kernel is User-Mode Linux (UML): one process that needs no root and no hardware
+//! virtualisation. Its root file system is the host's own, read-only beneath an overlay in memory,
+//! so a program just built runs in the guest under the path it has on the host.
+//!
+//! On the host: [`fetch()`] gets the kernel and the tools that tests check with, [`Boot::run`] runs
+//! one command in a fresh guest.
+//! [`stage()`] is the part between the two, to be called by the program that boots.
+//!
+//! The crate prints nothing and reads no environment; what comes out of a guest goes to the writers
+//! that the caller gives. It knows nothing of evenkeel itself.
+
+mod boot;
+mod error;
+mod fetch;
+mod follow;
+mod group;
+mod guest;
+mod job;
+mod processor;
+mod run_dir;
+mod stage;
+mod usr_merge;
+
+pub use boot::{Boot, Input, Outcome};
+pub use error::Error;
+pub use fetch::{Kernel, Source, fetch};
+pub use job::Job;
+pub use stage::stage;

@@ -1,3 +1,51 @@
-//! Placeholder.
+//! The project's own chores, each in a file of its own: `cargo xtask CHORE`.
+//!
+//! This is the program that prints what the lab, a library, only hands over.
 
-fn main() {}
+#![allow(clippy::print_stderr, clippy::print_stdout)]
+
+mod error;
+mod lab;
+mod test;
+mod workspace;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::error::Error;
+
+/// The project's chores.
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+enum Chore {
+    /// Run a command, or a shell, in a real kernel with IPVS
+    Lab(lab::Lab),
+    /// Run all tests, those that need a real kernel in the lab
+    Test(test::Test),
+    /// The lab starts this program again, as a guest's kernel and as its process 1
+    #[command(hide = true)]
+    LabStage {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Chore::parse()) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            error.print();
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(chore: Chore) -> Result<u8, Error> {
+    match chore {
+        Chore::Lab(lab) => lab.run(),
+        Chore::Test(test) => test.run(),
+        Chore::LabStage { arguments } => match evenkeel_lab::stage(&arguments)? {},
+    }
+}

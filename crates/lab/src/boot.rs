@@ -1,0 +1,203 @@
+//! Runs one command in a guest: starts the kernel, streams what the command writes, brings back its status.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use rustix::fs::{StatVfsMountFlags, statvfs};
+
+use crate::error::{Context, Error};
+use crate::fetch::Kernel;
+use crate::follow::{Follow, tail};
+use crate::group::{End, Group, in_words};
+use crate::job::{Job, Order, Status, Stdin};
+use crate::processor::Processor;
+use crate::run_dir::RunDir;
+
+/// How many lines of the console an error shows.
+const CONSOLE_LINES: usize = 25;
+
+/// A guest to be booted.
+#[derive(Clone, Debug)]
+pub struct Boot {
+    /// The kernel, from [`crate::fetch()`].
+    pub kernel: Kernel,
+    /// A program and its first arguments that pass the rest of theirs to [`crate::stage()`].
+    pub stage: Vec<OsString>,
+    /// The guest's memory in MiB, taken from the host only as it is used.
+    pub memory: u32,
+    /// After this time the guest is killed. None: never.
+    pub limit: Option<Duration>,
+}
+
+/// The standard input of a guest's command.
+#[derive(Debug)]
+pub enum Input {
+    /// Nothing: /dev/null.
+    Null,
+    /// These bytes, then the end.
+    Bytes(Vec<u8>),
+    /// A terminal open for reading and writing. Output goes there too, and not to the writers.
+    Terminal(File),
+}
+
+/// How the guest's command ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Outcome {
+    /// With this status.
+    Exited(u8),
+    /// By this signal.
+    Killed(u8),
+}
+
+impl Outcome {
+    /// The status as shells count it: 128 and the number for a signal.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Exited(code) => code,
+            Self::Killed(signal) => 128_u8.saturating_add(signal),
+        }
+    }
+}
+
+impl Boot {
+    /// A guest with 1 GiB of memory and ten minutes.
+    pub fn new(kernel: Kernel, stage: Vec<OsString>) -> Self {
+        Self { kernel, stage, memory: 1024, limit: Some(Duration::from_secs(600)) }
+    }
+
+    /// Boots, runs the job, streams its output to the writers as it comes, and halts.
+    ///
+    /// Nothing of the guest is left afterwards, whatever happened; when the calling process is
+    /// killed the guest goes with it.
+    ///
+    /// # Errors
+    /// When the guest could not be started, died, was killed at the limit or could not start the
+    /// command. A command that ran and failed is an [`Outcome`].
+    pub fn run(
+        &self,
+        job: Job,
+        input: Input,
+        stdout: &mut dyn Write,
+        stderr: &mut dyn Write,
+    ) -> Result<Outcome, Error> {
+        let run = RunDir::create(&self.kernel.state.join("runs"))?;
+        let processor = Processor::take(&self.kernel.state.join("processors"))?;
+        let stdin = give_input(&input, &run)?;
+        let order = Order {
+            job,
+            run: run.path().to_owned(),
+            modules: self.kernel.modules.clone(),
+            tools: self.kernel.tools.clone(),
+            stdin,
+        };
+        let order_file = order.write()?;
+        let console = run.file("console");
+        let console_file = File::create(&console).on("create", &console)?;
+        let mut command = self.command(&run, &order_file, processor.number)?;
+        match input {
+            Input::Terminal(terminal) => command.arg("con1=fd:0,fd:0").stdin(terminal),
+            Input::Null | Input::Bytes(_) => command.stdin(Stdio::null()),
+        };
+        // After "--" all words are init's.
+        command.arg("--").args(self.stage.iter().skip(1));
+        command.args(["init".as_ref(), order_file.as_os_str()]);
+        command.stderr(console_file.try_clone().on("use", &console)?).stdout(console_file);
+
+        let group = Group::start(&mut command)
+            .map_err(|source| Error::Program { program: self.stage_name(), source })?;
+        let mut follow_stdout = Follow::new(&run.file("stdout"));
+        let mut follow_stderr = Follow::new(&run.file("stderr"));
+        let mut pass_on = || -> io::Result<()> {
+            follow_stdout.pass_on(stdout)?;
+            follow_stderr.pass_on(stderr)
+        };
+        let end = group.watch(self.limit, &mut pass_on).map_err(Error::Output)?;
+        pass_on().map_err(Error::Output)?;
+        let console = || tail(&console, CONSOLE_LINES);
+        match (Status::read(run.path()), end, self.limit) {
+            (Some(Status::Exited(code)), ..) => Ok(Outcome::Exited(code)),
+            (Some(Status::Killed { signal }), ..) => Ok(Outcome::Killed(signal)),
+            (Some(Status::Refused(why)), ..) => Err(Error::Refused(why)),
+            (None, End::Exited(status), _) => {
+                Err(Error::Died { status: in_words(status), console: console() })
+            }
+            (None, End::TimedOut, limit) => {
+                Err(Error::TimedOut { after: limit.unwrap_or_default(), console: console() })
+            }
+        }
+    }
+
+    /// The stage that pins itself to a processor and then becomes the kernel.
+    fn command(&self, run: &RunDir, order: &Path, processor: usize) -> Result<Command, Error> {
+        let Some((program, first)) = self.stage.split_first() else {
+            return Err(Error::Refused("there is no stage to start it with".to_owned()));
+        };
+        let init = PathBuf::from(program);
+        for path in [&init, order] {
+            if path.to_string_lossy().contains(|c: char| c.is_whitespace() || c == '"') {
+                return Err(Error::Unbootable(path.to_owned()));
+            }
+        }
+        let memory_folder = self.memory_folder()?;
+        let mut command = Command::new(program);
+        command
+            .args(first)
+            .arg("kernel")
+            .arg(std::process::id().to_string())
+            .arg(processor.to_string())
+            .arg(&self.kernel.program)
+            .arg(format!("mem={}M", self.memory))
+            .args(["rootfstype=hostfs", "rootflags=/", "ro", "quiet", "panic=-1"])
+            .args(["con=null", "con0=null,fd:1"])
+            .arg(format!("init={}", init.display()))
+            // UML keeps a socket in its home, without which it does not start.
+            .arg(format!("uml_dir={}/", run.path().display()))
+            .env("HOME", run.path())
+            .env("TMPDIR", memory_folder)
+            .current_dir("/");
+        Ok(command)
+    }
+
+    /// Where UML keeps the guest's memory: a file that it maps executable.
+    ///
+    /// Memory is best; a /dev/shm that is small or forbids execution will not do.
+    fn memory_folder(&self) -> Result<PathBuf, Error> {
+        let shm = Path::new("/dev/shm");
+        let needed = u64::from(self.memory) * 1024 * 1024;
+        if let Ok(stat) = statvfs(shm) {
+            let may_execute = !stat.f_flag.contains(StatVfsMountFlags::NOEXEC);
+            let may_write = rustix::fs::access(shm, rustix::fs::Access::WRITE_OK).is_ok();
+            if may_execute && may_write && stat.f_bavail * stat.f_frsize > needed {
+                return Ok(shm.to_owned());
+            }
+        }
+        let folder = self.kernel.state.join("memory");
+        fs::create_dir_all(&folder).on("create", &folder)?;
+        Ok(folder)
+    }
+
+    fn stage_name(&self) -> String {
+        self.stage.first().map(|program| program.to_string_lossy().into_owned()).unwrap_or_default()
+    }
+}
+
+/// Leaves the command's input where the guest finds it.
+fn give_input(input: &Input, run: &RunDir) -> Result<Stdin, Error> {
+    Ok(match input {
+        Input::Null => Stdin::Null,
+        Input::Bytes(bytes) => {
+            let path = run.file("stdin");
+            fs::write(&path, bytes).on("write", &path)?;
+            Stdin::File
+        }
+        Input::Terminal(terminal) => {
+            let size =
+                rustix::termios::tcgetwinsize(terminal).step("cannot measure the terminal")?;
+            Stdin::Terminal { rows: size.ws_row, columns: size.ws_col }
+        }
+    })
+}

@@ -1,0 +1,50 @@
+//! What a chore stumbles over, and how it is shown.
+
+use std::error::Error as _;
+use std::io;
+
+/// Why a chore could not be done.
+#[derive(Debug)]
+pub(crate) enum Error {
+    /// The lab gave no answer.
+    Lab(evenkeel_lab::Error),
+    /// A program could not be started.
+    Start(String, io::Error),
+    /// A program failed, and said why itself.
+    Failed(String),
+    /// Something else did not hold; the text says what.
+    Claim(String),
+}
+
+impl From<evenkeel_lab::Error> for Error {
+    fn from(error: evenkeel_lab::Error) -> Self {
+        Self::Lab(error)
+    }
+}
+
+impl Error {
+    /// Prints the error, its causes and, where there is one, the remedy.
+    pub(crate) fn print(&self) {
+        match self {
+            Self::Lab(error) => {
+                eprintln!("error: {error}");
+                let mut cause = error.source();
+                while let Some(error) = cause {
+                    eprintln!("caused by: {error}");
+                    cause = error.source();
+                }
+                if matches!(error, evenkeel_lab::Error::NoApt) {
+                    eprintln!(
+                        "hint: set EVENKEEL_LAB_KERNEL to a User-Mode Linux program and \
+                         EVENKEEL_LAB_MODULES to the folder with its modules.dep"
+                    );
+                }
+            }
+            Self::Start(program, error) => {
+                eprintln!("error: cannot run {program}\ncaused by: {error}")
+            }
+            Self::Failed(program) => eprintln!("error: {program} failed"),
+            Self::Claim(text) => eprintln!("error: {text}"),
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The workspace that the chores work on, as cargo sees it, and cargo itself.
+
+use std::env;
+use std::ffi::OsStr;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::error::Error;
+
+/// Where things are.
+#[derive(Debug)]
+pub(crate) struct Workspace {
+    /// The folder of the workspace's Cargo.toml.
+    pub(crate) root: PathBuf,
+    /// The folder for everything built or fetched.
+    pub(crate) target: PathBuf,
+}
+
+impl Workspace {
+    /// Asks cargo.
+    pub(crate) fn find() -> Result<Self, Error> {
+        let mut command = cargo();
+        command.args(["metadata", "--no-deps", "--format-version=1"]).stderr(Stdio::inherit());
+        let output = command.output().map_err(|error| Error::Start("cargo".to_owned(), error))?;
+        let metadata: Value = serde_json::from_slice(&output.stdout)
+            .map_err(|_| Error::Failed("cargo metadata".to_owned()))?;
+        let path = |key: &str| metadata[key].as_str().map(PathBuf::from);
+        match (path("workspace_root"), path("target_directory")) {
+            (Some(root), Some(target)) => Ok(Self { root, target }),
+            _ => Err(Error::Failed("cargo metadata".to_owned())),
+        }
+    }
+
+    /// Runs a cargo command in the workspace's root, its output shown.
+    pub(crate) fn cargo(&self, arguments: &[&str]) -> Result<(), Error> {
+        let name = format!("cargo {}", arguments.join(" "));
+        let status = cargo().args(arguments).current_dir(&self.root).status();
+        match status {
+            Ok(status) if status.success() => Ok(()),
+            Ok(_) => Err(Error::Failed(name)),
+            Err(error) => Err(Error::Start(name, error)),
+        }
+    }
+
+    /// Builds with the arguments given and returns the programs that came out, tests included.
+    pub(crate) fn build(&self, arguments: &[&str]) -> Result<Vec<Artifact>, Error> {
+        let name = format!("cargo {}", arguments.join(" "));
+        let mut command = cargo();
+        command
+            .args(arguments)
+            .arg("--message-format=json-render-diagnostics")
+            .current_dir(&self.root)
+            .stderr(Stdio::inherit());
+        let output = command.output().map_err(|error| Error::Start(name.clone(), error))?;
+        if !output.status.success() {
+            return Err(Error::Failed(name));
+        }
+        let lines = output.stdout.split(|&byte| byte == b'\n');
+        Ok(lines.filter_map(Artifact::from_message).collect())
+    }
+}
+
+/// A program that cargo built.
+#[derive(Debug)]
+pub(crate) struct Artifact {
+    /// The target's name in its Cargo.toml.
+    pub(crate) name: String,
+    /// Whether it is a test program.
+    pub(crate) is_test: bool,
+    /// The file.
+    pub(crate) path: PathBuf,
+}
+
+impl Artifact {
+    /// The program that one line of cargo's JSON messages speaks of, if it does.
+    fn from_message(line: &[u8]) -> Option<Self> {
+        let message: Value = serde_json::from_slice(line).ok()?;
+        Some(Self {
+            name: message["target"]["name"].as_str()?.to_owned(),
+            is_test: message["profile"]["test"].as_bool()?,
+            path: PathBuf::from(message["executable"].as_str()?),
+        })
+    }
+}
+
+/// The cargo that started this program, else the one on the `PATH`.
+fn cargo() -> Command {
+    Command::new(env::var_os("CARGO").as_deref().unwrap_or(OsStr::new("cargo")))
+}
+
+/// Whether a cargo subcommand is installed.
+pub(crate) fn has_subcommand(name: &str) -> bool {
+    let mut command = cargo();
+    command.args([name, "--version"]).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_built_test_program_is_recognised() {
+        let line = br#"{"reason":"compiler-artifact","target":{"name":"lab"},"profile":{"test":true},"executable":"/t/lab-1"}"#;
+        let artifact = Artifact::from_message(line).expect("a program");
+        assert_eq!((artifact.name.as_str(), artifact.is_test), ("lab", true));
+    }
+
+    #[test]
+    fn a_built_library_is_no_program() {
+        let line = br#"{"reason":"compiler-artifact","target":{"name":"x"},"profile":{"test":false},"executable":null}"#;
+        assert!(Artifact::from_message(line).is_none());
+    }
+}
