@@ -1,0 +1,123 @@
+//! Reading the table. A reading that failed is an error, never an empty table.
+
+use super::{Asked, Client};
+use crate::codec::{DestinationReply, ServiceReply, decode_destination, decode_service};
+use crate::{
+    DecodeError, DestinationEntry, Error, Object, Operation, Reason, Refusal, ServiceEntry,
+    ServiceKey,
+};
+
+impl Client {
+    /// All services of the namespace, in the kernel's order.
+    ///
+    /// The kernel lets go of the table between datagrams of 32 KiB (some sixty services), so
+    /// beside another writer an entry may be missing or come twice.
+    ///
+    /// # Errors
+    /// See [`Error`]; without CAP_NET_ADMIN it is [`Error::PermissionDenied`].
+    pub fn services(&mut self) -> Result<Vec<ServiceEntry>, Error> {
+        let mut entries = Vec::new();
+        self.dump_services(|reply| {
+            entries.push(reply.entry()?);
+            Ok(())
+        })?;
+        Ok(entries)
+    }
+
+    /// Shows each service to `visit` as it lies in the receive buffer: nothing is collected, and
+    /// statistics nobody asks for are not decoded.
+    ///
+    /// # Errors
+    /// As [`Self::services`]. What was visited before an error is part of a reading at best.
+    pub fn for_each_service(
+        &mut self,
+        mut visit: impl FnMut(ServiceReply<'_>),
+    ) -> Result<(), Error> {
+        self.dump_services(|reply| {
+            visit(reply);
+            Ok(())
+        })
+    }
+
+    /// One service; `None` when there is none with this key.
+    ///
+    /// # Errors
+    /// As [`Self::services`].
+    pub fn service(&mut self, key: &ServiceKey) -> Result<Option<ServiceEntry>, Error> {
+        let asked = Asked { operation: Operation::GetServices, object: Object::Service(*key) };
+        let header = self.header();
+        self.encoder.clear();
+        self.encoder.get_services(header, Some(key))?;
+        let mut entry = None;
+        let outcome = self.ask(asked, header, |payload| {
+            entry = Some(decode_service(payload)?.entry()?);
+            Ok(())
+        });
+        match outcome {
+            Ok(()) => Ok(entry),
+            Err(Error::Refused(refusal)) if is_no_service(&refusal) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A service's destinations, in the kernel's order, the one added last first.
+    ///
+    /// A service that does not exist has none, says the kernel: before concluding from an empty
+    /// answer, look whether the service is still there ([`Self::service`]).
+    ///
+    /// # Errors
+    /// As [`Self::services`].
+    pub fn destinations(&mut self, service: &ServiceKey) -> Result<Vec<DestinationEntry>, Error> {
+        let mut entries = Vec::new();
+        self.dump_destinations(service, |reply| {
+            entries.push(reply.entry()?);
+            Ok(())
+        })?;
+        Ok(entries)
+    }
+
+    /// Shows each destination of a service to `visit` as it lies in the receive buffer; see
+    /// [`Self::for_each_service`] and [`Self::destinations`].
+    ///
+    /// # Errors
+    /// As [`Self::services`].
+    pub fn for_each_destination(
+        &mut self,
+        service: &ServiceKey,
+        mut visit: impl FnMut(DestinationReply<'_>),
+    ) -> Result<(), Error> {
+        self.dump_destinations(service, |reply| {
+            visit(reply);
+            Ok(())
+        })
+    }
+
+    fn dump_services(
+        &mut self,
+        mut visit: impl FnMut(ServiceReply<'_>) -> Result<(), DecodeError>,
+    ) -> Result<(), Error> {
+        let asked = Asked { operation: Operation::GetServices, object: Object::Table };
+        let header = self.header();
+        self.encoder.clear();
+        self.encoder.get_services(header, None)?;
+        self.ask(asked, header, |payload| visit(decode_service(payload)?))
+    }
+
+    fn dump_destinations(
+        &mut self,
+        service: &ServiceKey,
+        mut visit: impl FnMut(DestinationReply<'_>) -> Result<(), DecodeError>,
+    ) -> Result<(), Error> {
+        let asked =
+            Asked { operation: Operation::GetDestinations, object: Object::Service(*service) };
+        let family = service.family();
+        let header = self.header();
+        self.encoder.clear();
+        self.encoder.get_destinations(header, service)?;
+        self.ask(asked, header, |payload| visit(decode_destination(payload, family)?))
+    }
+}
+
+fn is_no_service(refusal: &Refusal) -> bool {
+    refusal.reason() == Reason::NoService
+}

@@ -1,0 +1,25 @@
+//! Bytes to values and back, without a socket and without a word about meaning.
+//!
+//! Encoding stands on neli: each message is neli's `Nlmsghdr` around its `Genlmsghdr`, and the
+//! attributes are written through its `Size` and `ToBytes` traits straight into one reused
+//! buffer. neli's own `Nlattr` is not used for them: it owns its payload, which costs three
+//! allocations for each of the dozen attributes of a message.
+//!
+//! Decoding borrows. A dump of ten thousand destinations holds several hundred thousand
+//! attributes, most of them statistics, and neli would copy each into a buffer of its own, and
+//! computes with lengths before it checks them. So framing and attributes are read here, in
+//! place and with every length checked: no bytes whatever make these functions panic.
+
+mod attribute;
+mod decode;
+mod encode;
+mod message;
+
+pub use decode::{
+    DestinationReply, ServiceReply, decode_destination, decode_object, decode_service,
+};
+pub use encode::{Encoder, Header};
+pub use message::{Answer, Failure, Message, Messages, messages};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,173 @@
+//! The kernel's "no": the number, the object, and words for it. The kernel itself explains only
+//! attributes of the wrong shape, so what `EEXIST`, `ESRCH` and `ENOENT` mean here is said here.
+
+use std::fmt;
+
+use nix::errno::Errno;
+
+use crate::{Object, Operation};
+
+/// A request that the kernel refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// What was asked.
+    pub operation: Operation,
+    /// Of what.
+    pub object: Object,
+    /// The kernel's error number, positive.
+    pub errno: i32,
+    /// The kernel's own words (`NLMSGERR_ATTR_MSG`), when it sent some.
+    pub message: Option<Box<str>>,
+}
+
+/// What an error number means for the operation it answers (`ip_vs_ctl.c`; the table of
+/// `ipvs_strerror` in ipvsadm's libipvs).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Reason {
+    /// There is an object with this key already.
+    Exists,
+    /// There is no such service.
+    NoService,
+    /// The service has no such destination.
+    NoDestination,
+    /// The scheduler or the persistence engine is neither built in nor loadable. A service that
+    /// was being set may have lost its scheduler by it.
+    NoScheduler,
+    /// The weight is negative to the kernel or the lower threshold above the upper.
+    OutOfRange,
+    /// The kernel does not have this address family.
+    NoAddressFamily,
+    /// The values do not go together: a netmask outside 1 to 128 for IPv6, GUE without a port,
+    /// a destination address that is not unicast or not yet reachable (`lo` down), mixed
+    /// families other than by tunnel or beside a sync daemon, an unknown protocol.
+    Invalid,
+    /// The module was unloaded.
+    ModuleGone,
+    /// Another change or dump is under way.
+    Busy,
+    /// Memory ran out.
+    NoMemory,
+    /// Anything else; the number tells.
+    Other,
+}
+
+impl Refusal {
+    /// What the number means for this operation.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        match Errno::from_raw(self.errno) {
+            Errno::EEXIST => Reason::Exists,
+            Errno::ESRCH => Reason::NoService,
+            Errno::ENOENT => match self.operation {
+                Operation::NewService | Operation::SetService => Reason::NoScheduler,
+                Operation::SetDestination | Operation::DeleteDestination => Reason::NoDestination,
+                _ => Reason::Other,
+            },
+            Errno::ERANGE => Reason::OutOfRange,
+            Errno::EAFNOSUPPORT => Reason::NoAddressFamily,
+            Errno::EINVAL => Reason::Invalid,
+            Errno::ENOPROTOOPT => Reason::ModuleGone,
+            Errno::EBUSY | Errno::EAGAIN | Errno::EINTR => Reason::Busy,
+            Errno::ENOMEM | Errno::ENOBUFS => Reason::NoMemory,
+            _ => Reason::Other,
+        }
+    }
+
+    /// The number's name, such as `EEXIST`; `UnknownErrno` for one without.
+    #[must_use]
+    pub fn errno_name(&self) -> String {
+        format!("{:?}", Errno::from_raw(self.errno))
+    }
+
+    /// Whether the same request may be granted later without anything else changing.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(self.reason(), Reason::Busy | Reason::NoMemory)
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { operation, object, errno, message } = self;
+        write!(f, "the kernel refused {operation} {object}: ")?;
+        match self.reason() {
+            Reason::Other => f.write_str(Errno::from_raw(*errno).desc())?,
+            reason => write!(f, "{reason}")?,
+        }
+        write!(f, " ({}", self.errno_name())?;
+        if Errno::from_raw(*errno) == Errno::UnknownErrno {
+            write!(f, " {errno}")?;
+        }
+        if let Some(message) = message {
+            write!(f, ", \"{message}\"")?;
+        }
+        f.write_str(")")
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Exists => "it exists already",
+            Self::NoService => "there is no such service",
+            Self::NoDestination => "there is no such destination",
+            Self::NoScheduler => "its scheduler or persistence engine cannot be loaded",
+            Self::OutOfRange => "its weight or thresholds are out of range",
+            Self::NoAddressFamily => "its address family is not available",
+            Self::Invalid => "its values are not valid together",
+            Self::ModuleGone => "the module is not loaded any more",
+            Self::Busy => "the kernel is busy",
+            Self::NoMemory => "out of memory",
+            Self::Other => "another error",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::{DestinationKey, ServiceKey, protocol};
+
+    fn refusal(operation: Operation, errno: Errno) -> Refusal {
+        let address = Ipv4Addr::new(192, 0, 2, 1).into();
+        let service = ServiceKey::Address { address, port: 80, protocol: protocol::TCP };
+        Refusal {
+            operation,
+            object: Object::Destination(service, DestinationKey { address, port: 8080 }),
+            errno: errno as i32,
+            message: None,
+        }
+    }
+
+    #[test]
+    fn enoent_means_the_destination_or_the_scheduler_by_operation() {
+        let of = |operation| refusal(operation, Errno::ENOENT).reason();
+        assert_eq!(of(Operation::SetDestination), Reason::NoDestination);
+        assert_eq!(of(Operation::SetService), Reason::NoScheduler);
+    }
+
+    #[test]
+    fn the_words_name_operation_object_meaning_and_errno() {
+        assert_eq!(
+            refusal(Operation::NewDestination, Errno::EEXIST).to_string(),
+            "the kernel refused adding destination 192.0.2.1:8080 of service tcp 192.0.2.1:80: \
+             it exists already (EEXIST)"
+        );
+    }
+
+    #[test]
+    fn a_number_without_a_name_is_still_shown() {
+        let refusal = Refusal {
+            errno: 4095,
+            message: Some("odd".into()),
+            ..refusal(Operation::NewService, Errno::EPERM)
+        };
+        let words = refusal.to_string();
+        assert!(words.ends_with("(UnknownErrno 4095, \"odd\")"), "{words}");
+    }
+}
