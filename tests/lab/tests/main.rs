@@ -1,1 +1,3 @@
 //! Lab tests.
+
+mod host;
