@@ -23,7 +23,8 @@ const OPTION_TARGET_LINK_ADDRESS: u8 = 2;
 /// address as sender and as target.
 ///
 /// RFC 5227 asks for the request; some switches and older hosts only learn from a reply, so both are customary.
-/// The request's target hardware address is zero, the reply's is the sender's own.
+/// The request's target hardware address is zero; the reply's is the sender's own, without which Linux takes it
+/// for an ordinary answer and ignores it for a second after the last one (`arp_is_garp` in net/ipv4/arp.c).
 #[must_use]
 pub fn gratuitous_arp(address: Ipv4Addr, hardware: HardwareAddress) -> [Vec<u8>; 2] {
     const REQUEST: u16 = 1;

@@ -36,7 +36,8 @@ pub struct Link {
     pub kind: Option<String>,
     /// Whether an administrator set it up (`IFF_UP`).
     pub up: bool,
-    /// Whether it can carry packets now (`IFF_RUNNING`): up, and its other end is there.
+    /// Whether it can carry packets now: up, and its other end is there. Both `IFF_LOWER_UP`, which tells of a
+    /// lost carrier at once, and `IFF_RUNNING`, which tells that the kernel has begun to use one.
     pub running: bool,
     /// Whether it is a loopback (`IFF_LOOPBACK`).
     pub loopback: bool,
@@ -75,7 +76,7 @@ impl Link {
             name: String::new(),
             kind: None,
             up: header.flags.contains(LinkFlags::Up),
-            running: header.flags.contains(LinkFlags::Running),
+            running: header.flags.contains(LinkFlags::Running | LinkFlags::LowerUp),
             loopback: header.flags.contains(LinkFlags::Loopback),
             no_arp: header.flags.contains(LinkFlags::Noarp),
             ethernet: header.link_layer_type == LinkLayerType::Ether,

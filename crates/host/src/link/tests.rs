@@ -23,8 +23,8 @@ fn link(index: u32, flags: u32, attributes: &[Vec<u8>]) -> Vec<u8> {
 fn a_dummy_with_our_alias_is_ours() {
     let payload = link(
         9,
-        // IFF_UP, IFF_BROADCAST, IFF_RUNNING and IFF_NOARP, as `ip link add vip0 type dummy` gives.
-        0x1 | 0x2 | 0x40 | 0x80,
+        // IFF_UP, IFF_BROADCAST, IFF_RUNNING, IFF_NOARP and IFF_LOWER_UP: a dummy device that is up.
+        0x1 | 0x2 | 0x40 | 0x80 | 0x1_0000,
         &[
             attribute(IFLA_IFNAME, b"vip0\0"),
             attribute(IFLA_MTU, &1500_u32.to_ne_bytes()),
@@ -63,6 +63,15 @@ fn kind_and_alias_are_both_needed_to_be_ours() {
         [vec![name.clone(), dummy], vec![name.clone(), alias.clone()], vec![name, alias, veth]]
     {
         assert!(!Link::decode(&link(1, 0, &attributes)).unwrap().is_ours());
+    }
+}
+
+#[test]
+fn a_link_runs_only_with_a_carrier_that_is_in_use() {
+    let name = attribute(IFLA_IFNAME, b"eth0\0");
+    for (flags, running) in [(0x1, false), (0x41, false), (0x1_0001, false), (0x1_0041, true)] {
+        let decoded = Link::decode(&link(1, flags, std::slice::from_ref(&name))).unwrap();
+        assert_eq!(decoded.running, running, "{flags:#x}");
     }
 }
 

@@ -11,7 +11,7 @@ use evenkeel_host::{
 use evenkeel_lab_tests::{enter_namespace, fresh_namespace, run, this_namespace};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, socket};
 
-use super::{ip, link};
+use super::{ip, link, settled};
 
 /// A cable from `near`, in the calling thread's namespace, to `far`, in a new one that is returned. Both ends
 /// are up when it returns.
@@ -27,6 +27,8 @@ pub(super) fn pair() -> File {
     enter_namespace(&away);
     run("ip link set far up");
     enter_namespace(&home);
+    let host = Host::connect().unwrap();
+    settled(|| link(&host, "near").running);
     away
 }
 
@@ -78,8 +80,8 @@ fn hardware(host: &Host) -> HardwareAddress {
 #[test]
 fn an_ipv4_announcement_arrives_as_a_request_and_a_reply() {
     fresh_namespace();
-    let host = Host::connect().unwrap();
     let away = pair();
+    let host = Host::connect().unwrap();
     let listener = listen(&away);
     let vip = "192.0.2.1".parse().unwrap();
     host.bind(&Binding::host(IpAddr::V4(vip), "near")).unwrap();
@@ -93,8 +95,8 @@ fn an_ipv4_announcement_arrives_as_a_request_and_a_reply() {
 #[test]
 fn an_ipv6_announcement_arrives_as_an_advertisement() {
     fresh_namespace();
-    let host = Host::connect().unwrap();
     let away = pair();
+    let host = Host::connect().unwrap();
     let listener = listen(&away);
     let vip = "2001:db8::1".parse().unwrap();
     for router in [false, true] {
@@ -111,8 +113,8 @@ fn an_ipv6_announcement_arrives_as_an_advertisement() {
 #[test]
 fn binding_alone_announces_nothing() {
     fresh_namespace();
-    let host = Host::connect().unwrap();
     let away = pair();
+    let host = Host::connect().unwrap();
     let listener = listen(&away);
     for vip in ["192.0.2.1", "2001:db8::1"] {
         let vip: IpAddr = vip.parse().unwrap();
@@ -124,8 +126,8 @@ fn binding_alone_announces_nothing() {
 #[test]
 fn a_neighbour_that_knew_another_owner_learns_the_new_one() {
     fresh_namespace();
-    let host = Host::connect().unwrap();
     let away = pair();
+    let host = Host::connect().unwrap();
     let home = this_namespace();
     let vips = ["192.0.2.1", "2001:db8::1"];
 
@@ -135,8 +137,6 @@ fn a_neighbour_that_knew_another_owner_learns_the_new_one() {
     for vip in vips {
         run(&format!("ip neigh replace {vip} lladdr 02:00:00:00:00:99 dev far nud reachable"));
     }
-    // A reachable entry is protected for `locktime` (1 s) against the last of several ARP answers.
-    std::thread::sleep(Duration::from_millis(1100));
     enter_namespace(&home);
     for vip in vips {
         host.announce(vip.parse().unwrap(), "near").unwrap();
