@@ -5,7 +5,7 @@
 //! so a program just built runs in the guest under the path it has on the host.
 //!
 //! On the host: [`fetch()`] gets the kernel and the tools that tests check with, [`Boot::run`] runs
-//! one command in a fresh guest.
+//! one command in a fresh guest. Inside the guest: [`net`] builds namespaces, links and HTTP servers.
 //! [`stage()`] is the part between the two, to be called by the program that boots.
 //!
 //! The crate prints nothing and reads no environment; what comes out of a guest goes to the writers
@@ -18,6 +18,7 @@ mod follow;
 mod group;
 mod guest;
 mod job;
+pub mod net;
 mod processor;
 mod run_dir;
 mod stage;
