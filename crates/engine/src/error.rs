@@ -1,0 +1,57 @@
+//! What can go wrong in a pass.
+
+use std::error::Error;
+
+use thiserror::Error as ThisError;
+
+use crate::JournalError;
+
+/// The kernel could not be read or written.
+#[derive(Debug, ThisError)]
+pub enum KernelError {
+    /// A capability is missing.
+    #[error("{tried} needs {capability}")]
+    NotPermitted {
+        /// What was tried.
+        tried: &'static str,
+        /// The capability, by its name in capabilities(7).
+        capability: &'static str,
+        /// The refusal.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// The kernel has no IPVS.
+    #[error("this kernel has no IPVS")]
+    NoIpvs(#[source] Box<dyn Error + Send + Sync>),
+    /// A scheduler or a persistence engine is not there and cannot be loaded.
+    #[error("{what} is not there and its module {module} cannot be loaded")]
+    NoModule {
+        /// `scheduler wrr`, `persistence engine sip`.
+        what: String,
+        /// The module's name.
+        module: String,
+        /// Why it cannot be loaded.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// Anything else.
+    #[error("{tried} failed")]
+    Failed {
+        /// What was tried.
+        tried: &'static str,
+        /// Why it failed.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+}
+
+/// A pass could not be made.
+#[derive(Debug, ThisError)]
+pub enum EngineError {
+    /// The kernel could not be read or written.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// The journal could not be read or written.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}

@@ -1,0 +1,343 @@
+//! The real kernel: IPVS over generic netlink, addresses over rtnetlink.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use evenkeel_host::Host;
+use evenkeel_ipvs::{self as ipvs, Client, Command, Interrupted, modules};
+use evenkeel_model::statistics::{ServiceStatistics, Statistics};
+use evenkeel_model::{Binding, Link, Live, Owner, RealServers, Service, ServiceKey};
+use evenkeel_plan::Op;
+use rustix::io::Errno;
+
+use crate::kernel::Addresses;
+use crate::translate::{
+    real_server, real_server_statistics, service_config, service_key, traffic, wire_destination,
+    wire_key, wire_service, wire_service_key,
+};
+use crate::{Kernel, KernelError, Needs, Refused, Replies, Reply};
+
+/// The network namespace of the thread that connected.
+#[derive(Debug)]
+pub struct HostKernel {
+    ipvs: Client,
+    host: Host,
+    /// The addresses that the journal knows as evenkeel's, for kernels that keep no mark.
+    journalled: BTreeSet<Binding>,
+}
+
+impl HostKernel {
+    /// Connects; loads the module ip_vs where the kernel does not have it yet.
+    ///
+    /// # Errors
+    /// [`KernelError::NoIpvs`], [`KernelError::NotPermitted`], or a socket that fails.
+    pub fn connect(journalled: BTreeSet<Binding>) -> Result<Self, KernelError> {
+        let ipvs = Client::connect().map_err(|error| ipvs_error("connecting to IPVS", error))?;
+        let host = Host::connect().map_err(|error| host_error("connecting to rtnetlink", error))?;
+        Ok(Self { ipvs, host, journalled })
+    }
+
+    /// Reads the table; each real server is handed to `each` as well.
+    fn table(
+        &mut self,
+        mut each: impl FnMut(ServiceKey, &ipvs::codec::DestinationReply<'_>),
+        mut each_service: impl FnMut(ServiceKey, &ipvs::codec::ServiceReply<'_>),
+    ) -> Result<BTreeMap<ServiceKey, Service>, KernelError> {
+        let mut services = BTreeMap::new();
+        let read = self.ipvs.for_each_service(|reply| {
+            if let Some(key) = service_key(&reply.service.key) {
+                each_service(key, &reply);
+                let config = service_config(&reply.service);
+                services.insert(key, Service { config, real_servers: RealServers::new() });
+            }
+        });
+        read.map_err(|error| ipvs_error("reading the IPVS table", error))?;
+        let mut vanished = Vec::new();
+        for (key, service) in &mut services {
+            let found = self.real_servers(key, |reply| each(*key, reply))?;
+            // A service that has just been deleted answers with an empty list.
+            if found.is_empty() && !self.exists(key)? {
+                vanished.push(*key);
+            }
+            service.real_servers = found;
+        }
+        for key in vanished {
+            services.remove(&key);
+        }
+        Ok(services)
+    }
+
+    fn real_servers(
+        &mut self,
+        service: &ServiceKey,
+        mut each: impl FnMut(&ipvs::codec::DestinationReply<'_>),
+    ) -> Result<RealServers, KernelError> {
+        let mut found = RealServers::new();
+        let read = self.ipvs.for_each_destination(&wire_service_key(service), |reply| {
+            each(&reply);
+            let (key, value) = real_server(&reply.destination);
+            found.insert(key, value);
+        });
+        read.map_err(|error| ipvs_error("reading the real servers of a service", error))?;
+        found.reverse_order();
+        Ok(found)
+    }
+
+    fn exists(&mut self, service: &ServiceKey) -> Result<bool, KernelError> {
+        let answer = self.ipvs.service(&wire_service_key(service));
+        let answer = answer.map_err(|error| ipvs_error("reading a service", error))?;
+        Ok(answer.is_some())
+    }
+
+    fn execute_ipvs(&mut self, ops: &[Op], replies: &mut Replies) -> Result<(), KernelError> {
+        let first = replies.replies.len();
+        if ops.iter().any(|op| command(op).is_none()) {
+            // A name longer than the kernel's fields. Nothing is sent, so that no answer can be
+            // taken for another operation's.
+            replies.replies.extend(ops.iter().map(|_| Reply::Refused(Errno::INVAL.into())));
+            return Ok(());
+        }
+        let answer = self.ipvs.execute(ops.iter().filter_map(command));
+        let (refusals, unknown, cause) = match answer {
+            Ok(refusals) => (refusals, ops.len()..ops.len(), None),
+            Err(Interrupted { source: error @ ipvs::Error::PermissionDenied { .. }, .. }) => {
+                return Err(ipvs_error("writing the IPVS table", error));
+            }
+            Err(Interrupted { refusals, unknown, source }) => (refusals, unknown, Some(source)),
+        };
+        replies.replies.extend((0..ops.len()).map(|index| match index {
+            known if known < unknown.start => Reply::Done,
+            lost if lost < unknown.end => Reply::Lost,
+            _ => Reply::NotSent,
+        }));
+        for ipvs::CommandRefusal { index, refusal } in refusals {
+            replies.replies[first + index] = Reply::Refused(Refused {
+                errno: Errno::from_raw_os_error(refusal.errno),
+                message: refusal.message,
+            });
+        }
+        if let Some(cause) = cause {
+            replies.warnings.push(format!("a batch was interrupted: {cause}"));
+        }
+        Ok(())
+    }
+
+    fn execute_host(&mut self, op: &Op, replies: &mut Replies) -> Result<(), KernelError> {
+        let result = match op {
+            Op::AddDummy { interface } => self.host.create_dummy(interface),
+            Op::Bind { binding } => self.bind(binding, &mut replies.warnings),
+            Op::Unbind { binding } => self.host.unbind(&host_binding(binding)),
+            _ => return Ok(()),
+        };
+        let reply = match result {
+            Ok(()) => Reply::Done,
+            Err(error @ evenkeel_host::Error::NotPermitted { .. }) => {
+                return Err(host_error("changing addresses", error));
+            }
+            Err(error) => Reply::Refused(host_refusal(&error)),
+        };
+        replies.replies.push(reply);
+        Ok(())
+    }
+
+    /// Binds and announces. An announcement that fails costs the neighbours' caches a while, not
+    /// the binding: it is a warning.
+    fn bind(
+        &mut self,
+        binding: &Binding,
+        warnings: &mut Vec<String>,
+    ) -> Result<(), evenkeel_host::Error> {
+        self.host.bind(&host_binding(binding))?;
+        self.journalled.insert(binding.clone());
+        if let Err(error) = self.host.announce(binding.address, &binding.interface) {
+            warnings.push(format!("{binding} is bound, but not announced: {error}"));
+        }
+        Ok(())
+    }
+}
+
+impl Kernel for HostKernel {
+    fn observe(&mut self) -> Result<Live, KernelError> {
+        let services = self.table(|_, _| (), |_, _| ())?;
+        let (addresses, links) = self.addresses()?;
+        Ok(Live { services, addresses, links: Some(links) })
+    }
+
+    fn observe_with_statistics(&mut self) -> Result<(Live, Statistics), KernelError> {
+        let (mut by_service, mut by_real_server) = (Vec::new(), Vec::new());
+        let services = self.table(
+            |service, reply| {
+                let counted = reply.statistics().unwrap_or_default();
+                let key = real_server(&reply.destination).0;
+                let counted = real_server_statistics(reply.connections, &counted);
+                by_real_server.push((service, key, counted));
+            },
+            |service, reply| {
+                by_service.push((service, traffic(&reply.statistics().unwrap_or_default())));
+            },
+        )?;
+        let mut statistics = Statistics::default();
+        for (service, traffic) in by_service {
+            let real_servers = BTreeMap::new();
+            statistics.services.insert(service, ServiceStatistics { traffic, real_servers });
+        }
+        for (service, key, counted) in by_real_server {
+            if let Some(service) = statistics.services.get_mut(&service) {
+                service.real_servers.insert(key, counted);
+            }
+        }
+        let (addresses, links) = self.addresses()?;
+        Ok((Live { services, addresses, links: Some(links) }, statistics))
+    }
+
+    fn services(
+        &mut self,
+        keys: &BTreeSet<ServiceKey>,
+    ) -> Result<BTreeMap<ServiceKey, Service>, KernelError> {
+        // One reading of the whole list costs less than asking for many services one by one.
+        const SINGLE_QUESTIONS: usize = 8;
+        let mut found = BTreeMap::new();
+        if keys.len() <= SINGLE_QUESTIONS {
+            for key in keys {
+                let answer = self.ipvs.service(&wire_service_key(key));
+                let answer = answer.map_err(|error| ipvs_error("reading a service", error))?;
+                found.extend(answer.map(|entry| (*key, service_config(&entry.service))));
+            }
+        } else {
+            let read = self.ipvs.for_each_service(|reply| {
+                let key = service_key(&reply.service.key).filter(|key| keys.contains(key));
+                found.extend(key.map(|key| (key, service_config(&reply.service))));
+            });
+            read.map_err(|error| ipvs_error("reading the IPVS table", error))?;
+        }
+        let mut services = BTreeMap::new();
+        for (key, config) in found {
+            let real_servers = self.real_servers(&key, |_| ())?;
+            if !real_servers.is_empty() || self.exists(&key)? {
+                services.insert(key, Service { config, real_servers });
+            }
+        }
+        Ok(services)
+    }
+
+    fn addresses(&mut self) -> Result<Addresses, KernelError> {
+        let links = self.host.links();
+        let links = links.map_err(|error| host_error("reading the interfaces", error))?;
+        let addresses = self.host.addresses();
+        let addresses = addresses.map_err(|error| host_error("reading the addresses", error))?;
+        // A kernel that keeps the mark shows its own on the loopback address, if nowhere else.
+        let keeps_marks = addresses.iter().any(|address| address.protocol.is_some());
+        let mut owned = BTreeMap::new();
+        for address in addresses {
+            let is_ours = address.is_ours();
+            let binding = Binding {
+                address: address.address,
+                interface: address.interface.into(),
+                prefix: address.prefix,
+            };
+            let ours = is_ours || !keeps_marks && self.journalled.contains(&binding);
+            owned.insert(binding, if ours { Owner::Evenkeel } else { Owner::Other });
+        }
+        let links = links.into_iter().map(|link| {
+            let dummy = link.is_dummy();
+            (link.name.into(), Link { up: link.up, dummy })
+        });
+        Ok((owned, links.collect()))
+    }
+
+    fn prepare(&mut self, needs: &Needs) -> Result<(), KernelError> {
+        for scheduler in &needs.schedulers {
+            prepare_module(format!("scheduler {scheduler}"), format!("ip_vs_{scheduler}"))?;
+        }
+        for engine in &needs.engines {
+            prepare_module(format!("persistence engine {engine}"), format!("ip_vs_pe_{engine}"))?;
+        }
+        Ok(())
+    }
+
+    fn execute(&mut self, ops: &[Op]) -> Result<Replies, KernelError> {
+        let mut replies = Replies::default();
+        for run in ops.chunk_by(|one, next| one.service().is_some() == next.service().is_some()) {
+            if run[0].service().is_some() {
+                self.execute_ipvs(run, &mut replies)?;
+            } else {
+                for op in run {
+                    self.execute_host(op, &mut replies)?;
+                }
+            }
+        }
+        Ok(replies)
+    }
+}
+
+/// Loads a module unless it is there. Where there is nothing to load it with, as in most
+/// containers, it may still be built in, and the kernel decides.
+fn prepare_module(what: String, module: String) -> Result<(), KernelError> {
+    match modules::load(&module) {
+        Ok(()) | Err(modules::ModuleError::NoModprobe { .. }) => Ok(()),
+        Err(error) => Err(KernelError::NoModule { what, module, source: Box::new(error) }),
+    }
+}
+
+/// The message of an operation on the table; `None` for an operation on addresses.
+fn command(op: &Op) -> Option<Command> {
+    Some(match op {
+        Op::AddService { key, after } => Command::NewService(wire_service(key, after)?),
+        Op::EditService { key, after, .. } => Command::SetService(wire_service(key, after)?),
+        Op::DeleteService { key, .. } => Command::DeleteService(wire_service_key(key)),
+        Op::AddRealServer { service, key, after } => {
+            Command::NewDestination(wire_service_key(service), wire_destination(key, after))
+        }
+        Op::EditRealServer { service, key, after, .. } => {
+            Command::SetDestination(wire_service_key(service), wire_destination(key, after))
+        }
+        Op::DeleteRealServer { service, key, .. } => {
+            Command::DeleteDestination(wire_service_key(service), wire_key(key))
+        }
+        Op::AddDummy { .. } | Op::Bind { .. } | Op::Unbind { .. } => return None,
+    })
+}
+
+fn host_binding(binding: &Binding) -> evenkeel_host::Binding {
+    let Binding { address, interface, prefix } = binding;
+    evenkeel_host::Binding { address: *address, prefix: *prefix, interface: interface.to_string() }
+}
+
+fn ipvs_error(tried: &'static str, error: ipvs::Error) -> KernelError {
+    let source = Box::new(error);
+    match *source {
+        ipvs::Error::ModuleMissing { .. } => KernelError::NoIpvs(source),
+        ipvs::Error::PermissionDenied { .. } => {
+            KernelError::NotPermitted { tried, capability: "CAP_NET_ADMIN", source }
+        }
+        _ => KernelError::Failed { tried, source },
+    }
+}
+
+fn host_error(tried: &'static str, error: evenkeel_host::Error) -> KernelError {
+    let source = Box::new(error);
+    match *source {
+        evenkeel_host::Error::NotPermitted { .. } => {
+            KernelError::NotPermitted { tried, capability: "CAP_NET_ADMIN", source }
+        }
+        _ => KernelError::Failed { tried, source },
+    }
+}
+
+/// The refusal as an error number, with the words of the host crate where the number alone would
+/// not tell.
+fn host_refusal(error: &evenkeel_host::Error) -> Refused {
+    use evenkeel_host::Error;
+    match error {
+        Error::AlreadyBound(_) | Error::InterfaceExists { .. } => Errno::EXIST.into(),
+        Error::NotBound(_) => Errno::ADDRNOTAVAIL.into(),
+        Error::InterfaceMissing { .. } => Errno::NODEV.into(),
+        Error::Refused { source, .. } | Error::DummyUnavailable { source, .. } => Refused {
+            errno: Errno::from_raw_os_error(source.errno),
+            message: source.message.as_deref().map(Into::into),
+        },
+        Error::WouldDropSecondaries { .. } => {
+            Refused { errno: Errno::BUSY, message: Some(error.to_string().into()) }
+        }
+        other => Refused { errno: Errno::IO, message: Some(other.to_string().into()) },
+    }
+}

@@ -1,0 +1,119 @@
+//! What the engine needs of a kernel.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use evenkeel_model::statistics::Statistics;
+use evenkeel_model::{Binding, Link, Live, Owner, Scheduler, Service, ServiceKey};
+use evenkeel_plan::Op;
+use rustix::io::Errno;
+
+use crate::KernelError;
+
+/// A network namespace of a kernel with IPVS, real or in memory.
+///
+/// Both kinds are held to the same behaviour. Reads are never partial: one that fails is an
+/// error, not a shorter list.
+pub trait Kernel {
+    /// Reads everything a plan depends on.
+    ///
+    /// # Errors
+    /// Anything that kept it from reading all of it.
+    fn observe(&mut self) -> Result<Live, KernelError>;
+
+    /// Reads the same, and the counters beside it.
+    ///
+    /// # Errors
+    /// As [`Self::observe`].
+    fn observe_with_statistics(&mut self) -> Result<(Live, Statistics), KernelError>;
+
+    /// Reads some services; the ones that do not exist are absent from the answer.
+    ///
+    /// # Errors
+    /// As [`Self::observe`].
+    fn services(
+        &mut self,
+        keys: &BTreeSet<ServiceKey>,
+    ) -> Result<BTreeMap<ServiceKey, Service>, KernelError>;
+
+    /// Reads addresses and interfaces.
+    ///
+    /// # Errors
+    /// As [`Self::observe`].
+    fn addresses(&mut self) -> Result<Addresses, KernelError>;
+
+    /// Makes sure, before the first change, that what the operations need can be had.
+    ///
+    /// # Errors
+    /// The first need that cannot be met.
+    fn prepare(&mut self, needs: &Needs) -> Result<(), KernelError>;
+
+    /// Carries out the operations in their order. One that is refused does not stop the others:
+    /// the caller passes only operations that may follow each other's failure.
+    ///
+    /// # Errors
+    /// The kernel could not be reached at all.
+    fn execute(&mut self, ops: &[Op]) -> Result<Replies, KernelError>;
+}
+
+/// Addresses with who bound them, and interfaces.
+pub type Addresses = (BTreeMap<Binding, Owner>, BTreeMap<Box<str>, Link>);
+
+/// What operations need that may have to be loaded.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Schedulers of services that are added or change theirs.
+    pub schedulers: BTreeSet<Scheduler>,
+    /// Persistence engines, likewise.
+    pub engines: BTreeSet<Box<str>>,
+}
+
+impl Needs {
+    /// What those operations need.
+    pub fn of<'a>(ops: impl IntoIterator<Item = &'a Op>) -> Self {
+        let mut needs = Self::default();
+        for op in ops {
+            if let Op::AddService { after, .. } | Op::EditService { after, .. } = op {
+                needs.schedulers.insert(after.scheduler);
+                needs.engines.extend(after.engine.clone());
+            }
+        }
+        needs
+    }
+}
+
+/// The answers to a list of operations.
+#[derive(Debug, Default)]
+pub struct Replies {
+    /// One for each operation, in their order.
+    pub replies: Vec<Reply>,
+    /// What did not keep an operation from being done, but should be known.
+    pub warnings: Vec<String>,
+}
+
+/// The answer to one operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// It is done.
+    Done,
+    /// The kernel refused it.
+    Refused(Refused),
+    /// The answer was lost: it may or may not be done, and only reading again can tell.
+    Lost,
+    /// It was not sent, because of what became of the ones before it.
+    NotSent,
+}
+
+/// The kernel's no.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// The error number.
+    pub errno: Errno,
+    /// The kernel's own words, where it sent any.
+    pub message: Option<Box<str>>,
+}
+
+impl From<Errno> for Refused {
+    fn from(errno: Errno) -> Self {
+        Self { errno, message: None }
+    }
+}

@@ -1,0 +1,243 @@
+//! A kernel that keeps its state in memory and refuses what the real one refuses.
+//!
+//! It exists for property and fault tests: ten thousand passes take seconds, and any operation
+//! can be made to fail. It is no substitute for the real kernel; the same tests run against both.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use evenkeel_model::statistics::Statistics;
+use evenkeel_model::{
+    Family, Forward, Link, Live, MAX_WEIGHT, Owner, RealServer, RealServerKey, Scheduler, Service,
+    ServiceConfig, ServiceKey, Tunnel, TunnelKind,
+};
+use evenkeel_plan::{Object, Op};
+use rustix::io::Errno;
+
+use crate::kernel::Addresses;
+use crate::{Kernel, KernelError, Needs, Replies, Reply};
+
+/// A network namespace in memory.
+#[derive(Debug, Default)]
+pub struct MemoryKernel {
+    /// Its state; may be set and changed at will, as another program would.
+    pub live: Live,
+    /// The schedulers it does not have.
+    pub missing_schedulers: BTreeSet<Scheduler>,
+    /// What is to go wrong, by the number of the operation since the start, from 0.
+    pub faults: BTreeMap<usize, Fault>,
+    /// The object of every operation it was sent, in their order.
+    pub received: Vec<Object>,
+}
+
+/// Something that goes wrong with one operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The operation is refused and not done.
+    Refuse(Errno),
+    /// The operation is done and the answer is lost.
+    LoseReply,
+}
+
+impl MemoryKernel {
+    /// A namespace in that state.
+    pub fn new(live: Live) -> Self {
+        Self { live, ..Self::default() }
+    }
+
+    fn carry_out(&mut self, op: &Op) -> Result<(), Errno> {
+        match op {
+            Op::AddDummy { interface } => self.add_dummy(interface),
+            Op::AddService { key, after } => self.add_service(*key, after),
+            Op::EditService { key, after, .. } => self.edit_service(key, after),
+            Op::DeleteService { key, .. } => {
+                self.live.services.remove(key).map(drop).ok_or(Errno::SRCH)
+            }
+            Op::AddRealServer { service, key, after } => self.add_real_server(service, key, after),
+            Op::EditRealServer { service, key, after, .. } => {
+                self.edit_real_server(service, key, after)
+            }
+            Op::DeleteRealServer { service, key, .. } => {
+                let service = self.live.services.get_mut(service).ok_or(Errno::SRCH)?;
+                service.real_servers.remove(key).map(drop).ok_or(Errno::NOENT)
+            }
+            Op::Bind { binding } => {
+                let links = self.live.links.get_or_insert_default();
+                if !links.contains_key(&binding.interface) {
+                    return Err(Errno::NODEV);
+                }
+                // IPv6 refuses a second prefix length of one address, IPv4 takes it.
+                let is_taken = |other: &evenkeel_model::Binding| match Family::from(other.address) {
+                    Family::Ipv4 => other == binding,
+                    Family::Ipv6 => other.same_place(binding),
+                };
+                if self.live.addresses.keys().any(is_taken) {
+                    return Err(Errno::EXIST);
+                }
+                self.live.addresses.insert(binding.clone(), Owner::Evenkeel);
+                Ok(())
+            }
+            Op::Unbind { binding } => {
+                self.live.addresses.remove(binding).map(drop).ok_or(Errno::ADDRNOTAVAIL)
+            }
+        }
+    }
+
+    fn add_dummy(&mut self, interface: &str) -> Result<(), Errno> {
+        let links = self.live.links.get_or_insert_default();
+        if links.contains_key(interface) {
+            return Err(Errno::EXIST);
+        }
+        links.insert(interface.into(), Link { up: true, dummy: true });
+        Ok(())
+    }
+
+    fn add_service(&mut self, key: ServiceKey, config: &ServiceConfig) -> Result<(), Errno> {
+        if self.live.services.contains_key(&key) {
+            return Err(Errno::EXIST);
+        }
+        self.check_service(key, config)?;
+        let real_servers = Default::default();
+        self.live.services.insert(key, Service { config: config.clone(), real_servers });
+        Ok(())
+    }
+
+    fn edit_service(&mut self, key: &ServiceKey, config: &ServiceConfig) -> Result<(), Errno> {
+        if !self.live.services.contains_key(key) {
+            return Err(Errno::SRCH);
+        }
+        self.check_service(*key, config)?;
+        let service = self.live.services.get_mut(key).ok_or(Errno::SRCH)?;
+        service.config = config.clone();
+        Ok(())
+    }
+
+    /// `ip_vs_add_service` and `ip_vs_edit_service`.
+    fn check_service(&self, key: ServiceKey, config: &ServiceConfig) -> Result<(), Errno> {
+        if self.missing_schedulers.contains(&config.scheduler) {
+            return Err(Errno::NOENT);
+        }
+        match config.persistence {
+            Some(persistence) if persistence.netmask.family() != key.family() => Err(Errno::INVAL),
+            _ => Ok(()),
+        }
+    }
+
+    fn add_real_server(
+        &mut self,
+        service: &ServiceKey,
+        key: &RealServerKey,
+        real_server: &RealServer,
+    ) -> Result<(), Errno> {
+        let family = service.family();
+        let service = self.live.services.get_mut(service).ok_or(Errno::SRCH)?;
+        check_values(family, key, real_server)?;
+        if service.real_servers.get(key).is_some() {
+            return Err(Errno::EXIST);
+        }
+        // `ip_vs_new_dest` asks for a unicast address.
+        let is_unicast = match key.address {
+            IpAddr::V4(address) => !address.is_multicast() && !address.is_broadcast(),
+            IpAddr::V6(address) => !address.is_multicast() && !address.is_unspecified(),
+        };
+        if !is_unicast {
+            return Err(Errno::INVAL);
+        }
+        service.real_servers.insert(*key, *real_server);
+        Ok(())
+    }
+
+    fn edit_real_server(
+        &mut self,
+        service: &ServiceKey,
+        key: &RealServerKey,
+        real_server: &RealServer,
+    ) -> Result<(), Errno> {
+        let family = service.family();
+        let service = self.live.services.get_mut(service).ok_or(Errno::SRCH)?;
+        check_values(family, key, real_server)?;
+        let live = service.real_servers.get_mut(key).ok_or(Errno::NOENT)?;
+        *live = *real_server;
+        Ok(())
+    }
+}
+
+/// `ip_vs_genl_set_cmd`, `ip_vs_add_dest` and `ip_vs_edit_dest`.
+fn check_values(
+    service: Family,
+    key: &RealServerKey,
+    real_server: &RealServer,
+) -> Result<(), Errno> {
+    let RealServer { forward, weight, upper_threshold, lower_threshold } = real_server;
+    let tunnel = match forward {
+        Forward::Tun(tunnel) => Some(tunnel),
+        _ => None,
+    };
+    if Family::from(key.address) != service && tunnel.is_none() {
+        return Err(Errno::INVAL);
+    }
+    if *weight > MAX_WEIGHT || lower_threshold > upper_threshold {
+        return Err(Errno::RANGE);
+    }
+    match tunnel {
+        Some(Tunnel { kind: TunnelKind::Gue, port: 0, .. }) => Err(Errno::INVAL),
+        _ => Ok(()),
+    }
+}
+
+impl Kernel for MemoryKernel {
+    fn observe(&mut self) -> Result<Live, KernelError> {
+        Ok(self.live.clone())
+    }
+
+    fn observe_with_statistics(&mut self) -> Result<(Live, Statistics), KernelError> {
+        Ok((self.live.clone(), Statistics::default()))
+    }
+
+    fn services(
+        &mut self,
+        keys: &BTreeSet<ServiceKey>,
+    ) -> Result<BTreeMap<ServiceKey, Service>, KernelError> {
+        let found =
+            keys.iter().filter_map(|key| Some((*key, self.live.services.get(key)?.clone())));
+        Ok(found.collect())
+    }
+
+    fn addresses(&mut self) -> Result<Addresses, KernelError> {
+        Ok((self.live.addresses.clone(), self.live.links.clone().unwrap_or_default()))
+    }
+
+    fn prepare(&mut self, needs: &Needs) -> Result<(), KernelError> {
+        match needs.schedulers.intersection(&self.missing_schedulers).next() {
+            None => Ok(()),
+            Some(scheduler) => Err(KernelError::NoModule {
+                what: format!("scheduler {scheduler}"),
+                module: format!("ip_vs_{scheduler}"),
+                source: "it is not in memory".into(),
+            }),
+        }
+    }
+
+    fn execute(&mut self, ops: &[Op]) -> Result<Replies, KernelError> {
+        let mut replies = Replies::default();
+        for op in ops {
+            let number = self.received.len();
+            self.received.push(op.object());
+            let reply = match self.faults.get(&number).copied() {
+                Some(Fault::Refuse(errno)) => Err(errno),
+                Some(Fault::LoseReply) => {
+                    // Done or refused, nobody hears of it.
+                    let _unheard = self.carry_out(op);
+                    replies.replies.push(Reply::Lost);
+                    continue;
+                }
+                None => self.carry_out(op),
+            };
+            replies.replies.push(match reply {
+                Ok(()) => Reply::Done,
+                Err(errno) => Reply::Refused(errno.into()),
+            });
+        }
+        Ok(replies)
+    }
+}

@@ -1,0 +1,230 @@
+//! Executes a plan and verifies it.
+//!
+//! It does not stop at the first refusal within a [stage](crate::stage), but it starts no stage
+//! after one in which something failed: nothing is deleted when an addition failed. When the
+//! kernel says that an object is not as the plan saw it (it exists already, it is gone), someone
+//! else is writing too; the touched objects are then read and planned again, a bounded number of
+//! times. Nothing is ever repeated blindly.
+
+use std::collections::BTreeSet;
+
+use evenkeel_model::{Desired, Live, ServiceKey};
+use evenkeel_plan::{Inputs, Op, plan};
+use rustix::io::Errno;
+use tracing::info;
+
+use crate::stage::stages;
+use crate::{
+    Done, EngineError, Journal, Kernel, KernelError, Needs, Outcome, Refused, Reply, Report,
+    StateDir,
+};
+
+/// What an execution needs to know beside the kernel.
+#[derive(Debug)]
+pub struct Pass<'a> {
+    /// What the spec asks for.
+    pub desired: &'a Desired,
+    /// What was observed when the plan was made; brought up to date as objects are read again.
+    pub live: Live,
+    /// The steps of the plan, in their order.
+    pub steps: Vec<Op>,
+}
+
+/// How often what is left over is planned and executed again before it counts as a mismatch.
+const FURTHER_ROUNDS: usize = 2;
+
+/// Executes the steps and verifies by reading every touched object again.
+///
+/// # Errors
+/// The kernel could not be read or written. Refusals of single operations are no errors: they are
+/// in the report.
+pub fn execute(kernel: &mut impl Kernel, pass: Pass<'_>) -> Result<Report, KernelError> {
+    let Pass { desired, mut live, mut steps } = pass;
+    let mut report = Report::default();
+    if steps.is_empty() {
+        return Ok(report);
+    }
+    kernel.prepare(&Needs::of(&steps))?;
+    for round in 0..=FURTHER_ROUNDS {
+        let is_clean = run(kernel, &steps, &mut report)?;
+        let left = left_over(kernel, desired, &mut live, &steps)?;
+        settle(&mut report, &left);
+        if left.is_empty() || !report.is_success() {
+            return Ok(report);
+        }
+        if is_clean {
+            // A dump is no snapshot of the table: it may have missed an entry. Read once more
+            // before anything is believed to be missing.
+            let left = left_over(kernel, desired, &mut live, &steps)?;
+            if left.is_empty() {
+                return Ok(report);
+            }
+        }
+        if round == FURTHER_ROUNDS {
+            report.mismatches = left;
+            break;
+        }
+        steps = left;
+    }
+    Ok(report)
+}
+
+/// As [`execute`], with a journal: what is about to be bound and created is written down before it
+/// is, so that a crash in between forgets nothing, and the outcome afterwards.
+///
+/// # Errors
+/// As [`execute`], and when the journal cannot be written; then nothing was changed.
+pub fn execute_journalled(
+    kernel: &mut impl Kernel,
+    pass: Pass<'_>,
+    state: &StateDir,
+    journal: &mut Journal,
+) -> Result<Report, EngineError> {
+    let before = journal.clone();
+    journal.applied = true;
+    for op in &pass.steps {
+        match op {
+            Op::Bind { binding } => journal.addresses.insert(binding.clone()),
+            Op::AddDummy { interface } => journal.dummies.insert(interface.clone()),
+            _ => continue,
+        };
+    }
+    if *journal != before {
+        state.write(journal)?;
+    }
+    let intended = journal.clone();
+    let report = execute(kernel, pass)?;
+    for Done { op, outcome } in &report.steps {
+        match (op, outcome) {
+            (Op::Bind { .. } | Op::AddDummy { .. }, Outcome::Applied) => {}
+            // Someone else's, unless it was ours before this pass.
+            (Op::Bind { binding }, _) if !before.addresses.contains(binding) => {
+                journal.addresses.remove(binding);
+            }
+            (Op::AddDummy { interface }, _) if !before.dummies.contains(interface) => {
+                journal.dummies.remove(interface);
+            }
+            (Op::Unbind { binding }, Outcome::Applied | Outcome::AlreadyInPlace) => {
+                journal.addresses.remove(binding);
+            }
+            _ => {}
+        }
+    }
+    if *journal != intended {
+        state.write(journal)?;
+    }
+    Ok(report)
+}
+
+/// Executes stage by stage, and adds an outcome for each step to the report. Returns whether
+/// every answer came and was a yes.
+fn run(kernel: &mut impl Kernel, steps: &[Op], report: &mut Report) -> Result<bool, KernelError> {
+    let mut is_clean = true;
+    let mut failed_services = BTreeSet::new();
+    for ops in stages(steps) {
+        if !is_clean {
+            let skipped = |op: &Op| Done { op: op.clone(), outcome: Outcome::Skipped };
+            report.steps.extend(ops.iter().map(skipped));
+            continue;
+        }
+        let answers = kernel.execute(ops)?;
+        report.warnings.extend(answers.warnings);
+        report.steps.reserve(ops.len());
+        for (op, reply) in ops.iter().zip(answers.replies) {
+            is_clean &= reply == Reply::Done;
+            let outcome = outcome(op, reply, &mut failed_services);
+            log(op, &outcome);
+            report.steps.push(Done { op: op.clone(), outcome });
+        }
+    }
+    Ok(is_clean)
+}
+
+fn outcome(op: &Op, reply: Reply, failed_services: &mut BTreeSet<ServiceKey>) -> Outcome {
+    let refused = match reply {
+        // A lost answer counts as done until the object is read again.
+        Reply::Done | Reply::Lost => return Outcome::Applied,
+        Reply::NotSent => return Outcome::Skipped,
+        Reply::Refused(refused) => refused,
+    };
+    match (op, refused.errno) {
+        (Op::AddService { .. } | Op::AddRealServer { .. } | Op::AddDummy { .. }, Errno::EXIST)
+        | (Op::Bind { .. }, Errno::EXIST)
+        | (Op::DeleteService { .. }, Errno::SRCH)
+        | (Op::DeleteRealServer { .. }, Errno::NOENT | Errno::SRCH)
+        | (Op::Unbind { .. }, Errno::ADDRNOTAVAIL | Errno::NODEV) => Outcome::AlreadyInPlace,
+        (Op::AddRealServer { service, .. }, Errno::SRCH) if failed_services.contains(service) => {
+            Outcome::Skipped
+        }
+        (Op::EditRealServer { .. }, Errno::NOENT)
+        | (
+            Op::EditService { .. } | Op::EditRealServer { .. } | Op::AddRealServer { .. },
+            Errno::SRCH,
+        ) => Outcome::Skipped,
+        _ => {
+            if let Op::AddService { key, .. } = op {
+                failed_services.insert(*key);
+            }
+            Outcome::Failed(refused)
+        }
+    }
+}
+
+/// Reads the touched objects again and plans what is still to be done to them.
+fn left_over(
+    kernel: &mut impl Kernel,
+    desired: &Desired,
+    live: &mut Live,
+    steps: &[Op],
+) -> Result<Vec<Op>, KernelError> {
+    let touched: BTreeSet<ServiceKey> = steps.iter().filter_map(Op::service).collect();
+    let mut read = kernel.services(&touched)?;
+    for key in &touched {
+        match read.remove(key) {
+            Some(service) => live.services.insert(*key, service),
+            None => live.services.remove(key),
+        };
+    }
+    if steps.iter().any(|op| op.service().is_none()) {
+        let (addresses, links) = kernel.addresses()?;
+        live.addresses = addresses;
+        live.links = Some(links);
+    }
+    // The objects that were not touched are as they were when they were in sync, or out of
+    // the plan on purpose; only what concerns the touched ones is left over.
+    let mut left = plan(Inputs { desired, live, first_apply: false }).steps;
+    left.retain(|op| match op.service() {
+        Some(service) => touched.contains(&service),
+        None => steps.iter().any(|step| step.object() == op.object()),
+    });
+    Ok(left)
+}
+
+/// Corrects outcomes by what was read: an operation that counts as done, and is still needed, was
+/// not done.
+fn settle(report: &mut Report, left: &[Op]) {
+    for op in left {
+        let object = op.object();
+        let last = report.steps.iter_mut().rev().find(|done| done.op.object() == object);
+        if let Some(done) = last.filter(|done| done.outcome == Outcome::Applied) {
+            done.outcome = Outcome::Skipped;
+        }
+    }
+}
+
+/// One line for each operation.
+fn log(op: &Op, outcome: &Outcome) {
+    match outcome {
+        Outcome::Failed(Refused { errno, message }) => tracing::warn!(
+            verb = op.verb().word(),
+            object = ?op.object(),
+            outcome = outcome.word(),
+            errno = errno.raw_os_error(),
+            message = message.as_deref(),
+            "step"
+        ),
+        _ => {
+            info!(verb = op.verb().word(), object = ?op.object(), outcome = outcome.word(), "step");
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! What became of each step of a pass.
+
+use std::fmt;
+
+use evenkeel_plan::Op;
+use rustix::io::Errno;
+
+use crate::Refused;
+
+/// What became of a plan.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Each step in the order of execution, with its outcome. Steps of a further round, which the
+    /// plan did not hold, follow behind.
+    pub steps: Vec<Done>,
+    /// Operations that would still be needed though everything was done: someone else is changing
+    /// the same objects.
+    pub mismatches: Vec<Op>,
+    /// What should be known and stood in the way of nothing.
+    pub warnings: Vec<String>,
+}
+
+/// A step and its outcome.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Done {
+    /// The operation.
+    pub op: Op,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// What became of a step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The kernel did it, and shows it.
+    Applied,
+    /// Someone else had done it already.
+    AlreadyInPlace,
+    /// The kernel refused it.
+    Failed(Refused),
+    /// It was not tried, or could not be done, because of an earlier failure or because its
+    /// object is gone.
+    Skipped,
+}
+
+impl Outcome {
+    /// The word in texts and logs.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::AlreadyInPlace => "already in place",
+            Self::Failed(_) => "failed",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
+impl Report {
+    /// Whether the live state is as desired.
+    pub fn is_success(&self) -> bool {
+        let failed = |done: &Done| matches!(done.outcome, Outcome::Failed(_));
+        self.mismatches.is_empty() && !self.steps.iter().any(failed)
+    }
+
+    /// How many steps have that outcome, by its word.
+    pub fn count(&self, word: &str) -> usize {
+        self.steps.iter().filter(|done| done.outcome.word() == word).count()
+    }
+}
+
+/// The kernel's refusal of one operation in words: what the error number means there, and what
+/// to do about it.
+///
+/// The same number means different things to different operations: ENOENT is a missing module
+/// when a service is added, and a missing object when a real server is edited (table in
+/// `libipvs.c` of ipvsadm).
+pub(crate) fn explain(op: &Op, refused: &Refused) -> String {
+    let meaning = match (op, refused.errno) {
+        (Op::AddService { after, .. } | Op::EditService { after, .. }, Errno::NOENT) => {
+            let engine = match &after.engine {
+                Some(engine) => format!(" or persistence engine {engine}"),
+                None => String::new(),
+            };
+            format!("the kernel has no scheduler {}{engine}", after.scheduler)
+        }
+        (_, Errno::EXIST) => "it exists already".to_owned(),
+        (Op::Bind { binding }, Errno::NODEV) => {
+            format!("interface {} does not exist", binding.interface)
+        }
+        (_, Errno::SRCH) => "its service does not exist".to_owned(),
+        (_, Errno::NOENT) => "it does not exist".to_owned(),
+        (Op::AddRealServer { key, .. }, Errno::INVAL) => format!(
+            "the kernel takes {} for no address of a real server: it must be unicast, of the \
+             service's family unless tunnelled, and interface lo must be up",
+            key.address
+        ),
+        (_, Errno::RANGE) => "a weight or threshold is out of range".to_owned(),
+        (_, Errno::AFNOSUPPORT) => "the kernel has no support for its address family".to_owned(),
+        (_, Errno::PERM | Errno::ACCESS) => "CAP_NET_ADMIN is needed".to_owned(),
+        (_, Errno::NOMEM | Errno::NOBUFS) => "the kernel is out of memory".to_owned(),
+        (_, errno) => errno.to_string(),
+    };
+    match &refused.message {
+        Some(message) => format!("{meaning} (errno {}: {message})", refused.errno.raw_os_error()),
+        None => format!("{meaning} (errno {})", refused.errno.raw_os_error()),
+    }
+}
+
+impl Done {
+    /// Why it failed, in words; `None` unless it did.
+    pub fn failure(&self) -> Option<String> {
+        match &self.outcome {
+            Outcome::Failed(refused) => Some(explain(&self.op, refused)),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}

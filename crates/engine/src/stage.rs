@@ -1,0 +1,36 @@
+//! Cuts a plan where a failure must not be followed by what comes next.
+//!
+//! Within a stage an operation may be sent whatever became of the one before: the kernel takes
+//! batches that way. Between stages the answers are looked at, so that nothing is deleted when an
+//! addition failed, and no VIP is bound to services that are not there.
+
+use evenkeel_plan::Op;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Devices,
+    AddAndEdit,
+    Bind,
+    DeleteRealServers,
+    Unbind,
+    DeleteServices,
+}
+
+fn stage(op: &Op) -> Stage {
+    match op {
+        Op::AddDummy { .. } => Stage::Devices,
+        Op::AddService { .. }
+        | Op::EditService { .. }
+        | Op::AddRealServer { .. }
+        | Op::EditRealServer { .. } => Stage::AddAndEdit,
+        Op::Bind { .. } => Stage::Bind,
+        Op::DeleteRealServer { .. } => Stage::DeleteRealServers,
+        Op::Unbind { .. } => Stage::Unbind,
+        Op::DeleteService { .. } => Stage::DeleteServices,
+    }
+}
+
+/// The plan's steps, stage by stage, in their order.
+pub(crate) fn stages(steps: &[Op]) -> impl Iterator<Item = &[Op]> {
+    steps.chunk_by(|one, next| stage(one) == stage(next))
+}
