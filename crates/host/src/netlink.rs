@@ -84,13 +84,7 @@ impl Netlink {
 
     /// Reads a whole table, again if it changed meanwhile. Returns the payload of each entry.
     pub(crate) fn dump(&self, message: &RouteNetlinkMessage) -> Result<Vec<Vec<u8>>, Failure> {
-        for _ in 0..DUMP_ATTEMPTS {
-            match self.exchange(message.clone(), NLM_F_REQUEST | NLM_F_DUMP) {
-                Err(Failure::Interrupted) => {}
-                outcome => return outcome,
-            }
-        }
-        Err(Failure::Interrupted)
+        uninterrupted(|| self.exchange(message.clone(), NLM_F_REQUEST | NLM_F_DUMP))
     }
 
     fn exchange(&self, message: RouteNetlinkMessage, flags: u16) -> Result<Vec<Vec<u8>>, Failure> {
@@ -126,6 +120,17 @@ impl Netlink {
         }
         Ok(answer.payloads)
     }
+}
+
+/// Reads again what was interrupted, and nothing that failed in another way.
+fn uninterrupted<T>(mut read: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
+    for _ in 0..DUMP_ATTEMPTS {
+        match read() {
+            Err(Failure::Interrupted) => {}
+            outcome => return outcome,
+        }
+    }
+    Err(Failure::Interrupted)
 }
 
 /// The messages with one sequence number, as they come in.

@@ -129,3 +129,27 @@ fn bytes_cut_anywhere_are_an_error_or_unfinished_but_never_a_panic() {
         assert_eq!(refused(read(&[&bytes])).errno, 22);
     }
 }
+
+#[test]
+fn an_interrupted_reading_is_made_again_and_a_failed_one_is_not() {
+    let mut readings = 0;
+    let outcome = uninterrupted(|| {
+        readings += 1;
+        if readings < 3 { Err(Failure::Interrupted) } else { Ok(readings) }
+    });
+    assert!(matches!(outcome, Ok(3)), "{outcome:?}");
+
+    let mut readings = 0;
+    let outcome = uninterrupted(|| {
+        readings += 1;
+        Err::<(), _>(Failure::Refused(Refusal { errno: 105, message: None }))
+    });
+    assert!(outcome.is_err_and(|failure| failure.is(Errno::ENOBUFS)));
+    assert_eq!(readings, 1);
+}
+
+#[test]
+fn a_table_that_never_rests_is_an_error() {
+    let outcome = uninterrupted(|| Err::<(), _>(Failure::Interrupted));
+    assert!(matches!(outcome, Err(Failure::Interrupted)), "{outcome:?}");
+}
