@@ -409,7 +409,8 @@ fn a_name_that_the_kernel_would_expand_is_refused() {
 #[test]
 fn what_lacks_a_capability_names_it_and_changes_nothing() {
     let host = host_with_dummy();
-    wire::pair();
+    // The cable lives as long as its other end.
+    let _away = wire::pair();
     host.bind(&binding("192.0.2.1/32@d0")).unwrap();
     let held = capabilities(None).unwrap();
     let mut fewer = held;
