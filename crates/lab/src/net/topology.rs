@@ -15,8 +15,6 @@ use crate::net::{Namespace, Server, get};
 const PATIENCE: Duration = Duration::from_secs(3);
 /// The one interface, beside `lo`, of each machine.
 const DEVICE: &str = "eth0";
-/// The device for IPv6 in IPv6, made by hand: the kernel's own `ip6tnl0` takes in no packets.
-const TUNNEL_6: &str = "tunl6";
 
 /// How the director will pass packets on, which decides what the real servers need.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -26,7 +24,9 @@ pub enum Forward {
     /// Address translation: the way back leads through the director. Needs clients in another
     /// network than the real servers', or the answers would take the short way.
     Nat,
-    /// IP in IP: each VIP on the tunnel device of its family.
+    /// IP in IP: each VIP on the tunnel device of its family. An IPv6 VIP must be bound as deprecated
+    /// on the director: chosen as the source of the outer packets it would be refused by the real
+    /// servers, which hold it too.
     Tun,
 }
 
@@ -173,20 +173,13 @@ impl Topology {
                 text.push_str(&routes(host, &self.client.addresses));
             }
         }
-        if self.forward == Forward::Tun && self.vips.iter().any(IpAddr::is_ipv6) {
-            for local in host.addresses.iter().map(IpNet::addr).filter(IpAddr::is_ipv6).take(1) {
-                text.push_str(&format!(
-                    "link add {TUNNEL_6} type ip6tnl mode ip6ip6 local {local} remote :: dev {DEVICE}\n"
-                ));
-            }
-        }
         for vip in &self.vips {
             let (device, length) = match (self.forward, vip) {
                 (Forward::Nat, _) => continue,
                 (Forward::Dr, IpAddr::V4(_)) => ("lo", 32),
                 (Forward::Dr, IpAddr::V6(_)) => ("lo", 128),
                 (Forward::Tun, IpAddr::V4(_)) => ("tunl0", 32),
-                (Forward::Tun, IpAddr::V6(_)) => (TUNNEL_6, 128),
+                (Forward::Tun, IpAddr::V6(_)) => ("ip6tnl0", 128),
             };
             let nodad = if vip.is_ipv6() { " nodad" } else { "" };
             text.push_str(&format!(
