@@ -92,7 +92,8 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-/// Why something was not done. Whatever the variant, nothing was changed.
+/// Why something was not done. Nothing was changed, except that after [`Error::Io`] and [`Error::Malformed`] it is not
+/// known whether the kernel did what it was asked: read the state again.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
