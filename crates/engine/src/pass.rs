@@ -81,7 +81,6 @@ pub fn execute_journalled(
     journal: &mut Journal,
 ) -> Result<Report, EngineError> {
     let before = journal.clone();
-    journal.applied = true;
     for op in &pass.steps {
         match op {
             Op::Bind { binding } => journal.addresses.insert(binding.clone()),
@@ -110,6 +109,7 @@ pub fn execute_journalled(
             _ => {}
         }
     }
+    journal.applied |= report.is_success();
     if *journal != intended {
         state.write(journal)?;
     }
@@ -228,3 +228,6 @@ fn log(op: &Op, outcome: &Outcome) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

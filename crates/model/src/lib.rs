@@ -6,6 +6,8 @@
 //! that change by themselves (connections, packets) have types of their own in [`statistics`]
 //! and take part in no comparison.
 
+#[cfg(feature = "proptest")]
+pub mod arbitrary;
 mod desired;
 mod family;
 mod forward;

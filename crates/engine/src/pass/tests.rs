@@ -1,0 +1,238 @@
+//! Laws of a pass, on the kernel in memory.
+
+use std::collections::BTreeSet;
+
+use evenkeel_model::arbitrary::{Pair, pair};
+use evenkeel_model::{Binding, Link, Owner, RealServer, Vip};
+use evenkeel_plan::{Object, Plan, Refusal};
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+
+use super::*;
+use crate::memory::{Fault, MemoryKernel};
+
+fn plan_of(desired: &Desired, live: &Live) -> Plan {
+    plan(Inputs { desired, live, first_apply: false })
+}
+
+fn apply(kernel: &mut MemoryKernel, desired: &Desired) -> Report {
+    let live = kernel.live.clone();
+    let steps = plan_of(desired, &live).steps;
+    execute(kernel, Pass { desired, live, steps }).expect("memory can be read")
+}
+
+fn check(cases: u32, test: impl Fn(Pair) -> Result<(), TestCaseError>) {
+    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+    if let Err(error) = TestRunner::new(config).run(&pair(6), test) {
+        panic!("{error}");
+    }
+}
+
+#[test]
+fn a_pass_reaches_the_desired_state_with_the_fewest_operations_and_a_second_plan_is_empty() {
+    check(10_000, |pair| {
+        let Pair { desired, live, operations, same_services, same_real_servers } = pair;
+        let mut kernel = MemoryKernel::new(live);
+        let report = apply(&mut kernel, &desired);
+        prop_assert!(report.is_success(), "{report:?}");
+        for (key, named) in &desired.services {
+            prop_assert_eq!(kernel.live.services.get(key), Some(&named.service));
+        }
+        prop_assert_eq!(kernel.live.services.len(), desired.services.len());
+        prop_assert!(plan_of(&desired, &kernel.live).is_in_sync());
+        prop_assert_eq!(kernel.received.len(), operations);
+        for object in &kernel.received {
+            let untouched = match object {
+                Object::Service(key) => !same_services.contains(key),
+                Object::RealServer(service, key) => !same_real_servers.contains(&(*service, *key)),
+                Object::Dummy(_) | Object::Vip(_) => true,
+            };
+            prop_assert!(untouched, "{object:?} is equal on both sides");
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn no_prefix_of_a_plan_takes_the_last_weight_from_a_service_that_stays() {
+    check(2_000, |pair| {
+        let Pair { desired, live, .. } = pair;
+        let serves = |live: &Live, key: &ServiceKey| {
+            let weights = |service: &evenkeel_model::Service| {
+                service.real_servers.iter().any(|(_, RealServer { weight, .. })| *weight > 0)
+            };
+            live.services.get(key).is_some_and(weights)
+        };
+        let mut kernel = MemoryKernel::new(live.clone());
+        let wanted = Live {
+            services: desired.services.iter().map(|(k, v)| (*k, v.service.clone())).collect(),
+            ..Live::default()
+        };
+        for step in plan_of(&desired, &live).steps {
+            kernel.execute(&[step]).expect("memory can be written");
+            for key in desired.services.keys() {
+                if serves(&live, key) && serves(&wanted, key) {
+                    prop_assert!(serves(&kernel.live, key), "{key} has no server");
+                }
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_failure_at_any_step_deletes_nothing_and_the_next_pass_converges() {
+    check(500, |pair| {
+        let Pair { desired, live, operations, .. } = pair;
+        for failing in 0..operations {
+            for fault in [
+                Fault::Refuse(Errno::NOMEM),
+                Fault::Refuse(Errno::EXIST),
+                Fault::Refuse(Errno::SRCH),
+                Fault::LoseReply,
+            ] {
+                let mut kernel = MemoryKernel::new(live.clone());
+                kernel.faults.insert(failing, fault);
+                let report = apply(&mut kernel, &desired);
+                let failed = report.count("failed");
+                if fault == Fault::Refuse(Errno::NOMEM) {
+                    prop_assert_eq!(failed, 1);
+                    prop_assert!(!report.is_success());
+                }
+                prop_assert_eq!(
+                    report.is_success(),
+                    plan_of(&desired, &kernel.live).is_in_sync(),
+                    "{:?} at {}: the report tells the truth",
+                    fault,
+                    failing
+                );
+                let report = apply(&mut kernel, &desired);
+                prop_assert!(report.is_success());
+                prop_assert!(plan_of(&desired, &kernel.live).is_in_sync());
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn after_a_failed_addition_nothing_is_deleted_and_no_vip_is_bound() {
+    check(500, |pair| {
+        let Pair { mut desired, mut live, .. } = pair;
+        live.links = Some([("eth0".into(), Link { up: true, dummy: false })].into());
+        desired.vips.insert(Binding::host([192, 0, 2, 99].into(), "eth0"), Vip::default());
+        let plan = plan_of(&desired, &live);
+        if !matches!(plan.steps[0], Op::AddService { .. } | Op::AddRealServer { .. }) {
+            return Ok(());
+        }
+        let mut kernel = MemoryKernel::new(live.clone());
+        kernel.faults.insert(0, Fault::Refuse(Errno::NOMEM));
+        apply(&mut kernel, &desired);
+        prop_assert!(kernel.live.addresses.is_empty());
+        for (key, service) in &live.services {
+            let kept = kernel.live.services.get(key);
+            prop_assert!(kept.is_some());
+            for (real_server, _) in &service.real_servers {
+                prop_assert!(kept.and_then(|kept| kept.real_servers.get(real_server)).is_some());
+            }
+        }
+        Ok(())
+    });
+}
+
+fn vip(last: u8) -> Binding {
+    Binding::host([192, 0, 2, last].into(), "eth0")
+}
+
+fn with_vips(vips: impl IntoIterator<Item = Binding>) -> Desired {
+    let vips = vips.into_iter().map(|vip| (vip, Vip::default())).collect();
+    Desired { vips, ..Desired::default() }
+}
+
+fn host_with(addresses: impl IntoIterator<Item = (Binding, Owner)>) -> MemoryKernel {
+    let links = [("eth0".into(), Link { up: true, dummy: false })].into();
+    let addresses = addresses.into_iter().collect();
+    MemoryKernel::new(Live { addresses, links: Some(links), ..Live::default() })
+}
+
+#[test]
+fn an_address_that_evenkeel_did_not_bind_is_used_and_never_unbound() {
+    let mut kernel = host_with([(vip(1), Owner::Other), (vip(2), Owner::Other)]);
+    assert!(apply(&mut kernel, &with_vips([vip(1)])).is_success());
+    assert!(kernel.received.is_empty());
+}
+
+#[test]
+fn an_address_that_evenkeel_bound_is_unbound_when_the_spec_drops_it() {
+    let mut kernel = host_with([(vip(1), Owner::Evenkeel), (vip(2), Owner::Evenkeel)]);
+    assert!(apply(&mut kernel, &with_vips([vip(1), vip(3)])).is_success());
+    let left: BTreeSet<Binding> = kernel.live.addresses.into_keys().collect();
+    assert_eq!(left, BTreeSet::from([vip(1), vip(3)]));
+}
+
+#[test]
+fn a_vip_of_ipv4_is_never_gone_while_its_prefix_length_changes() {
+    let wide = Binding { prefix: 24, ..vip(1) };
+    let kernel = host_with([(wide.clone(), Owner::Evenkeel)]);
+    let steps = plan_of(&with_vips([vip(1)]), &kernel.live).steps;
+    assert_eq!(steps, [Op::Bind { binding: vip(1) }, Op::Unbind { binding: wide }]);
+}
+
+#[test]
+fn a_vip_of_ipv6_makes_room_for_itself_when_its_prefix_length_changes() {
+    let host = Binding::host("2001:db8::1".parse().expect("an address"), "eth0");
+    let wide = Binding { prefix: 64, ..host.clone() };
+    let mut kernel = host_with([(wide.clone(), Owner::Evenkeel)]);
+    assert!(apply(&mut kernel, &with_vips([host.clone()])).is_success());
+    assert_eq!(kernel.live.addresses.keys().collect::<Vec<_>>(), [&host]);
+}
+
+#[test]
+fn a_scheduler_that_cannot_be_loaded_stops_the_pass_before_the_first_change() {
+    check(200, |pair| {
+        let Pair { desired, live, .. } = pair;
+        let mut kernel = MemoryKernel::new(live.clone());
+        let steps = plan_of(&desired, &live).steps;
+        kernel.missing_schedulers = Needs::of(&steps).schedulers;
+        let needs_any = !kernel.missing_schedulers.is_empty();
+        let outcome = execute(&mut kernel, Pass { desired: &desired, live, steps });
+        prop_assert_eq!(outcome.is_err(), needs_any);
+        if needs_any {
+            prop_assert!(kernel.received.is_empty());
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_journal_knows_what_is_bound_and_that_an_apply_was_made() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = StateDir::new(folder.path(), "init");
+    let mut journal = Journal::default();
+    let mut kernel = host_with([]);
+    let desired = with_vips([vip(1)]);
+    let live = kernel.live.clone();
+    let plan = plan(Inputs { desired: &desired, live: &live, first_apply: true });
+    assert_eq!(plan.refusals, Vec::<Refusal>::new());
+    let pass = Pass { desired: &desired, live, steps: plan.steps };
+    execute_journalled(&mut kernel, pass, &state, &mut journal).expect("it can be written");
+    let (read, _) = state.read(false).expect("it can be read");
+    assert!(read.applied);
+    assert_eq!(read.addresses, BTreeSet::from([vip(1)]));
+}
+
+#[test]
+fn a_journal_that_cannot_be_written_stops_the_pass_before_the_first_change() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").expect("a file");
+    let state = StateDir::new(&file, "init");
+    let mut kernel = host_with([]);
+    let desired = with_vips([vip(1)]);
+    let live = kernel.live.clone();
+    let steps = plan_of(&desired, &live).steps;
+    let pass = Pass { desired: &desired, live, steps };
+    let outcome = execute_journalled(&mut kernel, pass, &state, &mut Journal::default());
+    assert!(matches!(outcome, Err(EngineError::Journal(_))));
+    assert!(kernel.received.is_empty());
+}
