@@ -4,6 +4,7 @@
 
 #![allow(clippy::print_stderr, clippy::print_stdout)]
 
+mod demo;
 mod error;
 mod lab;
 mod test;
@@ -20,6 +21,11 @@ use crate::error::Error;
 #[derive(Parser)]
 #[command(name = "cargo xtask")]
 enum Chore {
+    /// Show the classic DR experiment: plan, apply, traffic, a change, an error explained
+    Demo(demo::Demo),
+    /// What the demo does inside the guest
+    #[command(hide = true)]
+    DemoScript(demo::DemoScript),
     /// Run a command, or a shell, in a real kernel with IPVS
     Lab(lab::Lab),
     /// Run all tests, those that need a real kernel in the lab
@@ -44,6 +50,8 @@ fn main() -> ExitCode {
 
 fn run(chore: Chore) -> Result<u8, Error> {
     match chore {
+        Chore::Demo(demo) => demo.run(),
+        Chore::DemoScript(script) => script.run(),
         Chore::Lab(lab) => lab.run(),
         Chore::Test(test) => test.run(),
         Chore::LabStage { arguments } => match evenkeel_lab::stage(&arguments)? {},

@@ -50,11 +50,7 @@ fn anywhere(workspace: &Workspace) -> Result<(), Error> {
 }
 
 fn in_the_lab(workspace: &Workspace, arguments: &[String]) -> Result<u8, Error> {
-    let programs = workspace.build(&["build", "--package=evenkeel"])?;
-    let evenkeel = programs
-        .iter()
-        .find(|program| program.name == "evenkeel")
-        .ok_or_else(|| Error::Claim("package evenkeel has no program of that name".to_owned()))?;
+    let evenkeel = workspace.evenkeel()?;
     let package = format!("--package={LAB_TESTS}");
     let tests = workspace.build(&["test", &package, "--no-run"])?;
     let tests = tests.into_iter().filter(|program| program.is_test);
@@ -75,7 +71,7 @@ fn in_the_lab(workspace: &Workspace, arguments: &[String]) -> Result<u8, Error> 
     job.env.extend([
         ("ARGUMENTS".to_owned(), arguments),
         ("CARGO_MANIFEST_DIR".to_owned(), path(&folder)),
-        ("EVENKEEL_BIN".to_owned(), path(&evenkeel.path)),
+        ("EVENKEEL_BIN".to_owned(), path(&evenkeel)),
         ("EVENKEEL_ROOT".to_owned(), path(&workspace.root)),
     ]);
     job.env.entry("RUST_BACKTRACE".to_owned()).or_insert_with(|| "1".to_owned());

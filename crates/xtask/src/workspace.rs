@@ -44,6 +44,14 @@ impl Workspace {
         }
     }
 
+    /// Builds the project's program and says where it is.
+    pub(crate) fn evenkeel(&self) -> Result<PathBuf, Error> {
+        let programs = self.build(&["build", "--package=evenkeel", "--bin=evenkeel"])?;
+        let program = programs.into_iter().find(|program| program.name == "evenkeel");
+        let missing = || Error::Claim("package evenkeel has no program of that name".to_owned());
+        program.map(|program| program.path).ok_or_else(missing)
+    }
+
     /// Builds with the arguments given and returns the programs that came out, tests included.
     pub(crate) fn build(&self, arguments: &[&str]) -> Result<Vec<Artifact>, Error> {
         let name = format!("cargo {}", arguments.join(" "));
