@@ -157,10 +157,10 @@ fn asked_at(sent: &[u8], sequence: u32) -> Result<Asked, DecodeError> {
 
 /// What the refusal of a message of this length takes in the receive buffer: the kernel counts
 /// the memory it rounds up to, not the bytes (`SKB_TRUESIZE`). The numbers are those of 64-bit
-/// kernels: 36 bytes in front of the echo, up to 80 of words, 320 of `struct skb_shared_info`,
+/// kernels: 36 bytes in front of the echo, up to 96 of words, 320 of `struct skb_shared_info`,
 /// and 256 for `struct sk_buff`.
 fn reply_cost(message: usize) -> usize {
-    (message + 36 + 80 + 320).next_power_of_two() + 256
+    (message + 36 + 96 + 320).next_power_of_two() + 256
 }
 
 #[cfg(test)]

@@ -1,0 +1,138 @@
+//! Bytes that a kernel sent or took, each file with the command that made it.
+
+use std::net::Ipv4Addr;
+
+use super::super::*;
+use crate::{
+    Command, Destination, DestinationKey, Family, Name, Netmask, Object, Service, ServiceKey,
+    Tunnel, flags, forward, protocol, tunnel_kind,
+};
+
+macro_rules! wire {
+    ($name:literal) => {
+        bytes(include_str!(concat!("wire/", $name, ".hex")))
+    };
+}
+
+fn bytes(text: &str) -> Vec<u8> {
+    text.lines()
+        .filter_map(|line| line.split('#').next())
+        .flat_map(str::split_whitespace)
+        .map(|byte| u8::from_str_radix(byte, 16).expect("two hexadecimal digits"))
+        .collect()
+}
+
+fn only(datagram: &[u8]) -> Message<'_> {
+    let mut all = messages(datagram);
+    let first = all.next().expect("a message").expect("whole");
+    assert_eq!(all.next(), None);
+    first
+}
+
+fn web() -> Service {
+    let key = ServiceKey::Address {
+        address: Ipv4Addr::new(192, 0, 2, 1).into(),
+        port: 80,
+        protocol: protocol::TCP,
+    };
+    Service {
+        flags: flags::PERSISTENT,
+        timeout: 360,
+        netmask: Netmask::Ipv4(Ipv4Addr::new(255, 255, 255, 0)),
+        ..Service::new(key, Name::new("wrr").unwrap())
+    }
+}
+
+#[test]
+fn a_dump_of_services_holds_both() {
+    let datagram = wire!("services");
+    let services: Vec<_> = messages(&datagram)
+        .map(|message| {
+            let message = message.unwrap();
+            assert_eq!((message.kind, message.sequence), (0x1c, 7));
+            assert_eq!(message.answer(), Ok(Answer::Data(message.payload)));
+            let entry = decode_service(message.payload).unwrap().entry().unwrap();
+            assert!(entry.unknown.is_empty());
+            entry.service
+        })
+        .collect();
+    let marked = ServiceKey::Fwmark { family: Family::Ipv6, fwmark: 5 };
+    let expected = [
+        Service { flags: flags::PERSISTENT | flags::HASHED, ..web() },
+        Service {
+            flags: flags::SCHED2 | flags::HASHED,
+            netmask: Netmask::Ipv6(128),
+            ..Service::new(marked, Name::new("sh").unwrap())
+        },
+    ];
+    assert_eq!(services, expected);
+}
+
+#[test]
+fn a_dump_ends_with_done() {
+    assert_eq!(only(&wire!("done")).answer(), Ok(Answer::Done));
+}
+
+#[test]
+fn a_destination_behind_nat_has_weight_and_thresholds() {
+    let datagram = wire!("masq");
+    let reply = decode_destination(only(&datagram).payload, Family::Ipv4).unwrap();
+    let address = Ipv4Addr::new(198, 51, 100, 1).into();
+    let key = DestinationKey { address, port: 8080 };
+    let expected = Destination {
+        weight: 5,
+        upper_threshold: 100,
+        lower_threshold: 50,
+        ..Destination::new(key, forward::MASQ)
+    };
+    assert_eq!(reply.destination, expected);
+    assert!(reply.unknown().is_empty());
+}
+
+#[test]
+fn a_tunnel_keeps_its_kind_and_port_and_a_weight_of_zero() {
+    let datagram = wire!("gue");
+    let reply = decode_destination(only(&datagram).payload, Family::Ipv6).unwrap();
+    let key = DestinationKey { address: "2001:db8::a".parse().unwrap(), port: 0 };
+    let expected = Destination {
+        weight: 0,
+        tunnel: Tunnel { kind: tunnel_kind::GUE, port: 6080, flags: 0 },
+        ..Destination::new(key, forward::TUNNEL)
+    };
+    assert_eq!(reply.destination, expected);
+}
+
+#[test]
+fn a_new_service_is_encoded_as_the_kernel_took_it() {
+    let mut encoder = Encoder::default();
+    let header = Header { family: 0x1c, sequence: 7 };
+    let service = Service { flags: flags::PERSISTENT | flags::HASHED, ..web() };
+    let command = Command::NewService(service);
+    encoder.command(header, &command).unwrap();
+    assert_eq!(encoder.bytes(), wire!("new_service"));
+    let object = decode_object(only(encoder.bytes()).payload);
+    assert_eq!(object, Ok(Object::Service(web().key)));
+}
+
+#[test]
+fn a_refusal_without_words_has_its_number() {
+    let failure = Failure { errno: 17, message: None };
+    assert_eq!(only(&wire!("exists")).answer(), Ok(Answer::Failed(failure)));
+}
+
+#[test]
+fn a_refusal_carries_the_kernels_words_behind_the_echo() {
+    let failure = Failure { errno: 34, message: Some("Attribute failed policy validation".into()) };
+    assert_eq!(only(&wire!("policy")).answer(), Ok(Answer::Failed(failure)));
+}
+
+#[test]
+fn the_message_at_a_batchs_end_is_acknowledged() {
+    let mut encoder = Encoder::default();
+    encoder.barrier(8).unwrap();
+    let sent = [16, 0, 0, 0, 1, 0, 5, 0, 8, 0, 0, 0, 0, 0, 0, 0];
+    assert_eq!(encoder.bytes(), sent);
+    let datagram = wire!("barrier");
+    let answer = only(&datagram);
+    assert_eq!((answer.sequence, answer.answer()), (8, Ok(Answer::Acknowledged)));
+}
