@@ -33,8 +33,11 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 fn key(key: &ServiceKey) -> String {
     match *key {
-        ServiceKey::Fwmark { family: Family::Ipv6, fwmark } => format!("-f {fwmark} -6"),
-        ServiceKey::Fwmark { fwmark, .. } => format!("-f {fwmark}"),
+        ServiceKey::Fwmark { family: Family::Ipv6, fwmark } => {
+            format!("-f {} -6", fwmark.cast_signed())
+        }
+        // ipvsadm prints marks from 2^31 on as negative numbers.
+        ServiceKey::Fwmark { fwmark, .. } => format!("-f {}", fwmark.cast_signed()),
         ServiceKey::Address { address, port, protocol } => {
             let option = match protocol {
                 protocol::UDP => "-u",
