@@ -60,7 +60,7 @@ fn settings(service: &Service) -> String {
         }
     }
     if let Some(engine) = service.persistence_engine {
-        text += &format!(" pe {engine}");
+        text += &format!(" --pe {engine}");
     }
     if service.flags & flags::ONE_PACKET != 0 {
         text += " -o";

@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 pub mod forward {
     /// Network address translation.
     pub const MASQ: u32 = 0;
-    /// To a socket of this host. Shown by the kernel for local destinations too.
+    /// To a socket of this host.
     pub const LOCALNODE: u32 = 1;
     /// Encapsulated, see [`Tunnel`](crate::Tunnel).
     pub const TUNNEL: u32 = 2;

@@ -16,7 +16,7 @@ use crate::{Command, CommandRefusal, DecodeError, Error, Interrupted, Operation}
 /// A chunk's size in bytes. Larger ones gain nothing, and beyond the send buffer, some 212,000
 /// bytes where nobody changed it, the kernel refuses with `EMSGSIZE`.
 const CHUNK: usize = 64 * 1024;
-/// More than any command and the message at the end take together.
+/// More than any command and the message at the end take together: under 300 bytes.
 const COMMAND: usize = 512;
 /// Left free in the receive buffer for the last acknowledgement.
 const ACKNOWLEDGEMENT: usize = 2048;
