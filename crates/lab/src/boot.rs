@@ -15,6 +15,7 @@ use crate::follow::{Follow, tail};
 use crate::group::{End, Group, in_words};
 use crate::job::{Job, Order, Status, Stdin};
 use crate::processor::Processor;
+use crate::relay::Relay;
 use crate::run_dir::RunDir;
 
 /// How many lines of the console an error shows.
@@ -98,9 +99,16 @@ impl Boot {
         let console = run.file("console");
         let console_file = File::create(&console).on("create", &console)?;
         let mut command = self.command(&run, &order_file, processor.number)?;
-        match input {
-            Input::Terminal(terminal) => command.arg("con1=fd:0,fd:0").stdin(terminal),
-            Input::Null | Input::Bytes(_) => command.stdin(Stdio::null()),
+        let relay = match input {
+            Input::Null | Input::Bytes(_) => {
+                command.stdin(Stdio::null());
+                None
+            }
+            Input::Terminal(terminal) => {
+                let (relay, guest) = Relay::start(terminal)?;
+                command.arg("con1=fd:0,fd:0").stdin(guest);
+                Some(relay)
+            }
         };
         // After "--" all words are init's.
         command.arg("--").args(self.stage.iter().skip(1));
@@ -113,7 +121,8 @@ impl Boot {
         let mut follow_stderr = Follow::new(&run.file("stderr"));
         let mut pass_on = || -> io::Result<()> {
             follow_stdout.pass_on(stdout)?;
-            follow_stderr.pass_on(stderr)
+            follow_stderr.pass_on(stderr)?;
+            relay.as_ref().map_or(Ok(()), Relay::pass_on)
         };
         let end = group.watch(self.limit, &mut pass_on).map_err(Error::Output)?;
         pass_on().map_err(Error::Output)?;

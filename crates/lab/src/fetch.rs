@@ -115,8 +115,9 @@ fn unpacked(
     }
     let apt = Apt::new(folder)?;
     progress("fetching the lists of packages");
-    apt.update()?;
-    let all = apt.closure(packages)?;
+    // A source that fails matters only if the packages are not found without it.
+    let updated = apt.update();
+    let all = apt.closure(packages).or_else(|error| updated.and(Err(error)))?;
     progress(&format!(
         "fetching {} packages: {} and what they need",
         all.len(),
@@ -191,6 +192,8 @@ impl Apt {
             // Descriptions in other languages.
             "Acquire::Languages=none".to_owned(),
             "Acquire::Retries=3".to_owned(),
+            // Lists that could not be fetched are otherwise a mere warning.
+            "APT::Update::Error-Mode=any".to_owned(),
         ] {
             command.arg("-o").arg(option);
         }

@@ -20,6 +20,7 @@ mod guest;
 mod job;
 pub mod net;
 mod processor;
+mod relay;
 mod run_dir;
 mod stage;
 mod usr_merge;
