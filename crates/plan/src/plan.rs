@@ -102,3 +102,6 @@ fn warnings(desired: &Desired, live: &Live) -> Vec<String> {
     }
     found
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,309 @@
+//! Laws of planning, on small states.
+
+use evenkeel_model::arbitrary::pair;
+use evenkeel_model::{
+    Binding, Forward, Ignore, IgnoredField, Link, MAX_WEIGHT, Named, Netmask, Owner, Persistence,
+    Protocol, RealServer, RealServerKey, Scheduler, SchedulerFlags, Scope, Service, ServiceConfig,
+    ServiceKey, Tunnel, TunnelKind, Vip,
+};
+use proptest::prelude::*;
+
+use super::*;
+use crate::render;
+
+fn on(last: u8) -> ServiceKey {
+    let address = [192, 0, 2, last].into();
+    ServiceKey::Address { address, port: 80, protocol: Protocol::Tcp }
+}
+
+fn at(last: u8) -> RealServerKey {
+    RealServerKey { address: [198, 51, 100, last].into(), port: 80 }
+}
+
+fn weighing(weight: u32) -> RealServer {
+    RealServer { forward: Forward::Dr, weight, upper_threshold: 0, lower_threshold: 0 }
+}
+
+fn scheduled_by(name: &str) -> ServiceConfig {
+    ServiceConfig {
+        scheduler: Scheduler::new(name).expect("a scheduler"),
+        scheduler_flags: SchedulerFlags::EMPTY,
+        persistence: None,
+        engine: None,
+        one_packet: false,
+    }
+}
+
+fn service<const N: usize>(real_servers: [(RealServerKey, RealServer); N]) -> Service {
+    Service { config: scheduled_by("wrr"), real_servers: real_servers.into_iter().collect() }
+}
+
+fn live<const N: usize>(services: [(ServiceKey, Service); N]) -> Live {
+    Live { services: services.into(), ..Live::default() }
+}
+
+fn desired<const N: usize>(services: [(ServiceKey, Service); N]) -> Desired {
+    let named = |service| Named { name: "web".into(), ignore: Ignore::NOTHING, service };
+    Desired {
+        scope: Scope::All,
+        services: services.into_iter().map(|(key, service)| (key, named(service))).collect(),
+        ..Desired::default()
+    }
+}
+
+fn plan_of(desired: &Desired, live: &Live) -> Plan {
+    plan(Inputs { desired, live, first_apply: false })
+}
+
+fn lines(desired: &Desired, live: &Live) -> Vec<String> {
+    render::text(&plan_of(desired, live), desired).map(|line| line.text).collect()
+}
+
+fn guards(desired: &Desired, live: &Live, first_apply: bool) -> Vec<Guard> {
+    let plan = plan(Inputs { desired, live, first_apply });
+    plan.refusals.into_iter().map(|refusal| refusal.guard).collect()
+}
+
+#[test]
+fn what_is_equal_needs_no_operation() {
+    let services = || [(on(1), service([(at(1), weighing(1)), (at(2), weighing(0))]))];
+    let plan = plan_of(&desired(services()), &live(services()));
+    assert!(plan.is_in_sync());
+    let unchanged = Unchanged { services: 1, real_servers: 2, vips: 0 };
+    assert_eq!(plan.unchanged, unchanged);
+}
+
+#[test]
+fn a_weight_of_zero_is_a_value_in_both_directions() {
+    for (before, after) in [(1, 0), (0, 1), (0, MAX_WEIGHT)] {
+        let wanted = desired([(on(1), service([(at(1), weighing(after))]))]);
+        let found = live([(on(1), service([(at(1), weighing(before))]))]);
+        let label = "web/192.0.2.1:80/tcp";
+        let line =
+            format!("~ edit real server 198.51.100.1:80 of {label}: weight {before} -> {after}");
+        assert_eq!(lines(&wanted, &found), [line]);
+    }
+}
+
+#[test]
+fn an_edit_of_one_field_carries_all_the_others() {
+    let mut config = scheduled_by("sh");
+    config.persistence = Some(Persistence { timeout: 60, netmask: Netmask::V6(64) });
+    config.one_packet = true;
+    let before = Service { config: config.clone(), real_servers: Default::default() };
+    let mut after = before.clone();
+    after.config.scheduler = Scheduler::wlc();
+    let plan = plan_of(&desired([(on(1), after.clone())]), &live([(on(1), before)]));
+    let edit = Op::EditService { key: on(1), before: config, after: after.config };
+    assert_eq!(plan.steps, [edit]);
+}
+
+#[test]
+fn a_real_server_with_another_port_is_another_real_server_added_before_the_old_one_goes() {
+    let other = RealServerKey { port: 8080, ..at(1) };
+    let nat = RealServer { forward: Forward::Nat, ..weighing(1) };
+    let plan = plan_of(
+        &desired([(on(1), service([(other, nat)]))]),
+        &live([(on(1), service([(at(1), nat)]))]),
+    );
+    assert!(matches!(plan.steps[..], [Op::AddRealServer { .. }, Op::DeleteRealServer { .. }]));
+}
+
+#[test]
+fn weights_are_raised_before_others_are_lowered() {
+    let wanted = desired([(on(1), service([(at(1), weighing(0)), (at(2), weighing(5))]))]);
+    let found = live([(on(1), service([(at(1), weighing(5)), (at(2), weighing(0))]))]);
+    let raised: Vec<_> = plan_of(&wanted, &found).steps.iter().map(Op::object).collect();
+    let real_server = |last| crate::Object::RealServer(on(1), at(last));
+    assert_eq!(raised, [real_server(2), real_server(1)]);
+}
+
+#[test]
+fn new_real_servers_are_added_in_the_order_of_the_spec() {
+    let added = [(at(3), weighing(1)), (at(1), weighing(1)), (at(2), weighing(1))];
+    let plan = plan_of(&desired([(on(1), service(added))]), &Live::default());
+    let objects: Vec<_> = plan.steps.iter().skip(1).map(Op::object).collect();
+    assert_eq!(objects, [3, 1, 2].map(|last| crate::Object::RealServer(on(1), at(last))));
+}
+
+#[test]
+fn a_removed_service_is_one_operation_whatever_it_takes_along() {
+    let found = live([
+        (on(1), service([(at(1), weighing(1)), (at(2), weighing(1))])),
+        (on(2), service([])),
+    ]);
+    let wanted = desired([(on(2), service([]))]);
+    assert_eq!(lines(&wanted, &found), ["- delete service 192.0.2.1:80/tcp with 2 real servers"]);
+}
+
+#[test]
+fn ignored_fields_keep_their_live_values_and_new_objects_get_the_specs() {
+    let mut wanted = desired([(on(1), service([(at(1), weighing(1)), (at(2), weighing(7))]))]);
+    for named in wanted.services.values_mut() {
+        named.ignore = [IgnoredField::Weight].into_iter().collect();
+    }
+    let mut checked = weighing(0);
+    checked.upper_threshold = 10;
+    let found = live([(on(1), service([(at(1), checked)]))]);
+    let plan = plan_of(&wanted, &found);
+    let after = RealServer { upper_threshold: 0, ..checked };
+    let add = Op::AddRealServer { service: on(1), key: at(2), after: weighing(7) };
+    let edit = Op::EditRealServer { service: on(1), key: at(1), before: checked, after };
+    assert_eq!(plan.steps, [add, edit]);
+}
+
+#[test]
+fn what_the_kernel_echoes_without_meaning_is_no_difference() {
+    let echoed = Tunnel { kind: TunnelKind::Ipip, port: 6080, ..Tunnel::IPIP };
+    let tunnelled = |tunnel| RealServer { forward: Forward::Tun(tunnel), ..weighing(1) };
+    let wanted = desired([(on(1), service([(at(1), tunnelled(Tunnel::IPIP))]))]);
+    let found = live([(on(1), service([(at(1), tunnelled(echoed))]))]);
+    assert!(plan_of(&wanted, &found).is_in_sync());
+}
+
+#[test]
+fn what_is_out_of_scope_is_counted_and_never_touched() {
+    let mut wanted = desired([]);
+    wanted.scope =
+        Scope::Limited { vips: vec!["192.0.2.1/32".parse().expect("a net")], fwmarks: vec![] };
+    let found = live([(on(1), service([])), (on(2), service([(at(1), weighing(1))]))]);
+    let plan = plan_of(&wanted, &found);
+    assert_eq!(plan.steps.len(), 1);
+    assert_eq!(plan.steps[0].service(), Some(on(1)));
+    assert_eq!(plan.out_of_scope, 1);
+}
+
+fn vip(last: u8) -> Binding {
+    Binding::host([192, 0, 2, last].into(), "eth0")
+}
+
+#[test]
+fn vips_are_bound_after_their_services_are_ready_and_unbound_before_they_go() {
+    let mut wanted = desired([(on(1), service([(at(1), weighing(1))]))]);
+    wanted.vips.insert(vip(1), Vip::default());
+    let mut found = live([(on(2), service([(at(1), weighing(1))]))]);
+    found.addresses.insert(vip(2), Owner::Evenkeel);
+    let shown = lines(&wanted, &found);
+    assert_eq!(
+        shown,
+        [
+            "+ add service web/192.0.2.1:80/tcp: scheduler wrr",
+            "+ add real server 198.51.100.1:80 to web/192.0.2.1:80/tcp: forward dr, weight 1",
+            "+ bind vip 192.0.2.1/32 on eth0",
+            "- unbind vip 192.0.2.2/32 on eth0",
+            "- delete service 192.0.2.2:80/tcp with 1 real server",
+        ]
+    );
+}
+
+#[test]
+fn an_interface_that_is_not_there_is_an_obstacle_unless_it_may_be_created() {
+    let mut wanted = desired([]);
+    wanted.vips.insert(vip(1), Vip::default());
+    let found = Live { links: Some([].into()), ..Live::default() };
+    let obstacle = Obstacle::NoInterface { interface: "eth0".into() };
+    assert_eq!(plan_of(&wanted, &found).obstacles, [obstacle]);
+
+    wanted.vips.insert(vip(1), Vip { dummy: true });
+    wanted.vips.insert(vip(2), Vip { dummy: true });
+    let plan = plan_of(&wanted, &found);
+    assert_eq!(plan.obstacles, []);
+    assert_eq!(
+        plan.steps,
+        [
+            Op::AddDummy { interface: "eth0".into() },
+            Op::Bind { binding: vip(1) },
+            Op::Bind { binding: vip(2) },
+        ]
+    );
+}
+
+#[test]
+fn a_loopback_that_is_down_is_an_obstacle_to_new_real_servers_only() {
+    let links = |up| Some([("lo".into(), Link { up, dummy: false })].into());
+    let wanted = desired([(on(1), service([(at(1), weighing(1))]))]);
+    let down = Live { links: links(false), ..Live::default() };
+    assert_eq!(plan_of(&wanted, &down).obstacles, [Obstacle::LoopbackDown]);
+    let up = Live { links: links(true), ..Live::default() };
+    assert_eq!(plan_of(&wanted, &up).obstacles, []);
+    let in_sync = Live { links: links(false), ..live([(on(1), service([(at(1), weighing(1))]))]) };
+    assert_eq!(plan_of(&wanted, &in_sync).obstacles, []);
+}
+
+#[test]
+fn an_empty_spec_is_refused_even_where_there_is_nothing_to_delete() {
+    assert_eq!(guards(&desired([]), &Live::default(), false), [Guard::Empty]);
+    assert_eq!(guards(&desired([(on(1), service([]))]), &Live::default(), false), []);
+}
+
+#[test]
+fn the_first_apply_without_a_scope_refuses_to_delete_what_it_finds() {
+    let mut wanted = desired([(on(1), service([]))]);
+    wanted.scope = Scope::Implied;
+    let found = live([(on(2), service([]))]);
+    assert_eq!(guards(&wanted, &found, true), [Guard::TakeOver]);
+    assert_eq!(guards(&wanted, &found, false), []);
+    assert_eq!(guards(&wanted, &Live::default(), true), []);
+    wanted.scope = Scope::All;
+    assert_eq!(guards(&wanted, &found, true), []);
+}
+
+#[test]
+fn fewer_than_half_of_four_or_more_is_a_mass_deletion() {
+    let many = |number: u8| {
+        let services = (0..number).map(|last| (on(last), service([])));
+        Live { services: services.collect(), ..Live::default() }
+    };
+    let one = desired([(on(0), service([]))]);
+    let two = desired([(on(0), service([])), (on(1), service([]))]);
+    assert_eq!(guards(&one, &many(3), false), []);
+    assert_eq!(guards(&one, &many(4), false), [Guard::MassDelete]);
+    assert_eq!(guards(&two, &many(4), false), []);
+    assert_eq!(guards(&two, &many(5), false), [Guard::MassDelete]);
+}
+
+#[test]
+fn the_real_servers_of_one_service_can_be_a_mass_deletion_by_themselves() {
+    let four = [1, 2, 3, 4].map(|last| (at(last), weighing(1)));
+    let found = live([(on(1), service(four))]);
+    let wanted = desired([(on(1), service([(at(1), weighing(1))]))]);
+    assert_eq!(guards(&wanted, &found, false), [Guard::MassDelete]);
+}
+
+#[test]
+fn what_is_out_of_scope_does_not_count_as_a_mass_deletion() {
+    let mut wanted = desired([(on(1), service([]))]);
+    wanted.scope =
+        Scope::Limited { vips: vec!["192.0.2.1/32".parse().expect("a net")], fwmarks: vec![] };
+    let found = live([1, 2, 3, 4, 5].map(|last| (on(last), service([]))));
+    assert_eq!(guards(&wanted, &found, false), []);
+}
+
+#[test]
+fn the_json_document_tells_before_after_and_what_changed() {
+    let wanted = desired([(on(1), service([(at(1), weighing(2))]))]);
+    let found = live([(on(1), service([(at(1), weighing(1))]))]);
+    let document = render::json(&plan_of(&wanted, &found), &wanted);
+    let step = &document["steps"][0];
+    assert_eq!(step["verb"], "edit");
+    assert_eq!(step["object"], "real server");
+    assert_eq!(step["service"]["name"], "web");
+    assert_eq!(step["before"]["weight"], 1);
+    assert_eq!(step["after"]["weight"], 2);
+    assert_eq!(step["changes"][0]["field"], "weight");
+    assert_eq!(step["changes"].as_array().map(Vec::len), Some(1));
+    assert_eq!(document["counts"]["edit"], 1);
+}
+
+proptest! {
+    #[test]
+    fn the_same_inputs_give_the_same_plan_and_a_state_against_itself_none(pair in pair(5)) {
+        let plan = plan_of(&pair.desired, &pair.live);
+        prop_assert_eq!(&plan, &plan_of(&pair.desired, &pair.live));
+        prop_assert_eq!(plan.steps.len(), pair.operations);
+        let services =
+            pair.desired.services.iter().map(|(key, named)| (*key, named.service.clone()));
+        let there = Live { services: services.collect(), ..Live::default() };
+        prop_assert!(plan_of(&pair.desired, &there).is_in_sync());
+    }
+}
