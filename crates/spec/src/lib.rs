@@ -1,1 +1,28 @@
-//! Placeholder.
+//! Reads the YAML spec and turns it into the desired state of a host.
+//!
+//! The way goes text -> [`spec`] -> [`resolve`] -> [`Desired`]. A good spec is read once, by
+//! serde_yaml straight into compact types. Only when there is something to report is the text
+//! read again by a parser that keeps positions ([`marked`]): the same types are then filled in
+//! from its tree, going on past every problem, so that all of them are told in one run, each at
+//! its very place.
+//!
+//! Nothing here touches a file, a terminal or the environment: texts come in as [`Source`]s.
+
+mod field;
+mod load;
+mod marked;
+mod path;
+mod problem;
+mod render;
+mod resolve;
+mod schema;
+mod source;
+mod spec;
+mod suggest;
+
+mod yaml;
+
+pub use load::{Loaded, load};
+pub use problem::{Place, Problem, Problems, Related, Severity};
+pub use schema::schema;
+pub use source::{MAX_SOURCE, Source};

@@ -1,0 +1,130 @@
+//! What a value answers when it cannot be read.
+
+use std::fmt;
+
+use serde::de::{Error, Expected, Unexpected};
+
+use crate::spec::text::Refusal;
+use crate::suggest::{nearest, quote};
+
+/// Why a value was refused; its place is known to whoever asked.
+#[derive(Debug)]
+pub(crate) enum NodeError {
+    /// The value itself.
+    Value { message: String, remedy: Option<String> },
+    /// Nothing stands where a value of some form should.
+    Empty { form: String },
+    /// The key it stands under.
+    Key { message: String, remedy: Option<String> },
+    /// A key that stands twice: found and reported by the tree, which knows both places.
+    Twice,
+}
+
+impl Error for NodeError {
+    fn custom<T: fmt::Display>(text: T) -> Self {
+        let text = text.to_string();
+        let (message, remedy) = Refusal::split(&text);
+        Self::Value { message: message.to_owned(), remedy: remedy.map(str::to_owned) }
+    }
+
+    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        // `expecting` says what it is and, behind a comma, how it is written.
+        let expected = expected.to_string();
+        let (what, form) = expected.split_once(", ").unwrap_or((&expected, &expected));
+        let message = match found {
+            Unexpected::Unit | Unexpected::Option => return Self::Empty { form: form.to_owned() },
+            Unexpected::Str(text) if text.parse::<f64>().is_ok() => {
+                let message = format!("`\"{text}\"` in quotes is a text, not {what}");
+                return Self::Value { message, remedy: Some("take the quotes out".to_owned()) };
+            }
+            Unexpected::Str(text) => format!("{} is not {what}", quote(text)),
+            Unexpected::Seq => format!("a list is not {what}"),
+            Unexpected::Map => format!("a map is not {what}"),
+            Unexpected::Bool(value) => format!("`{value}` is not {what}"),
+            Unexpected::Unsigned(number) => format!("`{number}` is not {what}"),
+            Unexpected::Signed(number) => format!("`{number}` is not {what}"),
+            Unexpected::Float(number) => format!("`{number}` is not {what}"),
+            other => format!("{other} is not {what}"),
+        };
+        Self::Value { message, remedy: Some(format!("write {form}")) }
+    }
+
+    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::invalid_type(found, expected)
+    }
+
+    fn unknown_field(key: &str, known: &'static [&'static str]) -> Self {
+        if key == "<<" {
+            return Self::Key {
+                message: "merge keys are not supported".to_owned(),
+                remedy: Some("write the keys out, or use `defaults` and `pools`".to_owned()),
+            };
+        }
+        if later(known).contains(&key) {
+            return Self::Key {
+                message: format!("`{key}` is not supported by this version yet"),
+                remedy: Some("take it out until a later version reads it".to_owned()),
+            };
+        }
+        let remedy = match synonym(key).filter(|meant| known.contains(meant)) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => match nearest(key, known.iter().copied()) {
+                Some(meant) => format!("did you mean `{meant}`?"),
+                None => format!("the keys here are {}", known.join(", ")),
+            },
+        };
+        Self::Key { message: format!("unknown key {}", quote(key)), remedy: Some(remedy) }
+    }
+
+    fn duplicate_field(_: &'static str) -> Self {
+        Self::Twice
+    }
+}
+
+/// Keys that the design has a place for beside those of `known`, and this version does not read.
+fn later(known: &[&str]) -> &'static [&'static str] {
+    if known.contains(&"services") {
+        &["timeouts", "sync", "sysctls", "guards", "directors", "arp", "health", "gateway"]
+    } else if known.contains(&"scheduler_flags") || known.contains(&"scheduler") {
+        &["drain", "health", "arp"]
+    } else if known.contains(&"weight") {
+        &["drain", "health"]
+    } else {
+        &[]
+    }
+}
+
+/// Other tools' words for ours.
+fn synonym(key: &str) -> Option<&'static str> {
+    Some(match key.to_lowercase().as_str() {
+        "lb_algo" | "lvs_sched" | "algorithm" | "lb_method" | "sched" => "scheduler",
+        "lb_kind" | "lvs_method" | "method" | "mode" | "forwarding" => "forward",
+        "real_server" | "servers" | "backends" | "destinations" | "dests" | "real" => {
+            "real_servers"
+        }
+        "ip" | "addr" | "host" => "address",
+        "virtual" | "virtual_ip" | "virtual_ipaddress" => "vip",
+        "mark" | "fwm" => "fwmark",
+        "persistent" | "persistence_timeout" => "persistence",
+        "ops" | "onepacket" => "one_packet",
+        "dev" | "device" | "nic" => "interface",
+        "uthreshold" | "u_threshold" => "upper_threshold",
+        "lthreshold" | "l_threshold" => "lower_threshold",
+        "pe" | "pe_name" | "persistence_engine" => "engine",
+        "granularity" | "persistence_granularity" => "netmask",
+        "kind" => "type",
+        _ => return None,
+    })
+}
+
+impl fmt::Display for NodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Value { message, .. } | Self::Key { message, .. } => f.write_str(message),
+            Self::Empty { form } => write!(f, "no value, but {form}"),
+            Self::Twice => f.write_str("a key stands twice"),
+        }
+    }
+}
+
+impl std::error::Error for NodeError {}

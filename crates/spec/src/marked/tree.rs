@@ -1,0 +1,244 @@
+//! A YAML document with the place of every value.
+//!
+//! Nodes lie in one vector and are named by index, so that neither building nor dropping recurses,
+//! and an alias is one more index to the same node. What aliases would expand to is counted while
+//! the tree is built: a text that would expand without bounds is refused before anyone walks it.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span};
+
+use crate::path::{Path, Step};
+
+/// How deep lists and maps may nest: a spec needs eight levels, and whatever a snapshot observed
+/// some more.
+const DEEPEST: usize = 64;
+
+/// How many values all aliases together may stand for.
+const MOST_ALIASED: u64 = 1_000_000;
+
+/// A line and a column, both counted from 1, the column in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Mark {
+    pub(crate) line: usize,
+    pub(crate) column: usize,
+}
+
+/// The index of a [`Node`].
+pub(crate) type NodeId = usize;
+
+/// A value and where it stands.
+#[derive(Debug)]
+pub(crate) struct Node<'t> {
+    pub(crate) content: Content<'t>,
+    pub(crate) start: Mark,
+    /// Just behind the value; for a block list or map somewhere behind it.
+    pub(crate) end: Mark,
+}
+
+#[derive(Debug)]
+pub(crate) enum Content<'t> {
+    Scalar { text: Cow<'t, str>, plain: bool },
+    List(Vec<NodeId>),
+    Map(Vec<(NodeId, NodeId)>),
+}
+
+/// A document.
+#[derive(Debug)]
+pub(crate) struct Tree<'t> {
+    nodes: Vec<Node<'t>>,
+    /// `None` if there is no document in the text.
+    pub(crate) root: Option<NodeId>,
+}
+
+/// Why there is no tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Broken {
+    pub(crate) at: Mark,
+    pub(crate) message: String,
+    pub(crate) remedy: Option<String>,
+}
+
+impl<'t> Tree<'t> {
+    pub(crate) fn node(&self, id: NodeId) -> &Node<'t> {
+        &self.nodes[id]
+    }
+
+    /// The text of a scalar.
+    pub(crate) fn text(&self, id: NodeId) -> Option<&str> {
+        match &self.node(id).content {
+            Content::Scalar { text, .. } => Some(text),
+            Content::List(_) | Content::Map(_) => None,
+        }
+    }
+
+    /// Key and value of an entry.
+    pub(crate) fn entry(&self, map: NodeId, key: &str) -> Option<(NodeId, NodeId)> {
+        let Content::Map(entries) = &self.node(map).content else { return None };
+        entries.iter().copied().find(|(name, _)| self.text(*name) == Some(key))
+    }
+
+    /// The node at the end of a path, or the nearest to it that is there, and the key it is the
+    /// value of.
+    pub(crate) fn find(&self, path: &Path) -> Option<(Option<NodeId>, NodeId)> {
+        let (mut key, mut node) = (None, self.root?);
+        for step in &path.steps {
+            match (step, &self.node(node).content) {
+                (Step::Key(name), Content::Map(_)) => match self.entry(node, name) {
+                    Some((name, value)) => (key, node) = (Some(name), value),
+                    None => break,
+                },
+                (Step::Item(index), Content::List(items)) => match items.get(*index) {
+                    Some(item) => (key, node) = (None, *item),
+                    None => break,
+                },
+                _ => break,
+            }
+        }
+        Some((key, node))
+    }
+
+    /// Keys that stand twice in one map: the map's key, first and again.
+    pub(crate) fn repeated_keys(&self) -> Vec<(NodeId, NodeId)> {
+        let mut repeated = Vec::new();
+        for node in &self.nodes {
+            let Content::Map(entries) = &node.content else { continue };
+            let mut seen = HashMap::with_capacity(entries.len());
+            for (key, _) in entries {
+                let Some(text) = self.text(*key) else { continue };
+                if let Some(first) = seen.get(text) {
+                    repeated.push((*first, *key));
+                } else {
+                    seen.insert(text, *key);
+                }
+            }
+        }
+        repeated
+    }
+}
+
+/// Reads a text that holds one document or none.
+pub(crate) fn build(text: &str) -> Result<Tree<'_>, Broken> {
+    let mut builder = Builder::default();
+    let mut parser = Parser::new_from_str(text);
+    while let Some(event) = parser.next_event() {
+        let (event, span) =
+            event.map_err(|error| broken(*error.marker(), error.info().to_owned(), None))?;
+        builder.take(event, span)?;
+    }
+    Ok(Tree { nodes: builder.nodes, root: builder.root })
+}
+
+fn mark(marker: Marker) -> Mark {
+    Mark { line: marker.line().max(1), column: marker.col() + 1 }
+}
+
+fn broken(at: Marker, message: String, remedy: Option<&str>) -> Broken {
+    Broken { at: mark(at), message, remedy: remedy.map(str::to_owned) }
+}
+
+#[derive(Default)]
+struct Builder<'t> {
+    nodes: Vec<Node<'t>>,
+    /// How many values each node stands for, aliases expanded; 0 while it is open.
+    sizes: Vec<u64>,
+    open: Vec<Open>,
+    anchors: HashMap<usize, NodeId>,
+    aliased: u64,
+    root: Option<NodeId>,
+}
+
+/// A list or map whose end has not come.
+struct Open {
+    id: NodeId,
+    /// The key that waits for its value.
+    key: Option<NodeId>,
+    size: u64,
+}
+
+impl<'t> Builder<'t> {
+    fn take(&mut self, event: Event<'t>, span: Span) -> Result<(), Broken> {
+        match event {
+            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
+            Event::DocumentStart(_) => {
+                if self.root.is_some() {
+                    let message = "a second YAML document begins here".to_owned();
+                    let remedy = "write one document: take the `---` out, or make it another file";
+                    return Err(broken(span.start, message, Some(remedy)));
+                }
+            }
+            Event::Alias(anchor) => self.alias(anchor, span)?,
+            Event::Scalar(text, style, anchor, _) => {
+                let plain = style == ScalarStyle::Plain;
+                let id = self.push(Content::Scalar { text, plain }, anchor, span);
+                self.sizes[id] = 1;
+                self.place(id, 1);
+            }
+            Event::SequenceStart(anchor, _) => self.start(Content::List(vec![]), anchor, span)?,
+            Event::MappingStart(anchor, _) => self.start(Content::Map(vec![]), anchor, span)?,
+            Event::SequenceEnd | Event::MappingEnd => {
+                if let Some(Open { id, size, .. }) = self.open.pop() {
+                    self.nodes[id].end = mark(span.end);
+                    self.sizes[id] = size;
+                    self.place(id, size);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, content: Content<'t>, anchor: usize, span: Span) -> NodeId {
+        let id = self.nodes.len();
+        self.nodes.push(Node { content, start: mark(span.start), end: mark(span.end) });
+        self.sizes.push(0);
+        if anchor != 0 {
+            self.anchors.insert(anchor, id);
+        }
+        id
+    }
+
+    fn start(&mut self, content: Content<'t>, anchor: usize, span: Span) -> Result<(), Broken> {
+        if self.open.len() >= DEEPEST {
+            let message = format!("lists and maps are nested more than {DEEPEST} deep");
+            return Err(broken(span.start, message, Some("a spec needs eight levels")));
+        }
+        let id = self.push(content, anchor, span);
+        self.open.push(Open { id, key: None, size: 1 });
+        Ok(())
+    }
+
+    fn alias(&mut self, anchor: usize, span: Span) -> Result<(), Broken> {
+        let target = self.anchors.get(&anchor).map(|id| (*id, self.sizes[*id]));
+        let Some((id, size @ 1..)) = target else {
+            let message = "this alias stands inside its own anchor".to_owned();
+            return Err(broken(span.start, message, Some("write the value out")));
+        };
+        self.aliased = self.aliased.saturating_add(size);
+        if self.aliased > MOST_ALIASED {
+            let message =
+                format!("the aliases up to here stand for more than {MOST_ALIASED} values");
+            let remedy = "write the values out, or share real servers through a pool";
+            return Err(broken(span.start, message, Some(remedy)));
+        }
+        self.place(id, size);
+        Ok(())
+    }
+
+    /// Puts a finished value where it belongs.
+    fn place(&mut self, id: NodeId, size: u64) {
+        let Some(parent) = self.open.last_mut() else {
+            self.root = Some(id);
+            return;
+        };
+        parent.size = parent.size.saturating_add(size);
+        match &mut self.nodes[parent.id].content {
+            Content::List(items) => items.push(id),
+            Content::Map(entries) => match parent.key.take() {
+                None => parent.key = Some(id),
+                Some(key) => entries.push((key, id)),
+            },
+            Content::Scalar { .. } => {}
+        }
+    }
+}

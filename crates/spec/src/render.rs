@@ -1,0 +1,86 @@
+//! Problems with the piece of text they are about.
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+
+use crate::problem::{Place, Problem, Problems, Severity};
+use crate::source::{Lines, Source};
+
+/// How much of a line is shown around the place, in bytes to each side.
+const AROUND: usize = 120;
+
+impl Problems {
+    /// Each problem with an excerpt of `sources`, which are the ones that were loaded, and with
+    /// colours if asked for.
+    pub fn render(&self, sources: &[Source], color: bool) -> String {
+        let texts: Vec<String> = sources
+            .iter()
+            .map(|source| String::from_utf8_lossy(&source.text).into_owned())
+            .collect();
+        let lines: Vec<Lines<'_>> = texts
+            .iter()
+            .map(|text| Lines::new(text.strip_prefix('\u{feff}').unwrap_or(text)))
+            .collect();
+        let renderer = if color { Renderer::styled() } else { Renderer::plain() };
+        let mut rendered = String::new();
+        for problem in self {
+            if !rendered.is_empty() {
+                rendered.push_str("\n\n");
+            }
+            rendered.push_str(&renderer.render(&report(problem, &lines)));
+        }
+        if self.left_out() > 0 {
+            rendered.push_str(&format!("\n\nand {} more", self.left_out()));
+        }
+        rendered
+    }
+}
+
+fn report<'a>(problem: &'a Problem, lines: &[Lines<'_>]) -> Vec<Group<'a>> {
+    let Problem { severity, place, context, message, remedy, related } = problem;
+    let level = match severity {
+        Severity::Error => Level::ERROR,
+        Severity::Warning => Level::WARNING,
+    };
+    let title = match context {
+        Some(context) => format!("{context}: {message}"),
+        None => message.clone(),
+    };
+    let mut group = Group::with_title(level.primary_title(title));
+    if let Some(place) = place {
+        group = group.element(snippet(place, None, lines));
+    }
+    for related in related {
+        group = group.element(snippet(&related.place, Some(&related.label), lines));
+    }
+    if let Some(remedy) = remedy {
+        group = group.element(Level::HELP.message(remedy.as_str()));
+    }
+    vec![group]
+}
+
+/// The line of a place, cut to a window around it.
+fn snippet<'a>(
+    place: &Place,
+    label: Option<&'a str>,
+    lines: &[Lines<'_>],
+) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
+    let (start, line) = lines.get(place.source).map_or((0, ""), |lines| lines.line(place.line));
+    let from = place.span.start.saturating_sub(start).min(line.len());
+    let to = place.span.end.saturating_sub(start).clamp(from, line.len());
+    let (mut left, mut right) =
+        (from.saturating_sub(AROUND), from.saturating_add(AROUND).min(line.len()));
+    while !line.is_char_boundary(left) {
+        left -= 1;
+    }
+    while !line.is_char_boundary(right) {
+        right += 1;
+    }
+    let window = line.get(left..right).unwrap_or_default();
+    let span = (from - left)..(to.min(right) - left);
+    let kind = if label.is_none() { AnnotationKind::Primary } else { AnnotationKind::Context };
+    let place_in_file = if left == 0 { place.name.to_string() } else { place.to_string() };
+    Snippet::source(window.to_owned())
+        .path(place_in_file)
+        .line_start(place.line)
+        .annotation(kind.span(span).label(label))
+}

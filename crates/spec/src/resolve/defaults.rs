@@ -1,0 +1,74 @@
+//! The defaults, from all sources.
+
+use evenkeel_model::Scheduler;
+
+use crate::field::Field;
+use crate::path::{At, Path};
+use crate::resolve::Findings;
+use crate::spec::{Method, Spec};
+
+/// What is taken where a service or real server says nothing, each with the place that says so.
+pub(crate) struct Defaults {
+    /// `None` if it could not be read.
+    pub(crate) scheduler: Option<Scheduler>,
+    /// `None` if it could not be read.
+    pub(crate) forward: Option<Method>,
+    pub(crate) weight: u32,
+}
+
+pub(crate) fn merge(sources: &[(At<'_>, &Spec)], findings: &mut Findings) -> Defaults {
+    let mut written = [None, None, None];
+    let mut defaults =
+        Defaults { scheduler: Some(Scheduler::wlc()), forward: Some(Method::Dr), weight: 1 };
+    for (root, spec) in sources {
+        let Some(keys) = spec.defaults.value() else { continue };
+        let at = root.key("defaults");
+        let [scheduler, forward, weight] = &mut written;
+        match &keys.scheduler {
+            Field::Absent => {}
+            Field::Bad => defaults.scheduler = None,
+            Field::Value(name) => {
+                let at = at.key("scheduler");
+                defaults.scheduler = name.0.value().copied();
+                if defaults.scheduler == Some(Scheduler::none()) {
+                    findings
+                        .error(&at, "`none` is no scheduler to choose")
+                        .remedy("name one, such as wlc");
+                }
+                once(scheduler, &at, findings);
+            }
+        }
+        match &keys.forward {
+            Field::Absent => {}
+            Field::Bad => defaults.forward = None,
+            Field::Value(word) => {
+                let at = at.key("forward");
+                defaults.forward = Some(word.0);
+                if matches!(word.0, Method::Local | Method::Bypass) {
+                    findings
+                        .error(&at, "this way of forwarding is no default")
+                        .remedy("write dr, nat or tun");
+                }
+                once(forward, &at, findings);
+            }
+        }
+        if let Some(value) = keys.weight.value() {
+            defaults.weight = value.0;
+            once(weight, &at.key("weight"), findings);
+        }
+    }
+    defaults
+}
+
+/// The same leaf in two sources is an error.
+fn once(written: &mut Option<Path>, at: &At<'_>, findings: &mut Findings) {
+    match written {
+        None => *written = Some(at.path()),
+        Some(first) => {
+            findings
+                .error(at, "this default is written twice")
+                .remedy("keep one of them")
+                .related(first.clone(), "first written here");
+        }
+    }
+}

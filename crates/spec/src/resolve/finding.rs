@@ -1,0 +1,82 @@
+//! What a rule found, by path; places come later, if anyone asks.
+
+use crate::path::Path;
+use crate::problem::{Problems, Severity};
+
+/// Which part of an entry a finding is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Spot {
+    Key,
+    Value,
+}
+
+/// Something wrong or doubtful.
+#[derive(Debug)]
+pub(crate) struct Finding {
+    pub(crate) severity: Severity,
+    pub(crate) path: Path,
+    pub(crate) spot: Spot,
+    pub(crate) message: String,
+    pub(crate) remedy: Option<String>,
+    pub(crate) related: Vec<(Path, &'static str)>,
+}
+
+impl Finding {
+    pub(crate) fn remedy(&mut self, remedy: impl Into<String>) -> &mut Self {
+        self.remedy = Some(remedy.into());
+        self
+    }
+
+    /// A second place it is about, if there is one.
+    pub(crate) fn related(
+        &mut self,
+        path: impl Into<Option<Path>>,
+        label: &'static str,
+    ) -> &mut Self {
+        self.related.extend(path.into().map(|path| (path, label)));
+        self
+    }
+
+    /// The key rather than its value: for a key that should not be there.
+    pub(crate) fn at_key(&mut self) -> &mut Self {
+        self.spot = Spot::Key;
+        self
+    }
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub(crate) struct Findings(Vec<Finding>);
+
+impl Findings {
+    pub(crate) fn error(
+        &mut self,
+        at: impl Into<Path>,
+        message: impl Into<String>,
+    ) -> &mut Finding {
+        self.add(Severity::Error, at.into(), message.into())
+    }
+
+    pub(crate) fn warning(
+        &mut self,
+        at: impl Into<Path>,
+        message: impl Into<String>,
+    ) -> &mut Finding {
+        self.add(Severity::Warning, at.into(), message.into())
+    }
+
+    pub(crate) fn into_list(self) -> Vec<Finding> {
+        self.0
+    }
+
+    fn add(&mut self, severity: Severity, path: Path, message: String) -> &mut Finding {
+        let (spot, remedy, related) = (Spot::Value, None, Vec::new());
+        // Past the limit only the count matters; the repetitions of a shared pool do not get far.
+        if self.0.len() > 4 * Problems::MAX {
+            self.0.pop();
+        }
+        let index = self.0.len();
+        self.0.push(Finding { severity, path, spot, message, remedy, related });
+        &mut self.0[index]
+    }
+}

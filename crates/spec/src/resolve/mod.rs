@@ -1,0 +1,62 @@
+//! From what is written to what is desired: merging, defaults, expansion, and every rule that
+//! needs more than one value to judge.
+//!
+//! The kernel enforces few of these rules. What it takes in silence, and then does not do as one
+//! would think, is refused here.
+
+mod config;
+mod defaults;
+mod finding;
+mod pool;
+mod real_server;
+mod scope;
+mod selection;
+mod service;
+mod target;
+mod vip;
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use evenkeel_model::Desired;
+
+use crate::path::At;
+use crate::spec::Spec;
+pub(crate) use finding::{Finding, Findings, Spot};
+
+/// The desired state of all sources together, and what is wrong with it. `None` among the specs
+/// is a source that could not be read; `complete` says that there is none, so that what is not
+/// found is really not there.
+pub(crate) fn resolve(specs: &[Option<Spec>], complete: bool) -> (Desired, Vec<Finding>) {
+    let mut findings = Findings::default();
+    let sources: Vec<(At<'_>, &Spec)> = specs
+        .iter()
+        .enumerate()
+        .filter_map(|(index, spec)| Some((At::Root(index), spec.as_ref()?)))
+        .collect();
+    check_version(&sources, complete, &mut findings);
+    let scope = scope::merge(&sources, &mut findings);
+    let defaults = defaults::merge(&sources, &mut findings);
+    let pools = pool::collect(&sources, complete, &mut findings);
+    let vips = vip::collect(&sources, &scope, &mut findings);
+    let services = service::expand(&sources, &scope, &defaults, &pools, &mut findings);
+    (Desired { scope: scope.scope, services, vips }, findings.into_list())
+}
+
+/// Each source may say its version, and one has to.
+fn check_version(sources: &[(At<'_>, &Spec)], complete: bool, findings: &mut Findings) {
+    let said = sources.iter().any(|(_, spec)| !spec.version.is_absent());
+    if let (false, true, Some((at, _))) = (said, complete, sources.first()) {
+        findings.error(at, "`version` is missing").remedy("write `version: 1` at the top");
+    }
+}
+
+/// Why an address cannot be a VIP or a real server, if it cannot.
+fn not_unicast(address: IpAddr) -> Option<&'static str> {
+    match address {
+        _ if address.is_unspecified() => Some("is the unspecified address"),
+        _ if address.is_multicast() => Some("is a multicast address"),
+        IpAddr::V4(Ipv4Addr::BROADCAST) => Some("is the broadcast address"),
+        IpAddr::V4(address) if address.octets()[0] == 0 => Some("is no address of a host"),
+        _ => None,
+    }
+}

@@ -1,0 +1,93 @@
+//! Pools: lists of real servers by name.
+
+use std::collections::BTreeMap;
+
+use super::real_server;
+use crate::field::List;
+use crate::path::{At, Path};
+use crate::resolve::Findings;
+use crate::spec::{RealServer, Spec};
+use crate::suggest;
+
+/// All pools of all sources.
+pub(crate) struct Pools<'s> {
+    by_name: BTreeMap<&'s str, Pool<'s>>,
+    /// One of them could not be read, so that a name that is not found may be its name.
+    doubtful: bool,
+}
+
+/// A pool that has a name.
+pub(crate) struct Pool<'s> {
+    pub(crate) source: usize,
+    pub(crate) index: usize,
+    /// `None` if it was forgotten or could not be read, which is reported once and here.
+    pub(crate) real_servers: Option<&'s List<RealServer>>,
+}
+
+impl<'s> Pools<'s> {
+    /// The pool of that name; reports one that is not there.
+    pub(crate) fn get(
+        &self,
+        name: &str,
+        at: &At<'_>,
+        findings: &mut Findings,
+    ) -> Option<&Pool<'s>> {
+        let pool = self.by_name.get(name);
+        if pool.is_none() && !self.doubtful {
+            let finding = findings.error(at, format!("there is no pool `{name}`"));
+            finding.remedy(if self.by_name.is_empty() {
+                "write it under `pools`".to_owned()
+            } else {
+                suggest::remedy(name, "the pools are", self.by_name.keys().copied())
+            });
+        }
+        pool
+    }
+}
+
+pub(crate) fn collect<'s>(
+    sources: &[(At<'_>, &'s Spec)],
+    complete: bool,
+    findings: &mut Findings,
+) -> Pools<'s> {
+    let mut pools = Pools { by_name: BTreeMap::new(), doubtful: !complete };
+    let mut written: BTreeMap<&str, Path> = BTreeMap::new();
+    for (source, (root, spec)) in sources.iter().enumerate() {
+        let at = root.key("pools");
+        pools.doubtful |= spec.pools.is_bad();
+        let Some(list) = spec.pools.value() else { continue };
+        pools.doubtful |= list.has_bad();
+        for (index, pool) in list.values() {
+            let at = at.item(index);
+            if pool.real_servers.is_absent() {
+                findings
+                    .error(&at, "the pool has no `real_servers`")
+                    .remedy("list them, or write `real_servers: []`");
+            }
+            if let Some(list) = pool.real_servers.value() {
+                real_server::check_alone(list, &at.key("real_servers"), findings);
+            }
+            let Some(name) = pool.name.value() else {
+                pools.doubtful |= pool.name.is_bad();
+                if pool.name.is_absent() {
+                    findings
+                        .error(&at, "the pool has no `name`")
+                        .remedy("give it one, such as `name: app`");
+                }
+                continue;
+            };
+            let at = at.key("name");
+            if let Some(first) = written.get(&*name.0) {
+                findings
+                    .error(&at, format!("the pool `{}` stands twice", name.0))
+                    .remedy("give each pool a name of its own")
+                    .related(first.clone(), "first written here");
+                continue;
+            }
+            written.insert(&name.0, at.path());
+            let real_servers = pool.real_servers.value();
+            pools.by_name.insert(&name.0, Pool { source, index, real_servers });
+        }
+    }
+    pools
+}

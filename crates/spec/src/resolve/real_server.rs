@@ -1,0 +1,274 @@
+//! Real servers: the rules for one by itself, and for one within a service.
+
+use std::net::IpAddr;
+
+use evenkeel_model::{Checksum, Family, Forward, RealServer as Modelled, Tunnel, TunnelKind};
+
+use super::not_unicast;
+use crate::field::{Field, List};
+use crate::path::At;
+use crate::resolve::Findings;
+use crate::spec::{Method, RealServer, TunnelKeys};
+
+/// A real server as it is in its service, but for the port it may take from it.
+pub(crate) struct Resolved {
+    pub(crate) address: IpAddr,
+    /// `None` takes the service's.
+    pub(crate) port: Option<u16>,
+    pub(crate) real_server: Modelled,
+}
+
+/// What the service says about all of its real servers.
+pub(crate) struct Within<'a> {
+    /// The default weight.
+    pub(crate) weight: u32,
+    /// The service's way of forwarding, its own or the default; `None` if it could not be read.
+    pub(crate) forward: Option<Method>,
+    /// The tunnel of those that have none of their own; `None` if it could not be read.
+    pub(crate) tunnel: Option<Tunnel>,
+    /// The ports of the service; 0 alone for a fwmark service.
+    pub(crate) ports: &'a [u16],
+    /// It is a service on a firewall mark.
+    pub(crate) marked: bool,
+    /// The families of its clients; none if that is not quite known.
+    pub(crate) families: &'a [Family],
+}
+
+/// The rules that need nothing but the real server; reported once for a pool, however many
+/// services use it.
+pub(crate) fn check_alone(list: &List<RealServer>, at: &At<'_>, findings: &mut Findings) {
+    for (index, real_server) in list.values() {
+        let at = at.item(index);
+        let RealServer { address, upper_threshold, lower_threshold, unchecked, .. } = real_server;
+        let unchecked = unchecked.value().is_some_and(|flag| flag.0);
+        match address {
+            Field::Absent => {
+                findings
+                    .error(&at, "the real server has no `address`")
+                    .remedy("write it, such as `address: 192.0.2.1`");
+            }
+            Field::Bad => {}
+            Field::Value(address) => check_address(address.0, unchecked, &at, findings),
+        }
+        if let Some(tunnel) = real_server.tunnel.value() {
+            tunnel_of(tunnel, &at.key("tunnel"), findings);
+        }
+        let lower = lower_threshold.value().map_or(0, |lower| lower.0);
+        let upper = upper_threshold.value().map_or(0, |upper| upper.0);
+        if lower > upper && !upper_threshold.is_bad() {
+            let at_lower = at.key("lower_threshold");
+            if upper == 0 {
+                findings
+                    .error(&at_lower, "`lower_threshold` needs an `upper_threshold`")
+                    .remedy("write the upper one too, or take this one out");
+            } else {
+                findings
+                    .error(
+                        &at_lower,
+                        format!("the lower threshold {lower} is above the upper, {upper}"),
+                    )
+                    .remedy("the lower one is at most the upper one")
+                    .related(at.key("upper_threshold").path(), "the upper threshold");
+            }
+        }
+        if unchecked {
+            findings
+                .warning(&at.key("unchecked"), "this real server is taken as it is written")
+                .remedy("`unchecked` is for what other tools left in the kernel");
+        }
+    }
+}
+
+fn check_address(address: IpAddr, unchecked: bool, at: &At<'_>, findings: &mut Findings) {
+    let link_local = matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
+    let why = match not_unicast(address) {
+        None if link_local && !unchecked => "is a link-local address, which the kernel refuses",
+        None => return,
+        Some(why) => why,
+    };
+    findings
+        .error(&at.key("address"), format!("{address} {why}"))
+        .remedy("a real server has a routable unicast address");
+}
+
+/// Judges one within its service; `None` if there is no telling what it comes to.
+pub(crate) fn resolve(
+    written: &RealServer,
+    at: &At<'_>,
+    within: &Within<'_>,
+    findings: &mut Findings,
+) -> Option<Resolved> {
+    let unchecked = written.unchecked.value().is_some_and(|flag| flag.0);
+    let method = match &written.forward {
+        Field::Absent => within.forward,
+        Field::Bad => None,
+        Field::Value(word) => Some(word.0),
+    };
+    if let (Some(Method::Local | Method::Bypass), false, Field::Value(_)) =
+        (method, unchecked, &written.forward)
+    {
+        findings
+            .error(&at.key("forward"), "this way of forwarding is not for a spec")
+            .remedy("write dr, nat or tun; `unchecked: true` takes what other tools wrote");
+    }
+    let tunnel = tunnel_within(written, method, at, within, findings);
+    let address = written.address.value()?.0;
+    check_family(address, method, at, within, findings);
+    if !unchecked {
+        check_port(address, written, method, at, within, findings);
+    }
+    if written.port.is_bad() || written.weight.is_bad() {
+        return None;
+    }
+    let forward = match method? {
+        Method::Dr => Forward::Dr,
+        Method::Nat => Forward::Nat,
+        Method::Tun => Forward::Tun(tunnel?),
+        Method::Local => Forward::Local,
+        Method::Bypass => Forward::Bypass,
+    };
+    let threshold =
+        |field: &Field<crate::spec::Threshold>| field.value().map_or(0, |value| value.0);
+    Some(Resolved {
+        address,
+        port: written.port.value().map(|port| port.0),
+        real_server: Modelled {
+            forward,
+            weight: written.weight.value().map_or(within.weight, |weight| weight.0),
+            upper_threshold: threshold(&written.upper_threshold),
+            lower_threshold: threshold(&written.lower_threshold),
+        },
+    })
+}
+
+/// The tunnel of a real server that is reached through one.
+fn tunnel_within(
+    written: &RealServer,
+    method: Option<Method>,
+    at: &At<'_>,
+    within: &Within<'_>,
+    findings: &mut Findings,
+) -> Option<Tunnel> {
+    match (&written.tunnel, method) {
+        (Field::Value(_) | Field::Bad, Some(method)) if method != Method::Tun => {
+            findings
+                .error(&at.key("tunnel"), "`tunnel` is only for `forward: tun`")
+                .at_key()
+                .remedy("write `forward: tun`, or take the tunnel out");
+            None
+        }
+        (Field::Value(keys), _) => tunnel_of(keys, at, &mut Findings::default()),
+        (Field::Bad, _) => None,
+        (Field::Absent, _) => within.tunnel,
+    }
+}
+
+fn check_family(
+    address: IpAddr,
+    method: Option<Method>,
+    at: &At<'_>,
+    within: &Within<'_>,
+    findings: &mut Findings,
+) {
+    let family = Family::from(address);
+    let alone = within.families == [family.other()];
+    if alone && method.is_some_and(|method| method != Method::Tun) {
+        findings
+            .error(
+                &at.key("address"),
+                format!("{address} is {family}, the service is {}", family.other()),
+            )
+            .remedy(format!(
+                "only `forward: tun` reaches the other family; list an {} real server, or add an {family} VIP",
+                family.other()
+            ));
+    }
+}
+
+/// In all but nat the packet keeps its port, so the real server's is the service's.
+fn check_port(
+    address: IpAddr,
+    written: &RealServer,
+    method: Option<Method>,
+    at: &At<'_>,
+    within: &Within<'_>,
+    findings: &mut Findings,
+) {
+    let (Some(port), Some(method)) = (written.port.value(), method) else { return };
+    let others: Vec<String> = within
+        .ports
+        .iter()
+        .filter(|service| **service != port.0)
+        .map(|service| if *service == 0 { "every port".to_owned() } else { service.to_string() })
+        .collect();
+    if method == Method::Nat || others.is_empty() {
+        return;
+    }
+    let method = match method {
+        Method::Tun => "tun",
+        _ => "dr",
+    };
+    let service = if within.marked {
+        "the marked packets have their own".to_owned()
+    } else {
+        format!("the service is on {}", others.join(", "))
+    };
+    findings
+        .error(
+            &at.key("port"),
+            format!(
+                "real server {address} has port {}, {service}: in {method} the packet is forwarded unchanged, so there is no port mapping",
+                port.0
+            ),
+        )
+        .remedy("use `forward: nat`, or take the port out");
+}
+
+/// A tunnel by its rules; `None` if it breaks one.
+pub(crate) fn tunnel_of(keys: &TunnelKeys, at: &At<'_>, findings: &mut Findings) -> Option<Tunnel> {
+    let TunnelKeys { kind, port, checksum } = keys;
+    if kind.is_absent() {
+        findings.error(at, "the tunnel has no `type`").remedy("write ipip, gue or gre");
+    }
+    let kind = kind.value()?.0;
+    let mut good = !port.is_bad() && !checksum.is_bad();
+    match (kind, port.value().map(|port| port.0)) {
+        (TunnelKind::Gue, None) if port.is_absent() => {
+            findings
+                .error(at, "a gue tunnel needs a `port`")
+                .remedy("write the UDP port the real server listens on, such as `port: 6080`");
+            good = false;
+        }
+        (TunnelKind::Gue, Some(0)) => {
+            findings
+                .error(&at.key("port"), "a gue tunnel cannot have port 0")
+                .remedy("write the UDP port the real server listens on, such as `port: 6080`");
+            good = false;
+        }
+        (TunnelKind::Ipip | TunnelKind::Gre | TunnelKind::Other(_), Some(_)) => {
+            findings
+                .error(&at.key("port"), format!("a tunnel of type {kind} has no port"))
+                .at_key()
+                .remedy("take the port out, or write `type: gue`");
+            good = false;
+        }
+        (_, _) => {}
+    }
+    let checksum = checksum.value().map_or(Checksum::None, |word| word.0);
+    let refused = match (kind, checksum) {
+        (TunnelKind::Gre, Checksum::Remote) => Some("none or full"),
+        (TunnelKind::Ipip, Checksum::Full | Checksum::Remote) => Some("none"),
+        _ => None,
+    };
+    if let Some(takes) = refused {
+        findings
+            .error(
+                &at.key("checksum"),
+                format!("a tunnel of type {kind} cannot have checksum {checksum}"),
+            )
+            .remedy(format!("it takes {takes}"));
+        good = false;
+    }
+    let port = port.value().map_or(0, |port| port.0);
+    good.then_some(Tunnel { kind, port, checksum })
+}

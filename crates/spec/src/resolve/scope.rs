@@ -1,0 +1,68 @@
+//! The scope, from all sources.
+
+use evenkeel_model::Scope;
+use std::net::IpAddr;
+
+use crate::path::{At, Path};
+use crate::resolve::Findings;
+use crate::spec::{ScopeText, Spec};
+
+/// The scope, and where it stands.
+pub(crate) struct Merged {
+    pub(crate) scope: Scope,
+    /// `None` if no scope was written.
+    pub(crate) written: Option<Path>,
+    /// Part of it could not be read, so that nothing can be said to be outside.
+    pub(crate) doubtful: bool,
+}
+
+impl Merged {
+    /// Whether that VIP is certainly not ours.
+    pub(crate) fn excludes(&self, address: IpAddr) -> bool {
+        !self.doubtful && !self.scope.contains_address(address)
+    }
+}
+
+pub(crate) fn merge(sources: &[(At<'_>, &Spec)], findings: &mut Findings) -> Merged {
+    let mut merged = Merged { scope: Scope::Implied, written: None, doubtful: false };
+    for (root, spec) in sources {
+        merged.doubtful |= spec.scope.is_bad();
+        let Some(text) = spec.scope.value() else { continue };
+        let at = root.key("scope");
+        match (&mut merged.scope, text) {
+            (scope @ Scope::Implied, ScopeText::All) => *scope = Scope::All,
+            (scope @ Scope::Implied, ScopeText::Limited(_)) => {
+                *scope = Scope::Limited { vips: Vec::new(), fwmarks: Vec::new() };
+            }
+            (Scope::Limited { .. }, ScopeText::Limited(_)) => {}
+            (Scope::All, _) | (Scope::Limited { .. }, ScopeText::All) => {
+                findings
+                    .error(&at, "`scope` is written twice")
+                    .remedy("keep one of them")
+                    .related(merged.written.clone(), "first written here");
+                continue;
+            }
+        }
+        merged.written.get_or_insert_with(|| at.path());
+        let (Scope::Limited { vips, fwmarks }, ScopeText::Limited(keys)) =
+            (&mut merged.scope, text)
+        else {
+            continue;
+        };
+        if keys.vips.is_absent() && keys.fwmarks.is_absent() {
+            findings
+                .error(&at, "the scope says neither `vips` nor `fwmarks`")
+                .remedy("list what is governed, or write `scope: all`");
+        }
+        merged.doubtful |= keys.vips.is_bad() || keys.fwmarks.is_bad();
+        if let Some(list) = keys.vips.value() {
+            merged.doubtful |= list.has_bad();
+            vips.extend(list.values().map(|(_, network)| network.0));
+        }
+        if let Some(list) = keys.fwmarks.value() {
+            merged.doubtful |= list.has_bad();
+            fwmarks.extend(list.values().map(|(_, range)| range.0.clone()));
+        }
+    }
+    merged
+}

@@ -1,0 +1,129 @@
+//! The real servers of one service, and which of them each expanded service takes.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use evenkeel_model::{
+    Family, Forward, Ignore, IgnoredField, RealServerKey, RealServers, ServiceKey,
+};
+
+use super::config::Config;
+use super::real_server::{self, Resolved, Within};
+use super::target::Target;
+use crate::field::List;
+use crate::path::{At, Path, Step};
+use crate::resolve::Findings;
+use crate::spec::RealServer;
+
+/// All real servers of a service, in the order they were written.
+pub(crate) struct Selection {
+    servers: Vec<(usize, Resolved)>,
+    /// Where the list stands.
+    at: Path,
+    /// Some of them could not be read.
+    doubtful: bool,
+}
+
+impl Selection {
+    pub(crate) fn new(
+        list: &List<RealServer>,
+        at: &At<'_>,
+        within: &Within<'_>,
+        findings: &mut Findings,
+    ) -> Self {
+        let mut servers = Vec::with_capacity(list.0.len());
+        for (index, written) in list.values() {
+            let resolved = real_server::resolve(written, &at.item(index), within, findings);
+            servers.extend(resolved.map(|resolved| (index, resolved)));
+        }
+        let selection = Self { doubtful: servers.len() < list.0.len(), servers, at: at.path() };
+        for port in within.ports {
+            selection.check_collapsing(*port, findings);
+        }
+        selection
+    }
+
+    /// Two real servers that are one to the kernel.
+    fn check_collapsing(&self, service_port: u16, findings: &mut Findings) {
+        let mut seen: BTreeMap<(IpAddr, u16), usize> = BTreeMap::new();
+        for (index, resolved) in &self.servers {
+            let port = resolved.port.unwrap_or(service_port);
+            let Some(first) = seen.insert((resolved.address, port), *index) else { continue };
+            let key = RealServerKey { address: resolved.address, port };
+            findings
+                .error(
+                    self.path(*index, "address"),
+                    format!("{key} stands twice among the real servers"),
+                )
+                .remedy("keep one of them, or give them different ports under `forward: nat`")
+                .related(self.path(first, "address"), "the first one");
+            seen.insert((resolved.address, port), first);
+        }
+    }
+
+    /// Clients hashed to a real server of weight 0 are refused (measured: sh and mh half of 40
+    /// clients, dh all or none; with a fallback flag none).
+    pub(crate) fn check_weights(&self, config: &Config, ignore: Ignore, findings: &mut Findings) {
+        let scheduler = config.scheduler.as_str();
+        let falls_back = scheduler != "dh" && config.flags.has_fallback();
+        if !config.scheduler.hashes() || falls_back || ignore.contains(IgnoredField::Weight) {
+            return;
+        }
+        for (index, resolved) in &self.servers {
+            if resolved.real_server.weight != 0 {
+                continue;
+            }
+            let remedy = match scheduler {
+                "dh" => {
+                    "take the real server out, or use sh or mh with its fallback flag".to_owned()
+                }
+                _ => format!(
+                    "add `scheduler_flags: [{scheduler}-fallback]`, or take the real server out"
+                ),
+            };
+            findings
+                .warning(
+                    self.path(*index, "weight"),
+                    format!(
+                        "weight 0 under {scheduler}: the clients it hashes to {} are refused",
+                        resolved.address
+                    ),
+                )
+                .remedy(remedy);
+        }
+    }
+
+    /// The real servers of one expanded service: outside tun those of its family.
+    pub(crate) fn of(
+        &self,
+        key: &ServiceKey,
+        target: &Target,
+        vip: impl FnOnce() -> Path,
+        findings: &mut Findings,
+    ) -> RealServers {
+        let family = key.family();
+        let fits = |resolved: &Resolved| {
+            matches!(resolved.real_server.forward, Forward::Tun(_))
+                || Family::from(resolved.address) == family
+        };
+        let mut taken = RealServers::new();
+        for (_, resolved) in self.servers.iter().filter(|(_, resolved)| fits(resolved)) {
+            let port = resolved.port.unwrap_or(key.port());
+            let key = RealServerKey { address: resolved.address, port };
+            taken.insert(key, resolved.real_server);
+        }
+        // With VIPs of one family each real server of the other has been refused by itself.
+        let expected = !self.servers.is_empty() && !self.doubtful && target.families.len() == 2;
+        if taken.is_empty() && expected {
+            findings
+                .error(vip(), format!("the VIP is {family}, but none of the real servers is"))
+                .remedy(format!("list an {family} real server, or take the {family} VIP out"))
+                .related(self.at.clone(), "the real servers");
+        }
+        taken
+    }
+
+    fn path(&self, index: usize, key: &'static str) -> Path {
+        self.at.clone().then(Step::Item(index)).then(Step::Key(key))
+    }
+}

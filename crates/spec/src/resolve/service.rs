@@ -1,0 +1,251 @@
+//! Services: putting their parts together, and their expansion to one for each VIP and port.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use evenkeel_model::{Ignore, Named, Service as Modelled, ServiceKey, Tunnel};
+
+use super::config::Config;
+use super::defaults::Defaults;
+use super::pool::Pools;
+use super::real_server::{self, Within};
+use super::scope::Merged;
+use super::selection::Selection;
+use super::target::{Target, both};
+use crate::field::{Field, List};
+use crate::path::At;
+use crate::resolve::Findings;
+use crate::spec::{IgnoreWord, Method, RealServer, Service, Spec};
+
+/// What all services of all sources come to.
+pub(crate) fn expand(
+    sources: &[(At<'_>, &Spec)],
+    scope: &Merged,
+    defaults: &Defaults,
+    pools: &Pools<'_>,
+    findings: &mut Findings,
+) -> BTreeMap<ServiceKey, Named> {
+    let mut expansion = Expansion {
+        sources,
+        scope,
+        defaults,
+        pools,
+        names: BTreeMap::new(),
+        origins: BTreeMap::new(),
+        services: BTreeMap::new(),
+    };
+    for (source, (root, spec)) in sources.iter().enumerate() {
+        let at = root.key("services");
+        for (index, service) in spec.services.value().into_iter().flat_map(List::values) {
+            let origin = Origin { source, index, vip: None };
+            expansion.service(service, origin, &at.item(index), findings);
+        }
+    }
+    expansion.services
+}
+
+struct Expansion<'a> {
+    sources: &'a [(At<'a>, &'a Spec)],
+    scope: &'a Merged,
+    defaults: &'a Defaults,
+    pools: &'a Pools<'a>,
+    names: BTreeMap<Arc<str>, Origin>,
+    origins: BTreeMap<ServiceKey, Origin>,
+    services: BTreeMap<ServiceKey, Named>,
+}
+
+/// Where a service comes from: a path that takes no memory beside.
+#[derive(Clone, Copy)]
+struct Origin {
+    source: usize,
+    index: usize,
+    /// Its place in `vips`.
+    vip: Option<usize>,
+}
+
+impl<'a> Expansion<'a> {
+    fn service(
+        &mut self,
+        service: &'a Service,
+        origin: Origin,
+        at: &At<'_>,
+        findings: &mut Findings,
+    ) {
+        let name = self.name(service, origin, at, findings);
+        let unchecked = service.unchecked.value().is_some_and(|flag| flag.0);
+        if unchecked {
+            findings
+                .warning(&at.key("unchecked"), "this service is taken as it is written")
+                .remedy("`unchecked` is for what other tools left in the kernel");
+        }
+        let target = Target::read(service, unchecked, at, self.scope, findings);
+        check_every_port(service, unchecked, &target, at, findings);
+        let config = Config::read(service, &target, unchecked, at, self.defaults, findings);
+        let ignore = ignore(&service.ignore);
+        let selection = self.selection(service, &target, at, findings);
+        if let (Some(selection), Some(config)) = (&selection, &config) {
+            selection.check_weights(config, ignore, findings);
+        }
+        for (key, vip) in target.keys() {
+            if let Some(first) = self.origins.get(&key) {
+                let services = self.sources[first.source].0.key("services");
+                let first = Target::path(&services.item(first.index), &key, first.vip);
+                findings
+                    .error(Target::path(at, &key, vip), format!("two services on {key}"))
+                    .remedy("take one of them out, or change its VIP, port or protocol")
+                    .related(first, "the first one");
+                continue;
+            }
+            self.origins.insert(key, Origin { vip, ..origin });
+            let Some(selection) = &selection else { continue };
+            let vip = || Target::path(at, &key, vip);
+            let real_servers = selection.of(&key, &target, vip, findings);
+            if let Some(config) = &config {
+                let service = Modelled { config: config.of(key.family()), real_servers };
+                self.services.insert(key, Named { name: Arc::clone(&name), ignore, service });
+            }
+        }
+    }
+
+    fn name(
+        &mut self,
+        service: &Service,
+        origin: Origin,
+        at: &At<'_>,
+        findings: &mut Findings,
+    ) -> Arc<str> {
+        let name: Arc<str> = match &service.name {
+            Field::Bad => return Arc::from(""),
+            Field::Absent => {
+                findings
+                    .error(at, "the service has no `name`")
+                    .remedy("give it one, such as `name: web`; plans and logs use it");
+                return Arc::from("");
+            }
+            Field::Value(name) => Arc::from(&*name.0),
+        };
+        match self.names.get(&name) {
+            None => {
+                self.names.insert(Arc::clone(&name), origin);
+            }
+            Some(first) => {
+                let services = self.sources[first.source].0.key("services");
+                findings
+                    .error(&at.key("name"), format!("two services are named `{name}`"))
+                    .remedy("give each its own; one service may have several VIPs and ports")
+                    .related(services.item(first.index).key("name").path(), "the first one");
+            }
+        }
+        name
+    }
+
+    /// The real servers of a service, its own or a pool's; reports a forgotten list.
+    fn selection(
+        &self,
+        service: &'a Service,
+        target: &Target,
+        at: &At<'_>,
+        findings: &mut Findings,
+    ) -> Option<Selection> {
+        let tunnel = match &service.tunnel {
+            Field::Absent => Some(Tunnel::IPIP),
+            Field::Bad => None,
+            Field::Value(keys) => real_server::tunnel_of(keys, &at.key("tunnel"), findings),
+        };
+        let within = Within {
+            weight: self.defaults.weight,
+            forward: self.forward(service, at, findings),
+            tunnel,
+            ports: &target.ports,
+            marked: target.marked,
+            families: &target.families,
+        };
+        match (&service.real_servers, &service.pool) {
+            (Field::Absent, Field::Absent) => {
+                findings
+                    .error(at, "the service has no `real_servers`")
+                    .remedy("list them, name a `pool`, or write `real_servers: []`");
+                None
+            }
+            (Field::Value(list), Field::Absent) => {
+                let list_at = at.key("real_servers");
+                real_server::check_alone(list, &list_at, findings);
+                check_tunnel_use(service, list, within.forward, at, findings);
+                Some(Selection::new(list, &list_at, &within, findings))
+            }
+            (Field::Absent, Field::Value(name)) => {
+                let pool = self.pools.get(&name.0, &at.key("pool"), findings)?;
+                let pools = self.sources[pool.source].0.key("pools");
+                let item = pools.item(pool.index);
+                let list = pool.real_servers?;
+                check_tunnel_use(service, list, within.forward, at, findings);
+                Some(Selection::new(list, &item.key("real_servers"), &within, findings))
+            }
+            (Field::Absent, Field::Bad) | (Field::Bad, Field::Absent) => None,
+            (_, _) => {
+                both("real_servers", "pool", at, findings);
+                None
+            }
+        }
+    }
+
+    /// The service's way of forwarding; `None` if it could not be read.
+    fn forward(&self, service: &Service, at: &At<'_>, findings: &mut Findings) -> Option<Method> {
+        let method = match &service.forward {
+            Field::Absent => return self.defaults.forward,
+            Field::Bad => return None,
+            Field::Value(word) => word.0,
+        };
+        if matches!(method, Method::Local | Method::Bypass) {
+            findings
+                .error(&at.key("forward"), "this way of forwarding is not for a service")
+                .remedy("write dr, nat or tun; an `unchecked` real server may have it");
+        }
+        Some(method)
+    }
+}
+
+/// A tunnel that no real server would use.
+fn check_tunnel_use(
+    service: &Service,
+    list: &List<RealServer>,
+    forward: Option<Method>,
+    at: &At<'_>,
+    findings: &mut Findings,
+) {
+    let tunnels = |real_server: &RealServer| match &real_server.forward {
+        Field::Absent => forward.is_none_or(|method| method == Method::Tun),
+        Field::Bad => true,
+        Field::Value(word) => word.0 == Method::Tun,
+    };
+    let used = forward.is_none_or(|method| method == Method::Tun)
+        || list.has_bad()
+        || list.values().any(|(_, real_server)| tunnels(real_server));
+    if !service.tunnel.is_absent() && !used {
+        findings
+            .error(&at.key("tunnel"), "`tunnel` is only for `forward: tun`")
+            .at_key()
+            .remedy("write `forward: tun`, or take the tunnel out");
+    }
+}
+
+/// A service on every port: the kernel takes it, and serves it only with persistence.
+fn check_every_port(
+    service: &Service,
+    unchecked: bool,
+    target: &Target,
+    at: &At<'_>,
+    findings: &mut Findings,
+) {
+    let every = !target.marked && target.ports.contains(&0);
+    if every && service.persistence.is_absent() && !unchecked {
+        let key = if service.port.is_absent() { "ports" } else { "port" };
+        findings
+            .error(&at.key(key), "port 0, every port, needs `persistence`")
+            .remedy("write the port, or add `persistence: {}`");
+    }
+}
+
+fn ignore(list: &Field<List<IgnoreWord>>) -> Ignore {
+    list.value().into_iter().flat_map(List::values).map(|(_, word)| word.0).collect()
+}

@@ -1,0 +1,120 @@
+//! The texts a spec is made of, before anyone reads YAML in them.
+
+use std::ops::Range;
+
+use crate::problem::Place;
+
+/// The largest text that is read, in bytes: some 600,000 real servers. It bounds time and memory
+/// before the first byte is looked at.
+pub const MAX_SOURCE: usize = 32 << 20;
+
+/// One text of a spec and the name it goes by in errors.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// Shown before line and column: a file's path, or `<stdin>`.
+    pub name: String,
+    /// The bytes as they were read; whether they are UTF-8 is checked by [`crate::load`].
+    pub text: Vec<u8>,
+}
+
+impl Source {
+    /// A source of that name.
+    pub fn new(name: impl Into<String>, text: impl Into<Vec<u8>>) -> Self {
+        Self { name: name.into(), text: text.into() }
+    }
+}
+
+/// Why a text is not even looked at as YAML.
+pub(crate) struct NotText {
+    pub(crate) at: usize,
+    pub(crate) message: String,
+    pub(crate) remedy: &'static str,
+}
+
+/// The text of a source without its byte order mark.
+pub(crate) fn text(bytes: &[u8]) -> Result<&str, NotText> {
+    if bytes.len() > MAX_SOURCE {
+        let message = format!("the text has {} bytes; at most {MAX_SOURCE} are read", bytes.len());
+        return Err(NotText { at: 0, message, remedy: "split it into several files" });
+    }
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let text = std::str::from_utf8(bytes).map_err(|error| NotText {
+        at: error.valid_up_to(),
+        message: "this is not UTF-8 text".to_owned(),
+        remedy: "a spec is a YAML text file; save it as UTF-8",
+    })?;
+    match forbidden_character(text) {
+        None => Ok(text),
+        Some((at, character)) => Err(NotText {
+            at,
+            message: format!("the character U+{:04X} cannot stand in YAML", u32::from(character)),
+            remedy: "a spec is a YAML text file; take the character out",
+        }),
+    }
+}
+
+/// The first character that YAML 1.2, section 5.1, does not take. The position-keeping parser
+/// would take a NUL for the end of the text.
+fn forbidden_character(text: &str) -> Option<(usize, char)> {
+    let suspicious =
+        |byte: u8| (byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r')) || byte > 0x7e;
+    if !text.bytes().any(suspicious) {
+        return None;
+    }
+    text.char_indices().find(|&(_, character)| match character {
+        '\t' | '\n' | '\r' | ' '..='~' | '\u{85}' => false,
+        '\u{feff}' | '\u{fffe}' | '\u{ffff}' => true,
+        other => other < '\u{a0}',
+    })
+}
+
+/// Where the lines of a text begin.
+pub(crate) struct Lines<'t> {
+    text: &'t str,
+    starts: Vec<usize>,
+}
+
+impl<'t> Lines<'t> {
+    pub(crate) fn new(text: &'t str) -> Self {
+        let bytes = text.as_bytes();
+        let mut starts = vec![0];
+        for (index, byte) in bytes.iter().enumerate() {
+            let ends = match byte {
+                b'\n' => true,
+                b'\r' => bytes.get(index + 1) != Some(&b'\n'),
+                _ => false,
+            };
+            if ends {
+                starts.push(index + 1);
+            }
+        }
+        Self { text, starts }
+    }
+
+    /// The line without its end; `number` counts from 1. Empty past the last.
+    pub(crate) fn line(&self, number: usize) -> (usize, &'t str) {
+        let Some(&start) = number.checked_sub(1).and_then(|index| self.starts.get(index)) else {
+            return (self.text.len(), "");
+        };
+        let end = self.starts.get(number).copied().unwrap_or(self.text.len());
+        (start, self.text[start..end].trim_end_matches(['\n', '\r']))
+    }
+
+    /// The byte offset of a line and a column, both counted from 1, the column in characters;
+    /// cut to what the line has.
+    pub(crate) fn offset(&self, line: usize, column: usize) -> usize {
+        let (start, text) = self.line(line);
+        let within = text.char_indices().nth(column.saturating_sub(1));
+        start + within.map_or(text.len(), |(index, _)| index)
+    }
+
+    /// The place of a span of bytes, cut to its first line.
+    pub(crate) fn place(&self, source: usize, name: &str, span: Range<usize>) -> Place {
+        let line = self.starts.partition_point(|start| *start <= span.start).max(1);
+        let (start, text) = self.line(line);
+        let from = span.start.clamp(start, start + text.len());
+        let to = span.end.clamp(from, start + text.len());
+        let column = self.text.get(start..from).map_or(0, |before| before.chars().count()) + 1;
+        Place { source, name: name.into(), line, column, span: from..to }
+    }
+}

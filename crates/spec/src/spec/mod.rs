@@ -1,0 +1,188 @@
+//! The spec as it is written: version 1 of its keys, and the values they take.
+//!
+//! A value that can be judged by itself (an address, a weight, the name of a scheduler) is judged
+//! while it is read. What needs its neighbours is [`crate::resolve`]'s.
+
+mod address;
+mod duration;
+mod name;
+mod netmask;
+mod number;
+mod persistence;
+mod scheduler;
+mod scope;
+pub(crate) mod text;
+mod word;
+
+pub(crate) use address::{Address, Network, Prefixed};
+pub(crate) use duration::Duration;
+pub(crate) use name::{InterfaceName, Name};
+pub(crate) use netmask::NetmaskText;
+pub(crate) use number::{Fwmark, Port, Threshold, Version, Weight};
+pub(crate) use persistence::PersistenceText;
+pub(crate) use scheduler::{FlagName, SchedulerName};
+pub(crate) use scope::ScopeText;
+pub(crate) use word::{
+    ChecksumWord, EngineWord, FamilyWord, Flag, ForwardWord, IgnoreWord, Method, ProtocolWord,
+    TunnelWord,
+};
+
+use crate::field::{Anything, List, keys};
+
+keys! {
+    /// What evenkeel keeps a host on.
+    #[schemars(title = "evenkeel spec, version 1", extend("required" = ["version"]))]
+    Spec, "a spec, a map with keys such as `version` and `services`", {
+        /// The version of these keys: 1.
+        version: Version,
+        /// What the spec governs; absent means the whole table, but the first apply deletes
+        /// nothing it finds there.
+        scope: ScopeText,
+        /// Addresses that evenkeel binds on a director. The VIP of a service that is not listed
+        /// here is bound by someone else.
+        vips: List<VipEntry>,
+        /// The services.
+        services: List<Service>,
+        /// Lists of real servers that several services share.
+        pools: List<Pool>,
+        /// What services and real servers take where they say nothing.
+        defaults: Defaults,
+        /// What a snapshot saw. Ignored.
+        observed: Anything,
+    }
+}
+
+keys! {
+    /// An address that evenkeel binds.
+    #[schemars(extend("required" = ["address", "interface"]))]
+    VipEntry, "a VIP, a map with `address` and `interface`", {
+        /// The address, /32 or /128 unless a prefix is written.
+        address: Prefixed,
+        /// The interface it is bound on.
+        interface: InterfaceName,
+        /// The interface is a dummy device, created when it is not there. Absent means false.
+        dummy: Flag,
+    }
+}
+
+keys! {
+    /// A service: one for each of its VIPs and ports, or one on a firewall mark.
+    #[schemars(extend("required" = ["name"], "allOf" = [
+        {"oneOf": [
+            {"required": ["vip"]}, {"required": ["vips"]}, {"required": ["fwmark", "family"]},
+        ]},
+        {"oneOf": [
+            {"required": ["port"]}, {"required": ["ports"]}, {"required": ["fwmark"]},
+        ]},
+        {"oneOf": [{"required": ["real_servers"]}, {"required": ["pool"]}]},
+    ]))]
+    Service, "a service, a map with keys such as `name`, `vip` and `port`", {
+        /// Unique; used in plans, logs and metrics.
+        name: Name,
+        /// The address clients use.
+        vip: Address,
+        /// Several of them, of either family.
+        vips: List<Address>,
+        /// The port clients use; 0 takes every port and needs persistence.
+        port: Port,
+        /// Several of them.
+        ports: List<Port>,
+        /// The firewall mark of the packets to balance, in place of VIP, port and protocol.
+        fwmark: Fwmark,
+        /// The family of the marked packets.
+        family: FamilyWord,
+        /// The transport protocol. Absent means tcp.
+        protocol: ProtocolWord,
+        /// Chooses the real server of each new connection. Absent means wlc.
+        scheduler: SchedulerName,
+        /// Flags of the scheduler, by name.
+        scheduler_flags: List<FlagName>,
+        /// Clients stay on their real server. Absent means each connection is scheduled anew.
+        persistence: PersistenceText,
+        /// Each datagram is scheduled by itself; udp and fwmark only. Absent means false.
+        one_packet: Flag,
+        /// How packets reach the real servers. Absent means dr.
+        forward: ForwardWord,
+        /// The wrapping of tunnelled packets. Absent means ipip.
+        tunnel: Box<TunnelKeys>,
+        /// The real servers; `[]` is none.
+        real_servers: List<RealServer>,
+        /// The name of a pool that lists them.
+        pool: Name,
+        /// Fields that someone else sets.
+        ignore: List<IgnoreWord>,
+        /// Combinations that only other tools write are taken as they are.
+        unchecked: Flag,
+    }
+}
+
+keys! {
+    /// A real server of a service or a pool.
+    #[schemars(extend("required" = ["address"]))]
+    RealServer, "a real server, a map such as `{ address: 192.0.2.1, weight: 1 }`", {
+        /// Its address.
+        address: Address,
+        /// Its port. Absent means the service's. Another one needs forward: nat.
+        port: Port,
+        /// Its share of new connections; 0 means no new ones. Absent means 1.
+        weight: Weight,
+        /// No new connections from this many on. Absent or 0 means no limit.
+        upper_threshold: Threshold,
+        /// New connections again below this many. Absent or 0 means three quarters of the upper.
+        lower_threshold: Threshold,
+        /// How packets reach it. Absent means as the service says.
+        forward: ForwardWord,
+        /// The wrapping of tunnelled packets. Absent means as the service says.
+        tunnel: Box<TunnelKeys>,
+        /// Combinations that only other tools write are taken as they are.
+        unchecked: Flag,
+    }
+}
+
+keys! {
+    /// Real servers that several services share.
+    #[schemars(extend("required" = ["name", "real_servers"]))]
+    Pool, "a pool, a map with `name` and `real_servers`", {
+        /// What services call it.
+        name: Name,
+        /// The real servers; `[]` is none.
+        real_servers: List<RealServer>,
+    }
+}
+
+keys! {
+    /// What services and real servers take where they say nothing.
+    Defaults, "defaults, a map with `scheduler`, `forward` or `weight`", {
+        /// For services without a scheduler. Absent means wlc.
+        scheduler: SchedulerName,
+        /// For services without a forward. Absent means dr.
+        forward: ForwardWord,
+        /// For real servers without a weight. Absent means 1.
+        weight: Weight,
+    }
+}
+
+keys! {
+    /// The wrapping of a tunnelled packet.
+    #[schemars(extend("required" = ["type"]))]
+    TunnelKeys, "a tunnel, a map such as `{ type: gue, port: 6080 }`", {
+        /// What the packet is wrapped in.
+        kind as "type": TunnelWord,
+        /// The UDP port of a gue tunnel.
+        port: Port,
+        /// The checksum of the outer packet. Absent means none.
+        checksum: ChecksumWord,
+    }
+}
+
+keys! {
+    /// How long and how widely clients stick to a real server.
+    PersistenceKeys, "persistence, a map such as `{ timeout: 5m }`", {
+        /// From a client's last connection until it may be scheduled anew. Absent means 300 s.
+        timeout: Duration,
+        /// Clients that are equal under it are one. Absent means each stands alone.
+        netmask: NetmaskText,
+        /// Tells clients apart by more than their address.
+        engine: EngineWord,
+    }
+}

@@ -1,0 +1,61 @@
+//! Names of services, pools and interfaces.
+
+use serde::de::{Deserialize, Deserializer};
+
+use super::text::{Refusal, schema, text};
+use crate::suggest::quote;
+
+/// The name of a service or a pool: fit for `web/192.0.2.1:80/tcp`, for a label of a metric and
+/// for a word on a command line.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Name(pub(crate) Box<str>);
+
+/// The name of an interface, as the kernel takes it (`dev_valid_name`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct InterfaceName(pub(crate) Box<str>);
+
+impl Name {
+    const LONGEST: usize = 64;
+
+    fn is_valid(written: &str) -> bool {
+        let all = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+        written.len() <= Self::LONGEST
+            && written.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric())
+            && written.bytes().all(all)
+    }
+}
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        text(deserializer, "a name, one such as web", |written| {
+            if Self::is_valid(written) {
+                return Ok(Self(written.into()));
+            }
+            Err(Refusal::new(
+                format!("{} cannot be a name", quote(written)),
+                "a name has 1 to 64 letters, digits, `.`, `_` or `-` and begins with a letter or digit",
+            ))
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for InterfaceName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        text(deserializer, "the name of an interface, one such as eth0", |written| {
+            let all = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'/' | b':');
+            let valid = (1..=15).contains(&written.len())
+                && written.bytes().all(all)
+                && !matches!(written, "." | "..");
+            if valid {
+                return Ok(Self(written.into()));
+            }
+            Err(Refusal::new(
+                format!("{} cannot be the name of an interface", quote(written)),
+                "an interface has 1 to 15 visible characters without `/` and `:`, such as eth0",
+            ))
+        })
+    }
+}
+
+schema!(Name, { "type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$" });
+schema!(InterfaceName, { "type": "string", "pattern": "^[!-.0-9;-~]{1,15}$" });

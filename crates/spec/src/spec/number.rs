@@ -1,0 +1,93 @@
+//! Whole numbers within bounds.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
+
+use super::text::{Refusal, schema};
+
+#[derive(Clone, Copy)]
+struct Number {
+    expected: &'static str,
+    least: u64,
+    most: u64,
+}
+
+impl Visitor<'_> for Number {
+    type Value = u64;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.expected)
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<u64, E> {
+        if !(self.least..=self.most).contains(&number) {
+            return Err(E::invalid_value(Unexpected::Unsigned(number), &self));
+        }
+        Ok(number)
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<u64, E> {
+        match u64::try_from(number) {
+            Ok(number) => self.visit_u64(number),
+            Err(_) => Err(E::invalid_value(Unexpected::Signed(number), &self)),
+        }
+    }
+}
+
+macro_rules! number {
+    ($(#[$meta:meta])* $name:ident($repr:ty), $least:literal..=$most:expr, $expected:literal) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) struct $name(pub(crate) $repr);
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let (least, most) = ($least, u64::from($most));
+                let number = Number { expected: $expected, least, most };
+                let value = deserializer.deserialize_any(number)?;
+                let narrow = <$repr>::try_from(value).map(Self);
+                narrow.map_err(|_| D::Error::invalid_value(Unexpected::Unsigned(value), &number))
+            }
+        }
+
+        schema!($name, { "type": "integer", "minimum": $least, "maximum": u64::from($most) });
+    };
+}
+
+number! {
+    /// A port; 0 is all of them, or the packet's own.
+    Port(u16), 0..=u16::MAX, "a port, a number from 0 to 65535"
+}
+number! {
+    /// A weight; 0 is one.
+    Weight(u32), 0..=evenkeel_model::MAX_WEIGHT, "a weight, a number from 0 to 2147483647"
+}
+number! {
+    /// A number of connections; 0 is no limit.
+    Threshold(u32), 0..=u32::MAX, "a threshold, a number of connections from 0 (no limit) to 4294967295"
+}
+number! {
+    /// A firewall mark; 0 is what unmarked packets carry.
+    Fwmark(u32), 1..=u32::MAX, "a firewall mark, a number from 1 to 4294967295"
+}
+
+/// The one version of the spec there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Version;
+
+impl<'de> Deserialize<'de> for Version {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let expected = "a version, a number";
+        match deserializer.deserialize_any(Number { expected, least: 0, most: u64::MAX })? {
+            1 => Ok(Self),
+            other => Err(Refusal::new(
+                format!("version {other} is not known: this evenkeel reads version 1"),
+                "write `version: 1`, or use the evenkeel that this spec was written for",
+            )
+            .into_error()),
+        }
+    }
+}
+
+schema!(Version, { "const": 1 });

@@ -1,0 +1,117 @@
+//! What a spec governs.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Unexpected, Visitor};
+
+use super::Network;
+use super::text::{Refusal, schema};
+use crate::field::{List, keys};
+use crate::suggest::quote;
+
+/// `all`, or lists.
+#[derive(Debug)]
+pub(crate) enum ScopeText {
+    All,
+    Limited(Box<ScopeKeys>),
+}
+
+keys! {
+    /// A part of the table. A list that is absent beside one that is given means none.
+    #[schemars(extend("minProperties" = 1))]
+    ScopeKeys, "a scope", {
+        /// Networks or addresses: services on them are ours.
+        vips: List<Network>,
+        /// Firewall marks, in both families.
+        fwmarks: List<MarkRange>,
+    }
+}
+
+/// `7` or `1-99`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct MarkRange(pub(crate) RangeInclusive<u32>);
+
+struct AllOrLists;
+
+impl<'de> Visitor<'de> for AllOrLists {
+    type Value = ScopeText;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a scope, `all` or a map with `vips` or `fwmarks`")
+    }
+
+    fn visit_str<E: Error>(self, written: &str) -> Result<ScopeText, E> {
+        if written == "all" {
+            return Ok(ScopeText::All);
+        }
+        let message = format!("{} is not a scope", quote(written));
+        let remedy = "write `all`, or a map with `vips` or `fwmarks`";
+        Err(Refusal::new(message, remedy).into_error())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<ScopeText, A::Error> {
+        ScopeKeys::read_map(map).map(|keys| ScopeText::Limited(Box::new(keys)))
+    }
+}
+
+struct MarkOrRange;
+
+impl Visitor<'_> for MarkOrRange {
+    type Value = MarkRange;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a firewall mark, a number from 1 to 4294967295 or a range such as 1-99")
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<MarkRange, E> {
+        match u32::try_from(number) {
+            Ok(mark @ 1..) => Ok(MarkRange(mark..=mark)),
+            _ => Err(E::invalid_value(Unexpected::Unsigned(number), &self)),
+        }
+    }
+
+    fn visit_str<E: Error>(self, written: &str) -> Result<MarkRange, E> {
+        let mark = |digits: &str| match digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            true => digits.parse::<u32>().ok().filter(|mark| *mark > 0),
+            false => None,
+        };
+        let range = written.split_once('-').and_then(|(first, last)| {
+            Some(mark(first)?..=mark(last)?).filter(|range| !range.is_empty())
+        });
+        range.map(MarkRange).ok_or_else(|| {
+            let message = format!("{} is not a range of firewall marks", quote(written));
+            Refusal::new(message, "write a mark such as 7, or a range such as 1-99").into_error()
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for ScopeText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AllOrLists)
+    }
+}
+
+impl<'de> Deserialize<'de> for MarkRange {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(MarkOrRange)
+    }
+}
+
+impl schemars::JsonSchema for ScopeText {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Scope".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let lists = generator.subschema_for::<ScopeKeys>();
+        schemars::json_schema!({ "anyOf": [{ "const": "all" }, lists] })
+    }
+}
+
+schema!(MarkRange, {
+    "anyOf": [
+        { "type": "integer", "minimum": 1, "maximum": u32::MAX },
+        { "type": "string", "pattern": "^[0-9]+-[0-9]+$" },
+    ],
+});

@@ -1,0 +1,77 @@
+//! What someone probably meant to write.
+
+/// The candidate nearest to `written`, if any is near enough to be a misspelling of it.
+pub(crate) fn nearest<'c>(
+    written: &str,
+    candidates: impl IntoIterator<Item = &'c str>,
+) -> Option<&'c str> {
+    if written.len() > 40 {
+        return None;
+    }
+    let folded = written.to_lowercase().replace('-', "_");
+    candidates
+        .into_iter()
+        .map(|candidate| {
+            let distance = strsim::damerau_levenshtein(&folded, &candidate.replace('-', "_"));
+            (distance, candidate)
+        })
+        .filter(|(distance, candidate)| {
+            *distance * 3 <= candidate.len().max(folded.len()).max(3)
+                && *distance < candidate.chars().count()
+        })
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// `did you mean `x`?`, or the list of what there is.
+pub(crate) fn remedy<'c>(
+    written: &str,
+    what: &str,
+    candidates: impl IntoIterator<Item = &'c str> + Clone,
+) -> String {
+    match nearest(written, candidates.clone()) {
+        Some(candidate) => format!("did you mean `{candidate}`?"),
+        None => format!("{what}: {}", candidates.into_iter().collect::<Vec<_>>().join(", ")),
+    }
+}
+
+/// Text of a file, made fit to stand in a message: without control characters, and not too long.
+pub(crate) fn quote(text: &str) -> String {
+    const LONGEST: usize = 60;
+    let mut shown: String = text.chars().take(LONGEST).flat_map(shown_as).collect();
+    if text.chars().nth(LONGEST).is_some() {
+        shown.push_str("...");
+    }
+    format!("`{shown}`")
+}
+
+fn shown_as(character: char) -> Vec<char> {
+    if character.is_control() { character.escape_default().collect() } else { vec![character] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_of_the_finger_is_recognised_and_another_word_is_not() {
+        let keys = ["scheduler", "scheduler_flags", "real_servers", "port", "ports", "vip"];
+        for (written, meant) in [
+            ("schedular", Some("scheduler")),
+            ("real-servers", Some("real_servers")),
+            ("realservers", Some("real_servers")),
+            ("Port", Some("port")),
+            ("prot", Some("port")),
+            ("banana", None),
+            ("x", None),
+        ] {
+            assert_eq!(nearest(written, keys), meant, "{written}");
+        }
+    }
+
+    #[test]
+    fn quoted_text_carries_no_control_character_to_a_terminal() {
+        assert_eq!(quote("a\u{1b}[31m\n"), "`a\\u{1b}[31m\\n`");
+        assert_eq!(quote(&"x".repeat(100)).len(), 65);
+    }
+}
