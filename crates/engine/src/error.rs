@@ -21,7 +21,7 @@ pub enum KernelError {
         source: Box<dyn Error + Send + Sync>,
     },
     /// The kernel has no IPVS.
-    #[error("this kernel has no IPVS")]
+    #[error("IPVS is not available")]
     NoIpvs(#[source] Box<dyn Error + Send + Sync>),
     /// A scheduler or a persistence engine is not there and cannot be loaded.
     #[error("{what} is not there and its module {module} cannot be loaded")]

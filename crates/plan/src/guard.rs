@@ -7,6 +7,7 @@ use evenkeel_model::{Desired, Live, Scope};
 use serde::Serialize;
 
 use crate::Op;
+use crate::render::count;
 
 /// A named reason to refuse a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -138,9 +139,4 @@ fn mass_delete(desired: &Desired, live: &Live) -> Option<Refusal> {
         guard: Guard::MassDelete,
         message: format!("{}: fewer than half would be left", parts.join(" and ")),
     })
-}
-
-/// `1 service`, `2 services`.
-pub(crate) fn count(number: usize, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }

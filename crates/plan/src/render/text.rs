@@ -3,7 +3,6 @@
 use evenkeel_model::{Desired, RealServer, ServiceConfig};
 
 use crate::field::{FieldChange, FieldValue, changes, real_server_fields, service_fields};
-use crate::guard::count;
 use crate::{Op, Plan, Verb};
 
 /// One line of a plan, so that the caller can colour it by its verb.
@@ -47,6 +46,11 @@ pub fn summary(plan: &Plan) -> String {
     }
     text.push('.');
     text
+}
+
+/// `1 service`, `2 services`.
+pub fn count(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 fn is_about_addresses(verb: Verb) -> bool {

@@ -1,0 +1,182 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use evenkeel_plan::Guard;
+
+const EXIT_STATUSES: &str = "\
+Exit status:
+  0   done, or in sync
+  1   failed
+  2   there are changes (plan --detailed-exitcode only)
+  3   refused by a guard, or declined
+  64  wrong usage
+  65  the spec is wrong
+  77  not permitted; the message names the capability";
+
+/// Keeps Linux Virtual Server (IPVS) hosts on the state written in a YAML file.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXIT_STATUSES, propagate_version = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) global: Global,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Which side of the cluster this host is.
+    #[arg(long, global = true, value_enum, default_value = "director")]
+    pub(crate) role: Role,
+    /// Where the journal is kept.
+    #[arg(long, global = true, value_name = "DIR", default_value = "/var/lib/evenkeel")]
+    pub(crate) state_dir: PathBuf,
+    /// How log lines are written to stderr.
+    #[arg(long, global = true, value_enum, default_value = "text")]
+    pub(crate) log_format: LogFormat,
+    /// Log more: -v operations, -vv details, -vvv everything.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// When to colour the output.
+    #[arg(long, global = true, value_enum, default_value = "auto")]
+    pub(crate) color: When,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Role {
+    /// The IPVS table and the VIPs.
+    Director,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum When {
+    /// On a terminal.
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Check a spec; needs no privileges and no kernel.
+    Validate(Validate),
+    /// Show what apply would do, and change nothing.
+    Plan(Plan),
+    /// Bring this host to the state of the spec.
+    Apply(Apply),
+    /// Write the live state as a spec that plans empty.
+    Snapshot(Snapshot),
+    /// Show the live table with the spec's names.
+    Show(Show),
+    /// Print the JSON Schema of a spec.
+    Schema,
+}
+
+/// Where a spec is read from.
+#[derive(Debug, Args)]
+pub(crate) struct Spec {
+    /// Files, directories (every *.yaml and *.yml in them) or `-` for stdin; they are merged.
+    #[arg(value_name = "SPEC", default_value = "/etc/evenkeel")]
+    pub(crate) spec: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Validate {
+    #[command(flatten)]
+    pub(crate) spec: Spec,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Plan {
+    #[command(flatten)]
+    pub(crate) spec: Spec,
+    /// Plan against this snapshot, or against an empty host with `none`, in place of the kernel.
+    #[arg(long, value_name = "FILE|none")]
+    pub(crate) live: Option<PathBuf>,
+    /// The form of the answer.
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) output: PlanOutput,
+    /// Exit with 2 when there are changes.
+    #[arg(long)]
+    pub(crate) detailed_exitcode: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PlanOutput {
+    /// A line for each operation, in the order of execution.
+    Text,
+    /// A versioned document.
+    Json,
+    /// The two states as a unified diff in the spec's own syntax.
+    Diff,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Apply {
+    #[command(flatten)]
+    pub(crate) spec: Spec,
+    /// Do not ask before acting.
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// Guards that may be passed: empty, take-over, mass-delete.
+    #[arg(long, value_name = "GUARD", value_delimiter = ',')]
+    pub(crate) allow: Vec<Guard>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Snapshot {
+    /// A spec whose names and scope the snapshot takes over.
+    #[arg(long, value_name = "SPEC")]
+    pub(crate) names: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    /// The spec whose names are shown; without one, keys are.
+    #[arg(value_name = "SPEC")]
+    pub(crate) spec: Vec<PathBuf>,
+    /// The form of the answer.
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) output: ShowOutput,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ShowOutput {
+    Text,
+    Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_guards_in_the_help_are_all_there_are() {
+        let help = Arguments::command()
+            .find_subcommand("apply")
+            .and_then(|apply| {
+                let allow = apply.get_arguments().find(|it| it.get_id() == "allow")?;
+                Some(allow.get_help()?.to_string())
+            })
+            .expect("apply has --allow");
+        for guard in Guard::ALL {
+            assert!(help.contains(guard.name()), "{guard}");
+        }
+    }
+}

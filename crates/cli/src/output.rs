@@ -1,0 +1,119 @@
+//! Writing to stdout and stderr.
+
+use std::error::Error as _;
+use std::io::{self, Write};
+
+use anstream::{AutoStream, ColorChoice};
+use anstyle::{AnsiColor, Style};
+use evenkeel_plan::Verb;
+
+use crate::args::When;
+use crate::error::Error;
+use crate::status::Status;
+
+/// The two streams of the program.
+pub(crate) struct Output {
+    stdout: io::BufWriter<AutoStream<io::Stdout>>,
+    stderr: AutoStream<io::Stderr>,
+}
+
+const ADDS: Style = AnsiColor::Green.on_default();
+const EDITS: Style = AnsiColor::Yellow.on_default();
+const DELETES: Style = AnsiColor::Red.on_default();
+const ERROR: Style = AnsiColor::Red.on_default().bold();
+const WARNING: Style = AnsiColor::Yellow.on_default().bold();
+const HINT: Style = AnsiColor::Cyan.on_default();
+
+/// The colour of a plan's line.
+pub(crate) fn style(verb: Verb) -> Style {
+    match verb {
+        Verb::Add | Verb::Bind => ADDS,
+        Verb::Edit => EDITS,
+        Verb::Delete | Verb::Unbind => DELETES,
+    }
+}
+
+impl Output {
+    pub(crate) fn new(color: When) -> Self {
+        let choice = match color {
+            When::Auto => ColorChoice::Auto,
+            When::Always => ColorChoice::Always,
+            When::Never => ColorChoice::Never,
+        };
+        Self {
+            stdout: io::BufWriter::new(AutoStream::new(io::stdout(), choice)),
+            stderr: AutoStream::new(io::stderr(), choice),
+        }
+    }
+
+    /// Whether stderr shows colours, for texts that are coloured elsewhere.
+    pub(crate) fn colors_errors(&self) -> bool {
+        self.stderr.current_choice() != ColorChoice::Never
+    }
+
+    /// Writes a part of the answer. A reader that has gone away is no error: what it wanted to
+    /// see it has seen.
+    pub(crate) fn answer(&mut self, text: &str) -> Result<(), Error> {
+        match self.stdout.write_all(text.as_bytes()) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Output(error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes a coloured line of the answer.
+    pub(crate) fn answer_line(&mut self, style: Style, text: &str) -> Result<(), Error> {
+        self.answer(&format!("{style}{text}{style:#}\n"))
+    }
+
+    /// Brings out what was answered so far.
+    pub(crate) fn flush(&mut self) -> Result<(), Error> {
+        match self.stdout.flush() {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Output(error)),
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn warning(&mut self, text: &str) {
+        self.say(&format!("{WARNING}warning:{WARNING:#} {text}\n"));
+    }
+
+    pub(crate) fn refusal(&mut self, text: &str) {
+        self.say(&format!("{ERROR}refused:{ERROR:#} {text}\n"));
+    }
+
+    pub(crate) fn failure(&mut self, text: &str) {
+        self.say(&format!("{ERROR}error:{ERROR:#} {text}\n"));
+    }
+
+    pub(crate) fn hint(&mut self, text: &str) {
+        self.say(&format!("{HINT}hint:{HINT:#} {text}\n"));
+    }
+
+    /// Shows an error with its causes and its remedy, and tells the exit status.
+    pub(crate) fn error(&mut self, error: &Error) -> Status {
+        // The answer so far comes first; that it cannot be written is then the smaller trouble.
+        let _flushed = self.flush();
+        match error {
+            // Rendered with its places, each line of it an error by itself.
+            Error::BadSpec(rendered) => self.say(&format!("{}\n", rendered.trim_end())),
+            _ => {
+                let mut text = error.to_string();
+                let mut cause = error.source();
+                while let Some(error) = cause {
+                    text.push_str(&format!(": {error}"));
+                    cause = error.source();
+                }
+                self.failure(&text);
+            }
+        }
+        if let Some(hint) = error.hint() {
+            self.hint(&hint);
+        }
+        error.status()
+    }
+
+    /// Writes to stderr as it is. There is nobody left to tell if that fails.
+    pub(crate) fn say(&mut self, text: &str) {
+        let _written = self.stderr.write_all(text.as_bytes());
+    }
+}
