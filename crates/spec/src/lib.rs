@@ -11,6 +11,7 @@
 mod field;
 mod load;
 mod marked;
+mod observed;
 mod path;
 mod problem;
 mod render;
@@ -19,10 +20,11 @@ mod schema;
 mod source;
 mod spec;
 mod suggest;
-
+mod write;
 mod yaml;
 
 pub use load::{Loaded, load};
 pub use problem::{Place, Problem, Problems, Related, Severity};
 pub use schema::schema;
 pub use source::{MAX_SOURCE, Source};
+pub use write::{WriteInput, write};

@@ -1,8 +1,10 @@
 //! From texts to the desired state: the quick way when all is well, the careful one when not.
 
-use evenkeel_model::Desired;
+use evenkeel_model::{Desired, Live, Owner};
 
+use crate::field::Field;
 use crate::marked::{self, Mark, Node, Tree};
+use crate::observed::Observed;
 use crate::path::Path;
 use crate::problem::{Place, Problem, Problems, Related, Severity};
 use crate::resolve::{self, Finding, Spot};
@@ -17,6 +19,23 @@ pub struct Loaded {
     pub desired: Desired,
     /// What is doubtful, all of [`Severity::Warning`].
     pub warnings: Problems,
+    observed: Observed,
+}
+
+impl Loaded {
+    /// The live state that a snapshot stands for: its services, and the addresses and interfaces
+    /// it observed. A spec that observed nothing stands for a host where exactly its VIPs are
+    /// bound.
+    pub fn into_live(self) -> Live {
+        let Desired { services, vips, .. } = self.desired;
+        let Observed { addresses, links } = self.observed;
+        let bound = || vips.into_keys().map(|binding| (binding, Owner::Evenkeel)).collect();
+        Live {
+            services: services.into_iter().map(|(key, named)| (key, named.service)).collect(),
+            addresses: addresses.unwrap_or_else(bound),
+            links,
+        }
+    }
 }
 
 /// Reads a spec from one or several texts. Lists append, maps merge by key; the same leaf twice
@@ -40,11 +59,24 @@ pub fn load(sources: &[Source]) -> Result<Loaded, Problems> {
     }
     let complete = specs.iter().all(Option::is_some);
     let (desired, findings) = resolve::resolve(&specs, complete);
-    drop(specs);
+    let observed = observed(specs);
     report.findings(&texts, findings);
     let Report { problems, left_out, .. } = report;
     let problems = Problems::new(problems, left_out);
-    if problems.has_errors() { Err(problems) } else { Ok(Loaded { desired, warnings: problems }) }
+    if problems.has_errors() {
+        Err(problems)
+    } else {
+        Ok(Loaded { desired, warnings: problems, observed })
+    }
+}
+
+/// What the last snapshot among the sources observed.
+fn observed(specs: Vec<Option<Spec>>) -> Observed {
+    let mut sections = specs.into_iter().flatten().filter_map(|spec| match spec.observed {
+        Field::Value(observed) => Some(*observed),
+        Field::Absent | Field::Bad => None,
+    });
+    sections.next_back().unwrap_or_default()
 }
 
 fn nothing_to_read() -> Problems {

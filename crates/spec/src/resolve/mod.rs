@@ -51,7 +51,7 @@ fn check_version(sources: &[(At<'_>, &Spec)], complete: bool, findings: &mut Fin
 }
 
 /// Why an address cannot be a VIP or a real server, if it cannot.
-fn not_unicast(address: IpAddr) -> Option<&'static str> {
+pub(crate) fn not_unicast(address: IpAddr) -> Option<&'static str> {
     match address {
         _ if address.is_unspecified() => Some("is the unspecified address"),
         _ if address.is_multicast() => Some("is a multicast address"),

@@ -27,7 +27,8 @@ pub(crate) use word::{
     TunnelWord,
 };
 
-use crate::field::{Anything, List, keys};
+use crate::field::{List, keys};
+use crate::observed::Observed;
 
 keys! {
     /// What evenkeel keeps a host on.
@@ -48,7 +49,7 @@ keys! {
         /// What services and real servers take where they say nothing.
         defaults: Defaults,
         /// What a snapshot saw. Ignored.
-        observed: Anything,
+        observed: Box<Observed>,
     }
 }
 

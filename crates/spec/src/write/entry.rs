@@ -1,0 +1,241 @@
+//! One service of a written spec.
+
+use std::net::IpAddr;
+
+use evenkeel_model::{
+    Checksum, Family, Forward, Ignore, Netmask, Persistence, Protocol, RealServer, Scheduler,
+    ServiceConfig, Tunnel, TunnelKind,
+};
+
+use super::line;
+use super::scalar::{address, list, text};
+
+/// The longest timeout the spec's rules let pass.
+const LONGEST_TIMEOUT: u32 = 31 * 86_400;
+
+/// A service as a spec says it.
+pub(super) struct Entry {
+    pub(super) name: String,
+    pub(super) target: Target,
+    /// That of the first expanded service.
+    pub(super) config: ServiceConfig,
+    pub(super) ignore: Ignore,
+    pub(super) servers: Vec<Server>,
+}
+
+pub(super) enum Target {
+    Addresses { vips: Vec<IpAddr>, ports: Vec<u16>, protocol: Protocol },
+    Mark { family: Family, fwmark: u32 },
+}
+
+/// A real server as a spec says it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Server {
+    pub(super) address: IpAddr,
+    /// `None` takes the service's.
+    pub(super) port: Option<u16>,
+    pub(super) real_server: RealServer,
+}
+
+impl Entry {
+    pub(super) fn write(&self, out: &mut String) {
+        line(out, format_args!("  - name: {}", text(&self.name)));
+        match &self.target {
+            Target::Addresses { vips, ports, protocol } => {
+                match &**vips {
+                    [vip] => line(out, format_args!("    vip: {}", address(*vip))),
+                    vips => {
+                        let vips = list(vips.iter().map(|vip| address(*vip)));
+                        line(out, format_args!("    vips: {vips}"));
+                    }
+                }
+                match &**ports {
+                    [port] => line(out, format_args!("    port: {port}")),
+                    ports => {
+                        let ports = list(ports.iter().map(u16::to_string));
+                        line(out, format_args!("    ports: {ports}"));
+                    }
+                }
+                match protocol {
+                    Protocol::Tcp => {}
+                    Protocol::Other(number) => line(out, format_args!("    protocol: {number}")),
+                    named => line(out, format_args!("    protocol: {named}")),
+                }
+            }
+            Target::Mark { family, fwmark } => {
+                line(out, format_args!("    fwmark: {fwmark}"));
+                line(out, format_args!("    family: {family}"));
+            }
+        }
+        self.write_config(out);
+        self.write_servers(out);
+    }
+
+    fn write_config(&self, out: &mut String) {
+        let ServiceConfig { scheduler, scheduler_flags, persistence, engine, one_packet } =
+            &self.config;
+        if scheduler.is_known() || *scheduler == Scheduler::none() {
+            line(out, format_args!("    scheduler: {scheduler}"));
+        } else {
+            let module = text(scheduler.as_str());
+            line(out, format_args!("    scheduler: {{ module: {module} }}"));
+        }
+        if !scheduler_flags.is_empty() {
+            let names = list(scheduler_flags.names(scheduler).map(str::to_owned));
+            line(out, format_args!("    scheduler_flags: {names}"));
+        }
+        let known_engine = engine.as_deref().filter(|engine| *engine == "sip");
+        if let Some(persistence) = persistence {
+            let engine = known_engine.map_or(String::new(), |engine| format!(", engine: {engine}"));
+            let Persistence { timeout, netmask } = persistence;
+            let netmask = match netmask {
+                host if *host == Netmask::host(host.family()) => String::new(),
+                Netmask::V4(mask) if mask.is_unspecified() => ", netmask: 0".to_owned(),
+                other => format!(", netmask: {other}"),
+            };
+            line(out, format_args!("    persistence: {{ timeout: {timeout}{netmask}{engine} }}"));
+        }
+        if let Some(engine) = engine {
+            if known_engine.is_none() || persistence.is_none() {
+                let engine = engine.escape_debug();
+                line(out, format_args!("    # left out: the persistence engine {engine}"));
+            }
+        }
+        if *one_packet {
+            line(out, format_args!("    one_packet: true"));
+        }
+        if self.ignore != Ignore::NOTHING {
+            let fields = list(self.ignore.iter().map(|field| field.to_string()));
+            line(out, format_args!("    ignore: {fields}"));
+        }
+        if !self.passes_the_rules() {
+            line(out, format_args!("    unchecked: true"));
+        }
+    }
+
+    /// Whether the rules of a spec let the service pass, its real servers aside.
+    fn passes_the_rules(&self) -> bool {
+        let ServiceConfig { scheduler, persistence, one_packet, .. } = &self.config;
+        let datagrams = match &self.target {
+            Target::Mark { .. } => true,
+            Target::Addresses { protocol, .. } => *protocol == Protocol::Udp,
+        };
+        let target = match &self.target {
+            Target::Mark { .. } => true,
+            Target::Addresses { vips, ports, protocol } => {
+                let unicast = vips.iter().all(|vip| crate::resolve::not_unicast(*vip).is_none());
+                let every = ports.contains(&0) && persistence.is_none();
+                unicast && !every && !matches!(protocol, Protocol::Other(_))
+            }
+        };
+        let persistence = persistence.as_ref().is_none_or(|Persistence { timeout, netmask }| {
+            let everyone = matches!(netmask, Netmask::V4(mask) if mask.is_unspecified());
+            (1..=LONGEST_TIMEOUT).contains(timeout) && !everyone
+        });
+        target && persistence && (datagrams || !one_packet) && *scheduler != Scheduler::none()
+    }
+
+    fn write_servers(&self, out: &mut String) {
+        let common = self.common_forward();
+        if let Some(forward) = common {
+            line(out, format_args!("    forward: {}", forward.name()));
+            if let Some(tunnel) = tunnel(forward) {
+                line(out, format_args!("    tunnel: {tunnel}"));
+            }
+        }
+        let (good, left_out): (Vec<&Server>, Vec<&Server>) =
+            self.servers.iter().partition(|server| server.is_expressible());
+        if good.is_empty() {
+            line(out, format_args!("    real_servers: []"));
+        } else {
+            line(out, format_args!("    real_servers:"));
+        }
+        for server in good {
+            line(out, format_args!("      - {{ {} }}", server.keys(&self.target, common)));
+        }
+        for Server { address, real_server, .. } in left_out {
+            let forward = real_server.forward;
+            line(out, format_args!("      # left out: {address}, forward {forward}"));
+        }
+    }
+
+    /// The way of forwarding that all real servers have, if a service can have it.
+    fn common_forward(&self) -> Option<Forward> {
+        let first = self.servers.first()?.real_server.forward;
+        let all = self.servers.iter().all(|server| server.real_server.forward == first);
+        let sayable = matches!(first, Forward::Dr | Forward::Nat | Forward::Tun(_));
+        (all && sayable).then_some(first)
+    }
+}
+
+impl Server {
+    /// Whether a spec has words for its way of forwarding.
+    fn is_expressible(&self) -> bool {
+        match self.real_server.forward {
+            Forward::Dr | Forward::Nat | Forward::Local | Forward::Bypass => true,
+            Forward::Other(_) => false,
+            Forward::Tun(Tunnel { kind, port, checksum }) => match kind {
+                TunnelKind::Ipip => port == 0 && checksum == Checksum::None,
+                TunnelKind::Gre => port == 0 && matches!(checksum, Checksum::None | Checksum::Full),
+                TunnelKind::Gue => port != 0 && !matches!(checksum, Checksum::Other(_)),
+                TunnelKind::Other(_) => false,
+            },
+        }
+    }
+
+    fn keys(&self, target: &Target, common: Option<Forward>) -> String {
+        let Self { address: host, port, real_server } = self;
+        let RealServer { forward, weight, upper_threshold, lower_threshold } = real_server;
+        let mut keys = format!("address: {}", address(*host));
+        if let Some(port) = port {
+            keys += &format!(", port: {port}");
+        }
+        keys += &format!(", weight: {weight}");
+        if *upper_threshold != 0 {
+            keys += &format!(", upper_threshold: {upper_threshold}");
+        }
+        if *lower_threshold != 0 {
+            keys += &format!(", lower_threshold: {lower_threshold}");
+        }
+        if common.is_none() {
+            keys += &format!(", forward: {}", forward.name());
+            if let Some(tunnel) = tunnel(*forward) {
+                keys += &format!(", tunnel: {tunnel}");
+            }
+        }
+        if !self.passes_the_rules(target) {
+            keys += ", unchecked: true";
+        }
+        keys
+    }
+
+    fn passes_the_rules(&self, target: &Target) -> bool {
+        let forward = self.real_server.forward;
+        let mapped = match target {
+            Target::Mark { .. } => self.port.is_some_and(|port| port != 0),
+            Target::Addresses { ports, .. } => {
+                self.port.is_some_and(|own| ports.iter().any(|port| *port != own))
+            }
+        };
+        let link_local = matches!(self.address, IpAddr::V6(v6) if v6.is_unicast_link_local());
+        let odd = matches!(forward, Forward::Local | Forward::Bypass);
+        !(link_local || odd || (mapped && forward.keeps_port()))
+    }
+}
+
+/// The keys of a tunnel that is not the default one.
+fn tunnel(forward: Forward) -> Option<String> {
+    let Forward::Tun(tunnel) = forward else { return None };
+    if tunnel == Tunnel::IPIP {
+        return None;
+    }
+    let Tunnel { kind, port, checksum } = tunnel;
+    let mut keys = format!("type: {kind}");
+    if port != 0 {
+        keys += &format!(", port: {port}");
+    }
+    if checksum != Checksum::None {
+        keys += &format!(", checksum: {checksum}");
+    }
+    Some(format!("{{ {keys} }}"))
+}

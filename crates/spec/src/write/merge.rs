@@ -1,0 +1,192 @@
+//! Which services are written as one.
+//!
+//! A service of several VIPs and ports shows as one for each; here they are put together again,
+//! if there is a list of real servers that expands to what each of them has.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use evenkeel_model::{
+    Family, Forward, Named, Netmask, Protocol, RealServerKey, RealServers, ServiceConfig,
+    ServiceKey,
+};
+
+use super::entry::{Entry, Server, Target};
+use super::input::{WriteInput, name_of};
+
+type Member<'a> = (&'a ServiceKey, &'a Named);
+
+/// The services to write, in the order of their first keys.
+pub(super) fn entries(input: &WriteInput) -> Vec<Entry> {
+    let mut groups: BTreeMap<&Arc<str>, Vec<Member<'_>>> = BTreeMap::new();
+    for member in &input.services {
+        groups.entry(&member.1.name).or_default().push(member);
+    }
+    let mut taken: BTreeSet<String> = groups.keys().map(ToString::to_string).collect();
+    let mut entries: Vec<(ServiceKey, Entry)> = Vec::with_capacity(input.services.len());
+    for (name, members) in groups {
+        let shared = members.len() > 1 || input.shared.contains(name);
+        let merged = if input.expanded && shared { None } else { merged(name, &members) };
+        if let (Some(entry), Some((key, _))) = (merged, members.first()) {
+            entries.push((**key, entry));
+            continue;
+        }
+        for (key, named) in members {
+            let own = free_name(format!("{name}-{}", name_of(key)), &mut taken);
+            entries.push((*key, single(own, key, named)));
+        }
+    }
+    entries.sort_by_key(|(key, _)| *key);
+    entries.into_iter().map(|(_, entry)| entry).collect()
+}
+
+/// A name that nothing else has and that is not too long for one.
+fn free_name(wanted: String, taken: &mut BTreeSet<String>) -> String {
+    const LONGEST: usize = 64;
+    let mut name = wanted.clone();
+    name.truncate(LONGEST);
+    let mut number = 2;
+    while !taken.insert(name.clone()) {
+        let tail = format!("-{number}");
+        name = wanted.clone();
+        name.truncate(LONGEST - tail.len());
+        name.push_str(&tail);
+        number += 1;
+    }
+    name
+}
+
+fn single(name: String, key: &ServiceKey, named: &Named) -> Entry {
+    let target = match *key {
+        ServiceKey::Fwmark { family, fwmark } => Target::Mark { family, fwmark },
+        ServiceKey::Address { address, port, protocol } => {
+            Target::Addresses { vips: vec![address], ports: vec![port], protocol }
+        }
+    };
+    let servers = named.service.real_servers.in_order().map(|(server, real_server)| Server {
+        address: server.address,
+        port: (server.port != key.port()).then_some(server.port),
+        real_server: *real_server,
+    });
+    Entry {
+        name,
+        target,
+        config: named.service.config.clone(),
+        ignore: named.ignore,
+        servers: servers.collect(),
+    }
+}
+
+/// All members as one service; `None` if no service of a spec expands to them.
+fn merged(name: &str, members: &[Member<'_>]) -> Option<Entry> {
+    let (first, named) = members.first()?;
+    if members.len() == 1 {
+        return Some(single(name.to_owned(), first, named));
+    }
+    let (mut vips, mut ports) = (BTreeSet::new(), BTreeSet::new());
+    for (key, _) in members {
+        let ServiceKey::Address { address, port, protocol } = key else { return None };
+        if Some(*protocol) != protocol_of(first) {
+            return None;
+        }
+        vips.insert(*address);
+        ports.insert(*port);
+    }
+    let families: BTreeSet<Family> = vips.iter().map(|vip| Family::from(*vip)).collect();
+    let common = common_config(&named.service.config, &families)?;
+    let alike = members.iter().all(|(_, other)| {
+        let config = common_config(&other.service.config, &families);
+        config.as_ref() == Some(&common) && other.ignore == named.ignore
+    });
+    if !alike || vips.len() * ports.len() != members.len() {
+        return None;
+    }
+    let servers = common_servers(members);
+    let reached = members.iter().all(|(key, named)| {
+        let expanded = expand(&servers, key);
+        expanded.in_order().eq(named.service.real_servers.in_order())
+    });
+    reached.then(|| Entry {
+        name: name.to_owned(),
+        target: Target::Addresses {
+            vips: vips.into_iter().collect(),
+            ports: ports.into_iter().collect(),
+            protocol: protocol_of(first).unwrap_or(Protocol::Tcp),
+        },
+        config: named.service.config.clone(),
+        ignore: named.ignore,
+        servers,
+    })
+}
+
+fn protocol_of(key: &ServiceKey) -> Option<Protocol> {
+    match key {
+        ServiceKey::Address { protocol, .. } => Some(*protocol),
+        ServiceKey::Fwmark { .. } => None,
+    }
+}
+
+/// A configuration as it can be said for all those families: with both, no netmask fits.
+fn common_config(config: &ServiceConfig, families: &BTreeSet<Family>) -> Option<ServiceConfig> {
+    let mut config = config.clone();
+    if let Some(persistence) = config.persistence.as_mut().filter(|_| families.len() > 1) {
+        if persistence.netmask != Netmask::host(persistence.netmask.family()) {
+            return None;
+        }
+        persistence.netmask = Netmask::host(Family::Ipv4);
+    }
+    Some(config)
+}
+
+/// A list that may expand to what every member has: the lists of the first IPv4 and the first
+/// IPv6 member, run together at the real servers both have.
+fn common_servers(members: &[Member<'_>]) -> Vec<Server> {
+    let of = |family: Family| {
+        let mut ours = members.iter().filter(|(key, _)| key.family() == family);
+        ours.next().map_or_else(Vec::new, |member| sayable(member, members))
+    };
+    let (ipv4, ipv6) = (of(Family::Ipv4), of(Family::Ipv6));
+    let mut rest = ipv6.as_slice();
+    let mut servers = Vec::with_capacity(ipv4.len() + ipv6.len());
+    for server in ipv4 {
+        if let Some(position) = rest.iter().position(|other| *other == server) {
+            servers.extend_from_slice(&rest[..position]);
+            rest = &rest[position + 1..];
+        }
+        servers.push(server);
+    }
+    servers.extend_from_slice(rest);
+    servers
+}
+
+/// The real servers of a member, each with the service's port if it has that in every member of
+/// the family, else with its own.
+fn sayable((key, named): &Member<'_>, members: &[Member<'_>]) -> Vec<Server> {
+    let family = key.family();
+    let follows = |address: IpAddr| {
+        members.iter().filter(|(key, _)| key.family() == family).all(|(key, named)| {
+            let at = RealServerKey { address, port: key.port() };
+            named.service.real_servers.get(&at).is_some()
+        })
+    };
+    let server = |(server, real_server): (&RealServerKey, &evenkeel_model::RealServer)| {
+        let follows = server.port == key.port() && follows(server.address);
+        let port = (!follows).then_some(server.port);
+        Server { address: server.address, port, real_server: *real_server }
+    };
+    named.service.real_servers.in_order().map(server).collect()
+}
+
+/// What the list comes to for a service, by the rules of the spec.
+fn expand(servers: &[Server], key: &ServiceKey) -> RealServers {
+    let fits = |server: &&Server| {
+        matches!(server.real_server.forward, Forward::Tun(_))
+            || Family::from(server.address) == key.family()
+    };
+    let keyed = |server: &Server| {
+        let port = server.port.unwrap_or(key.port());
+        (RealServerKey { address: server.address, port }, server.real_server)
+    };
+    servers.iter().filter(fits).map(keyed).collect()
+}

@@ -1,0 +1,81 @@
+//! From a state to the spec that asks for it.
+//!
+//! The text is canonical: the same state gives the same bytes. What a spec's rules refuse, but a
+//! kernel may hold because another tool wrote it, carries `unchecked: true`; the little that no
+//! spec can say is left out with a comment that names it.
+
+mod entry;
+mod input;
+mod merge;
+mod observed;
+mod scalar;
+
+use std::fmt::Write;
+
+use evenkeel_model::{Binding, Scope, Vip};
+
+pub use input::WriteInput;
+use scalar::{address, list, text};
+
+/// The spec that asks for a state.
+pub fn write(input: &WriteInput) -> String {
+    let mut out = String::from("version: 1\n");
+    scope(&input.scope, &mut out);
+    if !input.vips.is_empty() {
+        out.push_str("\nvips:\n");
+        for (binding, vip) in &input.vips {
+            line(&mut out, format_args!("  - {{ {} }}", vip_keys(binding, *vip)));
+        }
+    }
+    let entries = merge::entries(input);
+    if entries.is_empty() {
+        out.push_str("\nservices: []\n");
+    } else {
+        out.push_str("\nservices:\n");
+        for entry in &entries {
+            entry.write(&mut out);
+        }
+    }
+    if let Some(seen) = &input.observed {
+        observed::write(seen, &mut out);
+    }
+    out
+}
+
+/// Writing to a string cannot fail.
+fn line(out: &mut String, arguments: std::fmt::Arguments<'_>) {
+    let written = out.write_fmt(arguments);
+    debug_assert!(written.is_ok());
+    out.push('\n');
+}
+
+fn scope(scope: &Scope, out: &mut String) {
+    match scope {
+        Scope::Implied => {}
+        Scope::All => out.push_str("\nscope: all\n"),
+        Scope::Limited { vips, fwmarks } => {
+            let vips = vips.iter().map(|network| {
+                let whole = network.prefix_len() == network.max_prefix_len();
+                if whole { address(network.addr()) } else { text(&network.to_string()) }
+            });
+            let fwmarks = fwmarks.iter().map(|range| match (range.start(), range.end()) {
+                (first, last) if first == last => first.to_string(),
+                (first, last) => format!("{first}-{last}"),
+            });
+            line(out, format_args!("\nscope:\n  vips: {}", list(vips)));
+            line(out, format_args!("  fwmarks: {}", list(fwmarks)));
+        }
+    }
+}
+
+fn vip_keys(binding: &Binding, vip: Vip) -> String {
+    let Binding { address: bound, interface, prefix } = binding;
+    let Vip { dummy } = vip;
+    let host = evenkeel_model::Family::from(*bound).host_prefix();
+    let bound = if *prefix == host { address(*bound) } else { text(&format!("{bound}/{prefix}")) };
+    let dummy = if dummy { ", dummy: true" } else { "" };
+    format!("address: {bound}, interface: {}{dummy}", text(interface))
+}
+
+#[cfg(test)]
+mod tests;

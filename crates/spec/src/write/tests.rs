@@ -1,0 +1,357 @@
+use std::net::{IpAddr, Ipv4Addr};
+
+use evenkeel_model::{
+    Checksum, Desired, Family, Forward, Ignore, IgnoredField, Link, Live, Named, Netmask, Owner,
+    Persistence, Protocol, RealServer, RealServerKey, RealServers, Scheduler, SchedulerFlags,
+    Service, ServiceConfig, ServiceKey, Tunnel, TunnelKind, arbitrary,
+};
+use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
+
+use super::*;
+use crate::{Source, load};
+
+fn read(text: &str) -> crate::Loaded {
+    let source = Source::new("written.yaml", text);
+    load(std::slice::from_ref(&source)).unwrap_or_else(|problems| {
+        panic!("{}\n\n{text}", problems.render(&[source], false));
+    })
+}
+
+fn assert_written(desired: &Desired) {
+    let text = write(&WriteInput::of_desired(desired));
+    let loaded = read(&text);
+    assert_eq!(&loaded.desired, desired, "\n{text}");
+    for (key, named) in &desired.services {
+        let order = |named: &Named| {
+            named.service.real_servers.in_order().map(|(key, _)| *key).collect::<Vec<_>>()
+        };
+        assert_eq!(order(&loaded.desired.services[key]), order(named), "\n{text}");
+    }
+    assert_eq!(write(&WriteInput::of_desired(&loaded.desired)), text, "it is canonical");
+}
+
+/// A service of a spec with several VIPs and ports, as text.
+fn service_of_many() -> impl Strategy<Value = String> {
+    let vips = vec!["192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::"];
+    let server = (0..4_u8, prop::bool::ANY, select(vec!["", ", weight: 0", ", forward: tun"]));
+    (
+        subsequence(vips, 1..=4),
+        subsequence(vec![80, 443, 8080], 1..=3),
+        select(vec!["dr", "nat", "tun"]),
+        prop::collection::vec(server, 0..6),
+        prop::option::of(1..9000_u16),
+        prop::bool::ANY,
+    )
+        .prop_map(|(vips, ports, forward, servers, own_port, persistent)| {
+            let families = ["192", "2001"].map(|head| vips.iter().any(|vip| vip.starts_with(head)));
+            let mut lines =
+                format!("  - name: many\n    forward: {forward}\n    ports: {ports:?}\n");
+            lines += &format!("    vips: [{}]\n", vips.map_quoted());
+            if persistent {
+                lines += "    persistence: 7m\n";
+            }
+            lines += "    real_servers:\n";
+            // One of each family first, so that no VIP is without.
+            for (index, family) in families.iter().enumerate() {
+                if *family {
+                    let address = ["198.51.100.9", "\"2001:db8:1::9\""][index];
+                    lines += &format!("      - {{ address: {address} }}\n");
+                }
+            }
+            let mut seen = std::collections::BTreeSet::new();
+            for (last, v6, rest) in servers {
+                let index = usize::from(v6);
+                if !(families[index] && seen.insert((last, v6))) {
+                    continue;
+                }
+                let address = [format!("198.51.100.{last}"), format!("\"2001:db8:1::{last}\"")]
+                    [index]
+                    .clone();
+                let nat = forward == "nat" && rest != ", forward: tun";
+                let port =
+                    own_port.filter(|_| nat).map_or(String::new(), |p| format!(", port: {p}"));
+                lines += &format!("      - {{ address: {address}{port}{rest} }}\n");
+            }
+            format!("version: 1\nservices:\n{lines}")
+        })
+}
+
+trait Quoted {
+    fn map_quoted(&self) -> String;
+}
+
+impl Quoted for Vec<&str> {
+    fn map_quoted(&self) -> String {
+        self.iter().map(|item| format!("\"{item}\"")).collect::<Vec<_>>().join(", ")
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_read_as_the_same(pair in arbitrary::pair(8)) {
+        assert_written(&pair.desired);
+    }
+
+    #[test]
+    fn a_service_of_many_vips_and_ports_is_written_as_one(text in service_of_many()) {
+        let desired = read(&text).desired;
+        assert_written(&desired);
+        let written = write(&WriteInput::of_desired(&desired));
+        prop_assert_eq!(written.matches("name:").count(), 1);
+    }
+
+    #[test]
+    fn a_live_table_is_written_as_a_spec_that_asks_for_it(pair in arbitrary::pair(8)) {
+        let text = write(&WriteInput::of_live(&pair.live, &Desired::default()));
+        let loaded = read(&text);
+        let services: std::collections::BTreeMap<_, _> =
+            loaded.desired.services.iter().map(|(key, named)| (*key, named.service.clone())).collect();
+        prop_assert_eq!(&services, &pair.live.services);
+        prop_assert_eq!(loaded.into_live().services, pair.live.services);
+    }
+}
+
+fn desired(services: impl IntoIterator<Item = (ServiceKey, Named)>) -> Desired {
+    Desired { services: services.into_iter().collect(), ..Desired::default() }
+}
+
+fn tcp(address: &str, port: u16) -> ServiceKey {
+    let address = address.parse().expect("an address");
+    ServiceKey::Address { address, port, protocol: Protocol::Tcp }
+}
+
+fn service(
+    config: ServiceConfig,
+    servers: impl IntoIterator<Item = (RealServerKey, RealServer)>,
+) -> Service {
+    Service { config, real_servers: servers.into_iter().collect::<RealServers>() }
+}
+
+fn wlc() -> ServiceConfig {
+    ServiceConfig {
+        scheduler: Scheduler::wlc(),
+        scheduler_flags: SchedulerFlags::EMPTY,
+        persistence: None,
+        engine: None,
+        one_packet: false,
+    }
+}
+
+fn server(address: &str, port: u16, forward: Forward) -> (RealServerKey, RealServer) {
+    let address = address.parse().expect("an address");
+    let real_server = RealServer { forward, weight: 1, upper_threshold: 0, lower_threshold: 0 };
+    (RealServerKey { address, port }, real_server)
+}
+
+fn named(name: &str, service: Service) -> Named {
+    Named { name: name.into(), ignore: Ignore::NOTHING, service }
+}
+
+#[test]
+fn the_text_is_what_a_person_would_write() {
+    let gue = Tunnel { kind: TunnelKind::Gue, port: 6080, checksum: Checksum::Remote };
+    let web = service(
+        ServiceConfig { scheduler: Scheduler::new("wrr").expect("a name"), ..wlc() },
+        [server("10.0.0.1", 80, Forward::Dr), server("10.0.0.2", 80, Forward::Tun(gue))],
+    );
+    let config = ServiceConfig {
+        scheduler: Scheduler::new("sh").expect("a name"),
+        scheduler_flags: SchedulerFlags::from_bits(0b11),
+        persistence: Some(Persistence {
+            timeout: 300,
+            netmask: Netmask::V4(Ipv4Addr::new(255, 255, 255, 0)),
+        }),
+        engine: Some("sip".into()),
+        one_packet: true,
+    };
+    let mark = ServiceKey::Fwmark { family: Family::Ipv4, fwmark: 7 };
+    let marked = Named {
+        ignore: [IgnoredField::Weight].into_iter().collect(),
+        ..named("marked", service(config, [server("10.0.0.3", 0, Forward::Tun(gue))]))
+    };
+    let api = service(wlc(), [server("2001:db8:1::1", 8080, Forward::Nat)]);
+    let mut all = desired([
+        (tcp("192.0.2.1", 80), named("web", web)),
+        (tcp("2001:db8::", 443), named("api", api.clone())),
+        (tcp("2001:db8::", 444), named("api", api)),
+        (mark, marked),
+    ]);
+    let host: IpAddr = [192, 0, 2, 1].into();
+    all.vips.insert(Binding::host(host, "eth0"), Vip::default());
+    let wide = Binding { prefix: 64, ..Binding::host("2001:db8::1".parse().expect("one"), "web0") };
+    all.vips.insert(wide, Vip { dummy: true });
+    all.scope = Scope::Limited {
+        vips: vec!["192.0.2.1/32".parse().expect("a net"), "2001:db8::/32".parse().expect("a net")],
+        fwmarks: vec![7..=7, 10..=19],
+    };
+    assert_eq!(
+        write(&WriteInput::of_desired(&all)),
+        r#"version: 1
+
+scope:
+  vips: [192.0.2.1, 2001:db8::/32]
+  fwmarks: [7, 10-19]
+
+vips:
+  - { address: 192.0.2.1, interface: eth0 }
+  - { address: 2001:db8::1/64, interface: web0, dummy: true }
+
+services:
+  - name: web
+    vip: 192.0.2.1
+    port: 80
+    scheduler: wrr
+    real_servers:
+      - { address: 10.0.0.1, weight: 1, forward: dr }
+      - { address: 10.0.0.2, weight: 1, forward: tun, tunnel: { type: gue, port: 6080, checksum: remote } }
+  - name: api
+    vip: "2001:db8::"
+    ports: [443, 444]
+    scheduler: wlc
+    forward: nat
+    real_servers:
+      - { address: 2001:db8:1::1, port: 8080, weight: 1 }
+  - name: marked
+    fwmark: 7
+    family: ipv4
+    scheduler: sh
+    scheduler_flags: [sh-fallback, sh-port]
+    persistence: { timeout: 300, netmask: 24, engine: sip }
+    one_packet: true
+    ignore: [weight]
+    forward: tun
+    tunnel: { type: gue, port: 6080, checksum: remote }
+    real_servers:
+      - { address: 10.0.0.3, weight: 1 }
+"#
+    );
+    assert_written(&all);
+}
+
+#[test]
+fn what_only_other_tools_write_is_unchecked_and_read_as_the_same() {
+    let wild = ServiceConfig {
+        scheduler: Scheduler::none(),
+        persistence: Some(Persistence {
+            timeout: u32::MAX,
+            netmask: Netmask::V4(Ipv4Addr::UNSPECIFIED),
+        }),
+        one_packet: true,
+        ..wlc()
+    };
+    let other = ServiceKey::Address {
+        address: [192, 0, 2, 3].into(),
+        port: 0,
+        protocol: Protocol::Other(47),
+    };
+    let all = desired([
+        (
+            tcp("192.0.2.1", 80),
+            named(
+                "mapped",
+                service(
+                    wlc(),
+                    [
+                        server("10.0.0.1", 8080, Forward::Dr),
+                        server("10.0.0.2", 80, Forward::Local),
+                        server("10.0.0.3", 80, Forward::Bypass),
+                    ],
+                ),
+            ),
+        ),
+        (tcp("192.0.2.2", 80), named("wild", service(wild, []))),
+        (tcp("224.0.0.9", 0), named("multicast", service(wlc(), []))),
+        (
+            tcp("2001:db8::1", 80),
+            named("near", service(wlc(), [server("fe80::1", 80, Forward::Dr)])),
+        ),
+        (other, named("other", service(wlc(), []))),
+    ]);
+    let text = write(&WriteInput::of_desired(&all));
+    assert_eq!(text.matches("unchecked: true").count(), 7, "{text}");
+    assert_written(&all);
+    assert_eq!(read(&text).warnings.len(), 7);
+}
+
+#[test]
+fn what_no_spec_can_say_is_left_out_with_a_comment() {
+    let unknown = Tunnel { kind: TunnelKind::Other(9), port: 0, checksum: Checksum::None };
+    let config = ServiceConfig { engine: Some("sip".into()), ..wlc() };
+    let all = desired([(
+        tcp("192.0.2.1", 80),
+        named(
+            "odd",
+            service(
+                config,
+                [
+                    server("10.0.0.1", 80, Forward::Tun(unknown)),
+                    server("10.0.0.2", 80, Forward::Other(6)),
+                ],
+            ),
+        ),
+    )]);
+    let text = write(&WriteInput::of_desired(&all));
+    assert!(text.contains("# left out: the persistence engine sip"), "{text}");
+    assert!(text.contains("# left out: 10.0.0.1, forward tun(unknown-9)"), "{text}");
+    assert!(text.contains("# left out: 10.0.0.2, forward unknown(6)"), "{text}");
+    assert!(read(&text).desired.services[&tcp("192.0.2.1", 80)].service.real_servers.is_empty());
+}
+
+#[test]
+fn members_of_a_service_that_drifted_apart_get_names_of_their_own() {
+    let one = service(wlc(), [server("10.0.0.1", 80, Forward::Dr)]);
+    let wanted = desired([
+        (tcp("192.0.2.1", 80), named("web", one.clone())),
+        (tcp("192.0.2.2", 80), named("web", one.clone())),
+    ]);
+    let mut live = Live::default();
+    let mut drifted = one.clone();
+    drifted.real_servers.for_each_mut(|_, server| server.weight = 7);
+    live.services.insert(tcp("192.0.2.1", 80), one.clone());
+    live.services.insert(tcp("192.0.2.2", 80), drifted);
+    live.services.insert(tcp("192.0.2.3", 80), one);
+    let text = write(&WriteInput::of_live(&live, &wanted));
+    for name in ["web-192.0.2.1-80-tcp", "web-192.0.2.2-80-tcp", "192.0.2.3-80-tcp"] {
+        assert!(text.contains(&format!("  - name: {name}\n")), "{text}");
+    }
+    assert_eq!(read(&text).desired.services.len(), 3);
+    let expanded = write(&WriteInput::of_desired(&wanted).expanded());
+    assert!(expanded.contains("  - name: web-192.0.2.2-80-tcp\n"), "{expanded}");
+}
+
+#[test]
+fn a_snapshot_is_read_back_as_the_live_state_it_was() {
+    let mut live = Live::default();
+    let one = service(wlc(), [server("10.0.0.1", 80, Forward::Dr)]);
+    live.services.insert(tcp("192.0.2.1", 80), one);
+    let host =
+        |address: &str, interface| Binding::host(address.parse().expect("an address"), interface);
+    live.addresses.insert(host("192.0.2.1", "vip0"), Owner::Evenkeel);
+    live.addresses.insert(Binding { prefix: 24, ..host("10.0.0.5", "eth0") }, Owner::Other);
+    live.addresses.insert(host("::1", "lo"), Owner::Other);
+    live.links = Some(
+        [("lo", false), ("vip0", true), ("we\"ird", false)]
+            .map(|(name, dummy)| (name.into(), Link { up: true, dummy }))
+            .into_iter()
+            .collect(),
+    );
+    let mut input =
+        WriteInput::of_live(&live, &Desired { scope: Scope::All, ..Desired::default() });
+    input.observe(&live);
+    let loaded = read(&write(&input));
+    let bound: Vec<_> = loaded.desired.vips.iter().collect();
+    assert_eq!(bound, [(&host("192.0.2.1", "vip0"), &Vip { dummy: true })]);
+    assert_eq!(loaded.into_live(), live);
+}
+
+#[test]
+fn a_live_state_out_of_scope_is_not_written() {
+    let mut live = Live::default();
+    live.services.insert(tcp("192.0.2.1", 80), service(wlc(), []));
+    live.addresses.insert(Binding::host([192, 0, 2, 1].into(), "eth0"), Owner::Evenkeel);
+    let vips = vec!["198.51.100.0/24".parse().expect("a net")];
+    let scope = Scope::Limited { vips, fwmarks: vec![] };
+    let text = write(&WriteInput::of_live(&live, &Desired { scope, ..Desired::default() }));
+    assert!(!text.contains("192.0.2.1"), "{text}");
+}
