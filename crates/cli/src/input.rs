@@ -47,19 +47,22 @@ pub(crate) fn spec(places: &[PathBuf], output: &mut Output) -> Result<Loaded, Er
 pub(crate) fn file_source(path: &Path) -> Result<Source, Error> {
     let fail = |source| Error::Unreadable { path: path.to_owned(), source };
     let file = fs::File::open(path).map_err(fail)?;
-    let text = bounded(file).map_err(fail)?;
+    let length = file.metadata().map_err(fail)?.len();
+    let text = bounded(file, length).map_err(fail)?;
     Ok(Source { name: path.display().to_string(), text })
 }
 
 fn stdin() -> Result<Source, Error> {
     let fail = |source| Error::Unreadable { path: "-".into(), source };
-    let text = bounded(io::stdin().lock()).map_err(fail)?;
+    let text = bounded(io::stdin().lock(), 0).map_err(fail)?;
     Ok(Source { name: "<stdin>".to_owned(), text })
 }
 
-fn bounded(reader: impl Read) -> io::Result<Vec<u8>> {
-    let mut text = Vec::new();
-    reader.take(MAX_SOURCE as u64 + 1).read_to_end(&mut text)?;
+fn bounded(reader: impl Read, expected: u64) -> io::Result<Vec<u8>> {
+    let most = MAX_SOURCE as u64 + 1;
+    // One byte more, so that the end is seen without the room being doubled for it.
+    let mut text = Vec::with_capacity(usize::try_from(most.min(expected) + 1).unwrap_or_default());
+    reader.take(most).read_to_end(&mut text)?;
     Ok(text)
 }
 

@@ -42,8 +42,5 @@ pub(crate) fn from_file(path: &Path, output: &mut Output) -> Result<Live, Error>
         return Ok(Live::default());
     }
     let loaded = crate::input::spec(&[path.to_owned()], output)?;
-    Ok({
-        let _ = loaded;
-        Live::default()
-    })
+    Ok(loaded.into_live())
 }

@@ -1,6 +1,7 @@
 //! Writing to stdout and stderr.
 
 use std::error::Error as _;
+use std::fmt::Display;
 use std::io::{self, Write};
 
 use anstream::{AutoStream, ColorChoice};
@@ -13,7 +14,9 @@ use crate::status::Status;
 
 /// The two streams of the program.
 pub(crate) struct Output {
-    stdout: io::BufWriter<AutoStream<io::Stdout>>,
+    /// Not through [`AutoStream`]: it hands on every line by itself, a system call each.
+    stdout: io::BufWriter<io::Stdout>,
+    colors_answers: bool,
     stderr: AutoStream<io::Stderr>,
 }
 
@@ -25,7 +28,7 @@ const WARNING: Style = AnsiColor::Yellow.on_default().bold();
 const HINT: Style = AnsiColor::Cyan.on_default();
 
 /// The colour of a plan's line.
-pub(crate) fn style(verb: Verb) -> Style {
+fn style(verb: Verb) -> Style {
     match verb {
         Verb::Add | Verb::Bind => ADDS,
         Verb::Edit => EDITS,
@@ -41,7 +44,11 @@ impl Output {
             When::Never => ColorChoice::Never,
         };
         Self {
-            stdout: io::BufWriter::new(AutoStream::new(io::stdout(), choice)),
+            stdout: io::BufWriter::with_capacity(64 * 1024, io::stdout()),
+            colors_answers: match choice {
+                ColorChoice::Auto => AutoStream::choice(&io::stdout()) != ColorChoice::Never,
+                chosen => chosen != ColorChoice::Never,
+            },
             stderr: AutoStream::new(io::stderr(), choice),
         }
     }
@@ -53,16 +60,21 @@ impl Output {
 
     /// Writes a part of the answer. A reader that has gone away is no error: what it wanted to
     /// see it has seen.
-    pub(crate) fn answer(&mut self, text: &str) -> Result<(), Error> {
-        match self.stdout.write_all(text.as_bytes()) {
+    pub(crate) fn answer(&mut self, text: impl Display) -> Result<(), Error> {
+        match write!(self.stdout, "{text}") {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Output(error)),
             _ => Ok(()),
         }
     }
 
-    /// Writes a coloured line of the answer.
-    pub(crate) fn answer_line(&mut self, style: Style, text: &str) -> Result<(), Error> {
-        self.answer(&format!("{style}{text}{style:#}\n"))
+    /// Writes a line of the answer, in the colour of what it is about.
+    pub(crate) fn answer_line(&mut self, verb: Verb, line: impl Display) -> Result<(), Error> {
+        if self.colors_answers {
+            let style = style(verb);
+            self.answer(format_args!("{style}{line}{style:#}\n"))
+        } else {
+            self.answer(format_args!("{line}\n"))
+        }
     }
 
     /// Brings out what was answered so far.

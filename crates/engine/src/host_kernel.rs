@@ -71,15 +71,14 @@ impl HostKernel {
         service: &ServiceKey,
         mut each: impl FnMut(&ipvs::codec::DestinationReply<'_>),
     ) -> Result<RealServers, KernelError> {
-        let mut found = RealServers::new();
+        let mut listed = Vec::new();
         let read = self.ipvs.for_each_destination(&wire_service_key(service), |reply| {
             each(&reply);
-            let (key, value) = real_server(&reply.destination);
-            found.insert(key, value);
+            listed.push(real_server(&reply.destination));
         });
         read.map_err(|error| ipvs_error("reading the real servers of a service", error))?;
-        found.reverse_order();
-        Ok(found)
+        // The kernel lists the newest first.
+        Ok(listed.into_iter().rev().collect())
     }
 
     fn exists(&mut self, service: &ServiceKey) -> Result<bool, KernelError> {

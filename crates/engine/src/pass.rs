@@ -15,8 +15,7 @@ use tracing::info;
 
 use crate::stage::stages;
 use crate::{
-    Done, EngineError, Journal, Kernel, KernelError, Needs, Outcome, Refused, Reply, Report,
-    StateDir,
+    Done, EngineError, Journal, Kernel, KernelError, Needs, Outcome, Reply, Report, StateDir,
 };
 
 /// What an execution needs to know beside the kernel.
@@ -46,19 +45,17 @@ pub fn execute(kernel: &mut impl Kernel, pass: Pass<'_>) -> Result<Report, Kerne
     }
     kernel.prepare(&Needs::of(&steps))?;
     for round in 0..=FURTHER_ROUNDS {
-        let is_clean = run(kernel, &steps, &mut report)?;
-        let left = left_over(kernel, desired, &mut live, &steps)?;
+        let first = report.steps.len();
+        let is_clean = run(kernel, steps, &mut report)?;
+        let mut left = left_over(kernel, desired, &mut live, &report.steps[first..])?;
+        if is_clean && !left.is_empty() {
+            // A dump is no snapshot of the table: it may have missed an entry. Read once more
+            // before anything is believed to be missing.
+            left = left_over(kernel, desired, &mut live, &report.steps[first..])?;
+        }
         settle(&mut report, &left);
         if left.is_empty() || !report.is_success() {
             return Ok(report);
-        }
-        if is_clean {
-            // A dump is no snapshot of the table: it may have missed an entry. Read once more
-            // before anything is believed to be missing.
-            let left = left_over(kernel, desired, &mut live, &steps)?;
-            if left.is_empty() {
-                return Ok(report);
-            }
         }
         if round == FURTHER_ROUNDS {
             report.mismatches = left;
@@ -118,25 +115,26 @@ pub fn execute_journalled(
 
 /// Executes stage by stage, and adds an outcome for each step to the report. Returns whether
 /// every answer came and was a yes.
-fn run(kernel: &mut impl Kernel, steps: &[Op], report: &mut Report) -> Result<bool, KernelError> {
+fn run(kernel: &mut impl Kernel, steps: Vec<Op>, report: &mut Report) -> Result<bool, KernelError> {
     let mut is_clean = true;
     let mut failed_services = BTreeSet::new();
-    for ops in stages(steps) {
+    let mut outcomes = Vec::with_capacity(steps.len());
+    for ops in stages(&steps) {
         if !is_clean {
-            let skipped = |op: &Op| Done { op: op.clone(), outcome: Outcome::Skipped };
-            report.steps.extend(ops.iter().map(skipped));
+            outcomes.extend(ops.iter().map(|_| Outcome::Skipped));
             continue;
         }
         let answers = kernel.execute(ops)?;
         report.warnings.extend(answers.warnings);
-        report.steps.reserve(ops.len());
         for (op, reply) in ops.iter().zip(answers.replies) {
             is_clean &= reply == Reply::Done;
             let outcome = outcome(op, reply, &mut failed_services);
             log(op, &outcome);
-            report.steps.push(Done { op: op.clone(), outcome });
+            outcomes.push(outcome);
         }
     }
+    let done = steps.into_iter().zip(outcomes).map(|(op, outcome)| Done { op, outcome });
+    report.steps.extend(done);
     Ok(is_clean)
 }
 
@@ -165,7 +163,7 @@ fn outcome(op: &Op, reply: Reply, failed_services: &mut BTreeSet<ServiceKey>) ->
             if let Op::AddService { key, .. } = op {
                 failed_services.insert(*key);
             }
-            Outcome::Failed(refused)
+            Outcome::Failed(Box::new(refused))
         }
     }
 }
@@ -175,9 +173,10 @@ fn left_over(
     kernel: &mut impl Kernel,
     desired: &Desired,
     live: &mut Live,
-    steps: &[Op],
+    steps: &[Done],
 ) -> Result<Vec<Op>, KernelError> {
-    let touched: BTreeSet<ServiceKey> = steps.iter().filter_map(Op::service).collect();
+    let touched = steps.iter().filter_map(|done| done.op.service());
+    let touched: BTreeSet<ServiceKey> = touched.collect();
     let mut read = kernel.services(&touched)?;
     for key in &touched {
         match read.remove(key) {
@@ -185,7 +184,7 @@ fn left_over(
             None => live.services.remove(key),
         };
     }
-    if steps.iter().any(|op| op.service().is_none()) {
+    if steps.iter().any(|done| done.op.service().is_none()) {
         let (addresses, links) = kernel.addresses()?;
         live.addresses = addresses;
         live.links = Some(links);
@@ -195,7 +194,7 @@ fn left_over(
     let mut left = plan(Inputs { desired, live, first_apply: false }).steps;
     left.retain(|op| match op.service() {
         Some(service) => touched.contains(&service),
-        None => steps.iter().any(|step| step.object() == op.object()),
+        None => steps.iter().any(|done| done.op.object() == op.object()),
     });
     Ok(left)
 }
@@ -215,12 +214,12 @@ fn settle(report: &mut Report, left: &[Op]) {
 /// One line for each operation.
 fn log(op: &Op, outcome: &Outcome) {
     match outcome {
-        Outcome::Failed(Refused { errno, message }) => tracing::warn!(
+        Outcome::Failed(refused) => tracing::warn!(
             verb = op.verb().word(),
             object = ?op.object(),
             outcome = outcome.word(),
-            errno = errno.raw_os_error(),
-            message = message.as_deref(),
+            errno = refused.errno.raw_os_error(),
+            message = refused.message.as_deref(),
             "step"
         ),
         _ => {

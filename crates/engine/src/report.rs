@@ -37,7 +37,7 @@ pub enum Outcome {
     /// Someone else had done it already.
     AlreadyInPlace,
     /// The kernel refused it.
-    Failed(Refused),
+    Failed(Box<Refused>),
     /// It was not tried, or could not be done, because of an earlier failure or because its
     /// object is gone.
     Skipped,

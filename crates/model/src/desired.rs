@@ -1,6 +1,7 @@
 //! What a spec asks for, after defaults.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -37,10 +38,23 @@ impl Desired {
 
     /// How a service is shown to people: `web/192.0.2.1:80/tcp`, or the key alone where the spec
     /// does not list it.
-    pub fn label(&self, key: &ServiceKey) -> String {
-        match self.services.get(key) {
-            Some(named) => format!("{}/{key}", named.name),
-            None => key.to_string(),
+    pub fn label(&self, key: &ServiceKey) -> Label<'_> {
+        Label { name: self.services.get(key).map(|named| &*named.name), key: *key }
+    }
+}
+
+/// A service's name and key, to be displayed.
+#[derive(Debug, Clone, Copy)]
+pub struct Label<'a> {
+    name: Option<&'a str>,
+    key: ServiceKey,
+}
+
+impl fmt::Display for Label<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name {
+            Some(name) => write!(f, "{name}/{}", self.key),
+            None => write!(f, "{}", self.key),
         }
     }
 }

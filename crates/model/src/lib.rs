@@ -23,7 +23,7 @@ mod service_key;
 pub mod statistics;
 mod vip;
 
-pub use desired::{Desired, Named};
+pub use desired::{Desired, Label, Named};
 pub use family::Family;
 pub use forward::{Checksum, Forward, Tunnel, TunnelKind};
 pub use ignore::{Ignore, IgnoredField};
@@ -33,6 +33,6 @@ pub use protocol::Protocol;
 pub use real_server::{MAX_WEIGHT, RealServer, RealServerKey};
 pub use scheduler::{Scheduler, SchedulerFlags, UnknownSchedulerFlag};
 pub use scope::Scope;
-pub use service::{Persistence, RealServers, Service, ServiceConfig};
+pub use service::{Iter as RealServersIter, Persistence, RealServers, Service, ServiceConfig};
 pub use service_key::ServiceKey;
 pub use vip::{Binding, Vip};

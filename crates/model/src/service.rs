@@ -1,7 +1,5 @@
 //! A service: what can be edited on it in place, and its real servers.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use crate::{Netmask, RealServer, RealServerKey, Scheduler, SchedulerFlags};
@@ -40,15 +38,19 @@ pub struct Persistence {
     pub netmask: Netmask,
 }
 
-/// The real servers of a service, found by key; the order they were added in is kept beside the
-/// map, because the sh and mh schedulers depend on it.
+/// The real servers of a service, found by key; the order they were added in is kept beside
+/// them, because the sh and mh schedulers depend on it.
 ///
-/// Equality is that of the map: the order takes no part in it.
+/// Equality is that of the sorted list: the order takes no part in it. Large tables hold tens of
+/// thousands of these, so they lie close together; collecting from an iterator sorts once, where
+/// [`Self::insert`] makes room each time.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(from = "Vec<(RealServerKey, RealServer)>", into = "Vec<(RealServerKey, RealServer)>")]
 pub struct RealServers {
-    map: BTreeMap<RealServerKey, RealServer>,
-    order: Vec<RealServerKey>,
+    /// Sorted by key, no key twice.
+    sorted: Vec<(RealServerKey, RealServer)>,
+    /// Places in `sorted`, the oldest real server first.
+    order: Vec<u32>,
 }
 
 impl RealServers {
@@ -60,50 +62,58 @@ impl RealServers {
     /// Adds or replaces one; returns what stood under the key before. A new one goes last in the
     /// order, a replaced one keeps its place.
     pub fn insert(&mut self, key: RealServerKey, real_server: RealServer) -> Option<RealServer> {
-        let before = self.map.insert(key, real_server);
-        if before.is_none() {
-            self.order.push(key);
+        match self.find(&key) {
+            Ok(place) => Some(std::mem::replace(&mut self.sorted[place].1, real_server)),
+            Err(place) => {
+                self.sorted.insert(place, (key, real_server));
+                self.order.iter_mut().filter(|at| **at as usize >= place).for_each(|at| *at += 1);
+                self.order.push(index(place));
+                None
+            }
         }
-        before
     }
 
     /// Takes one out.
     pub fn remove(&mut self, key: &RealServerKey) -> Option<RealServer> {
-        let removed = self.map.remove(key);
-        if removed.is_some() {
-            self.order.retain(|kept| kept != key);
-        }
-        removed
+        let place = self.find(key).ok()?;
+        let (_, removed) = self.sorted.remove(place);
+        self.order.retain(|at| *at as usize != place);
+        self.order.iter_mut().filter(|at| **at as usize > place).for_each(|at| *at -= 1);
+        Some(removed)
     }
 
     /// The one under that key.
     pub fn get(&self, key: &RealServerKey) -> Option<&RealServer> {
-        self.map.get(key)
+        Some(&self.sorted[self.find(key).ok()?].1)
     }
 
     /// The one under that key, to be changed.
     pub fn get_mut(&mut self, key: &RealServerKey) -> Option<&mut RealServer> {
-        self.map.get_mut(key)
+        let place = self.find(key).ok()?;
+        Some(&mut self.sorted[place].1)
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.map.len()
+        self.sorted.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.map.is_empty()
+        self.sorted.is_empty()
     }
 
     /// All of them by key: the order of plans and of every output.
-    pub fn iter(&self) -> std::collections::btree_map::Iter<'_, RealServerKey, RealServer> {
-        self.map.iter()
+    pub fn iter(&self) -> Iter<'_> {
+        self.sorted.iter().map(|(key, real_server)| (key, real_server))
     }
 
     /// All of them in the order they were added, oldest first.
     pub fn in_order(&self) -> impl Iterator<Item = (&RealServerKey, &RealServer)> {
-        self.order.iter().filter_map(|key| self.map.get_key_value(key))
+        self.order.iter().map(|at| {
+            let (key, real_server) = &self.sorted[*at as usize];
+            (key, real_server)
+        })
     }
 
     /// Turns the order round: a kernel lists the newest first.
@@ -113,27 +123,65 @@ impl RealServers {
 
     /// Changes every one in place.
     pub fn for_each_mut(&mut self, mut change: impl FnMut(&RealServerKey, &mut RealServer)) {
-        for (key, real_server) in &mut self.map {
+        for (key, real_server) in &mut self.sorted {
             change(key, real_server);
         }
     }
+
+    fn find(&self, key: &RealServerKey) -> Result<usize, usize> {
+        self.sorted.binary_search_by(|(other, _)| other.cmp(key))
+    }
+}
+
+/// The real servers of a service by key.
+pub type Iter<'a> = std::iter::Map<
+    std::slice::Iter<'a, (RealServerKey, RealServer)>,
+    fn(&'a (RealServerKey, RealServer)) -> (&'a RealServerKey, &'a RealServer),
+>;
+
+impl<'a> IntoIterator for &'a RealServers {
+    type Item = (&'a RealServerKey, &'a RealServer);
+    type IntoIter = Iter<'a>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+/// A service holds far fewer than 2^32 real servers: the table of 2^32 would not fit a machine.
+fn index(place: usize) -> u32 {
+    u32::try_from(place).unwrap_or(u32::MAX)
 }
 
 impl PartialEq for RealServers {
     fn eq(&self, other: &Self) -> bool {
-        self.map == other.map
+        self.sorted == other.sorted
     }
 }
 
 impl Eq for RealServers {}
 
 impl FromIterator<(RealServerKey, RealServer)> for RealServers {
+    /// Of several under one key the last counts, in the place of the first.
     fn from_iter<I: IntoIterator<Item = (RealServerKey, RealServer)>>(items: I) -> Self {
-        let mut all = Self::new();
-        for (key, real_server) in items {
-            all.insert(key, real_server);
+        let listed: Vec<_> = items.into_iter().collect();
+        let mut order: Vec<u32> = (0..index(listed.len())).collect();
+        order.sort_by_key(|at| listed[*at as usize].0);
+        let unique =
+            order.windows(2).all(|pair| listed[pair[0] as usize].0 != listed[pair[1] as usize].0);
+        if !unique {
+            let mut all = Self::new();
+            for (key, real_server) in listed {
+                all.insert(key, real_server);
+            }
+            return all;
         }
-        all
+        let sorted = order.iter().map(|at| listed[*at as usize]).collect();
+        let mut places = vec![0; order.len()];
+        for (place, at) in order.into_iter().enumerate() {
+            places[at as usize] = index(place);
+        }
+        Self { sorted, order: places }
     }
 }
 
@@ -146,15 +194,6 @@ impl From<Vec<(RealServerKey, RealServer)>> for RealServers {
 impl From<RealServers> for Vec<(RealServerKey, RealServer)> {
     fn from(all: RealServers) -> Self {
         all.in_order().map(|(key, real_server)| (*key, *real_server)).collect()
-    }
-}
-
-impl<'a> IntoIterator for &'a RealServers {
-    type Item = (&'a RealServerKey, &'a RealServer);
-    type IntoIter = std::collections::btree_map::Iter<'a, RealServerKey, RealServer>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.iter()
     }
 }
 
@@ -185,5 +224,26 @@ mod tests {
         assert_eq!(all.insert(at(2, 1).0, at(2, 5).1), Some(at(2, 1).1));
         assert_eq!(all.in_order().next(), Some((&at(2, 5).0, &at(2, 5).1)));
         assert_eq!(all.len(), 2);
+    }
+
+    #[test]
+    fn insertion_removal_and_collection_agree_with_a_list() {
+        let added = [at(3, 1), at(1, 1), at(2, 1), at(1, 7)];
+        let collected: RealServers = added.into_iter().collect();
+        let mut inserted = RealServers::new();
+        for (key, real_server) in added {
+            inserted.insert(key, real_server);
+        }
+        assert_eq!(collected, inserted);
+        let listed = |all: &RealServers| {
+            all.in_order().map(|(key, value)| (*key, *value)).collect::<Vec<_>>()
+        };
+        assert_eq!(listed(&collected), [at(3, 1), at(1, 7), at(2, 1)]);
+        assert_eq!(listed(&inserted), listed(&collected));
+        assert_eq!(inserted.remove(&at(1, 0).0), Some(at(1, 7).1));
+        assert_eq!(inserted.remove(&at(1, 0).0), None);
+        assert_eq!(listed(&inserted), [at(3, 1), at(2, 1)]);
+        let by_key: Vec<_> = inserted.iter().map(|(key, _)| *key).collect();
+        assert_eq!(by_key, [at(2, 1).0, at(3, 1).0]);
     }
 }

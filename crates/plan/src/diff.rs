@@ -43,7 +43,7 @@ pub(crate) fn difference(desired: &Desired, live: &Live) -> Difference {
 impl Difference {
     fn add_service(&mut self, key: &ServiceKey, named: &Named) {
         let Service { config, real_servers } = &named.service;
-        self.ops.push(Op::AddService { key: *key, after: config.clone() });
+        self.ops.push(Op::AddService { key: *key, after: Box::new(config.clone()) });
         self.ops.extend(real_servers.in_order().map(|(real_server, value)| Op::AddRealServer {
             service: *key,
             key: *real_server,
@@ -57,7 +57,8 @@ impl Difference {
         if after == live.config {
             self.unchanged.services += 1;
         } else {
-            self.ops.push(Op::EditService { key: *key, before: live.config.clone(), after });
+            let before = Box::new(live.config.clone());
+            self.ops.push(Op::EditService { key: *key, before, after: Box::new(after) });
         }
         for (real_server, value) in desired.real_servers.in_order() {
             let before = live.real_servers.get(real_server).copied();

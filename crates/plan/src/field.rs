@@ -22,6 +22,8 @@ pub enum FieldValue {
     Number(u32),
     /// A word: a scheduler, a netmask.
     Word(String),
+    /// A word of a fixed vocabulary.
+    Name(&'static str),
     /// On or off.
     Switch(bool),
     /// Several words.
@@ -35,6 +37,7 @@ impl std::fmt::Display for FieldValue {
         match self {
             Self::Number(number) => write!(f, "{number}"),
             Self::Word(word) => f.write_str(word),
+            Self::Name(name) => f.write_str(name),
             Self::Switch(on) => f.write_str(if *on { "on" } else { "off" }),
             Self::Words(words) if words.is_empty() => f.write_str("none"),
             Self::Words(words) => f.write_str(&words.join(",")),
@@ -67,11 +70,11 @@ pub(crate) fn real_server_fields(real_server: &RealServer) -> Fields<5> {
         _ => FieldValue::None,
     };
     let method = match forward {
-        Forward::Other(_) => forward.to_string(),
-        known => known.name().to_owned(),
+        Forward::Other(_) => FieldValue::Word(forward.to_string()),
+        known => FieldValue::Name(known.name()),
     };
     [
-        ("forward", FieldValue::Word(method)),
+        ("forward", method),
         ("tunnel", tunnel),
         ("weight", FieldValue::Number(*weight)),
         ("upper_threshold", FieldValue::Number(*upper_threshold)),

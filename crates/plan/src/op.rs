@@ -5,6 +5,9 @@ use serde::Serialize;
 
 /// One change to one object, with its value before and after.
 ///
+/// Plans of large tables hold tens of thousands of these, most of them about real servers, so the
+/// larger values are behind a pointer.
+///
 /// An edit replaces the object as a whole, as the kernel's SET operations do; `after` is
 /// therefore complete, fields that are left to someone else included.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,16 +22,16 @@ pub enum Op {
         /// Which.
         key: ServiceKey,
         /// Its value.
-        after: ServiceConfig,
+        after: Box<ServiceConfig>,
     },
     /// A service is edited in place.
     EditService {
         /// Which.
         key: ServiceKey,
         /// Its value as read.
-        before: ServiceConfig,
+        before: Box<ServiceConfig>,
         /// The value it gets.
-        after: ServiceConfig,
+        after: Box<ServiceConfig>,
     },
     /// A service is deleted; the kernel takes its real servers along.
     DeleteService {

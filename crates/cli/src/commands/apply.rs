@@ -5,13 +5,14 @@ use std::path::Path;
 
 use evenkeel_engine::{Kernel, Outcome, Pass, Report, execute_journalled};
 use evenkeel_model::Desired;
-use evenkeel_plan::{Inputs, Plan, render};
+use evenkeel_plan::render::Line;
+use evenkeel_plan::{Inputs, Plan};
 
 use crate::args::{Apply, Global};
 use crate::commands::plan::{doubts, show};
 use crate::error::Error;
 use crate::live::Host;
-use crate::output::{Output, style};
+use crate::output::Output;
 use crate::status::Status;
 
 pub(crate) fn run(
@@ -95,12 +96,13 @@ fn agreed(output: &mut Output) -> Result<bool, Error> {
 fn tell(report: &Report, desired: &Desired, output: &mut Output) -> Result<Status, Error> {
     for done in &report.steps {
         let verb = done.op.verb();
-        let words = render::describe(&done.op, desired);
-        let text = match done.failure() {
-            Some(failure) => format!("{} {words}: failed: {failure}", verb.sign()),
-            None => format!("{} {words}: {}", verb.sign(), done.outcome),
-        };
-        output.answer_line(style(verb), &text)?;
+        let line = Line { op: &done.op, desired };
+        match done.failure() {
+            Some(failure) => {
+                output.answer_line(verb, format_args!("{line}: failed: {failure}"))?;
+            }
+            None => output.answer_line(verb, format_args!("{line}: {}", done.outcome))?,
+        }
     }
     let words = [Outcome::Applied.word(), Outcome::AlreadyInPlace.word(), "failed", "skipped"];
     let counts: Vec<String> = words
@@ -110,7 +112,7 @@ fn tell(report: &Report, desired: &Desired, output: &mut Output) -> Result<Statu
             number => Some(format!("{number} {word}")),
         })
         .collect();
-    output.answer(&format!("Apply: {}.\n", counts.join(", ")))?;
+    output.answer(format_args!("Apply: {}.\n", counts.join(", ")))?;
     output.flush()?;
     for warning in &report.warnings {
         output.warning(warning);
@@ -118,7 +120,7 @@ fn tell(report: &Report, desired: &Desired, output: &mut Output) -> Result<Statu
     for op in &report.mismatches {
         output.failure(&format!(
             "someone else keeps changing what was applied; still to do: {}",
-            render::describe(op, desired)
+            Line { op, desired }
         ));
     }
     if report.is_success() {

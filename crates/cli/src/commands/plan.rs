@@ -3,11 +3,12 @@
 use evenkeel_engine::Kernel;
 use evenkeel_model::{Desired, Live};
 use evenkeel_plan::{Inputs, Plan, render};
+use evenkeel_spec::WriteInput;
 
 use crate::args::{self, Global, PlanOutput};
 use crate::error::Error;
 use crate::live::{self, Host};
-use crate::output::{Output, style};
+use crate::output::Output;
 use crate::status::Status;
 
 pub(crate) fn run(
@@ -27,9 +28,9 @@ pub(crate) fn run(
     match arguments.output {
         PlanOutput::Text => show(&plan, &desired, output)?,
         PlanOutput::Json => {
-            output.answer(&format!("{:#}\n", render::json(&plan, &desired)))?;
+            output.answer(format_args!("{:#}\n", render::json(&plan, &desired)))?;
         }
-        PlanOutput::Diff => output.answer(&diff(&live, &desired))?,
+        PlanOutput::Diff => output.answer(diff(&live, &desired))?,
     }
     output.flush()?;
     doubts(&plan, output);
@@ -49,9 +50,9 @@ pub(crate) fn run(
 /// The steps and the counts, as plan and apply both show them.
 pub(crate) fn show(plan: &Plan, desired: &Desired, output: &mut Output) -> Result<(), Error> {
     for line in render::text(plan, desired) {
-        output.answer_line(style(line.verb), &line.text)?;
+        output.answer_line(line.op.verb(), line)?;
     }
-    output.answer(&format!("{}\n", render::summary(plan)))
+    output.answer(format_args!("{}\n", render::summary(plan)))
 }
 
 /// What is worth knowing about a plan.
@@ -63,6 +64,8 @@ pub(crate) fn doubts(plan: &Plan, output: &mut Output) {
 
 /// The part of the live state that the spec governs against the desired one, both in the spec's
 /// own syntax and under the spec's names.
-fn diff(_live: &Live, _desired: &Desired) -> String {
-    String::new()
+fn diff(live: &Live, desired: &Desired) -> String {
+    let live = evenkeel_spec::write(&WriteInput::of_live(live, desired).expanded());
+    let desired = evenkeel_spec::write(&WriteInput::of_desired(desired).expanded());
+    render::unified_diff(&live, &desired)
 }

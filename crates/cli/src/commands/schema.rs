@@ -5,6 +5,6 @@ use crate::output::Output;
 use crate::status::Status;
 
 pub(crate) fn run(output: &mut Output) -> Result<Status, Error> {
-    output.answer(&format!("{:#}\n", evenkeel_spec::schema()))?;
+    output.answer(format_args!("{:#}\n", evenkeel_spec::schema()))?;
     Ok(Status::Done)
 }

@@ -23,7 +23,7 @@ pub(crate) fn run(arguments: &Show, global: &Global, output: &mut Output) -> Res
         ShowOutput::Text => text(&live, &statistics, &named),
         ShowOutput::Json => format!("{:#}\n", document(&live, &statistics, &named)),
     };
-    output.answer(&answer)?;
+    output.answer(answer)?;
     Ok(Status::Done)
 }
 

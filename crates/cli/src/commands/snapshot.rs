@@ -2,6 +2,7 @@
 
 use evenkeel_engine::Kernel;
 use evenkeel_model::{Desired, Scope};
+use evenkeel_spec::WriteInput;
 
 use crate::args::{Global, Snapshot};
 use crate::error::Error;
@@ -22,6 +23,8 @@ pub(crate) fn run(
     };
     let mut host = Host::connect(global, false, output)?;
     let live = host.kernel.observe()?;
-    let _ = (live, named);
+    let mut input = WriteInput::of_live(&live, &named);
+    input.observe(&live);
+    output.answer(evenkeel_spec::write(&input))?;
     Ok(Status::Done)
 }

@@ -11,7 +11,7 @@ pub(crate) fn run(arguments: &Validate, output: &mut Output) -> Result<Status, E
     let desired = crate::input::spec(&arguments.spec.spec, output)?.desired;
     let real_servers: usize =
         desired.services.values().map(|named| named.service.real_servers.len()).sum();
-    output.answer(&format!(
+    output.answer(format_args!(
         "valid: {}, {}, {}\n",
         count(desired.services.len(), "service"),
         count(real_servers, "real server"),

@@ -56,7 +56,7 @@ fn plan_of(desired: &Desired, live: &Live) -> Plan {
 }
 
 fn lines(desired: &Desired, live: &Live) -> Vec<String> {
-    render::text(&plan_of(desired, live), desired).map(|line| line.text).collect()
+    render::text(&plan_of(desired, live), desired).map(|line| line.to_string()).collect()
 }
 
 fn guards(desired: &Desired, live: &Live, first_apply: bool) -> Vec<Guard> {
@@ -94,7 +94,8 @@ fn an_edit_of_one_field_carries_all_the_others() {
     let mut after = before.clone();
     after.config.scheduler = Scheduler::wlc();
     let plan = plan_of(&desired([(on(1), after.clone())]), &live([(on(1), before)]));
-    let edit = Op::EditService { key: on(1), before: config, after: after.config };
+    let (before, after) = (Box::new(config), Box::new(after.config));
+    let edit = Op::EditService { key: on(1), before, after };
     assert_eq!(plan.steps, [edit]);
 }
 

@@ -1,25 +1,27 @@
 //! A plan as lines of text.
 
-use evenkeel_model::{Desired, RealServer, ServiceConfig};
+use std::fmt;
+
+use evenkeel_model::Desired;
 
 use crate::field::{FieldChange, FieldValue, changes, real_server_fields, service_fields};
 use crate::{Op, Plan, Verb};
 
-/// One line of a plan, so that the caller can colour it by its verb.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Line {
-    /// What the operation does.
-    pub verb: Verb,
-    /// The line, beginning with the verb's sign, without a line end.
-    pub text: String,
+/// The operations of a plan, a line each, in the order of their execution.
+pub fn text<'a>(plan: &'a Plan, desired: &'a Desired) -> impl Iterator<Item = Line<'a>> {
+    plan.steps.iter().map(move |op| Line { op, desired })
 }
 
-/// The operations of a plan, a line each, in the order of their execution.
-pub fn text<'a>(plan: &'a Plan, desired: &'a Desired) -> impl Iterator<Item = Line> + 'a {
-    plan.steps.iter().map(move |op| Line {
-        verb: op.verb(),
-        text: format!("{} {}", op.verb().sign(), describe(op, desired)),
-    })
+/// One operation in words: `~ edit real server 10.0.0.1:80 of web/192.0.2.1:80/tcp: weight 1 -> 2`.
+///
+/// It is written without anything being put together in memory first: plans of large tables have
+/// tens of thousands of these.
+#[derive(Debug, Clone, Copy)]
+pub struct Line<'a> {
+    /// The operation.
+    pub op: &'a Op,
+    /// Where the names of services come from.
+    pub desired: &'a Desired,
 }
 
 /// The last line of a plan: the counts, or that there is nothing to do.
@@ -57,62 +59,64 @@ fn is_about_addresses(verb: Verb) -> bool {
     matches!(verb, Verb::Bind | Verb::Unbind)
 }
 
-/// One operation in words: `edit real server 10.0.0.1:80 of web/192.0.2.1:80/tcp: weight 1 -> 2`.
-pub fn describe(op: &Op, desired: &Desired) -> String {
-    let verb = op.verb().word();
-    match op {
-        Op::AddDummy { interface } => format!("{verb} dummy device {interface}"),
-        Op::AddService { key, after } => {
-            format!("{verb} service {}: {}", desired.label(key), service_words(after))
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { op, desired } = self;
+        write!(f, "{} {} ", op.verb().sign(), op.verb().word())?;
+        let label = |key| desired.label(key);
+        match op {
+            Op::AddDummy { interface } => write!(f, "dummy device {interface}"),
+            Op::AddService { key, after } => {
+                write!(f, "service {}: ", label(key))?;
+                words(f, service_fields(after))
+            }
+            Op::EditService { key, before, after } => {
+                write!(f, "service {}: ", label(key))?;
+                arrows(f, changes(service_fields(before), service_fields(after)))
+            }
+            Op::DeleteService { key, before } => {
+                let taken = count(before.real_servers.len(), "real server");
+                write!(f, "service {} with {taken}", label(key))
+            }
+            Op::AddRealServer { service, key, after } => {
+                write!(f, "real server {key} to {}: ", label(service))?;
+                words(f, real_server_fields(after))
+            }
+            Op::EditRealServer { service, key, before, after } => {
+                write!(f, "real server {key} of {}: ", label(service))?;
+                arrows(f, changes(real_server_fields(before), real_server_fields(after)))
+            }
+            Op::DeleteRealServer { service, key, before } => {
+                write!(f, "real server {key} of {}: ", label(service))?;
+                words(f, real_server_fields(before))
+            }
+            Op::Bind { binding } | Op::Unbind { binding } => write!(f, "vip {binding}"),
         }
-        Op::EditService { key, before, after } => {
-            let changed = changes(service_fields(before), service_fields(after));
-            format!("{verb} service {}: {}", desired.label(key), arrows(&changed))
-        }
-        Op::DeleteService { key, before } => {
-            let taken = count(before.real_servers.len(), "real server");
-            format!("{verb} service {} with {taken}", desired.label(key))
-        }
-        Op::AddRealServer { service, key, after } => format!(
-            "{verb} real server {key} to {}: {}",
-            desired.label(service),
-            real_server_words(after)
-        ),
-        Op::EditRealServer { service, key, before, after } => {
-            let changed = changes(real_server_fields(before), real_server_fields(after));
-            format!("{verb} real server {key} of {}: {}", desired.label(service), arrows(&changed))
-        }
-        Op::DeleteRealServer { service, key, before } => format!(
-            "{verb} real server {key} of {}: {}",
-            desired.label(service),
-            real_server_words(before)
-        ),
-        Op::Bind { binding } | Op::Unbind { binding } => format!("{verb} vip {binding}"),
     }
 }
 
-fn arrows(changes: &[FieldChange]) -> String {
-    let words =
-        |change: &FieldChange| format!("{} {} -> {}", change.field, change.before, change.after);
-    changes.iter().map(words).collect::<Vec<_>>().join(", ")
-}
-
-fn service_words(config: &ServiceConfig) -> String {
-    words(service_fields(config))
-}
-
-fn real_server_words(real_server: &RealServer) -> String {
-    words(real_server_fields(real_server))
+fn arrows(f: &mut fmt::Formatter<'_>, changes: Vec<FieldChange>) -> fmt::Result {
+    for (number, FieldChange { field, before, after }) in changes.into_iter().enumerate() {
+        let gap = if number == 0 { "" } else { ", " };
+        write!(f, "{gap}{field} {before} -> {after}")?;
+    }
+    Ok(())
 }
 
 /// The fields that say something: all but the ones that are not set. A weight of 0 is a value.
-fn words<const N: usize>(fields: [(&'static str, FieldValue); N]) -> String {
+fn words<const N: usize>(
+    f: &mut fmt::Formatter<'_>,
+    fields: [(&'static str, FieldValue); N],
+) -> fmt::Result {
     let says = |(field, value): &(&'static str, FieldValue)| match value {
         FieldValue::None | FieldValue::Switch(false) => false,
         FieldValue::Words(words) => !words.is_empty(),
         FieldValue::Number(number) => *field == "weight" || *field == "persistence" || *number > 0,
-        FieldValue::Word(_) | FieldValue::Switch(true) => true,
+        FieldValue::Word(_) | FieldValue::Name(_) | FieldValue::Switch(true) => true,
     };
-    let shown = fields.into_iter().filter(says).map(|(field, value)| format!("{field} {value}"));
-    shown.collect::<Vec<_>>().join(", ")
+    for (number, (field, value)) in fields.into_iter().filter(says).enumerate() {
+        let gap = if number == 0 { "" } else { ", " };
+        write!(f, "{gap}{field} {value}")?;
+    }
+    Ok(())
 }
