@@ -1,9 +1,13 @@
 //! Shared parts of the lab tests.
 
 use std::fs::File;
-use std::process::Command;
+use std::io::Write;
+use std::process::{Command, Stdio};
 
 use nix::sched::{CloneFlags, setns, unshare};
+
+pub mod ipvsadm;
+pub mod nlmon;
 
 /// Puts the calling thread, and the programs it starts from now on, into a new network namespace with `lo` up.
 ///
@@ -36,12 +40,26 @@ pub fn enter_namespace(namespace: &File) {
 /// # Panics
 /// If it cannot be started or fails, with what it wrote to standard error.
 pub fn run(command: &str) -> String {
+    run_with(command, "")
+}
+
+/// As [`run`], with a text on the program's standard input.
+///
+/// # Panics
+/// As [`run`].
+pub fn run_with(command: &str, input: &str) -> String {
     let mut words = command.split_whitespace();
     let program = words.next().expect("a program");
-    let output = Command::new(program)
+    let mut child = Command::new(program)
         .args(words)
-        .output()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
         .unwrap_or_else(|error| panic!("{program}: {error}"));
+    // A program that ends without reading all of it says why itself.
+    let _cut = child.stdin.take().expect("a pipe").write_all(input.as_bytes());
+    let output = child.wait_with_output().unwrap_or_else(|error| panic!("{program}: {error}"));
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command}: {}: {errors}", output.status);
     String::from_utf8(output.stdout).expect("text")

@@ -1,3 +1,4 @@
 //! Lab tests.
 
+mod engine;
 mod host;

@@ -1,0 +1,121 @@
+//! Passes on a real kernel, their effects read back with `ipvsadm` and `ip`, their messages counted
+//! on an `nlmon` device.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+
+use evenkeel_engine::{HostKernel, Kernel, Pass, Report, execute};
+use evenkeel_lab_tests::ipvsadm::Table;
+use evenkeel_lab_tests::nlmon::{Capture, Change, Object, Verb};
+use evenkeel_lab_tests::{fresh_namespace, ipvsadm, run_with};
+use evenkeel_model::{
+    Desired, Forward, Ignore, Live, Named, Protocol, RealServer, RealServerKey, RealServers,
+    Scheduler, SchedulerFlags, Scope, Service, ServiceConfig, ServiceKey,
+};
+use evenkeel_plan::{Inputs, Plan, plan};
+
+mod edits;
+mod law;
+mod vips;
+mod writers;
+
+/// A new namespace that has the table of those `ipvsadm` rules.
+fn host_with(rules: &str) -> HostKernel {
+    fresh_namespace();
+    if !rules.is_empty() {
+        run_with("ipvsadm -R", rules);
+    }
+    HostKernel::connect(BTreeSet::new()).unwrap()
+}
+
+fn tcp(text: &str) -> ServiceKey {
+    let SocketName { address, port } = name(text);
+    ServiceKey::Address { address, port, protocol: Protocol::Tcp }
+}
+
+fn real_server_key(text: &str) -> RealServerKey {
+    let SocketName { address, port } = name(text);
+    RealServerKey { address, port }
+}
+
+struct SocketName {
+    address: IpAddr,
+    port: u16,
+}
+
+fn name(text: &str) -> SocketName {
+    let name: SocketAddr = text.parse().unwrap();
+    SocketName { address: name.ip(), port: name.port() }
+}
+
+fn config(scheduler: &str) -> ServiceConfig {
+    ServiceConfig {
+        scheduler: Scheduler::new(scheduler).unwrap(),
+        scheduler_flags: SchedulerFlags::EMPTY,
+        persistence: None,
+        engine: None,
+        one_packet: false,
+    }
+}
+
+fn dr(weight: u32) -> RealServer {
+    RealServer { forward: Forward::Dr, weight, upper_threshold: 0, lower_threshold: 0 }
+}
+
+fn service<const N: usize>(
+    config: ServiceConfig,
+    real_servers: [(&str, RealServer); N],
+) -> Service {
+    let real_servers: RealServers =
+        real_servers.into_iter().map(|(key, value)| (real_server_key(key), value)).collect();
+    Service { config, real_servers }
+}
+
+/// A spec of those services whose scope is the whole table.
+fn spec<const N: usize>(services: [(ServiceKey, Service); N]) -> Desired {
+    let named = services.into_iter().enumerate().map(|(number, (key, service))| {
+        (key, Named { name: format!("s{number}").into(), ignore: Ignore::NOTHING, service })
+    });
+    Desired { scope: Scope::All, services: named.collect(), ..Desired::default() }
+}
+
+fn table(desired: &Desired) -> Table {
+    desired.services.iter().map(|(key, named)| (*key, named.service.clone())).collect()
+}
+
+fn plan_of(desired: &Desired, live: &Live) -> Plan {
+    plan(Inputs { desired, live, first_apply: false })
+}
+
+/// A whole pass.
+fn apply(kernel: &mut impl Kernel, desired: &Desired) -> Report {
+    let live = kernel.observe().unwrap();
+    let steps = plan_of(desired, &live).steps;
+    execute(kernel, Pass { desired, live, steps }).unwrap()
+}
+
+/// A whole pass that succeeds, and the messages it sent.
+fn apply_heard(kernel: &mut impl Kernel, desired: &Desired) -> Vec<Change> {
+    let mut capture = Capture::start();
+    let report = apply(kernel, desired);
+    let changes = capture.changes();
+    assert!(report.is_success(), "{report:?}");
+    changes
+}
+
+/// Asserts that the table is the spec's, as `ipvsadm` and as evenkeel reads it.
+fn assert_in_place(kernel: &mut impl Kernel, desired: &Desired) {
+    assert_eq!(ipvsadm::save(), ipvsadm::saved(&table(desired)));
+    assert_eq!(ipvsadm::listed_thresholds(), ipvsadm::thresholds(&table(desired)));
+    let live = kernel.observe().unwrap();
+    assert_eq!(live.services, table(desired));
+    assert_eq!(plan_of(desired, &live).steps, []);
+}
+
+fn change(verb: Verb, service: ServiceKey, real_server: &str) -> Change {
+    Change { verb, object: Object::Destination(service, real_server_key(real_server)) }
+}
+
+fn service_change(verb: Verb, service: ServiceKey) -> Change {
+    Change { verb, object: Object::Service(service) }
+}

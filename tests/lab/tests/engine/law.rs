@@ -1,0 +1,90 @@
+//! The law of a pass, on random pairs of tables.
+
+use std::hash::{BuildHasher, RandomState};
+
+use evenkeel_model::arbitrary::{Pair, pair};
+use evenkeel_plan::Op;
+use proptest::prelude::*;
+use proptest::test_runner::{RngSeed, TestRunner};
+
+use super::*;
+
+/// How many pairs: `EVENKEEL_LAB_CASES`. Each costs a tenth of a second, most of it for starting programs.
+const CASES: u32 = 60;
+
+/// Runs `test` on as many values as `EVENKEEL_LAB_CASES` says. A failure tells the seed, which
+/// `EVENKEEL_LAB_SEED` brings back.
+pub(super) fn check<S: Strategy>(
+    cases: u32,
+    strategy: &S,
+    test: impl Fn(S::Value) -> Result<(), TestCaseError>,
+) {
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
+    let seed = number("EVENKEEL_LAB_SEED").unwrap_or_else(|| RandomState::new().hash_one(cases));
+    let config = ProptestConfig {
+        cases,
+        failure_persistence: None,
+        max_shrink_time: 60_000,
+        rng_seed: RngSeed::Fixed(seed),
+        ..ProptestConfig::default()
+    };
+    if let Err(error) = TestRunner::new(config).run(strategy, test) {
+        panic!("EVENKEEL_LAB_SEED={seed}: {error}");
+    }
+}
+
+/// How many cases a law is held against.
+pub(super) fn cases() -> u32 {
+    let cases = std::env::var("EVENKEEL_LAB_CASES").ok();
+    cases.map_or(CASES, |text| text.parse().expect("EVENKEEL_LAB_CASES is a number"))
+}
+
+#[test]
+fn a_pass_reaches_the_desired_table_by_one_message_for_each_object_that_differs() {
+    check(cases(), &pair(6), |pair| {
+        let Pair { desired, live, operations, same_services, same_real_servers } = pair;
+        let mut kernel = host_with("");
+        put_up(&mut kernel, &live.services);
+        let observed = kernel.observe().unwrap();
+        prop_assert_eq!(&observed.services, &live.services);
+
+        let steps = plan_of(&desired, &observed).steps;
+        let mut capture = Capture::start();
+        let pass = Pass { desired: &desired, live: observed, steps };
+        let report = execute(&mut kernel, pass).unwrap();
+        let changes = capture.changes();
+        prop_assert!(report.is_success(), "{report:?}");
+        prop_assert_eq!(changes.len(), operations, "{:?}", changes);
+        for change in &changes {
+            let is_equal = match &change.object {
+                Object::Service(key) => same_services.contains(key),
+                Object::Destination(key, real_server) => {
+                    same_real_servers.contains(&(*key, *real_server))
+                }
+                Object::Address(_) | Object::Link | Object::Other(_) => true,
+            };
+            prop_assert!(!is_equal, "{change:?} on what is equal on both sides");
+        }
+
+        let wanted = table(&desired);
+        prop_assert_eq!(ipvsadm::save(), ipvsadm::saved(&wanted));
+        prop_assert_eq!(ipvsadm::listed_thresholds(), ipvsadm::thresholds(&wanted));
+        let live = kernel.observe().unwrap();
+        prop_assert_eq!(&live.services, &wanted);
+        prop_assert_eq!(plan_of(&desired, &live).steps, []);
+        Ok(())
+    });
+}
+
+/// Writes a table with `ipvsadm`, and by netlink only the thresholds that it cannot write.
+fn put_up(kernel: &mut HostKernel, table: &Table) {
+    ipvsadm::restore(table);
+    let edits: Vec<Op> = ipvsadm::beyond(table)
+        .map(|(service, key, after)| {
+            let before = RealServer { upper_threshold: 0, lower_threshold: 0, ..after };
+            Op::EditRealServer { service, key, before, after }
+        })
+        .collect();
+    let answers = kernel.execute(&edits).unwrap().replies;
+    assert!(answers.iter().all(|reply| *reply == evenkeel_engine::Reply::Done), "{answers:?}");
+}
