@@ -4,6 +4,7 @@
 
 #![allow(clippy::print_stderr, clippy::print_stdout)]
 
+mod bench;
 mod demo;
 mod error;
 mod lab;
@@ -21,6 +22,11 @@ use crate::error::Error;
 #[derive(Parser)]
 #[command(name = "cargo xtask")]
 enum Chore {
+    /// Measure whole programs against ipvsadm, on a real kernel
+    Bench(bench::Bench),
+    /// What is measured in the guest
+    #[command(hide = true)]
+    BenchTable(bench::BenchTable),
     /// Show the classic DR experiment: plan, apply, traffic, a change, an error explained
     Demo(demo::Demo),
     /// What the demo does inside the guest
@@ -50,6 +56,8 @@ fn main() -> ExitCode {
 
 fn run(chore: Chore) -> Result<u8, Error> {
     match chore {
+        Chore::Bench(bench) => bench.run(),
+        Chore::BenchTable(table) => table.run(),
         Chore::Demo(demo) => demo.run(),
         Chore::DemoScript(script) => script.run(),
         Chore::Lab(lab) => lab.run(),

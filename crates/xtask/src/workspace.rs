@@ -46,9 +46,22 @@ impl Workspace {
 
     /// Builds the project's program and says where it is.
     pub(crate) fn evenkeel(&self) -> Result<PathBuf, Error> {
-        let programs = self.build(&["build", "--package=evenkeel", "--bin=evenkeel"])?;
-        let program = programs.into_iter().find(|program| program.name == "evenkeel");
-        let missing = || Error::Claim("package evenkeel has no program of that name".to_owned());
+        self.program("evenkeel", &["build", "--package=evenkeel", "--bin=evenkeel"])
+    }
+
+    /// Builds the project's program as it is released.
+    pub(crate) fn evenkeel_release(&self) -> Result<PathBuf, Error> {
+        self.program("evenkeel", &["build", "--release", "--package=evenkeel", "--bin=evenkeel"])
+    }
+
+    /// Builds this program with optimisation, to measure with.
+    pub(crate) fn xtask_release(&self) -> Result<PathBuf, Error> {
+        self.program("evenkeel-xtask", &["build", "--release", "--package=evenkeel-xtask"])
+    }
+
+    fn program(&self, name: &str, build: &[&str]) -> Result<PathBuf, Error> {
+        let program = self.build(build)?.into_iter().find(|program| program.name == name);
+        let missing = || Error::Claim(format!("there is no program {name}"));
         program.map(|program| program.path).ok_or_else(missing)
     }
 

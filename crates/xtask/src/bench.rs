@@ -1,0 +1,67 @@
+//! `cargo xtask bench`: what evenkeel costs, as ratios to ipvsadm in the same boot.
+//!
+//! Absolute times mean little in the lab; ratios within one boot hold. This half runs on the host;
+//! [`table`] is what is measured in the guest.
+
+mod table;
+
+use std::io;
+use std::path::PathBuf;
+
+use clap::Args;
+use evenkeel_lab::Input;
+
+use crate::error::Error;
+use crate::lab;
+use crate::workspace::Workspace;
+
+/// Arguments of `cargo xtask bench`.
+#[derive(Args)]
+pub(crate) struct Bench {
+    /// How many services
+    #[arg(long, default_value_t = 1_000)]
+    services: usize,
+    /// How many real servers each of them has
+    #[arg(long, default_value_t = 10)]
+    real_servers: usize,
+    /// How often each way is measured; medians are printed
+    #[arg(long, default_value_t = 5)]
+    runs: usize,
+}
+
+impl Bench {
+    pub(crate) fn run(self) -> Result<u8, Error> {
+        let workspace = Workspace::find()?;
+        let evenkeel = workspace.evenkeel_release()?;
+        let this = workspace.xtask_release()?;
+        let boot = lab::boot(&workspace)?;
+        println!("Booting Linux {} with IPVS as an ordinary process", boot.kernel.release());
+        let mut command = vec![this.into(), "bench-table".into(), evenkeel.into()];
+        for number in [self.services, self.real_servers, self.runs] {
+            command.push(number.to_string().into());
+        }
+        let outcome = boot.run(
+            lab::job(command, workspace.root),
+            Input::Null,
+            &mut io::stdout().lock(),
+            &mut io::stderr().lock(),
+        )?;
+        Ok(outcome.code())
+    }
+}
+
+/// Arguments of the half that runs in the guest.
+#[derive(Args)]
+pub(crate) struct BenchTable {
+    evenkeel: PathBuf,
+    services: usize,
+    real_servers: usize,
+    runs: usize,
+}
+
+impl BenchTable {
+    pub(crate) fn run(self) -> Result<u8, Error> {
+        table::measure(&self.evenkeel, self.services, self.real_servers, self.runs)?;
+        Ok(0)
+    }
+}
