@@ -4,12 +4,12 @@
 //! can be made to fail. It is no substitute for the real kernel; the same tests run against both.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{
-    Family, Forward, Link, Live, MAX_WEIGHT, Owner, RealServer, RealServerKey, Scheduler, Service,
-    ServiceConfig, ServiceKey, Tunnel, TunnelKind,
+    Binding, Family, Forward, Link, Live, MAX_WEIGHT, Netmask, Owner, RealServer, RealServerKey,
+    Scheduler, Service, ServiceConfig, ServiceKey, Tunnel, TunnelKind,
 };
 use evenkeel_plan::{Object, Op};
 use rustix::io::Errno;
@@ -62,12 +62,9 @@ impl MemoryKernel {
                 service.real_servers.remove(key).map(drop).ok_or(Errno::NOENT)
             }
             Op::Bind { binding } => {
-                let links = self.live.links.get_or_insert_default();
-                if !links.contains_key(&binding.interface) {
-                    return Err(Errno::NODEV);
-                }
+                self.require_interface(&binding.interface)?;
                 // IPv6 refuses a second prefix length of one address, IPv4 takes it.
-                let is_taken = |other: &evenkeel_model::Binding| match Family::from(other.address) {
+                let is_taken = |other: &Binding| match Family::from(other.address) {
                     Family::Ipv4 => other == binding,
                     Family::Ipv6 => other.same_place(binding),
                 };
@@ -78,9 +75,15 @@ impl MemoryKernel {
                 Ok(())
             }
             Op::Unbind { binding } => {
+                self.require_interface(&binding.interface)?;
                 self.live.addresses.remove(binding).map(drop).ok_or(Errno::ADDRNOTAVAIL)
             }
         }
+    }
+
+    fn require_interface(&self, name: &str) -> Result<(), Errno> {
+        let exists = self.live.links.as_ref().is_some_and(|links| links.contains_key(name));
+        if exists { Ok(()) } else { Err(Errno::NODEV) }
     }
 
     fn add_dummy(&mut self, interface: &str) -> Result<(), Errno> {
@@ -97,8 +100,8 @@ impl MemoryKernel {
             return Err(Errno::EXIST);
         }
         self.check_service(key, config)?;
-        let real_servers = Default::default();
-        self.live.services.insert(key, Service { config: config.clone(), real_servers });
+        let config = stored(key, config.clone());
+        self.live.services.insert(key, Service { config, real_servers: Default::default() });
         Ok(())
     }
 
@@ -108,7 +111,7 @@ impl MemoryKernel {
         }
         self.check_service(*key, config)?;
         let service = self.live.services.get_mut(key).ok_or(Errno::SRCH)?;
-        service.config = config.clone();
+        service.config = stored(*key, config.clone());
         Ok(())
     }
 
@@ -117,8 +120,11 @@ impl MemoryKernel {
         if self.missing_schedulers.contains(&config.scheduler) {
             return Err(Errno::NOENT);
         }
-        match config.persistence {
-            Some(persistence) if persistence.netmask.family() != key.family() => Err(Errno::INVAL),
+        match config.persistence.map(|persistence| persistence.netmask) {
+            Some(Netmask::V6(length)) if key.family() == Family::Ipv6 => match length {
+                1..=128 => Ok(()),
+                _ => Err(Errno::INVAL),
+            },
             _ => Ok(()),
         }
     }
@@ -130,21 +136,37 @@ impl MemoryKernel {
         real_server: &RealServer,
     ) -> Result<(), Errno> {
         let family = service.family();
+        let is_reachable = self.is_local(key.address) || self.is_unicast(key.address);
         let service = self.live.services.get_mut(service).ok_or(Errno::SRCH)?;
         check_values(family, key, real_server)?;
         if service.real_servers.get(key).is_some() {
             return Err(Errno::EXIST);
         }
-        // `ip_vs_new_dest` asks for a unicast address.
-        let is_unicast = match key.address {
-            IpAddr::V4(address) => !address.is_multicast() && !address.is_broadcast(),
-            IpAddr::V6(address) => !address.is_multicast() && !address.is_unspecified(),
-        };
-        if !is_unicast {
+        if !is_reachable {
             return Err(Errno::INVAL);
         }
         service.real_servers.insert(*key, *real_server);
         Ok(())
+    }
+
+    fn is_local(&self, address: IpAddr) -> bool {
+        self.live.addresses.keys().any(|binding| binding.address == address)
+    }
+
+    /// What `ip_vs_new_dest` takes for the address of another host.
+    fn is_unicast(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(address) => {
+                let is_nowhere = address.is_unspecified();
+                let special = is_nowhere || address.is_multicast() || address.is_broadcast();
+                !special && !self.live.addresses.keys().any(|binding| reaches_all(binding, address))
+            }
+            IpAddr::V6(address) => {
+                let is_mapped = address.to_ipv4_mapped().is_some();
+                let special = is_mapped || address.is_multicast() || address.is_unspecified();
+                !special && !address.is_unicast_link_local()
+            }
+        }
     }
 
     fn edit_real_server(
@@ -159,6 +181,27 @@ impl MemoryKernel {
         let live = service.real_servers.get_mut(key).ok_or(Errno::NOENT)?;
         *live = *real_server;
         Ok(())
+    }
+}
+
+/// A netmask of the other family cannot be sent; the whole address is sent in its place.
+fn stored(key: ServiceKey, mut config: ServiceConfig) -> ServiceConfig {
+    if let Some(persistence) = &mut config.persistence
+        && persistence.netmask.family() != key.family()
+    {
+        persistence.netmask = Netmask::host(key.family());
+    }
+    config
+}
+
+/// Whether this is the broadcast address of the network that a binding brings.
+fn reaches_all(binding: &Binding, address: Ipv4Addr) -> bool {
+    match binding.address {
+        IpAddr::V4(local) if binding.prefix < 31 => {
+            let hosts = u32::MAX.checked_shr(binding.prefix.into()).unwrap_or(0);
+            local.to_bits() | hosts == address.to_bits()
+        }
+        _ => false,
     }
 }
 

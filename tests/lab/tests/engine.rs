@@ -15,6 +15,7 @@ use evenkeel_model::{
 use evenkeel_plan::{Inputs, Plan, plan};
 
 mod edits;
+mod kernels;
 mod law;
 mod vips;
 mod writers;
