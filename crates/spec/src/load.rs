@@ -115,11 +115,11 @@ impl Report<'_> {
     /// The spec of a text; after noting everything that is wrong with it, as much of the spec as
     /// could be read.
     fn spec(&mut self, index: usize, text: &str) -> Option<Spec> {
-        if needs_bounds(text) {
-            if let Err(broken) = marked::build(text) {
-                self.broken(index, text, broken);
-                return None;
-            }
+        if needs_bounds(text)
+            && let Err(broken) = marked::build(text)
+        {
+            self.broken(index, text, broken);
+            return None;
         }
         match yaml::read(text) {
             Ok(spec) => Some(spec),
@@ -158,7 +158,9 @@ impl Report<'_> {
             self.push(Severity::Error, place, message, remedy);
             self.context(&contexts, node.start);
         }
-        for (first, again) in tree.repeated_keys() {
+        let repeated = tree.repeated_keys();
+        self.left_out += repeated.len().saturating_sub(Problems::MAX);
+        for (first, again) in repeated.into_iter().take(Problems::MAX) {
             let node = tree.node(again);
             let key = crate::suggest::quote(tree.text(again).unwrap_or_default());
             let place = place_of(&tree, node, &lines, index, &name);
@@ -169,12 +171,11 @@ impl Report<'_> {
             self.relate(Related { place, label: "first written here".to_owned() });
         }
         if self.problems.len() == before {
-            let at = Mark { line: failure.line, column: failure.column };
-            self.broken(
-                index,
-                text,
-                marked::Broken { at, message: failure.message.clone(), remedy: None },
-            );
+            let yaml::Failure { message, line, column } = failure;
+            let offset = u32::try_from(lines.offset(*line, *column)).unwrap_or(u32::MAX);
+            let at = Mark { offset, line: u32::try_from(*line).unwrap_or(u32::MAX) };
+            let broken = marked::Broken { at, message: message.clone(), remedy: None };
+            self.broken(index, text, broken);
             return None;
         }
         spec
@@ -184,8 +185,8 @@ impl Report<'_> {
     fn broken(&mut self, index: usize, text: &str, broken: marked::Broken) {
         let marked::Broken { at, mut message, mut remedy } = broken;
         let lines = Lines::new(text);
-        let mut start = lines.offset(at.line, at.column);
-        if let Some(tab) = tab_in_indentation(&lines, at.line) {
+        let mut start = at.offset as usize;
+        if let Some(tab) = tab_in_indentation(&lines, at.line as usize) {
             start = tab;
             message = "there is a tab in the indentation".to_owned();
             remedy = Some("YAML indents with spaces: replace it".to_owned());
@@ -260,20 +261,30 @@ impl Report<'_> {
 /// Whether a text has to be measured before serde_yaml may see it, which keeps no bounds on
 /// aliases and takes time quadratic in the depth of brackets. Nearly no spec has either.
 fn needs_bounds(text: &str) -> bool {
-    let (mut anchors, mut aliases, mut depth, mut deepest) = (false, false, 0usize, 0);
+    const DEEP: usize = 32;
+    let (mut anchors, mut aliases) = (false, false);
+    // Brackets that are open, and `-` and `?` that begin a line together: each is a level.
+    let (mut depth, mut dashes, mut deepest) = (0usize, 0usize, 0);
+    let mut in_front = true;
     for byte in text.bytes() {
         match byte {
-            b'&' => anchors = true,
-            b'*' => aliases = true,
-            b'[' | b'{' => {
-                depth += 1;
-                deepest = deepest.max(depth);
+            b'\n' | b'\r' => (in_front, dashes) = (true, 0),
+            b' ' | b'\t' => {}
+            b'-' | b'?' | b':' if in_front => dashes += 1,
+            other => {
+                in_front = false;
+                match other {
+                    b'&' => anchors = true,
+                    b'*' => aliases = true,
+                    b'[' | b'{' => depth += 1,
+                    b']' | b'}' => depth = depth.saturating_sub(1),
+                    _ => {}
+                }
             }
-            b']' | b'}' => depth = depth.saturating_sub(1),
-            _ => {}
         }
+        deepest = deepest.max(depth).max(dashes);
     }
-    (anchors && aliases) || deepest > 32
+    (anchors && aliases) || deepest > DEEP
 }
 
 fn is_empty(tree: &Tree<'_>, root: usize) -> bool {
@@ -300,13 +311,8 @@ fn place_of(
         }
         _ => node.start,
     });
-    let span = lines.offset(start.line, start.column)..lines.offset(node.end.line, node.end.column);
-    let mut place = lines.place(index, name, span);
-    let end = place.span.end;
-    let text = lines.line(place.line);
-    let shown = text.1.get(place.span.start - text.0..end - text.0).unwrap_or_default();
-    place.span.end = place.span.start + shown.trim_end().len();
-    place
+    let span = start.offset as usize..(node.end.offset as usize).max(start.offset as usize);
+    lines.place(index, name, span)
 }
 
 /// Where each named service and pool begins and ends, to say to which of them a place belongs.

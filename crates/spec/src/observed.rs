@@ -53,8 +53,8 @@ fn link(item: &Any) -> Option<(Box<str>, Link)> {
 enum Any {
     Text(String),
     Flag(bool),
-    List(Vec<Any>),
-    Map(Vec<(Any, Any)>),
+    List(Vec<Self>),
+    Map(Vec<(Self, Self)>),
     Nothing,
 }
 

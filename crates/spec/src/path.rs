@@ -6,9 +6,9 @@ pub(crate) enum At<'a> {
     /// The root of a source.
     Root(usize),
     /// The value of a key.
-    Key(&'a At<'a>, &'static str),
+    Key(&'a Self, &'static str),
     /// An item of a list.
-    Item(&'a At<'a>, usize),
+    Item(&'a Self, usize),
 }
 
 impl At<'_> {

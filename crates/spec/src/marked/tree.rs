@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span};
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span};
 
 use crate::path::{Path, Step};
 
@@ -18,11 +18,11 @@ const DEEPEST: usize = 64;
 /// How many values all aliases together may stand for.
 const MOST_ALIASED: u64 = 1_000_000;
 
-/// A line and a column, both counted from 1, the column in characters.
+/// A place in the text: its byte, and the line it is on, counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Mark {
-    pub(crate) line: usize,
-    pub(crate) column: usize,
+    pub(crate) offset: u32,
+    pub(crate) line: u32,
 }
 
 /// The index of a [`Node`].
@@ -99,7 +99,7 @@ impl<'t> Tree<'t> {
         Some((key, node))
     }
 
-    /// Keys that stand twice in one map: the map's key, first and again.
+    /// Keys that stand twice in one map: the first, and each that follows.
     pub(crate) fn repeated_keys(&self) -> Vec<(NodeId, NodeId)> {
         let mut repeated = Vec::new();
         for node in &self.nodes {
@@ -120,26 +120,53 @@ impl<'t> Tree<'t> {
 
 /// Reads a text that holds one document or none.
 pub(crate) fn build(text: &str) -> Result<Tree<'_>, Broken> {
-    let mut builder = Builder::default();
+    let mut builder = Builder {
+        cursor: Cursor { text, character: 0, offset: 0 },
+        nodes: Vec::new(),
+        sizes: Vec::new(),
+        open: Vec::new(),
+        anchors: HashMap::new(),
+        aliased: 0,
+        root: None,
+    };
     let mut parser = Parser::new_from_str(text);
     while let Some(event) = parser.next_event() {
-        let (event, span) =
-            event.map_err(|error| broken(*error.marker(), error.info().to_owned(), None))?;
-        builder.take(event, span)?;
+        match event {
+            Ok((event, span)) => builder.take(event, span)?,
+            Err(error) => return Err(builder.scan_error(&error)),
+        }
     }
     Ok(Tree { nodes: builder.nodes, root: builder.root })
 }
 
-fn mark(marker: Marker) -> Mark {
-    Mark { line: marker.line().max(1), column: marker.col() + 1 }
+/// Turns the parser's places, counted in characters, into bytes. They come nearly in order, so
+/// that a step from the last one is short.
+struct Cursor<'t> {
+    text: &'t str,
+    character: usize,
+    offset: usize,
 }
 
-fn broken(at: Marker, message: String, remedy: Option<&str>) -> Broken {
-    Broken { at: mark(at), message, remedy: remedy.map(str::to_owned) }
+impl Cursor<'_> {
+    fn mark(&mut self, marker: Marker) -> Mark {
+        let wanted = marker.index();
+        let rest = &self.text[self.offset..];
+        if wanted >= self.character {
+            let step = rest.char_indices().nth(wanted - self.character);
+            self.offset += step.map_or(rest.len(), |(offset, _)| offset);
+        } else {
+            let mut before = self.text[..self.offset].char_indices();
+            let step = before.nth_back(self.character - wanted - 1);
+            self.offset = step.map_or(0, |(offset, _)| offset);
+        }
+        self.character = wanted;
+        let narrow = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        Mark { offset: narrow(self.offset), line: narrow(marker.line().max(1)) }
+    }
 }
 
-#[derive(Default)]
 struct Builder<'t> {
+    cursor: Cursor<'t>,
     nodes: Vec<Node<'t>>,
     /// How many values each node stands for, aliases expanded; 0 while it is open.
     sizes: Vec<u64>,
@@ -158,6 +185,23 @@ struct Open {
 }
 
 impl<'t> Builder<'t> {
+    fn broken(&mut self, at: Marker, message: String, remedy: &str) -> Broken {
+        Broken { at: self.cursor.mark(at), message, remedy: Some(remedy.to_owned()) }
+    }
+
+    fn scan_error(&mut self, error: &ScanError) -> Broken {
+        let at = *error.marker();
+        if error.info().contains("recursion limit") {
+            return self.too_deep(at);
+        }
+        Broken { at: self.cursor.mark(at), message: error.info().to_owned(), remedy: None }
+    }
+
+    fn too_deep(&mut self, at: Marker) -> Broken {
+        let message = format!("lists and maps are nested more than {DEEPEST} deep");
+        self.broken(at, message, "a spec needs eight levels")
+    }
+
     fn take(&mut self, event: Event<'t>, span: Span) -> Result<(), Broken> {
         match event {
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
@@ -165,7 +209,7 @@ impl<'t> Builder<'t> {
                 if self.root.is_some() {
                     let message = "a second YAML document begins here".to_owned();
                     let remedy = "write one document: take the `---` out, or make it another file";
-                    return Err(broken(span.start, message, Some(remedy)));
+                    return Err(self.broken(span.start, message, remedy));
                 }
             }
             Event::Alias(anchor) => self.alias(anchor, span)?,
@@ -179,7 +223,7 @@ impl<'t> Builder<'t> {
             Event::MappingStart(anchor, _) => self.start(Content::Map(vec![]), anchor, span)?,
             Event::SequenceEnd | Event::MappingEnd => {
                 if let Some(Open { id, size, .. }) = self.open.pop() {
-                    self.nodes[id].end = mark(span.end);
+                    self.nodes[id].end = self.cursor.mark(span.end);
                     self.sizes[id] = size;
                     self.place(id, size);
                 }
@@ -190,7 +234,8 @@ impl<'t> Builder<'t> {
 
     fn push(&mut self, content: Content<'t>, anchor: usize, span: Span) -> NodeId {
         let id = self.nodes.len();
-        self.nodes.push(Node { content, start: mark(span.start), end: mark(span.end) });
+        let (start, end) = (self.cursor.mark(span.start), self.cursor.mark(span.end));
+        self.nodes.push(Node { content, start, end });
         self.sizes.push(0);
         if anchor != 0 {
             self.anchors.insert(anchor, id);
@@ -200,8 +245,7 @@ impl<'t> Builder<'t> {
 
     fn start(&mut self, content: Content<'t>, anchor: usize, span: Span) -> Result<(), Broken> {
         if self.open.len() >= DEEPEST {
-            let message = format!("lists and maps are nested more than {DEEPEST} deep");
-            return Err(broken(span.start, message, Some("a spec needs eight levels")));
+            return Err(self.too_deep(span.start));
         }
         let id = self.push(content, anchor, span);
         self.open.push(Open { id, key: None, size: 1 });
@@ -212,14 +256,14 @@ impl<'t> Builder<'t> {
         let target = self.anchors.get(&anchor).map(|id| (*id, self.sizes[*id]));
         let Some((id, size @ 1..)) = target else {
             let message = "this alias stands inside its own anchor".to_owned();
-            return Err(broken(span.start, message, Some("write the value out")));
+            return Err(self.broken(span.start, message, "write the value out"));
         };
         self.aliased = self.aliased.saturating_add(size);
         if self.aliased > MOST_ALIASED {
             let message =
                 format!("the aliases up to here stand for more than {MOST_ALIASED} values");
             let remedy = "write the values out, or share real servers through a pool";
-            return Err(broken(span.start, message, Some(remedy)));
+            return Err(self.broken(span.start, message, remedy));
         }
         self.place(id, size);
         Ok(())

@@ -91,10 +91,9 @@ impl Target {
         let fwmark = service.fwmark.value().map(|mark| mark.0);
         if let (Some(fwmark), evenkeel_model::Scope::Limited { fwmarks, .. }, false) =
             (fwmark, &scope.scope, scope.doubtful)
+            && !fwmarks.iter().any(|range| range.contains(&fwmark))
         {
-            if !fwmarks.iter().any(|range| range.contains(&fwmark)) {
-                outside(&at.key("fwmark"), format!("firewall mark {fwmark}"), scope, findings);
-            }
+            outside(&at.key("fwmark"), format!("firewall mark {fwmark}"), scope, findings);
         }
         let family = service.family.value().map(|family| family.0);
         Self {

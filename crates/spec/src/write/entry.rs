@@ -95,11 +95,11 @@ impl Entry {
             };
             line(out, format_args!("    persistence: {{ timeout: {timeout}{netmask}{engine} }}"));
         }
-        if let Some(engine) = engine {
-            if known_engine.is_none() || persistence.is_none() {
-                let engine = engine.escape_debug();
-                line(out, format_args!("    # left out: the persistence engine {engine}"));
-            }
+        if let Some(engine) = engine
+            && (known_engine.is_none() || persistence.is_none())
+        {
+            let engine = engine.escape_debug();
+            line(out, format_args!("    # left out: the persistence engine {engine}"));
         }
         if *one_packet {
             line(out, format_args!("    one_packet: true"));

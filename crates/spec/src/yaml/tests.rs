@@ -1,0 +1,72 @@
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::*;
+
+/// Lines that make cuts go wrong if anything does.
+const LINES: [&str; 34] = [
+    "version: 1",
+    "services:",
+    "services: # all of them",
+    "pools:",
+    "services: []",
+    "defaults: { weight: 2 }",
+    "defaults: {",
+    "weight: 2 }",
+    "scope: all",
+    "observed: |",
+    "observed: \"",
+    "\"",
+    "  - { name: a, port: 1 }",
+    "  - name: b",
+    "    vip: 192.0.2.1",
+    "    ports: [80,",
+    "  - 443]",
+    "  - name: \"c",
+    "    d\"",
+    "  - name: 'e",
+    "- name: f",
+    "  vip: 192.0.2.2",
+    "    real_servers:",
+    "      - { address: 192.0.2.3 }",
+    "    real_servers: []",
+    " - name: g",
+    "  - &x { name: h }",
+    "  - *x",
+    "# a comment",
+    "  # - name: i",
+    "",
+    "---",
+    "...",
+    "  -",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(10_000))]
+
+    #[test]
+    fn pieces_come_to_what_the_whole_is(
+        lines in prop::collection::vec(select(LINES.to_vec()), 0..14),
+        end in select(vec!["\n", "\r\n", "\r"]),
+    ) {
+        let text: String = lines.iter().flat_map(|line| [*line, end]).collect();
+        if let Some(spec) = in_pieces(&text, 1) {
+            let whole = serde_yaml::from_str::<Spec>(&text);
+            prop_assert_eq!(format!("{:?}", Ok::<_, String>(spec)), format!("{:?}", whole.map_err(|e| e.to_string())));
+        }
+    }
+}
+
+#[test]
+fn a_large_spec_is_read_in_pieces() {
+    let mut text = String::from("version: 1 # the first\nservices:\n");
+    for number in 0..2000 {
+        text +=
+            &format!("  - name: s{number}\n    fwmark: 7\n    real_servers: []\n  # {number}\n");
+    }
+    text += "pools: # none yet\n- name: p\n  real_servers: []\ndefaults:\n  weight: 3\n";
+    let spec = in_pieces(&text, 1).expect("it can be cut");
+    assert_eq!(spec.services.value().map(|list| list.0.len()), Some(2000));
+    assert_eq!(spec.pools.value().map(|list| list.0.len()), Some(1));
+    assert!(!spec.defaults.is_absent() && !spec.version.is_absent());
+}
