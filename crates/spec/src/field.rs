@@ -246,10 +246,12 @@ macro_rules! keys {
             ) -> Result<Self, A::Error> {
                 use $crate::field::{KeyOf, Refused};
                 let mut read = Self::default();
+                let mut misspelt = Vec::new();
                 while let Some(key) = map.next_key_seed(KeyOf(Self::KEYS))? {
                     let index = match key {
                         Ok(index) => index,
                         Err(key) => {
+                            misspelt.extend($crate::suggest::key(&key, Self::KEYS));
                             Refused::Unknown(key, Self::KEYS).refuse(&mut map)?;
                             continue;
                         }
@@ -262,6 +264,14 @@ macro_rules! keys {
                             Refused::Twice(known).refuse(&mut map)?;
                         }
                         continue;
+                    })*
+                }
+                // What was meant by another key is not missing.
+                for key in misspelt {
+                    $(if key == $crate::field::key_name!($field $($key)?)
+                        && read.$field.is_absent()
+                    {
+                        read.$field = $crate::field::Field::Bad;
                     })*
                 }
                 Ok(read)

@@ -10,6 +10,7 @@
 
 mod field;
 mod load;
+mod locate;
 mod marked;
 mod observed;
 mod path;

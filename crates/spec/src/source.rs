@@ -102,6 +102,13 @@ impl<'t> Lines<'t> {
         (start, self.text[start..end].trim_end_matches(['\n', '\r']))
     }
 
+    /// The first tab among the blanks that a line begins with.
+    pub(crate) fn tab_in_indentation(&self, line: usize) -> Option<usize> {
+        let (start, text) = self.line(line);
+        let indentation = text.len() - text.trim_start_matches([' ', '\t']).len();
+        text[..indentation].find('\t').map(|tab| start + tab)
+    }
+
     /// The byte offset of a line and a column, both counted from 1, the column in characters;
     /// cut to what the line has.
     pub(crate) fn offset(&self, line: usize, column: usize) -> usize {

@@ -23,6 +23,35 @@ pub(crate) fn nearest<'c>(
         .map(|(_, candidate)| candidate)
 }
 
+/// The key that was probably meant by another one.
+pub(crate) fn key(written: &str, known: &'static [&'static str]) -> Option<&'static str> {
+    let meant = synonym(written).filter(|meant| known.contains(meant));
+    meant.or_else(|| nearest(written, known.iter().copied()))
+}
+
+/// Other tools' words for ours.
+fn synonym(key: &str) -> Option<&'static str> {
+    Some(match key.to_lowercase().as_str() {
+        "lb_algo" | "lvs_sched" | "algorithm" | "lb_method" | "sched" => "scheduler",
+        "lb_kind" | "lvs_method" | "method" | "mode" | "forwarding" => "forward",
+        "real_server" | "servers" | "backends" | "destinations" | "dests" | "real" => {
+            "real_servers"
+        }
+        "ip" | "addr" | "host" => "address",
+        "virtual" | "virtual_ip" | "virtual_ipaddress" => "vip",
+        "mark" | "fwm" => "fwmark",
+        "persistent" | "persistence_timeout" => "persistence",
+        "ops" | "onepacket" => "one_packet",
+        "dev" | "device" | "nic" => "interface",
+        "uthreshold" | "u_threshold" => "upper_threshold",
+        "lthreshold" | "l_threshold" => "lower_threshold",
+        "pe" | "pe_name" | "persistence_engine" => "engine",
+        "granularity" | "persistence_granularity" => "netmask",
+        "kind" => "type",
+        _ => return None,
+    })
+}
+
 /// `did you mean `x`?`, or the list of what there is.
 pub(crate) fn remedy<'c>(
     written: &str,
@@ -37,12 +66,17 @@ pub(crate) fn remedy<'c>(
 
 /// Text of a file, made fit to stand in a message: without control characters, and not too long.
 pub(crate) fn quote(text: &str) -> String {
+    format!("`{}`", shorten(text))
+}
+
+/// The same without quotes.
+pub(crate) fn shorten(text: &str) -> String {
     const LONGEST: usize = 60;
     let mut shown: String = text.chars().take(LONGEST).flat_map(shown_as).collect();
     if text.chars().nth(LONGEST).is_some() {
         shown.push_str("...");
     }
-    format!("`{shown}`")
+    shown
 }
 
 fn shown_as(character: char) -> Vec<char> {

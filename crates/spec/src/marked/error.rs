@@ -5,7 +5,7 @@ use std::fmt;
 use serde::de::{Error, Expected, Unexpected};
 
 use crate::spec::text::Refusal;
-use crate::suggest::{nearest, quote};
+use crate::suggest::{self, quote};
 
 /// Why a value was refused; its place is known to whoever asked.
 #[derive(Debug)]
@@ -66,12 +66,9 @@ impl Error for NodeError {
                 remedy: Some("take it out until a later version reads it".to_owned()),
             };
         }
-        let remedy = match synonym(key).filter(|meant| known.contains(meant)) {
+        let remedy = match suggest::key(key, known) {
             Some(meant) => format!("did you mean `{meant}`?"),
-            None => match nearest(key, known.iter().copied()) {
-                Some(meant) => format!("did you mean `{meant}`?"),
-                None => format!("the keys here are {}", known.join(", ")),
-            },
+            None => format!("the keys here are {}", known.join(", ")),
         };
         Self::Key { message: format!("unknown key {}", quote(key)), remedy: Some(remedy) }
     }
@@ -92,29 +89,6 @@ fn later(known: &[&str]) -> &'static [&'static str] {
     } else {
         &[]
     }
-}
-
-/// Other tools' words for ours.
-fn synonym(key: &str) -> Option<&'static str> {
-    Some(match key.to_lowercase().as_str() {
-        "lb_algo" | "lvs_sched" | "algorithm" | "lb_method" | "sched" => "scheduler",
-        "lb_kind" | "lvs_method" | "method" | "mode" | "forwarding" => "forward",
-        "real_server" | "servers" | "backends" | "destinations" | "dests" | "real" => {
-            "real_servers"
-        }
-        "ip" | "addr" | "host" => "address",
-        "virtual" | "virtual_ip" | "virtual_ipaddress" => "vip",
-        "mark" | "fwm" => "fwmark",
-        "persistent" | "persistence_timeout" => "persistence",
-        "ops" | "onepacket" => "one_packet",
-        "dev" | "device" | "nic" => "interface",
-        "uthreshold" | "u_threshold" => "upper_threshold",
-        "lthreshold" | "l_threshold" => "lower_threshold",
-        "pe" | "pe_name" | "persistence_engine" => "engine",
-        "granularity" | "persistence_granularity" => "netmask",
-        "kind" => "type",
-        _ => return None,
-    })
 }
 
 impl fmt::Display for NodeError {

@@ -99,6 +99,18 @@ impl<'t> Tree<'t> {
         Some((key, node))
     }
 
+    /// Just behind the last value within.
+    pub(crate) fn end(&self, id: NodeId) -> Mark {
+        let node = self.node(id);
+        let last = match &node.content {
+            Content::Scalar { .. } => None,
+            Content::List(items) => items.last(),
+            Content::Map(entries) => entries.last().map(|(_, value)| value),
+        };
+        // An alias points backwards, and a list or map in brackets ends behind its last value.
+        last.map_or(node.end, |last| self.end(*last).max(self.node(id).start))
+    }
+
     /// Keys that stand twice in one map: the first, and each that follows.
     pub(crate) fn repeated_keys(&self) -> Vec<(NodeId, NodeId)> {
         let mut repeated = Vec::new();
@@ -193,6 +205,10 @@ impl<'t> Builder<'t> {
         let at = *error.marker();
         if error.info().contains("recursion limit") {
             return self.too_deep(at);
+        }
+        if error.info().contains("unknown anchor") {
+            let message = "there is no anchor for this alias in front of it".to_owned();
+            return self.broken(at, message, "write `&name` before the value that it stands for");
         }
         Broken { at: self.cursor.mark(at), message: error.info().to_owned(), remedy: None }
     }

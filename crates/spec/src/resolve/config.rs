@@ -161,6 +161,12 @@ fn persistence(
     if let Some(netmask) = netmask {
         check_netmask(netmask, target, unchecked, &at.key("netmask"), findings);
     }
+    let datagrams = target.marked || matches!(target.protocol, None | Some(Protocol::Udp));
+    if keys.engine.value().is_some() && !datagrams && !unchecked {
+        findings
+            .error(&at.key("engine"), "the sip engine reads udp only: every connection would fail")
+            .remedy("write `protocol: udp`, or take the engine out");
+    }
     if keys.timeout.is_bad() || keys.netmask.is_bad() || keys.engine.is_bad() {
         return None;
     }

@@ -59,6 +59,11 @@ pub(crate) fn collect<'s>(
         pools.doubtful |= list.has_bad();
         for (index, pool) in list.values() {
             let at = at.item(index);
+            if pool.name.is_absent() {
+                findings
+                    .error(&at, "the pool has no `name`")
+                    .remedy("give it one, such as `name: app`");
+            }
             if pool.real_servers.is_absent() {
                 findings
                     .error(&at, "the pool has no `real_servers`")
@@ -69,11 +74,6 @@ pub(crate) fn collect<'s>(
             }
             let Some(name) = pool.name.value() else {
                 pools.doubtful |= pool.name.is_bad();
-                if pool.name.is_absent() {
-                    findings
-                        .error(&at, "the pool has no `name`")
-                        .remedy("give it one, such as `name: app`");
-                }
                 continue;
             };
             let at = at.key("name");

@@ -6,7 +6,7 @@ use evenkeel_model::{Checksum, Family, Forward, RealServer as Modelled, Tunnel, 
 
 use super::not_unicast;
 use crate::field::{Field, List};
-use crate::path::At;
+use crate::path::{At, Path};
 use crate::resolve::Findings;
 use crate::spec::{Method, RealServer, TunnelKeys};
 
@@ -20,6 +20,8 @@ pub(crate) struct Resolved {
 
 /// What the service says about all of its real servers.
 pub(crate) struct Within<'a> {
+    /// Where the service names its pool, if the real servers are a pool's.
+    pub(crate) pool: Option<Path>,
     /// The default weight.
     pub(crate) weight: u32,
     /// The service's way of forwarding, its own or the default; `None` if it could not be read.
@@ -181,7 +183,8 @@ fn check_family(
             .remedy(format!(
                 "only `forward: tun` reaches the other family; list an {} real server, or add an {family} VIP",
                 family.other()
-            ));
+            ))
+            .related(within.pool.clone(), "for this service");
     }
 }
 
@@ -221,7 +224,8 @@ fn check_port(
                 port.0
             ),
         )
-        .remedy("use `forward: nat`, or take the port out");
+        .remedy("use `forward: nat`, or take the port out")
+        .related(within.pool.clone(), "for this service");
 }
 
 /// A tunnel by its rules; `None` if it breaks one.

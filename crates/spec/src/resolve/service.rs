@@ -152,7 +152,9 @@ impl<'a> Expansion<'a> {
             Field::Bad => None,
             Field::Value(keys) => real_server::tunnel_of(keys, &at.key("tunnel"), findings),
         };
+        let pool = service.pool.value().map(|_| at.key("pool").path());
         let within = Within {
+            pool,
             weight: self.defaults.weight,
             forward: self.forward(service, at, findings),
             tunnel,

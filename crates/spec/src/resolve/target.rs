@@ -74,7 +74,7 @@ impl Target {
         ] {
             if !absent {
                 findings
-                    .error(&at.key(key), format!("a service on a firewall mark has no `{key}`"))
+                    .error(&at.key(key), format!("a service on a firewall mark takes no `{key}`"))
                     .at_key()
                     .remedy(
                         "take it out: the rule that sets the mark decides; or take `fwmark` out",

@@ -8,9 +8,13 @@ use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use super::text::{Refusal, schema, text};
 use crate::suggest;
 
-/// Declares a type whose values are words, each standing for a value of the model.
+/// Declares a type whose values are words, each standing for a value of the model; words behind
+/// `odd` are read, but nobody is told to write them.
 macro_rules! words {
-    ($(#[$meta:meta])* $name:ident($value:ty), $what:literal, [$($word:literal => $meant:expr,)*]) => {
+    (
+        $(#[$meta:meta])* $name:ident($value:ty), $what:literal,
+        [$($word:literal => $meant:expr,)*] $(, odd [$($odd:literal => $odd_meant:expr,)*])?
+    ) => {
         $(#[$meta])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub(crate) struct $name(pub(crate) $value);
@@ -21,14 +25,16 @@ macro_rules! words {
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                text(deserializer, $what, |written| match written {
+                const EXPECTED: &str = concat!($what, ", one of" $(, " `", $word, "`")*);
+                text(deserializer, EXPECTED, |written| match written {
                     $($word => Ok(Self($meant)),)*
+                    $($($odd => Ok(Self($odd_meant)),)*)?
                     other => Err(unknown(other, $what, Self::WORDS)),
                 })
             }
         }
 
-        schema!($name, { "enum": [$($word),*] });
+        schema!($name, { "enum": [$($word,)* $($($odd),*)?] });
     };
 }
 
@@ -53,6 +59,7 @@ words! {
         "dr" => Method::Dr,
         "nat" => Method::Nat,
         "tun" => Method::Tun,
+    ], odd [
         "local" => Method::Local,
         "bypass" => Method::Bypass,
     ]

@@ -115,7 +115,8 @@ impl Entry {
 
     /// Whether the rules of a spec let the service pass, its real servers aside.
     fn passes_the_rules(&self) -> bool {
-        let ServiceConfig { scheduler, persistence, one_packet, .. } = &self.config;
+        let ServiceConfig { scheduler, persistence, one_packet, engine, .. } = &self.config;
+        let has_persistence = persistence.is_some();
         let datagrams = match &self.target {
             Target::Mark { .. } => true,
             Target::Addresses { protocol, .. } => *protocol == Protocol::Udp,
@@ -132,7 +133,8 @@ impl Entry {
             let everyone = matches!(netmask, Netmask::V4(mask) if mask.is_unspecified());
             (1..=LONGEST_TIMEOUT).contains(timeout) && !everyone
         });
-        target && persistence && (datagrams || !one_packet) && *scheduler != Scheduler::none()
+        let datagrams_only = *one_packet || (engine.is_some() && has_persistence);
+        target && persistence && (datagrams || !datagrams_only) && *scheduler != Scheduler::none()
     }
 
     fn write_servers(&self, out: &mut String) {

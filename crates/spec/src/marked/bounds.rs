@@ -1,0 +1,34 @@
+//! Whether a text may be read without measuring it first.
+
+/// How deep brackets may nest, and how many list marks may share a line, in a text that is read
+/// at once.
+const DEEP: usize = 32;
+
+/// Whether a text has to be measured by [`super::build`] before serde_yaml may see it, which
+/// keeps no bounds on aliases, takes time quadratic in the depth of brackets, and much memory for
+/// each level. Nearly no spec has either.
+pub(crate) fn needs_measuring(text: &str) -> bool {
+    let (mut anchors, mut aliases) = (false, false);
+    // Brackets that are open, and `-` and `?` that begin a line together: each is a level.
+    let (mut depth, mut marks, mut deepest) = (0usize, 0usize, 0);
+    let mut in_front = true;
+    for byte in text.bytes() {
+        match byte {
+            b'\n' | b'\r' => (in_front, marks) = (true, 0),
+            b' ' | b'\t' => {}
+            b'-' | b'?' | b':' if in_front => marks += 1,
+            other => {
+                in_front = false;
+                match other {
+                    b'&' => anchors = true,
+                    b'*' => aliases = true,
+                    b'[' | b'{' => depth += 1,
+                    b']' | b'}' => depth = depth.saturating_sub(1),
+                    _ => {}
+                }
+            }
+        }
+        deepest = deepest.max(depth).max(marks);
+    }
+    (anchors && aliases) || deepest > DEEP
+}
