@@ -14,7 +14,7 @@ use crate::translate::{
     real_server, real_server_statistics, service_config, service_key, traffic, wire_destination,
     wire_key, wire_service, wire_service_key,
 };
-use crate::{Kernel, KernelError, Needs, Refused, Replies, Reply};
+use crate::{Exception, Kernel, KernelError, Needs, Refused, Replies};
 
 /// The network namespace of the thread that connected.
 #[derive(Debug)]
@@ -87,32 +87,39 @@ impl HostKernel {
         Ok(answer.is_some())
     }
 
-    fn execute_ipvs(&mut self, ops: &[Op], replies: &mut Replies) -> Result<(), KernelError> {
-        let first = replies.replies.len();
+    /// Carries out operations on the table, the first of which stands at `first` in the list.
+    fn execute_ipvs(
+        &mut self,
+        ops: &[Op],
+        first: usize,
+        replies: &mut Replies,
+    ) -> Result<(), KernelError> {
+        let exceptions = &mut replies.exceptions;
         if ops.iter().any(|op| command(op).is_none()) {
             // A name longer than the kernel's fields. Nothing is sent, so that no answer can be
             // taken for another operation's.
-            replies.replies.extend(ops.iter().map(|_| Reply::Refused(Errno::INVAL.into())));
+            let refused = || Exception::Refused(Errno::INVAL.into());
+            exceptions.extend((first..first + ops.len()).map(|place| (place, refused())));
             return Ok(());
         }
-        let answer = self.ipvs.execute(ops.iter().filter_map(command));
-        let (refusals, unknown, cause) = match answer {
+        let (refusals, unknown, cause) = match self.ipvs.execute(ops.iter().filter_map(command)) {
             Ok(refusals) => (refusals, ops.len()..ops.len(), None),
             Err(Interrupted { source: error @ ipvs::Error::PermissionDenied { .. }, .. }) => {
                 return Err(ipvs_error("writing the IPVS table", error));
             }
             Err(Interrupted { refusals, unknown, source }) => (refusals, unknown, Some(source)),
         };
-        replies.replies.extend((0..ops.len()).map(|index| match index {
-            known if known < unknown.start => Reply::Done,
-            lost if lost < unknown.end => Reply::Lost,
-            _ => Reply::NotSent,
-        }));
+        for place in unknown.start..ops.len() {
+            let is_lost = place < unknown.end;
+            let exception = if is_lost { Exception::Lost } else { Exception::NotSent };
+            exceptions.insert(first + place, exception);
+        }
         for ipvs::CommandRefusal { index, refusal } in refusals {
-            replies.replies[first + index] = Reply::Refused(Refused {
+            let refused = Refused {
                 errno: Errno::from_raw_os_error(refusal.errno),
                 message: refusal.message,
-            });
+            };
+            exceptions.insert(first + index, Exception::Refused(refused));
         }
         if let Some(cause) = cause {
             replies.warnings.push(format!("a batch was interrupted: {cause}"));
@@ -120,21 +127,28 @@ impl HostKernel {
         Ok(())
     }
 
-    fn execute_host(&mut self, op: &Op, replies: &mut Replies) -> Result<(), KernelError> {
+    fn execute_host(
+        &mut self,
+        op: &Op,
+        place: usize,
+        replies: &mut Replies,
+    ) -> Result<(), KernelError> {
         let result = match op {
             Op::AddDummy { interface } => self.host.create_dummy(interface),
             Op::Bind { binding } => self.bind(binding, &mut replies.warnings),
             Op::Unbind { binding } => self.host.unbind(&host_binding(binding)),
             _ => return Ok(()),
         };
-        let reply = match result {
-            Ok(()) => Reply::Done,
+        match result {
+            Ok(()) => {}
             Err(error @ evenkeel_host::Error::NotPermitted { .. }) => {
                 return Err(host_error("changing addresses", error));
             }
-            Err(error) => Reply::Refused(host_refusal(&error)),
-        };
-        replies.replies.push(reply);
+            Err(error) => {
+                let refused = Exception::Refused(host_refusal(&error));
+                replies.exceptions.insert(place, refused);
+            }
+        }
         Ok(())
     }
 
@@ -255,14 +269,16 @@ impl Kernel for HostKernel {
 
     fn execute(&mut self, ops: &[Op]) -> Result<Replies, KernelError> {
         let mut replies = Replies::default();
+        let mut first = 0;
         for run in ops.chunk_by(|one, next| one.service().is_some() == next.service().is_some()) {
             if run[0].service().is_some() {
-                self.execute_ipvs(run, &mut replies)?;
+                self.execute_ipvs(run, first, &mut replies)?;
             } else {
-                for op in run {
-                    self.execute_host(op, &mut replies)?;
+                for (place, op) in run.iter().enumerate() {
+                    self.execute_host(op, first + place, &mut replies)?;
                 }
             }
+            first += run.len();
         }
         Ok(replies)
     }

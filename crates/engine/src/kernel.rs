@@ -81,20 +81,19 @@ impl Needs {
     }
 }
 
-/// The answers to a list of operations.
+/// The answers to a list of operations. Nearly all of them are "done", in tens of thousands on a
+/// large table, so only the others are kept.
 #[derive(Debug, Default)]
 pub struct Replies {
-    /// One for each operation, in their order.
-    pub replies: Vec<Reply>,
+    /// The operations that were not simply done, by their place in the list.
+    pub exceptions: BTreeMap<usize, Exception>,
     /// What did not keep an operation from being done, but should be known.
     pub warnings: Vec<String>,
 }
 
-/// The answer to one operation.
+/// An answer to one operation that is not "done".
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reply {
-    /// It is done.
-    Done,
+pub enum Exception {
     /// The kernel refused it.
     Refused(Refused),
     /// The answer was lost: it may or may not be done, and only reading again can tell.

@@ -15,7 +15,7 @@ use evenkeel_plan::{Object, Op};
 use rustix::io::Errno;
 
 use crate::kernel::Addresses;
-use crate::{Kernel, KernelError, Needs, Replies, Reply};
+use crate::{Exception, Kernel, KernelError, Needs, Replies};
 
 /// A network namespace in memory.
 #[derive(Debug, Default)]
@@ -263,23 +263,19 @@ impl Kernel for MemoryKernel {
 
     fn execute(&mut self, ops: &[Op]) -> Result<Replies, KernelError> {
         let mut replies = Replies::default();
-        for op in ops {
+        for (place, op) in ops.iter().enumerate() {
             let number = self.received.len();
             self.received.push(op.object());
-            let reply = match self.faults.get(&number).copied() {
-                Some(Fault::Refuse(errno)) => Err(errno),
+            let exception = match self.faults.get(&number).copied() {
+                Some(Fault::Refuse(errno)) => Some(Exception::Refused(errno.into())),
                 Some(Fault::LoseReply) => {
                     // Done or refused, nobody hears of it.
                     let _unheard = self.carry_out(op);
-                    replies.replies.push(Reply::Lost);
-                    continue;
+                    Some(Exception::Lost)
                 }
-                None => self.carry_out(op),
+                None => self.carry_out(op).err().map(|errno| Exception::Refused(errno.into())),
             };
-            replies.replies.push(match reply {
-                Ok(()) => Reply::Done,
-                Err(errno) => Reply::Refused(errno.into()),
-            });
+            replies.exceptions.extend(exception.map(|exception| (place, exception)));
         }
         Ok(replies)
     }

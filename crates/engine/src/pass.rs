@@ -6,7 +6,7 @@
 //! else is writing too; the touched objects are then read and planned again, a bounded number of
 //! times. Nothing is ever repeated blindly.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_model::{Desired, Live, ServiceKey};
 use evenkeel_plan::{Inputs, Op, plan};
@@ -15,7 +15,8 @@ use tracing::info;
 
 use crate::stage::stages;
 use crate::{
-    Done, EngineError, Journal, Kernel, KernelError, Needs, Outcome, Reply, Report, StateDir,
+    Done, EngineError, Exception, Journal, Kernel, KernelError, Needs, Outcome, Replies, Report,
+    StateDir,
 };
 
 /// What an execution needs to know beside the kernel.
@@ -45,13 +46,13 @@ pub fn execute(kernel: &mut impl Kernel, pass: Pass<'_>) -> Result<Report, Kerne
     }
     kernel.prepare(&Needs::of(&steps))?;
     for round in 0..=FURTHER_ROUNDS {
-        let first = report.steps.len();
+        let first = report.len();
         let is_clean = run(kernel, steps, &mut report)?;
-        let mut left = left_over(kernel, desired, &mut live, &report.steps[first..])?;
+        let mut left = left_over(kernel, desired, &mut live, report.steps_from(first))?;
         if is_clean && !left.is_empty() {
             // A dump is no snapshot of the table: it may have missed an entry. Read once more
             // before anything is believed to be missing.
-            left = left_over(kernel, desired, &mut live, &report.steps[first..])?;
+            left = left_over(kernel, desired, &mut live, report.steps_from(first))?;
         }
         settle(&mut report, &left);
         if left.is_empty() || !report.is_success() {
@@ -90,7 +91,7 @@ pub fn execute_journalled(
     }
     let intended = journal.clone();
     let report = execute(kernel, pass)?;
-    for Done { op, outcome } in &report.steps {
+    for Done { op, outcome } in report.iter() {
         match (op, outcome) {
             (Op::Bind { .. } | Op::AddDummy { .. }, Outcome::Applied) => {}
             // Someone else's, unless it was ours before this pass.
@@ -116,34 +117,40 @@ pub fn execute_journalled(
 /// Executes stage by stage, and adds an outcome for each step to the report. Returns whether
 /// every answer came and was a yes.
 fn run(kernel: &mut impl Kernel, steps: Vec<Op>, report: &mut Report) -> Result<bool, KernelError> {
-    let mut is_clean = true;
+    let mut outcomes = BTreeMap::new();
     let mut failed_services = BTreeSet::new();
-    let mut outcomes = Vec::with_capacity(steps.len());
+    let mut first = 0;
     for ops in stages(&steps) {
-        if !is_clean {
-            outcomes.extend(ops.iter().map(|_| Outcome::Skipped));
-            continue;
+        if !outcomes.is_empty() {
+            outcomes.extend((first..first + ops.len()).map(|place| (place, Outcome::Skipped)));
+        } else {
+            let Replies { mut exceptions, warnings } = kernel.execute(ops)?;
+            report.warnings.extend(warnings);
+            for (place, op) in ops.iter().enumerate() {
+                match exceptions.remove(&place) {
+                    None => log(op, &Outcome::Applied),
+                    Some(exception) => {
+                        let outcome = outcome(op, exception, &mut failed_services);
+                        log(op, &outcome);
+                        outcomes.insert(first + place, outcome);
+                    }
+                }
+            }
         }
-        let answers = kernel.execute(ops)?;
-        report.warnings.extend(answers.warnings);
-        for (op, reply) in ops.iter().zip(answers.replies) {
-            is_clean &= reply == Reply::Done;
-            let outcome = outcome(op, reply, &mut failed_services);
-            log(op, &outcome);
-            outcomes.push(outcome);
-        }
+        first += ops.len();
     }
-    let done = steps.into_iter().zip(outcomes).map(|(op, outcome)| Done { op, outcome });
-    report.steps.extend(done);
+    let is_clean = outcomes.is_empty();
+    outcomes.retain(|_, outcome| *outcome != Outcome::Applied);
+    report.extend(steps, outcomes);
     Ok(is_clean)
 }
 
-fn outcome(op: &Op, reply: Reply, failed_services: &mut BTreeSet<ServiceKey>) -> Outcome {
-    let refused = match reply {
+fn outcome(op: &Op, exception: Exception, failed_services: &mut BTreeSet<ServiceKey>) -> Outcome {
+    let refused = match exception {
         // A lost answer counts as done until the object is read again.
-        Reply::Done | Reply::Lost => return Outcome::Applied,
-        Reply::NotSent => return Outcome::Skipped,
-        Reply::Refused(refused) => refused,
+        Exception::Lost => return Outcome::Applied,
+        Exception::NotSent => return Outcome::Skipped,
+        Exception::Refused(refused) => refused,
     };
     match (op, refused.errno) {
         (Op::AddService { .. } | Op::AddRealServer { .. } | Op::AddDummy { .. }, Errno::EXIST)
@@ -173,10 +180,9 @@ fn left_over(
     kernel: &mut impl Kernel,
     desired: &Desired,
     live: &mut Live,
-    steps: &[Done],
+    steps: &[Op],
 ) -> Result<Vec<Op>, KernelError> {
-    let touched = steps.iter().filter_map(|done| done.op.service());
-    let touched: BTreeSet<ServiceKey> = touched.collect();
+    let touched: BTreeSet<ServiceKey> = steps.iter().filter_map(Op::service).collect();
     let mut read = kernel.services(&touched)?;
     for key in &touched {
         match read.remove(key) {
@@ -184,7 +190,7 @@ fn left_over(
             None => live.services.remove(key),
         };
     }
-    if steps.iter().any(|done| done.op.service().is_none()) {
+    if steps.iter().any(|op| op.service().is_none()) {
         let (addresses, links) = kernel.addresses()?;
         live.addresses = addresses;
         live.links = Some(links);
@@ -194,7 +200,7 @@ fn left_over(
     let mut left = plan(Inputs { desired, live, first_apply: false }).steps;
     left.retain(|op| match op.service() {
         Some(service) => touched.contains(&service),
-        None => steps.iter().any(|done| done.op.object() == op.object()),
+        None => steps.iter().any(|step| step.object() == op.object()),
     });
     Ok(left)
 }
@@ -203,11 +209,7 @@ fn left_over(
 /// not done.
 fn settle(report: &mut Report, left: &[Op]) {
     for op in left {
-        let object = op.object();
-        let last = report.steps.iter_mut().rev().find(|done| done.op.object() == object);
-        if let Some(done) = last.filter(|done| done.outcome == Outcome::Applied) {
-            done.outcome = Outcome::Skipped;
-        }
+        report.not_applied(&op.object());
     }
 }
 

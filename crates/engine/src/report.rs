@@ -1,8 +1,9 @@
 //! What became of each step of a pass.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
-use evenkeel_plan::Op;
+use evenkeel_plan::{Object, Op};
 use rustix::io::Errno;
 
 use crate::Refused;
@@ -10,9 +11,11 @@ use crate::Refused;
 /// What became of a plan.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// Each step in the order of execution, with its outcome. Steps of a further round, which the
-    /// plan did not hold, follow behind.
-    pub steps: Vec<Done>,
+    /// The steps in the order of execution. Those of a further round, which the plan did not
+    /// hold, follow behind.
+    steps: Vec<Op>,
+    /// The outcomes that are not [`Outcome::Applied`], by the place of their step.
+    exceptions: BTreeMap<usize, Outcome>,
     /// Operations that would still be needed though everything was done: someone else is changing
     /// the same objects.
     pub mismatches: Vec<Op>,
@@ -21,12 +24,12 @@ pub struct Report {
 }
 
 /// A step and its outcome.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Done {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Done<'a> {
     /// The operation.
-    pub op: Op,
+    pub op: &'a Op,
     /// What became of it.
-    pub outcome: Outcome,
+    pub outcome: &'a Outcome,
 }
 
 /// What became of a step.
@@ -56,15 +59,61 @@ impl Outcome {
 }
 
 impl Report {
+    /// Adds the steps of a round, applied but for the exceptions, which are counted from the
+    /// first of them.
+    pub(crate) fn extend(&mut self, steps: Vec<Op>, exceptions: BTreeMap<usize, Outcome>) {
+        let first = self.steps.len();
+        if first == 0 {
+            self.steps = steps;
+        } else {
+            self.steps.extend(steps);
+        }
+        let placed = exceptions.into_iter().map(|(place, outcome)| (first + place, outcome));
+        self.exceptions.extend(placed);
+    }
+
+    /// The steps from that place on.
+    pub(crate) fn steps_from(&self, first: usize) -> &[Op] {
+        &self.steps[first..]
+    }
+
+    /// Takes back that the last step on an object was applied: a reading has shown otherwise.
+    pub(crate) fn not_applied(&mut self, object: &Object) {
+        let last = self.steps.iter().rposition(|op| op.object() == *object);
+        if let Some(place) = last {
+            self.exceptions.entry(place).or_insert(Outcome::Skipped);
+        }
+    }
+
+    /// Each step with its outcome, in the order of execution.
+    pub fn iter(&self) -> impl Iterator<Item = Done<'_>> {
+        self.steps.iter().enumerate().map(|(place, op)| {
+            let outcome = self.exceptions.get(&place).unwrap_or(&Outcome::Applied);
+            Done { op, outcome }
+        })
+    }
+
+    /// How many steps there were.
+    pub fn len(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// Whether there was nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
     /// Whether the live state is as desired.
     pub fn is_success(&self) -> bool {
-        let failed = |done: &Done| matches!(done.outcome, Outcome::Failed(_));
-        self.mismatches.is_empty() && !self.steps.iter().any(failed)
+        let failed = |outcome: &Outcome| matches!(outcome, Outcome::Failed(_));
+        self.mismatches.is_empty() && !self.exceptions.values().any(failed)
     }
 
     /// How many steps have that outcome, by its word.
     pub fn count(&self, word: &str) -> usize {
-        self.steps.iter().filter(|done| done.outcome.word() == word).count()
+        let applied = self.steps.len() - self.exceptions.len();
+        let exceptional = self.exceptions.values().filter(|outcome| outcome.word() == word);
+        exceptional.count() + if word == Outcome::Applied.word() { applied } else { 0 }
     }
 }
 
@@ -106,11 +155,11 @@ pub(crate) fn explain(op: &Op, refused: &Refused) -> String {
     }
 }
 
-impl Done {
+impl Done<'_> {
     /// Why it failed, in words; `None` unless it did.
     pub fn failure(&self) -> Option<String> {
         match &self.outcome {
-            Outcome::Failed(refused) => Some(explain(&self.op, refused)),
+            Outcome::Failed(refused) => Some(explain(self.op, refused)),
             _ => None,
         }
     }

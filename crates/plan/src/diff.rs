@@ -1,5 +1,5 @@
-//! Finds the objects that differ. The order of what it returns means nothing; [`crate::order`]
-//! decides it.
+//! Finds the objects that differ, service by service in the order of their keys, and within a
+//! service first those of the spec in its order. [`crate::order`] makes a plan of that.
 
 use std::collections::BTreeSet;
 
@@ -95,6 +95,7 @@ impl Difference {
         if after == before {
             self.unchanged.real_servers += 1;
         } else {
+            let before = Box::new(before);
             self.ops.push(Op::EditRealServer { service, key, before, after });
         }
     }

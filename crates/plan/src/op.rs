@@ -56,7 +56,7 @@ pub enum Op {
         /// Which.
         key: RealServerKey,
         /// Its value as read.
-        before: RealServer,
+        before: Box<RealServer>,
         /// The value it gets.
         after: RealServer,
     },

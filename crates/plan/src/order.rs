@@ -27,8 +27,9 @@ pub(crate) fn order(mut ops: Vec<Op>) -> Vec<Op> {
             _ => None,
         })
         .collect();
-    // The sort is stable: additions keep the order in which the spec lists them.
-    ops.sort_by_cached_key(|op| rank(op, |key| added.contains(key)));
+    // The sort is stable: within a phase the order of the difference stays, which goes by key, and
+    // within a service by the spec.
+    ops.sort_by_key(|op| phase(op, |key| added.contains(key)));
     rebind_in_pairs(&mut ops);
     ops
 }
@@ -48,10 +49,8 @@ enum Phase {
     DeleteServices,
 }
 
-type Rank = (Phase, Option<ServiceKey>);
-
-fn rank(op: &Op, is_added: impl Fn(&ServiceKey) -> bool) -> Rank {
-    let phase = match op {
+fn phase(op: &Op, is_added: impl Fn(&ServiceKey) -> bool) -> Phase {
+    match op {
         Op::AddDummy { .. } => Phase::AddDummies,
         Op::AddService { .. } => Phase::AddServices,
         Op::AddRealServer { service, .. } if is_added(service) => Phase::AddServices,
@@ -65,8 +64,7 @@ fn rank(op: &Op, is_added: impl Fn(&ServiceKey) -> bool) -> Rank {
         Op::DeleteRealServer { .. } => Phase::DeleteRealServers,
         Op::Unbind { .. } => Phase::Unbind,
         Op::DeleteService { .. } => Phase::DeleteServices,
-    };
-    (phase, op.service())
+    }
 }
 
 /// Where a VIP only changes its prefix length, brings the two operations together: a VIP must not

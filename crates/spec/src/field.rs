@@ -125,6 +125,8 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
                 while let Some(item) = seq.next_element()? {
                     items.push(item);
                 }
+                // Large specs are thousands of short lists.
+                items.shrink_to_fit();
                 Ok(List(items))
             }
         }

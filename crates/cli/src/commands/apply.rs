@@ -37,7 +37,7 @@ pub(crate) fn run(
     let steps = std::mem::take(&mut plan.steps);
     let pass = Pass { desired: &desired, live, steps };
     let report = execute_journalled(&mut kernel, pass, &state, &mut journal)?;
-    if report.steps.is_empty() {
+    if report.is_empty() {
         return Ok(Status::Done);
     }
     tell(&report, &desired, output)
@@ -94,9 +94,9 @@ fn agreed(output: &mut Output) -> Result<bool, Error> {
 
 /// Each step with its outcome, then the counts.
 fn tell(report: &Report, desired: &Desired, output: &mut Output) -> Result<Status, Error> {
-    for done in &report.steps {
+    for done in report.iter() {
         let verb = done.op.verb();
-        let line = Line { op: &done.op, desired };
+        let line = Line { op: done.op, desired };
         match done.failure() {
             Some(failure) => {
                 output.answer_line(verb, format_args!("{line}: failed: {failure}"))?;

@@ -149,7 +149,7 @@ fn ignored_fields_keep_their_live_values_and_new_objects_get_the_specs() {
     let plan = plan_of(&wanted, &found);
     let after = RealServer { upper_threshold: 0, ..checked };
     let add = Op::AddRealServer { service: on(1), key: at(2), after: weighing(7) };
-    let edit = Op::EditRealServer { service: on(1), key: at(1), before: checked, after };
+    let edit = Op::EditRealServer { service: on(1), key: at(1), before: Box::new(checked), after };
     assert_eq!(plan.steps, [add, edit]);
 }
 
