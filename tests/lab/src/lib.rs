@@ -14,8 +14,16 @@ pub mod nlmon;
 /// # Panics
 /// Where that is not permitted: the tests are run as root, inside the lab.
 pub fn fresh_namespace() {
-    unshare(CloneFlags::CLONE_NEWNET).expect("a new network namespace");
+    bare_namespace();
     run("ip link set lo up");
+}
+
+/// As [`fresh_namespace`], with `lo` down as the kernel makes it.
+///
+/// # Panics
+/// As [`fresh_namespace`].
+pub fn bare_namespace() {
+    unshare(CloneFlags::CLONE_NEWNET).expect("a new network namespace");
 }
 
 /// The calling thread's network namespace, which lives while this is open. See [`enter_namespace`].

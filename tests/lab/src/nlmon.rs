@@ -6,7 +6,6 @@
 
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::OnceLock;
 
 use evenkeel_model::{Family, Protocol, RealServerKey, ServiceKey};
 use nix::errno::Errno;
@@ -124,15 +123,12 @@ impl Capture {
     }
 }
 
-/// The number of the IPVS family, as another program tells it; the same all through a boot.
+/// The number of the IPVS family, as another program tells it.
 fn ipvs_family() -> u16 {
-    static NUMBER: OnceLock<u16> = OnceLock::new();
-    *NUMBER.get_or_init(|| {
-        let shown = run("genl ctrl get name IPVS");
-        let (_, rest) = shown.split_once("ID: 0x").expect("an identity");
-        let number = rest.split_whitespace().next().expect("a number");
-        u16::from_str_radix(number, 16).expect("a number")
-    })
+    let shown = run("genl ctrl get name IPVS");
+    let (_, rest) = shown.split_once("ID: 0x").expect("an identity");
+    let number = rest.split_whitespace().next().expect("a number");
+    u16::from_str_radix(number, 16).expect("a number")
 }
 
 fn ipvs_change(payload: &[u8]) -> Option<Change> {
