@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use evenkeel_engine::memory::MemoryKernel;
-use evenkeel_engine::{Refused, Reply};
+use evenkeel_engine::{Exception, Refused};
 use evenkeel_model::arbitrary;
 use evenkeel_model::{
     Binding, Checksum, Family, Link, Netmask, Owner, Persistence, Tunnel, TunnelKind,
@@ -31,14 +31,13 @@ type Answer = Result<(), Errno>;
 
 /// The answers of a kernel, without the words that only the real one has.
 fn answers(kernel: &mut impl Kernel, ops: &[Op]) -> Vec<Answer> {
-    let replies = kernel.execute(ops).unwrap().replies;
-    assert_eq!(replies.len(), ops.len());
-    let answer = |reply| match reply {
-        Reply::Done => Ok(()),
-        Reply::Refused(Refused { errno, .. }) => Err(errno),
-        Reply::Lost | Reply::NotSent => panic!("{reply:?}"),
+    let mut exceptions = kernel.execute(ops).unwrap().exceptions;
+    let answer = |place| match exceptions.remove(&place) {
+        None => Ok(()),
+        Some(Exception::Refused(Refused { errno, .. })) => Err(errno),
+        Some(other) => panic!("{other:?}"),
     };
-    replies.into_iter().map(answer).collect()
+    (0..ops.len()).map(answer).collect()
 }
 
 /// A table with real servers in the order they were added, addresses and interfaces.
@@ -93,7 +92,7 @@ fn add(service: ServiceKey, key: &str, after: RealServer) -> Op {
 }
 
 fn edit(service: ServiceKey, key: &str, after: RealServer) -> Op {
-    Op::EditRealServer { service, key: real_server_key(key), before: dr(1), after }
+    Op::EditRealServer { service, key: real_server_key(key), before: dr(1).into(), after }
 }
 
 fn delete(service: ServiceKey, key: &str) -> Op {
@@ -313,7 +312,7 @@ fn op() -> impl Strategy<Value = Op> {
         8 => (key(), real_server_key(), real_server())
             .prop_map(|(service, key, after)| Op::AddRealServer { service, key, after }),
         4 => (key(), real_server_key(), real_server()).prop_map(|(service, key, after)| {
-            Op::EditRealServer { service, key, before: dr(1), after }
+            Op::EditRealServer { service, key, before: dr(1).into(), after }
         }),
         2 => (key(), real_server_key()).prop_map(|(service, key)| {
             Op::DeleteRealServer { service, key, before: dr(1) }

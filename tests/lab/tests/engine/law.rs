@@ -82,9 +82,9 @@ fn put_up(kernel: &mut HostKernel, table: &Table) {
     let edits: Vec<Op> = ipvsadm::beyond(table)
         .map(|(service, key, after)| {
             let before = RealServer { upper_threshold: 0, lower_threshold: 0, ..after };
-            Op::EditRealServer { service, key, before, after }
+            Op::EditRealServer { service, key, before: before.into(), after }
         })
         .collect();
-    let answers = kernel.execute(&edits).unwrap().replies;
-    assert!(answers.iter().all(|reply| *reply == evenkeel_engine::Reply::Done), "{answers:?}");
+    let exceptions = kernel.execute(&edits).unwrap().exceptions;
+    assert!(exceptions.is_empty(), "{exceptions:?}");
 }

@@ -131,7 +131,7 @@ fn a_vip_whose_service_cannot_be_made_is_not_bound() {
     let desired = spec([(tcp("192.0.2.1:80"), service(config("wrr"), multicast))]);
     let report = apply(&mut kernel, &with_vips(desired, ["192.0.2.1@d0"]));
     assert!(!report.is_success());
-    let words: Vec<&str> = report.steps.iter().map(|done| done.outcome.word()).collect();
+    let words: Vec<&str> = report.iter().map(|done| done.outcome.word()).collect();
     assert_eq!(words, ["applied", "failed", "skipped"]);
     assert_eq!(shown("d0"), names([]));
 }
@@ -144,7 +144,7 @@ fn a_vip_that_changes_its_prefix_length_stays_bound() {
         for prefix in [wide, Binding::host(address.parse().unwrap(), "d0").prefix, wide] {
             let vips = [(binding(prefix), Vip { dummy: false })].into();
             let report = apply(&mut kernel, &Desired { vips, ..spec([]) });
-            let applied = report.steps.iter().all(|done| done.outcome == Outcome::Applied);
+            let applied = report.iter().all(|done| *done.outcome == Outcome::Applied);
             assert!(report.is_success() && applied, "{report:?}");
             assert_eq!(shown("d0"), BTreeSet::from([format!("{address}/{prefix}")]));
         }

@@ -54,7 +54,7 @@ fn prevails(before: &str, desired: &Desired, meanwhile: &'static str) -> Vec<Out
     let report = apply(&mut kernel, desired);
     assert!(report.is_success(), "{report:?}");
     assert_in_place(&mut kernel, desired);
-    report.steps.into_iter().map(|done| done.outcome).collect()
+    report.iter().map(|done| done.outcome.clone()).collect()
 }
 
 fn web(scheduler: &str, weight: u32) -> Desired {
@@ -113,6 +113,6 @@ fn a_vip_that_someone_else_binds_first_is_theirs() {
     let desired = Desired { vips: [(vip, Default::default())].into(), ..spec([]) };
     let report = apply(&mut kernel, &desired);
     assert!(report.is_success(), "{report:?}");
-    assert_eq!(report.steps[0].outcome, Outcome::AlreadyInPlace);
-    assert!(apply(&mut kernel, &spec([])).steps.is_empty(), "it is not unbound");
+    assert_eq!(report.iter().next().unwrap().outcome, &Outcome::AlreadyInPlace);
+    assert!(apply(&mut kernel, &spec([])).is_empty(), "it is not unbound");
 }
