@@ -105,7 +105,8 @@ impl Report<'_> {
         match source::text(&source.text) {
             Ok(text) => Some(text),
             Err(NotText { at, message, remedy }) => {
-                let readable = String::from_utf8_lossy(source.text.get(..at).unwrap_or_default());
+                let readable = source::without_mark(&source.text).get(..at).unwrap_or_default();
+                let readable = String::from_utf8_lossy(readable);
                 let end = readable.len();
                 let place = Lines::new(&readable).place(index, &source.name, end..end + 1);
                 self.push(place, None, message, Some(remedy.to_owned()));
@@ -172,7 +173,9 @@ impl Report<'_> {
             let narrow = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
             let offset = narrow(located.lines.offset(*line, *column));
             let at = Mark { offset, line: narrow(*line) };
-            self.broken(index, text, Broken { at, message: message.clone(), remedy: None });
+            let message = format!("this cannot be read: {message}");
+            let remedy = Some("write plain YAML, without tags".to_owned());
+            self.broken(index, text, Broken { at, message, remedy });
             return None;
         }
         spec

@@ -75,12 +75,22 @@ fn snippet<'a>(
     while !line.is_char_boundary(right) {
         right += 1;
     }
-    let window = line.get(left..right).unwrap_or_default();
-    let span = (from - left)..(to.min(right) - left);
+    let to = to.min(right);
+    let mut window = shown(&line[left..from]);
+    let begin = window.len();
+    window += &shown(&line[from..to]);
+    let span = begin..window.len();
+    window += &shown(&line[to..right]);
     let kind = if label.is_none() { AnnotationKind::Primary } else { AnnotationKind::Context };
     let place_in_file = if left == 0 { place.name.to_string() } else { place.to_string() };
-    Snippet::source(window.to_owned())
+    Snippet::source(window)
         .path(place_in_file)
         .line_start(place.line)
         .annotation(kind.span(span).label(label))
+}
+
+/// Text without what a terminal would obey.
+fn shown(text: &str) -> String {
+    let harmless = |character: char| character == '\t' || !character.is_control();
+    text.chars().map(|it| if harmless(it) { it } else { char::REPLACEMENT_CHARACTER }).collect()
 }

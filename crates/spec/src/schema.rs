@@ -7,3 +7,6 @@ use crate::spec::Spec;
 pub fn schema() -> serde_json::Value {
     schemars::schema_for!(Spec).to_value()
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,7 +37,7 @@ pub(crate) fn text(bytes: &[u8]) -> Result<&str, NotText> {
         let message = format!("the text has {} bytes; at most {MAX_SOURCE} are read", bytes.len());
         return Err(NotText { at: 0, message, remedy: "split it into several files" });
     }
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let bytes = without_mark(bytes);
     let text = std::str::from_utf8(bytes).map_err(|error| NotText {
         at: error.valid_up_to(),
         message: "this is not UTF-8 text".to_owned(),
@@ -51,6 +51,11 @@ pub(crate) fn text(bytes: &[u8]) -> Result<&str, NotText> {
             remedy: "a spec is a YAML text file; take the character out",
         }),
     }
+}
+
+/// The bytes behind a byte order mark.
+pub(crate) fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
 }
 
 /// The first character that YAML 1.2, section 5.1, does not take. The position-keeping parser

@@ -35,6 +35,12 @@ pub(crate) fn read(text: &str) -> Result<Spec, Failure> {
     })
 }
 
+/// The same text as other tools that know the JSON Schema see it.
+#[cfg(test)]
+pub(crate) fn json(text: &str) -> Option<serde_json::Value> {
+    serde_yaml::from_str(text).ok()
+}
+
 /// Reads it in pieces of at least so many bytes; `None` where that does not do.
 fn in_pieces(text: &str, piece: usize) -> Option<Spec> {
     let text = text.strip_prefix("---\n").unwrap_or(text);

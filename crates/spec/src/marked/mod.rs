@@ -9,3 +9,6 @@ mod tree;
 pub(crate) use bounds::needs_measuring;
 pub(crate) use read::{Noted, read};
 pub(crate) use tree::{Broken, Content, Mark, Node, Tree, build};
+
+#[cfg(test)]
+mod tests;

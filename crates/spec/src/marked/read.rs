@@ -99,7 +99,8 @@ impl<'t> Deserializer<'t> for Reader<'t, '_> {
 
     fn deserialize_str<V: Visitor<'t>>(self, visitor: V) -> Result<V::Value, NodeError> {
         match self.content() {
-            Content::Scalar { text, plain } if !(*plain && is_null(text)) => {
+            // serde_yaml gives any other null away as its text.
+            Content::Scalar { text, plain } if !(*plain && matches!(&**text, "" | "~")) => {
                 visitor.visit_borrowed_str(text)
             }
             _ => self.deserialize_any(visitor),

@@ -1,0 +1,122 @@
+use super::*;
+use crate::spec::Spec;
+
+/// Every text of the table of problems, and pieces that YAML may take in more than one way.
+fn texts() -> Vec<String> {
+    let cases = include_str!("../../tests/problems.txt").split("### ").skip(1);
+    let mut texts: Vec<String> = cases
+        .filter_map(|case| Some(case.split_once('\n')?.1.split_once("--->")?.0.to_owned()))
+        .collect();
+    let scalars = [
+        "",
+        "~",
+        "null",
+        "Null",
+        "NULL",
+        "nULL",
+        "true",
+        "True",
+        "yes",
+        "0",
+        "-0",
+        "+1",
+        "++1",
+        "-+1",
+        "+-1",
+        "007",
+        "-007",
+        "08",
+        "0x1F",
+        "-0x1F",
+        "0x",
+        "0x-1",
+        "0x+1",
+        "0o17",
+        "0b11",
+        "1_000",
+        "1e3",
+        "1.0",
+        ".5",
+        "5.",
+        ".inf",
+        "-.inf",
+        ".nan",
+        "inf",
+        "NaN",
+        "1e999",
+        "-1e999",
+        "18446744073709551615",
+        "18446744073709551616",
+        "-9223372036854775808",
+        "-9223372036854775809",
+        "\"1\"",
+        "'1'",
+        "\"\"",
+        "\"null\"",
+        "|\n   1",
+        "!!int 1",
+        "!!str 1",
+        "a b",
+        "a: b",
+        "[]",
+        "{}",
+        "[1]",
+        "12:30",
+        "1-2",
+        "2001:db8::1",
+        "10.0.0.1",
+        "5m",
+        "300",
+        "wlc",
+        "{ module: x }",
+        "\"\\x41\"",
+        "# comment",
+    ];
+    for scalar in scalars {
+        for key in
+            ["name", "vip", "port", "scheduler", "persistence", "one_packet", "forward", "ports"]
+        {
+            texts.push(format!("version: 1\nservices:\n - {key}: {scalar}\n"));
+            texts.push(format!("version: 1\nservices: [{{ {key}: {scalar}}}]\n"));
+        }
+        for (key, list) in [("vips", "vips"), ("fwmarks", "fwmarks")] {
+            texts.push(format!("version: 1\nscope:\n {key}:\n  - {scalar}\n{list}: []\n"));
+        }
+        texts.push(format!("version: {scalar}\n"));
+        texts.push(format!("scope: {scalar}\n"));
+        texts.push(format!("observed: {scalar}\n"));
+        texts.push(format!("services:\n - persistence: {{ netmask: {scalar} }}\n"));
+    }
+    texts
+}
+
+#[test]
+fn what_the_quick_reading_takes_the_careful_one_takes_as_the_same() {
+    let (mut good, mut bad) = (0, 0);
+    for text in texts() {
+        let quick = serde_yaml_read(&text);
+        let careful = build(&text).ok().and_then(|tree| {
+            let root = tree.root?;
+            let (spec, noted, _) = read::<Spec>(&tree, root);
+            let twice = !tree.repeated_keys().is_empty();
+            spec.filter(|_| noted.is_empty() && !twice).map(|spec| format!("{spec:?}"))
+        });
+        match (quick, careful) {
+            (Some(quick), careful) => {
+                assert_eq!(Some(quick), careful, "{text}");
+                good += 1;
+            }
+            // Of a tag the careful reading knows nothing; the quick one's answer stands.
+            (None, careful) if !text.contains('!') => {
+                assert_eq!(careful, None, "{text}");
+                bad += 1;
+            }
+            (None, _) => {}
+        }
+    }
+    assert!(good > 100 && bad > 100, "{good} {bad}");
+}
+
+fn serde_yaml_read(text: &str) -> Option<String> {
+    crate::yaml::read(text).ok().map(|spec| format!("{spec:?}"))
+}

@@ -1,0 +1,99 @@
+//! Several sources make one spec.
+
+use evenkeel_model::{Family, Scope, ServiceKey};
+use evenkeel_spec::{Loaded, Source, load};
+
+fn sources(texts: &[&str]) -> Vec<Source> {
+    let named = texts.iter().enumerate();
+    named.map(|(index, text)| Source::new(format!("{}.yaml", index + 1), *text)).collect()
+}
+
+fn good(texts: &[&str]) -> Loaded {
+    load(&sources(texts)).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+fn bad(texts: &[&str]) -> String {
+    load(&sources(texts)).expect_err("it has problems").to_string()
+}
+
+#[test]
+fn lists_append_and_maps_merge_by_key() {
+    let loaded = good(&[
+        "version: 1\nscope: { vips: [192.0.2.0/24] }\ndefaults: { scheduler: rr }\nservices:\n  - { name: a, vip: 192.0.2.1, port: 80, pool: p }\n",
+        "version: 1\nscope: { vips: [198.51.100.0/24], fwmarks: [7] }\ndefaults: { weight: 5 }\nservices:\n  - { name: b, fwmark: 7, family: ipv4, real_servers: [] }\n",
+        "pools:\n  - { name: p, real_servers: [ { address: 10.0.0.1 } ] }\nvips:\n  - { address: 198.51.100.1, interface: eth0 }\n",
+    ]);
+    let desired = loaded.desired;
+    let Scope::Limited { vips, fwmarks } = &desired.scope else { panic!("it is limited") };
+    assert_eq!((vips.len(), fwmarks.len()), (2, 1));
+    assert_eq!((desired.services.len(), desired.vips.len()), (2, 1));
+    let a = desired.services.values().find(|named| &*named.name == "a").expect("it is there");
+    assert_eq!(a.service.config.scheduler.as_str(), "rr");
+    assert_eq!(a.service.real_servers.iter().map(|(_, server)| server.weight).sum::<u32>(), 5);
+    let mark = ServiceKey::Fwmark { family: Family::Ipv4, fwmark: 7 };
+    assert!(desired.services.contains_key(&mark));
+}
+
+#[test]
+fn the_same_leaf_twice_names_both_places() {
+    assert_eq!(
+        bad(&[
+            "version: 1\nscope: all\ndefaults:\n  weight: 1\n  forward: dr\n  scheduler: rr\n",
+            "version: 1\nscope: all\ndefaults:\n  weight: 2\n  forward: nat\n  scheduler: rr\n",
+        ]),
+        "2.yaml:2:8: `scope` is written twice (first written here: 1.yaml:2:8); keep one of them\n\
+         2.yaml:4:11: this default is written twice (first written here: 1.yaml:4:11); keep one of them\n\
+         2.yaml:5:12: this default is written twice (first written here: 1.yaml:5:12); keep one of them\n\
+         2.yaml:6:14: this default is written twice (first written here: 1.yaml:6:14); keep one of them"
+    );
+    assert_eq!(
+        bad(&["version: 1\nscope: { vips: [] }\n", "scope: all\n"]),
+        "2.yaml:1:8: `scope` is written twice (first written here: 1.yaml:2:8); keep one of them"
+    );
+}
+
+#[test]
+fn what_two_sources_say_of_the_same_thing_names_both_places() {
+    assert_eq!(
+        bad(&[
+            "version: 1\nservices:\n  - { name: a, vip: 192.0.2.1, port: 80, real_servers: [] }\nvips:\n  - { address: 192.0.2.1, interface: eth0 }\n",
+            "services:\n  - { name: a, vip: 192.0.2.1, port: 80, real_servers: [] }\nvips:\n  - { address: 192.0.2.1/24, interface: eth0 }\npools:\n  - { name: p, real_servers: [] }\n",
+            "pools:\n  - { name: p, real_servers: [] }\n",
+        ]),
+        "2.yaml:2:13: service a: two services are named `a` (the first one: 1.yaml:3:13); give each its own; one service may have several VIPs and ports\n\
+         2.yaml:2:21: service a: two services on 192.0.2.1:80/tcp (the first one: 1.yaml:3:21); take one of them out, or change its VIP, port or protocol\n\
+         2.yaml:4:16: 192.0.2.1 on eth0 stands twice (first written here: 1.yaml:5:16); keep one of them\n\
+         3.yaml:2:13: pool p: the pool `p` stands twice (first written here: 2.yaml:6:13); give each pool a name of its own"
+    );
+}
+
+#[test]
+fn one_source_has_to_say_the_version_and_each_may() {
+    assert_eq!(good(&["services: []\n", "version: 1\n"]).desired.services.len(), 0);
+    assert_eq!(
+        bad(&["services: []\n", "pools: []\n"]),
+        "1.yaml:1:1: `version` is missing; write `version: 1` at the top"
+    );
+}
+
+#[test]
+fn a_source_that_cannot_be_read_hides_no_problem_of_the_others_and_makes_up_none() {
+    assert_eq!(
+        bad(&[
+            "version: 1\nservices: [ { name: a, vip: 192.0.2.1, port: 80, pool: there } ]\n",
+            "pools: [",
+            "vips: 5\n"
+        ]),
+        "2.yaml:1:9: this is not YAML: while parsing a node, did not find expected node content; look at the indentation, quotes and brackets here and just before\n\
+         3.yaml:1:7: `5` is not a list; write a list"
+    );
+    assert!(bad(&["version: 1\n", "# nothing\n"]).starts_with("2.yaml:1:1: the spec is empty"));
+}
+
+#[test]
+fn no_source_at_all_is_an_error() {
+    assert_eq!(
+        bad(&[]),
+        "there is no spec to read; name a file, a directory with *.yaml files, or `-`"
+    );
+}

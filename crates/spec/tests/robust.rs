@@ -1,0 +1,162 @@
+//! Whatever the text, there is an answer, soon, and its places are in the text.
+
+use std::fmt::Write;
+
+use evenkeel_spec::{MAX_SOURCE, Place, Source, load};
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+
+const SPECS: [&str; 8] = [
+    include_str!("../../../examples/dr.yaml"),
+    include_str!("../../../examples/nat.yaml"),
+    include_str!("../../../examples/tun.yaml"),
+    include_str!("../../../examples/ipv6.yaml"),
+    include_str!("../../../examples/fwmark.yaml"),
+    include_str!("../../../examples/persistence.yaml"),
+    include_str!("../../../examples/pool.yaml"),
+    include_str!("../../../examples/ports.yaml"),
+];
+
+/// Pieces that turn a spec into another thing than it was.
+const PIECES: [&str; 36] = [
+    "", " ", "\t", "\n", "\r", "\n\n  - ", ":", ": ", "- ", "? ", "|", ">", "&a ", "*a", "!t ",
+    "!!int ", "[", "]", "{", "}", ",", "\"", "'", "#", " #", "%", "---\n", "...\n", "<<: *a",
+    "null", "0x10", "1e999", "\u{feff}", "\0", "→", "\u{85}",
+];
+
+fn check(sources: &[Source]) {
+    let (problems, failed) = match load(sources) {
+        Ok(loaded) => (loaded.warnings, false),
+        Err(problems) => (problems, true),
+    };
+    assert_eq!(problems.has_errors(), failed);
+    for problem in &problems {
+        let related = problem.related.iter().map(|related| &related.place);
+        for place in problem.place.iter().chain(related) {
+            check_place(place, &sources[place.source]);
+        }
+    }
+    let rendered = problems.render(sources, false);
+    assert!(rendered.chars().all(|character| character == '\n' || !character.is_control()));
+}
+
+fn check_place(place: &Place, source: &Source) {
+    let text = String::from_utf8_lossy(&source.text);
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    assert!(place.span.start <= place.span.end && place.span.end <= text.len().max(3));
+    let before = text.get(..place.span.start).expect("it begins at a character");
+    let lines = before.replace("\r\n", "\n").replace('\r', "\n");
+    assert_eq!(place.line, lines.matches('\n').count() + 1, "{place}");
+    let line = lines.rsplit('\n').next().unwrap_or("");
+    assert_eq!(place.column, line.chars().count() + 1, "{place}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn any_bytes_have_an_answer(text in prop::collection::vec(any::<u8>(), 0..300)) {
+        check(&[Source::new("any", text)]);
+    }
+
+    #[test]
+    fn any_text_of_yaml_marks_has_an_answer(
+        pieces in prop::collection::vec(select(PIECES.to_vec()), 0..40),
+    ) {
+        check(&[Source::new("marks", pieces.concat())]);
+    }
+
+    #[test]
+    fn a_spec_with_changes_has_an_answer(
+        spec in select(SPECS.to_vec()),
+        changes in prop::collection::vec((any::<Index>(), 0..12_usize, select(PIECES.to_vec())), 1..5),
+    ) {
+        let mut text: Vec<char> = spec.chars().collect();
+        for (at, length, piece) in changes {
+            let at = at.index(text.len() + 1);
+            let end = (at + length).min(text.len());
+            text.splice(at..end, piece.chars());
+        }
+        check(&[Source::new("changed", text.into_iter().collect::<String>())]);
+    }
+
+    #[test]
+    fn two_changed_specs_have_an_answer_together(
+        specs in (select(SPECS.to_vec()), select(SPECS.to_vec())),
+        cut in any::<Index>(),
+    ) {
+        let cut = cut.index(specs.0.len());
+        let first = specs.0.as_bytes()[..cut].to_vec();
+        check(&[Source::new("cut", first), Source::new("whole", specs.1)]);
+    }
+}
+
+fn first_problem(text: impl Into<Vec<u8>>) -> String {
+    let problems = load(&[Source::new("big", text)]).expect_err("it is refused");
+    problems.iter().next().expect("there is one").to_string()
+}
+
+const TEN_MIB: usize = 10 << 20;
+
+#[test]
+fn ten_mebibytes_of_anchors_are_refused_at_the_alias_that_is_too_much() {
+    let mut laughs =
+        String::from("version: 1\nobserved:\n  a: &a [x, x, x, x, x, x, x, x, x, x]\n");
+    for (before, next) in ('a'..='k').zip('b'..) {
+        let aliases = format!("*{before}, ").repeat(10);
+        writeln!(laughs, "  {next}: &{next} [{aliases}x]").expect("a string");
+    }
+    laughs += &"# padding\n".repeat((TEN_MIB - laughs.len()) / 10);
+    let found = first_problem(laughs);
+    assert!(found.starts_with("big:8:"), "{found}");
+    assert!(found.contains("the aliases up to here stand for more than 1000000 values"), "{found}");
+
+    let mut many = String::from("version: 1\nobserved:\n  a: &a x\n  b: [");
+    many += &"*a,".repeat(TEN_MIB / 3);
+    assert!(first_problem(many + "x]\n").contains("stand for more than"));
+}
+
+#[test]
+fn ten_mebibytes_of_nesting_are_refused() {
+    for level in ["[", "{", "- ", "? ", "- ? "] {
+        let found = first_problem(level.repeat(TEN_MIB / level.len()));
+        assert!(found.contains("are nested more than 64 deep"), "{level}: {found}");
+    }
+}
+
+#[test]
+fn ten_mebibytes_of_anything_else_end_too() {
+    for piece in ["\"", "x ", ",", "!", "&a ", "%T\n", "---\n", "\t", "'", "|\n", "@", "\r"] {
+        let found = first_problem(piece.repeat(TEN_MIB / piece.len()));
+        assert!(found.starts_with("big:"), "{piece}: {found}");
+    }
+}
+
+#[test]
+fn a_text_that_is_too_long_is_not_looked_at() {
+    let found = first_problem(vec![b'#'; MAX_SOURCE + 1]);
+    assert!(found.contains("at most 16777216 are read; split it"), "{found}");
+}
+
+#[test]
+fn of_very_many_problems_a_thousand_are_told_and_the_rest_counted() {
+    let mut text = String::from("version: 1\n");
+    for number in 0..5_000 {
+        writeln!(text, "k{number}: 1").expect("a string");
+    }
+    let problems = load(&[Source::new("many", text)]).expect_err("it is refused");
+    assert_eq!((problems.len(), problems.left_out()), (1000, 4000));
+    assert!(problems.to_string().ends_with("and 4000 more"));
+}
+
+#[test]
+fn a_spec_of_many_real_servers_with_a_problem_in_each_is_answered() {
+    let mut text = String::from("version: 1\nservices:\n");
+    for number in 0..2_000 {
+        writeln!(text, "  - name: s{number}\n    vip: 192.0.2.1\n    port: 0").expect("a string");
+        writeln!(text, "    real_servers: [ {{ address: 224.0.0.1 }} ]").expect("a string");
+    }
+    let problems = load(&[Source::new("many", text)]).expect_err("it is refused");
+    assert_eq!(problems.len(), 1000);
+    assert!(problems.left_out() > 0);
+}
