@@ -52,7 +52,7 @@ fn check_place(place: &Place, source: &Source) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
     fn any_bytes_have_an_answer(text in prop::collection::vec(any::<u8>(), 0..300)) {
