@@ -1,10 +1,10 @@
 //! Reads the YAML spec and turns it into the desired state of a host.
 //!
-//! The way goes text -> [`spec`] -> [`resolve`] -> [`Desired`]. A good spec is read once, by
-//! serde_yaml straight into compact types. Only when there is something to report is the text
-//! read again by a parser that keeps positions ([`marked`]): the same types are then filled in
-//! from its tree, going on past every problem, so that all of them are told in one run, each at
-//! its very place.
+//! The way goes text -> spec -> resolved -> [`Desired`](evenkeel_model::Desired). A good spec is
+//! read once, by serde_yaml straight into compact types. Only when there is something to report is
+//! the text read again by a parser that keeps positions: the same types are then filled in from
+//! its tree, going on past every problem, so that all of them are told in one run, each at its
+//! very place.
 //!
 //! Nothing here touches a file, a terminal or the environment: texts come in as [`Source`]s.
 
