@@ -14,6 +14,9 @@ use crate::{Op, canonical, plan::Unchanged};
 /// are out of scope.
 #[derive(Debug, Default)]
 pub(crate) struct Difference {
+    /// Services that are added, each followed by its real servers.
+    pub(crate) added: Vec<Op>,
+    /// Everything else.
     pub(crate) ops: Vec<Op>,
     pub(crate) unchanged: Unchanged,
     pub(crate) out_of_scope: usize,
@@ -43,8 +46,8 @@ pub(crate) fn difference(desired: &Desired, live: &Live) -> Difference {
 impl Difference {
     fn add_service(&mut self, key: &ServiceKey, named: &Named) {
         let Service { config, real_servers } = &named.service;
-        self.ops.push(Op::AddService { key: *key, after: Box::new(config.clone()) });
-        self.ops.extend(real_servers.in_order().map(|(real_server, value)| Op::AddRealServer {
+        self.added.push(Op::AddService { key: *key, after: Box::new(config.clone()) });
+        self.added.extend(real_servers.in_order().map(|(real_server, value)| Op::AddRealServer {
             service: *key,
             key: *real_server,
             after: canonical::real_server(*value),

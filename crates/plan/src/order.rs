@@ -14,31 +14,30 @@
 //! Within a phase the order is that of the spec for additions (the sh and mh schedulers depend on
 //! it) and that of the keys for all else.
 
-use evenkeel_model::{Binding, Family, ServiceKey};
+use evenkeel_model::{Binding, Family};
 
 use crate::Op;
 
-/// Sorts the operations of one difference into the order of their execution.
-pub(crate) fn order(mut ops: Vec<Op>) -> Vec<Op> {
-    let added: std::collections::BTreeSet<ServiceKey> = ops
-        .iter()
-        .filter_map(|op| match op {
-            Op::AddService { key, .. } => Some(*key),
-            _ => None,
-        })
-        .collect();
+/// Puts the operations of one difference into the order of their execution.
+pub(crate) fn order(added: Vec<Op>, mut others: Vec<Op>) -> Vec<Op> {
     // The sort is stable: within a phase the order of the difference stays, which goes by key, and
     // within a service by the spec.
-    ops.sort_by_key(|op| phase(op, |key| added.contains(key)));
-    rebind_in_pairs(&mut ops);
-    ops
+    others.sort_by_key(phase);
+    rebind_in_pairs(&mut others);
+    let behind = others.partition_point(|op| phase(op) < Phase::AddRealServers);
+    let mut steps = others;
+    if steps.is_empty() {
+        return added;
+    }
+    steps.splice(behind..behind, added);
+    steps
 }
 
 /// The phases of an execution. Their order is this declaration's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
     AddDummies,
-    AddServices,
+    // Here come the services that are added, with their real servers.
     AddRealServers,
     EditServices,
     RaiseRealServers,
@@ -49,12 +48,10 @@ enum Phase {
     DeleteServices,
 }
 
-fn phase(op: &Op, is_added: impl Fn(&ServiceKey) -> bool) -> Phase {
+fn phase(op: &Op) -> Phase {
     match op {
         Op::AddDummy { .. } => Phase::AddDummies,
-        Op::AddService { .. } => Phase::AddServices,
-        Op::AddRealServer { service, .. } if is_added(service) => Phase::AddServices,
-        Op::AddRealServer { .. } => Phase::AddRealServers,
+        Op::AddService { .. } | Op::AddRealServer { .. } => Phase::AddRealServers,
         Op::EditService { .. } => Phase::EditServices,
         Op::EditRealServer { before, after, .. } if after.weight < before.weight => {
             Phase::LowerRealServers

@@ -51,8 +51,8 @@ pub struct Unchanged {
 /// Plans. The same inputs give the same plan.
 pub fn plan(inputs: Inputs<'_>) -> Plan {
     let Inputs { desired, live, first_apply } = inputs;
-    let Difference { ops, unchanged, out_of_scope } = difference(desired, live);
-    let steps = order(ops);
+    let Difference { added, ops, unchanged, out_of_scope } = difference(desired, live);
+    let steps = order(added, ops);
     Plan {
         refusals: refusals(desired, live, first_apply, &steps),
         obstacles: obstacles(desired, live, &steps),
