@@ -1,0 +1,53 @@
+//! What holds for any bytes taken for a datagram. The fuzz target and the replay of its corpus
+//! share this file.
+
+use evenkeel_ipvs::codec::{
+    Encoder, Header, decode_destination, decode_object, decode_service, messages,
+};
+use evenkeel_ipvs::{Command, DestinationKey, Family, Object, Service, flags};
+
+/// Decodes everything in every way, and holds what could be decoded against its own encoding.
+///
+/// # Panics
+/// When one of the laws does not hold.
+pub(crate) fn check(datagram: &[u8]) {
+    payload(datagram);
+    for message in messages(datagram) {
+        // Nothing follows what is no message.
+        let Ok(message) = message else { return };
+        let _answer = message.answer();
+        let _interrupted = message.is_interrupted();
+        payload(message.payload);
+    }
+}
+
+fn payload(bytes: &[u8]) {
+    let _object = decode_object(bytes);
+    if let Ok(reply) = decode_service(bytes) {
+        let _entry = reply.entry();
+        service(reply.service);
+    }
+    for family in [Family::Ipv4, Family::Ipv6, Family::Other(1)] {
+        if let Ok(reply) = decode_destination(bytes, family) {
+            let _entry = reply.entry();
+        }
+    }
+}
+
+fn service(service: Service) {
+    let sent = encoded(&Command::NewService(service));
+    assert_eq!(decode_object(&sent), Ok(Object::Service(service.key)));
+    let again = decode_service(&sent).expect("what was decoded can be encoded").service;
+    assert_eq!(again, Service { flags: service.flags & !flags::HASHED, ..service });
+    let key = DestinationKey { address: [192, 0, 2, 1].into(), port: 80 };
+    let sent = encoded(&Command::DeleteDestination(service.key, key));
+    assert_eq!(decode_object(&sent), Ok(Object::Destination(service.key, key)));
+}
+
+fn encoded(command: &Command) -> Vec<u8> {
+    let mut encoder = Encoder::default();
+    let header = Header { family: 28, sequence: 1 };
+    encoder.command(header, command).expect("a command of bounded size");
+    let message = messages(encoder.bytes()).next().expect("a message").expect("whole");
+    message.payload.to_vec()
+}
