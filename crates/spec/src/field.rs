@@ -37,6 +37,13 @@ impl<T> Field<T> {
         }
     }
 
+    pub(crate) fn into_value(self) -> Option<T> {
+        match self {
+            Self::Value(value) => Some(value),
+            Self::Absent | Self::Bad => None,
+        }
+    }
+
     pub(crate) fn is_absent(&self) -> bool {
         matches!(self, Self::Absent)
     }
@@ -101,6 +108,12 @@ impl<T> List<T> {
     pub(crate) fn values(&self) -> impl Iterator<Item = (usize, &T)> {
         let indexed = self.0.iter().enumerate();
         indexed.filter_map(|(index, item)| Some((index, item.value()?)))
+    }
+
+    /// The same, given up one by one.
+    pub(crate) fn into_values(self) -> impl Iterator<Item = (usize, T)> {
+        let indexed = self.0.into_iter().enumerate();
+        indexed.filter_map(|(index, item)| Some((index, item.into_value()?)))
     }
 
     /// Whether an item was bad.

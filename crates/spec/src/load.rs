@@ -60,7 +60,7 @@ pub fn load(sources: &[Source]) -> Result<Loaded, Problems> {
         }
     }
     let complete = specs.iter().all(Option::is_some);
-    let (desired, findings) = resolve::resolve(&specs, complete);
+    let (desired, findings) = resolve::resolve(&mut specs, complete);
     let observed = observed(specs);
     report.findings(&texts, findings);
     let Report { problems, left_out, .. } = report;

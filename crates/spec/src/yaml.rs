@@ -12,7 +12,7 @@ use crate::spec::{Pool, Service, Spec};
 
 /// About how many bytes go into one piece: the events of one fit into memory that is used again
 /// for the next.
-const PIECE: usize = 8 << 10;
+const PIECE: usize = 2 << 10;
 
 /// What serde_yaml says where the position-keeping parser finds nothing wrong.
 pub(crate) struct Failure {

@@ -26,8 +26,9 @@ pub(crate) use finding::{Finding, Findings, Spot};
 /// The desired state of all sources together, and what is wrong with it. `None` among the specs
 /// is a source that could not be read; `complete` says that there is none, so that what is not
 /// found is really not there.
-pub(crate) fn resolve(specs: &[Option<Spec>], complete: bool) -> (Desired, Vec<Finding>) {
+pub(crate) fn resolve(specs: &mut [Option<Spec>], complete: bool) -> (Desired, Vec<Finding>) {
     let mut findings = Findings::default();
+    let lists = specs.iter_mut().flatten().map(|spec| std::mem::take(&mut spec.services)).collect();
     let sources: Vec<(At<'_>, &Spec)> = specs
         .iter()
         .enumerate()
@@ -38,7 +39,7 @@ pub(crate) fn resolve(specs: &[Option<Spec>], complete: bool) -> (Desired, Vec<F
     let defaults = defaults::merge(&sources, &mut findings);
     let pools = pool::collect(&sources, complete, &mut findings);
     let vips = vip::collect(&sources, &scope, &mut findings);
-    let services = service::expand(&sources, &scope, &defaults, &pools, &mut findings);
+    let services = service::expand(lists, &sources, &scope, &defaults, &pools, &mut findings);
     (Desired { scope: scope.scope, services, vips }, findings.into_list())
 }
 

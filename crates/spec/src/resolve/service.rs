@@ -17,8 +17,10 @@ use crate::path::At;
 use crate::resolve::Findings;
 use crate::spec::{IgnoreWord, Method, RealServer, Service, Spec};
 
-/// What all services of all sources come to.
+/// What all services of all sources come to. They are given up one by one as they are read, so
+/// that a large spec and its state do not take their memory at the same time.
 pub(crate) fn expand(
+    services: Vec<Field<List<Service>>>,
     sources: &[(At<'_>, &Spec)],
     scope: &Merged,
     defaults: &Defaults,
@@ -34,11 +36,11 @@ pub(crate) fn expand(
         origins: BTreeMap::new(),
         services: BTreeMap::new(),
     };
-    for (source, (root, spec)) in sources.iter().enumerate() {
+    for (source, ((root, _), list)) in sources.iter().zip(services).enumerate() {
         let at = root.key("services");
-        for (index, service) in spec.services.value().into_iter().flat_map(List::values) {
+        for (index, service) in list.into_value().into_iter().flat_map(List::into_values) {
             let origin = Origin { source, index, vip: None };
-            expansion.service(service, origin, &at.item(index), findings);
+            expansion.service(&service, origin, &at.item(index), findings);
         }
     }
     expansion.services
@@ -63,14 +65,8 @@ struct Origin {
     vip: Option<usize>,
 }
 
-impl<'a> Expansion<'a> {
-    fn service(
-        &mut self,
-        service: &'a Service,
-        origin: Origin,
-        at: &At<'_>,
-        findings: &mut Findings,
-    ) {
+impl Expansion<'_> {
+    fn service(&mut self, service: &Service, origin: Origin, at: &At<'_>, findings: &mut Findings) {
         let name = self.name(service, origin, at, findings);
         let unchecked = service.unchecked.value().is_some_and(|flag| flag.0);
         if unchecked {
@@ -142,7 +138,7 @@ impl<'a> Expansion<'a> {
     /// The real servers of a service, its own or a pool's; reports a forgotten list.
     fn selection(
         &self,
-        service: &'a Service,
+        service: &Service,
         target: &Target,
         at: &At<'_>,
         findings: &mut Findings,
