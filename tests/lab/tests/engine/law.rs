@@ -39,6 +39,8 @@ pub(super) fn cases() -> u32 {
     cases.map_or(CASES, |text| text.parse().expect("EVENKEEL_LAB_CASES is a number"))
 }
 
+/// No step is excepted from the count: what the kernel would justify beyond one message for each
+/// object (a service made with another scheduler first, say) is not done.
 #[test]
 fn a_pass_reaches_the_desired_table_by_one_message_for_each_object_that_differs() {
     check(cases(), &pair(6), |pair| {
