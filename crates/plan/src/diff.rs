@@ -106,8 +106,10 @@ impl Difference {
     /// An address that is on the interface already is used as it is, unless evenkeel bound it
     /// with a prefix length that the spec no longer has.
     fn compare_vips(&mut self, desired: &Desired, live: &Live) {
-        let exists = |interface: &str| {
-            live.links.as_ref().is_some_and(|links| links.contains_key(interface))
+        // Where the interfaces are not known, those with an address are there.
+        let exists = |interface: &str| match &live.links {
+            Some(links) => links.contains_key(interface),
+            None => live.addresses.keys().any(|binding| *binding.interface == *interface),
         };
         let mut dummies = BTreeSet::new();
         for (binding, vip) in &desired.vips {
