@@ -7,6 +7,7 @@
 pub mod canonical;
 mod counts;
 mod diff;
+mod effect;
 mod field;
 mod guard;
 mod obstacle;
@@ -16,6 +17,7 @@ mod plan;
 pub mod render;
 
 pub use counts::Counts;
+pub use effect::carried_out;
 pub use field::FieldChange;
 pub use guard::{Guard, Refusal, UnknownGuard};
 pub use obstacle::Obstacle;

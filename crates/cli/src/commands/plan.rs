@@ -30,7 +30,7 @@ pub(crate) fn run(
         PlanOutput::Json => {
             output.answer(format_args!("{:#}\n", render::json(&plan, &desired)))?;
         }
-        PlanOutput::Diff => output.answer(diff(&live, &desired))?,
+        PlanOutput::Diff => output.answer(diff(&plan, &live, &desired))?,
     }
     output.flush()?;
     doubts(&plan, output);
@@ -62,10 +62,11 @@ pub(crate) fn doubts(plan: &Plan, output: &mut Output) {
     }
 }
 
-/// The part of the live state that the spec governs against the desired one, both in the spec's
-/// own syntax and under the spec's names.
-fn diff(live: &Live, desired: &Desired) -> String {
-    let live = evenkeel_spec::write(&WriteInput::of_live(live, desired).expanded());
-    let desired = evenkeel_spec::write(&WriteInput::of_desired(desired).expanded());
-    render::unified_diff(&live, &desired)
+/// The part of the live state that the spec governs, before and after the plan, in the spec's own
+/// syntax and under the spec's names. What the plan leaves to someone else is the same on both
+/// sides.
+fn diff(plan: &Plan, live: &Live, desired: &Desired) -> String {
+    let after = evenkeel_plan::carried_out(live, &plan.steps);
+    let write = |live| evenkeel_spec::write(&WriteInput::of_live(live, desired).expanded());
+    render::unified_diff(&write(live), &write(&after))
 }

@@ -9,7 +9,7 @@ use evenkeel_model::{
 use proptest::prelude::*;
 
 use super::*;
-use crate::render;
+use crate::{carried_out, render};
 
 fn on(last: u8) -> ServiceKey {
     let address = [192, 0, 2, last].into();
@@ -306,5 +306,12 @@ proptest! {
             pair.desired.services.iter().map(|(key, named)| (*key, named.service.clone()));
         let there = Live { services: services.collect(), ..Live::default() };
         prop_assert!(plan_of(&pair.desired, &there).is_in_sync());
+    }
+
+    #[test]
+    fn a_plan_that_is_carried_out_leaves_nothing_to_do(pair in pair(5)) {
+        let plan = plan_of(&pair.desired, &pair.live);
+        let after = carried_out(&pair.live, &plan.steps);
+        prop_assert!(plan_of(&pair.desired, &after).is_in_sync());
     }
 }

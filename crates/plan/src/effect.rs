@@ -1,0 +1,54 @@
+//! What a plan makes of a live state when every operation is applied.
+
+use evenkeel_model::{Link, Live, Owner, RealServers, Service};
+
+use crate::Op;
+
+/// The live state after those operations. One on an object that is not there changes nothing.
+pub fn carried_out(live: &Live, steps: &[Op]) -> Live {
+    let mut after = live.clone();
+    for op in steps {
+        carry_out(&mut after, op);
+    }
+    after
+}
+
+fn carry_out(state: &mut Live, op: &Op) {
+    let Live { services, addresses, links } = state;
+    match op {
+        Op::AddDummy { interface } => {
+            if let Some(links) = links {
+                links.insert(interface.clone(), Link { up: true, dummy: true });
+            }
+        }
+        Op::AddService { key, after } => {
+            let (config, real_servers) = ((**after).clone(), RealServers::new());
+            services.insert(*key, Service { config, real_servers });
+        }
+        Op::EditService { key, after, .. } => {
+            if let Some(service) = services.get_mut(key) {
+                service.config = (**after).clone();
+            }
+        }
+        Op::DeleteService { key, .. } => {
+            services.remove(key);
+        }
+        Op::AddRealServer { service, key, after }
+        | Op::EditRealServer { service, key, after, .. } => {
+            if let Some(service) = services.get_mut(service) {
+                service.real_servers.insert(*key, *after);
+            }
+        }
+        Op::DeleteRealServer { service, key, .. } => {
+            if let Some(service) = services.get_mut(service) {
+                service.real_servers.remove(key);
+            }
+        }
+        Op::Bind { binding } => {
+            addresses.insert(binding.clone(), Owner::Evenkeel);
+        }
+        Op::Unbind { binding } => {
+            addresses.remove(binding);
+        }
+    }
+}
