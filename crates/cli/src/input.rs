@@ -14,6 +14,29 @@ use crate::output::Output;
 /// # Errors
 /// A place that cannot be read, and every problem of the texts at once.
 pub(crate) fn spec(places: &[PathBuf], output: &mut Output) -> Result<Loaded, Error> {
+    let sources = sources(places)?;
+    let loaded = merged(&sources, output)?;
+    if !loaded.warnings.is_empty() {
+        let rendered = loaded.warnings.render(&sources, output.colors_errors());
+        output.say(&format!("{}\n", rendered.trim_end()));
+    }
+    Ok(loaded)
+}
+
+/// Reads a snapshot. What is doubtful in it is how the host is, and nobody's mistake.
+///
+/// # Errors
+/// As [`spec`].
+pub(crate) fn snapshot(place: &Path, output: &Output) -> Result<Loaded, Error> {
+    merged(&sources(&[place.to_owned()])?, output)
+}
+
+fn merged(sources: &[Source], output: &Output) -> Result<Loaded, Error> {
+    load(sources)
+        .map_err(|problems| Error::BadSpec(problems.render(sources, output.colors_errors())))
+}
+
+fn sources(places: &[PathBuf]) -> Result<Vec<Source>, Error> {
     let mut sources = Vec::new();
     let mut seen_stdin = false;
     for place in places {
@@ -30,16 +53,7 @@ pub(crate) fn spec(places: &[PathBuf], output: &mut Output) -> Result<Loaded, Er
             sources.push(file_source(place)?);
         }
     }
-    match load(&sources) {
-        Ok(loaded) => {
-            if !loaded.warnings.is_empty() {
-                let rendered = loaded.warnings.render(&sources, output.colors_errors());
-                output.say(&rendered);
-            }
-            Ok(loaded)
-        }
-        Err(problems) => Err(Error::BadSpec(problems.render(&sources, output.colors_errors()))),
-    }
+    Ok(sources)
 }
 
 /// Reads a single file, of at most a little more than a spec may have: the rest would only be

@@ -37,10 +37,9 @@ impl Host {
 }
 
 /// The live state of `--live FILE`: a snapshot; `none` is an empty host.
-pub(crate) fn from_file(path: &Path, output: &mut Output) -> Result<Live, Error> {
+pub(crate) fn from_file(path: &Path, output: &Output) -> Result<Live, Error> {
     if path == Path::new("none") {
         return Ok(Live::default());
     }
-    let loaded = crate::input::spec(&[path.to_owned()], output)?;
-    Ok(loaded.into_live())
+    Ok(crate::input::snapshot(path, output)?.into_live())
 }
