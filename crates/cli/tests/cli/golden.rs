@@ -1,0 +1,106 @@
+//! Plans to the byte: each folder of `tests/plan` is a case.
+//!
+//! `desired.yaml` is the spec (`example-NAME` takes the example of that name), `live.yaml` the live
+//! state (an empty host without one), and what is expected lies beside them: `plan.txt`, where a case
+//! wants them `plan.json` and `plan.diff`, and `plan.err` when there is something on stderr. `UPDATE=1`
+//! writes the answers anew; read the difference before committing it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::program::{Answer, difference, evenkeel_in, examples, root};
+
+/// A case's files and the form of the plan that each holds.
+const FORMS: [(&str, &str); 3] =
+    [("plan.txt", "text"), ("plan.json", "json"), ("plan.diff", "diff")];
+const ERRORS: &str = "plan.err";
+
+fn cases() -> Vec<PathBuf> {
+    let listed = fs::read_dir(root().join("tests/plan")).expect("the cases");
+    let mut folders: Vec<PathBuf> = listed.map(|entry| entry.expect("an entry").path()).collect();
+    folders.sort();
+    folders
+}
+
+fn name(case: &Path) -> &str {
+    case.file_name().and_then(|name| name.to_str()).expect("a name")
+}
+
+/// The spec and the live state as they are named on the command line, from inside the folder.
+fn inputs(case: &Path) -> (String, &'static str) {
+    let spec = match name(case).strip_prefix("example-") {
+        Some(example) => format!("../../../examples/{example}.yaml"),
+        None => "desired.yaml".to_owned(),
+    };
+    (spec, if case.join("live.yaml").exists() { "live.yaml" } else { "none" })
+}
+
+fn plan(case: &Path, form: &str) -> Answer {
+    let (spec, live) = inputs(case);
+    evenkeel_in(case, &format!("plan {spec} --live {live} --output {form} --detailed-exitcode"))
+}
+
+#[test]
+fn every_case_has_its_plan() {
+    let mut wrong = String::new();
+    let mut compare = |path: PathBuf, found: &str| {
+        let expected = fs::read_to_string(&path).unwrap_or_default();
+        if expected == found {
+            return;
+        }
+        if std::env::var_os("UPDATE").is_none() {
+            wrong += &format!("{}\n{}\n", path.display(), difference(&expected, found));
+        } else if found.is_empty() {
+            fs::remove_file(&path).expect("it can be removed");
+        } else {
+            fs::write(&path, found).expect("it can be written");
+        }
+    };
+    for case in cases() {
+        for (file, form) in FORMS {
+            let path = case.join(file);
+            if file == "plan.txt" || path.exists() {
+                let Answer { status, stdout, stderr } = plan(&case, form);
+                compare(path, &stdout);
+                compare(case.join(ERRORS), &stderr);
+                let in_sync = fs::read_to_string(case.join("plan.txt"))
+                    .is_ok_and(|text| text.starts_with("In sync"));
+                assert_eq!(status, if in_sync { 0 } else { 2 }, "{}: {stderr}", case.display());
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+#[test]
+fn every_example_is_a_case() {
+    let cases: BTreeSet<String> = cases().iter().map(|case| name(case).to_owned()).collect();
+    for example in examples() {
+        let stem = Path::new(&example).file_stem().and_then(|stem| stem.to_str()).expect("a name");
+        assert!(cases.contains(&format!("example-{stem}")), "{example}");
+    }
+}
+
+#[test]
+fn no_case_has_anything_to_do_where_it_is_in_place_already() {
+    for case in cases() {
+        let (spec, _) = inputs(&case);
+        let answer = evenkeel_in(&case, &format!("plan {spec} --live {spec} --detailed-exitcode"));
+        assert_eq!(answer.status, 0, "{}: {answer:?}", case.display());
+        assert!(answer.stdout.starts_with("In sync; "), "{answer:?}");
+    }
+}
+
+#[test]
+fn the_forms_of_a_plan_agree_about_whether_there_is_something_to_do() {
+    for case in cases() {
+        let [text, json, diff] = FORMS.map(|(_, form)| plan(&case, form).stdout);
+        let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+        let steps = json["steps"].as_array().expect("a list").len();
+        assert_eq!(steps, text.lines().count() - 1, "{}", case.display());
+        assert_eq!(json["in_sync"], steps == 0);
+        // A dummy device that is there already is no part of a spec's state.
+        assert_eq!(diff.is_empty(), steps == 0, "{}: {diff}", case.display());
+    }
+}

@@ -1,0 +1,96 @@
+//! Exit statuses, those that need no kernel: 1, 3 and 77 are tested in the lab.
+
+use crate::program::{evenkeel_in, evenkeel_reading, folder_with, root};
+
+#[test]
+fn help_and_version_are_answers() {
+    let root = root();
+    for command in ["--help", "-h", "--version", "help", "plan --help", "help apply"] {
+        let answer = evenkeel_in(&root, command);
+        assert_eq!((answer.status, &*answer.stderr), (0, ""), "{command}");
+        assert!(!answer.stdout.is_empty(), "{command}");
+    }
+    let help = evenkeel_in(&root, "--help").stdout;
+    for status in ["0 ", "1 ", "2 ", "3 ", "64", "65", "77"] {
+        assert!(help.contains(&format!("\n  {status}  ")), "{status}: {help}");
+    }
+}
+
+#[test]
+fn a_wrong_command_line_is_64() {
+    let root = root();
+    for command in [
+        "",
+        "destroy",
+        "plan --frobnicate",
+        "plan examples/dr.yaml --live none --output xml",
+        "plan examples/dr.yaml --live",
+        "apply examples/dr.yaml --allow everything",
+        "apply examples/dr.yaml --allow empty,everything",
+        "validate examples/dr.yaml --color sometimes",
+        "validate examples/dr.yaml --detailed-exitcode",
+        "plan --role gatekeeper",
+        "schema examples/dr.yaml",
+    ] {
+        let answer = evenkeel_in(&root, command);
+        assert_eq!((answer.status, &*answer.stdout), (64, ""), "{command}: {answer:?}");
+        assert!(!answer.stderr.is_empty(), "{command}");
+    }
+    let answer = evenkeel_in(&root, "apply examples/dr.yaml --allow everything");
+    assert!(answer.stderr.contains("empty, take-over, mass-delete"), "{answer:?}");
+}
+
+#[test]
+fn apply_without_a_terminal_and_without_yes_is_64_whatever_stands_on_stdin() {
+    let root = root();
+    for (command, input) in [
+        ("apply examples/dr.yaml", ""),
+        ("apply examples/dr.yaml", "y\n"),
+        ("apply -", "version: 1\n"),
+        ("apply missing.yaml", ""),
+    ] {
+        let answer = evenkeel_reading(&root, command, input);
+        assert_eq!((answer.status, &*answer.stdout), (64, ""), "{command}: {answer:?}");
+        assert!(answer.stderr.contains("--yes"), "{answer:?}");
+    }
+}
+
+#[test]
+fn changes_are_2_only_where_that_is_asked_for() {
+    let root = root();
+    let example = "plan examples/dr.yaml --live";
+    for (command, status) in [
+        (format!("{example} none"), 0),
+        (format!("{example} none --detailed-exitcode"), 2),
+        (format!("{example} none --output json --detailed-exitcode"), 2),
+        (format!("{example} none --output diff --detailed-exitcode"), 2),
+        (format!("{example} examples/dr.yaml --detailed-exitcode"), 0),
+        (format!("{example} examples/dr.yaml"), 0),
+    ] {
+        assert_eq!(evenkeel_in(&root, &command).status, status, "{command}");
+    }
+}
+
+#[test]
+fn errors_keep_their_own_status_where_changes_are_2() {
+    let folder =
+        folder_with(&[("bad.yaml", "version: 1\nservice: []\n"), ("good.yaml", "version: 1\n")]);
+    for (command, status) in [
+        ("plan bad.yaml --live none --detailed-exitcode", 65),
+        ("plan good.yaml --live bad.yaml --detailed-exitcode", 65),
+        ("plan missing.yaml --live none --detailed-exitcode", 65),
+        ("plan good.yaml --live none --detailed-exitcode --never-heard-of", 64),
+    ] {
+        let answer = evenkeel_in(folder.path(), command);
+        assert_eq!((answer.status, &*answer.stdout), (status, ""), "{command}: {answer:?}");
+    }
+}
+
+#[test]
+fn the_schema_is_the_one_that_the_examples_are_checked_against() {
+    let answer = evenkeel_in(&root(), "schema");
+    assert_eq!((answer.status, &*answer.stderr), (0, ""));
+    let schema: serde_json::Value = serde_json::from_str(&answer.stdout).expect("JSON");
+    assert_eq!(schema, evenkeel_spec::schema());
+    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+}
