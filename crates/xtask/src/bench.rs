@@ -32,7 +32,7 @@ pub(crate) struct Bench {
 impl Bench {
     pub(crate) fn run(self) -> Result<u8, Error> {
         let workspace = Workspace::find()?;
-        let evenkeel = workspace.evenkeel_release()?;
+        let evenkeel = workspace.dist()?;
         let this = workspace.xtask_release()?;
         let boot = lab::boot(&workspace)?;
         println!("Booting Linux {} with IPVS as an ordinary process", boot.kernel.release());

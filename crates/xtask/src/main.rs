@@ -6,6 +6,7 @@
 
 mod bench;
 mod demo;
+mod dist;
 mod error;
 mod lab;
 mod test;
@@ -29,6 +30,8 @@ enum Chore {
     BenchTable(bench::BenchTable),
     /// Show the classic DR experiment: plan, apply, traffic, a change, an error explained
     Demo(demo::Demo),
+    /// Build the program as it is released, one static file, and print where it is
+    Dist(dist::Dist),
     /// What the demo does inside the guest
     #[command(hide = true)]
     DemoScript(demo::DemoScript),
@@ -59,6 +62,7 @@ fn run(chore: Chore) -> Result<u8, Error> {
         Chore::Bench(bench) => bench.run(),
         Chore::BenchTable(table) => table.run(),
         Chore::Demo(demo) => demo.run(),
+        Chore::Dist(dist) => dist.run(),
         Chore::DemoScript(script) => script.run(),
         Chore::Lab(lab) => lab.run(),
         Chore::Test(test) => test.run(),

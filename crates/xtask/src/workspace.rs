@@ -46,32 +46,48 @@ impl Workspace {
 
     /// Builds the project's program and says where it is.
     pub(crate) fn evenkeel(&self) -> Result<PathBuf, Error> {
-        self.program("evenkeel", &["build", "--package=evenkeel", "--bin=evenkeel"])
+        self.program("evenkeel", &["build", "--package=evenkeel", "--bin=evenkeel"], &[])
     }
 
-    /// Builds the project's program as it is released.
-    pub(crate) fn evenkeel_release(&self) -> Result<PathBuf, Error> {
-        self.program("evenkeel", &["build", "--release", "--package=evenkeel", "--bin=evenkeel"])
+    /// Builds the project's program as it is released: for this machine's architecture, linked
+    /// statically, so that one file runs on every distribution and starts without a loader.
+    pub(crate) fn dist(&self) -> Result<PathBuf, Error> {
+        let host = host()?;
+        let rustflags = format!("CARGO_TARGET_{}_RUSTFLAGS", host.to_uppercase().replace('-', "_"));
+        let build = [
+            "build",
+            "--release",
+            "--package=evenkeel",
+            "--bin=evenkeel",
+            // Named, though it is the host: the flags are then not those of build scripts.
+            &format!("--target={host}"),
+        ];
+        self.program("evenkeel", &build, &[(&rustflags, "-C target-feature=+crt-static")])
     }
 
     /// Builds this program with optimisation, to measure with.
     pub(crate) fn xtask_release(&self) -> Result<PathBuf, Error> {
-        self.program("evenkeel-xtask", &["build", "--release", "--package=evenkeel-xtask"])
+        self.program("evenkeel-xtask", &["build", "--release", "--package=evenkeel-xtask"], &[])
     }
 
-    fn program(&self, name: &str, build: &[&str]) -> Result<PathBuf, Error> {
-        let program = self.build(build)?.into_iter().find(|program| program.name == name);
+    fn program(&self, name: &str, build: &[&str], env: &[(&str, &str)]) -> Result<PathBuf, Error> {
+        let program = self.build_with(build, env)?.into_iter().find(|program| program.name == name);
         let missing = || Error::Claim(format!("there is no program {name}"));
         program.map(|program| program.path).ok_or_else(missing)
     }
 
     /// Builds with the arguments given and returns the programs that came out, tests included.
     pub(crate) fn build(&self, arguments: &[&str]) -> Result<Vec<Artifact>, Error> {
+        self.build_with(arguments, &[])
+    }
+
+    fn build_with(&self, arguments: &[&str], env: &[(&str, &str)]) -> Result<Vec<Artifact>, Error> {
         let name = format!("cargo {}", arguments.join(" "));
         let mut command = cargo();
         command
             .args(arguments)
             .arg("--message-format=json-render-diagnostics")
+            .envs(env.iter().copied())
             .current_dir(&self.root)
             .stderr(Stdio::inherit());
         let output = command.output().map_err(|error| Error::Start(name.clone(), error))?;
@@ -109,6 +125,16 @@ impl Artifact {
 /// The cargo that started this program, else the one on the `PATH`.
 fn cargo() -> Command {
     Command::new(env::var_os("CARGO").as_deref().unwrap_or(OsStr::new("cargo")))
+}
+
+/// The target triple of this machine.
+fn host() -> Result<String, Error> {
+    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = Command::new(rustc).arg("-vV").output();
+    let output = output.map_err(|error| Error::Start("rustc".to_owned(), error))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let host = text.lines().find_map(|line| line.strip_prefix("host: "));
+    host.map(str::to_owned).ok_or_else(|| Error::Failed("rustc -vV".to_owned()))
 }
 
 /// Whether a cargo subcommand is installed.

@@ -1,0 +1,17 @@
+//! `cargo xtask dist`: the program as it is released.
+
+use clap::Args;
+
+use crate::error::Error;
+use crate::workspace::Workspace;
+
+/// Arguments of `cargo xtask dist`.
+#[derive(Args)]
+pub(crate) struct Dist {}
+
+impl Dist {
+    pub(crate) fn run(self) -> Result<u8, Error> {
+        println!("{}", Workspace::find()?.dist()?.display());
+        Ok(0)
+    }
+}
