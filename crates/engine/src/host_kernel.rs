@@ -39,7 +39,7 @@ impl HostKernel {
     /// Reads the table; each real server is handed to `each` as well.
     fn table(
         &mut self,
-        mut each: impl FnMut(ServiceKey, &ipvs::codec::DestinationReply<'_>),
+        each: impl FnMut(ServiceKey, &ipvs::codec::DestinationReply<'_>),
         mut each_service: impl FnMut(ServiceKey, &ipvs::codec::ServiceReply<'_>),
     ) -> Result<BTreeMap<ServiceKey, Service>, KernelError> {
         let mut services = BTreeMap::new();
@@ -51,19 +51,28 @@ impl HostKernel {
             }
         });
         read.map_err(|error| ipvs_error("reading the IPVS table", error))?;
+        self.fill(&mut services, each)?;
+        Ok(services)
+    }
+
+    /// Reads the real servers of those services, and drops the services that are gone by now.
+    fn fill(
+        &mut self,
+        services: &mut BTreeMap<ServiceKey, Service>,
+        mut each: impl FnMut(ServiceKey, &ipvs::codec::DestinationReply<'_>),
+    ) -> Result<(), KernelError> {
         let mut vanished = Vec::new();
-        for (key, service) in &mut services {
-            let found = self.real_servers(key, |reply| each(*key, reply))?;
+        for (key, service) in services.iter_mut() {
+            service.real_servers = self.real_servers(key, |reply| each(*key, reply))?;
             // A service that has just been deleted answers with an empty list.
-            if found.is_empty() && !self.exists(key)? {
+            if service.real_servers.is_empty() && !self.exists(key)? {
                 vanished.push(*key);
             }
-            service.real_servers = found;
         }
         for key in vanished {
             services.remove(&key);
         }
-        Ok(services)
+        Ok(())
     }
 
     fn real_servers(
@@ -208,27 +217,28 @@ impl Kernel for HostKernel {
     ) -> Result<BTreeMap<ServiceKey, Service>, KernelError> {
         // One reading of the whole list costs less than asking for many services one by one.
         const SINGLE_QUESTIONS: usize = 8;
-        let mut found = BTreeMap::new();
+        let mut services = BTreeMap::new();
+        let mut add = |key, service: &ipvs::Service| {
+            let config = service_config(service);
+            services.insert(key, Service { config, real_servers: RealServers::new() });
+        };
         if keys.len() <= SINGLE_QUESTIONS {
             for key in keys {
                 let answer = self.ipvs.service(&wire_service_key(key));
                 let answer = answer.map_err(|error| ipvs_error("reading a service", error))?;
-                found.extend(answer.map(|entry| (*key, service_config(&entry.service))));
+                if let Some(entry) = answer {
+                    add(*key, &entry.service);
+                }
             }
         } else {
             let read = self.ipvs.for_each_service(|reply| {
-                let key = service_key(&reply.service.key).filter(|key| keys.contains(key));
-                found.extend(key.map(|key| (key, service_config(&reply.service))));
+                if let Some(key) = service_key(&reply.service.key).filter(|it| keys.contains(it)) {
+                    add(key, &reply.service);
+                }
             });
             read.map_err(|error| ipvs_error("reading the IPVS table", error))?;
         }
-        let mut services = BTreeMap::new();
-        for (key, config) in found {
-            let real_servers = self.real_servers(&key, |_| ())?;
-            if !real_servers.is_empty() || self.exists(&key)? {
-                services.insert(key, Service { config, real_servers });
-            }
-        }
+        self.fill(&mut services, |_, _| ())?;
         Ok(services)
     }
 

@@ -183,12 +183,12 @@ fn left_over(
     steps: &[Op],
 ) -> Result<Vec<Op>, KernelError> {
     let touched: BTreeSet<ServiceKey> = steps.iter().filter_map(Op::service).collect();
-    let mut read = kernel.services(&touched)?;
-    for key in &touched {
-        match read.remove(key) {
-            Some(service) => live.services.insert(*key, service),
-            None => live.services.remove(key),
-        };
+    let read = kernel.services(&touched)?;
+    live.services.retain(|key, _| !touched.contains(key));
+    if live.services.is_empty() {
+        live.services = read;
+    } else {
+        live.services.extend(read);
     }
     if steps.iter().any(|op| op.service().is_none()) {
         let (addresses, links) = kernel.addresses()?;

@@ -25,6 +25,10 @@ pub(crate) struct Difference {
 /// Compares the two states in canonical form.
 pub(crate) fn difference(desired: &Desired, live: &Live) -> Difference {
     let mut found = Difference::default();
+    // Room for all of it at once: a list that grows as it goes is copied again and again.
+    let is_added = |(key, _): &(&ServiceKey, &Named)| !live.services.contains_key(key);
+    let operations = |(_, named): (_, &Named)| 1 + named.service.real_servers.len();
+    found.added.reserve_exact(desired.services.iter().filter(is_added).map(operations).sum());
     for (key, named) in &desired.services {
         match live.services.get(key) {
             None => found.add_service(key, named),

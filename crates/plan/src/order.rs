@@ -24,12 +24,10 @@ pub(crate) fn order(added: Vec<Op>, mut others: Vec<Op>) -> Vec<Op> {
     // within a service by the spec.
     others.sort_by_key(phase);
     rebind_in_pairs(&mut others);
-    let behind = others.partition_point(|op| phase(op) < Phase::AddRealServers);
-    let mut steps = others;
-    if steps.is_empty() {
-        return added;
-    }
-    steps.splice(behind..behind, added);
+    let mut steps = added;
+    let before = others.partition_point(|op| phase(op) < Phase::AddRealServers);
+    steps.splice(0..0, others.drain(..before));
+    steps.append(&mut others);
     steps
 }
 

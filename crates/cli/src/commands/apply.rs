@@ -5,7 +5,7 @@ use std::path::Path;
 
 use evenkeel_engine::{Kernel, Outcome, Pass, Report, execute_journalled};
 use evenkeel_model::Desired;
-use evenkeel_plan::render::Line;
+use evenkeel_plan::render::{Labels, Line};
 use evenkeel_plan::{Inputs, Plan};
 
 use crate::args::{Apply, Global};
@@ -94,9 +94,10 @@ fn agreed(output: &mut Output) -> Result<bool, Error> {
 
 /// Each step with its outcome, then the counts.
 fn tell(report: &Report, desired: &Desired, output: &mut Output) -> Result<Status, Error> {
+    let labels = Labels::new(desired);
     for done in report.iter() {
         let verb = done.op.verb();
-        let line = Line { op: done.op, desired };
+        let line = Line { op: done.op, labels: &labels };
         match done.failure() {
             Some(failure) => {
                 output.answer_line(verb, format_args!("{line}: failed: {failure}"))?;
@@ -120,7 +121,7 @@ fn tell(report: &Report, desired: &Desired, output: &mut Output) -> Result<Statu
     for op in &report.mismatches {
         output.failure(&format!(
             "someone else keeps changing what was applied; still to do: {}",
-            Line { op, desired }
+            Line { op, labels: &labels }
         ));
     }
     if report.is_success() {

@@ -2,7 +2,8 @@
 
 use evenkeel_engine::Kernel;
 use evenkeel_model::{Desired, Live};
-use evenkeel_plan::{Inputs, Plan, render};
+use evenkeel_plan::render::{self, Labels, Line};
+use evenkeel_plan::{Inputs, Plan};
 use evenkeel_spec::WriteInput;
 
 use crate::args::{self, Global, PlanOutput};
@@ -49,8 +50,9 @@ pub(crate) fn run(
 
 /// The steps and the counts, as plan and apply both show them.
 pub(crate) fn show(plan: &Plan, desired: &Desired, output: &mut Output) -> Result<(), Error> {
-    for line in render::text(plan, desired) {
-        output.answer_line(line.op.verb(), line)?;
+    let labels = Labels::new(desired);
+    for op in &plan.steps {
+        output.answer_line(op.verb(), Line { op, labels: &labels })?;
     }
     output.answer(format_args!("{}\n", render::summary(plan)))
 }

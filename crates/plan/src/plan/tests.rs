@@ -56,7 +56,9 @@ fn plan_of(desired: &Desired, live: &Live) -> Plan {
 }
 
 fn lines(desired: &Desired, live: &Live) -> Vec<String> {
-    render::text(&plan_of(desired, live), desired).map(|line| line.to_string()).collect()
+    let labels = render::Labels::new(desired);
+    let steps = plan_of(desired, live).steps;
+    steps.iter().map(|op| render::Line { op, labels: &labels }.to_string()).collect()
 }
 
 fn guards(desired: &Desired, live: &Live, first_apply: bool) -> Vec<Guard> {

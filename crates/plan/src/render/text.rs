@@ -1,27 +1,48 @@
 //! A plan as lines of text.
 
+use std::cell::RefCell;
 use std::fmt;
 
-use evenkeel_model::Desired;
+use evenkeel_model::{Desired, ServiceKey};
 
 use crate::field::{FieldChange, FieldValue, changes, real_server_fields, service_fields};
 use crate::{Op, Plan, Verb};
 
-/// The operations of a plan, a line each, in the order of their execution.
-pub fn text<'a>(plan: &'a Plan, desired: &'a Desired) -> impl Iterator<Item = Line<'a>> {
-    plan.steps.iter().map(move |op| Line { op, desired })
-}
-
 /// One operation in words: `~ edit real server 10.0.0.1:80 of web/192.0.2.1:80/tcp: weight 1 -> 2`.
-///
-/// It is written without anything being put together in memory first: plans of large tables have
-/// tens of thousands of these.
 #[derive(Debug, Clone, Copy)]
 pub struct Line<'a> {
     /// The operation.
     pub op: &'a Op,
-    /// Where the names of services come from.
-    pub desired: &'a Desired,
+    /// How its service is called.
+    pub labels: &'a Labels<'a>,
+}
+
+/// How services are called. Plans of large tables name the same one in many lines running, so the
+/// last one is remembered.
+#[derive(Debug)]
+pub struct Labels<'a> {
+    desired: &'a Desired,
+    last: RefCell<Option<(ServiceKey, String)>>,
+}
+
+impl<'a> Labels<'a> {
+    /// The names of that spec.
+    pub fn new(desired: &'a Desired) -> Self {
+        Self { desired, last: RefCell::new(None) }
+    }
+
+    fn write(&self, f: &mut fmt::Formatter<'_>, key: &ServiceKey) -> fmt::Result {
+        let mut last = self.last.borrow_mut();
+        match &*last {
+            Some((known, label)) if known == key => f.write_str(label),
+            _ => {
+                let label = self.desired.label(key).to_string();
+                f.write_str(&label)?;
+                *last = Some((*key, label));
+                Ok(())
+            }
+        }
+    }
 }
 
 /// The last line of a plan: the counts, or that there is nothing to do.
@@ -61,33 +82,38 @@ fn is_about_addresses(verb: Verb) -> bool {
 
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { op, desired } = self;
+        let Self { op, labels } = self;
         write!(f, "{} {} ", op.verb().sign(), op.verb().word())?;
-        let label = |key| desired.label(key);
         match op {
             Op::AddDummy { interface } => write!(f, "dummy device {interface}"),
             Op::AddService { key, after } => {
-                write!(f, "service {}: ", label(key))?;
+                f.write_str("service ")?;
+                labels.write(f, key)?;
                 words(f, service_fields(after))
             }
             Op::EditService { key, before, after } => {
-                write!(f, "service {}: ", label(key))?;
+                f.write_str("service ")?;
+                labels.write(f, key)?;
                 arrows(f, changes(service_fields(before), service_fields(after)))
             }
             Op::DeleteService { key, before } => {
-                let taken = count(before.real_servers.len(), "real server");
-                write!(f, "service {} with {taken}", label(key))
+                f.write_str("service ")?;
+                labels.write(f, key)?;
+                write!(f, " with {}", count(before.real_servers.len(), "real server"))
             }
             Op::AddRealServer { service, key, after } => {
-                write!(f, "real server {key} to {}: ", label(service))?;
+                write!(f, "real server {key} to ")?;
+                labels.write(f, service)?;
                 words(f, real_server_fields(after))
             }
             Op::EditRealServer { service, key, before, after } => {
-                write!(f, "real server {key} of {}: ", label(service))?;
+                write!(f, "real server {key} of ")?;
+                labels.write(f, service)?;
                 arrows(f, changes(real_server_fields(before), real_server_fields(after)))
             }
             Op::DeleteRealServer { service, key, before } => {
-                write!(f, "real server {key} of {}: ", label(service))?;
+                write!(f, "real server {key} of ")?;
+                labels.write(f, service)?;
                 words(f, real_server_fields(before))
             }
             Op::Bind { binding } | Op::Unbind { binding } => write!(f, "vip {binding}"),
@@ -97,7 +123,7 @@ impl fmt::Display for Line<'_> {
 
 fn arrows(f: &mut fmt::Formatter<'_>, changes: Vec<FieldChange>) -> fmt::Result {
     for (number, FieldChange { field, before, after }) in changes.into_iter().enumerate() {
-        let gap = if number == 0 { "" } else { ", " };
+        let gap = if number == 0 { ": " } else { ", " };
         write!(f, "{gap}{field} {before} -> {after}")?;
     }
     Ok(())
@@ -115,7 +141,7 @@ fn words<const N: usize>(
         FieldValue::Word(_) | FieldValue::Name(_) | FieldValue::Switch(true) => true,
     };
     for (number, (field, value)) in fields.into_iter().filter(says).enumerate() {
-        let gap = if number == 0 { "" } else { ", " };
+        let gap = if number == 0 { ": " } else { ", " };
         write!(f, "{gap}{field} {value}")?;
     }
     Ok(())
