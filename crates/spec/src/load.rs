@@ -36,6 +36,7 @@ impl Loaded {
             services: services.into_iter().map(|(key, named)| (key, named.service)).collect(),
             addresses: addresses.unwrap_or_else(bound),
             links,
+            ..Live::default()
         }
     }
 }

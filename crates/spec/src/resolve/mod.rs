@@ -40,7 +40,8 @@ pub(crate) fn resolve(specs: &mut [Option<Spec>], complete: bool) -> (Desired, V
     let pools = pool::collect(&sources, complete, &mut findings);
     let vips = vip::collect(&sources, &scope, &mut findings);
     let services = service::expand(lists, &sources, &scope, &defaults, &pools, &mut findings);
-    (Desired { scope: scope.scope, services, vips }, findings.into_list())
+    let desired = Desired { scope: scope.scope, services, vips, ..Desired::default() };
+    (desired, findings.into_list())
 }
 
 /// Each source may say its version, and one has to.

@@ -29,7 +29,7 @@ pub struct WriteInput {
 impl WriteInput {
     /// A desired state.
     pub fn of_desired(desired: &Desired) -> Self {
-        let Desired { scope, services, vips } = desired.clone();
+        let Desired { scope, services, vips, .. } = desired.clone();
         let shared = shared(desired);
         Self { scope, services, vips, shared, expanded: false, observed: None }
     }
