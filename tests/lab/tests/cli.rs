@@ -1,0 +1,140 @@
+//! The program on a real kernel: what it does is looked at with `ipvsadm`, `ip` and traffic.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use evenkeel_lab_tests::{fresh_namespace, ipvsadm, run, run_with};
+use tempfile::TempDir;
+
+mod bad_input;
+mod edits;
+mod examples;
+mod failures;
+mod guards;
+mod permissions;
+mod scope;
+mod show;
+mod traffic;
+
+/// A folder with specs and a state directory of its own, and the program run in it: in the network
+/// namespace of the calling thread.
+struct Site {
+    folder: TempDir,
+}
+
+/// What a run left behind.
+#[derive(Debug, PartialEq, Eq)]
+struct Answer {
+    status: i32,
+    stdout: String,
+    stderr: String,
+}
+
+impl From<Output> for Answer {
+    fn from(output: Output) -> Self {
+        let Output { status, stdout, stderr } = output;
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Self { status: status.code().unwrap(), stdout: text(stdout), stderr: text(stderr) }
+    }
+}
+
+impl Site {
+    /// In a new namespace whose table is that of those `ipvsadm` rules, with a device `eth0` for
+    /// VIPs.
+    fn new(rules: &str) -> Self {
+        fresh_namespace();
+        run("ip link add eth0 up type dummy");
+        if !rules.is_empty() {
+            run_with("ipvsadm -R", rules);
+        }
+        Self::here()
+    }
+
+    /// In the namespace that the thread is in.
+    fn here() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn write(&self, name: &str, text: impl AsRef<[u8]>) {
+        std::fs::write(self.path().join(name), text).unwrap();
+    }
+
+    /// Runs the program with arguments split at blanks.
+    fn evenkeel(&self, arguments: &str) -> Answer {
+        let mut command = Command::new(program());
+        command.args(arguments.split_whitespace());
+        self.output(command)
+    }
+
+    /// Runs a command that is the program behind another one, `setpriv` for example.
+    fn output(&self, mut command: Command) -> Answer {
+        command.arg("--state-dir").arg(self.path().join("state")).current_dir(self.path());
+        command.output().unwrap().into()
+    }
+
+    /// What a run that ends with 0 and nothing on stderr answers.
+    fn done(&self, arguments: &str) -> String {
+        let Answer { status, stdout, stderr } = self.evenkeel(arguments);
+        assert_eq!((status, &*stderr), (0, ""), "{arguments}: {stdout}");
+        stdout
+    }
+
+    /// Writes a spec and applies it; gives the answer of a run that ends well.
+    fn apply(&self, spec: &str) -> String {
+        self.write("spec.yaml", spec);
+        self.done("apply --yes spec.yaml")
+    }
+
+    /// Asserts that there is nothing left to do.
+    fn assert_in_sync(&self, spec: &str) {
+        let answer = self.evenkeel(&format!("plan --detailed-exitcode {spec}"));
+        assert_eq!(answer.status, 0, "{answer:?}");
+        assert!(answer.stdout.starts_with("In sync; "), "{answer:?}");
+    }
+}
+
+fn program() -> PathBuf {
+    variable("EVENKEEL_BIN").into()
+}
+
+/// The folder that holds the examples.
+fn root() -> PathBuf {
+    variable("EVENKEEL_ROOT").into()
+}
+
+fn variable(name: &str) -> OsString {
+    std::env::var_os(name).unwrap_or_else(|| panic!("{name} is set by `cargo xtask test`"))
+}
+
+/// The addresses of this namespace as `ip` lists them, each with its interface; loopback and
+/// link-local ones left out.
+fn addresses() -> BTreeSet<String> {
+    let shown: serde_json::Value = serde_json::from_str(&run("ip -j addr show")).unwrap();
+    let mut all = BTreeSet::new();
+    for link in shown.as_array().unwrap() {
+        for entry in link["addr_info"].as_array().unwrap() {
+            let address = entry["local"].as_str().unwrap();
+            if link["ifname"] != "lo" && !address.starts_with("fe80:") {
+                let interface = link["ifname"].as_str().unwrap();
+                all.insert(format!("{address}/{} {interface}", entry["prefixlen"]));
+            }
+        }
+    }
+    all
+}
+
+/// What must not change: the table, its thresholds, the addresses.
+fn everything() -> impl PartialEq + std::fmt::Debug {
+    (ipvsadm::save(), ipvsadm::listed_thresholds(), addresses())
+}
+
+/// The lines of a text, trimmed, without empty ones: how tables are written down here.
+fn lines(text: &str) -> BTreeSet<String> {
+    text.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect()
+}

@@ -1,0 +1,213 @@
+//! Every example on a real kernel: applied, read back by others' programs, found in sync, and
+//! rebuilt from its snapshot.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use super::*;
+
+/// The table and the addresses that each example asks for, as `ipvsadm -Sn` and `ip` show them.
+const EXPECTED: [(&str, &str, &str); 8] = [
+    (
+        "dr",
+        "-A -t 192.168.56.185:80 -s wrr
+         -a -t 192.168.56.185:80 -r 192.168.56.183:80 -g -w 1
+         -a -t 192.168.56.185:80 -r 192.168.56.184:80 -g -w 1",
+        "192.168.56.185/32 eth0",
+    ),
+    (
+        "fwmark",
+        "-A -f 7 -s wrr -p 600
+         -a -f 7 -r 192.0.2.31:0 -g -w 1
+         -a -f 7 -r 192.0.2.32:0 -g -w 1",
+        "192.0.2.30/32 eth0",
+    ),
+    (
+        "ipv6",
+        "-A -t [2001:db8::10]:80 -s wrr
+         -a -t [2001:db8::10]:80 -r [2001:db8::21]:80 -g -w 1
+         -a -t [2001:db8::10]:80 -r [2001:db8::22]:80 -g -w 1
+         -A -u [2001:db8::10]:53 -s rr -o
+         -a -u [2001:db8::10]:53 -r [2001:db8::21]:53 -g -w 1
+         -a -u [2001:db8::10]:53 -r [2001:db8::22]:53 -g -w 1",
+        "2001:db8::10/128 eth0",
+    ),
+    (
+        "nat",
+        "-A -t 192.0.2.10:80 -s wlc
+         -a -t 192.0.2.10:80 -r 10.0.0.21:8080 -m -w 2
+         -a -t 192.0.2.10:80 -r 10.0.0.22:8080 -m -w 1
+         -a -t 192.0.2.10:80 -r 10.0.0.23:8081 -m -w 1",
+        "192.0.2.10/32 eth0",
+    ),
+    (
+        "persistence",
+        "-A -t 192.0.2.40:443 -s wlc -p 900 -M 255.255.255.0
+         -a -t 192.0.2.40:443 -r 192.0.2.41:443 -g -w 1
+         -a -t 192.0.2.40:443 -r 192.0.2.42:443 -g -w 1
+         -A -t 192.0.2.40:0 -s wlc -p 300
+         -a -t 192.0.2.40:0 -r 192.0.2.41:0 -g -w 1
+         -a -t 192.0.2.40:0 -r 192.0.2.42:0 -g -w 1
+         -A -u 192.0.2.40:5060 -s rr -p 3600 --pe sip
+         -a -u 192.0.2.40:5060 -r 192.0.2.41:5060 -g -w 1
+         -a -u 192.0.2.40:5060 -r 192.0.2.42:5060 -g -w 1
+         -A -t 192.0.2.40:80 -s mh -b mh-fallback,mh-port
+         -a -t 192.0.2.40:80 -r 192.0.2.41:80 -g -w 1
+         -a -t 192.0.2.40:80 -r 192.0.2.42:80 -g -w 1",
+        "192.0.2.40/32 eth0",
+    ),
+    (
+        "pool",
+        "-A -t 192.0.2.50:443 -s wrr
+         -a -t 192.0.2.50:443 -r 10.0.0.21:8443 -m -w 10
+         -a -t 192.0.2.50:443 -r 10.0.0.22:8443 -m -w 10
+         -a -t 192.0.2.50:443 -r 10.0.0.23:8443 -m -w 5
+         -A -t 192.0.2.50:8443 -s wrr
+         -a -t 192.0.2.50:8443 -r 10.0.0.21:8443 -m -w 10
+         -a -t 192.0.2.50:8443 -r 10.0.0.22:8443 -m -w 10
+         -a -t 192.0.2.50:8443 -r 10.0.0.23:8443 -m -w 5",
+        "192.0.2.50/32 eth0",
+    ),
+    (
+        "ports",
+        "-A -t 192.0.2.60:80 -s wlc
+         -a -t 192.0.2.60:80 -r 192.0.2.61:80 -g -w 2
+         -a -t 192.0.2.60:80 -r 192.0.2.62:80 -g -w 1
+         -A -t 192.0.2.60:443 -s wlc
+         -a -t 192.0.2.60:443 -r 192.0.2.61:443 -g -w 2
+         -a -t 192.0.2.60:443 -r 192.0.2.62:443 -g -w 1
+         -A -t 192.0.2.60:8080 -s wlc
+         -a -t 192.0.2.60:8080 -r 192.0.2.61:8080 -g -w 2
+         -a -t 192.0.2.60:8080 -r 192.0.2.62:8080 -g -w 1
+         -A -t [2001:db8::60]:80 -s wlc
+         -a -t [2001:db8::60]:80 -r [2001:db8::61]:80 -g -w 2
+         -a -t [2001:db8::60]:80 -r [2001:db8::62]:80 -g -w 1
+         -A -t [2001:db8::60]:443 -s wlc
+         -a -t [2001:db8::60]:443 -r [2001:db8::61]:443 -g -w 2
+         -a -t [2001:db8::60]:443 -r [2001:db8::62]:443 -g -w 1
+         -A -t [2001:db8::60]:8080 -s wlc
+         -a -t [2001:db8::60]:8080 -r [2001:db8::61]:8080 -g -w 2
+         -a -t [2001:db8::60]:8080 -r [2001:db8::62]:8080 -g -w 1",
+        "192.0.2.60/32 web0
+         2001:db8::60/128 web0",
+    ),
+    (
+        "tun",
+        "-A -t 192.0.2.20:80 -s wlc
+         -a -t 192.0.2.20:80 -r 198.51.100.1:80 -i -w 1 --tun-type ipip
+         -a -t 192.0.2.20:80 -r [2001:db8:1::1]:80 -i -w 1 --tun-type ipip
+         -A -t 192.0.2.20:443 -s wlc
+         -a -t 192.0.2.20:443 -r 198.51.100.1:443 -i -w 1 --tun-type gue --tun-port 6080 --tun-remcsum
+         -a -t 192.0.2.20:443 -r 198.51.100.2:443 -i -w 1 --tun-type gue --tun-port 6080 --tun-remcsum
+         -A -t 192.0.2.20:8443 -s wlc
+         -a -t 192.0.2.20:8443 -r 198.51.100.1:8443 -i -w 1 --tun-type gre --tun-csum
+         -a -t 192.0.2.20:8443 -r 198.51.100.3:8443 -i -w 1 --tun-type ipip",
+        "192.0.2.20/32 eth0",
+    ),
+];
+
+/// A host as an example expects it.
+fn site() -> Site {
+    Site::new("")
+}
+
+/// The real servers of each service in the kernel's own order, which some schedulers go by.
+fn in_order() -> BTreeMap<String, Vec<String>> {
+    let mut services: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for line in run("ipvsadm -Sn").lines() {
+        match line.split_once(" -r ") {
+            Some((service, real_server)) => {
+                let service = service.replacen("-a ", "-A ", 1);
+                let (_, values) = services
+                    .iter_mut()
+                    .find(|(line, _)| line.starts_with(&format!("{service} ")))
+                    .expect("its service comes first");
+                values.push(real_server.trim_end().to_owned());
+            }
+            None => drop(services.insert(line.to_owned(), Vec::new())),
+        }
+    }
+    services
+}
+
+#[test]
+fn every_example_is_here() {
+    let listed = fs::read_dir(root().join("examples")).unwrap();
+    let files: BTreeSet<_> = listed.map(|entry| entry.unwrap().file_name()).collect();
+    let expected = EXPECTED.map(|(name, _, _)| format!("{name}.yaml").into());
+    assert_eq!(files, BTreeSet::from(expected));
+}
+
+#[test]
+fn every_example_is_applied_as_ipvsadm_and_ip_show_and_then_in_sync() {
+    for (name, table, vips) in EXPECTED {
+        let site = site();
+        let spec = root().join(format!("examples/{name}.yaml")).display().to_string();
+        site.done(&format!("apply --yes {spec}"));
+        assert_eq!(ipvsadm::save(), lines(table), "{name}");
+        assert_eq!(addresses(), lines(vips), "{name}");
+        site.assert_in_sync(&spec);
+        let again = site.done(&format!("apply --yes {spec}"));
+        assert!(again.starts_with("In sync; "), "{again}");
+        assert_eq!(ipvsadm::save(), lines(table), "{name}");
+    }
+}
+
+#[test]
+fn the_thresholds_of_an_example_are_in_the_kernel() {
+    let site = site();
+    site.done(&format!("apply --yes {}", root().join("examples/nat.yaml").display()));
+    let limits: Vec<_> =
+        ipvsadm::listed_thresholds().into_iter().filter(|(_, _, upper, _)| *upper > 0).collect();
+    assert_eq!(limits, [("TCP 192.0.2.10:80".into(), "10.0.0.23:8081".into(), 1000, 800)]);
+}
+
+#[test]
+fn a_snapshot_of_every_example_is_in_sync_and_builds_the_same_host_elsewhere() {
+    for (name, _, _) in EXPECTED {
+        let here = site();
+        here.done(&format!(
+            "apply --yes {}",
+            root().join(format!("examples/{name}.yaml")).display()
+        ));
+        let snapshot = here.done("snapshot");
+        here.write("snapshot.yaml", &snapshot);
+        here.assert_in_sync("snapshot.yaml");
+        let offline = here.evenkeel("plan snapshot.yaml --live snapshot.yaml --detailed-exitcode");
+        assert_eq!(offline.status, 0, "{offline:?}");
+        let (table, limits, vips) = (in_order(), ipvsadm::listed_thresholds(), addresses());
+
+        let there = site();
+        there.apply(&snapshot);
+        assert_eq!(in_order(), table, "{name}");
+        assert_eq!(ipvsadm::listed_thresholds(), limits, "{name}");
+        assert_eq!(addresses(), vips, "{name}");
+    }
+}
+
+#[test]
+fn a_snapshot_keeps_what_only_other_tools_write() {
+    let rules = "-A -t 192.0.2.1:80 -s rr
+        -a -t 192.0.2.1:80 -r 10.0.0.1:8080 -g -w 1
+        -A -t 192.0.2.2:80 -s wlc -o
+        -a -t 192.0.2.2:80 -r 10.0.0.1:80 -m -w 0
+        -A --sctp-service 192.0.2.2:80 -s mh -b flag-1
+        -A -t 192.0.2.3:0 -s lc
+        -A -f 4294967295 -s sh -b sh-fallback,sh-port -p 1 -M 255.255.0.0
+        -a -f 4294967295 -r 10.0.0.1:80 -i -w 2147483647 --tun-type gue --tun-port 1 --tun-nocsum
+        -A -f 7 -6 -s sed -p 360 -M 64
+        -a -f 7 -6 -r [2001:db8::1]:0 -m -w 1 -x 5 -y 3
+        ";
+    let here = Site::new(rules);
+    let snapshot = here.done("snapshot");
+    let (table, limits) = (in_order(), ipvsadm::listed_thresholds());
+    assert_eq!(table.len(), 6);
+    here.write("snapshot.yaml", &snapshot);
+    here.assert_in_sync("snapshot.yaml");
+
+    let there = Site::new("");
+    there.write("snapshot.yaml", &snapshot);
+    let answer = there.evenkeel("apply --yes snapshot.yaml");
+    assert_eq!(answer.status, 0, "{answer:?}");
+    assert_eq!((in_order(), ipvsadm::listed_thresholds()), (table, limits));
+}

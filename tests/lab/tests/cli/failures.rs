@@ -1,0 +1,143 @@
+//! What stops an apply: before its first change where that can be known, half-way where it cannot.
+
+use evenkeel_lab_tests::bare_namespace;
+
+use super::*;
+
+const OLD: &str = "-A -t 192.0.2.9:80 -s rr\n-a -t 192.0.2.9:80 -r 10.0.0.9:80 -g -w 1\n";
+
+fn spec(vip: &str, scheduler: &str, real_server: &str) -> String {
+    format!(
+        "version: 1
+scope: all
+vips: [ {vip} ]
+services:
+  - name: web
+    vip: 192.0.2.1
+    port: 80
+    scheduler: {scheduler}
+    real_servers: [ {{ address: 10.0.0.1 }}, {{ address: {real_server} }} ]
+"
+    )
+}
+
+const VIP: &str = "{ address: 192.0.2.1, interface: eth0 }";
+
+/// Asserts that the spec is refused with status 1, and in those words, before anything is changed.
+fn assert_stopped(site: &Site, spec: &str, words: &[&str]) {
+    let before = everything();
+    site.write("spec.yaml", spec);
+    let answer = site.evenkeel("apply --yes spec.yaml");
+    assert_eq!((answer.status, &*answer.stdout), (1, ""), "{answer:?}");
+    for word in words {
+        assert!(answer.stderr.contains(word), "{word}: {answer:?}");
+    }
+    assert!(everything() == before);
+}
+
+#[test]
+fn an_interface_that_is_missing_stops_it_before_the_first_change() {
+    let site = Site::new(OLD);
+    let spec = spec("{ address: 192.0.2.1, interface: eth7 }", "wrr", "10.0.0.2");
+    assert_stopped(
+        &site,
+        &spec,
+        &["interface eth7 does not exist", "dummy: true", "nothing was changed"],
+    );
+    let plan = site.evenkeel("plan spec.yaml");
+    assert_eq!(plan.status, 0, "{plan:?}");
+    assert!(plan.stderr.contains("interface eth7 does not exist"), "{plan:?}");
+}
+
+#[test]
+fn a_loopback_that_is_down_stops_it_before_the_first_change() {
+    bare_namespace();
+    run("ip link add eth0 up type dummy");
+    let site = Site::here();
+    let spec = spec(VIP, "wrr", "10.0.0.2");
+    assert_stopped(&site, &spec, &["lo is down", "ip link set lo up", "nothing was changed"]);
+    run("ip link set lo up");
+    site.done("apply --yes spec.yaml");
+    site.assert_in_sync("spec.yaml");
+}
+
+#[test]
+fn a_scheduler_that_cannot_be_loaded_stops_it_before_the_first_change() {
+    let site = Site::new(OLD);
+    let spec = spec(VIP, "{ module: nosuch }", "10.0.0.2");
+    assert_stopped(
+        &site,
+        &spec,
+        &["scheduler nosuch", "modprobe ip_vs_nosuch", "nothing was changed"],
+    );
+}
+
+#[test]
+fn a_refusal_half_way_is_reported_and_nothing_is_deleted() {
+    let site = Site::new(OLD);
+    // A broadcast address of this host's is none of a real server's: only the kernel can know.
+    run("ip addr add 10.5.0.1/24 dev eth0");
+    let addresses_before = addresses();
+    site.write("spec.yaml", spec(VIP, "wrr", "10.5.0.255"));
+    let answer = site.evenkeel("apply --yes spec.yaml");
+    assert_eq!(answer.status, 1, "{answer:?}");
+    let outcomes: Vec<&str> = answer
+        .stdout
+        .lines()
+        .map(|line| line.rsplit_once(": ").map_or(line, |(_, outcome)| outcome))
+        .collect();
+    let shown = &answer.stdout;
+    let failed =
+        "+ add real server 10.5.0.255:80 to web/192.0.2.1:80/tcp: forward dr, weight 1: failed: ";
+    assert!(shown.contains(failed), "{shown}");
+    for skipped in [
+        "+ bind vip 192.0.2.1/32 on eth0: skipped\n",
+        "- delete service 192.0.2.9:80/tcp with 1 real server: skipped\n",
+    ] {
+        assert!(shown.contains(skipped), "{shown}");
+    }
+    assert_eq!(outcomes.last(), Some(&"2 applied, 1 failed, 2 skipped."), "{shown}");
+    assert!(answer.stderr.contains("hint: "), "{answer:?}");
+    let expected = "-A -t 192.0.2.1:80 -s wrr\n-a -t 192.0.2.1:80 -r 10.0.0.1:80 -g -w 1\n";
+    assert_eq!(ipvsadm::save(), lines(&format!("{OLD}{expected}")));
+    assert_eq!(addresses(), addresses_before);
+
+    // Mended, it goes on from there.
+    site.write("spec.yaml", spec(VIP, "wrr", "10.5.0.2"));
+    let answer = site.done("apply --yes spec.yaml");
+    assert!(answer.ends_with("Apply: 3 applied.\n"), "{answer}");
+    site.assert_in_sync("spec.yaml");
+    assert!(!ipvsadm::save().iter().any(|line| line.contains("192.0.2.9")));
+}
+
+#[test]
+fn a_state_directory_that_cannot_be_written_stops_it_before_the_first_change() {
+    for vip in ["", VIP] {
+        let site = Site::new(OLD);
+        let state = site.path().join("state");
+        std::fs::create_dir(&state).unwrap();
+        run(&format!("mount -t tmpfs -o ro none {}", state.display()));
+        let words = ["state", "nothing was changed", "--state-dir"];
+        assert_stopped(&site, &spec(vip, "wrr", "10.0.0.2"), &words);
+        run(&format!("umount {}", state.display()));
+        site.done("apply --yes spec.yaml");
+    }
+}
+
+#[test]
+fn a_damaged_journal_is_set_aside_with_a_warning() {
+    let site = Site::new("");
+    let spec = spec(VIP, "wrr", "10.0.0.2");
+    site.apply(&spec);
+    let folder = std::fs::read_dir(site.path().join("state")).unwrap().next().unwrap().unwrap();
+    let journal = folder.path().join("journal.json");
+    std::fs::write(&journal, "{ \"version\": 1,").unwrap();
+    let plan = site.evenkeel("plan spec.yaml --detailed-exitcode");
+    assert_eq!(plan.status, 0, "{plan:?}");
+    assert!(plan.stderr.starts_with("warning: the journal "), "{plan:?}");
+    let answer = site.evenkeel("apply --yes spec.yaml");
+    assert_eq!(answer.status, 0, "{answer:?}");
+    assert!(answer.stderr.contains("journal.json.damaged"), "{answer:?}");
+    assert!(journal.with_extension("json.damaged").exists());
+    site.done("apply --yes spec.yaml");
+}

@@ -1,0 +1,155 @@
+//! Traffic through what `evenkeel apply` has set up on a director.
+
+use std::net::{IpAddr, SocketAddr};
+
+use evenkeel_lab::net::{Forward, Host, Network, Topology};
+
+use super::*;
+
+const VIPS: [&str; 2] = ["10.0.0.100", "fd00::100"];
+
+/// A cluster of both families. For NAT its client is in another network.
+fn network(forward: Forward, port: u16) -> Network {
+    let client: &[&str] = match forward {
+        Forward::Nat => &["10.9.0.9/24", "fd09::9/64"],
+        Forward::Dr | Forward::Tun => &["10.0.0.9/24", "fd00::9/64"],
+    };
+    let mut director = vec!["10.0.0.1/24", "fd00::1/64"];
+    if forward == Forward::Nat {
+        director.extend(["10.9.0.1/24", "fd09::1/64"]);
+    }
+    let topology = Topology {
+        forward,
+        vips: VIPS.map(|vip| vip.parse().unwrap()).to_vec(),
+        client: Host::new("client", client),
+        director: Host::new("ds1", &director),
+        real_servers: vec![
+            Host::new("rs1", &["10.0.0.11/24", "fd00::11/64"]),
+            Host::new("rs2", &["10.0.0.12/24", "fd00::12/64"]),
+        ],
+        ports: vec![port],
+    };
+    topology.build().unwrap()
+}
+
+/// The spec of that cluster; the real servers are on that port.
+fn spec(forward: &str, port: u16, weight: u32) -> String {
+    let real_servers: String = ["10.0.0.11", "10.0.0.12", "\"fd00::11\"", "\"fd00::12\""]
+        .iter()
+        .map(|address| {
+            let weight =
+                if address.ends_with("11") || address.ends_with("11\"") { weight } else { 1 };
+            format!("      - {{ address: {address}, port: {port}, weight: {weight} }}\n")
+        })
+        .collect();
+    format!(
+        "version: 1
+vips:
+  - {{ address: 10.0.0.100, interface: eth0 }}
+  - {{ address: \"fd00::100\", interface: eth0 }}
+services:
+  - name: web
+    vips: [10.0.0.100, \"fd00::100\"]
+    port: 80
+    scheduler: wrr
+    forward: {forward}
+    real_servers:
+{real_servers}"
+    )
+}
+
+fn vips() -> impl Iterator<Item = SocketAddr> {
+    VIPS.into_iter().map(|vip| SocketAddr::new(vip.parse::<IpAddr>().unwrap(), 80))
+}
+
+/// Asks each VIP four times: the two real servers take turns.
+fn assert_they_take_turns(network: &Network) {
+    for vip in vips() {
+        let answers = network.ask(vip, 4).unwrap();
+        let other = if answers[0] == "rs1" { "rs2" } else { "rs1" };
+        assert_eq!(answers, [&answers[0], other, &answers[0], other], "{vip}");
+    }
+}
+
+/// Applies on the director, sees traffic, changes a weight, and sees that.
+fn check(forward: Forward, word: &str, port: u16) {
+    let network = network(forward, port);
+    let site = Site::here();
+    let on_director = |spec: &str| network.director.run(|| site.apply(spec)).unwrap();
+    for vip in vips() {
+        assert!(network.ask(vip, 1).is_err(), "nobody has {vip} yet");
+    }
+    on_director(&spec(word, port, 1));
+    assert_they_take_turns(&network);
+    let (bound, in_sync) = network
+        .director
+        .run(|| (addresses(), site.evenkeel("plan --detailed-exitcode spec.yaml").status))
+        .unwrap();
+    for vip in ["10.0.0.100/32 eth0", "fd00::100/128 eth0"] {
+        assert!(bound.contains(vip), "{bound:?}");
+    }
+    assert_eq!(in_sync, 0);
+
+    on_director(&spec(word, port, 3));
+    for vip in vips() {
+        let answers = network.ask(vip, 8).unwrap();
+        assert_eq!(answers.iter().filter(|name| *name == "rs1").count(), 6, "{vip}: {answers:?}");
+    }
+    on_director(&spec(word, port, 0));
+    for vip in vips() {
+        assert_eq!(network.ask(vip, 3).unwrap(), ["rs2"; 3], "{vip}");
+    }
+    on_director(&spec(word, port, 1));
+    assert_they_take_turns(&network);
+}
+
+#[test]
+fn direct_routing_takes_turns_over_both_families() {
+    check(Forward::Dr, "dr", 80);
+}
+
+#[test]
+fn address_translation_reaches_another_port_over_both_families() {
+    check(Forward::Nat, "nat", 8080);
+}
+
+#[test]
+fn tunnels_take_turns_over_both_families() {
+    check(Forward::Tun, "tun", 80);
+}
+
+#[test]
+fn neighbours_that_knew_another_machine_behind_a_vip_learn_of_the_director() {
+    let network = network(Forward::Dr, 80);
+    let site = Site::here();
+    let own = network.director.output("cat", &["/sys/class/net/eth0/address"]).unwrap();
+    for vip in VIPS {
+        let stale = format!("neigh replace {vip} lladdr 02:00:00:00:00:99 dev eth0 nud stale");
+        network.client.output("ip", &stale.split(' ').collect::<Vec<_>>()).unwrap();
+    }
+    network.director.run(|| site.apply(&spec("dr", 80, 1))).unwrap();
+    for vip in VIPS {
+        let shown = network.client.output("ip", &["neigh", "show", vip]).unwrap();
+        assert!(shown.contains(own.trim()), "{vip}: {shown}, not {own}");
+    }
+    assert_they_take_turns(&network);
+}
+
+#[test]
+fn a_vip_that_is_taken_out_serves_no_more() {
+    let network = network(Forward::Dr, 80);
+    let site = Site::here();
+    network.director.run(|| site.apply(&spec("dr", 80, 1))).unwrap();
+    assert_they_take_turns(&network);
+    let shorter: String = spec("dr", 80, 1)
+        .lines()
+        .filter(|line| !line.contains("\"fd00::1") || line.contains("vips: ["))
+        .map(|line| format!("{}\n", line.replace(", \"fd00::100\"]", "]")))
+        .collect();
+    network.director.run(|| site.apply(&shorter)).unwrap();
+    assert_eq!(network.ask(vips().next().unwrap(), 2).unwrap().len(), 2);
+    assert!(network.ask(vips().nth(1).unwrap(), 1).is_err());
+    let left = network.director.run(|| (addresses(), ipvsadm::save())).unwrap();
+    assert!(!left.0.contains("fd00::100/128 eth0") && left.0.contains("10.0.0.100/32 eth0"));
+    assert!(!left.1.iter().any(|line| line.contains("fd00")), "{left:?}");
+}
