@@ -31,6 +31,9 @@ pub(crate) struct Global {
     /// Which side of the cluster this host is.
     #[arg(long, global = true, value_enum, default_value = "director")]
     pub(crate) role: Role,
+    /// Work in this network namespace, by its name in ip-netns(8).
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) netns: Option<String>,
     /// Where the journal is kept.
     #[arg(long, global = true, value_name = "DIR", default_value = "/var/lib/evenkeel")]
     pub(crate) state_dir: PathBuf,

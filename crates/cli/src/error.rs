@@ -31,9 +31,9 @@ pub(crate) enum Error {
     Kernel(#[from] KernelError),
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// The network namespace cannot be told.
-    #[error("cannot tell the network namespace")]
-    Namespace(#[source] evenkeel_host::Error),
+    /// The network namespace cannot be told or entered.
+    #[error(transparent)]
+    Namespace(evenkeel_host::Error),
     /// The answer cannot be written to stdout.
     #[error("cannot write the answer")]
     Output(#[source] io::Error),
@@ -56,7 +56,8 @@ impl Error {
                 Status::BadSpec
             }
             Self::Usage(_) => Status::Usage,
-            Self::Kernel(KernelError::NotPermitted { .. }) => Status::NotPermitted,
+            Self::Kernel(KernelError::NotPermitted { .. })
+            | Self::Namespace(evenkeel_host::Error::NotPermitted { .. }) => Status::NotPermitted,
             Self::Kernel(_) | Self::Journal(_) | Self::Namespace(_) | Self::Output(_) => {
                 Status::Failed
             }
@@ -83,10 +84,6 @@ impl Error {
                  kernel has no such module, install one that does"
                     .to_owned()
             }
-            Self::Kernel(KernelError::NoModule { module, .. }) => format!(
-                "`modprobe {module}` tells more; nothing was changed. Use a scheduler or engine \
-                 that this kernel has, or install the module"
-            ),
             Self::Journal(_) => {
                 "nothing was changed; make the state directory writable or name another with \
                  --state-dir"

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use evenkeel_engine::{HostKernel, Journal, StateDir};
+use evenkeel_engine::{HostKernel, Journal, StateDir, Sysctls};
 use evenkeel_host::Namespace;
-use evenkeel_model::Live;
+use evenkeel_model::{Desired, Live};
 
 use crate::args::Global;
 use crate::error::Error;
@@ -25,6 +25,9 @@ impl Host {
         is_writer: bool,
         output: &mut Output,
     ) -> Result<Self, Error> {
+        if let Some(name) = &global.netns {
+            Namespace::enter(name).map_err(Error::Namespace)?;
+        }
         let namespace = Namespace::current().map_err(Error::Namespace)?;
         let state = StateDir::new(&global.state_dir, &namespace.label());
         let (journal, warning) = state.read(is_writer)?;
@@ -33,6 +36,14 @@ impl Host {
         }
         let kernel = HostKernel::connect(journal.addresses.clone())?;
         Ok(Self { kernel, state, journal })
+    }
+}
+
+impl Host {
+    /// The sysctls that a plan for that spec depends on: the spec's own, and those that evenkeel
+    /// set for an earlier one.
+    pub(crate) fn sysctls(&self, desired: &Desired) -> Sysctls {
+        desired.sysctls.keys().chain(self.journal.record.sysctls.keys()).cloned().collect()
     }
 }
 

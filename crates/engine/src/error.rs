@@ -23,17 +23,6 @@ pub enum KernelError {
     /// The kernel has no IPVS.
     #[error("IPVS is not available")]
     NoIpvs(#[source] Box<dyn Error + Send + Sync>),
-    /// A scheduler or a persistence engine is not there and cannot be loaded.
-    #[error("{what} is not there and its module {module} cannot be loaded")]
-    NoModule {
-        /// `scheduler wrr`, `persistence engine sip`.
-        what: String,
-        /// The module's name.
-        module: String,
-        /// Why it cannot be loaded.
-        #[source]
-        source: Box<dyn Error + Send + Sync>,
-    },
     /// Anything else.
     #[error("{tried} failed")]
     Failed {

@@ -9,12 +9,15 @@ use evenkeel_model::{Binding, Link, Live, Owner, RealServers, Service, ServiceKe
 use evenkeel_plan::Op;
 use rustix::io::Errno;
 
-use crate::kernel::Addresses;
 use crate::translate::{
-    real_server, real_server_statistics, service_config, service_key, traffic, wire_destination,
-    wire_key, wire_service, wire_service_key,
+    real_server, real_server_statistics, service_config, service_key, sync_daemon, timeouts,
+    traffic, wire_destination, wire_key, wire_service, wire_service_key, wire_sync_daemon,
+    wire_sync_state, wire_timeouts,
 };
-use crate::{Exception, Kernel, KernelError, Needs, Refused, Replies};
+use crate::{Exception, Kernel, KernelError, Refused, Replies, Sysctls};
+
+/// Addresses with who bound them, and interfaces.
+type Addresses = (BTreeMap<Binding, Owner>, Option<BTreeMap<Box<str>, Link>>);
 
 /// The network namespace of the thread that connected.
 #[derive(Debug)]
@@ -96,6 +99,32 @@ impl HostKernel {
         Ok(answer.is_some())
     }
 
+    /// Addresses with who bound them, and interfaces.
+    fn addresses(&mut self) -> Result<Addresses, KernelError> {
+        let links = self.host.links();
+        let links = links.map_err(|error| host_error("reading the interfaces", error))?;
+        let addresses = self.host.addresses();
+        let addresses = addresses.map_err(|error| host_error("reading the addresses", error))?;
+        // A kernel that keeps the mark shows its own on the loopback address, if nowhere else.
+        let keeps_marks = addresses.iter().any(|address| address.protocol.is_some());
+        let mut owned = BTreeMap::new();
+        for address in addresses {
+            let is_ours = address.is_ours();
+            let binding = Binding {
+                address: address.address,
+                interface: address.interface.into(),
+                prefix: address.prefix,
+            };
+            let ours = is_ours || !keeps_marks && self.journalled.contains(&binding);
+            owned.insert(binding, if ours { Owner::Evenkeel } else { Owner::Other });
+        }
+        let links = links.into_iter().map(|link| {
+            let dummy = link.is_dummy();
+            (link.name.into(), Link { up: link.up, dummy })
+        });
+        Ok((owned, Some(links.collect())))
+    }
+
     /// Carries out operations on the table, the first of which stands at `first` in the list.
     fn execute_ipvs(
         &mut self,
@@ -136,28 +165,39 @@ impl HostKernel {
         Ok(())
     }
 
-    fn execute_host(
+    /// Carries out one operation on anything but the table.
+    fn execute_single(
         &mut self,
         op: &Op,
         place: usize,
         replies: &mut Replies,
     ) -> Result<(), KernelError> {
-        let result = match op {
-            Op::AddDummy { interface } => self.host.create_dummy(interface),
-            Op::Bind { binding } => self.bind(binding, &mut replies.warnings),
-            Op::Unbind { binding } => self.host.unbind(&host_binding(binding)),
-            _ => return Ok(()),
+        let refused = match op {
+            Op::AddModule { module } => load(module),
+            Op::EditTimeouts { before, after } => {
+                ipvs_refusal(self.ipvs.set_timeouts(&wire_timeouts(*before, *after)))?
+            }
+            Op::AddSync { state, after } => match wire_sync_daemon(*state, after) {
+                Some(daemon) => ipvs_refusal(self.ipvs.start_daemon(&daemon))?,
+                None => Some(Errno::NODEV.into()),
+            },
+            Op::DeleteSync { state, .. } => {
+                ipvs_refusal(self.ipvs.stop_daemon(wire_sync_state(*state)))?
+            }
+            Op::EditSysctl { key, after, .. } => {
+                host_answer(evenkeel_host::set_sysctl(key, after))?
+            }
+            Op::AddDummy { interface } => host_answer(self.host.create_dummy(interface))?,
+            Op::Bind { binding } => host_answer(self.bind(binding, &mut replies.warnings))?,
+            Op::Unbind { binding } => host_answer(self.host.unbind(&host_binding(binding)))?,
+            Op::AddService { .. }
+            | Op::EditService { .. }
+            | Op::DeleteService { .. }
+            | Op::AddRealServer { .. }
+            | Op::EditRealServer { .. }
+            | Op::DeleteRealServer { .. } => None,
         };
-        match result {
-            Ok(()) => {}
-            Err(error @ evenkeel_host::Error::NotPermitted { .. }) => {
-                return Err(host_error("changing addresses", error));
-            }
-            Err(error) => {
-                let refused = Exception::Refused(host_refusal(&error));
-                replies.exceptions.insert(place, refused);
-            }
-        }
+        replies.exceptions.extend(refused.map(|refused| (place, Exception::Refused(refused))));
         Ok(())
     }
 
@@ -178,13 +218,16 @@ impl HostKernel {
 }
 
 impl Kernel for HostKernel {
-    fn observe(&mut self) -> Result<Live, KernelError> {
-        let services = self.table(|_, _| (), |_, _| ())?;
-        let (addresses, links) = self.addresses()?;
-        Ok(Live { services, addresses, links: Some(links) })
+    fn observe(&mut self, sysctls: &Sysctls) -> Result<Live, KernelError> {
+        let mut live = Live { services: self.table(|_, _| (), |_, _| ())?, ..Live::default() };
+        self.surroundings(sysctls, &mut live)?;
+        Ok(live)
     }
 
-    fn observe_with_statistics(&mut self) -> Result<(Live, Statistics), KernelError> {
+    fn observe_with_statistics(
+        &mut self,
+        sysctls: &Sysctls,
+    ) -> Result<(Live, Statistics), KernelError> {
         let (mut by_service, mut by_real_server) = (Vec::new(), Vec::new());
         let services = self.table(
             |service, reply| {
@@ -207,8 +250,9 @@ impl Kernel for HostKernel {
                 service.real_servers.insert(key, counted);
             }
         }
-        let (addresses, links) = self.addresses()?;
-        Ok((Live { services, addresses, links: Some(links) }, statistics))
+        let mut live = Live { services, ..Live::default() };
+        self.surroundings(sysctls, &mut live)?;
+        Ok((live, statistics))
     }
 
     fn services(
@@ -242,38 +286,23 @@ impl Kernel for HostKernel {
         Ok(services)
     }
 
-    fn addresses(&mut self) -> Result<Addresses, KernelError> {
-        let links = self.host.links();
-        let links = links.map_err(|error| host_error("reading the interfaces", error))?;
-        let addresses = self.host.addresses();
-        let addresses = addresses.map_err(|error| host_error("reading the addresses", error))?;
-        // A kernel that keeps the mark shows its own on the loopback address, if nowhere else.
-        let keeps_marks = addresses.iter().any(|address| address.protocol.is_some());
-        let mut owned = BTreeMap::new();
-        for address in addresses {
-            let is_ours = address.is_ours();
-            let binding = Binding {
-                address: address.address,
-                interface: address.interface.into(),
-                prefix: address.prefix,
-            };
-            let ours = is_ours || !keeps_marks && self.journalled.contains(&binding);
-            owned.insert(binding, if ours { Owner::Evenkeel } else { Owner::Other });
+    fn surroundings(&mut self, sysctls: &Sysctls, live: &mut Live) -> Result<(), KernelError> {
+        (live.addresses, live.links) = self.addresses()?;
+        let read = self.ipvs.timeouts();
+        live.timeouts =
+            Some(timeouts(read.map_err(|error| ipvs_error("reading the timeouts", error))?));
+        let daemons = self.ipvs.daemons();
+        let daemons = daemons.map_err(|error| ipvs_error("reading the sync daemons", error))?;
+        live.sync = daemons.iter().filter_map(|entry| sync_daemon(&entry.daemon)).collect();
+        live.sysctls.clear();
+        for key in sysctls {
+            let value = evenkeel_host::sysctl(key);
+            let value = value.map_err(|error| host_error("reading the sysctls", error))?;
+            live.sysctls.extend(value.map(|value| (key.clone(), value.into())));
         }
-        let links = links.into_iter().map(|link| {
-            let dummy = link.is_dummy();
-            (link.name.into(), Link { up: link.up, dummy })
-        });
-        Ok((owned, links.collect()))
-    }
-
-    fn prepare(&mut self, needs: &Needs) -> Result<(), KernelError> {
-        for scheduler in &needs.schedulers {
-            prepare_module(format!("scheduler {scheduler}"), format!("ip_vs_{scheduler}"))?;
-        }
-        for engine in &needs.engines {
-            prepare_module(format!("persistence engine {engine}"), format!("ip_vs_pe_{engine}"))?;
-        }
+        let modules = evenkeel_host::modules("ip_vs");
+        let modules = modules.map_err(|error| host_error("reading the modules", error))?;
+        live.modules = Some(modules.into_iter().map(Into::into).collect());
         Ok(())
     }
 
@@ -285,7 +314,7 @@ impl Kernel for HostKernel {
                 self.execute_ipvs(run, first, &mut replies)?;
             } else {
                 for (place, op) in run.iter().enumerate() {
-                    self.execute_host(op, first + place, &mut replies)?;
+                    self.execute_single(op, first + place, &mut replies)?;
                 }
             }
             first += run.len();
@@ -294,16 +323,41 @@ impl Kernel for HostKernel {
     }
 }
 
-/// Loads a module unless it is there. Where there is nothing to load it with, as in most
-/// containers, it may still be built in, and the kernel decides.
-fn prepare_module(what: String, module: String) -> Result<(), KernelError> {
-    match modules::load(&module) {
-        Ok(()) | Err(modules::ModuleError::NoModprobe { .. }) => Ok(()),
-        Err(error) => Err(KernelError::NoModule { what, module, source: Box::new(error) }),
+/// Loads a module. Where there is nothing to load it with, as in most containers, it may still be
+/// built in, and the kernel decides when it is needed.
+fn load(module: &str) -> Option<Refused> {
+    match modules::load(module) {
+        Ok(()) | Err(modules::ModuleError::NoModprobe { .. }) => None,
+        Err(error) => {
+            Some(Refused { errno: Errno::NOENT, message: Some(error.to_string().into()) })
+        }
     }
 }
 
-/// The message of an operation on the table; `None` for an operation on addresses.
+/// The refusal of a single request, if it was refused.
+fn ipvs_refusal(answer: Result<(), ipvs::Error>) -> Result<Option<Refused>, KernelError> {
+    match answer {
+        Ok(()) => Ok(None),
+        Err(ipvs::Error::Refused(refusal)) => Ok(Some(Refused {
+            errno: Errno::from_raw_os_error(refusal.errno),
+            message: refusal.message,
+        })),
+        Err(error) => Err(ipvs_error("writing to IPVS", error)),
+    }
+}
+
+/// The refusal of a change to the host, if it was refused.
+fn host_answer(answer: Result<(), evenkeel_host::Error>) -> Result<Option<Refused>, KernelError> {
+    match answer {
+        Ok(()) => Ok(None),
+        Err(error @ evenkeel_host::Error::NotPermitted { .. }) => {
+            Err(host_error("changing the host", error))
+        }
+        Err(error) => Ok(Some(host_refusal(&error))),
+    }
+}
+
+/// The message of an operation on the table; `None` for an operation on anything else.
 fn command(op: &Op) -> Option<Command> {
     Some(match op {
         Op::AddService { key, after } => Command::NewService(wire_service(key, after)?),
@@ -318,7 +372,14 @@ fn command(op: &Op) -> Option<Command> {
         Op::DeleteRealServer { service, key, .. } => {
             Command::DeleteDestination(wire_service_key(service), wire_key(key))
         }
-        Op::AddDummy { .. } | Op::Bind { .. } | Op::Unbind { .. } => return None,
+        Op::AddModule { .. }
+        | Op::EditSysctl { .. }
+        | Op::EditTimeouts { .. }
+        | Op::AddSync { .. }
+        | Op::DeleteSync { .. }
+        | Op::AddDummy { .. }
+        | Op::Bind { .. }
+        | Op::Unbind { .. } => return None,
     })
 }
 
@@ -363,6 +424,10 @@ fn host_refusal(error: &evenkeel_host::Error) -> Refused {
         Error::WouldDropSecondaries { .. } => {
             Refused { errno: Errno::BUSY, message: Some(error.to_string().into()) }
         }
+        Error::Io { source, .. } => match source.raw_os_error() {
+            Some(errno) => Errno::from_raw_os_error(errno).into(),
+            None => Refused { errno: Errno::IO, message: Some(source.to_string().into()) },
+        },
         other => Refused { errno: Errno::IO, message: Some(other.to_string().into()) },
     }
 }

@@ -10,6 +10,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use evenkeel_model::Binding;
+use evenkeel_plan::Record;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -21,8 +22,8 @@ const VERSION: u32 = 1;
 #[serde(deny_unknown_fields)]
 pub struct Journal {
     version: u32,
-    /// Whether an apply was ever carried out here.
-    pub applied: bool,
+    /// What plans depend on.
+    pub record: Record,
     /// The addresses that evenkeel bound; written down before they are bound.
     pub addresses: BTreeSet<Binding>,
     /// The dummy devices that evenkeel created.
@@ -121,7 +122,7 @@ mod tests {
     fn example() -> Journal {
         Journal {
             version: VERSION,
-            applied: true,
+            record: Record { applied: true, ..Record::default() },
             addresses: BTreeSet::from([Binding::host([192, 0, 2, 1].into(), "eth0")]),
             dummies: BTreeSet::from(["vips".into()]),
         }

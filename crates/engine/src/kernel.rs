@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_model::statistics::Statistics;
-use evenkeel_model::{Binding, Link, Live, Owner, Scheduler, Service, ServiceKey};
+use evenkeel_model::{Live, Service, ServiceKey};
 use evenkeel_plan::Op;
 use rustix::io::Errno;
 
@@ -14,17 +14,20 @@ use crate::KernelError;
 /// Both kinds are held to the same behaviour. Reads are never partial: one that fails is an
 /// error, not a shorter list.
 pub trait Kernel {
-    /// Reads everything a plan depends on.
+    /// Reads everything a plan depends on, those sysctls among it.
     ///
     /// # Errors
     /// Anything that kept it from reading all of it.
-    fn observe(&mut self) -> Result<Live, KernelError>;
+    fn observe(&mut self, sysctls: &Sysctls) -> Result<Live, KernelError>;
 
     /// Reads the same, and the counters beside it.
     ///
     /// # Errors
     /// As [`Self::observe`].
-    fn observe_with_statistics(&mut self) -> Result<(Live, Statistics), KernelError>;
+    fn observe_with_statistics(
+        &mut self,
+        sysctls: &Sysctls,
+    ) -> Result<(Live, Statistics), KernelError>;
 
     /// Reads some services; the ones that do not exist are absent from the answer.
     ///
@@ -35,17 +38,11 @@ pub trait Kernel {
         keys: &BTreeSet<ServiceKey>,
     ) -> Result<BTreeMap<ServiceKey, Service>, KernelError>;
 
-    /// Reads addresses and interfaces.
+    /// Reads all that is not a service into `live`, in place of what stands there.
     ///
     /// # Errors
     /// As [`Self::observe`].
-    fn addresses(&mut self) -> Result<Addresses, KernelError>;
-
-    /// Makes sure, before the first change, that what the operations need can be had.
-    ///
-    /// # Errors
-    /// The first need that cannot be met.
-    fn prepare(&mut self, needs: &Needs) -> Result<(), KernelError>;
+    fn surroundings(&mut self, sysctls: &Sysctls, live: &mut Live) -> Result<(), KernelError>;
 
     /// Carries out the operations in their order. One that is refused does not stop the others:
     /// the caller passes only operations that may follow each other's failure.
@@ -55,31 +52,8 @@ pub trait Kernel {
     fn execute(&mut self, ops: &[Op]) -> Result<Replies, KernelError>;
 }
 
-/// Addresses with who bound them, and interfaces.
-pub type Addresses = (BTreeMap<Binding, Owner>, BTreeMap<Box<str>, Link>);
-
-/// What operations need that may have to be loaded.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Needs {
-    /// Schedulers of services that are added or change theirs.
-    pub schedulers: BTreeSet<Scheduler>,
-    /// Persistence engines, likewise.
-    pub engines: BTreeSet<Box<str>>,
-}
-
-impl Needs {
-    /// What those operations need.
-    pub fn of<'a>(ops: impl IntoIterator<Item = &'a Op>) -> Self {
-        let mut needs = Self::default();
-        for op in ops {
-            if let Op::AddService { after, .. } | Op::EditService { after, .. } = op {
-                needs.schedulers.insert(after.scheduler);
-                needs.engines.extend(after.engine.clone());
-            }
-        }
-        needs
-    }
-}
+/// The keys of sysctls.
+pub type Sysctls = BTreeSet<Box<str>>;
 
 /// The answers to a list of operations. Nearly all of them are "done", in tens of thousands on a
 /// large table, so only the others are kept.

@@ -18,6 +18,6 @@ mod translate;
 pub use error::{EngineError, KernelError};
 pub use host_kernel::HostKernel;
 pub use journal::{Journal, JournalError, StateDir};
-pub use kernel::{Addresses, Exception, Kernel, Needs, Refused, Replies};
+pub use kernel::{Exception, Kernel, Refused, Replies, Sysctls};
 pub use pass::{Pass, execute, execute_journalled};
 pub use report::{Done, Outcome, Report};

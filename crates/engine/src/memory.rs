@@ -9,13 +9,12 @@ use std::net::{IpAddr, Ipv4Addr};
 use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{
     Binding, Family, Forward, Link, Live, MAX_WEIGHT, Netmask, Owner, RealServer, RealServerKey,
-    Scheduler, Service, ServiceConfig, ServiceKey, Tunnel, TunnelKind,
+    Scheduler, Service, ServiceConfig, ServiceKey, SyncDaemon, SyncState, Tunnel, TunnelKind,
 };
 use evenkeel_plan::{Object, Op};
 use rustix::io::Errno;
 
-use crate::kernel::Addresses;
-use crate::{Exception, Kernel, KernelError, Needs, Replies};
+use crate::{Exception, Kernel, KernelError, Replies, Sysctls};
 
 /// A network namespace in memory.
 #[derive(Debug, Default)]
@@ -47,6 +46,30 @@ impl MemoryKernel {
 
     fn carry_out(&mut self, op: &Op) -> Result<(), Errno> {
         match op {
+            Op::AddModule { module } => {
+                let modules = self.live.modules.get_or_insert_default();
+                let scheduler = module.strip_prefix("ip_vs_").and_then(Scheduler::new);
+                if scheduler.is_some_and(|it| self.missing_schedulers.contains(&it)) {
+                    return Err(Errno::NOENT);
+                }
+                modules.insert(module.clone());
+                Ok(())
+            }
+            Op::EditSysctl { key, after, .. } => match self.live.sysctls.get_mut(key) {
+                Some(value) => {
+                    value.clone_from(after);
+                    Ok(())
+                }
+                None => Err(Errno::NOENT),
+            },
+            Op::EditTimeouts { after, .. } => {
+                self.live.timeouts = Some(*after);
+                Ok(())
+            }
+            Op::AddSync { state, after } => self.add_sync(*state, after),
+            Op::DeleteSync { state, .. } => {
+                self.live.sync.remove(state).map(drop).ok_or(Errno::SRCH)
+            }
             Op::AddDummy { interface } => self.add_dummy(interface),
             Op::AddService { key, after } => self.add_service(*key, after),
             Op::EditService { key, after, .. } => self.edit_service(key, after),
@@ -84,6 +107,32 @@ impl MemoryKernel {
     fn require_interface(&self, name: &str) -> Result<(), Errno> {
         let exists = self.live.links.as_ref().is_some_and(|links| links.contains_key(name));
         if exists { Ok(()) } else { Err(Errno::NODEV) }
+    }
+
+    /// `start_sync_thread` and `ip_vs_genl_new_daemon`: what is not set is chosen.
+    fn add_sync(&mut self, state: SyncState, daemon: &SyncDaemon) -> Result<(), Errno> {
+        let mixed = |(key, service): (&ServiceKey, &Service)| {
+            let other = |(it, _): (&RealServerKey, _)| Family::from(it.address) != key.family();
+            service.real_servers.iter().any(other)
+        };
+        if self.live.services.iter().any(mixed) {
+            return Err(Errno::INVAL);
+        }
+        if self.live.sync.contains_key(&state) {
+            return Err(Errno::EXIST);
+        }
+        if self.live.links.as_ref().is_some_and(|links| !links.contains_key(&daemon.interface)) {
+            return Err(Errno::NODEV);
+        }
+        let running = SyncDaemon {
+            max_length: daemon.max_length.or(Some(1472)),
+            group: daemon.group.or(Some([224, 0, 0, 81].into())),
+            port: daemon.port.or(Some(8848)),
+            ttl: daemon.ttl.or(Some(1)),
+            ..daemon.clone()
+        };
+        self.live.sync.insert(state, running);
+        Ok(())
     }
 
     fn add_dummy(&mut self, interface: &str) -> Result<(), Errno> {
@@ -229,11 +278,11 @@ fn check_values(
 }
 
 impl Kernel for MemoryKernel {
-    fn observe(&mut self) -> Result<Live, KernelError> {
+    fn observe(&mut self, _: &Sysctls) -> Result<Live, KernelError> {
         Ok(self.live.clone())
     }
 
-    fn observe_with_statistics(&mut self) -> Result<(Live, Statistics), KernelError> {
+    fn observe_with_statistics(&mut self, _: &Sysctls) -> Result<(Live, Statistics), KernelError> {
         Ok((self.live.clone(), Statistics::default()))
     }
 
@@ -246,19 +295,10 @@ impl Kernel for MemoryKernel {
         Ok(found.collect())
     }
 
-    fn addresses(&mut self) -> Result<Addresses, KernelError> {
-        Ok((self.live.addresses.clone(), self.live.links.clone().unwrap_or_default()))
-    }
-
-    fn prepare(&mut self, needs: &Needs) -> Result<(), KernelError> {
-        match needs.schedulers.intersection(&self.missing_schedulers).next() {
-            None => Ok(()),
-            Some(scheduler) => Err(KernelError::NoModule {
-                what: format!("scheduler {scheduler}"),
-                module: format!("ip_vs_{scheduler}"),
-                source: "it is not in memory".into(),
-            }),
-        }
+    fn surroundings(&mut self, _: &Sysctls, live: &mut Live) -> Result<(), KernelError> {
+        let services = std::mem::take(&mut live.services);
+        *live = Live { services, ..self.live.clone() };
+        Ok(())
     }
 
     fn execute(&mut self, ops: &[Op]) -> Result<Replies, KernelError> {

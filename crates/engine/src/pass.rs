@@ -9,14 +9,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_model::{Desired, Live, ServiceKey};
-use evenkeel_plan::{Inputs, Op, plan};
+use evenkeel_plan::{Inputs, Op, Record, plan};
 use rustix::io::Errno;
 use tracing::info;
 
 use crate::stage::stages;
 use crate::{
-    Done, EngineError, Exception, Journal, Kernel, KernelError, Needs, Outcome, Replies, Report,
-    StateDir,
+    Done, EngineError, Exception, Journal, Kernel, KernelError, Outcome, Replies, Report, StateDir,
+    Sysctls,
 };
 
 /// What an execution needs to know beside the kernel.
@@ -24,6 +24,8 @@ use crate::{
 pub struct Pass<'a> {
     /// What the spec asks for.
     pub desired: &'a Desired,
+    /// What is on record of earlier applies, as the plan was made with it.
+    pub record: &'a Record,
     /// What was observed when the plan was made; brought up to date as objects are read again.
     pub live: Live,
     /// The steps of the plan, in their order.
@@ -39,20 +41,19 @@ const FURTHER_ROUNDS: usize = 2;
 /// The kernel could not be read or written. Refusals of single operations are no errors: they are
 /// in the report.
 pub fn execute(kernel: &mut impl Kernel, pass: Pass<'_>) -> Result<Report, KernelError> {
-    let Pass { desired, mut live, mut steps } = pass;
+    let Pass { desired, record, mut live, mut steps } = pass;
     let mut report = Report::default();
     if steps.is_empty() {
         return Ok(report);
     }
-    kernel.prepare(&Needs::of(&steps))?;
     for round in 0..=FURTHER_ROUNDS {
         let first = report.len();
         let is_clean = run(kernel, steps, &mut report)?;
-        let mut left = left_over(kernel, desired, &mut live, report.steps_from(first))?;
+        let mut left = left_over(kernel, (desired, record), &mut live, report.steps_from(first))?;
         if is_clean && !left.is_empty() {
             // A dump is no snapshot of the table: it may have missed an entry. Read once more
             // before anything is believed to be missing.
-            left = left_over(kernel, desired, &mut live, report.steps_from(first))?;
+            left = left_over(kernel, (desired, record), &mut live, report.steps_from(first))?;
         }
         settle(&mut report, &left);
         if left.is_empty() || !report.is_success() {
@@ -79,10 +80,15 @@ pub fn execute_journalled(
     journal: &mut Journal,
 ) -> Result<Report, EngineError> {
     let before = journal.clone();
+    let desired = pass.desired;
     for op in &pass.steps {
         match op {
             Op::Bind { binding } => journal.addresses.insert(binding.clone()),
             Op::AddDummy { interface } => journal.dummies.insert(interface.clone()),
+            Op::EditSysctl { key, before, .. } if !journal.record.sysctls.contains_key(key) => {
+                journal.record.sysctls.insert(key.clone(), before.clone());
+                true
+            }
             _ => continue,
         };
     }
@@ -107,7 +113,12 @@ pub fn execute_journalled(
             _ => {}
         }
     }
-    journal.applied |= report.is_success();
+    if report.is_success() {
+        journal.record.applied = true;
+        journal.record.timeouts = desired.timeouts;
+        // What the spec no longer names has gone back to what it was.
+        journal.record.sysctls.retain(|key, _| desired.sysctls.contains_key(key));
+    }
     if *journal != intended {
         state.write(journal)?;
     }
@@ -153,9 +164,15 @@ fn outcome(op: &Op, exception: Exception, failed_services: &mut BTreeSet<Service
         Exception::Refused(refused) => refused,
     };
     match (op, refused.errno) {
-        (Op::AddService { .. } | Op::AddRealServer { .. } | Op::AddDummy { .. }, Errno::EXIST)
+        (
+            Op::AddService { .. }
+            | Op::AddRealServer { .. }
+            | Op::AddDummy { .. }
+            | Op::AddSync { .. },
+            Errno::EXIST,
+        )
         | (Op::Bind { .. }, Errno::EXIST)
-        | (Op::DeleteService { .. }, Errno::SRCH)
+        | (Op::DeleteService { .. } | Op::DeleteSync { .. }, Errno::SRCH)
         | (Op::DeleteRealServer { .. }, Errno::NOENT | Errno::SRCH)
         | (Op::Unbind { .. }, Errno::ADDRNOTAVAIL | Errno::NODEV) => Outcome::AlreadyInPlace,
         (Op::AddRealServer { service, .. }, Errno::SRCH) if failed_services.contains(service) => {
@@ -178,7 +195,7 @@ fn outcome(op: &Op, exception: Exception, failed_services: &mut BTreeSet<Service
 /// Reads the touched objects again and plans what is still to be done to them.
 fn left_over(
     kernel: &mut impl Kernel,
-    desired: &Desired,
+    (desired, record): (&Desired, &Record),
     live: &mut Live,
     steps: &[Op],
 ) -> Result<Vec<Op>, KernelError> {
@@ -191,13 +208,12 @@ fn left_over(
         live.services.extend(read);
     }
     if steps.iter().any(|op| op.service().is_none()) {
-        let (addresses, links) = kernel.addresses()?;
-        live.addresses = addresses;
-        live.links = Some(links);
+        let sysctls: Sysctls = live.sysctls.keys().cloned().collect();
+        kernel.surroundings(&sysctls, live)?;
     }
     // The objects that were not touched are as they were when they were in sync, or out of
     // the plan on purpose; only what concerns the touched ones is left over.
-    let mut left = plan(Inputs { desired, live, first_apply: false }).steps;
+    let mut left = plan(Inputs { desired, live, record }).steps;
     left.retain(|op| match op.service() {
         Some(service) => touched.contains(&service),
         None => steps.iter().any(|step| step.object() == op.object()),

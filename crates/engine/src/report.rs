@@ -132,6 +132,16 @@ pub(crate) fn explain(op: &Op, refused: &Refused) -> String {
             };
             format!("the kernel has no scheduler {}{engine}", after.scheduler)
         }
+        (Op::AddModule { module }, _) => format!(
+            "module {module} cannot be loaded; `modprobe {module}` tells more. Install it, or use \
+             a scheduler or engine that this kernel has"
+        ),
+        (Op::AddSync { after, .. }, Errno::NODEV) => {
+            format!("interface {} does not exist", after.interface)
+        }
+        (Op::AddSync { .. }, Errno::INVAL) => "the kernel runs no sync daemon beside real servers \
+             of the other family, nor on an interface that is down"
+            .to_owned(),
         (_, Errno::EXIST) => "it exists already".to_owned(),
         (Op::Bind { binding }, Errno::NODEV) => {
             format!("interface {} does not exist", binding.interface)

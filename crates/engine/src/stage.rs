@@ -8,16 +8,22 @@ use evenkeel_plan::Op;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
+    Modules,
+    Globals,
     Devices,
     AddAndEdit,
     Bind,
     DeleteRealServers,
     Unbind,
     DeleteServices,
+    StartSync,
 }
 
 fn stage(op: &Op) -> Stage {
     match op {
+        Op::AddModule { .. } => Stage::Modules,
+        Op::EditSysctl { .. } | Op::DeleteSync { .. } | Op::EditTimeouts { .. } => Stage::Globals,
+        Op::AddSync { .. } => Stage::StartSync,
         Op::AddDummy { .. } => Stage::Devices,
         Op::AddService { .. }
         | Op::EditService { .. }

@@ -9,7 +9,8 @@ use evenkeel_ipvs as ipvs;
 use evenkeel_model::statistics::{RealServerStatistics, Traffic};
 use evenkeel_model::{
     Checksum, Family, Forward, Netmask, Persistence, Protocol, RealServer, RealServerKey,
-    Scheduler, SchedulerFlags, ServiceConfig, ServiceKey, Tunnel, TunnelKind,
+    Scheduler, SchedulerFlags, ServiceConfig, ServiceKey, SyncDaemon, SyncState, Timeouts, Tunnel,
+    TunnelKind,
 };
 
 /// Where the three scheduler flags begin among a service's flags.
@@ -208,4 +209,61 @@ pub(crate) fn real_server_statistics(
         persistent_connections: connections.persistent,
         traffic: traffic(statistics),
     }
+}
+
+/// Timeouts.
+pub(crate) fn timeouts(timeouts: ipvs::Timeouts) -> Timeouts {
+    let ipvs::Timeouts { tcp, tcp_fin, udp } = timeouts;
+    Timeouts { tcp, tcp_fin, udp }
+}
+
+/// Timeouts as a request carries them: 0 leaves one as it is, so only those that change are sent.
+pub(crate) fn wire_timeouts(before: Timeouts, after: Timeouts) -> ipvs::Timeouts {
+    let changed = |before, after| if before == after { 0 } else { after };
+    ipvs::Timeouts {
+        tcp: changed(before.tcp, after.tcp),
+        tcp_fin: changed(before.tcp_fin, after.tcp_fin),
+        udp: changed(before.udp, after.udp),
+    }
+}
+
+/// A sync daemon and its state; `None` for a state that no kernel knows today.
+pub(crate) fn sync_daemon(daemon: &ipvs::SyncDaemon) -> Option<(SyncState, SyncDaemon)> {
+    let state = match daemon.state {
+        ipvs::SyncState::Master => SyncState::Master,
+        ipvs::SyncState::Backup => SyncState::Backup,
+        ipvs::SyncState::Other(_) => return None,
+    };
+    let model = SyncDaemon {
+        interface: daemon.interface.as_str().into(),
+        // Messages carry the low eight bits only.
+        id: daemon.sync_id.to_le_bytes()[0],
+        max_length: daemon.max_length,
+        group: daemon.group,
+        port: daemon.port,
+        ttl: daemon.ttl,
+    };
+    Some((state, model))
+}
+
+/// The state of a sync daemon, as requests carry it.
+pub(crate) fn wire_sync_state(state: SyncState) -> ipvs::SyncState {
+    match state {
+        SyncState::Master => ipvs::SyncState::Master,
+        SyncState::Backup => ipvs::SyncState::Backup,
+    }
+}
+
+/// A sync daemon as requests carry it; `None` for an interface's name that no kernel could hold.
+pub(crate) fn wire_sync_daemon(state: SyncState, daemon: &SyncDaemon) -> Option<ipvs::SyncDaemon> {
+    let SyncDaemon { interface, id, max_length, group, port, ttl } = daemon;
+    Some(ipvs::SyncDaemon {
+        state: wire_sync_state(state),
+        interface: ipvs::Name::new(interface).ok()?,
+        sync_id: u32::from(*id),
+        max_length: *max_length,
+        group: *group,
+        port: *port,
+        ttl: *ttl,
+    })
 }

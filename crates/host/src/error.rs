@@ -36,6 +36,10 @@ pub enum Action {
     CreateDummy(String),
     /// [`Host::delete_dummy`](crate::Host::delete_dummy).
     DeleteDummy(String),
+    /// [`set_sysctl`](crate::set_sysctl).
+    SetSysctl(String),
+    /// [`Namespace::enter`](crate::Namespace::enter).
+    EnterNamespace(String),
 }
 
 impl fmt::Display for Action {
@@ -49,6 +53,8 @@ impl fmt::Display for Action {
             Self::Announce { address, interface } => write!(f, "announce {address} on {interface}"),
             Self::CreateDummy(name) => write!(f, "create dummy device {name}"),
             Self::DeleteDummy(name) => write!(f, "delete dummy device {name}"),
+            Self::SetSysctl(key) => write!(f, "set sysctl {key}"),
+            Self::EnterNamespace(name) => write!(f, "enter network namespace {name}"),
         }
     }
 }

@@ -17,8 +17,10 @@ mod error;
 mod frame;
 mod host;
 mod link;
+mod module;
 mod namespace;
 mod netlink;
+mod sysctl;
 
 pub use address::{Address, AddressFlags, Scope};
 pub use announce::{Announcement, NotNeeded};
@@ -29,4 +31,6 @@ pub use error::{Action, Error, Refusal};
 pub use frame::{HardwareAddress, gratuitous_arp, unsolicited_advertisement};
 pub use host::Host;
 pub use link::{Link, OperationalState};
+pub use module::modules;
 pub use namespace::Namespace;
+pub use sysctl::{folded, set_sysctl, sysctl};

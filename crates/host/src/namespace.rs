@@ -1,13 +1,14 @@
 //! Which network namespace the calling thread is in, and a name for it.
 //!
-//! A thread's namespace may differ from its process's, hence `/proc/thread-self`. Entering another one is not
-//! done here.
+//! A thread's namespace may differ from its process's, hence `/proc/thread-self`.
 
 use std::fs;
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use crate::error::Error;
+use crate::capability::Capability;
+use crate::error::{Action, Error};
 
 /// Where ip-netns(8) keeps its namespaces.
 const NAMED: &str = "/run/netns";
@@ -39,6 +40,27 @@ impl Namespace {
                 .is_ok_and(|init| init == (device, inode)),
             name: name_in(Path::new(NAMED), (device, inode)),
         })
+    }
+
+    /// Moves the calling thread into the namespace of that name, as ip-netns(8) keeps them. Threads it starts from
+    /// now on and sockets it opens are in there; everything else of the process stays where it is.
+    ///
+    /// # Errors
+    /// [`Error::NotPermitted`] without CAP_SYS_ADMIN; [`Error::Io`] if there is no such namespace.
+    pub fn enter(name: &str) -> Result<(), Error> {
+        let action = || Action::EnterNamespace(name.to_owned());
+        let failed = |source| Error::Io { action: action(), source };
+        if name.is_empty() || name.contains('/') {
+            return Err(failed(std::io::Error::from(std::io::ErrorKind::InvalidInput)));
+        }
+        let file = fs::File::open(Path::new(NAMED).join(name)).map_err(failed)?;
+        let kind = rustix::thread::LinkNameSpaceType::Network;
+        match rustix::thread::move_into_link_name_space(file.as_fd(), Some(kind)) {
+            Err(rustix::io::Errno::PERM) => {
+                Err(Error::NotPermitted { action: action(), capability: Capability::SysAdmin })
+            }
+            moved => moved.map_err(|errno| failed(errno.into())),
+        }
     }
 
     /// A name that is safe as that of a directory: `init`, the name under `/run/netns`, or `net-INODE`.

@@ -107,7 +107,8 @@ impl Pair {
 
     fn desire(&mut self, key: ServiceKey, service: Service) {
         let name = format!("s{}", self.desired.services.len()).into();
-        self.desired.services.insert(key, Named { name, ignore: Ignore::NOTHING, service });
+        let named = Named { name, ignore: Ignore::NOTHING, canonical_order: false, service };
+        self.desired.services.insert(key, named);
     }
 }
 

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Binding, Ignore, Scope, Service, ServiceKey, Vip};
+use crate::{
+    Binding, DesiredTimeouts, Ignore, Scope, Service, ServiceKey, SyncDaemon, SyncState, Vip,
+};
 
 /// Everything that one host shall have.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +19,12 @@ pub struct Desired {
     pub services: BTreeMap<ServiceKey, Named>,
     /// The addresses that evenkeel binds.
     pub vips: BTreeMap<Binding, Vip>,
+    /// The timeouts; none of them unless the spec names it.
+    pub timeouts: DesiredTimeouts,
+    /// The sync daemons; `None` leaves them to someone else, none in the map means none shall run.
+    pub sync: Option<BTreeMap<SyncState, SyncDaemon>>,
+    /// Values of sysctls by key (`net.ipv4.vs.expire_nodest_conn`).
+    pub sysctls: BTreeMap<Box<str>, Box<str>>,
 }
 
 /// A service together with what only the spec knows of it.
@@ -26,12 +34,17 @@ pub struct Named {
     pub name: Arc<str>,
     /// The fields left to someone else.
     pub ignore: Ignore,
+    /// The kernel's list of real servers shall be in the order of the spec, so that schedulers
+    /// that depend on it choose alike on every director; real servers are added anew to get
+    /// there.
+    #[serde(default)]
+    pub canonical_order: bool,
     /// What the kernel shall have.
     pub service: Service,
 }
 
 impl Desired {
-    /// Whether nothing at all is desired.
+    /// Whether no service and no VIP is desired, whatever else is.
     pub fn is_empty(&self) -> bool {
         self.services.is_empty() && self.vips.is_empty()
     }

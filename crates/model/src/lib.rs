@@ -21,6 +21,8 @@ mod scope;
 mod service;
 mod service_key;
 pub mod statistics;
+mod sync_daemon;
+mod timeouts;
 mod vip;
 
 pub use desired::{Desired, Label, Named};
@@ -35,4 +37,6 @@ pub use scheduler::{Scheduler, SchedulerFlags, UnknownSchedulerFlag};
 pub use scope::Scope;
 pub use service::{Iter as RealServersIter, Persistence, RealServers, Service, ServiceConfig};
 pub use service_key::ServiceKey;
+pub use sync_daemon::{SyncDaemon, SyncState};
+pub use timeouts::{DesiredTimeouts, Timeouts};
 pub use vip::{Binding, Vip};

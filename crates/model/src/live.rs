@@ -1,10 +1,10 @@
 //! What the kernel answered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Binding, Service, ServiceKey};
+use crate::{Binding, Service, ServiceKey, SyncDaemon, SyncState, Timeouts};
 
 /// The configuration of one network namespace, as read. Statistics are kept apart in
 /// [`crate::statistics::Statistics`].
@@ -17,6 +17,15 @@ pub struct Live {
     /// Every interface, by name; `None` where nothing is known of them, as on the empty host that
     /// `--live none` stands for.
     pub links: Option<BTreeMap<Box<str>, Link>>,
+    /// The timeouts; `None` where nothing is known of them.
+    pub timeouts: Option<Timeouts>,
+    /// The sync daemons that run.
+    pub sync: BTreeMap<SyncState, SyncDaemon>,
+    /// The values of the sysctls that were asked for; one that does not exist is absent.
+    pub sysctls: BTreeMap<Box<str>, Box<str>>,
+    /// The kernel modules of IPVS that are there, loaded or built in; `None` where nothing is
+    /// known of them.
+    pub modules: Option<BTreeSet<Box<str>>>,
 }
 
 /// Who bound an address.

@@ -14,8 +14,23 @@ pub fn carried_out(live: &Live, steps: &[Op]) -> Live {
 }
 
 fn carry_out(state: &mut Live, op: &Op) {
-    let Live { services, addresses, links } = state;
+    let Live { services, addresses, links, timeouts, sync, sysctls, modules } = state;
     match op {
+        Op::AddModule { module } => {
+            if let Some(modules) = modules {
+                modules.insert(module.clone());
+            }
+        }
+        Op::EditSysctl { key, after, .. } => {
+            sysctls.insert(key.clone(), after.clone());
+        }
+        Op::EditTimeouts { after, .. } => *timeouts = Some(*after),
+        Op::AddSync { state, after } => {
+            sync.insert(*state, (**after).clone());
+        }
+        Op::DeleteSync { state, .. } => {
+            sync.remove(state);
+        }
         Op::AddDummy { interface } => {
             if let Some(links) = links {
                 links.insert(interface.clone(), Link { up: true, dummy: true });

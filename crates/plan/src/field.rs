@@ -1,6 +1,6 @@
 //! The fields of an object as people and programs see them, and which of them an edit changes.
 
-use evenkeel_model::{Forward, RealServer, ServiceConfig, Tunnel};
+use evenkeel_model::{Forward, RealServer, ServiceConfig, SyncDaemon, Timeouts, Tunnel};
 use serde::Serialize;
 
 /// One field that an edit changes.
@@ -79,6 +79,30 @@ pub(crate) fn real_server_fields(real_server: &RealServer) -> Fields<5> {
         ("weight", FieldValue::Number(*weight)),
         ("upper_threshold", FieldValue::Number(*upper_threshold)),
         ("lower_threshold", FieldValue::Number(*lower_threshold)),
+    ]
+}
+
+/// The timeouts, in the order of every output, in seconds.
+pub(crate) fn timeout_fields(timeouts: &Timeouts) -> Fields<3> {
+    let Timeouts { tcp, tcp_fin, udp } = *timeouts;
+    [
+        ("tcp", FieldValue::Number(tcp)),
+        ("tcp_fin", FieldValue::Number(tcp_fin)),
+        ("udp", FieldValue::Number(udp)),
+    ]
+}
+
+/// The fields of a sync daemon, in the order of every output.
+pub(crate) fn sync_fields(daemon: &SyncDaemon) -> Fields<6> {
+    let SyncDaemon { interface, id, max_length, group, port, ttl } = daemon;
+    let number = |value: Option<u32>| value.map_or(FieldValue::None, FieldValue::Number);
+    [
+        ("interface", FieldValue::Word(interface.to_string())),
+        ("id", FieldValue::Number(u32::from(*id))),
+        ("max_length", number(max_length.map(u32::from))),
+        ("group", group.map_or(FieldValue::None, |group| FieldValue::Word(group.to_string()))),
+        ("port", number(port.map(u32::from))),
+        ("ttl", number(ttl.map(u32::from))),
     ]
 }
 

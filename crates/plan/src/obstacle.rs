@@ -15,6 +15,11 @@ pub enum Obstacle {
         /// Its name.
         interface: Box<str>,
     },
+    /// The kernel has no such sysctl.
+    NoSysctl {
+        /// Its key.
+        key: Box<str>,
+    },
     /// The loopback interface is down: the kernel takes no address for a unicast one and refuses
     /// every new real server (`ip_vs_new_dest`).
     LoopbackDown,
@@ -28,6 +33,9 @@ impl fmt::Display for Obstacle {
                 "interface {interface} does not exist; name one that does, or write `dummy: true` \
                  on its VIPs to have it created as a dummy device"
             ),
+            Self::NoSysctl { key } => {
+                write!(f, "this kernel has no sysctl {key}; correct its name, or take it out")
+            }
             Self::LoopbackDown => f.write_str(
                 "interface lo is down, and the kernel refuses every new real server meanwhile; \
                  `ip link set lo up` brings it up",
@@ -51,6 +59,10 @@ pub(crate) fn obstacles(desired: &Desired, live: &Live, ops: &[Op]) -> Vec<Obsta
         .into_iter()
         .map(|interface| Obstacle::NoInterface { interface: interface.into() })
         .collect();
+    // A snapshot holds the sysctls that its own spec named; only a kernel can say which exist.
+    let is_kernel = live.modules.is_some();
+    let unknown = desired.sysctls.keys().filter(|key| !live.sysctls.contains_key(*key));
+    found.extend(unknown.filter(|_| is_kernel).map(|key| Obstacle::NoSysctl { key: key.clone() }));
     let adds = ops.iter().any(|op| matches!(op, Op::AddRealServer { .. }));
     if adds && links.get("lo").is_some_and(|lo| !lo.up) {
         found.push(Obstacle::LoopbackDown);

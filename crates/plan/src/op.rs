@@ -1,6 +1,9 @@
 //! Operations: what a plan is made of, and all that an execution needs to know.
 
-use evenkeel_model::{Binding, RealServer, RealServerKey, Service, ServiceConfig, ServiceKey};
+use evenkeel_model::{
+    Binding, RealServer, RealServerKey, Service, ServiceConfig, ServiceKey, SyncDaemon, SyncState,
+    Timeouts,
+};
 use serde::Serialize;
 
 /// One change to one object, with its value before and after.
@@ -12,6 +15,41 @@ use serde::Serialize;
 /// therefore complete, fields that are left to someone else included.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Op {
+    /// A kernel module is loaded.
+    AddModule {
+        /// Its name.
+        module: Box<str>,
+    },
+    /// A sysctl gets another value.
+    EditSysctl {
+        /// Its key.
+        key: Box<str>,
+        /// Its value as read.
+        before: Box<str>,
+        /// The value it gets.
+        after: Box<str>,
+    },
+    /// Timeouts get other values, all of them with one message.
+    EditTimeouts {
+        /// As read.
+        before: Timeouts,
+        /// What they get; those that the spec does not name stay.
+        after: Timeouts,
+    },
+    /// A sync daemon is started.
+    AddSync {
+        /// Which.
+        state: SyncState,
+        /// As the spec asks.
+        after: Box<SyncDaemon>,
+    },
+    /// A sync daemon is stopped. The kernel has no edit for it.
+    DeleteSync {
+        /// Which.
+        state: SyncState,
+        /// As read.
+        before: Box<SyncDaemon>,
+    },
     /// A dummy device is created and brought up.
     AddDummy {
         /// Its name.
@@ -125,6 +163,14 @@ impl Verb {
 /// What an operation is done to, by identity.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Object {
+    /// A kernel module.
+    Module(Box<str>),
+    /// A sysctl.
+    Sysctl(Box<str>),
+    /// The timeouts of the namespace.
+    Timeouts,
+    /// A sync daemon.
+    Sync(SyncState),
     /// A dummy device.
     Dummy(Box<str>),
     /// A service.
@@ -139,6 +185,10 @@ impl Object {
     /// The kind of object in the vocabulary of plans.
     pub fn kind(&self) -> &'static str {
         match self {
+            Self::Module(_) => "kernel module",
+            Self::Sysctl(_) => "sysctl",
+            Self::Timeouts => "timeouts",
+            Self::Sync(_) => "sync daemon",
             Self::Dummy(_) => "dummy device",
             Self::Service(_) => "service",
             Self::RealServer(..) => "real server",
@@ -151,11 +201,18 @@ impl Op {
     /// What it does.
     pub fn verb(&self) -> Verb {
         match self {
-            Self::AddDummy { .. } | Self::AddService { .. } | Self::AddRealServer { .. } => {
-                Verb::Add
-            }
-            Self::EditService { .. } | Self::EditRealServer { .. } => Verb::Edit,
-            Self::DeleteService { .. } | Self::DeleteRealServer { .. } => Verb::Delete,
+            Self::AddModule { .. }
+            | Self::AddSync { .. }
+            | Self::AddDummy { .. }
+            | Self::AddService { .. }
+            | Self::AddRealServer { .. } => Verb::Add,
+            Self::EditSysctl { .. }
+            | Self::EditTimeouts { .. }
+            | Self::EditService { .. }
+            | Self::EditRealServer { .. } => Verb::Edit,
+            Self::DeleteSync { .. }
+            | Self::DeleteService { .. }
+            | Self::DeleteRealServer { .. } => Verb::Delete,
             Self::Bind { .. } => Verb::Bind,
             Self::Unbind { .. } => Verb::Unbind,
         }
@@ -164,6 +221,10 @@ impl Op {
     /// What it is done to.
     pub fn object(&self) -> Object {
         match self {
+            Self::AddModule { module } => Object::Module(module.clone()),
+            Self::EditSysctl { key, .. } => Object::Sysctl(key.clone()),
+            Self::EditTimeouts { .. } => Object::Timeouts,
+            Self::AddSync { state, .. } | Self::DeleteSync { state, .. } => Object::Sync(*state),
             Self::AddDummy { interface } => Object::Dummy(interface.clone()),
             Self::AddService { key, .. }
             | Self::EditService { key, .. }
@@ -175,7 +236,7 @@ impl Op {
         }
     }
 
-    /// The service it belongs to; `None` for addresses and devices.
+    /// The service it belongs to; `None` for all that is not in the IPVS table.
     pub fn service(&self) -> Option<ServiceKey> {
         match self {
             Self::AddService { key, .. }
@@ -184,7 +245,14 @@ impl Op {
             Self::AddRealServer { service, .. }
             | Self::EditRealServer { service, .. }
             | Self::DeleteRealServer { service, .. } => Some(*service),
-            Self::AddDummy { .. } | Self::Bind { .. } | Self::Unbind { .. } => None,
+            Self::AddModule { .. }
+            | Self::EditSysctl { .. }
+            | Self::EditTimeouts { .. }
+            | Self::AddSync { .. }
+            | Self::DeleteSync { .. }
+            | Self::AddDummy { .. }
+            | Self::Bind { .. }
+            | Self::Unbind { .. } => None,
         }
     }
 }

@@ -9,7 +9,11 @@
 //! - additions come before deletions: a service whose real servers are all replaced is never
 //!   without one, and the kernel searches its trash of deleted real servers at every addition
 //!   (`ip_vs_trash_get_dest`), so that deleting first costs time on large tables;
-//! - weights are raised before others are lowered, so that the sum never dips.
+//! - weights are raised before others are lowered, so that the sum never dips;
+//! - modules and sysctls come first, for what follows may need them;
+//! - sync daemons that must stop do so before the table changes, and those that start do so after:
+//!   the kernel refuses real servers of the other family while one runs, and a daemon while there
+//!   are such real servers (`ip_vs_add_dest`, `ip_vs_genl_new_daemon`).
 //!
 //! Within a phase the order is that of the spec for additions (the sh and mh schedulers depend on
 //! it) and that of the keys for all else.
@@ -34,6 +38,10 @@ pub(crate) fn order(added: Vec<Op>, mut others: Vec<Op>) -> Vec<Op> {
 /// The phases of an execution. Their order is this declaration's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
+    AddModules,
+    EditSysctls,
+    DeleteSync,
+    EditTimeouts,
     AddDummies,
     // Here come the services that are added, with their real servers.
     AddRealServers,
@@ -44,10 +52,16 @@ enum Phase {
     DeleteRealServers,
     Unbind,
     DeleteServices,
+    AddSync,
 }
 
 fn phase(op: &Op) -> Phase {
     match op {
+        Op::AddModule { .. } => Phase::AddModules,
+        Op::EditSysctl { .. } => Phase::EditSysctls,
+        Op::DeleteSync { .. } => Phase::DeleteSync,
+        Op::EditTimeouts { .. } => Phase::EditTimeouts,
+        Op::AddSync { .. } => Phase::AddSync,
         Op::AddDummy { .. } => Phase::AddDummies,
         Op::AddService { .. } | Op::AddRealServer { .. } => Phase::AddRealServers,
         Op::EditService { .. } => Phase::EditServices,

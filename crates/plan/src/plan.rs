@@ -1,9 +1,12 @@
 //! From two states to a plan.
 
-use evenkeel_model::{Desired, Live, Owner};
-use serde::Serialize;
+use std::collections::BTreeMap;
+
+use evenkeel_model::{Desired, DesiredTimeouts, Live, Owner};
+use serde::{Deserialize, Serialize};
 
 use crate::diff::{Difference, difference};
+use crate::global;
 use crate::guard::refusals;
 use crate::obstacle::obstacles;
 use crate::order::order;
@@ -16,8 +19,27 @@ pub struct Inputs<'a> {
     pub desired: &'a Desired,
     /// What the kernel answered.
     pub live: &'a Live,
-    /// Whether no earlier apply is on record for this namespace.
-    pub first_apply: bool,
+    /// What is on record of this namespace.
+    pub record: &'a Record,
+}
+
+/// What is on record of earlier applies to a network namespace.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    /// Whether there was any.
+    pub applied: bool,
+    /// The values that sysctls had before evenkeel set them.
+    pub sysctls: BTreeMap<Box<str>, Box<str>>,
+    /// The timeouts that the last spec named.
+    pub timeouts: DesiredTimeouts,
+}
+
+impl Record {
+    /// As if there had been one: for plans against a snapshot, which has no record.
+    pub fn of_a_snapshot() -> Self {
+        Self { applied: true, ..Self::default() }
+    }
 }
 
 /// What it takes to bring a host from its live to its desired state.
@@ -50,13 +72,18 @@ pub struct Unchanged {
 
 /// Plans. The same inputs give the same plan.
 pub fn plan(inputs: Inputs<'_>) -> Plan {
-    let Inputs { desired, live, first_apply } = inputs;
-    let Difference { added, ops, unchanged, out_of_scope } = difference(desired, live);
+    let Inputs { desired, live, record } = inputs;
+    let Difference { added, mut ops, unchanged, out_of_scope } = difference(desired, live);
+    ops.extend(global::operations(desired, live, &record.sysctls));
+    let modules = global::modules(added.iter().chain(&ops), live);
+    ops.extend(modules);
     let steps = order(added, ops);
+    let mut warnings = warnings(desired, live);
+    warnings.extend(global::left_timeouts(desired, live, record.timeouts));
     Plan {
-        refusals: refusals(desired, live, first_apply, &steps),
+        refusals: refusals(desired, live, !record.applied, &steps),
         obstacles: obstacles(desired, live, &steps),
-        warnings: warnings(desired, live),
+        warnings,
         steps,
         unchanged,
         out_of_scope,

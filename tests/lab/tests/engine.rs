@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
-use evenkeel_engine::{HostKernel, Kernel, Pass, Report, execute};
+use evenkeel_engine::{HostKernel, Kernel, Pass, Report, Sysctls, execute};
 use evenkeel_lab_tests::ipvsadm::Table;
 use evenkeel_lab_tests::nlmon::{Capture, Change, Object, Verb};
 use evenkeel_lab_tests::{fresh_namespace, ipvsadm, run_with};
@@ -12,7 +12,7 @@ use evenkeel_model::{
     Desired, Forward, Ignore, Live, Named, Protocol, RealServer, RealServerKey, RealServers,
     Scheduler, SchedulerFlags, Scope, Service, ServiceConfig, ServiceKey,
 };
-use evenkeel_plan::{Inputs, Plan, plan};
+use evenkeel_plan::{Inputs, Plan, Record, plan};
 
 mod edits;
 mod kernels;
@@ -75,7 +75,8 @@ fn service<const N: usize>(
 /// A spec of those services whose scope is the whole table.
 fn spec<const N: usize>(services: [(ServiceKey, Service); N]) -> Desired {
     let named = services.into_iter().enumerate().map(|(number, (key, service))| {
-        (key, Named { name: format!("s{number}").into(), ignore: Ignore::NOTHING, service })
+        let name = format!("s{number}").into();
+        (key, Named { name, ignore: Ignore::NOTHING, canonical_order: false, service })
     });
     Desired { scope: Scope::All, services: named.collect(), ..Desired::default() }
 }
@@ -85,14 +86,14 @@ fn table(desired: &Desired) -> Table {
 }
 
 fn plan_of(desired: &Desired, live: &Live) -> Plan {
-    plan(Inputs { desired, live, first_apply: false })
+    plan(Inputs { desired, live, record: &Record::of_a_snapshot() })
 }
 
 /// A whole pass.
 fn apply(kernel: &mut impl Kernel, desired: &Desired) -> Report {
-    let live = kernel.observe().unwrap();
+    let live = kernel.observe(&Sysctls::new()).unwrap();
     let steps = plan_of(desired, &live).steps;
-    execute(kernel, Pass { desired, live, steps }).unwrap()
+    execute(kernel, Pass { desired, record: &Record::default(), live, steps }).unwrap()
 }
 
 /// A whole pass that succeeds, and the messages it sent.
@@ -108,7 +109,7 @@ fn apply_heard(kernel: &mut impl Kernel, desired: &Desired) -> Vec<Change> {
 fn assert_in_place(kernel: &mut impl Kernel, desired: &Desired) {
     assert_eq!(ipvsadm::save(), ipvsadm::saved(&table(desired)));
     assert_eq!(ipvsadm::listed_thresholds(), ipvsadm::thresholds(&table(desired)));
-    let live = kernel.observe().unwrap();
+    let live = kernel.observe(&Sysctls::new()).unwrap();
     assert_eq!(live.services, table(desired));
     assert_eq!(plan_of(desired, &live).steps, []);
 }

@@ -22,10 +22,13 @@ pub(crate) fn run(
 ) -> Result<Status, Error> {
     check_question_can_be_asked(arguments)?;
     let desired = crate::input::spec(&arguments.spec.spec, output)?.desired;
-    let Host { mut kernel, state, mut journal } = Host::connect(global, true, output)?;
-    let live = kernel.observe()?;
-    let first_apply = !journal.applied;
-    let mut plan = evenkeel_plan::plan(Inputs { desired: &desired, live: &live, first_apply });
+    let host = Host::connect(global, true, output)?;
+    let sysctls = host.sysctls(&desired);
+    let Host { mut kernel, state, mut journal } = host;
+    let record = journal.record.clone();
+    let live = kernel.observe(&sysctls)?;
+    let inputs = Inputs { desired: &desired, live: &live, record: &record };
+    let mut plan = evenkeel_plan::plan(inputs);
     if !arguments.yes || plan.is_in_sync() {
         show(&plan, &desired, output)?;
     }
@@ -35,7 +38,7 @@ pub(crate) fn run(
         return Ok(status);
     }
     let steps = std::mem::take(&mut plan.steps);
-    let pass = Pass { desired: &desired, live, steps };
+    let pass = Pass { desired: &desired, record: &record, live, steps };
     let report = execute_journalled(&mut kernel, pass, &state, &mut journal)?;
     if report.is_empty() {
         return Ok(Status::Done);

@@ -3,7 +3,7 @@
 use evenkeel_engine::Kernel;
 use evenkeel_model::{Desired, Live};
 use evenkeel_plan::render::{self, Labels, Line};
-use evenkeel_plan::{Inputs, Plan};
+use evenkeel_plan::{Inputs, Plan, Record};
 use evenkeel_spec::WriteInput;
 
 use crate::args::{self, Global, PlanOutput};
@@ -18,14 +18,15 @@ pub(crate) fn run(
     output: &mut Output,
 ) -> Result<Status, Error> {
     let desired = crate::input::spec(&arguments.spec.spec, output)?.desired;
-    let (live, first_apply) = match &arguments.live {
-        Some(path) => (live::from_file(path, output)?, false),
+    let (live, record) = match &arguments.live {
+        Some(path) => (live::from_file(path, output)?, Record::of_a_snapshot()),
         None => {
             let mut host = Host::connect(global, false, output)?;
-            (host.kernel.observe()?, !host.journal.applied)
+            let sysctls = host.sysctls(&desired);
+            (host.kernel.observe(&sysctls)?, host.journal.record)
         }
     };
-    let plan = evenkeel_plan::plan(Inputs { desired: &desired, live: &live, first_apply });
+    let plan = evenkeel_plan::plan(Inputs { desired: &desired, live: &live, record: &record });
     match arguments.output {
         PlanOutput::Text => show(&plan, &desired, output)?,
         PlanOutput::Json => {

@@ -18,7 +18,8 @@ pub(crate) fn run(arguments: &Show, global: &Global, output: &mut Output) -> Res
         crate::input::spec(&arguments.spec, output)?.desired
     };
     let mut host = Host::connect(global, false, output)?;
-    let (live, statistics) = host.kernel.observe_with_statistics()?;
+    let sysctls = host.sysctls(&named);
+    let (live, statistics) = host.kernel.observe_with_statistics(&sysctls)?;
     let answer = match arguments.output {
         ShowOutput::Text => text(&live, &statistics, &named),
         ShowOutput::Json => format!("{:#}\n", document(&live, &statistics, &named)),

@@ -22,7 +22,8 @@ pub(crate) fn run(
         crate::input::spec(&arguments.names, output)?.desired
     };
     let mut host = Host::connect(global, false, output)?;
-    let live = host.kernel.observe()?;
+    let sysctls = host.sysctls(&named);
+    let live = host.kernel.observe(&sysctls)?;
     let mut input = WriteInput::of_live(&live, &named);
     input.observe(&live);
     output.answer(evenkeel_spec::write(&input))?;

@@ -43,7 +43,12 @@ fn live<const N: usize>(services: [(ServiceKey, Service); N]) -> Live {
 }
 
 fn desired<const N: usize>(services: [(ServiceKey, Service); N]) -> Desired {
-    let named = |service| Named { name: "web".into(), ignore: Ignore::NOTHING, service };
+    let named = |service| Named {
+        name: "web".into(),
+        ignore: Ignore::NOTHING,
+        canonical_order: false,
+        service,
+    };
     Desired {
         scope: Scope::All,
         services: services.into_iter().map(|(key, service)| (key, named(service))).collect(),
@@ -52,7 +57,7 @@ fn desired<const N: usize>(services: [(ServiceKey, Service); N]) -> Desired {
 }
 
 fn plan_of(desired: &Desired, live: &Live) -> Plan {
-    plan(Inputs { desired, live, first_apply: false })
+    plan(Inputs { desired, live, record: &Record::of_a_snapshot() })
 }
 
 fn lines(desired: &Desired, live: &Live) -> Vec<String> {
@@ -62,7 +67,8 @@ fn lines(desired: &Desired, live: &Live) -> Vec<String> {
 }
 
 fn guards(desired: &Desired, live: &Live, first_apply: bool) -> Vec<Guard> {
-    let plan = plan(Inputs { desired, live, first_apply });
+    let record = Record { applied: !first_apply, ..Record::default() };
+    let plan = plan(Inputs { desired, live, record: &record });
     plan.refusals.into_iter().map(|refusal| refusal.guard).collect()
 }
 

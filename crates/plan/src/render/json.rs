@@ -8,12 +8,16 @@
 //! in_sync       boolean  whether there is nothing to do
 //! steps         array    the operations in the order of their execution, each:
 //!   verb        string   add | edit | delete | bind | unbind
-//!   object      string   dummy device | service | real server | vip
+//!   object      string   kernel module | sysctl | timeouts | sync daemon | dummy device |
+//!                        service | real server | vip
 //!   service     object   name (absent where the spec does not list it), address, port and
 //!                        protocol or fwmark and family; for services and real servers
 //!   real_server object   address, port
 //!   vip         object   address, prefix, interface
 //!   interface   string   the dummy device's name
+//!   module      string   the kernel module's name
+//!   sysctl      string   the sysctl's key; before and after hold its value
+//!   sync        string   the sync daemon's state: master | backup
 //!   before      object   the fields as read; absent for add
 //!   after       object   the fields it gets; absent for delete
 //!   changes     array    for edit: field, before, after
@@ -28,7 +32,9 @@
 use evenkeel_model::{Binding, Desired, RealServerKey, ServiceKey};
 use serde_json::{Map, Value, json};
 
-use crate::field::{FieldValue, changes, real_server_fields, service_fields};
+use crate::field::{
+    FieldValue, changes, real_server_fields, service_fields, sync_fields, timeout_fields,
+};
 use crate::{Op, Plan};
 
 /// The version of the document.
@@ -58,6 +64,25 @@ fn step(op: &Op, desired: &Desired) -> Value {
         step.insert("service".to_owned(), service(&key, desired));
     }
     match op {
+        Op::AddModule { module } => {
+            step.insert("module".to_owned(), json!(module));
+        }
+        Op::EditSysctl { key, before, after } => {
+            step.insert("sysctl".to_owned(), json!(key));
+            let value = |value: &str| [("value", FieldValue::Word(value.to_owned()))];
+            edit(&mut step, value(before), value(after));
+        }
+        Op::EditTimeouts { before, after } => {
+            edit(&mut step, timeout_fields(before), timeout_fields(after));
+        }
+        Op::AddSync { state, after } => {
+            step.insert("sync".to_owned(), json!(state));
+            step.insert("after".to_owned(), object(sync_fields(after)));
+        }
+        Op::DeleteSync { state, before } => {
+            step.insert("sync".to_owned(), json!(state));
+            step.insert("before".to_owned(), object(sync_fields(before)));
+        }
         Op::AddDummy { interface } => {
             step.insert("interface".to_owned(), json!(interface));
         }

@@ -5,7 +5,9 @@ use std::fmt;
 
 use evenkeel_model::{Desired, ServiceKey};
 
-use crate::field::{FieldChange, FieldValue, changes, real_server_fields, service_fields};
+use crate::field::{
+    FieldChange, FieldValue, changes, real_server_fields, service_fields, timeout_fields,
+};
 use crate::{Op, Plan, Verb};
 
 /// One operation in words: `~ edit real server 10.0.0.1:80 of web/192.0.2.1:80/tcp: weight 1 -> 2`.
@@ -85,6 +87,15 @@ impl fmt::Display for Line<'_> {
         let Self { op, labels } = self;
         write!(f, "{} {} ", op.verb().sign(), op.verb().word())?;
         match op {
+            Op::AddModule { module } => write!(f, "kernel module {module}"),
+            Op::EditSysctl { key, before, after } => write!(f, "sysctl {key}: {before} -> {after}"),
+            Op::EditTimeouts { before, after } => {
+                f.write_str("timeouts")?;
+                arrows(f, changes(timeout_fields(before), timeout_fields(after)))
+            }
+            Op::AddSync { state, after: daemon } | Op::DeleteSync { state, before: daemon } => {
+                write!(f, "sync daemon {state}: {daemon}")
+            }
             Op::AddDummy { interface } => write!(f, "dummy device {interface}"),
             Op::AddService { key, after } => {
                 f.write_str("service ")?;

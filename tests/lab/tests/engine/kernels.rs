@@ -22,7 +22,7 @@ const NO_SCHEDULER: &str = "nosuch";
 /// The two kernels in the same state: that of a new namespace.
 fn both() -> (HostKernel, MemoryKernel) {
     let mut real = host_with("");
-    let mut memory = MemoryKernel::new(real.observe().unwrap());
+    let mut memory = MemoryKernel::new(real.observe(&Sysctls::new()).unwrap());
     memory.missing_schedulers.insert(Scheduler::new(NO_SCHEDULER).unwrap());
     (real, memory)
 }
@@ -49,7 +49,7 @@ type State = (
 
 /// The state of a kernel, without the addresses that the real one gives to devices by itself.
 fn state(kernel: &mut impl Kernel) -> State {
-    let Live { services, mut addresses, links } = kernel.observe().unwrap();
+    let Live { services, mut addresses, links, .. } = kernel.observe(&Sysctls::new()).unwrap();
     addresses.retain(|binding, _| !binding.address.to_string().starts_with("fe80:"));
     let ordered = |(key, service): (ServiceKey, Service)| {
         let pairs = service.real_servers.in_order().map(|(key, value)| (*key, *value));
@@ -284,7 +284,7 @@ fn addresses_and_devices_are_refused_alike() {
     ]);
     let (mut real, _) = both();
     assert!(answers(&mut real, &[dummy("vip0"), bind("192.0.2.1", 32, "vip0")]) == [Ok(()); 2]);
-    let owner = real.observe().unwrap().addresses[&binding("192.0.2.1", 32, "vip0")];
+    let owner = real.observe(&Sysctls::new()).unwrap().addresses[&binding("192.0.2.1", 32, "vip0")];
     assert_eq!(owner, Owner::Evenkeel);
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use evenkeel_engine::{Addresses, KernelError, Needs, Outcome, Replies};
+use evenkeel_engine::{KernelError, Outcome, Replies};
 use evenkeel_lab_tests::run;
 use evenkeel_model::statistics::Statistics;
 use evenkeel_plan::Op;
@@ -17,12 +17,15 @@ struct Beside {
 }
 
 impl Kernel for Beside {
-    fn observe(&mut self) -> Result<Live, KernelError> {
-        self.kernel.observe()
+    fn observe(&mut self, sysctls: &Sysctls) -> Result<Live, KernelError> {
+        self.kernel.observe(sysctls)
     }
 
-    fn observe_with_statistics(&mut self) -> Result<(Live, Statistics), KernelError> {
-        self.kernel.observe_with_statistics()
+    fn observe_with_statistics(
+        &mut self,
+        sysctls: &Sysctls,
+    ) -> Result<(Live, Statistics), KernelError> {
+        self.kernel.observe_with_statistics(sysctls)
     }
 
     fn services(
@@ -32,12 +35,8 @@ impl Kernel for Beside {
         self.kernel.services(keys)
     }
 
-    fn addresses(&mut self) -> Result<Addresses, KernelError> {
-        self.kernel.addresses()
-    }
-
-    fn prepare(&mut self, needs: &Needs) -> Result<(), KernelError> {
-        self.kernel.prepare(needs)
+    fn surroundings(&mut self, sysctls: &Sysctls, live: &mut Live) -> Result<(), KernelError> {
+        self.kernel.surroundings(sysctls, live)
     }
 
     fn execute(&mut self, ops: &[Op]) -> Result<Replies, KernelError> {

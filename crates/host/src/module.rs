@@ -1,0 +1,31 @@
+//! The kernel modules that are there. Loading them is the IPVS client's part.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use crate::error::Error;
+
+/// The modules whose names begin with `prefix`, loaded or built in.
+///
+/// # Errors
+/// [`Error::Read`] if `/proc` is not there.
+pub fn modules(prefix: &str) -> Result<BTreeSet<String>, Error> {
+    let path = "/proc/modules";
+    let loaded = match fs::read_to_string(path) {
+        Ok(text) => text,
+        // A kernel without modules has no list of them.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(source) => return Err(Error::Read { path: path.into(), source }),
+    };
+    let names = loaded.lines().filter_map(|line| line.split(' ').next());
+    let mut found: BTreeSet<String> =
+        names.filter(|name| name.starts_with(prefix)).map(str::to_owned).collect();
+    // Without the list, as in most containers, what is built in is not known.
+    let release = rustix::system::uname();
+    let built_in = format!("/lib/modules/{}/modules.builtin", release.release().to_string_lossy());
+    let built_in = fs::read_to_string(built_in).unwrap_or_default();
+    let names = built_in.lines().filter_map(|line| line.rsplit('/').next()?.split('.').next());
+    let names = names.map(|name| name.replace('-', "_"));
+    found.extend(names.filter(|name| name.starts_with(prefix)));
+    Ok(found)
+}

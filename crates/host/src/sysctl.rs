@@ -1,0 +1,73 @@
+//! Settings of the kernel below `/proc/sys/net`, which belong to the calling thread's network namespace.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use crate::error::{Action, Error};
+
+/// The value of a setting, its white space folded into single blanks as people write it; `None` if the kernel has
+/// no such setting.
+///
+/// `key` is written as for sysctl(8): `net.ipv4.ip_forward`, with slashes in place of dots within the name of an
+/// interface: `net.ipv4.conf.eth0/100.rp_filter`.
+///
+/// # Errors
+/// [`Error::Read`].
+pub fn sysctl(key: &str) -> Result<Option<String>, Error> {
+    let path = path(key);
+    match fs::read_to_string(&path) {
+        Ok(text) => Ok(Some(folded(&text))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(Error::Read { path, source }),
+    }
+}
+
+/// Writes a setting. Needs CAP_NET_ADMIN, or root where the file is root's.
+///
+/// # Errors
+/// [`Error::Io`] with what the kernel said: ENOENT for no such setting, EINVAL for no such value.
+pub fn set_sysctl(key: &str, value: &str) -> Result<(), Error> {
+    let write = fs::OpenOptions::new().write(true).open(path(key)).and_then(|mut file| {
+        // In one piece: the kernel takes each write for a whole value.
+        io::Write::write_all(&mut file, format!("{value}\n").as_bytes())
+    });
+    write.map_err(|source| Error::Io { action: Action::SetSysctl(key.to_owned()), source })
+}
+
+/// White space as a person would write it: the kernel separates the numbers of a list by tabs.
+#[must_use]
+pub fn folded(value: &str) -> String {
+    value.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Dots and slashes change places, as in sysctl(8).
+fn path(key: &str) -> PathBuf {
+    let swapped = key.chars().map(|c| match c {
+        '.' => '/',
+        '/' => '.',
+        other => other,
+    });
+    PathBuf::from("/proc/sys").join(swapped.collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_dots_of_an_interface_are_written_as_slashes() {
+        let expected = PathBuf::from("/proc/sys/net/ipv4/conf/eth0.100/rp_filter");
+        assert_eq!(path("net.ipv4.conf.eth0/100.rp_filter"), expected);
+    }
+
+    #[test]
+    fn a_setting_that_does_not_exist_is_none() {
+        assert_eq!(sysctl("net.ipv4.no_such_setting").unwrap(), None);
+    }
+
+    #[test]
+    fn lists_are_folded() {
+        assert_eq!(folded("4096\t131072\t6291456\n"), "4096 131072 6291456");
+    }
+}

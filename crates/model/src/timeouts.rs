@@ -1,0 +1,42 @@
+//! How long idle connections are remembered.
+
+use serde::{Deserialize, Serialize};
+
+/// The timeouts of a network namespace that IPVS lets be set (`IPVS_CMD_SET_CONFIG`). Those of
+/// SCTP are not among them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timeouts {
+    /// Seconds an established TCP connection may be idle.
+    pub tcp: u32,
+    /// Seconds a TCP connection is remembered after a FIN.
+    pub tcp_fin: u32,
+    /// Seconds a UDP conversation may be idle.
+    pub udp: u32,
+}
+
+/// The timeouts a spec asks for; `None` is not the spec's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DesiredTimeouts {
+    /// See [`Timeouts::tcp`].
+    pub tcp: Option<u32>,
+    /// See [`Timeouts::tcp_fin`].
+    pub tcp_fin: Option<u32>,
+    /// See [`Timeouts::udp`].
+    pub udp: Option<u32>,
+}
+
+impl DesiredTimeouts {
+    /// The largest value the kernel takes, in seconds: it counts in ticks, at most 1000 of them a
+    /// second, in an `int` (`ip_vs_set_timeout`).
+    pub const MAX: u32 = (i32::MAX / 1000) as u32;
+
+    /// The live timeouts with those that the spec asks for in their places.
+    pub fn over(self, live: Timeouts) -> Timeouts {
+        let Self { tcp, tcp_fin, udp } = self;
+        Timeouts {
+            tcp: tcp.unwrap_or(live.tcp),
+            tcp_fin: tcp_fin.unwrap_or(live.tcp_fin),
+            udp: udp.unwrap_or(live.udp),
+        }
+    }
+}
