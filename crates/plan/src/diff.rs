@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use evenkeel_model::{
-    Binding, Desired, Ignore, IgnoredField, Live, Named, Owner, RealServer, RealServerKey, Service,
-    ServiceConfig, ServiceKey,
+    Binding, Desired, Ignore, IgnoredField, Live, Named, Owner, RealServer, RealServerKey,
+    RealServers, Service, ServiceConfig, ServiceKey,
 };
 
 use crate::{Op, canonical, plan::Unchanged};
@@ -16,6 +16,9 @@ use crate::{Op, canonical, plan::Unchanged};
 pub(crate) struct Difference {
     /// Services that are added, each followed by its real servers.
     pub(crate) added: Vec<Op>,
+    /// Real servers that are deleted and added again, each followed by its addition, and the ones
+    /// added between them, for services in `canonical_order`.
+    pub(crate) readded: Vec<Op>,
     /// Everything else.
     pub(crate) ops: Vec<Op>,
     pub(crate) unchanged: Unchanged,
@@ -67,8 +70,18 @@ impl Difference {
             let before = Box::new(live.config.clone());
             self.ops.push(Op::EditService { key: *key, before, after: Box::new(after) });
         }
-        for (real_server, value) in desired.real_servers.in_order() {
+        let kept = if named.canonical_order {
+            kept_in_place(&desired.real_servers, &live.real_servers)
+        } else {
+            usize::MAX
+        };
+        for (place, (real_server, value)) in desired.real_servers.in_order().enumerate() {
             let before = live.real_servers.get(real_server).copied();
+            if place >= kept {
+                let value = canonical::real_server(*value);
+                self.add_again((*key, *real_server), value, before, named.ignore);
+                continue;
+            }
             self.compare_real_server(
                 (*key, *real_server),
                 canonical::real_server(*value),
@@ -85,6 +98,21 @@ impl Difference {
                 });
             }
         }
+    }
+
+    fn add_again(
+        &mut self,
+        (service, key): (ServiceKey, RealServerKey),
+        desired: RealServer,
+        live: Option<RealServer>,
+        ignore: Ignore,
+    ) {
+        let mut after = desired;
+        if let Some(before) = live.map(canonical::real_server) {
+            after = leave_real_server(ignore, desired, before);
+            self.readded.push(Op::DeleteRealServer { service, key, before });
+        }
+        self.readded.push(Op::AddRealServer { service, key, after });
     }
 
     fn compare_real_server(
@@ -136,6 +164,27 @@ impl Difference {
             }
         }
     }
+}
+
+/// How many real servers, counted from the first of the spec, can stay where they are so that the
+/// kernel's list ends up in the spec's order. The kernel puts a new one before all others and
+/// moves none, so what cannot stay has to be added again.
+fn kept_in_place(desired: &RealServers, live: &RealServers) -> usize {
+    let wanted: Vec<_> = desired.in_order().map(|(key, _)| key).collect();
+    let there = live.in_order().map(|(key, _)| key).filter(|key| desired.get(key).is_some());
+    let mut kept = 0;
+    // The longest beginning of the spec's list that the live list holds in that order, with
+    // whatever in between; what is passed over stands later in the spec's list, and moves there.
+    let mut passed = false;
+    for key in there {
+        if wanted.get(kept) == Some(&key) {
+            kept += 1;
+        } else {
+            passed = true;
+        }
+    }
+    // Nothing that is live stands behind them: what follows is only to be added, in its order.
+    if passed { kept } else { wanted.len() }
 }
 
 /// Whether the interface has the address: with this very prefix length, or with any that someone

@@ -23,7 +23,7 @@ use evenkeel_model::{Binding, Family};
 use crate::Op;
 
 /// Puts the operations of one difference into the order of their execution.
-pub(crate) fn order(added: Vec<Op>, mut others: Vec<Op>) -> Vec<Op> {
+pub(crate) fn order(added: Vec<Op>, readded: Vec<Op>, mut others: Vec<Op>) -> Vec<Op> {
     // The sort is stable: within a phase the order of the difference stays, which goes by key, and
     // within a service by the spec.
     others.sort_by_key(phase);
@@ -31,6 +31,9 @@ pub(crate) fn order(added: Vec<Op>, mut others: Vec<Op>) -> Vec<Op> {
     let mut steps = added;
     let before = others.partition_point(|op| phase(op) < Phase::AddRealServers);
     steps.splice(0..0, others.drain(..before));
+    let behind = others.partition_point(|op| phase(op) <= Phase::AddRealServers);
+    steps.extend(others.drain(..behind));
+    steps.extend(readded);
     steps.append(&mut others);
     steps
 }
@@ -45,6 +48,7 @@ enum Phase {
     AddDummies,
     // Here come the services that are added, with their real servers.
     AddRealServers,
+    // Here come the real servers that are added again for the sake of their order.
     EditServices,
     RaiseRealServers,
     LowerRealServers,

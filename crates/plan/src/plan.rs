@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use evenkeel_model::{Desired, DesiredTimeouts, Live, Owner};
+use evenkeel_model::{Desired, DesiredTimeouts, Live, Owner, ServiceKey};
 use serde::{Deserialize, Serialize};
 
 use crate::diff::{Difference, difference};
@@ -10,6 +10,7 @@ use crate::global;
 use crate::guard::refusals;
 use crate::obstacle::obstacles;
 use crate::order::order;
+use crate::render::count;
 use crate::{Counts, Guard, Obstacle, Op, Refusal};
 
 /// All that a plan depends on.
@@ -73,12 +74,13 @@ pub struct Unchanged {
 /// Plans. The same inputs give the same plan.
 pub fn plan(inputs: Inputs<'_>) -> Plan {
     let Inputs { desired, live, record } = inputs;
-    let Difference { added, mut ops, unchanged, out_of_scope } = difference(desired, live);
+    let Difference { added, readded, mut ops, unchanged, out_of_scope } = difference(desired, live);
     ops.extend(global::operations(desired, live, &record.sysctls));
     let modules = global::modules(added.iter().chain(&ops), live);
     ops.extend(modules);
-    let steps = order(added, ops);
     let mut warnings = warnings(desired, live);
+    warnings.extend(reordered(desired, &readded));
+    let steps = order(added, readded, ops);
     warnings.extend(global::left_timeouts(desired, live, record.timeouts));
     Plan {
         refusals: refusals(desired, live, !record.applied, &steps),
@@ -105,6 +107,28 @@ impl Plan {
     pub fn refused<'a>(&'a self, allowed: &'a [Guard]) -> impl Iterator<Item = &'a Refusal> {
         self.refusals.iter().filter(|refusal| !allowed.contains(&refusal.guard))
     }
+}
+
+/// What adding real servers again costs, per service.
+fn reordered(desired: &Desired, readded: &[Op]) -> Vec<String> {
+    let deleted = readded.iter().filter_map(|op| match op {
+        Op::DeleteRealServer { service, .. } => Some(*service),
+        _ => None,
+    });
+    let mut counts: BTreeMap<ServiceKey, usize> = BTreeMap::new();
+    for service in deleted {
+        *counts.entry(service).or_default() += 1;
+    }
+    let words = counts.into_iter().map(|(service, number)| {
+        format!(
+            "{}: {} deleted and added again, to stand in the spec's order; packets of their \
+             connections are dropped in between, and with net.ipv4.vs.expire_nodest_conn=1 the \
+             connections end",
+            desired.label(&service),
+            count(number, "real server"),
+        )
+    });
+    words.collect()
 }
 
 fn warnings(desired: &Desired, live: &Live) -> Vec<String> {

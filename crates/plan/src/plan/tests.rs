@@ -136,6 +136,40 @@ fn new_real_servers_are_added_in_the_order_of_the_spec() {
 }
 
 #[test]
+fn real_servers_are_added_again_only_as_far_as_their_order_asks() {
+    let ordered = |lasts: &[u8]| lasts.iter().map(|last| (at(*last), weighing(1))).collect();
+    let with = |real_servers| Service { config: scheduled_by("sh"), real_servers };
+    // Live, desired, and which are added (again).
+    let cases: [(&[u8], &[u8], &[u8]); 6] = [
+        (&[1, 2, 3], &[1, 2, 3], &[]),
+        (&[1, 2, 3], &[1, 3, 2], &[2]),
+        (&[3, 2, 1], &[1, 2, 3], &[2, 3]),
+        (&[1, 2], &[1, 2, 3], &[3]),
+        (&[1, 2], &[3, 1, 2], &[3, 1, 2]),
+        (&[9, 1, 2], &[1, 2], &[]),
+    ];
+    for (found, wanted, added) in cases {
+        let mut desired = desired([(on(1), with(ordered(wanted)))]);
+        let live = live([(on(1), with(ordered(found)))]);
+        let adds = |desired: &Desired| -> Vec<_> {
+            let is_add = |op: &Op| matches!(op, Op::AddRealServer { .. });
+            let steps = plan_of(desired, &live).steps;
+            steps.iter().filter(|op| is_add(op)).map(Op::object).collect()
+        };
+        let new = wanted.iter().filter(|last| !found.contains(last)).count();
+        assert_eq!(adds(&desired).len(), new, "only new ones without being asked");
+        desired.services.values_mut().for_each(|named| named.canonical_order = true);
+        let expected = added.iter().map(|last| crate::Object::RealServer(on(1), at(*last)));
+        assert_eq!(adds(&desired), expected.collect::<Vec<_>>(), "{found:?} -> {wanted:?}");
+        let after = crate::carried_out(&live, &plan_of(&desired, &live).steps);
+        let order: Vec<_> =
+            after.services[&on(1)].real_servers.in_order().map(|it| *it.0).collect();
+        assert_eq!(order, wanted.iter().map(|last| at(*last)).collect::<Vec<_>>());
+        assert!(plan_of(&desired, &after).is_in_sync());
+    }
+}
+
+#[test]
 fn a_removed_service_is_one_operation_whatever_it_takes_along() {
     let found = live([
         (on(1), service([(at(1), weighing(1)), (at(2), weighing(1))])),
