@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use nix::sched::{CloneFlags, setns, unshare};
 
 pub mod ipvsadm;
+pub mod modules;
 pub mod nlmon;
 
 /// Puts the calling thread, and the programs it starts from now on, into a new network namespace with `lo` up.

@@ -1,5 +1,6 @@
 //! Lab tests.
 
+mod cli;
 mod engine;
 mod host;
 mod ipvs;

@@ -42,21 +42,15 @@ fn table(before: &str, after: &str) -> BTreeSet<String> {
     lines(&rules.replace(" -x 1000 -y 800", "").replace(" -x 50 -y 40", ""))
 }
 
-/// Applies and gives the answer with the number of messages that asked for a change.
-fn heard(site: &Site, spec: &str) -> (String, Vec<Change>) {
-    let mut capture = Capture::start();
-    let answer = site.apply(spec);
-    (answer, capture.changes())
-}
-
 #[test]
 fn a_weight_that_becomes_0_and_1_again_is_one_edit_each_that_keeps_tunnel_and_thresholds() {
     let site = Site::new(RULES);
     site.write("spec.yaml", spec(SH, 1));
     site.assert_in_sync("spec.yaml");
     let limits = ipvsadm::listed_thresholds();
+    let mut capture = Capture::start();
     for (weight, change) in [(0, "1 -> 0"), (1, "0 -> 1")] {
-        let (answer, changes) = heard(&site, &spec(SH, weight));
+        let (answer, changes) = (site.apply(&spec(SH, weight)), capture.changes());
         let line = "~ edit real server 10.0.0.1:80 of web/192.0.2.1:80/tcp: weight";
         assert_eq!(answer, format!("{line} {change}: applied\nApply: 1 applied.\n"));
         assert!(matches!(&changes[..], [Change { verb: Verb::Set, .. }]), "{changes:?}");
@@ -70,6 +64,7 @@ fn a_weight_that_becomes_0_and_1_again_is_one_edit_each_that_keeps_tunnel_and_th
 fn a_scheduler_that_changes_keeps_persistence_and_netmask_and_its_real_servers() {
     let site = Site::new(RULES);
     let limits = ipvsadm::listed_thresholds();
+    let mut capture = Capture::start();
     for (scheduler, saved) in [
         ("scheduler: wrr", "-s wrr -p 600 -M 255.255.255.0"),
         // Flags are the scheduler's own; mh has them on the same bits.
@@ -79,7 +74,7 @@ fn a_scheduler_that_changes_keeps_persistence_and_netmask_and_its_real_servers()
         ),
         (SH, "-s sh -p 600 -M 255.255.255.0 -b sh-fallback,sh-port"),
     ] {
-        let (answer, changes) = heard(&site, &spec(scheduler, 1));
+        let (answer, changes) = (site.apply(&spec(scheduler, 1)), capture.changes());
         assert!(answer.starts_with("~ edit service web/192.0.2.1:80/tcp: scheduler "), "{answer}");
         assert!(matches!(&changes[..], [Change { verb: Verb::Set, .. }]), "{changes:?}");
         let before = "-s sh -p 600 -M 255.255.255.0 -b sh-fallback,sh-port";

@@ -3,7 +3,7 @@
 use super::*;
 
 const STRANGERS: &str = "-A -t 198.51.100.1:80 -s rr
-    -a -t 198.51.100.1:80 -r 10.0.0.9:8080 -g -w 7
+    -a -t 198.51.100.1:80 -r 10.0.0.9:80 -g -w 7
     -A -f 5 -s wlc
     -a -f 5 -r 10.0.0.9:0 -i -w 1 --tun-type ipip
     ";

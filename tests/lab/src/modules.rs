@@ -1,0 +1,48 @@
+//! Kernel modules, taken out for a while.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::run;
+
+/// Where the kernel is told what loads a module that it misses.
+const MODPROBE: &str = "/proc/sys/kernel/modprobe";
+
+/// Whether a module is loaded.
+#[must_use]
+pub fn is_loaded(module: &str) -> bool {
+    Path::new("/sys/module").join(module).exists()
+}
+
+/// Unloads a module and all whose names begin alike, `ip_vs` with its schedulers. Namespaces of
+/// earlier tests may still hold it and be on their way out.
+///
+/// # Panics
+/// When it is in use for longer than that takes.
+pub fn unload(module: &str) {
+    for _ in 0..100 {
+        let listed = run("lsmod");
+        let users = listed.lines().filter_map(|line| line.split_whitespace().next());
+        let all: Vec<&str> = users.filter(|name| name.starts_with(module)).collect();
+        if all.is_empty() {
+            return;
+        }
+        // Those in use are refused.
+        let _in_use = Command::new("rmmod").args(all).output().expect("rmmod");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("{module} is still in use");
+}
+
+/// Does something while nothing loads modules, and then lets it be done again.
+///
+/// # Panics
+/// When the kernel cannot be told.
+pub fn without_modprobe<T>(work: impl FnOnce() -> T) -> T {
+    let program = std::fs::read_to_string(MODPROBE).expect("it can be read");
+    std::fs::write(MODPROBE, "/bin/false").expect("it can be changed");
+    let outcome = work();
+    std::fs::write(MODPROBE, program.trim()).expect("it can be restored");
+    outcome
+}
