@@ -92,7 +92,10 @@ pub fn execute_journalled(
             _ => continue,
         };
     }
-    if *journal != before {
+    // Also where only the outcome will change it: that it can be written is found out before the
+    // first change.
+    let will_change = |op: &Op| !before.record.applied || op.service().is_none();
+    if pass.steps.iter().any(will_change) {
         state.write(journal)?;
     }
     let intended = journal.clone();

@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use evenkeel_model::arbitrary::{Pair, pair};
-use evenkeel_model::{Binding, Link, Owner, RealServer, Scheduler, Vip};
+use evenkeel_model::{
+    Binding, Family, Ignore, Link, Named, Owner, RealServer, RealServers, Scheduler,
+    SchedulerFlags, Service, ServiceConfig, Vip,
+};
 use evenkeel_plan::{Object, Plan, Refusal};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -150,6 +153,19 @@ fn with_vips(vips: impl IntoIterator<Item = Binding>) -> Desired {
     Desired { vips, ..Desired::default() }
 }
 
+fn empty_service() -> (ServiceKey, Named) {
+    let key = ServiceKey::Fwmark { family: Family::Ipv4, fwmark: 1 };
+    let config = ServiceConfig {
+        scheduler: Scheduler::wlc(),
+        scheduler_flags: SchedulerFlags::EMPTY,
+        persistence: None,
+        engine: None,
+        one_packet: false,
+    };
+    let service = Service { config, real_servers: RealServers::new() };
+    (key, Named { name: "marked".into(), ignore: Ignore::NOTHING, canonical_order: false, service })
+}
+
 fn host_with(addresses: impl IntoIterator<Item = (Binding, Owner)>) -> MemoryKernel {
     let links = [("eth0".into(), Link { up: true, dummy: false })].into();
     let addresses = addresses.into_iter().collect();
@@ -237,12 +253,16 @@ fn a_journal_that_cannot_be_written_stops_the_pass_before_the_first_change() {
     let file = folder.path().join("file");
     std::fs::write(&file, "").expect("a file");
     let state = StateDir::new(&file, "init");
-    let mut kernel = host_with([]);
-    let desired = with_vips([vip(1)]);
-    let live = kernel.live.clone();
-    let steps = plan_of(&desired, &live).steps;
-    let pass = Pass { desired: &desired, record: &Record::default(), live, steps };
-    let outcome = execute_journalled(&mut kernel, pass, &state, &mut Journal::default());
-    assert!(matches!(outcome, Err(EngineError::Journal(_))));
-    assert!(kernel.received.is_empty());
+    // With a VIP to be written down beforehand, and with nothing but the outcome.
+    let service = Desired { services: [empty_service()].into(), ..Desired::default() };
+    for desired in [with_vips([vip(1)]), service] {
+        let mut kernel = host_with([]);
+        let live = kernel.live.clone();
+        let steps = plan_of(&desired, &live).steps;
+        assert!(!steps.is_empty());
+        let pass = Pass { desired: &desired, record: &Record::default(), live, steps };
+        let outcome = execute_journalled(&mut kernel, pass, &state, &mut Journal::default());
+        assert!(matches!(outcome, Err(EngineError::Journal(_))));
+        assert!(kernel.received.is_empty());
+    }
 }
