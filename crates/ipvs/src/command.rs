@@ -1,9 +1,9 @@
-//! The changes a table can undergo, one message each.
+//! The changes a table can undergo, one message each, and what any request is called in errors.
 
 use std::fmt;
 
 use crate::uapi::*;
-use crate::{Destination, DestinationKey, Service, ServiceKey};
+use crate::{Destination, DestinationKey, Service, ServiceKey, SyncState};
 
 /// One change, as handed to [`Client::execute`](crate::Client::execute).
 ///
@@ -78,6 +78,18 @@ pub enum Operation {
     DeleteDestination,
     /// `IPVS_CMD_GET_DEST`
     GetDestinations,
+    /// `IPVS_CMD_GET_INFO`
+    GetInfo,
+    /// `IPVS_CMD_GET_CONFIG`
+    GetTimeouts,
+    /// `IPVS_CMD_SET_CONFIG`
+    SetTimeouts,
+    /// `IPVS_CMD_GET_DAEMON`
+    GetSyncDaemons,
+    /// `IPVS_CMD_NEW_DAEMON`
+    StartSyncDaemon,
+    /// `IPVS_CMD_DEL_DAEMON`
+    StopSyncDaemon,
 }
 
 impl Operation {
@@ -92,6 +104,12 @@ impl Operation {
             IPVS_CMD_SET_DEST => Self::SetDestination,
             IPVS_CMD_DEL_DEST => Self::DeleteDestination,
             IPVS_CMD_GET_DEST => Self::GetDestinations,
+            IPVS_CMD_GET_INFO => Self::GetInfo,
+            IPVS_CMD_GET_CONFIG => Self::GetTimeouts,
+            IPVS_CMD_SET_CONFIG => Self::SetTimeouts,
+            IPVS_CMD_GET_DAEMON => Self::GetSyncDaemons,
+            IPVS_CMD_NEW_DAEMON => Self::StartSyncDaemon,
+            IPVS_CMD_DEL_DAEMON => Self::StopSyncDaemon,
             _ => return None,
         })
     }
@@ -106,6 +124,12 @@ impl fmt::Display for Operation {
             Self::DeleteService | Self::DeleteDestination => "deleting",
             Self::GetServices => "reading",
             Self::GetDestinations => "reading the destinations of",
+            Self::GetInfo => "reading the version of",
+            Self::GetTimeouts => "reading the timeouts of",
+            Self::SetTimeouts => "setting the timeouts of",
+            Self::GetSyncDaemons => "reading the sync daemons of",
+            Self::StartSyncDaemon => "starting",
+            Self::StopSyncDaemon => "stopping",
         })
     }
 }
@@ -119,6 +143,8 @@ pub enum Object {
     Service(ServiceKey),
     /// A destination of a service.
     Destination(ServiceKey, DestinationKey),
+    /// The sync daemon of a state.
+    SyncDaemon(SyncState),
 }
 
 impl fmt::Display for Object {
@@ -129,6 +155,7 @@ impl fmt::Display for Object {
             Self::Destination(service, destination) => {
                 write!(f, "destination {destination} of service {service}")
             }
+            Self::SyncDaemon(state) => write!(f, "the {state} sync daemon"),
         }
     }
 }

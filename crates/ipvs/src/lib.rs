@@ -1,8 +1,10 @@
 //! A client of IPVS, the Linux kernel's layer-4 load balancer, over its generic netlink family.
 //!
-//! It reads and changes virtual services and their destinations: every attribute of
-//! `include/uapi/linux/ip_vs.h` for these is decoded and encoded, and attributes it does not
-//! know are kept. It uses the kernel's words ("destination", not "real server").
+//! It reads and changes virtual services, their destinations, sync daemons and timeouts: every
+//! attribute of `include/uapi/linux/ip_vs.h` for these is decoded and encoded, and attributes of
+//! objects that it does not know are kept. It uses the kernel's words ("destination", not "real
+//! server"). What empties a table or its counters at once (`IPVS_CMD_FLUSH`, `IPVS_CMD_ZERO`) it
+//! leaves out.
 //!
 //! It decides nothing: no defaults beyond those a message needs, no comparison, no retry, no
 //! policy. What the kernel refuses is reported, not guessed beforehand.
@@ -11,6 +13,9 @@
 //!   visiting forms read; [`Client::execute`] changes, in batches.
 //! - [`Service`] and [`Destination`] are configuration. [`Statistics`] and [`Connections`] are
 //!   what the kernel counts; the two never share a type.
+//! - [`Timeouts`] and [`SyncDaemon`] belong to the namespace: [`Client::timeouts`],
+//!   [`Client::set_timeouts`], [`Client::daemons`], [`Client::start_daemon`],
+//!   [`Client::stop_daemon`]. [`Client::info`] tells the version.
 //! - [`codec`] is the same without a socket.
 //! - [`modules`] loads the kernel modules of schedulers and persistence engines.
 //!
@@ -43,12 +48,15 @@ mod destination;
 mod entry;
 mod error;
 mod family;
+mod info;
 pub mod modules;
 mod name;
 mod refusal;
 mod service;
 mod socket;
 mod statistics;
+mod sync_daemon;
+mod timeouts;
 mod uapi;
 
 pub use client::Client;
@@ -57,7 +65,10 @@ pub use destination::{Destination, DestinationKey, Tunnel, forward, tunnel_flags
 pub use entry::{DestinationEntry, ServiceEntry, UnknownAttribute, UnknownAttributes};
 pub use error::{CommandRefusal, DecodeError, EncodeError, Error, Interrupted};
 pub use family::Family;
+pub use info::{Info, Version};
 pub use name::{Name, NameError};
 pub use refusal::{Reason, Refusal};
 pub use service::{Netmask, Service, ServiceKey, flags, protocol};
 pub use statistics::{Connections, Rates, Statistics};
+pub use sync_daemon::{SyncDaemon, SyncDaemonEntry, SyncState};
+pub use timeouts::Timeouts;

@@ -1,4 +1,4 @@
-//! The short names the kernel gives to schedulers and persistence engines, held without a heap
+//! The short names of schedulers, persistence engines and interfaces, held without a heap
 //! allocation, so that an entry of a table costs nothing beyond itself.
 
 use std::fmt;
@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::uapi::IP_VS_NAME_MAXLEN;
 
-/// A scheduler's or a persistence engine's name: 1 to 15 bytes of UTF-8 without a zero byte.
+/// A scheduler's, a persistence engine's or an interface's name: 1 to 15 bytes of UTF-8 without a zero byte.
 ///
 /// Compared exactly, as the kernel does: there are no aliases. A service whose scheduler could
 /// not be bound answers with the name `none`.
@@ -19,7 +19,7 @@ pub struct Name {
     length: u8,
 }
 
-/// Why a text cannot be the name of a scheduler or a persistence engine.
+/// Why a text cannot be the name of a scheduler, a persistence engine or an interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum NameError {

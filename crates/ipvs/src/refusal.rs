@@ -31,16 +31,25 @@ pub enum Reason {
     NoService,
     /// The service has no such destination.
     NoDestination,
+    /// No sync daemon of this state runs.
+    NoSyncDaemon,
+    /// There is no interface of this name.
+    NoInterface,
+    /// The interface has no address from which the sync daemon's group could be reached: a
+    /// master's IPv6 address may still be tentative.
+    NoAddress,
     /// The scheduler or the persistence engine is neither built in nor loadable. A service that
     /// was being set may have lost its scheduler by it.
     NoScheduler,
-    /// The weight is negative to the kernel or the lower threshold above the upper.
+    /// The weight is negative to the kernel, the lower threshold above the upper, or a timeout
+    /// too long to be counted.
     OutOfRange,
     /// The kernel does not have this address family.
     NoAddressFamily,
     /// The values do not go together: a netmask outside 1 to 128 for IPv6, GUE without a port,
     /// a destination address that is not unicast or not yet reachable (`lo` down), mixed
-    /// families other than by tunnel or beside a sync daemon, an unknown protocol.
+    /// families other than by tunnel or beside a sync daemon, an unknown protocol, a sync
+    /// daemon's group that is not multicast.
     Invalid,
     /// The module was unloaded.
     ModuleGone,
@@ -58,13 +67,20 @@ impl Refusal {
     pub fn reason(&self) -> Reason {
         match Errno::from_raw(self.errno) {
             Errno::EEXIST => Reason::Exists,
-            Errno::ESRCH => Reason::NoService,
+            Errno::ESRCH => match self.operation {
+                Operation::StopSyncDaemon => Reason::NoSyncDaemon,
+                _ => Reason::NoService,
+            },
             Errno::ENOENT => match self.operation {
                 Operation::NewService | Operation::SetService => Reason::NoScheduler,
                 Operation::SetDestination | Operation::DeleteDestination => Reason::NoDestination,
                 _ => Reason::Other,
             },
+            Errno::ENODEV if self.operation == Operation::StartSyncDaemon => Reason::NoInterface,
+            Errno::EADDRNOTAVAIL => Reason::NoAddress,
             Errno::ERANGE => Reason::OutOfRange,
+            // The one thing that can be wrong with timeouts.
+            Errno::EINVAL if self.operation == Operation::SetTimeouts => Reason::OutOfRange,
             Errno::EAFNOSUPPORT => Reason::NoAddressFamily,
             Errno::EINVAL => Reason::Invalid,
             Errno::ENOPROTOOPT => Reason::ModuleGone,
@@ -114,8 +130,11 @@ impl fmt::Display for Reason {
             Self::Exists => "it exists already",
             Self::NoService => "there is no such service",
             Self::NoDestination => "there is no such destination",
+            Self::NoSyncDaemon => "it is not running",
+            Self::NoInterface => "there is no such interface",
+            Self::NoAddress => "its interface has no address to send from",
             Self::NoScheduler => "its scheduler or persistence engine cannot be loaded",
-            Self::OutOfRange => "its weight or thresholds are out of range",
+            Self::OutOfRange => "a value is out of range",
             Self::NoAddressFamily => "its address family is not available",
             Self::Invalid => "its values are not valid together",
             Self::ModuleGone => "the module is not loaded any more",
@@ -149,6 +168,14 @@ mod tests {
         let of = |operation| refusal(operation, Errno::ENOENT).reason();
         assert_eq!(of(Operation::SetDestination), Reason::NoDestination);
         assert_eq!(of(Operation::SetService), Reason::NoScheduler);
+    }
+
+    #[test]
+    fn a_number_means_something_else_for_what_is_not_of_the_table() {
+        let of = |operation, errno| refusal(operation, errno).reason();
+        assert_eq!(of(Operation::StopSyncDaemon, Errno::ESRCH), Reason::NoSyncDaemon);
+        assert_eq!(of(Operation::StartSyncDaemon, Errno::EINVAL), Reason::Invalid);
+        assert_eq!(of(Operation::SetTimeouts, Errno::EINVAL), Reason::OutOfRange);
     }
 
     #[test]

@@ -1,8 +1,7 @@
 //! The numbers of `include/uapi/linux/ip_vs.h`, under the kernel's own names.
 //!
-//! Only what services and destinations need; the family's configuration, sync daemons and
-//! version report (`IPVS_CMD_SET_CONFIG`, `IPVS_CMD_NEW_DAEMON`, `IPVS_CMD_GET_INFO` and their
-//! relatives) are not spoken by this crate.
+//! All of the family's but what would empty the table or its counters (`IPVS_CMD_FLUSH`,
+//! `IPVS_CMD_ZERO`): neither is spoken by this crate.
 
 /// `IPVS_GENL_NAME`
 pub(crate) const IPVS_GENL_NAME: &str = "IPVS";
@@ -17,9 +16,19 @@ pub(crate) const IPVS_CMD_NEW_DEST: u8 = 5;
 pub(crate) const IPVS_CMD_SET_DEST: u8 = 6;
 pub(crate) const IPVS_CMD_DEL_DEST: u8 = 7;
 pub(crate) const IPVS_CMD_GET_DEST: u8 = 8;
+pub(crate) const IPVS_CMD_NEW_DAEMON: u8 = 9;
+pub(crate) const IPVS_CMD_DEL_DAEMON: u8 = 10;
+pub(crate) const IPVS_CMD_GET_DAEMON: u8 = 11;
+pub(crate) const IPVS_CMD_SET_CONFIG: u8 = 12;
+pub(crate) const IPVS_CMD_GET_CONFIG: u8 = 13;
+pub(crate) const IPVS_CMD_GET_INFO: u8 = 15;
 
 pub(crate) const IPVS_CMD_ATTR_SERVICE: u16 = 1;
 pub(crate) const IPVS_CMD_ATTR_DEST: u16 = 2;
+pub(crate) const IPVS_CMD_ATTR_DAEMON: u16 = 3;
+pub(crate) const IPVS_CMD_ATTR_TIMEOUT_TCP: u16 = 4;
+pub(crate) const IPVS_CMD_ATTR_TIMEOUT_TCP_FIN: u16 = 5;
+pub(crate) const IPVS_CMD_ATTR_TIMEOUT_UDP: u16 = 6;
 
 pub(crate) const IPVS_SVC_ATTR_AF: u16 = 1;
 pub(crate) const IPVS_SVC_ATTR_PROTOCOL: u16 = 2;
@@ -50,6 +59,18 @@ pub(crate) const IPVS_DEST_ATTR_TUN_TYPE: u16 = 13;
 pub(crate) const IPVS_DEST_ATTR_TUN_PORT: u16 = 14;
 pub(crate) const IPVS_DEST_ATTR_TUN_FLAGS: u16 = 15;
 
+pub(crate) const IPVS_DAEMON_ATTR_STATE: u16 = 1;
+pub(crate) const IPVS_DAEMON_ATTR_MCAST_IFN: u16 = 2;
+pub(crate) const IPVS_DAEMON_ATTR_SYNC_ID: u16 = 3;
+pub(crate) const IPVS_DAEMON_ATTR_SYNC_MAXLEN: u16 = 4;
+pub(crate) const IPVS_DAEMON_ATTR_MCAST_GROUP: u16 = 5;
+pub(crate) const IPVS_DAEMON_ATTR_MCAST_GROUP6: u16 = 6;
+pub(crate) const IPVS_DAEMON_ATTR_MCAST_PORT: u16 = 7;
+pub(crate) const IPVS_DAEMON_ATTR_MCAST_TTL: u16 = 8;
+
+pub(crate) const IPVS_INFO_ATTR_VERSION: u16 = 1;
+pub(crate) const IPVS_INFO_ATTR_CONN_TAB_SIZE: u16 = 2;
+
 pub(crate) const IPVS_STATS_ATTR_CONNS: u16 = 1;
 pub(crate) const IPVS_STATS_ATTR_INPKTS: u16 = 2;
 pub(crate) const IPVS_STATS_ATTR_OUTPKTS: u16 = 3;
@@ -65,7 +86,13 @@ pub(crate) const IPVS_STATS_ATTR_OUTBPS: u16 = 10;
 /// method; the others are the kernel's own affair.
 pub(crate) const IP_VS_CONN_F_FWD_MASK: u32 = 0x7;
 
-/// `IP_VS_SCHEDNAME_MAXLEN` and `IP_VS_PENAME_MAXLEN`, the closing zero included.
+/// `IP_VS_STATE_MASTER`
+pub(crate) const IP_VS_STATE_MASTER: u32 = 1;
+/// `IP_VS_STATE_BACKUP`
+pub(crate) const IP_VS_STATE_BACKUP: u32 = 2;
+
+/// `IP_VS_SCHEDNAME_MAXLEN`, `IP_VS_PENAME_MAXLEN` and `IP_VS_IFNAME_MAXLEN`, the closing zero
+/// included.
 pub(crate) const IP_VS_NAME_MAXLEN: usize = 16;
 
 /// `AF_INET` and `AF_INET6` of `include/linux/socket.h`.

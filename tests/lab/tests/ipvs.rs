@@ -10,6 +10,7 @@ use evenkeel_ipvs::{
 use evenkeel_lab_tests::{fresh_namespace, ipvsadm};
 
 mod counters;
+mod global;
 mod kernel_modules;
 mod refusals;
 

@@ -1,5 +1,6 @@
 //! The conversation with the kernel: one request at a time on one socket.
 
+mod global;
 mod read;
 mod resolve;
 mod write;

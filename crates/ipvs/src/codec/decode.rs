@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str;
 
 use super::attribute::{Attribute, Attributes};
+use super::global::daemon_state;
 use crate::uapi::*;
 use crate::{
     Connections, DecodeError, Destination, DestinationEntry, DestinationKey, Family, Name, Netmask,
@@ -11,7 +12,7 @@ use crate::{
 };
 
 /// `GENL_HDRLEN`
-const GENL_HDRLEN: usize = 4;
+pub(super) const GENL_HDRLEN: usize = 4;
 
 /// A service as it lies in a message; statistics and unknown attributes are read when asked for.
 #[derive(Debug, Clone, Copy)]
@@ -72,10 +73,13 @@ pub fn decode_destination(
 /// Reads from a request's payload what it is about.
 ///
 /// # Errors
-/// As [`decode_service`] and [`decode_destination`].
+/// As [`decode_service`], [`decode_destination`] and [`decode_sync_daemon`](super::decode_sync_daemon).
 pub fn decode_object(payload: &[u8]) -> Result<Object, DecodeError> {
     let Some(service) = nested(payload, IPVS_CMD_ATTR_SERVICE)? else {
-        return Ok(Object::Table);
+        return Ok(match daemon_state(payload)? {
+            Some(state) => Object::SyncDaemon(state),
+            None => Object::Table,
+        });
     };
     let service = ServiceFields::read(service)?.key()?;
     Ok(match nested(payload, IPVS_CMD_ATTR_DEST)? {
@@ -144,7 +148,7 @@ impl DestinationReply<'_> {
     }
 }
 
-fn nested(payload: &[u8], kind: u16) -> Result<Option<&[u8]>, DecodeError> {
+pub(super) fn nested(payload: &[u8], kind: u16) -> Result<Option<&[u8]>, DecodeError> {
     let attributes = payload.get(GENL_HDRLEN..).ok_or(DecodeError::CutMessage)?;
     for attribute in Attributes(attributes) {
         let attribute = attribute?;
@@ -329,7 +333,7 @@ impl<'a> DestinationFields<'a> {
     }
 }
 
-fn missing(attribute: &'static str) -> DecodeError {
+pub(super) fn missing(attribute: &'static str) -> DecodeError {
     DecodeError::Missing(attribute)
 }
 
@@ -352,7 +356,7 @@ fn address(
     }
 }
 
-fn name(attribute: &Attribute<'_>, called: &'static str) -> Result<Name, DecodeError> {
+pub(super) fn name(attribute: &Attribute<'_>, called: &'static str) -> Result<Name, DecodeError> {
     let text = str::from_utf8(attribute.text()).map_err(|_| DecodeError::NotUtf8(called))?;
     Name::new(text).map_err(|source| DecodeError::Name { attribute: called, source })
 }
@@ -391,7 +395,7 @@ fn read_statistics(attributes: &[u8]) -> Result<Statistics, DecodeError> {
 
 /// The numbers of each set run from 1 without a gap, so all above the last are unknown. Framing
 /// was checked when the known ones were read.
-fn unknown_after(attributes: &[u8], last: u16) -> UnknownAttributes {
+pub(super) fn unknown_after(attributes: &[u8], last: u16) -> UnknownAttributes {
     let mut unknown = UnknownAttributes::default();
     for attribute in Attributes(attributes).flatten() {
         if attribute.kind > last || attribute.kind == 0 {

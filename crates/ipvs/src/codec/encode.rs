@@ -1,6 +1,6 @@
 //! Requests into one reused buffer.
 
-use std::io::{Cursor, Write};
+use std::io::Cursor;
 
 use neli::consts::nl::{NlmF, Nlmsg};
 use neli::err::SerError;
@@ -8,15 +8,12 @@ use neli::genl::{Genlmsghdr, GenlmsghdrBuilder};
 use neli::nl::{NlPayload, NlmsghdrBuilder};
 use neli::{Size, ToBytes};
 
-use super::attribute::{NLA_HDRLEN, aligned};
+use super::sink::{Content, Sink, length_of};
 use crate::uapi::*;
 use crate::{
     Command, Destination, DestinationKey, EncodeError, Family, Netmask, Service, ServiceKey, flags,
     forward,
 };
-
-/// `NLA_F_NESTED`
-const NLA_F_NESTED: u16 = 1 << 15;
 
 /// What a request carries around its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +70,8 @@ impl Encoder {
                 Some(DestinationPart::Key(*destination)),
             ),
         };
-        self.request(header, NlmF::REQUEST, number, Some(service), destination)
+        let part = TablePart { service: Some(service), destination };
+        self.request(header, NlmF::REQUEST, number, part)
     }
 
     /// Asks for all services, or for one; an acknowledgement follows the one.
@@ -89,7 +87,8 @@ impl Encoder {
             None => (NlmF::REQUEST | NlmF::DUMP, None),
             Some(key) => (NlmF::REQUEST | NlmF::ACK, Some(ServicePart::Key(*key))),
         };
-        self.request(header, flags, IPVS_CMD_GET_SERVICE, service, None)
+        let part = TablePart { service, destination: None };
+        self.request(header, flags, IPVS_CMD_GET_SERVICE, part)
     }
 
     /// Asks for a service's destinations.
@@ -101,9 +100,8 @@ impl Encoder {
         header: Header,
         service: &ServiceKey,
     ) -> Result<(), EncodeError> {
-        let service = Some(ServicePart::Key(*service));
-        let flags = NlmF::REQUEST | NlmF::DUMP;
-        self.request(header, flags, IPVS_CMD_GET_DEST, service, None)
+        let part = TablePart { service: Some(ServicePart::Key(*service)), destination: None };
+        self.request(header, NlmF::REQUEST | NlmF::DUMP, IPVS_CMD_GET_DEST, part)
     }
 
     /// A message that does nothing and is acknowledged: its answer comes after those to all
@@ -112,7 +110,7 @@ impl Encoder {
     /// # Errors
     /// When neli cannot serialise it.
     pub fn barrier(&mut self, sequence: u32) -> Result<(), EncodeError> {
-        let payload = NlPayload::<u16, Request>::Empty;
+        let payload = NlPayload::<u16, Request<()>>::Empty;
         let flags = NlmF::REQUEST | NlmF::ACK;
         self.message(Nlmsg::Noop.into(), flags, sequence, payload)
     }
@@ -136,20 +134,20 @@ impl Encoder {
             .map_err(|error| EncodeError(error.to_string()))
     }
 
-    fn request(
+    /// A message of the family.
+    pub(super) fn request(
         &mut self,
         header: Header,
         flags: NlmF,
         command: u8,
-        service: Option<ServicePart>,
-        destination: Option<DestinationPart>,
+        content: impl Content,
     ) -> Result<(), EncodeError> {
         let generic = GenlmsghdrBuilder::default()
             .cmd(command)
             .version(IPVS_GENL_VERSION)
             .build()
             .map_err(|error| EncodeError(error.to_string()))?;
-        let request = Request { generic, service, destination };
+        let request = Request { generic, content };
         let payload = NlPayload::Payload(request);
         self.message(header.family, flags, header.sequence, payload)
     }
@@ -161,8 +159,14 @@ fn full(service: &Service, mask: u32) -> ServicePart {
 
 /// A whole message of the family behind the netlink header.
 #[derive(Debug)]
-struct Request {
+struct Request<C> {
     generic: Genlmsghdr<u8, u16>,
+    content: C,
+}
+
+/// What a message about services and destinations holds.
+#[derive(Debug)]
+struct TablePart {
     service: Option<ServicePart>,
     destination: Option<DestinationPart>,
 }
@@ -179,21 +183,21 @@ enum DestinationPart {
     Full(Destination),
 }
 
-impl Size for Request {
+impl<C: Content> Size for Request<C> {
     fn unpadded_size(&self) -> usize {
-        self.generic.padded_size() + length_of(|counter| self.attributes(counter))
+        self.generic.padded_size() + length_of(|counter| self.content.write(counter))
     }
 }
 
-impl ToBytes for Request {
+impl<C: Content> ToBytes for Request<C> {
     fn to_bytes(&self, buffer: &mut Cursor<Vec<u8>>) -> Result<(), SerError> {
         self.generic.to_bytes(buffer)?;
-        self.attributes(buffer)
+        self.content.write(buffer)
     }
 }
 
-impl Request {
-    fn attributes(&self, sink: &mut impl Sink) -> Result<(), SerError> {
+impl Content for TablePart {
+    fn write(&self, sink: &mut impl Sink) -> Result<(), SerError> {
         if let Some(service) = &self.service {
             sink.nest(IPVS_CMD_ATTR_SERVICE, service)?;
         }
@@ -204,12 +208,7 @@ impl Request {
     }
 }
 
-/// Attributes that can be written one behind the other, inside another one.
-trait Nested {
-    fn write(&self, sink: &mut impl Sink) -> Result<(), SerError>;
-}
-
-impl Nested for ServicePart {
+impl Content for ServicePart {
     fn write(&self, sink: &mut impl Sink) -> Result<(), SerError> {
         match self {
             Self::Key(key) => write_service_key(key, sink),
@@ -218,7 +217,7 @@ impl Nested for ServicePart {
     }
 }
 
-impl Nested for DestinationPart {
+impl Content for DestinationPart {
     fn write(&self, sink: &mut impl Sink) -> Result<(), SerError> {
         match self {
             Self::Key(key) => write_destination_key(*key, sink),
@@ -290,84 +289,4 @@ fn write_destination(destination: &Destination, sink: &mut impl Sink) -> Result<
         sink.u16(IPVS_DEST_ATTR_TUN_FLAGS, tunnel.flags)?;
     }
     Ok(())
-}
-
-/// Where attributes go: into the buffer, or only into a sum of their lengths, so that one
-/// description of a message yields both its length and its bytes.
-trait Sink: Sized {
-    fn bytes(&mut self, bytes: &[u8]) -> Result<(), SerError>;
-
-    fn attribute(&mut self, kind: u16, payload: &[u8]) -> Result<(), SerError> {
-        self.start(kind, payload.len())?;
-        self.bytes(payload)?;
-        self.bytes(&[0; 3][..aligned(payload.len()) - payload.len()])
-    }
-
-    fn nest(&mut self, kind: u16, nested: &impl Nested) -> Result<(), SerError> {
-        let length = length_of(|counter| nested.write(counter));
-        self.start(kind | NLA_F_NESTED, length)?;
-        nested.write(self)
-    }
-
-    fn start(&mut self, kind: u16, payload: usize) -> Result<(), SerError> {
-        // The longest payload here is a whole service of about 150 bytes.
-        let length = u16::try_from(NLA_HDRLEN + payload).unwrap_or(u16::MAX);
-        let [l0, l1] = length.to_ne_bytes();
-        let [k0, k1] = kind.to_ne_bytes();
-        self.bytes(&[l0, l1, k0, k1])
-    }
-
-    fn u16(&mut self, kind: u16, value: u16) -> Result<(), SerError> {
-        self.attribute(kind, &value.to_ne_bytes())
-    }
-
-    fn u32(&mut self, kind: u16, value: u32) -> Result<(), SerError> {
-        self.attribute(kind, &value.to_ne_bytes())
-    }
-
-    /// `struct ip_vs_flags`
-    fn pair(&mut self, kind: u16, flags: u32, mask: u32) -> Result<(), SerError> {
-        let [f0, f1, f2, f3] = flags.to_ne_bytes();
-        let [m0, m1, m2, m3] = mask.to_ne_bytes();
-        self.attribute(kind, &[f0, f1, f2, f3, m0, m1, m2, m3])
-    }
-
-    /// `union nf_inet_addr`: 16 bytes whatever the family.
-    fn address(&mut self, kind: u16, address: std::net::IpAddr) -> Result<(), SerError> {
-        let mut bytes = [0; 16];
-        match address {
-            std::net::IpAddr::V4(v4) => bytes[..4].copy_from_slice(&v4.octets()),
-            std::net::IpAddr::V6(v6) => bytes = v6.octets(),
-        }
-        self.attribute(kind, &bytes)
-    }
-
-    fn text(&mut self, kind: u16, text: &str) -> Result<(), SerError> {
-        let mut bytes = [0; IP_VS_NAME_MAXLEN];
-        bytes[..text.len()].copy_from_slice(text.as_bytes());
-        self.attribute(kind, &bytes[..=text.len()])
-    }
-}
-
-impl Sink for Cursor<Vec<u8>> {
-    fn bytes(&mut self, bytes: &[u8]) -> Result<(), SerError> {
-        Ok(self.write_all(bytes)?)
-    }
-}
-
-struct Counter(usize);
-
-impl Sink for Counter {
-    fn bytes(&mut self, bytes: &[u8]) -> Result<(), SerError> {
-        self.0 += bytes.len();
-        Ok(())
-    }
-}
-
-/// The length in bytes of what `write` writes; counting cannot fail.
-fn length_of(write: impl Fn(&mut Counter) -> Result<(), SerError>) -> usize {
-    let mut counter = Counter(0);
-    match write(&mut counter) {
-        Ok(()) | Err(_) => counter.0,
-    }
 }

@@ -13,12 +13,15 @@
 mod attribute;
 mod decode;
 mod encode;
+mod global;
 mod message;
+mod sink;
 
 pub use decode::{
     DestinationReply, ServiceReply, decode_destination, decode_object, decode_service,
 };
 pub use encode::{Encoder, Header};
+pub use global::{SyncDaemonReply, decode_info, decode_sync_daemon, decode_timeouts};
 pub use message::{Answer, Failure, Message, Messages, messages};
 
 #[cfg(test)]

@@ -2,9 +2,12 @@
 //! share this file.
 
 use evenkeel_ipvs::codec::{
-    Encoder, Header, decode_destination, decode_object, decode_service, messages,
+    Encoder, Header, decode_destination, decode_info, decode_object, decode_service,
+    decode_sync_daemon, decode_timeouts, messages,
 };
-use evenkeel_ipvs::{Command, DestinationKey, Family, Object, Service, flags};
+use evenkeel_ipvs::{
+    Command, DestinationKey, EncodeError, Family, Object, Service, SyncDaemon, Timeouts, flags,
+};
 
 /// Decodes everything in every way, and holds what could be decoded against its own encoding.
 ///
@@ -32,6 +35,14 @@ fn payload(bytes: &[u8]) {
             let _entry = reply.entry();
         }
     }
+    let _info = decode_info(bytes);
+    if let Ok(read) = decode_timeouts(bytes) {
+        timeouts(read);
+    }
+    if let Ok(reply) = decode_sync_daemon(bytes) {
+        let _entry = reply.entry();
+        sync_daemon(reply.daemon);
+    }
 }
 
 fn service(service: Service) {
@@ -44,10 +55,26 @@ fn service(service: Service) {
     assert_eq!(decode_object(&sent), Ok(Object::Destination(service.key, key)));
 }
 
+fn timeouts(timeouts: Timeouts) {
+    let sent = written(|encoder, header| encoder.set_timeouts(header, &timeouts));
+    assert_eq!(decode_timeouts(&sent), Ok(timeouts));
+}
+
+fn sync_daemon(daemon: SyncDaemon) {
+    let sent = written(|encoder, header| encoder.new_sync_daemon(header, &daemon));
+    assert_eq!(decode_object(&sent), Ok(Object::SyncDaemon(daemon.state)));
+    let again = decode_sync_daemon(&sent).expect("what was decoded can be encoded").daemon;
+    assert_eq!(again, daemon);
+}
+
 fn encoded(command: &Command) -> Vec<u8> {
+    written(|encoder, header| encoder.command(header, command))
+}
+
+fn written(write: impl FnOnce(&mut Encoder, Header) -> Result<(), EncodeError>) -> Vec<u8> {
     let mut encoder = Encoder::default();
     let header = Header { family: 28, sequence: 1 };
-    encoder.command(header, command).expect("a command of bounded size");
+    write(&mut encoder, header).expect("a request of bounded size");
     let message = messages(encoder.bytes()).next().expect("a message").expect("whole");
     message.payload.to_vec()
 }

@@ -118,7 +118,7 @@ fn none_of_thousands_of_refusals_is_lost() {
 }
 
 /// Runs something without any capability.
-fn unprivileged<T>(act: impl FnOnce() -> T) -> T {
+pub(super) fn unprivileged<T>(act: impl FnOnce() -> T) -> T {
     let held = capabilities(None).unwrap();
     let mut fewer = held;
     fewer.effective = CapabilitySet::empty();

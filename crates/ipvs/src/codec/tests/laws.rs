@@ -11,17 +11,17 @@ use crate::{
     Rates, Service, ServiceKey, Statistics, Tunnel, flags, forward, protocol,
 };
 
-const HEADER: Header = Header { family: 28, sequence: u32::MAX };
+pub(super) const HEADER: Header = Header { family: 28, sequence: u32::MAX };
 
 fn extremes<T: Copy + std::fmt::Debug + Arbitrary + 'static>(low: T, high: T) -> BoxedStrategy<T> {
     prop_oneof![Just(low), Just(high), any::<T>()].boxed()
 }
 
-fn number() -> BoxedStrategy<u32> {
+pub(super) fn number() -> BoxedStrategy<u32> {
     extremes(0, u32::MAX)
 }
 
-fn port() -> BoxedStrategy<u16> {
+pub(super) fn port() -> BoxedStrategy<u16> {
     extremes(0, u16::MAX)
 }
 
@@ -41,7 +41,7 @@ fn service_key() -> impl Strategy<Value = ServiceKey> {
     ]
 }
 
-fn name() -> impl Strategy<Value = Name> {
+pub(super) fn name() -> impl Strategy<Value = Name> {
     "[a-z_]{1,15}".prop_map(|text| Name::new(&text).unwrap())
 }
 
@@ -91,12 +91,12 @@ fn encoded(command: Command) -> Vec<u8> {
     encoder.bytes().to_vec()
 }
 
-fn payload(bytes: &[u8]) -> &[u8] {
+pub(super) fn payload(bytes: &[u8]) -> &[u8] {
     messages(bytes).next().unwrap().unwrap().payload
 }
 
 /// An attribute with its padding.
-fn attribute(kind: u16, payload: &[u8]) -> Vec<u8> {
+pub(super) fn attribute(kind: u16, payload: &[u8]) -> Vec<u8> {
     let length = u16::try_from(payload.len() + 4).unwrap();
     let mut bytes = [length.to_ne_bytes(), kind.to_ne_bytes()].concat();
     bytes.extend(payload);
@@ -105,7 +105,7 @@ fn attribute(kind: u16, payload: &[u8]) -> Vec<u8> {
 }
 
 /// A message's payload with more attributes behind those of its nested one, the last of it.
-fn with(payload: &[u8], nested_at: usize, more: &[Vec<u8>]) -> Vec<u8> {
+pub(super) fn with(payload: &[u8], nested_at: usize, more: &[Vec<u8>]) -> Vec<u8> {
     let mut bytes = [payload, &more.concat()].concat();
     let length = u16::try_from(bytes.len() - nested_at).unwrap();
     bytes[nested_at..nested_at + 2].copy_from_slice(&length.to_ne_bytes());
@@ -113,7 +113,7 @@ fn with(payload: &[u8], nested_at: usize, more: &[Vec<u8>]) -> Vec<u8> {
 }
 
 /// Every decoder over every message in some bytes.
-fn decode_everything(bytes: &[u8]) {
+pub(super) fn decode_everything(bytes: &[u8]) {
     for message in messages(bytes).flatten() {
         let _answer = message.answer();
         if let Ok(reply) = decode_service(message.payload) {
@@ -122,6 +122,11 @@ fn decode_everything(bytes: &[u8]) {
         if let Ok(reply) = decode_destination(message.payload, Family::Ipv4) {
             let _entry = reply.entry();
         }
+        if let Ok(reply) = decode_sync_daemon(message.payload) {
+            let _entry = reply.entry();
+        }
+        let _timeouts = decode_timeouts(message.payload);
+        let _info = decode_info(message.payload);
         let _object = decode_object(message.payload);
     }
 }
@@ -224,6 +229,9 @@ proptest! {
         decode_everything(&bytes);
         let _reply = decode_service(&bytes);
         let _reply = decode_destination(&bytes, Family::Ipv6);
+        let _reply = decode_sync_daemon(&bytes);
+        let _timeouts = decode_timeouts(&bytes);
+        let _info = decode_info(&bytes);
         let _object = decode_object(&bytes);
     }
 

@@ -4,8 +4,8 @@ use std::net::Ipv4Addr;
 
 use super::super::*;
 use crate::{
-    Command, Destination, DestinationKey, Family, Name, Netmask, Object, Service, ServiceKey,
-    Tunnel, flags, forward, protocol, tunnel_kind,
+    Command, Destination, DestinationKey, Family, Info, Name, Netmask, Object, Service, ServiceKey,
+    SyncDaemon, SyncState, Timeouts, Tunnel, Version, flags, forward, protocol, tunnel_kind,
 };
 
 macro_rules! wire {
@@ -135,4 +135,78 @@ fn the_message_at_a_batchs_end_is_acknowledged() {
     let datagram = wire!("barrier");
     let answer = only(&datagram);
     assert_eq!((answer.sequence, answer.answer()), (8, Ok(Answer::Acknowledged)));
+}
+
+const HEADER: Header = Header { family: 0x1c, sequence: 7 };
+
+#[test]
+fn the_report_on_ipvs_is_version_and_size() {
+    let datagram = wire!("info");
+    let expected = Info { version: Version(0x01_02_01), connection_table_size: 4096 };
+    assert_eq!(decode_info(only(&datagram).payload), Ok(expected));
+    assert_eq!(expected.version.to_string(), "1.2.1");
+}
+
+#[test]
+fn timeouts_are_told_in_seconds_and_only_those_meant_are_sent() {
+    let datagram = wire!("timeouts");
+    let expected = Timeouts { tcp: 7200, tcp_fin: 120, udp: 61 };
+    assert_eq!(decode_timeouts(only(&datagram).payload), Ok(expected));
+    let mut encoder = Encoder::default();
+    encoder.set_timeouts(HEADER, &Timeouts { tcp_fin: 0, ..expected }).unwrap();
+    assert_eq!(encoder.bytes(), wire!("set_timeouts"));
+}
+
+fn backup() -> SyncDaemon {
+    SyncDaemon {
+        state: SyncState::Backup,
+        interface: Name::new("eth1").unwrap(),
+        sync_id: 8,
+        max_length: Some(2000),
+        group: Some("ff02::81".parse().unwrap()),
+        port: Some(9000),
+        ttl: Some(3),
+    }
+}
+
+#[test]
+fn a_dump_of_sync_daemons_holds_all_that_the_kernel_chose() {
+    let datagram = wire!("daemons");
+    let daemons: Vec<_> = messages(&datagram)
+        .map(|message| {
+            let entry = decode_sync_daemon(message.unwrap().payload).unwrap().entry();
+            assert!(entry.unknown.is_empty());
+            entry.daemon
+        })
+        .collect();
+    let master = SyncDaemon {
+        state: SyncState::Master,
+        interface: Name::new("eth0").unwrap(),
+        sync_id: 7,
+        max_length: Some(1472),
+        group: Some(Ipv4Addr::new(224, 0, 0, 81).into()),
+        port: Some(8848),
+        ttl: Some(1),
+    };
+    assert_eq!(daemons, [master, backup()]);
+}
+
+#[test]
+fn a_new_sync_daemon_is_encoded_as_the_kernel_took_it() {
+    let mut encoder = Encoder::default();
+    encoder.new_sync_daemon(HEADER, &backup()).unwrap();
+    assert_eq!(encoder.bytes(), wire!("new_daemon"));
+}
+
+#[test]
+fn stopping_a_sync_daemon_that_is_not_there_is_refused() {
+    let datagram = wire!("no_daemon");
+    let failure = Failure { errno: 3, message: None };
+    assert_eq!(only(&datagram).answer(), Ok(Answer::Failed(failure)));
+    let mut encoder = Encoder::default();
+    encoder.delete_sync_daemon(HEADER, SyncState::Backup).unwrap();
+    let echo = only(&datagram).payload.get(4..);
+    assert_eq!(Some(encoder.bytes()), echo);
+    let object = decode_object(only(encoder.bytes()).payload);
+    assert_eq!(object, Ok(Object::SyncDaemon(SyncState::Backup)));
 }

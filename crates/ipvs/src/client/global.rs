@@ -1,0 +1,140 @@
+//! What concerns the namespace as a whole: timeouts, sync daemons, the report on IPVS itself.
+//! Each is one request, answered before the next.
+
+use std::ops::ControlFlow;
+
+use super::{Asked, Client};
+use crate::codec::{Answer, Header, decode_info, decode_sync_daemon, decode_timeouts};
+use crate::{
+    DecodeError, Error, Info, Object, Operation, SyncDaemon, SyncDaemonEntry, SyncState, Timeouts,
+};
+
+impl Client {
+    /// The version of IPVS and the size of its connection table.
+    ///
+    /// # Errors
+    /// See [`Error`]; without CAP_NET_ADMIN it is [`Error::PermissionDenied`].
+    pub fn info(&mut self) -> Result<Info, Error> {
+        let asked = Asked { operation: Operation::GetInfo, object: Object::Table };
+        let header = self.header();
+        self.encoder.clear();
+        self.encoder.get_info(header)?;
+        let mut info = None;
+        self.ask(asked, header, |payload| {
+            info = Some(decode_info(payload)?);
+            Ok(())
+        })?;
+        info.ok_or_else(|| asked.malformed(DecodeError::Missing("IPVS_INFO_ATTR_VERSION")))
+    }
+
+    /// The timeouts of the namespace.
+    ///
+    /// # Errors
+    /// As [`Self::info`].
+    pub fn timeouts(&mut self) -> Result<Timeouts, Error> {
+        let asked = Asked { operation: Operation::GetTimeouts, object: Object::Table };
+        let header = self.header();
+        self.encoder.clear();
+        self.encoder.get_timeouts(header)?;
+        let mut timeouts = None;
+        self.ask(asked, header, |payload| {
+            timeouts = Some(decode_timeouts(payload)?);
+            Ok(())
+        })?;
+        timeouts.ok_or_else(|| asked.malformed(DecodeError::Missing("IPVS_CMD_ATTR_TIMEOUT_TCP")))
+    }
+
+    /// Sets the timeouts that are not 0; the others stay. A connection takes up its new one with
+    /// its next packet.
+    ///
+    /// # Errors
+    /// As [`Self::info`]; one that the kernel cannot count is [`Reason::OutOfRange`], and then
+    /// none is set.
+    ///
+    /// [`Reason::OutOfRange`]: crate::Reason::OutOfRange
+    pub fn set_timeouts(&mut self, timeouts: &Timeouts) -> Result<(), Error> {
+        let asked = Asked { operation: Operation::SetTimeouts, object: Object::Table };
+        let header = self.header();
+        self.encoder.clear();
+        self.encoder.set_timeouts(header, timeouts)?;
+        self.act(asked, header)
+    }
+
+    /// The sync daemons that run, the master first: at most one of each state.
+    ///
+    /// # Errors
+    /// As [`Self::info`].
+    pub fn daemons(&mut self) -> Result<Vec<SyncDaemonEntry>, Error> {
+        let asked = Asked { operation: Operation::GetSyncDaemons, object: Object::Table };
+        let header = self.header();
+        self.encoder.clear();
+        self.encoder.get_sync_daemons(header)?;
+        let mut entries = Vec::new();
+        self.ask(asked, header, |payload| {
+            entries.push(decode_sync_daemon(payload)?.entry());
+            Ok(())
+        })?;
+        Ok(entries)
+    }
+
+    /// Starts a sync daemon. There is no changing one that runs: stop it, then start it anew.
+    ///
+    /// The kernel fills in and bends values; [`Self::daemons`] tells with which it runs.
+    ///
+    /// # Errors
+    /// As [`Self::info`]. The kernel refuses when a daemon of this state runs
+    /// ([`Reason::Exists`]), when there is no such interface ([`Reason::NoInterface`]), when a
+    /// master's interface has no address to send to the group from ([`Reason::NoAddress`]), and
+    /// when the group is not multicast or a destination has another family than its service
+    /// ([`Reason::Invalid`]).
+    ///
+    /// [`Reason::Exists`]: crate::Reason::Exists
+    /// [`Reason::NoInterface`]: crate::Reason::NoInterface
+    /// [`Reason::NoAddress`]: crate::Reason::NoAddress
+    /// [`Reason::Invalid`]: crate::Reason::Invalid
+    pub fn start_daemon(&mut self, daemon: &SyncDaemon) -> Result<(), Error> {
+        let object = Object::SyncDaemon(daemon.state);
+        let asked = Asked { operation: Operation::StartSyncDaemon, object };
+        let header = self.header();
+        self.encoder.clear();
+        self.encoder.new_sync_daemon(header, daemon)?;
+        self.act(asked, header)
+    }
+
+    /// Stops a sync daemon, and returns when it has stopped.
+    ///
+    /// # Errors
+    /// As [`Self::info`]; when none of this state runs, [`Reason::NoSyncDaemon`].
+    ///
+    /// [`Reason::NoSyncDaemon`]: crate::Reason::NoSyncDaemon
+    pub fn stop_daemon(&mut self, state: SyncState) -> Result<(), Error> {
+        let object = Object::SyncDaemon(state);
+        let asked = Asked { operation: Operation::StopSyncDaemon, object };
+        let header = self.header();
+        self.encoder.clear();
+        self.encoder.delete_sync_daemon(header, state)?;
+        self.act(asked, header)
+    }
+
+    /// Sends one change, and an empty message behind it whose acknowledgement says that the
+    /// change is through.
+    ///
+    /// The change's own acknowledgement would not do: the kernel sends none for `EINTR`, which
+    /// is what stopping a thread that was never scheduled yet ends with, stopped though it is
+    /// (`kthread_stop`, `netlink_rcv_skb`).
+    fn act(&mut self, asked: Asked, header: Header) -> Result<(), Error> {
+        let barrier = self.header().sequence;
+        self.encoder.barrier(barrier)?;
+        self.send()?;
+        let mut refusal = None;
+        self.receive(asked, |message, answer| match answer {
+            Answer::Failed(failure) if message.sequence == header.sequence => {
+                refusal = Some(asked.refused(failure));
+                Ok(ControlFlow::Continue(()))
+            }
+            Answer::Acknowledged if message.sequence == barrier => Ok(ControlFlow::Break(())),
+            _ => Ok(ControlFlow::Continue(())),
+        })?;
+        refusal.map_or(Ok(()), Err)
+    }
+}
