@@ -4,36 +4,12 @@
 //! their way out.
 
 use std::error::Error as _;
-use std::path::Path;
-use std::time::Duration;
 
 use evenkeel_ipvs::Error;
 use evenkeel_ipvs::modules::{self, ModuleError};
-use evenkeel_lab_tests::run;
+use evenkeel_lab_tests::modules::{is_loaded, unload, without_modprobe};
 
 use super::*;
-
-fn is_loaded(module: &str) -> bool {
-    Path::new("/sys/module").join(module).exists()
-}
-
-/// Unloads a module and all that rest on it.
-fn unload(module: &str) {
-    for _ in 0..100 {
-        let listed = run("lsmod");
-        let users = listed.lines().filter_map(|line| line.split_whitespace().next());
-        let all: Vec<&str> = users.filter(|name| name.starts_with(module)).collect();
-        if all.is_empty() {
-            return;
-        }
-        // modprobe would take along what the module rests on.
-        let mut rmmod = std::process::Command::new("rmmod");
-        // Those in use are refused until the namespaces that use them are gone.
-        let _in_use = rmmod.args(all).output().unwrap();
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    panic!("{module} is still in use");
-}
 
 #[test]
 fn a_missing_scheduler_is_loaded_beforehand_or_by_the_kernel() {
@@ -61,17 +37,13 @@ fn a_module_that_does_not_exist_fails_in_the_words_of_modprobe() {
 
 #[test]
 fn a_kernel_without_ipvs_gets_it_loaded_or_is_told_so() {
-    const MODPROBE: &str = "/proc/sys/kernel/modprobe";
     fresh_namespace();
     unload("ip_vs");
     Client::connect().unwrap();
     assert!(is_loaded("ip_vs"));
 
     unload("ip_vs");
-    let program = std::fs::read_to_string(MODPROBE).unwrap();
-    std::fs::write(MODPROBE, "/bin/false").unwrap();
-    let outcome = Client::connect();
-    std::fs::write(MODPROBE, program.trim()).unwrap();
+    let outcome = without_modprobe(Client::connect);
     modules::load("ip_vs").unwrap();
     let error = outcome.unwrap_err();
     assert!(matches!(error, Error::ModuleMissing { source: Some(_) }), "{error:?}");
