@@ -38,6 +38,8 @@ pub enum Reason {
     /// The interface has no address from which the sync daemon's group could be reached: a
     /// master's IPv6 address may still be tentative.
     NoAddress,
+    /// The sync daemon's group cannot be reached through the interface, which may be down.
+    Unreachable,
     /// The scheduler or the persistence engine is neither built in nor loadable. A service that
     /// was being set may have lost its scheduler by it.
     NoScheduler,
@@ -78,6 +80,7 @@ impl Refusal {
             },
             Errno::ENODEV if self.operation == Operation::StartSyncDaemon => Reason::NoInterface,
             Errno::EADDRNOTAVAIL => Reason::NoAddress,
+            Errno::ENETUNREACH => Reason::Unreachable,
             Errno::ERANGE => Reason::OutOfRange,
             // The one thing that can be wrong with timeouts.
             Errno::EINVAL if self.operation == Operation::SetTimeouts => Reason::OutOfRange,
@@ -133,6 +136,7 @@ impl fmt::Display for Reason {
             Self::NoSyncDaemon => "it is not running",
             Self::NoInterface => "there is no such interface",
             Self::NoAddress => "its interface has no address to send from",
+            Self::Unreachable => "its group cannot be reached through its interface",
             Self::NoScheduler => "its scheduler or persistence engine cannot be loaded",
             Self::OutOfRange => "a value is out of range",
             Self::NoAddressFamily => "its address family is not available",

@@ -60,7 +60,8 @@ impl Client {
         self.act(asked, header)
     }
 
-    /// The sync daemons that run, the master first: at most one of each state.
+    /// The sync daemons that run, the master first: at most one of each state. One goes on when
+    /// its interface is gone, and is still told with that name.
     ///
     /// # Errors
     /// As [`Self::info`].
@@ -84,13 +85,14 @@ impl Client {
     /// # Errors
     /// As [`Self::info`]. The kernel refuses when a daemon of this state runs
     /// ([`Reason::Exists`]), when there is no such interface ([`Reason::NoInterface`]), when a
-    /// master's interface has no address to send to the group from ([`Reason::NoAddress`]), and
-    /// when the group is not multicast or a destination has another family than its service
-    /// ([`Reason::Invalid`]).
+    /// master's interface is down ([`Reason::Unreachable`]) or has no IPv6 address to send to an
+    /// IPv6 group from ([`Reason::NoAddress`]), and when the group is not multicast or a
+    /// destination has another family than its service ([`Reason::Invalid`]).
     ///
     /// [`Reason::Exists`]: crate::Reason::Exists
     /// [`Reason::NoInterface`]: crate::Reason::NoInterface
     /// [`Reason::NoAddress`]: crate::Reason::NoAddress
+    /// [`Reason::Unreachable`]: crate::Reason::Unreachable
     /// [`Reason::Invalid`]: crate::Reason::Invalid
     pub fn start_daemon(&mut self, daemon: &SyncDaemon) -> Result<(), Error> {
         let object = Object::SyncDaemon(daemon.state);

@@ -315,6 +315,25 @@ fn refusals_of_daemons_have_their_reasons() {
 }
 
 #[test]
+fn a_master_needs_its_interface_up_and_no_daemon_needs_it_later() {
+    let mut client = wired();
+    let [master, backup] =
+        [SyncState::Master, SyncState::Backup].map(|state| daemon(state, "sync1"));
+    run("ip link set sync1 down");
+    assert_eq!(refused(client.start_daemon(&master)).reason(), Reason::Unreachable);
+    client.start_daemon(&backup).unwrap();
+    // Up, it does without an IPv4 address.
+    run("ip link set sync1 up");
+    client.start_daemon(&master).unwrap();
+    run("ip link delete sync1");
+    assert_eq!(running(&mut client), [chosen(master), chosen(backup)]);
+    for state in [SyncState::Master, SyncState::Backup] {
+        client.stop_daemon(state).unwrap();
+    }
+    assert_eq!(running(&mut client), []);
+}
+
+#[test]
 fn daemons_and_destinations_of_another_family_exclude_each_other() {
     let mut client = wired();
     let far = tunnelled("[2001:db8::a]:80", tunnel_kind::IPIP, 0, 0);
