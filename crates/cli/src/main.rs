@@ -24,8 +24,8 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return usage(&error),
     };
-    logging::start(&arguments.global);
     let mut output = Output::new(arguments.global.color);
+    logging::start(&arguments.global, output.colors_errors());
     let status = match commands::run(&arguments, &mut output) {
         Ok(status) => status,
         Err(error) => output.error(&error),

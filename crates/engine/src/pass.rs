@@ -232,21 +232,21 @@ fn settle(report: &mut Report, left: &[Op]) {
     }
 }
 
-/// One line for each operation.
+/// One line for each operation. A failure is no louder than the others: the report tells it, and
+/// whoever reads the report shows it.
 fn log(op: &Op, outcome: &Outcome) {
-    match outcome {
-        Outcome::Failed(refused) => tracing::warn!(
-            verb = op.verb().word(),
-            object = ?op.object(),
-            outcome = outcome.word(),
-            errno = refused.errno.raw_os_error(),
-            message = refused.message.as_deref(),
-            "step"
-        ),
-        _ => {
-            info!(verb = op.verb().word(), object = ?op.object(), outcome = outcome.word(), "step");
-        }
-    }
+    let refused = match outcome {
+        Outcome::Failed(refused) => Some(refused),
+        _ => None,
+    };
+    info!(
+        verb = op.verb().word(),
+        object = ?op.object(),
+        outcome = outcome.word(),
+        errno = refused.map(|refused| refused.errno.raw_os_error()),
+        reason = refused.and_then(|refused| refused.message.as_deref()),
+        "step"
+    );
 }
 
 #[cfg(test)]

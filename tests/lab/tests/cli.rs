@@ -12,6 +12,7 @@ mod bad_input;
 mod edits;
 mod examples;
 mod failures;
+mod globals;
 mod guards;
 mod permissions;
 mod scope;

@@ -130,6 +130,11 @@ fn tell(report: &Report, desired: &Desired, output: &mut Output) -> Result<Statu
     if report.is_success() {
         return Ok(Status::Done);
     }
-    output.hint("what was applied stays; mend the cause and run apply again, it goes on from here");
+    let words = if report.count(Outcome::Applied.word()) == 0 {
+        "nothing was changed; mend the cause and run apply again"
+    } else {
+        "what was applied stays; mend the cause and run apply again, it goes on from here"
+    };
+    output.hint(words);
     Ok(Status::Failed)
 }

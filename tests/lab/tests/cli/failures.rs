@@ -64,12 +64,16 @@ fn a_loopback_that_is_down_stops_it_before_the_first_change() {
 #[test]
 fn a_scheduler_that_cannot_be_loaded_stops_it_before_the_first_change() {
     let site = Site::new(OLD);
-    let spec = spec(VIP, "{ module: nosuch }", "10.0.0.2");
-    assert_stopped(
-        &site,
-        &spec,
-        &["scheduler nosuch", "modprobe ip_vs_nosuch", "nothing was changed"],
-    );
+    let before = everything();
+    site.write("spec.yaml", spec(VIP, "{ module: nosuch }", "10.0.0.2"));
+    let Answer { status, stdout, stderr } = site.evenkeel("apply --yes spec.yaml");
+    assert_eq!(status, 1);
+    let first = stdout.lines().next().unwrap();
+    assert!(first.starts_with("+ add kernel module ip_vs_nosuch: failed: "), "{stdout}");
+    assert!(first.contains("`modprobe ip_vs_nosuch` tells more"), "{stdout}");
+    assert!(stdout.ends_with("Apply: 1 failed, 5 skipped.\n"), "{stdout}");
+    assert!(stderr.contains("nothing was changed"), "{stderr}");
+    assert!(everything() == before);
 }
 
 #[test]

@@ -1,0 +1,207 @@
+//! Timeouts, sync daemons, sysctls, other namespaces and the order of real servers.
+
+use super::*;
+
+const SERVICE: &str = "version: 1
+scope: all
+services:
+  - name: web
+    vip: 192.0.2.1
+    port: 80
+    real_servers: [{ address: 10.0.0.1 }]
+";
+
+fn with(keys: &str) -> String {
+    format!("{SERVICE}{keys}\n")
+}
+
+fn sysctl(key: &str) -> String {
+    let path = Path::new("/proc/sys").join(key.replace('.', "/"));
+    std::fs::read_to_string(path).unwrap().trim().to_owned()
+}
+
+fn timeouts() -> String {
+    let listed = run("ipvsadm --list --timeout");
+    listed.split_once(": ").unwrap().1.trim().to_owned()
+}
+
+#[test]
+fn timeouts_are_set_repaired_and_left_where_the_spec_is_silent() {
+    let site = Site::new("");
+    let before = timeouts();
+    assert_eq!(before, "900 120 300");
+    site.apply(&with("timeouts: { tcp: 15m, udp: 5m }"));
+    assert_eq!(timeouts(), before, "they are so already");
+
+    let answer = site.apply(&with("timeouts: { tcp: 1h, udp: 10s }"));
+    assert!(
+        answer.contains("~ edit timeouts: tcp 900 -> 3600, udp 300 -> 10: applied"),
+        "{answer}"
+    );
+    assert_eq!(timeouts(), "3600 120 10");
+    site.assert_in_sync("spec.yaml");
+
+    run("ipvsadm --set 77 66 55");
+    let answer = site.done("apply --yes spec.yaml");
+    assert!(answer.contains("tcp 77 -> 3600, udp 55 -> 10"), "{answer}");
+    assert_eq!(timeouts(), "3600 66 10", "tcp_fin is not the spec's");
+
+    site.write("spec.yaml", SERVICE);
+    let Answer { status, stderr, .. } = site.evenkeel("apply --yes spec.yaml");
+    assert_eq!(status, 0);
+    for words in ["tcp is no longer in the spec and stays at 3600 s", "udp", "10 s"] {
+        assert!(stderr.contains(words), "{stderr}");
+    }
+    assert_eq!(timeouts(), "3600 66 10");
+}
+
+#[test]
+fn sysctls_are_set_repaired_and_put_back_when_the_spec_drops_them() {
+    let (forward, expire) = ("net.ipv4.ip_forward", "net.ipv4.vs.expire_nodest_conn");
+    let site = Site::new("");
+    assert_eq!((&*sysctl(forward), &*sysctl(expire)), ("0", "0"));
+    let spec = with(&format!("sysctls: {{ {forward}: 1, {expire}: 1 }}"));
+    let answer = site.apply(&spec);
+    assert!(answer.starts_with(&format!("~ edit sysctl {forward}: 0 -> 1: applied\n")), "{answer}");
+    assert_eq!((&*sysctl(forward), &*sysctl(expire)), ("1", "1"));
+    site.assert_in_sync("spec.yaml");
+
+    std::fs::write("/proc/sys/net/ipv4/vs/expire_nodest_conn", "0").unwrap();
+    site.apply(&spec);
+    assert_eq!(sysctl(expire), "1");
+
+    site.apply(&with(&format!("sysctls: {{ {forward}: 1 }}")));
+    assert_eq!((&*sysctl(forward), &*sysctl(expire)), ("1", "0"), "one is put back");
+    site.apply(SERVICE);
+    assert_eq!(sysctl(forward), "0", "and so is the other");
+    site.assert_in_sync("spec.yaml");
+}
+
+#[test]
+fn a_sysctl_that_the_kernel_does_not_have_is_refused_before_the_first_change() {
+    let site = Site::new("");
+    site.write("spec.yaml", with("sysctls: { net.ipv4.vs.no_such_thing: 1 }"));
+    let before = everything();
+    let Answer { status, stderr, .. } = site.evenkeel("apply --yes spec.yaml");
+    assert_eq!(status, 1);
+    assert!(stderr.contains("no sysctl net.ipv4.vs.no_such_thing"), "{stderr}");
+    assert_eq!(everything(), before);
+}
+
+#[test]
+fn a_sync_daemon_is_started_stopped_and_changed_by_both() {
+    let site = Site::new("");
+    let daemons = || run("ipvsadm --list --daemon");
+    let answer = site.apply(&with("sync: [{ state: master, interface: eth0, id: 7 }]"));
+    assert!(answer.contains("+ add sync daemon master: interface eth0, id 7: applied"), "{answer}");
+    assert!(daemons().contains("master sync daemon (mcast=eth0, syncid=7"), "{}", daemons());
+    site.assert_in_sync("spec.yaml");
+
+    let spec = with(
+        "sync:
+  - { state: master, interface: eth0, id: 7, group: 224.0.0.99, port: 9000, ttl: 3 }
+  - { state: backup, interface: eth0, id: 7 }",
+    );
+    let answer = site.apply(&spec);
+    assert!(answer.contains("- delete sync daemon master"), "{answer}");
+    for words in ["group=224.0.0.99, port=9000, ttl=3", "backup sync daemon"] {
+        assert!(daemons().contains(words), "{}", daemons());
+    }
+    site.assert_in_sync("spec.yaml");
+
+    run("ipvsadm --stop-daemon backup");
+    site.apply(&spec);
+    assert!(daemons().contains("backup sync daemon"));
+    site.apply(SERVICE);
+    assert!(daemons().contains("backup sync daemon"), "without the key it is someone else's");
+    site.apply(&with("sync: []"));
+    assert_eq!(daemons().trim(), "");
+    site.assert_in_sync("spec.yaml");
+}
+
+#[test]
+fn a_snapshot_holds_timeouts_and_sync_daemons_and_plans_empty() {
+    let site = Site::new("-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 10.0.0.1:80 -m -w 7\n");
+    run("ipvsadm --set 77 66 55");
+    run("ipvsadm --start-daemon backup --mcast-interface eth0 --syncid 9");
+    let snapshot = site.done("snapshot");
+    site.write("snapshot.yaml", &snapshot);
+    site.assert_in_sync("snapshot.yaml");
+
+    let other = Site::new("");
+    other.write("snapshot.yaml", &snapshot);
+    other.done("apply --yes snapshot.yaml");
+    assert_eq!(timeouts(), "77 66 55");
+    let daemons = run("ipvsadm --list --daemon");
+    assert!(daemons.contains("backup sync daemon (mcast=eth0, syncid=9"), "{daemons}");
+    other.assert_in_sync("snapshot.yaml");
+}
+
+#[test]
+fn another_namespace_is_worked_in_by_its_name_and_the_callers_own_is_left_alone() {
+    let site = Site::new("");
+    let name = format!("evenkeel-{}", std::process::id());
+    run(&format!("ip netns add {name}"));
+    run(&format!("ip -n {name} link set lo up"));
+    site.write("spec.yaml", SERVICE);
+    let before = everything();
+    site.done(&format!("apply --yes --netns {name} spec.yaml"));
+    assert_eq!(everything(), before);
+    let there = run(&format!("ip netns exec {name} ipvsadm -Sn"));
+    assert!(there.contains("-A -t 192.0.2.1:80 -s wlc"), "{there}");
+    let answer = site.done(&format!("plan --netns {name} spec.yaml"));
+    assert!(answer.starts_with("In sync"), "{answer}");
+    run(&format!("ip netns del {name}"));
+
+    let Answer { status, stderr, .. } = site.evenkeel("plan --netns nosuch spec.yaml");
+    assert_eq!(status, 1);
+    assert!(stderr.contains("network namespace nosuch"), "{stderr}");
+}
+
+/// The real servers in the kernel's own order, which `ipvsadm` sorts unless told not to.
+fn kernel_order() -> Vec<String> {
+    let listed = run("ipvsadm -Ln --nosort");
+    let rows = listed.lines().filter_map(|line| line.trim().strip_prefix("-> 10."));
+    rows.map(|row| row.split(':').next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn opposite_histories_end_in_the_same_order_when_it_is_asked_for() {
+    let spec = |canonical: bool| {
+        format!(
+            "version: 1
+scope: all
+services:
+  - name: web
+    vip: 192.0.2.1
+    port: 80
+    scheduler: sh
+    canonical_order: {canonical}
+    real_servers: [{{ address: 10.0.0.2 }}, {{ address: 10.0.0.1 }}, {{ address: 10.0.0.3 }}]
+"
+        )
+    };
+    let history = |order: [u8; 3]| {
+        let mut rules = "-A -t 192.0.2.1:80 -s sh\n".to_owned();
+        for last in order {
+            rules.push_str(&format!("-a -t 192.0.2.1:80 -r 10.0.0.{last}:80 -g -w 1\n"));
+        }
+        rules
+    };
+    let mut orders = BTreeSet::new();
+    for order in [[1, 2, 3], [3, 2, 1], [2, 3, 1], [2, 1, 3]] {
+        let site = Site::new(&history(order));
+        let before = kernel_order();
+        site.write("spec.yaml", spec(false));
+        site.done("apply --yes spec.yaml");
+        assert_eq!(kernel_order(), before, "nobody asked");
+        site.write("spec.yaml", spec(true));
+        let answer = site.evenkeel("apply --yes spec.yaml");
+        assert_eq!(answer.status, 0, "{answer:?}");
+        let moved = before != kernel_order();
+        assert_eq!(answer.stderr.contains("added again, to stand in the spec's order"), moved);
+        orders.insert(kernel_order());
+        site.assert_in_sync("spec.yaml");
+    }
+    assert_eq!(orders.len(), 1, "{orders:?}");
+}
