@@ -139,9 +139,15 @@ pub(crate) fn explain(op: &Op, refused: &Refused) -> String {
         (Op::AddSync { after, .. }, Errno::NODEV) => {
             format!("interface {} does not exist", after.interface)
         }
-        (Op::AddSync { .. }, Errno::INVAL) => "the kernel runs no sync daemon beside real servers \
-             of the other family, nor on an interface that is down"
-            .to_owned(),
+        (Op::AddSync { after, .. }, Errno::NETUNREACH) => {
+            format!("interface {} is down", after.interface)
+        }
+        (Op::AddSync { after, .. }, Errno::ADDRNOTAVAIL) => {
+            format!("interface {} has no usable address of the group's family", after.interface)
+        }
+        (Op::AddSync { .. }, Errno::INVAL) => {
+            "the kernel runs no sync daemon beside real servers of the other family".to_owned()
+        }
         (_, Errno::EXIST) => "it exists already".to_owned(),
         (Op::Bind { binding }, Errno::NODEV) => {
             format!("interface {} does not exist", binding.interface)
