@@ -1,14 +1,15 @@
 //! From texts to the desired state: the quick way when all is well, the careful one when not.
 
-use evenkeel_model::{Desired, Live, Owner};
+use evenkeel_model::{Desired, DesiredTimeouts, Live, Owner, Timeouts};
 
 use crate::field::Field;
 use crate::locate::Located;
 use crate::marked::{self, Broken, Mark, Tree};
 use crate::observed::Observed;
+use crate::parameter::{self, NoParameters, Parameters, Values};
 use crate::path::Path;
 use crate::problem::{Place, Problem, Problems, Related, Severity};
-use crate::resolve::{self, Finding, Spot};
+use crate::resolve::{self, Finding, Findings, Spot};
 use crate::source::{self, Lines, NotText, Source};
 use crate::spec::Spec;
 use crate::suggest;
@@ -22,35 +23,59 @@ pub struct Loaded {
     /// What is doubtful, all of [`Severity::Warning`].
     pub warnings: Problems,
     observed: Observed,
+    /// What its parameters came to.
+    pub(crate) values: Values,
 }
 
+/// What a kernel begins with (`tcp_timeouts`, `udp_timeouts`).
+const FIRST_TIMEOUTS: Timeouts = Timeouts { tcp: 900, tcp_fin: 120, udp: 300 };
+
 impl Loaded {
-    /// The live state that a snapshot stands for: its services, and the addresses and interfaces
-    /// it observed. A spec that observed nothing stands for a host where exactly its VIPs are
-    /// bound.
+    /// The live state that a snapshot stands for: its services, timeouts, sync daemons and
+    /// sysctls, and the addresses, interfaces and kernel modules it observed. A spec that observed nothing stands
+    /// for a host where exactly its VIPs are bound. One that names some timeouts stands for a host
+    /// where the others are as the kernel begins; where it names none, nothing is known of them.
     pub fn into_live(self) -> Live {
-        let Desired { services, vips, .. } = self.desired;
-        let Observed { addresses, links } = self.observed;
+        let Desired { services, vips, timeouts, sync, sysctls, scope: _ } = self.desired;
+        let Observed { addresses, links, modules } = self.observed;
         let bound = || vips.into_keys().map(|binding| (binding, Owner::Evenkeel)).collect();
         Live {
             services: services.into_iter().map(|(key, named)| (key, named.service)).collect(),
             addresses: addresses.unwrap_or_else(bound),
             links,
-            ..Live::default()
+            timeouts: (timeouts != DesiredTimeouts::default())
+                .then(|| timeouts.over(FIRST_TIMEOUTS)),
+            sync: sync.unwrap_or_default(),
+            sysctls,
+            modules,
         }
     }
 }
 
 /// Reads a spec from one or several texts. Lists append, maps merge by key; the same leaf twice
-/// is an error.
+/// is an error. No parameter has a value.
 ///
 /// # Errors
 /// Everything that is wrong with any of the texts, by place; warnings among them.
 pub fn load(sources: &[Source]) -> Result<Loaded, Problems> {
+    load_with(sources, &NoParameters)
+}
+
+/// The same with values for parameters, `${...}` in the values of the spec.
+///
+/// # Errors
+/// As [`load`]; also a parameter that has no value, at its place.
+pub fn load_with(sources: &[Source], parameters: &dyn Parameters) -> Result<Loaded, Problems> {
     if sources.is_empty() {
         return Err(nothing_to_read());
     }
-    let mut report = Report { sources, problems: Vec::new(), left_out: 0 };
+    let mut report = Report {
+        sources,
+        parameters,
+        values: Values::default(),
+        problems: Vec::new(),
+        left_out: 0,
+    };
     let texts: Vec<Option<&str>> =
         sources.iter().enumerate().map(|(index, source)| report.text(index, source)).collect();
     let mut specs = Vec::with_capacity(sources.len());
@@ -61,15 +86,16 @@ pub fn load(sources: &[Source]) -> Result<Loaded, Problems> {
         }
     }
     let complete = specs.iter().all(Option::is_some);
-    let (desired, findings) = resolve::resolve(&mut specs, complete);
+    let mut findings = Findings::default();
+    let desired = resolve::resolve(&mut specs, complete, &mut findings);
     let observed = observed(specs);
-    report.findings(&texts, findings);
-    let Report { problems, left_out, .. } = report;
+    report.findings(&texts, findings.into_list());
+    let Report { problems, left_out, values, .. } = report;
     let problems = Problems::new(problems, left_out);
     if problems.has_errors() {
         Err(problems)
     } else {
-        Ok(Loaded { desired, warnings: problems, observed })
+        Ok(Loaded { desired, warnings: problems, observed, values })
     }
 }
 
@@ -97,6 +123,8 @@ fn nothing_to_read() -> Problems {
 /// Collects problems and gives them their places.
 struct Report<'s> {
     sources: &'s [Source],
+    parameters: &'s dyn Parameters,
+    values: Values,
     problems: Vec<Problem>,
     left_out: usize,
 }
@@ -125,9 +153,13 @@ impl Report<'_> {
             self.broken(index, text, broken);
             return None;
         }
+        // Only the reading that knows scalars from keys and comments can put values into them.
+        if parameter::may_stand_in(text) {
+            return self.spec_with_places(index, text, None);
+        }
         match yaml::read(text) {
             Ok(spec) => Some(spec),
-            Err(failure) => self.spec_with_places(index, text, &failure),
+            Err(failure) => self.spec_with_places(index, text, Some(failure)),
         }
     }
 
@@ -135,15 +167,16 @@ impl Report<'_> {
         &mut self,
         index: usize,
         text: &str,
-        failure: &yaml::Failure,
+        failure: Option<yaml::Failure>,
     ) -> Option<Spec> {
-        let tree = match marked::build(text) {
+        let mut tree = match marked::build(text) {
             Ok(tree) => tree,
             Err(broken) => {
                 self.broken(index, text, broken);
                 return None;
             }
         };
+        let unset = self.values.expand(&mut tree, self.parameters);
         let located = Located::new(tree, Lines::new(text), index, &self.sources[index].name);
         let tree = &located.tree;
         let Some(root) = tree.root.filter(|root| !is_empty(tree, *root)) else {
@@ -156,7 +189,7 @@ impl Report<'_> {
         let before = self.problems.len();
         let (spec, noted, left_out) = marked::read::<Spec>(tree, root);
         self.left_out += left_out;
-        for marked::Noted { node, message, remedy } in noted {
+        for marked::Noted { node, message, remedy } in unset.into_iter().chain(noted) {
             self.push(located.place(node), located.context(node), message, remedy);
         }
         let repeated = tree.repeated_keys();
@@ -169,13 +202,16 @@ impl Report<'_> {
             let label = "first written here".to_owned();
             problem.related.push(Related { place: located.place(first), label });
         }
-        if self.problems.len() == before {
+        let remedy = Some("write plain YAML, without tags".to_owned());
+        if let (None, Some(node)) = (&failure, tree.tagged) {
+            let message = "a spec with parameters takes no tags".to_owned();
+            self.push(located.place(node), located.context(node), message, remedy);
+        } else if let (Some(failure), true) = (failure, self.problems.len() == before) {
             let yaml::Failure { message, line, column } = failure;
             let narrow = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-            let offset = narrow(located.lines.offset(*line, *column));
-            let at = Mark { offset, line: narrow(*line) };
+            let offset = narrow(located.lines.offset(line, column));
+            let at = Mark { offset, line: narrow(line) };
             let message = format!("this cannot be read: {message}");
-            let remedy = Some("write plain YAML, without tags".to_owned());
             self.broken(index, text, Broken { at, message, remedy });
             return None;
         }
@@ -194,8 +230,12 @@ impl Report<'_> {
             remedy = Some("YAML indents with spaces: replace it".to_owned());
         } else if remedy.is_none() {
             message = format!("this is not YAML: {message}");
-            remedy =
-                Some("look at the indentation, quotes and brackets here and just before".into());
+            let advice = if parameter::may_stand_in(lines.line(line).1) {
+                "within brackets a parameter stands in quotes: `{ port: \"${port}\" }`"
+            } else {
+                "look at the indentation, quotes and brackets here and just before"
+            };
+            remedy = Some(advice.to_owned());
         }
         let place = lines.place(index, &self.sources[index].name, start..start + 1);
         self.push(place, None, message, remedy);
@@ -212,7 +252,8 @@ impl Report<'_> {
             .enumerate()
             .map(|(index, (text, source))| {
                 let text = (*text)?;
-                let tree = marked::build(text).ok()?;
+                let mut tree = marked::build(text).ok()?;
+                self.values.expand(&mut tree, self.parameters);
                 Some(Located::new(tree, Lines::new(text), index, &source.name))
             })
             .collect();

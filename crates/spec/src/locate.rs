@@ -44,7 +44,7 @@ fn begin(tree: &Tree<'_>, node: &Node<'_>) -> Mark {
         Content::Map(entries) => {
             entries.first().map_or(node.start, |(key, _)| tree.node(*key).start.min(node.start))
         }
-        Content::Scalar { .. } | Content::List(_) => node.start,
+        Content::Scalar { .. } | Content::Unreadable | Content::List(_) => node.start,
     }
 }
 

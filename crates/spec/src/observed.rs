@@ -1,7 +1,7 @@
 //! The `observed:` section that a snapshot ends with. A spec ignores it, whatever it holds; only
 //! when a snapshot stands for a live state is it asked what was there beside the services.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use evenkeel_model::{Binding, Link, Live, Owner};
@@ -9,16 +9,21 @@ use serde::de::{
     Deserialize, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor,
 };
 
-/// Addresses and interfaces of a host; `None` for what the section does not hold.
+/// Addresses, interfaces and kernel modules of a host; `None` for what the section does not hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Observed {
     pub(crate) addresses: Option<BTreeMap<Binding, Owner>>,
     pub(crate) links: Option<BTreeMap<Box<str>, Link>>,
+    pub(crate) modules: Option<BTreeSet<Box<str>>>,
 }
 
 impl Observed {
     pub(crate) fn of(live: &Live) -> Self {
-        Self { addresses: Some(live.addresses.clone()), links: live.links.clone() }
+        Self {
+            addresses: Some(live.addresses.clone()),
+            links: live.links.clone(),
+            modules: live.modules.clone(),
+        }
     }
 }
 
@@ -27,7 +32,10 @@ impl<'de> Deserialize<'de> for Observed {
         let any = Any::deserialize(deserializer)?;
         let addresses = any.get("addresses").map(|list| list.items().filter_map(address).collect());
         let links = any.get("interfaces").map(|list| list.items().filter_map(link).collect());
-        Ok(Self { addresses, links })
+        let modules = any
+            .get("modules")
+            .map(|list| list.items().filter_map(Any::text).map(Into::into).collect());
+        Ok(Self { addresses, links, modules })
     }
 }
 

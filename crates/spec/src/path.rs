@@ -7,6 +7,8 @@ pub(crate) enum At<'a> {
     Root(usize),
     /// The value of a key.
     Key(&'a Self, &'static str),
+    /// The value of a key that the spec's author made up.
+    Named(&'a Self, &'a str),
     /// An item of a list.
     Item(&'a Self, usize),
 }
@@ -14,6 +16,10 @@ pub(crate) enum At<'a> {
 impl At<'_> {
     pub(crate) fn key(&self, key: &'static str) -> At<'_> {
         At::Key(self, key)
+    }
+
+    pub(crate) fn named<'a>(&'a self, key: &'a str) -> At<'a> {
+        At::Named(self, key)
     }
 
     pub(crate) fn item(&self, index: usize) -> At<'_> {
@@ -24,6 +30,7 @@ impl At<'_> {
         match self {
             Self::Root(source) => Path { source: *source, steps: Vec::new() },
             Self::Key(parent, key) => parent.path().then(Step::Key(key)),
+            Self::Named(parent, key) => parent.path().then(Step::Named((*key).into())),
             Self::Item(parent, index) => parent.path().then(Step::Item(*index)),
         }
     }
@@ -43,9 +50,10 @@ pub(crate) struct Path {
 }
 
 /// One step of a [`Path`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Step {
     Key(&'static str),
+    Named(Box<str>),
     Item(usize),
 }
 

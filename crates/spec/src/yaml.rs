@@ -72,13 +72,17 @@ fn merge(spec: &mut Spec, section: Spec) -> Option<()> {
             _ => None,
         }
     }
-    let Spec { version, scope, vips, services, pools, defaults, observed } = section;
+    let Spec { version, scope, vips, services, pools, defaults, timeouts, sync, sysctls, observed } =
+        section;
     once(&mut spec.version, version)?;
     once(&mut spec.scope, scope)?;
     once(&mut spec.vips, vips)?;
     once(&mut spec.services, services)?;
     once(&mut spec.pools, pools)?;
     once(&mut spec.defaults, defaults)?;
+    once(&mut spec.timeouts, timeouts)?;
+    once(&mut spec.sync, sync)?;
+    once(&mut spec.sysctls, sysctls)?;
     once(&mut spec.observed, observed)
 }
 

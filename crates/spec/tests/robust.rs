@@ -6,7 +6,7 @@ use evenkeel_spec::{MAX_SOURCE, Place, Source, load};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-const SPECS: [&str; 8] = [
+const SPECS: [&str; 9] = [
     include_str!("../../../examples/dr.yaml"),
     include_str!("../../../examples/nat.yaml"),
     include_str!("../../../examples/tun.yaml"),
@@ -15,18 +15,30 @@ const SPECS: [&str; 8] = [
     include_str!("../../../examples/persistence.yaml"),
     include_str!("../../../examples/pool.yaml"),
     include_str!("../../../examples/ports.yaml"),
+    include_str!("../../../examples/failover.yaml"),
 ];
 
 /// Pieces that turn a spec into another thing than it was.
-const PIECES: [&str; 36] = [
+const PIECES: [&str; 41] = [
     "", " ", "\t", "\n", "\r", "\n\n  - ", ":", ": ", "- ", "? ", "|", ">", "&a ", "*a", "!t ",
     "!!int ", "[", "]", "{", "}", ",", "\"", "'", "#", " #", "%", "---\n", "...\n", "<<: *a",
-    "null", "0x10", "1e999", "\u{feff}", "\0", "→", "\u{85}",
+    "null", "0x10", "1e999", "${", "$${", "${x}", "${env:X}", "}", "\u{feff}", "\0", "→", "\u{85}",
 ];
 
 fn check(sources: &[Source]) {
     let (problems, failed) = match load(sources) {
-        Ok(loaded) => (loaded.warnings, false),
+        Ok(loaded) => {
+            for (key, named) in &loaded.desired.services {
+                let provenance = loaded.provenance(sources);
+                let place = provenance.service(key).expect("each service has a place");
+                check_place(place, &sources[place.source]);
+                for (server, _) in &named.service.real_servers {
+                    let place = provenance.real_server(key, server).expect("so has each of these");
+                    check_place(place, &sources[place.source]);
+                }
+            }
+            (loaded.warnings, false)
+        }
         Err(problems) => (problems, true),
     };
     assert_eq!(problems.has_errors(), failed);

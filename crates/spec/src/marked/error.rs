@@ -16,8 +16,9 @@ pub(crate) enum NodeError {
     Empty { form: String },
     /// The key it stands under.
     Key { message: String, remedy: Option<String> },
-    /// A key that stands twice: found and reported by the tree, which knows both places.
-    Twice,
+    /// Something that the tree finds and reports by itself: a key that stands twice, of which it
+    /// knows both places, or a parameter without a value.
+    Reported,
 }
 
 impl Error for NodeError {
@@ -74,14 +75,14 @@ impl Error for NodeError {
     }
 
     fn duplicate_field(_: &'static str) -> Self {
-        Self::Twice
+        Self::Reported
     }
 }
 
 /// Keys that the design has a place for beside those of `known`, and this version does not read.
 fn later(known: &[&str]) -> &'static [&'static str] {
     if known.contains(&"services") {
-        &["timeouts", "sync", "sysctls", "guards", "directors", "arp", "health", "gateway"]
+        &["guards", "directors", "arp", "health", "gateway"]
     } else if known.contains(&"scheduler_flags") || known.contains(&"scheduler") {
         &["drain", "health", "arp"]
     } else if known.contains(&"weight") {
@@ -96,7 +97,7 @@ impl fmt::Display for NodeError {
         match self {
             Self::Value { message, .. } | Self::Key { message, .. } => f.write_str(message),
             Self::Empty { form } => write!(f, "no value, but {form}"),
-            Self::Twice => f.write_str("a key stands twice"),
+            Self::Reported => f.write_str("this has been reported"),
         }
     }
 }

@@ -8,7 +8,7 @@ mod tree;
 
 pub(crate) use bounds::needs_measuring;
 pub(crate) use read::{Noted, read};
-pub(crate) use tree::{Broken, Content, Mark, Node, Tree, build};
+pub(crate) use tree::{Broken, Content, Mark, Node, Replaced, Tree, build};
 
 #[cfg(test)]
 mod tests;

@@ -64,7 +64,7 @@ impl<'t> Reader<'t, '_> {
                 let form = if form == "a list" { "a list, `[]` for none" } else { &form };
                 (self.node, message, Some(format!("write {form}")))
             }
-            NodeError::Twice => return,
+            NodeError::Reported => return,
         };
         let mut notes = self.notes.borrow_mut();
         if notes.list.len() < Problems::MAX {
@@ -88,6 +88,7 @@ impl<'t> Deserializer<'t> for Reader<'t, '_> {
 
     fn deserialize_any<V: Visitor<'t>>(self, visitor: V) -> Result<V::Value, NodeError> {
         match self.content() {
+            Content::Unreadable => Err(NodeError::Reported),
             Content::Scalar { text, plain: true } => plain(text, visitor),
             Content::Scalar { text, plain: false } => visitor.visit_borrowed_str(text),
             Content::List(items) => visitor.visit_seq(Items { reader: self, items: items.iter() }),
@@ -244,6 +245,11 @@ fn negative(text: &str) -> Option<i64> {
 
 fn float(text: &str) -> Option<f64> {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    match digits {
+        ".inf" | ".Inf" | ".INF" => return Some(f64::INFINITY),
+        ".nan" | ".NaN" | ".NAN" if digits == text => return Some(f64::NAN),
+        _ => {}
+    }
     if has_leading_zero(digits)
         || !digits.starts_with(|first: char| first.is_ascii_digit() || first == '.')
     {

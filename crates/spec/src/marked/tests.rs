@@ -79,6 +79,19 @@ fn texts() -> Vec<String> {
             texts.push(format!("version: 1\nservices:\n - {key}: {scalar}\n"));
             texts.push(format!("version: 1\nservices: [{{ {key}: {scalar}}}]\n"));
         }
+        for key in ["state", "interface", "id", "max_length", "group", "port", "ttl"] {
+            texts.push(format!("version: 1\nsync:\n - {key}: {scalar}\n"));
+        }
+        for key in ["tcp", "tcp_fin", "udp"] {
+            texts.push(format!("version: 1\ntimeouts:\n {key}: {scalar}\n"));
+        }
+        texts.push(format!("sysctls:\n net.a: {scalar}\n"));
+        texts.push(format!("sysctls:\n {scalar}: 1\n"));
+        texts.push(format!("sysctls: {{ {scalar}: 1, {scalar}: 2 }}\n"));
+        for key in ["timeouts", "sync", "sysctls"] {
+            texts.push(format!("{key}: {scalar}\n"));
+            texts.push(format!("{key}: [{scalar}]\n"));
+        }
         for (key, list) in [("vips", "vips"), ("fwmarks", "fwmarks")] {
             texts.push(format!("version: 1\nscope:\n {key}:\n  - {scalar}\n{list}: []\n"));
         }

@@ -39,7 +39,12 @@ pub(crate) struct Node<'t> {
 
 #[derive(Debug)]
 pub(crate) enum Content<'t> {
-    Scalar { text: Cow<'t, str>, plain: bool },
+    Scalar {
+        text: Cow<'t, str>,
+        plain: bool,
+    },
+    /// A scalar that came to nothing, which has been reported.
+    Unreadable,
     List(Vec<NodeId>),
     Map(Vec<(NodeId, NodeId)>),
 }
@@ -50,6 +55,18 @@ pub(crate) struct Tree<'t> {
     nodes: Vec<Node<'t>>,
     /// `None` if there is no document in the text.
     pub(crate) root: Option<NodeId>,
+    /// The first value that has a tag, which this reading does not look at.
+    pub(crate) tagged: Option<NodeId>,
+}
+
+/// What is put in the place of a scalar.
+pub(crate) enum Replaced {
+    /// It stays.
+    Not,
+    /// Another text; `is_plain` makes it one without quotes, else its quotes stay as they are.
+    By { text: String, is_plain: bool },
+    /// Nothing that can be read.
+    Unreadable,
 }
 
 /// Why there is no tree.
@@ -69,7 +86,29 @@ impl<'t> Tree<'t> {
     pub(crate) fn text(&self, id: NodeId) -> Option<&str> {
         match &self.node(id).content {
             Content::Scalar { text, .. } => Some(text),
-            Content::List(_) | Content::Map(_) => None,
+            Content::Unreadable | Content::List(_) | Content::Map(_) => None,
+        }
+    }
+
+    /// Puts other texts in the place of scalars that are no keys.
+    pub(crate) fn replace_values(&mut self, mut replace: impl FnMut(NodeId, &str) -> Replaced) {
+        let mut is_key = vec![false; self.nodes.len()];
+        for node in &self.nodes {
+            let Content::Map(entries) = &node.content else { continue };
+            for (key, _) in entries {
+                is_key[*key] = true;
+            }
+        }
+        for (id, node) in self.nodes.iter_mut().enumerate().filter(|(id, _)| !is_key[*id]) {
+            let Content::Scalar { text, plain } = &mut node.content else { continue };
+            match replace(id, text) {
+                Replaced::Not => {}
+                Replaced::By { text: other, is_plain } => {
+                    *text = Cow::Owned(other);
+                    *plain |= is_plain;
+                }
+                Replaced::Unreadable => node.content = Content::Unreadable,
+            }
         }
     }
 
@@ -84,17 +123,18 @@ impl<'t> Tree<'t> {
     pub(crate) fn find(&self, path: &Path) -> Option<(Option<NodeId>, NodeId)> {
         let (mut key, mut node) = (None, self.root?);
         for step in &path.steps {
-            match (step, &self.node(node).content) {
-                (Step::Key(name), Content::Map(_)) => match self.entry(node, name) {
-                    Some((name, value)) => (key, node) = (Some(name), value),
-                    None => break,
-                },
-                (Step::Item(index), Content::List(items)) => match items.get(*index) {
-                    Some(item) => (key, node) = (None, *item),
-                    None => break,
-                },
-                _ => break,
-            }
+            let next = match (step, &self.node(node).content) {
+                (Step::Key(name), Content::Map(_)) => self.entry(node, name),
+                (Step::Named(name), Content::Map(_)) => self.entry(node, name),
+                (Step::Item(index), Content::List(items)) => {
+                    let Some(item) = items.get(*index) else { break };
+                    (key, node) = (None, *item);
+                    continue;
+                }
+                _ => None,
+            };
+            let Some((name, value)) = next else { break };
+            (key, node) = (Some(name), value);
         }
         Some((key, node))
     }
@@ -103,7 +143,7 @@ impl<'t> Tree<'t> {
     pub(crate) fn end(&self, id: NodeId) -> Mark {
         let node = self.node(id);
         let last = match &node.content {
-            Content::Scalar { .. } => None,
+            Content::Scalar { .. } | Content::Unreadable => None,
             Content::List(items) => items.last(),
             Content::Map(entries) => entries.last().map(|(_, value)| value),
         };
@@ -140,6 +180,7 @@ pub(crate) fn build(text: &str) -> Result<Tree<'_>, Broken> {
         anchors: HashMap::new(),
         aliased: 0,
         root: None,
+        tagged: None,
     };
     let mut parser = Parser::new_from_str(text);
     while let Some(event) = parser.next_event() {
@@ -148,7 +189,7 @@ pub(crate) fn build(text: &str) -> Result<Tree<'_>, Broken> {
             Err(error) => return Err(builder.scan_error(&error)),
         }
     }
-    Ok(Tree { nodes: builder.nodes, root: builder.root })
+    Ok(Tree { nodes: builder.nodes, root: builder.root, tagged: builder.tagged })
 }
 
 /// Turns the parser's places, counted in characters, into bytes. They come nearly in order, so
@@ -186,6 +227,7 @@ struct Builder<'t> {
     anchors: HashMap<usize, NodeId>,
     aliased: u64,
     root: Option<NodeId>,
+    tagged: Option<NodeId>,
 }
 
 /// A list or map whose end has not come.
@@ -219,6 +261,18 @@ impl<'t> Builder<'t> {
     }
 
     fn take(&mut self, event: Event<'t>, span: Span) -> Result<(), Broken> {
+        let (Event::Scalar(.., tag) | Event::SequenceStart(_, tag) | Event::MappingStart(_, tag)) =
+            &event
+        else {
+            return self.take_untagged(event, span);
+        };
+        if tag.is_some() {
+            self.tagged.get_or_insert(self.nodes.len());
+        }
+        self.take_untagged(event, span)
+    }
+
+    fn take_untagged(&mut self, event: Event<'t>, span: Span) -> Result<(), Broken> {
         match event {
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
             Event::DocumentStart(_) => {
@@ -298,7 +352,7 @@ impl<'t> Builder<'t> {
                 None => parent.key = Some(id),
                 Some(key) => entries.push((key, id)),
             },
-            Content::Scalar { .. } => {}
+            Content::Scalar { .. } | Content::Unreadable => {}
         }
     }
 }

@@ -2,8 +2,9 @@
 
 use evenkeel_model::Scheduler;
 
+use super::once;
 use crate::field::Field;
-use crate::path::{At, Path};
+use crate::path::At;
 use crate::resolve::Findings;
 use crate::spec::{Method, Spec};
 
@@ -15,6 +16,8 @@ pub(crate) struct Defaults {
     pub(crate) forward: Option<Method>,
     pub(crate) weight: u32,
 }
+
+const TWICE: &str = "this default is written twice";
 
 pub(crate) fn merge(sources: &[(At<'_>, &Spec)], findings: &mut Findings) -> Defaults {
     let mut written = [None, None, None];
@@ -35,7 +38,7 @@ pub(crate) fn merge(sources: &[(At<'_>, &Spec)], findings: &mut Findings) -> Def
                         .error(&at, "`none` is no scheduler to choose")
                         .remedy("name one, such as wlc");
                 }
-                once(scheduler, &at, findings);
+                once(scheduler, &at, TWICE, findings);
             }
         }
         match &keys.forward {
@@ -49,26 +52,13 @@ pub(crate) fn merge(sources: &[(At<'_>, &Spec)], findings: &mut Findings) -> Def
                         .error(&at, "this way of forwarding is no default")
                         .remedy("write dr, nat or tun");
                 }
-                once(forward, &at, findings);
+                once(forward, &at, TWICE, findings);
             }
         }
         if let Some(value) = keys.weight.value() {
             defaults.weight = value.0;
-            once(weight, &at.key("weight"), findings);
+            once(weight, &at.key("weight"), TWICE, findings);
         }
     }
     defaults
-}
-
-/// The same leaf in two sources is an error.
-fn once(written: &mut Option<Path>, at: &At<'_>, findings: &mut Findings) {
-    match written {
-        None => *written = Some(at.path()),
-        Some(first) => {
-            findings
-                .error(at, "this default is written twice")
-                .remedy("keep one of them")
-                .related(first.clone(), "first written here");
-        }
-    }
 }

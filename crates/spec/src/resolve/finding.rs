@@ -1,5 +1,6 @@
 //! What a rule found, by path; places come later, if anyone asks.
 
+use super::origins::{Object, Origins};
 use crate::path::Path;
 use crate::problem::{Problems, Severity};
 
@@ -44,11 +45,26 @@ impl Finding {
     }
 }
 
-/// All of them.
+/// All of them; also where everything comes from, if that is asked.
 #[derive(Debug, Default)]
-pub(crate) struct Findings(Vec<Finding>);
+pub(crate) struct Findings {
+    list: Vec<Finding>,
+    origins: Option<Origins>,
+}
 
 impl Findings {
+    /// Findings that note origins too.
+    pub(crate) fn with_origins() -> Self {
+        Self { list: Vec::new(), origins: Some(Origins::new()) }
+    }
+
+    /// Notes where an object comes from, if that is asked.
+    pub(crate) fn origin(&mut self, object: Object, path: impl FnOnce() -> Path) {
+        if let Some(origins) = &mut self.origins {
+            origins.push((object, path()));
+        }
+    }
+
     pub(crate) fn error(
         &mut self,
         at: impl Into<Path>,
@@ -66,17 +82,21 @@ impl Findings {
     }
 
     pub(crate) fn into_list(self) -> Vec<Finding> {
-        self.0
+        self.list
+    }
+
+    pub(crate) fn into_origins(self) -> Origins {
+        self.origins.unwrap_or_default()
     }
 
     fn add(&mut self, severity: Severity, path: Path, message: String) -> &mut Finding {
         let (spot, remedy, related) = (Spot::Value, None, Vec::new());
         // Past the limit only the count matters; the repetitions of a shared pool do not get far.
-        if self.0.len() > 4 * Problems::MAX {
-            self.0.pop();
+        if self.list.len() > 4 * Problems::MAX {
+            self.list.pop();
         }
-        let index = self.0.len();
-        self.0.push(Finding { severity, path, spot, message, remedy, related });
-        &mut self.0[index]
+        let index = self.list.len();
+        self.list.push(Finding { severity, path, spot, message, remedy, related });
+        &mut self.list[index]
     }
 }

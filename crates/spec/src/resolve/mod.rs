@@ -7,41 +7,67 @@
 mod config;
 mod defaults;
 mod finding;
+mod origins;
 mod pool;
 mod real_server;
 mod scope;
 mod selection;
 mod service;
+mod sync;
+mod sysctls;
 mod target;
+mod timeouts;
 mod vip;
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use evenkeel_model::Desired;
 
-use crate::path::At;
+use self::service::Around;
+use crate::path::{At, Path};
 use crate::spec::Spec;
 pub(crate) use finding::{Finding, Findings, Spot};
+pub(crate) use origins::Object;
 
 /// The desired state of all sources together, and what is wrong with it. `None` among the specs
 /// is a source that could not be read; `complete` says that there is none, so that what is not
 /// found is really not there.
-pub(crate) fn resolve(specs: &mut [Option<Spec>], complete: bool) -> (Desired, Vec<Finding>) {
-    let mut findings = Findings::default();
+pub(crate) fn resolve(
+    specs: &mut [Option<Spec>],
+    complete: bool,
+    findings: &mut Findings,
+) -> Desired {
     let lists = specs.iter_mut().flatten().map(|spec| std::mem::take(&mut spec.services)).collect();
     let sources: Vec<(At<'_>, &Spec)> = specs
         .iter()
         .enumerate()
         .filter_map(|(index, spec)| Some((At::Root(index), spec.as_ref()?)))
         .collect();
-    check_version(&sources, complete, &mut findings);
-    let scope = scope::merge(&sources, &mut findings);
-    let defaults = defaults::merge(&sources, &mut findings);
-    let pools = pool::collect(&sources, complete, &mut findings);
-    let vips = vip::collect(&sources, &scope, &mut findings);
-    let services = service::expand(lists, &sources, &scope, &defaults, &pools, &mut findings);
-    let desired = Desired { scope: scope.scope, services, vips, ..Desired::default() };
-    (desired, findings.into_list())
+    check_version(&sources, complete, findings);
+    let scope = scope::merge(&sources, findings);
+    let defaults = defaults::merge(&sources, findings);
+    let pools = pool::collect(&sources, complete, findings);
+    let vips = vip::collect(&sources, &scope, findings);
+    let timeouts = timeouts::merge(&sources, findings);
+    let sync = sync::merge(&sources, findings);
+    let sysctls = sysctls::merge(&sources, findings);
+    let around = Around { scope: &scope, defaults: &defaults, pools: &pools, sync: sync.written };
+    let services = service::expand(lists, &sources, &around, findings);
+    let scope = scope.scope;
+    Desired { scope, services, vips, timeouts, sync: sync.daemons, sysctls }
+}
+
+/// The same leaf in two sources is an error.
+fn once(written: &mut Option<Path>, at: &At<'_>, message: &str, findings: &mut Findings) {
+    match written {
+        None => *written = Some(at.path()),
+        Some(first) => {
+            findings
+                .error(at, message)
+                .remedy("keep one of them")
+                .related(first.clone(), "first written here");
+        }
+    }
 }
 
 /// Each source may say its version, and one has to.

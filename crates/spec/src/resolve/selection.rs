@@ -12,7 +12,7 @@ use super::real_server::{self, Resolved, Within};
 use super::target::Target;
 use crate::field::List;
 use crate::path::{At, Path, Step};
-use crate::resolve::Findings;
+use crate::resolve::{Findings, Object};
 use crate::spec::RealServer;
 
 /// All real servers of a service, in the order they were written.
@@ -102,15 +102,14 @@ impl Selection {
         findings: &mut Findings,
     ) -> RealServers {
         let family = key.family();
-        let fits = |resolved: &Resolved| {
-            matches!(resolved.real_server.forward, Forward::Tun(_))
-                || Family::from(resolved.address) == family
-        };
         let mut taken = RealServers::new();
-        for (_, resolved) in self.servers.iter().filter(|(_, resolved)| fits(resolved)) {
+        for (index, resolved) in self.servers.iter().filter(|(_, server)| fits(server, family)) {
             let port = resolved.port.unwrap_or(key.port());
-            let key = RealServerKey { address: resolved.address, port };
-            taken.insert(key, resolved.real_server);
+            let real_server = RealServerKey { address: resolved.address, port };
+            findings.origin(Object::RealServer(*key, real_server), || {
+                self.at.clone().then(Step::Item(*index))
+            });
+            taken.insert(real_server, resolved.real_server);
         }
         // With VIPs of one family each real server of the other has been refused by itself.
         let expected = !self.servers.is_empty() && !self.doubtful && target.families.len() == 2;
@@ -123,7 +122,35 @@ impl Selection {
         taken
     }
 
+    /// Real servers of the other family: the kernel has neither them beside a sync daemon nor a
+    /// sync daemon beside them (`ip_vs_add_dest`, `ip_vs_genl_new_daemon`).
+    pub(crate) fn check_families(&self, key: &ServiceKey, sync: &Path, findings: &mut Findings) {
+        let family = key.family();
+        for (index, resolved) in self.servers.iter().filter(|(_, server)| fits(server, family)) {
+            let own = Family::from(resolved.address);
+            if own == family {
+                continue;
+            }
+            findings
+                .error(
+                    self.path(*index, "address"),
+                    format!(
+                        "{} is {own}, the service is {family}: the kernel takes no such real server beside a sync daemon",
+                        resolved.address
+                    ),
+                )
+                .remedy(format!("list an {family} real server, or take the daemons out of `sync`"))
+                .related(sync.clone(), "the sync daemon");
+        }
+    }
+
     fn path(&self, index: usize, key: &'static str) -> Path {
         self.at.clone().then(Step::Item(index)).then(Step::Key(key))
     }
+}
+
+/// Whether a service of that family takes the real server.
+fn fits(resolved: &Resolved, family: Family) -> bool {
+    matches!(resolved.real_server.forward, Forward::Tun(_))
+        || Family::from(resolved.address) == family
 }

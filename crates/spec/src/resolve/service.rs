@@ -13,8 +13,8 @@ use super::scope::Merged;
 use super::selection::Selection;
 use super::target::{Target, both};
 use crate::field::{Field, List};
-use crate::path::At;
-use crate::resolve::Findings;
+use crate::path::{At, Path};
+use crate::resolve::{Findings, Object};
 use crate::spec::{IgnoreWord, Method, RealServer, Service, Spec};
 
 /// What all services of all sources come to. They are given up one by one as they are read, so
@@ -22,16 +22,12 @@ use crate::spec::{IgnoreWord, Method, RealServer, Service, Spec};
 pub(crate) fn expand(
     services: Vec<Field<List<Service>>>,
     sources: &[(At<'_>, &Spec)],
-    scope: &Merged,
-    defaults: &Defaults,
-    pools: &Pools<'_>,
+    around: &Around<'_>,
     findings: &mut Findings,
 ) -> BTreeMap<ServiceKey, Named> {
     let mut expansion = Expansion {
         sources,
-        scope,
-        defaults,
-        pools,
+        around,
         names: BTreeMap::new(),
         origins: BTreeMap::new(),
         services: BTreeMap::new(),
@@ -46,11 +42,18 @@ pub(crate) fn expand(
     expansion.services
 }
 
+/// What all sources say beside the services.
+pub(crate) struct Around<'a> {
+    pub(crate) scope: &'a Merged,
+    pub(crate) defaults: &'a Defaults,
+    pub(crate) pools: &'a Pools<'a>,
+    /// Where the first sync daemon stands, if there shall be one.
+    pub(crate) sync: Option<Path>,
+}
+
 struct Expansion<'a> {
     sources: &'a [(At<'a>, &'a Spec)],
-    scope: &'a Merged,
-    defaults: &'a Defaults,
-    pools: &'a Pools<'a>,
+    around: &'a Around<'a>,
     names: BTreeMap<Arc<str>, Origin>,
     origins: BTreeMap<ServiceKey, Origin>,
     services: BTreeMap<ServiceKey, Named>,
@@ -74,10 +77,11 @@ impl Expansion<'_> {
                 .warning(&at.key("unchecked"), "this service is taken as it is written")
                 .remedy("`unchecked` is for what other tools left in the kernel");
         }
-        let target = Target::read(service, unchecked, at, self.scope, findings);
+        let target = Target::read(service, unchecked, at, self.around.scope, findings);
         check_every_port(service, unchecked, &target, at, findings);
-        let config = Config::read(service, &target, unchecked, at, self.defaults, findings);
+        let config = Config::read(service, &target, unchecked, at, self.around.defaults, findings);
         let ignore = ignore(&service.ignore);
+        let canonical_order = service.canonical_order.value().is_some_and(|flag| flag.0);
         let selection = self.selection(service, &target, at, findings);
         if let (Some(selection), Some(config)) = (&selection, &config) {
             selection.check_weights(config, ignore, findings);
@@ -93,12 +97,17 @@ impl Expansion<'_> {
                 continue;
             }
             self.origins.insert(key, Origin { vip, ..origin });
+            findings.origin(Object::Service(key), || at.path());
             let Some(selection) = &selection else { continue };
             let vip = || Target::path(at, &key, vip);
+            if let Some(sync) = &self.around.sync {
+                selection.check_families(&key, sync, findings);
+            }
             let real_servers = selection.of(&key, &target, vip, findings);
             if let Some(config) = &config {
                 let service = Modelled { config: config.of(key.family()), real_servers };
-                self.services.insert(key, Named { name: Arc::clone(&name), ignore, service });
+                let name = Arc::clone(&name);
+                self.services.insert(key, Named { name, ignore, canonical_order, service });
             }
         }
     }
@@ -151,7 +160,7 @@ impl Expansion<'_> {
         let pool = service.pool.value().map(|_| at.key("pool").path());
         let within = Within {
             pool,
-            weight: self.defaults.weight,
+            weight: self.around.defaults.weight,
             forward: self.forward(service, at, findings),
             tunnel,
             ports: &target.ports,
@@ -172,7 +181,7 @@ impl Expansion<'_> {
                 Some(Selection::new(list, &list_at, &within, findings))
             }
             (Field::Absent, Field::Value(name)) => {
-                let pool = self.pools.get(&name.0, &at.key("pool"), findings)?;
+                let pool = self.around.pools.get(&name.0, &at.key("pool"), findings)?;
                 let pools = self.sources[pool.source].0.key("pools");
                 let item = pools.item(pool.index);
                 let list = pool.real_servers?;
@@ -190,7 +199,7 @@ impl Expansion<'_> {
     /// The service's way of forwarding; `None` if it could not be read.
     fn forward(&self, service: &Service, at: &At<'_>, findings: &mut Findings) -> Option<Method> {
         let method = match &service.forward {
-            Field::Absent => return self.defaults.forward,
+            Field::Absent => return self.around.defaults.forward,
             Field::Bad => return None,
             Field::Value(word) => word.0,
         };

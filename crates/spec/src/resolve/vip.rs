@@ -8,7 +8,7 @@ use evenkeel_model::{Binding, Vip};
 use super::not_unicast;
 use super::scope::Merged;
 use crate::path::{At, Path};
-use crate::resolve::Findings;
+use crate::resolve::{Findings, Object};
 use crate::spec::{Prefixed, Spec, VipEntry};
 
 pub(crate) fn collect(
@@ -32,6 +32,7 @@ pub(crate) fn collect(
                 continue;
             }
             written.insert(place, at.key("address").path());
+            findings.origin(Object::Vip(binding.clone()), || at.path());
             vips.insert(binding, vip);
         }
     }

@@ -6,7 +6,7 @@ use crate::{Source, load};
 
 const CASES: &str = include_str!("../../tests/problems.txt");
 
-const EXAMPLES: [(&str, &str); 8] = [
+const EXAMPLES: [(&str, &str); 9] = [
     ("dr", include_str!("../../../../examples/dr.yaml")),
     ("nat", include_str!("../../../../examples/nat.yaml")),
     ("tun", include_str!("../../../../examples/tun.yaml")),
@@ -15,6 +15,7 @@ const EXAMPLES: [(&str, &str); 8] = [
     ("persistence", include_str!("../../../../examples/persistence.yaml")),
     ("pool", include_str!("../../../../examples/pool.yaml")),
     ("ports", include_str!("../../../../examples/ports.yaml")),
+    ("failover", include_str!("../../../../examples/failover.yaml")),
 ];
 
 fn validator() -> Validator {
@@ -89,6 +90,11 @@ fn what_is_wrong_by_itself_does_not_fit_the_schema() {
         "weights",
         "vip or vips, port or ports, list or pool: one of the two",
         "fields to ignore",
+        "timeouts that are no durations",
+        "timeouts that are no map, and one without a value",
+        "sync daemons of every wrong kind",
+        "sysctls of every wrong kind",
+        "canonical order is a flag",
     ] {
         let case = CASES.split("### ").find(|case| case.starts_with(&format!("{title}\n")));
         let text = case.expect(title).split_once('\n').expect("a text").1;

@@ -11,6 +11,7 @@ mod number;
 mod persistence;
 mod scheduler;
 mod scope;
+mod sysctl;
 pub(crate) mod text;
 mod word;
 
@@ -18,13 +19,16 @@ pub(crate) use address::{Address, Network, Prefixed};
 pub(crate) use duration::Duration;
 pub(crate) use name::{InterfaceName, Name};
 pub(crate) use netmask::NetmaskText;
-pub(crate) use number::{Fwmark, Port, Threshold, Version, Weight};
+pub(crate) use number::{
+    Fwmark, MessageLength, Port, SyncId, SyncPort, Threshold, Ttl, Version, Weight,
+};
 pub(crate) use persistence::PersistenceText;
 pub(crate) use scheduler::{FlagName, SchedulerName};
 pub(crate) use scope::ScopeText;
+pub(crate) use sysctl::{SysctlValue, Sysctls};
 pub(crate) use word::{
     ChecksumWord, EngineWord, FamilyWord, Flag, ForwardWord, IgnoreWord, Method, ProtocolWord,
-    TunnelWord,
+    SyncStateWord, TunnelWord,
 };
 
 use crate::field::{List, keys};
@@ -48,6 +52,13 @@ keys! {
         pools: List<Pool>,
         /// What services and real servers take where they say nothing.
         defaults: Defaults,
+        /// How long idle connections are remembered. Absent ones are left as they are.
+        timeouts: TimeoutKeys,
+        /// The sync daemons of this host, one of each state at most; `[]` is none. Absent means
+        /// they are someone else's.
+        sync: List<SyncEntry>,
+        /// Values of sysctls by key. Those that are not named are left as they are.
+        sysctls: Sysctls,
         /// What a snapshot saw. Ignored.
         observed: Box<Observed>,
     }
@@ -112,6 +123,10 @@ keys! {
         pool: Name,
         /// Fields that someone else sets.
         ignore: List<IgnoreWord>,
+        /// The kernel's list of real servers is kept in the order of this one, so that sh and mh
+        /// choose alike on every director; real servers are added anew where that takes it.
+        /// Absent means false.
+        canonical_order: Flag,
         /// Combinations that only other tools write are taken as they are.
         unchecked: Flag,
     }
@@ -160,6 +175,39 @@ keys! {
         forward: ForwardWord,
         /// For real servers without a weight. Absent means 1.
         weight: Weight,
+    }
+}
+
+keys! {
+    /// How long idle connections are remembered.
+    TimeoutKeys, "timeouts, a map with `tcp`, `tcp_fin` or `udp`", {
+        /// An established TCP connection. The kernel begins with 15m.
+        tcp: Duration,
+        /// A TCP connection after a FIN. The kernel begins with 2m.
+        tcp_fin: Duration,
+        /// A UDP conversation. The kernel begins with 5m.
+        udp: Duration,
+    }
+}
+
+keys! {
+    /// A daemon that copies connections between directors.
+    #[schemars(extend("required" = ["state", "interface"]))]
+    SyncEntry, "a sync daemon, a map such as `{ state: master, interface: eth1 }`", {
+        /// Whether it sends the connections of this host or takes those of another.
+        state: SyncStateWord,
+        /// The interface it sends or listens on.
+        interface: InterfaceName,
+        /// Daemons hear those of the same id only; a backup of id 0 hears all. Absent means 0.
+        id: SyncId,
+        /// The largest message in bytes. Absent takes what the kernel chooses.
+        max_length: MessageLength,
+        /// The multicast group. Absent takes what the kernel chooses, 224.0.0.81.
+        group: Address,
+        /// The UDP port. Absent takes what the kernel chooses, 8848.
+        port: SyncPort,
+        /// The multicast TTL. Absent takes what the kernel chooses, 1.
+        ttl: Ttl,
     }
 }
 

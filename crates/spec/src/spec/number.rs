@@ -72,6 +72,23 @@ number! {
     Fwmark(u32), 1..=u32::MAX, "a firewall mark, a number from 1 to 4294967295"
 }
 
+number! {
+    /// What tells sync daemons of several clusters apart.
+    SyncId(u8), 0..=u8::MAX, "a sync id, a number from 0 to 255"
+}
+number! {
+    /// The largest message of a sync daemon, in bytes; 0 would be the kernel's own choice.
+    MessageLength(u16), 1..=u16::MAX, "a length, a number of bytes from 1 to 65507 (a backup's from 1024)"
+}
+number! {
+    /// A port of its own; 0 would be the kernel's own choice.
+    SyncPort(u16), 1..=u16::MAX, "a port of sync daemons, a number from 1 to 65535"
+}
+number! {
+    /// How many routers a multicast packet may pass; 0 would be the kernel's own choice.
+    Ttl(u8), 1..=u8::MAX, "a TTL, a number from 1 to 255"
+}
+
 /// The one version of the spec there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Version;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::de::{Deserializer, Error, Visitor};
+use serde::de::{Deserializer, Error, Unexpected, Visitor};
 
 /// Why a text is not the value that was asked for.
 pub(crate) struct Refusal {
@@ -52,6 +52,10 @@ impl<T, F: FnOnce(&str) -> Result<T, Refusal>> Visitor<'_> for Text<F> {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+        // serde_yaml gives this null away as its text.
+        if text == "~" {
+            return Err(E::invalid_type(Unexpected::Unit, &self));
+        }
         (self.parse)(text).map_err(Refusal::into_error)
     }
 }

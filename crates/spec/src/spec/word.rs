@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use evenkeel_model::{Checksum, Family, IgnoredField, Protocol, TunnelKind};
+use evenkeel_model::{Checksum, Family, IgnoredField, Protocol, SyncState, TunnelKind};
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
 use super::text::{Refusal, schema, text};
@@ -82,6 +82,12 @@ words! {
         "none" => Checksum::None,
         "full" => Checksum::Full,
         "remote" => Checksum::Remote,
+    ]
+}
+words! {
+    SyncStateWord(SyncState), "a state of a sync daemon", [
+        "master" => SyncState::Master,
+        "backup" => SyncState::Backup,
     ]
 }
 words! {

@@ -20,6 +20,7 @@ pub(super) struct Entry {
     /// That of the first expanded service.
     pub(super) config: ServiceConfig,
     pub(super) ignore: Ignore,
+    pub(super) canonical_order: bool,
     pub(super) servers: Vec<Server>,
 }
 
@@ -38,7 +39,8 @@ pub(super) struct Server {
 }
 
 impl Entry {
-    pub(super) fn write(&self, out: &mut String) {
+    /// Writes it; in place of its real servers the name of a pool, if there is one.
+    pub(super) fn write(&self, pool: Option<&str>, out: &mut String) {
         line(out, format_args!("  - name: {}", text(&self.name)));
         match &self.target {
             Target::Addresses { vips, ports, protocol } => {
@@ -68,7 +70,17 @@ impl Entry {
             }
         }
         self.write_config(out);
-        self.write_servers(out);
+        self.write_forward(out);
+        match pool {
+            Some(pool) => line(out, format_args!("    pool: {}", text(pool))),
+            None => self.write_servers(out),
+        }
+        for Server { address, real_server, .. } in &self.servers {
+            let forward = real_server.forward;
+            if !is_sayable(forward) {
+                line(out, format_args!("    # left out: {address}, forward {forward}"));
+            }
+        }
     }
 
     fn write_config(&self, out: &mut String) {
@@ -108,6 +120,9 @@ impl Entry {
             let fields = list(self.ignore.iter().map(|field| field.to_string()));
             line(out, format_args!("    ignore: {fields}"));
         }
+        if self.canonical_order {
+            line(out, format_args!("    canonical_order: true"));
+        }
         if !self.passes_the_rules() {
             line(out, format_args!("    unchecked: true"));
         }
@@ -137,28 +152,30 @@ impl Entry {
         target && persistence && (datagrams || !datagrams_only) && *scheduler != Scheduler::none()
     }
 
-    fn write_servers(&self, out: &mut String) {
-        let common = self.common_forward();
-        if let Some(forward) = common {
+    fn write_forward(&self, out: &mut String) {
+        if let Some(forward) = self.common_forward() {
             line(out, format_args!("    forward: {}", forward.name()));
             if let Some(tunnel) = tunnel(forward) {
                 line(out, format_args!("    tunnel: {tunnel}"));
             }
         }
-        let (good, left_out): (Vec<&Server>, Vec<&Server>) =
-            self.servers.iter().partition(|server| server.is_expressible());
-        if good.is_empty() {
-            line(out, format_args!("    real_servers: []"));
-        } else {
-            line(out, format_args!("    real_servers:"));
+    }
+
+    fn write_servers(&self, out: &mut String) {
+        let items = self.items();
+        let none = if items.is_empty() { " []" } else { "" };
+        line(out, format_args!("    real_servers:{none}"));
+        for item in items {
+            line(out, format_args!("      - {item}"));
         }
-        for server in good {
-            line(out, format_args!("      - {{ {} }}", server.keys(&self.target, common)));
-        }
-        for Server { address, real_server, .. } in left_out {
-            let forward = real_server.forward;
-            line(out, format_args!("      # left out: {address}, forward {forward}"));
-        }
+    }
+
+    /// The real servers as items of a list. What they leave to the service is the same for each
+    /// service that writes the same items.
+    pub(super) fn items(&self) -> Vec<String> {
+        let common = self.common_forward();
+        let sayable = self.servers.iter().filter(|it| is_sayable(it.real_server.forward));
+        sayable.map(|server| format!("{{ {} }}", server.keys(&self.target, common))).collect()
     }
 
     /// The way of forwarding that all real servers have, if a service can have it.
@@ -166,25 +183,11 @@ impl Entry {
         let first = self.servers.first()?.real_server.forward;
         let all = self.servers.iter().all(|server| server.real_server.forward == first);
         let sayable = matches!(first, Forward::Dr | Forward::Nat | Forward::Tun(_));
-        (all && sayable).then_some(first)
+        (all && sayable && is_sayable(first)).then_some(first)
     }
 }
 
 impl Server {
-    /// Whether a spec has words for its way of forwarding.
-    fn is_expressible(&self) -> bool {
-        match self.real_server.forward {
-            Forward::Dr | Forward::Nat | Forward::Local | Forward::Bypass => true,
-            Forward::Other(_) => false,
-            Forward::Tun(Tunnel { kind, port, checksum }) => match kind {
-                TunnelKind::Ipip => port == 0 && checksum == Checksum::None,
-                TunnelKind::Gre => port == 0 && matches!(checksum, Checksum::None | Checksum::Full),
-                TunnelKind::Gue => port != 0 && !matches!(checksum, Checksum::Other(_)),
-                TunnelKind::Other(_) => false,
-            },
-        }
-    }
-
     fn keys(&self, target: &Target, common: Option<Forward>) -> String {
         let Self { address: host, port, real_server } = self;
         let RealServer { forward, weight, upper_threshold, lower_threshold } = real_server;
@@ -222,6 +225,20 @@ impl Server {
         let link_local = matches!(self.address, IpAddr::V6(v6) if v6.is_unicast_link_local());
         let odd = matches!(forward, Forward::Local | Forward::Bypass);
         !(link_local || odd || (mapped && forward.keeps_port()))
+    }
+}
+
+/// Whether a spec has words for a way of forwarding.
+fn is_sayable(forward: Forward) -> bool {
+    match forward {
+        Forward::Dr | Forward::Nat | Forward::Local | Forward::Bypass => true,
+        Forward::Other(_) => false,
+        Forward::Tun(Tunnel { kind, port, checksum }) => match kind {
+            TunnelKind::Ipip => port == 0 && checksum == Checksum::None,
+            TunnelKind::Gre => port == 0 && matches!(checksum, Checksum::None | Checksum::Full),
+            TunnelKind::Gue => port != 0 && !matches!(checksum, Checksum::Other(_)),
+            TunnelKind::Other(_) => false,
+        },
     }
 }
 

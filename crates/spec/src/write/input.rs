@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{
-    Binding, Desired, Ignore, Live, Named, Owner, Scope, Service, ServiceKey, Vip,
+    Binding, Desired, DesiredTimeouts, Ignore, Live, Named, Owner, Scope, Service, ServiceKey,
+    SyncDaemon, SyncState, Timeouts, Vip,
 };
 
 use crate::observed::Observed;
@@ -19,24 +21,41 @@ pub struct WriteInput {
     pub services: BTreeMap<ServiceKey, Named>,
     /// The addresses that evenkeel binds.
     pub vips: BTreeMap<Binding, Vip>,
+    /// The timeouts.
+    pub timeouts: DesiredTimeouts,
+    /// The sync daemons; `None` is not a word about them, none in the map says there are none.
+    pub sync: Option<BTreeMap<SyncState, SyncDaemon>>,
+    /// Values of sysctls by key.
+    pub sysctls: BTreeMap<Box<str>, Box<str>>,
     /// Names that several services of the spec share: decided once for both sides of a
     /// comparison.
     pub(super) shared: BTreeSet<Arc<str>>,
     pub(super) expanded: bool,
+    pub(super) pooled: bool,
     pub(super) observed: Option<Observed>,
+    pub(super) moment: Moment,
+}
+
+/// What a snapshot notes of its moment. Nobody reads it back.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Moment {
+    pub(super) time: Option<String>,
+    pub(super) kernel: Option<String>,
+    pub(super) statistics: Option<Statistics>,
 }
 
 impl WriteInput {
     /// A desired state.
     pub fn of_desired(desired: &Desired) -> Self {
-        let Desired { scope, services, vips, .. } = desired.clone();
+        let Desired { scope, services, vips, timeouts, sync, sysctls } = desired.clone();
         let shared = shared(desired);
-        Self { scope, services, vips, shared, expanded: false, observed: None }
+        Self { scope, services, vips, timeouts, sync, sysctls, shared, ..Self::default() }
     }
 
     /// The part of a live state that `desired` governs: services in its scope, under its names
     /// where it has some, else under names made of their keys; VIPs that it lists or that
-    /// evenkeel bound.
+    /// evenkeel bound. Also the timeouts, the sync daemons that run (that there are none, only
+    /// where `desired` has a word about them), and the sysctls that were asked for.
     pub fn of_live(live: &Live, desired: &Desired) -> Self {
         let in_scope = live.services.iter().filter(|(key, _)| desired.scope.contains(key));
         let services =
@@ -54,13 +73,16 @@ impl WriteInput {
             };
             Some((binding.clone(), vip))
         };
+        let says_sync = !live.sync.is_empty() || desired.sync.is_some();
         Self {
             scope: desired.scope.clone(),
             services,
             vips: live.addresses.iter().filter_map(vip).collect(),
+            timeouts: live.timeouts.map(all_of).unwrap_or_default(),
+            sync: says_sync.then(|| live.sync.clone()),
+            sysctls: live.sysctls.clone(),
             shared: shared(desired),
-            expanded: false,
-            observed: None,
+            ..Self::default()
         }
     }
 
@@ -72,18 +94,52 @@ impl WriteInput {
         self
     }
 
-    /// Ends the text with what else was there: addresses and interfaces.
+    /// Writes real servers that several services share as a pool, which takes the name of the
+    /// first of them.
+    #[must_use]
+    pub fn pooled(mut self) -> Self {
+        self.pooled = true;
+        self
+    }
+
+    /// Ends the text with what else was there: addresses, interfaces, kernel modules.
     pub fn observe(&mut self, live: &Live) {
         self.observed = Some(Observed::of(live));
     }
+
+    /// Notes there when this was, in whatever form, and the kernel's release.
+    pub fn observe_moment(&mut self, time: impl Into<String>, kernel: impl Into<String>) {
+        self.moment.time = Some(time.into());
+        self.moment.kernel = Some(kernel.into());
+    }
+
+    /// Notes there the counters of the services that are written, and of their real servers.
+    pub fn observe_statistics(&mut self, statistics: &Statistics) {
+        self.moment.statistics = Some(statistics.clone());
+    }
+}
+
+fn all_of(live: Timeouts) -> DesiredTimeouts {
+    let Timeouts { tcp, tcp_fin, udp } = live;
+    DesiredTimeouts { tcp: Some(tcp), tcp_fin: Some(tcp_fin), udp: Some(udp) }
 }
 
 fn named(key: &ServiceKey, service: &Service, desired: &Desired) -> Named {
-    let (name, ignore) = match desired.services.get(key) {
-        Some(named) => (Arc::clone(&named.name), named.ignore),
-        None => (name_of(key).into(), Ignore::NOTHING),
-    };
-    Named { name, ignore, service: service.clone() }
+    let service = service.clone();
+    match desired.services.get(key) {
+        Some(Named { name, ignore, canonical_order, service: _ }) => Named {
+            name: Arc::clone(name),
+            ignore: *ignore,
+            canonical_order: *canonical_order,
+            service,
+        },
+        None => Named {
+            name: name_of(key).into(),
+            ignore: Ignore::NOTHING,
+            canonical_order: false,
+            service,
+        },
+    }
 }
 
 fn shared(desired: &Desired) -> BTreeSet<Arc<str>> {

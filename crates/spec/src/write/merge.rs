@@ -74,6 +74,7 @@ fn single(name: String, key: &ServiceKey, named: &Named) -> Entry {
         target,
         config: named.service.config.clone(),
         ignore: named.ignore,
+        canonical_order: named.canonical_order,
         servers: servers.collect(),
     }
 }
@@ -97,7 +98,9 @@ fn merged(name: &str, members: &[Member<'_>]) -> Option<Entry> {
     let common = common_config(&named.service.config, &families)?;
     let alike = members.iter().all(|(_, other)| {
         let config = common_config(&other.service.config, &families);
-        config.as_ref() == Some(&common) && other.ignore == named.ignore
+        config.as_ref() == Some(&common)
+            && other.ignore == named.ignore
+            && other.canonical_order == named.canonical_order
     });
     if !alike || vips.len() * ports.len() != members.len() {
         return None;
@@ -116,6 +119,7 @@ fn merged(name: &str, members: &[Member<'_>]) -> Option<Entry> {
         },
         config: named.service.config.clone(),
         ignore: named.ignore,
+        canonical_order: named.canonical_order,
         servers,
     })
 }

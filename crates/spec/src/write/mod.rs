@@ -5,9 +5,11 @@
 //! spec can say is left out with a comment that names it.
 
 mod entry;
+mod global;
 mod input;
 mod merge;
 mod observed;
+mod pools;
 mod scalar;
 
 use std::fmt::Write;
@@ -15,6 +17,7 @@ use std::fmt::Write;
 use evenkeel_model::{Binding, Scope, Vip};
 
 pub use input::WriteInput;
+use pools::Pools;
 use scalar::{address, list, text};
 
 /// The spec that asks for a state.
@@ -28,17 +31,15 @@ pub fn write(input: &WriteInput) -> String {
         }
     }
     let entries = merge::entries(input);
-    if entries.is_empty() {
-        out.push_str("\nservices: []\n");
-    } else {
-        out.push_str("\nservices:\n");
-        for entry in &entries {
-            entry.write(&mut out);
-        }
+    let pools = if input.pooled { Pools::of(&entries) } else { Pools::default() };
+    let none = if entries.is_empty() { " []" } else { "" };
+    line(&mut out, format_args!("\nservices:{none}"));
+    for (index, entry) in entries.iter().enumerate() {
+        entry.write(pools.used_by(index), &mut out);
     }
-    if let Some(seen) = &input.observed {
-        observed::write(seen, &mut out);
-    }
+    pools.write(&mut out);
+    global::write(input, &mut out);
+    observed::write(input, &mut out);
     out
 }
 

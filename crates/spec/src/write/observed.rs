@@ -1,14 +1,45 @@
 //! The `observed:` section of a snapshot.
 
-use evenkeel_model::{Link, Owner};
+use evenkeel_model::statistics::{RealServerStatistics, ServiceStatistics, Traffic};
+use evenkeel_model::{Link, Owner, ServiceKey};
 
-use super::line;
-use super::scalar::text;
+use super::input::Moment;
+use super::scalar::{address, list, text};
+use super::{WriteInput, line};
 use crate::observed::Observed;
 
-pub(super) fn write(observed: &Observed, out: &mut String) {
-    let Observed { addresses, links } = observed;
-    out.push_str("\n# What was there beside the services. A spec ignores it.\nobserved:\n");
+pub(super) fn write(input: &WriteInput, out: &mut String) {
+    let Moment { time, kernel, statistics } = &input.moment;
+    let mut section = String::new();
+    for (key, noted) in [("time", time), ("kernel", kernel)] {
+        if let Some(noted) = noted {
+            line(&mut section, format_args!("  {key}: {}", text(noted)));
+        }
+    }
+    if let Some(observed) = &input.observed {
+        host(observed, &mut section);
+    }
+    if let Some(statistics) = statistics {
+        let counted =
+            input.services.keys().filter_map(|key| Some((key, statistics.services.get(key)?)));
+        let counted: Vec<_> = counted.collect();
+        line(
+            &mut section,
+            format_args!("  counters:{}", if counted.is_empty() { " []" } else { "" }),
+        );
+        for (key, statistics) in counted {
+            counters(key, statistics, &mut section);
+        }
+    }
+    let is_asked = input.observed.is_some() || !section.is_empty();
+    if is_asked {
+        out.push_str("\n# What was there beside the services. A spec ignores it.\nobserved:\n");
+        out.push_str(if section.is_empty() { "  {}\n" } else { &section });
+    }
+}
+
+fn host(observed: &Observed, out: &mut String) {
+    let Observed { addresses, links, modules } = observed;
     if let Some(addresses) = addresses {
         line(out, format_args!("  addresses:{}", if addresses.is_empty() { " []" } else { "" }));
         for (binding, owner) in addresses {
@@ -33,7 +64,39 @@ pub(super) fn write(observed: &Observed, out: &mut String) {
             line(out, format_args!("    - {{ name: {name}, up: {up}, dummy: {dummy} }}"));
         }
     }
-    if addresses.is_none() && links.is_none() {
-        out.push_str("  {}\n");
+    if let Some(modules) = modules {
+        line(out, format_args!("  modules: {}", list(modules.iter().map(|name| text(name)))));
     }
+}
+
+fn counters(key: &ServiceKey, statistics: &ServiceStatistics, out: &mut String) {
+    let ServiceStatistics { traffic, real_servers } = statistics;
+    line(out, format_args!("    - service: {}", text(&key.to_string())));
+    line(out, format_args!("      traffic: {{ {} }}", traffic_keys(*traffic)));
+    line(
+        out,
+        format_args!("      real_servers:{}", if real_servers.is_empty() { " []" } else { "" }),
+    );
+    for (key, counted) in real_servers {
+        let RealServerStatistics {
+            active_connections,
+            inactive_connections,
+            persistent_connections,
+            traffic,
+        } = counted;
+        let (host, port, traffic) = (address(key.address), key.port, traffic_keys(*traffic));
+        line(
+            out,
+            format_args!(
+                "        - {{ address: {host}, port: {port}, active: {active_connections}, inactive: {inactive_connections}, persistent: {persistent_connections}, {traffic} }}"
+            ),
+        );
+    }
+}
+
+fn traffic_keys(traffic: Traffic) -> String {
+    let Traffic { connections, packets_in, packets_out, bytes_in, bytes_out } = traffic;
+    format!(
+        "connections: {connections}, packets_in: {packets_in}, packets_out: {packets_out}, bytes_in: {bytes_in}, bytes_out: {bytes_out}"
+    )
 }

@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use crate::parameter;
+
 /// An address, fit to stand in braces.
 pub(super) fn address(address: IpAddr) -> String {
     text(&address.to_string())
@@ -21,12 +23,25 @@ pub(super) fn text(text: &str) -> String {
         && text.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric())
         && !text.ends_with(':')
         && !matches!(text.to_lowercase().as_str(), "null" | "true" | "false" | "yes" | "no");
-    if word {
-        return text.to_owned();
+    if word { text.to_owned() } else { quoted(text) }
+}
+
+/// A value that may be a number or a text: only whole numbers and words go without quotes.
+pub(super) fn value(value: &str) -> String {
+    let is_number = value.parse::<i64>().is_ok_and(|number| number.to_string() == value);
+    let is_word = value.starts_with(|first: char| first.is_ascii_alphabetic());
+    match (is_number, is_word) {
+        (true, _) => value.to_owned(),
+        (false, true) => text(value),
+        (false, false) => quoted(value),
     }
+}
+
+/// A text in quotes, and so that no parameter is seen in it.
+fn quoted(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
-    for character in text.chars() {
+    for character in parameter::escaped(text).chars() {
         match character {
             '"' | '\\' => quoted.extend(['\\', character]),
             control if control.is_control() => {

@@ -145,7 +145,7 @@ fn server(address: &str, port: u16, forward: Forward) -> (RealServerKey, RealSer
 }
 
 fn named(name: &str, service: Service) -> Named {
-    Named { name: name.into(), ignore: Ignore::NOTHING, service }
+    Named { name: name.into(), ignore: Ignore::NOTHING, canonical_order: false, service }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use proptest::sample::select;
 use super::*;
 
 /// Lines that make cuts go wrong if anything does.
-const LINES: [&str; 34] = [
+const LINES: [&str; 38] = [
     "version: 1",
     "services:",
     "services: # all of them",
@@ -39,6 +39,10 @@ const LINES: [&str; 34] = [
     "---",
     "...",
     "  -",
+    "timeouts: { tcp: 5m }",
+    "sync:",
+    "sysctls:",
+    "  net.a: 1",
 ];
 
 proptest! {

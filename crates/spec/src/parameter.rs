@@ -1,0 +1,221 @@
+//! Parameters: `${...}` in the values of a spec.
+//!
+//! They stand in scalars, never in keys, and what they come to stays within its scalar: a value
+//! cannot bring lists, maps, comments or parameters of its own into a spec. A scalar with a
+//! parameter in it is read as if its text had been written there without quotes, so that it may
+//! be whatever is expected there: an address, a number, `true`, a duration, a name. `$${` is a
+//! literal `${`; any other `$` is itself.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use evenkeel_model::Family;
+
+use crate::marked::{Noted, Replaced, Tree};
+use crate::source::MAX_SOURCE;
+use crate::suggest::quote;
+
+/// What a spec may ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Parameter<'a> {
+    /// `${NAME}`: a value given beside the spec.
+    Set(&'a str),
+    /// `${env:NAME}`: a variable of the environment.
+    Env(&'a str),
+    /// `${host:INTERFACE}`: the interface's first address; with `/ipv4` or `/ipv6` behind it the
+    /// first of that family, else the first IPv4 one before any IPv6 one.
+    Host {
+        /// The interface's name.
+        interface: &'a str,
+        /// The family, if one is asked for.
+        family: Option<Family>,
+    },
+}
+
+/// Where the values of parameters come from. Each is asked for once in a [`crate::load_with`].
+pub trait Parameters {
+    /// The value of one; `None` where there is none.
+    ///
+    /// # Errors
+    /// Why it cannot be told, in words: `the variable is not UTF-8`.
+    fn value(&self, parameter: Parameter<'_>) -> Result<Option<String>, String>;
+}
+
+/// No parameter has a value.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoParameters;
+
+impl Parameters for NoParameters {
+    fn value(&self, _: Parameter<'_>) -> Result<Option<String>, String> {
+        Ok(None)
+    }
+}
+
+/// The marks of a parameter.
+const OPEN: &str = "${";
+const ESCAPED: &str = "$${";
+
+/// Whether there may be a parameter in a text: without one it is read the quick way.
+pub(crate) fn may_stand_in(text: &str) -> bool {
+    text.contains(OPEN)
+}
+
+/// A text in which nobody sees a parameter.
+pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
+    if may_stand_in(text) { text.replace(OPEN, ESCAPED).into() } else { text.into() }
+}
+
+/// What the parameters met so far came to, by the text between their braces.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Values(BTreeMap<Box<str>, Result<Box<str>, Wrong>>);
+
+/// Why a parameter has no value, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Wrong {
+    message: String,
+    remedy: String,
+}
+
+impl Values {
+    /// Puts values in the place of parameters; notes those that have none.
+    pub(crate) fn expand(
+        &mut self,
+        tree: &mut Tree<'_>,
+        parameters: &dyn Parameters,
+    ) -> Vec<Noted> {
+        let mut noted = Vec::new();
+        let mut bytes = 0;
+        tree.replace_values(|node, written| {
+            if !may_stand_in(written) {
+                return Replaced::Not;
+            }
+            let wrong = match self.expanded(written, parameters) {
+                Ok((text, has_parameter)) => {
+                    bytes += text.len();
+                    if bytes <= MAX_SOURCE {
+                        return Replaced::By { text, is_plain: has_parameter };
+                    }
+                    too_much()
+                }
+                Err(wrong) => wrong,
+            };
+            let Wrong { message, remedy } = wrong;
+            noted.push(Noted { node, message, remedy: Some(remedy) });
+            Replaced::Unreadable
+        });
+        noted
+    }
+
+    /// The text with its values, and whether there was any parameter.
+    fn expanded(
+        &mut self,
+        written: &str,
+        parameters: &dyn Parameters,
+    ) -> Result<(String, bool), Wrong> {
+        let (mut text, mut rest, mut has_parameter) = (String::new(), written, false);
+        while let Some(at) = rest.find(OPEN) {
+            let (before, from) = rest.split_at(at);
+            if let Some(before) = before.strip_suffix('$') {
+                text.push_str(before);
+                text.push_str(OPEN);
+                rest = &from[OPEN.len()..];
+                continue;
+            }
+            text.push_str(before);
+            let inner = &from[OPEN.len()..];
+            let Some((name, behind)) = inner.split_once('}') else {
+                return Err(Wrong {
+                    message: format!("the parameter {} has no end", quote(from)),
+                    remedy: "write a `}` behind its name, or `$${` for a literal `${`".to_owned(),
+                });
+            };
+            text.push_str(self.value(name, parameters)?);
+            (rest, has_parameter) = (behind, true);
+            if text.len() > MAX_SOURCE {
+                return Err(too_much());
+            }
+        }
+        text.push_str(rest);
+        Ok((text, has_parameter))
+    }
+
+    fn value(&mut self, name: &str, parameters: &dyn Parameters) -> Result<&str, Wrong> {
+        if !self.0.contains_key(name) {
+            self.0.insert(name.into(), look_up(name, parameters));
+        }
+        match self.0.get(name) {
+            Some(Ok(value)) => Ok(value),
+            Some(Err(wrong)) => Err(wrong.clone()),
+            None => Ok(""),
+        }
+    }
+}
+
+fn too_much() -> Wrong {
+    Wrong {
+        message: format!("the parameters up to here come to more than {MAX_SOURCE} bytes"),
+        remedy: "give them shorter values".to_owned(),
+    }
+}
+
+fn look_up(name: &str, parameters: &dyn Parameters) -> Result<Box<str>, Wrong> {
+    let shown = quote(&format!("${{{name}}}"));
+    let Some(parameter) = parse(name) else {
+        return Err(Wrong {
+            message: format!("{shown} is not a parameter"),
+            remedy:
+                "write `${NAME}`, `${env:NAME}` or `${host:INTERFACE}`, or `$${` for a literal `${`"
+                    .to_owned(),
+        });
+    };
+    let (absent, remedy) = match parameter {
+        Parameter::Set(name) => ("has no value", format!("pass `--set {name}=VALUE`")),
+        Parameter::Env(name) => ("is not in the environment", format!("set the variable `{name}`")),
+        Parameter::Host { interface, family: None } => (
+            "has no value: there is no such interface, or it has no address",
+            format!("look at `ip address show dev {interface}`"),
+        ),
+        Parameter::Host { interface, family: Some(_) } => (
+            "has no value: there is no such interface, or it has no address of that family",
+            format!("look at `ip address show dev {interface}`"),
+        ),
+    };
+    match parameters.value(parameter) {
+        Ok(Some(value)) => Ok(value.into()),
+        Ok(None) => Err(Wrong { message: format!("{shown} {absent}"), remedy }),
+        Err(why) => Err(Wrong { message: format!("{shown} cannot be told: {why}"), remedy }),
+    }
+}
+
+/// What stands between the braces.
+fn parse(name: &str) -> Option<Parameter<'_>> {
+    let is_variable = |name: &str| {
+        let letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        !name.is_empty() && name.bytes().all(letter) && !name.as_bytes()[0].is_ascii_digit()
+    };
+    match name.split_once(':') {
+        None => is_variable(name).then_some(Parameter::Set(name)),
+        Some(("env", name)) => is_variable(name).then_some(Parameter::Env(name)),
+        Some(("host", rest)) => {
+            let (interface, family) = match rest.split_once('/') {
+                None => (rest, None),
+                Some((interface, "ipv4")) => (interface, Some(Family::Ipv4)),
+                Some((interface, "ipv6")) => (interface, Some(Family::Ipv6)),
+                Some(_) => return None,
+            };
+            let visible = |byte: u8| byte.is_ascii_graphic() && byte != b':';
+            let is_interface =
+                (1..=15).contains(&interface.len()) && interface.bytes().all(visible);
+            is_interface.then_some(Parameter::Host { interface, family })
+        }
+        Some(_) => None,
+    }
+}
+
+/// Whether `--set` may give a value under that name.
+pub fn is_parameter_name(name: &str) -> bool {
+    matches!(parse(name), Some(Parameter::Set(_)))
+}
+
+#[cfg(test)]
+mod tests;

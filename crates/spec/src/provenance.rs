@@ -1,0 +1,85 @@
+//! Where the objects of a desired state were written. Nobody pays for this who does not ask: it
+//! takes a second reading of the sources, the one that keeps positions.
+
+use std::collections::BTreeMap;
+
+use evenkeel_model::{Binding, RealServerKey, ServiceKey, SyncState};
+
+use crate::load::Loaded;
+use crate::locate::Located;
+use crate::marked;
+use crate::parameter::NoParameters;
+use crate::problem::Place;
+use crate::resolve::{self, Findings, Object};
+use crate::source::{self, Lines, Source};
+use crate::spec::Spec;
+
+/// The place of each object of a desired state.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Provenance(BTreeMap<Object, Place>);
+
+impl Loaded {
+    /// Where the objects of the desired state were written. `sources` are those it was loaded
+    /// from; of others nothing is known.
+    pub fn provenance(&self, sources: &[Source]) -> Provenance {
+        let mut values = self.values.clone();
+        let texts: Vec<Option<&str>> =
+            sources.iter().map(|source| source::text(&source.text).ok()).collect();
+        let mut located: Vec<Option<Located<'_>>> = Vec::with_capacity(texts.len());
+        let mut specs: Vec<Option<Spec>> = Vec::with_capacity(texts.len());
+        for (index, (text, source)) in texts.into_iter().zip(sources).enumerate() {
+            let found = text.and_then(|text| {
+                let mut tree = marked::build(text).ok()?;
+                values.expand(&mut tree, &NoParameters);
+                Some(Located::new(tree, Lines::new(text), index, &source.name))
+            });
+            specs.push(
+                found
+                    .as_ref()
+                    .and_then(|located| marked::read::<Spec>(&located.tree, located.tree.root?).0),
+            );
+            located.push(found);
+        }
+        let mut findings = Findings::with_origins();
+        resolve::resolve(&mut specs, true, &mut findings);
+        let places = findings.into_origins().into_iter().filter_map(|(object, path)| {
+            let located = located.get(path.source)?.as_ref()?;
+            let (_, node) = located.tree.find(&path)?;
+            Some((object, located.place(node)))
+        });
+        Provenance(places.collect())
+    }
+}
+
+impl Provenance {
+    /// The service of the spec that expands to this one.
+    pub fn service(&self, key: &ServiceKey) -> Option<&Place> {
+        self.0.get(&Object::Service(*key))
+    }
+
+    /// The real server's item in its service's list, or in that of its pool.
+    pub fn real_server(&self, service: &ServiceKey, key: &RealServerKey) -> Option<&Place> {
+        self.0.get(&Object::RealServer(*service, *key))
+    }
+
+    /// The VIP's item.
+    pub fn vip(&self, binding: &Binding) -> Option<&Place> {
+        self.0.get(&Object::Vip(binding.clone()))
+    }
+
+    /// The value of a timeout: `tcp`, `tcp_fin` or `udp`.
+    pub fn timeout(&self, key: &str) -> Option<&Place> {
+        let key = ["tcp", "tcp_fin", "udp"].into_iter().find(|known| *known == key)?;
+        self.0.get(&Object::Timeout(key))
+    }
+
+    /// The sync daemon's item.
+    pub fn sync(&self, state: SyncState) -> Option<&Place> {
+        self.0.get(&Object::Sync(state))
+    }
+
+    /// The value of a sysctl.
+    pub fn sysctl(&self, key: &str) -> Option<&Place> {
+        self.0.get(&Object::Sysctl(key.into()))
+    }
+}

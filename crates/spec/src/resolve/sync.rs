@@ -1,0 +1,113 @@
+//! The sync daemons, from all sources.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use evenkeel_model::{SyncDaemon, SyncState};
+
+use crate::field::Field;
+use crate::path::{At, Path};
+use crate::resolve::{Findings, Object};
+use crate::spec::{Spec, SyncEntry};
+
+/// The sync daemons, and where the first of them stands.
+pub(crate) struct Merged {
+    /// `None` if they are someone else's.
+    pub(crate) daemons: Option<BTreeMap<SyncState, SyncDaemon>>,
+    /// `None` if there shall be none.
+    pub(crate) written: Option<Path>,
+}
+
+/// What IP and UDP headers leave of 65535 bytes (`start_sync_thread`).
+const LONGEST: [(&str, u16); 2] = [("IPv4", 65535 - 28), ("IPv6", 65535 - 48)];
+
+/// The least a backup takes (`start_sync_thread`).
+const LEAST_OF_BACKUP: u16 = 1024;
+
+pub(crate) fn merge(sources: &[(At<'_>, &Spec)], findings: &mut Findings) -> Merged {
+    let mut merged = Merged { daemons: None, written: None };
+    let mut states: BTreeMap<SyncState, Path> = BTreeMap::new();
+    for (root, spec) in sources {
+        let Some(list) = spec.sync.value() else { continue };
+        let daemons = merged.daemons.get_or_insert_default();
+        let at = root.key("sync");
+        for (index, entry) in list.values() {
+            let at = at.item(index);
+            merged.written.get_or_insert_with(|| at.path());
+            let daemon = check(entry, &at, findings);
+            let Some(state) = entry.state.value().map(|word| word.0) else { continue };
+            let at_state = at.key("state");
+            if let Some(first) = states.get(&state) {
+                findings
+                    .error(&at_state, format!("two sync daemons are {state}"))
+                    .remedy("keep one of them: the kernel runs at most one of each state")
+                    .related(first.clone(), "the first one");
+                continue;
+            }
+            states.insert(state, at_state.path());
+            if let Some(daemon) = daemon {
+                daemons.insert(state, daemon);
+                findings.origin(Object::Sync(state), || at.path());
+            }
+        }
+    }
+    merged
+}
+
+fn check(entry: &SyncEntry, at: &At<'_>, findings: &mut Findings) -> Option<SyncDaemon> {
+    let SyncEntry { state, interface, id, max_length, group, port, ttl } = entry;
+    if state.is_absent() {
+        findings
+            .error(at, "the sync daemon has no `state`")
+            .remedy("write `state: master` or `state: backup`");
+    }
+    if interface.is_absent() {
+        findings
+            .error(at, "the sync daemon has no `interface`")
+            .remedy("write the one it sends or listens on, such as `interface: eth1`");
+    }
+    let address = group.value().map(|group| group.0);
+    if let Some(address) = address.filter(|address| !address.is_multicast()) {
+        findings
+            .error(&at.key("group"), format!("{address} is not a multicast address"))
+            .remedy("write one such as 224.0.0.81 or ff02::81, or take it out");
+    }
+    let max_length = max_length.value().map(|length| length.0);
+    if let (Some(length), false) = (max_length, group.is_bad()) {
+        let state = state.value().map(|word| word.0);
+        check_length(length, state, address, &at.key("max_length"), findings);
+    }
+    Some(SyncDaemon {
+        interface: interface.value()?.0.clone(),
+        id: match id {
+            Field::Absent => 0,
+            Field::Bad => return None,
+            Field::Value(id) => id.0,
+        },
+        max_length,
+        group: address,
+        port: port.value().map(|port| port.0),
+        ttl: ttl.value().map(|ttl| ttl.0),
+    })
+}
+
+/// A length that the kernel would change in silence: it would never be seen as it was written.
+fn check_length(
+    length: u16,
+    state: Option<SyncState>,
+    group: Option<IpAddr>,
+    at: &At<'_>,
+    findings: &mut Findings,
+) {
+    let [ipv4, ipv6] = LONGEST;
+    let (family, longest) = if group.is_some_and(|group| group.is_ipv6()) { ipv6 } else { ipv4 };
+    if length > longest {
+        findings
+            .error(at, format!("the kernel cuts max_length {length} to {longest} over {family}"))
+            .remedy(format!("write at most {longest}, or take it out"));
+    } else if state == Some(SyncState::Backup) && length < LEAST_OF_BACKUP {
+        findings
+            .error(at, format!("the kernel raises a backup's max_length {length} to 1024"))
+            .remedy("write at least 1024, or take it out");
+    }
+}

@@ -1,0 +1,95 @@
+//! The sysctls, from all sources.
+
+use std::collections::BTreeMap;
+
+use crate::path::{At, Path};
+use crate::resolve::{Findings, Object};
+use crate::spec::{Spec, SysctlValue};
+use crate::suggest::quote;
+
+pub(crate) fn merge(
+    sources: &[(At<'_>, &Spec)],
+    findings: &mut Findings,
+) -> BTreeMap<Box<str>, Box<str>> {
+    let mut sysctls = BTreeMap::new();
+    let mut written: BTreeMap<&str, Path> = BTreeMap::new();
+    for (root, spec) in sources {
+        let at = root.key("sysctls");
+        for (key, field) in spec.sysctls.value().into_iter().flat_map(|all| &all.0) {
+            let at = at.named(key);
+            if let Some(first) = written.get(&**key) {
+                findings
+                    .error(&at, format!("the sysctl {} is written twice", quote(key)))
+                    .at_key()
+                    .remedy("keep one of them")
+                    .related(first.clone(), "first written here");
+                continue;
+            }
+            written.insert(key, at.path());
+            if let Some(remedy) = refused(key) {
+                let message = format!("{} is not a sysctl that a spec can set", quote(key));
+                findings.error(&at, message).at_key().remedy(remedy);
+            } else if let Some(SysctlValue(value)) = field.value() {
+                sysctls.insert(key.clone(), value.clone());
+                findings.origin(Object::Sysctl(key.clone()), || at.path());
+            }
+        }
+    }
+    sysctls
+}
+
+/// What is to be done about a key that cannot be one. The part behind a dot is the name of a file
+/// or a folder below /proc/sys; a slash in it stands for a dot, as in sysctl(8), so that one
+/// without a letter or digit could lead elsewhere.
+fn refused(key: &str) -> Option<&'static str> {
+    let mut parts = key.split('.');
+    if key.starts_with("net/") {
+        return Some("separate its parts by dots: net.ipv4.ip_forward");
+    }
+    if parts.next() != Some("net") {
+        return Some("only those of the network are: their keys begin with `net.`");
+    }
+    let letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let all = |byte: u8| letter(byte) || matches!(byte, b'-' | b'@' | b'+' | b'/');
+    let is_name = |part: &str| part.bytes().all(all) && part.bytes().any(letter);
+    let mut rest = parts.peekable();
+    let is_key = rest.peek().is_some() && rest.all(is_name) && key.len() <= 255;
+    (!is_key).then_some(
+        "write one such as net.ipv4.ip_forward; a dot in the name of an interface is written `/`",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_names_below_net_and_leads_nowhere_else() {
+        for good in [
+            "net.ipv4.ip_forward",
+            "net.nf_conntrack_max",
+            "net.ipv4.conf.eth0/100.rp_filter",
+            "net.ipv6.conf.br-12@x+y.disable_ipv6",
+        ] {
+            assert_eq!(refused(good), None, "{good}");
+        }
+        for bad in [
+            "",
+            "net",
+            "net.",
+            "net..x",
+            "net.x.",
+            "net.//.//.kernel.panic",
+            "net./.x",
+            "net/ipv4/ip_forward",
+            "kernel.panic",
+            "vm.net.x",
+            "net.ipv4.ip forward",
+            "net.ipv4.ip_forward\n",
+            "net.ü",
+        ] {
+            assert!(refused(bad).is_some(), "{bad}");
+        }
+        assert!(refused(&format!("net.{}", "x".repeat(252))).is_some());
+    }
+}

@@ -1,0 +1,51 @@
+//! The timeouts, from all sources.
+
+use evenkeel_model::DesiredTimeouts;
+
+use super::once;
+use crate::field::Field;
+use crate::path::{At, Path};
+use crate::resolve::{Findings, Object};
+use crate::spec::{Duration, Spec};
+
+pub(crate) fn merge(sources: &[(At<'_>, &Spec)], findings: &mut Findings) -> DesiredTimeouts {
+    let mut timeouts = DesiredTimeouts::default();
+    let mut written = [None, None, None];
+    for (root, spec) in sources {
+        let Some(keys) = spec.timeouts.value() else { continue };
+        let at = root.key("timeouts");
+        let [tcp, tcp_fin, udp] = &mut written;
+        for (key, field, timeout, first) in [
+            ("tcp", &keys.tcp, &mut timeouts.tcp, tcp),
+            ("tcp_fin", &keys.tcp_fin, &mut timeouts.tcp_fin, tcp_fin),
+            ("udp", &keys.udp, &mut timeouts.udp, udp),
+        ] {
+            if let Some(seconds) = check(field, &at.key(key), first, findings) {
+                *timeout = Some(seconds);
+                findings.origin(Object::Timeout(key), || at.key(key).path());
+            }
+        }
+    }
+    timeouts
+}
+
+/// The seconds of one that is written.
+fn check(
+    field: &Field<Duration>,
+    at: &At<'_>,
+    first: &mut Option<Path>,
+    findings: &mut Findings,
+) -> Option<u32> {
+    let seconds = field.value()?.0;
+    once(first, at, "this timeout is written twice", findings);
+    if seconds == 0 {
+        findings
+            .error(at, "a timeout of 0 cannot be set: the kernel takes 0 for `leave it as it is`")
+            .remedy("write at least 1s, or take it out");
+    } else if seconds > DesiredTimeouts::MAX {
+        findings
+            .error(at, format!("the kernel takes timeouts of at most {} s", DesiredTimeouts::MAX))
+            .remedy("write at most 24d");
+    }
+    Some(seconds)
+}
