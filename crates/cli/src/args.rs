@@ -140,6 +140,9 @@ pub(crate) struct Snapshot {
     /// A spec whose names and scope the snapshot takes over.
     #[arg(long, value_name = "SPEC")]
     pub(crate) names: Vec<PathBuf>,
+    /// Write lists of real servers that several services share as pools.
+    #[arg(long)]
+    pub(crate) pools: bool,
 }
 
 #[derive(Debug, Args)]

@@ -23,9 +23,21 @@ pub(crate) fn run(
     };
     let mut host = Host::connect(global, false, output)?;
     let sysctls = host.sysctls(&named);
-    let live = host.kernel.observe(&sysctls)?;
+    let (live, statistics) = host.kernel.observe_with_statistics(&sysctls)?;
     let mut input = WriteInput::of_live(&live, &named);
+    if arguments.pools {
+        input = input.pooled();
+    }
     input.observe(&live);
+    input.observe_moment(now(), rustix::system::uname().release().to_string_lossy());
+    input.observe_statistics(&statistics);
     output.answer(evenkeel_spec::write(&input))?;
     Ok(Status::Done)
+}
+
+/// The time in UTC, to the second: `2026-01-31T23:59:59Z`.
+fn now() -> String {
+    let now = jiff::Timestamp::now();
+    let second = jiff::Timestamp::from_second(now.as_second()).unwrap_or(now);
+    second.to_string()
 }
