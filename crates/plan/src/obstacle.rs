@@ -10,7 +10,7 @@ use crate::Op;
 /// A condition of the host under which the plan cannot be carried out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Obstacle {
-    /// A VIP's interface does not exist and is not to be created.
+    /// The interface of a VIP or a sync daemon does not exist and is not to be created.
     NoInterface {
         /// Its name.
         interface: Box<str>,
@@ -30,8 +30,8 @@ impl fmt::Display for Obstacle {
         match self {
             Self::NoInterface { interface } => write!(
                 f,
-                "interface {interface} does not exist; name one that does, or write `dummy: true` \
-                 on its VIPs to have it created as a dummy device"
+                "interface {interface} does not exist; name one that does, or, for VIPs, write \
+                 `dummy: true` to have it created as a dummy device"
             ),
             Self::NoSysctl { key } => {
                 write!(f, "this kernel has no sysctl {key}; correct its name, or take it out")
@@ -49,11 +49,14 @@ pub(crate) fn obstacles(desired: &Desired, live: &Live, ops: &[Op]) -> Vec<Obsta
     let Some(links) = &live.links else {
         return Vec::new();
     };
-    let missing: BTreeSet<&str> = desired
-        .vips
-        .iter()
-        .filter(|(binding, vip)| !vip.dummy && !links.contains_key(&binding.interface))
-        .map(|(binding, _)| &*binding.interface)
+    let created = |interface: &str| {
+        ops.iter().any(|op| matches!(op, Op::AddDummy { interface: it } if **it == *interface))
+    };
+    let of_vips = desired.vips.keys().map(|binding| &*binding.interface);
+    let of_daemons = desired.sync.iter().flatten().map(|(_, daemon)| &*daemon.interface);
+    let missing: BTreeSet<&str> = of_vips
+        .chain(of_daemons)
+        .filter(|interface| !links.contains_key(*interface) && !created(interface))
         .collect();
     let mut found: Vec<Obstacle> = missing
         .into_iter()
