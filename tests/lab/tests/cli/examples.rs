@@ -14,13 +14,21 @@ use evenkeel_plan::Op;
 use super::*;
 
 /// The table and the addresses that each example asks for, as `ipvsadm -Sn` and `ip` show them.
-const EXPECTED: [(&str, &str, &str); 8] = [
+const EXPECTED: [(&str, &str, &str); 9] = [
     (
         "dr",
         "-A -t 192.168.56.185:80 -s wrr
          -a -t 192.168.56.185:80 -r 192.168.56.183:80 -g -w 1
          -a -t 192.168.56.185:80 -r 192.168.56.184:80 -g -w 1",
         "192.168.56.185/32 eth0",
+    ),
+    (
+        "failover",
+        "-A -t 192.0.2.60:443 -s mh -b mh-fallback,mh-port
+         -a -t 192.0.2.60:443 -r 10.0.0.61:443 -g -w 1
+         -a -t 192.0.2.60:443 -r 10.0.0.62:443 -g -w 1
+         -a -t 192.0.2.60:443 -r 10.0.0.63:443 -g -w 1",
+        "",
     ),
     (
         "fwmark",
@@ -115,7 +123,9 @@ const EXPECTED: [(&str, &str, &str); 8] = [
 
 /// A host as an example expects it.
 fn site() -> Site {
-    Site::new("")
+    let site = Site::new("");
+    run("ip link add eth1 up type dummy");
+    site
 }
 
 /// The real servers of each service in the kernel's own order, which some schedulers go by.
