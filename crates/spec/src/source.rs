@@ -47,7 +47,16 @@ pub(crate) fn text(bytes: &[u8]) -> Result<&str, NotText> {
         None => Ok(text),
         Some((at, character)) => Err(NotText {
             at,
-            message: format!("the character U+{:04X} cannot stand in YAML", u32::from(character)),
+            message: format!(
+                "the character U+{:04X} {}",
+                u32::from(character),
+                match character {
+                    '\u{85}' | '\u{2028}' | '\u{2029}' => {
+                        "ends a line to some readers of YAML and to others it does not"
+                    }
+                    _ => "cannot stand in YAML",
+                }
+            ),
             remedy: "a spec is a YAML text file; take the character out",
         }),
     }
@@ -58,8 +67,9 @@ pub(crate) fn without_mark(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
 }
 
-/// The first character that YAML 1.2, section 5.1, does not take. The position-keeping parser
-/// would take a NUL for the end of the text.
+/// The first character that YAML 1.2, section 5.1, does not take (the position-keeping parser
+/// would take a NUL for the end of the text), or that ends a line in YAML 1.1 only, so that our
+/// two parsers would see two specs.
 fn forbidden_character(text: &str) -> Option<(usize, char)> {
     let suspicious =
         |byte: u8| (byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r')) || byte > 0x7e;
@@ -67,8 +77,8 @@ fn forbidden_character(text: &str) -> Option<(usize, char)> {
         return None;
     }
     text.char_indices().find(|&(_, character)| match character {
-        '\t' | '\n' | '\r' | ' '..='~' | '\u{85}' => false,
-        '\u{feff}' | '\u{fffe}' | '\u{ffff}' => true,
+        '\t' | '\n' | '\r' | ' '..='~' => false,
+        '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}' => true,
         other => other < '\u{a0}',
     })
 }
