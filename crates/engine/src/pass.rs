@@ -7,6 +7,7 @@
 //! times. Nothing is ever repeated blindly.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error as _;
 
 use evenkeel_model::{Desired, Live, ServiceKey};
 use evenkeel_plan::{Inputs, Op, Record, plan};
@@ -99,7 +100,7 @@ pub fn execute_journalled(
         state.write(journal)?;
     }
     let intended = journal.clone();
-    let report = execute(kernel, pass)?;
+    let mut report = execute(kernel, pass)?;
     for Done { op, outcome } in report.iter() {
         match (op, outcome) {
             (Op::Bind { .. } | Op::AddDummy { .. }, Outcome::Applied) => {}
@@ -122,8 +123,12 @@ pub fn execute_journalled(
         // What the spec no longer names has gone back to what it was.
         journal.record.sysctls.retain(|key, _| desired.sysctls.contains_key(key));
     }
-    if *journal != intended {
-        state.write(journal)?;
+    if *journal != intended
+        && let Err(error) = state.write(journal)
+    {
+        // What was done is done, and told; the next apply writes the journal again.
+        let cause = error.source().map_or_else(String::new, |cause| format!(": {cause}"));
+        report.warnings.push(format!("{error}{cause}; it still says what was about to be done"));
     }
     Ok(report)
 }

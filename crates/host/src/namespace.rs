@@ -13,6 +13,10 @@ use crate::error::{Action, Error};
 /// Where ip-netns(8) keeps its namespaces.
 const NAMED: &str = "/run/netns";
 
+/// A setting that the kernel shows in its first namespace only (`net_core_table` of net/core/sysctl_net_core.c),
+/// for callers that may not look at process 1.
+const INITIAL_ONLY: &str = "/proc/sys/net/core/netdev_budget";
+
 /// A network namespace: the same one exactly when device and inode are the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Namespace {
@@ -20,7 +24,8 @@ pub struct Namespace {
     pub device: u64,
     /// The inode number, unique among the namespaces that live at one time.
     pub inode: u64,
-    /// Whether process 1 is in it. False, too, where that cannot be read, as by a process that is not root's.
+    /// Whether process 1 is in it, or, where that cannot be read, as by a process that is not root's, whether it is
+    /// the kernel's first.
     pub initial: bool,
     /// Its name under `/run/netns`, the first in order if there are several.
     pub name: Option<String>,
@@ -36,8 +41,10 @@ impl Namespace {
         Ok(Self {
             device,
             inode,
-            initial: identity(Path::new("/proc/1/ns/net"))
-                .is_ok_and(|init| init == (device, inode)),
+            initial: match identity(Path::new("/proc/1/ns/net")) {
+                Ok(init) => init == (device, inode),
+                Err(_) => Path::new(INITIAL_ONLY).exists(),
+            },
             name: name_in(Path::new(NAMED), (device, inode)),
         })
     }

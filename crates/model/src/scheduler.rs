@@ -25,9 +25,11 @@ impl Scheduler {
     ];
 
     /// The scheduler of that name; `None` if the name is empty, longer than
-    /// [`Self::MAX_LENGTH`] bytes or holds anything but visible ASCII characters.
+    /// [`Self::MAX_LENGTH`] bytes or holds anything but ASCII letters, digits, `_` and `-`: it
+    /// becomes part of a module's name.
     pub fn new(name: &str) -> Option<Self> {
-        if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+        if name.is_empty() || !name.bytes().all(is_plain) {
             return None;
         }
         let mut bytes = [0; Self::MAX_LENGTH];
@@ -175,6 +177,7 @@ mod tests {
         assert_eq!(Scheduler::new("sixteen_bytes_xx"), None);
         assert_eq!(Scheduler::new(""), None);
         assert_eq!(Scheduler::new("w rr"), None);
+        assert_eq!(Scheduler::new("../evil"), None);
     }
 
     #[test]

@@ -14,6 +14,11 @@ pub struct Timeouts {
     pub udp: u32,
 }
 
+impl Timeouts {
+    /// What a network namespace begins with (`tcp_timeouts`, `udp_timeouts` of the kernel).
+    pub const INITIAL: Self = Self { tcp: 900, tcp_fin: 120, udp: 300 };
+}
+
 /// The timeouts a spec asks for; `None` is not the spec's.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DesiredTimeouts {

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use evenkeel_model::{Desired, DesiredTimeouts, Live};
+use evenkeel_model::{Desired, DesiredTimeouts, Live, Timeouts};
 
 use crate::Op;
 
@@ -39,7 +39,7 @@ fn sysctls(desired: &Desired, live: &Live, original: &BTreeMap<Box<str>, Box<str
 }
 
 fn timeouts(desired: &Desired, live: &Live) -> Option<Op> {
-    let before = live.timeouts.unwrap_or_default();
+    let before = live.timeouts.unwrap_or(Timeouts::INITIAL);
     let after = desired.timeouts.over(before);
     (after != before).then_some(Op::EditTimeouts { before, after })
 }
