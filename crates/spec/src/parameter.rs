@@ -89,27 +89,35 @@ impl Values {
             if !may_stand_in(written) {
                 return Replaced::Not;
             }
-            let wrong = match self.expanded(written, parameters) {
-                Ok((text, has_parameter)) => {
-                    bytes += text.len();
-                    if bytes <= MAX_SOURCE {
-                        return Replaced::By { text, is_plain: has_parameter };
-                    }
-                    too_much()
+            if bytes > MAX_SOURCE {
+                return Replaced::Unreadable;
+            }
+            let expanded = self.expanded(written, MAX_SOURCE - bytes, parameters);
+            bytes += expanded.as_ref().map_or(0, |(text, _)| text.len());
+            match expanded {
+                Ok(_) if bytes > MAX_SOURCE => {
+                    let message =
+                        format!("the parameters up to here come to more than {MAX_SOURCE} bytes");
+                    let remedy = Some("give them shorter values".to_owned());
+                    noted.push(Noted { node, message, remedy });
+                    Replaced::Unreadable
                 }
-                Err(wrong) => wrong,
-            };
-            let Wrong { message, remedy } = wrong;
-            noted.push(Noted { node, message, remedy: Some(remedy) });
-            Replaced::Unreadable
+                Ok((text, has_parameter)) => Replaced::By { text, is_plain: has_parameter },
+                Err(Wrong { message, remedy }) => {
+                    noted.push(Noted { node, message, remedy: Some(remedy) });
+                    Replaced::Unreadable
+                }
+            }
         });
         noted
     }
 
-    /// The text with its values, and whether there was any parameter.
+    /// The text with its values, and whether there was any parameter. It ends early behind `most`
+    /// bytes.
     fn expanded(
         &mut self,
         written: &str,
+        most: usize,
         parameters: &dyn Parameters,
     ) -> Result<(String, bool), Wrong> {
         let (mut text, mut rest, mut has_parameter) = (String::new(), written, false);
@@ -131,8 +139,8 @@ impl Values {
             };
             text.push_str(self.value(name, parameters)?);
             (rest, has_parameter) = (behind, true);
-            if text.len() > MAX_SOURCE {
-                return Err(too_much());
+            if text.len() > most {
+                break;
             }
         }
         text.push_str(rest);
@@ -148,13 +156,6 @@ impl Values {
             Some(Err(wrong)) => Err(wrong.clone()),
             None => Ok(""),
         }
-    }
-}
-
-fn too_much() -> Wrong {
-    Wrong {
-        message: format!("the parameters up to here come to more than {MAX_SOURCE} bytes"),
-        remedy: "give them shorter values".to_owned(),
     }
 }
 

@@ -1,6 +1,8 @@
 //! Several sources make one spec.
 
-use evenkeel_model::{Family, Scope, ServiceKey};
+use std::collections::BTreeMap;
+
+use evenkeel_model::{DesiredTimeouts, Family, Scope, ServiceKey, SyncState};
 use evenkeel_spec::{Loaded, Source, load};
 
 fn sources(texts: &[&str]) -> Vec<Source> {
@@ -43,12 +45,47 @@ fn the_same_leaf_twice_names_both_places() {
         ]),
         "2.yaml:2:8: `scope` is written twice (first written here: 1.yaml:2:8); keep one of them\n\
          2.yaml:4:11: this default is written twice (first written here: 1.yaml:4:11); keep one of them\n\
-         2.yaml:5:12: this default is written twice (first written here: 1.yaml:5:12); keep one of them\n\
+         2.yaml:5:12: this default is written twice (first written here: 1.yaml:5:14); keep one of them\n\
          2.yaml:6:14: this default is written twice (first written here: 1.yaml:6:14); keep one of them"
     );
     assert_eq!(
         bad(&["version: 1\nscope: { vips: [] }\n", "scope: all\n"]),
         "2.yaml:1:8: `scope` is written twice (first written here: 1.yaml:2:8); keep one of them"
+    );
+}
+
+#[test]
+fn timeouts_and_sysctls_merge_by_key_and_sync_daemons_append() {
+    let desired = good(&[
+        "version: 1\ntimeouts: { tcp: 1h }\nsysctls: { net.a: 1 }\nsync: [ { state: master, interface: eth1 } ]\n",
+        "timeouts: { udp: 1m }\nsysctls: { net.b: \"3\\t  50 \" }\nsync: [ { state: backup, interface: eth1, id: 7 } ]\n",
+        "sync: []\n",
+    ])
+    .desired;
+    let timeouts = DesiredTimeouts { tcp: Some(3600), tcp_fin: None, udp: Some(60) };
+    assert_eq!(desired.timeouts, timeouts);
+    let sysctls: Vec<_> = desired.sysctls.iter().map(|(key, value)| (&**key, &**value)).collect();
+    assert_eq!(sysctls, [("net.a", "1"), ("net.b", "3 50")]);
+    let ids: Vec<_> = desired.sync.iter().flatten().map(|(state, it)| (*state, it.id)).collect();
+    assert_eq!(ids, [(SyncState::Master, 0), (SyncState::Backup, 7)]);
+}
+
+#[test]
+fn what_no_source_names_is_not_ours_and_an_empty_list_of_daemons_is_none() {
+    let desired = good(&["version: 1\nservices: []\n"]).desired;
+    assert_eq!((desired.timeouts, desired.sync), (DesiredTimeouts::default(), None));
+    let desired = good(&["version: 1\nservices: []\n", "sync: []\n"]).desired;
+    assert_eq!(desired.sync, Some(BTreeMap::new()));
+}
+
+#[test]
+fn the_same_timeout_sysctl_or_daemon_in_two_sources_names_both_places() {
+    let one = "timeouts: { udp: 1m }\nsysctls: { net.a: 1 }\nsync:\n  - { state: master, interface: eth1 }\n";
+    assert_eq!(
+        bad(&[&format!("version: 1\n{one}"), one]),
+        "2.yaml:1:18: this timeout is written twice (first written here: 1.yaml:2:18); keep one of them\n\
+         2.yaml:2:12: the sysctl `net.a` is written twice (first written here: 1.yaml:3:19); keep one of them\n\
+         2.yaml:4:14: two sync daemons are master (the first one: 1.yaml:5:14); keep one of them: the kernel runs at most one of each state"
     );
 }
 

@@ -14,7 +14,7 @@ impl Parameters for Always {
 }
 
 fn expanded(text: &str) -> Option<String> {
-    let found = Values::default().expanded(text, &Always("v"));
+    let found = Values::default().expanded(text, MAX_SOURCE, &Always("v"));
     found.ok().map(|(text, _)| text)
 }
 

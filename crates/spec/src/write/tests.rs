@@ -1,9 +1,12 @@
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
+use evenkeel_model::statistics::{RealServerStatistics, ServiceStatistics, Statistics, Traffic};
 use evenkeel_model::{
-    Checksum, Desired, Family, Forward, Ignore, IgnoredField, Link, Live, Named, Netmask, Owner,
-    Persistence, Protocol, RealServer, RealServerKey, RealServers, Scheduler, SchedulerFlags,
-    Service, ServiceConfig, ServiceKey, Tunnel, TunnelKind, arbitrary,
+    Checksum, Desired, DesiredTimeouts, Family, Forward, Ignore, IgnoredField, Link, Live, Named,
+    Netmask, Owner, Persistence, Protocol, RealServer, RealServerKey, RealServers, Scheduler,
+    SchedulerFlags, Service, ServiceConfig, ServiceKey, SyncDaemon, SyncState, Timeouts, Tunnel,
+    TunnelKind, arbitrary,
 };
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
@@ -87,10 +90,166 @@ impl Quoted for Vec<&str> {
     }
 }
 
+type Daemons = BTreeMap<SyncState, SyncDaemon>;
+type Sysctls = BTreeMap<Box<str>, Box<str>>;
+
+fn timeout() -> impl Strategy<Value = u32> {
+    prop_oneof![select(vec![1, 300, DesiredTimeouts::MAX]), 1..=DesiredTimeouts::MAX]
+}
+
+fn daemons() -> impl Strategy<Value = Daemons> {
+    let group = select(vec!["224.0.0.81", "239.255.255.255", "ff02::81", "ff0e::"]);
+    let group = group.prop_map(|text| text.parse::<IpAddr>().expect("an address"));
+    let daemon = (
+        select(vec!["eth1", "bond0.7", "we\"i${r}d"]),
+        any::<u8>(),
+        prop::option::of(1024..=65487_u16),
+        prop::option::of(group),
+        prop::option::of(1..=u16::MAX),
+        prop::option::of(1..=u8::MAX),
+    )
+        .prop_map(|(interface, id, max_length, group, port, ttl)| SyncDaemon {
+            interface: interface.into(),
+            id,
+            max_length,
+            group,
+            port,
+            ttl,
+        });
+    prop::collection::btree_map(select(vec![SyncState::Master, SyncState::Backup]), daemon, 0..=2)
+}
+
+fn sysctls() -> impl Strategy<Value = Sysctls> {
+    let keys = vec!["net.ipv4.ip_forward", "net.ipv4.conf.eth0/1.rp_filter", "net.a-b.c@d"];
+    let values = vec![
+        "1",
+        "-1",
+        "007",
+        "+1",
+        "0x10",
+        "1e3",
+        "1.0",
+        ".inf",
+        "4096 131072 6291456",
+        "bbr",
+        "on",
+        "true",
+        "null",
+        "~",
+        "",
+        "no",
+        "a: b",
+        "#x",
+        "${x}",
+        "$${x}",
+        "\"",
+        "[1]",
+        "18446744073709551616",
+        "ü",
+    ];
+    let entry = (select(keys), select(values));
+    prop::collection::vec(entry, 0..4)
+        .prop_map(|all| all.into_iter().map(|(key, value)| (key.into(), value.into())).collect())
+}
+
+/// The kernel has no sync daemon beside real servers of the other family.
+fn is_mixed<'a>(services: impl IntoIterator<Item = (&'a ServiceKey, &'a Service)>) -> bool {
+    services.into_iter().any(|(key, service)| {
+        service.real_servers.iter().any(|(it, _)| Family::from(it.address) != key.family())
+    })
+}
+
+/// A desired state with everything that a spec can say.
+fn complete() -> impl Strategy<Value = Desired> {
+    let timeouts =
+        (prop::option::of(timeout()), prop::option::of(timeout()), prop::option::of(timeout()));
+    let canonical = prop::collection::vec(any::<bool>(), 8);
+    (arbitrary::pair(8), timeouts, prop::option::of(daemons()), sysctls(), canonical).prop_map(
+        |(pair, (tcp, tcp_fin, udp), sync, sysctls, canonical)| {
+            let mut desired = pair.desired;
+            for (named, canonical) in desired.services.values_mut().zip(canonical) {
+                named.canonical_order = canonical;
+            }
+            let mixed = is_mixed(desired.services.iter().map(|(key, it)| (key, &it.service)));
+            let timeouts = DesiredTimeouts { tcp, tcp_fin, udp };
+            let sync = sync.map(|daemons| if mixed { Daemons::new() } else { daemons });
+            Desired { timeouts, sync, sysctls, ..desired }
+        },
+    )
+}
+
+/// A live state with everything that a kernel can hold and a snapshot has words for.
+fn complete_live() -> impl Strategy<Value = Live> {
+    let timeouts = (timeout(), timeout(), timeout()).prop_map(|(tcp, tcp_fin, udp)| Timeouts {
+        tcp,
+        tcp_fin,
+        udp,
+    });
+    let names = || select(vec!["eth0", "lo", "vip0", "$${x}", "a b"]);
+    let address =
+        (select(vec!["192.0.2.1", "::1", "2001:db8::"]), names(), 1..=32_u8, any::<bool>())
+            .prop_map(|(address, interface, prefix, ours)| {
+                let address: IpAddr = address.parse().expect("an address");
+                let owner = if ours { Owner::Evenkeel } else { Owner::Other };
+                (Binding { address, interface: interface.into(), prefix }, owner)
+            });
+    let link = (names(), any::<bool>(), any::<bool>())
+        .prop_map(|(name, up, dummy)| (Box::from(name), Link { up, dummy }));
+    (
+        arbitrary::pair(8),
+        prop::option::of(timeouts),
+        daemons(),
+        sysctls(),
+        prop::collection::vec(address, 0..5),
+        prop::option::of(prop::collection::vec(link, 0..4)),
+        prop::option::of(prop::collection::btree_set(select(vec!["ip_vs", "ip_vs_rr"]), 0..3)),
+    )
+        .prop_map(|(pair, timeouts, sync, sysctls, addresses, links, modules)| {
+            let mixed = is_mixed(&pair.live.services);
+            // A VIP stands in a spec once for each interface, and has a name that a spec can write.
+            let ours = |(binding, owner): (Binding, Owner)| {
+                let plain = matches!(&*binding.interface, "eth0" | "lo" | "vip0");
+                let whole = Binding::host(binding.address, &binding.interface);
+                match owner {
+                    Owner::Evenkeel if plain => (whole, owner),
+                    _ => (binding, Owner::Other),
+                }
+            };
+            Live {
+                services: pair.live.services,
+                addresses: addresses.into_iter().map(ours).collect(),
+                links: links.map(|all| all.into_iter().collect()),
+                timeouts,
+                sync: if mixed { Daemons::new() } else { sync },
+                sysctls,
+                modules: modules.map(|all| all.into_iter().map(Into::into).collect()),
+            }
+        })
+}
+
 proptest! {
     #[test]
-    fn what_is_written_is_read_as_the_same(pair in arbitrary::pair(8)) {
-        assert_written(&pair.desired);
+    fn what_is_written_is_read_as_the_same(desired in complete()) {
+        assert_written(&desired);
+    }
+
+    #[test]
+    fn what_is_written_with_pools_is_read_as_the_same(desired in complete()) {
+        let text = write(&WriteInput::of_desired(&desired).pooled());
+        prop_assert_eq!(&read(&text).desired, &desired, "\n{}", text);
+    }
+
+    #[test]
+    fn a_snapshot_is_read_back_as_the_complete_live_state_it_was(
+        live in complete_live(),
+        pooled in any::<bool>(),
+    ) {
+        let whole = Desired { scope: Scope::All, ..Desired::default() };
+        let mut input = WriteInput::of_live(&live, &whole);
+        input.observe(&live);
+        input.observe_moment("2026-03-01T12:00:00Z", "6.1.176");
+        let text = write(&if pooled { input.pooled() } else { input });
+        prop_assert_eq!(read(&text).into_live(), live, "\n{}", text);
     }
 
     #[test]
@@ -354,4 +513,150 @@ fn a_live_state_out_of_scope_is_not_written() {
     let scope = Scope::Limited { vips, fwmarks: vec![] };
     let text = write(&WriteInput::of_live(&live, &Desired { scope, ..Desired::default() }));
     assert!(!text.contains("192.0.2.1"), "{text}");
+}
+
+#[test]
+fn what_is_beside_the_services_is_written_as_a_person_would() {
+    let daemon = SyncDaemon {
+        interface: "eth1".into(),
+        id: 7,
+        max_length: Some(1472),
+        group: Some([224, 0, 0, 81].into()),
+        port: Some(8848),
+        ttl: Some(1),
+    };
+    let short =
+        SyncDaemon { max_length: None, group: None, port: None, ttl: None, ..daemon.clone() };
+    let sysctls = [
+        ("net.ipv4.ip_forward", "1"),
+        ("net.ipv4.tcp_congestion_control", "bbr"),
+        ("net.ipv4.vs.sync_threshold", "3 50"),
+    ];
+    let all = Desired {
+        timeouts: DesiredTimeouts { tcp: Some(900), tcp_fin: None, udp: Some(300) },
+        sync: Some([(SyncState::Master, daemon), (SyncState::Backup, short)].into()),
+        sysctls: sysctls.map(|(key, value)| (key.into(), value.into())).into(),
+        ..Desired::default()
+    };
+    assert_eq!(
+        write(&WriteInput::of_desired(&all)),
+        "version: 1
+
+services: []
+
+timeouts: { tcp: 900, udp: 300 }
+
+sync:
+  - { state: master, interface: eth1, id: 7, max_length: 1472, group: 224.0.0.81, port: 8848, ttl: 1 }
+  - { state: backup, interface: eth1, id: 7 }
+
+sysctls:
+  net.ipv4.ip_forward: 1
+  net.ipv4.tcp_congestion_control: bbr
+  net.ipv4.vs.sync_threshold: \"3 50\"
+"
+    );
+    assert_written(&all);
+    let none = Desired { sync: Some(BTreeMap::new()), ..Desired::default() };
+    assert!(write(&WriteInput::of_desired(&none)).ends_with("\nsync: []\n"));
+    assert_written(&none);
+}
+
+#[test]
+fn a_timeout_that_no_spec_can_say_is_left_out_with_a_comment() {
+    let longest = DesiredTimeouts::MAX;
+    let timeouts = Timeouts { tcp: longest + 1, tcp_fin: longest, udp: 0 };
+    let live = Live { timeouts: Some(timeouts), ..Live::default() };
+    let text = write(&WriteInput::of_live(&live, &Desired::default()));
+    assert!(text.contains("\ntimeouts: { tcp_fin: 2147483 }\n"), "{text}");
+    assert!(text.contains("# left out: the timeout tcp, 2147484 s\n"), "{text}");
+    assert!(text.contains("# left out: the timeout udp, 0 s\n"), "{text}");
+    let read = read(&text).into_live().timeouts;
+    assert_eq!(read, Some(Timeouts { tcp: 900, tcp_fin: longest, udp: 300 }));
+}
+
+#[test]
+fn that_no_sync_daemon_runs_is_said_only_where_the_spec_has_a_word_about_them() {
+    let live = Live::default();
+    let silent = write(&WriteInput::of_live(&live, &Desired::default()));
+    assert!(!silent.contains("sync"), "{silent}");
+    let asked = Desired { sync: Some(BTreeMap::new()), ..Desired::default() };
+    assert!(write(&WriteInput::of_live(&live, &asked)).contains("\nsync: []\n"));
+}
+
+#[test]
+fn real_servers_that_several_services_share_are_a_pool_by_the_name_of_the_first() {
+    let (nat, gue) =
+        (Forward::Nat, Tunnel { kind: TunnelKind::Gue, port: 1, checksum: Checksum::None });
+    let apps = |port, forward| {
+        service(wlc(), [server("10.0.0.2", port, forward), server("10.0.0.1", port, forward)])
+    };
+    let other = service(wlc(), [server("10.0.0.1", 80, nat), server("10.0.0.2", 80, nat)]);
+    let all = desired([
+        (tcp("192.0.2.1", 80), named("web", apps(80, nat))),
+        (tcp("192.0.2.1", 443), named("tls", apps(443, Forward::Tun(gue)))),
+        (tcp("192.0.2.2", 80), named("order", other)),
+        (tcp("192.0.2.3", 80), named("mapped", apps(8080, nat))),
+        (tcp("192.0.2.4", 80), named("mapped-too", apps(8080, nat))),
+        (tcp("192.0.2.5", 80), named("none", service(wlc(), []))),
+        (tcp("192.0.2.6", 80), named("none-too", service(wlc(), []))),
+    ]);
+    let text = write(&WriteInput::of_desired(&all).pooled());
+    let (services, pools) = text.split_once("\npools:\n").expect("there are some");
+    assert_eq!(
+        pools,
+        "  - name: web
+    real_servers:
+      - { address: 10.0.0.2, weight: 1 }
+      - { address: 10.0.0.1, weight: 1 }
+  - name: mapped
+    real_servers:
+      - { address: 10.0.0.2, port: 8080, weight: 1 }
+      - { address: 10.0.0.1, port: 8080, weight: 1 }
+"
+    );
+    assert_eq!(services.matches("    pool: web\n").count(), 2, "{services}");
+    assert_eq!(services.matches("    pool: mapped\n").count(), 2, "{services}");
+    assert_eq!(services.matches("    real_servers: []\n").count(), 2, "{services}");
+    assert_eq!(read(&text).desired, all);
+    for (key, named) in &read(&text).desired.services {
+        let order = named.service.real_servers.in_order();
+        assert!(order.eq(all.services[key].service.real_servers.in_order()), "{key}");
+    }
+}
+
+#[test]
+fn a_snapshot_ends_with_the_moment_and_the_counters_which_a_spec_ignores() {
+    let mut live = Live::default();
+    let key = tcp("192.0.2.1", 80);
+    live.services.insert(key, service(wlc(), [server("10.0.0.1", 80, Forward::Dr)]));
+    let traffic =
+        Traffic { connections: 5, packets_in: 40, packets_out: 0, bytes_in: 2000, bytes_out: 0 };
+    let counted = RealServerStatistics {
+        active_connections: 1,
+        inactive_connections: 4,
+        persistent_connections: 0,
+        traffic,
+    };
+    let (one, _) = server("10.0.0.1", 80, Forward::Dr);
+    let real_servers = [(one, counted)].into();
+    let out_of_scope = (tcp("192.0.2.9", 80), ServiceStatistics::default());
+    let services = [(key, ServiceStatistics { traffic, real_servers }), out_of_scope].into();
+    let mut input = WriteInput::of_live(&live, &Desired::default());
+    input.observe_moment("2026-03-01T12:00:00Z", "6.1.0-\n${x}");
+    input.observe_statistics(&Statistics { services });
+    let text = write(&input);
+    let (_, observed) = text.split_once("\nobserved:\n").expect("it is there");
+    assert_eq!(
+        observed,
+        r#"  time: 2026-03-01T12:00:00Z
+  kernel: "6.1.0-\U0000000A$${x}"
+  counters:
+    - service: 192.0.2.1:80/tcp
+      traffic: { connections: 5, packets_in: 40, packets_out: 0, bytes_in: 2000, bytes_out: 0 }
+      real_servers:
+        - { address: 10.0.0.1, port: 80, active: 1, inactive: 4, persistent: 0, connections: 5, packets_in: 40, packets_out: 0, bytes_in: 2000, bytes_out: 0 }
+"#
+    );
+    assert_eq!(read(&text).into_live(), live);
 }
