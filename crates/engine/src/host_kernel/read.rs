@@ -1,0 +1,101 @@
+//! Reading the table, and the addresses with who bound them.
+
+use std::collections::BTreeMap;
+
+use evenkeel_ipvs as ipvs;
+use evenkeel_model::{Binding, Link, Owner, RealServers, Service, ServiceKey};
+
+use super::{HostKernel, host_error, ipvs_error};
+use crate::KernelError;
+use crate::translate::{real_server, service_config, service_key, wire_service_key};
+
+/// Addresses with who bound them, and interfaces.
+type Addresses = (BTreeMap<Binding, Owner>, Option<BTreeMap<Box<str>, Link>>);
+
+impl HostKernel {
+    /// Reads the table; each real server is handed to `each` as well.
+    pub(super) fn table(
+        &mut self,
+        each: impl FnMut(ServiceKey, &ipvs::codec::DestinationReply<'_>),
+        mut each_service: impl FnMut(ServiceKey, &ipvs::codec::ServiceReply<'_>),
+    ) -> Result<BTreeMap<ServiceKey, Service>, KernelError> {
+        let mut services = BTreeMap::new();
+        let read = self.ipvs.for_each_service(|reply| {
+            if let Some(key) = service_key(&reply.service.key) {
+                each_service(key, &reply);
+                let config = service_config(&reply.service);
+                services.insert(key, Service { config, real_servers: RealServers::new() });
+            }
+        });
+        read.map_err(|error| ipvs_error("reading the IPVS table", error))?;
+        self.fill(&mut services, each)?;
+        Ok(services)
+    }
+
+    /// Reads the real servers of those services, and drops the services that are gone by now.
+    pub(super) fn fill(
+        &mut self,
+        services: &mut BTreeMap<ServiceKey, Service>,
+        mut each: impl FnMut(ServiceKey, &ipvs::codec::DestinationReply<'_>),
+    ) -> Result<(), KernelError> {
+        let mut vanished = Vec::new();
+        for (key, service) in services.iter_mut() {
+            service.real_servers = self.real_servers(key, |reply| each(*key, reply))?;
+            // A service that has just been deleted answers with an empty list.
+            if service.real_servers.is_empty() && !self.exists(key)? {
+                vanished.push(*key);
+            }
+        }
+        for key in vanished {
+            services.remove(&key);
+        }
+        Ok(())
+    }
+
+    pub(super) fn real_servers(
+        &mut self,
+        service: &ServiceKey,
+        mut each: impl FnMut(&ipvs::codec::DestinationReply<'_>),
+    ) -> Result<RealServers, KernelError> {
+        let mut listed = Vec::new();
+        let read = self.ipvs.for_each_destination(&wire_service_key(service), |reply| {
+            each(&reply);
+            listed.push(real_server(&reply.destination));
+        });
+        read.map_err(|error| ipvs_error("reading the real servers of a service", error))?;
+        // The kernel lists the newest first.
+        Ok(listed.into_iter().rev().collect())
+    }
+
+    pub(super) fn exists(&mut self, service: &ServiceKey) -> Result<bool, KernelError> {
+        let answer = self.ipvs.service(&wire_service_key(service));
+        let answer = answer.map_err(|error| ipvs_error("reading a service", error))?;
+        Ok(answer.is_some())
+    }
+
+    /// Addresses with who bound them, and interfaces.
+    pub(super) fn addresses(&mut self) -> Result<Addresses, KernelError> {
+        let links = self.host.links();
+        let links = links.map_err(|error| host_error("reading the interfaces", error))?;
+        let addresses = self.host.addresses();
+        let addresses = addresses.map_err(|error| host_error("reading the addresses", error))?;
+        // A kernel that keeps the mark shows its own on the loopback address, if nowhere else.
+        let keeps_marks = addresses.iter().any(|address| address.protocol.is_some());
+        let mut owned = BTreeMap::new();
+        for address in addresses {
+            let is_ours = address.is_ours();
+            let binding = Binding {
+                address: address.address,
+                interface: address.interface.into(),
+                prefix: address.prefix,
+            };
+            let ours = is_ours || !keeps_marks && self.journalled.contains(&binding);
+            owned.insert(binding, if ours { Owner::Evenkeel } else { Owner::Other });
+        }
+        let links = links.into_iter().map(|link| {
+            let dummy = link.is_dummy();
+            (link.name.into(), Link { up: link.up, dummy })
+        });
+        Ok((owned, Some(links.collect())))
+    }
+}

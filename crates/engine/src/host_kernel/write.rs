@@ -1,0 +1,194 @@
+//! Carrying out operations: those on the table in batches, all others one by one.
+
+use evenkeel_ipvs::{self as ipvs, Command, Interrupted, modules};
+use evenkeel_model::Binding;
+use evenkeel_plan::Op;
+use rustix::io::Errno;
+
+use super::{HostKernel, host_error, ipvs_error};
+use crate::translate::{
+    wire_destination, wire_key, wire_service, wire_service_key, wire_sync_daemon, wire_sync_state,
+    wire_timeouts,
+};
+use crate::{Exception, KernelError, Refused, Replies};
+
+impl HostKernel {
+    /// Carries out operations on the table, the first of which stands at `first` in the list.
+    pub(super) fn execute_ipvs(
+        &mut self,
+        ops: &[Op],
+        first: usize,
+        replies: &mut Replies,
+    ) -> Result<(), KernelError> {
+        let exceptions = &mut replies.exceptions;
+        if ops.iter().any(|op| command(op).is_none()) {
+            // A name longer than the kernel's fields. Nothing is sent, so that no answer can be
+            // taken for another operation's.
+            let refused = || Exception::Refused(Errno::INVAL.into());
+            exceptions.extend((first..first + ops.len()).map(|place| (place, refused())));
+            return Ok(());
+        }
+        let (refusals, unknown, cause) = match self.ipvs.execute(ops.iter().filter_map(command)) {
+            Ok(refusals) => (refusals, ops.len()..ops.len(), None),
+            Err(Interrupted { source: error @ ipvs::Error::PermissionDenied { .. }, .. }) => {
+                return Err(ipvs_error("writing the IPVS table", error));
+            }
+            Err(Interrupted { refusals, unknown, source }) => (refusals, unknown, Some(source)),
+        };
+        for place in unknown.start..ops.len() {
+            let is_lost = place < unknown.end;
+            let exception = if is_lost { Exception::Lost } else { Exception::NotSent };
+            exceptions.insert(first + place, exception);
+        }
+        for ipvs::CommandRefusal { index, refusal } in refusals {
+            let refused = Refused {
+                errno: Errno::from_raw_os_error(refusal.errno),
+                message: refusal.message,
+            };
+            exceptions.insert(first + index, Exception::Refused(refused));
+        }
+        if let Some(cause) = cause {
+            replies.warnings.push(format!("a batch was interrupted: {cause}"));
+        }
+        Ok(())
+    }
+
+    /// Carries out one operation on anything but the table.
+    pub(super) fn execute_single(
+        &mut self,
+        op: &Op,
+        place: usize,
+        replies: &mut Replies,
+    ) -> Result<(), KernelError> {
+        let refused = match op {
+            Op::AddModule { module } => load(module),
+            Op::EditTimeouts { before, after } => {
+                ipvs_refusal(self.ipvs.set_timeouts(&wire_timeouts(*before, *after)))?
+            }
+            Op::AddSync { state, after } => match wire_sync_daemon(*state, after) {
+                Some(daemon) => ipvs_refusal(self.ipvs.start_daemon(&daemon))?,
+                None => Some(Errno::NODEV.into()),
+            },
+            Op::DeleteSync { state, .. } => {
+                ipvs_refusal(self.ipvs.stop_daemon(wire_sync_state(*state)))?
+            }
+            Op::EditSysctl { key, after, .. } => {
+                host_answer(evenkeel_host::set_sysctl(key, after))?
+            }
+            Op::AddDummy { interface } => host_answer(self.host.create_dummy(interface))?,
+            Op::Bind { binding } => host_answer(self.bind(binding, &mut replies.warnings))?,
+            Op::Unbind { binding } => host_answer(self.host.unbind(&host_binding(binding)))?,
+            Op::AddService { .. }
+            | Op::EditService { .. }
+            | Op::DeleteService { .. }
+            | Op::AddRealServer { .. }
+            | Op::EditRealServer { .. }
+            | Op::DeleteRealServer { .. } => None,
+        };
+        replies.exceptions.extend(refused.map(|refused| (place, Exception::Refused(refused))));
+        Ok(())
+    }
+
+    /// Binds and announces. An announcement that fails costs the neighbours' caches a while, not
+    /// the binding: it is a warning.
+    fn bind(
+        &mut self,
+        binding: &Binding,
+        warnings: &mut Vec<String>,
+    ) -> Result<(), evenkeel_host::Error> {
+        self.host.bind(&host_binding(binding))?;
+        self.journalled.insert(binding.clone());
+        if let Err(error) = self.host.announce(binding.address, &binding.interface) {
+            warnings.push(format!("{binding} is bound, but not announced: {error}"));
+        }
+        Ok(())
+    }
+}
+
+/// Loads a module. Where there is nothing to load it with, as in most containers, it may still be
+/// built in, and the kernel decides when it is needed.
+fn load(module: &str) -> Option<Refused> {
+    match modules::load(module) {
+        Ok(()) | Err(modules::ModuleError::NoModprobe { .. }) => None,
+        Err(error) => {
+            Some(Refused { errno: Errno::NOENT, message: Some(error.to_string().into()) })
+        }
+    }
+}
+
+/// The refusal of a single request, if it was refused.
+fn ipvs_refusal(answer: Result<(), ipvs::Error>) -> Result<Option<Refused>, KernelError> {
+    match answer {
+        Ok(()) => Ok(None),
+        Err(ipvs::Error::Refused(refusal)) => Ok(Some(Refused {
+            errno: Errno::from_raw_os_error(refusal.errno),
+            message: refusal.message,
+        })),
+        Err(error) => Err(ipvs_error("writing to IPVS", error)),
+    }
+}
+
+/// The refusal of a change to the host, if it was refused.
+fn host_answer(answer: Result<(), evenkeel_host::Error>) -> Result<Option<Refused>, KernelError> {
+    match answer {
+        Ok(()) => Ok(None),
+        Err(error @ evenkeel_host::Error::NotPermitted { .. }) => {
+            Err(host_error("changing the host", error))
+        }
+        Err(error) => Ok(Some(host_refusal(&error))),
+    }
+}
+
+/// The message of an operation on the table; `None` for an operation on anything else.
+fn command(op: &Op) -> Option<Command> {
+    Some(match op {
+        Op::AddService { key, after } => Command::NewService(wire_service(key, after)?),
+        Op::EditService { key, after, .. } => Command::SetService(wire_service(key, after)?),
+        Op::DeleteService { key, .. } => Command::DeleteService(wire_service_key(key)),
+        Op::AddRealServer { service, key, after } => {
+            Command::NewDestination(wire_service_key(service), wire_destination(key, after))
+        }
+        Op::EditRealServer { service, key, after, .. } => {
+            Command::SetDestination(wire_service_key(service), wire_destination(key, after))
+        }
+        Op::DeleteRealServer { service, key, .. } => {
+            Command::DeleteDestination(wire_service_key(service), wire_key(key))
+        }
+        Op::AddModule { .. }
+        | Op::EditSysctl { .. }
+        | Op::EditTimeouts { .. }
+        | Op::AddSync { .. }
+        | Op::DeleteSync { .. }
+        | Op::AddDummy { .. }
+        | Op::Bind { .. }
+        | Op::Unbind { .. } => return None,
+    })
+}
+
+fn host_binding(binding: &Binding) -> evenkeel_host::Binding {
+    let Binding { address, interface, prefix } = binding;
+    evenkeel_host::Binding { address: *address, prefix: *prefix, interface: interface.to_string() }
+}
+
+/// The refusal as an error number, with the words of the host crate where the number alone would
+/// not tell.
+fn host_refusal(error: &evenkeel_host::Error) -> Refused {
+    use evenkeel_host::Error;
+    match error {
+        Error::AlreadyBound(_) | Error::InterfaceExists { .. } => Errno::EXIST.into(),
+        Error::NotBound(_) => Errno::ADDRNOTAVAIL.into(),
+        Error::InterfaceMissing { .. } => Errno::NODEV.into(),
+        Error::Refused { source, .. } | Error::DummyUnavailable { source, .. } => Refused {
+            errno: Errno::from_raw_os_error(source.errno),
+            message: source.message.as_deref().map(Into::into),
+        },
+        Error::WouldDropSecondaries { .. } => {
+            Refused { errno: Errno::BUSY, message: Some(error.to_string().into()) }
+        }
+        Error::Io { source, .. } => match source.raw_os_error() {
+            Some(errno) => Errno::from_raw_os_error(errno).into(),
+            None => Refused { errno: Errno::IO, message: Some(source.to_string().into()) },
+        },
+        other => Refused { errno: Errno::IO, message: Some(other.to_string().into()) },
+    }
+}
