@@ -1,6 +1,8 @@
 //! Lab tests.
 
 mod cli;
+mod dump;
 mod engine;
 mod host;
 mod ipvs;
+mod options;

@@ -1,0 +1,48 @@
+//! All that the kernel keeps of a namespace's IPVS, statistics apart, as the netlink crate reads it:
+//! before anything is put into the words of a spec or made canonical.
+
+use std::collections::BTreeMap;
+
+use evenkeel_ipvs::{
+    Client, Destination, DestinationKey, Service, ServiceKey, SyncDaemon, SyncState, Timeouts,
+};
+
+/// The state of a namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Dump {
+    services: BTreeMap<ServiceKey, (Service, BTreeMap<DestinationKey, Destination>)>,
+    /// The lists of destinations as the kernel has them, the newest first.
+    orders: BTreeMap<ServiceKey, Vec<DestinationKey>>,
+    timeouts: Timeouts,
+    daemons: BTreeMap<SyncState, SyncDaemon>,
+}
+
+impl Dump {
+    /// That of the calling thread's namespace.
+    pub(crate) fn take() -> Self {
+        let mut client = Client::connect().unwrap();
+        let (mut services, mut orders) = (BTreeMap::new(), BTreeMap::new());
+        for entry in client.services().unwrap() {
+            assert!(entry.unknown.is_empty(), "{entry:?}");
+            let key = entry.service.key;
+            let destinations = client.destinations(&key).unwrap();
+            let known = destinations.iter().all(|entry| entry.unknown.is_empty());
+            assert!(known, "{destinations:?}");
+            let destinations = destinations.into_iter().map(|entry| entry.destination);
+            let listed: Vec<Destination> = destinations.collect();
+            let order = listed.iter().map(Destination::key).collect();
+            assert_eq!(orders.insert(key, order), None, "one entry for each service");
+            let by_key = listed.into_iter().map(|it| (it.key(), it)).collect();
+            services.insert(key, (entry.service, by_key));
+        }
+        let daemons = client.daemons().unwrap().into_iter().map(|entry| entry.daemon);
+        let daemons = daemons.map(|daemon| (daemon.state, daemon)).collect();
+        Self { services, orders, timeouts: client.timeouts().unwrap(), daemons }
+    }
+
+    /// Forgets in what order destinations are listed, but for those services.
+    pub(crate) fn sorted_but(mut self, kept: impl Fn(&ServiceKey) -> bool) -> Self {
+        self.orders.retain(|key, _| kept(key));
+        self
+    }
+}
