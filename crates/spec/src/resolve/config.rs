@@ -12,7 +12,7 @@ use crate::resolve::Findings;
 use crate::spec::{FlagName, NetmaskText, PersistenceText, Service};
 use crate::suggest;
 
-/// What `persistence` without a timeout means, as `ipvsadm -p` alone.
+/// What `persistence` without a timeout means, as ipvsadm(8) says; the program itself sends 360.
 const DEFAULT_TIMEOUT: u32 = 300;
 
 /// The longest timeout ipvsadm takes: 31 days. The kernel multiplies by its tick rate without a
