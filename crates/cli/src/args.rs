@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use evenkeel_plan::Guard;
 
+use crate::parameters::Assignment;
+
 const EXIT_STATUSES: &str = "\
 Exit status:
   0   done, or in sync
@@ -90,6 +92,17 @@ pub(crate) struct Spec {
     /// Files, directories (every *.yaml and *.yml in them) or `-` for stdin; they are merged.
     #[arg(value_name = "SPEC", default_value = "/etc/evenkeel")]
     pub(crate) spec: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) parameters: Parameters,
+}
+
+/// What the parameters of a spec come to.
+#[derive(Debug, Args)]
+pub(crate) struct Parameters {
+    /// The value of `${NAME}` in the spec; once for each name. `${env:NAME}` is a variable of the
+    /// environment, `${host:INTERFACE}` that interface's first address.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) set: Vec<Assignment>,
 }
 
 #[derive(Debug, Args)]
@@ -140,6 +153,8 @@ pub(crate) struct Snapshot {
     /// A spec whose names and scope the snapshot takes over.
     #[arg(long, value_name = "SPEC")]
     pub(crate) names: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) parameters: Parameters,
     /// Write lists of real servers that several services share as pools.
     #[arg(long)]
     pub(crate) pools: bool,
@@ -150,6 +165,8 @@ pub(crate) struct Show {
     /// The spec whose names are shown; without one, keys are.
     #[arg(value_name = "SPEC")]
     pub(crate) spec: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) parameters: Parameters,
     /// The form of the answer.
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) output: ShowOutput,

@@ -4,18 +4,29 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use evenkeel_spec::{Loaded, MAX_SOURCE, Source, load};
+use evenkeel_spec::{Loaded, MAX_SOURCE, NoParameters, Source, load_with};
 
+use crate::args::{Global, Parameters};
 use crate::error::Error;
 use crate::output::Output;
+use crate::parameters::Known;
 
 /// Reads and merges the specs at those places, and shows their warnings.
 ///
 /// # Errors
 /// A place that cannot be read, and every problem of the texts at once.
-pub(crate) fn spec(places: &[PathBuf], output: &mut Output) -> Result<Loaded, Error> {
+pub(crate) fn spec(
+    places: &[PathBuf],
+    parameters: &Parameters,
+    global: &Global,
+    output: &mut Output,
+) -> Result<Loaded, Error> {
+    let known = Known::new(&parameters.set, global)?;
     let sources = sources(places)?;
-    let loaded = merged(&sources, output)?;
+    let loaded = merged(&sources, &known, output)?;
+    for name in known.unused() {
+        output.warning(&format!("--set gives `{name}` a value, but no spec has `${{{name}}}`"));
+    }
     if !loaded.warnings.is_empty() {
         let rendered = loaded.warnings.render(&sources, output.colors_errors());
         output.say(&format!("{}\n", rendered.trim_end()));
@@ -28,11 +39,15 @@ pub(crate) fn spec(places: &[PathBuf], output: &mut Output) -> Result<Loaded, Er
 /// # Errors
 /// As [`spec`].
 pub(crate) fn snapshot(place: &Path, output: &Output) -> Result<Loaded, Error> {
-    merged(&sources(&[place.to_owned()])?, output)
+    merged(&sources(&[place.to_owned()])?, &NoParameters, output)
 }
 
-fn merged(sources: &[Source], output: &Output) -> Result<Loaded, Error> {
-    load(sources)
+fn merged(
+    sources: &[Source],
+    parameters: &dyn evenkeel_spec::Parameters,
+    output: &Output,
+) -> Result<Loaded, Error> {
+    load_with(sources, parameters)
         .map_err(|problems| Error::BadSpec(problems.render(sources, output.colors_errors())))
 }
 

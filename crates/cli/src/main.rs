@@ -9,6 +9,7 @@ mod input;
 mod live;
 mod logging;
 mod output;
+mod parameters;
 mod status;
 
 use std::process::ExitCode;

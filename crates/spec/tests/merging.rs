@@ -45,7 +45,7 @@ fn the_same_leaf_twice_names_both_places() {
         ]),
         "2.yaml:2:8: `scope` is written twice (first written here: 1.yaml:2:8); keep one of them\n\
          2.yaml:4:11: this default is written twice (first written here: 1.yaml:4:11); keep one of them\n\
-         2.yaml:5:12: this default is written twice (first written here: 1.yaml:5:14); keep one of them\n\
+         2.yaml:5:12: this default is written twice (first written here: 1.yaml:5:12); keep one of them\n\
          2.yaml:6:14: this default is written twice (first written here: 1.yaml:6:14); keep one of them"
     );
     assert_eq!(

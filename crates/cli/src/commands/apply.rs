@@ -21,7 +21,8 @@ pub(crate) fn run(
     output: &mut Output,
 ) -> Result<Status, Error> {
     check_question_can_be_asked(arguments)?;
-    let desired = crate::input::spec(&arguments.spec.spec, output)?.desired;
+    let spec = &arguments.spec;
+    let desired = crate::input::spec(&spec.spec, &spec.parameters, global, output)?.desired;
     let host = Host::connect(global, true, output)?;
     let sysctls = host.sysctls(&desired);
     let Host { mut kernel, state, mut journal } = host;

@@ -17,7 +17,7 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> Result<Status, 
     let Arguments { command, global } = arguments;
     let Role::Director = global.role;
     let status = match command {
-        Command::Validate(validate) => validate::run(validate, output),
+        Command::Validate(validate) => validate::run(validate, global, output),
         Command::Plan(plan) => plan::run(plan, global, output),
         Command::Apply(apply) => apply::run(apply, global, output),
         Command::Snapshot(snapshot) => snapshot::run(snapshot, global, output),

@@ -17,7 +17,8 @@ pub(crate) fn run(
     global: &Global,
     output: &mut Output,
 ) -> Result<Status, Error> {
-    let desired = crate::input::spec(&arguments.spec.spec, output)?.desired;
+    let spec = &arguments.spec;
+    let desired = crate::input::spec(&spec.spec, &spec.parameters, global, output)?.desired;
     let (live, record) = match &arguments.live {
         Some(path) => (live::from_file(path, output)?, Record::of_a_snapshot()),
         None => {

@@ -15,7 +15,7 @@ pub(crate) fn run(arguments: &Show, global: &Global, output: &mut Output) -> Res
     let named = if arguments.spec.is_empty() {
         Desired::default()
     } else {
-        crate::input::spec(&arguments.spec, output)?.desired
+        crate::input::spec(&arguments.spec, &arguments.parameters, global, output)?.desired
     };
     let mut host = Host::connect(global, false, output)?;
     let sysctls = host.sysctls(&named);

@@ -19,7 +19,7 @@ pub(crate) fn run(
         // The snapshot says outright that the whole table is its own.
         Desired { scope: Scope::All, ..Desired::default() }
     } else {
-        crate::input::spec(&arguments.names, output)?.desired
+        crate::input::spec(&arguments.names, &arguments.parameters, global, output)?.desired
     };
     let mut host = Host::connect(global, false, output)?;
     let sysctls = host.sysctls(&named);

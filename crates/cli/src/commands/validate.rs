@@ -2,13 +2,18 @@
 
 use evenkeel_plan::render::count;
 
-use crate::args::Validate;
+use crate::args::{Global, Validate};
 use crate::error::Error;
 use crate::output::Output;
 use crate::status::Status;
 
-pub(crate) fn run(arguments: &Validate, output: &mut Output) -> Result<Status, Error> {
-    let desired = crate::input::spec(&arguments.spec.spec, output)?.desired;
+pub(crate) fn run(
+    arguments: &Validate,
+    global: &Global,
+    output: &mut Output,
+) -> Result<Status, Error> {
+    let spec = &arguments.spec;
+    let desired = crate::input::spec(&spec.spec, &spec.parameters, global, output)?.desired;
     let real_servers: usize =
         desired.services.values().map(|named| named.service.real_servers.len()).sum();
     output.answer(format_args!(

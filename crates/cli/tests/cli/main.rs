@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod golden;
+mod parameters;
 mod program;
 mod specs;
 mod statuses;

@@ -1,0 +1,177 @@
+//! What the parameters of a spec come to on this host.
+
+use std::cell::{OnceCell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::env::{self, VarError};
+use std::error::Error as _;
+use std::str::FromStr;
+
+use evenkeel_host::{Address, AddressFlags, Host, Namespace, Scope};
+use evenkeel_model::Family;
+use evenkeel_spec::{Parameter, Parameters, is_parameter_name};
+
+use crate::args::Global;
+use crate::error::Error;
+
+/// `NAME=VALUE` of `--set`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Assignment {
+    name: String,
+    value: String,
+}
+
+impl FromStr for Assignment {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let Some((name, value)) = text.split_once('=') else {
+            return Err("write NAME=VALUE".to_owned());
+        };
+        if !is_parameter_name(name) {
+            return Err(format!("`{name}` cannot be the name of a parameter"));
+        }
+        Ok(Self { name: name.to_owned(), value: value.to_owned() })
+    }
+}
+
+/// The values that were given, the environment, and the addresses of the network namespace.
+pub(crate) struct Known<'a> {
+    set: BTreeMap<&'a str, &'a str>,
+    netns: Option<&'a str>,
+    /// Read when the first of them is asked for.
+    addresses: OnceCell<Result<Vec<Address>, String>>,
+    asked: RefCell<BTreeSet<String>>,
+}
+
+impl<'a> Known<'a> {
+    /// # Errors
+    /// A name that is given twice.
+    pub(crate) fn new(set: &'a [Assignment], global: &'a Global) -> Result<Self, Error> {
+        let mut values = BTreeMap::new();
+        for Assignment { name, value } in set {
+            if values.insert(&**name, &**value).is_some() {
+                return Err(Error::Usage(format!("--set gives `{name}` two values")));
+            }
+        }
+        Ok(Self {
+            set: values,
+            netns: global.netns.as_deref(),
+            addresses: OnceCell::new(),
+            asked: RefCell::default(),
+        })
+    }
+
+    /// The names with a value that no spec asked for.
+    pub(crate) fn unused(&self) -> Vec<&'a str> {
+        let asked = self.asked.borrow();
+        self.set.keys().copied().filter(|name| !asked.contains(*name)).collect()
+    }
+}
+
+impl Parameters for Known<'_> {
+    fn value(&self, parameter: Parameter<'_>) -> Result<Option<String>, String> {
+        match parameter {
+            Parameter::Set(name) => {
+                self.asked.borrow_mut().insert(name.to_owned());
+                Ok(self.set.get(name).map(|value| (*value).to_owned()))
+            }
+            Parameter::Env(name) => match env::var(name) {
+                Ok(value) => Ok(Some(value)),
+                Err(VarError::NotPresent) => Ok(None),
+                Err(VarError::NotUnicode(_)) => Err("the variable is not UTF-8".to_owned()),
+            },
+            Parameter::Host { interface, family } => {
+                let addresses = self.addresses.get_or_init(|| addresses(self.netns));
+                let addresses = addresses.as_ref().map_err(Clone::clone)?;
+                Ok(first(addresses, interface, family).map(|address| address.address.to_string()))
+            }
+        }
+    }
+}
+
+/// The addresses of a namespace, from a thread of its own: this one stays where it is.
+fn addresses(netns: Option<&str>) -> Result<Vec<Address>, String> {
+    let read = || {
+        if let Some(name) = netns {
+            Namespace::enter(name)?;
+        }
+        Host::connect()?.addresses()
+    };
+    let read = std::thread::scope(|scope| scope.spawn(read).join());
+    match read {
+        Ok(addresses) => addresses.map_err(|error| match error.source() {
+            Some(cause) => format!("{error}: {cause}"),
+            None => error.to_string(),
+        }),
+        Err(_) => Err("the addresses cannot be read".to_owned()),
+    }
+}
+
+/// The interface's first address: not one that evenkeel bound, which may stand before the host's
+/// own and comes and goes with the spec, nor one that only the link knows.
+fn first<'a>(
+    addresses: &'a [Address],
+    interface: &str,
+    family: Option<Family>,
+) -> Option<&'a Address> {
+    let is_own = |it: &&Address| {
+        it.interface == interface
+            && it.scope != Scope::Link
+            && !it.is_ours()
+            && !it.flags.contains(AddressFlags::DEPRECATED)
+    };
+    let of = |family| addresses.iter().filter(is_own).find(|it| Family::from(it.address) == family);
+    match family {
+        Some(family) => of(family),
+        None => of(Family::Ipv4).or_else(|| of(Family::Ipv6)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use evenkeel_host::EVENKEEL_PROTOCOL;
+
+    use super::*;
+
+    fn on(interface: &str, address: &str) -> Address {
+        Address {
+            address: address.parse().expect("an address"),
+            peer: None,
+            prefix: 24,
+            index: 1,
+            interface: interface.to_owned(),
+            protocol: None,
+            flags: AddressFlags::PERMANENT,
+            scope: Scope::Universe,
+            label: None,
+        }
+    }
+
+    #[test]
+    fn the_first_address_is_the_hosts_own_and_ipv4_before_ipv6() {
+        let vip = Address { protocol: Some(EVENKEEL_PROTOCOL), ..on("eth0", "2001:db8::1") };
+        let local = Address { scope: Scope::Link, ..on("eth0", "fe80::1") };
+        let old = Address { flags: AddressFlags::DEPRECATED, ..on("eth0", "2001:db8::2") };
+        let own = [on("eth1", "10.0.0.1"), on("eth0", "2001:db8::3"), on("eth0", "192.0.2.1")];
+        let all = [vec![vip.clone(), local.clone(), old], own.to_vec()].concat();
+        let found = |interface, family| {
+            first(&all, interface, family).map(|address| address.address.to_string())
+        };
+        assert_eq!(found("eth0", None).as_deref(), Some("192.0.2.1"));
+        assert_eq!(found("eth0", Some(Family::Ipv6)).as_deref(), Some("2001:db8::3"));
+        assert_eq!(found("eth1", None).as_deref(), Some("10.0.0.1"));
+        assert_eq!(found("eth1", Some(Family::Ipv6)), None);
+        assert_eq!(found("eth9", None), None);
+        assert_eq!(first(&[vip, local], "eth0", None), None);
+    }
+
+    #[test]
+    fn an_assignment_is_a_name_and_whatever_stands_behind_the_first_equals_sign() {
+        let of = |text: &str| text.parse::<Assignment>().ok().map(|it| (it.name, it.value));
+        assert_eq!(of("a=b=c"), Some(("a".to_owned(), "b=c".to_owned())));
+        assert_eq!(of("a="), Some(("a".to_owned(), String::new())));
+        for wrong in ["a", "=b", "a-b=c", "env:A=b", "1=2"] {
+            assert_eq!(of(wrong), None, "{wrong}");
+        }
+    }
+}
