@@ -5,4 +5,5 @@ mod dump;
 mod engine;
 mod host;
 mod ipvs;
+mod notes;
 mod options;

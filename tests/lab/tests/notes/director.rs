@@ -1,0 +1,106 @@
+//! A director that is its own clients and real servers: a VIP on `lo`, real servers at 127.0.0.x
+//! behind address translation, clients at 127.1.x.x. Nothing crosses a wire, and what the kernel did
+//! is done when a call returns.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{Ipv4Addr, UdpSocket};
+
+use evenkeel_ipvs::{Client, Command, Connections, Destination, Service, forward, protocol};
+use evenkeel_lab_tests::{fresh_namespace, run};
+
+use super::{destination, done, service};
+
+/// The service that everyone asks.
+pub(super) const VIP: &str = "192.0.2.1:53";
+
+pub(super) struct Director {
+    pub(super) client: Client,
+}
+
+/// The real server of that number.
+pub(super) fn server(number: u8) -> Destination {
+    destination(&format!("127.0.0.{number}:9"), forward::MASQ)
+}
+
+/// The UDP service with that scheduler.
+pub(super) fn scheduled(scheduler: &str) -> Service {
+    service(VIP, protocol::UDP, scheduler)
+}
+
+impl Director {
+    /// A new namespace with the VIP and, of that service, those real servers, added in that order.
+    pub(super) fn new(service: Service, servers: impl IntoIterator<Item = Destination>) -> Self {
+        fresh_namespace();
+        run("ip address add 192.0.2.1/32 dev lo");
+        let mut director = Self { client: Client::connect().unwrap() };
+        director.done([Command::NewService(service)]);
+        director
+            .done(servers.into_iter().map(|server| Command::NewDestination(service.key, server)));
+        director
+    }
+
+    pub(super) fn done(&mut self, commands: impl IntoIterator<Item = Command>) {
+        done(&mut self.client, commands);
+    }
+
+    /// Connections of each real server of the UDP service, by its last number.
+    pub(super) fn connections(&mut self) -> BTreeMap<u8, Connections> {
+        let entries = self.client.destinations(&scheduled("rr").key).unwrap();
+        let number = |address: std::net::IpAddr| match address {
+            std::net::IpAddr::V4(address) => address.octets()[3],
+            other => panic!("{other}"),
+        };
+        entries
+            .into_iter()
+            .map(|entry| (number(entry.destination.address), entry.connections))
+            .collect()
+    }
+
+    /// How many connections each real server has, in order of their numbers.
+    pub(super) fn counts(&mut self) -> Vec<u32> {
+        self.connections().values().map(|it| it.active + it.inactive).collect()
+    }
+}
+
+/// A client's socket.
+pub(super) fn visitor(number: u16) -> UdpSocket {
+    let [high, low] = number.to_be_bytes();
+    let socket = UdpSocket::bind((Ipv4Addr::new(127, 1, high, low), 0)).unwrap();
+    socket.connect(VIP).unwrap();
+    socket
+}
+
+/// Sends one packet from a new port of a client. False means that IPVS took the packet and had
+/// nobody to give it to: a packet that is dropped on the way out is refused to who sends it.
+pub(super) fn visit(number: u16) -> bool {
+    is_taken(&visitor(number))
+}
+
+/// Sends one more packet.
+pub(super) fn is_taken(visitor: &UdpSocket) -> bool {
+    match visitor.send(b"?") {
+        Ok(_) => true,
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => false,
+        // The word of a packet before that nobody took.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => is_taken(visitor),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Which real server each client of the connection table was given, both by their last numbers.
+pub(super) fn choices() -> BTreeMap<u16, u8> {
+    let table = std::fs::read_to_string("/proc/thread-self/net/ip_vs_conn").unwrap();
+    let rows = table.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let client = |hex: &str| u16::from_str_radix(&hex[4..], 16).unwrap();
+    let server = |hex: &str| u8::from_str_radix(&hex[6..], 16).unwrap();
+    rows.map(|words| (client(words[1]), server(words[5]))).collect()
+}
+
+/// Each of so many clients comes once; which real server they were given. Those refused are absent.
+pub(super) fn choices_of(clients: u16) -> BTreeMap<u16, u8> {
+    let served = (1..=clients).filter(|number| visit(*number)).count();
+    let choices = choices();
+    assert_eq!(choices.len(), served);
+    choices
+}
