@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use evenkeel_model::{Ignore, Named, Service as Modelled, ServiceKey, Tunnel};
+use evenkeel_model::{Ignore, IgnoredField, Named, Service as Modelled, ServiceKey, Tunnel};
 
 use super::config::Config;
 use super::defaults::Defaults;
@@ -82,6 +82,9 @@ impl Expansion<'_> {
         let config = Config::read(service, &target, unchecked, at, self.around.defaults, findings);
         let ignore = ignore(&service.ignore);
         let canonical_order = service.canonical_order.value().is_some_and(|flag| flag.0);
+        if let (true, Some(config)) = (canonical_order, &config) {
+            check_order(config, ignore, at, findings);
+        }
         let selection = self.selection(service, &target, at, findings);
         if let (Some(selection), Some(config)) = (&selection, &config) {
             selection.check_weights(config, ignore, findings);
@@ -251,6 +254,21 @@ fn check_every_port(
             .error(&at.key(key), "port 0, every port, needs `persistence`")
             .remedy("write the port, or add `persistence: {}`");
     }
+}
+
+/// An order that the scheduler does not look at, but that costs connections where it is restored.
+fn check_order(config: &Config, ignore: Ignore, at: &At<'_>, findings: &mut Findings) {
+    let scheduler = config.scheduler;
+    let looks = scheduler.hashes() || matches!(scheduler.as_str(), "fo" | "ovf");
+    if looks || !scheduler.is_known() || ignore.contains(IgnoredField::Scheduler) {
+        return;
+    }
+    findings
+        .warning(
+            &at.key("canonical_order"),
+            format!("{scheduler} does not choose by the order of the real servers"),
+        )
+        .remedy("take it out: adding real servers anew breaks connections; sh, mh and dh need it");
 }
 
 fn ignore(list: &Field<List<IgnoreWord>>) -> Ignore {

@@ -1,7 +1,7 @@
 //! What holds for any bytes taken for a spec. The fuzz target and the replay of its corpus share
 //! this file.
 
-use evenkeel_spec::{Source, load};
+use evenkeel_spec::{Parameter, Parameters, Source, load_with};
 
 /// Reads the bytes as one text, and as two: a cut one and its rest.
 ///
@@ -13,10 +13,30 @@ pub(crate) fn check(bytes: &[u8]) {
     sources(&[Source::new("a.yaml", first), Source::new("b.yaml", second)]);
 }
 
+/// Every parameter is a port, an address or itself.
+struct Echo;
+
+impl Parameters for Echo {
+    fn value(&self, parameter: Parameter<'_>) -> Result<Option<String>, String> {
+        Ok(match parameter {
+            Parameter::Set(name) if name.len() == 1 => Some("80".to_owned()),
+            Parameter::Set(name) => Some(format!("${{{name}}}")),
+            Parameter::Env(_) => None,
+            Parameter::Host { .. } => Some("192.0.2.1".to_owned()),
+        })
+    }
+}
+
 /// There is an answer, it says whether it is one, and its places are in the texts.
 fn sources(sources: &[Source]) {
-    let (problems, is_refused) = match load(sources) {
-        Ok(loaded) => (loaded.warnings, false),
+    let (problems, is_refused) = match load_with(sources, &Echo) {
+        Ok(loaded) => {
+            let provenance = loaded.provenance(sources);
+            for place in loaded.desired.services.keys().filter_map(|key| provenance.service(key)) {
+                assert!(place.span.end <= sources[place.source].text.len().max(3), "{place}");
+            }
+            (loaded.warnings, false)
+        }
         Err(problems) => (problems, true),
     };
     assert_eq!(problems.has_errors(), is_refused);
