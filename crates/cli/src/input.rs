@@ -21,6 +21,16 @@ pub(crate) fn spec(
     global: &Global,
     output: &mut Output,
 ) -> Result<Loaded, Error> {
+    Ok(spec_and_sources(places, parameters, global, output)?.0)
+}
+
+/// The same with the texts, which know where everything stands.
+pub(crate) fn spec_and_sources(
+    places: &[PathBuf],
+    parameters: &Parameters,
+    global: &Global,
+    output: &mut Output,
+) -> Result<(Loaded, Vec<Source>), Error> {
     let known = Known::new(&parameters.set, global)?;
     let sources = sources(places)?;
     let loaded = merged(&sources, &known, output)?;
@@ -31,7 +41,7 @@ pub(crate) fn spec(
         let rendered = loaded.warnings.render(&sources, output.colors_errors());
         output.say(&format!("{}\n", rendered.trim_end()));
     }
-    Ok(loaded)
+    Ok((loaded, sources))
 }
 
 /// Reads a snapshot. What is doubtful in it is how the host is, and nobody's mistake.

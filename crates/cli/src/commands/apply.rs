@@ -31,7 +31,7 @@ pub(crate) fn run(
     let inputs = Inputs { desired: &desired, live: &live, record: &record };
     let mut plan = evenkeel_plan::plan(inputs);
     if !arguments.yes || plan.is_in_sync() {
-        show(&plan, &desired, output)?;
+        show(&plan, &desired, None, output)?;
     }
     output.flush()?;
     doubts(&plan, output);

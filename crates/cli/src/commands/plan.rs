@@ -3,8 +3,8 @@
 use evenkeel_engine::Kernel;
 use evenkeel_model::{Desired, Live};
 use evenkeel_plan::render::{self, Labels, Line};
-use evenkeel_plan::{Inputs, Plan, Record};
-use evenkeel_spec::WriteInput;
+use evenkeel_plan::{Inputs, Object, Op, Plan, Record};
+use evenkeel_spec::{Place, Provenance, WriteInput};
 
 use crate::args::{self, Global, PlanOutput};
 use crate::error::Error;
@@ -18,7 +18,10 @@ pub(crate) fn run(
     output: &mut Output,
 ) -> Result<Status, Error> {
     let spec = &arguments.spec;
-    let desired = crate::input::spec(&spec.spec, &spec.parameters, global, output)?.desired;
+    let (loaded, sources) =
+        crate::input::spec_and_sources(&spec.spec, &spec.parameters, global, output)?;
+    let provenance = (global.verbose > 0).then(|| loaded.provenance(&sources));
+    let desired = loaded.desired;
     let (live, record) = match &arguments.live {
         Some(path) => (live::from_file(path, output)?, Record::of_a_snapshot()),
         None => {
@@ -29,7 +32,7 @@ pub(crate) fn run(
     };
     let plan = evenkeel_plan::plan(Inputs { desired: &desired, live: &live, record: &record });
     match arguments.output {
-        PlanOutput::Text => show(&plan, &desired, output)?,
+        PlanOutput::Text => show(&plan, &desired, provenance.as_ref(), output)?,
         PlanOutput::Json => {
             output.answer(format_args!("{:#}\n", render::json(&plan, &desired)))?;
         }
@@ -50,13 +53,39 @@ pub(crate) fn run(
     Ok(if changes { Status::Changes } else { Status::Done })
 }
 
-/// The steps and the counts, as plan and apply both show them.
-pub(crate) fn show(plan: &Plan, desired: &Desired, output: &mut Output) -> Result<(), Error> {
+/// The steps and the counts, as plan and apply both show them; with places, each step that the
+/// spec asks for tells where.
+pub(crate) fn show(
+    plan: &Plan,
+    desired: &Desired,
+    places: Option<&Provenance>,
+    output: &mut Output,
+) -> Result<(), Error> {
     let labels = Labels::new(desired);
     for op in &plan.steps {
-        output.answer_line(op.verb(), Line { op, labels: &labels })?;
+        let line = Line { op, labels: &labels };
+        match places.and_then(|places| place(op, places)) {
+            Some(place) => {
+                let Place { name, line: number, .. } = place;
+                output.answer_line(op.verb(), format_args!("{line}  ({name}:{number})"))?;
+            }
+            None => output.answer_line(op.verb(), line)?,
+        }
     }
     output.answer(format_args!("{}\n", render::summary(plan)))
+}
+
+/// Where the spec asks for what an operation does; `None` for what it does not list.
+fn place<'a>(op: &Op, places: &'a Provenance) -> Option<&'a Place> {
+    match op.object() {
+        Object::Service(key) => places.service(&key),
+        Object::RealServer(service, key) => places.real_server(&service, &key),
+        Object::Vip(binding) => places.vip(&binding),
+        Object::Sync(state) => places.sync(state),
+        Object::Sysctl(key) => places.sysctl(&key),
+        Object::Timeouts => ["tcp", "tcp_fin", "udp"].iter().find_map(|key| places.timeout(key)),
+        Object::Module(_) | Object::Dummy(_) => None,
+    }
 }
 
 /// What is worth knowing about a plan.

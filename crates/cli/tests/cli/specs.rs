@@ -56,6 +56,17 @@ fn files_and_directories_are_merged() {
 }
 
 #[test]
+fn a_verbose_plan_tells_where_each_step_is_asked_for() {
+    let folder = folder_with(&[("dns.yaml", &format!("{HEAD}{DNS}")), ("pools.yaml", POOL)]);
+    let answer = evenkeel_in(folder.path(), "plan -v dns.yaml pools.yaml --live none");
+    let lines: Vec<_> = answer.stdout.lines().collect();
+    assert!(lines[0].ends_with(": scheduler wlc  (dns.yaml:3)"), "{answer:?}");
+    assert!(lines[1].ends_with(": forward dr, weight 1  (pools.yaml:3)"), "{answer:?}");
+    let quiet = evenkeel_in(folder.path(), "plan dns.yaml pools.yaml --live none").stdout;
+    assert!(!quiet.contains(".yaml"), "{quiet}");
+}
+
+#[test]
 fn the_same_service_in_two_files_is_an_error_that_names_both_places() {
     let web = format!("{HEAD}{WEB}");
     let folder = folder_with(&[("a.yaml", &web), ("b.yaml", &web)]);
