@@ -104,9 +104,9 @@ fn each_warning_begins_on_a_line_of_its_own() {
 #[test]
 fn the_log_goes_to_stderr_and_in_json_too() {
     let root = root();
-    let quiet = evenkeel_in(&root, "plan examples/dr.yaml --live none");
+    let text = evenkeel_in(&root, "plan examples/dr.yaml --live none -v");
     let loud = evenkeel_in(&root, "plan examples/dr.yaml --live none -vvv --log-format json");
-    assert_eq!(loud.stdout, quiet.stdout);
+    assert_eq!(loud.stdout, text.stdout);
     for line in loud.stderr.lines() {
         serde_json::from_str::<serde_json::Value>(line).expect("JSON");
     }
