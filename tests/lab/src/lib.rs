@@ -9,6 +9,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 pub mod ipvsadm;
 pub mod modules;
 pub mod nlmon;
+pub mod property;
 
 /// Puts the calling thread, and the programs it starts from now on, into a new network namespace with `lo` up.
 ///
@@ -17,6 +18,23 @@ pub mod nlmon;
 pub fn fresh_namespace() {
     bare_namespace();
     run("ip link set lo up");
+}
+
+/// As [`fresh_namespace`], with an interface `eth0` that has addresses, so that VIPs can be bound
+/// to it and sync daemons use it.
+///
+/// # Panics
+/// As [`fresh_namespace`].
+pub fn fresh_host() {
+    bare_namespace();
+    // The address that the kernel makes up is not to be used at once.
+    let commands = "link set lo up
+        link add eth0 type dummy
+        link set eth0 addrgenmode none
+        link set eth0 up
+        address add 203.0.113.1/24 dev eth0
+        address add fe80::1/64 dev eth0 nodad";
+    run_with("ip -batch -", commands);
 }
 
 /// As [`fresh_namespace`], with `lo` down as the kernel makes it.

@@ -39,10 +39,4 @@ impl Dump {
         let daemons = daemons.map(|daemon| (daemon.state, daemon)).collect();
         Self { services, orders, timeouts: client.timeouts().unwrap(), daemons }
     }
-
-    /// Forgets in what order destinations are listed, but for those services.
-    pub(crate) fn sorted_but(mut self, kept: impl Fn(&ServiceKey) -> bool) -> Self {
-        self.orders.retain(|key, _| kept(key));
-        self
-    }
 }

@@ -7,3 +7,4 @@ mod host;
 mod ipvs;
 mod notes;
 mod options;
+mod snapshot;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_engine::{HostKernel, Kernel, Pass, Sysctls, execute};
-use evenkeel_lab_tests::{fresh_namespace, run};
+use evenkeel_lab_tests::{fresh_host, run};
 use evenkeel_plan::{Inputs, Record, plan};
 use evenkeel_spec::{Source, load};
 
@@ -12,15 +12,6 @@ use crate::dump::Dump;
 mod table;
 
 use table::{EXCEPTED, ROWS, Row};
-
-/// A new namespace with an interface that sync daemons can use.
-fn namespace() {
-    fresh_namespace();
-    run("ip link add eth0 type dummy");
-    run("ip link set eth0 addrgenmode none up");
-    run("ip address add 203.0.113.1/24 dev eth0");
-    run("ip address add fe80::1/64 dev eth0 nodad");
-}
 
 fn ipvsadm(commands: &[&str]) {
     for command in commands {
@@ -99,7 +90,7 @@ fn each_option_of_ipvsadm_has_a_spec_that_leaves_the_same_state() {
     let spellings = printed();
     let mut different = Vec::new();
     for Row { commands, spec } in ROWS {
-        namespace();
+        fresh_host();
         let empty = Dump::take();
         ipvsadm(commands);
         let wanted = Dump::take();
@@ -110,12 +101,12 @@ fn each_option_of_ipvsadm_has_a_spec_that_leaves_the_same_state() {
             }
         };
 
-        namespace();
+        fresh_host();
         let other: Vec<String> = commands.iter().map(|it| respelled(it, &spellings)).collect();
         ipvsadm(&other.iter().map(String::as_str).collect::<Vec<_>>());
         compare(&format!("spelled {other:?}"));
 
-        namespace();
+        fresh_host();
         let (_, earlier) = commands.split_last().unwrap();
         ipvsadm(earlier);
         assert_ne!(
@@ -127,7 +118,7 @@ fn each_option_of_ipvsadm_has_a_spec_that_leaves_the_same_state() {
         compare("by the spec, after the commands before the last");
 
         if wanted != empty {
-            namespace();
+            fresh_host();
             apply(spec);
             compare("by the spec, from nothing");
         }
@@ -143,7 +134,7 @@ fn each_scheduler_that_ipvsadm_prints_has_its_name_in_a_spec() {
     let numbered: Vec<(usize, &str)> = (1..).zip(names).collect();
     assert!(numbered.len() >= 13, "{numbered:?}");
 
-    namespace();
+    fresh_host();
     let mut spec = "services:\n".to_owned();
     for (port, name) in &numbered {
         run(&format!("ipvsadm -A -t 192.0.2.1:{port} -s {name}"));
@@ -152,7 +143,7 @@ fn each_scheduler_that_ipvsadm_prints_has_its_name_in_a_spec() {
         spec += &format!("    scheduler: {name}\n    real_servers: [{{ address: 10.0.0.1 }}]\n");
     }
     let wanted = Dump::take();
-    namespace();
+    fresh_host();
     apply(&spec);
     assert_eq!(Dump::take(), wanted);
 }

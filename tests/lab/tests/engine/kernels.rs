@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use evenkeel_engine::memory::MemoryKernel;
 use evenkeel_engine::{Exception, Refused};
+use evenkeel_lab_tests::property::check;
 use evenkeel_model::arbitrary;
 use evenkeel_model::{
     Binding, Checksum, Family, Link, Netmask, Owner, Persistence, Tunnel, TunnelKind,
@@ -14,7 +15,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use rustix::io::Errno;
 
-use super::law::{cases, check};
+use super::law::cases;
 use super::*;
 
 const NO_SCHEDULER: &str = "nosuch";

@@ -1,42 +1,18 @@
 //! The law of a pass, on random pairs of tables.
 
-use std::hash::{BuildHasher, RandomState};
-
+use evenkeel_lab_tests::property::{self, check};
 use evenkeel_model::arbitrary::{Pair, pair};
 use evenkeel_plan::Op;
 use proptest::prelude::*;
-use proptest::test_runner::{RngSeed, TestRunner};
 
 use super::*;
 
 /// How many pairs: `EVENKEEL_LAB_CASES`. Each costs a tenth of a second, most of it for starting programs.
 const CASES: u32 = 60;
 
-/// Runs `test` on as many values as `EVENKEEL_LAB_CASES` says. A failure tells the seed, which
-/// `EVENKEEL_LAB_SEED` brings back.
-pub(super) fn check<S: Strategy>(
-    cases: u32,
-    strategy: &S,
-    test: impl Fn(S::Value) -> Result<(), TestCaseError>,
-) {
-    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
-    let seed = number("EVENKEEL_LAB_SEED").unwrap_or_else(|| RandomState::new().hash_one(cases));
-    let config = ProptestConfig {
-        cases,
-        failure_persistence: None,
-        max_shrink_time: 60_000,
-        rng_seed: RngSeed::Fixed(seed),
-        ..ProptestConfig::default()
-    };
-    if let Err(error) = TestRunner::new(config).run(strategy, test) {
-        panic!("EVENKEEL_LAB_SEED={seed}: {error}");
-    }
-}
-
 /// How many cases a law is held against.
 pub(super) fn cases() -> u32 {
-    let cases = std::env::var("EVENKEEL_LAB_CASES").ok();
-    cases.map_or(CASES, |text| text.parse().expect("EVENKEEL_LAB_CASES is a number"))
+    property::cases(CASES)
 }
 
 /// No step is excepted from the count: what the kernel would justify beyond one message for each

@@ -1,0 +1,40 @@
+//! How laws are held against random values here: how many, and how a failure is brought back.
+
+use std::hash::{BuildHasher, RandomState};
+
+use proptest::prelude::*;
+use proptest::test_runner::{RngSeed, TestRunner};
+
+/// How many cases a law is held against: `EVENKEEL_LAB_CASES`, else `usual`.
+///
+/// # Panics
+/// When that is no number.
+#[must_use]
+pub fn cases(usual: u32) -> u32 {
+    let cases = std::env::var("EVENKEEL_LAB_CASES").ok();
+    cases.map_or(usual, |text| text.parse().expect("EVENKEEL_LAB_CASES is a number"))
+}
+
+/// Runs `test` on so many values. A failure tells the seed, which `EVENKEEL_LAB_SEED` brings back.
+///
+/// # Panics
+/// When a value fails, with the smallest that was found to.
+pub fn check<S: Strategy>(
+    cases: u32,
+    strategy: &S,
+    test: impl Fn(S::Value) -> Result<(), TestCaseError>,
+) {
+    let seed = std::env::var("EVENKEEL_LAB_SEED").ok();
+    let seed = seed.map(|text| text.parse().expect("EVENKEEL_LAB_SEED is a number"));
+    let seed = seed.unwrap_or_else(|| RandomState::new().hash_one(cases));
+    let config = ProptestConfig {
+        cases,
+        failure_persistence: None,
+        max_shrink_time: 60_000,
+        rng_seed: RngSeed::Fixed(seed),
+        ..ProptestConfig::default()
+    };
+    if let Err(error) = TestRunner::new(config).run(strategy, test) {
+        panic!("EVENKEEL_LAB_SEED={seed}: {error}");
+    }
+}

@@ -1,0 +1,1 @@
+//! The law with other writers.
