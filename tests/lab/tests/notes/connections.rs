@@ -1,10 +1,10 @@
-//! P7, P8, P20 to P22 and P25: what becomes of connections, seen on one host.
+//! P7, P8, P19 to P22 and P25: what becomes of connections, seen on one host.
 
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 use evenkeel_host::set_sysctl;
-use evenkeel_ipvs::{Netmask, Statistics, flags};
+use evenkeel_ipvs::{Netmask, Statistics, flags, forward};
 
 use super::director::{
     Director, VIP, choices, choices_of, is_taken, scheduled, server, visit, visitor,
@@ -61,6 +61,17 @@ fn p08_a_netmask_of_zero_takes_all_clients_for_one() {
         counts.sort_unstable_by(|a, b| b.cmp(a));
         assert_eq!(counts, expected, "{mask:?}");
     }
+}
+
+#[test]
+fn p19_a_real_server_with_the_method_local_is_a_socket_of_the_host_at_the_vip() {
+    let local = Destination { forward: forward::LOCALNODE, ..server(1) };
+    let mut director = Director::new(scheduled("rr"), [local]);
+    let own = UdpSocket::bind(VIP).unwrap();
+    own.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    assert!(visit(1));
+    own.recv(&mut [0; 8]).unwrap();
+    assert_eq!(director.counts(), [1]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! P2, P3, P5, P11, P14, P15 and P17 of destinations.
 
-use evenkeel_ipvs::{Tunnel, forward, protocol, tunnel_flags, tunnel_kind};
+use evenkeel_ipvs::{Tunnel, codec, forward, protocol, tunnel_flags, tunnel_kind};
 use nix::errno::Errno;
 
 use super::director::{Director, scheduled, server, visit};
@@ -103,6 +103,20 @@ fn p03_a_destination_without_a_family_has_its_services_and_is_answered_with_it()
     assert_eq!(find(&answer, ADDR_FAMILY), Some(&2_u16.to_ne_bytes()[..]));
     let address = find(&answer, ADDR).unwrap();
     assert_eq!((address.len(), &address[..4]), (16, &[198, 51, 100, 1][..]));
+}
+
+/// Without a kernel: none before 3.18 can be booted here.
+#[test]
+fn p03_a_destination_that_an_old_kernel_answers_without_a_family_has_its_services() {
+    // The generic netlink header, which nobody reads.
+    let header = vec![0; 4];
+    let mut old = complete(forward::MASQ);
+    old.extend((7..=9).map(|kind| (kind, vec![0; 4])));
+    let payload = [header, nest(wire::DESTINATION, &old)].concat();
+    for (family, address) in [(Family::Ipv4, "198.51.100.1"), (Family::Ipv6, "c633:6401::")] {
+        let reply = codec::decode_destination(&payload, family).unwrap();
+        assert_eq!(reply.destination.address.to_string(), address);
+    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! P4, P13, P29, P30, P33 and P34: the module, its privileges, what it has once a namespace.
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::process::{Command as Program, Output};
 
 use evenkeel_host::set_sysctl;
@@ -41,6 +43,7 @@ fn p04_the_port_of_a_daemon_is_in_the_hosts_order_and_its_group_in_the_networks(
     let daemon = find(&answers[0], wire::DAEMON).unwrap();
     assert_eq!(find(daemon, PORT), Some(&8848_u16.to_ne_bytes()[..]));
     assert_eq!(find(daemon, GROUP), Some(&[224, 0, 0, 81][..]));
+    client.stop_daemon(SyncState::Backup).unwrap();
 }
 
 /// `ipvsadm` runs modprobe itself, which has to fail for it, too.
@@ -96,32 +99,32 @@ fn p30_the_family_is_no_entry_until_the_module_is_there_for_which_asking_is_enou
     assert_eq!((found, came), (Ok(()), true));
 }
 
-/// Threads of the kernel that are daemons of that state, in all namespaces.
-fn threads(state: SyncState) -> usize {
-    let prefix = match state {
-        SyncState::Master => "ipvs-m:",
-        _ => "ipvs-b:",
-    };
+/// Threads of the kernel that are daemons of any namespace.
+fn threads() -> BTreeSet<PathBuf> {
     let processes = std::fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());
-    let names = processes.filter_map(|path| std::fs::read_to_string(path.join("comm")).ok());
-    names.filter(|name| name.starts_with(prefix)).count()
+    let is_daemon = |path: &PathBuf| {
+        std::fs::read_to_string(path.join("comm")).is_ok_and(|name| name.starts_with("ipvs-"))
+    };
+    processes.filter(is_daemon).collect()
 }
 
 #[test]
 fn p33_how_many_ports_daemons_use_is_settled_when_the_first_one_starts() {
     let mut client = wired();
-    let sync_ports = |value| set_sysctl("net.ipv4.vs.sync_ports", value).unwrap();
-    let [masters, backups] = [SyncState::Master, SyncState::Backup].map(threads);
-    sync_ports("2");
-    client.start_daemon(&daemon(SyncState::Backup)).unwrap();
-    assert_eq!(threads(SyncState::Backup), backups + 2);
-    sync_ports("4");
-    client.start_daemon(&daemon(SyncState::Master)).unwrap();
-    assert_eq!(threads(SyncState::Master), masters + 2, "as the one that runs already");
+    // Those of earlier tests may be on their way out.
+    let mut starting = |state, sync_ports| {
+        let before = threads();
+        set_sysctl("net.ipv4.vs.sync_ports", sync_ports).unwrap();
+        client.start_daemon(&daemon(state)).unwrap();
+        threads().difference(&before).count()
+    };
+    assert_eq!(starting(SyncState::Backup, "2"), 2);
+    assert_eq!(starting(SyncState::Master, "4"), 2, "as the one that runs already");
     client.stop_daemon(SyncState::Backup).unwrap();
     client.stop_daemon(SyncState::Master).unwrap();
+    let before = threads();
     client.start_daemon(&daemon(SyncState::Master)).unwrap();
-    assert_eq!(threads(SyncState::Master), masters + 4, "the first one again");
+    assert_eq!(threads().difference(&before).count(), 4, "the first one again");
     client.stop_daemon(SyncState::Master).unwrap();
 }
 

@@ -34,12 +34,16 @@ fn crowded() -> (Client, Wire) {
     (client, Wire::open())
 }
 
-/// The ports of a dump of the destinations into whose second datagram that is written.
-fn interrupted(wire: &Wire, write: impl FnOnce()) -> Vec<u16> {
+fn mark_key() -> Vec<u8> {
     let family = (SERVICE_AF, 2_u16.to_ne_bytes().to_vec());
     let mark = (SERVICE_FWMARK, 5_u32.to_ne_bytes().to_vec());
-    let key = nest(wire::SERVICE, &[family, mark]);
-    ports_of(wire, command::GET_DESTINATION, &key, (wire::DESTINATION, DESTINATION_PORT), write)
+    nest(wire::SERVICE, &[family, mark])
+}
+
+/// The ports of a dump of the destinations after whose second datagram that is written.
+fn disturbed(wire: &Wire, write: impl FnOnce()) -> Vec<u16> {
+    let names = (wire::DESTINATION, DESTINATION_PORT);
+    ports_of(wire, command::GET_DESTINATION, &mark_key(), names, write)
 }
 
 /// Reads one datagram of a dump, lets something be written, and reads on. By then two datagrams are
@@ -72,14 +76,14 @@ fn descending(keep: impl Fn(u16) -> bool) -> Vec<u16> {
 #[test]
 fn p27_a_dump_that_nobody_disturbs_is_whole_and_in_the_order_of_the_list() {
     let (_client, wire) = crowded();
-    assert_eq!(interrupted(&wire, || ()), descending(|_| true));
+    assert_eq!(disturbed(&wire, || ()), descending(|_| true));
 }
 
 #[test]
 fn p27_a_destination_deleted_during_a_dump_hides_another_one() {
     let (mut client, wire) = crowded();
     let delete = Command::DeleteDestination(mark().key, numbered(OBJECTS).key());
-    let read = interrupted(&wire, || done(&mut client, [delete]));
+    let read = disturbed(&wire, || done(&mut client, [delete]));
     let missing: Vec<u16> = (1..=OBJECTS).filter(|port| !read.contains(port)).collect();
     let [hidden] = missing[..] else { panic!("{missing:?} are missing of {read:?}") };
     assert_ne!(hidden, OBJECTS, "the deleted one was read before it went");
@@ -91,7 +95,7 @@ fn p27_a_destination_deleted_during_a_dump_hides_another_one() {
 fn p27_a_destination_added_during_a_dump_shows_another_one_twice_and_not_itself() {
     let (mut client, wire) = crowded();
     let add = Command::NewDestination(mark().key, numbered(OBJECTS + 1));
-    let mut read = interrupted(&wire, || done(&mut client, [add]));
+    let mut read = disturbed(&wire, || done(&mut client, [add]));
     assert_eq!(read.len(), usize::from(OBJECTS) + 1);
     read.dedup();
     assert_eq!(read, descending(|_| true));
@@ -100,17 +104,10 @@ fn p27_a_destination_added_during_a_dump_shows_another_one_twice_and_not_itself(
 #[test]
 fn p27_a_service_deleted_during_a_dump_of_its_destinations_cuts_it_short_without_a_word() {
     let (mut client, wire) = crowded();
-    let read = interrupted(&wire, || done(&mut client, [Command::DeleteService(mark().key)]));
+    let read = disturbed(&wire, || done(&mut client, [Command::DeleteService(mark().key)]));
     assert!(!read.is_empty() && read.len() < usize::from(OBJECTS), "{read:?}");
-    assert_eq!(interrupted_of_none(&wire), 0, "and afterwards it is empty, which is no error");
-}
-
-/// How many destinations the service that is not there has.
-fn interrupted_of_none(wire: &Wire) -> usize {
-    let family = (SERVICE_AF, 2_u16.to_ne_bytes().to_vec());
-    let mark = (SERVICE_FWMARK, 5_u32.to_ne_bytes().to_vec());
-    let key = nest(wire::SERVICE, &[family, mark]);
-    wire.dump(command::GET_DESTINATION, &key).flatten().count()
+    let none = wire.dump(command::GET_DESTINATION, &mark_key()).flatten().count();
+    assert_eq!(none, 0, "and afterwards it is empty, which is no error");
 }
 
 #[test]
