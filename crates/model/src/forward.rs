@@ -29,6 +29,20 @@ impl Forward {
         !matches!(self, Self::Nat)
     }
 
+    /// The same without the parameters that its tunnel does not have: only GUE has a port, and
+    /// ipip has no checksum (`ip_vs_tunnel_xmit` looks at neither). A kernel keeps and echoes them.
+    #[must_use]
+    pub fn canonical(self) -> Self {
+        let Self::Tun(Tunnel { kind, port, checksum }) = self else {
+            return self;
+        };
+        Self::Tun(match kind {
+            TunnelKind::Ipip => Tunnel::IPIP,
+            TunnelKind::Gre => Tunnel { kind, port: 0, checksum },
+            TunnelKind::Gue | TunnelKind::Other(_) => Tunnel { kind, port, checksum },
+        })
+    }
+
     /// The method without its parameters, as the spec names it.
     pub fn name(self) -> &'static str {
         match self {
@@ -129,5 +143,21 @@ impl fmt::Display for Checksum {
             Self::Remote => f.write_str("remote"),
             Self::Other(flags) => write!(f, "unknown-{flags:#x}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_tunnel_does_not_have_is_dropped() {
+        let tunnel = |kind, port, checksum| Forward::Tun(Tunnel { kind, port, checksum });
+        let stored = tunnel(TunnelKind::Ipip, 6080, Checksum::Full);
+        assert_eq!(stored.canonical(), Forward::Tun(Tunnel::IPIP));
+        let stored = tunnel(TunnelKind::Gre, 6080, Checksum::Full);
+        assert_eq!(stored.canonical(), tunnel(TunnelKind::Gre, 0, Checksum::Full));
+        let stored = tunnel(TunnelKind::Gue, 6080, Checksum::Remote);
+        assert_eq!(stored.canonical(), stored);
     }
 }

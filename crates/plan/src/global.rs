@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use evenkeel_model::{Desired, DesiredTimeouts, Live, Timeouts};
+use evenkeel_model::{Desired, DesiredTimeouts, Live, Scheduler, Timeouts};
 
 use crate::Op;
 
@@ -88,7 +88,10 @@ pub(crate) fn modules<'a>(ops: impl IntoIterator<Item = &'a Op>, live: &Live) ->
     let mut needed = BTreeSet::new();
     for op in ops {
         if let Op::AddService { after, .. } | Op::EditService { after, .. } = op {
-            needed.insert(format!("ip_vs_{}", after.scheduler));
+            // `none` is the kernel's word for the absence of one.
+            if after.scheduler != Scheduler::none() {
+                needed.insert(format!("ip_vs_{}", after.scheduler));
+            }
             needed.extend(after.engine.as_ref().map(|engine| format!("ip_vs_pe_{engine}")));
         }
     }

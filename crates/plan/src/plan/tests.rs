@@ -274,6 +274,17 @@ fn a_loopback_that_is_down_is_an_obstacle_to_new_real_servers_only() {
 }
 
 #[test]
+fn a_scheduler_needs_its_module_unless_it_is_there_and_none_needs_no_module() {
+    let modules = |name: &str| {
+        let service = Service { config: scheduled_by(name), ..service([]) };
+        let found = Live { modules: Some(["ip_vs_rr".into()].into()), ..live([]) };
+        let steps = plan_of(&desired([(on(1), service)]), &found).steps;
+        steps.iter().filter(|op| matches!(op, Op::AddModule { .. })).count()
+    };
+    assert_eq!(["sh", "rr", "none"].map(modules), [1, 0, 0]);
+}
+
+#[test]
 fn an_empty_spec_is_refused_even_where_there_is_nothing_to_delete() {
     assert_eq!(guards(&desired([]), &Live::default(), false), [Guard::Empty]);
     assert_eq!(guards(&desired([(on(1), service([]))]), &Live::default(), false), []);

@@ -125,7 +125,9 @@ fn all_of(live: Timeouts) -> DesiredTimeouts {
 }
 
 fn named(key: &ServiceKey, service: &Service, desired: &Desired) -> Named {
-    let service = service.clone();
+    let mut service = service.clone();
+    // A spec has no words for what means nothing.
+    service.real_servers.for_each_mut(|_, it| it.forward = it.forward.canonical());
     match desired.services.get(key) {
         Some(Named { name, ignore, canonical_order, service: _ }) => Named {
             name: Arc::clone(name),

@@ -434,6 +434,18 @@ fn what_only_other_tools_write_is_unchecked_and_read_as_the_same() {
 }
 
 #[test]
+fn a_snapshot_drops_what_a_tunnel_does_not_have_and_keeps_its_real_server() {
+    let stored = Tunnel { kind: TunnelKind::Ipip, port: 6080, checksum: Checksum::Full };
+    let key = tcp("192.0.2.1", 80);
+    let found = service(wlc(), [server("10.0.0.1", 80, Forward::Tun(stored))]);
+    let live = Live { services: [(key, found)].into(), ..Live::default() };
+    let text = write(&WriteInput::of_live(&live, &Desired::default()));
+    let kept = &read(&text).desired.services[&key].service.real_servers;
+    let forwards: Vec<Forward> = kept.iter().map(|(_, it)| it.forward).collect();
+    assert_eq!(forwards, [Forward::Tun(Tunnel::IPIP)], "{text}");
+}
+
+#[test]
 fn what_no_spec_can_say_is_left_out_with_a_comment() {
     let unknown = Tunnel { kind: TunnelKind::Other(9), port: 0, checksum: Checksum::None };
     let config = ServiceConfig { engine: Some("sip".into()), ..wlc() };
