@@ -34,7 +34,7 @@
 //! | P28 | no notifications | `p28` | `host::a_list_of_many_addresses_is_whole_even_while_others_change_it` (those of addresses) |
 //! | P29 | user namespaces | `p29` | `cli::permissions::root_of_a_user_namespace_of_its_own_is_told_alike` |
 //! | P30 | the family's absence | `p30` | `ipvs::kernel_modules::a_kernel_without_ipvs_gets_it_loaded_or_is_told_so` |
-//! | P31 | answers and their loss | | `ipvs::refusals::none_of_thousands_of_refusals_is_lost`, `ipvs::a_large_table_is_written_and_read_whole` |
+//! | P31 | answers and their loss | `p31` | `ipvs::refusals::none_of_thousands_of_refusals_is_lost`, `ipvs::a_large_table_is_written_and_read_whole` |
 //! | P32 | timeouts | | `ipvs::global::a_timeout_of_zero_leaves_the_one_that_is_there`, `ipvs::global::a_timeout_is_at_most_what_fits_in_ticks_and_one_refused_leaves_all` |
 //! | P33 | sync daemons | `p33` | `ipvs::global::a_daemon_that_runs_is_not_started_again_nor_changed`, `ipvs::global::what_a_daemon_leaves_open_the_kernel_chooses`, `ipvs::global::refusals_of_daemons_have_their_reasons` |
 //! | P34 | flushing | `p34` | |

@@ -1,13 +1,14 @@
 //! P7, P8, P19 to P22 and P25: what becomes of connections, seen on one host.
 
-use std::net::UdpSocket;
+use std::io::Read;
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::time::{Duration, Instant};
 
 use evenkeel_host::set_sysctl;
-use evenkeel_ipvs::{Netmask, Statistics, flags, forward};
+use evenkeel_ipvs::{Netmask, Statistics, flags, forward, protocol};
 
 use super::director::{
-    Director, VIP, choices, choices_of, is_taken, scheduled, server, visit, visitor,
+    Director, VIP, choices, choices_of, connect, is_taken, scheduled, server, visit, visitor,
 };
 use super::*;
 
@@ -187,6 +188,41 @@ fn p22_with_expire_quiescent_template_its_next_connection_goes_elsewhere() {
     let (first, counts) = kept("1");
     assert_eq!(counts[usize::from(first) - 1], 1, "{counts:?}");
     assert_eq!(counts.iter().sum::<u32>(), 4);
+}
+
+/// Connects from a port and ends, gives weight 0 to the real server that had it, and connects from
+/// the same port again: whether the same one has it.
+fn is_reached_at_rest(conn_reuse_mode: &str) -> bool {
+    let web = service("192.0.2.1:80", protocol::TCP, "rr");
+    let at = |number: &u8| destination(&format!("127.0.0.{number}:80"), forward::MASQ);
+    let mut director = Director::new(web, [1, 2].iter().map(at));
+    set("conn_reuse_mode", conn_reuse_mode);
+    let servers = [1, 2].map(|number| {
+        let listener = TcpListener::bind((Ipv4Addr::new(127, 0, 0, number), 80)).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        (number, listener)
+    });
+    let serve = || {
+        let mut stream = connect(4000).unwrap();
+        let mut served = None;
+        // The server ends first, so that the port is free again for the client.
+        eventually(|| {
+            served = servers.iter().find(|(_, server)| server.accept().is_ok());
+            served.is_some()
+        });
+        assert_eq!(stream.read(&mut [0; 8]).unwrap(), 0);
+        served.map(|(number, _)| number)
+    };
+    let first = serve();
+    let rested = Destination { weight: 0, ..at(first.unwrap()) };
+    director.done([Command::SetDestination(web.key, rested)]);
+    serve() == first
+}
+
+#[test]
+fn p22_where_answers_pass_the_director_a_port_used_again_goes_elsewhere_in_reuse_mode_1() {
+    assert!(is_reached_at_rest("0"));
+    assert!(!is_reached_at_rest("1"));
 }
 
 #[test]

@@ -4,10 +4,11 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 
 use evenkeel_ipvs::{Client, Command, Connections, Destination, Service, forward, protocol};
 use evenkeel_lab_tests::{fresh_namespace, run};
+use rustix::net::{AddressFamily, SocketType, sockopt};
 
 use super::{destination, done, service};
 
@@ -86,6 +87,15 @@ pub(super) fn is_taken(visitor: &UdpSocket) -> bool {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => is_taken(visitor),
         Err(error) => panic!("{error}"),
     }
+}
+
+/// A TCP connection to port 80 of the VIP, from a port of the first client; 0 for any.
+pub(super) fn connect(port: u16) -> io::Result<TcpStream> {
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    rustix::net::bind(&socket, &SocketAddr::from(([127, 1, 0, 1], port)))?;
+    rustix::net::connect(&socket, &SocketAddr::from(([192, 0, 2, 1], 80)))?;
+    Ok(socket.into())
 }
 
 /// Which real server each client of the connection table was given, both by their last numbers.

@@ -1,4 +1,4 @@
-//! P27, P28 and P48: reading the table, and reading it while others write.
+//! P27, P28, P31 and P48: reading the table, and reading it while others write.
 
 use evenkeel_ipvs::{Tunnel, flags, forward, protocol, tunnel_flags, tunnel_kind};
 
@@ -129,6 +129,15 @@ fn p28_the_family_has_operations_and_no_multicast_group() {
     fresh_namespace();
     let answered = kinds(&wire::lookup().unwrap());
     assert!(answered.contains(&OPERATIONS) && !answered.contains(&GROUPS), "{answered:?}");
+}
+
+#[test]
+fn p31_a_dump_for_a_key_that_makes_no_sense_is_empty_and_not_refused() {
+    let (_client, wire) = crowded();
+    let odd_family = nest(wire::SERVICE, &[(SERVICE_AF, 7_u16.to_ne_bytes().to_vec())]);
+    for key in [vec![], nest(wire::SERVICE, &[]), odd_family] {
+        assert_eq!(wire.dump(command::GET_DESTINATION, &key).flatten().count(), 0);
+    }
 }
 
 #[test]

@@ -1,12 +1,11 @@
 //! P23, P24, P42, P47 and P50: whom schedulers choose, and what that depends on.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener};
 
 use evenkeel_ipvs::{flags, forward, protocol};
-use rustix::net::{AddressFamily, SocketType};
 
-use super::director::{Director, choices_of, is_taken, scheduled, server, visit, visitor};
+use super::director::{Director, choices_of, connect, is_taken, scheduled, server, visit, visitor};
 use super::*;
 
 /// Enough to see that order matters to mh, too: there it decides about few of them.
@@ -131,16 +130,6 @@ fn p24_fo_gives_everything_to_the_highest_weight() {
     assert_eq!(director.counts(), [3, 5, 0]);
 }
 
-/// A connection to the TCP service, from any address.
-fn connect(number: u8) -> std::io::Result<TcpStream> {
-    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
-    let from = SocketAddr::new(Ipv4Addr::new(127, 1, 0, number).into(), 0);
-    rustix::net::bind(&socket, &from)?;
-    let to: SocketAddr = "192.0.2.1:80".parse().unwrap();
-    rustix::net::connect(&socket, &to)?;
-    Ok(socket.into())
-}
-
 /// The weight is what may be exceeded by one: seen as in `ip_vs_ovf.c`, which passes over a real server
 /// only when it has more active connections than its weight.
 #[test]
@@ -155,12 +144,12 @@ fn p24_ovf_takes_a_weight_for_a_number_of_active_connections() {
         [1, 2].map(|number| TcpListener::bind((Ipv4Addr::new(127, 0, 0, number), 80)).unwrap());
     let mut open = Vec::new();
     for active in [[1, 0], [2, 0], [3, 0], [3, 1], [3, 2]] {
-        open.push(connect(1).unwrap());
+        open.push(connect(0).unwrap());
         let entries = director.client.destinations(&service.key).unwrap();
         let counted: Vec<u32> = entries.iter().rev().map(|it| it.connections.active).collect();
         assert_eq!(counted, active);
     }
-    assert!(connect(1).is_err(), "nobody has room");
+    assert!(connect(0).is_err(), "nobody has room");
 }
 
 /// The faster way to a large table of `mh`, by its outcome; what it saves is time, which is measured
