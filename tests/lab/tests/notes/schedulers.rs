@@ -25,13 +25,18 @@ fn given(scheduler: &str, servers: impl IntoIterator<Item = u8>) -> BTreeMap<u16
     choices_of(CLIENTS)
 }
 
+/// The opposite order moves every client of `sh` (four servers of one weight), and of `mh` a few: seen
+/// were 5 of 500.
 #[test]
 fn p23_sh_and_mh_choose_by_the_order_in_which_real_servers_were_added() {
-    for scheduler in ["sh", "mh"] {
+    for (scheduler, some) in [("sh", CLIENTS..=CLIENTS), ("mh", 1..=CLIENTS / 20)] {
         let forwards = given(scheduler, 1..=4);
         assert_eq!(forwards.len(), usize::from(CLIENTS), "{scheduler}");
         assert_eq!(given(scheduler, 1..=4), forwards, "{scheduler}: the same history");
-        assert_ne!(given(scheduler, (1..=4).rev()), forwards, "{scheduler}: the opposite one");
+        let backwards = given(scheduler, (1..=4).rev());
+        let moved = forwards.iter().filter(|(client, it)| backwards[client] != **it).count();
+        let moved = u16::try_from(moved).unwrap();
+        assert!(some.contains(&moved), "{scheduler}: the opposite one: {moved}");
         // The same set in the same order of addition, by way of a detour.
         let mut director = Director::new(scheduled(scheduler), [3, 1, 2].map(server));
         let key = scheduled(scheduler).key;
