@@ -187,8 +187,8 @@ fn is_reached_at_rest(settings: &[(&str, &str)]) -> bool {
     cluster.ask(4000).unwrap() == first
 }
 
-/// Since Linux 5.17 it is `expire_nodest_conn` that decides here; `conn_reuse_mode` is of no avail, as
-/// it asks for states that the director sees only where the answers pass it, too.
+/// It is `expire_nodest_conn` that decides here (older kernels left even that to `conn_reuse_mode`). The
+/// latter asks for a state that the director sees only where the answers pass it, too.
 #[test]
 fn p22_in_dr_a_port_that_is_used_again_reaches_a_real_server_of_weight_0_in_either_reuse_mode() {
     for conn_reuse_mode in ["0", "1"] {

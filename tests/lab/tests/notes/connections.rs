@@ -100,7 +100,7 @@ fn p20_with_expire_nodest_conn_they_are_ended_and_the_next_packet_goes_to_anothe
     assert_eq!(director.counts(), [2]);
 }
 
-/// Kernels from 5.9 on look for them by themselves (`ip_vs_enqueue_expire_nodest_conns`).
+/// The kernel looks for them by itself (`ip_vs_enqueue_expire_nodest_conns`); older ones did not.
 #[test]
 fn p20_with_expire_nodest_conn_connections_end_without_another_packet() {
     let mut director = Director::new(scheduled("rr"), [server(1)]);
