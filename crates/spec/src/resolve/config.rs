@@ -54,7 +54,9 @@ impl Config {
                 .error(&at.key("one_packet"), "`one_packet` is only for udp and firewall marks")
                 .remedy("take it out: each packet of a connection would go to another real server");
         }
+        let alone = engine_alone(service, unchecked, at, findings);
         let (persistence, engine) = persistence?;
+        let engine = engine.or(alone);
         Some(Self { scheduler: scheduler?, flags: flags?, persistence, engine, one_packet })
     }
 
@@ -171,6 +173,26 @@ fn persistence(
         return None;
     }
     Some((Some((timeout, netmask)), keys.engine.value().map(|engine| engine.0)))
+}
+
+/// The engine of a service without persistence. The kernel keeps it, and lets it find connections
+/// for what real servers send by themselves (`__ip_vs_rs_conn_out`).
+fn engine_alone(
+    service: &Service,
+    unchecked: bool,
+    at: &At<'_>,
+    findings: &mut Findings,
+) -> Option<&'static str> {
+    if service.engine.is_absent() {
+        return None;
+    }
+    if !unchecked || !service.persistence.is_absent() {
+        findings
+            .error(&at.key("engine"), "an engine is a part of `persistence`")
+            .at_key()
+            .remedy("write it there: `persistence: { engine: sip }`");
+    }
+    service.engine.value().map(|engine| engine.0)
 }
 
 fn check_netmask(

@@ -111,6 +111,9 @@ keys! {
         scheduler_flags: List<FlagName>,
         /// Clients stay on their real server. Absent means each connection is scheduled anew.
         persistence: PersistenceText,
+        /// The persistence engine of a service without persistence, which only other tools write:
+        /// for what is `unchecked`. Any other service has its engine in `persistence`.
+        engine: EngineWord,
         /// Each datagram is scheduled by itself; udp and fwmark only. Absent means false.
         one_packet: Flag,
         /// How packets reach the real servers. Absent means dr.

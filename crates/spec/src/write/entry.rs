@@ -107,11 +107,15 @@ impl Entry {
             };
             line(out, format_args!("    persistence: {{ timeout: {timeout}{netmask}{engine} }}"));
         }
-        if let Some(engine) = engine
-            && (known_engine.is_none() || persistence.is_none())
-        {
-            let engine = engine.escape_debug();
-            line(out, format_args!("    # left out: the persistence engine {engine}"));
+        match (engine, known_engine) {
+            (Some(unknown), None) => {
+                let engine = unknown.escape_debug();
+                line(out, format_args!("    # left out: the persistence engine {engine}"));
+            }
+            (_, Some(engine)) if persistence.is_none() => {
+                line(out, format_args!("    engine: {engine}"));
+            }
+            (_, _) => {}
         }
         if *one_packet {
             line(out, format_args!("    one_packet: true"));
@@ -148,8 +152,13 @@ impl Entry {
             let everyone = matches!(netmask, Netmask::V4(mask) if mask.is_unspecified());
             (1..=LONGEST_TIMEOUT).contains(timeout) && !everyone
         });
+        let engine_alone = engine.as_deref() == Some("sip") && !has_persistence;
         let datagrams_only = *one_packet || (engine.is_some() && has_persistence);
-        target && persistence && (datagrams || !datagrams_only) && *scheduler != Scheduler::none()
+        target
+            && persistence
+            && !engine_alone
+            && (datagrams || !datagrams_only)
+            && *scheduler != Scheduler::none()
     }
 
     fn write_forward(&self, out: &mut String) {

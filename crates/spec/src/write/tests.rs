@@ -426,11 +426,15 @@ fn what_only_other_tools_write_is_unchecked_and_read_as_the_same() {
             named("near", service(wlc(), [server("fe80::1", 80, Forward::Dr)])),
         ),
         (other, named("other", service(wlc(), []))),
+        (
+            tcp("192.0.2.4", 80),
+            named("engine", service(ServiceConfig { engine: Some("sip".into()), ..wlc() }, [])),
+        ),
     ]);
     let text = write(&WriteInput::of_desired(&all));
-    assert_eq!(text.matches("unchecked: true").count(), 7, "{text}");
+    assert_eq!(text.matches("unchecked: true").count(), 8, "{text}");
     assert_written(&all);
-    assert_eq!(read(&text).warnings.len(), 7);
+    assert_eq!(read(&text).warnings.len(), 8);
 }
 
 #[test]
@@ -448,7 +452,7 @@ fn a_snapshot_drops_what_a_tunnel_does_not_have_and_keeps_its_real_server() {
 #[test]
 fn what_no_spec_can_say_is_left_out_with_a_comment() {
     let unknown = Tunnel { kind: TunnelKind::Other(9), port: 0, checksum: Checksum::None };
-    let config = ServiceConfig { engine: Some("sip".into()), ..wlc() };
+    let config = ServiceConfig { engine: Some("pis".into()), ..wlc() };
     let all = desired([(
         tcp("192.0.2.1", 80),
         named(
@@ -463,7 +467,7 @@ fn what_no_spec_can_say_is_left_out_with_a_comment() {
         ),
     )]);
     let text = write(&WriteInput::of_desired(&all));
-    assert!(text.contains("# left out: the persistence engine sip"), "{text}");
+    assert!(text.contains("# left out: the persistence engine pis"), "{text}");
     assert!(text.contains("# left out: 10.0.0.1, forward tun(unknown-9)"), "{text}");
     assert!(text.contains("# left out: 10.0.0.2, forward unknown(6)"), "{text}");
     assert!(read(&text).desired.services[&tcp("192.0.2.1", 80)].service.real_servers.is_empty());
