@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use evenkeel_ipvs::{
-    Client, Destination, DestinationKey, Service, ServiceKey, SyncDaemon, SyncState, Timeouts,
+    Client, Destination, DestinationKey, Netmask, Service, ServiceKey, SyncDaemon, SyncState,
+    Timeouts, Tunnel, flags, tunnel_kind,
 };
 
 /// The state of a namespace.
@@ -38,5 +39,25 @@ impl Dump {
         let daemons = client.daemons().unwrap().into_iter().map(|entry| entry.daemon);
         let daemons = daemons.map(|daemon| (daemon.state, daemon)).collect();
         Self { services, orders, timeouts: client.timeouts().unwrap(), daemons }
+    }
+
+    /// Forgets what the kernel keeps and never looks at: a service's timeout and netmask without
+    /// persistence, and what a tunnel of its kind does not have.
+    pub(crate) fn without_idle_values(mut self) -> Self {
+        for (service, destinations) in self.services.values_mut() {
+            if service.flags & flags::PERSISTENT == 0 {
+                service.timeout = 0;
+                service.netmask = Netmask::host(service.key.family());
+            }
+            for destination in destinations.values_mut() {
+                let Tunnel { kind, port, flags } = &mut destination.tunnel;
+                match *kind {
+                    tunnel_kind::IPIP => (*port, *flags) = (0, 0),
+                    tunnel_kind::GRE => *port = 0,
+                    _ => {}
+                }
+            }
+        }
+        self
     }
 }

@@ -1,5 +1,6 @@
 //! Lab tests.
 
+mod apply;
 mod cli;
 mod dump;
 mod engine;
@@ -7,4 +8,5 @@ mod host;
 mod ipvs;
 mod notes;
 mod options;
+mod order;
 mod snapshot;
