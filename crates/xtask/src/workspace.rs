@@ -9,6 +9,9 @@ use serde_json::Value;
 
 use crate::error::Error;
 
+/// What makes a program one file that starts by itself.
+const STATIC: &str = "-C target-feature=+crt-static -C relocation-model=static";
+
 /// Where things are.
 #[derive(Debug)]
 pub(crate) struct Workspace {
@@ -50,7 +53,8 @@ impl Workspace {
     }
 
     /// Builds the project's program as it is released: for this machine's architecture, linked
-    /// statically, so that one file runs on every distribution and starts without a loader.
+    /// statically and at a fixed address, so that one file runs on every distribution and starts
+    /// without a loader or relocations.
     pub(crate) fn dist(&self) -> Result<PathBuf, Error> {
         let host = host()?;
         let rustflags = format!("CARGO_TARGET_{}_RUSTFLAGS", host.to_uppercase().replace('-', "_"));
@@ -62,7 +66,7 @@ impl Workspace {
             // Named, though it is the host: the flags are then not those of build scripts.
             &format!("--target={host}"),
         ];
-        self.program("evenkeel", &build, &[(&rustflags, "-C target-feature=+crt-static")])
+        self.program("evenkeel", &build, &[(&rustflags, STATIC)])
     }
 
     /// Builds this program with optimisation, to measure with.
