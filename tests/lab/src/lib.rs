@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Write;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use nix::sched::{CloneFlags, setns, unshare};
 
@@ -35,6 +36,15 @@ pub fn fresh_host() {
         address add 203.0.113.1/24 dev eth0
         address add fe80::1/64 dev eth0 nodad";
     run_with("ip -batch -", commands);
+    // The kernel makes the route of an IPv6 address some time after the address.
+    let routes = || std::fs::read_to_string("/proc/thread-self/net/ipv6_route").expect("routes");
+    for _ in 0..5_000 {
+        if routes().lines().any(|line| line.starts_with("fe800000000000000000000000000001 80")) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    panic!("fe80::1 on eth0 is of no use:\n{}", routes());
 }
 
 /// As [`fresh_namespace`], with `lo` down as the kernel makes it.

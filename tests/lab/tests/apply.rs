@@ -3,22 +3,44 @@
 use std::collections::BTreeSet;
 
 use evenkeel_engine::{HostKernel, Kernel, Pass, Sysctls, execute};
-use evenkeel_plan::{Inputs, Record, plan};
-use evenkeel_spec::{Source, load};
+use evenkeel_model::{Desired, Live};
+use evenkeel_plan::{Inputs, Op, Record, plan};
+use evenkeel_spec::{Loaded, Source, load};
+use proptest::prelude::*;
 
-/// A whole pass over this namespace, after which nothing is left to do. The keys are those of a
-/// spec that governs all of it.
+/// What a law comes to in one case.
+pub(crate) type Tested<T = ()> = Result<T, TestCaseError>;
+
+/// Puts the keys of a spec that governs all of this namespace in force.
 pub(crate) fn apply(keys: &str) {
     let text = format!("version: 1\nscope: all\n{keys}");
-    let loaded = load(&[Source::new("spec.yaml", &*text)]);
-    let desired = loaded.unwrap_or_else(|problems| panic!("{text}: {problems}")).desired;
+    let applied = read(&text).and_then(|loaded| put_in_force(&loaded.desired));
+    applied.unwrap_or_else(|error| panic!("{error}\n{text}"));
+}
+
+pub(crate) fn read(text: &str) -> Tested<Loaded> {
+    let loaded = load(&[Source::new("spec.yaml", text)]);
+    loaded.map_err(|problems| TestCaseError::fail(format!("{problems}\n{text}")))
+}
+
+/// A whole pass over this namespace, after which nothing is left to do.
+pub(crate) fn put_in_force(desired: &Desired) -> Tested {
     let mut kernel = HostKernel::connect(BTreeSet::new()).unwrap();
+    let live = observe(desired);
+    let steps = steps(desired, &live);
     let record = &Record::of_a_snapshot();
-    let live = kernel.observe(&Sysctls::new()).unwrap();
-    let steps = plan(Inputs { desired: &desired, live: &live, record }).steps;
-    let pass = Pass { desired: &desired, record, live, steps };
-    let report = execute(&mut kernel, pass).unwrap();
-    assert!(report.is_success(), "{text}: {report:?}");
-    let live = kernel.observe(&Sysctls::new()).unwrap();
-    assert_eq!(plan(Inputs { desired: &desired, live: &live, record }).steps, [], "{text}");
+    let report = execute(&mut kernel, Pass { desired, record, live, steps }).unwrap();
+    prop_assert!(report.is_success(), "{report:#?}");
+    prop_assert_eq!(self::steps(desired, &observe(desired)), []);
+    Ok(())
+}
+
+/// This namespace, with the sysctls that a spec names.
+pub(crate) fn observe(named: &Desired) -> Live {
+    let sysctls: Sysctls = named.sysctls.keys().cloned().collect();
+    HostKernel::connect(BTreeSet::new()).unwrap().observe(&sysctls).unwrap()
+}
+
+pub(crate) fn steps(desired: &Desired, live: &Live) -> Vec<Op> {
+    plan(Inputs { desired, live, record: &Record::of_a_snapshot() }).steps
 }

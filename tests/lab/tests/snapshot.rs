@@ -1,12 +1,10 @@
 //! A snapshot loses nothing: it plans empty where it was taken, and makes an empty host the same.
 
-use std::collections::BTreeSet;
-
-use evenkeel_engine::{HostKernel, Kernel, Pass, Sysctls, execute};
-use evenkeel_model::{Desired, Live, Scope};
-use evenkeel_plan::{Inputs, Op, Record, plan};
-use evenkeel_spec::{Source, WriteInput, load, write};
+use evenkeel_model::{Desired, Family, Scope, Service, ServiceKey};
+use evenkeel_spec::{WriteInput, write};
 use proptest::prelude::*;
+
+use crate::apply::{Tested, observe, put_in_force, read, steps};
 
 mod others;
 mod specs;
@@ -14,38 +12,9 @@ mod specs;
 /// How many cases, unless `EVENKEEL_LAB_CASES` says: each makes two or three namespaces.
 const CASES: u32 = 50;
 
-type Tested<T = ()> = Result<T, TestCaseError>;
-
 /// A desired state that governs the whole table and is silent about all else.
 fn everything() -> Desired {
     Desired { scope: Scope::All, ..Desired::default() }
-}
-
-fn loaded(text: &str) -> Tested<evenkeel_spec::Loaded> {
-    let loaded = load(&[Source::new("snapshot.yaml", text)]);
-    loaded.map_err(|problems| TestCaseError::fail(format!("{problems}\n{text}")))
-}
-
-/// This namespace, with the sysctls that a spec names.
-fn observe(named: &Desired) -> Live {
-    let sysctls: Sysctls = named.sysctls.keys().cloned().collect();
-    HostKernel::connect(BTreeSet::new()).unwrap().observe(&sysctls).unwrap()
-}
-
-fn steps(desired: &Desired, live: &Live) -> Vec<Op> {
-    plan(Inputs { desired, live, record: &Record::of_a_snapshot() }).steps
-}
-
-/// A whole pass over this namespace, after which nothing is left to do.
-fn apply(desired: &Desired) -> Tested {
-    let mut kernel = HostKernel::connect(BTreeSet::new()).unwrap();
-    let live = observe(desired);
-    let steps = steps(desired, &live);
-    let record = &Record::of_a_snapshot();
-    let report = execute(&mut kernel, Pass { desired, record, live, steps }).unwrap();
-    prop_assert!(report.is_success(), "{report:#?}");
-    prop_assert_eq!(self::steps(desired, &observe(desired)), []);
-    Ok(())
 }
 
 /// The text of a snapshot of this namespace.
@@ -61,9 +30,17 @@ fn snapshot(named: &Desired, pooled: bool) -> String {
 
 /// Asserts that a snapshot of this namespace plans empty here, and against itself.
 fn assert_plans_empty(text: &str) -> Tested<Desired> {
-    let loaded = loaded(text)?;
+    let loaded = read(text)?;
     let desired = loaded.desired.clone();
     prop_assert_eq!(steps(&desired, &observe(&desired)), [], "{}", text);
     prop_assert_eq!(steps(&desired, &loaded.into_live()), [], "against itself: {}", text);
     Ok(desired)
+}
+
+/// Whether a service has real servers of the other family; no sync daemon can run beside them.
+fn is_mixed<'a>(services: impl IntoIterator<Item = (&'a ServiceKey, &'a Service)>) -> bool {
+    services.into_iter().any(|(key, service)| {
+        let mut real_servers = service.real_servers.iter();
+        real_servers.any(|(real_server, _)| Family::from(real_server.address) != key.family())
+    })
 }

@@ -110,6 +110,17 @@ pub(super) const ROWS: &[Row] = &[
             real_servers: []",
     ),
     row(
+        &["-A -u 192.0.2.1:5060 --pe sip"],
+        "services:
+          - name: s
+            vip: 192.0.2.1
+            port: 5060
+            protocol: udp
+            engine: sip
+            unchecked: true
+            real_servers: []",
+    ),
+    row(
         &["-A -u 192.0.2.1:53 -o"],
         "services:
           - name: s

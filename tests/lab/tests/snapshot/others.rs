@@ -4,14 +4,11 @@
 use std::net::SocketAddr;
 
 use evenkeel_ipvs::{
-    Client, Command, Destination, DestinationKey, Family as WireFamily, Name, Netmask, Service,
-    ServiceKey, SyncDaemon, SyncState, Timeouts, Tunnel, flags, forward, protocol, tunnel_flags,
-    tunnel_kind,
+    Client, Command, Destination, DestinationKey, Family, Name, Netmask, Service, ServiceKey,
+    SyncDaemon, SyncState, Timeouts, Tunnel, flags, forward, protocol, tunnel_flags, tunnel_kind,
 };
-use evenkeel_lab_tests::ipvsadm::Table;
 use evenkeel_lab_tests::property::{cases, check};
 use evenkeel_lab_tests::{fresh_host, ipvsadm, run, run_with};
-use evenkeel_model::Family;
 use evenkeel_model::arbitrary::pair;
 use proptest::sample::subsequence;
 
@@ -73,18 +70,11 @@ fn assert_lossless(pooled: bool) -> Tested {
     let kept = assert_plans_empty(&text)?;
     let (dump, listed) = (Dump::take().without_idle_values(), ipvsadm::save());
     fresh_host();
-    apply(&kept)?;
+    put_in_force(&kept)?;
     prop_assert_eq!(Dump::take().without_idle_values(), dump, "{}", text);
     prop_assert_eq!(ipvsadm::save(), listed, "{}", text);
     prop_assert_eq!(snapshot(&everything(), pooled), text);
     Ok(())
-}
-
-fn is_mixed(table: &Table) -> bool {
-    table.iter().any(|(service, value)| {
-        let mut real_servers = value.real_servers.iter();
-        real_servers.any(|(key, _)| Family::from(key.address) != service.family())
-    })
 }
 
 fn on(text: &str, protocol: u16) -> Service {
@@ -153,7 +143,7 @@ fn unheard_of() -> Vec<(Service, Vec<Destination>)> {
         ),
         (
             Service::new(
-                ServiceKey::Fwmark { family: WireFamily::Ipv4, fwmark: u32::MAX },
+                ServiceKey::Fwmark { family: Family::Ipv4, fwmark: u32::MAX },
                 Name::new("none").unwrap(),
             ),
             vec![
@@ -196,7 +186,6 @@ fn a_snapshot_of_what_only_netlink_writes_plans_empty_and_makes_an_empty_host_th
     assert!(different.is_empty(), "{}", different.join("\n\n"));
 }
 
-/// A master's id is sent in its low 8 bits only, but kept in all of them.
 #[test]
 fn a_snapshot_of_a_daemon_with_all_its_parameters_makes_an_empty_host_the_same() {
     for state in [SyncState::Master, SyncState::Backup] {

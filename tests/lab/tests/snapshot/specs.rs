@@ -8,8 +8,8 @@ use evenkeel_lab_tests::fresh_host;
 use evenkeel_lab_tests::property::{cases, check};
 use evenkeel_model::arbitrary::{Pair, pair};
 use evenkeel_model::{
-    Binding, DesiredTimeouts, Family, Ignore, IgnoredField, Named, Owner, RealServers, ServiceKey,
-    SyncDaemon, SyncState, Vip,
+    Binding, DesiredTimeouts, Ignore, IgnoredField, Named, Owner, RealServers, SyncDaemon,
+    SyncState, Vip,
 };
 use proptest::sample::select;
 
@@ -31,20 +31,20 @@ struct Case {
 fn a_snapshot_of_any_spec_plans_empty_and_makes_an_empty_host_the_same() {
     check(cases(CASES), &case(), |Case { before, desired, named, pooled }| {
         fresh_host();
-        apply(&before)?;
+        put_in_force(&before)?;
         let spec = write(&WriteInput::of_desired(&desired));
-        let read = loaded(&spec)?.desired;
-        prop_assert_eq!(&read, &desired, "{}", spec);
-        apply(&read)?;
+        let asked = read(&spec)?.desired;
+        prop_assert_eq!(&asked, &desired, "{}", spec);
+        put_in_force(&asked)?;
         assert_canonical_orders(&desired)?;
 
-        let known = if named { read } else { everything() };
+        let known = if named { asked } else { everything() };
         let text = snapshot(&known, pooled);
         let kept = assert_plans_empty(&text)?;
         let (dump, around) = (Dump::take(), surroundings(&kept));
 
         fresh_host();
-        apply(&kept)?;
+        put_in_force(&kept)?;
         prop_assert_eq!(Dump::take(), dump, "{}", text);
         prop_assert_eq!(surroundings(&kept), around, "{}", text);
         prop_assert_eq!(snapshot(&known, pooled), text);
@@ -96,7 +96,9 @@ fn case() -> impl Strategy<Value = Case> {
                 }
             }
             // The kernel has either the one or the other.
-            desired.sync = sync.filter(|daemons| daemons.is_empty() || !is_mixed(&desired));
+            let services = desired.services.iter().map(|(key, named)| (key, &named.service));
+            let mixed = is_mixed(services);
+            desired.sync = sync.filter(|daemons| daemons.is_empty() || !mixed);
             desired.timeouts = timeouts;
             desired.sysctls = sysctls;
             Case { before, desired, named, pooled }
@@ -126,13 +128,6 @@ fn ignored(number: u64) -> Ignore {
         _ => &[],
     };
     fields.iter().copied().collect()
-}
-
-fn is_mixed(desired: &Desired) -> bool {
-    desired.services.iter().any(|(service, named)| {
-        let mut real_servers = named.service.real_servers.iter();
-        real_servers.any(|(key, _)| Family::from(key.address) != service.family())
-    })
 }
 
 fn timeouts() -> impl Strategy<Value = DesiredTimeouts> {
