@@ -49,7 +49,8 @@ pub struct Persistence {
 pub struct RealServers {
     /// Sorted by key, no key twice.
     sorted: Vec<(RealServerKey, RealServer)>,
-    /// Places in `sorted`, the oldest real server first.
+    /// Places in `sorted`, the oldest real server first; empty where that is the order of the keys,
+    /// as in most specs.
     order: Vec<u32>,
 }
 
@@ -64,7 +65,12 @@ impl RealServers {
     pub fn insert(&mut self, key: RealServerKey, real_server: RealServer) -> Option<RealServer> {
         match self.find(&key) {
             Ok(place) => Some(std::mem::replace(&mut self.sorted[place].1, real_server)),
+            Err(place) if self.order.is_empty() && place == self.sorted.len() => {
+                self.sorted.push((key, real_server));
+                None
+            }
             Err(place) => {
+                self.spell_order_out();
                 self.sorted.insert(place, (key, real_server));
                 self.order.iter_mut().filter(|at| **at as usize >= place).for_each(|at| *at += 1);
                 self.order.push(index(place));
@@ -110,15 +116,17 @@ impl RealServers {
 
     /// All of them in the order they were added, oldest first.
     pub fn in_order(&self) -> impl Iterator<Item = (&RealServerKey, &RealServer)> {
-        self.order.iter().map(|at| {
-            let (key, real_server) = &self.sorted[*at as usize];
+        (0..self.sorted.len()).map(|number| {
+            let place = self.order.get(number).map_or(number, |at| *at as usize);
+            let (key, real_server) = &self.sorted[place];
             (key, real_server)
         })
     }
 
-    /// Turns the order round: a kernel lists the newest first.
-    pub fn reverse_order(&mut self) {
-        self.order.reverse();
+    fn spell_order_out(&mut self) {
+        if self.order.is_empty() {
+            self.order = (0..index(self.sorted.len())).collect();
+        }
     }
 
     /// Changes every one in place.
@@ -164,7 +172,11 @@ impl Eq for RealServers {}
 impl FromIterator<(RealServerKey, RealServer)> for RealServers {
     /// Of several under one key the last counts, in the place of the first.
     fn from_iter<I: IntoIterator<Item = (RealServerKey, RealServer)>>(items: I) -> Self {
-        let listed: Vec<_> = items.into_iter().collect();
+        let mut listed: Vec<_> = items.into_iter().collect();
+        if listed.is_sorted_by(|(one, _), (next, _)| one < next) {
+            listed.shrink_to_fit();
+            return Self { sorted: listed, order: Vec::new() };
+        }
         let mut order: Vec<u32> = (0..index(listed.len())).collect();
         order.sort_by_key(|at| listed[*at as usize].0);
         let unique =

@@ -57,7 +57,7 @@ impl HostKernel {
         service: &ServiceKey,
         mut each: impl FnMut(&ipvs::codec::DestinationReply<'_>),
     ) -> Result<RealServers, KernelError> {
-        let mut listed = Vec::new();
+        let mut listed = Vec::with_capacity(16);
         let read = self.ipvs.for_each_destination(&wire_service_key(service), |reply| {
             each(&reply);
             listed.push(real_server(&reply.destination));
