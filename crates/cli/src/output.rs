@@ -1,7 +1,7 @@
 //! Writing to stdout and stderr.
 
 use std::error::Error as _;
-use std::fmt::Display;
+use std::fmt::{Display, Write as _};
 use std::io::{self, Write};
 
 use anstream::{AutoStream, ColorChoice};
@@ -17,6 +17,8 @@ pub(crate) struct Output {
     /// Not through [`AutoStream`]: it hands on every line by itself, a system call each.
     stdout: io::BufWriter<io::Stdout>,
     colors_answers: bool,
+    /// Where a line is put together: writing its many small parts to stdout one by one costs more.
+    line: String,
     stderr: AutoStream<io::Stderr>,
 }
 
@@ -49,6 +51,7 @@ impl Output {
                 ColorChoice::Auto => AutoStream::choice(&io::stdout()) != ColorChoice::Never,
                 chosen => chosen != ColorChoice::Never,
             },
+            line: String::new(),
             stderr: AutoStream::new(io::stderr(), choice),
         }
     }
@@ -61,7 +64,10 @@ impl Output {
     /// Writes a part of the answer. A reader that has gone away is no error: what it wanted to
     /// see it has seen.
     pub(crate) fn answer(&mut self, text: impl Display) -> Result<(), Error> {
-        match write!(self.stdout, "{text}") {
+        self.line.clear();
+        // A String takes whatever is written to it.
+        let _written = write!(self.line, "{text}");
+        match self.stdout.write_all(self.line.as_bytes()) {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Output(error)),
             _ => Ok(()),
         }

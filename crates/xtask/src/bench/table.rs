@@ -48,18 +48,19 @@ impl Table {
         text
     }
 
-    /// What evenkeel reads: every service with its own list, nothing shared.
+    /// What evenkeel reads: every service with its own list, every real server with its weight,
+    /// nothing shared; lists as YAML emitters indent them.
     fn spec(&self) -> String {
         let mut text = "version: 1\nscope: all\nservices:\n".to_owned();
         for service in 0..self.services {
             let vip = Self::vip(service);
             text.push_str(&format!(
-                "  - name: s{service}\n    vip: {vip}\n    port: {PORT}\n    scheduler: wrr\n    \
-                 forward: dr\n    real_servers:\n"
+                "- name: s{service}\n  vip: {vip}\n  port: {PORT}\n  scheduler: wrr\n  \
+                 real_servers:\n"
             ));
             for number in 0..self.real_servers {
                 let real_server = Self::real_server(number, service);
-                text.push_str(&format!("      - {{ address: {real_server}, weight: 1 }}\n"));
+                text.push_str(&format!("  - {{ address: {real_server}, weight: 1 }}\n"));
             }
         }
         text
