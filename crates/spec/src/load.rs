@@ -27,9 +27,6 @@ pub struct Loaded {
     pub(crate) values: Values,
 }
 
-/// What a kernel begins with (`tcp_timeouts`, `udp_timeouts`).
-const FIRST_TIMEOUTS: Timeouts = Timeouts { tcp: 900, tcp_fin: 120, udp: 300 };
-
 impl Loaded {
     /// The live state that a snapshot stands for: its services, timeouts, sync daemons and
     /// sysctls, and the addresses, interfaces and kernel modules it observed. A spec that observed nothing stands
@@ -44,7 +41,7 @@ impl Loaded {
             addresses: addresses.unwrap_or_else(bound),
             links,
             timeouts: (timeouts != DesiredTimeouts::default())
-                .then(|| timeouts.over(FIRST_TIMEOUTS)),
+                .then(|| timeouts.over(Timeouts::INITIAL)),
             sync: sync.unwrap_or_default(),
             sysctls,
             modules,
