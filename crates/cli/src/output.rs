@@ -33,7 +33,7 @@ const HINT: Style = AnsiColor::Cyan.on_default();
 fn style(verb: Verb) -> Style {
     match verb {
         Verb::Add | Verb::Bind => ADDS,
-        Verb::Edit => EDITS,
+        Verb::Edit | Verb::Drain => EDITS,
         Verb::Delete | Verb::Unbind => DELETES,
     }
 }

@@ -71,6 +71,12 @@ impl MemoryKernel {
                 self.live.sync.remove(state).map(drop).ok_or(Errno::SRCH)
             }
             Op::AddDummy { interface } => self.add_dummy(interface),
+            Op::DeleteDummy { interface } => {
+                let links = self.live.links.get_or_insert_default();
+                links.remove(interface).ok_or(Errno::NODEV)?;
+                self.live.addresses.retain(|binding, _| binding.interface != *interface);
+                Ok(())
+            }
             Op::AddService { key, after } => self.add_service(*key, after),
             Op::EditService { key, after, .. } => self.edit_service(key, after),
             Op::DeleteService { key, .. } => {
@@ -79,6 +85,9 @@ impl MemoryKernel {
             Op::AddRealServer { service, key, after } => self.add_real_server(service, key, after),
             Op::EditRealServer { service, key, after, .. } => {
                 self.edit_real_server(service, key, after)
+            }
+            Op::DrainRealServer { service, key, before, .. } => {
+                self.edit_real_server(service, key, &before.drained())
             }
             Op::DeleteRealServer { service, key, .. } => {
                 let service = self.live.services.get_mut(service).ok_or(Errno::SRCH)?;

@@ -221,7 +221,7 @@ fn left_over(
     }
     // The objects that were not touched are as they were when they were in sync, or out of
     // the plan on purpose; only what concerns the touched ones is left over.
-    let mut left = plan(Inputs { desired, live, record }).steps;
+    let mut left = plan(Inputs::new(desired, live, record)).steps;
     left.retain(|op| match op.service() {
         Some(service) => touched.contains(&service),
         None => steps.iter().any(|step| step.object() == op.object()),

@@ -13,9 +13,11 @@ enum Stage {
     Devices,
     AddAndEdit,
     Bind,
+    Drain,
     DeleteRealServers,
     Unbind,
     DeleteServices,
+    DeleteDummies,
     StartSync,
 }
 
@@ -30,6 +32,8 @@ fn stage(op: &Op) -> Stage {
         | Op::AddRealServer { .. }
         | Op::EditRealServer { .. } => Stage::AddAndEdit,
         Op::Bind { .. } => Stage::Bind,
+        Op::DrainRealServer { .. } => Stage::Drain,
+        Op::DeleteDummy { .. } => Stage::DeleteDummies,
         Op::DeleteRealServer { .. } => Stage::DeleteRealServers,
         Op::Unbind { .. } => Stage::Unbind,
         Op::DeleteService { .. } => Stage::DeleteServices,

@@ -11,9 +11,9 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
 use crate::{
-    Checksum, Desired, Family, Forward, Ignore, Live, MAX_WEIGHT, Named, Netmask, Persistence,
-    Protocol, RealServer, RealServerKey, RealServers, Scheduler, SchedulerFlags, Scope, Service,
-    ServiceConfig, ServiceKey, Tunnel, TunnelKind,
+    Checksum, Desired, Drain, Family, Forward, Ignore, Live, MAX_WEIGHT, Named, Netmask,
+    Persistence, Protocol, RealServer, RealServerKey, RealServers, Scheduler, SchedulerFlags,
+    Scope, Service, ServiceConfig, ServiceKey, Tunnel, TunnelKind,
 };
 
 /// A desired and a live state, and what their difference is.
@@ -59,7 +59,7 @@ enum Relation {
 
 fn build(relations: Vec<(ServiceKey, Relation)>) -> Pair {
     let mut pair = Pair {
-        desired: Desired { scope: Scope::All, ..Desired::default() },
+        desired: Desired { scope: Scope::All, drain: Drain::NONE, ..Desired::default() },
         live: Live::default(),
         operations: 0,
         same_services: BTreeSet::new(),
@@ -107,7 +107,13 @@ impl Pair {
 
     fn desire(&mut self, key: ServiceKey, service: Service) {
         let name = format!("s{}", self.desired.services.len()).into();
-        let named = Named { name, ignore: Ignore::NOTHING, canonical_order: false, service };
+        let named = Named {
+            name,
+            ignore: Ignore::NOTHING,
+            canonical_order: false,
+            drain: Drain::NONE,
+            service,
+        };
         self.desired.services.insert(key, named);
     }
 }

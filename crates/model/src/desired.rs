@@ -7,7 +7,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Binding, DesiredTimeouts, Ignore, Scope, Service, ServiceKey, SyncDaemon, SyncState, Vip,
+    Binding, DesiredTimeouts, Guards, Ignore, Scope, Service, ServiceKey, SyncDaemon, SyncState,
+    Vip,
 };
 
 /// Everything that one host shall have.
@@ -25,6 +26,28 @@ pub struct Desired {
     pub sync: Option<BTreeMap<SyncState, SyncDaemon>>,
     /// Values of sysctls by key (`net.ipv4.vs.expire_nodest_conn`).
     pub sysctls: BTreeMap<Box<str>, Box<str>>,
+    /// From which numbers on guards refuse.
+    pub guards: Guards,
+    /// How long services drain that no spec lists any more and no record knows, in seconds
+    /// (`defaults.drain`).
+    pub drain: Drain,
+}
+
+/// How long a real server that leaves may keep its connections, in seconds; 0 deletes it at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Drain(pub u32);
+
+impl Drain {
+    /// At once, with the connections it has.
+    pub const NONE: Self = Self(0);
+}
+
+impl Default for Drain {
+    /// What a spec means that says nothing: half a minute.
+    fn default() -> Self {
+        Self(30)
+    }
 }
 
 /// A service together with what only the spec knows of it.
@@ -39,6 +62,8 @@ pub struct Named {
     /// there.
     #[serde(default)]
     pub canonical_order: bool,
+    /// How long a real server drains that leaves this service, or leaves with it.
+    pub drain: Drain,
     /// What the kernel shall have.
     pub service: Service,
 }

@@ -38,3 +38,10 @@ pub struct RealServer {
     /// `upper_threshold`.
     pub lower_threshold: u32,
 }
+
+impl RealServer {
+    /// The same without new connections.
+    pub fn drained(self) -> Self {
+        Self { weight: 0, ..self }
+    }
+}

@@ -11,6 +11,8 @@ pub struct Counts {
     pub add: usize,
     /// Services and real servers edited in place.
     pub edit: usize,
+    /// Real servers that drain.
+    pub drain: usize,
     /// Services and real servers deleted; a service counts once, whatever it takes along.
     pub delete: usize,
     /// VIPs bound.
@@ -38,6 +40,7 @@ impl Counts {
         match verb {
             Verb::Add => &mut self.add,
             Verb::Edit => &mut self.edit,
+            Verb::Drain => &mut self.drain,
             Verb::Delete => &mut self.delete,
             Verb::Bind => &mut self.bind,
             Verb::Unbind => &mut self.unbind,

@@ -36,6 +36,11 @@ fn carry_out(state: &mut Live, op: &Op) {
                 links.insert(interface.clone(), Link { up: true, dummy: true });
             }
         }
+        Op::DeleteDummy { interface } => {
+            if let Some(links) = links {
+                links.remove(interface);
+            }
+        }
         Op::AddService { key, after } => {
             let (config, real_servers) = ((**after).clone(), RealServers::new());
             services.insert(*key, Service { config, real_servers });
@@ -52,6 +57,12 @@ fn carry_out(state: &mut Live, op: &Op) {
         | Op::EditRealServer { service, key, after, .. } => {
             if let Some(service) = services.get_mut(service) {
                 service.real_servers.insert(*key, *after);
+            }
+        }
+        Op::DrainRealServer { service, key, .. } => {
+            let service = services.get_mut(service);
+            if let Some(real_server) = service.and_then(|it| it.real_servers.get_mut(key)) {
+                real_server.weight = 0;
             }
         }
         Op::DeleteRealServer { service, key, .. } => {

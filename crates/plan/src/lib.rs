@@ -5,22 +5,28 @@
 //! compared, and nowhere else is decided what counts as equal.
 
 pub mod canonical;
+mod cause;
 mod counts;
 mod diff;
 mod effect;
 mod field;
 mod global;
 mod guard;
+mod impact;
 mod obstacle;
 mod op;
 mod order;
 mod plan;
+mod record;
 pub mod render;
 
+pub use cause::Cause;
 pub use counts::Counts;
 pub use effect::carried_out;
 pub use field::FieldChange;
 pub use guard::{Guard, Refusal, UnknownGuard};
+pub use impact::Impact;
 pub use obstacle::Obstacle;
 pub use op::{Object, Op, Verb};
-pub use plan::{Inputs, Plan, Record, Unchanged, plan};
+pub use plan::{Inputs, Plan, Unchanged, plan};
+pub use record::{Draining, Drains, Record};

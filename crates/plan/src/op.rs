@@ -1,10 +1,10 @@
 //! Operations: what a plan is made of, and all that an execution needs to know.
 
 use evenkeel_model::{
-    Binding, RealServer, RealServerKey, Service, ServiceConfig, ServiceKey, SyncDaemon, SyncState,
-    Timeouts,
+    Binding, Drain, RealServer, RealServerKey, Service, ServiceConfig, ServiceKey, SyncDaemon,
+    SyncState, Timeouts,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One change to one object, with its value before and after.
 ///
@@ -13,7 +13,8 @@ use serde::Serialize;
 ///
 /// An edit replaces the object as a whole, as the kernel's SET operations do; `after` is
 /// therefore complete, fields that are left to someone else included.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Op {
     /// A kernel module is loaded.
     AddModule {
@@ -52,6 +53,11 @@ pub enum Op {
     },
     /// A dummy device is created and brought up.
     AddDummy {
+        /// Its name.
+        interface: Box<str>,
+    },
+    /// A dummy device that evenkeel created is deleted, with whatever is bound on it.
+    DeleteDummy {
         /// Its name.
         interface: Box<str>,
     },
@@ -98,6 +104,19 @@ pub enum Op {
         /// The value it gets.
         after: RealServer,
     },
+    /// A real server that is to be deleted gets no new connections (weight 0), and may finish
+    /// those it has. The deletion that follows waits for that.
+    DrainRealServer {
+        /// The service.
+        service: ServiceKey,
+        /// Which.
+        key: RealServerKey,
+        /// Its value as read; with a weight of 0 the drain goes on that an earlier pass began, and
+        /// there is nothing to send.
+        before: RealServer,
+        /// How long it may take from its beginning; never 0.
+        limit: Drain,
+    },
     /// A real server is deleted from a service that stays.
     DeleteRealServer {
         /// The service.
@@ -127,6 +146,8 @@ pub enum Verb {
     Add,
     /// An object that stays with other values.
     Edit,
+    /// A real server that takes no new connections and may finish those it has.
+    Drain,
     /// An object that goes.
     Delete,
     /// An address that was not on that interface.
@@ -137,13 +158,15 @@ pub enum Verb {
 
 impl Verb {
     /// Every verb, in the order of the counts.
-    pub const ALL: [Self; 5] = [Self::Add, Self::Edit, Self::Delete, Self::Bind, Self::Unbind];
+    pub const ALL: [Self; 6] =
+        [Self::Add, Self::Edit, Self::Drain, Self::Delete, Self::Bind, Self::Unbind];
 
     /// The word in texts and logs.
     pub fn word(self) -> &'static str {
         match self {
             Self::Add => "add",
             Self::Edit => "edit",
+            Self::Drain => "drain",
             Self::Delete => "delete",
             Self::Bind => "bind",
             Self::Unbind => "unbind",
@@ -154,7 +177,7 @@ impl Verb {
     pub fn sign(self) -> char {
         match self {
             Self::Add | Self::Bind => '+',
-            Self::Edit => '~',
+            Self::Edit | Self::Drain => '~',
             Self::Delete | Self::Unbind => '-',
         }
     }
@@ -210,7 +233,9 @@ impl Op {
             | Self::EditTimeouts { .. }
             | Self::EditService { .. }
             | Self::EditRealServer { .. } => Verb::Edit,
+            Self::DrainRealServer { .. } => Verb::Drain,
             Self::DeleteSync { .. }
+            | Self::DeleteDummy { .. }
             | Self::DeleteService { .. }
             | Self::DeleteRealServer { .. } => Verb::Delete,
             Self::Bind { .. } => Verb::Bind,
@@ -225,12 +250,15 @@ impl Op {
             Self::EditSysctl { key, .. } => Object::Sysctl(key.clone()),
             Self::EditTimeouts { .. } => Object::Timeouts,
             Self::AddSync { state, .. } | Self::DeleteSync { state, .. } => Object::Sync(*state),
-            Self::AddDummy { interface } => Object::Dummy(interface.clone()),
+            Self::AddDummy { interface } | Self::DeleteDummy { interface } => {
+                Object::Dummy(interface.clone())
+            }
             Self::AddService { key, .. }
             | Self::EditService { key, .. }
             | Self::DeleteService { key, .. } => Object::Service(*key),
             Self::AddRealServer { service, key, .. }
             | Self::EditRealServer { service, key, .. }
+            | Self::DrainRealServer { service, key, .. }
             | Self::DeleteRealServer { service, key, .. } => Object::RealServer(*service, *key),
             Self::Bind { binding } | Self::Unbind { binding } => Object::Vip(binding.clone()),
         }
@@ -244,6 +272,7 @@ impl Op {
             | Self::DeleteService { key, .. } => Some(*key),
             Self::AddRealServer { service, .. }
             | Self::EditRealServer { service, .. }
+            | Self::DrainRealServer { service, .. }
             | Self::DeleteRealServer { service, .. } => Some(*service),
             Self::AddModule { .. }
             | Self::EditSysctl { .. }
@@ -251,6 +280,7 @@ impl Op {
             | Self::AddSync { .. }
             | Self::DeleteSync { .. }
             | Self::AddDummy { .. }
+            | Self::DeleteDummy { .. }
             | Self::Bind { .. }
             | Self::Unbind { .. } => None,
         }

@@ -53,9 +53,11 @@ enum Phase {
     RaiseRealServers,
     LowerRealServers,
     Bind,
+    DrainRealServers,
     DeleteRealServers,
     Unbind,
     DeleteServices,
+    DeleteDummies,
     AddSync,
 }
 
@@ -74,6 +76,8 @@ fn phase(op: &Op) -> Phase {
         }
         Op::EditRealServer { .. } => Phase::RaiseRealServers,
         Op::Bind { .. } => Phase::Bind,
+        Op::DrainRealServer { .. } => Phase::DrainRealServers,
+        Op::DeleteDummy { .. } => Phase::DeleteDummies,
         Op::DeleteRealServer { .. } => Phase::DeleteRealServers,
         Op::Unbind { .. } => Phase::Unbind,
         Op::DeleteService { .. } => Phase::DeleteServices,

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use evenkeel_model::{Desired, DesiredTimeouts, Live, Owner, ServiceKey};
-use serde::{Deserialize, Serialize};
+use evenkeel_model::statistics::Statistics;
+use evenkeel_model::{Desired, Live, Owner, ServiceKey};
+use serde::Serialize;
 
 use crate::diff::{Difference, difference};
 use crate::global;
@@ -11,7 +12,7 @@ use crate::guard::refusals;
 use crate::obstacle::obstacles;
 use crate::order::order;
 use crate::render::count;
-use crate::{Counts, Guard, Obstacle, Op, Refusal};
+use crate::{Cause, Counts, Guard, Impact, Obstacle, Op, Record, Refusal};
 
 /// All that a plan depends on.
 #[derive(Debug, Clone, Copy)]
@@ -22,24 +23,21 @@ pub struct Inputs<'a> {
     pub live: &'a Live,
     /// What is on record of this namespace.
     pub record: &'a Record,
+    /// What the last applied spec asked for; `None` where that is not known, and then neither are
+    /// the causes of steps.
+    pub last: Option<&'a Desired>,
+    /// The name of a text of the spec that is one of the last applied spec cut short
+    /// ([`crate::cut_off`]).
+    pub cut_off: Option<&'a str>,
+    /// The connections of the services that the plan touches, as far as they were counted; they
+    /// tell the impact of steps and decide no step.
+    pub statistics: Option<&'a Statistics>,
 }
 
-/// What is on record of earlier applies to a network namespace.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Record {
-    /// Whether there was any.
-    pub applied: bool,
-    /// The values that sysctls had before evenkeel set them.
-    pub sysctls: BTreeMap<Box<str>, Box<str>>,
-    /// The timeouts that the last spec named.
-    pub timeouts: DesiredTimeouts,
-}
-
-impl Record {
-    /// As if there had been one: for plans against a snapshot, which has no record.
-    pub fn of_a_snapshot() -> Self {
-        Self { applied: true, ..Self::default() }
+impl<'a> Inputs<'a> {
+    /// With nothing known of the last applied spec and of connections.
+    pub fn new(desired: &'a Desired, live: &'a Live, record: &'a Record) -> Self {
+        Self { desired, live, record, last: None, cut_off: None, statistics: None }
     }
 }
 
@@ -48,6 +46,11 @@ impl Record {
 pub struct Plan {
     /// The operations in the order of their execution; every prefix is a state that serves.
     pub steps: Vec<Op>,
+    /// Why each step is needed, in the same order; empty where no last applied spec is known.
+    pub causes: Vec<Cause>,
+    /// What steps mean for connections, by the place of the step; a step that is not there means
+    /// nothing for them.
+    pub impacts: BTreeMap<usize, Impact>,
     /// The guards that refuse this plan.
     pub refusals: Vec<Refusal>,
     /// What would make operations fail.
@@ -73,7 +76,7 @@ pub struct Unchanged {
 
 /// Plans. The same inputs give the same plan.
 pub fn plan(inputs: Inputs<'_>) -> Plan {
-    let Inputs { desired, live, record } = inputs;
+    let Inputs { desired, live, record, last: _, cut_off: _, statistics: _ } = inputs;
     let Difference { added, readded, mut ops, unchanged, out_of_scope } = difference(desired, live);
     ops.extend(global::operations(desired, live, &record.sysctls));
     let modules = global::modules(added.iter().chain(&ops), live);
@@ -87,6 +90,8 @@ pub fn plan(inputs: Inputs<'_>) -> Plan {
         obstacles: obstacles(desired, live, &steps),
         warnings,
         steps,
+        causes: Vec::new(),
+        impacts: BTreeMap::new(),
         unchanged,
         out_of_scope,
     }

@@ -33,7 +33,8 @@ impl Loaded {
     /// for a host where exactly its VIPs are bound. One that names some timeouts stands for a host
     /// where the others are as the kernel begins; where it names none, nothing is known of them.
     pub fn into_live(self) -> Live {
-        let Desired { services, vips, timeouts, sync, sysctls, scope: _ } = self.desired;
+        let Desired { services, vips, timeouts, sync, sysctls, scope: _, guards: _, drain: _ } =
+            self.desired;
         let Observed { addresses, links, modules } = self.observed;
         let bound = || vips.into_keys().map(|binding| (binding, Owner::Evenkeel)).collect();
         Live {

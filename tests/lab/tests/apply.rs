@@ -42,5 +42,5 @@ pub(crate) fn observe(named: &Desired) -> Live {
 }
 
 pub(crate) fn steps(desired: &Desired, live: &Live) -> Vec<Op> {
-    plan(Inputs { desired, live, record: &Record::of_a_snapshot() }).steps
+    plan(Inputs::new(desired, live, &Record::of_a_snapshot())).steps
 }

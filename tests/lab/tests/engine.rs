@@ -9,7 +9,7 @@ use evenkeel_lab_tests::ipvsadm::Table;
 use evenkeel_lab_tests::nlmon::{Capture, Change, Object, Verb};
 use evenkeel_lab_tests::{fresh_namespace, ipvsadm, run_with};
 use evenkeel_model::{
-    Desired, Forward, Ignore, Live, Named, Protocol, RealServer, RealServerKey, RealServers,
+    Desired, Drain, Forward, Ignore, Live, Named, Protocol, RealServer, RealServerKey, RealServers,
     Scheduler, SchedulerFlags, Scope, Service, ServiceConfig, ServiceKey,
 };
 use evenkeel_plan::{Inputs, Plan, Record, plan};
@@ -76,7 +76,16 @@ fn service<const N: usize>(
 fn spec<const N: usize>(services: [(ServiceKey, Service); N]) -> Desired {
     let named = services.into_iter().enumerate().map(|(number, (key, service))| {
         let name = format!("s{number}").into();
-        (key, Named { name, ignore: Ignore::NOTHING, canonical_order: false, service })
+        (
+            key,
+            Named {
+                name,
+                ignore: Ignore::NOTHING,
+                canonical_order: false,
+                drain: Drain::NONE,
+                service,
+            },
+        )
     });
     Desired { scope: Scope::All, services: named.collect(), ..Desired::default() }
 }
@@ -86,7 +95,7 @@ fn table(desired: &Desired) -> Table {
 }
 
 fn plan_of(desired: &Desired, live: &Live) -> Plan {
-    plan(Inputs { desired, live, record: &Record::of_a_snapshot() })
+    plan(Inputs::new(desired, live, &Record::of_a_snapshot()))
 }
 
 /// A whole pass.

@@ -28,7 +28,7 @@ pub(crate) fn run(
     let Host { mut kernel, state, mut journal } = host;
     let record = journal.record.clone();
     let live = kernel.observe(&sysctls)?;
-    let inputs = Inputs { desired: &desired, live: &live, record: &record };
+    let inputs = Inputs::new(&desired, &live, &record);
     let mut plan = evenkeel_plan::plan(inputs);
     if !arguments.yes || plan.is_in_sync() {
         show(&plan, &desired, None, output)?;

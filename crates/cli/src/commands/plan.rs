@@ -30,7 +30,7 @@ pub(crate) fn run(
             (host.kernel.observe(&sysctls)?, host.journal.record)
         }
     };
-    let plan = evenkeel_plan::plan(Inputs { desired: &desired, live: &live, record: &record });
+    let plan = evenkeel_plan::plan(Inputs::new(&desired, &live, &record));
     match arguments.output {
         PlanOutput::Text => show(&plan, &desired, provenance.as_ref(), output)?,
         PlanOutput::Json => {

@@ -76,6 +76,7 @@ impl HostKernel {
                 host_answer(evenkeel_host::set_sysctl(key, after))?
             }
             Op::AddDummy { interface } => host_answer(self.host.create_dummy(interface))?,
+            Op::DeleteDummy { interface } => host_answer(self.host.delete_dummy(interface))?,
             Op::Bind { binding } => host_answer(self.bind(binding, &mut replies.warnings))?,
             Op::Unbind { binding } => host_answer(self.host.unbind(&host_binding(binding)))?,
             Op::AddService { .. }
@@ -83,6 +84,7 @@ impl HostKernel {
             | Op::DeleteService { .. }
             | Op::AddRealServer { .. }
             | Op::EditRealServer { .. }
+            | Op::DrainRealServer { .. }
             | Op::DeleteRealServer { .. } => None,
         };
         replies.exceptions.extend(refused.map(|refused| (place, Exception::Refused(refused))));
@@ -151,6 +153,10 @@ fn command(op: &Op) -> Option<Command> {
         Op::EditRealServer { service, key, after, .. } => {
             Command::SetDestination(wire_service_key(service), wire_destination(key, after))
         }
+        Op::DrainRealServer { service, key, before, .. } => {
+            let after = wire_destination(key, &before.drained());
+            Command::SetDestination(wire_service_key(service), after)
+        }
         Op::DeleteRealServer { service, key, .. } => {
             Command::DeleteDestination(wire_service_key(service), wire_key(key))
         }
@@ -160,6 +166,7 @@ fn command(op: &Op) -> Option<Command> {
         | Op::AddSync { .. }
         | Op::DeleteSync { .. }
         | Op::AddDummy { .. }
+        | Op::DeleteDummy { .. }
         | Op::Bind { .. }
         | Op::Unbind { .. } => return None,
     })

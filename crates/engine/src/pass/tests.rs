@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use evenkeel_model::arbitrary::{Pair, pair};
 use evenkeel_model::{
-    Binding, Family, Ignore, Link, Named, Owner, RealServer, RealServers, Scheduler,
+    Binding, Drain, Family, Ignore, Link, Named, Owner, RealServer, RealServers, Scheduler,
     SchedulerFlags, Service, ServiceConfig, Vip,
 };
 use evenkeel_plan::{Object, Plan, Refusal};
@@ -15,7 +15,7 @@ use super::*;
 use crate::memory::{Fault, MemoryKernel};
 
 fn plan_of(desired: &Desired, live: &Live) -> Plan {
-    plan(Inputs { desired, live, record: &Record::of_a_snapshot() })
+    plan(Inputs::new(desired, live, &Record::of_a_snapshot()))
 }
 
 fn apply(kernel: &mut MemoryKernel, desired: &Desired) -> Report {
@@ -163,7 +163,16 @@ fn empty_service() -> (ServiceKey, Named) {
         one_packet: false,
     };
     let service = Service { config, real_servers: RealServers::new() };
-    (key, Named { name: "marked".into(), ignore: Ignore::NOTHING, canonical_order: false, service })
+    (
+        key,
+        Named {
+            name: "marked".into(),
+            ignore: Ignore::NOTHING,
+            canonical_order: false,
+            drain: Drain::NONE,
+            service,
+        },
+    )
 }
 
 fn host_with(addresses: impl IntoIterator<Item = (Binding, Owner)>) -> MemoryKernel {
@@ -238,7 +247,7 @@ fn a_journal_knows_what_is_bound_and_that_an_apply_was_made() {
     let mut kernel = host_with([]);
     let desired = with_vips([vip(1)]);
     let live = kernel.live.clone();
-    let plan = plan(Inputs { desired: &desired, live: &live, record: &Record::default() });
+    let plan = plan(Inputs::new(&desired, &live, &Record::default()));
     assert_eq!(plan.refusals, Vec::<Refusal>::new());
     let pass = Pass { desired: &desired, record: &Record::default(), live, steps: plan.steps };
     execute_journalled(&mut kernel, pass, &state, &mut journal).expect("it can be written");

@@ -2,9 +2,9 @@
 
 use evenkeel_model::arbitrary::pair;
 use evenkeel_model::{
-    Binding, Forward, Ignore, IgnoredField, Link, MAX_WEIGHT, Named, Netmask, Owner, Persistence,
-    Protocol, RealServer, RealServerKey, Scheduler, SchedulerFlags, Scope, Service, ServiceConfig,
-    ServiceKey, Tunnel, TunnelKind, Vip,
+    Binding, Drain, Forward, Ignore, IgnoredField, Link, MAX_WEIGHT, Named, Netmask, Owner,
+    Persistence, Protocol, RealServer, RealServerKey, Scheduler, SchedulerFlags, Scope, Service,
+    ServiceConfig, ServiceKey, Tunnel, TunnelKind, Vip,
 };
 use proptest::prelude::*;
 
@@ -47,9 +47,11 @@ fn desired<const N: usize>(services: [(ServiceKey, Service); N]) -> Desired {
         name: "web".into(),
         ignore: Ignore::NOTHING,
         canonical_order: false,
+        drain: Drain::NONE,
         service,
     };
     Desired {
+        drain: Drain::NONE,
         scope: Scope::All,
         services: services.into_iter().map(|(key, service)| (key, named(service))).collect(),
         ..Desired::default()
@@ -57,7 +59,7 @@ fn desired<const N: usize>(services: [(ServiceKey, Service); N]) -> Desired {
 }
 
 fn plan_of(desired: &Desired, live: &Live) -> Plan {
-    plan(Inputs { desired, live, record: &Record::of_a_snapshot() })
+    plan(Inputs::new(desired, live, &Record::of_a_snapshot()))
 }
 
 fn lines(desired: &Desired, live: &Live) -> Vec<String> {
@@ -68,7 +70,7 @@ fn lines(desired: &Desired, live: &Live) -> Vec<String> {
 
 fn guards(desired: &Desired, live: &Live, first_apply: bool) -> Vec<Guard> {
     let record = Record { applied: !first_apply, ..Record::default() };
-    let plan = plan(Inputs { desired, live, record: &record });
+    let plan = plan(Inputs::new(desired, live, &record));
     plan.refusals.into_iter().map(|refusal| refusal.guard).collect()
 }
 

@@ -7,7 +7,7 @@
 //! format        number   version of this document, 1
 //! in_sync       boolean  whether there is nothing to do
 //! steps         array    the operations in the order of their execution, each:
-//!   verb        string   add | edit | delete | bind | unbind
+//!   verb        string   add | edit | drain | delete | bind | unbind
 //!   object      string   kernel module | sysctl | timeouts | sync daemon | dummy device |
 //!                        service | real server | vip
 //!   service     object   name (absent where the spec does not list it), address, port and
@@ -20,7 +20,8 @@
 //!   sync        string   the sync daemon's state: master | backup
 //!   before      object   the fields as read; absent for add
 //!   after       object   the fields it gets; absent for delete
-//!   changes     array    for edit: field, before, after
+//!   changes     array    for edit and drain: field, before, after
+//!   limit       number   for drain: how long it may take, in seconds
 //! counts        object   operations by verb
 //! unchanged     object   services, real_servers, vips
 //! out_of_scope  number   live services that are none of the spec's business
@@ -42,7 +43,16 @@ pub const FORMAT: u32 = 1;
 
 /// The document of a plan.
 pub fn json(plan: &Plan, desired: &Desired) -> Value {
-    let Plan { steps, refusals, obstacles, warnings, unchanged, out_of_scope } = plan;
+    let Plan {
+        steps,
+        causes: _,
+        impacts: _,
+        refusals,
+        obstacles,
+        warnings,
+        unchanged,
+        out_of_scope,
+    } = plan;
     json!({
         "format": FORMAT,
         "in_sync": plan.is_in_sync(),
@@ -83,7 +93,7 @@ fn step(op: &Op, desired: &Desired) -> Value {
             step.insert("sync".to_owned(), json!(state));
             step.insert("before".to_owned(), object(sync_fields(before)));
         }
-        Op::AddDummy { interface } => {
+        Op::AddDummy { interface } | Op::DeleteDummy { interface } => {
             step.insert("interface".to_owned(), json!(interface));
         }
         Op::AddService { after, .. } => {
@@ -112,6 +122,11 @@ fn step(op: &Op, desired: &Desired) -> Value {
         Op::EditRealServer { key, before, after, .. } => {
             step.insert("real_server".to_owned(), real_server(key));
             edit(&mut step, real_server_fields(before), real_server_fields(after));
+        }
+        Op::DrainRealServer { key, before, limit, .. } => {
+            step.insert("real_server".to_owned(), real_server(key));
+            step.insert("limit".to_owned(), json!(limit));
+            edit(&mut step, real_server_fields(before), real_server_fields(&before.drained()));
         }
         Op::DeleteRealServer { key, before, .. } => {
             step.insert("real_server".to_owned(), real_server(key));

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::fmt;
 
-use evenkeel_model::{Desired, ServiceKey};
+use evenkeel_model::{Desired, Drain, ServiceKey};
 
 use crate::field::{
     FieldChange, FieldValue, changes, real_server_fields, service_fields, timeout_fields,
@@ -55,7 +55,7 @@ pub fn summary(plan: &Plan) -> String {
         let counts = plan.counts();
         let parts: Vec<String> = Verb::ALL
             .into_iter()
-            .filter(|verb| counts.get(*verb) > 0 || !is_about_addresses(*verb))
+            .filter(|verb| counts.get(*verb) > 0 || !is_occasional(*verb))
             .map(|verb| format!("{} to {}", counts.get(verb), verb.word()))
             .collect();
         format!("Plan: {}", parts.join(", "))
@@ -78,8 +78,19 @@ pub fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
-fn is_about_addresses(verb: Verb) -> bool {
-    matches!(verb, Verb::Bind | Verb::Unbind)
+/// A time as specs write it: `30s`, `2m`, `1h`.
+pub fn seconds(Drain(seconds): Drain) -> String {
+    match seconds {
+        0 => "0s".to_owned(),
+        hours if hours % 3600 == 0 => format!("{}h", hours / 3600),
+        minutes if minutes % 60 == 0 => format!("{}m", minutes / 60),
+        seconds => format!("{seconds}s"),
+    }
+}
+
+/// Verbs that the counts leave out where there is nothing of them.
+fn is_occasional(verb: Verb) -> bool {
+    matches!(verb, Verb::Drain | Verb::Bind | Verb::Unbind)
 }
 
 impl fmt::Display for Line<'_> {
@@ -96,7 +107,9 @@ impl fmt::Display for Line<'_> {
             Op::AddSync { state, after: daemon } | Op::DeleteSync { state, before: daemon } => {
                 write!(f, "sync daemon {state}: {daemon}")
             }
-            Op::AddDummy { interface } => write!(f, "dummy device {interface}"),
+            Op::AddDummy { interface } | Op::DeleteDummy { interface } => {
+                write!(f, "dummy device {interface}")
+            }
             Op::AddService { key, after } => {
                 f.write_str("service ")?;
                 labels.write(f, key)?;
@@ -121,6 +134,15 @@ impl fmt::Display for Line<'_> {
                 write!(f, "real server {key} of ")?;
                 labels.write(f, service)?;
                 arrows(f, changes(real_server_fields(before), real_server_fields(after)))
+            }
+            Op::DrainRealServer { service, key, before, limit } => {
+                write!(f, "real server {key} of ")?;
+                labels.write(f, service)?;
+                match before.weight {
+                    0 => f.write_str(": weight 0")?,
+                    weight => write!(f, ": weight {weight} -> 0")?,
+                }
+                write!(f, ", for {} at most", seconds(*limit))
             }
             Op::DeleteRealServer { service, key, before } => {
                 write!(f, "real server {key} of ")?;

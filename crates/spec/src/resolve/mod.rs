@@ -21,7 +21,7 @@ mod vip;
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use evenkeel_model::Desired;
+use evenkeel_model::{Desired, Drain, Guards};
 
 use self::service::Around;
 use crate::path::{At, Path};
@@ -54,7 +54,8 @@ pub(crate) fn resolve(
     let around = Around { scope: &scope, defaults: &defaults, pools: &pools, sync: sync.written };
     let services = service::expand(lists, &sources, &around, findings);
     let scope = scope.scope;
-    Desired { scope, services, vips, timeouts, sync: sync.daemons, sysctls }
+    let (guards, drain) = (Guards::default(), Drain::NONE);
+    Desired { scope, services, vips, timeouts, sync: sync.daemons, sysctls, guards, drain }
 }
 
 /// The same leaf in two sources is an error.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use evenkeel_model::{Ignore, IgnoredField, Named, Service as Modelled, ServiceKey, Tunnel};
+use evenkeel_model::{Drain, Ignore, IgnoredField, Named, Service as Modelled, ServiceKey, Tunnel};
 
 use super::config::Config;
 use super::defaults::Defaults;
@@ -110,7 +110,10 @@ impl Expansion<'_> {
             if let Some(config) = &config {
                 let service = Modelled { config: config.of(key.family()), real_servers };
                 let name = Arc::clone(&name);
-                self.services.insert(key, Named { name, ignore, canonical_order, service });
+                self.services.insert(
+                    key,
+                    Named { name, ignore, canonical_order, drain: Drain::NONE, service },
+                );
             }
         }
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{
-    Binding, Desired, DesiredTimeouts, Ignore, Live, Named, Owner, Scope, Service, ServiceKey,
-    SyncDaemon, SyncState, Timeouts, Vip,
+    Binding, Desired, DesiredTimeouts, Drain, Ignore, Live, Named, Owner, Scope, Service,
+    ServiceKey, SyncDaemon, SyncState, Timeouts, Vip,
 };
 
 use crate::observed::Observed;
@@ -47,7 +47,8 @@ pub(super) struct Moment {
 impl WriteInput {
     /// A desired state.
     pub fn of_desired(desired: &Desired) -> Self {
-        let Desired { scope, services, vips, timeouts, sync, sysctls } = desired.clone();
+        let Desired { scope, services, vips, timeouts, sync, sysctls, guards: _, drain: _ } =
+            desired.clone();
         let shared = shared(desired);
         Self { scope, services, vips, timeouts, sync, sysctls, shared, ..Self::default() }
     }
@@ -129,16 +130,18 @@ fn named(key: &ServiceKey, service: &Service, desired: &Desired) -> Named {
     // A spec has no words for what means nothing.
     service.real_servers.for_each_mut(|_, it| it.forward = it.forward.canonical());
     match desired.services.get(key) {
-        Some(Named { name, ignore, canonical_order, service: _ }) => Named {
+        Some(Named { name, ignore, canonical_order, drain, service: _ }) => Named {
             name: Arc::clone(name),
             ignore: *ignore,
             canonical_order: *canonical_order,
+            drain: *drain,
             service,
         },
         None => Named {
             name: name_of(key).into(),
             ignore: Ignore::NOTHING,
             canonical_order: false,
+            drain: Drain::NONE,
             service,
         },
     }

@@ -3,10 +3,10 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use evenkeel_model::statistics::{RealServerStatistics, ServiceStatistics, Statistics, Traffic};
 use evenkeel_model::{
-    Checksum, Desired, DesiredTimeouts, Family, Forward, Ignore, IgnoredField, Link, Live, Named,
-    Netmask, Owner, Persistence, Protocol, RealServer, RealServerKey, RealServers, Scheduler,
-    SchedulerFlags, Service, ServiceConfig, ServiceKey, SyncDaemon, SyncState, Timeouts, Tunnel,
-    TunnelKind, arbitrary,
+    Checksum, Desired, DesiredTimeouts, Drain, Family, Forward, Ignore, IgnoredField, Link, Live,
+    Named, Netmask, Owner, Persistence, Protocol, RealServer, RealServerKey, RealServers,
+    Scheduler, SchedulerFlags, Service, ServiceConfig, ServiceKey, SyncDaemon, SyncState, Timeouts,
+    Tunnel, TunnelKind, arbitrary,
 };
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
@@ -304,7 +304,13 @@ fn server(address: &str, port: u16, forward: Forward) -> (RealServerKey, RealSer
 }
 
 fn named(name: &str, service: Service) -> Named {
-    Named { name: name.into(), ignore: Ignore::NOTHING, canonical_order: false, service }
+    Named {
+        name: name.into(),
+        ignore: Ignore::NOTHING,
+        canonical_order: false,
+        drain: Drain::NONE,
+        service,
+    }
 }
 
 #[test]

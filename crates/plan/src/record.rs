@@ -1,0 +1,68 @@
+//! What is on record of earlier applies to a network namespace.
+
+use std::collections::BTreeMap;
+
+use evenkeel_model::{DesiredTimeouts, RealServerKey, ServiceKey};
+use serde::{Deserialize, Serialize};
+
+/// The part of the record that every plan depends on. The last applied spec, which only plans
+/// with changes need, is apart: [`crate::Inputs::last`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    /// Whether there was any apply.
+    pub applied: bool,
+    /// The values that sysctls had before evenkeel set them.
+    pub sysctls: BTreeMap<Box<str>, Box<str>>,
+    /// The timeouts that the last spec named.
+    pub timeouts: DesiredTimeouts,
+    /// The drains that were begun and have not ended.
+    #[serde(default)]
+    pub drains: Drains,
+}
+
+impl Record {
+    /// As if there had been one: for plans against a snapshot, which has no record.
+    pub fn of_a_snapshot() -> Self {
+        Self { applied: true, ..Self::default() }
+    }
+}
+
+/// Drains by the real server that leaves.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Vec<Entry>", into = "Vec<Entry>")]
+pub struct Drains(pub BTreeMap<(ServiceKey, RealServerKey), Draining>);
+
+/// A drain that was begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Draining {
+    /// When, in seconds since 1970.
+    pub since: u64,
+    /// The weight before.
+    pub weight: u32,
+}
+
+/// As it is written: a map with such keys has no place in JSON.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Entry {
+    service: ServiceKey,
+    real_server: RealServerKey,
+    #[serde(flatten)]
+    draining: Draining,
+}
+
+impl From<Vec<Entry>> for Drains {
+    fn from(entries: Vec<Entry>) -> Self {
+        let keyed = entries.into_iter().map(|it| ((it.service, it.real_server), it.draining));
+        Self(keyed.collect())
+    }
+}
+
+impl From<Drains> for Vec<Entry> {
+    fn from(drains: Drains) -> Self {
+        let entries = drains.0.into_iter();
+        entries
+            .map(|((service, real_server), draining)| Entry { service, real_server, draining })
+            .collect()
+    }
+}
