@@ -19,6 +19,7 @@ mod order;
 mod plan;
 mod record;
 pub mod render;
+mod undo;
 
 pub use cause::Cause;
 pub use counts::Counts;
@@ -30,3 +31,4 @@ pub use obstacle::Obstacle;
 pub use op::{Object, Op, Verb};
 pub use plan::{Inputs, Plan, Unchanged, plan};
 pub use record::{Draining, Drains, Record};
+pub use undo::{Undo, undo};

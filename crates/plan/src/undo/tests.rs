@@ -1,0 +1,177 @@
+//! Laws of the way back.
+
+use evenkeel_model::arbitrary::{Pair, pair};
+use evenkeel_model::{
+    Binding, DesiredTimeouts, Link, Owner, RealServers, SchedulerFlags, SyncState, Vip,
+};
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+
+use super::*;
+use crate::{Inputs, Record, carried_out, plan};
+
+fn steps_of(pair: &Pair) -> Vec<Op> {
+    plan(Inputs::new(&pair.desired, &pair.live, &Record::of_a_snapshot())).steps
+}
+
+/// A pair with all that is beside the table, on both sides.
+fn furnished() -> impl Strategy<Value = Pair> {
+    (pair(5), any::<[bool; 6]>()).prop_map(|(mut pair, choices)| {
+        let Pair { desired, live, .. } = &mut pair;
+        let vip = |last| Binding::host([203, 0, 113, last].into(), "eth0");
+        let link = Link { up: true, dummy: false };
+        live.links = Some([("eth0".into(), link)].into());
+        live.timeouts = Some(Timeouts { tcp: 900, tcp_fin: 120, udp: 300 });
+        live.sysctls.insert("net.ipv4.vs.expire_nodest_conn".into(), "0".into());
+        if choices[0] {
+            live.addresses.insert(vip(1), Owner::Evenkeel);
+        }
+        if choices[1] {
+            desired.vips.insert(vip(2), Vip::default());
+        }
+        if choices[2] {
+            desired
+                .vips
+                .insert(Binding::host([203, 0, 113, 3].into(), "vips"), Vip { dummy: true });
+        }
+        if choices[3] {
+            desired.timeouts = DesiredTimeouts { tcp: Some(60), ..DesiredTimeouts::default() };
+        }
+        if choices[4] {
+            desired.sysctls.insert("net.ipv4.vs.expire_nodest_conn".into(), "1".into());
+        }
+        let daemon = |id| SyncDaemon {
+            interface: "eth0".into(),
+            id,
+            max_length: None,
+            group: None,
+            port: None,
+            ttl: None,
+        };
+        if choices[5] {
+            live.sync.insert(SyncState::Master, daemon(1));
+            desired.sync = Some([(SyncState::Master, daemon(2))].into());
+        }
+        pair
+    })
+}
+
+fn check(cases: u32, test: impl Fn(Pair) -> Result<(), TestCaseError>) {
+    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+    if let Err(error) = TestRunner::new(config).run(&furnished(), test) {
+        panic!("{error}");
+    }
+}
+
+#[test]
+fn after_any_prefix_of_a_plan_the_way_back_leads_to_what_was_before() {
+    check(1_000, |pair| {
+        let steps = steps_of(&pair);
+        for length in 0..=steps.len() {
+            let now = carried_out(&pair.live, &steps[..length]);
+            // Whether or not the others were tried, they left nothing behind.
+            for tried in [&steps[..length], &steps] {
+                let Undo { steps: back, foreign } = undo(tried, &now);
+                prop_assert_eq!(&foreign, &BTreeSet::new());
+                prop_assert_eq!(&carried_out(&now, &back), &pair.live);
+                prop_assert!(undo(tried, &pair.live).steps.is_empty());
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn what_someone_else_changed_meanwhile_is_left_alone_and_told() {
+    check(1_000, |pair| {
+        let steps = steps_of(&pair);
+        let mut now = carried_out(&pair.live, &steps);
+        let Some(key) = steps.iter().find_map(|op| match op {
+            Op::AddService { key, .. } | Op::EditService { key, .. } => Some(*key),
+            _ => None,
+        }) else {
+            return Ok(());
+        };
+        let service = now.services.get_mut(&key).expect("it is there");
+        service.config.scheduler = Scheduler::new("twos").expect("a name");
+        let Undo { steps: back, foreign } = undo(&steps, &now);
+        prop_assert!(foreign.contains(&Object::Service(key)));
+        let after = carried_out(&now, &back);
+        let left = after.services.get(&key).map(|service| &service.config);
+        prop_assert_eq!(left, now.services.get(&key).map(|service| &service.config));
+        Ok(())
+    });
+}
+
+fn example() -> (ServiceKey, ServiceConfig, evenkeel_model::RealServerKey, RealServer) {
+    let key = ServiceKey::Fwmark { family: evenkeel_model::Family::Ipv4, fwmark: 1 };
+    let config = ServiceConfig {
+        scheduler: Scheduler::wlc(),
+        scheduler_flags: SchedulerFlags::EMPTY,
+        persistence: None,
+        engine: None,
+        one_packet: false,
+    };
+    let real_server = evenkeel_model::RealServerKey { address: [10, 0, 0, 1].into(), port: 0 };
+    let forward = evenkeel_model::Forward::Dr;
+    (
+        key,
+        config,
+        real_server,
+        RealServer { forward, weight: 1, upper_threshold: 0, lower_threshold: 0 },
+    )
+}
+
+#[test]
+fn a_service_left_without_a_scheduler_gets_its_own_back() {
+    let (key, before, ..) = example();
+    let mh = ServiceConfig { scheduler: Scheduler::new("mh").expect("a name"), ..before.clone() };
+    let edit =
+        Op::EditService { key, before: Box::new(before.clone()), after: Box::new(mh.clone()) };
+    for half_done in [&before, &mh] {
+        let config = ServiceConfig { scheduler: Scheduler::none(), ..half_done.clone() };
+        let service = Service { config: config.clone(), real_servers: RealServers::new() };
+        let now = Live { services: [(key, service)].into(), ..Live::default() };
+        let after = Box::new(before.clone());
+        let back = Op::EditService { key, before: Box::new(config), after };
+        let found = undo(std::slice::from_ref(&edit), &now);
+        assert_eq!(found, Undo { steps: vec![back], foreign: BTreeSet::new() });
+    }
+}
+
+#[test]
+fn a_service_that_was_added_stays_where_someone_else_put_a_real_server_into_it() {
+    let (key, config, real_server, value) = example();
+    let add = Op::AddService { key, after: Box::new(config.clone()) };
+    let service = Service { config, real_servers: [(real_server, value)].into_iter().collect() };
+    let now = Live { services: [(key, service)].into(), ..Live::default() };
+    let found = undo(&[add], &now);
+    let foreign = BTreeSet::from([Object::Service(key)]);
+    assert_eq!(found, Undo { steps: Vec::new(), foreign });
+}
+
+#[test]
+fn a_drained_real_server_gets_the_weight_back_that_it_had_before_the_drain() {
+    let (service, config, key, before) = example();
+    let drain = Op::DrainRealServer { service, key, before, limit: evenkeel_model::Drain(30) };
+    let delete = Op::DeleteRealServer { service, key, before: before.drained() };
+    let add = Op::AddRealServer { service, key, after: before };
+    let empty = Service { config, real_servers: RealServers::new() };
+    let now = Live { services: [(service, empty)].into(), ..Live::default() };
+    assert_eq!(undo(&[drain, delete], &now).steps, [add]);
+}
+
+#[test]
+fn a_dummy_device_stays_where_someone_else_bound_an_address_on_it() {
+    let bind = Binding::host([203, 0, 113, 3].into(), "vips");
+    let done = [Op::AddDummy { interface: "vips".into() }, Op::Bind { binding: bind.clone() }];
+    let foreign = Binding::host([203, 0, 113, 4].into(), "vips");
+    let now = Live {
+        links: Some([("vips".into(), Link { up: true, dummy: true })].into()),
+        addresses: [(bind.clone(), Owner::Evenkeel), (foreign, Owner::Other)].into(),
+        ..Live::default()
+    };
+    let found = undo(&done, &now);
+    assert_eq!(found.steps, [Op::Unbind { binding: bind }]);
+    assert_eq!(found.foreign, BTreeSet::from([Object::Dummy("vips".into())]));
+}
