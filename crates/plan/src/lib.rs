@@ -19,6 +19,7 @@ mod order;
 mod plan;
 mod record;
 pub mod render;
+mod target;
 mod undo;
 
 pub use cause::Cause;
@@ -31,4 +32,5 @@ pub use obstacle::Obstacle;
 pub use op::{Object, Op, Verb};
 pub use plan::{Inputs, Plan, Unchanged, plan};
 pub use record::{Draining, Drains, Record};
+pub use target::{Target, UnknownTarget};
 pub use undo::{Undo, undo};
