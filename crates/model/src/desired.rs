@@ -43,6 +43,18 @@ impl Drain {
     pub const NONE: Self = Self(0);
 }
 
+impl fmt::Display for Drain {
+    /// As specs write it: `0s`, `90s`, `2m`, `1h`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => f.write_str("0s"),
+            hours if hours % 3600 == 0 => write!(f, "{}h", hours / 3600),
+            minutes if minutes % 60 == 0 => write!(f, "{}m", minutes / 60),
+            seconds => write!(f, "{seconds}s"),
+        }
+    }
+}
+
 impl Default for Drain {
     /// What a spec means that says nothing: half a minute.
     fn default() -> Self {

@@ -62,6 +62,12 @@ impl Scheduler {
     pub fn hashes(&self) -> bool {
         matches!(self.as_str(), "sh" | "mh" | "dh")
     }
+
+    /// Whether the clients are refused that the hash ties to a real server of weight 0 (measured:
+    /// sh and mh half of 40 clients, dh all or none; with a fallback flag none).
+    pub fn refuses_clients_of_drained(&self, flags: SchedulerFlags) -> bool {
+        self.hashes() && (self.as_str() == "dh" || !flags.has_fallback())
+    }
 }
 
 impl fmt::Display for Scheduler {

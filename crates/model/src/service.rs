@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Netmask, RealServer, RealServerKey, Scheduler, SchedulerFlags};
+use crate::{Drain, Netmask, RealServer, RealServerKey, Scheduler, SchedulerFlags};
 
 /// A service without its identity, which is the key it is stored under.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +27,15 @@ pub struct ServiceConfig {
     pub engine: Option<Box<str>>,
     /// Each datagram is scheduled by itself; UDP and fwmark services only.
     pub one_packet: bool,
+}
+
+impl ServiceConfig {
+    /// How long a real server drains that leaves a service which says nothing of it: as long as
+    /// `usual`, but not at all where clients would be refused that are tied to it.
+    pub fn usual_drain(&self, usual: Drain) -> Drain {
+        let refuses = self.scheduler.refuses_clients_of_drained(self.scheduler_flags);
+        if refuses { Drain::NONE } else { usual }
+    }
 }
 
 /// How long and how widely clients stick to a real server.
