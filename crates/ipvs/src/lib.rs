@@ -16,6 +16,7 @@
 //! - [`Timeouts`] and [`SyncDaemon`] belong to the namespace: [`Client::timeouts`],
 //!   [`Client::set_timeouts`], [`Client::daemons`], [`Client::start_daemon`],
 //!   [`Client::stop_daemon`]. [`Client::info`] tells the version.
+//! - [`ConnectionTable`] reads the connections themselves, from `/proc`.
 //! - [`codec`] is the same without a socket.
 //! - [`modules`] loads the kernel modules of schedulers and persistence engines.
 //!
@@ -44,6 +45,7 @@
 mod client;
 pub mod codec;
 mod command;
+mod connection;
 mod destination;
 mod entry;
 mod error;
@@ -61,6 +63,9 @@ mod uapi;
 
 pub use client::Client;
 pub use command::{Command, Object, Operation};
+pub use connection::{
+    Connection, ConnectionProtocol, ConnectionTable, ConnectionTableError, EngineData, UnknownLine,
+};
 pub use destination::{Destination, DestinationKey, Tunnel, forward, tunnel_flags, tunnel_kind};
 pub use entry::{DestinationEntry, ServiceEntry, UnknownAttribute, UnknownAttributes};
 pub use error::{CommandRefusal, DecodeError, EncodeError, Error, Interrupted};
