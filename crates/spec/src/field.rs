@@ -110,12 +110,6 @@ impl<T> List<T> {
         indexed.filter_map(|(index, item)| Some((index, item.value()?)))
     }
 
-    /// The same, given up one by one.
-    pub(crate) fn into_values(self) -> impl Iterator<Item = (usize, T)> {
-        let indexed = self.0.into_iter().enumerate();
-        indexed.filter_map(|(index, item)| Some((index, item.into_value()?)))
-    }
-
     /// Whether an item was bad.
     pub(crate) fn has_bad(&self) -> bool {
         self.0.iter().any(Field::is_bad)

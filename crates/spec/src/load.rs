@@ -13,7 +13,7 @@ use crate::resolve::{self, Finding, Findings, Spot};
 use crate::source::{self, Lines, NotText, Source};
 use crate::spec::Spec;
 use crate::suggest;
-use crate::yaml;
+use crate::yaml::{self, Reading, Torn};
 
 /// What a good spec asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,17 +76,13 @@ pub fn load_with(sources: &[Source], parameters: &dyn Parameters) -> Result<Load
     };
     let texts: Vec<Option<&str>> =
         sources.iter().enumerate().map(|(index, source)| report.text(index, source)).collect();
-    let mut specs = Vec::with_capacity(sources.len());
-    for (index, text) in texts.iter().enumerate() {
-        match text {
-            Some(text) => specs.push(report.spec(index, text)),
-            None => specs.push(None),
+    let mut read: Read = yaml::read;
+    let (desired, observed, findings) = loop {
+        match report.attempt(&texts, read) {
+            Ok(attempted) => break attempted,
+            Err(Torn) => read = yaml::read_whole,
         }
-    }
-    let complete = specs.iter().all(Option::is_some);
-    let mut findings = Findings::default();
-    let desired = resolve::resolve(&mut specs, complete, &mut findings);
-    let observed = observed(specs);
+    };
     report.findings(&texts, findings.into_list());
     let Report { problems, left_out, values, .. } = report;
     let problems = Problems::new(problems, left_out);
@@ -98,8 +94,8 @@ pub fn load_with(sources: &[Source], parameters: &dyn Parameters) -> Result<Load
 }
 
 /// What the last snapshot among the sources observed.
-fn observed(specs: Vec<Option<Spec>>) -> Observed {
-    let mut sections = specs.into_iter().flatten().filter_map(|spec| match spec.observed {
+fn observed(readings: Vec<Option<Reading<'_>>>) -> Observed {
+    let mut sections = readings.into_iter().flatten().filter_map(|it| match it.spec.observed {
         Field::Value(observed) => Some(*observed),
         Field::Absent | Field::Bad => None,
     });
@@ -117,6 +113,9 @@ fn nothing_to_read() -> Problems {
     };
     Problems::new(vec![problem], 0)
 }
+
+/// A way to read a good spec.
+type Read = for<'t> fn(&'t str) -> Result<Reading<'t>, yaml::Failure>;
 
 /// Collects problems and gives them their places.
 struct Report<'s> {
@@ -142,9 +141,32 @@ impl Report<'_> {
         }
     }
 
-    /// The spec of a text; after noting everything that is wrong with it, as much of the spec as
-    /// could be read.
-    fn spec(&mut self, index: usize, text: &str) -> Option<Spec> {
+    /// What all texts come to. Services that are read no sooner than they are asked for may turn
+    /// out to be torn: then nothing was said about any text.
+    fn attempt(
+        &mut self,
+        texts: &[Option<&str>],
+        read: Read,
+    ) -> Result<(Desired, Observed, Findings), Torn> {
+        let before = (self.problems.len(), self.left_out);
+        let readings = texts.iter().enumerate();
+        let readings = readings.map(|(index, text)| self.reading(index, (*text)?, read));
+        let mut readings: Vec<_> = readings.collect();
+        let complete = readings.iter().all(Option::is_some);
+        let mut findings = Findings::default();
+        match resolve::resolve(&mut readings, complete, &mut findings) {
+            Ok(desired) => Ok((desired, observed(readings), findings)),
+            Err(Torn) => {
+                self.problems.truncate(before.0);
+                self.left_out = before.1;
+                Err(Torn)
+            }
+        }
+    }
+
+    /// The spec of a text, by `read` if it is good; after noting everything that is wrong with it,
+    /// as much of the spec as could be read.
+    fn reading<'t>(&mut self, index: usize, text: &'t str, read: Read) -> Option<Reading<'t>> {
         if marked::needs_measuring(text)
             && let Err(broken) = marked::build(text)
         {
@@ -153,11 +175,11 @@ impl Report<'_> {
         }
         // Only the reading that knows scalars from keys and comments can put values into them.
         if parameter::may_stand_in(text) {
-            return self.spec_with_places(index, text, None);
+            return self.spec_with_places(index, text, None).map(Reading::from);
         }
-        match yaml::read(text) {
-            Ok(spec) => Some(spec),
-            Err(failure) => self.spec_with_places(index, text, Some(failure)),
+        match read(text) {
+            Ok(reading) => Some(reading),
+            Err(failure) => self.spec_with_places(index, text, Some(failure)).map(Reading::from),
         }
     }
 

@@ -13,6 +13,7 @@ use crate::problem::Place;
 use crate::resolve::{self, Findings, Object};
 use crate::source::{self, Lines, Source};
 use crate::spec::Spec;
+use crate::yaml::Reading;
 
 /// The place of each object of a desired state.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,22 +27,23 @@ impl Loaded {
         let texts: Vec<Option<&str>> =
             sources.iter().map(|source| source::text(&source.text).ok()).collect();
         let mut located: Vec<Option<Located<'_>>> = Vec::with_capacity(texts.len());
-        let mut specs: Vec<Option<Spec>> = Vec::with_capacity(texts.len());
+        let mut readings: Vec<Option<Reading<'_>>> = Vec::with_capacity(texts.len());
         for (index, (text, source)) in texts.into_iter().zip(sources).enumerate() {
             let found = text.and_then(|text| {
                 let mut tree = marked::build(text).ok()?;
                 values.expand(&mut tree, &NoParameters);
                 Some(Located::new(tree, Lines::new(text), index, &source.name))
             });
-            specs.push(
-                found
-                    .as_ref()
-                    .and_then(|located| marked::read::<Spec>(&located.tree, located.tree.root?).0),
-            );
+            let read = found
+                .as_ref()
+                .and_then(|located| marked::read::<Spec>(&located.tree, located.tree.root?).0);
+            readings.push(read.map(Reading::from));
             located.push(found);
         }
         let mut findings = Findings::with_origins();
-        resolve::resolve(&mut specs, true, &mut findings);
+        if resolve::resolve(&mut readings, true, &mut findings).is_err() {
+            return Provenance::default();
+        }
         let places = findings.into_origins().into_iter().filter_map(|(object, path)| {
             let located = located.get(path.source)?.as_ref()?;
             let (_, node) = located.tree.find(&path)?;

@@ -170,3 +170,39 @@ fn a_spec_of_many_real_servers_with_a_problem_in_each_is_answered() {
     assert_eq!(problems.len(), 1000);
     assert!(problems.left_out() > 0);
 }
+
+/// More services than are read at once; of each the real servers are `first` or `other`.
+fn large(first: &str, other: &str) -> String {
+    let mut text = String::from("version: 1\nservices:\n");
+    for port in 1..=500 {
+        let real_servers = if port == 1 { first } else { other };
+        writeln!(text, "  - {{ name: s{port}, vip: 192.0.2.1, port: {port},").expect("a string");
+        writeln!(text, "      real_servers: {real_servers} }}").expect("a string");
+    }
+    text
+}
+
+#[test]
+fn a_large_spec_whose_pieces_need_each_other_is_read_as_a_whole() {
+    let list = "[{ address: 192.0.2.9 }]";
+    let spelt_out = load(&[Source::new("x", large(list, list))]).expect("it is good");
+    let aliased = load(&[Source::new("x", large(&format!("&all {list}"), "*all"))]);
+    let aliased = aliased.expect("it is good");
+    assert_eq!(aliased.desired.services.len(), 500);
+    assert_eq!(aliased, spelt_out);
+}
+
+#[test]
+fn what_is_wrong_behind_many_good_services_is_told_once() {
+    let good = large("[]", "[]");
+    let sources = [
+        Source::new("bad", "version: 1\nscope: nonsense\n"),
+        Source::new(
+            "late",
+            good + "  - { name: late, vip: nonsense, port: 1, real_servers: [] }\n",
+        ),
+    ];
+    let problems = load(&sources).expect_err("it is refused").to_string();
+    assert_eq!(problems.matches("bad:").count(), 1, "{problems}");
+    assert_eq!(problems.matches("late:1003:").count(), 1, "{problems}");
+}

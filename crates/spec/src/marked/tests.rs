@@ -131,5 +131,5 @@ fn what_the_quick_reading_takes_the_careful_one_takes_as_the_same() {
 }
 
 fn serde_yaml_read(text: &str) -> Option<String> {
-    crate::yaml::read(text).ok().map(|spec| format!("{spec:?}"))
+    crate::yaml::read_whole(text).ok().map(|reading| format!("{:?}", reading.spec))
 }

@@ -26,22 +26,26 @@ use evenkeel_model::{Desired, Drain, Guards};
 use self::service::Around;
 use crate::path::{At, Path};
 use crate::spec::Spec;
+use crate::yaml::{Reading, Torn};
 pub(crate) use finding::{Finding, Findings, Spot};
 pub(crate) use origins::Object;
 
 /// The desired state of all sources together, and what is wrong with it. `None` among the specs
 /// is a source that could not be read; `complete` says that there is none, so that what is not
 /// found is really not there.
+///
+/// # Errors
+/// [`Torn`] if services that were still to be read cannot be.
 pub(crate) fn resolve(
-    specs: &mut [Option<Spec>],
+    readings: &mut [Option<Reading<'_>>],
     complete: bool,
     findings: &mut Findings,
-) -> Desired {
-    let lists = specs.iter_mut().flatten().map(|spec| std::mem::take(&mut spec.services)).collect();
-    let sources: Vec<(At<'_>, &Spec)> = specs
+) -> Result<Desired, Torn> {
+    let lists = readings.iter_mut().flatten().map(Reading::take_services).collect();
+    let sources: Vec<(At<'_>, &Spec)> = readings
         .iter()
         .enumerate()
-        .filter_map(|(index, spec)| Some((At::Root(index), spec.as_ref()?)))
+        .filter_map(|(index, reading)| Some((At::Root(index), &reading.as_ref()?.spec)))
         .collect();
     check_version(&sources, complete, findings);
     let scope = scope::merge(&sources, findings);
@@ -52,10 +56,10 @@ pub(crate) fn resolve(
     let sync = sync::merge(&sources, findings);
     let sysctls = sysctls::merge(&sources, findings);
     let around = Around { scope: &scope, defaults: &defaults, pools: &pools, sync: sync.written };
-    let services = service::expand(lists, &sources, &around, findings);
-    let scope = scope.scope;
+    let services = service::expand(lists, &sources, &around, findings)?;
+    let (scope, sync) = (scope.scope, sync.daemons);
     let (guards, drain) = (Guards::default(), Drain::NONE);
-    Desired { scope, services, vips, timeouts, sync: sync.daemons, sysctls, guards, drain }
+    Ok(Desired { scope, services, vips, timeouts, sync, sysctls, guards, drain })
 }
 
 /// The same leaf in two sources is an error.

@@ -16,15 +16,16 @@ use crate::field::{Field, List};
 use crate::path::{At, Path};
 use crate::resolve::{Findings, Object};
 use crate::spec::{IgnoreWord, Method, RealServer, Service, Spec};
+use crate::yaml::{Services, Torn};
 
 /// What all services of all sources come to. They are given up one by one as they are read, so
 /// that a large spec and its state do not take their memory at the same time.
 pub(crate) fn expand(
-    services: Vec<Field<List<Service>>>,
+    services: Vec<Services<'_>>,
     sources: &[(At<'_>, &Spec)],
     around: &Around<'_>,
     findings: &mut Findings,
-) -> BTreeMap<ServiceKey, Named> {
+) -> Result<BTreeMap<ServiceKey, Named>, Torn> {
     let mut expansion = Expansion {
         sources,
         around,
@@ -34,12 +35,14 @@ pub(crate) fn expand(
     };
     for (source, ((root, _), list)) in sources.iter().zip(services).enumerate() {
         let at = root.key("services");
-        for (index, service) in list.into_value().into_iter().flat_map(List::into_values) {
+        for (index, service) in list.enumerate() {
             let origin = Origin { source, index, vip: None };
-            expansion.service(&service, origin, &at.item(index), findings);
+            if let Some(service) = service?.value() {
+                expansion.service(service, origin, &at.item(index), findings);
+            }
         }
     }
-    expansion.services
+    Ok(expansion.services)
 }
 
 /// What all sources say beside the services.
