@@ -5,19 +5,31 @@
 //! [`memory::MemoryKernel`] one that keeps its state in memory and answers as the real one does.
 //! It prints nothing and asks nobody.
 
+mod attendant;
+mod connections;
+mod drain;
 mod error;
 mod host_kernel;
 mod journal;
+mod journalled;
 mod kernel;
 pub mod memory;
 mod pass;
+mod prepare;
 mod report;
+mod rollback;
+mod run;
 mod stage;
 mod translate;
 
-pub use error::{EngineError, KernelError};
+pub use attendant::{Attendant, DrainProgress, Unattended};
+pub use connections::{Connection, connections};
+pub use error::KernelError;
 pub use host_kernel::HostKernel;
 pub use journal::{Journal, JournalError, StateDir};
 pub use kernel::{Exception, Kernel, Refused, Replies, Sysctls};
-pub use pass::{Pass, execute, execute_journalled};
-pub use report::{Done, Outcome, Report};
+pub use journalled::execute_journalled;
+pub use pass::{OnFailure, Pass, Terms, execute};
+pub use prepare::{CONNECTION_SYSCTLS, History, prepare};
+pub use report::{Done, Outcome, Report, Rollback};
+pub use rollback::take_back;

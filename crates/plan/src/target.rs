@@ -188,7 +188,7 @@ fn near<'a>(word: &str, specs: impl Iterator<Item = &'a Desired>) -> Vec<String>
 impl fmt::Display for UnknownTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { word, near } = self;
-        write!(f, "neither the spec nor the last applied one has a service `{word}`")?;
+        write!(f, "no service is called `{word}`")?;
         for (number, name) in near.iter().enumerate() {
             write!(f, "{}`{name}`", if number == 0 { "; there is " } else { ", " })?;
         }

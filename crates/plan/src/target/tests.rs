@@ -112,12 +112,12 @@ fn an_unknown_word_is_answered_with_names_like_it() {
     let unknown = Target::new(&["wbe"], &desired, None).expect_err("there is none");
     assert_eq!(
         unknown.to_string(),
-        "neither the spec nor the last applied one has a service `wbe`; there is `web`"
+        "no service is called `wbe`; there is `web`"
     );
     let unknown = Target::new(&["zzz"], &desired, None).expect_err("there is none");
     assert_eq!(unknown.near, ["api", "web"]);
     let none = Target::new(&["web"], &Desired::default(), None).expect_err("there is none");
-    assert_eq!(none.to_string(), "neither the spec nor the last applied one has a service `web`");
+    assert_eq!(none.to_string(), "no service is called `web`");
 }
 
 #[test]
