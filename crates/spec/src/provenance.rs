@@ -75,6 +75,12 @@ impl Provenance {
         self.0.get(&Object::Timeout(key))
     }
 
+    /// The value of a guard's threshold: `mass_delete`, `mass_delete_from` or `unbind_in_use`.
+    pub fn guard(&self, key: &str) -> Option<&Place> {
+        let keys = ["mass_delete", "mass_delete_from", "unbind_in_use"];
+        self.0.get(&Object::Guard(keys.into_iter().find(|known| *known == key)?))
+    }
+
     /// The sync daemon's item.
     pub fn sync(&self, state: SyncState) -> Option<&Place> {
         self.0.get(&Object::Sync(state))

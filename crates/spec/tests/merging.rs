@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use evenkeel_model::{DesiredTimeouts, Family, Scope, ServiceKey, SyncState};
+use evenkeel_model::{DesiredTimeouts, Drain, Family, Guards, Scope, ServiceKey, SyncState};
 use evenkeel_spec::{Loaded, Source, load};
 
 fn sources(texts: &[&str]) -> Vec<Source> {
@@ -40,13 +40,14 @@ fn lists_append_and_maps_merge_by_key() {
 fn the_same_leaf_twice_names_both_places() {
     assert_eq!(
         bad(&[
-            "version: 1\nscope: all\ndefaults:\n  weight: 1\n  forward: dr\n  scheduler: rr\n",
-            "version: 1\nscope: all\ndefaults:\n  weight: 2\n  forward: nat\n  scheduler: rr\n",
+            "version: 1\nscope: all\ndefaults:\n  weight: 1\n  forward: dr\n  scheduler: rr\n  drain: 1m\n",
+            "version: 1\nscope: all\ndefaults:\n  weight: 2\n  forward: nat\n  scheduler: rr\n  drain: 1m\n",
         ]),
         "2.yaml:2:8: `scope` is written twice (first written here: 1.yaml:2:8); keep one of them\n\
          2.yaml:4:11: this default is written twice (first written here: 1.yaml:4:11); keep one of them\n\
          2.yaml:5:12: this default is written twice (first written here: 1.yaml:5:12); keep one of them\n\
-         2.yaml:6:14: this default is written twice (first written here: 1.yaml:6:14); keep one of them"
+         2.yaml:6:14: this default is written twice (first written here: 1.yaml:6:14); keep one of them\n\
+         2.yaml:7:10: this default is written twice (first written here: 1.yaml:7:10); keep one of them"
     );
     assert_eq!(
         bad(&["version: 1\nscope: { vips: [] }\n", "scope: all\n"]),
@@ -68,6 +69,24 @@ fn timeouts_and_sysctls_merge_by_key_and_sync_daemons_append() {
     assert_eq!(sysctls, [("net.a", "1"), ("net.b", "3 50")]);
     let ids: Vec<_> = desired.sync.iter().flatten().map(|(state, it)| (*state, it.id)).collect();
     assert_eq!(ids, [(SyncState::Master, 0), (SyncState::Backup, 7)]);
+}
+
+#[test]
+fn thresholds_of_guards_merge_by_key_and_the_default_drain_is_that_of_any_source() {
+    let desired = good(&[
+        "version: 1\nguards: { mass_delete: 80% }\ndefaults: { weight: 2 }\n",
+        "guards: { unbind_in_use: 7 }\ndefaults: { drain: 1m }\n",
+        "services:\n  - { name: a, vip: 192.0.2.1, port: 80, real_servers: [] }\n  - { name: b, vip: 192.0.2.1, port: 81, scheduler: sh, real_servers: [] }\n",
+    ])
+    .desired;
+    assert_eq!(desired.guards, Guards { mass_delete: 80, mass_delete_from: 4, unbind_in_use: 7 });
+    assert_eq!(desired.drain, Drain(60));
+    let drains: Vec<_> = desired.services.values().map(|named| named.drain).collect();
+    assert_eq!(drains, [Drain(60), Drain::NONE]);
+    assert_eq!(
+        bad(&["version: 1\nguards: { unbind_in_use: 7 }\n", "guards: { unbind_in_use: 7 }\n"]),
+        "2.yaml:1:26: this threshold is written twice (first written here: 1.yaml:2:26); keep one of them"
+    );
 }
 
 #[test]

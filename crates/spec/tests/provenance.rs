@@ -60,6 +60,7 @@ timeouts:
 sync:
   - { state: backup, interface: eth1 }
 sysctls: { net.core.somaxconn: 1024 }
+guards: { mass_delete: 80% }
 ";
 
 #[test]
@@ -92,6 +93,8 @@ fn every_object_is_where_it_was_written_whatever_the_file() {
     assert_eq!(shown(found.timeout("tcp")), "1.yaml:20:18");
     assert_eq!(shown(found.timeout("udp")), "2.yaml:7:8");
     assert_eq!(shown(found.timeout("tcp_fin")), "nowhere");
+    assert_eq!(shown(found.guard("mass_delete")), "2.yaml:11:24");
+    assert_eq!(shown(found.guard("unbind_in_use")), "nowhere");
     assert_eq!(shown(found.sync(SyncState::Backup)), "2.yaml:9:5");
     assert_eq!(shown(found.sync(SyncState::Master)), "nowhere");
     assert_eq!(shown(found.sysctl("net.ipv4.ip_forward")), "1.yaml:22:24");

@@ -68,6 +68,7 @@ impl Error for NodeError {
             };
         }
         let remedy = match suggest::key(key, known) {
+            None if key == "drain" => "it stands at the service, or in `defaults`".to_owned(),
             Some(meant) => format!("did you mean `{meant}`?"),
             None => format!("the keys here are {}", known.join(", ")),
         };
@@ -82,11 +83,11 @@ impl Error for NodeError {
 /// Keys that the design has a place for beside those of `known`, and this version does not read.
 fn later(known: &[&str]) -> &'static [&'static str] {
     if known.contains(&"services") {
-        &["guards", "directors", "arp", "health", "gateway"]
+        &["directors", "arp", "health", "gateway"]
     } else if known.contains(&"scheduler_flags") || known.contains(&"scheduler") {
-        &["drain", "health", "arp"]
+        &["health", "arp"]
     } else if known.contains(&"weight") {
-        &["drain", "health"]
+        &["health"]
     } else {
         &[]
     }

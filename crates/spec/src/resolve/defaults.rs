@@ -1,6 +1,6 @@
 //! The defaults, from all sources.
 
-use evenkeel_model::Scheduler;
+use evenkeel_model::{Drain, Scheduler};
 
 use super::once;
 use crate::field::Field;
@@ -15,18 +15,24 @@ pub(crate) struct Defaults {
     /// `None` if it could not be read.
     pub(crate) forward: Option<Method>,
     pub(crate) weight: u32,
+    /// For services whose scheduler lets a real server drain.
+    pub(crate) drain: Drain,
 }
 
 const TWICE: &str = "this default is written twice";
 
 pub(crate) fn merge(sources: &[(At<'_>, &Spec)], findings: &mut Findings) -> Defaults {
-    let mut written = [None, None, None];
-    let mut defaults =
-        Defaults { scheduler: Some(Scheduler::wlc()), forward: Some(Method::Dr), weight: 1 };
+    let mut written = [None, None, None, None];
+    let mut defaults = Defaults {
+        scheduler: Some(Scheduler::wlc()),
+        forward: Some(Method::Dr),
+        weight: 1,
+        drain: Drain::default(),
+    };
     for (root, spec) in sources {
         let Some(keys) = spec.defaults.value() else { continue };
         let at = root.key("defaults");
-        let [scheduler, forward, weight] = &mut written;
+        let [scheduler, forward, weight, drain] = &mut written;
         match &keys.scheduler {
             Field::Absent => {}
             Field::Bad => defaults.scheduler = None,
@@ -58,6 +64,10 @@ pub(crate) fn merge(sources: &[(At<'_>, &Spec)], findings: &mut Findings) -> Def
         if let Some(value) = keys.weight.value() {
             defaults.weight = value.0;
             once(weight, &at.key("weight"), TWICE, findings);
+        }
+        if let Some(value) = keys.drain.value() {
+            defaults.drain = Drain(value.0);
+            once(drain, &at.key("drain"), TWICE, findings);
         }
     }
     defaults

@@ -7,6 +7,7 @@
 mod config;
 mod defaults;
 mod finding;
+mod guards;
 mod origins;
 mod pool;
 mod real_server;
@@ -21,7 +22,7 @@ mod vip;
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use evenkeel_model::{Desired, Drain, Guards};
+use evenkeel_model::Desired;
 
 use self::service::Around;
 use crate::path::{At, Path};
@@ -55,10 +56,11 @@ pub(crate) fn resolve(
     let timeouts = timeouts::merge(&sources, findings);
     let sync = sync::merge(&sources, findings);
     let sysctls = sysctls::merge(&sources, findings);
+    let guards = guards::merge(&sources, findings);
     let around = Around { scope: &scope, defaults: &defaults, pools: &pools, sync: sync.written };
     let services = service::expand(lists, &sources, &around, findings)?;
-    let (scope, sync) = (scope.scope, sync.daemons);
-    let (guards, drain) = (Guards::default(), Drain::NONE);
+    let (scope, drain) = (scope.scope, defaults.drain);
+    let sync = sync.daemons;
     Ok(Desired { scope, services, vips, timeouts, sync, sysctls, guards, drain })
 }
 

@@ -13,6 +13,7 @@ pub(crate) enum Object {
     Timeout(&'static str),
     Sync(SyncState),
     Sysctl(Box<str>),
+    Guard(&'static str),
 }
 
 /// The objects in the order they were met.

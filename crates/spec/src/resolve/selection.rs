@@ -61,12 +61,11 @@ impl Selection {
         }
     }
 
-    /// Clients hashed to a real server of weight 0 are refused (measured: sh and mh half of 40
-    /// clients, dh all or none; with a fallback flag none).
+    /// Clients hashed to a real server of weight 0 are refused.
     pub(crate) fn check_weights(&self, config: &Config, ignore: Ignore, findings: &mut Findings) {
         let scheduler = config.scheduler.as_str();
-        let falls_back = scheduler != "dh" && config.flags.has_fallback();
-        if !config.scheduler.hashes() || falls_back || ignore.contains(IgnoredField::Weight) {
+        let refuses = config.scheduler.refuses_clients_of_drained(config.flags);
+        if !refuses || ignore.contains(IgnoredField::Weight) {
             return;
         }
         for (index, resolved) in &self.servers {

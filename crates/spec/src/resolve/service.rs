@@ -92,6 +92,7 @@ impl Expansion<'_> {
         if let (Some(selection), Some(config)) = (&selection, &config) {
             selection.check_weights(config, ignore, findings);
         }
+        let drain = self.drain(service, config.as_ref(), at, findings);
         for (key, vip) in target.keys() {
             if let Some(first) = self.origins.get(&key) {
                 let services = self.sources[first.source].0.key("services");
@@ -113,10 +114,7 @@ impl Expansion<'_> {
             if let Some(config) = &config {
                 let service = Modelled { config: config.of(key.family()), real_servers };
                 let name = Arc::clone(&name);
-                self.services.insert(
-                    key,
-                    Named { name, ignore, canonical_order, drain: Drain::NONE, service },
-                );
+                self.services.insert(key, Named { name, ignore, canonical_order, drain, service });
             }
         }
     }
@@ -203,6 +201,35 @@ impl Expansion<'_> {
                 None
             }
         }
+    }
+
+    /// How long real servers drain that leave the service.
+    fn drain(
+        &self,
+        service: &Service,
+        config: Option<&Config>,
+        at: &At<'_>,
+        findings: &mut Findings,
+    ) -> Drain {
+        let usual = self.around.defaults.drain;
+        let refusing = config.filter(|it| it.scheduler.refuses_clients_of_drained(it.flags));
+        let asked = match (service.drain.value(), refusing) {
+            (None, None) => return usual,
+            (None, Some(_)) => return Drain::NONE,
+            (Some(asked), _) => Drain(asked.0),
+        };
+        if let (Some(config), true) = (refusing, asked > Drain::NONE) {
+            let scheduler = config.scheduler;
+            let remedy = match scheduler.as_str() {
+                "dh" => "write `drain: 0s`, or use sh or mh with its fallback flag".to_owned(),
+                _ => format!("add `scheduler_flags: [{scheduler}-fallback]`, or write `drain: 0s`"),
+            };
+            let message = format!(
+                "a drain under {scheduler} refuses the clients that it hashes to the real server"
+            );
+            findings.error(&at.key("drain"), message).remedy(remedy);
+        }
+        asked
     }
 
     /// The service's way of forwarding; `None` if it could not be read.

@@ -95,6 +95,12 @@ fn what_is_wrong_by_itself_does_not_fit_the_schema() {
         "sync daemons of every wrong kind",
         "sysctls of every wrong kind",
         "canonical order is a flag",
+        "drains that are no durations",
+        "thresholds of guards that mean nothing",
+        "more thresholds of guards that mean nothing",
+        "thresholds of guards of the wrong form",
+        "a share that is none",
+        "guards that are no map",
     ] {
         let case = CASES.split("### ").find(|case| case.starts_with(&format!("{title}\n")));
         let text = case.expect(title).split_once('\n').expect("a text").1;

@@ -8,6 +8,7 @@ mod duration;
 mod name;
 mod netmask;
 mod number;
+mod percent;
 mod persistence;
 mod scheduler;
 mod scope;
@@ -20,8 +21,10 @@ pub(crate) use duration::Duration;
 pub(crate) use name::{InterfaceName, Name};
 pub(crate) use netmask::NetmaskText;
 pub(crate) use number::{
-    Fwmark, MessageLength, Port, SyncId, SyncPort, Threshold, Ttl, Version, Weight,
+    Connections, Fwmark, MessageLength, Objects, Port, SyncId, SyncPort, Threshold, Ttl, Version,
+    Weight,
 };
+pub(crate) use percent::Percent;
 pub(crate) use persistence::PersistenceText;
 pub(crate) use scheduler::{FlagName, SchedulerName};
 pub(crate) use scope::ScopeText;
@@ -59,6 +62,8 @@ keys! {
         sync: List<SyncEntry>,
         /// Values of sysctls by key. Those that are not named are left as they are.
         sysctls: Sysctls,
+        /// From which numbers on guards refuse a plan.
+        guards: GuardKeys,
         /// What a snapshot saw. Ignored.
         observed: Box<Observed>,
     }
@@ -124,6 +129,10 @@ keys! {
         real_servers: List<RealServer>,
         /// The name of a pool that lists them.
         pool: Name,
+        /// How long a real server that leaves this service, or leaves with it, may keep its
+        /// connections; 0s cuts them. Absent means as `defaults` say; under dh, and under sh and
+        /// mh without their fallback flag, 0s.
+        drain: Duration,
         /// Fields that someone else sets.
         ignore: List<IgnoreWord>,
         /// The kernel's list of real servers is kept in the order of this one, so that sh and mh
@@ -171,13 +180,29 @@ keys! {
 
 keys! {
     /// What services and real servers take where they say nothing.
-    Defaults, "defaults, a map with `scheduler`, `forward` or `weight`", {
+    Defaults, "defaults, a map with `scheduler`, `forward`, `weight` or `drain`", {
         /// For services without a scheduler. Absent means wlc.
         scheduler: SchedulerName,
         /// For services without a forward. Absent means dr.
         forward: ForwardWord,
         /// For real servers without a weight. Absent means 1.
         weight: Weight,
+        /// For services without a drain whose scheduler does not tie clients to a real server
+        /// that drains, and for those that are no longer listed anywhere. Absent means 30s.
+        drain: Duration,
+    }
+}
+
+keys! {
+    /// From which numbers on guards refuse a plan.
+    GuardKeys, "guards, a map such as `{ mass_delete: 50% }`", {
+        /// The share of the live services, and of the live real servers, that must be left; `off`
+        /// refuses nothing. Absent means 50%.
+        mass_delete: Percent,
+        /// With fewer live ones than this, deleting most of them is everyday work. Absent means 4.
+        mass_delete_from: Objects,
+        /// How many connections through a VIP may break when it is unbound. Absent means 0.
+        unbind_in_use: Connections,
     }
 }
 

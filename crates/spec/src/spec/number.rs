@@ -71,6 +71,14 @@ number! {
     /// A firewall mark; 0 is what unmarked packets carry.
     Fwmark(u32), 1..=u32::MAX, "a firewall mark, a number from 1 to 4294967295"
 }
+number! {
+    /// A number of connections.
+    Connections(u32), 0..=u32::MAX, "a number of connections, a number from 0 to 4294967295"
+}
+number! {
+    /// A number of services, or of real servers.
+    Objects(u32), 1..=u32::MAX, "a number of services or real servers, a number from 1 to 4294967295"
+}
 
 number! {
     /// What tells sync daemons of several clusters apart.

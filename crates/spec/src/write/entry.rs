@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use evenkeel_model::{
-    Checksum, Family, Forward, Ignore, Netmask, Persistence, Protocol, RealServer, Scheduler,
-    ServiceConfig, Tunnel, TunnelKind,
+    Checksum, Drain, Family, Forward, Ignore, Netmask, Persistence, Protocol, RealServer,
+    Scheduler, ServiceConfig, Tunnel, TunnelKind,
 };
 
 use super::line;
@@ -21,6 +21,8 @@ pub(super) struct Entry {
     pub(super) config: ServiceConfig,
     pub(super) ignore: Ignore,
     pub(super) canonical_order: bool,
+    /// `None` is the usual one.
+    pub(super) drain: Option<Drain>,
     pub(super) servers: Vec<Server>,
 }
 
@@ -119,6 +121,9 @@ impl Entry {
         }
         if *one_packet {
             line(out, format_args!("    one_packet: true"));
+        }
+        if let Some(drain) = self.drain {
+            line(out, format_args!("    drain: {drain}"));
         }
         if self.ignore != Ignore::NOTHING {
             let fields = list(self.ignore.iter().map(|field| field.to_string()));

@@ -1,6 +1,6 @@
-//! What a spec says beside services and addresses: timeouts, sync daemons, sysctls.
+//! What a spec says beside services and addresses: timeouts, sync daemons, sysctls, guards.
 
-use evenkeel_model::{DesiredTimeouts, SyncDaemon, SyncState};
+use evenkeel_model::{DesiredTimeouts, Guards, SyncDaemon, SyncState};
 
 use super::WriteInput;
 use super::line;
@@ -23,6 +23,30 @@ pub(super) fn write(input: &WriteInput, out: &mut String) {
         for (key, set) in &input.sysctls {
             line(out, format_args!("  {key}: {}", value(set)));
         }
+    }
+    guards(input.guards, out);
+}
+
+fn guards(guards: Guards, out: &mut String) {
+    let Guards { mass_delete, mass_delete_from, unbind_in_use } = guards;
+    let usual = Guards::default();
+    let share = match mass_delete {
+        0 => "off".to_owned(),
+        percent => format!("{percent}%"),
+    };
+    let keys = [
+        ("mass_delete", share, mass_delete != usual.mass_delete),
+        (
+            "mass_delete_from",
+            mass_delete_from.to_string(),
+            mass_delete_from != usual.mass_delete_from,
+        ),
+        ("unbind_in_use", unbind_in_use.to_string(), unbind_in_use != usual.unbind_in_use),
+    ];
+    let said = keys.into_iter().filter(|(_, _, said)| *said);
+    let said: Vec<String> = said.map(|(key, value, _)| format!("{key}: {value}")).collect();
+    if !said.is_empty() {
+        line(out, format_args!("\nguards: {{ {} }}", said.join(", ")));
     }
 }
 

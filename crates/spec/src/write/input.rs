@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{
-    Binding, Desired, DesiredTimeouts, Drain, Ignore, Live, Named, Owner, Scope, Service,
-    ServiceKey, SyncDaemon, SyncState, Timeouts, Vip,
+    Binding, Desired, DesiredTimeouts, Drain, Guards, Ignore, Live, Named, Owner, Scope, Service,
+    ServiceConfig, ServiceKey, SyncDaemon, SyncState, Timeouts, Vip,
 };
 
 use crate::observed::Observed;
@@ -27,6 +27,10 @@ pub struct WriteInput {
     pub sync: Option<BTreeMap<SyncState, SyncDaemon>>,
     /// Values of sysctls by key.
     pub sysctls: BTreeMap<Box<str>, Box<str>>,
+    /// From which numbers on guards refuse.
+    pub guards: Guards,
+    /// How long services drain that say nothing of it.
+    pub drain: Drain,
     /// Names that several services of the spec share: decided once for both sides of a
     /// comparison.
     pub(super) shared: BTreeSet<Arc<str>>,
@@ -47,10 +51,20 @@ pub(super) struct Moment {
 impl WriteInput {
     /// A desired state.
     pub fn of_desired(desired: &Desired) -> Self {
-        let Desired { scope, services, vips, timeouts, sync, sysctls, guards: _, drain: _ } =
+        let Desired { scope, services, vips, timeouts, sync, sysctls, guards, drain } =
             desired.clone();
-        let shared = shared(desired);
-        Self { scope, services, vips, timeouts, sync, sysctls, shared, ..Self::default() }
+        Self {
+            scope,
+            services,
+            vips,
+            timeouts,
+            sync,
+            sysctls,
+            guards,
+            drain,
+            shared: shared(desired),
+            ..Self::default()
+        }
     }
 
     /// The part of a live state that `desired` governs: services in its scope, under its names
@@ -82,6 +96,8 @@ impl WriteInput {
             timeouts: live.timeouts.map(all_of).unwrap_or_default(),
             sync: says_sync.then(|| live.sync.clone()),
             sysctls: live.sysctls.clone(),
+            guards: desired.guards,
+            drain: desired.drain,
             shared: shared(desired),
             ..Self::default()
         }
@@ -130,21 +146,29 @@ fn named(key: &ServiceKey, service: &Service, desired: &Desired) -> Named {
     // A spec has no words for what means nothing.
     service.real_servers.for_each_mut(|_, it| it.forward = it.forward.canonical());
     match desired.services.get(key) {
-        Some(Named { name, ignore, canonical_order, drain, service: _ }) => Named {
+        Some(Named { name, ignore, canonical_order, drain, service: wanted }) => Named {
             name: Arc::clone(name),
             ignore: *ignore,
             canonical_order: *canonical_order,
-            drain: *drain,
+            drain: drain_under(&service.config, &wanted.config, *drain, desired.drain),
             service,
         },
         None => Named {
             name: name_of(key).into(),
             ignore: Ignore::NOTHING,
             canonical_order: false,
-            drain: Drain::NONE,
+            drain: service.config.usual_drain(desired.drain),
             service,
         },
     }
+}
+
+/// The drain that a spec can ask for under the live configuration: as the desired one has it,
+/// unless nobody asked for that, or the scheduler does not let real servers drain.
+fn drain_under(live: &ServiceConfig, wanted: &ServiceConfig, drain: Drain, usual: Drain) -> Drain {
+    let asked = drain != wanted.usual_drain(usual);
+    let lets = !live.scheduler.refuses_clients_of_drained(live.scheduler_flags);
+    if asked && lets { drain } else { live.usual_drain(usual) }
 }
 
 fn shared(desired: &Desired) -> BTreeSet<Arc<str>> {

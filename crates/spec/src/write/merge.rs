@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use evenkeel_model::{
-    Family, Forward, Named, Netmask, Protocol, RealServerKey, RealServers, ServiceConfig,
+    Drain, Family, Forward, Named, Netmask, Protocol, RealServerKey, RealServers, ServiceConfig,
     ServiceKey,
 };
 
@@ -27,14 +27,15 @@ pub(super) fn entries(input: &WriteInput) -> Vec<Entry> {
     let mut entries: Vec<(ServiceKey, Entry)> = Vec::with_capacity(input.services.len());
     for (name, members) in groups {
         let shared = members.len() > 1 || input.shared.contains(name);
-        let merged = if input.expanded && shared { None } else { merged(name, &members) };
+        let merged =
+            if input.expanded && shared { None } else { merged(name, &members, input.drain) };
         if let (Some(entry), Some((key, _))) = (merged, members.first()) {
             entries.push((**key, entry));
             continue;
         }
         for (key, named) in members {
             let own = free_name(format!("{name}-{}", name_of(key)), &mut taken);
-            entries.push((*key, single(own, key, named)));
+            entries.push((*key, single(own, key, named, input.drain)));
         }
     }
     entries.sort_by_key(|(key, _)| *key);
@@ -57,7 +58,7 @@ fn free_name(wanted: String, taken: &mut BTreeSet<String>) -> String {
     name
 }
 
-fn single(name: String, key: &ServiceKey, named: &Named) -> Entry {
+fn single(name: String, key: &ServiceKey, named: &Named, usual: Drain) -> Entry {
     let target = match *key {
         ServiceKey::Fwmark { family, fwmark } => Target::Mark { family, fwmark },
         ServiceKey::Address { address, port, protocol } => {
@@ -75,15 +76,21 @@ fn single(name: String, key: &ServiceKey, named: &Named) -> Entry {
         config: named.service.config.clone(),
         ignore: named.ignore,
         canonical_order: named.canonical_order,
+        drain: asked(named, usual),
         servers: servers.collect(),
     }
 }
 
+/// The drain that a spec has to ask for, if it has to.
+fn asked(named: &Named, usual: Drain) -> Option<Drain> {
+    Some(named.drain).filter(|drain| *drain != named.service.config.usual_drain(usual))
+}
+
 /// All members as one service; `None` if no service of a spec expands to them.
-fn merged(name: &str, members: &[Member<'_>]) -> Option<Entry> {
+fn merged(name: &str, members: &[Member<'_>], usual: Drain) -> Option<Entry> {
     let (first, named) = members.first()?;
     if members.len() == 1 {
-        return Some(single(name.to_owned(), first, named));
+        return Some(single(name.to_owned(), first, named, usual));
     }
     let (mut vips, mut ports) = (BTreeSet::new(), BTreeSet::new());
     for (key, _) in members {
@@ -101,6 +108,7 @@ fn merged(name: &str, members: &[Member<'_>]) -> Option<Entry> {
         config.as_ref() == Some(&common)
             && other.ignore == named.ignore
             && other.canonical_order == named.canonical_order
+            && other.drain == named.drain
     });
     if !alike || vips.len() * ports.len() != members.len() {
         return None;
@@ -120,6 +128,7 @@ fn merged(name: &str, members: &[Member<'_>]) -> Option<Entry> {
         config: named.service.config.clone(),
         ignore: named.ignore,
         canonical_order: named.canonical_order,
+        drain: asked(named, usual),
         servers,
     })
 }

@@ -14,7 +14,7 @@ mod scalar;
 
 use std::fmt::Write;
 
-use evenkeel_model::{Binding, Scope, Vip};
+use evenkeel_model::{Binding, Drain, Scope, Vip};
 
 pub use input::WriteInput;
 use pools::Pools;
@@ -38,6 +38,9 @@ pub fn write(input: &WriteInput) -> String {
         entry.write(pools.used_by(index), &mut out);
     }
     pools.write(&mut out);
+    if input.drain != Drain::default() {
+        line(&mut out, format_args!("\ndefaults: {{ drain: {} }}", input.drain));
+    }
     global::write(input, &mut out);
     observed::write(input, &mut out);
     out

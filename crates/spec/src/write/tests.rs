@@ -3,8 +3,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use evenkeel_model::statistics::{RealServerStatistics, ServiceStatistics, Statistics, Traffic};
 use evenkeel_model::{
-    Checksum, Desired, DesiredTimeouts, Drain, Family, Forward, Ignore, IgnoredField, Link, Live,
-    Named, Netmask, Owner, Persistence, Protocol, RealServer, RealServerKey, RealServers,
+    Checksum, Desired, DesiredTimeouts, Drain, Family, Forward, Guards, Ignore, IgnoredField, Link,
+    Live, Named, Netmask, Owner, Persistence, Protocol, RealServer, RealServerKey, RealServers,
     Scheduler, SchedulerFlags, Service, ServiceConfig, ServiceKey, SyncDaemon, SyncState, Timeouts,
     Tunnel, TunnelKind, arbitrary,
 };
@@ -308,7 +308,7 @@ fn named(name: &str, service: Service) -> Named {
         name: name.into(),
         ignore: Ignore::NOTHING,
         canonical_order: false,
-        drain: Drain::NONE,
+        drain: service.config.usual_drain(Drain::default()),
         service,
     }
 }
@@ -392,6 +392,69 @@ services:
 "#
     );
     assert_written(&all);
+}
+
+#[test]
+fn drains_and_thresholds_are_written_where_they_are_not_the_usual_ones() {
+    let scheduled = |scheduler, flags| ServiceConfig {
+        scheduler: Scheduler::new(scheduler).expect("a name"),
+        scheduler_flags: SchedulerFlags::from_bits(flags),
+        ..wlc()
+    };
+    let draining = |name: &str, config, drain| Named { drain, ..named(name, service(config, [])) };
+    let mut all = desired([
+        (tcp("192.0.2.1", 80), draining("usual", wlc(), Drain(90))),
+        (tcp("192.0.2.2", 80), draining("long", wlc(), Drain(7200))),
+        (tcp("192.0.2.3", 80), draining("none", wlc(), Drain::NONE)),
+        (tcp("192.0.2.4", 80), draining("tied", scheduled("sh", 0), Drain::NONE)),
+        (tcp("192.0.2.5", 80), draining("moving", scheduled("sh", 1), Drain(90))),
+        (tcp("192.0.2.6", 80), draining("pair", wlc(), Drain(45))),
+        (tcp("192.0.2.6", 81), draining("pair", wlc(), Drain(45))),
+        (tcp("192.0.2.7", 80), draining("odd", wlc(), Drain(45))),
+        (tcp("192.0.2.7", 81), draining("odd", wlc(), Drain(46))),
+    ]);
+    all.drain = Drain(90);
+    all.guards = Guards { mass_delete: 80, mass_delete_from: 10, unbind_in_use: 7 };
+    let text = write(&WriteInput::of_desired(&all));
+    let drains = |name: &str| {
+        let section = text.split("  - name: ").find(|section| section.starts_with(name));
+        section.expect(name).lines().find(|line| line.contains("drain:")).map(str::trim)
+    };
+    assert_eq!(["usual", "tied", "moving"].map(drains), [None; 3]);
+    assert_eq!(drains("long\n"), Some("drain: 2h"));
+    assert_eq!(drains("none\n"), Some("drain: 0s"));
+    assert_eq!(drains("pair\n"), Some("drain: 45s"));
+    assert_eq!(drains("odd-192.0.2.7-81"), Some("drain: 46s"));
+    let end = "\ndefaults: { drain: 90s }\n\nguards: { mass_delete: 80%, mass_delete_from: 10, unbind_in_use: 7 }\n";
+    assert!(text.ends_with(end), "{text}");
+    all.services.retain(|_, named| &*named.name != "odd");
+    assert_written(&all);
+    all.guards = Guards { mass_delete: 0, ..Guards::default() };
+    all.drain = Drain::default();
+    assert_written(&all);
+    assert!(write(&WriteInput::of_desired(&all)).ends_with("\nguards: { mass_delete: off }\n"));
+}
+
+#[test]
+fn a_live_state_is_written_with_the_drains_of_its_spec_where_its_scheduler_lets_them() {
+    let sh = ServiceConfig { scheduler: Scheduler::new("sh").expect("a name"), ..wlc() };
+    let drains = |desired: ServiceConfig, drain, live: &ServiceConfig| {
+        let wanted = Named { drain, ..named("web", service(desired, [])) };
+        let mut spec = self::desired([(tcp("192.0.2.1", 80), wanted)]);
+        spec.guards.unbind_in_use = 3;
+        let there = service(live.clone(), []);
+        let services =
+            [(tcp("192.0.2.1", 80), there.clone()), (tcp("192.0.2.9", 80), there)].into();
+        let text = write(&WriteInput::of_live(&Live { services, ..Live::default() }, &spec));
+        let desired = read(&text).desired;
+        assert_eq!((desired.guards, desired.drain), (spec.guards, spec.drain));
+        desired.services.values().map(|named| named.drain).collect::<Vec<_>>()
+    };
+    assert_eq!(drains(wlc(), Drain(5), &wlc()), [Drain(5), Drain(30)]);
+    assert_eq!(drains(wlc(), Drain(30), &wlc()), [Drain(30), Drain(30)]);
+    assert_eq!(drains(wlc(), Drain(5), &sh), [Drain::NONE; 2]);
+    assert_eq!(drains(sh.clone(), Drain::NONE, &wlc()), [Drain(30), Drain(30)]);
+    assert_eq!(drains(sh.clone(), Drain::NONE, &sh), [Drain::NONE; 2]);
 }
 
 #[test]
