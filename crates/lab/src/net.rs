@@ -5,6 +5,7 @@
 //! on the director.
 
 mod http;
+pub mod load;
 mod namespace;
 mod topology;
 
