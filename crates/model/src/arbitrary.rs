@@ -23,8 +23,11 @@ pub struct Pair {
     pub desired: Desired,
     /// What is there.
     pub live: Live,
-    /// How many operations close the difference; a deleted service counts once.
+    /// How many operations close the difference; a deleted service counts once, each real server
+    /// that drains before it goes counts twice.
     pub operations: usize,
+    /// How many real servers drain whose weight is 0 already: a step of a plan, but no operation.
+    pub idle_drains: usize,
     /// The services that are the same on both sides but for their real servers.
     pub same_services: BTreeSet<ServiceKey>,
     /// The real servers that are the same on both sides.
@@ -37,11 +40,14 @@ const SCHEDULERS: [&str; 13] =
 
 /// Up to `most` services in any relation, in every protocol, family and forwarding method.
 pub fn pair(most: usize) -> impl Strategy<Value = Pair> {
-    prop::collection::btree_set(service_key(), 0..=most)
-        .prop_flat_map(|keys| {
-            keys.into_iter().map(|key| (Just(key), relation(key))).collect::<Vec<_>>()
-        })
-        .prop_map(build)
+    let relations = prop::collection::btree_set(service_key(), 0..=most).prop_flat_map(|keys| {
+        keys.into_iter().map(|key| (Just(key), relation(key), drain())).collect::<Vec<_>>()
+    });
+    (relations, drain()).prop_map(|(relations, usual)| build(relations, usual))
+}
+
+fn drain() -> impl Strategy<Value = Drain> {
+    select(vec![0, 0, 30, 120]).prop_map(Drain)
 }
 
 /// One service on the two sides.
@@ -57,30 +63,33 @@ enum Relation {
     },
 }
 
-fn build(relations: Vec<(ServiceKey, Relation)>) -> Pair {
+fn build(relations: Vec<(ServiceKey, Relation, Drain)>, usual: Drain) -> Pair {
     let mut pair = Pair {
-        desired: Desired { scope: Scope::All, drain: Drain::NONE, ..Desired::default() },
+        desired: Desired { scope: Scope::All, drain: usual, ..Desired::default() },
         live: Live::default(),
         operations: 0,
+        idle_drains: 0,
         same_services: BTreeSet::new(),
         same_real_servers: BTreeSet::new(),
     };
-    for (key, relation) in relations {
-        pair.add(key, relation);
+    for (key, relation, drain) in relations {
+        pair.add(key, relation, drain);
     }
     pair
 }
 
 impl Pair {
-    fn add(&mut self, key: ServiceKey, relation: Relation) {
+    fn add(&mut self, key: ServiceKey, relation: Relation, drain: Drain) {
         match relation {
             Relation::LiveOnly(service) => {
                 self.operations += 1;
+                let usual = self.desired.drain;
+                service.real_servers.iter().for_each(|(_, leaving)| self.drain(leaving, usual));
                 self.live.services.insert(key, service);
             }
             Relation::DesiredOnly(service) => {
                 self.operations += 1 + service.real_servers.len();
-                self.desire(key, service);
+                self.desire(key, service, drain);
             }
             Relation::Both { live, desired, real_servers } => {
                 if live == desired {
@@ -88,6 +97,7 @@ impl Pair {
                 } else {
                     self.operations += 1;
                 }
+                let drain = desired.usual_drain(drain);
                 let (mut live_ones, mut desired_ones) = (RealServers::new(), RealServers::new());
                 for (real_server, (live, desired)) in real_servers {
                     if live == desired {
@@ -95,23 +105,34 @@ impl Pair {
                     } else {
                         self.operations += 1;
                     }
+                    if let (Some(leaving), None) = (live, desired) {
+                        self.drain(&leaving, drain);
+                    }
                     live.map(|value| live_ones.insert(real_server, value));
                     desired.map(|value| desired_ones.insert(real_server, value));
                 }
                 let live = Service { config: live, real_servers: live_ones };
                 self.live.services.insert(key, live);
-                self.desire(key, Service { config: desired, real_servers: desired_ones });
+                self.desire(key, Service { config: desired, real_servers: desired_ones }, drain);
             }
         }
     }
 
-    fn desire(&mut self, key: ServiceKey, service: Service) {
+    fn drain(&mut self, leaving: &RealServer, limit: Drain) {
+        match (limit, leaving.weight) {
+            (Drain::NONE, _) => {}
+            (_, 0) => self.idle_drains += 1,
+            (_, _) => self.operations += 1,
+        }
+    }
+
+    fn desire(&mut self, key: ServiceKey, service: Service, drain: Drain) {
         let name = format!("s{}", self.desired.services.len()).into();
         let named = Named {
             name,
             ignore: Ignore::NOTHING,
             canonical_order: false,
-            drain: Drain::NONE,
+            drain: service.config.usual_drain(drain),
             service,
         };
         self.desired.services.insert(key, named);

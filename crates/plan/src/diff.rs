@@ -1,14 +1,18 @@
 //! Finds the objects that differ, service by service in the order of their keys, and within a
 //! service first those of the spec in its order. [`crate::order`] makes a plan of that.
+//!
+//! What leaves drains first: a real server, or all of them with their service, gets weight 0 by a
+//! step of its own, and its deletion is of the value after that. A real server that is deleted
+//! only to be added again does not drain: it has its connections back at once.
 
 use std::collections::BTreeSet;
 
 use evenkeel_model::{
-    Binding, Desired, Ignore, IgnoredField, Live, Named, Owner, RealServer, RealServerKey,
+    Binding, Desired, Drain, Ignore, IgnoredField, Live, Named, Owner, RealServer, RealServerKey,
     RealServers, Service, ServiceConfig, ServiceKey,
 };
 
-use crate::{Op, canonical, plan::Unchanged};
+use crate::{Drains, Inputs, Op, canonical, plan::Unchanged};
 
 /// The operations that close the difference, the objects that need none, and how many services
 /// are out of scope.
@@ -26,7 +30,8 @@ pub(crate) struct Difference {
 }
 
 /// Compares the two states in canonical form.
-pub(crate) fn difference(desired: &Desired, live: &Live) -> Difference {
+pub(crate) fn difference(inputs: &Inputs<'_>) -> Difference {
+    let Inputs { desired, live, record, last, cut_off: _, statistics: _ } = *inputs;
     let mut found = Difference::default();
     // Room for all of it at once: a list that grows as it goes is copied again and again.
     let is_added = |(key, _): &(&ServiceKey, &Named)| !live.services.contains_key(key);
@@ -35,15 +40,16 @@ pub(crate) fn difference(desired: &Desired, live: &Live) -> Difference {
     for (key, named) in &desired.services {
         match live.services.get(key) {
             None => found.add_service(key, named),
-            Some(live) => found.compare_service(key, named, live),
+            Some(live) => found.compare_service(key, named, live, &record.drains),
         }
     }
     for (key, service) in &live.services {
         if !desired.scope.contains(key) {
             found.out_of_scope += 1;
         } else if !desired.services.contains_key(key) {
-            let before = Box::new(service.clone());
-            found.ops.push(Op::DeleteService { key: *key, before });
+            // The spec that last had a word about it; else what services drain that say nothing.
+            let known = last.and_then(|last| last.services.get(key));
+            found.delete_service(key, service, known.map_or(desired.drain, |known| known.drain));
         }
     }
     found.compare_vips(desired, live);
@@ -61,7 +67,33 @@ impl Difference {
         }));
     }
 
-    fn compare_service(&mut self, key: &ServiceKey, named: &Named, live: &Service) {
+    fn delete_service(&mut self, key: &ServiceKey, live: &Service, limit: Drain) {
+        let mut before = Box::new(live.clone());
+        if limit > Drain::NONE {
+            for (real_server, value) in &live.real_servers {
+                self.drain((*key, *real_server), *value, limit);
+            }
+            before.real_servers.for_each_mut(|_, value| *value = value.drained());
+        }
+        self.ops.push(Op::DeleteService { key: *key, before });
+    }
+
+    fn drain(
+        &mut self,
+        (service, key): (ServiceKey, RealServerKey),
+        before: RealServer,
+        limit: Drain,
+    ) {
+        self.ops.push(Op::DrainRealServer { service, key, before, limit });
+    }
+
+    fn compare_service(
+        &mut self,
+        key: &ServiceKey,
+        named: &Named,
+        live: &Service,
+        drains: &Drains,
+    ) {
         let desired = &named.service;
         let after = leave_config(named.ignore, desired.config.clone(), &live.config);
         if after == live.config {
@@ -77,26 +109,27 @@ impl Difference {
         };
         for (place, (real_server, value)) in desired.real_servers.in_order().enumerate() {
             let before = live.real_servers.get(real_server).copied();
+            let before = before.map(canonical::real_server);
+            let drained = drains.0.get(&(*key, *real_server)).map(|it| it.weight);
+            let left = Left { ignore: named.ignore, drained };
             if place >= kept {
                 let value = canonical::real_server(*value);
-                self.add_again((*key, *real_server), value, before, named.ignore);
+                self.add_again((*key, *real_server), value, before, left);
                 continue;
             }
-            self.compare_real_server(
-                (*key, *real_server),
-                canonical::real_server(*value),
-                before.map(canonical::real_server),
-                named.ignore,
-            );
+            let value = canonical::real_server(*value);
+            self.compare_real_server((*key, *real_server), value, before, left);
         }
         for (real_server, before) in &live.real_servers {
-            if desired.real_servers.get(real_server).is_none() {
-                self.ops.push(Op::DeleteRealServer {
-                    service: *key,
-                    key: *real_server,
-                    before: *before,
-                });
+            if desired.real_servers.get(real_server).is_some() {
+                continue;
             }
+            let mut before = *before;
+            if named.drain > Drain::NONE {
+                self.drain((*key, *real_server), before, named.drain);
+                before = before.drained();
+            }
+            self.ops.push(Op::DeleteRealServer { service: *key, key: *real_server, before });
         }
     }
 
@@ -105,11 +138,11 @@ impl Difference {
         (service, key): (ServiceKey, RealServerKey),
         desired: RealServer,
         live: Option<RealServer>,
-        ignore: Ignore,
+        left: Left,
     ) {
         let mut after = desired;
-        if let Some(before) = live.map(canonical::real_server) {
-            after = leave_real_server(ignore, desired, before);
+        if let Some(before) = live {
+            after = left.over(desired, before);
             self.readded.push(Op::DeleteRealServer { service, key, before });
         }
         self.readded.push(Op::AddRealServer { service, key, after });
@@ -120,13 +153,13 @@ impl Difference {
         (service, key): (ServiceKey, RealServerKey),
         desired: RealServer,
         live: Option<RealServer>,
-        ignore: Ignore,
+        left: Left,
     ) {
         let Some(before) = live else {
             self.ops.push(Op::AddRealServer { service, key, after: desired });
             return;
         };
-        let after = leave_real_server(ignore, desired, before);
+        let after = left.over(desired, before);
         if after == before {
             self.unchanged.real_servers += 1;
         } else {
@@ -211,17 +244,31 @@ fn leave_config(ignore: Ignore, desired: ServiceConfig, live: &ServiceConfig) ->
     after
 }
 
-/// The desired value with the live values of the fields that are left to someone else.
-fn leave_real_server(ignore: Ignore, desired: RealServer, live: RealServer) -> RealServer {
-    let mut after = desired;
-    if ignore.contains(IgnoredField::Weight) {
-        after.weight = live.weight;
+/// What of a real server is left to someone else.
+#[derive(Debug, Clone, Copy)]
+struct Left {
+    ignore: Ignore,
+    /// The weight it had before it was drained, if it was.
+    drained: Option<u32>,
+}
+
+impl Left {
+    /// The desired value with the live values of the fields that are left to someone else. A
+    /// weight of 0 that a drain of ours left behind is nobody's, so the one before comes back.
+    fn over(self, desired: RealServer, live: RealServer) -> RealServer {
+        let mut after = desired;
+        if self.ignore.contains(IgnoredField::Weight) {
+            after.weight = match self.drained {
+                Some(before) if live.weight == 0 => before,
+                _ => live.weight,
+            };
+        }
+        if self.ignore.contains(IgnoredField::UpperThreshold) {
+            after.upper_threshold = live.upper_threshold;
+        }
+        if self.ignore.contains(IgnoredField::LowerThreshold) {
+            after.lower_threshold = live.lower_threshold;
+        }
+        after
     }
-    if ignore.contains(IgnoredField::UpperThreshold) {
-        after.upper_threshold = live.upper_threshold;
-    }
-    if ignore.contains(IgnoredField::LowerThreshold) {
-        after.lower_threshold = live.lower_threshold;
-    }
-    after
 }

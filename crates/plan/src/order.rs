@@ -1,19 +1,38 @@
-//! The order of operations, so that no client notices and the kernel is quick.
+//! The order of operations, so that no client notices and the kernel is quick. What the order is
+//! and why is said here and nowhere else.
 //!
 //! A plan may stop after any operation: the process is killed, the kernel refuses. The order
-//! makes every prefix a state that serves:
+//! makes every prefix a state that serves: no VIP is bound without a ready service behind it, and
+//! no service that stays and had a positive weight is without one. These are the phases:
 //!
-//! - a VIP is bound only when the services on it have their real servers, and unbound before its
-//!   services go: between the two its traffic would reach the host's own sockets;
-//! - a service gets its real servers right after itself: without any it refuses its clients;
-//! - additions come before deletions: a service whose real servers are all replaced is never
-//!   without one, and the kernel searches its trash of deleted real servers at every addition
-//!   (`ip_vs_trash_get_dest`), so that deleting first costs time on large tables;
-//! - weights are raised before others are lowered, so that the sum never dips;
-//! - modules and sysctls come first, for what follows may need them;
-//! - sync daemons that must stop do so before the table changes, and those that start do so after:
-//!   the kernel refuses real servers of the other family while one runs, and a daemon while there
-//!   are such real servers (`ip_vs_add_dest`, `ip_vs_genl_new_daemon`).
+//!  1. Modules are loaded and sysctls set, for what follows may need them: a scheduler, or
+//!     `expire_nodest_conn` for the drains of this very plan.
+//!  2. Sync daemons that must stop or change stop before the table changes, and those that start
+//!     do so after it (14.): the kernel refuses real servers of the other family while one runs,
+//!     and a daemon while there are such real servers (`ip_vs_add_dest`, `ip_vs_genl_new_daemon`).
+//!  3. Timeouts. Dummy devices are created, for VIPs to be bound on.
+//!  4. Services are added, each followed by its real servers: without any it refuses its clients.
+//!  5. Real servers are added to services that are there. Additions come before deletions: a
+//!     service whose real servers are all replaced is never without one, and the kernel searches
+//!     its trash of deleted real servers at every addition (`ip_vs_trash_get_dest`), so that
+//!     deleting first costs time on large tables.
+//!  6. Services are edited.
+//!  7. Weights are raised before others are lowered (9.) or go (11.), so that the sum never dips.
+//!  8. Real servers that stand in the wrong place are deleted and added again, one by one; all
+//!     that can help out has its weight by now. Only here may a service be without a real server
+//!     for a moment: where the only one of a positive weight is the one that moves.
+//!  9. Weights are lowered.
+//! 10. VIPs are bound and announced: the services on them have their real servers.
+//! 11. Whatever leaves drains: it gets weight 0, with the VIPs still bound, so that connections
+//!     can end and new clients are served by others, or, where the service leaves, refused at
+//!     once. Whoever carries out a plan waits behind this phase, for all drains together: they
+//!     take as long as the longest, and nothing else of the plan is left to wait for them.
+//! 12. Drained real servers are deleted.
+//! 13. VIPs are unbound that no service needs, and then services are deleted: between the two
+//!     their traffic would reach the host's own sockets. Unbinding stops every connection through
+//!     the VIP, so it comes behind the drains. The kernel deletes real servers with their service,
+//!     in one operation. Dummy devices that nothing is bound on any more go.
+//! 14. Sync daemons start.
 //!
 //! Within a phase the order is that of the spec for additions (the sh and mh schedulers depend on
 //! it) and that of the keys for all else.
@@ -31,8 +50,8 @@ pub(crate) fn order(added: Vec<Op>, readded: Vec<Op>, mut others: Vec<Op>) -> Ve
     let mut steps = added;
     let before = others.partition_point(|op| phase(op) < Phase::AddRealServers);
     steps.splice(0..0, others.drain(..before));
-    let behind = others.partition_point(|op| phase(op) <= Phase::AddRealServers);
-    steps.extend(others.drain(..behind));
+    let raised = others.partition_point(|op| phase(op) <= Phase::RaiseRealServers);
+    steps.extend(others.drain(..raised));
     steps.extend(readded);
     steps.append(&mut others);
     steps
@@ -48,12 +67,13 @@ enum Phase {
     AddDummies,
     // Here come the services that are added, with their real servers.
     AddRealServers,
-    // Here come the real servers that are added again for the sake of their order.
     EditServices,
     RaiseRealServers,
+    // Here come the real servers that are added again for the sake of their order.
     LowerRealServers,
     Bind,
     DrainRealServers,
+    // Here is waited for the drains.
     DeleteRealServers,
     Unbind,
     DeleteServices,

@@ -77,7 +77,7 @@ pub struct Unchanged {
 /// Plans. The same inputs give the same plan.
 pub fn plan(inputs: Inputs<'_>) -> Plan {
     let Inputs { desired, live, record, last: _, cut_off: _, statistics: _ } = inputs;
-    let Difference { added, readded, mut ops, unchanged, out_of_scope } = difference(desired, live);
+    let Difference { added, readded, mut ops, unchanged, out_of_scope } = difference(&inputs);
     ops.extend(global::operations(desired, live, &record.sysctls));
     let modules = global::modules(added.iter().chain(&ops), live);
     ops.extend(modules);

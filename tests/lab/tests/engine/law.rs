@@ -20,7 +20,7 @@ pub(super) fn cases() -> u32 {
 #[test]
 fn a_pass_reaches_the_desired_table_by_one_message_for_each_object_that_differs() {
     check(cases(), &pair(6), |pair| {
-        let Pair { desired, live, operations, same_services, same_real_servers } = pair;
+        let Pair { desired, live, operations, same_services, same_real_servers, .. } = pair;
         let mut kernel = host_with("");
         put_up(&mut kernel, &live.services);
         let observed = kernel.observe(&Sysctls::new()).unwrap();
