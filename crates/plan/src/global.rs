@@ -85,16 +85,7 @@ pub(crate) fn modules<'a>(ops: impl IntoIterator<Item = &'a Op>, live: &Live) ->
     let Some(present) = &live.modules else {
         return Vec::new();
     };
-    let mut needed = BTreeSet::new();
-    for op in ops {
-        if let Op::AddService { after, .. } | Op::EditService { after, .. } = op {
-            // `none` is the kernel's word for the absence of one.
-            if after.scheduler != Scheduler::none() {
-                needed.insert(format!("ip_vs_{}", after.scheduler));
-            }
-            needed.extend(after.engine.as_ref().map(|engine| format!("ip_vs_pe_{engine}")));
-        }
-    }
+    let mut needed: BTreeSet<String> = ops.into_iter().flat_map(needed_modules).collect();
     needed.retain(|module| !present.contains(module.as_str()));
     let used = |module: &String| {
         live.services
@@ -103,4 +94,19 @@ pub(crate) fn modules<'a>(ops: impl IntoIterator<Item = &'a Op>, live: &Live) ->
     };
     needed.retain(|module| !used(module));
     needed.into_iter().map(|module| Op::AddModule { module: module.into() }).collect()
+}
+
+/// The modules that an operation needs.
+pub(crate) fn needed_modules(op: &Op) -> impl Iterator<Item = String> {
+    let config = match op {
+        Op::AddService { after, .. } | Op::EditService { after, .. } => Some(after),
+        _ => None,
+    };
+    config.into_iter().flat_map(|config| {
+        // `none` is the kernel's word for the absence of one.
+        let scheduler = Some(config.scheduler).filter(|it| *it != Scheduler::none());
+        let engine = config.engine.as_ref();
+        let scheduler = scheduler.map(|scheduler| format!("ip_vs_{scheduler}"));
+        scheduler.into_iter().chain(engine.map(|engine| format!("ip_vs_pe_{engine}")))
+    })
 }

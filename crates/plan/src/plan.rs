@@ -6,6 +6,7 @@ use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{Desired, Live, Owner, ServiceKey};
 use serde::Serialize;
 
+use crate::cause::causes;
 use crate::diff::{Difference, difference};
 use crate::global;
 use crate::guard::refusals;
@@ -89,8 +90,8 @@ pub fn plan(inputs: Inputs<'_>) -> Plan {
         refusals: refusals(desired, live, !record.applied, &steps),
         obstacles: obstacles(desired, live, &steps),
         warnings,
+        causes: causes(&inputs, &steps),
         steps,
-        causes: Vec::new(),
         impacts: BTreeMap::new(),
         unchanged,
         out_of_scope,

@@ -1,0 +1,220 @@
+use std::collections::BTreeMap;
+
+use evenkeel_model::{
+    Binding, Drain, Family, Forward, Ignore, IgnoredField, Live, Owner, RealServers, Scheduler,
+    SchedulerFlags, Scope, Service, ServiceConfig, Vip,
+};
+
+use super::*;
+use crate::{Draining, Plan, Record, Verb, plan};
+
+const WEB: ServiceKey = ServiceKey::Fwmark { family: Family::Ipv4, fwmark: 1 };
+const OLD: ServiceKey = ServiceKey::Fwmark { family: Family::Ipv4, fwmark: 2 };
+
+fn at(last: u8) -> RealServerKey {
+    RealServerKey { address: [198, 51, 100, last].into(), port: 0 }
+}
+
+fn real_servers(weights: &[(u8, u32)]) -> RealServers {
+    let value = |weight| RealServer {
+        forward: Forward::Dr,
+        weight,
+        upper_threshold: 0,
+        lower_threshold: 0,
+    };
+    weights.iter().map(|(last, weight)| (at(*last), value(*weight))).collect()
+}
+
+fn service(scheduler: &str, weights: &[(u8, u32)]) -> Service {
+    let config = ServiceConfig {
+        scheduler: Scheduler::new(scheduler).expect("a name"),
+        scheduler_flags: SchedulerFlags::EMPTY,
+        persistence: None,
+        engine: None,
+        one_packet: false,
+    };
+    Service { config, real_servers: real_servers(weights) }
+}
+
+fn spec(services: &[(ServiceKey, Service)]) -> Desired {
+    let named = |service: &Service| Named {
+        name: "web".into(),
+        ignore: Ignore::NOTHING,
+        canonical_order: false,
+        drain: Drain(30),
+        service: service.clone(),
+    };
+    Desired {
+        scope: Scope::All,
+        services: services.iter().map(|(key, service)| (*key, named(service))).collect(),
+        ..Desired::default()
+    }
+}
+
+fn host(services: &[(ServiceKey, Service)]) -> Live {
+    Live { services: services.iter().cloned().collect(), ..Live::default() }
+}
+
+fn planned(last: &Desired, desired: &Desired, live: &Live, record: &Record) -> Plan {
+    let plan = plan(Inputs { last: Some(last), ..Inputs::new(desired, live, record) });
+    assert_eq!(plan.causes.len(), plan.steps.len());
+    plan
+}
+
+fn told(plan: &Plan) -> Vec<(Verb, &'static str, Cause)> {
+    let steps = plan.steps.iter().zip(&plan.causes);
+    steps.map(|(op, cause)| (op.verb(), op.object().kind(), *cause)).collect()
+}
+
+fn causes_of(last: &Desired, desired: &Desired, live: &Live) -> Vec<(Verb, &'static str, Cause)> {
+    told(&planned(last, desired, live, &Record::of_a_snapshot()))
+}
+
+use Cause::{Drift, SpecChanged};
+
+#[test]
+fn without_a_last_spec_nothing_is_said() {
+    let (desired, live) = (spec(&[(WEB, service("wrr", &[(1, 1)]))]), Live::default());
+    let plan = plan(Inputs::new(&desired, &live, &Record::of_a_snapshot()));
+    assert_eq!((plan.steps.len(), plan.causes), (2, vec![]));
+}
+
+#[test]
+fn what_the_spec_asked_for_before_is_drift_and_what_it_did_not_is_its_change() {
+    let last = spec(&[(WEB, service("wrr", &[(1, 1), (2, 2)]))]);
+    let now = spec(&[(WEB, service("wrr", &[(1, 1), (2, 5)]))]);
+    let live = host(&[(WEB, service("sh", &[(1, 7), (2, 2)]))]);
+    assert_eq!(
+        causes_of(&last, &now, &live),
+        [
+            (Verb::Edit, "service", Drift),
+            (Verb::Edit, "real server", SpecChanged),
+            (Verb::Edit, "real server", Drift),
+        ]
+    );
+    // A service that somebody deleted comes back, with what is new in it.
+    assert_eq!(
+        causes_of(&last, &now, &Live::default()),
+        [
+            (Verb::Add, "service", Drift),
+            (Verb::Add, "real server", Drift),
+            (Verb::Add, "real server", SpecChanged),
+        ]
+    );
+    assert_eq!(
+        causes_of(&spec(&[]), &now, &Live::default()),
+        [
+            (Verb::Add, "service", SpecChanged),
+            (Verb::Add, "real server", SpecChanged),
+            (Verb::Add, "real server", SpecChanged),
+        ]
+    );
+}
+
+#[test]
+fn what_no_spec_lists_is_drift_until_its_drain_is_on_record() {
+    let web = (WEB, service("wrr", &[(1, 1)]));
+    let now = spec(std::slice::from_ref(&web));
+    let live = host(&[(WEB, service("wrr", &[(1, 1), (9, 1)])), (OLD, service("wrr", &[(1, 0)]))]);
+    let strange = [
+        (Verb::Drain, "real server", Drift),
+        (Verb::Drain, "real server", Drift),
+        (Verb::Delete, "real server", Drift),
+        (Verb::Delete, "service", Drift),
+    ];
+    assert_eq!(causes_of(&now, &now, &live), strange);
+    let taken_out = strange.map(|(verb, object, _)| (verb, object, SpecChanged));
+    let last = spec(&[(WEB, service("wrr", &[(1, 1), (9, 1)])), (OLD, service("wrr", &[(1, 1)]))]);
+    assert_eq!(causes_of(&last, &now, &live), taken_out);
+    let draining = Draining { since: 1, weight: 1 };
+    let drains = BTreeMap::from([((WEB, at(9)), draining), ((OLD, at(1)), draining)]);
+    let record = Record { drains: Drains(drains), ..Record::of_a_snapshot() };
+    assert_eq!(told(&planned(&now, &now, &live, &record)), taken_out);
+}
+
+#[test]
+fn what_a_wider_scope_takes_in_is_a_change_of_the_spec() {
+    let now = spec(&[]);
+    let live = host(&[(OLD, service("wrr", &[(1, 1)]))]);
+    let mut last = now.clone();
+    let of = |cause| [(Verb::Drain, "real server", cause), (Verb::Delete, "service", cause)];
+    assert_eq!(causes_of(&last, &now, &live), of(Drift));
+    last.scope = Scope::Limited { vips: vec![], fwmarks: vec![1..=1] };
+    assert_eq!(causes_of(&last, &now, &live), of(SpecChanged));
+}
+
+#[test]
+fn a_field_that_is_no_longer_left_to_someone_else_is_a_change_of_the_spec() {
+    let now = spec(&[(WEB, service("wrr", &[(1, 1)]))]);
+    let mut last = now.clone();
+    for named in last.services.values_mut() {
+        named.ignore = [IgnoredField::Weight].into_iter().collect();
+    }
+    let live = host(&[(WEB, service("wrr", &[(1, 4)]))]);
+    assert_eq!(causes_of(&last, &now, &live), [(Verb::Edit, "real server", SpecChanged)]);
+    assert_eq!(causes_of(&now, &now, &live), [(Verb::Edit, "real server", Drift)]);
+}
+
+#[test]
+fn a_real_server_that_moves_tells_whether_the_spec_moved_it() {
+    let ordered = |weights: &[(u8, u32)], canonical_order| {
+        let mut spec = spec(&[(WEB, service("sh", weights))]);
+        spec.services.values_mut().for_each(|named| named.canonical_order = canonical_order);
+        spec
+    };
+    let (there, wanted) = ([(2, 1), (1, 1)], [(1, 1), (2, 1)]);
+    let (live, now) = (host(&[(WEB, service("sh", &there))]), ordered(&wanted, true));
+    for (last, cause) in [
+        (&now, Drift),
+        (&ordered(&there, true), SpecChanged),
+        (&ordered(&wanted, false), SpecChanged),
+    ] {
+        assert_eq!(
+            causes_of(last, &now, &live),
+            [(Verb::Delete, "real server", cause), (Verb::Add, "real server", cause)]
+        );
+    }
+}
+
+#[test]
+fn modules_and_devices_are_there_for_what_needs_them() {
+    let binding = Binding::host([192, 0, 2, 1].into(), "web0");
+    let mut now = spec(&[(WEB, service("sh", &[]))]);
+    now.vips.insert(binding.clone(), Vip { dummy: true });
+    let live = Live { links: Some([].into()), modules: Some([].into()), ..host(&[]) };
+    for (last, cause) in [(&now, Drift), (&spec(&[]), SpecChanged)] {
+        assert_eq!(
+            causes_of(last, &now, &live),
+            [
+                (Verb::Add, "kernel module", cause),
+                (Verb::Add, "dummy device", cause),
+                (Verb::Add, "service", cause),
+                (Verb::Bind, "vip", cause),
+            ]
+        );
+    }
+    let bound = Live { addresses: [(binding, Owner::Evenkeel)].into(), ..host(&[]) };
+    let none = spec(&[]);
+    assert_eq!(causes_of(&none, &none, &bound), [(Verb::Unbind, "vip", SpecChanged)]);
+}
+
+#[test]
+fn timeouts_daemons_and_sysctls_are_compared_like_the_rest() {
+    let mut now = spec(&[(WEB, service("rr", &[]))]);
+    now.timeouts.tcp = Some(60);
+    now.sysctls.insert("net.a".into(), "1".into());
+    now.sync = Some(BTreeMap::new());
+    let mut last = now.clone();
+    let live = Live {
+        sysctls: [("net.a".into(), "0".into())].into(),
+        ..host(&[(WEB, service("rr", &[]))])
+    };
+    let causes = |last: &Desired| -> Vec<Cause> {
+        planned(last, &now, &live, &Record::of_a_snapshot()).causes
+    };
+    assert_eq!(causes(&last), [Drift, Drift]);
+    last.timeouts.tcp = None;
+    assert_eq!(causes(&last), [Drift, SpecChanged]);
+    last.sysctls.clear();
+    assert_eq!(causes(&last), [SpecChanged, SpecChanged]);
+}
