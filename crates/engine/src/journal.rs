@@ -1,12 +1,17 @@
-//! What evenkeel remembers of a namespace: that it was applied there, and what it bound.
+//! What evenkeel remembers of a namespace: that it was applied there, what it bound, which spec it
+//! put in force last, which apply waits for its confirmation.
 //!
 //! The journal decides nothing about the IPVS table: that is the spec's `scope` alone, so that a
-//! lost disk loses nothing. It lives in `<state-dir>/<namespace>/journal.json`, is written by
-//! rename and flushed to disk, and one that cannot be understood is set aside.
+//! lost disk loses nothing. It lives in `<state-dir>/<namespace>/journal.json`, and beside it, in
+//! a file of their own, the texts of the last applied spec ([`texts`]): every command reads the
+//! one, and only plans with changes need the other. How both are kept whole is in [`file`].
 
-use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::io::{self, Write};
+mod file;
+mod texts;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use evenkeel_model::Binding;
@@ -14,34 +19,91 @@ use evenkeel_plan::Record;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// The version of the file that this build writes, and the only one it reads.
-const VERSION: u32 = 1;
+use crate::{Pending, Unconfirmed};
+
+pub use texts::{LastSpec, LostSpec, StoredSpec, StoredText};
 
 /// What is remembered of one network namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Journal {
-    version: u32,
     /// What plans depend on.
     pub record: Record,
     /// The addresses that evenkeel bound; written down before they are bound.
     pub addresses: BTreeSet<Binding>,
     /// The dummy devices that evenkeel created.
     pub dummies: BTreeSet<Box<str>>,
+    /// The last spec that was applied; its texts are read by [`StateDir::last_spec`].
+    pub spec: Option<StoredSpec>,
+    /// The spec that is being applied, whose texts are on disk already. It becomes `spec` when
+    /// that is done ([`Self::spec_is_applied`]).
+    pub next: Option<StoredSpec>,
+    /// The apply that waits for its confirmation.
+    pub pending: Option<Pending>,
+    /// What happened while nobody looked on; the next command says it, and the next one that
+    /// changes something takes it out.
+    pub notice: Option<String>,
 }
 
 /// The folder that holds a namespace's journal.
 #[derive(Debug, Clone)]
 pub struct StateDir(PathBuf);
 
-/// The journal could not be read or written.
+/// The journal, or the texts beside it, could not be read or written.
 #[derive(Debug, Error)]
-#[error("cannot {tried} {path}")]
+#[error("cannot {tried} {}", path.display())]
 pub struct JournalError {
     tried: &'static str,
     path: PathBuf,
     #[source]
     source: io::Error,
+}
+
+impl JournalError {
+    fn new(tried: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self { tried, path, source }
+    }
+}
+
+impl Journal {
+    /// The spec that was being applied is in force.
+    pub fn spec_is_applied(&mut self) {
+        if let Some(spec) = self.next.take() {
+            self.spec = Some(spec);
+        }
+    }
+
+    /// Whether something may be changed, at that time in seconds since 1970.
+    ///
+    /// # Errors
+    /// An apply waits for its confirmation. One of an earlier boot waits for nothing any more:
+    /// [`Self::forget_moot`].
+    pub fn check_writable(&self, now: u64) -> Result<(), Unconfirmed> {
+        match &self.pending {
+            Some(pending) if pending.is_of_this_boot() => Err(Unconfirmed(pending.words(now))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes out an unconfirmed apply of an earlier boot, and puts what became of it into the
+    /// notice.
+    pub fn forget_moot(&mut self) {
+        if let Some(pending) = self.pending.take_if(|pending| !pending.is_of_this_boot()) {
+            self.add_notice(&pending.moot());
+        }
+    }
+
+    /// Has the next command say that, beside what it has to say already.
+    pub fn add_notice(&mut self, words: &str) {
+        match &mut self.notice {
+            Some(notice) => {
+                notice.push_str("; ");
+                notice.push_str(words);
+            }
+            None => self.notice = Some(words.to_owned()),
+        }
+    }
 }
 
 impl StateDir {
@@ -66,10 +128,9 @@ impl StateDir {
             }
             Err(source) => return Err(JournalError { tried: "read", path, source }),
         };
-        let problem = match serde_json::from_slice::<Journal>(&text) {
-            Ok(journal) if journal.version == VERSION => return Ok((journal, None)),
-            Ok(journal) => format!("has version {}; this build reads {VERSION}", journal.version),
-            Err(error) => format!("is damaged: {error}"),
+        let problem = match file::parse(&text) {
+            Ok(journal) => return Ok((journal, None)),
+            Err(problem) => problem,
         };
         let mut words = format!("the journal {} {problem}", path.display());
         if set_aside {
@@ -80,34 +141,27 @@ impl StateDir {
             words.push_str(&format!("; it is now {}", aside.display()));
         }
         words.push_str(
-            "; addresses bound on a kernel before 5.18 are no longer known as evenkeel's",
+            "; no longer known are the last applied spec, the sysctls' values before, drains, an \
+             apply that waits for confirmation, and the addresses bound on a kernel before 5.18",
         );
         Ok((Journal::default(), Some(words)))
     }
 
-    /// Writes the journal so that a crash leaves either the old or the new one.
+    /// Writes the journal so that a crash leaves either the old or the new one, and then removes
+    /// the texts that it no longer refers to.
     ///
     /// # Errors
-    /// The folder cannot be created or the file not written.
+    /// The folder cannot be created or the file not written; the old journal is still there.
     pub fn write(&self, journal: &Journal) -> Result<(), JournalError> {
-        let fail = |tried, path: &Path| {
-            let path = path.to_owned();
-            move |source| JournalError { tried, path, source }
-        };
-        let mut journal = journal.clone();
-        journal.version = VERSION;
-        fs::create_dir_all(&self.0).map_err(fail("create", &self.0))?;
-        let fresh = self.path().with_extension("json.new");
-        let write = || {
-            let mut file = File::create(&fresh)?;
-            file.write_all(&serde_json::to_vec_pretty(&journal)?)?;
-            file.write_all(b"\n")?;
-            file.sync_all()
-        };
-        write().map_err(fail("write", &fresh))?;
-        fs::rename(&fresh, self.path()).map_err(fail("replace", &self.path()))?;
-        let sync = File::open(&self.0).and_then(|folder| folder.sync_all());
-        sync.map_err(fail("flush", &self.0))
+        self.create()?;
+        let [header, body] = file::written(journal).map_err(JournalError::new("write", &self.0))?;
+        file::replace(&self.path(), &[&header, &body])?;
+        self.remove_other_texts(journal);
+        Ok(())
+    }
+
+    fn create(&self) -> Result<(), JournalError> {
+        fs::create_dir_all(&self.0).map_err(JournalError::new("create", &self.0))
     }
 
     fn path(&self) -> PathBuf {
@@ -115,50 +169,8 @@ impl StateDir {
     }
 }
 
+/// What parameters came to, by the text between their braces: `env:CLUSTER`.
+pub type ParameterValues = BTreeMap<Box<str>, Box<str>>;
+
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn example() -> Journal {
-        Journal {
-            version: VERSION,
-            record: Record { applied: true, ..Record::default() },
-            addresses: BTreeSet::from([Binding::host([192, 0, 2, 1].into(), "eth0")]),
-            dummies: BTreeSet::from(["vips".into()]),
-        }
-    }
-
-    #[test]
-    fn what_was_written_is_read_again() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let state = StateDir::new(folder.path(), "init");
-        assert_eq!(state.read(true).expect("no file is no error"), (Journal::default(), None));
-        state.write(&example()).expect("it can be written");
-        assert_eq!(state.read(true).expect("it can be read"), (example(), None));
-    }
-
-    #[test]
-    fn a_damaged_journal_is_set_aside_and_said_so() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let state = StateDir::new(folder.path(), "init");
-        state.write(&example()).expect("it can be written");
-        let text = fs::read(state.path()).expect("it is there");
-        for length in 0..text.len() - 2 {
-            fs::write(state.path(), &text[..length]).expect("it can be cut");
-            let (journal, warning) = state.read(true).expect("damage is no error");
-            assert_eq!(journal, Journal::default());
-            assert!(warning.is_some_and(|words| words.contains("damaged")));
-            assert!(!state.path().exists(), "set aside");
-        }
-    }
-
-    #[test]
-    fn a_reader_that_changes_nothing_leaves_a_damaged_journal_where_it_is() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let state = StateDir::new(folder.path(), "init");
-        state.write(&example()).expect("it can be written");
-        fs::write(state.path(), "{").expect("it can be damaged");
-        assert!(state.read(false).expect("damage is no error").1.is_some());
-        assert!(state.path().exists());
-    }
-}
+mod tests;

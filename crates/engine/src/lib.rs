@@ -13,8 +13,10 @@ mod host_kernel;
 mod journal;
 mod journalled;
 mod kernel;
+mod lock;
 pub mod memory;
 mod pass;
+mod pending;
 mod prepare;
 mod report;
 mod rollback;
@@ -26,10 +28,14 @@ pub use attendant::{Attendant, DrainProgress, Unattended};
 pub use connections::{Connection, connections};
 pub use error::KernelError;
 pub use host_kernel::HostKernel;
-pub use journal::{Journal, JournalError, StateDir};
+pub use journal::{
+    Journal, JournalError, LastSpec, LostSpec, ParameterValues, StateDir, StoredSpec, StoredText,
+};
 pub use kernel::{Exception, Kernel, Refused, Replies, Sysctls};
+pub use lock::{Holder, Lock, LockError};
 pub use journalled::execute_journalled;
 pub use pass::{OnFailure, Pass, Terms, execute};
+pub use pending::{Pending, PendingState, Unconfirmed};
 pub use prepare::{CONNECTION_SYSCTLS, History, prepare};
 pub use report::{Done, Outcome, Report, Rollback};
 pub use rollback::take_back;

@@ -1,0 +1,339 @@
+use evenkeel_model::arbitrary::pair;
+use evenkeel_plan::{Inputs, plan};
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+use tempfile::TempDir;
+
+use super::*;
+
+const TEXTS: [(&str, &[u8]); 3] =
+    [("a.yaml", b"version: 1\n"), ("empty.yaml", b""), ("b.yaml", b"services: []\n")];
+
+fn values() -> ParameterValues {
+    [("env:CLUSTER".into(), "blue".into())].into()
+}
+
+fn place() -> (TempDir, StateDir) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = StateDir::new(folder.path(), "init");
+    (folder, state)
+}
+
+fn example() -> Journal {
+    let pending = Pending::begin(5, 120, Vec::new()).expect("this boot has a name");
+    Journal {
+        record: Record { applied: true, ..Record::default() },
+        addresses: BTreeSet::from([Binding::host([192, 0, 2, 1].into(), "eth0")]),
+        dummies: BTreeSet::from(["vips".into()]),
+        spec: None,
+        next: None,
+        pending: Some(pending),
+        notice: Some("something happened".into()),
+    }
+}
+
+/// The names in the folder.
+fn files(state: &StateDir) -> Vec<String> {
+    let entries = fs::read_dir(&state.0).expect("it can be listed");
+    let names = entries.map(|entry| entry.expect("an entry").file_name());
+    let mut names: Vec<String> = names.map(|name| name.into_string().expect("text")).collect();
+    names.sort();
+    names
+}
+
+impl StateDir {
+    /// Where the texts of the last applied spec are.
+    fn texts_of(&self, journal: &Journal) -> PathBuf {
+        self.texts(journal.spec.as_ref().expect("a spec"))
+    }
+}
+
+/// Stores a spec as one that was applied.
+fn apply(state: &StateDir, journal: &mut Journal, texts: &[(&str, &[u8])]) {
+    state.store_spec(journal, texts, &values()).expect("it can be stored");
+    journal.spec_is_applied();
+    state.write(journal).expect("it can be written");
+}
+
+#[test]
+fn what_was_written_is_read_again() {
+    let (_folder, state) = place();
+    assert_eq!(state.read(true).expect("no file is no error"), (Journal::default(), None));
+    let mut journal = example();
+    apply(&state, &mut journal, &TEXTS);
+    assert_eq!(state.read(true).expect("it can be read"), (journal, None));
+}
+
+#[test]
+fn any_steps_can_wait_for_confirmation() {
+    let (_folder, state) = place();
+    let config = ProptestConfig { cases: 200, failure_persistence: None, ..Default::default() };
+    let outcome = TestRunner::new(config).run(&pair(6), |pair| {
+        let record = Record::of_a_snapshot();
+        let steps = plan(Inputs::new(&pair.desired, &pair.live, &record)).steps;
+        let pending = Pending::begin(0, 1, steps).expect("this boot has a name");
+        let journal = Journal { pending: Some(pending), ..Journal::default() };
+        state.write(&journal).expect("it can be written");
+        prop_assert_eq!(state.read(true).expect("it can be read"), (journal, None));
+        Ok(())
+    });
+    outcome.unwrap_or_else(|error| panic!("{error}"));
+}
+
+#[test]
+fn a_journal_of_the_first_version_is_read_and_written_as_one_of_this() {
+    let (_folder, state) = place();
+    let text = r#"{
+  "version": 1,
+  "record": { "applied": true, "sysctls": { "net.ipv4.vs.conn_reuse_mode": "1" },
+    "timeouts": { "tcp": 900, "tcp_fin": null, "udp": null } },
+  "addresses": [ { "address": "192.0.2.1", "interface": "eth0", "prefix": 32 } ],
+  "dummies": [ "vips" ]
+}
+"#;
+    for text in [text.to_owned(), text.replace('\n', "")] {
+        fs::create_dir_all(&state.0).expect("a folder");
+        fs::write(state.path(), text).expect("a file");
+        let (journal, warning) = state.read(true).expect("it can be read");
+        assert_eq!(warning, None);
+        assert!(journal.record.applied && journal.record.sysctls.len() == 1);
+        assert_eq!(journal.record.timeouts.tcp, Some(900));
+        assert_eq!(journal.addresses, example().addresses);
+        assert_eq!(journal.dummies, example().dummies);
+        state.write(&journal).expect("it can be written");
+        let first = fs::read_to_string(state.path()).expect("text");
+        assert!(first.starts_with("{\"version\":2,\"sha256\":\""), "{first}");
+        assert_eq!(state.read(true).expect("it can be read"), (journal, None));
+    }
+}
+
+/// Asserts that a writer sets that journal aside, and a reader leaves it where it is.
+fn assert_set_aside(state: &StateDir, text: &[u8], word: &str) {
+    fs::write(state.path(), text).expect("it can be written");
+    for is_writer in [false, true] {
+        let (journal, warning) = state.read(is_writer).expect("damage is no error");
+        assert_eq!(journal, Journal::default());
+        let warning = warning.expect("a warning");
+        assert!(warning.contains(word), "{warning}");
+        assert_eq!(state.path().exists(), !is_writer, "{warning}");
+        assert_eq!(warning.contains("journal.json.damaged"), is_writer, "{warning}");
+    }
+}
+
+#[test]
+fn a_journal_that_is_cut_off_anywhere_is_set_aside_and_said_so() {
+    let (_folder, state) = place();
+    state.write(&example()).expect("it can be written");
+    let text = fs::read(state.path()).expect("it is there");
+    for length in 0..text.len() {
+        assert_set_aside(&state, &text[..length], "is damaged");
+    }
+}
+
+#[test]
+fn a_journal_with_any_other_byte_is_set_aside_and_said_so() {
+    let (_folder, state) = place();
+    state.write(&example()).expect("it can be written");
+    let text = fs::read(state.path()).expect("it is there");
+    for place in 0..text.len() {
+        for bit in 0..8 {
+            let mut damaged = text.clone();
+            damaged[place] ^= 1 << bit;
+            assert_set_aside(&state, &damaged, "journal.json ");
+        }
+    }
+}
+
+#[test]
+fn a_journal_of_a_later_version_is_set_aside_and_said_so() {
+    let (_folder, state) = place();
+    state.write(&example()).expect("it can be written");
+    for text in
+        ["{\"version\":3,\"sha512\":\"\"}\nwhatever", "{\"version\":3}", "{ \"version\": 0 }"]
+    {
+        assert_set_aside(&state, text.as_bytes(), "this build reads up to 2");
+    }
+    for text in ["", "\n", "null", "[]", "\u{fffd}", "{\"version\":2}", "{\"version\":1}"] {
+        assert_set_aside(&state, text.as_bytes(), "is damaged");
+    }
+}
+
+#[test]
+fn a_reader_of_arbitrary_bytes_never_panics() {
+    let config = ProptestConfig { cases: 5_000, failure_persistence: None, ..Default::default() };
+    let start =
+        prop_oneof![Just(&b""[..]), Just(&b"{\"version\":2,"[..]), Just(&b"{\"version\":1,"[..])];
+    let bytes = (start, prop::collection::vec(any::<u8>(), 0..200));
+    let outcome = TestRunner::new(config).run(&bytes, |(start, rest)| {
+        prop_assert!(file::parse(&[start, &rest].concat()).is_err());
+        Ok(())
+    });
+    outcome.unwrap_or_else(|error| panic!("{error}"));
+}
+
+#[test]
+fn the_texts_of_the_last_spec_come_back_as_they_were() {
+    let (_folder, state) = place();
+    let mut journal = Journal::default();
+    assert_eq!(state.last_spec(&journal).expect("none is no loss"), None);
+    for texts in [&TEXTS[..], &TEXTS[..1], &[], &[("a", &[0xff; 100_000][..]), ("a", b"\0")]] {
+        apply(&state, &mut journal, texts);
+        let (read, _) = state.read(false).expect("it can be read");
+        let last = state.last_spec(&read).expect("it is whole").expect("it is there");
+        let expected: Vec<(String, Vec<u8>)> =
+            texts.iter().map(|(name, text)| ((*name).to_owned(), text.to_vec())).collect();
+        assert_eq!(last, LastSpec { texts: expected, parameters: values() });
+        assert_eq!(files(&state).len(), 2, "the texts before it are gone: {:?}", files(&state));
+    }
+}
+
+#[test]
+fn while_a_spec_is_applied_the_last_one_stays_readable() {
+    let (_folder, state) = place();
+    let mut journal = Journal::default();
+    apply(&state, &mut journal, &TEXTS);
+    state.store_spec(&mut journal, &TEXTS[..1], &values()).expect("it can be stored");
+    state.write(&journal).expect("it can be written");
+    let (mut journal, _) = state.read(true).expect("it can be read");
+    let names = |journal: &Journal| {
+        let last = state.last_spec(journal).expect("it is whole").expect("it is there");
+        last.texts.len()
+    };
+    assert_eq!(names(&journal), 3);
+    // It ended half-way, and then another one came to its end.
+    apply(&state, &mut journal, &TEXTS[..2]);
+    assert_eq!(names(&journal), 2);
+    assert_eq!(journal.next, None);
+    assert_eq!(files(&state).len(), 2);
+}
+
+#[test]
+fn the_same_spec_again_writes_nothing() {
+    let (_folder, state) = place();
+    let mut journal = Journal::default();
+    apply(&state, &mut journal, &TEXTS);
+    let before = journal.clone();
+    let texts = state.texts_of(&journal);
+    let inode = |path: &Path| std::os::unix::fs::MetadataExt::ino(&fs::metadata(path).expect("it"));
+    let written = inode(&texts);
+    state.store_spec(&mut journal, &TEXTS, &values()).expect("nothing is to be written");
+    journal.spec_is_applied();
+    assert_eq!(journal, before);
+    assert_eq!(inode(&texts), written);
+
+    type Spec<'a> = (&'a [(&'a str, &'a [u8])], ParameterValues);
+    let others: [Spec<'_>; 4] = [
+        (&TEXTS[..2], values()),
+        (&TEXTS, ParameterValues::new()),
+        (&[("c.yaml", TEXTS[0].1), TEXTS[1], TEXTS[2]], values()),
+        // The same bytes, cut elsewhere.
+        (&[("a.yaml", b"version: "), ("empty.yaml", b"1\n"), TEXTS[2]], values()),
+    ];
+    for (texts, values) in others {
+        let mut journal = before.clone();
+        state.store_spec(&mut journal, texts, &values).expect("it can be stored");
+        assert!(journal.next.is_some());
+    }
+}
+
+#[test]
+fn lost_texts_are_a_warning_and_the_next_apply_writes_them_anew() {
+    type Loss = fn(&Path);
+    let losses: [Loss; 6] = [
+        |path| fs::remove_file(path).expect("it is there"),
+        |path| fs::write(path, "").expect("it can be written"),
+        |path| fs::write(path, "version: 2\nservices: []\n").expect("it can be written"),
+        |path| fs::write(path, "version: 1\nservices: []\n\n").expect("it can be written"),
+        |path| {
+            fs::remove_file(path).expect("it is there");
+            fs::create_dir(path).expect("a folder");
+        },
+        |path| {
+            fs::remove_file(path).expect("it is there");
+            std::os::unix::fs::symlink("nowhere", path).expect("a link");
+        },
+    ];
+    for (number, lose) in losses.into_iter().enumerate() {
+        let (_folder, state) = place();
+        let mut journal = Journal::default();
+        apply(&state, &mut journal, &TEXTS);
+        let path = state.texts_of(&journal);
+        lose(&path);
+        let lost = state.last_spec(&journal).expect_err("they are lost");
+        assert!(lost.to_string().contains("spec-"), "{lost}");
+        if path.is_dir() {
+            assert!(state.store_spec(&mut journal, &TEXTS, &values()).is_err());
+            fs::remove_dir(&path).expect("it is empty");
+        }
+        apply(&state, &mut journal, &TEXTS);
+        let last = state.last_spec(&journal).expect("it is whole again");
+        assert!(last.is_some(), "{number}");
+    }
+}
+
+#[test]
+fn what_is_in_the_way_is_an_error_with_its_path_and_leaves_the_old_journal() {
+    let (folder, state) = place();
+    state.write(&example()).expect("it can be written");
+    let after = Journal::default();
+    let in_the_way = state.0.join("journal.json.new");
+    fs::create_dir(&in_the_way).expect("a folder");
+    let error = state.write(&after).expect_err("it cannot be written");
+    assert_eq!(error.to_string(), format!("cannot write {}", in_the_way.display()));
+    assert_eq!(state.read(true).expect("it can be read").0, example());
+
+    // The journal itself is a folder.
+    fs::remove_dir(&in_the_way).expect("it is empty");
+    fs::remove_file(state.path()).expect("it is there");
+    fs::create_dir_all(state.path().join("inside")).expect("a folder");
+    let error = state.read(true).expect_err("it cannot be read");
+    assert_eq!(error.to_string(), format!("cannot read {}", state.path().display()));
+    let error = state.write(&after).expect_err("it cannot be replaced");
+    assert_eq!(error.to_string(), format!("cannot replace {}", state.path().display()));
+    assert_eq!(files(&state), ["journal.json"], "no part is left behind");
+
+    // The folder is a file.
+    let file = folder.path().join("file");
+    fs::write(&file, "").expect("a file");
+    let error = StateDir::new(&file, "init").write(&after).expect_err("it cannot be written");
+    assert!(error.to_string().starts_with("cannot create "), "{error}");
+    assert!(std::error::Error::source(&error).is_some());
+}
+
+#[test]
+fn a_full_disk_is_an_error_and_no_part_of_a_file_is_left() {
+    let (_folder, state) = place();
+    state.write(&example()).expect("it can be written");
+    // Every write to it fails for want of room.
+    let full = state.0.join("journal.json.new");
+    std::os::unix::fs::symlink("/dev/full", &full).expect("a link");
+    let error = state.write(&Journal::default()).expect_err("there is no room");
+    let cause = std::error::Error::source(&error).expect("a cause").to_string();
+    assert!(cause.contains("No space left"), "{cause}");
+    assert_eq!(state.read(true).expect("it can be read").0, example());
+    assert_eq!(files(&state), ["journal.json"]);
+}
+
+#[test]
+fn an_unconfirmed_apply_of_this_boot_lets_nothing_be_changed() {
+    let mut journal = example();
+    let refusal = journal.check_writable(0).expect_err("it is not confirmed");
+    assert!(refusal.to_string().contains("evenkeel confirm"), "{refusal}");
+    journal.forget_moot();
+    assert_eq!(journal, example());
+    journal.pending = None;
+    assert_eq!(journal.check_writable(0), Ok(()));
+}
+
+#[test]
+fn an_unconfirmed_apply_of_another_boot_is_told_and_forgotten() {
+    let mut journal = example();
+    journal.pending.as_mut().expect("one that waits").boot = "another".into();
+    assert_eq!(journal.check_writable(0), Ok(()));
+    journal.forget_moot();
+    assert_eq!(journal.pending, None);
+    let notice = journal.notice.clone().expect("a notice");
+    assert!(notice.starts_with("something happened; an apply of 1970-01-01 00:00:05"), "{notice}");
+    journal.forget_moot();
+    assert_eq!(journal.notice, Some(notice), "told once");
+}
