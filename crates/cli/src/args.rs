@@ -146,6 +146,20 @@ pub(crate) struct Apply {
     /// Guards that may be passed: empty, take-over, mass-delete.
     #[arg(long, value_name = "GUARD", value_delimiter = ',')]
     pub(crate) allow: Vec<Guard>,
+    /// What becomes of the steps before one that fails.
+    #[arg(long, value_enum, default_value = "rollback")]
+    pub(crate) on_failure: OnFailure,
+    /// Begin drains, and leave what waits for them to the next apply.
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnFailure {
+    /// What they touched goes back to what it was.
+    Rollback,
+    /// They stay.
+    Keep,
 }
 
 #[derive(Debug, Args)]
@@ -167,6 +181,12 @@ pub(crate) struct Show {
     pub(crate) spec: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) parameters: Parameters,
+    /// Show the connections, one by one, instead of the services.
+    #[arg(long)]
+    pub(crate) connections: bool,
+    /// Show this service only, by its name or by its key; can be repeated.
+    #[arg(long, value_name = "SERVICE")]
+    pub(crate) target: Vec<String>,
     /// The form of the answer.
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) output: ShowOutput,

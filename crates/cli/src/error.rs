@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use evenkeel_engine::{EngineError, JournalError, KernelError};
+use evenkeel_engine::{JournalError, KernelError};
 use thiserror::Error;
 
 use crate::status::Status;
@@ -34,18 +34,12 @@ pub(crate) enum Error {
     /// The network namespace cannot be told or entered.
     #[error(transparent)]
     Namespace(evenkeel_host::Error),
+    /// The process cannot listen for signals.
+    #[error("cannot listen for Ctrl-C")]
+    Signal(#[source] io::Error),
     /// The answer cannot be written to stdout.
     #[error("cannot write the answer")]
     Output(#[source] io::Error),
-}
-
-impl From<EngineError> for Error {
-    fn from(error: EngineError) -> Self {
-        match error {
-            EngineError::Kernel(error) => Self::Kernel(error),
-            EngineError::Journal(error) => Self::Journal(error),
-        }
-    }
 }
 
 impl Error {
@@ -58,9 +52,11 @@ impl Error {
             Self::Usage(_) => Status::Usage,
             Self::Kernel(KernelError::NotPermitted { .. })
             | Self::Namespace(evenkeel_host::Error::NotPermitted { .. }) => Status::NotPermitted,
-            Self::Kernel(_) | Self::Journal(_) | Self::Namespace(_) | Self::Output(_) => {
-                Status::Failed
-            }
+            Self::Kernel(_)
+            | Self::Journal(_)
+            | Self::Namespace(_)
+            | Self::Signal(_)
+            | Self::Output(_) => Status::Failed,
         }
     }
 

@@ -8,8 +8,10 @@ mod error;
 mod input;
 mod live;
 mod logging;
+mod onlooker;
 mod output;
 mod parameters;
+mod report;
 mod status;
 
 use std::process::ExitCode;

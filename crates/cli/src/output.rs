@@ -1,6 +1,5 @@
 //! Writing to stdout and stderr.
 
-use std::error::Error as _;
 use std::fmt::{Display, Write as _};
 use std::io::{self, Write};
 
@@ -107,6 +106,17 @@ impl Output {
         self.say(&format!("{HINT}hint:{HINT:#} {text}\n"));
     }
 
+    /// Shows an error with its causes.
+    pub(crate) fn cause(&mut self, error: &dyn std::error::Error) {
+        let mut text = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            text.push_str(&format!(": {error}"));
+            cause = error.source();
+        }
+        self.failure(&text);
+    }
+
     /// Shows an error with its causes and its remedy, and tells the exit status.
     pub(crate) fn error(&mut self, error: &Error) -> Status {
         // The answer so far comes first; that it cannot be written is then the smaller trouble.
@@ -114,15 +124,7 @@ impl Output {
         match error {
             // Rendered with its places, each line of it an error by itself.
             Error::BadSpec(rendered) => self.say(&format!("{}\n", rendered.trim_end())),
-            _ => {
-                let mut text = error.to_string();
-                let mut cause = error.source();
-                while let Some(error) = cause {
-                    text.push_str(&format!(": {error}"));
-                    cause = error.source();
-                }
-                self.failure(&text);
-            }
+            _ => self.cause(error),
         }
         if let Some(hint) = error.hint() {
             self.hint(&hint);

@@ -13,6 +13,8 @@ pub(crate) enum Status {
     Changes,
     /// Refused by a guard, or declined at the question.
     Refused,
+    /// Something failed, and what was touched is as it was before.
+    RolledBack,
     /// The command line is wrong (`EX_USAGE` of sysexits.h).
     Usage,
     /// The spec is wrong or not there (`EX_DATAERR`).
@@ -28,6 +30,7 @@ impl From<Status> for ExitCode {
             Status::Failed => 1,
             Status::Changes => 2,
             Status::Refused => 3,
+            Status::RolledBack => 4,
             Status::Usage => 64,
             Status::BadSpec => 65,
             Status::NotPermitted => 77,

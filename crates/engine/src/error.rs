@@ -4,8 +4,6 @@ use std::error::Error;
 
 use thiserror::Error as ThisError;
 
-use crate::JournalError;
-
 /// The kernel could not be read or written.
 #[derive(Debug, ThisError)]
 pub enum KernelError {
@@ -32,15 +30,4 @@ pub enum KernelError {
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
-}
-
-/// A pass could not be made.
-#[derive(Debug, ThisError)]
-pub enum EngineError {
-    /// The kernel could not be read or written.
-    #[error(transparent)]
-    Kernel(#[from] KernelError),
-    /// The journal could not be read or written.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
 }

@@ -8,14 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_host::Host;
 use evenkeel_ipvs::{self as ipvs, Client};
-use evenkeel_model::statistics::{ServiceStatistics, Statistics};
-use evenkeel_model::{Binding, Live, RealServers, Service, ServiceKey};
+use evenkeel_model::statistics::Statistics;
+use evenkeel_model::{Binding, Live, Service, ServiceKey};
 use evenkeel_plan::Op;
 
-use crate::translate::{
-    real_server, real_server_statistics, service_config, service_key, sync_daemon, timeouts,
-    traffic, wire_service_key,
-};
+use crate::translate::{real_server, real_server_statistics, sync_daemon, timeouts};
 use crate::{Kernel, KernelError, Replies, Sysctls};
 
 /// The network namespace of the thread that connected.
@@ -41,7 +38,9 @@ impl HostKernel {
 
 impl Kernel for HostKernel {
     fn observe(&mut self, sysctls: &Sysctls) -> Result<Live, KernelError> {
-        let mut live = Live { services: self.table(|_, _| (), |_, _| ())?, ..Live::default() };
+        let mut services = self.listed(|_, _| ())?;
+        self.fill(&mut services, |_, _| ())?;
+        let mut live = Live { services, ..Live::default() };
         self.surroundings(sysctls, &mut live)?;
         Ok(live)
     }
@@ -50,28 +49,10 @@ impl Kernel for HostKernel {
         &mut self,
         sysctls: &Sysctls,
     ) -> Result<(Live, Statistics), KernelError> {
-        let (mut by_service, mut by_real_server) = (Vec::new(), Vec::new());
-        let services = self.table(
-            |service, reply| {
-                let counted = reply.statistics().unwrap_or_default();
-                let key = real_server(&reply.destination).0;
-                let counted = real_server_statistics(reply.connections, &counted);
-                by_real_server.push((service, key, counted));
-            },
-            |service, reply| {
-                by_service.push((service, traffic(&reply.statistics().unwrap_or_default())));
-            },
-        )?;
         let mut statistics = Statistics::default();
-        for (service, traffic) in by_service {
-            let real_servers = BTreeMap::new();
-            statistics.services.insert(service, ServiceStatistics { traffic, real_servers });
-        }
-        for (service, key, counted) in by_real_server {
-            if let Some(service) = statistics.services.get_mut(&service) {
-                service.real_servers.insert(key, counted);
-            }
-        }
+        let mut services = self
+            .listed(|key, traffic| statistics.services.entry(key).or_default().traffic = traffic)?;
+        self.fill(&mut services, |service, reply| count(&mut statistics, service, reply))?;
         let mut live = Live { services, ..Live::default() };
         self.surroundings(sysctls, &mut live)?;
         Ok((live, statistics))
@@ -81,31 +62,21 @@ impl Kernel for HostKernel {
         &mut self,
         keys: &BTreeSet<ServiceKey>,
     ) -> Result<BTreeMap<ServiceKey, Service>, KernelError> {
-        // One reading of the whole list costs less than asking for many services one by one.
-        const SINGLE_QUESTIONS: usize = 8;
-        let mut services = BTreeMap::new();
-        let mut add = |key, service: &ipvs::Service| {
-            let config = service_config(service);
-            services.insert(key, Service { config, real_servers: RealServers::new() });
-        };
-        if keys.len() <= SINGLE_QUESTIONS {
-            for key in keys {
-                let answer = self.ipvs.service(&wire_service_key(key));
-                let answer = answer.map_err(|error| ipvs_error("reading a service", error))?;
-                if let Some(entry) = answer {
-                    add(*key, &entry.service);
-                }
-            }
-        } else {
-            let read = self.ipvs.for_each_service(|reply| {
-                if let Some(key) = service_key(&reply.service.key).filter(|it| keys.contains(it)) {
-                    add(key, &reply.service);
-                }
-            });
-            read.map_err(|error| ipvs_error("reading the IPVS table", error))?;
-        }
+        let mut services = self.chosen(keys, |_, _| ())?;
         self.fill(&mut services, |_, _| ())?;
         Ok(services)
+    }
+
+    fn services_with_statistics(
+        &mut self,
+        keys: &BTreeSet<ServiceKey>,
+    ) -> Result<(BTreeMap<ServiceKey, Service>, Statistics), KernelError> {
+        let mut statistics = Statistics::default();
+        let mut services = self.chosen(keys, |key, traffic| {
+            statistics.services.entry(key).or_default().traffic = traffic;
+        })?;
+        self.fill(&mut services, |service, reply| count(&mut statistics, service, reply))?;
+        Ok((services, statistics))
     }
 
     fn surroundings(&mut self, sysctls: &Sysctls, live: &mut Live) -> Result<(), KernelError> {
@@ -143,6 +114,18 @@ impl Kernel for HostKernel {
         }
         Ok(replies)
     }
+}
+
+/// Notes the counters of a real server.
+fn count(
+    statistics: &mut Statistics,
+    service: ServiceKey,
+    reply: &ipvs::codec::DestinationReply<'_>,
+) {
+    let counted = reply.statistics().unwrap_or_default();
+    let counted = real_server_statistics(reply.connections, &counted);
+    let real_servers = &mut statistics.services.entry(service).or_default().real_servers;
+    real_servers.insert(real_server(&reply.destination).0, counted);
 }
 
 fn ipvs_error(tried: &'static str, error: ipvs::Error) -> KernelError {

@@ -38,6 +38,15 @@ pub trait Kernel {
         keys: &BTreeSet<ServiceKey>,
     ) -> Result<BTreeMap<ServiceKey, Service>, KernelError>;
 
+    /// Reads the same services, and their counters beside them.
+    ///
+    /// # Errors
+    /// As [`Self::observe`].
+    fn services_with_statistics(
+        &mut self,
+        keys: &BTreeSet<ServiceKey>,
+    ) -> Result<(BTreeMap<ServiceKey, Service>, Statistics), KernelError>;
+
     /// Reads all that is not a service into `live`, in place of what stands there.
     ///
     /// # Errors

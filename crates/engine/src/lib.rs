@@ -31,11 +31,11 @@ pub use host_kernel::HostKernel;
 pub use journal::{
     Journal, JournalError, LastSpec, LostSpec, ParameterValues, StateDir, StoredSpec, StoredText,
 };
+pub use journalled::execute_journalled;
 pub use kernel::{Exception, Kernel, Refused, Replies, Sysctls};
 pub use lock::{Holder, Lock, LockError};
-pub use journalled::execute_journalled;
 pub use pass::{OnFailure, Pass, Terms, execute};
 pub use pending::{Pending, PendingState, Unconfirmed};
 pub use prepare::{CONNECTION_SYSCTLS, History, prepare};
-pub use report::{Done, Outcome, Report, Rollback};
+pub use report::{Done, Outcome, Report, Rollback, explain};
 pub use rollback::take_back;

@@ -27,6 +27,12 @@ pub struct MemoryKernel {
     pub faults: BTreeMap<usize, Fault>,
     /// The object of every operation it was sent, in their order.
     pub received: Vec<Object>,
+    /// Its counters.
+    pub statistics: Statistics,
+    /// How many connections end between two readings of the counters, per real server.
+    pub ending: u32,
+    /// Nothing can be read or written.
+    pub is_unreachable: bool,
 }
 
 /// Something that goes wrong with one operation.
@@ -36,12 +42,34 @@ pub enum Fault {
     Refuse(Errno),
     /// The operation is done and the answer is lost.
     LoseReply,
+    /// An edit of a service is refused for want of its scheduler, after the old one was unbound
+    /// (`ip_vs_edit_service`); any other operation is refused.
+    Unschedule,
+    /// The kernel cannot be reached any more from this operation on, until
+    /// [`MemoryKernel::is_unreachable`] is reset.
+    Vanish,
 }
 
 impl MemoryKernel {
     /// A namespace in that state.
     pub fn new(live: Live) -> Self {
         Self { live, ..Self::default() }
+    }
+
+    /// Gives real servers with an address that ends so that many active connections.
+    pub fn connect(&mut self, service: ServiceKey, last: u8, active_connections: u32) {
+        let address = [198, 51, 100, last].into();
+        let key = RealServerKey { address, port: service.port() };
+        let counted = self.statistics.services.entry(service).or_default();
+        counted.real_servers.entry(key).or_default().active_connections = active_connections;
+    }
+
+    fn reach(&self, tried: &'static str) -> Result<(), KernelError> {
+        if self.is_unreachable {
+            let source = Box::new(std::io::Error::from(std::io::ErrorKind::NotConnected));
+            return Err(KernelError::Failed { tried, source });
+        }
+        Ok(())
     }
 
     fn carry_out(&mut self, op: &Op) -> Result<(), Errno> {
@@ -288,23 +316,42 @@ fn check_values(
 
 impl Kernel for MemoryKernel {
     fn observe(&mut self, _: &Sysctls) -> Result<Live, KernelError> {
+        self.reach("reading")?;
         Ok(self.live.clone())
     }
 
     fn observe_with_statistics(&mut self, _: &Sysctls) -> Result<(Live, Statistics), KernelError> {
-        Ok((self.live.clone(), Statistics::default()))
+        self.reach("reading")?;
+        Ok((self.live.clone(), self.statistics.clone()))
     }
 
     fn services(
         &mut self,
         keys: &BTreeSet<ServiceKey>,
     ) -> Result<BTreeMap<ServiceKey, Service>, KernelError> {
+        self.reach("reading")?;
         let found =
             keys.iter().filter_map(|key| Some((*key, self.live.services.get(key)?.clone())));
         Ok(found.collect())
     }
 
+    fn services_with_statistics(
+        &mut self,
+        keys: &BTreeSet<ServiceKey>,
+    ) -> Result<(BTreeMap<ServiceKey, Service>, Statistics), KernelError> {
+        let services = self.services(keys)?;
+        let counted = self.statistics.clone();
+        for service in self.statistics.services.values_mut() {
+            for real_server in service.real_servers.values_mut() {
+                let active = &mut real_server.active_connections;
+                *active = active.saturating_sub(self.ending);
+            }
+        }
+        Ok((services, counted))
+    }
+
     fn surroundings(&mut self, _: &Sysctls, live: &mut Live) -> Result<(), KernelError> {
+        self.reach("reading")?;
         let services = std::mem::take(&mut live.services);
         *live = Live { services, ..self.live.clone() };
         Ok(())
@@ -314,6 +361,8 @@ impl Kernel for MemoryKernel {
         let mut replies = Replies::default();
         for (place, op) in ops.iter().enumerate() {
             let number = self.received.len();
+            self.is_unreachable |= self.faults.get(&number) == Some(&Fault::Vanish);
+            self.reach("writing")?;
             self.received.push(op.object());
             let exception = match self.faults.get(&number).copied() {
                 Some(Fault::Refuse(errno)) => Some(Exception::Refused(errno.into())),
@@ -322,7 +371,17 @@ impl Kernel for MemoryKernel {
                     let _unheard = self.carry_out(op);
                     Some(Exception::Lost)
                 }
-                None => self.carry_out(op).err().map(|errno| Exception::Refused(errno.into())),
+                Some(Fault::Unschedule) => {
+                    if let Op::EditService { key, .. } = op
+                        && let Some(service) = self.live.services.get_mut(key)
+                    {
+                        service.config.scheduler = Scheduler::none();
+                    }
+                    Some(Exception::Refused(Errno::NOENT.into()))
+                }
+                Some(Fault::Vanish) | None => {
+                    self.carry_out(op).err().map(|errno| Exception::Refused(errno.into()))
+                }
             };
             replies.exceptions.extend(exception.map(|exception| (place, exception)));
         }

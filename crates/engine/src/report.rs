@@ -1,12 +1,13 @@
 //! What became of each step of a pass.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use evenkeel_model::{RealServerKey, ServiceKey};
 use evenkeel_plan::{Object, Op};
 use rustix::io::Errno;
 
-use crate::Refused;
+use crate::{KernelError, Refused};
 
 /// What became of a plan.
 #[derive(Debug, Default)]
@@ -21,6 +22,38 @@ pub struct Report {
     pub mismatches: Vec<Op>,
     /// What should be known and stood in the way of nothing.
     pub warnings: Vec<String>,
+    /// What kept the kernel from being read or written in the midst of it.
+    pub error: Option<KernelError>,
+    /// It was asked to stop, and did where that leaves a state that serves.
+    pub interrupted: bool,
+    /// Real servers that were deleted at the deadline of their drain, with the connections they
+    /// had left.
+    pub cut: BTreeMap<(ServiceKey, RealServerKey), u64>,
+    /// The way back, where one was gone.
+    pub rollback: Option<Rollback>,
+}
+
+/// What became of the way back after a failure.
+#[derive(Debug, Default)]
+pub struct Rollback {
+    /// What the way back still needs and could not be done.
+    pub left: Vec<Op>,
+    /// Refusals on the way back, with their operations.
+    pub refused: Vec<(Op, Refused)>,
+    /// Objects that are neither as before nor as the steps left them: someone else changed them
+    /// meanwhile, and they were left alone.
+    pub foreign: BTreeSet<Object>,
+    /// How many connections broke because what had been added was deleted again.
+    pub broken: u64,
+    /// What kept the kernel from being read or written.
+    pub error: Option<KernelError>,
+}
+
+impl Rollback {
+    /// Whether all that was touched is as it was before.
+    pub fn is_clean(&self) -> bool {
+        self.left.is_empty() && self.foreign.is_empty() && self.error.is_none()
+    }
 }
 
 /// A step and its outcome.
@@ -44,9 +77,19 @@ pub enum Outcome {
     /// It was not tried, or could not be done, because of an earlier failure or because its
     /// object is gone.
     Skipped,
+    /// It waits for a drain, and is left to a later pass.
+    Draining,
+    /// It was applied, and taken back after a failure.
+    Undone,
+    /// It was sent, and the kernel could not be read again to see whether it was done.
+    Unknown,
 }
 
 impl Outcome {
+    /// Every outcome's word, in the order of the counts.
+    pub const WORDS: [&'static str; 7] =
+        ["applied", "already in place", "failed", "skipped", "draining", "undone", "unknown"];
+
     /// The word in texts and logs.
     pub fn word(&self) -> &'static str {
         match self {
@@ -54,6 +97,9 @@ impl Outcome {
             Self::AlreadyInPlace => "already in place",
             Self::Failed(_) => "failed",
             Self::Skipped => "skipped",
+            Self::Draining => "draining",
+            Self::Undone => "undone",
+            Self::Unknown => "unknown",
         }
     }
 }
@@ -85,6 +131,33 @@ impl Report {
         }
     }
 
+    /// The steps from that place on could not be verified.
+    pub(crate) fn unverified(&mut self, first: usize, error: KernelError) {
+        for place in first..self.steps.len() {
+            self.exceptions.entry(place).or_insert(Outcome::Unknown);
+        }
+        self.error.get_or_insert(error);
+    }
+
+    /// Steps were taken back: all that were applied but those on objects that are still left, and
+    /// modules, which stay loaded.
+    pub(crate) fn undone(&mut self, left: &BTreeSet<Object>) {
+        for (place, op) in self.steps.iter().enumerate() {
+            let object = op.object();
+            if !left.contains(&object) && !matches!(object, Object::Module(_)) {
+                let outcome = self.exceptions.entry(place).or_insert(Outcome::Undone);
+                if *outcome == Outcome::Unknown {
+                    *outcome = Outcome::Undone;
+                }
+            }
+        }
+    }
+
+    /// Notes what was deleted with connections left.
+    pub(crate) fn left_at_deadline(&mut self, over: BTreeMap<(ServiceKey, RealServerKey), u64>) {
+        self.cut = over.into_iter().filter(|(_, connections)| *connections > 0).collect();
+    }
+
     /// Each step with its outcome, in the order of execution.
     pub fn iter(&self) -> impl Iterator<Item = Done<'_>> {
         self.steps.iter().enumerate().map(|(place, op)| {
@@ -103,10 +176,25 @@ impl Report {
         self.steps.is_empty()
     }
 
-    /// Whether the live state is as desired.
+    /// Whether the live state is as desired, or gets there by itself as drains end.
     pub fn is_success(&self) -> bool {
+        self.mismatches.is_empty() && !self.has_failed() && !self.interrupted
+    }
+
+    /// Whether the kernel refused a step, or could not be read or written.
+    pub fn has_failed(&self) -> bool {
         let failed = |outcome: &Outcome| matches!(outcome, Outcome::Failed(_));
-        self.mismatches.is_empty() && !self.exceptions.values().any(failed)
+        self.error.is_some() || self.exceptions.values().any(failed)
+    }
+
+    /// Whether a step changed something, as far as is known; one that failed may have, too.
+    pub(crate) fn has_changed(&self) -> bool {
+        let is_change = |done: Done<'_>| {
+            let stays = matches!(done.op, Op::AddModule { .. });
+            !stays
+                && matches!(done.outcome, Outcome::Applied | Outcome::Failed(_) | Outcome::Unknown)
+        };
+        self.iter().any(is_change)
     }
 
     /// How many steps have that outcome, by its word.
@@ -123,7 +211,7 @@ impl Report {
 /// The same number means different things to different operations: ENOENT is a missing module
 /// when a service is added, and a missing object when a real server is edited (table in
 /// `libipvs.c` of ipvsadm).
-pub(crate) fn explain(op: &Op, refused: &Refused) -> String {
+pub fn explain(op: &Op, refused: &Refused) -> String {
     let meaning = match (op, refused.errno) {
         (Op::AddService { after, .. } | Op::EditService { after, .. }, Errno::NOENT) => {
             let engine = match &after.engine {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{RealServerKey, ServiceKey};
+use crate::{Protocol, RealServerKey, ServiceKey};
 
 /// The counters of the whole table.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +33,26 @@ pub struct RealServerStatistics {
     pub persistent_connections: u32,
     /// What passed through it since it was added.
     pub traffic: Traffic,
+}
+
+impl RealServerStatistics {
+    /// How many connections still need it, as a real server of that service.
+    ///
+    /// TCP and SCTP connections that are over are remembered as inactive ones for minutes, in DR
+    /// and TUN also while the director never saw them end; those need nobody. All other protocols
+    /// know inactive connections only, and a fwmark service may carry any.
+    pub fn open(&self, service: &ServiceKey) -> u64 {
+        let active = u64::from(self.active_connections);
+        match service {
+            ServiceKey::Address { protocol: Protocol::Tcp | Protocol::Sctp, .. } => active,
+            _ => active + u64::from(self.inactive_connections),
+        }
+    }
+
+    /// Whether nobody knows of any connection to it, open or over.
+    pub fn is_idle(&self) -> bool {
+        self.active_connections == 0 && self.inactive_connections == 0
+    }
 }
 
 /// Counted since the object was added.

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_model::{
-    Live, RealServer, Scheduler, Service, ServiceConfig, ServiceKey, SyncDaemon, Timeouts,
+    Live, RealServer, Scheduler, ServiceConfig, ServiceKey, SyncDaemon, Timeouts,
 };
 
 use crate::order::order;

@@ -3,16 +3,16 @@
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::Path;
 
-use evenkeel_engine::{Kernel, Outcome, Pass, Report, execute_journalled};
-use evenkeel_model::Desired;
-use evenkeel_plan::render::{Labels, Line};
-use evenkeel_plan::{Inputs, Plan};
+use evenkeel_engine::{History, Kernel, OnFailure, Pass, Terms, execute_journalled, prepare};
+use evenkeel_plan::Plan;
 
-use crate::args::{Apply, Global};
+use crate::args::{self, Apply, Global};
 use crate::commands::plan::{doubts, show};
 use crate::error::Error;
 use crate::live::Host;
+use crate::onlooker::Onlooker;
 use crate::output::Output;
+use crate::report::tell;
 use crate::status::Status;
 
 pub(crate) fn run(
@@ -26,10 +26,10 @@ pub(crate) fn run(
     let host = Host::connect(global, true, output)?;
     let sysctls = host.sysctls(&desired);
     let Host { mut kernel, state, mut journal } = host;
-    let record = journal.record.clone();
     let live = kernel.observe(&sysctls)?;
-    let inputs = Inputs::new(&desired, &live, &record);
-    let mut plan = evenkeel_plan::plan(inputs);
+    let record = journal.record.clone();
+    let (mut plan, History { last, .. }) =
+        prepare(&mut kernel, &desired, &live, &record, History::default)?;
     if !arguments.yes || plan.is_in_sync() {
         show(&plan, &desired, None, output)?;
     }
@@ -38,12 +38,20 @@ pub(crate) fn run(
     if let Some(status) = stopped(&plan, arguments, output)? {
         return Ok(status);
     }
-    let steps = std::mem::take(&mut plan.steps);
-    let pass = Pass { desired: &desired, record: &record, live, steps };
-    let report = execute_journalled(&mut kernel, pass, &state, &mut journal)?;
-    if report.is_empty() {
+    if plan.is_in_sync() {
         return Ok(Status::Done);
     }
+    let steps = std::mem::take(&mut plan.steps);
+    let pass = Pass { desired: &desired, last: last.as_ref(), record, live, steps };
+    let terms = Terms {
+        on_failure: match arguments.on_failure {
+            args::OnFailure::Rollback => OnFailure::Rollback,
+            args::OnFailure::Keep => OnFailure::Keep,
+        },
+        wait: !arguments.no_wait,
+    };
+    let mut onlooker = Onlooker::new(&desired, output)?;
+    let report = execute_journalled(&mut kernel, pass, terms, &mut onlooker, &state, &mut journal)?;
     tell(&report, &desired, output)
 }
 
@@ -94,48 +102,4 @@ fn agreed(output: &mut Output) -> Result<bool, Error> {
     let read = io::stdin().lock().read_line(&mut answer);
     read.map_err(|source| Error::Unreadable { path: "the answer".into(), source })?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes" | "Yes" | "YES"))
-}
-
-/// Each step with its outcome, then the counts.
-fn tell(report: &Report, desired: &Desired, output: &mut Output) -> Result<Status, Error> {
-    let labels = Labels::new(desired);
-    for done in report.iter() {
-        let verb = done.op.verb();
-        let line = Line { op: done.op, labels: &labels };
-        match done.failure() {
-            Some(failure) => {
-                output.answer_line(verb, format_args!("{line}: failed: {failure}"))?;
-            }
-            None => output.answer_line(verb, format_args!("{line}: {}", done.outcome))?,
-        }
-    }
-    let words = [Outcome::Applied.word(), Outcome::AlreadyInPlace.word(), "failed", "skipped"];
-    let counts: Vec<String> = words
-        .into_iter()
-        .filter_map(|word| match report.count(word) {
-            0 => None,
-            number => Some(format!("{number} {word}")),
-        })
-        .collect();
-    output.answer(format_args!("Apply: {}.\n", counts.join(", ")))?;
-    output.flush()?;
-    for warning in &report.warnings {
-        output.warning(warning);
-    }
-    for op in &report.mismatches {
-        output.failure(&format!(
-            "someone else keeps changing what was applied; still to do: {}",
-            Line { op, labels: &labels }
-        ));
-    }
-    if report.is_success() {
-        return Ok(Status::Done);
-    }
-    let words = if report.count(Outcome::Applied.word()) == 0 {
-        "nothing was changed; mend the cause and run apply again"
-    } else {
-        "what was applied stays; mend the cause and run apply again, it goes on from here"
-    };
-    output.hint(words);
-    Ok(Status::Failed)
 }

@@ -1,34 +1,62 @@
 //! Reading the table, and the addresses with who bound them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_ipvs as ipvs;
+use evenkeel_model::statistics::Traffic;
 use evenkeel_model::{Binding, Link, Owner, RealServers, Service, ServiceKey};
 
 use super::{HostKernel, host_error, ipvs_error};
 use crate::KernelError;
-use crate::translate::{real_server, service_config, service_key, wire_service_key};
+use crate::translate::{real_server, service_config, service_key, traffic, wire_service_key};
 
 /// Addresses with who bound them, and interfaces.
 type Addresses = (BTreeMap<Binding, Owner>, Option<BTreeMap<Box<str>, Link>>);
 
 impl HostKernel {
-    /// Reads the table; each real server is handed to `each` as well.
-    pub(super) fn table(
+    /// Lists the services, without their real servers as yet; their traffic is handed to `each`.
+    pub(super) fn listed(
         &mut self,
-        each: impl FnMut(ServiceKey, &ipvs::codec::DestinationReply<'_>),
-        mut each_service: impl FnMut(ServiceKey, &ipvs::codec::ServiceReply<'_>),
+        mut each: impl FnMut(ServiceKey, Traffic),
     ) -> Result<BTreeMap<ServiceKey, Service>, KernelError> {
         let mut services = BTreeMap::new();
         let read = self.ipvs.for_each_service(|reply| {
             if let Some(key) = service_key(&reply.service.key) {
-                each_service(key, &reply);
-                let config = service_config(&reply.service);
-                services.insert(key, Service { config, real_servers: RealServers::new() });
+                each(key, traffic(&reply.statistics().unwrap_or_default()));
+                services.insert(key, without_real_servers(&reply.service));
             }
         });
         read.map_err(|error| ipvs_error("reading the IPVS table", error))?;
-        self.fill(&mut services, each)?;
+        Ok(services)
+    }
+
+    /// Lists those of the services that exist, as [`Self::listed`].
+    pub(super) fn chosen(
+        &mut self,
+        keys: &BTreeSet<ServiceKey>,
+        mut each: impl FnMut(ServiceKey, Traffic),
+    ) -> Result<BTreeMap<ServiceKey, Service>, KernelError> {
+        // One reading of the whole list costs less than asking for many services one by one.
+        const SINGLE_QUESTIONS: usize = 8;
+        let mut services = BTreeMap::new();
+        if keys.len() > SINGLE_QUESTIONS {
+            let read = self.ipvs.for_each_service(|reply| {
+                if let Some(key) = service_key(&reply.service.key).filter(|it| keys.contains(it)) {
+                    each(key, traffic(&reply.statistics().unwrap_or_default()));
+                    services.insert(key, without_real_servers(&reply.service));
+                }
+            });
+            read.map_err(|error| ipvs_error("reading the IPVS table", error))?;
+            return Ok(services);
+        }
+        for key in keys {
+            let answer = self.ipvs.service(&wire_service_key(key));
+            let answer = answer.map_err(|error| ipvs_error("reading a service", error))?;
+            if let Some(entry) = answer {
+                each(*key, traffic(&entry.statistics));
+                services.insert(*key, without_real_servers(&entry.service));
+            }
+        }
         Ok(services)
     }
 
@@ -98,4 +126,8 @@ impl HostKernel {
         });
         Ok((owned, Some(links.collect())))
     }
+}
+
+fn without_real_servers(service: &ipvs::Service) -> Service {
+    Service { config: service_config(service), real_servers: RealServers::new() }
 }

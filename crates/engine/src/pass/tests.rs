@@ -4,28 +4,33 @@ use std::collections::BTreeSet;
 
 use evenkeel_model::arbitrary::{Pair, pair};
 use evenkeel_model::{
-    Binding, Drain, Family, Ignore, Link, Named, Owner, RealServer, RealServers, Scheduler,
-    SchedulerFlags, Service, ServiceConfig, Vip,
+    Binding, Drain, Family, Forward, Ignore, Link, Named, Owner, Protocol, RealServer,
+    RealServerKey, RealServers, Scheduler, SchedulerFlags, Service, ServiceConfig, Vip,
 };
-use evenkeel_plan::{Object, Plan, Refusal};
+use evenkeel_plan::Plan;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
+use rustix::io::Errno;
 
 use super::*;
+use crate::Unattended;
 use crate::memory::{Fault, MemoryKernel};
 
-fn plan_of(desired: &Desired, live: &Live) -> Plan {
+pub(crate) fn plan_of(desired: &Desired, live: &Live) -> Plan {
     plan(Inputs::new(desired, live, &Record::of_a_snapshot()))
 }
 
-fn apply(kernel: &mut MemoryKernel, desired: &Desired) -> Report {
+pub(crate) fn apply(kernel: &mut MemoryKernel, desired: &Desired) -> Report {
     let live = kernel.live.clone();
     let steps = plan_of(desired, &live).steps;
-    execute(kernel, Pass { desired, record: &Record::default(), live, steps })
-        .expect("memory can be read")
+    execute(kernel, pass(desired, live, steps), Terms::default(), &mut Unattended)
 }
 
-fn check(cases: u32, test: impl Fn(Pair) -> Result<(), TestCaseError>) {
+pub(crate) fn pass(desired: &Desired, live: Live, steps: Vec<Op>) -> Pass<'_> {
+    Pass { desired, last: None, record: Record::of_a_snapshot(), live, steps }
+}
+
+pub(crate) fn check(cases: u32, test: impl Fn(Pair) -> Result<(), TestCaseError>) {
     let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
     if let Err(error) = TestRunner::new(config).run(&pair(6), test) {
         panic!("{error}");
@@ -35,7 +40,7 @@ fn check(cases: u32, test: impl Fn(Pair) -> Result<(), TestCaseError>) {
 #[test]
 fn a_pass_reaches_the_desired_state_with_the_fewest_operations_and_a_second_plan_is_empty() {
     check(10_000, |pair| {
-        let Pair { desired, live, operations, same_services, same_real_servers } = pair;
+        let Pair { desired, live, operations, same_services, same_real_servers, .. } = pair;
         let mut kernel = MemoryKernel::new(live);
         let report = apply(&mut kernel, &desired);
         prop_assert!(report.is_success(), "{report:?}");
@@ -85,41 +90,6 @@ fn no_prefix_of_a_plan_takes_the_last_weight_from_a_service_that_stays() {
 }
 
 #[test]
-fn a_failure_at_any_step_deletes_nothing_and_the_next_pass_converges() {
-    check(500, |pair| {
-        let Pair { desired, live, operations, .. } = pair;
-        for failing in 0..operations {
-            for fault in [
-                Fault::Refuse(Errno::NOMEM),
-                Fault::Refuse(Errno::EXIST),
-                Fault::Refuse(Errno::SRCH),
-                Fault::LoseReply,
-            ] {
-                let mut kernel = MemoryKernel::new(live.clone());
-                kernel.faults.insert(failing, fault);
-                let report = apply(&mut kernel, &desired);
-                let failed = report.count("failed");
-                if fault == Fault::Refuse(Errno::NOMEM) {
-                    prop_assert_eq!(failed, 1);
-                    prop_assert!(!report.is_success());
-                }
-                prop_assert_eq!(
-                    report.is_success(),
-                    plan_of(&desired, &kernel.live).is_in_sync(),
-                    "{:?} at {}: the report tells the truth",
-                    fault,
-                    failing
-                );
-                let report = apply(&mut kernel, &desired);
-                prop_assert!(report.is_success());
-                prop_assert!(plan_of(&desired, &kernel.live).is_in_sync());
-            }
-        }
-        Ok(())
-    });
-}
-
-#[test]
 fn after_a_failed_addition_nothing_is_deleted_and_no_vip_is_bound() {
     check(500, |pair| {
         let Pair { mut desired, mut live, .. } = pair;
@@ -144,16 +114,16 @@ fn after_a_failed_addition_nothing_is_deleted_and_no_vip_is_bound() {
     });
 }
 
-fn vip(last: u8) -> Binding {
+pub(crate) fn vip(last: u8) -> Binding {
     Binding::host([192, 0, 2, last].into(), "eth0")
 }
 
-fn with_vips(vips: impl IntoIterator<Item = Binding>) -> Desired {
+pub(crate) fn with_vips(vips: impl IntoIterator<Item = Binding>) -> Desired {
     let vips = vips.into_iter().map(|vip| (vip, Vip::default())).collect();
     Desired { vips, ..Desired::default() }
 }
 
-fn empty_service() -> (ServiceKey, Named) {
+pub(crate) fn empty_service() -> (ServiceKey, Named) {
     let key = ServiceKey::Fwmark { family: Family::Ipv4, fwmark: 1 };
     let config = ServiceConfig {
         scheduler: Scheduler::wlc(),
@@ -175,7 +145,7 @@ fn empty_service() -> (ServiceKey, Named) {
     )
 }
 
-fn host_with(addresses: impl IntoIterator<Item = (Binding, Owner)>) -> MemoryKernel {
+pub(crate) fn host_with(addresses: impl IntoIterator<Item = (Binding, Owner)>) -> MemoryKernel {
     let links = [("eth0".into(), Link { up: true, dummy: false })].into();
     let addresses = addresses.into_iter().collect();
     MemoryKernel::new(Live { addresses, links: Some(links), ..Live::default() })
@@ -239,39 +209,26 @@ fn a_scheduler_that_cannot_be_loaded_stops_the_pass_before_the_first_change() {
     });
 }
 
-#[test]
-fn a_journal_knows_what_is_bound_and_that_an_apply_was_made() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let state = StateDir::new(folder.path(), "init");
-    let mut journal = Journal::default();
-    let mut kernel = host_with([]);
-    let desired = with_vips([vip(1)]);
-    let live = kernel.live.clone();
-    let plan = plan(Inputs::new(&desired, &live, &Record::default()));
-    assert_eq!(plan.refusals, Vec::<Refusal>::new());
-    let pass = Pass { desired: &desired, record: &Record::default(), live, steps: plan.steps };
-    execute_journalled(&mut kernel, pass, &state, &mut journal).expect("it can be written");
-    let (read, _) = state.read(false).expect("it can be read");
-    assert!(read.record.applied);
-    assert_eq!(read.addresses, BTreeSet::from([vip(1)]));
+pub(crate) fn rs(last: u8) -> RealServerKey {
+    RealServerKey { address: [198, 51, 100, last].into(), port: 80 }
 }
 
-#[test]
-fn a_journal_that_cannot_be_written_stops_the_pass_before_the_first_change() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("file");
-    std::fs::write(&file, "").expect("a file");
-    let state = StateDir::new(&file, "init");
-    // With a VIP to be written down beforehand, and with nothing but the outcome.
-    let service = Desired { services: [empty_service()].into(), ..Desired::default() };
-    for desired in [with_vips([vip(1)]), service] {
-        let mut kernel = host_with([]);
-        let live = kernel.live.clone();
-        let steps = plan_of(&desired, &live).steps;
-        assert!(!steps.is_empty());
-        let pass = Pass { desired: &desired, record: &Record::default(), live, steps };
-        let outcome = execute_journalled(&mut kernel, pass, &state, &mut Journal::default());
-        assert!(matches!(outcome, Err(EngineError::Journal(_))));
-        assert!(kernel.received.is_empty());
-    }
+/// A service with real servers by the last byte of their addresses, and their weights.
+pub(crate) fn web<const N: usize>(
+    real_servers: [(u8, u32); N],
+    drain: Drain,
+) -> (ServiceKey, Named) {
+    let address = [192, 0, 2, 1].into();
+    let key = ServiceKey::Address { address, port: 80, protocol: Protocol::Tcp };
+    let (_, mut named) = empty_service();
+    let real_server = |weight| RealServer {
+        forward: Forward::Dr,
+        weight,
+        upper_threshold: 0,
+        lower_threshold: 0,
+    };
+    named.drain = drain;
+    named.service.real_servers =
+        real_servers.into_iter().map(|(last, weight)| (rs(last), real_server(weight))).collect();
+    (key, named)
 }

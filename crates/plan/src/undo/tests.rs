@@ -2,7 +2,7 @@
 
 use evenkeel_model::arbitrary::{Pair, pair};
 use evenkeel_model::{
-    Binding, DesiredTimeouts, Link, Owner, RealServers, SchedulerFlags, SyncState, Vip,
+    Binding, DesiredTimeouts, Link, Owner, RealServers, SchedulerFlags, Service, SyncState, Vip,
 };
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;

@@ -1,0 +1,124 @@
+//! Who looks on while a pass runs: shows how drains go, and listens for Ctrl-C.
+
+use std::collections::BTreeMap;
+use std::io::{self, IsTerminal};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use evenkeel_engine::{Attendant, DrainProgress, Unattended};
+use evenkeel_model::{Desired, Drain, RealServerKey, ServiceKey};
+use evenkeel_plan::render::{count, seconds};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use crate::error::Error;
+use crate::output::Output;
+
+/// Shows drains on stderr: as bars on a terminal, as lines elsewhere.
+pub(crate) struct Onlooker<'a> {
+    desired: &'a Desired,
+    output: &'a mut Output,
+    is_interrupted: Arc<AtomicBool>,
+    bars: Option<MultiProgress>,
+    shown: BTreeMap<(ServiceKey, RealServerKey), Shown>,
+}
+
+/// A drain that was shown.
+struct Shown {
+    bar: Option<ProgressBar>,
+    /// The connections it had at first.
+    most: u64,
+    is_over: bool,
+}
+
+impl<'a> Onlooker<'a> {
+    /// From now on Ctrl-C, SIGTERM and a hang-up do not end the process, but ask the pass to stop
+    /// where that leaves a state that serves.
+    pub(crate) fn new(desired: &'a Desired, output: &'a mut Output) -> Result<Self, Error> {
+        let is_interrupted = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            // The second one ends the process, whatever it is waiting for.
+            let flag = Arc::clone(&is_interrupted);
+            signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&flag))
+                .and_then(|_| signal_hook::flag::register(signal, flag))
+                .map_err(Error::Signal)?;
+        }
+        let bars = io::stderr().is_terminal().then(MultiProgress::new);
+        Ok(Self { desired, output, is_interrupted, bars, shown: BTreeMap::new() })
+    }
+
+    fn bar(&self, words: String, connections: u64) -> Option<ProgressBar> {
+        let style = ProgressStyle::with_template("{prefix} {bar:20} {msg}")
+            .unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bar = self.bars.as_ref()?.add(ProgressBar::new(connections.max(1)));
+        bar.set_style(style);
+        bar.set_prefix(words);
+        Some(bar)
+    }
+}
+
+impl Attendant for Onlooker<'_> {
+    fn now(&self) -> Duration {
+        Unattended.now()
+    }
+
+    fn pause(&mut self, time: Duration) {
+        // A signal ends no sleep of this thread for sure, so it is taken in pieces.
+        const PIECE: Duration = Duration::from_millis(50);
+        let mut left = time;
+        while !left.is_zero() && !self.is_interrupted() {
+            let piece = left.min(PIECE);
+            std::thread::sleep(piece);
+            left -= piece;
+        }
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.is_interrupted.load(Ordering::Relaxed)
+    }
+
+    fn draining(&mut self, drains: &[DrainProgress]) {
+        for drain in drains {
+            let DrainProgress { service, real_server, connections, left, is_over } = *drain;
+            let place = (service, real_server);
+            let words = || format!("real server {real_server} of {}", self.desired.label(&service));
+            let left = seconds(Drain(u32::try_from(left.as_secs()).unwrap_or(u32::MAX)));
+            if !self.shown.contains_key(&place) {
+                let bar = self.bar(format!("draining {}", words()), connections);
+                if bar.is_none() && !is_over {
+                    let number =
+                        count(usize::try_from(connections).unwrap_or(usize::MAX), "connection");
+                    let line = format!("draining {}: {number}, {left} left\n", words());
+                    self.output.say(&line);
+                }
+                let shown = Shown { bar, most: connections, is_over: false };
+                self.shown.insert(place, shown);
+            }
+            let over = is_over.then(|| format!("drained {}: {}\n", words(), ending(connections)));
+            let Some(shown) = self.shown.get_mut(&place) else { continue };
+            if let Some(bar) = &shown.bar {
+                shown.most = shown.most.max(connections);
+                bar.set_length(shown.most.max(1));
+                bar.set_position(shown.most - connections);
+                let number = usize::try_from(connections).unwrap_or(usize::MAX);
+                bar.set_message(format!("{}, {left} left", count(number, "connection")));
+            }
+            if let Some(line) = over.filter(|_| !shown.is_over) {
+                shown.is_over = true;
+                match &shown.bar {
+                    Some(bar) => bar.finish_and_clear(),
+                    None => self.output.say(&line),
+                }
+            }
+        }
+    }
+}
+
+/// How a drain ended.
+fn ending(connections: u64) -> String {
+    match connections {
+        0 => "no connections are left".to_owned(),
+        left => format!("its time is over, {left} connections left"),
+    }
+}

@@ -1,0 +1,137 @@
+//! What became of a pass, for people.
+
+use evenkeel_engine::{KernelError, Outcome, Report, Rollback};
+use evenkeel_model::Desired;
+use evenkeel_plan::Object;
+use evenkeel_plan::render::{Labels, Line};
+
+use crate::error::Error;
+use crate::output::Output;
+use crate::status::Status;
+
+/// Each step with its outcome, then the counts, then what else there is to know; and the status
+/// to end with.
+pub(crate) fn tell(
+    report: &Report,
+    desired: &Desired,
+    output: &mut Output,
+) -> Result<Status, Error> {
+    let labels = Labels::new(desired);
+    for done in report.iter() {
+        let verb = done.op.verb();
+        let line = Line { op: done.op, labels: &labels };
+        match done.failure() {
+            Some(failure) => {
+                output.answer_line(verb, format_args!("{line}: failed: {failure}"))?;
+            }
+            None => output.answer_line(verb, format_args!("{line}: {}", done.outcome))?,
+        }
+    }
+    let counts: Vec<String> = Outcome::WORDS
+        .into_iter()
+        .filter_map(|word| match report.count(word) {
+            0 => None,
+            number => Some(format!("{number} {word}")),
+        })
+        .collect();
+    output.answer(format_args!("Apply: {}.\n", counts.join(", ")))?;
+    output.flush()?;
+    for warning in &report.warnings {
+        output.warning(warning);
+    }
+    for ((service, real_server), connections) in &report.cut {
+        output.warning(&format!(
+            "real server {real_server} of {} was deleted at the end of its drain with {connections} \
+             connections left, which break",
+            desired.label(service),
+        ));
+    }
+    for op in &report.mismatches {
+        output.failure(&format!(
+            "someone else keeps changing what was applied; still to do: {}",
+            Line { op, labels: &labels }
+        ));
+    }
+    if let Some(error) = &report.error {
+        output.cause(error);
+    }
+    if let Some(rollback) = &report.rollback {
+        return Ok(tell_rollback(rollback, desired, output));
+    }
+    if report.interrupted {
+        output.hint(
+            "interrupted; what was done is valid as it stands, drains go on: run apply again to \
+             finish",
+        );
+        return Ok(Status::Failed);
+    }
+    if report.is_success() {
+        if report.count(Outcome::Draining.word()) > 0 {
+            output.hint("drains go on; run apply again to finish what waits for them");
+        }
+        return Ok(Status::Done);
+    }
+    let nothing_changed = report.count(Outcome::Applied.word()) == 0;
+    output.hint(if nothing_changed {
+        "nothing was changed; mend the cause and run apply again"
+    } else {
+        "what was applied stays; mend the cause and run apply again, it goes on from here"
+    });
+    Ok(match &report.error {
+        Some(KernelError::NotPermitted { .. }) if nothing_changed => Status::NotPermitted,
+        _ => Status::Failed,
+    })
+}
+
+/// The way back: clean, or what differs from before.
+fn tell_rollback(rollback: &Rollback, desired: &Desired, output: &mut Output) -> Status {
+    let labels = &Labels::new(desired);
+    if rollback.broken > 0 {
+        output.warning(&format!(
+            "{} connections to what had been added broke when it was taken back",
+            rollback.broken
+        ));
+    }
+    if rollback.is_clean() {
+        output.hint(
+            "rolled back: what was touched is as it was before; mend the cause and run apply again",
+        );
+        return Status::RolledBack;
+    }
+    output.failure("the rollback did not lead back to the state before");
+    if let Some(error) = &rollback.error {
+        output.cause(error);
+    }
+    for (op, refused) in &rollback.refused {
+        let why = evenkeel_engine::explain(op, refused);
+        output.failure(&format!("refused on the way back: {}: {why}", Line { op, labels }));
+    }
+    for op in &rollback.left {
+        output.failure(&format!("differs from before; back again takes: {}", Line { op, labels }));
+    }
+    for object in &rollback.foreign {
+        output.failure(&format!(
+            "someone else changed it meanwhile, so it was left alone: {}",
+            words(object, desired)
+        ));
+    }
+    output.hint("`evenkeel plan` shows what differs from the spec");
+    Status::Failed
+}
+
+/// An object by its kind and name.
+fn words(object: &Object, desired: &Desired) -> String {
+    let kind = object.kind();
+    match object {
+        Object::Timeouts => kind.to_owned(),
+        Object::Sync(state) => format!("{kind} {state}"),
+        Object::Module(name) | Object::Sysctl(name) | Object::Dummy(name) => {
+            format!("{kind} {name}")
+        }
+        Object::Service(key) => format!("{kind} {}", desired.label(key)),
+        Object::RealServer(service, key) => {
+            format!("{kind} {key} of {}", desired.label(service))
+        }
+        Object::Vip(binding) => format!("{kind} {binding}"),
+    }
+}

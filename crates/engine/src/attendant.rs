@@ -1,0 +1,57 @@
+//! Whoever has a pass carried out, as the engine sees it: a clock, and someone who may interrupt.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use evenkeel_model::{RealServerKey, ServiceKey};
+
+/// Tells the time, looks on while drains go on, and may ask to stop.
+pub trait Attendant {
+    /// The time since 1970.
+    fn now(&self) -> Duration;
+
+    /// Lets that time pass; may return early when asked to stop.
+    fn pause(&mut self, time: Duration);
+
+    /// Whether the pass shall stop at the next place where that leaves a state that serves.
+    fn is_interrupted(&self) -> bool;
+
+    /// How the drains stand that are waited for; called until all of them have ended, or the
+    /// waiting is given up.
+    fn draining(&mut self, drains: &[DrainProgress]);
+}
+
+/// How a drain stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DrainProgress {
+    /// The service.
+    pub service: ServiceKey,
+    /// The real server that leaves.
+    pub real_server: RealServerKey,
+    /// How many connections it still has.
+    pub connections: u64,
+    /// The time until it is deleted all the same.
+    pub left: Duration,
+    /// Whether it is over: without connections, or at its deadline.
+    pub is_over: bool,
+}
+
+/// Nobody looks on: the clock is the system's, and nothing interrupts.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Unattended;
+
+impl Attendant for Unattended {
+    fn now(&self) -> Duration {
+        // A clock before 1970 is none; drains then end at their first look.
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    }
+
+    fn pause(&mut self, time: Duration) {
+        std::thread::sleep(time);
+    }
+
+    fn is_interrupted(&self) -> bool {
+        false
+    }
+
+    fn draining(&mut self, _: &[DrainProgress]) {}
+}

@@ -1,0 +1,131 @@
+//! Waiting for real servers to lose their connections.
+//!
+//! All drains of a pass are waited for together. A drain is over when its real server has no
+//! connections any more, or at its deadline, counted from the start that the journal knows.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use evenkeel_model::{Drain, RealServerKey, ServiceKey};
+use evenkeel_plan::{Op, Record};
+use tracing::info;
+
+use crate::{Attendant, DrainProgress, Kernel, KernelError};
+
+/// Between two looks at the counters.
+const POLL: Duration = Duration::from_millis(200);
+
+/// A connection counts as an active one when its handshake is complete. One whose first packet
+/// came just before the weight became 0 needs some time for that, a lost packet included.
+const HANDSHAKE: Duration = Duration::from_secs(1);
+
+/// A real server of a service.
+pub(crate) type Place = (ServiceKey, RealServerKey);
+
+/// The drains of a pass.
+#[derive(Debug, Default)]
+pub(crate) struct Drains {
+    waiting: BTreeMap<Place, Waiting>,
+    /// Those that are over, with the connections they had left at their deadline.
+    pub(crate) over: BTreeMap<Place, u64>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Waiting {
+    /// When its weight was seen to be 0, or made so, in this pass.
+    quiet_since: Duration,
+    deadline: Duration,
+}
+
+impl Drains {
+    /// Takes up the drains that those operations began or found begun.
+    pub(crate) fn begin(&mut self, ops: &[Op], record: &Record, now: Duration) {
+        for op in ops {
+            let Op::DrainRealServer { service, key, before, limit: Drain(limit) } = op else {
+                continue;
+            };
+            let recorded = record.drains.0.get(&(*service, *key));
+            // A start in the future is a clock that was set back.
+            let since = recorded.map_or(now, |it| Duration::from_secs(it.since).min(now));
+            let deadline = since + Duration::from_secs(u64::from(*limit));
+            let quiet_since = if before.weight == 0 { since } else { now };
+            self.waiting.insert((*service, *key), Waiting { quiet_since, deadline });
+        }
+    }
+
+    /// The drains that are not over.
+    pub(crate) fn pending(&self) -> impl Iterator<Item = &Place> {
+        self.waiting.keys()
+    }
+
+    /// Waits until all are over; with `patient` false takes one look only.
+    pub(crate) fn wait(
+        &mut self,
+        kernel: &mut impl Kernel,
+        patient: bool,
+        attendant: &mut dyn Attendant,
+    ) -> Result<(), KernelError> {
+        loop {
+            let progress = self.look(kernel, attendant.now())?;
+            if progress.is_empty() {
+                return Ok(());
+            }
+            attendant.draining(&progress);
+            if self.waiting.is_empty() || !patient || attendant.is_interrupted() {
+                return Ok(());
+            }
+            attendant.pause(POLL);
+        }
+    }
+
+    /// Reads the counters once, and takes out the drains that are over.
+    fn look(
+        &mut self,
+        kernel: &mut impl Kernel,
+        now: Duration,
+    ) -> Result<Vec<DrainProgress>, KernelError> {
+        let services: BTreeSet<ServiceKey> = self.pending().map(|(service, _)| *service).collect();
+        if services.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (live, statistics) = kernel.services_with_statistics(&services)?;
+        let mut progress = Vec::with_capacity(self.waiting.len());
+        let mut raised = Vec::new();
+        for (place, waiting) in &mut self.waiting {
+            let (service, real_server) = *place;
+            let found = live.get(&service).and_then(|it| it.real_servers.get(&real_server));
+            let counted = statistics
+                .services
+                .get(&service)
+                .and_then(|it| it.real_servers.get(&real_server))
+                .copied()
+                .unwrap_or_default();
+            let connections = counted.open(&service);
+            let is_quiet = now >= waiting.quiet_since + HANDSHAKE || counted.is_idle();
+            let is_over =
+                found.is_none() || connections == 0 && is_quiet || now >= waiting.deadline;
+            if let Some(found) = found.filter(|it| it.weight > 0 && !is_over) {
+                // Someone else gave it new connections; a drain means that it gets none.
+                let (key, limit) = (real_server, Drain::NONE);
+                raised.push(Op::DrainRealServer { service, key, before: *found, limit });
+                waiting.quiet_since = now;
+            }
+            let left = waiting.deadline.saturating_sub(now);
+            progress.push(DrainProgress { service, real_server, connections, left, is_over });
+        }
+        if !raised.is_empty() {
+            kernel.execute(&raised)?;
+        }
+        for DrainProgress { service, real_server, connections, .. } in
+            progress.iter().filter(|drain| drain.is_over)
+        {
+            info!(?service, ?real_server, connections, "drained");
+            self.waiting.remove(&(*service, *real_server));
+            self.over.insert((*service, *real_server), *connections);
+        }
+        Ok(progress)
+    }
+}
+
+#[cfg(test)]
+mod tests;

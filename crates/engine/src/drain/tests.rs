@@ -1,0 +1,178 @@
+//! Laws of waiting, with a clock that is moved by hand.
+
+use evenkeel_model::{Desired, Live, ServiceKey};
+use evenkeel_plan::{Draining, Inputs, plan};
+
+use super::*;
+use crate::memory::MemoryKernel;
+use crate::pass::tests::{rs, web};
+use crate::{Pass, Report, Terms, execute};
+
+/// A clock, and someone who looks on.
+#[derive(Default)]
+struct Onlooker {
+    now: Duration,
+    interrupt_at: Option<Duration>,
+    seen: Vec<Vec<DrainProgress>>,
+}
+
+impl Attendant for Onlooker {
+    fn now(&self) -> Duration {
+        self.now
+    }
+
+    fn pause(&mut self, time: Duration) {
+        self.now += time;
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.interrupt_at.is_some_and(|at| self.now >= at)
+    }
+
+    fn draining(&mut self, drains: &[DrainProgress]) {
+        self.seen.push(drains.to_vec());
+    }
+}
+
+const START: Duration = Duration::from_secs(1_000_000);
+
+fn drain_one(
+    kernel: &mut MemoryKernel,
+    limit: u32,
+    record: Record,
+    onlooker: &mut Onlooker,
+) -> (ServiceKey, Report) {
+    let (key, before) = web([(1, 5), (2, 5)], Drain(limit));
+    let (_, wanted) = web([(2, 5)], Drain(limit));
+    let mut service = before.service;
+    if !record.drains.0.is_empty() {
+        service.real_servers.get_mut(&rs(1)).expect("it is there").weight = 0;
+    }
+    kernel.live = Live { services: [(key, service)].into(), ..Live::default() };
+    let desired = Desired { services: [(key, wanted)].into(), ..Desired::default() };
+    let live = kernel.live.clone();
+    let steps = plan(Inputs::new(&desired, &live, &record)).steps;
+    let pass = Pass { desired: &desired, last: None, record, live, steps };
+    (key, execute(kernel, pass, Terms::default(), onlooker))
+}
+
+fn at_start() -> Onlooker {
+    Onlooker { now: START, ..Onlooker::default() }
+}
+
+#[test]
+fn a_drain_without_any_connection_ends_at_its_first_look() {
+    let (mut kernel, mut onlooker) = (MemoryKernel::default(), at_start());
+    let (key, report) = drain_one(&mut kernel, 30, Record::default(), &mut onlooker);
+    assert!(report.is_success());
+    assert_eq!(kernel.live.services[&key].real_servers.len(), 1);
+    assert_eq!(onlooker.now, START);
+}
+
+#[test]
+fn a_drain_ends_when_its_connections_have() {
+    let (mut kernel, mut onlooker) = (MemoryKernel::default(), at_start());
+    kernel.connect(web([], Drain::NONE).0, 1, 100);
+    kernel.ending = 10;
+    let (_, report) = drain_one(&mut kernel, 30, Record::default(), &mut onlooker);
+    assert!(report.is_success() && report.cut.is_empty());
+    assert_eq!(onlooker.now, START + 10 * POLL);
+    let connections: Vec<u64> = onlooker.seen.iter().map(|seen| seen[0].connections).collect();
+    assert_eq!(connections, [100, 90, 80, 70, 60, 50, 40, 30, 20, 10, 0]);
+}
+
+#[test]
+fn a_drain_ends_at_its_deadline_and_the_report_says_what_was_left() {
+    let (mut kernel, mut onlooker) = (MemoryKernel::default(), at_start());
+    let key = web([], Drain::NONE).0;
+    kernel.connect(key, 1, 100);
+    let (_, report) = drain_one(&mut kernel, 3, Record::default(), &mut onlooker);
+    assert!(report.is_success());
+    assert_eq!(onlooker.now, START + Duration::from_secs(3));
+    assert_eq!(report.cut, [((key, rs(1)), 100)].into());
+}
+
+#[test]
+fn a_drain_goes_on_from_the_start_on_record() {
+    let (mut kernel, mut onlooker) = (MemoryKernel::default(), at_start());
+    let key = web([], Drain::NONE).0;
+    kernel.connect(key, 1, 100);
+    let mut record = Record::default();
+    let draining = Draining { since: START.as_secs() - 20, weight: 5 };
+    record.drains.0.insert((key, rs(1)), draining);
+    let (_, report) = drain_one(&mut kernel, 30, record, &mut onlooker);
+    assert!(report.is_success());
+    assert_eq!(onlooker.now, START + Duration::from_secs(10));
+    // Its weight was 0 already; there was only the deletion to send.
+    assert_eq!(kernel.received.len(), 1);
+}
+
+#[test]
+fn a_start_in_the_future_counts_as_now() {
+    let (mut kernel, mut onlooker) = (MemoryKernel::default(), at_start());
+    let key = web([], Drain::NONE).0;
+    kernel.connect(key, 1, 100);
+    let mut record = Record::default();
+    let draining = Draining { since: START.as_secs() + 86_400, weight: 5 };
+    record.drains.0.insert((key, rs(1)), draining);
+    drain_one(&mut kernel, 30, record, &mut onlooker);
+    assert_eq!(onlooker.now, START + Duration::from_secs(30));
+}
+
+#[test]
+fn a_handshake_that_had_begun_gets_time_to_become_a_connection() {
+    let (mut kernel, mut onlooker) = (MemoryKernel::default(), at_start());
+    let key = web([], Drain::NONE).0;
+    kernel.connect(key, 1, 0);
+    let counted = kernel.statistics.services.get_mut(&key).expect("it is counted");
+    counted.real_servers.get_mut(&rs(1)).expect("it is counted").inactive_connections = 3;
+    let (_, report) = drain_one(&mut kernel, 30, Record::default(), &mut onlooker);
+    assert!(report.is_success());
+    assert_eq!(onlooker.now, START + HANDSHAKE);
+}
+
+#[test]
+fn an_interrupted_wait_leaves_the_real_server_without_weight_and_deletes_nothing() {
+    let (mut kernel, mut onlooker) = (MemoryKernel::default(), at_start());
+    let key = web([], Drain::NONE).0;
+    kernel.connect(key, 1, 100);
+    onlooker.interrupt_at = Some(START + Duration::from_secs(2));
+    let (_, report) = drain_one(&mut kernel, 30, Record::default(), &mut onlooker);
+    assert!(report.interrupted && !report.is_success() && report.rollback.is_none());
+    let left = &kernel.live.services[&key].real_servers;
+    assert_eq!(left.get(&rs(1)).map(|it| it.weight), Some(0));
+    assert_eq!(onlooker.now, START + Duration::from_secs(2));
+}
+
+#[test]
+fn whoever_raises_the_weight_of_a_draining_real_server_is_overruled() {
+    struct Raiser(Onlooker, u32);
+    impl Attendant for Raiser {
+        fn now(&self) -> Duration {
+            self.0.now
+        }
+        fn pause(&mut self, time: Duration) {
+            self.0.pause(time);
+        }
+        fn is_interrupted(&self) -> bool {
+            false
+        }
+        fn draining(&mut self, _: &[DrainProgress]) {
+            self.1 += 1;
+        }
+    }
+    let mut kernel = MemoryKernel::default();
+    let (key, before) = web([(1, 5), (2, 5)], Drain(30));
+    kernel.live = Live { services: [(key, before.service)].into(), ..Live::default() };
+    kernel.connect(key, 1, 1);
+    let mut drains = Drains::default();
+    let real_server = *kernel.live.services[&key].real_servers.get(&rs(1)).expect("it is there");
+    let (service, before, limit) = (key, real_server.drained(), Drain(1));
+    let drain = Op::DrainRealServer { service, key: rs(1), before, limit };
+    drains.begin(&[drain], &Record::default(), START);
+    let mut onlooker = Raiser(at_start(), 0);
+    drains.wait(&mut kernel, true, &mut onlooker).expect("memory can be read");
+    let now = kernel.live.services[&key].real_servers.get(&rs(1)).map(|it| it.weight);
+    assert_eq!(now, Some(0));
+    assert!(onlooker.1 > 1);
+}

@@ -1,0 +1,159 @@
+//! What the journal says before, while and after a pass.
+
+use std::collections::BTreeSet;
+
+use evenkeel_model::{Binding, Drain, Live, Owner};
+use evenkeel_plan::{Inputs, Record, Refusal, plan};
+use rustix::io::Errno;
+
+use super::*;
+use crate::Unattended;
+use crate::memory::{Fault, MemoryKernel};
+use crate::pass::tests::{empty_service, host_with, pass, plan_of, vip, web, with_vips};
+
+fn run(
+    kernel: &mut MemoryKernel,
+    desired: &Desired,
+    terms: Terms,
+    state: &StateDir,
+    journal: &mut Journal,
+) -> Report {
+    let live = kernel.live.clone();
+    let steps = plan(Inputs::new(desired, &live, &journal.record)).steps;
+    let pass = pass(desired, live, steps);
+    execute_journalled(kernel, pass, terms, &mut Unattended, state, journal)
+        .expect("the journal can be written")
+}
+
+#[test]
+fn a_journal_knows_what_is_bound_and_that_an_apply_was_made() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = StateDir::new(folder.path(), "init");
+    let mut journal = Journal::default();
+    let mut kernel = host_with([]);
+    let desired = with_vips([vip(1)]);
+    let plan = plan(Inputs::new(&desired, &kernel.live, &Record::default()));
+    assert_eq!(plan.refusals, Vec::<Refusal>::new());
+    run(&mut kernel, &desired, Terms::default(), &state, &mut journal);
+    let (read, _) = state.read(false).expect("it can be read");
+    assert!(read.record.applied);
+    assert_eq!(read.addresses, BTreeSet::from([vip(1)]));
+}
+
+#[test]
+fn what_was_taken_back_is_not_in_the_journal() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = StateDir::new(folder.path(), "init");
+    let mut journal = Journal::default();
+    let mut kernel = host_with([]);
+    let sysctl = "net.ipv4.vs.expire_nodest_conn";
+    kernel.live.sysctls.insert(sysctl.into(), "0".into());
+    let mut desired = with_vips([vip(1), vip(2)]);
+    desired.sysctls.insert(sysctl.into(), "1".into());
+    kernel.faults.insert(2, Fault::Refuse(Errno::NOMEM));
+    let before = kernel.live.clone();
+    let report = run(&mut kernel, &desired, Terms::default(), &state, &mut journal);
+    assert!(!report.is_success());
+    assert_eq!(kernel.live, before);
+    let (read, _) = state.read(false).expect("it can be read");
+    assert_eq!((read.addresses, read.record), (BTreeSet::new(), Record::default()));
+}
+
+#[test]
+fn a_journal_that_cannot_be_written_stops_the_pass_before_the_first_change() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").expect("a file");
+    let state = StateDir::new(&file, "init");
+    // With a VIP to be written down beforehand, and with nothing but the outcome.
+    let service = Desired { services: [empty_service()].into(), ..Desired::default() };
+    for desired in [with_vips([vip(1)]), service] {
+        let mut kernel = host_with([]);
+        let live = kernel.live.clone();
+        let steps = plan_of(&desired, &live).steps;
+        assert!(!steps.is_empty());
+        let outcome = execute_journalled(
+            &mut kernel,
+            pass(&desired, live, steps),
+            Terms::default(),
+            &mut Unattended,
+            &state,
+            &mut Journal::default(),
+        );
+        assert!(outcome.is_err());
+        assert!(kernel.received.is_empty());
+    }
+}
+
+#[test]
+fn a_drain_that_is_not_waited_for_is_on_record_and_goes_on_in_the_next_pass() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = StateDir::new(folder.path(), "init");
+    let mut journal = Journal::default();
+    let (key, named) = web([(1, 5), (2, 5)], Drain(3_600));
+    let (_, wanted) = web([(2, 5)], Drain(3_600));
+    let mut kernel =
+        MemoryKernel::new(Live { services: [(key, named.service)].into(), ..Live::default() });
+    kernel.connect(key, 1, 7);
+    let desired = Desired { services: [(key, wanted)].into(), ..Desired::default() };
+    let start = Terms { wait: false, ..Terms::default() };
+    let report = run(&mut kernel, &desired, start, &state, &mut journal);
+    assert!(report.is_success());
+    assert_eq!((report.count("applied"), report.count("draining")), (1, 1));
+    let (read, _) = state.read(false).expect("it can be read");
+    let (place, draining) = read.record.drains.0.first_key_value().expect("it drains");
+    assert_eq!((place.0, draining.weight), (key, 5));
+    // Nothing is sent for a drain that goes on.
+    let sent = kernel.received.len();
+    let report = run(&mut kernel, &desired, start, &state, &mut journal);
+    assert!(report.is_success());
+    assert_eq!(kernel.received.len(), sent);
+    assert_eq!(state.read(false).expect("it can be read").0.record.drains, read.record.drains);
+    // Without connections it is over.
+    kernel.connect(key, 1, 0);
+    let report = run(&mut kernel, &desired, start, &state, &mut journal);
+    assert!(report.is_success());
+    assert_eq!(kernel.live.services[&key].real_servers.len(), 1);
+    assert!(state.read(false).expect("it can be read").0.record.drains.0.is_empty());
+}
+
+#[test]
+fn a_real_server_that_is_listed_again_takes_clients_again_and_its_drain_is_forgotten() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = StateDir::new(folder.path(), "init");
+    let mut journal = Journal::default();
+    let (key, both) = web([(1, 5), (2, 5)], Drain(3_600));
+    let (_, one) = web([(2, 5)], Drain(3_600));
+    let mut kernel = MemoryKernel::new(Live {
+        services: [(key, both.service.clone())].into(),
+        ..Live::default()
+    });
+    kernel.connect(key, 1, 7);
+    let start = Terms { wait: false, ..Terms::default() };
+    let without = Desired { services: [(key, one)].into(), ..Desired::default() };
+    run(&mut kernel, &without, start, &state, &mut journal);
+    let with = Desired { services: [(key, both.clone())].into(), ..Desired::default() };
+    assert!(run(&mut kernel, &with, start, &state, &mut journal).is_success());
+    assert_eq!(kernel.live.services[&key], both.service);
+    assert!(journal.record.drains.0.is_empty());
+}
+
+#[test]
+fn an_address_of_someone_else_never_gets_into_the_journal() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = StateDir::new(folder.path(), "init");
+    let mut journal = Journal::default();
+    let mut kernel = host_with([]);
+    // Someone binds it between the plan and the execution.
+    let desired = with_vips([vip(1)]);
+    let steps = plan_of(&desired, &kernel.live).steps;
+    let seen = kernel.live.clone();
+    kernel.live.addresses.insert(Binding::clone(&vip(1)), Owner::Other);
+    let pass = pass(&desired, seen, steps);
+    let terms = Terms::default();
+    let report =
+        execute_journalled(&mut kernel, pass, terms, &mut Unattended, &state, &mut journal)
+            .expect("it can be written");
+    assert!(report.is_success());
+    assert!(journal.addresses.is_empty());
+}

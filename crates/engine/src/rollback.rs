@@ -1,0 +1,107 @@
+//! Goes back to what was there before, after a step failed.
+//!
+//! What to do is planned by [`evenkeel_plan::undo`] from a fresh reading; here it is carried out
+//! and read again, a bounded number of times.
+
+use std::collections::BTreeSet;
+
+use evenkeel_model::Live;
+use evenkeel_plan::{Object, Op, Undo, undo};
+use tracing::info;
+
+use crate::pass::{FURTHER_ROUNDS, read_touched};
+use crate::report::Rollback;
+use crate::stage::stages;
+use crate::{Exception, Kernel, KernelError, Outcome, Report};
+
+/// Takes back what the report's steps did, and corrects their outcomes.
+pub(crate) fn roll_back(
+    kernel: &mut impl Kernel,
+    report: &mut Report,
+    live: &mut Live,
+) -> Rollback {
+    let is_ours = |outcome: &Outcome| {
+        matches!(outcome, Outcome::Applied | Outcome::Failed(_) | Outcome::Unknown)
+    };
+    let done: Vec<Op> =
+        report.iter().filter(|done| is_ours(done.outcome)).map(|done| done.op.clone()).collect();
+    let rollback = take_back(kernel, &done, live);
+    if rollback.error.is_none() {
+        let mut left: BTreeSet<Object> = rollback.left.iter().map(Op::object).collect();
+        left.extend(rollback.foreign.iter().cloned());
+        report.undone(&left);
+    }
+    rollback
+}
+
+/// Goes back from those steps, whichever of them were carried out.
+pub fn take_back(kernel: &mut impl Kernel, done: &[Op], live: &mut Live) -> Rollback {
+    let mut rollback = Rollback::default();
+    for round in 0.. {
+        if let Err(error) = read_touched(kernel, live, done) {
+            rollback.error = Some(error);
+            break;
+        }
+        let Undo { steps, foreign } = undo(done, live);
+        rollback.foreign = foreign;
+        rollback.left = steps;
+        // The last reading only tells what is left.
+        if rollback.left.is_empty() || round > FURTHER_ROUNDS {
+            break;
+        }
+        let steps = std::mem::take(&mut rollback.left);
+        rollback.refused.clear();
+        if let Err(error) = carry_out(kernel, &steps, &mut rollback) {
+            (rollback.error, rollback.left) = (Some(error), steps);
+            break;
+        }
+    }
+    rollback
+}
+
+fn carry_out(
+    kernel: &mut impl Kernel,
+    steps: &[Op],
+    rollback: &mut Rollback,
+) -> Result<(), KernelError> {
+    for ops in stages(steps) {
+        rollback.broken += connections(kernel, ops)?;
+        let replies = kernel.execute(ops)?;
+        for op in ops {
+            info!(verb = op.verb().word(), object = ?op.object(), "rollback step");
+        }
+        let is_clean = replies.exceptions.is_empty();
+        for (place, exception) in replies.exceptions {
+            if let Exception::Refused(refused) = exception {
+                rollback.refused.push((ops[place].clone(), refused));
+            }
+        }
+        // As on the way there: nothing is deleted after something failed.
+        if !is_clean {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// How many connections break with what those operations delete.
+fn connections(kernel: &mut impl Kernel, ops: &[Op]) -> Result<u64, KernelError> {
+    let deletes = |op: &&Op| matches!(op, Op::DeleteService { .. } | Op::DeleteRealServer { .. });
+    let services: BTreeSet<_> = ops.iter().filter(deletes).filter_map(Op::service).collect();
+    if services.is_empty() {
+        return Ok(0);
+    }
+    let (_, statistics) = kernel.services_with_statistics(&services)?;
+    let mut broken = 0;
+    for op in ops {
+        let Some(service) = op.service() else { continue };
+        let Some(counted) = statistics.services.get(&service) else { continue };
+        let open = counted.real_servers.iter().filter(|(key, _)| match op {
+            Op::DeleteService { .. } => true,
+            Op::DeleteRealServer { key: deleted, .. } => *key == deleted,
+            _ => false,
+        });
+        broken += open.map(|(_, counted)| counted.open(&service)).sum::<u64>();
+    }
+    Ok(broken)
+}

@@ -1,0 +1,183 @@
+//! Sends steps to the kernel, stage by stage, and says what became of each.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use evenkeel_model::{Family, ServiceKey};
+use evenkeel_plan::{Op, Record};
+use rustix::io::Errno;
+use tracing::info;
+
+use crate::drain::{Drains, Place};
+use crate::pass::Terms;
+use crate::stage::stages;
+use crate::{Attendant, Exception, Kernel, KernelError, Outcome, Replies, Report};
+
+/// Executes stage by stage, and adds an outcome for each step to the report. Returns whether
+/// every answer came and was a yes.
+pub(crate) fn run(
+    kernel: &mut impl Kernel,
+    steps: Vec<Op>,
+    report: &mut Report,
+    (drains, record): (&mut Drains, &Record),
+    terms: Terms,
+    attendant: &mut dyn Attendant,
+) -> bool {
+    let mut outcomes = BTreeMap::new();
+    let mut failed_services = BTreeSet::new();
+    let (mut is_clean, mut waited) = (true, false);
+    let mut first = 0;
+    for ops in stages(&steps) {
+        let begins_drains = matches!(ops[0], Op::DrainRealServer { .. });
+        if is_clean && !begins_drains && !waited && drains.pending().next().is_some() {
+            waited = true;
+            if let Err(error) = drains.wait(kernel, terms.wait, attendant) {
+                report.error = Some(error);
+                is_clean = false;
+            }
+        }
+        report.interrupted |= is_clean && attendant.is_interrupted();
+        is_clean &= !report.interrupted;
+        if is_clean {
+            let draining: BTreeSet<Place> = drains.pending().copied().collect();
+            let waits = |op: &Op| !draining.is_empty() && waits_for_drain(op, &draining, &steps);
+            let mut exceptions = match send(kernel, ops, |op| waits(op) || is_silent(op)) {
+                Ok(Replies { exceptions, warnings }) => {
+                    report.warnings.extend(warnings);
+                    exceptions
+                }
+                // What became of them, reading again will tell.
+                Err(error) => {
+                    report.error = Some(error);
+                    (0..ops.len()).map(|place| (place, Exception::Lost)).collect()
+                }
+            };
+            is_clean = exceptions.is_empty();
+            for (place, op) in ops.iter().enumerate() {
+                let outcome = match exceptions.remove(&place) {
+                    None if waits(op) => Outcome::Draining,
+                    None => Outcome::Applied,
+                    Some(exception) => outcome(op, exception, &mut failed_services),
+                };
+                log(op, &outcome);
+                if outcome != Outcome::Applied {
+                    outcomes.insert(first + place, outcome);
+                }
+            }
+        } else {
+            outcomes.extend((first..first + ops.len()).map(|place| (place, Outcome::Skipped)));
+        }
+        if begins_drains && is_clean {
+            drains.begin(ops, record, attendant.now());
+        }
+        first += ops.len();
+    }
+    report.extend(steps, outcomes);
+    is_clean
+}
+
+/// Whether nothing is to be sent for it: a drain that goes on since an earlier pass.
+pub(crate) fn is_silent(op: &Op) -> bool {
+    matches!(op, Op::DrainRealServer { before, .. } if before.weight == 0)
+}
+
+/// Sends the operations but for those that are passed over.
+fn send(
+    kernel: &mut impl Kernel,
+    ops: &[Op],
+    pass_over: impl Fn(&Op) -> bool,
+) -> Result<Replies, KernelError> {
+    if !ops.iter().any(&pass_over) {
+        return kernel.execute(ops);
+    }
+    let chosen = ops.iter().enumerate().filter(|(_, op)| !pass_over(op));
+    let (places, chosen): (Vec<usize>, Vec<Op>) =
+        chosen.map(|(place, op)| (place, op.clone())).unzip();
+    let Replies { exceptions, warnings } = kernel.execute(&chosen)?;
+    let exceptions = exceptions.into_iter();
+    let exceptions = exceptions.map(|(index, exception)| (places[index], exception)).collect();
+    Ok(Replies { exceptions, warnings })
+}
+
+/// Whether an operation must not be done while those real servers drain.
+fn waits_for_drain(op: &Op, draining: &BTreeSet<Place>, steps: &[Op]) -> bool {
+    let mut all = draining.iter();
+    let departs = |key: &ServiceKey| {
+        steps.iter().any(|step| matches!(step, Op::DeleteService { key: it, .. } if it == key))
+    };
+    match op {
+        Op::DeleteRealServer { service, key, .. } => draining.contains(&(*service, *key)),
+        Op::DeleteService { key, .. } => all.any(|(service, _)| service == key),
+        // Connections through it may belong to a service that drains; those of a fwmark service
+        // may come through any VIP.
+        Op::Unbind { binding } => all.any(|(service, _)| {
+            departs(service) && service.vip().is_none_or(|vip| vip == binding.address)
+        }),
+        Op::DeleteDummy { interface } => steps.iter().any(|step| {
+            let on_it = matches!(step, Op::Unbind { binding } if binding.interface == *interface);
+            on_it && waits_for_drain(step, draining, steps)
+        }),
+        // The kernel starts none while a service has real servers of the other family.
+        Op::AddSync { .. } => {
+            all.any(|(service, real_server)| Family::from(real_server.address) != service.family())
+        }
+        _ => false,
+    }
+}
+
+pub(crate) fn outcome(
+    op: &Op,
+    exception: Exception,
+    failed_services: &mut BTreeSet<ServiceKey>,
+) -> Outcome {
+    let refused = match exception {
+        // A lost answer counts as done until the object is read again.
+        Exception::Lost => return Outcome::Applied,
+        Exception::NotSent => return Outcome::Skipped,
+        Exception::Refused(refused) => refused,
+    };
+    match (op, refused.errno) {
+        (
+            Op::AddService { .. }
+            | Op::AddRealServer { .. }
+            | Op::AddDummy { .. }
+            | Op::AddSync { .. },
+            Errno::EXIST,
+        )
+        | (Op::Bind { .. }, Errno::EXIST)
+        | (Op::DeleteService { .. } | Op::DeleteSync { .. }, Errno::SRCH)
+        | (Op::DeleteRealServer { .. } | Op::DrainRealServer { .. }, Errno::NOENT | Errno::SRCH)
+        | (Op::DeleteDummy { .. }, Errno::NODEV)
+        | (Op::Unbind { .. }, Errno::ADDRNOTAVAIL | Errno::NODEV) => Outcome::AlreadyInPlace,
+        (Op::AddRealServer { service, .. }, Errno::SRCH) if failed_services.contains(service) => {
+            Outcome::Skipped
+        }
+        (Op::EditRealServer { .. }, Errno::NOENT)
+        | (
+            Op::EditService { .. } | Op::EditRealServer { .. } | Op::AddRealServer { .. },
+            Errno::SRCH,
+        ) => Outcome::Skipped,
+        _ => {
+            if let Op::AddService { key, .. } = op {
+                failed_services.insert(*key);
+            }
+            Outcome::Failed(Box::new(refused))
+        }
+    }
+}
+
+/// One line for each operation. A failure is no louder than the others: the report tells it, and
+/// whoever reads the report shows it.
+pub(crate) fn log(op: &Op, outcome: &Outcome) {
+    let refused = match outcome {
+        Outcome::Failed(refused) => Some(refused),
+        _ => None,
+    };
+    info!(
+        verb = op.verb().word(),
+        object = ?op.object(),
+        outcome = outcome.word(),
+        errno = refused.map(|refused| refused.errno.raw_os_error()),
+        reason = refused.and_then(|refused| refused.message.as_deref()),
+        "step"
+    );
+}
