@@ -4,10 +4,10 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use evenkeel_ipvs::{self as ipvs, ConnectionProtocol, ConnectionTable, ConnectionTableError};
-use evenkeel_model::{Family, Protocol, RealServerKey, Service, ServiceKey};
+use evenkeel_model::{Family, Protocol, Service, ServiceKey};
 
 use crate::KernelError;
 
@@ -59,8 +59,8 @@ fn table_error(error: ConnectionTableError) -> KernelError {
 /// To whom connections belong.
 struct Owners<'a> {
     services: &'a BTreeMap<ServiceKey, Service>,
-    /// The one fwmark service that has a real server; `None` where several have it.
-    fwmarks: BTreeMap<(Family, RealServerKey), Option<ServiceKey>>,
+    /// The one fwmark service that has a real server on an address; `None` where several have.
+    fwmarks: BTreeMap<(Family, IpAddr), Option<ServiceKey>>,
 }
 
 impl<'a> Owners<'a> {
@@ -69,8 +69,8 @@ impl<'a> Owners<'a> {
         for (key, service) in services {
             if let ServiceKey::Fwmark { family, .. } = key {
                 for (real_server, _) in &service.real_servers {
-                    let owner = fwmarks.entry((*family, *real_server));
-                    owner.and_modify(|several| *several = None).or_insert(Some(*key));
+                    let owner = fwmarks.entry((*family, real_server.address)).or_insert(Some(*key));
+                    *owner = owner.filter(|owner| owner == key);
                 }
             }
         }
@@ -112,18 +112,16 @@ impl<'a> Owners<'a> {
         if let Some(key) = keys.find(|key| self.services.contains_key(key)) {
             return Some(key);
         }
-        // A connection of a fwmark service keeps the address that the client chose. A real server
-        // on port 0 takes every port.
-        let (address, port) = (entry.destination.ip(), entry.destination.port());
-        let places = [port, 0].map(|port| (family, RealServerKey { address, port }));
-        *places.iter().find_map(|place| self.fwmarks.get(place))?
+        // A connection of a fwmark service keeps the address that the client chose, and with
+        // persistence its port too, whatever that of the real server is (`ip_vs_sched_persist`).
+        *self.fwmarks.get(&(family, entry.destination.ip()))?
     }
 }
 
 #[cfg(test)]
 mod tests {
     use evenkeel_model::{
-        Forward, RealServer, RealServers, Scheduler, SchedulerFlags, ServiceConfig,
+        Forward, RealServer, RealServerKey, RealServers, Scheduler, SchedulerFlags, ServiceConfig,
     };
 
     use super::*;
@@ -172,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_connection_belongs_to_the_only_fwmark_service_that_has_its_real_server() {
-        let one: (_, &[&str]) = (marked(7), &["10.0.0.11:0", "10.0.0.12:0"]);
+        let one: (_, &[&str]) = (marked(7), &["10.0.0.11:0", "10.0.0.11:81"]);
         let same: (_, &[&str]) = (marked(8), &["10.0.0.11:0"]);
         let other: (_, &[&str]) = (marked(9), &["10.0.0.12:0"]);
         assert_eq!(owner(&[one, other], WEB), Some(marked(7)));

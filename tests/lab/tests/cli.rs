@@ -9,6 +9,7 @@ use evenkeel_lab_tests::{fresh_namespace, ipvsadm, run, run_with};
 use tempfile::TempDir;
 
 mod bad_input;
+mod connections;
 mod edits;
 mod examples;
 mod failures;

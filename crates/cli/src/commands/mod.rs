@@ -1,6 +1,7 @@
 //! The commands, a file each.
 
 mod apply;
+mod connections;
 mod plan;
 mod schema;
 mod show;

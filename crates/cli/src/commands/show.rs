@@ -2,10 +2,15 @@
 
 use evenkeel_engine::Kernel;
 use evenkeel_model::statistics::{RealServerStatistics, Statistics};
-use evenkeel_model::{Desired, Live, RealServer, RealServerKey, Service, ServiceKey};
+use evenkeel_model::{
+    Desired, Drain, Ignore, Live, Named, RealServer, RealServerKey, RealServers, Service,
+    ServiceKey,
+};
+use evenkeel_plan::Target;
 use serde_json::{Value, json};
 
 use crate::args::{Global, Show, ShowOutput};
+use crate::commands::connections;
 use crate::error::Error;
 use crate::live::Host;
 use crate::output::Output;
@@ -19,13 +24,36 @@ pub(crate) fn run(arguments: &Show, global: &Global, output: &mut Output) -> Res
     };
     let mut host = Host::connect(global, false, output)?;
     let sysctls = host.sysctls(&named);
-    let (live, statistics) = host.kernel.observe_with_statistics(&sysctls)?;
+    let (mut live, statistics) = host.kernel.observe_with_statistics(&sysctls)?;
+    if arguments.connections {
+        let target = target(&arguments.target, &named, &live)?;
+        return connections::run(&live, &named, target.as_ref(), arguments.output, output);
+    }
+    if let Some(target) = target(&arguments.target, &named, &live)? {
+        live.services.retain(|key, _| target.services().contains(key));
+    }
     let answer = match arguments.output {
         ShowOutput::Text => text(&live, &statistics, &named),
         ShowOutput::Json => format!("{:#}\n", document(&live, &statistics, &named)),
     };
     output.answer(answer)?;
     Ok(Status::Done)
+}
+
+/// The services that are meant, those of the spec or, by their keys, live ones that it does not
+/// list; `None` for all.
+fn target(words: &[String], named: &Desired, live: &Live) -> Result<Option<Target>, Error> {
+    if words.is_empty() {
+        return Ok(None);
+    }
+    let nameless = live.services.iter().map(|(key, service)| {
+        let (name, ignore, drain) = (key.to_string().into(), Ignore::NOTHING, Drain::NONE);
+        let service = Service { config: service.config.clone(), real_servers: RealServers::new() };
+        (*key, Named { name, ignore, canonical_order: false, drain, service })
+    });
+    let nameless = Desired { services: nameless.collect(), ..Desired::default() };
+    let target = Target::new(words, named, Some(&nameless));
+    target.map(Some).map_err(|unknown| Error::Usage(unknown.to_string()))
 }
 
 fn text(live: &Live, statistics: &Statistics, named: &Desired) -> String {

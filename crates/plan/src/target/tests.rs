@@ -110,10 +110,7 @@ fn a_service_that_was_taken_out_of_the_spec_is_known_from_the_last_one() {
 fn an_unknown_word_is_answered_with_names_like_it() {
     let desired = example();
     let unknown = Target::new(&["wbe"], &desired, None).expect_err("there is none");
-    assert_eq!(
-        unknown.to_string(),
-        "no service is called `wbe`; there is `web`"
-    );
+    assert_eq!(unknown.to_string(), "no service is called `wbe`; there is `web`");
     let unknown = Target::new(&["zzz"], &desired, None).expect_err("there is none");
     assert_eq!(unknown.near, ["api", "web"]);
     let none = Target::new(&["web"], &Desired::default(), None).expect_err("there is none");

@@ -1,0 +1,148 @@
+//! `evenkeel show --connections`: the connection table with the spec's names.
+//!
+//! A table may have millions of entries. Each is written as it is read: nothing is kept, and
+//! nothing is sorted.
+
+use std::fmt::Write as _;
+
+use evenkeel_engine::Connection;
+use evenkeel_model::{Desired, Live};
+use evenkeel_plan::Target;
+use serde_json::{Value, json};
+
+use crate::args::ShowOutput;
+use crate::error::Error;
+use crate::output::Output;
+use crate::status::Status;
+
+pub(crate) fn run(
+    live: &Live,
+    named: &Desired,
+    target: Option<&Target>,
+    form: ShowOutput,
+    output: &mut Output,
+) -> Result<Status, Error> {
+    let is_meant = |connection: &Connection| match target {
+        None => true,
+        Some(target) => connection.service.is_some_and(|key| target.services().contains(&key)),
+    };
+    let mut shown = 0_usize;
+    let mut columns = Columns::default();
+    match form {
+        ShowOutput::Text => output.answer(columns.row(&HEADING.map(str::to_owned)))?,
+        ShowOutput::Json => output.answer("{\n  \"format\": 1,\n  \"connections\": [")?,
+    }
+    for connection in evenkeel_engine::connections(&live.services)? {
+        let connection = connection?;
+        if !is_meant(&connection) {
+            continue;
+        }
+        match form {
+            ShowOutput::Text => output.answer(columns.row(&cells(&connection, named)))?,
+            ShowOutput::Json => {
+                let gap = if shown == 0 { "\n    " } else { ",\n    " };
+                output.answer(format_args!("{gap}{}", document(&connection, named)))?;
+            }
+        }
+        shown += 1;
+    }
+    if form == ShowOutput::Json {
+        output.answer(if shown == 0 { "]\n}\n" } else { "\n  ]\n}\n" })?;
+    }
+    Ok(Status::Done)
+}
+
+const COLUMNS: usize = 7;
+const HEADING: [&str; COLUMNS] =
+    ["PROTOCOL", "CLIENT", "SERVICE", "REAL SERVER", "STATE", "EXPIRES", ""];
+
+/// Columns that grow with what they hold: the widest entry is known only when it has come.
+#[derive(Default)]
+struct Columns([usize; COLUMNS]);
+
+impl Columns {
+    fn row(&mut self, cells: &[String; COLUMNS]) -> String {
+        let mut line = String::new();
+        for (cell, width) in cells.iter().zip(&mut self.0) {
+            *width = (*width).max(cell.chars().count());
+            // A String takes whatever is written to it.
+            let _written = write!(line, "{cell:width$}  ");
+        }
+        line.truncate(line.trim_end().len());
+        line.push('\n');
+        line
+    }
+}
+
+fn cells(connection: &Connection, named: &Desired) -> [String; COLUMNS] {
+    let Connection { protocol, client, to, service, real_server, state, expires, engine } =
+        connection;
+    [
+        protocol.to_string(),
+        client.to_string(),
+        match (service, to) {
+            (Some(key), _) => named.label(key).to_string(),
+            (None, Some(to)) => format!("{to}/{protocol}"),
+            (None, None) => String::new(),
+        },
+        real_server.to_string(),
+        state.to_string(),
+        format!("{expires}s"),
+        match engine {
+            // Of a client's making: nothing of it may reach the terminal as a control character.
+            Some((engine, data)) => format!("{engine} {}", data.escape_debug()),
+            None => String::new(),
+        },
+    ]
+}
+
+fn document(connection: &Connection, named: &Desired) -> Value {
+    let Connection { protocol, client, to, service, real_server, state, expires, engine } =
+        connection;
+    let name = service.and_then(|key| named.services.get(&key)).map(|named| &named.name);
+    json!({
+        "protocol": protocol,
+        "client": client,
+        "to": to,
+        "name": name,
+        "service": service.map(|key| key.to_string()),
+        "real_server": real_server,
+        "state": state,
+        "expires": expires,
+        "engine": engine.as_ref().map(|(engine, _)| engine),
+        "engine_data": engine.as_ref().map(|(_, data)| data),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connection(client: &str) -> Connection {
+        Connection {
+            protocol: "tcp".into(),
+            client: client.parse().expect("an address and a port"),
+            to: Some("192.0.2.1:80".parse().expect("an address and a port")),
+            service: None,
+            real_server: "10.0.0.1:80".parse().expect("an address and a port"),
+            state: "ESTABLISHED".into(),
+            expires: 899,
+            engine: Some(("sip".into(), "a\u{1b}[2J".into())),
+        }
+    }
+
+    #[test]
+    fn rows_are_aligned_from_the_widest_so_far_on() {
+        let mut columns = Columns::default();
+        let mut row = |client: &str| columns.row(&cells(&connection(client), &Desired::default()));
+        let first = row("[2001:db8::1]:4000");
+        let next = row("10.0.0.9:1");
+        assert_eq!(first.find("192.0.2.1"), next.find("192.0.2.1"), "{first}{next}");
+    }
+
+    #[test]
+    fn what_a_client_wrote_reaches_no_terminal_as_a_control_character() {
+        let row = Columns::default().row(&cells(&connection("10.0.0.9:1"), &Desired::default()));
+        assert!(row.ends_with("  sip a\\u{1b}[2J\n"), "{row}");
+    }
+}
