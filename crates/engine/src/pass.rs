@@ -31,6 +31,13 @@ pub struct Pass<'a> {
     pub steps: Vec<Op>,
 }
 
+impl<'a> Pass<'a> {
+    /// Where nothing is on record.
+    pub fn new(desired: &'a Desired, live: Live, steps: Vec<Op>) -> Self {
+        Self { desired, last: None, record: Record::default(), live, steps }
+    }
+}
+
 /// How a pass is to be carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Terms {

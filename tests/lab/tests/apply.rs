@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use evenkeel_engine::{HostKernel, Kernel, Pass, Sysctls, execute};
+use evenkeel_engine::{HostKernel, Kernel, Pass, Sysctls, Terms, Unattended, execute};
 use evenkeel_model::{Desired, Live};
 use evenkeel_plan::{Inputs, Op, Record, plan};
 use evenkeel_spec::{Loaded, Source, load};
@@ -28,8 +28,8 @@ pub(crate) fn put_in_force(desired: &Desired) -> Tested {
     let mut kernel = HostKernel::connect(BTreeSet::new()).unwrap();
     let live = observe(desired);
     let steps = steps(desired, &live);
-    let record = &Record::of_a_snapshot();
-    let report = execute(&mut kernel, Pass { desired, record, live, steps }).unwrap();
+    let pass = Pass::new(desired, live, steps);
+    let report = execute(&mut kernel, pass, Terms::default(), &mut Unattended);
     prop_assert!(report.is_success(), "{report:#?}");
     prop_assert_eq!(self::steps(desired, &observe(desired)), []);
     Ok(())

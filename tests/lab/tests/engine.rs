@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
-use evenkeel_engine::{HostKernel, Kernel, Pass, Report, Sysctls, execute};
+use evenkeel_engine::{HostKernel, Kernel, Pass, Report, Sysctls, Terms, Unattended, execute};
 use evenkeel_lab_tests::ipvsadm::Table;
 use evenkeel_lab_tests::nlmon::{Capture, Change, Object, Verb};
 use evenkeel_lab_tests::{fresh_namespace, ipvsadm, run_with};
@@ -87,7 +87,8 @@ fn spec<const N: usize>(services: [(ServiceKey, Service); N]) -> Desired {
             },
         )
     });
-    Desired { scope: Scope::All, services: named.collect(), ..Desired::default() }
+    let (scope, services, drain) = (Scope::All, named.collect(), Drain::NONE);
+    Desired { scope, services, drain, ..Desired::default() }
 }
 
 fn table(desired: &Desired) -> Table {
@@ -102,7 +103,11 @@ fn plan_of(desired: &Desired, live: &Live) -> Plan {
 fn apply(kernel: &mut impl Kernel, desired: &Desired) -> Report {
     let live = kernel.observe(&Sysctls::new()).unwrap();
     let steps = plan_of(desired, &live).steps;
-    execute(kernel, Pass { desired, record: &Record::default(), live, steps }).unwrap()
+    carry_out(kernel, Pass::new(desired, live, steps))
+}
+
+fn carry_out(kernel: &mut impl Kernel, pass: Pass<'_>) -> Report {
+    execute(kernel, pass, Terms::default(), &mut Unattended)
 }
 
 /// A whole pass that succeeds, and the messages it sent.

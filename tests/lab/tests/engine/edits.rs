@@ -207,9 +207,7 @@ fn a_scheduler_without_a_module_stops_the_pass_before_the_first_change() {
     let live = kernel.observe(&Sysctls::new()).unwrap();
     let steps = plan_of(&desired, &live).steps;
     let mut capture = Capture::start();
-    let record = Record::default();
-    let pass = Pass { desired: &desired, record: &record, live, steps };
-    let report = execute(&mut kernel, pass).unwrap();
+    let report = carry_out(&mut kernel, Pass::new(&desired, live, steps));
     let outcomes: Vec<_> = report.iter().map(|done| done.outcome.word()).collect();
     assert_eq!(outcomes, ["failed", "skipped", "skipped", "skipped", "skipped"]);
     let failure = report.iter().find_map(|done| done.failure()).unwrap();

@@ -28,8 +28,7 @@ fn a_pass_reaches_the_desired_table_by_one_message_for_each_object_that_differs(
 
         let steps = plan_of(&desired, &observed).steps;
         let mut capture = Capture::start();
-        let pass = Pass { desired: &desired, record: &Record::default(), live: observed, steps };
-        let report = execute(&mut kernel, pass).unwrap();
+        let report = carry_out(&mut kernel, Pass::new(&desired, observed, steps));
         let changes = capture.changes();
         prop_assert!(report.is_success(), "{report:?}");
         prop_assert_eq!(changes.len(), operations, "{:?}", changes);

@@ -53,8 +53,10 @@ fn vips_are_bound_and_unbound_as_ip_shows_and_the_journal_knows() {
         assert_eq!(warning, None);
         let live = kernel.observe(&Sysctls::new()).unwrap();
         let steps = plan_of(desired, &live).steps;
-        let pass = Pass { desired, record: &Record::default(), live, steps };
-        let report = execute_journalled(&mut kernel, pass, &state, &mut journal).unwrap();
+        let pass = Pass::new(desired, live, steps);
+        let (terms, attendant) = (Terms::default(), &mut Unattended);
+        let report =
+            execute_journalled(&mut kernel, pass, terms, attendant, &state, &mut journal).unwrap();
         assert!(report.is_success(), "{report:?}");
         assert!(plan_of(desired, &kernel.observe(&Sysctls::new()).unwrap()).is_in_sync());
         let (read, _) = state.read(true).unwrap();

@@ -35,6 +35,13 @@ impl Kernel for Beside {
         self.kernel.services(keys)
     }
 
+    fn services_with_statistics(
+        &mut self,
+        keys: &BTreeSet<ServiceKey>,
+    ) -> Result<(BTreeMap<ServiceKey, Service>, Statistics), KernelError> {
+        self.kernel.services_with_statistics(keys)
+    }
+
     fn surroundings(&mut self, sysctls: &Sysctls, live: &mut Live) -> Result<(), KernelError> {
         self.kernel.surroundings(sysctls, live)
     }
