@@ -4,6 +4,7 @@
 //! to the byte. Both states are brought into one [canonical](canonical) form before they are
 //! compared, and nowhere else is decided what counts as equal.
 
+mod assess;
 pub mod canonical;
 mod cause;
 mod counts;
@@ -13,6 +14,7 @@ mod field;
 mod global;
 mod guard;
 mod impact;
+mod in_force;
 mod obstacle;
 mod op;
 mod order;
@@ -27,7 +29,7 @@ pub use counts::Counts;
 pub use effect::carried_out;
 pub use field::FieldChange;
 pub use guard::{Guard, Refusal, UnknownGuard};
-pub use impact::Impact;
+pub use impact::{Effect, Impact};
 pub use obstacle::Obstacle;
 pub use op::{Object, Op, Verb};
 pub use plan::{Inputs, Plan, Unchanged, plan};

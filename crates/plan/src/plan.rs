@@ -6,10 +6,12 @@ use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{Desired, Live, Owner, ServiceKey};
 use serde::Serialize;
 
+use crate::assess::impacts;
 use crate::cause::causes;
 use crate::diff::{Difference, difference};
 use crate::global;
 use crate::guard::refusals;
+use crate::in_force::{InForce, NODEST};
 use crate::obstacle::obstacles;
 use crate::order::order;
 use crate::render::count;
@@ -85,14 +87,15 @@ pub fn plan(inputs: Inputs<'_>) -> Plan {
     let mut warnings = warnings(desired, live);
     warnings.extend(reordered(desired, &readded));
     let steps = order(added, readded, ops);
+    warnings.extend(dropping_drains(live, &steps));
     warnings.extend(global::left_timeouts(desired, live, record.timeouts));
     Plan {
         refusals: refusals(desired, live, !record.applied, &steps),
         obstacles: obstacles(desired, live, &steps),
         warnings,
         causes: causes(&inputs, &steps),
+        impacts: impacts(&inputs, &steps),
         steps,
-        impacts: BTreeMap::new(),
         unchanged,
         out_of_scope,
     }
@@ -135,6 +138,20 @@ fn reordered(desired: &Desired, readded: &[Op]) -> Vec<String> {
         )
     });
     words.collect()
+}
+
+/// What a drain leaves behind where the kernel keeps connections whose real server is gone:
+/// measured are 8 seconds of silence until a client gave up that used its source port again.
+fn dropping_drains(live: &Live, steps: &[Op]) -> Option<String> {
+    let drains = steps.iter().any(|op| matches!(op, Op::DrainRealServer { .. }));
+    let dropping = InForce::new(live, steps).nodest == Some(false);
+    (drains && dropping).then(|| {
+        format!(
+            "{NODEST} is 0: when a drain is over, clients that use a source port again, and \
+             connections that are left, go on to the deleted real server and are dropped in \
+             silence; write `{NODEST}: 1` under `sysctls`"
+        )
+    })
 }
 
 fn warnings(desired: &Desired, live: &Live) -> Vec<String> {
