@@ -14,6 +14,7 @@ use crate::fetch::Kernel;
 use crate::follow::{Follow, tail};
 use crate::group::{End, Group, in_words};
 use crate::job::{Job, Order, Status, Stdin};
+use crate::machine::{Emulator, Machine, Sharing};
 use crate::processor::Processor;
 use crate::relay::Relay;
 use crate::run_dir::RunDir;
@@ -86,23 +87,36 @@ impl Boot {
         stderr: &mut dyn Write,
     ) -> Result<Outcome, Error> {
         let run = RunDir::create(&self.kernel.state.join("runs"))?;
-        let processor = Processor::take(&self.kernel.state.join("processors"))?;
         let stdin = give_input(&input, &run)?;
         let order = Order {
-            job,
             run: run.path().to_owned(),
             modules: self.kernel.modules.clone(),
             tools: self.kernel.tools.clone(),
+            sharing: self.sharing(&job, &run),
+            job,
             stdin,
         };
         let order_file = order.write()?;
         let console = run.file("console");
         let console_file = File::create(&console).on("create", &console)?;
-        let mut command = self.command(&run, &order_file, processor.number)?;
+        // Kept until the guest has ended.
+        let mut processor = None;
+        let mut command = match &self.kernel.machine {
+            Machine::UserMode => {
+                let free = Processor::take(&self.kernel.state.join("processors"))?;
+                let number = processor.insert(free).number;
+                self.user_mode(&run, &order_file, number)?
+            }
+            Machine::Emulated(emulator) => self.emulated(emulator, &order, &order_file)?,
+        };
         let relay = match input {
             Input::Null | Input::Bytes(_) => {
                 command.stdin(Stdio::null());
                 None
+            }
+            Input::Terminal(_) if matches!(self.kernel.machine, Machine::Emulated(_)) => {
+                let why = "an emulated machine has no console for a terminal".to_owned();
+                return Err(Error::Refused(why));
             }
             Input::Terminal(terminal) => {
                 let (relay, guest) = Relay::start(terminal)?;
@@ -110,9 +124,10 @@ impl Boot {
                 Some(relay)
             }
         };
-        // After "--" all words are init's.
-        command.arg("--").args(self.stage.iter().skip(1));
-        command.args(["init".as_ref(), order_file.as_os_str()]);
+        if matches!(self.kernel.machine, Machine::UserMode) {
+            // After "--" all words are init's.
+            command.arg("--").args(self.init(&order_file).skip(1));
+        }
         command.stderr(console_file.try_clone().on("use", &console)?).stdout(console_file);
 
         let group = Group::start(&mut command)
@@ -140,24 +155,24 @@ impl Boot {
         }
     }
 
-    /// The stage that pins itself to a processor and then becomes the kernel.
-    fn command(&self, run: &RunDir, order: &Path, processor: usize) -> Result<Command, Error> {
-        let Some((program, first)) = self.stage.split_first() else {
-            return Err(Error::Refused("there is no stage to start it with".to_owned()));
-        };
-        let init = PathBuf::from(program);
-        for path in [&init, order] {
-            if path.to_string_lossy().contains(|c: char| c.is_whitespace() || c == '"') {
-                return Err(Error::Unbootable(path.to_owned()));
+    /// How the guest will see the job's folders.
+    fn sharing(&self, job: &Job, run: &RunDir) -> Sharing {
+        match self.kernel.machine {
+            Machine::UserMode => Sharing::Hostfs,
+            Machine::Emulated(_) => {
+                let mut folders = vec![run.path().to_owned(), self.kernel.modules.clone()];
+                folders.extend(self.kernel.tools.iter().chain(&job.writable).cloned());
+                Sharing::Plan9(folders)
             }
         }
+    }
+
+    /// The stage that pins itself to a processor and then becomes the kernel.
+    fn user_mode(&self, run: &RunDir, order: &Path, processor: usize) -> Result<Command, Error> {
         let memory_folder = self.memory_folder()?;
-        let mut command = Command::new(program);
+        let init = self.bootable(order)?;
+        let mut command = self.stage_to(Some(processor))?;
         command
-            .args(first)
-            .arg("kernel")
-            .arg(std::process::id().to_string())
-            .arg(processor.to_string())
             .arg(&self.kernel.program)
             .arg(format!("mem={}M", self.memory))
             .args(["rootfstype=hostfs", "rootflags=/", "ro", "quiet", "panic=-1"])
@@ -166,9 +181,59 @@ impl Boot {
             // UML keeps a socket in its home, without which it does not start.
             .arg(format!("uml_dir={}/", run.path().display()))
             .env("HOME", run.path())
-            .env("TMPDIR", memory_folder)
-            .current_dir("/");
+            .env("TMPDIR", memory_folder);
         Ok(command)
+    }
+
+    /// The stage that becomes the emulator.
+    fn emulated(
+        &self,
+        emulator: &Emulator,
+        order: &Order,
+        order_file: &Path,
+    ) -> Result<Command, Error> {
+        self.bootable(order_file)?;
+        let Sharing::Plan9(folders) = &order.sharing else {
+            return Err(Error::Refused("no folder is shared".to_owned()));
+        };
+        let writable: Vec<PathBuf> =
+            order.job.writable.iter().chain([&order.run]).cloned().collect();
+        let init: Vec<OsString> = self.init(order_file).collect();
+        let kernel = (&*self.kernel.program, &*self.kernel.modules);
+        let machine =
+            emulator.command(kernel, self.memory, folders, &writable, (&order.run, &init))?;
+        let mut command = self.stage_to(None)?;
+        command.arg(machine.get_program()).args(machine.get_args());
+        command.envs(machine.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        Ok(command)
+    }
+
+    /// The stage in the skin of what it is to become, on that processor or on any.
+    fn stage_to(&self, processor: Option<usize>) -> Result<Command, Error> {
+        let Some((program, first)) = self.stage.split_first() else {
+            return Err(Error::Refused("there is no stage to start it with".to_owned()));
+        };
+        let mut command = Command::new(program);
+        command.args(first).arg("kernel").arg(std::process::id().to_string());
+        command.arg(processor.map_or("any".to_owned(), |number| number.to_string()));
+        command.current_dir("/");
+        Ok(command)
+    }
+
+    /// Process 1 and its arguments.
+    fn init(&self, order: &Path) -> impl Iterator<Item = OsString> {
+        self.stage.iter().cloned().chain(["init".into(), order.into()])
+    }
+
+    /// The program of process 1, if a kernel command line can carry what it needs.
+    fn bootable(&self, order: &Path) -> Result<&Path, Error> {
+        let init = self.stage.first().map_or(Path::new(""), Path::new);
+        for path in [init, order] {
+            if path.to_string_lossy().contains(|c: char| c.is_whitespace() || c == '"') {
+                return Err(Error::Unbootable(path.to_owned()));
+            }
+        }
+        Ok(init)
     }
 
     /// Where UML keeps the guest's memory: a file that it maps executable.

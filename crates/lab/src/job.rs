@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Error};
+use crate::machine::Sharing;
 
 /// One command to run in a guest.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -76,6 +77,7 @@ pub(crate) struct Order {
     pub(crate) modules: PathBuf,
     /// A tree of packages that supplies what the host's own tree lacks.
     pub(crate) tools: Option<PathBuf>,
+    pub(crate) sharing: Sharing,
     pub(crate) stdin: Stdin,
 }
 

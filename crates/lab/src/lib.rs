@@ -1,8 +1,9 @@
 //! Boots a real Linux kernel with IPVS as an ordinary process, and builds test networks inside it.
 //!
 //! The kernel is User-Mode Linux (UML): one process that needs no root and no hardware
-//! virtualisation. Its root file system is the host's own, read-only beneath an overlay in memory,
-//! so a program just built runs in the guest under the path it has on the host.
+//! virtualisation. As a second opinion a distribution's own kernel runs on an emulated machine of
+//! two processors. Either's root file system is the host's own, read-only beneath an overlay in
+//! memory, so a program just built runs in the guest under the path it has on the host.
 //!
 //! On the host: [`fetch()`] gets the kernel and the tools that tests check with, [`Boot::run`] runs
 //! one command in a fresh guest. Inside the guest: [`net`] builds namespaces, links and HTTP servers.
@@ -18,6 +19,7 @@ mod follow;
 mod group;
 mod guest;
 mod job;
+mod machine;
 pub mod net;
 mod processor;
 mod relay;

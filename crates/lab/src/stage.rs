@@ -20,7 +20,8 @@ use crate::processor::pin;
 pub fn stage(arguments: &[OsString]) -> Result<std::convert::Infallible, Error> {
     match arguments {
         [part, owner, processor, program, rest @ ..] if part == "kernel" => {
-            become_kernel(number(owner)?, number(processor)?, program, rest)
+            let processor = if processor == "any" { None } else { Some(number(processor)?) };
+            become_kernel(number(owner)?, processor, program, rest)
         }
         // UML adds words of its own at the end of its command line, beyond the "--" that begins ours.
         [part, order, ..] if part == "init" => guest::init(Path::new(order)),
@@ -28,10 +29,10 @@ pub fn stage(arguments: &[OsString]) -> Result<std::convert::Infallible, Error> 
     }
 }
 
-/// Replaces this process by the kernel, which will end when `owner` does and stays on one processor.
+/// Replaces this process by the kernel, which will end when `owner` does and stays on that processor.
 fn become_kernel(
     owner: usize,
-    processor: usize,
+    processor: Option<usize>,
     program: &OsStr,
     arguments: &[OsString],
 ) -> Result<std::convert::Infallible, Error> {
@@ -42,7 +43,7 @@ fn become_kernel(
     if getppid().map(|pid| pid.as_raw_nonzero().get().unsigned_abs() as usize) != Some(owner) {
         return Err(Error::Refused("its owner is gone".to_owned()));
     }
-    pin(processor)?;
+    processor.map_or(Ok(()), pin)?;
     let source = Command::new(program).args(arguments).exec();
     Err(Error::Program { program: program.to_string_lossy().into_owned(), source })
 }

@@ -32,6 +32,9 @@ const PASSED_ON: [&str; 12] = [
 /// Arguments of `cargo xtask lab`.
 #[derive(Args)]
 pub(crate) struct Lab {
+    /// Debian's own kernel on an emulated machine of two processors, in place of User-Mode Linux
+    #[arg(long)]
+    qemu: bool,
     /// Kill the guest after this many seconds [default: 600; none for a shell on a terminal]
     #[arg(long, value_name = "SECONDS")]
     limit: Option<u64>,
@@ -51,7 +54,8 @@ pub(crate) struct Lab {
 
 impl Lab {
     pub(crate) fn run(self) -> Result<u8, Error> {
-        let mut boot = boot(&Workspace::find()?)?;
+        let workspace = Workspace::find()?;
+        let mut boot = if self.qemu { emulated(&workspace) } else { boot(&workspace) }?;
         boot.memory = self.memory;
         let is_shell = self.command.is_empty();
         let on_terminal = is_shell && io::stdin().is_terminal();
@@ -109,8 +113,17 @@ pub(crate) fn boot(workspace: &Workspace) -> Result<Boot, Error> {
             ));
         }
     };
+    of(workspace, &source)
+}
+
+/// A guest on an emulated machine.
+pub(crate) fn emulated(workspace: &Workspace) -> Result<Boot, Error> {
+    of(workspace, &Source::Emulated)
+}
+
+fn of(workspace: &Workspace, source: &Source) -> Result<Boot, Error> {
     let kernel =
-        fetch(&workspace.target.join("lab"), &source, &mut |step| eprintln!("lab: {step}"))?;
+        fetch(&workspace.target.join("lab"), source, &mut |step| eprintln!("lab: {step}"))?;
     let this =
         env::current_exe().map_err(|error| Error::Start("this program".to_owned(), error))?;
     Ok(Boot::new(kernel, vec![this.into(), "lab-stage".into()]))

@@ -25,7 +25,7 @@ pub(super) fn make_ready(order: &Order) -> Result<(), Error> {
     attach("proc", "proc", "/proc", "")?;
     attach("tmpfs", "tmpfs", WORK, "mode=755")?;
     load_overlay(&order.modules)?;
-    let root = layered_root(order.tools.as_deref())?;
+    let root = layered_root(order)?;
     let inside = |path: &Path| root.join(path.strip_prefix("/").unwrap_or(path));
 
     // Their places may lie beneath what is mounted next, so these come after it, yet must be made
@@ -35,12 +35,12 @@ pub(super) fn make_ready(order: &Order) -> Result<(), Error> {
     attach("devtmpfs", "devtmpfs", inside(Path::new("/dev")), "mode=755")?;
     attach("tmpfs", "tmpfs", inside(Path::new("/run")), "mode=755")?;
     for path in order.job.writable.iter().chain([&order.run]) {
-        attach("none", "hostfs", inside(path), path)?;
+        attach_shared(order, path, inside(path))?;
     }
     let release = order.modules.file_name().map(PathBuf::from).unwrap_or_default();
     let modules = inside(Path::new("/usr/lib/modules")).join(release);
     fs::create_dir_all(&modules).on("create", &modules)?;
-    attach("none", "hostfs", &modules, &order.modules)?;
+    attach_shared(order, &order.modules, &modules)?;
     change_root(&root)?;
 
     devices()?;
@@ -67,6 +67,14 @@ fn attach(
         .step(format!("cannot mount {kind} on {}", target.display()))
 }
 
+/// Mounts a folder of the host.
+fn attach_shared(order: &Order, folder: &Path, target: impl AsRef<Path>) -> Result<(), Error> {
+    let Some((kind, source, data)) = order.sharing.mount(folder) else {
+        return Err(Error::Refused(format!("{} is not shared", folder.display())));
+    };
+    attach(&source, kind, target, Path::new(&data))
+}
+
 /// The overlay file system is a module, and nothing can be found before it is there.
 fn load_overlay(modules: &Path) -> Result<(), Error> {
     let path = modules.join("kernel/fs/overlayfs/overlay.ko");
@@ -78,17 +86,17 @@ fn load_overlay(modules: &Path) -> Result<(), Error> {
     finit_module(&file, c"", 0).on("load", &path)
 }
 
-fn layered_root(tools: Option<&Path>) -> Result<PathBuf, Error> {
+fn layered_root(order: &Order) -> Result<PathBuf, Error> {
     let work = Path::new(WORK);
     let [upper, scratch, root] = ["upper", "scratch", "root"].map(|name| work.join(name));
     for path in [&upper, &scratch, &root] {
         fs::create_dir(path).on("create", path)?;
     }
     let mut lower = "/".to_owned();
-    if let Some(tools) = tools {
+    if let Some(tools) = &order.tools {
         // Mounted anew: an overlay refuses two layers of one file system of which one holds the other.
         let layer = work.join("tools");
-        attach("none", "hostfs", &layer, tools)?;
+        attach_shared(order, tools, &layer)?;
         lower = format!("/:{}", layer.display());
     }
     let options =
