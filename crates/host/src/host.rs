@@ -1,6 +1,6 @@
 //! The host's links and addresses: listing, binding, unbinding.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -16,7 +16,7 @@ use crate::link::{Link, check_name, question};
 use crate::namespace;
 use crate::netlink::{Failure, Netlink};
 
-/// How often the two lists behind [`Host::addresses`] are read again when they do not fit each other.
+/// How often links and addresses are read again when the two lists do not fit each other.
 const LISTING_ATTEMPTS: usize = 10;
 
 /// A connection to the network configuration of one network namespace: that of the thread that opened it.
@@ -82,19 +82,29 @@ impl Host {
     /// # Errors
     /// Whatever kept the list from being read whole; a part of it is never returned.
     pub fn addresses(&self) -> Result<Vec<Address>, Error> {
+        Ok(self.links_and_addresses()?.1)
+    }
+
+    /// What [`Self::links`] and [`Self::addresses`] give, in one reading: the interface of every address is
+    /// among the links.
+    ///
+    /// # Errors
+    /// Whatever kept either list from being read whole; a part of it is never returned.
+    pub fn links_and_addresses(&self) -> Result<(Vec<Link>, Vec<Address>), Error> {
         // Names come from the other list. An interface made between the two readings is in one of them only.
         for _ in 0..LISTING_ATTEMPTS {
-            let names: HashMap<u32, String> =
-                self.links()?.into_iter().map(|link| (link.index, link.name)).collect();
+            let links = self.links()?;
             let mut addresses = self.nameless_addresses()?;
+            let names: BTreeMap<u32, &str> =
+                links.iter().map(|link| (link.index, link.name.as_str())).collect();
             let complete = addresses.iter_mut().all(|address| {
                 names.get(&address.index).is_some_and(|name| {
-                    address.interface.clone_from(name);
+                    address.interface = (*name).to_owned();
                     true
                 })
             });
             if complete {
-                return Ok(addresses);
+                return Ok((links, addresses));
             }
         }
         Err(Error::Interrupted { action: Action::ListAddresses })

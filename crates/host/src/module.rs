@@ -1,7 +1,8 @@
 //! The kernel modules that are there. Loading them is the IPVS client's part.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read};
 
 use crate::error::Error;
 
@@ -11,10 +12,10 @@ use crate::error::Error;
 /// [`Error::Read`] if `/proc` is not there.
 pub fn modules(prefix: &str) -> Result<BTreeSet<String>, Error> {
     let path = "/proc/modules";
-    let loaded = match fs::read_to_string(path) {
+    let loaded = match list(path) {
         Ok(text) => text,
         // A kernel without modules has no list of them.
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
         Err(source) => return Err(Error::Read { path: path.into(), source }),
     };
     let names = loaded.lines().filter_map(|line| line.split(' ').next());
@@ -28,4 +29,13 @@ pub fn modules(prefix: &str) -> Result<BTreeSet<String>, Error> {
     let names = names.map(|name| name.replace('-', "_"));
     found.extend(names.filter(|name| name.starts_with(prefix)));
     Ok(found)
+}
+
+/// Reads a file of `/proc`, which does not tell its size: into room for all of it, where a growing one would take
+/// a system call for each time it grows.
+fn list(path: &str) -> io::Result<String> {
+    const ROOM: usize = 16 << 10;
+    let mut text = String::with_capacity(ROOM);
+    File::open(path)?.read_to_string(&mut text)?;
+    Ok(text)
 }

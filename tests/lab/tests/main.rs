@@ -6,6 +6,7 @@ mod dump;
 mod engine;
 mod host;
 mod ipvs;
+mod load;
 mod notes;
 mod options;
 mod order;

@@ -103,10 +103,9 @@ impl HostKernel {
 
     /// Addresses with who bound them, and interfaces.
     pub(super) fn addresses(&mut self) -> Result<Addresses, KernelError> {
-        let links = self.host.links();
-        let links = links.map_err(|error| host_error("reading the interfaces", error))?;
-        let addresses = self.host.addresses();
-        let addresses = addresses.map_err(|error| host_error("reading the addresses", error))?;
+        let read = self.host.links_and_addresses();
+        let (links, addresses) =
+            read.map_err(|error| host_error("reading the interfaces and addresses", error))?;
         // A kernel that keeps the mark shows its own on the loopback address, if nowhere else.
         let keeps_marks = addresses.iter().any(|address| address.protocol.is_some());
         let mut owned = BTreeMap::new();

@@ -101,15 +101,17 @@ impl Selection {
         findings: &mut Findings,
     ) -> RealServers {
         let family = key.family();
-        let mut taken = RealServers::new();
+        // Room for all of them at once: a list that grows leaves gaps behind.
+        let mut taken = Vec::with_capacity(self.servers.len());
         for (index, resolved) in self.servers.iter().filter(|(_, server)| fits(server, family)) {
             let port = resolved.port.unwrap_or(key.port());
             let real_server = RealServerKey { address: resolved.address, port };
             findings.origin(Object::RealServer(*key, real_server), || {
                 self.at.clone().then(Step::Item(*index))
             });
-            taken.insert(real_server, resolved.real_server);
+            taken.push((real_server, resolved.real_server));
         }
+        let taken: RealServers = taken.into_iter().collect();
         // With VIPs of one family each real server of the other has been refused by itself.
         let expected = !self.servers.is_empty() && !self.doubtful && target.families.len() == 2;
         if taken.is_empty() && expected {
