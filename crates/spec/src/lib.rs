@@ -47,7 +47,7 @@ mod write;
 mod yaml;
 
 pub use load::{Loaded, load, load_with};
-pub use parameter::{NoParameters, Parameter, Parameters, is_parameter_name};
+pub use parameter::{NoParameters, Parameter, Parameters, RememberedParameters, is_parameter_name};
 pub use problem::{Place, Problem, Problems, Related, Severity};
 pub use provenance::Provenance;
 pub use schema::schema;

@@ -1,5 +1,7 @@
 //! From texts to the desired state: the quick way when all is well, the careful one when not.
 
+use std::collections::BTreeMap;
+
 use evenkeel_model::{Desired, DesiredTimeouts, Live, Owner, Timeouts};
 
 use crate::field::Field;
@@ -28,6 +30,11 @@ pub struct Loaded {
 }
 
 impl Loaded {
+    /// What the parameters in the texts came to, by the text between their braces.
+    pub fn parameters(&self) -> BTreeMap<Box<str>, Box<str>> {
+        self.values.known()
+    }
+
     /// The live state that a snapshot stands for: its services, timeouts, sync daemons and
     /// sysctls, and the addresses, interfaces and kernel modules it observed. A spec that observed nothing stands
     /// for a host where exactly its VIPs are bound. One that names some timeouts stands for a host

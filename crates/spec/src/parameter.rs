@@ -8,6 +8,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 
 use evenkeel_model::Family;
 
@@ -32,6 +33,20 @@ pub enum Parameter<'a> {
     },
 }
 
+impl fmt::Display for Parameter<'_> {
+    /// As it stands between the braces.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Set(name) => f.write_str(name),
+            Self::Env(name) => write!(f, "env:{name}"),
+            Self::Host { interface, family: None } => write!(f, "host:{interface}"),
+            Self::Host { interface, family: Some(family) } => {
+                write!(f, "host:{interface}/{family}")
+            }
+        }
+    }
+}
+
 /// Where the values of parameters come from. Each is asked for once in a [`crate::load_with`].
 pub trait Parameters {
     /// The value of one; `None` where there is none.
@@ -48,6 +63,17 @@ pub struct NoParameters;
 impl Parameters for NoParameters {
     fn value(&self, _: Parameter<'_>) -> Result<Option<String>, String> {
         Ok(None)
+    }
+}
+
+/// The values that the parameters of a spec once came to, by the text between their braces
+/// ([`crate::Loaded::parameters`]): with them a text says again what it said then.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RememberedParameters(pub BTreeMap<Box<str>, Box<str>>);
+
+impl Parameters for RememberedParameters {
+    fn value(&self, parameter: Parameter<'_>) -> Result<Option<String>, String> {
+        Ok(self.0.get(&*parameter.to_string()).map(ToString::to_string))
     }
 }
 
@@ -77,6 +103,15 @@ struct Wrong {
 }
 
 impl Values {
+    /// Those that have a value.
+    pub(crate) fn known(&self) -> BTreeMap<Box<str>, Box<str>> {
+        let known = self.0.iter().filter_map(|(name, value)| {
+            let value = value.as_ref().ok()?;
+            Some((name.clone(), value.clone()))
+        });
+        known.collect()
+    }
+
     /// Puts values in the place of parameters; notes those that have none.
     pub(crate) fn expand(
         &mut self,

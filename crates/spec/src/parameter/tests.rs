@@ -143,6 +143,29 @@ fn values_come_to_no_more_than_a_source_may_have() {
     assert!(load_with(&[Source::new("long.yaml", text)], &Long).is_err());
 }
 
+#[test]
+fn with_the_values_it_once_had_a_text_says_again_what_it_said() {
+    struct Host;
+    impl Parameters for Host {
+        fn value(&self, parameter: Parameter<'_>) -> Result<Option<String>, String> {
+            Ok(Some(match parameter {
+                Parameter::Set(_) => "8080".to_owned(),
+                Parameter::Env(_) => "web".to_owned(),
+                Parameter::Host { family: None, .. } => "192.0.2.1".to_owned(),
+                Parameter::Host { .. } => "2001:db8::1".to_owned(),
+            }))
+        }
+    }
+    let text = "version: 1\nservices:\n  - name: ${env:NAME}\n    vips: [\"${host:eth0}\", \
+                \"${host:eth0/ipv6}\"]\n    port: ${port}\n    real_servers: []\n";
+    let sources = [Source::new("spec.yaml", text)];
+    let loaded = load_with(&sources, &Host);
+    let then = loaded.unwrap_or_else(|problems| panic!("{problems}"));
+    let remembered = RememberedParameters(then.parameters());
+    assert_eq!(remembered.0.len(), 4);
+    assert_eq!(load_with(&sources, &remembered).map(|loaded| loaded.desired), Ok(then.desired));
+}
+
 proptest! {
     #[test]
     fn an_escaped_text_is_read_as_it_was(
