@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{
-    Forward, Live, RealServer, RealServerKey, Scheduler, ServiceConfig, ServiceKey, SyncState,
+    Binding, Forward, Live, RealServer, RealServerKey, Scheduler, ServiceConfig, ServiceKey,
+    SyncState,
 };
 
 use crate::in_force::InForce;
@@ -21,28 +22,44 @@ pub(crate) fn impacts(inputs: &Inputs<'_>, steps: &[Op]) -> BTreeMap<usize, Impa
     found.collect()
 }
 
-/// The addresses that the host no longer has after those steps, each with the place of the last
-/// step that unbinds it.
-pub(crate) fn vanishing(live: &Live, steps: &[Op]) -> BTreeMap<IpAddr, usize> {
-    let mut left: BTreeMap<IpAddr, isize> = BTreeMap::new();
-    let mut last = BTreeMap::new();
-    for (place, op) in steps.iter().enumerate() {
-        match op {
-            Op::Bind { binding } => *left.entry(binding.address).or_default() += 1,
-            Op::Unbind { binding } => {
-                *left.entry(binding.address).or_default() -= 1;
-                last.insert(binding.address, place);
-            }
-            _ => {}
+/// The addresses that those steps take from the host altogether.
+pub(crate) fn vanishing(live: &Live, steps: &[Op]) -> BTreeSet<IpAddr> {
+    let unbound: BTreeSet<&Binding> = steps
+        .iter()
+        .filter_map(|op| match op {
+            Op::Unbind { binding } => Some(binding),
+            _ => None,
+        })
+        .collect();
+    let mut gone: BTreeSet<IpAddr> = unbound.iter().map(|binding| binding.address).collect();
+    if gone.is_empty() {
+        return gone;
+    }
+    for op in steps {
+        if let Op::Bind { binding } = op {
+            gone.remove(&binding.address);
         }
     }
-    for binding in live.addresses.keys() {
-        if let Some(number) = left.get_mut(&binding.address) {
-            *number += 1;
+    for binding in live.addresses.keys().filter(|binding| !unbound.contains(binding)) {
+        gone.remove(&binding.address);
+    }
+    gone
+}
+
+/// The live services that go with all connections having been given time to end.
+pub(crate) fn drained_services(live: &Live, steps: &[Op]) -> BTreeSet<ServiceKey> {
+    let mut draining: BTreeMap<ServiceKey, usize> = BTreeMap::new();
+    for op in steps {
+        if let Op::DrainRealServer { service, .. } = op {
+            *draining.entry(*service).or_default() += 1;
         }
     }
-    last.retain(|address, _| left.get(address).is_none_or(|number| *number <= 0));
-    last
+    let drains = |key: &ServiceKey| {
+        let all = live.services.get(key).map_or(0, |service| service.real_servers.len());
+        draining.get(key).copied().unwrap_or(0) == all
+    };
+    let deleted = steps.iter().filter(|op| matches!(op, Op::DeleteService { .. }));
+    deleted.filter_map(Op::service).filter(drains).collect()
 }
 
 /// How many connections need a service, or one of its real servers; `None` where they were not
@@ -68,8 +85,8 @@ struct Around<'a> {
     /// Services as they are edited, which is before anything drains.
     edited: BTreeMap<ServiceKey, &'a ServiceConfig>,
     draining: BTreeSet<(ServiceKey, RealServerKey)>,
-    /// Services that go, with all their real servers drained before or none.
-    leaving: BTreeSet<ServiceKey>,
+    /// Services that go when all their real servers have drained.
+    drained: BTreeSet<ServiceKey>,
     started: BTreeSet<SyncState>,
     vanishing: BTreeSet<IpAddr>,
 }
@@ -84,9 +101,9 @@ impl<'a> Around<'a> {
             in_force: InForce::new(live, steps),
             edited: BTreeMap::new(),
             draining: BTreeSet::new(),
-            leaving: BTreeSet::new(),
+            drained: drained_services(live, steps),
             started: BTreeSet::new(),
-            vanishing: vanishing(live, steps).into_keys().collect(),
+            vanishing: vanishing(live, steps),
         };
         for op in steps {
             match op {
@@ -95,9 +112,6 @@ impl<'a> Around<'a> {
                 }
                 Op::DrainRealServer { service, key, .. } => {
                     around.draining.insert((*service, *key));
-                }
-                Op::DeleteService { key, .. } => {
-                    around.leaving.insert(*key);
                 }
                 Op::AddSync { state, .. } => {
                     around.started.insert(*state);
@@ -152,12 +166,9 @@ impl<'a> Around<'a> {
                 of(effect, service, Some(key))
             }
             Op::DeleteService { key, before } => {
-                let drained = |(real_server, _): (&RealServerKey, &RealServer)| {
-                    self.draining.contains(&(*key, *real_server))
-                };
                 let effect = if before.real_servers.is_empty() {
                     Effect::Stay
-                } else if before.real_servers.iter().all(drained) {
+                } else if self.drained.contains(key) {
                     Effect::Drained
                 } else {
                     Effect::Break { held_by: self.held_by(key) }
@@ -178,20 +189,10 @@ impl<'a> Around<'a> {
             return self.everywhere(Effect::Stay);
         }
         let on_it = self.live.services.keys().filter(|key| key.vip() == Some(address));
-        let cut: Vec<&ServiceKey> = on_it.filter(|key| !self.drains_away(key)).collect();
+        let cut: Vec<&ServiceKey> = on_it.filter(|key| !self.drained.contains(key)).collect();
         let counted: Option<u64> = cut.iter().map(|key| open(self.statistics, key, None)).sum();
         let effect = if cut.is_empty() { Effect::Drained } else { Effect::CutOff };
         Impact { connections: counted, ..self.everywhere(effect) }
-    }
-
-    /// Whether all connections of a service are given time to end before it goes.
-    fn drains_away(&self, key: &ServiceKey) -> bool {
-        let Some(service) = self.live.services.get(key) else {
-            return true;
-        };
-        let mut all = service.real_servers.iter();
-        self.leaving.contains(key)
-            && all.all(|(real_server, _)| self.draining.contains(&(*key, *real_server)))
     }
 
     /// The configuration that a service has when anything of it drains or is deleted.

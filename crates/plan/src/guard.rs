@@ -3,34 +3,57 @@
 use std::fmt;
 use std::str::FromStr;
 
-use evenkeel_model::{Desired, Live, Scope};
-use serde::Serialize;
+use evenkeel_model::{Desired, Scope, ServiceKey};
+use serde::{Deserialize, Serialize};
 
-use crate::Op;
 use crate::render::count;
+use crate::{Inputs, Op};
+
+mod cut_off;
+mod mass_delete;
+mod no_server;
+mod unbind_in_use;
+
+pub use cut_off::cut_off;
 
 /// A named reason to refuse a plan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Guard {
     /// The spec desires nothing at all.
     Empty,
+    /// A text of the spec is one of the last applied spec, cut short.
+    CutOff,
     /// The first apply to this host, without a `scope`, would delete what it finds.
     TakeOver,
     /// Far fewer services or real servers are desired than live.
     MassDelete,
+    /// A service that stays would lose its last real server of a positive weight.
+    NoServer,
+    /// A VIP would go that a service needs, or connections that nothing lets end.
+    UnbindInUse,
 }
 
 impl Guard {
     /// Every guard.
-    pub const ALL: [Self; 3] = [Self::Empty, Self::TakeOver, Self::MassDelete];
+    pub const ALL: [Self; 6] = [
+        Self::Empty,
+        Self::CutOff,
+        Self::TakeOver,
+        Self::MassDelete,
+        Self::NoServer,
+        Self::UnbindInUse,
+    ];
 
     /// The name that `--allow` takes.
     pub fn name(self) -> &'static str {
         match self {
             Self::Empty => "empty",
+            Self::CutOff => "cut-off",
             Self::TakeOver => "take-over",
             Self::MassDelete => "mass-delete",
+            Self::NoServer => "no-server",
+            Self::UnbindInUse => "unbind-in-use",
         }
     }
 }
@@ -72,25 +95,31 @@ pub struct Refusal {
     pub message: String,
 }
 
-/// Below this many live objects, deleting most of them is everyday work.
-const MASS_DELETE_FLOOR: usize = 4;
-
 /// Every guard that refuses the plan made of these operations.
-pub(crate) fn refusals(desired: &Desired, live: &Live, first: bool, ops: &[Op]) -> Vec<Refusal> {
-    let found = [empty(desired), take_over(desired, first, ops), mass_delete(desired, live)];
-    found.into_iter().flatten().collect()
+pub(crate) fn refusals(inputs: &Inputs<'_>, ops: &[Op]) -> Vec<Refusal> {
+    let Inputs { desired, record, .. } = inputs;
+    let found = [
+        (Guard::Empty, empty(desired)),
+        (Guard::CutOff, cut_off::refusal(inputs.cut_off, ops)),
+        (Guard::TakeOver, take_over(desired, !record.applied, ops)),
+        (Guard::MassDelete, mass_delete::refusal(inputs)),
+        (Guard::NoServer, no_server::refusal(inputs, ops)),
+        (Guard::UnbindInUse, unbind_in_use::refusal(inputs, ops)),
+    ];
+    let refusal =
+        |(guard, message): (Guard, Option<String>)| Some(Refusal { guard, message: message? });
+    found.into_iter().filter_map(refusal).collect()
 }
 
-fn empty(desired: &Desired) -> Option<Refusal> {
-    desired.is_empty().then(|| Refusal {
-        guard: Guard::Empty,
-        message: "the spec lists no service and no VIP, so everything in its scope would be \
-                  deleted; a file cut short looks the same"
-            .to_owned(),
+fn empty(desired: &Desired) -> Option<String> {
+    desired.is_empty().then(|| {
+        "the spec lists no service and no VIP, so everything in its scope would be deleted; a file \
+         cut short looks the same"
+            .to_owned()
     })
 }
 
-fn take_over(desired: &Desired, first: bool, ops: &[Op]) -> Option<Refusal> {
+fn take_over(desired: &Desired, first: bool, ops: &[Op]) -> Option<String> {
     if !first || desired.scope != Scope::Implied {
         return None;
     }
@@ -101,42 +130,34 @@ fn take_over(desired: &Desired, first: bool, ops: &[Op]) -> Option<Refusal> {
             _ => None,
         })
         .collect();
-    let (first, rest) = strangers.split_first()?;
-    let more = match rest.len() {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    Some(Refusal {
-        guard: Guard::TakeOver,
-        message: format!(
+    (!strangers.is_empty()).then(|| {
+        format!(
             "this is the first apply here and the spec has no `scope`, so it would delete {} it \
-             does not list ({first}{more}); write `scope: all` if the whole table is the spec's, \
-             or list under `scope` what is",
+             does not list ({}); write `scope: all` if the whole table is the spec's, or list \
+             under `scope` what is",
             count(strangers.len(), "live service"),
-        ),
+            some_of(&strangers),
+        )
     })
 }
 
-fn mass_delete(desired: &Desired, live: &Live) -> Option<Refusal> {
-    let live = live.services.iter().filter(|(key, _)| desired.scope.contains(key));
-    let (mut live_services, mut live_real_servers) = (0, 0);
-    for (_, service) in live {
-        live_services += 1;
-        live_real_servers += service.real_servers.len();
-    }
-    let services = desired.services.len();
-    let real_servers =
-        desired.services.values().map(|named| named.service.real_servers.len()).sum();
-    let falls = |desired: usize, live: usize| live >= MASS_DELETE_FLOOR && desired * 2 < live;
-    let mut parts = Vec::new();
-    if falls(services, live_services) {
-        parts.push(format!("services fall from {live_services} to {services}"));
-    }
-    if falls(real_servers, live_real_servers) {
-        parts.push(format!("real servers fall from {live_real_servers} to {real_servers}"));
-    }
-    (!parts.is_empty()).then(|| Refusal {
-        guard: Guard::MassDelete,
-        message: format!("{}: fewer than half would be left", parts.join(" and ")),
-    })
+/// Services as people call them.
+fn labels<'a>(desired: &Desired, keys: impl IntoIterator<Item = &'a ServiceKey>) -> Vec<String> {
+    keys.into_iter().map(|key| desired.label(key).to_string()).collect()
 }
+
+/// The first ones by name, the others by their number.
+fn some_of(all: &[String]) -> String {
+    const SHOWN: usize = 3;
+    match all.len().checked_sub(SHOWN) {
+        None | Some(0) => match all {
+            [] => String::new(),
+            [one] => one.clone(),
+            [first @ .., last] => format!("{} and {last}", first.join(", ")),
+        },
+        Some(more) => format!("{} and {more} more", all[..SHOWN].join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -90,7 +90,7 @@ pub fn plan(inputs: Inputs<'_>) -> Plan {
     warnings.extend(dropping_drains(live, &steps));
     warnings.extend(global::left_timeouts(desired, live, record.timeouts));
     Plan {
-        refusals: refusals(desired, live, !record.applied, &steps),
+        refusals: refusals(&inputs, &steps),
         obstacles: obstacles(desired, live, &steps),
         warnings,
         causes: causes(&inputs, &steps),

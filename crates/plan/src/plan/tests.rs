@@ -68,12 +68,6 @@ fn lines(desired: &Desired, live: &Live) -> Vec<String> {
     steps.iter().map(|op| render::Line { op, labels: &labels }.to_string()).collect()
 }
 
-fn guards(desired: &Desired, live: &Live, first_apply: bool) -> Vec<Guard> {
-    let record = Record { applied: !first_apply, ..Record::default() };
-    let plan = plan(Inputs::new(desired, live, &record));
-    plan.refusals.into_iter().map(|refusal| refusal.guard).collect()
-}
-
 #[test]
 fn what_is_equal_needs_no_operation() {
     let services = || [(on(1), service([(at(1), weighing(1)), (at(2), weighing(0))]))];
@@ -284,55 +278,6 @@ fn a_scheduler_needs_its_module_unless_it_is_there_and_none_needs_no_module() {
         steps.iter().filter(|op| matches!(op, Op::AddModule { .. })).count()
     };
     assert_eq!(["sh", "rr", "none"].map(modules), [1, 0, 0]);
-}
-
-#[test]
-fn an_empty_spec_is_refused_even_where_there_is_nothing_to_delete() {
-    assert_eq!(guards(&desired([]), &Live::default(), false), [Guard::Empty]);
-    assert_eq!(guards(&desired([(on(1), service([]))]), &Live::default(), false), []);
-}
-
-#[test]
-fn the_first_apply_without_a_scope_refuses_to_delete_what_it_finds() {
-    let mut wanted = desired([(on(1), service([]))]);
-    wanted.scope = Scope::Implied;
-    let found = live([(on(2), service([]))]);
-    assert_eq!(guards(&wanted, &found, true), [Guard::TakeOver]);
-    assert_eq!(guards(&wanted, &found, false), []);
-    assert_eq!(guards(&wanted, &Live::default(), true), []);
-    wanted.scope = Scope::All;
-    assert_eq!(guards(&wanted, &found, true), []);
-}
-
-#[test]
-fn fewer_than_half_of_four_or_more_is_a_mass_deletion() {
-    let many = |number: u8| {
-        let services = (0..number).map(|last| (on(last), service([])));
-        Live { services: services.collect(), ..Live::default() }
-    };
-    let one = desired([(on(0), service([]))]);
-    let two = desired([(on(0), service([])), (on(1), service([]))]);
-    assert_eq!(guards(&one, &many(3), false), []);
-    assert_eq!(guards(&one, &many(4), false), [Guard::MassDelete]);
-    assert_eq!(guards(&two, &many(4), false), []);
-    assert_eq!(guards(&two, &many(5), false), [Guard::MassDelete]);
-}
-
-#[test]
-fn the_real_servers_of_one_service_can_be_a_mass_deletion_by_themselves() {
-    let four = [1, 2, 3, 4].map(|last| (at(last), weighing(1)));
-    let found = live([(on(1), service(four))]);
-    let wanted = desired([(on(1), service([(at(1), weighing(1))]))]);
-    assert_eq!(guards(&wanted, &found, false), [Guard::MassDelete]);
-}
-
-#[test]
-fn what_is_out_of_scope_does_not_count_as_a_mass_deletion() {
-    let mut wanted = desired([(on(1), service([]))]);
-    wanted.scope =
-        Scope::Limited { vips: vec!["192.0.2.1/32".parse().expect("a net")], fwmarks: vec![] };
-    let found = live([1, 2, 3, 4, 5].map(|last| (on(last), service([]))));
-    assert_eq!(guards(&wanted, &found, false), []);
 }
 
 #[test]
