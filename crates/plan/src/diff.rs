@@ -231,7 +231,11 @@ fn is_bound(binding: &Binding, live: &Live) -> bool {
 }
 
 /// The desired configuration with the live values of the fields that are left to someone else.
-fn leave_config(ignore: Ignore, desired: ServiceConfig, live: &ServiceConfig) -> ServiceConfig {
+pub(crate) fn leave_config(
+    ignore: Ignore,
+    desired: ServiceConfig,
+    live: &ServiceConfig,
+) -> ServiceConfig {
     let mut after = desired;
     if ignore.contains(IgnoredField::Scheduler) {
         after.scheduler = live.scheduler;
