@@ -29,7 +29,7 @@ pub use cause::Cause;
 pub use counts::Counts;
 pub use effect::carried_out;
 pub use field::FieldChange;
-pub use guard::{Guard, Refusal, UnknownGuard};
+pub use guard::{Guard, Refusal, UnknownGuard, cut_off};
 pub use impact::{Effect, Impact};
 pub use obstacle::Obstacle;
 pub use op::{Object, Op, Verb};
