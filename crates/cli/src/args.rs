@@ -143,7 +143,7 @@ pub(crate) struct Apply {
     /// Do not ask before acting.
     #[arg(short, long)]
     pub(crate) yes: bool,
-    /// Guards that may be passed: empty, take-over, mass-delete.
+    /// Guards that may be passed: empty, cut-off, take-over, mass-delete, no-server, unbind-in-use.
     #[arg(long, value_name = "GUARD", value_delimiter = ',')]
     pub(crate) allow: Vec<Guard>,
     /// What becomes of the steps before one that fails.

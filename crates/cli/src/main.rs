@@ -5,6 +5,7 @@
 mod args;
 mod commands;
 mod error;
+mod history;
 mod input;
 mod live;
 mod logging;

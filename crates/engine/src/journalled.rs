@@ -23,7 +23,7 @@ pub fn execute_journalled(
     journal: &mut Journal,
 ) -> Result<Report, JournalError> {
     let before = journal.clone();
-    let desired = pass.desired;
+    let (desired, is_whole) = (pass.desired, pass.is_whole);
     intend(journal, &pass, attendant);
     // Also where nothing is intended that it must know: that it can be written is found out
     // before the first change.
@@ -33,7 +33,7 @@ pub fn execute_journalled(
     let intended = journal.clone();
     pass.record = journal.record.clone();
     let mut report = execute(kernel, pass, terms, attendant);
-    conclude(journal, &before, &report, desired);
+    conclude(journal, &before, &report, (desired, is_whole));
     if *journal != intended
         && let Err(error) = state.write(journal)
     {
@@ -79,7 +79,12 @@ fn intend(journal: &mut Journal, pass: &Pass<'_>, attendant: &dyn Attendant) {
 }
 
 /// Writes down what became of it.
-fn conclude(journal: &mut Journal, before: &Journal, report: &Report, desired: &Desired) {
+fn conclude(
+    journal: &mut Journal,
+    before: &Journal,
+    report: &Report,
+    (desired, is_whole): (&Desired, bool),
+) {
     for Done { op, outcome } in report.iter() {
         let is_applied = *outcome == Outcome::Applied;
         let is_there = matches!(outcome, Outcome::Applied | Outcome::AlreadyInPlace);
@@ -127,11 +132,19 @@ fn conclude(journal: &mut Journal, before: &Journal, report: &Report, desired: &
             _ => {}
         }
     }
-    if report.is_success() {
-        journal.record.applied = true;
-        journal.record.timeouts = desired.timeouts;
+    if report.is_success() && is_whole {
+        journal.is_in_force(desired);
+    }
+}
+
+impl Journal {
+    /// The spec that asks for this is in force, and its texts are those of the last applied one.
+    pub fn is_in_force(&mut self, desired: &Desired) {
+        self.record.applied = true;
+        self.record.timeouts = desired.timeouts;
         // What the spec no longer names has gone back to what it was.
-        journal.record.sysctls.retain(|key, _| desired.sysctls.contains_key(key));
+        self.record.sysctls.retain(|key, _| desired.sysctls.contains_key(key));
+        self.spec_is_applied();
     }
 }
 

@@ -23,6 +23,8 @@ pub struct Pass<'a> {
     pub desired: &'a Desired,
     /// What the last applied spec asked for, as the plan was made with it.
     pub last: Option<&'a Desired>,
+    /// Whether that is all the spec asks for; a part of it does not become the last applied spec.
+    pub is_whole: bool,
     /// What is on record of earlier applies, the starts of this pass's drains included.
     pub record: Record,
     /// What was observed when the plan was made; brought up to date as objects are read again.
@@ -34,7 +36,8 @@ pub struct Pass<'a> {
 impl<'a> Pass<'a> {
     /// Where nothing is on record.
     pub fn new(desired: &'a Desired, live: Live, steps: Vec<Op>) -> Self {
-        Self { desired, last: None, record: Record::default(), live, steps }
+        let record = Record::default();
+        Self { desired, last: None, is_whole: true, record, live, steps }
     }
 }
 
@@ -75,7 +78,7 @@ pub fn execute(
     terms: Terms,
     attendant: &mut dyn Attendant,
 ) -> Report {
-    let Pass { desired, last, record, mut live, mut steps } = pass;
+    let Pass { desired, last, is_whole: _, record, mut live, mut steps } = pass;
     let wanted = Wanted { desired, last, record: &record };
     let mut report = Report::default();
     let mut drains = Drains::default();

@@ -9,6 +9,7 @@ use evenkeel_plan::Plan;
 use crate::args::{self, Apply, Global};
 use crate::commands::plan::{doubts, show};
 use crate::error::Error;
+use crate::history::history;
 use crate::live::Host;
 use crate::onlooker::Onlooker;
 use crate::output::Output;
@@ -22,14 +23,17 @@ pub(crate) fn run(
 ) -> Result<Status, Error> {
     check_question_can_be_asked(arguments)?;
     let spec = &arguments.spec;
-    let desired = crate::input::spec(&spec.spec, &spec.parameters, global, output)?.desired;
+    let (loaded, sources) =
+        crate::input::spec_and_sources(&spec.spec, &spec.parameters, global, output)?;
+    let parameters = loaded.parameters();
+    let desired = loaded.desired;
     let host = Host::connect(global, true, output)?;
     let sysctls = host.sysctls(&desired);
     let Host { mut kernel, state, mut journal } = host;
     let live = kernel.observe(&sysctls)?;
     let record = journal.record.clone();
-    let (mut plan, History { last, .. }) =
-        prepare(&mut kernel, &desired, &live, &record, History::default)?;
+    let known = || history(&state, &journal, &sources, output);
+    let (mut plan, History { last, .. }) = prepare(&mut kernel, &desired, &live, &record, known)?;
     if !arguments.yes || plan.is_in_sync() {
         show(&plan, &desired, None, output)?;
     }
@@ -38,11 +42,20 @@ pub(crate) fn run(
     if let Some(status) = stopped(&plan, arguments, output)? {
         return Ok(status);
     }
+    let texts: Vec<(&str, &[u8])> =
+        sources.iter().map(|source| (&*source.name, &*source.text)).collect();
+    state.store_spec(&mut journal, &texts, &parameters)?;
     if plan.is_in_sync() {
+        // What is in force already is applied all the same.
+        let before = journal.clone();
+        journal.is_in_force(&desired);
+        if journal != before {
+            state.write(&journal)?;
+        }
         return Ok(Status::Done);
     }
     let steps = std::mem::take(&mut plan.steps);
-    let pass = Pass { desired: &desired, last: last.as_ref(), record, live, steps };
+    let pass = Pass { desired: &desired, last: last.as_ref(), is_whole: true, record, live, steps };
     let terms = Terms {
         on_failure: match arguments.on_failure {
             args::OnFailure::Rollback => OnFailure::Rollback,

@@ -52,7 +52,7 @@ fn drain_one(
     let desired = Desired { services: [(key, wanted)].into(), ..Desired::default() };
     let live = kernel.live.clone();
     let steps = plan(Inputs::new(&desired, &live, &record)).steps;
-    let pass = Pass { desired: &desired, last: None, record, live, steps };
+    let pass = Pass { record, ..Pass::new(&desired, live, steps) };
     (key, execute(kernel, pass, Terms::default(), onlooker))
 }
 

@@ -27,7 +27,7 @@ pub(crate) fn apply(kernel: &mut MemoryKernel, desired: &Desired) -> Report {
 }
 
 pub(crate) fn pass(desired: &Desired, live: Live, steps: Vec<Op>) -> Pass<'_> {
-    Pass { desired, last: None, record: Record::of_a_snapshot(), live, steps }
+    Pass { record: Record::of_a_snapshot(), ..Pass::new(desired, live, steps) }
 }
 
 pub(crate) fn check(cases: u32, test: impl Fn(Pair) -> Result<(), TestCaseError>) {

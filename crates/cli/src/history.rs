@@ -1,0 +1,42 @@
+//! What is known of the last applied spec, for plans that change something.
+
+use evenkeel_engine::{History, Journal, StateDir};
+use evenkeel_model::Desired;
+use evenkeel_plan::cut_off;
+use evenkeel_spec::{RememberedParameters, Source, load_with};
+
+use crate::output::Output;
+
+/// Reads the last applied spec, and compares the texts of the new one with it.
+///
+/// Nothing of it is an error: what cannot be known is a warning, and then nothing is known.
+pub(crate) fn history(
+    state: &StateDir,
+    journal: &Journal,
+    sources: &[Source],
+    output: &mut Output,
+) -> History {
+    let last = match state.last_spec(journal) {
+        Ok(Some(last)) => last,
+        Ok(None) => return History::default(),
+        Err(lost) => {
+            output.warning(&lost.to_string());
+            return History::default();
+        }
+    };
+    let texts: Vec<(&str, &[u8])> =
+        sources.iter().map(|source| (&*source.name, &*source.text)).collect();
+    let before: Vec<&[u8]> = last.texts.iter().map(|(_, text)| &**text).collect();
+    let cut_off = cut_off(&texts, &before).map(ToOwned::to_owned);
+    History { last: desired(last), cut_off }
+}
+
+/// What the last applied spec asked for. One that an earlier version took and this one does not
+/// tells nothing.
+fn desired(last: evenkeel_engine::LastSpec) -> Option<Desired> {
+    let evenkeel_engine::LastSpec { texts, parameters } = last;
+    let sources: Vec<Source> =
+        texts.into_iter().map(|(name, text)| Source::new(name, text)).collect();
+    let loaded = load_with(&sources, &RememberedParameters(parameters));
+    loaded.ok().map(|loaded| loaded.desired)
+}
