@@ -144,8 +144,19 @@ fn merge(spec: &mut Spec, section: Spec) -> Option<()> {
             _ => None,
         }
     }
-    let Spec { version, scope, vips, services, pools, defaults, timeouts, sync, sysctls, observed } =
-        section;
+    let Spec {
+        version,
+        scope,
+        vips,
+        services,
+        pools,
+        defaults,
+        timeouts,
+        sync,
+        sysctls,
+        guards,
+        observed,
+    } = section;
     once(&mut spec.version, version)?;
     once(&mut spec.scope, scope)?;
     once(&mut spec.vips, vips)?;
@@ -155,6 +166,7 @@ fn merge(spec: &mut Spec, section: Spec) -> Option<()> {
     once(&mut spec.timeouts, timeouts)?;
     once(&mut spec.sync, sync)?;
     once(&mut spec.sysctls, sysctls)?;
+    once(&mut spec.guards, guards)?;
     once(&mut spec.observed, observed)
 }
 
