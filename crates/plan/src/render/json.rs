@@ -22,6 +22,15 @@
 //!   after       object   the fields it gets; absent for delete
 //!   changes     array    for edit and drain: field, before, after
 //!   limit       number   for drain: how long it may take, in seconds
+//!   cause       string   spec_changed | drift; absent where no last applied spec is known
+//!   impact      object   what the step means for connections that exist; absent where it touches
+//!                        none:
+//!     effect      string   stay | retimed | quiesced | keep_forward | rewrapped | rescheduled |
+//!                          drain | drained | break | interrupted | cut_off | uncopied
+//!     connections number   how many it concerns; absent where they were not counted
+//!     breaks      number   how many of them break for certain; absent where not counted
+//!     notable     boolean  whether the text of a plan says it without being asked
+//!     text        string   the same in words
 //! counts        object   operations by verb
 //! unchanged     object   services, real_servers, vips
 //! out_of_scope  number   live services that are none of the spec's business
@@ -36,27 +45,30 @@ use serde_json::{Map, Value, json};
 use crate::field::{
     FieldValue, changes, real_server_fields, service_fields, sync_fields, timeout_fields,
 };
-use crate::{Op, Plan};
+use crate::{Impact, Op, Plan};
 
 /// The version of the document.
 pub const FORMAT: u32 = 1;
 
 /// The document of a plan.
 pub fn json(plan: &Plan, desired: &Desired) -> Value {
-    let Plan {
-        steps,
-        causes: _,
-        impacts: _,
-        refusals,
-        obstacles,
-        warnings,
-        unchanged,
-        out_of_scope,
-    } = plan;
+    let Plan { steps, causes, impacts, refusals, obstacles, warnings, unchanged, out_of_scope } =
+        plan;
+    let all = steps.iter().enumerate().map(|(place, op)| {
+        let mut step = step(op, desired);
+        if let Some(cause) = causes.get(place) {
+            step.insert("cause".to_owned(), json!(cause));
+        }
+        if let Some(found) = impacts.get(&place) {
+            step.insert("impact".to_owned(), impact(found));
+        }
+        Value::Object(step)
+    });
+    let all: Vec<Value> = all.collect();
     json!({
         "format": FORMAT,
         "in_sync": plan.is_in_sync(),
-        "steps": steps.iter().map(|op| step(op, desired)).collect::<Vec<_>>(),
+        "steps": all,
         "counts": plan.counts(),
         "unchanged": unchanged,
         "out_of_scope": out_of_scope,
@@ -66,7 +78,22 @@ pub fn json(plan: &Plan, desired: &Desired) -> Value {
     })
 }
 
-fn step(op: &Op, desired: &Desired) -> Value {
+fn impact(impact: &Impact) -> Value {
+    let mut value = json!({
+        "effect": impact.effect.name(),
+        "notable": impact.is_notable(),
+        "text": impact.to_string(),
+    });
+    let numbers = [("connections", impact.connections), ("breaks", impact.breaks())];
+    for (key, number) in numbers {
+        if let Some(number) = number {
+            value[key] = json!(number);
+        }
+    }
+    value
+}
+
+fn step(op: &Op, desired: &Desired) -> Map<String, Value> {
     let mut step = Map::new();
     step.insert("verb".to_owned(), json!(op.verb()));
     step.insert("object".to_owned(), json!(op.object().kind()));
@@ -136,7 +163,7 @@ fn step(op: &Op, desired: &Desired) -> Value {
             step.insert("vip".to_owned(), vip(binding));
         }
     }
-    Value::Object(step)
+    step
 }
 
 fn edit<const N: usize>(

@@ -8,7 +8,7 @@ use evenkeel_model::{Desired, Drain, ServiceKey};
 use crate::field::{
     FieldChange, FieldValue, changes, real_server_fields, service_fields, timeout_fields,
 };
-use crate::{Op, Plan, Verb};
+use crate::{Cause, Op, Plan, Verb};
 
 /// One operation in words: `~ edit real server 10.0.0.1:80 of web/192.0.2.1:80/tcp: weight 1 -> 2`.
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +17,38 @@ pub struct Line<'a> {
     pub op: &'a Op,
     /// How its service is called.
     pub labels: &'a Labels<'a>,
+}
+
+/// What a plan knows of a step beside the operation, behind ` # `; nothing where there is nothing
+/// to say: ` # drift; 17 connections would break: drain first`.
+#[derive(Debug, Clone, Copy)]
+pub struct Remark<'a> {
+    plan: &'a Plan,
+    place: usize,
+    all: bool,
+}
+
+impl<'a> Remark<'a> {
+    /// What stands behind the step at that place: that it mends drift, and what it does to
+    /// connections where that is worth a word. With `all`, the cause and the impact whatever they
+    /// are.
+    pub fn new(plan: &'a Plan, place: usize, all: bool) -> Self {
+        Self { plan, place, all }
+    }
+}
+
+impl fmt::Display for Remark<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { plan, place, all } = *self;
+        let cause = plan.causes.get(place).filter(|cause| all || **cause == Cause::Drift);
+        let impact = plan.impacts.get(&place).filter(|impact| all || impact.is_notable());
+        match (cause, impact) {
+            (None, None) => Ok(()),
+            (Some(cause), None) => write!(f, " # {}", cause.word()),
+            (None, Some(impact)) => write!(f, " # {impact}"),
+            (Some(cause), Some(impact)) => write!(f, " # {}; {impact}", cause.word()),
+        }
+    }
 }
 
 /// How services are called. Plans of large tables name the same one in many lines running, so the
@@ -79,13 +111,8 @@ pub fn count(number: usize, noun: &str) -> String {
 }
 
 /// A time as specs write it: `30s`, `2m`, `1h`.
-pub fn seconds(Drain(seconds): Drain) -> String {
-    match seconds {
-        0 => "0s".to_owned(),
-        hours if hours % 3600 == 0 => format!("{}h", hours / 3600),
-        minutes if minutes % 60 == 0 => format!("{}m", minutes / 60),
-        seconds => format!("{seconds}s"),
-    }
+pub fn seconds(time: Drain) -> String {
+    time.to_string()
 }
 
 /// Verbs that the counts leave out where there is nothing of them.
@@ -142,7 +169,7 @@ impl fmt::Display for Line<'_> {
                     0 => f.write_str(": weight 0")?,
                     weight => write!(f, ": weight {weight} -> 0")?,
                 }
-                write!(f, ", for {} at most", seconds(*limit))
+                write!(f, ", for {limit} at most")
             }
             Op::DeleteRealServer { service, key, before } => {
                 write!(f, "real server {key} of ")?;
