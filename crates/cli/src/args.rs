@@ -12,9 +12,11 @@ Exit status:
   0   done, or in sync
   1   failed
   2   there are changes (plan --detailed-exitcode only)
-  3   refused by a guard, or declined
+  3   refused by a guard or until an apply is confirmed, or declined
+  4   failed, and rolled back
   64  wrong usage
   65  the spec is wrong
+  75  another process is changing this network namespace; the message names it
   77  not permitted; the message names the capability";
 
 /// Keeps Linux Virtual Server (IPVS) hosts on the state written in a YAML file.

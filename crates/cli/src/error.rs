@@ -3,7 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
-use evenkeel_engine::{JournalError, KernelError};
+use evenkeel_engine::{JournalError, KernelError, LockError, NotPermitted, Unconfirmed};
+use evenkeel_host::Capability;
 use thiserror::Error;
 
 use crate::status::Status;
@@ -31,6 +32,15 @@ pub(crate) enum Error {
     Kernel(#[from] KernelError),
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// Someone else is changing this network namespace, or nobody can tell.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// An apply waits for its confirmation.
+    #[error(transparent)]
+    Unconfirmed(#[from] Unconfirmed),
+    /// What is to be done takes capabilities that this process does not have.
+    #[error(transparent)]
+    NotPermitted(#[from] NotPermitted),
     /// The network namespace cannot be told or entered.
     #[error(transparent)]
     Namespace(evenkeel_host::Error),
@@ -50,10 +60,14 @@ impl Error {
                 Status::BadSpec
             }
             Self::Usage(_) => Status::Usage,
-            Self::Kernel(KernelError::NotPermitted { .. })
+            Self::Lock(LockError::Held(_)) => Status::LockHeld,
+            Self::Unconfirmed(_) => Status::Refused,
+            Self::NotPermitted(_)
+            | Self::Kernel(KernelError::NotPermitted { .. })
             | Self::Namespace(evenkeel_host::Error::NotPermitted { .. }) => Status::NotPermitted,
             Self::Kernel(_)
             | Self::Journal(_)
+            | Self::Lock(LockError::Failed(_))
             | Self::Namespace(_)
             | Self::Signal(_)
             | Self::Output(_) => Status::Failed,
@@ -81,9 +95,18 @@ impl Error {
                     .to_owned()
             }
             Self::Journal(_) => {
-                "nothing was changed; make the state directory writable or name another with \
-                 --state-dir"
+                "nothing was changed; make the state directory writable, with room in it, or name \
+                 another with --state-dir"
                     .to_owned()
+            }
+            Self::Lock(LockError::Held(_)) => {
+                "nothing was changed; run this again when it has ended".to_owned()
+            }
+            Self::Unconfirmed(_) => "nothing was changed".to_owned(),
+            Self::NotPermitted(NotPermitted(missing)) => {
+                let modules = missing.iter().any(|it| it.capability == Capability::SysModule);
+                let beforehand = if modules { ", or load the modules beforehand" } else { "" };
+                format!("nothing was changed; run as root, or give the process that{beforehand}")
             }
             _ => return None,
         })

@@ -1,8 +1,9 @@
 //! Where the live state of a command comes from.
 
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use evenkeel_engine::{HostKernel, Journal, StateDir, Sysctls};
+use evenkeel_engine::{HostKernel, Journal, Lock, StateDir, Sysctls};
 use evenkeel_host::Namespace;
 use evenkeel_model::{Desired, Live};
 
@@ -15,28 +16,73 @@ pub(crate) struct Host {
     pub(crate) kernel: HostKernel,
     pub(crate) state: StateDir,
     pub(crate) journal: Journal,
+    /// Held until it is dropped; `None` for a command that changes nothing.
+    pub(crate) lock: Option<Lock>,
+}
+
+/// What a command is about to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Nothing is changed, whatever else goes on; nothing is written.
+    Read,
+    /// Something may be changed: nobody else does meanwhile, and no apply waits for its
+    /// confirmation.
+    Write,
+    /// The apply that waits for its confirmation, if there is one, is kept or undone.
+    #[expect(dead_code, reason = "`confirm` and the watchdog will")]
+    Settle,
 }
 
 impl Host {
-    /// Connects to the kernel and reads the journal. Only a caller that is about to change
-    /// something sets a damaged journal aside.
+    /// Reads the journal and connects to the kernel; whoever may change something does so with the
+    /// lock in hand, so that nothing of it changes behind their back.
     pub(crate) fn connect(
         global: &Global,
-        is_writer: bool,
+        access: Access,
         output: &mut Output,
     ) -> Result<Self, Error> {
         if let Some(name) = &global.netns {
             Namespace::enter(name).map_err(Error::Namespace)?;
         }
+        let is_writer = access != Access::Read;
+        let lock = if is_writer { Some(Lock::acquire()?) } else { None };
         let namespace = Namespace::current().map_err(Error::Namespace)?;
         let state = StateDir::new(&global.state_dir, &namespace.label());
-        let (journal, warning) = state.read(is_writer)?;
+        let (mut journal, warning) = state.read(is_writer)?;
         if let Some(warning) = warning {
             output.warning(&warning);
         }
+        tell_news(&mut journal, is_writer.then_some(&state), output)?;
+        match journal.check_writable(now()) {
+            Err(unconfirmed) if access == Access::Write => return Err(unconfirmed.into()),
+            Err(unconfirmed) if access == Access::Read => output.warning(&unconfirmed.to_string()),
+            _ => {}
+        }
         let kernel = HostKernel::connect(journal.addresses.clone())?;
-        Ok(Self { kernel, state, journal })
+        Ok(Self { kernel, state, journal, lock })
     }
+}
+
+/// Says what happened while nobody looked on. A writer, who names where the journal is, has it
+/// said for the last time.
+fn tell_news(
+    journal: &mut Journal,
+    state: Option<&StateDir>,
+    output: &mut Output,
+) -> Result<(), Error> {
+    journal.forget_moot();
+    if let Some(notice) = journal.notice.take() {
+        output.warning(&notice);
+        if let Some(state) = state {
+            state.write(journal)?;
+        }
+    }
+    Ok(())
+}
+
+/// Seconds since 1970; a clock before that is none.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 impl Host {

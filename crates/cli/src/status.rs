@@ -19,6 +19,8 @@ pub(crate) enum Status {
     Usage,
     /// The spec is wrong or not there (`EX_DATAERR`).
     BadSpec,
+    /// Another process is changing the network namespace (`EX_TEMPFAIL`): try again.
+    LockHeld,
     /// A capability is missing (`EX_NOPERM`).
     NotPermitted,
 }
@@ -33,6 +35,7 @@ impl From<Status> for ExitCode {
             Status::RolledBack => 4,
             Status::Usage => 64,
             Status::BadSpec => 65,
+            Status::LockHeld => 75,
             Status::NotPermitted => 77,
         })
     }

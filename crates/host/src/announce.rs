@@ -73,7 +73,7 @@ impl Host {
         let action = || Action::Announce { address, interface: interface.to_owned() };
         self.check_namespace(action())?;
         let link = self.existing_link(interface)?;
-        let hardware = match audience(&link) {
+        let hardware = match link.audience() {
             Ok(hardware) => hardware,
             Err(reason) => {
                 debug!(vip = %address, interface, %reason, "not announced");
@@ -97,24 +97,29 @@ impl Host {
     }
 }
 
-/// The hardware address to announce from, or why there is nobody to announce to.
-fn audience(link: &Link) -> Result<HardwareAddress, NotNeeded> {
-    // From what never changes to what may, so that the reason given is the lasting one.
-    if link.loopback {
-        Err(NotNeeded::Loopback)
-    } else if link.is_dummy() {
-        Err(NotNeeded::Dummy)
-    } else if link.no_arp {
-        Err(NotNeeded::NoArp)
-    } else if !link.ethernet {
-        Err(NotNeeded::NotEthernet)
-    } else if !link.up {
-        Err(NotNeeded::Down)
-    } else if !link.running {
-        Err(NotNeeded::NoCarrier)
-    } else {
-        HardwareAddress::try_from(link.hardware_address.as_slice())
-            .map_err(|_| NotNeeded::NotEthernet)
+impl Link {
+    /// The hardware address that announcements on it come from, or why there is nobody to announce to.
+    ///
+    /// # Errors
+    /// [`NotNeeded`]; then [`Host::announce`] takes no privileges.
+    pub fn audience(&self) -> Result<HardwareAddress, NotNeeded> {
+        // From what never changes to what may, so that the reason given is the lasting one.
+        if self.loopback {
+            Err(NotNeeded::Loopback)
+        } else if self.is_dummy() {
+            Err(NotNeeded::Dummy)
+        } else if self.no_arp {
+            Err(NotNeeded::NoArp)
+        } else if !self.ethernet {
+            Err(NotNeeded::NotEthernet)
+        } else if !self.up {
+            Err(NotNeeded::Down)
+        } else if !self.running {
+            Err(NotNeeded::NoCarrier)
+        } else {
+            HardwareAddress::try_from(self.hardware_address.as_slice())
+                .map_err(|_| NotNeeded::NotEthernet)
+        }
     }
 }
 
@@ -171,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_working_ethernet_interface_is_announced_on() {
-        assert_eq!(audience(&ethernet()), Ok([2, 0, 0, 0, 0, 1]));
+        assert_eq!(ethernet().audience(), Ok([2, 0, 0, 0, 0, 1]));
     }
 
     #[test]
@@ -188,7 +193,7 @@ mod tests {
         for (change, reason) in cases {
             let mut link = ethernet();
             change(&mut link);
-            assert_eq!(audience(&link), Err(reason));
+            assert_eq!(link.audience(), Err(reason));
         }
     }
 }

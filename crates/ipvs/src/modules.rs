@@ -11,6 +11,8 @@ use tracing::debug;
 
 /// Where the kernel is told which program loads modules (`kernel.modprobe` in sysctl).
 const MODPROBE_SYSCTL: &str = "/proc/sys/kernel/modprobe";
+/// What is looked for on the path where the kernel has been told none.
+const MODPROBE: &str = "modprobe";
 
 /// Why a module could not be loaded.
 #[derive(Debug, Error)]
@@ -60,12 +62,7 @@ pub fn load(module: &str) -> Result<(), ModuleError> {
         return Ok(());
     }
     debug!(module, "loading a kernel module");
-    let mut programs = vec!["modprobe".to_owned()];
-    let configured = fs::read_to_string(MODPROBE_SYSCTL).unwrap_or_default();
-    if Path::new(configured.trim()).is_file() {
-        programs.insert(0, configured.trim().to_owned());
-    }
-    for program in programs {
+    for program in programs() {
         match run(&program, module) {
             Err(ModuleError::NotRun { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
             }
@@ -73,6 +70,26 @@ pub fn load(module: &str) -> Result<(), ModuleError> {
         }
     }
     Err(ModuleError::NoModprobe { module: module.to_owned() })
+}
+
+/// Whether [`load`] would run a program for that module: it is not there, and something to load it
+/// with is.
+#[must_use]
+pub fn runs_modprobe(module: &str) -> bool {
+    let is_found = || Command::new(MODPROBE).arg("--version").stdin(Stdio::null()).output().is_ok();
+    !is_loaded(module) && (configured().is_some() || is_found())
+}
+
+/// What may load modules, the kernel's own choice first.
+fn programs() -> impl Iterator<Item = String> {
+    configured().into_iter().chain([MODPROBE.to_owned()])
+}
+
+/// The kernel's own choice, if that is there.
+fn configured() -> Option<String> {
+    let configured = fs::read_to_string(MODPROBE_SYSCTL).ok()?;
+    let program = configured.trim();
+    Path::new(program).is_file().then(|| program.to_owned())
 }
 
 /// Whether the kernel lists the module. One that is built in is listed only if it has
@@ -106,6 +123,12 @@ mod tests {
         for bad in ["", "-r", "../evil", "ip vs", "ip_vs\n", "ip_vs_\u{fc}"] {
             assert!(matches!(load(bad), Err(ModuleError::BadName(_))), "{bad:?} was accepted");
         }
+    }
+
+    #[test]
+    fn no_program_is_run_for_a_module_that_is_there() {
+        let there = fs::read_dir("/sys/module").unwrap().next().unwrap().unwrap().file_name();
+        assert!(!runs_modprobe(there.to_str().unwrap()));
     }
 
     #[test]

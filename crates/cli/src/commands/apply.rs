@@ -3,14 +3,16 @@
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::Path;
 
-use evenkeel_engine::{History, Kernel, OnFailure, Pass, Terms, execute_journalled, prepare};
+use evenkeel_engine::{
+    History, Kernel, NotPermitted, OnFailure, Pass, Terms, execute_journalled, missing, prepare,
+};
 use evenkeel_plan::Plan;
 
 use crate::args::{self, Apply, Global};
 use crate::commands::plan::{doubts, show};
 use crate::error::Error;
 use crate::history::history;
-use crate::live::Host;
+use crate::live::{Access, Host};
 use crate::onlooker::Onlooker;
 use crate::output::Output;
 use crate::report::tell;
@@ -27,9 +29,9 @@ pub(crate) fn run(
         crate::input::spec_and_sources(&spec.spec, &spec.parameters, global, output)?;
     let parameters = loaded.parameters();
     let desired = loaded.desired;
-    let host = Host::connect(global, true, output)?;
+    let host = Host::connect(global, Access::Write, output)?;
     let sysctls = host.sysctls(&desired);
-    let Host { mut kernel, state, mut journal } = host;
+    let Host { mut kernel, state, mut journal, lock: _lock } = host;
     let live = kernel.observe(&sysctls)?;
     let record = journal.record.clone();
     let known = || history(&state, &journal, &sources, output);
@@ -39,6 +41,7 @@ pub(crate) fn run(
     }
     output.flush()?;
     doubts(&plan, output);
+    check_permitted(&plan)?;
     if let Some(status) = stopped(&plan, arguments, output)? {
         return Ok(status);
     }
@@ -80,6 +83,12 @@ fn check_question_can_be_asked(arguments: &Apply) -> Result<(), Error> {
          `evenkeel plan`"
             .to_owned(),
     ))
+}
+
+/// What the plan takes is there, or nothing of it is begun.
+fn check_permitted(plan: &Plan) -> Result<(), Error> {
+    let missing = missing(&plan.steps)?;
+    if missing.is_empty() { Ok(()) } else { Err(NotPermitted(missing).into()) }
 }
 
 /// The status to end with when the plan may not or need not be carried out.

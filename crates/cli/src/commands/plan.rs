@@ -8,7 +8,7 @@ use evenkeel_spec::{Place, Provenance, WriteInput};
 
 use crate::args::{self, Global, PlanOutput};
 use crate::error::Error;
-use crate::live::{self, Host};
+use crate::live::{self, Access, Host};
 use crate::output::Output;
 use crate::status::Status;
 
@@ -25,7 +25,7 @@ pub(crate) fn run(
     let (live, record) = match &arguments.live {
         Some(path) => (live::from_file(path, output)?, Record::of_a_snapshot()),
         None => {
-            let mut host = Host::connect(global, false, output)?;
+            let mut host = Host::connect(global, Access::Read, output)?;
             let sysctls = host.sysctls(&desired);
             (host.kernel.observe(&sysctls)?, host.journal.record)
         }

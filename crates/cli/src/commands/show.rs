@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::args::{Global, Show, ShowOutput};
 use crate::commands::connections;
 use crate::error::Error;
-use crate::live::Host;
+use crate::live::{Access, Host};
 use crate::output::Output;
 use crate::status::Status;
 
@@ -22,7 +22,7 @@ pub(crate) fn run(arguments: &Show, global: &Global, output: &mut Output) -> Res
     } else {
         crate::input::spec(&arguments.spec, &arguments.parameters, global, output)?.desired
     };
-    let mut host = Host::connect(global, false, output)?;
+    let mut host = Host::connect(global, Access::Read, output)?;
     let sysctls = host.sysctls(&named);
     let (mut live, statistics) = host.kernel.observe_with_statistics(&sysctls)?;
     if arguments.connections {

@@ -6,7 +6,7 @@ use evenkeel_spec::WriteInput;
 
 use crate::args::{Global, Snapshot};
 use crate::error::Error;
-use crate::live::Host;
+use crate::live::{Access, Host};
 use crate::output::Output;
 use crate::status::Status;
 
@@ -21,7 +21,7 @@ pub(crate) fn run(
     } else {
         crate::input::spec(&arguments.names, &arguments.parameters, global, output)?.desired
     };
-    let mut host = Host::connect(global, false, output)?;
+    let mut host = Host::connect(global, Access::Read, output)?;
     let sysctls = host.sysctls(&named);
     let (live, statistics) = host.kernel.observe_with_statistics(&sysctls)?;
     let mut input = WriteInput::of_live(&live, &named);

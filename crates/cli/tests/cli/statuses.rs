@@ -1,4 +1,4 @@
-//! Exit statuses, those that need no kernel: 1, 3 and 77 are tested in the lab.
+//! Exit statuses, those that need no kernel: 1, 3, 4, 75 and 77 are tested in the lab.
 
 use crate::program::{evenkeel_in, evenkeel_reading, folder_with, root};
 
@@ -11,7 +11,7 @@ fn help_and_version_are_answers() {
         assert!(!answer.stdout.is_empty(), "{command}");
     }
     let help = evenkeel_in(&root, "--help").stdout;
-    for status in ["0 ", "1 ", "2 ", "3 ", "64", "65", "77"] {
+    for status in ["0 ", "1 ", "2 ", "3 ", "4 ", "64", "65", "75", "77"] {
         assert!(help.contains(&format!("\n  {status}  ")), "{status}: {help}");
     }
 }
