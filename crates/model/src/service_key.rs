@@ -56,6 +56,25 @@ impl ServiceKey {
     }
 }
 
+impl ServiceKey {
+    /// The key that is shown as `text`; `None` if none is.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (what, kind) = text.rsplit_once('/')?;
+        if let Some(fwmark) = what.strip_prefix("fwmark-") {
+            let family = [Family::Ipv4, Family::Ipv6].into_iter().find(|it| it.to_string() == kind);
+            return Some(Self::Fwmark { family: family?, fwmark: fwmark.parse().ok()? });
+        }
+        let socket: SocketAddr = what.parse().ok()?;
+        let protocol = match kind.strip_prefix("protocol-") {
+            Some(number) => Protocol::from(number.parse::<u16>().ok()?),
+            None => [Protocol::Tcp, Protocol::Udp, Protocol::Sctp]
+                .into_iter()
+                .find(|protocol| protocol.to_string() == kind)?,
+        };
+        Some(Self::Address { address: socket.ip(), port: socket.port(), protocol })
+    }
+}
+
 impl fmt::Display for ServiceKey {
     /// `192.0.2.1:80/tcp`, `[2001:db8::1]:53/udp`, `fwmark-7/ipv4`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -83,5 +102,24 @@ mod tests {
         assert_eq!(key("2001:db8::1", Protocol::Sctp).to_string(), "[2001:db8::1]:80/sctp");
         let mark = ServiceKey::Fwmark { family: Family::Ipv6, fwmark: 7 };
         assert_eq!(mark.to_string(), "fwmark-7/ipv6");
+    }
+
+    #[test]
+    fn what_is_shown_is_read_as_the_same() {
+        for text in [
+            "192.0.2.1:80/tcp",
+            "[2001:db8::1]:0/sctp",
+            "192.0.2.1:53/udp",
+            "192.0.2.1:0/protocol-47",
+            "fwmark-7/ipv6",
+            "fwmark-4294967295/ipv4",
+        ] {
+            assert_eq!(ServiceKey::parse(text).map(|key| key.to_string()).as_deref(), Some(text));
+        }
+        for text in
+            ["", "web", "192.0.2.1:80", "192.0.2.1/tcp", "192.0.2.1:80/icmp", "fwmark-x/ipv4"]
+        {
+            assert_eq!(ServiceKey::parse(text), None, "{text}");
+        }
     }
 }

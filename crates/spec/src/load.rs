@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{Desired, DesiredTimeouts, Live, Owner, Timeouts};
 
 use crate::field::Field;
@@ -35,6 +36,11 @@ impl Loaded {
         self.values.known()
     }
 
+    /// The counters that a snapshot observed; `None` for a spec that observed none.
+    pub fn statistics(&self) -> Option<&Statistics> {
+        self.observed.statistics.as_ref()
+    }
+
     /// The live state that a snapshot stands for: its services, timeouts, sync daemons and
     /// sysctls, and the addresses, interfaces and kernel modules it observed. A spec that observed nothing stands
     /// for a host where exactly its VIPs are bound. One that names some timeouts stands for a host
@@ -42,7 +48,7 @@ impl Loaded {
     pub fn into_live(self) -> Live {
         let Desired { services, vips, timeouts, sync, sysctls, scope: _, guards: _, drain: _ } =
             self.desired;
-        let Observed { addresses, links, modules } = self.observed;
+        let Observed { addresses, links, modules, statistics: _ } = self.observed;
         let bound = || vips.into_keys().map(|binding| (binding, Owner::Evenkeel)).collect();
         Live {
             services: services.into_iter().map(|(key, named)| (key, named.service)).collect(),

@@ -3,18 +3,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::str::FromStr;
 
-use evenkeel_model::{Binding, Link, Live, Owner};
+use evenkeel_model::statistics::{RealServerStatistics, ServiceStatistics, Statistics, Traffic};
+use evenkeel_model::{Binding, Link, Live, Owner, RealServerKey, ServiceKey};
 use serde::de::{
     Deserialize, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor,
 };
 
-/// Addresses, interfaces and kernel modules of a host; `None` for what the section does not hold.
+/// Addresses, interfaces, kernel modules and counters of a host; `None` for what the section does
+/// not hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Observed {
     pub(crate) addresses: Option<BTreeMap<Binding, Owner>>,
     pub(crate) links: Option<BTreeMap<Box<str>, Link>>,
     pub(crate) modules: Option<BTreeSet<Box<str>>>,
+    pub(crate) statistics: Option<Statistics>,
 }
 
 impl Observed {
@@ -23,6 +27,7 @@ impl Observed {
             addresses: Some(live.addresses.clone()),
             links: live.links.clone(),
             modules: live.modules.clone(),
+            statistics: None,
         }
     }
 }
@@ -35,7 +40,9 @@ impl<'de> Deserialize<'de> for Observed {
         let modules = any
             .get("modules")
             .map(|list| list.items().filter_map(Any::text).map(Into::into).collect());
-        Ok(Self { addresses, links, modules })
+        let services = any.get("counters").map(|list| list.items().filter_map(service).collect());
+        let statistics = services.map(|services| Statistics { services });
+        Ok(Self { addresses, links, modules, statistics })
     }
 }
 
@@ -55,6 +62,40 @@ fn link(item: &Any) -> Option<(Box<str>, Link)> {
     let flag = |key| Some(matches!(item.get(key)?, Any::Flag(true)));
     let name = item.get("name")?.text()?.into();
     Some((name, Link { up: flag("up")?, dummy: flag("dummy")? }))
+}
+
+fn service(item: &Any) -> Option<(ServiceKey, ServiceStatistics)> {
+    let key = ServiceKey::parse(item.get("service")?.text()?)?;
+    let real_servers = item.get("real_servers")?.items().filter_map(real_server).collect();
+    let traffic = item.get("traffic").map_or_else(Traffic::default, traffic);
+    Some((key, ServiceStatistics { traffic, real_servers }))
+}
+
+fn real_server(item: &Any) -> Option<(RealServerKey, RealServerStatistics)> {
+    let address = item.get("address")?.text()?.parse().ok()?;
+    let key = RealServerKey { address, port: item.get("port")?.text()?.parse().ok()? };
+    let counted = RealServerStatistics {
+        active_connections: counter(item, "active"),
+        inactive_connections: counter(item, "inactive"),
+        persistent_connections: counter(item, "persistent"),
+        traffic: traffic(item),
+    };
+    Some((key, counted))
+}
+
+fn traffic(item: &Any) -> Traffic {
+    Traffic {
+        connections: counter(item, "connections"),
+        packets_in: counter(item, "packets_in"),
+        packets_out: counter(item, "packets_out"),
+        bytes_in: counter(item, "bytes_in"),
+        bytes_out: counter(item, "bytes_out"),
+    }
+}
+
+/// One that is not there is 0.
+fn counter<N: FromStr + Default>(item: &Any, key: &str) -> N {
+    item.get(key).and_then(Any::text).and_then(|text| text.parse().ok()).unwrap_or_default()
 }
 
 /// Any value of YAML. What evenkeel never writes there is dropped.

@@ -39,7 +39,7 @@ pub(super) fn write(input: &WriteInput, out: &mut String) {
 }
 
 fn host(observed: &Observed, out: &mut String) {
-    let Observed { addresses, links, modules } = observed;
+    let Observed { addresses, links, modules, statistics: _ } = observed;
     if let Some(addresses) = addresses {
         line(out, format_args!("  addresses:{}", if addresses.is_empty() { " []" } else { "" }));
         for (binding, owner) in addresses {

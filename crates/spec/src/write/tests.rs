@@ -725,8 +725,9 @@ fn a_snapshot_ends_with_the_moment_and_the_counters_which_a_spec_ignores() {
     };
     let (one, _) = server("10.0.0.1", 80, Forward::Dr);
     let real_servers = [(one, counted)].into();
+    let in_scope = (key, ServiceStatistics { traffic, real_servers });
     let out_of_scope = (tcp("192.0.2.9", 80), ServiceStatistics::default());
-    let services = [(key, ServiceStatistics { traffic, real_servers }), out_of_scope].into();
+    let services = [in_scope.clone(), out_of_scope].into();
     let mut input = WriteInput::of_live(&live, &Desired::default());
     input.observe_moment("2026-03-01T12:00:00Z", "6.1.0-\n${x}");
     input.observe_statistics(&Statistics { services });
@@ -743,5 +744,7 @@ fn a_snapshot_ends_with_the_moment_and_the_counters_which_a_spec_ignores() {
         - { address: 10.0.0.1, port: 80, active: 1, inactive: 4, persistent: 0, connections: 5, packets_in: 40, packets_out: 0, bytes_in: 2000, bytes_out: 0 }
 "#
     );
-    assert_eq!(read(&text).into_live(), live);
+    let loaded = read(&text);
+    assert_eq!(loaded.statistics(), Some(&Statistics { services: [in_scope].into() }));
+    assert_eq!(loaded.into_live(), live);
 }
