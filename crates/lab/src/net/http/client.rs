@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketType, bind, connect, socket, sockopt};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with, sockopt};
 
 use super::{DOWNLOAD, byte_at, length};
 
@@ -39,7 +39,8 @@ impl Connect {
     pub(in crate::net) fn open(self) -> io::Result<TcpStream> {
         let Self { from, to, limit } = self;
         let family = if from.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-        let socket = socket(family, SocketType::STREAM, None)?;
+        // A program started meanwhile would hold the connection open.
+        let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
         // The port's last connection may linger.
         sockopt::set_socket_reuseaddr(&socket, true)?;
         sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(limit))?;
