@@ -126,6 +126,12 @@ pub(crate) struct Plan {
     /// Exit with 2 when there are changes.
     #[arg(long)]
     pub(crate) detailed_exitcode: bool,
+    /// Save the plan into this file, for `apply --plan FILE`.
+    #[arg(long, value_name = "FILE", conflicts_with = "live")]
+    pub(crate) out: Option<PathBuf>,
+    /// Plan for this service and its VIPs only, by its name or by its key; can be repeated.
+    #[arg(long, value_name = "SERVICE")]
+    pub(crate) target: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -142,6 +148,14 @@ pub(crate) enum PlanOutput {
 pub(crate) struct Apply {
     #[command(flatten)]
     pub(crate) spec: Spec,
+    /// Carry this plan out, as `plan --out FILE` saved it, unless the host has changed since. It
+    /// holds its spec, and was reviewed: nothing is asked.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["spec", "set", "target"])]
+    pub(crate) plan: Option<PathBuf>,
+    /// Apply what concerns this service and its VIPs only, by its name or by its key; can be
+    /// repeated.
+    #[arg(long, value_name = "SERVICE")]
+    pub(crate) target: Vec<String>,
     /// Do not ask before acting.
     #[arg(short, long)]
     pub(crate) yes: bool,

@@ -7,6 +7,7 @@ use evenkeel_engine::{JournalError, KernelError, LockError, NotPermitted, Unconf
 use evenkeel_host::Capability;
 use thiserror::Error;
 
+use crate::saved_plan::Unfit;
 use crate::status::Status;
 
 /// Why a command could not do what it was asked to.
@@ -25,6 +26,23 @@ pub(crate) enum Error {
     /// A directory has no spec in it.
     #[error("there is no *.yaml or *.yml file in {}", path.display())]
     NoSpecInDirectory { path: PathBuf },
+    /// A saved plan cannot be read.
+    #[error("cannot read the saved plan {}", path.display())]
+    UnreadablePlan {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    /// A file cannot be written.
+    #[error("cannot write {}", path.display())]
+    Unwritable {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    /// A saved plan is not applied.
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
     /// The command line asks for something that does not go together.
     #[error("{0}")]
     Usage(String),
@@ -60,6 +78,7 @@ impl Error {
                 Status::BadSpec
             }
             Self::Usage(_) => Status::Usage,
+            Self::Unfit(_) => Status::Refused,
             Self::Lock(LockError::Held(_)) => Status::LockHeld,
             Self::Unconfirmed(_) => Status::Refused,
             Self::NotPermitted(_)
@@ -67,6 +86,8 @@ impl Error {
             | Self::Namespace(evenkeel_host::Error::NotPermitted { .. }) => Status::NotPermitted,
             Self::Kernel(_)
             | Self::Journal(_)
+            | Self::UnreadablePlan { .. }
+            | Self::Unwritable { .. }
             | Self::Lock(LockError::Failed(_))
             | Self::Namespace(_)
             | Self::Signal(_)
@@ -79,6 +100,11 @@ impl Error {
         Some(match self {
             Self::Unreadable { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 "name a file, a directory with *.yaml files, or `-` for stdin".to_owned()
+            }
+            Self::Unfit(_) => {
+                "nothing was changed; make the plan again with `evenkeel plan --out FILE`, and \
+                 review it"
+                    .to_owned()
             }
             Self::NoSpecInDirectory { .. } => {
                 "an empty directory is never taken for an empty spec; put a spec there or name \

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use evenkeel_spec::{Loaded, MAX_SOURCE, NoParameters, Source, load_with};
+use evenkeel_spec::{Loaded, MAX_SOURCE, NoParameters, RememberedParameters, Source, load_with};
 
 use crate::args::{Global, Parameters};
 use crate::error::Error;
@@ -50,6 +50,19 @@ pub(crate) fn spec_and_sources(
 /// As [`spec`].
 pub(crate) fn snapshot(place: &Path, output: &Output) -> Result<Loaded, Error> {
     merged(&sources(&[place.to_owned()])?, &NoParameters, output)
+}
+
+/// Reads the texts of a saved plan again, with the values that their parameters had. What is
+/// doubtful in them was said when the plan was made.
+///
+/// # Errors
+/// As [`spec`].
+pub(crate) fn remembered(
+    sources: &[Source],
+    parameters: &RememberedParameters,
+    output: &Output,
+) -> Result<Loaded, Error> {
+    merged(sources, parameters, output)
 }
 
 fn merged(

@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use evenkeel_engine::{HostKernel, Journal, Lock, StateDir, Sysctls};
 use evenkeel_host::Namespace;
+use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{Desired, Live};
 
 use crate::args::Global;
@@ -93,10 +94,12 @@ impl Host {
     }
 }
 
-/// The live state of `--live FILE`: a snapshot; `none` is an empty host.
-pub(crate) fn from_file(path: &Path, output: &Output) -> Result<Live, Error> {
+/// The live state of `--live FILE`: a snapshot, with the counters it has; `none` is an empty host.
+pub(crate) fn from_file(path: &Path, output: &Output) -> Result<(Live, Option<Statistics>), Error> {
     if path == Path::new("none") {
-        return Ok(Live::default());
+        return Ok((Live::default(), None));
     }
-    Ok(crate::input::snapshot(path, output)?.into_live())
+    let snapshot = crate::input::snapshot(path, output)?;
+    let statistics = snapshot.statistics().cloned();
+    Ok((snapshot.into_live(), statistics))
 }

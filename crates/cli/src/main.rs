@@ -5,14 +5,18 @@
 mod args;
 mod commands;
 mod error;
+mod fresh;
 mod history;
 mod input;
 mod live;
 mod logging;
+mod memory;
 mod onlooker;
+mod origin;
 mod output;
 mod parameters;
 mod report;
+mod saved_plan;
 mod status;
 
 use std::process::ExitCode;
@@ -24,6 +28,7 @@ use crate::output::Output;
 use crate::status::Status;
 
 fn main() -> ExitCode {
+    memory::keep();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return usage(&error),

@@ -108,13 +108,7 @@ impl Output {
 
     /// Shows an error with its causes.
     pub(crate) fn cause(&mut self, error: &dyn std::error::Error) {
-        let mut text = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            text.push_str(&format!(": {error}"));
-            cause = error.source();
-        }
-        self.failure(&text);
+        self.failure(&in_full(error));
     }
 
     /// Shows an error with its causes and its remedy, and tells the exit status.
@@ -124,6 +118,7 @@ impl Output {
         match error {
             // Rendered with its places, each line of it an error by itself.
             Error::BadSpec(rendered) => self.say(&format!("{}\n", rendered.trim_end())),
+            _ if error.status() == Status::Refused => self.refusal(&in_full(error)),
             _ => self.cause(error),
         }
         if let Some(hint) = error.hint() {
@@ -136,4 +131,15 @@ impl Output {
     pub(crate) fn say(&mut self, text: &str) {
         let _written = self.stderr.write_all(text.as_bytes());
     }
+}
+
+/// An error and what caused it.
+fn in_full(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
 }

@@ -3,19 +3,20 @@
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::Path;
 
-use evenkeel_engine::{
-    History, Kernel, NotPermitted, OnFailure, Pass, Terms, execute_journalled, missing, prepare,
-};
+use evenkeel_engine::{NotPermitted, OnFailure, Pass, Terms, execute_journalled, missing};
 use evenkeel_plan::Plan;
+use evenkeel_spec::{Loaded, Source};
 
-use crate::args::{self, Apply, Global};
+use crate::args::{self, Apply, Global, Spec};
 use crate::commands::plan::{doubts, show};
 use crate::error::Error;
-use crate::history::history;
+use crate::fresh::Fresh;
 use crate::live::{Access, Host};
 use crate::onlooker::Onlooker;
+use crate::origin::Origin;
 use crate::output::Output;
 use crate::report::tell;
+use crate::saved_plan::SavedPlan;
 use crate::status::Status;
 
 pub(crate) fn run(
@@ -24,19 +25,27 @@ pub(crate) fn run(
     output: &mut Output,
 ) -> Result<Status, Error> {
     check_question_can_be_asked(arguments)?;
-    let spec = &arguments.spec;
-    let (loaded, sources) =
-        crate::input::spec_and_sources(&spec.spec, &spec.parameters, global, output)?;
+    let (mut host, order) = match &arguments.plan {
+        // Whoever has a wrong spec is told so, whatever else is wrong.
+        None => {
+            let order = Order::of_spec(arguments, global, output)?;
+            (Host::connect(global, Access::Write, output)?, order)
+        }
+        Some(path) => {
+            let host = Host::connect(global, Access::Write, output)?;
+            (host, Order::of_saved_plan(path, global, output)?)
+        }
+    };
+    let Order { loaded, sources, target, saved } = order;
     let parameters = loaded.parameters();
-    let desired = loaded.desired;
-    let host = Host::connect(global, Access::Write, output)?;
-    let sysctls = host.sysctls(&desired);
+    let Fresh { mut plan, desired, live, last } =
+        Fresh::of_host(&mut host, loaded.desired, &sources, &target, output)?;
+    if let Some(saved) = saved {
+        saved.check(&plan.steps, &desired, last.as_ref())?;
+    }
     let Host { mut kernel, state, mut journal, lock: _lock } = host;
-    let live = kernel.observe(&sysctls)?;
     let record = journal.record.clone();
-    let known = || history(&state, &journal, &sources, output);
-    let (mut plan, History { last, .. }) = prepare(&mut kernel, &desired, &live, &record, known)?;
-    if !arguments.yes || plan.is_in_sync() {
+    if !is_agreed(arguments) || plan.is_in_sync() {
         show(&plan, &desired, None, output)?;
     }
     output.flush()?;
@@ -45,20 +54,26 @@ pub(crate) fn run(
     if let Some(status) = stopped(&plan, arguments, output)? {
         return Ok(status);
     }
-    let texts: Vec<(&str, &[u8])> =
-        sources.iter().map(|source| (&*source.name, &*source.text)).collect();
-    state.store_spec(&mut journal, &texts, &parameters)?;
+    // A part of a spec is not in force by itself.
+    let is_whole = target.is_empty();
+    if is_whole {
+        let texts: Vec<(&str, &[u8])> =
+            sources.iter().map(|source| (&*source.name, &*source.text)).collect();
+        state.store_spec(&mut journal, &texts, &parameters)?;
+    }
     if plan.is_in_sync() {
         // What is in force already is applied all the same.
         let before = journal.clone();
-        journal.is_in_force(&desired);
+        if is_whole {
+            journal.is_in_force(&desired);
+        }
         if journal != before {
             state.write(&journal)?;
         }
         return Ok(Status::Done);
     }
     let steps = std::mem::take(&mut plan.steps);
-    let pass = Pass { desired: &desired, last: last.as_ref(), is_whole: true, record, live, steps };
+    let pass = Pass { desired: &desired, last: last.as_ref(), is_whole, record, live, steps };
     let terms = Terms {
         on_failure: match arguments.on_failure {
             args::OnFailure::Rollback => OnFailure::Rollback,
@@ -71,11 +86,41 @@ pub(crate) fn run(
     tell(&report, &desired, output)
 }
 
+/// What is to be applied.
+struct Order {
+    loaded: Loaded,
+    sources: Vec<Source>,
+    /// The services it is limited to; none for all.
+    target: Vec<String>,
+    /// What the plan has to be like.
+    saved: Option<SavedPlan>,
+}
+
+impl Order {
+    fn of_spec(arguments: &Apply, global: &Global, output: &mut Output) -> Result<Self, Error> {
+        let Spec { spec, parameters } = &arguments.spec;
+        let (loaded, sources) = crate::input::spec_and_sources(spec, parameters, global, output)?;
+        Ok(Self { loaded, sources, target: arguments.target.clone(), saved: None })
+    }
+
+    fn of_saved_plan(path: &Path, global: &Global, output: &Output) -> Result<Self, Error> {
+        let saved = SavedPlan::read(path, &Origin::here(global.role)?)?;
+        let sources = saved.sources();
+        let loaded = crate::input::remembered(&sources, &saved.parameters(), output)?;
+        Ok(Self { loaded, sources, target: saved.target().to_vec(), saved: Some(saved) })
+    }
+}
+
+/// Whether the plan is agreed to without a question; a saved one was reviewed.
+fn is_agreed(arguments: &Apply) -> bool {
+    arguments.yes || arguments.plan.is_some()
+}
+
 /// Without a terminal there is nobody to ask, and with the spec on stdin nothing to hear the
 /// answer on.
 fn check_question_can_be_asked(arguments: &Apply) -> Result<(), Error> {
     let stdin_is_spec = arguments.spec.spec.iter().any(|place| place == Path::new("-"));
-    if arguments.yes || (io::stdin().is_terminal() && !stdin_is_spec) {
+    if is_agreed(arguments) || (io::stdin().is_terminal() && !stdin_is_spec) {
         return Ok(());
     }
     Err(Error::Usage(
@@ -110,7 +155,7 @@ fn stopped(plan: &Plan, arguments: &Apply, output: &mut Output) -> Result<Option
         output.hint("nothing was changed");
         return Ok(Some(Status::Failed));
     }
-    if plan.is_in_sync() || arguments.yes || agreed(output)? {
+    if plan.is_in_sync() || is_agreed(arguments) || agreed(output)? {
         return Ok(None);
     }
     output.say("declined; nothing was changed\n");

@@ -1,15 +1,17 @@
 //! `evenkeel plan`: what would apply do?
 
-use evenkeel_engine::Kernel;
 use evenkeel_model::{Desired, Live};
-use evenkeel_plan::render::{self, Labels, Line};
-use evenkeel_plan::{Inputs, Object, Op, Plan, Record};
+use evenkeel_plan::render::{self, Labels, Line, Remark};
+use evenkeel_plan::{Object, Op, Plan};
 use evenkeel_spec::{Place, Provenance, WriteInput};
 
 use crate::args::{self, Global, PlanOutput};
 use crate::error::Error;
+use crate::fresh::Fresh;
 use crate::live::{self, Access, Host};
+use crate::origin::Origin;
 use crate::output::Output;
+use crate::saved_plan::SavedPlan;
 use crate::status::Status;
 
 pub(crate) fn run(
@@ -21,16 +23,23 @@ pub(crate) fn run(
     let (loaded, sources) =
         crate::input::spec_and_sources(&spec.spec, &spec.parameters, global, output)?;
     let provenance = (global.verbose > 0).then(|| loaded.provenance(&sources));
+    let parameters = loaded.parameters();
     let desired = loaded.desired;
-    let (live, record) = match &arguments.live {
-        Some(path) => (live::from_file(path, output)?, Record::of_a_snapshot()),
+    let fresh = match &arguments.live {
+        Some(path) => {
+            Fresh::of_snapshot(live::from_file(path, output)?, desired, &arguments.target)?
+        }
         None => {
             let mut host = Host::connect(global, Access::Read, output)?;
-            let sysctls = host.sysctls(&desired);
-            (host.kernel.observe(&sysctls)?, host.journal.record)
+            Fresh::of_host(&mut host, desired, &sources, &arguments.target, output)?
         }
     };
-    let plan = evenkeel_plan::plan(Inputs::new(&desired, &live, &record));
+    let Fresh { plan, desired, live, .. } = fresh;
+    if let Some(path) = &arguments.out {
+        let origin = Origin::here(global.role)?;
+        let steps = &plan.steps;
+        SavedPlan::new(origin, &arguments.target, &sources, parameters, steps).write(path)?;
+    }
     match arguments.output {
         PlanOutput::Text => show(&plan, &desired, provenance.as_ref(), output)?,
         PlanOutput::Json => {
@@ -49,12 +58,15 @@ pub(crate) fn run(
     for obstacle in &plan.obstacles {
         output.warning(&format!("apply could not carry this plan out: {obstacle}"));
     }
+    if let Some(path) = &arguments.out {
+        output.hint(&format!("saved; `evenkeel apply --plan {}` carries it out", path.display()));
+    }
     let changes = arguments.detailed_exitcode && !plan.is_in_sync();
     Ok(if changes { Status::Changes } else { Status::Done })
 }
 
 /// The steps and the counts, as plan and apply both show them; with places, each step that the
-/// spec asks for tells where.
+/// spec asks for tells where, and each why it is there and what it means for connections.
 pub(crate) fn show(
     plan: &Plan,
     desired: &Desired,
@@ -62,14 +74,14 @@ pub(crate) fn show(
     output: &mut Output,
 ) -> Result<(), Error> {
     let labels = Labels::new(desired);
-    for op in &plan.steps {
+    for (number, op) in plan.steps.iter().enumerate() {
         let line = Line { op, labels: &labels };
+        let remark = Remark::new(plan, number, places.is_some());
         match places.and_then(|places| place(op, places)) {
-            Some(place) => {
-                let Place { name, line: number, .. } = place;
-                output.answer_line(op.verb(), format_args!("{line}  ({name}:{number})"))?;
+            Some(Place { name, line: row, .. }) => {
+                output.answer_line(op.verb(), format_args!("{line}  ({name}:{row}){remark}"))?;
             }
-            None => output.answer_line(op.verb(), line)?,
+            None => output.answer_line(op.verb(), format_args!("{line}{remark}"))?,
         }
     }
     output.answer(format_args!("{}\n", render::summary(plan)))

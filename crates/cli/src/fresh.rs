@@ -1,0 +1,81 @@
+//! A plan for a host as it is now, with what it was made from.
+
+use evenkeel_engine::{History, Kernel, prepare};
+use evenkeel_model::statistics::Statistics;
+use evenkeel_model::{Desired, Live};
+use evenkeel_plan::{Inputs, Plan, Record, Target, plan};
+use evenkeel_spec::Source;
+
+use crate::error::Error;
+use crate::history::history;
+use crate::live::Host;
+use crate::output::Output;
+
+/// A plan and what it was made from: all of it, or what concerns the services of `--target`.
+pub(crate) struct Fresh {
+    pub(crate) plan: Plan,
+    pub(crate) desired: Desired,
+    pub(crate) live: Live,
+    /// What the last applied spec asked for, where that was looked up.
+    pub(crate) last: Option<Desired>,
+}
+
+impl Fresh {
+    /// Plans for this host.
+    ///
+    /// # Errors
+    /// The kernel cannot be read, or a word names no service.
+    pub(crate) fn of_host(
+        host: &mut Host,
+        desired: Desired,
+        sources: &[Source],
+        words: &[String],
+        output: &mut Output,
+    ) -> Result<Self, Error> {
+        let sysctls = host.sysctls(&desired);
+        let live = host.kernel.observe(&sysctls)?;
+        let Host { kernel, state, journal, lock: _ } = host;
+        let mut known = || history(state, journal, sources, output);
+        let record = &journal.record;
+        if words.is_empty() {
+            let (plan, History { last, .. }) = prepare(kernel, &desired, &live, record, known)?;
+            return Ok(Self { plan, desired, live, last });
+        }
+        let History { last, cut_off } = known();
+        let target = target(words, &desired, last.as_ref())?;
+        let last = last.map(|last| target.narrow_desired(last));
+        let (desired, live) = (target.narrow_desired(desired), target.narrow_live(live));
+        let known = || History { last, cut_off };
+        let (mut plan, History { last, .. }) = prepare(kernel, &desired, &live, record, known)?;
+        plan.refusals.retain(|refusal| !target.exempts(refusal.guard));
+        Ok(Self { plan, desired, live, last })
+    }
+
+    /// Plans for the host of a snapshot, of which nothing is on record.
+    ///
+    /// # Errors
+    /// A word names no service.
+    pub(crate) fn of_snapshot(
+        (mut live, statistics): (Live, Option<Statistics>),
+        mut desired: Desired,
+        words: &[String],
+    ) -> Result<Self, Error> {
+        let mut exempts = None;
+        if !words.is_empty() {
+            let target = target(words, &desired, None)?;
+            (desired, live) = (target.narrow_desired(desired), target.narrow_live(live));
+            exempts = Some(target);
+        }
+        let record = Record::of_a_snapshot();
+        let statistics = statistics.as_ref();
+        let mut plan = plan(Inputs { statistics, ..Inputs::new(&desired, &live, &record) });
+        if let Some(target) = exempts {
+            plan.refusals.retain(|refusal| !target.exempts(refusal.guard));
+        }
+        Ok(Self { plan, desired, live, last: None })
+    }
+}
+
+fn target(words: &[String], desired: &Desired, last: Option<&Desired>) -> Result<Target, Error> {
+    Target::new(words, desired, last).map_err(|unknown| Error::Usage(unknown.to_string()))
+}

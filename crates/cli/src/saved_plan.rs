@@ -1,0 +1,374 @@
+//! A plan in a file, to be reviewed and then applied as it is or not at all.
+//!
+//! The file is a line with its format and a checksum, then its body, both JSON. The body holds
+//! all that the plan was made from but for the host: the texts of the spec and what the parameters
+//! in them came to, so that no file of the spec is needed any more. When it is applied, a fresh
+//! plan is made of that, and the saved one has to be the same ([`evenkeel_plan::stale`]).
+//!
+//! The checksum protects from damage and from a careless edit, not from anyone who means it: who
+//! may write the file may as well write a spec. Guards that were passed with `--allow` are not in
+//! it.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use evenkeel_engine::ParameterValues;
+use evenkeel_model::Desired;
+use evenkeel_plan::{Op, stale};
+use evenkeel_spec::{RememberedParameters, Source};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+use crate::error::Error;
+use crate::origin::Origin;
+
+/// The format that this build writes, and the only one it reads.
+const FORMAT: u32 = 1;
+
+/// More than any plan of a spec that is read at all has.
+const LONGEST: u64 = 1 << 30;
+
+/// A plan with what it was made from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SavedPlan {
+    /// The version of evenkeel that made it: another one may plan otherwise.
+    evenkeel: String,
+    origin: Origin,
+    /// The services it is limited to; none for all.
+    target: Vec<String>,
+    texts: Vec<Text>,
+    parameters: ParameterValues,
+    steps: Vec<Op>,
+}
+
+/// A text of the spec and the name it went by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Text {
+    name: String,
+    text: String,
+}
+
+/// What every format's first line has.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Header {
+    evenkeel_plan: u32,
+    sha256: String,
+}
+
+/// Why a saved plan is not applied.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(crate) enum Unfit {
+    #[error("{} is no plan that `evenkeel plan --out` wrote", .0.display())]
+    NoPlan(PathBuf),
+    #[error("{} has format {format} of saved plans; this build reads {FORMAT}", path.display())]
+    Format { path: PathBuf, format: u32 },
+    #[error("{} is not as it was written: its checksum is another one", .0.display())]
+    Changed(PathBuf),
+    #[error("the plan was made by evenkeel {made}; this is evenkeel {}", env!("CARGO_PKG_VERSION"))]
+    Version { made: String },
+    #[error("the plan was made on host `{made}`; this is `{here}`")]
+    Host { made: String, here: String },
+    #[error("the host was started anew since the plan was made")]
+    Boot,
+    #[error("the plan was made in network namespace `{made}`; this is `{here}`")]
+    Namespace { made: String, here: String },
+    #[error("network namespace `{0}` is another one than when the plan was made")]
+    NamespaceAnew(String),
+    #[error("the plan was made for role `{made}`; this is `{here}`")]
+    Role { made: String, here: String },
+    /// The host is not as it was; holds the difference of the steps.
+    #[error("the plan no longer holds: the host has changed since it was made\n{}", .0.trim_end())]
+    Stale(String),
+}
+
+impl SavedPlan {
+    /// The plan of those texts with those parameters' values.
+    pub(crate) fn new(
+        origin: Origin,
+        target: &[String],
+        sources: &[Source],
+        parameters: ParameterValues,
+        steps: &[Op],
+    ) -> Self {
+        let texts = sources.iter().map(|Source { name, text }| Text {
+            name: name.clone(),
+            // A spec that is not UTF-8 makes no plan.
+            text: String::from_utf8_lossy(text).into_owned(),
+        });
+        Self {
+            evenkeel: env!("CARGO_PKG_VERSION").to_owned(),
+            origin,
+            target: target.to_vec(),
+            texts: texts.collect(),
+            parameters,
+            steps: steps.to_vec(),
+        }
+    }
+
+    /// Writes it into a file that only its owner may read, in the place of what is there.
+    ///
+    /// # Errors
+    /// The file cannot be written; what was there is still there.
+    pub(crate) fn write(&self, path: &Path) -> Result<(), Error> {
+        let fail = |source| Error::Unwritable { path: path.to_owned(), source };
+        // Renaming would put a file in the place of a terminal or a pipe.
+        if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+            return Err(fail(io::Error::other("there is something that is no file")));
+        }
+        let text = self.to_bytes().map_err(fail)?;
+        let mut fresh = path.as_os_str().to_owned();
+        fresh.push(format!(".{}.new", std::process::id()));
+        let fresh = PathBuf::from(fresh);
+        let written = new_file(&fresh)
+            .and_then(|mut file| {
+                file.write_all(&text)?;
+                file.sync_all()
+            })
+            .and_then(|()| fs::rename(&fresh, path));
+        if let Err(error) = written {
+            // A part of a plan is of no use. The error to be told is the one before.
+            let _removed = fs::remove_file(&fresh);
+            return Err(fail(error));
+        }
+        Ok(())
+    }
+
+    /// Reads one that is to be applied here.
+    ///
+    /// # Errors
+    /// The file cannot be read, is damaged, or was made by another version or elsewhere.
+    pub(crate) fn read(path: &Path, here: &Origin) -> Result<Self, Error> {
+        let fail = |source| Error::UnreadablePlan { path: path.to_owned(), source };
+        let mut text = Vec::new();
+        File::open(path).map_err(fail)?.take(LONGEST).read_to_end(&mut text).map_err(fail)?;
+        let plan = Self::from_bytes(&text, path)?;
+        plan.check_origin(here)?;
+        Ok(plan)
+    }
+
+    /// The texts of its spec.
+    pub(crate) fn sources(&self) -> Vec<Source> {
+        self.texts.iter().map(|it| Source::new(it.name.clone(), it.text.as_bytes())).collect()
+    }
+
+    /// What the parameters in the texts came to.
+    pub(crate) fn parameters(&self) -> RememberedParameters {
+        RememberedParameters(self.parameters.clone())
+    }
+
+    /// The services it is limited to; none for all.
+    pub(crate) fn target(&self) -> &[String] {
+        &self.target
+    }
+
+    /// Compares it with a plan that was made of the same texts just now.
+    ///
+    /// # Errors
+    /// [`Unfit::Stale`]
+    pub(crate) fn check(
+        &self,
+        fresh: &[Op],
+        desired: &Desired,
+        last: Option<&Desired>,
+    ) -> Result<(), Unfit> {
+        stale(&self.steps, fresh, desired, last).map_or(Ok(()), |diff| Err(Unfit::Stale(diff)))
+    }
+
+    fn to_bytes(&self) -> io::Result<Vec<u8>> {
+        let mut body = serde_json::to_vec_pretty(self)?;
+        body.push(b'\n');
+        let mut text = header(&body)?;
+        text.append(&mut body);
+        Ok(text)
+    }
+
+    fn from_bytes(text: &[u8], path: &Path) -> Result<Self, Unfit> {
+        let changed = || Unfit::Changed(path.to_owned());
+        let end = text.iter().position(|byte| *byte == b'\n').map_or(text.len(), |end| end + 1);
+        let (first, body) = text.split_at(end);
+        match serde_json::from_slice(first) {
+            Err(_) if text.starts_with(b"{\"evenkeel_plan\":") => return Err(changed()),
+            Err(_) => return Err(Unfit::NoPlan(path.to_owned())),
+            Ok(Header { evenkeel_plan: FORMAT, .. }) => {}
+            Ok(Header { evenkeel_plan: format, .. }) => {
+                return Err(Unfit::Format { path: path.to_owned(), format });
+            }
+        }
+        if !header(body).is_ok_and(|header| header == first) {
+            return Err(changed());
+        }
+        serde_json::from_slice(body).map_err(|_| changed())
+    }
+
+    fn check_origin(&self, here: &Origin) -> Result<(), Unfit> {
+        let Self { evenkeel, origin, .. } = self;
+        if evenkeel != env!("CARGO_PKG_VERSION") {
+            return Err(Unfit::Version { made: evenkeel.clone() });
+        }
+        let Origin { host, boot, namespace, identity, role } = origin;
+        let both = |made: &String, here: &String| (made.clone(), here.clone());
+        if *host != here.host {
+            let (made, here) = both(host, &here.host);
+            return Err(Unfit::Host { made, here });
+        }
+        if *boot != here.boot {
+            return Err(Unfit::Boot);
+        }
+        if *namespace != here.namespace {
+            let (made, here) = both(namespace, &here.namespace);
+            return Err(Unfit::Namespace { made, here });
+        }
+        if *identity != here.identity {
+            return Err(Unfit::NamespaceAnew(namespace.clone()));
+        }
+        if *role != here.role {
+            let (made, here) = both(role, &here.role);
+            return Err(Unfit::Role { made, here });
+        }
+        Ok(())
+    }
+}
+
+/// The first line of a file with that body.
+fn header(body: &[u8]) -> io::Result<Vec<u8>> {
+    let digest = Sha256::digest(body);
+    let sha256 = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut line = serde_json::to_vec(&Header { evenkeel_plan: FORMAT, sha256 })?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+fn new_file(path: &Path) -> io::Result<File> {
+    // One that a killed process with this number left behind.
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use evenkeel_model::Binding;
+
+    use super::*;
+
+    fn lb1() -> Origin {
+        Origin {
+            host: "lb1".to_owned(),
+            boot: "0f3c".to_owned(),
+            namespace: "init".to_owned(),
+            identity: (4, 4_026_531_840),
+            role: "director".to_owned(),
+        }
+    }
+
+    fn example() -> SavedPlan {
+        let steps = [Op::Bind { binding: Binding::host([192, 0, 2, 1].into(), "eth0") }];
+        let sources = [Source::new("web.yaml", "version: 1\n# caf\u{e9}\n")];
+        let parameters = [("env:CLUSTER".into(), "a".into())].into();
+        SavedPlan::new(lb1(), &["web".to_owned()], &sources, parameters, &steps)
+    }
+
+    fn parse(text: &[u8]) -> Result<SavedPlan, Unfit> {
+        SavedPlan::from_bytes(text, Path::new("plan"))
+    }
+
+    #[test]
+    fn what_was_written_is_read_again_and_only_by_its_owner() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("plan");
+        fs::write(&path, "something else").expect("a file");
+        example().write(&path).expect("it can be written");
+        let mode = fs::metadata(&path).expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(SavedPlan::read(&path, &lb1()).expect("it can be read"), example());
+        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1, "nothing beside it");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("plan");
+        fs::create_dir(&path).expect("a folder");
+        assert!(matches!(example().write(&path), Err(Error::Unwritable { .. })));
+        assert!(matches!(example().write(Path::new("/dev/null")), Err(Error::Unwritable { .. })));
+        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1);
+    }
+
+    #[test]
+    fn every_changed_byte_is_seen() {
+        let text = example().to_bytes().expect("it can be written");
+        assert_eq!(parse(&text), Ok(example()));
+        for place in 0..text.len() {
+            for change in [1, 0x20, 0x80] {
+                let mut changed = text.clone();
+                changed[place] ^= change;
+                assert!(parse(&changed).is_err(), "byte {place}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_cut_or_goes_on_is_refused() {
+        let text = example().to_bytes().expect("it can be written");
+        for length in 0..text.len() {
+            assert!(parse(&text[..length]).is_err(), "{length} bytes");
+        }
+        assert_eq!(
+            parse(&[&*text, b"\n"].concat()),
+            Err(Unfit::Changed("plan".into())),
+            "a line too many"
+        );
+    }
+
+    #[test]
+    fn another_file_and_another_format_are_told_apart_from_damage() {
+        assert_eq!(parse(b"version: 1\n"), Err(Unfit::NoPlan("plan".into())));
+        assert_eq!(parse(b""), Err(Unfit::NoPlan("plan".into())));
+        let text = b"{\"evenkeel_plan\":2,\"sha256\":\"00\"}\n{}\n";
+        assert_eq!(parse(text), Err(Unfit::Format { path: "plan".into(), format: 2 }));
+        assert_eq!(parse(b"{\"evenkeel_plan\":1,"), Err(Unfit::Changed("plan".into())));
+    }
+
+    #[test]
+    fn a_plan_of_another_version_or_place_is_refused_in_its_own_words() {
+        let made = |change: fn(&mut SavedPlan)| {
+            let mut plan = example();
+            change(&mut plan);
+            plan.check_origin(&lb1()).map_err(|unfit| unfit.to_string())
+        };
+        assert_eq!(made(|_| {}), Ok(()));
+        let version = made(|it| it.evenkeel = "0.0.1".into()).expect_err("refused");
+        assert!(version.starts_with("the plan was made by evenkeel 0.0.1; this is "), "{version}");
+        for (change, words) in [
+            (
+                (|it| it.origin.host = "lb2".into()) as fn(&mut SavedPlan),
+                "the plan was made on host `lb2`; this is `lb1`",
+            ),
+            (|it| it.origin.boot = "1".into(), "the host was started anew since the plan was made"),
+            (
+                |it| it.origin.namespace = "blue".into(),
+                "the plan was made in network namespace `blue`; this is `init`",
+            ),
+            (
+                |it| it.origin.identity.1 += 1,
+                "network namespace `init` is another one than when the plan was made",
+            ),
+            (
+                |it| it.origin.role = "gateway".into(),
+                "the plan was made for role `gateway`; this is `director`",
+            ),
+        ] {
+            assert_eq!(made(change), Err(words.to_owned()));
+        }
+    }
+}
