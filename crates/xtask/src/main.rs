@@ -9,6 +9,7 @@ mod demo;
 mod dist;
 mod error;
 mod lab;
+mod load;
 mod test;
 mod workspace;
 
@@ -37,6 +38,8 @@ enum Chore {
     DemoScript(demo::DemoScript),
     /// Run a command, or a shell, in a real kernel with IPVS
     Lab(lab::Lab),
+    /// Measure what clients notice of re-configurations, on a real kernel
+    Load(load::Load),
     /// Run all tests, those that need a real kernel in the lab
     Test(test::Test),
     /// The lab starts this program again, as a guest's kernel and as its process 1
@@ -65,6 +68,7 @@ fn run(chore: Chore) -> Result<u8, Error> {
         Chore::Dist(dist) => dist.run(),
         Chore::DemoScript(script) => script.run(),
         Chore::Lab(lab) => lab.run(),
+        Chore::Load(load) => load.run(),
         Chore::Test(test) => test.run(),
         Chore::LabStage { arguments } => match evenkeel_lab::stage(&arguments)? {},
     }

@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use clap::Args;
+use evenkeel_lab::Job;
 
 use crate::error::Error;
 use crate::lab;
@@ -50,16 +51,30 @@ fn anywhere(workspace: &Workspace) -> Result<(), Error> {
 }
 
 fn in_the_lab(workspace: &Workspace, arguments: &[String]) -> Result<u8, Error> {
+    let job = job(workspace, arguments)?;
+    let mut boot = lab::boot(workspace)?;
+    boot.limit = Some(LIMIT);
+    let (release, machine) = (boot.kernel.release(), boot.kernel.machine());
+    let mut tally = Tally::new(io::stdout());
+    let outcome = boot.run(job, evenkeel_lab::Input::Null, &mut tally, &mut io::stderr())?;
+    let Tally { passed, failed, .. } = tally;
+    let ran = passed + failed;
+    println!(
+        "{ran} tests ran inside the real kernel (Linux {release}, {machine}): {passed} passed, {failed} failed"
+    );
+    if ran == 0 {
+        return Err(Error::Claim("no test ran inside the real kernel".to_owned()));
+    }
+    Ok(outcome.code())
+}
+
+/// Builds the program and the lab's tests, which are to run in a guest with these words.
+pub(crate) fn job(workspace: &Workspace, arguments: &[String]) -> Result<Job, Error> {
     let evenkeel = workspace.evenkeel()?;
     let package = format!("--package={LAB_TESTS}");
     let tests = workspace.build(&["test", &package, "--no-run"])?;
     let tests = tests.into_iter().filter(|program| program.is_test);
 
-    let boot = {
-        let mut boot = lab::boot(workspace)?;
-        boot.limit = Some(LIMIT);
-        boot
-    };
     let mut command: Vec<OsString> = ["sh", "-c", RUN_EACH, "sh"].map(OsString::from).to_vec();
     command.extend(tests.map(|test| test.path.into_os_string()));
     let folder = workspace.root.join("tests/lab");
@@ -75,19 +90,7 @@ fn in_the_lab(workspace: &Workspace, arguments: &[String]) -> Result<u8, Error> 
         ("EVENKEEL_ROOT".to_owned(), path(&workspace.root)),
     ]);
     job.env.entry("RUST_BACKTRACE".to_owned()).or_insert_with(|| "1".to_owned());
-
-    let release = boot.kernel.release();
-    let mut tally = Tally::new(io::stdout());
-    let outcome = boot.run(job, evenkeel_lab::Input::Null, &mut tally, &mut io::stderr())?;
-    let Tally { passed, failed, .. } = tally;
-    let ran = passed + failed;
-    println!(
-        "{ran} tests ran inside the real kernel (Linux {release}, User-Mode Linux): {passed} passed, {failed} failed"
-    );
-    if ran == 0 {
-        return Err(Error::Claim("no test ran inside the real kernel".to_owned()));
-    }
-    Ok(outcome.code())
+    Ok(job)
 }
 
 /// Passes on what test programs print, and adds up their `test result:` lines.

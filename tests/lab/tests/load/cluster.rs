@@ -38,6 +38,14 @@ pub(super) struct Other {
     pub(super) real_servers: BTreeSet<u8>,
 }
 
+/// A service as it is written down: the number of its VIP, its real servers' numbers and weights.
+struct Service {
+    vip: u8,
+    port: u16,
+    scheduler: &'static str,
+    real_servers: Vec<(u8, u32)>,
+}
+
 impl Kind {
     pub(super) fn build(self) -> Network {
         let real_servers = (1..=REAL_SERVERS)
@@ -105,20 +113,29 @@ impl Setup {
         Self { scheduler: "rr", real_servers, others: BTreeMap::new() }
     }
 
-    /// Every service with the number of its VIP, its port, scheduler and real servers.
-    fn services(&self) -> Vec<(u8, u16, &'static str, Vec<(u8, u32)>)> {
-        let loaded = self.real_servers.iter().map(|(number, weight)| (*number, *weight)).collect();
-        let mut all = vec![(0, PORT, self.scheduler, loaded)];
-        for (number, other) in &self.others {
-            let real_servers = other.real_servers.iter().map(|number| (*number, 1)).collect();
-            all.push((number % VIPS, 1000 + u16::from(*number), other.scheduler, real_servers));
-        }
+    fn services(&self) -> Vec<Service> {
+        let mut all = vec![Service {
+            vip: 0,
+            port: PORT,
+            scheduler: self.scheduler,
+            real_servers: self
+                .real_servers
+                .iter()
+                .map(|(number, weight)| (*number, *weight))
+                .collect(),
+        }];
+        all.extend(self.others.iter().map(|(number, other)| Service {
+            vip: number % VIPS,
+            port: 1000 + u16::from(*number),
+            scheduler: other.scheduler,
+            real_servers: other.real_servers.iter().map(|number| (*number, 1)).collect(),
+        }));
         all
     }
 
     /// The VIPs that services need.
     pub(super) fn vips(&self, kind: Kind) -> BTreeSet<IpAddr> {
-        self.services().into_iter().map(|(vip, ..)| kind.vip(vip)).collect()
+        self.services().into_iter().map(|service| kind.vip(service.vip)).collect()
     }
 
     /// As a spec, whose drains are longer than the downloads.
@@ -128,15 +145,12 @@ impl Setup {
             Forward::Nat => "nat",
             Forward::Tun => "tun",
         };
-        let mut text = format!(
-            "version: 1\nscope: all\ndefaults: {{ forward: {forward}, drain: 10s }}\n\
-             sysctls: {{ net.ipv4.vs.expire_nodest_conn: 1 }}\nvips:\n"
-        );
+        let mut text = "version: 1\nscope: all\nvips:\n".to_owned();
         for vip in self.vips(kind) {
             writeln!(text, "  - {{ address: \"{vip}\", interface: eth0 }}").unwrap();
         }
         text += "services:\n";
-        for (vip, port, scheduler, real_servers) in self.services() {
+        for Service { vip, port, scheduler, real_servers } in self.services() {
             let vip = kind.vip(vip);
             writeln!(text, "  - name: web{port}\n    vip: \"{vip}\"\n    port: {port}").unwrap();
             writeln!(text, "    scheduler: {scheduler}").unwrap();
@@ -155,7 +169,9 @@ impl Setup {
                     .unwrap();
             }
         }
-        text
+        // Last, so that a spec without its last service does not look cut off.
+        writeln!(text, "defaults: {{ forward: {forward}, drain: 10s }}").unwrap();
+        text + "sysctls: { net.ipv4.vs.expire_nodest_conn: 1 }\n"
     }
 
     /// As rules for `ipvsadm -R`.
@@ -166,7 +182,7 @@ impl Setup {
             Forward::Tun => "-i",
         };
         let mut text = String::new();
-        for (vip, port, scheduler, real_servers) in self.services() {
+        for Service { vip, port, scheduler, real_servers } in self.services() {
             let service = SocketAddr::new(kind.vip(vip), port);
             let flag = fallback(scheduler).map(|flag| format!(" -b {flag}")).unwrap_or_default();
             writeln!(text, "-A -t {service} -s {scheduler}{flag}").unwrap();

@@ -1,0 +1,44 @@
+//! `cargo xtask load`: what clients notice of re-configurations, by evenkeel and by ipvsadm.
+//!
+//! The lab's tests of load with so many re-configurations that it takes minutes, their tables shown.
+
+use std::io;
+use std::time::Duration;
+
+use clap::Args;
+use evenkeel_lab::Input;
+
+use crate::error::Error;
+use crate::workspace::Workspace;
+use crate::{lab, test};
+
+/// A measurement that takes longer hangs.
+const LIMIT: Duration = Duration::from_secs(2 * 60 * 60);
+
+/// Arguments of `cargo xtask load`.
+#[derive(Args)]
+pub(crate) struct Load {
+    /// Debian's own kernel on an emulated machine of two processors, in place of User-Mode Linux
+    #[arg(long)]
+    qemu: bool,
+    /// How many re-configurations
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    cases: u32,
+    /// Parts of names of measurements: direct_routing_loses, address_translation, tunnels, ipv6
+    words: Vec<String>,
+}
+
+impl Load {
+    pub(crate) fn run(self) -> Result<u8, Error> {
+        let workspace = Workspace::find()?;
+        let mut words = if self.words.is_empty() { vec!["load::".to_owned()] } else { self.words };
+        words.push("--nocapture".to_owned());
+        let mut job = test::job(&workspace, &words)?;
+        job.env.insert("EVENKEEL_LAB_CASES".to_owned(), self.cases.to_string());
+        let mut boot = if self.qemu { lab::emulated(&workspace) } else { lab::boot(&workspace) }?;
+        boot.limit = Some(LIMIT);
+        println!("Booting Linux {} ({})", boot.kernel.release(), boot.kernel.machine());
+        let outcome = boot.run(job, Input::Null, &mut io::stdout(), &mut io::stderr())?;
+        Ok(outcome.code())
+    }
+}
