@@ -1,6 +1,6 @@
 //! Laws of planning, on small states.
 
-use evenkeel_model::arbitrary::pair;
+use evenkeel_model::arbitrary::{Pair, pair};
 use evenkeel_model::{
     Binding, Drain, Forward, Ignore, IgnoredField, Link, MAX_WEIGHT, Named, Netmask, Owner,
     Persistence, Protocol, RealServer, RealServerKey, Scheduler, SchedulerFlags, Scope, Service,
@@ -9,7 +9,7 @@ use evenkeel_model::{
 use proptest::prelude::*;
 
 use super::*;
-use crate::{carried_out, render};
+use crate::{Draining, Drains, Verb, carried_out, render};
 
 fn on(last: u8) -> ServiceKey {
     let address = [192, 0, 2, last].into();
@@ -212,6 +212,130 @@ fn what_is_out_of_scope_is_counted_and_never_touched() {
     assert_eq!(plan.out_of_scope, 1);
 }
 
+/// The same with that drain for every service, and for those that leave.
+fn draining(limit: u32, mut desired: Desired) -> Desired {
+    desired.drain = Drain(limit);
+    desired.services.values_mut().for_each(|named| named.drain = Drain(limit));
+    desired
+}
+
+#[test]
+fn a_real_server_that_leaves_drains_behind_all_that_takes_its_place_and_goes_last() {
+    let wanted = draining(120, desired([(on(1), service([(at(2), weighing(1))]))]));
+    let found = live([(on(1), service([(at(1), weighing(5)), (at(3), weighing(0))]))]);
+    let label = "web/192.0.2.1:80/tcp";
+    assert_eq!(
+        lines(&wanted, &found),
+        [
+            format!("+ add real server 198.51.100.2:80 to {label}: forward dr, weight 1"),
+            format!(
+                "~ drain real server 198.51.100.1:80 of {label}: weight 5 -> 0, for 2m at most"
+            ),
+            format!("~ drain real server 198.51.100.3:80 of {label}: weight 0, for 2m at most"),
+            format!("- delete real server 198.51.100.1:80 of {label}: forward dr, weight 0"),
+            format!("- delete real server 198.51.100.3:80 of {label}: forward dr, weight 0"),
+        ]
+    );
+}
+
+#[test]
+fn a_service_that_leaves_drains_by_the_spec_that_last_listed_it_and_is_one_deletion() {
+    let there = service([(at(1), weighing(5)), (at(2), weighing(0))]);
+    let (wanted, found) = (draining(30, desired([])), live([(on(1), there.clone())]));
+    let steps = |last: Option<&Desired>| {
+        plan(Inputs { last, ..Inputs::new(&wanted, &found, &Record::of_a_snapshot()) }).steps
+    };
+    let drain = |last, weight, limit| Op::DrainRealServer {
+        service: on(1),
+        key: at(last),
+        before: weighing(weight),
+        limit: Drain(limit),
+    };
+    let drained = service([(at(1), weighing(0)), (at(2), weighing(0))]);
+    let delete = |before: &Service| Op::DeleteService { key: on(1), before: before.clone().into() };
+    let last = draining(90, desired([(on(1), there.clone())]));
+    assert_eq!(steps(Some(&last)), [drain(1, 5, 90), drain(2, 0, 90), delete(&drained)]);
+    for unknown in [None, Some(&wanted)] {
+        assert_eq!(steps(unknown), [drain(1, 5, 30), drain(2, 0, 30), delete(&drained)]);
+    }
+    let at_once = draining(0, last.clone());
+    assert_eq!(steps(Some(&at_once)), [delete(&there)]);
+}
+
+#[test]
+fn a_real_server_that_is_listed_again_gets_its_weight_back_also_where_that_is_left_to_others() {
+    let mut wanted = desired([(on(1), service([(at(1), weighing(7))]))]);
+    let drained = live([(on(1), service([(at(1), weighing(0))]))]);
+    let weights = |desired: &Desired, live: &Live, record: &Record| -> Vec<u32> {
+        let steps = plan(Inputs::new(desired, live, record)).steps;
+        let after = |op: Op| match op {
+            Op::EditRealServer { after, .. } => after.weight,
+            other => panic!("{other:?}"),
+        };
+        steps.into_iter().map(after).collect()
+    };
+    let record = |entries: &[(RealServerKey, u32)]| {
+        let draining = |(key, weight): &(RealServerKey, u32)| {
+            ((on(1), *key), Draining { since: 1, weight: *weight })
+        };
+        let drains = Drains(entries.iter().map(draining).collect());
+        Record { drains, ..Record::of_a_snapshot() }
+    };
+    assert_eq!(weights(&wanted, &drained, &record(&[(at(1), 3)])), [7]);
+    wanted.services.values_mut().for_each(|named| {
+        named.ignore = [IgnoredField::Weight].into_iter().collect();
+    });
+    assert_eq!(weights(&wanted, &drained, &record(&[(at(1), 3)])), [3]);
+    assert_eq!(weights(&wanted, &drained, &record(&[(at(2), 3)])), [0; 0]);
+    assert_eq!(weights(&wanted, &drained, &record(&[(at(1), 0)])), [0; 0]);
+    // Somebody else has raised it already.
+    let raised = live([(on(1), service([(at(1), weighing(4))]))]);
+    assert_eq!(weights(&wanted, &raised, &record(&[(at(1), 3)])), [0; 0]);
+}
+
+#[test]
+fn what_is_added_again_for_its_order_does_not_drain_and_waits_for_the_others_weights() {
+    let listed = |all: &[(u8, u32)]| Service {
+        config: scheduled_by("wrr"),
+        real_servers: all.iter().map(|(last, weight)| (at(*last), weighing(*weight))).collect(),
+    };
+    let mut wanted = draining(30, desired([(on(1), listed(&[(2, 1), (1, 5)]))]));
+    wanted.services.values_mut().for_each(|named| named.canonical_order = true);
+    let found = live([(on(1), listed(&[(1, 5), (2, 0), (3, 1)]))]);
+    let steps = plan_of(&wanted, &found).steps;
+    let told: Vec<_> = steps.iter().map(|op| (op.verb(), op.object())).collect();
+    let real_server = |last| crate::Object::RealServer(on(1), at(last));
+    assert_eq!(
+        told,
+        [
+            (Verb::Edit, real_server(2)),
+            (Verb::Delete, real_server(1)),
+            (Verb::Add, real_server(1)),
+            (Verb::Drain, real_server(3)),
+            (Verb::Delete, real_server(3)),
+        ]
+    );
+}
+
+#[test]
+fn a_drain_under_which_connections_are_dropped_in_silence_is_warned_of() {
+    const NODEST: &str = "net.ipv4.vs.expire_nodest_conn";
+    let found = |value: Option<&str>| Live {
+        sysctls: value.map(|value| (NODEST.into(), value.into())).into_iter().collect(),
+        ..live([(on(1), service([(at(1), weighing(1)), (at(2), weighing(1))]))])
+    };
+    let mut wanted = draining(30, desired([(on(1), service([(at(1), weighing(1))]))]));
+    let warned = |desired: &Desired, live: &Live| -> bool {
+        plan_of(desired, live).warnings.iter().any(|warning| warning.contains(NODEST))
+    };
+    assert!(warned(&wanted, &found(Some("0"))));
+    assert!(!warned(&wanted, &found(Some("1"))));
+    assert!(!warned(&wanted, &found(None)), "it is not known");
+    assert!(!warned(&draining(0, wanted.clone()), &found(Some("0"))), "nothing drains");
+    wanted.sysctls.insert(NODEST.into(), "1".into());
+    assert!(!warned(&wanted, &found(Some("0"))), "it is set before");
+}
+
 fn vip(last: u8) -> Binding {
     Binding::host([192, 0, 2, last].into(), "eth0")
 }
@@ -294,6 +418,102 @@ fn the_json_document_tells_before_after_and_what_changed() {
     assert_eq!(step["changes"][0]["field"], "weight");
     assert_eq!(step["changes"].as_array().map(Vec::len), Some(1));
     assert_eq!(document["counts"]["edit"], 1);
+}
+
+/// A pair whose VIPs are bound where there are services: on a host by evenkeel, by a spec or not.
+fn with_vips(mut pair: Pair, places: u32) -> Pair {
+    let binding = |key: &ServiceKey| key.vip().map(|vip| Binding::host(vip, "eth0"));
+    let live = pair.live.services.keys().filter_map(binding);
+    pair.live.addresses = live.map(|binding| (binding, Owner::Evenkeel)).collect();
+    let listed = pair.desired.services.keys().filter_map(binding).enumerate();
+    let listed = listed.filter(|(number, _)| places & (1 << (number % 32)) != 0);
+    pair.desired.vips = listed.map(|(_, binding)| (binding, Vip::default())).collect();
+    pair
+}
+
+fn serves(service: Option<&Service>) -> bool {
+    service.is_some_and(|it| it.real_servers.iter().any(|(_, server)| server.weight > 0))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn after_every_step_a_host_serves(pair in pair(5), places: u32) {
+        let Pair { desired, live, .. } = with_vips(pair, places);
+        let steps = plan_of(&desired, &live).steps;
+        let mut now = live.clone();
+        for step in &steps {
+            match step {
+                // What is bound now is ready in full.
+                Op::Bind { binding } => {
+                    let on_it = |(key, _): &(&ServiceKey, &Named)| key.vip() == Some(binding.address);
+                    for (key, named) in desired.services.iter().filter(on_it) {
+                        for (real_server, wanted) in &named.service.real_servers {
+                            let there = now.services[key].real_servers.get(real_server);
+                            prop_assert_eq!(there.map(|it| it.weight), Some(wanted.weight));
+                        }
+                    }
+                }
+                // Its clients no longer get here.
+                Op::DeleteService { key, .. } => {
+                    let vip = key.vip().map(|vip| Binding::host(vip, "eth0"));
+                    let leaves = vip.filter(|vip| !desired.vips.contains_key(vip));
+                    prop_assert!(leaves.is_none_or(|vip| !now.addresses.contains_key(&vip)));
+                }
+                // What could take over has done so.
+                Op::DrainRealServer { service, .. } => {
+                    for (key, wanted) in desired.services.get(service).into_iter().flat_map(|it| &it.service.real_servers) {
+                        prop_assert_eq!(now.services[service].real_servers.get(key).map(|it| it.weight), Some(wanted.weight));
+                    }
+                }
+                _ => {}
+            }
+            now = carried_out(&now, std::slice::from_ref(step));
+            for (key, named) in &desired.services {
+                if serves(live.services.get(key)) && serves(Some(&named.service)) {
+                    prop_assert!(serves(now.services.get(key)), "{key} has no server after {step:?}");
+                }
+            }
+        }
+        prop_assert!(plan_of(&desired, &now).is_in_sync());
+    }
+
+    #[test]
+    fn nothing_is_deleted_before_all_that_drains_has_begun_and_all_else_is_done(pair in pair(5)) {
+        let steps = plan_of(&pair.desired, &pair.live).steps;
+        let first_drain = steps.iter().position(|op| op.verb() == Verb::Drain);
+        let drains = steps.iter().filter(|op| op.verb() == Verb::Drain).count();
+        if let Some(first) = first_drain {
+            prop_assert!(steps[first..first + drains].iter().all(|op| op.verb() == Verb::Drain));
+            prop_assert!(steps[first + drains..].iter().all(|op| op.verb() == Verb::Delete));
+            prop_assert!(steps[..first].iter().all(|op| matches!(op.verb(), Verb::Add | Verb::Edit)));
+        }
+        // What drains goes, and what goes has drained before.
+        for op in &steps {
+            if let Op::DrainRealServer { service, key, limit, .. } = op {
+                prop_assert!(*limit > Drain::NONE);
+                let goes = steps.iter().any(|op| match op {
+                    Op::DeleteService { key, .. } => key == service,
+                    Op::DeleteRealServer { service: of, key: it, .. } => (of, it) == (service, key),
+                    _ => false,
+                });
+                prop_assert!(goes, "{key} of {service} is left without weight");
+            }
+        }
+    }
+
+    #[test]
+    fn a_spec_that_did_not_change_causes_nothing(pair in pair(5), places: u32) {
+        let Pair { desired, live, .. } = with_vips(pair, places);
+        let record = Record::of_a_snapshot();
+        let plan = plan(Inputs { last: Some(&desired), ..Inputs::new(&desired, &live, &record) });
+        prop_assert_eq!(plan.causes.len(), plan.steps.len());
+        for (step, cause) in plan.steps.iter().zip(&plan.causes) {
+            let ours = step.verb() == Verb::Unbind;
+            prop_assert_eq!(*cause, if ours { Cause::SpecChanged } else { Cause::Drift }, "{:?}", step);
+        }
+    }
 }
 
 proptest! {
