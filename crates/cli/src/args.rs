@@ -80,6 +80,11 @@ pub(crate) enum Command {
     Plan(Plan),
     /// Bring this host to the state of the spec.
     Apply(Apply),
+    /// Keep what an apply with --confirm did, or take it back.
+    Confirm(Confirm),
+    /// Wait beside an apply with --confirm; started by it.
+    #[command(hide = true)]
+    Watchdog(Watchdog),
     /// Write the live state as a spec that plans empty.
     Snapshot(Snapshot),
     /// Show the live table with the spec's names.
@@ -168,6 +173,29 @@ pub(crate) struct Apply {
     /// Begin drains, and leave what waits for them to the next apply.
     #[arg(long)]
     pub(crate) no_wait: bool,
+    /// Take back what was applied, unless `evenkeel confirm` keeps it within this time: 90s, 2m.
+    #[arg(long, value_name = "TIME", value_parser = within, conflicts_with = "no_wait")]
+    pub(crate) confirm: Option<u32>,
+}
+
+fn within(text: &str) -> Result<u32, String> {
+    match evenkeel_spec::seconds(text) {
+        Some(0) | None => Err("write a time such as 90s, 2m or 1h".to_owned()),
+        Some(seconds) => Ok(seconds),
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Confirm {
+    /// Take it back now.
+    #[arg(long)]
+    pub(crate) abort: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Watchdog {
+    /// The apply, as the journal names it.
+    pub(crate) id: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -62,6 +62,12 @@ pub(crate) enum Error {
     /// The network namespace cannot be told or entered.
     #[error(transparent)]
     Namespace(evenkeel_host::Error),
+    /// No apply waits.
+    #[error("no apply waits for its confirmation")]
+    NothingPending,
+    /// An apply with --confirm has nobody to take it back.
+    #[error("cannot start the watchdog that --confirm needs")]
+    Watchdog(#[source] io::Error),
     /// The process cannot listen for signals.
     #[error("cannot listen for Ctrl-C")]
     Signal(#[source] io::Error),
@@ -80,7 +86,7 @@ impl Error {
             Self::Usage(_) => Status::Usage,
             Self::Unfit(_) => Status::Refused,
             Self::Lock(LockError::Held(_)) => Status::LockHeld,
-            Self::Unconfirmed(_) => Status::Refused,
+            Self::Unconfirmed(_) | Self::NothingPending => Status::Refused,
             Self::NotPermitted(_)
             | Self::Kernel(KernelError::NotPermitted { .. })
             | Self::Namespace(evenkeel_host::Error::NotPermitted { .. }) => Status::NotPermitted,
@@ -90,6 +96,7 @@ impl Error {
             | Self::Unwritable { .. }
             | Self::Lock(LockError::Failed(_))
             | Self::Namespace(_)
+            | Self::Watchdog(_)
             | Self::Signal(_)
             | Self::Output(_) => Status::Failed,
         }

@@ -31,6 +31,11 @@ pub(crate) fn history(
     History { last: desired(last), cut_off }
 }
 
+/// What the last applied spec asked for; `None` where that cannot be known.
+pub(crate) fn stored(state: &StateDir, journal: &Journal) -> Option<Desired> {
+    state.last_spec(journal).ok().flatten().and_then(desired)
+}
+
 /// What the last applied spec asked for. One that an earlier version took and this one does not
 /// tells nothing.
 fn desired(last: evenkeel_engine::LastSpec) -> Option<Desired> {

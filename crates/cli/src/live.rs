@@ -30,7 +30,6 @@ pub(crate) enum Access {
     /// confirmation.
     Write,
     /// The apply that waits for its confirmation, if there is one, is kept or undone.
-    #[expect(dead_code, reason = "`confirm` and the watchdog will")]
     Settle,
 }
 
@@ -42,13 +41,9 @@ impl Host {
         access: Access,
         output: &mut Output,
     ) -> Result<Self, Error> {
-        if let Some(name) = &global.netns {
-            Namespace::enter(name).map_err(Error::Namespace)?;
-        }
+        let state = state_dir(global)?;
         let is_writer = access != Access::Read;
         let lock = if is_writer { Some(Lock::acquire()?) } else { None };
-        let namespace = Namespace::current().map_err(Error::Namespace)?;
-        let state = StateDir::new(&global.state_dir, &namespace.label());
         let (mut journal, warning) = state.read(is_writer)?;
         if let Some(warning) = warning {
             output.warning(&warning);
@@ -62,6 +57,15 @@ impl Host {
         let kernel = HostKernel::connect(journal.addresses.clone())?;
         Ok(Self { kernel, state, journal, lock })
     }
+}
+
+/// Enters the network namespace of `--netns`; the folder of its journal.
+pub(crate) fn state_dir(global: &Global) -> Result<StateDir, Error> {
+    if let Some(name) = &global.netns {
+        Namespace::enter(name).map_err(Error::Namespace)?;
+    }
+    let namespace = Namespace::current().map_err(Error::Namespace)?;
+    Ok(StateDir::new(&global.state_dir, &namespace.label()))
 }
 
 /// Says what happened while nobody looked on. A writer, who names where the journal is, has it
@@ -82,7 +86,7 @@ fn tell_news(
 }
 
 /// Seconds since 1970; a clock before that is none.
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 

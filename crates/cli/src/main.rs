@@ -4,6 +4,7 @@
 
 mod args;
 mod commands;
+mod confirmation;
 mod error;
 mod fresh;
 mod history;

@@ -83,7 +83,8 @@ impl Attendant for Onlooker<'_> {
             let DrainProgress { service, real_server, connections, left, is_over } = *drain;
             let place = (service, real_server);
             let words = || format!("real server {real_server} of {}", self.desired.label(&service));
-            let left = seconds(Drain(u32::try_from(left.as_secs()).unwrap_or(u32::MAX)));
+            let left =
+                seconds(Drain(u32::try_from(left.as_secs_f64().ceil() as u64).unwrap_or(u32::MAX)));
             if !self.shown.contains_key(&place) {
                 let bar = self.bar(format!("draining {}", words()), connections);
                 if bar.is_none() && !is_over {

@@ -84,7 +84,7 @@ pub(crate) fn tell(
 }
 
 /// The way back: clean, or what differs from before.
-fn tell_rollback(rollback: &Rollback, desired: &Desired, output: &mut Output) -> Status {
+pub(crate) fn tell_rollback(rollback: &Rollback, desired: &Desired, output: &mut Output) -> Status {
     let labels = &Labels::new(desired);
     if rollback.broken > 0 {
         output.warning(&format!(

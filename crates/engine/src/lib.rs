@@ -6,6 +6,7 @@
 //! It prints nothing and asks nobody.
 
 mod attendant;
+mod confirm;
 mod connections;
 mod drain;
 mod error;
@@ -26,6 +27,7 @@ mod stage;
 mod translate;
 
 pub use attendant::{Attendant, DrainProgress, Unattended};
+pub use confirm::{pending_sysctls, steps_to_undo, take_pending_back};
 pub use connections::{Connection, connections};
 pub use error::KernelError;
 pub use host_kernel::HostKernel;

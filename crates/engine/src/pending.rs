@@ -101,6 +101,11 @@ impl Pending {
         line.split(|byte| *byte == 0).any(|word| word == b"watchdog")
     }
 
+    /// When it was begun, as people read it.
+    pub fn begun_words(&self) -> String {
+        moment(self.begun)
+    }
+
     /// What whoever meets it should know, at that time in seconds since 1970.
     pub fn words(&self, now: u64) -> String {
         let begun = moment(self.begun);

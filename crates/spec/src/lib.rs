@@ -52,4 +52,5 @@ pub use problem::{Place, Problem, Problems, Related, Severity};
 pub use provenance::Provenance;
 pub use schema::schema;
 pub use source::{MAX_SOURCE, Source};
+pub use spec::seconds;
 pub use write::{WriteInput, write};

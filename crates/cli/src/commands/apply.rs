@@ -9,6 +9,7 @@ use evenkeel_spec::{Loaded, Source};
 
 use crate::args::{self, Apply, Global, Spec};
 use crate::commands::plan::{doubts, show};
+use crate::confirmation;
 use crate::error::Error;
 use crate::fresh::Fresh;
 use crate::live::{Access, Host};
@@ -60,6 +61,8 @@ pub(crate) fn run(
         let texts: Vec<(&str, &[u8])> =
             sources.iter().map(|source| (&*source.name, &*source.text)).collect();
         state.store_spec(&mut journal, &texts, &parameters)?;
+    } else {
+        journal.next = None;
     }
     if plan.is_in_sync() {
         // What is in force already is applied all the same.
@@ -73,6 +76,11 @@ pub(crate) fn run(
         return Ok(Status::Done);
     }
     let steps = std::mem::take(&mut plan.steps);
+    if let Some(within) = arguments.confirm {
+        confirmation::begin(within, &steps, &state, &mut journal, global)?;
+    }
+    // What waits for its confirmation is not in force yet.
+    let is_whole = is_whole && arguments.confirm.is_none();
     let pass = Pass { desired: &desired, last: last.as_ref(), is_whole, record, live, steps };
     let terms = Terms {
         on_failure: match arguments.on_failure {
@@ -83,7 +91,9 @@ pub(crate) fn run(
     };
     let mut onlooker = Onlooker::new(&desired, output)?;
     let report = execute_journalled(&mut kernel, pass, terms, &mut onlooker, &state, &mut journal)?;
-    tell(&report, &desired, output)
+    let status = tell(&report, &desired, output)?;
+    confirmation::settle(&report, &state, &mut journal, output)?;
+    Ok(status)
 }
 
 /// What is to be applied.

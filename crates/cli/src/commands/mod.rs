@@ -1,12 +1,14 @@
 //! The commands, a file each.
 
 mod apply;
+mod confirm;
 mod connections;
 mod plan;
 mod schema;
 mod show;
 mod snapshot;
 mod validate;
+pub(crate) mod watchdog;
 
 use crate::args::{Arguments, Command, Role};
 use crate::error::Error;
@@ -22,6 +24,8 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> Result<Status, 
         Command::Plan(plan) => plan::run(plan, global, output),
         Command::Apply(apply) => apply::run(apply, global, output),
         Command::Snapshot(snapshot) => snapshot::run(snapshot, global, output),
+        Command::Confirm(confirm) => confirm::run(confirm, global, output),
+        Command::Watchdog(watchdog) => watchdog::run(watchdog, global, output),
         Command::Show(show) => show::run(show, global, output),
         Command::Schema => schema::run(output),
     }?;

@@ -26,8 +26,9 @@ impl Duration {
     }
 }
 
-/// The sum of numbers with units, each unit once, the largest first.
-fn seconds(written: &str) -> Option<u32> {
+/// The seconds that a duration comes to, as specs write it (`90s`, `5m`, `1h30m`): the sum of
+/// numbers with units, each unit once, the largest first; `None` if it is no duration.
+pub fn seconds(written: &str) -> Option<u32> {
     const UNITS: [(char, u32); 4] = [('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)];
     let (mut rest, mut units, mut sum) = (written, UNITS.as_slice(), 0u32);
     while !rest.is_empty() {

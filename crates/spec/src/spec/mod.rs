@@ -18,6 +18,7 @@ mod word;
 
 pub(crate) use address::{Address, Network, Prefixed};
 pub(crate) use duration::Duration;
+pub use duration::seconds;
 pub(crate) use name::{InterfaceName, Name};
 pub(crate) use netmask::NetmaskText;
 pub(crate) use number::{

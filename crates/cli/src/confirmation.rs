@@ -1,0 +1,65 @@
+//! An apply with `--confirm`: from before its first change until it waits.
+
+use evenkeel_engine::{Journal, Pending, Report, StateDir, steps_to_undo};
+use evenkeel_model::Drain;
+use evenkeel_plan::Op;
+use evenkeel_plan::render::seconds;
+
+use crate::args::Global;
+use crate::commands::watchdog;
+use crate::error::Error;
+use crate::live::now;
+use crate::output::Output;
+
+/// Writes down what is about to be done, and starts the process that takes it back if nobody
+/// confirms it, or if this one ends half-way.
+pub(crate) fn begin(
+    within: u32,
+    steps: &[Op],
+    state: &StateDir,
+    journal: &mut Journal,
+    global: &Global,
+) -> Result<(), Error> {
+    let pending = Pending::begin(now(), within, steps.to_vec()).map_err(Error::Watchdog)?;
+    let id = pending.id.clone();
+    journal.pending = Some(pending);
+    state.write(journal)?;
+    let started = watchdog::start(&id, global);
+    match (started, &mut journal.pending) {
+        // It is written with what the steps are about to do.
+        (Ok(child), Some(pending)) => pending.watchdog = Some(child.id()),
+        (started, _) => {
+            journal.pending = None;
+            state.write(journal)?;
+            started?;
+        }
+    }
+    Ok(())
+}
+
+/// From now on it waits; one that failed has nothing to wait for, and one that was interrupted is
+/// taken back by its watchdog.
+pub(crate) fn settle(
+    report: &Report,
+    state: &StateDir,
+    journal: &mut Journal,
+    output: &mut Output,
+) -> Result<(), Error> {
+    let Some(pending) = &mut journal.pending else { return Ok(()) };
+    if report.interrupted {
+        output.hint("its watchdog takes back what was applied");
+        return Ok(());
+    }
+    if report.is_success() {
+        pending.steps = steps_to_undo(report);
+        pending.deadline = Some(now() + u64::from(pending.within));
+        output.hint(&format!(
+            "what was applied is taken back in {} unless `evenkeel confirm` keeps it; `evenkeel \
+             confirm --abort` takes it back now",
+            seconds(Drain(pending.within))
+        ));
+    } else {
+        journal.pending = None;
+    }
+    Ok(state.write(journal)?)
+}

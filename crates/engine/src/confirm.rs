@@ -1,0 +1,66 @@
+//! What ends the wait of an apply for its confirmation: it is kept, or taken back.
+
+use evenkeel_model::{Desired, Live, Owner};
+use evenkeel_plan::Op;
+
+use crate::report::Rollback;
+use crate::rollback::take_back;
+use crate::{Done, Journal, Kernel, Outcome, Report, Sysctls};
+
+/// The sysctls that the way back needs to know.
+pub fn pending_sysctls(journal: &Journal) -> Sysctls {
+    let steps = journal.pending.iter().flat_map(|pending| &pending.steps);
+    let edited = steps.filter_map(|op| match op {
+        Op::EditSysctl { key, .. } => Some(key),
+        _ => None,
+    });
+    edited.chain(journal.record.sysctls.keys()).cloned().collect()
+}
+
+/// The steps of a report that a way back must know.
+pub fn steps_to_undo(report: &Report) -> Vec<Op> {
+    let was_sent = |done: &Done<'_>| {
+        matches!(done.outcome, Outcome::Applied | Outcome::Unknown | Outcome::Failed(_))
+    };
+    report.iter().filter(was_sent).map(|done| done.op.clone()).collect()
+}
+
+impl Journal {
+    /// The apply that waited is kept: its spec, which asks for `desired`, is the last applied one
+    /// from now on. Without it (only a part of a spec was applied) that stays as it is.
+    pub fn keep_pending(&mut self, desired: Option<&Desired>) {
+        self.pending = None;
+        if let Some(desired) = desired {
+            self.is_in_force(desired);
+        }
+    }
+}
+
+/// Takes the apply that waits back. The journal afterwards says what is left of it; where the way
+/// back did not lead to the end, the apply still waits.
+pub fn take_pending_back(
+    kernel: &mut impl Kernel,
+    journal: &mut Journal,
+    live: &mut Live,
+) -> Rollback {
+    let Some(pending) = &journal.pending else {
+        return Rollback::default();
+    };
+    let rollback = take_back(kernel, &pending.steps, live);
+    if rollback.error.is_some() || !rollback.left.is_empty() {
+        return rollback;
+    }
+    journal.addresses.retain(|binding| live.addresses.get(binding) == Some(&Owner::Evenkeel));
+    let links = live.links.as_ref();
+    journal.dummies.retain(|dummy| links.is_none_or(|links| links.contains_key(dummy)));
+    // One that has its first value again is nobody's to put back.
+    journal.record.sysctls.retain(|key, first| live.sysctls.get(key) != Some(first));
+    journal.record.drains.0.retain(|(service, key), _| {
+        let service = live.services.get(service);
+        let real_server = service.and_then(|service| service.real_servers.get(key));
+        real_server.is_some_and(|real_server| real_server.weight == 0)
+    });
+    journal.pending = None;
+    journal.next = None;
+    rollback
+}
