@@ -15,6 +15,8 @@ mod examples;
 mod failures;
 mod globals;
 mod guards;
+mod journal;
+mod lock;
 mod permissions;
 mod scope;
 mod show;

@@ -96,6 +96,98 @@ fn an_ordinary_user_with_that_one_capability_can_do_everything() {
     assert_eq!(answer.status, 0, "{answer:?}");
 }
 
+/// An ordinary user's options, with those capabilities and no other.
+fn ordinary_with(capabilities: &[&str]) -> String {
+    let list: Vec<String> = capabilities.iter().map(|name| format!("+{name}")).collect();
+    let list = list.join(",");
+    format!(
+        "--reuid=65534 --regid=65534 --clear-groups --bounding-set=-all,{list} --inh-caps={list} \
+         --ambient-caps={list}"
+    )
+}
+
+/// Asserts that an apply with those capabilities names the one it lacks, and what for, before it
+/// changes anything.
+fn assert_lacks(site: &Site, capabilities: &[&str], lack: &str) {
+    let before = everything();
+    let answer = with_privileges(site, &ordinary_with(capabilities), "apply --yes spec.yaml");
+    assert_eq!((answer.status, &*answer.stdout), (77, ""), "{answer:?}");
+    let (error, hint) = answer.stderr.split_once("\nhint: ").unwrap();
+    assert_eq!(error, format!("error: not permitted: {lack}"));
+    assert!(hint.starts_with("nothing was changed; "), "{answer:?}");
+    assert!(everything() == before);
+    let journal = std::fs::read_dir(site.path().join("state")).unwrap();
+    assert_eq!(journal.count(), 0, "not even the journal");
+}
+
+#[test]
+fn a_vip_with_neighbours_takes_the_capability_to_tell_them() {
+    let site = site();
+    run("ip link del eth0");
+    run("ip link add eth0 up type veth peer name cable");
+    run("ip link set cable up");
+    // The kernel takes its time to notice the carrier.
+    let is_up = || run("ip -br link show eth0").contains("LOWER_UP");
+    let is_up = (0..500).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        is_up() && run("ip -br link show eth0").contains(" UP ")
+    });
+    assert!(is_up);
+    let lack = "CAP_NET_RAW is missing, to announce 192.0.2.1/32 on eth0";
+    assert_lacks(&site, &["net_admin"], lack);
+    let both = ordinary_with(&["net_admin", "net_raw"]);
+    let answer = with_privileges(&site, &both, "apply --yes spec.yaml");
+    assert_eq!((answer.status, &*answer.stderr), (0, ""), "{answer:?}");
+    assert_eq!(addresses(), lines("192.0.2.1/32 eth0"));
+    // What is bound already is announced no more, so that the table alone needs the one.
+    site.write("spec.yaml", SPEC.replace("10.0.0.1", "10.0.0.2"));
+    let one = ordinary_with(&["net_admin"]);
+    let answer = with_privileges(&site, &one, "apply --yes spec.yaml");
+    assert_eq!(answer.status, 0, "{answer:?}");
+    site.assert_in_sync("spec.yaml");
+}
+
+#[test]
+fn a_module_that_is_not_loaded_takes_the_capability_to_load_it() {
+    let site = site();
+    site.write("spec.yaml", SPEC.replace("port: 80", "port: 80, scheduler: mh"));
+    modules::unload("ip_vs_mh");
+    let lack = "CAP_SYS_MODULE is missing, to load kernel module ip_vs_mh";
+    assert_lacks(&site, &["net_admin"], lack);
+    assert!(!modules::is_loaded("ip_vs_mh"));
+    let both = ordinary_with(&["net_admin", "sys_module"]);
+    let answer = with_privileges(&site, &both, "apply --yes spec.yaml");
+    assert_eq!((answer.status, &*answer.stderr), (0, ""), "{answer:?}");
+    assert!(modules::is_loaded("ip_vs_mh"));
+}
+
+#[test]
+fn a_module_that_is_loaded_already_takes_no_further_capability() {
+    let site = site();
+    site.write("spec.yaml", SPEC.replace("port: 80", "port: 80, scheduler: mh"));
+    run("modprobe ip_vs_mh");
+    let one = ordinary_with(&["net_admin"]);
+    let answer = with_privileges(&site, &one, "apply --yes spec.yaml");
+    assert_eq!((answer.status, &*answer.stderr), (0, ""), "{answer:?}");
+    assert!(ipvsadm::save().iter().any(|line| line.contains("-s mh")));
+}
+
+#[test]
+fn a_sysctl_a_dummy_device_and_a_drain_take_no_further_capability() {
+    let site = site();
+    let one = ordinary_with(&["net_admin"]);
+    let spec = SPEC.replace("interface: eth0", "interface: vips, dummy: true");
+    let spec = format!("{spec}sysctls: {{ net.ipv4.vs.expire_nodest_conn: 1 }}\n");
+    for spec in [spec.clone(), spec.replace("10.0.0.1", "10.0.0.2")] {
+        site.write("spec.yaml", spec);
+        let answer = with_privileges(&site, &one, "apply --yes spec.yaml");
+        assert_eq!(answer.status, 0, "{answer:?}");
+    }
+    assert_eq!(run("sysctl -n net.ipv4.vs.expire_nodest_conn").trim(), "1");
+    assert_eq!(addresses(), lines("192.0.2.1/32 vips"));
+    site.assert_in_sync("spec.yaml");
+}
+
 #[test]
 fn a_kernel_without_ipvs_is_told_with_what_to_do_about_it() {
     let site = Site::new("");

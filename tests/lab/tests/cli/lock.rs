@@ -1,0 +1,141 @@
+//! One writer at a time in a network namespace, and how the others are told who that is.
+
+use std::io::Read;
+use std::process::{Child, Stdio};
+
+use evenkeel_lab_tests::{enter_namespace, fresh_namespace, this_namespace};
+
+use super::*;
+
+const SPEC: &str = "version: 1
+scope: all
+services:
+  - { name: web, vip: 192.0.2.1, port: 80, drain: 0s, real_servers: [ { address: 10.0.0.1 } ] }
+";
+
+/// An apply on a terminal that waits for the answer to its question, the lock in hand.
+struct Asking(Child);
+
+impl Asking {
+    /// Behind that command.
+    fn start(site: &Site, before: &str) -> Self {
+        site.write("spec.yaml", SPEC);
+        let mut command = Command::new("script");
+        let state = site.path().join("state");
+        let (program, state) = (site.path().join("evenkeel"), state.display());
+        if !program.exists() {
+            std::fs::copy(super::program(), &program).unwrap();
+        }
+        let line = format!("{before} {} apply spec.yaml --state-dir {state}", program.display());
+        command.args(["--quiet", "--return", "--flush", "--command", &line, "/dev/null"]);
+        command.current_dir(site.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut shown = Vec::new();
+        let stdout = child.stdout.as_mut().unwrap();
+        while !shown.ends_with(b"[y/N]") {
+            let mut byte = [0];
+            let read = stdout.read(&mut byte).unwrap();
+            assert_eq!(read, 1, "{}", String::from_utf8_lossy(&shown));
+            shown.push(byte[0]);
+        }
+        Self(child)
+    }
+
+    /// Says yes, and gives the status it ends with.
+    fn agree(mut self) -> i32 {
+        std::io::Write::write_all(&mut self.0.stdin.take().unwrap(), b"y\n").unwrap();
+        let output = self.0.wait_with_output().unwrap();
+        output.status.code().unwrap()
+    }
+}
+
+/// The process that a refusal names.
+fn holder(answer: &Answer) -> u32 {
+    assert_eq!((answer.status, &*answer.stdout), (75, ""), "{answer:?}");
+    let (_, named) = answer.stderr.split_once("process ").unwrap_or_else(|| panic!("{answer:?}"));
+    let rest = named.split_once("process ").map_or(named, |(_, rest)| rest);
+    rest.split(' ').next().unwrap().parse().unwrap_or_else(|_| panic!("{answer:?}"))
+}
+
+#[test]
+fn a_second_apply_is_told_who_is_at_work_and_changes_nothing() {
+    let site = Site::new("");
+    let first = Asking::start(&site, "");
+    // Whatever its state directory and whatever it is asked to do.
+    let second = Site::here();
+    let nothing = "version: 1\nscope: all\ndefaults: { drain: 0s }\nservices: []\n";
+    second.write("spec.yaml", nothing);
+    let answer = second.evenkeel("apply --yes --allow empty spec.yaml");
+    let pid = holder(&answer);
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap();
+    let line = String::from_utf8(line).unwrap().replace('\0', " ");
+    assert!(answer.stderr.contains(&format!("process {pid} of user 0 (`{}", &line[..20])));
+    assert!(answer.stderr.contains("apply spec.yaml"), "{answer:?}");
+    assert!(answer.stderr.contains("hint: nothing was changed"), "{answer:?}");
+    assert!(!second.path().join("state").exists(), "not even a journal");
+    // Who only looks is not held up.
+    for command in ["plan spec.yaml", "show", "snapshot"] {
+        assert_eq!(second.evenkeel(command).status, 0, "{command}");
+    }
+    assert_eq!(first.agree(), 0);
+    assert_eq!(ipvsadm::save().len(), 2);
+    site.assert_in_sync("spec.yaml");
+    second.done("apply --yes --allow empty spec.yaml");
+    assert_eq!(ipvsadm::save(), BTreeSet::new());
+}
+
+#[test]
+fn another_namespace_is_another_matter() {
+    let one = Site::new("");
+    let here = this_namespace();
+    let first = Asking::start(&one, "");
+    fresh_namespace();
+    let two = Site::here();
+    two.apply(SPEC);
+    // From the other namespace into the one where an apply is at work.
+    enter_namespace(&here);
+    holder(&two.evenkeel("apply --yes spec.yaml"));
+    assert_eq!(first.agree(), 0);
+}
+
+#[test]
+fn one_that_is_killed_leaves_nothing_behind() {
+    let site = Site::new("");
+    let mut first = Asking::start(&site, "");
+    let pid = holder(&site.evenkeel("apply --yes spec.yaml"));
+    run(&format!("kill -KILL {pid}"));
+    first.0.wait().unwrap();
+    site.done("apply --yes spec.yaml");
+    site.assert_in_sync("spec.yaml");
+}
+
+#[test]
+fn a_holder_that_is_neither_root_nor_oneself_is_called_a_stranger() {
+    let site = Site::new("");
+    // As much as anyone may: the lock is taken before the kernel is asked for anything.
+    run(&format!("chmod 777 {}", site.path().display()));
+    let first = Asking::start(
+        &site,
+        "setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=+net_admin \
+         --ambient-caps=+net_admin",
+    );
+    let answer = site.evenkeel("apply --yes spec.yaml");
+    holder(&answer);
+    for word in ["of user 65534", "neither root nor who runs this"] {
+        assert!(answer.stderr.contains(word), "{word}: {answer:?}");
+    }
+    assert_eq!(first.agree(), 0);
+}
+
+#[test]
+fn a_holder_in_another_pid_namespace_is_told_as_far_as_it_is_known() {
+    let site = Site::new("");
+    let first = Asking::start(&site, "");
+    let mut inside = Command::new("unshare");
+    inside.args(["--pid", "--fork", "--mount-proc"]).arg(program());
+    inside.args(["apply", "--yes", "spec.yaml"]);
+    let answer = site.output(inside);
+    assert_eq!(answer.status, 75, "{answer:?}");
+    assert!(answer.stderr.contains("a process of user 0 in another pid namespace"), "{answer:?}");
+    assert_eq!(first.agree(), 0);
+}
