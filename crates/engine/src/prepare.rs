@@ -26,6 +26,13 @@ pub struct History {
     pub cut_off: Option<String>,
 }
 
+impl History {
+    /// Whether nothing of it is on record, so that no plan depends on it.
+    fn is_unknown(&self) -> bool {
+        self.last.is_none() && self.cut_off.is_none()
+    }
+}
+
 /// Plans; only if there is something to do, looks up the history and counts connections. The
 /// history comes back for the execution.
 ///
@@ -45,6 +52,9 @@ pub fn prepare(
     }
     let history = history();
     let concerned = concerned(&first.steps, live);
+    if history.is_unknown() && concerned.is_empty() {
+        return Ok((first, history));
+    }
     drop(first);
     let statistics = match concerned.is_empty() {
         true => None,
