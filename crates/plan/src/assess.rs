@@ -189,9 +189,13 @@ impl<'a> Around<'a> {
             return self.everywhere(Effect::Stay);
         }
         let on_it = self.live.services.keys().filter(|key| key.vip() == Some(address));
-        let cut: Vec<&ServiceKey> = on_it.filter(|key| !self.drained.contains(key)).collect();
-        let counted: Option<u64> = cut.iter().map(|key| open(self.statistics, key, None)).sum();
-        let effect = if cut.is_empty() { Effect::Drained } else { Effect::CutOff };
+        let (drained, cut): (Vec<&ServiceKey>, Vec<_>) =
+            on_it.partition(|key| self.drained.contains(key));
+        let (effect, concerned) = match cut.is_empty() {
+            true => (Effect::CutOff { drained: !drained.is_empty() }, drained),
+            false => (Effect::CutOff { drained: false }, cut),
+        };
+        let counted = concerned.iter().map(|key| open(self.statistics, key, None)).sum();
         Impact { connections: counted, ..self.everywhere(effect) }
     }
 
@@ -227,3 +231,6 @@ fn real_server_edit(before: &RealServer, after: &RealServer) -> Effect {
         _ => Effect::Stay,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -62,8 +62,11 @@ pub enum Effect {
     },
     /// Their real server is gone until it is added again, a moment later.
     Interrupted,
-    /// Their packets no longer reach the service.
-    CutOff,
+    /// Their packets no longer reach a service.
+    CutOff {
+        /// They were given time to end.
+        drained: bool,
+    },
     /// They stay, but are no longer copied between directors.
     Uncopied {
         /// The daemon that stops.
@@ -87,7 +90,7 @@ impl Effect {
             Self::Drained => "drained",
             Self::Break { .. } => "break",
             Self::Interrupted => "interrupted",
-            Self::CutOff => "cut_off",
+            Self::CutOff { .. } => "cut_off",
             Self::Uncopied { .. } => "uncopied",
         }
     }
@@ -97,7 +100,7 @@ impl Impact {
     /// How many connections break for certain; `None` where they were not counted.
     pub fn breaks(&self) -> Option<u64> {
         match self.effect {
-            Effect::Break { .. } | Effect::CutOff => self.connections,
+            Effect::Break { .. } | Effect::CutOff { drained: false } => self.connections,
             _ => Some(0),
         }
     }
@@ -106,11 +109,13 @@ impl Impact {
     pub fn is_notable(&self) -> bool {
         let some = self.connections != Some(0);
         match self.effect {
-            Effect::Stay | Effect::Retimed | Effect::Drained => false,
+            Effect::Stay | Effect::Retimed | Effect::Drained | Effect::CutOff { drained: true } => {
+                false
+            }
             Effect::Rescheduled { gap, forgets } => gap || forgets,
             Effect::Quiesced => self.keeps_coming().is_some(),
             Effect::Break { .. }
-            | Effect::CutOff
+            | Effect::CutOff { drained: false }
             | Effect::Interrupted
             | Effect::Rewrapped
             | Effect::KeepForward => some,
@@ -228,8 +233,11 @@ impl fmt::Display for Impact {
                     },
                 )
             }
-            Effect::CutOff if none => f.write_str("no connections come in by it"),
-            Effect::CutOff => {
+            Effect::CutOff { .. } if none => f.write_str("no connections come in by it"),
+            Effect::CutOff { drained: true } => f.write_str(
+                "connections that are left break: their packets no longer reach a service",
+            ),
+            Effect::CutOff { drained: false } => {
                 write!(f, "{subject} would break: their packets no longer reach a service")
             }
             Effect::Uncopied { state, comes_back } => {

@@ -1,0 +1,395 @@
+use evenkeel_model::statistics::{RealServerStatistics, ServiceStatistics};
+use evenkeel_model::{
+    Desired, Drain, Ignore, Named, Netmask, Owner, Persistence, Protocol, RealServers,
+    SchedulerFlags, Scope, Service, SyncDaemon, Timeouts, Tunnel, TunnelKind, Vip,
+};
+
+use super::*;
+use crate::in_force::{NODEST, QUIESCENT, REUSE};
+use crate::{Draining, Plan, Record, plan};
+
+const WEB: ServiceKey = ServiceKey::Fwmark { family: evenkeel_model::Family::Ipv4, fwmark: 1 };
+
+fn tcp(last: u8) -> ServiceKey {
+    ServiceKey::Address { address: [192, 0, 2, last].into(), port: 80, protocol: Protocol::Tcp }
+}
+
+fn at(last: u8) -> RealServerKey {
+    RealServerKey { address: [198, 51, 100, last].into(), port: 80 }
+}
+
+fn weighing(weight: u32) -> RealServer {
+    RealServer { forward: Forward::Dr, weight, upper_threshold: 0, lower_threshold: 0 }
+}
+
+fn scheduled_by(name: &str) -> ServiceConfig {
+    ServiceConfig {
+        scheduler: Scheduler::new(name).expect("a name"),
+        scheduler_flags: SchedulerFlags::EMPTY,
+        persistence: None,
+        engine: None,
+        one_packet: false,
+    }
+}
+
+fn persistent(config: ServiceConfig, netmask: u8) -> ServiceConfig {
+    let netmask = Netmask::v4_prefix(netmask).expect("a length");
+    ServiceConfig { persistence: Some(Persistence { timeout: 300, netmask }), ..config }
+}
+
+/// Two states that differ, and what is known beside them.
+struct Case {
+    desired: Desired,
+    live: Live,
+    record: Record,
+    statistics: Option<Statistics>,
+}
+
+impl Case {
+    /// One service on both sides.
+    fn of(
+        key: ServiceKey,
+        live: (ServiceConfig, &[(u8, RealServer)]),
+        desired: (ServiceConfig, &[(u8, RealServer)]),
+        drain: u32,
+    ) -> Self {
+        let service = |(config, all): (ServiceConfig, &[(u8, RealServer)])| {
+            let real_servers: RealServers = all.iter().map(|(last, it)| (at(*last), *it)).collect();
+            Service { config, real_servers }
+        };
+        let named = Named {
+            name: "web".into(),
+            ignore: Ignore::NOTHING,
+            canonical_order: false,
+            drain: Drain(drain),
+            service: service(desired),
+        };
+        Self {
+            desired: Desired {
+                scope: Scope::All,
+                services: [(key, named)].into(),
+                drain: Drain(drain),
+                ..Desired::default()
+            },
+            live: Live { services: [(key, service(live))].into(), ..Live::default() },
+            record: Record::of_a_snapshot(),
+            statistics: None,
+        }
+    }
+
+    /// A service whose second real server leaves.
+    fn leaving(key: ServiceKey, config: ServiceConfig, drain: u32) -> Self {
+        let (one, two) = ((1, weighing(1)), (2, weighing(1)));
+        Self::of(key, (config.clone(), &[one, two]), (config, &[one]), drain)
+    }
+
+    /// With so many connections to the second real server, and one to the first.
+    fn counted(mut self, active: u32, inactive: u32) -> Self {
+        let key = *self.live.services.keys().next().expect("a service");
+        let counted = |active_connections, inactive_connections| RealServerStatistics {
+            active_connections,
+            inactive_connections,
+            ..RealServerStatistics::default()
+        };
+        let real_servers = [(at(1), counted(1, 0)), (at(2), counted(active, inactive))].into();
+        let service = ServiceStatistics { real_servers, ..ServiceStatistics::default() };
+        self.statistics = Some(Statistics { services: [(key, service)].into() });
+        self
+    }
+
+    fn with(mut self, sysctl: &str, value: &str) -> Self {
+        self.live.sysctls.insert(sysctl.into(), value.into());
+        self
+    }
+
+    fn plan(&self) -> Plan {
+        let statistics = self.statistics.as_ref();
+        plan(Inputs { statistics, ..Inputs::new(&self.desired, &self.live, &self.record) })
+    }
+
+    /// The impact of each step in words; a step that touches no connection has none.
+    fn words(&self) -> Vec<String> {
+        let plan = self.plan();
+        let word = |place| plan.impacts.get(&place).map(ToString::to_string).unwrap_or_default();
+        (0..plan.steps.len()).map(word).collect()
+    }
+
+    fn notable(&self) -> Vec<bool> {
+        self.plan().impacts.values().map(Impact::is_notable).collect()
+    }
+}
+
+#[test]
+fn a_deletion_without_a_drain_tells_how_many_break_and_how() {
+    let case = || Case::leaving(tcp(1), scheduled_by("wlc"), 0);
+    assert_eq!(
+        case().words(),
+        ["existing connections would break: drain first; unless expire_nodest_conn is 1, their \
+          packets are dropped in silence"]
+    );
+    assert_eq!(
+        case().counted(17, 5).with(NODEST, "0").words(),
+        ["17 connections would break: drain first; their packets are dropped in silence until \
+          they time out (expire_nodest_conn=0)"]
+    );
+    assert_eq!(
+        case().counted(1, 0).with(NODEST, "1").words(),
+        ["1 connection would break: drain first; they end at their next packet \
+          (expire_nodest_conn=1)"]
+    );
+    let none = case().counted(0, 5);
+    assert_eq!(
+        (none.words(), none.notable()),
+        (vec!["no connections would break".into()], vec![false])
+    );
+    assert_eq!(case().counted(17, 5).plan().impacts[&0].breaks(), Some(17));
+    assert_eq!(case().plan().impacts[&0].breaks(), None);
+}
+
+#[test]
+fn where_datagrams_may_be_among_them_inactive_connections_count_too() {
+    let case = Case::leaving(WEB, scheduled_by("wlc"), 0).counted(17, 5);
+    assert_eq!(case.plan().impacts[&0].connections, Some(22));
+}
+
+#[test]
+fn who_cannot_drain_is_told_why() {
+    let words = |name| Case::leaving(tcp(1), scheduled_by(name), 0).words().remove(0);
+    let said = |name| words(name).split("; ").next().expect("a part").to_owned();
+    assert_eq!(
+        said("sh"),
+        "existing connections would break: sh needs sh-fallback to let it drain"
+    );
+    assert_eq!(
+        said("mh"),
+        "existing connections would break: mh needs mh-fallback to let it drain"
+    );
+    assert_eq!(said("dh"), "existing connections would break: dh lets no real server drain");
+}
+
+#[test]
+fn a_drain_tells_how_many_have_how_long_and_who_keeps_coming() {
+    let case = || Case::leaving(tcp(1), scheduled_by("wlc"), 120);
+    assert_eq!(
+        case().with(NODEST, "1").words(),
+        [
+            "existing connections have 2m to end",
+            "connections that are left break: they end at their next packet (expire_nodest_conn=1)",
+        ]
+    );
+    assert_eq!(case().notable(), [true, false]);
+    let first = |case: Case| case.words().remove(0);
+    assert_eq!(first(case().counted(17, 5)), "17 connections have 2m to end");
+    assert_eq!(first(case().counted(1, 5)), "1 connection has 2m to end");
+    assert_eq!(first(case().counted(0, 5)), "no connections to wait for");
+    let mut begun = case().counted(17, 0);
+    begun.record.drains.0.insert((tcp(1), at(2)), Draining { since: 1, weight: 1 });
+    assert_eq!(first(begun), "17 connections have what is left of 2m to end");
+
+    let sticky = || Case::leaving(tcp(1), persistent(scheduled_by("wlc"), 32), 120).counted(17, 0);
+    assert_eq!(
+        first(sticky()),
+        "17 connections have 2m to end; persistent clients keep coming unless \
+         expire_quiescent_template is 1"
+    );
+    assert_eq!(
+        first(sticky().with(QUIESCENT, "0")),
+        "17 connections have 2m to end; persistent clients keep coming (expire_quiescent_template=0)"
+    );
+    assert_eq!(first(sticky().with(QUIESCENT, "1")), "17 connections have 2m to end");
+    let reused = "17 connections have 2m to end; clients that reuse a source port keep coming \
+                  (conn_reuse_mode=0)";
+    let reuse = || case().counted(17, 0).with(REUSE, "0");
+    assert_eq!(first(reuse()), reused);
+    assert_eq!(first(reuse().with(NODEST, "0")), reused);
+    assert_eq!(first(reuse().with(NODEST, "1")), "17 connections have 2m to end");
+}
+
+#[test]
+fn a_sysctl_counts_as_the_plan_sets_it() {
+    let mut case = Case::leaving(tcp(1), scheduled_by("wlc"), 0).with(NODEST, "0");
+    case.desired.sysctls.insert(NODEST.into(), "1".into());
+    let words = case.words();
+    assert_eq!((words.len(), &*words[0]), (2, ""));
+    assert!(words[1].ends_with("(expire_nodest_conn=1)"), "{words:?}");
+}
+
+#[test]
+fn a_service_that_leaves_takes_all_its_connections_along_unless_they_drained() {
+    let leaving = |drain| {
+        let all: &[_] = &[(1, weighing(1)), (2, weighing(0))];
+        let config = scheduled_by("wlc");
+        let mut case = Case::of(tcp(1), (config.clone(), all), (config, &[]), drain).counted(17, 0);
+        case.desired.services.clear();
+        case.with(NODEST, "1")
+    };
+    let end = "they end at their next packet (expire_nodest_conn=1)";
+    assert_eq!(leaving(0).words(), [format!("18 connections would break: drain first; {end}")]);
+    assert_eq!(
+        leaving(30).words(),
+        [
+            "1 connection has 30s to end".to_owned(),
+            "17 connections have 30s to end".to_owned(),
+            format!("connections that are left break: {end}"),
+        ]
+    );
+}
+
+#[test]
+fn weights_and_thresholds_leave_connections_alone() {
+    let edit = |config: ServiceConfig, before, after| {
+        Case::of(tcp(1), (config.clone(), &[(1, before)]), (config, &[(1, after)]), 0)
+    };
+    let limited = RealServer { upper_threshold: 5, ..weighing(1) };
+    for (before, after) in
+        [(weighing(1), weighing(5)), (weighing(0), weighing(1)), (weighing(1), limited)]
+    {
+        let case = edit(scheduled_by("wlc"), before, after);
+        assert_eq!(
+            (case.words(), case.notable()),
+            (vec!["existing connections stay".into()], vec![false])
+        );
+    }
+    let case = edit(scheduled_by("wlc"), weighing(1), weighing(0));
+    let quiet = "existing connections stay, no new ones come";
+    assert_eq!((case.words(), case.notable()), (vec![quiet.into()], vec![false]));
+    let case =
+        edit(persistent(scheduled_by("wlc"), 32), weighing(1), weighing(0)).with(QUIESCENT, "0");
+    let coming = format!("{quiet}; persistent clients keep coming (expire_quiescent_template=0)");
+    assert_eq!((case.words(), case.notable()), (vec![coming], vec![true]));
+}
+
+#[test]
+fn a_way_of_forwarding_is_kept_and_a_tunnel_is_not() {
+    let edit = |before, after| {
+        let real_server = |forward| [(1, RealServer { forward, ..weighing(1) })];
+        let config = scheduled_by("wlc");
+        Case::of(tcp(1), (config.clone(), &real_server(before)), (config, &real_server(after)), 0)
+            .words()
+    };
+    let gue = Forward::Tun(Tunnel { kind: TunnelKind::Gue, port: 6080, ..Tunnel::IPIP });
+    let ipip = Forward::Tun(Tunnel::IPIP);
+    let kept = "existing connections keep the way of forwarding they began with";
+    assert_eq!(edit(Forward::Dr, Forward::Nat), [kept]);
+    assert_eq!(edit(Forward::Dr, ipip), [kept]);
+    assert_eq!(
+        edit(ipip, gue),
+        ["packets of existing connections are wrapped in the new way at once"]
+    );
+}
+
+#[test]
+fn a_service_is_without_a_scheduler_only_between_two_and_forgets_clients_it_looks_for_elsewhere() {
+    let edit = |before, after| Case::of(tcp(1), (before, &[]), (after, &[]), 0).words().remove(0);
+    let wlc = || scheduled_by("wlc");
+    let stay = "existing connections stay";
+    let gap = "about 20 ms without a scheduler on a multi-processor kernel: new connections are \
+               refused meanwhile";
+    let forgets = "persistent clients are no longer known: their next connection may go to \
+                   another real server";
+    assert_eq!(edit(wlc(), scheduled_by("sh")), format!("{stay}; {gap}"));
+    assert_eq!(edit(scheduled_by("none"), wlc()), stay);
+    let fallback =
+        ServiceConfig { scheduler_flags: SchedulerFlags::from_bits(1), ..scheduled_by("sh") };
+    assert_eq!(edit(scheduled_by("sh"), fallback), stay);
+    assert_eq!(edit(persistent(wlc(), 32), wlc()), format!("{stay}; {forgets}"));
+    assert_eq!(edit(persistent(wlc(), 32), persistent(wlc(), 24)), format!("{stay}; {forgets}"));
+    assert_eq!(edit(wlc(), persistent(wlc(), 32)), stay);
+    let mut longer = persistent(wlc(), 32);
+    longer.persistence.as_mut().expect("it is there").timeout = 600;
+    assert_eq!(edit(persistent(wlc(), 32), longer), stay);
+    assert_eq!(
+        edit(persistent(wlc(), 32), scheduled_by("rr")),
+        format!("{stay}; {gap}; {forgets}")
+    );
+}
+
+#[test]
+fn what_moves_in_the_order_is_gone_for_a_moment() {
+    let all: &[_] = &[(1, weighing(1)), (2, weighing(1))];
+    let moved = |sysctl: Option<&str>| {
+        let turned: &[_] = &[all[1], all[0]];
+        let config = scheduled_by("sh");
+        let mut case = Case::of(tcp(1), (config.clone(), turned), (config, all), 0).counted(17, 0);
+        case.desired.services.values_mut().for_each(|named| named.canonical_order = true);
+        let case = match sysctl {
+            Some(value) => case.with(NODEST, value),
+            None => case,
+        };
+        let words = case.words();
+        assert_eq!((words.len(), &*words[1]), (2, ""));
+        words[0].clone()
+    };
+    let dropped = "packets of 17 connections are dropped until it is added again";
+    assert_eq!(moved(Some("0")), dropped);
+    assert_eq!(moved(Some("1")), format!("{dropped}; they may end by that (expire_nodest_conn=1)"));
+    assert_eq!(
+        moved(None),
+        format!("{dropped}; they may end by that unless expire_nodest_conn is 0")
+    );
+}
+
+#[test]
+fn a_vip_that_goes_cuts_off_what_did_not_drain() {
+    let address: IpAddr = [192, 0, 2, 1].into();
+    let unbinding = |drain, stays: bool, elsewhere: bool| {
+        let config = scheduled_by("wlc");
+        let all: &[_] = &[(1, weighing(1)), (2, weighing(1))];
+        let mut case = Case::of(tcp(1), (config.clone(), all), (config, all), drain).counted(17, 0);
+        if !stays {
+            case.desired.services.clear();
+        }
+        case.live.addresses.insert(Binding::host(address, "eth0"), Owner::Evenkeel);
+        if elsewhere {
+            case.live.addresses.insert(Binding::host(address, "lo"), Owner::Other);
+        }
+        let plan = case.plan();
+        let place = plan.steps.iter().position(|op| matches!(op, Op::Unbind { .. }));
+        plan.impacts[&place.expect("it is unbound")].to_string()
+    };
+    let cut = "18 connections would break: their packets no longer reach a service";
+    assert_eq!(unbinding(30, true, false), cut);
+    assert_eq!(unbinding(0, false, false), cut);
+    assert_eq!(
+        unbinding(30, false, false),
+        "connections that are left break: their packets no longer reach a service"
+    );
+    assert_eq!(unbinding(0, false, true), "existing connections stay");
+}
+
+#[test]
+fn a_vip_that_changes_its_prefix_length_stays() {
+    let mut case = Case::of(tcp(1), (scheduled_by("wlc"), &[]), (scheduled_by("wlc"), &[]), 0);
+    let host = Binding::host([192, 0, 2, 1].into(), "eth0");
+    let wide = Binding { prefix: 24, ..host.clone() };
+    case.live.addresses.insert(wide, Owner::Evenkeel);
+    case.desired.vips.insert(host, Vip::default());
+    assert_eq!(case.words(), ["", "existing connections stay"]);
+}
+
+#[test]
+fn daemons_and_timeouts_say_what_they_mean() {
+    let mut case = Case::of(tcp(1), (scheduled_by("wlc"), &[]), (scheduled_by("wlc"), &[]), 0);
+    let daemon = |id| SyncDaemon {
+        interface: "eth1".into(),
+        id,
+        max_length: None,
+        group: None,
+        port: None,
+        ttl: None,
+    };
+    let states = [SyncState::Master, SyncState::Backup];
+    case.live.sync = states.map(|state| (state, daemon(1))).into();
+    case.desired.sync = Some([(SyncState::Backup, daemon(2))].into());
+    case.live.timeouts = Some(Timeouts::INITIAL);
+    case.desired.timeouts.tcp = Some(60);
+    assert_eq!(
+        case.words(),
+        [
+            "connections are no longer copied to other directors",
+            "connections of other directors are no longer taken over until it runs again",
+            "existing connections take the new times with their next packet",
+            "",
+        ]
+    );
+}
