@@ -1,6 +1,7 @@
 //! One way of re-configuring a director, taken through all set-ups under load.
 
 use std::io::Write as _;
+use std::ops::RangeInclusive;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
@@ -44,6 +45,15 @@ pub(super) struct Run {
     pub(super) took: Duration,
 }
 
+/// What is loaded, and how.
+pub(super) struct Loaded {
+    pub(super) kind: Kind,
+    /// How long a download takes.
+    pub(super) seconds: u32,
+    /// The clients' ports.
+    pub(super) ports: RangeInclusive<u16>,
+}
+
 struct Director<'a> {
     kind: Kind,
     way: Way,
@@ -53,14 +63,16 @@ struct Director<'a> {
 
 impl Way {
     /// Builds a cluster, loads it, and takes it through the set-ups.
-    pub(super) fn run(self, kind: Kind, seconds: u32, setups: &[(Setup, Vec<Change>)]) -> Run {
+    pub(super) fn run(self, loaded: &Loaded, setups: &[(Setup, Vec<Change>)]) -> Run {
+        let Loaded { kind, seconds, ref ports } = *loaded;
         let network: Network = kind.build();
         let namespace = &network.director;
         let director =
             Director { kind, way: self, namespace, folder: tempfile::tempdir().unwrap() };
         let mut present = Setup::first();
         director.begin(&present);
-        let demand = Demand { seconds, ..Demand::new(kind.target(), kind.clients()) };
+        let ports = ports.clone();
+        let demand = Demand { seconds, ports, ..Demand::new(kind.target(), kind.clients()) };
         let load = Load::start(&network.client, demand).unwrap();
         sleep(STEADY);
         let mut steps = Vec::new();
