@@ -18,8 +18,10 @@ mod guards;
 mod journal;
 mod lock;
 mod permissions;
+mod saved_plans;
 mod scope;
 mod show;
+mod targets;
 mod traffic;
 
 /// A folder with specs and a state directory of its own, and the program run in it: in the network

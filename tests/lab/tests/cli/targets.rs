@@ -1,0 +1,134 @@
+//! Plans and applies for single services.
+
+use super::*;
+
+const SPEC: &str = "version: 1
+scope: all
+vips:
+  - { address: 192.0.2.1, interface: eth0 }
+  - { address: 192.0.2.2, interface: eth0 }
+sysctls: { net.ipv4.vs.drop_entry: 1 }
+defaults: { drain: 0s }
+services:
+  - { name: web, vip: 192.0.2.1, ports: [80, 443], real_servers: [ { address: 10.0.0.1 } ] }
+  - { name: api, vip: 192.0.2.2, port: 80, real_servers: [ { address: 10.0.0.2 } ] }
+  - { name: dns, vip: 192.0.2.1, port: 53, protocol: udp, real_servers: [ { address: 10.0.0.3 } ] }
+";
+
+const WEB: &str = "-A -t 192.0.2.1:80 -s wlc
+    -a -t 192.0.2.1:80 -r 10.0.0.1:80 -g -w 1
+    -A -t 192.0.2.1:443 -s wlc
+    -a -t 192.0.2.1:443 -r 10.0.0.1:443 -g -w 1";
+const API: &str = "-A -t 192.0.2.2:80 -s wlc
+    -a -t 192.0.2.2:80 -r 10.0.0.2:80 -g -w 1";
+const DNS: &str = "-A -u 192.0.2.1:53 -s wlc
+    -a -u 192.0.2.1:53 -r 10.0.0.3:53 -g -w 1";
+const STRANGER: &str = "-A -t 203.0.113.1:80 -s rr
+    -a -t 203.0.113.1:80 -r 10.0.0.9:80 -g -w 1";
+
+fn assert_table(parts: &[&str]) {
+    assert_eq!(ipvsadm::save(), lines(&parts.join("\n")));
+}
+
+fn drop_entry() -> String {
+    run("cat /proc/sys/net/ipv4/vs/drop_entry").trim().to_owned()
+}
+
+#[test]
+fn a_targeted_apply_does_what_concerns_its_service_and_nothing_else() {
+    let site = Site::new(&format!("{STRANGER}\n"));
+    site.write("spec.yaml", SPEC);
+    let plan = site.done("plan spec.yaml --target web");
+    assert!(plan.contains("Plan: 4 to add, 0 to edit, 0 to delete, 1 to bind"), "{plan}");
+    site.done("apply --yes spec.yaml --target web");
+    assert_table(&[STRANGER, WEB]);
+    assert_eq!(addresses(), lines("192.0.2.1/32 eth0"));
+    assert_eq!(drop_entry(), "0");
+    assert!(site.done("plan spec.yaml --target web").starts_with("In sync; "));
+
+    site.done("apply --yes spec.yaml --target api/192.0.2.2:80/tcp --target 192.0.2.1:53/udp");
+    assert_table(&[STRANGER, WEB, API, DNS]);
+    assert_eq!(addresses(), lines("192.0.2.1/32 eth0\n192.0.2.2/32 eth0"));
+    let rest = site.done("plan spec.yaml");
+    assert!(rest.contains("- delete service 203.0.113.1:80/tcp"), "{rest}");
+    assert!(rest.contains("Plan: 0 to add, 1 to edit, 1 to delete; "), "{rest}");
+}
+
+#[test]
+fn drift_of_others_is_left_as_it_is() {
+    let site = Site::new("");
+    site.apply(SPEC);
+    run("ipvsadm -e -u 192.0.2.1:53 -r 10.0.0.3:53 -g -w 9");
+    run("ipvsadm -D -t 192.0.2.2:80");
+    run("ipvsadm -e -t 192.0.2.1:80 -r 10.0.0.1:80 -g -w 9");
+    run("ip addr del 192.0.2.2/32 dev eth0");
+    run("sysctl -qw net.ipv4.vs.drop_entry=0");
+    site.done("apply --yes spec.yaml --target web");
+    assert_table(&[WEB, &DNS.replace("-w 1", "-w 9")]);
+    assert_eq!(addresses(), lines("192.0.2.1/32 eth0"));
+    assert_eq!(drop_entry(), "0");
+}
+
+#[test]
+fn a_service_that_was_taken_out_goes_by_its_old_name_and_its_vip_with_the_last() {
+    let site = Site::new("");
+    site.apply(SPEC);
+    let without = |name: &str, spec: &str| -> String {
+        let start = format!("  - {{ name: {name}, ");
+        spec.lines().filter(|line| !line.starts_with(&start)).map(|it| format!("{it}\n")).collect()
+    };
+    let left = without("dns", &without("web", SPEC));
+    let left = left.replace("  - { address: 192.0.2.1, interface: eth0 }\n", "");
+    site.write("spec.yaml", &left);
+    site.done("apply --yes spec.yaml --target web");
+    assert_table(&[API, DNS]);
+    let both = "192.0.2.1/32 eth0\n192.0.2.2/32 eth0";
+    assert_eq!(addresses(), lines(both), "dns is still there");
+    site.done("apply --yes spec.yaml --target dns");
+    assert_table(&[API]);
+    assert_eq!(addresses(), lines("192.0.2.2/32 eth0"));
+    // The last applied spec is still the whole one, so that the names are still known.
+    assert!(site.done("plan spec.yaml --target web").starts_with("In sync; "));
+    site.done("apply --yes spec.yaml");
+    assert_eq!(site.evenkeel("plan spec.yaml --target web").status, 64, "long gone");
+}
+
+#[test]
+fn an_unknown_target_is_answered_with_names_like_it() {
+    let site = Site::new("");
+    site.write("spec.yaml", SPEC);
+    for command in ["plan spec.yaml", "apply --yes spec.yaml", "plan spec.yaml --live none"] {
+        let answer = site.evenkeel(&format!("{command} --target wbe"));
+        assert_eq!((answer.status, &*answer.stdout), (64, ""), "{answer:?}");
+        assert!(answer.stderr.contains("no service is called `wbe`; there is `web`"), "{answer:?}");
+    }
+    assert_table(&[""]);
+    let plan = site.done("plan spec.yaml --live none --target api");
+    assert!(plan.contains("Plan: 2 to add, 0 to edit, 0 to delete, 1 to bind"), "{plan}");
+}
+
+#[test]
+fn guards_hold_for_a_target() {
+    let site = Site::new("");
+    let services =
+        |weight: u8| SPEC.replace("10.0.0.2 }", &format!("10.0.0.2, weight: {weight} }}"));
+    site.apply(&services(1));
+    site.write("spec.yaml", services(0));
+    let answer = site.evenkeel("apply --yes spec.yaml --target api");
+    assert_eq!(answer.status, 3, "{answer:?}");
+    assert!(answer.stderr.contains("guard no-server"), "{answer:?}");
+    site.done("apply --yes spec.yaml --target web");
+    site.done("apply --yes spec.yaml --target api --allow no-server");
+    assert_table(&[WEB, DNS, &API.replace("-w 1", "-w 0")]);
+}
+
+#[test]
+fn a_saved_plan_for_a_target_is_carried_out_for_it_alone() {
+    let site = Site::new("");
+    site.write("spec.yaml", SPEC);
+    assert_eq!(site.evenkeel("plan spec.yaml --target api --out plan").status, 0);
+    // What becomes of the others is none of its business.
+    run_with("ipvsadm -R", STRANGER);
+    site.done("apply --plan plan");
+    assert_table(&[STRANGER, API]);
+}
