@@ -40,7 +40,7 @@ fn check_with(name: &str, kind: Kind, ports: RangeInclusive<u16>, usual: u32) {
     let is_full = count >= FULL;
     let seconds = if is_full { 3 } else { 1 };
     say(&format!(
-        "\n{name}: {count} re-configurations, {processors} processors, EVENKEEL_LAB_SEED={seed}"
+        "\n{name}: {count} re-configurations, processors: {processors}, EVENKEEL_LAB_SEED={seed}"
     ));
     say(&heading());
     let promised = if processors > 1 { Schedulers::Stay } else { Schedulers::Change };
