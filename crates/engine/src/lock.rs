@@ -64,16 +64,23 @@ impl Lock {
     /// # Errors
     /// [`LockError::Held`] while another process, or another thread, has it.
     pub fn acquire() -> Result<Self, LockError> {
+        Self::of_name(NAME)?.ok_or_else(|| LockError::Held(holder(NAME)))
+    }
+
+    /// As [`Self::acquire`], for those who try again and again: who has it is not asked, since the
+    /// kernel keeps each such question until the lock is free. `None` while another one has it.
+    ///
+    /// # Errors
+    /// [`LockError::Failed`].
+    pub fn try_acquire() -> Result<Option<Self>, LockError> {
         Self::of_name(NAME)
     }
 
-    fn of_name(name: &[u8]) -> Result<Self, LockError> {
+    fn of_name(name: &[u8]) -> Result<Option<Self>, LockError> {
         let address = SocketAddr::from_abstract_name(name).map_err(LockError::Failed)?;
         match UnixListener::bind_addr(&address) {
-            Ok(listener) => Ok(Self { _listener: listener }),
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                Err(LockError::Held(holder(name)))
-            }
+            Ok(listener) => Ok(Some(Self { _listener: listener })),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(None),
             Err(error) => Err(LockError::Failed(error)),
         }
     }
@@ -135,26 +142,29 @@ mod tests {
         format!("evenkeel/lock/test/{of}/{}", std::process::id()).into_bytes()
     }
 
+    fn take(name: &[u8]) -> Option<Lock> {
+        Lock::of_name(name).expect("it can be asked for")
+    }
+
     #[test]
     fn it_is_held_once_and_free_again_when_dropped() {
         let name = name("once");
-        let lock = Lock::of_name(&name).expect("it is free");
-        assert!(matches!(Lock::of_name(&name), Err(LockError::Held(_))));
+        let lock = take(&name).expect("it is free");
+        assert!(take(&name).is_none());
         drop(lock);
-        Lock::of_name(&name).expect("it is free again");
+        assert!(take(&name).is_some());
     }
 
     #[test]
     fn the_refusal_names_the_holder_by_pid_user_and_command_line() {
         let name = name("named");
-        let _lock = Lock::of_name(&name).expect("it is free");
-        let error = Lock::of_name(&name).expect_err("it is held");
-        let LockError::Held(Some(holder)) = &error else { panic!("{error:?}") };
+        let _lock = take(&name).expect("it is free");
+        let holder = holder(&name).expect("it is held");
         assert_eq!(holder.pid, Some(std::process::id()));
         assert_eq!(holder.uid, rustix::process::getuid().as_raw());
         let program = std::env::args().next().expect("a program");
         assert!(holder.command.as_ref().is_some_and(|it| it.starts_with(&program)), "{holder:?}");
-        let words = error.to_string();
+        let words = LockError::Held(Some(holder)).to_string();
         assert!(words.contains(&format!("process {} of user", std::process::id())), "{words}");
         assert!(!words.contains("neither root"), "{words}");
     }
@@ -162,13 +172,16 @@ mod tests {
     #[test]
     fn one_that_is_asked_more_often_than_it_queues_still_refuses_without_waiting() {
         let name = name("queue");
-        let _lock = Lock::of_name(&name).expect("it is free");
+        let _lock = take(&name).expect("it is free");
         let limit = fs::read_to_string("/proc/sys/net/core/somaxconn").expect("a limit");
         let limit: usize = limit.trim().parse().expect("a number");
+        assert!(holder(&name).is_some());
         for _ in 0..limit + 2 {
-            assert!(matches!(Lock::of_name(&name), Err(LockError::Held(_))));
+            holder(&name);
+            assert!(take(&name).is_none());
         }
-        assert!(matches!(Lock::of_name(&name), Err(LockError::Held(None))));
+        assert_eq!(holder(&name), None);
+        assert!(LockError::Held(None).to_string().contains("another process is changing"));
     }
 
     #[test]
