@@ -2,12 +2,18 @@
 //!
 //! `desired.yaml` is the spec (`example-NAME` takes the example of that name), `live.yaml` the live
 //! state (an empty host without one), and what is expected lies beside them: `plan.txt`, where a case
-//! wants them `plan.json` and `plan.diff`, and `plan.err` when there is something on stderr. `UPDATE=1`
-//! writes the answers anew; read the difference before committing it.
+//! wants them `plan.json` and `plan.diff`, and `plan.err` when there is something on stderr. A case
+//! with a `last.yaml`, the spec that was applied last, is not asked of the program, which finds that
+//! in its journal only, but of the libraries behind it. `UPDATE=1` writes the answers anew; read the
+//! difference before committing it.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use evenkeel_plan::render::{self, Labels, Line, Remark};
+use evenkeel_plan::{Inputs, Record, carried_out};
+use evenkeel_spec::{Loaded, Source, WriteInput, load};
 
 use crate::program::{Answer, difference, evenkeel_in, examples, root};
 
@@ -37,8 +43,46 @@ fn inputs(case: &Path) -> (String, &'static str) {
 }
 
 fn plan(case: &Path, form: &str) -> Answer {
+    if case.join("last.yaml").exists() {
+        return plan_with_last(case, form);
+    }
     let (spec, live) = inputs(case);
     evenkeel_in(case, &format!("plan {spec} --live {live} --output {form} --detailed-exitcode"))
+}
+
+fn plan_with_last(case: &Path, form: &str) -> Answer {
+    let read = |name: &str| -> Loaded {
+        let text = fs::read(case.join(name)).expect("it is there");
+        load(&[Source::new(name, text)]).unwrap_or_else(|problems| panic!("{problems}"))
+    };
+    let (desired, last, snapshot) =
+        (read("desired.yaml").desired, read("last.yaml"), read("live.yaml"));
+    let statistics = snapshot.statistics().cloned();
+    let (live, record) = (snapshot.into_live(), Record::of_a_snapshot());
+    let plan = evenkeel_plan::plan(Inputs {
+        last: Some(&last.desired),
+        statistics: statistics.as_ref(),
+        ..Inputs::new(&desired, &live, &record)
+    });
+    let stdout = match form {
+        "json" => format!("{:#}\n", render::json(&plan, &desired)),
+        "diff" => {
+            let write =
+                |live| evenkeel_spec::write(&WriteInput::of_live(live, &desired).expanded());
+            render::unified_diff(&write(&live), &write(&carried_out(&live, &plan.steps)))
+        }
+        _ => {
+            let labels = Labels::new(&desired);
+            let steps = plan.steps.iter().enumerate().map(|(place, op)| {
+                let line = Line { op, labels: &labels };
+                format!("{line}{}\n", Remark::new(&plan, place, false))
+            });
+            steps.chain([render::summary(&plan) + "\n"]).collect()
+        }
+    };
+    let refusals = plan.refusals.iter().map(|refusal| &refusal.message);
+    let stderr = plan.warnings.iter().chain(refusals).map(|line| format!("{line}\n")).collect();
+    Answer { status: if plan.is_in_sync() { 0 } else { 2 }, stdout, stderr }
 }
 
 #[test]

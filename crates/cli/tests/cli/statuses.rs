@@ -37,7 +37,7 @@ fn a_wrong_command_line_is_64() {
         assert!(!answer.stderr.is_empty(), "{command}");
     }
     let answer = evenkeel_in(&root, "apply examples/dr.yaml --allow everything");
-    assert!(answer.stderr.contains("empty, take-over, mass-delete"), "{answer:?}");
+    assert!(answer.stderr.contains("empty, cut-off, take-over, mass-delete"), "{answer:?}");
 }
 
 #[test]
