@@ -119,7 +119,9 @@ impl Impact {
             | Effect::Interrupted
             | Effect::Rewrapped
             | Effect::KeepForward => some,
-            Effect::Drain { .. } | Effect::Uncopied { .. } => true,
+            // The line of a drain tells how long it may take by itself.
+            Effect::Drain { .. } => self.connections.is_some() || self.keeps_coming().is_some(),
+            Effect::Uncopied { .. } => true,
         }
     }
 

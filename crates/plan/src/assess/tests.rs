@@ -177,7 +177,8 @@ fn a_drain_tells_how_many_have_how_long_and_who_keeps_coming() {
             "connections that are left break: they end at their next packet (expire_nodest_conn=1)",
         ]
     );
-    assert_eq!(case().notable(), [true, false]);
+    assert_eq!(case().notable(), [false, false], "the line tells as much");
+    assert_eq!(case().counted(17, 5).notable(), [true, false]);
     let first = |case: Case| case.words().remove(0);
     assert_eq!(first(case().counted(17, 5)), "17 connections have 2m to end");
     assert_eq!(first(case().counted(1, 5)), "1 connection has 2m to end");
