@@ -23,6 +23,7 @@ mod record;
 pub mod render;
 mod stale;
 mod target;
+mod teardown;
 mod undo;
 
 pub use cause::Cause;
@@ -37,4 +38,5 @@ pub use plan::{Inputs, Plan, Unchanged, plan};
 pub use record::{Draining, Drains, Record};
 pub use stale::stale;
 pub use target::{Target, UnknownTarget};
+pub use teardown::{remaining, teardown};
 pub use undo::{Undo, undo};

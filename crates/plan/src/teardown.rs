@@ -1,0 +1,127 @@
+//! The way back to a host without evenkeel: what it put there goes, and nothing else.
+//!
+//! What is evenkeel's: the services that the last applied spec lists, the addresses that evenkeel
+//! bound in its scope, the dummy devices it created, the sync daemons that the spec has running,
+//! and the values of sysctls it set. Timeouts stay, for nobody wrote down what they were before.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use evenkeel_model::{Desired, Drain, Ignore, Live, Named, Owner, Scope, Service};
+
+use crate::{Guard, Op, Plan};
+
+/// What shall be left, as the desired state of a plan: the live services that the last applied
+/// spec does not list, and the sync daemons that are not as it asks. `None` where no such spec is
+/// known: all services stay.
+pub fn remaining(last: Option<&Desired>, live: &Live) -> Desired {
+    let is_listed = |key| last.is_some_and(|last| last.services.contains_key(key));
+    let services = live.services.iter().filter(|(key, _)| !is_listed(*key));
+    let sync = last.and_then(|last| last.sync.as_ref()).map(|started| {
+        let mut left = live.sync.clone();
+        left.retain(|state, daemon| !started.get(state).is_some_and(|it| it.is_met_by(daemon)));
+        left
+    });
+    Desired {
+        scope: last.map_or(Scope::All, |last| last.scope.clone()),
+        services: services.map(|(key, service)| (*key, unlisted(service))).collect(),
+        sync,
+        guards: last.map(|last| last.guards).unwrap_or_default(),
+        drain: last.map(|last| last.drain).unwrap_or_default(),
+        ..Desired::default()
+    }
+}
+
+/// As it is, under a word that stands where names do.
+fn unlisted(service: &Service) -> Named {
+    Named {
+        name: "unlisted".into(),
+        ignore: Ignore::NOTHING,
+        canonical_order: false,
+        drain: Drain::NONE,
+        service: service.clone(),
+    }
+}
+
+/// Makes a teardown of a plan for [`remaining`]: the dummy devices that evenkeel created go when
+/// nothing is bound on them any more, and sysctls go back last, for what drains may depend on
+/// them. Of the guards, only `unbind-in-use` has something to say: who tears down means to delete.
+pub fn teardown(plan: Plan, live: &Live, dummies: &BTreeSet<Box<str>>) -> Plan {
+    let Plan {
+        steps,
+        causes: _,
+        mut impacts,
+        mut refusals,
+        obstacles,
+        mut warnings,
+        unchanged,
+        out_of_scope,
+    } = plan;
+    refusals.retain(|refusal| refusal.guard == Guard::UnbindInUse);
+    let is_sysctl = |(_, op): &(usize, Op)| matches!(op, Op::EditSysctl { .. });
+    let (sysctls, first): (Vec<_>, Vec<_>) = steps.into_iter().enumerate().partition(is_sysctl);
+    let devices = deleted_dummies(first.iter().map(|(_, op)| op), live, dummies, &mut warnings);
+    let keep_place = |(place, op)| (Some(place), op);
+    let placed = first.into_iter().map(keep_place);
+    let placed = placed.chain(devices.into_iter().map(|op| (None, op)));
+    let mut ordered = Vec::new();
+    let mut moved = BTreeMap::new();
+    for (place, op) in placed.chain(sysctls.into_iter().map(keep_place)) {
+        if let Some(impact) = place.and_then(|place| impacts.remove(&place)) {
+            moved.insert(ordered.len(), impact);
+        }
+        ordered.push(op);
+    }
+    Plan {
+        steps: ordered,
+        causes: Vec::new(),
+        impacts: moved,
+        refusals,
+        obstacles,
+        warnings,
+        unchanged,
+        out_of_scope,
+    }
+}
+
+/// Deletions of the dummy devices with nothing on them after those steps; a warning for the
+/// others.
+fn deleted_dummies<'a>(
+    steps: impl Iterator<Item = &'a Op>,
+    live: &Live,
+    dummies: &BTreeSet<Box<str>>,
+    warnings: &mut Vec<String>,
+) -> Vec<Op> {
+    let unbound: BTreeSet<_> = steps
+        .filter_map(|op| match op {
+            Op::Unbind { binding } => Some(binding),
+            _ => None,
+        })
+        .collect();
+    let links = live.links.as_ref();
+    let is_there = |name: &str| links.and_then(|it| it.get(name)).is_some_and(|it| it.dummy);
+    let mut deleted = Vec::new();
+    for interface in dummies.iter().filter(|name| is_there(name)) {
+        let mut left = live.addresses.iter().filter(|(binding, owner)| {
+            binding.interface == *interface
+                && !unbound.contains(binding)
+                && !(**owner == Owner::Other && is_of_the_link(binding.address))
+        });
+        match left.next() {
+            None => deleted.push(Op::DeleteDummy { interface: interface.clone() }),
+            Some((binding, _)) => warnings.push(format!(
+                "dummy device {interface} stays, for {}/{} on it is not evenkeel's to unbind",
+                binding.address, binding.prefix
+            )),
+        }
+    }
+    deleted
+}
+
+/// Whether the kernel gives it to every interface by itself.
+fn is_of_the_link(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,163 @@
+//! What a teardown undoes, and what it leaves.
+
+use evenkeel_model::arbitrary::pair;
+use evenkeel_model::{
+    Binding, Link, RealServers, Scheduler, SchedulerFlags, ServiceConfig, ServiceKey, SyncDaemon,
+    SyncState,
+};
+use proptest::prelude::*;
+
+use super::*;
+use crate::{Inputs, Record, carried_out, plan};
+
+fn web(last: u8, port: u16) -> ServiceKey {
+    let protocol = evenkeel_model::Protocol::Tcp;
+    ServiceKey::Address { address: [192, 0, 2, last].into(), port, protocol }
+}
+
+fn on(last: u8, interface: &str) -> Binding {
+    Binding::host([192, 0, 2, last].into(), interface)
+}
+
+fn service() -> Service {
+    let config = ServiceConfig {
+        scheduler: Scheduler::wlc(),
+        scheduler_flags: SchedulerFlags::EMPTY,
+        persistence: None,
+        engine: None,
+        one_packet: false,
+    };
+    Service { config, real_servers: RealServers::new() }
+}
+
+/// A spec with one service, and the host on which it is in force, beside a service and an address
+/// of others.
+fn example() -> (Desired, Live, Record) {
+    let named = Named { name: "web".into(), ..unlisted(&service()) };
+    let last = Desired {
+        scope: Scope::All,
+        services: [(web(1, 80), named)].into(),
+        drain: Drain::NONE,
+        ..Desired::default()
+    };
+    let dummy = Link { up: true, dummy: true };
+    let live = Live {
+        services: [web(1, 80), web(2, 80)].map(|key| (key, service())).into(),
+        addresses: [(on(1, "vips"), Owner::Evenkeel), (on(2, "eth0"), Owner::Other)].into(),
+        links: Some([("vips".into(), dummy), ("other".into(), dummy)].into()),
+        sysctls: [("net.ipv4.ip_forward".into(), "1".into())].into(),
+        ..Live::default()
+    };
+    let sysctls = [("net.ipv4.ip_forward".into(), "0".into())].into();
+    (last, live, Record { applied: true, sysctls, ..Record::default() })
+}
+
+fn torn_down(last: Option<&Desired>, live: &Live, record: &Record, dummies: &[&str]) -> Plan {
+    let desired = remaining(last, live);
+    let dummies = dummies.iter().map(|name| (*name).into()).collect();
+    teardown(plan(Inputs { last, ..Inputs::new(&desired, live, record) }), live, &dummies)
+}
+
+#[test]
+fn services_go_before_dummy_devices_and_sysctls_go_back_last() {
+    let (last, live, record) = example();
+    let steps = torn_down(Some(&last), &live, &record, &["vips", "gone"]).steps;
+    let [Op::Unbind { .. }, Op::DeleteService { key, .. }, Op::DeleteDummy { interface }, sysctl] =
+        &steps[..]
+    else {
+        panic!("{steps:?}");
+    };
+    assert_eq!((*key, &**interface), (web(1, 80), "vips"));
+    assert!(matches!(sysctl, Op::EditSysctl { after, .. } if **after == *"0"));
+    let after = carried_out(&live, &steps);
+    assert_eq!(after.services.into_keys().collect::<Vec<_>>(), [web(2, 80)]);
+    assert_eq!(after.addresses.into_keys().collect::<Vec<_>>(), [on(2, "eth0")]);
+}
+
+#[test]
+fn a_dummy_device_with_an_address_of_others_stays() {
+    let (last, mut live, record) = example();
+    live.addresses
+        .insert(Binding::host("fe80::1".parse().expect("an address"), "vips"), Owner::Other);
+    let plan = torn_down(Some(&last), &live, &record, &["vips"]);
+    assert_eq!(plan.counts().delete, 2, "every interface has a link-local address");
+    live.addresses.insert(on(9, "vips"), Owner::Other);
+    let plan = torn_down(Some(&last), &live, &record, &["vips"]);
+    assert_eq!(plan.counts().delete, 1);
+    assert_eq!(
+        plan.warnings,
+        ["dummy device vips stays, for 192.0.2.9/32 on it is not evenkeel's to unbind"]
+    );
+}
+
+#[test]
+fn only_the_sync_daemon_that_the_spec_started_is_stopped() {
+    let (mut last, mut live, record) = example();
+    let daemon = |id| SyncDaemon {
+        interface: "eth0".into(),
+        id,
+        max_length: None,
+        group: None,
+        port: None,
+        ttl: None,
+    };
+    live.sync = [(SyncState::Master, daemon(1)), (SyncState::Backup, daemon(2))].into();
+    let stopped = |last: &Desired| {
+        let steps = torn_down(Some(last), &live, &record, &[]).steps;
+        let stopped = steps.iter().filter_map(|op| match op {
+            Op::DeleteSync { state, .. } => Some(*state),
+            _ => None,
+        });
+        stopped.collect::<Vec<_>>()
+    };
+    assert_eq!(stopped(&last), []);
+    last.sync = Some([(SyncState::Master, daemon(1)), (SyncState::Backup, daemon(9))].into());
+    assert_eq!(stopped(&last), [SyncState::Master]);
+}
+
+#[test]
+fn deleting_is_what_it_is_for_but_a_vip_that_others_need_is_guarded() {
+    let (last, mut live, mut record) = example();
+    record.applied = false;
+    let guards = |live: &Live| {
+        let plan = torn_down(Some(&last), live, &record, &[]);
+        plan.refusals.into_iter().map(|it| it.guard).collect::<Vec<_>>()
+    };
+    assert_eq!(guards(&live), []);
+    live.services.insert(web(1, 443), service());
+    assert_eq!(guards(&live), [Guard::UnbindInUse]);
+}
+
+#[test]
+fn without_a_last_spec_no_service_goes() {
+    let (_, mut live, record) = example();
+    live.services.remove(&web(1, 80));
+    let steps = torn_down(None, &live, &record, &["vips"]).steps;
+    assert!(
+        matches!(&steps[..], [Op::Unbind { .. }, Op::DeleteDummy { .. }, Op::EditSysctl { .. }]),
+        "{steps:?}"
+    );
+}
+
+#[test]
+fn what_is_out_of_scope_stays() {
+    let (mut last, live, record) = example();
+    let vips = vec!["198.51.100.0/24".parse().expect("a network")];
+    last.scope = Scope::Limited { vips, fwmarks: Vec::new() };
+    let steps = torn_down(Some(&last), &live, &record, &[]).steps;
+    assert!(matches!(&steps[..], [Op::EditSysctl { .. }]), "{steps:?}");
+}
+
+proptest! {
+    #[test]
+    fn what_the_spec_lists_goes_and_all_else_stays(pair in pair(8)) {
+        let last = &pair.desired;
+        let record = Record::of_a_snapshot();
+        let after = carried_out(&pair.live, &torn_down(Some(last), &pair.live, &record, &[]).steps);
+        for (key, service) in &pair.live.services {
+            let left = after.services.get(key);
+            prop_assert_eq!(left, Some(service).filter(|_| !last.services.contains_key(key)));
+        }
+        prop_assert_eq!(torn_down(Some(last), &after, &record, &[]).steps, vec![]);
+    }
+}
