@@ -9,7 +9,9 @@ use evenkeel_lab_tests::{fresh_namespace, ipvsadm, run, run_with};
 use tempfile::TempDir;
 
 mod bad_input;
+mod confirm;
 mod connections;
+mod drain;
 mod edits;
 mod examples;
 mod failures;

@@ -1,0 +1,180 @@
+//! Applies that are taken back unless they are confirmed.
+
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::*;
+
+const BEFORE: &str = "version: 1
+scope: { vips: [192.0.2.0/24] }
+vips: [ { address: 192.0.2.1, interface: eth0 } ]
+services:
+  - { name: web, vip: 192.0.2.1, port: 80, scheduler: wrr, real_servers: [ { address: 10.0.0.1, weight: 3 }, { address: 10.0.0.2 } ] }
+";
+
+const AFTER: &str = "version: 1
+scope: { vips: [192.0.2.0/24] }
+vips: [ { address: 192.0.2.2, interface: eth0 } ]
+sysctls: { net.ipv4.vs.expire_nodest_conn: 1 }
+services:
+  - { name: web, vip: 192.0.2.1, port: 80, scheduler: rr, real_servers: [ { address: 10.0.0.1, weight: 9 }, { address: 10.0.0.3 } ] }
+  - { name: new, vip: 192.0.2.2, port: 443, real_servers: [ { address: 10.0.0.4 } ] }
+";
+
+const STRANGER: &str = "-A -t 203.0.113.1:80 -s rr\n-a -t 203.0.113.1:80 -r 10.0.0.9:80 -g -w 1\n";
+
+fn sysctl() -> String {
+    std::fs::read_to_string("/proc/sys/net/ipv4/vs/expire_nodest_conn").unwrap().trim().to_owned()
+}
+
+fn state() -> impl PartialEq + std::fmt::Debug {
+    (ipvsadm::save(), addresses(), sysctl())
+}
+
+/// With the first spec in force, and the second one at hand.
+fn prepared() -> Site {
+    let site = Site::new(STRANGER);
+    site.apply(BEFORE);
+    site.write("after.yaml", AFTER);
+    site
+}
+
+fn apply(site: &Site, within: &str) {
+    let answer =
+        site.evenkeel(&format!("apply --yes after.yaml --allow unbind-in-use --confirm {within}"));
+    assert_eq!(answer.status, 0, "{answer:?}");
+    assert!(answer.stderr.contains("evenkeel confirm"), "{answer:?}");
+    assert_eq!(sysctl(), "1");
+}
+
+fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !condition() {
+        assert!(Instant::now() < end, "{what} has not come about");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// The process that waits beside an apply of that site.
+fn watchdog(site: &Site) -> Option<Pid> {
+    let folder = site.path().display().to_string();
+    let all = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
+        let pid = entry.unwrap().file_name().to_str()?.parse().ok()?;
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+        let line = String::from_utf8_lossy(&line).replace('\0', " ");
+        (line.contains(" watchdog ") && line.contains(&folder)).then(|| Pid::from_raw(pid))
+    });
+    all.into_iter().next()
+}
+
+#[test]
+fn what_nobody_confirms_is_taken_back_and_the_next_command_says_so() {
+    let site = prepared();
+    let before = state();
+    let begin = Instant::now();
+    apply(&site, "5s");
+    assert_ne!(state(), before);
+    eventually("the way back", || state() == before);
+    assert!(begin.elapsed() >= Duration::from_secs(4), "{:?}", begin.elapsed());
+    eventually("the end of the watchdog", || watchdog(&site).is_none());
+    let plan = site.evenkeel("plan spec.yaml");
+    assert_eq!(plan.status, 0, "{plan:?}");
+    assert!(plan.stdout.starts_with("In sync; "), "{plan:?}");
+    assert!(plan.stderr.contains("was not confirmed in time and was taken back"), "{plan:?}");
+    let late = site.evenkeel("confirm");
+    assert_eq!(late.status, 3, "{late:?}");
+    assert!(late.stderr.contains("no apply waits for its confirmation"), "{late:?}");
+    // Its spec never became the last applied one.
+    let again = site.evenkeel("plan after.yaml");
+    assert!(!again.stdout.contains("# drift"), "{again:?}");
+}
+
+#[test]
+fn what_is_confirmed_stays() {
+    let site = prepared();
+    apply(&site, "1h");
+    let after = state();
+    let refused = site.evenkeel("apply --yes spec.yaml");
+    assert_eq!(refused.status, 3, "{refused:?}");
+    assert!(refused.stderr.contains("waits for confirmation until"), "{refused:?}");
+    let answer = site.done("confirm");
+    assert_eq!(answer, "Confirmed: what was applied stays.\n");
+    eventually("the end of the watchdog", || watchdog(&site).is_none());
+    assert_eq!(state(), after);
+    site.assert_in_sync("after.yaml");
+    // The spec that was confirmed is the last applied one: what is broken now is drift.
+    run("ipvsadm -e -t 192.0.2.1:80 -r 10.0.0.1:80 -g -w 1");
+    let plan = site.done("plan after.yaml");
+    assert!(plan.contains("# drift"), "{plan}");
+    // And what it set is put back when it goes.
+    let answer = site.evenkeel("apply --yes spec.yaml --allow unbind-in-use");
+    assert_eq!((answer.status, &*sysctl()), (0, "0"), "{answer:?}");
+}
+
+#[test]
+fn what_is_aborted_is_taken_back_at_once() {
+    let site = prepared();
+    let before = state();
+    apply(&site, "1h");
+    let answer = site.evenkeel("confirm --abort");
+    assert_eq!(answer.status, 4, "{answer:?}");
+    assert_eq!(state(), before);
+    eventually("the end of the watchdog", || watchdog(&site).is_none());
+    site.assert_in_sync("spec.yaml");
+    assert!(site.evenkeel("apply --yes spec.yaml").status == 0);
+}
+
+#[test]
+fn without_its_watchdog_every_writer_refuses_until_someone_decides() {
+    for (word, status) in [("confirm", 0), ("confirm --abort", 4)] {
+        let site = prepared();
+        apply(&site, "1s");
+        kill(watchdog(&site).unwrap(), Signal::SIGKILL).unwrap();
+        std::thread::sleep(Duration::from_secs(2));
+        for command in ["apply --yes spec.yaml", "apply --yes after.yaml", "teardown --yes"] {
+            let answer = site.evenkeel(command);
+            assert_eq!(answer.status, 3, "{command}: {answer:?}");
+            assert!(answer.stderr.contains("its watchdog is gone"), "{command}: {answer:?}");
+        }
+        assert_eq!(site.evenkeel(word).status, status);
+        assert_eq!(site.evenkeel("apply --yes after.yaml --allow unbind-in-use").status, 0);
+    }
+}
+
+/// Applies with a confirmation, and kills the process at the question of a full pipe: it never
+/// gets to its end.
+fn start(site: &Site) -> Child {
+    let mut command = Command::new(program());
+    command.args(["apply", "--yes", "after.yaml", "--allow", "unbind-in-use", "--confirm", "1h"]);
+    command.arg("--state-dir").arg(site.path().join("state"));
+    command.current_dir(site.path()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().unwrap()
+}
+
+#[test]
+fn an_apply_that_is_killed_half_way_is_taken_back_by_its_watchdog() {
+    let mut half_way = 0;
+    for wait in (0..40).map(|number| number * 4) {
+        let site = prepared();
+        let before = state();
+        let mut child = start(&site);
+        std::thread::sleep(Duration::from_millis(wait));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let pending = || {
+            let plan = site.evenkeel("plan spec.yaml");
+            plan.stderr.contains("--confirm ended half-way")
+        };
+        half_way += usize::from(pending());
+        if site.evenkeel("plan spec.yaml").stderr.contains("waits for confirmation until") {
+            // It came to its end.
+            assert_eq!(site.evenkeel("confirm --abort").status, 4);
+        }
+        eventually("the way back", || state() == before && !pending());
+        eventually("the end of the watchdog", || watchdog(&site).is_none());
+    }
+    println!("killed half-way: {half_way} of 40");
+}

@@ -1,0 +1,243 @@
+//! Drains, with connections that are really open: the real servers are sockets of this host behind
+//! address translation.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::*;
+
+const VIP: &str = "192.0.2.1:80";
+
+/// A site with sockets at 127.0.0.1 to 127.0.0.3 that take connections and keep them.
+struct Farm {
+    site: Site,
+    _servers: Vec<TcpListener>,
+}
+
+impl Farm {
+    fn new() -> Self {
+        let site = Site::new("");
+        let at = |number: u8| TcpListener::bind(SocketAddr::from(([127, 0, 0, number], 80)));
+        Self { site, _servers: (1..=3).map(|number| at(number).unwrap()).collect() }
+    }
+
+    /// Applies a spec with those real servers and that drain.
+    fn spec(&self, real_servers: &[u8], drain: &str) {
+        let list: String = real_servers
+            .iter()
+            .map(|number| {
+                format!("      - {{ address: 127.0.0.{number}, weight: {} }}\n", number + 4)
+            })
+            .collect();
+        let list = if list.is_empty() { " []\n".to_owned() } else { format!("\n{list}") };
+        self.site.write(
+            "spec.yaml",
+            format!(
+                "version: 1\nscope: all\nvips: [ {{ address: 192.0.2.1, interface: eth0 }} ]\n\
+                 sysctls: {{ net.ipv4.vs.expire_nodest_conn: 1 }}\nservices:\n  - name: web\n    \
+                 vip: 192.0.2.1\n    port: 80\n    scheduler: rr\n    forward: nat\n    drain: \
+                 {drain}\n    real_servers:{list}"
+            ),
+        );
+    }
+
+    fn apply(&self, options: &str) -> Answer {
+        self.site.evenkeel(&format!("apply --yes spec.yaml {options}"))
+    }
+
+    /// An apply that has not ended yet, and its stderr.
+    fn start(&self, options: &str) -> (Child, BufReader<std::process::ChildStderr>) {
+        let mut command = Command::new(program());
+        command.args(["apply", "--yes", "spec.yaml"]).args(options.split_whitespace());
+        command.arg("--state-dir").arg(self.site.path().join("state"));
+        command.current_dir(self.site.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        (child, stderr)
+    }
+}
+
+fn connect() -> TcpStream {
+    TcpStream::connect(VIP).unwrap()
+}
+
+/// The real servers of the service by their last numbers, with their weights and active
+/// connections, as `ipvsadm` lists them.
+fn listed() -> Vec<(u8, u32, u32)> {
+    let text = run("ipvsadm -Ln");
+    let rows = text.lines().filter_map(|line| line.trim().strip_prefix("-> 127.0.0."));
+    rows.map(|row| {
+        let words: Vec<&str> = row.split_whitespace().collect();
+        let number = words[0].split(':').next().unwrap().parse().unwrap();
+        (number, words[2].parse().unwrap(), words[3].parse().unwrap())
+    })
+    .collect::<BTreeSet<_>>()
+    .into_iter()
+    .collect()
+}
+
+fn until(stderr: &mut impl BufRead, word: &str) -> String {
+    let mut line = String::new();
+    while !line.contains(word) {
+        line.clear();
+        assert_ne!(stderr.read_line(&mut line).unwrap(), 0, "it ended without `{word}`");
+    }
+    line
+}
+
+#[test]
+fn a_real_server_that_leaves_keeps_its_connections_until_they_end() {
+    let farm = Farm::new();
+    farm.spec(&[1, 2], "60s");
+    assert_eq!(farm.apply("").status, 0);
+    let mut open = [connect(), connect()];
+    assert_eq!(listed(), [(1, 5, 1), (2, 6, 1)]);
+
+    farm.spec(&[2], "60s");
+    let plan = farm.site.done("plan spec.yaml");
+    assert!(plan.contains("~ drain real server 127.0.0.1:80 of web/192.0.2.1:80/tcp: weight 5 -> 0, for 1m at most"), "{plan}");
+    assert!(plan.contains("1 connection"), "{plan}");
+    let (child, mut stderr) = farm.start("");
+    let line = until(&mut stderr, "draining");
+    assert!(line.contains("127.0.0.1:80 of web/192.0.2.1:80/tcp: 1 connection, 1m left"), "{line}");
+    // New clients go elsewhere, the open connections stay.
+    assert_eq!(listed(), [(1, 0, 1), (2, 6, 1)]);
+    open.iter_mut().for_each(|stream| stream.write_all(b"still here").unwrap());
+    let others: Vec<TcpStream> = (0..4).map(|_| connect()).collect();
+    assert_eq!(listed(), [(1, 0, 1), (2, 6, 5)]);
+    drop(others);
+    let begin = Instant::now();
+    drop(open);
+    until(&mut stderr, "drained");
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    assert!(begin.elapsed() < Duration::from_secs(20), "the connection was gone long before");
+    assert_eq!(listed().len(), 1);
+    farm.site.assert_in_sync("spec.yaml");
+}
+
+#[test]
+fn a_drain_ends_at_its_deadline_and_the_report_says_what_was_left() {
+    let farm = Farm::new();
+    farm.spec(&[1], "2s");
+    assert_eq!(farm.apply("").status, 0);
+    let _open = connect();
+    farm.spec(&[2], "2s");
+    let begin = Instant::now();
+    let answer = farm.apply("");
+    assert_eq!(answer.status, 0, "{answer:?}");
+    assert!(begin.elapsed() >= Duration::from_secs(2));
+    assert!(answer.stderr.contains("with 1 connection"), "{answer:?}");
+    assert_eq!(listed(), [(2, 6, 0)]);
+}
+
+#[test]
+fn a_drain_that_is_not_waited_for_goes_on_in_the_next_apply_and_is_called_off_by_listing_again() {
+    let farm = Farm::new();
+    farm.spec(&[1, 2], "1h");
+    assert_eq!(farm.apply("").status, 0);
+    let open = [connect(), connect()];
+    farm.spec(&[2, 3], "1h");
+    let answer = farm.apply("--no-wait");
+    assert_eq!(answer.status, 0, "{answer:?}");
+    assert!(
+        answer.stdout.contains("- delete real server 127.0.0.1:80")
+            && answer.stdout.contains(": draining"),
+        "{answer:?}"
+    );
+    // What does not wait for it is done.
+    assert_eq!(listed(), [(1, 0, 1), (2, 6, 1), (3, 7, 0)]);
+    let plan = farm.site.evenkeel("plan --detailed-exitcode spec.yaml");
+    assert_eq!(plan.status, 2, "{plan:?}");
+    assert!(!plan.stdout.contains("# drift"), "{plan:?}");
+
+    farm.spec(&[1, 2, 3], "1h");
+    assert_eq!(farm.apply("").status, 0);
+    assert_eq!(listed(), [(1, 5, 1), (2, 6, 1), (3, 7, 0)]);
+    farm.site.assert_in_sync("spec.yaml");
+
+    farm.spec(&[2, 3], "1h");
+    assert_eq!(farm.apply("--no-wait").status, 0);
+    drop(open);
+    // Half a minute is the longest that a closed connection may count as an active one.
+    let end = Instant::now() + Duration::from_secs(30);
+    while listed().len() > 2 {
+        assert!(Instant::now() < end, "{:?}", listed());
+        std::thread::sleep(Duration::from_millis(200));
+        assert_eq!(farm.apply("--no-wait").status, 0);
+    }
+    farm.site.assert_in_sync("spec.yaml");
+}
+
+#[test]
+fn a_service_that_leaves_drains_with_its_vip_bound() {
+    let farm = Farm::new();
+    farm.spec(&[1, 2], "1h");
+    assert_eq!(farm.apply("").status, 0);
+    let mut open = connect();
+    farm.site.write("spec.yaml", "version: 1\nscope: all\nservices: []\n");
+    let (child, mut stderr) = farm.start("--allow empty");
+    until(&mut stderr, "draining");
+    assert!(listed().iter().all(|(_, weight, _)| *weight == 0), "{:?}", listed());
+    assert!(addresses().contains("192.0.2.1/32 eth0"));
+    open.write_all(b"still here").unwrap();
+    // New clients are refused at once.
+    assert!(TcpStream::connect_timeout(&VIP.parse().unwrap(), Duration::from_secs(5)).is_err());
+    drop(open);
+    assert!(child.wait_with_output().unwrap().status.success());
+    assert!(ipvsadm::save().is_empty() && addresses().is_empty());
+}
+
+#[test]
+fn ctrl_c_leaves_a_drain_that_the_next_apply_finishes_after_a_kill_too() {
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGKILL] {
+        let farm = Farm::new();
+        farm.spec(&[1, 2], "1h");
+        assert_eq!(farm.apply("").status, 0);
+        let open = [connect(), connect()];
+        farm.spec(&[2], "1h");
+        let (mut child, mut stderr) = farm.start("");
+        until(&mut stderr, "draining");
+        kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), signal).unwrap();
+        let mut words = String::new();
+        stderr.read_to_string(&mut words).unwrap();
+        let status = child.wait().unwrap();
+        if signal != Signal::SIGKILL {
+            assert_eq!(status.code(), Some(1), "{words}");
+            assert!(words.contains("interrupted"), "{words}");
+        }
+        assert_eq!(listed(), [(1, 0, 1), (2, 6, 1)]);
+        drop(open);
+        let answer = farm.apply("");
+        assert_eq!(answer.status, 0, "{answer:?}");
+        assert_eq!(listed().len(), 1);
+        farm.site.assert_in_sync("spec.yaml");
+    }
+}
+
+#[test]
+fn a_weight_that_is_left_to_someone_else_comes_back_when_a_drain_is_called_off() {
+    let farm = Farm::new();
+    let spec = |real_servers: &[u8]| {
+        farm.spec(real_servers, "1h");
+        let path = farm.site.path().join("spec.yaml");
+        let text = std::fs::read_to_string(path).unwrap();
+        farm.site
+            .write("spec.yaml", text.replace("    drain:", "    ignore: [weight]\n    drain:"));
+    };
+    spec(&[1, 2]);
+    assert_eq!(farm.apply("").status, 0);
+    run("ipvsadm -e -t 192.0.2.1:80 -r 127.0.0.1:80 -m -w 77");
+    let _open = [connect(), connect()];
+    spec(&[2]);
+    assert_eq!(farm.apply("--no-wait").status, 0);
+    assert_eq!(listed()[0], (1, 0, 1));
+    spec(&[1, 2]);
+    assert_eq!(farm.apply("").status, 0);
+    assert_eq!(listed()[0], (1, 77, 1));
+}
