@@ -33,7 +33,8 @@ impl Load {
         let workspace = Workspace::find()?;
         let mut words = if self.words.is_empty() { vec!["load::".to_owned()] } else { self.words };
         words.push("--nocapture".to_owned());
-        let mut job = test::job(&workspace, &words)?;
+        // As it is released: an emulated machine takes seconds to start it otherwise.
+        let mut job = test::job(&workspace, &workspace.dist()?, &words)?;
         job.env.insert("EVENKEEL_LAB_CASES".to_owned(), self.cases.to_string());
         let mut boot = if self.qemu { lab::emulated(&workspace) } else { lab::boot(&workspace) }?;
         boot.limit = Some(LIMIT);

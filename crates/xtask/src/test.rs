@@ -4,6 +4,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
@@ -51,7 +52,7 @@ fn anywhere(workspace: &Workspace) -> Result<(), Error> {
 }
 
 fn in_the_lab(workspace: &Workspace, arguments: &[String]) -> Result<u8, Error> {
-    let job = job(workspace, arguments)?;
+    let job = job(workspace, &workspace.evenkeel()?, arguments)?;
     let mut boot = lab::boot(workspace)?;
     boot.limit = Some(LIMIT);
     let (release, machine) = (boot.kernel.release(), boot.kernel.machine());
@@ -68,9 +69,12 @@ fn in_the_lab(workspace: &Workspace, arguments: &[String]) -> Result<u8, Error> 
     Ok(outcome.code())
 }
 
-/// Builds the program and the lab's tests, which are to run in a guest with these words.
-pub(crate) fn job(workspace: &Workspace, arguments: &[String]) -> Result<Job, Error> {
-    let evenkeel = workspace.evenkeel()?;
+/// Builds the lab's tests of that program, which are to run in a guest with these words.
+pub(crate) fn job(
+    workspace: &Workspace,
+    evenkeel: &Path,
+    arguments: &[String],
+) -> Result<Job, Error> {
     let package = format!("--package={LAB_TESTS}");
     let tests = workspace.build(&["test", &package, "--no-run"])?;
     let tests = tests.into_iter().filter(|program| program.is_test);
@@ -82,11 +86,11 @@ pub(crate) fn job(workspace: &Workspace, arguments: &[String]) -> Result<Job, Er
     let mut arguments = arguments.join(" ");
     // Tests share one kernel and its one table of modules, sysctls and processors.
     arguments.push_str(" --test-threads=1");
-    let path = |path: &std::path::Path| path.to_string_lossy().into_owned();
+    let path = |path: &Path| path.to_string_lossy().into_owned();
     job.env.extend([
         ("ARGUMENTS".to_owned(), arguments),
         ("CARGO_MANIFEST_DIR".to_owned(), path(&folder)),
-        ("EVENKEEL_BIN".to_owned(), path(&evenkeel)),
+        ("EVENKEEL_BIN".to_owned(), path(evenkeel)),
         ("EVENKEEL_ROOT".to_owned(), path(&workspace.root)),
     ]);
     job.env.entry("RUST_BACKTRACE".to_owned()).or_insert_with(|| "1".to_owned());
