@@ -89,6 +89,8 @@ pub(crate) enum Command {
     Snapshot(Snapshot),
     /// Show the live table with the spec's names.
     Show(Show),
+    /// Undo everything that evenkeel did on this host, and nothing else.
+    Teardown(Teardown),
     /// Print the JSON Schema of a spec.
     Schema,
 }
@@ -204,6 +206,19 @@ pub(crate) enum OnFailure {
     Rollback,
     /// They stay.
     Keep,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Teardown {
+    /// Do not ask before acting.
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// Guards that may be passed: unbind-in-use.
+    #[arg(long, value_name = "GUARD", value_delimiter = ',')]
+    pub(crate) allow: Vec<Guard>,
+    /// Begin drains, and leave what waits for them to the next teardown.
+    #[arg(long)]
+    pub(crate) no_wait: bool,
 }
 
 #[derive(Debug, Args)]

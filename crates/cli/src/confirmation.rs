@@ -9,7 +9,6 @@ use crate::args::Global;
 use crate::commands::watchdog;
 use crate::error::Error;
 use crate::live::now;
-use crate::output::Output;
 
 /// Writes down what is about to be done, and starts the process that takes it back if nobody
 /// confirms it, or if this one ends half-way.
@@ -38,22 +37,21 @@ pub(crate) fn begin(
 }
 
 /// From now on it waits; one that failed has nothing to wait for, and one that was interrupted is
-/// taken back by its watchdog.
+/// taken back by its watchdog. Gives what people should know of it.
 pub(crate) fn settle(
     report: &Report,
     state: &StateDir,
     journal: &mut Journal,
-    output: &mut Output,
-) -> Result<(), Error> {
-    let Some(pending) = &mut journal.pending else { return Ok(()) };
+) -> Result<Option<String>, Error> {
+    let Some(pending) = &mut journal.pending else { return Ok(None) };
     if report.interrupted {
-        output.hint("its watchdog takes back what was applied");
-        return Ok(());
+        return Ok(Some("its watchdog takes back what was applied".to_owned()));
     }
+    let mut words = None;
     if report.is_success() {
         pending.steps = steps_to_undo(report);
         pending.deadline = Some(now() + u64::from(pending.within));
-        output.hint(&format!(
+        words = Some(format!(
             "what was applied is taken back in {} unless `evenkeel confirm` keeps it; `evenkeel \
              confirm --abort` takes it back now",
             seconds(Drain(pending.within))
@@ -61,5 +59,6 @@ pub(crate) fn settle(
     } else {
         journal.pending = None;
     }
-    Ok(state.write(journal)?)
+    state.write(journal).map_err(Error::Unsettled)?;
+    Ok(words)
 }

@@ -68,6 +68,12 @@ pub(crate) enum Error {
     /// An apply with --confirm has nobody to take it back.
     #[error("cannot start the watchdog that --confirm needs")]
     Watchdog(#[source] io::Error),
+    /// What was taken back is still on record as waiting.
+    #[error("what waited for its confirmation is taken back, but that cannot be written down")]
+    Unrecorded(#[source] JournalError),
+    /// What was applied cannot be marked as waiting for its confirmation.
+    #[error("the apply cannot be made to wait for its confirmation")]
+    Unsettled(#[source] JournalError),
     /// The process cannot listen for signals.
     #[error("cannot listen for Ctrl-C")]
     Signal(#[source] io::Error),
@@ -97,6 +103,8 @@ impl Error {
             | Self::Lock(LockError::Failed(_))
             | Self::Namespace(_)
             | Self::Watchdog(_)
+            | Self::Unsettled(_)
+            | Self::Unrecorded(_)
             | Self::Signal(_)
             | Self::Output(_) => Status::Failed,
         }
@@ -111,6 +119,10 @@ impl Error {
             Self::Unfit(_) => {
                 "nothing was changed; make the plan again with `evenkeel plan --out FILE`, and \
                  review it"
+                    .to_owned()
+            }
+            Self::Unsettled(_) => {
+                "its watchdog takes back what was applied; make the state directory writable"
                     .to_owned()
             }
             Self::NoSpecInDirectory { .. } => {

@@ -5,6 +5,7 @@
 mod args;
 mod commands;
 mod confirmation;
+mod consent;
 mod error;
 mod fresh;
 mod history;

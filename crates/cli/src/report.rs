@@ -10,9 +10,10 @@ use crate::output::Output;
 use crate::status::Status;
 
 /// Each step with its outcome, then the counts, then what else there is to know; and the status
-/// to end with.
+/// to end with. The command is named where it is to be run again.
 pub(crate) fn tell(
     report: &Report,
+    command: &str,
     desired: &Desired,
     output: &mut Output,
 ) -> Result<Status, Error> {
@@ -34,7 +35,9 @@ pub(crate) fn tell(
             number => Some(format!("{number} {word}")),
         })
         .collect();
-    output.answer(format_args!("Apply: {}.\n", counts.join(", ")))?;
+    let mut name = command.to_owned();
+    name[..1].make_ascii_uppercase();
+    output.answer(format_args!("{name}: {}.\n", counts.join(", ")))?;
     output.flush()?;
     for warning in &report.warnings {
         output.warning(warning);
@@ -59,23 +62,24 @@ pub(crate) fn tell(
         return Ok(tell_rollback(rollback, desired, output));
     }
     if report.interrupted {
-        output.hint(
-            "interrupted; what was done is valid as it stands, drains go on: run apply again to \
-             finish",
-        );
+        output.hint(&format!(
+            "interrupted; what was done is valid as it stands, drains go on: run {command} again \
+             to finish"
+        ));
         return Ok(Status::Failed);
     }
     if report.is_success() {
         if report.count(Outcome::Draining.word()) > 0 {
-            output.hint("drains go on; run apply again to finish what waits for them");
+            output
+                .hint(&format!("drains go on; run {command} again to finish what waits for them"));
         }
         return Ok(Status::Done);
     }
     let nothing_changed = report.count(Outcome::Applied.word()) == 0;
-    output.hint(if nothing_changed {
-        "nothing was changed; mend the cause and run apply again"
+    output.hint(&if nothing_changed {
+        format!("nothing was changed; mend the cause and run {command} again")
     } else {
-        "what was applied stays; mend the cause and run apply again, it goes on from here"
+        format!("what was done stays; mend the cause and run {command} again, it goes on from here")
     });
     Ok(match &report.error {
         Some(KernelError::NotPermitted { .. }) if nothing_changed => Status::NotPermitted,

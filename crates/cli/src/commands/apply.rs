@@ -1,15 +1,15 @@
 //! `evenkeel apply`: bring this host to the state of the spec.
 
-use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::Path;
 
 use evenkeel_engine::{NotPermitted, OnFailure, Pass, Terms, execute_journalled, missing};
-use evenkeel_plan::Plan;
+use evenkeel_plan::{Op, Plan};
 use evenkeel_spec::{Loaded, Source};
 
 use crate::args::{self, Apply, Global, Spec};
 use crate::commands::plan::{doubts, show};
 use crate::confirmation;
+use crate::consent::Consent;
 use crate::error::Error;
 use crate::fresh::Fresh;
 use crate::live::{Access, Host};
@@ -25,7 +25,14 @@ pub(crate) fn run(
     global: &Global,
     output: &mut Output,
 ) -> Result<Status, Error> {
-    check_question_can_be_asked(arguments)?;
+    let consent = Consent {
+        allow: &arguments.allow,
+        // A saved plan was reviewed.
+        is_given: arguments.yes || arguments.plan.is_some(),
+        may_ask: !arguments.spec.spec.iter().any(|place| place == Path::new("-")),
+        question: "Apply this plan?",
+    };
+    consent.check_question_can_be_asked()?;
     let (mut host, order) = match &arguments.plan {
         // Whoever has a wrong spec is told so, whatever else is wrong.
         None => {
@@ -46,13 +53,13 @@ pub(crate) fn run(
     }
     let Host { mut kernel, state, mut journal, lock: _lock } = host;
     let record = journal.record.clone();
-    if !is_agreed(arguments) || plan.is_in_sync() {
+    if !consent.is_given || plan.is_in_sync() {
         show(&plan, &desired, None, output)?;
     }
     output.flush()?;
     doubts(&plan, output);
-    check_permitted(&plan)?;
-    if let Some(status) = stopped(&plan, arguments, output)? {
+    check_permitted(&plan.steps)?;
+    if let Some(status) = consent.stops(&plan, output)? {
         return Ok(status);
     }
     // A part of a spec is not in force by itself.
@@ -91,8 +98,12 @@ pub(crate) fn run(
     };
     let mut onlooker = Onlooker::new(&desired, output)?;
     let report = execute_journalled(&mut kernel, pass, terms, &mut onlooker, &state, &mut journal)?;
-    let status = tell(&report, &desired, output)?;
-    confirmation::settle(&report, &state, &mut journal, output)?;
+    // What becomes of it must not depend on whether anyone can be told.
+    let settled = confirmation::settle(&report, &state, &mut journal);
+    let status = tell(&report, "apply", &desired, output)?;
+    if let Some(words) = settled? {
+        output.hint(&words);
+    }
     Ok(status)
 }
 
@@ -119,64 +130,4 @@ impl Order {
         let loaded = crate::input::remembered(&sources, &saved.parameters(), output)?;
         Ok(Self { loaded, sources, target: saved.target().to_vec(), saved: Some(saved) })
     }
-}
-
-/// Whether the plan is agreed to without a question; a saved one was reviewed.
-fn is_agreed(arguments: &Apply) -> bool {
-    arguments.yes || arguments.plan.is_some()
-}
-
-/// Without a terminal there is nobody to ask, and with the spec on stdin nothing to hear the
-/// answer on.
-fn check_question_can_be_asked(arguments: &Apply) -> Result<(), Error> {
-    let stdin_is_spec = arguments.spec.spec.iter().any(|place| place == Path::new("-"));
-    if is_agreed(arguments) || (io::stdin().is_terminal() && !stdin_is_spec) {
-        return Ok(());
-    }
-    Err(Error::Usage(
-        "there is no terminal to ask on before acting; pass --yes to act without asking, or see \
-         `evenkeel plan`"
-            .to_owned(),
-    ))
-}
-
-/// What the plan takes is there, or nothing of it is begun.
-fn check_permitted(plan: &Plan) -> Result<(), Error> {
-    let missing = missing(&plan.steps)?;
-    if missing.is_empty() { Ok(()) } else { Err(NotPermitted(missing).into()) }
-}
-
-/// The status to end with when the plan may not or need not be carried out.
-fn stopped(plan: &Plan, arguments: &Apply, output: &mut Output) -> Result<Option<Status>, Error> {
-    let mut is_refused = false;
-    for refusal in plan.refused(&arguments.allow) {
-        output.refusal(&format!("guard {}: {}", refusal.guard, refusal.message));
-        output
-            .hint(&format!("nothing was changed; if it is meant, pass --allow {}", refusal.guard));
-        is_refused = true;
-    }
-    if is_refused {
-        return Ok(Some(Status::Refused));
-    }
-    for obstacle in &plan.obstacles {
-        output.failure(&obstacle.to_string());
-    }
-    if !plan.obstacles.is_empty() {
-        output.hint("nothing was changed");
-        return Ok(Some(Status::Failed));
-    }
-    if plan.is_in_sync() || is_agreed(arguments) || agreed(output)? {
-        return Ok(None);
-    }
-    output.say("declined; nothing was changed\n");
-    Ok(Some(Status::Refused))
-}
-
-fn agreed(output: &mut Output) -> Result<bool, Error> {
-    output.say("Apply this plan? [y/N] ");
-    io::stderr().flush().map_err(Error::Output)?;
-    let mut answer = String::new();
-    let read = io::stdin().lock().read_line(&mut answer);
-    read.map_err(|source| Error::Unreadable { path: "the answer".into(), source })?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes" | "Yes" | "YES"))
 }

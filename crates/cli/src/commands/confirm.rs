@@ -1,9 +1,13 @@
 //! `evenkeel confirm`: keep what an apply with `--confirm` did, or take it back.
 
+use std::time::Duration;
+
 use evenkeel_engine::{Journal, Kernel, StateDir, pending_sysctls, take_pending_back};
 use evenkeel_model::Desired;
+use evenkeel_plan::undo;
 
 use crate::args::{Confirm, Global};
+use crate::commands::apply::check_permitted;
 use crate::error::Error;
 use crate::history::stored;
 use crate::live::{Access, Host};
@@ -29,20 +33,35 @@ pub(crate) fn run(
 }
 
 fn keep(state: &StateDir, journal: &mut Journal) -> Result<(), Error> {
-    // Its texts are the last applied ones only from now on, and what they ask for is in them.
-    let desired = match &journal.next {
-        Some(_) => stored(state, &Journal { spec: journal.next.clone(), ..journal.clone() }),
-        None => None,
-    };
+    // Its texts are the last applied ones only from now on, and what they ask for is in them;
+    // without any they are the same as before.
+    let spec = journal.next.clone().or_else(|| journal.spec.clone());
+    let desired = stored(state, &Journal { spec, ..journal.clone() });
     journal.keep_pending(desired.as_ref());
     Ok(state.write(journal)?)
+}
+
+/// Writes the journal; what it says is done already, so that a disk that is full for a moment is
+/// worth some patience.
+fn write_patiently(state: &StateDir, journal: &Journal) -> Result<(), Error> {
+    const ATTEMPTS: usize = 5;
+    for _ in 1..ATTEMPTS {
+        if state.write(journal).is_ok() {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    state.write(journal).map_err(Error::Unrecorded)
 }
 
 /// Takes back what the apply did that waits, and tells how that went.
 pub(crate) fn abort(host: &mut Host, output: &mut Output) -> Result<Status, Error> {
     let Host { kernel, state, journal, lock: _ } = host;
     let mut live = kernel.observe(&pending_sysctls(journal))?;
+    if let Some(pending) = &journal.pending {
+        check_permitted(&undo(&pending.steps, &live).steps)?;
+    }
     let rollback = take_pending_back(kernel, journal, &mut live);
-    state.write(journal)?;
+    write_patiently(state, journal)?;
     Ok(tell_rollback(&rollback, &Desired::default(), output))
 }

@@ -7,6 +7,7 @@ mod plan;
 mod schema;
 mod show;
 mod snapshot;
+mod teardown;
 mod validate;
 pub(crate) mod watchdog;
 
@@ -26,6 +27,7 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> Result<Status, 
         Command::Snapshot(snapshot) => snapshot::run(snapshot, global, output),
         Command::Confirm(confirm) => confirm::run(confirm, global, output),
         Command::Watchdog(watchdog) => watchdog::run(watchdog, global, output),
+        Command::Teardown(teardown) => teardown::run(teardown, global, output),
         Command::Show(show) => show::run(show, global, output),
         Command::Schema => schema::run(output),
     }?;

@@ -7,7 +7,7 @@
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use evenkeel_engine::{LockError, PendingState, StateDir};
+use evenkeel_engine::{Lock, LockError, PendingState, StateDir};
 
 use crate::args::{Global, Watchdog};
 use crate::commands::confirm::abort;
@@ -50,8 +50,8 @@ pub(crate) fn run(
             Left::Unfinished => true,
             Left::Time(left) => Instant::now() >= *end.get_or_insert(Instant::now() + left),
         };
-        if is_over {
-            // As long as the process that applies lives, it has the lock.
+        // As long as the process that applies lives, it has the lock.
+        if is_over && Lock::try_acquire()?.is_some() {
             match Host::connect(global, Access::Settle, output) {
                 Err(Error::Lock(LockError::Held(_))) => {}
                 connected => break connected?,
