@@ -6,6 +6,7 @@ mod dump;
 mod engine;
 mod host;
 mod ipvs;
+mod kill;
 mod load;
 mod notes;
 mod options;
