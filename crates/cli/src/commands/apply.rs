@@ -2,8 +2,7 @@
 
 use std::path::Path;
 
-use evenkeel_engine::{NotPermitted, OnFailure, Pass, Terms, execute_journalled, missing};
-use evenkeel_plan::{Op, Plan};
+use evenkeel_engine::{OnFailure, Pass, Terms, execute_journalled};
 use evenkeel_spec::{Loaded, Source};
 
 use crate::args::{self, Apply, Global, Spec};
@@ -58,7 +57,6 @@ pub(crate) fn run(
     }
     output.flush()?;
     doubts(&plan, output);
-    check_permitted(&plan.steps)?;
     if let Some(status) = consent.stops(&plan, output)? {
         return Ok(status);
     }

@@ -7,7 +7,7 @@ use evenkeel_model::Desired;
 use evenkeel_plan::undo;
 
 use crate::args::{Confirm, Global};
-use crate::commands::apply::check_permitted;
+use crate::consent::check_permitted;
 use crate::error::Error;
 use crate::history::stored;
 use crate::live::{Access, Host};

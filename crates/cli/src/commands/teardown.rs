@@ -1,0 +1,93 @@
+//! `evenkeel teardown`: undo everything that evenkeel did here, and nothing else.
+
+use evenkeel_engine::{
+    History, Journal, Kernel, OnFailure, Outcome, Pass, Report, Terms, execute_journalled, prepare,
+};
+use evenkeel_model::Live;
+use evenkeel_plan::{Record, remaining, teardown};
+
+use crate::args::{Global, Teardown};
+use crate::commands::plan::{doubts, show};
+use crate::consent::Consent;
+use crate::error::Error;
+use crate::history::history;
+use crate::live::{Access, Host};
+use crate::onlooker::Onlooker;
+use crate::output::Output;
+use crate::report::tell;
+use crate::status::Status;
+
+pub(crate) fn run(
+    arguments: &Teardown,
+    global: &Global,
+    output: &mut Output,
+) -> Result<Status, Error> {
+    let consent = Consent {
+        allow: &arguments.allow,
+        is_given: arguments.yes,
+        may_ask: true,
+        question: "Undo all of this?",
+    };
+    consent.check_question_can_be_asked()?;
+    let host = Host::connect(global, Access::Write, output)?;
+    let Host { mut kernel, state, mut journal, lock: _lock } = host;
+    let last = history(&state, &journal, &[], output).last;
+    let record = journal.record.clone();
+    let live = kernel.observe(&record.sysctls.keys().cloned().collect())?;
+    let left = remaining(last.as_ref(), &live);
+    let known = || History { last: last.clone(), cut_off: None };
+    let (plan, _) = prepare(&mut kernel, &left, &live, &record, known)?;
+    let plan = teardown(plan, &live, &journal.dummies);
+    let names = last.as_ref().unwrap_or(&left);
+    if plan.is_in_sync() {
+        output.answer("Nothing to undo.\n")?;
+    } else if !arguments.yes {
+        show(&plan, names, None, output)?;
+    }
+    output.flush()?;
+    doubts(&plan, output);
+    if let Some(status) = consent.stops(&plan, output)? {
+        return Ok(status);
+    }
+    if plan.is_in_sync() {
+        forget(&mut journal, &live);
+        state.write(&journal)?;
+        return Ok(Status::Done);
+    }
+    let bound = live.clone();
+    let pass = Pass {
+        desired: &left,
+        last: last.as_ref(),
+        is_whole: false,
+        record,
+        live,
+        steps: plan.steps,
+    };
+    // What is gone is meant to be gone, whatever else is still there.
+    let terms = Terms { on_failure: OnFailure::Keep, wait: !arguments.no_wait };
+    let mut onlooker = Onlooker::new(names, output)?;
+    let report = execute_journalled(&mut kernel, pass, terms, &mut onlooker, &state, &mut journal)?;
+    let status = tell(&report, "teardown", names, output)?;
+    if is_over(&report) {
+        forget(&mut journal, &bound);
+        state.write(&journal)?;
+    }
+    Ok(status)
+}
+
+/// Whether nothing is left for another teardown.
+fn is_over(report: &Report) -> bool {
+    let draining = report.count(Outcome::Draining.word());
+    report.is_success() && !report.interrupted && draining == 0
+}
+
+/// Nothing is applied here from now on. What is not evenkeel's to remove now, as an address out of
+/// scope, is remembered as its own.
+fn forget(journal: &mut Journal, live: &Live) {
+    journal.record = Record::default();
+    journal.spec = None;
+    journal.next = None;
+    journal.addresses.retain(|binding| live.addresses.contains_key(binding));
+    let links = live.links.as_ref();
+    journal.dummies.retain(|name| links.is_none_or(|links| links.contains_key(name)));
+}

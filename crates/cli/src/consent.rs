@@ -1,0 +1,88 @@
+//! Whether a plan may be carried out: guards, obstacles, capabilities, and the question.
+
+use std::io::{self, BufRead, IsTerminal, Write};
+
+use evenkeel_engine::{NotPermitted, missing};
+use evenkeel_plan::{Guard, Op, Plan};
+
+use crate::error::Error;
+use crate::output::Output;
+use crate::status::Status;
+
+/// What was said to a plan beforehand.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Consent<'a> {
+    /// Guards that may be passed.
+    pub(crate) allow: &'a [Guard],
+    /// Whether it is agreed to without a question.
+    pub(crate) is_given: bool,
+    /// Whether the answer could be heard: with the spec on stdin it could not.
+    pub(crate) may_ask: bool,
+    /// What is asked else.
+    pub(crate) question: &'static str,
+}
+
+/// What those steps take is there, or nothing of it is begun.
+///
+/// # Errors
+/// A capability is missing.
+pub(crate) fn check_permitted(steps: &[Op]) -> Result<(), Error> {
+    let missing = missing(steps)?;
+    if missing.is_empty() { Ok(()) } else { Err(NotPermitted(missing).into()) }
+}
+
+impl Consent<'_> {
+    /// Without a terminal there is nobody to ask.
+    ///
+    /// # Errors
+    /// There is a question and nobody to ask.
+    pub(crate) fn check_question_can_be_asked(&self) -> Result<(), Error> {
+        if self.is_given || (self.may_ask && io::stdin().is_terminal()) {
+            return Ok(());
+        }
+        Err(Error::Usage(
+            "there is no terminal to ask on before acting; pass --yes to act without asking, or \
+             see `evenkeel plan`"
+                .to_owned(),
+        ))
+    }
+
+    /// The status to end with when the plan may not or need not be carried out.
+    ///
+    /// # Errors
+    /// A capability is missing that it takes; the answer cannot be read.
+    pub(crate) fn stops(&self, plan: &Plan, output: &mut Output) -> Result<Option<Status>, Error> {
+        check_permitted(&plan.steps)?;
+        let mut is_refused = false;
+        for refusal in plan.refused(self.allow) {
+            let guard = refusal.guard;
+            output.refusal(&format!("guard {guard}: {}", refusal.message));
+            output.hint(&format!("nothing was changed; if it is meant, pass --allow {guard}"));
+            is_refused = true;
+        }
+        if is_refused {
+            return Ok(Some(Status::Refused));
+        }
+        for obstacle in &plan.obstacles {
+            output.failure(&obstacle.to_string());
+        }
+        if !plan.obstacles.is_empty() {
+            output.hint("nothing was changed");
+            return Ok(Some(Status::Failed));
+        }
+        if plan.is_in_sync() || self.is_given || self.is_given_now(output)? {
+            return Ok(None);
+        }
+        output.say("declined; nothing was changed\n");
+        Ok(Some(Status::Refused))
+    }
+
+    fn is_given_now(&self, output: &mut Output) -> Result<bool, Error> {
+        output.say(&format!("{} [y/N] ", self.question));
+        io::stderr().flush().map_err(Error::Output)?;
+        let mut answer = String::new();
+        let read = io::stdin().lock().read_line(&mut answer);
+        read.map_err(|source| Error::Unreadable { path: "the answer".into(), source })?;
+        Ok(matches!(answer.trim(), "y" | "Y" | "yes" | "Yes" | "YES"))
+    }
+}
