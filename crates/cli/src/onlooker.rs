@@ -82,44 +82,41 @@ impl Attendant for Onlooker<'_> {
         for drain in drains {
             let DrainProgress { service, real_server, connections, left, is_over } = *drain;
             let place = (service, real_server);
-            let words = || format!("real server {real_server} of {}", self.desired.label(&service));
+            let is_shown = self.shown.contains_key(&place);
+            // One without connections is over at once, or within the time of a handshake.
+            if !is_shown && (connections == 0 || is_over) {
+                continue;
+            }
+            let words = format!("real server {real_server} of {}", self.desired.label(&service));
+            let number = count(usize::try_from(connections).unwrap_or(usize::MAX), "connection");
             let left =
                 seconds(Drain(u32::try_from(left.as_secs_f64().ceil() as u64).unwrap_or(u32::MAX)));
-            if !self.shown.contains_key(&place) {
-                let bar = self.bar(format!("draining {}", words()), connections);
-                if bar.is_none() && !is_over {
-                    let number =
-                        count(usize::try_from(connections).unwrap_or(usize::MAX), "connection");
-                    let line = format!("draining {}: {number}, {left} left\n", words());
-                    self.output.say(&line);
+            if !is_shown {
+                let bar = self.bar(format!("draining {words}"), connections);
+                if bar.is_none() {
+                    self.output.say(&format!("draining {words}: {number}, {left} left\n"));
                 }
                 let shown = Shown { bar, most: connections, is_over: false };
                 self.shown.insert(place, shown);
             }
-            let over = is_over.then(|| format!("drained {}: {}\n", words(), ending(connections)));
             let Some(shown) = self.shown.get_mut(&place) else { continue };
             if let Some(bar) = &shown.bar {
                 shown.most = shown.most.max(connections);
                 bar.set_length(shown.most.max(1));
                 bar.set_position(shown.most - connections);
-                let number = usize::try_from(connections).unwrap_or(usize::MAX);
-                bar.set_message(format!("{}, {left} left", count(number, "connection")));
+                bar.set_message(format!("{number}, {left} left"));
             }
-            if let Some(line) = over.filter(|_| !shown.is_over) {
+            if is_over && !shown.is_over {
                 shown.is_over = true;
+                let line = match connections {
+                    0 => format!("drained {words}: no connections are left\n"),
+                    _ => format!("drained {words}: its time is over, {number} left\n"),
+                };
                 match &shown.bar {
                     Some(bar) => bar.finish_and_clear(),
                     None => self.output.say(&line),
                 }
             }
         }
-    }
-}
-
-/// How a drain ended.
-fn ending(connections: u64) -> String {
-    match connections {
-        0 => "no connections are left".to_owned(),
-        left => format!("its time is over, {left} connections left"),
     }
 }
