@@ -24,6 +24,7 @@ mod saved_plans;
 mod scope;
 mod show;
 mod targets;
+mod teardown;
 mod traffic;
 
 /// A folder with specs and a state directory of its own, and the program run in it: in the network
