@@ -12,7 +12,8 @@ Exit status:
   0   done, or in sync
   1   failed
   2   there are changes (plan --detailed-exitcode only)
-  3   refused by a guard or until an apply is confirmed, or declined
+  3   refused by a guard or until an apply is confirmed, declined, or a saved plan
+      that no longer holds
   4   failed, and rolled back
   64  wrong usage
   65  the spec is wrong
