@@ -72,38 +72,68 @@ fn a_scheduler_that_cannot_be_loaded_stops_it_before_the_first_change() {
     let first = steps.next().unwrap();
     assert!(first.starts_with("+ add kernel module ip_vs_nosuch: failed: "), "{answer:?}");
     assert!(first.contains("`modprobe ip_vs_nosuch` tells more"), "{answer:?}");
-    assert_eq!(steps.next_back(), Some("Apply: 1 failed, 5 skipped."));
+    assert_eq!(steps.next_back(), Some("Apply: 1 failed, 6 skipped."));
     assert!(steps.all(|step| step.ends_with(": skipped")), "{answer:?}");
     assert!(everything() == before);
 }
 
-#[test]
-fn a_refusal_half_way_is_reported_and_nothing_is_deleted() {
+/// A site whose kernel refuses a real server that no reading of the spec can know to be wrong: a
+/// broadcast address of this host's.
+fn site_that_refuses_half_way() -> Site {
     let site = Site::new(OLD);
-    // A broadcast address of this host's is none of a real server's: only the kernel can know.
     run("ip addr add 10.5.0.1/24 dev eth0");
-    let addresses_before = addresses();
     site.write("spec.yaml", spec(VIP, "wrr", "10.5.0.255"));
+    site
+}
+
+const REFUSED: &str = "+ add real server 10.5.0.255:80 to web/192.0.2.1:80/tcp: forward dr, \
+                       weight 1: failed: the kernel takes 10.5.0.255 for no address of a real \
+                       server: ";
+
+/// What became of each step, and the counts.
+fn outcomes(answer: &Answer) -> Vec<&str> {
+    let lines = answer.stdout.lines();
+    lines.map(|line| line.rsplit_once(": ").map_or(line, |(_, last)| last)).collect()
+}
+
+#[test]
+fn a_refusal_half_way_leads_back_to_what_was_before() {
+    let site = site_that_refuses_half_way();
+    let before = everything();
     let answer = site.evenkeel("apply --yes spec.yaml");
-    assert_eq!(answer.status, 1, "{answer:?}");
-    let outcomes: Vec<&str> = answer
-        .stdout
-        .lines()
-        .map(|line| line.rsplit_once(": ").map_or(line, |(_, outcome)| outcome))
-        .collect();
-    let shown = &answer.stdout;
+    assert_eq!(answer.status, 4, "{answer:?}");
+    assert!(answer.stdout.contains(REFUSED), "{answer:?}");
+    let shown = outcomes(&answer);
+    assert_eq!(shown[..2], ["undone"; 2], "{answer:?}");
+    assert_eq!(shown[3..6], ["skipped"; 3], "{answer:?}");
+    assert_eq!(shown[6..], ["1 failed, 3 skipped, 2 undone."], "{answer:?}");
+    assert!(answer.stderr.starts_with("hint: rolled back: "), "{answer:?}");
     assert!(!answer.stderr.contains('\x1b'), "not on a terminal: {}", answer.stderr);
-    let failed =
-        "+ add real server 10.5.0.255:80 to web/192.0.2.1:80/tcp: forward dr, weight 1: failed: ";
-    assert!(shown.contains(failed), "{shown}");
+    assert_eq!(everything(), before);
+
+    // Mended, it is done as a whole.
+    site.write("spec.yaml", spec(VIP, "wrr", "10.5.0.2"));
+    let answer = site.done("apply --yes spec.yaml");
+    assert!(answer.ends_with("Apply: 6 applied.\n"), "{answer}");
+    site.assert_in_sync("spec.yaml");
+    assert!(!ipvsadm::save().iter().any(|line| line.contains("192.0.2.9")));
+}
+
+#[test]
+fn a_refusal_half_way_stays_where_it_is_when_that_is_asked_for_and_nothing_is_deleted() {
+    let site = site_that_refuses_half_way();
+    let addresses_before = addresses();
+    let answer = site.evenkeel("apply --yes spec.yaml --on-failure keep");
+    assert_eq!(answer.status, 1, "{answer:?}");
+    assert!(answer.stdout.contains(REFUSED), "{answer:?}");
+    assert_eq!(outcomes(&answer).last(), Some(&"2 applied, 1 failed, 3 skipped."), "{answer:?}");
     for skipped in [
         "+ bind vip 192.0.2.1/32 on eth0: skipped\n",
         "- delete service 192.0.2.9:80/tcp with 1 real server: skipped\n",
     ] {
-        assert!(shown.contains(skipped), "{shown}");
+        assert!(answer.stdout.contains(skipped), "{answer:?}");
     }
-    assert_eq!(outcomes.last(), Some(&"2 applied, 1 failed, 2 skipped."), "{shown}");
-    assert!(answer.stderr.contains("hint: "), "{answer:?}");
+    assert!(answer.stderr.contains("hint: what was done stays"), "{answer:?}");
     let expected = "-A -t 192.0.2.1:80 -s wrr\n-a -t 192.0.2.1:80 -r 10.0.0.1:80 -g -w 1\n";
     assert_eq!(ipvsadm::save(), lines(&format!("{OLD}{expected}")));
     assert_eq!(addresses(), addresses_before);
@@ -111,7 +141,7 @@ fn a_refusal_half_way_is_reported_and_nothing_is_deleted() {
     // Mended, it goes on from there.
     site.write("spec.yaml", spec(VIP, "wrr", "10.5.0.2"));
     let answer = site.done("apply --yes spec.yaml");
-    assert!(answer.ends_with("Apply: 3 applied.\n"), "{answer}");
+    assert!(answer.ends_with("Apply: 4 applied.\n"), "{answer}");
     site.assert_in_sync("spec.yaml");
     assert!(!ipvsadm::save().iter().any(|line| line.contains("192.0.2.9")));
 }

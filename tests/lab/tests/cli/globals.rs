@@ -11,8 +11,9 @@ services:
     real_servers: [{ address: 10.0.0.1 }]
 ";
 
+/// With those keys before the services: behind them, their absence would look like a text cut short.
 fn with(keys: &str) -> String {
-    format!("{SERVICE}{keys}\n")
+    SERVICE.replacen("services:", &format!("{keys}\nservices:"), 1)
 }
 
 fn sysctl(key: &str) -> String {

@@ -120,7 +120,7 @@ services:
     // What is cut off of it asks for nothing.
     site.apply(&format!("{whole}# and nothing else\n"));
     site.write("spec.yaml", whole);
-    assert_eq!(site.done("apply --yes spec.yaml"), "");
+    assert!(site.done("apply --yes spec.yaml").starts_with("In sync; "));
 }
 
 #[test]
