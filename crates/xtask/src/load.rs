@@ -24,14 +24,16 @@ pub(crate) struct Load {
     /// How many re-configurations
     #[arg(long, value_name = "N", default_value_t = 200)]
     cases: u32,
-    /// Parts of names of measurements: direct_routing_loses, address_translation, tunnels, ipv6
-    words: Vec<String>,
+    /// How the names of measurements begin: direct_routing_loses, direct_routing_of_ipv6,
+    /// direct_routing_with_ports, address_translation, tunnels [default: all]
+    names: Vec<String>,
 }
 
 impl Load {
     pub(crate) fn run(self) -> Result<u8, Error> {
         let workspace = Workspace::find()?;
-        let mut words = if self.words.is_empty() { vec!["load::".to_owned()] } else { self.words };
+        let names = if self.names.is_empty() { vec![String::new()] } else { self.names };
+        let mut words: Vec<String> = names.iter().map(|name| format!("load::{name}")).collect();
         words.push("--nocapture".to_owned());
         // As it is released: an emulated machine takes seconds to start it otherwise.
         let mut job = test::job(&workspace, &workspace.dist()?, &words)?;
