@@ -1,6 +1,6 @@
 //! A plan for a host as it is now, with what it was made from.
 
-use evenkeel_engine::{History, Kernel, prepare};
+use evenkeel_engine::{CONNECTION_SYSCTLS, History, Kernel, prepare};
 use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{Desired, Live};
 use evenkeel_plan::{Inputs, Plan, Record, Target, plan};
@@ -32,7 +32,8 @@ impl Fresh {
         words: &[String],
         output: &mut Output,
     ) -> Result<Self, Error> {
-        let sysctls = host.sysctls(&desired);
+        let mut sysctls = host.sysctls(&desired);
+        sysctls.extend(CONNECTION_SYSCTLS.map(Into::into));
         let live = host.kernel.observe(&sysctls)?;
         let Host { kernel, state, journal, lock: _ } = host;
         let mut known = || history(state, journal, sources, output);
@@ -46,7 +47,8 @@ impl Fresh {
         let last = last.map(|last| target.narrow_desired(last));
         let (desired, live) = (target.narrow_desired(desired), target.narrow_live(live));
         let known = || History { last, cut_off };
-        let (mut plan, History { last, .. }) = prepare(kernel, &desired, &live, record, known)?;
+        let record = target.narrow_record(record);
+        let (mut plan, History { last, .. }) = prepare(kernel, &desired, &live, &record, known)?;
         plan.refusals.retain(|refusal| !target.exempts(refusal.guard));
         Ok(Self { plan, desired, live, last })
     }

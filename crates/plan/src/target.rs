@@ -10,7 +10,7 @@ use std::net::IpAddr;
 
 use evenkeel_model::{Desired, DesiredTimeouts, Live, Named, Owner, ServiceKey};
 
-use crate::Guard;
+use crate::{Guard, Record};
 
 /// Some services and the bindings of their VIPs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,7 +117,7 @@ impl Target {
     /// services may unbind: their VIPs, if no other service is on them or the spec only binds
     /// them elsewhere. All others are as someone else's.
     pub fn narrow_live(&self, live: Live) -> Live {
-        let Live { mut services, mut addresses, links, modules, timeouts: _, sync: _, sysctls: _ } =
+        let Live { mut services, mut addresses, links, modules, sysctls, timeouts: _, sync: _ } =
             live;
         let mut used = self.used.clone();
         let others = services.keys().filter(|key| !self.keys.contains(key));
@@ -131,7 +131,14 @@ impl Target {
                 *owner = Owner::Other;
             }
         }
-        Live { services, addresses, links, modules, ..Live::default() }
+        // They tell what a change means for connections; none of them is changed.
+        Live { services, addresses, links, modules, sysctls, ..Live::default() }
+    }
+
+    /// What is on record, without the sysctls and timeouts, which a part of the spec leaves alone.
+    pub fn narrow_record(&self, record: &Record) -> Record {
+        let Record { applied, drains, sysctls: _, timeouts: _ } = record.clone();
+        Record { applied, drains, ..Record::default() }
     }
 
     /// Whether a guard that judges by the whole spec has nothing to say here: a spec that lists

@@ -151,6 +151,7 @@ fn what_services_share_is_left_alone() {
     record.sysctls.insert("net.ipv4.vs.sloppy_tcp".into(), "0".into());
     record.timeouts.udp = Some(300);
     let (desired, live) = (target.narrow_desired(desired), target.narrow_live(live));
+    let record = target.narrow_record(&record);
     let plan = plan(Inputs::new(&desired, &live, &record));
     assert_eq!((plan.steps, plan.warnings), (vec![], vec![]));
 }
