@@ -11,9 +11,10 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
 use crate::{
-    Checksum, Desired, Drain, Family, Forward, Ignore, Live, MAX_WEIGHT, Named, Netmask,
-    Persistence, Protocol, RealServer, RealServerKey, RealServers, Scheduler, SchedulerFlags,
-    Scope, Service, ServiceConfig, ServiceKey, Tunnel, TunnelKind,
+    Binding, Checksum, Desired, DesiredTimeouts, Drain, Family, Forward, Ignore, Link, Live,
+    MAX_WEIGHT, Named, Netmask, Owner, Persistence, Protocol, RealServer, RealServerKey,
+    RealServers, Scheduler, SchedulerFlags, Scope, Service, ServiceConfig, ServiceKey, Timeouts,
+    Tunnel, TunnelKind, Vip,
 };
 
 /// A desired and a live state, and what their difference is.
@@ -48,6 +49,36 @@ pub fn pair(most: usize) -> impl Strategy<Value = Pair> {
 
 fn drain() -> impl Strategy<Value = Drain> {
     select(vec![0, 0, 30, 120]).prop_map(Drain)
+}
+
+/// A pair, and on both sides VIPs, a dummy device, timeouts and a sysctl in any relation. Their
+/// operations are not counted.
+pub fn furnished(most: usize) -> impl Strategy<Value = Pair> {
+    (pair(most), any::<[bool; 5]>()).prop_map(|(mut pair, choices)| {
+        const SYSCTL: &str = "net.ipv4.vs.expire_nodest_conn";
+        let Pair { desired, live, .. } = &mut pair;
+        let vip = |last, interface| Binding::host([203, 0, 113, last].into(), interface);
+        live.links = Some([("eth0".into(), Link { up: true, dummy: false })].into());
+        live.timeouts = Some(Timeouts::INITIAL);
+        live.sysctls.insert(SYSCTL.into(), "0".into());
+        let [leaves, comes, is_on_dummy, has_timeouts, has_sysctl] = choices;
+        if leaves {
+            live.addresses.insert(vip(1, "eth0"), Owner::Evenkeel);
+        }
+        if comes {
+            desired.vips.insert(vip(2, "eth0"), Vip::default());
+        }
+        if is_on_dummy {
+            desired.vips.insert(vip(3, "vips"), Vip { dummy: true });
+        }
+        if has_timeouts {
+            desired.timeouts = DesiredTimeouts { tcp: Some(60), ..DesiredTimeouts::default() };
+        }
+        if has_sysctl {
+            desired.sysctls.insert(SYSCTL.into(), "1".into());
+        }
+        pair
+    })
 }
 
 /// One service on the two sides.

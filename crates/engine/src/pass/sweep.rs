@@ -1,9 +1,9 @@
 //! A fault at every step of many plans: nothing is lost, and the report tells the truth.
 
-use super::tests::{apply, check, plan_of};
+use super::tests::{apply, check_with, plan_of};
 use super::*;
 use crate::memory::{Fault, MemoryKernel};
-use evenkeel_model::arbitrary::Pair;
+use evenkeel_model::arbitrary::{Pair, furnished};
 use evenkeel_plan::Object;
 use proptest::prelude::*;
 use rustix::io::Errno;
@@ -47,7 +47,7 @@ fn value(live: &Live, object: &Object) -> String {
 #[test]
 fn whatever_step_fails_the_state_is_the_one_before_or_the_desired_one() {
     let cases = Cell::new(0_u32);
-    check(200, |pair| {
+    check_with(200, furnished(6), |pair| {
         let Pair { desired, live: before, .. } = pair;
         let steps = plan_of(&desired, &before).steps;
         let sent = steps.iter().filter(|op| !is_silent(op)).count();
@@ -100,7 +100,7 @@ fn whatever_step_fails_the_state_is_the_one_before_or_the_desired_one() {
 
 #[test]
 fn with_keep_a_failure_leaves_what_was_applied_and_deletes_nothing() {
-    check(300, |pair| {
+    check_with(300, furnished(6), |pair| {
         let Pair { desired, live, .. } = pair;
         let steps = plan_of(&desired, &live).steps;
         for failing in 0..steps.iter().filter(|op| !is_silent(op)).count() {
@@ -123,7 +123,7 @@ fn with_keep_a_failure_leaves_what_was_applied_and_deletes_nothing() {
 
 #[test]
 fn a_way_back_that_fails_says_exactly_what_differs_from_before() {
-    check(300, |pair| {
+    check_with(300, furnished(6), |pair| {
         let Pair { desired, live, .. } = pair;
         let steps = plan_of(&desired, &live).steps;
         let sent = steps.iter().filter(|op| !is_silent(op)).count();

@@ -31,8 +31,16 @@ pub(crate) fn pass(desired: &Desired, live: Live, steps: Vec<Op>) -> Pass<'_> {
 }
 
 pub(crate) fn check(cases: u32, test: impl Fn(Pair) -> Result<(), TestCaseError>) {
+    check_with(cases, pair(6), test);
+}
+
+pub(crate) fn check_with(
+    cases: u32,
+    pairs: impl Strategy<Value = Pair>,
+    test: impl Fn(Pair) -> Result<(), TestCaseError>,
+) {
     let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
-    if let Err(error) = TestRunner::new(config).run(&pair(6), test) {
+    if let Err(error) = TestRunner::new(config).run(&pairs, test) {
         panic!("{error}");
     }
 }

@@ -1,9 +1,7 @@
 //! Laws of the way back.
 
-use evenkeel_model::arbitrary::{Pair, pair};
-use evenkeel_model::{
-    Binding, DesiredTimeouts, Link, Owner, RealServers, SchedulerFlags, Service, SyncState, Vip,
-};
+use evenkeel_model::arbitrary::{Pair, furnished};
+use evenkeel_model::{Binding, Link, Owner, RealServers, SchedulerFlags, Service, SyncState};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
@@ -14,32 +12,9 @@ fn steps_of(pair: &Pair) -> Vec<Op> {
     plan(Inputs::new(&pair.desired, &pair.live, &Record::of_a_snapshot())).steps
 }
 
-/// A pair with all that is beside the table, on both sides.
-fn furnished() -> impl Strategy<Value = Pair> {
-    (pair(5), any::<[bool; 6]>()).prop_map(|(mut pair, choices)| {
-        let Pair { desired, live, .. } = &mut pair;
-        let vip = |last| Binding::host([203, 0, 113, last].into(), "eth0");
-        let link = Link { up: true, dummy: false };
-        live.links = Some([("eth0".into(), link)].into());
-        live.timeouts = Some(Timeouts { tcp: 900, tcp_fin: 120, udp: 300 });
-        live.sysctls.insert("net.ipv4.vs.expire_nodest_conn".into(), "0".into());
-        if choices[0] {
-            live.addresses.insert(vip(1), Owner::Evenkeel);
-        }
-        if choices[1] {
-            desired.vips.insert(vip(2), Vip::default());
-        }
-        if choices[2] {
-            desired
-                .vips
-                .insert(Binding::host([203, 0, 113, 3].into(), "vips"), Vip { dummy: true });
-        }
-        if choices[3] {
-            desired.timeouts = DesiredTimeouts { tcp: Some(60), ..DesiredTimeouts::default() };
-        }
-        if choices[4] {
-            desired.sysctls.insert("net.ipv4.vs.expire_nodest_conn".into(), "1".into());
-        }
+/// A pair, and a sync daemon that may have to change.
+fn with_sync() -> impl Strategy<Value = Pair> {
+    (furnished(5), any::<bool>()).prop_map(|(mut pair, changes)| {
         let daemon = |id| SyncDaemon {
             interface: "eth0".into(),
             id,
@@ -48,9 +23,9 @@ fn furnished() -> impl Strategy<Value = Pair> {
             port: None,
             ttl: None,
         };
-        if choices[5] {
-            live.sync.insert(SyncState::Master, daemon(1));
-            desired.sync = Some([(SyncState::Master, daemon(2))].into());
+        if changes {
+            pair.live.sync.insert(SyncState::Master, daemon(1));
+            pair.desired.sync = Some([(SyncState::Master, daemon(2))].into());
         }
         pair
     })
@@ -58,7 +33,7 @@ fn furnished() -> impl Strategy<Value = Pair> {
 
 fn check(cases: u32, test: impl Fn(Pair) -> Result<(), TestCaseError>) {
     let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
-    if let Err(error) = TestRunner::new(config).run(&furnished(), test) {
+    if let Err(error) = TestRunner::new(config).run(&with_sync(), test) {
         panic!("{error}");
     }
 }
