@@ -4,12 +4,12 @@ use evenkeel_engine::{CONNECTION_SYSCTLS, History, Kernel, prepare};
 use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{Desired, Live};
 use evenkeel_plan::{Inputs, Plan, Record, Target, plan};
-use evenkeel_spec::Source;
 
 use crate::error::Error;
 use crate::history::history;
 use crate::live::Host;
 use crate::output::Output;
+use crate::texts::Texts;
 
 /// A plan and what it was made from: all of it, or what concerns the services of `--target`.
 pub(crate) struct Fresh {
@@ -28,7 +28,7 @@ impl Fresh {
     pub(crate) fn of_host(
         host: &mut Host,
         desired: Desired,
-        sources: &[Source],
+        texts: &Texts,
         words: &[String],
         output: &mut Output,
     ) -> Result<Self, Error> {
@@ -36,7 +36,7 @@ impl Fresh {
         sysctls.extend(CONNECTION_SYSCTLS.map(Into::into));
         let live = host.kernel.observe(&sysctls)?;
         let Host { kernel, state, journal, lock: _ } = host;
-        let mut known = || history(state, journal, sources, output);
+        let mut known = || history(state, journal, texts, output);
         let record = &journal.record;
         if words.is_empty() {
             let (plan, History { last, .. }) = prepare(kernel, &desired, &live, record, known)?;

@@ -1,11 +1,14 @@
 //! What is known of the last applied spec, for plans that change something.
 
+use std::error::Error as _;
+
 use evenkeel_engine::{History, Journal, StateDir};
 use evenkeel_model::Desired;
 use evenkeel_plan::cut_off;
 use evenkeel_spec::{RememberedParameters, Source, load_with};
 
 use crate::output::Output;
+use crate::texts::Texts;
 
 /// Reads the last applied spec, and compares the texts of the new one with it.
 ///
@@ -13,7 +16,7 @@ use crate::output::Output;
 pub(crate) fn history(
     state: &StateDir,
     journal: &Journal,
-    sources: &[Source],
+    texts: &Texts,
     output: &mut Output,
 ) -> History {
     let last = match state.last_spec(journal) {
@@ -21,6 +24,14 @@ pub(crate) fn history(
         Ok(None) => return History::default(),
         Err(lost) => {
             output.warning(&lost.to_string());
+            return History::default();
+        }
+    };
+    let sources = match texts.read() {
+        Ok(sources) => sources,
+        Err(error) => {
+            let cause = error.source().map_or_else(String::new, |cause| format!(": {cause}"));
+            output.warning(&format!("{error}{cause}"));
             return History::default();
         }
     };

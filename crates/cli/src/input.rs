@@ -1,7 +1,7 @@
 //! Reading specs: files, directories, stdin.
 
 use std::fs;
-use std::io::{self, Read};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use evenkeel_spec::{Loaded, MAX_SOURCE, NoParameters, RememberedParameters, Source, load_with};
@@ -10,6 +10,7 @@ use crate::args::{Global, Parameters};
 use crate::error::Error;
 use crate::output::Output;
 use crate::parameters::Known;
+use crate::texts::Texts;
 
 /// Reads and merges the specs at those places, and shows their warnings.
 ///
@@ -21,18 +22,18 @@ pub(crate) fn spec(
     global: &Global,
     output: &mut Output,
 ) -> Result<Loaded, Error> {
-    Ok(spec_and_sources(places, parameters, global, output)?.0)
+    Ok(spec_and_texts(places, parameters, global, output)?.0)
 }
 
 /// The same with the texts, which know where everything stands.
-pub(crate) fn spec_and_sources(
+pub(crate) fn spec_and_texts(
     places: &[PathBuf],
     parameters: &Parameters,
     global: &Global,
     output: &mut Output,
-) -> Result<(Loaded, Vec<Source>), Error> {
+) -> Result<(Loaded, Texts), Error> {
     let known = Known::new(&parameters.set, global)?;
-    let sources = sources(places)?;
+    let (sources, files): (Vec<_>, Vec<_>) = sources(places)?.into_iter().unzip();
     let loaded = merged(&sources, &known, output)?;
     for name in known.unused() {
         output.warning(&format!("--set gives `{name}` a value, but no spec has `${{{name}}}`"));
@@ -41,7 +42,7 @@ pub(crate) fn spec_and_sources(
         let rendered = loaded.warnings.render(&sources, output.colors_errors());
         output.say(&format!("{}\n", rendered.trim_end()));
     }
-    Ok((loaded, sources))
+    Ok((loaded, Texts::release(sources, files)))
 }
 
 /// Reads a snapshot. What is doubtful in it is how the host is, and nobody's mistake.
@@ -49,7 +50,8 @@ pub(crate) fn spec_and_sources(
 /// # Errors
 /// As [`spec`].
 pub(crate) fn snapshot(place: &Path, output: &Output) -> Result<Loaded, Error> {
-    merged(&sources(&[place.to_owned()])?, &NoParameters, output)
+    let (sources, _): (Vec<_>, Vec<_>) = sources(&[place.to_owned()])?.into_iter().unzip();
+    merged(&sources, &NoParameters, output)
 }
 
 /// Reads the texts of a saved plan again, with the values that their parameters had. What is
@@ -74,7 +76,10 @@ fn merged(
         .map_err(|problems| Error::BadSpec(problems.render(sources, output.colors_errors())))
 }
 
-fn sources(places: &[PathBuf]) -> Result<Vec<Source>, Error> {
+/// A text, and the file that it can be read from again, if it can.
+type Text = (Source, Option<(PathBuf, fs::File)>);
+
+fn sources(places: &[PathBuf]) -> Result<Vec<Text>, Error> {
     let mut sources = Vec::new();
     let mut seen_stdin = false;
     for place in places {
@@ -82,7 +87,7 @@ fn sources(places: &[PathBuf]) -> Result<Vec<Source>, Error> {
             if std::mem::replace(&mut seen_stdin, true) {
                 return Err(Error::Usage("`-` can be given only once".to_owned()));
             }
-            sources.push(stdin()?);
+            sources.push((stdin()?, None));
         } else if place.is_dir() {
             for file in directory(place)? {
                 sources.push(file_source(&file)?);
@@ -96,12 +101,14 @@ fn sources(places: &[PathBuf]) -> Result<Vec<Source>, Error> {
 
 /// Reads a single file, of at most a little more than a spec may have: the rest would only be
 /// thrown away.
-pub(crate) fn file_source(path: &Path) -> Result<Source, Error> {
+fn file_source(path: &Path) -> Result<Text, Error> {
     let fail = |source| Error::Unreadable { path: path.to_owned(), source };
     let file = fs::File::open(path).map_err(fail)?;
-    let length = file.metadata().map_err(fail)?.len();
-    let text = bounded(file, length).map_err(fail)?;
-    Ok(Source { name: path.display().to_string(), text })
+    let metadata = file.metadata().map_err(fail)?;
+    let text = bounded(&file, metadata.len()).map_err(fail)?;
+    // A pipe, as a shell's `<(...)` is one, gives its text only once.
+    let file = metadata.is_file().then(|| (path.to_owned(), file));
+    Ok((Source { name: path.display().to_string(), text }, file))
 }
 
 fn stdin() -> Result<Source, Error> {
@@ -110,7 +117,8 @@ fn stdin() -> Result<Source, Error> {
     Ok(Source { name: "<stdin>".to_owned(), text })
 }
 
-fn bounded(reader: impl Read, expected: u64) -> io::Result<Vec<u8>> {
+/// A text of about the length that is expected; no more of it than shows that it is too long.
+pub(crate) fn bounded(reader: impl io::Read, expected: u64) -> io::Result<Vec<u8>> {
     let most = MAX_SOURCE as u64 + 1;
     // One byte more, so that the end is seen without the room being doubled for it.
     let mut text = Vec::with_capacity(usize::try_from(most.min(expected) + 1).unwrap_or_default());

@@ -20,6 +20,7 @@ mod parameters;
 mod report;
 mod saved_plan;
 mod status;
+mod texts;
 
 use std::process::ExitCode;
 

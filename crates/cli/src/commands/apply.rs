@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use evenkeel_engine::{OnFailure, Pass, Terms, execute_journalled};
-use evenkeel_spec::{Loaded, Source};
+use evenkeel_spec::Loaded;
 
 use crate::args::{self, Apply, Global, Spec};
 use crate::commands::plan::{doubts, show};
@@ -18,6 +18,7 @@ use crate::output::Output;
 use crate::report::tell;
 use crate::saved_plan::SavedPlan;
 use crate::status::Status;
+use crate::texts::Texts;
 
 pub(crate) fn run(
     arguments: &Apply,
@@ -43,10 +44,10 @@ pub(crate) fn run(
             (host, Order::of_saved_plan(path, global, output)?)
         }
     };
-    let Order { loaded, sources, target, saved } = order;
+    let Order { loaded, texts, target, saved } = order;
     let parameters = loaded.parameters();
     let Fresh { mut plan, desired, live, last } =
-        Fresh::of_host(&mut host, loaded.desired, &sources, &target, output)?;
+        Fresh::of_host(&mut host, loaded.desired, &texts, &target, output)?;
     if let Some(saved) = saved {
         saved.check(&plan.steps, &desired, last.as_ref())?;
     }
@@ -63,6 +64,7 @@ pub(crate) fn run(
     // A part of a spec is not in force by itself.
     let is_whole = target.is_empty();
     if is_whole {
+        let sources = texts.read()?;
         let texts: Vec<(&str, &[u8])> =
             sources.iter().map(|source| (&*source.name, &*source.text)).collect();
         state.store_spec(&mut journal, &texts, &parameters)?;
@@ -108,7 +110,7 @@ pub(crate) fn run(
 /// What is to be applied.
 struct Order {
     loaded: Loaded,
-    sources: Vec<Source>,
+    texts: Texts,
     /// The services it is limited to; none for all.
     target: Vec<String>,
     /// What the plan has to be like.
@@ -118,14 +120,15 @@ struct Order {
 impl Order {
     fn of_spec(arguments: &Apply, global: &Global, output: &mut Output) -> Result<Self, Error> {
         let Spec { spec, parameters } = &arguments.spec;
-        let (loaded, sources) = crate::input::spec_and_sources(spec, parameters, global, output)?;
-        Ok(Self { loaded, sources, target: arguments.target.clone(), saved: None })
+        let (loaded, texts) = crate::input::spec_and_texts(spec, parameters, global, output)?;
+        Ok(Self { loaded, texts, target: arguments.target.clone(), saved: None })
     }
 
     fn of_saved_plan(path: &Path, global: &Global, output: &Output) -> Result<Self, Error> {
         let saved = SavedPlan::read(path, &Origin::here(global.role)?)?;
         let sources = saved.sources();
         let loaded = crate::input::remembered(&sources, &saved.parameters(), output)?;
-        Ok(Self { loaded, sources, target: saved.target().to_vec(), saved: Some(saved) })
+        let texts = Texts::from(sources);
+        Ok(Self { loaded, texts, target: saved.target().to_vec(), saved: Some(saved) })
     }
 }

@@ -20,9 +20,12 @@ pub(crate) fn run(
     output: &mut Output,
 ) -> Result<Status, Error> {
     let spec = &arguments.spec;
-    let (loaded, sources) =
-        crate::input::spec_and_sources(&spec.spec, &spec.parameters, global, output)?;
-    let provenance = (global.verbose > 0).then(|| loaded.provenance(&sources));
+    let (loaded, texts) =
+        crate::input::spec_and_texts(&spec.spec, &spec.parameters, global, output)?;
+    let provenance = match global.verbose {
+        0 => None,
+        _ => Some(loaded.provenance(&texts.read()?)),
+    };
     let parameters = loaded.parameters();
     let desired = loaded.desired;
     let fresh = match &arguments.live {
@@ -31,14 +34,14 @@ pub(crate) fn run(
         }
         None => {
             let mut host = Host::connect(global, Access::Read, output)?;
-            Fresh::of_host(&mut host, desired, &sources, &arguments.target, output)?
+            Fresh::of_host(&mut host, desired, &texts, &arguments.target, output)?
         }
     };
     let Fresh { plan, desired, live, .. } = fresh;
     if let Some(path) = &arguments.out {
         let origin = Origin::here(global.role)?;
         let steps = &plan.steps;
-        SavedPlan::new(origin, &arguments.target, &sources, parameters, steps).write(path)?;
+        SavedPlan::new(origin, &arguments.target, &texts.read()?, parameters, steps).write(path)?;
     }
     match arguments.output {
         PlanOutput::Text => show(&plan, &desired, provenance.as_ref(), output)?,

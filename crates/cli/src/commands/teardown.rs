@@ -16,6 +16,7 @@ use crate::onlooker::Onlooker;
 use crate::output::Output;
 use crate::report::tell;
 use crate::status::Status;
+use crate::texts::Texts;
 
 pub(crate) fn run(
     arguments: &Teardown,
@@ -31,7 +32,7 @@ pub(crate) fn run(
     consent.check_question_can_be_asked()?;
     let host = Host::connect(global, Access::Write, output)?;
     let Host { mut kernel, state, mut journal, lock: _lock } = host;
-    let last = history(&state, &journal, &[], output).last;
+    let last = history(&state, &journal, &Texts::from(Vec::new()), output).last;
     let record = journal.record.clone();
     let live = kernel.observe(&record.sysctls.keys().cloned().collect())?;
     let left = remaining(last.as_ref(), &live);
