@@ -2,6 +2,7 @@
 //! kernel with IPVS is tested in the lab.
 
 mod bad_input;
+mod cut_off;
 mod golden;
 mod parameters;
 mod program;

@@ -1,0 +1,108 @@
+//! The last applied spec, cut off at every byte: whatever is left of it changes nothing. That the
+//! program keeps to this on a real kernel is tested in the lab, from the same texts.
+
+use evenkeel_model::{Desired, Live};
+use evenkeel_plan::{Guard, Inputs, Plan, Record, carried_out, cut_off, plan};
+use evenkeel_spec::{Source, load};
+
+const SERVICES_FIRST: &str = include_str!("cut_off/services_first.yaml");
+const SERVICES_LAST: &str = include_str!("cut_off/services_last.yaml");
+
+/// A host on which a spec of some texts is in force.
+struct Applied<'a> {
+    texts: &'a [&'a str],
+    last: Desired,
+    live: Live,
+    record: Record,
+}
+
+/// How many cuts ended how.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Endings {
+    /// No good spec.
+    bad: usize,
+    /// A good spec that asks for something else, and is refused.
+    refused: usize,
+    /// A good spec that asks for nothing else.
+    in_sync: usize,
+}
+
+impl<'a> Applied<'a> {
+    fn new(texts: &'a [&'a str]) -> Self {
+        let last = load(&sources(texts)).expect("it is good").desired;
+        let before = Live::default();
+        let steps = plan(Inputs::new(&last, &before, &Record::default())).steps;
+        let live = carried_out(&before, &steps);
+        let record = Record { applied: true, timeouts: last.timeouts, ..Record::default() };
+        let applied = Self { texts, last, live, record };
+        assert!(applied.plan(texts).expect("it is good").is_in_sync());
+        applied
+    }
+
+    /// The plan for other texts; `None` if they are no good spec.
+    fn plan(&self, texts: &[&str]) -> Option<Plan> {
+        let sources = sources(texts);
+        let desired = load(&sources).ok()?.desired;
+        let named: Vec<(&str, &[u8])> =
+            sources.iter().map(|source| (&*source.name, &*source.text)).collect();
+        let before: Vec<&[u8]> = self.texts.iter().map(|text| text.as_bytes()).collect();
+        Some(plan(Inputs {
+            last: Some(&self.last),
+            cut_off: cut_off(&named, &before),
+            ..Inputs::new(&desired, &self.live, &self.record)
+        }))
+    }
+
+    /// Cuts one of the texts off at every byte.
+    fn cut(&self, which: usize) -> Endings {
+        let mut endings = Endings::default();
+        let mut texts = self.texts.to_vec();
+        for end in 0..self.texts[which].len() {
+            texts[which] = &self.texts[which][..end];
+            match self.plan(&texts) {
+                None => endings.bad += 1,
+                Some(plan) if plan.is_in_sync() => endings.in_sync += 1,
+                Some(plan) => {
+                    // By this guard, whichever others are allowed.
+                    let others = Guard::ALL.into_iter().filter(|guard| *guard != Guard::CutOff);
+                    let others: Vec<Guard> = others.collect();
+                    let rest = &texts[which][texts[which].rfind('\n').unwrap_or(0)..];
+                    assert_eq!(plan.refused(&others).count(), 1, "at {end}: {rest:?}");
+                    endings.refused += 1;
+                }
+            }
+        }
+        endings
+    }
+}
+
+fn sources(texts: &[&str]) -> Vec<Source> {
+    let named = |(number, text): (usize, &&str)| Source::new(number.to_string(), *text);
+    texts.iter().enumerate().map(named).collect()
+}
+
+#[test]
+fn a_spec_cut_off_at_any_byte_changes_nothing() {
+    for text in [SERVICES_FIRST, SERVICES_LAST] {
+        let endings = Applied::new(&[text]).cut(0);
+        println!("{} bytes: {endings:?}", text.len());
+        let Endings { bad, refused, in_sync } = endings;
+        assert_eq!(bad + refused + in_sync, text.len());
+        assert!(bad > 100 && refused > 20 && in_sync > 0, "each of them is put to the test");
+    }
+}
+
+#[test]
+fn a_spec_of_several_files_one_of_which_is_cut_off_changes_nothing() {
+    let at = SERVICES_LAST.find("  - name: marked").expect("it is there");
+    let (one, other) = SERVICES_LAST.split_at(at);
+    let other = format!("version: 1\nservices:\n{other}");
+    let texts = [one, &other];
+    let applied = Applied::new(&texts);
+    for which in 0..texts.len() {
+        let Endings { bad, refused, in_sync } = applied.cut(which);
+        println!("text {which}: {bad} bad, {refused} refused, {in_sync} in sync");
+        assert_eq!(bad + refused + in_sync, texts[which].len());
+        assert!(refused > 20);
+    }
+}
