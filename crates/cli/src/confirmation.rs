@@ -3,7 +3,6 @@
 use evenkeel_engine::{Journal, Pending, Report, StateDir, steps_to_undo};
 use evenkeel_model::Drain;
 use evenkeel_plan::Op;
-use evenkeel_plan::render::seconds;
 
 use crate::args::Global;
 use crate::commands::watchdog;
@@ -54,7 +53,7 @@ pub(crate) fn settle(
         words = Some(format!(
             "what was applied is taken back in {} unless `evenkeel confirm` keeps it; `evenkeel \
              confirm --abort` takes it back now",
-            seconds(Drain(pending.within))
+            Drain(pending.within)
         ));
     } else {
         journal.pending = None;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use evenkeel_engine::{Attendant, DrainProgress, Unattended};
 use evenkeel_model::{Desired, Drain, RealServerKey, ServiceKey};
-use evenkeel_plan::render::{count, seconds};
+use evenkeel_plan::render::count;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
@@ -89,8 +89,9 @@ impl Attendant for Onlooker<'_> {
             }
             let words = format!("real server {real_server} of {}", self.desired.label(&service));
             let number = count(usize::try_from(connections).unwrap_or(usize::MAX), "connection");
-            let left =
-                seconds(Drain(u32::try_from(left.as_secs_f64().ceil() as u64).unwrap_or(u32::MAX)));
+            // Counted down from the whole time, as a clock shows it.
+            let left = left.as_millis().div_ceil(1_000);
+            let left = Drain(u32::try_from(left).unwrap_or(u32::MAX));
             if !is_shown {
                 let bar = self.bar(format!("draining {words}"), connections);
                 if bar.is_none() {

@@ -45,6 +45,7 @@ fn value(live: &Live, object: &Object) -> String {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "a test that counts its cases says how many")]
 fn whatever_step_fails_the_state_is_the_one_before_or_the_desired_one() {
     let cases = Cell::new(0_u32);
     check_with(200, furnished(6), |pair| {

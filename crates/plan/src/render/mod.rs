@@ -6,4 +6,4 @@ mod text;
 
 pub use diff::unified_diff;
 pub use json::{FORMAT, json};
-pub use text::{Labels, Line, Remark, count, seconds, summary};
+pub use text::{Labels, Line, Remark, count, summary};

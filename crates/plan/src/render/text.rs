@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::fmt;
 
-use evenkeel_model::{Desired, Drain, ServiceKey};
+use evenkeel_model::{Desired, ServiceKey};
 
 use crate::field::{
     FieldChange, FieldValue, changes, real_server_fields, service_fields, timeout_fields,
@@ -108,11 +108,6 @@ pub fn summary(plan: &Plan) -> String {
 /// `1 service`, `2 services`.
 pub fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
-}
-
-/// A time as specs write it: `30s`, `2m`, `1h`.
-pub fn seconds(time: Drain) -> String {
-    time.to_string()
 }
 
 /// Verbs that the counts leave out where there is nothing of them.
