@@ -134,8 +134,9 @@ fn a_vip_whose_service_cannot_be_made_is_not_bound() {
     let report = apply(&mut kernel, &with_vips(desired, ["192.0.2.1@d0"]));
     assert!(!report.is_success());
     let words: Vec<&str> = report.iter().map(|done| done.outcome.word()).collect();
-    assert_eq!(words, ["applied", "failed", "skipped"]);
+    assert_eq!(words, ["undone", "failed", "skipped"]);
     assert_eq!(shown("d0"), names([]));
+    assert!(ipvsadm::save().is_empty());
 }
 
 #[test]
