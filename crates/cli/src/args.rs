@@ -1,10 +1,13 @@
 //! The command line.
 
+mod deferred;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use evenkeel_plan::Guard;
 
+use self::deferred::Deferred;
 use crate::parameters::Assignment;
 
 const EXIT_STATUSES: &str = "\
@@ -76,22 +79,22 @@ pub(crate) enum When {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Check a spec; needs no privileges and no kernel.
-    Validate(Validate),
+    Validate(Deferred<Validate>),
     /// Show what apply would do, and change nothing.
-    Plan(Plan),
+    Plan(Deferred<Plan>),
     /// Bring this host to the state of the spec.
-    Apply(Apply),
+    Apply(Deferred<Apply>),
     /// Keep what an apply with --confirm did, or take it back.
-    Confirm(Confirm),
+    Confirm(Deferred<Confirm>),
     /// Wait beside an apply with --confirm; started by it.
     #[command(hide = true)]
-    Watchdog(Watchdog),
+    Watchdog(Deferred<Watchdog>),
     /// Write the live state as a spec that plans empty.
-    Snapshot(Snapshot),
+    Snapshot(Deferred<Snapshot>),
     /// Show the live table with the spec's names.
-    Show(Show),
+    Show(Deferred<Show>),
     /// Undo everything that evenkeel did on this host, and nothing else.
-    Teardown(Teardown),
+    Teardown(Deferred<Teardown>),
     /// Print the JSON Schema of a spec.
     Schema,
 }
@@ -271,7 +274,9 @@ mod tests {
 
     #[test]
     fn the_guards_in_the_help_are_all_there_are() {
-        let help = Arguments::command()
+        let mut command = Arguments::command();
+        command.build();
+        let help = command
             .find_subcommand("apply")
             .and_then(|apply| {
                 let allow = apply.get_arguments().find(|it| it.get_id() == "allow")?;
