@@ -241,3 +241,25 @@ fn a_weight_that_is_left_to_someone_else_comes_back_when_a_drain_is_called_off()
     assert_eq!(farm.apply("").status, 0);
     assert_eq!(listed()[0], (1, 77, 1));
 }
+
+#[test]
+fn on_a_terminal_a_bar_shows_the_connections_left_and_the_time() {
+    let farm = Farm::new();
+    farm.spec(&[1, 2], "3s");
+    assert_eq!(farm.apply("").status, 0);
+    let _open = [connect(), connect()];
+    farm.spec(&[2], "3s");
+    let state = farm.site.path().join("state");
+    let apply =
+        format!("{} apply --yes spec.yaml --state-dir {}", program().display(), state.display());
+    let mut terminal = Command::new("script");
+    terminal.args(["-qec", &apply, "/dev/null"]).current_dir(farm.site.path());
+    let output = terminal.stdin(Stdio::null()).output().unwrap();
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{shown}");
+    for words in
+        ["draining real server 127.0.0.1:80", "1 connection, 3s left", "1 connection, 1s left"]
+    {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
+}
