@@ -112,6 +112,10 @@ impl Capture {
         while bytes.len() >= 16 {
             let length = usize::try_from(u32_at(bytes, 0)).unwrap();
             let (kind, flags) = (u16_at(bytes, 4), u16_at(bytes, 6));
+            // As `NLMSG_OK`: some programs send zeros behind their last message.
+            if length < 16 {
+                break;
+            }
             let payload = &bytes[16..length];
             if flags & REQUEST != 0 && protocol == GENERIC && kind == self.ipvs {
                 changes.extend(ipvs_change(payload));

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 mod bad_input;
 mod confirm;
 mod connections;
+mod cut_off;
 mod drain;
 mod edits;
 mod examples;
@@ -26,6 +27,7 @@ mod show;
 mod targets;
 mod teardown;
 mod traffic;
+mod writers;
 
 /// A folder with specs and a state directory of its own, and the program run in it: in the network
 /// namespace of the calling thread.

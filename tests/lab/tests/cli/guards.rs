@@ -69,7 +69,6 @@ fn assert_holds(site: &Site, guard: &str, message: &str) {
     let plan = site.evenkeel("plan --detailed-exitcode spec.yaml");
     assert_eq!(plan.status, 2, "{plan:?}");
     assert!(plan.stderr.contains(&format!("without --allow {guard}")), "{plan:?}");
-    println!("{guard}: {message}");
 }
 
 /// Lets the guard, and no other, yield.
