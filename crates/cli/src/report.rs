@@ -3,7 +3,7 @@
 use evenkeel_engine::{KernelError, Outcome, Report, Rollback};
 use evenkeel_model::Desired;
 use evenkeel_plan::Object;
-use evenkeel_plan::render::{Labels, Line};
+use evenkeel_plan::render::{Labels, Line, count};
 
 use crate::error::Error;
 use crate::output::Output;
@@ -44,9 +44,10 @@ pub(crate) fn tell(
     }
     for ((service, real_server), connections) in &report.cut {
         output.warning(&format!(
-            "real server {real_server} of {} was deleted at the end of its drain with {connections} \
-             connections left, which break",
+            "real server {real_server} of {} was deleted at the end of its drain with {} left, which \
+             broke",
             desired.label(service),
+            connections_in_words(*connections),
         ));
     }
     for op in &report.mismatches {
@@ -92,8 +93,8 @@ pub(crate) fn tell_rollback(rollback: &Rollback, desired: &Desired, output: &mut
     let labels = &Labels::new(desired);
     if rollback.broken > 0 {
         output.warning(&format!(
-            "{} connections to what had been added broke when it was taken back",
-            rollback.broken
+            "{} to what had been added broke when it was taken back",
+            connections_in_words(rollback.broken)
         ));
     }
     if rollback.is_clean() {
@@ -121,6 +122,10 @@ pub(crate) fn tell_rollback(rollback: &Rollback, desired: &Desired, output: &mut
     }
     output.hint("`evenkeel plan` shows what differs from the spec");
     Status::Failed
+}
+
+fn connections_in_words(number: u64) -> String {
+    count(usize::try_from(number).unwrap_or(usize::MAX), "connection")
 }
 
 /// An object by its kind and name.
