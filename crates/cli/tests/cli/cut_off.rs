@@ -82,6 +82,7 @@ fn sources(texts: &[&str]) -> Vec<Source> {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "a test that counts its cases says how many")]
 fn a_spec_cut_off_at_any_byte_changes_nothing() {
     for text in [SERVICES_FIRST, SERVICES_LAST] {
         let endings = Applied::new(&[text]).cut(0);
@@ -93,16 +94,17 @@ fn a_spec_cut_off_at_any_byte_changes_nothing() {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "a test that counts its cases says how many")]
 fn a_spec_of_several_files_one_of_which_is_cut_off_changes_nothing() {
     let at = SERVICES_LAST.find("  - name: marked").expect("it is there");
     let (one, other) = SERVICES_LAST.split_at(at);
     let other = format!("version: 1\nservices:\n{other}");
     let texts = [one, &other];
     let applied = Applied::new(&texts);
-    for which in 0..texts.len() {
+    for (which, text) in texts.iter().enumerate() {
         let Endings { bad, refused, in_sync } = applied.cut(which);
         println!("text {which}: {bad} bad, {refused} refused, {in_sync} in sync");
-        assert_eq!(bad + refused + in_sync, texts[which].len());
+        assert_eq!(bad + refused + in_sync, text.len());
         assert!(refused > 20);
     }
 }

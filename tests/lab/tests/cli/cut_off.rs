@@ -80,6 +80,7 @@ impl Applied {
     }
 
     /// At each place of a text, or only after every so many bytes.
+    #[expect(clippy::print_stdout, reason = "a test that counts its cases says how many")]
     fn at_places(&mut self, text: &str, usual: usize, apply: impl Fn(&Site, &str) -> Answer) {
         let step = if cases(0) as usize >= text.len() { 1 } else { usual };
         let before = (everything(), timeouts());

@@ -291,6 +291,7 @@ impl Tally {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "a test that counts its cases says how many")]
 fn beside_another_writer_every_apply_ends_well_or_says_what_it_found() {
     let site = Site::new("");
     let mut dice = Dice(1);
