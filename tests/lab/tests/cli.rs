@@ -63,6 +63,14 @@ impl Site {
         Self::here()
     }
 
+    /// As [`Site::new`], where drains that are over leave nothing behind, so that no plan warns of
+    /// that.
+    fn expiring(rules: &str) -> Self {
+        let site = Self::new(rules);
+        expire_connections();
+        site
+    }
+
     /// In the namespace that the thread is in.
     fn here() -> Self {
         Self { folder: tempfile::tempdir().unwrap() }
@@ -108,6 +116,11 @@ impl Site {
         assert_eq!(answer.status, 0, "{answer:?}");
         assert!(answer.stdout.starts_with("In sync; "), "{answer:?}");
     }
+}
+
+/// Has connections end whose real server is deleted, in this namespace.
+fn expire_connections() {
+    std::fs::write("/proc/sys/net/ipv4/vs/expire_nodest_conn", "1").unwrap();
 }
 
 fn program() -> PathBuf {

@@ -37,7 +37,7 @@ fn assert_stopped(site: &Site, spec: &str, words: &[&str]) {
 
 #[test]
 fn an_interface_that_is_missing_stops_it_before_the_first_change() {
-    let site = Site::new(OLD);
+    let site = Site::expiring(OLD);
     let spec = spec("{ address: 192.0.2.1, interface: eth7 }", "wrr", "10.0.0.2");
     assert_stopped(
         &site,
@@ -63,7 +63,7 @@ fn a_loopback_that_is_down_stops_it_before_the_first_change() {
 
 #[test]
 fn a_scheduler_that_cannot_be_loaded_stops_it_before_the_first_change() {
-    let site = Site::new(OLD);
+    let site = Site::expiring(OLD);
     let before = everything();
     site.write("spec.yaml", spec(VIP, "{ module: nosuch }", "10.0.0.2"));
     let answer = site.evenkeel("apply --yes spec.yaml");
@@ -80,7 +80,7 @@ fn a_scheduler_that_cannot_be_loaded_stops_it_before_the_first_change() {
 /// A site whose kernel refuses a real server that no reading of the spec can know to be wrong: a
 /// broadcast address of this host's.
 fn site_that_refuses_half_way() -> Site {
-    let site = Site::new(OLD);
+    let site = Site::expiring(OLD);
     run("ip addr add 10.5.0.1/24 dev eth0");
     site.write("spec.yaml", spec(VIP, "wrr", "10.5.0.255"));
     site
@@ -149,7 +149,7 @@ fn a_refusal_half_way_stays_where_it_is_when_that_is_asked_for_and_nothing_is_de
 #[test]
 fn a_state_directory_that_cannot_be_written_stops_it_before_the_first_change() {
     for vip in ["", VIP] {
-        let site = Site::new(OLD);
+        let site = Site::expiring(OLD);
         let state = site.path().join("state");
         std::fs::create_dir(&state).unwrap();
         run(&format!("mount -t tmpfs -o ro none {}", state.display()));
@@ -162,7 +162,7 @@ fn a_state_directory_that_cannot_be_written_stops_it_before_the_first_change() {
 
 #[test]
 fn a_damaged_journal_is_set_aside_with_a_warning() {
-    let site = Site::new("");
+    let site = Site::expiring("");
     let spec = spec(VIP, "wrr", "10.0.0.2");
     site.apply(&spec);
     let folder = std::fs::read_dir(site.path().join("state")).unwrap().next().unwrap().unwrap();

@@ -79,6 +79,23 @@ fn sysctls_are_set_repaired_and_put_back_when_the_spec_drops_them() {
 }
 
 #[test]
+fn a_drain_that_would_drop_packets_in_silence_is_warned_of_unless_the_spec_sees_to_it() {
+    let key = "net.ipv4.vs.expire_nodest_conn";
+    let site = Site::new("");
+    let without = SERVICE.replace("10.0.0.1", "10.0.0.2");
+    for (sysctls, warned) in [("", true), (&*format!("sysctls: {{ {key}: 1 }}"), false)] {
+        site.apply(SERVICE);
+        site.write("spec.yaml", without.replacen("services:", &format!("{sysctls}\nservices:"), 1));
+        for command in ["plan", "apply --yes"] {
+            let Answer { status, stderr, .. } = site.evenkeel(&format!("{command} spec.yaml"));
+            assert_eq!((status, stderr.is_empty()), (0, !warned), "{stderr}");
+            assert_eq!(stderr.contains(&format!("`{key}: 1` under `sysctls`")), warned, "{stderr}");
+        }
+        run("ipvsadm -C");
+    }
+}
+
+#[test]
 fn a_sysctl_that_the_kernel_does_not_have_is_refused_before_the_first_change() {
     let site = Site::new("");
     site.write("spec.yaml", with("sysctls: { net.ipv4.vs.no_such_thing: 1 }"));

@@ -78,7 +78,7 @@ fn yields(site: &Site, guard: &str) -> String {
 
 #[test]
 fn an_empty_spec_is_refused_until_it_is_allowed() {
-    let site = Site::new(STRANGER);
+    let site = Site::expiring(STRANGER);
     site.write("spec.yaml", spec("scope: all\n", 0));
     assert_holds(
         &site,
@@ -92,7 +92,7 @@ fn an_empty_spec_is_refused_until_it_is_allowed() {
 
 #[test]
 fn a_spec_cut_short_is_refused_until_it_is_allowed() {
-    let site = Site::new("");
+    let site = Site::expiring("");
     let whole = "version: 1
 scope: all
 services:
@@ -124,7 +124,7 @@ services:
 
 #[test]
 fn the_first_apply_deletes_no_stranger_and_a_later_one_does() {
-    let site = Site::new(STRANGER);
+    let site = Site::expiring(STRANGER);
     site.write("spec.yaml", spec("", 1));
     assert_holds(
         &site,
@@ -144,7 +144,8 @@ fn the_first_apply_deletes_no_stranger_and_a_later_one_does() {
 
 #[test]
 fn a_first_apply_that_finds_everything_in_place_is_on_record_too() {
-    let site = Site::new("-A -t 192.0.2.1:80 -s wlc\n-a -t 192.0.2.1:80 -r 10.0.0.1:80 -g -w 1\n");
+    let site =
+        Site::expiring("-A -t 192.0.2.1:80 -s wlc\n-a -t 192.0.2.1:80 -r 10.0.0.1:80 -g -w 1\n");
     site.apply(&spec("", 1));
     run_with("ipvsadm -R", STRANGER);
     site.done("apply --yes spec.yaml");
@@ -153,17 +154,17 @@ fn a_first_apply_that_finds_everything_in_place_is_on_record_too() {
 
 #[test]
 fn a_spec_that_says_scope_takes_over_without_a_word() {
-    let site = Site::new(STRANGER);
+    let site = Site::expiring(STRANGER);
     site.apply(&spec("scope: all\n", 1));
     assert_eq!(services(), 1);
-    let site = Site::new(STRANGER);
+    let site = Site::expiring(STRANGER);
     site.apply(&spec("scope: { vips: [192.0.2.0/24] }\n", 1));
     assert_eq!(services(), 2);
 }
 
 #[test]
 fn a_spec_with_less_than_half_is_refused_until_it_is_allowed() {
-    let site = Site::new("");
+    let site = Site::expiring("");
     site.apply(&spec("", 5));
     site.write("spec.yaml", spec("", 2));
     let message = "services fall from 5 to 2 and real servers fall from 5 to 2: fewer than half \
@@ -177,7 +178,7 @@ fn a_spec_with_less_than_half_is_refused_until_it_is_allowed() {
 
 #[test]
 fn the_thresholds_of_a_mass_deletion_are_the_specs() {
-    let site = Site::new("");
+    let site = Site::expiring("");
     site.apply(&spec("", 5));
     let falls = |guards: &str, services| {
         site.write("spec.yaml", spec(&format!("guards: {{ {guards} }}\n"), services));
@@ -213,7 +214,7 @@ fn a_service_that_loses_its_last_server_is_refused_until_it_is_allowed() {
             vec!["10.0.0.2:80 -m -w 0", "10.0.0.3:80 -m -w 0"],
         ),
     ] {
-        let site = Site::new("");
+        let site = Site::expiring("");
         site.apply(&web("", two));
         site.write("spec.yaml", web("", left));
         assert_holds(
@@ -233,7 +234,7 @@ fn a_service_that_loses_its_last_server_is_refused_until_it_is_allowed() {
 
 #[test]
 fn a_service_whose_only_ready_server_leaves_is_refused_though_the_spec_gives_others_weight() {
-    let site = Site::new("");
+    let site = Site::expiring("");
     let spec = |list: &str| web("", list).replace("forward: nat", "forward: nat, ignore: [weight]");
     site.apply(&spec("{ address: 10.0.0.1 }, { address: 10.0.0.2 }"));
     // A health checker took this one out.
@@ -257,7 +258,7 @@ services:
 
 #[test]
 fn a_vip_that_a_service_needs_is_kept_until_it_is_allowed_to_go() {
-    let site = Site::new("");
+    let site = Site::expiring("");
     site.apply(&web(VIP, "{ address: 10.0.0.1 }"));
     site.write("spec.yaml", web("", "{ address: 10.0.0.1 }"));
     assert_holds(
@@ -272,7 +273,7 @@ fn a_vip_that_a_service_needs_is_kept_until_it_is_allowed_to_go() {
 
 #[test]
 fn a_vip_with_open_connections_is_kept_unless_so_many_may_break() {
-    let site = Site::new("");
+    let site = Site::expiring("");
     let _server = TcpListener::bind("127.0.0.1:80").unwrap();
     site.apply(&web(&format!("{VIP}defaults: {{ drain: 0s }}\n"), "{ address: 127.0.0.1 }"));
     let connect = || TcpStream::connect("192.0.2.1:80").unwrap();
@@ -299,7 +300,7 @@ fn a_vip_with_open_connections_is_kept_unless_so_many_may_break() {
 
 #[test]
 fn a_vip_that_leaves_the_scope_stays_with_the_services_on_it() {
-    let site = Site::new("");
+    let site = Site::expiring("");
     site.apply(&web(VIP, "{ address: 10.0.0.1 }"));
     run("ipvsadm -A -t 192.0.2.1:443 -s rr");
     let before = everything();
@@ -310,7 +311,7 @@ fn a_vip_that_leaves_the_scope_stays_with_the_services_on_it() {
 
 #[test]
 fn each_guard_that_holds_is_named() {
-    let site = Site::new("");
+    let site = Site::expiring("");
     site.apply(&spec("", 4));
     std::fs::remove_dir_all(site.path().join("state")).unwrap();
     site.write("spec.yaml", spec("", 0));
@@ -340,7 +341,7 @@ pub(super) fn on_a_terminal(site: &Site, arguments: &str, typed: &str) -> Answer
 
 #[test]
 fn on_a_terminal_it_asks_and_only_a_yes_is_one() {
-    let site = Site::new("");
+    let site = Site::expiring("");
     site.write("spec.yaml", spec("", 1));
     for typed in ["n\n", "\n", "maybe\n", "\x04"] {
         let answer = on_a_terminal(&site, "apply spec.yaml", typed);

@@ -145,6 +145,7 @@ fn neighbours_that_knew_another_machine_behind_a_vip_learn_of_the_director() {
 fn a_vip_that_is_taken_out_serves_no_more() {
     let network = network(Forward::Dr, 80);
     let site = Site::here();
+    network.director.run(expire_connections).unwrap();
     network.director.run(|| site.apply(&spec("dr", 80, 1))).unwrap();
     assert_they_take_turns(&network);
     let whole = spec("dr", 80, 1);
