@@ -80,7 +80,8 @@ impl Attendant for Onlooker<'_> {
 
     fn draining(&mut self, drains: &[DrainProgress]) {
         for drain in drains {
-            let DrainProgress { service, real_server, connections, left, is_over } = *drain;
+            let DrainProgress { service, real_server, connections, left, is_over, is_gone } =
+                *drain;
             let place = (service, real_server);
             let is_shown = self.shown.contains_key(&place);
             // One without connections is over at once, or within the time of a handshake.
@@ -110,6 +111,7 @@ impl Attendant for Onlooker<'_> {
             if is_over && !shown.is_over {
                 shown.is_over = true;
                 let line = match connections {
+                    _ if is_gone => format!("{words} was deleted by someone else\n"),
                     0 => format!("drained {words}: no connections are left\n"),
                     _ => format!("drained {words}: its time is over, {number} left\n"),
                 };

@@ -50,6 +50,14 @@ pub(crate) fn tell(
             connections_in_words(*connections),
         ));
     }
+    for ((service, real_server), connections) in &report.snatched {
+        output.warning(&format!(
+            "someone else deleted real server {real_server} of {} during its drain; it was last \
+             seen with {}",
+            desired.label(service),
+            connections_in_words(*connections),
+        ));
+    }
     for op in &report.mismatches {
         output.failure(&format!(
             "someone else keeps changing what was applied; still to do: {}",
@@ -64,8 +72,8 @@ pub(crate) fn tell(
     }
     if report.interrupted {
         output.hint(&format!(
-            "interrupted; what was done is valid as it stands, drains go on: run {command} again \
-             to finish"
+            "interrupted; what was done is valid as it stands, and drains go on; run {command} \
+             again to finish"
         ));
         return Ok(Status::Failed);
     }

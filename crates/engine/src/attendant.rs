@@ -33,6 +33,8 @@ pub struct DrainProgress {
     pub left: Duration,
     /// Whether it is over: without connections, or at its deadline.
     pub is_over: bool,
+    /// Whether someone else deleted it meanwhile.
+    pub is_gone: bool,
 }
 
 /// Nobody looks on: the clock is the system's, and nothing interrupts.

@@ -28,6 +28,8 @@ pub(crate) struct Drains {
     waiting: BTreeMap<Place, Waiting>,
     /// Those that are over, with the connections they had left at their deadline.
     pub(crate) over: BTreeMap<Place, u64>,
+    /// Those that someone else deleted meanwhile, with the connections they were last seen to have.
+    pub(crate) gone: BTreeMap<Place, u64>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +37,8 @@ struct Waiting {
     /// When its weight was seen to be 0, or made so, in this pass.
     quiet_since: Duration,
     deadline: Duration,
+    /// As they were last seen.
+    connections: u64,
 }
 
 impl Drains {
@@ -49,7 +53,8 @@ impl Drains {
             let since = recorded.map_or(now, |it| Duration::from_secs(it.since).min(now));
             let deadline = since + Duration::from_secs(u64::from(*limit));
             let quiet_since = if before.weight == 0 { since } else { now };
-            self.waiting.insert((*service, *key), Waiting { quiet_since, deadline });
+            self.waiting
+                .insert((*service, *key), Waiting { quiet_since, deadline, connections: 0 });
         }
     }
 
@@ -100,10 +105,13 @@ impl Drains {
                 .and_then(|it| it.real_servers.get(&real_server))
                 .copied()
                 .unwrap_or_default();
-            let connections = counted.open(&service);
+            let is_gone = found.is_none();
+            if !is_gone {
+                waiting.connections = counted.open(&service);
+            }
+            let connections = waiting.connections;
             let is_quiet = now >= waiting.quiet_since + HANDSHAKE || counted.is_idle();
-            let is_over =
-                found.is_none() || connections == 0 && is_quiet || now >= waiting.deadline;
+            let is_over = is_gone || connections == 0 && is_quiet || now >= waiting.deadline;
             if let Some(found) = found.filter(|it| it.weight > 0 && !is_over) {
                 // Someone else gave it new connections; a drain means that it gets none.
                 let (key, limit) = (real_server, Drain::NONE);
@@ -111,17 +119,25 @@ impl Drains {
                 waiting.quiet_since = now;
             }
             let left = waiting.deadline.saturating_sub(now);
-            progress.push(DrainProgress { service, real_server, connections, left, is_over });
+            progress.push(DrainProgress {
+                service,
+                real_server,
+                connections,
+                left,
+                is_over,
+                is_gone,
+            });
         }
         if !raised.is_empty() {
             kernel.execute(&raised)?;
         }
-        for DrainProgress { service, real_server, connections, .. } in
+        for DrainProgress { service, real_server, connections, is_gone, .. } in
             progress.iter().filter(|drain| drain.is_over)
         {
             info!(?service, ?real_server, connections, "drained");
             self.waiting.remove(&(*service, *real_server));
-            self.over.insert((*service, *real_server), *connections);
+            let ended = if *is_gone { &mut self.gone } else { &mut self.over };
+            ended.insert((*service, *real_server), *connections);
         }
         Ok(progress)
     }

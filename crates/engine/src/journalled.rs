@@ -65,8 +65,8 @@ fn intend(journal: &mut Journal, pass: &Pass<'_>, attendant: &dyn Attendant) {
                 let sysctls = &mut journal.record.sysctls;
                 sysctls.entry(key.clone()).or_insert_with(|| before.clone());
             }
-            Op::DrainRealServer { service, key, before, .. } => {
-                let draining = Draining { since: now, weight: before.weight };
+            Op::DrainRealServer { service, key, before, limit } => {
+                let draining = Draining { since: now, weight: before.weight, limit: *limit };
                 let drain = drains.entry((*service, *key)).or_insert(draining);
                 // Someone else ended that drain; this is another one.
                 if before.weight > 0 {

@@ -29,6 +29,9 @@ pub struct Report {
     /// Real servers that were deleted at the deadline of their drain, with the connections they
     /// had left.
     pub cut: BTreeMap<(ServiceKey, RealServerKey), u64>,
+    /// Real servers that someone else deleted while they drained, with the connections they were
+    /// last seen to have.
+    pub snatched: BTreeMap<(ServiceKey, RealServerKey), u64>,
     /// The way back, where one was gone.
     pub rollback: Option<Rollback>,
 }

@@ -55,6 +55,7 @@ pub(crate) fn run(
             for (place, op) in ops.iter().enumerate() {
                 let outcome = match exceptions.remove(&place) {
                     None if waits(op) => Outcome::Draining,
+                    None if is_silent(op) => Outcome::AlreadyInPlace,
                     None => Outcome::Applied,
                     Some(exception) => outcome(op, exception, &mut failed_services),
                 };

@@ -1,8 +1,8 @@
 //! Cuts a plan where a failure must not be followed by what comes next.
 //!
 //! Within a stage an operation may be sent whatever became of the one before: the kernel takes
-//! batches that way. Between stages the answers are looked at, so that nothing is deleted when an
-//! addition failed, and no VIP is bound to services that are not there.
+//! batches that way. Between stages the answers are looked at, so that nothing is lowered or deleted
+//! when an addition failed, and no VIP is bound to services that are not there.
 
 use evenkeel_plan::Op;
 
@@ -11,7 +11,9 @@ enum Stage {
     Modules,
     Globals,
     Devices,
-    AddAndEdit,
+    AddAndRaise,
+    EditServices,
+    Lower,
     Bind,
     Drain,
     DeleteRealServers,
@@ -27,10 +29,12 @@ fn stage(op: &Op) -> Stage {
         Op::EditSysctl { .. } | Op::DeleteSync { .. } | Op::EditTimeouts { .. } => Stage::Globals,
         Op::AddSync { .. } => Stage::StartSync,
         Op::AddDummy { .. } => Stage::Devices,
-        Op::AddService { .. }
-        | Op::EditService { .. }
-        | Op::AddRealServer { .. }
-        | Op::EditRealServer { .. } => Stage::AddAndEdit,
+        // A scheduler is changed, and a weight lowered, only where all that makes up for it is there.
+        Op::EditService { .. } => Stage::EditServices,
+        Op::EditRealServer { before, after, .. } if after.weight < before.weight => Stage::Lower,
+        Op::AddService { .. } | Op::AddRealServer { .. } | Op::EditRealServer { .. } => {
+            Stage::AddAndRaise
+        }
         Op::Bind { .. } => Stage::Bind,
         Op::DrainRealServer { .. } => Stage::Drain,
         Op::DeleteDummy { .. } => Stage::DeleteDummies,

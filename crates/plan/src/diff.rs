@@ -47,13 +47,21 @@ pub(crate) fn difference(inputs: &Inputs<'_>) -> Difference {
         if !desired.scope.contains(key) {
             found.out_of_scope += 1;
         } else if !desired.services.contains_key(key) {
-            // The spec that last had a word about it; else what services drain that say nothing.
-            let known = last.and_then(|last| last.services.get(key));
-            found.delete_service(key, service, known.map_or(desired.drain, |known| known.drain));
+            // The spec that last had a word about it; else what was said when its drain began;
+            // else what services drain that say nothing.
+            let known = last.and_then(|last| last.services.get(key)).map(|known| known.drain);
+            let limit = known.or_else(|| begun(key, &record.drains)).unwrap_or(desired.drain);
+            found.delete_service(key, service, limit);
         }
     }
     found.compare_vips(desired, live);
     found
+}
+
+/// How long the real servers of a service may drain that have begun to.
+fn begun(service: &ServiceKey, drains: &Drains) -> Option<Drain> {
+    let of_service = drains.0.iter().filter(|((key, _), _)| key == service);
+    of_service.map(|(_, draining)| draining.limit).max()
 }
 
 impl Difference {

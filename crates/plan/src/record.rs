@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use evenkeel_model::{DesiredTimeouts, RealServerKey, ServiceKey};
+use evenkeel_model::{DesiredTimeouts, Drain, RealServerKey, ServiceKey};
 use serde::{Deserialize, Serialize};
 
 /// The part of the record that every plan depends on. The last applied spec, which only plans
@@ -40,6 +40,9 @@ pub struct Draining {
     pub since: u64,
     /// The weight before.
     pub weight: u32,
+    /// How long it may take; what a service that left had said is known nowhere else any more.
+    #[serde(default)]
+    pub limit: Drain,
 }
 
 /// As it is written: a map with such keys has no place in JSON.

@@ -256,6 +256,7 @@ fn child() {
 /// Every call of a pass in both directions once, and then those of each phase until there are
 /// enough of it.
 #[test]
+#[expect(clippy::print_stdout, reason = "a test that counts says how many")]
 fn a_pass_that_is_killed_at_any_call_to_the_kernel_is_finished_by_the_next_apply() {
     const ENOUGH: usize = 15;
     let site = Site::new();
@@ -304,6 +305,7 @@ fn a_pass_that_is_killed_at_any_call_to_the_kernel_is_finished_by_the_next_apply
 /// The program, killed after more and more time: in its start, while it reads, around the journal,
 /// while it writes, while it waits.
 #[test]
+#[expect(clippy::print_stdout, reason = "a test that counts says how many")]
 fn the_program_killed_at_any_moment_leaves_what_the_next_apply_finishes() {
     let site = Site::new();
     let (mut killed, mut ended) = (0, 0);

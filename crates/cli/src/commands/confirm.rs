@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use evenkeel_engine::{Journal, Kernel, StateDir, pending_sysctls, take_pending_back};
 use evenkeel_model::Desired;
+use evenkeel_plan::render::count;
 use evenkeel_plan::undo;
 
 use crate::args::{Confirm, Global};
@@ -63,5 +64,15 @@ pub(crate) fn abort(host: &mut Host, output: &mut Output) -> Result<Status, Erro
     }
     let rollback = take_pending_back(kernel, journal, &mut live);
     write_patiently(state, journal)?;
+    if rollback.is_clean() {
+        output.answer("Taken back: what the apply had touched is as it was before.\n")?;
+        if rollback.broken > 0 {
+            output.warning(&format!(
+                "{} to what had been added broke",
+                count(usize::try_from(rollback.broken).unwrap_or(usize::MAX), "connection")
+            ));
+        }
+        return Ok(Status::Done);
+    }
     Ok(tell_rollback(&rollback, &Desired::default(), output))
 }

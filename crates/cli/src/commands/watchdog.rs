@@ -4,10 +4,14 @@
 //! It is started by `apply` before the first change, in a session of its own, so that the loss of
 //! the terminal ends neither it nor the wait. All it knows is in the journal.
 
+use std::io::{self, Read, Write};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use evenkeel_engine::{Lock, LockError, PendingState, StateDir};
+use signal_hook::consts::SIGHUP;
 
 use crate::args::{Global, Watchdog};
 use crate::commands::confirm::abort;
@@ -19,7 +23,10 @@ use crate::status::Status;
 /// Between two looks at the journal.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// Starts one for the apply of that id.
+/// What it says when nothing that happens to the terminal can end it any more.
+const READY: &[u8] = b"ready\n";
+
+/// Starts one for the apply of that id, and waits until the loss of the terminal cannot end it.
 pub(crate) fn start(id: &str, global: &Global) -> Result<Child, Error> {
     let start = || {
         let mut command = Command::new(std::env::current_exe()?);
@@ -27,7 +34,11 @@ pub(crate) fn start(id: &str, global: &Global) -> Result<Child, Error> {
         if let Some(netns) = &global.netns {
             command.args(["--netns", netns]);
         }
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn()?;
+        let mut said = [0; READY.len()];
+        child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?.read_exact(&mut said)?;
+        Ok(child)
     };
     start().map_err(Error::Watchdog)
 }
@@ -39,6 +50,11 @@ pub(crate) fn run(
 ) -> Result<Status, Error> {
     // Fails only for one that leads a session already.
     let _session = rustix::process::setsid();
+    // The hang-up of the session it was started in may still be on its way.
+    let heard = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(SIGHUP, heard).map_err(Error::Signal)?;
+    let mut stdout = io::stdout();
+    stdout.write_all(READY).and_then(|()| stdout.flush()).map_err(Error::Output)?;
     let state = state_dir(global)?;
     let mut end = None;
     let mut host = loop {
@@ -69,7 +85,7 @@ pub(crate) fn run(
     };
     let status = abort(&mut host, output)?;
     let how = match status {
-        Status::RolledBack => "what it touched is as it was before",
+        Status::Done => "what it touched is as it was before",
         _ => "not all it touched could be put back: `evenkeel plan` shows what differs",
     };
     let begun = pending.begun_words();

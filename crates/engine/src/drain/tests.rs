@@ -98,7 +98,7 @@ fn a_drain_goes_on_from_the_start_on_record() {
     let key = web([], Drain::NONE).0;
     kernel.connect(key, 1, 100);
     let mut record = Record::default();
-    let draining = Draining { since: START.as_secs() - 20, weight: 5 };
+    let draining = Draining { since: START.as_secs() - 20, weight: 5, limit: Drain::default() };
     record.drains.0.insert((key, rs(1)), draining);
     let (_, report) = drain_one(&mut kernel, 30, record, &mut onlooker);
     assert!(report.is_success());
@@ -113,7 +113,7 @@ fn a_start_in_the_future_counts_as_now() {
     let key = web([], Drain::NONE).0;
     kernel.connect(key, 1, 100);
     let mut record = Record::default();
-    let draining = Draining { since: START.as_secs() + 86_400, weight: 5 };
+    let draining = Draining { since: START.as_secs() + 86_400, weight: 5, limit: Drain::default() };
     record.drains.0.insert((key, rs(1)), draining);
     drain_one(&mut kernel, 30, record, &mut onlooker);
     assert_eq!(onlooker.now, START + Duration::from_secs(30));
@@ -175,4 +175,23 @@ fn whoever_raises_the_weight_of_a_draining_real_server_is_overruled() {
     let now = kernel.live.services[&key].real_servers.get(&rs(1)).map(|it| it.weight);
     assert_eq!(now, Some(0));
     assert!(onlooker.1 > 1);
+}
+
+#[test]
+fn what_someone_else_deletes_meanwhile_is_told_with_the_connections_it_had() {
+    let mut kernel = MemoryKernel::default();
+    let (key, before) = web([(1, 5)], Drain(30));
+    kernel.live = Live { services: [(key, before.service)].into(), ..Live::default() };
+    kernel.connect(key, 1, 4);
+    let before = *kernel.live.services[&key].real_servers.get(&rs(1)).expect("it is there");
+    let (service, limit) = (key, Drain(30));
+    let drain = Op::DrainRealServer { service, key: rs(1), before, limit };
+    let mut drains = Drains::default();
+    drains.begin(&[drain], &Record::default(), START);
+    drains.wait(&mut kernel, false, &mut at_start()).expect("memory can be read");
+    kernel.live.services.clear();
+    kernel.statistics = Default::default();
+    drains.wait(&mut kernel, true, &mut at_start()).expect("memory can be read");
+    assert_eq!(drains.gone, [((key, rs(1)), 4)].into());
+    assert!(drains.over.is_empty());
 }

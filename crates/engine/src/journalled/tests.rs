@@ -157,3 +157,27 @@ fn an_address_of_someone_else_never_gets_into_the_journal() {
     assert!(report.is_success());
     assert!(journal.addresses.is_empty());
 }
+
+#[test]
+fn a_service_that_left_keeps_the_time_its_drain_began_with() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = StateDir::new(folder.path(), "init");
+    let mut journal = Journal::default();
+    let (key, named) = web([(1, 5)], Drain(600));
+    let last = Desired { services: [(key, named.clone())].into(), ..Desired::default() };
+    let mut kernel =
+        MemoryKernel::new(Live { services: [(key, named.service)].into(), ..Live::default() });
+    kernel.connect(key, 1, 7);
+    let desired = Desired::default();
+    let live = kernel.live.clone();
+    let inputs = Inputs { last: Some(&last), ..Inputs::new(&desired, &live, &journal.record) };
+    let steps = plan(inputs).steps;
+    let pass = crate::Pass { last: Some(&last), ..pass(&desired, live, steps) };
+    let terms = Terms { wait: false, ..Terms::default() };
+    execute_journalled(&mut kernel, pass, terms, &mut Unattended, &state, &mut journal)
+        .expect("it can be written");
+    // The last applied spec is the new one by now, which knows nothing of the service.
+    let (read, _) = state.read(false).expect("it can be read");
+    let again = plan(Inputs::new(&desired, &kernel.live, &read.record)).steps;
+    assert!(matches!(again[0], Op::DrainRealServer { limit: Drain(600), .. }), "{again:?}");
+}

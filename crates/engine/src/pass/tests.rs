@@ -122,6 +122,22 @@ fn after_a_failed_addition_nothing_is_deleted_and_no_vip_is_bound() {
     });
 }
 
+#[test]
+fn no_weight_is_lowered_where_what_makes_up_for_it_could_not_be_added() {
+    let (key, before) = web([(1, 5)], Drain::NONE);
+    let (_, after) = web([(1, 0), (2, 5)], Drain::NONE);
+    let live = Live { services: [(key, before.service)].into(), ..Live::default() };
+    let desired = Desired { services: [(key, after)].into(), ..Desired::default() };
+    let mut kernel = MemoryKernel::new(live.clone());
+    kernel.faults.insert(0, Fault::Refuse(Errno::INVAL));
+    let steps = plan_of(&desired, &live).steps;
+    let terms = Terms { on_failure: OnFailure::Keep, ..Terms::default() };
+    let report = execute(&mut kernel, pass(&desired, live.clone(), steps), terms, &mut Unattended);
+    let outcomes: Vec<&str> = report.iter().map(|done| done.outcome.word()).collect();
+    assert_eq!(outcomes, ["failed", "skipped"]);
+    assert_eq!(kernel.live, live);
+}
+
 pub(crate) fn vip(last: u8) -> Binding {
     Binding::host([192, 0, 2, last].into(), "eth0")
 }

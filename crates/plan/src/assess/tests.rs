@@ -184,7 +184,11 @@ fn a_drain_tells_how_many_have_how_long_and_who_keeps_coming() {
     assert_eq!(first(case().counted(1, 5)), "1 connection has 2m to end");
     assert_eq!(first(case().counted(0, 5)), "no connections to wait for");
     let mut begun = case().counted(17, 0);
-    begun.record.drains.0.insert((tcp(1), at(2)), Draining { since: 1, weight: 1 });
+    begun
+        .record
+        .drains
+        .0
+        .insert((tcp(1), at(2)), Draining { since: 1, weight: 1, limit: Drain::default() });
     assert_eq!(first(begun), "17 connections have what is left of 2m to end");
 
     let sticky = || Case::leaving(tcp(1), persistent(scheduled_by("wlc"), 32), 120).counted(17, 0);

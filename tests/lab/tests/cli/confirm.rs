@@ -119,8 +119,8 @@ fn what_is_aborted_is_taken_back_at_once() {
     let site = prepared();
     let before = state();
     apply(&site, "1h");
-    let answer = site.evenkeel("confirm --abort");
-    assert_eq!(answer.status, 4, "{answer:?}");
+    let answer = site.done("confirm --abort");
+    assert_eq!(answer, "Taken back: what the apply had touched is as it was before.\n");
     assert_eq!(state(), before);
     eventually("the end of the watchdog", || watchdog(&site).is_none());
     site.assert_in_sync("spec.yaml");
@@ -129,7 +129,7 @@ fn what_is_aborted_is_taken_back_at_once() {
 
 #[test]
 fn without_its_watchdog_every_writer_refuses_until_someone_decides() {
-    for (word, status) in [("confirm", 0), ("confirm --abort", 4)] {
+    for word in ["confirm", "confirm --abort"] {
         let site = prepared();
         apply(&site, "1s");
         kill(watchdog(&site).unwrap(), Signal::SIGKILL).unwrap();
@@ -139,8 +139,28 @@ fn without_its_watchdog_every_writer_refuses_until_someone_decides() {
             assert_eq!(answer.status, 3, "{command}: {answer:?}");
             assert!(answer.stderr.contains("its watchdog is gone"), "{command}: {answer:?}");
         }
-        assert_eq!(site.evenkeel(word).status, status);
+        assert_eq!(site.evenkeel(word).status, 0);
         assert_eq!(site.evenkeel("apply --yes after.yaml --allow unbind-in-use").status, 0);
+    }
+}
+
+/// The terminal closes as soon as the program that ran on it has ended.
+#[test]
+fn the_loss_of_the_terminal_keeps_nothing_from_being_taken_back() {
+    for _ in 0..5 {
+        let site = prepared();
+        let before = state();
+        let apply = format!(
+            "{} apply --yes after.yaml --allow unbind-in-use --confirm 2s --state-dir {}",
+            program().display(),
+            site.path().join("state").display()
+        );
+        let mut terminal = Command::new("script");
+        terminal.args(["-qec", &apply, "/dev/null"]).current_dir(site.path());
+        let output = terminal.stdin(Stdio::null()).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        assert_ne!(state(), before);
+        eventually("the way back", || state() == before);
     }
 }
 
@@ -155,6 +175,7 @@ fn start(site: &Site) -> Child {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "a test that counts says how many")]
 fn an_apply_that_is_killed_half_way_is_taken_back_by_its_watchdog() {
     let mut half_way = 0;
     for wait in (0..40).map(|number| number * 4) {
@@ -171,7 +192,7 @@ fn an_apply_that_is_killed_half_way_is_taken_back_by_its_watchdog() {
         half_way += usize::from(pending());
         if site.evenkeel("plan spec.yaml").stderr.contains("waits for confirmation until") {
             // It came to its end.
-            assert_eq!(site.evenkeel("confirm --abort").status, 4);
+            assert_eq!(site.evenkeel("confirm --abort").status, 0);
         }
         eventually("the way back", || state() == before && !pending());
         eventually("the end of the watchdog", || watchdog(&site).is_none());
