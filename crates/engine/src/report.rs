@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use evenkeel_model::{RealServerKey, ServiceKey};
+use evenkeel_model::{Family, RealServerKey, ServiceKey};
 use evenkeel_plan::{Object, Op};
 use rustix::io::Errno;
 
@@ -245,6 +245,13 @@ pub fn explain(op: &Op, refused: &Refused) -> String {
         }
         (_, Errno::SRCH) => "its service does not exist".to_owned(),
         (_, Errno::NOENT) => "it does not exist".to_owned(),
+        (Op::AddRealServer { service, key, .. }, Errno::INVAL)
+            if Family::from(key.address) != service.family() =>
+        {
+            "the kernel takes real servers of the other family for tunnels only, and none while a \
+             sync daemon runs"
+                .to_owned()
+        }
         (Op::AddRealServer { key, .. }, Errno::INVAL) => format!(
             "the kernel takes {} for no address of a real server: it must be unicast, of the \
              service's family unless tunnelled, and interface lo must be up",
@@ -252,6 +259,11 @@ pub fn explain(op: &Op, refused: &Refused) -> String {
         ),
         (_, Errno::RANGE) => "a weight or threshold is out of range".to_owned(),
         (_, Errno::AFNOSUPPORT) => "the kernel has no support for its address family".to_owned(),
+        // `inet6_addr_add`; IPv4 has no such switch.
+        (Op::Bind { binding }, Errno::ACCESS) if binding.address.is_ipv6() => format!(
+            "IPv6 is off there: net.ipv6.conf.{}.disable_ipv6 is 1",
+            binding.interface.replace('.', "/")
+        ),
         (_, Errno::PERM | Errno::ACCESS) => "CAP_NET_ADMIN is needed".to_owned(),
         (_, Errno::NOMEM | Errno::NOBUFS) => "the kernel is out of memory".to_owned(),
         (_, errno) => errno.to_string(),

@@ -257,9 +257,9 @@ fn on_a_terminal_a_bar_shows_the_connections_left_and_the_time() {
     let output = terminal.stdin(Stdio::null()).output().unwrap();
     let shown = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{shown}");
-    for words in
-        ["draining real server 127.0.0.1:80", "1 connection, 3s left", "1 connection, 1s left"]
-    {
+    for words in ["draining real server 127.0.0.1:80", "1 connection, 3s left"] {
         assert!(shown.contains(words), "{words}: {shown}");
     }
+    let counted_down = ["1 connection, 2s left", "1 connection, 1s left"];
+    assert!(counted_down.iter().any(|words| shown.contains(words)), "{shown}");
 }
