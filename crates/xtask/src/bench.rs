@@ -11,9 +11,11 @@ use std::path::PathBuf;
 use clap::Args;
 use evenkeel_lab::Input;
 
+pub(crate) use self::table::Table;
+
 use crate::error::Error;
-use crate::lab;
 use crate::workspace::Workspace;
+use crate::{lab, profile};
 
 /// Arguments of `cargo xtask bench`.
 #[derive(Args)]
@@ -32,7 +34,7 @@ pub(crate) struct Bench {
 impl Bench {
     pub(crate) fn run(self) -> Result<u8, Error> {
         let workspace = Workspace::find()?;
-        let evenkeel = workspace.dist()?;
+        let evenkeel = profile::release(&workspace)?;
         let this = workspace.xtask_release()?;
         let boot = lab::boot(&workspace)?;
         println!("Booting Linux {} with IPVS as an ordinary process", boot.kernel.release());

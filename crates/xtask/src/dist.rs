@@ -3,6 +3,7 @@
 use clap::Args;
 
 use crate::error::Error;
+use crate::profile;
 use crate::workspace::Workspace;
 
 /// Arguments of `cargo xtask dist`.
@@ -11,7 +12,7 @@ pub(crate) struct Dist {}
 
 impl Dist {
     pub(crate) fn run(self) -> Result<u8, Error> {
-        println!("{}", Workspace::find()?.dist()?.display());
+        println!("{}", profile::release(&Workspace::find()?)?.display());
         Ok(0)
     }
 }

@@ -10,6 +10,7 @@ mod dist;
 mod error;
 mod lab;
 mod load;
+mod profile;
 mod test;
 mod workspace;
 
@@ -40,6 +41,9 @@ enum Chore {
     Lab(lab::Lab),
     /// Measure what clients notice of re-configurations, on a real kernel
     Load(load::Load),
+    /// What the program does while a profile of it is recorded
+    #[command(hide = true)]
+    Record(profile::Record),
     /// Run all tests, those that need a real kernel in the lab
     Test(test::Test),
     /// The lab starts this program again, as a guest's kernel and as its process 1
@@ -69,6 +73,7 @@ fn run(chore: Chore) -> Result<u8, Error> {
         Chore::DemoScript(script) => script.run(),
         Chore::Lab(lab) => lab.run(),
         Chore::Load(load) => load.run(),
+        Chore::Record(record) => record.run(),
         Chore::Test(test) => test.run(),
         Chore::LabStage { arguments } => match evenkeel_lab::stage(&arguments)? {},
     }

@@ -56,6 +56,11 @@ impl Workspace {
     /// statically and at a fixed address, so that one file runs on every distribution and starts
     /// without a loader or relocations.
     pub(crate) fn dist(&self) -> Result<PathBuf, Error> {
+        self.dist_with("")
+    }
+
+    /// The same with more options of the compiler.
+    pub(crate) fn dist_with(&self, options: &str) -> Result<PathBuf, Error> {
         let host = host()?;
         let rustflags = format!("CARGO_TARGET_{}_RUSTFLAGS", host.to_uppercase().replace('-', "_"));
         let build = [
@@ -66,7 +71,7 @@ impl Workspace {
             // Named, though it is the host: the flags are then not those of build scripts.
             &format!("--target={host}"),
         ];
-        self.program("evenkeel", &build, &[(&rustflags, STATIC)])
+        self.program("evenkeel", &build, &[(&rustflags, &format!("{STATIC} {options}"))])
     }
 
     /// Builds this program with optimisation, to measure with.
@@ -133,12 +138,17 @@ fn cargo() -> Command {
 
 /// The target triple of this machine.
 fn host() -> Result<String, Error> {
-    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let output = Command::new(rustc).arg("-vV").output();
-    let output = output.map_err(|error| Error::Start("rustc".to_owned(), error))?;
-    let text = String::from_utf8_lossy(&output.stdout);
+    let text = rustc(&["-vV"])?;
     let host = text.lines().find_map(|line| line.strip_prefix("host: "));
     host.map(str::to_owned).ok_or_else(|| Error::Failed("rustc -vV".to_owned()))
+}
+
+/// What the compiler answers.
+pub(crate) fn rustc(arguments: &[&str]) -> Result<String, Error> {
+    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = Command::new(rustc).args(arguments).output();
+    let output = output.map_err(|error| Error::Start("rustc".to_owned(), error))?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Whether a cargo subcommand is installed.

@@ -20,9 +20,9 @@ const RULES: &str = "/tmp/bench.rules";
 const PORT: u16 = 80;
 
 /// The table to be loaded, in every form it is loaded from.
-struct Table {
-    services: usize,
-    real_servers: usize,
+pub(crate) struct Table {
+    pub(crate) services: usize,
+    pub(crate) real_servers: usize,
 }
 
 impl Table {
@@ -50,7 +50,7 @@ impl Table {
 
     /// What evenkeel reads: every service with its own list, every real server with its weight,
     /// nothing shared; lists as YAML emitters indent them.
-    fn spec(&self) -> String {
+    pub(crate) fn spec(&self) -> String {
         let mut text = "version: 1\nscope: all\nservices:\n".to_owned();
         for service in 0..self.services {
             let vip = Self::vip(service);
