@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use evenkeel_engine::{Lock, LockError, PendingState, StateDir};
+use evenkeel_engine::{Lock, LockError, Pending, PendingState, StateDir};
 use signal_hook::consts::SIGHUP;
 
 use crate::args::{Global, Watchdog};
@@ -70,7 +70,17 @@ pub(crate) fn run(
         if is_over && Lock::try_acquire()?.is_some() {
             match Host::connect(global, Access::Settle, output) {
                 Err(Error::Lock(LockError::Held(_))) => {}
-                connected => break connected?,
+                // The apply may have come to its end between the look and the lock.
+                connected => {
+                    let host = connected?;
+                    let is_waiting = |pending: &Pending| {
+                        matches!(pending.state(now()), PendingState::Waiting { .. })
+                    };
+                    let was_unfinished = matches!(left, Left::Unfinished);
+                    if !(was_unfinished && host.journal.pending.as_ref().is_some_and(is_waiting)) {
+                        break host;
+                    }
+                }
             }
         }
         std::thread::sleep(LOOK);

@@ -178,7 +178,7 @@ fn start(site: &Site) -> Child {
 #[expect(clippy::print_stdout, reason = "a test that counts says how many")]
 fn an_apply_that_is_killed_half_way_is_taken_back_by_its_watchdog() {
     let mut half_way = 0;
-    for wait in (0..40).map(|number| number * 4) {
+    for wait in (0..20).map(|number| number * 8) {
         let site = prepared();
         let before = state();
         let mut child = start(&site);
@@ -197,5 +197,5 @@ fn an_apply_that_is_killed_half_way_is_taken_back_by_its_watchdog() {
         eventually("the way back", || state() == before && !pending());
         eventually("the end of the watchdog", || watchdog(&site).is_none());
     }
-    println!("killed half-way: {half_way} of 40");
+    println!("killed half-way: {half_way} of 20");
 }
