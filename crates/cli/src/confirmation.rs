@@ -9,8 +9,9 @@ use crate::commands::watchdog;
 use crate::error::Error;
 use crate::live::now;
 
-/// Writes down what is about to be done, and starts the process that takes it back if nobody
-/// confirms it, or if this one ends half-way.
+/// Starts the process that takes back what is about to be done if nobody confirms it, or if this
+/// one ends half-way, and writes both down: what the journal says is watched from the first moment
+/// on.
 pub(crate) fn begin(
     within: u32,
     steps: &[Op],
@@ -18,20 +19,11 @@ pub(crate) fn begin(
     journal: &mut Journal,
     global: &Global,
 ) -> Result<(), Error> {
-    let pending = Pending::begin(now(), within, steps.to_vec()).map_err(Error::Watchdog)?;
-    let id = pending.id.clone();
+    let mut pending = Pending::begin(now(), within, steps.to_vec()).map_err(Error::Watchdog)?;
+    // One that finds nothing in the journal ends as soon as the lock is free.
+    pending.watchdog = Some(watchdog::start(&pending.id, global)?.id());
     journal.pending = Some(pending);
     state.write(journal)?;
-    let started = watchdog::start(&id, global);
-    match (started, &mut journal.pending) {
-        // It is written with what the steps are about to do.
-        (Ok(child), Some(pending)) => pending.watchdog = Some(child.id()),
-        (started, _) => {
-            journal.pending = None;
-            state.write(journal)?;
-            started?;
-        }
-    }
     Ok(())
 }
 

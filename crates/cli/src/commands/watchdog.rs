@@ -56,11 +56,14 @@ pub(crate) fn run(
     let mut stdout = io::stdout();
     stdout.write_all(READY).and_then(|()| stdout.flush()).map_err(Error::Output)?;
     let state = state_dir(global)?;
-    let mut end = None;
+    let (mut end, mut is_written) = (None, false);
     let mut host = loop {
-        let Some(left) = time_left(&state, &arguments.id)? else {
+        let found = time_left(&state, &arguments.id)?;
+        if is_written && found.is_none() {
             return Ok(Status::Done);
-        };
+        }
+        is_written |= found.is_some();
+        let left = found.unwrap_or(Left::Unfinished);
         // The clock of the journal may be set; from here on the time is measured.
         let is_over = match left {
             Left::Unfinished => true,
@@ -105,7 +108,7 @@ pub(crate) fn run(
 }
 
 enum Left {
-    /// The apply has not come to its end.
+    /// The apply has not come to its end, or is not written down yet.
     Unfinished,
     Time(Duration),
 }
