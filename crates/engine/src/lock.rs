@@ -11,9 +11,10 @@
 //! evenkeel from changing anything, and nothing worse; the refusal names them, by what the kernel
 //! says of who listens there. Readers take no lock.
 
+use std::fmt;
 use std::fs;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 
@@ -47,12 +48,12 @@ pub enum LockError {
     Failed(#[source] io::Error),
 }
 
-/// A process that holds the lock.
+/// A process that holds the lock, or listens on another socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
     /// Its number; `None` where it runs in another pid namespace.
     pub pid: Option<u32>,
-    /// The user it ran as when it took the lock.
+    /// The user it ran as when it began to listen.
     pub uid: u32,
     /// Its command line, made fit to be shown; `None` where it cannot be read.
     pub command: Option<String>,
@@ -64,7 +65,7 @@ impl Lock {
     /// # Errors
     /// [`LockError::Held`] while another process, or another thread, has it.
     pub fn acquire() -> Result<Self, LockError> {
-        Self::of_name(NAME)?.ok_or_else(|| LockError::Held(holder(NAME)))
+        Self::of_name(NAME)?.ok_or_else(|| LockError::Held(Holder::of_name(NAME)))
     }
 
     /// As [`Self::acquire`], for those who try again and again: who has it is not asked, since the
@@ -86,16 +87,40 @@ impl Lock {
     }
 }
 
-/// Who listens on that name; `None` where nobody does any more, or where so many have asked that
-/// the kernel queues no further one. It does not wait for an answer: the kernel keeps who called
-/// listen(2), and tells it to whoever is connected.
-fn holder(name: &[u8]) -> Option<Holder> {
-    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
-    let asking: OwnedFd = socket(AddressFamily::Unix, SockType::Stream, flags, None).ok()?;
-    connect(asking.as_raw_fd(), &UnixAddr::new_abstract(name).ok()?).ok()?;
-    let found = getsockopt(&asking, sockopt::PeerCredentials).ok()?;
-    let pid = u32::try_from(found.pid()).ok().filter(|pid| *pid != 0);
-    Some(Holder { pid, uid: found.uid(), command: pid.and_then(command) })
+impl Holder {
+    /// Who listens on that abstract name; `None` where nobody does any more, or where so many have
+    /// asked that the kernel queues no further one. It does not wait for an answer: the kernel keeps
+    /// who called listen(2), and tells it to whoever is connected.
+    pub fn of_name(name: &[u8]) -> Option<Self> {
+        let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+        let asking: OwnedFd = socket(AddressFamily::Unix, SockType::Stream, flags, None).ok()?;
+        connect(asking.as_raw_fd(), &UnixAddr::new_abstract(name).ok()?).ok()?;
+        Self::of_peer(&asking)
+    }
+
+    /// Who listens where that unix socket is connected to.
+    pub fn of_peer(connected: &impl AsFd) -> Option<Self> {
+        let found = getsockopt(connected, sockopt::PeerCredentials).ok()?;
+        let pid = u32::try_from(found.pid()).ok().filter(|pid| *pid != 0);
+        Some(Self { pid, uid: found.uid(), command: pid.and_then(command) })
+    }
+
+    /// Whether it runs as root, or as who runs this.
+    pub fn is_trusted(&self) -> bool {
+        self.uid == 0 || self.uid == rustix::process::geteuid().as_raw()
+    }
+}
+
+impl fmt::Display for Holder {
+    /// ``process 7 of user 0 (`evenkeel watch`)``.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { pid, uid, command } = self;
+        match (pid, command) {
+            (Some(pid), Some(command)) => write!(f, "process {pid} of user {uid} (`{command}`)"),
+            (Some(pid), None) => write!(f, "process {pid} of user {uid}"),
+            (None, _) => write!(f, "a process of user {uid} in another pid namespace"),
+        }
+    }
 }
 
 /// The command line of a process. Its owner writes it as they like: nothing in it reaches a
@@ -114,23 +139,13 @@ fn held(holder: Option<&Holder>) -> String {
         return "another process is changing this network namespace, or was a moment ago"
             .to_owned();
     };
-    let who = who(holder);
-    if holder.uid == 0 || holder.uid == rustix::process::geteuid().as_raw() {
-        return format!("another process is changing this network namespace: {who}");
+    if holder.is_trusted() {
+        return format!("another process is changing this network namespace: {holder}");
     }
     format!(
-        "{who}, which is neither root nor who runs this, holds the lock of this network namespace; \
+        "{holder}, which is neither root nor who runs this, holds the lock of this network namespace; \
          if it is no evenkeel, it keeps others from changing anything as long as it runs"
     )
-}
-
-fn who(holder: &Holder) -> String {
-    let Holder { pid, uid, command } = holder;
-    match (pid, command) {
-        (Some(pid), Some(command)) => format!("process {pid} of user {uid} (`{command}`)"),
-        (Some(pid), None) => format!("process {pid} of user {uid}"),
-        (None, _) => format!("a process of user {uid} in another pid namespace"),
-    }
 }
 
 #[cfg(test)]
@@ -159,7 +174,7 @@ mod tests {
     fn the_refusal_names_the_holder_by_pid_user_and_command_line() {
         let name = name("named");
         let _lock = take(&name).expect("it is free");
-        let holder = holder(&name).expect("it is held");
+        let holder = Holder::of_name(&name).expect("it is held");
         assert_eq!(holder.pid, Some(std::process::id()));
         assert_eq!(holder.uid, rustix::process::getuid().as_raw());
         let program = std::env::args().next().expect("a program");
@@ -175,12 +190,12 @@ mod tests {
         let _lock = take(&name).expect("it is free");
         let limit = fs::read_to_string("/proc/sys/net/core/somaxconn").expect("a limit");
         let limit: usize = limit.trim().parse().expect("a number");
-        assert!(holder(&name).is_some());
+        assert!(Holder::of_name(&name).is_some());
         for _ in 0..limit + 2 {
-            holder(&name);
+            Holder::of_name(&name);
             assert!(take(&name).is_none());
         }
-        assert_eq!(holder(&name), None);
+        assert_eq!(Holder::of_name(&name), None);
         assert!(LockError::Held(None).to_string().contains("another process is changing"));
     }
 

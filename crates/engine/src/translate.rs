@@ -6,7 +6,7 @@
 //! the way edits are sent.
 
 use evenkeel_ipvs as ipvs;
-use evenkeel_model::statistics::{RealServerStatistics, Traffic};
+use evenkeel_model::statistics::{Rates, RealServerStatistics, Traffic};
 use evenkeel_model::{
     Checksum, Family, Forward, Netmask, Persistence, Protocol, RealServer, RealServerKey,
     Scheduler, SchedulerFlags, ServiceConfig, ServiceKey, SyncDaemon, SyncState, Timeouts, Tunnel,
@@ -187,15 +187,18 @@ fn wire_tunnel(tunnel: Tunnel) -> ipvs::Tunnel {
     ipvs::Tunnel { kind, port, flags }
 }
 
-/// Counters without the kernel's rates.
+/// Counters, and the kernel's rates of them.
 pub(crate) fn traffic(statistics: &ipvs::Statistics) -> Traffic {
-    Traffic {
-        connections: statistics.connections,
-        packets_in: statistics.packets_in,
-        packets_out: statistics.packets_out,
-        bytes_in: statistics.bytes_in,
-        bytes_out: statistics.bytes_out,
-    }
+    let ipvs::Statistics { connections, packets_in, packets_out, bytes_in, bytes_out, rates } =
+        *statistics;
+    let rates = Rates {
+        connections: rates.connections,
+        packets_in: rates.packets_in,
+        packets_out: rates.packets_out,
+        bytes_in: rates.bytes_in,
+        bytes_out: rates.bytes_out,
+    };
+    Traffic { connections, packets_in, packets_out, bytes_in, bytes_out, rates }
 }
 
 /// The counters of a real server.

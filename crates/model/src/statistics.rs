@@ -68,4 +68,23 @@ pub struct Traffic {
     pub bytes_in: u64,
     /// Bytes to clients; 0 in DR and TUN.
     pub bytes_out: u64,
+    /// The kernel's running estimates of these; 0 where they were not read.
+    #[serde(default)]
+    pub rates: Rates,
+}
+
+/// Per second, as the kernel estimates it every two seconds from what it counts
+/// (`ip_vs_read_estimator`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rates {
+    /// Connections scheduled.
+    pub connections: u64,
+    /// Packets from clients.
+    pub packets_in: u64,
+    /// Packets to clients.
+    pub packets_out: u64,
+    /// Bytes from clients.
+    pub bytes_in: u64,
+    /// Bytes to clients.
+    pub bytes_out: u64,
 }

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
-use evenkeel_model::statistics::{RealServerStatistics, ServiceStatistics, Statistics, Traffic};
+use evenkeel_model::statistics::{
+    Rates, RealServerStatistics, ServiceStatistics, Statistics, Traffic,
+};
 use evenkeel_model::{Binding, Link, Live, Owner, RealServerKey, ServiceKey};
 use serde::de::{
     Deserialize, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor,
@@ -90,6 +92,7 @@ fn traffic(item: &Any) -> Traffic {
         packets_out: counter(item, "packets_out"),
         bytes_in: counter(item, "bytes_in"),
         bytes_out: counter(item, "bytes_out"),
+        rates: Rates::default(),
     }
 }
 

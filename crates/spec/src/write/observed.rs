@@ -95,7 +95,8 @@ fn counters(key: &ServiceKey, statistics: &ServiceStatistics, out: &mut String) 
 }
 
 fn traffic_keys(traffic: Traffic) -> String {
-    let Traffic { connections, packets_in, packets_out, bytes_in, bytes_out } = traffic;
+    // A rate is of the moment, and no step of a plan asks for one.
+    let Traffic { connections, packets_in, packets_out, bytes_in, bytes_out, rates: _ } = traffic;
     format!(
         "connections: {connections}, packets_in: {packets_in}, packets_out: {packets_out}, bytes_in: {bytes_in}, bytes_out: {bytes_out}"
     )
