@@ -1,1 +1,202 @@
-//! .
+//! The files that a spec is read from: hearing that they change, and how they are.
+//!
+//! Two things, of which one may fail. Hearing (inotify) is the shortcut: it makes a change take
+//! effect at once. [`Files::signature`] is the guarantee: whoever looks at it at every resync
+//! misses no change for longer than a resync interval, whatever was not heard. These are not, or
+//! not always:
+//! - what another machine does on a network filesystem, and what happens below a file that is
+//!   mounted by itself ([`Files::rearm`] tells of both);
+//! - a change through another hard link of the file, or through a mapping of it into memory;
+//! - a directory further up that is moved away, or one that is removed while a process works in it
+//!   (the files that are removed from it before are heard);
+//! - anything while the limits of inotify are used up (also told).
+//!
+//! Directories are watched and no files: editors and deployments put new files in the place of old
+//! ones, and a watch would stay with the old. It reads no contents, and does not say when to read:
+//! that is [`Settle`](crate::settle::Settle)'s part.
+
+mod deaf;
+mod ears;
+mod mounts;
+mod signature;
+mod survey;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use notify::{Config, ErrorKind, INotifyWatcher, RecursiveMode, Watcher as _};
+
+use self::ears::Ears;
+use self::mounts::Mounts;
+use self::survey::{Identity, Survey};
+
+pub(crate) use self::signature::Signature;
+
+/// How often the directories are looked up in one go, if they keep changing meanwhile.
+const ROUNDS: usize = 8;
+
+/// The files and directories that a spec is read from.
+///
+/// Its user, whenever something was heard and at every resync: [`Self::rearm`], then
+/// [`Self::signature`]. In this order nothing is missed: what happens before the watches are made
+/// is in the signature, what happens after it is heard.
+#[derive(Debug)]
+pub(crate) struct Files {
+    places: Vec<PathBuf>,
+    ears: Arc<Ears>,
+    watcher: Option<INotifyWatcher>,
+    mounts: Option<Mounts>,
+    watched: BTreeMap<PathBuf, Identity>,
+}
+
+impl Files {
+    /// Nothing is watched before the first [`Self::rearm`]. The places are those of the command
+    /// line: files, directories, or what does not exist yet.
+    ///
+    /// `heard` is called when anything happened that may have changed the files, and then not again
+    /// before the next [`Self::rearm`], so that a file that is replaced all the time does not flood
+    /// anyone. It is called from threads of its own, or from `rearm`; it must not wait for anything.
+    pub(crate) fn new(places: Vec<PathBuf>, heard: impl Fn() + Send + Sync + 'static) -> Self {
+        let ears = Arc::new(Ears::new(heard));
+        Self { places, ears, watcher: None, mounts: None, watched: BTreeMap::new() }
+    }
+
+    /// Works out anew which directories are to be watched, and watches them. Returns, a sentence
+    /// each, what of the files cannot be heard; that is tried again each time.
+    pub(crate) fn rearm(&mut self) -> Vec<String> {
+        // What happens from here on is heard.
+        let stirred = self.ears.listen_again();
+        let mut unheard = BTreeSet::new();
+        self.begin(&mut unheard);
+        if stirred {
+            self.unwatch_all();
+        }
+        let mut failed = BTreeMap::new();
+        for _ in 0..ROUNDS {
+            let survey = Survey::of(&self.places);
+            self.ears.attend(survey.interests());
+            // What was made while the directories were looked up was not heard: it takes a survey
+            // that finds everything watched.
+            if self.watches_all(&survey, &failed) {
+                unheard.extend(failed.into_values().map(|(_, why)| why));
+                unheard.extend(survey.unheard);
+                return unheard.into_iter().collect();
+            }
+            self.watch(&survey, &mut failed);
+        }
+        // They change faster than they can be looked up: once more, when the caller comes to it.
+        self.ears.stir();
+        unheard.extend(failed.into_values().map(|(_, why)| why));
+        unheard.into_iter().collect()
+    }
+
+    /// How the files are now: one `stat` a file, and the names in each directory.
+    pub(crate) fn signature(&self) -> Signature {
+        Signature::of(&self.places)
+    }
+
+    fn begin(&mut self, unheard: &mut BTreeSet<String>) {
+        if self.watcher.is_none() {
+            let ears = Arc::clone(&self.ears);
+            match INotifyWatcher::new(move |event| ears.event(&event), Config::default()) {
+                Ok(watcher) => self.watcher = Some(watcher),
+                Err(error) => {
+                    unheard.insert(format!(
+                        "changes of the spec's files are not heard: {}",
+                        in_words(&error)
+                    ));
+                }
+            }
+        }
+        if self.mounts.is_none() {
+            let ears = Arc::clone(&self.ears);
+            match Mounts::listen(move || ears.stir()) {
+                Ok(mounts) => self.mounts = Some(mounts),
+                Err(error) => {
+                    unheard.insert(format!("mounts and unmounts are not heard: {error}"));
+                }
+            }
+        }
+    }
+
+    /// Lets go of every directory, to watch it anew. The library drops a watch by itself when it
+    /// hears that a directory of that name was removed, also if that is old news and the watch is
+    /// that of a new directory; and it keeps one that the kernel dropped with its filesystem.
+    fn unwatch_all(&mut self) {
+        for path in std::mem::take(&mut self.watched).into_keys() {
+            self.unwatch(&path);
+        }
+    }
+
+    fn unwatch(&mut self, path: &Path) {
+        if let Some(watcher) = &mut self.watcher {
+            // An error says that it was not watched any more.
+            drop(watcher.unwatch(path));
+        }
+    }
+
+    fn watches_all(&self, survey: &Survey, failed: &Failed) -> bool {
+        let known = |path, identity| {
+            self.watched.get(path) == Some(&identity)
+                || failed.get(path).is_some_and(|(failed, _)| *failed == identity)
+        };
+        self.watcher.is_none()
+            || survey.directories.iter().all(|(path, it)| known(path, it.identity))
+                && self.watched.keys().all(|path| survey.directories.contains_key(path))
+    }
+
+    fn watch(&mut self, survey: &Survey, failed: &mut Failed) {
+        let wanted = |path: &Path| survey.directories.get(path).map(|it| it.identity);
+        let (stay, go) = std::mem::take(&mut self.watched)
+            .into_iter()
+            .partition::<BTreeMap<_, _>, _>(|(path, identity)| wanted(path) == Some(*identity));
+        self.watched = stay;
+        // All of them first: a directory that was moved has the same watch under both names.
+        for path in go.into_keys() {
+            self.unwatch(&path);
+        }
+        failed.retain(|path, (identity, _)| wanted(path) == Some(*identity));
+        let Some(watcher) = &mut self.watcher else { return };
+        for (path, directory) in &survey.directories {
+            if self.watched.contains_key(path) || failed.contains_key(path) {
+                continue;
+            }
+            match watcher.watch(path, RecursiveMode::NonRecursive) {
+                Ok(()) => {
+                    self.watched.insert(path.clone(), directory.identity);
+                }
+                Err(error) => {
+                    let why = in_words(&error);
+                    let why = format!("changes in {} are not heard: {why}", path.display());
+                    failed.insert(path.clone(), (directory.identity, why));
+                }
+            }
+        }
+    }
+}
+
+/// The directories that could not be watched, and why.
+type Failed = BTreeMap<PathBuf, (Identity, String)>;
+
+fn in_words(error: &notify::Error) -> String {
+    // inotify(7): the user's limits are the errors EMFILE and ENOSPC.
+    const EMFILE: i32 = rustix::io::Errno::MFILE.raw_os_error();
+    match &error.kind {
+        ErrorKind::MaxFilesWatch => {
+            "this user has as many inotify watches as fs.inotify.max_user_watches allows".to_owned()
+        }
+        ErrorKind::Io(error) if error.raw_os_error() == Some(EMFILE) => {
+            "this user has as many inotify instances as fs.inotify.max_user_instances allows, or \
+             the process as many open files as it may"
+                .to_owned()
+        }
+        ErrorKind::Io(error) => error.to_string(),
+        ErrorKind::PathNotFound => "it was removed meanwhile".to_owned(),
+        ErrorKind::Generic(message) => message.clone(),
+        ErrorKind::WatchNotFound | ErrorKind::InvalidConfig(_) => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,170 @@
+//! Which directories are to be watched, so that no change of the files goes unheard.
+//!
+//! A path leads over symbolic links, any of which may be changed to lead elsewhere: what a
+//! Kubernetes ConfigMap does with its `..data`. So each directory is watched in which the path
+//! meets a link or ends, for the name by which it goes on there. Where it breaks off, because
+//! something does not exist yet, that is the last directory that exists; its own is watched as
+//! well, for a place that lost its files may be about to be removed.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use super::deaf;
+use super::ears::Interest;
+use super::signature::is_spec;
+
+/// How many symbolic links a path may lead over, as in the kernel (path_resolution(7)).
+const MOST_LINKS: usize = 40;
+
+/// The directories that matter, as they are now.
+#[derive(Debug, Default)]
+pub(super) struct Survey {
+    /// By path without symbolic links; each directory once, however many paths it has.
+    pub(super) directories: BTreeMap<PathBuf, Directory>,
+    /// What will not be heard even so, a sentence each.
+    pub(super) unheard: Vec<String>,
+}
+
+#[derive(Debug)]
+pub(super) struct Directory {
+    pub(super) identity: Identity,
+    interest: Interest,
+}
+
+/// Which directory it is that has a path: device and inode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Identity(u64, u64);
+
+impl Survey {
+    pub(super) fn of(places: &[PathBuf]) -> Self {
+        let mut search = Search::default();
+        for place in places {
+            search.place(place);
+        }
+        let Search { found, mut unheard } = search;
+        let mut directories: BTreeMap<PathBuf, Directory> = BTreeMap::new();
+        let mut paths: BTreeMap<Identity, PathBuf> = BTreeMap::new();
+        for (path, interest) in found {
+            // If it is gone already, the next survey does not find it.
+            let Ok(metadata) = fs::metadata(&path) else { continue };
+            let identity = Identity(metadata.dev(), metadata.ino());
+            // inotify has one watch for a directory, and tells of it by one path.
+            let path = paths.entry(identity).or_insert(path);
+            if let Some(known) = directories.get_mut(path) {
+                known.interest.add(interest);
+                continue;
+            }
+            unheard.extend(deaf::filesystem(path));
+            directories.insert(path.clone(), Directory { identity, interest });
+        }
+        Self { directories, unheard }
+    }
+
+    pub(super) fn interests(&self) -> BTreeMap<PathBuf, Interest> {
+        let directories = self.directories.iter();
+        directories.map(|(path, it)| (path.clone(), it.interest.clone())).collect()
+    }
+}
+
+#[derive(Default)]
+struct Search {
+    found: BTreeMap<PathBuf, Interest>,
+    unheard: Vec<String>,
+}
+
+impl Search {
+    fn place(&mut self, place: &Path) {
+        // For a path that does not begin at the root.
+        let here = match fs::canonicalize(".") {
+            Ok(here) => here,
+            Err(_) if place.is_absolute() => PathBuf::from("/"),
+            Err(error) => {
+                let place = place.display();
+                self.unheard.push(format!(
+                    "changes of {place} are not heard: the working directory is not known: {error}"
+                ));
+                return;
+            }
+        };
+        match self.follow(here, place) {
+            Some(end) if end.is_dir() => self.directory(&end),
+            Some(end) => self.unheard.extend(deaf::file(&end)),
+            None => {}
+        }
+    }
+
+    /// A directory, of whose entries each spec file is one.
+    fn directory(&mut self, path: &Path) {
+        self.found.entry(path.to_owned()).or_default().specs = true;
+        let entries = fs::read_dir(path).into_iter().flatten().flatten();
+        let mut is_empty = true;
+        for entry in entries.filter(|entry| is_spec(&entry.file_name())) {
+            is_empty = false;
+            if entry.file_type().is_ok_and(|kind| kind.is_symlink()) {
+                self.follow(path.to_owned(), Path::new(&entry.file_name()));
+            }
+        }
+        if is_empty {
+            self.guard(path);
+        }
+    }
+
+    /// Goes the way of a path and notes where it may change. Returns its end, a path without
+    /// symbolic links, if it exists.
+    fn follow(&mut self, mut here: PathBuf, path: &Path) -> Option<PathBuf> {
+        let mut ahead = Vec::new();
+        go_on(&mut ahead, path);
+        let mut links = 0;
+        while let Some(step) = ahead.pop() {
+            match step.as_encoded_bytes() {
+                b"/" => here = PathBuf::from("/"),
+                b"." => {}
+                b".." => {
+                    here.pop();
+                }
+                _ => {
+                    let next = here.join(&step);
+                    let Ok(metadata) = fs::symlink_metadata(&next) else {
+                        self.note(&here, &step);
+                        self.guard(&here);
+                        return None;
+                    };
+                    if metadata.is_symlink() {
+                        self.note(&here, &step);
+                        links += 1;
+                        let target = fs::read_link(&next).ok().filter(|_| links <= MOST_LINKS)?;
+                        go_on(&mut ahead, &target);
+                    } else if metadata.is_dir() {
+                        here = next;
+                    } else {
+                        self.note(&here, &step);
+                        // A file in the place of a directory leads nowhere.
+                        return ahead.is_empty().then_some(next);
+                    }
+                }
+            }
+        }
+        Some(here)
+    }
+
+    fn note(&mut self, directory: &Path, name: &OsStr) {
+        self.found.entry(directory.to_owned()).or_default().names.insert(name.to_owned());
+    }
+
+    /// Notes the directory itself, in the one that it is in.
+    fn guard(&mut self, directory: &Path) {
+        if let (Some(parent), Some(name)) = (directory.parent(), directory.file_name()) {
+            self.note(parent, name);
+        }
+    }
+}
+
+/// Puts the steps of a path before those that are still ahead, of which the last is the next.
+fn go_on(ahead: &mut Vec<OsString>, path: &Path) {
+    let first = ahead.len();
+    ahead.extend(path.components().map(|it| it.as_os_str().to_owned()));
+    ahead[first..].reverse();
+}

@@ -1,0 +1,485 @@
+//! With the real inotify, in folders of their own.
+
+mod survey;
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::settle::{QUIET, Settle, Verdict};
+
+/// What is heard comes within this time, or not at all.
+const SOON: Duration = Duration::from_secs(3);
+/// For so long nothing is heard where nothing is to be.
+const SILENCE: Duration = Duration::from_millis(60);
+
+/// A daemon that only looks when it hears something.
+struct Listener {
+    root: TempDir,
+    files: Files,
+    heard: Receiver<()>,
+    calls: Arc<AtomicUsize>,
+}
+
+impl Listener {
+    /// Of those places in a new folder that was prepared.
+    fn of(places: &[&str], prepare: impl FnOnce(&Path)) -> Self {
+        let root = tempfile::tempdir().expect("a folder");
+        prepare(root.path());
+        let places = places.iter().map(|place| root.path().join(place)).collect();
+        let (tell, heard) = channel();
+        let calls = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&calls);
+        let files = Files::new(places, move || {
+            counted.fetch_add(1, Ordering::SeqCst);
+            // The receiver is gone once the test is over.
+            let _ = tell.send(());
+        });
+        let mut listener = Self { root, files, heard, calls };
+        assert!(listener.files.rearm().is_empty());
+        listener
+    }
+
+    /// Of a file `spec.yaml`.
+    fn of_file() -> Self {
+        Self::of(&["spec.yaml"], |root| write(&root.join("spec.yaml"), "first"))
+    }
+
+    /// Makes a change, and waits until hearing alone has led to what it made of the files.
+    #[track_caller]
+    fn hears(&mut self, change: impl FnOnce(&Path)) {
+        let before = self.files.signature();
+        change(self.root.path());
+        let after = self.files.signature();
+        assert_ne!(before, after, "the change is one of the files");
+        self.follows(&after);
+    }
+
+    /// Makes a change after which the files are as before, but not the way to them.
+    #[track_caller]
+    fn hears_of_the_way(&mut self, change: impl FnOnce(&Path)) {
+        change(self.root.path());
+        self.heard.recv_timeout(SOON).expect("it is heard");
+        self.files.rearm();
+    }
+
+    #[track_caller]
+    fn follows(&mut self, after: &Signature) {
+        loop {
+            self.heard.recv_timeout(SOON).expect("it is heard");
+            self.files.rearm();
+            if self.files.signature() == *after {
+                break;
+            }
+        }
+        // More may be on its way.
+        while self.heard.recv_timeout(SILENCE).is_ok() {
+            self.files.rearm();
+        }
+    }
+
+    #[track_caller]
+    fn hears_nothing(&mut self, act: impl FnOnce(&Path)) {
+        let before = self.files.signature();
+        act(self.root.path());
+        assert!(self.heard.recv_timeout(SILENCE).is_err(), "nothing is heard");
+        assert_eq!(self.files.signature(), before);
+    }
+}
+
+fn write(path: &Path, text: &str) {
+    fs::write(path, text).expect("a file is written");
+}
+
+/// Writes another file and puts it in the place of the one that is there.
+fn replace(path: &Path, text: &str) {
+    let new = path.with_file_name(".new");
+    write(&new, text);
+    fs::rename(new, path).expect("a file is renamed");
+}
+
+fn append(path: &Path, text: &str) {
+    use std::io::Write as _;
+    let mut file = fs::OpenOptions::new().append(true).open(path).expect("a file is opened");
+    file.write_all(text.as_bytes()).expect("a file is written");
+}
+
+#[test]
+fn a_file_written_in_place_is_heard() {
+    let mut listener = Listener::of_file();
+    listener.hears(|root| append(&root.join("spec.yaml"), "more"));
+    listener.hears(|root| append(&root.join("spec.yaml"), "and more"));
+}
+
+#[test]
+fn a_file_emptied_and_written_is_heard() {
+    let mut listener = Listener::of_file();
+    listener.hears(|root| write(&root.join("spec.yaml"), ""));
+    listener.hears(|root| write(&root.join("spec.yaml"), "again"));
+}
+
+#[test]
+fn a_file_put_in_the_place_of_another_is_heard_each_time() {
+    let mut listener = Listener::of_file();
+    for text in ["one", "two", "three"] {
+        listener.hears(|root| replace(&root.join("spec.yaml"), text));
+    }
+    listener.hears(|root| append(&root.join("spec.yaml"), "more"));
+}
+
+#[test]
+fn an_editor_is_heard_when_it_saves_and_not_before() {
+    let mut listener = Listener::of_file();
+    listener.hears_nothing(|root| write(&root.join(".spec.yaml.swp"), "swap"));
+    listener.hears_nothing(|root| write(&root.join("4913"), "may I write here?"));
+    listener.hears(|root| {
+        fs::rename(root.join("spec.yaml"), root.join("spec.yaml~")).expect("renamed");
+        write(&root.join("spec.yaml"), "saved");
+        fs::remove_file(root.join("spec.yaml~")).expect("removed");
+    });
+    listener.hears_nothing(|root| {
+        fs::remove_file(root.join(".spec.yaml.swp")).expect("removed");
+    });
+    listener.hears(|root| append(&root.join("spec.yaml"), "more"));
+}
+
+/// What a kubelet makes of a ConfigMap.
+fn config_map(root: &Path, generation: u32) {
+    let folder = format!("..2026_11_{generation}");
+    fs::create_dir(root.join(&folder)).expect("a folder");
+    write(&root.join(&folder).join("spec.yaml"), &format!("generation {generation}"));
+    symlink(&folder, root.join("..data_tmp")).expect("a link");
+    fs::rename(root.join("..data_tmp"), root.join("..data")).expect("renamed");
+    if generation == 1 {
+        symlink("..data/spec.yaml", root.join("spec.yaml")).expect("a link");
+    } else {
+        fs::remove_dir_all(root.join(format!("..2026_11_{}", generation - 1))).expect("removed");
+    }
+}
+
+#[test]
+fn a_config_map_is_heard_each_time_it_is_swapped() {
+    for place in ["spec.yaml", "."] {
+        let mut listener = Listener::of(&[place], |root| config_map(root, 1));
+        for generation in 2..5 {
+            listener.hears(|root| config_map(root, generation));
+        }
+        listener.hears(|root| append(&root.join("..data/spec.yaml"), "more"));
+    }
+}
+
+#[test]
+fn a_directory_behind_a_link_is_heard_and_so_is_a_new_one() {
+    let mut listener = Listener::of(&["current/spec.yaml"], |root| {
+        for release in ["one", "two"] {
+            fs::create_dir(root.join(release)).expect("a folder");
+            write(&root.join(release).join("spec.yaml"), release);
+        }
+        symlink("one", root.join("current")).expect("a link");
+    });
+    listener.hears(|root| append(&root.join("one/spec.yaml"), "more"));
+    listener.hears(|root| {
+        symlink("two", root.join("next")).expect("a link");
+        fs::rename(root.join("next"), root.join("current")).expect("renamed");
+    });
+    listener.hears(|root| append(&root.join("two/spec.yaml"), "more"));
+    listener.hears_nothing(|root| append(&root.join("one/spec.yaml"), "old"));
+}
+
+#[test]
+fn a_file_removed_and_made_again_is_heard() {
+    let mut listener = Listener::of_file();
+    for text in ["one", "two"] {
+        listener.hears(|root| fs::remove_file(root.join("spec.yaml")).expect("removed"));
+        listener.hears(|root| write(&root.join("spec.yaml"), text));
+    }
+}
+
+#[test]
+fn a_directory_removed_and_made_again_is_heard() {
+    for place in ["specs/spec.yaml", "specs"] {
+        let mut listener = Listener::of(&[place], |root| {
+            fs::create_dir(root.join("specs")).expect("a folder");
+            write(&root.join("specs/spec.yaml"), "first");
+        });
+        for text in ["one", "two"] {
+            listener.hears(|root| fs::remove_dir_all(root.join("specs")).expect("removed"));
+            listener.hears(|root| {
+                fs::create_dir(root.join("specs")).expect("a folder");
+                write(&root.join("specs/spec.yaml"), text);
+            });
+            listener.hears(|root| append(&root.join("specs/spec.yaml"), "more"));
+        }
+    }
+}
+
+#[test]
+fn a_directory_moved_away_and_replaced_is_heard() {
+    let mut listener = Listener::of(&["specs/spec.yaml"], |root| {
+        for folder in ["specs", "next"] {
+            fs::create_dir(root.join(folder)).expect("a folder");
+            write(&root.join(folder).join("spec.yaml"), folder);
+        }
+    });
+    listener.hears(|root| {
+        fs::rename(root.join("specs"), root.join("old")).expect("renamed");
+        fs::rename(root.join("next"), root.join("specs")).expect("renamed");
+    });
+    listener.hears(|root| append(&root.join("specs/spec.yaml"), "more"));
+    listener.hears_nothing(|root| append(&root.join("old/spec.yaml"), "old"));
+}
+
+#[test]
+fn what_does_not_exist_yet_is_heard_when_it_comes() {
+    let mut listener = Listener::of(&["a/b/c/spec.yaml"], |_| {});
+    listener.hears_of_the_way(|root| fs::create_dir(root.join("a")).expect("a folder"));
+    listener.hears_of_the_way(|root| fs::create_dir(root.join("a/b")).expect("a folder"));
+    listener.hears(|root| {
+        fs::create_dir(root.join("a/b/c")).expect("a folder");
+        write(&root.join("a/b/c/spec.yaml"), "at last");
+    });
+    listener.hears(|root| append(&root.join("a/b/c/spec.yaml"), "more"));
+}
+
+#[test]
+fn a_link_that_leads_nowhere_is_heard_when_its_target_comes() {
+    let mut listener = Listener::of(&["spec.yaml"], |root| {
+        symlink("elsewhere/real.yaml", root.join("spec.yaml")).expect("a link");
+    });
+    listener.hears(|root| {
+        fs::create_dir(root.join("elsewhere")).expect("a folder");
+        write(&root.join("elsewhere/real.yaml"), "at last");
+    });
+    listener.hears(|root| replace(&root.join("elsewhere/real.yaml"), "more"));
+}
+
+#[test]
+fn files_that_come_to_a_directory_or_leave_it_are_heard() {
+    let mut listener = Listener::of(&["."], |root| write(&root.join("a.yaml"), "a"));
+    listener.hears(|root| write(&root.join("b.yml"), "b"));
+    listener.hears(|root| append(&root.join("b.yml"), "more"));
+    listener.hears(|root| fs::remove_file(root.join("a.yaml")).expect("removed"));
+    listener.hears(|root| fs::rename(root.join("b.yml"), root.join("c.yml")).expect("renamed"));
+    listener.hears(|root| fs::remove_file(root.join("c.yml")).expect("removed"));
+    listener.hears(|root| write(&root.join("d.yaml"), "d"));
+    listener.hears_nothing(|root| {
+        write(&root.join("notes.txt"), "");
+        write(&root.join(".d.yaml.swp"), "");
+        write(&root.join(".hidden.yaml"), "");
+        write(&root.join("d.yaml~"), "");
+    });
+}
+
+#[test]
+fn a_link_among_the_files_of_a_directory_is_followed() {
+    let mut listener = Listener::of(&["specs"], |root| {
+        for folder in ["specs", "shared"] {
+            fs::create_dir(root.join(folder)).expect("a folder");
+        }
+        write(&root.join("specs/a.yaml"), "a");
+        write(&root.join("shared/common.txt"), "common");
+        symlink("../shared/common.txt", root.join("specs/b.yaml")).expect("a link");
+    });
+    listener.hears(|root| append(&root.join("shared/common.txt"), "more"));
+    listener.hears(|root| replace(&root.join("shared/common.txt"), "other"));
+    listener.hears(|root| {
+        write(&root.join("shared/own.txt"), "c");
+        symlink("../shared/own.txt", root.join("specs/c.yaml")).expect("a link");
+    });
+    listener.hears(|root| append(&root.join("shared/own.txt"), "more"));
+}
+
+#[test]
+fn permissions_are_heard() {
+    let mut listener = Listener::of_file();
+    let mode = |mode| {
+        move |root: &Path| {
+            let permissions = fs::Permissions::from_mode(mode);
+            fs::set_permissions(root.join("spec.yaml"), permissions).expect("chmod");
+        }
+    };
+    listener.hears(mode(0o000));
+    listener.hears(mode(0o644));
+}
+
+#[test]
+fn our_own_looking_and_reading_is_not_heard() {
+    let mut listener = Listener::of(&["a.yaml", "."], |root| write(&root.join("a.yaml"), "a"));
+    listener.hears_nothing(|root| {
+        for _ in 0..10 {
+            assert_eq!(fs::read(root.join("a.yaml")).expect("it is read"), b"a");
+            assert_eq!(fs::read_dir(root).expect("it is listed").count(), 1);
+        }
+    });
+    for _ in 0..10 {
+        listener.files.rearm();
+        listener.hears_nothing(|_| {});
+    }
+    listener.hears(|root| append(&root.join("a.yaml"), "more"));
+}
+
+#[test]
+fn nobody_is_called_twice_before_they_came_to_look() {
+    let mut listener = Listener::of_file();
+    let path = listener.root.path().join("spec.yaml");
+    for step in 0..1_000 {
+        replace(&path, &step.to_string());
+    }
+    let end = listener.files.signature();
+    listener.heard.recv_timeout(SOON).expect("it is heard");
+    assert!(listener.heard.recv_timeout(SILENCE).is_err(), "once");
+    assert_eq!(listener.calls.load(Ordering::SeqCst), 1);
+    listener.files.rearm();
+    assert_eq!(listener.files.signature(), end);
+    listener.hears(|root| append(&root.join("spec.yaml"), "more"));
+}
+
+/// As the daemon does it, but that it looks only when it hears something.
+#[test]
+fn a_file_replaced_a_thousand_times_in_a_second_is_looked_at_seldom_and_read_at_the_end() {
+    let Listener { root, mut files, heard, calls } = Listener::of_file();
+    let path = root.path().join("spec.yaml");
+    let (spec, writes) = (path.clone(), Arc::new(AtomicBool::new(true)));
+    let writing = Arc::clone(&writes);
+    let writer = thread::spawn(move || {
+        let start = Instant::now();
+        for step in 1..=1_000 {
+            replace(&spec, &step.to_string());
+            thread::sleep(Duration::from_millis(step).saturating_sub(start.elapsed()));
+        }
+        writing.store(false, Ordering::SeqCst);
+    });
+    let mut settle = Settle::new(QUIET);
+    let (mut due, mut looks, mut read) = (Some(Instant::now()), 0, String::new());
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while read != "1000" {
+        assert!(Instant::now() < deadline, "the last one is read, not {read:?}");
+        let now = Instant::now();
+        let wait = due.map_or(SOON, |due| due.saturating_duration_since(now));
+        if heard.recv_timeout(wait).is_ok() {
+            let at = settle.heard(Instant::now());
+            due = Some(due.map_or(at, |due| due.min(at)));
+            continue;
+        }
+        looks += 1;
+        files.rearm();
+        let now = Instant::now();
+        due = match settle.look(now, &files.signature()) {
+            Verdict::Idle => None,
+            Verdict::WaitUntil(at) => Some(at),
+            Verdict::Read => {
+                let text = fs::read_to_string(&path).expect("it is read");
+                if settle.was_read(&files.signature()) {
+                    read = text;
+                }
+                Some(now)
+            }
+        };
+    }
+    writer.join().expect("it writes");
+    assert!(!writes.load(Ordering::SeqCst), "nothing is read before the last was written");
+    let calls = calls.load(Ordering::SeqCst);
+    assert!(looks < 200 && calls < 200, "{looks} looks, called {calls} times");
+}
+
+#[test]
+fn a_directory_that_comes_and_goes_is_still_heard_afterwards() {
+    let mut listener = Listener::of(&["a/b/spec.yaml", "a/spec.yaml"], |_| {});
+    let root = listener.root.path().to_owned();
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
+    let churn = thread::spawn(move || {
+        for _ in 0..300 {
+            fs::create_dir_all(root.join("a/b")).expect("folders");
+            write(&root.join("a/b/spec.yaml"), "there");
+            fs::remove_dir_all(root.join("a")).expect("removed");
+        }
+        fs::create_dir_all(root.join("a/b")).expect("folders");
+        write(&root.join("a/b/spec.yaml"), "to stay");
+        stopped.store(true, Ordering::SeqCst);
+    });
+    // Now and then it hears nothing for a while and then everything at once.
+    while !stop.load(Ordering::SeqCst) {
+        if listener.heard.recv_timeout(Duration::from_millis(1)).is_ok() {
+            listener.files.rearm();
+        }
+    }
+    churn.join().expect("it comes and goes");
+    while listener.heard.recv_timeout(SILENCE).is_ok() {
+        listener.files.rearm();
+    }
+    listener.hears(|root| append(&root.join("a/b/spec.yaml"), "more"));
+    listener.hears(|root| write(&root.join("a/spec.yaml"), "new"));
+}
+
+#[test]
+fn what_cannot_be_watched_is_told_until_it_can() {
+    let unreadable = |root: &Path, mode| {
+        let permissions = fs::Permissions::from_mode(mode);
+        fs::set_permissions(root.join("secret"), permissions).expect("chmod");
+    };
+    let root = tempfile::tempdir().expect("a folder");
+    fs::create_dir(root.path().join("secret")).expect("a folder");
+    write(&root.path().join("secret/spec.yaml"), "text");
+    let mut files = Files::new(vec![root.path().join("secret/spec.yaml")], || {});
+    unreadable(root.path(), 0o300);
+    let is_root = fs::read_dir(root.path().join("secret")).is_ok();
+    let words = files.rearm();
+    if !is_root {
+        let folder = root.path().join("secret");
+        let folder = folder.display();
+        let expected =
+            format!("changes in {folder} are not heard: Permission denied (os error 13)");
+        assert_eq!(words, [expected]);
+    }
+    unreadable(root.path(), 0o700);
+    assert!(files.rearm().is_empty());
+}
+
+#[test]
+fn a_signature_tells_of_missing_files_and_of_those_that_may_not_be_seen() {
+    let root = tempfile::tempdir().expect("a folder");
+    let place = root.path().join("spec.yaml");
+    let signature = |places: &[&PathBuf]| {
+        Files::new(places.iter().map(|it| (*it).clone()).collect(), || {}).signature()
+    };
+    let missing = signature(&[&place]);
+    assert!(format!("{missing:?}").contains("NotFound"), "{missing:?}");
+    fs::create_dir(&place).expect("a folder");
+    let empty = signature(&[&place]);
+    assert_ne!(missing, empty);
+    symlink("nowhere", place.join("a.yaml")).expect("a link");
+    let broken = signature(&[&place]);
+    assert_ne!(empty, broken);
+    fs::create_dir(place.join("b.yaml")).expect("a folder");
+    write(&place.join(".c.yaml"), "hidden");
+    assert_eq!(signature(&[&place]), broken);
+    let other = root.path().to_owned();
+    assert_ne!(signature(&[&place, &other]), signature(&[&other, &place]));
+}
+
+#[test]
+fn no_thread_outlives_the_files() {
+    let gone = Arc::new(());
+    let root = tempfile::tempdir().expect("a folder");
+    let held = Arc::clone(&gone);
+    let mut files = Files::new(vec![root.path().to_owned()], move || {
+        assert!(Arc::strong_count(&held) > 0);
+    });
+    files.rearm();
+    assert!(Arc::strong_count(&gone) > 1);
+    drop(files);
+    let deadline = Instant::now() + SOON;
+    while Arc::strong_count(&gone) > 1 {
+        assert!(Instant::now() < deadline, "both threads let go");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
