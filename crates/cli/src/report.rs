@@ -2,7 +2,6 @@
 
 use evenkeel_engine::{KernelError, Outcome, Report, Rollback};
 use evenkeel_model::Desired;
-use evenkeel_plan::Object;
 use evenkeel_plan::render::{Labels, Line, count};
 
 use crate::error::Error;
@@ -125,7 +124,7 @@ pub(crate) fn tell_rollback(rollback: &Rollback, desired: &Desired, output: &mut
     for object in &rollback.foreign {
         output.failure(&format!(
             "someone else changed it meanwhile, so it was left alone: {}",
-            words(object, desired)
+            object.named(desired)
         ));
     }
     output.hint("`evenkeel plan` shows what differs from the spec");
@@ -134,21 +133,4 @@ pub(crate) fn tell_rollback(rollback: &Rollback, desired: &Desired, output: &mut
 
 fn connections_in_words(number: u64) -> String {
     count(usize::try_from(number).unwrap_or(usize::MAX), "connection")
-}
-
-/// An object by its kind and name.
-fn words(object: &Object, desired: &Desired) -> String {
-    let kind = object.kind();
-    match object {
-        Object::Timeouts => kind.to_owned(),
-        Object::Sync(state) => format!("{kind} {state}"),
-        Object::Module(name) | Object::Sysctl(name) | Object::Dummy(name) => {
-            format!("{kind} {name}")
-        }
-        Object::Service(key) => format!("{kind} {}", desired.label(key)),
-        Object::RealServer(service, key) => {
-            format!("{kind} {key} of {}", desired.label(service))
-        }
-        Object::Vip(binding) => format!("{kind} {binding}"),
-    }
 }

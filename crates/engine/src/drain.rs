@@ -134,7 +134,7 @@ impl Drains {
         for DrainProgress { service, real_server, connections, is_gone, .. } in
             progress.iter().filter(|drain| drain.is_over)
         {
-            info!(?service, ?real_server, connections, "drained");
+            info!(%service, %real_server, connections, "drained");
             self.waiting.remove(&(*service, *real_server));
             let ended = if *is_gone { &mut self.gone } else { &mut self.over };
             ended.insert((*service, *real_server), *connections);

@@ -112,6 +112,11 @@ impl StateDir {
         Self(state_dir.join(namespace))
     }
 
+    /// The folder itself; whatever else is kept of the namespace lies beside the journal.
+    pub fn folder(&self) -> &Path {
+        &self.0
+    }
+
     /// Reads the journal; an empty one where there is none.
     ///
     /// A file that cannot be understood is set aside under another name when `set_aside` is true,

@@ -6,6 +6,8 @@ use evenkeel_model::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::Object;
+
 /// One change to one object, with its value before and after.
 ///
 /// Plans of large tables hold tens of thousands of these, most of them about real servers, so the
@@ -179,43 +181,6 @@ impl Verb {
             Self::Add | Self::Bind => '+',
             Self::Edit | Self::Drain => '~',
             Self::Delete | Self::Unbind => '-',
-        }
-    }
-}
-
-/// What an operation is done to, by identity.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Object {
-    /// A kernel module.
-    Module(Box<str>),
-    /// A sysctl.
-    Sysctl(Box<str>),
-    /// The timeouts of the namespace.
-    Timeouts,
-    /// A sync daemon.
-    Sync(SyncState),
-    /// A dummy device.
-    Dummy(Box<str>),
-    /// A service.
-    Service(ServiceKey),
-    /// A real server of a service.
-    RealServer(ServiceKey, RealServerKey),
-    /// A VIP on an interface.
-    Vip(Binding),
-}
-
-impl Object {
-    /// The kind of object in the vocabulary of plans.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Module(_) => "kernel module",
-            Self::Sysctl(_) => "sysctl",
-            Self::Timeouts => "timeouts",
-            Self::Sync(_) => "sync daemon",
-            Self::Dummy(_) => "dummy device",
-            Self::Service(_) => "service",
-            Self::RealServer(..) => "real server",
-            Self::Vip(_) => "vip",
         }
     }
 }

@@ -130,7 +130,8 @@ impl StateDir {
 }
 
 impl StoredSpec {
-    fn new(texts: &[(&str, &[u8])], parameters: &ParameterValues) -> Self {
+    /// That of those texts, which are not on disk yet.
+    pub fn new(texts: &[(&str, &[u8])], parameters: &ParameterValues) -> Self {
         let mut digest = Sha256::new();
         for (_, text) in texts {
             digest.update(text);

@@ -42,9 +42,7 @@
 use evenkeel_model::{Binding, Desired, RealServerKey, ServiceKey};
 use serde_json::{Map, Value, json};
 
-use crate::field::{
-    FieldValue, changes, real_server_fields, service_fields, sync_fields, timeout_fields,
-};
+use crate::field::{FieldValue, real_server_fields, service_fields, sync_fields, timeout_fields};
 use crate::{Impact, Op, Plan};
 
 /// The version of the document.
@@ -107,10 +105,10 @@ fn step(op: &Op, desired: &Desired) -> Map<String, Value> {
         Op::EditSysctl { key, before, after } => {
             step.insert("sysctl".to_owned(), json!(key));
             let value = |value: &str| [("value", FieldValue::Word(value.to_owned()))];
-            edit(&mut step, value(before), value(after));
+            edit(op, &mut step, value(before), value(after));
         }
         Op::EditTimeouts { before, after } => {
-            edit(&mut step, timeout_fields(before), timeout_fields(after));
+            edit(op, &mut step, timeout_fields(before), timeout_fields(after));
         }
         Op::AddSync { state, after } => {
             step.insert("sync".to_owned(), json!(state));
@@ -127,7 +125,7 @@ fn step(op: &Op, desired: &Desired) -> Map<String, Value> {
             step.insert("after".to_owned(), object(service_fields(after)));
         }
         Op::EditService { before, after, .. } => {
-            edit(&mut step, service_fields(before), service_fields(after));
+            edit(op, &mut step, service_fields(before), service_fields(after));
         }
         Op::DeleteService { before, .. } => {
             let mut value = object(service_fields(&before.config));
@@ -148,12 +146,12 @@ fn step(op: &Op, desired: &Desired) -> Map<String, Value> {
         }
         Op::EditRealServer { key, before, after, .. } => {
             step.insert("real_server".to_owned(), real_server(key));
-            edit(&mut step, real_server_fields(before), real_server_fields(after));
+            edit(op, &mut step, real_server_fields(before), real_server_fields(after));
         }
         Op::DrainRealServer { key, before, limit, .. } => {
             step.insert("real_server".to_owned(), real_server(key));
             step.insert("limit".to_owned(), json!(limit));
-            edit(&mut step, real_server_fields(before), real_server_fields(&before.drained()));
+            edit(op, &mut step, real_server_fields(before), real_server_fields(&before.drained()));
         }
         Op::DeleteRealServer { key, before, .. } => {
             step.insert("real_server".to_owned(), real_server(key));
@@ -167,13 +165,14 @@ fn step(op: &Op, desired: &Desired) -> Map<String, Value> {
 }
 
 fn edit<const N: usize>(
+    op: &Op,
     step: &mut Map<String, Value>,
     before: [(&'static str, FieldValue); N],
     after: [(&'static str, FieldValue); N],
 ) {
-    step.insert("before".to_owned(), object(before.clone()));
-    step.insert("after".to_owned(), object(after.clone()));
-    step.insert("changes".to_owned(), json!(changes(before, after)));
+    step.insert("before".to_owned(), object(before));
+    step.insert("after".to_owned(), object(after));
+    step.insert("changes".to_owned(), json!(op.changes()));
 }
 
 fn object<const N: usize>(fields: [(&'static str, FieldValue); N]) -> Value {

@@ -5,9 +5,7 @@ use std::fmt;
 
 use evenkeel_model::{Desired, ServiceKey};
 
-use crate::field::{
-    FieldChange, FieldValue, changes, real_server_fields, service_fields, timeout_fields,
-};
+use crate::field::{FieldChange, FieldValue, real_server_fields, service_fields};
 use crate::{Cause, Op, Plan, Verb};
 
 /// One operation in words: `~ edit real server 10.0.0.1:80 of web/192.0.2.1:80/tcp: weight 1 -> 2`.
@@ -122,9 +120,9 @@ impl fmt::Display for Line<'_> {
         match op {
             Op::AddModule { module } => write!(f, "kernel module {module}"),
             Op::EditSysctl { key, before, after } => write!(f, "sysctl {key}: {before} -> {after}"),
-            Op::EditTimeouts { before, after } => {
+            Op::EditTimeouts { .. } => {
                 f.write_str("timeouts")?;
-                arrows(f, changes(timeout_fields(before), timeout_fields(after)))
+                arrows(f, op.changes())
             }
             Op::AddSync { state, after: daemon } | Op::DeleteSync { state, before: daemon } => {
                 write!(f, "sync daemon {state}: {daemon}")
@@ -137,10 +135,10 @@ impl fmt::Display for Line<'_> {
                 labels.write(f, key)?;
                 words(f, service_fields(after))
             }
-            Op::EditService { key, before, after } => {
+            Op::EditService { key, .. } => {
                 f.write_str("service ")?;
                 labels.write(f, key)?;
-                arrows(f, changes(service_fields(before), service_fields(after)))
+                arrows(f, op.changes())
             }
             Op::DeleteService { key, before } => {
                 f.write_str("service ")?;
@@ -152,10 +150,10 @@ impl fmt::Display for Line<'_> {
                 labels.write(f, service)?;
                 words(f, real_server_fields(after))
             }
-            Op::EditRealServer { service, key, before, after } => {
+            Op::EditRealServer { service, key, .. } => {
                 write!(f, "real server {key} of ")?;
                 labels.write(f, service)?;
-                arrows(f, changes(real_server_fields(before), real_server_fields(after)))
+                arrows(f, op.changes())
             }
             Op::DrainRealServer { service, key, before, limit } => {
                 write!(f, "real server {key} of ")?;
