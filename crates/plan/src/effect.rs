@@ -13,7 +13,8 @@ pub fn carried_out(live: &Live, steps: &[Op]) -> Live {
     after
 }
 
-fn carry_out(state: &mut Live, op: &Op) {
+/// Makes of a state what one operation does.
+pub(crate) fn carry_out(state: &mut Live, op: &Op) {
     let Live { services, addresses, links, timeouts, sync, sysctls, modules } = state;
     match op {
         Op::AddModule { module } => {

@@ -1,0 +1,549 @@
+//! One law for each rule, on small states, and the laws of the whole on arbitrary ones.
+
+use std::collections::BTreeMap;
+
+use evenkeel_model::arbitrary::{Pair, pair};
+use evenkeel_model::{
+    Desired, Drain, Forward, Ignore, Link, Named, Owner, Protocol, Scheduler, SchedulerFlags,
+    Scope, ServiceConfig, SyncDaemon, SyncState, Tunnel, Vip,
+};
+use proptest::prelude::*;
+
+use super::*;
+use crate::{Inputs, Record, Verb, carried_out, plan};
+
+fn on_port(last: u8, port: u16) -> ServiceKey {
+    let address = [192, 0, 2, last].into();
+    ServiceKey::Address { address, port, protocol: Protocol::Tcp }
+}
+
+fn on(last: u8) -> ServiceKey {
+    on_port(last, 80)
+}
+
+fn marked(family: Family) -> ServiceKey {
+    ServiceKey::Fwmark { family, fwmark: 7 }
+}
+
+fn at(last: u8) -> RealServerKey {
+    RealServerKey { address: [198, 51, 100, last].into(), port: 80 }
+}
+
+fn weighing(weight: u32) -> RealServer {
+    RealServer { forward: Forward::Dr, weight, upper_threshold: 0, lower_threshold: 0 }
+}
+
+fn scheduled_by(name: &str) -> ServiceConfig {
+    ServiceConfig {
+        scheduler: Scheduler::new(name).expect("a scheduler"),
+        scheduler_flags: SchedulerFlags::EMPTY,
+        persistence: None,
+        engine: None,
+        one_packet: false,
+    }
+}
+
+/// A service with real servers by the last byte of their addresses, and their weights.
+fn service(real_servers: &[(u8, u32)]) -> Service {
+    let real_servers = real_servers.iter().map(|(last, weight)| (at(*last), weighing(*weight)));
+    Service { config: scheduled_by("wrr"), real_servers: real_servers.collect() }
+}
+
+fn vip(last: u8) -> Binding {
+    Binding::host([192, 0, 2, last].into(), "eth0")
+}
+
+fn host<const N: usize>(services: [(ServiceKey, Service); N], vips: &[Binding]) -> Live {
+    Live {
+        services: services.into(),
+        addresses: vips.iter().map(|binding| (binding.clone(), Owner::Evenkeel)).collect(),
+        ..Live::default()
+    }
+}
+
+fn spec<const N: usize>(services: [(ServiceKey, Service); N], vips: &[Binding]) -> Desired {
+    let named = |service| Named {
+        name: "web".into(),
+        ignore: Ignore::NOTHING,
+        canonical_order: false,
+        drain: Drain::NONE,
+        service,
+    };
+    Desired {
+        drain: Drain::NONE,
+        scope: Scope::All,
+        services: services.into_iter().map(|(key, service)| (key, named(service))).collect(),
+        vips: vips.iter().map(|binding| (binding.clone(), Vip::default())).collect(),
+        ..Desired::default()
+    }
+}
+
+fn draining(mut desired: Desired) -> Desired {
+    desired.drain = Drain(30);
+    desired.services.values_mut().for_each(|named| named.drain = Drain(30));
+    desired
+}
+
+fn steps_of(desired: &Desired, live: &Live) -> Vec<Op> {
+    plan(Inputs::new(desired, live, &Record::of_a_snapshot())).steps
+}
+
+/// What is left of a plan, as verbs and objects.
+fn rest<const N: usize>(
+    desired: &Desired,
+    live: &Live,
+    held_back: [Object; N],
+) -> Vec<(Verb, Object)> {
+    let rest = without(steps_of(desired, live), live, &held_back.into());
+    rest.iter().map(|op| (op.verb(), op.object())).collect()
+}
+
+fn real_server(last: u8) -> Object {
+    Object::RealServer(on(1), at(last))
+}
+
+use Object::{Dummy, Module, Vip as AVip};
+use Verb::{Add, Bind, Delete, Drain as Drains, Edit, Unbind};
+
+#[test]
+fn a_service_that_is_not_added_has_no_real_servers_and_its_vip_is_not_bound() {
+    let live = host([], &[]);
+    let desired =
+        spec([(on(1), service(&[(1, 1)])), (on(2), service(&[(1, 1)]))], &[vip(1), vip(2)]);
+    let other = Object::RealServer(on(2), at(1));
+    assert_eq!(
+        rest(&desired, &live, [Object::Service(on(1))]),
+        [(Add, Object::Service(on(2))), (Add, other), (Bind, AVip(vip(2)))]
+    );
+}
+
+#[test]
+fn a_service_whose_scheduler_or_engine_is_not_loaded_is_neither_added_nor_edited() {
+    let mut live = host([(on(2), service(&[(1, 1)])), (on(3), service(&[(1, 1)]))], &[]);
+    live.modules = Some(BTreeSet::new());
+    let with = |config| Service { config, ..service(&[(1, 1)]) };
+    let sip = ServiceConfig { engine: Some("sip".into()), ..scheduled_by("wrr") };
+    let desired = spec(
+        [(on(1), with(scheduled_by("sh"))), (on(2), with(scheduled_by("sh"))), (on(3), with(sip))],
+        &[],
+    );
+    let module = |name: &str| Module(name.into());
+    assert_eq!(
+        rest(&desired, &live, [module("ip_vs_sh")]),
+        [(Add, module("ip_vs_pe_sip")), (Edit, Object::Service(on(3)))]
+    );
+    assert_eq!(rest(&desired, &live, [module("ip_vs_pe_sip"), module("ip_vs_sh")]), []);
+}
+
+#[test]
+fn nothing_is_taken_from_a_service_while_anything_is_missing_that_gives() {
+    let live = host([(on(1), service(&[(1, 5), (2, 1), (3, 5), (4, 1)]))], &[]);
+    let mut wanted = service(&[(1, 1), (2, 5), (4, 1), (5, 1), (6, 1)]);
+    wanted.config = scheduled_by("wlc");
+    let desired = draining(spec([(on(1), wanted)], &[]));
+    let giving = [
+        (Add, real_server(5)),
+        (Add, real_server(6)),
+        (Edit, Object::Service(on(1))),
+        (Edit, real_server(2)),
+    ];
+    let taking = [(Edit, real_server(1)), (Drains, real_server(3)), (Delete, real_server(3))];
+    assert_eq!(rest(&desired, &live, []), [&giving[..], &taking[..]].concat());
+    for (place, (_, object)) in giving.iter().enumerate() {
+        let mut others = giving.to_vec();
+        others.remove(place);
+        assert_eq!(rest(&desired, &live, [object.clone()]), others, "{object:?}");
+    }
+}
+
+#[test]
+fn what_only_takes_keeps_nothing_waiting() {
+    let live = host([(on(1), service(&[(1, 5), (2, 5), (3, 5)]))], &[]);
+    let desired = spec([(on(1), service(&[(1, 1), (4, 1)]))], &[]);
+    let [added, lowered] = [(Add, real_server(4)), (Edit, real_server(1))];
+    let [two, three] = [2, 3].map(|last| (Delete, real_server(last)));
+    assert_eq!(
+        rest(&desired, &live, [real_server(1)]),
+        [added.clone(), two.clone(), three.clone()]
+    );
+    assert_eq!(rest(&desired, &live, [real_server(2)]), [added, lowered, three]);
+}
+
+#[test]
+fn other_services_do_not_wait() {
+    let live = host([(on(1), service(&[(1, 1)])), (on(2), service(&[(1, 1)]))], &[]);
+    let desired = spec([(on(1), service(&[(2, 1)])), (on(2), service(&[(2, 1)]))], &[]);
+    assert_eq!(
+        rest(&desired, &live, [real_server(2)]),
+        [(Add, Object::RealServer(on(2), at(2))), (Delete, Object::RealServer(on(2), at(1)))]
+    );
+}
+
+#[test]
+fn a_service_is_not_added_when_nothing_would_take_its_clients() {
+    let desired = |weight| spec([(on(1), service(&[(1, 1), (2, weight)]))], &[]);
+    let live = host([], &[]);
+    assert_eq!(rest(&desired(0), &live, [real_server(1)]), []);
+    assert_eq!(
+        rest(&desired(1), &live, [real_server(1)]),
+        [(Add, Object::Service(on(1))), (Add, real_server(2))]
+    );
+    // The spec itself gives it nothing to serve with.
+    let idle = spec([(on(1), service(&[(1, 0), (2, 0)]))], &[]);
+    assert_eq!(
+        rest(&idle, &live, [real_server(1)]),
+        [(Add, Object::Service(on(1))), (Add, real_server(2))]
+    );
+}
+
+#[test]
+fn a_vip_is_bound_if_one_service_on_it_is_ready_and_if_none_shall_be() {
+    let [web, tls] = [on(1), on_port(1, 443)];
+    let live = host([], &[]);
+    let both = spec([(web, service(&[(1, 1)])), (tls, service(&[(1, 1)]))], &[vip(1)]);
+    let bind = (Bind, AVip(vip(1)));
+    assert!(rest(&both, &live, [Object::Service(web)]).contains(&bind));
+    assert_eq!(rest(&both, &live, [Object::Service(web), Object::Service(tls)]), []);
+
+    let idle =
+        spec([(web, service(&[(1, 0)])), (marked(Family::Ipv4), service(&[(1, 1)]))], &[vip(1)]);
+    let mark = Object::Service(marked(Family::Ipv4));
+    assert_eq!(
+        rest(&idle, &live, [mark, real_server(1)]),
+        [(Add, Object::Service(web)), bind.clone()]
+    );
+
+    // One that lives already is as good.
+    let there = host([(tls, service(&[(1, 1)]))], &[]);
+    assert_eq!(rest(&both, &there, [Object::Service(web)]), std::slice::from_ref(&bind));
+    // It is ready just because what would take its last real server waits, too.
+    let replaced = spec([(web, service(&[(2, 1)]))], &[vip(1)]);
+    let there = host([(web, service(&[(1, 1)]))], &[]);
+    assert_eq!(rest(&replaced, &there, [real_server(2)]), [bind]);
+}
+
+#[test]
+fn a_vip_that_is_not_bound_in_its_new_place_stays_in_the_old_one() {
+    let elsewhere = Binding { interface: "eth1".into(), ..vip(1) };
+    let services = || [(on(1), service(&[(1, 1)]))];
+    let live = host(services(), &[vip(1), vip(2)]);
+    let desired = spec(services(), std::slice::from_ref(&elsewhere));
+    assert_eq!(rest(&desired, &live, [AVip(elsewhere.clone())]), [(Unbind, AVip(vip(2)))]);
+    assert_eq!(
+        rest(&desired, &live, [AVip(vip(1))]),
+        [(Bind, AVip(elsewhere)), (Unbind, AVip(vip(2)))]
+    );
+}
+
+#[test]
+fn a_vip_of_ipv6_with_another_prefix_length_waits_until_the_old_one_is_gone() {
+    let address = "2001:db8::1".parse().expect("an address");
+    let [narrow, wide] =
+        [128, 64].map(|prefix| Binding { address, interface: "eth0".into(), prefix });
+    let live = host([], std::slice::from_ref(&wide));
+    let desired = spec([], std::slice::from_ref(&narrow));
+    for held in [narrow, wide] {
+        assert_eq!(rest(&desired, &live, [AVip(held)]), []);
+    }
+}
+
+#[test]
+fn nothing_is_bound_on_a_device_that_is_not_created_and_no_daemon_started() {
+    let on_dummy = Binding { interface: "vips".into(), ..vip(1) };
+    let services = || [(on(1), service(&[(1, 1)]))];
+    let mut live = host(services(), &[vip(1)]);
+    live.links = Some([("eth0".into(), Link { up: true, dummy: false })].into());
+    let mut desired = spec(services(), &[]);
+    desired.vips.insert(on_dummy, Vip { dummy: true });
+    desired.vips.insert(vip(2), Vip::default());
+    desired.sync = Some([(SyncState::Master, daemon("vips"))].into());
+    assert_eq!(rest(&desired, &live, [Dummy("vips".into())]), [(Bind, AVip(vip(2)))]);
+}
+
+fn daemon(interface: &str) -> SyncDaemon {
+    let interface = interface.into();
+    SyncDaemon { interface, id: 1, max_length: None, group: None, port: None, ttl: None }
+}
+
+#[test]
+fn a_device_is_not_deleted_while_a_vip_stays_on_it() {
+    let live = host([], &[vip(1), vip(2)]);
+    let delete = || Op::DeleteDummy { interface: "eth0".into() };
+    let unbind = |last| Op::Unbind { binding: vip(last) };
+    let steps = || vec![unbind(1), unbind(2), delete()];
+    assert_eq!(without(steps(), &live, &[AVip(vip(2))].into()), [unbind(1)]);
+    // Not even one that the plan does not know of.
+    assert_eq!(without(steps(), &live, &[AVip(vip(3))].into()), [unbind(1), unbind(2)]);
+}
+
+#[test]
+fn a_vip_and_its_services_leave_together_or_not_at_all() {
+    let [web, tls] = [on(1), on_port(1, 443)];
+    let live = host(
+        [(web, service(&[(1, 1)])), (tls, service(&[(1, 1)])), (on(2), service(&[(1, 1)]))],
+        &[vip(1), vip(2)],
+    );
+    let desired = draining(spec([], &[]));
+    let other = Object::RealServer(on(2), at(1));
+    let others = [(Drains, other), (Unbind, AVip(vip(2))), (Delete, Object::Service(on(2)))];
+    for held in [Object::Service(web), AVip(vip(1)), real_server(1)] {
+        assert_eq!(rest(&desired, &live, [held.clone()]), others, "{held:?}");
+    }
+    // A VIP that stays anyway, somewhere, keeps no service from leaving.
+    let mut kept = live.clone();
+    kept.addresses.insert(Binding { interface: "eth1".into(), ..vip(1) }, Owner::Other);
+    let left = rest(&desired, &kept, [AVip(vip(1))]);
+    assert!(left.contains(&(Delete, Object::Service(web))), "{left:?}");
+}
+
+#[test]
+fn a_mark_may_be_behind_any_vip_of_its_family() {
+    let mark = marked(Family::Ipv4);
+    let live = host([(mark, service(&[(1, 1)]))], &[vip(1)]);
+    let desired = spec([], &[]);
+    assert_eq!(rest(&desired, &live, [AVip(vip(1))]), []);
+    assert_eq!(rest(&desired, &live, [Object::Service(mark)]), []);
+    let other = marked(Family::Ipv6);
+    let live = host([(other, service(&[(1, 1)]))], &[vip(1)]);
+    assert_eq!(rest(&desired, &live, [AVip(vip(1))]), [(Delete, Object::Service(other))]);
+}
+
+#[test]
+fn a_service_does_not_leave_before_the_new_one_on_its_vip_is_there() {
+    let (all_ports, web) = (on_port(1, 0), on(1));
+    let live = host([(all_ports, service(&[(1, 1)])), (on(2), service(&[(1, 1)]))], &[]);
+    let desired = spec([(web, service(&[(1, 1)]))], &[]);
+    let gone = (Delete, Object::Service(on(2)));
+    assert_eq!(rest(&desired, &live, [Object::Service(web)]), std::slice::from_ref(&gone));
+    assert_eq!(rest(&desired, &live, [real_server(1)]), [gone]);
+}
+
+#[test]
+fn a_real_server_that_moves_in_the_list_is_not_deleted_unless_it_is_added_again() {
+    let live = host([(on(1), service(&[(1, 1), (2, 1)]))], &[]);
+    let listed = [(at(2), weighing(1)), (at(1), weighing(1)), (at(3), weighing(1))];
+    let moved = Service { config: scheduled_by("wrr"), real_servers: listed.into_iter().collect() };
+    let mut desired = spec([(on(1), moved)], &[]);
+    desired.services.values_mut().for_each(|named| named.canonical_order = true);
+    assert_eq!(
+        rest(&desired, &live, []),
+        [(Delete, real_server(1)), (Add, real_server(1)), (Add, real_server(3)),]
+    );
+    assert_eq!(rest(&desired, &live, [real_server(1)]), [(Add, real_server(3))]);
+    assert_eq!(rest(&desired, &live, [real_server(3)]), []);
+}
+
+#[test]
+fn real_servers_of_the_other_family_and_sync_daemons_wait_for_each_other() {
+    let address = "2001:db8::1".parse().expect("an address");
+    let six = RealServerKey { address, port: 80 };
+    let tunnelled = RealServer { forward: Forward::Tun(Tunnel::IPIP), ..weighing(1) };
+    let mixed = || {
+        let mut mixed = service(&[(1, 1)]);
+        mixed.real_servers.insert(six, tunnelled);
+        mixed
+    };
+    let daemons = || [(SyncState::Master, daemon("eth0"))].into();
+    let master = Object::Sync(SyncState::Master);
+
+    let live = Live { sync: daemons(), ..host([(on(1), service(&[(1, 1), (2, 1)]))], &[]) };
+    let desired = Desired { sync: Some([].into()), ..spec([(on(1), mixed())], &[]) };
+    assert_eq!(rest(&desired, &live, [master.clone()]), []);
+
+    let live = host([(on(1), mixed())], &[]);
+    let desired = Desired { sync: Some(daemons()), ..spec([(on(1), service(&[(1, 1)]))], &[]) };
+    let started = (Add, master);
+    assert!(rest(&desired, &live, [real_server(1)]).contains(&started));
+    assert_eq!(rest(&desired, &live, [Object::RealServer(on(1), six)]), []);
+}
+
+#[test]
+fn sysctls_and_timeouts_keep_nothing_waiting() {
+    let mut live = host([(on(1), service(&[(1, 1)]))], &[]);
+    live.sysctls.insert("net.ipv4.vs.expire_nodest_conn".into(), "0".into());
+    let mut desired = spec([(on(1), service(&[(2, 1)]))], &[]);
+    desired.sysctls.insert("net.ipv4.vs.expire_nodest_conn".into(), "1".into());
+    desired.timeouts.tcp = Some(60);
+    let all = rest(&desired, &live, []);
+    assert_eq!(all.len(), 4);
+    for (_, object) in &all[..2] {
+        let left: Vec<_> = all.iter().filter(|(_, other)| other != object).cloned().collect();
+        assert_eq!(rest(&desired, &live, [object.clone()]), left);
+    }
+}
+
+/// A pair whose VIPs are bound where there are services, on either side or both, on an interface or
+/// on a dummy device that is still to be created, with no module loaded; and what is held back.
+#[derive(Debug)]
+struct Case {
+    desired: Desired,
+    live: Live,
+    held_back: BTreeSet<Object>,
+}
+
+fn case() -> impl Strategy<Value = Case> {
+    (pair(5), any::<[u32; 4]>(), prop::collection::vec(prop::bool::weighted(0.15), 100)).prop_map(
+        |(Pair { mut desired, mut live, .. }, [bound, wanted, moved, known], held)| {
+            let is_set = |bits: u32, number: usize| bits & (1 << (number % 32)) != 0;
+            live.links = Some([("eth0".into(), Link { up: true, dummy: false })].into());
+            live.modules = Some(BTreeSet::new());
+            let keys: BTreeSet<ServiceKey> =
+                live.services.keys().chain(desired.services.keys()).copied().collect();
+            let vips: BTreeSet<IpAddr> = keys.iter().filter_map(ServiceKey::vip).collect();
+            for (number, vip) in vips.into_iter().enumerate() {
+                if is_set(bound, number) {
+                    live.addresses.insert(Binding::host(vip, "eth0"), Owner::Evenkeel);
+                }
+                if is_set(wanted, number) {
+                    let dummy = is_set(moved, number);
+                    let interface = if dummy { "vips" } else { "eth0" };
+                    desired.vips.insert(Binding::host(vip, interface), Vip { dummy });
+                }
+            }
+            let steps = steps_of(&desired, &live);
+            let mut objects: BTreeSet<Object> = steps.iter().map(Op::object).collect();
+            // Those that a plan only takes along.
+            for (service, value) in live.services.iter().filter(|_| is_set(known, 0)) {
+                let taken = value.real_servers.iter().map(|(key, _)| *key);
+                objects.extend(taken.map(|key| Object::RealServer(*service, key)));
+            }
+            let held = objects.into_iter().zip(held).filter(|(_, is_held)| *is_held);
+            Case { held_back: held.map(|(object, _)| object).collect(), desired, live }
+        },
+    )
+}
+
+/// Whether the kernel would find what an operation is about as the operation expects it. What a
+/// service used `before` all of them is loaded.
+fn is_possible(before: &Live, now: &Live, op: &Op) -> bool {
+    let real_servers = |key: &ServiceKey| now.services.get(key).map(|it| &it.real_servers);
+    let loaded = |op: &Op| {
+        let modules = now.modules.clone().unwrap_or_default();
+        let used = |module: &str| {
+            let users = before.services.values().map(|it| format!("ip_vs_{}", it.config.scheduler));
+            users.into_iter().any(|user| user == module)
+        };
+        needed_modules(op).all(|it| modules.contains(&*it) || used(&it))
+    };
+    match op {
+        Op::AddService { key, .. } => !now.services.contains_key(key) && loaded(op),
+        Op::EditService { key, .. } => now.services.contains_key(key) && loaded(op),
+        Op::DeleteService { key, .. } => now.services.contains_key(key),
+        Op::AddRealServer { service, key, .. } => {
+            real_servers(service).is_some_and(|it| it.get(key).is_none())
+        }
+        Op::EditRealServer { service, key, .. }
+        | Op::DrainRealServer { service, key, .. }
+        | Op::DeleteRealServer { service, key, .. } => {
+            real_servers(service).is_some_and(|it| it.get(key).is_some())
+        }
+        Op::Bind { binding } => {
+            let links = now.links.as_ref().expect("links");
+            links.contains_key(&binding.interface) && !now.addresses.contains_key(binding)
+        }
+        Op::Unbind { binding } => now.addresses.contains_key(binding),
+        _ => true,
+    }
+}
+
+fn is_bound(state: &Live, vip: IpAddr) -> bool {
+    state.addresses.keys().any(|binding| binding.address == vip)
+}
+
+fn serving(state: &Live) -> BTreeSet<ServiceKey> {
+    let serving = state.services.iter().filter(|(_, service)| serves(service));
+    serving.map(|(key, _)| *key).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn after_every_step_of_the_rest_a_host_serves(case in case()) {
+        let Case { desired, live, held_back } = case;
+        let steps = steps_of(&desired, &live);
+        let whole = carried_out(&live, &steps);
+        let served = serving(&whole);
+        let lasting: Vec<ServiceKey> = serving(&live).intersection(&served).copied().collect();
+        let rest = without(steps, &live, &held_back);
+        let mut now = live.clone();
+        for step in &rest {
+            prop_assert!(!held_back.contains(&step.object()), "{step:?} is held back");
+            prop_assert!(is_possible(&live, &now, step), "{step:?} cannot be done");
+            match step {
+                Op::Bind { binding } => {
+                    let on_it = |key: &&ServiceKey| key.vip() == Some(binding.address);
+                    let mut ready = served.iter().filter(on_it).peekable();
+                    let serving = serving(&now);
+                    prop_assert!(ready.peek().is_none() || ready.any(|key| serving.contains(key)));
+                }
+                Op::DeleteService { key, before } => {
+                    let vip = key.vip().filter(|vip| !is_bound(&whole, *vip));
+                    prop_assert!(vip.is_none_or(|vip| !is_bound(&now, vip)), "{key} leaves its VIP");
+                    for (real_server, _) in &before.real_servers {
+                        prop_assert!(!held_back.contains(&Object::RealServer(*key, *real_server)));
+                    }
+                }
+                _ => {}
+            }
+            now = carried_out(&now, std::slice::from_ref(step));
+            let serving = serving(&now);
+            for key in &lasting {
+                prop_assert!(serving.contains(key), "{key} has no server after {step:?}");
+            }
+            for binding in live.addresses.keys().filter(|it| is_bound(&whole, it.address)) {
+                prop_assert!(is_bound(&now, binding.address), "{binding} is gone after {step:?}");
+            }
+            // No service that stays is cut off.
+            for binding in live.addresses.keys().filter(|it| !is_bound(&now, it.address)) {
+                let cut = |key: &&ServiceKey| {
+                    key.vip() == Some(binding.address) && !whole.services.contains_key(key)
+                };
+                let waits = rest.iter().filter_map(|op| match op {
+                    Op::DeleteService { key, .. } => Some(*key),
+                    _ => None,
+                });
+                let leaving: BTreeSet<ServiceKey> = waits.collect();
+                prop_assert!(now.services.keys().filter(cut).all(|key| leaving.contains(key)));
+            }
+        }
+        // What has drained has gone.
+        for step in &rest {
+            if let Op::DrainRealServer { service, key, .. } = step {
+                let there = now.services.get(service).and_then(|it| it.real_servers.get(key));
+                prop_assert!(there.is_none(), "{key} of {service} is left without weight");
+            }
+        }
+        // With nothing held back any more the next pass brings it to its end.
+        let end = carried_out(&now, &steps_of(&desired, &now));
+        prop_assert!(steps_of(&desired, &end).is_empty());
+    }
+
+    #[test]
+    fn nothing_held_back_leaves_the_plan_as_it_is(case in case()) {
+        let steps = steps_of(&case.desired, &case.live);
+        prop_assert_eq!(&without(steps.clone(), &case.live, &BTreeSet::new()), &steps);
+        let strange = [Object::Timeouts, Object::Service(on_port(77, 7))].into();
+        prop_assert_eq!(&without(steps.clone(), &case.live, &strange), &steps);
+    }
+
+    #[test]
+    fn what_is_held_back_in_one_service_keeps_others_from_nothing_but_leaving(case in case(), which: usize) {
+        let Case { desired, live, .. } = case;
+        let steps = steps_of(&desired, &live);
+        let services: BTreeSet<ServiceKey> = steps.iter().filter_map(Op::service).collect();
+        let Some(held) = services.iter().nth(which % services.len().max(1)) else { return Ok(()) };
+        let touched: BTreeMap<Object, ServiceKey> =
+            steps.iter().filter_map(|op| Some((op.object(), op.service()?))).collect();
+        let held_back = touched.iter().filter(|(_, service)| *service == held);
+        let left_out = left_out(&steps, &live, &held_back.map(|(object, _)| object.clone()).collect());
+        for op in left_out.iter().map(|place| &steps[*place]) {
+            let Some(service) = op.service().filter(|service| service != held) else {
+                let is_vip = matches!(op, Op::Bind { .. } | Op::Unbind { .. });
+                prop_assert!(is_vip || op.service().is_some(), "{op:?}");
+                continue;
+            };
+            prop_assert!(!desired.services.contains_key(&service), "{op:?}");
+        }
+    }
+}
