@@ -40,6 +40,8 @@ pub enum Action {
     SetSysctl(String),
     /// [`Namespace::enter`](crate::Namespace::enter).
     EnterNamespace(String),
+    /// [`Changes::take`](crate::Changes::take).
+    HearChanges,
 }
 
 impl fmt::Display for Action {
@@ -55,6 +57,7 @@ impl fmt::Display for Action {
             Self::DeleteDummy(name) => write!(f, "delete dummy device {name}"),
             Self::SetSysctl(key) => write!(f, "set sysctl {key}"),
             Self::EnterNamespace(name) => write!(f, "enter network namespace {name}"),
+            Self::HearChanges => write!(f, "hear of changes to addresses and links"),
         }
     }
 }

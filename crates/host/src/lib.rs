@@ -1,7 +1,8 @@
 //! What an IPVS host needs beside the IPVS table: the addresses clients use and the interfaces they sit on.
 //!
 //! [`Host`] lists links and addresses, binds and unbinds addresses, announces them to the neighbours and
-//! creates dummy devices. [`Namespace`] and [`Capabilities`] say where the calling thread is and what it may do.
+//! creates dummy devices; [`Changes`] hears of what others do to them. [`Namespace`] and [`Capabilities`] say where
+//! the calling thread is and what it may do.
 //!
 //! The crate is deliberately ignorant of specs, plans and journals: it does what it is told to one object at a
 //! time and reports what the kernel said. It is synchronous, because rtnetlink answers within the system call;
@@ -12,6 +13,7 @@ mod address;
 mod announce;
 mod binding;
 mod capability;
+mod changes;
 mod dummy;
 mod error;
 mod frame;
@@ -26,6 +28,7 @@ pub use address::{Address, AddressFlags, Scope};
 pub use announce::{Announcement, NotNeeded};
 pub use binding::{Binding, EVENKEEL_PROTOCOL};
 pub use capability::{Capabilities, Capability};
+pub use changes::{Change, Changes};
 pub use dummy::DUMMY_ALIAS;
 pub use error::{Action, Error, Refusal};
 pub use frame::{HardwareAddress, gratuitous_arp, unsolicited_advertisement};

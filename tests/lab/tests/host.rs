@@ -12,6 +12,7 @@ use evenkeel_lab_tests::{enter_namespace, fresh_namespace, run, this_namespace};
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use serde_json::Value;
 
+mod changes;
 mod wire;
 
 /// A new namespace with a dummy device `d0` that is up and nobody's.

@@ -1,0 +1,195 @@
+//! Hearing of changes to addresses and links, whoever makes them: rtnetlink's multicast.
+//!
+//! What changed is not told, only that something of a kind did: the kernel drops notifications that
+//! find no room, so whoever wakes up reads the state itself, and a notification is nothing but a
+//! reason to do so.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+
+use nix::errno::Errno;
+use nix::libc::MSG_TRUNC;
+use rtnetlink::packet_core::NetlinkBuffer;
+use rtnetlink::sys::{Socket, protocols::NETLINK_ROUTE};
+use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_recv_buffer_size_force};
+
+use crate::error::{Action, Error};
+
+/// Room for some thousand notifications, so that a burst of them (a device with many addresses that
+/// goes down) is not lost.
+const ROOM: usize = 1 << 20;
+
+/// A notification is far smaller; more than a page only for a link with many virtual functions.
+const RECEIVE: usize = 64 * 1024;
+
+/// Multicast groups and message types of include/uapi/linux/rtnetlink.h.
+const RTNLGRP_LINK: u32 = 1;
+const RTNLGRP_IPV4_IFADDR: u32 = 5;
+const RTNLGRP_IPV6_IFADDR: u32 = 9;
+const RTM_NEWLINK: u16 = 16;
+const RTM_DELLINK: u16 = 17;
+const RTM_NEWADDR: u16 = 20;
+const RTM_DELADDR: u16 = 21;
+
+/// A subscription to the changes of one network namespace. The file descriptor becomes readable when
+/// there is one.
+#[derive(Debug)]
+pub struct Changes {
+    socket: Socket,
+    received: Vec<u8>,
+}
+
+/// What changed, summed up over any number of notifications.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Change {
+    /// An address was added, removed or given other flags.
+    pub addresses: bool,
+    /// An interface was made, renamed, deleted or set up or down, its carrier came or went, or any
+    /// other property of it changed.
+    pub links: bool,
+    /// Notifications were lost: anything may have changed.
+    pub lost: bool,
+}
+
+impl Changes {
+    /// Hears of every change in the calling thread's network namespace from now on. Needs no
+    /// privileges; with CAP_NET_ADMIN the kernel keeps more notifications than its limit
+    /// (`net.core.rmem_max`) allows.
+    ///
+    /// # Errors
+    /// [`Error::Connect`] if no such socket can be had.
+    pub fn subscribe() -> Result<Self, Error> {
+        Self::with_room(ROOM).map_err(Error::Connect)
+    }
+
+    fn with_room(room: usize) -> io::Result<Self> {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.set_non_blocking(true)?;
+        // Before the first notification can come.
+        if set_socket_recv_buffer_size_force(&socket, room).is_err() {
+            set_socket_recv_buffer_size(&socket, room)?;
+        }
+        socket.bind_auto()?;
+        for group in [RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR] {
+            socket.add_membership(group)?;
+        }
+        Ok(Self { socket, received: Vec::with_capacity(RECEIVE) })
+    }
+
+    /// Takes all notifications that have come and sums them up; `None` if there are none. Does not
+    /// wait.
+    ///
+    /// Notifications that the kernel dropped for want of room are no error: they are
+    /// [`Change::lost`].
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the socket failed.
+    pub fn take(&mut self) -> Result<Option<Change>, Error> {
+        let mut sum = Change::default();
+        loop {
+            self.received.clear();
+            match self.socket.recv(&mut self.received, MSG_TRUNC) {
+                Ok(length) if length > self.received.len() => sum.lost = true,
+                Ok(_) => sum.note(&self.received),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // Told once; what came before and after it is still there to be read.
+                Err(error) if error.raw_os_error() == Some(Errno::ENOBUFS as i32) => {
+                    sum.lost = true;
+                }
+                Err(source) => return Err(Error::Io { action: Action::HearChanges, source }),
+            }
+        }
+        Ok(Some(sum).filter(|sum| *sum != Change::default()))
+    }
+}
+
+impl AsFd for Changes {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl AsRawFd for Changes {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
+impl Change {
+    /// Adds the notifications of one datagram. What is not understood may be anything.
+    fn note(&mut self, mut datagram: &[u8]) {
+        while !datagram.is_empty() {
+            let Ok(message) = NetlinkBuffer::new_checked(datagram) else {
+                self.lost = true;
+                return;
+            };
+            match message.message_type() {
+                RTM_NEWLINK | RTM_DELLINK => self.links = true,
+                RTM_NEWADDR | RTM_DELADDR => self.addresses = true,
+                _ => {}
+            }
+            let length = (message.length() as usize).next_multiple_of(4);
+            datagram = datagram.get(length..).unwrap_or_default();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A message without payload, of that type.
+    fn message(kind: u16) -> Vec<u8> {
+        let mut bytes = 16_u32.to_ne_bytes().to_vec();
+        bytes.extend(kind.to_ne_bytes());
+        bytes.resize(16, 0);
+        bytes
+    }
+
+    fn noted(datagrams: &[&[u8]]) -> Change {
+        let mut sum = Change::default();
+        datagrams.iter().for_each(|datagram| sum.note(datagram));
+        sum
+    }
+
+    #[test]
+    fn notifications_are_summed_up_by_kind() {
+        let [up, gone, bound, unbound] =
+            [RTM_NEWLINK, RTM_DELLINK, RTM_NEWADDR, RTM_DELADDR].map(message);
+        let links = Change { links: true, ..Change::default() };
+        let addresses = Change { addresses: true, ..Change::default() };
+        for (datagrams, expected) in [
+            (vec![&up[..]], links),
+            (vec![&gone], links),
+            (vec![&bound], addresses),
+            (vec![&unbound], addresses),
+            (vec![&up, &unbound], Change { links: true, ..addresses }),
+            (vec![&[&bound[..], &gone].concat()], Change { links: true, ..addresses }),
+            (vec![&message(24)], Change::default()),
+        ] {
+            assert_eq!(noted(&datagrams), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_may_be_anything() {
+        let whole = message(RTM_NEWADDR);
+        for length in 1..whole.len() {
+            assert!(noted(&[&whole[..length]]).lost, "{length} bytes");
+        }
+        for lie in [0_u32, 15, 17, u32::MAX] {
+            let mut bytes = whole.clone();
+            bytes[..4].copy_from_slice(&lie.to_ne_bytes());
+            assert!(noted(&[&bytes]).lost, "a length of {lie}");
+        }
+    }
+
+    #[test]
+    fn a_subscription_needs_no_privileges_and_does_not_wait() {
+        let mut changes = Changes::subscribe().unwrap();
+        // The machine's own changes may come in between.
+        changes.take().unwrap();
+        assert!(changes.as_raw_fd() >= 0);
+    }
+}
