@@ -1,6 +1,7 @@
 //! The real kernel: IPVS over generic netlink, addresses over rtnetlink. How it is read is in
-//! [`read`], how operations are carried out in [`write`].
+//! [`read`], a first look at it in [`glance`], how operations are carried out in [`write`].
 
+mod glance;
 mod read;
 mod write;
 
@@ -12,6 +13,8 @@ use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{Binding, Live, Service, ServiceKey};
 use evenkeel_plan::Op;
 
+pub use glance::{Glance, hidden};
+
 use crate::translate::{real_server, real_server_statistics, sync_daemon, timeouts};
 use crate::{Kernel, KernelError, Replies, Sysctls};
 
@@ -22,6 +25,8 @@ pub struct HostKernel {
     host: Host,
     /// The addresses that the journal knows as evenkeel's, for kernels that keep no mark.
     journalled: BTreeSet<Binding>,
+    /// What glances are read through.
+    table: Vec<u8>,
 }
 
 impl HostKernel {
@@ -32,7 +37,12 @@ impl HostKernel {
     pub fn connect(journalled: BTreeSet<Binding>) -> Result<Self, KernelError> {
         let ipvs = Client::connect().map_err(|error| ipvs_error("connecting to IPVS", error))?;
         let host = Host::connect().map_err(|error| host_error("connecting to rtnetlink", error))?;
-        Ok(Self { ipvs, host, journalled })
+        Ok(Self { ipvs, host, journalled, table: Vec::new() })
+    }
+
+    /// Takes note of the addresses that the journal knows as evenkeel's by now.
+    pub fn set_journalled(&mut self, journalled: BTreeSet<Binding>) {
+        self.journalled = journalled;
     }
 }
 

@@ -10,6 +10,7 @@ mod confirm;
 mod connections;
 mod drain;
 mod error;
+mod glance;
 mod host_kernel;
 mod journal;
 mod journalled;
@@ -30,7 +31,7 @@ pub use attendant::{Attendant, DrainProgress, Unattended};
 pub use confirm::{pending_sysctls, steps_to_undo, take_pending_back};
 pub use connections::{Connection, connections};
 pub use error::KernelError;
-pub use host_kernel::HostKernel;
+pub use host_kernel::{Glance, HostKernel, hidden};
 pub use journal::{
     Journal, JournalError, LastSpec, LostSpec, ParameterValues, StateDir, StoredSpec, StoredText,
 };

@@ -15,6 +15,7 @@ use evenkeel_model::{
 use evenkeel_plan::{Inputs, Plan, Record, plan};
 
 mod edits;
+mod glance;
 mod kernels;
 mod law;
 mod vips;
