@@ -10,7 +10,6 @@ mod confirm;
 mod connections;
 mod drain;
 mod error;
-mod glance;
 mod host_kernel;
 mod journal;
 mod journalled;
@@ -26,6 +25,7 @@ mod rollback;
 mod run;
 mod stage;
 mod translate;
+mod vigil;
 
 pub use attendant::{Attendant, DrainProgress, Unattended};
 pub use confirm::{pending_sysctls, steps_to_undo, take_pending_back};
@@ -33,7 +33,8 @@ pub use connections::{Connection, connections};
 pub use error::KernelError;
 pub use host_kernel::{Glance, HostKernel, hidden};
 pub use journal::{
-    Journal, JournalError, LastSpec, LostSpec, ParameterValues, StateDir, StoredSpec, StoredText,
+    Found, Journal, JournalError, LastSpec, LostSpec, ParameterValues, StateDir, StoredSpec,
+    StoredText,
 };
 pub use journalled::execute_journalled;
 pub use kernel::{Exception, Kernel, Refused, Replies, Sysctls};
@@ -44,3 +45,4 @@ pub use permission::{Missing, NotPermitted, missing};
 pub use prepare::{CONNECTION_SYSCTLS, History, prepare};
 pub use report::{Done, Outcome, Report, Rollback, explain};
 pub use rollback::take_back;
+pub use vigil::Vigil;
