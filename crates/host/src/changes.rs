@@ -44,8 +44,8 @@ pub struct Changes {
 pub struct Change {
     /// An address was added, removed or given other flags.
     pub addresses: bool,
-    /// An interface was made, renamed, deleted or set up or down, its carrier came or went, or any
-    /// other property of it changed.
+    /// An interface was made, renamed, deleted or set up or down, its carrier came or went, or some
+    /// other property of it changed; the kernel keeps quiet about a few of those while it is down.
     pub links: bool,
     /// Notifications were lost: anything may have changed.
     pub lost: bool,

@@ -18,7 +18,6 @@ impl InSync {
     /// After those `ipvsadm` rules, with a spec of what they made.
     fn with(rules: &str) -> Self {
         let mut kernel = host_with(rules);
-        run("ip link add d0 type dummy");
         let sysctls = Sysctls::from(["net.ipv4.vs.expire_nodest_conn".into()]);
         let glance = kernel.glance().unwrap();
         let live = kernel.observe(&sysctls).unwrap();
@@ -174,8 +173,8 @@ fn more_hidden_services_than_are_asked_for_one_by_one_are_compared_too() {
 fn whatever_is_not_a_service_is_compared_as_well() {
     let mut host = InSync::with(RULES);
     for (there, back) in [
-        ("ip addr add 192.0.2.1/32 dev d0", "ip addr del 192.0.2.1/32 dev d0"),
-        ("ip addr add 2001:db8::1/128 dev d0 nodad", "ip addr del 2001:db8::1/128 dev d0"),
+        ("ip addr add 192.0.2.1/32 dev lo", "ip addr del 192.0.2.1/32 dev lo"),
+        ("ip addr add 2001:db8::1/128 dev lo nodad", "ip addr del 2001:db8::1/128 dev lo"),
         ("ip link add d1 type dummy", "ip link del d1"),
         ("ipvsadm --set 901 0 0", "ipvsadm --set 900 0 0"),
         ("ipvsadm --start-daemon master --mcast-interface lo", "ipvsadm --stop-daemon master"),

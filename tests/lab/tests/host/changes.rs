@@ -21,7 +21,7 @@ fn is_readable(changes: &Changes, within: Duration) -> bool {
 /// Everything until nothing comes for a moment: the kernel tells some things a little later.
 fn heard(changes: &mut Changes) -> Change {
     let mut sum = Change::default();
-    while is_readable(changes, Duration::from_millis(50)) {
+    while is_readable(changes, Duration::from_millis(20)) {
         let Some(Change { addresses, links, lost }) = changes.take().unwrap() else { continue };
         sum.addresses |= addresses;
         sum.links |= links;
@@ -43,7 +43,7 @@ fn changes_of_addresses_and_links_are_heard_of_whoever_makes_them() {
         ("ip addr change 2001:db8::1/128 dev eth0 preferred_lft 0", ADDRESSES),
         ("ip addr del 2001:db8::1/128 dev eth0", ADDRESSES),
         ("ip link add d1 type dummy", LINKS),
-        ("ip link set d1 alias uplink", LINKS),
+        ("ip link set eth0 alias uplink", LINKS),
         ("ip link set d1 name d2", LINKS),
         ("ip link del d2", LINKS),
         ("ip route add 198.51.100.0/24 dev eth0", Change::default()),
