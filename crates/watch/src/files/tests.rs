@@ -69,6 +69,7 @@ impl Listener {
         change(self.root.path());
         self.heard.recv_timeout(SOON).expect("it is heard");
         self.files.rearm();
+        self.calms_down();
     }
 
     #[track_caller]
@@ -80,8 +81,15 @@ impl Listener {
                 break;
             }
         }
-        // More may be on its way.
+        self.calms_down();
+    }
+
+    /// More may be on its way.
+    #[track_caller]
+    fn calms_down(&mut self) {
+        let deadline = Instant::now() + SOON;
         while self.heard.recv_timeout(SILENCE).is_ok() {
+            assert!(Instant::now() < deadline, "it hears something all the time");
             self.files.rearm();
         }
     }
@@ -235,6 +243,65 @@ fn a_directory_moved_away_and_replaced_is_heard() {
     });
     listener.hears(|root| append(&root.join("specs/spec.yaml"), "more"));
     listener.hears_nothing(|root| append(&root.join("old/spec.yaml"), "old"));
+}
+
+#[test]
+fn a_directory_moved_away_and_back_is_still_heard() {
+    let mut listener = Listener::of(&["a/spec.yaml", "a/b/spec.yaml"], |root| {
+        fs::create_dir_all(root.join("a/b")).expect("folders");
+        write(&root.join("a/spec.yaml"), "first");
+        write(&root.join("a/b/spec.yaml"), "second");
+    });
+    listener.hears_of_the_way(|root| {
+        fs::rename(root.join("a/b"), root.join("a/c")).expect("renamed");
+        fs::rename(root.join("a/c"), root.join("a/b")).expect("renamed");
+    });
+    listener.hears(|root| append(&root.join("a/b/spec.yaml"), "more"));
+}
+
+#[test]
+fn a_directory_that_was_replaced_unheard_is_watched_from_the_next_look() {
+    let mut listener = Listener::of(&["above/specs/spec.yaml"], |root| {
+        for folder in ["above/specs", "next/specs"] {
+            fs::create_dir_all(root.join(folder)).expect("folders");
+            write(&root.join(folder).join("spec.yaml"), folder);
+        }
+    });
+    // Of what happens further up nothing is heard.
+    fs::rename(listener.root.path().join("above"), listener.root.path().join("old"))
+        .expect("renamed");
+    fs::rename(listener.root.path().join("next"), listener.root.path().join("above"))
+        .expect("renamed");
+    assert!(listener.heard.recv_timeout(SILENCE).is_err(), "not heard");
+    listener.files.rearm();
+    listener.hears(|root| append(&root.join("above/specs/spec.yaml"), "more"));
+    listener.hears_nothing(|root| append(&root.join("old/specs/spec.yaml"), "old"));
+}
+
+#[test]
+fn what_comes_while_the_watches_are_made_is_not_missed() {
+    for round in 0_u64..80 {
+        let root = tempfile::tempdir().expect("a folder");
+        let spec = root.path().join("a/b/spec.yaml");
+        let (tell, heard) = channel();
+        let mut files = Files::new(vec![spec.clone()], move || {
+            let _ = tell.send(());
+        });
+        // Its threads are there before the race.
+        files.rearm();
+        files.unwatch_all();
+        let writer = thread::spawn(move || {
+            thread::sleep(Duration::from_micros(round * 5));
+            fs::create_dir(spec.ancestors().nth(2).expect("two up")).expect("a folder");
+            thread::sleep(Duration::from_millis(2));
+            fs::create_dir(spec.parent().expect("a folder")).expect("a folder");
+            write(&spec, "there");
+        });
+        while files.rearm().is_empty() && format!("{:?}", files.signature()).contains("NotFound") {
+            heard.recv_timeout(SOON).expect("it is heard");
+        }
+        writer.join().expect("it writes");
+    }
 }
 
 #[test]
@@ -413,9 +480,7 @@ fn a_directory_that_comes_and_goes_is_still_heard_afterwards() {
         }
     }
     churn.join().expect("it comes and goes");
-    while listener.heard.recv_timeout(SILENCE).is_ok() {
-        listener.files.rearm();
-    }
+    listener.calms_down();
     listener.hears(|root| append(&root.join("a/b/spec.yaml"), "more"));
     listener.hears(|root| write(&root.join("a/spec.yaml"), "new"));
 }
