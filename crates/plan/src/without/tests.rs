@@ -456,7 +456,7 @@ fn serving(state: &Live) -> BTreeSet<ServiceKey> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 800, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn after_every_step_of_the_rest_a_host_serves(case in case()) {
