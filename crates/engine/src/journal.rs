@@ -19,7 +19,8 @@ use evenkeel_plan::Record;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{Pending, Unconfirmed};
+use self::file::{Problem, VERSION};
+use crate::{Pending, Unconfirmed, vigil};
 
 pub use texts::{LastSpec, LostSpec, StoredSpec, StoredText};
 
@@ -49,20 +50,62 @@ pub struct Journal {
 #[derive(Debug, Clone)]
 pub struct StateDir(PathBuf);
 
+/// What there is of a journal.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Found {
+    /// No file.
+    Nothing,
+    /// A file that cannot be understood, and what is wrong with it.
+    Damaged(String),
+    /// A journal as it was written.
+    Whole(Box<Journal>),
+}
+
 /// The journal, or the texts beside it, could not be read or written.
 #[derive(Debug, Error)]
-#[error("cannot {tried} {}", path.display())]
-pub struct JournalError {
-    tried: &'static str,
-    path: PathBuf,
-    #[source]
-    source: io::Error,
+pub enum JournalError {
+    /// The system did not let it be read or written.
+    #[error("cannot {tried} {}", path.display())]
+    Failed {
+        /// What was to be done.
+        tried: &'static str,
+        /// With which file or folder.
+        path: PathBuf,
+        /// Why it could not be done.
+        #[source]
+        source: io::Error,
+    },
+    /// A later version of evenkeel wrote it; what it says is not known, and yet not lost.
+    #[error(
+        "a newer evenkeel wrote {}: it is a journal of version {version}, and this build reads up to \
+         {VERSION}",
+        path.display()
+    )]
+    Newer {
+        /// The journal.
+        path: PathBuf,
+        /// The version of its format.
+        version: u32,
+    },
 }
 
 impl JournalError {
     fn new(tried: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self { tried, path, source }
+        move |source| Self::Failed { tried, path, source }
+    }
+
+    /// What to do about it.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::Failed { .. } => {
+                "make the state directory writable, with room in it, or name another with --state-dir"
+            }
+            Self::Newer { .. } => {
+                "use the evenkeel that wrote it, or a later one; or move that file away, and this one \
+                 knows nothing of earlier applies: what they bound and what sysctls were before"
+            }
+        }
     }
 }
 
@@ -77,12 +120,13 @@ impl Journal {
     /// Whether something may be changed, at that time in seconds since 1970.
     ///
     /// # Errors
-    /// An apply waits for its confirmation. One of an earlier boot waits for nothing any more:
+    /// An apply waits for its confirmation, here or under another state directory
+    /// ([`Vigil`](crate::Vigil)). One of an earlier boot waits for nothing any more:
     /// [`Self::forget_moot`].
     pub fn check_writable(&self, now: u64) -> Result<(), Unconfirmed> {
         match &self.pending {
             Some(pending) if pending.is_of_this_boot() => Err(Unconfirmed(pending.words(now))),
-            _ => Ok(()),
+            _ => vigil::check_none(),
         }
     }
 
@@ -123,26 +167,18 @@ impl StateDir {
     /// and the second value says so in words.
     ///
     /// # Errors
-    /// The file is there and cannot be read, or cannot be set aside.
+    /// The file is there and cannot be read, or cannot be set aside, or a newer evenkeel wrote it.
     pub fn read(&self, set_aside: bool) -> Result<(Journal, Option<String>), JournalError> {
+        let problem = match self.find()? {
+            Found::Nothing => return Ok((Journal::default(), None)),
+            Found::Whole(journal) => return Ok((*journal, None)),
+            Found::Damaged(problem) => problem,
+        };
         let path = self.path();
-        let text = match fs::read(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok((Journal::default(), None));
-            }
-            Err(source) => return Err(JournalError { tried: "read", path, source }),
-        };
-        let problem = match file::parse(&text) {
-            Ok(journal) => return Ok((journal, None)),
-            Err(problem) => problem,
-        };
         let mut words = format!("the journal {} {problem}", path.display());
         if set_aside {
-            let aside = path.with_extension("json.damaged");
-            if let Err(source) = fs::rename(&path, &aside) {
-                return Err(JournalError { tried: "set aside", path, source });
-            }
+            let aside = self.free_name();
+            fs::rename(&path, &aside).map_err(JournalError::new("set aside", &path))?;
             words.push_str(&format!("; it is now {}", aside.display()));
         }
         words.push_str(
@@ -150,6 +186,34 @@ impl StateDir {
              apply that waits for confirmation, and the addresses bound on a kernel before 5.18",
         );
         Ok((Journal::default(), Some(words)))
+    }
+
+    /// Reads what there is, and leaves it as it is.
+    ///
+    /// # Errors
+    /// The file is there and cannot be read, or a newer evenkeel wrote it.
+    pub fn find(&self) -> Result<Found, JournalError> {
+        let path = self.path();
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
+            Err(error) => return Err(JournalError::new("read", &path)(error)),
+        };
+        match file::parse(&text) {
+            Ok(journal) => Ok(Found::Whole(Box::new(journal))),
+            Err(Problem::Newer(version)) => Err(JournalError::Newer { path, version }),
+            Err(Problem::Damage(words)) => Ok(Found::Damaged(words)),
+        }
+    }
+
+    /// A name for a damaged journal that no earlier one has: `journal.json.damaged`,
+    /// `journal.json.damaged.2`.
+    fn free_name(&self) -> PathBuf {
+        let numbered = (2..).map(|number| format!("json.damaged.{number}"));
+        let mut names = std::iter::once("json.damaged".to_owned()).chain(numbered);
+        let is_free = |path: &PathBuf| path.symlink_metadata().is_err();
+        let free = names.find_map(|name| Some(self.path().with_extension(name)).filter(is_free));
+        free.unwrap_or_else(|| self.path().with_extension("json.damaged"))
     }
 
     /// Writes the journal so that a crash leaves either the old or the new one, and then removes

@@ -18,6 +18,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 
+use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, socket, sockopt,
 };
@@ -92,10 +93,7 @@ impl Holder {
     /// asked that the kernel queues no further one. It does not wait for an answer: the kernel keeps
     /// who called listen(2), and tells it to whoever is connected.
     pub fn of_name(name: &[u8]) -> Option<Self> {
-        let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
-        let asking: OwnedFd = socket(AddressFamily::Unix, SockType::Stream, flags, None).ok()?;
-        connect(asking.as_raw_fd(), &UnixAddr::new_abstract(name).ok()?).ok()?;
-        Self::of_peer(&asking)
+        asked(name).flatten()
     }
 
     /// Who listens where that unix socket is connected to.
@@ -120,6 +118,18 @@ impl fmt::Display for Holder {
             (Some(pid), None) => write!(f, "process {pid} of user {uid}"),
             (None, _) => write!(f, "a process of user {uid} in another pid namespace"),
         }
+    }
+}
+
+/// Who listens on that abstract name, where somebody does: [`Holder::of_name`].
+pub(crate) fn asked(name: &[u8]) -> Option<Option<Holder>> {
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let asking: OwnedFd = socket(AddressFamily::Unix, SockType::Stream, flags, None).ok()?;
+    match connect(asking.as_raw_fd(), &UnixAddr::new_abstract(name).ok()?) {
+        Ok(()) => Some(Holder::of_peer(&asking)),
+        // Too many have asked.
+        Err(Errno::EAGAIN) => Some(None),
+        Err(_) => None,
     }
 }
 

@@ -18,7 +18,16 @@ use sha2::{Digest, Sha256};
 use super::{Journal, JournalError};
 
 /// The version of the file that this build writes.
-const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 2;
+
+/// Why a text is no journal that this build reads.
+#[derive(Debug)]
+pub(super) enum Problem {
+    /// It is damaged, in words.
+    Damage(String),
+    /// Its format is of a later version, which is this one.
+    Newer(u32),
+}
 
 /// What every version's first line has.
 #[derive(Debug, Deserialize)]
@@ -36,16 +45,17 @@ struct First {
     dummies: BTreeSet<Box<str>>,
 }
 
-/// Reads a journal, or tells in words what is wrong with it.
-pub(super) fn parse(text: &[u8]) -> Result<Journal, String> {
-    let damaged = |error: serde_json::Error| format!("is damaged: {error}");
+/// Reads a journal, or tells what is wrong with it.
+pub(super) fn parse(text: &[u8]) -> Result<Journal, Problem> {
+    let damaged = |error: serde_json::Error| Problem::Damage(format!("is damaged: {error}"));
     let end = text.iter().position(|byte| *byte == b'\n').unwrap_or(text.len());
     let (first, rest) = text.split_at(end);
     match serde_json::from_slice(first) {
         Ok(Header { version: VERSION }) => {
             let body = rest.strip_prefix(b"\n").unwrap_or(rest);
             if text.strip_suffix(body) != Some(header(body).as_bytes()) {
-                return Err("is damaged: its checksum is another one".to_owned());
+                let words = "is damaged: its checksum is another one";
+                return Err(Problem::Damage(words.to_owned()));
             }
             serde_json::from_slice(body).map_err(damaged)
         }
@@ -59,8 +69,12 @@ pub(super) fn parse(text: &[u8]) -> Result<Journal, String> {
     }
 }
 
-fn of_version(version: u32) -> String {
-    format!("has version {version}; this build reads up to {VERSION}")
+/// Of one that is none of those that this build reads.
+fn of_version(version: u32) -> Problem {
+    if version > VERSION {
+        return Problem::Newer(version);
+    }
+    Problem::Damage(format!("is damaged: no evenkeel writes version {version}"))
 }
 
 /// The file's two parts.

@@ -118,6 +118,7 @@ fn assert_set_aside(state: &StateDir, text: &[u8], word: &str) {
         assert_eq!(state.path().exists(), !is_writer, "{warning}");
         assert_eq!(warning.contains("journal.json.damaged"), is_writer, "{warning}");
     }
+    fs::remove_file(state.0.join("journal.json.damaged")).expect("it was set aside");
 }
 
 #[test]
@@ -135,27 +136,72 @@ fn a_journal_with_any_other_byte_is_set_aside_and_said_so() {
     let (_folder, state) = place();
     state.write(&example()).expect("it can be written");
     let text = fs::read(state.path()).expect("it is there");
+    let mut newer = 0;
     for place in 0..text.len() {
         for bit in 0..8 {
             let mut damaged = text.clone();
             damaged[place] ^= 1 << bit;
+            if matches!(file::parse(&damaged), Err(Problem::Newer(_))) {
+                // Nothing tells it from a journal that a newer evenkeel wrote.
+                assert_refused(&state, &damaged);
+                newer += 1;
+                continue;
+            }
             assert_set_aside(&state, &damaged, "journal.json ");
         }
+    }
+    assert_eq!(newer, 2, "a 2 that became a 3 or a 6");
+}
+
+#[test]
+fn a_journal_of_a_later_version_is_refused_and_stays_as_it_is() {
+    let (_folder, state) = place();
+    state.write(&example()).expect("it can be written");
+    for text in ["{\"version\":3,\"sha512\":\"\"}\nwhatever", "{\"version\":3}"] {
+        assert_refused(&state, text.as_bytes());
+        let error = state.read(true).expect_err("it is refused");
+        let words = format!("{error}; {}", error.remedy());
+        for word in
+            ["a newer evenkeel wrote ", "journal.json: it is a journal of version 3", "2; use"]
+        {
+            assert!(words.contains(word), "{word}: {words}");
+        }
+    }
+    for text in ["{ \"version\": 0 }", "", "\n", "null", "[]", "\u{fffd}", "{\"version\":2}"] {
+        assert_set_aside(&state, text.as_bytes(), "is damaged");
+    }
+    assert_set_aside(&state, b"{\"version\":1}", "is damaged");
+}
+
+/// Asserts that nobody reads that journal, and everybody leaves it where it is.
+fn assert_refused(state: &StateDir, text: &[u8]) {
+    fs::write(state.path(), text).expect("it can be written");
+    for is_writer in [false, true] {
+        let outcome = state.read(is_writer);
+        assert!(matches!(outcome, Err(JournalError::Newer { .. })), "{outcome:?}");
+        assert_eq!(fs::read(state.path()).expect("it is there"), text);
     }
 }
 
 #[test]
-fn a_journal_of_a_later_version_is_set_aside_and_said_so() {
+fn every_damaged_journal_is_kept_under_a_name_of_its_own() {
     let (_folder, state) = place();
     state.write(&example()).expect("it can be written");
-    for text in
-        ["{\"version\":3,\"sha512\":\"\"}\nwhatever", "{\"version\":3}", "{ \"version\": 0 }"]
-    {
-        assert_set_aside(&state, text.as_bytes(), "this build reads up to 2");
+    for text in ["one", "two", "three"] {
+        fs::write(state.path(), text).expect("it can be written");
+        let (_, warning) = state.read(true).expect("damage is no error");
+        let warning = warning.expect("a warning");
+        let name = files(&state)
+            .into_iter()
+            .find(|name| fs::read_to_string(state.0.join(name)).expect("it is text") == text);
+        let name = name.expect("it is kept");
+        assert!(
+            warning.contains(&format!("it is now {}", state.0.join(name).display())),
+            "{warning}"
+        );
     }
-    for text in ["", "\n", "null", "[]", "\u{fffd}", "{\"version\":2}", "{\"version\":1}"] {
-        assert_set_aside(&state, text.as_bytes(), "is damaged");
-    }
+    let names = ["journal.json.damaged", "journal.json.damaged.2", "journal.json.damaged.3"];
+    assert_eq!(files(&state), names);
 }
 
 #[test]
