@@ -1,1 +1,214 @@
-//! .
+//! What the daemon counts, for Prometheus. `deploy/metrics.md` lists it all.
+//!
+//! Events are counted when they happen; what is a state is taken from the last [`Status`] when
+//! someone asks, so that the two never differ; traffic is read from the kernel then. Nothing here
+//! decides anything.
+
+mod format;
+mod gauges;
+mod traffic;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::body::Bytes;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode_registry;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+pub(crate) use format::Format;
+pub use traffic::{Detail, TrafficOptions};
+pub(crate) use traffic::{Reading, Traffic};
+
+use crate::{Reason, Status};
+use gauges::Gauges;
+use traffic::Source;
+
+/// What every name begins with.
+const PREFIX: &str = "evenkeel";
+
+/// The upper bounds of the buckets for the duration of passes, in seconds: from a look at an
+/// unchanged small table to a large one that is loaded anew, or a kernel that is slow to answer.
+const BUCKETS: [f64; 14] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
+/// All that is counted. Clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct Metrics(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    registry: Registry,
+    passes: Family<PassLabels, Counter>,
+    durations: Histogram,
+    drift: Family<DriftLabels, Counter>,
+    operations: Family<OperationLabels, Counter>,
+    reloads: Family<ReloadLabels, Counter>,
+    gauges: Arc<Gauges>,
+    traffic: Option<Mutex<Source>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PassLabels {
+    reason: &'static str,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DriftLabels {
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OperationLabels {
+    verb: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReloadLabels {
+    result: &'static str,
+}
+
+/// How a reading of the spec ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reload {
+    /// It is in force now.
+    Good,
+    /// It cannot be read, or does not hold together.
+    Bad,
+    /// A guard refuses its plan.
+    Held,
+}
+
+impl Reload {
+    const ALL: [Self; 3] = [Self::Good, Self::Bad, Self::Held];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Bad => "bad",
+            Self::Held => "held",
+        }
+    }
+}
+
+impl Metrics {
+    /// Nothing has happened yet. `version` is evenkeel's; without `traffic` no counters of the
+    /// kernel are shown.
+    pub(crate) fn new(
+        version: &'static str,
+        traffic: Option<(Box<dyn Traffic>, TrafficOptions)>,
+    ) -> Self {
+        let inner = Inner {
+            registry: Registry::with_prefix(PREFIX),
+            passes: Family::default(),
+            durations: Histogram::new(BUCKETS),
+            drift: Family::default(),
+            operations: Family::default(),
+            reloads: Family::default(),
+            gauges: Arc::default(),
+            traffic: traffic
+                .and_then(|(reader, options)| Source::new(reader, options))
+                .map(Mutex::new),
+        };
+        // Alerts on an increase need to see the 0 before it.
+        for result in Reload::ALL.map(Reload::word) {
+            inner.reloads.get_or_create_owned(&ReloadLabels { result });
+        }
+        Self(Arc::new(inner.registered(version)))
+    }
+
+    /// A pass has ended. `result` is the word that [`crate::PassStatus`] has.
+    pub(crate) fn pass(&self, reason: Reason, result: &'static str, took: Duration) {
+        let labels = PassLabels { reason: reason.word(), result };
+        self.0.passes.get_or_create_owned(&labels).inc();
+        self.0.durations.observe(took.as_secs_f64());
+    }
+
+    /// An object of that kind was found to differ from the spec in force, by someone else's doing.
+    pub(crate) fn drift(&self, kind: &'static str) {
+        self.0.drift.get_or_create_owned(&DriftLabels { kind }).inc();
+    }
+
+    /// An operation of a pass has come to that outcome.
+    pub(crate) fn operation(&self, verb: &'static str, outcome: &'static str) {
+        self.0.operations.get_or_create_owned(&OperationLabels { verb, outcome }).inc();
+    }
+
+    /// The spec was read and differed from what was read before.
+    pub(crate) fn reload(&self, result: Reload) {
+        let labels = ReloadLabels { result: result.word() };
+        self.0.reloads.get_or_create_owned(&labels).inc();
+    }
+
+    /// How it is from now on.
+    pub(crate) fn status(&self, status: Arc<Status>) {
+        self.0.gauges.set(status);
+    }
+
+    /// The exposition, in pieces to be sent one after the other. It may read the kernel, and wait
+    /// for another caller who does: not for a thread that must not block.
+    pub(crate) fn text(&self, format: Format) -> [Bytes; 2] {
+        let mut own = String::with_capacity(16 * 1024);
+        // Writing to a string does not fail, and nothing here refuses to be written.
+        if encode_registry(&mut own, &self.0.registry).is_err() {
+            tracing::error!("the metrics could not be written");
+        }
+        let traffic = self
+            .0
+            .traffic
+            .as_ref()
+            .map(|source| source.lock().unwrap_or_else(PoisonError::into_inner).text(format));
+        if traffic.is_none() {
+            own.push_str(format.end());
+        }
+        [Bytes::from(format.of(own)), traffic.unwrap_or_default()]
+    }
+}
+
+impl Inner {
+    fn registered(mut self, version: &'static str) -> Self {
+        let registry = &mut self.registry;
+        registry.register(
+            "build",
+            "The version of evenkeel that runs",
+            Info::new([("version", version)]),
+        );
+        registry.register(
+            "passes",
+            "Passes made, by what woke the daemon and how they ended",
+            self.passes.clone(),
+        );
+        registry.register_with_unit(
+            "pass_duration",
+            "How long passes took, from the first look to the last",
+            Unit::Seconds,
+            self.durations.clone(),
+        );
+        registry.register(
+            "drift",
+            "Objects found to differ from the spec in force by someone else's doing, by kind",
+            self.drift.clone(),
+        );
+        registry.register(
+            "operations",
+            "Operations of passes, by what they do and what came of them",
+            self.operations.clone(),
+        );
+        registry.register(
+            "spec_loads",
+            "Readings of a spec that had changed: good, bad, or held by a guard",
+            self.reloads.clone(),
+        );
+        registry.register_collector(Box::new(self.gauges.clone()));
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests;

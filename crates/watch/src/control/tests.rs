@@ -1,0 +1,241 @@
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use super::client::ask_at;
+use super::*;
+use crate::sample;
+
+const LONG: Duration = Duration::from_secs(30);
+
+/// A name of this test's own: the tests share a network namespace.
+fn name(of: &str) -> Vec<u8> {
+    format!("evenkeel/watch/test/{of}/{}", std::process::id()).into_bytes()
+}
+
+fn connect(name: &[u8]) -> UnixStream {
+    let address = SocketAddr::from_abstract_name(name).expect("a name");
+    UnixStream::connect_addr(&address).expect("it listens")
+}
+
+/// A daemon on a thread of its own, for as long as the test's process lives.
+fn daemon(
+    name: &[u8],
+    keeper: impl Fn(Command) + Send + Sync + 'static,
+) -> watch::Sender<Arc<Status>> {
+    let socket = Socket::of_name(name).expect("the name is free");
+    let (sender, receiver) = watch::channel(Arc::new(sample::status()));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.expect("a runtime");
+    std::thread::spawn(move || runtime.block_on(socket.serve(receiver, keeper)));
+    sender
+}
+
+/// One whose keeper notes what it is asked, and does it.
+fn willing(name: &[u8]) -> Arc<Mutex<Vec<Request>>> {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&asked);
+    daemon(name, move |Command { request, reply }| {
+        heard.lock().expect("a list").push(request);
+        reply.send(Answer::Done("it is done".into())).expect("someone waits");
+    });
+    asked
+}
+
+#[test]
+fn the_status_is_answered_without_the_keeper() {
+    let name = name("status");
+    let sender = daemon(&name, |_| panic!("the keeper was asked"));
+    let expect = |status| {
+        assert_eq!(
+            ask_at(&name, &Request::Status, LONG).expect("an answer"),
+            Answer::Status(Box::new(status))
+        )
+    };
+    expect(sample::status());
+    sender.send_modify(|status| Arc::make_mut(status).reasons.push("a\nreason".into()));
+    expect(Status { reasons: vec!["a\nreason".into()], ..sample::status() });
+}
+
+#[test]
+fn every_order_reaches_the_keeper_as_it_was_given() {
+    let name = name("orders");
+    let asked = willing(&name);
+    let orders = [
+        Request::Approve { id: "a\"b\n".into() },
+        Request::Pause { seconds: Some(u64::MAX) },
+        Request::Pause { seconds: None },
+        Request::Resume,
+        Request::MayApply { sources: vec!["/etc/evenkeel".into(), "/srv/x y".into()] },
+    ];
+    for order in &orders {
+        let answer = ask_at(&name, order, LONG).expect("an answer");
+        assert_eq!(answer, Answer::Done("it is done".into()));
+    }
+    assert_eq!(*asked.lock().expect("a list"), orders);
+}
+
+#[test]
+fn where_nobody_listens_there_is_no_daemon() {
+    let answer = ask_at(&name("nobody"), &Request::Resume, LONG);
+    assert!(matches!(answer, Err(AskError::NoDaemon)), "{answer:?}");
+}
+
+#[test]
+fn a_second_daemon_is_told_who_the_first_is() {
+    let name = name("second");
+    let _first = Socket::of_name(&name).expect("the name is free");
+    let refusal = Socket::of_name(&name).expect_err("it is taken").to_string();
+    let first =
+        format!("another daemon keeps this network namespace: process {} ", std::process::id());
+    assert!(refusal.starts_with(&first), "{refusal}");
+    drop(_first);
+    assert!(Socket::of_name(&name).is_ok());
+}
+
+#[test]
+fn what_is_no_request_is_refused_with_the_reason_and_harms_nobody() {
+    let name = name("nonsense");
+    let asked = willing(&name);
+    let refused = |sent: &[u8], why: &str| {
+        let mut stream = connect(&name);
+        // One that was refused meanwhile takes no more.
+        let _ = stream.write_all(sent);
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line).expect("an answer");
+        match serde_json::from_str(&line).expect(&line) {
+            Answer::Refused(words) => assert!(words.contains(why), "{words}"),
+            answer => panic!("{answer:?}"),
+        }
+    };
+    refused(b"", "no line");
+    refused(b"\"resume\"", "no line");
+    refused(b"\n", "not understood");
+    refused(b"\xff\xfe\n", "not understood");
+    refused(b"{\"approve\":{\"id\":\"x\",\"force\":true}}\n", "not understood");
+    refused(b"\"resume\" \"resume\"\n", "not understood");
+    refused(&vec![b' '; 1024 * 1024], "no line");
+    assert_eq!(*asked.lock().expect("a list"), []);
+    ask_at(&name, &Request::Resume, LONG).expect("it still answers");
+}
+
+#[test]
+fn those_who_say_nothing_hold_up_nobody_and_are_let_go() {
+    let name = name("silent");
+    willing(&name);
+    let began = Instant::now();
+    let mut silent: Vec<_> = (0..10).map(|_| connect(&name)).collect();
+    ask_at(&name, &Request::Resume, LONG).expect("an answer");
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    let mut line = String::new();
+    silent[0].read_to_string(&mut line).expect("an answer");
+    assert!(line.contains("no request came in time"), "{line}");
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_keeper_that_is_gone_is_told_of() {
+    let name = name("gone");
+    daemon(&name, drop);
+    let answer = ask_at(&name, &Request::Resume, LONG).expect("an answer");
+    assert_eq!(answer, Answer::Refused("the daemon is about to end".into()));
+}
+
+#[test]
+fn an_answer_that_does_not_come_is_not_waited_for_for_ever() {
+    let name = name("mute");
+    let address = SocketAddr::from_abstract_name(&name).expect("a name");
+    let listener = UnixListener::bind_addr(&address).expect("the name is free");
+    let limit = Duration::from_millis(100);
+    let failed = |words: &str| match ask_at(&name, &Request::Status, limit) {
+        Err(AskError::Failed(error)) => assert!(error.to_string().contains(words), "{error}"),
+        answer => panic!("{answer:?}"),
+    };
+    failed("no answer in time");
+    std::thread::spawn(move || {
+        for answer in [&b""[..], b"{\"done\":", b"{\"done\":7}\n"] {
+            let (mut stream, _) = listener.accept().expect("a client");
+            let mut request = String::new();
+            BufReader::new(&stream).read_line(&mut request).expect("a request");
+            // The first in the queue is the one that has given up.
+            let _ = stream.write_all(answer);
+        }
+    });
+    failed("no whole answer");
+    failed("invalid type");
+}
+
+/// As root only, who can run a process as someone else.
+#[test]
+fn strangers_are_refused_and_strangers_are_not_asked() {
+    use std::os::unix::process::CommandExt;
+    if rustix::process::geteuid().as_raw() != 0 {
+        return;
+    }
+    let as_stranger = |test: &str, name: &[u8]| {
+        let mut command = std::process::Command::new("/proc/self/exe");
+        command.args(["--exact", "--ignored", "--nocapture"]);
+        command.arg(format!("control::tests::as_a_stranger::{test}"));
+        command.env("EVENKEEL_TEST_NAME", String::from_utf8_lossy(name).into_owned());
+        command.uid(65_534).gid(65_534).stdout(std::process::Stdio::piped());
+        command.stdin(std::process::Stdio::piped()).spawn().expect("it runs")
+    };
+    let own = name("daemon-of-root");
+    let asked = willing(&own);
+    let ended = as_stranger("asks", &own).wait_with_output().expect("it ends");
+    let words = String::from_utf8_lossy(&ended.stdout);
+    assert!(ended.status.success() && words.contains("1 passed"), "{words}");
+    assert_eq!(*asked.lock().expect("a list"), []);
+
+    let other = name("daemon-of-a-stranger");
+    let mut daemon = as_stranger("poses", &other);
+    let mut out = BufReader::new(daemon.stdout.take().expect("its output"));
+    let mut line = String::new();
+    while !line.contains("listening") {
+        line.clear();
+        assert_ne!(out.read_line(&mut line).expect("a line"), 0, "it ended");
+    }
+    match ask_at(&other, &Request::Status, LONG) {
+        Err(AskError::Stranger(who)) => assert!(who.contains("of user 65534"), "{who}"),
+        answer => panic!("{answer:?}"),
+    }
+    let refusal = Socket::of_name(&other).expect_err("it is taken").to_string();
+    assert!(refusal.contains("neither root nor"), "{refusal}");
+    drop(daemon.stdin.take());
+    daemon.wait().expect("it ends");
+}
+
+/// Not tests of their own: what the one above runs as someone else.
+mod as_a_stranger {
+    use super::*;
+
+    fn given_name() -> Vec<u8> {
+        std::env::var("EVENKEEL_TEST_NAME").expect("a name").into_bytes()
+    }
+
+    #[test]
+    #[ignore = "run by another test, as another user"]
+    fn asks() {
+        let name = given_name();
+        // The client trusts root's daemon; the daemon does not trust it.
+        for request in [Request::Status, Request::Resume] {
+            match ask_at(&name, &request, LONG).expect("an answer") {
+                Answer::Refused(words) => assert!(words.contains("user 65534 may not"), "{words}"),
+                answer => panic!("{answer:?}"),
+            }
+        }
+    }
+
+    #[test]
+    #[ignore = "run by another test, as another user"]
+    fn poses() {
+        let _socket = Socket::of_name(&given_name()).expect("the name is free");
+        println!("listening");
+        std::io::stdin().read_to_end(&mut Vec::new()).expect("an end");
+    }
+}

@@ -1,0 +1,358 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use evenkeel_model::statistics::{Rates, RealServerStatistics, Statistics, Traffic as Counted};
+use evenkeel_spec::Source as Text;
+
+use super::*;
+use crate::{Held, InForce, PassStatus, Pause, Problem, State, sample};
+
+/// The table of every metric.
+const DOCUMENTED: &str = include_str!("../../../../deploy/metrics.md");
+
+/// A kernel that has what a spec asks for, and has counted something everywhere.
+struct Kernel {
+    spec: String,
+    readings: Arc<AtomicUsize>,
+    is_down: bool,
+}
+
+impl Traffic for Kernel {
+    fn read(&mut self) -> Result<Reading, String> {
+        self.readings.fetch_add(1, Ordering::Relaxed);
+        if self.is_down {
+            return Err("the kernel does not answer".into());
+        }
+        let loaded = evenkeel_spec::load(&[Text::new("spec", self.spec.as_str())]);
+        let loaded = loaded.expect("a good spec");
+        let desired = Arc::new(loaded.desired.clone());
+        let live = loaded.into_live();
+        let mut statistics = Statistics::default();
+        for (key, service) in &live.services {
+            let counted = statistics.services.entry(*key).or_default();
+            counted.traffic = traffic();
+            for (key, _) in &service.real_servers {
+                let real_server = RealServerStatistics {
+                    active_connections: 11,
+                    inactive_connections: 12,
+                    persistent_connections: 13,
+                    traffic: traffic(),
+                };
+                counted.real_servers.insert(*key, real_server);
+            }
+        }
+        Ok(Reading { desired, live, statistics })
+    }
+}
+
+/// More than a 32-bit counter, or a float, could tell.
+const MANY: u64 = (1 << 53) + 1;
+
+fn traffic() -> Counted {
+    let rates = Rates { connections: 6, packets_in: 7, packets_out: 8, bytes_in: 9, bytes_out: 10 };
+    Counted { connections: 1, packets_in: 2, packets_out: 3, bytes_in: MANY, bytes_out: 5, rates }
+}
+
+fn spec() -> String {
+    "version: 1\n\
+     services:\n\
+     - name: web\n  vip: 192.0.2.1\n  ports: [80, 443]\n  scheduler: wrr\n  forward: dr\n  real_servers:\n\
+     \x20 - { address: 192.0.2.11, weight: 3 }\n  - { address: 192.0.2.12, weight: 1 }\n\
+     - name: mail\n  fwmark: 7\n  family: ipv6\n  scheduler: wrr\n  forward: dr\n  real_servers:\n\
+     \x20 - { address: \"2001:db8::11\", weight: 2 }\n"
+        .to_owned()
+}
+
+fn metrics_of(spec: String, options: TrafficOptions) -> (Metrics, Arc<AtomicUsize>) {
+    let readings = Arc::new(AtomicUsize::new(0));
+    let kernel = Kernel { spec, readings: Arc::clone(&readings), is_down: false };
+    (Metrics::new("1.2.3", Some((Box::new(kernel), options))), readings)
+}
+
+/// The whole of it in the older format, whose names are those that queries use.
+fn text(metrics: &Metrics) -> String {
+    text_in(metrics, Format::Classic)
+}
+
+fn text_in(metrics: &Metrics, format: Format) -> String {
+    metrics.text(format).iter().map(|piece| String::from_utf8_lossy(piece).into_owned()).collect()
+}
+
+/// A status in which every gauge has something to show.
+fn eventful() -> crate::Status {
+    let held = Held { id: "x".into(), since: 71, guards: BTreeMap::default(), steps: 3 };
+    let problem = Problem { since: 72, text: "bad".into() };
+    let in_force = InForce { digest: "ab12".into(), generation: 73, since: 74 };
+    let pass = PassStatus {
+        at: 75,
+        reason: Reason::Start,
+        result: "changed".into(),
+        milliseconds: 1,
+        changes: 1,
+    };
+    let mut status = sample::status();
+    status.state = State::Held;
+    status.spec.held = Some(held);
+    status.spec.problem = Some(problem);
+    status.spec.in_force = Some(in_force);
+    status.paused = Some(Pause { since: 1, until: None });
+    status.last_pass = Some(pass);
+    status.last_success = Some(76);
+    status.draining = 77;
+    status.unmanaged = 78;
+    status.services = 79;
+    status.real_servers = 80;
+    status.vips = 81;
+    status.to_do = vec!["a step".into(); 82];
+    status.other_hands = vec!["keepalived".into(); 83];
+    status
+}
+
+/// Everything that can be counted has been.
+fn busy() -> Metrics {
+    let (metrics, _) = metrics_of(spec(), TrafficOptions::default());
+    metrics.pass(Reason::Resync, "in_sync", Duration::from_millis(3));
+    metrics.drift("service");
+    metrics.operation("add", "applied");
+    metrics.reload(Reload::Bad);
+    metrics.status(Arc::new(eventful()));
+    metrics
+}
+
+/// Type, names of the labels and help text by name.
+type Described = BTreeMap<String, (String, BTreeSet<String>, String)>;
+
+fn described(text: &str) -> Described {
+    let mut all = Described::new();
+    for line in text.lines() {
+        if let Some((name, help)) = line.strip_prefix("# HELP ").and_then(|it| it.split_once(' ')) {
+            let help = help.to_owned();
+            let before = all.insert(name.to_owned(), (String::new(), BTreeSet::new(), help));
+            assert_eq!(before, None, "{name} comes twice");
+        } else if let Some((name, kind)) =
+            line.strip_prefix("# TYPE ").and_then(|it| it.split_once(' '))
+        {
+            all.get_mut(name).expect(name).0 = kind.to_owned();
+        } else {
+            let name = line.split(['{', ' ']).next().expect("a name");
+            let family = ["_bucket", "_sum", "_count"]
+                .iter()
+                .filter_map(|suffix| name.strip_suffix(suffix))
+                .find(|name| all.contains_key(*name))
+                .unwrap_or(name);
+            let labels = line.split("=\"").map(|piece| piece.rsplit(['{', ',']).next());
+            let labels = labels.flatten().map(str::to_owned);
+            let labels: BTreeSet<_> = labels.filter(|it| !it.contains(['"', ' '])).collect();
+            all.get_mut(family).expect(line).1.extend(labels);
+        }
+    }
+    all
+}
+
+const SERVICE: [&str; 6] = ["service", "vip", "port", "protocol", "fwmark", "family"];
+
+/// As the table has it: name, type, labels, meaning.
+fn documented() -> Described {
+    let rows = DOCUMENTED.lines().filter(|line| line.starts_with("| `"));
+    let rows = rows.map(|row| {
+        let cells: Vec<_> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [name, kind, labels, meaning] = cells[..] else { panic!("{row}") };
+        let labels: Vec<_> = match labels {
+            "of a service" => SERVICE.to_vec(),
+            "of a real server" => [&SERVICE[..], &["real_server"]].concat(),
+            labels => labels.split(", ").map(|label| label.trim_matches('`')).collect(),
+        };
+        let labels = labels.into_iter().filter(|label| !label.is_empty()).map(str::to_owned);
+        let labels = labels.collect();
+        (name.trim_matches('`').to_owned(), (kind.to_owned(), labels, meaning.to_owned()))
+    });
+    rows.collect()
+}
+
+#[test]
+fn every_metric_is_documented_and_every_documented_one_is_there() {
+    let mut there = described(&text(&busy()));
+    // The bounds of the buckets are part of the format.
+    there.get_mut("evenkeel_pass_duration_seconds").expect("a histogram").1.remove("le");
+    let documented = documented();
+    for (name, found) in &there {
+        assert_eq!(documented.get(name), Some(found), "{name}");
+    }
+    for name in documented.keys() {
+        assert!(there.contains_key(name), "{name} is documented, and there is none");
+    }
+}
+
+#[test]
+fn events_are_counted_by_their_labels() {
+    let metrics = busy();
+    metrics.pass(Reason::Resync, "in_sync", Duration::from_secs(2));
+    metrics.pass(Reason::Spec, "failed", Duration::from_secs(100));
+    let text = text(&metrics);
+    for line in [
+        "evenkeel_passes_total{reason=\"resync\",result=\"in_sync\"} 2",
+        "evenkeel_passes_total{reason=\"spec\",result=\"failed\"} 1",
+        "evenkeel_pass_duration_seconds_bucket{le=\"0.0025\"} 0",
+        "evenkeel_pass_duration_seconds_bucket{le=\"0.005\"} 1",
+        "evenkeel_pass_duration_seconds_bucket{le=\"30.0\"} 2",
+        "evenkeel_pass_duration_seconds_count 3",
+        "evenkeel_drift_total{kind=\"service\"} 1",
+        "evenkeel_operations_total{verb=\"add\",outcome=\"applied\"} 1",
+        "evenkeel_spec_loads_total{result=\"good\"} 0",
+        "evenkeel_spec_loads_total{result=\"bad\"} 1",
+        "evenkeel_spec_loads_total{result=\"held\"} 0",
+        "evenkeel_build_info{version=\"1.2.3\"} 1",
+    ] {
+        assert!(text.lines().any(|each| each == line), "{line} is not in\n{text}");
+    }
+}
+
+#[test]
+fn gauges_show_the_last_status() {
+    let metrics = busy();
+    let shown = |line: &str| text(&metrics).lines().any(|each| each == line);
+    for (name, value) in [
+        ("state{state=\"held\"}", 1),
+        ("state{state=\"ok\"}", 0),
+        ("ready", 0),
+        ("enforcing", 1),
+        ("paused", 1),
+        ("plan_held", 1),
+        ("plan_held_since_timestamp_seconds", 71),
+        ("spec_problem", 1),
+        ("spec_problem_since_timestamp_seconds", 72),
+        ("spec_generation", 73),
+        ("spec_info{digest=\"ab12\"}", 1),
+        ("last_pass_timestamp_seconds", 75),
+        ("last_success_timestamp_seconds", 76),
+        ("draining_real_servers", 77),
+        ("unmanaged_services", 78),
+        ("services", 79),
+        ("real_servers", 80),
+        ("vips", 81),
+        ("steps_to_do", 82),
+        ("other_hands", 83),
+        ("failing_objects", 0),
+        ("fights", 0),
+    ] {
+        assert!(shown(&format!("evenkeel_{name} {value}")), "{name}\n{}", text(&metrics));
+    }
+    metrics.status(Arc::new(crate::Status { state: State::Ok, ..sample::status() }));
+    for line in ["ready 1", "state{state=\"ok\"} 1", "state{state=\"held\"} 0", "plan_held 0"] {
+        assert!(shown(&format!("evenkeel_{line}")), "{line}");
+    }
+    assert!(!text(&metrics).contains("spec_info"));
+}
+
+#[test]
+fn before_the_first_status_it_is_starting() {
+    let metrics = Metrics::new("1.2.3", None);
+    let text = text(&metrics);
+    assert!(text.contains("evenkeel_state{state=\"starting\"} 1\n"), "{text}");
+    assert!(text.contains("evenkeel_ready 0\n"), "{text}");
+    assert!(!text.contains("traffic"), "{text}");
+}
+
+#[test]
+fn traffic_is_told_by_the_names_of_the_spec_and_in_full() {
+    let text = text(&busy());
+    let web = "service=\"web\",vip=\"192.0.2.1\",port=\"443\",protocol=\"tcp\"";
+    let mail = "service=\"mail\",fwmark=\"7\",family=\"ipv6\"";
+    let web_11 = &format!("{web},real_server=\"192.0.2.11:443\"");
+    let mail_11 = &format!("{mail},real_server=\"[2001:db8::11]:0\"");
+    for (name, labels, value) in [
+        ("service_connections_total", web, 1),
+        ("service_incoming_packets_total", mail, 2),
+        ("service_outgoing_packets_total", web, 3),
+        ("service_incoming_bytes_total", web, MANY),
+        ("service_outgoing_bytes_total", web, 5),
+        ("service_connections_per_second", web, 6),
+        ("service_incoming_packets_per_second", web, 7),
+        ("service_outgoing_packets_per_second", web, 8),
+        ("service_incoming_bytes_per_second", web, 9),
+        ("service_outgoing_bytes_per_second", web, 10),
+        ("service_active_connections", web, 22),
+        ("service_inactive_connections", mail, 12),
+        ("service_persistent_connections", web, 26),
+        ("real_server_incoming_bytes_total", web_11, MANY),
+        ("real_server_active_connections", web_11, 11),
+        ("real_server_weight", web_11, 3),
+        ("real_server_weight", mail_11, 2),
+        ("traffic_readable", "", 1),
+        ("traffic_objects_left_out", "", 0),
+    ] {
+        let labels = if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };
+        let line = format!("evenkeel_{name}{labels} {value}");
+        assert!(text.lines().any(|each| each == line), "{line} is not in\n{text}");
+    }
+    assert!(!text.contains("evenkeel_service_weight"), "{text}");
+}
+
+#[test]
+fn many_who_ask_cost_one_reading() {
+    let (metrics, readings) = metrics_of(spec(), TrafficOptions::default());
+    let asked: Vec<_> = (0..8)
+        .map(|number| {
+            let metrics = metrics.clone();
+            let format = if number % 2 == 0 { Format::Classic } else { Format::OpenMetrics };
+            std::thread::spawn(move || text_in(&metrics, format).len())
+        })
+        .collect();
+    assert!(asked.into_iter().all(|each| each.join().expect("a text") > 1000));
+    assert_eq!(readings.load(Ordering::Relaxed), 1);
+    std::thread::sleep(Duration::from_millis(1100));
+    text(&metrics);
+    assert_eq!(readings.load(Ordering::Relaxed), 2);
+}
+
+#[test]
+fn beyond_the_limit_real_servers_are_left_out_and_then_services() {
+    // 3 services, with 2, 2 and 1 real servers.
+    let count = |limit, detail| {
+        let (metrics, _) = metrics_of(spec(), TrafficOptions { detail, limit });
+        let text = text(&metrics);
+        let lines = |start: &str| text.lines().filter(|line| line.starts_with(start)).count();
+        let left_out = text.lines().find(|line| line.starts_with("evenkeel_traffic_objects_"));
+        let left_out = left_out.and_then(|line| line.rsplit(' ').next()?.parse().ok());
+        (
+            lines("evenkeel_service_connections_total{"),
+            lines("evenkeel_real_server_weight{"),
+            left_out.expect("a number"),
+        )
+    };
+    assert_eq!(count(8, Detail::RealServers), (3, 5, 0));
+    assert_eq!(count(7, Detail::RealServers), (3, 0, 5));
+    assert_eq!(count(3, Detail::RealServers), (3, 0, 5));
+    assert_eq!(count(2, Detail::RealServers), (2, 0, 6));
+    assert_eq!(count(0, Detail::RealServers), (0, 0, 8));
+    assert_eq!(count(3, Detail::Services), (3, 0, 0));
+    assert_eq!(count(1, Detail::Services), (1, 0, 2));
+}
+
+#[test]
+fn traffic_that_is_off_is_not_read() {
+    let off = TrafficOptions { detail: Detail::Off, ..TrafficOptions::default() };
+    let (metrics, readings) = metrics_of(spec(), off);
+    assert!(!text(&metrics).contains("traffic"));
+    assert_eq!(readings.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn a_kernel_that_cannot_be_read_takes_only_its_own_counters_away() {
+    let kernel = Kernel { spec: spec(), readings: Arc::default(), is_down: true };
+    let metrics = Metrics::new("1.2.3", Some((Box::new(kernel), TrafficOptions::default())));
+    let text = text(&metrics);
+    assert!(text.contains("evenkeel_traffic_readable 0\n"), "{text}");
+    assert!(!text.contains("evenkeel_service_"), "{text}");
+    assert!(text.contains("evenkeel_ready 0\n"), "{text}");
+}
+
+#[test]
+fn openmetrics_ends_once_and_at_the_end() {
+    for metrics in [busy(), Metrics::new("1.2.3", None)] {
+        let text = text_in(&metrics, Format::OpenMetrics);
+        assert!(text.ends_with("\n# EOF\n"), "{text}");
+        assert_eq!(text.matches("# EOF").count(), 1);
+        assert!(text.contains("# TYPE evenkeel_passes counter\n") || !text.contains("_passes"));
+    }
+}
