@@ -34,7 +34,7 @@ pub(crate) struct Arguments {
 }
 
 /// Options of every command.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct Global {
     /// Which side of the cluster this host is.
     #[arg(long, global = true, value_enum, default_value = "director")]
@@ -89,6 +89,16 @@ pub(crate) enum Command {
     /// Wait beside an apply with --confirm; started by it.
     #[command(hide = true)]
     Watchdog(Deferred<Watchdog>),
+    /// Keep this host on the spec for as long as this runs: follow the file, repair drift.
+    Watch(Deferred<Watch>),
+    /// Ask the running watch how it is.
+    Status(Deferred<Status>),
+    /// Let a plan through that a guard made the running watch hold.
+    Approve(Deferred<Approve>),
+    /// Have the running watch change nothing, for some time or until resume.
+    Pause(Deferred<Pause>),
+    /// Have the running watch go on after a pause.
+    Resume,
     /// Write the live state as a spec that plans empty.
     Snapshot(Deferred<Snapshot>),
     /// Show the live table with the spec's names.
@@ -223,6 +233,64 @@ pub(crate) struct Teardown {
     /// Begin drains, and leave what waits for them to the next teardown.
     #[arg(long)]
     pub(crate) no_wait: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Watch {
+    #[command(flatten)]
+    pub(crate) spec: Spec,
+    /// The longest time between two looks at the host: drift that nothing tells of is repaired
+    /// within it.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = within)]
+    pub(crate) interval: u32,
+    /// The longest time between two readings of the whole of a table of more than 64 services; ten
+    /// intervals unless given. Drift that cheap looks do not show is repaired within it.
+    #[arg(long, value_name = "TIME", value_parser = within)]
+    pub(crate) full_interval: Option<u32>,
+    /// Where /metrics, /healthz, /readyz and /status are served; `none` for nowhere.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9479")]
+    pub(crate) listen: String,
+    /// Tell what differs, and change nothing.
+    #[arg(long)]
+    pub(crate) observe: bool,
+    /// Of what /metrics shows connections, packets, bytes and rates.
+    #[arg(long, value_enum, default_value = "real-servers")]
+    pub(crate) traffic: Traffic,
+    /// Of how many services and real servers at most: real servers, and then services, are left out
+    /// beyond it.
+    #[arg(long, value_name = "NUMBER", default_value = "10000")]
+    pub(crate) traffic_limit: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Traffic {
+    /// Of nothing.
+    Off,
+    /// Of services.
+    Services,
+    /// Of services and their real servers.
+    RealServers,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// The form of the answer.
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) output: ShowOutput,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Approve {
+    /// The plan, as `evenkeel status` names it.
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Pause {
+    /// For how long: 90s, 15m; without it until `evenkeel resume`.
+    #[arg(value_name = "TIME", value_parser = within)]
+    pub(crate) time: Option<u32>,
 }
 
 #[derive(Debug, Args)]

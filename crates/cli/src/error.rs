@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use evenkeel_engine::{JournalError, KernelError, LockError, NotPermitted, Unconfirmed};
 use evenkeel_host::Capability;
+use evenkeel_watch::DaemonError;
+use evenkeel_watch::control::{AskError, BindError};
 use thiserror::Error;
 
 use crate::saved_plan::Unfit;
@@ -77,6 +79,22 @@ pub(crate) enum Error {
     /// The process cannot listen for signals.
     #[error("cannot listen for Ctrl-C")]
     Signal(#[source] io::Error),
+    /// A running watch keeps this host on something else.
+    #[error("{0}")]
+    Watched(String),
+    /// The running watch does not answer, or there is none.
+    #[error(transparent)]
+    Ask(#[from] AskError),
+    /// The endpoint of the watch cannot be had.
+    #[error("cannot listen on {address}")]
+    Listen {
+        address: String,
+        #[source]
+        source: io::Error,
+    },
+    /// The watch cannot begin, or had to end.
+    #[error(transparent)]
+    Daemon(#[from] DaemonError),
     /// The answer cannot be written to stdout.
     #[error("cannot write the answer")]
     Output(#[source] io::Error),
@@ -92,7 +110,8 @@ impl Error {
             Self::Usage(_) => Status::Usage,
             Self::Unfit(_) => Status::Refused,
             Self::Lock(LockError::Held(_)) => Status::LockHeld,
-            Self::Unconfirmed(_) | Self::NothingPending => Status::Refused,
+            Self::Daemon(DaemonError::Control(BindError::Taken(_))) => Status::LockHeld,
+            Self::Unconfirmed(_) | Self::NothingPending | Self::Watched(_) => Status::Refused,
             Self::NotPermitted(_)
             | Self::Kernel(KernelError::NotPermitted { .. })
             | Self::Namespace(evenkeel_host::Error::NotPermitted { .. }) => Status::NotPermitted,
@@ -105,6 +124,9 @@ impl Error {
             | Self::Watchdog(_)
             | Self::Unsettled(_)
             | Self::Unrecorded(_)
+            | Self::Ask(_)
+            | Self::Listen { .. }
+            | Self::Daemon(_)
             | Self::Signal(_)
             | Self::Output(_) => Status::Failed,
         }
@@ -139,15 +161,21 @@ impl Error {
                  kernel has no such module, install one that does"
                     .to_owned()
             }
-            Self::Journal(_) => {
-                "nothing was changed; make the state directory writable, with room in it, or name \
-                 another with --state-dir"
-                    .to_owned()
-            }
+            Self::Journal(error) => format!("nothing was changed; {}", error.remedy()),
             Self::Lock(LockError::Held(_)) => {
                 "nothing was changed; run this again when it has ended".to_owned()
             }
             Self::Unconfirmed(_) => "nothing was changed".to_owned(),
+            Self::Watched(_) => {
+                "nothing was changed; change the files that it follows, or stop it first".to_owned()
+            }
+            Self::Ask(AskError::NoDaemon) => {
+                "`evenkeel watch` is one; with --netns it is asked in that namespace".to_owned()
+            }
+            Self::Listen { .. } => {
+                "nothing was changed; name another address with --listen, or `--listen none`"
+                    .to_owned()
+            }
             Self::NotPermitted(NotPermitted(missing)) => {
                 let modules = missing.iter().any(|it| it.capability == Capability::SysModule);
                 let beforehand = if modules { ", or load the modules beforehand" } else { "" };

@@ -3,12 +3,15 @@
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use evenkeel_spec::{Loaded, MAX_SOURCE, NoParameters, RememberedParameters, Source, load_with};
 
+use evenkeel_watch::SpecText;
+
 use crate::args::{Global, Parameters};
 use crate::error::Error;
-use crate::output::Output;
+use crate::output::{Output, in_full};
 use crate::parameters::Known;
 use crate::texts::Texts;
 
@@ -43,6 +46,35 @@ pub(crate) fn spec_and_texts(
         output.say(&format!("{}\n", rendered.trim_end()));
     }
     Ok((loaded, Texts::release(sources, files)))
+}
+
+/// Reads and merges the specs at those places for whoever keeps a host on them: with all their
+/// texts, and without a word to anyone.
+///
+/// # Errors
+/// As [`spec`], in lines for people.
+pub(crate) fn text(
+    places: &[PathBuf],
+    parameters: &Parameters,
+    global: &Global,
+) -> Result<SpecText, String> {
+    let read = || -> Result<SpecText, Error> {
+        let known = Known::new(&parameters.set, global)?;
+        let (sources, _): (Vec<_>, Vec<_>) = sources(places)?.into_iter().unzip();
+        let loaded = load_with(&sources, &known)
+            .map_err(|problems| Error::BadSpec(problems.render(&sources, false)))?;
+        let warnings = match loaded.warnings.is_empty() {
+            true => String::new(),
+            false => loaded.warnings.render(&sources, false),
+        };
+        Ok(SpecText {
+            parameters: loaded.parameters(),
+            desired: Arc::new(loaded.desired),
+            texts: sources.into_iter().map(|source| (source.name, source.text)).collect(),
+            warnings,
+        })
+    };
+    read().map_err(|error| in_full(&error))
 }
 
 /// Reads a snapshot. What is doubtful in it is how the host is, and nobody's mistake.

@@ -61,11 +61,21 @@ impl Host {
 
 /// Enters the network namespace of `--netns`; the folder of its journal.
 pub(crate) fn state_dir(global: &Global) -> Result<StateDir, Error> {
-    if let Some(name) = &global.netns {
-        Namespace::enter(name).map_err(Error::Namespace)?;
+    enter(global)?;
+    Ok(StateDir::new(&global.state_dir, &namespace()?.label()))
+}
+
+/// Enters the network namespace of `--netns`, if there is one.
+pub(crate) fn enter(global: &Global) -> Result<(), Error> {
+    match &global.netns {
+        Some(name) => Namespace::enter(name).map_err(Error::Namespace),
+        None => Ok(()),
     }
-    let namespace = Namespace::current().map_err(Error::Namespace)?;
-    Ok(StateDir::new(&global.state_dir, &namespace.label()))
+}
+
+/// The network namespace of this thread.
+pub(crate) fn namespace() -> Result<Namespace, Error> {
+    Namespace::current().map_err(Error::Namespace)
 }
 
 /// Says what happened while nobody looked on. A writer, who names where the journal is, has it

@@ -3,11 +3,12 @@
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::fmt;
 
-use crate::args::{Global, LogFormat};
+use crate::args::{Arguments, Command, LogFormat};
 
-/// Starts logging: warnings only, unless more is asked for.
-pub(crate) fn start(global: &Global, colors: bool) {
-    let level = match global.verbose {
+/// Starts logging: warnings only, unless more is asked for; a daemon tells its operations too.
+pub(crate) fn start(Arguments { command, global }: &Arguments, colors: bool) {
+    let is_daemon = matches!(command, Command::Watch(_));
+    let level = match global.verbose + u8::from(is_daemon) {
         0 => LevelFilter::WARN,
         1 => LevelFilter::INFO,
         2 => LevelFilter::DEBUG,

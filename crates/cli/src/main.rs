@@ -21,6 +21,7 @@ mod report;
 mod saved_plan;
 mod status;
 mod texts;
+mod watcher;
 
 use std::process::ExitCode;
 
@@ -37,7 +38,7 @@ fn main() -> ExitCode {
         Err(error) => return usage(&error),
     };
     let mut output = Output::new(arguments.global.color);
-    logging::start(&arguments.global, output.colors_errors());
+    logging::start(&arguments, output.colors_errors());
     let status = match commands::run(&arguments, &mut output) {
         Ok(status) => status,
         Err(error) => output.error(&error),

@@ -9,17 +9,34 @@
 //! signals, the endpoint, the control socket) is asynchronous and speaks with it by messages. The
 //! crate prints nothing and parses no spec: that comes from a [`SpecSource`].
 
+mod backoff;
+mod clock;
 pub mod control;
+mod daemon;
 mod endpoint;
+mod failing;
+mod fights;
 mod files;
+mod hands;
+mod heartbeat;
+mod keeper;
 mod metrics;
+mod pause;
 mod reason;
+#[cfg(test)]
+mod sample;
 mod settle;
+mod source;
+mod specs;
 mod status;
 mod systemd;
+mod traffic;
 
+pub use daemon::{DaemonError, Options, run};
+pub use metrics::{Detail, TrafficOptions};
 pub use reason::Reason;
+pub use source::{SpecSource, SpecText};
 pub use status::{
-    Action, Failing, Fight, Held, InForce, Mode, PassStatus, Pause, Problem, SpecStatus, State,
-    Status,
+    Action, FORMAT, Failing, Fight, Held, InForce, Mode, PassStatus, Pause, Problem, SpecStatus,
+    State, Status,
 };

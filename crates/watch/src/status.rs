@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::Reason;
 
+/// The version of the document.
+pub const FORMAT: u32 = 1;
+
 /// The whole of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {

@@ -19,6 +19,7 @@ use crate::report::tell;
 use crate::saved_plan::SavedPlan;
 use crate::status::Status;
 use crate::texts::Texts;
+use crate::watcher::check_alone;
 
 pub(crate) fn run(
     arguments: &Apply,
@@ -44,6 +45,9 @@ pub(crate) fn run(
             (host, Order::of_saved_plan(path, global, output)?)
         }
     };
+    // What only waits for its confirmation, or was planned from texts of its own, is no file's spec.
+    let is_of_files = arguments.confirm.is_none() && arguments.plan.is_none();
+    check_alone(if is_of_files { &arguments.spec.spec } else { &[] })?;
     let Order { loaded, texts, target, saved } = order;
     let parameters = loaded.parameters();
     let Fresh { mut plan, desired, live, last } =

@@ -1,14 +1,18 @@
 //! The commands, a file each.
 
 mod apply;
+mod approve;
 mod confirm;
 mod connections;
+mod pause;
 mod plan;
 mod schema;
 mod show;
 mod snapshot;
+mod status;
 mod teardown;
 mod validate;
+mod watch;
 pub(crate) mod watchdog;
 
 use crate::args::{Arguments, Command, Role};
@@ -29,6 +33,11 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> Result<Status, 
         Command::Watchdog(watchdog) => watchdog::run(watchdog, global, output),
         Command::Teardown(teardown) => teardown::run(teardown, global, output),
         Command::Show(show) => show::run(show, global, output),
+        Command::Watch(watch) => watch::run(watch, global, output),
+        Command::Status(status) => status::run(status, global, output),
+        Command::Approve(approve) => approve::run(approve, global, output),
+        Command::Pause(pause) => pause::pause(pause, global, output),
+        Command::Resume => pause::resume(global, output),
         Command::Schema => schema::run(output),
     }?;
     output.flush()?;

@@ -17,6 +17,7 @@ use crate::output::Output;
 use crate::report::tell;
 use crate::status::Status;
 use crate::texts::Texts;
+use crate::watcher::check_alone;
 
 pub(crate) fn run(
     arguments: &Teardown,
@@ -31,6 +32,7 @@ pub(crate) fn run(
     };
     consent.check_question_can_be_asked()?;
     let host = Host::connect(global, Access::Write, output)?;
+    check_alone(&[])?;
     let Host { mut kernel, state, mut journal, lock: _lock } = host;
     let last = history(&state, &journal, &Texts::from(Vec::new()), output).last;
     let record = journal.record.clone();

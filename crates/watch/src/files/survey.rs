@@ -77,14 +77,13 @@ struct Search {
 
 impl Search {
     fn place(&mut self, place: &Path) {
-        // For a path that does not begin at the root.
-        let here = match fs::canonicalize(".") {
+        let here = if place.is_absolute() { Ok("/".into()) } else { fs::canonicalize(".") };
+        let here = match here {
             Ok(here) => here,
-            Err(_) if place.is_absolute() => PathBuf::from("/"),
             Err(error) => {
-                let place = place.display();
                 self.unheard.push(format!(
-                    "changes of {place} are not heard: the working directory is not known: {error}"
+                    "changes of {} are not heard: the working directory is not known: {error}",
+                    place.display()
                 ));
                 return;
             }

@@ -1,0 +1,103 @@
+//! `evenkeel watch`: keep this host on the spec.
+
+use std::collections::BTreeSet;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use evenkeel_engine::{HostKernel, Kernel, LastSpec, Sysctls};
+use evenkeel_model::Live;
+use evenkeel_spec::{RememberedParameters, Source, load_with};
+use evenkeel_watch::{Detail, Mode, Options, SpecSource, SpecText, TrafficOptions};
+
+use crate::args::{Global, Parameters, Traffic, Watch};
+use crate::error::Error;
+use crate::live::{namespace, state_dir};
+use crate::output::Output;
+use crate::status::Status;
+use crate::watcher::absolute;
+
+/// As long as ten intervals, cheap looks are enough.
+const INTERVALS: u32 = 10;
+
+pub(crate) fn run(
+    arguments: &Watch,
+    global: &Global,
+    output: &mut Output,
+) -> Result<Status, Error> {
+    let Watch { spec, interval, full_interval, listen, observe, traffic, traffic_limit } =
+        arguments;
+    if spec.spec.iter().any(|place| place == Path::new("-")) {
+        return Err(Error::Usage(
+            "`watch` follows files; what stdin held cannot be read again".to_owned(),
+        ));
+    }
+    // A wrong `--set` is wrong for ever.
+    crate::parameters::Known::new(&spec.parameters.set, global)?;
+    // The endpoint is for whoever looks after the host, not for the network namespace.
+    let listener = listener(listen)?;
+    let state = state_dir(global)?;
+    // What a kernel cannot do now it will hardly do later: without IPVS, or without the right to
+    // it, there is nothing to begin.
+    HostKernel::connect(BTreeSet::new())?.surroundings(&Sysctls::new(), &mut Live::default())?;
+    let interval = Duration::from_secs(u64::from(*interval));
+    let options = Options {
+        version: env!("CARGO_PKG_VERSION"),
+        interval,
+        full_interval: full_interval
+            .map_or(interval * INTERVALS, |seconds| Duration::from_secs(u64::from(seconds))),
+        mode: if *observe { Mode::Observe } else { Mode::Enforce },
+        namespace: namespace()?.label(),
+        state,
+        sources: absolute(&spec.spec),
+        traffic: TrafficOptions {
+            detail: match traffic {
+                Traffic::Off => Detail::Off,
+                Traffic::Services => Detail::Services,
+                Traffic::RealServers => Detail::RealServers,
+            },
+            limit: *traffic_limit,
+        },
+    };
+    let places: Vec<PathBuf> = options.sources.iter().map(PathBuf::from).collect();
+    let files = Files {
+        places: places.clone(),
+        parameters: Parameters { set: spec.parameters.set.clone() },
+        global: global.clone(),
+    };
+    output.flush()?;
+    evenkeel_watch::run(options, Box::new(files), places, listener)?;
+    Ok(Status::Done)
+}
+
+fn listener(address: &str) -> Result<Option<TcpListener>, Error> {
+    if address == "none" {
+        return Ok(None);
+    }
+    let fail = |source| Error::Listen { address: address.to_owned(), source };
+    TcpListener::bind(address).map(Some).map_err(fail)
+}
+
+/// The spec of the command line, read again and again.
+struct Files {
+    places: Vec<PathBuf>,
+    parameters: Parameters,
+    global: Global,
+}
+
+impl SpecSource for Files {
+    fn read(&mut self) -> Result<SpecText, String> {
+        let Self { places, parameters, global } = self;
+        crate::input::text(places, parameters, global)
+    }
+
+    fn remembered(&mut self, last: LastSpec) -> Option<SpecText> {
+        let LastSpec { texts, parameters } = last;
+        let sources: Vec<Source> =
+            texts.iter().map(|(name, text)| Source::new(name.clone(), text.clone())).collect();
+        let loaded = load_with(&sources, &RememberedParameters(parameters.clone())).ok()?;
+        let desired = Arc::new(loaded.desired);
+        Some(SpecText { desired, texts, parameters, warnings: String::new() })
+    }
+}

@@ -1,0 +1,240 @@
+//! Puts the daemon together: the keeper on a thread of its own, and around it, asynchronously,
+//! everything that can wake or ask it.
+
+use std::io;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
+use std::time::Duration;
+
+use evenkeel_engine::{HostKernel, StateDir};
+use evenkeel_host::Changes;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use thiserror::Error;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{oneshot, watch};
+use tracing::{info, warn};
+
+use crate::clock::Clock;
+use crate::control;
+use crate::endpoint::{self, Endpoint};
+use crate::files::Files;
+use crate::heartbeat::Heartbeat;
+use crate::keeper::{Keeper, Message, Surroundings};
+use crate::metrics::{Metrics, TrafficOptions};
+use crate::source::SpecSource;
+use crate::status::{Mode, Status};
+use crate::systemd::Notifier;
+use crate::traffic::KernelTraffic;
+
+/// How long the keeper may be silent: longer than any pass over a large table takes.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// How the daemon is to work.
+#[derive(Debug)]
+pub struct Options {
+    /// The version of the program, for people.
+    pub version: &'static str,
+    /// The longest time between two looks at the host.
+    pub interval: Duration,
+    /// The longest time between two readings of the whole of a large table.
+    pub full_interval: Duration,
+    /// Whether anything is changed.
+    pub mode: Mode,
+    /// The network namespace by the name of its folder.
+    pub namespace: String,
+    /// Where its journal is.
+    pub state: StateDir,
+    /// Where the spec comes from, as it is told and compared: absolute paths.
+    pub sources: Vec<String>,
+    /// What of the traffic the metrics show.
+    pub traffic: TrafficOptions,
+}
+
+/// Why the daemon could not begin, or had to end.
+#[derive(Debug, Error)]
+pub enum DaemonError {
+    /// The control socket is taken, mostly by another daemon.
+    #[error(transparent)]
+    Control(#[from] control::BindError),
+    /// The kernel does not tell of changed addresses.
+    #[error("cannot listen for changes of addresses")]
+    Changes(#[source] evenkeel_host::Error),
+    /// The system refused something else.
+    #[error("cannot {tried}")]
+    System {
+        /// What was tried.
+        tried: &'static str,
+        /// The refusal.
+        #[source]
+        source: io::Error,
+    },
+    /// The keeper came to an end by itself.
+    #[error("the keeper's thread ended unexpectedly")]
+    KeeperDied,
+}
+
+fn system(tried: &'static str) -> impl FnOnce(io::Error) -> DaemonError {
+    move |source| DaemonError::System { tried, source }
+}
+
+/// Keeps the calling thread's network namespace until SIGTERM or SIGINT. The listener, if there is
+/// one, serves the endpoint; it may belong to another namespace.
+///
+/// # Errors
+/// [`DaemonError`]; nothing was changed then, unless the keeper died.
+pub fn run(
+    options: Options,
+    source: Box<dyn SpecSource>,
+    places: Vec<PathBuf>,
+    listener: Option<TcpListener>,
+) -> Result<(), DaemonError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(system("start the asynchronous part"))?;
+    let outcome = runtime.block_on(serve(options, source, places, listener));
+    // A connection that is open may stay so for long.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn serve(
+    options: Options,
+    source: Box<dyn SpecSource>,
+    places: Vec<PathBuf>,
+    listener: Option<TcpListener>,
+) -> Result<(), DaemonError> {
+    let control = control::Socket::bind()?;
+    let changes = Changes::subscribe().map_err(DaemonError::Changes)?;
+    let mut signals = Signals::new().map_err(system("listen for signals"))?;
+
+    let (publish, status) =
+        watch::channel(Arc::new(Status::starting(&options, Clock::new().wall())));
+    let traffic = KernelTraffic::default();
+    let names = traffic.names();
+    let metrics = Metrics::new(options.version, Some((Box::new(traffic), options.traffic)));
+    let heartbeat = Arc::new(Heartbeat::new());
+    let notifier = Arc::new(Notifier::new());
+    if let Some(listener) = listener {
+        let endpoint = Endpoint {
+            metrics: metrics.clone(),
+            status: status.clone(),
+            heartbeat: Arc::clone(&heartbeat),
+            patience: SILENCE,
+        };
+        tokio::spawn(async move {
+            let Err(error) = endpoint::serve(listener, endpoint).await;
+            warn!("the endpoint is of no use: {error}");
+        });
+    }
+    let alive = (Arc::clone(&notifier), Arc::clone(&heartbeat));
+    tokio::spawn(async move { alive.0.keep_alive(alive.1, SILENCE).await });
+
+    let (messages, heard) = channel();
+    let orders = messages.clone();
+    let order = move |command| {
+        // Without a keeper nobody is there to obey; the reply is dropped, and that is told.
+        let _sent = orders.send(Message::Command(command));
+    };
+    let asked = status.clone();
+    tokio::spawn(async move {
+        let Err(error) = control.serve(asked, order).await;
+        warn!("the control socket is of no use: {error}");
+    });
+    let told = messages.clone();
+    let ear = thread::Builder::new().name("addresses".to_owned());
+    ear.spawn(move || listen(changes, &told)).map_err(system("start a thread"))?;
+
+    let files_heard = messages.clone();
+    let files = Files::new(places, move || {
+        let _sent = files_heard.send(Message::Files);
+    });
+    let surroundings = Surroundings { metrics, heartbeat, notifier, names, publish };
+    let (ended, mut end) = oneshot::channel();
+    let keep = move || {
+        let connect = Box::new(HostKernel::connect);
+        let mut keeper = Keeper::new(options, connect, source, files, surroundings);
+        keeper.run(&heard);
+        let _told = ended.send(());
+    };
+    let keeper = thread::Builder::new().name("keeper".to_owned()).spawn(keep);
+    let keeper = keeper.map_err(system("start the keeper"))?;
+    loop {
+        tokio::select! {
+            asked = signals.next() => match asked {
+                Asked::Reload => {
+                    info!("SIGHUP: reading the spec anew");
+                    let _sent = messages.send(Message::Reload);
+                }
+                Asked::Stop(name) => {
+                    info!("{name}: stopping");
+                    let _sent = messages.send(Message::Stop);
+                }
+            },
+            _ = &mut end => break,
+        }
+    }
+    keeper.join().map_err(|_| DaemonError::KeeperDied)
+}
+
+/// Passes on that addresses or interfaces changed, for as long as somebody hears it. On a thread of
+/// its own, which does nothing but wait: a VIP that is gone is to be back at once.
+fn listen(mut changes: Changes, messages: &Sender<Message>) {
+    loop {
+        let waited = {
+            let mut queue = [PollFd::new(&changes, PollFlags::IN)];
+            poll(&mut queue, None)
+        };
+        let heard = match waited {
+            Ok(_) => changes.take(),
+            Err(Errno::INTR) => continue,
+            Err(error) => {
+                return warn!("addresses are looked at in each interval only: {error}");
+            }
+        };
+        match heard {
+            Ok(None) => {}
+            Ok(Some(_)) => {
+                if messages.send(Message::Address).is_err() {
+                    return;
+                }
+            }
+            Err(error) => {
+                warn!("{error}");
+                thread::sleep(Duration::from_secs(1));
+            }
+        }
+    }
+}
+
+/// What signals ask for.
+enum Asked {
+    Reload,
+    Stop(&'static str),
+}
+
+struct Signals {
+    hangup: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.hangup.recv() => Asked::Reload,
+            _ = self.terminate.recv() => Asked::Stop("SIGTERM"),
+            _ = self.interrupt.recv() => Asked::Stop("SIGINT"),
+        }
+    }
+}

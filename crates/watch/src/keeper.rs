@@ -1,0 +1,564 @@
+//! The keeper: the one thread that reads and changes the host, and when it does so. What it does
+//! each time is in [`pass`].
+
+mod pass;
+mod told;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use evenkeel_engine::{Glance, HostKernel, Journal, Kernel, KernelError, Lock, LockError, Sysctls};
+use evenkeel_model::{Binding, Live, ServiceKey};
+use evenkeel_plan::Guard;
+use tokio::sync::watch;
+use tracing::{debug, info, warn};
+
+use crate::backoff::{delay, jittered};
+use crate::clock::Clock;
+use crate::control::{Answer, Command, Request};
+use crate::failing::Failing;
+use crate::fights::Fights;
+use crate::files::{Files, Signature};
+use crate::heartbeat::Heartbeat;
+use crate::metrics::Metrics;
+use crate::settle::{QUIET, Settle, Verdict};
+use crate::source::SpecSource;
+use crate::specs::Specs;
+use crate::status::{Held, Mode, PassStatus, Pause, Status};
+use crate::systemd::Notifier;
+use crate::traffic::Names;
+use crate::{Options, Reason, pause};
+
+/// Between two looks at drains that go on.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// Between two tries to get the lock that someone else has.
+const LOCK: Duration = Duration::from_millis(200);
+
+/// Between two passes that addresses ask for: a storm of events is one event. The first of them
+/// waits for nothing.
+const ADDRESSES: Duration = Duration::from_millis(20);
+
+/// The longest sleep: whoever listens for the keeper's heart hears it in time.
+const BEAT: Duration = Duration::from_secs(10);
+
+/// How long the start and a reload wait for files that are being written.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Until the next look at files that changed while they were read.
+const LOOK: Duration = Duration::from_millis(25);
+
+/// How long a file may be in the midst of being written before that is told.
+const RESTLESS: Duration = Duration::from_secs(10);
+
+/// A network namespace that can be kept: a kernel, and a cheap look at it.
+pub(crate) trait Ground: Kernel + Sized {
+    /// What a later look is compared with.
+    type Glance;
+
+    /// The right to change it.
+    type Right;
+
+    /// As [`HostKernel::glance`].
+    fn glance(&mut self) -> Result<Self::Glance, KernelError>;
+
+    /// As [`HostKernel::is_unchanged`].
+    fn is_unchanged(
+        &mut self,
+        glance: &Self::Glance,
+        live: &Live,
+        hidden: &BTreeSet<ServiceKey>,
+        sysctls: &Sysctls,
+    ) -> Result<bool, KernelError>;
+
+    /// As [`HostKernel::set_journalled`].
+    fn set_journalled(&mut self, bindings: BTreeSet<Binding>);
+
+    /// As [`Lock::acquire`].
+    fn lock() -> Result<Self::Right, LockError>;
+
+    /// As [`Lock::try_acquire`].
+    fn try_lock() -> Result<Option<Self::Right>, LockError>;
+}
+
+impl Ground for HostKernel {
+    type Glance = Glance;
+    type Right = Lock;
+
+    fn glance(&mut self) -> Result<Glance, KernelError> {
+        self.glance()
+    }
+
+    fn is_unchanged(
+        &mut self,
+        glance: &Glance,
+        live: &Live,
+        hidden: &BTreeSet<ServiceKey>,
+        sysctls: &Sysctls,
+    ) -> Result<bool, KernelError> {
+        self.is_unchanged(glance, live, hidden, sysctls)
+    }
+
+    fn set_journalled(&mut self, bindings: BTreeSet<Binding>) {
+        self.set_journalled(bindings);
+    }
+
+    fn lock() -> Result<Lock, LockError> {
+        Lock::acquire()
+    }
+
+    fn try_lock() -> Result<Option<Lock>, LockError> {
+        Lock::try_acquire()
+    }
+}
+
+/// What the keeper hears.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// An address or an interface changed.
+    Address,
+    /// Something happened to the files of the spec.
+    Files,
+    /// Read the spec anew, whether or not it seems to have changed.
+    Reload,
+    /// Somebody asks for something.
+    Command(Command),
+    /// End, and leave the host as it is.
+    Stop,
+}
+
+/// Connects to a kernel; the addresses are those that the journal knows as evenkeel's.
+pub(crate) type Connect<K> = Box<dyn FnMut(BTreeSet<Binding>) -> Result<K, KernelError> + Send>;
+
+/// Everything the keeper has to do with beside the kernel.
+pub(crate) struct Surroundings {
+    pub(crate) metrics: Metrics,
+    pub(crate) heartbeat: Arc<Heartbeat>,
+    pub(crate) notifier: Arc<Notifier>,
+    /// Where the spec in force is told to whoever shows its names.
+    pub(crate) names: Names,
+    pub(crate) publish: watch::Sender<Arc<Status>>,
+}
+
+/// The keeper of one network namespace.
+pub(crate) struct Keeper<K: Ground> {
+    options: Options,
+    connect: Connect<K>,
+    kernel: Option<K>,
+    surroundings: Surroundings,
+    clock: Clock,
+    files: Files,
+    settle: Settle<Signature>,
+    /// What of the files cannot be heard.
+    unheard: Vec<String>,
+    specs: Specs,
+    /// As it was last read or written.
+    journal: Journal,
+    failing: Failing,
+    fights: Fights,
+    paused: Option<Pause>,
+    held: Option<Held>,
+    /// As it was before; the same plan is not told twice.
+    last_held: Option<Held>,
+    /// The plan that was approved and is awaited.
+    approved: Option<String>,
+    /// The guards that the spec of this digest may pass until it is reached.
+    granted: Option<(String, Vec<Guard>)>,
+    /// What keeps all of it from going on, and how often in a row it did.
+    trouble: Option<Trouble>,
+    troubles: u32,
+    /// What keeps some steps from being tried.
+    obstacles: Vec<String>,
+    to_do: Vec<String>,
+    /// What the host was like when it was last seen to be in sync.
+    known: Option<Known<K::Glance>>,
+    unmanaged: usize,
+    last_pass: Option<PassStatus>,
+    last_success: Option<u64>,
+    due: Due,
+}
+
+/// Why a pass could not be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// Another process is changing the namespace.
+    Locked(String),
+    /// Anything else, in words.
+    Other(String),
+}
+
+/// A host in sync, and what tells cheaply whether it still is.
+struct Known<G> {
+    glance: G,
+    live: Live,
+    hidden: BTreeSet<ServiceKey>,
+    sysctls: Sysctls,
+    /// When the whole of it is to be read again, whatever it looks like.
+    until: Duration,
+}
+
+/// When something is to be done, by the clock that never jumps.
+#[derive(Debug, Default)]
+struct Due {
+    resync: Duration,
+    retry: Option<Duration>,
+    drain: Option<Duration>,
+    settle: Option<Duration>,
+    address: Option<Duration>,
+    /// Before that, addresses ask for no further pass.
+    addresses_from: Duration,
+}
+
+impl<K: Ground> Keeper<K> {
+    pub(crate) fn new(
+        options: Options,
+        connect: Connect<K>,
+        source: Box<dyn SpecSource>,
+        files: Files,
+        surroundings: Surroundings,
+    ) -> Self {
+        let interval = options.interval;
+        Self {
+            connect,
+            kernel: None,
+            surroundings,
+            clock: Clock::new(),
+            files,
+            settle: Settle::new(QUIET),
+            unheard: Vec::new(),
+            specs: Specs::new(source),
+            journal: Journal::default(),
+            failing: Failing::default(),
+            fights: Fights::new(interval),
+            paused: None,
+            held: None,
+            last_held: None,
+            approved: None,
+            granted: None,
+            trouble: None,
+            troubles: 0,
+            obstacles: Vec::new(),
+            to_do: Vec::new(),
+            known: None,
+            unmanaged: 0,
+            last_pass: None,
+            last_success: None,
+            due: Due::default(),
+            options,
+        }
+    }
+
+    /// Keeps the host until it is told to stop, or nobody is left to tell.
+    pub(crate) fn run(&mut self, messages: &Receiver<Message>) {
+        self.begin();
+        loop {
+            self.surroundings.heartbeat.beat();
+            let wait = self.next().saturating_sub(self.clock.now()).min(BEAT);
+            match messages.recv_timeout(wait) {
+                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+                Ok(message) => self.hear(message),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            self.on_time();
+        }
+        self.surroundings.notifier.stopping();
+        info!("stopped; the host stays as it is");
+    }
+
+    fn begin(&mut self) {
+        self.paused = pause::read(&self.options.state, self.clock.wall());
+        match self.options.state.read(false) {
+            Ok((journal, _)) => {
+                self.specs.remember(&self.options.state, &journal, self.clock.wall());
+                self.journal = journal;
+            }
+            // The first pass meets it too, and tells.
+            Err(error) => debug!("{error}"),
+        }
+        self.read_at_rest();
+        self.pass(Reason::Start);
+        let words = self.surroundings.publish.borrow().summary();
+        self.surroundings.notifier.ready(&words);
+    }
+
+    /// Reads the spec when its files are at rest, and at the latest when they have not come to rest
+    /// for a while: then it is left for later.
+    fn read_at_rest(&mut self) {
+        let end = Instant::now() + PATIENCE;
+        while Instant::now() < end {
+            match self.look() {
+                Verdict::WaitUntil(time) => {
+                    thread::sleep(time.saturating_duration_since(Instant::now()));
+                }
+                // What does not come from files may be different all the same.
+                Verdict::Idle | Verdict::Read => {
+                    if self.read_spec() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// How the files are.
+    fn look(&mut self) -> Verdict {
+        let unheard = self.files.rearm();
+        if unheard != self.unheard {
+            for words in &unheard {
+                warn!("{words}; they are looked at in each interval");
+            }
+            self.unheard = unheard;
+        }
+        self.settle.look(Instant::now(), &self.files.signature())
+    }
+
+    /// Reads the spec, unless it changes meanwhile: then nothing comes of it.
+    fn read_spec(&mut self) -> bool {
+        let read = self.specs.read();
+        if !self.settle.was_read(&self.files.signature()) {
+            return false;
+        }
+        let result = self.specs.take(read, self.clock.wall());
+        self.surroundings.metrics.reload(result);
+        true
+    }
+
+    fn hear(&mut self, message: Message) {
+        let now = self.clock.now();
+        match message {
+            // What it begins is ended by whoever calls.
+            Message::Stop => {}
+            Message::Address => {
+                self.due.address = Some(self.due.addresses_from.max(now));
+            }
+            Message::Files => {
+                let time = self.at(self.settle.heard(Instant::now()));
+                self.due.settle = Some(self.due.settle.map_or(time, |known| known.min(time)));
+            }
+            Message::Reload => {
+                self.surroundings.notifier.reloading();
+                self.read_at_rest();
+                self.failing.retry_all();
+                self.fights.clear();
+                self.pass(Reason::Signal);
+                let words = self.surroundings.publish.borrow().summary();
+                self.surroundings.notifier.ready(&words);
+            }
+            Message::Command(Command { request, reply }) => {
+                let answer = self.obey(request);
+                // Whoever asked may have gone away.
+                let _answered = reply.send(answer);
+            }
+        }
+    }
+
+    /// When the next thing is to be done.
+    fn next(&self) -> Duration {
+        let Due { resync, retry, drain, settle, address, addresses_from: _ } = &self.due;
+        let paused = self.paused.and_then(|pause| pause.until);
+        let wall = self.clock.wall();
+        let resumed =
+            paused.map(|until| self.clock.now() + Duration::from_secs(until.saturating_sub(wall)));
+        let all = [*retry, *drain, *settle, *address, resumed];
+        all.into_iter().flatten().fold(*resync, Duration::min)
+    }
+
+    /// Does what is due.
+    fn on_time(&mut self) {
+        let now = self.clock.now();
+        let is_due = |time: &mut Option<Duration>| time.take_if(|time| *time <= now).is_some();
+        if is_due(&mut self.due.settle) {
+            self.look_at_files();
+        }
+        let wall = self.clock.wall();
+        if self.paused.is_some_and(|pause| pause.until.is_some_and(|until| until <= wall)) {
+            info!("the pause is over");
+            self.resume();
+            return self.pass(Reason::Command);
+        }
+        // One pass does for all; it is told under the name of the most particular reason.
+        let (address, drain, retry) = (
+            is_due(&mut self.due.address),
+            is_due(&mut self.due.drain),
+            is_due(&mut self.due.retry),
+        );
+        let is_resync = self.due.resync <= now;
+        if is_resync {
+            self.look_at_files();
+        }
+        match (address, drain, retry, is_resync) {
+            (true, ..) => self.pass(Reason::Address),
+            (_, true, ..) => self.pass(Reason::Drain),
+            (_, _, true, _) => self.pass(Reason::Retry),
+            (_, _, _, true) => self.pass(Reason::Resync),
+            _ => {}
+        }
+    }
+
+    /// Reads the spec if its files are at rest and not as they were when they were read last.
+    fn look_at_files(&mut self) {
+        self.due.settle = match self.look() {
+            Verdict::Idle => None,
+            Verdict::WaitUntil(time) => Some(self.at(time)),
+            Verdict::Read => {
+                if self.read_spec() {
+                    self.failing.retry_all();
+                    self.pass(Reason::Spec);
+                    None
+                } else {
+                    Some(self.clock.now() + LOOK)
+                }
+            }
+        };
+    }
+
+    /// That time on the keeper's own clock.
+    fn at(&self, time: Instant) -> Duration {
+        self.clock.now() + time.saturating_duration_since(Instant::now())
+    }
+
+    /// Why the files are not read though they changed.
+    fn restlessness(&self) -> Option<String> {
+        let since = self.settle.restless_since()?;
+        (since.elapsed() > RESTLESS).then(|| {
+            format!(
+                "the files of the spec have not come to rest for {} s, and are read when they do",
+                since.elapsed().as_secs()
+            )
+        })
+    }
+
+    fn obey(&mut self, request: Request) -> Answer {
+        match request {
+            // Whoever serves the socket answers that.
+            Request::Status => {
+                Answer::Status(Box::new(Status::clone(&self.surroundings.publish.borrow())))
+            }
+            Request::Approve { id } => self.approve(id),
+            Request::Pause { seconds } => {
+                let since = self.clock.wall();
+                let paused = Pause { since, until: seconds.map(|it| since.saturating_add(it)) };
+                if let Err(error) = pause::write(&self.options.state, &paused) {
+                    return Answer::Refused(error.to_string());
+                }
+                self.paused = Some(paused);
+                info!(until = paused.until, "paused");
+                self.pass(Reason::Command);
+                Answer::Done("Paused: nothing is changed".to_owned())
+            }
+            Request::Resume => {
+                if self.paused.is_none() {
+                    return Answer::Refused("the daemon is not paused".to_owned());
+                }
+                self.resume();
+                self.pass(Reason::Command);
+                Answer::Done(format!("Resumed: {}", self.surroundings.publish.borrow().summary()))
+            }
+            Request::MayApply { sources } => self.may_apply(&sources),
+        }
+    }
+
+    fn resume(&mut self) {
+        self.paused = None;
+        if let Err(error) = pause::remove(&self.options.state) {
+            warn!("{error}; the daemon would be paused again if it were started anew");
+        }
+        self.failing.retry_all();
+        self.fights.clear();
+    }
+
+    fn approve(&mut self, id: String) -> Answer {
+        match &self.held {
+            None => return Answer::Refused("no plan is held".to_owned()),
+            Some(held) if held.id != id => {
+                let other = &held.id;
+                return Answer::Refused(format!(
+                    "the plan that is held is {other}, not {id}: look at it with `evenkeel status`"
+                ));
+            }
+            Some(_) => {}
+        }
+        self.approved = Some(id.clone());
+        self.pass(Reason::Command);
+        match &self.held {
+            Some(held) => Answer::Refused(format!(
+                "what plan {id} was made for has changed meanwhile; {} is held now",
+                held.id
+            )),
+            None => {
+                Answer::Done(format!("Approved: {}", self.surroundings.publish.borrow().summary()))
+            }
+        }
+    }
+
+    /// Whether someone else may apply the spec at those places: only the one that is kept anyway.
+    fn may_apply(&self, sources: &[String]) -> Answer {
+        if self.options.mode == Mode::Observe || *sources == *self.options.sources {
+            return Answer::Done(String::new());
+        }
+        Answer::Refused(format!(
+            "`evenkeel watch` (process {}) keeps this host on {}, and would take back what another \
+             spec changes",
+            std::process::id(),
+            self.options.sources.join(" "),
+        ))
+    }
+
+    /// Makes a pass, and plans when the next one is to be made.
+    fn pass(&mut self, reason: Reason) {
+        let begin = self.clock.now();
+        let end = self.make_pass(reason);
+        let now = self.clock.now();
+        self.surroundings.metrics.pass(reason, end.result, now - begin);
+        let milliseconds = u64::try_from((now - begin).as_millis()).unwrap_or(u64::MAX);
+        if end.changes > 0 {
+            info!(
+                reason = reason.word(),
+                result = end.result,
+                changes = end.changes,
+                milliseconds,
+                "pass"
+            );
+        } else {
+            debug!(reason = reason.word(), result = end.result, milliseconds, "pass");
+        }
+        if end.is_worth_telling {
+            self.last_pass = Some(PassStatus {
+                at: self.clock.wall(),
+                reason,
+                result: end.result.to_owned(),
+                milliseconds,
+                changes: end.changes,
+            });
+        }
+        self.plan_next(now, now - begin, end.follows_up);
+        self.tell();
+    }
+
+    fn plan_next(&mut self, now: Duration, took: Duration, follows_up: bool) {
+        self.due.resync = now + jittered(self.options.interval);
+        // A large table is not read over and over for each address of a storm.
+        self.due.addresses_from = now + ADDRESSES.max(took);
+        self.due.address = self.due.address.map(|time| time.max(self.due.addresses_from));
+        let is_draining = !self.journal.record.drains.0.is_empty();
+        self.due.drain = (is_draining && !self.is_hands_off()).then(|| now + DRAIN);
+        self.due.retry = match &self.trouble {
+            Some(Trouble::Locked(_)) => Some(now + LOCK),
+            Some(Trouble::Other(_)) => Some(now + delay(self.troubles)),
+            None if follows_up => Some(now),
+            None if self.is_hands_off() => None,
+            None => {
+                let failing = self.failing.next().map(|next| next.max(now + LOCK));
+                failing.into_iter().chain(self.fights.next(now)).min()
+            }
+        };
+    }
+
+    /// Whether nothing is to be changed.
+    fn is_hands_off(&self) -> bool {
+        self.options.mode == Mode::Observe || self.paused.is_some()
+    }
+}

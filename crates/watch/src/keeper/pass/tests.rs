@@ -1,0 +1,485 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use evenkeel_engine::memory::{Fault, MemoryKernel};
+use evenkeel_engine::{Kernel, KernelError, LastSpec, LockError, Replies, StateDir, Sysctls};
+use evenkeel_model::statistics::Statistics;
+use evenkeel_model::{Binding, Link, Live, RealServerKey, Service, ServiceKey};
+use evenkeel_plan::Op;
+use rustix::io::Errno;
+use tempfile::TempDir;
+use tokio::sync::watch;
+
+use super::super::{Ground, Keeper, Surroundings};
+use crate::control::{Answer, Request};
+use crate::files::Files;
+use crate::heartbeat::Heartbeat;
+use crate::metrics::{Metrics, TrafficOptions};
+use crate::source::{SpecSource, SpecText};
+use crate::status::{Mode, State, Status};
+use crate::systemd::Notifier;
+use crate::{Options, Reason};
+
+/// A kernel in memory that the test sees too.
+#[derive(Clone, Default)]
+struct Shared(Arc<Mutex<MemoryKernel>>);
+
+impl Shared {
+    fn get(&self) -> MutexGuard<'_, MemoryKernel> {
+        self.0.lock().expect("no test panics with it")
+    }
+}
+
+impl Kernel for Shared {
+    fn observe(&mut self, sysctls: &Sysctls) -> Result<Live, KernelError> {
+        self.get().observe(sysctls)
+    }
+
+    fn observe_with_statistics(
+        &mut self,
+        sysctls: &Sysctls,
+    ) -> Result<(Live, Statistics), KernelError> {
+        self.get().observe_with_statistics(sysctls)
+    }
+
+    fn services(
+        &mut self,
+        keys: &BTreeSet<ServiceKey>,
+    ) -> Result<BTreeMap<ServiceKey, Service>, KernelError> {
+        self.get().services(keys)
+    }
+
+    fn services_with_statistics(
+        &mut self,
+        keys: &BTreeSet<ServiceKey>,
+    ) -> Result<(BTreeMap<ServiceKey, Service>, Statistics), KernelError> {
+        self.get().services_with_statistics(keys)
+    }
+
+    fn surroundings(&mut self, sysctls: &Sysctls, live: &mut Live) -> Result<(), KernelError> {
+        self.get().surroundings(sysctls, live)
+    }
+
+    fn execute(&mut self, ops: &[Op]) -> Result<Replies, KernelError> {
+        self.get().execute(ops)
+    }
+}
+
+impl Ground for Shared {
+    type Glance = ();
+    type Right = ();
+
+    fn glance(&mut self) -> Result<(), KernelError> {
+        Ok(())
+    }
+
+    fn is_unchanged(
+        &mut self,
+        (): &(),
+        _: &Live,
+        _: &BTreeSet<ServiceKey>,
+        _: &Sysctls,
+    ) -> Result<bool, KernelError> {
+        Ok(false)
+    }
+
+    fn set_journalled(&mut self, _: BTreeSet<Binding>) {}
+
+    fn lock() -> Result<(), LockError> {
+        Ok(())
+    }
+
+    fn try_lock() -> Result<Option<()>, LockError> {
+        Ok(Some(()))
+    }
+}
+
+/// A text that the test changes.
+#[derive(Clone)]
+struct Text(Arc<Mutex<String>>);
+
+fn spec_text(name: &str, text: &str) -> Result<SpecText, String> {
+    let sources = [evenkeel_spec::Source::new(name, text)];
+    let loaded =
+        evenkeel_spec::load(&sources).map_err(|problems| problems.render(&sources, false))?;
+    Ok(SpecText {
+        parameters: loaded.parameters(),
+        desired: Arc::new(loaded.desired),
+        texts: vec![(name.to_owned(), text.as_bytes().to_vec())],
+        warnings: String::new(),
+    })
+}
+
+impl SpecSource for Text {
+    fn read(&mut self) -> Result<SpecText, String> {
+        spec_text("spec.yaml", &self.0.lock().expect("no test panics with it"))
+    }
+
+    fn remembered(&mut self, last: LastSpec) -> Option<SpecText> {
+        let (name, text) = last.texts.first()?;
+        spec_text(name, std::str::from_utf8(text).ok()?).ok()
+    }
+}
+
+/// A host with a daemon that makes its passes when it is told to.
+struct Site {
+    folder: TempDir,
+    kernel: Shared,
+    text: Text,
+    keeper: Keeper<Shared>,
+    status: watch::Receiver<Arc<Status>>,
+}
+
+fn keeper(
+    folder: &Path,
+    kernel: &Shared,
+    text: &Text,
+    mode: Mode,
+) -> (Keeper<Shared>, watch::Receiver<Arc<Status>>) {
+    let options = Options {
+        version: "0",
+        interval: Duration::from_secs(30),
+        full_interval: Duration::from_secs(300),
+        mode,
+        namespace: "init".to_owned(),
+        state: StateDir::new(folder, "init"),
+        sources: vec!["/etc/evenkeel".to_owned()],
+        traffic: TrafficOptions::default(),
+    };
+    let (publish, status) = watch::channel(Arc::new(Status::starting(&options, 0)));
+    let surroundings = Surroundings {
+        metrics: Metrics::new("0", None),
+        heartbeat: Arc::new(Heartbeat::new()),
+        notifier: Arc::new(Notifier::new()),
+        names: Arc::default(),
+        publish,
+    };
+    let connected = kernel.clone();
+    let connect = Box::new(move |_| Ok(connected.clone()));
+    let files = Files::new(Vec::new(), || ());
+    (Keeper::new(options, connect, Box::new(text.clone()), files, surroundings), status)
+}
+
+impl Site {
+    fn new(text: &str) -> Self {
+        Self::with(text, Mode::Enforce)
+    }
+
+    fn with(text: &str, mode: Mode) -> Self {
+        let kernel = Shared::default();
+        let up = |name: &str| (name.into(), Link { up: true, dummy: false });
+        kernel.get().live.links = Some(["lo", "eth0"].map(up).into());
+        kernel.get().live.modules = Some(BTreeSet::new());
+        let folder = tempfile::tempdir().expect("a folder");
+        let text = Text(Arc::new(Mutex::new(text.to_owned())));
+        let (keeper, status) = keeper(folder.path(), &kernel, &text, mode);
+        let mut site = Self { folder, kernel, text, keeper, status };
+        site.keeper.begin();
+        site
+    }
+
+    /// Another daemon on the same host.
+    fn restart(&mut self) {
+        (self.keeper, self.status) =
+            keeper(self.folder.path(), &self.kernel, &self.text, Mode::Enforce);
+        self.keeper.begin();
+    }
+
+    fn write(&mut self, text: &str) {
+        text.clone_into(&mut self.text.0.lock().expect("no test panics with it"));
+        assert!(self.keeper.read_spec());
+        self.pass(Reason::Spec);
+    }
+
+    /// A pass, and those that follow at once.
+    fn pass(&mut self, reason: Reason) {
+        self.keeper.pass(reason);
+        for _ in 0..20 {
+            if self.keeper.due.retry.is_none_or(|time| time > self.keeper.clock.now()) {
+                return;
+            }
+            self.keeper.pass(Reason::Retry);
+        }
+        panic!("it makes passes without an end");
+    }
+
+    fn status(&self) -> Arc<Status> {
+        self.status.borrow().clone()
+    }
+
+    fn assert_state(&self, state: State, words: &str) {
+        let status = self.status();
+        let reasons = status.reasons.join("\n");
+        assert_eq!(status.state, state, "{reasons}");
+        assert!(reasons.contains(words), "{words}: {reasons}");
+    }
+
+    fn live(&self) -> Live {
+        self.kernel.get().live.clone()
+    }
+
+    /// The weights by the last number of the real servers' addresses.
+    fn weights(&self) -> BTreeMap<String, u32> {
+        let live = self.live();
+        let services = live.services.values();
+        let all = services.flat_map(|service| service.real_servers.in_order());
+        all.map(|(key, real_server)| (key.address.to_string(), real_server.weight)).collect()
+    }
+
+    fn received(&self) -> usize {
+        self.kernel.get().received.len()
+    }
+}
+
+fn set_weight(live: &mut Live, address: &str, weight: u32) {
+    for service in live.services.values_mut() {
+        let all: Vec<RealServerKey> =
+            service.real_servers.in_order().map(|(key, _)| *key).collect();
+        for key in all.iter().filter(|key| key.address.to_string() == address) {
+            if let Some(real_server) = service.real_servers.get_mut(key) {
+                real_server.weight = weight;
+            }
+        }
+    }
+}
+
+const SPEC: &str = "version: 1
+scope: all
+vips: [ { address: 192.0.2.1, interface: eth0 } ]
+services:
+  - name: web
+    vip: 192.0.2.1
+    port: 80
+    drain: 0s
+    real_servers: [ { address: 10.0.0.1, weight: 3 }, { address: 10.0.0.2 } ]
+  - { name: dns, vip: 192.0.2.1, port: 53, protocol: udp, drain: 0s, real_servers: [ { address: 10.0.0.3 } ] }
+";
+
+#[test]
+fn a_host_is_brought_to_the_spec_and_left_alone_then() {
+    let mut site = Site::new(SPEC);
+    site.assert_state(State::Ok, "");
+    let live = site.live();
+    assert_eq!((live.services.len(), live.addresses.len()), (2, 1));
+    let received = site.received();
+    for reason in [Reason::Resync, Reason::Address, Reason::Spec, Reason::Signal] {
+        site.pass(reason);
+    }
+    assert_eq!(site.received(), received);
+    assert_eq!(site.status().last_pass.as_ref().map(|it| &*it.result), Some("in_sync"));
+}
+
+#[test]
+fn drift_is_repaired_whatever_it_is() {
+    let mut site = Site::new(SPEC);
+    let before = site.live();
+    for change in [
+        (|live: &mut Live| drop(live.services.pop_first())) as fn(&mut Live),
+        |live| live.addresses.clear(),
+        |live| set_weight(live, "10.0.0.1", 77),
+    ] {
+        change(&mut site.kernel.get().live);
+        assert_ne!(site.live(), before);
+        site.pass(Reason::Resync);
+        assert_eq!(site.live(), before);
+        site.assert_state(State::Ok, "");
+    }
+}
+
+#[test]
+fn what_fails_is_left_for_later_and_the_rest_is_done() {
+    let mut site = Site::new(SPEC);
+    let number = site.received();
+    // The first operation of the next plan: one of the two real servers that are added.
+    site.kernel.get().faults.insert(number, Fault::Refuse(Errno::NOMEM));
+    let spec = SPEC
+        .replace("{ address: 10.0.0.2 }", "{ address: 10.0.0.4 }")
+        .replace("address: 10.0.0.3", "address: 10.0.0.5");
+    site.write(&spec);
+    let status = site.status();
+    assert_eq!(status.state, State::Degraded);
+    assert_eq!((status.failing.len(), status.failing[0].attempts), (1, 1), "{status:?}");
+    let weights = site.weights();
+    // The other service was changed as a whole; in this one nothing is taken away.
+    let is_kept = |address: &str| weights.contains_key(address);
+    let web = (is_kept("10.0.0.2"), is_kept("10.0.0.4"));
+    let dns = (is_kept("10.0.0.3"), is_kept("10.0.0.5"));
+    assert!(
+        [((true, false), (false, true)), ((false, true), (true, false))].contains(&(web, dns)),
+        "{weights:?}"
+    );
+    std::thread::sleep(Duration::from_millis(1_050));
+    site.pass(Reason::Retry);
+    site.assert_state(State::Ok, "");
+    let expected = [("10.0.0.1", 3), ("10.0.0.4", 1), ("10.0.0.5", 1)];
+    assert_eq!(site.weights(), expected.map(|(it, weight)| (it.to_owned(), weight)).into());
+}
+
+#[test]
+fn a_bad_spec_changes_nothing_and_the_last_good_one_is_enforced() {
+    let mut site = Site::new(SPEC);
+    let before = site.live();
+    for bad in ["", "version: 1\nservices: [", "version: 1\nservises: []\n"] {
+        site.write(bad);
+        site.assert_state(State::Degraded, "the spec is bad, and the last good one stays in force");
+        site.assert_state(State::Degraded, "spec.yaml");
+        site.kernel.get().live.addresses.clear();
+        site.pass(Reason::Address);
+        assert_eq!(site.live(), before);
+        // Also by a daemon that never saw another one.
+        site.restart();
+        site.assert_state(State::Degraded, "the last good one stays in force");
+        site.kernel.get().live.services.pop_first();
+        site.pass(Reason::Resync);
+        assert_eq!(site.live(), before);
+    }
+    site.write(SPEC);
+    site.assert_state(State::Ok, "");
+    assert_eq!(site.live(), before);
+}
+
+#[test]
+fn a_plan_that_a_guard_refuses_is_held_until_it_is_approved() {
+    let mut site = Site::new(SPEC);
+    let before = site.live();
+    let smaller = SPEC.split("  - { name: dns").next().expect("a part").replace(
+        "{ address: 10.0.0.1, weight: 3 }, { address: 10.0.0.2 }",
+        "{ address: 10.0.0.1, weight: 0 }",
+    );
+    site.write(&smaller);
+    site.assert_state(State::Held, "guard no-server holds plan");
+    site.kernel.get().live.addresses.clear();
+    site.pass(Reason::Address);
+    assert_eq!(site.live(), before, "the last good one is enforced");
+    let held = site.status().spec.held.clone().expect("it is held");
+    let answer = site.keeper.obey(Request::Approve { id: "other".to_owned() });
+    assert!(matches!(&answer, Answer::Refused(words) if words.contains(&held.id)), "{answer:?}");
+    assert_eq!(site.live(), before);
+    let answer = site.keeper.obey(Request::Approve { id: held.id.clone() });
+    assert!(matches!(answer, Answer::Done(_)), "{answer:?}");
+    assert_eq!(site.weights(), [("10.0.0.1".to_owned(), 0)].into());
+    site.assert_state(State::Ok, "");
+    let answer = site.keeper.obey(Request::Approve { id: held.id });
+    assert!(matches!(answer, Answer::Refused(_)), "{answer:?}");
+}
+
+#[test]
+fn what_was_approved_goes_on_through_its_drains() {
+    let text = SPEC.replace("drain: 0s", "drain: 1h");
+    let mut site = Site::new(&text);
+    let keys: Vec<ServiceKey> = site.live().services.keys().copied().collect();
+    for key in &keys {
+        for last in 1..=3 {
+            site.kernel.get().connect(*key, last, 1);
+        }
+    }
+    let smaller = text.split("services:").next().expect("a part").to_owned()
+        + "services:\n  - { name: new, vip: 192.0.2.1, port: 8080, real_servers: [ { address: 10.0.0.9 } ] }\n";
+    site.write(&smaller);
+    site.assert_state(State::Held, "guard mass-delete");
+    let id = site.status().spec.held.clone().expect("it is held").id;
+    let answer = site.keeper.obey(Request::Approve { id });
+    assert!(matches!(answer, Answer::Done(_)), "{answer:?}");
+    assert_eq!((site.status().state, site.status().draining), (State::Ok, 3));
+    site.pass(Reason::Drain);
+    assert_eq!((site.status().state, site.status().draining), (State::Ok, 3));
+    site.kernel.get().statistics = Statistics::default();
+    site.pass(Reason::Drain);
+    assert_eq!((site.status().state, site.status().draining), (State::Ok, 0));
+    assert_eq!(site.live().services.len(), 1);
+}
+
+#[test]
+fn a_pause_changes_nothing_and_outlives_the_daemon() {
+    let mut site = Site::new(SPEC);
+    let before = site.live();
+    let answer = site.keeper.obey(Request::Pause { seconds: None });
+    assert!(matches!(answer, Answer::Done(_)), "{answer:?}");
+    site.kernel.get().live.services.pop_first();
+    let broken = site.live();
+    site.pass(Reason::Resync);
+    site.restart();
+    site.pass(Reason::Resync);
+    assert_eq!(site.live(), broken);
+    site.assert_state(State::Paused, "until `evenkeel resume`");
+    assert!(!site.status().to_do.is_empty());
+    let answer = site.keeper.obey(Request::Resume);
+    assert!(matches!(answer, Answer::Done(_)), "{answer:?}");
+    assert_eq!(site.live(), before);
+    site.assert_state(State::Ok, "");
+}
+
+#[test]
+fn who_only_observes_tells_and_changes_nothing() {
+    let mut site = Site::with(SPEC, Mode::Observe);
+    site.assert_state(State::Drifted, "");
+    assert!(
+        site.status().to_do.iter().any(|line| line.contains("add service web/192.0.2.1:80/tcp"))
+    );
+    site.write(&SPEC.replace("weight: 3", "weight: 4"));
+    assert!(site.status().to_do.iter().any(|line| line.contains("weight 4")));
+    assert_eq!((site.received(), site.live().services.len()), (0, 0));
+    assert_eq!(std::fs::read_dir(site.folder.path()).expect("a folder").count(), 0);
+}
+
+#[test]
+fn a_change_that_comes_back_again_and_again_is_a_fight_and_put_off() {
+    let mut site = Site::new(SPEC);
+    let spoil = |site: &Site| set_weight(&mut site.kernel.get().live, "10.0.0.1", 9);
+    for _ in 0..5 {
+        spoil(&site);
+        site.pass(Reason::Resync);
+        assert_eq!(site.weights()["10.0.0.1"], 3);
+    }
+    site.assert_state(State::Degraded, "weight is found 9, the spec says 3; undone 5 times");
+    spoil(&site);
+    site.kernel.get().live.addresses.clear();
+    site.pass(Reason::Resync);
+    assert_eq!((site.weights()["10.0.0.1"], site.live().addresses.len()), (9, 1));
+    // Who asks for something else is heard at once.
+    site.write(&SPEC.replace("weight: 3", "weight: 4"));
+    assert_eq!(site.weights()["10.0.0.1"], 4);
+    site.assert_state(State::Ok, "");
+}
+
+#[test]
+fn an_interface_that_is_missing_stops_only_what_needs_it() {
+    let mut site = Site::new(&SPEC.replace("interface: eth0", "interface: eth7"));
+    site.assert_state(State::Degraded, "interface eth7 does not exist");
+    assert_eq!((site.live().services.len(), site.live().addresses.len()), (2, 0));
+    let links = site.live().links.expect("there are some");
+    let eth0 = links["eth0"];
+    site.kernel.get().live.links.as_mut().expect("some").insert("eth7".into(), eth0);
+    site.pass(Reason::Address);
+    assert_eq!(site.live().addresses.len(), 1);
+    site.assert_state(State::Ok, "");
+}
+
+#[test]
+fn a_kernel_that_cannot_be_reached_is_told_and_tried_again() {
+    let mut site = Site::new(SPEC);
+    site.kernel.get().is_unreachable = true;
+    site.keeper.pass(Reason::Resync);
+    site.assert_state(State::Degraded, "");
+    assert!(site.keeper.due.retry.is_some());
+    site.kernel.get().is_unreachable = false;
+    site.kernel.get().live.services.pop_first();
+    site.pass(Reason::Retry);
+    site.assert_state(State::Ok, "");
+    assert_eq!(site.live().services.len(), 2);
+}
+
+#[test]
+fn only_the_spec_that_is_kept_may_be_applied_beside_it() {
+    let mut site = Site::new(SPEC);
+    let mut may =
+        |source: &str| site.keeper.obey(Request::MayApply { sources: vec![source.to_owned()] });
+    assert!(matches!(may("/etc/evenkeel"), Answer::Done(_)));
+    let answer = may("/tmp/other.yaml");
+    assert!(
+        matches!(&answer, Answer::Refused(words) if words.contains("/etc/evenkeel")),
+        "{answer:?}"
+    );
+}

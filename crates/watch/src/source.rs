@@ -1,0 +1,50 @@
+//! Where the spec comes from: files today, whatever can be read tomorrow. What is read is the
+//! texts and what they ask for; to watch for changes is somebody else's part.
+
+use std::sync::Arc;
+
+use evenkeel_engine::{LastSpec, ParameterValues, StoredSpec};
+use evenkeel_model::Desired;
+
+/// Reads and understands specs.
+pub trait SpecSource: Send {
+    /// Reads the spec as it is now.
+    ///
+    /// # Errors
+    /// It cannot be read or is wrong: every problem, with its place, in lines for people.
+    fn read(&mut self) -> Result<SpecText, String>;
+
+    /// Understands the texts of a spec that was applied before; `None` where this version does not
+    /// take them any more.
+    fn remembered(&mut self, last: LastSpec) -> Option<SpecText>;
+}
+
+/// A spec that holds together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpecText {
+    /// What it asks for.
+    pub desired: Arc<Desired>,
+    /// Its texts by their names, in their order.
+    pub texts: Vec<(String, Vec<u8>)>,
+    /// What the parameters in them came to.
+    pub parameters: ParameterValues,
+    /// What is doubtful in it, in lines for people; empty for nothing.
+    pub warnings: String,
+}
+
+impl SpecText {
+    /// The texts as the journal and the guards take them.
+    pub(crate) fn texts(&self) -> Vec<(&str, &[u8])> {
+        self.texts.iter().map(|(name, text)| (&**name, &**text)).collect()
+    }
+
+    /// SHA-256 of its texts, in hexadecimal digits.
+    pub(crate) fn digest(&self) -> String {
+        StoredSpec::new(&self.texts(), &self.parameters).digest.into()
+    }
+
+    /// Whether it asks for the same by the same texts.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.texts == other.texts && self.parameters == other.parameters
+    }
+}
