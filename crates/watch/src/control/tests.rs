@@ -233,6 +233,7 @@ mod as_a_stranger {
 
     #[test]
     #[ignore = "run by another test, as another user"]
+    #[expect(clippy::print_stdout, reason = "tells the other test that it listens")]
     fn poses() {
         let _socket = Socket::of_name(&given_name()).expect("the name is free");
         println!("listening");

@@ -441,7 +441,9 @@ impl<K: Ground> Keeper<K> {
             (true, false) => "changed",
         };
         // What was skipped for the sake of what failed can be done without it.
-        let follows_up = skipped > 0 && report.has_failed() && report.error.is_none();
+        let can_go_on = skipped > 0 && report.has_failed() && report.error.is_none();
+        // A plan that is held was made for the host as it was.
+        let follows_up = can_go_on || (self.held.is_some() && changes > 0);
         End { result, changes, follows_up, is_worth_telling: true }
     }
 }

@@ -367,12 +367,15 @@ fn a_plan_that_a_guard_refuses_is_held_until_it_is_approved() {
 
 #[test]
 fn what_was_approved_goes_on_through_its_drains() {
-    let text = SPEC.replace("drain: 0s", "drain: 1h");
+    let more = "{ address: 10.0.0.2 }, { address: 10.0.0.4 }, { address: 10.0.0.5 }";
+    let text = SPEC.replace("drain: 0s", "drain: 1h").replace("{ address: 10.0.0.2 }", more);
     let mut site = Site::new(&text);
-    let keys: Vec<ServiceKey> = site.live().services.keys().copied().collect();
-    for key in &keys {
-        for last in 1..=3 {
-            site.kernel.get().connect(*key, last, 1);
+    for (service, value) in &site.live().services {
+        let statistics = &mut site.kernel.get().statistics;
+        let counted = &mut statistics.services.entry(*service).or_default().real_servers;
+        for (key, _) in value.real_servers.in_order() {
+            let real_server = counted.entry(*key).or_default();
+            (real_server.active_connections, real_server.inactive_connections) = (1, 1);
         }
     }
     let smaller = text.split("services:").next().expect("a part").to_owned()
@@ -382,9 +385,9 @@ fn what_was_approved_goes_on_through_its_drains() {
     let id = site.status().spec.held.clone().expect("it is held").id;
     let answer = site.keeper.obey(Request::Approve { id });
     assert!(matches!(answer, Answer::Done(_)), "{answer:?}");
-    assert_eq!((site.status().state, site.status().draining), (State::Ok, 3));
+    assert_eq!((site.status().state, site.status().draining), (State::Ok, 5));
     site.pass(Reason::Drain);
-    assert_eq!((site.status().state, site.status().draining), (State::Ok, 3));
+    assert_eq!((site.status().state, site.status().draining), (State::Ok, 5));
     site.kernel.get().statistics = Statistics::default();
     site.pass(Reason::Drain);
     assert_eq!((site.status().state, site.status().draining), (State::Ok, 0));
