@@ -12,3 +12,4 @@ mod notes;
 mod options;
 mod order;
 mod snapshot;
+mod watch;

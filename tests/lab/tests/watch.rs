@@ -1,0 +1,202 @@
+//! The daemon on a real kernel, with real inotify and rtnetlink: what it does is looked at with
+//! `ipvsadm`, `ip` and `sysctl`.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use evenkeel_lab_tests::{fresh_namespace, run};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tempfile::TempDir;
+
+mod commands;
+mod drift;
+mod files;
+mod signals;
+
+/// What a new spec may take from its last byte until the kernel has it.
+const ENFORCED: Duration = Duration::from_millis(500);
+
+/// A host with a folder for a spec, and a state directory, in a network namespace of its own.
+struct Host {
+    folder: TempDir,
+}
+
+impl Host {
+    /// With a device `eth0` for VIPs.
+    fn new() -> Self {
+        fresh_namespace();
+        run("ip link add eth0 up type dummy");
+        let host = Self { folder: tempfile::tempdir().unwrap() };
+        std::fs::create_dir(host.path("specs")).unwrap();
+        host
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes a file of the folder `specs`.
+    fn write(&self, name: &str, text: impl AsRef<[u8]>) {
+        std::fs::write(self.path("specs").join(name), text).unwrap();
+    }
+
+    /// A daemon on that place below the folder, with those further options.
+    fn watch(&self, place: &str, options: &str) -> Daemon {
+        let mut command = self.command("watch");
+        command.arg(self.path(place)).args(options.split_whitespace());
+        if !options.contains("--listen") {
+            command.args(["--listen", "none"]);
+        }
+        Daemon::start(command, &self.path("log"))
+    }
+
+    /// A daemon on `specs/spec.yaml`, which is written, and is in force.
+    fn watching(&self, spec: &str, options: &str) -> Daemon {
+        self.write("spec.yaml", spec);
+        let daemon = self.watch("specs/spec.yaml", options);
+        self.wait_for_state("ok");
+        daemon
+    }
+
+    fn command(&self, name: &str) -> Command {
+        let mut command = Command::new(program());
+        command.arg(name).arg("--state-dir").arg(self.path("state"));
+        command
+    }
+
+    /// What another command says, with its status.
+    fn evenkeel(&self, arguments: &str) -> (i32, String, String) {
+        let mut words = arguments.split_whitespace();
+        let mut command = self.command(words.next().unwrap());
+        let output = command.args(words).current_dir(self.folder.path()).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    }
+
+    fn status(&self) -> Value {
+        let (code, stdout, stderr) = self.evenkeel("status --output json");
+        assert_eq!(code, 0, "{stderr}");
+        serde_json::from_str(&stdout).unwrap()
+    }
+
+    #[track_caller]
+    fn wait_for_state(&self, state: &str) {
+        let mut status = Value::Null;
+        let is_so = within(Duration::from_secs(10), || {
+            status = self.status();
+            status["state"] == state
+        });
+        assert!(is_so, "{status:#}");
+    }
+
+    /// The reasons that its status gives, in one text.
+    fn reasons(&self) -> String {
+        let status = self.status();
+        let reasons = status["reasons"].as_array().unwrap().iter();
+        reasons.map(|it| it.as_str().unwrap().to_owned()).collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// A running daemon, which is killed when dropped.
+struct Daemon {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Daemon {
+    fn start(mut command: Command, log: &Path) -> Self {
+        let file = File::options().create(true).append(true).open(log).unwrap();
+        command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
+        Self { child: command.spawn().unwrap(), log: log.to_owned() }
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id().try_into().unwrap()), signal).unwrap();
+    }
+
+    /// Waits for its end.
+    fn ended(&mut self) -> ExitStatus {
+        let mut status = None;
+        assert!(
+            within(Duration::from_secs(10), || {
+                status = self.child.try_wait().unwrap();
+                status.is_some()
+            }),
+            "it does not end: {}",
+            self.log()
+        );
+        status.unwrap()
+    }
+
+    fn log(&self) -> String {
+        let mut text = String::new();
+        File::open(&self.log).unwrap().read_to_string(&mut text).unwrap();
+        text
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _killed = self.child.kill();
+        let _reaped = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("the daemon's log:\n{}", self.log());
+        }
+    }
+}
+
+fn program() -> PathBuf {
+    std::env::var_os("EVENKEEL_BIN").expect("set by `cargo xtask test`").into()
+}
+
+/// Whether that comes about in time.
+fn within(time: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let end = Instant::now() + time;
+    loop {
+        if condition() {
+            return true;
+        }
+        if Instant::now() > end {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// The table as the kernel shows it without counters: cheap enough to be looked at all the time.
+fn table() -> String {
+    let text = std::fs::read_to_string("/proc/thread-self/net/ip_vs").unwrap();
+    let line = |line: &str| -> String {
+        let kept = if line.starts_with("  ->") { 4 } else { usize::MAX };
+        line.split_whitespace().take(kept).collect::<Vec<_>>().join(" ") + "\n"
+    };
+    text.lines().skip(3).map(line).collect()
+}
+
+/// Waits until the table has that real server (`10.0.0.7`), for as long as a new spec may take.
+#[track_caller]
+fn assert_enforced(address: &str, begin: Instant) {
+    let octets: Vec<u8> = address.split('.').map(|it| it.parse().unwrap()).collect();
+    let hexadecimal: String = octets.iter().map(|octet| format!("{octet:02X}")).collect();
+    let is_there =
+        within(ENFORCED.saturating_sub(begin.elapsed()), || table().contains(&hexadecimal));
+    assert!(is_there, "no {address} after {:?}:\n{}", begin.elapsed(), table());
+}
+
+/// A spec with one service and that real server.
+fn spec(address: &str) -> String {
+    format!(
+        "version: 1\nscope: all\nservices:\n  - {{ name: web, vip: 192.0.2.1, port: 80, drain: 0s, \
+         real_servers: [ {{ address: 10.0.0.1 }}, {{ address: {address} }} ] }}\n"
+    )
+}
+
+fn is_signal(status: ExitStatus) -> bool {
+    status.signal().is_some()
+}

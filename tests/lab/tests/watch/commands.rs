@@ -1,0 +1,155 @@
+//! What one can ask the daemon, and what others may do beside it.
+
+use super::*;
+
+const HELD: &str = "version: 1\nscope: all\nservices:\n  - { name: web, vip: 192.0.2.1, port: 80, drain: 0s, \
+                    real_servers: [ { address: 10.0.0.1, weight: 0 } ] }\n";
+
+#[test]
+fn without_a_daemon_status_says_so_and_the_others_refuse() {
+    let host = Host::new();
+    let (code, stdout, _) = host.evenkeel("status");
+    assert_eq!(code, 0);
+    assert!(stdout.starts_with("not running"), "{stdout}");
+    assert_eq!(host.status()["state"], "not_running");
+    for command in ["approve 1234", "pause", "resume"] {
+        let (code, _, stderr) = host.evenkeel(command);
+        assert_eq!(code, 1, "{command}");
+        assert!(stderr.contains("no daemon runs"), "{command}: {stderr}");
+    }
+}
+
+#[test]
+fn a_plan_that_a_guard_holds_is_let_through_by_its_id() {
+    let host = Host::new();
+    let _daemon = host.watching(&spec("10.0.0.10"), "");
+    let before = table();
+    host.write("spec.yaml", HELD);
+    host.wait_for_state("held");
+    let (_, stdout, _) = host.evenkeel("status");
+    assert!(stdout.starts_with("held") && stdout.contains("guard no-server"), "{stdout}");
+    run("ipvsadm -D -t 192.0.2.1:80");
+    // The last good spec is enforced all the same.
+    let (code, _, stderr) = host.evenkeel("approve 00000000");
+    assert_eq!(code, 3, "{stderr}");
+    assert!(within(Duration::from_secs(2), || table() == before), "{}", table());
+    let id = host.status()["spec"]["held"]["id"].as_str().unwrap().to_owned();
+    let (code, stdout, stderr) = host.evenkeel(&format!("approve {id}"));
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    assert!(table().contains("Route 0") && !table().contains("0A00000A"), "{}", table());
+    host.wait_for_state("ok");
+}
+
+#[test]
+fn a_pause_leaves_hands_on_work_alone_until_it_is_over() {
+    let host = Host::new();
+    let mut daemon = host.watching(&spec("10.0.0.10"), "--interval 1s");
+    let before = table();
+    let (code, stdout, _) = host.evenkeel("pause 4s");
+    assert_eq!(code, 0, "{stdout}");
+    let begin = Instant::now();
+    run("ipvsadm -D -t 192.0.2.1:80");
+    // Not even a daemon that is started anew undoes it.
+    daemon.signal(Signal::SIGKILL);
+    assert!(is_signal(daemon.ended()));
+    let _daemon = host.watch("specs/spec.yaml", "--interval 1s");
+    host.wait_for_state("paused");
+    while begin.elapsed() < Duration::from_secs(3) {
+        assert_eq!(table(), "");
+    }
+    assert!(within(Duration::from_secs(3), || table() == before), "{}", table());
+    host.wait_for_state("ok");
+    assert_eq!(host.evenkeel("pause").0, 0);
+    run("ipvsadm -D -t 192.0.2.1:80");
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!((table(), &*host.status()["state"].to_string()), (String::new(), "\"paused\""));
+    assert_eq!(host.evenkeel("resume").0, 0);
+    assert_eq!(table(), before);
+}
+
+#[test]
+fn who_only_observes_changes_nothing() {
+    let host = Host::new();
+    host.write("spec.yaml", spec("10.0.0.10"));
+    let _daemon = host.watch("specs/spec.yaml", "--observe --interval 1s");
+    host.wait_for_state("drifted");
+    let (_, stdout, _) = host.evenkeel("status");
+    assert!(stdout.contains("+ add service web/192.0.2.1:80/tcp"), "{stdout}");
+    assert_eq!(table(), "");
+    assert!(!host.path("state").join("init").exists());
+    let (code, stdout, stderr) = host.evenkeel("apply --yes specs/spec.yaml");
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    host.wait_for_state("ok");
+}
+
+#[test]
+fn beside_a_daemon_only_its_own_spec_is_applied() {
+    let host = Host::new();
+    let _daemon = host.watching(&spec("10.0.0.10"), "");
+    host.write("other.yaml", spec("10.0.0.11"));
+    let before = table();
+    for command in [
+        "apply --yes specs/other.yaml",
+        "apply --yes specs/spec.yaml --confirm 1m",
+        "teardown --yes",
+    ] {
+        let (code, stdout, stderr) = host.evenkeel(command);
+        assert_eq!((code, &*stdout), (3, ""), "{command}: {stderr}");
+        assert!(stderr.contains("evenkeel watch") && stderr.contains("spec.yaml"), "{stderr}");
+        assert_eq!(table(), before);
+    }
+    let (code, stdout, stderr) = host.evenkeel("apply --yes specs/spec.yaml");
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    let (code, _, stderr) = host.evenkeel("watch specs/spec.yaml --listen none");
+    assert_eq!(code, 75, "{stderr}");
+}
+
+#[test]
+fn who_is_not_root_is_refused() {
+    let host = Host::new();
+    let _daemon = host.watching(&spec("10.0.0.10"), "");
+    let program = host.path("evenkeel");
+    std::fs::copy(super::program(), &program).unwrap();
+    run(&format!("chmod 755 {} {}", host.folder.path().display(), program.display()));
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(program).arg("status");
+    let output = command.output().unwrap();
+    assert!(!output.status.success());
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("only root"), "{stderr}");
+}
+
+#[test]
+fn a_drain_goes_on_beside_other_changes() {
+    let host = Host::new();
+    let text = "version: 1
+scope: all
+vips: [ { address: 192.0.2.1, interface: eth0 } ]
+sysctls: { net.ipv4.vs.expire_nodest_conn: 1 }
+services:
+  - { name: web, vip: 192.0.2.1, port: 80, scheduler: rr, forward: nat, drain: 1h, real_servers: [ LIST ] }
+";
+    let servers: Vec<std::net::TcpListener> = (1..=2)
+        .map(|it| std::net::TcpListener::bind((format!("127.0.0.{it}"), 80)).unwrap())
+        .collect();
+    let of = |list: &[u8]| {
+        let all: Vec<String> =
+            list.iter().map(|it| format!("{{ address: 127.0.0.{it} }}")).collect();
+        text.replace("LIST", &all.join(", "))
+    };
+    let _daemon = host.watching(&of(&[1]), "--interval 1s");
+    let open = std::net::TcpStream::connect("192.0.2.1:80").unwrap();
+    host.write("spec.yaml", of(&[2]));
+    assert!(within(Duration::from_secs(3), || host.status()["draining"] == 1));
+    assert!(table().contains("7F000001:0050 Masq 0"), "{}", table());
+    // Something else is changed meanwhile, and drift repaired.
+    host.write("spec.yaml", of(&[2, 3]));
+    assert!(within(ENFORCED, || table().contains("7F000003")), "{}", table());
+    run("ipvsadm -e -t 192.0.2.1:80 -r 127.0.0.2 -m -w 9");
+    assert!(within(Duration::from_secs(2), || table().contains("7F000002:0050 Masq 1")));
+    assert_eq!(host.status()["draining"], 1);
+    drop(open);
+    drop(servers);
+    assert!(within(Duration::from_secs(5), || !table().contains("7F000001")), "{}", table());
+    host.wait_for_state("ok");
+}

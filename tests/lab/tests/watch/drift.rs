@@ -1,0 +1,194 @@
+//! Drift of every kind is repaired within an interval, a VIP within a tenth of a second.
+
+use std::collections::BTreeSet;
+
+use evenkeel_lab_tests::{ipvsadm, run_with};
+
+use super::*;
+
+const INTERVAL: Duration = Duration::from_secs(1);
+
+const SPEC: &str = "version: 1
+scope: { vips: [192.0.2.0/24, '2001:db8::/32'], fwmarks: [1-9] }
+vips:
+  - { address: 192.0.2.1, interface: eth0 }
+  - { address: '2001:db8::1', interface: eth0 }
+timeouts: { tcp: 10m, tcp_fin: 1m, udp: 2m }
+sysctls: { net.ipv4.vs.expire_nodest_conn: 1 }
+services:
+  - name: web
+    vips: [ 192.0.2.1, '2001:db8::1' ]
+    port: 80
+    scheduler: sh
+    scheduler_flags: [ sh-fallback, sh-port ]
+    drain: 0s
+    persistence: { timeout: 5m }
+    real_servers:
+      - { address: 10.0.0.1, weight: 5, upper_threshold: 100, lower_threshold: 80 }
+      - { address: 10.0.0.2, weight: 7 }
+      - { address: '2001:db8::11', weight: 5 }
+  - { name: dns, vip: 192.0.2.1, port: 53, protocol: udp, scheduler: wrr, one_packet: true, drain: 0s, real_servers: [ { address: 10.0.0.3 } ] }
+  - { name: sctp, vip: 192.0.2.1, port: 36412, protocol: sctp, scheduler: wlc, drain: 0s, real_servers: [ { address: 10.0.0.4 } ] }
+  - name: marked
+    fwmark: 7
+    family: ipv4
+    scheduler: wrr
+    drain: 0s
+    forward: tun
+    tunnel: { type: gue, port: 6080 }
+    real_servers: [ { address: 10.1.0.5 } ]
+";
+
+/// What a stranger has, out of scope.
+const STRANGER: &str = "-A -t 203.0.113.1:80 -s rr\n-a -t 203.0.113.1:80 -r 10.0.0.9:80 -g -w 3\n";
+
+/// Everything that evenkeel keeps, as other programs tell it.
+fn everything() -> (BTreeSet<String>, String, String, String) {
+    let addresses = run("ip -br addr show dev eth0");
+    let timeouts = run("ipvsadm -Ln --timeout");
+    (ipvsadm::save(), addresses, timeouts, run("sysctl net.ipv4.vs.expire_nodest_conn"))
+}
+
+#[test]
+fn drift_of_every_kind_is_repaired_within_an_interval() {
+    let host = Host::new();
+    run_with("ipvsadm -R", STRANGER);
+    run("ip addr add 203.0.113.1/32 dev eth0");
+    let _daemon = host.watching(SPEC, "--interval 1s");
+    let before = everything();
+    assert!(before.0.iter().any(|line| line.contains("203.0.113.1")));
+    let changes = [
+        // Services: gone, another one, each attribute.
+        "ipvsadm -D -t 192.0.2.1:80",
+        "ipvsadm -D -t [2001:db8::1]:80",
+        "ipvsadm -D -f 7",
+        "ipvsadm -A -t 192.0.2.77:80",
+        "ipvsadm -A -f 9 -6",
+        "ipvsadm -E -t 192.0.2.1:80 -s wrr -p 300",
+        "ipvsadm -E -t 192.0.2.1:80 -s sh -b sh-fallback -p 300",
+        "ipvsadm -E -t 192.0.2.1:80 -s sh -b sh-fallback,sh-port -p 299",
+        "ipvsadm -E -t 192.0.2.1:80 -s sh -b sh-fallback,sh-port -p 300 -M 255.255.255.0",
+        "ipvsadm -E -t 192.0.2.1:80 -s sh -b sh-fallback,sh-port",
+        "ipvsadm -E -t [2001:db8::1]:80 -s sh -b sh-fallback,sh-port -p 300 -M 64",
+        "ipvsadm -E -u 192.0.2.1:53 -s wrr",
+        "ipvsadm -E -f 7 -s wlc",
+        // Real servers: gone, another one, each attribute.
+        "ipvsadm -d -t 192.0.2.1:80 -r 10.0.0.2",
+        "ipvsadm -a -t 192.0.2.1:80 -r 10.0.0.66 -g",
+        "ipvsadm -e -t 192.0.2.1:80 -r 10.0.0.2 -g -w 8",
+        "ipvsadm -e -t 192.0.2.1:80 -r 10.0.0.2 -g -w 0",
+        "ipvsadm -e -t 192.0.2.1:80 -r 10.0.0.2 -g -w 7 -x 50",
+        "ipvsadm -e -t 192.0.2.1:80 -r 10.0.0.2 -i -w 7",
+        "ipvsadm -e -t 192.0.2.1:80 -r 10.0.0.1 -g -w 5 -x 100 -y 70",
+        "ipvsadm -e -t 192.0.2.1:80 -r 10.0.0.1 -g -w 5",
+        "ipvsadm -e --sctp-service 192.0.2.1:36412 -r 10.0.0.4 -m",
+        "ipvsadm -e -f 7 -r 10.1.0.5:0 -i --tun-type gue --tun-port 6081",
+        "ipvsadm -e -f 7 -r 10.1.0.5:0 -i --tun-type gue --tun-port 6080 --tun-csum",
+        "ipvsadm -e -f 7 -r 10.1.0.5:0 -i",
+        // The rest.
+        "ip addr del 192.0.2.1/32 dev eth0",
+        "ip addr del 2001:db8::1/128 dev eth0",
+        "ipvsadm --set 800 0 0",
+        "ipvsadm --set 0 33 0",
+        "ipvsadm --set 0 0 44",
+        "sysctl -w net.ipv4.vs.expire_nodest_conn=0",
+    ];
+    let mut worst = Duration::ZERO;
+    for change in changes {
+        let begin = Instant::now();
+        run(change);
+        // Whoever looks takes some time for it, too.
+        let is_repaired = within(INTERVAL * 2, || everything() == before);
+        assert!(is_repaired, "{change}: {:#?}, before {before:#?}", everything());
+        worst = worst.max(begin.elapsed());
+    }
+    println!("{} kinds of drift repaired, the slowest after {worst:?}", changes.len());
+    assert!(worst < INTERVAL + Duration::from_millis(300), "{worst:?}");
+}
+
+/// Every kind in a table that is too large to be read as a whole each time.
+#[test]
+fn in_a_large_table_what_shows_is_repaired_within_an_interval_and_the_rest_within_a_longer_one() {
+    let host = Host::new();
+    let mut spec = SPEC.to_owned();
+    for number in 1..=80 {
+        spec.push_str(&format!(
+            "  - {{ name: many-{number}, vip: 192.0.2.{}, port: 8080, drain: 0s, real_servers: [ {{ address: 10.2.0.{number} }} ] }}\n",
+            100 + number
+        ));
+    }
+    let _daemon = host.watching(&spec, "--interval 1s --full-interval 4s");
+    std::thread::sleep(INTERVAL);
+    let before = everything();
+    let slack = Duration::from_millis(500);
+    for (change, bound) in [
+        ("ipvsadm -e -t 192.0.2.150:8080 -r 10.2.0.50 -g -w 3", INTERVAL),
+        ("ipvsadm -D -t 192.0.2.180:8080", INTERVAL),
+        ("ipvsadm -E -t 192.0.2.150:8080 -s rr", INTERVAL),
+        ("ipvsadm -e -t 192.0.2.1:80 -r 10.0.0.1 -g -w 5", INTERVAL),
+        ("ipvsadm -e -f 7 -r 10.1.0.5:0 -i", INTERVAL),
+        ("ipvsadm --set 800 0 0", INTERVAL),
+        ("sysctl -w net.ipv4.vs.expire_nodest_conn=0", INTERVAL),
+        ("ip addr del 192.0.2.1/32 dev eth0", INTERVAL),
+        // A threshold where nobody wants one is in no cheap look.
+        ("ipvsadm -e -t 192.0.2.150:8080 -r 10.2.0.50 -g -w 1 -x 9", Duration::from_secs(4)),
+    ] {
+        let begin = Instant::now();
+        run(change);
+        assert!(within(bound + slack, || everything() == before), "{change}: {:#?}", everything());
+        println!("{change}: {:?}", begin.elapsed());
+    }
+}
+
+#[test]
+fn a_vip_that_anything_takes_away_is_back_within_a_tenth_of_a_second() {
+    let host = Host::new();
+    let _daemon = host.watching(SPEC, "");
+    let mut times = Vec::new();
+    for number in 0..50 {
+        let (address, family) = match number % 2 {
+            0 => ("192.0.2.1/32", "-4"),
+            _ => ("2001:db8::1/128", "-6"),
+        };
+        let (lost, back) = vip_lost_and_back(address, family);
+        times.push(back.duration_since(lost));
+        std::thread::sleep(Duration::from_millis(30));
+    }
+    times.sort();
+    let (median, worst) = (times[times.len() / 2], times[times.len() - 1]);
+    println!("a VIP is back after {median:?} (median of {}), {worst:?} (worst)", times.len());
+    assert!(worst < Duration::from_millis(100), "{times:?}");
+    host.wait_for_state("ok");
+}
+
+/// Takes an address away, and tells by the kernel's own events when it went and when it came back.
+fn vip_lost_and_back(address: &str, family: &str) -> (Instant, Instant) {
+    use std::io::{BufRead, BufReader};
+    let mut monitor = Command::new("ip")
+        .args([family, "-o", "monitor", "address"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(monitor.stdout.take().unwrap()).lines();
+    // It listens when it hears of something.
+    let probe = if family == "-4" { "198.51.100.9/32" } else { "2001:db8:9::9/128" };
+    let mut heard = false;
+    while !heard {
+        run(&format!("ip {family} addr add {probe} dev eth0"));
+        run(&format!("ip {family} addr del {probe} dev eth0"));
+        heard = lines.next().unwrap().unwrap().contains(probe.split('/').next().unwrap());
+    }
+    run(&format!("ip {family} addr del {address} dev eth0"));
+    let mut lost = None;
+    let back = loop {
+        let line = lines.next().unwrap().unwrap();
+        match (line.contains(address), line.contains("Deleted")) {
+            (true, true) => lost = Some(Instant::now()),
+            (true, false) if lost.is_some() => break Instant::now(),
+            _ => {}
+        }
+    };
+    monitor.kill().unwrap();
+    monitor.wait().unwrap();
+    (lost.unwrap(), back)
+}

@@ -1,0 +1,115 @@
+//! Signals, the service manager's protocol, and sudden ends.
+
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+
+use super::*;
+
+/// What a daemon tells its service manager.
+struct Manager {
+    socket: UnixDatagram,
+    name: String,
+}
+
+impl Manager {
+    fn new() -> Self {
+        let name = format!("evenkeel-test/{}", std::process::id());
+        let address = SocketAddr::from_abstract_name(&name).unwrap();
+        let socket = UnixDatagram::bind_addr(&address).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        Self { socket, name: format!("@{name}") }
+    }
+
+    /// Waits for a message with that line.
+    #[track_caller]
+    fn wait_for(&self, line: &str) -> String {
+        let mut heard = Vec::new();
+        loop {
+            let mut bytes = [0; 4096];
+            let length =
+                self.socket.recv(&mut bytes).unwrap_or_else(|_| panic!("no {line}: {heard:?}"));
+            let text = String::from_utf8(bytes[..length].to_vec()).unwrap();
+            if text.lines().any(|it| it.starts_with(line)) {
+                return text;
+            }
+            heard.push(text);
+        }
+    }
+}
+
+#[test]
+fn the_service_manager_is_told_of_ready_state_reload_life_and_end() {
+    let host = Host::new();
+    host.write("spec.yaml", spec("10.0.0.10"));
+    let manager = Manager::new();
+    let mut command = host.command("watch");
+    command.arg(host.path("specs/spec.yaml")).args(["--listen", "none"]);
+    command.env("NOTIFY_SOCKET", &manager.name).env("WATCHDOG_USEC", "1000000");
+    let mut daemon = Daemon::start(command, &host.path("log"));
+    let ready = manager.wait_for("READY=1");
+    assert!(ready.contains("STATUS=ok"), "{ready}");
+    assert!(table().contains("0A00000A"), "ready means that the spec is in force");
+    for _ in 0..3 {
+        manager.wait_for("WATCHDOG=1");
+    }
+    daemon.signal(Signal::SIGHUP);
+    let reloading = manager.wait_for("RELOADING=1");
+    assert!(reloading.contains("MONOTONIC_USEC="), "{reloading}");
+    manager.wait_for("READY=1");
+    host.write("spec.yaml", "version: 1\nservices: [");
+    let status = manager.wait_for("STATUS=degraded");
+    assert!(status.contains("the spec is bad"), "{status}");
+    let before = table();
+    daemon.signal(Signal::SIGTERM);
+    manager.wait_for("STOPPING=1");
+    assert_eq!(daemon.ended().code(), Some(0), "{}", daemon.log());
+    assert_eq!(table(), before);
+}
+
+#[test]
+fn whatever_ends_it_leaves_the_table_as_it_is() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGKILL] {
+        let host = Host::new();
+        let mut daemon = host.watching(&spec("10.0.0.10"), "");
+        let before = table();
+        daemon.signal(signal);
+        let status = daemon.ended();
+        assert_eq!(status.code() == Some(0), signal != Signal::SIGKILL, "{status:?}");
+        assert_eq!(table(), before);
+        // The next one finds nothing to do.
+        let _daemon = host.watch("specs/spec.yaml", "");
+        host.wait_for_state("ok");
+        assert_eq!(host.status()["last_pass"]["result"], "in_sync");
+    }
+}
+
+#[test]
+fn a_hang_up_reads_the_spec_anew_and_tries_again_what_failed() {
+    let host = Host::new();
+    let text = spec("10.0.0.10") + "vips: [ { address: 192.0.2.1, interface: eth7 } ]\n";
+    host.write("spec.yaml", &text);
+    let daemon = host.watch("specs/spec.yaml", "--interval 1h");
+    host.wait_for_state("degraded");
+    assert!(host.reasons().contains("interface eth7 does not exist"), "{}", host.reasons());
+    assert!(table().contains("0A00000A"), "the rest is done");
+    run("ip link add eth7 type dummy");
+    host.wait_for_state("ok");
+    daemon.signal(Signal::SIGHUP);
+    assert!(within(Duration::from_secs(2), || host.status()["last_pass"]["reason"] == "signal"));
+    host.wait_for_state("ok");
+}
+
+#[test]
+fn after_a_restart_with_a_bad_file_the_last_good_spec_is_enforced() {
+    let host = Host::new();
+    let mut daemon = host.watching(&spec("10.0.0.10"), "");
+    let before = table();
+    daemon.signal(Signal::SIGKILL);
+    daemon.ended();
+    host.write("spec.yaml", "version: 1\nservices: [");
+    run("ipvsadm -D -t 192.0.2.1:80");
+    let _daemon = host.watch("specs/spec.yaml", "");
+    host.wait_for_state("degraded");
+    assert_eq!(table(), before);
+    assert!(host.reasons().contains("the last good one stays in force"), "{}", host.reasons());
+}
