@@ -57,6 +57,13 @@ pub(crate) fn tell(
             connections_in_words(*connections),
         ));
     }
+    for (service, real_server) in &report.newcomers {
+        output.warning(&format!(
+            "someone else gave {}, which leaves, real server {real_server} while its connections \
+             were waited for: that one drains too, and only then the service is deleted",
+            desired.label(service),
+        ));
+    }
     for op in &report.mismatches {
         output.failure(&format!(
             "someone else keeps changing what was applied; still to do: {}",

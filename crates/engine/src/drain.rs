@@ -1,12 +1,14 @@
 //! Waiting for real servers to lose their connections.
 //!
 //! All drains of a pass are waited for together. A drain is over when its real server has no
-//! connections any more, or at its deadline, counted from the start that the journal knows.
+//! connections any more, or at its deadline, counted from the start that the journal knows. One
+//! that someone else gives a weight again is lowered again, also when its own drain is over and
+//! others still go on.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use evenkeel_model::{Drain, RealServerKey, ServiceKey};
+use evenkeel_model::{Drain, RealServer, RealServerKey, RealServers, ServiceKey};
 use evenkeel_plan::{Op, Record};
 use tracing::info;
 
@@ -26,8 +28,7 @@ pub(crate) type Place = (ServiceKey, RealServerKey);
 #[derive(Debug, Default)]
 pub(crate) struct Drains {
     waiting: BTreeMap<Place, Waiting>,
-    /// Those that are over, with the connections they had left at their deadline.
-    pub(crate) over: BTreeMap<Place, u64>,
+    over: BTreeMap<Place, Waiting>,
     /// Those that someone else deleted meanwhile, with the connections they were last seen to have.
     pub(crate) gone: BTreeMap<Place, u64>,
 }
@@ -56,6 +57,45 @@ impl Drains {
             self.waiting
                 .insert((*service, *key), Waiting { quiet_since, deadline, connections: 0 });
         }
+    }
+
+    /// Those that are over, with the connections they had left at their deadline.
+    pub(crate) fn over(&self) -> BTreeMap<Place, u64> {
+        self.over.iter().map(|(place, waiting)| (*place, waiting.connections)).collect()
+    }
+
+    /// Of those services, the real servers that nobody gave time to drain, and that clients are on
+    /// or may come to: someone else added them, or raised their weight again, since the drains of
+    /// their service began.
+    pub(crate) fn newcomers(
+        &self,
+        kernel: &mut impl Kernel,
+        departing: &BTreeMap<ServiceKey, &RealServers>,
+    ) -> Result<BTreeSet<Place>, KernelError> {
+        let places = self.waiting.keys().chain(self.over.keys()).chain(self.gone.keys());
+        let drained: BTreeSet<ServiceKey> = places.map(|(service, _)| *service).collect();
+        let services: BTreeSet<ServiceKey> =
+            departing.keys().filter(|key| drained.contains(key)).copied().collect();
+        let mut found = BTreeSet::new();
+        if services.is_empty() {
+            return Ok(found);
+        }
+        let (live, statistics) = kernel.services_with_statistics(&services)?;
+        for (service, value) in &live {
+            let counted = statistics.services.get(service).map(|it| &it.real_servers);
+            for (key, RealServer { weight, .. }) in &value.real_servers {
+                let place = (*service, *key);
+                let open = || counted.and_then(|it| it.get(key)).map_or(0, |it| it.open(service));
+                let is_taken = match departing[service].get(key) {
+                    None => *weight > 0 || open() > 0,
+                    Some(_) => *weight > 0 && self.over.contains_key(&place),
+                };
+                if is_taken || *weight > 0 && self.gone.contains_key(&place) {
+                    found.insert(place);
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// The drains that are not over.
@@ -89,11 +129,21 @@ impl Drains {
         kernel: &mut impl Kernel,
         now: Duration,
     ) -> Result<Vec<DrainProgress>, KernelError> {
-        let services: BTreeSet<ServiceKey> = self.pending().map(|(service, _)| *service).collect();
-        if services.is_empty() {
+        if self.waiting.is_empty() {
             return Ok(Vec::new());
         }
+        let places = self.waiting.keys().chain(self.over.keys());
+        let services: BTreeSet<ServiceKey> = places.map(|(service, _)| *service).collect();
         let (live, statistics) = kernel.services_with_statistics(&services)?;
+        let is_raised = |(service, real_server): &Place| {
+            let found = live.get(service).and_then(|it| it.real_servers.get(real_server));
+            found.is_some_and(|found| found.weight > 0)
+        };
+        let raised_again: Vec<Place> =
+            self.over.keys().filter(|place| is_raised(place)).copied().collect();
+        for place in raised_again {
+            self.waiting.extend(self.over.remove_entry(&place));
+        }
         let mut progress = Vec::with_capacity(self.waiting.len());
         let mut raised = Vec::new();
         for (place, waiting) in &mut self.waiting {
@@ -111,13 +161,15 @@ impl Drains {
             }
             let connections = waiting.connections;
             let is_quiet = now >= waiting.quiet_since + HANDSHAKE || counted.is_idle();
-            let is_over = is_gone || connections == 0 && is_quiet || now >= waiting.deadline;
-            if let Some(found) = found.filter(|it| it.weight > 0 && !is_over) {
+            let raised_now = found.filter(|it| it.weight > 0);
+            if let Some(found) = raised_now {
                 // Someone else gave it new connections; a drain means that it gets none.
                 let (key, limit) = (real_server, Drain::NONE);
                 raised.push(Op::DrainRealServer { service, key, before: *found, limit });
                 waiting.quiet_since = now;
             }
+            let is_done = connections == 0 && is_quiet && raised_now.is_none();
+            let is_over = is_gone || is_done || now >= waiting.deadline;
             let left = waiting.deadline.saturating_sub(now);
             progress.push(DrainProgress {
                 service,
@@ -135,9 +187,13 @@ impl Drains {
             progress.iter().filter(|drain| drain.is_over)
         {
             info!(%service, %real_server, connections, "drained");
-            self.waiting.remove(&(*service, *real_server));
-            let ended = if *is_gone { &mut self.gone } else { &mut self.over };
-            ended.insert((*service, *real_server), *connections);
+            let place = (*service, *real_server);
+            let waiting = self.waiting.remove(&place);
+            if *is_gone {
+                self.gone.insert(place, *connections);
+            } else {
+                self.over.extend(waiting.map(|waiting| (place, waiting)));
+            }
         }
         Ok(progress)
     }

@@ -114,7 +114,7 @@ pub fn execute(
         }
         steps = left;
     }
-    report.left_at_deadline(drains.over);
+    report.left_at_deadline(drains.over());
     report.snatched = drains.gone;
     if report.has_failed() && report.has_changed() && terms.on_failure == OnFailure::Rollback {
         let rollback = roll_back(kernel, &mut report, &mut live);

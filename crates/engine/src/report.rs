@@ -32,6 +32,9 @@ pub struct Report {
     /// Real servers that someone else deleted while they drained, with the connections they were
     /// last seen to have.
     pub snatched: BTreeMap<(ServiceKey, RealServerKey), u64>,
+    /// Real servers that someone else gave a service that leaves, or a weight again, while its
+    /// connections were waited for. They were not deleted with it but drain first.
+    pub newcomers: BTreeSet<(ServiceKey, RealServerKey)>,
     /// The way back, where one was gone.
     pub rollback: Option<Rollback>,
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use evenkeel_model::{Family, ServiceKey};
+use evenkeel_model::{Family, RealServers, ServiceKey};
 use evenkeel_plan::{Op, Record};
 use rustix::io::Errno;
 use tracing::info;
@@ -25,6 +25,7 @@ pub(crate) fn run(
     let mut outcomes = BTreeMap::new();
     let mut failed_services = BTreeSet::new();
     let (mut is_clean, mut waited) = (true, false);
+    let mut newcomers = None;
     let mut first = 0;
     for ops in stages(&steps) {
         let begins_drains = matches!(ops[0], Op::DrainRealServer { .. });
@@ -35,12 +36,28 @@ pub(crate) fn run(
                 is_clean = false;
             }
         }
+        if is_clean && newcomers.is_none() && takes_away_services(&ops[0]) {
+            match drains.newcomers(kernel, &departing(&steps)) {
+                Ok(found) => {
+                    report.newcomers.extend(&found);
+                    newcomers = Some(found);
+                }
+                Err(error) => {
+                    report.error = Some(error);
+                    is_clean = false;
+                }
+            }
+        }
         report.interrupted |= is_clean && attendant.is_interrupted();
         is_clean &= !report.interrupted;
         if is_clean {
             let draining: BTreeSet<Place> = drains.pending().copied().collect();
             let waits = |op: &Op| !draining.is_empty() && waits_for_drain(op, &draining, &steps);
-            let mut exceptions = match send(kernel, ops, |op| waits(op) || is_silent(op)) {
+            // The next round drains them.
+            let left = newcomers.as_ref().filter(|found| !found.is_empty());
+            let is_left = |op: &Op| left.is_some_and(|found| waits_for_drain(op, found, &steps));
+            let passes_over = |op: &Op| waits(op) || is_left(op) || is_silent(op);
+            let mut exceptions = match send(kernel, ops, passes_over) {
                 Ok(Replies { exceptions, warnings }) => {
                     report.warnings.extend(warnings);
                     exceptions
@@ -55,6 +72,7 @@ pub(crate) fn run(
             for (place, op) in ops.iter().enumerate() {
                 let outcome = match exceptions.remove(&place) {
                     None if waits(op) => Outcome::Draining,
+                    None if is_left(op) => Outcome::Skipped,
                     None if is_silent(op) => Outcome::AlreadyInPlace,
                     None => Outcome::Applied,
                     Some(exception) => outcome(op, exception, &mut failed_services),
@@ -74,6 +92,20 @@ pub(crate) fn run(
     }
     report.extend(steps, outcomes);
     is_clean
+}
+
+/// Whether the stage that it begins stops the traffic of services that leave.
+fn takes_away_services(op: &Op) -> bool {
+    matches!(op, Op::Unbind { .. } | Op::DeleteService { .. })
+}
+
+/// The services that leave, with the real servers that they were seen to have.
+fn departing(steps: &[Op]) -> BTreeMap<ServiceKey, &RealServers> {
+    let deleted = steps.iter().filter_map(|op| match op {
+        Op::DeleteService { key, before } => Some((*key, &before.real_servers)),
+        _ => None,
+    });
+    deleted.collect()
 }
 
 /// Whether nothing is to be sent for it: a drain that goes on since an earlier pass.

@@ -1,11 +1,11 @@
 //! Laws of waiting, with a clock that is moved by hand.
 
-use evenkeel_model::{Desired, Live, ServiceKey};
-use evenkeel_plan::{Draining, Inputs, plan};
+use evenkeel_model::{Binding, Desired, Live, Owner, ServiceKey};
+use evenkeel_plan::{Draining, Inputs, Object, plan};
 
 use super::*;
 use crate::memory::MemoryKernel;
-use crate::pass::tests::{rs, web};
+use crate::pass::tests::{host_with, rs, web};
 use crate::{Pass, Report, Terms, execute};
 
 /// A clock, and someone who looks on.
@@ -193,5 +193,89 @@ fn what_someone_else_deletes_meanwhile_is_told_with_the_connections_it_had() {
     kernel.statistics = Default::default();
     drains.wait(&mut kernel, true, &mut at_start()).expect("memory can be read");
     assert_eq!(drains.gone, [((key, rs(1)), 4)].into());
-    assert!(drains.over.is_empty());
+    assert!(drains.over().is_empty());
+}
+
+/// A service that leaves with its VIP, while someone else meddles with it before the readings of
+/// those numbers.
+fn leave(
+    connections: &[(u8, u32)],
+    meddling: impl Fn(ServiceKey) -> Vec<(usize, Op)>,
+) -> (MemoryKernel, Onlooker, Report) {
+    let (key, named) = web([(1, 5), (2, 5)], Drain(30));
+    let vip = Binding::host(key.vip().expect("it has one"), "eth0");
+    let mut kernel = host_with([(vip.clone(), Owner::Evenkeel)]);
+    kernel.live.services.insert(key, named.service.clone());
+    for (last, number) in connections {
+        kernel.connect(key, *last, *number);
+    }
+    for (look, op) in meddling(key) {
+        kernel.meddling.entry(look).or_default().push(op);
+    }
+    let last = Desired { services: [(key, named)].into(), ..Desired::default() };
+    let (desired, record) = (Desired::default(), Record::of_a_snapshot());
+    let live = kernel.live.clone();
+    let inputs = Inputs { last: Some(&last), ..Inputs::new(&desired, &live, &record) };
+    let steps = plan(inputs).steps;
+    let pass = Pass { record, last: Some(&last), ..Pass::new(&desired, live, steps) };
+    let mut onlooker = at_start();
+    let report = execute(&mut kernel, pass, Terms::default(), &mut onlooker);
+    (kernel, onlooker, report)
+}
+
+fn added(service: ServiceKey, last: u8, weight: u32) -> Op {
+    let after =
+        *web([(last, weight)], Drain::NONE).1.service.real_servers.get(&rs(last)).expect("it");
+    Op::AddRealServer { service, key: rs(last), after }
+}
+
+#[test]
+fn a_real_server_that_joins_a_departing_service_drains_before_the_service_goes() {
+    let (kernel, onlooker, report) = leave(&[(1, 1), (9, 2)], |key| vec![(3, added(key, 9, 1))]);
+    let key = web([], Drain::NONE).0;
+    assert!(report.is_success(), "{report:?}");
+    assert!(kernel.live.services.is_empty() && kernel.live.addresses.is_empty());
+    assert_eq!(report.newcomers, [(key, rs(9))].into());
+    // It got the whole time from when it was seen, and the VIP was there all along.
+    assert_eq!(onlooker.now, START + 2 * Duration::from_secs(30));
+    assert_eq!(report.cut, [((key, rs(1)), 1), ((key, rs(9)), 2)].into());
+    let last: Vec<&Object> = kernel.received.iter().rev().take(3).collect();
+    assert!(
+        matches!(last[..], [Object::Service(_), Object::Vip(_), Object::RealServer(..)]),
+        "{last:?}"
+    );
+}
+
+#[test]
+fn a_real_server_that_joins_with_nobody_on_it_leaves_with_its_service() {
+    let (kernel, onlooker, report) = leave(&[(1, 1)], |key| vec![(3, added(key, 9, 0))]);
+    assert!(report.is_success() && kernel.live.services.is_empty());
+    assert_eq!(report.newcomers, Default::default());
+    assert_eq!(onlooker.now, START + Duration::from_secs(30));
+}
+
+#[test]
+fn whoever_adds_real_servers_again_and_again_keeps_the_service() {
+    let (kernel, _, report) = leave(&[(1, 1), (7, 1), (8, 1), (9, 1)], |key| {
+        // A wait of 30 seconds has some 150 looks.
+        vec![(3, added(key, 7, 1)), (170, added(key, 8, 1)), (330, added(key, 9, 1))]
+    });
+    assert!(!report.is_success() && !report.has_failed(), "{report:?}");
+    assert!(!report.mismatches.is_empty() && report.rollback.is_none());
+    assert_eq!((kernel.live.services.len(), kernel.live.addresses.len()), (1, 1));
+}
+
+#[test]
+fn one_whose_drain_is_over_gets_no_clients_while_others_still_drain() {
+    // The first is over at once; someone raises it while the second goes on.
+    let raise = |service| {
+        let after = *web([(1, 5)], Drain::NONE).1.service.real_servers.get(&rs(1)).expect("it");
+        Op::EditRealServer { service, key: rs(1), before: Box::new(after.drained()), after }
+    };
+    let (kernel, _, report) = leave(&[(2, 1)], |key| vec![(3, raise(key))]);
+    assert!(report.is_success(), "{report:?}");
+    assert!(kernel.live.services.is_empty());
+    let lowered = |object: &&Object| matches!(object, Object::RealServer(_, key) if *key == rs(1));
+    assert_eq!(kernel.received.iter().filter(lowered).count(), 2, "{:?}", kernel.received);
+    assert_eq!(report.newcomers, Default::default());
 }

@@ -263,3 +263,62 @@ fn on_a_terminal_a_bar_shows_the_connections_left_and_the_time() {
     let counted_down = ["1 connection, 2s left", "1 connection, 1s left"];
     assert!(counted_down.iter().any(|words| shown.contains(words)), "{shown}");
 }
+
+#[test]
+fn a_draining_real_server_whose_weight_someone_else_raises_is_lowered_again() {
+    let farm = Farm::new();
+    farm.spec(&[1, 2], "60s");
+    assert_eq!(farm.apply("").status, 0);
+    let open = [connect(), connect()];
+    farm.spec(&[2], "60s");
+    let (child, mut stderr) = farm.start("");
+    until(&mut stderr, "draining");
+    for _ in 0..3 {
+        assert_eq!(listed()[0], (1, 0, 1));
+        run(&format!("ipvsadm -e -t {VIP} -r 127.0.0.1:80 -m -w 9"));
+        let end = Instant::now() + Duration::from_secs(5);
+        while listed()[0] != (1, 0, 1) {
+            assert!(Instant::now() < end, "it keeps its weight: {:?}", listed());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    drop(open);
+    assert!(child.wait_with_output().unwrap().status.success());
+    assert_eq!(listed().len(), 1);
+}
+
+#[test]
+fn a_real_server_that_someone_else_adds_to_a_departing_service_drains_too() {
+    let farm = Farm::new();
+    farm.spec(&[1], "20s");
+    assert_eq!(farm.apply("").status, 0);
+    let open = connect();
+    farm.site.write("spec.yaml", "version: 1\nscope: all\n");
+    let (child, mut stderr) = farm.start("--allow empty,mass-delete");
+    until(&mut stderr, "draining");
+    run(&format!("ipvsadm -a -t {VIP} -r 127.0.0.2:80 -m -w 1"));
+    let mut other = connect();
+    assert_eq!(listed(), [(1, 0, 1), (2, 1, 1)]);
+    drop(open);
+    // The wait for the first is over; the second is waited for now, with the VIP bound.
+    let end = Instant::now() + Duration::from_secs(15);
+    while listed().iter().any(|(number, weight, _)| (*number, *weight) == (2, 1)) {
+        assert!(Instant::now() < end, "it keeps its weight: {:?}", listed());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(addresses().iter().any(|address| address.contains("192.0.2.1")), "{:?}", addresses());
+    assert_eq!(listed().last(), Some(&(2, 0, 1)));
+    other.write_all(b"still here").unwrap();
+    drop(other);
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let mut rest = String::new();
+    stderr.read_to_string(&mut rest).unwrap();
+    assert!(
+        rest.contains("someone else gave 192.0.2.1:80/tcp")
+            || rest.contains("someone else gave web/192.0.2.1:80/tcp"),
+        "{rest}"
+    );
+    assert!(!rest.contains("which broke"), "{rest}");
+    assert_eq!(listed(), []);
+}
