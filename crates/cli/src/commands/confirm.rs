@@ -11,7 +11,7 @@ use crate::args::{Confirm, Global};
 use crate::consent::check_permitted;
 use crate::error::Error;
 use crate::history::stored;
-use crate::live::{Access, Host};
+use crate::live::{Access, Host, now};
 use crate::output::Output;
 use crate::report::tell_rollback;
 use crate::status::Status;
@@ -23,6 +23,8 @@ pub(crate) fn run(
 ) -> Result<Status, Error> {
     let mut host = Host::connect(global, Access::Settle, output)?;
     if host.journal.pending.is_none() {
+        // Perhaps one does that another journal knows of.
+        host.journal.check_writable(now())?;
         return Err(Error::NothingPending);
     }
     if arguments.abort {

@@ -2,7 +2,10 @@
 //! confirms it, or when the apply ends without an end.
 //!
 //! It is started by `apply` before the first change, in a session of its own, so that the loss of
-//! the terminal ends neither it nor the wait. All it knows is in the journal.
+//! the terminal ends neither it nor the wait. What it waits for it learns from the journal; once
+//! read it is kept, so that a journal that is removed or damaged meanwhile keeps nothing from
+//! being taken back. Only a whole journal that no longer has the apply ends the wait: that is how
+//! `confirm` says that it is kept.
 
 use std::io::{self, Read, Write};
 use std::process::{Child, Command, Stdio};
@@ -10,20 +13,18 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use evenkeel_engine::{Lock, LockError, Pending, PendingState, StateDir};
+use evenkeel_engine::{Found, HostKernel, Journal, Lock, Pending, PendingState, StateDir, Vigil};
 use signal_hook::consts::SIGHUP;
 
 use crate::args::{Global, Watchdog};
 use crate::commands::confirm::abort;
 use crate::error::Error;
-use crate::live::{Access, Host, now, state_dir};
+use crate::live::{Host, now, state_dir};
 use crate::output::Output;
 use crate::status::Status;
 
-/// Between two looks at the journal.
-const LOOK: Duration = Duration::from_millis(200);
-
-/// What it says when nothing that happens to the terminal can end it any more.
+/// What it says when nothing that happens to the terminal can end it any more, and others can see
+/// that it waits.
 const READY: &[u8] = b"ready\n";
 
 /// Starts one for the apply of that id, and waits until the loss of the terminal cannot end it.
@@ -53,49 +54,21 @@ pub(crate) fn run(
     // The hang-up of the session it was started in may still be on its way.
     let heard = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(SIGHUP, heard).map_err(Error::Signal)?;
+    let state = state_dir(global)?;
+    let vigil = Vigil::begin().map_err(Error::Watchdog)?;
     let mut stdout = io::stdout();
     stdout.write_all(READY).and_then(|()| stdout.flush()).map_err(Error::Output)?;
-    let state = state_dir(global)?;
-    let (mut end, mut is_written) = (None, false);
-    let mut host = loop {
-        let found = time_left(&state, &arguments.id)?;
-        if is_written && found.is_none() {
-            return Ok(Status::Done);
-        }
-        is_written |= found.is_some();
-        let left = found.unwrap_or(Left::Unfinished);
-        // The clock of the journal may be set; from here on the time is measured.
-        let is_over = match left {
-            Left::Unfinished => true,
-            Left::Time(left) => Instant::now() >= *end.get_or_insert(Instant::now() + left),
-        };
-        // As long as the process that applies lives, it has the lock.
-        if is_over && Lock::try_acquire()?.is_some() {
-            match Host::connect(global, Access::Settle, output) {
-                Err(Error::Lock(LockError::Held(_))) => {}
-                // The apply may have come to its end between the look and the lock.
-                connected => {
-                    let host = connected?;
-                    let is_waiting = |pending: &Pending| {
-                        matches!(pending.state(now()), PendingState::Waiting { .. })
-                    };
-                    let was_unfinished = matches!(left, Left::Unfinished);
-                    if !(was_unfinished && host.journal.pending.as_ref().is_some_and(is_waiting)) {
-                        break host;
-                    }
-                }
-            }
-        }
-        std::thread::sleep(LOOK);
-    };
-    let pending = host.journal.pending.clone().filter(|pending| *pending.id == *arguments.id);
-    let Some(pending) = pending else {
+    let Some((journal, pending, lock)) = wait(&state, &arguments.id, &vigil)? else {
         return Ok(Status::Done);
     };
     let why = match pending.state(now()) {
         PendingState::Unfinished => "ended half-way",
         _ => "was not confirmed in time",
     };
+    // A damaged one is worth keeping, and no reason not to take anything back.
+    let _aside = state.read(true);
+    let kernel = HostKernel::connect(journal.addresses.clone())?;
+    let mut host = Host { kernel, state, journal, lock: Some(lock) };
     let status = abort(&mut host, output)?;
     let how = match status {
         Status::Done => "what it touched is as it was before",
@@ -104,25 +77,143 @@ pub(crate) fn run(
     let begun = pending.begun_words();
     host.journal.add_notice(&format!("an apply of {begun} {why} and was taken back; {how}"));
     host.state.write(&host.journal)?;
+    // Whoever has the lock next shall not meet one that waits no longer.
+    drop(vigil);
     Ok(status)
 }
 
+/// Waits until that apply is to be taken back; gives the lock, and the journal with the apply in
+/// it. `None` where it waits no longer.
+fn wait(
+    state: &StateDir,
+    id: &str,
+    vigil: &Vigil,
+) -> Result<Option<(Journal, Pending, Lock)>, Error> {
+    let mut memory = Memory { id, known: None };
+    let mut end = None;
+    loop {
+        vigil.dismiss();
+        let left = match memory.look(state) {
+            Left::Nothing => return Ok(None),
+            left => left,
+        };
+        // The clock of the journal may be set; from here on the time is measured.
+        let is_over = match left {
+            Left::Time(left) => Instant::now() >= *end.get_or_insert(Instant::now() + left),
+            Left::Nothing | Left::Unknown | Left::Unfinished => true,
+        };
+        // As long as the process that applies lives, it has the lock.
+        if is_over && let Some(lock) = Lock::try_acquire()? {
+            // The apply may have come to its end between the look and the lock.
+            match (left, memory.look(state)) {
+                (_, Left::Nothing | Left::Unknown) => return Ok(None),
+                (Left::Unknown | Left::Unfinished, Left::Time(_)) => {}
+                _ => {
+                    return Ok(memory.known.map(|(journal, pending)| (*journal, pending, lock)));
+                }
+            }
+        }
+        std::thread::sleep(Vigil::LOOK);
+    }
+}
+
+/// What was read of the apply that may have to be taken back.
+struct Memory<'a> {
+    id: &'a str,
+    /// The last journal that had it, and the apply itself.
+    known: Option<(Box<Journal>, Pending)>,
+}
+
+/// How long an apply may still wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Left {
-    /// The apply has not come to its end, or is not written down yet.
+    /// It waits no longer.
+    Nothing,
+    /// It was not written down yet.
+    Unknown,
+    /// It has not come to its end.
     Unfinished,
     Time(Duration),
 }
 
-/// How long that apply may still wait; `None` where it waits no longer.
-fn time_left(state: &StateDir, id: &str) -> Result<Option<Left>, Error> {
-    let (journal, _) = state.read(false)?;
-    let Some(pending) = journal.pending.filter(|pending| *pending.id == *id) else {
-        return Ok(None);
-    };
-    Ok(match pending.state(now()) {
-        PendingState::Moot => None,
-        PendingState::Unfinished => Some(Left::Unfinished),
-        PendingState::Waiting { left } => Some(Left::Time(Duration::from_secs(left.into()))),
-        PendingState::Overdue => Some(Left::Time(Duration::ZERO)),
-    })
+impl Memory<'_> {
+    fn look(&mut self, state: &StateDir) -> Left {
+        match state.find() {
+            Ok(Found::Whole(journal)) => match &journal.pending {
+                Some(pending) if *pending.id == *self.id => {
+                    let pending = pending.clone();
+                    self.known = Some((journal, pending));
+                }
+                _ if self.known.is_some() => return Left::Nothing,
+                _ => {}
+            },
+            // It is lost, or cannot be read now; what it said is known.
+            Ok(Found::Nothing | Found::Damaged(_)) | Err(_) => {}
+        }
+        let Some((_, pending)) = &self.known else { return Left::Unknown };
+        match pending.state(now()) {
+            PendingState::Moot => Left::Nothing,
+            PendingState::Unfinished => Left::Unfinished,
+            PendingState::Waiting { left } => Left::Time(Duration::from_secs(left.into())),
+            PendingState::Overdue => Left::Time(Duration::ZERO),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// A journal in a folder of its own, with an apply that ends its wait so many seconds from now.
+    fn waiting(seconds: u64) -> (tempfile::TempDir, StateDir, Journal, Pending) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let state = StateDir::new(folder.path(), "init");
+        let pending = Pending::begin(now(), 600, Vec::new()).expect("this boot has a name");
+        let pending = Pending { deadline: Some(now() + seconds), ..pending };
+        let journal = Journal { pending: Some(pending.clone()), ..Journal::default() };
+        state.write(&journal).expect("it can be written");
+        (folder, state, journal, pending)
+    }
+
+    #[test]
+    fn a_journal_that_is_lost_meanwhile_is_remembered() {
+        let (folder, state, journal, pending) = waiting(600);
+        let file = folder.path().join("init/journal.json");
+        let losses: [fn(&std::path::Path); 4] = [
+            |file| fs::remove_file(file).expect("it is there"),
+            |file| fs::write(file, "{\"version\":2,").expect("it can be written"),
+            |file| fs::write(file, "{\"version\":9}").expect("it can be written"),
+            |file| {
+                fs::remove_file(file).expect("it is there");
+                fs::create_dir(file).expect("a folder");
+            },
+        ];
+        let mut memory = Memory { id: &pending.id, known: None };
+        for lose in losses {
+            state.write(&journal).expect("it can be written");
+            assert!(matches!(memory.look(&state), Left::Time(_)));
+            lose(&file);
+            assert!(matches!(memory.look(&state), Left::Time(_)));
+            let known = memory.known.as_ref().map(|(journal, _)| (**journal).clone());
+            assert_eq!(known, Some(journal.clone()));
+        }
+    }
+
+    #[test]
+    fn a_whole_journal_without_the_apply_ends_the_wait() {
+        let (_folder, state, journal, pending) = waiting(600);
+        let mut memory = Memory { id: &pending.id, known: None };
+        assert!(matches!(memory.look(&state), Left::Time(_)));
+        state.write(&Journal { pending: None, ..journal }).expect("it can be written");
+        assert_eq!(memory.look(&state), Left::Nothing);
+    }
+
+    #[test]
+    fn what_was_never_written_down_is_not_known() {
+        let (_folder, state, _, _) = waiting(600);
+        let mut memory = Memory { id: "another", known: None };
+        assert_eq!(memory.look(&state), Left::Unknown);
+    }
 }

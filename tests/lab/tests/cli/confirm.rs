@@ -199,3 +199,64 @@ fn an_apply_that_is_killed_half_way_is_taken_back_by_its_watchdog() {
     }
     println!("killed half-way: {half_way} of 20");
 }
+
+#[test]
+fn another_state_directory_changes_nothing_and_settles_nothing_while_an_apply_waits() {
+    let site = prepared();
+    apply(&site, "1h");
+    let after = state();
+    let folder = site.path().join("state").display().to_string();
+    let pid = watchdog(&site).unwrap();
+    let elsewhere = |command: &str| {
+        let mut elsewhere = Command::new(program());
+        elsewhere.args(command.split_whitespace()).current_dir(site.path());
+        elsewhere.arg("--state-dir").arg(site.path().join("elsewhere"));
+        Answer::from(elsewhere.output().unwrap())
+    };
+    for command in [
+        "apply --yes spec.yaml",
+        "teardown --yes",
+        "confirm",
+        "confirm --abort",
+        "apply --yes after.yaml --confirm 1h",
+    ] {
+        let answer = elsewhere(command);
+        assert_eq!((answer.status, &*answer.stdout), (3, ""), "{command}: {answer:?}");
+        for word in [&format!("process {pid} of user 0"), &*folder, "nothing was changed"] {
+            assert!(answer.stderr.contains(word), "{command}: {word}: {answer:?}");
+        }
+    }
+    assert_eq!(state(), after);
+    // Whoever waits for no more than its watchdog's next look does not meet it.
+    site.done("confirm");
+    let answer = elsewhere("apply --yes after.yaml --allow take-over");
+    assert_eq!(answer.status, 0, "{answer:?}");
+    assert_eq!(state(), after);
+}
+
+#[test]
+fn a_journal_that_is_lost_while_an_apply_waits_keeps_nothing_from_being_taken_back() {
+    for damage in [None, Some("{\"version\":2,"), Some("no journal")] {
+        let site = prepared();
+        let before = state();
+        apply(&site, "5s");
+        let label = evenkeel_host::Namespace::current().unwrap().label();
+        let journal = site.path().join("state").join(label).join("journal.json");
+        // The watchdog has read it by then.
+        std::thread::sleep(Duration::from_millis(500));
+        match damage {
+            None => std::fs::remove_file(&journal).unwrap(),
+            Some(text) => std::fs::write(&journal, text).unwrap(),
+        }
+        let answer = site.evenkeel("apply --yes spec.yaml");
+        assert_eq!((answer.status, &*answer.stdout), (3, ""), "{answer:?}");
+        assert!(answer.stderr.contains("the journal here does not know of"), "{answer:?}");
+        assert_ne!(state(), before, "its time is not over");
+        eventually("the way back", || state() == before);
+        eventually("the end of the watchdog", || watchdog(&site).is_none());
+        let plan = site.evenkeel("plan spec.yaml");
+        assert!(plan.stdout.starts_with("In sync; "), "{plan:?}");
+        assert!(plan.stderr.contains("was not confirmed in time and was taken back"), "{plan:?}");
+        assert_eq!(site.evenkeel("apply --yes spec.yaml").status, 0);
+    }
+}

@@ -188,3 +188,24 @@ fn an_unconfirmed_apply_of_another_boot_is_told_until_something_is_changed() {
     site.done("plan spec.yaml");
     site.done("apply --yes spec.yaml");
 }
+
+#[test]
+fn a_journal_of_a_newer_evenkeel_stops_every_command_and_stays() {
+    let site = Site::new(OLD);
+    site.apply(&spec(1));
+    let journal = folder(&site).join("journal.json");
+    fs::write(&journal, "{\"version\":9,\"sha256\":\"\"}\n{}\n").unwrap();
+    site.write("spec.yaml", spec(2));
+    let before = everything();
+    for command in ["plan spec.yaml", "apply --yes spec.yaml", "teardown --yes"] {
+        let answer = site.evenkeel(command);
+        assert_eq!((answer.status, &*answer.stdout), (1, ""), "{answer:?}");
+        for word in
+            ["a newer evenkeel wrote ", "version 9", "nothing was changed; use the evenkeel"]
+        {
+            assert!(answer.stderr.contains(word), "{word}: {answer:?}");
+        }
+    }
+    assert!(everything() == before);
+    assert!(fs::read_to_string(&journal).unwrap().starts_with("{\"version\":9"));
+}
