@@ -24,6 +24,9 @@ pub(crate) struct Load {
     /// How many re-configurations
     #[arg(long, value_name = "N", default_value_t = 200)]
     cases: u32,
+    /// Without ipvsadm-restore beside it, which takes most of the time on an emulated machine
+    #[arg(long)]
+    alone: bool,
     /// How the names of measurements begin: direct_routing_loses, direct_routing_of_ipv6,
     /// direct_routing_with_ports, address_translation, tunnels [default: all]
     names: Vec<String>,
@@ -38,6 +41,9 @@ impl Load {
         // As it is released: an emulated machine takes seconds to start it otherwise.
         let mut job = test::job(&workspace, &workspace.dist()?, &words)?;
         job.env.insert("EVENKEEL_LAB_CASES".to_owned(), self.cases.to_string());
+        if self.alone {
+            job.env.insert("EVENKEEL_LAB_ALONE".to_owned(), "1".to_owned());
+        }
         let mut boot = if self.qemu { lab::emulated(&workspace) } else { lab::boot(&workspace) }?;
         boot.limit = Some(LIMIT);
         println!("Booting Linux {} ({})", boot.kernel.release(), boot.kernel.machine());

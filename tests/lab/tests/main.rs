@@ -2,6 +2,7 @@
 
 mod apply;
 mod cli;
+mod deploy;
 mod dump;
 mod engine;
 mod host;

@@ -22,7 +22,7 @@ fn without_a_daemon_status_says_so_and_the_others_refuse() {
 #[test]
 fn a_plan_that_a_guard_holds_is_let_through_by_its_id() {
     let host = Host::new();
-    let _daemon = host.watching(&spec("10.0.0.10"), "");
+    let _daemon = host.watching(&spec("10.0.0.10"), "--interval 1s");
     let before = table();
     host.write("spec.yaml", HELD);
     host.wait_for_state("held");

@@ -13,7 +13,7 @@ fn check(host: &Host, mut write: impl FnMut(&str)) {
         write(&spec(&address));
         assert_enforced(&address, Instant::now());
     }
-    let before = table();
+    let before = settled();
     write("version: 1\nservices:\n  - { name: web, vip: 192.0.2.1, prot: 80, real_servers: [] }\n");
     assert!(within(ENFORCED, || host.status()["state"] == "degraded"), "{:#}", host.status());
     let reasons = host.reasons();
@@ -22,6 +22,18 @@ fn check(host: &Host, mut write: impl FnMut(&str)) {
     write(&spec("10.0.0.13"));
     assert_enforced("10.0.0.13", Instant::now());
     host.wait_for_state("ok");
+}
+
+/// The table when nothing of the last change is left to do.
+fn settled() -> String {
+    let (mut last, mut since) = (table(), Instant::now());
+    while since.elapsed() < Duration::from_millis(100) {
+        let now = table();
+        if now != last {
+            (last, since) = (now, Instant::now());
+        }
+    }
+    last
 }
 
 /// As an editor or `mv` replaces a file.

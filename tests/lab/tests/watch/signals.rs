@@ -1,23 +1,17 @@
 //! Signals, the service manager's protocol, and sudden ends.
 
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::os::unix::net::UnixDatagram;
 
 use super::*;
 
 /// What a daemon tells its service manager.
-struct Manager {
-    socket: UnixDatagram,
-    name: String,
-}
+struct Manager(UnixDatagram);
 
 impl Manager {
-    fn new() -> Self {
-        let name = format!("evenkeel-test/{}", std::process::id());
-        let address = SocketAddr::from_abstract_name(&name).unwrap();
-        let socket = UnixDatagram::bind_addr(&address).unwrap();
+    fn at(path: &Path) -> Self {
+        let socket = UnixDatagram::bind(path).unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        Self { socket, name: format!("@{name}") }
+        Self(socket)
     }
 
     /// Waits for a message with that line.
@@ -27,7 +21,7 @@ impl Manager {
         loop {
             let mut bytes = [0; 4096];
             let length =
-                self.socket.recv(&mut bytes).unwrap_or_else(|_| panic!("no {line}: {heard:?}"));
+                self.0.recv(&mut bytes).unwrap_or_else(|_| panic!("no {line}: {heard:?}"));
             let text = String::from_utf8(bytes[..length].to_vec()).unwrap();
             if text.lines().any(|it| it.starts_with(line)) {
                 return text;
@@ -41,10 +35,10 @@ impl Manager {
 fn the_service_manager_is_told_of_ready_state_reload_life_and_end() {
     let host = Host::new();
     host.write("spec.yaml", spec("10.0.0.10"));
-    let manager = Manager::new();
+    let manager = Manager::at(&host.path("notify"));
     let mut command = host.command("watch");
     command.arg(host.path("specs/spec.yaml")).args(["--listen", "none"]);
-    command.env("NOTIFY_SOCKET", &manager.name).env("WATCHDOG_USEC", "1000000");
+    command.env("NOTIFY_SOCKET", host.path("notify")).env("WATCHDOG_USEC", "1000000");
     let mut daemon = Daemon::start(command, &host.path("log"));
     let ready = manager.wait_for("READY=1");
     assert!(ready.contains("STATUS=ok"), "{ready}");
