@@ -71,8 +71,10 @@ fn concerned(steps: &[Op], live: &Live) -> BTreeSet<ServiceKey> {
     for op in steps {
         match op {
             Op::Unbind { binding } => {
-                let on_it = live.services.keys().filter(|key| key.vip() == Some(binding.address));
-                concerned.extend(on_it);
+                let address = binding.address;
+                let comes_in =
+                    |key: &&ServiceKey| key.vip() == Some(address) || key.is_marked_in(address);
+                concerned.extend(live.services.keys().filter(comes_in));
             }
             _ => concerned.extend(op.service().filter(|key| live.services.contains_key(key))),
         }

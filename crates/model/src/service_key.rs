@@ -47,6 +47,11 @@ impl ServiceKey {
         }
     }
 
+    /// Whether it is a fwmark service to which packets with that address may belong.
+    pub fn is_marked_in(&self, address: IpAddr) -> bool {
+        matches!(self, Self::Fwmark { family, .. } if *family == address.into())
+    }
+
     /// The port; 0 for a fwmark service, as the kernel has it.
     pub fn port(&self) -> u16 {
         match *self {

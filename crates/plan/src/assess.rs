@@ -62,6 +62,12 @@ pub(crate) fn drained_services(live: &Live, steps: &[Op]) -> BTreeSet<ServiceKey
     deleted.filter_map(Op::service).filter(drains).collect()
 }
 
+/// The live fwmark services whose packets may come in by that address: all of its family, for which
+/// address a packet had is known only connection by connection.
+pub(crate) fn marked(live: &Live, address: IpAddr) -> impl Iterator<Item = &ServiceKey> {
+    live.services.keys().filter(move |key| key.is_marked_in(address))
+}
+
 /// How many connections need a service, or one of its real servers; `None` where they were not
 /// counted.
 pub(crate) fn open(
@@ -188,12 +194,19 @@ impl<'a> Around<'a> {
         if !self.vanishing.contains(&address) {
             return self.everywhere(Effect::Stay);
         }
-        let on_it = self.live.services.keys().filter(|key| key.vip() == Some(address));
+        let mut on_it: Vec<&ServiceKey> =
+            self.live.services.keys().filter(|key| key.vip() == Some(address)).collect();
+        // A VIP without a service of its own is there for the packets of fwmark services.
+        let marked = on_it.is_empty();
+        if marked {
+            on_it.extend(self::marked(self.live, address));
+        }
         let (drained, cut): (Vec<&ServiceKey>, Vec<_>) =
-            on_it.partition(|key| self.drained.contains(key));
+            on_it.into_iter().partition(|key| self.drained.contains(key));
+        let marked = marked && !(drained.is_empty() && cut.is_empty());
         let (effect, concerned) = match cut.is_empty() {
-            true => (Effect::CutOff { drained: !drained.is_empty() }, drained),
-            false => (Effect::CutOff { drained: false }, cut),
+            true => (Effect::CutOff { drained: !drained.is_empty(), marked }, drained),
+            false => (Effect::CutOff { drained: false, marked }, cut),
         };
         let counted = concerned.iter().map(|key| open(self.statistics, key, None)).sum();
         Impact { connections: counted, ..self.everywhere(effect) }

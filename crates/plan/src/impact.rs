@@ -66,6 +66,8 @@ pub enum Effect {
     CutOff {
         /// They were given time to end.
         drained: bool,
+        /// They are those of fwmark services, of which some, or all, may come in elsewhere.
+        marked: bool,
     },
     /// They stay, but are no longer copied between directors.
     Uncopied {
@@ -100,7 +102,11 @@ impl Impact {
     /// How many connections break for certain; `None` where they were not counted.
     pub fn breaks(&self) -> Option<u64> {
         match self.effect {
-            Effect::Break { .. } | Effect::CutOff { drained: false } => self.connections,
+            Effect::Break { .. } | Effect::CutOff { drained: false, marked: false } => {
+                self.connections
+            }
+            // None for certain, and yet not none.
+            Effect::CutOff { drained: false, marked: true } if self.connections != Some(0) => None,
             _ => Some(0),
         }
     }
@@ -109,13 +115,14 @@ impl Impact {
     pub fn is_notable(&self) -> bool {
         let some = self.connections != Some(0);
         match self.effect {
-            Effect::Stay | Effect::Retimed | Effect::Drained | Effect::CutOff { drained: true } => {
-                false
-            }
+            Effect::Stay
+            | Effect::Retimed
+            | Effect::Drained
+            | Effect::CutOff { drained: true, .. } => false,
             Effect::Rescheduled { gap, forgets } => gap || forgets,
             Effect::Quiesced => self.keeps_coming().is_some(),
             Effect::Break { .. }
-            | Effect::CutOff { drained: false }
+            | Effect::CutOff { drained: false, .. }
             | Effect::Interrupted
             | Effect::Rewrapped
             | Effect::KeepForward => some,
@@ -236,10 +243,17 @@ impl fmt::Display for Impact {
                 )
             }
             Effect::CutOff { .. } if none => f.write_str("no connections come in by it"),
-            Effect::CutOff { drained: true } => f.write_str(
+            Effect::CutOff { drained: true, .. } => f.write_str(
                 "connections that are left break: their packets no longer reach a service",
             ),
-            Effect::CutOff { drained: false } => {
+            Effect::CutOff { drained: false, marked: true } => {
+                let most = if self.connections.is_some() { "up to " } else { "" };
+                write!(
+                    f,
+                    "{most}{subject} of fwmark services would break, as far as they come in by it"
+                )
+            }
+            Effect::CutOff { drained: false, marked: false } => {
                 write!(f, "{subject} would break: their packets no longer reach a service")
             }
             Effect::Uncopied { state, comes_back } => {

@@ -10,7 +10,7 @@ use crate::assess::impacts;
 use crate::cause::causes;
 use crate::diff::{Difference, difference};
 use crate::global;
-use crate::guard::refusals;
+use crate::guard::{marked_warnings, refusals};
 use crate::in_force::{InForce, NODEST};
 use crate::obstacle::obstacles;
 use crate::order::order;
@@ -88,6 +88,7 @@ pub fn plan(inputs: Inputs<'_>) -> Plan {
     warnings.extend(reordered(desired, &readded));
     let steps = order(added, readded, ops);
     warnings.extend(dropping_drains(live, &steps));
+    warnings.extend(marked_warnings(&inputs, &steps));
     warnings.extend(global::left_timeouts(desired, live, record.timeouts));
     Plan {
         refusals: refusals(&inputs, &steps),

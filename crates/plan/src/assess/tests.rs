@@ -363,6 +363,32 @@ fn a_vip_that_goes_cuts_off_what_did_not_drain() {
 }
 
 #[test]
+fn a_vip_without_a_service_of_its_own_may_cut_off_those_of_fwmark_services() {
+    let unbinding = |counted: bool, leaves: bool| {
+        let config = scheduled_by("wlc");
+        let all: &[_] = &[(1, weighing(1)), (2, weighing(1))];
+        let mut case = Case::of(WEB, (config.clone(), all), (config, all), 30);
+        if counted {
+            case = case.counted(17, 0);
+        }
+        if leaves {
+            case.desired.services.clear();
+        }
+        case.live.addresses.insert(Binding::host([192, 0, 2, 1].into(), "eth0"), Owner::Evenkeel);
+        let plan = case.plan();
+        let place = plan.steps.iter().position(|op| matches!(op, Op::Unbind { .. }));
+        let impact = plan.impacts[&place.expect("it is unbound")];
+        (impact.to_string(), impact.breaks(), impact.is_notable())
+    };
+    let would = |subject: &str| {
+        format!("{subject} of fwmark services would break, as far as they come in by it")
+    };
+    assert_eq!(unbinding(true, false), (would("up to 18 connections"), None, true));
+    assert_eq!(unbinding(false, false), (would("existing connections"), None, true));
+    assert!(!unbinding(true, true).2);
+}
+
+#[test]
 fn a_vip_that_changes_its_prefix_length_stays() {
     let mut case = Case::of(tcp(1), (scheduled_by("wlc"), &[]), (scheduled_by("wlc"), &[]), 0);
     let host = Binding::host([192, 0, 2, 1].into(), "eth0");

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use evenkeel_model::statistics::{RealServerStatistics, ServiceStatistics, Statistics};
 use evenkeel_model::{
-    Binding, Drain, Forward, Guards, Ignore, IgnoredField, Live, Named, Owner, Protocol,
+    Binding, Drain, Family, Forward, Guards, Ignore, IgnoredField, Live, Named, Owner, Protocol,
     RealServer, RealServerKey, RealServers, Scheduler, SchedulerFlags, Service, ServiceConfig, Vip,
 };
 
@@ -331,6 +331,54 @@ fn a_vip_stays_where_a_service_on_it_stays_or_comes() {
     assert_eq!(refused(&planned(&wanted, &empty)), Some((Guard::UnbindInUse, message)));
     wanted.services.remove(&on(2));
     assert_eq!(refused(&planned(&wanted, &found)), None, "it goes with its service");
+}
+
+fn mark(family: Family) -> ServiceKey {
+    ServiceKey::Fwmark { family, fwmark: 7 }
+}
+
+#[test]
+fn a_vip_without_a_service_of_its_own_stays_while_fwmark_services_have_connections() {
+    let found = bound(host([(mark(Family::Ipv4), weighing(&[1]))]), [vip(2)]);
+    let counted = connected([(mark(Family::Ipv4), 17)]);
+    let idle = connected([(mark(Family::Ipv4), 0)]);
+    let record = Record::of_a_snapshot();
+    let unbinding =
+        |found: &Live, drain, stays: bool, statistics| -> (Option<String>, Vec<String>) {
+            let services = stays.then(|| (mark(Family::Ipv4), weighing(&[1])));
+            let mut wanted = spec(services, drain);
+            wanted.services.extend(spec([(on(9), weighing(&[]))], drain).services);
+            let plan = plan(Inputs { statistics, ..Inputs::new(&wanted, found, &record) });
+            (refused(&plan).map(|(_, message)| message.to_owned()), plan.warnings)
+        };
+    let message = "unbinding 192.0.2.2, on which is no service of its own, would break those of 17 \
+                   connections to web/fwmark-7/ipv4 that come in by it, where 0 may break; keep it \
+                   under `vips` until they have ended";
+    let refusal = |drain, stays, statistics| unbinding(&found, drain, stays, statistics).0;
+    assert_eq!(refusal(Drain(30), true, Some(&counted)).as_deref(), Some(message));
+    assert!(refusal(Drain::NONE, false, Some(&counted)).is_some());
+    assert_eq!(refusal(Drain(30), false, Some(&counted)), None, "they are given time to end");
+    assert_eq!(refusal(Drain(30), true, Some(&idle)), None);
+    assert_eq!(refusal(Drain(30), true, None), None, "nobody counted");
+
+    // Those of the other family come in elsewhere.
+    let other = bound(host([(mark(Family::Ipv6), weighing(&[1]))]), [vip(2)]);
+    let counted_there = connected([(mark(Family::Ipv6), 17)]);
+    let mut wanted = spec([(mark(Family::Ipv6), weighing(&[1]))], Drain::NONE);
+    wanted.guards.unbind_in_use = 0;
+    let statistics = Some(&counted_there);
+    let elsewhere = plan(Inputs { statistics, ..Inputs::new(&wanted, &other, &record) });
+    assert_eq!(refused(&elsewhere), None);
+
+    // With a service of its own the VIP may be there for that alone: a word, and no refusal.
+    let mut both = found.clone();
+    both.services.insert(on(2), weighing(&[]));
+    let (refusal, warnings) = unbinding(&both, Drain(30), true, Some(&counted));
+    assert_eq!(refusal, None);
+    let warning = "17 connections to web/fwmark-7/ipv4: those that come in by 192.0.2.2 break when \
+                   it is unbound";
+    assert_eq!(warnings, [warning]);
+    assert_eq!(unbinding(&both, Drain(30), true, None).1, Vec::<String>::new());
 }
 
 #[test]

@@ -1,5 +1,10 @@
 //! `unbind-in-use`: a VIP would leave the host while a service needs it, or connections that
 //! nothing lets end.
+//!
+//! Which VIP the packets of a fwmark service had is known only connection by connection, and not
+//! counted. A VIP that has no service of its own is there for such packets, so that all connections
+//! of the fwmark services of its family count; where it has some, they get a warning of the plan
+//! ([`marked_warnings`]), for refusing would mean to refuse it of every host that has both.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -7,7 +12,7 @@ use std::net::IpAddr;
 use evenkeel_model::ServiceKey;
 
 use super::{labels, some_of};
-use crate::assess::{drained_services, open, vanishing};
+use crate::assess::{drained_services, marked, open, vanishing};
 use crate::render::count;
 use crate::{Inputs, Op};
 
@@ -50,16 +55,62 @@ fn needed(inputs: &Inputs<'_>, vip: IpAddr, deleted: &BTreeSet<ServiceKey>) -> O
 /// Connections to services that go at once.
 fn connected(inputs: &Inputs<'_>, vip: IpAddr, drained: &BTreeSet<ServiceKey>) -> Option<String> {
     let Inputs { desired, live, statistics, .. } = *inputs;
-    let on_it = |key: &&ServiceKey| key.vip() == Some(vip) && !drained.contains(key);
-    let cut: Vec<&ServiceKey> = live.services.keys().filter(on_it).collect();
+    let mut cut: Vec<&ServiceKey> = on_it(inputs, vip).collect();
+    let is_marked = cut.is_empty();
+    if is_marked {
+        cut.extend(marked(live, vip));
+    }
+    cut.retain(|key| !drained.contains(key));
     let number: u64 = cut.iter().filter_map(|key| open(statistics, key, None)).sum();
     let allowed = desired.guards.unbind_in_use;
-    (number > u64::from(allowed)).then(|| {
-        format!(
-            "unbinding {vip} would break {} to {}, where {allowed} may break; give the service a \
-             `drain` and apply that before you take it out",
-            count(usize::try_from(number).unwrap_or(usize::MAX), "connection"),
-            some_of(&labels(desired, cut)),
-        )
+    if number <= u64::from(allowed) {
+        return None;
+    }
+    let connections = connections(number);
+    let services = some_of(&labels(desired, cut));
+    Some(match is_marked {
+        false => format!(
+            "unbinding {vip} would break {connections} to {services}, where {allowed} may break; \
+             give the service a `drain` and apply that before you take it out"
+        ),
+        true => format!(
+            "unbinding {vip}, on which is no service of its own, would break those of {connections} \
+             to {services} that come in by it, where {allowed} may break; keep it under `vips` \
+             until they have ended"
+        ),
     })
+}
+
+/// What should be known of VIPs that go with their services while fwmark services have connections.
+pub(crate) fn marked_warnings(inputs: &Inputs<'_>, ops: &[Op]) -> Vec<String> {
+    let Inputs { live, desired, statistics, .. } = *inputs;
+    let gone = vanishing(live, ops);
+    if gone.is_empty() {
+        return Vec::new();
+    }
+    let drained = drained_services(live, ops);
+    let warning = |vip: IpAddr| {
+        on_it(inputs, vip).next()?;
+        let all: Vec<&ServiceKey> = marked(live, vip)
+            .filter(|key| !drained.contains(key) && open(statistics, key, None) > Some(0))
+            .collect();
+        let number = all.iter().filter_map(|key| open(statistics, key, None)).sum();
+        (number > 0).then(|| {
+            format!(
+                "{} to {}: those that come in by {vip} break when it is unbound",
+                connections(number),
+                some_of(&labels(desired, all)),
+            )
+        })
+    };
+    gone.into_iter().filter_map(warning).collect()
+}
+
+/// The live services of an address.
+fn on_it<'a>(inputs: &Inputs<'a>, vip: IpAddr) -> impl Iterator<Item = &'a ServiceKey> {
+    inputs.live.services.keys().filter(move |key| key.vip() == Some(vip))
+}
+
+fn connections(number: u64) -> String {
+    count(usize::try_from(number).unwrap_or(usize::MAX), "connection")
 }
