@@ -7,12 +7,14 @@ use std::collections::BTreeSet;
 use std::error::Error;
 
 use evenkeel_engine::{
-    CONNECTION_SYSCTLS, KernelError, LockError, NotPermitted, OnFailure, Outcome, Pass, Report,
-    Sysctls, Terms, Unattended, execute_journalled, hidden, missing, prepare,
+    CONNECTION_SYSCTLS, History, KernelError, LockError, NotPermitted, OnFailure, Outcome, Pass,
+    Report, Sysctls, Terms, Unattended, execute_journalled, hidden, missing, prepare,
 };
 use evenkeel_model::Live;
 use evenkeel_plan::render::{Labels, Line, count};
-use evenkeel_plan::{Cause, Guard, Object, Obstacle, Op, Plan, Refusal, without};
+use evenkeel_plan::{
+    Cause, Guard, Inputs, Object, Obstacle, Op, Plan, Refusal, carried_out, plan, without,
+};
 use sha2::{Digest, Sha256};
 use tracing::{info, warn};
 
@@ -242,10 +244,18 @@ impl<K: Ground> Keeper<K> {
         if self.options.mode == Mode::Observe {
             return Ok(());
         }
-        let (plan, _) = self.plan(&newest, live)?;
+        let (mut plan, _) = self.plan(&newest, live)?;
         if self.paused.is_some() {
             self.to_do = lines(&plan, &newest);
             return Ok(());
+        }
+        if let Some(undrifted) = self.undrifted(live)? {
+            // What someone else has broken is no reason to let through what would break it, nor
+            // to call it by another name.
+            let on_live = plan.refusals;
+            plan = self.plan_on(&newest, &undrifted);
+            let known: Vec<Guard> = plan.refusals.iter().map(|refusal| refusal.guard).collect();
+            plan.refusals.extend(on_live.into_iter().filter(|it| !known.contains(&it.guard)));
         }
         if self.holds(&plan, &newest) {
             return Ok(());
@@ -266,6 +276,20 @@ impl<K: Ground> Keeper<K> {
         self.failing.clear();
         self.fights.clear();
         Ok(())
+    }
+
+    /// The host as the spec in force wants it, where someone else has changed it.
+    fn undrifted(&mut self, live: &Live) -> Result<Option<Live>, Trouble> {
+        let Some(in_force) = self.specs.in_force() else { return Ok(None) };
+        let (plan, _) = self.plan(&in_force, live)?;
+        Ok((!plan.is_in_sync()).then(|| carried_out(live, &plan.steps)))
+    }
+
+    /// A plan for a host that is not this one.
+    fn plan_on(&self, spec: &SpecText, live: &Live) -> Plan {
+        let History { last, cut_off } = self.specs.history(spec);
+        let inputs = Inputs::new(&spec.desired, live, &self.journal.record);
+        plan(Inputs { last: last.as_ref(), cut_off: cut_off.as_deref(), ..inputs })
     }
 
     /// Whether guards refuse a plan which nobody let through; then it is held.
@@ -441,9 +465,7 @@ impl<K: Ground> Keeper<K> {
             (true, false) => "changed",
         };
         // What was skipped for the sake of what failed can be done without it.
-        let can_go_on = skipped > 0 && report.has_failed() && report.error.is_none();
-        // A plan that is held was made for the host as it was.
-        let follows_up = can_go_on || (self.held.is_some() && changes > 0);
+        let follows_up = skipped > 0 && report.has_failed() && report.error.is_none();
         End { result, changes, follows_up, is_worth_telling: true }
     }
 }

@@ -10,6 +10,9 @@ use crate::{Held, InForce, PassStatus, Pause, Problem, State, sample};
 /// The table of every metric.
 const DOCUMENTED: &str = include_str!("../../../../deploy/metrics.md");
 
+/// The alerts on them.
+const ALERTS: &str = include_str!("../../../../deploy/evenkeel.rules.yaml");
+
 /// A kernel that has what a spec asks for, and has counted something everywhere.
 struct Kernel {
     spec: String,
@@ -180,6 +183,17 @@ fn every_metric_is_documented_and_every_documented_one_is_there() {
     }
     for name in documented.keys() {
         assert!(there.contains_key(name), "{name} is documented, and there is none");
+    }
+}
+
+#[test]
+fn alerts_are_on_metrics_that_there_are() {
+    let documented = documented();
+    let expressions = ALERTS.split(|each: char| !each.is_ascii_alphanumeric() && each != '_');
+    let names: BTreeSet<_> = expressions.filter(|word| word.starts_with("evenkeel_")).collect();
+    assert!(names.len() > 5, "{names:?}");
+    for name in names {
+        assert!(documented.contains_key(name), "{name}");
     }
 }
 

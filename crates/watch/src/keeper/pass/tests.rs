@@ -366,6 +366,26 @@ fn a_plan_that_a_guard_refuses_is_held_until_it_is_approved() {
 }
 
 #[test]
+fn drift_lets_no_held_plan_through() {
+    let mut site = Site::new(SPEC);
+    let before = site.live();
+    let quiet = SPEC.replace(", weight: 3 }, { address: 10.0.0.2", ", weight: 0");
+    site.write(&quiet);
+    let id = site.status().spec.held.clone().expect("it is held").id;
+    site.kernel.get().live.services.clear();
+    site.pass(Reason::Resync);
+    assert_eq!(site.live(), before);
+    assert_eq!(site.status().spec.held.as_ref().map(|held| &held.id), Some(&id));
+    // Nor one that is new when the host has drifted.
+    site.write(SPEC);
+    site.assert_state(State::Ok, "");
+    site.kernel.get().live.services.clear();
+    site.write(&quiet);
+    site.assert_state(State::Held, "guard no-server");
+    assert_eq!(site.live(), before);
+}
+
+#[test]
 fn what_was_approved_goes_on_through_its_drains() {
     let more = "{ address: 10.0.0.2 }, { address: 10.0.0.4 }, { address: 10.0.0.5 }";
     let text = SPEC.replace("drain: 0s", "drain: 1h").replace("{ address: 10.0.0.2 }", more);
