@@ -20,8 +20,7 @@ impl Manager {
         let mut heard = Vec::new();
         loop {
             let mut bytes = [0; 4096];
-            let length =
-                self.0.recv(&mut bytes).unwrap_or_else(|_| panic!("no {line}: {heard:?}"));
+            let length = self.0.recv(&mut bytes).unwrap_or_else(|_| panic!("no {line}: {heard:?}"));
             let text = String::from_utf8(bytes[..length].to_vec()).unwrap();
             if text.lines().any(|it| it.starts_with(line)) {
                 return text;
