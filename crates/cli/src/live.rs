@@ -1,9 +1,9 @@
 //! Where the live state of a command comes from.
 
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use evenkeel_engine::{HostKernel, Journal, Lock, StateDir, Sysctls};
+use evenkeel_engine::{Holder, HostKernel, Journal, Lock, LockError, StateDir, Sysctls};
 use evenkeel_host::Namespace;
 use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{Desired, Live};
@@ -43,7 +43,7 @@ impl Host {
     ) -> Result<Self, Error> {
         let state = state_dir(global)?;
         let is_writer = access != Access::Read;
-        let lock = if is_writer { Some(Lock::acquire()?) } else { None };
+        let lock = if is_writer { Some(lock()?) } else { None };
         let (mut journal, warning) = state.read(is_writer)?;
         if let Some(warning) = warning {
             output.warning(&warning);
@@ -57,6 +57,29 @@ impl Host {
         let kernel = HostKernel::connect(journal.addresses.clone())?;
         Ok(Self { kernel, state, journal, lock })
     }
+}
+
+/// How long the pass of a watch is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The lock. A watch has it for the moments of its passes only, and those are worth waiting for.
+fn lock() -> Result<Lock, LockError> {
+    let held = match Lock::acquire() {
+        Err(LockError::Held(Some(holder))) if is_watch(&holder) => holder,
+        other => return other,
+    };
+    let end = Instant::now() + PATIENCE;
+    while Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(20));
+        if let Some(lock) = Lock::try_acquire()? {
+            return Ok(lock);
+        }
+    }
+    Err(LockError::Held(Some(held)))
+}
+
+fn is_watch(holder: &Holder) -> bool {
+    holder.command.as_ref().is_some_and(|line| line.split_whitespace().any(|word| word == "watch"))
 }
 
 /// Enters the network namespace of `--netns`; the folder of its journal.

@@ -5,6 +5,7 @@ mod pass;
 mod told;
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread;
@@ -38,9 +39,10 @@ const DRAIN: Duration = Duration::from_secs(1);
 /// Between two tries to get the lock that someone else has.
 const LOCK: Duration = Duration::from_millis(200);
 
-/// Between two passes that addresses ask for: a storm of events is one event. The first of them
-/// waits for nothing.
-const ADDRESSES: Duration = Duration::from_millis(20);
+/// Between the end of a pass and the next one that addresses ask for, however many of them change:
+/// nine times as long as the pass took, so that a storm of events costs a tenth of a processor, but
+/// never so long that a VIP would be gone for a tenth of a second. The first one waits for nothing.
+const ADDRESSES: RangeInclusive<Duration> = Duration::from_millis(20)..=Duration::from_millis(80);
 
 /// The longest sleep: whoever listens for the keeper's heart hears it in time.
 const BEAT: Duration = Duration::from_secs(10);
@@ -540,8 +542,7 @@ impl<K: Ground> Keeper<K> {
 
     fn plan_next(&mut self, now: Duration, took: Duration, follows_up: bool) {
         self.due.resync = now + jittered(self.options.interval);
-        // A large table is not read over and over for each address of a storm.
-        self.due.addresses_from = now + ADDRESSES.max(took);
+        self.due.addresses_from = now + (took * 9).clamp(*ADDRESSES.start(), *ADDRESSES.end());
         self.due.address = self.due.address.map(|time| time.max(self.due.addresses_from));
         let is_draining = !self.journal.record.drains.0.is_empty();
         self.due.drain = (is_draining && !self.is_hands_off()).then(|| now + DRAIN);
