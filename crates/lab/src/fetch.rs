@@ -11,7 +11,10 @@ mod packages;
 use packages::{run, unpacked};
 
 /// The tools, beside the kernel's package.
-const TOOLS: &[&str] = &["curl", "ipvsadm", "iproute2", "kmod", "strace"];
+const TOOLS: &[&str] = &["curl", "ipvsadm", "iproute2", "kmod", "strace", "systemd"];
+/// Tools taken without the packages they depend on: of Prometheus those are its web pages and their
+/// fonts, and the programs are static.
+const ALONE: &[&str] = &["prometheus"];
 const KERNEL: &str = "user-mode-linux";
 const EMULATED: [&str; 3] = ["busybox-static", "linux-image-amd64", "qemu-system-x86"];
 
@@ -85,7 +88,7 @@ pub fn fetch(
         Source::Given { .. } => {}
         Source::Emulated => packages.extend(EMULATED),
     }
-    let tools = match unpacked(&folder, &packages, progress) {
+    let tools = match unpacked(&folder, &packages, ALONE, progress) {
         Ok(tools) => Some(tools),
         // A given kernel on a machine without apt: the host's tools have to do.
         Err(Error::NoApt) if matches!(source, Source::Given { .. }) => None,
@@ -137,7 +140,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let root = folder.path().join("root");
         fs::create_dir(&root).expect("a folder");
-        fs::write(root.join(".packages"), stamp(TOOLS)).expect("a stamp");
+        fs::write(root.join(".packages"), stamp(TOOLS, ALONE)).expect("a stamp");
         let missing = folder.path().join("no-such-kernel");
         let source = Source::Given { program: missing, modules: folder.path().to_owned() };
         let error = fetch(folder.path(), &source, &mut |_| ()).expect_err("no kernel");

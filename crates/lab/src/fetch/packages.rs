@@ -18,14 +18,16 @@ use crate::usr_merge::usr_merge;
 /// Part of the stamp: to be raised when the shape of the tree changes.
 const SHAPE: u32 = 1;
 
-/// The tree of unpacked packages, which is made if need be.
+/// The tree of unpacked packages, which is made if need be: `packages` with all that they depend on,
+/// and those that are to come `alone`.
 pub(super) fn unpacked(
     folder: &Path,
     packages: &[&str],
+    alone: &[&str],
     progress: &mut dyn FnMut(&str),
 ) -> Result<PathBuf, Error> {
     let tree = folder.join("root");
-    let stamp = stamp(packages);
+    let stamp = stamp(packages, alone);
     let is_there = || fs::read_to_string(tree.join(".packages")).is_ok_and(|found| found == stamp);
     if is_there() {
         return Ok(tree);
@@ -40,11 +42,17 @@ pub(super) fn unpacked(
     progress("fetching the lists of packages");
     // A source that fails matters only if the packages are not found without it.
     let updated = apt.update();
-    let all = apt.closure(packages).or_else(|error| updated.and(Err(error)))?;
+    let mut all = apt.closure(packages).or_else(|error| updated.and(Err(error)))?;
+    for name in alone.iter().map(|name| (*name).to_owned()) {
+        if !all.contains(&name) {
+            all.push(name);
+        }
+    }
     progress(&format!(
-        "fetching {} packages: {} and what they need",
+        "fetching {} packages: {}, what they need, and {}",
         all.len(),
-        packages.join(", ")
+        packages.join(", "),
+        alone.join(", ")
     ));
     let archives = apt.download(&all)?;
     progress("unpacking");
@@ -64,13 +72,14 @@ pub(super) fn unpacked(
 }
 
 /// What a tree must have been made from to be usable as it is.
-pub(super) fn stamp(packages: &[&str]) -> String {
+pub(super) fn stamp(packages: &[&str], alone: &[&str]) -> String {
     let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
     let release: Vec<&str> = release
         .lines()
         .filter(|line| line.starts_with("ID=") || line.starts_with("VERSION_ID="))
         .collect();
-    format!("shape {SHAPE}\n{}\n{}\n", release.join(" "), packages.join(" "))
+    let (release, packages, alone) = (release.join(" "), packages.join(" "), alone.join(" "));
+    format!("shape {SHAPE}\n{release}\n{packages}\n{alone}\n")
 }
 
 /// apt with every folder it writes to replaced by one of ours.
@@ -187,7 +196,9 @@ mod tests {
 
     #[test]
     fn other_packages_make_another_stamp() {
-        assert_ne!(stamp(&["curl"]), stamp(&["curl", "kmod"]));
+        let of_curl = stamp(&["curl"], &[]);
+        assert_ne!(of_curl, stamp(&["curl", "kmod"], &[]));
+        assert_ne!(of_curl, stamp(&["curl"], &["kmod"]));
     }
 
     #[test]
@@ -195,9 +206,10 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let root = folder.path().join("root");
         fs::create_dir(&root).expect("a folder");
-        fs::write(root.join(".packages"), stamp(&["curl"])).expect("a stamp");
+        fs::write(root.join(".packages"), stamp(&["curl"], &["kmod"])).expect("a stamp");
         let mut steps = 0;
-        let tree = unpacked(folder.path(), &["curl"], &mut |_| steps += 1).expect("a tree");
+        let tree =
+            unpacked(folder.path(), &["curl"], &["kmod"], &mut |_| steps += 1).expect("a tree");
         assert_eq!((tree, steps), (root, 0));
     }
 }

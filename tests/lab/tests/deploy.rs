@@ -1,0 +1,81 @@
+//! What is shipped beside the program: units, alerts. Judged by the tools that will read them.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+mod prometheus;
+mod service;
+
+/// How exposed a unit may be at most, in tenths, as `systemd-analyze security` counts.
+const EXPOSURE: u32 = 25;
+
+fn deploy() -> PathBuf {
+    Path::new(&std::env::var_os("EVENKEEL_ROOT").expect("the lab says where")).join("deploy")
+}
+
+fn units() -> Vec<PathBuf> {
+    let entries = fs::read_dir(deploy()).expect("the folder").flatten().map(|entry| entry.path());
+    let units: Vec<_> =
+        entries.filter(|path| path.extension().is_some_and(|it| it == "service")).collect();
+    assert!(units.len() >= 2, "{units:?}");
+    units
+}
+
+/// The program where units expect it; the guest's root is its own.
+fn installed() {
+    let program = std::env::var_os("EVENKEEL_BIN").expect("the lab says where");
+    let place = Path::new("/usr/bin/evenkeel");
+    if !place.exists() {
+        // Another test may have done it meanwhile.
+        let _ = symlink(program, place);
+    }
+}
+
+/// What it wrote, provided that it ended well.
+fn passed(command: &mut Command) -> String {
+    let ended = command.output().expect("it runs");
+    let words = [ended.stdout, ended.stderr].map(|it| String::from_utf8_lossy(&it).into_owned());
+    assert!(ended.status.success(), "{command:?}: {}", words.concat());
+    words.concat()
+}
+
+#[test]
+fn systemd_finds_nothing_wrong_with_the_units() {
+    installed();
+    for unit in units() {
+        // Other units of the host, which it reads too, are none of ours.
+        let words = passed(Command::new("systemd-analyze").arg("verify").arg(&unit));
+        let name = unit.file_name().expect("a name").to_string_lossy().into_owned();
+        let ours: Vec<_> = words.lines().filter(|line| line.contains(&name)).collect();
+        assert_eq!(ours, Vec::<&str>::new());
+    }
+}
+
+#[test]
+fn no_unit_is_more_exposed_than_it_has_to_be() {
+    for unit in units() {
+        let mut analyze = Command::new("systemd-analyze");
+        analyze.args(["security", "--no-pager", "--offline=true"]);
+        passed(analyze.arg(format!("--threshold={EXPOSURE}")).arg(&unit));
+    }
+}
+
+#[test]
+fn prometheus_takes_the_alerts_and_they_are_raised_by_what_they_tell_of() {
+    let words = passed(
+        Command::new("promtool").args(["check", "rules"]).arg(deploy().join("evenkeel.rules.yaml")),
+    );
+    assert!(words.contains("SUCCESS"), "{words}");
+    let tests = deploy().join("evenkeel.rules.test.yaml");
+    let words = passed(Command::new("promtool").args(["test", "rules"]).arg(&tests));
+    assert!(words.contains("SUCCESS"), "{words}");
+    let rules = fs::read_to_string(deploy().join("evenkeel.rules.yaml")).expect("the alerts");
+    let tests = fs::read_to_string(tests).expect("their tests");
+    for alert in rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")) {
+        // Alone or in a flow mapping.
+        let is_raised = tests.contains(&format!("- alertname: {alert}\n"));
+        assert!(is_raised, "{alert} is raised by no test");
+    }
+}
