@@ -11,6 +11,7 @@ mod error;
 mod lab;
 mod load;
 mod profile;
+mod soak;
 mod test;
 mod workspace;
 
@@ -44,6 +45,8 @@ enum Chore {
     /// What the program does while a profile of it is recorded
     #[command(hide = true)]
     Record(profile::Record),
+    /// Keep a host under everything at once for a while, on a real kernel, and look for leaks
+    Soak(soak::Soak),
     /// Run all tests, those that need a real kernel in the lab
     Test(test::Test),
     /// The lab starts this program again, as a guest's kernel and as its process 1
@@ -74,6 +77,7 @@ fn run(chore: Chore) -> Result<u8, Error> {
         Chore::Lab(lab) => lab.run(),
         Chore::Load(load) => load.run(),
         Chore::Record(record) => record.run(),
+        Chore::Soak(soak) => soak.run(),
         Chore::Test(test) => test.run(),
         Chore::LabStage { arguments } => match evenkeel_lab::stage(&arguments)? {},
     }

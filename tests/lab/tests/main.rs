@@ -13,4 +13,5 @@ mod notes;
 mod options;
 mod order;
 mod snapshot;
+mod soak;
 mod watch;

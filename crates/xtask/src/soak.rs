@@ -1,0 +1,42 @@
+//! `cargo xtask soak`: the daemon under everything at once, for as long as one likes.
+//!
+//! The lab's test of that name, which is over in seconds otherwise, its summary shown.
+
+use std::io;
+use std::time::Duration;
+
+use clap::Args;
+use evenkeel_lab::Input;
+
+use crate::error::Error;
+use crate::workspace::Workspace;
+use crate::{lab, test};
+
+/// What it takes beside its length: to boot, to converge at the end.
+const BESIDE: Duration = Duration::from_secs(5 * 60);
+
+/// Arguments of `cargo xtask soak`.
+#[derive(Args)]
+pub(crate) struct Soak {
+    /// Debian's own kernel on an emulated machine of two processors, in place of User-Mode Linux
+    #[arg(long)]
+    qemu: bool,
+    /// For how long; the daemon is killed in the first half and left alone in the second
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    minutes: u32,
+}
+
+impl Soak {
+    pub(crate) fn run(self) -> Result<u8, Error> {
+        let workspace = Workspace::find()?;
+        let length = Duration::from_secs(60) * self.minutes;
+        let words = ["soak::a_host".to_owned(), "--nocapture".to_owned()];
+        let mut job = test::job(&workspace, &workspace.dist()?, &words)?;
+        job.env.insert("EVENKEEL_SOAK_SECONDS".to_owned(), length.as_secs().to_string());
+        let mut boot = if self.qemu { lab::emulated(&workspace) } else { lab::boot(&workspace) }?;
+        boot.limit = Some(length + BESIDE);
+        println!("Booting Linux {} ({})", boot.kernel.release(), boot.kernel.machine());
+        let outcome = boot.run(job, Input::Null, &mut io::stdout(), &mut io::stderr())?;
+        Ok(outcome.code())
+    }
+}

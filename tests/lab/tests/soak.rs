@@ -1,0 +1,281 @@
+//! Everything at once, for a long time: the spec changes several times a second, others break the
+//! table and take the VIP, a client scrapes, and the daemon is killed again and again; in the second
+//! half it is left alone with all of them, and must not grow.
+//!
+//! `EVENKEEL_SOAK_SECONDS` says for how long; `cargo xtask soak` sets it. Among the other tests it
+//! takes seconds, so that it is known to work.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
+use std::io::Write as _;
+use std::process::Child;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard};
+use std::thread::{scope, sleep};
+use std::time::{Duration, Instant};
+
+use evenkeel_lab_tests::ipvsadm;
+use evenkeel_spec::{Source, load};
+
+use dice::Dice;
+use leaks::Samples;
+use site::{STRANGER, Site, get, status};
+use specs::{Kind, Writer};
+
+mod dice;
+mod hands;
+mod leaks;
+mod site;
+mod specs;
+mod versions;
+
+/// Long enough for the daemon to be killed, and then to be left alone.
+const USUAL: Duration = Duration::from_secs(8);
+
+/// From this length on it is a soak: with all the kills, and with memory looked at, which a program
+/// that has just begun still takes.
+const FULL: Duration = Duration::from_secs(60);
+
+/// How long the host may take at the end.
+const CONVERGED: Duration = Duration::from_secs(10);
+
+/// What became of a version that stood for long enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stood {
+    Enforced,
+    Bad,
+    Held,
+    Missed,
+}
+
+/// All that is counted.
+#[derive(Debug, Default)]
+struct Tally {
+    written: BTreeMap<Kind, usize>,
+    /// In the second half.
+    stood: BTreeMap<Stood, usize>,
+    /// From their last byte until they were enforced or reported.
+    took: Vec<Duration>,
+    breaks: usize,
+    taken: usize,
+    /// In the second half.
+    away: Vec<Duration>,
+    scrapes: usize,
+    kills: usize,
+    failures: Vec<String>,
+}
+
+/// What all who take part share.
+#[derive(Debug, Default)]
+struct Shared {
+    is_over: AtomicBool,
+    /// Nobody kills the daemon any longer.
+    is_alone: AtomicBool,
+    tally: Mutex<Tally>,
+}
+
+impl Shared {
+    fn goes_on(&self) -> bool {
+        !self.is_over.load(Ordering::SeqCst)
+    }
+
+    fn tally(&self) -> MutexGuard<'_, Tally> {
+        self.tally.lock().unwrap()
+    }
+
+    /// Something is not as it must be. It goes on all the same; a few of a kind are enough.
+    fn fail(&self, text: String) {
+        let mut tally = self.tally();
+        if tally.failures.len() < 20 {
+            say(&format!("FAILURE: {text}"));
+            tally.failures.push(text);
+        }
+    }
+}
+
+/// Ends the others, too, when whoever leads them panics.
+struct Ending<'a>(&'a Shared);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.is_over.store(true, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn a_host_under_everything_at_once_converges_and_nothing_leaks() {
+    let length = std::env::var("EVENKEEL_SOAK_SECONDS").ok();
+    let length = length.map_or(USUAL, |text| Duration::from_secs(text.parse().unwrap()));
+    let seed = std::env::var("EVENKEEL_LAB_SEED").ok();
+    let seed =
+        seed.map_or_else(|| RandomState::new().hash_one("soak"), |text| text.parse().unwrap());
+    say(&format!("soaked for {} s, EVENKEEL_LAB_SEED={seed}", length.as_secs()));
+    let dice = |number: u64| Dice::new(seed.wrapping_add(number));
+
+    let site = Site::new();
+    let shared = Shared::default();
+    let mut writer = Writer::new(dice(0));
+    site.replace(&writer.good());
+    let (mut daemon, samples) = scope(|threads| {
+        let _ending = Ending(&shared);
+        let (shared, site, writer) = (&shared, &site, &mut writer);
+        let mut daemon = site.watch();
+        threads.spawn(move || versions::write(shared, site, writer, dice(1)));
+        threads.spawn(move || hands::break_table(shared, dice(2)));
+        threads.spawn(move || hands::take_vip(shared, dice(3)));
+        threads.spawn(move || hands::scrape(shared));
+        kill_again_and_again(shared, site, &mut daemon, length);
+        shared.is_alone.store(true, Ordering::SeqCst);
+        let samples = leave_alone(shared, &mut daemon, length / 2);
+        (daemon, samples)
+    });
+    let last = writer.good();
+    site.replace(&last);
+    let converged = converge(&shared, &site, &last);
+    finish(&shared, &site, length, converged, &samples);
+    let failures = std::mem::take(&mut shared.tally().failures);
+    if !failures.is_empty() {
+        say(&format!("the end of the daemon's log:\n{}", site.end_of_log()));
+    }
+    daemon.kill().unwrap();
+    daemon.wait().unwrap();
+    assert!(failures.is_empty(), "{} failures, the first: {}", failures.len(), failures[0]);
+}
+
+/// The first half.
+fn kill_again_and_again(shared: &Shared, site: &Site, daemon: &mut Child, length: Duration) {
+    let begin = Instant::now();
+    let kills = if length < FULL { 3 } else { 20 };
+    for number in 1..=kills {
+        // The time after the last one belongs to the first half too: the daemon comes to itself.
+        let at = length / 2 * number / (kills + 1);
+        sleep(at.saturating_sub(begin.elapsed()));
+        if let Some(status) = daemon.try_wait().unwrap() {
+            shared.fail(format!("the daemon ended by itself: {status}"));
+        }
+        daemon.kill().unwrap();
+        daemon.wait().unwrap();
+        if let Some(harm) = site.harmed() {
+            shared.fail(format!("strangers at restart {number}: {harm}"));
+        }
+        *daemon = site.watch();
+        shared.tally().kills += 1;
+    }
+    sleep((length / 2).saturating_sub(begin.elapsed()));
+}
+
+/// The second half.
+fn leave_alone(shared: &Shared, daemon: &mut Child, length: Duration) -> Samples {
+    let begin = Instant::now();
+    let mut samples = Samples::default();
+    let pause = (length / 40).min(Duration::from_secs(5));
+    while begin.elapsed() < length {
+        samples.take(daemon.id());
+        sleep(pause);
+    }
+    if let Some(status) = daemon.try_wait().unwrap() {
+        shared.fail(format!("the daemon ended by itself: {status}"));
+    }
+    samples
+}
+
+/// Waits until the host is as that spec asks, by all accounts, and says how long it took.
+fn converge(shared: &Shared, site: &Site, text: &str) -> Duration {
+    let begin = Instant::now();
+    let desired = load(&[Source::new("spec.yaml", text.as_bytes().to_vec())]).unwrap().desired;
+    let table = desired.services.iter().map(|(key, named)| (*key, named.service.clone()));
+    let mut wanted = ipvsadm::saved(&table.collect());
+    wanted.extend(STRANGER.lines().map(str::to_owned));
+    loop {
+        let status = status().unwrap_or_default();
+        let found = ipvsadm::save();
+        let plan = site.plan();
+        let is_ok =
+            status["state"] == "ok" && status["reasons"].as_array().is_some_and(Vec::is_empty);
+        if is_ok && found == wanted && plan.is_ok() {
+            return begin.elapsed();
+        }
+        if begin.elapsed() > CONVERGED {
+            let missing: Vec<_> = wanted.difference(&found).collect();
+            let more: Vec<_> = found.difference(&wanted).collect();
+            shared.fail(format!(
+                "not converged after {CONVERGED:?}: missing {missing:?}, too much {more:?}, \
+                 plan {plan:?}, status {status:#}"
+            ));
+            return begin.elapsed();
+        }
+        sleep(Duration::from_millis(100));
+    }
+}
+
+/// Looks at what is left, and prints it all.
+fn finish(shared: &Shared, site: &Site, length: Duration, converged: Duration, samples: &Samples) {
+    if let Some(harm) = site.harmed() {
+        shared.fail(format!("strangers at the end: {harm}"));
+    }
+    for line in site.alarms() {
+        shared.fail(format!("the daemon's log says: {line}"));
+    }
+    for change in samples.changes() {
+        if change.is_leak() && (length >= FULL || change.name == "descriptors") {
+            shared.fail(format!("a leak in {} samples: {change:?}", samples.len()));
+        }
+    }
+    let mut tally = shared.tally();
+    let Tally { written, stood, took, breaks, taken, away, scrapes, kills, failures: _ } =
+        &mut *tally;
+    let all: usize = written.values().sum();
+    say(&format!("\n{:<44}{all:>8}", "versions of the spec written"));
+    for (kind, number) in written.iter() {
+        say(&format!("  {:<42}{number:>8}", format!("{kind:?}")));
+    }
+    let number: usize = stood.values().sum();
+    say(&format!("{:<44}{number:>8}", "versions that stood, in the second half"));
+    for (stood, number) in stood.iter() {
+        say(&format!("  {:<42}{number:>8}", format!("{stood:?}")));
+    }
+    say(&format!("  {:<42}{}", "until enforced or reported", spread(took)));
+    say(&format!("{:<44}{breaks:>8}", "breaks of the table"));
+    say(&format!("{:<44}{taken:>8}", "takings of the VIP"));
+    say(&format!("  {:<42}{}", "away, in the second half", spread(away)));
+    say(&format!("{:<44}{scrapes:>8}", "scrapes"));
+    say(&format!("{:<44}{kills:>8}", "kills"));
+    let [took, away] = [took.len(), away.len()];
+    drop(tally);
+    match get("/metrics") {
+        Some((200, metrics)) => say_counters(&metrics),
+        answer => shared.fail(format!("no metrics at the end: {answer:?}")),
+    }
+    say("held, medians of the second half's first and last quarter");
+    for change in samples.changes() {
+        say(&format!("  {:<42}{:>8} {:>8}", change.name, change.first, change.last));
+    }
+    say(&format!("{:<44}{:>5.1} s", "converged at the end after", converged.as_secs_f64()));
+    if took == 0 || away == 0 {
+        shared.fail("in the second half no version stood, or no VIP was taken".to_owned());
+    }
+}
+
+/// What the daemon counted since it was started last.
+fn say_counters(metrics: &str) {
+    say("since the last start, by the daemon's own count");
+    for name in ["evenkeel_passes_total", "evenkeel_spec_loads_total", "evenkeel_drift_total"] {
+        for line in metrics.lines().filter(|line| line.starts_with(name)) {
+            let (labels, number) = line.rsplit_once(' ').unwrap();
+            say(&format!("  {labels:<62}{number:>8}"));
+        }
+    }
+}
+
+fn spread(times: &mut [Duration]) -> String {
+    times.sort_unstable();
+    let at = |index: usize| times.get(index).copied().unwrap_or_default().as_secs_f64() * 1e3;
+    let last = times.len().saturating_sub(1);
+    format!("{:>5.0} ms median, {:.0} ms worst of {}", at(times.len() / 2), at(last), times.len())
+}
+
+/// Prints, though a test that passes keeps what it prints to itself: this is a measurement.
+fn say(text: &str) {
+    let mut stdout = std::io::stdout();
+    writeln!(stdout, "{text}").unwrap();
+}

@@ -1,0 +1,89 @@
+//! What the daemon holds: its memory and its descriptors, sampled over time.
+
+use std::fs;
+
+/// One look at the daemon.
+#[derive(Debug, Clone, Copy)]
+struct Sample {
+    resident_kib: u64,
+    data_kib: u64,
+    descriptors: u64,
+}
+
+/// All looks, in their order.
+#[derive(Debug, Default)]
+pub(super) struct Samples(Vec<Sample>);
+
+/// How one quantity changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Change {
+    pub(super) name: &'static str,
+    /// The median of the first quarter.
+    pub(super) first: u64,
+    /// That of the last.
+    pub(super) last: u64,
+}
+
+impl Samples {
+    pub(super) fn take(&mut self, pid: u32) {
+        let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) else { return };
+        let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else { return };
+        let field = |name: &str| {
+            let value = status.lines().find_map(|line| line.strip_prefix(name));
+            value.and_then(|value| value.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+        };
+        self.0.push(Sample {
+            resident_kib: field("VmRSS:"),
+            data_kib: field("VmData:"),
+            descriptors: descriptors.count() as u64,
+        });
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Resident memory and memory for data in KiB, and descriptors.
+    pub(super) fn changes(&self) -> [Change; 3] {
+        let change = |name, value: fn(&Sample) -> u64| {
+            let quarter = self.0.len().div_ceil(4);
+            let median = |samples: &[Sample]| {
+                let mut values: Vec<u64> = samples.iter().map(value).collect();
+                values.sort_unstable();
+                values.get(values.len() / 2).copied().unwrap_or(0)
+            };
+            let last = &self.0[self.0.len() - quarter..];
+            Change { name, first: median(&self.0[..quarter]), last: median(last) }
+        };
+        [
+            change("resident, KiB", |it| it.resident_kib),
+            change("data, KiB", |it| it.data_kib),
+            change("descriptors", |it| it.descriptors),
+        ]
+    }
+}
+
+impl Change {
+    /// Whether memory grew by more than a twentieth and half a MiB, or descriptors by more than
+    /// the one of a client that is just being served.
+    pub(super) fn is_leak(self) -> bool {
+        let grown = self.last.saturating_sub(self.first);
+        match self.name {
+            "descriptors" => grown > 1,
+            _ => grown > 512 && grown * 20 > self.first,
+        }
+    }
+}
+
+#[test]
+fn growth_is_a_leak_and_a_client_is_none() {
+    let change = |name, first, last| Change { name, first, last };
+    for (leak, first, last) in [(false, 8000, 8400), (true, 8000, 8600), (false, 20_000, 20_900)] {
+        assert_eq!(change("resident, KiB", first, last).is_leak(), leak, "{first} {last}");
+    }
+    assert!(!change("descriptors", 20, 21).is_leak() && change("descriptors", 20, 22).is_leak());
+    let sample = |descriptors| Sample { resident_kib: 1, data_kib: 1, descriptors };
+    let samples = Samples([3, 9, 3, 5, 5, 5, 5, 6, 7].map(sample).to_vec());
+    let [.., descriptors] = samples.changes();
+    assert_eq!((descriptors.first, descriptors.last), (3, 6));
+}

@@ -1,0 +1,232 @@
+//! Specs, one changed a little from the one before, good ones and bad ones.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use super::dice::Dice;
+
+/// How many services there may be.
+const SLOTS: usize = 40;
+
+/// From here on every service has a VIP of its own, which comes and goes with it.
+const OWN_VIP: usize = 32;
+
+/// On the host in every spec, unless someone takes it away.
+pub(super) const VIP: &str = "192.0.2.1";
+
+const VIPS: [&str; 4] = [VIP, "192.0.2.2", "192.0.2.3", "2001:db8::1"];
+const SCHEDULERS: [&str; 8] = ["rr", "wrr", "lc", "wlc", "sed", "nq", "sh", "mh"];
+
+/// What a version is meant to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    Good,
+    /// It is no YAML.
+    Syntax,
+    /// It has a key that there is not.
+    UnknownKey,
+    /// The last good one, cut short somewhere.
+    Cut,
+    /// A service would lose all its weights, if it is there.
+    NoServer,
+}
+
+/// One text after the other.
+#[derive(Debug, Clone)]
+pub(super) struct Writer {
+    dice: Dice,
+    number: usize,
+    services: BTreeMap<usize, Service>,
+    last_good: String,
+}
+
+#[derive(Debug, Clone)]
+struct Service {
+    scheduler: &'static str,
+    persistence: Option<usize>,
+    drain: &'static str,
+    /// Weights by numbers.
+    real_servers: BTreeMap<usize, usize>,
+}
+
+impl Writer {
+    pub(super) fn new(dice: Dice) -> Self {
+        let last_good = String::new();
+        let mut this = Self { dice, number: 0, services: BTreeMap::new(), last_good };
+        this.roll();
+        this
+    }
+
+    /// A good one.
+    pub(super) fn good(&mut self) -> String {
+        self.number += 1;
+        if self.dice.percent(4) {
+            self.roll();
+        }
+        for _ in 0..self.dice.between(1, 4) {
+            self.change();
+        }
+        self.last_good = text(self.number, &self.services);
+        self.last_good.clone()
+    }
+
+    /// Any one.
+    pub(super) fn next(&mut self) -> (Kind, String) {
+        let kind = match self.dice.below(100) {
+            _ if self.last_good.is_empty() => Kind::Good,
+            0..70 => Kind::Good,
+            70..78 => Kind::Syntax,
+            78..86 => Kind::UnknownKey,
+            86..92 => Kind::Cut,
+            _ => Kind::NoServer,
+        };
+        (kind, self.of(kind))
+    }
+
+    fn of(&mut self, kind: Kind) -> String {
+        if kind == Kind::Good {
+            return self.good();
+        }
+        self.number += 1;
+        let number = self.number;
+        match kind {
+            Kind::Syntax => format!("{}  - [ bad-{number}\n", self.last_good),
+            Kind::UnknownKey => format!("{}unknown_{number}: 1\n", self.last_good),
+            Kind::Cut => {
+                let length = self.dice.between(1, self.last_good.len() - 1);
+                self.last_good[..length].to_owned()
+            }
+            Kind::NoServer | Kind::Good => {
+                let mut services = self.services.clone();
+                let slots: Vec<usize> = services.keys().copied().collect();
+                let slot = self.dice.one_of(&slots);
+                if let Some(service) = services.get_mut(slot) {
+                    service.real_servers.values_mut().for_each(|weight| *weight = 0);
+                }
+                text(number, &services)
+            }
+        }
+    }
+
+    /// All anew, few or many.
+    fn roll(&mut self) {
+        let share = self.dice.between(15, 95);
+        self.services.clear();
+        for slot in 0..SLOTS {
+            if self.dice.percent(share) {
+                let service = self.service();
+                self.services.insert(slot, service);
+            }
+        }
+        while self.services.len() < 5 {
+            let (slot, service) = (self.dice.below(SLOTS), self.service());
+            self.services.insert(slot, service);
+        }
+    }
+
+    fn change(&mut self) {
+        let slot = self.dice.below(SLOTS);
+        let comes_or_goes = self.dice.percent(50);
+        if !self.services.contains_key(&slot) || !comes_or_goes {
+            let service = self.service();
+            self.services.insert(slot, service);
+        } else if self.services.len() > 5 {
+            self.services.remove(&slot);
+        }
+    }
+
+    fn service(&mut self) -> Service {
+        let dice = &mut self.dice;
+        let mut real_servers = BTreeMap::new();
+        for _ in 0..dice.between(1, 4) {
+            real_servers.insert(dice.between(1, 8), dice.below(6));
+        }
+        // Nobody holds a spec for what it does on purpose.
+        let first = real_servers.keys().next().copied().unwrap_or(1);
+        real_servers.insert(first, dice.between(1, 5));
+        Service {
+            scheduler: SCHEDULERS[dice.below(SCHEDULERS.len())],
+            persistence: dice.percent(20).then(|| dice.between(1, 600)),
+            drain: if dice.percent(20) { "1s" } else { "0s" },
+            real_servers,
+        }
+    }
+}
+
+fn own_vip(slot: usize) -> String {
+    format!("192.0.2.{}", 100 + slot)
+}
+
+fn text(number: usize, services: &BTreeMap<usize, Service>) -> String {
+    let mut text = format!(
+        "# {number}\nversion: 1\nscope: {{ vips: [192.0.2.0/24, '2001:db8::/32'], fwmarks: [1-99] }}\n\
+         guards: {{ mass_delete: off }}\nvips:\n"
+    );
+    let own = services.range(OWN_VIP..).map(|(slot, _)| own_vip(*slot));
+    for vip in VIPS.map(str::to_owned).into_iter().chain(own) {
+        writeln!(text, "  - {{ address: '{vip}', interface: eth0 }}").unwrap();
+    }
+    text.push_str("services:\n");
+    for (slot, service) in services {
+        let Service { scheduler, persistence, drain, real_servers } = service;
+        let mut is_ipv6 = false;
+        let key = match slot {
+            OWN_VIP.. => format!("vip: {}, port: 80", own_vip(*slot)),
+            _ if slot % 8 == 7 => format!("fwmark: {}, family: ipv4", slot + 1),
+            _ => {
+                let vip = VIPS[slot % 4];
+                is_ipv6 = vip.contains(':');
+                let protocol = if slot % 3 == 0 { "udp" } else { "tcp" };
+                format!("vip: '{vip}', port: {}, protocol: {protocol}", 8000 + slot)
+            }
+        };
+        write!(text, "  - {{ name: s{slot}, {key}, scheduler: {scheduler}, drain: {drain}")
+            .unwrap();
+        if let Some(seconds) = persistence {
+            write!(text, ", persistence: {{ timeout: {seconds}s }}").unwrap();
+        }
+        text.push_str(", real_servers: [");
+        let begin = if is_ipv6 { "2001:db8:1::" } else { "10.0.0." };
+        for (number, weight) in real_servers {
+            write!(text, " {{ address: '{begin}{number}', weight: {weight} }},").unwrap();
+        }
+        text.push_str(" ] }\n");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use evenkeel_spec::{Source, load};
+
+    use super::*;
+
+    fn is_good(text: &str) -> bool {
+        load(&[Source::new("spec.yaml", text.as_bytes().to_vec())]).is_ok()
+    }
+
+    #[test]
+    fn versions_are_what_they_are_meant_to_be_and_differ_from_each_other() {
+        let mut writer = Writer::new(Dice::new(1));
+        let mut before = writer.good();
+        let mut sizes = Vec::new();
+        let mut kinds = std::collections::BTreeSet::new();
+        for _ in 0..500 {
+            let (kind, text) = writer.next();
+            assert_ne!(text, before);
+            match kind {
+                Kind::Good | Kind::NoServer => assert!(is_good(&text), "{text}"),
+                Kind::Syntax | Kind::UnknownKey => assert!(!is_good(&text), "{text}"),
+                Kind::Cut => {}
+            }
+            if kind == Kind::Good {
+                sizes.push(text.matches("name:").count());
+            }
+            kinds.insert(kind);
+            before = text;
+        }
+        assert_eq!(kinds.len(), 5);
+        assert!(sizes.iter().all(|size| (5..=SLOTS).contains(size)), "{sizes:?}");
+        assert!(sizes.iter().any(|size| *size < 12) && sizes.iter().any(|size| *size > 30));
+    }
+}

@@ -1,0 +1,109 @@
+//! Writes version after version, and looks what becomes of those that stand for long enough.
+
+use std::sync::atomic::Ordering;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use evenkeel_engine::{ParameterValues, StoredSpec};
+use serde_json::Value;
+
+use super::dice::Dice;
+use super::site::{Site, status};
+use super::specs::{Kind, Writer};
+use super::{Shared, Stood};
+
+/// How long a version stands, mostly.
+const SHORT: Duration = Duration::from_millis(200);
+
+/// One of so many stands for longer than the daemon may take.
+const ONE_OF: usize = 8;
+
+/// What the daemon may take: until the file has been at rest, and then until it is in force.
+const MAY_TAKE: Duration = Duration::from_millis(600);
+
+/// Between two looks at what becomes of a version.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Writes until it is told to stop.
+pub(super) fn write(shared: &Shared, site: &Site, writer: &mut Writer, mut dice: Dice) {
+    for number in 1.. {
+        if !shared.goes_on() {
+            return;
+        }
+        let (kind, text) = writer.next();
+        let stands = number % ONE_OF == 0;
+        let before = if stands { status() } else { None };
+        match dice.below(4) {
+            0 => site.overwrite(&text),
+            _ => site.replace(&text),
+        }
+        *shared.tally().written.entry(kind).or_default() += 1;
+        if !stands {
+            sleep(SHORT);
+            continue;
+        }
+        let alone = shared.is_alone.load(Ordering::SeqCst);
+        let time = Duration::from_millis(dice.between(700, 3000) as u64);
+        debug_assert!(time > MAY_TAKE);
+        let told = stand(kind, &text, before.as_ref(), time);
+        if !alone {
+            continue;
+        }
+        let mut tally = shared.tally();
+        match told {
+            Ok((stood, took)) => {
+                *tally.stood.entry(stood).or_default() += 1;
+                tally.took.push(took);
+            }
+            Err(last) => {
+                *tally.stood.entry(Stood::Missed).or_default() += 1;
+                drop(tally);
+                shared.fail(format!(
+                    "a version ({kind:?}) stood for {time:?} and was neither enforced nor reported: \
+                     {last:#}\n{text}"
+                ));
+            }
+        }
+    }
+}
+
+/// Waits for that time, and tells what became of the version and when; else the last status.
+fn stand(
+    kind: Kind,
+    text: &str,
+    before: Option<&Value>,
+    time: Duration,
+) -> Result<(Stood, Duration), Value> {
+    let begin = Instant::now();
+    let texts = [("spec.yaml", text.as_bytes())];
+    let digest = StoredSpec::new(&texts, &ParameterValues::default()).digest;
+    let mut told = None;
+    let mut last = Value::Null;
+    while begin.elapsed() < time && told.is_none() {
+        sleep(LOOK);
+        let Some(now) = status() else { continue };
+        told = became(kind, &digest, before, &now).map(|stood| (stood, begin.elapsed()));
+        last = now;
+    }
+    sleep(time.saturating_sub(begin.elapsed()));
+    told.ok_or(last)
+}
+
+/// What became of a version; `None` for nothing yet. A status says for sure which spec is in force;
+/// that a problem or a held plan is this one's is seen by its being another one than before.
+fn became(kind: Kind, digest: &str, before: Option<&Value>, now: &Value) -> Option<Stood> {
+    let is_new = |pointer: &str| {
+        let before = before.and_then(|before| before.pointer(pointer));
+        let now = now.pointer(pointer);
+        now.is_some_and(|now| !now.is_null()) && now != before
+    };
+    let is_in_force = now["spec"]["in_force"]["digest"] == digest;
+    match kind {
+        Kind::Good | Kind::Cut | Kind::NoServer if is_in_force => Some(Stood::Enforced),
+        Kind::NoServer | Kind::Cut if is_new("/spec/held/id") => Some(Stood::Held),
+        Kind::Syntax | Kind::UnknownKey | Kind::Cut if is_new("/spec/problem/text") => {
+            Some(Stood::Bad)
+        }
+        _ => None,
+    }
+}
