@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use evenkeel_engine::{Attendant, DrainProgress, Unattended};
-use evenkeel_model::{Desired, Drain, RealServerKey, ServiceKey};
+use evenkeel_model::{Drain, Names, RealServerKey, ServiceKey};
 use evenkeel_plan::render::count;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -17,7 +17,7 @@ use crate::output::Output;
 
 /// Shows drains on stderr: as bars on a terminal, as lines elsewhere.
 pub(crate) struct Onlooker<'a> {
-    desired: &'a Desired,
+    names: Names<'a>,
     output: &'a mut Output,
     is_interrupted: Arc<AtomicBool>,
     bars: Option<MultiProgress>,
@@ -35,7 +35,7 @@ struct Shown {
 impl<'a> Onlooker<'a> {
     /// From now on Ctrl-C, SIGTERM and a hang-up do not end the process, but ask the pass to stop
     /// where that leaves a state that serves.
-    pub(crate) fn new(desired: &'a Desired, output: &'a mut Output) -> Result<Self, Error> {
+    pub(crate) fn new(names: Names<'a>, output: &'a mut Output) -> Result<Self, Error> {
         let is_interrupted = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM, SIGHUP] {
             // The second one ends the process, whatever it is waiting for.
@@ -45,7 +45,7 @@ impl<'a> Onlooker<'a> {
                 .map_err(Error::Signal)?;
         }
         let bars = io::stderr().is_terminal().then(MultiProgress::new);
-        Ok(Self { desired, output, is_interrupted, bars, shown: BTreeMap::new() })
+        Ok(Self { names, output, is_interrupted, bars, shown: BTreeMap::new() })
     }
 
     fn bar(&self, words: String, connections: u64) -> Option<ProgressBar> {
@@ -88,7 +88,7 @@ impl Attendant for Onlooker<'_> {
             if !is_shown && (connections == 0 || is_over) {
                 continue;
             }
-            let words = format!("real server {real_server} of {}", self.desired.label(&service));
+            let words = format!("real server {real_server} of {}", self.names.label(&service));
             let number = count(usize::try_from(connections).unwrap_or(usize::MAX), "connection");
             // Counted down from the whole time, as a clock shows it.
             let left = left.as_millis().div_ceil(1_000);

@@ -1,7 +1,8 @@
 //! What became of a pass, for people.
 
 use evenkeel_engine::{KernelError, Outcome, Report, Rollback};
-use evenkeel_model::Desired;
+use evenkeel_model::Names;
+use evenkeel_plan::Object;
 use evenkeel_plan::render::{Labels, Line, count};
 
 use crate::error::Error;
@@ -13,10 +14,10 @@ use crate::status::Status;
 pub(crate) fn tell(
     report: &Report,
     command: &str,
-    desired: &Desired,
+    names: Names<'_>,
     output: &mut Output,
 ) -> Result<Status, Error> {
-    let labels = Labels::new(desired);
+    let labels = Labels::new(names);
     for done in report.iter() {
         let verb = done.op.verb();
         let line = Line { op: done.op, labels: &labels };
@@ -45,7 +46,7 @@ pub(crate) fn tell(
         output.warning(&format!(
             "real server {real_server} of {} was deleted at the end of its drain with {} left, which \
              broke",
-            desired.label(service),
+            names.label(service),
             connections_in_words(*connections),
         ));
     }
@@ -53,7 +54,7 @@ pub(crate) fn tell(
         output.warning(&format!(
             "someone else deleted real server {real_server} of {} during its drain; it was last \
              seen with {}",
-            desired.label(service),
+            names.label(service),
             connections_in_words(*connections),
         ));
     }
@@ -61,7 +62,7 @@ pub(crate) fn tell(
         output.warning(&format!(
             "someone else gave {}, which leaves, real server {real_server} while its connections \
              were waited for: that one drains too, and only then the service is deleted",
-            desired.label(service),
+            names.label(service),
         ));
     }
     for op in &report.mismatches {
@@ -74,7 +75,7 @@ pub(crate) fn tell(
         output.cause(error);
     }
     if let Some(rollback) = &report.rollback {
-        return Ok(tell_rollback(rollback, desired, output));
+        return Ok(tell_rollback(rollback, names, output));
     }
     if report.interrupted {
         output.hint(&format!(
@@ -103,8 +104,8 @@ pub(crate) fn tell(
 }
 
 /// The way back: clean, or what differs from before.
-pub(crate) fn tell_rollback(rollback: &Rollback, desired: &Desired, output: &mut Output) -> Status {
-    let labels = &Labels::new(desired);
+pub(crate) fn tell_rollback(rollback: &Rollback, names: Names<'_>, output: &mut Output) -> Status {
+    let labels = &Labels::new(names);
     if rollback.broken > 0 {
         output.warning(&format!(
             "{} to what had been added broke when it was taken back",
@@ -125,13 +126,24 @@ pub(crate) fn tell_rollback(rollback: &Rollback, desired: &Desired, output: &mut
         let why = evenkeel_engine::explain(op, refused);
         output.failure(&format!("refused on the way back: {}: {why}", Line { op, labels }));
     }
+    let values = |object: &Object| match rollback.traces.get(object) {
+        Some(trace) => format!(": {trace}"),
+        None => String::new(),
+    };
     for op in &rollback.left {
-        output.failure(&format!("differs from before; back again takes: {}", Line { op, labels }));
+        let object = op.object();
+        output.failure(&format!(
+            "{} differs from before{}; back again takes: {}",
+            object.named(names),
+            values(&object),
+            Line { op, labels }
+        ));
     }
     for object in &rollback.foreign {
         output.failure(&format!(
-            "someone else changed it meanwhile, so it was left alone: {}",
-            object.named(desired)
+            "someone else changed {} meanwhile, so it was left alone{}",
+            object.named(names),
+            values(object)
         ));
     }
     output.hint("`evenkeel plan` shows what differs from the spec");

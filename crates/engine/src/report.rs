@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use evenkeel_model::{Family, RealServerKey, ServiceKey};
-use evenkeel_plan::{Object, Op};
+use evenkeel_plan::{Object, Op, Trace};
 use rustix::io::Errno;
 
 use crate::{KernelError, Refused};
@@ -49,6 +49,8 @@ pub struct Rollback {
     /// Objects that are neither as before nor as the steps left them: someone else changed them
     /// meanwhile, and they were left alone.
     pub foreign: BTreeSet<Object>,
+    /// The values, before, as planned and as last read, of every object that was not as before then.
+    pub traces: BTreeMap<Object, Trace>,
     /// How many connections broke because what had been added was deleted again.
     pub broken: u64,
     /// What kept the kernel from being read or written.

@@ -42,8 +42,9 @@ pub fn take_back(kernel: &mut impl Kernel, done: &[Op], live: &mut Live) -> Roll
             rollback.error = Some(error);
             break;
         }
-        let Undo { steps, foreign } = undo(done, live);
+        let Undo { steps, foreign, traces } = undo(done, live);
         rollback.foreign = foreign;
+        rollback.traces = traces;
         rollback.left = steps;
         // The last reading only tells what is left.
         if rollback.left.is_empty() || round > FURTHER_ROUNDS {

@@ -89,7 +89,44 @@ impl Desired {
     /// How a service is shown to people: `web/192.0.2.1:80/tcp`, or the key alone where the spec
     /// does not list it.
     pub fn label(&self, key: &ServiceKey) -> Label<'_> {
-        Label { name: self.services.get(key).map(|named| &*named.name), key: *key }
+        Names::from(self).label(key)
+    }
+}
+
+/// What services are called: by this spec, or, where it does not list them any more, by the one
+/// that was applied last.
+#[derive(Debug, Clone, Copy)]
+pub struct Names<'a> {
+    /// The spec.
+    pub desired: &'a Desired,
+    /// The one before; `None` where it is not known.
+    pub last: Option<&'a Desired>,
+}
+
+impl<'a> Names<'a> {
+    /// The name of a service; `None` where neither spec lists it.
+    pub fn name(&self, key: &ServiceKey) -> Option<&'a str> {
+        let Self { desired, last } = *self;
+        let mut specs = [Some(desired), last].into_iter().flatten();
+        specs.find_map(|spec| Some(&*spec.services.get(key)?.name))
+    }
+
+    /// How a service is shown to people: `web/192.0.2.1:80/tcp`, or the key alone where it has no
+    /// name.
+    pub fn label(&self, key: &ServiceKey) -> Label<'a> {
+        Label { name: self.name(key), key: *key }
+    }
+}
+
+impl<'a> From<&'a Desired> for Names<'a> {
+    fn from(desired: &'a Desired) -> Self {
+        Self { desired, last: None }
+    }
+}
+
+impl<'a> From<&'a Arc<Desired>> for Names<'a> {
+    fn from(desired: &'a Arc<Desired>) -> Self {
+        Self::from(&**desired)
     }
 }
 

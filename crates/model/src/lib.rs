@@ -26,7 +26,7 @@ mod sync_daemon;
 mod timeouts;
 mod vip;
 
-pub use desired::{Desired, Drain, Label, Named};
+pub use desired::{Desired, Drain, Label, Named, Names};
 pub use family::Family;
 pub use forward::{Checksum, Forward, Tunnel, TunnelKind};
 pub use guards::Guards;

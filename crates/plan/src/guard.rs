@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use evenkeel_model::{Desired, Scope, ServiceKey};
+use evenkeel_model::{Desired, Names, Scope, ServiceKey};
 use serde::{Deserialize, Serialize};
 
 use crate::render::count;
@@ -143,8 +143,9 @@ fn take_over(desired: &Desired, first: bool, ops: &[Op]) -> Option<String> {
 }
 
 /// Services as people call them.
-fn labels<'a>(desired: &Desired, keys: impl IntoIterator<Item = &'a ServiceKey>) -> Vec<String> {
-    keys.into_iter().map(|key| desired.label(key).to_string()).collect()
+fn labels<'a>(inputs: &Inputs<'_>, keys: impl IntoIterator<Item = &'a ServiceKey>) -> Vec<String> {
+    let names = Names { desired: inputs.desired, last: inputs.last };
+    keys.into_iter().map(|key| names.label(key).to_string()).collect()
 }
 
 /// The first ones by name, the others by their number.

@@ -42,5 +42,5 @@ pub use record::{Draining, Drains, Record};
 pub use stale::stale;
 pub use target::{Target, UnknownTarget};
 pub use teardown::{remaining, teardown};
-pub use undo::{Undo, undo};
+pub use undo::{Trace, Undo, undo};
 pub use without::{left_out, without};

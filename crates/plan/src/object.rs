@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use evenkeel_model::{Binding, Desired, RealServerKey, ServiceKey, SyncState};
+use evenkeel_model::{Binding, Names, RealServerKey, ServiceKey, SyncState};
 
 /// What an operation is done to, by identity.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,28 +40,28 @@ impl Object {
         }
     }
 
-    /// Its kind and its name, services under the names that the spec gives them.
-    pub fn named<'a>(&'a self, desired: &'a Desired) -> impl fmt::Display + 'a {
-        Words { object: self, desired: Some(desired) }
+    /// Its kind and its name, services under the names that specs give them.
+    pub fn named<'a>(&'a self, names: impl Into<Names<'a>>) -> impl fmt::Display {
+        Words { object: self, names: Some(names.into()) }
     }
 }
 
 impl fmt::Display for Object {
     /// Its kind and its name, services by their keys.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", Words { object: self, desired: None })
+        write!(f, "{}", Words { object: self, names: None })
     }
 }
 
 struct Words<'a> {
     object: &'a Object,
-    desired: Option<&'a Desired>,
+    names: Option<Names<'a>>,
 }
 
 impl Words<'_> {
     fn service(&self, f: &mut fmt::Formatter<'_>, key: &ServiceKey) -> fmt::Result {
-        match self.desired {
-            Some(desired) => write!(f, "{}", desired.label(key)),
+        match self.names {
+            Some(names) => write!(f, "{}", names.label(key)),
             None => write!(f, "{key}"),
         }
     }

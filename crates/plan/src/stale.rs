@@ -7,7 +7,9 @@
 use std::collections::HashMap;
 use std::mem::{Discriminant, discriminant};
 
-use evenkeel_model::{Desired, Ignore, IgnoredField, RealServer, Service, ServiceKey, Timeouts};
+use evenkeel_model::{
+    Desired, Ignore, IgnoredField, Names, RealServer, Service, ServiceKey, Timeouts,
+};
 use similar::TextDiff;
 
 use crate::diff::leave_config;
@@ -44,7 +46,7 @@ pub fn stale(
     if saved.iter().filter(|op| counts(op)).eq(&settled) {
         return None;
     }
-    let labels = Labels::new(desired);
+    let labels = Labels::new(Names { desired, last });
     let (before, after) = (text(saved, &labels), text(&settled, &labels));
     let diff = TextDiff::from_lines(&before, &after);
     Some(diff.unified_diff().context_radius(1).header("the saved plan", "a fresh plan").to_string())

@@ -6,12 +6,15 @@
 //! of [`crate::order`].
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use evenkeel_model::{
     Live, RealServer, Scheduler, ServiceConfig, ServiceKey, SyncDaemon, Timeouts,
 };
 
+use crate::field::{real_server_fields, service_fields, timeout_fields};
 use crate::order::order;
+use crate::render::list;
 use crate::{Object, Op, canonical};
 
 /// A way back.
@@ -22,6 +25,46 @@ pub struct Undo {
     /// Objects that are neither as before nor as the steps left them: someone else changed them,
     /// and they are left as they are.
     pub foreign: BTreeSet<Object>,
+    /// The values of every object that is not as before.
+    pub traces: BTreeMap<Object, Trace>,
+}
+
+/// The values of an object from before the first step on it until now. Its text form is theirs, one
+/// behind the other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trace {
+    before: Option<Value>,
+    /// What steps made of it, or would have.
+    after: Vec<Option<Value>>,
+    now: Option<Value>,
+}
+
+impl fmt::Display for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { before, after, now } = self;
+        write!(f, "before {}; the plan made it ", Known(before.as_ref()))?;
+        for (number, value) in after.iter().enumerate() {
+            write!(f, "{}{}", if number == 0 { "" } else { ", then " }, Known(value.as_ref()))?;
+        }
+        write!(f, "; now {}", Known(now.as_ref()))
+    }
+}
+
+/// A value in words, or that there is none.
+struct Known<'a>(Option<&'a Value>);
+
+impl fmt::Display for Known<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            None => f.write_str("absent"),
+            Some(Value::Present) => f.write_str("there"),
+            Some(Value::Sysctl(value)) => f.write_str(value),
+            Some(Value::Timeouts(timeouts)) => list(f, timeout_fields(timeouts)),
+            Some(Value::Sync(daemon)) => write!(f, "{daemon}"),
+            Some(Value::Service(config)) => list(f, service_fields(config)),
+            Some(Value::RealServer(real_server)) => list(f, real_server_fields(real_server)),
+        }
+    }
 }
 
 /// Plans the way back from `done`, which may have been carried out or not, given what is found
@@ -34,12 +77,13 @@ pub fn undo(done: &[Op], live: &Live) -> Undo {
         added: Vec::new(),
         ops: Vec::new(),
         foreign: BTreeSet::new(),
+        traces: BTreeMap::new(),
     };
     for (object, history) in &touched {
         way.back(object, history);
     }
-    let Way { added, ops, foreign, .. } = way;
-    Undo { steps: order(added, Vec::new(), ops), foreign }
+    let Way { added, ops, foreign, traces, .. } = way;
+    Undo { steps: order(added, Vec::new(), ops), foreign, traces }
 }
 
 /// What an object was before the first step on it, and what steps may have made of it; `None` is
@@ -130,6 +174,7 @@ struct Way<'a> {
     added: Vec<Op>,
     ops: Vec<Op>,
     foreign: BTreeSet<Object>,
+    traces: BTreeMap<Object, Trace>,
 }
 
 impl Way<'_> {
@@ -138,6 +183,8 @@ impl Way<'_> {
         if is_same(now.as_ref(), history.before.as_ref()) {
             return;
         }
+        let (before, after) = (history.before.clone(), history.after.clone());
+        self.traces.insert(object.clone(), Trace { before, after, now: now.clone() });
         if !self.is_ours(history, now.as_ref()) {
             self.foreign.insert(object.clone());
             return;

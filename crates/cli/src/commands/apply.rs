@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use evenkeel_engine::{OnFailure, Pass, Terms, execute_journalled};
+use evenkeel_model::Names;
 use evenkeel_spec::Loaded;
 
 use crate::args::{self, Apply, Global, Spec};
@@ -58,7 +59,7 @@ pub(crate) fn run(
     let Host { mut kernel, state, mut journal, lock: _lock } = host;
     let record = journal.record.clone();
     if !consent.is_given || plan.is_in_sync() {
-        show(&plan, &desired, None, output)?;
+        show(&plan, Names { desired: &desired, last: last.as_ref() }, None, output)?;
     }
     output.flush()?;
     doubts(&plan, output);
@@ -100,11 +101,12 @@ pub(crate) fn run(
         },
         wait: !arguments.no_wait,
     };
-    let mut onlooker = Onlooker::new(&desired, output)?;
+    let names = Names { desired: &desired, last: last.as_ref() };
+    let mut onlooker = Onlooker::new(names, output)?;
     let report = execute_journalled(&mut kernel, pass, terms, &mut onlooker, &state, &mut journal)?;
     // What becomes of it must not depend on whether anyone can be told.
     let settled = confirmation::settle(&report, &state, &mut journal);
-    let status = tell(&report, "apply", &desired, output)?;
+    let status = tell(&report, "apply", names, output)?;
     if let Some(words) = settled? {
         output.hint(&words);
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use evenkeel_engine::{Journal, Kernel, StateDir, pending_sysctls, take_pending_back};
-use evenkeel_model::Desired;
+use evenkeel_model::Names;
 use evenkeel_plan::render::count;
 use evenkeel_plan::undo;
 
@@ -64,6 +64,11 @@ pub(crate) fn abort(host: &mut Host, output: &mut Output) -> Result<Status, Erro
     if let Some(pending) = &journal.pending {
         check_permitted(&undo(&pending.steps, &live).steps)?;
     }
+    // Taken back, it is no longer known.
+    let spec = journal.next.clone();
+    let asked =
+        spec.and_then(|spec| stored(state, &Journal { spec: Some(spec), ..journal.clone() }));
+    let last = stored(state, journal);
     let rollback = take_pending_back(kernel, journal, &mut live);
     write_patiently(state, journal)?;
     if rollback.is_clean() {
@@ -76,5 +81,6 @@ pub(crate) fn abort(host: &mut Host, output: &mut Output) -> Result<Status, Erro
         }
         return Ok(Status::Done);
     }
-    Ok(tell_rollback(&rollback, &Desired::default(), output))
+    let names = Names { desired: &asked.unwrap_or_default(), last: last.as_ref() };
+    Ok(tell_rollback(&rollback, names, output))
 }

@@ -1,6 +1,6 @@
 //! `evenkeel plan`: what would apply do?
 
-use evenkeel_model::{Desired, Live};
+use evenkeel_model::{Desired, Live, Names};
 use evenkeel_plan::render::{self, Labels, Line, Remark};
 use evenkeel_plan::{Object, Op, Plan};
 use evenkeel_spec::{Place, Provenance, WriteInput};
@@ -37,16 +37,17 @@ pub(crate) fn run(
             Fresh::of_host(&mut host, desired, &texts, &arguments.target, output)?
         }
     };
-    let Fresh { plan, desired, live, .. } = fresh;
+    let Fresh { plan, desired, live, last } = fresh;
+    let names = Names { desired: &desired, last: last.as_ref() };
     if let Some(path) = &arguments.out {
         let origin = Origin::here(global.role)?;
         let steps = &plan.steps;
         SavedPlan::new(origin, &arguments.target, &texts.read()?, parameters, steps).write(path)?;
     }
     match arguments.output {
-        PlanOutput::Text => show(&plan, &desired, provenance.as_ref(), output)?,
+        PlanOutput::Text => show(&plan, names, provenance.as_ref(), output)?,
         PlanOutput::Json => {
-            output.answer(format_args!("{:#}\n", render::json(&plan, &desired)))?;
+            output.answer(format_args!("{:#}\n", render::json(&plan, names)))?;
         }
         PlanOutput::Diff => output.answer(diff(&plan, &live, &desired))?,
     }
@@ -72,11 +73,11 @@ pub(crate) fn run(
 /// spec asks for tells where, and each why it is there and what it means for connections.
 pub(crate) fn show(
     plan: &Plan,
-    desired: &Desired,
+    names: Names<'_>,
     places: Option<&Provenance>,
     output: &mut Output,
 ) -> Result<(), Error> {
-    let labels = Labels::new(desired);
+    let labels = Labels::new(names);
     for (number, op) in plan.steps.iter().enumerate() {
         let line = Line { op, labels: &labels };
         let remark = Remark::new(plan, number, places.is_some());

@@ -45,7 +45,7 @@ pub(crate) fn run(
     if plan.is_in_sync() {
         output.answer("Nothing to undo.\n")?;
     } else if !arguments.yes {
-        show(&plan, names, None, output)?;
+        show(&plan, names.into(), None, output)?;
     }
     output.flush()?;
     doubts(&plan, output);
@@ -68,9 +68,9 @@ pub(crate) fn run(
     };
     // What is gone is meant to be gone, whatever else is still there.
     let terms = Terms { on_failure: OnFailure::Keep, wait: !arguments.no_wait };
-    let mut onlooker = Onlooker::new(names, output)?;
+    let mut onlooker = Onlooker::new(names.into(), output)?;
     let report = execute_journalled(&mut kernel, pass, terms, &mut onlooker, &state, &mut journal)?;
-    let status = tell(&report, "teardown", names, output)?;
+    let status = tell(&report, "teardown", names.into(), output)?;
     if is_over(&report) {
         forget(&mut journal, &bound);
         state.write(&journal)?;

@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use evenkeel_model::Names;
 use evenkeel_plan::render::{self, Labels, Line, Remark};
 use evenkeel_plan::{Inputs, Record, carried_out};
 use evenkeel_spec::{Loaded, Source, WriteInput, load};
@@ -64,15 +65,16 @@ fn plan_with_last(case: &Path, form: &str) -> Answer {
         statistics: statistics.as_ref(),
         ..Inputs::new(&desired, &live, &record)
     });
+    let names = Names { desired: &desired, last: Some(&last.desired) };
     let stdout = match form {
-        "json" => format!("{:#}\n", render::json(&plan, &desired)),
+        "json" => format!("{:#}\n", render::json(&plan, names)),
         "diff" => {
             let write =
                 |live| evenkeel_spec::write(&WriteInput::of_live(live, &desired).expanded());
             render::unified_diff(&write(&live), &write(&carried_out(&live, &plan.steps)))
         }
         _ => {
-            let labels = Labels::new(&desired);
+            let labels = Labels::new(names);
             let steps = plan.steps.iter().enumerate().map(|(place, op)| {
                 let line = Line { op, labels: &labels };
                 format!("{line}{}\n", Remark::new(&plan, place, false))

@@ -43,7 +43,7 @@ pub(super) fn refusal(inputs: &Inputs<'_>, ops: &[Op]) -> Option<String> {
         format!(
             "{} would keep no real server of a positive weight, of {all} now, and refuse all \
              clients; list one with a weight, or take {them} out of the spec",
-            some_of(&labels(desired, &bare)),
+            some_of(&labels(inputs, &bare)),
         )
     })
 }

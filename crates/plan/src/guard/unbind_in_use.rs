@@ -47,7 +47,7 @@ fn needed(inputs: &Inputs<'_>, vip: IpAddr, deleted: &BTreeSet<ServiceKey>) -> O
         format!(
             "unbinding {vip} takes it from this host, but {} {need}; keep it under `vips`, or \
              take what is on it out",
-            some_of(&labels(desired, &staying)),
+            some_of(&labels(inputs, &staying)),
         )
     })
 }
@@ -67,7 +67,7 @@ fn connected(inputs: &Inputs<'_>, vip: IpAddr, drained: &BTreeSet<ServiceKey>) -
         return None;
     }
     let connections = connections(number);
-    let services = some_of(&labels(desired, cut));
+    let services = some_of(&labels(inputs, cut));
     Some(match is_marked {
         false => format!(
             "unbinding {vip} would break {connections} to {services}, where {allowed} may break; \
@@ -83,7 +83,7 @@ fn connected(inputs: &Inputs<'_>, vip: IpAddr, drained: &BTreeSet<ServiceKey>) -
 
 /// What should be known of VIPs that go with their services while fwmark services have connections.
 pub(crate) fn marked_warnings(inputs: &Inputs<'_>, ops: &[Op]) -> Vec<String> {
-    let Inputs { live, desired, statistics, .. } = *inputs;
+    let Inputs { live, statistics, .. } = *inputs;
     let gone = vanishing(live, ops);
     if gone.is_empty() {
         return Vec::new();
@@ -99,7 +99,7 @@ pub(crate) fn marked_warnings(inputs: &Inputs<'_>, ops: &[Op]) -> Vec<String> {
             format!(
                 "{} to {}: those that come in by {vip} break when it is unbound",
                 connections(number),
-                some_of(&labels(desired, all)),
+                some_of(&labels(inputs, all)),
             )
         })
     };

@@ -2,7 +2,7 @@
 
 use evenkeel_model::arbitrary::{Pair, pair};
 use evenkeel_model::{
-    Binding, Drain, Forward, Ignore, IgnoredField, Link, MAX_WEIGHT, Named, Netmask, Owner,
+    Binding, Drain, Forward, Ignore, IgnoredField, Link, MAX_WEIGHT, Named, Names, Netmask, Owner,
     Persistence, Protocol, RealServer, RealServerKey, Scheduler, SchedulerFlags, Scope, Service,
     ServiceConfig, ServiceKey, Tunnel, TunnelKind, Vip,
 };
@@ -418,6 +418,29 @@ fn the_json_document_tells_before_after_and_what_changed() {
     assert_eq!(step["changes"][0]["field"], "weight");
     assert_eq!(step["changes"].as_array().map(Vec::len), Some(1));
     assert_eq!(document["counts"]["edit"], 1);
+}
+
+#[test]
+fn a_service_that_leaves_has_the_name_that_the_last_spec_gave_it() {
+    let found = live([(on(1), service([])), (on(2), service([])), (on(3), service([]))]);
+    let (wanted, mut last) = (desired([(on(1), service([]))]), desired([(on(2), service([]))]));
+    last.services.get_mut(&on(2)).expect("it is listed").name = "gone".into();
+    let plan = plan_of(&wanted, &found);
+    let names = Names { desired: &wanted, last: Some(&last) };
+    let labels = render::Labels::new(names);
+    let lines = plan.steps.iter().map(|op| render::Line { op, labels: &labels }.to_string());
+    assert_eq!(
+        lines.collect::<Vec<_>>(),
+        [
+            "- delete service gone/192.0.2.2:80/tcp with 0 real servers",
+            "- delete service 192.0.2.3:80/tcp with 0 real servers"
+        ]
+    );
+    let document = render::json(&plan, names);
+    assert_eq!(document["steps"][0]["service"]["name"], "gone");
+    assert_eq!(document["steps"][1]["service"].get("name"), None);
+    // A name of the new spec goes before one of the last.
+    assert_eq!(names.label(&on(1)).to_string(), "web/192.0.2.1:80/tcp");
 }
 
 /// A pair whose VIPs are bound where there are services: on a host by evenkeel, by a spec or not.

@@ -10,7 +10,8 @@
 //!   verb        string   add | edit | drain | delete | bind | unbind
 //!   object      string   kernel module | sysctl | timeouts | sync daemon | dummy device |
 //!                        service | real server | vip
-//!   service     object   name (absent where the spec does not list it), address, port and
+//!   service     object   name (absent where neither this spec nor the last
+//!                        applied one lists it), address, port and
 //!                        protocol or fwmark and family; for services and real servers
 //!   real_server object   address, port
 //!   vip         object   address, prefix, interface
@@ -39,7 +40,7 @@
 //! warnings      array    strings
 //! ```
 
-use evenkeel_model::{Binding, Desired, RealServerKey, ServiceKey};
+use evenkeel_model::{Binding, Names, RealServerKey, ServiceKey};
 use serde_json::{Map, Value, json};
 
 use crate::field::{FieldValue, real_server_fields, service_fields, sync_fields, timeout_fields};
@@ -49,11 +50,12 @@ use crate::{Impact, Op, Plan};
 pub const FORMAT: u32 = 1;
 
 /// The document of a plan.
-pub fn json(plan: &Plan, desired: &Desired) -> Value {
+pub fn json<'a>(plan: &Plan, names: impl Into<Names<'a>>) -> Value {
+    let names = names.into();
     let Plan { steps, causes, impacts, refusals, obstacles, warnings, unchanged, out_of_scope } =
         plan;
     let all = steps.iter().enumerate().map(|(place, op)| {
-        let mut step = step(op, desired);
+        let mut step = step(op, names);
         if let Some(cause) = causes.get(place) {
             step.insert("cause".to_owned(), json!(cause));
         }
@@ -91,12 +93,12 @@ fn impact(impact: &Impact) -> Value {
     value
 }
 
-fn step(op: &Op, desired: &Desired) -> Map<String, Value> {
+fn step(op: &Op, names: Names<'_>) -> Map<String, Value> {
     let mut step = Map::new();
     step.insert("verb".to_owned(), json!(op.verb()));
     step.insert("object".to_owned(), json!(op.object().kind()));
     if let Some(key) = op.service() {
-        step.insert("service".to_owned(), service(&key, desired));
+        step.insert("service".to_owned(), service(&key, names));
     }
     match op {
         Op::AddModule { module } => {
@@ -179,15 +181,15 @@ fn object<const N: usize>(fields: [(&'static str, FieldValue); N]) -> Value {
     fields.into_iter().map(|(field, value)| (field.to_owned(), json!(value))).collect()
 }
 
-fn service(key: &ServiceKey, desired: &Desired) -> Value {
+fn service(key: &ServiceKey, names: Names<'_>) -> Value {
     let mut value = match key {
         ServiceKey::Address { address, port, protocol } => {
             json!({ "address": address, "port": port, "protocol": protocol.to_string() })
         }
         ServiceKey::Fwmark { family, fwmark } => json!({ "family": family, "fwmark": fwmark }),
     };
-    if let Some(named) = desired.services.get(key) {
-        value["name"] = json!(named.name);
+    if let Some(name) = names.name(key) {
+        value["name"] = json!(name);
     }
     value
 }

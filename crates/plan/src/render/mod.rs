@@ -6,4 +6,5 @@ mod text;
 
 pub use diff::unified_diff;
 pub use json::{FORMAT, json};
+pub(crate) use text::list;
 pub use text::{Labels, Line, Remark, count, summary};

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::fmt;
 
-use evenkeel_model::{Desired, ServiceKey};
+use evenkeel_model::{Names, ServiceKey};
 
 use crate::field::{FieldChange, FieldValue, real_server_fields, service_fields};
 use crate::{Cause, Op, Plan, Verb};
@@ -53,14 +53,14 @@ impl fmt::Display for Remark<'_> {
 /// last one is remembered.
 #[derive(Debug)]
 pub struct Labels<'a> {
-    desired: &'a Desired,
+    names: Names<'a>,
     last: RefCell<Option<(ServiceKey, String)>>,
 }
 
 impl<'a> Labels<'a> {
-    /// The names of that spec.
-    pub fn new(desired: &'a Desired) -> Self {
-        Self { desired, last: RefCell::new(None) }
+    /// The names of that spec, or of that one and the one before.
+    pub fn new(names: impl Into<Names<'a>>) -> Self {
+        Self { names: names.into(), last: RefCell::new(None) }
     }
 
     fn write(&self, f: &mut fmt::Formatter<'_>, key: &ServiceKey) -> fmt::Result {
@@ -68,7 +68,7 @@ impl<'a> Labels<'a> {
         match &*last {
             Some((known, label)) if known == key => f.write_str(label),
             _ => {
-                let label = self.desired.label(key).to_string();
+                let label = self.names.label(key).to_string();
                 f.write_str(&label)?;
                 *last = Some((*key, label));
                 Ok(())
@@ -187,6 +187,15 @@ fn words<const N: usize>(
     f: &mut fmt::Formatter<'_>,
     fields: [(&'static str, FieldValue); N],
 ) -> fmt::Result {
+    f.write_str(": ")?;
+    list(f, fields)
+}
+
+/// The same, without what stands before them.
+pub(crate) fn list<const N: usize>(
+    f: &mut fmt::Formatter<'_>,
+    fields: [(&'static str, FieldValue); N],
+) -> fmt::Result {
     let says = |(field, value): &(&'static str, FieldValue)| match value {
         FieldValue::None | FieldValue::Switch(false) => false,
         FieldValue::Words(words) => !words.is_empty(),
@@ -194,7 +203,7 @@ fn words<const N: usize>(
         FieldValue::Word(_) | FieldValue::Name(_) | FieldValue::Switch(true) => true,
     };
     for (number, (field, value)) in fields.into_iter().filter(says).enumerate() {
-        let gap = if number == 0 { ": " } else { ", " };
+        let gap = if number == 0 { "" } else { ", " };
         write!(f, "{gap}{field} {value}")?;
     }
     Ok(())

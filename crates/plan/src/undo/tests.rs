@@ -46,7 +46,7 @@ fn after_any_prefix_of_a_plan_the_way_back_leads_to_what_was_before() {
             let now = carried_out(&pair.live, &steps[..length]);
             // Whether or not the others were tried, they left nothing behind.
             for tried in [&steps[..length], &steps] {
-                let Undo { steps: back, foreign } = undo(tried, &now);
+                let Undo { steps: back, foreign, .. } = undo(tried, &now);
                 prop_assert_eq!(&foreign, &BTreeSet::new());
                 prop_assert_eq!(&carried_out(&now, &back), &pair.live);
                 prop_assert!(undo(tried, &pair.live).steps.is_empty());
@@ -69,7 +69,7 @@ fn what_someone_else_changed_meanwhile_is_left_alone_and_told() {
         };
         let service = now.services.get_mut(&key).expect("it is there");
         service.config.scheduler = Scheduler::new("twos").expect("a name");
-        let Undo { steps: back, foreign } = undo(&steps, &now);
+        let Undo { steps: back, foreign, .. } = undo(&steps, &now);
         prop_assert!(foreign.contains(&Object::Service(key)));
         let after = carried_out(&now, &back);
         let left = after.services.get(&key).map(|service| &service.config);
@@ -110,7 +110,7 @@ fn a_service_left_without_a_scheduler_gets_its_own_back() {
         let after = Box::new(before.clone());
         let back = Op::EditService { key, before: Box::new(config), after };
         let found = undo(std::slice::from_ref(&edit), &now);
-        assert_eq!(found, Undo { steps: vec![back], foreign: BTreeSet::new() });
+        assert_eq!((found.steps, found.foreign), (vec![back], BTreeSet::new()));
     }
 }
 
@@ -121,8 +121,7 @@ fn a_service_that_was_added_stays_where_someone_else_put_a_real_server_into_it()
     let service = Service { config, real_servers: [(real_server, value)].into_iter().collect() };
     let now = Live { services: [(key, service)].into(), ..Live::default() };
     let found = undo(&[add], &now);
-    let foreign = BTreeSet::from([Object::Service(key)]);
-    assert_eq!(found, Undo { steps: Vec::new(), foreign });
+    assert_eq!((found.steps, found.foreign), (Vec::new(), BTreeSet::from([Object::Service(key)])));
 }
 
 #[test]
@@ -149,4 +148,49 @@ fn a_dummy_device_stays_where_someone_else_bound_an_address_on_it() {
     let found = undo(&done, &now);
     assert_eq!(found.steps, [Op::Unbind { binding: bind }]);
     assert_eq!(found.foreign, BTreeSet::from([Object::Dummy("vips".into())]));
+}
+
+#[test]
+fn what_differs_from_before_is_told_with_all_its_values() {
+    let (service, config, key, before) = example();
+    let weighing = |weight| RealServer { weight, ..before };
+    let edit = Op::EditRealServer { service, key, before: Box::new(before), after: weighing(5) };
+    let object = Object::RealServer(service, key);
+    let words = |done: &[Op], now: Option<RealServer>| {
+        let real_servers: RealServers = now.map(|it| (key, it)).into_iter().collect();
+        let found = Service { config: config.clone(), real_servers };
+        let now = Live { services: [(service, found)].into(), ..Live::default() };
+        undo(done, &now).traces.get(&object).map(ToString::to_string)
+    };
+    assert_eq!(
+        words(std::slice::from_ref(&edit), Some(weighing(7))).as_deref(),
+        Some(
+            "before forward dr, weight 1; the plan made it forward dr, weight 5; now forward dr, \
+             weight 7"
+        )
+    );
+    assert_eq!(words(std::slice::from_ref(&edit), Some(before)), None);
+    let drain = Op::DrainRealServer { service, key, before, limit: evenkeel_model::Drain(30) };
+    let delete = Op::DeleteRealServer { service, key, before: before.drained() };
+    assert_eq!(
+        words(&[drain, delete], None).as_deref(),
+        Some(
+            "before forward dr, weight 1; the plan made it forward dr, weight 0, then absent; now \
+             absent"
+        )
+    );
+}
+
+#[test]
+fn every_step_back_is_told_with_its_values() {
+    check(300, |pair| {
+        let steps = steps_of(&pair);
+        let now = carried_out(&pair.live, &steps);
+        let Undo { steps: back, foreign, traces } = undo(&steps, &now);
+        for object in back.iter().map(Op::object).chain(foreign) {
+            let words = traces.get(&object).map(ToString::to_string).unwrap_or_default();
+            prop_assert!(words.starts_with("before ") && words.contains("; now "), "{object}");
+        }
+        Ok(())
+    });
 }
