@@ -147,7 +147,7 @@ fn without_its_watchdog_every_writer_refuses_until_someone_decides() {
 /// The terminal closes as soon as the program that ran on it has ended.
 #[test]
 fn the_loss_of_the_terminal_keeps_nothing_from_being_taken_back() {
-    for _ in 0..5 {
+    for _ in 0..3 {
         let site = prepared();
         let before = state();
         let apply = format!(
@@ -178,7 +178,7 @@ fn start(site: &Site) -> Child {
 #[expect(clippy::print_stdout, reason = "a test that counts says how many")]
 fn an_apply_that_is_killed_half_way_is_taken_back_by_its_watchdog() {
     let mut half_way = 0;
-    for wait in (0..20).map(|number| number * 8) {
+    for wait in (0..10).map(|number| number * 16) {
         let site = prepared();
         let before = state();
         let mut child = start(&site);
@@ -197,7 +197,7 @@ fn an_apply_that_is_killed_half_way_is_taken_back_by_its_watchdog() {
         eventually("the way back", || state() == before && !pending());
         eventually("the end of the watchdog", || watchdog(&site).is_none());
     }
-    println!("killed half-way: {half_way} of 20");
+    println!("killed half-way: {half_way} of 10");
 }
 
 #[test]

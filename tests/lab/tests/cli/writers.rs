@@ -303,7 +303,7 @@ fn beside_another_writer_every_apply_ends_well_or_says_what_it_found() {
     let mut held = hold(&writer);
     let thread = start(&writer, &is_over);
     let mut tally = Tally::default();
-    let applies = cases(100) as usize;
+    let applies = cases(40) as usize;
     let begin = Instant::now();
     for number in 0..applies {
         let which = number % specs.len();
