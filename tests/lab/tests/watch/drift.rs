@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
+use std::sync::mpsc::channel;
 
 use evenkeel_lab_tests::{ipvsadm, run_with};
 
@@ -171,17 +172,28 @@ fn time_without(address: &str, family: &str) -> Duration {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut lines = BufReader::new(monitor.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let lines = BufReader::new(monitor.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let (tell, told) = channel();
+    let ear = std::thread::spawn(move || lines.for_each(|line| drop(tell.send(line))));
     // It listens when it hears of something.
     let probe = if family == "-4" { "198.51.100.9/32" } else { "2001:db8:9::9/128" };
-    run(&format!("ip {family} addr add {probe} dev eth0"));
-    run(&format!("ip {family} addr del {probe} dev eth0"));
+    loop {
+        run(&format!("ip {family} addr add {probe} dev eth0"));
+        run(&format!("ip {family} addr del {probe} dev eth0"));
+        if told.recv_timeout(Duration::from_millis(100)).is_ok() {
+            break;
+        }
+    }
+    let wait_for = |is_meant: &dyn Fn(&str) -> bool| {
+        while !is_meant(&told.recv_timeout(Duration::from_secs(5)).unwrap()) {}
+    };
     let begin = Instant::now();
     run(&format!("ip {family} addr del {address} dev eth0"));
-    lines.find(|line| line.contains(address) && line.contains("Deleted")).unwrap();
-    lines.find(|line| line.contains(address) && !line.contains("Deleted")).unwrap();
+    wait_for(&|line| line.contains(address) && line.contains("Deleted"));
+    wait_for(&|line| line.contains(address) && !line.contains("Deleted"));
     let time = begin.elapsed();
     monitor.kill().unwrap();
     monitor.wait().unwrap();
+    ear.join().unwrap();
     time
 }
