@@ -53,14 +53,17 @@ impl Consent<'_> {
     /// A capability is missing that it takes; the answer cannot be read.
     pub(crate) fn stops(&self, plan: &Plan, output: &mut Output) -> Result<Option<Status>, Error> {
         check_permitted(&plan.steps)?;
-        let mut is_refused = false;
+        let mut guards = Vec::new();
         for refusal in plan.refused(self.allow) {
-            let guard = refusal.guard;
-            output.refusal(&format!("guard {guard}: {}", refusal.message));
-            output.hint(&format!("nothing was changed; if it is meant, pass --allow {guard}"));
-            is_refused = true;
+            output.refusal(&format!("guard {}: {}", refusal.guard, refusal.message));
+            guards.push(refusal.guard.name());
         }
-        if is_refused {
+        if !guards.is_empty() {
+            // What was allowed already has to be said again, too.
+            let allowed = self.allow.iter().map(|guard| guard.name());
+            let all: Vec<&str> = allowed.chain(guards).collect();
+            let all = all.join(",");
+            output.hint(&format!("nothing was changed; if it is meant, pass --allow {all}"));
             return Ok(Some(Status::Refused));
         }
         for obstacle in &plan.obstacles {

@@ -138,6 +138,14 @@ impl Error {
             Self::Unreadable { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 "name a file, a directory with *.yaml files, or `-` for stdin".to_owned()
             }
+            Self::UnreadablePlan { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                "name a file that `evenkeel plan --out FILE` wrote".to_owned()
+            }
+            Self::Namespace(evenkeel_host::Error::Io { source, .. })
+                if source.kind() == io::ErrorKind::NotFound =>
+            {
+                "`ip netns` lists the names that --netns takes".to_owned()
+            }
             Self::Unfit(_) => {
                 "nothing was changed; make the plan again with `evenkeel plan --out FILE`, and \
                  review it"
@@ -183,5 +191,20 @@ impl Error {
             }
             _ => return None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_there_comes_with_what_to_name_instead() {
+        let source = || io::Error::from(io::ErrorKind::NotFound);
+        let plan = Error::UnreadablePlan { path: "nosuch".into(), source: source() };
+        assert!(plan.hint().is_some_and(|hint| hint.contains("plan --out FILE")));
+        let entered = evenkeel_host::Namespace::enter("nosuch").expect_err("there is none");
+        let hint = Error::Namespace(entered).hint();
+        assert!(hint.is_some_and(|hint| hint.contains("`ip netns`")));
     }
 }

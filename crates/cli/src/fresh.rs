@@ -7,7 +7,7 @@ use evenkeel_plan::{Inputs, Plan, Record, Target, plan};
 
 use crate::error::Error;
 use crate::history::history;
-use crate::live::Host;
+use crate::live::{Host, now};
 use crate::output::Output;
 use crate::texts::Texts;
 
@@ -39,7 +39,8 @@ impl Fresh {
         let mut known = || history(state, journal, texts, output);
         let record = &journal.record;
         if words.is_empty() {
-            let (plan, History { last, .. }) = prepare(kernel, &desired, &live, record, known)?;
+            let (mut plan, History { last, .. }) = prepare(kernel, &desired, &live, record, known)?;
+            plan.tell_time_left(&record.drains, now());
             return Ok(Self { plan, desired, live, last });
         }
         let History { last, cut_off } = known();
@@ -49,6 +50,7 @@ impl Fresh {
         let known = || History { last, cut_off };
         let record = target.narrow_record(record);
         let (mut plan, History { last, .. }) = prepare(kernel, &desired, &live, &record, known)?;
+        plan.tell_time_left(&record.drains, now());
         plan.refusals.retain(|refusal| !target.exempts(refusal.guard));
         Ok(Self { plan, desired, live, last })
     }

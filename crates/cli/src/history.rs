@@ -38,7 +38,7 @@ pub(crate) fn history(
     let texts: Vec<(&str, &[u8])> =
         sources.iter().map(|source| (&*source.name, &*source.text)).collect();
     let before: Vec<&[u8]> = last.texts.iter().map(|(_, text)| &**text).collect();
-    let cut_off = cut_off(&texts, &before).map(ToOwned::to_owned);
+    let cut_off = cut_off(&texts, &before);
     History { last: desired(last), cut_off }
 }
 

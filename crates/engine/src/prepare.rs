@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use evenkeel_model::{Desired, Live, ServiceKey};
-use evenkeel_plan::{Inputs, Op, Plan, Record, plan};
+use evenkeel_plan::{CutOff, Inputs, Op, Plan, Record, plan};
 
 use crate::{Kernel, KernelError};
 
@@ -22,8 +22,8 @@ pub const CONNECTION_SYSCTLS: [&str; 3] = [
 pub struct History {
     /// What it asked for; `None` where none is on record.
     pub last: Option<Desired>,
-    /// The name of a text of the new spec that is one of the last applied one cut short.
-    pub cut_off: Option<String>,
+    /// The text of the new spec that is one of the last applied one cut short.
+    pub cut_off: Option<CutOff>,
 }
 
 impl History {
@@ -60,7 +60,7 @@ pub fn prepare(
         true => None,
         false => Some(kernel.services_with_statistics(&concerned)?.1),
     };
-    let (last, cut_off) = (history.last.as_ref(), history.cut_off.as_deref());
+    let (last, cut_off) = (history.last.as_ref(), history.cut_off.as_ref());
     let plan = plan(Inputs { last, cut_off, statistics: statistics.as_ref(), ..inputs });
     Ok((plan, history))
 }

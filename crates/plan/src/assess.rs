@@ -155,7 +155,7 @@ impl<'a> Around<'a> {
             }
             Op::DrainRealServer { service, key, limit, .. } => {
                 let is_begun = self.drains.0.contains_key(&(*service, *key));
-                of(Effect::Drain { limit: *limit, is_begun }, service, Some(key))
+                of(Effect::Drain { limit: *limit, is_begun, left: None }, service, Some(key))
             }
             Op::DeleteRealServer { service, key, .. } => {
                 let is_added_again = matches!(

@@ -14,8 +14,8 @@ mod mass_delete;
 mod no_server;
 mod unbind_in_use;
 
-pub use cut_off::cut_off;
-pub(crate) use unbind_in_use::marked_warnings;
+pub use cut_off::{CutOff, cut_off};
+pub(crate) use unbind_in_use::{DRAIN, KEEP, MARKED, marked_warnings};
 
 /// A named reason to refuse a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -52,6 +52,9 @@ pub enum Effect {
         limit: Drain,
         /// The drain has begun in an earlier pass.
         is_begun: bool,
+        /// What is left of the time of such a drain; `None` where nobody told the time
+        /// ([`Plan::tell_time_left`](crate::Plan::tell_time_left)).
+        left: Option<Drain>,
     },
     /// They were given time to end; those that did not break.
     Drained,
@@ -127,7 +130,9 @@ impl Impact {
             | Effect::Rewrapped
             | Effect::KeepForward => some,
             // The line of a drain tells how long it may take by itself.
-            Effect::Drain { .. } => self.connections.is_some() || self.keeps_coming().is_some(),
+            Effect::Drain { left, .. } => {
+                self.connections.is_some() || left.is_some() || self.keeps_coming().is_some()
+            }
             Effect::Uncopied { .. } => true,
         }
     }
@@ -207,7 +212,19 @@ impl fmt::Display for Impact {
                     ),
                 )
             }
-            Effect::Drain { limit, is_begun } => {
+            Effect::Drain { limit, is_begun: _, left: Some(left) } => {
+                match left {
+                    Drain::NONE => write!(f, "drain goes on, its time of {limit} is over")?,
+                    left => write!(f, "drain goes on, {left} left of {limit}")?,
+                }
+                match self.connections {
+                    None => {}
+                    Some(0) => f.write_str("; no connections to wait for")?,
+                    Some(_) => write!(f, "; {subject}")?,
+                }
+                also(f, self.keeps_coming())
+            }
+            Effect::Drain { limit, is_begun, left: None } => {
                 let time = if is_begun { "what is left of " } else { "" };
                 match self.connections {
                     Some(0) => f.write_str("no connections to wait for")?,

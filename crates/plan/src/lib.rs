@@ -32,7 +32,7 @@ pub use cause::Cause;
 pub use counts::Counts;
 pub use effect::carried_out;
 pub use field::{FieldChange, FieldValue};
-pub use guard::{Guard, Refusal, UnknownGuard, cut_off};
+pub use guard::{CutOff, Guard, Refusal, UnknownGuard, cut_off};
 pub use impact::{Effect, Impact};
 pub use object::Object;
 pub use obstacle::Obstacle;

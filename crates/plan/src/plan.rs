@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use evenkeel_model::statistics::Statistics;
-use evenkeel_model::{Desired, Live, Owner, ServiceKey};
+use evenkeel_model::{Desired, Drain, Live, Owner, ServiceKey};
 use serde::Serialize;
 
 use crate::assess::impacts;
@@ -15,7 +15,7 @@ use crate::in_force::{InForce, NODEST};
 use crate::obstacle::obstacles;
 use crate::order::order;
 use crate::render::count;
-use crate::{Cause, Counts, Guard, Impact, Obstacle, Op, Record, Refusal};
+use crate::{Cause, Counts, CutOff, Drains, Effect, Guard, Impact, Obstacle, Op, Record, Refusal};
 
 /// All that a plan depends on.
 #[derive(Debug, Clone, Copy)]
@@ -29,9 +29,9 @@ pub struct Inputs<'a> {
     /// What the last applied spec asked for; `None` where that is not known, and then neither are
     /// the causes of steps.
     pub last: Option<&'a Desired>,
-    /// The name of a text of the spec that is one of the last applied spec cut short
+    /// The text of the spec that is one of the last applied spec cut short
     /// ([`crate::cut_off`]).
-    pub cut_off: Option<&'a str>,
+    pub cut_off: Option<&'a CutOff>,
     /// The connections of the services that the plan touches, as far as they were counted; they
     /// tell the impact of steps and decide no step.
     pub statistics: Option<&'a Statistics>,
@@ -87,7 +87,7 @@ pub fn plan(inputs: Inputs<'_>) -> Plan {
     let mut warnings = warnings(desired, live);
     warnings.extend(reordered(desired, &readded));
     let steps = order(added, readded, ops);
-    warnings.extend(dropping_drains(live, &steps));
+    warnings.extend(dropping_drains(InForce::new(live, &steps), &steps, &in_the_spec()));
     warnings.extend(marked_warnings(&inputs, &steps));
     warnings.extend(global::left_timeouts(desired, live, record.timeouts));
     Plan {
@@ -106,6 +106,22 @@ impl Plan {
     /// Whether live is as desired.
     pub fn is_in_sync(&self) -> bool {
         self.steps.is_empty()
+    }
+
+    /// Has the impacts of drains that go on say how much of their time is left, at that time in
+    /// seconds since 1970.
+    pub fn tell_time_left(&mut self, drains: &Drains, now: u64) {
+        for (place, impact) in &mut self.impacts {
+            let Some(Op::DrainRealServer { service, key, .. }) = self.steps.get(*place) else {
+                continue;
+            };
+            let Some(begun) = drains.0.get(&(*service, *key)) else { continue };
+            if let Effect::Drain { limit, is_begun: true, left } = &mut impact.effect {
+                // A start in the future is a clock that was set back.
+                let gone = u32::try_from(now.saturating_sub(begun.since)).unwrap_or(u32::MAX);
+                *left = Some(Drain(limit.0.saturating_sub(gone)));
+            }
+        }
     }
 
     /// The operations by verb.
@@ -143,16 +159,21 @@ fn reordered(desired: &Desired, readded: &[Op]) -> Vec<String> {
 
 /// What a drain leaves behind where the kernel keeps connections whose real server is gone:
 /// measured are 8 seconds of silence until a client gave up that used its source port again.
-fn dropping_drains(live: &Live, steps: &[Op]) -> Option<String> {
+pub(crate) fn dropping_drains(in_force: InForce, steps: &[Op], remedy: &str) -> Option<String> {
     let drains = steps.iter().any(|op| matches!(op, Op::DrainRealServer { .. }));
-    let dropping = InForce::new(live, steps).nodest == Some(false);
+    let dropping = in_force.nodest == Some(false);
     (drains && dropping).then(|| {
         format!(
             "{NODEST} is 0: when a drain is over, clients that use a source port again, and \
              connections that are left, go on to the deleted real server and are dropped in \
-             silence; write `{NODEST}: 1` under `sysctls`"
+             silence; {remedy}"
         )
     })
+}
+
+/// What a spec can do about that.
+pub(crate) fn in_the_spec() -> String {
+    format!("write `{NODEST}: 1` under `sysctls`")
 }
 
 fn warnings(desired: &Desired, live: &Live) -> Vec<String> {

@@ -7,9 +7,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use evenkeel_model::{Desired, Drain, Ignore, Live, Named, Owner, Scope, Service};
+use evenkeel_model::{Desired, DesiredTimeouts, Drain, Ignore, Live, Named, Owner, Scope, Service};
 
-use crate::{Guard, Op, Plan};
+use crate::global::left_timeouts;
+use crate::guard::{DRAIN, KEEP, MARKED};
+use crate::in_force::{InForce, NODEST};
+use crate::plan::{dropping_drains, in_the_spec};
+use crate::{Guard, Op, Plan, Record, Refusal};
 
 /// What shall be left, as the desired state of a plan: the live services that the last applied
 /// spec does not list, and the sync daemons that are not as it asks. `None` where no such spec is
@@ -46,7 +50,9 @@ fn unlisted(service: &Service) -> Named {
 /// Makes a teardown of a plan for [`remaining`]: the dummy devices that evenkeel created go when
 /// nothing is bound on them any more, and sysctls go back last, for what drains may depend on
 /// them. Of the guards, only `unbind-in-use` has something to say: who tears down means to delete.
-pub fn teardown(plan: Plan, live: &Live, dummies: &BTreeSet<Box<str>>) -> Plan {
+///
+/// What the plan has to say of a spec is said without one.
+pub fn teardown(plan: Plan, live: &Live, record: &Record, dummies: &BTreeSet<Box<str>>) -> Plan {
     let Plan {
         steps,
         causes: _,
@@ -58,7 +64,18 @@ pub fn teardown(plan: Plan, live: &Live, dummies: &BTreeSet<Box<str>>) -> Plan {
         out_of_scope,
     } = plan;
     refusals.retain(|refusal| refusal.guard == Guard::UnbindInUse);
+    for Refusal { guard: _, message } in &mut refusals {
+        *message = without_a_spec(message);
+    }
+    let no_longer_asked: BTreeSet<String> =
+        left_timeouts(&Desired::default(), live, record.timeouts).into_iter().collect();
+    let dropping = dropping_drains(InForce::new(live, &steps), &steps, &in_the_spec());
+    warnings.retain(|it| !no_longer_asked.contains(it) && dropping.as_ref() != Some(it));
+    warnings.extend(kept_timeouts(live, record.timeouts));
     let is_sysctl = |(_, op): &(usize, Op)| matches!(op, Op::EditSysctl { .. });
+    // Drains, and what comes after them, go on with the sysctls as they are.
+    let in_force = InForce::new(live, &[]);
+    impacts.values_mut().for_each(|impact| impact.in_force = in_force);
     let (sysctls, first): (Vec<_>, Vec<_>) = steps.into_iter().enumerate().partition(is_sysctl);
     let devices = deleted_dummies(first.iter().map(|(_, op)| op), live, dummies, &mut warnings);
     let keep_place = |(place, op)| (Some(place), op);
@@ -72,6 +89,8 @@ pub fn teardown(plan: Plan, live: &Live, dummies: &BTreeSet<Box<str>>) -> Plan {
         }
         ordered.push(op);
     }
+    let remedy = format!("set {NODEST} to 1 until it is done");
+    warnings.extend(dropping_drains(in_force, &ordered, &remedy));
     Plan {
         steps: ordered,
         causes: Vec::new(),
@@ -82,6 +101,31 @@ pub fn teardown(plan: Plan, live: &Live, dummies: &BTreeSet<Box<str>>) -> Plan {
         unchanged,
         out_of_scope,
     }
+}
+
+/// The timeouts that the last spec named.
+fn kept_timeouts(live: &Live, last: DesiredTimeouts) -> Option<String> {
+    let live = live.timeouts?;
+    let fields = [
+        ("tcp", last.tcp, live.tcp),
+        ("tcp_fin", last.tcp_fin, live.tcp_fin),
+        ("udp", last.udp, live.udp),
+    ];
+    let kept = fields.iter().filter(|(_, last, _)| last.is_some());
+    let kept: Vec<String> = kept.map(|(field, _, live)| format!("{field} at {live} s")).collect();
+    (!kept.is_empty()).then(|| {
+        format!(
+            "timeouts stay, {}: what they were before is not on record; `ipvsadm --set` changes them",
+            kept.join(", ")
+        )
+    })
+}
+
+/// A refusal whose advice does not speak of a spec.
+fn without_a_spec(message: &str) -> String {
+    let others = format!("; {}", "let them have another VIP, or delete them, first");
+    let connections = "; wait until they have ended";
+    message.replace(KEEP, &others).replace(DRAIN, connections).replace(MARKED, connections)
 }
 
 /// Deletions of the dummy devices with nothing on them after those steps; a warning for the

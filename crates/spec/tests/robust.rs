@@ -6,7 +6,7 @@ use evenkeel_spec::{MAX_SOURCE, Place, Source, load};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-const SPECS: [&str; 9] = [
+const SPECS: [&str; 10] = [
     include_str!("../../../examples/dr.yaml"),
     include_str!("../../../examples/nat.yaml"),
     include_str!("../../../examples/tun.yaml"),
@@ -16,6 +16,7 @@ const SPECS: [&str; 9] = [
     include_str!("../../../examples/pool.yaml"),
     include_str!("../../../examples/ports.yaml"),
     include_str!("../../../examples/failover.yaml"),
+    include_str!("../../../examples/drain.yaml"),
 ];
 
 /// Pieces that turn a spec into another thing than it was.

@@ -116,7 +116,7 @@ impl Specs {
         let before = self.in_force.as_ref();
         let cut_off = before.filter(|before| !before.is_same(spec)).and_then(|before| {
             let before: Vec<&[u8]> = before.texts.iter().map(|(_, text)| &**text).collect();
-            cut_off(&spec.texts(), &before).map(ToOwned::to_owned)
+            cut_off(&spec.texts(), &before)
         });
         let is_in_force = before.is_some_and(|before| before.is_same(spec));
         let last = if is_in_force { self.reached.as_ref() } else { before };

@@ -40,7 +40,7 @@ pub(crate) fn run(
     let left = remaining(last.as_ref(), &live);
     let known = || History { last: last.clone(), cut_off: None };
     let (plan, _) = prepare(&mut kernel, &left, &live, &record, known)?;
-    let plan = teardown(plan, &live, &journal.dummies);
+    let plan = teardown(plan, &live, &record, &journal.dummies);
     let names = last.as_ref().unwrap_or(&left);
     if plan.is_in_sync() {
         output.answer("Nothing to undo.\n")?;

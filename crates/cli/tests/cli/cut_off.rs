@@ -48,7 +48,7 @@ impl<'a> Applied<'a> {
         let before: Vec<&[u8]> = self.texts.iter().map(|text| text.as_bytes()).collect();
         Some(plan(Inputs {
             last: Some(&self.last),
-            cut_off: cut_off(&named, &before),
+            cut_off: cut_off(&named, &before).as_ref(),
             ..Inputs::new(&desired, &self.live, &self.record)
         }))
     }

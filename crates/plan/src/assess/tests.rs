@@ -424,3 +424,25 @@ fn daemons_and_timeouts_say_what_they_mean() {
         ]
     );
 }
+
+#[test]
+fn a_drain_that_goes_on_tells_how_much_of_its_time_is_left() {
+    let config = scheduled_by("wlc");
+    let (both, one): (&[_], &[_]) = (&[(1, weighing(0)), (2, weighing(1))], &[(2, weighing(1))]);
+    let case = Case::of(tcp(1), (config.clone(), both), (config, one), 30).counted(4, 0);
+    let draining = Draining { since: 1_000, weight: 5, limit: Drain(30) };
+    let drains = Drains([((tcp(1), at(1)), draining)].into());
+    let record = Record { drains: drains.clone(), ..Record::of_a_snapshot() };
+    let told = |now| {
+        let statistics = case.statistics.as_ref();
+        let inputs = Inputs { statistics, ..Inputs::new(&case.desired, &case.live, &record) };
+        let mut plan = plan(inputs);
+        plan.tell_time_left(&drains, now);
+        let document = crate::render::json(&plan, &case.desired);
+        (plan.impacts[&0].to_string(), document["steps"][0]["left"].as_u64())
+    };
+    assert_eq!(told(1_018), ("drain goes on, 12s left of 30s; 1 connection".to_owned(), Some(12)));
+    let over = "drain goes on, its time of 30s is over; 1 connection";
+    assert_eq!(told(1_031), (over.to_owned(), Some(0)));
+    assert_eq!(told(0), ("drain goes on, 30s left of 30s; 1 connection".to_owned(), Some(30)));
+}

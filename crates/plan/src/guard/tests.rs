@@ -201,14 +201,18 @@ fn what_drains_already_was_decided_on_before() {
 fn a_spec_that_was_cut_off_changes_nothing() {
     let (wanted, found) = (spec([(on(1), weighing(&[1]))], Drain::NONE), host([]));
     let record = Record::of_a_snapshot();
-    let cut = |live: &Live| -> Plan {
-        plan(Inputs { cut_off: Some("web.yaml"), ..Inputs::new(&wanted, live, &record) })
+    let cut = |live: &Live, of| -> Plan {
+        let cut_off = CutOff { name: "web.yaml".to_owned(), length: 412, of };
+        plan(Inputs { cut_off: Some(&cut_off), ..Inputs::new(&wanted, live, &record) })
     };
-    let message = "web.yaml is the last applied spec cut short, or has no end of line at its end \
-                   as that had: it may not have been written in full; look at its end and write \
-                   it again";
-    assert_eq!(refused(&cut(&found)), Some((Guard::CutOff, message)));
-    assert_eq!(refused(&cut(&host([(on(1), weighing(&[1]))]))), None, "nothing would change");
+    let message = "web.yaml is the first 412 of 1830 bytes of the last applied spec: it may not have \
+                   been written in full; look at its end and write it again";
+    assert_eq!(refused(&cut(&found, Some(1830))), Some((Guard::CutOff, message)));
+    let message = "web.yaml, 412 bytes, has no end of line at its end, as the last applied spec had: it \
+                   may not have been written in full; look at its end and write it again";
+    assert_eq!(refused(&cut(&found, None)), Some((Guard::CutOff, message)));
+    let same = host([(on(1), weighing(&[1]))]);
+    assert_eq!(refused(&cut(&same, None)), None, "nothing would change");
 }
 
 #[test]
@@ -217,7 +221,8 @@ fn a_text_is_cut_off_at_every_byte_but_where_only_empty_lines_are_missing() {
     let texts = |text: &'static str| [("spec.yaml", text.as_bytes())];
     for end in 0..whole.len() - 1 {
         let cut = cut_off(&texts(&whole[..end]), &[whole.as_bytes()]);
-        assert_eq!(cut, Some("spec.yaml"), "{:?}", &whole[..end]);
+        let expected = CutOff { name: "spec.yaml".to_owned(), length: end, of: Some(whole.len()) };
+        assert_eq!(cut, Some(expected), "{:?}", &whole[..end]);
     }
     for same in [&whole[..whole.len() - 1], whole] {
         assert_eq!(cut_off(&texts(same), &[whole.as_bytes()]), None);
@@ -229,7 +234,8 @@ fn a_text_is_cut_off_at_every_byte_but_where_only_empty_lines_are_missing() {
 fn an_edited_text_is_cut_off_where_it_lost_the_end_of_its_last_line() {
     let ended: &[&[u8]] = &[b"a: 1\n", b"b: 2\n"];
     let texts = |text: &'static [u8]| [("a", b"a: 1\n".as_slice()), ("b", text)];
-    assert_eq!(cut_off(&texts(b"b: 3"), ended), Some("b"));
+    let edited = CutOff { name: "b".to_owned(), length: 4, of: None };
+    assert_eq!(cut_off(&texts(b"b: 3"), ended), Some(edited));
     assert_eq!(cut_off(&texts(b"b: 3\n"), ended), None);
     assert_eq!(cut_off(&texts(b"b: 3\r\n"), ended), None);
     let unended: &[&[u8]] = &[b"a: 1\n", b"b: 2"];
@@ -243,7 +249,8 @@ fn a_new_text_that_begins_like_another_is_not_cut_off() {
     let beside = [("0", b"version: 1\n".as_slice()), ("1", last[0])];
     assert_eq!(cut_off(&beside, last), None);
     let alone = [("0", b"version: 1\n".as_slice()), ("1", b"services: []\n")];
-    assert_eq!(cut_off(&alone, last), Some("0"));
+    let begun = CutOff { name: "0".to_owned(), length: 11, of: Some(24) };
+    assert_eq!(cut_off(&alone, last), Some(begun));
 }
 
 #[test]

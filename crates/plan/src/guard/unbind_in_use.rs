@@ -16,6 +16,13 @@ use crate::assess::{drained_services, marked, open, vanishing};
 use crate::render::count;
 use crate::{Inputs, Op};
 
+/// What to do about services that need it.
+pub(crate) const KEEP: &str = "; keep it under `vips`, or take what is on it out";
+/// What to do about connections to services of its own.
+pub(crate) const DRAIN: &str = "; give the service a `drain` and apply that before you take it out";
+/// What to do about connections to fwmark services.
+pub(crate) const MARKED: &str = "; keep it under `vips` until they have ended";
+
 pub(super) fn refusal(inputs: &Inputs<'_>, ops: &[Op]) -> Option<String> {
     let gone = vanishing(inputs.live, ops);
     if gone.is_empty() {
@@ -45,8 +52,7 @@ fn needed(inputs: &Inputs<'_>, vip: IpAddr, deleted: &BTreeSet<ServiceKey>) -> O
     (!staying.is_empty()).then(|| {
         let need = if staying.len() == 1 { "needs it" } else { "need it" };
         format!(
-            "unbinding {vip} takes it from this host, but {} {need}; keep it under `vips`, or \
-             take what is on it out",
+            "unbinding {vip} takes it from this host, but {} {need}{KEEP}",
             some_of(&labels(inputs, &staying)),
         )
     })
@@ -70,13 +76,12 @@ fn connected(inputs: &Inputs<'_>, vip: IpAddr, drained: &BTreeSet<ServiceKey>) -
     let services = some_of(&labels(inputs, cut));
     Some(match is_marked {
         false => format!(
-            "unbinding {vip} would break {connections} to {services}, where {allowed} may break; \
-             give the service a `drain` and apply that before you take it out"
+            "unbinding {vip} would break {connections} to {services}, where {allowed} may \
+             break{DRAIN}"
         ),
         true => format!(
             "unbinding {vip}, on which is no service of its own, would break those of {connections} \
-             to {services} that come in by it, where {allowed} may break; keep it under `vips` \
-             until they have ended"
+             to {services} that come in by it, where {allowed} may break{MARKED}"
         ),
     })
 }

@@ -23,6 +23,8 @@
 //!   after       object   the fields it gets; absent for delete
 //!   changes     array    for edit and drain: field, before, after
 //!   limit       number   for drain: how long it may take, in seconds
+//!   left        number   for a drain that goes on: how much of that is left, in seconds; absent where
+//!                        nothing is on record of it
 //!   cause       string   spec_changed | drift; absent where no last applied spec is known
 //!   impact      object   what the step means for connections that exist; absent where it touches
 //!                        none:
@@ -44,7 +46,7 @@ use evenkeel_model::{Binding, Names, RealServerKey, ServiceKey};
 use serde_json::{Map, Value, json};
 
 use crate::field::{FieldValue, real_server_fields, service_fields, sync_fields, timeout_fields};
-use crate::{Impact, Op, Plan};
+use crate::{Effect, Impact, Op, Plan};
 
 /// The version of the document.
 pub const FORMAT: u32 = 1;
@@ -60,6 +62,9 @@ pub fn json<'a>(plan: &Plan, names: impl Into<Names<'a>>) -> Value {
             step.insert("cause".to_owned(), json!(cause));
         }
         if let Some(found) = impacts.get(&place) {
+            if let Effect::Drain { left: Some(left), .. } = found.effect {
+                step.insert("left".to_owned(), json!(left));
+            }
             step.insert("impact".to_owned(), impact(found));
         }
         Value::Object(step)

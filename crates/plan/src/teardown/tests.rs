@@ -55,7 +55,7 @@ fn example() -> (Desired, Live, Record) {
 fn torn_down(last: Option<&Desired>, live: &Live, record: &Record, dummies: &[&str]) -> Plan {
     let desired = remaining(last, live);
     let dummies = dummies.iter().map(|name| (*name).into()).collect();
-    teardown(plan(Inputs { last, ..Inputs::new(&desired, live, record) }), live, &dummies)
+    teardown(plan(Inputs { last, ..Inputs::new(&desired, live, record) }), live, record, &dummies)
 }
 
 #[test]
@@ -159,5 +159,48 @@ proptest! {
             prop_assert_eq!(left, Some(service).filter(|_| !last.services.contains_key(key)));
         }
         prop_assert_eq!(torn_down(Some(last), &after, &record, &[]).steps, vec![]);
+    }
+}
+
+#[test]
+fn timeouts_that_stay_are_told_and_nothing_speaks_of_a_spec() {
+    let (last, mut live, mut record) = example();
+    live.timeouts =
+        Some(evenkeel_model::Timeouts { tcp: 600, ..evenkeel_model::Timeouts::INITIAL });
+    record.timeouts.tcp = Some(600);
+    live.services.insert(web(1, 8080), service());
+    let plan = torn_down(Some(&last), &live, &record, &[]);
+    assert_eq!(
+        plan.warnings,
+        ["timeouts stay, tcp at 600 s: what they were before is not on record; `ipvsadm --set` \
+             changes them"]
+    );
+    let [refusal] = &plan.refusals[..] else { panic!("{:?}", plan.refusals) };
+    assert!(refusal.message.ends_with("first") && !refusal.message.contains('`'), "{refusal:?}");
+}
+
+#[test]
+fn a_sysctl_that_goes_back_last_is_in_force_while_services_drain() {
+    let (mut last, mut live, mut record) = example();
+    let real_server = evenkeel_model::RealServerKey { address: [10, 0, 0, 1].into(), port: 80 };
+    let value = evenkeel_model::RealServer {
+        forward: evenkeel_model::Forward::Dr,
+        weight: 1,
+        upper_threshold: 0,
+        lower_threshold: 0,
+    };
+    let gone = live.services.get_mut(&web(1, 80)).expect("it is there");
+    gone.real_servers.insert(real_server, value);
+    last.services.get_mut(&web(1, 80)).expect("it is listed").drain = Drain(30);
+    for (now, is_told) in [("1", false), ("0", true)] {
+        live.sysctls.insert(NODEST.into(), now.into());
+        record.sysctls.insert(NODEST.into(), "0".into());
+        let plan = torn_down(Some(&last), &live, &record, &[]);
+        let told = plan.warnings.iter().filter(|it| it.contains(NODEST)).count();
+        assert_eq!(told, usize::from(is_told), "{:?}", plan.warnings);
+        assert!(plan.warnings.iter().all(|it| !it.contains("under `sysctls`")));
+        let words: Vec<String> = plan.impacts.values().map(ToString::to_string).collect();
+        let ends = words.iter().any(|it| it.contains("expire_nodest_conn=1"));
+        assert_eq!(ends, !is_told, "{words:?}");
     }
 }

@@ -6,7 +6,7 @@ use crate::{Source, load};
 
 const CASES: &str = include_str!("../../tests/problems.txt");
 
-const EXAMPLES: [(&str, &str); 9] = [
+const EXAMPLES: [(&str, &str); 10] = [
     ("dr", include_str!("../../../../examples/dr.yaml")),
     ("nat", include_str!("../../../../examples/nat.yaml")),
     ("tun", include_str!("../../../../examples/tun.yaml")),
@@ -15,6 +15,7 @@ const EXAMPLES: [(&str, &str); 9] = [
     ("persistence", include_str!("../../../../examples/persistence.yaml")),
     ("pool", include_str!("../../../../examples/pool.yaml")),
     ("ports", include_str!("../../../../examples/ports.yaml")),
+    ("drain", include_str!("../../../../examples/drain.yaml")),
     ("failover", include_str!("../../../../examples/failover.yaml")),
 ];
 

@@ -197,10 +197,12 @@ keys! {
 keys! {
     /// From which numbers on guards refuse a plan.
     GuardKeys, "guards, a map such as `{ mass_delete: 50% }`", {
-        /// The share of the live services, and of the live real servers, that must be left; `off`
-        /// refuses nothing. Absent means 50%.
+        /// The least share of the live services, and of the live real servers, that the spec has to
+        /// list: with 50%, a spec with fewer than half as many as are live is refused. `off` never
+        /// refuses. Absent means 50%.
         mass_delete: Percent,
-        /// With fewer live ones than this, deleting most of them is everyday work. Absent means 4.
+        /// From how many live services, or real servers, on `mass_delete` holds: deleting most of a
+        /// few is everyday work. Absent means 4.
         mass_delete_from: Objects,
         /// How many connections through a VIP may break when it is unbound. Absent means 0.
         unbind_in_use: Connections,

@@ -289,7 +289,7 @@ impl<K: Ground> Keeper<K> {
     fn plan_on(&self, spec: &SpecText, live: &Live) -> Plan {
         let History { last, cut_off } = self.specs.history(spec);
         let inputs = Inputs::new(&spec.desired, live, &self.journal.record);
-        plan(Inputs { last: last.as_ref(), cut_off: cut_off.as_deref(), ..inputs })
+        plan(Inputs { last: last.as_ref(), cut_off: cut_off.as_ref(), ..inputs })
     }
 
     /// Whether guards refuse a plan which nobody let through; then it is held.

@@ -14,13 +14,24 @@ use evenkeel_plan::Op;
 use super::*;
 
 /// The table and the addresses that each example asks for, as `ipvsadm -Sn` and `ip` show them.
-const EXPECTED: [(&str, &str, &str); 9] = [
+const EXPECTED: [(&str, &str, &str); 10] = [
     (
         "dr",
         "-A -t 192.168.56.185:80 -s wrr
          -a -t 192.168.56.185:80 -r 192.168.56.183:80 -g -w 1
          -a -t 192.168.56.185:80 -r 192.168.56.184:80 -g -w 1",
         "192.168.56.185/32 eth0",
+    ),
+    (
+        "drain",
+        "-A -u 192.0.2.20:53 -s rr
+         -a -u 192.0.2.20:53 -r 10.0.0.31:53 -g -w 1
+         -a -u 192.0.2.20:53 -r 10.0.0.32:53 -g -w 1
+         -A -t 192.0.2.20:443 -s wlc
+         -a -t 192.0.2.20:443 -r 10.0.0.21:443 -g -w 2
+         -a -t 192.0.2.20:443 -r 10.0.0.22:443 -g -w 2
+         -a -t 192.0.2.20:443 -r 10.0.0.23:443 -g -w 0",
+        "192.0.2.20/32 eth0",
     ),
     (
         "failover",

@@ -71,7 +71,7 @@ fn what_was_applied_is_undone_and_what_others_did_is_left() {
     ] {
         assert!(answer.stdout.contains(words), "{words}: {answer:?}");
     }
-    assert!(answer.stderr.contains("timeout tcp is no longer in the spec and stays at 600 s"));
+    assert!(answer.stderr.contains("timeouts stay, tcp at 600 s: what they were before"));
     assert_only_others(&before);
 }
 
