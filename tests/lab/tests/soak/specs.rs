@@ -141,7 +141,7 @@ impl Writer {
         for _ in 0..dice.between(1, 4) {
             real_servers.insert(dice.between(1, 8), dice.below(6));
         }
-        // Nobody holds a spec for what it does on purpose.
+        // One that loses all its weights is held; here that is done on purpose only.
         let first = real_servers.keys().next().copied().unwrap_or(1);
         real_servers.insert(first, dice.between(1, 5));
         Service {
@@ -182,6 +182,10 @@ fn text(number: usize, services: &BTreeMap<usize, Service>) -> String {
         };
         write!(text, "  - {{ name: s{slot}, {key}, scheduler: {scheduler}, drain: {drain}")
             .unwrap();
+        // Without it a drain under these is an error.
+        if matches!(*scheduler, "sh" | "mh") {
+            write!(text, ", scheduler_flags: [{scheduler}-fallback]").unwrap();
+        }
         if let Some(seconds) = persistence {
             write!(text, ", persistence: {{ timeout: {seconds}s }}").unwrap();
         }
