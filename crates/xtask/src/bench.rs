@@ -1,8 +1,9 @@
 //! `cargo xtask bench`: what evenkeel costs, as ratios to ipvsadm in the same boot.
 //!
 //! Absolute times mean little in the lab; ratios within one boot hold. This half runs on the host;
-//! [`table`] is what is measured in the guest.
+//! [`table`] and [`idle`] are what is measured in the guest.
 
+mod idle;
 mod table;
 
 use std::io;
