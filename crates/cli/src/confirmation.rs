@@ -1,6 +1,6 @@
 //! An apply with `--confirm`: from before its first change until it waits.
 
-use evenkeel_engine::{Journal, Pending, Report, StateDir, steps_to_undo};
+use evenkeel_engine::{Journal, Pending, Report, StateDir, Targeted, steps_to_undo};
 use evenkeel_model::Drain;
 use evenkeel_plan::Op;
 
@@ -31,6 +31,7 @@ pub(crate) fn begin(
 /// taken back by its watchdog. Gives what people should know of it.
 pub(crate) fn settle(
     report: &Report,
+    asked: &Targeted,
     state: &StateDir,
     journal: &mut Journal,
 ) -> Result<Option<String>, Error> {
@@ -41,6 +42,7 @@ pub(crate) fn settle(
     let mut words = None;
     if report.is_success() {
         pending.steps = steps_to_undo(report);
+        pending.targeted = asked.clone();
         pending.deadline = Some(now() + u64::from(pending.within));
         words = Some(format!(
             "what was applied is taken back in {} unless `evenkeel confirm` keeps it; `evenkeel \

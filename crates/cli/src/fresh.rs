@@ -1,8 +1,10 @@
 //! A plan for a host as it is now, with what it was made from.
 
+use std::collections::BTreeSet;
+
 use evenkeel_engine::{CONNECTION_SYSCTLS, History, Kernel, prepare};
 use evenkeel_model::statistics::Statistics;
-use evenkeel_model::{Desired, Live};
+use evenkeel_model::{Desired, Live, ServiceKey};
 use evenkeel_plan::{Inputs, Plan, Record, Target, plan};
 
 use crate::error::Error;
@@ -18,6 +20,8 @@ pub(crate) struct Fresh {
     pub(crate) live: Live,
     /// What the last applied spec asked for, where that was looked up.
     pub(crate) last: Option<Desired>,
+    /// The services that it is limited to; none for all.
+    pub(crate) targeted: BTreeSet<ServiceKey>,
 }
 
 impl Fresh {
@@ -41,7 +45,7 @@ impl Fresh {
         if words.is_empty() {
             let (mut plan, History { last, .. }) = prepare(kernel, &desired, &live, record, known)?;
             plan.tell_time_left(&record.drains, now());
-            return Ok(Self { plan, desired, live, last });
+            return Ok(Self { plan, desired, live, last, targeted: BTreeSet::new() });
         }
         let History { last, cut_off } = known();
         let target = target(words, &desired, last.as_ref())?;
@@ -52,7 +56,8 @@ impl Fresh {
         let (mut plan, History { last, .. }) = prepare(kernel, &desired, &live, &record, known)?;
         plan.tell_time_left(&record.drains, now());
         plan.refusals.retain(|refusal| !target.exempts(refusal.guard));
-        Ok(Self { plan, desired, live, last })
+        let targeted = target.services().clone();
+        Ok(Self { plan, desired, live, last, targeted })
     }
 
     /// Plans for the host of a snapshot, of which nothing is on record.
@@ -76,7 +81,7 @@ impl Fresh {
         if let Some(target) = exempts {
             plan.refusals.retain(|refusal| !target.exempts(refusal.guard));
         }
-        Ok(Self { plan, desired, live, last: None })
+        Ok(Self { plan, desired, live, last: None, targeted: BTreeSet::new() })
     }
 }
 

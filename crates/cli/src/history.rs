@@ -21,7 +21,9 @@ pub(crate) fn history(
 ) -> History {
     let last = match state.last_spec(journal) {
         Ok(Some(last)) => last,
-        Ok(None) => return History::default(),
+        Ok(None) => {
+            return History { last: journal.targeted_in_force().over(None), cut_off: None };
+        }
         Err(lost) => {
             output.warning(&lost.to_string());
             return History::default();
@@ -39,7 +41,7 @@ pub(crate) fn history(
         sources.iter().map(|source| (&*source.name, &*source.text)).collect();
     let before: Vec<&[u8]> = last.texts.iter().map(|(_, text)| &**text).collect();
     let cut_off = cut_off(&texts, &before);
-    History { last: desired(last), cut_off }
+    History { last: journal.targeted_in_force().over(desired(last)), cut_off }
 }
 
 /// What the last applied spec asked for; `None` where that cannot be known.

@@ -29,8 +29,11 @@ impl Journal {
     /// The apply that waited is kept: its spec, which asks for `desired`, is the last applied one
     /// from now on. Without it (only a part of a spec was applied) that stays as it is.
     pub fn keep_pending(&mut self, desired: Option<&Desired>) {
-        self.pending = None;
-        if let Some(desired) = desired {
+        let pending = self.pending.take();
+        let targeted = pending.map(|pending| pending.targeted).unwrap_or_default();
+        if !targeted.is_empty() {
+            self.targeted.extend(targeted);
+        } else if let Some(desired) = desired {
             self.is_in_force(desired);
         }
     }

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use self::file::{Problem, VERSION};
-use crate::{Pending, Unconfirmed, vigil};
+use crate::{Pending, Targeted, Unconfirmed, vigil};
 
 pub use texts::{LastSpec, LostSpec, StoredSpec, StoredText};
 
@@ -39,6 +39,9 @@ pub struct Journal {
     /// The spec that is being applied, whose texts are on disk already. It becomes `spec` when
     /// that is done ([`Self::spec_is_applied`]).
     pub next: Option<StoredSpec>,
+    /// What was applied to single services since.
+    #[serde(default, skip_serializing_if = "Targeted::is_empty")]
+    pub targeted: Targeted,
     /// The apply that waits for its confirmation.
     pub pending: Option<Pending>,
     /// What happened while nobody looked on; the next command says it, and the next one that
@@ -128,6 +131,25 @@ impl Journal {
             Some(pending) if pending.is_of_this_boot() => Err(Unconfirmed(pending.words(now))),
             _ => vigil::check_none(),
         }
+    }
+
+    /// The last spec whose steps were all carried out, whether or not that is confirmed yet.
+    pub(crate) fn spec_in_force(&self) -> Option<&StoredSpec> {
+        let waits = self.pending.as_ref().is_some_and(Pending::is_done);
+        self.next.as_ref().filter(|_| waits).or(self.spec.as_ref())
+    }
+
+    /// What stands over that spec: what was applied to single services.
+    pub fn targeted_in_force(&self) -> Targeted {
+        let mut targeted = self.targeted.clone();
+        if let Some(pending) = self.pending.as_ref().filter(|pending| pending.is_done()) {
+            // A whole spec leaves nothing to stand over it.
+            if pending.targeted.is_empty() {
+                targeted = Targeted::default();
+            }
+            targeted.extend(pending.targeted.clone());
+        }
+        targeted
     }
 
     /// Takes out an unconfirmed apply of an earlier boot, and puts what became of it into the

@@ -7,7 +7,8 @@ use evenkeel_model::{Desired, RealServer};
 use evenkeel_plan::{Draining, Op};
 
 use crate::{
-    Attendant, Done, Journal, JournalError, Kernel, Outcome, Pass, Report, StateDir, Terms, execute,
+    Attendant, Done, Journal, JournalError, Kernel, Outcome, Pass, Report, StateDir, Targeted,
+    Terms, execute,
 };
 
 /// As [`execute`], with the journal kept. The pass's own record is replaced by the journal's.
@@ -144,6 +145,7 @@ impl Journal {
         self.record.timeouts = desired.timeouts;
         // What the spec no longer names has gone back to what it was.
         self.record.sysctls.retain(|key, _| desired.sysctls.contains_key(key));
+        self.targeted = Targeted::default();
         self.spec_is_applied();
     }
 }

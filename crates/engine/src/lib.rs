@@ -24,6 +24,7 @@ mod report;
 mod rollback;
 mod run;
 mod stage;
+mod targeted;
 mod translate;
 mod vigil;
 
@@ -45,4 +46,5 @@ pub use permission::{Missing, NotPermitted, missing};
 pub use prepare::{CONNECTION_SYSCTLS, History, prepare};
 pub use report::{Done, Outcome, Report, Rollback, explain};
 pub use rollback::take_back;
+pub use targeted::Targeted;
 pub use vigil::Vigil;

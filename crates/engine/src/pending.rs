@@ -12,6 +12,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::Targeted;
+
 /// An apply that was begun and is neither confirmed nor undone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -31,6 +33,9 @@ pub struct Pending {
     pub watchdog: Option<u32>,
     /// The steps to be undone, in the order of their execution.
     pub steps: Vec<Op>,
+    /// What it asked of single services; nothing where it was a whole spec.
+    #[serde(default, skip_serializing_if = "Targeted::is_empty")]
+    pub targeted: Targeted,
 }
 
 /// Where an unconfirmed apply stands.
@@ -70,7 +75,13 @@ impl Pending {
             boot: boot()?,
             watchdog: None,
             steps,
+            targeted: Targeted::default(),
         })
+    }
+
+    /// Whether its steps are done, and only its confirmation is missing.
+    pub fn is_done(&self) -> bool {
+        self.deadline.is_some() && self.is_of_this_boot()
     }
 
     /// Where it stands at that time in seconds since 1970.

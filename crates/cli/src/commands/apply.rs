@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use evenkeel_engine::{OnFailure, Pass, Terms, execute_journalled};
+use evenkeel_engine::{OnFailure, Pass, Targeted, Terms, execute_journalled};
 use evenkeel_model::Names;
 use evenkeel_spec::Loaded;
 
@@ -51,7 +51,7 @@ pub(crate) fn run(
     check_alone(if is_of_files { &arguments.spec.spec } else { &[] })?;
     let Order { loaded, texts, target, saved } = order;
     let parameters = loaded.parameters();
-    let Fresh { mut plan, desired, live, last } =
+    let Fresh { mut plan, desired, live, last, targeted } =
         Fresh::of_host(&mut host, loaded.desired, &texts, &target, output)?;
     if let Some(saved) = saved {
         saved.check(&plan.steps, &desired, last.as_ref())?;
@@ -68,6 +68,7 @@ pub(crate) fn run(
     }
     // A part of a spec is not in force by itself.
     let is_whole = target.is_empty();
+    let asked = Targeted::new(&targeted, &desired);
     if is_whole {
         let sources = texts.read()?;
         let texts: Vec<(&str, &[u8])> =
@@ -81,6 +82,8 @@ pub(crate) fn run(
         let before = journal.clone();
         if is_whole {
             journal.is_in_force(&desired);
+        } else {
+            journal.targeted.extend(asked);
         }
         if journal != before {
             state.write(&journal)?;
@@ -105,10 +108,19 @@ pub(crate) fn run(
     let mut onlooker = Onlooker::new(names, output)?;
     let report = execute_journalled(&mut kernel, pass, terms, &mut onlooker, &state, &mut journal)?;
     // What becomes of it must not depend on whether anyone can be told.
-    let settled = confirmation::settle(&report, &state, &mut journal);
+    let settled = confirmation::settle(&report, &asked, &state, &mut journal);
     let status = tell(&report, "apply", names, output)?;
     if let Some(words) = settled? {
         output.hint(&words);
+    }
+    // From now on that is in force, too.
+    if arguments.confirm.is_none() && !asked.is_empty() && report.is_success() {
+        journal.targeted.extend(asked);
+        if let Err(error) = state.write(&journal) {
+            output.warning(&format!(
+                "{error}: the next plan does not know that these services were applied"
+            ));
+        }
     }
     Ok(status)
 }

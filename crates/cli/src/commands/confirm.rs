@@ -68,7 +68,8 @@ pub(crate) fn abort(host: &mut Host, output: &mut Output) -> Result<Status, Erro
     let spec = journal.next.clone();
     let asked =
         spec.and_then(|spec| stored(state, &Journal { spec: Some(spec), ..journal.clone() }));
-    let last = stored(state, journal);
+    let before = Journal { pending: None, next: None, ..journal.clone() };
+    let last = before.targeted.over(stored(state, &before));
     let rollback = take_pending_back(kernel, journal, &mut live);
     write_patiently(state, journal)?;
     if rollback.is_clean() {

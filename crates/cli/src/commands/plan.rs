@@ -37,7 +37,7 @@ pub(crate) fn run(
             Fresh::of_host(&mut host, desired, &texts, &arguments.target, output)?
         }
     };
-    let Fresh { plan, desired, live, last } = fresh;
+    let Fresh { plan, desired, live, last, targeted: _ } = fresh;
     let names = Names { desired: &desired, last: last.as_ref() };
     if let Some(path) = &arguments.out {
         let origin = Origin::here(global.role)?;

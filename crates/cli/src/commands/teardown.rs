@@ -1,7 +1,8 @@
 //! `evenkeel teardown`: undo everything that evenkeel did here, and nothing else.
 
 use evenkeel_engine::{
-    History, Journal, Kernel, OnFailure, Outcome, Pass, Report, Terms, execute_journalled, prepare,
+    History, Journal, Kernel, OnFailure, Outcome, Pass, Report, Targeted, Terms,
+    execute_journalled, prepare,
 };
 use evenkeel_model::Live;
 use evenkeel_plan::{Record, remaining, teardown};
@@ -89,6 +90,7 @@ fn is_over(report: &Report) -> bool {
 fn forget(journal: &mut Journal, live: &Live) {
     journal.record = Record::default();
     journal.spec = None;
+    journal.targeted = Targeted::default();
     journal.next = None;
     journal.addresses.retain(|binding| live.addresses.contains_key(binding));
     let links = live.links.as_ref();

@@ -27,6 +27,7 @@ fn example() -> Journal {
         dummies: BTreeSet::from(["vips".into()]),
         spec: None,
         next: None,
+        targeted: Targeted::default(),
         pending: Some(pending),
         notice: Some("something happened".into()),
     }
@@ -382,4 +383,35 @@ fn an_unconfirmed_apply_of_another_boot_is_told_and_forgotten() {
     assert!(notice.starts_with("something happened; an apply of 1970-01-01 00:00:05"), "{notice}");
     journal.forget_moot();
     assert_eq!(journal.notice, Some(notice), "told once");
+}
+
+#[test]
+fn what_waits_for_its_confirmation_is_what_plans_compare_with() {
+    let (_folder, state) = place();
+    let mut journal = Journal::default();
+    apply(&state, &mut journal, &TEXTS);
+    state.store_spec(&mut journal, &TEXTS[..1], &values()).expect("it can be stored");
+    let texts = |journal: &Journal| {
+        let last = state.last_spec(journal).expect("it is whole").expect("it is there");
+        last.texts.len()
+    };
+    let (key, named) = crate::pass::tests::web([(1, 1)], evenkeel_model::Drain::NONE);
+    let desired = evenkeel_model::Desired { services: [(key, named)].into(), ..Default::default() };
+    let targeted = Targeted::new(&[key].into(), &desired);
+    journal.targeted = targeted.clone();
+    let pending = Pending::begin(5, 120, Vec::new()).expect("this boot has a name");
+    // As long as its steps are not done, or where it ended half-way, the one before is in force.
+    journal.pending = Some(pending.clone());
+    assert_eq!((texts(&journal), journal.targeted_in_force()), (3, targeted.clone()));
+    let done = Pending { deadline: Some(125), ..pending };
+    journal.pending = Some(done.clone());
+    assert_eq!((texts(&journal), journal.targeted_in_force()), (1, Targeted::default()));
+    // One of single services leaves the spec as it was.
+    journal.next = None;
+    journal.targeted = Targeted::default();
+    journal.pending = Some(Pending { targeted: targeted.clone(), ..done });
+    assert_eq!((texts(&journal), journal.targeted_in_force()), (3, targeted.clone()));
+    let spec = journal.spec.clone();
+    journal.keep_pending(Some(&desired));
+    assert_eq!((journal.spec, journal.targeted), (spec, targeted));
 }

@@ -89,12 +89,12 @@ impl StateDir {
         Ok(())
     }
 
-    /// The last applied spec; `None` where there is none.
+    /// The last applied spec, be it confirmed or not; `None` where there is none.
     ///
     /// # Errors
     /// Its texts are gone or damaged, which is worth a warning.
     pub fn last_spec(&self, journal: &Journal) -> Result<Option<LastSpec>, LostSpec> {
-        let Some(spec) = &journal.spec else { return Ok(None) };
+        let Some(spec) = journal.spec_in_force() else { return Ok(None) };
         let path = self.texts(spec);
         let read = match read(&path, spec) {
             Ok(Some(texts)) => return Ok(Some(texts)),

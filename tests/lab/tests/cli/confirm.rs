@@ -96,6 +96,9 @@ fn what_nobody_confirms_is_taken_back_and_the_next_command_says_so() {
 fn what_is_confirmed_stays() {
     let site = prepared();
     apply(&site, "1h");
+    // What it did is the spec's doing, and nobody's drift.
+    let plan = site.evenkeel("plan spec.yaml");
+    assert!(plan.stdout.contains("-> ") && !plan.stdout.contains("# drift"), "{plan:?}");
     let after = state();
     let refused = site.evenkeel("apply --yes spec.yaml");
     assert_eq!(refused.status, 3, "{refused:?}");

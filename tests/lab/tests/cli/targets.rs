@@ -132,3 +132,31 @@ fn a_saved_plan_for_a_target_is_carried_out_for_it_alone() {
     site.done("apply --plan plan");
     assert_table(&[STRANGER, API]);
 }
+
+#[test]
+fn what_was_applied_to_single_services_is_remembered() {
+    let site = Site::expiring("");
+    let two = SPEC.replace("[ { address: 10.0.0.2 } ]", "[ { address: 10.0.0.2, weight: 5 } ]");
+    site.apply(SPEC);
+    site.write("two.yaml", &two);
+    site.done("apply --yes two.yaml --target api");
+    // The spec is another one than was applied there; the host is as it was left.
+    let plan = site.done("plan spec.yaml");
+    assert!(plan.contains("weight 5 -> 1") && !plan.contains("# drift"), "{plan}");
+    run("ipvsadm -e -t 192.0.2.2:80 -r 10.0.0.2:80 -g -w 9");
+    let plan = site.done("plan two.yaml --target api");
+    assert!(plan.contains("weight 9 -> 5 # drift"), "{plan}");
+}
+
+#[test]
+fn a_teardown_takes_services_along_that_only_a_targeted_apply_put_there() {
+    let site = Site::expiring(&format!("{STRANGER}\n"));
+    site.write("spec.yaml", SPEC);
+    site.done("apply --yes spec.yaml --target api");
+    assert_table(&[STRANGER, API]);
+    let answer = site.evenkeel("teardown --yes");
+    assert_eq!(answer.status, 0, "{answer:?}");
+    assert!(answer.stdout.contains("- delete service api/192.0.2.2:80/tcp"), "{answer:?}");
+    assert_table(&[STRANGER]);
+    assert_eq!(addresses(), BTreeSet::new());
+}
