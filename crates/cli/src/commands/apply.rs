@@ -106,21 +106,20 @@ pub(crate) fn run(
     };
     let names = Names { desired: &desired, last: last.as_ref() };
     let mut onlooker = Onlooker::new(names, output)?;
-    let report = execute_journalled(&mut kernel, pass, terms, &mut onlooker, &state, &mut journal)?;
+    let mut report =
+        execute_journalled(&mut kernel, pass, terms, &mut onlooker, &state, &mut journal)?;
     // What becomes of it must not depend on whether anyone can be told.
     let settled = confirmation::settle(&report, &asked, &state, &mut journal);
-    let status = tell(&report, "apply", names, output)?;
-    if let Some(words) = settled? {
-        output.hint(&words);
-    }
-    // From now on that is in force, too.
     if arguments.confirm.is_none() && !asked.is_empty() && report.is_success() {
         journal.targeted.extend(asked);
         if let Err(error) = state.write(&journal) {
-            output.warning(&format!(
-                "{error}: the next plan does not know that these services were applied"
-            ));
+            let words = "the next plan does not know that these services were applied";
+            report.warnings.push(format!("{error}: {words}"));
         }
+    }
+    let status = tell(&report, "apply", names, output)?;
+    if let Some(words) = settled? {
+        output.hint(&words);
     }
     Ok(status)
 }
