@@ -231,8 +231,9 @@ fn finish(shared: &Shared, site: &Site, length: Duration, converged: Duration, s
     }
     let number: usize = stood.values().sum();
     say(&format!("{:<44}{number:>8}", "versions that stood, in the second half"));
-    for (stood, number) in stood.iter() {
-        say(&format!("  {:<42}{number:>8}", format!("{stood:?}")));
+    for became in [Stood::Enforced, Stood::Bad, Stood::Held, Stood::Missed] {
+        let number = stood.get(&became).copied().unwrap_or(0);
+        say(&format!("  {:<42}{number:>8}", format!("{became:?}")));
     }
     say(&format!("  {:<42}{}", "until enforced or reported", spread(took)));
     say(&format!("{:<44}{breaks:>8}", "breaks of the table"));
