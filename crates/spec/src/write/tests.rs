@@ -715,8 +715,7 @@ fn a_snapshot_ends_with_the_moment_and_the_counters_which_a_spec_ignores() {
     let mut live = Live::default();
     let key = tcp("192.0.2.1", 80);
     live.services.insert(key, service(wlc(), [server("10.0.0.1", 80, Forward::Dr)]));
-    let traffic =
-        Traffic { connections: 5, packets_in: 40, bytes_in: 2000, ..Traffic::default() };
+    let traffic = Traffic { connections: 5, packets_in: 40, bytes_in: 2000, ..Traffic::default() };
     let counted = RealServerStatistics {
         active_connections: 1,
         inactive_connections: 4,

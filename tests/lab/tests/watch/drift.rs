@@ -104,7 +104,7 @@ fn drift_of_every_kind_is_repaired_within_an_interval() {
         assert!(is_repaired, "{change}: {:#?}, before {before:#?}", everything());
         worst = worst.max(begin.elapsed());
     }
-    println!("{} kinds of drift repaired, the slowest after {worst:?}", changes.len());
+    say(&format!("{} kinds of drift repaired, the slowest after {worst:?}", changes.len()));
     assert!(worst < INTERVAL + Duration::from_millis(300), "{worst:?}");
 }
 
@@ -138,7 +138,6 @@ fn in_a_large_table_what_shows_is_repaired_within_an_interval_and_the_rest_withi
         let begin = Instant::now();
         run(change);
         assert!(within(bound + slack, || everything() == before), "{change}: {:#?}", everything());
-        println!("{change}: {:?}", begin.elapsed());
     }
 }
 
@@ -157,10 +156,10 @@ fn a_vip_that_anything_takes_away_is_back_within_a_tenth_of_a_second() {
     }
     times.sort();
     let (median, worst) = (times[times.len() / 2], times[times.len() - 1]);
-    println!(
+    say(&format!(
         "a VIP is back {median:?} (median of {}), {worst:?} (worst) after `ip addr del` was started",
         times.len()
-    );
+    ));
     assert!(worst < Duration::from_millis(100), "{times:?}");
     host.wait_for_state("ok");
 }
