@@ -153,7 +153,8 @@ impl Drop for Daemon {
 
 /// Prints, though a test that passes keeps what it prints to itself: these are measurements.
 fn say(text: &str) {
-    writeln!(std::io::stdout(), "{text}").unwrap();
+    let mut stdout = std::io::stdout();
+    writeln!(stdout, "{text}").unwrap();
 }
 
 fn program() -> PathBuf {
