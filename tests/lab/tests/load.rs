@@ -108,12 +108,12 @@ fn row(run: &Run) -> String {
 
 #[test]
 fn direct_routing_loses_nothing() {
-    check("DR", Kind { forward: Forward::Dr, is_ipv6: false }, 20);
+    check("DR", Kind { forward: Forward::Dr, is_ipv6: false }, 12);
 }
 
 #[test]
 fn address_translation_loses_nothing() {
-    check("NAT", Kind { forward: Forward::Nat, is_ipv6: false }, 20);
+    check("NAT", Kind { forward: Forward::Nat, is_ipv6: false }, 12);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// How many pairs: `EVENKEEL_LAB_CASES`. Each costs a tenth of a second, most of it for starting programs.
-const CASES: u32 = 60;
+const CASES: u32 = 40;
 
 /// How many cases a law is held against.
 pub(super) fn cases() -> u32 {
