@@ -82,10 +82,11 @@ fn listed() -> Vec<(u8, u32, u32)> {
 }
 
 fn until(stderr: &mut impl BufRead, word: &str) -> String {
-    let mut line = String::new();
+    let (mut said, mut line) = (String::new(), String::new());
     while !line.contains(word) {
         line.clear();
-        assert_ne!(stderr.read_line(&mut line).unwrap(), 0, "it ended without `{word}`");
+        assert_ne!(stderr.read_line(&mut line).unwrap(), 0, "it ended without `{word}`: {said}");
+        said.push_str(&line);
     }
     line
 }
@@ -293,8 +294,8 @@ fn a_real_server_that_someone_else_adds_to_a_departing_service_drains_too() {
     farm.spec(&[1], "20s");
     assert_eq!(farm.apply("").status, 0);
     let open = connect();
-    farm.site.write("spec.yaml", "version: 1\nscope: all\n");
-    let (child, mut stderr) = farm.start("--allow empty,mass-delete");
+    farm.site.write("spec.yaml", "version: 1\n# nothing\nscope: all\n");
+    let (child, mut stderr) = farm.start("--allow empty");
     until(&mut stderr, "draining");
     run(&format!("ipvsadm -a -t {VIP} -r 127.0.0.2:80 -m -w 1"));
     let mut other = connect();
