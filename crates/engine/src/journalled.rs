@@ -28,7 +28,7 @@ pub fn execute_journalled(
     intend(journal, &pass, attendant);
     // Also where nothing is intended that it must know: that it can be written is found out
     // before the first change.
-    if !pass.steps.is_empty() {
+    if !pass.steps.is_empty() && (terms.always_record || *journal != before) {
         state.write(journal)?;
     }
     let intended = journal.clone();

@@ -49,12 +49,14 @@ pub struct Terms {
     /// Whether drains are waited for; otherwise they are begun, and what depends on them is left
     /// to a later pass.
     pub wait: bool,
+    /// Whether a journal that cannot be written keeps back also what it has nothing to learn of.
+    pub always_record: bool,
 }
 
 impl Default for Terms {
     /// As `apply` without options: back on failure, and drains are waited for.
     fn default() -> Self {
-        Self { on_failure: OnFailure::Rollback, wait: true }
+        Self { on_failure: OnFailure::Rollback, wait: true, always_record: true }
     }
 }
 

@@ -99,9 +99,14 @@ impl Fights {
         );
     }
 
-    /// The objects whose repair is put off.
-    pub(crate) fn waiting(&self, now: Duration) -> impl Iterator<Item = &Object> {
-        self.fought.iter().filter(move |(_, fought)| fought.next > now).map(|(object, _)| object)
+    /// Whether that operation is put off: it would undo that very change of that object again. What
+    /// else happens to the object is repaired.
+    pub(crate) fn puts_off(&self, op: &Op, now: Duration) -> bool {
+        !self.fought.is_empty()
+            && self
+                .fought
+                .get(&op.object())
+                .is_some_and(|fought| fought.next > now && fought.change == change(op))
     }
 
     /// When the next one is to be repaired.
@@ -114,13 +119,10 @@ impl Fights {
         self.fought.is_empty()
     }
 
-    /// Takes out what is long ago: fights in which nothing happened for as long as the repair was
-    /// put off last, and changes that are not remembered any longer. The objects that still differ
-    /// are those of the plan.
+    /// Takes out what is over: fights about objects that are as they should be when their time has
+    /// come (those that differ are in the plan), and changes that are not remembered any longer.
     pub(crate) fn forget(&mut self, planned: &BTreeSet<Object>, now: Duration) {
-        self.fought.retain(|object, fought| {
-            planned.contains(object) || fought.next + fought.delay.max(self.span) > now
-        });
+        self.fought.retain(|object, fought| planned.contains(object) || fought.next > now);
         let span = self.span.max(VIP_SPAN);
         self.undone.retain(|_, seen| seen.back().is_some_and(|last| *last + span > now));
     }
@@ -199,10 +201,11 @@ mod tests {
         let told = fights.status(&Desired::default(), &Clock::new());
         let change = Action { field: "value".into(), wanted: "1".into(), found: "0".into() };
         assert_eq!((told.len(), &told[0].change, told[0].times), (1, &change, 5));
-        assert_eq!(fights.waiting(now).collect::<Vec<_>>(), [&edit("0").object()]);
+        assert!(fights.puts_off(&edit("0"), now));
+        assert!(!fights.puts_off(&edit("7"), now), "another change of it is repaired");
         let next = fights.next(now).expect("it is put off");
         assert!(next <= now + FIRST && next > now + FIRST / 2);
-        assert_eq!(fights.waiting(next).count(), 0);
+        assert!(!fights.puts_off(&edit("0"), next));
     }
 
     #[test]
@@ -249,7 +252,7 @@ mod tests {
         for _ in 0..5 {
             undo(&mut fights, &edit("0"), BEGIN);
         }
-        fights.forget(&BTreeSet::new(), BEGIN + Duration::from_secs(60));
+        fights.forget(&BTreeSet::new(), BEGIN + Duration::from_secs(10));
         assert!(!fights.is_empty());
         fights.forget(&BTreeSet::from([edit("0").object()]), BEGIN + Duration::from_secs(9_000));
         assert!(!fights.is_empty(), "it still differs");

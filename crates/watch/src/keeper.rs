@@ -175,6 +175,8 @@ pub(crate) struct Keeper<K: Ground> {
     /// What keeps some steps from being tried.
     obstacles: Vec<String>,
     to_do: Vec<String>,
+    /// What the last plan was worth a word for.
+    warnings: Vec<String>,
     /// What the host was like when it was last seen to be in sync.
     known: Option<Known<K::Glance>>,
     unmanaged: usize,
@@ -244,6 +246,7 @@ impl<K: Ground> Keeper<K> {
             troubles: 0,
             obstacles: Vec::new(),
             to_do: Vec::new(),
+            warnings: Vec::new(),
             known: None,
             unmanaged: 0,
             last_pass: None,
@@ -256,13 +259,24 @@ impl<K: Ground> Keeper<K> {
     /// Keeps the host until it is told to stop, or nobody is left to tell.
     pub(crate) fn run(&mut self, messages: &Receiver<Message>) {
         self.begin();
-        loop {
+        'kept: loop {
             self.surroundings.heartbeat.beat();
             let wait = self.next().saturating_sub(self.clock.now()).min(BEAT);
-            match messages.recv_timeout(wait) {
-                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => break,
-                Ok(message) => self.hear(message),
-                Err(RecvTimeoutError::Timeout) => {}
+            let first = match messages.recv_timeout(wait) {
+                Err(RecvTimeoutError::Disconnected) => break,
+                heard => heard.ok(),
+            };
+            // However often it was asked for meanwhile, a reload is one.
+            let mut is_reload = false;
+            for message in first.into_iter().chain(messages.try_iter()) {
+                match message {
+                    Message::Stop => break 'kept,
+                    Message::Reload => is_reload = true,
+                    message => self.hear(message),
+                }
+            }
+            if is_reload {
+                self.reload();
             }
             self.on_time();
         }
@@ -331,8 +345,8 @@ impl<K: Ground> Keeper<K> {
     fn hear(&mut self, message: Message) {
         let now = self.clock.now();
         match message {
-            // What it begins is ended by whoever calls.
-            Message::Stop => {}
+            // Whoever listens does these.
+            Message::Stop | Message::Reload => {}
             Message::Address => {
                 self.due.address = Some(self.due.addresses_from.max(now));
             }
@@ -340,21 +354,22 @@ impl<K: Ground> Keeper<K> {
                 let time = self.at(self.settle.heard(Instant::now()));
                 self.due.settle = Some(self.due.settle.map_or(time, |known| known.min(time)));
             }
-            Message::Reload => {
-                self.surroundings.notifier.reloading();
-                self.read_at_rest();
-                self.failing.retry_all();
-                self.fights.clear();
-                self.pass(Reason::Signal);
-                let words = self.surroundings.publish.borrow().summary();
-                self.surroundings.notifier.ready(&words);
-            }
             Message::Command(Command { request, reply }) => {
                 let answer = self.obey(request);
                 // Whoever asked may have gone away.
                 let _answered = reply.send(answer);
             }
         }
+    }
+
+    fn reload(&mut self) {
+        self.surroundings.notifier.reloading();
+        self.read_at_rest();
+        self.failing.retry_all();
+        self.fights.clear();
+        self.pass(Reason::Signal);
+        let words = self.surroundings.publish.borrow().summary();
+        self.surroundings.notifier.ready(&words);
     }
 
     /// When the next thing is to be done.
@@ -486,6 +501,11 @@ impl<K: Ground> Keeper<K> {
         self.approved = Some(id.clone());
         self.pass(Reason::Command);
         match &self.held {
+            _ if matches!(self.trouble, Some(Trouble::Locked(_))) => Answer::Done(
+                "Approved: it is let through as soon as the process has ended that is changing \
+                 this network namespace"
+                    .to_owned(),
+            ),
             Some(held) => Answer::Refused(format!(
                 "what plan {id} was made for has changed meanwhile; {} is held now",
                 held.id

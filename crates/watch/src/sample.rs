@@ -19,6 +19,7 @@ pub(crate) fn status() -> Status {
         last_success: None,
         draining: 0,
         to_do: Vec::new(),
+        warnings: Vec::new(),
         failing: Vec::new(),
         fights: Vec::new(),
         other_hands: Vec::new(),

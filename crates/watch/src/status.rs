@@ -35,12 +35,16 @@ pub struct Status {
     pub paused: Option<Pause>,
     /// The last pass that read the whole kernel or changed something.
     pub last_pass: Option<PassStatus>,
-    /// When the host was last seen to be, or brought, as the spec in force asks.
+    /// When the host was last seen to be, or brought, as the spec in force asks, but for drains
+    /// that go on.
     pub last_success: Option<u64>,
     /// How many real servers drain.
     pub draining: usize,
     /// What is still to be done, as a plan's lines: in observe mode, while paused or while held.
     pub to_do: Vec<String>,
+    /// Worth knowing, in the way of nothing: what `plan` warns of.
+    #[serde(default)]
+    pub warnings: Vec<String>,
     /// Objects on which a step failed; they are tried again, the rest goes on without them.
     pub failing: Vec<Failing>,
     /// Objects that someone else keeps changing; repairing them is put off.
@@ -76,8 +80,9 @@ pub enum State {
     Starting,
     /// Nothing is changed on request.
     Paused,
-    /// A guard refuses the newest spec's plan; `evenkeel approve` lets it through. The last good
-    /// spec stays in force.
+    /// A guard refuses the newest spec's plan, and the last good spec stays in force; or it refuses
+    /// to undo what someone else changed, and only what takes nothing away is undone. `evenkeel
+    /// approve` lets the plan through.
     Held,
     /// The newest spec is bad, a step failed, or someone else keeps changing the same objects. All
     /// that can be kept on the last good spec is.

@@ -7,13 +7,14 @@ use std::collections::BTreeSet;
 use std::error::Error;
 
 use evenkeel_engine::{
-    CONNECTION_SYSCTLS, History, KernelError, LockError, NotPermitted, OnFailure, Outcome, Pass,
-    Report, Sysctls, Terms, Unattended, execute_journalled, hidden, missing, prepare,
+    CONNECTION_SYSCTLS, History, Journal, JournalError, KernelError, LockError, NotPermitted,
+    OnFailure, Outcome, Pass, Report, StoredSpec, Sysctls, Terms, Unattended, execute_journalled,
+    hidden, missing, prepare,
 };
 use evenkeel_model::Live;
 use evenkeel_plan::render::{Labels, Line, count};
 use evenkeel_plan::{
-    Cause, Guard, Inputs, Object, Obstacle, Op, Plan, Refusal, carried_out, plan, without,
+    Cause, Guard, Inputs, Object, Obstacle, Op, Plan, Refusal, Verb, carried_out, plan, without,
 };
 use sha2::{Digest, Sha256};
 use tracing::{info, warn};
@@ -65,8 +66,10 @@ impl<K: Ground> Keeper<K> {
             }
         }
         let end = self.full_pass();
-        // It was for that pass.
-        self.approved = None;
+        // It was for that pass, unless there was none.
+        if !matches!(end, Err(Trouble::Locked(_))) {
+            self.approved = None;
+        }
         match end {
             Ok(end) => {
                 if self.trouble.take().is_some() {
@@ -118,6 +121,9 @@ impl<K: Ground> Keeper<K> {
         self.read_journal(is_hands_off)?;
         let (live, glance, sysctls) = self.observe()?;
         (self.held, self.obstacles, self.to_do) = (None, Vec::new(), Vec::new());
+        if !is_hands_off {
+            self.keep_on_record();
+        }
         self.judge_newest(&live)?;
         let spec = match self.options.mode {
             // Nothing comes into force; what is told is what would be done.
@@ -129,6 +135,7 @@ impl<K: Ground> Keeper<K> {
         };
         let (plan, last) = self.plan(&spec, &live)?;
         self.unmanaged = plan.out_of_scope;
+        self.note(&plan.warnings);
         self.forget(&plan);
         if plan.is_in_sync() {
             self.is_in_sync(&spec, is_hands_off)?;
@@ -136,13 +143,62 @@ impl<K: Ground> Keeper<K> {
             return Ok(End::quiet("in_sync"));
         }
         if is_hands_off {
-            self.to_do = lines(&plan, &spec);
+            // A newer spec that waits for the end of a pause is what will be done then.
+            if self.to_do.is_empty() {
+                self.to_do = lines(&plan, &spec);
+            }
             return Ok(End::quiet("drifted"));
         }
-        if self.held.is_none() && self.holds(&plan, &spec) {
-            return Ok(End::quiet("held"));
+        let taken = self.held_by_drift(&plan, &spec);
+        self.carry_out(plan, &spec, last.as_ref(), (live, taken))
+    }
+
+    /// What the last good spec is must not be forgotten with a journal that was lost.
+    fn keep_on_record(&mut self) {
+        let Some(in_force) = self.specs.in_force() else { return };
+        if self.journal.spec.is_none()
+            && let Err(error) = self.record_spec(&in_force)
+        {
+            self.obstacles.push(in_full(&error));
         }
-        self.carry_out(plan, &spec, last.as_ref(), live)
+    }
+
+    /// Makes that spec the last applied one, on disk too.
+    fn record_spec(&mut self, spec: &SpecText) -> Result<(), JournalError> {
+        let state = &self.options.state;
+        let mut journal = self.journal.clone();
+        state.store_spec(&mut journal, &spec.texts(), &spec.parameters)?;
+        journal.spec_is_applied();
+        journal.record.applied = true;
+        if journal != self.journal {
+            state.write(&journal)?;
+            self.journal = journal;
+        }
+        Ok(())
+    }
+
+    /// What plans are worth a word for; logged when it is news.
+    fn note(&mut self, warnings: &[String]) {
+        for warning in warnings.iter().filter(|it| !self.warnings.contains(it)) {
+            warn!("{warning}");
+        }
+        self.warnings = warnings.to_vec();
+    }
+
+    /// Where guards refuse to repair what someone else has changed, the objects that this would
+    /// take something away from: those are left alone, and the rest is repaired.
+    fn held_by_drift(&mut self, plan: &Plan, spec: &SpecText) -> BTreeSet<Object> {
+        let Some(held) = self.refused(plan, spec) else { return BTreeSet::new() };
+        if self.held.is_none() {
+            self.hold(held, plan, spec);
+        } else {
+            // Only one plan is held at a time; the turn of this one comes next.
+            let guards = held.guards.into_iter();
+            self.obstacles.extend(guards.map(|(guard, message)| {
+                format!("guard {guard} keeps drift from being undone: {message}")
+            }));
+        }
+        plan.steps.iter().filter(|op| takes(op)).map(Op::object).collect()
     }
 
     fn lock(&mut self) -> Result<K::Right, Trouble> {
@@ -247,6 +303,17 @@ impl<K: Ground> Keeper<K> {
         let (mut plan, _) = self.plan(&newest, live)?;
         if self.paused.is_some() {
             self.to_do = lines(&plan, &newest);
+            for Refusal { guard, message } in &plan.refusals {
+                self.obstacles.push(format!("guard {guard} would hold this plan: {message}"));
+            }
+            return Ok(());
+        }
+        if self.was_applied(&newest) {
+            // By `apply`, which has asked its guards, or was told to pass them.
+            self.specs.accept(self.clock.wall());
+            self.granted = Some((newest.digest(), Guard::ALL.to_vec()));
+            self.failing.clear();
+            self.fights.clear();
             return Ok(());
         }
         if let Some(undrifted) = self.undrifted(live)? {
@@ -257,25 +324,27 @@ impl<K: Ground> Keeper<K> {
             let known: Vec<Guard> = plan.refusals.iter().map(|refusal| refusal.guard).collect();
             plan.refusals.extend(on_live.into_iter().filter(|it| !known.contains(&it.guard)));
         }
-        if self.holds(&plan, &newest) {
+        if let Some(held) = self.refused(&plan, &newest) {
+            self.hold(held, &plan, &newest);
             return Ok(());
         }
         // Whatever follows, this is the last good spec from now on: it is enforced again after a
-        // restart. A journal that cannot be written is found out before the first change.
-        let state = &self.options.state;
-        let mut journal = self.journal.clone();
-        let stored = state.store_spec(&mut journal, &newest.texts(), &newest.parameters);
-        stored.map_err(|error| other(&error))?;
-        journal.spec_is_applied();
-        journal.record.applied = true;
-        if journal != self.journal {
-            state.write(&journal).map_err(|error| other(&error))?;
-            self.journal = journal;
+        // restart. A journal that cannot be written is found out before the first change, and
+        // leaves the one in force that is.
+        if let Err(error) = self.record_spec(&newest) {
+            self.obstacles.push(format!("the newest spec is not taken: {}", in_full(&error)));
+            return Ok(());
         }
         self.specs.accept(self.clock.wall());
         self.failing.clear();
         self.fights.clear();
         Ok(())
+    }
+
+    /// Whether the journal says that someone else has applied it.
+    fn was_applied(&self, spec: &SpecText) -> bool {
+        let applied = self.journal.spec.as_ref();
+        applied.is_some_and(|it| *it == StoredSpec::new(&spec.texts(), &spec.parameters))
     }
 
     /// The host as the spec in force wants it, where someone else has changed it.
@@ -292,8 +361,8 @@ impl<K: Ground> Keeper<K> {
         plan(Inputs { last: last.as_ref(), cut_off: cut_off.as_ref(), ..inputs })
     }
 
-    /// Whether guards refuse a plan which nobody let through; then it is held.
-    fn holds(&mut self, plan: &Plan, spec: &SpecText) -> bool {
+    /// What is held where guards refuse a plan that nobody let through.
+    fn refused(&mut self, plan: &Plan, spec: &SpecText) -> Option<Held> {
         let digest = spec.digest();
         let allowed: &[Guard] = match &self.granted {
             Some((granted, guards)) if *granted == digest => guards,
@@ -301,40 +370,34 @@ impl<K: Ground> Keeper<K> {
         };
         let refusals: Vec<&Refusal> = plan.refused(allowed).collect();
         if refusals.is_empty() {
-            return false;
+            return None;
         }
         let id = plan_id(&digest, plan, spec);
         if self.approved.as_ref() == Some(&id) {
             info!(id, "approved");
             let guards = plan.refusals.iter().map(|refusal| refusal.guard).collect();
             self.granted = Some((digest, guards));
-            return false;
+            return None;
         }
         let guards = refusals.iter();
         let guards = guards.map(|it| (it.guard.name().to_owned(), it.message.clone())).collect();
-        let held = Held { id, since: self.clock.wall(), guards, steps: plan.steps.len() };
-        self.to_do = lines(plan, spec);
-        self.hold(held);
-        true
+        Some(Held { id, since: self.clock.wall(), guards, steps: plan.steps.len() })
     }
 
-    fn hold(&mut self, held: Held) {
-        let before = self.last_held.take();
-        let since = before.as_ref().filter(|it| it.id == held.id).map(|it| it.since);
-        let held = Held { since: since.unwrap_or(held.since), ..held };
-        if since.is_none() {
+    /// Tells of it, the first time also in the log.
+    fn hold(&mut self, held: Held, plan: &Plan, spec: &SpecText) {
+        let before = self.last_held.take().filter(|before| before.id == held.id);
+        let since = before.as_ref().map_or(held.since, |before| before.since);
+        if before.is_none() {
             for (guard, message) in &held.guards {
-                warn!(
-                    guard,
-                    id = held.id,
-                    "held: {message}; `evenkeel approve {}` lets it through",
-                    held.id
-                );
+                let id = &held.id;
+                warn!(guard, id, "held: {message}; `evenkeel approve {id}` lets it through");
             }
             self.surroundings.metrics.reload(Reload::Held);
         }
-        self.last_held = Some(held.clone());
-        self.held = Some(held);
+        self.to_do = lines(plan, spec);
+        self.last_held = Some(Held { since, ..held });
+        self.held.clone_from(&self.last_held);
     }
 
     fn forget(&mut self, plan: &Plan) {
@@ -367,23 +430,34 @@ impl<K: Ground> Keeper<K> {
         plan: Plan,
         spec: &SpecText,
         last: Option<&evenkeel_model::Desired>,
-        live: Live,
+        (live, mut held_back): (Live, BTreeSet<Object>),
     ) -> Result<End, Trouble> {
         let lacking = missing(&plan.steps).map_err(|error| other(&error))?;
         if !lacking.is_empty() {
             return Err(other(&NotPermitted(lacking)));
         }
         let now = self.clock.now();
-        let mut held_back: BTreeSet<Object> = self.failing.waiting(now).cloned().collect();
-        held_back.extend(self.fights.waiting(now).cloned());
+        held_back.extend(self.failing.waiting(now).cloned());
+        let fought = plan.steps.iter().filter(|op| self.fights.puts_off(op, now));
+        held_back.extend(fought.map(Op::object));
         for obstacle in &plan.obstacles {
             held_back.extend(behind(obstacle, &plan.steps));
             self.obstacles.push(obstacle.to_string());
         }
+        let unrecorded = plan.steps.iter().filter(|op| is_unrecorded(op, &self.journal));
+        let unrecorded: BTreeSet<Object> = unrecorded.map(Op::object).collect();
+        if !unrecorded.is_empty()
+            && let Err(error) = self.options.state.write(&self.journal)
+        {
+            // What is known of already is repaired all the same.
+            held_back.extend(unrecorded);
+            self.obstacles.push(in_full(&error));
+        }
         let drift: BTreeSet<Object> = repairs(&plan).map(Op::object).collect();
         let steps = without(plan.steps, &live, &held_back);
         if steps.is_empty() {
-            return Ok(End::quiet("failed"));
+            let is_failing = !self.failing.is_empty() || !self.obstacles.is_empty();
+            return Ok(End::quiet(if is_failing { "failed" } else { "put_off" }));
         }
         let pass = Pass {
             desired: &spec.desired,
@@ -393,7 +467,7 @@ impl<K: Ground> Keeper<K> {
             live,
             steps,
         };
-        let terms = Terms { on_failure: OnFailure::Keep, wait: false };
+        let terms = Terms { on_failure: OnFailure::Keep, wait: false, always_record: false };
         let Some(kernel) = &mut self.kernel else {
             return Err(Trouble::Other("the kernel is not connected".to_owned()));
         };
@@ -454,10 +528,12 @@ impl<K: Ground> Keeper<K> {
         let skipped = report.count(Outcome::Skipped.word());
         let is_done = report.is_success() && is_whole;
         let is_draining = report.count(Outcome::Draining.word()) > 0;
+        if is_done {
+            self.last_success = Some(self.clock.wall());
+        }
         if is_done && !is_draining {
             self.specs.is_reached();
             self.granted = None;
-            self.last_success = Some(self.clock.wall());
         }
         let result = match (is_done, is_draining) {
             (false, _) => "failed",
@@ -467,6 +543,27 @@ impl<K: Ground> Keeper<K> {
         // What was skipped for the sake of what failed can be done without it.
         let follows_up = skipped > 0 && report.has_failed() && report.error.is_none();
         End { result, changes, follows_up, is_worth_telling: true }
+    }
+}
+
+/// Whether it takes away something that clients may be using.
+fn takes(op: &Op) -> bool {
+    match op {
+        Op::EditRealServer { before, after, .. } => after.weight == 0 && before.weight > 0,
+        _ => matches!(op.verb(), Verb::Drain | Verb::Delete | Verb::Unbind),
+    }
+}
+
+/// Whether the journal must know of it beforehand, and does not.
+fn is_unrecorded(op: &Op, journal: &Journal) -> bool {
+    match op {
+        Op::Bind { binding } => !journal.addresses.contains(binding),
+        Op::AddDummy { interface } => !journal.dummies.contains(interface),
+        Op::EditSysctl { key, .. } => !journal.record.sysctls.contains_key(key),
+        Op::DrainRealServer { service, key, .. } => {
+            !journal.record.drains.0.contains_key(&(*service, *key))
+        }
+        _ => false,
     }
 }
 

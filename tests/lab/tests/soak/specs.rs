@@ -90,7 +90,8 @@ impl Writer {
         self.number += 1;
         let number = self.number;
         match kind {
-            Kind::Syntax => format!("{}  - [ bad-{number}\n", self.last_good),
+            // The number is in the excerpt: no two are told in the same words.
+            Kind::Syntax => format!("{}  - bad-{number}: {number}: 1\n", self.last_good),
             Kind::UnknownKey => format!("{}unknown_{number}: 1\n", self.last_good),
             Kind::Cut => {
                 let length = self.dice.between(1, self.last_good.len() - 1);

@@ -385,6 +385,83 @@ fn drift_lets_no_held_plan_through() {
     assert_eq!(site.live(), before);
 }
 
+/// Someone else has added so many services that their deletion takes a guard's leave.
+fn crowd(site: &Site) {
+    let mut kernel = site.kernel.get();
+    let (key, service) =
+        kernel.live.services.iter().next().map(|(k, s)| (*k, s.clone())).expect("one");
+    for port in 1_000..1_010 {
+        let ServiceKey::Address { address, protocol, .. } = key else { continue };
+        kernel
+            .live
+            .services
+            .insert(ServiceKey::Address { address, port, protocol }, service.clone());
+    }
+}
+
+#[test]
+fn drift_that_a_guard_keeps_from_being_undone_stops_only_what_takes_away() {
+    for is_newer_held in [false, true] {
+        let mut site = Site::new(SPEC);
+        if is_newer_held {
+            site.write(&SPEC.replace(", weight: 3 }, { address: 10.0.0.2", ", weight: 0"));
+        }
+        crowd(&site);
+        site.kernel.get().live.addresses.clear();
+        set_weight(&mut site.kernel.get().live, "10.0.0.1", 9);
+        site.pass(Reason::Resync);
+        site.assert_state(State::Held, "guard mass-delete");
+        let live = site.live();
+        assert_eq!((live.services.len(), live.addresses.len()), (12, 1));
+        assert_eq!(site.weights()["10.0.0.1"], 3);
+    }
+}
+
+#[test]
+fn what_apply_put_in_force_is_in_force() {
+    let mut site = Site::new(SPEC);
+    let quiet = SPEC.replace(", weight: 3 }, { address: 10.0.0.2", ", weight: 0");
+    site.write(&quiet);
+    site.assert_state(State::Held, "guard no-server");
+    // `apply --allow no-server` of the same file.
+    let spec = spec_text("spec.yaml", &quiet).expect("a good one");
+    let state = StateDir::new(site.folder.path(), "init");
+    let (mut journal, _) = state.read(false).expect("a journal");
+    state.store_spec(&mut journal, &spec.texts(), &spec.parameters).expect("room");
+    journal.spec_is_applied();
+    state.write(&journal).expect("room");
+    site.pass(Reason::Resync);
+    site.assert_state(State::Ok, "");
+    assert_eq!(site.weights()["10.0.0.1"], 0);
+}
+
+#[test]
+fn a_journal_that_is_lost_is_written_anew_with_the_last_good_spec() {
+    let mut site = Site::new(SPEC);
+    let before = site.live();
+    std::fs::remove_dir_all(site.folder.path().join("init")).expect("it is there");
+    site.pass(Reason::Resync);
+    site.write("version: 1\nservices: [");
+    site.restart();
+    site.kernel.get().live.services.clear();
+    site.pass(Reason::Resync);
+    assert_eq!(site.live(), before);
+}
+
+#[test]
+fn a_fight_about_one_thing_puts_off_nothing_else() {
+    let mut site = Site::new(&SPEC.replace(", { address: 10.0.0.2 }", ""));
+    for _ in 0..6 {
+        set_weight(&mut site.kernel.get().live, "10.0.0.1", 9);
+        site.pass(Reason::Resync);
+    }
+    assert_eq!(site.weights()["10.0.0.1"], 9, "it is put off");
+    site.kernel.get().live.services.clear();
+    site.pass(Reason::Resync);
+    assert_eq!(site.weights()["10.0.0.1"], 3);
+    assert_eq!(site.live().services.len(), 2);
+}
+
 #[test]
 fn what_was_approved_goes_on_through_its_drains() {
     let more = "{ address: 10.0.0.2 }, { address: 10.0.0.4 }, { address: 10.0.0.5 }";
