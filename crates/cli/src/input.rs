@@ -60,6 +60,9 @@ pub(crate) fn text(
 ) -> Result<SpecText, String> {
     let read = || -> Result<SpecText, Error> {
         let known = Known::new(&parameters.set, global)?;
+        for place in places {
+            check_regular(place)?;
+        }
         let (sources, _): (Vec<_>, Vec<_>) = sources(places)?.into_iter().unzip();
         let loaded = load_with(&sources, &known)
             .map_err(|problems| Error::BadSpec(problems.render(&sources, false)))?;
@@ -75,6 +78,23 @@ pub(crate) fn text(
         })
     };
     read().map_err(|error| in_full(&error))
+}
+
+/// Whether whatever is read there ends by itself: a pipe may have whoever keeps a host wait for
+/// ever.
+fn check_regular(place: &Path) -> Result<(), Error> {
+    let files = match place.is_dir() {
+        true => directory(place)?,
+        false => vec![place.to_owned()],
+    };
+    for path in files {
+        // What cannot be looked at cannot be read either, and that is told then.
+        if fs::metadata(&path).is_ok_and(|it| !it.is_file()) {
+            let source = io::Error::other("it is no regular file, and may never end");
+            return Err(Error::Unreadable { path, source });
+        }
+    }
+    Ok(())
 }
 
 /// Reads a snapshot. What is doubtful in it is how the host is, and nobody's mistake.

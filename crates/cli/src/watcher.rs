@@ -35,16 +35,31 @@ pub(crate) fn order(
     }
 }
 
-/// Whether the spec at those places may be applied beside it; without places, anything may be
-/// changed only where nobody watches.
+/// What is to be done where a watch may run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Beside<'a> {
+    /// The spec at those places is applied.
+    Spec(&'a [PathBuf]),
+    /// What no watch goes along with, in a few words.
+    Nothing(&'a str),
+}
+
+/// Whether that may be done: beside a watch, only its own spec is applied.
 ///
 /// # Errors
 /// A watch runs and keeps the host on something else.
-pub(crate) fn check_alone(places: &[PathBuf]) -> Result<(), Error> {
-    match ask(&Request::MayApply { sources: absolute(places) }) {
-        Ok(Answer::Refused(words)) => Err(Error::Watched(words)),
-        Ok(_) | Err(AskError::NoDaemon) => Ok(()),
-        Err(error) => Err(error.into()),
+pub(crate) fn check_alone(beside: Beside<'_>) -> Result<(), Error> {
+    let sources = match beside {
+        Beside::Spec(places) => absolute(places),
+        Beside::Nothing(_) => Vec::new(),
+    };
+    match (ask(&Request::MayApply { sources }), beside) {
+        (Ok(Answer::Refused(words)), Beside::Spec(_)) => Err(Error::Watched(words)),
+        (Ok(Answer::Refused(words)), Beside::Nothing(what)) => {
+            Err(Error::Watched(format!("{what} does not go along with a watch: {words}")))
+        }
+        (Ok(_) | Err(AskError::NoDaemon), _) => Ok(()),
+        (Err(error), _) => Err(error.into()),
     }
 }
 

@@ -33,6 +33,9 @@ use crate::traffic::KernelTraffic;
 /// How long the keeper may be silent: longer than any pass over a large table takes.
 const SILENCE: Duration = Duration::from_secs(60);
 
+/// How long the keeper may take to end: for the rest of a pass, over whatever table.
+const LAST: Duration = Duration::from_secs(20);
+
 /// How the daemon is to work.
 #[derive(Debug)]
 pub struct Options {
@@ -72,6 +75,9 @@ pub enum DaemonError {
         #[source]
         source: io::Error,
     },
+    /// The keeper did not end when it was told to.
+    #[error("the keeper does not end: it hangs where it reads the spec or the kernel")]
+    KeeperHangs,
     /// The keeper came to an end by itself.
     #[error("the keeper's thread ended unexpectedly")]
     KeeperDied,
@@ -161,6 +167,7 @@ async fn serve(
     };
     let keeper = thread::Builder::new().name("keeper".to_owned()).spawn(keep);
     let keeper = keeper.map_err(system("start the keeper"))?;
+    let mut last = None;
     loop {
         tokio::select! {
             asked = signals.next() => match asked {
@@ -171,9 +178,13 @@ async fn serve(
                 Asked::Stop(name) => {
                     info!("{name}: stopping");
                     let _sent = messages.send(Message::Stop);
+                    last.get_or_insert(tokio::time::Instant::now() + LAST);
                 }
             },
             _ = &mut end => break,
+            () = tokio::time::sleep_until(last.unwrap_or_else(tokio::time::Instant::now)), if last.is_some() => {
+                return Err(DaemonError::KeeperHangs);
+            }
         }
     }
     keeper.join().map_err(|_| DaemonError::KeeperDied)

@@ -522,8 +522,8 @@ impl<K: Ground> Keeper<K> {
             return Answer::Done(String::new());
         }
         Answer::Refused(format!(
-            "`evenkeel watch` (process {}) keeps this host on {}, and would take back what another \
-             spec changes",
+            "`evenkeel watch` (process {}) keeps this host on {}, and takes back whatever else is \
+             changed",
             std::process::id(),
             self.options.sources.join(" "),
         ))

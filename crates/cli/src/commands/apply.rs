@@ -20,7 +20,7 @@ use crate::report::tell;
 use crate::saved_plan::SavedPlan;
 use crate::status::Status;
 use crate::texts::Texts;
-use crate::watcher::check_alone;
+use crate::watcher::{Beside, check_alone};
 
 pub(crate) fn run(
     arguments: &Apply,
@@ -46,9 +46,11 @@ pub(crate) fn run(
             (host, Order::of_saved_plan(path, global, output)?)
         }
     };
-    // What only waits for its confirmation, or was planned from texts of its own, is no file's spec.
-    let is_of_files = arguments.confirm.is_none() && arguments.plan.is_none();
-    check_alone(if is_of_files { &arguments.spec.spec } else { &[] })?;
+    match (&arguments.confirm, &arguments.plan) {
+        (Some(_), _) => check_alone(Beside::Nothing("an apply with --confirm"))?,
+        (_, Some(_)) => check_alone(Beside::Nothing("a saved plan"))?,
+        (None, None) => check_alone(Beside::Spec(&arguments.spec.spec))?,
+    }
     let Order { loaded, texts, target, saved } = order;
     let parameters = loaded.parameters();
     let Fresh { mut plan, desired, live, last, targeted } =
@@ -103,6 +105,7 @@ pub(crate) fn run(
             args::OnFailure::Keep => OnFailure::Keep,
         },
         wait: !arguments.no_wait,
+        ..Terms::default()
     };
     let names = Names { desired: &desired, last: last.as_ref() };
     let mut onlooker = Onlooker::new(names, output)?;

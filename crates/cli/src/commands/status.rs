@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::time::Duration;
 
+use evenkeel_plan::render::count;
 use evenkeel_watch::control::{Answer, AskError, Request};
 use evenkeel_watch::{FORMAT, Mode, State, Status};
 use jiff::Timestamp;
@@ -66,7 +67,7 @@ fn without(
     let digest = digest.and_then(|it| it.get(..12)).unwrap_or("nothing");
     row("last applied", digest, output)?;
     if draining > 0 {
-        row("draining", format_args!("{draining} real servers"), output)?;
+        row("draining", count(draining, "real server"), output)?;
     }
     if let Some(words) = waits {
         row("waiting", words, output)?;
@@ -98,13 +99,13 @@ fn tell(status: &Status, output: &mut Output) -> Result<(), Error> {
         Some(spec) => row(
             "in force",
             format!(
-                "{} (number {}), for {}: {} services, {} real servers, {} VIPs",
+                "{} (number {}), for {}: {}, {}, {}",
                 spec.digest.get(..12).unwrap_or_default(),
                 spec.generation,
                 ago(spec.since),
-                status.services,
-                status.real_servers,
-                status.vips
+                count(status.services, "service"),
+                count(status.real_servers, "real server"),
+                count(status.vips, "VIP")
             ),
         )?,
         None => row("in force", "none".to_owned())?,
@@ -113,11 +114,11 @@ fn tell(status: &Status, output: &mut Output) -> Result<(), Error> {
         row(
             "last pass",
             format!(
-                "{} ago, for {}: {}, {} operations, {} ms",
+                "{} ago, for {}: {}, {}, {} ms",
                 ago(pass.at),
                 pass.reason.word(),
                 pass.result,
-                pass.changes,
+                count(pass.changes, "operation"),
                 pass.milliseconds
             ),
         )?;
@@ -125,10 +126,10 @@ fn tell(status: &Status, output: &mut Output) -> Result<(), Error> {
     let success = status.last_success.map_or("never".to_owned(), |at| format!("{} ago", ago(at)));
     row("in sync", success)?;
     if status.draining > 0 {
-        row("draining", format!("{} real servers", status.draining))?;
+        row("draining", count(status.draining, "real server"))?;
     }
     if status.unmanaged > 0 {
-        row("out of scope", format!("{} services", status.unmanaged))?;
+        row("out of scope", count(status.unmanaged, "service"))?;
     }
     for failing in &status.failing {
         let (attempts, next) = (failing.attempts, moment(failing.next));
@@ -137,6 +138,9 @@ fn tell(status: &Status, output: &mut Output) -> Result<(), Error> {
     for fight in &status.fights {
         let (times, next) = (fight.times, moment(fight.next));
         row("fight", format!("{}: undone {times} times, next at {next}", fight.object))?;
+    }
+    for warning in &status.warnings {
+        row("warning", warning.clone())?;
     }
     for hand in &status.other_hands {
         row("also here", hand.clone())?;

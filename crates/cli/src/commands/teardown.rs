@@ -18,7 +18,7 @@ use crate::output::Output;
 use crate::report::tell;
 use crate::status::Status;
 use crate::texts::Texts;
-use crate::watcher::check_alone;
+use crate::watcher::{Beside, check_alone};
 
 pub(crate) fn run(
     arguments: &Teardown,
@@ -33,7 +33,7 @@ pub(crate) fn run(
     };
     consent.check_question_can_be_asked()?;
     let host = Host::connect(global, Access::Write, output)?;
-    check_alone(&[])?;
+    check_alone(Beside::Nothing("a teardown"))?;
     let Host { mut kernel, state, mut journal, lock: _lock } = host;
     let last = history(&state, &journal, &Texts::from(Vec::new()), output).last;
     let record = journal.record.clone();
@@ -68,7 +68,7 @@ pub(crate) fn run(
         steps: plan.steps,
     };
     // What is gone is meant to be gone, whatever else is still there.
-    let terms = Terms { on_failure: OnFailure::Keep, wait: !arguments.no_wait };
+    let terms = Terms { on_failure: OnFailure::Keep, wait: !arguments.no_wait, ..Terms::default() };
     let mut onlooker = Onlooker::new(names.into(), output)?;
     let report = execute_journalled(&mut kernel, pass, terms, &mut onlooker, &state, &mut journal)?;
     let status = tell(&report, "teardown", names.into(), output)?;

@@ -153,3 +153,47 @@ services:
     assert!(within(Duration::from_secs(5), || !table().contains("7F000001")), "{}", table());
     host.wait_for_state("ok");
 }
+
+#[test]
+fn what_apply_was_allowed_to_do_is_kept() {
+    let host = Host::new();
+    let _daemon = host.watching(&spec("10.0.0.10"), "--interval 1s");
+    host.write("spec.yaml", HELD);
+    host.wait_for_state("held");
+    let (code, stdout, stderr) = host.evenkeel("apply --yes --allow no-server specs/spec.yaml");
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    host.wait_for_state("ok");
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(table().contains("Route 0") && !table().contains("0A00000A"), "{}", table());
+}
+
+#[test]
+fn a_full_disk_stops_no_repair() {
+    let host = Host::new();
+    let state = host.path("state");
+    std::fs::create_dir(&state).unwrap();
+    run(&format!("mount -t tmpfs -o size=64k none {}", state.display()));
+    let text = spec("10.0.0.10") + "vips: [ { address: 192.0.2.1, interface: eth0 } ]\n";
+    let daemon = host.watching(&text, "--interval 1s");
+    let before = table();
+    let ballast = state.join("ballast");
+    while std::fs::write(&ballast, vec![0; 16]).is_ok() {
+        let mut file = File::options().append(true).open(&ballast).unwrap();
+        if file.write_all(&[0; 1 << 20]).is_err() {
+            break;
+        }
+    }
+    run("ipvsadm -D -t 192.0.2.1:80");
+    run("ip addr del 192.0.2.1/32 dev eth0");
+    let is_back = || table() == before && run("ip -br addr show dev eth0").contains("192.0.2.1/32");
+    assert!(within(Duration::from_secs(3), is_back), "{}", table());
+    // A new spec cannot be kept, and is not begun.
+    host.write("spec.yaml", spec("10.0.0.11"));
+    assert!(within(Duration::from_secs(3), || host.reasons().contains("No space left")));
+    assert_eq!(table(), before);
+    std::fs::remove_file(ballast).unwrap();
+    assert!(within(Duration::from_secs(5), || table().contains("0A00000B")), "{}", table());
+    host.wait_for_state("ok");
+    drop(daemon);
+    run(&format!("umount {}", state.display()));
+}

@@ -249,3 +249,18 @@ fn a_filesystem_without_events() {
     host.write("spec.yaml", spec("10.0.0.11"));
     assert!(within(Duration::from_millis(1_600), || table().contains("0A00000B")), "{}", table());
 }
+
+#[test]
+fn a_pipe_in_place_of_the_file_is_told_and_waited_for_by_nobody() {
+    let host = Host::new();
+    let mut daemon = host.watching(&spec("10.0.0.10"), "--interval 1s");
+    let before = table();
+    let path = host.path("specs/spec.yaml");
+    fs::remove_file(&path).unwrap();
+    run(&format!("mkfifo {}", path.display()));
+    assert!(within(ENFORCED, || host.reasons().contains("no regular file")), "{}", host.reasons());
+    run("ipvsadm -D -t 192.0.2.1:80");
+    assert!(within(Duration::from_secs(2), || table() == before), "{}", table());
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.ended().code(), Some(0));
+}
