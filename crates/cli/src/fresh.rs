@@ -8,7 +8,7 @@ use evenkeel_model::{Desired, Live, ServiceKey};
 use evenkeel_plan::{Inputs, Plan, Record, Target, plan};
 
 use crate::error::Error;
-use crate::history::history;
+use crate::history::{history, stored};
 use crate::live::{Host, now};
 use crate::output::Output;
 use crate::texts::Texts;
@@ -48,7 +48,9 @@ impl Fresh {
             return Ok(Self { plan, desired, live, last, targeted: BTreeSet::new() });
         }
         let History { last, cut_off } = known();
-        let target = target(words, &desired, last.as_ref())?;
+        let target = target(words, &desired, last.as_ref())
+            // One that was taken out by itself since is known to the last whole spec alone.
+            .or_else(|_| target(words, &desired, stored(state, journal).as_ref()))?;
         let last = last.map(|last| target.narrow_desired(last));
         let (desired, live) = (target.narrow_desired(desired), target.narrow_live(live));
         let known = || History { last, cut_off };

@@ -296,7 +296,7 @@ fn a_vip_with_open_connections_is_kept_unless_so_many_may_break() {
     site.write("spec.yaml", OTHER);
     let message = |allowed| {
         format!(
-            "unbinding 192.0.2.1 would break 2 connections to 192.0.2.1:80/tcp, where {allowed} \
+            "unbinding 192.0.2.1 would break 2 connections to web/192.0.2.1:80/tcp, where {allowed} \
              may break; give the service a `drain` and apply that before you take it out"
         )
     };
