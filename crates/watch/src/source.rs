@@ -43,8 +43,15 @@ impl SpecText {
         StoredSpec::new(&self.texts(), &self.parameters).digest.into()
     }
 
-    /// Whether it asks for the same by the same texts.
+    /// Whether it asks for the same by the same texts, whatever their names are: a path may be
+    /// written in many ways.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
-        self.texts == other.texts && self.parameters == other.parameters
+        let texts = self.texts.iter().map(|(_, text)| text);
+        texts.eq(other.texts.iter().map(|(_, text)| text)) && self.parameters == other.parameters
+    }
+
+    /// Whether that is what the journal says of it; names do not matter here either.
+    pub(crate) fn is_stored_as(&self, stored: &StoredSpec) -> bool {
+        self.parameters == stored.parameters && *self.digest() == *stored.digest
     }
 }

@@ -8,8 +8,8 @@ use std::error::Error;
 
 use evenkeel_engine::{
     CONNECTION_SYSCTLS, History, Journal, JournalError, KernelError, LockError, NotPermitted,
-    OnFailure, Outcome, Pass, Report, StoredSpec, Sysctls, Terms, Unattended, execute_journalled,
-    hidden, missing, prepare,
+    OnFailure, Outcome, Pass, Report, Sysctls, Terms, Unattended, execute_journalled, hidden,
+    missing, prepare,
 };
 use evenkeel_model::Live;
 use evenkeel_plan::render::{Labels, Line, count};
@@ -343,8 +343,7 @@ impl<K: Ground> Keeper<K> {
 
     /// Whether the journal says that someone else has applied it.
     fn was_applied(&self, spec: &SpecText) -> bool {
-        let applied = self.journal.spec.as_ref();
-        applied.is_some_and(|it| *it == StoredSpec::new(&spec.texts(), &spec.parameters))
+        self.journal.spec.as_ref().is_some_and(|applied| spec.is_stored_as(applied))
     }
 
     /// The host as the spec in force wants it, where someone else has changed it.

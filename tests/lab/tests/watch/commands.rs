@@ -188,7 +188,7 @@ fn a_full_disk_stops_no_repair() {
     let is_back = || table() == before && run("ip -br addr show dev eth0").contains("192.0.2.1/32");
     assert!(within(Duration::from_secs(3), is_back), "{}", table());
     // A new spec cannot be kept, and is not begun.
-    host.write("spec.yaml", spec("10.0.0.11"));
+    host.write("spec.yaml", text.replace("10.0.0.10", "10.0.0.11"));
     assert!(within(Duration::from_secs(3), || host.reasons().contains("No space left")));
     assert_eq!(table(), before);
     std::fs::remove_file(ballast).unwrap();
