@@ -3,6 +3,7 @@
 
 use std::net::{TcpListener, TcpStream};
 use std::process::Stdio;
+use std::time::Duration;
 
 use super::*;
 
@@ -291,7 +292,12 @@ fn a_vip_with_open_connections_is_kept_unless_so_many_may_break() {
     let site = Site::expiring("");
     let _server = TcpListener::bind("127.0.0.1:80").unwrap();
     site.apply(&web(&format!("{VIP}defaults: {{ drain: 0s }}\n"), "{ address: 127.0.0.1 }"));
-    let connect = || TcpStream::connect("192.0.2.1:80").unwrap();
+    let connect = || {
+        let stream = TcpStream::connect("192.0.2.1:80").unwrap();
+        // Closed without its VIP, it would hold this namespace, and the module, for minutes.
+        rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
+        stream
+    };
     let open = [connect(), connect()];
     site.write("spec.yaml", OTHER);
     let message = |allowed| {
