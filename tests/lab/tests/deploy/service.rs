@@ -240,7 +240,6 @@ fn the_daemon_does_all_its_work_under_the_restrictions_of_its_unit() {
 }
 
 #[test]
-#[ignore = "failed once in five runs; until it is known why"]
 fn a_reload_takes_the_new_spec_and_a_stop_leaves_the_host_as_it_is() {
     let director = Director::new(SPEC, "");
     director.done("start evenkeel.service");
