@@ -4,7 +4,6 @@ use std::io;
 use std::path::PathBuf;
 
 use evenkeel_engine::{JournalError, KernelError, LockError, NotPermitted, Unconfirmed};
-use evenkeel_host::Capability;
 use evenkeel_watch::DaemonError;
 use evenkeel_watch::control::{AskError, BindError};
 use thiserror::Error;
@@ -184,10 +183,8 @@ impl Error {
                 "nothing was changed; name another address with --listen, or `--listen none`"
                     .to_owned()
             }
-            Self::NotPermitted(NotPermitted(missing)) => {
-                let modules = missing.iter().any(|it| it.capability == Capability::SysModule);
-                let beforehand = if modules { ", or load the modules beforehand" } else { "" };
-                format!("nothing was changed; run as root, or give the process that{beforehand}")
+            Self::NotPermitted(_) => {
+                "nothing was changed; run as root, or give the process that".to_owned()
             }
             _ => return None,
         })

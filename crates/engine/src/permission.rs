@@ -8,7 +8,6 @@ use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
 
 use evenkeel_host::{Capabilities, Capability, Host};
-use evenkeel_ipvs::modules;
 use evenkeel_model::Binding;
 use evenkeel_plan::Op;
 use thiserror::Error;
@@ -42,13 +41,6 @@ impl fmt::Display for NotPermitted {
     }
 }
 
-/// What those steps need of the host, beyond the right to change it at all.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Needs<'a> {
-    announced: Vec<&'a Binding>,
-    loaded: Vec<&'a str>,
-}
-
 /// The capabilities that those steps take and this thread does not have, in the order of their
 /// numbers; with all of them in effect nothing else is looked at.
 ///
@@ -57,14 +49,9 @@ struct Needs<'a> {
 pub fn missing(steps: &[Op]) -> Result<Vec<Missing>, KernelError> {
     // Only a filter of system calls forbids the question. Then the kernel tells what is missing.
     let Ok(capabilities) = Capabilities::current() else { return Ok(Vec::new()) };
-    let mut needs = Needs::default();
-    if !capabilities.has(Capability::NetRaw) {
-        needs.announced = announced(steps)?;
-    }
-    if !capabilities.has(Capability::SysModule) {
-        needs.loaded = loaded(steps, modules::runs_modprobe);
-    }
-    Ok(told(steps, &needs, |capability| capabilities.has(capability)))
+    let has = |capability| capabilities.has(capability);
+    let announced = if has(Capability::NetRaw) { Vec::new() } else { announced(steps)? };
+    Ok(told(steps, &announced, has))
 }
 
 /// The bindings that are announced to neighbours.
@@ -97,17 +84,7 @@ fn bound(steps: &[Op]) -> impl Iterator<Item = &Binding> {
     })
 }
 
-/// The modules that a program is run for.
-fn loaded(steps: &[Op], runs_modprobe: impl Fn(&str) -> bool) -> Vec<&str> {
-    let modules = steps.iter().filter_map(|op| match op {
-        Op::AddModule { module } => Some(&**module),
-        _ => None,
-    });
-    modules.filter(|module| runs_modprobe(module)).collect()
-}
-
-fn told(steps: &[Op], needs: &Needs<'_>, has: impl Fn(Capability) -> bool) -> Vec<Missing> {
-    let Needs { announced, loaded } = needs;
+fn told(steps: &[Op], announced: &[&Binding], has: impl Fn(Capability) -> bool) -> Vec<Missing> {
     let mut missing = Vec::new();
     let mut miss = |capability, is_needed, what: String| {
         if is_needed && !has(capability) {
@@ -117,8 +94,6 @@ fn told(steps: &[Op], needs: &Needs<'_>, has: impl Fn(Capability) -> bool) -> Ve
     let change = "change the IPVS table, addresses and sysctls".to_owned();
     miss(Capability::NetAdmin, !steps.is_empty(), change);
     miss(Capability::NetRaw, !announced.is_empty(), format!("announce {}", listed(announced)));
-    let modules = if loaded.len() == 1 { "kernel module" } else { "kernel modules" };
-    miss(Capability::SysModule, !loaded.is_empty(), format!("load {modules} {}", listed(loaded)));
     missing
 }
 
@@ -144,26 +119,21 @@ mod tests {
         Op::Bind { binding: Binding::host([192, 0, 2, last].into(), interface) }
     }
 
-    fn module(name: &str) -> Op {
-        Op::AddModule { module: name.into() }
-    }
-
     fn words(steps: &[Op], lacks: &[Capability]) -> String {
-        let needs = Needs { announced: bound(steps).collect(), loaded: loaded(steps, |_| true) };
-        let missing = told(steps, &needs, |capability| !lacks.contains(&capability));
+        let announced: Vec<&Binding> = bound(steps).collect();
+        let missing = told(steps, &announced, |capability| !lacks.contains(&capability));
         if missing.is_empty() { String::new() } else { NotPermitted(missing).to_string() }
     }
 
-    const ALL: [Capability; 3] = [Capability::NetAdmin, Capability::NetRaw, Capability::SysModule];
+    const ALL: [Capability; 2] = [Capability::NetAdmin, Capability::NetRaw];
 
     #[test]
     fn each_missing_capability_is_named_with_what_it_is_for() {
-        let steps = [module("ip_vs_sh"), bind(1, "eth0")];
+        let steps = [bind(1, "eth0")];
         assert_eq!(
             words(&steps, &ALL),
             "not permitted: CAP_NET_ADMIN is missing, to change the IPVS table, addresses and \
-             sysctls; CAP_NET_RAW is missing, to announce 192.0.2.1/32 on eth0; CAP_SYS_MODULE is \
-             missing, to load kernel module ip_vs_sh"
+             sysctls; CAP_NET_RAW is missing, to announce 192.0.2.1/32 on eth0"
         );
         assert_eq!(words(&steps, &[]), "");
         assert!(words(&steps, &[Capability::NetRaw]).starts_with("not permitted: CAP_NET_RAW"));
@@ -173,10 +143,12 @@ mod tests {
     fn what_no_step_needs_is_not_missed() {
         let unbind = Op::Unbind { binding: Binding::host([192, 0, 2, 1].into(), "eth0") };
         assert_eq!(words(&[], &ALL), "");
-        for steps in [vec![unbind], vec![Op::AddDummy { interface: "v".into() }, bind(1, "v")]] {
-            assert_eq!(words(&steps, &[Capability::NetRaw, Capability::SysModule]), "");
+        // The kernel loads modules for whoever adds what needs them.
+        let module = Op::AddModule { module: "ip_vs_sh".into() };
+        let dummy = Op::AddDummy { interface: "v".into() };
+        for steps in [vec![unbind], vec![module], vec![dummy, bind(1, "v")]] {
+            assert_eq!(words(&steps, &[Capability::NetRaw]), "");
         }
-        assert_eq!(loaded(&[module("ip_vs_sh")], |_| false), Vec::<&str>::new());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use evenkeel_lab_tests::run;
+use evenkeel_lab_tests::{modules, run};
 
 mod prometheus;
 mod service;
@@ -53,6 +53,17 @@ fn systemd_finds_nothing_wrong_with_the_units() {
         let ours: Vec<_> = words.lines().filter(|line| line.contains(&name)).collect();
         assert_eq!(ours, Vec::<&str>::new());
     }
+}
+
+#[test]
+fn the_modules_of_the_list_are_loaded_at_boot() {
+    let list = deploy().join("evenkeel.modules.conf");
+    modules::unload("ip_vs");
+    passed(Command::new("/lib/systemd/systemd-modules-load").arg(&list));
+    let text = fs::read_to_string(&list).expect("the list");
+    let named: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+    assert!(named.contains(&"ip_vs_wlc"), "{named:?}");
+    assert!(named.iter().all(|module| modules::is_loaded(module)), "{named:?}");
 }
 
 #[test]

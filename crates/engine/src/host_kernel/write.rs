@@ -1,5 +1,6 @@
 //! Carrying out operations: those on the table in batches, all others one by one.
 
+use evenkeel_host::{Capabilities, Capability};
 use evenkeel_ipvs::{self as ipvs, Command, Interrupted, modules};
 use evenkeel_model::Binding;
 use evenkeel_plan::Op;
@@ -107,9 +108,14 @@ impl HostKernel {
     }
 }
 
-/// Loads a module. Where there is nothing to load it with, as in most containers, it may still be
-/// built in, and the kernel decides when it is needed.
+/// Loads a module, so that one that cannot be loaded is known before anything is changed. Without
+/// the capability, or anything to load it with, as in most containers, that is left to the kernel:
+/// it looks for the scheduler and the engine of a service when that is added, and loads them
+/// whoever adds it (`ip_vs_scheduler_get`).
 fn load(module: &str) -> Option<Refused> {
+    if Capabilities::current().is_ok_and(|current| !current.has(Capability::SysModule)) {
+        return None;
+    }
     match modules::load(module) {
         Ok(()) | Err(modules::ModuleError::NoModprobe { .. }) => None,
         Err(error) => {
