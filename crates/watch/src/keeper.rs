@@ -1,37 +1,41 @@
 //! The keeper: the one thread that reads and changes the host, and when it does so. What it does
-//! each time is in [`pass`].
+//! each time is in [`pass`], when it reads the spec in [`reading`], what it does when asked in
+//! [`commands`].
 
+mod commands;
+mod ground;
 mod pass;
+mod reading;
 mod told;
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::thread;
 use std::time::{Duration, Instant};
 
-use evenkeel_engine::{Glance, HostKernel, Journal, Kernel, KernelError, Lock, LockError, Sysctls};
-use evenkeel_model::{Binding, Live, ServiceKey};
+use evenkeel_engine::{Journal, Sysctls};
+use evenkeel_model::{Live, ServiceKey};
 use evenkeel_plan::Guard;
 use tokio::sync::watch;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 use crate::backoff::{delay, jittered};
 use crate::clock::Clock;
-use crate::control::{Answer, Command, Request};
+use crate::control::Command;
 use crate::failing::Failing;
 use crate::fights::Fights;
 use crate::files::{Files, Signature};
 use crate::heartbeat::Heartbeat;
 use crate::metrics::Metrics;
-use crate::settle::{QUIET, Settle, Verdict};
+use crate::settle::{QUIET, Settle};
 use crate::source::SpecSource;
 use crate::specs::Specs;
 use crate::status::{Held, Mode, PassStatus, Pause, Status};
 use crate::systemd::Notifier;
 use crate::traffic::Names;
 use crate::{Options, Reason, pause};
+use ground::{Connect, Ground};
 
 /// Between two looks at drains that go on.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -47,76 +51,6 @@ const ADDRESSES: RangeInclusive<Duration> = Duration::from_millis(20)..=Duration
 /// The longest sleep: whoever listens for the keeper's heart hears it in time.
 const BEAT: Duration = Duration::from_secs(10);
 
-/// How long the start and a reload wait for files that are being written.
-const PATIENCE: Duration = Duration::from_secs(1);
-
-/// Until the next look at files that changed while they were read.
-const LOOK: Duration = Duration::from_millis(25);
-
-/// How long a file may be in the midst of being written before that is told.
-const RESTLESS: Duration = Duration::from_secs(10);
-
-/// A network namespace that can be kept: a kernel, and a cheap look at it.
-pub(crate) trait Ground: Kernel + Sized {
-    /// What a later look is compared with.
-    type Glance;
-
-    /// The right to change it.
-    type Right;
-
-    /// As [`HostKernel::glance`].
-    fn glance(&mut self) -> Result<Self::Glance, KernelError>;
-
-    /// As [`HostKernel::is_unchanged`].
-    fn is_unchanged(
-        &mut self,
-        glance: &Self::Glance,
-        live: &Live,
-        hidden: &BTreeSet<ServiceKey>,
-        sysctls: &Sysctls,
-    ) -> Result<bool, KernelError>;
-
-    /// As [`HostKernel::set_journalled`].
-    fn set_journalled(&mut self, bindings: BTreeSet<Binding>);
-
-    /// As [`Lock::acquire`].
-    fn lock() -> Result<Self::Right, LockError>;
-
-    /// As [`Lock::try_acquire`].
-    fn try_lock() -> Result<Option<Self::Right>, LockError>;
-}
-
-impl Ground for HostKernel {
-    type Glance = Glance;
-    type Right = Lock;
-
-    fn glance(&mut self) -> Result<Glance, KernelError> {
-        self.glance()
-    }
-
-    fn is_unchanged(
-        &mut self,
-        glance: &Glance,
-        live: &Live,
-        hidden: &BTreeSet<ServiceKey>,
-        sysctls: &Sysctls,
-    ) -> Result<bool, KernelError> {
-        self.is_unchanged(glance, live, hidden, sysctls)
-    }
-
-    fn set_journalled(&mut self, bindings: BTreeSet<Binding>) {
-        self.set_journalled(bindings);
-    }
-
-    fn lock() -> Result<Lock, LockError> {
-        Lock::acquire()
-    }
-
-    fn try_lock() -> Result<Option<Lock>, LockError> {
-        Lock::try_acquire()
-    }
-}
-
 /// What the keeper hears.
 #[derive(Debug)]
 pub(crate) enum Message {
@@ -131,9 +65,6 @@ pub(crate) enum Message {
     /// End, and leave the host as it is.
     Stop,
 }
-
-/// Connects to a kernel; the addresses are those that the journal knows as evenkeel's.
-pub(crate) type Connect<K> = Box<dyn FnMut(BTreeSet<Binding>) -> Result<K, KernelError> + Send>;
 
 /// Everything the keeper has to do with beside the kernel.
 pub(crate) struct Surroundings {
@@ -300,48 +231,6 @@ impl<K: Ground> Keeper<K> {
         self.surroundings.notifier.ready(&words);
     }
 
-    /// Reads the spec when its files are at rest, and at the latest when they have not come to rest
-    /// for a while: then it is left for later.
-    fn read_at_rest(&mut self) {
-        let end = Instant::now() + PATIENCE;
-        while Instant::now() < end {
-            match self.look() {
-                Verdict::WaitUntil(time) => {
-                    thread::sleep(time.saturating_duration_since(Instant::now()));
-                }
-                // What does not come from files may be different all the same.
-                Verdict::Idle | Verdict::Read => {
-                    if self.read_spec() {
-                        return;
-                    }
-                }
-            }
-        }
-    }
-
-    /// How the files are.
-    fn look(&mut self) -> Verdict {
-        let unheard = self.files.rearm();
-        if unheard != self.unheard {
-            for words in &unheard {
-                warn!("{words}; they are looked at in each interval");
-            }
-            self.unheard = unheard;
-        }
-        self.settle.look(Instant::now(), &self.files.signature())
-    }
-
-    /// Reads the spec, unless it changes meanwhile: then nothing comes of it.
-    fn read_spec(&mut self) -> bool {
-        let read = self.specs.read();
-        if !self.settle.was_read(&self.files.signature()) {
-            return false;
-        }
-        let result = self.specs.take(read, self.clock.wall());
-        self.surroundings.metrics.reload(result);
-        true
-    }
-
     fn hear(&mut self, message: Message) {
         let now = self.clock.now();
         match message {
@@ -413,120 +302,6 @@ impl<K: Ground> Keeper<K> {
             (_, _, _, true) => self.pass(Reason::Resync),
             _ => {}
         }
-    }
-
-    /// Reads the spec if its files are at rest and not as they were when they were read last.
-    fn look_at_files(&mut self) {
-        self.due.settle = match self.look() {
-            Verdict::Idle => None,
-            Verdict::WaitUntil(time) => Some(self.at(time)),
-            Verdict::Read => {
-                if self.read_spec() {
-                    self.failing.retry_all();
-                    self.pass(Reason::Spec);
-                    None
-                } else {
-                    Some(self.clock.now() + LOOK)
-                }
-            }
-        };
-    }
-
-    /// That time on the keeper's own clock.
-    fn at(&self, time: Instant) -> Duration {
-        self.clock.now() + time.saturating_duration_since(Instant::now())
-    }
-
-    /// Why the files are not read though they changed.
-    fn restlessness(&self) -> Option<String> {
-        let since = self.settle.restless_since()?;
-        (since.elapsed() > RESTLESS).then(|| {
-            format!(
-                "the files of the spec have not come to rest for {} s, and are read when they do",
-                since.elapsed().as_secs()
-            )
-        })
-    }
-
-    fn obey(&mut self, request: Request) -> Answer {
-        match request {
-            // Whoever serves the socket answers that.
-            Request::Status => {
-                Answer::Status(Box::new(Status::clone(&self.surroundings.publish.borrow())))
-            }
-            Request::Approve { id } => self.approve(id),
-            Request::Pause { seconds } => {
-                let since = self.clock.wall();
-                let paused = Pause { since, until: seconds.map(|it| since.saturating_add(it)) };
-                if let Err(error) = pause::write(&self.options.state, &paused) {
-                    return Answer::Refused(error.to_string());
-                }
-                self.paused = Some(paused);
-                info!(until = paused.until, "paused");
-                self.pass(Reason::Command);
-                Answer::Done("Paused: nothing is changed".to_owned())
-            }
-            Request::Resume => {
-                if self.paused.is_none() {
-                    return Answer::Refused("the daemon is not paused".to_owned());
-                }
-                self.resume();
-                self.pass(Reason::Command);
-                Answer::Done(format!("Resumed: {}", self.surroundings.publish.borrow().summary()))
-            }
-            Request::MayApply { sources } => self.may_apply(&sources),
-        }
-    }
-
-    fn resume(&mut self) {
-        self.paused = None;
-        if let Err(error) = pause::remove(&self.options.state) {
-            warn!("{error}; the daemon would be paused again if it were started anew");
-        }
-        self.failing.retry_all();
-        self.fights.clear();
-    }
-
-    fn approve(&mut self, id: String) -> Answer {
-        match &self.held {
-            None => return Answer::Refused("no plan is held".to_owned()),
-            Some(held) if held.id != id => {
-                let other = &held.id;
-                return Answer::Refused(format!(
-                    "the plan that is held is {other}, not {id}: look at it with `evenkeel status`"
-                ));
-            }
-            Some(_) => {}
-        }
-        self.approved = Some(id.clone());
-        self.pass(Reason::Command);
-        match &self.held {
-            _ if matches!(self.trouble, Some(Trouble::Locked(_))) => Answer::Done(
-                "Approved: it is let through as soon as the process has ended that is changing \
-                 this network namespace"
-                    .to_owned(),
-            ),
-            Some(held) => Answer::Refused(format!(
-                "what plan {id} was made for has changed meanwhile; {} is held now",
-                held.id
-            )),
-            None => {
-                Answer::Done(format!("Approved: {}", self.surroundings.publish.borrow().summary()))
-            }
-        }
-    }
-
-    /// Whether someone else may apply the spec at those places: only the one that is kept anyway.
-    fn may_apply(&self, sources: &[String]) -> Answer {
-        if self.options.mode == Mode::Observe || *sources == *self.options.sources {
-            return Answer::Done(String::new());
-        }
-        Answer::Refused(format!(
-            "`evenkeel watch` (process {}) keeps this host on {}, and takes back whatever else is \
-             changed",
-            std::process::id(),
-            self.options.sources.join(" "),
-        ))
     }
 
     /// Makes a pass, and plans when the next one is to be made.
