@@ -121,26 +121,19 @@ impl<'a> Owners<'a> {
 #[cfg(test)]
 mod tests {
     use evenkeel_model::{
-        Forward, RealServer, RealServerKey, RealServers, Scheduler, SchedulerFlags, ServiceConfig,
+        Forward, RealServer, RealServerKey, RealServers, Scheduler, ServiceConfig,
     };
 
     use super::*;
 
     fn service(real_servers: &[&str]) -> Service {
-        let value =
-            RealServer { forward: Forward::Dr, weight: 1, upper_threshold: 0, lower_threshold: 0 };
+        let value = RealServer::new(Forward::Dr, 1);
         let keys = real_servers.iter().map(|text| {
             let address: SocketAddr = text.parse().expect("an address and a port");
             RealServerKey { address: address.ip(), port: address.port() }
         });
         Service {
-            config: ServiceConfig {
-                scheduler: Scheduler::wlc(),
-                scheduler_flags: SchedulerFlags::EMPTY,
-                persistence: None,
-                engine: None,
-                one_packet: false,
-            },
+            config: ServiceConfig::new(Scheduler::wlc()),
             real_servers: keys.map(|key| (key, value)).collect::<RealServers>(),
         }
     }

@@ -11,10 +11,10 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
 use crate::{
-    Binding, Checksum, Desired, DesiredTimeouts, Drain, Family, Forward, Ignore, Link, Live,
-    MAX_WEIGHT, Named, Netmask, Owner, Persistence, Protocol, RealServer, RealServerKey,
-    RealServers, Scheduler, SchedulerFlags, Scope, Service, ServiceConfig, ServiceKey, Timeouts,
-    Tunnel, TunnelKind, Vip,
+    Binding, Checksum, Desired, DesiredTimeouts, Drain, Family, Forward, Link, Live, MAX_WEIGHT,
+    Named, Netmask, Owner, Persistence, Protocol, RealServer, RealServerKey, RealServers,
+    Scheduler, SchedulerFlags, Scope, Service, ServiceConfig, ServiceKey, Timeouts, Tunnel,
+    TunnelKind, Vip,
 };
 
 /// A desired and a live state, and what their difference is.
@@ -158,14 +158,9 @@ impl Pair {
     }
 
     fn desire(&mut self, key: ServiceKey, service: Service, drain: Drain) {
-        let name = format!("s{}", self.desired.services.len()).into();
-        let named = Named {
-            name,
-            ignore: Ignore::NOTHING,
-            canonical_order: false,
-            drain: service.config.usual_drain(drain),
-            service,
-        };
+        let name = format!("s{}", self.desired.services.len());
+        let drain = service.config.usual_drain(drain);
+        let named = Named { drain, ..Named::new(name, service) };
         self.desired.services.insert(key, named);
     }
 }

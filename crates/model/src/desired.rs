@@ -80,6 +80,20 @@ pub struct Named {
     pub service: Service,
 }
 
+impl Named {
+    /// A service of that name, of which nothing is left to anyone else and which goes without a
+    /// drain.
+    pub fn new(name: impl Into<Arc<str>>, service: Service) -> Self {
+        Self {
+            name: name.into(),
+            ignore: Ignore::NOTHING,
+            canonical_order: false,
+            drain: Drain::NONE,
+            service,
+        }
+    }
+}
+
 impl Desired {
     /// Whether no service and no VIP is desired, whatever else is.
     pub fn is_empty(&self) -> bool {

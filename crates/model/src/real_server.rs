@@ -40,6 +40,11 @@ pub struct RealServer {
 }
 
 impl RealServer {
+    /// One that takes any number of connections.
+    pub fn new(forward: Forward, weight: u32) -> Self {
+        Self { forward, weight, upper_threshold: 0, lower_threshold: 0 }
+    }
+
     /// The same without new connections.
     pub fn drained(self) -> Self {
         Self { weight: 0, ..self }

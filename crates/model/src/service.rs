@@ -30,6 +30,17 @@ pub struct ServiceConfig {
 }
 
 impl ServiceConfig {
+    /// Scheduled so, and nothing else of all that can be set.
+    pub fn new(scheduler: Scheduler) -> Self {
+        Self {
+            scheduler,
+            scheduler_flags: SchedulerFlags::EMPTY,
+            persistence: None,
+            engine: None,
+            one_packet: false,
+        }
+    }
+
     /// How long a real server drains that leaves a service which says nothing of it: as long as
     /// `usual`, but not at all where clients would be refused that are tied to it.
     pub fn usual_drain(&self, usual: Drain) -> Drain {
@@ -225,8 +236,7 @@ mod tests {
 
     fn at(last: u8, weight: u32) -> (RealServerKey, RealServer) {
         let key = RealServerKey { address: [10, 0, 0, last].into(), port: 80 };
-        let forward = Forward::Dr;
-        (key, RealServer { forward, weight, upper_threshold: 0, lower_threshold: 0 })
+        (key, RealServer::new(Forward::Dr, weight))
     }
 
     #[test]

@@ -22,6 +22,8 @@ mod order;
 mod plan;
 mod record;
 pub mod render;
+#[cfg(test)]
+mod sample;
 mod stale;
 mod target;
 mod teardown;

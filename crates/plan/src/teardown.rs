@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use evenkeel_model::{Desired, DesiredTimeouts, Drain, Ignore, Live, Named, Owner, Scope, Service};
+use evenkeel_model::{Desired, DesiredTimeouts, Live, Named, Owner, Scope, Service};
 
 use crate::global::left_timeouts;
 use crate::guard::{DRAIN, KEEP, MARKED};
@@ -38,13 +38,7 @@ pub fn remaining(last: Option<&Desired>, live: &Live) -> Desired {
 
 /// As it is, under a word that stands where names do.
 fn unlisted(service: &Service) -> Named {
-    Named {
-        name: "unlisted".into(),
-        ignore: Ignore::NOTHING,
-        canonical_order: false,
-        drain: Drain::NONE,
-        service: service.clone(),
-    }
+    Named::new("unlisted", service.clone())
 }
 
 /// Makes a teardown of a plan for [`remaining`]: the dummy devices that evenkeel created go when

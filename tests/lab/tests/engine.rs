@@ -9,8 +9,8 @@ use evenkeel_lab_tests::ipvsadm::Table;
 use evenkeel_lab_tests::nlmon::{Capture, Change, Object, Verb};
 use evenkeel_lab_tests::{fresh_namespace, ipvsadm, run_with};
 use evenkeel_model::{
-    Desired, Drain, Forward, Ignore, Live, Named, Protocol, RealServer, RealServerKey, RealServers,
-    Scheduler, SchedulerFlags, Scope, Service, ServiceConfig, ServiceKey,
+    Desired, Drain, Forward, Live, Named, Protocol, RealServer, RealServerKey, RealServers,
+    Scheduler, Scope, Service, ServiceConfig, ServiceKey,
 };
 use evenkeel_plan::{Inputs, Plan, Record, plan};
 
@@ -51,17 +51,11 @@ fn name(text: &str) -> SocketName {
 }
 
 fn config(scheduler: &str) -> ServiceConfig {
-    ServiceConfig {
-        scheduler: Scheduler::new(scheduler).unwrap(),
-        scheduler_flags: SchedulerFlags::EMPTY,
-        persistence: None,
-        engine: None,
-        one_packet: false,
-    }
+    ServiceConfig::new(Scheduler::new(scheduler).unwrap())
 }
 
 fn dr(weight: u32) -> RealServer {
-    RealServer { forward: Forward::Dr, weight, upper_threshold: 0, lower_threshold: 0 }
+    RealServer::new(Forward::Dr, weight)
 }
 
 fn service<const N: usize>(
@@ -75,19 +69,10 @@ fn service<const N: usize>(
 
 /// A spec of those services whose scope is the whole table.
 fn spec<const N: usize>(services: [(ServiceKey, Service); N]) -> Desired {
-    let named = services.into_iter().enumerate().map(|(number, (key, service))| {
-        let name = format!("s{number}").into();
-        (
-            key,
-            Named {
-                name,
-                ignore: Ignore::NOTHING,
-                canonical_order: false,
-                drain: Drain::NONE,
-                service,
-            },
-        )
-    });
+    let named = services
+        .into_iter()
+        .enumerate()
+        .map(|(number, (key, service))| (key, Named::new(format!("s{number}"), service)));
     let (scope, services, drain) = (Scope::All, named.collect(), Drain::NONE);
     Desired { scope, services, drain, ..Desired::default() }
 }

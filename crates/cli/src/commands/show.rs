@@ -3,8 +3,7 @@
 use evenkeel_engine::Kernel;
 use evenkeel_model::statistics::{RealServerStatistics, Statistics};
 use evenkeel_model::{
-    Desired, Drain, Ignore, Live, Named, RealServer, RealServerKey, RealServers, Service,
-    ServiceKey,
+    Desired, Live, Named, RealServer, RealServerKey, RealServers, Service, ServiceKey,
 };
 use evenkeel_plan::Target;
 use serde_json::{Value, json};
@@ -47,9 +46,8 @@ fn target(words: &[String], named: &Desired, live: &Live) -> Result<Option<Targe
         return Ok(None);
     }
     let nameless = live.services.iter().map(|(key, service)| {
-        let (name, ignore, drain) = (key.to_string().into(), Ignore::NOTHING, Drain::NONE);
         let service = Service { config: service.config.clone(), real_servers: RealServers::new() };
-        (*key, Named { name, ignore, canonical_order: false, drain, service })
+        (*key, Named::new(key.to_string(), service))
     });
     let nameless = Desired { services: nameless.collect(), ..Desired::default() };
     let target = Target::new(words, named, Some(&nameless));

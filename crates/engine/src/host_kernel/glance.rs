@@ -194,8 +194,8 @@ mod tests {
     use std::collections::BTreeMap;
 
     use evenkeel_model::{
-        Checksum, Drain, Family, Ignore, Named, Netmask, Persistence, Protocol, RealServerKey,
-        Scheduler, SchedulerFlags, Scope, TunnelKind,
+        Checksum, Family, Named, Netmask, Persistence, Protocol, RealServerKey, Scheduler,
+        SchedulerFlags, Scope, TunnelKind,
     };
 
     use super::*;
@@ -303,15 +303,8 @@ TCP  [2001:0db8:0000:0000:0000:0000:0000:0001]:0050 rr
 
     fn plain() -> Service {
         let key = RealServerKey { address: [198, 51, 100, 1].into(), port: 53 };
-        let real_server =
-            RealServer { forward: Forward::Dr, weight: 1, upper_threshold: 0, lower_threshold: 0 };
-        let config = ServiceConfig {
-            scheduler: Scheduler::wlc(),
-            scheduler_flags: SchedulerFlags::EMPTY,
-            persistence: None,
-            engine: None,
-            one_packet: false,
-        };
+        let real_server = RealServer::new(Forward::Dr, 1);
+        let config = ServiceConfig::new(Scheduler::wlc());
         Service { config, real_servers: [(key, real_server)].into_iter().collect() }
     }
 
@@ -369,13 +362,7 @@ TCP  [2001:0db8:0000:0000:0000:0000:0000:0001]:0050 rr
             let none = Scope::Limited { vips: vec![], fwmarks: vec![] };
             let elsewhere = Desired { scope: none, ..Desired::default() };
             assert_eq!(hidden(&elsewhere, &there), BTreeSet::new(), "out of scope");
-            let named = Named {
-                name: "dns".into(),
-                ignore: Ignore::NOTHING,
-                canonical_order: false,
-                drain: Drain::NONE,
-                service,
-            };
+            let named = Named::new("dns", service);
             let services = BTreeMap::from([(key, named)]);
             let wanted = Desired { services, ..Desired::default() };
             assert_eq!(hidden(&wanted, &Live::default()), expected, "desired");

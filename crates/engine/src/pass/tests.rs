@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use evenkeel_model::arbitrary::{Pair, pair};
 use evenkeel_model::{
-    Binding, Drain, Family, Forward, Ignore, Link, Named, Owner, Protocol, RealServer,
-    RealServerKey, RealServers, Scheduler, SchedulerFlags, Service, ServiceConfig, Vip,
+    Binding, Drain, Family, Forward, Link, Named, Owner, Protocol, RealServer, RealServerKey,
+    RealServers, Scheduler, Service, ServiceConfig, Vip,
 };
 use evenkeel_plan::Plan;
 use proptest::prelude::*;
@@ -149,24 +149,9 @@ pub(crate) fn with_vips(vips: impl IntoIterator<Item = Binding>) -> Desired {
 
 pub(crate) fn empty_service() -> (ServiceKey, Named) {
     let key = ServiceKey::Fwmark { family: Family::Ipv4, fwmark: 1 };
-    let config = ServiceConfig {
-        scheduler: Scheduler::wlc(),
-        scheduler_flags: SchedulerFlags::EMPTY,
-        persistence: None,
-        engine: None,
-        one_packet: false,
-    };
+    let config = ServiceConfig::new(Scheduler::wlc());
     let service = Service { config, real_servers: RealServers::new() };
-    (
-        key,
-        Named {
-            name: "marked".into(),
-            ignore: Ignore::NOTHING,
-            canonical_order: false,
-            drain: Drain::NONE,
-            service,
-        },
-    )
+    (key, Named::new("marked", service))
 }
 
 pub(crate) fn host_with(addresses: impl IntoIterator<Item = (Binding, Owner)>) -> MemoryKernel {
@@ -245,12 +230,7 @@ pub(crate) fn web<const N: usize>(
     let address = [192, 0, 2, 1].into();
     let key = ServiceKey::Address { address, port: 80, protocol: Protocol::Tcp };
     let (_, mut named) = empty_service();
-    let real_server = |weight| RealServer {
-        forward: Forward::Dr,
-        weight,
-        upper_threshold: 0,
-        lower_threshold: 0,
-    };
+    let real_server = |weight| RealServer::new(Forward::Dr, weight);
     named.drain = drain;
     named.service.real_servers =
         real_servers.into_iter().map(|(last, weight)| (rs(last), real_server(weight))).collect();

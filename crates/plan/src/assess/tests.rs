@@ -1,36 +1,15 @@
 use evenkeel_model::statistics::{RealServerStatistics, ServiceStatistics};
 use evenkeel_model::{
-    Desired, Drain, Ignore, Named, Netmask, Owner, Persistence, Protocol, RealServers,
-    SchedulerFlags, Scope, Service, SyncDaemon, Timeouts, Tunnel, TunnelKind, Vip,
+    Desired, Drain, Named, Netmask, Owner, Persistence, RealServers, SchedulerFlags, Scope,
+    Service, SyncDaemon, Timeouts, Tunnel, TunnelKind, Vip,
 };
 
 use super::*;
 use crate::in_force::{NODEST, QUIESCENT, REUSE};
+use crate::sample::{at, on, scheduled_by, weighing};
 use crate::{Draining, Plan, Record, plan};
 
 const WEB: ServiceKey = ServiceKey::Fwmark { family: evenkeel_model::Family::Ipv4, fwmark: 1 };
-
-fn tcp(last: u8) -> ServiceKey {
-    ServiceKey::Address { address: [192, 0, 2, last].into(), port: 80, protocol: Protocol::Tcp }
-}
-
-fn at(last: u8) -> RealServerKey {
-    RealServerKey { address: [198, 51, 100, last].into(), port: 80 }
-}
-
-fn weighing(weight: u32) -> RealServer {
-    RealServer { forward: Forward::Dr, weight, upper_threshold: 0, lower_threshold: 0 }
-}
-
-fn scheduled_by(name: &str) -> ServiceConfig {
-    ServiceConfig {
-        scheduler: Scheduler::new(name).expect("a name"),
-        scheduler_flags: SchedulerFlags::EMPTY,
-        persistence: None,
-        engine: None,
-        one_packet: false,
-    }
-}
 
 fn persistent(config: ServiceConfig, netmask: u8) -> ServiceConfig {
     let netmask = Netmask::v4_prefix(netmask).expect("a length");
@@ -57,13 +36,7 @@ impl Case {
             let real_servers: RealServers = all.iter().map(|(last, it)| (at(*last), *it)).collect();
             Service { config, real_servers }
         };
-        let named = Named {
-            name: "web".into(),
-            ignore: Ignore::NOTHING,
-            canonical_order: false,
-            drain: Drain(drain),
-            service: service(desired),
-        };
+        let named = Named { drain: Drain(drain), ..Named::new("web", service(desired)) };
         Self {
             desired: Desired {
                 scope: Scope::All,
@@ -121,7 +94,7 @@ impl Case {
 
 #[test]
 fn a_deletion_without_a_drain_tells_how_many_break_and_how() {
-    let case = || Case::leaving(tcp(1), scheduled_by("wlc"), 0);
+    let case = || Case::leaving(on(1), scheduled_by("wlc"), 0);
     assert_eq!(
         case().words(),
         ["existing connections would break: drain first; unless expire_nodest_conn is 1, their \
@@ -154,7 +127,7 @@ fn where_datagrams_may_be_among_them_inactive_connections_count_too() {
 
 #[test]
 fn who_cannot_drain_is_told_why() {
-    let words = |name| Case::leaving(tcp(1), scheduled_by(name), 0).words().remove(0);
+    let words = |name| Case::leaving(on(1), scheduled_by(name), 0).words().remove(0);
     let said = |name| words(name).split("; ").next().expect("a part").to_owned();
     assert_eq!(
         said("sh"),
@@ -169,7 +142,7 @@ fn who_cannot_drain_is_told_why() {
 
 #[test]
 fn a_drain_tells_how_many_have_how_long_and_who_keeps_coming() {
-    let case = || Case::leaving(tcp(1), scheduled_by("wlc"), 120);
+    let case = || Case::leaving(on(1), scheduled_by("wlc"), 120);
     assert_eq!(
         case().with(NODEST, "1").words(),
         [
@@ -188,10 +161,10 @@ fn a_drain_tells_how_many_have_how_long_and_who_keeps_coming() {
         .record
         .drains
         .0
-        .insert((tcp(1), at(2)), Draining { since: 1, weight: 1, limit: Drain::default() });
+        .insert((on(1), at(2)), Draining { since: 1, weight: 1, limit: Drain::default() });
     assert_eq!(first(begun), "17 connections have what is left of 2m to end");
 
-    let sticky = || Case::leaving(tcp(1), persistent(scheduled_by("wlc"), 32), 120).counted(17, 0);
+    let sticky = || Case::leaving(on(1), persistent(scheduled_by("wlc"), 32), 120).counted(17, 0);
     assert_eq!(
         first(sticky()),
         "17 connections have 2m to end; persistent clients keep coming unless \
@@ -212,7 +185,7 @@ fn a_drain_tells_how_many_have_how_long_and_who_keeps_coming() {
 
 #[test]
 fn a_sysctl_counts_as_the_plan_sets_it() {
-    let mut case = Case::leaving(tcp(1), scheduled_by("wlc"), 0).with(NODEST, "0");
+    let mut case = Case::leaving(on(1), scheduled_by("wlc"), 0).with(NODEST, "0");
     case.desired.sysctls.insert(NODEST.into(), "1".into());
     let words = case.words();
     assert_eq!((words.len(), &*words[0]), (2, ""));
@@ -224,7 +197,7 @@ fn a_service_that_leaves_takes_all_its_connections_along_unless_they_drained() {
     let leaving = |drain| {
         let all: &[_] = &[(1, weighing(1)), (2, weighing(0))];
         let config = scheduled_by("wlc");
-        let mut case = Case::of(tcp(1), (config.clone(), all), (config, &[]), drain).counted(17, 0);
+        let mut case = Case::of(on(1), (config.clone(), all), (config, &[]), drain).counted(17, 0);
         case.desired.services.clear();
         case.with(NODEST, "1")
     };
@@ -243,7 +216,7 @@ fn a_service_that_leaves_takes_all_its_connections_along_unless_they_drained() {
 #[test]
 fn weights_and_thresholds_leave_connections_alone() {
     let edit = |config: ServiceConfig, before, after| {
-        Case::of(tcp(1), (config.clone(), &[(1, before)]), (config, &[(1, after)]), 0)
+        Case::of(on(1), (config.clone(), &[(1, before)]), (config, &[(1, after)]), 0)
     };
     let limited = RealServer { upper_threshold: 5, ..weighing(1) };
     for (before, after) in
@@ -269,7 +242,7 @@ fn a_way_of_forwarding_is_kept_and_a_tunnel_is_not() {
     let edit = |before, after| {
         let real_server = |forward| [(1, RealServer { forward, ..weighing(1) })];
         let config = scheduled_by("wlc");
-        Case::of(tcp(1), (config.clone(), &real_server(before)), (config, &real_server(after)), 0)
+        Case::of(on(1), (config.clone(), &real_server(before)), (config, &real_server(after)), 0)
             .words()
     };
     let gue = Forward::Tun(Tunnel { kind: TunnelKind::Gue, port: 6080, ..Tunnel::IPIP });
@@ -285,7 +258,7 @@ fn a_way_of_forwarding_is_kept_and_a_tunnel_is_not() {
 
 #[test]
 fn a_service_is_without_a_scheduler_only_between_two_and_forgets_clients_it_looks_for_elsewhere() {
-    let edit = |before, after| Case::of(tcp(1), (before, &[]), (after, &[]), 0).words().remove(0);
+    let edit = |before, after| Case::of(on(1), (before, &[]), (after, &[]), 0).words().remove(0);
     let wlc = || scheduled_by("wlc");
     let stay = "existing connections stay";
     let gap = "about 20 ms without a scheduler on a multi-processor kernel: new connections are \
@@ -315,7 +288,7 @@ fn what_moves_in_the_order_is_gone_for_a_moment() {
     let moved = |sysctl: Option<&str>| {
         let turned: &[_] = &[all[1], all[0]];
         let config = scheduled_by("sh");
-        let mut case = Case::of(tcp(1), (config.clone(), turned), (config, all), 0).counted(17, 0);
+        let mut case = Case::of(on(1), (config.clone(), turned), (config, all), 0).counted(17, 0);
         case.desired.services.values_mut().for_each(|named| named.canonical_order = true);
         let case = match sysctl {
             Some(value) => case.with(NODEST, value),
@@ -340,7 +313,7 @@ fn a_vip_that_goes_cuts_off_what_did_not_drain() {
     let unbinding = |drain, stays: bool, elsewhere: bool| {
         let config = scheduled_by("wlc");
         let all: &[_] = &[(1, weighing(1)), (2, weighing(1))];
-        let mut case = Case::of(tcp(1), (config.clone(), all), (config, all), drain).counted(17, 0);
+        let mut case = Case::of(on(1), (config.clone(), all), (config, all), drain).counted(17, 0);
         if !stays {
             case.desired.services.clear();
         }
@@ -390,7 +363,7 @@ fn a_vip_without_a_service_of_its_own_may_cut_off_those_of_fwmark_services() {
 
 #[test]
 fn a_vip_that_changes_its_prefix_length_stays() {
-    let mut case = Case::of(tcp(1), (scheduled_by("wlc"), &[]), (scheduled_by("wlc"), &[]), 0);
+    let mut case = Case::of(on(1), (scheduled_by("wlc"), &[]), (scheduled_by("wlc"), &[]), 0);
     let host = Binding::host([192, 0, 2, 1].into(), "eth0");
     let wide = Binding { prefix: 24, ..host.clone() };
     case.live.addresses.insert(wide, Owner::Evenkeel);
@@ -400,7 +373,7 @@ fn a_vip_that_changes_its_prefix_length_stays() {
 
 #[test]
 fn daemons_and_timeouts_say_what_they_mean() {
-    let mut case = Case::of(tcp(1), (scheduled_by("wlc"), &[]), (scheduled_by("wlc"), &[]), 0);
+    let mut case = Case::of(on(1), (scheduled_by("wlc"), &[]), (scheduled_by("wlc"), &[]), 0);
     let daemon = |id| SyncDaemon {
         interface: "eth1".into(),
         id,
@@ -429,9 +402,9 @@ fn daemons_and_timeouts_say_what_they_mean() {
 fn a_drain_that_goes_on_tells_how_much_of_its_time_is_left() {
     let config = scheduled_by("wlc");
     let (both, one): (&[_], &[_]) = (&[(1, weighing(0)), (2, weighing(1))], &[(2, weighing(1))]);
-    let case = Case::of(tcp(1), (config.clone(), both), (config, one), 30).counted(4, 0);
+    let case = Case::of(on(1), (config.clone(), both), (config, one), 30).counted(4, 0);
     let draining = Draining { since: 1_000, weight: 5, limit: Drain(30) };
-    let drains = Drains([((tcp(1), at(1)), draining)].into());
+    let drains = Drains([((on(1), at(1)), draining)].into());
     let record = Record { drains: drains.clone(), ..Record::of_a_snapshot() };
     let told = |now| {
         let statistics = case.statistics.as_ref();

@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 
 use evenkeel_model::{
-    Binding, Drain, Family, Forward, Ignore, IgnoredField, Live, Owner, RealServers, Scheduler,
-    SchedulerFlags, Scope, Service, ServiceConfig, Vip,
+    Binding, Drain, Family, Forward, IgnoredField, Live, Owner, RealServers, Scheduler, Scope,
+    Service, ServiceConfig, Vip,
 };
 
 use super::*;
@@ -16,34 +16,18 @@ fn at(last: u8) -> RealServerKey {
 }
 
 fn real_servers(weights: &[(u8, u32)]) -> RealServers {
-    let value = |weight| RealServer {
-        forward: Forward::Dr,
-        weight,
-        upper_threshold: 0,
-        lower_threshold: 0,
-    };
+    let value = |weight| RealServer::new(Forward::Dr, weight);
     weights.iter().map(|(last, weight)| (at(*last), value(*weight))).collect()
 }
 
 fn service(scheduler: &str, weights: &[(u8, u32)]) -> Service {
-    let config = ServiceConfig {
-        scheduler: Scheduler::new(scheduler).expect("a name"),
-        scheduler_flags: SchedulerFlags::EMPTY,
-        persistence: None,
-        engine: None,
-        one_packet: false,
-    };
+    let config = ServiceConfig::new(Scheduler::new(scheduler).expect("a name"));
     Service { config, real_servers: real_servers(weights) }
 }
 
 fn spec(services: &[(ServiceKey, Service)]) -> Desired {
-    let named = |service: &Service| Named {
-        name: "web".into(),
-        ignore: Ignore::NOTHING,
-        canonical_order: false,
-        drain: Drain(30),
-        service: service.clone(),
-    };
+    let named =
+        |service: &Service| Named { drain: Drain(30), ..Named::new("web", service.clone()) };
     Desired {
         scope: Scope::All,
         services: services.iter().map(|(key, service)| (*key, named(service))).collect(),

@@ -2,49 +2,21 @@ use std::collections::BTreeMap;
 
 use evenkeel_model::statistics::{RealServerStatistics, ServiceStatistics, Statistics};
 use evenkeel_model::{
-    Binding, Drain, Family, Forward, Guards, Ignore, IgnoredField, Live, Named, Owner, Protocol,
-    RealServer, RealServerKey, RealServers, Scheduler, SchedulerFlags, Service, ServiceConfig, Vip,
+    Binding, Drain, Family, Guards, IgnoredField, Live, Named, Owner, Service, Vip,
 };
 
 use super::*;
+use crate::sample::{self, at, on};
 use crate::{Draining, Drains, Plan, Record, plan};
-
-fn on(last: u8) -> ServiceKey {
-    let address = [192, 0, 2, last].into();
-    ServiceKey::Address { address, port: 80, protocol: Protocol::Tcp }
-}
-
-fn at(last: u8) -> RealServerKey {
-    RealServerKey { address: [198, 51, 100, last].into(), port: 80 }
-}
 
 /// A service whose real servers have those weights.
 fn weighing(weights: &[u32]) -> Service {
-    let config = ServiceConfig {
-        scheduler: Scheduler::wlc(),
-        scheduler_flags: SchedulerFlags::EMPTY,
-        persistence: None,
-        engine: None,
-        one_packet: false,
-    };
-    let (forward, upper_threshold, lower_threshold) = (Forward::Dr, 0, 0);
-    let real_servers: RealServers = (1_u8..)
-        .zip(weights)
-        .map(|(last, weight)| {
-            (at(last), RealServer { forward, weight: *weight, upper_threshold, lower_threshold })
-        })
-        .collect();
-    Service { config, real_servers }
+    let real_servers = (1..).map(at).zip(weights.iter().copied().map(sample::weighing));
+    Service { config: sample::scheduled_by("wlc"), real_servers: real_servers.collect() }
 }
 
 fn spec(services: impl IntoIterator<Item = (ServiceKey, Service)>, drain: Drain) -> Desired {
-    let named = |service| Named {
-        name: "web".into(),
-        ignore: Ignore::NOTHING,
-        canonical_order: false,
-        drain,
-        service,
-    };
+    let named = |service| Named { drain, ..Named::new("web", service) };
     Desired {
         scope: Scope::All,
         services: services.into_iter().map(|(key, service)| (key, named(service))).collect(),

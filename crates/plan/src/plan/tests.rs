@@ -2,37 +2,15 @@
 
 use evenkeel_model::arbitrary::{Pair, pair};
 use evenkeel_model::{
-    Binding, Drain, Forward, Ignore, IgnoredField, Link, MAX_WEIGHT, Named, Names, Netmask, Owner,
-    Persistence, Protocol, RealServer, RealServerKey, Scheduler, SchedulerFlags, Scope, Service,
-    ServiceConfig, ServiceKey, Tunnel, TunnelKind, Vip,
+    Binding, Drain, Forward, IgnoredField, Link, MAX_WEIGHT, Named, Names, Netmask, Owner,
+    Persistence, RealServer, RealServerKey, Scheduler, Scope, Service, ServiceKey, Tunnel,
+    TunnelKind, Vip,
 };
 use proptest::prelude::*;
 
 use super::*;
+use crate::sample::{at, on, scheduled_by, spec, weighing};
 use crate::{Draining, Drains, Verb, carried_out, render};
-
-fn on(last: u8) -> ServiceKey {
-    let address = [192, 0, 2, last].into();
-    ServiceKey::Address { address, port: 80, protocol: Protocol::Tcp }
-}
-
-fn at(last: u8) -> RealServerKey {
-    RealServerKey { address: [198, 51, 100, last].into(), port: 80 }
-}
-
-fn weighing(weight: u32) -> RealServer {
-    RealServer { forward: Forward::Dr, weight, upper_threshold: 0, lower_threshold: 0 }
-}
-
-fn scheduled_by(name: &str) -> ServiceConfig {
-    ServiceConfig {
-        scheduler: Scheduler::new(name).expect("a scheduler"),
-        scheduler_flags: SchedulerFlags::EMPTY,
-        persistence: None,
-        engine: None,
-        one_packet: false,
-    }
-}
 
 fn service<const N: usize>(real_servers: [(RealServerKey, RealServer); N]) -> Service {
     Service { config: scheduled_by("wrr"), real_servers: real_servers.into_iter().collect() }
@@ -40,22 +18,6 @@ fn service<const N: usize>(real_servers: [(RealServerKey, RealServer); N]) -> Se
 
 fn live<const N: usize>(services: [(ServiceKey, Service); N]) -> Live {
     Live { services: services.into(), ..Live::default() }
-}
-
-fn desired<const N: usize>(services: [(ServiceKey, Service); N]) -> Desired {
-    let named = |service| Named {
-        name: "web".into(),
-        ignore: Ignore::NOTHING,
-        canonical_order: false,
-        drain: Drain::NONE,
-        service,
-    };
-    Desired {
-        drain: Drain::NONE,
-        scope: Scope::All,
-        services: services.into_iter().map(|(key, service)| (key, named(service))).collect(),
-        ..Desired::default()
-    }
 }
 
 fn plan_of(desired: &Desired, live: &Live) -> Plan {
@@ -71,7 +33,7 @@ fn lines(desired: &Desired, live: &Live) -> Vec<String> {
 #[test]
 fn what_is_equal_needs_no_operation() {
     let services = || [(on(1), service([(at(1), weighing(1)), (at(2), weighing(0))]))];
-    let plan = plan_of(&desired(services()), &live(services()));
+    let plan = plan_of(&spec(services()), &live(services()));
     assert!(plan.is_in_sync());
     let unchanged = Unchanged { services: 1, real_servers: 2, vips: 0 };
     assert_eq!(plan.unchanged, unchanged);
@@ -80,7 +42,7 @@ fn what_is_equal_needs_no_operation() {
 #[test]
 fn a_weight_of_zero_is_a_value_in_both_directions() {
     for (before, after) in [(1, 0), (0, 1), (0, MAX_WEIGHT)] {
-        let wanted = desired([(on(1), service([(at(1), weighing(after))]))]);
+        let wanted = spec([(on(1), service([(at(1), weighing(after))]))]);
         let found = live([(on(1), service([(at(1), weighing(before))]))]);
         let label = "web/192.0.2.1:80/tcp";
         let line =
@@ -97,7 +59,7 @@ fn an_edit_of_one_field_carries_all_the_others() {
     let before = Service { config: config.clone(), real_servers: Default::default() };
     let mut after = before.clone();
     after.config.scheduler = Scheduler::wlc();
-    let plan = plan_of(&desired([(on(1), after.clone())]), &live([(on(1), before)]));
+    let plan = plan_of(&spec([(on(1), after.clone())]), &live([(on(1), before)]));
     let (before, after) = (Box::new(config), Box::new(after.config));
     let edit = Op::EditService { key: on(1), before, after };
     assert_eq!(plan.steps, [edit]);
@@ -108,7 +70,7 @@ fn a_real_server_with_another_port_is_another_real_server_added_before_the_old_o
     let other = RealServerKey { port: 8080, ..at(1) };
     let nat = RealServer { forward: Forward::Nat, ..weighing(1) };
     let plan = plan_of(
-        &desired([(on(1), service([(other, nat)]))]),
+        &spec([(on(1), service([(other, nat)]))]),
         &live([(on(1), service([(at(1), nat)]))]),
     );
     assert!(matches!(plan.steps[..], [Op::AddRealServer { .. }, Op::DeleteRealServer { .. }]));
@@ -116,7 +78,7 @@ fn a_real_server_with_another_port_is_another_real_server_added_before_the_old_o
 
 #[test]
 fn weights_are_raised_before_others_are_lowered() {
-    let wanted = desired([(on(1), service([(at(1), weighing(0)), (at(2), weighing(5))]))]);
+    let wanted = spec([(on(1), service([(at(1), weighing(0)), (at(2), weighing(5))]))]);
     let found = live([(on(1), service([(at(1), weighing(5)), (at(2), weighing(0))]))]);
     let raised: Vec<_> = plan_of(&wanted, &found).steps.iter().map(Op::object).collect();
     let real_server = |last| crate::Object::RealServer(on(1), at(last));
@@ -126,7 +88,7 @@ fn weights_are_raised_before_others_are_lowered() {
 #[test]
 fn new_real_servers_are_added_in_the_order_of_the_spec() {
     let added = [(at(3), weighing(1)), (at(1), weighing(1)), (at(2), weighing(1))];
-    let plan = plan_of(&desired([(on(1), service(added))]), &Live::default());
+    let plan = plan_of(&spec([(on(1), service(added))]), &Live::default());
     let objects: Vec<_> = plan.steps.iter().skip(1).map(Op::object).collect();
     assert_eq!(objects, [3, 1, 2].map(|last| crate::Object::RealServer(on(1), at(last))));
 }
@@ -145,7 +107,7 @@ fn real_servers_are_added_again_only_as_far_as_their_order_asks() {
         (&[9, 1, 2], &[1, 2], &[]),
     ];
     for (found, wanted, added) in cases {
-        let mut desired = desired([(on(1), with(ordered(wanted)))]);
+        let mut desired = spec([(on(1), with(ordered(wanted)))]);
         let live = live([(on(1), with(ordered(found)))]);
         let adds = |desired: &Desired| -> Vec<_> {
             let is_add = |op: &Op| matches!(op, Op::AddRealServer { .. });
@@ -171,13 +133,13 @@ fn a_removed_service_is_one_operation_whatever_it_takes_along() {
         (on(1), service([(at(1), weighing(1)), (at(2), weighing(1))])),
         (on(2), service([])),
     ]);
-    let wanted = desired([(on(2), service([]))]);
+    let wanted = spec([(on(2), service([]))]);
     assert_eq!(lines(&wanted, &found), ["- delete service 192.0.2.1:80/tcp with 2 real servers"]);
 }
 
 #[test]
 fn ignored_fields_keep_their_live_values_and_new_objects_get_the_specs() {
-    let mut wanted = desired([(on(1), service([(at(1), weighing(1)), (at(2), weighing(7))]))]);
+    let mut wanted = spec([(on(1), service([(at(1), weighing(1)), (at(2), weighing(7))]))]);
     for named in wanted.services.values_mut() {
         named.ignore = [IgnoredField::Weight].into_iter().collect();
     }
@@ -195,14 +157,14 @@ fn ignored_fields_keep_their_live_values_and_new_objects_get_the_specs() {
 fn what_the_kernel_echoes_without_meaning_is_no_difference() {
     let echoed = Tunnel { kind: TunnelKind::Ipip, port: 6080, ..Tunnel::IPIP };
     let tunnelled = |tunnel| RealServer { forward: Forward::Tun(tunnel), ..weighing(1) };
-    let wanted = desired([(on(1), service([(at(1), tunnelled(Tunnel::IPIP))]))]);
+    let wanted = spec([(on(1), service([(at(1), tunnelled(Tunnel::IPIP))]))]);
     let found = live([(on(1), service([(at(1), tunnelled(echoed))]))]);
     assert!(plan_of(&wanted, &found).is_in_sync());
 }
 
 #[test]
 fn what_is_out_of_scope_is_counted_and_never_touched() {
-    let mut wanted = desired([]);
+    let mut wanted = spec([]);
     wanted.scope =
         Scope::Limited { vips: vec!["192.0.2.1/32".parse().expect("a net")], fwmarks: vec![] };
     let found = live([(on(1), service([])), (on(2), service([(at(1), weighing(1))]))]);
@@ -221,7 +183,7 @@ fn draining(limit: u32, mut desired: Desired) -> Desired {
 
 #[test]
 fn a_real_server_that_leaves_drains_behind_all_that_takes_its_place_and_goes_last() {
-    let wanted = draining(120, desired([(on(1), service([(at(2), weighing(1))]))]));
+    let wanted = draining(120, spec([(on(1), service([(at(2), weighing(1))]))]));
     let found = live([(on(1), service([(at(1), weighing(5)), (at(3), weighing(0))]))]);
     let label = "web/192.0.2.1:80/tcp";
     assert_eq!(
@@ -241,7 +203,7 @@ fn a_real_server_that_leaves_drains_behind_all_that_takes_its_place_and_goes_las
 #[test]
 fn a_service_that_leaves_drains_by_the_spec_that_last_listed_it_and_is_one_deletion() {
     let there = service([(at(1), weighing(5)), (at(2), weighing(0))]);
-    let (wanted, found) = (draining(30, desired([])), live([(on(1), there.clone())]));
+    let (wanted, found) = (draining(30, spec([])), live([(on(1), there.clone())]));
     let steps = |last: Option<&Desired>| {
         plan(Inputs { last, ..Inputs::new(&wanted, &found, &Record::of_a_snapshot()) }).steps
     };
@@ -253,7 +215,7 @@ fn a_service_that_leaves_drains_by_the_spec_that_last_listed_it_and_is_one_delet
     };
     let drained = service([(at(1), weighing(0)), (at(2), weighing(0))]);
     let delete = |before: &Service| Op::DeleteService { key: on(1), before: before.clone().into() };
-    let last = draining(90, desired([(on(1), there.clone())]));
+    let last = draining(90, spec([(on(1), there.clone())]));
     assert_eq!(steps(Some(&last)), [drain(1, 5, 90), drain(2, 0, 90), delete(&drained)]);
     for unknown in [None, Some(&wanted)] {
         assert_eq!(steps(unknown), [drain(1, 5, 30), drain(2, 0, 30), delete(&drained)]);
@@ -264,7 +226,7 @@ fn a_service_that_leaves_drains_by_the_spec_that_last_listed_it_and_is_one_delet
 
 #[test]
 fn a_real_server_that_is_listed_again_gets_its_weight_back_also_where_that_is_left_to_others() {
-    let mut wanted = desired([(on(1), service([(at(1), weighing(7))]))]);
+    let mut wanted = spec([(on(1), service([(at(1), weighing(7))]))]);
     let drained = live([(on(1), service([(at(1), weighing(0))]))]);
     let weights = |desired: &Desired, live: &Live, record: &Record| -> Vec<u32> {
         let steps = plan(Inputs::new(desired, live, record)).steps;
@@ -299,7 +261,7 @@ fn what_is_added_again_for_its_order_does_not_drain_and_waits_for_the_others_wei
         config: scheduled_by("wrr"),
         real_servers: all.iter().map(|(last, weight)| (at(*last), weighing(*weight))).collect(),
     };
-    let mut wanted = draining(30, desired([(on(1), listed(&[(2, 1), (1, 5)]))]));
+    let mut wanted = draining(30, spec([(on(1), listed(&[(2, 1), (1, 5)]))]));
     wanted.services.values_mut().for_each(|named| named.canonical_order = true);
     let found = live([(on(1), listed(&[(1, 5), (2, 0), (3, 1)]))]);
     let steps = plan_of(&wanted, &found).steps;
@@ -324,7 +286,7 @@ fn a_drain_under_which_connections_are_dropped_in_silence_is_warned_of() {
         sysctls: value.map(|value| (NODEST.into(), value.into())).into_iter().collect(),
         ..live([(on(1), service([(at(1), weighing(1)), (at(2), weighing(1))]))])
     };
-    let mut wanted = draining(30, desired([(on(1), service([(at(1), weighing(1))]))]));
+    let mut wanted = draining(30, spec([(on(1), service([(at(1), weighing(1))]))]));
     let warned = |desired: &Desired, live: &Live| -> bool {
         plan_of(desired, live).warnings.iter().any(|warning| warning.contains(NODEST))
     };
@@ -342,7 +304,7 @@ fn vip(last: u8) -> Binding {
 
 #[test]
 fn vips_are_bound_after_their_services_are_ready_and_unbound_before_they_go() {
-    let mut wanted = desired([(on(1), service([(at(1), weighing(1))]))]);
+    let mut wanted = spec([(on(1), service([(at(1), weighing(1))]))]);
     wanted.vips.insert(vip(1), Vip::default());
     let mut found = live([(on(2), service([(at(1), weighing(1))]))]);
     found.addresses.insert(vip(2), Owner::Evenkeel);
@@ -361,7 +323,7 @@ fn vips_are_bound_after_their_services_are_ready_and_unbound_before_they_go() {
 
 #[test]
 fn an_interface_that_is_not_there_is_an_obstacle_unless_it_may_be_created() {
-    let mut wanted = desired([]);
+    let mut wanted = spec([]);
     wanted.vips.insert(vip(1), Vip::default());
     let found = Live { links: Some([].into()), ..Live::default() };
     let obstacle = Obstacle::NoInterface { interface: "eth0".into() };
@@ -384,7 +346,7 @@ fn an_interface_that_is_not_there_is_an_obstacle_unless_it_may_be_created() {
 #[test]
 fn a_loopback_that_is_down_is_an_obstacle_to_new_real_servers_only() {
     let links = |up| Some([("lo".into(), Link { up, dummy: false })].into());
-    let wanted = desired([(on(1), service([(at(1), weighing(1))]))]);
+    let wanted = spec([(on(1), service([(at(1), weighing(1))]))]);
     let down = Live { links: links(false), ..Live::default() };
     assert_eq!(plan_of(&wanted, &down).obstacles, [Obstacle::LoopbackDown]);
     let up = Live { links: links(true), ..Live::default() };
@@ -398,7 +360,7 @@ fn a_scheduler_needs_its_module_unless_it_is_there_and_none_needs_no_module() {
     let modules = |name: &str| {
         let service = Service { config: scheduled_by(name), ..service([]) };
         let found = Live { modules: Some(["ip_vs_rr".into()].into()), ..live([]) };
-        let steps = plan_of(&desired([(on(1), service)]), &found).steps;
+        let steps = plan_of(&spec([(on(1), service)]), &found).steps;
         steps.iter().filter(|op| matches!(op, Op::AddModule { .. })).count()
     };
     assert_eq!(["sh", "rr", "none"].map(modules), [1, 0, 0]);
@@ -406,7 +368,7 @@ fn a_scheduler_needs_its_module_unless_it_is_there_and_none_needs_no_module() {
 
 #[test]
 fn the_json_document_tells_before_after_and_what_changed() {
-    let wanted = desired([(on(1), service([(at(1), weighing(2))]))]);
+    let wanted = spec([(on(1), service([(at(1), weighing(2))]))]);
     let found = live([(on(1), service([(at(1), weighing(1))]))]);
     let document = render::json(&plan_of(&wanted, &found), &wanted);
     let step = &document["steps"][0];
@@ -423,7 +385,7 @@ fn the_json_document_tells_before_after_and_what_changed() {
 #[test]
 fn a_service_that_leaves_has_the_name_that_the_last_spec_gave_it() {
     let found = live([(on(1), service([])), (on(2), service([])), (on(3), service([]))]);
-    let (wanted, mut last) = (desired([(on(1), service([]))]), desired([(on(2), service([]))]));
+    let (wanted, mut last) = (spec([(on(1), service([]))]), spec([(on(2), service([]))]));
     last.services.get_mut(&on(2)).expect("it is listed").name = "gone".into();
     let plan = plan_of(&wanted, &found);
     let names = Names { desired: &wanted, last: Some(&last) };

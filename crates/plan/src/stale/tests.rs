@@ -3,7 +3,7 @@
 use evenkeel_model::arbitrary::pair;
 use evenkeel_model::{
     Binding, Drain, Forward, Live, Named, Owner, Persistence, Protocol, RealServerKey, Scheduler,
-    SchedulerFlags, ServiceConfig, Vip,
+    ServiceConfig, Vip,
 };
 use proptest::prelude::*;
 
@@ -21,28 +21,20 @@ fn at(last: u8) -> RealServerKey {
 }
 
 fn weighing(weight: u32) -> RealServer {
-    RealServer { forward: Forward::Dr, weight, upper_threshold: 0, lower_threshold: 0 }
+    RealServer::new(Forward::Dr, weight)
 }
 
 fn service(weights: &[(u8, u32)]) -> Service {
-    let config = ServiceConfig {
-        scheduler: Scheduler::wlc(),
-        scheduler_flags: SchedulerFlags::EMPTY,
-        persistence: None,
-        engine: None,
-        one_packet: false,
-    };
+    let config = ServiceConfig::new(Scheduler::wlc());
     let real_servers = weights.iter().map(|(last, weight)| (at(*last), weighing(*weight)));
     Service { config, real_servers: real_servers.collect() }
 }
 
 fn asking(weights: &[(u8, u32)], ignore: &[IgnoredField], drain: u32) -> Desired {
     let named = Named {
-        name: "web".into(),
         ignore: ignore.iter().copied().collect(),
-        canonical_order: false,
         drain: Drain(drain),
-        service: service(weights),
+        ..Named::new("web", service(weights))
     };
     Desired { services: [(WEB, named)].into(), drain: Drain(drain), ..Desired::default() }
 }

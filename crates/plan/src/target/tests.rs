@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use evenkeel_model::arbitrary::{Pair, pair};
 use evenkeel_model::{
-    Binding, Drain, Forward, Ignore, Named, Protocol, RealServer, RealServerKey, Scheduler,
-    SchedulerFlags, Service, ServiceConfig, Timeouts, Vip,
+    Binding, Drain, Forward, Named, Protocol, RealServer, RealServerKey, Scheduler, Service,
+    ServiceConfig, Timeouts, Vip,
 };
 use proptest::prelude::*;
 
@@ -26,27 +26,15 @@ fn bound(last: u8) -> Binding {
 
 fn service(weight: u32) -> Service {
     let key = RealServerKey { address: [198, 51, 100, 1].into(), port: 80 };
-    let value = RealServer { forward: Forward::Dr, weight, upper_threshold: 0, lower_threshold: 0 };
+    let value = RealServer::new(Forward::Dr, weight);
     Service {
-        config: ServiceConfig {
-            scheduler: Scheduler::wlc(),
-            scheduler_flags: SchedulerFlags::EMPTY,
-            persistence: None,
-            engine: None,
-            one_packet: false,
-        },
+        config: ServiceConfig::new(Scheduler::wlc()),
         real_servers: [(key, value)].into_iter().collect(),
     }
 }
 
 fn named(name: &str, service: Service) -> Named {
-    Named {
-        name: name.into(),
-        ignore: Ignore::NOTHING,
-        canonical_order: false,
-        drain: Drain::NONE,
-        service,
-    }
+    Named::new(name, service)
 }
 
 /// `web` on two VIPs, `api` on the first of them, both VIPs bound.

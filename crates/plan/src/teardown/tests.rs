@@ -2,8 +2,7 @@
 
 use evenkeel_model::arbitrary::pair;
 use evenkeel_model::{
-    Binding, Link, RealServers, Scheduler, SchedulerFlags, ServiceConfig, ServiceKey, SyncDaemon,
-    SyncState,
+    Binding, Drain, Link, RealServers, Scheduler, ServiceConfig, ServiceKey, SyncDaemon, SyncState,
 };
 use proptest::prelude::*;
 
@@ -20,13 +19,7 @@ fn on(last: u8, interface: &str) -> Binding {
 }
 
 fn service() -> Service {
-    let config = ServiceConfig {
-        scheduler: Scheduler::wlc(),
-        scheduler_flags: SchedulerFlags::EMPTY,
-        persistence: None,
-        engine: None,
-        one_packet: false,
-    };
+    let config = ServiceConfig::new(Scheduler::wlc());
     Service { config, real_servers: RealServers::new() }
 }
 
@@ -183,12 +176,7 @@ fn timeouts_that_stay_are_told_and_nothing_speaks_of_a_spec() {
 fn a_sysctl_that_goes_back_last_is_in_force_while_services_drain() {
     let (mut last, mut live, mut record) = example();
     let real_server = evenkeel_model::RealServerKey { address: [10, 0, 0, 1].into(), port: 80 };
-    let value = evenkeel_model::RealServer {
-        forward: evenkeel_model::Forward::Dr,
-        weight: 1,
-        upper_threshold: 0,
-        lower_threshold: 0,
-    };
+    let value = evenkeel_model::RealServer::new(evenkeel_model::Forward::Dr, 1);
     let gone = live.services.get_mut(&web(1, 80)).expect("it is there");
     gone.real_servers.insert(real_server, value);
     last.services.get_mut(&web(1, 80)).expect("it is listed").drain = Drain(30);

@@ -1,7 +1,7 @@
 //! Laws of the way back.
 
 use evenkeel_model::arbitrary::{Pair, furnished};
-use evenkeel_model::{Binding, Link, Owner, RealServers, SchedulerFlags, Service, SyncState};
+use evenkeel_model::{Binding, Link, Owner, RealServers, Service, SyncState};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
@@ -80,21 +80,10 @@ fn what_someone_else_changed_meanwhile_is_left_alone_and_told() {
 
 fn example() -> (ServiceKey, ServiceConfig, evenkeel_model::RealServerKey, RealServer) {
     let key = ServiceKey::Fwmark { family: evenkeel_model::Family::Ipv4, fwmark: 1 };
-    let config = ServiceConfig {
-        scheduler: Scheduler::wlc(),
-        scheduler_flags: SchedulerFlags::EMPTY,
-        persistence: None,
-        engine: None,
-        one_packet: false,
-    };
+    let config = ServiceConfig::new(Scheduler::wlc());
     let real_server = evenkeel_model::RealServerKey { address: [10, 0, 0, 1].into(), port: 0 };
     let forward = evenkeel_model::Forward::Dr;
-    (
-        key,
-        config,
-        real_server,
-        RealServer { forward, weight: 1, upper_threshold: 0, lower_threshold: 0 },
-    )
+    (key, config, real_server, RealServer::new(forward, 1))
 }
 
 #[test]

@@ -4,43 +4,16 @@ use std::collections::BTreeMap;
 
 use evenkeel_model::arbitrary::{Pair, pair};
 use evenkeel_model::{
-    Desired, Drain, Forward, Ignore, Link, Named, Owner, Protocol, Scheduler, SchedulerFlags,
-    Scope, ServiceConfig, SyncDaemon, SyncState, Tunnel, Vip,
+    Desired, Drain, Forward, Link, Owner, ServiceConfig, SyncDaemon, SyncState, Tunnel, Vip,
 };
 use proptest::prelude::*;
 
 use super::*;
+use crate::sample::{self, at, on, on_port, scheduled_by, weighing};
 use crate::{Inputs, Record, Verb, carried_out, plan};
-
-fn on_port(last: u8, port: u16) -> ServiceKey {
-    let address = [192, 0, 2, last].into();
-    ServiceKey::Address { address, port, protocol: Protocol::Tcp }
-}
-
-fn on(last: u8) -> ServiceKey {
-    on_port(last, 80)
-}
 
 fn marked(family: Family) -> ServiceKey {
     ServiceKey::Fwmark { family, fwmark: 7 }
-}
-
-fn at(last: u8) -> RealServerKey {
-    RealServerKey { address: [198, 51, 100, last].into(), port: 80 }
-}
-
-fn weighing(weight: u32) -> RealServer {
-    RealServer { forward: Forward::Dr, weight, upper_threshold: 0, lower_threshold: 0 }
-}
-
-fn scheduled_by(name: &str) -> ServiceConfig {
-    ServiceConfig {
-        scheduler: Scheduler::new(name).expect("a scheduler"),
-        scheduler_flags: SchedulerFlags::EMPTY,
-        persistence: None,
-        engine: None,
-        one_packet: false,
-    }
 }
 
 /// A service with real servers by the last byte of their addresses, and their weights.
@@ -62,20 +35,8 @@ fn host<const N: usize>(services: [(ServiceKey, Service); N], vips: &[Binding]) 
 }
 
 fn spec<const N: usize>(services: [(ServiceKey, Service); N], vips: &[Binding]) -> Desired {
-    let named = |service| Named {
-        name: "web".into(),
-        ignore: Ignore::NOTHING,
-        canonical_order: false,
-        drain: Drain::NONE,
-        service,
-    };
-    Desired {
-        drain: Drain::NONE,
-        scope: Scope::All,
-        services: services.into_iter().map(|(key, service)| (key, named(service))).collect(),
-        vips: vips.iter().map(|binding| (binding.clone(), Vip::default())).collect(),
-        ..Desired::default()
-    }
+    let vips = vips.iter().map(|binding| (binding.clone(), Vip::default())).collect();
+    Desired { vips, ..sample::spec(services) }
 }
 
 fn draining(mut desired: Desired) -> Desired {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{
-    Binding, Desired, DesiredTimeouts, Drain, Guards, Ignore, Live, Named, Owner, Scope, Service,
+    Binding, Desired, DesiredTimeouts, Drain, Guards, Live, Named, Owner, Scope, Service,
     ServiceConfig, ServiceKey, SyncDaemon, SyncState, Timeouts, Vip,
 };
 
@@ -154,11 +154,8 @@ fn named(key: &ServiceKey, service: &Service, desired: &Desired) -> Named {
             service,
         },
         None => Named {
-            name: name_of(key).into(),
-            ignore: Ignore::NOTHING,
-            canonical_order: false,
             drain: service.config.usual_drain(desired.drain),
-            service,
+            ..Named::new(name_of(key), service)
         },
     }
 }

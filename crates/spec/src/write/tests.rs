@@ -3,8 +3,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use evenkeel_model::statistics::{RealServerStatistics, ServiceStatistics, Statistics, Traffic};
 use evenkeel_model::{
-    Checksum, Desired, DesiredTimeouts, Drain, Family, Forward, Guards, Ignore, IgnoredField, Link,
-    Live, Named, Netmask, Owner, Persistence, Protocol, RealServer, RealServerKey, RealServers,
+    Checksum, Desired, DesiredTimeouts, Drain, Family, Forward, Guards, IgnoredField, Link, Live,
+    Named, Netmask, Owner, Persistence, Protocol, RealServer, RealServerKey, RealServers,
     Scheduler, SchedulerFlags, Service, ServiceConfig, ServiceKey, SyncDaemon, SyncState, Timeouts,
     Tunnel, TunnelKind, arbitrary,
 };
@@ -288,29 +288,17 @@ fn service(
 }
 
 fn wlc() -> ServiceConfig {
-    ServiceConfig {
-        scheduler: Scheduler::wlc(),
-        scheduler_flags: SchedulerFlags::EMPTY,
-        persistence: None,
-        engine: None,
-        one_packet: false,
-    }
+    ServiceConfig::new(Scheduler::wlc())
 }
 
 fn server(address: &str, port: u16, forward: Forward) -> (RealServerKey, RealServer) {
     let address = address.parse().expect("an address");
-    let real_server = RealServer { forward, weight: 1, upper_threshold: 0, lower_threshold: 0 };
+    let real_server = RealServer::new(forward, 1);
     (RealServerKey { address, port }, real_server)
 }
 
 fn named(name: &str, service: Service) -> Named {
-    Named {
-        name: name.into(),
-        ignore: Ignore::NOTHING,
-        canonical_order: false,
-        drain: service.config.usual_drain(Drain::default()),
-        service,
-    }
+    Named { drain: service.config.usual_drain(Drain::default()), ..Named::new(name, service) }
 }
 
 #[test]

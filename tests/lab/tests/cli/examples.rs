@@ -6,8 +6,7 @@ use std::fs;
 
 use evenkeel_engine::{HostKernel, Kernel};
 use evenkeel_model::{
-    Forward, Protocol, RealServer, RealServerKey, Scheduler, SchedulerFlags, ServiceConfig,
-    ServiceKey,
+    Forward, Protocol, RealServer, RealServerKey, Scheduler, ServiceConfig, ServiceKey,
 };
 use evenkeel_plan::Op;
 
@@ -226,19 +225,14 @@ fn a_snapshot_keeps_what_only_other_tools_write() {
     );
     let web =
         ServiceKey::Address { address: [192, 0, 2, 1].into(), port: 0, protocol: Protocol::Tcp };
-    let config = ServiceConfig {
-        scheduler: Scheduler::new("rr").unwrap(),
-        scheduler_flags: SchedulerFlags::EMPTY,
-        persistence: None,
-        engine: None,
-        one_packet: true,
-    };
+    let rr = ServiceConfig::new(Scheduler::new("rr").unwrap());
+    let config = ServiceConfig { one_packet: true, ..rr };
     let mut odd = vec![Op::AddService { key: web, after: config.into() }];
     odd.extend([Forward::Dr, Forward::Local, Forward::Bypass].into_iter().zip(1..).map(
         |(forward, last)| Op::AddRealServer {
             service: web,
             key: RealServerKey { address: [10, 0, 0, last].into(), port: 8080 },
-            after: RealServer { forward, weight: 1, upper_threshold: 0, lower_threshold: 0 },
+            after: RealServer::new(forward, 1),
         },
     ));
     let mut other_tool = HostKernel::connect(BTreeSet::new()).unwrap();

@@ -8,7 +8,7 @@ use evenkeel_lab_tests::fresh_host;
 use evenkeel_lab_tests::property::{cases, check};
 use evenkeel_model::arbitrary::{Pair, pair};
 use evenkeel_model::{
-    Binding, DesiredTimeouts, Drain, Ignore, IgnoredField, Named, Owner, RealServers, SyncDaemon,
+    Binding, DesiredTimeouts, Ignore, IgnoredField, Named, Owner, RealServers, SyncDaemon,
     SyncState, Vip,
 };
 use proptest::sample::select;
@@ -79,12 +79,7 @@ fn case() -> impl Strategy<Value = Case> {
             let mut before = everything();
             for (number, (key, mut service)) in live.services.into_iter().enumerate() {
                 service.real_servers = scattered(&service.real_servers, other);
-                let name = format!("s{number}").into();
-                let ignore = Ignore::NOTHING;
-                before.services.insert(
-                    key,
-                    Named { name, ignore, canonical_order: false, drain: Drain::NONE, service },
-                );
+                before.services.insert(key, Named::new(format!("s{number}"), service));
             }
             for (key, named) in &mut desired.services {
                 named.service.real_servers = scattered(&named.service.real_servers, one);
