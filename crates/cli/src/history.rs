@@ -1,8 +1,6 @@
 //! What is known of the last applied spec, for plans that change something.
 
-use std::error::Error as _;
-
-use evenkeel_engine::{History, Journal, StateDir};
+use evenkeel_engine::{History, Journal, StateDir, in_full};
 use evenkeel_model::Desired;
 use evenkeel_plan::cut_off;
 use evenkeel_spec::{RememberedParameters, Source, load_with};
@@ -32,8 +30,7 @@ pub(crate) fn history(
     let sources = match texts.read() {
         Ok(sources) => sources,
         Err(error) => {
-            let cause = error.source().map_or_else(String::new, |cause| format!(": {cause}"));
-            output.warning(&format!("{error}{cause}"));
+            output.warning(&in_full(&error));
             return History::default();
         }
     };

@@ -5,13 +5,13 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use evenkeel_engine::in_full;
 use evenkeel_spec::{Loaded, MAX_SOURCE, NoParameters, RememberedParameters, Source, load_with};
-
 use evenkeel_watch::SpecText;
 
 use crate::args::{Global, Parameters};
 use crate::error::Error;
-use crate::output::{Output, in_full};
+use crate::output::Output;
 use crate::parameters::Known;
 use crate::texts::Texts;
 

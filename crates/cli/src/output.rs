@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
+use evenkeel_engine::in_full;
 use evenkeel_plan::Verb;
 
 use crate::args::When;
@@ -131,15 +132,4 @@ impl Output {
     pub(crate) fn say(&mut self, text: &str) {
         let _written = self.stderr.write_all(text.as_bytes());
     }
-}
-
-/// An error and what caused it.
-pub(crate) fn in_full(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
 }

@@ -31,3 +31,14 @@ pub enum KernelError {
         source: Box<dyn Error + Send + Sync>,
     },
 }
+
+/// An error and all that caused it, in one text for people.
+pub fn in_full(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
+}

@@ -1,14 +1,12 @@
 //! Executes with a journal: what is about to be bound, created, set and drained is written down
 //! before it is, so that a crash in between forgets nothing, and the outcome afterwards.
 
-use std::error::Error as _;
-
 use evenkeel_model::{Desired, RealServer};
 use evenkeel_plan::{Draining, Op};
 
 use crate::{
     Attendant, Done, Journal, JournalError, Kernel, Outcome, Pass, Report, StateDir, Targeted,
-    Terms, execute,
+    Terms, execute, in_full,
 };
 
 /// As [`execute`], with the journal kept. The pass's own record is replaced by the journal's.
@@ -39,8 +37,8 @@ pub fn execute_journalled(
         && let Err(error) = state.write(journal)
     {
         // What was done is done, and told; the next apply writes the journal again.
-        let cause = error.source().map_or_else(String::new, |cause| format!(": {cause}"));
-        report.warnings.push(format!("{error}{cause}; it still says what was about to be done"));
+        let words = in_full(&error);
+        report.warnings.push(format!("{words}; it still says what was about to be done"));
     }
     Ok(report)
 }

@@ -31,7 +31,7 @@ mod vigil;
 pub use attendant::{Attendant, DrainProgress, Unattended};
 pub use confirm::{pending_sysctls, steps_to_undo, take_pending_back};
 pub use connections::{Connection, connections};
-pub use error::KernelError;
+pub use error::{KernelError, in_full};
 pub use host_kernel::{Glance, HostKernel, hidden};
 pub use journal::{
     Found, Journal, JournalError, LastSpec, LostSpec, ParameterValues, StateDir, StoredSpec,

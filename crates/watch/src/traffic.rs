@@ -3,10 +3,9 @@
 //! It has a connection of its own: whoever scrapes never makes the keeper wait.
 
 use std::collections::BTreeSet;
-use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use evenkeel_engine::{HostKernel, Kernel, Sysctls};
+use evenkeel_engine::{HostKernel, Kernel, KernelError, Sysctls, in_full};
 use evenkeel_model::Desired;
 
 use crate::metrics::{Reading, Traffic};
@@ -27,7 +26,7 @@ impl KernelTraffic {
         Arc::clone(&self.names)
     }
 
-    fn try_read(&mut self) -> Result<Reading, evenkeel_engine::KernelError> {
+    fn try_read(&mut self) -> Result<Reading, KernelError> {
         let kernel = match &mut self.kernel {
             Some(kernel) => kernel,
             // Whose the addresses are does not matter here.
@@ -43,8 +42,7 @@ impl Traffic for KernelTraffic {
     fn read(&mut self) -> Result<Reading, String> {
         self.try_read().map_err(|error| {
             self.kernel = None;
-            let cause = error.source().map_or_else(String::new, |cause| format!(": {cause}"));
-            format!("{error}{cause}")
+            in_full(&error)
         })
     }
 }

@@ -9,7 +9,9 @@ mod judge;
 use std::collections::BTreeSet;
 use std::error::Error;
 
-use evenkeel_engine::{CONNECTION_SYSCTLS, KernelError, LockError, Sysctls, hidden, prepare};
+use evenkeel_engine::{
+    CONNECTION_SYSCTLS, KernelError, LockError, Sysctls, hidden, in_full, prepare,
+};
 use evenkeel_model::{Desired, Live};
 use evenkeel_plan::{Object, Op, Plan};
 use tracing::{info, warn};
@@ -274,17 +276,6 @@ impl Trouble {
 /// Every pass that reads the kernel has connected to it before.
 fn connected<K>(kernel: &mut Option<K>) -> Result<&mut K, Trouble> {
     kernel.as_mut().ok_or_else(|| Trouble::Other("the kernel is not connected".to_owned()))
-}
-
-/// An error and what caused it.
-fn in_full(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

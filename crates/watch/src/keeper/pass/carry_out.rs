@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 
 use evenkeel_engine::{
     Journal, NotPermitted, OnFailure, Outcome, Pass, Report, Terms, Unattended, execute_journalled,
-    missing,
+    in_full, missing,
 };
 use evenkeel_model::{Desired, Live};
 use evenkeel_plan::{Cause, Object, Obstacle, Op, Plan, without};
 use tracing::warn;
 
-use super::{End, connected, in_full};
+use super::{End, connected};
 use crate::keeper::{Ground, Keeper, Trouble};
 use crate::source::SpecText;
 

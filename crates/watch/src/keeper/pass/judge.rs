@@ -3,14 +3,13 @@
 
 use std::collections::BTreeSet;
 
-use evenkeel_engine::{History, JournalError};
+use evenkeel_engine::{History, JournalError, in_full};
 use evenkeel_model::Live;
 use evenkeel_plan::render::{Labels, Line, count};
 use evenkeel_plan::{Guard, Inputs, Object, Op, Plan, Refusal, Verb, carried_out, plan};
 use sha2::{Digest, Sha256};
 use tracing::{info, warn};
 
-use super::in_full;
 use crate::keeper::{Ground, Keeper, Trouble};
 use crate::metrics::Reload;
 use crate::source::SpecText;
