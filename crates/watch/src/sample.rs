@@ -1,31 +1,32 @@
-//! A status for tests.
+//! Options and a status for tests.
 
-use crate::{Mode, SpecStatus, State, Status};
+use std::path::Path;
+use std::time::Duration;
 
-/// Of a daemon that has just begun.
+use evenkeel_engine::StateDir;
+
+use crate::{Mode, Options, Status, TrafficOptions};
+
+/// Of a daemon that keeps its journal in that folder.
+pub(crate) fn options(folder: &Path, mode: Mode) -> Options {
+    Options {
+        version: "1.2.3",
+        interval: Duration::from_secs(30),
+        full_interval: Duration::from_secs(300),
+        mode,
+        namespace: "init".to_owned(),
+        state: StateDir::new(folder, "init"),
+        sources: vec!["/etc/evenkeel".to_owned()],
+        traffic: TrafficOptions::default(),
+    }
+}
+
+/// Of a daemon that has just begun, the same in every process and on every host.
 pub(crate) fn status() -> Status {
     Status {
-        format: 1,
-        version: "1.2.3".into(),
         pid: 7,
-        namespace: "4026531840".into(),
-        started: 1_790_000_000,
-        mode: Mode::Enforce,
-        state: State::Starting,
         reasons: Vec::new(),
-        spec: SpecStatus::default(),
-        paused: None,
-        last_pass: None,
-        last_success: None,
-        draining: 0,
-        to_do: Vec::new(),
-        warnings: Vec::new(),
-        failing: Vec::new(),
-        fights: Vec::new(),
         other_hands: Vec::new(),
-        unmanaged: 0,
-        services: 0,
-        real_servers: 0,
-        vips: 0,
+        ..Status::starting(&options(Path::new("/nowhere"), Mode::Enforce), 1_790_000_000)
     }
 }

@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
 
 use evenkeel_engine::memory::MemoryKernel;
-use evenkeel_engine::{Kernel, KernelError, LastSpec, LockError, Replies, StateDir, Sysctls};
+use evenkeel_engine::{Kernel, KernelError, LastSpec, LockError, Replies, Sysctls};
 use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{Binding, Link, Live, RealServerKey, Service, ServiceKey};
 use evenkeel_plan::Op;
@@ -16,11 +15,11 @@ use tokio::sync::watch;
 use crate::files::Files;
 use crate::heartbeat::Heartbeat;
 use crate::keeper::{Ground, Keeper, Surroundings};
-use crate::metrics::{Metrics, TrafficOptions};
+use crate::metrics::Metrics;
 use crate::source::{SpecSource, SpecText};
 use crate::status::{Mode, State, Status};
 use crate::systemd::Notifier;
-use crate::{Options, Reason};
+use crate::{Reason, sample};
 
 /// A kernel in memory that the test sees too.
 #[derive(Clone, Default)]
@@ -138,16 +137,7 @@ fn keeper(
     text: &Text,
     mode: Mode,
 ) -> (Keeper<Shared>, watch::Receiver<Arc<Status>>) {
-    let options = Options {
-        version: "0",
-        interval: Duration::from_secs(30),
-        full_interval: Duration::from_secs(300),
-        mode,
-        namespace: "init".to_owned(),
-        state: StateDir::new(folder, "init"),
-        sources: vec!["/etc/evenkeel".to_owned()],
-        traffic: TrafficOptions::default(),
-    };
+    let options = sample::options(folder, mode);
     let (publish, status) = watch::channel(Arc::new(Status::starting(&options, 0)));
     let surroundings = Surroundings {
         metrics: Metrics::new("0", None),
