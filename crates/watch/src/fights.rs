@@ -39,7 +39,7 @@ pub(crate) struct Fights {
     /// How long an undone change is remembered.
     span: Duration,
     undone: BTreeMap<(Object, Change), VecDeque<Duration>>,
-    fought: BTreeMap<Object, Fought>,
+    fought: BTreeMap<(Object, Change), Fought>,
 }
 
 /// A change by someone else: a field, what was wanted and what was found.
@@ -47,7 +47,6 @@ type Change = (String, String, String);
 
 #[derive(Debug)]
 struct Fought {
-    change: Change,
     times: u32,
     delay: Duration,
     next: Duration,
@@ -62,51 +61,43 @@ impl Fights {
 
     /// That operation undid what someone else had changed.
     pub(crate) fn undone(&mut self, op: &Op, desired: &Desired, now: Duration) {
-        let object = op.object();
-        let (times, span) = match object {
+        let key = (op.object(), change(op));
+        let (times, span) = match key.0 {
             Object::Vip(_) => (VIP_TIMES, VIP_SPAN),
             _ => (TIMES, self.span),
         };
-        let change = change(op);
-        let seen = self.undone.entry((object.clone(), change.clone())).or_default();
+        let seen = self.undone.entry(key.clone()).or_default();
         seen.push_back(now);
         seen.retain(|at| *at + span > now);
         let number = u32::try_from(seen.len()).unwrap_or(u32::MAX);
-        let delay = match self.fought.get(&object) {
+        let (times, delay) = match self.fought.get(&key) {
             // It was undone after a delay, and is back.
-            Some(fought) if fought.change == change => (fought.delay * 2).min(LONGEST),
-            _ if seen.len() >= times => FIRST,
-            _ => return,
+            Some(fought) => (fought.times.saturating_add(1), (fought.delay * 2).min(LONGEST)),
+            None if seen.len() >= times => (number, FIRST),
+            None => return,
         };
-        let fought = self.fought.entry(object.clone()).or_insert_with(|| Fought {
-            change: change.clone(),
-            times: number - 1,
-            delay,
-            next: now,
-        });
-        fought.times = fought.times.saturating_add(1);
-        (fought.delay, fought.next) = (delay, now + jittered(delay));
-        let (field, wanted, found) = &change;
+        let (object, (field, wanted, found)) = &key;
         warn!(
             object = %object.named(desired),
             field,
             wanted,
             found,
-            times = fought.times,
+            times,
             put_off_s = delay.as_secs(),
             likely = hands::of_this_host().join(", "),
             "someone else keeps changing this"
         );
+        self.fought.insert(key, Fought { times, delay, next: now + jittered(delay) });
     }
 
     /// Whether that operation is put off: it would undo that very change of that object again. What
     /// else happens to the object is repaired.
     pub(crate) fn puts_off(&self, op: &Op, now: Duration) -> bool {
-        !self.fought.is_empty()
-            && self
-                .fought
-                .get(&op.object())
-                .is_some_and(|fought| fought.next > now && fought.change == change(op))
+        if self.fought.is_empty() {
+            return false;
+        }
+        let fought = self.fought.get(&(op.object(), change(op)));
+        fought.is_some_and(|fought| fought.next > now)
     }
 
     /// When the next one is to be repaired.
@@ -122,7 +113,7 @@ impl Fights {
     /// Takes out what is over: fights about objects that are as they should be when their time has
     /// come (those that differ are in the plan), and changes that are not remembered any longer.
     pub(crate) fn forget(&mut self, planned: &BTreeSet<Object>, now: Duration) {
-        self.fought.retain(|object, fought| planned.contains(object) || fought.next > now);
+        self.fought.retain(|(object, _), fought| planned.contains(object) || fought.next > now);
         let span = self.span.max(VIP_SPAN);
         self.undone.retain(|_, seen| seen.back().is_some_and(|last| *last + span > now));
     }
@@ -134,8 +125,8 @@ impl Fights {
     }
 
     pub(crate) fn status(&self, desired: &Desired, clock: &Clock) -> Vec<Fight> {
-        let told = self.fought.iter().map(|(object, fought)| {
-            let (field, wanted, found) = fought.change.clone();
+        let told = self.fought.iter().map(|((object, change), fought)| {
+            let (field, wanted, found) = change.clone();
             Fight {
                 object: object.named(desired).to_string(),
                 change: Action { field, wanted, found },
@@ -244,6 +235,21 @@ mod tests {
         assert!(fights.is_empty());
         undo(&mut fights, &bind(), BEGIN + Duration::from_millis(59_900));
         assert!(!fights.is_empty());
+    }
+
+    #[test]
+    fn each_change_of_an_object_is_a_fight_of_its_own() {
+        let mut fights = fights();
+        for (number, found) in ["0", "7"].into_iter().enumerate() {
+            for _ in 0..5 {
+                undo(&mut fights, &edit(found), BEGIN);
+            }
+            let told = fights.status(&Desired::default(), &Clock::new());
+            assert_eq!(told.len(), number + 1);
+            assert!(told.iter().any(|fight| fight.change.found == found && fight.times == 5));
+            assert!(fights.puts_off(&edit(found), BEGIN), "{found}");
+        }
+        assert!(fights.puts_off(&edit("0"), BEGIN), "it is put off still");
     }
 
     #[test]
