@@ -60,17 +60,20 @@ impl<K: Ground> Keeper<K> {
         }
         self.approved = Some(id.clone());
         self.pass(Reason::Command);
-        match &self.held {
-            _ if matches!(self.trouble, Some(Trouble::Locked(_))) => Answer::Done(
+        match (&self.trouble, &self.held) {
+            (Some(Trouble::Locked(_)), _) => Answer::Done(
                 "Approved: it is let through as soon as the process has ended that is changing \
                  this network namespace"
                     .to_owned(),
             ),
-            Some(held) => Answer::Refused(format!(
+            (Some(Trouble::Other(words)), Some(_)) => {
+                Answer::Refused(format!("plan {id} is not let through: {words}"))
+            }
+            (None, Some(held)) => Answer::Refused(format!(
                 "what plan {id} was made for has changed meanwhile; {} is held now",
                 held.id
             )),
-            None => {
+            (_, None) => {
                 Answer::Done(format!("Approved: {}", self.surroundings.publish.borrow().summary()))
             }
         }

@@ -134,6 +134,23 @@ fn a_plan_that_a_guard_refuses_is_held_until_it_is_approved() {
 }
 
 #[test]
+fn an_approval_for_which_no_pass_can_be_made_says_why() {
+    let mut site = Site::new(SPEC);
+    site.write(&SPEC.replace(", weight: 3 }, { address: 10.0.0.2", ", weight: 0"));
+    let id = site.status().spec.held.clone().expect("it is held").id;
+    site.kernel.get().is_unreachable = true;
+    let answer = site.keeper.obey(Request::Approve { id: id.clone() });
+    let reason = site.status().reasons.last().cloned().expect("there is one");
+    assert!(
+        matches!(&answer, Answer::Refused(words) if words.ends_with(&reason)),
+        "{answer:?}, but {reason}"
+    );
+    site.kernel.get().is_unreachable = false;
+    let answer = site.keeper.obey(Request::Approve { id });
+    assert!(matches!(answer, Answer::Done(_)), "{answer:?}");
+}
+
+#[test]
 fn drift_lets_no_held_plan_through() {
     let mut site = Site::new(SPEC);
     let before = site.live();
