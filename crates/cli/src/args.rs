@@ -2,6 +2,7 @@
 
 mod deferred;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -201,6 +202,20 @@ fn within(text: &str) -> Result<u32, String> {
     }
 }
 
+/// An address or a name, and a port; whether the name is one and the address can be had shows only
+/// when it is taken.
+fn listen(text: &str) -> Result<String, String> {
+    let is_address = text.parse::<SocketAddr>().is_ok();
+    let is_named = text.rsplit_once(':').is_some_and(|(host, port)| {
+        let is_name = |it: char| it.is_alphanumeric() || matches!(it, '-' | '.' | '_');
+        !host.is_empty() && host.chars().all(is_name) && port.parse::<u16>().is_ok()
+    });
+    if text == "none" || is_address || is_named {
+        return Ok(text.to_owned());
+    }
+    Err("write an address and a port such as 127.0.0.1:9479 or [::1]:9479, or `none`".to_owned())
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Confirm {
     /// Take it back now.
@@ -248,7 +263,7 @@ pub(crate) struct Watch {
     #[arg(long, value_name = "TIME", value_parser = within)]
     pub(crate) full_interval: Option<u32>,
     /// Where /metrics, /healthz, /readyz and /status are served; `none` for nowhere.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9479")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9479", value_parser = listen)]
     pub(crate) listen: String,
     /// Tell what differs, and change nothing.
     #[arg(long)]
@@ -338,6 +353,18 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn an_endpoint_is_an_address_or_a_name_with_a_port_or_none() {
+        let parsed = |listen: &str| {
+            Arguments::try_parse_from(["evenkeel", "watch", "--listen", listen]).is_ok()
+        };
+        let good = ["127.0.0.1:9479", "[::1]:0", "[::1%2]:9479", "localhost:9479", "none"];
+        assert!(good.into_iter().all(parsed));
+        for bad in ["nonsense", "", ":9479", "127.0.0.1", "::1:9479", "localhost:http", "a b:1"] {
+            assert!(!parsed(bad), "{bad}");
+        }
     }
 
     #[test]

@@ -31,6 +31,8 @@ fn a_wrong_command_line_is_64() {
         "validate examples/dr.yaml --detailed-exitcode",
         "plan --role gatekeeper",
         "schema examples/dr.yaml",
+        "watch examples/dr.yaml --listen nonsense",
+        "watch examples/dr.yaml --listen 127.0.0.1:http",
     ] {
         let answer = evenkeel_in(&root, command);
         assert_eq!((answer.status, &*answer.stdout), (64, ""), "{command}: {answer:?}");
