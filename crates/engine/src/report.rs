@@ -271,7 +271,12 @@ pub fn explain(op: &Op, refused: &Refused) -> String {
         ),
         (_, Errno::PERM | Errno::ACCESS) => "CAP_NET_ADMIN is needed".to_owned(),
         (_, Errno::NOMEM | Errno::NOBUFS) => "the kernel is out of memory".to_owned(),
-        (_, errno) => errno.to_string(),
+        (_, errno) => {
+            let words = errno.to_string();
+            let number = format!(" (os error {})", errno.raw_os_error());
+            // The number stands behind every meaning.
+            words.strip_suffix(&number).unwrap_or(&words).to_owned()
+        }
     };
     match &refused.message {
         Some(message) => format!("{meaning} (errno {}: {message})", refused.errno.raw_os_error()),
@@ -292,5 +297,24 @@ impl Done<'_> {
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.word())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_tells_its_number_once() {
+        let op = Op::AddModule { module: "ip_vs_wrr".into() };
+        for errno in [Errno::ROFS, Errno::NOENT, Errno::from_raw_os_error(4000)] {
+            for message in [None, Some("read-only".into())] {
+                let text = explain(&op, &Refused { errno, message });
+                let number = errno.raw_os_error().to_string();
+                assert_eq!(text.matches(&number).count(), 1, "{text}");
+            }
+        }
+        let text = explain(&op, &Errno::ROFS.into());
+        assert!(text.contains("ead-only file system (errno 30)"), "{text}");
     }
 }
