@@ -26,7 +26,7 @@ impl Problems {
             if !rendered.is_empty() {
                 rendered.push_str("\n\n");
             }
-            rendered.push_str(&renderer.render(&report(problem, &lines)));
+            rendered.push_str(&excerpt(&renderer, problem, &lines));
         }
         if self.left_out() > 0 {
             rendered.push_str(&format!("\n\nand {} more", self.left_out()));
@@ -35,7 +35,26 @@ impl Problems {
     }
 }
 
-fn report<'a>(problem: &'a Problem, lines: &[Lines<'_>]) -> Vec<Group<'a>> {
+/// One problem. Of a long line only a window is handed to the renderer, which counts its columns
+/// from the window's beginning: there the place goes in as a whole, and what the renderer adds to
+/// it is taken out.
+fn excerpt(renderer: &Renderer, problem: &Problem, lines: &[Lines<'_>]) -> String {
+    let mut windows = Vec::new();
+    let mut text = renderer.render(&report(problem, lines, &mut windows));
+    for (place, column) in windows {
+        let place = format!(":{}:{}", place.line, place.column);
+        let doubled = format!("{place}:{column}");
+        text = text.replacen(&doubled, &place, 1);
+    }
+    text
+}
+
+/// `windows` takes the places of which a window is shown, with what the renderer adds to them.
+fn report<'a>(
+    problem: &'a Problem,
+    lines: &[Lines<'_>],
+    windows: &mut Vec<(&'a Place, String)>,
+) -> Vec<Group<'a>> {
     let Problem { severity, place, context, message, remedy, related } = problem;
     let level = match severity {
         Severity::Error => Level::ERROR,
@@ -47,10 +66,10 @@ fn report<'a>(problem: &'a Problem, lines: &[Lines<'_>]) -> Vec<Group<'a>> {
     };
     let mut group = Group::with_title(level.primary_title(title));
     if let Some(place) = place {
-        group = group.element(snippet(place, None, lines));
+        group = group.element(snippet(place, None, lines, windows));
     }
     for related in related {
-        group = group.element(snippet(&related.place, Some(&related.label), lines));
+        group = group.element(snippet(&related.place, Some(&related.label), lines, windows));
     }
     if let Some(remedy) = remedy {
         group = group.element(Level::HELP.message(remedy.as_str()));
@@ -60,9 +79,10 @@ fn report<'a>(problem: &'a Problem, lines: &[Lines<'_>]) -> Vec<Group<'a>> {
 
 /// The line of a place, cut to a window around it.
 fn snippet<'a>(
-    place: &Place,
+    place: &'a Place,
     label: Option<&'a str>,
     lines: &[Lines<'_>],
+    windows: &mut Vec<(&'a Place, String)>,
 ) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
     let (start, line) = lines.get(place.source).map_or((0, ""), |lines| lines.line(place.line));
     let from = place.span.start.saturating_sub(start).min(line.len());
@@ -82,7 +102,13 @@ fn snippet<'a>(
     let span = begin..window.len();
     window += &shown(&line[to..right]);
     let kind = if label.is_none() { AnnotationKind::Primary } else { AnnotationKind::Context };
-    let place_in_file = if left == 0 { place.name.to_string() } else { place.to_string() };
+    let place_in_file = if left == 0 {
+        place.name.to_string()
+    } else {
+        let column = 1 + window[..begin].chars().count();
+        windows.push((place, format!("{}:{column}", place.line)));
+        place.to_string()
+    };
     Snippet::source(window)
         .path(place_in_file)
         .line_start(place.line)

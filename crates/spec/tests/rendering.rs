@@ -109,6 +109,22 @@ fn of_a_very_long_line_only_the_neighbourhood_is_shown() {
 }
 
 #[test]
+fn a_place_far_right_on_a_line_is_told_once() {
+    // Characters of two bytes: columns are counted in characters.
+    for filler in ["x", "ö"] {
+        let many = filler.repeat(200);
+        let line =
+            format!("  - {{ vip: 192.0.2.1, port: 80, description: {many}, name: -x, name: -y }}");
+        let found = one(format!("version: 1\nservices:\n{line}\n"));
+        let before = line.find("-x").expect("it is there");
+        let place = format!("web.yaml:3:{}\n", 1 + line[..before].chars().count());
+        assert!(found.contains(&place), "{place}{found}");
+        let doubled = found.lines().filter(|it| it.matches(":3:").count() > 1);
+        assert_eq!(doubled.count(), 0, "{found}");
+    }
+}
+
+#[test]
 fn bytes_that_are_no_text_are_named_by_their_place() {
     assert_eq!(
         one(b"version: 1\nservices: \xff\xfe\x00\n".to_vec()),
