@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use evenkeel_engine::{Attendant, DrainProgress, Unattended};
+use evenkeel_engine::{Attendant, Clock, DrainProgress};
 use evenkeel_model::{Drain, Names, RealServerKey, ServiceKey};
+use evenkeel_plan::Clocks;
 use evenkeel_plan::render::count;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -19,6 +20,7 @@ use crate::output::Output;
 pub(crate) struct Onlooker<'a> {
     names: Names<'a>,
     output: &'a mut Output,
+    clock: Clock,
     is_interrupted: Arc<AtomicBool>,
     bars: Option<MultiProgress>,
     shown: BTreeMap<(ServiceKey, RealServerKey), Shown>,
@@ -45,7 +47,8 @@ impl<'a> Onlooker<'a> {
                 .map_err(Error::Signal)?;
         }
         let bars = io::stderr().is_terminal().then(MultiProgress::new);
-        Ok(Self { names, output, is_interrupted, bars, shown: BTreeMap::new() })
+        let clock = Clock::start();
+        Ok(Self { names, output, clock, is_interrupted, bars, shown: BTreeMap::new() })
     }
 
     fn bar(&self, words: String, connections: u64) -> Option<ProgressBar> {
@@ -59,8 +62,8 @@ impl<'a> Onlooker<'a> {
 }
 
 impl Attendant for Onlooker<'_> {
-    fn now(&self) -> Duration {
-        Unattended.now()
+    fn now(&self) -> Clocks {
+        self.clock.now()
     }
 
     fn pause(&mut self, time: Duration) {

@@ -1,13 +1,16 @@
 //! Whoever has a pass carried out, as the engine sees it: a clock, and someone who may interrupt.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use evenkeel_model::{RealServerKey, ServiceKey};
+use evenkeel_plan::Clocks;
+
+use crate::Clock;
 
 /// Tells the time, looks on while drains go on, and may ask to stop.
 pub trait Attendant {
-    /// The time since 1970.
-    fn now(&self) -> Duration;
+    /// What the clocks show. As long as it attends to a pass that waits, nobody steps the wall's.
+    fn now(&self) -> Clocks;
 
     /// Lets that time pass; may return early when asked to stop.
     fn pause(&mut self, time: Duration);
@@ -37,14 +40,14 @@ pub struct DrainProgress {
     pub is_gone: bool,
 }
 
-/// Nobody looks on: the clock is the system's, and nothing interrupts.
+/// Nobody looks on: the clocks are the system's, and nothing interrupts. For passes that wait for
+/// nothing.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Unattended;
 
 impl Attendant for Unattended {
-    fn now(&self) -> Duration {
-        // A clock before 1970 is none; drains then end at their first look.
-        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    fn now(&self) -> Clocks {
+        Clock::start().now()
     }
 
     fn pause(&mut self, time: Duration) {

@@ -111,7 +111,7 @@ impl Drains {
         attendant: &mut dyn Attendant,
     ) -> Result<(), KernelError> {
         loop {
-            let progress = self.look(kernel, attendant.now())?;
+            let progress = self.look(kernel, attendant.now().wall)?;
             if progress.is_empty() {
                 return Ok(());
             }

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use self::file::{Problem, VERSION};
-use crate::{Pending, Targeted, Unconfirmed, vigil};
+use crate::{Clock, Pending, Targeted, Unconfirmed, vigil};
 
 pub use texts::{LastSpec, LostSpec, StoredSpec, StoredText};
 
@@ -210,7 +210,8 @@ impl StateDir {
         Ok((Journal::default(), Some(words)))
     }
 
-    /// Reads what there is, and leaves it as it is.
+    /// Reads what there is, and leaves it as it is. What is in it began at times of the wall's
+    /// clock as that goes now.
     ///
     /// # Errors
     /// The file is there and cannot be read, or a newer evenkeel wrote it.
@@ -222,7 +223,10 @@ impl StateDir {
             Err(error) => return Err(JournalError::new("read", &path)(error)),
         };
         match file::parse(&text) {
-            Ok(journal) => Ok(Found::Whole(Box::new(journal))),
+            Ok(mut journal) => {
+                journal.record.drains.rebase(&Clock::start().now());
+                Ok(Found::Whole(Box::new(journal)))
+            }
             Err(Problem::Newer(version)) => Err(JournalError::Newer { path, version }),
             Err(Problem::Damage(words)) => Ok(Found::Damaged(words)),
         }

@@ -21,6 +21,8 @@ pub fn execute_journalled(
     state: &StateDir,
     journal: &mut Journal,
 ) -> Result<Report, JournalError> {
+    // Between the reading of the journal and here someone may have been asked.
+    journal.record.drains.rebase(&attendant.now());
     let before = journal.clone();
     let (desired, is_whole) = (pass.desired, pass.is_whole);
     intend(journal, &pass, attendant);
@@ -46,7 +48,8 @@ pub fn execute_journalled(
 /// Writes down what the steps are about to do.
 fn intend(journal: &mut Journal, pass: &Pass<'_>, attendant: &dyn Attendant) {
     // Rounded up: a drain never ends before its time.
-    let now = attendant.now().as_secs() + 1;
+    let clocks = attendant.now();
+    let now = clocks.wall.as_secs() + 1;
     let drains = &mut journal.record.drains.0;
     drains.retain(|(service, key), _| {
         let service = pass.live.services.get(service);
@@ -65,11 +68,19 @@ fn intend(journal: &mut Journal, pass: &Pass<'_>, attendant: &dyn Attendant) {
                 sysctls.entry(key.clone()).or_insert_with(|| before.clone());
             }
             Op::DrainRealServer { service, key, before, limit } => {
-                let draining = Draining { since: now, weight: before.weight, limit: *limit };
+                let draining = Draining {
+                    since: now,
+                    weight: before.weight,
+                    limit: *limit,
+                    uptime: clocks.uptime_at(now),
+                };
                 let drain = drains.entry((*service, *key)).or_insert(draining);
-                // Someone else ended that drain; this is another one.
                 if before.weight > 0 {
+                    // Someone else ended that drain; this is another one.
                     *drain = draining;
+                } else if !clocks.is_of_this_boot(drain.uptime) {
+                    // From here on it goes on whatever is done to the wall's clock.
+                    drain.uptime = clocks.uptime_at(drain.since);
                 }
             }
             _ => {}

@@ -6,6 +6,7 @@
 //! It prints nothing and asks nobody.
 
 mod attendant;
+mod clock;
 mod confirm;
 mod connections;
 mod drain;
@@ -29,6 +30,7 @@ mod translate;
 mod vigil;
 
 pub use attendant::{Attendant, DrainProgress, Unattended};
+pub use clock::Clock;
 pub use confirm::{pending_sysctls, steps_to_undo, take_pending_back};
 pub use connections::{Connection, connections};
 pub use error::{KernelError, in_full};

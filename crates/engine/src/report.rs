@@ -306,7 +306,8 @@ mod tests {
 
     #[test]
     fn a_refusal_tells_its_number_once() {
-        let op = Op::AddModule { module: "ip_vs_wrr".into() };
+        let (key, before, after) = ("net.ipv4.ip_forward".into(), "0".into(), "1".into());
+        let op = Op::EditSysctl { key, before, after };
         for errno in [Errno::ROFS, Errno::NOENT, Errno::from_raw_os_error(4000)] {
             for message in [None, Some("read-only".into())] {
                 let text = explain(&op, &Refused { errno, message });

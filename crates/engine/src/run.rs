@@ -86,7 +86,7 @@ pub(crate) fn run(
             outcomes.extend((first..first + ops.len()).map(|place| (place, Outcome::Skipped)));
         }
         if begins_drains && is_clean {
-            drains.begin(ops, record, attendant.now());
+            drains.begin(ops, record, attendant.now().wall);
         }
         first += ops.len();
     }

@@ -7,6 +7,7 @@
 mod assess;
 pub mod canonical;
 mod cause;
+mod clocks;
 mod counts;
 mod diff;
 mod effect;
@@ -31,6 +32,7 @@ mod undo;
 mod without;
 
 pub use cause::Cause;
+pub use clocks::{Boot, Clocks, NoBoot, Uptime};
 pub use counts::Counts;
 pub use effect::carried_out;
 pub use field::{FieldChange, FieldValue};

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use evenkeel_model::{DesiredTimeouts, Drain, RealServerKey, ServiceKey};
 use serde::{Deserialize, Serialize};
 
+use crate::{Clocks, Uptime};
+
 /// The part of the record that every plan depends on. The last applied spec, which only plans
 /// with changes need, is apart: [`crate::Inputs::last`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,13 +38,26 @@ pub struct Drains(pub BTreeMap<(ServiceKey, RealServerKey), Draining>);
 /// A drain that was begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Draining {
-    /// When, in seconds since 1970.
+    /// When, in seconds since 1970 ([`Drains::rebase`]).
     pub since: u64,
     /// The weight before.
     pub weight: u32,
     /// How long it may take; what a service that left had said is known nowhere else any more.
     #[serde(default)]
     pub limit: Drain,
+    /// When, by a clock that nobody steps; `None` where an earlier version wrote it, or the kernel
+    /// has no such clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uptime: Option<Uptime>,
+}
+
+impl Drains {
+    /// Makes their starts times of the wall's clock as it goes now, whatever was done to it since.
+    pub fn rebase(&mut self, now: &Clocks) {
+        for Draining { since, uptime, .. } in self.0.values_mut() {
+            *since = now.wall_at(*since, *uptime);
+        }
+    }
 }
 
 /// As it is written: a map with such keys has no place in JSON.

@@ -1,7 +1,7 @@
 //! Laws of waiting, with a clock that is moved by hand.
 
 use evenkeel_model::{Binding, Desired, Live, Owner, ServiceKey};
-use evenkeel_plan::{Draining, Inputs, Object, plan};
+use evenkeel_plan::{Clocks, Draining, Inputs, Object, plan};
 
 use super::*;
 use crate::memory::MemoryKernel;
@@ -17,8 +17,8 @@ struct Onlooker {
 }
 
 impl Attendant for Onlooker {
-    fn now(&self) -> Duration {
-        self.now
+    fn now(&self) -> Clocks {
+        Clocks { wall: self.now, uptime: None }
     }
 
     fn pause(&mut self, time: Duration) {
@@ -98,7 +98,8 @@ fn a_drain_goes_on_from_the_start_on_record() {
     let key = web([], Drain::NONE).0;
     kernel.connect(key, 1, 100);
     let mut record = Record::default();
-    let draining = Draining { since: START.as_secs() - 20, weight: 5, limit: Drain::default() };
+    let draining =
+        Draining { since: START.as_secs() - 20, weight: 5, limit: Drain::default(), uptime: None };
     record.drains.0.insert((key, rs(1)), draining);
     let (_, report) = drain_one(&mut kernel, 30, record, &mut onlooker);
     assert!(report.is_success());
@@ -113,7 +114,12 @@ fn a_start_in_the_future_counts_as_now() {
     let key = web([], Drain::NONE).0;
     kernel.connect(key, 1, 100);
     let mut record = Record::default();
-    let draining = Draining { since: START.as_secs() + 86_400, weight: 5, limit: Drain::default() };
+    let draining = Draining {
+        since: START.as_secs() + 86_400,
+        weight: 5,
+        limit: Drain::default(),
+        uptime: None,
+    };
     record.drains.0.insert((key, rs(1)), draining);
     drain_one(&mut kernel, 30, record, &mut onlooker);
     assert_eq!(onlooker.now, START + Duration::from_secs(30));
@@ -148,8 +154,8 @@ fn an_interrupted_wait_leaves_the_real_server_without_weight_and_deletes_nothing
 fn whoever_raises_the_weight_of_a_draining_real_server_is_overruled() {
     struct Raiser(Onlooker, u32);
     impl Attendant for Raiser {
-        fn now(&self) -> Duration {
-            self.0.now
+        fn now(&self) -> Clocks {
+            self.0.now()
         }
         fn pause(&mut self, time: Duration) {
             self.0.pause(time);

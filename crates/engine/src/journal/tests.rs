@@ -1,10 +1,12 @@
 use evenkeel_model::arbitrary::pair;
-use evenkeel_plan::{Inputs, plan};
+use evenkeel_model::{Drain, RealServerKey};
+use evenkeel_plan::{Draining, Drains, Inputs, Uptime, plan};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use tempfile::TempDir;
 
 use super::*;
+use crate::pass::tests::web;
 
 const TEXTS: [(&str, &[u8]); 3] =
     [("a.yaml", b"version: 1\n"), ("empty.yaml", b""), ("b.yaml", b"services: []\n")];
@@ -414,4 +416,46 @@ fn what_waits_for_its_confirmation_is_what_plans_compare_with() {
     let spec = journal.spec.clone();
     journal.keep_pending(Some(&desired));
     assert_eq!((journal.spec, journal.targeted), (spec, targeted));
+}
+
+#[test]
+fn the_start_of_a_drain_is_read_as_a_time_of_the_wall_clock_as_it_goes_now() {
+    let (_folder, state) = place();
+    let now = Clock::start().now();
+    let Some(uptime) = now.uptime else { panic!("this boot has a name") };
+    let wall = now.wall.as_secs();
+    // Begun a second ago, when the wall's clock was an hour behind, or ahead.
+    let began = Uptime { milliseconds: uptime.milliseconds - 1_000, ..uptime };
+    let other = Uptime { boot: "b".repeat(32).parse().expect("the name of a boot"), ..began };
+    for (since, uptime, expected) in [
+        (wall - 3_601, Some(began), wall - 1),
+        (wall + 3_599, Some(began), wall - 1),
+        (wall - 3_601, Some(other), wall - 3_601),
+        (wall - 3_601, None, wall - 3_601),
+        (wall + 3_599, None, wall),
+    ] {
+        let mut journal = Journal::default();
+        let (service, _) = web([], Drain::NONE);
+        let key = RealServerKey { address: [10, 0, 0, 1].into(), port: 80 };
+        let draining = Draining { since, weight: 5, limit: Drain(30), uptime };
+        journal.record.drains.0.insert((service, key), draining);
+        state.write(&journal).expect("it can be written");
+        let (read, _) = state.read(false).expect("it can be read");
+        let read = read.record.drains.0[&(service, key)];
+        assert!(read.since.abs_diff(expected) <= 2, "{read:?}, not {expected}");
+        assert_eq!(read, Draining { since: read.since, ..draining });
+    }
+}
+
+#[test]
+fn a_drain_of_an_earlier_version_is_read_as_it_was() {
+    let (key, _) = web([], Drain::NONE);
+    let real_server = RealServerKey { address: [10, 0, 0, 1].into(), port: 80 };
+    let draining = Draining { since: 7, weight: 5, limit: Drain(30), uptime: None };
+    let drains = Drains([((key, real_server), draining)].into());
+    let mut entries = serde_json::to_value(&drains).expect("it can be written");
+    let fields = entries[0].as_object_mut().expect("an object");
+    let names: Vec<&str> = fields.keys().map(String::as_str).collect();
+    assert_eq!(names, ["limit", "real_server", "service", "since", "weight"]);
+    assert_eq!(serde_json::from_value::<Drains>(entries).expect("it can be read"), drains);
 }

@@ -1,15 +1,16 @@
 //! What the journal says before, while and after a pass.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use evenkeel_model::{Binding, Drain, Live, Owner};
-use evenkeel_plan::{Inputs, Record, Refusal, plan};
+use evenkeel_plan::{Clocks, Inputs, Record, Refusal, Uptime, plan};
 use rustix::io::Errno;
 
 use super::*;
-use crate::Unattended;
 use crate::memory::{Fault, MemoryKernel};
 use crate::pass::tests::{empty_service, host_with, pass, plan_of, vip, web, with_vips};
+use crate::{DrainProgress, Unattended};
 
 fn run(
     kernel: &mut MemoryKernel,
@@ -180,4 +181,78 @@ fn a_service_that_left_keeps_the_time_its_drain_began_with() {
     let (read, _) = state.read(false).expect("it can be read");
     let again = plan(Inputs::new(&desired, &kernel.live, &read.record)).steps;
     assert!(matches!(again[0], Op::DrainRealServer { limit: Drain(600), .. }), "{again:?}");
+}
+
+/// A host that has run for so many seconds, and whose wall's clock shows that; nobody waits there.
+struct Host(u64, u64);
+
+impl Attendant for Host {
+    fn now(&self) -> Clocks {
+        let boot = "a".repeat(32).parse().expect("the name of a boot");
+        let uptime = Uptime { boot, milliseconds: self.1 * 1_000 };
+        Clocks { wall: Duration::from_secs(self.0), uptime: Some(uptime) }
+    }
+
+    fn pause(&mut self, _: Duration) {}
+
+    fn is_interrupted(&self) -> bool {
+        false
+    }
+
+    fn draining(&mut self, _: &[DrainProgress]) {}
+}
+
+/// A pass over a host on which a real server with connections drains, or begins to, for up to a
+/// minute; whether it is there still.
+fn drains_on(kernel: &mut MemoryKernel, journal: &mut Journal, mut host: Host) -> bool {
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = StateDir::new(folder.path(), "init");
+    let (key, named) = web([(1, 5), (2, 5)], Drain(60));
+    let (_, wanted) = web([(2, 5)], Drain(60));
+    if kernel.live.services.is_empty() {
+        kernel.live.services.insert(key, named.service);
+        kernel.connect(key, 1, 7);
+    }
+    let desired = Desired { services: [(key, wanted)].into(), ..Desired::default() };
+    let live = kernel.live.clone();
+    let steps = plan(Inputs::new(&desired, &live, &journal.record)).steps;
+    let pass = pass(&desired, live, steps);
+    let terms = Terms { wait: false, ..Terms::default() };
+    execute_journalled(kernel, pass, terms, &mut host, &state, journal).expect("it can be written");
+    kernel.live.services[&key].real_servers.len() == 2
+}
+
+#[test]
+fn a_drain_takes_its_time_and_no_more_whatever_is_done_to_the_wall_clock() {
+    const HOUR: u64 = 3_600;
+    for wall in [100_000, 100_000 - HOUR, 100_000 + HOUR] {
+        let (mut kernel, mut journal) = (MemoryKernel::default(), Journal::default());
+        assert!(drains_on(&mut kernel, &mut journal, Host(100_000, 500)));
+        assert!(drains_on(&mut kernel, &mut journal, Host(wall + 30, 530)));
+        assert!(drains_on(&mut kernel, &mut journal, Host(wall + 60, 560)));
+        assert!(!drains_on(&mut kernel, &mut journal, Host(wall + 62, 562)));
+    }
+}
+
+#[test]
+fn a_drain_of_an_earlier_boot_or_version_goes_by_the_wall_clock_until_it_is_met() {
+    let other = Uptime {
+        boot: "b".repeat(32).parse().expect("the name of a boot"),
+        milliseconds: 7_000_000,
+    };
+    for uptime in [None, Some(other)] {
+        let (mut kernel, mut journal) = (MemoryKernel::default(), Journal::default());
+        assert!(drains_on(&mut kernel, &mut journal, Host(100_000, 500)));
+        let begun = journal.record.drains.0.values_mut().next().expect("it drains");
+        begun.uptime = uptime;
+        let unmet = journal.clone();
+        // Set back, it would last for an hour more each time it is looked at.
+        assert!(drains_on(&mut kernel, &mut journal, Host(96_400, 520)));
+        assert!(drains_on(&mut kernel, &mut journal, Host(96_459, 579)));
+        assert!(!drains_on(&mut kernel, &mut journal, Host(1_000, 582)));
+        let mut journal = unmet;
+        let (mut kernel, mut another) = (MemoryKernel::default(), Journal::default());
+        assert!(drains_on(&mut kernel, &mut another, Host(100_000, 500)));
+        assert!(!drains_on(&mut kernel, &mut journal, Host(100_062, 500)));
+    }
 }

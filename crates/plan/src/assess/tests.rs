@@ -157,11 +157,10 @@ fn a_drain_tells_how_many_have_how_long_and_who_keeps_coming() {
     assert_eq!(first(case().counted(1, 5)), "1 connection has 2m to end");
     assert_eq!(first(case().counted(0, 5)), "no connections to wait for");
     let mut begun = case().counted(17, 0);
-    begun
-        .record
-        .drains
-        .0
-        .insert((on(1), at(2)), Draining { since: 1, weight: 1, limit: Drain::default() });
+    begun.record.drains.0.insert(
+        (on(1), at(2)),
+        Draining { since: 1, weight: 1, limit: Drain::default(), uptime: None },
+    );
     assert_eq!(first(begun), "17 connections have what is left of 2m to end");
 
     let sticky = || Case::leaving(on(1), persistent(scheduled_by("wlc"), 32), 120).counted(17, 0);
@@ -403,7 +402,7 @@ fn a_drain_that_goes_on_tells_how_much_of_its_time_is_left() {
     let config = scheduled_by("wlc");
     let (both, one): (&[_], &[_]) = (&[(1, weighing(0)), (2, weighing(1))], &[(2, weighing(1))]);
     let case = Case::of(on(1), (config.clone(), both), (config, one), 30).counted(4, 0);
-    let draining = Draining { since: 1_000, weight: 5, limit: Drain(30) };
+    let draining = Draining { since: 1_000, weight: 5, limit: Drain(30), uptime: None };
     let drains = Drains([((on(1), at(1)), draining)].into());
     let record = Record { drains: drains.clone(), ..Record::of_a_snapshot() };
     let told = |now| {

@@ -110,7 +110,7 @@ fn what_no_spec_lists_is_drift_until_its_drain_is_on_record() {
     let taken_out = strange.map(|(verb, object, _)| (verb, object, SpecChanged));
     let last = spec(&[(WEB, service("wrr", &[(1, 1), (9, 1)])), (OLD, service("wrr", &[(1, 1)]))]);
     assert_eq!(causes_of(&last, &now, &live), taken_out);
-    let draining = Draining { since: 1, weight: 1, limit: Drain::default() };
+    let draining = Draining { since: 1, weight: 1, limit: Drain::default(), uptime: None };
     let drains = BTreeMap::from([((WEB, at(9)), draining), ((OLD, at(1)), draining)]);
     let record = Record { drains: Drains(drains), ..Record::of_a_snapshot() };
     assert_eq!(told(&planned(&now, &now, &live, &record)), taken_out);

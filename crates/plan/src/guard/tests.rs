@@ -162,7 +162,7 @@ fn what_drains_already_was_decided_on_before() {
     let found = host((1..=5).map(|last| (on(last), weighing(&[0]))));
     let wanted = spec([(on(1), weighing(&[0]))], Drain(30));
     assert!(refused(&planned(&wanted, &found)).is_some());
-    let draining = Draining { since: 1, weight: 1, limit: Drain::default() };
+    let draining = Draining { since: 1, weight: 1, limit: Drain::default(), uptime: None };
     let drains = (2..=5).map(|last| ((on(last), at(1)), draining)).collect();
     let record = Record { drains: Drains(drains), ..Record::of_a_snapshot() };
     let plan = plan(Inputs::new(&wanted, &found, &record));

@@ -238,7 +238,10 @@ fn a_real_server_that_is_listed_again_gets_its_weight_back_also_where_that_is_le
     };
     let record = |entries: &[(RealServerKey, u32)]| {
         let draining = |(key, weight): &(RealServerKey, u32)| {
-            ((on(1), *key), Draining { since: 1, weight: *weight, limit: Drain::default() })
+            (
+                (on(1), *key),
+                Draining { since: 1, weight: *weight, limit: Drain::default(), uptime: None },
+            )
         };
         let drains = Drains(entries.iter().map(draining).collect());
         Record { drains, ..Record::of_a_snapshot() }
