@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use evenkeel_plan::Clocks;
+
 /// Both of them.
 #[derive(Debug)]
 pub(crate) struct Clock {
@@ -24,6 +26,11 @@ impl Clock {
     /// The wall's time, in seconds since 1970; a clock before that is none.
     pub(crate) fn wall(&self) -> u64 {
         SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+    }
+
+    /// The wall's time and the kernel's since its boot, for what is kept on disk.
+    pub(crate) fn both(&self) -> Clocks {
+        evenkeel_engine::Clock::start().now()
     }
 
     /// What the wall's clock shows at a time of the other one, as far as can be told now.

@@ -92,7 +92,7 @@ pub(crate) struct Keeper<K: Ground> {
     journal: Journal,
     failing: Failing,
     fights: Fights,
-    paused: Option<Pause>,
+    paused: Option<pause::Kept>,
     held: Option<Held>,
     /// As it was before; the same plan is not told twice.
     last_held: Option<Held>,
@@ -216,7 +216,7 @@ impl<K: Ground> Keeper<K> {
     }
 
     fn begin(&mut self) {
-        self.paused = pause::read(&self.options.state, self.clock.wall());
+        self.paused = pause::read(&self.options.state, &self.clock.both());
         match self.options.state.read(false) {
             Ok((journal, _)) => {
                 self.specs.remember(&self.options.state, &journal, self.clock.wall());
@@ -264,7 +264,7 @@ impl<K: Ground> Keeper<K> {
     /// When the next thing is to be done.
     fn next(&self) -> Duration {
         let Due { resync, retry, drain, settle, address, addresses_from: _ } = &self.due;
-        let paused = self.paused.and_then(|pause| pause.until);
+        let paused = self.pause().and_then(|pause| pause.until);
         let wall = self.clock.wall();
         let resumed =
             paused.map(|until| self.clock.now() + Duration::from_secs(until.saturating_sub(wall)));
@@ -280,7 +280,7 @@ impl<K: Ground> Keeper<K> {
             self.look_at_files();
         }
         let wall = self.clock.wall();
-        if self.paused.is_some_and(|pause| pause.until.is_some_and(|until| until <= wall)) {
+        if self.pause().is_some_and(|pause| pause.until.is_some_and(|until| until <= wall)) {
             info!("the pause is over");
             self.resume();
             return self.pass(Reason::Command);
@@ -351,6 +351,11 @@ impl<K: Ground> Keeper<K> {
                 failing.into_iter().chain(self.fights.next(now)).min()
             }
         };
+    }
+
+    /// The pause that goes on, by the wall's clock of now.
+    fn pause(&self) -> Option<Pause> {
+        self.paused.map(|kept| kept.at(&self.clock.both()))
     }
 
     /// Whether nothing is to be changed.

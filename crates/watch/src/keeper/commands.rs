@@ -4,7 +4,7 @@ use tracing::{info, warn};
 
 use super::{Ground, Keeper, Trouble};
 use crate::control::{Answer, Request};
-use crate::status::{Mode, Pause, Status};
+use crate::status::{Mode, Status};
 use crate::{Reason, pause};
 
 impl<K: Ground> Keeper<K> {
@@ -16,13 +16,12 @@ impl<K: Ground> Keeper<K> {
             }
             Request::Approve { id } => self.approve(id),
             Request::Pause { seconds } => {
-                let since = self.clock.wall();
-                let paused = Pause { since, until: seconds.map(|it| since.saturating_add(it)) };
+                let paused = pause::Kept::begin(seconds, &self.clock.both());
                 if let Err(error) = pause::write(&self.options.state, &paused) {
                     return Answer::Refused(error.to_string());
                 }
                 self.paused = Some(paused);
-                info!(until = paused.until, "paused");
+                info!(seconds, "paused");
                 self.pass(Reason::Command);
                 Answer::Done("Paused: nothing is changed".to_owned())
             }

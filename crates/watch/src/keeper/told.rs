@@ -86,7 +86,7 @@ impl<K: Ground> Keeper<K> {
                 problem: self.specs.problem().cloned(),
                 held: self.held.clone(),
             },
-            paused: self.paused,
+            paused: self.pause(),
             last_pass: self.last_pass.clone(),
             last_success: self.last_success,
             draining: self.journal.record.drains.0.len(),
@@ -116,7 +116,7 @@ impl<K: Ground> Keeper<K> {
     fn state(&self) -> (State, Vec<String>) {
         let mut reasons = Vec::new();
         let mut states = vec![State::Ok];
-        if let Some(pause) = self.paused {
+        if let Some(pause) = self.pause() {
             states.push(State::Paused);
             reasons.push(match pause.until {
                 None => "paused until `evenkeel resume`".to_owned(),
