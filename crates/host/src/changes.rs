@@ -1,10 +1,12 @@
 //! Hearing of changes to addresses and links, whoever makes them: rtnetlink's multicast.
 //!
-//! What changed is not told, only that something of a kind did: the kernel drops notifications that
-//! find no room, so whoever wakes up reads the state itself, and a notification is nothing but a
-//! reason to do so.
+//! How it changed is not told, only that something of a kind did, and which addresses went: the
+//! kernel drops notifications that find no room, so whoever wakes up reads the state itself, and a
+//! notification is nothing but a reason to do so, more urgent or less.
 
+use std::collections::BTreeSet;
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use nix::errno::Errno;
@@ -13,6 +15,7 @@ use rtnetlink::packet_core::NetlinkBuffer;
 use rtnetlink::sys::{Socket, protocols::NETLINK_ROUTE};
 use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_recv_buffer_size_force};
 
+use crate::address::Address;
 use crate::error::{Action, Error};
 
 /// Room for some thousand notifications, so that a burst of them (a device with many addresses that
@@ -40,10 +43,12 @@ pub struct Changes {
 }
 
 /// What changed, summed up over any number of notifications.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Change {
     /// An address was added, removed or given other flags.
     pub addresses: bool,
+    /// The addresses that were removed from an interface, whether or not they are back by now.
+    pub gone: BTreeSet<IpAddr>,
     /// An interface was made, renamed, deleted or set up or down, its carrier came or went, or some
     /// other property of it changed; the kernel keeps quiet about a few of those while it is down.
     pub links: bool,
@@ -126,7 +131,14 @@ impl Change {
             };
             match message.message_type() {
                 RTM_NEWLINK | RTM_DELLINK => self.links = true,
-                RTM_NEWADDR | RTM_DELADDR => self.addresses = true,
+                RTM_NEWADDR => self.addresses = true,
+                RTM_DELADDR => match Address::decode(message.payload()) {
+                    Ok(gone) => {
+                        self.addresses = true;
+                        self.gone.insert(gone.address);
+                    }
+                    Err(_) => self.lost = true,
+                },
                 _ => {}
             }
             let length = (message.length() as usize).next_multiple_of(4);
@@ -139,11 +151,19 @@ impl Change {
 mod tests {
     use super::*;
 
-    /// A message without payload, of that type.
+    /// A message of that type; one about an address is about 192.0.2.1/32.
     fn message(kind: u16) -> Vec<u8> {
-        let mut bytes = 16_u32.to_ne_bytes().to_vec();
+        let mut payload = Vec::new();
+        if matches!(kind, RTM_NEWADDR | RTM_DELADDR) {
+            // struct ifaddrmsg: family, prefix length, flags, scope, index; then IFA_LOCAL.
+            payload.extend([2, 32, 0, 0, 1, 0, 0, 0]);
+            payload.extend([8_u16, 2].map(u16::to_ne_bytes).as_flattened());
+            payload.extend([192, 0, 2, 1]);
+        }
+        let mut bytes = (16 + payload.len() as u32).to_ne_bytes().to_vec();
         bytes.extend(kind.to_ne_bytes());
         bytes.resize(16, 0);
+        bytes.extend(payload);
         bytes
     }
 
@@ -159,12 +179,14 @@ mod tests {
             [RTM_NEWLINK, RTM_DELLINK, RTM_NEWADDR, RTM_DELADDR].map(message);
         let links = Change { links: true, ..Change::default() };
         let addresses = Change { addresses: true, ..Change::default() };
+        let without = Change { gone: [[192, 0, 2, 1].into()].into(), ..addresses.clone() };
         for (datagrams, expected) in [
-            (vec![&up[..]], links),
+            (vec![&up[..]], links.clone()),
             (vec![&gone], links),
-            (vec![&bound], addresses),
-            (vec![&unbound], addresses),
-            (vec![&up, &unbound], Change { links: true, ..addresses }),
+            (vec![&bound], addresses.clone()),
+            (vec![&unbound], without.clone()),
+            (vec![&unbound, &bound], without.clone()),
+            (vec![&up, &unbound], Change { links: true, ..without }),
             (vec![&[&bound[..], &gone].concat()], Change { links: true, ..addresses }),
             (vec![&message(24)], Change::default()),
         ] {
@@ -178,7 +200,15 @@ mod tests {
         for length in 1..whole.len() {
             assert!(noted(&[&whole[..length]]).lost, "{length} bytes");
         }
-        for lie in [0_u32, 15, 17, u32::MAX] {
+        let removed = message(RTM_DELADDR);
+        for length in 1..removed.len() {
+            assert!(noted(&[&removed[..length]]).lost, "{length} bytes");
+        }
+        let mut nameless = removed[..24].to_vec();
+        nameless[..4].copy_from_slice(&24_u32.to_ne_bytes());
+        assert!(noted(&[&nameless]).lost, "no address");
+        let past = whole.len() as u32 + 1;
+        for lie in [0_u32, 15, past, u32::MAX] {
             let mut bytes = whole.clone();
             bytes[..4].copy_from_slice(&lie.to_ne_bytes());
             assert!(noted(&[&bytes]).lost, "a length of {lie}");

@@ -207,8 +207,8 @@ fn listen(mut changes: Changes, messages: &Sender<Message>) {
         };
         match heard {
             Ok(None) => {}
-            Ok(Some(_)) => {
-                if messages.send(Message::Address).is_err() {
+            Ok(Some(change)) => {
+                if messages.send(Message::Address { gone: change.gone }).is_err() {
                     return;
                 }
             }

@@ -9,6 +9,7 @@ mod reading;
 mod told;
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -45,7 +46,8 @@ const LOCK: Duration = Duration::from_millis(200);
 
 /// Between the end of a pass and the next one that addresses ask for, however many of them change:
 /// nine times as long as the pass took, so that a storm of events costs a tenth of a processor, but
-/// never so long that a VIP would be gone for a tenth of a second. The first one waits for nothing.
+/// never so long that a VIP of which no notice came would be gone for a tenth of a second. The first
+/// one waits for nothing, nor does one for a VIP that is known to have gone: a fight ends these.
 const ADDRESSES: RangeInclusive<Duration> = Duration::from_millis(20)..=Duration::from_millis(80);
 
 /// The longest sleep: whoever listens for the keeper's heart hears it in time.
@@ -54,8 +56,8 @@ const BEAT: Duration = Duration::from_secs(10);
 /// What the keeper hears.
 #[derive(Debug)]
 pub(crate) enum Message {
-    /// An address or an interface changed.
-    Address,
+    /// An address or an interface changed; these addresses went.
+    Address { gone: BTreeSet<IpAddr> },
     /// Something happened to the files of the spec.
     Files,
     /// Read the spec anew, whether or not it seems to have changed.
@@ -236,8 +238,14 @@ impl<K: Ground> Keeper<K> {
         match message {
             // Whoever listens does these.
             Message::Stop | Message::Reload => {}
-            Message::Address => {
-                self.due.address = Some(self.due.addresses_from.max(now));
+            Message::Address { gone } => {
+                let is_vip = self.specs.desired().vips.keys().any(|it| gone.contains(&it.address));
+                if is_vip {
+                    // What it was like is no answer to that.
+                    self.known = None;
+                }
+                let from = if is_vip { now } else { self.due.addresses_from.max(now) };
+                self.due.address = Some(self.due.address.map_or(from, |known| known.min(from)));
             }
             Message::Files => {
                 let time = self.at(self.settle.heard(Instant::now()));

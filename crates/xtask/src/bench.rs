@@ -1,10 +1,12 @@
 //! `cargo xtask bench`: what evenkeel costs, as ratios to ipvsadm in the same boot.
 //!
 //! Absolute times mean little in the lab; ratios within one boot hold. This half runs on the host;
-//! [`table`] and [`idle`] are what is measured in the guest.
+//! [`table`], [`idle`] and [`vip`] are what is measured in the guest.
 
+mod daemon;
 mod idle;
 mod table;
+mod vip;
 
 use std::io;
 use std::path::PathBuf;

@@ -9,12 +9,13 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use evenkeel_lab::net::Namespace;
 
+use super::daemon::Daemon;
 use crate::error::Error;
 
 const ENDPOINT: &str = "127.0.0.1:9479";
@@ -90,23 +91,17 @@ pub(super) fn measure(evenkeel: &Path, spec: &str) -> Result<(), Error> {
 impl Way {
     fn measure(&self, evenkeel: &Path, spec: &str, state: &str) -> Result<Cost, Error> {
         let interval = format!("{}s", INTERVAL.as_secs());
-        let daemon = Command::new(evenkeel)
-            .args(["watch", spec, "--state-dir", state, "--interval", &interval])
-            .args(["--full-interval", self.full_interval, "--listen", ENDPOINT, "--traffic", "off"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn();
-        let daemon = daemon.map_err(|error| Error::Start("evenkeel watch".to_owned(), error))?;
-        let daemon = Ending(daemon);
-        let id = daemon.0.id();
+        let mut arguments = vec![spec, "--state-dir", state, "--interval", &interval];
+        arguments.extend(["--full-interval", self.full_interval, "--listen", ENDPOINT]);
+        arguments.extend(["--traffic", "off"]);
+        let daemon = Daemon::start(evenkeel, &arguments)?;
         let before = self.after_poll()?;
         sleep(INTERVAL * POLLS);
         let polls = self.count()?.since(&before);
         if polls.number == 0 {
             return Err(Error::Claim(format!("`evenkeel watch` made no poll by {}", self.name)));
         }
-        let calls = self.system_calls(id)?;
+        let calls = self.system_calls(daemon.id())?;
         Ok(Cost { seconds: polls.seconds / f64::from(polls.number), calls })
     }
 
@@ -160,17 +155,6 @@ impl Way {
             (Some(calls), 1..) => Ok(f64::from(calls) / f64::from(polls)),
             _ => Err(Error::Claim(format!("strace counted nothing in {polls} polls: {summary}"))),
         }
-    }
-}
-
-/// A daemon that is killed at the end.
-struct Ending(Child);
-
-impl Drop for Ending {
-    fn drop(&mut self) {
-        // It may have ended by itself, which was told already.
-        let _killed = self.0.kill();
-        let _reaped = self.0.wait();
     }
 }
 

@@ -132,7 +132,8 @@ pub(super) fn measure(
         load,
     );
     print("read, unchanged", ["ipvsadm -Sn", "evenkeel plan", "netlink alone"], read);
-    super::idle::measure(evenkeel, SPEC)
+    super::idle::measure(evenkeel, SPEC)?;
+    super::vip::measure(evenkeel, &table.spec())
 }
 
 /// The time from the start of a program to its end.
@@ -195,7 +196,7 @@ fn check(namespace: &Namespace, table: &Table) -> Result<(), Error> {
     Err(Error::Claim(format!("the table has {found} lines, not {}", table.lines())))
 }
 
-fn write(path: &str, text: &str) -> Result<(), Error> {
+pub(super) fn write(path: &str, text: &str) -> Result<(), Error> {
     fs::write(path, text).map_err(|error| Error::Claim(format!("cannot write {path}: {error}")))
 }
 

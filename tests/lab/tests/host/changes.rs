@@ -1,5 +1,7 @@
 //! Changes of others, heard of.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use evenkeel_host::{Change, Changes, Host};
@@ -9,8 +11,16 @@ use rustix::net::sockopt::set_socket_recv_buffer_size;
 
 use super::binding;
 
-const ADDRESSES: Change = Change { addresses: true, links: false, lost: false };
-const LINKS: Change = Change { addresses: false, links: true, lost: false };
+const NOTHING: Change =
+    Change { addresses: false, gone: BTreeSet::new(), links: false, lost: false };
+const ADDRESSES: Change =
+    Change { addresses: true, gone: BTreeSet::new(), links: false, lost: false };
+const LINKS: Change = Change { addresses: false, gone: BTreeSet::new(), links: true, lost: false };
+
+fn gone(address: &str) -> Change {
+    let address: IpAddr = address.parse().unwrap();
+    Change { gone: [address].into(), ..ADDRESSES }
+}
 
 /// Whether there is something to be taken within that time.
 fn is_readable(changes: &Changes, within: Duration) -> bool {
@@ -22,8 +32,11 @@ fn is_readable(changes: &Changes, within: Duration) -> bool {
 fn heard(changes: &mut Changes) -> Change {
     let mut sum = Change::default();
     while is_readable(changes, Duration::from_millis(20)) {
-        let Some(Change { addresses, links, lost }) = changes.take().unwrap() else { continue };
+        let Some(Change { addresses, gone, links, lost }) = changes.take().unwrap() else {
+            continue;
+        };
         sum.addresses |= addresses;
+        sum.gone.extend(gone);
         sum.links |= links;
         sum.lost |= lost;
     }
@@ -38,15 +51,15 @@ fn changes_of_addresses_and_links_are_heard_of_whoever_makes_them() {
     heard(&mut changes);
     for (command, expected) in [
         ("ip addr add 192.0.2.1/32 dev eth0", ADDRESSES),
-        ("ip addr del 192.0.2.1/32 dev eth0", ADDRESSES),
+        ("ip addr del 192.0.2.1/32 dev eth0", gone("192.0.2.1")),
         ("ip addr add 2001:db8::1/128 dev eth0 nodad", ADDRESSES),
         ("ip addr change 2001:db8::1/128 dev eth0 preferred_lft 0", ADDRESSES),
-        ("ip addr del 2001:db8::1/128 dev eth0", ADDRESSES),
+        ("ip addr del 2001:db8::1/128 dev eth0", gone("2001:db8::1")),
         ("ip link add d1 type dummy", LINKS),
         ("ip link set eth0 alias uplink", LINKS),
         ("ip link set d1 name d2", LINKS),
         ("ip link del d2", LINKS),
-        ("ip route add 198.51.100.0/24 dev eth0", Change::default()),
+        ("ip route add 198.51.100.0/24 dev eth0", NOTHING),
         ("ip neigh add 203.0.113.9 lladdr 02:00:00:00:00:01 dev eth0", Change::default()),
     ] {
         run(command);

@@ -1,8 +1,7 @@
 //! Drift of every kind is repaired within an interval, a VIP within a tenth of a second.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader};
-use std::sync::mpsc::channel;
+use std::net::UdpSocket;
 
 use evenkeel_host::Binding;
 use evenkeel_lab_tests::{ipvsadm, run_with};
@@ -10,6 +9,9 @@ use evenkeel_lab_tests::{ipvsadm, run_with};
 use super::*;
 
 const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Whoever looks takes some time for it, too.
+const LOOK: Duration = Duration::from_millis(500);
 
 const SPEC: &str = "version: 1
 scope: { vips: [192.0.2.0/24, '2001:db8::/32'], fwmarks: [1-9] }
@@ -100,8 +102,7 @@ fn drift_of_every_kind_is_repaired_within_an_interval() {
     for change in changes {
         let begin = Instant::now();
         run(change);
-        // Whoever looks takes some time for it, too.
-        let is_repaired = within(INTERVAL * 2, || everything() == before);
+        let is_repaired = within(INTERVAL + LOOK, || everything() == before);
         assert!(is_repaired, "{change}: {:#?}, before {before:#?}", everything());
         worst = worst.max(begin.elapsed());
     }
@@ -122,7 +123,6 @@ fn in_a_large_table_what_shows_is_repaired_within_an_interval_and_the_rest_withi
     let _daemon = host.watching(&spec, "--interval 1s --full-interval 4s");
     std::thread::sleep(INTERVAL);
     let before = everything();
-    let slack = Duration::from_millis(500);
     for (change, bound) in [
         ("ipvsadm -e -t 192.0.2.150:8080 -r 10.2.0.50 -g -w 3", INTERVAL),
         ("ipvsadm -D -t 192.0.2.180:8080", INTERVAL),
@@ -136,7 +136,7 @@ fn in_a_large_table_what_shows_is_repaired_within_an_interval_and_the_rest_withi
         ("ipvsadm -e -t 192.0.2.150:8080 -r 10.2.0.50 -g -w 1 -x 9", Duration::from_secs(4)),
     ] {
         run(change);
-        assert!(within(bound + slack, || everything() == before), "{change}: {:#?}", everything());
+        assert!(within(bound + LOOK, || everything() == before), "{change}: {:#?}", everything());
     }
 }
 
@@ -144,62 +144,63 @@ fn in_a_large_table_what_shows_is_repaired_within_an_interval_and_the_rest_withi
 fn a_vip_that_anything_takes_away_is_back_within_a_tenth_of_a_second() {
     let host = Host::new();
     let _daemon = host.watching(SPEC, "");
-    let mut times = Vec::new();
-    for number in 0..50 {
-        let (address, family) = match number % 2 {
-            0 => ("192.0.2.1/32", "-4"),
-            _ => ("2001:db8::1/128", "-6"),
-        };
-        times.push(time_without(address, family));
-        std::thread::sleep(Duration::from_millis(30));
-    }
+    let mut times: Vec<Duration> = (0..50)
+        .map(|number| {
+            // Sometimes it is taken again as soon as it is back.
+            std::thread::sleep(Duration::from_millis(number % 5 * 15));
+            time_without(if number % 2 == 0 { "192.0.2.1/32" } else { "2001:db8::1/128" })
+        })
+        .collect();
     times.sort();
     let (median, worst) = (times[times.len() / 2], times[times.len() - 1]);
     say(&format!(
         "a VIP is back {median:?} (median of {}), {worst:?} (worst) after it was unbound",
         times.len()
     ));
-    // On a machine that is busy with something else one of them may take longer.
-    assert!(median < Duration::from_millis(100), "{times:?}");
+    assert!(worst < Duration::from_millis(100), "{times:?}");
     host.wait_for_state("ok");
 }
 
+/// Others whose addresses come and go all the time are no reason to let a VIP wait.
+#[test]
+fn a_vip_is_back_at_once_however_many_other_addresses_change() {
+    let host = Host::new();
+    let _daemon = host.watching(SPEC, "");
+    let kernel = evenkeel_host::Host::connect().unwrap();
+    let other = binding("198.51.100.9/32");
+    let mut times: Vec<Duration> = (0..20)
+        .map(|_| {
+            for _ in 0..10 {
+                kernel.bind(&other).unwrap();
+                kernel.unbind(&other).unwrap();
+            }
+            time_without("192.0.2.1/32")
+        })
+        .collect();
+    times.sort();
+    assert!(times[times.len() - 1] < Duration::from_millis(100), "{times:?}");
+}
+
 /// Takes an address away, and tells how long it takes until it is back.
-fn time_without(address: &str, family: &str) -> Duration {
-    let mut monitor = Command::new("ip")
-        .args([family, "-o", "monitor", "address"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let lines = BufReader::new(monitor.stdout.take().unwrap()).lines().map_while(Result::ok);
-    let (tell, told) = channel();
-    let ear = std::thread::spawn(move || lines.for_each(|line| drop(tell.send(line))));
-    // It listens when it hears of something.
-    let probe = if family == "-4" { "198.51.100.9/32" } else { "2001:db8:9::9/128" };
-    loop {
-        run(&format!("ip {family} addr add {probe} dev eth0"));
-        run(&format!("ip {family} addr del {probe} dev eth0"));
-        if told.recv_timeout(Duration::from_millis(100)).is_ok() {
-            break;
-        }
+fn time_without(address: &str) -> Duration {
+    let binding = binding(address);
+    let kernel = evenkeel_host::Host::connect().unwrap();
+    // Only an address of the host can be bound to.
+    let is_here = || UdpSocket::bind((binding.address, 0)).is_ok();
+    assert!(is_here());
+    kernel.unbind(&binding).unwrap();
+    let begin = Instant::now();
+    while !is_here() && begin.elapsed() < Duration::from_secs(5) {
+        std::thread::sleep(Duration::from_micros(500));
     }
-    let wait_for = |is_meant: &dyn Fn(&str) -> bool| {
-        while !is_meant(&told.recv_timeout(Duration::from_secs(5)).unwrap()) {}
-    };
-    let (host, prefix) = address.split_once('/').unwrap();
-    let binding = Binding {
-        address: host.parse().unwrap(),
+    begin.elapsed()
+}
+
+fn binding(address: &str) -> Binding {
+    let (address, prefix) = address.split_once('/').unwrap();
+    Binding {
+        address: address.parse().unwrap(),
         prefix: prefix.parse().unwrap(),
         interface: "eth0".to_owned(),
-    };
-    let kernel = evenkeel_host::Host::connect().unwrap();
-    let begin = Instant::now();
-    kernel.unbind(&binding).unwrap();
-    wait_for(&|line| line.contains(address) && line.contains("Deleted"));
-    wait_for(&|line| line.contains(address) && !line.contains("Deleted"));
-    let time = begin.elapsed();
-    monitor.kill().unwrap();
-    monitor.wait().unwrap();
-    ear.join().unwrap();
-    time
+    }
 }

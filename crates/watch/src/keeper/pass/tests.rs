@@ -10,6 +10,7 @@ use rustix::io::Errno;
 
 use crate::Reason;
 use crate::control::{Answer, Request};
+use crate::keeper::Message;
 use crate::status::{Mode, State};
 use site::{Site, set_weight, spec_text};
 
@@ -54,6 +55,25 @@ fn drift_is_repaired_whatever_it_is() {
         assert_eq!(site.live(), before);
         site.assert_state(State::Ok, "");
     }
+}
+
+#[test]
+fn addresses_wait_for_their_turn_unless_a_vip_went() {
+    let mut site = Site::new(SPEC);
+    let mut hear = |gone: &[[u8; 4]]| {
+        let gone = gone.iter().map(|address| (*address).into()).collect();
+        site.keeper.hear(Message::Address { gone });
+        let due = &site.keeper.due;
+        (due.address.expect("a pass"), due.addresses_from, site.keeper.clock.now())
+    };
+    for gone in [&[][..], &[[198, 51, 100, 9]]] {
+        let (due, turn, _) = hear(gone);
+        assert_eq!(due, turn, "{gone:?}");
+    }
+    let (due, turn, now) = hear(&[[198, 51, 100, 9], [192, 0, 2, 1]]);
+    assert!(due < turn && due <= now);
+    // What comes after it makes it wait no longer.
+    assert_eq!(hear(&[]).0, due);
 }
 
 #[test]
