@@ -1,6 +1,6 @@
 //! What is known of the last applied spec, for plans that change something.
 
-use evenkeel_engine::{History, Journal, StateDir, in_full};
+use evenkeel_engine::{History, Journal, LastSpec, StateDir, in_full};
 use evenkeel_model::Desired;
 use evenkeel_plan::cut_off;
 use evenkeel_spec::{RememberedParameters, Source, load_with};
@@ -48,8 +48,8 @@ pub(crate) fn stored(state: &StateDir, journal: &Journal) -> Option<Desired> {
 
 /// What the last applied spec asked for. One that an earlier version took and this one does not
 /// tells nothing.
-fn desired(last: evenkeel_engine::LastSpec) -> Option<Desired> {
-    let evenkeel_engine::LastSpec { texts, parameters } = last;
+pub(crate) fn desired(last: LastSpec) -> Option<Desired> {
+    let LastSpec { texts, parameters } = last;
     let sources: Vec<Source> =
         texts.into_iter().map(|(name, text)| Source::new(name, text)).collect();
     let loaded = load_with(&sources, &RememberedParameters(parameters));

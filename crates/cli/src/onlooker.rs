@@ -92,7 +92,7 @@ impl Attendant for Onlooker<'_> {
                 continue;
             }
             let words = format!("real server {real_server} of {}", self.names.label(&service));
-            let number = count(usize::try_from(connections).unwrap_or(usize::MAX), "connection");
+            let number = count(connections, "connection");
             // Counted down from the whole time, as a clock shows it.
             let left = left.as_millis().div_ceil(1_000);
             let left = Drain(u32::try_from(left).unwrap_or(u32::MAX));

@@ -47,7 +47,7 @@ pub(crate) fn tell(
             "real server {real_server} of {} was deleted at the end of its drain with {} left, which \
              broke",
             names.label(service),
-            connections_in_words(*connections),
+            count(*connections, "connection"),
         ));
     }
     for ((service, real_server), connections) in &report.snatched {
@@ -55,7 +55,7 @@ pub(crate) fn tell(
             "someone else deleted real server {real_server} of {} during its drain; it was last \
              seen with {}",
             names.label(service),
-            connections_in_words(*connections),
+            count(*connections, "connection"),
         ));
     }
     for (service, real_server) in &report.newcomers {
@@ -109,7 +109,7 @@ pub(crate) fn tell_rollback(rollback: &Rollback, names: Names<'_>, output: &mut 
     if rollback.broken > 0 {
         output.warning(&format!(
             "{} to what had been added broke when it was taken back",
-            connections_in_words(rollback.broken)
+            count(rollback.broken, "connection")
         ));
     }
     if rollback.is_clean() {
@@ -148,8 +148,4 @@ pub(crate) fn tell_rollback(rollback: &Rollback, names: Names<'_>, output: &mut 
     }
     output.hint("`evenkeel plan` shows what differs from the spec");
     Status::Failed
-}
-
-fn connections_in_words(number: u64) -> String {
-    count(usize::try_from(number).unwrap_or(usize::MAX), "connection")
 }

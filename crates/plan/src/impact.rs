@@ -171,7 +171,7 @@ impl Impact {
     fn subject(&self) -> String {
         match self.connections {
             None => "existing connections".to_owned(),
-            Some(number) => count(usize::try_from(number).unwrap_or(usize::MAX), "connection"),
+            Some(number) => count(number, "connection"),
         }
     }
 }

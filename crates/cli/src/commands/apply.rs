@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use evenkeel_engine::{OnFailure, Pass, Targeted, Terms, execute_journalled};
+use evenkeel_engine::{OnFailure, Pass, Targeted, Terms, execute_journalled, in_full};
 use evenkeel_model::Names;
 use evenkeel_spec::Loaded;
 
@@ -117,7 +117,7 @@ pub(crate) fn run(
         journal.targeted.extend(asked);
         if let Err(error) = state.write(&journal) {
             let words = "the next plan does not know that these services were applied";
-            report.warnings.push(format!("{error}: {words}"));
+            report.warnings.push(format!("{}; {words}", in_full(&error)));
         }
     }
     let status = tell(&report, "apply", names, output)?;

@@ -77,7 +77,7 @@ pub(crate) fn abort(host: &mut Host, output: &mut Output) -> Result<Status, Erro
         if rollback.broken > 0 {
             output.warning(&format!(
                 "{} to what had been added broke",
-                count(usize::try_from(rollback.broken).unwrap_or(usize::MAX), "connection")
+                count(rollback.broken, "connection")
             ));
         }
         return Ok(Status::Done);

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use evenkeel_engine::{HostKernel, Kernel, LastSpec, Sysctls};
 use evenkeel_model::Live;
-use evenkeel_spec::{RememberedParameters, Source, load_with};
 use evenkeel_watch::{Detail, Mode, Options, SpecSource, SpecText, TrafficOptions};
 
 use crate::args::{Global, Parameters, Traffic, Watch};
 use crate::error::Error;
+use crate::history;
 use crate::live::{namespace, state_dir};
 use crate::output::Output;
 use crate::status::Status;
@@ -93,11 +93,8 @@ impl SpecSource for Files {
     }
 
     fn remembered(&mut self, last: LastSpec) -> Option<SpecText> {
+        let desired = Arc::new(history::desired(last.clone())?);
         let LastSpec { texts, parameters } = last;
-        let sources: Vec<Source> =
-            texts.iter().map(|(name, text)| Source::new(name.clone(), text.clone())).collect();
-        let loaded = load_with(&sources, &RememberedParameters(parameters.clone())).ok()?;
-        let desired = Arc::new(loaded.desired);
         Some(SpecText { desired, texts, parameters, warnings: String::new() })
     }
 }

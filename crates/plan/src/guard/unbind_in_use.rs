@@ -72,7 +72,7 @@ fn connected(inputs: &Inputs<'_>, vip: IpAddr, drained: &BTreeSet<ServiceKey>) -
     if number <= u64::from(allowed) {
         return None;
     }
-    let connections = connections(number);
+    let connections = count(number, "connection");
     let services = some_of(&labels(inputs, cut));
     Some(match is_marked {
         false => format!(
@@ -99,11 +99,11 @@ pub(crate) fn marked_warnings(inputs: &Inputs<'_>, ops: &[Op]) -> Vec<String> {
         let all: Vec<&ServiceKey> = marked(live, vip)
             .filter(|key| !drained.contains(key) && open(statistics, key, None) > Some(0))
             .collect();
-        let number = all.iter().filter_map(|key| open(statistics, key, None)).sum();
+        let number: u64 = all.iter().filter_map(|key| open(statistics, key, None)).sum();
         (number > 0).then(|| {
             format!(
                 "{} to {}: those that come in by {vip} break when it is unbound",
-                connections(number),
+                count(number, "connection"),
                 some_of(&labels(inputs, all)),
             )
         })
@@ -114,8 +114,4 @@ pub(crate) fn marked_warnings(inputs: &Inputs<'_>, ops: &[Op]) -> Vec<String> {
 /// The live services of an address.
 fn on_it<'a>(inputs: &Inputs<'a>, vip: IpAddr) -> impl Iterator<Item = &'a ServiceKey> {
     inputs.live.services.keys().filter(move |key| key.vip() == Some(vip))
-}
-
-fn connections(number: u64) -> String {
-    count(usize::try_from(number).unwrap_or(usize::MAX), "connection")
 }

@@ -104,8 +104,8 @@ pub fn summary(plan: &Plan) -> String {
 }
 
 /// `1 service`, `2 services`.
-pub fn count(number: usize, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+pub fn count<N: fmt::Display + From<u8> + PartialEq>(number: N, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == N::from(1) { "" } else { "s" })
 }
 
 /// Verbs that the counts leave out where there is nothing of them.
