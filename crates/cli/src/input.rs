@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use evenkeel_engine::in_full;
 use evenkeel_spec::{Loaded, MAX_SOURCE, NoParameters, RememberedParameters, Source, load_with};
-use evenkeel_watch::SpecText;
+use evenkeel_watch::{SpecText, is_spec};
 
 use crate::args::{Global, Parameters};
 use crate::error::Error;
@@ -178,17 +178,14 @@ pub(crate) fn bounded(reader: impl io::Read, expected: u64) -> io::Result<Vec<u8
     Ok(text)
 }
 
-/// Every spec file of a directory, by name. Hidden files are left out: editors put theirs there,
-/// and Kubernetes the folders behind its symbolic links.
+/// Every spec file of a directory, by name.
 fn directory(path: &Path) -> Result<Vec<PathBuf>, Error> {
     let fail = |source| Error::Unreadable { path: path.to_owned(), source };
     let mut files = Vec::new();
     for entry in fs::read_dir(path).map_err(fail)? {
-        let file = entry.map_err(fail)?.path();
-        let is_spec = file.extension().is_some_and(|it| it == "yaml" || it == "yml");
-        let is_hidden =
-            file.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        if is_spec && !is_hidden && !file.is_dir() {
+        let entry = entry.map_err(fail)?;
+        let file = entry.path();
+        if is_spec(&entry.file_name()) && !file.is_dir() {
             files.push(file);
         }
     }

@@ -32,6 +32,7 @@ use self::mounts::Mounts;
 use self::survey::{Identity, Survey};
 
 pub(crate) use self::signature::Signature;
+pub use self::signature::is_spec;
 
 /// How often the directories are looked up in one go, if they keep changing meanwhile.
 const ROUNDS: usize = 8;

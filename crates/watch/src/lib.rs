@@ -33,6 +33,7 @@ mod systemd;
 mod traffic;
 
 pub use daemon::{DaemonError, Options, run};
+pub use files::is_spec;
 pub use metrics::{Detail, TrafficOptions};
 pub use reason::Reason;
 pub use source::{SpecSource, SpecText};

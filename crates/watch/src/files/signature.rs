@@ -49,7 +49,7 @@ impl Signature {
 
 /// Whether a file of that name in a directory is a part of the spec. Hidden files are left out, for
 /// editors put theirs there, and Kubernetes the folders behind its symbolic links.
-pub(super) fn is_spec(name: &OsStr) -> bool {
+pub fn is_spec(name: &OsStr) -> bool {
     let extension = Path::new(name).extension();
     extension.is_some_and(|it| it == "yaml" || it == "yml")
         && !name.as_encoded_bytes().starts_with(b".")
