@@ -1,7 +1,9 @@
 //! Shared parts of the lab tests.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -11,6 +13,35 @@ pub mod ipvsadm;
 pub mod modules;
 pub mod nlmon;
 pub mod property;
+
+/// The evenkeel program that is tested.
+///
+/// # Panics
+/// Where nobody says which it is: `cargo xtask` does.
+pub fn program() -> PathBuf {
+    variable("EVENKEEL_BIN").into()
+}
+
+/// The project's folder, with its examples and units.
+///
+/// # Panics
+/// As [`program`].
+pub fn root() -> PathBuf {
+    variable("EVENKEEL_ROOT").into()
+}
+
+fn variable(name: &str) -> OsString {
+    std::env::var_os(name).unwrap_or_else(|| panic!("{name} is set by `cargo xtask`"))
+}
+
+/// Prints, though a test that passes keeps what it prints to itself: for measurements.
+///
+/// # Panics
+/// Where nobody reads it.
+pub fn say(text: &str) {
+    let mut stdout = std::io::stdout();
+    writeln!(stdout, "{text}").expect("someone reads it");
+}
 
 /// Puts the calling thread, and the programs it starts from now on, into a new network namespace with `lo` up.
 ///

@@ -1,11 +1,10 @@
 //! The program on a real kernel: what it does is looked at with `ipvsadm`, `ip` and traffic.
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use evenkeel_lab_tests::{fresh_namespace, ipvsadm, run, run_with};
+use evenkeel_lab_tests::{fresh_namespace, ipvsadm, program, root, run, run_with};
 use tempfile::TempDir;
 
 mod bad_input;
@@ -121,19 +120,6 @@ impl Site {
 /// Has connections end whose real server is deleted, in this namespace.
 fn expire_connections() {
     std::fs::write("/proc/sys/net/ipv4/vs/expire_nodest_conn", "1").unwrap();
-}
-
-fn program() -> PathBuf {
-    variable("EVENKEEL_BIN").into()
-}
-
-/// The folder that holds the examples.
-fn root() -> PathBuf {
-    variable("EVENKEEL_ROOT").into()
-}
-
-fn variable(name: &str) -> OsString {
-    std::env::var_os(name).unwrap_or_else(|| panic!("{name} is set by `cargo xtask test`"))
 }
 
 /// The addresses of this namespace as `ip` lists them, each with its interface; loopback and

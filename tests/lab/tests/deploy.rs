@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use evenkeel_lab_tests::{modules, run};
+use evenkeel_lab_tests::{modules, program, root, run};
 
 mod prometheus;
 mod service;
@@ -13,7 +13,7 @@ mod service;
 const EXPOSURE: u32 = 25;
 
 fn deploy() -> PathBuf {
-    Path::new(&std::env::var_os("EVENKEEL_ROOT").expect("the lab says where")).join("deploy")
+    root().join("deploy")
 }
 
 fn units() -> Vec<PathBuf> {
@@ -30,8 +30,7 @@ fn installed() {
     let place = Path::new("/usr/bin/evenkeel");
     if !place.exists() {
         fs::write(place, "").expect("a place");
-        let program = std::env::var("EVENKEEL_BIN").expect("the lab says where");
-        run(&format!("mount --bind {program} {}", place.display()));
+        run(&format!("mount --bind {} {}", program().display(), place.display()));
     }
 }
 

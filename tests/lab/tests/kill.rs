@@ -16,7 +16,7 @@ use evenkeel_engine::{
     HostKernel, Kernel, KernelError, Pass, Replies, StateDir, Sysctls, Terms, Unattended,
     execute_journalled, prepare,
 };
-use evenkeel_lab_tests::{fresh_namespace, ipvsadm, run, run_with};
+use evenkeel_lab_tests::{fresh_namespace, ipvsadm, program, run, run_with};
 use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{Live, Service, ServiceKey};
 use evenkeel_plan::Op;
@@ -180,7 +180,7 @@ impl Site {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(std::env::var_os("EVENKEEL_BIN").unwrap());
+        let mut command = Command::new(program());
         command.args(arguments).arg("--state-dir").arg(self.path().join("state"));
         command.current_dir(self.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command

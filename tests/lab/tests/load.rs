@@ -2,12 +2,12 @@
 //! any change, notice nothing of `evenkeel apply`. The same with `ipvsadm-restore` is printed beside
 //! it, for comparison.
 
-use std::io::Write as _;
 use std::ops::RangeInclusive;
 
 use evenkeel_lab::net::Forward;
 use evenkeel_lab::net::load::{Failure, Tally};
 use evenkeel_lab_tests::property::cases;
+use evenkeel_lab_tests::say;
 
 use changes::{Schedulers, seed, setups};
 use cluster::Kind;
@@ -66,12 +66,6 @@ fn check_with(name: &str, kind: Kind, ports: RangeInclusive<u16>, usual: u32) {
     let done = applied.measured.requests.done;
     assert!(done >= REQUESTS * u64::from(count), "only {done} requests were made");
     assert!(applied.measured.downloads.done >= 20);
-}
-
-/// Prints, though a test that passes keeps what it prints to itself: these are measurements.
-fn say(text: &str) {
-    let mut stdout = std::io::stdout();
-    writeln!(stdout, "{text}").unwrap();
 }
 
 fn heading() -> String {

@@ -7,14 +7,13 @@
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
-use std::io::Write as _;
 use std::process::Child;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
-use evenkeel_lab_tests::ipvsadm;
+use evenkeel_lab_tests::{ipvsadm, say};
 use evenkeel_spec::{Source, load};
 
 use dice::Dice;
@@ -273,10 +272,4 @@ fn spread(times: &mut [Duration]) -> String {
     let at = |index: usize| times.get(index).copied().unwrap_or_default().as_secs_f64() * 1e3;
     let last = times.len().saturating_sub(1);
     format!("{:>5.0} ms median, {:.0} ms worst of {}", at(times.len() / 2), at(last), times.len())
-}
-
-/// Prints, though a test that passes keeps what it prints to itself: this is a measurement.
-fn say(text: &str) {
-    let mut stdout = std::io::stdout();
-    writeln!(stdout, "{text}").unwrap();
 }

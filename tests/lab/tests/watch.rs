@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use evenkeel_lab_tests::{fresh_namespace, run};
+use evenkeel_lab_tests::{fresh_namespace, program, run, say};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -149,16 +149,6 @@ impl Drop for Daemon {
             say(&format!("the daemon's log:\n{}", self.log()));
         }
     }
-}
-
-/// Prints, though a test that passes keeps what it prints to itself: these are measurements.
-fn say(text: &str) {
-    let mut stdout = std::io::stdout();
-    writeln!(stdout, "{text}").unwrap();
-}
-
-fn program() -> PathBuf {
-    std::env::var_os("EVENKEEL_BIN").expect("set by `cargo xtask test`").into()
 }
 
 /// Whether that comes about in time.

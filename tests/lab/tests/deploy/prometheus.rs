@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use evenkeel_lab_tests::{fresh_namespace, run, run_with};
+use evenkeel_lab_tests::{fresh_namespace, program, run, run_with};
 use serde_json::Value;
 
 use super::deploy;
@@ -77,7 +77,7 @@ services:
         rules.display()
     );
     fs::write(path("prometheus.yaml"), config).expect("a file");
-    let mut daemon = Command::new(std::env::var_os("EVENKEEL_BIN").expect("the lab says where"));
+    let mut daemon = Command::new(program());
     daemon.arg("watch").arg("--state-dir").arg(path("state")).args(["--listen", DAEMON]);
     let _daemon = Process::start(daemon.arg(path("spec.yaml")), &log);
     let mut prometheus = Command::new("prometheus");

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use evenkeel_lab::net::load::{Demand, Incident, Load, Measured};
 use evenkeel_lab::net::{Namespace, Network};
+use evenkeel_lab_tests::program;
 use tempfile::TempDir;
 
 use super::changes::Change;
@@ -136,8 +137,7 @@ impl Director<'_> {
     fn apply(&self, setup: &Setup, number: usize) -> String {
         let spec = self.folder.path().join("spec.yaml");
         std::fs::write(&spec, setup.spec(self.kind)).unwrap();
-        let mut command =
-            Command::new(std::env::var_os("EVENKEEL_BIN").expect("`cargo xtask test` sets it"));
+        let mut command = Command::new(program());
         command.args(["apply", "--yes", "--allow", "mass-delete", "--state-dir"]);
         command.arg(self.folder.path().join("state")).arg(&spec);
         if number % 3 == 2 {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use evenkeel_lab_tests::{fresh_namespace, run, run_with};
+use evenkeel_lab_tests::{fresh_namespace, program, run, run_with};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -141,8 +141,4 @@ pub(super) fn get(path: &str) -> Option<(u16, String)> {
 /// The daemon's status; `None` as for [`get`].
 pub(super) fn status() -> Option<Value> {
     serde_json::from_str(&get("/status")?.1).ok()
-}
-
-fn program() -> PathBuf {
-    std::env::var_os("EVENKEEL_BIN").expect("set by `cargo xtask`").into()
 }

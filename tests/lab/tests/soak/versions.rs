@@ -43,8 +43,7 @@ pub(super) fn write(shared: &Shared, site: &Site, writer: &mut Writer, mut dice:
             continue;
         }
         let alone = shared.is_alone.load(Ordering::SeqCst);
-        let time = Duration::from_millis(dice.between(700, 3000) as u64);
-        debug_assert!(time > MAY_TAKE);
+        let time = MAY_TAKE + Duration::from_millis(dice.between(100, 2400) as u64);
         let told = stand(kind, &text, before.as_ref(), time);
         if !alone {
             continue;
