@@ -74,14 +74,14 @@ struct ReloadLabels {
     result: &'static str,
 }
 
-/// How a reading of the spec ended.
+/// What became of a spec that was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reload {
-    /// It is in force now.
+    /// It holds together; whether it comes into force is up to its plan.
     Good,
     /// It cannot be read, or does not hold together.
     Bad,
-    /// A guard refuses its plan.
+    /// A guard holds its plan, or one that would undo what someone else changed.
     Held,
 }
 
@@ -140,7 +140,7 @@ impl Metrics {
         self.0.operations.get_or_create_owned(&OperationLabels { verb, outcome }).inc();
     }
 
-    /// The spec was read and differed from what was read before.
+    /// The spec was read, or a plan is held that was not held before.
     pub(crate) fn reload(&self, result: Reload) {
         let labels = ReloadLabels { result: result.word() };
         self.0.reloads.get_or_create_owned(&labels).inc();
@@ -202,7 +202,7 @@ impl Inner {
         );
         registry.register(
             "spec_loads",
-            "Readings of a spec that had changed: good, bad, or held by a guard",
+            "Readings of the spec, good or bad, and plans that a guard held",
             self.reloads.clone(),
         );
         registry.register_collector(Box::new(self.gauges.clone()));
