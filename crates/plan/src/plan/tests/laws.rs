@@ -1,0 +1,125 @@
+//! Laws of planning, on arbitrary states.
+
+use evenkeel_model::arbitrary::{Pair, pair};
+use evenkeel_model::{Binding, Named, Owner, Service, ServiceKey, Vip};
+use proptest::prelude::*;
+
+use super::super::*;
+use super::plan_of;
+use crate::{Verb, carried_out};
+
+/// A pair whose VIPs are bound where there are services: on a host by evenkeel, by a spec or not.
+fn with_vips(mut pair: Pair, places: u32) -> Pair {
+    let binding = |key: &ServiceKey| key.vip().map(|vip| Binding::host(vip, "eth0"));
+    let live = pair.live.services.keys().filter_map(binding);
+    pair.live.addresses = live.map(|binding| (binding, Owner::Evenkeel)).collect();
+    let listed = pair.desired.services.keys().filter_map(binding).enumerate();
+    let listed = listed.filter(|(number, _)| places & (1 << (number % 32)) != 0);
+    pair.desired.vips = listed.map(|(_, binding)| (binding, Vip::default())).collect();
+    pair
+}
+
+fn serves(service: Option<&Service>) -> bool {
+    service.is_some_and(|it| it.real_servers.iter().any(|(_, server)| server.weight > 0))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn after_every_step_a_host_serves(pair in pair(5), places: u32) {
+        let Pair { desired, live, .. } = with_vips(pair, places);
+        let steps = plan_of(&desired, &live).steps;
+        let mut now = live.clone();
+        for step in &steps {
+            match step {
+                // What is bound now is ready in full.
+                Op::Bind { binding } => {
+                    let on_it = |(key, _): &(&ServiceKey, &Named)| key.vip() == Some(binding.address);
+                    for (key, named) in desired.services.iter().filter(on_it) {
+                        for (real_server, wanted) in &named.service.real_servers {
+                            let there = now.services[key].real_servers.get(real_server);
+                            prop_assert_eq!(there.map(|it| it.weight), Some(wanted.weight));
+                        }
+                    }
+                }
+                // Its clients no longer get here.
+                Op::DeleteService { key, .. } => {
+                    let vip = key.vip().map(|vip| Binding::host(vip, "eth0"));
+                    let leaves = vip.filter(|vip| !desired.vips.contains_key(vip));
+                    prop_assert!(leaves.is_none_or(|vip| !now.addresses.contains_key(&vip)));
+                }
+                // What could take over has done so.
+                Op::DrainRealServer { service, .. } => {
+                    for (key, wanted) in desired.services.get(service).into_iter().flat_map(|it| &it.service.real_servers) {
+                        prop_assert_eq!(now.services[service].real_servers.get(key).map(|it| it.weight), Some(wanted.weight));
+                    }
+                }
+                _ => {}
+            }
+            now = carried_out(&now, std::slice::from_ref(step));
+            for (key, named) in &desired.services {
+                if serves(live.services.get(key)) && serves(Some(&named.service)) {
+                    prop_assert!(serves(now.services.get(key)), "{key} has no server after {step:?}");
+                }
+            }
+        }
+        prop_assert!(plan_of(&desired, &now).is_in_sync());
+    }
+
+    #[test]
+    fn nothing_is_deleted_before_all_that_drains_has_begun_and_all_else_is_done(pair in pair(5)) {
+        let steps = plan_of(&pair.desired, &pair.live).steps;
+        let first_drain = steps.iter().position(|op| op.verb() == Verb::Drain);
+        let drains = steps.iter().filter(|op| op.verb() == Verb::Drain).count();
+        if let Some(first) = first_drain {
+            prop_assert!(steps[first..first + drains].iter().all(|op| op.verb() == Verb::Drain));
+            prop_assert!(steps[first + drains..].iter().all(|op| op.verb() == Verb::Delete));
+            prop_assert!(steps[..first].iter().all(|op| matches!(op.verb(), Verb::Add | Verb::Edit)));
+        }
+        // What drains goes, and what goes has drained before.
+        for op in &steps {
+            if let Op::DrainRealServer { service, key, limit, .. } = op {
+                prop_assert!(*limit > Drain::NONE);
+                let goes = steps.iter().any(|op| match op {
+                    Op::DeleteService { key, .. } => key == service,
+                    Op::DeleteRealServer { service: of, key: it, .. } => (of, it) == (service, key),
+                    _ => false,
+                });
+                prop_assert!(goes, "{key} of {service} is left without weight");
+            }
+        }
+    }
+
+    #[test]
+    fn a_spec_that_did_not_change_causes_nothing(pair in pair(5), places: u32) {
+        let Pair { desired, live, .. } = with_vips(pair, places);
+        let record = Record::of_a_snapshot();
+        let plan = plan(Inputs { last: Some(&desired), ..Inputs::new(&desired, &live, &record) });
+        prop_assert_eq!(plan.causes.len(), plan.steps.len());
+        for (step, cause) in plan.steps.iter().zip(&plan.causes) {
+            let ours = step.verb() == Verb::Unbind;
+            prop_assert_eq!(*cause, if ours { Cause::SpecChanged } else { Cause::Drift }, "{:?}", step);
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_same_inputs_give_the_same_plan_and_a_state_against_itself_none(pair in pair(5)) {
+        let plan = plan_of(&pair.desired, &pair.live);
+        prop_assert_eq!(&plan, &plan_of(&pair.desired, &pair.live));
+        prop_assert_eq!(plan.steps.len(), pair.operations + pair.idle_drains);
+        let services =
+            pair.desired.services.iter().map(|(key, named)| (*key, named.service.clone()));
+        let there = Live { services: services.collect(), ..Live::default() };
+        prop_assert!(plan_of(&pair.desired, &there).is_in_sync());
+    }
+
+    #[test]
+    fn a_plan_that_is_carried_out_leaves_nothing_to_do(pair in pair(5)) {
+        let plan = plan_of(&pair.desired, &pair.live);
+        let after = carried_out(&pair.live, &plan.steps);
+        prop_assert!(plan_of(&pair.desired, &after).is_in_sync());
+    }
+}

@@ -1,0 +1,251 @@
+//! What is written is read as the same, whatever it is.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use evenkeel_model::{
+    Desired, DesiredTimeouts, Family, Link, Live, Owner, Service, ServiceKey, SyncDaemon,
+    SyncState, Timeouts, arbitrary,
+};
+use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
+
+use super::super::*;
+use super::{assert_written, read};
+
+/// A service of a spec with several VIPs and ports, as text.
+fn service_of_many() -> impl Strategy<Value = String> {
+    let vips = vec!["192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::"];
+    let server = (0..4_u8, prop::bool::ANY, select(vec!["", ", weight: 0", ", forward: tun"]));
+    (
+        subsequence(vips, 1..=4),
+        subsequence(vec![80, 443, 8080], 1..=3),
+        select(vec!["dr", "nat", "tun"]),
+        prop::collection::vec(server, 0..6),
+        prop::option::of(1..9000_u16),
+        prop::bool::ANY,
+    )
+        .prop_map(|(vips, ports, forward, servers, own_port, persistent)| {
+            let families = ["192", "2001"].map(|head| vips.iter().any(|vip| vip.starts_with(head)));
+            let mut lines =
+                format!("  - name: many\n    forward: {forward}\n    ports: {ports:?}\n");
+            lines += &format!("    vips: [{}]\n", vips.map_quoted());
+            if persistent {
+                lines += "    persistence: 7m\n";
+            }
+            lines += "    real_servers:\n";
+            // One of each family first, so that no VIP is without.
+            for (index, family) in families.iter().enumerate() {
+                if *family {
+                    let address = ["198.51.100.9", "\"2001:db8:1::9\""][index];
+                    lines += &format!("      - {{ address: {address} }}\n");
+                }
+            }
+            let mut seen = std::collections::BTreeSet::new();
+            for (last, v6, rest) in servers {
+                let index = usize::from(v6);
+                if !(families[index] && seen.insert((last, v6))) {
+                    continue;
+                }
+                let address = [format!("198.51.100.{last}"), format!("\"2001:db8:1::{last}\"")]
+                    [index]
+                    .clone();
+                let nat = forward == "nat" && rest != ", forward: tun";
+                let port =
+                    own_port.filter(|_| nat).map_or(String::new(), |p| format!(", port: {p}"));
+                lines += &format!("      - {{ address: {address}{port}{rest} }}\n");
+            }
+            format!("version: 1\nservices:\n{lines}")
+        })
+}
+
+trait Quoted {
+    fn map_quoted(&self) -> String;
+}
+
+impl Quoted for Vec<&str> {
+    fn map_quoted(&self) -> String {
+        self.iter().map(|item| format!("\"{item}\"")).collect::<Vec<_>>().join(", ")
+    }
+}
+
+type Daemons = BTreeMap<SyncState, SyncDaemon>;
+type Sysctls = BTreeMap<Box<str>, Box<str>>;
+
+fn timeout() -> impl Strategy<Value = u32> {
+    prop_oneof![select(vec![1, 300, DesiredTimeouts::MAX]), 1..=DesiredTimeouts::MAX]
+}
+
+fn daemons() -> impl Strategy<Value = Daemons> {
+    let group = select(vec!["224.0.0.81", "239.255.255.255", "ff02::81", "ff0e::"]);
+    let group = group.prop_map(|text| text.parse::<IpAddr>().expect("an address"));
+    let daemon = (
+        select(vec!["eth1", "bond0.7", "we\"i${r}d"]),
+        any::<u8>(),
+        prop::option::of(1024..=65487_u16),
+        prop::option::of(group),
+        prop::option::of(1..=u16::MAX),
+        prop::option::of(1..=u8::MAX),
+    )
+        .prop_map(|(interface, id, max_length, group, port, ttl)| SyncDaemon {
+            interface: interface.into(),
+            id,
+            max_length,
+            group,
+            port,
+            ttl,
+        });
+    prop::collection::btree_map(select(vec![SyncState::Master, SyncState::Backup]), daemon, 0..=2)
+}
+
+fn sysctls() -> impl Strategy<Value = Sysctls> {
+    let keys = vec!["net.ipv4.ip_forward", "net.ipv4.conf.eth0/1.rp_filter", "net.a-b.c@d"];
+    let values = vec![
+        "1",
+        "-1",
+        "007",
+        "+1",
+        "0x10",
+        "1e3",
+        "1.0",
+        ".inf",
+        "4096 131072 6291456",
+        "bbr",
+        "on",
+        "true",
+        "null",
+        "~",
+        "",
+        "no",
+        "a: b",
+        "#x",
+        "${x}",
+        "$${x}",
+        "\"",
+        "[1]",
+        "18446744073709551616",
+        "ü",
+    ];
+    let entry = (select(keys), select(values));
+    prop::collection::vec(entry, 0..4)
+        .prop_map(|all| all.into_iter().map(|(key, value)| (key.into(), value.into())).collect())
+}
+
+/// The kernel has no sync daemon beside real servers of the other family.
+fn is_mixed<'a>(services: impl IntoIterator<Item = (&'a ServiceKey, &'a Service)>) -> bool {
+    services.into_iter().any(|(key, service)| {
+        service.real_servers.iter().any(|(it, _)| Family::from(it.address) != key.family())
+    })
+}
+
+/// A desired state with everything that a spec can say.
+fn complete() -> impl Strategy<Value = Desired> {
+    let timeouts =
+        (prop::option::of(timeout()), prop::option::of(timeout()), prop::option::of(timeout()));
+    let canonical = prop::collection::vec(any::<bool>(), 8);
+    (arbitrary::pair(8), timeouts, prop::option::of(daemons()), sysctls(), canonical).prop_map(
+        |(pair, (tcp, tcp_fin, udp), sync, sysctls, canonical)| {
+            let mut desired = pair.desired;
+            for (named, canonical) in desired.services.values_mut().zip(canonical) {
+                named.canonical_order = canonical;
+            }
+            let mixed = is_mixed(desired.services.iter().map(|(key, it)| (key, &it.service)));
+            let timeouts = DesiredTimeouts { tcp, tcp_fin, udp };
+            let sync = sync.map(|daemons| if mixed { Daemons::new() } else { daemons });
+            Desired { timeouts, sync, sysctls, ..desired }
+        },
+    )
+}
+
+/// A live state with everything that a kernel can hold and a snapshot has words for.
+fn complete_live() -> impl Strategy<Value = Live> {
+    let timeouts = (timeout(), timeout(), timeout()).prop_map(|(tcp, tcp_fin, udp)| Timeouts {
+        tcp,
+        tcp_fin,
+        udp,
+    });
+    let names = || select(vec!["eth0", "lo", "vip0", "$${x}", "a b"]);
+    let address =
+        (select(vec!["192.0.2.1", "::1", "2001:db8::"]), names(), 1..=32_u8, any::<bool>())
+            .prop_map(|(address, interface, prefix, ours)| {
+                let address: IpAddr = address.parse().expect("an address");
+                let owner = if ours { Owner::Evenkeel } else { Owner::Other };
+                (Binding { address, interface: interface.into(), prefix }, owner)
+            });
+    let link = (names(), any::<bool>(), any::<bool>())
+        .prop_map(|(name, up, dummy)| (Box::from(name), Link { up, dummy }));
+    (
+        arbitrary::pair(8),
+        prop::option::of(timeouts),
+        daemons(),
+        sysctls(),
+        prop::collection::vec(address, 0..5),
+        prop::option::of(prop::collection::vec(link, 0..4)),
+        prop::option::of(prop::collection::btree_set(select(vec!["ip_vs", "ip_vs_rr"]), 0..3)),
+    )
+        .prop_map(|(pair, timeouts, sync, sysctls, addresses, links, modules)| {
+            let mixed = is_mixed(&pair.live.services);
+            // A VIP stands in a spec once for each interface, and has a name that a spec can write.
+            let ours = |(binding, owner): (Binding, Owner)| {
+                let plain = matches!(&*binding.interface, "eth0" | "lo" | "vip0");
+                let whole = Binding::host(binding.address, &binding.interface);
+                match owner {
+                    Owner::Evenkeel if plain => (whole, owner),
+                    _ => (binding, Owner::Other),
+                }
+            };
+            Live {
+                services: pair.live.services,
+                addresses: addresses.into_iter().map(ours).collect(),
+                links: links.map(|all| all.into_iter().collect()),
+                timeouts,
+                sync: if mixed { Daemons::new() } else { sync },
+                sysctls,
+                modules: modules.map(|all| all.into_iter().map(Into::into).collect()),
+            }
+        })
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_read_as_the_same(desired in complete()) {
+        assert_written(&desired);
+    }
+
+    #[test]
+    fn what_is_written_with_pools_is_read_as_the_same(desired in complete()) {
+        let text = write(&WriteInput::of_desired(&desired).pooled());
+        prop_assert_eq!(&read(&text).desired, &desired, "\n{}", text);
+    }
+
+    #[test]
+    fn a_snapshot_is_read_back_as_the_complete_live_state_it_was(
+        live in complete_live(),
+        pooled in any::<bool>(),
+    ) {
+        let whole = Desired { scope: Scope::All, ..Desired::default() };
+        let mut input = WriteInput::of_live(&live, &whole);
+        input.observe(&live);
+        input.observe_moment("2026-03-01T12:00:00Z", "6.1.176");
+        let text = write(&if pooled { input.pooled() } else { input });
+        prop_assert_eq!(read(&text).into_live(), live, "\n{}", text);
+    }
+
+    #[test]
+    fn a_service_of_many_vips_and_ports_is_written_as_one(text in service_of_many()) {
+        let desired = read(&text).desired;
+        assert_written(&desired);
+        let written = write(&WriteInput::of_desired(&desired));
+        prop_assert_eq!(written.matches("name:").count(), 1);
+    }
+
+    #[test]
+    fn a_live_table_is_written_as_a_spec_that_asks_for_it(pair in arbitrary::pair(8)) {
+        let text = write(&WriteInput::of_live(&pair.live, &Desired::default()));
+        let loaded = read(&text);
+        let services: std::collections::BTreeMap<_, _> =
+            loaded.desired.services.iter().map(|(key, named)| (*key, named.service.clone())).collect();
+        prop_assert_eq!(&services, &pair.live.services);
+        prop_assert_eq!(loaded.into_live().services, pair.live.services);
+    }
+}
