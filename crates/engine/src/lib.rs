@@ -47,6 +47,5 @@ pub use pending::{Pending, PendingState, Unconfirmed};
 pub use permission::{Missing, NotPermitted, missing};
 pub use prepare::{CONNECTION_SYSCTLS, History, prepare};
 pub use report::{Done, Outcome, Report, Rollback, explain};
-pub use rollback::take_back;
 pub use targeted::Targeted;
 pub use vigil::Vigil;

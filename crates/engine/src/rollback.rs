@@ -35,7 +35,7 @@ pub(crate) fn roll_back(
 }
 
 /// Goes back from those steps, whichever of them were carried out.
-pub fn take_back(kernel: &mut impl Kernel, done: &[Op], live: &mut Live) -> Rollback {
+pub(crate) fn take_back(kernel: &mut impl Kernel, done: &[Op], live: &mut Live) -> Rollback {
     let mut rollback = Rollback::default();
     for round in 0.. {
         if let Err(error) = read_touched(kernel, live, done) {

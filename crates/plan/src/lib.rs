@@ -47,4 +47,4 @@ pub use stale::stale;
 pub use target::{Target, UnknownTarget};
 pub use teardown::{remaining, teardown};
 pub use undo::{Trace, Undo, undo};
-pub use without::{left_out, without};
+pub use without::without;

@@ -45,7 +45,7 @@ pub fn without(steps: Vec<Op>, live: &Live, held_back: &BTreeSet<Object>) -> Vec
 
 /// The places of the other steps: those on the objects that are held back, and all that relies on
 /// them.
-pub fn left_out(steps: &[Op], live: &Live, held_back: &BTreeSet<Object>) -> BTreeSet<usize> {
+fn left_out(steps: &[Op], live: &Live, held_back: &BTreeSet<Object>) -> BTreeSet<usize> {
     let mut left_out = BTreeSet::new();
     if held_back.is_empty() {
         return left_out;

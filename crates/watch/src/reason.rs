@@ -25,18 +25,6 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Every reason.
-    pub const ALL: [Self; 8] = [
-        Self::Start,
-        Self::Spec,
-        Self::Address,
-        Self::Resync,
-        Self::Retry,
-        Self::Drain,
-        Self::Signal,
-        Self::Command,
-    ];
-
     /// The word in logs and metrics.
     pub fn word(self) -> &'static str {
         match self {
