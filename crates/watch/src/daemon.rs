@@ -98,7 +98,9 @@ pub fn run(
     places: Vec<PathBuf>,
     listener: Option<TcpListener>,
 ) -> Result<(), DaemonError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    // Metrics are written one at a time; a second thread for that would have memory of its own.
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).enable_all().build();
     let runtime = runtime.map_err(system("start the asynchronous part"))?;
     let outcome = runtime.block_on(serve(options, source, places, listener));
     // A connection that is open may stay so for long.
