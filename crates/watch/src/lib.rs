@@ -38,6 +38,6 @@ pub use metrics::{Detail, TrafficOptions};
 pub use reason::Reason;
 pub use source::{SpecSource, SpecText};
 pub use status::{
-    Action, FORMAT, Failing, Fight, Held, InForce, Mode, PassStatus, Pause, Problem, SpecStatus,
-    State, Status,
+    Action, DrainStatus, FORMAT, Failing, Fight, Held, InForce, Mode, PassStatus, Pause, Problem,
+    SpecStatus, State, Status,
 };

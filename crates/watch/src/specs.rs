@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use evenkeel_engine::{History, Journal, StateDir};
-use evenkeel_model::Desired;
+use evenkeel_model::{Desired, Names};
 use evenkeel_plan::cut_off;
 use tracing::{info, warn};
 
@@ -113,14 +113,24 @@ impl Specs {
 
     /// What plans for that spec should know of the one before.
     pub(crate) fn history(&self, spec: &SpecText) -> History {
-        let before = self.in_force.as_ref();
-        let cut_off = before.filter(|before| !before.is_same(spec)).and_then(|before| {
-            let before: Vec<&[u8]> = before.texts.iter().map(|(_, text)| &**text).collect();
-            cut_off(&spec.texts(), &before)
-        });
-        let is_in_force = before.is_some_and(|before| before.is_same(spec));
-        let last = if is_in_force { self.reached.as_ref() } else { before };
-        History { last: last.map(|last| Desired::clone(&last.desired)), cut_off }
+        let cut_off =
+            self.in_force.as_ref().filter(|before| !before.is_same(spec)).and_then(|before| {
+                let before: Vec<&[u8]> = before.texts.iter().map(|(_, text)| &**text).collect();
+                cut_off(&spec.texts(), &before)
+            });
+        let last = self.before(spec).map(|last| Desired::clone(&last.desired));
+        History { last, cut_off }
+    }
+
+    /// What services are called in plans for that spec.
+    pub(crate) fn names<'a>(&'a self, spec: &'a SpecText) -> Names<'a> {
+        Names { desired: &spec.desired, last: self.before(spec).map(|last| &*last.desired) }
+    }
+
+    /// The spec before that one.
+    fn before(&self, spec: &SpecText) -> Option<&SpecText> {
+        let is_in_force = self.in_force.as_ref().is_some_and(|it| it.is_same(spec));
+        if is_in_force { self.reached.as_deref() } else { self.in_force.as_deref() }
     }
 
     /// What the spec in force asks for; nothing where there is none.

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use evenkeel_model::Names;
+use evenkeel_plan::{Drains, Object};
 use serde::{Deserialize, Serialize};
 
 use crate::Reason;
@@ -40,6 +42,9 @@ pub struct Status {
     pub last_success: Option<u64>,
     /// How many real servers drain.
     pub draining: usize,
+    /// Which they are.
+    #[serde(default)]
+    pub drains: Vec<DrainStatus>,
     /// What is still to be done, as a plan's lines: in observe mode, while paused or while held.
     pub to_do: Vec<String>,
     /// Worth knowing, in the way of nothing: what `plan` warns of.
@@ -184,6 +189,27 @@ pub struct PassStatus {
     pub milliseconds: u64,
     /// How many operations were carried out.
     pub changes: usize,
+}
+
+/// A real server that drains.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrainStatus {
+    /// The object.
+    pub object: String,
+    /// When it is deleted even if it has connections.
+    pub until: u64,
+}
+
+impl DrainStatus {
+    /// All that are on record, their services under these names.
+    pub fn of<'a>(drains: &Drains, names: impl Into<Names<'a>>) -> Vec<Self> {
+        let names = names.into();
+        let told = drains.0.iter().map(|((service, key), draining)| Self {
+            object: Object::RealServer(*service, *key).named(names).to_string(),
+            until: draining.since.saturating_add(draining.limit.0.into()),
+        });
+        told.collect()
+    }
 }
 
 /// What is tried again when its time has come.

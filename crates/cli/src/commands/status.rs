@@ -3,9 +3,10 @@
 use std::fmt::Display;
 use std::time::Duration;
 
+use evenkeel_model::Desired;
 use evenkeel_plan::render::count;
 use evenkeel_watch::control::{Answer, AskError, Request};
-use evenkeel_watch::{FORMAT, Mode, State, Status};
+use evenkeel_watch::{DrainStatus, FORMAT, Mode, State, Status};
 use jiff::Timestamp;
 
 use crate::args::{self, Global, ShowOutput};
@@ -50,7 +51,8 @@ fn without(
         output.warning(&warning);
     }
     let digest = journal.spec.as_ref().map(|spec| &*spec.digest);
-    let draining = journal.record.drains.0.len();
+    // Names are in the spec, which is not read here.
+    let drains = DrainStatus::of(&journal.record.drains, &Desired::default());
     let waits = journal.pending.as_ref().map(|pending| pending.words(now()));
     if form == ShowOutput::Json {
         let document = serde_json::json!({
@@ -58,7 +60,8 @@ fn without(
             "state": "not_running",
             "reasons": waits,
             "last_applied": digest,
-            "draining": draining,
+            "draining": drains.len(),
+            "drains": drains,
         });
         output.answer(format_args!("{document:#}\n"))?;
         return Ok(status::Status::Done);
@@ -66,13 +69,26 @@ fn without(
     output.answer("not running: no daemon keeps this network namespace\n")?;
     let digest = digest.and_then(|it| it.get(..12)).unwrap_or("nothing");
     row("last applied", digest, output)?;
-    if draining > 0 {
-        row("draining", count(draining, "real server"), output)?;
+    for (what, text) in drain_rows(&drains) {
+        row(what, text, output)?;
     }
     if let Some(words) = waits {
         row("waiting", words, output)?;
     }
     Ok(status::Status::Done)
+}
+
+/// What drains, and for how long at most.
+fn drain_rows(drains: &[DrainStatus]) -> impl Iterator<Item = (&'static str, String)> {
+    let all = (!drains.is_empty()).then(|| ("draining", count(drains.len(), "real server")));
+    let each = drains.iter().map(|DrainStatus { object, until }| {
+        let words = match until.saturating_sub(now()) {
+            0 => "its time is over".to_owned(),
+            left => format!("{left} s left"),
+        };
+        ("", format!("{object}: {words}"))
+    });
+    all.into_iter().chain(each)
 }
 
 fn row(what: &str, text: impl Display, output: &mut Output) -> Result<(), Error> {
@@ -125,8 +141,8 @@ fn tell(status: &Status, output: &mut Output) -> Result<(), Error> {
     }
     let success = status.last_success.map_or("never".to_owned(), |at| format!("{} ago", ago(at)));
     row("in sync", success)?;
-    if status.draining > 0 {
-        row("draining", count(status.draining, "real server"))?;
+    for (what, text) in drain_rows(&status.drains) {
+        row(what, text)?;
     }
     if status.unmanaged > 0 {
         row("out of scope", count(status.unmanaged, "service"))?;

@@ -135,7 +135,7 @@ impl<K: Ground> Keeper<K> {
         if is_hands_off {
             // A newer spec that waits for the end of a pause is what will be done then.
             if self.to_do.is_empty() {
-                self.to_do = lines(&plan, &spec);
+                self.to_do = lines(&plan, self.specs.names(&spec));
             }
             return Ok(End::quiet("drifted"));
         }

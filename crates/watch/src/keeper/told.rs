@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 use tracing::info;
 
 use super::{Ground, Keeper, Trouble};
-use crate::status::{FORMAT, Mode, SpecStatus, State, Status};
+use crate::status::{DrainStatus, FORMAT, Mode, SpecStatus, State, Status};
 use crate::{Options, hands};
 
 impl Status {
@@ -25,6 +25,7 @@ impl Status {
             last_pass: None,
             last_success: None,
             draining: 0,
+            drains: Vec::new(),
             to_do: Vec::new(),
             warnings: Vec::new(),
             failing: Vec::new(),
@@ -77,6 +78,11 @@ impl<K: Ground> Keeper<K> {
                 (desired.services.len(), real_servers, desired.vips.len())
             }
         };
+        let drains = &self.journal.record.drains;
+        let drains = match self.specs.in_force() {
+            Some(spec) => DrainStatus::of(drains, self.specs.names(&spec)),
+            None => DrainStatus::of(drains, &*desired),
+        };
         let status = Status {
             state,
             reasons,
@@ -89,7 +95,8 @@ impl<K: Ground> Keeper<K> {
             paused: self.pause(),
             last_pass: self.last_pass.clone(),
             last_success: self.last_success,
-            draining: self.journal.record.drains.0.len(),
+            draining: drains.len(),
+            drains,
             to_do: self.to_do.clone(),
             warnings: self.warnings.clone(),
             failing: self.failing.status(&desired, &self.clock),

@@ -148,6 +148,14 @@ services:
     run("ipvsadm -e -t 192.0.2.1:80 -r 127.0.0.2 -m -w 9");
     assert!(within(Duration::from_secs(2), || table().contains("7F000002:0050 Masq 1")));
     assert_eq!(host.status()["draining"], 1);
+    let (code, stdout, _) = host.evenkeel("status");
+    assert_eq!(code, 0);
+    let mut rows = stdout.lines().skip_while(|line| !line.starts_with("draining"));
+    assert_eq!(rows.next(), Some("draining      1 real server"), "{stdout}");
+    let row = rows.next().unwrap().trim();
+    let left = row.strip_prefix("real server 127.0.0.1:80 of web/192.0.2.1:80/tcp: ").unwrap();
+    let left: u64 = left.strip_suffix(" s left").unwrap().parse().unwrap();
+    assert!((3_580..=3_601).contains(&left), "{stdout}");
     drop(open);
     drop(servers);
     assert!(within(Duration::from_secs(5), || !table().contains("7F000001")), "{}", table());

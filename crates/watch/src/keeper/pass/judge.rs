@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use evenkeel_engine::{History, JournalError, in_full};
-use evenkeel_model::Live;
+use evenkeel_model::{Live, Names};
 use evenkeel_plan::render::{Labels, Line, count};
 use evenkeel_plan::{Guard, Inputs, Object, Op, Plan, Refusal, Verb, carried_out, plan};
 use sha2::{Digest, Sha256};
@@ -27,7 +27,7 @@ impl<K: Ground> Keeper<K> {
         }
         let (mut plan, _) = self.plan(&newest, live)?;
         if self.paused.is_some() {
-            self.to_do = lines(&plan, &newest);
+            self.to_do = lines(&plan, self.specs.names(&newest));
             for Refusal { guard, message } in &plan.refusals {
                 self.obstacles.push(format!("guard {guard} would hold this plan: {message}"));
             }
@@ -119,7 +119,7 @@ impl<K: Ground> Keeper<K> {
             }
             self.surroundings.metrics.reload(Reload::Held);
         }
-        self.to_do = lines(plan, spec);
+        self.to_do = lines(plan, self.specs.names(spec));
         self.last_held = Some(Held { since, ..held });
         self.held.clone_from(&self.last_held);
     }
@@ -174,8 +174,8 @@ fn takes(op: &Op) -> bool {
 }
 
 /// The steps as a plan shows them.
-pub(super) fn lines(plan: &Plan, spec: &SpecText) -> Vec<String> {
-    let labels = Labels::new(&spec.desired);
+pub(super) fn lines(plan: &Plan, names: Names<'_>) -> Vec<String> {
+    let labels = Labels::new(names);
     let all = plan.steps.iter();
     let mut lines: Vec<String> =
         all.take(LINES).map(|op| Line { op, labels: &labels }.to_string()).collect();

@@ -284,10 +284,18 @@ fn what_was_approved_goes_on_through_its_drains() {
         + "services:\n  - { name: new, vip: 192.0.2.1, port: 8080, real_servers: [ { address: 10.0.0.9 } ] }\n";
     site.write(&smaller);
     site.assert_state(State::Held, "guard mass-delete");
+    // What leaves keeps its name until it is gone.
+    let to_do = site.status().to_do.join("\n");
+    assert!(to_do.contains("delete service dns/192.0.2.1:53/udp"), "{to_do}");
     let id = site.status().spec.held.clone().expect("it is held").id;
     let answer = site.keeper.obey(Request::Approve { id });
     assert!(matches!(answer, Answer::Done(_)), "{answer:?}");
     assert_eq!((site.status().state, site.status().draining), (State::Ok, 5));
+    let status = site.status();
+    let objects: Vec<&str> = status.drains.iter().map(|drain| &*drain.object).collect();
+    assert!(objects.contains(&"real server 10.0.0.3:53 of dns/192.0.2.1:53/udp"), "{objects:?}");
+    let left = status.drains[0].until - site.keeper.clock.wall();
+    assert!((3_590..=3_601).contains(&left), "{left} s");
     site.pass(Reason::Drain);
     assert_eq!((site.status().state, site.status().draining), (State::Ok, 5));
     site.kernel.get().statistics = Statistics::default();
