@@ -146,8 +146,9 @@ fn kill_again_and_again(shared: &Shared, site: &Site, daemon: &mut Child, length
     let begin = Instant::now();
     let kills = if length < FULL { 3 } else { 20 };
     for number in 1..=kills {
-        // The time after the last one belongs to the first half too: the daemon comes to itself.
-        let at = length / 2 * number / (kills + 1);
+        // The time after the last one belongs to the first half too: the daemon comes to itself, and
+        // takes the memory that it needs at times.
+        let at = length * 3 / 8 * number / kills;
         sleep(at.saturating_sub(begin.elapsed()));
         if let Some(status) = daemon.try_wait().unwrap() {
             shared.fail(format!("the daemon ended by itself: {status}"));
@@ -246,9 +247,10 @@ fn finish(shared: &Shared, site: &Site, length: Duration, converged: Duration, s
         Some((200, metrics)) => say_counters(&metrics),
         answer => shared.fail(format!("no metrics at the end: {answer:?}")),
     }
-    say("held, medians of the second half's first and last quarter");
+    say("held, medians of the second half's quarters");
     for change in samples.changes() {
-        say(&format!("  {:<42}{:>8} {:>8}", change.name, change.first, change.last));
+        let medians = change.quarters.map(|median| format!(" {median:>7}")).concat();
+        say(&format!("  {:<42}{medians}", change.name));
     }
     say(&format!("{:<44}{:>5.1} s", "converged at the end after", converged.as_secs_f64()));
     if took == 0 || away == 0 {

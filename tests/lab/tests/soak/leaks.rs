@@ -18,10 +18,8 @@ pub(super) struct Samples(Vec<Sample>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Change {
     pub(super) name: &'static str,
-    /// The median of the first quarter.
-    pub(super) first: u64,
-    /// That of the last.
-    pub(super) last: u64,
+    /// The medians of its quarters.
+    pub(super) quarters: [u64; 4],
 }
 
 impl Samples {
@@ -46,14 +44,14 @@ impl Samples {
     /// Resident memory and memory for data in KiB, and descriptors.
     pub(super) fn changes(&self) -> [Change; 3] {
         let change = |name, value: fn(&Sample) -> u64| {
-            let quarter = self.0.len().div_ceil(4);
-            let median = |samples: &[Sample]| {
-                let mut values: Vec<u64> = samples.iter().map(value).collect();
+            let median = |quarter: usize| {
+                let at = |quarter| self.0.len() * quarter / 4;
+                let samples = self.0[at(quarter)..at(quarter + 1)].iter();
+                let mut values: Vec<u64> = samples.map(value).collect();
                 values.sort_unstable();
                 values.get(values.len() / 2).copied().unwrap_or(0)
             };
-            let last = &self.0[self.0.len() - quarter..];
-            Change { name, first: median(&self.0[..quarter]), last: median(last) }
+            Change { name, quarters: [0, 1, 2, 3].map(median) }
         };
         [
             change("resident, KiB", |it| it.resident_kib),
@@ -67,23 +65,24 @@ impl Change {
     /// Whether memory grew by more than a twentieth and half a MiB, or descriptors by more than
     /// the one of a client that is just being served.
     pub(super) fn is_leak(self) -> bool {
-        let grown = self.last.saturating_sub(self.first);
+        let [first, .., last] = self.quarters;
+        let grown = last.saturating_sub(first);
         match self.name {
             "descriptors" => grown > 1,
-            _ => grown > 512 && grown * 20 > self.first,
+            _ => grown > 512 && grown * 20 > first,
         }
     }
 }
 
 #[test]
 fn growth_is_a_leak_and_a_client_is_none() {
-    let change = |name, first, last| Change { name, first, last };
+    let change = |name, first, last| Change { name, quarters: [first, 0, 9_999, last] };
     for (leak, first, last) in [(false, 8000, 8400), (true, 8000, 8600), (false, 20_000, 20_900)] {
         assert_eq!(change("resident, KiB", first, last).is_leak(), leak, "{first} {last}");
     }
     assert!(!change("descriptors", 20, 21).is_leak() && change("descriptors", 20, 22).is_leak());
     let sample = |descriptors| Sample { resident_kib: 1, data_kib: 1, descriptors };
-    let samples = Samples([3, 9, 3, 5, 5, 5, 5, 6, 7].map(sample).to_vec());
+    let samples = Samples([3, 9, 3, 4, 4, 4, 5, 6, 7, 8, 9, 9].map(sample).to_vec());
     let [.., descriptors] = samples.changes();
-    assert_eq!((descriptors.first, descriptors.last), (3, 6));
+    assert_eq!(descriptors.quarters, [3, 4, 6, 9]);
 }
