@@ -71,9 +71,7 @@ fn concerned(steps: &[Op], live: &Live) -> BTreeSet<ServiceKey> {
     for op in steps {
         match op {
             Op::Unbind { binding } => {
-                let address = binding.address;
-                let comes_in =
-                    |key: &&ServiceKey| key.vip() == Some(address) || key.is_marked_in(address);
+                let comes_in = |key: &&ServiceKey| key.may_be_reached_by(binding.address);
                 concerned.extend(live.services.keys().filter(comes_in));
             }
             _ => concerned.extend(op.service().filter(|key| live.services.contains_key(key))),

@@ -52,6 +52,11 @@ impl ServiceKey {
         matches!(self, Self::Fwmark { family, .. } if *family == address.into())
     }
 
+    /// Whether clients of that address may be its own: packets get their mark whatever their address.
+    pub fn may_be_reached_by(&self, address: IpAddr) -> bool {
+        self.vip() == Some(address) || self.is_marked_in(address)
+    }
+
     /// The port; 0 for a fwmark service, as the kernel has it.
     pub fn port(&self) -> u16 {
         match *self {

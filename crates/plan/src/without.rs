@@ -150,7 +150,7 @@ impl<'a> Whole<'a> {
         }
         let on = |key: &ServiceKey| {
             let vanishing = self.vanishing.iter().copied();
-            vanishing.filter(|vip| may_be_reached_by(key, *vip)).collect::<Vec<_>>()
+            vanishing.filter(|vip| key.may_be_reached_by(*vip)).collect::<Vec<_>>()
         };
         missing.needed = missing.undeleted.iter().flat_map(on).collect();
         missing
@@ -275,7 +275,7 @@ impl<'a> Missing<'a> {
                 self.unbound.contains(&binding.address) || self.needed.contains(&binding.address)
             }
             Op::DeleteService { key, .. } => {
-                self.staying.iter().any(|vip| may_be_reached_by(key, *vip))
+                self.staying.iter().any(|vip| key.may_be_reached_by(*vip))
                     || self.unadded.iter().any(|other| may_share_clients(key, other))
             }
             Op::DeleteDummy { interface } => {
@@ -314,19 +314,10 @@ fn is_mixed(service: &ServiceKey, real_server: &RealServerKey) -> bool {
     Family::from(real_server.address) != service.family()
 }
 
-/// Whether clients of that address may be a service's: packets get their mark whatever their
-/// address.
-fn may_be_reached_by(service: &ServiceKey, vip: IpAddr) -> bool {
-    match service.vip() {
-        Some(own) => own == vip,
-        None => service.family() == Family::from(vip),
-    }
-}
-
 fn may_share_clients(one: &ServiceKey, other: &ServiceKey) -> bool {
     match (one.vip(), other.vip()) {
-        (Some(vip), _) => may_be_reached_by(other, vip),
-        (_, Some(vip)) => may_be_reached_by(one, vip),
+        (Some(vip), _) => other.may_be_reached_by(vip),
+        (_, Some(vip)) => one.may_be_reached_by(vip),
         (None, None) => one.family() == other.family(),
     }
 }

@@ -299,10 +299,11 @@ impl<K: Ground> Keeper<K> {
             is_due(&mut self.due.drain),
             is_due(&mut self.due.retry),
         );
-        let is_resync = self.due.resync <= now;
-        if is_resync {
+        if self.due.resync <= now {
             self.look_at_files();
         }
+        // Not due any more if the files gave reason for a pass.
+        let is_resync = self.due.resync <= now;
         match (address, drain, retry, is_resync) {
             (true, ..) => self.pass(Reason::Address),
             (_, true, ..) => self.pass(Reason::Drain),
