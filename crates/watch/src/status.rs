@@ -52,7 +52,7 @@ pub struct Status {
     pub warnings: Vec<String>,
     /// Objects on which a step failed; they are tried again, the rest goes on without them.
     pub failing: Vec<Failing>,
-    /// Objects that someone else keeps changing; repairing them is put off.
+    /// What someone else keeps changing, one for each of their changes; undoing it is put off.
     pub fights: Vec<Fight>,
     /// Programs seen on this host that are known to change the same things.
     pub other_hands: Vec<String>,
@@ -225,7 +225,7 @@ pub struct Failing {
     pub next: u64,
 }
 
-/// An object that someone else keeps changing.
+/// A change that someone else keeps making.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fight {
     /// The object.

@@ -1,5 +1,6 @@
 //! The last status as gauges.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -81,7 +82,11 @@ const PLAIN: [Plain; 20] = [
     (
         "fights",
         "Objects that someone else keeps changing, so that their repair is put off",
-        |status| count(status.fights.len()),
+        |status| {
+            let objects: BTreeSet<&str> =
+                status.fights.iter().map(|fight| &*fight.object).collect();
+            count(objects.len())
+        },
     ),
     (
         "other_hands",

@@ -5,7 +5,7 @@ use evenkeel_model::statistics::{Rates, RealServerStatistics, Statistics, Traffi
 use evenkeel_spec::Source as Text;
 
 use super::*;
-use crate::{Held, InForce, PassStatus, Pause, Problem, State, sample};
+use crate::{Action, Fight, Held, InForce, PassStatus, Pause, Problem, State, sample};
 
 /// The table of every metric.
 const DOCUMENTED: &str = include_str!("../../../../deploy/metrics.md");
@@ -81,6 +81,11 @@ fn text_in(metrics: &Metrics, format: Format) -> String {
     metrics.text(format).iter().map(|piece| String::from_utf8_lossy(piece).into_owned()).collect()
 }
 
+fn fight(object: &str) -> Fight {
+    let change = Action { field: "weight".into(), wanted: "1".into(), found: "2".into() };
+    Fight { object: object.into(), change, times: 5, next: 1 }
+}
+
 /// A status in which every gauge has something to show.
 fn eventful() -> crate::Status {
     let held = Held { id: "x".into(), since: 71, guards: BTreeMap::default(), steps: 3 };
@@ -106,6 +111,7 @@ fn eventful() -> crate::Status {
     status.services = 79;
     status.real_servers = 80;
     status.vips = 81;
+    status.fights = ["a", "a", "b"].map(fight).into();
     status.to_do = vec!["a step".into(); 82];
     status.other_hands = vec!["keepalived".into(); 83];
     status
@@ -247,7 +253,7 @@ fn gauges_show_the_last_status() {
         ("steps_to_do", 82),
         ("other_hands", 83),
         ("failing_objects", 0),
-        ("fights", 0),
+        ("fights", 2),
     ] {
         assert!(shown(&format!("evenkeel_{name} {value}")), "{name}\n{}", text(&metrics));
     }
