@@ -88,12 +88,12 @@ fn where_nobody_listens_there_is_no_daemon() {
 #[test]
 fn a_second_daemon_is_told_who_the_first_is() {
     let name = name("second");
-    let _first = Socket::of_name(&name).expect("the name is free");
+    let daemon = Socket::of_name(&name).expect("the name is free");
     let refusal = Socket::of_name(&name).expect_err("it is taken").to_string();
     let first =
         format!("another daemon keeps this network namespace: process {} ", std::process::id());
     assert!(refusal.starts_with(&first), "{refusal}");
-    drop(_first);
+    drop(daemon);
     assert!(Socket::of_name(&name).is_ok());
 }
 
