@@ -8,6 +8,7 @@ mod confirmation;
 mod consent;
 mod error;
 mod fresh;
+mod handover;
 mod history;
 mod input;
 mod live;

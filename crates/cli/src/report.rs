@@ -10,10 +10,12 @@ use crate::output::Output;
 use crate::status::Status;
 
 /// Each step with its outcome, then the counts, then what else there is to know; and the status
-/// to end with. The command is named where it is to be run again.
+/// to end with. The command is named where it is to be run again; where a watch keeps the network
+/// namespace, that goes on with drains.
 pub(crate) fn tell(
     report: &Report,
     command: &str,
+    is_kept: bool,
     names: Names<'_>,
     output: &mut Output,
 ) -> Result<Status, Error> {
@@ -86,8 +88,12 @@ pub(crate) fn tell(
     }
     if report.is_success() {
         if report.count(Outcome::Draining.word()) > 0 {
-            output
-                .hint(&format!("drains go on; run {command} again to finish what waits for them"));
+            output.hint(&match is_kept {
+                true => "drains go on; `evenkeel watch` does what waits for them".to_owned(),
+                false => {
+                    format!("drains go on; run {command} again to finish what waits for them")
+                }
+            });
         }
         return Ok(Status::Done);
     }

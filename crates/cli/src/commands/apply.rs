@@ -12,6 +12,7 @@ use crate::confirmation;
 use crate::consent::Consent;
 use crate::error::Error;
 use crate::fresh::Fresh;
+use crate::handover;
 use crate::live::{Access, Host};
 use crate::onlooker::Onlooker;
 use crate::origin::Origin;
@@ -58,7 +59,7 @@ pub(crate) fn run(
     if let Some(saved) = saved {
         saved.check(&plan.steps, &desired, last.as_ref())?;
     }
-    let Host { mut kernel, state, mut journal, lock: _lock } = host;
+    let Host { mut kernel, state, mut journal, lock } = host;
     let record = journal.record.clone();
     if !consent.is_given || plan.is_in_sync() {
         show(&plan, Names { desired: &desired, last: last.as_ref() }, None, output)?;
@@ -99,12 +100,13 @@ pub(crate) fn run(
     // What waits for its confirmation is not in force yet.
     let is_whole = is_whole && arguments.confirm.is_none();
     let pass = Pass { desired: &desired, last: last.as_ref(), is_whole, record, live, steps };
+    let is_kept = handover::is_kept()?;
     let terms = Terms {
         on_failure: match arguments.on_failure {
             args::OnFailure::Rollback => OnFailure::Rollback,
             args::OnFailure::Keep => OnFailure::Keep,
         },
-        wait: !arguments.no_wait,
+        wait: !arguments.no_wait && !is_kept,
         ..Terms::default()
     };
     let names = Names { desired: &desired, last: last.as_ref() };
@@ -120,9 +122,13 @@ pub(crate) fn run(
             report.warnings.push(format!("{}; {words}", in_full(&error)));
         }
     }
-    let status = tell(&report, "apply", names, output)?;
+    let status = tell(&report, "apply", is_kept, names, output)?;
     if let Some(words) = settled? {
         output.hint(&words);
+    }
+    if is_kept && !arguments.no_wait && report.is_success() {
+        drop(lock);
+        return handover::wait(&report, &state, names, output);
     }
     Ok(status)
 }

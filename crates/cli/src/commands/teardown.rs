@@ -71,7 +71,7 @@ pub(crate) fn run(
     let terms = Terms { on_failure: OnFailure::Keep, wait: !arguments.no_wait, ..Terms::default() };
     let mut onlooker = Onlooker::new(names.into(), output)?;
     let report = execute_journalled(&mut kernel, pass, terms, &mut onlooker, &state, &mut journal)?;
-    let status = tell(&report, "teardown", names.into(), output)?;
+    let status = tell(&report, "teardown", false, names.into(), output)?;
     if is_over(&report) {
         forget(&mut journal, &bound);
         state.write(&journal)?;

@@ -163,6 +163,54 @@ services:
 }
 
 #[test]
+fn an_apply_that_waits_for_drains_lets_the_daemon_go_on() {
+    let host = Host::new();
+    let text = "version: 1
+scope: all
+vips: [ { address: 192.0.2.1, interface: eth0 } ]
+sysctls: { net.ipv4.vs.expire_nodest_conn: 1 }
+services:
+  - { name: web, vip: 192.0.2.1, port: 80, scheduler: rr, forward: nat, drain: 1h, real_servers: [ { address: 127.0.0.1 } ] }
+";
+    let _server = std::net::TcpListener::bind("127.0.0.1:80").unwrap();
+    let daemon = host.watching(text, "--interval 1s");
+    let mut applies = Vec::new();
+    for end in ["the drain", "the daemon"] {
+        let open = std::net::TcpStream::connect("192.0.2.1:80").unwrap();
+        // Whoever of the two is first begins the drain.
+        host.write("spec.yaml", text.replace("127.0.0.1 }", "127.0.0.2 }"));
+        let mut command = host.command("apply");
+        command.args(["--yes", "specs/spec.yaml"]).current_dir(host.folder.path());
+        let mut apply = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        assert!(within(Duration::from_secs(3), || host.status()["draining"] == 1));
+        // It holds nothing: a VIP that is lost meanwhile is back at once.
+        std::thread::sleep(Duration::from_millis(300));
+        assert!(apply.try_wait().unwrap().is_none(), "it waits");
+        run("ip address delete 192.0.2.1/32 dev eth0");
+        let is_back = || run("ip -o address show dev eth0").contains(" 192.0.2.1/32 ");
+        assert!(within(Duration::from_millis(500), is_back));
+        if end == "the drain" {
+            drop(open);
+        } else {
+            daemon.signal(Signal::SIGTERM);
+        }
+        let output = apply.wait_with_output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        applies.push((output.status.code(), stderr));
+        host.write("spec.yaml", text);
+        if end == "the drain" {
+            assert!(!table().contains("7F000001"), "{}", table());
+            assert!(within(ENFORCED, || table().contains("7F000001")), "{}", table());
+            host.wait_for_state("ok");
+        }
+    }
+    assert_eq!(applies[0].0, Some(0), "{applies:?}");
+    assert!(applies[0].1.ends_with("drained\n"), "{applies:?}");
+    assert_eq!(applies[1].0, Some(1), "{applies:?}");
+    assert!(applies[1].1.contains("run apply again to finish"), "{applies:?}");
+}
+
+#[test]
 fn what_apply_was_allowed_to_do_is_kept() {
     let host = Host::new();
     let _daemon = host.watching(&spec("10.0.0.10"), "--interval 1s");

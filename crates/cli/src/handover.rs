@@ -1,0 +1,84 @@
+//! Drains that an apply began and the running watch goes on with: nobody else waits for the network
+//! namespace as long as they take, and a VIP that is lost meanwhile is brought back.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use evenkeel_engine::{Attendant, Report, StateDir};
+use evenkeel_model::{Names, RealServerKey, ServiceKey};
+use evenkeel_plan::Op;
+use evenkeel_watch::Mode;
+use evenkeel_watch::control::{Answer, AskError, Request, ask};
+
+use crate::error::Error;
+use crate::onlooker::Onlooker;
+use crate::output::Output;
+use crate::status::Status;
+
+/// Between two looks at what is left.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Whether a watch keeps this network namespace, and changes it at present.
+///
+/// # Errors
+/// One runs and does not answer.
+pub(crate) fn is_kept() -> Result<bool, Error> {
+    match ask(&Request::Status) {
+        Ok(Answer::Status(status)) => Ok(status.mode == Mode::Enforce && status.paused.is_none()),
+        Ok(_) | Err(AskError::NoDaemon) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Waits until the watch has ended the drains of that report, and tells how it went.
+///
+/// # Errors
+/// The journal cannot be read, or the watch does not answer.
+pub(crate) fn wait(
+    report: &Report,
+    state: &StateDir,
+    names: Names<'_>,
+    output: &mut Output,
+) -> Result<Status, Error> {
+    let drains = begun(report);
+    let left = || -> Result<usize, Error> {
+        let (journal, _) = state.read(false)?;
+        let on_record = &journal.record.drains.0;
+        Ok(drains.iter().filter(|place| on_record.contains_key(place)).count())
+    };
+    if left()? == 0 {
+        return Ok(Status::Done);
+    }
+    let mut onlooker = Onlooker::new(names, output)?;
+    let stopped = loop {
+        if left()? == 0 {
+            break None;
+        }
+        if onlooker.is_interrupted() {
+            break Some("interrupted; the drains go on");
+        }
+        if !is_kept()? {
+            break Some("`evenkeel watch` was paused or has ended; run apply again to finish");
+        }
+        onlooker.pause(LOOK);
+    };
+    match stopped {
+        None => {
+            output.say("drained\n");
+            Ok(Status::Done)
+        }
+        Some(words) => {
+            output.hint(words);
+            Ok(Status::Failed)
+        }
+    }
+}
+
+/// The drains that it began or went on with.
+fn begun(report: &Report) -> BTreeSet<(ServiceKey, RealServerKey)> {
+    let places = report.iter().filter_map(|done| match done.op {
+        Op::DrainRealServer { service, key, .. } => Some((*service, *key)),
+        _ => None,
+    });
+    places.collect()
+}
