@@ -347,7 +347,9 @@ impl<K: Ground> Keeper<K> {
     fn plan_next(&mut self, now: Duration, took: Duration, follows_up: bool) {
         self.due.resync = now + jittered(self.options.interval);
         self.due.addresses_from = now + (took * 9).clamp(*ADDRESSES.start(), *ADDRESSES.end());
-        self.due.address = self.due.address.map(|time| time.max(self.due.addresses_from));
+        // What was heard before the pass is in what it read, if it came to read anything.
+        let heard = self.due.address.filter(|_| self.trouble.is_some());
+        self.due.address = heard.map(|time| time.max(self.due.addresses_from));
         let is_draining = !self.journal.record.drains.0.is_empty();
         self.due.drain = (is_draining && !self.is_hands_off()).then(|| now + DRAIN);
         self.due.retry = match &self.trouble {

@@ -74,6 +74,13 @@ fn addresses_wait_for_their_turn_unless_a_vip_went() {
     assert!(due < turn && due <= now);
     // What comes after it makes it wait no longer.
     assert_eq!(hear(&[]).0, due);
+    // One pass is enough for all that was heard before it, unless none could be made.
+    site.kernel.get().is_unreachable = true;
+    site.keeper.pass(Reason::Signal);
+    assert!(site.keeper.due.address.is_some());
+    site.kernel.get().is_unreachable = false;
+    site.keeper.pass(Reason::Signal);
+    assert_eq!(site.keeper.due.address, None);
 }
 
 #[test]
