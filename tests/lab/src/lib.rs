@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use nix::sched::{CloneFlags, setns, unshare};
 
+pub mod clock;
 pub mod ipvsadm;
 pub mod modules;
 pub mod nlmon;

@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
+use evenkeel_lab_tests::clock::Stepped;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -318,4 +319,41 @@ fn a_real_server_that_someone_else_adds_to_a_departing_service_drains_too() {
     assert!(rest.contains("someone else gave web/192.0.2.1:80/tcp"), "{rest}");
     assert!(!rest.contains("which broke"), "{rest}");
     assert_eq!(listed(), []);
+}
+
+#[test]
+fn a_drain_takes_its_time_and_no_more_whatever_is_done_to_the_clock() {
+    const HOUR: i64 = 3_600;
+    for (step, options) in [(HOUR, ""), (-HOUR, ""), (HOUR, "--no-wait"), (-HOUR, "--no-wait")] {
+        let farm = Farm::new();
+        farm.spec(&[1], "6s");
+        assert_eq!(farm.apply("").status, 0);
+        let _open = connect();
+        farm.spec(&[2], "6s");
+        let begin = Instant::now();
+        let (child, mut stderr) = if options.is_empty() {
+            let (child, mut stderr) = farm.start("");
+            until(&mut stderr, "draining");
+            std::thread::sleep(Duration::from_secs(1));
+            let stepped = Stepped::by(step);
+            (child, (stderr, stepped))
+        } else {
+            assert_eq!(farm.apply(options).status, 0);
+            let stepped = Stepped::by(step);
+            std::thread::sleep(Duration::from_secs(2));
+            let plan = farm.site.done("plan spec.yaml");
+            assert!(["5s left", "4s left"].iter().any(|left| plan.contains(left)), "{plan}");
+            let (child, stderr) = farm.start("");
+            (child, (stderr, stepped))
+        };
+        let mut said = String::new();
+        stderr.0.read_to_string(&mut said).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let took = begin.elapsed();
+        assert!(output.status.success(), "{step} {options}: {said}");
+        assert!(said.contains("with 1 connection"), "{step} {options}: {said}");
+        let (least, most) = (Duration::from_secs(6), Duration::from_secs(10));
+        assert!(least <= took && took < most, "{step} {options}: {took:?}");
+        assert_eq!(listed(), [(2, 6, 0)]);
+    }
 }

@@ -1,0 +1,32 @@
+//! The wall's clock, which is one for the whole of the lab's kernel: one test runs at a time there.
+
+use nix::sys::time::TimeSpec;
+use nix::time::{ClockId, clock_gettime, clock_settime};
+
+/// A step of the wall's clock, which is taken back when this is dropped.
+#[derive(Debug)]
+pub struct Stepped(i64);
+
+impl Stepped {
+    /// Steps it by so many seconds, backwards where they are negative.
+    ///
+    /// # Panics
+    /// Where that is not permitted.
+    #[must_use]
+    pub fn by(seconds: i64) -> Self {
+        step(seconds);
+        Self(seconds)
+    }
+}
+
+impl Drop for Stepped {
+    fn drop(&mut self) {
+        step(-self.0);
+    }
+}
+
+fn step(seconds: i64) {
+    let now = clock_gettime(ClockId::CLOCK_REALTIME).expect("the time");
+    let then = TimeSpec::new(now.tv_sec() + seconds, now.tv_nsec());
+    clock_settime(ClockId::CLOCK_REALTIME, then).expect("a clock that can be set");
+}

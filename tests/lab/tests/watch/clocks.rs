@@ -1,0 +1,83 @@
+//! The daemon while someone sets the wall's clock.
+
+use evenkeel_lab_tests::clock::Stepped;
+
+use super::*;
+
+/// What a drain or a pause may take.
+const TIME: Duration = Duration::from_secs(6);
+
+/// Of that, as it comes to its end.
+const NEARLY: Duration = Duration::from_millis(5_500);
+
+/// From there to its end, with the rounding of seconds and one look of the daemon.
+const SOON: Duration = Duration::from_secs(4);
+
+const HOUR: i64 = 3_600;
+
+#[test]
+fn a_drain_goes_on_as_long_as_it_may_whatever_is_done_to_the_clock() {
+    for steps in [[HOUR, 0], [-HOUR, 0], [HOUR, -HOUR]] {
+        let host = Host::new();
+        let text = "version: 1
+scope: all
+vips: [ { address: 192.0.2.1, interface: eth0 } ]
+sysctls: { net.ipv4.vs.expire_nodest_conn: 1 }
+services:
+  - { name: web, vip: 192.0.2.1, port: 80, scheduler: rr, forward: nat, drain: 6s, real_servers: [ LIST ] }
+";
+        let _server = std::net::TcpListener::bind("127.0.0.1:80").unwrap();
+        let of = |list: &str| text.replace("LIST", list);
+        let mut daemon =
+            host.watching(&of("{ address: 127.0.0.1 }, { address: 127.0.0.2 }"), "--interval 1s");
+        run("ipvsadm -e -t 192.0.2.1:80 -r 127.0.0.2 -m -w 0");
+        let _open = std::net::TcpStream::connect("192.0.2.1:80").unwrap();
+        host.write("spec.yaml", of("{ address: 127.0.0.2 }"));
+        let is_draining = || table().contains("7F000001:0050 Masq 0");
+        assert!(within(Duration::from_secs(3), is_draining), "{}", table());
+        let begin = Instant::now();
+        std::thread::sleep(Duration::from_secs(1));
+        let _stepped = Stepped::by(steps[0]);
+        std::thread::sleep(Duration::from_secs(1));
+        // What the journal says is what counts.
+        daemon.signal(Signal::SIGKILL);
+        assert!(is_signal(daemon.ended()));
+        let _again = Stepped::by(steps[1]);
+        let _daemon = host.watch("specs/spec.yaml", "--interval 1s");
+        while begin.elapsed() < NEARLY {
+            assert!(is_draining(), "{steps:?} after {:?}:\n{}", begin.elapsed(), table());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let is_over = || !table().contains("7F000001");
+        assert!(within(SOON, is_over), "{steps:?}: {}", table());
+        assert!(begin.elapsed() >= TIME, "{steps:?}: {:?}", begin.elapsed());
+        host.wait_for_state("ok");
+    }
+}
+
+#[test]
+fn a_pause_lasts_as_long_as_it_was_asked_for_whatever_is_done_to_the_clock() {
+    for (step, is_restarted) in [(HOUR, false), (HOUR, true), (-HOUR, false), (-HOUR, true)] {
+        let host = Host::new();
+        let mut daemon = host.watching(&spec("10.0.0.10"), "--interval 1s");
+        let before = table();
+        let begin = Instant::now();
+        assert_eq!(host.evenkeel("pause 6s").0, 0);
+        run("ipvsadm -D -t 192.0.2.1:80");
+        let _stepped = Stepped::by(step);
+        if is_restarted {
+            daemon.signal(Signal::SIGKILL);
+            assert!(is_signal(daemon.ended()));
+            daemon = host.watch("specs/spec.yaml", "--interval 1s");
+        }
+        while begin.elapsed() < Duration::from_secs(5) {
+            assert_eq!(table(), "", "{step} after {:?}", begin.elapsed());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let (_, stdout, _) = host.evenkeel("status");
+        assert!(stdout.starts_with("paused"), "{stdout}");
+        assert!(within(SOON, || table() == before), "{step}: {}", table());
+        host.wait_for_state("ok");
+        drop(daemon);
+    }
+}
