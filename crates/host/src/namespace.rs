@@ -3,6 +3,7 @@
 //! A thread's namespace may differ from its process's, hence `/proc/thread-self`.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -29,6 +30,17 @@ pub struct Namespace {
     pub initial: bool,
     /// Its name under `/run/netns`, the first in order if there are several.
     pub name: Option<String>,
+}
+
+/// What a name under `/run/netns` stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// The calling thread's namespace.
+    This,
+    /// Another one: that of the calling thread was deleted, as far as names go, and one made anew.
+    Another,
+    /// None, or none yet: ip-netns(8) makes a file first and mounts the namespace on it then.
+    Nothing,
 }
 
 impl Namespace {
@@ -70,6 +82,14 @@ impl Namespace {
         }
     }
 
+    /// What that name stands for now.
+    ///
+    /// # Errors
+    /// [`Error::Read`] if that cannot be told.
+    pub fn standing(name: &str) -> Result<Standing, Error> {
+        standing_in(Path::new(NAMED), name, current_identity()?)
+    }
+
     /// A name that is safe as that of a directory: `init`, the name under `/run/netns`, or `net-INODE`.
     ///
     /// A name that could be taken for one of the other two forms, or that holds anything but ASCII letters,
@@ -102,6 +122,18 @@ fn name_in(directory: &Path, wanted: (u64, u64)) -> Option<String> {
         .filter(|entry| identity(&entry.path()).is_ok_and(|found| found == wanted))
         .filter_map(|entry| entry.file_name().into_string().ok())
         .min()
+}
+
+fn standing_in(directory: &Path, name: &str, this: (u64, u64)) -> Result<Standing, Error> {
+    let path = directory.join(name);
+    match identity(&path) {
+        Ok(found) if found == this => Ok(Standing::This),
+        // All namespaces are on one device, and nothing else is.
+        Ok((device, _)) if device == this.0 => Ok(Standing::Another),
+        Ok(_) => Ok(Standing::Nothing),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Standing::Nothing),
+        Err(source) => Err(Error::Read { path, source }),
+    }
 }
 
 fn is_plain(name: &str) -> bool {
@@ -158,6 +190,19 @@ mod tests {
         fs::remove_dir_all(&directory).unwrap();
         assert_eq!(found.as_deref(), Some("a"));
         assert_eq!(name_in(&directory, wanted), None, "the directory is gone");
+    }
+
+    #[test]
+    fn a_name_stands_for_this_namespace_another_one_or_none() {
+        let here = Path::new("/proc/thread-self/ns");
+        let this = current_identity().unwrap();
+        let standing = |name: &str| standing_in(here, name, this).unwrap();
+        assert_eq!(standing("net"), Standing::This);
+        // Of another kind, but on the same device.
+        assert_eq!(standing("mnt"), Standing::Another);
+        assert_eq!(standing("nosuch"), Standing::Nothing);
+        assert_eq!(standing("../status"), Standing::Nothing);
+        assert!(standing_in(Path::new("/proc/version"), "net", this).is_err());
     }
 
     #[test]

@@ -25,6 +25,7 @@ use crate::files::Files;
 use crate::heartbeat::Heartbeat;
 use crate::keeper::{Keeper, Message, Surroundings};
 use crate::metrics::{Metrics, TrafficOptions};
+use crate::namespace::{NamespaceLost, Watched};
 use crate::source::SpecSource;
 use crate::status::{Mode, Status};
 use crate::systemd::Notifier;
@@ -49,6 +50,8 @@ pub struct Options {
     pub mode: Mode,
     /// The network namespace by the name of its folder.
     pub namespace: String,
+    /// The name by which it was entered, where it was.
+    pub netns: Option<String>,
     /// Where its journal is.
     pub state: StateDir,
     /// Where the spec comes from, as it is told and compared: absolute paths.
@@ -81,13 +84,17 @@ pub enum DaemonError {
     /// The keeper came to an end by itself.
     #[error("the keeper's thread ended unexpectedly")]
     KeeperDied,
+    /// The name of the network namespace stands for another one now, or for none.
+    #[error(transparent)]
+    NamespaceLost(#[from] NamespaceLost),
 }
 
 fn system(tried: &'static str) -> impl FnOnce(io::Error) -> DaemonError {
     move |source| DaemonError::System { tried, source }
 }
 
-/// Keeps the calling thread's network namespace until SIGTERM or SIGINT. The listener, if there is
+/// Keeps the calling thread's network namespace until SIGTERM or SIGINT, or until its name stands for
+/// another one. The listener, if there is
 /// one, serves the endpoint; it may belong to another namespace.
 ///
 /// # Errors
@@ -159,6 +166,8 @@ async fn serve(
     let files = Files::new(places, move || {
         let _sent = files_heard.send(Message::Files);
     });
+    let mut namespace = Watched::new(options.netns.clone());
+    let mut looks = tokio::time::interval(options.interval);
     let surroundings = Surroundings { metrics, heartbeat, notifier, names, publish };
     let (ended, mut end) = oneshot::channel();
     let keep = move || {
@@ -169,9 +178,16 @@ async fn serve(
     };
     let keeper = thread::Builder::new().name("keeper".to_owned()).spawn(keep);
     let keeper = keeper.map_err(system("start the keeper"))?;
-    let mut last = None;
+    let (mut last, mut lost) = (None, None);
     loop {
         tokio::select! {
+            _ = looks.tick(), if lost.is_none() => {
+                lost = namespace.look();
+                if lost.is_some() {
+                    let _sent = messages.send(Message::Stop);
+                    last.get_or_insert(tokio::time::Instant::now() + LAST);
+                }
+            }
             asked = signals.next() => match asked {
                 Asked::Reload => {
                     info!("SIGHUP: reading the spec anew");
@@ -189,7 +205,8 @@ async fn serve(
             }
         }
     }
-    keeper.join().map_err(|_| DaemonError::KeeperDied)
+    keeper.join().map_err(|_| DaemonError::KeeperDied)?;
+    lost.map_or(Ok(()), |lost| Err(lost.into()))
 }
 
 /// Passes on that addresses or interfaces changed, for as long as somebody hears it. On a thread of

@@ -21,6 +21,7 @@ mod hands;
 mod heartbeat;
 mod keeper;
 mod metrics;
+mod namespace;
 mod pause;
 mod reason;
 #[cfg(test)]
@@ -35,6 +36,7 @@ mod traffic;
 pub use daemon::{DaemonError, Options, run};
 pub use files::is_spec;
 pub use metrics::{Detail, TrafficOptions};
+pub use namespace::NamespaceLost;
 pub use reason::Reason;
 pub use source::{SpecSource, SpecText};
 pub use status::{

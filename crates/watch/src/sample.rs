@@ -15,6 +15,7 @@ pub(crate) fn options(folder: &Path, mode: Mode) -> Options {
         full_interval: Duration::from_secs(300),
         mode,
         namespace: "init".to_owned(),
+        netns: None,
         state: StateDir::new(folder, "init"),
         sources: vec!["/etc/evenkeel".to_owned()],
         traffic: TrafficOptions::default(),

@@ -14,9 +14,11 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
+mod clocks;
 mod commands;
 mod drift;
 mod files;
+mod namespaces;
 mod signals;
 
 /// What a new spec may take from its last byte until the kernel has it.

@@ -49,6 +49,7 @@ pub(crate) fn run(
             .map_or(interval * INTERVALS, |seconds| Duration::from_secs(u64::from(seconds))),
         mode: if *observe { Mode::Observe } else { Mode::Enforce },
         namespace: namespace()?.label(),
+        netns: global.netns.clone(),
         state,
         sources: absolute(&spec.spec),
         traffic: TrafficOptions {
