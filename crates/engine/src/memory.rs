@@ -104,6 +104,15 @@ impl MemoryKernel {
                 self.live.sync.remove(state).map(drop).ok_or(Errno::SRCH)
             }
             Op::AddDummy { interface } => self.add_dummy(interface),
+            Op::EditDummy { interface } => {
+                let links = self.live.links.get_or_insert_default();
+                let link = links.get_mut(interface).ok_or(Errno::NODEV)?;
+                if link.owner == Owner::Other {
+                    return Err(Errno::IO);
+                }
+                link.up = true;
+                Ok(())
+            }
             Op::DeleteDummy { interface } => {
                 let links = self.live.links.get_or_insert_default();
                 links.remove(interface).ok_or(Errno::NODEV)?;
@@ -182,7 +191,7 @@ impl MemoryKernel {
         if links.contains_key(interface) {
             return Err(Errno::EXIST);
         }
-        links.insert(interface.into(), Link { up: true, dummy: true });
+        links.insert(interface.into(), Link { up: true, dummy: true, owner: Owner::Evenkeel });
         Ok(())
     }
 

@@ -156,7 +156,7 @@ impl Wanted<'_> {
         let mut left = plan(Inputs { last, ..Inputs::new(desired, live, record) }).steps;
         left.retain(|op| match op.service() {
             Some(service) => touched.contains(&service),
-            None => steps.iter().any(|step| step.object() == op.object()),
+            None => steps.iter().any(|step| step.object() == op.object() || is_on(op, step)),
         });
         left.retain(|op| {
             let goes_with_its_service = match op {
@@ -166,6 +166,14 @@ impl Wanted<'_> {
             !goes_with_its_service && !waiting.contains(&op.object())
         });
         Ok(left)
+    }
+}
+
+/// Whether it binds on a device that the step brings up: what that had lost may not have been known.
+fn is_on(op: &Op, step: &Op) -> bool {
+    match (op, step) {
+        (Op::Bind { binding }, Op::EditDummy { interface }) => binding.interface == *interface,
+        _ => false,
     }
 }
 

@@ -198,7 +198,7 @@ impl Report {
     /// Whether a step changed something, as far as is known; one that failed may have, too.
     pub(crate) fn has_changed(&self) -> bool {
         let is_change = |done: Done<'_>| {
-            let stays = matches!(done.op, Op::AddModule { .. });
+            let stays = matches!(done.op, Op::AddModule { .. } | Op::EditDummy { .. });
             !stays
                 && matches!(done.outcome, Outcome::Applied | Outcome::Failed(_) | Outcome::Unknown)
         };

@@ -185,6 +185,7 @@ pub(crate) fn outcome(
             Outcome::Skipped
         }
         (Op::EditRealServer { .. }, Errno::NOENT)
+        | (Op::EditDummy { .. }, Errno::NODEV)
         | (
             Op::EditService { .. } | Op::EditRealServer { .. } | Op::AddRealServer { .. },
             Errno::SRCH,

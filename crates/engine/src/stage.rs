@@ -14,6 +14,7 @@ enum Stage {
     AddAndRaise,
     EditServices,
     Lower,
+    EditDevices,
     Bind,
     Drain,
     DeleteRealServers,
@@ -35,6 +36,7 @@ fn stage(op: &Op) -> Stage {
         Op::AddService { .. } | Op::AddRealServer { .. } | Op::EditRealServer { .. } => {
             Stage::AddAndRaise
         }
+        Op::EditDummy { .. } => Stage::EditDevices,
         Op::Bind { .. } => Stage::Bind,
         Op::DrainRealServer { .. } => Stage::Drain,
         Op::DeleteDummy { .. } => Stage::DeleteDummies,

@@ -54,6 +54,26 @@ impl Host {
         Ok(())
     }
 
+    /// Brings up a dummy device that [`Host::create_dummy`] made; one that is up stays so. IPv4 addresses outlast
+    /// that it is down, and so does the route that makes them this host's own. Those of IPv6 went when it was set
+    /// down, unless `keep_addr_on_down` is set (`addrconf_ifdown`); one that was bound since has its route from here on.
+    ///
+    /// # Errors
+    /// [`Error::NotOurs`] for any other interface, [`Error::InterfaceMissing`] if there is none;
+    /// [`Error::NotPermitted`] without CAP_NET_ADMIN.
+    pub fn bring_up_dummy(&self, name: &str) -> Result<(), Error> {
+        let link = self.existing_link(name)?;
+        if !link.is_ours() {
+            return Err(Error::NotOurs { interface: name.to_owned() });
+        }
+        let up = LinkUnspec::new_with_index(link.index).up().build();
+        self.netlink
+            .request(RouteNetlinkMessage::SetLink(up), 0)
+            .map_err(|failure| failure.during(Action::BringUpDummy(name.to_owned())))?;
+        debug!(interface = name, "brought up dummy device");
+        Ok(())
+    }
+
     /// Deletes a dummy device that [`Host::create_dummy`] made. The addresses on it go with it, whoever bound
     /// them: to look first is the caller's part.
     ///

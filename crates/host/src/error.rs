@@ -34,6 +34,8 @@ pub enum Action {
     },
     /// [`Host::create_dummy`](crate::Host::create_dummy).
     CreateDummy(String),
+    /// [`Host::bring_up_dummy`](crate::Host::bring_up_dummy).
+    BringUpDummy(String),
     /// [`Host::delete_dummy`](crate::Host::delete_dummy).
     DeleteDummy(String),
     /// [`set_sysctl`](crate::set_sysctl).
@@ -54,6 +56,7 @@ impl fmt::Display for Action {
             Self::Unbind(binding) => write!(f, "unbind {binding}"),
             Self::Announce { address, interface } => write!(f, "announce {address} on {interface}"),
             Self::CreateDummy(name) => write!(f, "create dummy device {name}"),
+            Self::BringUpDummy(name) => write!(f, "bring up dummy device {name}"),
             Self::DeleteDummy(name) => write!(f, "delete dummy device {name}"),
             Self::SetSysctl(key) => write!(f, "set sysctl {key}"),
             Self::EnterNamespace(name) => write!(f, "enter network namespace {name}"),
@@ -148,7 +151,7 @@ pub enum Error {
         /// The name wanted.
         interface: String,
     },
-    /// The interface is not a dummy device that carries [`DUMMY_ALIAS`](crate::DUMMY_ALIAS), so it is not ours to delete.
+    /// The interface is not a dummy device that carries [`DUMMY_ALIAS`](crate::DUMMY_ALIAS), so it is not ours to change or delete.
     #[error("{interface} is not a dummy device made by evenkeel")]
     NotOurs {
         /// The interface.

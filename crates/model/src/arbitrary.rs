@@ -58,7 +58,8 @@ pub fn furnished(most: usize) -> impl Strategy<Value = Pair> {
         const SYSCTL: &str = "net.ipv4.vs.expire_nodest_conn";
         let Pair { desired, live, .. } = &mut pair;
         let vip = |last, interface| Binding::host([203, 0, 113, last].into(), interface);
-        live.links = Some([("eth0".into(), Link { up: true, dummy: false })].into());
+        live.links =
+            Some([("eth0".into(), Link { up: true, dummy: false, owner: Owner::Other })].into());
         live.timeouts = Some(Timeouts::INITIAL);
         live.sysctls.insert(SYSCTL.into(), "0".into());
         let [leaves, comes, is_on_dummy, has_timeouts, has_sysctl] = choices;

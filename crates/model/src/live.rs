@@ -28,13 +28,13 @@ pub struct Live {
     pub modules: Option<BTreeSet<Box<str>>>,
 }
 
-/// Who bound an address.
+/// Who bound an address, or made an interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Owner {
-    /// evenkeel; only such an address may be unbound.
+    /// evenkeel; only such an address may be unbound, and only such an interface brought up.
     Evenkeel,
-    /// Anyone else. It is used where a spec names it, and never removed.
+    /// Anyone else. It is used where a spec names it, and never changed or removed.
     Other,
 }
 
@@ -45,4 +45,6 @@ pub struct Link {
     pub up: bool,
     /// Whether it is a dummy device.
     pub dummy: bool,
+    /// Who made it. Only dummy devices are ever evenkeel's.
+    pub owner: Owner,
 }

@@ -140,6 +140,7 @@ impl<'a> Around<'a> {
             | Op::EditSysctl { .. }
             | Op::AddSync { .. }
             | Op::AddDummy { .. }
+            | Op::EditDummy { .. }
             | Op::DeleteDummy { .. }
             | Op::AddService { .. }
             | Op::AddRealServer { .. }

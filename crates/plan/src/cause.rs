@@ -99,6 +99,8 @@ impl<'a> Specs<'a> {
                 !drains.0.contains_key(&(*service, *key)) && self.same_real_server(op, service, key)
             }
             Op::Bind { binding } => last.vips.get(binding) == desired.vips.get(binding),
+            // evenkeel creates them up.
+            Op::EditDummy { .. } => true,
             // Only what evenkeel bound, or created, is taken away, so a spec asked for it once.
             Op::Unbind { .. } | Op::DeleteDummy { .. } => false,
         };

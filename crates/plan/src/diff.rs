@@ -184,11 +184,18 @@ impl Difference {
             Some(links) => links.contains_key(interface),
             None => live.addresses.keys().any(|binding| *binding.interface == *interface),
         };
+        let is_down = |interface: &str| {
+            let link = live.links.as_ref().and_then(|links| links.get(interface));
+            link.is_some_and(|link| link.owner == Owner::Evenkeel && !link.up)
+        };
         let mut dummies = BTreeSet::new();
         for (binding, vip) in &desired.vips {
             let interface = &binding.interface;
             if vip.dummy && !exists(interface) && dummies.insert(interface) {
                 self.ops.push(Op::AddDummy { interface: interface.clone() });
+            }
+            if is_down(interface) && dummies.insert(interface) {
+                self.ops.push(Op::EditDummy { interface: interface.clone() });
             }
             if is_bound(binding, live) {
                 self.unchanged.vips += 1;

@@ -34,7 +34,16 @@ pub(crate) fn carry_out(state: &mut Live, op: &Op) {
         }
         Op::AddDummy { interface } => {
             if let Some(links) = links {
-                links.insert(interface.clone(), Link { up: true, dummy: true });
+                links.insert(
+                    interface.clone(),
+                    Link { up: true, dummy: true, owner: Owner::Evenkeel },
+                );
+            }
+        }
+        Op::EditDummy { interface } => {
+            let link = links.as_mut().and_then(|links| links.get_mut(interface));
+            if let Some(link) = link {
+                link.up = true;
             }
         }
         Op::DeleteDummy { interface } => {

@@ -119,6 +119,10 @@ impl Op {
             Self::EditTimeouts { before, after } => {
                 changes(timeout_fields(before), timeout_fields(after))
             }
+            Self::EditDummy { .. } => {
+                let [before, after] = ["no", "yes"].map(FieldValue::Name);
+                vec![FieldChange { field: "up", before, after }]
+            }
             Self::EditService { before, after, .. } => {
                 changes(service_fields(before), service_fields(after))
             }

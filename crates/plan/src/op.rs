@@ -58,6 +58,12 @@ pub enum Op {
         /// Its name.
         interface: Box<str>,
     },
+    /// A dummy device that evenkeel created, and someone else set down, is brought up: its IPv6
+    /// addresses went then, and none that is bound on it before takes any traffic.
+    EditDummy {
+        /// Its name.
+        interface: Box<str>,
+    },
     /// A dummy device that evenkeel created is deleted, with whatever is bound on it.
     DeleteDummy {
         /// Its name.
@@ -196,6 +202,7 @@ impl Op {
             | Self::AddRealServer { .. } => Verb::Add,
             Self::EditSysctl { .. }
             | Self::EditTimeouts { .. }
+            | Self::EditDummy { .. }
             | Self::EditService { .. }
             | Self::EditRealServer { .. } => Verb::Edit,
             Self::DrainRealServer { .. } => Verb::Drain,
@@ -215,9 +222,9 @@ impl Op {
             Self::EditSysctl { key, .. } => Object::Sysctl(key.clone()),
             Self::EditTimeouts { .. } => Object::Timeouts,
             Self::AddSync { state, .. } | Self::DeleteSync { state, .. } => Object::Sync(*state),
-            Self::AddDummy { interface } | Self::DeleteDummy { interface } => {
-                Object::Dummy(interface.clone())
-            }
+            Self::AddDummy { interface }
+            | Self::EditDummy { interface }
+            | Self::DeleteDummy { interface } => Object::Dummy(interface.clone()),
             Self::AddService { key, .. }
             | Self::EditService { key, .. }
             | Self::DeleteService { key, .. } => Object::Service(*key),
@@ -245,6 +252,7 @@ impl Op {
             | Self::AddSync { .. }
             | Self::DeleteSync { .. }
             | Self::AddDummy { .. }
+            | Self::EditDummy { .. }
             | Self::DeleteDummy { .. }
             | Self::Bind { .. }
             | Self::Unbind { .. } => None,

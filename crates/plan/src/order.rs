@@ -22,7 +22,9 @@
 //!     that can help out has its weight by now. Only here may a service be without a real server
 //!     for a moment: where the only one of a positive weight is the one that moves.
 //!  9. Weights are lowered.
-//! 10. VIPs are bound and announced: the services on them have their real servers.
+//! 10. Dummy devices that someone set down are brought up, and VIPs are bound and announced: the
+//!     services on them have their real servers. In this order, for an interface that goes down
+//!     loses its IPv6 addresses, and those are bound again here.
 //! 11. Whatever leaves drains: it gets weight 0, with the VIPs still bound, so that connections
 //!     can end and new clients are served by others, or, where the service leaves, refused at
 //!     once. Whoever carries out a plan waits behind this phase, for all drains together: they
@@ -71,6 +73,7 @@ enum Phase {
     RaiseRealServers,
     // Here come the real servers that are added again for the sake of their order.
     LowerRealServers,
+    EditDummies,
     Bind,
     DrainRealServers,
     // Here is waited for the drains.
@@ -95,6 +98,7 @@ fn phase(op: &Op) -> Phase {
             Phase::LowerRealServers
         }
         Op::EditRealServer { .. } => Phase::RaiseRealServers,
+        Op::EditDummy { .. } => Phase::EditDummies,
         Op::Bind { .. } => Phase::Bind,
         Op::DrainRealServer { .. } => Phase::DrainRealServers,
         Op::DeleteDummy { .. } => Phase::DeleteDummies,

@@ -188,8 +188,9 @@ fn warnings(desired: &Desired, live: &Live) -> Vec<String> {
                 foreign.address, foreign.prefix, binding.prefix
             ));
         }
-        let links = live.links.as_ref();
-        if links.and_then(|links| links.get(&binding.interface)).is_some_and(|link| !link.up) {
+        let link = live.links.as_ref().and_then(|links| links.get(&binding.interface));
+        // One of evenkeel's own is brought up.
+        if link.is_some_and(|link| !link.up && link.owner == Owner::Other) {
             found.push(format!(
                 "interface {} is down: {} takes no traffic until it is up",
                 binding.interface, binding.address

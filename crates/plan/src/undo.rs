@@ -117,7 +117,8 @@ fn touched(done: &[Op]) -> BTreeMap<Object, History> {
         let object = op.object();
         let real_server = |value: &RealServer| Value::RealServer(canonical::real_server(*value));
         match op {
-            Op::AddModule { .. } => {}
+            // What was loaded or brought up stays so: it takes nothing from anyone.
+            Op::AddModule { .. } | Op::EditDummy { .. } => {}
             Op::EditSysctl { before, after, .. } => {
                 let value = |value: &str| Some(Value::Sysctl(value.into()));
                 note(object, value(before), value(after));

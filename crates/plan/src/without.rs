@@ -7,7 +7,7 @@
 //!
 //! - What gives (a new service or real server, a raise, an edit) goes on, but for what cannot be
 //!   without the missing step: the real servers of a service that is not added, a service whose
-//!   scheduler is not loaded, a binding on a device that is not there.
+//!   scheduler is not loaded, a binding on a device that is not there or not up.
 //! - What takes waits for all that gives in the same service: weights are lowered, and real servers
 //!   drained and deleted, only where nothing is missing that may make up for them. Steps that only
 //!   take keep nothing else waiting.
@@ -164,7 +164,7 @@ struct Missing<'a> {
     judges_bindings: bool,
     /// Modules that are not loaded.
     modules: BTreeSet<&'a str>,
-    /// Dummy devices that are not created.
+    /// Dummy devices that are not created, or not brought up.
     dummies: BTreeSet<&'a str>,
     /// A sync daemon runs that was to stop.
     is_synced: bool,
@@ -201,7 +201,7 @@ impl<'a> Missing<'a> {
                 self.modules.insert(module);
             }
             Op::DeleteSync { .. } => self.is_synced = true,
-            Op::AddDummy { interface } => {
+            Op::AddDummy { interface } | Op::EditDummy { interface } => {
                 self.dummies.insert(interface);
             }
             Op::AddService { key, .. } => {
@@ -251,7 +251,8 @@ impl<'a> Missing<'a> {
             | Op::EditSysctl { .. }
             | Op::EditTimeouts { .. }
             | Op::DeleteSync { .. }
-            | Op::AddDummy { .. } => false,
+            | Op::AddDummy { .. }
+            | Op::EditDummy { .. } => false,
             // The kernel starts none while a service has real servers of the other family.
             Op::AddSync { after, .. } => self.is_mixed || self.dummies.contains(&*after.interface),
             Op::AddService { key, .. } => self.unready.contains(key) || self.lacks_module(op),

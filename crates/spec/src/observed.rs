@@ -51,10 +51,7 @@ impl<'de> Deserialize<'de> for Observed {
 fn address(item: &Any) -> Option<(Binding, Owner)> {
     let (address, prefix) = item.get("address")?.text()?.split_once('/')?;
     let interface = item.get("interface")?.text()?.into();
-    let owner = match item.get("owner")?.text()? {
-        "evenkeel" => Owner::Evenkeel,
-        _ => Owner::Other,
-    };
+    let owner = owner(item.get("owner")?)?;
     let binding =
         Binding { address: address.parse().ok()?, interface, prefix: prefix.parse().ok()? };
     Some((binding, owner))
@@ -63,7 +60,16 @@ fn address(item: &Any) -> Option<(Binding, Owner)> {
 fn link(item: &Any) -> Option<(Box<str>, Link)> {
     let flag = |key| Some(matches!(item.get(key)?, Any::Flag(true)));
     let name = item.get("name")?.text()?.into();
-    Some((name, Link { up: flag("up")?, dummy: flag("dummy")? }))
+    // Snapshots of others say nothing of it.
+    let owner = item.get("owner").and_then(owner).unwrap_or(Owner::Other);
+    Some((name, Link { up: flag("up")?, dummy: flag("dummy")?, owner }))
+}
+
+fn owner(word: &Any) -> Option<Owner> {
+    Some(match word.text()? {
+        "evenkeel" => Owner::Evenkeel,
+        _ => Owner::Other,
+    })
 }
 
 fn service(item: &Any) -> Option<(ServiceKey, ServiceStatistics)> {

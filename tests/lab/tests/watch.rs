@@ -16,6 +16,7 @@ use tempfile::TempDir;
 
 mod clocks;
 mod commands;
+mod devices;
 mod drift;
 mod files;
 mod namespaces;

@@ -120,8 +120,9 @@ impl HostKernel {
             owned.insert(binding, if ours { Owner::Evenkeel } else { Owner::Other });
         }
         let links = links.into_iter().map(|link| {
+            let owner = if link.is_ours() { Owner::Evenkeel } else { Owner::Other };
             let dummy = link.is_dummy();
-            (link.name.into(), Link { up: link.up, dummy })
+            (link.name.into(), Link { up: link.up, dummy, owner })
         });
         Ok((owned, Some(links.collect())))
     }

@@ -77,6 +77,7 @@ impl HostKernel {
                 host_answer(evenkeel_host::set_sysctl(key, after))?
             }
             Op::AddDummy { interface } => host_answer(self.host.create_dummy(interface))?,
+            Op::EditDummy { interface } => host_answer(self.host.bring_up_dummy(interface))?,
             Op::DeleteDummy { interface } => host_answer(self.host.delete_dummy(interface))?,
             Op::Bind { binding } => host_answer(self.bind(binding, &mut replies.warnings))?,
             Op::Unbind { binding } => host_answer(self.host.unbind(&host_binding(binding)))?,
@@ -172,6 +173,7 @@ fn command(op: &Op) -> Option<Command> {
         | Op::AddSync { .. }
         | Op::DeleteSync { .. }
         | Op::AddDummy { .. }
+        | Op::EditDummy { .. }
         | Op::DeleteDummy { .. }
         | Op::Bind { .. }
         | Op::Unbind { .. } => return None,

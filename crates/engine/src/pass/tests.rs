@@ -101,7 +101,8 @@ fn no_prefix_of_a_plan_takes_the_last_weight_from_a_service_that_stays() {
 fn after_a_failed_addition_nothing_is_deleted_and_no_vip_is_bound() {
     check(500, |pair| {
         let Pair { mut desired, mut live, .. } = pair;
-        live.links = Some([("eth0".into(), Link { up: true, dummy: false })].into());
+        live.links =
+            Some([("eth0".into(), Link { up: true, dummy: false, owner: Owner::Other })].into());
         desired.vips.insert(Binding::host([192, 0, 2, 99].into(), "eth0"), Vip::default());
         let plan = plan_of(&desired, &live);
         if !matches!(plan.steps[0], Op::AddService { .. } | Op::AddRealServer { .. }) {
@@ -155,7 +156,7 @@ pub(crate) fn empty_service() -> (ServiceKey, Named) {
 }
 
 pub(crate) fn host_with(addresses: impl IntoIterator<Item = (Binding, Owner)>) -> MemoryKernel {
-    let links = [("eth0".into(), Link { up: true, dummy: false })].into();
+    let links = [("eth0".into(), Link { up: true, dummy: false, owner: Owner::Other })].into();
     let addresses = addresses.into_iter().collect();
     MemoryKernel::new(Live { addresses, links: Some(links), ..Live::default() })
 }
@@ -235,4 +236,26 @@ pub(crate) fn web<const N: usize>(
     named.service.real_servers =
         real_servers.into_iter().map(|(last, weight)| (rs(last), real_server(weight))).collect();
     (key, named)
+}
+
+#[test]
+fn a_device_that_is_gone_when_it_is_to_be_brought_up_is_created_anew() {
+    let vip = Binding::host([192, 0, 2, 1].into(), "vips");
+    let desired =
+        Desired { vips: [(vip.clone(), Vip { dummy: true })].into(), ..Desired::default() };
+    let link =
+        |up| Some([("vips".into(), Link { up, dummy: true, owner: Owner::Evenkeel })].into());
+    let seen =
+        Live { links: link(false), addresses: [(vip, Owner::Evenkeel)].into(), ..Live::default() };
+    let steps = plan_of(&desired, &seen).steps;
+    assert_eq!(steps, [Op::EditDummy { interface: "vips".into() }]);
+    let as_seen = MemoryKernel::new(seen.clone());
+    let gone = MemoryKernel::new(Live { links: Some([].into()), ..Live::default() });
+    for mut kernel in [as_seen, gone] {
+        let terms = Terms::default();
+        let pass = pass(&desired, seen.clone(), steps.clone());
+        let report = execute(&mut kernel, pass, terms, &mut Unattended);
+        assert!(report.is_success(), "{report:?}");
+        assert_eq!((&kernel.live.links, &kernel.live.addresses), (&link(true), &seen.addresses));
+    }
 }

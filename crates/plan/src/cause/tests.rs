@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 
 use evenkeel_model::{
-    Binding, Drain, Family, Forward, IgnoredField, Live, Owner, RealServers, Scheduler, Scope,
-    Service, ServiceConfig, Vip,
+    Binding, Drain, Family, Forward, IgnoredField, Link, Live, Owner, RealServers, Scheduler,
+    Scope, Service, ServiceConfig, Vip,
 };
 
 use super::*;
@@ -178,6 +178,15 @@ fn modules_and_devices_are_there_for_what_needs_them() {
         );
     }
     let bound = Live { addresses: [(binding, Owner::Evenkeel)].into(), ..host(&[]) };
+    // evenkeel creates them up, so it was someone else who set it down.
+    let down = Link { up: false, dummy: true, owner: Owner::Evenkeel };
+    let down = Live { links: Some([("web0".into(), down)].into()), ..bound.clone() };
+    let (mut before, mut after) = (spec(&[]), spec(&[]));
+    before.vips.clone_from(&now.vips);
+    after.vips.clone_from(&now.vips);
+    for last in [&before, &spec(&[])] {
+        assert_eq!(causes_of(last, &after, &down), [(Verb::Edit, "dummy device", Drift)]);
+    }
     let none = spec(&[]);
     assert_eq!(causes_of(&none, &none, &bound), [(Verb::Unbind, "vip", SpecChanged)]);
 }

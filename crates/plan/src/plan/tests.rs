@@ -9,7 +9,7 @@ use evenkeel_model::{
 
 use super::*;
 use crate::sample::{at, on, scheduled_by, spec, weighing};
-use crate::{Draining, Drains, Verb, render};
+use crate::{Draining, Drains, Verb, carried_out, render};
 
 fn service<const N: usize>(real_servers: [(RealServerKey, RealServer); N]) -> Service {
     Service { config: scheduled_by("wrr"), real_servers: real_servers.into_iter().collect() }
@@ -346,8 +346,56 @@ fn an_interface_that_is_not_there_is_an_obstacle_unless_it_may_be_created() {
 }
 
 #[test]
+fn a_device_of_our_own_that_is_down_is_brought_up_behind_its_services_and_before_its_bindings() {
+    let mut wanted = spec([(on(1), service([(at(1), weighing(2))]))]);
+    wanted.vips = [(vip(1), Vip { dummy: true }), (vip(2), Vip::default())].into();
+    let link = |up| Link { up, dummy: true, owner: Owner::Evenkeel };
+    // What IPv4 has stays bound; the other one is new, or one that IPv6 lost.
+    let found = Live {
+        links: Some([("eth0".into(), link(false)), ("unused".into(), link(false))].into()),
+        addresses: [(vip(1), Owner::Evenkeel)].into(),
+        ..live([(on(1), service([(at(1), weighing(1))]))])
+    };
+    let plan = plan_of(&wanted, &found);
+    assert_eq!(
+        lines(&wanted, &found),
+        [
+            "~ edit real server 198.51.100.1:80 of web/192.0.2.1:80/tcp: weight 1 -> 2",
+            "~ edit dummy device eth0: up no -> yes",
+            "+ bind vip 192.0.2.2/32 on eth0",
+        ]
+    );
+    assert_eq!(plan.warnings, Vec::<String>::new());
+    let document = render::json(&plan, &wanted);
+    let step = &document["steps"][1];
+    assert_eq!((&step["verb"], &step["object"]), (&"edit".into(), &"dummy device".into()));
+    assert_eq!((&step["interface"], &step["after"]["up"]), (&"eth0".into(), &"yes".into()));
+    let after = carried_out(&found, &plan.steps);
+    assert_eq!(
+        after.links,
+        Some([("eth0".into(), link(true)), ("unused".into(), link(false))].into())
+    );
+    assert!(plan_of(&wanted, &after).is_in_sync());
+}
+
+#[test]
+fn a_device_of_someone_else_that_is_down_is_warned_of_and_left_alone() {
+    let mut wanted = spec([]);
+    wanted.vips.insert(vip(1), Vip { dummy: true });
+    let down = Link { up: false, dummy: true, owner: Owner::Other };
+    let found = Live {
+        links: Some([("eth0".into(), down)].into()),
+        addresses: [(vip(1), Owner::Evenkeel)].into(),
+        ..Live::default()
+    };
+    let plan = plan_of(&wanted, &found);
+    assert!(plan.is_in_sync());
+    assert!(plan.warnings[0].contains("interface eth0 is down: 192.0.2.1"), "{:?}", plan.warnings);
+}
+
+#[test]
 fn a_loopback_that_is_down_is_an_obstacle_to_new_real_servers_only() {
-    let links = |up| Some([("lo".into(), Link { up, dummy: false })].into());
+    let links = |up| Some([("lo".into(), Link { up, dummy: false, owner: Owner::Other })].into());
     let wanted = spec([(on(1), service([(at(1), weighing(1))]))]);
     let down = Live { links: links(false), ..Live::default() };
     assert_eq!(plan_of(&wanted, &down).obstacles, [Obstacle::LoopbackDown]);

@@ -128,6 +128,11 @@ fn step(op: &Op, names: Names<'_>) -> Map<String, Value> {
         Op::AddDummy { interface } | Op::DeleteDummy { interface } => {
             step.insert("interface".to_owned(), json!(interface));
         }
+        Op::EditDummy { interface } => {
+            step.insert("interface".to_owned(), json!(interface));
+            let up = |word| [("up", FieldValue::Name(word))];
+            edit(op, &mut step, up("no"), up("yes"));
+        }
         Op::AddService { after, .. } => {
             step.insert("after".to_owned(), object(service_fields(after)));
         }

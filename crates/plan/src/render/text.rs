@@ -130,6 +130,10 @@ impl fmt::Display for Line<'_> {
             Op::AddDummy { interface } | Op::DeleteDummy { interface } => {
                 write!(f, "dummy device {interface}")
             }
+            Op::EditDummy { interface } => {
+                write!(f, "dummy device {interface}")?;
+                arrows(f, op.changes())
+            }
             Op::AddService { key, after } => {
                 f.write_str("service ")?;
                 labels.write(f, key)?;

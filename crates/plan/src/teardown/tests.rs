@@ -33,7 +33,7 @@ fn example() -> (Desired, Live, Record) {
         drain: Drain::NONE,
         ..Desired::default()
     };
-    let dummy = Link { up: true, dummy: true };
+    let dummy = Link { up: true, dummy: true, owner: Owner::Evenkeel };
     let live = Live {
         services: [web(1, 80), web(2, 80)].map(|key| (key, service())).into(),
         addresses: [(on(1, "vips"), Owner::Evenkeel), (on(2, "eth0"), Owner::Other)].into(),

@@ -130,7 +130,9 @@ fn a_dummy_device_stays_where_someone_else_bound_an_address_on_it() {
     let done = [Op::AddDummy { interface: "vips".into() }, Op::Bind { binding: bind.clone() }];
     let foreign = Binding::host([203, 0, 113, 4].into(), "vips");
     let now = Live {
-        links: Some([("vips".into(), Link { up: true, dummy: true })].into()),
+        links: Some(
+            [("vips".into(), Link { up: true, dummy: true, owner: Owner::Evenkeel })].into(),
+        ),
         addresses: [(bind.clone(), Owner::Evenkeel), (foreign, Owner::Other)].into(),
         ..Live::default()
     };

@@ -211,12 +211,25 @@ fn nothing_is_bound_on_a_device_that_is_not_created_and_no_daemon_started() {
     let on_dummy = Binding { interface: "vips".into(), ..vip(1) };
     let services = || [(on(1), service(&[(1, 1)]))];
     let mut live = host(services(), &[vip(1)]);
-    live.links = Some([("eth0".into(), Link { up: true, dummy: false })].into());
+    live.links =
+        Some([("eth0".into(), Link { up: true, dummy: false, owner: Owner::Other })].into());
     let mut desired = spec(services(), &[]);
     desired.vips.insert(on_dummy, Vip { dummy: true });
     desired.vips.insert(vip(2), Vip::default());
     desired.sync = Some([(SyncState::Master, daemon("vips"))].into());
     assert_eq!(rest(&desired, &live, [Dummy("vips".into())]), [(Bind, AVip(vip(2)))]);
+}
+
+#[test]
+fn nothing_is_bound_on_a_device_that_stays_down_nor_moved_to_it() {
+    let services = || [(on(1), service(&[(1, 1)]))];
+    let mut live = host(services(), &[vip(1)]);
+    let link = |up| Link { up, dummy: true, owner: Owner::Evenkeel };
+    live.links = Some([("eth0".into(), link(true)), ("vips".into(), link(false))].into());
+    let mut desired = spec(services(), &[]);
+    desired.vips.insert(Binding { interface: "vips".into(), ..vip(1) }, Vip::default());
+    assert_eq!(rest(&desired, &live, []).len(), 3, "up, bind, unbind");
+    assert_eq!(rest(&desired, &live, [Dummy("vips".into())]), []);
 }
 
 fn daemon(interface: &str) -> SyncDaemon {

@@ -59,9 +59,13 @@ fn host(observed: &Observed, out: &mut String) {
     }
     if let Some(links) = links {
         line(out, format_args!("  interfaces:{}", if links.is_empty() { " []" } else { "" }));
-        for (name, Link { up, dummy }) in links {
+        for (name, Link { up, dummy, owner }) in links {
             let name = text(name);
-            line(out, format_args!("    - {{ name: {name}, up: {up}, dummy: {dummy} }}"));
+            let ours = match owner {
+                Owner::Evenkeel => ", owner: evenkeel",
+                Owner::Other => "",
+            };
+            line(out, format_args!("    - {{ name: {name}, up: {up}, dummy: {dummy}{ours} }}"));
         }
     }
     if let Some(modules) = modules {

@@ -327,7 +327,10 @@ fn a_snapshot_is_read_back_as_the_live_state_it_was() {
     live.addresses.insert(host("::1", "lo"), Owner::Other);
     live.links = Some(
         [("lo", false), ("vip0", true), ("we\"ird", false)]
-            .map(|(name, dummy)| (name.into(), Link { up: true, dummy }))
+            .map(|(name, dummy)| {
+                let owner = if dummy { Owner::Evenkeel } else { Owner::Other };
+                (name.into(), Link { up: true, dummy, owner })
+            })
             .into_iter()
             .collect(),
     );

@@ -259,13 +259,17 @@ fn addresses_and_devices_are_refused_alike() {
     let bind = |text, prefix, interface| Op::Bind { binding: binding(text, prefix, interface) };
     let unbind = |text, prefix, interface| Op::Unbind { binding: binding(text, prefix, interface) };
     let dummy = |name: &str| Op::AddDummy { interface: name.into() };
+    let up = |name: &str| Op::EditDummy { interface: name.into() };
     let no_device = Err(Errno::NODEV);
     let not_bound = Err(Errno::ADDRNOTAVAIL);
     table_of_answers(vec![
         (bind("192.0.2.1", 32, "vip0"), no_device),
         (unbind("192.0.2.1", 32, "vip0"), no_device),
+        (up("vip0"), no_device),
+        (up("lo"), Err(Errno::IO)),
         (dummy("vip0"), Ok(())),
         (dummy("vip0"), EXISTS),
+        (up("vip0"), Ok(())),
         (dummy("lo"), EXISTS),
         (dummy("vip1"), Ok(())),
         (unbind("192.0.2.1", 32, "vip0"), not_bound),

@@ -24,7 +24,9 @@ fn case() -> impl Strategy<Value = Case> {
     (pair(5), any::<[u32; 4]>(), prop::collection::vec(prop::bool::weighted(0.15), 100)).prop_map(
         |(Pair { mut desired, mut live, .. }, [bound, wanted, moved, known], held)| {
             let is_set = |bits: u32, number: usize| bits & (1 << (number % 32)) != 0;
-            live.links = Some([("eth0".into(), Link { up: true, dummy: false })].into());
+            live.links = Some(
+                [("eth0".into(), Link { up: true, dummy: false, owner: Owner::Other })].into(),
+            );
             live.modules = Some(BTreeSet::new());
             let keys: BTreeSet<ServiceKey> =
                 live.services.keys().chain(desired.services.keys()).copied().collect();

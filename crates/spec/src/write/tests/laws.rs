@@ -172,8 +172,12 @@ fn complete_live() -> impl Strategy<Value = Live> {
                 let owner = if ours { Owner::Evenkeel } else { Owner::Other };
                 (Binding { address, interface: interface.into(), prefix }, owner)
             });
-    let link = (names(), any::<bool>(), any::<bool>())
-        .prop_map(|(name, up, dummy)| (Box::from(name), Link { up, dummy }));
+    let link = (names(), any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
+        |(name, up, dummy, ours)| {
+            let owner = if ours { Owner::Evenkeel } else { Owner::Other };
+            (Box::from(name), Link { up, dummy, owner })
+        },
+    );
     (
         arbitrary::pair(8),
         prop::option::of(timeouts),

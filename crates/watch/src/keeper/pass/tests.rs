@@ -84,6 +84,28 @@ fn addresses_wait_for_their_turn_unless_a_vip_went() {
 }
 
 #[test]
+fn a_device_of_our_own_that_someone_sets_down_is_brought_up_and_what_it_lost_bound_again() {
+    let mut site = Site::new(&SPEC.replace("interface: eth0", "interface: vips, dummy: true"));
+    let before = site.live();
+    let set_down = |live: &mut Live, name: &str| {
+        let links = live.links.as_mut().expect("they are known");
+        links.get_mut(name).expect("it is there").up = false;
+    };
+    set_down(&mut site.kernel.get().live, "vips");
+    // As the kernel does it to those of IPv6.
+    site.kernel.get().live.addresses.clear();
+    let seen = site.received();
+    site.pass(Reason::Address);
+    assert_eq!(site.live(), before);
+    assert_eq!(site.received(), seen + 1 + before.addresses.len());
+    site.assert_state(State::Ok, "");
+    // Other interfaces are someone else's.
+    set_down(&mut site.kernel.get().live, "eth0");
+    site.pass(Reason::Address);
+    assert!(site.live().links.is_some_and(|links| !links["eth0"].up));
+}
+
+#[test]
 fn what_fails_is_left_for_later_and_the_rest_is_done() {
     let mut site = Site::new(SPEC);
     let number = site.received();

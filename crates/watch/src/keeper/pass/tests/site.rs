@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use evenkeel_engine::memory::MemoryKernel;
 use evenkeel_engine::{Kernel, KernelError, LastSpec, LockError, Replies, Sysctls};
 use evenkeel_model::statistics::Statistics;
-use evenkeel_model::{Binding, Link, Live, RealServerKey, Service, ServiceKey};
+use evenkeel_model::{Binding, Link, Live, Owner, RealServerKey, Service, ServiceKey};
 use evenkeel_plan::Op;
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -159,7 +159,7 @@ impl Site {
 
     pub(super) fn with(text: &str, mode: Mode) -> Self {
         let kernel = Shared::default();
-        let up = |name: &str| (name.into(), Link { up: true, dummy: false });
+        let up = |name: &str| (name.into(), Link { up: true, dummy: false, owner: Owner::Other });
         kernel.get().live.links = Some(["lo", "eth0"].map(up).into());
         kernel.get().live.modules = Some(BTreeSet::new());
         let folder = tempfile::tempdir().expect("a folder");

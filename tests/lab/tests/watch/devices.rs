@@ -1,0 +1,94 @@
+//! A dummy device that evenkeel made, while someone sets it down.
+
+use super::*;
+
+const SPEC: &str = "version: 1
+scope: all
+vips:
+  - { address: 192.0.2.1, interface: vip0, dummy: true }
+  - { address: '2001:db8::1', interface: vip0, dummy: true }
+  - { address: 192.0.2.2, interface: eth0 }
+services:
+  - name: web
+    vips: [ 192.0.2.1, '2001:db8::1' ]
+    port: 80
+    drain: 0s
+    real_servers: [ { address: 10.0.0.1 }, { address: '2001:db8:1::1' } ]
+";
+
+/// What keeps the VIPs on the device alive, as `ip` tells it: the addresses that it has, and the
+/// routes by which they are this host's own. What the kernel gives every device is left out.
+fn alive() -> (Vec<String>, Vec<String>) {
+    let lines = |command: &str| -> Vec<String> {
+        let text = run(command);
+        let lines = text.lines().filter(|line| !line.contains("fe80"));
+        lines.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+    };
+    let mut routes = lines("ip route show table local dev vip0");
+    routes.extend(
+        lines("ip -6 route show table local dev vip0")
+            .into_iter()
+            .filter(|line| line.contains("2001:db8::1")),
+    );
+    let addresses = lines("ip -o addr show dev vip0").into_iter();
+    let addresses = addresses.filter_map(|line| line.split(' ').nth(3).map(str::to_owned));
+    (addresses.collect(), routes)
+}
+
+fn is_up(interface: &str) -> bool {
+    run(&format!("ip link show dev {interface}")).contains(",UP")
+}
+
+#[test]
+fn a_device_of_our_own_that_is_set_down_is_planned_up_and_brought_up_by_apply() {
+    let host = Host::new();
+    host.write("spec.yaml", SPEC);
+    assert_eq!(host.evenkeel("apply --yes specs/spec.yaml").0, 0);
+    assert!(within(Duration::from_secs(3), || alive().1.len() == 2), "{:?}", alive());
+    let before = alive();
+    run("ip link set vip0 down");
+    // IPv4 outlasts it.
+    let (addresses, routes) = alive();
+    assert_eq!((addresses, routes.len()), (vec!["192.0.2.1/32".to_owned()], 1));
+    run("ip link set eth0 down");
+    let (code, stdout, stderr) = host.evenkeel("plan --detailed-exitcode specs/spec.yaml");
+    assert_eq!(code, 2, "{stdout}{stderr}");
+    assert!(
+        stdout.starts_with(
+            "~ edit dummy device vip0: up no -> yes # drift\n\
+             + bind vip 2001:db8::1/128 on vip0 # drift\n\
+             Plan: 0 to add, 1 to edit, 0 to delete, 1 to bind; "
+        ),
+        "{stdout}"
+    );
+    // What someone else made is only warned of.
+    assert!(stderr.contains("interface eth0 is down: 192.0.2.2"), "{stderr}");
+    assert!(!stderr.contains("vip0"), "{stderr}");
+    let (code, stdout, stderr) = host.evenkeel("apply --yes specs/spec.yaml");
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    assert!(is_up("vip0") && !is_up("eth0"));
+    assert!(within(Duration::from_secs(1), || alive() == before), "{:?}", alive());
+    let (code, stdout, _) = host.evenkeel("plan --detailed-exitcode specs/spec.yaml");
+    assert!(code == 0 && stdout.starts_with("In sync"), "{stdout}");
+}
+
+#[test]
+fn a_device_of_our_own_that_is_set_down_under_a_daemon_is_up_again_with_its_vips() {
+    let host = Host::new();
+    let daemon = host.watching(SPEC, "--interval 30s");
+    assert!(within(Duration::from_secs(3), || alive().1.len() == 2), "{:?}", alive());
+    let before = alive();
+    for _ in 0..3 {
+        let begin = Instant::now();
+        run("ip link set vip0 down");
+        // The kernel tells of it: that takes no interval.
+        let is_back = || is_up("vip0") && alive() == before;
+        assert!(within(Duration::from_secs(2), is_back), "{:?}: {}", alive(), daemon.log());
+        say(&format!("a device is up again, with its VIPs, after {:?}", begin.elapsed()));
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    host.wait_for_state("ok");
+    run("ip link set eth0 down");
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(!is_up("eth0"), "that one is someone else's");
+}
