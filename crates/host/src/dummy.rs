@@ -56,7 +56,7 @@ impl Host {
 
     /// Brings up a dummy device that [`Host::create_dummy`] made; one that is up stays so. IPv4 addresses outlast
     /// that it is down, and so does the route that makes them this host's own. Those of IPv6 went when it was set
-    /// down, unless `keep_addr_on_down` is set (`addrconf_ifdown`); one that was bound since has its route from here on.
+    /// down, unless `keep_addr_on_down` is set (`addrconf_ifdown`).
     ///
     /// # Errors
     /// [`Error::NotOurs`] for any other interface, [`Error::InterfaceMissing`] if there is none;

@@ -58,8 +58,9 @@ pub enum Op {
         /// Its name.
         interface: Box<str>,
     },
-    /// A dummy device that evenkeel created, and someone else set down, is brought up: its IPv6
-    /// addresses went then, and none that is bound on it before takes any traffic.
+    /// A dummy device that evenkeel created, and someone else set down, is brought up. Its IPv6
+    /// addresses went when it was set down; those of IPv4 are served all the same, but routing
+    /// daemons tell nobody of addresses on an interface that is down.
     EditDummy {
         /// Its name.
         interface: Box<str>,

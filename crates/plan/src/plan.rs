@@ -192,7 +192,7 @@ fn warnings(desired: &Desired, live: &Live) -> Vec<String> {
         // One of evenkeel's own is brought up.
         if link.is_some_and(|link| !link.up && link.owner == Owner::Other) {
             found.push(format!(
-                "interface {} is down: {} takes no traffic until it is up",
+                "interface {} is down: {} gets no traffic through it until it is up",
                 binding.interface, binding.address
             ));
         }

@@ -45,7 +45,9 @@ impl Named {
 
 impl Drop for Named {
     fn drop(&mut self) {
-        let _deleted = Command::new("ip").args(["netns", "del", &self.0]).status();
+        let mut command = Command::new("ip");
+        // One that is gone by now is told by nobody.
+        let _deleted = command.args(["netns", "del", &self.0]).stderr(Stdio::null()).status();
     }
 }
 
