@@ -12,6 +12,9 @@ use crate::backoff::delay;
 use crate::clock::Clock;
 use crate::status;
 
+/// How often an object is tried at once where something gives reason to.
+const IN_VAIN: u32 = 5;
+
 /// The objects that fail. Times count from the same beginning as the caller's.
 #[derive(Debug, Default)]
 pub(crate) struct Failing(BTreeMap<Object, Failure>);
@@ -68,6 +71,13 @@ impl Failing {
     /// When the next one is to be tried that waits.
     pub(crate) fn next(&self) -> Option<Duration> {
         self.0.values().map(|failure| failure.next).min()
+    }
+
+    /// That object is to be tried at once, unless that was in vain a few times.
+    pub(crate) fn retry(&mut self, object: &Object) {
+        if let Some(failure) = self.0.get_mut(object).filter(|it| it.attempts <= IN_VAIN) {
+            failure.next = Duration::ZERO;
+        }
     }
 
     /// All are to be tried at once: something is different now.
@@ -129,6 +139,17 @@ mod tests {
         failing.retain(&BTreeSet::from([object("b")]));
         let left = failing.status(&Desired::default(), &Clock::new());
         assert_eq!((left.len(), &*left[0].object), (1, "sysctl b"));
+    }
+
+    #[test]
+    fn what_there_is_reason_to_try_at_once_is_tried_so_a_few_times_only() {
+        let mut failing = Failing::default();
+        for number in 1..=IN_VAIN + 1 {
+            failing.failed(object("a"), "no".to_owned(), NOW);
+            failing.retry(&object("a"));
+            failing.retry(&object("b"));
+            assert_eq!(failing.waiting(NOW).count(), usize::from(number > IN_VAIN), "{number}");
+        }
     }
 
     #[test]

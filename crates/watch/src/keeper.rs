@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use evenkeel_engine::{Journal, Sysctls};
 use evenkeel_model::{Live, ServiceKey};
-use evenkeel_plan::Guard;
+use evenkeel_plan::{Guard, Object};
 use tokio::sync::watch;
 use tracing::{debug, info};
 
@@ -239,12 +239,15 @@ impl<K: Ground> Keeper<K> {
             // Whoever listens does these.
             Message::Stop | Message::Reload => {}
             Message::Address { gone } => {
-                let is_vip = self.specs.desired().vips.keys().any(|it| gone.contains(&it.address));
-                if is_vip {
-                    // What it was like is no answer to that.
+                let mut from = self.due.addresses_from.max(now);
+                let desired = self.specs.desired();
+                for vip in desired.vips.keys().filter(|it| gone.contains(&it.address)) {
+                    from = now;
+                    // What the host was like is no answer to that; and a VIP that went had been
+                    // bound, whatever kept a pass from it before.
                     self.known = None;
+                    self.failing.retry(&Object::Vip(vip.clone()));
                 }
-                let from = if is_vip { now } else { self.due.addresses_from.max(now) };
                 self.due.address = Some(self.due.address.map_or(from, |known| known.min(from)));
             }
             Message::Files => {

@@ -1,5 +1,7 @@
 mod site;
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use evenkeel_engine::StateDir;
@@ -103,6 +105,23 @@ fn a_device_of_our_own_that_someone_sets_down_is_brought_up_and_what_it_lost_bou
     set_down(&mut site.kernel.get().live, "eth0");
     site.pass(Reason::Address);
     assert!(site.live().links.is_some_and(|links| !links["eth0"].up));
+}
+
+#[test]
+fn a_vip_that_failed_and_is_heard_to_have_gone_is_tried_again_at_once() {
+    let mut site = Site::new(SPEC);
+    site.kernel.get().live.addresses.clear();
+    let number = site.received();
+    site.kernel.get().faults.insert(number, Fault::Refuse(Errno::NOMEM));
+    site.pass(Reason::Address);
+    site.assert_state(State::Degraded, "vip 192.0.2.1/32 on eth0");
+    let gone: BTreeSet<IpAddr> = [[192, 0, 2, 1].into()].into();
+    site.pass(Reason::Address);
+    assert!(site.live().addresses.is_empty(), "its time has not come");
+    site.keeper.hear(Message::Address { gone });
+    site.pass(Reason::Address);
+    assert_eq!(site.live().addresses.len(), 1);
+    site.assert_state(State::Ok, "");
 }
 
 #[test]
