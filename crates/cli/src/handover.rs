@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use evenkeel_engine::{Attendant, Report, StateDir};
+use evenkeel_engine::{Attendant, Kernel, Report};
 use evenkeel_model::{Names, RealServerKey, ServiceKey};
 use evenkeel_plan::Op;
 use evenkeel_watch::Mode;
@@ -33,25 +33,29 @@ pub(crate) fn is_kept() -> Result<bool, Error> {
 /// Waits until the watch has ended the drains of that report, and tells how it went.
 ///
 /// # Errors
-/// The journal cannot be read, or the watch does not answer.
+/// The kernel cannot be read, or the watch does not answer.
 pub(crate) fn wait(
     report: &Report,
-    state: &StateDir,
+    kernel: &mut impl Kernel,
     names: Names<'_>,
     output: &mut Output,
 ) -> Result<Status, Error> {
     let drains = begun(report);
-    let left = || -> Result<usize, Error> {
-        let (journal, _) = state.read(false)?;
-        let on_record = &journal.record.drains.0;
-        Ok(drains.iter().filter(|place| on_record.contains_key(place)).count())
+    let services: BTreeSet<ServiceKey> = drains.iter().map(|(service, _)| *service).collect();
+    // One that is listed again gets its weight back.
+    let mut go_on = || -> Result<bool, Error> {
+        let live = kernel.services(&services)?;
+        let found = |(service, key): &(ServiceKey, RealServerKey)| {
+            live.get(service).and_then(|it| it.real_servers.get(key))
+        };
+        Ok(drains.iter().filter_map(found).any(|real_server| real_server.weight == 0))
     };
-    if left()? == 0 {
+    if !go_on()? {
         return Ok(Status::Done);
     }
     let mut onlooker = Onlooker::new(names, output)?;
     let stopped = loop {
-        if left()? == 0 {
+        if !go_on()? {
             break None;
         }
         if onlooker.is_interrupted() {

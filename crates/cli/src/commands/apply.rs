@@ -128,7 +128,7 @@ pub(crate) fn run(
     }
     if is_kept && !arguments.no_wait && report.is_success() {
         drop(lock);
-        return handover::wait(&report, &state, names, output);
+        return handover::wait(&report, &mut kernel, names, output);
     }
     Ok(status)
 }
