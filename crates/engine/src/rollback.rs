@@ -69,7 +69,7 @@ fn carry_out(
         rollback.broken += connections(kernel, ops)?;
         let replies = kernel.execute(ops)?;
         for op in ops {
-            info!(verb = op.verb().word(), object = %op.object(), "rollback step");
+            info!(verb = op.verb().word(), object = op.object().to_string(), "rollback step");
         }
         let is_clean = replies.exceptions.is_empty();
         for (place, exception) in replies.exceptions {

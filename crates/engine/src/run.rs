@@ -208,7 +208,7 @@ pub(crate) fn log(op: &Op, outcome: &Outcome) {
     };
     info!(
         verb = op.verb().word(),
-        object = %op.object(),
+        object = op.object().to_string(),
         outcome = outcome.word(),
         errno = refused.map(|refused| refused.errno.raw_os_error()),
         reason = refused.and_then(|refused| refused.message.as_deref()),

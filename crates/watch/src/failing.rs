@@ -39,7 +39,8 @@ impl Failing {
         // Said when it is news, and now and then while it goes on.
         if failure.error != error || failure.attempts.is_power_of_two() {
             let seconds = (failure.next - now).as_secs_f32().ceil();
-            warn!(%object, error, attempts = failure.attempts, retry_in_s = seconds, "failed");
+            let object = object.to_string();
+            warn!(object, error, attempts = failure.attempts, retry_in_s = seconds, "failed");
         }
         failure.error = error;
     }

@@ -78,7 +78,7 @@ impl Fights {
         };
         let (object, (field, wanted, found)) = &key;
         warn!(
-            object = %object.named(desired),
+            object = object.named(desired).to_string(),
             field,
             wanted,
             found,
