@@ -1,8 +1,10 @@
 //! The real kernel: IPVS over generic netlink, addresses over rtnetlink. How it is read is in
-//! [`read`], a first look at it in [`glance`], how operations are carried out in [`write`].
+//! [`read`], a first look at it in [`glance`], how operations are carried out in [`write`], what is
+//! announced anew in [`risen`].
 
 mod glance;
 mod read;
+mod risen;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +15,7 @@ use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{Binding, Live, Service, ServiceKey};
 use evenkeel_plan::Op;
 
+use self::risen::Audiences;
 pub use glance::{Glance, hidden};
 
 use crate::translate::{real_server, real_server_statistics, sync_daemon, timeouts};
@@ -27,6 +30,7 @@ pub struct HostKernel {
     journalled: BTreeSet<Binding>,
     /// What glances are read through.
     table: Vec<u8>,
+    audiences: Audiences,
 }
 
 impl HostKernel {
@@ -37,7 +41,7 @@ impl HostKernel {
     pub fn connect(journalled: BTreeSet<Binding>) -> Result<Self, KernelError> {
         let ipvs = Client::connect().map_err(|error| ipvs_error("connecting to IPVS", error))?;
         let host = Host::connect().map_err(|error| host_error("connecting to rtnetlink", error))?;
-        Ok(Self { ipvs, host, journalled, table: Vec::new() })
+        Ok(Self { ipvs, host, journalled, table: Vec::new(), audiences: Audiences::default() })
     }
 
     /// Takes note of the addresses that the journal knows as evenkeel's by now.

@@ -156,6 +156,8 @@ impl Wanted<'_> {
         let mut left = plan(Inputs { last, ..Inputs::new(desired, live, record) }).steps;
         left.retain(|op| match op.service() {
             Some(service) => touched.contains(&service),
+            // Where loading is left to the kernel, what needs the module tells how that went.
+            None if matches!(op, Op::AddModule { .. }) => false,
             None => steps.iter().any(|step| step.object() == op.object() || is_on(op, step)),
         });
         left.retain(|op| {

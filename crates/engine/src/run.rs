@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use evenkeel_model::{Family, RealServers, ServiceKey};
 use evenkeel_plan::{Op, Record};
 use rustix::io::Errno;
-use tracing::info;
+use tracing::{debug, info};
 
 use crate::drain::{Drains, Place};
 use crate::pass::Terms;
@@ -199,19 +199,32 @@ pub(crate) fn outcome(
     }
 }
 
-/// One line for each operation. A failure is no louder than the others: the report tells it, and
-/// whoever reads the report shows it.
+/// One line for each operation, and none for what was not done: a drain that goes on would be told
+/// in each pass. A failure is no louder than the others: the report tells it, and whoever reads the
+/// report shows it.
 pub(crate) fn log(op: &Op, outcome: &Outcome) {
     let refused = match outcome {
         Outcome::Failed(refused) => Some(refused),
         _ => None,
     };
+    let (verb, word) = (op.verb().word(), outcome.word());
+    if matches!(outcome, Outcome::AlreadyInPlace | Outcome::Skipped | Outcome::Draining) {
+        return debug!(verb, object = op.object().to_string(), outcome = word, "step");
+    }
     info!(
-        verb = op.verb().word(),
+        verb,
         object = op.object().to_string(),
-        outcome = outcome.word(),
+        change = change(op),
+        outcome = word,
         errno = refused.map(|refused| refused.errno.raw_os_error()),
         reason = refused.and_then(|refused| refused.message.as_deref()),
         "step"
     );
+}
+
+/// What an edit changes, with both values.
+fn change(op: &Op) -> Option<String> {
+    let changes = op.changes().into_iter();
+    let words = changes.map(|it| format!("{} {} -> {}", it.field, it.before, it.after));
+    Some(words.collect::<Vec<_>>().join(", ")).filter(|words| !words.is_empty())
 }

@@ -190,7 +190,6 @@ async fn serve(
             }
             asked = signals.next() => match asked {
                 Asked::Reload => {
-                    info!("SIGHUP: reading the spec anew");
                     let _sent = messages.send(Message::Reload);
                 }
                 Asked::Stop(name) => {

@@ -171,8 +171,7 @@ async fn healthz(State(shared): State<Shared>) -> Response {
 
 async fn readyz(State(shared): State<Shared>) -> Response {
     let status = shared.endpoint.status.borrow().clone();
-    let code =
-        if status.state.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let code = if status.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let mut text = format!("{}\n", status.state.word());
     for reason in &status.reasons {
         text.push_str(reason);

@@ -19,7 +19,7 @@ use evenkeel_engine::{Journal, Sysctls};
 use evenkeel_model::{Live, ServiceKey};
 use evenkeel_plan::{Guard, Object};
 use tokio::sync::watch;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use crate::backoff::{delay, jittered};
 use crate::clock::Clock;
@@ -147,6 +147,8 @@ struct Due {
     address: Option<Duration>,
     /// Before that, addresses ask for no further pass.
     addresses_from: Duration,
+    /// When other programs are to be looked for again; this wakes nobody up.
+    hands: Duration,
 }
 
 impl<K: Ground> Keeper<K> {
@@ -263,6 +265,7 @@ impl<K: Ground> Keeper<K> {
     }
 
     fn reload(&mut self) {
+        info!("SIGHUP: reading the spec anew");
         self.surroundings.notifier.reloading();
         self.read_at_rest();
         self.failing.retry_all();
@@ -274,7 +277,7 @@ impl<K: Ground> Keeper<K> {
 
     /// When the next thing is to be done.
     fn next(&self) -> Duration {
-        let Due { resync, retry, drain, settle, address, addresses_from: _ } = &self.due;
+        let Due { resync, retry, drain, settle, address, addresses_from: _, hands: _ } = &self.due;
         let paused = self.pause().and_then(|pause| pause.until);
         let wall = self.clock.wall();
         let resumed =
@@ -320,6 +323,7 @@ impl<K: Ground> Keeper<K> {
     fn pass(&mut self, reason: Reason) {
         let begin = self.clock.now();
         let end = self.make_pass(reason);
+        self.announce_risen();
         let now = self.clock.now();
         self.surroundings.metrics.pass(reason, end.result, now - begin);
         let milliseconds = u64::try_from((now - begin).as_millis()).unwrap_or(u64::MAX);
@@ -345,6 +349,21 @@ impl<K: Ground> Keeper<K> {
         }
         self.plan_next(now, now - begin, end.follows_up);
         self.tell();
+    }
+
+    /// Tells the neighbours on interfaces that could carry nothing before.
+    fn announce_risen(&mut self) {
+        if self.is_hands_off() {
+            return;
+        }
+        let desired = self.specs.desired();
+        let vips: Vec<_> = desired.vips.keys().collect();
+        match self.kernel.as_mut().map(|kernel| kernel.announce_risen(&vips)) {
+            Some(Ok(failed)) => failed.iter().for_each(|words| warn!("{words}")),
+            // The next pass meets it too, and tells.
+            Some(Err(error)) => debug!("{error}"),
+            None => {}
+        }
     }
 
     fn plan_next(&mut self, now: Duration, took: Duration, follows_up: bool) {

@@ -69,10 +69,11 @@ impl Specs {
             Err(text) => {
                 self.newest = None;
                 if self.problem.as_ref().is_none_or(|problem| problem.text != text) {
-                    warn!(
-                        "the spec is bad; the last good one stays in force:\n{}",
-                        text.trim_end()
-                    );
+                    let kept = match &self.in_force {
+                        Some(_) => "the last good one stays in force",
+                        None => "none is in force",
+                    };
+                    warn!("the spec is bad; {kept}:\n{}", text.trim_end());
                     self.problem = Some(Problem { since: now, text });
                 }
                 Reload::Bad

@@ -66,6 +66,18 @@ pub struct Status {
     pub vips: usize,
 }
 
+impl Status {
+    /// Whether all is as it was asked for: what `/readyz` tells. In a pause it is as long as nothing
+    /// is left to be done.
+    pub fn is_ready(&self) -> bool {
+        match self.state {
+            State::Ok => true,
+            State::Paused => self.to_do.is_empty(),
+            _ => false,
+        }
+    }
+}
+
 /// Whether it changes anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -113,11 +125,6 @@ impl State {
             Self::Drifted => "drifted",
             Self::Ok => "ok",
         }
-    }
-
-    /// Whether all is as it was asked for: what `/readyz` tells.
-    pub fn is_ready(self) -> bool {
-        matches!(self, Self::Ok | Self::Paused)
     }
 }
 

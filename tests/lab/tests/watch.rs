@@ -20,6 +20,7 @@ mod devices;
 mod drift;
 mod files;
 mod namespaces;
+mod neighbours;
 mod signals;
 
 /// What a new spec may take from its last byte until the kernel has it.

@@ -119,6 +119,7 @@ impl HostKernel {
             let ours = is_ours || !keeps_marks && self.journalled.contains(&binding);
             owned.insert(binding, if ours { Owner::Evenkeel } else { Owner::Other });
         }
+        self.audiences.see(&links);
         let links = links.into_iter().map(|link| {
             let owner = if link.is_ours() { Owner::Evenkeel } else { Owner::Other };
             let dummy = link.is_dummy();

@@ -29,6 +29,9 @@ pub(crate) trait Ground: Kernel + Sized {
         sysctls: &Sysctls,
     ) -> Result<bool, KernelError>;
 
+    /// As [`HostKernel::announce_risen`].
+    fn announce_risen(&mut self, vips: &[&Binding]) -> Result<Vec<String>, KernelError>;
+
     /// As [`HostKernel::set_journalled`].
     fn set_journalled(&mut self, bindings: BTreeSet<Binding>);
 
@@ -55,6 +58,10 @@ impl Ground for HostKernel {
         sysctls: &Sysctls,
     ) -> Result<bool, KernelError> {
         self.is_unchanged(glance, live, hidden, sysctls)
+    }
+
+    fn announce_risen(&mut self, vips: &[&Binding]) -> Result<Vec<String>, KernelError> {
+        self.announce_risen(vips)
     }
 
     fn set_journalled(&mut self, bindings: BTreeSet<Binding>) {

@@ -1,12 +1,16 @@
 //! What the keeper tells of itself after each pass.
 
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{Ground, Keeper, Trouble};
 use crate::status::{DrainStatus, FORMAT, Mode, SpecStatus, State, Status};
 use crate::{Options, hands};
+
+/// Between two looks at which other programs run.
+const HANDS: Duration = Duration::from_secs(60);
 
 impl Status {
     /// Before the first pass.
@@ -62,10 +66,14 @@ impl<K: Ground> Keeper<K> {
         let (state, reasons) = self.state();
         let desired = self.specs.desired();
         // To look for other hands takes a look at every process.
-        let other_hands = match (self.fights.is_empty(), before.fights.is_empty()) {
-            (false, true) => hands::of_this_host(),
-            _ => before.other_hands.clone(),
-        };
+        let now = self.clock.now();
+        let other_hands =
+            if self.due.hands <= now || before.fights.is_empty() && !self.fights.is_empty() {
+                self.due.hands = now + HANDS;
+                hands::of_this_host()
+            } else {
+                before.other_hands.clone()
+            };
         let (services, real_servers, vips) = match (self.specs.told(), &before.spec.in_force) {
             (told, known) if told == known.as_ref() => {
                 (before.services, before.real_servers, before.vips)
@@ -112,7 +120,11 @@ impl<K: Ground> Keeper<K> {
         self.surroundings.metrics.status(Arc::clone(&status));
         let summary = status.summary();
         if before.state != status.state {
-            info!(from = before.state.word(), to = status.state.word(), "state: {summary}");
+            let (from, to) = (before.state.word(), status.state.word());
+            match status.state {
+                State::Degraded | State::Held => warn!(from, to, "state: {summary}"),
+                _ => info!(from, to, "state: {summary}"),
+            }
         }
         if before.summary() != summary {
             self.surroundings.notifier.status(&summary);

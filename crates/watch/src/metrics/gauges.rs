@@ -26,7 +26,7 @@ type Plain = (&'static str, &'static str, fn(&Status) -> u64);
 
 const PLAIN: [Plain; 20] = [
     ("ready", "1 while the host is as it was asked for, as `/readyz` tells", |status| {
-        u64::from(status.state.is_ready())
+        u64::from(status.is_ready())
     }),
     ("enforcing", "1 if the host is kept on the spec, 0 in observe mode", |status| {
         u64::from(status.mode == Mode::Enforce)

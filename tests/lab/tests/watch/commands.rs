@@ -137,7 +137,7 @@ services:
             list.iter().map(|it| format!("{{ address: 127.0.0.{it} }}")).collect();
         text.replace("LIST", &all.join(", "))
     };
-    let _daemon = host.watching(&of(&[1]), "--interval 1s");
+    let daemon = host.watching(&of(&[1]), "--interval 1s");
     let open = std::net::TcpStream::connect("192.0.2.1:80").unwrap();
     host.write("spec.yaml", of(&[2]));
     assert!(within(Duration::from_secs(3), || host.status()["draining"] == 1));
@@ -156,6 +156,10 @@ services:
     let left = row.strip_prefix("real server 127.0.0.1:80 of web/192.0.2.1:80/tcp: ").unwrap();
     let left: u64 = left.strip_suffix(" s left").unwrap().parse().unwrap();
     assert!((3_580..=3_601).contains(&left), "{stdout}");
+    // As long as nothing more is done, nothing is logged.
+    let before = daemon.log();
+    std::thread::sleep(Duration::from_millis(2_500));
+    assert_eq!(daemon.log(), before);
     drop(open);
     drop(servers);
     assert!(within(Duration::from_secs(5), || !table().contains("7F000001")), "{}", table());

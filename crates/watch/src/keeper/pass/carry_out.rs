@@ -7,6 +7,7 @@ use evenkeel_engine::{
     Journal, NotPermitted, OnFailure, Outcome, Pass, Report, Terms, Unattended, execute_journalled,
     in_full, missing,
 };
+use evenkeel_host::Capability;
 use evenkeel_model::{Desired, Live};
 use evenkeel_plan::{Cause, Object, Obstacle, Op, Plan, without};
 use tracing::warn;
@@ -23,7 +24,9 @@ impl<K: Ground> Keeper<K> {
         last: Option<&Desired>,
         (live, mut held_back): (Live, BTreeSet<Object>),
     ) -> Result<End, Trouble> {
-        let lacking = missing(&plan.steps).map_err(|error| Trouble::of(&error))?;
+        let mut lacking = missing(&plan.steps).map_err(|error| Trouble::of(&error))?;
+        // A VIP that cannot be announced is bound all the same, with a warning.
+        lacking.retain(|it| it.capability != Capability::NetRaw);
         if !lacking.is_empty() {
             return Err(Trouble::of(&NotPermitted(lacking)));
         }
@@ -77,7 +80,11 @@ impl<K: Ground> Keeper<K> {
         let now = self.clock.now();
         for done in report.iter() {
             let object = done.op.object();
-            self.surroundings.metrics.operation(done.op.verb().word(), done.outcome.word());
+            // A drain that goes on is no operation.
+            if !matches!(done.outcome, Outcome::AlreadyInPlace | Outcome::Draining) {
+                let (verb, outcome) = (done.op.verb().word(), done.outcome.word());
+                self.surroundings.metrics.operation(verb, outcome);
+            }
             match done.outcome {
                 Outcome::Failed(_) => {
                     let failure = done.failure().unwrap_or_default();

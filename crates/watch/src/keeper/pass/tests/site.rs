@@ -84,6 +84,10 @@ impl Ground for Shared {
         Ok(false)
     }
 
+    fn announce_risen(&mut self, _: &[&Binding]) -> Result<Vec<String>, KernelError> {
+        Ok(Vec::new())
+    }
+
     fn set_journalled(&mut self, _: BTreeSet<Binding>) {}
 
     fn lock() -> Result<(), LockError> {
