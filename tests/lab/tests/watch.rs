@@ -60,6 +60,15 @@ impl Host {
         Daemon::start(command, &self.path("log"))
     }
 
+    /// A daemon on `specs/spec.yaml` with those capabilities only.
+    fn watch_with(&self, capabilities: &str) -> Daemon {
+        let mut command = Command::new("setpriv");
+        command.args(["--bounding-set", capabilities, "--inh-caps", "-all"]);
+        command.arg(program()).arg("watch").arg("--state-dir").arg(self.path("state"));
+        command.arg(self.path("specs/spec.yaml")).args(["--interval", "1s", "--listen", "none"]);
+        Daemon::start(command, &self.path("log"))
+    }
+
     /// A daemon on `specs/spec.yaml`, which is written, and is in force.
     fn watching(&self, spec: &str, options: &str) -> Daemon {
         self.write("spec.yaml", spec);

@@ -84,6 +84,14 @@ fn it_is_ready_as_the_state_says_and_tells_every_reason() {
     });
     let expected = "degraded\nthe spec is bad\na step failed\n".to_owned();
     assert_eq!(site.get("/readyz"), (503, expected));
+    // In a pause, as long as nothing is left to be done.
+    for (to_do, code) in [(vec![], 200), (vec!["+ bind vip".to_owned()], 503)] {
+        site.status.send_modify(|status| {
+            let status = Arc::make_mut(status);
+            (status.state, status.to_do) = (crate::State::Paused, to_do.clone());
+        });
+        assert_eq!(site.get("/readyz").0, code, "{to_do:?}");
+    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What one can ask the daemon, and what others may do beside it.
 
+use evenkeel_lab_tests::modules;
+
 use super::*;
 
 const HELD: &str = "version: 1\nscope: all\nservices:\n  - { name: web, vip: 192.0.2.1, port: 80, drain: 0s, \
@@ -212,6 +214,25 @@ services:
     assert!(applies[0].1.ends_with("drained\n"), "{applies:?}");
     assert_eq!(applies[1].0, Some(1), "{applies:?}");
     assert!(applies[1].1.contains("run apply again to finish"), "{applies:?}");
+}
+
+#[test]
+fn a_scheduler_that_cannot_be_loaded_costs_its_service_only_and_is_told_rightly() {
+    let host = Host::new();
+    let more = "  - { name: odd, vip: 192.0.2.1, port: 81, scheduler: sed, drain: 0s, real_servers: [ { address: 10.0.0.9 } ] }\n";
+    host.write("spec.yaml", spec("10.0.0.10") + more);
+    run("modprobe ip_vs_wlc");
+    modules::unload("ip_vs_sed");
+    modules::without_modprobe(|| {
+        let _daemon = host.watch_with("-all,+net_admin,+net_raw");
+        host.wait_for_state("degraded");
+        assert!(within(ENFORCED, || table().contains("0A00000A")), "{}", table());
+        let reasons = host.reasons();
+        assert!(reasons.contains("the kernel has no scheduler sed"), "{reasons}");
+        assert!(!reasons.contains("someone else"), "{reasons}");
+        run("ipvsadm -C");
+        assert!(within(Duration::from_secs(2), || table().contains("0A00000A")), "{}", table());
+    });
 }
 
 #[test]

@@ -36,21 +36,6 @@ impl Linked {
     fn known(&self) -> String {
         run(&format!("ip -n {PEER} neigh show 192.0.2.1 dev eth1"))
     }
-
-    /// A daemon with those capabilities only.
-    fn watch_with(&self, capabilities: &str) -> Daemon {
-        self.host.write("spec.yaml", SPEC);
-        let mut command = Command::new("setpriv");
-        command.args(["--bounding-set", capabilities, "--inh-caps", "-all"]);
-        command.arg(program()).arg("watch").arg("--state-dir").arg(self.host.path("state"));
-        command.arg(self.host.path("specs/spec.yaml")).args([
-            "--interval",
-            "1s",
-            "--listen",
-            "none",
-        ]);
-        Daemon::start(command, &self.host.path("log"))
-    }
 }
 
 impl Drop for Linked {
@@ -85,7 +70,8 @@ fn a_vip_is_announced_again_when_its_interface_comes_up() {
 #[test]
 fn without_the_right_to_announce_a_vip_is_bound_and_everything_else_repaired() {
     let linked = Linked::new();
-    let daemon = linked.watch_with("-all,+net_admin");
+    linked.host.write("spec.yaml", SPEC);
+    let daemon = linked.host.watch_with("-all,+net_admin");
     linked.host.wait_for_state("ok");
     let is_kept = || {
         let addresses = run("ip -o addr show dev eth0");
