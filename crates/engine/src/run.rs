@@ -224,7 +224,6 @@ pub(crate) fn log(op: &Op, outcome: &Outcome) {
 
 /// What an edit changes, with both values.
 fn change(op: &Op) -> Option<String> {
-    let changes = op.changes().into_iter();
-    let words = changes.map(|it| format!("{} {} -> {}", it.field, it.before, it.after));
-    Some(words.collect::<Vec<_>>().join(", ")).filter(|words| !words.is_empty())
+    let words: Vec<String> = op.changes().iter().map(ToString::to_string).collect();
+    (!words.is_empty()).then(|| words.join(", "))
 }

@@ -1,5 +1,7 @@
 //! The fields of an object as people and programs see them, and which of them an edit changes.
 
+use std::fmt;
+
 use evenkeel_model::{Forward, RealServer, ServiceConfig, SyncDaemon, Timeouts, Tunnel};
 use serde::Serialize;
 
@@ -14,6 +16,14 @@ pub struct FieldChange {
     pub before: FieldValue,
     /// The value it gets.
     pub after: FieldValue,
+}
+
+impl fmt::Display for FieldChange {
+    /// As plans and logs show it: `weight 1 -> 3`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { field, before, after } = self;
+        write!(f, "{field} {before} -> {after}")
+    }
 }
 
 /// The value of a field.

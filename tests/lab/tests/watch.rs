@@ -209,3 +209,16 @@ fn spec(address: &str) -> String {
 fn is_signal(status: ExitStatus) -> bool {
     status.signal().is_some()
 }
+
+/// One service behind a VIP whose real servers drain for that long at most.
+fn draining(limit: &str, real_servers: &str) -> String {
+    format!(
+        "version: 1
+scope: all
+vips: [ {{ address: 192.0.2.1, interface: eth0 }} ]
+sysctls: {{ net.ipv4.vs.expire_nodest_conn: 1 }}
+services:
+  - {{ name: web, vip: 192.0.2.1, port: 80, scheduler: rr, forward: nat, drain: {limit}, real_servers: [ {real_servers} ] }}
+"
+    )
+}

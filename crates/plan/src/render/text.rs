@@ -179,9 +179,9 @@ impl fmt::Display for Line<'_> {
 }
 
 fn arrows(f: &mut fmt::Formatter<'_>, changes: Vec<FieldChange>) -> fmt::Result {
-    for (number, FieldChange { field, before, after }) in changes.into_iter().enumerate() {
+    for (number, change) in changes.into_iter().enumerate() {
         let gap = if number == 0 { ": " } else { ", " };
-        write!(f, "{gap}{field} {before} -> {after}")?;
+        write!(f, "{gap}{change}")?;
     }
     Ok(())
 }

@@ -19,15 +19,8 @@ const HOUR: i64 = 3_600;
 fn a_drain_goes_on_as_long_as_it_may_whatever_is_done_to_the_clock() {
     for steps in [[HOUR, 0], [-HOUR, 0], [HOUR, -HOUR]] {
         let host = Host::new();
-        let text = "version: 1
-scope: all
-vips: [ { address: 192.0.2.1, interface: eth0 } ]
-sysctls: { net.ipv4.vs.expire_nodest_conn: 1 }
-services:
-  - { name: web, vip: 192.0.2.1, port: 80, scheduler: rr, forward: nat, drain: 6s, real_servers: [ LIST ] }
-";
         let _server = std::net::TcpListener::bind("127.0.0.1:80").unwrap();
-        let of = |list: &str| text.replace("LIST", list);
+        let of = |list: &str| draining("6s", list);
         let mut daemon =
             host.watching(&of("{ address: 127.0.0.1 }, { address: 127.0.0.2 }"), "--interval 1s");
         run("ipvsadm -e -t 192.0.2.1:80 -r 127.0.0.2 -m -w 0");

@@ -124,20 +124,13 @@ fn who_is_not_root_is_refused() {
 #[test]
 fn a_drain_goes_on_beside_other_changes() {
     let host = Host::new();
-    let text = "version: 1
-scope: all
-vips: [ { address: 192.0.2.1, interface: eth0 } ]
-sysctls: { net.ipv4.vs.expire_nodest_conn: 1 }
-services:
-  - { name: web, vip: 192.0.2.1, port: 80, scheduler: rr, forward: nat, drain: 1h, real_servers: [ LIST ] }
-";
     let servers: Vec<std::net::TcpListener> = (1..=2)
         .map(|it| std::net::TcpListener::bind((format!("127.0.0.{it}"), 80)).unwrap())
         .collect();
     let of = |list: &[u8]| {
         let all: Vec<String> =
             list.iter().map(|it| format!("{{ address: 127.0.0.{it} }}")).collect();
-        text.replace("LIST", &all.join(", "))
+        draining("1h", &all.join(", "))
     };
     let daemon = host.watching(&of(&[1]), "--interval 1s");
     let open = std::net::TcpStream::connect("192.0.2.1:80").unwrap();
@@ -171,15 +164,9 @@ services:
 #[test]
 fn an_apply_that_waits_for_drains_lets_the_daemon_go_on() {
     let host = Host::new();
-    let text = "version: 1
-scope: all
-vips: [ { address: 192.0.2.1, interface: eth0 } ]
-sysctls: { net.ipv4.vs.expire_nodest_conn: 1 }
-services:
-  - { name: web, vip: 192.0.2.1, port: 80, scheduler: rr, forward: nat, drain: 1h, real_servers: [ { address: 127.0.0.1 } ] }
-";
+    let text = draining("1h", "{ address: 127.0.0.1 }");
     let _server = std::net::TcpListener::bind("127.0.0.1:80").unwrap();
-    let daemon = host.watching(text, "--interval 1s");
+    let daemon = host.watching(&text, "--interval 1s");
     let mut applies = Vec::new();
     for end in ["the drain", "the daemon"] {
         let open = std::net::TcpStream::connect("192.0.2.1:80").unwrap();
@@ -203,7 +190,7 @@ services:
         let output = apply.wait_with_output().unwrap();
         let stderr = String::from_utf8(output.stderr).unwrap();
         applies.push((output.status.code(), stderr));
-        host.write("spec.yaml", text);
+        host.write("spec.yaml", &text);
         if end == "the drain" {
             assert!(!table().contains("7F000001"), "{}", table());
             assert!(within(ENFORCED, || table().contains("7F000001")), "{}", table());
