@@ -18,6 +18,7 @@ use crate::machine::{Emulator, Machine, Sharing};
 use crate::processor::Processor;
 use crate::relay::Relay;
 use crate::run_dir::RunDir;
+use crate::xstate;
 
 /// How many lines of the console an error shows.
 const CONSOLE_LINES: usize = 25;
@@ -182,6 +183,9 @@ impl Boot {
             .arg(format!("uml_dir={}/", run.path().display()))
             .env("HOME", run.path())
             .env("TMPDIR", memory_folder);
+        if let Some(library) = xstate::preload(&self.kernel.state)? {
+            command.env("LD_PRELOAD", library);
+        }
         Ok(command)
     }
 

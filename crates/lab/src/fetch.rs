@@ -8,7 +8,8 @@ use crate::machine::{Emulator, Machine, below};
 
 mod packages;
 
-use packages::{run, unpacked};
+pub(crate) use packages::run;
+use packages::unpacked;
 
 /// The tools, beside the kernel's package.
 const TOOLS: &[&str] = &["curl", "ipvsadm", "iproute2", "kmod", "strace", "systemd"];

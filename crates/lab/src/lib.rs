@@ -26,6 +26,7 @@ mod relay;
 mod run_dir;
 mod stage;
 mod usr_merge;
+mod xstate;
 
 pub use boot::{Boot, Input, Outcome};
 pub use error::Error;

@@ -161,7 +161,7 @@ fn remove(path: &Path) -> Result<(), Error> {
 }
 
 /// Runs a program to its end and gives what it printed.
-pub(super) fn run(command: &mut Command) -> Result<String, Error> {
+pub(crate) fn run(command: &mut Command) -> Result<String, Error> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = match command.output() {
         Ok(output) => output,
