@@ -2,6 +2,7 @@
 
 mod listener;
 mod survey;
+mod writers;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
