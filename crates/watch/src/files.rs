@@ -13,7 +13,7 @@
 //!
 //! Directories are watched and no files: editors and deployments put new files in the place of old
 //! ones, and a watch would stay with the old. It reads no contents, and does not say when to read:
-//! that is [`Settle`](crate::settle::Settle)'s part. What it adds for that is which files a program is
+//! that is [`Settle`](crate::settle::Settle)'s part. For that it also says which files a program is
 //! writing in place ([`Files::open_writers`]), as far as inotify reports it: of programs that wrote
 //! before a directory was watched, as at the start, nothing is known until they write again.
 
@@ -132,8 +132,8 @@ impl Files {
     /// files are lost.
     ///
     /// The library drops a watch by itself when it reads that a directory of that name was removed
-    /// or moved away, also if that is old news and the watch is that of a new directory, and with it
-    /// those of all directories below. And it keeps one that the kernel dropped with its filesystem.
+    /// or moved away, also if the event is old and the watch is that of a new directory, and with
+    /// it those of all directories below. It keeps one that the kernel dropped with its filesystem.
     fn renew(&mut self, stale: &StaleWatches) {
         let is_stale =
             |path: &Path| stale.directories.iter().any(|directory| path.starts_with(directory));

@@ -126,8 +126,8 @@ impl<S: Clone + PartialEq> Settle<S> {
     /// is to be thrown away; hand `after` to [`Self::look`], which says when to read again.
     ///
     /// Where the last change is more recent than the quiet time, the same signature may yet belong
-    /// to other contents. Then what was read counts, but the change stays to be read: when the files
-    /// are at rest, or after another limit.
+    /// to other contents. Then what was read counts, but the change stays to be read: when the
+    /// files are at rest, or after another limit.
     #[must_use]
     pub(crate) fn was_read(&mut self, after: &S) -> bool {
         let Some(last) = self.last.as_ref().filter(|last| last.signature == *after) else {

@@ -1,4 +1,5 @@
-//! When the keeper reads the spec: once its files are at rest, and not while they are being written.
+//! When the keeper reads the spec: once its files are at rest and not while they are being written,
+//! or after a limit ([`LIMIT`]).
 
 use std::thread;
 use std::time::{Duration, Instant};
