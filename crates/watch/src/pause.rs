@@ -138,6 +138,8 @@ pub(crate) fn remove(state: &StateDir) -> Result<(), PauseError> {
 mod tests {
     use std::time::Duration;
 
+    use evenkeel_host::Namespace;
+
     use super::*;
 
     /// A host that has run for so many seconds, and whose wall's clock shows that.
@@ -183,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_reboot_the_wall_clock_counts_and_from_there_the_new_boot() {
+    fn one_of_an_earlier_version_goes_by_the_wall_clock_after_a_reboot_and_from_there_by_the_new_boot() {
         let (_folder, state) = place();
         let stored = |pause: &str| {
             fs::write(state.folder().join(NAME), pause).expect("a file");
@@ -205,6 +207,31 @@ mod tests {
             assert_eq!(read(&state, &now).expect("it goes on").at(&now).until, Some(81));
             assert_eq!(read(&state, &clocks('b', 81, 111)), None);
         }
+    }
+
+    #[test]
+    fn it_ends_with_the_namespace_that_it_was_for() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let of = |boot: &str, cookie| {
+            let identity = NamespaceIdentity {
+                boot: boot.into(),
+                cookie: Some(cookie),
+                device: 4,
+                inode: 100,
+                is_first: true,
+            };
+            StateDir::of(folder.path(), Namespace { identity, initial: true, name: None })
+        };
+        let now = clocks('a', 7, 7);
+        let kept = Kept::begin(&of("a", 1), None, &now);
+        write(&of("a", 1), &kept).expect("it is kept");
+        assert_eq!(read(&of("a", 1), &now), Some(kept));
+        assert_eq!(read(&of("a", 2), &now), None, "another namespace");
+        assert_eq!(read(&of("b", 1), &now), None, "another boot");
+        // One of an earlier version does not say what it was for.
+        let text = r#"{"since":5,"until":null}"#;
+        fs::write(of("a", 1).folder().join(NAME), text).expect("a file");
+        assert!(read(&of("a", 2), &now).is_some());
     }
 
     #[test]
