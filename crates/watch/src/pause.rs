@@ -175,7 +175,8 @@ mod tests {
     #[test]
     fn a_pause_lasts_as_long_as_it_was_asked_for_whatever_is_done_to_the_wall_clock() {
         let (_folder, state) = place();
-        write(&state, &Kept::begin(&state, Some(60), &clocks('a', 10_000, 500))).expect("it is kept");
+        write(&state, &Kept::begin(&state, Some(60), &clocks('a', 10_000, 500)))
+            .expect("it is kept");
         for wall in [1_000, 10_059, 90_000] {
             let now = clocks('a', wall, 559);
             let pause = read(&state, &now).expect("it goes on").at(&now);
@@ -185,12 +186,14 @@ mod tests {
     }
 
     #[test]
-    fn one_of_an_earlier_version_goes_by_the_wall_clock_after_a_reboot_and_from_there_by_the_new_boot() {
+    fn one_of_an_earlier_version_goes_by_the_wall_clock_after_a_reboot_and_from_there_by_the_new_boot()
+     {
         let (_folder, state) = place();
         let stored = |pause: &str| {
             fs::write(state.folder().join(NAME), pause).expect("a file");
         };
-        let of_before = serde_json::to_string(&Kept::begin(&state, Some(60), &clocks('a', 10_000, 500)));
+        let of_before =
+            serde_json::to_string(&Kept::begin(&state, Some(60), &clocks('a', 10_000, 500)));
         // One of an earlier version says nothing of any boot.
         for pause in [of_before.expect("text"), r#"{"since":10000,"until":10060}"#.to_owned()] {
             stored(&pause);

@@ -48,8 +48,8 @@ impl NamespaceIdentity {
 
     /// That of the calling thread's, of which device and inode are known.
     pub(super) fn current((device, inode): (u64, u64), is_first: bool) -> Result<Self, Error> {
-        let boot = fs::read_to_string(BOOT)
-            .map_err(|source| Error::Read { path: BOOT.into(), source })?;
+        let boot =
+            fs::read_to_string(BOOT).map_err(|source| Error::Read { path: BOOT.into(), source })?;
         Ok(Self { boot: boot.trim().into(), cookie: cookie()?, device, inode, is_first })
     }
 }
@@ -58,7 +58,8 @@ impl NamespaceIdentity {
 fn cookie() -> Result<Option<u64>, Error> {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
-    let failed = |errno: std::io::Error| Error::Io { action: Action::IdentifyNamespace, source: errno };
+    let failed =
+        |errno: std::io::Error| Error::Io { action: Action::IdentifyNamespace, source: errno };
     // Any socket belongs to the namespace in which it was opened; one of this family is there
     // whatever else the kernel lacks.
     let flags = SocketFlags::CLOEXEC;

@@ -24,7 +24,11 @@ fn container(cookie: u64) -> Namespace {
 }
 
 fn named(cookie: Option<u64>) -> Namespace {
-    Namespace { identity: identity("a", cookie), initial: false, name: Some("evenkeel-none".into()) }
+    Namespace {
+        identity: identity("a", cookie),
+        initial: false,
+        name: Some("evenkeel-none".into()),
+    }
 }
 
 fn nameless(cookie: u64) -> Namespace {
@@ -106,7 +110,10 @@ fn in_another_namespace_of_the_same_name_only_what_people_meant_is_kept() {
         // A kernel that has no cookies tells them apart by their inodes, where these differ.
         (
             named(None),
-            Namespace { identity: NamespaceIdentity { inode: 101, ..identity("a", None) }, ..named(None) },
+            Namespace {
+                identity: NamespaceIdentity { inode: 101, ..identity("a", None) },
+                ..named(None)
+            },
         ),
         // A state directory that a container shares with its host, in one boot.
         (first("a"), container(8)),
