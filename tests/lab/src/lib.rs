@@ -12,6 +12,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 pub mod clock;
 pub mod ipvsadm;
 pub mod modules;
+pub mod netns;
 pub mod nlmon;
 pub mod property;
 

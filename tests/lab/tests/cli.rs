@@ -19,6 +19,7 @@ mod globals;
 mod guards;
 mod journal;
 mod lock;
+mod namespaces;
 mod permissions;
 mod saved_plans;
 mod scope;

@@ -37,7 +37,11 @@ pub(crate) fn run(
     let Host { mut kernel, state, mut journal, lock: _lock } = host;
     // A teardown goes by no spec of its own.
     let none = NewSpec { texts: &Texts::from(Vec::new()), parameters: &ParameterValues::new() };
-    let last = history(&state, &journal, none, &[], output).last;
+    let last = match journal.record.applied {
+        true => history(&state, &journal, none, &[], output).last,
+        // A last spec that is known all the same was applied in an earlier namespace of this name.
+        false => journal.targeted.over(None),
+    };
     let record = journal.record.clone();
     let live = kernel.observe(&record.sysctls.keys().cloned().collect())?;
     let left = remaining(last.as_ref(), &live);

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use evenkeel_engine::{History, JournalError, in_full};
+use evenkeel_engine::{History, Journal, JournalError, in_full};
 use evenkeel_model::{Live, Names};
 use evenkeel_plan::render::{Labels, Line, count};
 use evenkeel_plan::{Guard, Inputs, Object, Op, Plan, Refusal, Verb, carried_out, plan};
@@ -66,9 +66,11 @@ impl<K: Ground> Keeper<K> {
         Ok(())
     }
 
-    /// Whether the journal says that someone else has applied it.
+    /// Whether the journal says that someone else has applied it here. A spec that was applied in
+    /// an earlier namespace of this name has yet to pass its guards.
     fn was_applied(&self, spec: &SpecText) -> bool {
-        self.journal.spec.as_ref().is_some_and(|applied| spec.is_stored_as(applied))
+        let Journal { record, spec: applied, .. } = &self.journal;
+        record.applied && applied.as_ref().is_some_and(|applied| spec.is_stored_as(applied))
     }
 
     /// The host as the spec in force wants it, where someone else has changed it.
