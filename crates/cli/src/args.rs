@@ -242,6 +242,9 @@ pub(crate) struct Teardown {
     /// Do not ask before acting.
     #[arg(short, long)]
     pub(crate) yes: bool,
+    /// Delete adopted objects too: those that were there before evenkeel.
+    #[arg(long)]
+    pub(crate) adopted: bool,
     /// Guards that may be passed: unbind-in-use.
     #[arg(long, value_name = "GUARD", value_delimiter = ',')]
     pub(crate) allow: Vec<Guard>,

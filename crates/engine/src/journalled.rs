@@ -142,6 +142,7 @@ fn conclude(
             _ => {}
         }
     }
+    journal.conclude_adoption(report);
     if report.is_success() && is_whole {
         journal.is_in_force(desired);
     }
@@ -155,6 +156,7 @@ impl Journal {
         // What the spec no longer names has gone back to what it was.
         self.record.sysctls.retain(|key, _| desired.sysctls.contains_key(key));
         self.targeted = Targeted::default();
+        self.attempted = Targeted::default();
         self.spec_is_applied();
     }
 }

@@ -36,7 +36,7 @@ pub use connections::{Connection, connections};
 pub use error::{KernelError, in_full};
 pub use host_kernel::{Glance, HostKernel, hidden};
 pub use journal::{
-    Found, Journal, JournalError, LastSpec, LostSpec, ParameterValues, StateDir, StoredSpec,
+    EarlierSpecs, Found, Journal, JournalError, LastSpec, LostSpec, ParameterValues, StateDir, StoredSpec,
     StoredText,
 };
 pub use journalled::execute_journalled;

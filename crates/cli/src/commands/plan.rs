@@ -77,6 +77,17 @@ pub(crate) fn show(
     places: Option<&Provenance>,
     output: &mut Output,
 ) -> Result<(), Error> {
+    show_steps(plan, names, places, output)?;
+    output.answer(format_args!("{}\n", render::summary(plan)))
+}
+
+/// The steps of [`show`] without the counts.
+pub(crate) fn show_steps(
+    plan: &Plan,
+    names: Names<'_>,
+    places: Option<&Provenance>,
+    output: &mut Output,
+) -> Result<(), Error> {
     let labels = Labels::new(names);
     for (number, op) in plan.steps.iter().enumerate() {
         let line = Line { op, labels: &labels };
@@ -88,7 +99,7 @@ pub(crate) fn show(
             None => output.answer_line(op.verb(), format_args!("{line}{remark}"))?,
         }
     }
-    output.answer(format_args!("{}\n", render::summary(plan)))
+    Ok(())
 }
 
 /// Where the spec asks for what an operation does; `None` for what it does not list.
