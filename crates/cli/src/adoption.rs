@@ -32,8 +32,7 @@ impl Adoption<'_> {
             None => journal.targeted_in_force().over(stored(state, journal)),
         };
         let attempted = attempted(state, &Journal { next: attempt, ..Journal::default() });
-        let earlier =
-            EarlierSpecs { last: last.or(read.as_ref()), attempted: attempted.as_ref() };
+        let earlier = EarlierSpecs { last: last.or(read.as_ref()), attempted: attempted.as_ref() };
         match services.is_empty() {
             true => journal.adopt(desired, live, earlier),
             false => journal.adopt_targeted(services, desired, live, earlier),

@@ -143,7 +143,8 @@ impl Adopted {
     fn adopt_listed(&mut self, desired: &Desired, live: &Live, governed: Governed<'_>) {
         for (key, named) in &desired.services {
             let Some(found) = live.services.get(key) else { continue };
-            let new = |entry: Option<&Service>| new_real_servers(key, named, found, entry, governed);
+            let new =
+                |entry: Option<&Service>| new_real_servers(key, named, found, entry, governed);
             match self.services.get_mut(key) {
                 Some(entry) => {
                     for (real_server, value) in new(Some(entry)).in_order() {

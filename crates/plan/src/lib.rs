@@ -47,6 +47,6 @@ pub use plan::{Inputs, Plan, Unchanged, plan};
 pub use record::{Draining, Drains, Record};
 pub use stale::stale;
 pub use target::{Target, UnknownTarget};
-pub use teardown::{Remaining, Stays, StayingService, TeardownInputs, remaining, teardown};
+pub use teardown::{Remaining, StayingService, Stays, TeardownInputs, remaining, teardown};
 pub use undo::{Trace, Undo, undo};
 pub use without::without;

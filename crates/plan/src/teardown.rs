@@ -18,7 +18,7 @@ use crate::in_force::{InForce, NODEST};
 use crate::plan::{SPEC_ORDER, dropping_drains, in_the_spec};
 use crate::{Guard, Op, Plan, Record, Refusal};
 
-pub use remaining::{Remaining, Stays, StayingService, TeardownInputs, remaining};
+pub use remaining::{Remaining, StayingService, Stays, TeardownInputs, remaining};
 
 /// Makes a teardown of a plan for [`remaining`]: the dummy devices that evenkeel created go when
 /// nothing is bound on them any more, and sysctls go back last, for what drains may depend on

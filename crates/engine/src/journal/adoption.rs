@@ -66,11 +66,10 @@ impl Journal {
     /// come back.
     pub(crate) fn conclude_adoption(&mut self, report: &Report) {
         if self.pending.is_none() {
-            let is_gone =
-                |it: &Outcome| matches!(it, Outcome::Applied | Outcome::AlreadyInPlace);
-            let done = report.iter().filter(|Done { op, outcome }| {
-                op.verb() == Verb::Add || is_gone(outcome)
-            });
+            let is_gone = |it: &Outcome| matches!(it, Outcome::Applied | Outcome::AlreadyInPlace);
+            let done = report
+                .iter()
+                .filter(|Done { op, outcome }| op.verb() == Verb::Add || is_gone(outcome));
             self.adopted.forget_deleted(done.map(|done| done.op));
         }
         // All is as before: what is found next time was not created by this attempt.
@@ -86,3 +85,6 @@ impl Journal {
         self.attempted = Targeted::default();
     }
 }
+
+#[cfg(test)]
+mod tests;

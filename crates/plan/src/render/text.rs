@@ -6,7 +6,7 @@ use std::fmt;
 use evenkeel_model::{Names, ServiceKey};
 
 use crate::field::{FieldChange, FieldValue, real_server_fields, service_fields};
-use crate::{Cause, Op, Plan, Stays, StayingService, Verb};
+use crate::{Cause, Op, Plan, StayingService, Stays, Verb};
 
 /// One operation in words: `~ edit real server 10.0.0.1:80 of web/192.0.2.1:80/tcp: weight 1 -> 2`.
 #[derive(Debug, Clone, Copy)]

@@ -49,8 +49,7 @@ fn example() -> (Desired, Live, Record) {
 
 fn torn_down(last: Option<&Desired>, live: &Live, record: &Record, dummies: &[&str]) -> Plan {
     let (adopted, drains) = (Adopted::default(), Drains::default());
-    let inputs =
-        TeardownInputs { last, attempted: None, live, drains: &drains, adopted: &adopted };
+    let inputs = TeardownInputs { last, attempted: None, live, drains: &drains, adopted: &adopted };
     let Remaining { desired, stays } = remaining(inputs);
     assert_eq!(stays, Stays::default());
     let dummies = dummies.iter().map(|name| (*name).into()).collect();

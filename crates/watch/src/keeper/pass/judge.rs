@@ -163,8 +163,7 @@ impl<K: Ground> Keeper<K> {
             let in_force = in_force.map(|in_force| Desired::clone(&in_force.desired));
             let last = journal.targeted_in_force().over(in_force);
             let attempted = attempt.and_then(|attempt| self.specs.stored(state, &attempt));
-            let earlier =
-                EarlierSpecs { last: last.as_ref(), attempted: attempted.as_deref() };
+            let earlier = EarlierSpecs { last: last.as_ref(), attempted: attempted.as_deref() };
             journal.adopt(&spec.desired, live, earlier);
         }
         journal.spec_is_applied();
