@@ -74,6 +74,10 @@ fn intend(journal: &mut Journal, pass: &Pass<'_>, attendant: &dyn Attendant) {
                     limit: *limit,
                     uptime: clocks.uptime_at(now),
                 };
+                if !drains.contains_key(&(*service, *key)) {
+                    let (live, last) = (&pass.live, pass.last);
+                    journal.adopted.adopt_draining(*service, *key, live, last);
+                }
                 let drain = drains.entry((*service, *key)).or_insert(draining);
                 if before.weight > 0 {
                     // Someone else ended that drain; this is another one.

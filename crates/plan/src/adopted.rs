@@ -94,6 +94,30 @@ impl Adopted {
         self.adopt_listed(desired, live, governed);
     }
 
+    /// Adopts a real server that is about to drain, with its service, where the last spec listed
+    /// neither: it is someone else's, and has its weight back if a teardown comes before its end.
+    pub fn adopt_draining(
+        &mut self,
+        service: ServiceKey,
+        key: RealServerKey,
+        live: &Live,
+        last: Option<&Desired>,
+    ) {
+        let listed = last.and_then(|last| last.services.get(&service));
+        let is_listed = listed.is_some_and(|it| it.service.real_servers.get(&key).is_some());
+        let Some(found) = live.services.get(&service).filter(|_| !is_listed) else { return };
+        let Some(value) = found.real_servers.get(&key) else { return };
+        if listed.is_none() {
+            let new = || Service { config: found.config.clone(), real_servers: RealServers::new() };
+            self.services.entry(service).or_insert_with(new);
+        }
+        if let Some(entry) = self.services.get_mut(&service)
+            && entry.real_servers.get(&key).is_none()
+        {
+            entry.real_servers.insert(key, *value);
+        }
+    }
+
     /// Takes out what those operations, which were carried out, deleted for good: created again, it
     /// is evenkeel's. What they deleted only to add it again stays.
     pub fn forget_deleted<'a>(&mut self, done: impl IntoIterator<Item = &'a Op>) {

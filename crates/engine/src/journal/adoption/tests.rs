@@ -305,3 +305,30 @@ fn a_sync_daemon_that_was_there_is_adopted_and_one_that_is_stopped_no_more() {
     apply(&mut kernel, &none, Some(&desired), Terms::default(), (&state, &mut journal));
     assert!(journal.adopted.is_empty());
 }
+
+#[test]
+fn what_no_spec_ever_listed_has_its_weight_back_while_it_drains() {
+    let (mut kernel, key, first) = host([(1, 1), (2, 2), (3, 0)], [(1, 1)]);
+    let (address, protocol) = ([192, 0, 2, 9].into(), evenkeel_model::Protocol::Sctp);
+    let other = ServiceKey::Address { address, port: 80, protocol };
+    let foreign = kernel.live.services[&key].clone();
+    kernel.live.services.insert(other, foreign);
+    let first = Desired { scope: evenkeel_model::Scope::All, drain: Drain(60), ..first };
+    let before = kernel.live.services.clone();
+    let (_folder, state) = place();
+    let mut journal = Journal::default();
+    let all = [key, other];
+    all.into_iter().for_each(|key| (1..4).for_each(|last| kernel.connect(key, last, 5)));
+    let terms = Terms { wait: false, ..Terms::default() };
+    apply(&mut kernel, &first, None, terms, (&state, &mut journal));
+    assert_ne!(kernel.live.services, before);
+    let mut undone = MemoryKernel::new(kernel.live.clone());
+    tear_down(&mut undone, Some(&first), None, &journal);
+    assert_eq!(undone.live.services, before);
+    // Where it goes on to its end, nothing is remembered of it.
+    all.into_iter().for_each(|key| (1..4).for_each(|last| kernel.connect(key, last, 0)));
+    apply(&mut kernel, &first, Some(&first), terms, (&state, &mut journal));
+    assert_eq!(kernel.live.services.len(), 1);
+    assert_eq!(journal.adopted.services.len(), 1);
+    assert_eq!(journal.adopted.services[&key].real_servers.len(), 1);
+}
