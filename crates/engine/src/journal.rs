@@ -7,6 +7,7 @@
 //! one, and only plans with changes need the other. How both are kept whole is in [`file`], what
 //! is left of a journal in another namespace of the same name in [`namespace`].
 
+mod adoption;
 mod file;
 mod namespace;
 mod texts;
@@ -18,13 +19,14 @@ use std::path::{Path, PathBuf};
 
 use evenkeel_host::{Namespace, NamespaceIdentity};
 use evenkeel_model::Binding;
-use evenkeel_plan::Record;
+use evenkeel_plan::{Adopted, Record};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use self::file::{Problem, VERSION};
 use crate::{Clock, Pending, Targeted, Unconfirmed, vigil};
 
+pub use adoption::EarlierSpecs;
 pub use texts::{LastSpec, LostSpec, StoredSpec, StoredText};
 
 /// What is remembered of one network namespace.
@@ -49,6 +51,12 @@ pub struct Journal {
     /// What was applied to single services since.
     #[serde(default, skip_serializing_if = "Targeted::is_empty")]
     pub targeted: Targeted,
+    /// What an apply to single services asks that is neither done nor taken back yet.
+    #[serde(default, skip_serializing_if = "Targeted::is_empty")]
+    pub attempted: Targeted,
+    /// The objects that were there before evenkeel and that it governs now.
+    #[serde(default, skip_serializing_if = "Adopted::is_empty")]
+    pub adopted: Adopted,
     /// The apply that waits for its confirmation.
     pub pending: Option<Pending>,
     /// What happened while nobody looked on; the next command says it, and the next one that
@@ -143,6 +151,12 @@ impl Journal {
         if let Some(spec) = self.next.take() {
             self.spec = Some(spec);
         }
+    }
+
+    /// The spec of the attempt that did not finish, as [`StateDir::last_spec`] takes it.
+    pub fn of_attempt(&self) -> Option<Self> {
+        let spec = self.next.clone()?;
+        Some(Self { spec: Some(spec), ..Self::default() })
     }
 
     /// Whether something may be changed, at that time in seconds since 1970.
@@ -240,8 +254,9 @@ impl StateDir {
             words.push_str(&format!("; it is now {}", aside.display()));
         }
         words.push_str(
-            "; no longer known are the last applied spec, the sysctls' values before, drains, an \
-             apply that waits for confirmation, and the addresses bound on a kernel before 5.18",
+            "; no longer known are the last applied spec, the sysctls' values before, drains, \
+             adopted objects, an apply that waits for confirmation, and the addresses bound on a \
+             kernel before 5.18",
         );
         Ok((self.empty(), Some(words)))
     }

@@ -32,6 +32,8 @@ impl Journal {
             spec,
             next: _,
             targeted: _,
+            attempted: _,
+            adopted: _,
             pending,
             notice,
         } = self;

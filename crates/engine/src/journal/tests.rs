@@ -31,6 +31,8 @@ fn example() -> Journal {
         spec: None,
         next: None,
         targeted: Targeted::default(),
+        attempted: Targeted::default(),
+        adopted: Adopted::default(),
         pending: Some(pending),
         notice: Some("something happened".into()),
     }
