@@ -7,6 +7,7 @@ use std::process::{Command, Output};
 use evenkeel_lab_tests::{fresh_namespace, ipvsadm, program, root, run, run_with};
 use tempfile::TempDir;
 
+mod adoption;
 mod bad_input;
 mod confirm;
 mod connections;

@@ -131,7 +131,7 @@ fn put(path: &Path, found: &Found) {
         // As an editor or a copy does: in place.
         Found::Text(text) => return fs::write(path, text).unwrap(),
         Found::NoPermission => {
-            return fs::set_permissions(path, fs::Permissions::from_mode(0)).unwrap();
+            return fs::set_permissions(path, fs::Permissions::from_mode(0o0)).unwrap();
         }
         Found::Nothing | Found::DanglingLink | Found::Directory => fs::remove_file(path).unwrap(),
     }
