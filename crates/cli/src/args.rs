@@ -181,7 +181,8 @@ pub(crate) struct Apply {
     /// Do not ask before acting.
     #[arg(short, long)]
     pub(crate) yes: bool,
-    /// Guards that may be passed: empty, cut-off, take-over, mass-delete, no-server, unbind-in-use.
+    /// Guards that may be passed: empty, cut-off, take-over, mass-delete,
+    /// wider-scope, missing-file, no-server, unbind-in-use.
     #[arg(long, value_name = "GUARD", value_delimiter = ',')]
     pub(crate) allow: Vec<Guard>,
     /// What becomes of the steps before one that fails.

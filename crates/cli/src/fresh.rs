@@ -5,13 +5,12 @@ use std::collections::BTreeSet;
 use evenkeel_engine::{CONNECTION_SYSCTLS, History, Kernel, prepare};
 use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{Desired, Live, ServiceKey};
-use evenkeel_plan::{Inputs, Plan, Record, Target, plan};
+use evenkeel_plan::{Inputs, Op, Plan, Record, Target, plan};
 
 use crate::error::Error;
-use crate::history::{history, stored};
+use crate::history::{NewSpec, history, stored};
 use crate::live::{Host, now};
 use crate::output::Output;
-use crate::texts::Texts;
 
 /// A plan and what it was made from: all of it, or what concerns the services of `--target`.
 pub(crate) struct Fresh {
@@ -32,7 +31,7 @@ impl Fresh {
     pub(crate) fn of_host(
         host: &mut Host,
         desired: Desired,
-        texts: &Texts,
+        new: NewSpec<'_>,
         words: &[String],
         output: &mut Output,
     ) -> Result<Self, Error> {
@@ -40,22 +39,27 @@ impl Fresh {
         sysctls.extend(CONNECTION_SYSCTLS.map(Into::into));
         let live = host.kernel.observe(&sysctls)?;
         let Host { kernel, state, journal, lock: _ } = host;
-        let mut known = || history(state, journal, texts, output);
+        let mut known = |ops: &[Op]| history(state, journal, new, ops, output);
         let record = &journal.record;
         if words.is_empty() {
             let (mut plan, History { last, .. }) = prepare(kernel, &desired, &live, record, known)?;
             plan.tell_time_left(&record.drains, now());
             return Ok(Self { plan, desired, live, last, targeted: BTreeSet::new() });
         }
-        let History { last, cut_off } = known();
+        let History { last, .. } = known(&[]);
         let target = target(words, &desired, last.as_ref())
             // One that was taken out by itself since is known to the last whole spec alone.
             .or_else(|_| target(words, &desired, stored(state, journal).as_ref()))?;
-        let last = last.map(|last| target.narrow_desired(last));
         let (desired, live) = (target.narrow_desired(desired), target.narrow_live(live));
-        let known = || History { last, cut_off };
+        let narrowed = |ops: &[Op]| {
+            let History { last, cut_off, lost_files } = known(ops);
+            let last = last.map(|last| target.narrow_desired(last));
+            History { last, cut_off, lost_files }
+        };
         let record = target.narrow_record(record);
-        let (mut plan, History { last, .. }) = prepare(kernel, &desired, &live, &record, known)?;
+        let (mut plan, History { last, .. }) = prepare(kernel, &desired, &live, &record, narrowed)?;
+        // A part of a spec puts no scope in force.
+        plan.wider_scope = None;
         plan.tell_time_left(&record.drains, now());
         plan.refusals.retain(|refusal| !target.exempts(refusal.guard));
         let targeted = target.services().clone();

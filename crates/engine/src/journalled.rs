@@ -150,7 +150,7 @@ fn conclude(
 impl Journal {
     /// The spec that asks for this is in force, and its texts are those of the last applied one.
     pub fn is_in_force(&mut self, desired: &Desired) {
-        self.record.applied = true;
+        self.record.governed_by(desired);
         self.record.timeouts = desired.timeouts;
         // What the spec no longer names has gone back to what it was.
         self.record.sysctls.retain(|key, _| desired.sysctls.contains_key(key));

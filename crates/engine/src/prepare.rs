@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use evenkeel_model::{Desired, Live, ServiceKey};
-use evenkeel_plan::{CutOff, Inputs, Op, Plan, Record, plan};
+use evenkeel_plan::{CutOff, Inputs, LostFile, Op, Plan, Record, plan};
 
 use crate::{Kernel, KernelError};
 
@@ -22,19 +22,21 @@ pub const CONNECTION_SYSCTLS: [&str; 3] = [
 pub struct History {
     /// What it asked for; `None` where none is on record.
     pub last: Option<Desired>,
-    /// The text of the new spec that is one of the last applied one cut short.
+    /// The text of the new spec that may be incomplete.
     pub cut_off: Option<CutOff>,
+    /// The files of the last applied spec whose content is gone from the new one.
+    pub lost_files: Vec<LostFile>,
 }
 
 impl History {
     /// Whether nothing of it is on record, so that no plan depends on it.
     fn is_unknown(&self) -> bool {
-        self.last.is_none() && self.cut_off.is_none()
+        self.last.is_none() && self.cut_off.is_none() && self.lost_files.is_empty()
     }
 }
 
-/// Plans; only if there is something to do, looks up the history and counts connections. The
-/// history comes back for the execution.
+/// Plans; only if there is something to do, looks up the history, of which the operations decide
+/// how much matters, and counts connections. The history comes back for the execution.
 ///
 /// # Errors
 /// The kernel cannot be read.
@@ -43,14 +45,14 @@ pub fn prepare(
     desired: &Desired,
     live: &Live,
     record: &Record,
-    history: impl FnOnce() -> History,
+    history: impl FnOnce(&[Op]) -> History,
 ) -> Result<(Plan, History), KernelError> {
     let inputs = Inputs::new(desired, live, record);
     let first = plan(inputs);
     if first.is_in_sync() {
         return Ok((first, History::default()));
     }
-    let history = history();
+    let history = history(&first.steps);
     let concerned = concerned(&first.steps, live);
     if history.is_unknown() && concerned.is_empty() {
         return Ok((first, history));
@@ -60,8 +62,14 @@ pub fn prepare(
         true => None,
         false => Some(kernel.services_with_statistics(&concerned)?.1),
     };
-    let (last, cut_off) = (history.last.as_ref(), history.cut_off.as_ref());
-    let plan = plan(Inputs { last, cut_off, statistics: statistics.as_ref(), ..inputs });
+    let History { last, cut_off, lost_files } = &history;
+    let plan = plan(Inputs {
+        last: last.as_ref(),
+        cut_off: cut_off.as_ref(),
+        lost_files,
+        statistics: statistics.as_ref(),
+        ..inputs
+    });
     Ok((plan, history))
 }
 

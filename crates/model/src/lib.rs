@@ -10,6 +10,7 @@
 pub mod arbitrary;
 mod desired;
 mod family;
+mod file_contents;
 mod forward;
 mod guards;
 mod ignore;
@@ -28,6 +29,7 @@ mod vip;
 
 pub use desired::{Desired, Drain, Label, Named, Names};
 pub use family::Family;
+pub use file_contents::FileContents;
 pub use forward::{Checksum, Forward, Tunnel, TunnelKind};
 pub use guards::Guards;
 pub use ignore::{Ignore, IgnoredField};
@@ -36,7 +38,7 @@ pub use netmask::Netmask;
 pub use protocol::Protocol;
 pub use real_server::{MAX_WEIGHT, RealServer, RealServerKey};
 pub use scheduler::{Scheduler, SchedulerFlags, UnknownSchedulerFlag};
-pub use scope::Scope;
+pub use scope::{Limits, Scope};
 pub use service::{Iter as RealServersIter, Persistence, RealServers, Service, ServiceConfig};
 pub use service_key::ServiceKey;
 pub use sync_daemon::{SyncDaemon, SyncState};

@@ -99,7 +99,7 @@ struct Around<'a> {
 
 impl<'a> Around<'a> {
     fn new(inputs: &Inputs<'a>, steps: &'a [Op]) -> Self {
-        let Inputs { live, record, statistics, desired: _, last: _, cut_off: _ } = *inputs;
+        let Inputs { live, record, statistics, .. } = *inputs;
         let mut around = Self {
             live,
             statistics,

@@ -31,7 +31,7 @@ pub(crate) struct Difference {
 
 /// Compares the two states in canonical form.
 pub(crate) fn difference(inputs: &Inputs<'_>) -> Difference {
-    let Inputs { desired, live, record, last, cut_off: _, statistics: _ } = *inputs;
+    let Inputs { desired, live, record, last, cut_off: _, lost_files: _, statistics: _ } = *inputs;
     let mut found = Difference::default();
     // Room for all of it at once: a list that grows as it goes is copied again and again.
     let is_added = |(key, _): &(&ServiceKey, &Named)| !live.services.contains_key(key);

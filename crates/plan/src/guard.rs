@@ -3,18 +3,19 @@
 use std::fmt;
 use std::str::FromStr;
 
-use evenkeel_model::{Desired, Names, Scope, ServiceKey};
+use evenkeel_model::{Desired, Names, ServiceKey};
 use serde::{Deserialize, Serialize};
 
-use crate::render::count;
 use crate::{Inputs, Op};
 
 mod cut_off;
 mod mass_delete;
+mod missing_file;
 mod no_server;
 mod unbind_in_use;
+mod wider_scope;
 
-pub use cut_off::{CutOff, cut_off};
+pub use cut_off::{CutOff, Lack, cut_off};
 pub(crate) use unbind_in_use::{DRAIN, KEEP, MARKED, marked_warnings};
 
 /// A named reason to refuse a plan.
@@ -23,12 +24,16 @@ pub(crate) use unbind_in_use::{DRAIN, KEEP, MARKED, marked_warnings};
 pub enum Guard {
     /// The spec desires nothing at all.
     Empty,
-    /// A text of the spec is one of the last applied spec, cut short.
+    /// A text of the spec may be incomplete.
     CutOff,
-    /// The first apply to this host, without a `scope`, would delete what it finds.
+    /// The first apply to this host would delete what it finds and does not list.
     TakeOver,
-    /// Far fewer services or real servers are desired than live.
+    /// Too few of the live services, VIPs or real servers of a service would be left.
     MassDelete,
+    /// The scope is wider than the one in force, and the plan touches what it newly covers.
+    WiderScope,
+    /// A file of the spec in force is gone, and what it listed would go with it.
+    MissingFile,
     /// A service that stays would lose its last real server of a positive weight.
     NoServer,
     /// A VIP would go that a service needs, or connections that nothing lets end.
@@ -37,11 +42,13 @@ pub enum Guard {
 
 impl Guard {
     /// Every guard.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Empty,
         Self::CutOff,
         Self::TakeOver,
         Self::MassDelete,
+        Self::WiderScope,
+        Self::MissingFile,
         Self::NoServer,
         Self::UnbindInUse,
     ];
@@ -53,6 +60,8 @@ impl Guard {
             Self::CutOff => "cut-off",
             Self::TakeOver => "take-over",
             Self::MassDelete => "mass-delete",
+            Self::WiderScope => "wider-scope",
+            Self::MissingFile => "missing-file",
             Self::NoServer => "no-server",
             Self::UnbindInUse => "unbind-in-use",
         }
@@ -98,12 +107,13 @@ pub struct Refusal {
 
 /// Every guard that refuses the plan made of these operations.
 pub(crate) fn refusals(inputs: &Inputs<'_>, ops: &[Op]) -> Vec<Refusal> {
-    let Inputs { desired, record, .. } = inputs;
     let found = [
-        (Guard::Empty, empty(desired)),
+        (Guard::Empty, empty(inputs.desired)),
         (Guard::CutOff, cut_off::refusal(inputs.cut_off, ops)),
-        (Guard::TakeOver, take_over(desired, !record.applied, ops)),
+        (Guard::TakeOver, wider_scope::take_over(inputs, ops)),
         (Guard::MassDelete, mass_delete::refusal(inputs)),
+        (Guard::WiderScope, wider_scope::wider_scope(inputs, ops)),
+        (Guard::MissingFile, missing_file::refusal(inputs, ops)),
         (Guard::NoServer, no_server::refusal(inputs, ops)),
         (Guard::UnbindInUse, unbind_in_use::refusal(inputs, ops)),
     ];
@@ -120,44 +130,30 @@ fn empty(desired: &Desired) -> Option<String> {
     })
 }
 
-fn take_over(desired: &Desired, first: bool, ops: &[Op]) -> Option<String> {
-    if !first || desired.scope != Scope::Implied {
-        return None;
-    }
-    let strangers: Vec<String> = ops
-        .iter()
-        .filter_map(|op| match op {
-            Op::DeleteService { key, .. } => Some(key.to_string()),
-            _ => None,
-        })
-        .collect();
-    (!strangers.is_empty()).then(|| {
-        format!(
-            "this is the first apply here and the spec has no `scope`, so it would delete {} it \
-             does not list ({}); write `scope: all` if the whole table is the spec's, or list \
-             under `scope` what is",
-            count(strangers.len(), "live service"),
-            some_of(&strangers),
-        )
-    })
-}
-
 /// Services as people call them.
 fn labels<'a>(inputs: &Inputs<'_>, keys: impl IntoIterator<Item = &'a ServiceKey>) -> Vec<String> {
-    let names = Names { desired: inputs.desired, last: inputs.last };
-    keys.into_iter().map(|key| names.label(key).to_string()).collect()
+    keys.into_iter().map(|key| label(inputs, key)).collect()
 }
 
-/// The first ones by name, the others by their number.
+/// A service as people call it.
+fn label(inputs: &Inputs<'_>, key: &ServiceKey) -> String {
+    Names { desired: inputs.desired, last: inputs.last }.label(key).to_string()
+}
+
+/// The first three by name, the others by their number.
 fn some_of(all: &[String]) -> String {
-    const SHOWN: usize = 3;
-    match all.len().checked_sub(SHOWN) {
+    list_of(all, 3)
+}
+
+/// The first `shown` by name, the others by their number.
+fn list_of(all: &[String], shown: usize) -> String {
+    match all.len().checked_sub(shown) {
         None | Some(0) => match all {
             [] => String::new(),
             [one] => one.clone(),
             [first @ .., last] => format!("{} and {last}", first.join(", ")),
         },
-        Some(more) => format!("{} and {more} more", all[..SHOWN].join(", ")),
+        Some(more) => format!("{} and {more} more", all[..shown].join(", ")),
     }
 }
 

@@ -216,6 +216,12 @@ impl Op {
         }
     }
 
+    /// Whether it may be there because a file no longer lists its object.
+    pub fn may_go_with_a_file(&self) -> bool {
+        matches!(self.verb(), Verb::Delete | Verb::Unbind)
+            || matches!(self, Self::EditSysctl { .. })
+    }
+
     /// What it is done to.
     pub fn object(&self) -> Object {
         match self {

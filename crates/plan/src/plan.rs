@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use evenkeel_model::statistics::Statistics;
-use evenkeel_model::{Desired, Drain, Live, Owner, ServiceKey};
+use evenkeel_model::{Desired, Drain, Live, Owner, Scope, ServiceKey};
 use serde::Serialize;
 
 use crate::assess::impacts;
@@ -15,40 +14,16 @@ use crate::in_force::{InForce, NODEST};
 use crate::obstacle::obstacles;
 use crate::order::order;
 use crate::render::count;
-use crate::{Cause, Counts, CutOff, Drains, Effect, Guard, Impact, Obstacle, Op, Record, Refusal};
-
-/// All that a plan depends on.
-#[derive(Debug, Clone, Copy)]
-pub struct Inputs<'a> {
-    /// What the spec asks for.
-    pub desired: &'a Desired,
-    /// What the kernel answered.
-    pub live: &'a Live,
-    /// What is on record of this namespace.
-    pub record: &'a Record,
-    /// What the last applied spec asked for; `None` where that is not known, and then neither are
-    /// the causes of steps.
-    pub last: Option<&'a Desired>,
-    /// The text of the spec that is one of the last applied spec cut short
-    /// ([`crate::cut_off`]).
-    pub cut_off: Option<&'a CutOff>,
-    /// The connections of the services that the plan touches, as far as they were counted; they
-    /// tell the impact of steps and decide no step.
-    pub statistics: Option<&'a Statistics>,
-}
-
-impl<'a> Inputs<'a> {
-    /// With nothing known of the last applied spec and of connections.
-    pub fn new(desired: &'a Desired, live: &'a Live, record: &'a Record) -> Self {
-        Self { desired, live, record, last: None, cut_off: None, statistics: None }
-    }
-}
+use crate::{Cause, Counts, Drains, Effect, Guard, Impact, Inputs, Obstacle, Op, Refusal, Verb};
 
 /// What it takes to bring a host from its live to its desired state.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
     /// The operations in the order of their execution; every prefix is a state that serves.
     pub steps: Vec<Op>,
+    /// The wider scope, where the spec governs more than the one in force. Nothing is done for it
+    /// by itself, but what it newly covers may be deleted by this plan or a later one.
+    pub wider_scope: Option<WiderScope>,
     /// Why each step is needed, in the same order; empty where no last applied spec is known.
     pub causes: Vec<Cause>,
     /// What steps mean for connections, by the place of the step; a step that is not there means
@@ -66,6 +41,17 @@ pub struct Plan {
     pub out_of_scope: usize,
 }
 
+/// A scope that governs more than the one in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct WiderScope {
+    /// The scope in force.
+    pub before: Scope,
+    /// That of the spec.
+    pub after: Scope,
+    /// How many live services it newly covers.
+    pub services: usize,
+}
+
 /// Objects that are as they shall be.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Unchanged {
@@ -79,7 +65,8 @@ pub struct Unchanged {
 
 /// Plans. The same inputs give the same plan.
 pub fn plan(inputs: Inputs<'_>) -> Plan {
-    let Inputs { desired, live, record, last: _, cut_off: _, statistics: _ } = inputs;
+    let Inputs { desired, live, record, last: _, cut_off: _, lost_files: _, statistics: _ } =
+        inputs;
     let Difference { added, readded, mut ops, unchanged, out_of_scope } = difference(&inputs);
     ops.extend(global::operations(desired, live, &record.sysctls));
     let modules = global::modules(added.iter().chain(&ops), live);
@@ -90,7 +77,12 @@ pub fn plan(inputs: Inputs<'_>) -> Plan {
     warnings.extend(dropping_drains(InForce::new(live, &steps), &steps, &in_the_spec()));
     warnings.extend(marked_warnings(&inputs, &steps));
     warnings.extend(global::left_timeouts(desired, live, record.timeouts));
+    let takes = |op: &Op| matches!(op.verb(), Verb::Drain | Verb::Delete | Verb::Unbind);
+    if steps.iter().any(takes) {
+        warnings.extend(inputs.judging_guards().postponed());
+    }
     Plan {
+        wider_scope: wider_scope(&inputs),
         refusals: refusals(&inputs, &steps),
         obstacles: obstacles(desired, live, &steps),
         warnings,
@@ -103,9 +95,9 @@ pub fn plan(inputs: Inputs<'_>) -> Plan {
 }
 
 impl Plan {
-    /// Whether live is as desired.
+    /// Whether live is as desired, and the spec governs no more than the one in force.
     pub fn is_in_sync(&self) -> bool {
-        self.steps.is_empty()
+        self.steps.is_empty() && self.wider_scope.is_none()
     }
 
     /// Has the impacts of drains that go on say how much of their time is left, at that time in
@@ -124,15 +116,28 @@ impl Plan {
         }
     }
 
-    /// The operations by verb.
+    /// The operations by verb; a wider scope is an edit.
     pub fn counts(&self) -> Counts {
-        Counts::of(&self.steps)
+        let mut counts = Counts::of(&self.steps);
+        counts.edit += usize::from(self.wider_scope.is_some());
+        counts
     }
 
     /// The refusals that `allowed` does not lift.
     pub fn refused<'a>(&'a self, allowed: &'a [Guard]) -> impl Iterator<Item = &'a Refusal> {
         self.refusals.iter().filter(|refusal| !allowed.contains(&refusal.guard))
     }
+}
+
+fn wider_scope(inputs: &Inputs<'_>) -> Option<WiderScope> {
+    let (before, after) = (inputs.scope_in_force()?, &inputs.desired.scope);
+    if before.covers(after) {
+        return None;
+    }
+    let services = inputs.live.services.keys();
+    let newly = services.filter(|key| after.contains(key) && !before.contains(key));
+    let (services, before, after) = (newly.count(), before.clone(), after.clone());
+    Some(WiderScope { before, after, services })
 }
 
 /// What adding real servers again costs, per service.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use evenkeel_model::{DesiredTimeouts, Drain, RealServerKey, ServiceKey};
+use evenkeel_model::{Desired, DesiredTimeouts, Drain, Guards, RealServerKey, Scope, ServiceKey};
 use serde::{Deserialize, Serialize};
 
 use crate::{Clocks, Uptime};
@@ -14,6 +14,12 @@ use crate::{Clocks, Uptime};
 pub struct Record {
     /// Whether there was any apply.
     pub applied: bool,
+    /// What the spec in force governs; `None` where that is not on record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Scope>,
+    /// The thresholds of the spec in force; `None` where they are not on record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guards: Option<Guards>,
     /// The values that sysctls had before evenkeel set them.
     pub sysctls: BTreeMap<Box<str>, Box<str>>,
     /// The timeouts that the last spec named.
@@ -24,6 +30,13 @@ pub struct Record {
 }
 
 impl Record {
+    /// The spec that asks for this is in force: its scope and its thresholds judge the next plan.
+    pub fn governed_by(&mut self, desired: &Desired) {
+        self.applied = true;
+        self.scope = Some(desired.scope.clone());
+        self.guards = Some(desired.guards);
+    }
+
     /// As if there had been one: for plans against a snapshot, which has no record.
     pub fn of_a_snapshot() -> Self {
         Self { applied: true, ..Self::default() }

@@ -137,8 +137,8 @@ impl Target {
 
     /// What is on record, without the sysctls and timeouts, which a part of the spec leaves alone.
     pub fn narrow_record(&self, record: &Record) -> Record {
-        let Record { applied, drains, sysctls: _, timeouts: _ } = record.clone();
-        Record { applied, drains, ..Record::default() }
+        let Record { applied, scope, guards, drains, sysctls: _, timeouts: _ } = record.clone();
+        Record { applied, scope, guards, drains, ..Record::default() }
     }
 
     /// Whether a guard that judges by the whole spec has nothing to say here: a spec that lists

@@ -49,6 +49,7 @@ fn unlisted(service: &Service) -> Named {
 pub fn teardown(plan: Plan, live: &Live, record: &Record, dummies: &BTreeSet<Box<str>>) -> Plan {
     let Plan {
         steps,
+        wider_scope: _,
         causes: _,
         mut impacts,
         mut refusals,
@@ -87,6 +88,7 @@ pub fn teardown(plan: Plan, live: &Live, record: &Record, dummies: &BTreeSet<Box
     warnings.extend(dropping_drains(in_force, &ordered, &remedy));
     Plan {
         steps: ordered,
+        wider_scope: None,
         causes: Vec::new(),
         impacts: moved,
         refusals,

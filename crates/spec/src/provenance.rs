@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use evenkeel_model::{Binding, RealServerKey, ServiceKey, SyncState};
+use evenkeel_model::{Binding, FileContents, RealServerKey, ServiceKey, SyncState};
 
 use crate::load::Loaded;
 use crate::locate::Located;
@@ -50,6 +50,26 @@ impl Loaded {
             Some((object, located.place(node)))
         });
         Provenance(places.collect())
+    }
+}
+
+impl Loaded {
+    /// What each of the sources lists, in their order. `sources` are those it was loaded from.
+    pub fn contents(&self, sources: &[Source]) -> Vec<FileContents> {
+        let empty =
+            |source: &Source| FileContents { name: source.name.clone(), ..FileContents::default() };
+        let mut contents: Vec<FileContents> = sources.iter().map(empty).collect();
+        for (object, place) in self.provenance(sources).0 {
+            let Some(file) = contents.get_mut(place.source) else { continue };
+            match object {
+                Object::Service(key) => drop(file.services.insert(key)),
+                Object::Vip(binding) => drop(file.vips.insert(binding)),
+                Object::Sync(state) => drop(file.sync.insert(state)),
+                Object::Sysctl(key) => drop(file.sysctls.insert(key)),
+                Object::RealServer(..) | Object::Timeout(_) | Object::Guard(_) => {}
+            }
+        }
+        contents
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use evenkeel_model::{DesiredTimeouts, Drain, Family, Guards, Scope, ServiceKey, SyncState};
+use evenkeel_model::{
+    DesiredTimeouts, Drain, Family, Guards, Limits, Scope, ServiceKey, SyncState,
+};
 use evenkeel_spec::{Loaded, Source, load};
 
 fn sources(texts: &[&str]) -> Vec<Source> {
@@ -26,7 +28,9 @@ fn lists_append_and_maps_merge_by_key() {
         "pools:\n  - { name: p, real_servers: [ { address: 10.0.0.1 } ] }\nvips:\n  - { address: 198.51.100.1, interface: eth0 }\n",
     ]);
     let desired = loaded.desired;
-    let Scope::Limited { vips, fwmarks } = &desired.scope else { panic!("it is limited") };
+    let Scope::Limited(Limits { vips, fwmarks, services: _ }) = &desired.scope else {
+        panic!("it is limited")
+    };
     assert_eq!((vips.len(), fwmarks.len()), (2, 1));
     assert_eq!((desired.services.len(), desired.vips.len()), (2, 1));
     let a = desired.services.values().find(|named| &*named.name == "a").expect("it is there");

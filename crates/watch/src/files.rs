@@ -13,13 +13,16 @@
 //!
 //! Directories are watched and no files: editors and deployments put new files in the place of old
 //! ones, and a watch would stay with the old. It reads no contents, and does not say when to read:
-//! that is [`Settle`](crate::settle::Settle)'s part.
+//! that is [`Settle`](crate::settle::Settle)'s part. For that it also says which files a program is
+//! writing in place ([`Files::open_writers`]), as far as inotify reports it: of programs that wrote
+//! before a directory was watched, as at the start, nothing is known until they write again.
 
 mod deaf;
 mod ears;
 mod mounts;
 mod signature;
 mod survey;
+mod writers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -27,7 +30,7 @@ use std::sync::Arc;
 
 use notify::{Config, ErrorKind, INotifyWatcher, RecursiveMode, Watcher as _};
 
-use self::ears::Ears;
+use self::ears::{Ears, StaleWatches};
 use self::mounts::Mounts;
 use self::survey::{Identity, Survey};
 
@@ -67,12 +70,10 @@ impl Files {
     /// each, what of the files cannot be heard; that is tried again each time.
     pub(crate) fn rearm(&mut self) -> Vec<String> {
         // What happens from here on is heard.
-        let stirred = self.ears.listen_again();
+        let stale = self.ears.listen_again();
         let mut unheard = BTreeSet::new();
         self.begin(&mut unheard);
-        if stirred {
-            self.unwatch_all();
-        }
+        self.renew(&stale);
         let mut failed = BTreeMap::new();
         for _ in 0..ROUNDS {
             let survey = Survey::of(&self.places);
@@ -97,6 +98,12 @@ impl Files {
         Signature::of(&self.places)
     }
 
+    /// The spec files that a program has modified in place and not closed since, as far as events
+    /// tell. It may be wrong in both ways, so nothing may wait for it without a limit.
+    pub(crate) fn open_writers(&self) -> Vec<PathBuf> {
+        self.ears.open_writers()
+    }
+
     fn begin(&mut self, unheard: &mut BTreeSet<String>) {
         if self.watcher.is_none() {
             let ears = Arc::clone(&self.ears);
@@ -112,7 +119,7 @@ impl Files {
         }
         if self.mounts.is_none() {
             let ears = Arc::clone(&self.ears);
-            match Mounts::listen(move || ears.stir()) {
+            match Mounts::listen(move || ears.mounts_changed()) {
                 Ok(mounts) => self.mounts = Some(mounts),
                 Err(error) => {
                     unheard.insert(format!("mounts and unmounts are not heard: {error}"));
@@ -121,13 +128,39 @@ impl Files {
         }
     }
 
-    /// Lets go of every directory, to watch it anew. The library drops a watch by itself when it
-    /// hears that a directory of that name was removed, also if that is old news and the watch is
-    /// that of a new directory; and it keeps one that the kernel dropped with its filesystem.
-    fn unwatch_all(&mut self) {
-        for path in std::mem::take(&mut self.watched).into_keys() {
+    /// Makes stale watches anew, and only these: while a directory is not watched, events of its
+    /// files are lost.
+    ///
+    /// The library drops a watch by itself when it reads that a directory of that name was removed
+    /// or moved away, also if the event is old and the watch is that of a new directory, and with
+    /// it those of all directories below. It keeps one that the kernel dropped with its filesystem.
+    fn renew(&mut self, stale: &StaleWatches) {
+        let is_stale =
+            |path: &Path| stale.directories.iter().any(|directory| path.starts_with(directory));
+        let watched = std::mem::take(&mut self.watched);
+        let (gone, mut kept) =
+            watched.into_iter().partition::<BTreeMap<_, _>, _>(|(path, _)| is_stale(path));
+        for path in gone.into_keys() {
             self.unwatch(&path);
         }
+        if stale.all {
+            // Asked for again, a watch that exists stays without a gap, and one that the kernel
+            // dropped is made. Where the path leads to another directory now, the old watch has to
+            // go first: that is done when the directories are looked up.
+            kept.retain(|path, identity| {
+                Identity::of(path) != Some(*identity) || self.watch_again(path)
+            });
+        }
+        self.watched = kept;
+    }
+
+    fn watch_again(&mut self, path: &Path) -> bool {
+        let Some(watcher) = &mut self.watcher else { return false };
+        let is_watched = watcher.watch(path, RecursiveMode::NonRecursive).is_ok();
+        if !is_watched {
+            self.unwatch(path);
+        }
+        is_watched
     }
 
     fn unwatch(&mut self, path: &Path) {

@@ -29,7 +29,7 @@ use crate::fights::Fights;
 use crate::files::{Files, Signature};
 use crate::heartbeat::Heartbeat;
 use crate::metrics::Metrics;
-use crate::settle::{QUIET, Settle};
+use crate::settle::{LIMIT, QUIET, Settle};
 use crate::source::SpecSource;
 use crate::specs::Specs;
 use crate::status::{Held, Mode, PassStatus, Pause, Status};
@@ -166,7 +166,7 @@ impl<K: Ground> Keeper<K> {
             surroundings,
             clock: Clock::new(),
             files,
-            settle: Settle::new(QUIET),
+            settle: Settle::new(QUIET, LIMIT),
             unheard: Vec::new(),
             specs: Specs::new(source),
             journal: Journal::default(),

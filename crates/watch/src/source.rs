@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use evenkeel_engine::{LastSpec, ParameterValues, StoredSpec};
-use evenkeel_model::Desired;
+use evenkeel_model::{Desired, FileContents};
 
 /// Reads and understands specs.
 pub trait SpecSource: Send {
@@ -17,6 +17,9 @@ pub trait SpecSource: Send {
     /// Understands the texts of a spec that was applied before; `None` where this version does not
     /// take them any more.
     fn remembered(&mut self, last: LastSpec) -> Option<SpecText>;
+
+    /// What each text of a good spec lists.
+    fn contents(&self, spec: &SpecText) -> Vec<FileContents>;
 }
 
 /// A spec that holds together.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use evenkeel_engine::{History, Journal, StateDir};
 use evenkeel_model::{Desired, Names};
-use evenkeel_plan::cut_off;
+use evenkeel_plan::{Op, cut_off, lost_files};
 use tracing::{info, warn};
 
 use crate::metrics::Reload;
@@ -112,15 +112,18 @@ impl Specs {
         self.reached.clone_from(&self.in_force);
     }
 
-    /// What plans for that spec should know of the one before.
-    pub(crate) fn history(&self, spec: &SpecText) -> History {
-        let cut_off =
-            self.in_force.as_ref().filter(|before| !before.is_same(spec)).and_then(|before| {
-                let before: Vec<&[u8]> = before.texts.iter().map(|(_, text)| &**text).collect();
-                cut_off(&spec.texts(), &before)
-            });
+    /// What plans for that spec should know of the one before. What its files list is compared
+    /// only where those operations take something away.
+    pub(crate) fn history(&self, spec: &SpecText, ops: &[Op]) -> History {
         let last = self.before(spec).map(|last| Desired::clone(&last.desired));
-        History { last, cut_off }
+        let Some(before) = self.in_force.as_ref().filter(|before| !before.is_same(spec)) else {
+            return History { last, ..History::default() };
+        };
+        let lost_files = match ops.iter().any(Op::may_go_with_a_file) {
+            true => lost_files(&self.source.contents(before), &self.source.contents(spec)),
+            false => Vec::new(),
+        };
+        History { last, cut_off: cut_off(&spec.texts(), &before.texts()), lost_files }
     }
 
     /// What services are called in plans for that spec.

@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use evenkeel_engine::{
-    HostKernel, Kernel, KernelError, Pass, Replies, StateDir, Sysctls, Terms, Unattended,
+    History, HostKernel, Kernel, KernelError, Pass, Replies, StateDir, Sysctls, Terms, Unattended,
     execute_journalled, prepare,
 };
 use evenkeel_lab_tests::{fresh_namespace, ipvsadm, program, run, run_with};
@@ -246,7 +246,8 @@ fn child() {
     sysctls.extend(desired.sysctls.keys().cloned());
     let live = kernel.observe(&sysctls).unwrap();
     let record = journal.record.clone();
-    let (plan, _) = prepare(&mut kernel, &desired, &live, &record, Default::default).unwrap();
+    let (plan, _) =
+        prepare(&mut kernel, &desired, &live, &record, |_: &[_]| History::default()).unwrap();
     let pass = Pass { record, ..Pass::new(&desired, live, plan.steps) };
     let terms =
         Terms { wait: std::env::var_os("EVENKEEL_KILL_WAIT").is_some(), ..Terms::default() };

@@ -19,9 +19,11 @@ mod commands;
 mod devices;
 mod drift;
 mod files;
+mod git;
 mod namespaces;
 mod neighbours;
 mod signals;
+mod writers;
 
 /// What a new spec may take from its last byte until the kernel has it.
 const ENFORCED: Duration = Duration::from_millis(500);

@@ -13,6 +13,7 @@ use crate::consent::Consent;
 use crate::error::Error;
 use crate::fresh::Fresh;
 use crate::handover;
+use crate::history::{NewSpec, absolute};
 use crate::live::{Access, Host};
 use crate::onlooker::Onlooker;
 use crate::origin::Origin;
@@ -54,8 +55,9 @@ pub(crate) fn run(
     }
     let Order { loaded, texts, target, saved } = order;
     let parameters = loaded.parameters();
+    let new = NewSpec { texts: &texts, parameters: &parameters };
     let Fresh { mut plan, desired, live, last, targeted } =
-        Fresh::of_host(&mut host, loaded.desired, &texts, &target, output)?;
+        Fresh::of_host(&mut host, loaded.desired, new, &target, output)?;
     if let Some(saved) = saved {
         saved.check(&plan.steps, &desired, last.as_ref())?;
     }
@@ -74,8 +76,10 @@ pub(crate) fn run(
     let asked = Targeted::new(&targeted, &desired);
     if is_whole {
         let sources = texts.read()?;
+        let names: Vec<String> = sources.iter().map(|source| absolute(&source.name)).collect();
+        let named = names.iter().zip(sources.iter());
         let texts: Vec<(&str, &[u8])> =
-            sources.iter().map(|source| (&*source.name, &*source.text)).collect();
+            named.map(|(name, source)| (&**name, &*source.text)).collect();
         state.store_spec(&mut journal, &texts, &parameters)?;
     } else {
         journal.next = None;

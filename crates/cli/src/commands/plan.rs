@@ -2,12 +2,13 @@
 
 use evenkeel_model::{Desired, Live, Names};
 use evenkeel_plan::render::{self, Labels, Line, Remark};
-use evenkeel_plan::{Object, Op, Plan};
+use evenkeel_plan::{Object, Op, Plan, Verb};
 use evenkeel_spec::{Place, Provenance, WriteInput};
 
 use crate::args::{self, Global, PlanOutput};
 use crate::error::Error;
 use crate::fresh::Fresh;
+use crate::history::NewSpec;
 use crate::live::{self, Access, Host};
 use crate::origin::Origin;
 use crate::output::Output;
@@ -28,13 +29,14 @@ pub(crate) fn run(
     };
     let parameters = loaded.parameters();
     let desired = loaded.desired;
+    let new = NewSpec { texts: &texts, parameters: &parameters };
     let fresh = match &arguments.live {
         Some(path) => {
             Fresh::of_snapshot(live::from_file(path, output)?, desired, &arguments.target)?
         }
         None => {
             let mut host = Host::connect(global, Access::Read, output)?;
-            Fresh::of_host(&mut host, desired, &texts, &arguments.target, output)?
+            Fresh::of_host(&mut host, desired, new, &arguments.target, output)?
         }
     };
     let Fresh { plan, desired, live, last, targeted: _ } = fresh;
@@ -42,7 +44,8 @@ pub(crate) fn run(
     if let Some(path) = &arguments.out {
         let origin = Origin::here(global.role)?;
         let steps = &plan.steps;
-        SavedPlan::new(origin, &arguments.target, &texts.read()?, parameters, steps).write(path)?;
+        SavedPlan::new(origin, &arguments.target, &texts.read()?, parameters.clone(), steps)
+            .write(path)?;
     }
     match arguments.output {
         PlanOutput::Text => show(&plan, names, provenance.as_ref(), output)?,
@@ -78,6 +81,9 @@ pub(crate) fn show(
     output: &mut Output,
 ) -> Result<(), Error> {
     let labels = Labels::new(names);
+    if let Some(wider) = &plan.wider_scope {
+        output.answer_line(Verb::Edit, format_args!("{wider}"))?;
+    }
     for (number, op) in plan.steps.iter().enumerate() {
         let line = Line { op, labels: &labels };
         let remark = Remark::new(plan, number, places.is_some());

@@ -16,7 +16,6 @@ pub(crate) fn run(
     output: &mut Output,
 ) -> Result<Status, Error> {
     let named = if arguments.names.is_empty() {
-        // The snapshot says outright that the whole table is its own.
         Desired { scope: Scope::All, ..Desired::default() }
     } else {
         crate::input::spec(&arguments.names, &arguments.parameters, global, output)?.desired
@@ -25,6 +24,10 @@ pub(crate) fn run(
     let sysctls = host.sysctls(&named);
     let (live, statistics) = host.kernel.observe_with_statistics(&sysctls)?;
     let mut input = WriteInput::of_live(&live, &named);
+    if arguments.names.is_empty() {
+        // What comes to the host later is not the snapshot's to delete.
+        input = input.scoped_to_itself();
+    }
     if arguments.pools {
         input = input.pooled();
     }

@@ -1,17 +1,17 @@
 //! `evenkeel teardown`: undo everything that evenkeel did here, and nothing else.
 
 use evenkeel_engine::{
-    History, Journal, Kernel, OnFailure, Outcome, Pass, Report, Targeted, Terms,
+    History, Journal, Kernel, OnFailure, Outcome, ParameterValues, Pass, Report, Targeted, Terms,
     execute_journalled, prepare,
 };
 use evenkeel_model::Live;
-use evenkeel_plan::{Record, remaining, teardown};
+use evenkeel_plan::{Op, Record, remaining, teardown};
 
 use crate::args::{Global, Teardown};
 use crate::commands::plan::{doubts, show};
 use crate::consent::Consent;
 use crate::error::Error;
-use crate::history::history;
+use crate::history::{NewSpec, history};
 use crate::live::{Access, Host};
 use crate::onlooker::Onlooker;
 use crate::output::Output;
@@ -35,11 +35,13 @@ pub(crate) fn run(
     let host = Host::connect(global, Access::Write, output)?;
     check_alone(Beside::Nothing("a teardown"))?;
     let Host { mut kernel, state, mut journal, lock: _lock } = host;
-    let last = history(&state, &journal, &Texts::from(Vec::new()), output).last;
+    // A teardown goes by no spec of its own.
+    let none = NewSpec { texts: &Texts::from(Vec::new()), parameters: &ParameterValues::new() };
+    let last = history(&state, &journal, none, &[], output).last;
     let record = journal.record.clone();
     let live = kernel.observe(&record.sysctls.keys().cloned().collect())?;
     let left = remaining(last.as_ref(), &live);
-    let known = || History { last: last.clone(), cut_off: None };
+    let known = |_: &[Op]| History { last: last.clone(), ..History::default() };
     let (plan, _) = prepare(&mut kernel, &left, &live, &record, known)?;
     let plan = teardown(plan, &live, &record, &journal.dummies);
     let names = last.as_ref().unwrap_or(&left);

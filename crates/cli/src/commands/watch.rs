@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_engine::{HostKernel, Kernel, LastSpec, Sysctls};
-use evenkeel_model::Live;
+use evenkeel_model::{FileContents, Live};
+use evenkeel_spec::Source;
 use evenkeel_watch::{Detail, Mode, Options, SpecSource, SpecText, TrafficOptions};
 
 use crate::args::{Global, Parameters, Traffic, Watch};
@@ -97,5 +98,12 @@ impl SpecSource for Files {
         let desired = Arc::new(history::desired(last.clone())?);
         let LastSpec { texts, parameters } = last;
         Some(SpecText { desired, texts, parameters, warnings: String::new() })
+    }
+
+    fn contents(&self, spec: &SpecText) -> Vec<FileContents> {
+        let texts = spec.texts.iter();
+        let sources: Vec<Source> =
+            texts.map(|(name, text)| Source::new(name.clone(), text.clone())).collect();
+        history::contents(&sources, &spec.parameters)
     }
 }

@@ -45,7 +45,9 @@ impl<'a> Applied<'a> {
         let desired = load(&sources).ok()?.desired;
         let named: Vec<(&str, &[u8])> =
             sources.iter().map(|source| (&*source.name, &*source.text)).collect();
-        let before: Vec<&[u8]> = self.texts.iter().map(|text| text.as_bytes()).collect();
+        let before = self::sources(self.texts);
+        let before: Vec<(&str, &[u8])> =
+            before.iter().map(|source| (&*source.name, &*source.text)).collect();
         Some(plan(Inputs {
             last: Some(&self.last),
             cut_off: cut_off(&named, &before).as_ref(),

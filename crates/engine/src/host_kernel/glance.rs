@@ -194,7 +194,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use evenkeel_model::{
-        Checksum, Family, Named, Netmask, Persistence, Protocol, RealServerKey, Scheduler,
+        Checksum, Family, Limits, Named, Netmask, Persistence, Protocol, RealServerKey, Scheduler,
         SchedulerFlags, Scope, TunnelKind,
     };
 
@@ -359,7 +359,7 @@ TCP  [2001:0db8:0000:0000:0000:0000:0000:0001]:0050 rr
             let there = Live { services: [(key, service.clone())].into(), ..Live::default() };
             let all = Desired { scope: Scope::All, ..Desired::default() };
             assert_eq!(hidden(&all, &there), expected, "live {service:?}");
-            let none = Scope::Limited { vips: vec![], fwmarks: vec![] };
+            let none = Scope::Limited(Limits::default());
             let elsewhere = Desired { scope: none, ..Desired::default() };
             assert_eq!(hidden(&elsewhere, &there), BTreeSet::new(), "out of scope");
             let named = Named::new("dns", service);

@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 
 use evenkeel_model::{
-    Binding, Drain, Family, Forward, IgnoredField, Link, Live, Owner, RealServers, Scheduler,
-    Scope, Service, ServiceConfig, Vip,
+    Binding, Drain, Family, Forward, IgnoredField, Limits, Link, Live, Owner, RealServers,
+    Scheduler, Scope, Service, ServiceConfig, Vip,
 };
 
 use super::*;
@@ -123,7 +123,7 @@ fn what_a_wider_scope_takes_in_is_a_change_of_the_spec() {
     let mut last = now.clone();
     let of = |cause| [(Verb::Drain, "real server", cause), (Verb::Delete, "service", cause)];
     assert_eq!(causes_of(&last, &now, &live), of(Drift));
-    last.scope = Scope::Limited { vips: vec![], fwmarks: vec![1..=1] };
+    last.scope = Scope::Limited(Limits { fwmarks: vec![1..=1], ..Limits::default() });
     assert_eq!(causes_of(&last, &now, &live), of(SpecChanged));
 }
 

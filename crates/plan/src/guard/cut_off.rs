@@ -1,53 +1,178 @@
 //! `cut-off`: half a file is half a spec, and may well be a good one.
 
-use crate::Op;
+use crate::lost_files::base_name;
+use crate::{Op, Verb};
 
-/// A text that looks like one of the last applied spec cut short.
+/// The last line of a text that is complete for certain: YAML's end of a document.
+const END_MARK: &[u8] = b"...";
+
+/// A text that may be incomplete.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CutOff {
     /// Its name.
     pub name: String,
     /// Its bytes.
     pub length: usize,
-    /// Of how many bytes of a text of the last applied spec they are the first; `None` where it has
-    /// no end of line at its end, as every text of that spec had.
-    pub of: Option<usize>,
+    /// What it lacks.
+    pub lacks: Lack,
 }
 
-/// The first text that looks like one of the last applied spec cut short: it is the beginning of one
-/// that is no longer there in full, or it has no end of line at its end where every text of the
-/// last spec had one.
+/// What an incomplete text lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lack {
+    /// The end mark, which the spec in force has: it is incomplete for certain.
+    EndMark,
+    /// All but the first bytes of a text of the spec in force.
+    Rest {
+        /// The bytes of that text.
+        of: usize,
+    },
+    /// The end of its last line, which every text of the spec in force has.
+    Newline,
+}
+
+/// The first text that may be incomplete.
 ///
-/// Nothing can be told where no last spec is known. Empty lines at the end may come and go.
-pub fn cut_off(texts: &[(&str, &[u8])], last: &[&[u8]]) -> Option<CutOff> {
+/// A text whose last line is the end mark `...` is complete. A text without the mark is incomplete
+/// where its counterpart of the spec in force had it, or all texts of that spec. Else a text may be
+/// incomplete that is the beginning of a text of the spec in force which is no longer there in
+/// full, or has no end of line at its end where every text of that spec had one.
+///
+/// Nothing is known without a spec in force. Empty lines at the end may come and go.
+pub fn cut_off(texts: &[(&str, &[u8])], last: &[(&str, &[u8])]) -> Option<CutOff> {
     let is_there = |text: &[u8]| texts.iter().any(|(_, other)| *other == text);
-    let gone: Vec<&[u8]> = last.iter().copied().filter(|text| !is_there(text)).collect();
+    let last_texts = || last.iter().map(|(_, text)| *text);
+    let gone: Vec<&[u8]> = last_texts().filter(|text| !is_there(text)).collect();
     let ends = |text: &[u8]| text.ends_with(b"\n");
-    let all_ended = !last.is_empty() && last.iter().all(|text| ends(text));
-    let cut = |(name, text): &(&str, &[u8])| {
+    let all = |has: fn(&[u8]) -> bool| !last.is_empty() && last_texts().all(has);
+    let (all_ended, all_marked) = (all(|text| text.ends_with(b"\n")), all(has_end_mark));
+    let was_marked = |name: &str| {
+        let counterpart = last.iter().find(|(other, _)| base_name(other) == base_name(name));
+        counterpart.map_or(all_marked, |(_, text)| has_end_mark(text))
+    };
+    let lack = |name: &str, text: &[u8]| {
         let begins = |whole: &&&[u8]| {
-            let rest = whole.strip_prefix(*text);
+            let rest = whole.strip_prefix(text);
             rest.is_some_and(|rest| !(ends(text) && rest.trim_ascii().is_empty()))
         };
-        if last.contains(text) {
+        if has_end_mark(text) || last_texts().any(|other| other == text) {
             return None;
         }
-        let of = gone.iter().find(begins).map(|whole| whole.len());
-        let is_cut = of.is_some() || (all_ended && !ends(text));
-        is_cut.then(|| CutOff { name: (*name).to_owned(), length: text.len(), of })
+        if was_marked(name) {
+            return Some(Lack::EndMark);
+        }
+        let whole = gone.iter().find(begins);
+        let no_newline = || (all_ended && !ends(text)).then_some(Lack::Newline);
+        whole.map(|whole| Lack::Rest { of: whole.len() }).or_else(no_newline)
     };
-    texts.iter().find_map(cut)
+    texts.iter().find_map(|(name, text)| {
+        let lacks = lack(name, text)?;
+        Some(CutOff { name: (*name).to_owned(), length: text.len(), lacks })
+    })
+}
+
+/// Whether the last line is the end mark.
+fn has_end_mark(text: &[u8]) -> bool {
+    let before = text.trim_ascii_end().strip_suffix(END_MARK);
+    before.is_some_and(|before| before.is_empty() || before.ends_with(b"\n"))
 }
 
 pub(super) fn refusal(cut_off: Option<&CutOff>, ops: &[Op]) -> Option<String> {
-    let CutOff { name, length, of } = cut_off.filter(|_| !ops.is_empty())?;
-    let what = match of {
-        Some(of) => format!("{name} is the first {length} of {of} bytes of the last applied spec"),
-        None => format!(
-            "{name}, {length} bytes, has no end of line at its end, as the last applied spec had"
-        ),
+    let CutOff { name, length, lacks } = cut_off?;
+    let takes =
+        |op: &Op| matches!(op.verb(), Verb::Edit | Verb::Drain | Verb::Delete | Verb::Unbind);
+    let is_refused = match lacks {
+        Lack::EndMark => !ops.is_empty(),
+        Lack::Rest { .. } | Lack::Newline => ops.iter().any(takes),
     };
-    Some(format!(
-        "{what}: it may not have been written in full; look at its end and write it again"
-    ))
+    if !is_refused {
+        return None;
+    }
+    Some(match lacks {
+        Lack::EndMark => format!(
+            "{name} is incomplete: its last line is not the end mark `...`, which it has in the \
+             spec in force; write the file again"
+        ),
+        Lack::Rest { of } => format!(
+            "{name} is the first {length} of {of} bytes of a file of the spec in force, and may \
+             not have been written in full; if it is complete, end it with a line `...`, which \
+             says so for certain"
+        ),
+        Lack::Newline => format!(
+            "{name}, {length} bytes, does not end with a newline as the spec in force does, and \
+             may not have been written in full; if it is complete, end its last line, or end it \
+             with a line `...`"
+        ),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lack(texts: &[(&str, &[u8])], last: &[(&str, &[u8])]) -> Option<Lack> {
+        cut_off(texts, last).map(|it| it.lacks)
+    }
+
+    #[test]
+    fn a_text_may_be_cut_off_at_every_byte_but_where_only_empty_lines_are_missing() {
+        let whole = "version: 1\nservices:\n  - { name: a, weight: 10 }\n\n";
+        let texts = |text: &'static str| [("spec.yaml", text.as_bytes())];
+        for end in 0..whole.len() - 1 {
+            let cut = cut_off(&texts(&whole[..end]), &texts(whole));
+            let lacks = Lack::Rest { of: whole.len() };
+            let expected = CutOff { name: "spec.yaml".to_owned(), length: end, lacks };
+            assert_eq!(cut, Some(expected), "{:?}", &whole[..end]);
+        }
+        for same in [&whole[..whole.len() - 1], whole] {
+            assert_eq!(lack(&texts(same), &texts(whole)), None);
+        }
+        assert_eq!(lack(&texts("version: 1\n"), &[]), None, "nothing is known");
+    }
+
+    #[test]
+    fn an_edited_text_may_be_cut_off_where_it_lost_the_end_of_its_last_line() {
+        let ended: &[(&str, &[u8])] = &[("a", b"a: 1\n"), ("b", b"b: 2\n")];
+        let texts = |text: &'static [u8]| [("a", b"a: 1\n".as_slice()), ("b", text)];
+        assert_eq!(lack(&texts(b"b: 3"), ended), Some(Lack::Newline));
+        assert_eq!(lack(&texts(b"b: 3\n"), ended), None);
+        assert_eq!(lack(&texts(b"b: 3\r\n"), ended), None);
+        let unended: &[(&str, &[u8])] = &[("a", b"a: 1\n"), ("b", b"b: 2")];
+        assert_eq!(lack(&texts(b"b: 3"), unended), None, "it never had one");
+        assert_eq!(lack(&texts(b"b: 2"), unended), None, "it is the same");
+    }
+
+    #[test]
+    fn a_new_text_that_begins_like_another_is_not_cut_off() {
+        let last: &[(&str, &[u8])] = &[("1", b"version: 1\nservices: []\n")];
+        let beside = [("0", b"version: 1\n".as_slice()), last[0]];
+        assert_eq!(lack(&beside, last), None);
+        let alone = [("0", b"version: 1\n".as_slice()), ("1", b"services: []\n")];
+        assert_eq!(lack(&alone, last), Some(Lack::Rest { of: 24 }));
+    }
+
+    #[test]
+    fn a_text_with_an_end_mark_is_complete() {
+        let last: &[(&str, &[u8])] = &[("a", b"a: 1\nb: 2\n")];
+        for complete in ["a: 1\n...\n", "a: 1\n...", "a: 1\r\n...\r\n\n", "..."] {
+            assert_eq!(lack(&[("a", complete.as_bytes())], last), None, "{complete:?}");
+            // The beginning of one that had more in front of its mark.
+            let longer: &[(&str, &[u8])] = &[("a", b"a: 1\n...\nb: 2\n...\n")];
+            assert_eq!(lack(&[("a", complete.as_bytes())], longer), None, "{complete:?}");
+        }
+        for not in ["a: 1\n..", "a: 1\n ...", "a: 1...", "a: 1\n....", "a: 1\n...\n# end\n"] {
+            assert!(!has_end_mark(not.as_bytes()), "{not:?}");
+        }
+    }
+
+    #[test]
+    fn a_text_that_lost_its_end_mark_is_incomplete_whatever_else_changed() {
+        let last: &[(&str, &[u8])] = &[("/etc/a", b"a: 1\n...\n"), ("/etc/b", b"b: 2\n")];
+        let b = last[1];
+        assert_eq!(lack(&[("a", b"c: 9\nd: 8\n"), b], last), Some(Lack::EndMark));
+        assert_eq!(lack(&[last[0], ("b", b"c: 9\n")], last), None, "it never had one");
+        assert_eq!(lack(&[last[0], b, ("c", b"c: 9\n")], last), None);
+        // Where every text has one, a new text has one too.
+        assert_eq!(lack(&[last[0], ("c", b"c: 9\n")], &last[..1]), Some(Lack::EndMark));
+    }
 }

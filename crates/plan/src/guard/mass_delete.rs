@@ -1,39 +1,92 @@
-//! `mass-delete`: far fewer services or real servers are desired than live.
+//! `mass-delete`: too little would be left of what is live.
+//!
+//! Services and VIPs are counted by what survives, for as many others in their place serve none of
+//! their clients. Real servers are counted by the net loss of each service, so that a pool can be
+//! replaced.
 
-use evenkeel_model::{Guards, RealServerKey, Service, ServiceKey};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 
+use evenkeel_model::{Guards, Owner, RealServerKey, Service, ServiceKey};
+
+use super::{label, some_of};
 use crate::Inputs;
 
+/// Live objects of one kind, and those of them that would be left.
+struct Survivors {
+    left: usize,
+    live: usize,
+}
+
+impl Survivors {
+    /// Whether the guard refuses that.
+    fn are_too_few(&self, guards: Guards) -> bool {
+        let Guards { mass_delete: percent, mass_delete_from: from, unbind_in_use: _ } = guards;
+        let (left, live) = (self.left as u128, self.live as u128);
+        live >= u128::from(from) && left * 100 < live * u128::from(percent)
+    }
+}
+
 pub(super) fn refusal(inputs: &Inputs<'_>) -> Option<String> {
-    let Inputs { desired, live, record, .. } = inputs;
-    let drains = &record.drains.0;
-    // What drains already was decided on when it began.
-    let stays = |service: &ServiceKey, key: &RealServerKey| !drains.contains_key(&(*service, *key));
-    let (mut live_services, mut live_real_servers) = (0, 0);
-    for (key, Service { real_servers, .. }) in &live.services {
-        if desired.scope.contains(key) {
-            let left = real_servers.iter().filter(|(it, _)| stays(key, it)).count();
-            let drains_away = left == 0 && !real_servers.is_empty();
-            live_services += usize::from(!drains_away || desired.services.contains_key(key));
-            live_real_servers += left;
+    let guards = inputs.judging_guards();
+    let too_few = |survivors: &Survivors| survivors.are_too_few(guards.judging);
+    let mut parts = Vec::new();
+    for (noun, survivors) in [("services", services(inputs)), ("VIPs", vips(inputs))] {
+        if too_few(&survivors) {
+            let Survivors { left, live } = survivors;
+            parts.push(format!("{left} of {live} live {noun} would be left"));
         }
     }
-    let services = desired.services.len();
-    let real_servers =
-        desired.services.values().map(|named| named.service.real_servers.len()).sum();
-    let Guards { mass_delete: percent, mass_delete_from: from, unbind_in_use: _ } = desired.guards;
-    let falls = |desired: usize, live: usize| {
-        let (desired, live) = (desired as u128, live as u128);
-        live >= u128::from(from) && desired * 100 < live * u128::from(percent)
-    };
-    let mut parts = Vec::new();
-    if falls(services, live_services) {
-        parts.push(format!("services fall from {live_services} to {services}"));
+    let thinned: Vec<String> = real_servers(inputs)
+        .filter(|(_, survivors)| too_few(survivors))
+        .map(|(key, Survivors { left, live })| {
+            format!("{left} of {live} real servers of {}", label(inputs, key))
+        })
+        .collect();
+    if !thinned.is_empty() {
+        parts.push(format!("{} would be left", some_of(&thinned)));
     }
-    if falls(real_servers, live_real_servers) {
-        parts.push(format!("real servers fall from {live_real_servers} to {real_servers}"));
+    (!parts.is_empty()).then(|| format!("{} ({})", parts.join(", "), guards.mass_delete_text()))
+}
+
+/// What drains already was decided on when it began.
+fn stays(inputs: &Inputs<'_>, service: &ServiceKey, key: &RealServerKey) -> bool {
+    !inputs.record.drains.0.contains_key(&(*service, *key))
+}
+
+fn services(inputs: &Inputs<'_>) -> Survivors {
+    let Inputs { desired, live, .. } = inputs;
+    let mut survivors = Survivors { left: 0, live: 0 };
+    for (key, Service { real_servers, .. }) in &live.services {
+        let is_left = desired.services.contains_key(key);
+        let drains_away = !real_servers.is_empty()
+            && !real_servers.iter().any(|(real_server, _)| stays(inputs, key, real_server));
+        if desired.scope.contains(key) && (is_left || !drains_away) {
+            survivors.live += 1;
+            survivors.left += usize::from(is_left);
+        }
     }
-    let share = if percent == 50 { "half".to_owned() } else { format!("{percent}%") };
-    (!parts.is_empty())
-        .then(|| format!("{}: fewer than {share} would be left", parts.join(" and ")))
+    survivors
+}
+
+fn vips(inputs: &Inputs<'_>) -> Survivors {
+    let Inputs { desired, live, .. } = inputs;
+    let bound = live.addresses.iter().filter(|(_, owner)| **owner == Owner::Evenkeel);
+    let bound: BTreeSet<IpAddr> = bound.map(|(binding, _)| binding.address).collect();
+    let desired_addresses: BTreeSet<IpAddr> =
+        desired.vips.keys().map(|binding| binding.address).collect();
+    let governed = bound.iter().filter(|address| desired.scope.contains_address(**address));
+    let governed: Vec<_> = governed.collect();
+    let left = governed.iter().filter(|address| desired_addresses.contains(address)).count();
+    Survivors { left, live: governed.len() }
+}
+
+/// The real servers of each service that stays.
+fn real_servers<'a>(inputs: &'a Inputs<'_>) -> impl Iterator<Item = (&'a ServiceKey, Survivors)> {
+    let Inputs { desired, live, .. } = *inputs;
+    desired.services.iter().filter_map(move |(key, named)| {
+        let there = &live.services.get(key)?.real_servers;
+        let live = there.iter().filter(|(it, _)| stays(inputs, key, it)).count();
+        Some((key, Survivors { left: named.service.real_servers.len(), live }))
+    })
 }

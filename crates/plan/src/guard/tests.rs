@@ -2,12 +2,13 @@ use std::collections::BTreeMap;
 
 use evenkeel_model::statistics::{RealServerStatistics, ServiceStatistics, Statistics};
 use evenkeel_model::{
-    Binding, Drain, Family, Guards, IgnoredField, Live, Named, Owner, Service, Vip,
+    Binding, Drain, Family, FileContents, Guards, IgnoredField, Limits, Live, Named, Owner, Scope,
+    Service, SyncDaemon, SyncState, Vip,
 };
 
 use super::*;
 use crate::sample::{self, at, on};
-use crate::{Draining, Drains, Plan, Record, plan};
+use crate::{Draining, Drains, Loss, LostFile, Plan, Record, plan};
 
 /// A service whose real servers have those weights.
 fn weighing(weights: &[u32]) -> Service {
@@ -56,7 +57,7 @@ fn every_guard_is_found_by_its_name() {
     assert_eq!(
         unknown.to_string(),
         "there is no guard `mass_delete`; the guards are empty, cut-off, take-over, mass-delete, \
-         no-server, unbind-in-use"
+         wider-scope, missing-file, no-server, unbind-in-use"
     );
 }
 
@@ -69,39 +70,192 @@ fn an_empty_spec_is_refused_even_where_there_is_nothing_to_delete() {
 }
 
 #[test]
-fn the_first_apply_without_a_scope_refuses_to_delete_what_it_finds() {
-    let mut wanted = spec([(on(1), weighing(&[]))], Drain::NONE);
-    wanted.scope = Scope::Implied;
+fn the_first_apply_refuses_to_delete_what_it_does_not_list_whatever_its_scope() {
+    let mut wanted = spec([(on(1), weighing(&[1]))], Drain::NONE);
+    wanted.guards.mass_delete = 0;
     let strangers = |number: u8| host((2..2 + number).map(|last| (on(last), weighing(&[]))));
     let first = |desired: &Desired, live: &Live| -> Option<String> {
-        let plan = plan(Inputs::new(desired, live, &Record::default()));
+        // The thresholds are in force already, as where a namespace was made anew.
+        let record = Record { guards: Some(desired.guards), ..Record::default() };
+        let plan = plan(Inputs::new(desired, live, &record));
         refused(&plan).map(|(guard, message)| {
             assert_eq!(guard, Guard::TakeOver);
             message.to_owned()
         })
     };
-    let advice = "; write `scope: all` if the whole table is the spec's, or list under `scope` \
-                  what is";
+    let network = vec!["192.0.2.0/24".parse().expect("a net")];
+    let limited = Scope::Limited(Limits { vips: network, ..Limits::default() });
+    for (scope, governed) in [
+        (Scope::Implied, "the spec has no `scope`, so it governs the whole table"),
+        (Scope::All, "the spec's scope is the whole table"),
+        (limited, "the spec's scope covers more than it lists"),
+    ] {
+        wanted.scope = scope;
+        let message = |number: &str, which: &str| {
+            Some(format!(
+                "nothing was applied here before, and {governed}: this plan would delete {number} \
+                 that it does not list ({which}); list them, or narrow `scope` to what is the \
+                 spec's own"
+            ))
+        };
+        let one = "service 192.0.2.2:80/tcp";
+        assert_eq!(first(&wanted, &strangers(1)), message("1 live object", one));
+        let more = "service 192.0.2.2:80/tcp, service 192.0.2.3:80/tcp, service 192.0.2.4:80/tcp \
+                    and 2 more";
+        assert_eq!(first(&wanted, &strangers(5)), message("5 live objects", more));
+        assert_eq!(refused(&planned(&wanted, &strangers(1))), None, "it is not the first");
+        assert_eq!(first(&wanted, &Live::default()), None);
+        // What it lists was meant: that is how a host is adopted.
+        assert_eq!(first(&wanted, &host([(on(1), weighing(&[5]))])), None);
+    }
+    wanted.scope = Scope::Limited(Limits { services: [on(1)].into(), ..Limits::default() });
+    assert_eq!(first(&wanted, &strangers(5)), None, "they are out of scope");
+}
+
+#[test]
+fn the_first_apply_refuses_to_stop_a_sync_daemon_that_it_does_not_list() {
+    let mut wanted = spec([(on(1), weighing(&[]))], Drain::NONE);
+    let live = Live { sync: [(SyncState::Backup, daemon())].into(), ..host([]) };
+    let first = |desired: &Desired| {
+        let plan = plan(Inputs::new(desired, &live, &Record::default()));
+        refused(&plan).map(|(guard, _)| guard)
+    };
+    assert_eq!(first(&wanted), None, "it is someone else's");
+    wanted.sync = Some(BTreeMap::new());
+    assert_eq!(first(&wanted), Some(Guard::TakeOver));
+    wanted.sync = Some([(SyncState::Backup, SyncDaemon { id: 9, ..daemon() })].into());
+    assert_eq!(first(&wanted), None, "it is listed, and changed");
+}
+
+/// A spec of one service under that scope, and what is on record of one under another.
+fn widened(before: Scope, after: Scope) -> (Desired, Record) {
+    let desired = Desired { scope: after, ..spec([(on(1), weighing(&[1]))], Drain::NONE) };
+    (desired, Record { scope: Some(before), ..Record::of_a_snapshot() })
+}
+
+fn services(keys: impl IntoIterator<Item = ServiceKey>) -> Scope {
+    Scope::Limited(Limits { services: keys.into_iter().collect(), ..Limits::default() })
+}
+
+#[test]
+fn a_wider_scope_does_not_touch_what_it_newly_covers() {
+    let live = host([(on(1), weighing(&[1])), (on(2), weighing(&[1]))]);
+    let guards = |before: Scope, after: Scope, live: &Live| {
+        let (desired, record) = widened(before, after);
+        let plan = plan(Inputs::new(&desired, live, &record));
+        let refused = refused(&plan).map(|(guard, _)| guard);
+        (plan.wider_scope.map(|it| it.services), refused)
+    };
+    let refuses = Some(Guard::WiderScope);
+    for whole in [Scope::Implied, Scope::All] {
+        // The unlisted service on 192.0.2.2 would be deleted.
+        assert_eq!(guards(services([on(1)]), whole.clone(), &live), (Some(1), refuses));
+        assert_eq!(guards(whole.clone(), Scope::All, &live), (None, None), "as wide as before");
+        let own = host([(on(1), weighing(&[1]))]);
+        assert_eq!(guards(services([on(1)]), whole.clone(), &own), (Some(0), None));
+        assert_eq!(guards(whole, services([on(1)]), &live), (None, None), "narrower");
+    }
+    // One that is listed would be edited, or gets a real server.
+    for weights in [&[5][..], &[]] {
+        let live = host([(on(1), weighing(weights))]);
+        assert_eq!(guards(services([]), services([on(1)]), &live), (Some(1), refuses));
+    }
+    // One that is as listed is covered without a change; one that is not there is added.
+    for live in [host([(on(1), weighing(&[1]))]), host([])] {
+        assert_eq!(guards(services([]), services([on(1)]), &live).1, None);
+    }
+}
+
+#[test]
+fn a_wider_scope_is_told_with_both_scopes_and_what_would_change() {
+    let live = host([(on(1), weighing(&[1])), (on(2), weighing(&[1]))]);
+    let (desired, record) = widened(services([on(1)]), Scope::Implied);
+    let plan = plan(Inputs::new(&desired, &live, &record));
+    let message = "the spec in force does not govern 1 live object that this plan would change \
+                   (192.0.2.2:80/tcp): its scope is services 192.0.2.1:80/tcp, and that of this \
+                   spec is the whole table, as no `scope` is written; if the `scope` of the spec \
+                   was lost, bring it back";
+    assert_eq!(refused(&plan), Some((Guard::WiderScope, message)));
+    let line = "~ edit scope: services 192.0.2.1:80/tcp -> the whole table, as no `scope` is \
+                written, which newly covers 1 live service";
+    assert_eq!(plan.wider_scope.as_ref().map(ToString::to_string).as_deref(), Some(line));
+    assert_eq!(plan.counts().edit, 1);
+}
+
+#[test]
+fn a_wider_scope_unbinds_no_vip_and_stops_no_sync_daemon_that_it_newly_covers() {
+    let (desired, record) = widened(services([on(1)]), Scope::All);
+    let live = bound(host([(on(1), weighing(&[1]))]), [vip(9)]);
+    let plan_of = |desired: &Desired, live: &Live, last: Option<&Desired>| {
+        let plan = plan(Inputs { last, ..Inputs::new(desired, live, &record) });
+        refused(&plan).map(|(guard, _)| guard)
+    };
+    assert_eq!(plan_of(&desired, &live, None), Some(Guard::WiderScope));
+    let sync = [(SyncState::Master, daemon())].into();
+    let live = Live { sync, ..host([(on(1), weighing(&[1]))]) };
+    let stops = Desired { sync: Some(BTreeMap::new()), ..desired.clone() };
+    assert_eq!(plan_of(&stops, &live, Some(&desired)), Some(Guard::WiderScope));
+    assert_eq!(plan_of(&stops, &live, Some(&stops)), None, "it governed them before");
+}
+
+#[test]
+fn a_missing_file_takes_nothing_with_it() {
+    let wanted = spec([(on(1), weighing(&[1]))], Drain::NONE);
+    let live = bound(host([(on(1), weighing(&[1])), (on(2), weighing(&[1]))]), [vip(2)]);
+    let record = Record::of_a_snapshot();
+    let file = |services: &[ServiceKey], loss| LostFile {
+        contents: FileContents {
+            name: "b.yaml".to_owned(),
+            services: services.iter().copied().collect(),
+            vips: [vip(2)].into(),
+            ..FileContents::default()
+        },
+        loss,
+    };
+    let message = |live: &Live, lost: LostFile| {
+        let plan = plan(Inputs { lost_files: &[lost], ..Inputs::new(&wanted, live, &record) });
+        refused(&plan).map(|(guard, message)| {
+            assert_eq!(guard, Guard::MissingFile);
+            message.to_owned()
+        })
+    };
     assert_eq!(
-        first(&wanted, &strangers(1)),
-        Some(format!(
-            "this is the first apply here and the spec has no `scope`, so it would delete 1 live \
-             service it does not list (192.0.2.2:80/tcp){advice}"
-        ))
+        message(&live, file(&[on(2), on(3)], Loss::Missing)).expect("it is refused"),
+        "b.yaml is a file of the spec in force and is missing; with it would go vip 192.0.2.2/32 on \
+         eth0 and service 192.0.2.2:80/tcp; bring it back, or empty it (`services: []`) in one \
+         change and remove it in a later one"
     );
-    wanted.guards.mass_delete = 0;
-    assert_eq!(
-        first(&wanted, &strangers(5)),
-        Some(format!(
-            "this is the first apply here and the spec has no `scope`, so it would delete 5 live \
-             services it does not list (192.0.2.2:80/tcp, 192.0.2.3:80/tcp, 192.0.2.4:80/tcp and \
-             2 more){advice}"
-        ))
-    );
-    assert_eq!(refused(&planned(&wanted, &strangers(1))), None);
-    assert_eq!(first(&wanted, &Live::default()), None);
-    wanted.scope = Scope::All;
-    assert_eq!(first(&wanted, &strangers(1)), None);
+    let replaced = message(&live, file(&[on(2)], Loss::Replaced)).expect("it is refused");
+    assert!(replaced.starts_with("b.yaml lists other addresses than"), "{replaced}");
+    // What it listed is not there, or stays.
+    let gone = host([(on(1), weighing(&[1]))]);
+    assert_eq!(message(&gone, file(&[on(2)], Loss::Missing)), None);
+    assert_eq!(message(&gone, file(&[on(1)], Loss::Missing)), None);
+}
+
+#[test]
+fn a_missing_file_takes_no_sync_daemon_and_no_sysctl_with_it() {
+    let key: Box<str> = "net.ipv4.ip_forward".into();
+    let wanted =
+        Desired { sync: Some(BTreeMap::new()), ..spec([(on(1), weighing(&[1]))], Drain::NONE) };
+    let live = Live {
+        sync: [(SyncState::Master, daemon())].into(),
+        sysctls: [(key.clone(), "1".into())].into(),
+        ..host([(on(1), weighing(&[1]))])
+    };
+    let record = Record { sysctls: [(key.clone(), "0".into())].into(), ..Record::of_a_snapshot() };
+    let contents = FileContents {
+        name: "settings.yaml".to_owned(),
+        sync: [SyncState::Master].into(),
+        sysctls: [key].into(),
+        ..FileContents::default()
+    };
+    let lost_files = [LostFile { contents, loss: Loss::Missing }];
+    let plan = plan(Inputs { lost_files: &lost_files, ..Inputs::new(&wanted, &live, &record) });
+    let (guard, message) = refused(&plan).expect("it is refused");
+    assert_eq!(guard, Guard::MissingFile);
+    let gone = "sysctl net.ipv4.ip_forward, which would go back to 0";
+    assert!(message.contains(gone) && message.contains("sync daemon master"), "{message}");
 }
 
 #[test]
@@ -120,18 +274,18 @@ fn a_mass_deletion_leaves_fewer_than_the_share_of_as_many_as_the_spec_says() {
     assert_eq!(falls(usual, 4, 2), None);
     assert_eq!(
         falls(usual, 4, 1),
-        Some("services fall from 4 to 1: fewer than half would be left".to_owned())
+        Some("1 of 4 live services would be left (mass_delete: 50%)".to_owned())
     );
     assert_eq!(
         falls(usual, 5, 2),
-        Some("services fall from 5 to 2: fewer than half would be left".to_owned())
+        Some("2 of 5 live services would be left (mass_delete: 50%)".to_owned())
     );
     let strict = Guards { mass_delete: 90, mass_delete_from: 10, ..usual };
     assert_eq!(falls(strict, 9, 1), None);
     assert_eq!(falls(strict, 10, 9), None);
     assert_eq!(
         falls(strict, 10, 8),
-        Some("services fall from 10 to 8: fewer than 90% would be left".to_owned())
+        Some("8 of 10 live services would be left (mass_delete: 90%)".to_owned())
     );
     let off = Guards { mass_delete: 0, mass_delete_from: 1, ..usual };
     assert_eq!(falls(off, 100, 1), None);
@@ -144,15 +298,73 @@ fn a_mass_deletion_leaves_fewer_than_the_share_of_as_many_as_the_spec_says() {
 fn the_real_servers_of_one_service_can_be_a_mass_deletion_by_themselves() {
     let found = host([(on(1), weighing(&[1, 1, 1, 1]))]);
     let plan = planned(&spec([(on(1), weighing(&[1]))], Drain::NONE), &found);
-    let message = "real servers fall from 4 to 1: fewer than half would be left";
+    let message = "1 of 4 real servers of web/192.0.2.1:80/tcp would be left (mass_delete: 50%)";
     assert_eq!(refused(&plan), Some((Guard::MassDelete, message)));
+    // A pool can be replaced by as many others.
+    let others = (5..=8).map(|last| (at(last), sample::weighing(1))).collect();
+    let pool = Service { real_servers: others, ..weighing(&[]) };
+    assert_eq!(refused(&planned(&spec([(on(1), pool)], Drain::NONE), &found)), None);
+}
+
+#[test]
+fn as_many_others_are_no_survivors() {
+    let many = |first: u8| (first..first + 6).map(|last| (on(last), weighing(&[])));
+    let plan = planned(&spec(many(11), Drain::NONE), &host(many(1)));
+    let message = "0 of 6 live services would be left (mass_delete: 50%)";
+    assert_eq!(refused(&plan), Some((Guard::MassDelete, message)));
+    // Half of them are left, and the others are new.
+    assert_eq!(refused(&planned(&spec(many(4), Drain::NONE), &host(many(1)))), None);
+}
+
+#[test]
+fn vips_that_move_to_another_interface_survive_a_mass_deletion() {
+    let found = bound(host([(on(1), weighing(&[]))]), (1..=4).map(vip));
+    let wanted = |vips: Vec<Binding>| Desired {
+        vips: vips.into_iter().map(|vip| (vip, Vip::default())).collect(),
+        ..spec([(on(1), weighing(&[]))], Drain::NONE)
+    };
+    let plan = planned(&wanted(vec![vip(1), vip(7), vip(8), vip(9)]), &found);
+    let message = "1 of 4 live VIPs would be left (mass_delete: 50%)";
+    assert_eq!(refused(&plan), Some((Guard::MassDelete, message)));
+    let on_lo = |last| Binding::host([192, 0, 2, last].into(), "lo");
+    assert_eq!(refused(&planned(&wanted((1..=4).map(on_lo).collect()), &found)), None);
+}
+
+#[test]
+fn a_spec_cannot_disarm_its_own_judge() {
+    let many = |number: u8| (0..number).map(|last| (on(last), weighing(&[])));
+    let loose = Guards { mass_delete: 0, ..Guards::default() };
+    let judged = |before: Option<Guards>, after: Guards, applied| {
+        let wanted = Desired { guards: after, ..spec(many(1), Drain::NONE) };
+        let record = Record { guards: before, applied, ..Record::of_a_snapshot() };
+        let plan = plan(Inputs::new(&wanted, &host(many(4)), &record));
+        let refusal = plan.refusals.iter().find(|it| it.guard == Guard::MassDelete);
+        (refusal.map(|it| it.message.clone()), plan.warnings)
+    };
+    let (refusal, warnings) = judged(Some(Guards::default()), loose, true);
+    let message = "1 of 4 live services would be left (mass_delete: 50%, in force before this \
+                   spec, whose off counts from the next on)";
+    assert_eq!(refusal.as_deref(), Some(message));
+    let warning = "looser guards count from the next spec on, stricter ones at once: \
+                   `mass_delete: off` (50% judges this plan)";
+    assert_eq!(warnings, [warning]);
+    // From the next spec on it counts.
+    assert_eq!(judged(Some(loose), loose, true), (None, vec![]));
+    // A stricter one counts at once.
+    assert!(judged(Some(loose), Guards::default(), true).0.is_some());
+    // Before the first spec the usual thresholds are in force.
+    assert!(judged(None, loose, false).0.is_some());
+    // Offline nothing is known but the spec.
+    assert_eq!(judged(None, loose, true), (None, vec![]));
 }
 
 #[test]
 fn what_is_out_of_scope_does_not_count_as_a_mass_deletion() {
     let mut wanted = spec([(on(1), weighing(&[]))], Drain::NONE);
-    wanted.scope =
-        Scope::Limited { vips: vec!["192.0.2.1/32".parse().expect("a net")], fwmarks: vec![] };
+    wanted.scope = Scope::Limited(Limits {
+        vips: vec!["192.0.2.1/32".parse().expect("a net")],
+        ..Limits::default()
+    });
     let found = host((1..=5).map(|last| (on(last), weighing(&[]))));
     assert_eq!(refused(&planned(&wanted, &found)), None);
 }
@@ -170,59 +382,34 @@ fn what_drains_already_was_decided_on_before() {
 }
 
 #[test]
-fn a_spec_that_was_cut_off_changes_nothing() {
-    let (wanted, found) = (spec([(on(1), weighing(&[1]))], Drain::NONE), host([]));
+fn an_incomplete_text_takes_nothing_away() {
+    let wanted = spec([(on(1), weighing(&[1]))], Drain::NONE);
+    let (edited, empty) = (host([(on(1), weighing(&[5]))]), host([]));
     let record = Record::of_a_snapshot();
-    let cut = |live: &Live, of| -> Plan {
-        let cut_off = CutOff { name: "web.yaml".to_owned(), length: 412, of };
-        plan(Inputs { cut_off: Some(&cut_off), ..Inputs::new(&wanted, live, &record) })
+    let cut = |live: &Live, lacks| {
+        let cut_off = CutOff { name: "web.yaml".to_owned(), length: 412, lacks };
+        let plan = plan(Inputs { cut_off: Some(&cut_off), ..Inputs::new(&wanted, live, &record) });
+        refused(&plan).map(|(guard, message)| {
+            assert_eq!(guard, Guard::CutOff);
+            message.to_owned()
+        })
     };
-    let message = "web.yaml is the first 412 of 1830 bytes of the last applied spec: it may not have \
-                   been written in full; look at its end and write it again";
-    assert_eq!(refused(&cut(&found, Some(1830))), Some((Guard::CutOff, message)));
-    let message = "web.yaml, 412 bytes, has no end of line at its end, as the last applied spec had: it \
-                   may not have been written in full; look at its end and write it again";
-    assert_eq!(refused(&cut(&found, None)), Some((Guard::CutOff, message)));
-    let same = host([(on(1), weighing(&[1]))]);
-    assert_eq!(refused(&cut(&same, None)), None, "nothing would change");
-}
-
-#[test]
-fn a_text_is_cut_off_at_every_byte_but_where_only_empty_lines_are_missing() {
-    let whole = "version: 1\nservices:\n  - { name: a, weight: 10 }\n\n";
-    let texts = |text: &'static str| [("spec.yaml", text.as_bytes())];
-    for end in 0..whole.len() - 1 {
-        let cut = cut_off(&texts(&whole[..end]), &[whole.as_bytes()]);
-        let expected = CutOff { name: "spec.yaml".to_owned(), length: end, of: Some(whole.len()) };
-        assert_eq!(cut, Some(expected), "{:?}", &whole[..end]);
+    let rest = Lack::Rest { of: 1830 };
+    assert_eq!(
+        cut(&edited, rest).expect("it is refused"),
+        "web.yaml is the first 412 of 1830 bytes of a file of the spec in force, and may not have \
+         been written in full; if it is complete, end it with a line `...`, which says so for \
+         certain"
+    );
+    assert!(cut(&edited, Lack::Newline).expect("it is refused").contains("a newline"));
+    assert!(cut(&edited, Lack::EndMark).expect("it is refused").contains("is incomplete"));
+    // What only adds takes nothing away, unless the text is incomplete for certain.
+    assert_eq!(cut(&empty, rest), None);
+    assert_eq!(cut(&empty, Lack::Newline), None);
+    assert!(cut(&empty, Lack::EndMark).is_some());
+    for lacks in [rest, Lack::Newline, Lack::EndMark] {
+        assert_eq!(cut(&host([(on(1), weighing(&[1]))]), lacks), None, "nothing would change");
     }
-    for same in [&whole[..whole.len() - 1], whole] {
-        assert_eq!(cut_off(&texts(same), &[whole.as_bytes()]), None);
-    }
-    assert_eq!(cut_off(&texts("version: 1\n"), &[]), None, "nothing is known");
-}
-
-#[test]
-fn an_edited_text_is_cut_off_where_it_lost_the_end_of_its_last_line() {
-    let ended: &[&[u8]] = &[b"a: 1\n", b"b: 2\n"];
-    let texts = |text: &'static [u8]| [("a", b"a: 1\n".as_slice()), ("b", text)];
-    let edited = CutOff { name: "b".to_owned(), length: 4, of: None };
-    assert_eq!(cut_off(&texts(b"b: 3"), ended), Some(edited));
-    assert_eq!(cut_off(&texts(b"b: 3\n"), ended), None);
-    assert_eq!(cut_off(&texts(b"b: 3\r\n"), ended), None);
-    let unended: &[&[u8]] = &[b"a: 1\n", b"b: 2"];
-    assert_eq!(cut_off(&texts(b"b: 3"), unended), None, "it never had one");
-    assert_eq!(cut_off(&texts(b"b: 2"), unended), None, "it is the same");
-}
-
-#[test]
-fn a_new_text_that_begins_like_another_is_not_cut_off() {
-    let last: &[&[u8]] = &[b"version: 1\nservices: []\n"];
-    let beside = [("0", b"version: 1\n".as_slice()), ("1", last[0])];
-    assert_eq!(cut_off(&beside, last), None);
-    let alone = [("0", b"version: 1\n".as_slice()), ("1", b"services: []\n")];
-    let begun = CutOff { name: "0".to_owned(), length: 11, of: Some(24) };
-    assert_eq!(cut_off(&alone, last), Some(begun));
 }
 
 #[test]
@@ -263,6 +450,17 @@ fn weights_that_are_left_to_someone_else_count_as_they_are() {
     assert_eq!(refused(&plan).map(|(guard, _)| guard), Some(Guard::NoServer));
     let plan = planned(&wanted, &host([(on(1), weighing(&[3, 1]))]));
     assert_eq!(refused(&plan), None);
+}
+
+fn daemon() -> SyncDaemon {
+    SyncDaemon {
+        interface: "eth1".into(),
+        id: 1,
+        max_length: None,
+        group: None,
+        port: None,
+        ttl: None,
+    }
 }
 
 fn vip(last: u8) -> Binding {
@@ -331,7 +529,7 @@ fn a_vip_without_a_service_of_its_own_stays_while_fwmark_services_have_connectio
             (refused(&plan).map(|(_, message)| message.to_owned()), plan.warnings)
         };
     let message = "unbinding 192.0.2.2, on which is no service of its own, would break those of 17 \
-                   connections to web/fwmark-7/ipv4 that come in by it, where 0 may break; keep it \
+                   connections to web/fwmark-7/ipv4 that come in by it (unbind_in_use: 0); keep it \
                    under `vips` until they have ended";
     let refusal = |drain, stays, statistics| unbinding(&found, drain, stays, statistics).0;
     assert_eq!(refusal(Drain(30), true, Some(&counted)).as_deref(), Some(message));
@@ -377,8 +575,8 @@ fn a_vip_without_its_drained_services_may_go_and_with_open_connections_may_not()
     assert_eq!(
         unbinding(Drain::NONE, 0, Some(&counted)),
         Some(
-            "unbinding 192.0.2.2 would break 17 connections to 192.0.2.2:80/tcp, where 0 may \
-             break; give the service a `drain` and apply that before you take it out"
+            "unbinding 192.0.2.2 would break 17 connections to 192.0.2.2:80/tcp (unbind_in_use: \
+             0); give the service a `drain` and apply that before you take it out"
                 .to_owned()
         )
     );

@@ -60,7 +60,7 @@ fn needed(inputs: &Inputs<'_>, vip: IpAddr, deleted: &BTreeSet<ServiceKey>) -> O
 
 /// Connections to services that go at once.
 fn connected(inputs: &Inputs<'_>, vip: IpAddr, drained: &BTreeSet<ServiceKey>) -> Option<String> {
-    let Inputs { desired, live, statistics, .. } = *inputs;
+    let Inputs { live, statistics, .. } = *inputs;
     let mut cut: Vec<&ServiceKey> = on_it(inputs, vip).collect();
     let is_marked = cut.is_empty();
     if is_marked {
@@ -68,20 +68,20 @@ fn connected(inputs: &Inputs<'_>, vip: IpAddr, drained: &BTreeSet<ServiceKey>) -
     }
     cut.retain(|key| !drained.contains(key));
     let number: u64 = cut.iter().filter_map(|key| open(statistics, key, None)).sum();
-    let allowed = desired.guards.unbind_in_use;
-    if number <= u64::from(allowed) {
+    let guards = inputs.judging_guards();
+    if number <= u64::from(guards.judging.unbind_in_use) {
         return None;
     }
     let connections = count(number, "connection");
     let services = some_of(&labels(inputs, cut));
+    let allowed = guards.unbind_in_use_text();
     Some(match is_marked {
-        false => format!(
-            "unbinding {vip} would break {connections} to {services}, where {allowed} may \
-             break{DRAIN}"
-        ),
+        false => {
+            format!("unbinding {vip} would break {connections} to {services} ({allowed}){DRAIN}")
+        }
         true => format!(
             "unbinding {vip}, on which is no service of its own, would break those of {connections} \
-             to {services} that come in by it, where {allowed} may break{MARKED}"
+             to {services} that come in by it ({allowed}){MARKED}"
         ),
     })
 }

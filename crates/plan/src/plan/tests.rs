@@ -3,13 +3,14 @@
 mod laws;
 
 use evenkeel_model::{
-    Binding, Drain, Forward, IgnoredField, Link, MAX_WEIGHT, Names, Netmask, Owner, Persistence,
-    RealServer, RealServerKey, Scheduler, Scope, Service, ServiceKey, Tunnel, TunnelKind, Vip,
+    Binding, Drain, Forward, IgnoredField, Limits, Link, MAX_WEIGHT, Names, Netmask, Owner,
+    Persistence, RealServer, RealServerKey, Scheduler, Scope, Service, ServiceKey, Tunnel,
+    TunnelKind, Vip,
 };
 
 use super::*;
 use crate::sample::{at, on, scheduled_by, spec, weighing};
-use crate::{Draining, Drains, Verb, carried_out, render};
+use crate::{Draining, Drains, Record, carried_out, render};
 
 fn service<const N: usize>(real_servers: [(RealServerKey, RealServer); N]) -> Service {
     Service { config: scheduled_by("wrr"), real_servers: real_servers.into_iter().collect() }
@@ -164,8 +165,10 @@ fn what_the_kernel_echoes_without_meaning_is_no_difference() {
 #[test]
 fn what_is_out_of_scope_is_counted_and_never_touched() {
     let mut wanted = spec([]);
-    wanted.scope =
-        Scope::Limited { vips: vec!["192.0.2.1/32".parse().expect("a net")], fwmarks: vec![] };
+    wanted.scope = Scope::Limited(Limits {
+        vips: vec!["192.0.2.1/32".parse().expect("a net")],
+        ..Limits::default()
+    });
     let found = live([(on(1), service([])), (on(2), service([(at(1), weighing(1))]))]);
     let plan = plan_of(&wanted, &found);
     assert_eq!(plan.steps.len(), 1);

@@ -34,6 +34,8 @@
 //!     breaks      number   how many of them break for certain; absent where not counted
 //!     notable     boolean  whether the text of a plan says it without being asked
 //!     text        string   the same in words
+//! scope         object   where the spec governs more than the one in force: before and after in
+//!                        words, newly_covered the number of live services; absent else
 //! counts        object   operations by verb
 //! unchanged     object   services, real_servers, vips
 //! out_of_scope  number   live services that are none of the spec's business
@@ -46,7 +48,7 @@ use evenkeel_model::{Binding, Names, RealServerKey, ServiceKey};
 use serde_json::{Map, Value, json};
 
 use crate::field::{FieldValue, real_server_fields, service_fields, sync_fields, timeout_fields};
-use crate::{Effect, Impact, Op, Plan};
+use crate::{Effect, Impact, Op, Plan, WiderScope};
 
 /// The version of the document.
 pub const FORMAT: u32 = 1;
@@ -54,8 +56,17 @@ pub const FORMAT: u32 = 1;
 /// The document of a plan.
 pub fn json<'a>(plan: &Plan, names: impl Into<Names<'a>>) -> Value {
     let names = names.into();
-    let Plan { steps, causes, impacts, refusals, obstacles, warnings, unchanged, out_of_scope } =
-        plan;
+    let Plan {
+        steps,
+        wider_scope,
+        causes,
+        impacts,
+        refusals,
+        obstacles,
+        warnings,
+        unchanged,
+        out_of_scope,
+    } = plan;
     let all = steps.iter().enumerate().map(|(place, op)| {
         let mut step = step(op, names);
         if let Some(cause) = causes.get(place) {
@@ -70,7 +81,7 @@ pub fn json<'a>(plan: &Plan, names: impl Into<Names<'a>>) -> Value {
         Value::Object(step)
     });
     let all: Vec<Value> = all.collect();
-    json!({
+    let mut document = json!({
         "format": FORMAT,
         "in_sync": plan.is_in_sync(),
         "steps": all,
@@ -80,7 +91,15 @@ pub fn json<'a>(plan: &Plan, names: impl Into<Names<'a>>) -> Value {
         "refusals": refusals,
         "obstacles": obstacles.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "warnings": warnings,
-    })
+    });
+    if let Some(WiderScope { before, after, services }) = wider_scope {
+        document["scope"] = json!({
+            "before": before.to_string(),
+            "after": after.to_string(),
+            "newly_covered": services,
+        });
+    }
+    document
 }
 
 fn impact(impact: &Impact) -> Value {

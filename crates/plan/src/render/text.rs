@@ -6,7 +6,7 @@ use std::fmt;
 use evenkeel_model::{Names, ServiceKey};
 
 use crate::field::{FieldChange, FieldValue, real_server_fields, service_fields};
-use crate::{Cause, Op, Plan, Verb};
+use crate::{Cause, Op, Plan, Verb, WiderScope};
 
 /// One operation in words: `~ edit real server 10.0.0.1:80 of web/192.0.2.1:80/tcp: weight 1 -> 2`.
 #[derive(Debug, Clone, Copy)]
@@ -175,6 +175,16 @@ impl fmt::Display for Line<'_> {
             }
             Op::Bind { binding } | Op::Unbind { binding } => write!(f, "vip {binding}"),
         }
+    }
+}
+
+impl fmt::Display for WiderScope {
+    /// `~ edit scope: vips 10.0.0.0/24 -> all, which newly covers 5 live services`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { before, after, services } = self;
+        let (sign, verb) = (Verb::Edit.sign(), Verb::Edit.word());
+        let services = count(*services, "live service");
+        write!(f, "{sign} {verb} scope: {before} -> {after}, which newly covers {services}")
     }
 }
 

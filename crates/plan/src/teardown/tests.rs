@@ -2,7 +2,8 @@
 
 use evenkeel_model::arbitrary::pair;
 use evenkeel_model::{
-    Binding, Drain, Link, RealServers, Scheduler, ServiceConfig, ServiceKey, SyncDaemon, SyncState,
+    Binding, Drain, Limits, Link, RealServers, Scheduler, ServiceConfig, ServiceKey, SyncDaemon,
+    SyncState,
 };
 use proptest::prelude::*;
 
@@ -136,7 +137,7 @@ fn without_a_last_spec_no_service_goes() {
 fn what_is_out_of_scope_stays() {
     let (mut last, live, record) = example();
     let vips = vec!["198.51.100.0/24".parse().expect("a network")];
-    last.scope = Scope::Limited { vips, fwmarks: Vec::new() };
+    last.scope = Scope::Limited(Limits { vips, ..Limits::default() });
     let steps = torn_down(Some(&last), &live, &record, &[]).steps;
     assert!(matches!(&steps[..], [Op::EditSysctl { .. }]), "{steps:?}");
 }

@@ -278,7 +278,7 @@ impl<'t> Builder<'t> {
             Event::DocumentStart(_) => {
                 if self.root.is_some() {
                     let message = "a second YAML document begins here".to_owned();
-                    let remedy = "write one document: take the `---` out, or make it another file";
+                    let remedy = "write one document: take the `---` or `...` before it out, or make it another file";
                     return Err(self.broken(span.start, message, remedy));
                 }
             }

@@ -1,7 +1,8 @@
 //! The scope, from all sources.
 
-use evenkeel_model::Scope;
 use std::net::IpAddr;
+
+use evenkeel_model::{Limits, Scope, ServiceKey};
 
 use crate::path::{At, Path};
 use crate::resolve::Findings;
@@ -21,6 +22,11 @@ impl Merged {
     pub(crate) fn excludes(&self, address: IpAddr) -> bool {
         !self.doubtful && !self.scope.contains_address(address)
     }
+
+    /// Whether that service is certainly not ours.
+    pub(crate) fn excludes_service(&self, service: &ServiceKey) -> bool {
+        !self.doubtful && !self.scope.contains(service)
+    }
 }
 
 pub(crate) fn merge(sources: &[(At<'_>, &Spec)], findings: &mut Findings) -> Merged {
@@ -32,10 +38,10 @@ pub(crate) fn merge(sources: &[(At<'_>, &Spec)], findings: &mut Findings) -> Mer
         match (&mut merged.scope, text) {
             (scope @ Scope::Implied, ScopeText::All) => *scope = Scope::All,
             (scope @ Scope::Implied, ScopeText::Limited(_)) => {
-                *scope = Scope::Limited { vips: Vec::new(), fwmarks: Vec::new() };
+                *scope = Scope::Limited(Limits::default());
             }
-            (Scope::Limited { .. }, ScopeText::Limited(_)) => {}
-            (Scope::All, _) | (Scope::Limited { .. }, ScopeText::All) => {
+            (Scope::Limited(_), ScopeText::Limited(_)) => {}
+            (Scope::All, _) | (Scope::Limited(_), ScopeText::All) => {
                 findings
                     .error(&at, "`scope` is written twice")
                     .remedy("keep one of them")
@@ -44,24 +50,26 @@ pub(crate) fn merge(sources: &[(At<'_>, &Spec)], findings: &mut Findings) -> Mer
             }
         }
         merged.written.get_or_insert_with(|| at.path());
-        let (Scope::Limited { vips, fwmarks }, ScopeText::Limited(keys)) =
-            (&mut merged.scope, text)
-        else {
+        let (Scope::Limited(limits), ScopeText::Limited(keys)) = (&mut merged.scope, text) else {
             continue;
         };
-        if keys.vips.is_absent() && keys.fwmarks.is_absent() {
+        if keys.vips.is_absent() && keys.fwmarks.is_absent() && keys.services.is_absent() {
             findings
-                .error(&at, "the scope says neither `vips` nor `fwmarks`")
+                .error(&at, "the scope has none of `vips`, `fwmarks` and `services`")
                 .remedy("list what is governed, or write `scope: all`");
         }
-        merged.doubtful |= keys.vips.is_bad() || keys.fwmarks.is_bad();
+        merged.doubtful |= keys.vips.is_bad() || keys.fwmarks.is_bad() || keys.services.is_bad();
         if let Some(list) = keys.vips.value() {
             merged.doubtful |= list.has_bad();
-            vips.extend(list.values().map(|(_, network)| network.0));
+            limits.vips.extend(list.values().map(|(_, network)| network.0));
         }
         if let Some(list) = keys.fwmarks.value() {
             merged.doubtful |= list.has_bad();
-            fwmarks.extend(list.values().map(|(_, range)| range.0.clone()));
+            limits.fwmarks.extend(list.values().map(|(_, range)| range.0.clone()));
+        }
+        if let Some(list) = keys.services.value() {
+            merged.doubtful |= list.has_bad();
+            limits.services.extend(list.values().map(|(_, service)| service.0));
         }
     }
     merged

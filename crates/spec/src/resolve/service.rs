@@ -11,7 +11,7 @@ use super::pool::Pools;
 use super::real_server::{self, Within};
 use super::scope::Merged;
 use super::selection::Selection;
-use super::target::{Target, both};
+use super::target::{Target, both, outside};
 use crate::field::{Field, List};
 use crate::path::{At, Path};
 use crate::resolve::{Findings, Object};
@@ -104,6 +104,11 @@ impl Expansion<'_> {
                 continue;
             }
             self.origins.insert(key, Origin { vip, ..origin });
+            if key.vip().is_some_and(|vip| !self.around.scope.excludes(vip))
+                && self.around.scope.excludes_service(&key)
+            {
+                outside(Target::path(at, &key, vip), key.to_string(), self.around.scope, findings);
+            }
             findings.origin(Object::Service(key), || at.path());
             let Some(selection) = &selection else { continue };
             let vip = || Target::path(at, &key, vip);

@@ -89,13 +89,12 @@ impl Target {
                 );
         }
         let fwmark = service.fwmark.value().map(|mark| mark.0);
-        if let (Some(fwmark), evenkeel_model::Scope::Limited { fwmarks, .. }, false) =
-            (fwmark, &scope.scope, scope.doubtful)
-            && !fwmarks.iter().any(|range| range.contains(&fwmark))
+        let family = service.family.value().map(|family| family.0);
+        if let (Some(fwmark), Some(family)) = (fwmark, family)
+            && scope.excludes_service(&ServiceKey::Fwmark { family, fwmark })
         {
             outside(&at.key("fwmark"), format!("firewall mark {fwmark}"), scope, findings);
         }
-        let family = service.family.value().map(|family| family.0);
         Self {
             vips: Vec::new(),
             ports: vec![0],
@@ -157,7 +156,7 @@ impl Target {
     }
 }
 
-fn outside(at: &At<'_>, what: String, scope: &Merged, findings: &mut Findings) {
+pub(super) fn outside(at: impl Into<Path>, what: String, scope: &Merged, findings: &mut Findings) {
     findings
         .error(at, format!("{what} is outside the spec's own scope"))
         .remedy("add it to `scope`, or take the service out")

@@ -5,8 +5,10 @@ use std::ops::RangeInclusive;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Unexpected, Visitor};
 
+use evenkeel_model::ServiceKey;
+
 use super::Network;
-use super::text::{Refusal, schema};
+use super::text::{Refusal, schema, text};
 use crate::field::{List, keys};
 use crate::suggest::quote;
 
@@ -25,8 +27,14 @@ keys! {
         vips: List<Network>,
         /// Firewall marks, in both families.
         fwmarks: List<MarkRange>,
+        /// Single services: ours, whatever else is on their VIPs.
+        services: List<ServiceText>,
     }
 }
+
+/// A service as plans show it: `192.0.2.1:80/tcp`, `[2001:db8::1]:53/udp` or `fwmark-7/ipv4`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ServiceText(pub(crate) ServiceKey);
 
 /// `7` or `1-99`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +46,7 @@ impl<'de> Visitor<'de> for AllOrLists {
     type Value = ScopeText;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a scope, `all` or a map with `vips` or `fwmarks`")
+        f.write_str("a scope, `all` or a map with `vips`, `fwmarks` or `services`")
     }
 
     fn visit_str<E: Error>(self, written: &str) -> Result<ScopeText, E> {
@@ -46,7 +54,7 @@ impl<'de> Visitor<'de> for AllOrLists {
             return Ok(ScopeText::All);
         }
         let message = format!("{} is not a scope", quote(written));
-        let remedy = "write `all`, or a map with `vips` or `fwmarks`";
+        let remedy = "write `all`, or a map with `vips`, `fwmarks` or `services`";
         Err(Refusal::new(message, remedy).into_error())
     }
 
@@ -98,6 +106,20 @@ impl<'de> Deserialize<'de> for MarkRange {
     }
 }
 
+impl<'de> Deserialize<'de> for ServiceText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        const EXPECTED: &str = "a service, one such as 192.0.2.1:80/tcp";
+        text(deserializer, EXPECTED, |written| {
+            ServiceKey::parse(written).map(Self).ok_or_else(|| {
+                let message = format!("{} is not a service", quote(written));
+                let remedy = "write it as plans show it: 192.0.2.1:80/tcp, \
+                              [2001:db8::1]:53/udp or fwmark-7/ipv4";
+                Refusal::new(message, remedy)
+            })
+        })
+    }
+}
+
 impl schemars::JsonSchema for ScopeText {
     fn schema_name() -> std::borrow::Cow<'static, str> {
         "Scope".into()
@@ -108,6 +130,8 @@ impl schemars::JsonSchema for ScopeText {
         schemars::json_schema!({ "anyOf": [{ "const": "all" }, lists] })
     }
 }
+
+schema!(ServiceText, { "type": "string", "pattern": "^.+/[a-z0-9-]+$" });
 
 schema!(MarkRange, {
     "anyOf": [

@@ -1,13 +1,16 @@
 //! What is to be written: a desired state, or the part of a live one that a spec governs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{
-    Binding, Desired, DesiredTimeouts, Drain, Guards, Live, Named, Owner, Scope, Service,
+    Binding, Desired, DesiredTimeouts, Drain, Guards, Limits, Live, Named, Owner, Scope, Service,
     ServiceConfig, ServiceKey, SyncDaemon, SyncState, Timeouts, Vip,
 };
+
+use ipnet::IpNet;
 
 use crate::observed::Observed;
 
@@ -101,6 +104,18 @@ impl WriteInput {
             shared: shared(desired),
             ..Self::default()
         }
+    }
+
+    /// Writes the scope of what is written: the single services, and the VIPs that have none of
+    /// them. What else comes to the host later is not governed by the text.
+    #[must_use]
+    pub fn scoped_to_itself(mut self) -> Self {
+        let services: BTreeSet<ServiceKey> = self.services.keys().copied().collect();
+        let served: BTreeSet<IpAddr> = services.iter().filter_map(ServiceKey::vip).collect();
+        let bound: BTreeSet<IpAddr> = self.vips.keys().map(|binding| binding.address).collect();
+        let vips = bound.difference(&served).copied().map(IpNet::from).collect();
+        self.scope = Scope::Limited(Limits { vips, services, ..Limits::default() });
+        self
     }
 
     /// Writes one service for each VIP and port, so that a comparison of two states is one of

@@ -14,7 +14,7 @@ mod scalar;
 
 use std::fmt::Write;
 
-use evenkeel_model::{Binding, Drain, Scope, Vip};
+use evenkeel_model::{Binding, Drain, Limits, Scope, Vip};
 
 pub use input::WriteInput;
 use pools::Pools;
@@ -57,7 +57,7 @@ fn scope(scope: &Scope, out: &mut String) {
     match scope {
         Scope::Implied => {}
         Scope::All => out.push_str("\nscope: all\n"),
-        Scope::Limited { vips, fwmarks } => {
+        Scope::Limited(Limits { vips, fwmarks, services }) => {
             let vips = vips.iter().map(|network| {
                 let whole = network.prefix_len() == network.max_prefix_len();
                 if whole { address(network.addr()) } else { text(&network.to_string()) }
@@ -66,8 +66,19 @@ fn scope(scope: &Scope, out: &mut String) {
                 (first, last) if first == last => first.to_string(),
                 (first, last) => format!("{first}-{last}"),
             });
-            line(out, format_args!("\nscope:\n  vips: {}", list(vips)));
-            line(out, format_args!("  fwmarks: {}", list(fwmarks)));
+            out.push_str("\nscope:\n");
+            for (key, entries) in [("vips", list(vips)), ("fwmarks", list(fwmarks))] {
+                if entries != "[]" {
+                    line(out, format_args!("  {key}: {entries}"));
+                }
+            }
+            let is_empty = *scope == Scope::Limited(Limits::default());
+            if is_empty || !services.is_empty() {
+                line(out, format_args!("  services:{}", if is_empty { " []" } else { "" }));
+            }
+            for service in services {
+                line(out, format_args!("    - {}", text(&service.to_string())));
+            }
         }
     }
 }

@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use evenkeel_model::statistics::{RealServerStatistics, ServiceStatistics, Statistics, Traffic};
 use evenkeel_model::{
-    Checksum, Desired, DesiredTimeouts, Drain, Family, Forward, Guards, IgnoredField, Link, Live,
-    Named, Netmask, Owner, Persistence, Protocol, RealServer, RealServerKey, RealServers,
+    Checksum, Desired, DesiredTimeouts, Drain, Family, Forward, Guards, IgnoredField, Limits, Link,
+    Live, Named, Netmask, Owner, Persistence, Protocol, RealServer, RealServerKey, RealServers,
     Scheduler, SchedulerFlags, Service, ServiceConfig, ServiceKey, SyncDaemon, SyncState, Timeouts,
     Tunnel, TunnelKind,
 };
@@ -97,10 +97,11 @@ fn the_text_is_what_a_person_would_write() {
     all.vips.insert(Binding::host(host, "eth0"), Vip::default());
     let wide = Binding { prefix: 64, ..Binding::host("2001:db8::1".parse().expect("one"), "web0") };
     all.vips.insert(wide, Vip { dummy: true });
-    all.scope = Scope::Limited {
+    all.scope = Scope::Limited(Limits {
         vips: vec!["192.0.2.1/32".parse().expect("a net"), "2001:db8::/32".parse().expect("a net")],
         fwmarks: vec![7..=7, 10..=19],
-    };
+        services: [ServiceKey::parse("[2001:db9::1]:53/udp").expect("a service")].into(),
+    });
     assert_eq!(
         write(&WriteInput::of_desired(&all)),
         r#"version: 1
@@ -108,6 +109,8 @@ fn the_text_is_what_a_person_would_write() {
 scope:
   vips: [192.0.2.1, 2001:db8::/32]
   fwmarks: [7, 10-19]
+  services:
+    - "[2001:db9::1]:53/udp"
 
 vips:
   - { address: 192.0.2.1, interface: eth0 }
@@ -349,7 +352,7 @@ fn a_live_state_out_of_scope_is_not_written() {
     live.services.insert(tcp("192.0.2.1", 80), service(wlc(), []));
     live.addresses.insert(Binding::host([192, 0, 2, 1].into(), "eth0"), Owner::Evenkeel);
     let vips = vec!["198.51.100.0/24".parse().expect("a net")];
-    let scope = Scope::Limited { vips, fwmarks: vec![] };
+    let scope = Scope::Limited(Limits { vips, ..Limits::default() });
     let text = write(&WriteInput::of_live(&live, &Desired { scope, ..Desired::default() }));
     assert!(!text.contains("192.0.2.1"), "{text}");
 }

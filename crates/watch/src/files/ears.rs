@@ -10,18 +10,38 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use notify::event::{AccessKind, AccessMode, EventKind};
+use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
 
 use super::signature::is_spec;
+use super::writers::OpenWriters;
 
 /// Passes on what matters, once.
 pub(super) struct Ears {
     heard: Box<dyn Fn() + Send + Sync>,
     /// Something was passed on since [`Self::listen_again`].
     stirred: AtomicBool,
-    /// By watched directory. Not to be held while speaking with the watcher, whose thread may be
-    /// waiting for it.
-    interests: Mutex<BTreeMap<PathBuf, Interest>>,
+    /// Not to be held while speaking with the watcher, whose thread may be waiting for it.
+    state: Mutex<State>,
+}
+
+/// What the events are compared with, and what they left behind.
+#[derive(Debug, Default)]
+struct State {
+    /// By watched directory.
+    interests: BTreeMap<PathBuf, Interest>,
+    writers: OpenWriters,
+    stale: StaleWatches,
+}
+
+/// Watches that may no longer exist, or no longer be those of their path's directory, though
+/// nothing may be seen of it by the path.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct StaleWatches {
+    /// Any watch may have been dropped with its filesystem, or events of that were lost.
+    pub(super) all: bool,
+    /// These directories were removed or moved; of those below them the watcher may have
+    /// dropped the watches too.
+    pub(super) directories: BTreeSet<PathBuf>,
 }
 
 /// Which names in a directory matter.
@@ -34,11 +54,7 @@ pub(super) struct Interest {
 
 impl Ears {
     pub(super) fn new(heard: impl Fn() + Send + Sync + 'static) -> Self {
-        Self {
-            heard: Box::new(heard),
-            stirred: AtomicBool::new(false),
-            interests: Mutex::default(),
-        }
+        Self { heard: Box::new(heard), stirred: AtomicBool::new(false), state: Mutex::default() }
     }
 
     /// Something happened that matters.
@@ -48,46 +64,77 @@ impl Ears {
         }
     }
 
-    /// Passes on the next event again. Tells whether one was since the last time.
-    pub(super) fn listen_again(&self) -> bool {
-        self.stirred.swap(false, Ordering::AcqRel)
+    /// Passes on the next event again. Returns which watches became stale since the last time.
+    pub(super) fn listen_again(&self) -> StaleWatches {
+        // First, so that what becomes stale after it was taken is passed on.
+        self.stirred.store(false, Ordering::Release);
+        std::mem::take(&mut self.state().stale)
     }
 
     /// From now on, these matter.
     pub(super) fn attend(&self, interests: BTreeMap<PathBuf, Interest>) {
-        *self.interests() = interests;
+        let mut state = self.state();
+        state.interests = interests;
+        let State { interests, writers, stale: _ } = &mut *state;
+        writers.retain(|path| covers(interests, path));
+    }
+
+    /// The spec files that a program has modified and not closed since.
+    pub(super) fn open_writers(&self) -> Vec<PathBuf> {
+        self.state().writers.paths()
+    }
+
+    /// Filesystems were mounted or unmounted.
+    pub(super) fn mounts_changed(&self) {
+        self.state().stale.all = true;
+        self.stir();
     }
 
     /// An event of inotify, or an error in reading them.
     pub(super) fn event(&self, event: &notify::Result<notify::Event>) {
         let matters = match event {
-            Ok(event) => is_change(event.kind) && self.concerns(event),
-            Err(_) => true,
+            // Without a path: events were lost.
+            Ok(event) if event.paths.is_empty() || event.need_rescan() => self.events_lost(),
+            Ok(event) => is_change(event.kind) && self.changed(event),
+            Err(_) => self.events_lost(),
         };
         if matters {
             self.stir();
         }
     }
 
-    fn concerns(&self, event: &notify::Event) -> bool {
-        // Without a path: events were lost.
-        if event.paths.is_empty() || event.need_rescan() {
-            return true;
-        }
-        let interests = self.interests();
-        let matters = |path: &PathBuf| {
-            // A watched directory itself, even where nobody asked for it: the watcher may have
-            // dropped its watch.
-            interests.contains_key(path)
-                || names(path).is_some_and(|(directory, name)| {
-                    interests.get(directory).is_some_and(|interest| interest.covers(name))
-                })
-        };
-        event.paths.iter().any(matters)
+    fn events_lost(&self) -> bool {
+        let mut state = self.state();
+        state.writers.clear();
+        state.stale.all = true;
+        true
     }
 
-    fn interests(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Interest>> {
-        self.interests.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Records a change. Returns whether it concerns the spec.
+    fn changed(&self, event: &notify::Event) -> bool {
+        let mut state = self.state();
+        let State { interests, writers, stale } = &mut *state;
+        let mut matters = false;
+        for path in &event.paths {
+            // A watched directory itself, even where nobody asked for it: the watcher may have
+            // dropped its watch.
+            if interests.contains_key(path) {
+                matters = true;
+                if is_of_watch(event.kind) {
+                    writers.retain(|file| !file.starts_with(path));
+                    stale.directories.insert(path.clone());
+                }
+            }
+            if covers(interests, path) {
+                matters = true;
+                writers.event(event.kind, path);
+            }
+        }
+        matters
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -105,14 +152,16 @@ impl Interest {
 
 impl fmt::Debug for Ears {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { heard: _, stirred, interests } = self;
+        let Self { heard: _, stirred, state } = self;
         let mut it = f.debug_struct("Ears");
-        it.field("stirred", stirred).field("interests", interests).finish_non_exhaustive()
+        it.field("stirred", stirred).field("state", state).finish_non_exhaustive()
     }
 }
 
-fn names(path: &Path) -> Option<(&Path, &OsStr)> {
-    Some((path.parent()?, path.file_name()?))
+/// Whether a path is one of the names that matter in its directory.
+fn covers(interests: &BTreeMap<PathBuf, Interest>, path: &Path) -> bool {
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return false };
+    interests.get(directory).is_some_and(|interest| interest.covers(name))
 }
 
 /// Whether it is more than somebody's reading, such as our own.
@@ -122,6 +171,22 @@ fn is_change(kind: EventKind) -> bool {
         EventKind::Any
         | EventKind::Create(_)
         | EventKind::Modify(_)
+        | EventKind::Remove(_)
+        | EventKind::Other => true,
+    }
+}
+
+/// Whether an event of a watched directory itself means that its watch is to be made anew. A change
+/// of its permissions does not, and a directory that is made was removed before, if it was watched.
+fn is_of_watch(kind: EventKind) -> bool {
+    match kind {
+        EventKind::Access(_)
+        | EventKind::Create(_)
+        | EventKind::Modify(
+            ModifyKind::Data(_) | ModifyKind::Metadata(_) | ModifyKind::Any | ModifyKind::Other,
+        ) => false,
+        EventKind::Any
+        | EventKind::Modify(ModifyKind::Name(_))
         | EventKind::Remove(_)
         | EventKind::Other => true,
     }

@@ -38,6 +38,14 @@ pub(super) struct Directory {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Identity(u64, u64);
 
+impl Identity {
+    /// That of the directory which the path leads to now; `None` where it cannot be looked at.
+    pub(super) fn of(path: &Path) -> Option<Self> {
+        let metadata = fs::metadata(path).ok()?;
+        Some(Self(metadata.dev(), metadata.ino()))
+    }
+}
+
 impl Survey {
     pub(super) fn of(places: &[PathBuf]) -> Self {
         let mut search = Search::default();
@@ -49,8 +57,7 @@ impl Survey {
         let mut paths: BTreeMap<Identity, PathBuf> = BTreeMap::new();
         for (path, interest) in found {
             // If it is gone already, the next survey does not find it.
-            let Ok(metadata) = fs::metadata(&path) else { continue };
-            let identity = Identity(metadata.dev(), metadata.ino());
+            let Some(identity) = Identity::of(&path) else { continue };
             // inotify has one watch for a directory, and tells of it by one path.
             let path = paths.entry(identity).or_insert(path);
             if let Some(known) = directories.get_mut(path) {

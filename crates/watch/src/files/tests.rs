@@ -2,6 +2,7 @@
 
 mod listener;
 mod survey;
+mod writers;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -13,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::settle::{QUIET, Settle, Verdict};
+use crate::settle::{LIMIT, QUIET, Settle, Verdict, Writer};
 use listener::{Listener, SILENCE, SOON, append, replace, write};
 
 #[test]
@@ -185,7 +186,9 @@ fn what_comes_while_the_watches_are_made_is_not_missed() {
         });
         // Its threads are there before the race.
         files.rearm();
-        files.unwatch_all();
+        for path in std::mem::take(&mut files.watched).into_keys() {
+            files.unwatch(&path);
+        }
         let writer = thread::spawn(move || {
             thread::sleep(Duration::from_micros(round * 5));
             fs::create_dir(spec.ancestors().nth(2).expect("two up")).expect("a folder");
@@ -320,7 +323,7 @@ fn a_file_replaced_a_thousand_times_in_a_second_is_looked_at_seldom_and_read_at_
         }
         writing.store(false, Ordering::SeqCst);
     });
-    let mut settle = Settle::new(QUIET);
+    let mut settle = Settle::new(QUIET, LIMIT);
     let (mut due, mut looks, mut read) = (Some(Instant::now()), 0, String::new());
     let deadline = Instant::now() + Duration::from_secs(10);
     while read != "1000" {
@@ -335,10 +338,10 @@ fn a_file_replaced_a_thousand_times_in_a_second_is_looked_at_seldom_and_read_at_
         looks += 1;
         files.rearm();
         let now = Instant::now();
-        due = match settle.look(now, &files.signature()) {
+        due = match settle.look(now, &files.signature(), Writer::Closed) {
             Verdict::Idle => None,
             Verdict::WaitUntil(at) => Some(at),
-            Verdict::Read => {
+            Verdict::Read | Verdict::ReadAnyway => {
                 let text = fs::read_to_string(&path).expect("it is read");
                 if settle.was_read(&files.signature()) {
                     read = text;

@@ -235,7 +235,7 @@ impl<K: Ground> Keeper<K> {
     fn plan(&mut self, spec: &SpecText, live: &Live) -> Result<(Plan, Option<Desired>), Trouble> {
         let Self { kernel, specs, journal, .. } = self;
         let kernel = connected(kernel)?;
-        let known = || specs.history(spec);
+        let known = |ops: &[Op]| specs.history(spec, ops);
         let (plan, history) = prepare(kernel, &spec.desired, live, &journal.record, known)
             .map_err(|error| Trouble::of(&error))?;
         Ok((plan, history.last))

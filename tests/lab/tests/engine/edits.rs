@@ -1,6 +1,6 @@
 //! Edits in place: what one changes, and what it leaves.
 
-use evenkeel_model::{Checksum, IgnoredField, Tunnel, TunnelKind};
+use evenkeel_model::{Checksum, IgnoredField, Limits, Tunnel, TunnelKind};
 
 use super::*;
 
@@ -177,7 +177,11 @@ fn what_is_out_of_scope_survives() {
                 -A -f 5 -s rr";
     let mut kernel = host_with(&format!("{stranger}\n{ours}"));
     let desired = Desired {
-        scope: Scope::Limited { vips: vec!["192.0.2.0/24".parse().unwrap()], fwmarks: vec![1..=6] },
+        scope: Scope::Limited(Limits {
+            vips: vec!["192.0.2.0/24".parse().unwrap()],
+            fwmarks: vec![1..=6],
+            ..Limits::default()
+        }),
         ..spec([(tcp(WEB), service(config("wrr"), [("198.51.100.1:80", dr(1))]))])
     };
     let changes = apply_heard(&mut kernel, &desired);

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::super::*;
 use super::plan_of;
+use crate::Record;
 use crate::{Verb, carried_out};
 
 /// A pair whose VIPs are bound where there are services: on a host by evenkeel, by a spec or not.

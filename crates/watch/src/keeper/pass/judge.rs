@@ -80,9 +80,11 @@ impl<K: Ground> Keeper<K> {
 
     /// A plan for a host that is not this one.
     fn plan_on(&self, spec: &SpecText, live: &Live) -> Plan {
-        let History { last, cut_off } = self.specs.history(spec);
         let inputs = Inputs::new(&spec.desired, live, &self.journal.record);
-        plan(Inputs { last: last.as_ref(), cut_off: cut_off.as_ref(), ..inputs })
+        let steps = plan(inputs).steps;
+        let History { last, cut_off, lost_files } = self.specs.history(spec, &steps);
+        let (last, cut_off) = (last.as_ref(), cut_off.as_ref());
+        plan(Inputs { last, cut_off, lost_files: &lost_files, ..inputs })
     }
 
     /// What is held where guards refuse a plan that nobody let through.
@@ -156,7 +158,7 @@ impl<K: Ground> Keeper<K> {
         let mut journal = self.journal.clone();
         state.store_spec(&mut journal, &spec.texts(), &spec.parameters)?;
         journal.spec_is_applied();
-        journal.record.applied = true;
+        journal.record.governed_by(&spec.desired);
         if journal != self.journal {
             state.write(&journal)?;
             self.journal = journal;
@@ -176,9 +178,10 @@ fn takes(op: &Op) -> bool {
 /// The steps as a plan shows them.
 pub(super) fn lines(plan: &Plan, names: Names<'_>) -> Vec<String> {
     let labels = Labels::new(names);
-    let all = plan.steps.iter();
+    let scope = plan.wider_scope.iter().map(ToString::to_string);
+    let steps = plan.steps.iter().take(LINES);
     let mut lines: Vec<String> =
-        all.take(LINES).map(|op| Line { op, labels: &labels }.to_string()).collect();
+        scope.chain(steps.map(|op| Line { op, labels: &labels }.to_string())).collect();
     if plan.steps.len() > LINES {
         lines.push(format!("... and {} more", count(plan.steps.len() - LINES, "operation")));
     }

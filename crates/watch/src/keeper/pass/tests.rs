@@ -319,6 +319,7 @@ fn a_fight_about_one_thing_puts_off_nothing_else() {
 fn what_was_approved_goes_on_through_its_drains() {
     let more = "{ address: 10.0.0.2 }, { address: 10.0.0.4 }, { address: 10.0.0.5 }";
     let text = SPEC.replace("drain: 0s", "drain: 1h").replace("{ address: 10.0.0.2 }", more);
+    let text = text.replace("services:", "guards: { mass_delete_from: 2 }\nservices:");
     let mut site = Site::new(&text);
     for (service, value) in &site.live().services {
         let statistics = &mut site.kernel.get().statistics;

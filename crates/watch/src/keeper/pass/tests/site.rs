@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use evenkeel_engine::memory::MemoryKernel;
 use evenkeel_engine::{Kernel, KernelError, LastSpec, LockError, Replies, Sysctls};
 use evenkeel_model::statistics::Statistics;
-use evenkeel_model::{Binding, Link, Live, Owner, RealServerKey, Service, ServiceKey};
+use evenkeel_model::{
+    Binding, FileContents, Link, Live, Owner, RealServerKey, Service, ServiceKey,
+};
 use evenkeel_plan::Op;
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -123,6 +125,14 @@ impl SpecSource for Text {
     fn remembered(&mut self, last: LastSpec) -> Option<SpecText> {
         let (name, text) = last.texts.first()?;
         spec_text(name, std::str::from_utf8(text).ok()?).ok()
+    }
+
+    fn contents(&self, spec: &SpecText) -> Vec<FileContents> {
+        let texts = spec.texts.iter();
+        let sources: Vec<_> = texts
+            .map(|(name, text)| evenkeel_spec::Source::new(name.clone(), text.clone()))
+            .collect();
+        evenkeel_spec::load(&sources).map(|it| it.contents(&sources)).unwrap_or_default()
     }
 }
 

@@ -1,0 +1,56 @@
+//! What the files of a spec list, each by itself.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use crate::{Binding, ServiceKey, SyncState};
+
+/// What one file of a spec lists.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FileContents {
+    /// Its name, a path where it has one.
+    pub name: String,
+    /// The services, one for each VIP and port.
+    pub services: BTreeSet<ServiceKey>,
+    /// The VIPs.
+    pub vips: BTreeSet<Binding>,
+    /// The sync daemons.
+    pub sync: BTreeSet<SyncState>,
+    /// The sysctls.
+    pub sysctls: BTreeSet<Box<str>>,
+}
+
+impl FileContents {
+    /// Whether it lists nothing that could go with it.
+    pub fn is_empty(&self) -> bool {
+        let Self { name: _, services, vips, sync, sysctls } = self;
+        services.is_empty() && vips.is_empty() && sync.is_empty() && sysctls.is_empty()
+    }
+
+    /// How many objects it lists.
+    pub fn len(&self) -> usize {
+        let Self { name: _, services, vips, sync, sysctls } = self;
+        services.len() + vips.len() + sync.len() + sysctls.len()
+    }
+
+    /// How many of its objects those files list too.
+    pub fn shared_with(&self, others: &[&Self]) -> usize {
+        let Self { name: _, services, vips, sync, sysctls } = self;
+        let any = |lists: &dyn Fn(&Self) -> bool| others.iter().any(|other| lists(other));
+        services.iter().filter(|it| any(&|other| other.services.contains(it))).count()
+            + vips.iter().filter(|it| any(&|other| other.vips.contains(it))).count()
+            + sync.iter().filter(|it| any(&|other| other.sync.contains(it))).count()
+            + sysctls.iter().filter(|it| any(&|other| other.sysctls.contains(*it))).count()
+    }
+
+    /// The addresses of its services and VIPs.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        let vips = self.vips.iter().map(|binding| binding.address);
+        self.services.iter().filter_map(ServiceKey::vip).chain(vips)
+    }
+
+    /// The services that have no address of their own.
+    pub fn marked(&self) -> impl Iterator<Item = &ServiceKey> {
+        self.services.iter().filter(|service| service.vip().is_none())
+    }
+}

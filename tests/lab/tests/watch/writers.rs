@@ -1,0 +1,138 @@
+//! Programs that write a spec file in place and take their time: nothing is read in between, and
+//! nothing is waited for longer than ten seconds.
+
+use std::fs::{self, OpenOptions};
+use std::ops::Range;
+
+use evenkeel_lab_tests::nlmon::{Capture, Change, Object};
+
+use super::*;
+
+/// When files that do not come to rest are read, from their first change on.
+const LIMIT: Range<Duration> = Duration::from_millis(9_800)..Duration::from_millis(10_800);
+
+/// Services of every kind, each on a line of its own, of which the first has that real server.
+pub(super) fn every_kind(address: &str) -> String {
+    format!(
+        "version: 1
+scope: all
+defaults: {{ drain: 0s }}
+services:
+  - {{ name: web, vip: 192.0.2.1, port: 80, real_servers: [ {{ address: {address} }} ] }}
+  - {{ name: dns, vip: '2001:db8::1', port: 53, protocol: udp, real_servers: [ {{ address: 'fd00::1' }} ] }}
+  - {{ name: mark, fwmark: 7, family: ipv4, real_servers: [ {{ address: 10.0.0.2 }} ] }}
+  - {{ name: sig, vip: 192.0.2.1, port: 2905, protocol: sctp, real_servers: [ {{ address: 10.0.0.3 }} ] }}
+  - {{ name: mail, vip: '2001:db8::1', port: 25, real_servers: [ {{ address: 'fd00::2' }} ] }}
+"
+    )
+}
+
+/// Those that are about services themselves.
+pub(super) fn of_services(changes: &[Change]) -> Vec<&Change> {
+    changes.iter().filter(|change| !matches!(change.object, Object::Destination(..))).collect()
+}
+
+/// Writes another head and half of the file, waits at the end of a line, and writes the rest.
+fn check_stall(stall: Duration) {
+    let host = Host::new();
+    let _daemon = host.watching(&every_kind("10.0.0.10"), "");
+    let mut capture = Capture::start();
+    let before = run("ipvsadm -Sn");
+    let text = every_kind("10.0.0.11");
+    let (head, tail) = text.split_at(text.find("  - { name: sig").unwrap());
+
+    let mut file = File::create(host.path("specs/spec.yaml")).unwrap();
+    file.write_all(head.as_bytes()).unwrap();
+    let begin = Instant::now();
+    while begin.elapsed() < stall {
+        assert_eq!(run("ipvsadm -Sn"), before, "after {:?}", begin.elapsed());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    file.write_all(tail.as_bytes()).unwrap();
+    drop(file);
+    assert_enforced("10.0.0.11", Instant::now());
+    host.wait_for_state("ok");
+    assert_eq!(run("ipvsadm -Sn"), before.replace("10.0.0.10:80", "10.0.0.11:80"));
+    let changes = capture.changes();
+    assert_eq!(of_services(&changes), Vec::<&Change>::new(), "of {changes:#?}");
+}
+
+#[test]
+fn a_writer_that_stalls_for_300_ms_is_waited_for() {
+    check_stall(Duration::from_millis(300));
+}
+
+#[test]
+fn a_writer_that_stalls_for_3_s_is_waited_for() {
+    check_stall(Duration::from_secs(3));
+}
+
+/// A writer that is at work when SIGHUP comes: what it has written by then is not read either.
+#[test]
+fn a_reload_does_not_read_what_a_writer_has_not_finished() {
+    let host = Host::new();
+    let daemon = host.watching(&every_kind("10.0.0.10"), "");
+    let before = table();
+    let text = every_kind("10.0.0.11");
+    let (head, tail) = text.split_at(text.find("  - { name: sig").unwrap());
+    let mut file = File::create(host.path("specs/spec.yaml")).unwrap();
+    file.write_all(head.as_bytes()).unwrap();
+    daemon.signal(Signal::SIGHUP);
+    let is_changed = within(Duration::from_secs(2), || table() != before);
+    assert!(!is_changed, "{}", table());
+    file.write_all(tail.as_bytes()).unwrap();
+    drop(file);
+    assert_enforced("10.0.0.11", Instant::now());
+    host.wait_for_state("ok");
+}
+
+/// Touches the file again and again until what it holds is in force, and checks when that is.
+fn check_limit(host: &Host, mut touch: impl FnMut()) {
+    let begin = Instant::now();
+    while !table().contains("0A00000B") {
+        assert!(begin.elapsed() < LIMIT.end, "not read: {:#}", host.status());
+        touch();
+    }
+    assert!(LIMIT.contains(&begin.elapsed()), "read after {:?}", begin.elapsed());
+}
+
+#[test]
+fn a_file_that_its_writer_keeps_open_and_touches_is_read_after_ten_seconds() {
+    let host = Host::new();
+    let daemon = host.watching(&spec("10.0.0.10"), "");
+    let mut file = File::create(host.path("specs/spec.yaml")).unwrap();
+    file.write_all(spec("10.0.0.11").as_bytes()).unwrap();
+    check_limit(&host, || {
+        file.write_all(b"# and more\n").unwrap();
+        std::thread::sleep(Duration::from_millis(200));
+    });
+    assert!(within(ENFORCED, || daemon.log().contains("open for writing: ")), "{}", daemon.log());
+    drop(file);
+    host.wait_for_state("ok");
+    host.write("spec.yaml", spec("10.0.0.12"));
+    assert_enforced("10.0.0.12", Instant::now());
+}
+
+#[test]
+fn a_file_that_is_touched_all_the_time_is_read_after_ten_seconds() {
+    let host = Host::new();
+    let _daemon = host.watching(&spec("10.0.0.10"), "");
+    let path = host.path("specs/spec.yaml");
+    fs::write(&path, spec("10.0.0.11")).unwrap();
+    let touch = || {
+        let mut file = OpenOptions::new().append(true).open(&path).unwrap();
+        file.write_all(b"# and more\n").unwrap();
+        drop(file);
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    check_limit(&host, touch);
+    // It is reported until the file comes to rest.
+    let is_reported = within(ENFORCED, || {
+        touch();
+        host.reasons().contains("without coming to rest")
+    });
+    assert!(is_reported, "{:#}", host.status());
+    host.wait_for_state("ok");
+    host.write("spec.yaml", spec("10.0.0.12"));
+    assert_enforced("10.0.0.12", Instant::now());
+}
