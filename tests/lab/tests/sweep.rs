@@ -22,10 +22,11 @@ mod git;
 mod host;
 
 /// Every guard: what brings a good directory back into force, whatever was before.
-const ALL_GUARDS: &str = "empty,cut-off,take-over,mass-delete,no-server,unbind-in-use";
+const ALL_GUARDS: &str =
+    "empty,cut-off,take-over,mass-delete,wider-scope,missing-file,no-server,unbind-in-use";
 
 /// The short sweep takes one cut of so many.
-const CUTS: usize = 5;
+const CUTS: usize = 8;
 
 /// What became of a fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -155,8 +156,9 @@ fn put_back(path: &Path, good: &str) {
 /// What an apply came to, on a host that was like that before.
 fn applied(output: &Output, before: &Observed) -> Outcome {
     let stderr = String::from_utf8_lossy(&output.stderr);
-    let changes = before.changes(&Observed::now());
-    match output.status.code() {
+    let now = Observed::now();
+    let changes = before.changes(&now);
+    let outcome = match output.status.code() {
         Some(0) if changes.is_empty() => Outcome::InSync,
         Some(0) => Outcome::Applied(changes),
         Some(_) if !changes.is_empty() => Outcome::Other(format!("{}: {changes}", output.status)),
@@ -168,7 +170,8 @@ fn applied(output: &Output, before: &Observed) -> Outcome {
             )
         }
         _ => Outcome::Other(stderr.into_owned()),
-    }
+    };
+    harmed(before, &now, outcome)
 }
 
 /// What the daemon made of a change, on a host that was like that before.
@@ -177,8 +180,9 @@ fn watched(daemon: &Daemon, generation: u64, before: &Observed) -> Outcome {
         it.is_bad() || it.held().is_some() || (it.generation() > generation && it.is_ok())
     };
     let status = daemon.wait_for(is_seen);
-    let changes = before.changes(&Observed::now());
-    match status {
+    let now = Observed::now();
+    let changes = before.changes(&now);
+    let outcome = match status {
         Err(status) => Outcome::Other(format!("{} {changes}", status.reasons())),
         Ok(status) if status.generation() > generation => match changes.is_empty() {
             true => Outcome::InSync,
@@ -187,12 +191,13 @@ fn watched(daemon: &Daemon, generation: u64, before: &Observed) -> Outcome {
         Ok(_) if !changes.is_empty() => Outcome::Other(format!("not in force, and yet {changes}")),
         Ok(status) if status.is_bad() => Outcome::BadSpec,
         Ok(status) => Outcome::Refused(status.guards()),
-    }
+    };
+    harmed(before, &now, outcome)
 }
 
-/// Whether others lost anything, which no fault may lead to.
-fn harmed(before: &Observed, outcome: Outcome) -> Outcome {
-    let changes = before.foreign().changes(&Observed::now().foreign());
+/// The outcome, unless others lost anything, which no fault may lead to.
+fn harmed(before: &Observed, now: &Observed, outcome: Outcome) -> Outcome {
+    let changes = before.foreign().changes(&now.foreign());
     match changes.is_empty() {
         true => outcome,
         false => Outcome::Other(format!("{outcome}; others lost {changes}")),
@@ -210,8 +215,7 @@ fn sweep_apply(rows: &mut [Row], files: &[SpecFile], layout: Layout) {
         let file = files.iter().find(|it| it.name == row.file).unwrap();
         let path = host.specs().join(file.name);
         put(&path, &row.fault.found);
-        let outcome = applied(&host.apply(""), &before);
-        row.apply = Some(harmed(&before, outcome));
+        row.apply = Some(applied(&host.apply(""), &before));
         put_back(&path, &file.good(layout));
         if !matches!(row.apply, Some(Outcome::BadSpec | Outcome::Refused(_))) {
             let back = host.apply(ALL_GUARDS);
@@ -235,8 +239,7 @@ fn sweep_watch<'a>(rows: impl Iterator<Item = &'a mut Row>, files: &[SpecFile], 
         let file = files.iter().find(|it| it.name == row.file).unwrap();
         let path = host.specs().join(file.name);
         put(&path, &row.fault.found);
-        let outcome = watched(&daemon, status.generation(), &before);
-        row.watch = Some(harmed(&before, outcome));
+        row.watch = Some(watched(&daemon, status.generation(), &before));
         status = daemon.status();
         let was_accepted = status.held().is_none() && !status.is_bad();
         let generation = status.generation() + u64::from(was_accepted);
@@ -285,12 +288,14 @@ fn no_fault_of_a_single_file_deletes_what_was_not_removed_on_purpose() {
                 watch: None,
             }));
         }
-        sweep_apply(&mut rows, &files, layout);
-        // The short sweep has the daemon meet half of the layouts, and each kind of fault once.
+        // The short sweep runs `apply` in two of the layouts and the daemon in the others.
+        if is_full() || scope != mark {
+            sweep_apply(&mut rows, &files, layout);
+        }
         if is_full() {
             sweep_watch(rows.iter_mut(), &files, layout);
-        } else if scope != mark {
-            sweep_watch(rows.iter_mut().step_by(2), &files, layout);
+        } else if scope == mark {
+            sweep_watch(rows.iter_mut().step_by(3), &files, layout);
         }
         all.extend(rows);
     }

@@ -105,7 +105,8 @@ impl Change<'_> {
             Listed::Vip(address) => self.new.vips.keys().any(|vip| vip.address == *address),
         };
         let new_files = self.after.keys().filter(|name| !self.before.contains_key(*name));
-        let new_files: Vec<_> = new_files.map(|name| Self::listed(self.after, name)).collect();
+        let moved: BTreeSet<Listed> =
+            new_files.flat_map(|name| Self::listed(self.after, name)).collect();
         self.before.keys().any(|name| {
             let old = Self::listed(self.before, name);
             let takes = old.iter().any(|it| !of_new(it));
@@ -113,8 +114,7 @@ impl Change<'_> {
                 let new = Self::listed(self.after, name);
                 !old.is_empty() && !new.is_empty() && !old.iter().any(of_new)
             } else {
-                let shared = |new: &BTreeSet<Listed>| old.intersection(new).count();
-                !new_files.iter().any(|new| shared(new) * 2 >= old.len())
+                old.intersection(&moved).count() * 2 < old.len()
             };
             takes && is_gone
         })
