@@ -12,6 +12,7 @@ mod lab;
 mod load;
 mod profile;
 mod soak;
+mod sweep;
 mod test;
 mod workspace;
 
@@ -47,6 +48,8 @@ enum Chore {
     Record(profile::Record),
     /// Keep a host under everything at once for a while, on a real kernel, and look for leaks
     Soak(soak::Soak),
+    /// Try every fault of a spec's files, or everyday edits in Git, on a real kernel
+    Sweep(sweep::Sweep),
     /// Run all tests, those that need a real kernel in the lab
     Test(test::Test),
     /// The lab starts this program again, as a guest's kernel and as its process 1
@@ -78,6 +81,7 @@ fn run(chore: Chore) -> Result<u8, Error> {
         Chore::Load(load) => load.run(),
         Chore::Record(record) => record.run(),
         Chore::Soak(soak) => soak.run(),
+        Chore::Sweep(sweep) => sweep.run(),
         Chore::Test(test) => test.run(),
         Chore::LabStage { arguments } => match evenkeel_lab::stage(&arguments)? {},
     }

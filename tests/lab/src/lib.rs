@@ -10,6 +10,8 @@ use std::time::Duration;
 use nix::sched::{CloneFlags, setns, unshare};
 
 pub mod clock;
+pub mod dice;
+pub mod endpoint;
 pub mod ipvsadm;
 pub mod modules;
 pub mod netns;

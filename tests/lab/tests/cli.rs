@@ -16,6 +16,7 @@ mod drain;
 mod edits;
 mod examples;
 mod failures;
+mod first_steps;
 mod globals;
 mod guards;
 mod journal;

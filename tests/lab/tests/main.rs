@@ -14,4 +14,5 @@ mod options;
 mod order;
 mod snapshot;
 mod soak;
+mod sweep;
 mod watch;

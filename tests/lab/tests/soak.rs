@@ -13,15 +13,15 @@ use std::sync::{Mutex, MutexGuard};
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
+use evenkeel_lab_tests::dice::Dice;
+use evenkeel_lab_tests::endpoint::{get, status};
 use evenkeel_lab_tests::{ipvsadm, say};
 use evenkeel_spec::{Source, load};
 
-use dice::Dice;
 use leaks::Samples;
-use site::{STRANGER, Site, get, status};
+use site::{STRANGER, Site};
 use specs::{Kind, Writer};
 
-mod dice;
 mod hands;
 mod leaks;
 mod site;

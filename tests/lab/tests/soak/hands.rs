@@ -6,10 +6,11 @@ use std::sync::atomic::Ordering;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use evenkeel_lab_tests::endpoint::get;
+
 use super::Shared;
-use super::dice::Dice;
-use super::site::get;
 use super::specs::VIP;
+use evenkeel_lab_tests::dice::Dice;
 
 /// Longer than the daemon takes to look by itself; and it hears of addresses.
 const AWAY: Duration = Duration::from_secs(3);

@@ -2,16 +2,13 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use evenkeel_lab_tests::endpoint::ENDPOINT;
 use evenkeel_lab_tests::{fresh_namespace, program, run, run_with};
-use serde_json::Value;
 use tempfile::TempDir;
-
-const ENDPOINT: &str = "127.0.0.1:9479";
 
 /// Out of scope, in the words of `ipvsadm -Sn`.
 pub(super) const STRANGER: &str =
@@ -121,24 +118,4 @@ fn strangers() -> Vec<String> {
     // Who was bound first comes first, and comes after others when bound again.
     all.sort();
     all
-}
-
-/// What the daemon answers: the status of HTTP and the body. `None` where there is no daemon, or it
-/// goes away meanwhile.
-pub(super) fn get(path: &str) -> Option<(u16, String)> {
-    let endpoint: SocketAddr = ENDPOINT.parse().unwrap();
-    let mut stream = TcpStream::connect_timeout(&endpoint, Duration::from_secs(5)).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {ENDPOINT}\r\nConnection: close\r\n\r\n").ok()?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).ok()?;
-    let answer = String::from_utf8_lossy(&answer).into_owned();
-    let (head, body) = answer.split_once("\r\n\r\n")?;
-    let code = head.split(' ').nth(1)?.parse().ok()?;
-    Some((code, body.to_owned()))
-}
-
-/// The daemon's status; `None` as for [`get`].
-pub(super) fn status() -> Option<Value> {
-    serde_json::from_str(&get("/status")?.1).ok()
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::dice::Dice;
+use evenkeel_lab_tests::dice::Dice;
 
 /// How many services there may be.
 const SLOTS: usize = 40;

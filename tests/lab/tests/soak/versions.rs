@@ -5,12 +5,13 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use evenkeel_engine::{ParameterValues, StoredSpec};
+use evenkeel_lab_tests::endpoint::status;
 use serde_json::Value;
 
-use super::dice::Dice;
-use super::site::{Site, status};
+use super::site::Site;
 use super::specs::{Kind, Writer};
 use super::{Shared, Stood};
+use evenkeel_lab_tests::dice::Dice;
 
 /// How long a version stands, mostly.
 const SHORT: Duration = Duration::from_millis(200);

@@ -1,0 +1,148 @@
+//! Which guards refuse an edit, told from the texts before and after it alone: what the docs say of
+//! each guard, written a second time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use evenkeel_model::{Desired, Service, ServiceKey};
+use evenkeel_spec::{Source, load};
+
+use super::tree::MARK;
+
+/// From so many live objects on their number is judged, and such a share of them must survive.
+const MASS_FROM: usize = 4;
+const MASS_PERCENT: usize = 50;
+
+/// Texts by the names of their files.
+pub(super) type Texts = BTreeMap<String, String>;
+
+/// What those texts ask for.
+pub(super) fn desired(texts: &Texts) -> Desired {
+    let sources: Vec<Source> =
+        texts.iter().map(|(name, text)| Source::new(name, text.as_bytes().to_vec())).collect();
+    load(&sources).unwrap_or_else(|problems| panic!("{}", problems.render(&sources, false))).desired
+}
+
+/// What a file lists, by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Listed {
+    Service(ServiceKey),
+    Vip(IpAddr),
+}
+
+/// The guards that refuse an edit on a host that is as the texts before ask.
+pub(super) fn refusals(before: &Texts, after: &Texts) -> BTreeSet<&'static str> {
+    let change = Change { old: desired(before), new: desired(after), before, after };
+    let guards = [
+        ("cut-off", change.is_cut_off()),
+        ("missing-file", change.is_file_missing()),
+        ("mass-delete", change.is_mass_deletion()),
+        ("no-server", change.has_bare_service()),
+        ("unbind-in-use", change.unbinds_in_use()),
+    ];
+    guards.into_iter().filter(|(_, refuses)| *refuses).map(|(name, _)| name).collect()
+}
+
+struct Change<'a> {
+    old: Desired,
+    new: Desired,
+    before: &'a Texts,
+    after: &'a Texts,
+}
+
+impl Change<'_> {
+    /// The services that stay, as they are and as they become.
+    fn kept(&self) -> impl Iterator<Item = (&Service, &Service)> {
+        self.old.services.iter().filter_map(|(key, old)| {
+            let new = self.new.services.get(key)?;
+            Some((&old.service, &new.service))
+        })
+    }
+
+    /// Whether nothing live is edited or goes.
+    fn only_adds(&self) -> bool {
+        let keeps_vips = self.old.vips.keys().all(|vip| self.new.vips.contains_key(vip));
+        let keeps_services = self.kept().count() == self.old.services.len();
+        let adds_servers = self.kept().all(|(old, new)| {
+            let is_kept = |(key, value)| new.real_servers.get(key) == Some(value);
+            old.config == new.config && old.real_servers.iter().all(is_kept)
+        });
+        keeps_vips && keeps_services && adds_servers
+    }
+
+    fn changes_nothing(&self) -> bool {
+        let added = self.new.services.len() + self.new.vips.len();
+        let grows = self.kept().any(|(old, new)| new.real_servers.len() > old.real_servers.len());
+        self.only_adds() && !grows && added == self.old.services.len() + self.old.vips.len()
+    }
+
+    fn is_cut_off(&self) -> bool {
+        let pairs =
+            || self.before.iter().filter_map(|(name, old)| Some((old, self.after.get(name)?)));
+        let is_beginning =
+            |(old, new): (&String, &String)| old != new && old.starts_with(new.as_str());
+        let lost_mark =
+            |(old, new): (&String, &String)| old.ends_with(MARK) && !new.ends_with(MARK);
+        (pairs().any(is_beginning) && !self.only_adds())
+            || (pairs().any(lost_mark) && !self.changes_nothing())
+    }
+
+    /// What the file of that name lists, alone: its services and VIPs.
+    fn listed(texts: &Texts, name: &str) -> BTreeSet<Listed> {
+        let all = desired(texts);
+        let mut others = texts.clone();
+        others.remove(name);
+        let rest = desired(&others);
+        let services = all.services.keys().filter(|key| !rest.services.contains_key(key));
+        let vips = all.vips.keys().filter(|vip| !rest.vips.contains_key(vip));
+        let vips = vips.map(|vip| Listed::Vip(vip.address));
+        services.copied().map(Listed::Service).chain(vips).collect()
+    }
+
+    fn is_file_missing(&self) -> bool {
+        let of_new = |listed: &Listed| match listed {
+            Listed::Service(key) => self.new.services.contains_key(key),
+            Listed::Vip(address) => self.new.vips.keys().any(|vip| vip.address == *address),
+        };
+        let new_files = self.after.keys().filter(|name| !self.before.contains_key(*name));
+        let moved: BTreeSet<Listed> =
+            new_files.flat_map(|name| Self::listed(self.after, name)).collect();
+        self.before.keys().any(|name| {
+            let old = Self::listed(self.before, name);
+            let takes = old.iter().any(|it| !of_new(it));
+            let is_gone = if self.after.contains_key(name) {
+                let new = Self::listed(self.after, name);
+                !old.is_empty() && !new.is_empty() && !old.iter().any(of_new)
+            } else {
+                old.intersection(&moved).count() * 2 < old.len()
+            };
+            takes && is_gone
+        })
+    }
+
+    fn is_mass_deletion(&self) -> bool {
+        let falls =
+            |live: usize, left: usize| live >= MASS_FROM && left * 100 < live * MASS_PERCENT;
+        let vips = self.old.vips.keys().filter(|vip| self.new.vips.contains_key(vip)).count();
+        falls(self.old.services.len(), self.kept().count())
+            || falls(self.old.vips.len(), vips)
+            || self.kept().any(|(old, new)| falls(old.real_servers.len(), new.real_servers.len()))
+    }
+
+    fn has_bare_service(&self) -> bool {
+        let weighs = |service: &Service| service.real_servers.iter().any(|(_, it)| it.weight > 0);
+        self.kept().any(|(old, new)| weighs(old) && !weighs(new))
+    }
+
+    fn unbinds_in_use(&self) -> bool {
+        let gone = self.old.vips.keys().filter(|vip| !self.new.vips.contains_key(vip));
+        let needs = |address: IpAddr| {
+            let is_on = |key: &ServiceKey| match key {
+                ServiceKey::Address { address: on, .. } => *on == address,
+                ServiceKey::Fwmark { .. } => false,
+            };
+            self.new.services.keys().any(is_on)
+        };
+        gone.into_iter().any(|vip| needs(vip.address))
+    }
+}

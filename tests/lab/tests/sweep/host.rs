@@ -1,0 +1,322 @@
+//! A host whose spec is a directory: what is on it, the program run on it, and its daemon.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use evenkeel_lab_tests::endpoint::{self, ENDPOINT};
+use evenkeel_lab_tests::{fresh_namespace, ipvsadm, program, run, run_with, say};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// IPVS entries of others, out of the scope of every spec here, in the words of `ipvsadm -Sn`.
+pub(super) const FOREIGN: &str = "-A -t 203.0.113.1:80 -s rr
+-a -t 203.0.113.1:80 -r 10.8.0.1:80 -g -w 3
+-A -u [2001:db8:f::1]:53 -s rr
+-a -u [2001:db8:f::1]:53 -r [2001:db8:f::2]:53 -g -w 1
+-A -f 100 -s rr
+-a -f 100 -r 10.8.0.2:0 -g -w 1
+";
+
+/// Addresses of others, two of them in the scope of every spec here.
+const FOREIGN_ADDRESSES: [&str; 4] =
+    ["192.0.2.77/32", "2001:db8:1::77/128", "203.0.113.1/32", "2001:db8:f::1/128"];
+
+/// Sysctls that specs here set.
+const SYSCTLS: [&str; 2] = ["drop_entry", "expire_nodest_conn"];
+
+/// How long the daemon may take until it shows what became of a change.
+const SEEN: Duration = Duration::from_secs(10);
+
+/// Root's own files are closed to a program without these.
+const CAPABILITIES: &str = "-dac_override,-dac_read_search";
+
+/// A host in a network namespace of its own.
+pub(super) struct Host {
+    folder: TempDir,
+    /// Whether others have IPVS entries here.
+    is_shared: bool,
+}
+
+impl Host {
+    /// With addresses of others and, where it is shared, IPVS entries of others.
+    pub(super) fn new(is_shared: bool) -> Self {
+        fresh_namespace();
+        run("ip link add eth0 up type dummy");
+        for address in FOREIGN_ADDRESSES {
+            run(&format!("ip address add {address} dev eth0"));
+        }
+        let host = Self { folder: tempfile::tempdir().unwrap(), is_shared };
+        fs::create_dir(host.specs()).unwrap();
+        host.restore_foreign();
+        host
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The directory of the spec.
+    pub(super) fn specs(&self) -> PathBuf {
+        self.path("specs")
+    }
+
+    /// Adds the IPVS entries of others that are missing.
+    pub(super) fn restore_foreign(&self) {
+        if !self.is_shared {
+            return;
+        }
+        let table = ipvsadm::save();
+        let missing: String = FOREIGN
+            .lines()
+            .filter(|line| !table.contains(*line))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        if !missing.is_empty() {
+            run_with("ipvsadm -R", &missing);
+        }
+    }
+
+    fn command(&self, arguments: &str) -> Command {
+        let mut command = Command::new("setpriv");
+        command.args(["--bounding-set", CAPABILITIES, "--inh-caps", "-all"]).arg(program());
+        command.args(arguments.split_whitespace()).arg("--state-dir").arg(self.path("state"));
+        command
+    }
+
+    /// Runs a command of the program.
+    pub(super) fn evenkeel(&self, arguments: &str) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// Applies the directory, past these guards.
+    pub(super) fn apply(&self, allowed: &str) -> Output {
+        let mut command = self.command("apply --yes");
+        if !allowed.is_empty() {
+            command.args(["--allow", allowed]);
+        }
+        command.arg(self.specs()).output().unwrap()
+    }
+
+    /// A daemon on the directory, once its first pass is over.
+    pub(super) fn watch(&self) -> Daemon {
+        let socket = self.path("notify");
+        let manager = UnixDatagram::bind(&socket).unwrap();
+        manager.set_read_timeout(Some(SEEN)).unwrap();
+        let log = self.path("log");
+        let file = File::options().create(true).append(true).open(&log).unwrap();
+        let mut command = self.command("watch");
+        command.arg(self.specs()).args(["--interval", "2s", "--listen", ENDPOINT]);
+        command.env("NOTIFY_SOCKET", &socket);
+        command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
+        let daemon = Daemon { child: command.spawn().unwrap(), manager, log };
+        daemon.wait_for_ready();
+        daemon
+    }
+}
+
+/// A running daemon, which is killed when dropped.
+pub(super) struct Daemon {
+    child: Child,
+    manager: UnixDatagram,
+    log: PathBuf,
+}
+
+impl Daemon {
+    fn wait_for_ready(&self) {
+        loop {
+            let mut bytes = [0; 4096];
+            let received = self.manager.recv(&mut bytes);
+            let length = received.unwrap_or_else(|_| panic!("not ready: {}", self.log()));
+            if bytes[..length].starts_with(b"READY=1") {
+                return;
+            }
+        }
+    }
+
+    /// Has it read the spec again, and waits until it has acted on it.
+    pub(super) fn reload(&self) {
+        kill(Pid::from_raw(self.child.id().try_into().unwrap()), Signal::SIGHUP).unwrap();
+        self.wait_for_ready();
+    }
+
+    pub(super) fn status(&self) -> Status {
+        let begin = Instant::now();
+        loop {
+            if let Some(status) = endpoint::status() {
+                return Status(status);
+            }
+            assert!(begin.elapsed() < SEEN, "no status: {}", self.log());
+        }
+    }
+
+    /// Waits for a status like that; gives the last one otherwise.
+    pub(super) fn wait_for(&self, is_so: impl Fn(&Status) -> bool) -> Result<Status, Status> {
+        let begin = Instant::now();
+        loop {
+            let status = self.status();
+            if is_so(&status) {
+                return Ok(status);
+            }
+            if begin.elapsed() > SEEN {
+                return Err(status);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _killed = self.child.kill();
+        let _reaped = self.child.wait();
+        if std::thread::panicking() {
+            say(&format!("the daemon's log:\n{}", self.log()));
+        }
+    }
+}
+
+/// A daemon's status.
+#[derive(Debug, Clone)]
+pub(super) struct Status(Value);
+
+impl Status {
+    /// How many specs came into force since it started.
+    pub(super) fn generation(&self) -> u64 {
+        self.0["spec"]["in_force"]["generation"].as_u64().unwrap_or(0)
+    }
+
+    pub(super) fn digest(&self) -> Option<&str> {
+        self.0["spec"]["in_force"]["digest"].as_str()
+    }
+
+    pub(super) fn is_bad(&self) -> bool {
+        !self.0["spec"]["problem"].is_null()
+    }
+
+    /// The id of the plan that is held.
+    pub(super) fn held(&self) -> Option<&str> {
+        self.0["spec"]["held"]["id"].as_str()
+    }
+
+    /// The guards that hold it.
+    pub(super) fn guards(&self) -> BTreeSet<String> {
+        let guards = self.0["spec"]["held"]["guards"].as_object();
+        guards.into_iter().flatten().map(|(name, _)| name.clone()).collect()
+    }
+
+    pub(super) fn is_ok(&self) -> bool {
+        self.0["state"] == "ok"
+    }
+
+    pub(super) fn reasons(&self) -> String {
+        self.0["reasons"].to_string()
+    }
+}
+
+/// Everything on a host that a spec can change, each object with its values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Observed(BTreeMap<(Kind, String), String>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Service,
+    RealServer,
+    Address,
+    Sysctl,
+    Timeouts,
+}
+
+impl Observed {
+    /// This namespace, as other programs show it.
+    pub(super) fn now() -> Self {
+        let mut all = BTreeMap::new();
+        for line in ipvsadm::save() {
+            let (kind, cut) = if line.starts_with("-A") {
+                (Kind::Service, " -s ")
+            } else {
+                (Kind::RealServer, " -w ")
+            };
+            let (key, values) = line.split_once(cut).unwrap();
+            all.insert((kind, key.to_owned()), values.to_owned());
+        }
+        for line in run("ip -o address show dev eth0").lines() {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            if !words[3].starts_with("fe80:") {
+                all.insert((Kind::Address, words[3].to_owned()), String::new());
+            }
+        }
+        for name in SYSCTLS {
+            let value = fs::read_to_string(Path::new("/proc/sys/net/ipv4/vs").join(name)).unwrap();
+            all.insert((Kind::Sysctl, name.to_owned()), value);
+        }
+        all.insert((Kind::Timeouts, String::new()), run("ipvsadm -L --timeout"));
+        Self(all)
+    }
+
+    /// The entries and addresses of others.
+    pub(super) fn foreign(&self) -> Self {
+        let is_foreign = |(_, key): &(Kind, String)| {
+            key.contains("203.0.113.")
+                || key.contains("db8:f:")
+                || key.contains("-f 100")
+                || key.contains(".77/")
+                || key.contains("::77/")
+        };
+        Self(
+            self.0
+                .iter()
+                .filter(|(key, _)| is_foreign(key))
+                .map(|(key, value)| (key.clone(), value.clone()))
+                .collect(),
+        )
+    }
+
+    /// The addresses that others did not bind.
+    pub(super) fn own_addresses(&self) -> BTreeSet<String> {
+        let foreign = self.foreign();
+        let own = self.0.keys().filter(|key| !foreign.0.contains_key(*key));
+        let own = own.filter(|(kind, _)| *kind == Kind::Address);
+        own.map(|(_, address)| address.split('/').next().unwrap().to_owned()).collect()
+    }
+
+    /// What is different later, in short: `-1 service, +2 -2 real servers`; empty for nothing.
+    pub(super) fn changes(&self, later: &Self) -> String {
+        let mut counts: BTreeMap<Kind, [usize; 3]> = BTreeMap::new();
+        for (key, value) in &later.0 {
+            match self.0.get(key) {
+                None => counts.entry(key.0).or_default()[0] += 1,
+                Some(before) if before != value => counts.entry(key.0).or_default()[2] += 1,
+                Some(_) => {}
+            }
+        }
+        for key in self.0.keys().filter(|key| !later.0.contains_key(key)) {
+            counts.entry(key.0).or_default()[1] += 1;
+        }
+        let words = counts.into_iter().map(|(kind, numbers)| {
+            let noun = match kind {
+                Kind::Service => "service",
+                Kind::RealServer => "real server",
+                Kind::Address => "VIP",
+                Kind::Sysctl => "sysctl",
+                Kind::Timeouts => return "~timeouts".to_owned(),
+            };
+            let signs = ["+", "-", "~"].into_iter().zip(numbers);
+            let parts = signs.filter(|(_, number)| *number > 0);
+            let parts: Vec<String> =
+                parts.map(|(sign, number)| format!("{sign}{number}")).collect();
+            let plural = if numbers.iter().max() == Some(&1) { "" } else { "s" };
+            format!("{} {noun}{plural}", parts.join(" "))
+        });
+        words.collect::<Vec<_>>().join(", ")
+    }
+}
