@@ -21,13 +21,13 @@ pub struct Address {
     pub index: u32,
     /// The interface's name.
     pub interface: String,
-    /// Who bound it (`IFA_PROTO`). Absent where nobody said, and always on kernels before 5.18.
+    /// The protocol that bound it (`IFA_PROTO`). Absent if none was given, and always before Linux 5.18.
     pub protocol: Option<u8>,
     /// Its flags.
     pub flags: AddressFlags,
-    /// How far it reaches.
+    /// Its scope.
     pub scope: Scope,
-    /// The label, which IPv4 alone has; the interface's name unless somebody chose another.
+    /// The label, which IPv4 alone has; the interface's name unless another one was set.
     pub label: Option<String>,
 }
 
@@ -85,15 +85,15 @@ impl AddressFlags {
     pub const SECONDARY: Self = Self(0x01);
     /// IPv6: no duplicate address detection.
     pub const NODAD: Self = Self(0x02);
-    /// IPv6: another host was found to have it, so it is not used.
+    /// IPv6: duplicate address detection failed, so it is not used.
     pub const DADFAILED: Self = Self(0x08);
-    /// Never chosen as a source while there is another.
+    /// Never chosen as a source address while another one is usable.
     pub const DEPRECATED: Self = Self(0x20);
-    /// IPv6: not usable until duplicate address detection is through.
+    /// IPv6: not usable until duplicate address detection ends.
     pub const TENTATIVE: Self = Self(0x40);
-    /// Has no end to its validity.
+    /// Its valid lifetime is infinite.
     pub const PERMANENT: Self = Self(0x80);
-    /// Brought no route to its prefix.
+    /// Added without a route to its prefix.
     pub const NOPREFIXROUTE: Self = Self(0x200);
 
     const NAMES: [(Self, &str); 7] = [
@@ -119,7 +119,7 @@ impl AddressFlags {
     }
 }
 
-/// The words of `ip addr`, then what has no word as a number.
+/// The names that `ip addr` uses; flags without a name follow as a number.
 impl fmt::Display for AddressFlags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut rest = self.0;
@@ -141,13 +141,13 @@ impl fmt::Debug for AddressFlags {
     }
 }
 
-/// How far an address reaches, `RT_SCOPE_*`.
+/// The scope of an address, `RT_SCOPE_*`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Scope {
-    /// Everywhere, as most addresses.
+    /// Global, as for most addresses.
     Universe,
-    /// The site, a form IPv6 has given up.
+    /// Site-local, deprecated in IPv6.
     Site,
     /// The link only.
     Link,

@@ -1,8 +1,7 @@
-//! Telling the neighbours of an interface that an address is here now.
+//! Announces addresses to the neighbours of an interface.
 //!
-//! Both families go out as whole Ethernet frames over a packet socket, so that what is on the wire is what
-//! [`frame`](crate::frame) says, without the help of a route or of an address that the kernel would pick as the
-//! source.
+//! Both families are sent as complete Ethernet frames over a packet socket, so that the bytes on the wire are
+//! those of [`frame`](crate::frame) and depend on no route and no source address selection.
 
 use std::fmt;
 use std::io;
@@ -21,16 +20,16 @@ use crate::frame::{HardwareAddress, gratuitous_arp, unsolicited_advertisement};
 use crate::host::{Host, setting};
 use crate::link::Link;
 
-/// What became of an announcement.
+/// The result of an announcement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Announcement {
     /// It was sent.
     Announced,
-    /// There is nobody to tell.
+    /// The interface has no neighbours to announce to.
     NotNeeded(NotNeeded),
 }
 
-/// Why an interface has no neighbours to tell.
+/// Why an interface has no neighbours to announce to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NotNeeded {
@@ -40,7 +39,7 @@ pub enum NotNeeded {
     Dummy,
     /// It does not resolve neighbours.
     NoArp,
-    /// It is set down. Announce again once it is up.
+    /// It is administratively down. Announce again once it is up.
     Down,
     /// It is up without a carrier. Announce again once it has one.
     NoCarrier,
@@ -62,10 +61,10 @@ impl fmt::Display for NotNeeded {
 }
 
 impl Host {
-    /// Tells the neighbours on an interface that an address is here: two gratuitous ARP frames for IPv4, one
-    /// unsolicited neighbour advertisement for IPv6, each sent once. Whether the address is bound is not asked.
+    /// Announces an address to the neighbours on an interface: two gratuitous ARP frames for IPv4, one
+    /// unsolicited neighbour advertisement for IPv6, each sent once. Does not check that the address is bound.
     ///
-    /// A frame may be lost: to repeat is the caller's part (RFC 4861 allows three, a second apart).
+    /// A frame may be lost; repeating it is up to the caller (RFC 4861 allows three, a second apart).
     ///
     /// # Errors
     /// [`Error::NotPermitted`] without CAP_NET_RAW; [`Error::InterfaceMissing`]; [`Error::OtherNamespace`].
@@ -98,12 +97,12 @@ impl Host {
 }
 
 impl Link {
-    /// The hardware address that announcements on it come from, or why there is nobody to announce to.
+    /// Returns the hardware address that announcements on it are sent from, or why none are needed.
     ///
     /// # Errors
-    /// [`NotNeeded`]; then [`Host::announce`] takes no privileges.
+    /// [`NotNeeded`]; in that case [`Host::announce`] needs no privileges.
     pub fn audience(&self) -> Result<HardwareAddress, NotNeeded> {
-        // From what never changes to what may, so that the reason given is the lasting one.
+        // Permanent reasons come first, so that a temporary one never hides them.
         if self.loopback {
             Err(NotNeeded::Loopback)
         } else if self.is_dummy() {
@@ -123,8 +122,8 @@ impl Link {
     }
 }
 
-/// Whether the host is an IPv6 router on this interface, as the kernel asks before it advertises by itself. A
-/// kernel without IPv6 has no such setting, and no IPv6 address to announce.
+/// Whether the host is an IPv6 router on this interface, by the setting that the kernel uses for its own
+/// advertisements. A kernel without IPv6 lacks the setting, and has no IPv6 address to announce.
 fn forwards(interface: &str) -> bool {
     let path: PathBuf = ["/proc/sys/net/ipv6/conf", interface, "forwarding"].iter().collect();
     setting(&path).is_ok_and(|value| value != 0)

@@ -1,4 +1,4 @@
-//! An address on an interface as we want it, and the messages that make it so. Nothing is sent here.
+//! Builds the netlink messages that bind and unbind an address. Sends nothing.
 //!
 //! What a binding looks like in the kernel:
 //!
@@ -6,11 +6,10 @@
 //! |---|---|---|
 //! | host length (/32, /128) | noprefixroute | the local table already leads to it; IPv6 would add a useless route |
 //! | shorter | none more | a prefix is written to get what `ip addr add` gives, the connected route included |
-//! | IPv6 | nodad | while detection runs IPVS does not see a local address, and in a failover it would find the old owner |
+//! | IPv6 | nodad | during detection IPVS does not treat the address as local, and in a failover detection finds the old owner |
 //! | IPv6 /128 | deprecated | so that it is never picked as the source of the host's own connections |
 //!
-//! IPv4 has no deprecated addresses in source selection: there an address that is the only one of its interface
-//! may be picked.
+//! IPv4 source selection knows no deprecated addresses: the only address of an interface may be picked.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -111,7 +110,7 @@ impl Binding {
         }
     }
 
-    /// The addresses that the kernel deletes along with this one unless it may promote them: if this is an IPv4
+    /// The addresses that the kernel deletes with this one unless it promotes them: if this is an IPv4
     /// primary, the secondaries of its subnet (`__inet_del_ifa` in net/ipv4/devinet.c).
     pub(crate) fn secondaries(&self, index: u32, addresses: &[Address]) -> Vec<IpAddr> {
         let IpAddr::V4(subnet) = self.address else {

@@ -1,4 +1,4 @@
-//! Which Linux capabilities the calling thread has in effect.
+//! Reads the calling thread's effective Linux capabilities.
 
 use std::fmt;
 use std::io;
@@ -32,8 +32,8 @@ impl fmt::Display for Capability {
 
 /// A thread's effective capabilities.
 ///
-/// They count in the thread's user namespace: root of a container with a user namespace of its own has all of
-/// them here and is refused all the same where the kernel asks for them in the initial one, as IPVS does.
+/// They hold in the thread's user namespace: root of a container with its own user namespace has all of them,
+/// but operations that need them in the initial one, such as those of IPVS, are refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capabilities(CapabilitySet);
 

@@ -1,8 +1,8 @@
-//! Hearing of changes to addresses and links, whoever makes them: rtnetlink's multicast.
+//! Subscribes to rtnetlink notifications of changes to addresses and links.
 //!
-//! How it changed is not told, only that something of a kind did, and which addresses went: the
-//! kernel drops notifications that find no room, so whoever wakes up reads the state itself, and a
-//! notification is nothing but a reason to do so, more urgent or less.
+//! Reports only the kind of change and which addresses were removed. The kernel drops notifications
+//! when the receive buffer is full, so a notification only triggers a reading of the state and
+//! never replaces it.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -18,8 +18,8 @@ use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_recv_buffer_s
 use crate::address::Address;
 use crate::error::{Action, Error};
 
-/// Room for some thousand notifications, so that a burst of them (a device with many addresses that
-/// goes down) is not lost.
+/// Holds some thousand notifications, so that a burst (a device with many addresses that goes down)
+/// is not lost.
 const ROOM: usize = 1 << 20;
 
 /// A notification is far smaller; more than a page only for a link with many virtual functions.
@@ -34,32 +34,31 @@ const RTM_DELLINK: u16 = 17;
 const RTM_NEWADDR: u16 = 20;
 const RTM_DELADDR: u16 = 21;
 
-/// A subscription to the changes of one network namespace. The file descriptor becomes readable when
-/// there is one.
+/// A subscription to the changes in one network namespace. Its file descriptor becomes readable
+/// when there are notifications.
 #[derive(Debug)]
 pub struct Changes {
     socket: Socket,
     received: Vec<u8>,
 }
 
-/// What changed, summed up over any number of notifications.
+/// What changed, merged from any number of notifications.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Change {
-    /// An address was added, removed or given other flags.
+    /// An address was added or removed, or its flags changed.
     pub addresses: bool,
-    /// The addresses that were removed from an interface, whether or not they are back by now.
+    /// The addresses that were removed from an interface, even if they have been added again since.
     pub gone: BTreeSet<IpAddr>,
-    /// An interface was made, renamed, deleted or set up or down, its carrier came or went, or some
-    /// other property of it changed; the kernel keeps quiet about a few of those while it is down.
+    /// An interface was created, renamed, deleted or set up or down, its carrier or another property
+    /// changed. While an interface is down the kernel does not report all of these.
     pub links: bool,
     /// Notifications were lost: anything may have changed.
     pub lost: bool,
 }
 
 impl Changes {
-    /// Hears of every change in the calling thread's network namespace from now on. Needs no
-    /// privileges; with CAP_NET_ADMIN the kernel keeps more notifications than its limit
-    /// (`net.core.rmem_max`) allows.
+    /// Subscribes to every change in the calling thread's network namespace. Needs no privileges;
+    /// with CAP_NET_ADMIN the receive buffer may exceed `net.core.rmem_max`.
     ///
     /// # Errors
     /// [`Error::Connect`] if no such socket can be had.
@@ -81,11 +80,9 @@ impl Changes {
         Ok(Self { socket, received: Vec::with_capacity(RECEIVE) })
     }
 
-    /// Takes all notifications that have come and sums them up; `None` if there are none. Does not
-    /// wait.
+    /// Reads and merges all queued notifications; `None` if there are none. Does not block.
     ///
-    /// Notifications that the kernel dropped for want of room are no error: they are
-    /// [`Change::lost`].
+    /// Notifications that the kernel dropped are no error: they set [`Change::lost`].
     ///
     /// # Errors
     /// [`Error::Io`] if the socket failed.
@@ -98,7 +95,7 @@ impl Changes {
                 Ok(_) => sum.note(&self.received),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // Told once; what came before and after it is still there to be read.
+                // Reported once; the notifications before and after it are still queued.
                 Err(error) if error.raw_os_error() == Some(Errno::ENOBUFS as i32) => {
                     sum.lost = true;
                 }
@@ -116,7 +113,7 @@ impl AsFd for Changes {
 }
 
 impl Change {
-    /// Adds the notifications of one datagram. What is not understood may be anything.
+    /// Adds the notifications of one datagram. One that cannot be decoded counts as lost.
     fn note(&mut self, mut datagram: &[u8]) {
         while !datagram.is_empty() {
             let Ok(message) = NetlinkBuffer::new_checked(datagram) else {

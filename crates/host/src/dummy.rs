@@ -1,4 +1,4 @@
-//! Dummy devices of our own: an interface to bind addresses on where no real one is meant.
+//! Creates and deletes evenkeel's own dummy devices, to which VIPs can be bound.
 
 use nix::errno::Errno;
 use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL};
@@ -54,9 +54,9 @@ impl Host {
         Ok(())
     }
 
-    /// Brings up a dummy device that [`Host::create_dummy`] made; one that is up stays so. IPv4 addresses outlast
-    /// that it is down, and so does the route that makes them this host's own. Those of IPv6 went when it was set
-    /// down, unless `keep_addr_on_down` is set (`addrconf_ifdown`).
+    /// Brings up a dummy device that [`Host::create_dummy`] made; one that is up stays up. IPv4 addresses and
+    /// their local routes survive while a device is down. IPv6 addresses were removed when it was set down,
+    /// unless `keep_addr_on_down` is set (`addrconf_ifdown`).
     ///
     /// # Errors
     /// [`Error::NotOurs`] for any other interface, [`Error::InterfaceMissing`] if there is none;
@@ -74,8 +74,8 @@ impl Host {
         Ok(())
     }
 
-    /// Deletes a dummy device that [`Host::create_dummy`] made. The addresses on it go with it, whoever bound
-    /// them: to look first is the caller's part.
+    /// Deletes a dummy device that [`Host::create_dummy`] made, with all addresses on it. The caller has to check
+    /// first that none of them belongs to another program.
     ///
     /// # Errors
     /// [`Error::NotOurs`] for any other interface, [`Error::InterfaceMissing`] if there is none;

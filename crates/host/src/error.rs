@@ -11,7 +11,7 @@ use crate::binding::Binding;
 use crate::capability::Capability;
 use crate::netlink::Failure;
 
-/// Something this crate was asked to do, in words that follow "cannot".
+/// An operation of this crate; its text continues a sentence that begins with "cannot".
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Action {
@@ -19,7 +19,7 @@ pub enum Action {
     ListLinks,
     /// [`Host::addresses`](crate::Host::addresses).
     ListAddresses,
-    /// Looking one interface up, the first step of all that is done to an interface.
+    /// Looking up one interface, the first step of every operation on an interface.
     FindLink(String),
     /// [`Host::bind`](crate::Host::bind).
     Bind(Binding),
@@ -62,13 +62,13 @@ impl fmt::Display for Action {
             Self::DeleteDummy(name) => write!(f, "delete dummy device {name}"),
             Self::SetSysctl(key) => write!(f, "set sysctl {key}"),
             Self::EnterNamespace(name) => write!(f, "enter network namespace {name}"),
-            Self::IdentifyNamespace => write!(f, "tell which network namespace this is"),
-            Self::HearChanges => write!(f, "hear of changes to addresses and links"),
+            Self::IdentifyNamespace => write!(f, "identify this network namespace"),
+            Self::HearChanges => write!(f, "subscribe to changes of addresses and links"),
         }
     }
 }
 
-/// The kernel's own refusal: its errno, and its words where it gave any.
+/// A refusal by the kernel: its errno, and its message if it sent one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// The positive errno value.
@@ -82,7 +82,7 @@ impl Refusal {
         self.errno == errno as i32
     }
 
-    /// Whether the same request may succeed later with nothing else changed.
+    /// Whether the same request may succeed later without any other change.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         [Errno::EAGAIN, Errno::EBUSY, Errno::EINTR, Errno::ENOBUFS, Errno::ENOMEM]
@@ -120,11 +120,11 @@ pub enum Error {
     NotPermitted {
         /// What was tried.
         action: Action,
-        /// What would have allowed it.
+        /// The missing capability.
         capability: Capability,
     },
-    /// The interface has this address already, whoever bound it. IPv6 allows an address once on an interface
-    /// whatever its prefix; IPv4 once for each prefix.
+    /// The interface has this address already. IPv6 allows an address once on an interface, IPv4 once for each
+    /// prefix length.
     #[error("{0} is bound already")]
     AlreadyBound(Binding),
     /// The interface does not have this address with this prefix.
@@ -135,7 +135,7 @@ pub enum Error {
     InvalidPrefix(Binding),
     /// Removing an IPv4 primary address would remove other addresses of its subnet with it, because the
     /// interface's `promote_secondaries` is 0.
-    #[error("unbinding {binding} would take {} along: set net.ipv4.conf.{}.promote_secondaries=1 first", list(secondaries), binding.interface)]
+    #[error("unbinding {binding} would remove {} too: set net.ipv4.conf.{}.promote_secondaries=1 first", list(secondaries), binding.interface)]
     WouldDropSecondaries {
         /// The primary address.
         binding: Binding,
@@ -148,7 +148,7 @@ pub enum Error {
         /// The name looked for.
         interface: String,
     },
-    /// An interface of this name exists, of whatever kind.
+    /// An interface of this name exists, of any kind.
     #[error("an interface {interface} exists already")]
     InterfaceExists {
         /// The name wanted.
@@ -223,7 +223,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the same call may succeed later with nothing else changed.
+    /// Whether the same call may succeed later without any other change.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {

@@ -1,4 +1,4 @@
-//! The Ethernet frames that tell neighbours where an address has gone. Bytes only; nothing is sent here.
+//! Builds the ARP and neighbour discovery frames that announce an address. Sends nothing.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 

@@ -16,7 +16,7 @@ use crate::link::{Link, check_name, question};
 use crate::namespace;
 use crate::netlink::{Failure, Netlink};
 
-/// How often links and addresses are read again when the two lists do not fit each other.
+/// How often links and addresses are read again when the two lists do not match.
 const LISTING_ATTEMPTS: usize = 10;
 
 /// A connection to the network configuration of one network namespace: that of the thread that opened it.
@@ -45,7 +45,7 @@ impl Host {
     /// All interfaces, those that are down included, in the kernel's order.
     ///
     /// # Errors
-    /// Whatever kept the list from being read whole; a part of it is never returned.
+    /// The list could not be read completely; a part of it is never returned.
     pub fn links(&self) -> Result<Vec<Link>, Error> {
         let payloads = self
             .netlink
@@ -57,7 +57,7 @@ impl Host {
     /// The interface of this name, or none.
     ///
     /// # Errors
-    /// [`Error::InvalidName`], or whatever kept the kernel from answering.
+    /// [`Error::InvalidName`], or the kernel did not answer.
     pub fn link(&self, name: &str) -> Result<Option<Link>, Error> {
         check_name(name)?;
         let action = || Action::FindLink(name.to_owned());
@@ -80,16 +80,16 @@ impl Host {
     /// before its secondaries.
     ///
     /// # Errors
-    /// Whatever kept the list from being read whole; a part of it is never returned.
+    /// The list could not be read completely; a part of it is never returned.
     pub fn addresses(&self) -> Result<Vec<Address>, Error> {
         Ok(self.links_and_addresses()?.1)
     }
 
-    /// What [`Self::links`] and [`Self::addresses`] give, in one reading: the interface of every address is
-    /// among the links.
+    /// Reads [`Self::links`] and [`Self::addresses`] consistently: the interface of every address is among
+    /// the links.
     ///
     /// # Errors
-    /// Whatever kept either list from being read whole; a part of it is never returned.
+    /// A list could not be read completely; a part of it is never returned.
     pub fn links_and_addresses(&self) -> Result<(Vec<Link>, Vec<Address>), Error> {
         // Names come from the other list. An interface made between the two readings is in one of them only.
         for _ in 0..LISTING_ATTEMPTS {
@@ -111,12 +111,12 @@ impl Host {
     }
 
     /// Binds an address: an entry of its own that carries [`EVENKEEL_PROTOCOL`](crate::EVENKEEL_PROTOCOL) and
-    /// the flags of [`Binding::flags`]. Neighbours are not told; see [`Host::announce`].
+    /// the flags of [`Binding::flags`]. Does not announce it; see [`Host::announce`].
     ///
-    /// The interface may be down: the entry is made, but an IPv6 address is then not usable before it is up.
+    /// The interface may be down; an IPv6 address is then usable only once the interface is up.
     ///
     /// # Errors
-    /// [`Error::AlreadyBound`] if the address is there, which leaves it as it is, whoever bound it;
+    /// [`Error::AlreadyBound`] if the interface has the address already, which is left unchanged;
     /// [`Error::InterfaceMissing`]; [`Error::InvalidPrefix`]; [`Error::NotPermitted`] without CAP_NET_ADMIN.
     pub fn bind(&self, binding: &Binding) -> Result<(), Error> {
         let index = self.index_for(binding)?;
@@ -132,12 +132,12 @@ impl Host {
         }
     }
 
-    /// Unbinds an address, whoever bound it: to ask whether it is ours is the caller's part.
+    /// Unbinds an address. The caller has to check first that it is evenkeel's.
     ///
     /// # Errors
     /// [`Error::NotBound`] if there is no such entry with this very prefix; [`Error::WouldDropSecondaries`] if
-    /// other addresses would go with it (somebody may still add one in the moment between the look and the
-    /// deed); [`Error::InterfaceMissing`]; [`Error::NotPermitted`] without CAP_NET_ADMIN.
+    /// other addresses would be removed with it (one added between the check and the removal is missed);
+    /// [`Error::InterfaceMissing`]; [`Error::NotPermitted`] without CAP_NET_ADMIN.
     pub fn unbind(&self, binding: &Binding) -> Result<(), Error> {
         let index = self.index_for(binding)?;
         self.spare_secondaries(binding, index)?;
@@ -160,7 +160,7 @@ impl Host {
         self.link(name)?.ok_or_else(|| missing(name))
     }
 
-    /// Some of what is done to an address goes by the calling thread's namespace, not by the socket's.
+    /// Parts of some operations use the calling thread's namespace, not the socket's.
     pub(crate) fn check_namespace(&self, action: Action) -> Result<(), Error> {
         if namespace::current_nsfs()? == self.namespace {
             Ok(())
@@ -200,7 +200,7 @@ impl Host {
     }
 }
 
-/// Reads a setting that is a number in `/proc/sys/net`, where the calling thread's namespace shows.
+/// Reads a numeric setting of `/proc/sys/net` in the calling thread's namespace.
 pub(crate) fn setting(path: &Path) -> Result<i32, Error> {
     let read = |path: &Path| {
         let text = std::fs::read_to_string(path)?;

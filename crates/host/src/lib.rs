@@ -1,11 +1,11 @@
-//! What an IPVS host needs beside the IPVS table: the addresses clients use and the interfaces they sit on.
+//! Manages what an IPVS host needs beside the IPVS table: VIPs and the interfaces they are bound to.
 //!
 //! [`Host`] lists links and addresses, binds and unbinds addresses, announces them to the neighbours and
-//! creates dummy devices; [`Changes`] hears of what others do to them. [`Namespace`] and [`Capabilities`] say where
-//! the calling thread is and what it may do.
+//! creates dummy devices; [`Changes`] reports changes to them. [`Namespace`] and [`Capabilities`] describe the
+//! calling thread's network namespace and privileges.
 //!
-//! The crate is deliberately ignorant of specs, plans and journals: it does what it is told to one object at a
-//! time and reports what the kernel said. It is synchronous, because rtnetlink answers within the system call;
+//! The crate knows no specs, plans or journals: each call changes one object and returns the kernel's answer.
+//! It is synchronous, because rtnetlink answers within the system call;
 //! messages come from the rtnetlink crate, and its socket is driven directly, so that an answer that was cut
 //! short, interrupted or not understood is an error and never a shorter list.
 

@@ -36,8 +36,8 @@ pub struct Link {
     pub kind: Option<String>,
     /// Whether an administrator set it up (`IFF_UP`).
     pub up: bool,
-    /// Whether it can carry packets now: up, and its other end is there. Both `IFF_LOWER_UP`, which tells of a
-    /// lost carrier at once, and `IFF_RUNNING`, which tells that the kernel has begun to use one.
+    /// Whether it can carry packets now: up and with a carrier. Requires both `IFF_LOWER_UP`, which is cleared as
+    /// soon as the carrier is lost, and `IFF_RUNNING`, which is set once the kernel uses it.
     pub running: bool,
     /// Whether it is a loopback (`IFF_LOOPBACK`).
     pub loopback: bool,
@@ -125,7 +125,7 @@ fn info_kind(nested: &[u8]) -> Result<Option<String>, String> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OperationalState {
-    /// The driver does not say; usual for loopback, dummy and tunnel devices that work.
+    /// Not reported by the driver; usual for working loopback, dummy and tunnel devices.
     Unknown,
     /// Hardware is missing.
     NotPresent,
@@ -139,7 +139,7 @@ pub enum OperationalState {
     Dormant,
     /// Working.
     Up,
-    /// A state that this crate has no word for.
+    /// A state without a name here.
     Other(u8),
 }
 
@@ -158,7 +158,7 @@ impl From<u8> for OperationalState {
     }
 }
 
-/// A question about all links, or about one, without their statistics.
+/// Builds a request for all links, or for one, without their statistics.
 pub(crate) fn question(name: Option<&str>) -> LinkMessage {
     let mut message = LinkMessage::default();
     message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));

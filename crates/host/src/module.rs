@@ -1,4 +1,4 @@
-//! The kernel modules that are there. Loading them is the IPVS client's part.
+//! Lists the kernel modules that are loaded or built in. The IPVS client loads modules.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -21,7 +21,7 @@ pub fn modules(prefix: &str) -> Result<BTreeSet<String>, Error> {
     let names = loaded.lines().filter_map(|line| line.split(' ').next());
     let mut found: BTreeSet<String> =
         names.filter(|name| name.starts_with(prefix)).map(str::to_owned).collect();
-    // Without the list, as in most containers, what is built in is not known.
+    // Without the list, as in most containers, built-in modules are unknown.
     let release = rustix::system::uname();
     let built_in = format!("/lib/modules/{}/modules.builtin", release.release().to_string_lossy());
     let built_in = fs::read_to_string(built_in).unwrap_or_default();
@@ -31,8 +31,8 @@ pub fn modules(prefix: &str) -> Result<BTreeSet<String>, Error> {
     Ok(found)
 }
 
-/// Reads a file of `/proc`, which does not tell its size: into room for all of it, where a growing one would take
-/// a system call for each time it grows.
+/// Reads a file of `/proc`, whose size is unknown, into a buffer large enough for all of it: a growing buffer
+/// would cost a system call each time it grows.
 fn list(path: &str) -> io::Result<String> {
     const ROOM: usize = 16 << 10;
     let mut text = String::with_capacity(ROOM);

@@ -1,8 +1,8 @@
 //! One rtnetlink socket and its three exchanges: ask and be acknowledged, ask for one object, dump a table.
 //!
 //! Messages are built and encoded by the rtnetlink crate. Its socket is driven here rather than by its
-//! connection task, which drops extended acknowledgements, does not show that a dump was interrupted, and skips
-//! a message that it cannot decode: three ways to a list that is wrong in silence.
+//! connection task, which drops extended acknowledgements, does not report interrupted dumps, and skips
+//! messages that it cannot decode: each of these could silently give an incomplete list.
 
 use std::cell::Cell;
 use std::io;
@@ -20,7 +20,7 @@ use rustix::net::sockopt::{Timeout, set_socket_timeout};
 
 use crate::error::Refusal;
 
-/// The kernel answers inside the system call that asks; this only ends a wait for an answer that was lost.
+/// The kernel answers within the sending system call; this only ends the wait for an answer that was lost.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The kernel sizes the pieces of a dump by the largest buffer it has seen, up to 32 KiB; a single link with
@@ -35,16 +35,16 @@ const HEADER: usize = 16;
 const ALIGN: usize = 4;
 const NLMSGERR_ATTR_MSG: u16 = 1;
 
-/// Why an exchange came to nothing.
+/// Why an exchange failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The kernel said no.
+    /// The kernel refused.
     Refused(Refusal),
     /// The socket failed, or no answer came.
     Io(io::Error),
-    /// The bytes made no sense.
+    /// The answer could not be decoded.
     Malformed(String),
-    /// Each reading of the table was overtaken by a change.
+    /// The table changed during each reading.
     Interrupted,
 }
 
@@ -72,7 +72,7 @@ impl Netlink {
         Ok(Self { socket, sequence: Cell::new(0) })
     }
 
-    /// Sends a change, or a question with one answer, and waits for the acknowledgement. Returns the payloads
+    /// Sends a request and waits for its acknowledgement. Returns the payloads
     /// of the answers that came before it.
     pub(crate) fn request(
         &self,
@@ -122,7 +122,7 @@ impl Netlink {
     }
 }
 
-/// Reads again what was interrupted, and nothing that failed in another way.
+/// Repeats a dump that was interrupted by a change; other failures are returned.
 fn uninterrupted<T>(mut read: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
     for _ in 0..DUMP_ATTEMPTS {
         match read() {
@@ -151,7 +151,7 @@ impl Answer {
         while !datagram.is_empty() {
             let message = NetlinkBuffer::new_checked(datagram)
                 .map_err(|error| Failure::Malformed(error.to_string()))?;
-            // Anything else is the late answer to a request that was given up.
+            // Anything else is a late answer to an abandoned request.
             if message.sequence_number() == self.sequence {
                 self.take(&message)?;
             }

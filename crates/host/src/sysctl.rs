@@ -1,4 +1,4 @@
-//! Settings of the kernel below `/proc/sys/net`, which belong to the calling thread's network namespace.
+//! Reads and writes sysctls below `/proc/sys/net` in the calling thread's network namespace.
 
 use std::fs;
 use std::io;
@@ -29,7 +29,7 @@ pub fn sysctl(key: &str) -> Result<Option<String>, Error> {
 /// [`Error::Io`] with what the kernel said: ENOENT for no such setting, EINVAL for no such value.
 pub fn set_sysctl(key: &str, value: &str) -> Result<(), Error> {
     let write = fs::OpenOptions::new().write(true).open(path(key)).and_then(|mut file| {
-        // In one piece: the kernel takes each write for a whole value.
+        // One write: the kernel takes each write as a complete value.
         io::Write::write_all(&mut file, format!("{value}\n").as_bytes())
     });
     write.map_err(|source| Error::Io { action: Action::SetSysctl(key.to_owned()), source })
@@ -41,7 +41,7 @@ pub fn folded(value: &str) -> String {
     value.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Dots and slashes change places, as in sysctl(8).
+/// Swaps dots and slashes, as sysctl(8) does.
 fn path(key: &str) -> PathBuf {
     let swapped = key.chars().map(|c| match c {
         '.' => '/',

@@ -1,8 +1,8 @@
-//! The connection table, which the kernel tells in `/proc/net/ip_vs_conn` and not over netlink.
+//! Reads the connection table from `/proc/net/ip_vs_conn`; netlink does not offer it.
 //!
-//! A table may hold millions of entries, so it is read line by line and nothing of it is kept.
-//! It is no snapshot: an entry that comes or goes meanwhile may be told or not. The file tells
-//! neither how packets are forwarded nor which service, if it is a fwmark service, an entry belongs to.
+//! A table may hold millions of entries, so it is read line by line and not kept in memory. It is
+//! no snapshot: entries added or removed during the reading may be listed or not. The file contains
+//! neither the forwarding method nor, for fwmark services, the service of an entry.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -35,9 +35,9 @@ pub struct Connection {
     /// The state, as the protocol's module names it (`ESTABLISHED`); `NONE` or `ASSURED` of a
     /// template.
     pub state: Box<str>,
-    /// Seconds until the entry goes, unless there is traffic.
+    /// Seconds until the entry expires without traffic.
     pub expires: u64,
-    /// What a persistence engine knows the client by.
+    /// How a persistence engine identifies the client.
     pub engine: Option<EngineData>,
 }
 
@@ -50,7 +50,7 @@ pub enum ConnectionProtocol {
     Other(Box<str>),
 }
 
-/// What a persistence engine knows a client by.
+/// How a persistence engine identifies a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineData {
     /// The engine: `sip`.
@@ -64,14 +64,14 @@ pub struct EngineData {
 #[error("a line of the connection table makes no sense: {}", .0.escape_debug())]
 pub struct UnknownLine(pub String);
 
-/// The table cannot be read on.
+/// Why the rest of the table cannot be read.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ConnectionTableError {
-    /// The file cannot be opened or read. It is not there without the module ip_vs.
+    /// The file cannot be opened or read. Without the module ip_vs it does not exist.
     #[error("cannot read {PATH}")]
     Read(#[from] io::Error),
-    /// A line makes no sense.
+    /// A line cannot be parsed.
     #[error(transparent)]
     Line(#[from] UnknownLine),
 }

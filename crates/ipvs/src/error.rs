@@ -1,5 +1,5 @@
-//! What can go wrong, kept apart by whose fault it is: the socket failed, the bytes made no
-//! sense, or the kernel said no.
+//! Errors, separated by cause: the socket failed, an answer could not be decoded, or the kernel
+//! refused.
 
 use std::io;
 use std::ops::Range;
@@ -10,8 +10,7 @@ use thiserror::Error;
 use crate::modules::ModuleError;
 use crate::{NameError, Object, Operation, Refusal};
 
-/// Why a request could not be carried out or its answer not be had. None of them stands for an
-/// empty table.
+/// Why a request failed or has no answer. None of these means an empty table.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -50,17 +49,17 @@ pub enum Error {
         /// How long was waited.
         limit: Duration,
     },
-    /// The bytes that came made no sense.
+    /// An answer could not be decoded.
     #[error("an answer of the kernel to {operation} {object} makes no sense")]
     Malformed {
         /// What was asked.
         operation: Operation,
         /// Of what.
         object: Object,
-        /// Where the sense ended.
+        /// Where decoding failed.
         source: DecodeError,
     },
-    /// The kernel said no.
+    /// The kernel refused.
     #[error(transparent)]
     Refused(Refusal),
     /// The receive buffer overflowed and answers are lost (`ENOBUFS`). The operations may have
@@ -86,8 +85,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the same request may succeed when simply made again. For a change this needs a
-    /// fresh reading of the table first.
+    /// Whether the same request may succeed when repeated. A change needs a new reading of the table
+    /// first.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
@@ -102,7 +101,7 @@ impl Error {
     }
 }
 
-/// Where bytes stopped making sense as a message of the family.
+/// Why bytes could not be decoded as a message of the family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum DecodeError {
@@ -123,7 +122,7 @@ pub enum DecodeError {
         /// Its payload's length.
         length: usize,
     },
-    /// An attribute that cannot be done without is not there.
+    /// A required attribute is missing.
     #[error("{0} is missing")]
     Missing(&'static str),
     /// An address of a family that has no known form.
@@ -150,14 +149,14 @@ pub enum DecodeError {
 #[error("{0}")]
 pub struct EncodeError(pub(crate) String);
 
-/// A batch that could not be carried to its end. Some of its commands may have been done.
+/// A batch that could not be completed. Some of its commands may have been executed.
 #[derive(Debug, Error)]
 #[error("a batch of changes was interrupted at command {}", unknown.start)]
 pub struct Interrupted {
     /// The kernel's refusals among the commands before `unknown`; the others of those were done.
     pub refusals: Vec<CommandRefusal>,
-    /// The commands, by their place in the batch, of which nobody can say whether they were
-    /// done. Those after the range were not sent. An empty range means that all is known.
+    /// The indices in the batch of the commands whose result is unknown. Commands after the range
+    /// were not sent. The range is empty if every result is known.
     pub unknown: Range<usize>,
     /// What happened.
     pub source: Error,

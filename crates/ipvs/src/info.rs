@@ -1,4 +1,4 @@
-//! What the kernel tells of IPVS itself.
+//! The version of IPVS and the size of its connection table.
 
 use std::fmt;
 

@@ -3,8 +3,8 @@
 //! It reads and changes virtual services, their destinations, sync daemons and timeouts: every
 //! attribute of `include/uapi/linux/ip_vs.h` for these is decoded and encoded, and attributes of
 //! objects that it does not know are kept. It uses the kernel's words ("destination", not "real
-//! server"). What empties a table or its counters at once (`IPVS_CMD_FLUSH`, `IPVS_CMD_ZERO`) it
-//! leaves out.
+//! server"). It deliberately lacks the commands that empty a table or its counters at once
+//! (`IPVS_CMD_FLUSH`, `IPVS_CMD_ZERO`).
 //!
 //! It decides nothing: no defaults beyond those a message needs, no comparison, no retry, no
 //! policy. What the kernel refuses is reported, not guessed beforehand.
@@ -15,7 +15,7 @@
 //!   what the kernel counts; the two never share a type.
 //! - [`Timeouts`] and [`SyncDaemon`] belong to the namespace: [`Client::timeouts`],
 //!   [`Client::set_timeouts`], [`Client::daemons`], [`Client::start_daemon`],
-//!   [`Client::stop_daemon`]. [`Client::info`] tells the version.
+//!   [`Client::stop_daemon`]. [`Client::info`] reads the version.
 //! - [`ConnectionTable`] reads the connections themselves, from `/proc`.
 //! - [`codec`] is the same without a socket.
 //! - [`modules`] loads the kernel modules of schedulers and persistence engines.

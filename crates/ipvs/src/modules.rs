@@ -9,9 +9,9 @@ use std::process::{Command, Stdio};
 use thiserror::Error;
 use tracing::debug;
 
-/// Where the kernel is told which program loads modules (`kernel.modprobe` in sysctl).
+/// The sysctl `kernel.modprobe`: the program with which the kernel loads modules.
 const MODPROBE_SYSCTL: &str = "/proc/sys/kernel/modprobe";
-/// What is looked for on the path where the kernel has been told none.
+/// The program searched on `PATH` if that sysctl is empty.
 const MODPROBE: &str = "modprobe";
 
 /// Why a module could not be loaded.
@@ -72,12 +72,12 @@ pub fn load(module: &str) -> Result<(), ModuleError> {
     Err(ModuleError::NoModprobe { module: module.to_owned() })
 }
 
-/// What may load modules, the kernel's own choice first.
+/// The programs that may load modules, that of `kernel.modprobe` first.
 fn programs() -> impl Iterator<Item = String> {
     configured().into_iter().chain([MODPROBE.to_owned()])
 }
 
-/// The kernel's own choice, if that is there.
+/// The program of `kernel.modprobe`, if it exists.
 fn configured() -> Option<String> {
     let configured = fs::read_to_string(MODPROBE_SYSCTL).ok()?;
     let program = configured.trim();

@@ -1,5 +1,5 @@
-//! The kernel's "no": the number, the object, and words for it. The kernel itself explains only
-//! attributes of the wrong shape, so what `EEXIST`, `ESRCH` and `ENOENT` mean here is said here.
+//! Refusals by the kernel: errno, object and explanation. The kernel itself explains only malformed
+//! attributes, so the meaning of `EEXIST`, `ESRCH` and `ENOENT` is derived here.
 
 use std::fmt;
 
@@ -59,7 +59,7 @@ pub enum Reason {
     Busy,
     /// Memory ran out.
     NoMemory,
-    /// Anything else; the number tells.
+    /// Anything else; see the number.
     Other,
 }
 

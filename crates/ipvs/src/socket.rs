@@ -1,5 +1,5 @@
-//! One generic netlink socket with its receive buffers: bytes out, datagrams in, never waiting
-//! for ever. It does not look into the bytes.
+//! A generic netlink socket with its receive buffers. Every wait has a limit; the content of the
+//! datagrams is not interpreted.
 
 use std::io::{self, IoSliceMut};
 use std::os::fd::AsRawFd;
@@ -57,8 +57,8 @@ impl Socket {
     /// Opens a socket whose refusals carry the kernel's own words.
     pub(crate) fn open() -> io::Result<Self> {
         let inner = NlSocket::connect(NlFamily::Generic, None, Groups::empty())?;
-        // NETLINK_CAP_ACK stays off: what a refusal is about is told by its number alone, but
-        // the extended words follow the echoed request either way.
+        // NETLINK_CAP_ACK is not needed: a refusal is matched by its sequence number, and the
+        // extended message follows the echoed request in either case.
         if let Err(error) = inner.enable_ext_ack(true) {
             // Before Linux 4.12; refusals then have their number only.
             debug!(%error, "no extended acknowledgements");
@@ -72,7 +72,7 @@ impl Socket {
         self.receive_buffer
     }
 
-    /// Sends messages in one system call. The kernel has worked them off when it returns.
+    /// Sends messages in one system call. The kernel has processed them when it returns.
     pub(crate) fn send(&self, bytes: &[u8]) -> io::Result<()> {
         loop {
             match self.inner.send(bytes, Msg::empty()) {
@@ -110,7 +110,7 @@ impl Socket {
             .filter(|datagram| !datagram.is_empty())
     }
 
-    /// Throws away what waits to be received, and with it the rest of a dump.
+    /// Discards all queued datagrams, including the rest of a dump.
     pub(crate) fn drain(&mut self) -> Result<(), ReceiveError> {
         loop {
             match self.try_receive() {
@@ -148,8 +148,7 @@ impl Socket {
     }
 }
 
-/// Enlarges the receive buffer, past `net.core.rmem_max` where that is permitted, and tells its
-/// size.
+/// Enlarges the receive buffer, beyond `net.core.rmem_max` if permitted, and returns its size.
 ///
 /// neli's socket has no `SO_RCVBUFFORCE` and cannot lend its descriptor without unsafe code, so
 /// the option is set through a duplicate, which shares it. Where duplicating is not to be had

@@ -1,5 +1,5 @@
-//! A sync daemon: the kernel thread that tells the connections of one director to others by
-//! multicast, or listens for them.
+//! A sync daemon: the kernel thread that sends the connections of one director to others by
+//! multicast, or receives them.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -7,13 +7,13 @@ use std::net::IpAddr;
 use crate::uapi::{IP_VS_STATE_BACKUP, IP_VS_STATE_MASTER};
 use crate::{Name, UnknownAttributes};
 
-/// Which side of the conversation a daemon is on. It identifies the daemon: a namespace has at
+/// Whether a daemon sends or receives. It identifies the daemon: a namespace has at
 /// most one of each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum SyncState {
-    /// `IP_VS_STATE_MASTER`: tells this host's connections.
+    /// `IP_VS_STATE_MASTER`: sends this host's connections.
     Master,
-    /// `IP_VS_STATE_BACKUP`: listens for those of others.
+    /// `IP_VS_STATE_BACKUP`: receives those of other hosts.
     Backup,
     /// Any other number. The kernel itself knows none.
     Other(u32),

@@ -1,6 +1,6 @@
 //! How long the kernel remembers idle connections, for the whole namespace.
 
-/// The timeouts that the family tells and sets (`IPVS_CMD_GET_CONFIG`, `IPVS_CMD_SET_CONFIG`), in
+/// The timeouts that the family reads and sets (`IPVS_CMD_GET_CONFIG`, `IPVS_CMD_SET_CONFIG`), in
 /// whole seconds. SCTP has its own, which it does not.
 ///
 /// 0 in a request leaves a timeout as it is: none can be set to 0. 0 in an answer is one that the

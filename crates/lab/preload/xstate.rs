@@ -4,7 +4,7 @@
 //! `NT_X86_XSTATE`) through a buffer that ends with AVX-512 and PKRU. The host fills as much of it
 //! as fits, but refuses to write from it (EFAULT, `xstateregs_set` of arch/x86/kernel/fpu/regset.c)
 //! unless its size is that of all state the processor has, AMX tiles included. This library, loaded
-//! before libc, hands the host a buffer of that size; what is beyond the kernel's own is left in
+//! before libc, passes the host a buffer of that size; what is beyond the kernel's own is left in
 //! its initial state, which no process of the guest can leave: Linux asks for AMX by
 //! `arch_prctl`, and that kernel does not know the request.
 //!

@@ -67,11 +67,11 @@ impl Kernel {
 
 /// Makes sure that `folder` holds a kernel and tools, fetching them when it does not.
 ///
-/// A second call costs nothing; two at once, in any processes, do the work once. `progress` hears a
-/// line before each step that takes time.
+/// A second call costs nothing; two at once, in any processes, do the work once. `progress` gets a
+/// line before each slow step.
 ///
 /// # Errors
-/// When apt-get is missing or fails, or the packages are not what they were thought to be.
+/// When apt-get is missing or fails, or the packages lack an expected file.
 pub fn fetch(
     folder: &Path,
     source: &Source,

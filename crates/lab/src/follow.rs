@@ -1,10 +1,10 @@
-//! Reads on in a file that someone else appends to.
+//! Follows a file that another process appends to.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-/// A place in a growing file. The file need not exist yet.
+/// A position in a growing file. The file need not exist yet.
 #[derive(Debug)]
 pub(crate) struct Follow {
     path: PathBuf,

@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, wa
 
 /// How long a group may take to leave on SIGTERM before it is killed.
 const GRACE: Duration = Duration::from_secs(2);
-/// How often the process is looked at, and how old streamed output gets.
+/// How often the process is checked and its output is streamed.
 const TICK: Duration = Duration::from_millis(20);
 
 /// A running process and its descendants, ended when dropped.
@@ -84,7 +84,7 @@ impl Group {
 
     fn signal(&self, signal: Signal) -> io::Result<()> {
         match kill_process_group(self.id, signal) {
-            // Nobody left to hear it: what was wanted.
+            // No process is left in the group, as intended.
             Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
             Err(errno) => Err(errno.into()),
         }

@@ -41,7 +41,7 @@ fn serve(order: &Order) -> Result<Status, Error> {
 
 /// Writes to the console: the only way out while no folder of the host can be written.
 fn say(error: &Error) {
-    // There is nobody to tell about a console that does not work.
+    // A console that does not work cannot be reported anywhere.
     drop(writeln!(std::io::stderr(), "lab: {}", in_words(error)));
 }
 

@@ -1,4 +1,4 @@
-//! What the host asks of a guest, and the files through which it asks and is answered.
+//! The protocol between host and guest: files for the job and its result.
 //!
 //! A run has a folder of its own on the host, which the guest sees under the same path and may
 //! write to: `job.json` goes in, `stdout`, `stderr` and `status` come out.
@@ -67,7 +67,7 @@ impl Job {
     }
 }
 
-/// The whole of `job.json`: the job and what the guest needs to know of its surroundings.
+/// The content of `job.json`: the job and what the guest needs to know of the host.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Order {
     pub(crate) job: Job,

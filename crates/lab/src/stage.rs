@@ -39,7 +39,7 @@ fn become_kernel(
     // On SIGTERM the kernel takes its helper processes along; SIGKILL would leave them.
     set_parent_process_death_signal(Some(Signal::TERM))
         .step("cannot be tied to the owner's life")?;
-    // The owner may have died before the line above; then nobody would ever send the signal.
+    // The owner may have died before the line above; then the signal would never be sent.
     if getppid().map(|pid| pid.as_raw_nonzero().get().unsigned_abs() as usize) != Some(owner) {
         return Err(Error::Refused("its owner is gone".to_owned()));
     }

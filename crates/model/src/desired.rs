@@ -1,4 +1,4 @@
-//! What a spec asks for, after defaults.
+//! The desired state: what a spec asks for, after defaults.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,7 +11,7 @@ use crate::{
     Vip,
 };
 
-/// Everything that one host shall have.
+/// The desired state of one host.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Desired {
     /// The part of the table this governs.
@@ -22,13 +22,13 @@ pub struct Desired {
     pub vips: BTreeMap<Binding, Vip>,
     /// The timeouts; none of them unless the spec names it.
     pub timeouts: DesiredTimeouts,
-    /// The sync daemons; `None` leaves them to someone else, none in the map means none shall run.
+    /// The sync daemons; `None` leaves them alone, an empty map means that none shall run.
     pub sync: Option<BTreeMap<SyncState, SyncDaemon>>,
     /// Values of sysctls by key (`net.ipv4.vs.expire_nodest_conn`).
     pub sysctls: BTreeMap<Box<str>, Box<str>>,
-    /// From which numbers on guards refuse.
+    /// The thresholds of guards.
     pub guards: Guards,
-    /// How long services drain that no spec lists any more and no record knows, in seconds
+    /// The drain, in seconds, of services that no spec lists any more and that are in no record
     /// (`defaults.drain`).
     pub drain: Drain,
 }
@@ -39,7 +39,7 @@ pub struct Desired {
 pub struct Drain(pub u32);
 
 impl Drain {
-    /// At once, with the connections it has.
+    /// Deleted at once, with its connections.
     pub const NONE: Self = Self(0);
 }
 
@@ -56,13 +56,13 @@ impl fmt::Display for Drain {
 }
 
 impl Default for Drain {
-    /// What a spec means that says nothing: half a minute.
+    /// The default of a spec: 30 seconds.
     fn default() -> Self {
         Self(30)
     }
 }
 
-/// A service together with what only the spec knows of it.
+/// A service together with the settings that exist only in the spec.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Named {
     /// The `name` of the spec's service; several expanded services may share it.
@@ -74,15 +74,14 @@ pub struct Named {
     /// there.
     #[serde(default)]
     pub canonical_order: bool,
-    /// How long a real server drains that leaves this service, or leaves with it.
+    /// The drain of a real server that is removed from this service, or deleted with it.
     pub drain: Drain,
-    /// What the kernel shall have.
+    /// The desired kernel configuration.
     pub service: Service,
 }
 
 impl Named {
-    /// A service of that name, of which nothing is left to anyone else and which goes without a
-    /// drain.
+    /// A service of that name without ignored fields and without a drain.
     pub fn new(name: impl Into<Arc<str>>, service: Service) -> Self {
         Self {
             name: name.into(),
@@ -107,7 +106,7 @@ impl Desired {
     }
 }
 
-/// What services are called: by this spec, or, where it does not list them any more, by the one
+/// Names of services: from this spec or, for services that it no longer lists, from the one
 /// that was applied last.
 #[derive(Debug, Clone, Copy)]
 pub struct Names<'a> {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub enum Forward {
     /// Direct routing (`-g`): the packet goes out unchanged to the real server's MAC address.
     Dr,
-    /// Masquerading (`-m`): addresses and port are rewritten, answers come back this way.
+    /// Masquerading (`-m`): addresses and port are rewritten, answers pass this host.
     Nat,
     /// Tunnelling (`-i`): the packet is wrapped and sent to the real server.
     Tun(Tunnel),

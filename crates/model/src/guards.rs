@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// From which numbers on a guard refuses.
+/// The thresholds from which guards refuse a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Guards {
     /// `mass-delete`: the share of the live services, of the VIPs, and of the real servers of one

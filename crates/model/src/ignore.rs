@@ -1,4 +1,4 @@
-//! Fields that a spec leaves to someone else.
+//! Fields that a spec leaves to other programs.
 
 use std::fmt;
 
@@ -48,14 +48,14 @@ impl fmt::Display for IgnoredField {
     }
 }
 
-/// The set of fields a service leaves to someone else. On add the spec's values are used; on
+/// The set of fields that a service leaves to other programs. On add the spec's values are used; on
 /// edit the live ones are kept.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Vec<IgnoredField>", into = "Vec<IgnoredField>")]
 pub struct Ignore(u8);
 
 impl Ignore {
-    /// Nothing is left to anyone: what absence means.
+    /// The empty set, the default.
     pub const NOTHING: Self = Self(0);
 
     /// Whether that field is left alone.

@@ -1,4 +1,4 @@
-//! What the kernel answered.
+//! The live state, as read from the kernel.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,10 +14,9 @@ pub struct Live {
     pub services: BTreeMap<ServiceKey, Service>,
     /// Every address of the namespace, VIP or not.
     pub addresses: BTreeMap<Binding, Owner>,
-    /// Every interface, by name; `None` where nothing is known of them, as on the empty host that
-    /// `--live none` stands for.
+    /// Every interface, by name; `None` if unknown, as for the empty host of `--live none`.
     pub links: Option<BTreeMap<Box<str>, Link>>,
-    /// The timeouts; `None` where nothing is known of them.
+    /// The timeouts; `None` if unknown.
     pub timeouts: Option<Timeouts>,
     /// The sync daemons that run.
     pub sync: BTreeMap<SyncState, SyncDaemon>,

@@ -40,12 +40,12 @@ pub struct RealServer {
 }
 
 impl RealServer {
-    /// One that takes any number of connections.
+    /// A real server without thresholds.
     pub fn new(forward: Forward, weight: u32) -> Self {
         Self { forward, weight, upper_threshold: 0, lower_threshold: 0 }
     }
 
-    /// The same without new connections.
+    /// The same with weight 0.
     pub fn drained(self) -> Self {
         Self { weight: 0, ..self }
     }

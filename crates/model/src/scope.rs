@@ -13,8 +13,8 @@ use crate::ServiceKey;
 /// How many entries of each list are shown to people; the others are counted.
 const SHOWN: usize = 3;
 
-/// What is ours. Everything in scope that the spec does not list is deleted; everything out of
-/// scope is never touched and shown only as a count.
+/// The part of the table that evenkeel manages. Everything in scope that the spec does not list is
+/// deleted; everything out of scope is never touched and shown only as a count.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
@@ -41,7 +41,7 @@ pub struct Limits {
 }
 
 impl Scope {
-    /// Whether that service is ours.
+    /// Whether that service is in scope.
     pub fn contains(&self, service: &ServiceKey) -> bool {
         match self {
             Self::Implied | Self::All => true,
@@ -49,7 +49,7 @@ impl Scope {
         }
     }
 
-    /// Whether that VIP is ours.
+    /// Whether that VIP is in scope.
     pub fn contains_address(&self, address: IpAddr) -> bool {
         match self {
             Self::Implied | Self::All => true,

@@ -16,21 +16,21 @@ pub struct Service {
 /// All that can be edited on a service in place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceConfig {
-    /// Chooses the real server of each new connection.
+    /// The scheduler, which chooses the real server of each new connection.
     pub scheduler: Scheduler,
     /// Flags whose meaning depends on the scheduler.
     pub scheduler_flags: SchedulerFlags,
     /// Clients stay on their real server; `None` schedules each connection anew.
     pub persistence: Option<Persistence>,
-    /// The persistence engine (`sip`), which tells clients apart by more than their address;
-    /// `None` is by address.
+    /// The persistence engine (`sip`), which identifies clients by more than their address; `None`
+    /// identifies them by address.
     pub engine: Option<Box<str>>,
     /// Each datagram is scheduled by itself; UDP and fwmark services only.
     pub one_packet: bool,
 }
 
 impl ServiceConfig {
-    /// Scheduled so, and nothing else of all that can be set.
+    /// A service with that scheduler and no other setting.
     pub fn new(scheduler: Scheduler) -> Self {
         Self {
             scheduler,
@@ -41,8 +41,8 @@ impl ServiceConfig {
         }
     }
 
-    /// How long a real server drains that leaves a service which says nothing of it: as long as
-    /// `usual`, but not at all where clients would be refused that are tied to it.
+    /// The drain of a real server in a service that sets none: `usual`, but none if clients that the
+    /// scheduler ties to it would be refused.
     pub fn usual_drain(&self, usual: Drain) -> Drain {
         let refuses = self.scheduler.refuses_clients_of_drained(self.scheduler_flags);
         if refuses { Drain::NONE } else { usual }

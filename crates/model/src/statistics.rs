@@ -38,9 +38,9 @@ pub struct RealServerStatistics {
 impl RealServerStatistics {
     /// How many connections still need it, as a real server of that service.
     ///
-    /// TCP and SCTP connections that are over are remembered as inactive ones for minutes, in DR
-    /// and TUN also while the director never saw them end; those need nobody. All other protocols
-    /// know inactive connections only, and a fwmark service may carry any.
+    /// For TCP and SCTP only active connections count: ended ones stay in the table as inactive for
+    /// minutes, in DR and TUN even longer, as the director does not see them end. All other
+    /// protocols have inactive connections only, and a fwmark service may carry any protocol.
     pub fn open(&self, service: &ServiceKey) -> u64 {
         let active = u64::from(self.active_connections);
         match service {
@@ -49,7 +49,7 @@ impl RealServerStatistics {
         }
     }
 
-    /// Whether nobody knows of any connection to it, open or over.
+    /// Whether the connection table has no connection to it, neither active nor inactive.
     pub fn is_idle(&self) -> bool {
         self.active_connections == 0 && self.inactive_connections == 0
     }

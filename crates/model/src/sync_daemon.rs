@@ -5,13 +5,13 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-/// Which side of the copying a daemon is on. A namespace has at most one of each.
+/// Whether a daemon sends or receives. A namespace has at most one of each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SyncState {
     /// Sends the connections of this host.
     Master,
-    /// Takes those of another.
+    /// Receives those of another host.
     Backup,
 }
 
@@ -32,7 +32,7 @@ impl fmt::Display for SyncState {
 pub struct SyncDaemon {
     /// The interface it sends or listens on.
     pub interface: Box<str>,
-    /// Daemons hear those of the same id only; 0 in a backup hears all.
+    /// Daemons accept messages with the same id only; a backup with id 0 accepts all.
     pub id: u8,
     /// The largest message in bytes.
     pub max_length: Option<u16>,
@@ -45,7 +45,7 @@ pub struct SyncDaemon {
 }
 
 impl SyncDaemon {
-    /// Whether a live daemon is as this one asks.
+    /// Whether a live daemon satisfies this one.
     pub fn is_met_by(&self, live: &Self) -> bool {
         fn met<T: PartialEq>(asked: Option<&T>, live: Option<&T>) -> bool {
             asked.is_none() || asked == live

@@ -1,6 +1,6 @@
 //! The project's own chores, each in a file of its own: `cargo xtask CHORE`.
 //!
-//! This is the program that prints what the lab, a library, only hands over.
+//! This program prints what the lab, a library, only returns.
 
 #![allow(clippy::print_stderr, clippy::print_stdout)]
 

@@ -15,7 +15,7 @@ use serde_json::Value;
 mod changes;
 mod wire;
 
-/// A new namespace with a dummy device `d0` that is up and nobody's.
+/// A new namespace with a dummy device `d0` that is up and not evenkeel's.
 fn host_with_dummy() -> Host {
     fresh_namespace();
     run("ip link add d0 type dummy");

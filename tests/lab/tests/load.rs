@@ -28,7 +28,7 @@ const ALL_PORTS: RangeInclusive<u16> = 1024..=u16::MAX;
 /// Runs all ways and holds evenkeel to its promise.
 ///
 /// Where there are several processors, changes of a scheduler are apart: the kernel itself leaves the
-/// service without one for a while, in which it refuses clients, whoever asks for the change.
+/// service without one for a while, in which it refuses clients, whichever program makes the change.
 fn check(name: &str, kind: Kind, usual: u32) {
     check_with(name, kind, ALL_PORTS, usual);
 }

@@ -29,7 +29,7 @@
 //! | P22 | weight 0 | `p22` | |
 //! | P23 | order in sh and mh | `p23` | `ipvs::destinations_of_each_forwarding_method_read_back_as_written` (the list) |
 //! | P24 | what a weight means | `p24` | |
-//! | P25 | nobody behind a VIP | `p25` | `ipvs::deleting_a_destination_leaves_the_others_and_deleting_a_service_takes_them` |
+//! | P25 | no real server behind a VIP | `p25` | `ipvs::deleting_a_destination_leaves_the_others_and_deleting_a_service_takes_them` |
 //! | P27 | reading beside a writer | `p27` | |
 //! | P28 | no notifications | `p28` | `host::a_list_of_many_addresses_is_whole_even_while_others_change_it` (those of addresses) |
 //! | P29 | user namespaces | `p29` | `cli::permissions::root_of_a_user_namespace_of_its_own_is_told_alike` |

@@ -1,5 +1,5 @@
-//! What concerns the namespace as a whole: timeouts, sync daemons, the report on IPVS itself.
-//! Each is one request, answered before the next.
+//! Reads and changes what belongs to the whole namespace: timeouts, sync daemons, the version of
+//! IPVS. Each call is one request.
 
 use std::ops::ControlFlow;
 
@@ -60,8 +60,8 @@ impl Client {
         self.act(asked, header)
     }
 
-    /// The sync daemons that run, the master first: at most one of each state. One goes on when
-    /// its interface is gone, and is still told with that name.
+    /// The sync daemons that run, the master first: at most one of each state. A daemon
+    /// keeps running, and is still listed, after its interface was deleted.
     ///
     /// # Errors
     /// As [`Self::info`].
@@ -78,9 +78,9 @@ impl Client {
         Ok(entries)
     }
 
-    /// Starts a sync daemon. There is no changing one that runs: stop it, then start it anew.
+    /// Starts a sync daemon. A running one cannot be changed: stop it and start it again.
     ///
-    /// The kernel fills in and bends values; [`Self::daemons`] tells with which it runs.
+    /// The kernel fills in and adjusts values; [`Self::daemons`] shows the values in use.
     ///
     /// # Errors
     /// As [`Self::info`]. The kernel refuses when a daemon of this state runs
@@ -118,12 +118,12 @@ impl Client {
         self.act(asked, header)
     }
 
-    /// Sends one change, and an empty message behind it whose acknowledgement says that the
-    /// change is through.
+    /// Sends one change followed by an empty message, whose acknowledgement shows that the change
+    /// was processed.
     ///
-    /// The change's own acknowledgement would not do: the kernel sends none for `EINTR`, which
-    /// is what stopping a thread that was never scheduled yet ends with, stopped though it is
-    /// (`kthread_stop`, `netlink_rcv_skb`).
+    /// The change's own acknowledgement is not enough: the kernel sends none for `EINTR`, the result
+    /// of stopping a thread that never ran, although the thread is stopped (`kthread_stop`,
+    /// `netlink_rcv_skb`).
     fn act(&mut self, asked: Asked, header: Header) -> Result<(), Error> {
         let barrier = self.header().sequence;
         self.encoder.barrier(barrier)?;

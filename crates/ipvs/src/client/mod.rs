@@ -16,13 +16,13 @@ use crate::codec::{Answer, Encoder, Failure, Header, Message, messages};
 use crate::socket::{ReceiveError, Socket};
 use crate::{DecodeError, Error, Object, Operation, Refusal, modules};
 
-/// How long an answer may take. The kernel answers within the system call that asks; only one
-/// that is badly broken comes near this.
+/// How long an answer may take. The kernel answers within the sending system call, so this is only
+/// reached if an answer was lost.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
 /// A connection to IPVS in the network namespace of the thread that made it.
 ///
-/// It may be handed to another thread. Its requests exclude each other, as a netlink socket
+/// It may be moved to another thread. Its requests exclude each other, as a netlink socket
 /// carries one dump at a time.
 pub struct Client {
     socket: Socket,
@@ -41,7 +41,7 @@ impl Client {
     /// CAP_NET_ADMIN.
     ///
     /// # Errors
-    /// [`Error::ModuleMissing`] when the kernel has no IPVS, and whatever befalls the socket.
+    /// [`Error::ModuleMissing`] when the kernel has no IPVS, and failures of the socket.
     pub fn connect() -> Result<Self, Error> {
         let socket = Socket::open().map_err(|source| Error::Socket { action: "open", source })?;
         let mut client =
@@ -61,7 +61,7 @@ impl Client {
         Header { family: self.family, sequence: self.sequence }
     }
 
-    /// Sends what the encoder holds, after throwing away what an earlier request left behind.
+    /// Sends the encoded request, after discarding unread answers to an earlier one.
     fn send(&mut self) -> Result<(), Error> {
         if self.unfinished {
             self.socket.drain().map_err(|error| Error::Socket {
@@ -78,7 +78,7 @@ impl Client {
             .map_err(|source| Error::Socket { action: "send", source })
     }
 
-    /// Hands over the messages that come until told that the last one was there.
+    /// Passes each received message to `take`, which returns whether it was the last one.
     fn receive(
         &mut self,
         asked: Asked,
@@ -107,8 +107,8 @@ impl Client {
         }
     }
 
-    /// Sends one request and hands over each message of the answer. The request is either a
-    /// dump or asks for an acknowledgement, so that its end is known.
+    /// Sends one request and passes on each message of the answer. The request is either a dump or
+    /// asks for an acknowledgement, so that the end of the answer is known.
     fn ask(
         &mut self,
         asked: Asked,

@@ -1,4 +1,4 @@
-//! Reading the table. A reading that failed is an error, never an empty table.
+//! Reads the table. A failed reading is an error, never an empty table.
 
 use super::{Asked, Client};
 use crate::codec::{DestinationReply, ServiceReply, decode_destination, decode_service};
@@ -10,8 +10,8 @@ use crate::{
 impl Client {
     /// All services of the namespace, in the kernel's order.
     ///
-    /// The kernel lets go of the table between datagrams of 32 KiB (some sixty services), so
-    /// beside another writer an entry may be missing or come twice.
+    /// The kernel unlocks the table between datagrams of 32 KiB (some sixty services), so with a
+    /// concurrent writer an entry may be missing or listed twice.
     ///
     /// # Errors
     /// See [`Error`]; without CAP_NET_ADMIN it is [`Error::PermissionDenied`].
@@ -25,10 +25,10 @@ impl Client {
     }
 
     /// Shows each service to `visit` as it lies in the receive buffer: nothing is collected, and
-    /// statistics nobody asks for are not decoded.
+    /// statistics are decoded only when requested.
     ///
     /// # Errors
-    /// As [`Self::services`]. What was visited before an error is part of a reading at best.
+    /// As [`Self::services`]. The services visited before an error are an incomplete reading.
     pub fn for_each_service(
         &mut self,
         mut visit: impl FnMut(ServiceReply<'_>),
@@ -62,8 +62,8 @@ impl Client {
 
     /// A service's destinations, in the kernel's order, the one added last first.
     ///
-    /// A service that does not exist has none, says the kernel: before concluding from an empty
-    /// answer, look whether the service is still there ([`Self::service`]).
+    /// For a service that does not exist the kernel lists none: check with [`Self::service`] before
+    /// drawing conclusions from an empty answer.
     ///
     /// # Errors
     /// As [`Self::services`].

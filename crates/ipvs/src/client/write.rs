@@ -1,11 +1,10 @@
-//! Changing the table, many changes to a system call.
+//! Changes the table, with many changes in one system call.
 //!
-//! The kernel works a chunk of messages off in order within one `sendmsg`, and a refused message
-//! does not stop those behind it. No message asks for an acknowledgement: only refusals come
-//! back, each with the number of its message, and then the acknowledgement of an empty message
-//! at the chunk's end. A chunk is small enough for the answers to fit the receive buffer even if
-//! every message in it is refused; it is the only one in memory, and the buffer is used again
-//! for the next.
+//! The kernel processes a chunk of messages in order within one `sendmsg`, and a refused message
+//! does not stop the following ones. No message requests an acknowledgement: the answers are the
+//! refusals, each with its message's sequence number, and the acknowledgement of an empty message
+//! at the chunk's end. A chunk is so small that the answers fit the receive buffer even if every
+//! message is refused. Only one chunk is in memory; its buffer is reused for the next.
 
 use std::ops::ControlFlow;
 
@@ -14,7 +13,7 @@ use crate::codec::{Answer, Header, decode_object, messages};
 use crate::{Command, CommandRefusal, DecodeError, Error, Interrupted, Operation};
 
 /// A chunk's size in bytes. Larger ones gain nothing, and beyond the send buffer, some 212,000
-/// bytes where nobody changed it, the kernel refuses with `EMSGSIZE`.
+/// bytes by default, the kernel refuses with `EMSGSIZE`.
 const CHUNK: usize = 64 * 1024;
 /// More than any command and the message at the end take together: under 300 bytes.
 const COMMAND: usize = 512;
@@ -22,14 +21,14 @@ const COMMAND: usize = 512;
 const ACKNOWLEDGEMENT: usize = 2048;
 
 impl Client {
-    /// Carries out changes in order and tells which the kernel refused. The others were done.
+    /// Executes changes in order and returns those that the kernel refused. The others were made.
     ///
     /// The commands are taken from the iterator as they are sent, so a large table need not be
     /// spelt out in memory. Nothing is ever sent twice.
     ///
     /// # Errors
-    /// [`Interrupted`] when the batch could not be carried to its end or its answers were lost;
-    /// it tells how far it got.
+    /// [`Interrupted`] when the batch could not be completed or its answers were lost; it contains
+    /// how far it got.
     pub fn execute(
         &mut self,
         commands: impl IntoIterator<Item = Command>,
@@ -69,7 +68,7 @@ impl Client {
         self.encoder.clear();
         let mut room = self.socket.receive_buffer().saturating_sub(ACKNOWLEDGEMENT);
         let mut chunk: Option<Chunk> = None;
-        // One at least, however small the receive buffer: left out, it would pass for done.
+        // At least one, even with a tiny receive buffer: a skipped command would count as done.
         while chunk.is_none()
             || self.encoder.bytes().len() + COMMAND <= CHUNK && room >= reply_cost(COMMAND)
         {
@@ -101,7 +100,7 @@ impl Client {
         first: usize,
         refusals: &mut Vec<CommandRefusal>,
     ) -> Result<(), Error> {
-        // Taken out for as long as the answers are looked up in it.
+        // Taken out of `self` while the answers are looked up in it.
         let sent = std::mem::take(&mut self.encoder);
         let outcome = self.receive(chunk.first, |message, answer| {
             let place = message.sequence.wrapping_sub(chunk.start.sequence);

@@ -36,7 +36,7 @@ pub struct Message<'a> {
     pub payload: &'a [u8],
 }
 
-/// What a message is to whoever asked.
+/// The meaning of a message for the request it answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer<'a> {
     /// A message of a family, its payload.
@@ -89,7 +89,7 @@ fn split(bytes: &[u8]) -> Option<(Message<'_>, &[u8])> {
 }
 
 impl<'a> Message<'a> {
-    /// What the message is to whoever asked.
+    /// Interprets the message as an answer to a request.
     ///
     /// # Errors
     /// When one of netlink's own messages is cut short, or says that data was lost.

@@ -5,7 +5,7 @@ fn shell(script: &str) -> Group {
 }
 
 fn is_gone(group: Pid) -> bool {
-    // Orphans are reaped by whoever adopts them, which may take a moment.
+    // Orphans are reaped by their new parent, which may take a moment.
     (0..100).any(|_| {
         std::thread::sleep(Duration::from_millis(20));
         rustix::process::test_kill_process_group(group) == Err(rustix::io::Errno::SRCH)

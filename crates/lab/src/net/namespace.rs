@@ -128,7 +128,7 @@ impl Namespace {
 impl Drop for Namespace {
     fn drop(&mut self) {
         let path = self.path();
-        // It may be gone already, at the hands of the test; and a guest is short-lived anyhow.
+        // The test may have deleted it already; and a guest is short-lived anyhow.
         let _ = unmount(&path, UnmountFlags::DETACH).and_then(|()| rustix::fs::unlink(&path));
     }
 }

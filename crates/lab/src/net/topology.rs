@@ -1,7 +1,7 @@
 //! The classic cluster: a client, a director and real servers, each a namespace, on one bridge.
 //!
 //! What a real server needs for each way of forwarding is set up here. The director gets its own
-//! addresses and nothing else: VIPs and the IPVS table are for whoever is under test.
+//! addresses and nothing else: the program under test sets up VIPs and the IPVS table.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -56,7 +56,7 @@ impl Host {
 pub struct Topology {
     /// How packets will be forwarded.
     pub forward: Forward,
-    /// The addresses that real servers serve; on the director they are bound by whoever is tested.
+    /// The addresses that real servers serve; the program under test binds them on the director.
     pub vips: Vec<IpAddr>,
     /// Where requests come from.
     pub client: Host,
@@ -254,7 +254,7 @@ fn routes<'a>(host: &Host, others: impl IntoIterator<Item = &'a IpNet>) -> Strin
     nets.iter().map(|net| format!("route add {net} dev {DEVICE}\n")).collect()
 }
 
-/// Lets only the director answer when someone asks by ARP who has a VIP.
+/// Lets only the director answer ARP requests for VIPs.
 fn quiet_about_vips(namespace: &Namespace) -> Result<(), Error> {
     let settings: Vec<(String, &str)> = ["all", DEVICE, "lo"]
         .iter()

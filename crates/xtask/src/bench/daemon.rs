@@ -28,7 +28,7 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // It may have ended by itself, which was told already.
+        // It may have ended by itself, which was reported already.
         let _killed = self.0.kill();
         let _reaped = self.0.wait();
     }

@@ -25,7 +25,7 @@ const TRACE: &str = "/tmp/bench.strace";
 /// it.
 const INTERVAL: Duration = Duration::from_secs(2);
 
-/// The interval that the share of a processor is told for.
+/// The interval for which the processor share is reported.
 const USUAL: Duration = Duration::from_secs(5);
 
 /// As many polls are measured, about.

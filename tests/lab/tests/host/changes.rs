@@ -1,4 +1,4 @@
-//! Changes of others, heard of.
+//! Notifications of changes by other programs.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -28,7 +28,7 @@ fn is_readable(changes: &Changes, within: Duration) -> bool {
     poll(&mut [PollFd::new(changes, PollFlags::IN)], Some(&within)).unwrap() > 0
 }
 
-/// Everything until nothing comes for a moment: the kernel tells some things a little later.
+/// Merges all notifications until none comes for a moment: the kernel sends some a little later.
 fn heard(changes: &mut Changes) -> Change {
     let mut sum = Change::default();
     while is_readable(changes, Duration::from_millis(20)) {

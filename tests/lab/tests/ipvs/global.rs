@@ -1,4 +1,4 @@
-//! Timeouts, sync daemons and what IPVS tells of itself.
+//! Timeouts, sync daemons and the version of IPVS.
 
 use evenkeel_ipvs::{Error, Reason, Refusal, SyncDaemon, SyncState, Timeouts};
 use evenkeel_lab_tests::run;

@@ -1,4 +1,4 @@
-//! What the kernel refuses, and how it is told.
+//! What the kernel refuses, and how refusals are reported.
 
 use evenkeel_ipvs::{Error, Interrupted, Reason};
 use evenkeel_lab_tests::run;

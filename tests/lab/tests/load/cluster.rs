@@ -27,7 +27,7 @@ pub(super) struct Setup {
     pub(super) scheduler: &'static str,
     /// The loaded service's real servers, by number, with their weights.
     pub(super) real_servers: BTreeMap<u8, u32>,
-    /// Services that nobody asks for anything, by number.
+    /// Services without clients, by number.
     pub(super) others: BTreeMap<u8, Other>,
 }
 

@@ -1,5 +1,5 @@
 //! P20, P22, P45, P46 and P49: TCP across a cluster in direct routing, where the director sees the
-//! clients' half only. "Silence" is waited for, as nothing tells of it; answers are not timed.
+//! clients' half only. "Silence" is waited for, as no event marks it; answers are not timed.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -140,7 +140,7 @@ fn answer(stream: &mut TcpStream, limit: Duration) -> io::Result<String> {
     Ok(text.lines().last().unwrap_or_default().to_owned())
 }
 
-/// Asserts that a connection hears nothing: no answer, no end, no reset.
+/// Asserts that a connection receives nothing: no answer, no end, no reset.
 fn assert_silent(stream: &mut TcpStream) {
     let kind = answer(stream, SILENCE).map_err(|error| error.kind());
     assert_eq!(kind, Err(ErrorKind::WouldBlock));
@@ -177,7 +177,7 @@ fn p20_with_expire_nodest_conn_its_client_is_told_at_the_next_packet() {
     assert_eq!(told, Err(ErrorKind::ConnectionReset));
 }
 
-/// Asks from a port, gives weight 0 to whoever answered, and asks from the same port again: whether
+/// Asks from a port, gives weight 0 to the real server that answered, and asks from the same port again: whether
 /// the same one answers.
 fn is_reached_at_rest(settings: &[(&str, &str)]) -> bool {
     let mut cluster = Cluster::new(settings);
@@ -201,7 +201,7 @@ fn p22_in_dr_a_port_that_is_used_again_reaches_a_real_server_of_weight_0_in_eith
     }
 }
 
-/// Asks from a port, deletes whoever answered when no connection is active, and connects from the
+/// Asks from a port, deletes the real server that answered when no connection is active, and connects from the
 /// same port again.
 fn again_after_deletion(expire_nodest_conn: &str) -> Result<String, ErrorKind> {
     let mut cluster = Cluster::new(&[("expire_nodest_conn", expire_nodest_conn)]);

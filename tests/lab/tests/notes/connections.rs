@@ -249,5 +249,5 @@ fn p25_a_service_without_real_servers_refuses_and_without_the_service_the_host_a
     director.done([add(1), Command::DeleteService(scheduled("rr").key)]);
     assert!(visit(3));
     let (_, visitor) = own.recv_from(&mut [0; 8]).unwrap();
-    assert_eq!(visitor.ip().to_string(), "127.1.0.3", "the only one that the host itself heard");
+    assert_eq!(visitor.ip().to_string(), "127.1.0.3", "the only one that reached the host itself");
 }

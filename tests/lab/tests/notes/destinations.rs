@@ -108,7 +108,7 @@ fn p03_a_destination_without_a_family_has_its_services_and_is_answered_with_it()
 /// Without a kernel: none before 3.18 can be booted here.
 #[test]
 fn p03_a_destination_that_an_old_kernel_answers_without_a_family_has_its_services() {
-    // The generic netlink header, which nobody reads.
+    // The generic netlink header, which is not read.
     let header = vec![0; 4];
     let mut old = complete(forward::MASQ);
     old.extend((7..=9).map(|kind| (kind, vec![0; 4])));

@@ -73,7 +73,7 @@ pub(super) fn visitor(number: u16) -> UdpSocket {
 }
 
 /// Sends one packet from a new port of a client. False means that IPVS took the packet and had
-/// nobody to give it to: a packet that is dropped on the way out is refused to who sends it.
+/// no real server for it: a packet that is dropped on the way out fails in the sender's send.
 pub(super) fn visit(number: u16) -> bool {
     is_taken(&visitor(number))
 }
@@ -83,7 +83,7 @@ pub(super) fn is_taken(visitor: &UdpSocket) -> bool {
     match visitor.send(b"?") {
         Ok(_) => true,
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => false,
-        // The word of a packet before that nobody took.
+        // The unread error of an earlier packet.
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => is_taken(visitor),
         Err(error) => panic!("{error}"),
     }

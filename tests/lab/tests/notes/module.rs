@@ -63,7 +63,7 @@ fn p13_without_the_module_ipvsadm_is_told_that_there_is_no_such_protocol() {
 /// another one is refused even to read. The older socket options ask for it in the user namespace
 /// that owns the network namespace: by `getsockopt` and `setsockopt` alone, a rootless namespace was
 /// seen to read its table and to add a service to it. `ipvsadm` does not try them where it finds the
-/// family, which it always does. `/proc/sys/net/ipv4/vs` is there and empty; `/proc/net/ip_vs` tells.
+/// family, which it always does. `/proc/sys/net/ipv4/vs` is there and empty; `/proc/net/ip_vs` shows it.
 #[test]
 fn p29_root_of_a_user_namespace_of_its_own_may_not_ask_and_has_no_settings() {
     client();
@@ -84,7 +84,7 @@ fn p29_root_of_a_user_namespace_of_its_own_may_not_ask_and_has_no_settings() {
     assert!(inside(&rootless, "cat /proc/net/ip_vs").stdout.starts_with(b"IP Virtual Server"));
 }
 
-/// Settled: the family is ENOENT. Where modprobe works nobody sees that, as the question itself loads
+/// Settled: the family is ENOENT. Where modprobe works this is never seen, as the request itself loads
 /// the module by its alias and is answered at once; asking again was never needed.
 #[test]
 fn p30_the_family_is_no_entry_until_the_module_is_there_for_which_asking_is_enough() {

@@ -154,7 +154,7 @@ fn p24_ovf_takes_a_weight_for_a_number_of_active_connections() {
         let counted: Vec<u32> = entries.iter().rev().map(|it| it.connections.active).collect();
         assert_eq!(counted, active);
     }
-    assert!(connect(0).is_err(), "nobody has room");
+    assert!(connect(0).is_err(), "no real server has room");
 }
 
 /// The faster way to a large table of `mh`, by its outcome; what it saves is time, which is measured

@@ -201,7 +201,7 @@ fn p10_an_engine_is_answered_only_where_there_is_one() {
     let sip = Some(Name::new("sip").unwrap());
     done(&mut client, [Command::SetService(Service { persistence_engine: sip, ..web() })]);
     assert_eq!(find(&only(&wire), PE_NAME), Some(&b"sip\0"[..]));
-    // A request without one takes it away, whoever sent it and whatever it was for.
+    // Any request without one removes it.
     write(&wire, command::SET_SERVICE, &complete_web()).unwrap();
     assert_eq!(find(&only(&wire), PE_NAME), None);
 }

@@ -110,7 +110,7 @@ impl Iterator for Dump<'_> {
     }
 }
 
-/// The attributes with which the kernel tells of the family IPVS, or its refusal.
+/// The attributes with which the kernel describes the family IPVS, or its refusal.
 pub(super) fn lookup() -> Result<Vec<u8>, Errno> {
     family(&open())
 }
@@ -149,7 +149,7 @@ fn say(socket: &OwnedFd, family: u16, flags: u16, command: u8, attributes: &[u8]
     let mut bytes = length.to_ne_bytes().to_vec();
     bytes.extend(family.to_ne_bytes());
     bytes.extend(flags.to_ne_bytes());
-    // Sequence and port; nobody else uses the socket.
+    // Sequence and port; the socket has no other user.
     bytes.extend([0; 8]);
     bytes.extend([command, 1, 0, 0]);
     bytes.extend(attributes);

@@ -49,7 +49,7 @@ impl Connect {
         match connect(&socket, &to) {
             // The limit has passed.
             Err(Errno::INPROGRESS) => Err(ErrorKind::TimedOut.into()),
-            // Nobody has that address.
+            // No host has that address.
             Err(Errno::ADDRNOTAVAIL) => Err(ErrorKind::AddrInUse.into()),
             outcome => Ok(outcome.map(|()| socket.into())?),
         }

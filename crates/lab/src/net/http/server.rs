@@ -110,7 +110,7 @@ impl Serve {
         let connections = self.connections.iter().map(|connection| {
             let flags = match connection.at {
                 At::Request(_) => PollFlags::IN,
-                // Of a broken connection poll(2) tells unasked.
+                // poll(2) always reports broken connections.
                 At::Download { .. } | At::End => PollFlags::empty(),
             };
             PollFd::from_borrowed_fd(connection.stream.as_fd(), flags)

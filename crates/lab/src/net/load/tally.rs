@@ -1,4 +1,4 @@
-//! What load is measured by.
+//! Counters and failures of a load.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -28,13 +28,13 @@ pub enum Failure {
     Refused,
     /// The connection was reset later on.
     Reset,
-    /// Nothing came for as long as the client's patience lasted.
+    /// Nothing was received within the client's time limit.
     TimedOut,
     /// The answer ended before its announced length.
     Short,
     /// The answer was none, or not the one that it should be.
     Wrong,
-    /// Something else, which the incident's error tells.
+    /// Another failure; see the incident's error.
     Other,
 }
 
@@ -74,7 +74,7 @@ impl fmt::Display for Failure {
 pub struct Incident {
     /// When the client knew, since the start of the load.
     pub at: Duration,
-    /// How long it had been at it.
+    /// How long the request had been running.
     pub took: Duration,
     /// What was asked for.
     pub kind: Kind,
