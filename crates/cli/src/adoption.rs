@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use evenkeel_engine::{EarlierSpecs, Journal, StateDir, StoredSpec};
 use evenkeel_model::{Desired, Live, ServiceKey};
 
-use crate::history::stored;
+use crate::last_applied::stored;
 
 /// What is about to come into force, and what was known before.
 pub(crate) struct Adoption<'a> {
@@ -29,7 +29,7 @@ impl Adoption<'_> {
         }
         let read = match last {
             Some(_) => None,
-            None => journal.targeted_in_force().over(stored(state, journal)),
+            None => journal.active_partial_applies().over(stored(state, journal)),
         };
         let attempted = attempted(state, &Journal { next: attempt, ..Journal::default() });
         let earlier = EarlierSpecs { last: last.or(read.as_ref()), attempted: attempted.as_ref() };

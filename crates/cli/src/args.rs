@@ -1,6 +1,6 @@
 //! The command line.
 
-mod deferred;
+mod lazy_args;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use evenkeel_plan::Guard;
 
-use self::deferred::Deferred;
+use self::lazy_args::LazyArgs;
 use crate::parameters::Assignment;
 
 const EXIT_STATUSES: &str = "\
@@ -80,33 +80,33 @@ pub(crate) enum When {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Check a spec; needs no privileges and no kernel.
-    Validate(Deferred<Validate>),
+    Validate(LazyArgs<Validate>),
     /// Show what apply would do, and change nothing.
-    Plan(Deferred<Plan>),
+    Plan(LazyArgs<Plan>),
     /// Bring this host to the state of the spec.
-    Apply(Deferred<Apply>),
+    Apply(LazyArgs<Apply>),
     /// Keep what an apply with --confirm did, or take it back.
-    Confirm(Deferred<Confirm>),
+    Confirm(LazyArgs<Confirm>),
     /// Wait beside an apply with --confirm; started by it.
     #[command(hide = true)]
-    Watchdog(Deferred<Watchdog>),
+    Watchdog(LazyArgs<Watchdog>),
     /// Keep this host on the spec for as long as this runs: follow the file, repair drift.
-    Watch(Deferred<Watch>),
+    Watch(LazyArgs<Watch>),
     /// Ask the running watch how it is.
-    Status(Deferred<Status>),
+    Status(LazyArgs<Status>),
     /// Let a plan through that a guard made the running watch hold.
-    Approve(Deferred<Approve>),
+    Approve(LazyArgs<Approve>),
     /// Have the running watch change nothing, for some time or until resume.
-    Pause(Deferred<Pause>),
+    Pause(LazyArgs<Pause>),
     /// Have the running watch go on after a pause.
     Resume,
     /// Write the live state as a spec that plans empty.
-    Snapshot(Deferred<Snapshot>),
+    Snapshot(LazyArgs<Snapshot>),
     /// Show the live table with the spec's names.
-    Show(Deferred<Show>),
+    Show(LazyArgs<Show>),
     /// Undo everything that evenkeel did on this host, and nothing else; what was there before is
     /// adopted and stays.
-    Teardown(Deferred<Teardown>),
+    Teardown(LazyArgs<Teardown>),
     /// Print the JSON Schema of a spec.
     Schema,
 }

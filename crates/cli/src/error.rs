@@ -3,13 +3,13 @@
 use std::io;
 use std::path::PathBuf;
 
-use evenkeel_engine::{JournalError, KernelError, LockError, NotPermitted, Unconfirmed};
+use evenkeel_engine::{JournalError, KernelError, LockError, MissingCapabilities, Unconfirmed};
 use evenkeel_watch::DaemonError;
 use evenkeel_watch::control::{AskError, BindError};
 use thiserror::Error;
 
-use crate::saved_plan::Unfit;
-use crate::status::Status;
+use crate::exit_code::Status;
+use crate::saved_plan::SavedPlanError;
 
 /// Why a command could not do what it was asked to.
 #[derive(Debug, Error)]
@@ -43,7 +43,7 @@ pub(crate) enum Error {
     },
     /// A saved plan is not applied.
     #[error(transparent)]
-    Unfit(#[from] Unfit),
+    SavedPlanError(#[from] SavedPlanError),
     /// The command line asks for something that does not go together.
     #[error("{0}")]
     Usage(String),
@@ -59,7 +59,7 @@ pub(crate) enum Error {
     Unconfirmed(#[from] Unconfirmed),
     /// What is to be done takes capabilities that this process does not have.
     #[error(transparent)]
-    NotPermitted(#[from] NotPermitted),
+    NotPermitted(#[from] MissingCapabilities),
     /// The network namespace cannot be told or entered.
     #[error(transparent)]
     Namespace(evenkeel_host::Error),
@@ -74,7 +74,7 @@ pub(crate) enum Error {
     Unrecorded(#[source] JournalError),
     /// What was applied cannot be marked as waiting for its confirmation.
     #[error("the apply cannot be made to wait for its confirmation")]
-    Unsettled(#[source] JournalError),
+    PendingNotUpdated(#[source] JournalError),
     /// The process cannot listen for signals.
     #[error("cannot listen for Ctrl-C")]
     Signal(#[source] io::Error),
@@ -107,7 +107,7 @@ impl Error {
                 Status::BadSpec
             }
             Self::Usage(_) => Status::Usage,
-            Self::Unfit(_) => Status::Refused,
+            Self::SavedPlanError(_) => Status::Refused,
             Self::Lock(LockError::Held(_)) => Status::LockHeld,
             Self::Daemon(DaemonError::Control(BindError::Taken(_))) => Status::LockHeld,
             Self::Unconfirmed(_) | Self::NothingPending | Self::Watched(_) => Status::Refused,
@@ -121,7 +121,7 @@ impl Error {
             | Self::Lock(LockError::Failed(_))
             | Self::Namespace(_)
             | Self::Watchdog(_)
-            | Self::Unsettled(_)
+            | Self::PendingNotUpdated(_)
             | Self::Unrecorded(_)
             | Self::Ask(_)
             | Self::Listen { .. }
@@ -145,12 +145,12 @@ impl Error {
             {
                 "`ip netns` lists the names that --netns takes".to_owned()
             }
-            Self::Unfit(_) => {
+            Self::SavedPlanError(_) => {
                 "nothing was changed; make the plan again with `evenkeel plan --out FILE`, and \
                  review it"
                     .to_owned()
             }
-            Self::Unsettled(_) => {
+            Self::PendingNotUpdated(_) => {
                 "its watchdog takes back what was applied; make the state directory writable"
                     .to_owned()
             }

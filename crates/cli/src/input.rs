@@ -5,15 +5,15 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use evenkeel_engine::in_full;
+use evenkeel_engine::error_chain;
 use evenkeel_spec::{Loaded, MAX_SOURCE, NoParameters, RememberedParameters, Source, load_with};
 use evenkeel_watch::{SpecText, is_spec};
 
 use crate::args::{Global, Parameters};
 use crate::error::Error;
 use crate::output::Output;
-use crate::parameters::Known;
-use crate::texts::Texts;
+use crate::parameters::HostParameters;
+use crate::source_cache::SourceCache;
 
 /// Reads and merges the specs at those places, and shows their warnings.
 ///
@@ -34,8 +34,8 @@ pub(crate) fn spec_and_texts(
     parameters: &Parameters,
     global: &Global,
     output: &mut Output,
-) -> Result<(Loaded, Texts), Error> {
-    let known = Known::new(&parameters.set, global)?;
+) -> Result<(Loaded, SourceCache), Error> {
+    let known = HostParameters::new(&parameters.set, global)?;
     let (sources, files): (Vec<_>, Vec<_>) = sources(places)?.into_iter().unzip();
     let loaded = merged(&sources, &known, output)?;
     for name in known.unused() {
@@ -43,9 +43,9 @@ pub(crate) fn spec_and_texts(
     }
     if !loaded.warnings.is_empty() {
         let rendered = loaded.warnings.render(&sources, output.colors_errors());
-        output.say(&format!("{}\n", rendered.trim_end()));
+        output.message(&format!("{}\n", rendered.trim_end()));
     }
-    Ok((loaded, Texts::release(sources, files)))
+    Ok((loaded, SourceCache::release(sources, files)))
 }
 
 /// Reads and merges the specs at those places for whoever keeps a host on them: with all their
@@ -59,7 +59,7 @@ pub(crate) fn text(
     global: &Global,
 ) -> Result<SpecText, String> {
     let read = || -> Result<SpecText, Error> {
-        let known = Known::new(&parameters.set, global)?;
+        let known = HostParameters::new(&parameters.set, global)?;
         for place in places {
             check_regular(place)?;
         }
@@ -77,7 +77,7 @@ pub(crate) fn text(
             warnings,
         })
     };
-    read().map_err(|error| in_full(&error))
+    read().map_err(|error| error_chain(&error))
 }
 
 /// Whether whatever is read there ends by itself: a pipe may have whoever keeps a host wait for

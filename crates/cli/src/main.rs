@@ -5,36 +5,36 @@
 mod adoption;
 mod args;
 mod commands;
-mod confirmation;
-mod consent;
+mod confirm_timeout;
+mod daemon_client;
 mod error;
-mod fresh;
-mod handover;
-mod history;
+mod exit_code;
+mod host_session;
 mod input;
-mod live;
+mod last_applied;
 mod logging;
-mod memory;
-mod onlooker;
-mod origin;
+mod malloc;
 mod output;
 mod parameters;
+mod plan_origin;
+mod planning;
+mod progress;
+mod prompt;
 mod report;
 mod saved_plan;
-mod status;
-mod texts;
-mod watcher;
+mod source_cache;
+mod wait_for_drains;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use crate::args::Arguments;
+use crate::exit_code::Status;
 use crate::output::Output;
-use crate::status::Status;
 
 fn main() -> ExitCode {
-    memory::keep();
+    malloc::raise_mmap_threshold();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return usage(&error),

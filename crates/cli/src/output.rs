@@ -5,12 +5,12 @@ use std::io::{self, Write};
 
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
-use evenkeel_engine::in_full;
+use evenkeel_engine::error_chain;
 use evenkeel_plan::Verb;
 
 use crate::args::When;
 use crate::error::Error;
-use crate::status::Status;
+use crate::exit_code::Status;
 
 /// The two streams of the program.
 pub(crate) struct Output {
@@ -92,24 +92,24 @@ impl Output {
     }
 
     pub(crate) fn warning(&mut self, text: &str) {
-        self.say(&format!("{WARNING}warning:{WARNING:#} {text}\n"));
+        self.message(&format!("{WARNING}warning:{WARNING:#} {text}\n"));
     }
 
     pub(crate) fn refusal(&mut self, text: &str) {
-        self.say(&format!("{ERROR}refused:{ERROR:#} {text}\n"));
+        self.message(&format!("{ERROR}refused:{ERROR:#} {text}\n"));
     }
 
     pub(crate) fn failure(&mut self, text: &str) {
-        self.say(&format!("{ERROR}error:{ERROR:#} {text}\n"));
+        self.message(&format!("{ERROR}error:{ERROR:#} {text}\n"));
     }
 
     pub(crate) fn hint(&mut self, text: &str) {
-        self.say(&format!("{HINT}hint:{HINT:#} {text}\n"));
+        self.message(&format!("{HINT}hint:{HINT:#} {text}\n"));
     }
 
     /// Shows an error with its causes.
     pub(crate) fn cause(&mut self, error: &dyn std::error::Error) {
-        self.failure(&in_full(error));
+        self.failure(&error_chain(error));
     }
 
     /// Shows an error with its causes and its remedy, and tells the exit status.
@@ -118,8 +118,8 @@ impl Output {
         let _flushed = self.flush();
         match error {
             // Rendered with its places, each line of it an error by itself.
-            Error::BadSpec(rendered) => self.say(&format!("{}\n", rendered.trim_end())),
-            _ if error.status() == Status::Refused => self.refusal(&in_full(error)),
+            Error::BadSpec(rendered) => self.message(&format!("{}\n", rendered.trim_end())),
+            _ if error.status() == Status::Refused => self.refusal(&error_chain(error)),
             _ => self.cause(error),
         }
         if let Some(hint) = error.hint() {
@@ -129,7 +129,7 @@ impl Output {
     }
 
     /// Writes to stderr as it is. There is nobody left to tell if that fails.
-    pub(crate) fn say(&mut self, text: &str) {
+    pub(crate) fn message(&mut self, text: &str) {
         let _written = self.stderr.write_all(text.as_bytes());
     }
 }

@@ -6,7 +6,7 @@ use std::env::{self, VarError};
 use std::error::Error as _;
 use std::str::FromStr;
 
-use evenkeel_host::{Address, AddressFlags, Host, Namespace, Scope};
+use evenkeel_host::{Address, AddressFlags, AddressScope, Host, Namespace};
 use evenkeel_model::Family;
 use evenkeel_spec::{Parameter, Parameters, is_parameter_name};
 
@@ -35,7 +35,7 @@ impl FromStr for Assignment {
 }
 
 /// The values that were given, the environment, and the addresses of the network namespace.
-pub(crate) struct Known<'a> {
+pub(crate) struct HostParameters<'a> {
     set: BTreeMap<&'a str, &'a str>,
     netns: Option<&'a str>,
     /// Read when the first of them is asked for.
@@ -43,7 +43,7 @@ pub(crate) struct Known<'a> {
     asked: RefCell<BTreeSet<String>>,
 }
 
-impl<'a> Known<'a> {
+impl<'a> HostParameters<'a> {
     /// # Errors
     /// A name that is given twice.
     pub(crate) fn new(set: &'a [Assignment], global: &'a Global) -> Result<Self, Error> {
@@ -68,7 +68,7 @@ impl<'a> Known<'a> {
     }
 }
 
-impl Parameters for Known<'_> {
+impl Parameters for HostParameters<'_> {
     fn value(&self, parameter: Parameter<'_>) -> Result<Option<String>, String> {
         match parameter {
             Parameter::Set(name) => {
@@ -116,7 +116,7 @@ fn first<'a>(
 ) -> Option<&'a Address> {
     let is_own = |it: &&Address| {
         it.interface == interface
-            && it.scope != Scope::Link
+            && it.scope != AddressScope::Link
             && !it.is_ours()
             && !it.flags.contains(AddressFlags::DEPRECATED)
     };
@@ -142,7 +142,7 @@ mod tests {
             interface: interface.to_owned(),
             protocol: None,
             flags: AddressFlags::PERMANENT,
-            scope: Scope::Universe,
+            scope: AddressScope::Universe,
             label: None,
         }
     }
@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn the_first_address_is_the_hosts_own_and_ipv4_before_ipv6() {
         let vip = Address { protocol: Some(EVENKEEL_PROTOCOL), ..on("eth0", "2001:db8::1") };
-        let local = Address { scope: Scope::Link, ..on("eth0", "fe80::1") };
+        let local = Address { scope: AddressScope::Link, ..on("eth0", "fe80::1") };
         let old = Address { flags: AddressFlags::DEPRECATED, ..on("eth0", "2001:db8::2") };
         let own = [on("eth1", "10.0.0.1"), on("eth0", "2001:db8::3"), on("eth0", "192.0.2.1")];
         let all = [vec![vip.clone(), local.clone(), old], own.to_vec()].concat();

@@ -6,16 +6,16 @@ use evenkeel_plan::Object;
 use evenkeel_plan::render::{Labels, Line, count};
 
 use crate::error::Error;
+use crate::exit_code::Status;
 use crate::output::Output;
-use crate::status::Status;
 
 /// Each step with its outcome, then the counts, then what else there is to know; and the status
 /// to end with. The command is named where it is to be run again; where a watch keeps the network
 /// namespace, that goes on with drains.
-pub(crate) fn tell(
+pub(crate) fn print_report(
     report: &Report,
     command: &str,
-    is_kept: bool,
+    is_daemon_enforcing: bool,
     names: Names<'_>,
     output: &mut Output,
 ) -> Result<Status, Error> {
@@ -30,11 +30,11 @@ pub(crate) fn tell(
             None => output.answer_line(verb, format_args!("{line}: {}", done.outcome))?,
         }
     }
-    let counts: Vec<String> = Outcome::WORDS
+    let counts: Vec<String> = Outcome::NAMES
         .into_iter()
-        .filter_map(|word| match report.count(word) {
+        .filter_map(|outcome| match report.count(outcome) {
             0 => None,
-            number => Some(format!("{number} {word}")),
+            number => Some(format!("{number} {outcome}")),
         })
         .collect();
     let mut name = command.to_owned();
@@ -52,7 +52,7 @@ pub(crate) fn tell(
             count(*connections, "connection"),
         ));
     }
-    for ((service, real_server), connections) in &report.snatched {
+    for ((service, real_server), connections) in &report.deleted_by_others {
         output.warning(&format!(
             "someone else deleted real server {real_server} of {} during its drain; it was last \
              seen with {}",
@@ -60,7 +60,7 @@ pub(crate) fn tell(
             count(*connections, "connection"),
         ));
     }
-    for (service, real_server) in &report.newcomers {
+    for (service, real_server) in &report.added_by_others {
         output.warning(&format!(
             "someone else gave {}, which leaves, real server {real_server} while its connections \
              were waited for: that one drains too, and only then the service is deleted",
@@ -77,7 +77,7 @@ pub(crate) fn tell(
         output.cause(error);
     }
     if let Some(rollback) = &report.rollback {
-        return Ok(tell_rollback(rollback, names, output));
+        return Ok(print_rollback(rollback, names, output));
     }
     if report.interrupted {
         output.hint(&format!(
@@ -87,8 +87,8 @@ pub(crate) fn tell(
         return Ok(Status::Failed);
     }
     if report.is_success() {
-        if report.count(Outcome::Draining.word()) > 0 {
-            output.hint(&match is_kept {
+        if report.count(Outcome::Draining.as_str()) > 0 {
+            output.hint(&match is_daemon_enforcing {
                 true => "drains go on; `evenkeel watch` does what waits for them".to_owned(),
                 false => {
                     format!("drains go on; run {command} again to finish what waits for them")
@@ -97,7 +97,7 @@ pub(crate) fn tell(
         }
         return Ok(Status::Done);
     }
-    let nothing_changed = report.count(Outcome::Applied.word()) == 0;
+    let nothing_changed = report.count(Outcome::Applied.as_str()) == 0;
     output.hint(&if nothing_changed {
         format!("nothing was changed; mend the cause and run {command} again")
     } else {
@@ -110,7 +110,7 @@ pub(crate) fn tell(
 }
 
 /// The way back: clean, or what differs from before.
-pub(crate) fn tell_rollback(rollback: &Rollback, names: Names<'_>, output: &mut Output) -> Status {
+pub(crate) fn print_rollback(rollback: &Rollback, names: Names<'_>, output: &mut Output) -> Status {
     let labels = &Labels::new(names);
     if rollback.broken > 0 {
         output.warning(&format!(
@@ -136,7 +136,7 @@ pub(crate) fn tell_rollback(rollback: &Rollback, names: Names<'_>, output: &mut 
         Some(trace) => format!(": {trace}"),
         None => String::new(),
     };
-    for op in &rollback.left {
+    for op in &rollback.remaining {
         let object = op.object();
         output.failure(&format!(
             "{} differs from before{}; back again takes: {}",

@@ -3,7 +3,7 @@
 //! The file is a line with its format and a checksum, then its body, both JSON. The body holds
 //! all that the plan was made from but for the host: the texts of the spec and what the parameters
 //! in them came to, so that no file of the spec is needed any more. When it is applied, a fresh
-//! plan is made of that, and the saved one has to be the same ([`evenkeel_plan::stale`]).
+//! plan is made of that, and the saved one has to be the same ([`evenkeel_plan::freshness_diff`]).
 //!
 //! The checksum protects from damage and from a careless edit, not from anyone who means it: who
 //! may write the file may as well write a spec. Guards that were passed with `--allow` are not in
@@ -16,14 +16,14 @@ use std::path::{Path, PathBuf};
 
 use evenkeel_engine::ParameterValues;
 use evenkeel_model::Desired;
-use evenkeel_plan::{Op, stale};
+use evenkeel_plan::{Op, freshness_diff};
 use evenkeel_spec::{RememberedParameters, Source};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::error::Error;
-use crate::origin::Origin;
+use crate::plan_origin::PlanOrigin;
 
 /// The format that this build writes, and the only one it reads.
 const FORMAT: u32 = 2;
@@ -37,7 +37,7 @@ const LONGEST: u64 = 1 << 30;
 pub(crate) struct SavedPlan {
     /// The version of evenkeel that made it: another one may plan otherwise.
     evenkeel: String,
-    origin: Origin,
+    origin: PlanOrigin,
     /// The services it is limited to; none for all.
     target: Vec<String>,
     texts: Vec<Text>,
@@ -63,7 +63,7 @@ struct Header {
 
 /// Why a saved plan is not applied.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub(crate) enum Unfit {
+pub(crate) enum SavedPlanError {
     #[error("{} is no plan that `evenkeel plan --out` wrote", .0.display())]
     NoPlan(PathBuf),
     #[error("{} has format {format} of saved plans; this build reads {FORMAT}", path.display())]
@@ -90,7 +90,7 @@ pub(crate) enum Unfit {
 impl SavedPlan {
     /// The plan of those texts with those parameters' values.
     pub(crate) fn new(
-        origin: Origin,
+        origin: PlanOrigin,
         target: &[String],
         sources: &[Source],
         parameters: ParameterValues,
@@ -143,7 +143,7 @@ impl SavedPlan {
     ///
     /// # Errors
     /// The file cannot be read, is damaged, or was made by another version or elsewhere.
-    pub(crate) fn read(path: &Path, here: &Origin) -> Result<Self, Error> {
+    pub(crate) fn read(path: &Path, here: &PlanOrigin) -> Result<Self, Error> {
         let fail = |source| Error::UnreadablePlan { path: path.to_owned(), source };
         let mut text = Vec::new();
         File::open(path).map_err(fail)?.take(LONGEST).read_to_end(&mut text).map_err(fail)?;
@@ -170,14 +170,15 @@ impl SavedPlan {
     /// Compares it with a plan that was made of the same texts just now.
     ///
     /// # Errors
-    /// [`Unfit::Stale`]
+    /// [`SavedPlanError::Stale`]
     pub(crate) fn check(
         &self,
         fresh: &[Op],
         desired: &Desired,
         last: Option<&Desired>,
-    ) -> Result<(), Unfit> {
-        stale(&self.steps, fresh, desired, last).map_or(Ok(()), |diff| Err(Unfit::Stale(diff)))
+    ) -> Result<(), SavedPlanError> {
+        freshness_diff(&self.steps, fresh, desired, last)
+            .map_or(Ok(()), |diff| Err(SavedPlanError::Stale(diff)))
     }
 
     fn to_bytes(&self) -> io::Result<Vec<u8>> {
@@ -188,16 +189,16 @@ impl SavedPlan {
         Ok(text)
     }
 
-    fn from_bytes(text: &[u8], path: &Path) -> Result<Self, Unfit> {
-        let changed = || Unfit::Changed(path.to_owned());
+    fn from_bytes(text: &[u8], path: &Path) -> Result<Self, SavedPlanError> {
+        let changed = || SavedPlanError::Changed(path.to_owned());
         let end = text.iter().position(|byte| *byte == b'\n').map_or(text.len(), |end| end + 1);
         let (first, body) = text.split_at(end);
         match serde_json::from_slice(first) {
             Err(_) if text.starts_with(b"{\"evenkeel_plan\":") => return Err(changed()),
-            Err(_) => return Err(Unfit::NoPlan(path.to_owned())),
+            Err(_) => return Err(SavedPlanError::NoPlan(path.to_owned())),
             Ok(Header { evenkeel_plan: FORMAT, .. }) => {}
             Ok(Header { evenkeel_plan: format, .. }) => {
-                return Err(Unfit::Format { path: path.to_owned(), format });
+                return Err(SavedPlanError::Format { path: path.to_owned(), format });
             }
         }
         if !header(body).is_ok_and(|header| header == first) {
@@ -206,30 +207,30 @@ impl SavedPlan {
         serde_json::from_slice(body).map_err(|_| changed())
     }
 
-    fn check_origin(&self, here: &Origin) -> Result<(), Unfit> {
+    fn check_origin(&self, here: &PlanOrigin) -> Result<(), SavedPlanError> {
         let Self { evenkeel, origin, .. } = self;
         if evenkeel != env!("CARGO_PKG_VERSION") {
-            return Err(Unfit::Version { made: evenkeel.clone() });
+            return Err(SavedPlanError::Version { made: evenkeel.clone() });
         }
-        let Origin { host, namespace, identity, role } = origin;
+        let PlanOrigin { host, namespace, identity, role } = origin;
         let both = |made: &String, here: &String| (made.clone(), here.clone());
         if *host != here.host {
             let (made, here) = both(host, &here.host);
-            return Err(Unfit::Host { made, here });
+            return Err(SavedPlanError::Host { made, here });
         }
         if identity.boot != here.identity.boot {
-            return Err(Unfit::Boot);
+            return Err(SavedPlanError::Boot);
         }
         if *namespace != here.namespace {
             let (made, here) = both(namespace, &here.namespace);
-            return Err(Unfit::Namespace { made, here });
+            return Err(SavedPlanError::Namespace { made, here });
         }
         if !identity.is_same(&here.identity) {
-            return Err(Unfit::NamespaceAnew(namespace.clone()));
+            return Err(SavedPlanError::NamespaceAnew(namespace.clone()));
         }
         if *role != here.role {
             let (made, here) = both(role, &here.role);
-            return Err(Unfit::Role { made, here });
+            return Err(SavedPlanError::Role { made, here });
         }
         Ok(())
     }
@@ -262,8 +263,8 @@ mod tests {
 
     use super::*;
 
-    fn lb1() -> Origin {
-        Origin {
+    fn lb1() -> PlanOrigin {
+        PlanOrigin {
             host: "lb1".to_owned(),
             namespace: "init".to_owned(),
             identity: NamespaceIdentity {
@@ -284,7 +285,7 @@ mod tests {
         SavedPlan::new(lb1(), &["web".to_owned()], &sources, parameters, &steps)
     }
 
-    fn parse(text: &[u8]) -> Result<SavedPlan, Unfit> {
+    fn parse(text: &[u8]) -> Result<SavedPlan, SavedPlanError> {
         SavedPlan::from_bytes(text, Path::new("plan"))
     }
 
@@ -324,25 +325,25 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_cut_or_goes_on_is_refused() {
+    fn a_file_that_is_cut_or_continues_is_refused() {
         let text = example().to_bytes().expect("it can be written");
         for length in 0..text.len() {
             assert!(parse(&text[..length]).is_err(), "{length} bytes");
         }
         assert_eq!(
             parse(&[&*text, b"\n"].concat()),
-            Err(Unfit::Changed("plan".into())),
+            Err(SavedPlanError::Changed("plan".into())),
             "a line too many"
         );
     }
 
     #[test]
-    fn another_file_and_another_format_are_told_apart_from_damage() {
-        assert_eq!(parse(b"version: 1\n"), Err(Unfit::NoPlan("plan".into())));
-        assert_eq!(parse(b""), Err(Unfit::NoPlan("plan".into())));
+    fn another_file_and_another_format_are_distinguished_from_damage() {
+        assert_eq!(parse(b"version: 1\n"), Err(SavedPlanError::NoPlan("plan".into())));
+        assert_eq!(parse(b""), Err(SavedPlanError::NoPlan("plan".into())));
         let text = b"{\"evenkeel_plan\":1,\"sha256\":\"00\"}\n{}\n";
-        assert_eq!(parse(text), Err(Unfit::Format { path: "plan".into(), format: 1 }));
-        assert_eq!(parse(b"{\"evenkeel_plan\":2,"), Err(Unfit::Changed("plan".into())));
+        assert_eq!(parse(text), Err(SavedPlanError::Format { path: "plan".into(), format: 1 }));
+        assert_eq!(parse(b"{\"evenkeel_plan\":2,"), Err(SavedPlanError::Changed("plan".into())));
     }
 
     #[test]
@@ -350,12 +351,12 @@ mod tests {
         let made = |change: fn(&mut SavedPlan)| {
             let mut plan = example();
             change(&mut plan);
-            plan.check_origin(&lb1()).map_err(|unfit| unfit.to_string())
+            plan.check_origin(&lb1()).map_err(|plan_error| plan_error.to_string())
         };
         assert_eq!(made(|_| {}), Ok(()));
         let version = made(|it| it.evenkeel = "0.0.1".into()).expect_err("refused");
         assert!(version.starts_with("the plan was made by evenkeel 0.0.1; this is "), "{version}");
-        for (change, words) in [
+        for (change, message) in [
             (
                 (|it| it.origin.host = "lb2".into()) as fn(&mut SavedPlan),
                 "the plan was made on host `lb2`; this is `lb1`",
@@ -377,7 +378,7 @@ mod tests {
                 "the plan was made for role `gateway`; this is `director`",
             ),
         ] {
-            assert_eq!(made(change), Err(words.to_owned()));
+            assert_eq!(made(change), Err(message.to_owned()));
         }
     }
 }

@@ -1,9 +1,9 @@
-//! Reads the clocks. What is made of them is in [`Clocks`].
+//! Reads the clocks. What is made of them is in [`ClockReading`].
 
 use std::fs;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use evenkeel_plan::{Boot, Clocks, Uptime};
+use evenkeel_plan::{BootId, ClockReading, Uptime};
 use rustix::time::{ClockId, clock_gettime};
 
 /// A clock that begins as the wall's and that nobody can step: a pass that takes its time goes by
@@ -12,7 +12,7 @@ use rustix::time::{ClockId, clock_gettime};
 pub struct Clock {
     wall: Duration,
     since_boot: Duration,
-    boot: Option<Boot>,
+    boot: Option<BootId>,
 }
 
 impl Clock {
@@ -28,12 +28,12 @@ impl Clock {
     }
 
     /// Both clocks, the wall's as it has gone since the beginning.
-    pub fn now(&self) -> Clocks {
+    pub fn now(&self) -> ClockReading {
         let Self { wall, since_boot: begin, boot } = *self;
         let now = since_boot();
         let milliseconds = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
         let uptime = boot.map(|boot| Uptime { boot, milliseconds });
-        Clocks { wall: wall + now.saturating_sub(begin), uptime }
+        ClockReading { wall: wall + now.saturating_sub(begin), uptime }
     }
 }
 

@@ -4,8 +4,8 @@ use evenkeel_model::{Desired, Live, Owner};
 use evenkeel_plan::Op;
 
 use crate::report::Rollback;
-use crate::rollback::take_back;
-use crate::{Done, Journal, Kernel, Outcome, Report, Sysctls, Targeted};
+use crate::rollback::restore;
+use crate::{Done, Journal, Kernel, Outcome, PartialApplies, Report, Sysctls};
 
 /// The sysctls that the way back needs to know.
 pub fn pending_sysctls(journal: &Journal) -> Sysctls {
@@ -18,7 +18,7 @@ pub fn pending_sysctls(journal: &Journal) -> Sysctls {
 }
 
 /// The steps of a report that a way back must know.
-pub fn steps_to_undo(report: &Report) -> Vec<Op> {
+pub fn steps_to_roll_back(report: &Report) -> Vec<Op> {
     let was_sent = |done: &Done<'_>| {
         matches!(done.outcome, Outcome::Applied | Outcome::Unknown | Outcome::Failed(_))
     };
@@ -28,7 +28,7 @@ pub fn steps_to_undo(report: &Report) -> Vec<Op> {
 impl Journal {
     /// The apply that waited is kept: its spec, which asks for `desired`, is the last applied one
     /// from now on. Without it (only a part of a spec was applied) that stays as it is.
-    pub fn keep_pending(&mut self, desired: Option<&Desired>) {
+    pub fn commit_pending(&mut self, desired: Option<&Desired>) {
         let pending = self.pending.take();
         if let Some(pending) = &pending {
             self.confirm_adoption(&pending.steps);
@@ -37,14 +37,14 @@ impl Journal {
         if !targeted.is_empty() {
             self.targeted.extend(targeted);
         } else if let Some(desired) = desired {
-            self.is_in_force(desired);
+            self.set_active_spec(desired);
         }
     }
 }
 
 /// Takes the apply that waits back. The journal afterwards says what is left of it; where the way
 /// back did not lead to the end, the apply still waits.
-pub fn take_pending_back(
+pub fn roll_back_pending(
     kernel: &mut impl Kernel,
     journal: &mut Journal,
     live: &mut Live,
@@ -52,8 +52,8 @@ pub fn take_pending_back(
     let Some(pending) = &journal.pending else {
         return Rollback::default();
     };
-    let rollback = take_back(kernel, &pending.steps, live);
-    if rollback.error.is_some() || !rollback.left.is_empty() {
+    let rollback = restore(kernel, &pending.steps, live);
+    if rollback.error.is_some() || !rollback.remaining.is_empty() {
         return rollback;
     }
     journal.addresses.retain(|binding| live.addresses.get(binding) == Some(&Owner::Evenkeel));
@@ -68,6 +68,6 @@ pub fn take_pending_back(
     });
     journal.pending = None;
     journal.next = None;
-    journal.attempted = Targeted::default();
+    journal.attempted = PartialApplies::default();
     rollback
 }

@@ -9,10 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use evenkeel_model::{Drain, RealServer, RealServerKey, RealServers, ServiceKey};
-use evenkeel_plan::{Op, Record};
+use evenkeel_plan::{Op, PriorState};
 use tracing::info;
 
-use crate::{Attendant, DrainProgress, Kernel, KernelError};
+use crate::{DrainProgress, ExecutionContext, Kernel, KernelError};
 
 /// Between two looks at the counters.
 const POLL: Duration = Duration::from_millis(200);
@@ -22,29 +22,29 @@ const POLL: Duration = Duration::from_millis(200);
 const HANDSHAKE: Duration = Duration::from_secs(1);
 
 /// A real server of a service.
-pub(crate) type Place = (ServiceKey, RealServerKey);
+pub(crate) type RealServerId = (ServiceKey, RealServerKey);
 
 /// The drains of a pass.
 #[derive(Debug, Default)]
-pub(crate) struct Drains {
-    waiting: BTreeMap<Place, Waiting>,
-    over: BTreeMap<Place, Waiting>,
+pub(crate) struct DrainWaiter {
+    waiting: BTreeMap<RealServerId, Waiting>,
+    over: BTreeMap<RealServerId, Waiting>,
     /// Those that someone else deleted meanwhile, with the connections they were last seen to have.
-    pub(crate) gone: BTreeMap<Place, u64>,
+    pub(crate) gone: BTreeMap<RealServerId, u64>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Waiting {
     /// When its weight was seen to be 0, or made so, in this pass.
-    quiet_since: Duration,
+    idle_since: Duration,
     deadline: Duration,
     /// As they were last seen.
     connections: u64,
 }
 
-impl Drains {
+impl DrainWaiter {
     /// Takes up the drains that those operations began or found begun.
-    pub(crate) fn begin(&mut self, ops: &[Op], record: &Record, now: Duration) {
+    pub(crate) fn begin(&mut self, ops: &[Op], record: &PriorState, now: Duration) {
         for op in ops {
             let Op::DrainRealServer { service, key, before, limit: Drain(limit) } = op else {
                 continue;
@@ -53,25 +53,24 @@ impl Drains {
             // A start in the future is a clock that was set back.
             let since = recorded.map_or(now, |it| Duration::from_secs(it.since).min(now));
             let deadline = since + Duration::from_secs(u64::from(*limit));
-            let quiet_since = if before.weight == 0 { since } else { now };
-            self.waiting
-                .insert((*service, *key), Waiting { quiet_since, deadline, connections: 0 });
+            let idle_since = if before.weight == 0 { since } else { now };
+            self.waiting.insert((*service, *key), Waiting { idle_since, deadline, connections: 0 });
         }
     }
 
     /// Those that are over, with the connections they had left at their deadline.
-    pub(crate) fn over(&self) -> BTreeMap<Place, u64> {
+    pub(crate) fn over(&self) -> BTreeMap<RealServerId, u64> {
         self.over.iter().map(|(place, waiting)| (*place, waiting.connections)).collect()
     }
 
     /// Of those services, the real servers that nobody gave time to drain, and that clients are on
     /// or may come to: someone else added them, or raised their weight again, since the drains of
     /// their service began.
-    pub(crate) fn newcomers(
+    pub(crate) fn added_by_others(
         &self,
         kernel: &mut impl Kernel,
         departing: &BTreeMap<ServiceKey, &RealServers>,
-    ) -> Result<BTreeSet<Place>, KernelError> {
+    ) -> Result<BTreeSet<RealServerId>, KernelError> {
         let places = self.waiting.keys().chain(self.over.keys()).chain(self.gone.keys());
         let drained: BTreeSet<ServiceKey> = places.map(|(service, _)| *service).collect();
         let services: BTreeSet<ServiceKey> =
@@ -99,7 +98,7 @@ impl Drains {
     }
 
     /// The drains that are not over.
-    pub(crate) fn pending(&self) -> impl Iterator<Item = &Place> {
+    pub(crate) fn pending(&self) -> impl Iterator<Item = &RealServerId> {
         self.waiting.keys()
     }
 
@@ -107,24 +106,24 @@ impl Drains {
     pub(crate) fn wait(
         &mut self,
         kernel: &mut impl Kernel,
-        patient: bool,
-        attendant: &mut dyn Attendant,
+        wait_for_all: bool,
+        context: &mut dyn ExecutionContext,
     ) -> Result<(), KernelError> {
         loop {
-            let progress = self.look(kernel, attendant.now().wall)?;
+            let progress = self.poll_connections(kernel, context.now().wall)?;
             if progress.is_empty() {
                 return Ok(());
             }
-            attendant.draining(&progress);
-            if self.waiting.is_empty() || !patient || attendant.is_interrupted() {
+            context.draining(&progress);
+            if self.waiting.is_empty() || !wait_for_all || context.is_interrupted() {
                 return Ok(());
             }
-            attendant.pause(POLL);
+            context.pause(POLL);
         }
     }
 
     /// Reads the counters once, and takes out the drains that are over.
-    fn look(
+    fn poll_connections(
         &mut self,
         kernel: &mut impl Kernel,
         now: Duration,
@@ -135,11 +134,11 @@ impl Drains {
         let places = self.waiting.keys().chain(self.over.keys());
         let services: BTreeSet<ServiceKey> = places.map(|(service, _)| *service).collect();
         let (live, statistics) = kernel.services_with_statistics(&services)?;
-        let is_raised = |(service, real_server): &Place| {
+        let is_raised = |(service, real_server): &RealServerId| {
             let found = live.get(service).and_then(|it| it.real_servers.get(real_server));
             found.is_some_and(|found| found.weight > 0)
         };
-        let raised_again: Vec<Place> =
+        let raised_again: Vec<RealServerId> =
             self.over.keys().filter(|place| is_raised(place)).copied().collect();
         for place in raised_again {
             self.waiting.extend(self.over.remove_entry(&place));
@@ -160,22 +159,22 @@ impl Drains {
                 waiting.connections = counted.open(&service);
             }
             let connections = waiting.connections;
-            let is_quiet = now >= waiting.quiet_since + HANDSHAKE || counted.is_idle();
+            let is_past_handshake = now >= waiting.idle_since + HANDSHAKE || counted.is_idle();
             let raised_now = found.filter(|it| it.weight > 0);
             if let Some(found) = raised_now {
                 // Someone else gave it new connections; a drain means that it gets none.
                 let (key, limit) = (real_server, Drain::NONE);
                 raised.push(Op::DrainRealServer { service, key, before: *found, limit });
-                waiting.quiet_since = now;
+                waiting.idle_since = now;
             }
-            let is_done = connections == 0 && is_quiet && raised_now.is_none();
+            let is_done = connections == 0 && is_past_handshake && raised_now.is_none();
             let is_over = is_gone || is_done || now >= waiting.deadline;
-            let left = waiting.deadline.saturating_sub(now);
+            let remaining = waiting.deadline.saturating_sub(now);
             progress.push(DrainProgress {
                 service,
                 real_server,
                 connections,
-                left,
+                remaining,
                 is_over,
                 is_gone,
             });

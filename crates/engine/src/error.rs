@@ -33,7 +33,7 @@ pub enum KernelError {
 }
 
 /// An error and all that caused it, in one text for people.
-pub fn in_full(error: &dyn Error) -> String {
+pub fn error_chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

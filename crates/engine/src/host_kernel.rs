@@ -1,10 +1,10 @@
 //! The real kernel: IPVS over generic netlink, addresses over rtnetlink. How it is read is in
-//! [`read`], a first look at it in [`glance`], how operations are carried out in [`write`], what is
-//! announced anew in [`risen`].
+//! [`read`], a first look at it in [`probe`], how operations are carried out in [`write`], what is
+//! announced anew in [`reannounce`].
 
-mod glance;
+mod probe;
 mod read;
-mod risen;
+mod reannounce;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,10 +15,10 @@ use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{Binding, Live, Service, ServiceKey};
 use evenkeel_plan::Op;
 
-use self::risen::Audiences;
-pub use glance::{Glance, hidden};
+use self::reannounce::LinkTracker;
+pub use probe::{TableDigest, not_in_proc};
 
-use crate::translate::{real_server, real_server_statistics, sync_daemon, timeouts};
+use crate::convert::{real_server, real_server_statistics, sync_daemon, timeouts};
 use crate::{Kernel, KernelError, Replies, Sysctls};
 
 /// The network namespace of the thread that connected.
@@ -30,7 +30,7 @@ pub struct HostKernel {
     journalled: BTreeSet<Binding>,
     /// What glances are read through.
     table: Vec<u8>,
-    audiences: Audiences,
+    link_tracker: LinkTracker,
 }
 
 impl HostKernel {
@@ -41,7 +41,7 @@ impl HostKernel {
     pub fn connect(journalled: BTreeSet<Binding>) -> Result<Self, KernelError> {
         let ipvs = Client::connect().map_err(|error| ipvs_error("connecting to IPVS", error))?;
         let host = Host::connect().map_err(|error| host_error("connecting to rtnetlink", error))?;
-        Ok(Self { ipvs, host, journalled, table: Vec::new(), audiences: Audiences::default() })
+        Ok(Self { ipvs, host, journalled, table: Vec::new(), link_tracker: LinkTracker::default() })
     }
 
     /// Takes note of the addresses that the journal knows as evenkeel's by now.
@@ -55,7 +55,7 @@ impl Kernel for HostKernel {
         let mut services = self.listed(|_, _| ())?;
         self.fill(&mut services, |_, _| ())?;
         let mut live = Live { services, ..Live::default() };
-        self.surroundings(sysctls, &mut live)?;
+        self.read_namespace(sysctls, &mut live)?;
         Ok(live)
     }
 
@@ -68,7 +68,7 @@ impl Kernel for HostKernel {
             .listed(|key, traffic| statistics.services.entry(key).or_default().traffic = traffic)?;
         self.fill(&mut services, |service, reply| count(&mut statistics, service, reply))?;
         let mut live = Live { services, ..Live::default() };
-        self.surroundings(sysctls, &mut live)?;
+        self.read_namespace(sysctls, &mut live)?;
         Ok((live, statistics))
     }
 
@@ -93,7 +93,7 @@ impl Kernel for HostKernel {
         Ok((services, statistics))
     }
 
-    fn surroundings(&mut self, sysctls: &Sysctls, live: &mut Live) -> Result<(), KernelError> {
+    fn read_namespace(&mut self, sysctls: &Sysctls, live: &mut Live) -> Result<(), KernelError> {
         (live.addresses, live.links) = self.addresses()?;
         let read = self.ipvs.timeouts();
         live.timeouts =

@@ -3,14 +3,14 @@
 //!
 //! The journal decides nothing about the IPVS table: that is the spec's `scope` alone, so that a
 //! lost disk loses nothing. It lives in `<state-dir>/<namespace>/journal.json`, and beside it, in
-//! a file of their own, the texts of the last applied spec ([`texts`]): every command reads the
+//! a file of their own, the texts of the last applied spec ([`spec_store`]): every command reads the
 //! one, and only plans with changes need the other. How both are kept whole is in [`file`], what
 //! is left of a journal in another namespace of the same name in [`namespace`].
 
 mod adoption;
 mod file;
 mod namespace;
-mod texts;
+mod spec_store;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -19,15 +19,15 @@ use std::path::{Path, PathBuf};
 
 use evenkeel_host::{Namespace, NamespaceIdentity};
 use evenkeel_model::Binding;
-use evenkeel_plan::{Adopted, Record};
+use evenkeel_plan::{Adopted, PriorState};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use self::file::{Problem, VERSION};
-use crate::{Clock, Pending, Targeted, Unconfirmed, vigil};
+use crate::{Clock, PartialApplies, Pending, Unconfirmed, pending_marker};
 
 pub use adoption::EarlierSpecs;
-pub use texts::{LastSpec, LostSpec, StoredSpec, StoredText};
+pub use spec_store::{SpecUnavailable, StoredSpec, StoredSpecTexts, StoredText};
 
 /// What is remembered of one network namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,7 +38,7 @@ pub struct Journal {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<NamespaceIdentity>,
     /// What plans depend on.
-    pub record: Record,
+    pub record: PriorState,
     /// The addresses that evenkeel bound; written down before they are bound.
     pub addresses: BTreeSet<Binding>,
     /// The dummy devices that evenkeel created.
@@ -46,14 +46,14 @@ pub struct Journal {
     /// The last spec that was applied; its texts are read by [`StateDir::last_spec`].
     pub spec: Option<StoredSpec>,
     /// The spec that is being applied, whose texts are on disk already. It becomes `spec` when
-    /// that is done ([`Self::spec_is_applied`]).
+    /// that is done ([`Self::promote_next_spec`]).
     pub next: Option<StoredSpec>,
     /// What was applied to single services since.
-    #[serde(default, skip_serializing_if = "Targeted::is_empty")]
-    pub targeted: Targeted,
+    #[serde(default, skip_serializing_if = "PartialApplies::is_empty")]
+    pub targeted: PartialApplies,
     /// What an apply to single services asks that is neither done nor taken back yet.
-    #[serde(default, skip_serializing_if = "Targeted::is_empty")]
-    pub attempted: Targeted,
+    #[serde(default, skip_serializing_if = "PartialApplies::is_empty")]
+    pub attempted: PartialApplies,
     /// The objects that were there before evenkeel and that it governs now.
     #[serde(default, skip_serializing_if = "Adopted::is_empty")]
     pub adopted: Adopted,
@@ -80,7 +80,7 @@ pub enum Found {
     /// A file that cannot be understood, and what is wrong with it.
     Damaged(String),
     /// A journal as it was written.
-    Whole(Box<Journal>),
+    Valid(Box<Journal>),
 }
 
 /// The journal, or the texts beside it, could not be read or written.
@@ -147,7 +147,7 @@ impl JournalError {
 
 impl Journal {
     /// The spec that was being applied is in force.
-    pub fn spec_is_applied(&mut self) {
+    pub fn promote_next_spec(&mut self) {
         if let Some(spec) = self.next.take() {
             self.spec = Some(spec);
         }
@@ -163,28 +163,30 @@ impl Journal {
     ///
     /// # Errors
     /// An apply waits for its confirmation, here or under another state directory
-    /// ([`Vigil`](crate::Vigil)). One of an earlier boot waits for nothing any more:
-    /// [`Self::forget_moot`].
+    /// ([`PendingMarker`](crate::Vigil)). One of an earlier boot waits for nothing any more:
+    /// [`Self::drop_stale_pending`].
     pub fn check_writable(&self, now: u64) -> Result<(), Unconfirmed> {
         match &self.pending {
-            Some(pending) if pending.is_of_this_boot() => Err(Unconfirmed(pending.words(now))),
-            _ => vigil::check_none(),
+            Some(pending) if pending.is_of_this_boot() => {
+                Err(Unconfirmed(pending.description(now)))
+            }
+            _ => pending_marker::check_none(),
         }
     }
 
     /// The last spec whose steps were all carried out, whether or not that is confirmed yet.
-    pub(crate) fn spec_in_force(&self) -> Option<&StoredSpec> {
+    pub(crate) fn active_spec(&self) -> Option<&StoredSpec> {
         let waits = self.pending.as_ref().is_some_and(Pending::is_done);
         self.next.as_ref().filter(|_| waits).or(self.spec.as_ref())
     }
 
     /// What stands over that spec: what was applied to single services.
-    pub fn targeted_in_force(&self) -> Targeted {
+    pub fn active_partial_applies(&self) -> PartialApplies {
         let mut targeted = self.targeted.clone();
         if let Some(pending) = self.pending.as_ref().filter(|pending| pending.is_done()) {
             // A whole spec leaves nothing to stand over it.
             if pending.targeted.is_empty() {
-                targeted = Targeted::default();
+                targeted = PartialApplies::default();
             }
             targeted.extend(pending.targeted.clone());
         }
@@ -193,20 +195,20 @@ impl Journal {
 
     /// Takes out an unconfirmed apply of an earlier boot, and puts what became of it into the
     /// notice.
-    pub fn forget_moot(&mut self) {
+    pub fn drop_stale_pending(&mut self) {
         if let Some(pending) = self.pending.take_if(|pending| !pending.is_of_this_boot()) {
-            self.add_notice(&pending.moot());
+            self.push_notice(&pending.earlier_boot_notice());
         }
     }
 
     /// Has the next command say that, beside what it has to say already.
-    pub fn add_notice(&mut self, words: &str) {
+    pub fn push_notice(&mut self, message: &str) {
         match &mut self.notice {
             Some(notice) => {
                 notice.push_str("; ");
-                notice.push_str(words);
+                notice.push_str(message);
             }
-            None => self.notice = Some(words.to_owned()),
+            None => self.notice = Some(message.to_owned()),
         }
     }
 }
@@ -243,22 +245,22 @@ impl StateDir {
     pub fn read(&self, set_aside: bool) -> Result<(Journal, Option<String>), JournalError> {
         let problem = match self.find()? {
             Found::Nothing => return Ok((self.empty(), None)),
-            Found::Whole(journal) => return Ok((*journal, None)),
+            Found::Valid(journal) => return Ok((*journal, None)),
             Found::Damaged(problem) => problem,
         };
         let path = self.path();
-        let mut words = format!("the journal {} {problem}", path.display());
+        let mut message = format!("the journal {} {problem}", path.display());
         if set_aside {
             let aside = self.free_name();
             fs::rename(&path, &aside).map_err(JournalError::new("set aside", &path))?;
-            words.push_str(&format!("; it is now {}", aside.display()));
+            message.push_str(&format!("; it is now {}", aside.display()));
         }
-        words.push_str(
+        message.push_str(
             "; no longer known are the last applied spec, the sysctls' values before, drains, \
              adopted objects, an apply that waits for confirmation, and the addresses bound on a \
              kernel before 5.18",
         );
-        Ok((self.empty(), Some(words)))
+        Ok((self.empty(), Some(message)))
     }
 
     /// Reads what there is, and leaves it as it is. What is in it began at times of the wall's
@@ -278,10 +280,10 @@ impl StateDir {
         match file::parse(&text) {
             Ok(mut journal) => {
                 journal.record.drains.rebase(&Clock::start().now());
-                Ok(Found::Whole(Box::new(self.as_read_here(journal)?)))
+                Ok(Found::Valid(Box::new(self.as_read_here(journal)?)))
             }
             Err(Problem::Newer(version)) => Err(JournalError::Newer { path, version }),
-            Err(Problem::Damage(words)) => Ok(Found::Damaged(words)),
+            Err(Problem::Damage(message)) => Ok(Found::Damaged(message)),
         }
     }
 

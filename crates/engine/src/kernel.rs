@@ -51,7 +51,7 @@ pub trait Kernel {
     ///
     /// # Errors
     /// As [`Self::observe`].
-    fn surroundings(&mut self, sysctls: &Sysctls, live: &mut Live) -> Result<(), KernelError>;
+    fn read_namespace(&mut self, sysctls: &Sysctls, live: &mut Live) -> Result<(), KernelError>;
 
     /// Carries out the operations in their order. One that is refused does not stop the others:
     /// the caller passes only operations that may follow each other's failure.

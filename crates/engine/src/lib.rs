@@ -2,50 +2,50 @@
 //!
 //! As much as possible is decided in `evenkeel-plan`; this crate carries it out. It sees the
 //! kernel through the [`Kernel`] trait only: [`HostKernel`] is the real one, on netlink, and
-//! [`memory::MemoryKernel`] one that keeps its state in memory and answers as the real one does.
+//! [`fake_kernel::FakeKernel`] one that keeps its state in memory and answers as the real one does.
 //! It prints nothing and asks nobody.
 
-mod attendant;
+mod capabilities;
 mod clock;
 mod confirm;
 mod connections;
+mod context;
+mod convert;
 mod drain;
 mod error;
+mod execute;
+mod execute_stages;
+pub mod fake_kernel;
 mod host_kernel;
 mod journal;
-mod journalled;
 mod kernel;
 mod lock;
-pub mod memory;
-mod pass;
+mod partial_apply;
 mod pending;
-mod permission;
-mod prepare;
+mod pending_marker;
+mod planning;
 mod report;
 mod rollback;
-mod run;
-mod stage;
-mod targeted;
-mod translate;
-mod vigil;
+mod stages;
+mod write_ahead;
 
-pub use attendant::{Attendant, DrainProgress, Unattended};
+pub use capabilities::{MissingCapabilities, MissingCapability, missing_capabilities};
 pub use clock::Clock;
-pub use confirm::{pending_sysctls, steps_to_undo, take_pending_back};
+pub use confirm::{pending_sysctls, roll_back_pending, steps_to_roll_back};
 pub use connections::{Connection, connections};
-pub use error::{KernelError, in_full};
-pub use host_kernel::{Glance, HostKernel, hidden};
+pub use context::{DrainProgress, ExecutionContext, NoopContext};
+pub use error::{KernelError, error_chain};
+pub use execute::{ApplyOptions, OnFailure, Pass, execute};
+pub use host_kernel::{HostKernel, TableDigest, not_in_proc};
 pub use journal::{
-    EarlierSpecs, Found, Journal, JournalError, LastSpec, LostSpec, ParameterValues, StateDir,
-    StoredSpec, StoredText,
+    EarlierSpecs, Found, Journal, JournalError, ParameterValues, SpecUnavailable, StateDir,
+    StoredSpec, StoredSpecTexts, StoredText,
 };
-pub use journalled::execute_journalled;
 pub use kernel::{Exception, Kernel, Refused, Replies, Sysctls};
 pub use lock::{Holder, Lock, LockError};
-pub use pass::{OnFailure, Pass, Terms, execute};
+pub use partial_apply::PartialApplies;
 pub use pending::{Pending, PendingState, Unconfirmed};
-pub use permission::{Missing, NotPermitted, missing};
-pub use prepare::{CONNECTION_SYSCTLS, History, prepare};
+pub use pending_marker::PendingMarker;
+pub use planning::{CONNECTION_SYSCTLS, LastApplied, plan_changes};
 pub use report::{Done, Outcome, Report, Rollback, explain};
-pub use targeted::Targeted;
-pub use vigil::Vigil;
+pub use write_ahead::execute_journalled;

@@ -42,7 +42,7 @@ pub struct Lock {
 #[derive(Debug, Error)]
 pub enum LockError {
     /// Another process holds it.
-    #[error("{}", held(.0.as_ref()))]
+    #[error("{}", held_text(.0.as_ref()))]
     Held(Option<Holder>),
     /// The system did not let it be taken or asked for.
     #[error("cannot take the lock of the network namespace")]
@@ -66,7 +66,7 @@ impl Lock {
     /// # Errors
     /// [`LockError::Held`] while another process, or another thread, has it.
     pub fn acquire() -> Result<Self, LockError> {
-        Self::of_name(NAME)?.ok_or_else(|| LockError::Held(Holder::of_name(NAME)))
+        Self::with_name(NAME)?.ok_or_else(|| LockError::Held(Holder::with_name(NAME)))
     }
 
     /// As [`Self::acquire`], for those who try again and again: who has it is not asked, since the
@@ -75,10 +75,10 @@ impl Lock {
     /// # Errors
     /// [`LockError::Failed`].
     pub fn try_acquire() -> Result<Option<Self>, LockError> {
-        Self::of_name(NAME)
+        Self::with_name(NAME)
     }
 
-    fn of_name(name: &[u8]) -> Result<Option<Self>, LockError> {
+    fn with_name(name: &[u8]) -> Result<Option<Self>, LockError> {
         let address = SocketAddr::from_abstract_name(name).map_err(LockError::Failed)?;
         match UnixListener::bind_addr(&address) {
             Ok(listener) => Ok(Some(Self { _listener: listener })),
@@ -92,8 +92,8 @@ impl Holder {
     /// Who listens on that abstract name; `None` where nobody does any more, or where so many have
     /// asked that the kernel queues no further one. It does not wait for an answer: the kernel keeps
     /// who called listen(2), and tells it to whoever is connected.
-    pub fn of_name(name: &[u8]) -> Option<Self> {
-        asked(name).flatten()
+    pub fn with_name(name: &[u8]) -> Option<Self> {
+        probe_holder(name).flatten()
     }
 
     /// Who listens where that unix socket is connected to.
@@ -121,8 +121,8 @@ impl fmt::Display for Holder {
     }
 }
 
-/// Who listens on that abstract name, where somebody does: [`Holder::of_name`].
-pub(crate) fn asked(name: &[u8]) -> Option<Option<Holder>> {
+/// Who listens on that abstract name, where somebody does: [`Holder::with_name`].
+pub(crate) fn probe_holder(name: &[u8]) -> Option<Option<Holder>> {
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
     let asking: OwnedFd = socket(AddressFamily::Unix, SockType::Stream, flags, None).ok()?;
     match connect(asking.as_raw_fd(), &UnixAddr::new_abstract(name).ok()?) {
@@ -138,13 +138,13 @@ pub(crate) fn asked(name: &[u8]) -> Option<Option<Holder>> {
 fn command(pid: u32) -> Option<String> {
     let bytes = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let text = String::from_utf8_lossy(&bytes);
-    let words = text.trim_end_matches('\0').replace('\0', " ");
-    let shown: String = words.escape_debug().take(SHOWN).collect();
+    let message = text.trim_end_matches('\0').replace('\0', " ");
+    let shown: String = message.escape_debug().take(SHOWN).collect();
     (!shown.is_empty()).then_some(shown)
 }
 
 /// The refusal in words.
-fn held(holder: Option<&Holder>) -> String {
+fn held_text(holder: Option<&Holder>) -> String {
     let Some(holder) = holder else {
         return "another process is changing this network namespace, or was a moment ago"
             .to_owned();
@@ -168,7 +168,7 @@ mod tests {
     }
 
     fn take(name: &[u8]) -> Option<Lock> {
-        Lock::of_name(name).expect("it can be asked for")
+        Lock::with_name(name).expect("it can be asked for")
     }
 
     #[test]
@@ -184,14 +184,14 @@ mod tests {
     fn the_refusal_names_the_holder_by_pid_user_and_command_line() {
         let name = name("named");
         let _lock = take(&name).expect("it is free");
-        let holder = Holder::of_name(&name).expect("it is held");
+        let holder = Holder::with_name(&name).expect("it is held");
         assert_eq!(holder.pid, Some(std::process::id()));
         assert_eq!(holder.uid, rustix::process::getuid().as_raw());
         let program = std::env::args().next().expect("a program");
         assert!(holder.command.as_ref().is_some_and(|it| it.starts_with(&program)), "{holder:?}");
-        let words = LockError::Held(Some(holder)).to_string();
-        assert!(words.contains(&format!("process {} of user", std::process::id())), "{words}");
-        assert!(!words.contains("neither root"), "{words}");
+        let message = LockError::Held(Some(holder)).to_string();
+        assert!(message.contains(&format!("process {} of user", std::process::id())), "{message}");
+        assert!(!message.contains("neither root"), "{message}");
     }
 
     #[test]
@@ -200,24 +200,25 @@ mod tests {
         let _lock = take(&name).expect("it is free");
         let limit = fs::read_to_string("/proc/sys/net/core/somaxconn").expect("a limit");
         let limit: usize = limit.trim().parse().expect("a number");
-        assert!(Holder::of_name(&name).is_some());
+        assert!(Holder::with_name(&name).is_some());
         for _ in 0..limit + 2 {
-            Holder::of_name(&name);
+            Holder::with_name(&name);
             assert!(take(&name).is_none());
         }
-        assert_eq!(Holder::of_name(&name), None);
+        assert_eq!(Holder::with_name(&name), None);
         assert!(LockError::Held(None).to_string().contains("another process is changing"));
     }
 
     #[test]
-    fn a_stranger_is_called_one_and_cannot_write_to_a_terminal() {
+    fn an_untrusted_holder_is_named_as_such_and_cannot_write_to_a_terminal() {
         let own = rustix::process::geteuid().as_raw();
-        let stranger = Holder { pid: Some(7), uid: own.max(1) + 1, command: Some("nc -lU".into()) };
-        let words = LockError::Held(Some(stranger)).to_string();
-        assert!(words.contains("`nc -lU`") && words.contains("neither root"), "{words}");
+        let untrusted =
+            Holder { pid: Some(7), uid: own.max(1) + 1, command: Some("nc -lU".into()) };
+        let message = LockError::Held(Some(untrusted)).to_string();
+        assert!(message.contains("`nc -lU`") && message.contains("neither root"), "{message}");
         let elsewhere = Holder { pid: None, uid: 0, command: None };
-        let words = LockError::Held(Some(elsewhere)).to_string();
-        assert!(words.contains("user 0 in another pid namespace"), "{words}");
+        let message = LockError::Held(Some(elsewhere)).to_string();
+        assert!(message.contains("user 0 in another pid namespace"), "{message}");
 
         let mut child = std::process::Command::new("sleep");
         std::os::unix::process::CommandExt::arg0(&mut child, "\x1b[2J\nhint: all is well");

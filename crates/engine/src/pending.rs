@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::Targeted;
+use crate::PartialApplies;
 
 /// An apply that was begun and is neither confirmed nor undone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,7 +23,8 @@ pub struct Pending {
     /// When it was begun, in seconds since 1970.
     pub begun: u64,
     /// How long it may wait for its confirmation, in seconds.
-    pub within: u32,
+    #[serde(rename = "within")]
+    pub timeout_seconds: u32,
     /// Until when it may, in seconds since 1970; `None` as long as its steps are not done and
     /// verified.
     pub deadline: Option<u64>,
@@ -34,8 +35,8 @@ pub struct Pending {
     /// The steps to be undone, in the order of their execution.
     pub steps: Vec<Op>,
     /// What it asked of single services; nothing where it was a whole spec.
-    #[serde(default, skip_serializing_if = "Targeted::is_empty")]
-    pub targeted: Targeted,
+    #[serde(default, skip_serializing_if = "PartialApplies::is_empty")]
+    pub targeted: PartialApplies,
 }
 
 /// Where an unconfirmed apply stands.
@@ -43,14 +44,14 @@ pub struct Pending {
 pub enum PendingState {
     /// It belongs to an earlier boot: what it did to the kernel is gone, and nothing is left to
     /// decide.
-    Moot,
+    EarlierBoot,
     /// Its steps are not done. As long as the process that applies lives it has the lock, so that
     /// who reads this with the lock in hand knows that it ended half-way.
     Unfinished,
     /// It may still be confirmed.
     Waiting {
         /// For how many seconds.
-        left: u32,
+        remaining: u32,
     },
     /// Its time is over, and yet it was not undone.
     Overdue,
@@ -70,12 +71,12 @@ impl Pending {
         Ok(Self {
             id: format!("{now}-{}", std::process::id()).into(),
             begun: now,
-            within,
+            timeout_seconds: within,
             deadline: None,
             boot: boot()?,
             watchdog: None,
             steps,
-            targeted: Targeted::default(),
+            targeted: PartialApplies::default(),
         })
     }
 
@@ -87,12 +88,13 @@ impl Pending {
     /// Where it stands at that time in seconds since 1970.
     pub fn state(&self, now: u64) -> PendingState {
         match self.deadline {
-            _ if !self.is_of_this_boot() => PendingState::Moot,
+            _ if !self.is_of_this_boot() => PendingState::EarlierBoot,
             None => PendingState::Unfinished,
             Some(deadline) if deadline > now => {
                 // A clock that was set back does not prolong it.
-                let left = u32::try_from(deadline - now).unwrap_or(u32::MAX).min(self.within);
-                PendingState::Waiting { left }
+                let remaining =
+                    u32::try_from(deadline - now).unwrap_or(u32::MAX).min(self.timeout_seconds);
+                PendingState::Waiting { remaining }
             }
             Some(_) => PendingState::Overdue,
         }
@@ -113,25 +115,25 @@ impl Pending {
     }
 
     /// When it was begun, as people read it.
-    pub fn begun_words(&self) -> String {
-        moment(self.begun)
+    pub fn begun_at(&self) -> String {
+        utc(self.begun)
     }
 
     /// What whoever meets it should know, at that time in seconds since 1970.
-    pub fn words(&self, now: u64) -> String {
-        let begun = moment(self.begun);
+    pub fn description(&self, now: u64) -> String {
+        let begun = utc(self.begun);
         let either = "run `evenkeel confirm` to keep it, or `evenkeel confirm --abort` to undo it";
         match (self.state(now), self.deadline.unwrap_or_default(), self.watchdog) {
-            (PendingState::Moot, ..) => self.moot(),
-            (PendingState::Waiting { left }, deadline, _) => {
+            (PendingState::EarlierBoot, ..) => self.earlier_boot_notice(),
+            (PendingState::Waiting { remaining }, deadline, _) => {
                 let alone = match self.is_watched() {
                     true => "",
                     false => "; its watchdog is gone, so that nothing undoes it by itself",
                 };
                 format!(
-                    "an apply of {begun} waits for confirmation until {}, {left} s from now{alone}: \
+                    "an apply of {begun} waits for confirmation until {}, {remaining} s from now{alone}: \
                      {either}",
-                    moment(deadline)
+                    utc(deadline)
                 )
             }
             (PendingState::Unfinished, _, Some(pid)) if self.is_watched() => format!(
@@ -145,18 +147,18 @@ impl Pending {
             (PendingState::Overdue, deadline, Some(pid)) if self.is_watched() => format!(
                 "an apply of {begun} was not confirmed by {}, and process {pid} is about to undo \
                  it: try again in a moment",
-                moment(deadline)
+                utc(deadline)
             ),
             (PendingState::Overdue, deadline, _) => format!(
                 "an apply of {begun} was not confirmed by {}, and its watchdog is gone, so that \
                  nothing undoes it by itself: {either}",
-                moment(deadline)
+                utc(deadline)
             ),
         }
     }
 
     /// What became of one of an earlier boot, or of a network namespace that is no more.
-    pub fn moot(&self) -> String {
+    pub fn earlier_boot_notice(&self) -> String {
         let end = match self.is_of_this_boot() {
             true => "its network namespace was deleted",
             false => "this host went down",
@@ -164,7 +166,7 @@ impl Pending {
         format!(
             "an apply of {} was not confirmed when {end}; what it had changed in the kernel went \
              with it, and there is nothing left to confirm or undo",
-            moment(self.begun)
+            utc(self.begun)
         )
     }
 }
@@ -176,7 +178,7 @@ fn boot() -> io::Result<Box<str>> {
 }
 
 /// A time as people read it.
-fn moment(seconds: u64) -> String {
+fn utc(seconds: u64) -> String {
     let found = i64::try_from(seconds).ok().and_then(|it| Timestamp::from_second(it).ok());
     // A clock that shows the year 10000 tells nothing.
     found.map_or_else(|| format!("{seconds} s"), |it| it.strftime("%F %T UTC").to_string())
@@ -196,8 +198,8 @@ mod tests {
     #[test]
     fn it_waits_until_its_deadline_and_is_overdue_from_there() {
         let pending = waiting();
-        assert_eq!(pending.state(NOON + 100), PendingState::Waiting { left: 30 });
-        assert_eq!(pending.state(NOON + 129), PendingState::Waiting { left: 1 });
+        assert_eq!(pending.state(NOON + 100), PendingState::Waiting { remaining: 30 });
+        assert_eq!(pending.state(NOON + 129), PendingState::Waiting { remaining: 1 });
         assert_eq!(pending.state(NOON + 130), PendingState::Overdue);
         assert_eq!(pending.state(u64::MAX), PendingState::Overdue);
         let unfinished = Pending { deadline: None, ..pending };
@@ -206,28 +208,30 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_set_back_leaves_it_no_more_than_it_had() {
-        assert_eq!(waiting().state(0), PendingState::Waiting { left: 120 });
+        assert_eq!(waiting().state(0), PendingState::Waiting { remaining: 120 });
     }
 
     #[test]
-    fn another_boot_leaves_nothing_to_decide() {
+    fn an_earlier_boot_leaves_nothing_to_decide() {
         let pending = Pending { boot: "another".into(), ..waiting() };
-        assert_eq!(pending.state(NOON), PendingState::Moot);
-        assert!(pending.words(NOON).contains("2026-01-01 12:00:03 UTC was not confirmed when"));
+        assert_eq!(pending.state(NOON), PendingState::EarlierBoot);
+        assert!(
+            pending.description(NOON).contains("2026-01-01 12:00:03 UTC was not confirmed when")
+        );
     }
 
     #[test]
     fn what_is_said_names_the_times_and_both_ways_out() {
-        let words = waiting().words(NOON + 100);
+        let message = waiting().description(NOON + 100);
         for word in [
             "an apply of 2026-01-01 12:00:03 UTC waits for confirmation until ",
             "until 2026-01-01 12:02:13 UTC, 30 s from now",
             "`evenkeel confirm` to keep it",
             "`evenkeel confirm --abort` to undo it",
         ] {
-            assert!(words.contains(word), "{word}: {words}");
+            assert!(message.contains(word), "{word}: {message}");
         }
-        let overdue = waiting().words(NOON + 200);
+        let overdue = waiting().description(NOON + 200);
         assert!(overdue.contains("was not confirmed by 2026-01-01 12:02:13 UTC"), "{overdue}");
         assert!(overdue.contains("confirm --abort"), "{overdue}");
     }
@@ -236,7 +240,7 @@ mod tests {
     fn only_a_process_that_was_started_to_watch_is_a_watchdog() {
         let own = Pending { watchdog: Some(std::process::id()), ..waiting() };
         assert!(!own.is_watched());
-        assert!(own.words(NOON).contains("its watchdog is gone"));
+        assert!(own.description(NOON).contains("its watchdog is gone"));
         let mut child = std::process::Command::new("sleep");
         std::os::unix::process::CommandExt::arg0(&mut child, "watchdog");
         let mut child = child.arg("60").spawn().expect("sleep");
@@ -246,8 +250,8 @@ mod tests {
             watched.is_watched()
         });
         assert!(is_watched);
-        assert!(!watched.words(NOON).contains("gone"), "{}", watched.words(NOON));
-        assert!(watched.words(NOON + 200).contains("is about to undo it"));
+        assert!(!watched.description(NOON).contains("gone"), "{}", watched.description(NOON));
+        assert!(watched.description(NOON + 200).contains("is about to undo it"));
         child.kill().expect("it can be ended");
         child.wait().expect("it ends");
         assert!(!watched.is_watched());
@@ -255,6 +259,6 @@ mod tests {
 
     #[test]
     fn a_time_beyond_all_calendars_is_still_shown() {
-        assert_eq!(moment(u64::MAX), format!("{} s", u64::MAX));
+        assert_eq!(utc(u64::MAX), format!("{} s", u64::MAX));
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use evenkeel_model::{Family, RealServerKey, ServiceKey};
-use evenkeel_plan::{Object, Op, Trace};
+use evenkeel_plan::{Object, ObjectTrace, Op};
 use rustix::io::Errno;
 
 use crate::{KernelError, Refused};
@@ -31,10 +31,10 @@ pub struct Report {
     pub cut: BTreeMap<(ServiceKey, RealServerKey), u64>,
     /// Real servers that someone else deleted while they drained, with the connections they were
     /// last seen to have.
-    pub snatched: BTreeMap<(ServiceKey, RealServerKey), u64>,
+    pub deleted_by_others: BTreeMap<(ServiceKey, RealServerKey), u64>,
     /// Real servers that someone else gave a service that leaves, or a weight again, while its
     /// connections were waited for. They were not deleted with it but drain first.
-    pub newcomers: BTreeSet<(ServiceKey, RealServerKey)>,
+    pub added_by_others: BTreeSet<(ServiceKey, RealServerKey)>,
     /// The way back, where one was gone.
     pub rollback: Option<Rollback>,
 }
@@ -43,14 +43,14 @@ pub struct Report {
 #[derive(Debug, Default)]
 pub struct Rollback {
     /// What the way back still needs and could not be done.
-    pub left: Vec<Op>,
+    pub remaining: Vec<Op>,
     /// Refusals on the way back, with their operations.
     pub refused: Vec<(Op, Refused)>,
     /// Objects that are neither as before nor as the steps left them: someone else changed them
     /// meanwhile, and they were left alone.
     pub foreign: BTreeSet<Object>,
     /// The values, before, as planned and as last read, of every object that was not as before then.
-    pub traces: BTreeMap<Object, Trace>,
+    pub traces: BTreeMap<Object, ObjectTrace>,
     /// How many connections broke because what had been added was deleted again.
     pub broken: u64,
     /// What kept the kernel from being read or written.
@@ -60,7 +60,7 @@ pub struct Rollback {
 impl Rollback {
     /// Whether all that was touched is as it was before.
     pub fn is_clean(&self) -> bool {
-        self.left.is_empty() && self.foreign.is_empty() && self.error.is_none()
+        self.remaining.is_empty() && self.foreign.is_empty() && self.error.is_none()
     }
 }
 
@@ -95,11 +95,11 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome's word, in the order of the counts.
-    pub const WORDS: [&'static str; 7] =
+    pub const NAMES: [&'static str; 7] =
         ["applied", "already in place", "failed", "skipped", "draining", "undone", "unknown"];
 
     /// The word in texts and logs.
-    pub fn word(&self) -> &'static str {
+    pub fn as_str(&self) -> &'static str {
         match self {
             Self::Applied => "applied",
             Self::AlreadyInPlace => "already in place",
@@ -149,10 +149,10 @@ impl Report {
 
     /// Steps were taken back: all that were applied but those on objects that are still left, and
     /// modules, which stay loaded.
-    pub(crate) fn undone(&mut self, left: &BTreeSet<Object>) {
+    pub(crate) fn mark_rolled_back(&mut self, remaining: &BTreeSet<Object>) {
         for (place, op) in self.steps.iter().enumerate() {
             let object = op.object();
-            if !left.contains(&object) && !matches!(object, Object::Module(_)) {
+            if !remaining.contains(&object) && !matches!(object, Object::Module(_)) {
                 let outcome = self.exceptions.entry(place).or_insert(Outcome::Undone);
                 if *outcome == Outcome::Unknown {
                     *outcome = Outcome::Undone;
@@ -162,7 +162,7 @@ impl Report {
     }
 
     /// Notes what was deleted with connections left.
-    pub(crate) fn left_at_deadline(&mut self, over: BTreeMap<(ServiceKey, RealServerKey), u64>) {
+    pub(crate) fn record_deadlines(&mut self, over: BTreeMap<(ServiceKey, RealServerKey), u64>) {
         self.cut = over.into_iter().filter(|(_, connections)| *connections > 0).collect();
     }
 
@@ -206,10 +206,10 @@ impl Report {
     }
 
     /// How many steps have that outcome, by its word.
-    pub fn count(&self, word: &str) -> usize {
+    pub fn count(&self, name: &str) -> usize {
         let applied = self.steps.len() - self.exceptions.len();
-        let exceptional = self.exceptions.values().filter(|outcome| outcome.word() == word);
-        exceptional.count() + if word == Outcome::Applied.word() { applied } else { 0 }
+        let exceptional = self.exceptions.values().filter(|outcome| outcome.as_str() == name);
+        exceptional.count() + if name == Outcome::Applied.as_str() { applied } else { 0 }
     }
 }
 
@@ -272,10 +272,10 @@ pub fn explain(op: &Op, refused: &Refused) -> String {
         (_, Errno::PERM | Errno::ACCESS) => "CAP_NET_ADMIN is needed".to_owned(),
         (_, Errno::NOMEM | Errno::NOBUFS) => "the kernel is out of memory".to_owned(),
         (_, errno) => {
-            let words = errno.to_string();
+            let text = errno.to_string();
             let number = format!(" (os error {})", errno.raw_os_error());
             // The number stands behind every meaning.
-            words.strip_suffix(&number).unwrap_or(&words).to_owned()
+            text.strip_suffix(&number).unwrap_or(&text).to_owned()
         }
     };
     match &refused.message {
@@ -296,7 +296,7 @@ impl Done<'_> {
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.word())
+        f.write_str(self.as_str())
     }
 }
 
@@ -305,7 +305,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_tells_its_number_once() {
+    fn a_refusal_contains_its_errno_once() {
         let (key, before, after) = ("net.ipv4.ip_forward".into(), "0".into(), "1".into());
         let op = Op::EditSysctl { key, before, after };
         for errno in [Errno::ROFS, Errno::NOENT, Errno::from_raw_os_error(4000)] {

@@ -1,17 +1,17 @@
 //! Goes back to what was there before, after a step failed.
 //!
-//! What to do is planned by [`evenkeel_plan::undo`] from a fresh reading; here it is carried out
+//! What to do is planned by [`evenkeel_plan::rollback_plan`] from a fresh reading; here it is carried out
 //! and read again, a bounded number of times.
 
 use std::collections::BTreeSet;
 
 use evenkeel_model::Live;
-use evenkeel_plan::{Object, Op, Undo, undo};
+use evenkeel_plan::{Object, Op, RollbackPlan, rollback_plan};
 use tracing::info;
 
-use crate::pass::{FURTHER_ROUNDS, read_touched};
+use crate::execute::{FURTHER_ROUNDS, read_touched};
 use crate::report::Rollback;
-use crate::stage::stages;
+use crate::stages::stages;
 use crate::{Exception, Kernel, KernelError, Outcome, Report};
 
 /// Takes back what the report's steps did, and corrects their outcomes.
@@ -25,42 +25,42 @@ pub(crate) fn roll_back(
     };
     let done: Vec<Op> =
         report.iter().filter(|done| is_ours(done.outcome)).map(|done| done.op.clone()).collect();
-    let rollback = take_back(kernel, &done, live);
+    let rollback = restore(kernel, &done, live);
     if rollback.error.is_none() {
-        let mut left: BTreeSet<Object> = rollback.left.iter().map(Op::object).collect();
-        left.extend(rollback.foreign.iter().cloned());
-        report.undone(&left);
+        let mut remaining: BTreeSet<Object> = rollback.remaining.iter().map(Op::object).collect();
+        remaining.extend(rollback.foreign.iter().cloned());
+        report.mark_rolled_back(&remaining);
     }
     rollback
 }
 
 /// Goes back from those steps, whichever of them were carried out.
-pub(crate) fn take_back(kernel: &mut impl Kernel, done: &[Op], live: &mut Live) -> Rollback {
+pub(crate) fn restore(kernel: &mut impl Kernel, done: &[Op], live: &mut Live) -> Rollback {
     let mut rollback = Rollback::default();
     for round in 0.. {
         if let Err(error) = read_touched(kernel, live, done) {
             rollback.error = Some(error);
             break;
         }
-        let Undo { steps, foreign, traces } = undo(done, live);
+        let RollbackPlan { steps, foreign, traces } = rollback_plan(done, live);
         rollback.foreign = foreign;
         rollback.traces = traces;
-        rollback.left = steps;
+        rollback.remaining = steps;
         // The last reading only tells what is left.
-        if rollback.left.is_empty() || round > FURTHER_ROUNDS {
+        if rollback.remaining.is_empty() || round > FURTHER_ROUNDS {
             break;
         }
-        let steps = std::mem::take(&mut rollback.left);
+        let steps = std::mem::take(&mut rollback.remaining);
         rollback.refused.clear();
-        if let Err(error) = carry_out(kernel, &steps, &mut rollback) {
-            (rollback.error, rollback.left) = (Some(error), steps);
+        if let Err(error) = execute_rollback(kernel, &steps, &mut rollback) {
+            (rollback.error, rollback.remaining) = (Some(error), steps);
             break;
         }
     }
     rollback
 }
 
-fn carry_out(
+fn execute_rollback(
     kernel: &mut impl Kernel,
     steps: &[Op],
     rollback: &mut Rollback,
@@ -69,7 +69,7 @@ fn carry_out(
         rollback.broken += connections(kernel, ops)?;
         let replies = kernel.execute(ops)?;
         for op in ops {
-            info!(verb = op.verb().word(), object = op.object().to_string(), "rollback step");
+            info!(verb = op.verb().as_str(), object = op.object().to_string(), "rollback step");
         }
         let is_clean = replies.exceptions.is_empty();
         for (place, exception) in replies.exceptions {

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use rtnetlink::packet_core::Parseable;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
 
-use crate::binding::EVENKEEL_PROTOCOL;
+use crate::address_messages::EVENKEEL_PROTOCOL;
 
 /// An address on an interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub struct Address {
     /// Its flags.
     pub flags: AddressFlags,
     /// Its scope.
-    pub scope: Scope,
+    pub scope: AddressScope,
     /// The label, which IPv4 alone has; the interface's name unless another one was set.
     pub label: Option<String>,
 }
@@ -69,7 +69,7 @@ impl Address {
             interface: String::new(),
             protocol,
             flags: AddressFlags(flags),
-            scope: Scope::from(u8::from(header.scope)),
+            scope: AddressScope::from(u8::from(header.scope)),
             label,
         })
     }
@@ -144,7 +144,7 @@ impl fmt::Debug for AddressFlags {
 /// The scope of an address, `RT_SCOPE_*`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Scope {
+pub enum AddressScope {
     /// Global, as for most addresses.
     Universe,
     /// Site-local, deprecated in IPv6.
@@ -157,7 +157,7 @@ pub enum Scope {
     Other(u8),
 }
 
-impl From<u8> for Scope {
+impl From<u8> for AddressScope {
     fn from(value: u8) -> Self {
         match value {
             0 => Self::Universe,
@@ -194,7 +194,7 @@ mod tests {
             interface: String::new(),
             protocol: Some(101),
             flags: AddressFlags::PERMANENT.with(AddressFlags::NOPREFIXROUTE),
-            scope: Scope::Universe,
+            scope: AddressScope::Universe,
             label: Some("eth0".into()),
         };
         let decoded = Address::decode(&NEWADDR).unwrap();
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_without_protocol_is_nobodys() {
+    fn an_entry_without_protocol_has_no_owner() {
         let decoded = Address::decode(&NEWADDR[..44]).unwrap();
         assert_eq!(decoded.protocol, None);
         assert!(!decoded.is_ours());

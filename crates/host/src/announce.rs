@@ -1,7 +1,7 @@
 //! Announces addresses to the neighbours of an interface.
 //!
 //! Both families are sent as complete Ethernet frames over a packet socket, so that the bytes on the wire are
-//! those of [`frame`](crate::frame) and depend on no route and no source address selection.
+//! those of [`frame`](crate::arp_ndp) and depend on no route and no source address selection.
 
 use std::fmt;
 use std::io;
@@ -14,9 +14,9 @@ use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::{AddressFamily, LinkAddr, MsgFlags, SockFlag, SockType, sendto, socket};
 use tracing::debug;
 
+use crate::arp_ndp::{HardwareAddress, gratuitous_arp, unsolicited_advertisement};
 use crate::capability::Capability;
 use crate::error::{Action, Error};
-use crate::frame::{HardwareAddress, gratuitous_arp, unsolicited_advertisement};
 use crate::host::{Host, setting};
 use crate::link::Link;
 
@@ -72,7 +72,7 @@ impl Host {
         let action = || Action::Announce { address, interface: interface.to_owned() };
         self.check_namespace(action())?;
         let link = self.existing_link(interface)?;
-        let hardware = match link.audience() {
+        let hardware = match link.announcement_source() {
             Ok(hardware) => hardware,
             Err(reason) => {
                 debug!(vip = %address, interface, %reason, "not announced");
@@ -101,7 +101,7 @@ impl Link {
     ///
     /// # Errors
     /// [`NotNeeded`]; in that case [`Host::announce`] needs no privileges.
-    pub fn audience(&self) -> Result<HardwareAddress, NotNeeded> {
+    pub fn announcement_source(&self) -> Result<HardwareAddress, NotNeeded> {
         // Permanent reasons come first, so that a temporary one never hides them.
         if self.loopback {
             Err(NotNeeded::Loopback)
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_working_ethernet_interface_is_announced_on() {
-        assert_eq!(ethernet().audience(), Ok([2, 0, 0, 0, 0, 1]));
+        assert_eq!(ethernet().announcement_source(), Ok([2, 0, 0, 0, 0, 1]));
     }
 
     #[test]
@@ -192,7 +192,7 @@ mod tests {
         for (change, reason) in cases {
             let mut link = ethernet();
             change(&mut link);
-            assert_eq!(link.audience(), Err(reason));
+            assert_eq!(link.announcement_source(), Err(reason));
         }
     }
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use nix::errno::Errno;
 
-use crate::binding::Binding;
+use crate::address_messages::Binding;
 use crate::capability::Capability;
 use crate::netlink::Failure;
 
@@ -44,8 +44,8 @@ pub enum Action {
     EnterNamespace(String),
     /// [`Namespace::current`](crate::Namespace::current).
     IdentifyNamespace,
-    /// [`Changes::take`](crate::Changes::take).
-    HearChanges,
+    /// [`AddressMonitor::take`](crate::Changes::take).
+    Subscribe,
 }
 
 impl fmt::Display for Action {
@@ -63,21 +63,21 @@ impl fmt::Display for Action {
             Self::SetSysctl(key) => write!(f, "set sysctl {key}"),
             Self::EnterNamespace(name) => write!(f, "enter network namespace {name}"),
             Self::IdentifyNamespace => write!(f, "identify this network namespace"),
-            Self::HearChanges => write!(f, "subscribe to changes of addresses and links"),
+            Self::Subscribe => write!(f, "subscribe to changes of addresses and links"),
         }
     }
 }
 
 /// A refusal by the kernel: its errno, and its message if it sent one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub struct NetlinkRefusal {
     /// The positive errno value.
     pub errno: i32,
     /// The extended acknowledgement's text (`NLMSGERR_ATTR_MSG`); most refusals have none.
     pub message: Option<String>,
 }
 
-impl Refusal {
+impl NetlinkRefusal {
     pub(crate) fn is(&self, errno: Errno) -> bool {
         self.errno == errno as i32
     }
@@ -91,7 +91,7 @@ impl Refusal {
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for NetlinkRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let errno = Errno::from_raw(self.errno);
         match errno {
@@ -105,7 +105,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for NetlinkRefusal {}
 
 /// Why something was not done. Nothing was changed, except that after [`Error::Io`] and [`Error::Malformed`] it is not
 /// known whether the kernel did what it was asked: read the state again.
@@ -174,7 +174,7 @@ pub enum Error {
         /// The name wanted.
         interface: String,
         /// What the kernel said.
-        source: Refusal,
+        source: NetlinkRefusal,
     },
     /// The kernel refused for another reason.
     #[error("the kernel refused to {action}")]
@@ -182,7 +182,7 @@ pub enum Error {
         /// What was tried.
         action: Action,
         /// What the kernel said.
-        source: Refusal,
+        source: NetlinkRefusal,
     },
     /// The list kept changing while it was read.
     #[error("cannot {action}: they change faster than they can be read")]
@@ -264,19 +264,19 @@ mod tests {
 
     #[test]
     fn a_refusal_reads_as_words_errno_and_the_kernels_message() {
-        let refusal = Refusal { errno: 22, message: Some("Unknown device type".into()) };
+        let refusal = NetlinkRefusal { errno: 22, message: Some("Unknown device type".into()) };
         assert_eq!(refusal.to_string(), "Invalid argument (EINVAL): Unknown device type");
     }
 
     #[test]
     fn an_unknown_errno_keeps_its_number() {
-        let refusal = Refusal { errno: 4095, message: None };
+        let refusal = NetlinkRefusal { errno: 4095, message: None };
         assert_eq!(refusal.to_string(), "errno 4095");
     }
 
     #[test]
     fn eperm_names_the_capability_and_the_object() {
-        let refusal = Failure::Refused(Refusal { errno: 1, message: None });
+        let refusal = Failure::Refused(NetlinkRefusal { errno: 1, message: None });
         let error = refusal.during(Action::CreateDummy("vip0".into()));
         assert_eq!(error.to_string(), "cannot create dummy device vip0 without CAP_NET_ADMIN");
     }

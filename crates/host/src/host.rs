@@ -10,9 +10,9 @@ use rtnetlink::packet_route::address::AddressMessage;
 use tracing::debug;
 
 use crate::address::Address;
-use crate::binding::Binding;
+use crate::address_messages::Binding;
 use crate::error::{Action, Error};
-use crate::link::{Link, check_name, question};
+use crate::link::{Link, check_name, link_request};
 use crate::namespace;
 use crate::netlink::{Failure, Netlink};
 
@@ -49,7 +49,7 @@ impl Host {
     pub fn links(&self) -> Result<Vec<Link>, Error> {
         let payloads = self
             .netlink
-            .dump(&RouteNetlinkMessage::GetLink(question(None)))
+            .dump(&RouteNetlinkMessage::GetLink(link_request(None)))
             .map_err(|failure| failure.during(Action::ListLinks))?;
         decode_all(&payloads, Link::decode, &Action::ListLinks)
     }
@@ -61,7 +61,7 @@ impl Host {
     pub fn link(&self, name: &str) -> Result<Option<Link>, Error> {
         check_name(name)?;
         let action = || Action::FindLink(name.to_owned());
-        match self.netlink.request(RouteNetlinkMessage::GetLink(question(Some(name))), 0) {
+        match self.netlink.request(RouteNetlinkMessage::GetLink(link_request(Some(name))), 0) {
             Err(failure) if failure.is(Errno::ENODEV) => Ok(None),
             Err(failure) => Err(failure.during(action())),
             Ok(payloads) => match decode_all(&payloads, Link::decode, &action())?.pop() {

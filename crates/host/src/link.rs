@@ -159,7 +159,7 @@ impl From<u8> for OperationalState {
 }
 
 /// Builds a request for all links, or for one, without their statistics.
-pub(crate) fn question(name: Option<&str>) -> LinkMessage {
+pub(crate) fn link_request(name: Option<&str>) -> LinkMessage {
     let mut message = LinkMessage::default();
     message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
     if let Some(name) = name {

@@ -36,7 +36,7 @@ pub struct Namespace {
 
 /// What a name under `/run/netns` stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum NamespaceState {
     /// The calling thread's namespace.
     This,
     /// Another one: that of the calling thread was deleted, as far as names go, and one made anew.
@@ -88,8 +88,8 @@ impl Namespace {
     ///
     /// # Errors
     /// [`Error::Read`] if that cannot be told.
-    pub fn standing(name: &str) -> Result<Standing, Error> {
-        standing_in(Path::new(NAMED), name, current_nsfs()?)
+    pub fn state(name: &str) -> Result<NamespaceState, Error> {
+        state_in(Path::new(NAMED), name, current_nsfs()?)
     }
 
     /// A name that is safe as that of a directory: `init`, the name under `/run/netns`, or `net-INODE`.
@@ -133,14 +133,14 @@ fn name_in(directory: &Path, wanted: (u64, u64)) -> Option<String> {
         .min()
 }
 
-fn standing_in(directory: &Path, name: &str, this: (u64, u64)) -> Result<Standing, Error> {
+fn state_in(directory: &Path, name: &str, this: (u64, u64)) -> Result<NamespaceState, Error> {
     let path = directory.join(name);
     match nsfs(&path) {
-        Ok(found) if found == this => Ok(Standing::This),
+        Ok(found) if found == this => Ok(NamespaceState::This),
         // All namespaces are on one device, and nothing else is.
-        Ok((device, _)) if device == this.0 => Ok(Standing::Another),
-        Ok(_) => Ok(Standing::Nothing),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Standing::Nothing),
+        Ok((device, _)) if device == this.0 => Ok(NamespaceState::Another),
+        Ok(_) => Ok(NamespaceState::Nothing),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(NamespaceState::Nothing),
         Err(source) => Err(Error::Read { path, source }),
     }
 }
@@ -212,13 +212,13 @@ mod tests {
     fn a_name_stands_for_this_namespace_another_one_or_none() {
         let here = Path::new("/proc/thread-self/ns");
         let this = current_nsfs().unwrap();
-        let standing = |name: &str| standing_in(here, name, this).unwrap();
-        assert_eq!(standing("net"), Standing::This);
+        let state = |name: &str| state_in(here, name, this).unwrap();
+        assert_eq!(state("net"), NamespaceState::This);
         // Of another kind, but on the same device.
-        assert_eq!(standing("mnt"), Standing::Another);
-        assert_eq!(standing("nosuch"), Standing::Nothing);
-        assert_eq!(standing("../status"), Standing::Nothing);
-        assert!(standing_in(Path::new("/proc/version"), "net", this).is_err());
+        assert_eq!(state("mnt"), NamespaceState::Another);
+        assert_eq!(state("nosuch"), NamespaceState::Nothing);
+        assert_eq!(state("../status"), NamespaceState::Nothing);
+        assert!(state_in(Path::new("/proc/version"), "net", this).is_err());
     }
 
     #[test]

@@ -18,7 +18,7 @@ use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 
-use crate::error::Refusal;
+use crate::error::NetlinkRefusal;
 
 /// The kernel answers within the sending system call; this only ends the wait for an answer that was lost.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -39,7 +39,7 @@ const NLMSGERR_ATTR_MSG: u16 = 1;
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// The kernel refused.
-    Refused(Refusal),
+    Refused(NetlinkRefusal),
     /// The socket failed, or no answer came.
     Io(io::Error),
     /// The answer could not be decoded.
@@ -100,7 +100,7 @@ impl Netlink {
 
         // Read to the end even if the dump is known to be interrupted: the kernel runs one dump at a time on a
         // socket, and what is left of this one would stand before the next answer.
-        let mut answer = Answer::new(sequence);
+        let mut answer = Reply::new(sequence);
         let mut received = Vec::with_capacity(RECEIVE);
         while !answer.finished {
             received.clear();
@@ -134,14 +134,14 @@ fn uninterrupted<T>(mut read: impl FnMut() -> Result<T, Failure>) -> Result<T, F
 }
 
 /// The messages with one sequence number, as they come in.
-struct Answer {
+struct Reply {
     sequence: u32,
     payloads: Vec<Vec<u8>>,
     interrupted: bool,
     finished: bool,
 }
 
-impl Answer {
+impl Reply {
     fn new(sequence: u32) -> Self {
         Self { sequence, payloads: Vec::new(), interrupted: false, finished: false }
     }
@@ -196,7 +196,7 @@ fn refusal(payload: &[u8], flags: u16) -> Result<(), Failure> {
     let message = (flags & NLM_F_ACK_TLVS != 0)
         .then(|| extended_message(rest, flags & NLM_F_CAPPED != 0))
         .flatten();
-    Err(Failure::Refused(Refusal { errno, message }))
+    Err(Failure::Refused(NetlinkRefusal { errno, message }))
 }
 
 fn extended_message(request: &[u8], capped: bool) -> Option<String> {

@@ -42,16 +42,16 @@ impl Command {
 
     /// What it does it to.
     #[must_use]
-    pub fn object(&self) -> Object {
+    pub fn object(&self) -> CommandObject {
         match *self {
             Self::NewService(Service { key, .. })
             | Self::SetService(Service { key, .. })
-            | Self::DeleteService(key) => Object::Service(key),
+            | Self::DeleteService(key) => CommandObject::Service(key),
             Self::NewDestination(service, destination)
             | Self::SetDestination(service, destination) => {
-                Object::Destination(service, destination.key())
+                CommandObject::Destination(service, destination.key())
             }
-            Self::DeleteDestination(service, key) => Object::Destination(service, key),
+            Self::DeleteDestination(service, key) => CommandObject::Destination(service, key),
         }
     }
 }
@@ -136,7 +136,7 @@ impl fmt::Display for Operation {
 
 /// What an operation was about, for errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Object {
+pub enum CommandObject {
     /// The IPVS family or the table as a whole.
     Table,
     /// A service.
@@ -147,7 +147,7 @@ pub enum Object {
     SyncDaemon(SyncState),
 }
 
-impl fmt::Display for Object {
+impl fmt::Display for CommandObject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Table => f.write_str("the IPVS table"),

@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn states_and_protocols_that_nobody_knows_are_kept() {
+    fn unknown_states_and_protocols_are_kept() {
         let of = |protocol: &str, state: &str| {
             read(&format!("{protocol} 0A000009 0001 0A000064 0050 0A00000B 0050 {state} 7\n"))
         };

@@ -8,7 +8,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::modules::ModuleError;
-use crate::{NameError, Object, Operation, Refusal};
+use crate::{CommandObject, NameError, Operation, Refusal};
 
 /// Why a request failed or has no answer. None of these means an empty table.
 #[derive(Debug, Error)]
@@ -29,7 +29,7 @@ pub enum Error {
         /// What was tried.
         operation: Operation,
         /// On what.
-        object: Object,
+        object: CommandObject,
     },
     /// A system call on the socket failed.
     #[error("the netlink socket failed ({action})")]
@@ -45,7 +45,7 @@ pub enum Error {
         /// What was asked.
         operation: Operation,
         /// Of what.
-        object: Object,
+        object: CommandObject,
         /// How long was waited.
         limit: Duration,
     },
@@ -55,7 +55,7 @@ pub enum Error {
         /// What was asked.
         operation: Operation,
         /// Of what.
-        object: Object,
+        object: CommandObject,
         /// Where decoding failed.
         source: DecodeError,
     },
@@ -69,7 +69,7 @@ pub enum Error {
         /// What was asked.
         operation: Operation,
         /// Of what.
-        object: Object,
+        object: CommandObject,
     },
     /// The table changed while it was read, so the reading is incomplete; read again.
     #[error("the table changed during {operation} {object}")]
@@ -77,7 +77,7 @@ pub enum Error {
         /// What was read.
         operation: Operation,
         /// Of what.
-        object: Object,
+        object: CommandObject,
     },
     /// A message could not be serialised.
     #[error("a message could not be serialised")]

@@ -62,7 +62,7 @@ mod timeouts;
 mod uapi;
 
 pub use client::Client;
-pub use command::{Command, Object, Operation};
+pub use command::{Command, CommandObject, Operation};
 pub use connection::{
     Connection, ConnectionProtocol, ConnectionTable, ConnectionTableError, EngineData, UnknownLine,
 };
@@ -72,7 +72,7 @@ pub use error::{CommandRefusal, DecodeError, EncodeError, Error, Interrupted};
 pub use family::Family;
 pub use info::{Info, Version};
 pub use name::{Name, NameError};
-pub use refusal::{Reason, Refusal};
+pub use refusal::{Refusal, RefusalReason};
 pub use service::{Netmask, Service, ServiceKey, flags, protocol};
 pub use statistics::{Connections, Rates, Statistics};
 pub use sync_daemon::{SyncDaemon, SyncDaemonEntry, SyncState};

@@ -5,7 +5,7 @@ use std::fmt;
 
 use nix::errno::Errno;
 
-use crate::{Object, Operation};
+use crate::{CommandObject, Operation};
 
 /// A request that the kernel refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub struct Refusal {
     /// What was asked.
     pub operation: Operation,
     /// Of what.
-    pub object: Object,
+    pub object: CommandObject,
     /// The kernel's error number, positive.
     pub errno: i32,
     /// The kernel's own words (`NLMSGERR_ATTR_MSG`), when it sent some.
@@ -24,7 +24,7 @@ pub struct Refusal {
 /// `ipvs_strerror` in ipvsadm's libipvs).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Reason {
+pub enum RefusalReason {
     /// There is an object with this key already.
     Exists,
     /// There is no such service.
@@ -66,30 +66,34 @@ pub enum Reason {
 impl Refusal {
     /// What the number means for this operation.
     #[must_use]
-    pub fn reason(&self) -> Reason {
+    pub fn reason(&self) -> RefusalReason {
         match Errno::from_raw(self.errno) {
-            Errno::EEXIST => Reason::Exists,
+            Errno::EEXIST => RefusalReason::Exists,
             Errno::ESRCH => match self.operation {
-                Operation::StopSyncDaemon => Reason::NoSyncDaemon,
-                _ => Reason::NoService,
+                Operation::StopSyncDaemon => RefusalReason::NoSyncDaemon,
+                _ => RefusalReason::NoService,
             },
             Errno::ENOENT => match self.operation {
-                Operation::NewService | Operation::SetService => Reason::NoScheduler,
-                Operation::SetDestination | Operation::DeleteDestination => Reason::NoDestination,
-                _ => Reason::Other,
+                Operation::NewService | Operation::SetService => RefusalReason::NoScheduler,
+                Operation::SetDestination | Operation::DeleteDestination => {
+                    RefusalReason::NoDestination
+                }
+                _ => RefusalReason::Other,
             },
-            Errno::ENODEV if self.operation == Operation::StartSyncDaemon => Reason::NoInterface,
-            Errno::EADDRNOTAVAIL => Reason::NoAddress,
-            Errno::ENETUNREACH => Reason::Unreachable,
-            Errno::ERANGE => Reason::OutOfRange,
+            Errno::ENODEV if self.operation == Operation::StartSyncDaemon => {
+                RefusalReason::NoInterface
+            }
+            Errno::EADDRNOTAVAIL => RefusalReason::NoAddress,
+            Errno::ENETUNREACH => RefusalReason::Unreachable,
+            Errno::ERANGE => RefusalReason::OutOfRange,
             // The one thing that can be wrong with timeouts.
-            Errno::EINVAL if self.operation == Operation::SetTimeouts => Reason::OutOfRange,
-            Errno::EAFNOSUPPORT => Reason::NoAddressFamily,
-            Errno::EINVAL => Reason::Invalid,
-            Errno::ENOPROTOOPT => Reason::ModuleGone,
-            Errno::EBUSY | Errno::EAGAIN | Errno::EINTR => Reason::Busy,
-            Errno::ENOMEM | Errno::ENOBUFS => Reason::NoMemory,
-            _ => Reason::Other,
+            Errno::EINVAL if self.operation == Operation::SetTimeouts => RefusalReason::OutOfRange,
+            Errno::EAFNOSUPPORT => RefusalReason::NoAddressFamily,
+            Errno::EINVAL => RefusalReason::Invalid,
+            Errno::ENOPROTOOPT => RefusalReason::ModuleGone,
+            Errno::EBUSY | Errno::EAGAIN | Errno::EINTR => RefusalReason::Busy,
+            Errno::ENOMEM | Errno::ENOBUFS => RefusalReason::NoMemory,
+            _ => RefusalReason::Other,
         }
     }
 
@@ -102,7 +106,7 @@ impl Refusal {
     /// Whether the same request may be granted later without anything else changing.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(self.reason(), Reason::Busy | Reason::NoMemory)
+        matches!(self.reason(), RefusalReason::Busy | RefusalReason::NoMemory)
     }
 }
 
@@ -113,7 +117,7 @@ impl fmt::Display for Refusal {
         let Self { operation, object, errno, message } = self;
         write!(f, "the kernel refused {operation} {object}: ")?;
         match self.reason() {
-            Reason::Other => f.write_str(Errno::from_raw(*errno).desc())?,
+            RefusalReason::Other => f.write_str(Errno::from_raw(*errno).desc())?,
             reason => write!(f, "{reason}")?,
         }
         write!(f, " ({}", self.errno_name())?;
@@ -127,7 +131,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for RefusalReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Exists => "it exists already",
@@ -161,7 +165,7 @@ mod tests {
         let service = ServiceKey::Address { address, port: 80, protocol: protocol::TCP };
         Refusal {
             operation,
-            object: Object::Destination(service, DestinationKey { address, port: 8080 }),
+            object: CommandObject::Destination(service, DestinationKey { address, port: 8080 }),
             errno: errno as i32,
             message: None,
         }
@@ -170,16 +174,16 @@ mod tests {
     #[test]
     fn enoent_means_the_destination_or_the_scheduler_by_operation() {
         let of = |operation| refusal(operation, Errno::ENOENT).reason();
-        assert_eq!(of(Operation::SetDestination), Reason::NoDestination);
-        assert_eq!(of(Operation::SetService), Reason::NoScheduler);
+        assert_eq!(of(Operation::SetDestination), RefusalReason::NoDestination);
+        assert_eq!(of(Operation::SetService), RefusalReason::NoScheduler);
     }
 
     #[test]
     fn a_number_means_something_else_for_what_is_not_of_the_table() {
         let of = |operation, errno| refusal(operation, errno).reason();
-        assert_eq!(of(Operation::StopSyncDaemon, Errno::ESRCH), Reason::NoSyncDaemon);
-        assert_eq!(of(Operation::StartSyncDaemon, Errno::EINVAL), Reason::Invalid);
-        assert_eq!(of(Operation::SetTimeouts, Errno::EINVAL), Reason::OutOfRange);
+        assert_eq!(of(Operation::StopSyncDaemon, Errno::ESRCH), RefusalReason::NoSyncDaemon);
+        assert_eq!(of(Operation::StartSyncDaemon, Errno::EINVAL), RefusalReason::Invalid);
+        assert_eq!(of(Operation::SetTimeouts, Errno::EINVAL), RefusalReason::OutOfRange);
     }
 
     #[test]

@@ -9,15 +9,15 @@ use std::time::Duration;
 
 use rustix::fs::{StatVfsMountFlags, statvfs};
 
+use crate::cpu_pin::CpuPin;
 use crate::error::{Context, Error};
 use crate::fetch::Kernel;
-use crate::follow::{Follow, tail};
-use crate::group::{End, Group, in_words};
-use crate::job::{Job, Order, Status, Stdin};
+use crate::guest_protocol::{GuestCommand, GuestJob, GuestStatus, Stdin};
 use crate::machine::{Emulator, Machine, Sharing};
-use crate::processor::Processor;
-use crate::relay::Relay;
+use crate::process_group::{End, ProcessGroup, in_words};
+use crate::pty::PtyRelay;
 use crate::run_dir::RunDir;
+use crate::tail::{FileTail, tail};
 use crate::xstate;
 
 /// How many lines of the console an error shows.
@@ -28,7 +28,7 @@ const CONSOLE_LINES: usize = 25;
 pub struct Boot {
     /// The kernel, from [`crate::fetch()`].
     pub kernel: Kernel,
-    /// A program and its first arguments that pass the rest of theirs to [`crate::stage()`].
+    /// A program and its first arguments that pass the rest of theirs to [`crate::reexec()`].
     pub stage: Vec<OsString>,
     /// The guest's memory in MiB, taken from the host only as it is used.
     pub memory: u32,
@@ -82,14 +82,14 @@ impl Boot {
     /// command. A command that ran and failed is an [`Outcome`].
     pub fn run(
         &self,
-        job: Job,
+        job: GuestJob,
         input: Input,
         stdout: &mut dyn Write,
         stderr: &mut dyn Write,
     ) -> Result<Outcome, Error> {
         let run = RunDir::create(&self.kernel.state.join("runs"))?;
         let stdin = give_input(&input, &run)?;
-        let order = Order {
+        let order = GuestCommand {
             run: run.path().to_owned(),
             modules: self.kernel.modules.clone(),
             tools: self.kernel.tools.clone(),
@@ -104,7 +104,7 @@ impl Boot {
         let mut processor = None;
         let mut command = match &self.kernel.machine {
             Machine::UserMode => {
-                let free = Processor::take(&self.kernel.state.join("processors"))?;
+                let free = CpuPin::take(&self.kernel.state.join("processors"))?;
                 let number = processor.insert(free).number;
                 self.user_mode(&run, &order_file, number)?
             }
@@ -120,7 +120,7 @@ impl Boot {
                 return Err(Error::Refused(why));
             }
             Input::Terminal(terminal) => {
-                let (relay, guest) = Relay::start(terminal)?;
+                let (relay, guest) = PtyRelay::start(terminal)?;
                 command.arg("con1=fd:0,fd:0").stdin(guest);
                 Some(relay)
             }
@@ -131,22 +131,22 @@ impl Boot {
         }
         command.stderr(console_file.try_clone().on("use", &console)?).stdout(console_file);
 
-        let group = Group::start(&mut command)
+        let group = ProcessGroup::start(&mut command)
             .map_err(|source| Error::Program { program: self.stage_name(), source })?;
-        let mut follow_stdout = Follow::new(&run.file("stdout"));
-        let mut follow_stderr = Follow::new(&run.file("stderr"));
+        let mut tail_stdout = FileTail::new(&run.file("stdout"));
+        let mut tail_stderr = FileTail::new(&run.file("stderr"));
         let mut pass_on = || -> io::Result<()> {
-            follow_stdout.pass_on(stdout)?;
-            follow_stderr.pass_on(stderr)?;
-            relay.as_ref().map_or(Ok(()), Relay::pass_on)
+            tail_stdout.pass_on(stdout)?;
+            tail_stderr.pass_on(stderr)?;
+            relay.as_ref().map_or(Ok(()), PtyRelay::pass_on)
         };
         let end = group.watch(self.limit, &mut pass_on).map_err(Error::Output)?;
         pass_on().map_err(Error::Output)?;
         let console = || tail(&console, CONSOLE_LINES);
-        match (Status::read(run.path()), end, self.limit) {
-            (Some(Status::Exited(code)), ..) => Ok(Outcome::Exited(code)),
-            (Some(Status::Killed { signal }), ..) => Ok(Outcome::Killed(signal)),
-            (Some(Status::Refused(why)), ..) => Err(Error::Refused(why)),
+        match (GuestStatus::read(run.path()), end, self.limit) {
+            (Some(GuestStatus::Exited(code)), ..) => Ok(Outcome::Exited(code)),
+            (Some(GuestStatus::Killed { signal }), ..) => Ok(Outcome::Killed(signal)),
+            (Some(GuestStatus::Refused(why)), ..) => Err(Error::Refused(why)),
             (None, End::Exited(status), _) => {
                 Err(Error::Died { status: in_words(status), console: console() })
             }
@@ -157,7 +157,7 @@ impl Boot {
     }
 
     /// How the guest will see the job's folders.
-    fn sharing(&self, job: &Job, run: &RunDir) -> Sharing {
+    fn sharing(&self, job: &GuestJob, run: &RunDir) -> Sharing {
         match self.kernel.machine {
             Machine::UserMode => Sharing::Hostfs,
             Machine::Emulated(_) => {
@@ -193,7 +193,7 @@ impl Boot {
     fn emulated(
         &self,
         emulator: &Emulator,
-        order: &Order,
+        order: &GuestCommand,
         order_file: &Path,
     ) -> Result<Command, Error> {
         self.bootable(order_file)?;

@@ -11,13 +11,14 @@ use std::path::Path;
 use rustix::system::{RebootCommand, reboot};
 
 use crate::error::Error;
-use crate::job::{Order, Status};
+use crate::guest_protocol::{GuestCommand, GuestStatus};
 
 /// Does a guest's whole work. Never returns, for a kernel panics when process 1 does.
 pub(crate) fn init(order: &Path) -> Result<Infallible, Error> {
-    match Order::read(order) {
+    match GuestCommand::read(order) {
         Ok(order) => {
-            let status = serve(&order).unwrap_or_else(|error| Status::Refused(in_words(&error)));
+            let status =
+                serve(&order).unwrap_or_else(|error| GuestStatus::Refused(in_words(&error)));
             if let Err(error) = status.write(&order.run) {
                 say(&error);
             }
@@ -33,7 +34,7 @@ pub(crate) fn init(order: &Path) -> Result<Infallible, Error> {
     }
 }
 
-fn serve(order: &Order) -> Result<Status, Error> {
+fn serve(order: &GuestCommand) -> Result<GuestStatus, Error> {
     files::make_ready(order)?;
     modules::load(&order.job.modules)?;
     command::run(order)

@@ -13,23 +13,23 @@
 //! that the caller gives. It knows nothing of evenkeel itself.
 
 mod boot;
+mod cpu_pin;
 mod error;
 mod fetch;
-mod follow;
-mod group;
 mod guest;
-mod job;
+mod guest_protocol;
 mod machine;
 pub mod net;
-mod processor;
-mod relay;
+mod process_group;
+mod pty;
+mod reexec;
 mod run_dir;
-mod stage;
+mod tail;
 mod usr_merge;
 mod xstate;
 
 pub use boot::{Boot, Input, Outcome};
 pub use error::Error;
 pub use fetch::{Kernel, Source, fetch};
-pub use job::Job;
-pub use stage::stage;
+pub use guest_protocol::GuestJob;
+pub use reexec::stage;

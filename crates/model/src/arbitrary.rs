@@ -12,7 +12,7 @@ use proptest::sample::{select, subsequence};
 
 use crate::{
     Binding, Checksum, Desired, DesiredTimeouts, Drain, Family, Forward, Link, Live, MAX_WEIGHT,
-    Named, Netmask, Owner, Persistence, Protocol, RealServer, RealServerKey, RealServers,
+    NamedService, Netmask, Owner, Persistence, Protocol, RealServer, RealServerKey, RealServers,
     Scheduler, SchedulerFlags, Scope, Service, ServiceConfig, ServiceKey, Timeouts, Tunnel,
     TunnelKind, Vip,
 };
@@ -53,7 +53,7 @@ fn drain() -> impl Strategy<Value = Drain> {
 
 /// A pair, and on both sides VIPs, a dummy device, timeouts and a sysctl in any relation. Their
 /// operations are not counted.
-pub fn furnished(most: usize) -> impl Strategy<Value = Pair> {
+pub fn populated(most: usize) -> impl Strategy<Value = Pair> {
     (pair(most), any::<[bool; 5]>()).prop_map(|(mut pair, choices)| {
         const SYSCTL: &str = "net.ipv4.vs.expire_nodest_conn";
         let Pair { desired, live, .. } = &mut pair;
@@ -161,7 +161,7 @@ impl Pair {
     fn desire(&mut self, key: ServiceKey, service: Service, drain: Drain) {
         let name = format!("s{}", self.desired.services.len());
         let drain = service.config.usual_drain(drain);
-        let named = Named { drain, ..Named::new(name, service) };
+        let named = NamedService { drain, ..NamedService::new(name, service) };
         self.desired.services.insert(key, named);
     }
 }

@@ -17,7 +17,7 @@ pub struct Desired {
     /// The part of the table this governs.
     pub scope: Scope,
     /// The services, one for each address, port and protocol of the spec.
-    pub services: BTreeMap<ServiceKey, Named>,
+    pub services: BTreeMap<ServiceKey, NamedService>,
     /// The addresses that evenkeel binds.
     pub vips: BTreeMap<Binding, Vip>,
     /// The timeouts; none of them unless the spec names it.
@@ -64,7 +64,7 @@ impl Default for Drain {
 
 /// A service together with the settings that exist only in the spec.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Named {
+pub struct NamedService {
     /// The `name` of the spec's service; several expanded services may share it.
     pub name: Arc<str>,
     /// The fields left to someone else.
@@ -80,7 +80,7 @@ pub struct Named {
     pub service: Service,
 }
 
-impl Named {
+impl NamedService {
     /// A service of that name without ignored fields and without a drain.
     pub fn new(name: impl Into<Arc<str>>, service: Service) -> Self {
         Self {

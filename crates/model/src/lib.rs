@@ -27,7 +27,7 @@ mod sync_daemon;
 mod timeouts;
 mod vip;
 
-pub use desired::{Desired, Drain, Label, Named, Names};
+pub use desired::{Desired, Drain, Label, NamedService, Names};
 pub use family::Family;
 pub use file_contents::FileContents;
 pub use forward::{Checksum, Forward, Tunnel, TunnelKind};

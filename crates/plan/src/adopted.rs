@@ -3,16 +3,17 @@
 //! A spec that lists what is there already, as a snapshot does, makes nothing. What it lists and
 //! what is live by then belongs to someone else, and a teardown leaves it; what evenkeel changed of
 //! it goes back to the value that is kept here. Only objects that can be told apart that way are in
-//! here: addresses carry their owner, and sysctls have their first values in [`crate::Record`].
+//! here: addresses carry their owner, and sysctls have their first values in [`crate::PriorState`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_model::{
-    Desired, Live, Named, RealServerKey, RealServers, Service, ServiceKey, SyncDaemon, SyncState,
+    Desired, Live, NamedService, RealServerKey, RealServers, Service, ServiceKey, SyncDaemon,
+    SyncState,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{Drains, Object, Op};
+use crate::{DrainRecords, Object, Op};
 
 /// The adopted objects of a network namespace, each with the value it had when it was adopted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,7 +35,7 @@ pub struct Governed<'a> {
     /// since it began; what is there now in addition, it created.
     pub attempted: Option<&'a Desired>,
     /// The drains that evenkeel began.
-    pub drains: &'a Drains,
+    pub drains: &'a DrainRecords,
 }
 
 impl Governed<'_> {
@@ -188,7 +189,7 @@ impl Adopted {
 /// The live real servers of an adopted service that become adopted with that spec.
 fn new_real_servers(
     service: &ServiceKey,
-    named: &Named,
+    named: &NamedService,
     found: &Service,
     entry: Option<&Service>,
     governed: Governed<'_>,

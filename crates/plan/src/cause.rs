@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use evenkeel_model::{Desired, Named, RealServer, RealServerKey, ServiceKey};
+use evenkeel_model::{Desired, NamedService, RealServer, RealServerKey, ServiceKey};
 use serde::{Deserialize, Serialize};
 
-use crate::{Drains, Inputs, Op, canonical, global};
+use crate::{DrainRecords, Inputs, Op, canonical, namespace_settings};
 
 /// Why a step is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -19,7 +19,7 @@ pub enum Cause {
 
 impl Cause {
     /// The word in texts.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::SpecChanged => "spec changed",
             Self::Drift => "drift",
@@ -32,7 +32,7 @@ pub(crate) fn causes(inputs: &Inputs<'_>, steps: &[Op]) -> Vec<Cause> {
     let Some(last) = inputs.last else {
         return Vec::new();
     };
-    let specs = Specs::new(last, inputs.desired, &inputs.record.drains);
+    let specs = SpecPair::new(last, inputs.desired, &inputs.record.drains);
     let own: Vec<Option<Cause>> = steps.iter().map(|op| specs.own(op)).collect();
     let changed_needs = |needs: &dyn Fn(&Op) -> bool| {
         let needing = steps.iter().zip(&own).filter(|(op, _)| needs(op));
@@ -41,9 +41,9 @@ pub(crate) fn causes(inputs: &Inputs<'_>, steps: &[Op]) -> Vec<Cause> {
     };
     let cause = |(op, own): (&Op, &Option<Cause>)| match (op, own) {
         (_, Some(own)) => *own,
-        (Op::AddModule { module }, None) => {
-            changed_needs(&|op| global::needed_modules(op).any(|needed| *needed == **module))
-        }
+        (Op::AddModule { module }, None) => changed_needs(&|op| {
+            namespace_settings::needed_modules(op).any(|needed| *needed == **module)
+        }),
         (Op::AddDummy { interface }, None) => changed_needs(
             &|op| matches!(op, Op::Bind { binding } if binding.interface == *interface),
         ),
@@ -53,18 +53,18 @@ pub(crate) fn causes(inputs: &Inputs<'_>, steps: &[Op]) -> Vec<Cause> {
 }
 
 /// The last applied spec and this one, and what was begun since.
-struct Specs<'a> {
+struct SpecPair<'a> {
     last: &'a Desired,
     desired: &'a Desired,
-    drains: &'a Drains,
+    drains: &'a DrainRecords,
     /// The services of which a real server drains.
     draining: BTreeSet<ServiceKey>,
     /// The services of which another order of real servers is asked for than before.
     reordered: BTreeSet<ServiceKey>,
 }
 
-impl<'a> Specs<'a> {
-    fn new(last: &'a Desired, desired: &'a Desired, drains: &'a Drains) -> Self {
+impl<'a> SpecPair<'a> {
+    fn new(last: &'a Desired, desired: &'a Desired, drains: &'a DrainRecords) -> Self {
         let in_order = desired.services.iter().filter(|(_, named)| named.canonical_order);
         let moved = in_order.filter(|(key, named)| {
             last.services.get(key).is_some_and(|last| !same_order(last, named))
@@ -107,12 +107,12 @@ impl<'a> Specs<'a> {
         Some(if same { Cause::Drift } else { Cause::SpecChanged })
     }
 
-    fn both(&self, key: &ServiceKey) -> (Option<&'a Named>, Option<&'a Named>) {
+    fn both(&self, key: &ServiceKey) -> (Option<&'a NamedService>, Option<&'a NamedService>) {
         (self.last.services.get(key), self.desired.services.get(key))
     }
 
     fn same_service(&self, key: &ServiceKey) -> bool {
-        let asked = |named: &'a Named| (named.ignore, &named.service.config);
+        let asked = |named: &'a NamedService| (named.ignore, &named.service.config);
         let (last, desired) = self.both(key);
         last.map(asked) == desired.map(asked) && self.was_in_scope(key)
     }
@@ -124,7 +124,7 @@ impl<'a> Specs<'a> {
 
     fn same_real_server(&self, op: &Op, service: &ServiceKey, key: &RealServerKey) -> bool {
         let (last, desired) = self.both(service);
-        let value = |named: Option<&Named>| -> Option<RealServer> {
+        let value = |named: Option<&NamedService>| -> Option<RealServer> {
             let listed = named?.service.real_servers.get(key)?;
             Some(canonical::real_server(*listed))
         };
@@ -145,8 +145,8 @@ impl<'a> Specs<'a> {
 }
 
 /// Whether both list the same real servers in the same order, and care.
-fn same_order(last: &Named, desired: &Named) -> bool {
-    let keys = |named: &'_ Named| -> Vec<RealServerKey> {
+fn same_order(last: &NamedService, desired: &NamedService) -> bool {
+    let keys = |named: &'_ NamedService| -> Vec<RealServerKey> {
         named.service.real_servers.in_order().map(|(key, _)| *key).collect()
     };
     last.canonical_order == desired.canonical_order && keys(last) == keys(desired)

@@ -8,11 +8,11 @@
 use std::collections::BTreeSet;
 
 use evenkeel_model::{
-    Binding, Desired, Drain, Ignore, IgnoredField, Live, Named, Owner, RealServer, RealServerKey,
-    RealServers, Service, ServiceConfig, ServiceKey,
+    Binding, Desired, Drain, Ignore, IgnoredField, Live, NamedService, Owner, RealServer,
+    RealServerKey, RealServers, Service, ServiceConfig, ServiceKey,
 };
 
-use crate::{Drains, Inputs, Op, canonical, plan::Unchanged};
+use crate::{DrainRecords, Inputs, Op, canonical, plan::Unchanged};
 
 /// The operations that close the difference, the objects that need none, and how many services
 /// are out of scope.
@@ -34,8 +34,8 @@ pub(crate) fn difference(inputs: &Inputs<'_>) -> Difference {
     let Inputs { desired, live, record, last, cut_off: _, lost_files: _, statistics: _ } = *inputs;
     let mut found = Difference::default();
     // Room for all of it at once: a list that grows as it goes is copied again and again.
-    let is_added = |(key, _): &(&ServiceKey, &Named)| !live.services.contains_key(key);
-    let operations = |(_, named): (_, &Named)| 1 + named.service.real_servers.len();
+    let is_added = |(key, _): &(&ServiceKey, &NamedService)| !live.services.contains_key(key);
+    let operations = |(_, named): (_, &NamedService)| 1 + named.service.real_servers.len();
     found.added.reserve_exact(desired.services.iter().filter(is_added).map(operations).sum());
     for (key, named) in &desired.services {
         match live.services.get(key) {
@@ -59,13 +59,13 @@ pub(crate) fn difference(inputs: &Inputs<'_>) -> Difference {
 }
 
 /// How long the real servers of a service may drain that have begun to.
-fn begun(service: &ServiceKey, drains: &Drains) -> Option<Drain> {
+fn begun(service: &ServiceKey, drains: &DrainRecords) -> Option<Drain> {
     let of_service = drains.0.iter().filter(|((key, _), _)| key == service);
     of_service.map(|(_, draining)| draining.limit).max()
 }
 
 impl Difference {
-    fn add_service(&mut self, key: &ServiceKey, named: &Named) {
+    fn add_service(&mut self, key: &ServiceKey, named: &NamedService) {
         let Service { config, real_servers } = &named.service;
         self.added.push(Op::AddService { key: *key, after: Box::new(config.clone()) });
         self.added.extend(real_servers.in_order().map(|(real_server, value)| Op::AddRealServer {
@@ -98,9 +98,9 @@ impl Difference {
     fn compare_service(
         &mut self,
         key: &ServiceKey,
-        named: &Named,
+        named: &NamedService,
         live: &Service,
-        drains: &Drains,
+        drains: &DrainRecords,
     ) {
         let desired = &named.service;
         let after = leave_config(named.ignore, desired.config.clone(), &live.config);
@@ -110,7 +110,7 @@ impl Difference {
             let before = Box::new(live.config.clone());
             self.ops.push(Op::EditService { key: *key, before, after: Box::new(after) });
         }
-        let kept = if named.canonical_order {
+        let in_place = if named.canonical_order {
             kept_in_place(&desired.real_servers, &live.real_servers)
         } else {
             usize::MAX
@@ -119,8 +119,8 @@ impl Difference {
             let before = live.real_servers.get(real_server).copied();
             let before = before.map(canonical::real_server);
             let drained = drains.0.get(&(*key, *real_server)).map(|it| it.weight);
-            let left = Left { ignore: named.ignore, drained };
-            if place >= kept {
+            let left = IgnoredFields { ignore: named.ignore, drained };
+            if place >= in_place {
                 let value = canonical::real_server(*value);
                 self.add_again((*key, *real_server), value, before, left);
                 continue;
@@ -146,7 +146,7 @@ impl Difference {
         (service, key): (ServiceKey, RealServerKey),
         desired: RealServer,
         live: Option<RealServer>,
-        left: Left,
+        left: IgnoredFields,
     ) {
         let mut after = desired;
         if let Some(before) = live {
@@ -161,7 +161,7 @@ impl Difference {
         (service, key): (ServiceKey, RealServerKey),
         desired: RealServer,
         live: Option<RealServer>,
-        left: Left,
+        left: IgnoredFields,
     ) {
         let Some(before) = live else {
             self.ops.push(Op::AddRealServer { service, key, after: desired });
@@ -220,19 +220,19 @@ impl Difference {
 fn kept_in_place(desired: &RealServers, live: &RealServers) -> usize {
     let wanted: Vec<_> = desired.in_order().map(|(key, _)| key).collect();
     let there = live.in_order().map(|(key, _)| key).filter(|key| desired.get(key).is_some());
-    let mut kept = 0;
+    let mut in_place = 0;
     // The longest beginning of the spec's list that the live list holds in that order, with
     // whatever in between; what is passed over stands later in the spec's list, and moves there.
     let mut passed = false;
     for key in there {
-        if wanted.get(kept) == Some(&key) {
-            kept += 1;
+        if wanted.get(in_place) == Some(&key) {
+            in_place += 1;
         } else {
             passed = true;
         }
     }
     // Nothing that is live stands behind them: what follows is only to be added, in its order.
-    if passed { kept } else { wanted.len() }
+    if passed { in_place } else { wanted.len() }
 }
 
 /// Whether the interface has the address: with this very prefix length, or with any that someone
@@ -265,13 +265,13 @@ pub(crate) fn leave_config(
 
 /// What of a real server is left to someone else.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Left {
+pub(crate) struct IgnoredFields {
     pub(crate) ignore: Ignore,
     /// The weight it had before it was drained, if it was.
     pub(crate) drained: Option<u32>,
 }
 
-impl Left {
+impl IgnoredFields {
     /// The desired value with the live values of the fields that are left to someone else. A
     /// weight of 0 that a drain of ours left behind is nobody's, so the one before comes back.
     pub(crate) fn over(self, desired: RealServer, live: RealServer) -> RealServer {

@@ -98,7 +98,7 @@ impl FromStr for Guard {
 
 /// A guard that holds, with the numbers that made it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Refusal {
+pub struct GuardRefusal {
     /// Which guard.
     pub guard: Guard,
     /// One sentence for people: what the plan would do, and what to do about it.
@@ -106,7 +106,7 @@ pub struct Refusal {
 }
 
 /// Every guard that refuses the plan made of these operations.
-pub(crate) fn refusals(inputs: &Inputs<'_>, ops: &[Op]) -> Vec<Refusal> {
+pub(crate) fn refusals(inputs: &Inputs<'_>, ops: &[Op]) -> Vec<GuardRefusal> {
     let found = [
         (Guard::Empty, empty(inputs.desired)),
         (Guard::CutOff, cut_off::refusal(inputs.cut_off, ops)),
@@ -118,7 +118,7 @@ pub(crate) fn refusals(inputs: &Inputs<'_>, ops: &[Op]) -> Vec<Refusal> {
         (Guard::UnbindInUse, unbind_in_use::refusal(inputs, ops)),
     ];
     let refusal =
-        |(guard, message): (Guard, Option<String>)| Some(Refusal { guard, message: message? });
+        |(guard, message): (Guard, Option<String>)| Some(GuardRefusal { guard, message: message? });
     found.into_iter().filter_map(refusal).collect()
 }
 

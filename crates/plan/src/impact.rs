@@ -8,7 +8,7 @@ use std::fmt;
 
 use evenkeel_model::{Drain, Scheduler, SyncState};
 
-use crate::in_force::InForce;
+use crate::connection_sysctls::ConnectionSysctls;
 use crate::render::count;
 
 /// What a step means for connections that exist; its text form is a sentence without an end.
@@ -21,7 +21,7 @@ pub struct Impact {
     /// Persistence ties clients to the real server.
     pub is_persistent: bool,
     /// The sysctls that have a say in it.
-    pub(crate) in_force: InForce,
+    pub(crate) connection_sysctls: ConnectionSysctls,
 }
 
 /// What becomes of connections that exist.
@@ -53,7 +53,7 @@ pub enum Effect {
         /// The drain has begun in an earlier pass.
         is_begun: bool,
         /// What is left of the time of such a drain; `None` where nobody told the time
-        /// ([`Plan::tell_time_left`](crate::Plan::tell_time_left)).
+        /// ([`Plan::set_time_left`](crate::Plan::tell_time_left)).
         left: Option<Drain>,
     },
     /// They were given time to end; those that did not break.
@@ -123,7 +123,7 @@ impl Impact {
             | Effect::Drained
             | Effect::CutOff { drained: true, .. } => false,
             Effect::Rescheduled { gap, forgets } => gap || forgets,
-            Effect::Quiesced => self.keeps_coming().is_some(),
+            Effect::Quiesced => self.new_connections().is_some(),
             Effect::Break { .. }
             | Effect::CutOff { drained: false, .. }
             | Effect::Interrupted
@@ -131,15 +131,15 @@ impl Impact {
             | Effect::KeepForward => some,
             // The line of a drain tells how long it may take by itself.
             Effect::Drain { left, .. } => {
-                self.connections.is_some() || left.is_some() || self.keeps_coming().is_some()
+                self.connections.is_some() || left.is_some() || self.new_connections().is_some()
             }
             Effect::Uncopied { .. } => true,
         }
     }
 
     /// Who reaches a real server of weight 0 all the same.
-    fn keeps_coming(&self) -> Option<&'static str> {
-        let InForce { nodest, quiescent, reuse } = self.in_force;
+    fn new_connections(&self) -> Option<&'static str> {
+        let ConnectionSysctls { nodest, quiescent, reuse } = self.connection_sysctls;
         match (self.is_persistent, quiescent) {
             (true, Some(false)) => {
                 return Some("persistent clients keep coming (expire_quiescent_template=0)");
@@ -158,7 +158,7 @@ impl Impact {
 
     /// What becomes of packets whose real server is gone (`ip_vs_in`).
     fn without_real_server(&self) -> &'static str {
-        match self.in_force.nodest {
+        match self.connection_sysctls.nodest {
             Some(true) => "they end at their next packet (expire_nodest_conn=1)",
             Some(false) => {
                 "their packets are dropped in silence until they time out (expire_nodest_conn=0)"
@@ -187,7 +187,7 @@ impl fmt::Display for Impact {
             }
             Effect::Quiesced => {
                 f.write_str("existing connections stay, no new ones come")?;
-                also(f, self.keeps_coming())
+                also(f, self.new_connections())
             }
             Effect::KeepForward => {
                 f.write_str("existing connections keep the way of forwarding they began with")
@@ -222,7 +222,7 @@ impl fmt::Display for Impact {
                     Some(0) => f.write_str("; no connections to wait for")?,
                     Some(_) => write!(f, "; {subject}")?,
                 }
-                also(f, self.keeps_coming())
+                also(f, self.new_connections())
             }
             Effect::Drain { limit, is_begun, left: None } => {
                 let time = if is_begun { "what is left of " } else { "" };
@@ -231,7 +231,7 @@ impl fmt::Display for Impact {
                     Some(1) => write!(f, "1 connection has {time}{limit} to end")?,
                     _ => write!(f, "{subject} have {time}{limit} to end")?,
                 }
-                also(f, self.keeps_coming())
+                also(f, self.new_connections())
             }
             Effect::Drained if none => f.write_str("no connections are left"),
             Effect::Drained => {
@@ -252,7 +252,7 @@ impl fmt::Display for Impact {
                 write!(f, "packets of {subject} are dropped until it is added again")?;
                 also(
                     f,
-                    match self.in_force.nodest {
+                    match self.connection_sysctls.nodest {
                         Some(false) => None,
                         Some(true) => Some("they may end by that (expire_nodest_conn=1)"),
                         None => Some("they may end by that unless expire_nodest_conn is 0"),

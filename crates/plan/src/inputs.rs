@@ -3,7 +3,7 @@
 use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{Desired, Guards, Live, Scope};
 
-use crate::{CutOff, LostFile, Record};
+use crate::{CutOff, LostFile, PriorState};
 
 /// All that a plan depends on.
 #[derive(Debug, Clone, Copy)]
@@ -13,7 +13,7 @@ pub struct Inputs<'a> {
     /// What the kernel answered.
     pub live: &'a Live,
     /// What is on record of this namespace.
-    pub record: &'a Record,
+    pub record: &'a PriorState,
     /// What the last applied spec asked for; `None` where that is not known, and then neither are
     /// the causes of steps.
     pub last: Option<&'a Desired>,
@@ -32,14 +32,14 @@ pub(crate) struct JudgingGuards {
     /// Each threshold as the stricter of the two below has it.
     pub(crate) judging: Guards,
     /// Those in force before the spec.
-    pub(crate) in_force: Guards,
+    pub(crate) connection_sysctls: Guards,
     /// Those of the spec itself.
     pub(crate) desired: Guards,
 }
 
 impl<'a> Inputs<'a> {
     /// With nothing known of the last applied spec and of connections.
-    pub fn new(desired: &'a Desired, live: &'a Live, record: &'a Record) -> Self {
+    pub fn new(desired: &'a Desired, live: &'a Live, record: &'a PriorState) -> Self {
         Self { desired, live, record, last: None, cut_off: None, lost_files: &[], statistics: None }
     }
 
@@ -57,16 +57,16 @@ impl<'a> Inputs<'a> {
         let Self { desired, record, last, .. } = *self;
         let known = record.guards.or(last.map(|last| last.guards));
         let unknown = if record.applied { desired.guards } else { Guards::default() };
-        let in_force = known.unwrap_or(unknown);
-        let judging = in_force.stricter(desired.guards);
-        JudgingGuards { judging, in_force, desired: desired.guards }
+        let connection_sysctls = known.unwrap_or(unknown);
+        let judging = connection_sysctls.stricter(desired.guards);
+        JudgingGuards { judging, connection_sysctls, desired: desired.guards }
     }
 }
 
 impl JudgingGuards {
     /// The spec's thresholds that count only from the next spec on, in words.
     pub(crate) fn postponed(&self) -> Option<String> {
-        let Self { judging, in_force: _, desired } = *self;
+        let Self { judging, connection_sysctls: _, desired } = *self;
         let thresholds = [
             ("mass_delete", judging.mass_delete_text(), desired.mass_delete_text()),
             (
@@ -92,12 +92,12 @@ impl JudgingGuards {
 
     /// Which value of `mass_delete` judges, in words.
     pub(crate) fn mass_delete_text(&self) -> String {
-        let Self { judging, in_force, desired } = *self;
+        let Self { judging, connection_sysctls, desired } = *self;
         let value = judging.mass_delete_text();
         if judging.mass_delete == desired.mass_delete {
             return format!("mass_delete: {value}");
         }
-        debug_assert_eq!(judging.mass_delete, in_force.mass_delete);
+        debug_assert_eq!(judging.mass_delete, connection_sysctls.mass_delete);
         let own = desired.mass_delete_text();
         format!(
             "mass_delete: {value}, in force before this spec, whose {own} counts from the next on"
@@ -106,7 +106,7 @@ impl JudgingGuards {
 
     /// Which value of `unbind_in_use` judges, in words.
     pub(crate) fn unbind_in_use_text(&self) -> String {
-        let Self { judging, in_force: _, desired } = *self;
+        let Self { judging, connection_sysctls: _, desired } = *self;
         let value = judging.unbind_in_use;
         if value == desired.unbind_in_use {
             return format!("unbind_in_use: {value}");

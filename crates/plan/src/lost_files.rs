@@ -20,7 +20,7 @@ pub struct LostFile {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Loss {
     /// The file is gone, and no new one holds at least half of what it listed.
-    Missing,
+    OmittedSteps,
     /// The file lists other objects, and none of its addresses and marks is left in any file.
     Replaced,
 }
@@ -47,7 +47,7 @@ pub fn lost_files(before: &[FileContents], after: &[FileContents]) -> Vec<LostFi
         });
         let Some(found) = found else {
             let is_renamed = file.shared_with(&new) * 2 >= file.len();
-            return (!is_renamed).then_some(Loss::Missing);
+            return (!is_renamed).then_some(Loss::OmittedSteps);
         };
         let is_left = file.addresses().any(|it| addresses.contains(&it))
             || file.marked().any(|it| marked.contains(it));
@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn a_file_that_is_gone_is_lost_unless_it_listed_nothing() {
         let before = [file("a", &[A]), file("b", &[B]), file("empty", &[])];
-        assert_eq!(losses(&before, &before[..1]), [("b".to_owned(), Loss::Missing)]);
+        assert_eq!(losses(&before, &before[..1]), [("b".to_owned(), Loss::OmittedSteps)]);
         assert_eq!(losses(&before, &before), []);
         assert_eq!(losses(&before, &[file("a", &[A]), file("b", &[])]), [], "emptied");
     }
@@ -99,7 +99,7 @@ mod tests {
         assert_eq!(losses(&before, &[file("a.yaml", &[A]), file("b.yaml", &[])]), []);
         assert_eq!(losses(&before, &[file("c.yaml", &[A]), file("d.yaml", &[B])]), []);
         let none = [file("c.yaml", &[B]), file("d.yaml", &["10.0.0.9:80/tcp"])];
-        assert_eq!(losses(&before, &none), [("/old/a.yaml".to_owned(), Loss::Missing)]);
+        assert_eq!(losses(&before, &none), [("/old/a.yaml".to_owned(), Loss::OmittedSteps)]);
         // Split in two.
         let split = [file("c.yaml", &[A]), file("d.yaml", &[MARK]), file("/old/b.yaml", &[B])];
         assert_eq!(losses(&before, &split), []);
@@ -126,7 +126,7 @@ mod tests {
             assert_eq!(losses(&before, &[file(name, &["10.9.9.9:80/tcp"])]), []);
         }
         let two = [file("b", &[B]), file("c", &["10.9.9.9:80/tcp"])];
-        assert_eq!(losses(&before, &two), [("a".to_owned(), Loss::Missing)]);
+        assert_eq!(losses(&before, &two), [("a".to_owned(), Loss::OmittedSteps)]);
     }
 
     #[test]

@@ -171,7 +171,7 @@ impl Verb {
         [Self::Add, Self::Edit, Self::Drain, Self::Delete, Self::Bind, Self::Unbind];
 
     /// The word in texts and logs.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Add => "add",
             Self::Edit => "edit",

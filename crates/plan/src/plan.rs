@@ -5,16 +5,19 @@ use std::collections::BTreeMap;
 use evenkeel_model::{Desired, Drain, Live, Owner, Scope, ServiceKey};
 use serde::Serialize;
 
-use crate::assess::impacts;
 use crate::cause::causes;
+use crate::connection_sysctls::{ConnectionSysctls, NODEST};
 use crate::diff::{Difference, difference};
-use crate::global;
 use crate::guard::{marked_warnings, refusals};
-use crate::in_force::{InForce, NODEST};
-use crate::obstacle::obstacles;
+use crate::impact_analysis::impacts;
+use crate::namespace_settings;
 use crate::order::order;
+use crate::precondition::unmet_preconditions;
 use crate::render::count;
-use crate::{Cause, Counts, Drains, Effect, Guard, Impact, Inputs, Obstacle, Op, Refusal, Verb};
+use crate::{
+    Cause, Counts, DrainRecords, Effect, Guard, GuardRefusal, Impact, Inputs, Op,
+    UnmetPrecondition, Verb,
+};
 
 /// What it takes to bring a host from its live to its desired state.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,9 +33,9 @@ pub struct Plan {
     /// nothing for them.
     pub impacts: BTreeMap<usize, Impact>,
     /// The guards that refuse this plan.
-    pub refusals: Vec<Refusal>,
+    pub refusals: Vec<GuardRefusal>,
     /// What would make operations fail.
-    pub obstacles: Vec<Obstacle>,
+    pub unmet_preconditions: Vec<UnmetPrecondition>,
     /// Worth knowing, in the way of nothing.
     pub warnings: Vec<String>,
     /// How many objects are as they shall be.
@@ -68,15 +71,15 @@ pub fn plan(inputs: Inputs<'_>) -> Plan {
     let Inputs { desired, live, record, last: _, cut_off: _, lost_files: _, statistics: _ } =
         inputs;
     let Difference { added, readded, mut ops, unchanged, out_of_scope } = difference(&inputs);
-    ops.extend(global::operations(desired, live, &record.sysctls));
-    let modules = global::modules(added.iter().chain(&ops), live);
+    ops.extend(namespace_settings::operations(desired, live, &record.sysctls));
+    let modules = namespace_settings::modules(added.iter().chain(&ops), live);
     ops.extend(modules);
     let mut warnings = warnings(desired, live);
     warnings.extend(reordered(desired, &readded));
     let steps = order(added, readded, ops);
-    warnings.extend(dropping_drains(InForce::new(live, &steps), &steps, &in_the_spec()));
+    warnings.extend(dropping_drains(ConnectionSysctls::new(live, &steps), &steps, &in_the_spec()));
     warnings.extend(marked_warnings(&inputs, &steps));
-    warnings.extend(global::left_timeouts(desired, live, record.timeouts));
+    warnings.extend(namespace_settings::left_timeouts(desired, live, record.timeouts));
     let takes = |op: &Op| matches!(op.verb(), Verb::Drain | Verb::Delete | Verb::Unbind);
     if steps.iter().any(takes) {
         warnings.extend(inputs.judging_guards().postponed());
@@ -84,7 +87,7 @@ pub fn plan(inputs: Inputs<'_>) -> Plan {
     Plan {
         wider_scope: wider_scope(&inputs),
         refusals: refusals(&inputs, &steps),
-        obstacles: obstacles(desired, live, &steps),
+        unmet_preconditions: unmet_preconditions(desired, live, &steps),
         warnings,
         causes: causes(&inputs, &steps),
         impacts: impacts(&inputs, &steps),
@@ -102,7 +105,7 @@ impl Plan {
 
     /// Has the impacts of drains that go on say how much of their time is left, at that time in
     /// seconds since 1970.
-    pub fn tell_time_left(&mut self, drains: &Drains, now: u64) {
+    pub fn set_time_left(&mut self, drains: &DrainRecords, now: u64) {
         for (place, impact) in &mut self.impacts {
             let Some(Op::DrainRealServer { service, key, .. }) = self.steps.get(*place) else {
                 continue;
@@ -124,7 +127,7 @@ impl Plan {
     }
 
     /// The refusals that `allowed` does not lift.
-    pub fn refused<'a>(&'a self, allowed: &'a [Guard]) -> impl Iterator<Item = &'a Refusal> {
+    pub fn refused<'a>(&'a self, allowed: &'a [Guard]) -> impl Iterator<Item = &'a GuardRefusal> {
         self.refusals.iter().filter(|refusal| !allowed.contains(&refusal.guard))
     }
 }
@@ -167,9 +170,13 @@ fn reordered(desired: &Desired, readded: &[Op]) -> Vec<String> {
 
 /// What a drain leaves behind where the kernel keeps connections whose real server is gone:
 /// measured are 8 seconds of silence until a client gave up that used its source port again.
-pub(crate) fn dropping_drains(in_force: InForce, steps: &[Op], remedy: &str) -> Option<String> {
+pub(crate) fn dropping_drains(
+    connection_sysctls: ConnectionSysctls,
+    steps: &[Op],
+    remedy: &str,
+) -> Option<String> {
     let drains = steps.iter().any(|op| matches!(op, Op::DrainRealServer { .. }));
-    let dropping = in_force.nodest == Some(false);
+    let dropping = connection_sysctls.nodest == Some(false);
     (drains && dropping).then(|| {
         format!(
             "{NODEST} is 0: when a drain is over, clients that use a source port again, and \

@@ -12,11 +12,11 @@ use std::net::IpAddr;
 
 use evenkeel_model::{Desired, DesiredTimeouts, Live, Owner};
 
-use crate::global::left_timeouts;
+use crate::connection_sysctls::{ConnectionSysctls, NODEST};
 use crate::guard::{DRAIN, KEEP, MARKED};
-use crate::in_force::{InForce, NODEST};
+use crate::namespace_settings::left_timeouts;
 use crate::plan::{SPEC_ORDER, dropping_drains, in_the_spec};
-use crate::{Guard, Op, Plan, Record, Refusal};
+use crate::{Guard, GuardRefusal, Op, Plan, PriorState};
 
 pub use remaining::{Remaining, StayingService, Stays, TeardownInputs, remaining};
 
@@ -25,25 +25,30 @@ pub use remaining::{Remaining, StayingService, Stays, TeardownInputs, remaining}
 /// them. Of the guards, only `unbind-in-use` has something to say: who tears down means to delete.
 ///
 /// What the plan has to say of a spec is said without one.
-pub fn teardown(plan: Plan, live: &Live, record: &Record, dummies: &BTreeSet<Box<str>>) -> Plan {
+pub fn teardown(
+    plan: Plan,
+    live: &Live,
+    record: &PriorState,
+    dummies: &BTreeSet<Box<str>>,
+) -> Plan {
     let Plan {
         steps,
         wider_scope: _,
         causes: _,
         mut impacts,
         mut refusals,
-        obstacles,
+        unmet_preconditions,
         mut warnings,
         unchanged,
         out_of_scope,
     } = plan;
     refusals.retain(|refusal| refusal.guard == Guard::UnbindInUse);
-    for Refusal { guard: _, message } in &mut refusals {
+    for GuardRefusal { guard: _, message } in &mut refusals {
         *message = without_a_spec(message);
     }
     let no_longer_asked: BTreeSet<String> =
         left_timeouts(&Desired::default(), live, record.timeouts).into_iter().collect();
-    let dropping = dropping_drains(InForce::new(live, &steps), &steps, &in_the_spec());
+    let dropping = dropping_drains(ConnectionSysctls::new(live, &steps), &steps, &in_the_spec());
     warnings.retain(|it| !no_longer_asked.contains(it) && dropping.as_ref() != Some(it));
     for warning in &mut warnings {
         *warning = warning.replace(SPEC_ORDER, "in the order of before");
@@ -51,8 +56,8 @@ pub fn teardown(plan: Plan, live: &Live, record: &Record, dummies: &BTreeSet<Box
     warnings.extend(kept_timeouts(live, record.timeouts));
     let is_sysctl = |(_, op): &(usize, Op)| matches!(op, Op::EditSysctl { .. });
     // Drains, and what comes after them, go on with the sysctls as they are.
-    let in_force = InForce::new(live, &[]);
-    impacts.values_mut().for_each(|impact| impact.in_force = in_force);
+    let connection_sysctls = ConnectionSysctls::new(live, &[]);
+    impacts.values_mut().for_each(|impact| impact.connection_sysctls = connection_sysctls);
     let (sysctls, first): (Vec<_>, Vec<_>) = steps.into_iter().enumerate().partition(is_sysctl);
     let devices = deleted_dummies(first.iter().map(|(_, op)| op), live, dummies, &mut warnings);
     let keep_place = |(place, op)| (Some(place), op);
@@ -67,14 +72,14 @@ pub fn teardown(plan: Plan, live: &Live, record: &Record, dummies: &BTreeSet<Box
         ordered.push(op);
     }
     let remedy = format!("set {NODEST} to 1 until it is done");
-    warnings.extend(dropping_drains(in_force, &ordered, &remedy));
+    warnings.extend(dropping_drains(connection_sysctls, &ordered, &remedy));
     Plan {
         steps: ordered,
         wider_scope: None,
         causes: Vec::new(),
         impacts: moved,
         refusals,
-        obstacles,
+        unmet_preconditions,
         warnings,
         unchanged,
         out_of_scope,

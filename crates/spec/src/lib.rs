@@ -28,19 +28,19 @@
 //! Nothing here touches a file, a terminal or the environment: texts come in as [`Source`]s, and
 //! what parameters come to through [`Parameters`].
 
-mod field;
 mod load;
-mod locate;
-mod marked;
-mod observed;
 mod parameter;
 mod path;
 mod problem;
 mod provenance;
+mod recovering_de;
 mod render;
 mod resolve;
 mod schema;
+mod snapshot_section;
 mod source;
+mod spanned;
+mod spans;
 mod spec;
 mod suggest;
 mod write;
@@ -48,7 +48,7 @@ mod yaml;
 
 pub use load::{Loaded, load, load_with};
 pub use parameter::{NoParameters, Parameter, Parameters, RememberedParameters, is_parameter_name};
-pub use problem::{Place, Problem, Problems, Related, Severity};
+pub use problem::{Position, Problem, Problems, Related, Severity};
 pub use provenance::Provenance;
 pub use schema::schema;
 pub use source::{MAX_SOURCE, Source};

@@ -5,18 +5,18 @@ use std::collections::BTreeMap;
 use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{Desired, DesiredTimeouts, Live, Owner, Timeouts};
 
-use crate::field::Field;
-use crate::locate::Located;
-use crate::marked::{self, Broken, Mark, Tree};
-use crate::observed::Observed;
 use crate::parameter::{self, NoParameters, Parameters, Values};
 use crate::path::Path;
-use crate::problem::{Place, Problem, Problems, Related, Severity};
-use crate::resolve::{self, Finding, Findings, Spot};
+use crate::problem::{Position, Problem, Problems, Related, Severity};
+use crate::recovering_de::Field;
+use crate::resolve::{self, Diagnostic, Diagnostics, SpanTarget};
+use crate::snapshot_section::SnapshotSection;
 use crate::source::{self, Lines, NotText, Source};
+use crate::spanned::{self, Broken, Mark, Tree};
+use crate::spans::Located;
 use crate::spec::Spec;
 use crate::suggest;
-use crate::yaml::{self, Reading, Torn};
+use crate::yaml::{self, PieceError, Reading};
 
 /// What a good spec asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub struct Loaded {
     pub desired: Desired,
     /// What is doubtful, all of [`Severity::Warning`].
     pub warnings: Problems,
-    observed: Observed,
+    observed: SnapshotSection,
     /// What its parameters came to.
     pub(crate) values: Values,
 }
@@ -48,7 +48,7 @@ impl Loaded {
     pub fn into_live(self) -> Live {
         let Desired { services, vips, timeouts, sync, sysctls, scope: _, guards: _, drain: _ } =
             self.desired;
-        let Observed { addresses, links, modules, statistics: _ } = self.observed;
+        let SnapshotSection { addresses, links, modules, statistics: _ } = self.observed;
         let bound = || vips.into_keys().map(|binding| (binding, Owner::Evenkeel)).collect();
         Live {
             services: services.into_iter().map(|(key, named)| (key, named.service)).collect(),
@@ -90,13 +90,13 @@ pub fn load_with(sources: &[Source], parameters: &dyn Parameters) -> Result<Load
     let texts: Vec<Option<&str>> =
         sources.iter().enumerate().map(|(index, source)| report.text(index, source)).collect();
     let mut read: Read = yaml::read;
-    let (desired, observed, findings) = loop {
+    let (desired, observed, diagnostics) = loop {
         match report.attempt(&texts, read) {
             Ok(attempted) => break attempted,
-            Err(Torn) => read = yaml::read_whole,
+            Err(PieceError) => read = yaml::read_whole,
         }
     };
-    report.findings(&texts, findings.into_list());
+    report.diagnostics(&texts, diagnostics.into_list());
     let Report { problems, left_out, values, .. } = report;
     let problems = Problems::new(problems, left_out);
     if problems.has_errors() {
@@ -107,7 +107,7 @@ pub fn load_with(sources: &[Source], parameters: &dyn Parameters) -> Result<Load
 }
 
 /// What the last snapshot among the sources observed.
-fn observed(readings: Vec<Option<Reading<'_>>>) -> Observed {
+fn observed(readings: Vec<Option<Reading<'_>>>) -> SnapshotSection {
     let mut sections = readings.into_iter().flatten().filter_map(|it| match it.spec.observed {
         Field::Value(observed) => Some(*observed),
         Field::Absent | Field::Bad => None,
@@ -160,19 +160,19 @@ impl Report<'_> {
         &mut self,
         texts: &[Option<&str>],
         read: Read,
-    ) -> Result<(Desired, Observed, Findings), Torn> {
+    ) -> Result<(Desired, SnapshotSection, Diagnostics), PieceError> {
         let before = (self.problems.len(), self.left_out);
         let readings = texts.iter().enumerate();
         let readings = readings.map(|(index, text)| self.reading(index, (*text)?, read));
         let mut readings: Vec<_> = readings.collect();
         let complete = readings.iter().all(Option::is_some);
-        let mut findings = Findings::default();
-        match resolve::resolve(&mut readings, complete, &mut findings) {
-            Ok(desired) => Ok((desired, observed(readings), findings)),
-            Err(Torn) => {
+        let mut diagnostics = Diagnostics::default();
+        match resolve::resolve(&mut readings, complete, &mut diagnostics) {
+            Ok(desired) => Ok((desired, observed(readings), diagnostics)),
+            Err(PieceError) => {
                 self.problems.truncate(before.0);
                 self.left_out = before.1;
-                Err(Torn)
+                Err(PieceError)
             }
         }
     }
@@ -180,8 +180,8 @@ impl Report<'_> {
     /// The spec of a text, by `read` if it is good; after noting everything that is wrong with it,
     /// as much of the spec as could be read.
     fn reading<'t>(&mut self, index: usize, text: &'t str, read: Read) -> Option<Reading<'t>> {
-        if marked::needs_measuring(text)
-            && let Err(broken) = marked::build(text)
+        if spanned::needs_measuring(text)
+            && let Err(broken) = spanned::build(text)
         {
             self.broken(index, text, broken);
             return None;
@@ -202,7 +202,7 @@ impl Report<'_> {
         text: &str,
         failure: Option<yaml::Failure>,
     ) -> Option<Spec> {
-        let mut tree = match marked::build(text) {
+        let mut tree = match spanned::build(text) {
             Ok(tree) => tree,
             Err(broken) => {
                 self.broken(index, text, broken);
@@ -220,9 +220,9 @@ impl Report<'_> {
             return None;
         };
         let before = self.problems.len();
-        let (spec, noted, left_out) = marked::read::<Spec>(tree, root);
+        let (spec, noted, left_out) = spanned::read::<Spec>(tree, root);
         self.left_out += left_out;
-        for marked::Noted { node, message, remedy } in unset.into_iter().chain(noted) {
+        for spanned::Noted { node, message, remedy } in unset.into_iter().chain(noted) {
             self.push(located.place(node), located.context(node), message, remedy);
         }
         let repeated = tree.repeated_keys();
@@ -275,8 +275,8 @@ impl Report<'_> {
     }
 
     /// Gives the findings their places.
-    fn findings(&mut self, texts: &[Option<&str>], findings: Vec<Finding>) {
-        if findings.is_empty() {
+    fn diagnostics(&mut self, texts: &[Option<&str>], diagnostics: Vec<Diagnostic>) {
+        if diagnostics.is_empty() {
             return;
         }
         let located: Vec<Option<Located<'_>>> = texts
@@ -285,20 +285,23 @@ impl Report<'_> {
             .enumerate()
             .map(|(index, (text, source))| {
                 let text = (*text)?;
-                let mut tree = marked::build(text).ok()?;
+                let mut tree = spanned::build(text).ok()?;
                 self.values.expand(&mut tree, self.parameters);
                 Some(Located::new(tree, Lines::new(text), index, &source.name))
             })
             .collect();
-        let locate = |path: &Path, spot: Spot| {
+        let locate = |path: &Path, span_target: SpanTarget| {
             let located = located.get(path.source)?.as_ref()?;
             let (key, value) = located.tree.find(path)?;
-            Some((located, if spot == Spot::Key { key.unwrap_or(value) } else { value }))
+            Some((
+                located,
+                if span_target == SpanTarget::Key { key.unwrap_or(value) } else { value },
+            ))
         };
-        for Finding { severity, path, spot, message, remedy, related } in findings {
-            let found = locate(&path, spot);
+        for Diagnostic { severity, path, span_target, message, remedy, related } in diagnostics {
+            let found = locate(&path, span_target);
             let related = related.into_iter().filter_map(|(path, label)| {
-                let (located, node) = locate(&path, Spot::Value)?;
+                let (located, node) = locate(&path, SpanTarget::Value)?;
                 Some(Related { place: located.place(node), label: label.to_owned() })
             });
             let related = related.collect();
@@ -310,7 +313,7 @@ impl Report<'_> {
 
     fn push(
         &mut self,
-        place: Place,
+        place: Position,
         context: Option<String>,
         message: String,
         remedy: Option<String>,

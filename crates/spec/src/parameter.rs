@@ -12,8 +12,8 @@ use std::fmt;
 
 use evenkeel_model::Family;
 
-use crate::marked::{Noted, Replaced, Tree};
 use crate::source::MAX_SOURCE;
+use crate::spanned::{Noted, Replaced, Tree};
 use crate::suggest::quote;
 
 /// What a spec may ask for.

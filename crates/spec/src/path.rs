@@ -8,7 +8,7 @@ pub(crate) enum At<'a> {
     /// The value of a key.
     Key(&'a Self, &'static str),
     /// The value of a key that the spec's author made up.
-    Named(&'a Self, &'a str),
+    NamedService(&'a Self, &'a str),
     /// An item of a list.
     Item(&'a Self, usize),
 }
@@ -19,7 +19,7 @@ impl At<'_> {
     }
 
     pub(crate) fn named<'a>(&'a self, key: &'a str) -> At<'a> {
-        At::Named(self, key)
+        At::NamedService(self, key)
     }
 
     pub(crate) fn item(&self, index: usize) -> At<'_> {
@@ -30,7 +30,9 @@ impl At<'_> {
         match self {
             Self::Root(source) => Path { source: *source, steps: Vec::new() },
             Self::Key(parent, key) => parent.path().then(Step::Key(key)),
-            Self::Named(parent, key) => parent.path().then(Step::Named((*key).into())),
+            Self::NamedService(parent, key) => {
+                parent.path().then(Step::NamedService((*key).into()))
+            }
             Self::Item(parent, index) => parent.path().then(Step::Item(*index)),
         }
     }
@@ -53,7 +55,7 @@ pub(crate) struct Path {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Step {
     Key(&'static str),
-    Named(Box<str>),
+    NamedService(Box<str>),
     Item(usize),
 }
 

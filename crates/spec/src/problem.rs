@@ -24,7 +24,7 @@ impl fmt::Display for Severity {
 
 /// A piece of a source's text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct Position {
     /// Which of the sources, counted from 0 in the order they were given.
     pub source: usize,
     /// The source's name.
@@ -37,7 +37,7 @@ pub struct Place {
     pub span: Range<usize>,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Position {
     /// `web.yaml:3:5`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}", self.name, self.line, self.column)
@@ -48,7 +48,7 @@ impl fmt::Display for Place {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Related {
     /// Where.
-    pub place: Place,
+    pub place: Position,
     /// What stands there: `first written here`.
     pub label: String,
 }
@@ -59,7 +59,7 @@ pub struct Problem {
     /// Error or warning.
     pub severity: Severity,
     /// The very value; `None` only when there is no source at all.
-    pub place: Option<Place>,
+    pub place: Option<Position>,
     /// The service or pool it belongs to: `service web`.
     pub context: Option<String>,
     /// What is wrong, in one sentence.

@@ -6,18 +6,18 @@ use std::collections::BTreeMap;
 use evenkeel_model::{Binding, FileContents, RealServerKey, ServiceKey, SyncState};
 
 use crate::load::Loaded;
-use crate::locate::Located;
-use crate::marked;
 use crate::parameter::NoParameters;
-use crate::problem::Place;
-use crate::resolve::{self, Findings, Object};
+use crate::problem::Position;
+use crate::resolve::{self, Diagnostics, SpecObject};
 use crate::source::{self, Lines, Source};
+use crate::spanned;
+use crate::spans::Located;
 use crate::spec::Spec;
 use crate::yaml::Reading;
 
 /// The place of each object of a desired state.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Provenance(BTreeMap<Object, Place>);
+pub struct Provenance(BTreeMap<SpecObject, Position>);
 
 impl Loaded {
     /// Where the objects of the desired state were written. `sources` are those it was loaded
@@ -30,21 +30,21 @@ impl Loaded {
         let mut readings: Vec<Option<Reading<'_>>> = Vec::with_capacity(texts.len());
         for (index, (text, source)) in texts.into_iter().zip(sources).enumerate() {
             let found = text.and_then(|text| {
-                let mut tree = marked::build(text).ok()?;
+                let mut tree = spanned::build(text).ok()?;
                 values.expand(&mut tree, &NoParameters);
                 Some(Located::new(tree, Lines::new(text), index, &source.name))
             });
             let read = found
                 .as_ref()
-                .and_then(|located| marked::read::<Spec>(&located.tree, located.tree.root?).0);
+                .and_then(|located| spanned::read::<Spec>(&located.tree, located.tree.root?).0);
             readings.push(read.map(Reading::from));
             located.push(found);
         }
-        let mut findings = Findings::with_origins();
-        if resolve::resolve(&mut readings, true, &mut findings).is_err() {
+        let mut diagnostics = Diagnostics::with_origins();
+        if resolve::resolve(&mut readings, true, &mut diagnostics).is_err() {
             return Provenance::default();
         }
-        let places = findings.into_origins().into_iter().filter_map(|(object, path)| {
+        let places = diagnostics.into_origins().into_iter().filter_map(|(object, path)| {
             let located = located.get(path.source)?.as_ref()?;
             let (_, node) = located.tree.find(&path)?;
             Some((object, located.place(node)))
@@ -62,11 +62,11 @@ impl Loaded {
         for (object, place) in self.provenance(sources).0 {
             let Some(file) = contents.get_mut(place.source) else { continue };
             match object {
-                Object::Service(key) => drop(file.services.insert(key)),
-                Object::Vip(binding) => drop(file.vips.insert(binding)),
-                Object::Sync(state) => drop(file.sync.insert(state)),
-                Object::Sysctl(key) => drop(file.sysctls.insert(key)),
-                Object::RealServer(..) | Object::Timeout(_) | Object::Guard(_) => {}
+                SpecObject::Service(key) => drop(file.services.insert(key)),
+                SpecObject::Vip(binding) => drop(file.vips.insert(binding)),
+                SpecObject::Sync(state) => drop(file.sync.insert(state)),
+                SpecObject::Sysctl(key) => drop(file.sysctls.insert(key)),
+                SpecObject::RealServer(..) | SpecObject::Timeout(_) | SpecObject::Guard(_) => {}
             }
         }
         contents
@@ -75,39 +75,39 @@ impl Loaded {
 
 impl Provenance {
     /// The service of the spec that expands to this one.
-    pub fn service(&self, key: &ServiceKey) -> Option<&Place> {
-        self.0.get(&Object::Service(*key))
+    pub fn service(&self, key: &ServiceKey) -> Option<&Position> {
+        self.0.get(&SpecObject::Service(*key))
     }
 
     /// The real server's item in its service's list, or in that of its pool.
-    pub fn real_server(&self, service: &ServiceKey, key: &RealServerKey) -> Option<&Place> {
-        self.0.get(&Object::RealServer(*service, *key))
+    pub fn real_server(&self, service: &ServiceKey, key: &RealServerKey) -> Option<&Position> {
+        self.0.get(&SpecObject::RealServer(*service, *key))
     }
 
     /// The VIP's item.
-    pub fn vip(&self, binding: &Binding) -> Option<&Place> {
-        self.0.get(&Object::Vip(binding.clone()))
+    pub fn vip(&self, binding: &Binding) -> Option<&Position> {
+        self.0.get(&SpecObject::Vip(binding.clone()))
     }
 
     /// The value of a timeout: `tcp`, `tcp_fin` or `udp`.
-    pub fn timeout(&self, key: &str) -> Option<&Place> {
+    pub fn timeout(&self, key: &str) -> Option<&Position> {
         let key = ["tcp", "tcp_fin", "udp"].into_iter().find(|known| *known == key)?;
-        self.0.get(&Object::Timeout(key))
+        self.0.get(&SpecObject::Timeout(key))
     }
 
     /// The value of a guard's threshold: `mass_delete`, `mass_delete_from` or `unbind_in_use`.
-    pub fn guard(&self, key: &str) -> Option<&Place> {
+    pub fn guard(&self, key: &str) -> Option<&Position> {
         let keys = ["mass_delete", "mass_delete_from", "unbind_in_use"];
-        self.0.get(&Object::Guard(keys.into_iter().find(|known| *known == key)?))
+        self.0.get(&SpecObject::Guard(keys.into_iter().find(|known| *known == key)?))
     }
 
     /// The sync daemon's item.
-    pub fn sync(&self, state: SyncState) -> Option<&Place> {
-        self.0.get(&Object::Sync(state))
+    pub fn sync(&self, state: SyncState) -> Option<&Position> {
+        self.0.get(&SpecObject::Sync(state))
     }
 
     /// The value of a sysctl.
-    pub fn sysctl(&self, key: &str) -> Option<&Place> {
-        self.0.get(&Object::Sysctl(key.into()))
+    pub fn sysctl(&self, key: &str) -> Option<&Position> {
+        self.0.get(&SpecObject::Sysctl(key.into()))
     }
 }

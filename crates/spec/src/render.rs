@@ -2,11 +2,11 @@
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
-use crate::problem::{Place, Problem, Problems, Severity};
+use crate::problem::{Position, Problem, Problems, Severity};
 use crate::source::{Lines, Source};
 
 /// How much of a line is shown around the place, in bytes to each side.
-const AROUND: usize = 120;
+const CONTEXT: usize = 120;
 
 impl Problems {
     /// Each problem with an excerpt of `sources`, which are the ones that were loaded, and with
@@ -53,7 +53,7 @@ fn excerpt(renderer: &Renderer, problem: &Problem, lines: &[Lines<'_>]) -> Strin
 fn report<'a>(
     problem: &'a Problem,
     lines: &[Lines<'_>],
-    windows: &mut Vec<(&'a Place, String)>,
+    windows: &mut Vec<(&'a Position, String)>,
 ) -> Vec<Group<'a>> {
     let Problem { severity, place, context, message, remedy, related } = problem;
     let level = match severity {
@@ -79,16 +79,16 @@ fn report<'a>(
 
 /// The line of a place, cut to a window around it.
 fn snippet<'a>(
-    place: &'a Place,
+    place: &'a Position,
     label: Option<&'a str>,
     lines: &[Lines<'_>],
-    windows: &mut Vec<(&'a Place, String)>,
+    windows: &mut Vec<(&'a Position, String)>,
 ) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
     let (start, line) = lines.get(place.source).map_or((0, ""), |lines| lines.line(place.line));
     let from = place.span.start.saturating_sub(start).min(line.len());
     let to = place.span.end.saturating_sub(start).clamp(from, line.len());
     let (mut left, mut right) =
-        (from.saturating_sub(AROUND), from.saturating_add(AROUND).min(line.len()));
+        (from.saturating_sub(CONTEXT), from.saturating_add(CONTEXT).min(line.len()));
     while !line.is_char_boundary(left) {
         left -= 1;
     }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::problem::Place;
+use crate::problem::Position;
 
 /// The largest text that is read, in bytes: some 300,000 real servers. It bounds time and memory
 /// before the first byte is looked at.
@@ -128,12 +128,12 @@ impl<'t> Lines<'t> {
     /// cut to what the line has.
     pub(crate) fn offset(&self, line: usize, column: usize) -> usize {
         let (start, text) = self.line(line);
-        let within = text.char_indices().nth(column.saturating_sub(1));
-        start + within.map_or(text.len(), |(index, _)| index)
+        let context = text.char_indices().nth(column.saturating_sub(1));
+        start + context.map_or(text.len(), |(index, _)| index)
     }
 
     /// The place of a span of bytes: what stands of it on its first line, without blanks behind.
-    pub(crate) fn place(&self, source: usize, name: &str, span: Range<usize>) -> Place {
+    pub(crate) fn place(&self, source: usize, name: &str, span: Range<usize>) -> Position {
         let line = self.starts.partition_point(|start| *start <= span.start).max(1);
         let (start, text) = self.line(line);
         let from = span.start.clamp(start, start + text.len());
@@ -142,6 +142,6 @@ impl<'t> Lines<'t> {
         let to = from + shown.trim_end().len();
         let before = self.text.get(start..from).unwrap_or_default();
         let column = 1 + if self.ascii { before.len() } else { before.chars().count() };
-        Place { source, name: name.into(), line, column, span: from..to }
+        Position { source, name: name.into(), line, column, span: from..to }
     }
 }

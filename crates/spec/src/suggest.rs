@@ -25,8 +25,8 @@ pub(crate) fn nearest<'c>(
 
 /// The key that was probably meant by another one.
 pub(crate) fn key(written: &str, known: &'static [&'static str]) -> Option<&'static str> {
-    let meant = synonym(written).filter(|meant| known.contains(meant));
-    meant.or_else(|| nearest(written, known.iter().copied()))
+    let value_of = synonym(written).filter(|value_of| known.contains(value_of));
+    value_of.or_else(|| nearest(written, known.iter().copied()))
 }
 
 /// Other tools' words for ours.
@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn a_slip_of_the_finger_is_recognised_and_another_word_is_not() {
         let keys = ["scheduler", "scheduler_flags", "real_servers", "port", "ports", "vip"];
-        for (written, meant) in [
+        for (written, value_of) in [
             ("schedular", Some("scheduler")),
             ("real-servers", Some("real_servers")),
             ("realservers", Some("real_servers")),
@@ -99,7 +99,7 @@ mod tests {
             ("banana", None),
             ("x", None),
         ] {
-            assert_eq!(nearest(written, keys), meant, "{written}");
+            assert_eq!(nearest(written, keys), value_of, "{written}");
         }
     }
 

@@ -12,7 +12,7 @@ use std::vec;
 
 use serde::Deserialize;
 
-use crate::field::{Field, List};
+use crate::recovering_de::{Field, List};
 use crate::spec::{Service, Spec};
 
 /// About how many bytes go into one piece: the events of one fit into memory that is used again
@@ -57,10 +57,10 @@ pub(crate) struct Services<'t> {
 
 /// A piece could not be read; whether the whole can, that has to be seen.
 #[derive(Debug)]
-pub(crate) struct Torn;
+pub(crate) struct PieceError;
 
 impl Iterator for Services<'_> {
-    type Item = Result<Field<Service>, Torn>;
+    type Item = Result<Field<Service>, PieceError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
@@ -70,7 +70,7 @@ impl Iterator for Services<'_> {
             let piece = self.unread.as_mut()?.next()?;
             let Ok(List(services)) = serde_yaml::from_str(piece) else {
                 self.unread = None;
-                return Some(Err(Torn));
+                return Some(Err(PieceError));
             };
             self.read = services.into_iter();
         }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use evenkeel_model::{Binding, Family, Protocol, RealServerKey, ServiceKey, SyncState};
-use evenkeel_spec::{Parameter, Parameters, Place, Source, load_with};
+use evenkeel_spec::{Parameter, Parameters, Position, Source, load_with};
 
 /// The address of every interface.
 struct Host;
@@ -22,7 +22,7 @@ fn tcp(address: &str, port: u16) -> ServiceKey {
     ServiceKey::Address { address: ip(address), port, protocol: Protocol::Tcp }
 }
 
-fn shown(place: Option<&Place>) -> String {
+fn shown(place: Option<&Position>) -> String {
     place.map_or_else(|| "nowhere".to_owned(), ToString::to_string)
 }
 

@@ -109,7 +109,7 @@ fn of_a_very_long_line_only_the_neighbourhood_is_shown() {
 }
 
 #[test]
-fn a_place_far_right_on_a_line_is_told_once() {
+fn a_position_far_right_on_a_line_is_reported_once() {
     // Characters of two bytes: columns are counted in characters.
     for filler in ["x", "ö"] {
         let many = filler.repeat(200);

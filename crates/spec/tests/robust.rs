@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use evenkeel_spec::{MAX_SOURCE, Place, Source, load};
+use evenkeel_spec::{MAX_SOURCE, Position, Source, load};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
@@ -51,7 +51,7 @@ fn check(sources: &[Source]) {
     assert!(rendered.chars().all(|character| character == '\n' || !character.is_control()));
 }
 
-fn check_place(place: &Place, source: &Source) {
+fn check_place(place: &Position, source: &Source) {
     let text = String::from_utf8_lossy(&source.text);
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     assert!(place.span.start <= place.span.end && place.span.end <= text.len().max(3));
@@ -111,14 +111,14 @@ const TEN_MIB: usize = 10 << 20;
 
 #[test]
 fn ten_mebibytes_of_anchors_are_refused_at_the_alias_that_is_too_much() {
-    let mut laughs =
+    let mut expansions =
         String::from("version: 1\nobserved:\n  a: &a [x, x, x, x, x, x, x, x, x, x]\n");
     for (before, next) in ('a'..='k').zip('b'..) {
         let aliases = format!("*{before}, ").repeat(10);
-        writeln!(laughs, "  {next}: &{next} [{aliases}x]").expect("a string");
+        writeln!(expansions, "  {next}: &{next} [{aliases}x]").expect("a string");
     }
-    laughs += &"# padding\n".repeat((TEN_MIB - laughs.len()) / 10);
-    let found = first_problem(laughs);
+    expansions += &"# padding\n".repeat((TEN_MIB - expansions.len()) / 10);
+    let found = first_problem(expansions);
     assert!(found.starts_with("big:8:"), "{found}");
     assert!(found.contains("the aliases up to here stand for more than 1000000 values"), "{found}");
 
@@ -150,7 +150,7 @@ fn a_text_that_is_too_long_is_not_looked_at() {
 }
 
 #[test]
-fn of_very_many_problems_a_thousand_are_told_and_the_rest_counted() {
+fn of_very_many_problems_a_thousand_are_reported_and_the_rest_counted() {
     let mut text = String::from("version: 1\n");
     for number in 0..5_000 {
         writeln!(text, "k{number}: 1").expect("a string");
@@ -194,7 +194,7 @@ fn a_large_spec_whose_pieces_need_each_other_is_read_as_a_whole() {
 }
 
 #[test]
-fn what_is_wrong_behind_many_good_services_is_told_once() {
+fn a_problem_behind_many_good_services_is_reported_once() {
     let good = large("[]", "[]");
     let sources = [
         Source::new("bad", "version: 1\nscope: nonsense\n"),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use evenkeel_plan::Clocks;
+use evenkeel_plan::ClockReading;
 
 /// Both of them.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ impl Clock {
     }
 
     /// The wall's time and the kernel's since its boot, for what is kept on disk.
-    pub(crate) fn both(&self) -> Clocks {
+    pub(crate) fn both(&self) -> ClockReading {
         evenkeel_engine::Clock::start().now()
     }
 

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use evenkeel_engine::{HostKernel, StateDir};
-use evenkeel_host::Changes;
+use evenkeel_host::AddressMonitor;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use thiserror::Error;
@@ -20,19 +20,19 @@ use tracing::{info, warn};
 
 use crate::clock::Clock;
 use crate::control;
-use crate::endpoint::{self, Endpoint};
-use crate::files::Files;
-use crate::heartbeat::Heartbeat;
-use crate::keeper::{Keeper, Message, Surroundings};
+use crate::http::{self, Endpoint};
+use crate::liveness::Liveness;
 use crate::metrics::{Metrics, TrafficOptions};
-use crate::namespace::{NamespaceLost, Watched};
-use crate::source::SpecSource;
+use crate::netns_monitor::{NamespaceLost, NetnsMonitor};
+use crate::reconciler::{Message, Outputs, Reconciler};
+use crate::spec_source::SpecSource;
+use crate::spec_watcher::Files;
 use crate::status::{Mode, Status};
 use crate::systemd::Notifier;
-use crate::traffic::KernelTraffic;
+use crate::traffic_reader::KernelTraffic;
 
 /// How long the keeper may be silent: longer than any pass over a large table takes.
-const SILENCE: Duration = Duration::from_secs(60);
+const MAX_SILENCE: Duration = Duration::from_secs(60);
 
 /// How long the keeper may take to end: for the rest of a pass, over whatever table.
 const LAST: Duration = Duration::from_secs(20);
@@ -68,7 +68,7 @@ pub enum DaemonError {
     Control(#[from] control::BindError),
     /// The kernel does not tell of changed addresses.
     #[error("cannot listen for changes of addresses")]
-    Changes(#[source] evenkeel_host::Error),
+    AddressMonitor(#[source] evenkeel_host::Error),
     /// The system refused something else.
     #[error("cannot {tried}")]
     System {
@@ -80,10 +80,10 @@ pub enum DaemonError {
     },
     /// The keeper did not end when it was told to.
     #[error("the keeper does not end: it hangs where it reads the spec or the kernel")]
-    KeeperHangs,
+    ReconcilerHangs,
     /// The keeper came to an end by itself.
     #[error("the keeper's thread ended unexpectedly")]
-    KeeperDied,
+    ReconcilerDied,
     /// The name of the network namespace stands for another one now, or for none.
     #[error(transparent)]
     NamespaceLost(#[from] NamespaceLost),
@@ -122,7 +122,7 @@ async fn serve(
     listener: Option<TcpListener>,
 ) -> Result<(), DaemonError> {
     let control = control::Socket::bind()?;
-    let changes = Changes::subscribe().map_err(DaemonError::Changes)?;
+    let changes = AddressMonitor::subscribe().map_err(DaemonError::AddressMonitor)?;
     let mut signals = Signals::new().map_err(system("listen for signals"))?;
 
     let (publish, status) =
@@ -130,24 +130,24 @@ async fn serve(
     let traffic = KernelTraffic::default();
     let names = traffic.names();
     let metrics = Metrics::new(options.version, Some((Box::new(traffic), options.traffic)));
-    let heartbeat = Arc::new(Heartbeat::new());
+    let liveness = Arc::new(Liveness::new());
     let notifier = Arc::new(Notifier::new());
     if let Some(listener) = listener {
         let endpoint = Endpoint {
             metrics: metrics.clone(),
             status: status.clone(),
-            heartbeat: Arc::clone(&heartbeat),
-            patience: SILENCE,
+            liveness: Arc::clone(&liveness),
+            patience: MAX_SILENCE,
         };
         tokio::spawn(async move {
-            let Err(error) = endpoint::serve(listener, endpoint).await;
+            let Err(error) = http::serve(listener, endpoint).await;
             warn!("the endpoint is of no use: {error}");
         });
     }
-    let alive = (Arc::clone(&notifier), Arc::clone(&heartbeat));
-    tokio::spawn(async move { alive.0.keep_alive(alive.1, SILENCE).await });
+    let alive = (Arc::clone(&notifier), Arc::clone(&liveness));
+    tokio::spawn(async move { alive.0.keep_alive(alive.1, MAX_SILENCE).await });
 
-    let (messages, heard) = channel();
+    let (messages, receiver) = channel();
     let orders = messages.clone();
     let order = move |command| {
         // Without a keeper nobody is there to obey; the reply is dropped, and that is told.
@@ -158,31 +158,31 @@ async fn serve(
         let Err(error) = control.serve(asked, order).await;
         warn!("the control socket is of no use: {error}");
     });
-    let told = messages.clone();
-    let ear = thread::Builder::new().name("addresses".to_owned());
-    ear.spawn(move || listen(changes, &told)).map_err(system("start a thread"))?;
+    let sender = messages.clone();
+    let builder = thread::Builder::new().name("addresses".to_owned());
+    builder.spawn(move || listen(changes, &sender)).map_err(system("start a thread"))?;
 
-    let files_heard = messages.clone();
+    let file_events = messages.clone();
     let files = Files::new(places, move || {
-        let _sent = files_heard.send(Message::Files);
+        let _sent = file_events.send(Message::Files);
     });
-    let mut namespace = Watched::new(options.netns.clone());
+    let mut namespace = NetnsMonitor::new(options.netns.clone());
     let mut looks = tokio::time::interval(options.interval);
-    let surroundings = Surroundings { metrics, heartbeat, notifier, names, publish };
+    let outputs = Outputs { metrics, liveness, notifier, names, publish };
     let (ended, mut end) = oneshot::channel();
-    let keep = move || {
+    let run_reconciler = move || {
         let connect = Box::new(HostKernel::connect);
-        let mut keeper = Keeper::new(options, connect, source, files, surroundings);
-        keeper.run(&heard);
-        let _told = ended.send(());
+        let mut reconciler = Reconciler::new(options, connect, source, files, outputs);
+        reconciler.run(&receiver);
+        let _sent = ended.send(());
     };
-    let keeper = thread::Builder::new().name("keeper".to_owned()).spawn(keep);
-    let keeper = keeper.map_err(system("start the keeper"))?;
+    let reconciler = thread::Builder::new().name("reconciler".to_owned()).spawn(run_reconciler);
+    let reconciler = reconciler.map_err(system("start the keeper"))?;
     let (mut last, mut lost) = (None, None);
     loop {
         tokio::select! {
             _ = looks.tick(), if lost.is_none() => {
-                lost = namespace.look();
+                lost = namespace.check();
                 if lost.is_some() {
                     let _sent = messages.send(Message::Stop);
                     last.get_or_insert(tokio::time::Instant::now() + LAST);
@@ -200,30 +200,30 @@ async fn serve(
             },
             _ = &mut end => break,
             () = tokio::time::sleep_until(last.unwrap_or_else(tokio::time::Instant::now)), if last.is_some() => {
-                return Err(DaemonError::KeeperHangs);
+                return Err(DaemonError::ReconcilerHangs);
             }
         }
     }
-    keeper.join().map_err(|_| DaemonError::KeeperDied)?;
+    reconciler.join().map_err(|_| DaemonError::ReconcilerDied)?;
     lost.map_or(Ok(()), |lost| Err(lost.into()))
 }
 
 /// Passes on that addresses or interfaces changed, for as long as somebody hears it. On a thread of
 /// its own, which does nothing but wait: a VIP that is gone is to be back at once.
-fn listen(mut changes: Changes, messages: &Sender<Message>) {
+fn listen(mut changes: AddressMonitor, messages: &Sender<Message>) {
     loop {
         let waited = {
             let mut queue = [PollFd::new(&changes, PollFlags::IN)];
             poll(&mut queue, None)
         };
-        let heard = match waited {
+        let receiver = match waited {
             Ok(_) => changes.take(),
             Err(Errno::INTR) => continue,
             Err(error) => {
                 return warn!("addresses are looked at in each interval only: {error}");
             }
         };
-        match heard {
+        match receiver {
             Ok(None) => {}
             Ok(Some(change)) => {
                 if messages.send(Message::Address { gone: change.gone }).is_err() {

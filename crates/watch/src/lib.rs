@@ -9,37 +9,37 @@
 //! signals, the endpoint, the control socket) is asynchronous and speaks with it by messages. The
 //! crate prints nothing and parses no spec: that comes from a [`SpecSource`].
 
+mod active_spec;
 mod backoff;
 mod clock;
+mod conflict;
 pub mod control;
 mod daemon;
-mod endpoint;
-mod failing;
-mod fights;
-mod files;
-mod hands;
-mod heartbeat;
-mod keeper;
+mod debounce;
+mod http;
+mod known_writers;
+mod liveness;
 mod metrics;
-mod namespace;
+mod netns_monitor;
 mod pause;
-mod reason;
-#[cfg(test)]
-mod sample;
-mod settle;
-mod source;
-mod specs;
+mod reconciler;
+mod retry;
+mod spec_source;
+mod spec_watcher;
 mod status;
 mod systemd;
-mod traffic;
+#[cfg(test)]
+mod test_fixtures;
+mod traffic_reader;
+mod trigger;
 
 pub use daemon::{DaemonError, Options, run};
-pub use files::is_spec;
 pub use metrics::{Detail, TrafficOptions};
-pub use namespace::NamespaceLost;
-pub use reason::Reason;
-pub use source::{SpecSource, SpecText};
+pub use netns_monitor::NamespaceLost;
+pub use spec_source::{SpecSource, SpecText};
+pub use spec_watcher::is_spec;
 pub use status::{
-    Action, DrainStatus, FORMAT, Failing, Fight, Held, InForce, Mode, PassStatus, Pause, Problem,
-    SpecStatus, State, Status,
+    ActiveSpec, Conflict, ConflictChange, DrainStatus, FORMAT, FailingObject, Held, Mode,
+    PassStatus, Pause, Problem, SpecStatus, State, Status,
 };
+pub use trigger::Trigger;

@@ -24,7 +24,7 @@ pub(crate) use format::Format;
 pub use traffic::{Detail, TrafficOptions};
 pub(crate) use traffic::{Reading, Traffic};
 
-use crate::{Reason, Status};
+use crate::{Status, Trigger};
 use gauges::Gauges;
 use traffic::Source;
 
@@ -54,7 +54,7 @@ struct Inner {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PassLabels {
-    reason: &'static str,
+    trigger: &'static str,
     result: &'static str,
 }
 
@@ -88,7 +88,7 @@ pub(crate) enum Reload {
 impl Reload {
     const ALL: [Self; 3] = [Self::Good, Self::Bad, Self::Held];
 
-    fn word(self) -> &'static str {
+    fn as_str(self) -> &'static str {
         match self {
             Self::Good => "good",
             Self::Bad => "bad",
@@ -117,15 +117,15 @@ impl Metrics {
                 .map(Mutex::new),
         };
         // Alerts on an increase need to see the 0 before it.
-        for result in Reload::ALL.map(Reload::word) {
+        for result in Reload::ALL.map(Reload::as_str) {
             inner.reloads.get_or_create_owned(&ReloadLabels { result });
         }
         Self(Arc::new(inner.registered(version)))
     }
 
     /// A pass has ended. `result` is the word that [`crate::PassStatus`] has.
-    pub(crate) fn pass(&self, reason: Reason, result: &'static str, took: Duration) {
-        let labels = PassLabels { reason: reason.word(), result };
+    pub(crate) fn pass(&self, trigger: Trigger, result: &'static str, took: Duration) {
+        let labels = PassLabels { trigger: trigger.as_str(), result };
         self.0.passes.get_or_create_owned(&labels).inc();
         self.0.durations.observe(took.as_secs_f64());
     }
@@ -142,7 +142,7 @@ impl Metrics {
 
     /// The spec was read, or a plan is held that was not held before.
     pub(crate) fn reload(&self, result: Reload) {
-        let labels = ReloadLabels { result: result.word() };
+        let labels = ReloadLabels { result: result.as_str() };
         self.0.reloads.get_or_create_owned(&labels).inc();
     }
 

@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use evenkeel_model::Names;
-use evenkeel_plan::{Drains, Object};
+use evenkeel_plan::{DrainRecords, Object};
 use serde::{Deserialize, Serialize};
 
-use crate::Reason;
+use crate::Trigger;
 
 /// The version of the document.
 pub const FORMAT: u32 = 1;
@@ -46,16 +46,16 @@ pub struct Status {
     #[serde(default)]
     pub drains: Vec<DrainStatus>,
     /// What is still to be done, as a plan's lines: in observe mode, while paused or while held.
-    pub to_do: Vec<String>,
+    pub pending_steps: Vec<String>,
     /// Worth knowing, in the way of nothing: what `plan` warns of.
     #[serde(default)]
     pub warnings: Vec<String>,
     /// Objects on which a step failed; they are tried again, the rest goes on without them.
-    pub failing: Vec<Failing>,
+    pub failing: Vec<FailingObject>,
     /// What someone else keeps changing, one for each of their changes; undoing it is put off.
-    pub fights: Vec<Fight>,
+    pub conflicts: Vec<Conflict>,
     /// Programs seen on this host that are known to change the same things.
-    pub other_hands: Vec<String>,
+    pub known_writers: Vec<String>,
     /// How many live services are none of the spec's business.
     pub unmanaged: usize,
     /// How many services the spec in force has.
@@ -72,7 +72,7 @@ impl Status {
     pub fn is_ready(&self) -> bool {
         match self.state {
             State::Ok => true,
-            State::Paused => self.to_do.is_empty(),
+            State::Paused => self.pending_steps.is_empty(),
             _ => false,
         }
     }
@@ -116,7 +116,7 @@ impl State {
         [Self::Starting, Self::Paused, Self::Held, Self::Degraded, Self::Drifted, Self::Ok];
 
     /// The word in texts and metrics.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Starting => "starting",
             Self::Paused => "paused",
@@ -134,7 +134,7 @@ pub struct SpecStatus {
     /// Where it is read from.
     pub sources: Vec<String>,
     /// The one that is enforced; `None` where none ever was good.
-    pub in_force: Option<InForce>,
+    pub active: Option<ActiveSpec>,
     /// Why what the files hold is not taken.
     pub problem: Option<Problem>,
     /// The plan that waits for approval.
@@ -143,7 +143,7 @@ pub struct SpecStatus {
 
 /// A spec that is enforced.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InForce {
+pub struct ActiveSpec {
     /// The SHA-256 of its texts, in hexadecimal.
     pub digest: String,
     /// Counts the specs that came into force since the daemon began; the first has 1.
@@ -189,7 +189,7 @@ pub struct PassStatus {
     /// When it ended.
     pub at: u64,
     /// Why it was made.
-    pub reason: Reason,
+    pub trigger: Trigger,
     /// How it ended: `in_sync`, `changed`, `failed`, ...
     pub result: String,
     /// How long it took, in milliseconds.
@@ -209,19 +209,19 @@ pub struct DrainStatus {
 
 impl DrainStatus {
     /// All that are on record, their services under these names.
-    pub fn of<'a>(drains: &Drains, names: impl Into<Names<'a>>) -> Vec<Self> {
+    pub fn of<'a>(drains: &DrainRecords, names: impl Into<Names<'a>>) -> Vec<Self> {
         let names = names.into();
-        let told = drains.0.iter().map(|((service, key), draining)| Self {
+        let entries = drains.0.iter().map(|((service, key), draining)| Self {
             object: Object::RealServer(*service, *key).named(names).to_string(),
             until: draining.since.saturating_add(draining.limit.0.into()),
         });
-        told.collect()
+        entries.collect()
     }
 }
 
 /// What is tried again when its time has come.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failing {
+pub struct FailingObject {
     /// The object.
     pub object: String,
     /// Why the last try failed.
@@ -234,11 +234,11 @@ pub struct Failing {
 
 /// A change that someone else keeps making.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fight {
+pub struct Conflict {
     /// The object.
     pub object: String,
     /// What they do to it: the operation that undoes it, with both values.
-    pub change: Action,
+    pub change: ConflictChange,
     /// How often it was undone.
     pub times: u32,
     /// When it is undone next.
@@ -247,11 +247,11 @@ pub struct Fight {
 
 /// A change by someone else, as the operation that undoes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Action {
+pub struct ConflictChange {
     /// The field, or the object's kind where the whole object comes and goes.
     pub field: String,
     /// The value the spec asks for; `absent` where it asks for nothing.
-    pub wanted: String,
+    pub expected: String,
     /// The value that was found; `absent` where there was nothing.
     pub found: String,
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-use crate::heartbeat::Heartbeat;
+use crate::liveness::Liveness;
 
 /// The longest status line that is sent, in characters.
 const SHOWN: usize = 400;
@@ -26,13 +26,13 @@ impl Notifier {
     }
 
     /// The daemon is up, or a reload is over.
-    pub(crate) fn ready(&self, words: &str) {
-        self.send(&[NotifyState::Ready, NotifyState::Status(&one_line(words))]);
+    pub(crate) fn ready(&self, message: &str) {
+        self.send(&[NotifyState::Ready, NotifyState::Status(&one_line(message))]);
     }
 
     /// How it is, as `systemctl status` shows it.
-    pub(crate) fn status(&self, words: &str) {
-        self.send(&[NotifyState::Status(&one_line(words))]);
+    pub(crate) fn status(&self, message: &str) {
+        self.send(&[NotifyState::Status(&one_line(message))]);
     }
 
     /// A reload begins; [`Self::ready`] ends it.
@@ -57,14 +57,14 @@ impl Notifier {
     /// Gives signs of life for as long as the keeper does, for ever; returns at once if none are
     /// wanted. `patience` is how long the keeper may be silent; with the manager's own limit it adds
     /// up to the time after which a stuck keeper is ended.
-    pub(crate) async fn keep_alive(&self, heartbeat: Arc<Heartbeat>, patience: Duration) {
+    pub(crate) async fn keep_alive(&self, liveness: Arc<Liveness>, patience: Duration) {
         let Some(limit) = watchdog_limit() else { return };
         // Half of it, as sd_watchdog_enabled(3) advises.
         let mut tick = tokio::time::interval((limit / 2).max(Duration::from_millis(1)));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
-            if heartbeat.age() <= patience {
+            if liveness.age() <= patience {
                 self.watchdog();
             }
         }
@@ -90,8 +90,8 @@ pub(crate) fn watchdog_limit() -> Option<Duration> {
 }
 
 /// A line break would begin another assignment of the protocol.
-fn one_line(words: &str) -> String {
-    words.chars().map(|each| if each.is_control() { ' ' } else { each }).take(SHOWN).collect()
+fn one_line(message: &str) -> String {
+    message.chars().map(|each| if each.is_control() { ' ' } else { each }).take(SHOWN).collect()
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ pub(crate) use self::table::Table;
 
 use crate::error::Error;
 use crate::workspace::Workspace;
-use crate::{lab, profile};
+use crate::{lab, pgo};
 
 /// Arguments of `cargo xtask bench`.
 #[derive(Args)]
@@ -37,7 +37,7 @@ pub(crate) struct Bench {
 impl Bench {
     pub(crate) fn run(self) -> Result<u8, Error> {
         let workspace = Workspace::find()?;
-        let evenkeel = profile::release(&workspace)?;
+        let evenkeel = pgo::release(&workspace)?;
         let this = workspace.xtask_release()?;
         let boot = lab::boot(&workspace)?;
         println!("Booting Linux {} with IPVS as an ordinary process", boot.kernel.release());

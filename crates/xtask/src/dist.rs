@@ -3,7 +3,7 @@
 use clap::Args;
 
 use crate::error::Error;
-use crate::profile;
+use crate::pgo;
 use crate::workspace::Workspace;
 
 /// Arguments of `cargo xtask dist`.
@@ -12,7 +12,7 @@ pub(crate) struct Dist {}
 
 impl Dist {
     pub(crate) fn run(self) -> Result<u8, Error> {
-        println!("{}", profile::release(&Workspace::find()?)?.display());
+        println!("{}", pgo::release(&Workspace::find()?)?.display());
         Ok(0)
     }
 }

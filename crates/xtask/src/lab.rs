@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use evenkeel_lab::{Boot, Error as LabError, Input, Job, Source, fetch};
+use evenkeel_lab::{Boot, Error as LabError, GuestJob, Input, Source, fetch};
 
 use crate::error::Error;
 use crate::workspace::Workspace;
@@ -130,8 +130,8 @@ fn of(workspace: &Workspace, source: &Source) -> Result<Boot, Error> {
 }
 
 /// A job with what a command expects of its surroundings.
-pub(crate) fn job(command: Vec<OsString>, cwd: PathBuf) -> Job {
-    let mut job = Job::new(command, &cwd);
+pub(crate) fn job(command: Vec<OsString>, cwd: PathBuf) -> GuestJob {
+    let mut job = GuestJob::new(command, &cwd);
     let passed_on = |name: &str| PASSED_ON.iter().any(|start| name.starts_with(start));
     job.env = env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))

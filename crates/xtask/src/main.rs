@@ -9,8 +9,8 @@ mod demo;
 mod dist;
 mod error;
 mod lab;
-mod load;
-mod profile;
+mod load_test;
+mod pgo;
 mod soak;
 mod sweep;
 mod test;
@@ -26,7 +26,7 @@ use crate::error::Error;
 /// The project's chores.
 #[derive(Parser)]
 #[command(name = "cargo xtask")]
-enum Chore {
+enum Task {
     /// Measure whole programs against ipvsadm, on a real kernel
     Bench(bench::Bench),
     /// What is measured in the guest
@@ -42,10 +42,10 @@ enum Chore {
     /// Run a command, or a shell, in a real kernel with IPVS
     Lab(lab::Lab),
     /// Measure what clients notice of re-configurations, on a real kernel
-    Load(load::Load),
+    Load(load_test::Load),
     /// What the program does while a profile of it is recorded
     #[command(hide = true)]
-    Record(profile::Record),
+    Record(pgo::Record),
     /// Keep a host under everything at once for a while, on a real kernel, and look for leaks
     Soak(soak::Soak),
     /// Try every fault of a spec's files, or everyday edits in Git, on a real kernel
@@ -61,7 +61,7 @@ enum Chore {
 }
 
 fn main() -> ExitCode {
-    match run(Chore::parse()) {
+    match run(Task::parse()) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             error.print();
@@ -70,19 +70,19 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(chore: Chore) -> Result<u8, Error> {
-    match chore {
-        Chore::Bench(bench) => bench.run(),
-        Chore::BenchTable(table) => table.run(),
-        Chore::Demo(demo) => demo.run(),
-        Chore::Dist(dist) => dist.run(),
-        Chore::DemoScript(script) => script.run(),
-        Chore::Lab(lab) => lab.run(),
-        Chore::Load(load) => load.run(),
-        Chore::Record(record) => record.run(),
-        Chore::Soak(soak) => soak.run(),
-        Chore::Sweep(sweep) => sweep.run(),
-        Chore::Test(test) => test.run(),
-        Chore::LabStage { arguments } => match evenkeel_lab::stage(&arguments)? {},
+fn run(task: Task) -> Result<u8, Error> {
+    match task {
+        Task::Bench(bench) => bench.run(),
+        Task::BenchTable(table) => table.run(),
+        Task::Demo(demo) => demo.run(),
+        Task::Dist(dist) => dist.run(),
+        Task::DemoScript(script) => script.run(),
+        Task::Lab(lab) => lab.run(),
+        Task::Load(load) => load.run(),
+        Task::Record(record) => record.run(),
+        Task::Soak(soak) => soak.run(),
+        Task::Sweep(sweep) => sweep.run(),
+        Task::Test(test) => test.run(),
+        Task::LabStage { arguments } => match evenkeel_lab::stage(&arguments)? {},
     }
 }

@@ -13,7 +13,7 @@ use crate::workspace::Workspace;
 use crate::{lab, test};
 
 /// What it takes beside its length: to boot, to converge at the end.
-const BESIDE: Duration = Duration::from_secs(5 * 60);
+const OVERHEAD: Duration = Duration::from_secs(5 * 60);
 
 /// Arguments of `cargo xtask soak`.
 #[derive(Args)]
@@ -34,7 +34,7 @@ impl Soak {
         let mut job = test::job(&workspace, &workspace.dist()?, &words)?;
         job.env.insert("EVENKEEL_SOAK_SECONDS".to_owned(), length.as_secs().to_string());
         let mut boot = if self.qemu { lab::emulated(&workspace) } else { lab::boot(&workspace) }?;
-        boot.limit = Some(length + BESIDE);
+        boot.limit = Some(length + OVERHEAD);
         println!("Booting Linux {} ({})", boot.kernel.release(), boot.kernel.machine());
         let outcome = boot.run(job, Input::Null, &mut io::stdout(), &mut io::stderr())?;
         Ok(outcome.code())

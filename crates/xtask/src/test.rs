@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
-use evenkeel_lab::Job;
+use evenkeel_lab::GuestJob;
 
 use crate::error::Error;
 use crate::lab;
@@ -56,9 +56,9 @@ fn in_the_lab(workspace: &Workspace, arguments: &[String]) -> Result<u8, Error> 
     let mut boot = lab::boot(workspace)?;
     boot.limit = Some(LIMIT);
     let (release, machine) = (boot.kernel.release(), boot.kernel.machine());
-    let mut tally = Tally::new(io::stdout());
-    let outcome = boot.run(job, evenkeel_lab::Input::Null, &mut tally, &mut io::stderr())?;
-    let Tally { passed, failed, .. } = tally;
+    let mut counts = OutcomeCounts::new(io::stdout());
+    let outcome = boot.run(job, evenkeel_lab::Input::Null, &mut counts, &mut io::stderr())?;
+    let OutcomeCounts { passed, failed, .. } = counts;
     let ran = passed + failed;
     println!(
         "{ran} tests ran inside the real kernel (Linux {release}, {machine}): {passed} passed, {failed} failed"
@@ -74,7 +74,7 @@ pub(crate) fn job(
     workspace: &Workspace,
     evenkeel: &Path,
     arguments: &[String],
-) -> Result<Job, Error> {
+) -> Result<GuestJob, Error> {
     let package = format!("--package={LAB_TESTS}");
     let tests = workspace.build(&["test", &package, "--no-run"])?;
     let tests = tests.into_iter().filter(|program| program.is_test);
@@ -98,14 +98,14 @@ pub(crate) fn job(
 }
 
 /// Passes on what test programs print, and adds up their `test result:` lines.
-struct Tally<W> {
+struct OutcomeCounts<W> {
     to: W,
     line: Vec<u8>,
     passed: u32,
     failed: u32,
 }
 
-impl<W: Write> Tally<W> {
+impl<W: Write> OutcomeCounts<W> {
     fn new(to: W) -> Self {
         Self { to, line: Vec::new(), passed: 0, failed: 0 }
     }
@@ -125,7 +125,7 @@ impl<W: Write> Tally<W> {
     }
 }
 
-impl<W: Write> Write for Tally<W> {
+impl<W: Write> Write for OutcomeCounts<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let length = self.to.write(bytes)?;
         for &byte in &bytes[..length] {
@@ -153,12 +153,12 @@ mod tests {
         let text = "test a ... ok\n\ntest result: ok. 3 passed; 0 failed; 1 ignored; 0 measured\n\
                     test result: FAILED. 4 passed; 2 failed; 0 ignored\nnot a test result: ok. 9 passed\n";
         for size in [1, 7, 1000] {
-            let mut tally = Tally::new(Vec::new());
+            let mut counts = OutcomeCounts::new(Vec::new());
             for part in text.as_bytes().chunks(size) {
-                tally.write_all(part).expect("a write to memory");
+                counts.write_all(part).expect("a write to memory");
             }
-            assert_eq!((tally.passed, tally.failed), (7, 2));
-            assert_eq!(tally.to, text.as_bytes());
+            assert_eq!((counts.passed, counts.failed), (7, 2));
+            assert_eq!(counts.to, text.as_bytes());
         }
     }
 }

@@ -2,9 +2,9 @@
 
 /// Throws the same numbers for the same seed.
 #[derive(Debug, Clone)]
-pub struct Dice(u64);
+pub struct TestRng(u64);
 
-impl Dice {
+impl TestRng {
     /// Begins with that seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {

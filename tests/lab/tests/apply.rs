@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use evenkeel_engine::{HostKernel, Kernel, Pass, Sysctls, Terms, Unattended, execute};
+use evenkeel_engine::{ApplyOptions, HostKernel, Kernel, NoopContext, Pass, Sysctls, execute};
 use evenkeel_model::{Desired, Live};
-use evenkeel_plan::{Inputs, Op, Record, plan};
+use evenkeel_plan::{Inputs, Op, PriorState, plan};
 use evenkeel_spec::{Loaded, Source, load};
 use proptest::prelude::*;
 
@@ -29,7 +29,7 @@ pub(crate) fn put_in_force(desired: &Desired) -> Tested {
     let live = observe(desired);
     let steps = steps(desired, &live);
     let pass = Pass::new(desired, live, steps);
-    let report = execute(&mut kernel, pass, Terms::default(), &mut Unattended);
+    let report = execute(&mut kernel, pass, ApplyOptions::default(), &mut NoopContext);
     prop_assert!(report.is_success(), "{report:#?}");
     prop_assert_eq!(self::steps(desired, &observe(desired)), []);
     Ok(())
@@ -42,5 +42,5 @@ pub(crate) fn observe(named: &Desired) -> Live {
 }
 
 pub(crate) fn steps(desired: &Desired, live: &Live) -> Vec<Op> {
-    plan(Inputs::new(desired, live, &Record::of_a_snapshot())).steps
+    plan(Inputs::new(desired, live, &PriorState::for_snapshot())).steps
 }

@@ -33,7 +33,7 @@ mod writers;
 
 /// A folder with specs and a state directory of its own, and the program run in it: in the network
 /// namespace of the calling thread.
-struct Site {
+struct Fixture {
     folder: TempDir,
 }
 
@@ -53,7 +53,7 @@ impl From<Output> for Answer {
     }
 }
 
-impl Site {
+impl Fixture {
     /// In a new namespace whose table is that of those `ipvsadm` rules, with a device `eth0` for
     /// VIPs.
     fn new(rules: &str) -> Self {
@@ -65,12 +65,12 @@ impl Site {
         Self::here()
     }
 
-    /// As [`Site::new`], where drains that are over leave nothing behind, so that no plan warns of
+    /// As [`Fixture::new`], where drains that are over leave nothing behind, so that no plan warns of
     /// that.
     fn expiring(rules: &str) -> Self {
-        let site = Self::new(rules);
+        let fixture = Self::new(rules);
         expire_connections();
-        site
+        fixture
     }
 
     /// In the namespace that the thread is in.

@@ -75,7 +75,7 @@ fn no_unit_is_more_exposed_than_it_has_to_be() {
 }
 
 #[test]
-fn prometheus_takes_the_alerts_and_they_are_raised_by_what_they_tell_of() {
+fn prometheus_takes_the_alerts_and_they_are_raised_by_their_conditions() {
     let words = passed(
         Command::new("promtool").args(["check", "rules"]).arg(deploy().join("evenkeel.rules.yaml")),
     );

@@ -4,20 +4,22 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
-use evenkeel_engine::{HostKernel, Kernel, Pass, Report, Sysctls, Terms, Unattended, execute};
+use evenkeel_engine::{
+    ApplyOptions, HostKernel, Kernel, NoopContext, Pass, Report, Sysctls, execute,
+};
 use evenkeel_lab_tests::ipvsadm::Table;
 use evenkeel_lab_tests::nlmon::{Capture, Change, Object, Verb};
 use evenkeel_lab_tests::{fresh_namespace, ipvsadm, run_with};
 use evenkeel_model::{
-    Desired, Drain, Forward, Live, Named, Protocol, RealServer, RealServerKey, RealServers,
+    Desired, Drain, Forward, Live, NamedService, Protocol, RealServer, RealServerKey, RealServers,
     Scheduler, Scope, Service, ServiceConfig, ServiceKey,
 };
-use evenkeel_plan::{Inputs, Plan, Record, plan};
+use evenkeel_plan::{Inputs, Plan, PriorState, plan};
 
 mod edits;
-mod glance;
 mod kernels;
-mod law;
+mod probe;
+mod properties;
 mod vips;
 mod writers;
 
@@ -72,7 +74,7 @@ fn spec<const N: usize>(services: [(ServiceKey, Service); N]) -> Desired {
     let named = services
         .into_iter()
         .enumerate()
-        .map(|(number, (key, service))| (key, Named::new(format!("s{number}"), service)));
+        .map(|(number, (key, service))| (key, NamedService::new(format!("s{number}"), service)));
     let (scope, services, drain) = (Scope::All, named.collect(), Drain::NONE);
     Desired { scope, services, drain, ..Desired::default() }
 }
@@ -82,7 +84,7 @@ fn table(desired: &Desired) -> Table {
 }
 
 fn plan_of(desired: &Desired, live: &Live) -> Plan {
-    plan(Inputs::new(desired, live, &Record::of_a_snapshot()))
+    plan(Inputs::new(desired, live, &PriorState::for_snapshot()))
 }
 
 /// A whole pass.
@@ -93,11 +95,11 @@ fn apply(kernel: &mut impl Kernel, desired: &Desired) -> Report {
 }
 
 fn carry_out(kernel: &mut impl Kernel, pass: Pass<'_>) -> Report {
-    execute(kernel, pass, Terms::default(), &mut Unattended)
+    execute(kernel, pass, ApplyOptions::default(), &mut NoopContext)
 }
 
 /// A whole pass that succeeds, and the messages it sent.
-fn apply_heard(kernel: &mut impl Kernel, desired: &Desired) -> Vec<Change> {
+fn apply_capturing(kernel: &mut impl Kernel, desired: &Desired) -> Vec<Change> {
     let mut capture = Capture::start();
     let report = apply(kernel, desired);
     let changes = capture.changes();

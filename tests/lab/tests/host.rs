@@ -5,14 +5,14 @@ use std::process::Command;
 use std::time::Duration;
 
 use evenkeel_host::{
-    Address, AddressFlags, Announcement, Binding, Capability, DUMMY_ALIAS, EVENKEEL_PROTOCOL,
-    Error, Host, Link, Namespace, NotNeeded, OperationalState, Scope,
+    Address, AddressFlags, AddressScope, Announcement, Binding, Capability, DUMMY_ALIAS,
+    EVENKEEL_PROTOCOL, Error, Host, Link, Namespace, NotNeeded, OperationalState,
 };
 use evenkeel_lab_tests::{enter_namespace, fresh_namespace, run, this_namespace};
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use serde_json::Value;
 
-mod changes;
+mod monitor;
 mod wire;
 
 /// A new namespace with a dummy device `d0` that is up and not evenkeel's.
@@ -274,7 +274,7 @@ fn addresses_are_those_that_ip_shows() {
     let [point_to_point] = &found(&host, "10.9.0.1")[..] else { panic!("one entry") };
     assert_eq!(point_to_point.peer, Some("10.9.0.2".parse().unwrap()));
     let [labelled] = &found(&host, "192.0.2.1")[..] else { panic!("one entry") };
-    assert_eq!((labelled.label.as_deref(), labelled.scope), (Some("d0:web"), Scope::Link));
+    assert_eq!((labelled.label.as_deref(), labelled.scope), (Some("d0:web"), AddressScope::Link));
     assert_eq!(labelled.protocol, None);
 }
 
@@ -497,7 +497,7 @@ fn what_lacks_a_capability_names_it_and_changes_nothing() {
 }
 
 #[test]
-fn nobody_is_told_where_there_are_no_neighbours() {
+fn nothing_is_announced_where_there_are_no_neighbours() {
     let host = host_with_dummy();
     host.create_dummy("vip0").unwrap();
     run("ip link add near type veth peer name far");

@@ -13,8 +13,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use evenkeel_engine::{
-    History, HostKernel, Kernel, KernelError, Pass, Replies, StateDir, Sysctls, Terms, Unattended,
-    execute_journalled, prepare,
+    ApplyOptions, HostKernel, Kernel, KernelError, LastApplied, NoopContext, Pass, Replies,
+    StateDir, Sysctls, execute_journalled, plan_changes,
 };
 use evenkeel_lab_tests::{fresh_namespace, ipvsadm, program, run, run_with};
 use evenkeel_model::statistics::Statistics;
@@ -25,7 +25,7 @@ use nix::sys::signal::{Signal, raise};
 use tempfile::TempDir;
 
 /// Ends the process at the given call to it.
-struct Deadly {
+struct KillableKernel {
     kernel: HostKernel,
     calls: Cell<usize>,
     at: usize,
@@ -34,7 +34,7 @@ struct Deadly {
     phase: PathBuf,
 }
 
-impl Deadly {
+impl KillableKernel {
     fn turn(&self, phase: &str) {
         let call = self.calls.replace(self.calls.get() + 1);
         if call == self.at {
@@ -56,7 +56,7 @@ const PHASES: [&str; 5] = [
     "after the writes",
 ];
 
-impl Kernel for Deadly {
+impl Kernel for KillableKernel {
     fn observe(&mut self, sysctls: &Sysctls) -> Result<Live, KernelError> {
         self.reading(PHASES[4]);
         self.kernel.observe(sysctls)
@@ -86,9 +86,9 @@ impl Kernel for Deadly {
         self.kernel.services_with_statistics(keys)
     }
 
-    fn surroundings(&mut self, sysctls: &Sysctls, live: &mut Live) -> Result<(), KernelError> {
+    fn read_namespace(&mut self, sysctls: &Sysctls, live: &mut Live) -> Result<(), KernelError> {
         self.reading(PHASES[4]);
-        self.kernel.surroundings(sysctls, live)
+        self.kernel.read_namespace(sysctls, live)
     }
 
     /// One by one, so that there is a turn between any two.
@@ -105,7 +105,8 @@ impl Kernel for Deadly {
     }
 }
 
-const STRANGER: &str = "-A -t 203.0.113.1:80 -s rr\n-a -t 203.0.113.1:80 -r 10.0.0.9:80 -g -w 1\n";
+const FOREIGN_SERVICE: &str =
+    "-A -t 203.0.113.1:80 -s rr\n-a -t 203.0.113.1:80 -r 10.0.0.9:80 -g -w 1\n";
 
 /// Two specs between which everything changes: services, real servers that drain,
 /// a scheduler, weights, VIPs, a dummy device, a sysctl, timeouts. (A
@@ -155,24 +156,24 @@ services:
 ",
 ];
 
-struct Site {
+struct Fixture {
     folder: TempDir,
 }
 
-impl Site {
+impl Fixture {
     fn new() -> Self {
         fresh_namespace();
         run("ip link add eth0 up type dummy");
         run("ip address add 203.0.113.1/32 dev eth0");
         // In scope, and yet not evenkeel's to take away.
         run("ip address add 192.0.2.77/32 dev eth0");
-        run_with("ipvsadm -R", STRANGER);
-        let site = Self { folder: tempfile::tempdir().unwrap() };
+        run_with("ipvsadm -R", FOREIGN_SERVICE);
+        let fixture = Self { folder: tempfile::tempdir().unwrap() };
         for (number, spec) in SPECS.iter().enumerate() {
-            std::fs::write(site.path().join(format!("{number}.yaml")), spec).unwrap();
+            std::fs::write(fixture.path().join(format!("{number}.yaml")), spec).unwrap();
         }
-        site.apply(0);
-        site
+        fixture.apply(0);
+        fixture
     }
 
     fn path(&self) -> &Path {
@@ -199,9 +200,9 @@ impl Site {
     }
 
     /// Nothing outside the scope is touched, and no address of someone else is gone.
-    fn assert_strangers_are_untouched(&self) {
+    fn assert_foreign_services_are_untouched(&self) {
         let table = ipvsadm::save();
-        assert!(STRANGER.lines().all(|line| table.contains(line)), "{table:?}");
+        assert!(FOREIGN_SERVICE.lines().all(|line| table.contains(line)), "{table:?}");
         let shown = run("ip -o address show dev eth0");
         for address in ["203.0.113.1/32", "192.0.2.77/32"] {
             assert!(shown.contains(address), "{address}: {shown}");
@@ -226,7 +227,7 @@ impl Site {
     }
 }
 
-/// Not a test by itself: what [`Site::killed_at`] runs.
+/// Not a test by itself: what [`Fixture::killed_at`] runs.
 #[test]
 #[ignore = "run by the others in a process of its own"]
 fn child() {
@@ -241,17 +242,20 @@ fn child() {
     let at = at.to_str().unwrap().parse().unwrap();
     let phase = path("EVENKEEL_KILL_STATE").with_file_name("phase");
     let (calls, has_written) = (Cell::new(0), Cell::new(false));
-    let mut kernel = Deadly { kernel, calls, at, has_written, phase };
+    let mut kernel = KillableKernel { kernel, calls, at, has_written, phase };
     let mut sysctls: Sysctls = journal.record.sysctls.keys().cloned().collect();
     sysctls.extend(desired.sysctls.keys().cloned());
     let live = kernel.observe(&sysctls).unwrap();
     let record = journal.record.clone();
     let (plan, _) =
-        prepare(&mut kernel, &desired, &live, &record, |_: &[_]| History::default()).unwrap();
+        plan_changes(&mut kernel, &desired, &live, &record, |_: &[_]| LastApplied::default())
+            .unwrap();
     let pass = Pass { record, ..Pass::new(&desired, live, plan.steps) };
-    let terms =
-        Terms { wait: std::env::var_os("EVENKEEL_KILL_WAIT").is_some(), ..Terms::default() };
-    execute_journalled(&mut kernel, pass, terms, &mut Unattended, &state, &mut journal).unwrap();
+    let options = ApplyOptions {
+        wait: std::env::var_os("EVENKEEL_KILL_WAIT").is_some(),
+        ..ApplyOptions::default()
+    };
+    execute_journalled(&mut kernel, pass, options, &mut NoopContext, &state, &mut journal).unwrap();
 }
 
 /// Every call of a pass in both directions once, and then those of each phase until there are
@@ -260,16 +264,16 @@ fn child() {
 #[expect(clippy::print_stdout, reason = "a test that counts says how many")]
 fn a_pass_that_is_killed_at_any_call_to_the_kernel_is_finished_by_the_next_apply() {
     const ENOUGH: usize = 15;
-    let site = Site::new();
+    let fixture = Fixture::new();
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     let mut calls: [BTreeMap<&str, usize>; 2] = Default::default();
     let mut next = [0, 0];
     let mut direction = 1;
     let mut kill = |call: usize, direction: usize| {
-        let phase = site.killed_at(call, direction);
-        site.assert_strangers_are_untouched();
-        site.apply(direction);
-        site.assert_strangers_are_untouched();
+        let phase = fixture.killed_at(call, direction);
+        fixture.assert_foreign_services_are_untouched();
+        fixture.apply(direction);
+        fixture.assert_foreign_services_are_untouched();
         if let Some(phase) = phase {
             *counts.entry(phase).or_default() += 1;
         }
@@ -308,7 +312,7 @@ fn a_pass_that_is_killed_at_any_call_to_the_kernel_is_finished_by_the_next_apply
 #[test]
 #[expect(clippy::print_stdout, reason = "a test that counts says how many")]
 fn the_program_killed_at_any_moment_leaves_what_the_next_apply_finishes() {
-    let site = Site::new();
+    let fixture = Fixture::new();
     let (mut killed, mut ended) = (0, 0);
     let mut phases: BTreeMap<&str, usize> = BTreeMap::new();
     for round in 0..30_u64 {
@@ -316,7 +320,7 @@ fn the_program_killed_at_any_moment_leaves_what_the_next_apply_finishes() {
         let before = ipvsadm::save();
         let name = format!("{direction}.yaml");
         let apply = ["apply", "--yes", &name, "--allow", "unbind-in-use"];
-        let mut child = site.command(&apply).spawn().unwrap();
+        let mut child = fixture.command(&apply).spawn().unwrap();
         std::thread::sleep(Duration::from_millis(4 + 2 * round));
         child.kill().unwrap();
         match child.wait().unwrap().signal() {
@@ -324,7 +328,7 @@ fn the_program_killed_at_any_moment_leaves_what_the_next_apply_finishes() {
             None => ended += 1,
         }
         let is_changed = ipvsadm::save() != before;
-        let plan = site.command(&["plan", "--detailed-exitcode", &name]).output().unwrap();
+        let plan = fixture.command(&["plan", "--detailed-exitcode", &name]).output().unwrap();
         let words = String::from_utf8_lossy(&plan.stderr).into_owned();
         assert!(!words.contains("damaged"), "{words}");
         *phases
@@ -334,9 +338,9 @@ fn the_program_killed_at_any_moment_leaves_what_the_next_apply_finishes() {
                 (true, _) => "amid the writes",
             })
             .or_default() += 1;
-        site.assert_strangers_are_untouched();
-        site.apply(direction);
-        site.assert_strangers_are_untouched();
+        fixture.assert_foreign_services_are_untouched();
+        fixture.apply(direction);
+        fixture.assert_foreign_services_are_untouched();
     }
     println!("killed {killed} times, {ended} ended before: {phases:?}");
     assert!(killed >= 15, "{killed} {ended}");

@@ -5,7 +5,7 @@
 use std::ops::RangeInclusive;
 
 use evenkeel_lab::net::Forward;
-use evenkeel_lab::net::load::{Failure, Tally};
+use evenkeel_lab::net::load::{Failure, LoadStats};
 use evenkeel_lab_tests::property::cases;
 use evenkeel_lab_tests::say;
 
@@ -84,7 +84,7 @@ fn row(run: &Run) -> String {
         }
     };
     let (requests, downloads) = (&run.measured.requests, &run.measured.downloads);
-    let of = |tally: &Tally, failure| tally.failed.get(&failure).copied().unwrap_or(0);
+    let of = |stats: &LoadStats, failure| stats.failed.get(&failure).copied().unwrap_or(0);
     let failures = Failure::ALL.into_iter();
     let failures: String =
         failures.map(|failure| format!("{:>10}", of(requests, failure))).collect();

@@ -78,7 +78,7 @@ fn choices(history: &str, scheduler: &str, canonical: bool) -> Choices {
         socket.send_to(b"?", VIP).unwrap();
         // On `lo` a packet has arrived when it is sent.
         for (number, server) in &servers {
-            if let Some(client) = heard(server) {
+            if let Some(client) = received(server) {
                 assert_eq!(choices.insert(client, *number), None, "each is sent to one");
             }
         }
@@ -96,7 +96,7 @@ fn server(number: u8) -> UdpSocket {
 }
 
 /// The client whose packet arrived, if one did.
-fn heard(server: &UdpSocket) -> Option<IpAddr> {
+fn received(server: &UdpSocket) -> Option<IpAddr> {
     match server.recv_from(&mut [0]) {
         Ok((_, client)) => Some(client.ip()),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
@@ -114,7 +114,7 @@ fn directors_of_opposite_histories_choose_alike_where_the_order_is_canonical() {
 }
 
 #[test]
-fn directors_of_opposite_histories_choose_otherwise_where_nobody_asks_for_an_order() {
+fn directors_of_opposite_histories_choose_differently_without_canonical_order() {
     for scheduler in ["sh", "mh"] {
         let [fresh, same, opposite] = HISTORIES.map(|history| choices(history, scheduler, false));
         assert_eq!(fresh, same, "{scheduler}: they were added in the same order");

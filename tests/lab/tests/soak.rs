@@ -13,18 +13,18 @@ use std::sync::{Mutex, MutexGuard};
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
-use evenkeel_lab_tests::dice::Dice;
+use evenkeel_lab_tests::dice::TestRng;
 use evenkeel_lab_tests::endpoint::{get, status};
 use evenkeel_lab_tests::{ipvsadm, say};
 use evenkeel_spec::{Source, load};
 
+use fixture::{FOREIGN_SERVICE, Fixture};
 use leaks::Samples;
-use site::{STRANGER, Site};
 use specs::{Kind, Writer};
 
-mod hands;
+mod chaos;
+mod fixture;
 mod leaks;
-mod site;
 mod specs;
 mod versions;
 
@@ -40,7 +40,7 @@ const CONVERGED: Duration = Duration::from_secs(10);
 
 /// What became of a version that stood for long enough.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Stood {
+enum SpecOutcome {
     Enforced,
     Bad,
     Held,
@@ -49,10 +49,10 @@ enum Stood {
 
 /// All that is counted.
 #[derive(Debug, Default)]
-struct Tally {
+struct OutcomeCounts {
     written: BTreeMap<Kind, usize>,
     /// In the second half.
-    stood: BTreeMap<Stood, usize>,
+    outcomes: BTreeMap<SpecOutcome, usize>,
     /// From their last byte until they were enforced or reported.
     took: Vec<Duration>,
     breaks: usize,
@@ -70,7 +70,7 @@ struct Shared {
     is_over: AtomicBool,
     /// Nobody kills the daemon any longer.
     is_alone: AtomicBool,
-    tally: Mutex<Tally>,
+    counts: Mutex<OutcomeCounts>,
 }
 
 impl Shared {
@@ -78,16 +78,16 @@ impl Shared {
         !self.is_over.load(Ordering::SeqCst)
     }
 
-    fn tally(&self) -> MutexGuard<'_, Tally> {
-        self.tally.lock().unwrap()
+    fn counts(&self) -> MutexGuard<'_, OutcomeCounts> {
+        self.counts.lock().unwrap()
     }
 
     /// Something is not as it must be. It goes on all the same; a few of a kind are enough.
     fn fail(&self, text: String) {
-        let mut tally = self.tally();
-        if tally.failures.len() < 20 {
+        let mut counts = self.counts();
+        if counts.failures.len() < 20 {
             say(&format!("FAILURE: {text}"));
-            tally.failures.push(text);
+            counts.failures.push(text);
         }
     }
 }
@@ -109,32 +109,32 @@ fn a_host_under_everything_at_once_converges_and_nothing_leaks() {
     let seed =
         seed.map_or_else(|| RandomState::new().hash_one("soak"), |text| text.parse().unwrap());
     say(&format!("soaked for {} s, EVENKEEL_LAB_SEED={seed}", length.as_secs()));
-    let dice = |number: u64| Dice::new(seed.wrapping_add(number));
+    let rng = |number: u64| TestRng::new(seed.wrapping_add(number));
 
-    let site = Site::new();
+    let fixture = Fixture::new();
     let shared = Shared::default();
-    let mut writer = Writer::new(dice(0));
-    site.replace(&writer.good());
+    let mut writer = Writer::new(rng(0));
+    fixture.replace(&writer.good());
     let (mut daemon, samples) = scope(|threads| {
         let _ending = Ending(&shared);
-        let (shared, site, writer) = (&shared, &site, &mut writer);
-        let mut daemon = site.watch();
-        threads.spawn(move || versions::write(shared, site, writer, dice(1)));
-        threads.spawn(move || hands::break_table(shared, dice(2)));
-        threads.spawn(move || hands::take_vip(shared, dice(3)));
-        threads.spawn(move || hands::scrape(shared));
-        kill_again_and_again(shared, site, &mut daemon, length);
+        let (shared, fixture, writer) = (&shared, &fixture, &mut writer);
+        let mut daemon = fixture.watch();
+        threads.spawn(move || versions::write(shared, fixture, writer, rng(1)));
+        threads.spawn(move || chaos::break_table(shared, rng(2)));
+        threads.spawn(move || chaos::take_vip(shared, rng(3)));
+        threads.spawn(move || chaos::scrape(shared));
+        kill_again_and_again(shared, fixture, &mut daemon, length);
         shared.is_alone.store(true, Ordering::SeqCst);
         let samples = leave_alone(shared, &mut daemon, length / 2);
         (daemon, samples)
     });
     let last = writer.good();
-    site.replace(&last);
-    let converged = converge(&shared, &site, &last);
-    finish(&shared, &site, length, converged, &samples);
-    let failures = std::mem::take(&mut shared.tally().failures);
+    fixture.replace(&last);
+    let converged = converge(&shared, &fixture, &last);
+    finish(&shared, &fixture, length, converged, &samples);
+    let failures = std::mem::take(&mut shared.counts().failures);
     if !failures.is_empty() {
-        say(&format!("the end of the daemon's log:\n{}", site.end_of_log()));
+        say(&format!("the end of the daemon's log:\n{}", fixture.end_of_log()));
     }
     daemon.kill().unwrap();
     daemon.wait().unwrap();
@@ -142,7 +142,7 @@ fn a_host_under_everything_at_once_converges_and_nothing_leaks() {
 }
 
 /// The first half.
-fn kill_again_and_again(shared: &Shared, site: &Site, daemon: &mut Child, length: Duration) {
+fn kill_again_and_again(shared: &Shared, fixture: &Fixture, daemon: &mut Child, length: Duration) {
     let begin = Instant::now();
     let kills = if length < FULL { 3 } else { 20 };
     for number in 1..=kills {
@@ -155,11 +155,11 @@ fn kill_again_and_again(shared: &Shared, site: &Site, daemon: &mut Child, length
         }
         daemon.kill().unwrap();
         daemon.wait().unwrap();
-        if let Some(harm) = site.harmed() {
+        if let Some(harm) = fixture.harmed() {
             shared.fail(format!("strangers at restart {number}: {harm}"));
         }
-        *daemon = site.watch();
-        shared.tally().kills += 1;
+        *daemon = fixture.watch();
+        shared.counts().kills += 1;
     }
     sleep((length / 2).saturating_sub(begin.elapsed()));
 }
@@ -180,16 +180,16 @@ fn leave_alone(shared: &Shared, daemon: &mut Child, length: Duration) -> Samples
 }
 
 /// Waits until the host is as that spec asks, by all accounts, and says how long it took.
-fn converge(shared: &Shared, site: &Site, text: &str) -> Duration {
+fn converge(shared: &Shared, fixture: &Fixture, text: &str) -> Duration {
     let begin = Instant::now();
     let desired = load(&[Source::new("spec.yaml", text.as_bytes().to_vec())]).unwrap().desired;
     let table = desired.services.iter().map(|(key, named)| (*key, named.service.clone()));
     let mut wanted = ipvsadm::saved(&table.collect());
-    wanted.extend(STRANGER.lines().map(str::to_owned));
+    wanted.extend(FOREIGN_SERVICE.lines().map(str::to_owned));
     loop {
         let status = status().unwrap_or_default();
         let found = ipvsadm::save();
-        let plan = site.plan();
+        let plan = fixture.plan();
         let is_ok =
             status["state"] == "ok" && status["reasons"].as_array().is_some_and(Vec::is_empty);
         if is_ok && found == wanted && plan.is_ok() {
@@ -209,11 +209,17 @@ fn converge(shared: &Shared, site: &Site, text: &str) -> Duration {
 }
 
 /// Looks at what is left, and prints it all.
-fn finish(shared: &Shared, site: &Site, length: Duration, converged: Duration, samples: &Samples) {
-    if let Some(harm) = site.harmed() {
+fn finish(
+    shared: &Shared,
+    fixture: &Fixture,
+    length: Duration,
+    converged: Duration,
+    samples: &Samples,
+) {
+    if let Some(harm) = fixture.harmed() {
         shared.fail(format!("strangers at the end: {harm}"));
     }
-    for line in site.alarms() {
+    for line in fixture.alarms() {
         shared.fail(format!("the daemon's log says: {line}"));
     }
     for change in samples.changes() {
@@ -221,18 +227,19 @@ fn finish(shared: &Shared, site: &Site, length: Duration, converged: Duration, s
             shared.fail(format!("a leak in {} samples: {change:?}", samples.len()));
         }
     }
-    let mut tally = shared.tally();
-    let Tally { written, stood, took, breaks, taken, away, scrapes, kills, failures: _ } =
-        &mut *tally;
+    let mut counts = shared.counts();
+    let OutcomeCounts { written, outcomes, took, breaks, taken, away, scrapes, kills, failures: _ } =
+        &mut *counts;
     let all: usize = written.values().sum();
     say(&format!("\n{:<44}{all:>8}", "versions of the spec written"));
     for (kind, number) in written.iter() {
         say(&format!("  {:<42}{number:>8}", format!("{kind:?}")));
     }
-    let number: usize = stood.values().sum();
+    let number: usize = outcomes.values().sum();
     say(&format!("{:<44}{number:>8}", "versions that stood, in the second half"));
-    for became in [Stood::Enforced, Stood::Bad, Stood::Held, Stood::Missed] {
-        let number = stood.get(&became).copied().unwrap_or(0);
+    for became in [SpecOutcome::Enforced, SpecOutcome::Bad, SpecOutcome::Held, SpecOutcome::Missed]
+    {
+        let number = outcomes.get(&became).copied().unwrap_or(0);
         say(&format!("  {:<42}{number:>8}", format!("{became:?}")));
     }
     say(&format!("  {:<42}{}", "until enforced or reported", spread(took)));
@@ -242,7 +249,7 @@ fn finish(shared: &Shared, site: &Site, length: Duration, converged: Duration, s
     say(&format!("{:<44}{scrapes:>8}", "scrapes"));
     say(&format!("{:<44}{kills:>8}", "kills"));
     let [took, away] = [took.len(), away.len()];
-    drop(tally);
+    drop(counts);
     match get("/metrics") {
         Some((200, metrics)) => say_counters(&metrics),
         answer => shared.fail(format!("no metrics at the end: {answer:?}")),

@@ -2,82 +2,84 @@
 
 use std::path::Path;
 
-use evenkeel_engine::{OnFailure, Pass, Targeted, Terms, execute_journalled, in_full};
+use evenkeel_engine::{
+    ApplyOptions, OnFailure, PartialApplies, Pass, error_chain, execute_journalled,
+};
 use evenkeel_model::Names;
 use evenkeel_spec::Loaded;
 
 use crate::adoption::Adoption;
 use crate::args::{self, Apply, Global, Spec};
-use crate::commands::plan::{doubts, show};
-use crate::confirmation;
-use crate::consent::Consent;
+use crate::commands::plan::{print_warnings, show};
+use crate::confirm_timeout;
+use crate::daemon_client::{DaemonUse, check_no_conflict};
 use crate::error::Error;
-use crate::fresh::Fresh;
-use crate::handover;
-use crate::history::{NewSpec, absolute};
-use crate::live::{Access, Host};
-use crate::onlooker::Onlooker;
-use crate::origin::Origin;
+use crate::exit_code::Status;
+use crate::host_session::{Access, HostSession};
+use crate::last_applied::{NewSpec, absolute};
 use crate::output::Output;
-use crate::report::tell;
+use crate::plan_origin::PlanOrigin;
+use crate::planning::PlannedHost;
+use crate::progress::ProgressDisplay;
+use crate::prompt::Prompt;
+use crate::report::print_report;
 use crate::saved_plan::SavedPlan;
-use crate::status::Status;
-use crate::texts::Texts;
-use crate::watcher::{Beside, check_alone};
+use crate::source_cache::SourceCache;
+use crate::wait_for_drains;
 
 pub(crate) fn run(
     arguments: &Apply,
     global: &Global,
     output: &mut Output,
 ) -> Result<Status, Error> {
-    let consent = Consent {
+    let prompt = Prompt {
         allow: &arguments.allow,
         // A saved plan was reviewed.
-        is_given: arguments.yes || arguments.plan.is_some(),
-        may_ask: !arguments.spec.spec.iter().any(|place| place == Path::new("-")),
+        assume_yes: arguments.yes || arguments.plan.is_some(),
+        is_interactive: !arguments.spec.spec.iter().any(|place| place == Path::new("-")),
         question: "Apply this plan?",
     };
-    consent.check_question_can_be_asked()?;
-    let (mut host, order) = match &arguments.plan {
+    prompt.check_can_prompt()?;
+    let (mut host, request) = match &arguments.plan {
         // Whoever has a wrong spec is told so, whatever else is wrong.
         None => {
-            let order = Order::of_spec(arguments, global, output)?;
-            (Host::connect(global, Access::Write, output)?, order)
+            let request = ApplyRequest::of_spec(arguments, global, output)?;
+            (HostSession::connect(global, Access::Write, output)?, request)
         }
         Some(path) => {
-            let host = Host::connect(global, Access::Write, output)?;
-            (host, Order::of_saved_plan(path, global, output)?)
+            let host = HostSession::connect(global, Access::Write, output)?;
+            (host, ApplyRequest::of_saved_plan(path, global, output)?)
         }
     };
     match (&arguments.confirm, &arguments.plan) {
-        (Some(_), _) => check_alone(Beside::Nothing("an apply with --confirm"))?,
-        (_, Some(_)) => check_alone(Beside::Nothing("a saved plan"))?,
-        (None, None) => check_alone(Beside::Spec(&arguments.spec.spec))?,
+        (Some(_), _) => check_no_conflict(DaemonUse::Nothing("an apply with --confirm"))?,
+        (_, Some(_)) => check_no_conflict(DaemonUse::Nothing("a saved plan"))?,
+        (None, None) => check_no_conflict(DaemonUse::Spec(&arguments.spec.spec))?,
     }
-    let Order { loaded, texts, target, saved } = order;
+    let ApplyRequest { loaded, texts, target, saved } = request;
     let parameters = loaded.parameters();
     let new = NewSpec { texts: &texts, parameters: &parameters };
-    let Fresh { mut plan, desired, live, last, targeted } =
-        Fresh::of_host(&mut host, loaded.desired, new, &target, output)?;
+    let PlannedHost { mut plan, desired, live, last, targeted } =
+        PlannedHost::for_host(&mut host, loaded.desired, new, &target, output)?;
     if let Some(saved) = saved {
         saved.check(&plan.steps, &desired, last.as_ref())?;
     }
-    let Host { mut kernel, state, mut journal, lock } = host;
+    let HostSession { mut kernel, state, mut journal, lock } = host;
     let record = journal.record.clone();
-    if !consent.is_given || plan.is_in_sync() {
+    if !prompt.assume_yes || plan.is_in_sync() {
         show(&plan, Names { desired: &desired, last: last.as_ref() }, None, output)?;
     }
     output.flush()?;
-    doubts(&plan, output);
-    if let Some(status) = consent.stops(&plan, output)? {
+    print_warnings(&plan, output);
+    if let Some(status) = prompt.blocking_status(&plan, output)? {
         return Ok(status);
     }
     // A part of a spec is not in force by itself.
-    let is_whole = target.is_empty();
-    let asked = Targeted::new(&targeted, &desired);
+    let is_complete = target.is_empty();
+    let asked = PartialApplies::new(&targeted, &desired);
     let before = journal.clone();
     let attempt = journal.next.take();
-    if is_whole {
+    if is_complete {
         let sources = texts.read()?;
         let names: Vec<String> = sources.iter().map(|source| absolute(&source.name)).collect();
         let named = names.iter().zip(sources.iter());
@@ -86,15 +88,15 @@ pub(crate) fn run(
         state.store_spec(&mut journal, &texts, &parameters)?;
     }
     // The spec that is in force already has adopted what there was to adopt.
-    if !is_whole || journal.next.is_some() {
+    if !is_complete || journal.next.is_some() {
         let (desired, live, last) = (&desired, &live, last.as_ref());
         let adoption = Adoption { desired, live, last, attempt, services: &targeted };
         adoption.record(&state, &mut journal);
     }
     if plan.is_in_sync() {
         // What is in force already is applied all the same.
-        if is_whole {
-            journal.is_in_force(&desired);
+        if is_complete {
+            journal.set_active_spec(&desired);
         } else {
             journal.targeted_is_applied(asked);
         }
@@ -105,55 +107,61 @@ pub(crate) fn run(
     }
     let steps = std::mem::take(&mut plan.steps);
     if let Some(within) = arguments.confirm {
-        confirmation::begin(within, &steps, &state, &mut journal, global)?;
+        confirm_timeout::begin(within, &steps, &state, &mut journal, global)?;
     }
     // What waits for its confirmation is not in force yet.
-    let is_whole = is_whole && arguments.confirm.is_none();
-    let pass = Pass { desired: &desired, last: last.as_ref(), is_whole, record, live, steps };
-    let is_kept = handover::is_kept()?;
-    let terms = Terms {
+    let is_complete = is_complete && arguments.confirm.is_none();
+    let pass = Pass { desired: &desired, last: last.as_ref(), is_complete, record, live, steps };
+    let is_daemon_enforcing = wait_for_drains::is_daemon_enforcing()?;
+    let options = ApplyOptions {
         on_failure: match arguments.on_failure {
             args::OnFailure::Rollback => OnFailure::Rollback,
             args::OnFailure::Keep => OnFailure::Keep,
         },
-        wait: !arguments.no_wait && !is_kept,
-        ..Terms::default()
+        wait: !arguments.no_wait && !is_daemon_enforcing,
+        ..ApplyOptions::default()
     };
     let names = Names { desired: &desired, last: last.as_ref() };
-    let mut onlooker = Onlooker::new(names, output)?;
-    let mut report =
-        execute_journalled(&mut kernel, pass, terms, &mut onlooker, &state, &mut journal)?;
+    let mut progress_display = ProgressDisplay::new(names, output)?;
+    let mut report = execute_journalled(
+        &mut kernel,
+        pass,
+        options,
+        &mut progress_display,
+        &state,
+        &mut journal,
+    )?;
     // What becomes of it must not depend on whether anyone can be told.
-    let settled = confirmation::settle(&report, &asked, &state, &mut journal);
+    let confirm_hint = confirm_timeout::finish(&report, &asked, &state, &mut journal);
     if arguments.confirm.is_none() && !asked.is_empty() && report.is_success() {
         journal.targeted_is_applied(asked);
         if let Err(error) = state.write(&journal) {
-            let words = "the next plan does not know that these services were applied";
-            report.warnings.push(format!("{}; {words}", in_full(&error)));
+            let message = "the next plan does not know that these services were applied";
+            report.warnings.push(format!("{}; {message}", error_chain(&error)));
         }
     }
-    let status = tell(&report, "apply", is_kept, names, output)?;
-    if let Some(words) = settled? {
-        output.hint(&words);
+    let status = print_report(&report, "apply", is_daemon_enforcing, names, output)?;
+    if let Some(message) = confirm_hint? {
+        output.hint(&message);
     }
-    if is_kept && !arguments.no_wait && report.is_success() {
+    if is_daemon_enforcing && !arguments.no_wait && report.is_success() {
         drop(lock);
-        return handover::wait(&report, &mut kernel, names, output);
+        return wait_for_drains::wait(&report, &mut kernel, names, output);
     }
     Ok(status)
 }
 
 /// What is to be applied.
-struct Order {
+struct ApplyRequest {
     loaded: Loaded,
-    texts: Texts,
+    texts: SourceCache,
     /// The services it is limited to; none for all.
     target: Vec<String>,
     /// What the plan has to be like.
     saved: Option<SavedPlan>,
 }
 
-impl Order {
+impl ApplyRequest {
     fn of_spec(arguments: &Apply, global: &Global, output: &mut Output) -> Result<Self, Error> {
         let Spec { spec, parameters } = &arguments.spec;
         let (loaded, texts) = crate::input::spec_and_texts(spec, parameters, global, output)?;
@@ -161,10 +169,10 @@ impl Order {
     }
 
     fn of_saved_plan(path: &Path, global: &Global, output: &Output) -> Result<Self, Error> {
-        let saved = SavedPlan::read(path, &Origin::here(global.role)?)?;
+        let saved = SavedPlan::read(path, &PlanOrigin::here(global.role)?)?;
         let sources = saved.sources();
         let loaded = crate::input::remembered(&sources, &saved.parameters(), output)?;
-        let texts = Texts::from(sources);
+        let texts = SourceCache::from(sources);
         Ok(Self { loaded, texts, target: saved.target().to_vec(), saved: Some(saved) })
     }
 }

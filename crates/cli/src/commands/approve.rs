@@ -3,15 +3,15 @@
 use evenkeel_watch::control::Request;
 
 use crate::args::{Approve, Global};
+use crate::daemon_client::send_command;
 use crate::error::Error;
+use crate::exit_code::Status;
 use crate::output::Output;
-use crate::status::Status;
-use crate::watcher::order;
 
 pub(crate) fn run(
     arguments: &Approve,
     global: &Global,
     output: &mut Output,
 ) -> Result<Status, Error> {
-    order(Request::Approve { id: arguments.id.clone() }, global, output)
+    send_command(Request::Approve { id: arguments.id.clone() }, global, output)
 }

@@ -2,26 +2,26 @@
 
 use std::time::Duration;
 
-use evenkeel_engine::{Journal, Kernel, StateDir, pending_sysctls, take_pending_back};
+use evenkeel_engine::{Journal, Kernel, StateDir, pending_sysctls, roll_back_pending};
 use evenkeel_model::Names;
 use evenkeel_plan::render::count;
-use evenkeel_plan::undo;
+use evenkeel_plan::rollback_plan;
 
 use crate::args::{Confirm, Global};
-use crate::consent::check_permitted;
 use crate::error::Error;
-use crate::history::stored;
-use crate::live::{Access, Host, now};
+use crate::exit_code::Status;
+use crate::host_session::{Access, HostSession, now};
+use crate::last_applied::stored;
 use crate::output::Output;
-use crate::report::tell_rollback;
-use crate::status::Status;
+use crate::prompt::check_permitted;
+use crate::report::print_rollback;
 
 pub(crate) fn run(
     arguments: &Confirm,
     global: &Global,
     output: &mut Output,
 ) -> Result<Status, Error> {
-    let mut host = Host::connect(global, Access::Settle, output)?;
+    let mut host = HostSession::connect(global, Access::ConfirmPending, output)?;
     if host.journal.pending.is_none() {
         // Perhaps one does that another journal knows of.
         host.journal.check_writable(now())?;
@@ -40,7 +40,7 @@ fn keep(state: &StateDir, journal: &mut Journal) -> Result<(), Error> {
     // without any they are the same as before.
     let spec = journal.next.clone().or_else(|| journal.spec.clone());
     let desired = stored(state, &Journal { spec, ..journal.clone() });
-    journal.keep_pending(desired.as_ref());
+    journal.commit_pending(desired.as_ref());
     Ok(state.write(journal)?)
 }
 
@@ -58,11 +58,11 @@ fn write_patiently(state: &StateDir, journal: &Journal) -> Result<(), Error> {
 }
 
 /// Takes back what the apply did that waits, and tells how that went.
-pub(crate) fn abort(host: &mut Host, output: &mut Output) -> Result<Status, Error> {
-    let Host { kernel, state, journal, lock: _ } = host;
+pub(crate) fn abort(host: &mut HostSession, output: &mut Output) -> Result<Status, Error> {
+    let HostSession { kernel, state, journal, lock: _ } = host;
     let mut live = kernel.observe(&pending_sysctls(journal))?;
     if let Some(pending) = &journal.pending {
-        check_permitted(&undo(&pending.steps, &live).steps)?;
+        check_permitted(&rollback_plan(&pending.steps, &live).steps)?;
     }
     // Taken back, it is no longer known.
     let spec = journal.next.clone();
@@ -70,7 +70,7 @@ pub(crate) fn abort(host: &mut Host, output: &mut Output) -> Result<Status, Erro
         spec.and_then(|spec| stored(state, &Journal { spec: Some(spec), ..journal.clone() }));
     let before = Journal { pending: None, next: None, ..journal.clone() };
     let last = before.targeted.over(stored(state, &before));
-    let rollback = take_pending_back(kernel, journal, &mut live);
+    let rollback = roll_back_pending(kernel, journal, &mut live);
     write_patiently(state, journal)?;
     if rollback.is_clean() {
         output.answer("Taken back: what the apply had touched is as it was before.\n")?;
@@ -83,5 +83,5 @@ pub(crate) fn abort(host: &mut Host, output: &mut Output) -> Result<Status, Erro
         return Ok(Status::Done);
     }
     let names = Names { desired: &asked.unwrap_or_default(), last: last.as_ref() };
-    Ok(tell_rollback(&rollback, names, output))
+    Ok(print_rollback(&rollback, names, output))
 }

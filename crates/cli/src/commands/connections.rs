@@ -7,18 +7,18 @@ use std::fmt::Write as _;
 
 use evenkeel_engine::Connection;
 use evenkeel_model::{Desired, Live};
-use evenkeel_plan::Target;
+use evenkeel_plan::ServiceSelection;
 use serde_json::{Value, json};
 
 use crate::args::ShowOutput;
 use crate::error::Error;
+use crate::exit_code::Status;
 use crate::output::Output;
-use crate::status::Status;
 
 pub(crate) fn run(
     live: &Live,
     named: &Desired,
-    target: Option<&Target>,
+    target: Option<&ServiceSelection>,
     form: ShowOutput,
     output: &mut Output,
 ) -> Result<Status, Error> {

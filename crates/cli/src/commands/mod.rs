@@ -3,6 +3,7 @@
 mod apply;
 mod approve;
 mod confirm;
+pub(crate) mod confirm_rollback;
 mod connections;
 mod pause;
 mod plan;
@@ -13,12 +14,11 @@ mod status;
 mod teardown;
 mod validate;
 mod watch;
-pub(crate) mod watchdog;
 
 use crate::args::{Arguments, Command, Role};
 use crate::error::Error;
+use crate::exit_code::Status;
 use crate::output::Output;
-use crate::status::Status;
 
 /// Runs the command of that command line.
 pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> Result<Status, Error> {
@@ -30,7 +30,7 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> Result<Status, 
         Command::Apply(apply) => apply::run(apply, global, output),
         Command::Snapshot(snapshot) => snapshot::run(snapshot, global, output),
         Command::Confirm(confirm) => confirm::run(confirm, global, output),
-        Command::Watchdog(watchdog) => watchdog::run(watchdog, global, output),
+        Command::Watchdog(watchdog) => confirm_rollback::run(watchdog, global, output),
         Command::Teardown(teardown) => teardown::run(teardown, global, output),
         Command::Show(show) => show::run(show, global, output),
         Command::Watch(watch) => watch::run(watch, global, output),

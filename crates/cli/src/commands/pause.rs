@@ -3,19 +3,19 @@
 use evenkeel_watch::control::Request;
 
 use crate::args::{Global, Pause};
+use crate::daemon_client::send_command;
 use crate::error::Error;
+use crate::exit_code::Status;
 use crate::output::Output;
-use crate::status::Status;
-use crate::watcher::order;
 
 pub(crate) fn pause(
     arguments: &Pause,
     global: &Global,
     output: &mut Output,
 ) -> Result<Status, Error> {
-    order(Request::Pause { seconds: arguments.time.map(u64::from) }, global, output)
+    send_command(Request::Pause { seconds: arguments.time.map(u64::from) }, global, output)
 }
 
 pub(crate) fn resume(global: &Global, output: &mut Output) -> Result<Status, Error> {
-    order(Request::Resume, global, output)
+    send_command(Request::Resume, global, output)
 }

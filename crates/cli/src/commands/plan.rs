@@ -3,17 +3,17 @@
 use evenkeel_model::{Desired, Live, Names};
 use evenkeel_plan::render::{self, Labels, Line, Remark};
 use evenkeel_plan::{Object, Op, Plan, Verb};
-use evenkeel_spec::{Place, Provenance, WriteInput};
+use evenkeel_spec::{Position, Provenance, WriteInput};
 
 use crate::args::{self, Global, PlanOutput};
 use crate::error::Error;
-use crate::fresh::Fresh;
-use crate::history::NewSpec;
-use crate::live::{self, Access, Host};
-use crate::origin::Origin;
+use crate::exit_code::Status;
+use crate::host_session::{self, Access, HostSession};
+use crate::last_applied::NewSpec;
 use crate::output::Output;
+use crate::plan_origin::PlanOrigin;
+use crate::planning::PlannedHost;
 use crate::saved_plan::SavedPlan;
-use crate::status::Status;
 
 pub(crate) fn run(
     arguments: &args::Plan,
@@ -30,19 +30,21 @@ pub(crate) fn run(
     let parameters = loaded.parameters();
     let desired = loaded.desired;
     let new = NewSpec { texts: &texts, parameters: &parameters };
-    let fresh = match &arguments.live {
-        Some(path) => {
-            Fresh::of_snapshot(live::from_file(path, output)?, desired, &arguments.target)?
-        }
+    let planned = match &arguments.live {
+        Some(path) => PlannedHost::for_snapshot(
+            host_session::from_file(path, output)?,
+            desired,
+            &arguments.target,
+        )?,
         None => {
-            let mut host = Host::connect(global, Access::Read, output)?;
-            Fresh::of_host(&mut host, desired, new, &arguments.target, output)?
+            let mut host = HostSession::connect(global, Access::Read, output)?;
+            PlannedHost::for_host(&mut host, desired, new, &arguments.target, output)?
         }
     };
-    let Fresh { plan, desired, live, last, targeted: _ } = fresh;
+    let PlannedHost { plan, desired, live, last, targeted: _ } = planned;
     let names = Names { desired: &desired, last: last.as_ref() };
     if let Some(path) = &arguments.out {
-        let origin = Origin::here(global.role)?;
+        let origin = PlanOrigin::here(global.role)?;
         let steps = &plan.steps;
         SavedPlan::new(origin, &arguments.target, &texts.read()?, parameters.clone(), steps)
             .write(path)?;
@@ -55,15 +57,15 @@ pub(crate) fn run(
         PlanOutput::Diff => output.answer(diff(&plan, &live, &desired))?,
     }
     output.flush()?;
-    doubts(&plan, output);
+    print_warnings(&plan, output);
     for refusal in &plan.refusals {
         output.warning(&format!(
             "apply would refuse this plan without --allow {}: {}",
             refusal.guard, refusal.message
         ));
     }
-    for obstacle in &plan.obstacles {
-        output.warning(&format!("apply could not carry this plan out: {obstacle}"));
+    for precondition in &plan.unmet_preconditions {
+        output.warning(&format!("apply could not carry this plan out: {precondition}"));
     }
     if let Some(path) = &arguments.out {
         output.hint(&format!("saved; `evenkeel apply --plan {}` carries it out", path.display()));
@@ -99,7 +101,7 @@ pub(crate) fn show_steps(
         let line = Line { op, labels: &labels };
         let remark = Remark::new(plan, number, places.is_some());
         match places.and_then(|places| place(op, places)) {
-            Some(Place { name, line: row, .. }) => {
+            Some(Position { name, line: row, .. }) => {
                 output.answer_line(op.verb(), format_args!("{line}  ({name}:{row}){remark}"))?;
             }
             None => output.answer_line(op.verb(), format_args!("{line}{remark}"))?,
@@ -109,7 +111,7 @@ pub(crate) fn show_steps(
 }
 
 /// Where the spec asks for what an operation does; `None` for what it does not list.
-fn place<'a>(op: &Op, places: &'a Provenance) -> Option<&'a Place> {
+fn place<'a>(op: &Op, places: &'a Provenance) -> Option<&'a Position> {
     match op.object() {
         Object::Service(key) => places.service(&key),
         Object::RealServer(service, key) => places.real_server(&service, &key),
@@ -122,7 +124,7 @@ fn place<'a>(op: &Op, places: &'a Provenance) -> Option<&'a Place> {
 }
 
 /// What is worth knowing about a plan.
-pub(crate) fn doubts(plan: &Plan, output: &mut Output) {
+pub(crate) fn print_warnings(plan: &Plan, output: &mut Output) {
     for warning in &plan.warnings {
         output.warning(warning);
     }
@@ -132,7 +134,7 @@ pub(crate) fn doubts(plan: &Plan, output: &mut Output) {
 /// syntax and under the spec's names. What the plan leaves to someone else is the same on both
 /// sides.
 fn diff(plan: &Plan, live: &Live, desired: &Desired) -> String {
-    let after = evenkeel_plan::carried_out(live, &plan.steps);
+    let after = evenkeel_plan::simulate(live, &plan.steps);
     let write = |live| evenkeel_spec::write(&WriteInput::of_live(live, desired).expanded());
     render::unified_diff(&write(live), &write(&after))
 }

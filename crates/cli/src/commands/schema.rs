@@ -1,8 +1,8 @@
 //! `evenkeel schema`: the JSON Schema of a spec, for editors and CI.
 
 use crate::error::Error;
+use crate::exit_code::Status;
 use crate::output::Output;
-use crate::status::Status;
 
 pub(crate) fn run(output: &mut Output) -> Result<Status, Error> {
     output.answer(format_args!("{:#}\n", evenkeel_spec::schema()))?;

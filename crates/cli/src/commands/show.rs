@@ -3,17 +3,17 @@
 use evenkeel_engine::Kernel;
 use evenkeel_model::statistics::{RealServerStatistics, Statistics};
 use evenkeel_model::{
-    Desired, Live, Named, RealServer, RealServerKey, RealServers, Service, ServiceKey,
+    Desired, Live, NamedService, RealServer, RealServerKey, RealServers, Service, ServiceKey,
 };
-use evenkeel_plan::Target;
+use evenkeel_plan::ServiceSelection;
 use serde_json::{Value, json};
 
 use crate::args::{Global, Show, ShowOutput};
 use crate::commands::connections;
 use crate::error::Error;
-use crate::live::{Access, Host};
+use crate::exit_code::Status;
+use crate::host_session::{Access, HostSession};
 use crate::output::Output;
-use crate::status::Status;
 
 pub(crate) fn run(arguments: &Show, global: &Global, output: &mut Output) -> Result<Status, Error> {
     let named = if arguments.spec.is_empty() {
@@ -21,7 +21,7 @@ pub(crate) fn run(arguments: &Show, global: &Global, output: &mut Output) -> Res
     } else {
         crate::input::spec(&arguments.spec, &arguments.parameters, global, output)?.desired
     };
-    let mut host = Host::connect(global, Access::Read, output)?;
+    let mut host = HostSession::connect(global, Access::Read, output)?;
     let sysctls = host.sysctls(&named);
     let (mut live, statistics) = host.kernel.observe_with_statistics(&sysctls)?;
     if arguments.connections {
@@ -41,16 +41,20 @@ pub(crate) fn run(arguments: &Show, global: &Global, output: &mut Output) -> Res
 
 /// The services that are meant, those of the spec or, by their keys, live ones that it does not
 /// list; `None` for all.
-fn target(words: &[String], named: &Desired, live: &Live) -> Result<Option<Target>, Error> {
-    if words.is_empty() {
+fn target(
+    selectors: &[String],
+    named: &Desired,
+    live: &Live,
+) -> Result<Option<ServiceSelection>, Error> {
+    if selectors.is_empty() {
         return Ok(None);
     }
     let nameless = live.services.iter().map(|(key, service)| {
         let service = Service { config: service.config.clone(), real_servers: RealServers::new() };
-        (*key, Named::new(key.to_string(), service))
+        (*key, NamedService::new(key.to_string(), service))
     });
     let nameless = Desired { services: nameless.collect(), ..Desired::default() };
-    let target = Target::new(words, named, Some(&nameless));
+    let target = ServiceSelection::new(selectors, named, Some(&nameless));
     target.map(Some).map_err(|unknown| Error::Usage(unknown.to_string()))
 }
 
@@ -63,7 +67,7 @@ fn text(live: &Live, statistics: &Statistics, named: &Desired) -> String {
         "INACTIVE".to_owned(),
     ]];
     for (key, service) in &live.services {
-        let label = format!("{} {}", named.label(key), service_words(service));
+        let label = format!("{} {}", named.label(key), service_text(service));
         rows.push([label, String::new(), String::new(), String::new(), String::new()]);
         for (real_server, value) in &service.real_servers {
             let counted = counters(statistics, key, real_server);
@@ -99,23 +103,23 @@ fn table(rows: &[[String; 5]]) -> String {
     text
 }
 
-fn service_words(service: &Service) -> String {
+fn service_text(service: &Service) -> String {
     let config = &service.config;
-    let mut words = vec![config.scheduler.to_string()];
-    words.extend(config.scheduler_flags.names(&config.scheduler).map(ToOwned::to_owned));
+    let mut selectors = vec![config.scheduler.to_string()];
+    selectors.extend(config.scheduler_flags.names(&config.scheduler).map(ToOwned::to_owned));
     if let Some(persistence) = config.persistence {
-        words.push(format!("persistence {}s", persistence.timeout));
+        selectors.push(format!("persistence {}s", persistence.timeout));
         if persistence.netmask.prefix() != Some(persistence.netmask.family().host_prefix()) {
-            words.push(format!("netmask {}", persistence.netmask));
+            selectors.push(format!("netmask {}", persistence.netmask));
         }
     }
     if let Some(engine) = &config.engine {
-        words.push(format!("engine {engine}"));
+        selectors.push(format!("engine {engine}"));
     }
     if config.one_packet {
-        words.push("one-packet".to_owned());
+        selectors.push("one-packet".to_owned());
     }
-    words.join(" ")
+    selectors.join(" ")
 }
 
 fn counters(

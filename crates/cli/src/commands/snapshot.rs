@@ -6,9 +6,9 @@ use evenkeel_spec::WriteInput;
 
 use crate::args::{Global, Snapshot};
 use crate::error::Error;
-use crate::live::{Access, Host};
+use crate::exit_code::Status;
+use crate::host_session::{Access, HostSession};
 use crate::output::Output;
-use crate::status::Status;
 
 pub(crate) fn run(
     arguments: &Snapshot,
@@ -20,7 +20,7 @@ pub(crate) fn run(
     } else {
         crate::input::spec(&arguments.names, &arguments.parameters, global, output)?.desired
     };
-    let mut host = Host::connect(global, Access::Read, output)?;
+    let mut host = HostSession::connect(global, Access::Read, output)?;
     let sysctls = host.sysctls(&named);
     let (live, statistics) = host.kernel.observe_with_statistics(&sysctls)?;
     let mut input = WriteInput::of_live(&live, &named);

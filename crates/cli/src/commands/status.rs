@@ -10,24 +10,24 @@ use evenkeel_watch::{DrainStatus, FORMAT, Mode, State, Status};
 use jiff::Timestamp;
 
 use crate::args::{self, Global, ShowOutput};
+use crate::daemon_client::query;
 use crate::error::Error;
-use crate::live::{now, state_dir};
+use crate::exit_code;
+use crate::host_session::{now, state_dir};
 use crate::output::Output;
-use crate::status;
-use crate::watcher::question;
 
 pub(crate) fn run(
     arguments: &args::Status,
     global: &Global,
     output: &mut Output,
-) -> Result<status::Status, Error> {
-    let status = match question(&Request::Status, global) {
+) -> Result<exit_code::Status, Error> {
+    let status = match query(&Request::Status, global) {
         Err(Error::Ask(AskError::NoDaemon)) => return without(arguments.output, global, output),
         Err(error) => return Err(error),
         Ok(Answer::Status(status)) => status,
-        Ok(Answer::Done(words) | Answer::Refused(words)) => {
-            output.refusal(&words);
-            return Ok(status::Status::Refused);
+        Ok(Answer::Done(message) | Answer::Refused(message)) => {
+            output.refusal(&message);
+            return Ok(exit_code::Status::Refused);
         }
     };
     match arguments.output {
@@ -35,9 +35,9 @@ pub(crate) fn run(
             let text = serde_json::to_string_pretty(&status).map_err(std::io::Error::from);
             output.answer(format_args!("{}\n", text.map_err(Error::Output)?))?;
         }
-        ShowOutput::Text => tell(&status, output)?,
+        ShowOutput::Text => print_status(&status, output)?,
     }
-    Ok(status::Status::Done)
+    Ok(exit_code::Status::Done)
 }
 
 /// What is on record where no daemon runs.
@@ -45,7 +45,7 @@ fn without(
     form: ShowOutput,
     global: &Global,
     output: &mut Output,
-) -> Result<status::Status, Error> {
+) -> Result<exit_code::Status, Error> {
     let (journal, warning) = state_dir(global)?.read(false)?;
     if let Some(warning) = warning {
         output.warning(&warning);
@@ -53,7 +53,7 @@ fn without(
     let digest = journal.spec.as_ref().map(|spec| &*spec.digest);
     // Names are in the spec, which is not read here.
     let drains = DrainStatus::of(&journal.record.drains, &Desired::default());
-    let waits = journal.pending.as_ref().map(|pending| pending.words(now()));
+    let waits = journal.pending.as_ref().map(|pending| pending.description(now()));
     if form == ShowOutput::Json {
         let document = serde_json::json!({
             "format": FORMAT,
@@ -64,7 +64,7 @@ fn without(
             "drains": drains,
         });
         output.answer(format_args!("{document:#}\n"))?;
-        return Ok(status::Status::Done);
+        return Ok(exit_code::Status::Done);
     }
     output.answer("not running: no daemon keeps this network namespace\n")?;
     let digest = digest.and_then(|it| it.get(..12)).unwrap_or("nothing");
@@ -72,21 +72,21 @@ fn without(
     for (what, text) in drain_rows(&drains) {
         row(what, text, output)?;
     }
-    if let Some(words) = waits {
-        row("waiting", words, output)?;
+    if let Some(message) = waits {
+        row("waiting", message, output)?;
     }
-    Ok(status::Status::Done)
+    Ok(exit_code::Status::Done)
 }
 
 /// What drains, and for how long at most.
 fn drain_rows(drains: &[DrainStatus]) -> impl Iterator<Item = (&'static str, String)> {
     let all = (!drains.is_empty()).then(|| ("draining", count(drains.len(), "real server")));
     let each = drains.iter().map(|DrainStatus { object, until }| {
-        let words = match until.saturating_sub(now()) {
+        let message = match until.saturating_sub(now()) {
             0 => "its time is over".to_owned(),
-            left => format!("{left} s left"),
+            remaining => format!("{remaining} s left"),
         };
-        ("", format!("{object}: {words}"))
+        ("", format!("{object}: {message}"))
     });
     all.into_iter().chain(each)
 }
@@ -95,14 +95,14 @@ fn row(what: &str, text: impl Display, output: &mut Output) -> Result<(), Error>
     output.answer(format_args!("{what:<14}{text}\n"))
 }
 
-fn tell(status: &Status, output: &mut Output) -> Result<(), Error> {
+fn print_status(status: &Status, output: &mut Output) -> Result<(), Error> {
     let mode = match status.mode {
         Mode::Enforce => "",
         Mode::Observe => ", observing only",
     };
     output.answer(format_args!(
         "{} (process {}{mode}, for {})\n",
-        status.state.word(),
+        status.state.as_str(),
         status.pid,
         ago(status.started)
     ))?;
@@ -111,9 +111,9 @@ fn tell(status: &Status, output: &mut Output) -> Result<(), Error> {
     }
     let mut row = |what: &str, text: String| row(what, text, output);
     row("spec", status.spec.sources.join(" "))?;
-    match &status.spec.in_force {
+    match &status.spec.active {
         Some(spec) => row(
-            "in force",
+            "active spec",
             format!(
                 "{} (number {}), for {}: {}, {}, {}",
                 spec.digest.get(..12).unwrap_or_default(),
@@ -124,7 +124,7 @@ fn tell(status: &Status, output: &mut Output) -> Result<(), Error> {
                 count(status.vips, "VIP")
             ),
         )?,
-        None => row("in force", "none".to_owned())?,
+        None => row("active spec", "none".to_owned())?,
     }
     if let Some(pass) = &status.last_pass {
         row(
@@ -132,7 +132,7 @@ fn tell(status: &Status, output: &mut Output) -> Result<(), Error> {
             format!(
                 "{} ago, for {}: {}, {}, {} ms",
                 ago(pass.at),
-                pass.reason.word(),
+                pass.trigger.as_str(),
                 pass.result,
                 count(pass.changes, "operation"),
                 pass.milliseconds
@@ -148,21 +148,21 @@ fn tell(status: &Status, output: &mut Output) -> Result<(), Error> {
         row("out of scope", count(status.unmanaged, "service"))?;
     }
     for failing in &status.failing {
-        let (attempts, next) = (failing.attempts, moment(failing.next));
+        let (attempts, next) = (failing.attempts, utc(failing.next));
         row("failing", format!("{}: tried {attempts} times, next at {next}", failing.object))?;
     }
-    for fight in &status.fights {
-        let (times, next) = (fight.times, moment(fight.next));
-        row("fight", format!("{}: undone {times} times, next at {next}", fight.object))?;
+    for conflict in &status.conflicts {
+        let (times, next) = (conflict.times, utc(conflict.next));
+        row("conflict", format!("{}: undone {times} times, next at {next}", conflict.object))?;
     }
     for warning in &status.warnings {
         row("warning", warning.clone())?;
     }
-    for hand in &status.other_hands {
-        row("also here", hand.clone())?;
+    for writer in &status.known_writers {
+        row("other writers", writer.clone())?;
     }
-    for (number, line) in status.to_do.iter().enumerate() {
-        row(if number == 0 { "to do" } else { "" }, line.clone())?;
+    for (number, line) in status.pending_steps.iter().enumerate() {
+        row(if number == 0 { "pending" } else { "" }, line.clone())?;
     }
     if status.state == State::Starting {
         row("", "try again in a moment".to_owned())?;
@@ -183,7 +183,7 @@ fn ago(at: u64) -> String {
     }
 }
 
-fn moment(at: u64) -> String {
+fn utc(at: u64) -> String {
     let time = Timestamp::UNIX_EPOCH.checked_add(Duration::from_secs(at));
     // A clock that shows the year 10000 tells nothing.
     time.map_or_else(|_| format!("{at} s"), |time| time.strftime("%T UTC").to_string())

@@ -2,43 +2,46 @@
 //! before, and is adopted, stays or goes back to its value before.
 
 use evenkeel_engine::{
-    History, Journal, Kernel, OnFailure, Outcome, ParameterValues, Pass, Report, Targeted, Terms,
-    execute_journalled, prepare,
+    ApplyOptions, Journal, Kernel, LastApplied, OnFailure, Outcome, ParameterValues,
+    PartialApplies, Pass, Report, execute_journalled, plan_changes,
 };
 use evenkeel_model::{Live, Names};
-use evenkeel_plan::{Adopted, Op, Record, Remaining, TeardownInputs, remaining, render, teardown};
+use evenkeel_plan::{
+    Adopted, Op, PriorState, Remaining, TeardownInputs, remaining, render, teardown,
+};
 
 use crate::adoption::attempted;
 use crate::args::{Global, Teardown};
-use crate::commands::plan::{doubts, show_steps};
-use crate::consent::Consent;
+use crate::commands::plan::{print_warnings, show_steps};
+use crate::daemon_client::{DaemonUse, check_no_conflict};
 use crate::error::Error;
-use crate::history::{NewSpec, history};
-use crate::live::{Access, Host};
-use crate::onlooker::Onlooker;
+use crate::exit_code::Status;
+use crate::host_session::{Access, HostSession};
+use crate::last_applied::{NewSpec, history};
 use crate::output::Output;
-use crate::report::tell;
-use crate::status::Status;
-use crate::texts::Texts;
-use crate::watcher::{Beside, check_alone};
+use crate::progress::ProgressDisplay;
+use crate::prompt::Prompt;
+use crate::report::print_report;
+use crate::source_cache::SourceCache;
 
 pub(crate) fn run(
     arguments: &Teardown,
     global: &Global,
     output: &mut Output,
 ) -> Result<Status, Error> {
-    let consent = Consent {
+    let prompt = Prompt {
         allow: &arguments.allow,
-        is_given: arguments.yes,
-        may_ask: true,
+        assume_yes: arguments.yes,
+        is_interactive: true,
         question: "Undo all of this?",
     };
-    consent.check_question_can_be_asked()?;
-    let host = Host::connect(global, Access::Write, output)?;
-    check_alone(Beside::Nothing("a teardown"))?;
-    let Host { mut kernel, state, mut journal, lock: _lock } = host;
+    prompt.check_can_prompt()?;
+    let host = HostSession::connect(global, Access::Write, output)?;
+    check_no_conflict(DaemonUse::Nothing("a teardown"))?;
+    let HostSession { mut kernel, state, mut journal, lock: _lock } = host;
     // A teardown goes by no spec of its own.
-    let none = NewSpec { texts: &Texts::from(Vec::new()), parameters: &ParameterValues::new() };
+    let none =
+        NewSpec { texts: &SourceCache::from(Vec::new()), parameters: &ParameterValues::new() };
     let last = match journal.record.applied {
         true => history(&state, &journal, none, &[], output).last,
         // A last spec that is known all the same was applied in an earlier namespace of this name.
@@ -58,8 +61,8 @@ pub(crate) fn run(
         drains: &record.drains,
         adopted: &adopted,
     });
-    let known = |_: &[Op]| History { last: last.clone(), ..History::default() };
-    let (plan, _) = prepare(&mut kernel, &left, &live, &record, known)?;
+    let known = |_: &[Op]| LastApplied { last: last.clone(), ..LastApplied::default() };
+    let (plan, _) = plan_changes(&mut kernel, &left, &live, &record, known)?;
     let plan = teardown(plan, &live, &record, &journal.dummies);
     let names = Names::from(last.as_ref().or(attempted.as_ref()).unwrap_or(&left));
     if plan.is_in_sync() {
@@ -74,11 +77,11 @@ pub(crate) fn run(
         output.answer(format_args!("{}\n", render::summary(&plan)))?;
     }
     output.flush()?;
-    doubts(&plan, output);
-    for words in render::changed_by_others(&stays, names) {
-        output.warning(&words);
+    print_warnings(&plan, output);
+    for message in render::changed_by_others(&stays, names) {
+        output.warning(&message);
     }
-    if let Some(status) = consent.stops(&plan, output)? {
+    if let Some(status) = prompt.blocking_status(&plan, output)? {
         return Ok(status);
     }
     if plan.is_in_sync() {
@@ -90,16 +93,27 @@ pub(crate) fn run(
     let pass = Pass {
         desired: &left,
         last: last.as_ref(),
-        is_whole: false,
+        is_complete: false,
         record,
         live,
         steps: plan.steps,
     };
     // What is gone is meant to be gone, whatever else is still there.
-    let terms = Terms { on_failure: OnFailure::Keep, wait: !arguments.no_wait, ..Terms::default() };
-    let mut onlooker = Onlooker::new(names, output)?;
-    let report = execute_journalled(&mut kernel, pass, terms, &mut onlooker, &state, &mut journal)?;
-    let status = tell(&report, "teardown", false, names, output)?;
+    let options = ApplyOptions {
+        on_failure: OnFailure::Keep,
+        wait: !arguments.no_wait,
+        ..ApplyOptions::default()
+    };
+    let mut progress_display = ProgressDisplay::new(names, output)?;
+    let report = execute_journalled(
+        &mut kernel,
+        pass,
+        options,
+        &mut progress_display,
+        &state,
+        &mut journal,
+    )?;
+    let status = print_report(&report, "teardown", false, names, output)?;
     if is_over(&report) {
         forget(&mut journal, &bound);
         state.write(&journal)?;
@@ -109,18 +123,18 @@ pub(crate) fn run(
 
 /// Whether nothing is left for another teardown.
 fn is_over(report: &Report) -> bool {
-    let draining = report.count(Outcome::Draining.word());
+    let draining = report.count(Outcome::Draining.as_str());
     report.is_success() && !report.interrupted && draining == 0
 }
 
 /// Nothing is applied here from now on. What is not evenkeel's to remove now, as an address out of
 /// scope, is remembered as its own.
 fn forget(journal: &mut Journal, live: &Live) {
-    journal.record = Record::default();
+    journal.record = PriorState::default();
     journal.spec = None;
-    journal.targeted = Targeted::default();
+    journal.targeted = PartialApplies::default();
     journal.next = None;
-    journal.attempted = Targeted::default();
+    journal.attempted = PartialApplies::default();
     journal.adopted = Adopted::default();
     journal.addresses.retain(|binding| live.addresses.contains_key(binding));
     let links = live.links.as_ref();

@@ -4,8 +4,8 @@ use evenkeel_plan::render::count;
 
 use crate::args::{Global, Validate};
 use crate::error::Error;
+use crate::exit_code::Status;
 use crate::output::Output;
-use crate::status::Status;
 
 pub(crate) fn run(
     arguments: &Validate,

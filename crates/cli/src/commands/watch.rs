@@ -6,18 +6,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_engine::{HostKernel, Kernel, LastSpec, Sysctls};
+use evenkeel_engine::{HostKernel, Kernel, StoredSpecTexts, Sysctls};
 use evenkeel_model::{FileContents, Live};
 use evenkeel_spec::Source;
 use evenkeel_watch::{Detail, Mode, Options, SpecSource, SpecText, TrafficOptions};
 
 use crate::args::{Global, Parameters, Traffic, Watch};
+use crate::daemon_client::absolute;
 use crate::error::Error;
-use crate::history;
-use crate::live::{namespace, state_dir};
+use crate::exit_code::Status;
+use crate::host_session::{namespace, state_dir};
+use crate::last_applied;
 use crate::output::Output;
-use crate::status::Status;
-use crate::watcher::absolute;
 
 /// As long as ten intervals, cheap looks are enough.
 const INTERVALS: u32 = 10;
@@ -35,13 +35,13 @@ pub(crate) fn run(
         ));
     }
     // A wrong `--set` is wrong for ever.
-    crate::parameters::Known::new(&spec.parameters.set, global)?;
+    crate::parameters::HostParameters::new(&spec.parameters.set, global)?;
     // The endpoint is for whoever looks after the host, not for the network namespace.
     let listener = listener(listen)?;
     let state = state_dir(global)?;
     // What a kernel cannot do now it will hardly do later: without IPVS, or without the right to
     // it, there is nothing to begin.
-    HostKernel::connect(BTreeSet::new())?.surroundings(&Sysctls::new(), &mut Live::default())?;
+    HostKernel::connect(BTreeSet::new())?.read_namespace(&Sysctls::new(), &mut Live::default())?;
     let interval = Duration::from_secs(u64::from(*interval));
     let options = Options {
         version: env!("CARGO_PKG_VERSION"),
@@ -94,9 +94,9 @@ impl SpecSource for Files {
         crate::input::text(places, parameters, global)
     }
 
-    fn remembered(&mut self, last: LastSpec) -> Option<SpecText> {
-        let desired = Arc::new(history::desired(last.clone())?);
-        let LastSpec { texts, parameters } = last;
+    fn remembered(&mut self, last: StoredSpecTexts) -> Option<SpecText> {
+        let desired = Arc::new(last_applied::desired(last.clone())?);
+        let StoredSpecTexts { texts, parameters } = last;
         Some(SpecText { desired, texts, parameters, warnings: String::new() })
     }
 
@@ -104,6 +104,6 @@ impl SpecSource for Files {
         let texts = spec.texts.iter();
         let sources: Vec<Source> =
             texts.map(|(name, text)| Source::new(name.clone(), text.clone())).collect();
-        history::contents(&sources, &spec.parameters)
+        last_applied::contents(&sources, &spec.parameters)
     }
 }

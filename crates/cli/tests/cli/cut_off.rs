@@ -2,7 +2,7 @@
 //! program keeps to this on a real kernel is tested in the lab, from the same texts.
 
 use evenkeel_model::{Desired, Live};
-use evenkeel_plan::{Guard, Inputs, Plan, Record, carried_out, cut_off, plan};
+use evenkeel_plan::{Guard, Inputs, Plan, PriorState, cut_off, plan, simulate};
 use evenkeel_spec::{Source, load};
 
 const SERVICES_FIRST: &str = include_str!("cut_off/services_first.yaml");
@@ -13,7 +13,7 @@ struct Applied<'a> {
     texts: &'a [&'a str],
     last: Desired,
     live: Live,
-    record: Record,
+    record: PriorState,
 }
 
 /// How many cuts ended how.
@@ -31,9 +31,9 @@ impl<'a> Applied<'a> {
     fn new(texts: &'a [&'a str]) -> Self {
         let last = load(&sources(texts)).expect("it is good").desired;
         let before = Live::default();
-        let steps = plan(Inputs::new(&last, &before, &Record::default())).steps;
-        let live = carried_out(&before, &steps);
-        let record = Record { applied: true, timeouts: last.timeouts, ..Record::default() };
+        let steps = plan(Inputs::new(&last, &before, &PriorState::default())).steps;
+        let live = simulate(&before, &steps);
+        let record = PriorState { applied: true, timeouts: last.timeouts, ..PriorState::default() };
         let applied = Self { texts, last, live, record };
         assert!(applied.plan(texts).expect("it is good").is_in_sync());
         applied

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use evenkeel_model::Names;
 use evenkeel_plan::render::{self, Labels, Line, Remark};
-use evenkeel_plan::{Inputs, Record, carried_out};
+use evenkeel_plan::{Inputs, PriorState, simulate};
 use evenkeel_spec::{Loaded, Source, WriteInput, load};
 
 use crate::program::{Answer, difference, evenkeel_in, examples, root};
@@ -59,7 +59,7 @@ fn plan_with_last(case: &Path, form: &str) -> Answer {
     let (desired, last, snapshot) =
         (read("desired.yaml").desired, read("last.yaml"), read("live.yaml"));
     let statistics = snapshot.statistics().cloned();
-    let (live, record) = (snapshot.into_live(), Record::of_a_snapshot());
+    let (live, record) = (snapshot.into_live(), PriorState::for_snapshot());
     let plan = evenkeel_plan::plan(Inputs {
         last: Some(&last.desired),
         statistics: statistics.as_ref(),
@@ -71,7 +71,7 @@ fn plan_with_last(case: &Path, form: &str) -> Answer {
         "diff" => {
             let write =
                 |live| evenkeel_spec::write(&WriteInput::of_live(live, &desired).expanded());
-            render::unified_diff(&write(&live), &write(&carried_out(&live, &plan.steps)))
+            render::unified_diff(&write(&live), &write(&simulate(&live, &plan.steps)))
         }
         _ => {
             let labels = Labels::new(names);

@@ -3,9 +3,9 @@
 
 mod bad_input;
 mod cut_off;
+mod exit_codes;
 mod golden;
 mod parameters;
 mod program;
 mod specs;
-mod statuses;
 mod streams;

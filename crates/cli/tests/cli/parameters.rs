@@ -19,7 +19,7 @@ fn run(arguments: &str) -> Output {
 }
 
 #[test]
-fn a_spec_is_told_what_the_command_line_the_environment_and_the_host_say() {
+fn a_spec_gets_the_values_of_command_line_environment_and_host() {
     let output = run("plan a.yaml --live none --set port=8080");
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.starts_with("+ add service web/127.0.0.1:8080/tcp: "), "{output:?}");
@@ -36,16 +36,16 @@ fn a_parameter_without_a_value_is_a_bad_spec_at_its_place() {
 }
 
 #[test]
-fn wrong_assignments_are_a_wrong_use_and_unused_ones_are_told() {
+fn wrong_assignments_are_usage_errors_and_unused_ones_are_reported() {
     let folder = folder_with(&[("a.yaml", "version: 1\nservices: []\n")]);
-    for (wrong, words) in [
+    for (wrong, message) in [
         ("--set port", "write NAME=VALUE"),
         ("--set a-b=1", "`a-b` cannot be the name of a parameter"),
         ("--set a=1 --set a=1", "--set gives `a` two values"),
     ] {
         let answer = evenkeel_in(folder.path(), &format!("validate a.yaml {wrong}"));
         assert_eq!(answer.status, 64, "{answer:?}");
-        assert!(answer.stderr.contains(words), "{answer:?}");
+        assert!(answer.stderr.contains(message), "{answer:?}");
     }
     let answer = evenkeel_in(folder.path(), "validate a.yaml --set prot=80");
     assert_eq!(answer.status, 0, "{answer:?}");

@@ -56,7 +56,7 @@ fn files_and_directories_are_merged() {
 }
 
 #[test]
-fn a_verbose_plan_tells_where_each_step_is_asked_for() {
+fn a_verbose_plan_shows_where_each_step_comes_from() {
     let folder = folder_with(&[("dns.yaml", &format!("{HEAD}{DNS}")), ("pools.yaml", POOL)]);
     let answer = evenkeel_in(folder.path(), "plan -v dns.yaml pools.yaml --live none");
     let lines: Vec<_> = answer.stdout.lines().collect();
@@ -80,7 +80,7 @@ fn the_same_service_in_two_files_is_an_error_that_names_both_places() {
 #[test]
 fn an_empty_directory_and_a_missing_place_are_no_specs() {
     let folder = folder_with(&[("empty/notes.txt", "")]);
-    for (place, words) in [
+    for (place, message) in [
         ("empty", ["there is no *.yaml or *.yml file in empty", "never taken for an empty spec"]),
         ("missing", ["cannot read missing: No such file or directory", "name a file"]),
         ("missing/web.yaml", ["cannot read missing/web.yaml: ", "name a file"]),
@@ -96,8 +96,8 @@ fn an_empty_directory_and_a_missing_place_are_no_specs() {
             let answer = evenkeel_in(folder.path(), &command);
             assert_eq!((answer.status, &*answer.stdout), (65, ""), "{command}: {answer:?}");
             let (error, hint) = answer.stderr.split_once("\nhint: ").expect("a remedy");
-            assert!(error.starts_with("error: ") && error.contains(words[0]), "{answer:?}");
-            assert!(hint.contains(words[1]), "{answer:?}");
+            assert!(error.starts_with("error: ") && error.contains(message[0]), "{answer:?}");
+            assert!(hint.contains(message[1]), "{answer:?}");
         }
     }
 }

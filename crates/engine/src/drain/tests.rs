@@ -1,24 +1,24 @@
 //! Laws of waiting, with a clock that is moved by hand.
 
 use evenkeel_model::{Binding, Desired, Live, Owner, ServiceKey};
-use evenkeel_plan::{Clocks, Draining, Inputs, Object, plan};
+use evenkeel_plan::{ClockReading, Draining, Inputs, Object, plan};
 
 use super::*;
-use crate::memory::MemoryKernel;
-use crate::pass::tests::{host_with, rs, web};
-use crate::{Pass, Report, Terms, execute};
+use crate::execute::tests::{host_with, rs, web};
+use crate::fake_kernel::FakeKernel;
+use crate::{ApplyOptions, Pass, Report, execute};
 
 /// A clock, and someone who looks on.
 #[derive(Default)]
-struct Onlooker {
+struct RecordingContext {
     now: Duration,
     interrupt_at: Option<Duration>,
     seen: Vec<Vec<DrainProgress>>,
 }
 
-impl Attendant for Onlooker {
-    fn now(&self) -> Clocks {
-        Clocks { wall: self.now, uptime: None }
+impl ExecutionContext for RecordingContext {
+    fn now(&self) -> ClockReading {
+        ClockReading { wall: self.now, uptime: None }
     }
 
     fn pause(&mut self, time: Duration) {
@@ -37,10 +37,10 @@ impl Attendant for Onlooker {
 const START: Duration = Duration::from_secs(1_000_000);
 
 fn drain_one(
-    kernel: &mut MemoryKernel,
+    kernel: &mut FakeKernel,
     limit: u32,
-    record: Record,
-    onlooker: &mut Onlooker,
+    record: PriorState,
+    context: &mut RecordingContext,
 ) -> (ServiceKey, Report) {
     let (key, before) = web([(1, 5), (2, 5)], Drain(limit));
     let (_, wanted) = web([(2, 5)], Drain(limit));
@@ -53,67 +53,67 @@ fn drain_one(
     let live = kernel.live.clone();
     let steps = plan(Inputs::new(&desired, &live, &record)).steps;
     let pass = Pass { record, ..Pass::new(&desired, live, steps) };
-    (key, execute(kernel, pass, Terms::default(), onlooker))
+    (key, execute(kernel, pass, ApplyOptions::default(), context))
 }
 
-fn at_start() -> Onlooker {
-    Onlooker { now: START, ..Onlooker::default() }
+fn at_start() -> RecordingContext {
+    RecordingContext { now: START, ..RecordingContext::default() }
 }
 
 #[test]
 fn a_drain_without_any_connection_ends_at_its_first_look() {
-    let (mut kernel, mut onlooker) = (MemoryKernel::default(), at_start());
-    let (key, report) = drain_one(&mut kernel, 30, Record::default(), &mut onlooker);
+    let (mut kernel, mut context) = (FakeKernel::default(), at_start());
+    let (key, report) = drain_one(&mut kernel, 30, PriorState::default(), &mut context);
     assert!(report.is_success());
     assert_eq!(kernel.live.services[&key].real_servers.len(), 1);
-    assert_eq!(onlooker.now, START);
+    assert_eq!(context.now, START);
 }
 
 #[test]
 fn a_drain_ends_when_its_connections_have() {
-    let (mut kernel, mut onlooker) = (MemoryKernel::default(), at_start());
+    let (mut kernel, mut context) = (FakeKernel::default(), at_start());
     kernel.connect(web([], Drain::NONE).0, 1, 100);
     kernel.ending = 10;
-    let (_, report) = drain_one(&mut kernel, 30, Record::default(), &mut onlooker);
+    let (_, report) = drain_one(&mut kernel, 30, PriorState::default(), &mut context);
     assert!(report.is_success() && report.cut.is_empty());
-    assert_eq!(onlooker.now, START + 10 * POLL);
-    let connections: Vec<u64> = onlooker.seen.iter().map(|seen| seen[0].connections).collect();
+    assert_eq!(context.now, START + 10 * POLL);
+    let connections: Vec<u64> = context.seen.iter().map(|seen| seen[0].connections).collect();
     assert_eq!(connections, [100, 90, 80, 70, 60, 50, 40, 30, 20, 10, 0]);
 }
 
 #[test]
 fn a_drain_ends_at_its_deadline_and_the_report_says_what_was_left() {
-    let (mut kernel, mut onlooker) = (MemoryKernel::default(), at_start());
+    let (mut kernel, mut context) = (FakeKernel::default(), at_start());
     let key = web([], Drain::NONE).0;
     kernel.connect(key, 1, 100);
-    let (_, report) = drain_one(&mut kernel, 3, Record::default(), &mut onlooker);
+    let (_, report) = drain_one(&mut kernel, 3, PriorState::default(), &mut context);
     assert!(report.is_success());
-    assert_eq!(onlooker.now, START + Duration::from_secs(3));
+    assert_eq!(context.now, START + Duration::from_secs(3));
     assert_eq!(report.cut, [((key, rs(1)), 100)].into());
 }
 
 #[test]
-fn a_drain_goes_on_from_the_start_on_record() {
-    let (mut kernel, mut onlooker) = (MemoryKernel::default(), at_start());
+fn a_drain_continues_from_the_start_on_record() {
+    let (mut kernel, mut context) = (FakeKernel::default(), at_start());
     let key = web([], Drain::NONE).0;
     kernel.connect(key, 1, 100);
-    let mut record = Record::default();
+    let mut record = PriorState::default();
     let draining =
         Draining { since: START.as_secs() - 20, weight: 5, limit: Drain::default(), uptime: None };
     record.drains.0.insert((key, rs(1)), draining);
-    let (_, report) = drain_one(&mut kernel, 30, record, &mut onlooker);
+    let (_, report) = drain_one(&mut kernel, 30, record, &mut context);
     assert!(report.is_success());
-    assert_eq!(onlooker.now, START + Duration::from_secs(10));
+    assert_eq!(context.now, START + Duration::from_secs(10));
     // Its weight was 0 already; there was only the deletion to send.
     assert_eq!(kernel.received.len(), 1);
 }
 
 #[test]
 fn a_start_in_the_future_counts_as_now() {
-    let (mut kernel, mut onlooker) = (MemoryKernel::default(), at_start());
+    let (mut kernel, mut context) = (FakeKernel::default(), at_start());
     let key = web([], Drain::NONE).0;
     kernel.connect(key, 1, 100);
-    let mut record = Record::default();
+    let mut record = PriorState::default();
     let draining = Draining {
         since: START.as_secs() + 86_400,
         weight: 5,
@@ -121,40 +121,40 @@ fn a_start_in_the_future_counts_as_now() {
         uptime: None,
     };
     record.drains.0.insert((key, rs(1)), draining);
-    drain_one(&mut kernel, 30, record, &mut onlooker);
-    assert_eq!(onlooker.now, START + Duration::from_secs(30));
+    drain_one(&mut kernel, 30, record, &mut context);
+    assert_eq!(context.now, START + Duration::from_secs(30));
 }
 
 #[test]
 fn a_handshake_that_had_begun_gets_time_to_become_a_connection() {
-    let (mut kernel, mut onlooker) = (MemoryKernel::default(), at_start());
+    let (mut kernel, mut context) = (FakeKernel::default(), at_start());
     let key = web([], Drain::NONE).0;
     kernel.connect(key, 1, 0);
     let counted = kernel.statistics.services.get_mut(&key).expect("it is counted");
     counted.real_servers.get_mut(&rs(1)).expect("it is counted").inactive_connections = 3;
-    let (_, report) = drain_one(&mut kernel, 30, Record::default(), &mut onlooker);
+    let (_, report) = drain_one(&mut kernel, 30, PriorState::default(), &mut context);
     assert!(report.is_success());
-    assert_eq!(onlooker.now, START + HANDSHAKE);
+    assert_eq!(context.now, START + HANDSHAKE);
 }
 
 #[test]
 fn an_interrupted_wait_leaves_the_real_server_without_weight_and_deletes_nothing() {
-    let (mut kernel, mut onlooker) = (MemoryKernel::default(), at_start());
+    let (mut kernel, mut context) = (FakeKernel::default(), at_start());
     let key = web([], Drain::NONE).0;
     kernel.connect(key, 1, 100);
-    onlooker.interrupt_at = Some(START + Duration::from_secs(2));
-    let (_, report) = drain_one(&mut kernel, 30, Record::default(), &mut onlooker);
+    context.interrupt_at = Some(START + Duration::from_secs(2));
+    let (_, report) = drain_one(&mut kernel, 30, PriorState::default(), &mut context);
     assert!(report.interrupted && !report.is_success() && report.rollback.is_none());
-    let left = &kernel.live.services[&key].real_servers;
-    assert_eq!(left.get(&rs(1)).map(|it| it.weight), Some(0));
-    assert_eq!(onlooker.now, START + Duration::from_secs(2));
+    let remaining = &kernel.live.services[&key].real_servers;
+    assert_eq!(remaining.get(&rs(1)).map(|it| it.weight), Some(0));
+    assert_eq!(context.now, START + Duration::from_secs(2));
 }
 
 #[test]
-fn whoever_raises_the_weight_of_a_draining_real_server_is_overruled() {
-    struct Raiser(Onlooker, u32);
-    impl Attendant for Raiser {
-        fn now(&self) -> Clocks {
+fn a_raised_weight_of_a_draining_real_server_is_set_to_0_again() {
+    struct Raiser(RecordingContext, u32);
+    impl ExecutionContext for Raiser {
+        fn now(&self) -> ClockReading {
             self.0.now()
         }
         fn pause(&mut self, time: Duration) {
@@ -167,33 +167,33 @@ fn whoever_raises_the_weight_of_a_draining_real_server_is_overruled() {
             self.1 += 1;
         }
     }
-    let mut kernel = MemoryKernel::default();
+    let mut kernel = FakeKernel::default();
     let (key, before) = web([(1, 5), (2, 5)], Drain(30));
     kernel.live = Live { services: [(key, before.service)].into(), ..Live::default() };
     kernel.connect(key, 1, 1);
-    let mut drains = Drains::default();
+    let mut drains = DrainWaiter::default();
     let real_server = *kernel.live.services[&key].real_servers.get(&rs(1)).expect("it is there");
     let (service, before, limit) = (key, real_server.drained(), Drain(1));
     let drain = Op::DrainRealServer { service, key: rs(1), before, limit };
-    drains.begin(&[drain], &Record::default(), START);
-    let mut onlooker = Raiser(at_start(), 0);
-    drains.wait(&mut kernel, true, &mut onlooker).expect("memory can be read");
+    drains.begin(&[drain], &PriorState::default(), START);
+    let mut context = Raiser(at_start(), 0);
+    drains.wait(&mut kernel, true, &mut context).expect("memory can be read");
     let now = kernel.live.services[&key].real_servers.get(&rs(1)).map(|it| it.weight);
     assert_eq!(now, Some(0));
-    assert!(onlooker.1 > 1);
+    assert!(context.1 > 1);
 }
 
 #[test]
-fn what_someone_else_deletes_meanwhile_is_told_with_the_connections_it_had() {
-    let mut kernel = MemoryKernel::default();
+fn a_real_server_deleted_by_others_is_reported_with_its_connections() {
+    let mut kernel = FakeKernel::default();
     let (key, before) = web([(1, 5)], Drain(30));
     kernel.live = Live { services: [(key, before.service)].into(), ..Live::default() };
     kernel.connect(key, 1, 4);
     let before = *kernel.live.services[&key].real_servers.get(&rs(1)).expect("it is there");
     let (service, limit) = (key, Drain(30));
     let drain = Op::DrainRealServer { service, key: rs(1), before, limit };
-    let mut drains = Drains::default();
-    drains.begin(&[drain], &Record::default(), START);
+    let mut drains = DrainWaiter::default();
+    drains.begin(&[drain], &PriorState::default(), START);
     drains.wait(&mut kernel, false, &mut at_start()).expect("memory can be read");
     kernel.live.services.clear();
     kernel.statistics = Default::default();
@@ -206,8 +206,8 @@ fn what_someone_else_deletes_meanwhile_is_told_with_the_connections_it_had() {
 /// those numbers.
 fn leave(
     connections: &[(u8, u32)],
-    meddling: impl Fn(ServiceKey) -> Vec<(usize, Op)>,
-) -> (MemoryKernel, Onlooker, Report) {
+    interference: impl Fn(ServiceKey) -> Vec<(usize, Op)>,
+) -> (FakeKernel, RecordingContext, Report) {
     let (key, named) = web([(1, 5), (2, 5)], Drain(30));
     let vip = Binding::host(key.vip().expect("it has one"), "eth0");
     let mut kernel = host_with([(vip.clone(), Owner::Evenkeel)]);
@@ -215,18 +215,18 @@ fn leave(
     for (last, number) in connections {
         kernel.connect(key, *last, *number);
     }
-    for (look, op) in meddling(key) {
-        kernel.meddling.entry(look).or_default().push(op);
+    for (look, op) in interference(key) {
+        kernel.interference.entry(look).or_default().push(op);
     }
     let last = Desired { services: [(key, named)].into(), ..Desired::default() };
-    let (desired, record) = (Desired::default(), Record::of_a_snapshot());
+    let (desired, record) = (Desired::default(), PriorState::for_snapshot());
     let live = kernel.live.clone();
     let inputs = Inputs { last: Some(&last), ..Inputs::new(&desired, &live, &record) };
     let steps = plan(inputs).steps;
     let pass = Pass { record, last: Some(&last), ..Pass::new(&desired, live, steps) };
-    let mut onlooker = at_start();
-    let report = execute(&mut kernel, pass, Terms::default(), &mut onlooker);
-    (kernel, onlooker, report)
+    let mut context = at_start();
+    let report = execute(&mut kernel, pass, ApplyOptions::default(), &mut context);
+    (kernel, context, report)
 }
 
 fn added(service: ServiceKey, last: u8, weight: u32) -> Op {
@@ -237,13 +237,13 @@ fn added(service: ServiceKey, last: u8, weight: u32) -> Op {
 
 #[test]
 fn a_real_server_that_joins_a_departing_service_drains_before_the_service_goes() {
-    let (kernel, onlooker, report) = leave(&[(1, 1), (9, 2)], |key| vec![(3, added(key, 9, 1))]);
+    let (kernel, context, report) = leave(&[(1, 1), (9, 2)], |key| vec![(3, added(key, 9, 1))]);
     let key = web([], Drain::NONE).0;
     assert!(report.is_success(), "{report:?}");
     assert!(kernel.live.services.is_empty() && kernel.live.addresses.is_empty());
-    assert_eq!(report.newcomers, [(key, rs(9))].into());
+    assert_eq!(report.added_by_others, [(key, rs(9))].into());
     // It got the whole time from when it was seen, and the VIP was there all along.
-    assert_eq!(onlooker.now, START + 2 * Duration::from_secs(30));
+    assert_eq!(context.now, START + 2 * Duration::from_secs(30));
     assert_eq!(report.cut, [((key, rs(1)), 1), ((key, rs(9)), 2)].into());
     let last: Vec<&Object> = kernel.received.iter().rev().take(3).collect();
     assert!(
@@ -253,15 +253,15 @@ fn a_real_server_that_joins_a_departing_service_drains_before_the_service_goes()
 }
 
 #[test]
-fn a_real_server_that_joins_with_nobody_on_it_leaves_with_its_service() {
-    let (kernel, onlooker, report) = leave(&[(1, 1)], |key| vec![(3, added(key, 9, 0))]);
+fn an_added_real_server_without_connections_goes_with_its_service() {
+    let (kernel, context, report) = leave(&[(1, 1)], |key| vec![(3, added(key, 9, 0))]);
     assert!(report.is_success() && kernel.live.services.is_empty());
-    assert_eq!(report.newcomers, Default::default());
-    assert_eq!(onlooker.now, START + Duration::from_secs(30));
+    assert_eq!(report.added_by_others, Default::default());
+    assert_eq!(context.now, START + Duration::from_secs(30));
 }
 
 #[test]
-fn whoever_adds_real_servers_again_and_again_keeps_the_service() {
+fn a_service_that_others_keep_adding_to_is_kept() {
     let (kernel, _, report) = leave(&[(1, 1), (7, 1), (8, 1), (9, 1)], |key| {
         // A wait of 30 seconds has some 150 looks.
         vec![(3, added(key, 7, 1)), (170, added(key, 8, 1)), (330, added(key, 9, 1))]
@@ -283,5 +283,5 @@ fn one_whose_drain_is_over_gets_no_clients_while_others_still_drain() {
     assert!(kernel.live.services.is_empty());
     let lowered = |object: &&Object| matches!(object, Object::RealServer(_, key) if *key == rs(1));
     assert_eq!(kernel.received.iter().filter(lowered).count(), 2, "{:?}", kernel.received);
-    assert_eq!(report.newcomers, Default::default());
+    assert_eq!(report.added_by_others, Default::default());
 }

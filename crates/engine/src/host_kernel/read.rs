@@ -8,7 +8,7 @@ use evenkeel_model::{Binding, Link, Owner, RealServers, Service, ServiceKey};
 
 use super::{HostKernel, host_error, ipvs_error};
 use crate::KernelError;
-use crate::translate::{real_server, service_config, service_key, traffic, wire_service_key};
+use crate::convert::{real_server, service_config, service_key, traffic, wire_service_key};
 
 /// Addresses with who bound them, and interfaces.
 type Addresses = (BTreeMap<Binding, Owner>, Option<BTreeMap<Box<str>, Link>>);
@@ -119,7 +119,7 @@ impl HostKernel {
             let ours = is_ours || !keeps_marks && self.journalled.contains(&binding);
             owned.insert(binding, if ours { Owner::Evenkeel } else { Owner::Other });
         }
-        self.audiences.see(&links);
+        self.link_tracker.update(&links);
         let links = links.into_iter().map(|link| {
             let owner = if link.is_ours() { Owner::Evenkeel } else { Owner::Other };
             let dummy = link.is_dummy();

@@ -7,7 +7,7 @@ use evenkeel_plan::Op;
 use rustix::io::Errno;
 
 use super::{HostKernel, host_error, ipvs_error};
-use crate::translate::{
+use crate::convert::{
     wire_destination, wire_key, wire_service, wire_service_key, wire_sync_daemon, wire_sync_state,
     wire_timeouts,
 };

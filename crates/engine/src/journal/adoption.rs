@@ -6,7 +6,7 @@ use evenkeel_model::{Desired, Live, ServiceKey};
 use evenkeel_plan::{Governed, Op, Verb};
 
 use super::Journal;
-use crate::{Done, Outcome, Report, Rollback, Targeted};
+use crate::{Done, Outcome, PartialApplies, Report, Rollback};
 
 /// The specs before the one that is about to come into force.
 #[derive(Debug, Clone, Copy, Default)]
@@ -53,13 +53,13 @@ impl Journal {
             drains: &self.record.drains,
         };
         self.adopted.adopt_services(services, desired, live, governed);
-        self.attempted.extend(Targeted::new(services, desired));
+        self.attempted.extend(PartialApplies::new(services, desired));
     }
 
     /// What was asked of single services is in force.
-    pub fn targeted_is_applied(&mut self, asked: Targeted) {
+    pub fn targeted_is_applied(&mut self, asked: PartialApplies) {
         self.targeted.extend(asked);
-        self.attempted = Targeted::default();
+        self.attempted = PartialApplies::default();
     }
 
     /// What became of adopted objects. While an apply waits for its confirmation they may still
@@ -75,14 +75,14 @@ impl Journal {
         // All is as before: what is found next time was not created by this attempt.
         if report.rollback.as_ref().is_some_and(Rollback::is_clean) {
             self.next = None;
-            self.attempted = Targeted::default();
+            self.attempted = PartialApplies::default();
         }
     }
 
     /// The steps of an apply that waited are confirmed.
     pub(crate) fn confirm_adoption(&mut self, steps: &[Op]) {
         self.adopted.forget_deleted(steps);
-        self.attempted = Targeted::default();
+        self.attempted = PartialApplies::default();
     }
 }
 

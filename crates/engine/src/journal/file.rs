@@ -12,7 +12,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use evenkeel_model::Binding;
-use evenkeel_plan::Record;
+use evenkeel_plan::PriorState;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
@@ -41,7 +41,7 @@ struct Header {
 #[serde(deny_unknown_fields)]
 struct First {
     version: u32,
-    record: Record,
+    record: PriorState,
     addresses: BTreeSet<Binding>,
     dummies: BTreeSet<Box<str>>,
 }
@@ -55,8 +55,8 @@ pub(super) fn parse(text: &[u8]) -> Result<Journal, Problem> {
         Ok(Header { version: version @ 2..=VERSION }) => {
             let body = rest.strip_prefix(b"\n").unwrap_or(rest);
             if text.strip_suffix(body) != Some(header(version, body).as_bytes()) {
-                let words = "is damaged: its checksum is another one";
-                return Err(Problem::Damage(words.to_owned()));
+                let message = "is damaged: its checksum is another one";
+                return Err(Problem::Damage(message.to_owned()));
             }
             serde_json::from_slice(body).map_err(damaged)
         }

@@ -10,8 +10,8 @@
 
 use std::borrow::Cow;
 
-use evenkeel_host::{Namespace, NamespaceIdentity, Standing};
-use evenkeel_plan::Record;
+use evenkeel_host::{Namespace, NamespaceIdentity, NamespaceState};
+use evenkeel_plan::PriorState;
 
 use super::{Journal, JournalError, StateDir};
 use crate::Pending;
@@ -26,7 +26,7 @@ impl Journal {
         // Each field is named, so that whoever adds one decides on it.
         let Self {
             namespace: _,
-            record: Record { applied, scope, guards, sysctls: _, timeouts: _, drains: _ },
+            record: PriorState { applied, scope, guards, sysctls: _, timeouts: _, drains: _ },
             addresses: _,
             dummies: _,
             spec,
@@ -39,13 +39,18 @@ impl Journal {
         } = self;
         let is_same_host = before.is_first && here.identity.is_first;
         let mut journal = Self {
-            record: Record { applied: applied && is_same_host, scope, guards, ..Record::default() },
+            record: PriorState {
+                applied: applied && is_same_host,
+                scope,
+                guards,
+                ..PriorState::default()
+            },
             spec,
             notice,
             ..Self::default()
         };
-        if let Some(words) = pending.as_ref().map(Pending::moot) {
-            journal.add_notice(&words);
+        if let Some(message) = pending.as_ref().map(Pending::earlier_boot_notice) {
+            journal.push_notice(&message);
         }
         journal
     }
@@ -86,13 +91,13 @@ impl StateDir {
     pub(super) fn check_not_replaced(&self) -> Result<(), JournalError> {
         let named = self.namespace.as_ref().filter(|it| !it.initial && it.is_known_by_name());
         let Some(name) = named.and_then(|it| it.name.clone()) else { return Ok(()) };
-        match Namespace::standing(&name) {
-            Ok(Standing::Another) => {
+        match Namespace::state(&name) {
+            Ok(NamespaceState::Another) => {
                 Err(JournalError::Replaced { name, folder: self.folder.clone() })
             }
             // Where that cannot be told, as where names cannot be seen any more, nothing is known
             // against it.
-            Ok(Standing::This | Standing::Nothing) | Err(_) => Ok(()),
+            Ok(NamespaceState::This | NamespaceState::Nothing) | Err(_) => Ok(()),
         }
     }
 }

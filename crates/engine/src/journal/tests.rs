@@ -1,12 +1,12 @@
 use evenkeel_model::arbitrary::pair;
 use evenkeel_model::{Drain, RealServerKey};
-use evenkeel_plan::{Draining, Drains, Inputs, Uptime, plan};
+use evenkeel_plan::{DrainRecords, Draining, Inputs, Uptime, plan};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use tempfile::TempDir;
 
 use super::*;
-use crate::pass::tests::web;
+use crate::execute::tests::web;
 
 const TEXTS: [(&str, &[u8]); 3] =
     [("a.yaml", b"version: 1\n"), ("empty.yaml", b""), ("b.yaml", b"services: []\n")];
@@ -25,13 +25,13 @@ fn example() -> Journal {
     let pending = Pending::begin(5, 120, Vec::new()).expect("this boot has a name");
     Journal {
         namespace: None,
-        record: Record { applied: true, ..Record::default() },
+        record: PriorState { applied: true, ..PriorState::default() },
         addresses: BTreeSet::from([Binding::host([192, 0, 2, 1].into(), "eth0")]),
         dummies: BTreeSet::from(["vips".into()]),
         spec: None,
         next: None,
-        targeted: Targeted::default(),
-        attempted: Targeted::default(),
+        targeted: PartialApplies::default(),
+        attempted: PartialApplies::default(),
         adopted: Adopted::default(),
         pending: Some(pending),
         notice: Some("something happened".into()),
@@ -57,7 +57,7 @@ impl StateDir {
 /// Stores a spec as one that was applied.
 fn apply(state: &StateDir, journal: &mut Journal, texts: &[(&str, &[u8])]) {
     state.store_spec(journal, texts, &values()).expect("it can be stored");
-    journal.spec_is_applied();
+    journal.promote_next_spec();
     state.write(journal).expect("it can be written");
 }
 
@@ -75,7 +75,7 @@ fn any_steps_can_wait_for_confirmation() {
     let (_folder, state) = place();
     let config = ProptestConfig { cases: 200, failure_persistence: None, ..Default::default() };
     let outcome = TestRunner::new(config).run(&pair(6), |pair| {
-        let record = Record::of_a_snapshot();
+        let record = PriorState::for_snapshot();
         let steps = plan(Inputs::new(&pair.desired, &pair.live, &record)).steps;
         let pending = Pending::begin(0, 1, steps).expect("this boot has a name");
         let journal = Journal { pending: Some(pending), ..Journal::default() };
@@ -183,11 +183,11 @@ fn a_journal_of_a_later_version_is_refused_and_stays_as_it_is() {
     for text in ["{\"version\":4,\"sha512\":\"\"}\nwhatever", "{\"version\":4}"] {
         assert_refused(&state, text.as_bytes());
         let error = state.read(true).expect_err("it is refused");
-        let words = format!("{error}; {}", error.remedy());
+        let message = format!("{error}; {}", error.remedy());
         for word in
             ["a newer evenkeel wrote ", "journal.json: it is a journal of version 4", "3; use"]
         {
-            assert!(words.contains(word), "{word}: {words}");
+            assert!(message.contains(word), "{word}: {message}");
         }
     }
     let bad = ["{ \"version\": 0 }", "", "\n", "null", "[]", "\u{fffd}", "{\"version\":2}"];
@@ -256,7 +256,7 @@ fn the_texts_of_the_last_spec_come_back_as_they_were() {
         let last = state.last_spec(&read).expect("it is whole").expect("it is there");
         let expected: Vec<(String, Vec<u8>)> =
             texts.iter().map(|(name, text)| ((*name).to_owned(), text.to_vec())).collect();
-        assert_eq!(last, LastSpec { texts: expected, parameters: values() });
+        assert_eq!(last, StoredSpecTexts { texts: expected, parameters: values() });
         assert_eq!(files(&state).len(), 2, "the texts before it are gone: {:?}", files(&state));
     }
 }
@@ -291,7 +291,7 @@ fn the_same_spec_again_writes_nothing() {
     let inode = |path: &Path| std::os::unix::fs::MetadataExt::ino(&fs::metadata(path).expect("it"));
     let written = inode(&texts);
     state.store_spec(&mut journal, &TEXTS, &values()).expect("nothing is to be written");
-    journal.spec_is_applied();
+    journal.promote_next_spec();
     assert_eq!(journal, before);
     assert_eq!(inode(&texts), written);
 
@@ -393,22 +393,22 @@ fn an_unconfirmed_apply_of_this_boot_lets_nothing_be_changed() {
     let mut journal = example();
     let refusal = journal.check_writable(0).expect_err("it is not confirmed");
     assert!(refusal.to_string().contains("evenkeel confirm"), "{refusal}");
-    journal.forget_moot();
+    journal.drop_stale_pending();
     assert_eq!(journal, example());
     journal.pending = None;
     assert_eq!(journal.check_writable(0), Ok(()));
 }
 
 #[test]
-fn an_unconfirmed_apply_of_another_boot_is_told_and_forgotten() {
+fn an_unconfirmed_apply_of_an_earlier_boot_is_reported_and_dropped() {
     let mut journal = example();
     journal.pending.as_mut().expect("one that waits").boot = "another".into();
     assert_eq!(journal.check_writable(0), Ok(()));
-    journal.forget_moot();
+    journal.drop_stale_pending();
     assert_eq!(journal.pending, None);
     let notice = journal.notice.clone().expect("a notice");
     assert!(notice.starts_with("something happened; an apply of 1970-01-01 00:00:05"), "{notice}");
-    journal.forget_moot();
+    journal.drop_stale_pending();
     assert_eq!(journal.notice, Some(notice), "told once");
 }
 
@@ -422,24 +422,24 @@ fn what_waits_for_its_confirmation_is_what_plans_compare_with() {
         let last = state.last_spec(journal).expect("it is whole").expect("it is there");
         last.texts.len()
     };
-    let (key, named) = crate::pass::tests::web([(1, 1)], evenkeel_model::Drain::NONE);
+    let (key, named) = crate::execute::tests::web([(1, 1)], evenkeel_model::Drain::NONE);
     let desired = evenkeel_model::Desired { services: [(key, named)].into(), ..Default::default() };
-    let targeted = Targeted::new(&[key].into(), &desired);
+    let targeted = PartialApplies::new(&[key].into(), &desired);
     journal.targeted = targeted.clone();
     let pending = Pending::begin(5, 120, Vec::new()).expect("this boot has a name");
     // As long as its steps are not done, or where it ended half-way, the one before is in force.
     journal.pending = Some(pending.clone());
-    assert_eq!((texts(&journal), journal.targeted_in_force()), (3, targeted.clone()));
+    assert_eq!((texts(&journal), journal.active_partial_applies()), (3, targeted.clone()));
     let done = Pending { deadline: Some(125), ..pending };
     journal.pending = Some(done.clone());
-    assert_eq!((texts(&journal), journal.targeted_in_force()), (1, Targeted::default()));
+    assert_eq!((texts(&journal), journal.active_partial_applies()), (1, PartialApplies::default()));
     // One of single services leaves the spec as it was.
     journal.next = None;
-    journal.targeted = Targeted::default();
+    journal.targeted = PartialApplies::default();
     journal.pending = Some(Pending { targeted: targeted.clone(), ..done });
-    assert_eq!((texts(&journal), journal.targeted_in_force()), (3, targeted.clone()));
+    assert_eq!((texts(&journal), journal.active_partial_applies()), (3, targeted.clone()));
     let spec = journal.spec.clone();
-    journal.keep_pending(Some(&desired));
+    journal.commit_pending(Some(&desired));
     assert_eq!((journal.spec, journal.targeted), (spec, targeted));
 }
 
@@ -477,10 +477,10 @@ fn a_drain_of_an_earlier_version_is_read_as_it_was() {
     let (key, _) = web([], Drain::NONE);
     let real_server = RealServerKey { address: [10, 0, 0, 1].into(), port: 80 };
     let draining = Draining { since: 7, weight: 5, limit: Drain(30), uptime: None };
-    let drains = Drains([((key, real_server), draining)].into());
+    let drains = DrainRecords([((key, real_server), draining)].into());
     let mut entries = serde_json::to_value(&drains).expect("it can be written");
     let fields = entries[0].as_object_mut().expect("an object");
     let names: Vec<&str> = fields.keys().map(String::as_str).collect();
     assert_eq!(names, ["limit", "real_server", "service", "since", "weight"]);
-    assert_eq!(serde_json::from_value::<Drains>(entries).expect("it can be read"), drains);
+    assert_eq!(serde_json::from_value::<DrainRecords>(entries).expect("it can be read"), drains);
 }

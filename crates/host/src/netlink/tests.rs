@@ -24,15 +24,15 @@ fn error(errno: i32, echoed: &[u8], attributes: &[u8]) -> Vec<u8> {
 const EXTENDED: [u8; 20] =
     [8, 0, 2, 0, 24, 0, 0, 0, 11, 0, 1, 0, b'n', b'o', b' ', b'w', b'a', b'y', 0, 0];
 
-fn read(datagrams: &[&[u8]]) -> Result<Answer, Failure> {
-    let mut answer = Answer::new(SEQUENCE);
+fn read(datagrams: &[&[u8]]) -> Result<Reply, Failure> {
+    let mut answer = Reply::new(SEQUENCE);
     for datagram in datagrams {
         answer.read(datagram)?;
     }
     Ok(answer)
 }
 
-fn refused(outcome: Result<Answer, Failure>) -> Refusal {
+fn refused(outcome: Result<Reply, Failure>) -> NetlinkRefusal {
     match outcome {
         Err(Failure::Refused(refusal)) => refusal,
         Err(other) => panic!("{other:?}"),
@@ -142,7 +142,7 @@ fn an_interrupted_reading_is_made_again_and_a_failed_one_is_not() {
     let mut readings = 0;
     let outcome = uninterrupted(|| {
         readings += 1;
-        Err::<(), _>(Failure::Refused(Refusal { errno: 105, message: None }))
+        Err::<(), _>(Failure::Refused(NetlinkRefusal { errno: 105, message: None }))
     });
     assert!(outcome.is_err_and(|failure| failure.is(Errno::ENOBUFS)));
     assert_eq!(readings, 1);

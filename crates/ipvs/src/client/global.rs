@@ -3,10 +3,11 @@
 
 use std::ops::ControlFlow;
 
-use super::{Asked, Client};
+use super::{Client, SentCommand};
 use crate::codec::{Answer, Header, decode_info, decode_sync_daemon, decode_timeouts};
 use crate::{
-    DecodeError, Error, Info, Object, Operation, SyncDaemon, SyncDaemonEntry, SyncState, Timeouts,
+    CommandObject, DecodeError, Error, Info, Operation, SyncDaemon, SyncDaemonEntry, SyncState,
+    Timeouts,
 };
 
 impl Client {
@@ -15,16 +16,17 @@ impl Client {
     /// # Errors
     /// See [`Error`]; without CAP_NET_ADMIN it is [`Error::PermissionDenied`].
     pub fn info(&mut self) -> Result<Info, Error> {
-        let asked = Asked { operation: Operation::GetInfo, object: Object::Table };
+        let sent_command =
+            SentCommand { operation: Operation::GetInfo, object: CommandObject::Table };
         let header = self.header();
         self.encoder.clear();
         self.encoder.get_info(header)?;
         let mut info = None;
-        self.ask(asked, header, |payload| {
+        self.ask(sent_command, header, |payload| {
             info = Some(decode_info(payload)?);
             Ok(())
         })?;
-        info.ok_or_else(|| asked.malformed(DecodeError::Missing("IPVS_INFO_ATTR_VERSION")))
+        info.ok_or_else(|| sent_command.malformed(DecodeError::Missing("IPVS_INFO_ATTR_VERSION")))
     }
 
     /// The timeouts of the namespace.
@@ -32,32 +34,36 @@ impl Client {
     /// # Errors
     /// As [`Self::info`].
     pub fn timeouts(&mut self) -> Result<Timeouts, Error> {
-        let asked = Asked { operation: Operation::GetTimeouts, object: Object::Table };
+        let sent_command =
+            SentCommand { operation: Operation::GetTimeouts, object: CommandObject::Table };
         let header = self.header();
         self.encoder.clear();
         self.encoder.get_timeouts(header)?;
         let mut timeouts = None;
-        self.ask(asked, header, |payload| {
+        self.ask(sent_command, header, |payload| {
             timeouts = Some(decode_timeouts(payload)?);
             Ok(())
         })?;
-        timeouts.ok_or_else(|| asked.malformed(DecodeError::Missing("IPVS_CMD_ATTR_TIMEOUT_TCP")))
+        timeouts.ok_or_else(|| {
+            sent_command.malformed(DecodeError::Missing("IPVS_CMD_ATTR_TIMEOUT_TCP"))
+        })
     }
 
     /// Sets the timeouts that are not 0; the others stay. A connection takes up its new one with
     /// its next packet.
     ///
     /// # Errors
-    /// As [`Self::info`]; one that the kernel cannot count is [`Reason::OutOfRange`], and then
+    /// As [`Self::info`]; one that the kernel cannot count is [`RefusalReason::OutOfRange`], and then
     /// none is set.
     ///
-    /// [`Reason::OutOfRange`]: crate::Reason::OutOfRange
+    /// [`RefusalReason::OutOfRange`]: crate::Reason::OutOfRange
     pub fn set_timeouts(&mut self, timeouts: &Timeouts) -> Result<(), Error> {
-        let asked = Asked { operation: Operation::SetTimeouts, object: Object::Table };
+        let sent_command =
+            SentCommand { operation: Operation::SetTimeouts, object: CommandObject::Table };
         let header = self.header();
         self.encoder.clear();
         self.encoder.set_timeouts(header, timeouts)?;
-        self.act(asked, header)
+        self.act(sent_command, header)
     }
 
     /// The sync daemons that run, the master first: at most one of each state. A daemon
@@ -66,12 +72,13 @@ impl Client {
     /// # Errors
     /// As [`Self::info`].
     pub fn daemons(&mut self) -> Result<Vec<SyncDaemonEntry>, Error> {
-        let asked = Asked { operation: Operation::GetSyncDaemons, object: Object::Table };
+        let sent_command =
+            SentCommand { operation: Operation::GetSyncDaemons, object: CommandObject::Table };
         let header = self.header();
         self.encoder.clear();
         self.encoder.get_sync_daemons(header)?;
         let mut entries = Vec::new();
-        self.ask(asked, header, |payload| {
+        self.ask(sent_command, header, |payload| {
             entries.push(decode_sync_daemon(payload)?.entry());
             Ok(())
         })?;
@@ -84,38 +91,38 @@ impl Client {
     ///
     /// # Errors
     /// As [`Self::info`]. The kernel refuses when a daemon of this state runs
-    /// ([`Reason::Exists`]), when there is no such interface ([`Reason::NoInterface`]), when a
-    /// master's interface is down ([`Reason::Unreachable`]) or has no IPv6 address to send to an
-    /// IPv6 group from ([`Reason::NoAddress`]), and when the group is not multicast or a
-    /// destination has another family than its service ([`Reason::Invalid`]).
+    /// ([`RefusalReason::Exists`]), when there is no such interface ([`RefusalReason::NoInterface`]), when a
+    /// master's interface is down ([`RefusalReason::Unreachable`]) or has no IPv6 address to send to an
+    /// IPv6 group from ([`RefusalReason::NoAddress`]), and when the group is not multicast or a
+    /// destination has another family than its service ([`RefusalReason::Invalid`]).
     ///
-    /// [`Reason::Exists`]: crate::Reason::Exists
-    /// [`Reason::NoInterface`]: crate::Reason::NoInterface
-    /// [`Reason::NoAddress`]: crate::Reason::NoAddress
-    /// [`Reason::Unreachable`]: crate::Reason::Unreachable
-    /// [`Reason::Invalid`]: crate::Reason::Invalid
+    /// [`RefusalReason::Exists`]: crate::Reason::Exists
+    /// [`RefusalReason::NoInterface`]: crate::Reason::NoInterface
+    /// [`RefusalReason::NoAddress`]: crate::Reason::NoAddress
+    /// [`RefusalReason::Unreachable`]: crate::Reason::Unreachable
+    /// [`RefusalReason::Invalid`]: crate::Reason::Invalid
     pub fn start_daemon(&mut self, daemon: &SyncDaemon) -> Result<(), Error> {
-        let object = Object::SyncDaemon(daemon.state);
-        let asked = Asked { operation: Operation::StartSyncDaemon, object };
+        let object = CommandObject::SyncDaemon(daemon.state);
+        let sent_command = SentCommand { operation: Operation::StartSyncDaemon, object };
         let header = self.header();
         self.encoder.clear();
         self.encoder.new_sync_daemon(header, daemon)?;
-        self.act(asked, header)
+        self.act(sent_command, header)
     }
 
     /// Stops a sync daemon, and returns when it has stopped.
     ///
     /// # Errors
-    /// As [`Self::info`]; when none of this state runs, [`Reason::NoSyncDaemon`].
+    /// As [`Self::info`]; when none of this state runs, [`RefusalReason::NoSyncDaemon`].
     ///
-    /// [`Reason::NoSyncDaemon`]: crate::Reason::NoSyncDaemon
+    /// [`RefusalReason::NoSyncDaemon`]: crate::Reason::NoSyncDaemon
     pub fn stop_daemon(&mut self, state: SyncState) -> Result<(), Error> {
-        let object = Object::SyncDaemon(state);
-        let asked = Asked { operation: Operation::StopSyncDaemon, object };
+        let object = CommandObject::SyncDaemon(state);
+        let sent_command = SentCommand { operation: Operation::StopSyncDaemon, object };
         let header = self.header();
         self.encoder.clear();
         self.encoder.delete_sync_daemon(header, state)?;
-        self.act(asked, header)
+        self.act(sent_command, header)
     }
 
     /// Sends one change followed by an empty message, whose acknowledgement shows that the change
@@ -124,14 +131,14 @@ impl Client {
     /// The change's own acknowledgement is not enough: the kernel sends none for `EINTR`, the result
     /// of stopping a thread that never ran, although the thread is stopped (`kthread_stop`,
     /// `netlink_rcv_skb`).
-    fn act(&mut self, asked: Asked, header: Header) -> Result<(), Error> {
+    fn act(&mut self, sent_command: SentCommand, header: Header) -> Result<(), Error> {
         let barrier = self.header().sequence;
         self.encoder.barrier(barrier)?;
         self.send()?;
         let mut refusal = None;
-        self.receive(asked, |message, answer| match answer {
+        self.receive(sent_command, |message, answer| match answer {
             Answer::Failed(failure) if message.sequence == header.sequence => {
-                refusal = Some(asked.refused(failure));
+                refusal = Some(sent_command.refused(failure));
                 Ok(ControlFlow::Continue(()))
             }
             Answer::Acknowledged if message.sequence == barrier => Ok(ControlFlow::Break(())),

@@ -14,7 +14,7 @@ use nix::errno::Errno;
 
 use crate::codec::{Answer, Encoder, Failure, Header, Message, messages};
 use crate::socket::{ReceiveError, Socket};
-use crate::{DecodeError, Error, Object, Operation, Refusal, modules};
+use crate::{CommandObject, DecodeError, Error, Operation, Refusal, modules};
 
 /// How long an answer may take. The kernel answers within the sending system call, so this is only
 /// reached if an answer was lost.
@@ -81,22 +81,22 @@ impl Client {
     /// Passes each received message to `take`, which returns whether it was the last one.
     fn receive(
         &mut self,
-        asked: Asked,
+        sent_command: SentCommand,
         mut each: impl FnMut(Message<'_>, Answer<'_>) -> Result<ControlFlow<()>, Error>,
     ) -> Result<(), Error> {
         self.unfinished = true;
         loop {
             let received = self.socket.receive(ANSWER_LIMIT);
-            let received = received.map_err(|error| asked.not_received(error))?;
+            let received = received.map_err(|error| sent_command.not_received(error))?;
             let mut finished = false;
             for datagram in self.socket.datagrams(received) {
                 for message in messages(datagram) {
-                    let message = message.map_err(|source| asked.malformed(source))?;
+                    let message = message.map_err(|source| sent_command.malformed(source))?;
                     if message.is_interrupted() {
-                        return Err(asked.interrupted());
+                        return Err(sent_command.interrupted());
                     }
                     let answer = message.answer();
-                    let answer = answer.map_err(|source| asked.malformed(source))?;
+                    let answer = answer.map_err(|source| sent_command.malformed(source))?;
                     finished |= each(message, answer)?.is_break();
                 }
             }
@@ -111,26 +111,26 @@ impl Client {
     /// asks for an acknowledgement, so that the end of the answer is known.
     fn ask(
         &mut self,
-        asked: Asked,
+        sent_command: SentCommand,
         header: Header,
         mut each: impl FnMut(&[u8]) -> Result<(), DecodeError>,
     ) -> Result<(), Error> {
         self.send()?;
-        self.receive(asked, |message, answer| {
+        self.receive(sent_command, |message, answer| {
             if message.sequence != header.sequence {
                 return Ok(ControlFlow::Continue(()));
             }
             match answer {
                 Answer::Data(payload) if message.kind == header.family => {
-                    each(payload).map_err(|source| asked.malformed(source))?;
+                    each(payload).map_err(|source| sent_command.malformed(source))?;
                     Ok(ControlFlow::Continue(()))
                 }
                 Answer::Data(_) => {
-                    Err(asked.malformed(DecodeError::UnexpectedMessage(message.kind)))
+                    Err(sent_command.malformed(DecodeError::UnexpectedMessage(message.kind)))
                 }
                 Answer::Nothing => Ok(ControlFlow::Continue(())),
                 Answer::Done | Answer::Acknowledged => Ok(ControlFlow::Break(())),
-                Answer::Failed(failure) => Err(asked.refused(failure)),
+                Answer::Failed(failure) => Err(sent_command.refused(failure)),
             }
         })
     }
@@ -147,12 +147,12 @@ impl fmt::Debug for Client {
 
 /// What a request was, for the errors that may answer it.
 #[derive(Debug, Clone, Copy)]
-struct Asked {
+struct SentCommand {
     operation: Operation,
-    object: Object,
+    object: CommandObject,
 }
 
-impl Asked {
+impl SentCommand {
     fn not_received(self, error: ReceiveError) -> Error {
         let Self { operation, object } = self;
         match error {

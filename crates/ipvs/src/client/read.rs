@@ -1,10 +1,10 @@
 //! Reads the table. A failed reading is an error, never an empty table.
 
-use super::{Asked, Client};
+use super::{Client, SentCommand};
 use crate::codec::{DestinationReply, ServiceReply, decode_destination, decode_service};
 use crate::{
-    DecodeError, DestinationEntry, Error, Object, Operation, Reason, Refusal, ServiceEntry,
-    ServiceKey,
+    CommandObject, DecodeError, DestinationEntry, Error, Operation, Refusal, RefusalReason,
+    ServiceEntry, ServiceKey,
 };
 
 impl Client {
@@ -44,12 +44,13 @@ impl Client {
     /// # Errors
     /// As [`Self::services`].
     pub fn service(&mut self, key: &ServiceKey) -> Result<Option<ServiceEntry>, Error> {
-        let asked = Asked { operation: Operation::GetServices, object: Object::Service(*key) };
+        let sent_command =
+            SentCommand { operation: Operation::GetServices, object: CommandObject::Service(*key) };
         let header = self.header();
         self.encoder.clear();
         self.encoder.get_services(header, Some(key))?;
         let mut entry = None;
-        let outcome = self.ask(asked, header, |payload| {
+        let outcome = self.ask(sent_command, header, |payload| {
             entry = Some(decode_service(payload)?.entry()?);
             Ok(())
         });
@@ -96,11 +97,12 @@ impl Client {
         &mut self,
         mut visit: impl FnMut(ServiceReply<'_>) -> Result<(), DecodeError>,
     ) -> Result<(), Error> {
-        let asked = Asked { operation: Operation::GetServices, object: Object::Table };
+        let sent_command =
+            SentCommand { operation: Operation::GetServices, object: CommandObject::Table };
         let header = self.header();
         self.encoder.clear();
         self.encoder.get_services(header, None)?;
-        self.ask(asked, header, |payload| visit(decode_service(payload)?))
+        self.ask(sent_command, header, |payload| visit(decode_service(payload)?))
     }
 
     fn dump_destinations(
@@ -108,16 +110,18 @@ impl Client {
         service: &ServiceKey,
         mut visit: impl FnMut(DestinationReply<'_>) -> Result<(), DecodeError>,
     ) -> Result<(), Error> {
-        let asked =
-            Asked { operation: Operation::GetDestinations, object: Object::Service(*service) };
+        let sent_command = SentCommand {
+            operation: Operation::GetDestinations,
+            object: CommandObject::Service(*service),
+        };
         let family = service.family();
         let header = self.header();
         self.encoder.clear();
         self.encoder.get_destinations(header, service)?;
-        self.ask(asked, header, |payload| visit(decode_destination(payload, family)?))
+        self.ask(sent_command, header, |payload| visit(decode_destination(payload, family)?))
     }
 }
 
 fn is_no_service(refusal: &Refusal) -> bool {
-    refusal.reason() == Reason::NoService
+    refusal.reason() == RefusalReason::NoService
 }

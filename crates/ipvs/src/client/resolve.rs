@@ -8,29 +8,30 @@ use neli::genl::{AttrTypeBuilder, Genlmsghdr, GenlmsghdrBuilder, NlattrBuilder};
 use neli::nl::NlPayload;
 use neli::types::{Buffer, GenlBuffer};
 
-use super::{Asked, Client};
+use super::{Client, SentCommand};
 use crate::codec::Header;
 use crate::uapi::{IPVS_GENL_NAME, IPVS_GENL_VERSION};
-use crate::{DecodeError, EncodeError, Error, Object, Operation, Refusal};
+use crate::{CommandObject, DecodeError, EncodeError, Error, Operation, Refusal};
 
 impl Client {
     /// Looks the family up; false when the kernel has none of the name.
     pub(super) fn resolve_family(&mut self) -> Result<bool, Error> {
-        let asked = Asked { operation: Operation::ResolveFamily, object: Object::Table };
+        let sent_command =
+            SentCommand { operation: Operation::ResolveFamily, object: CommandObject::Table };
         let header = Header { family: GenlId::Ctrl.into(), ..self.header() };
         let flags = NlmF::REQUEST | NlmF::ACK;
-        let payload = NlPayload::Payload(question()?);
+        let payload = NlPayload::Payload(family_request()?);
         self.encoder.clear();
         self.encoder.message(header.family, flags, header.sequence, payload)?;
         let mut number = None;
-        let outcome = self.ask(asked, header, |payload| {
+        let outcome = self.ask(sent_command, header, |payload| {
             number = Some(family_number(payload)?);
             Ok(())
         });
         match outcome {
             Ok(()) => {
                 let missing = DecodeError::Missing("CTRL_ATTR_FAMILY_ID");
-                self.family = number.ok_or_else(|| asked.malformed(missing))?;
+                self.family = number.ok_or_else(|| sent_command.malformed(missing))?;
                 Ok(true)
             }
             Err(Error::Refused(Refusal { errno, .. })) if errno == nix::libc::ENOENT => Ok(false),
@@ -39,7 +40,7 @@ impl Client {
     }
 }
 
-fn question() -> Result<Genlmsghdr<CtrlCmd, CtrlAttr>, EncodeError> {
+fn family_request() -> Result<Genlmsghdr<CtrlCmd, CtrlAttr>, EncodeError> {
     let failed = |error: &dyn std::fmt::Display| EncodeError(error.to_string());
     let kind = AttrTypeBuilder::default()
         .nla_type(CtrlAttr::FamilyName)

@@ -8,7 +8,7 @@
 
 use std::ops::ControlFlow;
 
-use super::{Asked, Client};
+use super::{Client, SentCommand};
 use crate::codec::{Answer, Header, decode_object, messages};
 use crate::{Command, CommandRefusal, DecodeError, Error, Interrupted, Operation};
 
@@ -83,7 +83,7 @@ impl Client {
             let chunk = chunk.get_or_insert(Chunk {
                 start: header,
                 length: 0,
-                first: Asked { operation: command.operation(), object: command.object() },
+                first: SentCommand { operation: command.operation(), object: command.object() },
             });
             chunk.length += 1;
         }
@@ -108,9 +108,9 @@ impl Client {
             match answer {
                 Answer::Acknowledged if place == chunk.length => Ok(ControlFlow::Break(())),
                 Answer::Failed(failure) if place < chunk.length => {
-                    let asked = asked_at(sent.bytes(), message.sequence)
+                    let sent_command = sent_command_at(sent.bytes(), message.sequence)
                         .map_err(|source| chunk.first.malformed(source))?;
-                    match asked.refused(failure) {
+                    match sent_command.refused(failure) {
                         Error::Refused(refusal) => {
                             refusals.push(CommandRefusal { index: first + place, refusal })
                         }
@@ -134,17 +134,17 @@ struct Chunk {
     /// How many commands.
     length: usize,
     /// The first command, to name the chunk by.
-    first: Asked,
+    first: SentCommand,
 }
 
 /// What a sent message was, read back from its own bytes: keeping every command for the rare
 /// refusal would cost more memory than the messages.
-fn asked_at(sent: &[u8], sequence: u32) -> Result<Asked, DecodeError> {
+fn sent_command_at(sent: &[u8], sequence: u32) -> Result<SentCommand, DecodeError> {
     for message in messages(sent) {
         let message = message?;
         if message.sequence == sequence {
             let number = message.payload.first().ok_or(DecodeError::CutMessage)?;
-            return Ok(Asked {
+            return Ok(SentCommand {
                 operation: Operation::of_command(*number)
                     .ok_or(DecodeError::UnexpectedMessage(u16::from(*number)))?,
                 object: decode_object(message.payload)?,

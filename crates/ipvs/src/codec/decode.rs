@@ -7,8 +7,8 @@ use super::attribute::{Attribute, Attributes};
 use super::global::daemon_state;
 use crate::uapi::*;
 use crate::{
-    Connections, DecodeError, Destination, DestinationEntry, DestinationKey, Family, Name, Netmask,
-    Object, Rates, Service, ServiceEntry, ServiceKey, Statistics, Tunnel, UnknownAttributes,
+    CommandObject, Connections, DecodeError, Destination, DestinationEntry, DestinationKey, Family,
+    Name, Netmask, Rates, Service, ServiceEntry, ServiceKey, Statistics, Tunnel, UnknownAttributes,
 };
 
 /// `GENL_HDRLEN`
@@ -74,19 +74,19 @@ pub fn decode_destination(
 ///
 /// # Errors
 /// As [`decode_service`], [`decode_destination`] and [`decode_sync_daemon`](super::decode_sync_daemon).
-pub fn decode_object(payload: &[u8]) -> Result<Object, DecodeError> {
+pub fn decode_object(payload: &[u8]) -> Result<CommandObject, DecodeError> {
     let Some(service) = nested(payload, IPVS_CMD_ATTR_SERVICE)? else {
         return Ok(match daemon_state(payload)? {
-            Some(state) => Object::SyncDaemon(state),
-            None => Object::Table,
+            Some(state) => CommandObject::SyncDaemon(state),
+            None => CommandObject::Table,
         });
     };
     let service = ServiceFields::read(service)?.key()?;
     Ok(match nested(payload, IPVS_CMD_ATTR_DEST)? {
-        None => Object::Service(service),
+        None => CommandObject::Service(service),
         Some(destination) => {
             let key = DestinationFields::read(destination)?.key(service.family())?;
-            Object::Destination(service, key)
+            CommandObject::Destination(service, key)
         }
     })
 }

@@ -6,7 +6,8 @@ use evenkeel_ipvs::codec::{
     decode_sync_daemon, decode_timeouts, messages,
 };
 use evenkeel_ipvs::{
-    Command, DestinationKey, EncodeError, Family, Object, Service, SyncDaemon, Timeouts, flags,
+    Command, CommandObject, DestinationKey, EncodeError, Family, Service, SyncDaemon, Timeouts,
+    flags,
 };
 
 /// Decodes everything in every way, and holds what could be decoded against its own encoding.
@@ -47,12 +48,12 @@ fn payload(bytes: &[u8]) {
 
 fn service(service: Service) {
     let sent = encoded(&Command::NewService(service));
-    assert_eq!(decode_object(&sent), Ok(Object::Service(service.key)));
+    assert_eq!(decode_object(&sent), Ok(CommandObject::Service(service.key)));
     let again = decode_service(&sent).expect("what was decoded can be encoded").service;
     assert_eq!(again, Service { flags: service.flags & !flags::HASHED, ..service });
     let key = DestinationKey { address: [192, 0, 2, 1].into(), port: 80 };
     let sent = encoded(&Command::DeleteDestination(service.key, key));
-    assert_eq!(decode_object(&sent), Ok(Object::Destination(service.key, key)));
+    assert_eq!(decode_object(&sent), Ok(CommandObject::Destination(service.key, key)));
 }
 
 fn timeouts(timeouts: Timeouts) {
@@ -62,7 +63,7 @@ fn timeouts(timeouts: Timeouts) {
 
 fn sync_daemon(daemon: SyncDaemon) {
     let sent = written(|encoder, header| encoder.new_sync_daemon(header, &daemon));
-    assert_eq!(decode_object(&sent), Ok(Object::SyncDaemon(daemon.state)));
+    assert_eq!(decode_object(&sent), Ok(CommandObject::SyncDaemon(daemon.state)));
     let again = decode_sync_daemon(&sent).expect("what was decoded can be encoded").daemon;
     assert_eq!(again, daemon);
 }

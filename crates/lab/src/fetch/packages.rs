@@ -12,7 +12,7 @@ use std::process::Command;
 use rustix::fs::{FlockOperation, flock};
 
 use crate::error::{Context, Error};
-use crate::group::in_words;
+use crate::process_group::in_words;
 use crate::usr_merge::usr_merge;
 
 /// Part of the stamp: to be raised when the shape of the tree changes.

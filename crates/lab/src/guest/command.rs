@@ -14,14 +14,14 @@ use rustix::process::{Pid, WaitOptions, setsid, wait};
 use rustix::termios::{Winsize, tcsetwinsize};
 
 use crate::error::{Context, Error};
-use crate::job::{Order, Status, Stdin};
+use crate::guest_protocol::{GuestCommand, GuestStatus, Stdin};
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// How long what a command left behind may go on writing after its end.
-const LAST_WORDS: Duration = Duration::from_millis(200);
+const LAST_LINES: Duration = Duration::from_millis(200);
 
 /// Runs the command to its end.
-pub(super) fn run(order: &Order) -> Result<Status, Error> {
+pub(super) fn run(order: &GuestCommand) -> Result<GuestStatus, Error> {
     loopback_up()?;
     write_back_soon()?;
     let Some((program, arguments)) = order.job.command.split_first() else {
@@ -73,7 +73,7 @@ pub(super) fn run(order: &Order) -> Result<Status, Error> {
 }
 
 /// `PATH` of the job decides, as it would in a shell, not that of process 1, which has none.
-fn find(program: &OsStr, order: &Order) -> std::path::PathBuf {
+fn find(program: &OsStr, order: &GuestCommand) -> std::path::PathBuf {
     let direct = Path::new(program);
     if direct.components().count() > 1 {
         return order.job.cwd.join(direct);
@@ -118,16 +118,16 @@ fn terminal(rows: u16, columns: u16) -> Result<File, Error> {
 }
 
 /// Waits for `child` and meanwhile for every orphan that process 1 inherits.
-fn collect(child: Pid) -> Result<Status, Error> {
+fn collect(child: Pid) -> Result<GuestStatus, Error> {
     loop {
         match wait(WaitOptions::empty()) {
             Ok(Some((pid, status))) if pid == child => {
                 let byte =
                     |number: Option<i32>| number.and_then(|number| u8::try_from(number).ok());
                 return Ok(match (byte(status.exit_status()), byte(status.terminating_signal())) {
-                    (Some(code), _) => Status::Exited(code),
-                    (None, Some(signal)) => Status::Killed { signal },
-                    (None, None) => Status::Refused("it ended in no known way".to_owned()),
+                    (Some(code), _) => GuestStatus::Exited(code),
+                    (None, Some(signal)) => GuestStatus::Killed { signal },
+                    (None, None) => GuestStatus::Refused("it ended in no known way".to_owned()),
                 });
             }
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
@@ -170,7 +170,7 @@ impl Pump {
 
     /// Waits for the end of the pipe, but not for what the command left running with it.
     fn finish(self) -> Result<(), Error> {
-        if self.done.recv_timeout(LAST_WORDS) == Err(mpsc::RecvTimeoutError::Timeout) {
+        if self.done.recv_timeout(LAST_LINES) == Err(mpsc::RecvTimeoutError::Timeout) {
             return Ok(());
         }
         match self.thread.join() {

@@ -12,7 +12,7 @@ use rustix::process::pivot_root;
 use rustix::system::{finit_module, sethostname};
 
 use crate::error::{Context, Error};
-use crate::job::Order;
+use crate::guest_protocol::GuestCommand;
 
 /// Where the new root is put together: on the first, read-only root's /run.
 const WORK: &str = "/run";
@@ -21,7 +21,7 @@ const WORK: &str = "/run";
 const MASKED: [&str; 2] = ["/etc/evenkeel", "/var/lib/evenkeel"];
 
 /// Turns the read-only root that the kernel booted with into a complete system.
-pub(super) fn make_ready(order: &Order) -> Result<(), Error> {
+pub(super) fn make_ready(order: &GuestCommand) -> Result<(), Error> {
     attach("proc", "proc", "/proc", "")?;
     attach("tmpfs", "tmpfs", WORK, "mode=755")?;
     load_overlay(&order.modules)?;
@@ -68,7 +68,11 @@ fn attach(
 }
 
 /// Mounts a folder of the host.
-fn attach_shared(order: &Order, folder: &Path, target: impl AsRef<Path>) -> Result<(), Error> {
+fn attach_shared(
+    order: &GuestCommand,
+    folder: &Path,
+    target: impl AsRef<Path>,
+) -> Result<(), Error> {
     let Some((kind, source, data)) = order.sharing.mount(folder) else {
         return Err(Error::Refused(format!("{} is not shared", folder.display())));
     };
@@ -86,7 +90,7 @@ fn load_overlay(modules: &Path) -> Result<(), Error> {
     finit_module(&file, c"", 0).on("load", &path)
 }
 
-fn layered_root(order: &Order) -> Result<PathBuf, Error> {
+fn layered_root(order: &GuestCommand) -> Result<PathBuf, Error> {
     let work = Path::new(WORK);
     let [upper, scratch, root] = ["upper", "scratch", "root"].map(|name| work.join(name));
     for path in [&upper, &scratch, &root] {

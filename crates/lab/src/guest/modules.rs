@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use crate::error::Error;
-use crate::group::in_words;
+use crate::process_group::in_words;
 
 /// Loads all of them in one go, for each program started costs tens of milliseconds.
 pub(super) fn load(names: &[String]) -> Result<(), Error> {

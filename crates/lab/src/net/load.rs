@@ -3,7 +3,7 @@
 //! All in threads of the calling process: in a guest a program of their own for each request would
 //! cost a hundred times what the request does.
 
-mod tally;
+mod stats;
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-pub use tally::{Failure, Incident, Kind, Measured, Tally};
+pub use stats::{Failure, Incident, Kind, LoadStats, Measured};
 
 use crate::error::Error;
 use crate::net::Namespace;
@@ -93,7 +93,7 @@ impl Load {
         let downloads = downloads.map(|number| (Kind::Download, number % clients));
         let all = requests.chain(downloads).map(|(kind, client)| {
             let shared = Arc::clone(&shared);
-            move || shared.ask_on_and_on(kind, client)
+            move || shared.send_requests(kind, client)
         });
         // A thread is in the namespace of the one that starts it.
         let threads = namespace.run(move || all.map(std::thread::spawn).collect())?;
@@ -132,7 +132,7 @@ impl Drop for Load {
 }
 
 impl Shared {
-    fn ask_on_and_on(&self, kind: Kind, client: usize) {
+    fn send_requests(&self, kind: Kind, client: usize) {
         // A system that forbids it makes the measurement slower, not wrong.
         let _present = rustix::process::nice(NICE);
         while !self.stop.load(Ordering::Relaxed) {

@@ -11,7 +11,7 @@ use rustix::mount::{UnmountFlags, unmount};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::error::{Context, Error};
-use crate::group::in_words;
+use crate::process_group::in_words;
 
 /// Where `ip netns` and everyone who works with it look for namespaces.
 const FOLDER: &str = "/run/netns";

@@ -2,7 +2,7 @@
 
 use evenkeel_model::arbitrary::pair;
 use evenkeel_model::{
-    Drain, Family, Forward, Named, RealServer, Scheduler, ServiceConfig, SyncDaemon,
+    Drain, Family, Forward, NamedService, RealServer, Scheduler, ServiceConfig, SyncDaemon,
 };
 use proptest::prelude::*;
 
@@ -26,18 +26,18 @@ fn live<const N: usize>(weights: [(u8, u32); N]) -> Live {
 }
 
 fn spec<const N: usize>(weights: [(u8, u32); N]) -> Desired {
-    let named = Named::new("web", service(weights));
+    let named = NamedService::new("web", service(weights));
     Desired { services: [(KEY, named)].into(), ..Desired::default() }
 }
 
-fn nothing(drains: &Drains) -> Governed<'_> {
+fn nothing(drains: &DrainRecords) -> Governed<'_> {
     Governed { last: None, attempted: None, drains }
 }
 
 proptest! {
     #[test]
     fn with_nothing_known_what_is_listed_and_live_is_adopted_as_it_is(pair in pair(8)) {
-        let drains = Drains::default();
+        let drains = DrainRecords::default();
         let mut adopted = Adopted::default();
         adopted.adopt(&pair.desired, &pair.live, nothing(&drains));
         for (key, found) in &pair.live.services {
@@ -61,7 +61,7 @@ proptest! {
 
 #[test]
 fn what_is_governed_already_is_not_adopted_and_an_entry_keeps_its_first_value() {
-    let drains = Drains::default();
+    let drains = DrainRecords::default();
     let (found, asked) = (live([(1, 1), (2, 2)]), spec([(1, 5), (2, 2)]));
     for governed in [
         Governed { last: Some(&asked), ..nothing(&drains) },
@@ -78,7 +78,7 @@ fn what_is_governed_already_is_not_adopted_and_an_entry_keeps_its_first_value() 
 
 #[test]
 fn of_an_adopted_service_a_later_spec_adopts_what_others_added_meanwhile() {
-    let drains = Drains::default();
+    let drains = DrainRecords::default();
     let first = spec([(1, 1)]);
     let mut adopted = Adopted::default();
     adopted.adopt(&first, &live([(1, 1)]), nothing(&drains));
@@ -89,7 +89,7 @@ fn of_an_adopted_service_a_later_spec_adopts_what_others_added_meanwhile() {
 
 #[test]
 fn a_service_of_evenkeels_own_has_no_adopted_real_servers() {
-    let drains = Drains::default();
+    let drains = DrainRecords::default();
     let first = spec([(1, 1)]);
     let mut adopted = Adopted::default();
     let governed = Governed { last: Some(&first), ..nothing(&drains) };
@@ -99,7 +99,7 @@ fn a_service_of_evenkeels_own_has_no_adopted_real_servers() {
 
 #[test]
 fn what_no_spec_governs_any_more_is_adopted_with_the_value_it_has_now() {
-    let mut drains = Drains::default();
+    let mut drains = DrainRecords::default();
     let mut adopted = Adopted::default();
     adopted.adopt(&spec([(1, 1), (2, 2)]), &live([(1, 1), (2, 2)]), nothing(&drains));
     let found = adopted.clone();
@@ -110,7 +110,7 @@ fn what_no_spec_governs_any_more_is_adopted_with_the_value_it_has_now() {
     let governed = Governed { last: Some(&last), ..nothing(&drains) };
     adopted.adopt(&all, &live([(1, 1), (2, 0)]), governed);
     assert_eq!(adopted, found, "it drains, so that it is evenkeel's to put back");
-    let drains = Drains::default();
+    let drains = DrainRecords::default();
     let governed = Governed { last: Some(&last), ..nothing(&drains) };
     adopted.adopt(&all, &live([(1, 1), (2, 9)]), governed);
     assert_eq!(adopted.services, live([(1, 1), (2, 9)]).services);
@@ -118,7 +118,7 @@ fn what_no_spec_governs_any_more_is_adopted_with_the_value_it_has_now() {
 
 #[test]
 fn other_services_than_those_asked_for_are_left_alone() {
-    let drains = Drains::default();
+    let drains = DrainRecords::default();
     let other = ServiceKey::Fwmark { family: Family::Ipv4, fwmark: 7 };
     let mut adopted = Adopted::default();
     adopted.services.insert(other, service([(1, 1)]));
@@ -131,7 +131,7 @@ fn other_services_than_those_asked_for_are_left_alone() {
 
 #[test]
 fn what_is_deleted_only_to_be_added_again_stays_adopted() {
-    let drains = Drains::default();
+    let drains = DrainRecords::default();
     let mut adopted = Adopted::default();
     let daemon = SyncDaemon {
         interface: "eth0".into(),

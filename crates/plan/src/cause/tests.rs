@@ -6,7 +6,7 @@ use evenkeel_model::{
 };
 
 use super::*;
-use crate::{Draining, Plan, Record, Verb, plan};
+use crate::{Draining, Plan, PriorState, Verb, plan};
 
 const WEB: ServiceKey = ServiceKey::Fwmark { family: Family::Ipv4, fwmark: 1 };
 const OLD: ServiceKey = ServiceKey::Fwmark { family: Family::Ipv4, fwmark: 2 };
@@ -26,8 +26,10 @@ fn service(scheduler: &str, weights: &[(u8, u32)]) -> Service {
 }
 
 fn spec(services: &[(ServiceKey, Service)]) -> Desired {
-    let named =
-        |service: &Service| Named { drain: Drain(30), ..Named::new("web", service.clone()) };
+    let named = |service: &Service| NamedService {
+        drain: Drain(30),
+        ..NamedService::new("web", service.clone())
+    };
     Desired {
         scope: Scope::All,
         services: services.iter().map(|(key, service)| (*key, named(service))).collect(),
@@ -39,19 +41,19 @@ fn host(services: &[(ServiceKey, Service)]) -> Live {
     Live { services: services.iter().cloned().collect(), ..Live::default() }
 }
 
-fn planned(last: &Desired, desired: &Desired, live: &Live, record: &Record) -> Plan {
+fn planned(last: &Desired, desired: &Desired, live: &Live, record: &PriorState) -> Plan {
     let plan = plan(Inputs { last: Some(last), ..Inputs::new(desired, live, record) });
     assert_eq!(plan.causes.len(), plan.steps.len());
     plan
 }
 
-fn told(plan: &Plan) -> Vec<(Verb, &'static str, Cause)> {
+fn explained(plan: &Plan) -> Vec<(Verb, &'static str, Cause)> {
     let steps = plan.steps.iter().zip(&plan.causes);
     steps.map(|(op, cause)| (op.verb(), op.object().kind(), *cause)).collect()
 }
 
 fn causes_of(last: &Desired, desired: &Desired, live: &Live) -> Vec<(Verb, &'static str, Cause)> {
-    told(&planned(last, desired, live, &Record::of_a_snapshot()))
+    explained(&planned(last, desired, live, &PriorState::for_snapshot()))
 }
 
 use Cause::{Drift, SpecChanged};
@@ -59,7 +61,7 @@ use Cause::{Drift, SpecChanged};
 #[test]
 fn without_a_last_spec_nothing_is_said() {
     let (desired, live) = (spec(&[(WEB, service("wrr", &[(1, 1)]))]), Live::default());
-    let plan = plan(Inputs::new(&desired, &live, &Record::of_a_snapshot()));
+    let plan = plan(Inputs::new(&desired, &live, &PriorState::for_snapshot()));
     assert_eq!((plan.steps.len(), plan.causes), (2, vec![]));
 }
 
@@ -112,8 +114,8 @@ fn what_no_spec_lists_is_drift_until_its_drain_is_on_record() {
     assert_eq!(causes_of(&last, &now, &live), taken_out);
     let draining = Draining { since: 1, weight: 1, limit: Drain::default(), uptime: None };
     let drains = BTreeMap::from([((WEB, at(9)), draining), ((OLD, at(1)), draining)]);
-    let record = Record { drains: Drains(drains), ..Record::of_a_snapshot() };
-    assert_eq!(told(&planned(&now, &now, &live, &record)), taken_out);
+    let record = PriorState { drains: DrainRecords(drains), ..PriorState::for_snapshot() };
+    assert_eq!(explained(&planned(&now, &now, &live, &record)), taken_out);
 }
 
 #[test]
@@ -128,7 +130,7 @@ fn what_a_wider_scope_takes_in_is_a_change_of_the_spec() {
 }
 
 #[test]
-fn a_field_that_is_no_longer_left_to_someone_else_is_a_change_of_the_spec() {
+fn a_field_that_is_no_longer_left_to_another_program_is_a_change_of_the_spec() {
     let now = spec(&[(WEB, service("wrr", &[(1, 1)]))]);
     let mut last = now.clone();
     for named in last.services.values_mut() {
@@ -140,7 +142,7 @@ fn a_field_that_is_no_longer_left_to_someone_else_is_a_change_of_the_spec() {
 }
 
 #[test]
-fn a_real_server_that_moves_tells_whether_the_spec_moved_it() {
+fn a_moved_real_server_has_the_cause_of_its_move() {
     let ordered = |weights: &[(u8, u32)], canonical_order| {
         let mut spec = spec(&[(WEB, service("sh", weights))]);
         spec.services.values_mut().for_each(|named| named.canonical_order = canonical_order);
@@ -203,7 +205,7 @@ fn timeouts_daemons_and_sysctls_are_compared_like_the_rest() {
         ..host(&[(WEB, service("rr", &[]))])
     };
     let causes = |last: &Desired| -> Vec<Cause> {
-        planned(last, &now, &live, &Record::of_a_snapshot()).causes
+        planned(last, &now, &live, &PriorState::for_snapshot()).causes
     };
     assert_eq!(causes(&last), [Drift, Drift]);
     last.timeouts.tcp = None;

@@ -40,7 +40,7 @@ fn lost_objects(inputs: &Inputs<'_>, lost: &LostFile, ops: &[Op]) -> Option<Stri
     }
     let gone = list_of(&gone, LISTED);
     Some(match loss {
-        Loss::Missing => format!(
+        Loss::OmittedSteps => format!(
             "{name} is a file of the spec in force and is missing; with it would go {gone}; bring \
              it back, or empty it (`services: []`) in one change and remove it in a later one"
         ),

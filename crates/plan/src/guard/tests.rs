@@ -2,22 +2,22 @@ use std::collections::BTreeMap;
 
 use evenkeel_model::statistics::{RealServerStatistics, ServiceStatistics, Statistics};
 use evenkeel_model::{
-    Binding, Drain, Family, FileContents, Guards, IgnoredField, Limits, Live, Named, Owner, Scope,
-    Service, SyncDaemon, SyncState, Vip,
+    Binding, Drain, Family, FileContents, Guards, IgnoredField, Limits, Live, NamedService, Owner,
+    Scope, Service, SyncDaemon, SyncState, Vip,
 };
 
 use super::*;
-use crate::sample::{self, at, on};
-use crate::{Draining, Drains, Loss, LostFile, Plan, Record, plan};
+use crate::test_fixtures::{self, at, on};
+use crate::{DrainRecords, Draining, Loss, LostFile, Plan, PriorState, plan};
 
 /// A service whose real servers have those weights.
 fn weighing(weights: &[u32]) -> Service {
-    let real_servers = (1..).map(at).zip(weights.iter().copied().map(sample::weighing));
-    Service { config: sample::scheduled_by("wlc"), real_servers: real_servers.collect() }
+    let real_servers = (1..).map(at).zip(weights.iter().copied().map(test_fixtures::weighing));
+    Service { config: test_fixtures::scheduled_by("wlc"), real_servers: real_servers.collect() }
 }
 
 fn spec(services: impl IntoIterator<Item = (ServiceKey, Service)>, drain: Drain) -> Desired {
-    let named = |service| Named { drain, ..Named::new("web", service) };
+    let named = |service| NamedService { drain, ..NamedService::new("web", service) };
     Desired {
         scope: Scope::All,
         services: services.into_iter().map(|(key, service)| (key, named(service))).collect(),
@@ -31,7 +31,7 @@ fn host(services: impl IntoIterator<Item = (ServiceKey, Service)>) -> Live {
 }
 
 fn planned(desired: &Desired, live: &Live) -> Plan {
-    plan(Inputs::new(desired, live, &Record::of_a_snapshot()))
+    plan(Inputs::new(desired, live, &PriorState::for_snapshot()))
 }
 
 /// The one guard that refuses, and its sentence. It yields to its name, and to no other.
@@ -76,7 +76,7 @@ fn the_first_apply_refuses_to_delete_what_it_does_not_list_whatever_its_scope() 
     let strangers = |number: u8| host((2..2 + number).map(|last| (on(last), weighing(&[]))));
     let first = |desired: &Desired, live: &Live| -> Option<String> {
         // The thresholds are in force already, as where a namespace was made anew.
-        let record = Record { guards: Some(desired.guards), ..Record::default() };
+        let record = PriorState { guards: Some(desired.guards), ..PriorState::default() };
         let plan = plan(Inputs::new(desired, live, &record));
         refused(&plan).map(|(guard, message)| {
             assert_eq!(guard, Guard::TakeOver);
@@ -117,7 +117,7 @@ fn the_first_apply_refuses_to_stop_a_sync_daemon_that_it_does_not_list() {
     let mut wanted = spec([(on(1), weighing(&[]))], Drain::NONE);
     let live = Live { sync: [(SyncState::Backup, daemon())].into(), ..host([]) };
     let first = |desired: &Desired| {
-        let plan = plan(Inputs::new(desired, &live, &Record::default()));
+        let plan = plan(Inputs::new(desired, &live, &PriorState::default()));
         refused(&plan).map(|(guard, _)| guard)
     };
     assert_eq!(first(&wanted), None, "it is someone else's");
@@ -128,9 +128,9 @@ fn the_first_apply_refuses_to_stop_a_sync_daemon_that_it_does_not_list() {
 }
 
 /// A spec of one service under that scope, and what is on record of one under another.
-fn widened(before: Scope, after: Scope) -> (Desired, Record) {
+fn widened(before: Scope, after: Scope) -> (Desired, PriorState) {
     let desired = Desired { scope: after, ..spec([(on(1), weighing(&[1]))], Drain::NONE) };
-    (desired, Record { scope: Some(before), ..Record::of_a_snapshot() })
+    (desired, PriorState { scope: Some(before), ..PriorState::for_snapshot() })
 }
 
 fn services(keys: impl IntoIterator<Item = ServiceKey>) -> Scope {
@@ -167,7 +167,7 @@ fn a_wider_scope_does_not_touch_what_it_newly_covers() {
 }
 
 #[test]
-fn a_wider_scope_is_told_with_both_scopes_and_what_would_change() {
+fn a_wider_scope_is_reported_with_both_scopes_and_what_would_change() {
     let live = host([(on(1), weighing(&[1])), (on(2), weighing(&[1]))]);
     let (desired, record) = widened(services([on(1)]), Scope::Implied);
     let plan = plan(Inputs::new(&desired, &live, &record));
@@ -194,7 +194,7 @@ fn a_wider_scope_unbinds_no_vip_that_it_newly_covers() {
 fn a_missing_file_takes_nothing_with_it() {
     let wanted = spec([(on(1), weighing(&[1]))], Drain::NONE);
     let live = bound(host([(on(1), weighing(&[1])), (on(2), weighing(&[1]))]), [vip(2)]);
-    let record = Record::of_a_snapshot();
+    let record = PriorState::for_snapshot();
     let file = |services: &[ServiceKey], loss| LostFile {
         contents: FileContents {
             name: "b.yaml".to_owned(),
@@ -212,7 +212,7 @@ fn a_missing_file_takes_nothing_with_it() {
         })
     };
     assert_eq!(
-        message(&live, file(&[on(2), on(3)], Loss::Missing)).expect("it is refused"),
+        message(&live, file(&[on(2), on(3)], Loss::OmittedSteps)).expect("it is refused"),
         "b.yaml is a file of the spec in force and is missing; with it would go vip 192.0.2.2/32 on \
          eth0 and service 192.0.2.2:80/tcp; bring it back, or empty it (`services: []`) in one \
          change and remove it in a later one"
@@ -221,8 +221,8 @@ fn a_missing_file_takes_nothing_with_it() {
     assert!(replaced.starts_with("b.yaml lists other addresses than"), "{replaced}");
     // What it listed is not there, or stays.
     let gone = host([(on(1), weighing(&[1]))]);
-    assert_eq!(message(&gone, file(&[on(2)], Loss::Missing)), None);
-    assert_eq!(message(&gone, file(&[on(1)], Loss::Missing)), None);
+    assert_eq!(message(&gone, file(&[on(2)], Loss::OmittedSteps)), None);
+    assert_eq!(message(&gone, file(&[on(1)], Loss::OmittedSteps)), None);
 }
 
 #[test]
@@ -235,14 +235,15 @@ fn a_missing_file_takes_no_sync_daemon_and_no_sysctl_with_it() {
         sysctls: [(key.clone(), "1".into())].into(),
         ..host([(on(1), weighing(&[1]))])
     };
-    let record = Record { sysctls: [(key.clone(), "0".into())].into(), ..Record::of_a_snapshot() };
+    let record =
+        PriorState { sysctls: [(key.clone(), "0".into())].into(), ..PriorState::for_snapshot() };
     let contents = FileContents {
         name: "settings.yaml".to_owned(),
         sync: [SyncState::Master].into(),
         sysctls: [key].into(),
         ..FileContents::default()
     };
-    let lost_files = [LostFile { contents, loss: Loss::Missing }];
+    let lost_files = [LostFile { contents, loss: Loss::OmittedSteps }];
     let plan = plan(Inputs { lost_files: &lost_files, ..Inputs::new(&wanted, &live, &record) });
     let (guard, message) = refused(&plan).expect("it is refused");
     assert_eq!(guard, Guard::MissingFile);
@@ -293,7 +294,7 @@ fn the_real_servers_of_one_service_can_be_a_mass_deletion_by_themselves() {
     let message = "1 of 4 real servers of web/192.0.2.1:80/tcp would be left (mass_delete: 50%)";
     assert_eq!(refused(&plan), Some((Guard::MassDelete, message)));
     // A pool can be replaced by as many others.
-    let others = (5..=8).map(|last| (at(last), sample::weighing(1))).collect();
+    let others = (5..=8).map(|last| (at(last), test_fixtures::weighing(1))).collect();
     let pool = Service { real_servers: others, ..weighing(&[]) };
     assert_eq!(refused(&planned(&spec([(on(1), pool)], Drain::NONE), &found)), None);
 }
@@ -328,7 +329,7 @@ fn a_spec_cannot_disarm_its_own_judge() {
     let loose = Guards { mass_delete: 0, ..Guards::default() };
     let judged = |before: Option<Guards>, after: Guards, applied| {
         let wanted = Desired { guards: after, ..spec(many(1), Drain::NONE) };
-        let record = Record { guards: before, applied, ..Record::of_a_snapshot() };
+        let record = PriorState { guards: before, applied, ..PriorState::for_snapshot() };
         let plan = plan(Inputs::new(&wanted, &host(many(4)), &record));
         let refusal = plan.refusals.iter().find(|it| it.guard == Guard::MassDelete);
         (refusal.map(|it| it.message.clone()), plan.warnings)
@@ -368,7 +369,7 @@ fn what_drains_already_was_decided_on_before() {
     assert!(refused(&planned(&wanted, &found)).is_some());
     let draining = Draining { since: 1, weight: 1, limit: Drain::default(), uptime: None };
     let drains = (2..=5).map(|last| ((on(last), at(1)), draining)).collect();
-    let record = Record { drains: Drains(drains), ..Record::of_a_snapshot() };
+    let record = PriorState { drains: DrainRecords(drains), ..PriorState::for_snapshot() };
     let plan = plan(Inputs::new(&wanted, &found, &record));
     assert_eq!((refused(&plan), plan.steps.len()), (None, 8));
 }
@@ -377,7 +378,7 @@ fn what_drains_already_was_decided_on_before() {
 fn an_incomplete_text_takes_nothing_away() {
     let wanted = spec([(on(1), weighing(&[1]))], Drain::NONE);
     let (edited, empty) = (host([(on(1), weighing(&[5]))]), host([]));
-    let record = Record::of_a_snapshot();
+    let record = PriorState::for_snapshot();
     let cut = |live: &Live, lacks| {
         let cut_off = CutOff { name: "web.yaml".to_owned(), length: 412, lacks };
         let plan = plan(Inputs { cut_off: Some(&cut_off), ..Inputs::new(&wanted, live, &record) });
@@ -432,7 +433,7 @@ fn a_service_that_stays_keeps_a_real_server_of_a_positive_weight() {
 }
 
 #[test]
-fn weights_that_are_left_to_someone_else_count_as_they_are() {
+fn weights_that_are_left_to_another_program_count_as_they_are() {
     let mut wanted = spec([(on(1), weighing(&[7]))], Drain::NONE);
     for named in wanted.services.values_mut() {
         named.ignore = [IgnoredField::Weight].into_iter().collect();
@@ -511,7 +512,7 @@ fn a_vip_without_a_service_of_its_own_stays_while_fwmark_services_have_connectio
     let found = bound(host([(mark(Family::Ipv4), weighing(&[1]))]), [vip(2)]);
     let counted = connected([(mark(Family::Ipv4), 17)]);
     let idle = connected([(mark(Family::Ipv4), 0)]);
-    let record = Record::of_a_snapshot();
+    let record = PriorState::for_snapshot();
     let unbinding =
         |found: &Live, drain, stays: bool, statistics| -> (Option<String>, Vec<String>) {
             let services = stays.then(|| (mark(Family::Ipv4), weighing(&[1])));
@@ -554,7 +555,7 @@ fn a_vip_without_a_service_of_its_own_stays_while_fwmark_services_have_connectio
 fn a_vip_without_its_drained_services_may_go_and_with_open_connections_may_not() {
     let found = bound(host([(on(1), weighing(&[1])), (on(2), weighing(&[1]))]), [vip(2)]);
     let (counted, idle) = (connected([(on(1), 5), (on(2), 17)]), connected([(on(2), 0)]));
-    let record = Record::of_a_snapshot();
+    let record = PriorState::for_snapshot();
     let unbinding = |drain, allowed, statistics| -> Option<String> {
         let mut wanted = spec([(on(1), weighing(&[1]))], drain);
         wanted.guards.unbind_in_use = allowed;

@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use evenkeel_model::ServiceKey;
 
 use super::{labels, some_of};
-use crate::assess::{drained_services, marked, open, vanishing};
+use crate::impact_analysis::{drained_services, marked, open, vanishing};
 use crate::render::count;
 use crate::{Inputs, Op};
 

@@ -9,8 +9,8 @@ use evenkeel_model::{
 };
 
 use super::*;
-use crate::sample::{at, on, scheduled_by, spec, weighing};
-use crate::{Draining, Drains, Record, carried_out, render};
+use crate::test_fixtures::{at, on, scheduled_by, spec, weighing};
+use crate::{DrainRecords, Draining, PriorState, render, simulate};
 
 fn service<const N: usize>(real_servers: [(RealServerKey, RealServer); N]) -> Service {
     Service { config: scheduled_by("wrr"), real_servers: real_servers.into_iter().collect() }
@@ -21,7 +21,7 @@ fn live<const N: usize>(services: [(ServiceKey, Service); N]) -> Live {
 }
 
 fn plan_of(desired: &Desired, live: &Live) -> Plan {
-    plan(Inputs::new(desired, live, &Record::of_a_snapshot()))
+    plan(Inputs::new(desired, live, &PriorState::for_snapshot()))
 }
 
 fn lines(desired: &Desired, live: &Live) -> Vec<String> {
@@ -119,7 +119,7 @@ fn real_servers_are_added_again_only_as_far_as_their_order_asks() {
         desired.services.values_mut().for_each(|named| named.canonical_order = true);
         let expected = added.iter().map(|last| crate::Object::RealServer(on(1), at(*last)));
         assert_eq!(adds(&desired), expected.collect::<Vec<_>>(), "{found:?} -> {wanted:?}");
-        let after = crate::carried_out(&live, &plan_of(&desired, &live).steps);
+        let after = crate::simulate(&live, &plan_of(&desired, &live).steps);
         let order: Vec<_> =
             after.services[&on(1)].real_servers.in_order().map(|it| *it.0).collect();
         assert_eq!(order, wanted.iter().map(|last| at(*last)).collect::<Vec<_>>());
@@ -207,7 +207,7 @@ fn a_service_that_leaves_drains_by_the_spec_that_last_listed_it_and_is_one_delet
     let there = service([(at(1), weighing(5)), (at(2), weighing(0))]);
     let (wanted, found) = (draining(30, spec([])), live([(on(1), there.clone())]));
     let steps = |last: Option<&Desired>| {
-        plan(Inputs { last, ..Inputs::new(&wanted, &found, &Record::of_a_snapshot()) }).steps
+        plan(Inputs { last, ..Inputs::new(&wanted, &found, &PriorState::for_snapshot()) }).steps
     };
     let drain = |last, weight, limit| Op::DrainRealServer {
         service: on(1),
@@ -230,7 +230,7 @@ fn a_service_that_leaves_drains_by_the_spec_that_last_listed_it_and_is_one_delet
 fn a_real_server_that_is_listed_again_gets_its_weight_back_also_where_that_is_left_to_others() {
     let mut wanted = spec([(on(1), service([(at(1), weighing(7))]))]);
     let drained = live([(on(1), service([(at(1), weighing(0))]))]);
-    let weights = |desired: &Desired, live: &Live, record: &Record| -> Vec<u32> {
+    let weights = |desired: &Desired, live: &Live, record: &PriorState| -> Vec<u32> {
         let steps = plan(Inputs::new(desired, live, record)).steps;
         let after = |op: Op| match op {
             Op::EditRealServer { after, .. } => after.weight,
@@ -245,8 +245,8 @@ fn a_real_server_that_is_listed_again_gets_its_weight_back_also_where_that_is_le
                 Draining { since: 1, weight: *weight, limit: Drain::default(), uptime: None },
             )
         };
-        let drains = Drains(entries.iter().map(draining).collect());
-        Record { drains, ..Record::of_a_snapshot() }
+        let drains = DrainRecords(entries.iter().map(draining).collect());
+        PriorState { drains, ..PriorState::for_snapshot() }
     };
     assert_eq!(weights(&wanted, &drained, &record(&[(at(1), 3)])), [7]);
     wanted.services.values_mut().for_each(|named| {
@@ -270,10 +270,10 @@ fn what_is_added_again_for_its_order_does_not_drain_and_waits_for_the_others_wei
     wanted.services.values_mut().for_each(|named| named.canonical_order = true);
     let found = live([(on(1), listed(&[(1, 5), (2, 0), (3, 1)]))]);
     let steps = plan_of(&wanted, &found).steps;
-    let told: Vec<_> = steps.iter().map(|op| (op.verb(), op.object())).collect();
+    let reported: Vec<_> = steps.iter().map(|op| (op.verb(), op.object())).collect();
     let real_server = |last| crate::Object::RealServer(on(1), at(last));
     assert_eq!(
-        told,
+        reported,
         [
             (Verb::Edit, real_server(2)),
             (Verb::Delete, real_server(1)),
@@ -331,13 +331,13 @@ fn an_interface_that_is_not_there_is_an_obstacle_unless_it_may_be_created() {
     let mut wanted = spec([]);
     wanted.vips.insert(vip(1), Vip::default());
     let found = Live { links: Some([].into()), ..Live::default() };
-    let obstacle = Obstacle::NoInterface { interface: "eth0".into() };
-    assert_eq!(plan_of(&wanted, &found).obstacles, [obstacle]);
+    let precondition = UnmetPrecondition::NoInterface { interface: "eth0".into() };
+    assert_eq!(plan_of(&wanted, &found).unmet_preconditions, [precondition]);
 
     wanted.vips.insert(vip(1), Vip { dummy: true });
     wanted.vips.insert(vip(2), Vip { dummy: true });
     let plan = plan_of(&wanted, &found);
-    assert_eq!(plan.obstacles, []);
+    assert_eq!(plan.unmet_preconditions, []);
     assert_eq!(
         plan.steps,
         [
@@ -373,7 +373,7 @@ fn a_device_of_our_own_that_is_down_is_brought_up_behind_its_services_and_before
     let step = &document["steps"][1];
     assert_eq!((&step["verb"], &step["object"]), (&"edit".into(), &"dummy device".into()));
     assert_eq!((&step["interface"], &step["after"]["up"]), (&"eth0".into(), &"yes".into()));
-    let after = carried_out(&found, &plan.steps);
+    let after = simulate(&found, &plan.steps);
     assert_eq!(
         after.links,
         Some([("eth0".into(), link(true)), ("unused".into(), link(false))].into())
@@ -382,7 +382,7 @@ fn a_device_of_our_own_that_is_down_is_brought_up_behind_its_services_and_before
 }
 
 #[test]
-fn a_device_of_someone_else_that_is_down_is_warned_of_and_left_alone() {
+fn a_device_of_another_program_that_is_down_is_warned_of_and_left_alone() {
     let mut wanted = spec([]);
     wanted.vips.insert(vip(1), Vip { dummy: true });
     let down = Link { up: false, dummy: true, owner: Owner::Other };
@@ -401,11 +401,11 @@ fn a_loopback_that_is_down_is_an_obstacle_to_new_real_servers_only() {
     let links = |up| Some([("lo".into(), Link { up, dummy: false, owner: Owner::Other })].into());
     let wanted = spec([(on(1), service([(at(1), weighing(1))]))]);
     let down = Live { links: links(false), ..Live::default() };
-    assert_eq!(plan_of(&wanted, &down).obstacles, [Obstacle::LoopbackDown]);
+    assert_eq!(plan_of(&wanted, &down).unmet_preconditions, [UnmetPrecondition::LoopbackDown]);
     let up = Live { links: links(true), ..Live::default() };
-    assert_eq!(plan_of(&wanted, &up).obstacles, []);
+    assert_eq!(plan_of(&wanted, &up).unmet_preconditions, []);
     let in_sync = Live { links: links(false), ..live([(on(1), service([(at(1), weighing(1))]))]) };
-    assert_eq!(plan_of(&wanted, &in_sync).obstacles, []);
+    assert_eq!(plan_of(&wanted, &in_sync).unmet_preconditions, []);
 }
 
 #[test]
@@ -420,7 +420,7 @@ fn a_scheduler_needs_its_module_unless_it_is_there_and_none_needs_no_module() {
 }
 
 #[test]
-fn the_json_document_tells_before_after_and_what_changed() {
+fn the_json_document_has_before_after_and_what_changed() {
     let wanted = spec([(on(1), service([(at(1), weighing(2))]))]);
     let found = live([(on(1), service([(at(1), weighing(1))]))]);
     let document = render::json(&plan_of(&wanted, &found), &wanted);

@@ -62,7 +62,7 @@ pub fn json<'a>(plan: &Plan, names: impl Into<Names<'a>>) -> Value {
         causes,
         impacts,
         refusals,
-        obstacles,
+        unmet_preconditions,
         warnings,
         unchanged,
         out_of_scope,
@@ -89,7 +89,7 @@ pub fn json<'a>(plan: &Plan, names: impl Into<Names<'a>>) -> Value {
         "unchanged": unchanged,
         "out_of_scope": out_of_scope,
         "refusals": refusals,
-        "obstacles": obstacles.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "unmet_preconditions": unmet_preconditions.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "warnings": warnings,
     });
     if let Some(WiderScope { before, after, services }) = wider_scope {

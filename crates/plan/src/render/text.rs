@@ -42,9 +42,9 @@ impl fmt::Display for Remark<'_> {
         let impact = plan.impacts.get(&place).filter(|impact| all || impact.is_notable());
         match (cause, impact) {
             (None, None) => Ok(()),
-            (Some(cause), None) => write!(f, " # {}", cause.word()),
+            (Some(cause), None) => write!(f, " # {}", cause.as_str()),
             (None, Some(impact)) => write!(f, " # {impact}"),
-            (Some(cause), Some(impact)) => write!(f, " # {}; {impact}", cause.word()),
+            (Some(cause), Some(impact)) => write!(f, " # {}; {impact}", cause.as_str()),
         }
     }
 }
@@ -86,7 +86,7 @@ pub fn summary(plan: &Plan) -> String {
         let parts: Vec<String> = Verb::ALL
             .into_iter()
             .filter(|verb| counts.get(*verb) > 0 || !is_occasional(*verb))
-            .map(|verb| format!("{} to {}", counts.get(verb), verb.word()))
+            .map(|verb| format!("{} to {}", counts.get(verb), verb.as_str()))
             .collect();
         format!("Plan: {}", parts.join(", "))
     };
@@ -138,7 +138,7 @@ fn is_occasional(verb: Verb) -> bool {
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { op, labels } = self;
-        write!(f, "{} {} ", op.verb().sign(), op.verb().word())?;
+        write!(f, "{} {} ", op.verb().sign(), op.verb().as_str())?;
         match op {
             Op::AddModule { module } => write!(f, "kernel module {module}"),
             Op::EditSysctl { key, before, after } => write!(f, "sysctl {key}: {before} -> {after}"),
@@ -159,7 +159,7 @@ impl fmt::Display for Line<'_> {
             Op::AddService { key, after } => {
                 f.write_str("service ")?;
                 labels.write(f, key)?;
-                words(f, service_fields(after))
+                write_fields(f, service_fields(after))
             }
             Op::EditService { key, .. } => {
                 f.write_str("service ")?;
@@ -174,7 +174,7 @@ impl fmt::Display for Line<'_> {
             Op::AddRealServer { service, key, after } => {
                 write!(f, "real server {key} to ")?;
                 labels.write(f, service)?;
-                words(f, real_server_fields(after))
+                write_fields(f, real_server_fields(after))
             }
             Op::EditRealServer { service, key, .. } => {
                 write!(f, "real server {key} of ")?;
@@ -193,7 +193,7 @@ impl fmt::Display for Line<'_> {
             Op::DeleteRealServer { service, key, before } => {
                 write!(f, "real server {key} of ")?;
                 labels.write(f, service)?;
-                words(f, real_server_fields(before))
+                write_fields(f, real_server_fields(before))
             }
             Op::Bind { binding } | Op::Unbind { binding } => write!(f, "vip {binding}"),
         }
@@ -204,7 +204,7 @@ impl fmt::Display for WiderScope {
     /// `~ edit scope: vips 10.0.0.0/24 -> all, which newly covers 5 live services`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { before, after, services } = self;
-        let (sign, verb) = (Verb::Edit.sign(), Verb::Edit.word());
+        let (sign, verb) = (Verb::Edit.sign(), Verb::Edit.as_str());
         let services = count(*services, "live service");
         write!(f, "{sign} {verb} scope: {before} -> {after}, which newly covers {services}")
     }
@@ -219,7 +219,7 @@ fn arrows(f: &mut fmt::Formatter<'_>, changes: Vec<FieldChange>) -> fmt::Result 
 }
 
 /// The fields that say something: all but the ones that are not set. A weight of 0 is a value.
-fn words<const N: usize>(
+fn write_fields<const N: usize>(
     f: &mut fmt::Formatter<'_>,
     fields: [(&'static str, FieldValue); N],
 ) -> fmt::Result {

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_model::{
-    Desired, Drain, Ignore, Live, Named, RealServer, RealServerKey, RealServers, Scope, Service,
-    ServiceConfig, ServiceKey, SyncDaemon, SyncState,
+    Desired, Drain, Ignore, Live, NamedService, RealServer, RealServerKey, RealServers, Scope,
+    Service, ServiceConfig, ServiceKey, SyncDaemon, SyncState,
 };
 
-use crate::diff::{Left, leave_config};
-use crate::{Adopted, Drains, Object, canonical};
+use crate::diff::{IgnoredFields, leave_config};
+use crate::{Adopted, DrainRecords, Object, canonical};
 
 /// All that decides what a teardown leaves.
 #[derive(Debug, Clone, Copy)]
@@ -21,7 +21,7 @@ pub struct TeardownInputs<'a> {
     /// What the kernel answered.
     pub live: &'a Live,
     /// The drains that were begun and have not ended.
-    pub drains: &'a Drains,
+    pub drains: &'a DrainRecords,
     /// What stays; nothing where that shall go too.
     pub adopted: &'a Adopted,
 }
@@ -80,8 +80,8 @@ pub fn remaining(inputs: TeardownInputs<'_>) -> Remaining {
 }
 
 /// As it is, under a word that stands where names do.
-pub(super) fn unlisted(service: &Service) -> Named {
-    Named::new("unlisted", service.clone())
+pub(super) fn unlisted(service: &Service) -> NamedService {
+    NamedService::new("unlisted", service.clone())
 }
 
 /// An adopted service, as far as it decides about its real servers.
@@ -90,12 +90,12 @@ struct Kept<'a> {
     /// What was found when it was adopted.
     found: &'a Service,
     /// What the last applied spec asks of it; `None` where that does not list it.
-    last: Option<&'a Named>,
+    last: Option<&'a NamedService>,
     /// The same of the unfinished attempt.
-    attempted: Option<&'a Named>,
+    attempted: Option<&'a NamedService>,
     /// The fields that are left to someone else.
     ignore: Ignore,
-    drains: &'a Drains,
+    drains: &'a DrainRecords,
 }
 
 impl<'a> TeardownInputs<'a> {
@@ -104,7 +104,7 @@ impl<'a> TeardownInputs<'a> {
     }
 
     /// What shall be left of a live service; `None` where it goes.
-    fn service(&self, key: &ServiceKey, live: &Service, stays: &mut Stays) -> Option<Named> {
+    fn service(&self, key: &ServiceKey, live: &Service, stays: &mut Stays) -> Option<NamedService> {
         let of = |spec: Option<&'a Desired>| spec.and_then(|spec| spec.services.get(key));
         let (last, attempted) = (of(self.last), of(self.attempted));
         let drain = begun(key, live, self.drains);
@@ -149,13 +149,13 @@ impl<'a> TeardownInputs<'a> {
 }
 
 impl<'a> Kept<'a> {
-    fn asked(&self) -> impl Iterator<Item = &'a Named> {
+    fn asked(&self) -> impl Iterator<Item = &'a NamedService> {
         self.last.into_iter().chain(self.attempted)
     }
 
     /// The service as it shall be left; `drain` is how long its real servers may drain where it
     /// drains as a whole.
-    fn named(&self, live: &Service, drain: Option<Drain>, stays: &mut Stays) -> Named {
+    fn named(&self, live: &Service, drain: Option<Drain>, stays: &mut Stays) -> NamedService {
         let mut real_servers = Vec::new();
         let is_found = |key: &RealServerKey| self.found.real_servers.get(key).is_some();
         // In the order they had, for services where that is evenkeel's to keep.
@@ -174,9 +174,9 @@ impl<'a> Kept<'a> {
         let real_servers: RealServers = real_servers.into_iter().collect();
         let service = Service { config, real_servers };
         let Some(asked) = self.asked().next() else {
-            return Named { drain: drain.unwrap_or_default(), ..unlisted(&service) };
+            return NamedService { drain: drain.unwrap_or_default(), ..unlisted(&service) };
         };
-        Named {
+        NamedService {
             name: asked.name.clone(),
             ignore: Ignore::NOTHING,
             canonical_order: asked.canonical_order,
@@ -211,7 +211,7 @@ impl<'a> Kept<'a> {
         let drained = self.drains.0.get(&(*self.key, *key)).map(|draining| draining.weight);
         let is_draining = drained.is_some() && now.weight == 0;
         let is_made = is_draining || self.is_made(key, now);
-        let back = Left { ignore: self.ignore, drained }.over(found, now);
+        let back = IgnoredFields { ignore: self.ignore, drained }.over(found, now);
         if !is_made && back != now {
             stays.changed.insert(Object::RealServer(*self.key, *key));
             return now;
@@ -221,7 +221,7 @@ impl<'a> Kept<'a> {
 
     /// Whether evenkeel added a real server that is not adopted, or drains it.
     fn is_evenkeels(&self, key: &RealServerKey, now: &RealServer) -> bool {
-        let lists = |named: &Named| named.service.real_servers.get(key).is_some();
+        let lists = |named: &NamedService| named.service.real_servers.get(key).is_some();
         self.drains.0.contains_key(&(*self.key, *key))
             || self.last.is_some_and(lists)
             || self.is_made(key, canonical::real_server(*now))
@@ -233,14 +233,14 @@ impl<'a> Kept<'a> {
     }
 }
 
-fn real_server_is_made_by(named: &Named, key: &RealServerKey, now: RealServer) -> bool {
+fn real_server_is_made_by(named: &NamedService, key: &RealServerKey, now: RealServer) -> bool {
     let Some(asked) = named.service.real_servers.get(key) else { return false };
-    let left = Left { ignore: named.ignore, drained: None };
+    let left = IgnoredFields { ignore: named.ignore, drained: None };
     left.over(canonical::real_server(*asked), now) == now
 }
 
 /// Whether a service is what a spec makes of none: all it has is as that asks.
-fn is_made_by(named: &Named, live: &Service) -> bool {
+fn is_made_by(named: &NamedService, live: &Service) -> bool {
     leave_config(named.ignore, named.service.config.clone(), &live.config) == live.config
         && live
             .real_servers
@@ -249,7 +249,7 @@ fn is_made_by(named: &Named, live: &Service) -> bool {
 }
 
 /// How long the real servers of a service may drain, where evenkeel drains all of them.
-fn begun(service: &ServiceKey, live: &Service, drains: &Drains) -> Option<Drain> {
+fn begun(service: &ServiceKey, live: &Service, drains: &DrainRecords) -> Option<Drain> {
     let all = live.real_servers.iter().map(|(key, _)| drains.0.get(&(*service, *key)));
     let all: Option<Vec<Drain>> = all.map(|draining| Some(draining?.limit)).collect();
     all?.into_iter().max()

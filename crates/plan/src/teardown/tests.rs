@@ -2,14 +2,14 @@
 
 use evenkeel_model::arbitrary::pair;
 use evenkeel_model::{
-    Binding, Drain, Limits, Link, Named, RealServers, Scheduler, Scope, Service, ServiceConfig,
-    ServiceKey, SyncDaemon, SyncState,
+    Binding, Drain, Limits, Link, NamedService, RealServers, Scheduler, Scope, Service,
+    ServiceConfig, ServiceKey, SyncDaemon, SyncState,
 };
 use proptest::prelude::*;
 
 use super::remaining::unlisted;
 use super::*;
-use crate::{Adopted, Drains, Inputs, Record, carried_out, plan};
+use crate::{Adopted, DrainRecords, Inputs, PriorState, plan, simulate};
 
 fn web(last: u8, port: u16) -> ServiceKey {
     let protocol = evenkeel_model::Protocol::Tcp;
@@ -27,8 +27,8 @@ fn service() -> Service {
 
 /// A spec with one service, and the host on which it is in force, beside a service and an address
 /// of others.
-fn example() -> (Desired, Live, Record) {
-    let named = Named { name: "web".into(), ..unlisted(&service()) };
+fn example() -> (Desired, Live, PriorState) {
+    let named = NamedService { name: "web".into(), ..unlisted(&service()) };
     let last = Desired {
         scope: Scope::All,
         services: [(web(1, 80), named)].into(),
@@ -44,11 +44,11 @@ fn example() -> (Desired, Live, Record) {
         ..Live::default()
     };
     let sysctls = [("net.ipv4.ip_forward".into(), "0".into())].into();
-    (last, live, Record { applied: true, sysctls, ..Record::default() })
+    (last, live, PriorState { applied: true, sysctls, ..PriorState::default() })
 }
 
-fn torn_down(last: Option<&Desired>, live: &Live, record: &Record, dummies: &[&str]) -> Plan {
-    let (adopted, drains) = (Adopted::default(), Drains::default());
+fn torn_down(last: Option<&Desired>, live: &Live, record: &PriorState, dummies: &[&str]) -> Plan {
+    let (adopted, drains) = (Adopted::default(), DrainRecords::default());
     let inputs = TeardownInputs { last, attempted: None, live, drains: &drains, adopted: &adopted };
     let Remaining { desired, stays } = remaining(inputs);
     assert_eq!(stays, Stays::default());
@@ -67,7 +67,7 @@ fn services_go_before_dummy_devices_and_sysctls_go_back_last() {
     };
     assert_eq!((*key, &**interface), (web(1, 80), "vips"));
     assert!(matches!(sysctl, Op::EditSysctl { after, .. } if **after == *"0"));
-    let after = carried_out(&live, &steps);
+    let after = simulate(&live, &steps);
     assert_eq!(after.services.into_keys().collect::<Vec<_>>(), [web(2, 80)]);
     assert_eq!(after.addresses.into_keys().collect::<Vec<_>>(), [on(2, "eth0")]);
 }
@@ -150,8 +150,8 @@ proptest! {
     #[test]
     fn what_the_spec_lists_goes_and_all_else_stays(pair in pair(8)) {
         let last = &pair.desired;
-        let record = Record::of_a_snapshot();
-        let after = carried_out(&pair.live, &torn_down(Some(last), &pair.live, &record, &[]).steps);
+        let record = PriorState::for_snapshot();
+        let after = simulate(&pair.live, &torn_down(Some(last), &pair.live, &record, &[]).steps);
         for (key, service) in &pair.live.services {
             let left = after.services.get(key);
             prop_assert_eq!(left, Some(service).filter(|_| !last.services.contains_key(key)));
@@ -161,7 +161,7 @@ proptest! {
 }
 
 #[test]
-fn timeouts_that_stay_are_told_and_nothing_speaks_of_a_spec() {
+fn timeouts_that_stay_are_reported_and_nothing_mentions_a_spec() {
     let (last, mut live, mut record) = example();
     live.timeouts =
         Some(evenkeel_model::Timeouts { tcp: 600, ..evenkeel_model::Timeouts::INITIAL });
@@ -185,15 +185,15 @@ fn a_sysctl_that_goes_back_last_is_in_force_while_services_drain() {
     let gone = live.services.get_mut(&web(1, 80)).expect("it is there");
     gone.real_servers.insert(real_server, value);
     last.services.get_mut(&web(1, 80)).expect("it is listed").drain = Drain(30);
-    for (now, is_told) in [("1", false), ("0", true)] {
+    for (now, is_reported) in [("1", false), ("0", true)] {
         live.sysctls.insert(NODEST.into(), now.into());
         record.sysctls.insert(NODEST.into(), "0".into());
         let plan = torn_down(Some(&last), &live, &record, &[]);
-        let told = plan.warnings.iter().filter(|it| it.contains(NODEST)).count();
-        assert_eq!(told, usize::from(is_told), "{:?}", plan.warnings);
+        let reported = plan.warnings.iter().filter(|it| it.contains(NODEST)).count();
+        assert_eq!(reported, usize::from(is_reported), "{:?}", plan.warnings);
         assert!(plan.warnings.iter().all(|it| !it.contains("under `sysctls`")));
         let words: Vec<String> = plan.impacts.values().map(ToString::to_string).collect();
         let ends = words.iter().any(|it| it.contains("expire_nodest_conn=1"));
-        assert_eq!(ends, !is_told, "{words:?}");
+        assert_eq!(ends, !is_reported, "{words:?}");
     }
 }

@@ -5,10 +5,10 @@ use evenkeel_model::{
 };
 
 use super::defaults::Defaults;
-use super::target::Target;
-use crate::field::{Field, List};
+use super::service_address::ServiceAddress;
 use crate::path::At;
-use crate::resolve::Findings;
+use crate::recovering_de::{Field, List};
+use crate::resolve::Diagnostics;
 use crate::spec::{FlagName, NetmaskText, PersistenceText, Service};
 use crate::suggest;
 
@@ -32,29 +32,29 @@ impl Config {
     /// `None` if a part of it could not be read.
     pub(crate) fn read(
         service: &Service,
-        target: &Target,
+        target: &ServiceAddress,
         unchecked: bool,
         at: &At<'_>,
         defaults: &Defaults,
-        findings: &mut Findings,
+        diagnostics: &mut Diagnostics,
     ) -> Option<Self> {
-        let scheduler = scheduler(service, unchecked, at, defaults, findings);
-        let flags = flags(&service.scheduler_flags, scheduler.as_ref(), at, findings);
+        let scheduler = scheduler(service, unchecked, at, defaults, diagnostics);
+        let flags = flags(&service.scheduler_flags, scheduler.as_ref(), at, diagnostics);
         let persistence = match &service.persistence {
             Field::Absent => Some((None, None)),
             Field::Bad => None,
             Field::Value(text) => {
-                persistence(text, target, unchecked, &at.key("persistence"), findings)
+                persistence(text, target, unchecked, &at.key("persistence"), diagnostics)
             }
         };
         let one_packet = service.one_packet.value().is_some_and(|flag| flag.0);
         let datagrams = target.marked || matches!(target.protocol, None | Some(Protocol::Udp));
         if one_packet && !datagrams && !unchecked {
-            findings
+            diagnostics
                 .error(&at.key("one_packet"), "`one_packet` is only for udp and firewall marks")
                 .remedy("take it out: each packet of a connection would go to another real server");
         }
-        let alone = engine_alone(service, unchecked, at, findings);
+        let alone = engine_alone(service, unchecked, at, diagnostics);
         let (persistence, engine) = persistence?;
         let engine = engine.or(alone);
         Some(Self { scheduler: scheduler?, flags: flags?, persistence, engine, one_packet })
@@ -86,7 +86,7 @@ fn scheduler(
     unchecked: bool,
     at: &At<'_>,
     defaults: &Defaults,
-    findings: &mut Findings,
+    diagnostics: &mut Diagnostics,
 ) -> Option<Scheduler> {
     let scheduler = match &service.scheduler {
         Field::Absent => return defaults.scheduler,
@@ -94,7 +94,7 @@ fn scheduler(
         Field::Value(name) => *name.0.value()?,
     };
     if scheduler == Scheduler::none() && !unchecked {
-        findings
+        diagnostics
             .error(&at.key("scheduler"), "`none` is no scheduler to choose")
             .remedy("name one, such as wlc; without one a service refuses every connection");
     }
@@ -105,7 +105,7 @@ fn flags(
     written: &Field<List<FlagName>>,
     scheduler: Option<&Scheduler>,
     at: &At<'_>,
-    findings: &mut Findings,
+    diagnostics: &mut Diagnostics,
 ) -> Option<SchedulerFlags> {
     let list = match written {
         Field::Absent => return Some(SchedulerFlags::EMPTY),
@@ -127,7 +127,7 @@ fn flags(
                     unknown.expected.iter().copied(),
                 ),
             };
-            findings
+            diagnostics
                 .error(
                     &at.key("scheduler_flags").item(index),
                     format!("the scheduler {scheduler} has no flag {name}"),
@@ -144,10 +144,10 @@ type Read = (Option<(u32, Option<NetmaskText>)>, Option<&'static str>);
 
 fn persistence(
     text: &PersistenceText,
-    target: &Target,
+    target: &ServiceAddress,
     unchecked: bool,
     at: &At<'_>,
-    findings: &mut Findings,
+    diagnostics: &mut Diagnostics,
 ) -> Option<Read> {
     let PersistenceText { keys, short } = text;
     let timeout = keys.timeout.value().map_or(DEFAULT_TIMEOUT, |timeout| timeout.0);
@@ -157,15 +157,15 @@ fn persistence(
             0 => ("a persistence timeout of 0 keeps no client anywhere", "take `persistence` out"),
             _ => ("the persistence timeout is longer than 31 days", "write at most `31d`"),
         };
-        findings.error(if *short { at } else { &long }, message).remedy(remedy);
+        diagnostics.error(if *short { at } else { &long }, message).remedy(remedy);
     }
     let netmask = keys.netmask.value().copied();
     if let Some(netmask) = netmask {
-        check_netmask(netmask, target, unchecked, &at.key("netmask"), findings);
+        check_netmask(netmask, target, unchecked, &at.key("netmask"), diagnostics);
     }
     let datagrams = target.marked || matches!(target.protocol, None | Some(Protocol::Udp));
     if keys.engine.value().is_some() && !datagrams && !unchecked {
-        findings
+        diagnostics
             .error(&at.key("engine"), "the sip engine reads udp only: every connection would fail")
             .remedy("write `protocol: udp`, or take the engine out");
     }
@@ -181,13 +181,13 @@ fn engine_alone(
     service: &Service,
     unchecked: bool,
     at: &At<'_>,
-    findings: &mut Findings,
+    diagnostics: &mut Diagnostics,
 ) -> Option<&'static str> {
     if service.engine.is_absent() {
         return None;
     }
     if !unchecked || !service.persistence.is_absent() {
-        findings
+        diagnostics
             .error(&at.key("engine"), "an engine is a part of `persistence`")
             .at_key()
             .remedy("write it there: `persistence: { engine: sip }`");
@@ -197,17 +197,17 @@ fn engine_alone(
 
 fn check_netmask(
     netmask: NetmaskText,
-    target: &Target,
+    target: &ServiceAddress,
     unchecked: bool,
     at: &At<'_>,
-    findings: &mut Findings,
+    diagnostics: &mut Diagnostics,
 ) {
     let none = match netmask {
         NetmaskText::Prefix(length) => length == 0,
         NetmaskText::Mask(mask) => mask.is_unspecified(),
     };
     if none && !(unchecked && target.families == [Family::Ipv4]) {
-        findings
+        diagnostics
             .error(at, "netmask 0 makes all clients one: all of them would go to one real server")
             .remedy("write a prefix length from 1 on, or take it out: each client stands alone");
         return;
@@ -222,7 +222,7 @@ fn check_netmask(
         }
         (_, _) => return,
     };
-    findings.error(at, message).remedy(match &*target.families {
+    diagnostics.error(at, message).remedy(match &*target.families {
         [_, _] => "write a service for each family",
         [Family::Ipv6] => "write a prefix length from 1 to 128",
         _ => "write a prefix length from 1 to 32, or a mask such as 255.255.255.0",

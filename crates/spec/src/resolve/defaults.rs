@@ -3,9 +3,9 @@
 use evenkeel_model::{Drain, Scheduler};
 
 use super::once;
-use crate::field::Field;
 use crate::path::At;
-use crate::resolve::Findings;
+use crate::recovering_de::Field;
+use crate::resolve::Diagnostics;
 use crate::spec::{Method, Spec};
 
 /// What is taken where a service or real server says nothing, each with the place that says so.
@@ -21,7 +21,7 @@ pub(crate) struct Defaults {
 
 const TWICE: &str = "this default is written twice";
 
-pub(crate) fn merge(sources: &[(At<'_>, &Spec)], findings: &mut Findings) -> Defaults {
+pub(crate) fn merge(sources: &[(At<'_>, &Spec)], diagnostics: &mut Diagnostics) -> Defaults {
     let mut written = [None, None, None, None];
     let mut defaults = Defaults {
         scheduler: Some(Scheduler::wlc()),
@@ -40,11 +40,11 @@ pub(crate) fn merge(sources: &[(At<'_>, &Spec)], findings: &mut Findings) -> Def
                 let at = at.key("scheduler");
                 defaults.scheduler = name.0.value().copied();
                 if defaults.scheduler == Some(Scheduler::none()) {
-                    findings
+                    diagnostics
                         .error(&at, "`none` is no scheduler to choose")
                         .remedy("name one, such as wlc");
                 }
-                once(scheduler, &at, TWICE, findings);
+                once(scheduler, &at, TWICE, diagnostics);
             }
         }
         match &keys.forward {
@@ -54,20 +54,20 @@ pub(crate) fn merge(sources: &[(At<'_>, &Spec)], findings: &mut Findings) -> Def
                 let at = at.key("forward");
                 defaults.forward = Some(word.0);
                 if matches!(word.0, Method::Local | Method::Bypass) {
-                    findings
+                    diagnostics
                         .error(&at, "this way of forwarding is no default")
                         .remedy("write dr, nat or tun");
                 }
-                once(forward, &at, TWICE, findings);
+                once(forward, &at, TWICE, diagnostics);
             }
         }
         if let Some(value) = keys.weight.value() {
             defaults.weight = value.0;
-            once(weight, &at.key("weight"), TWICE, findings);
+            once(weight, &at.key("weight"), TWICE, diagnostics);
         }
         if let Some(value) = keys.drain.value() {
             defaults.drain = Drain(value.0);
-            once(drain, &at.key("drain"), TWICE, findings);
+            once(drain, &at.key("drain"), TWICE, diagnostics);
         }
     }
     defaults

@@ -4,10 +4,10 @@ use evenkeel_model::Guards;
 
 use super::once;
 use crate::path::At;
-use crate::resolve::{Findings, Object};
+use crate::resolve::{Diagnostics, SpecObject};
 use crate::spec::Spec;
 
-pub(crate) fn merge(sources: &[(At<'_>, &Spec)], findings: &mut Findings) -> Guards {
+pub(crate) fn merge(sources: &[(At<'_>, &Spec)], diagnostics: &mut Diagnostics) -> Guards {
     let mut guards = Guards::default();
     let mut written = [None, None, None];
     for (root, spec) in sources {
@@ -15,8 +15,8 @@ pub(crate) fn merge(sources: &[(At<'_>, &Spec)], findings: &mut Findings) -> Gua
         let at = root.key("guards");
         let [share, from, unbind] = &mut written;
         let mut note = |key, first| {
-            once(first, &at.key(key), "this threshold is written twice", findings);
-            findings.origin(Object::Guard(key), || at.key(key).path());
+            once(first, &at.key(key), "this threshold is written twice", diagnostics);
+            diagnostics.origin(SpecObject::Guard(key), || at.key(key).path());
         };
         if let Some(percent) = keys.mass_delete.value() {
             guards.mass_delete = percent.0;

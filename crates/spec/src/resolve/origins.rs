@@ -6,7 +6,7 @@ use crate::path::Path;
 
 /// Something that the desired state has and a spec wrote.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Object {
+pub(crate) enum SpecObject {
     Service(ServiceKey),
     RealServer(ServiceKey, RealServerKey),
     Vip(Binding),
@@ -17,4 +17,4 @@ pub(crate) enum Object {
 }
 
 /// The objects in the order they were met.
-pub(crate) type Origins = Vec<(Object, Path)>;
+pub(crate) type Origins = Vec<(SpecObject, Path)>;

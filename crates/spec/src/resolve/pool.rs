@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::real_server;
-use crate::field::List;
 use crate::path::{At, Path};
-use crate::resolve::Findings;
+use crate::recovering_de::List;
+use crate::resolve::Diagnostics;
 use crate::spec::{RealServer, Spec};
 use crate::suggest;
 
@@ -30,12 +30,12 @@ impl<'s> Pools<'s> {
         &self,
         name: &str,
         at: &At<'_>,
-        findings: &mut Findings,
+        diagnostics: &mut Diagnostics,
     ) -> Option<&Pool<'s>> {
         let pool = self.by_name.get(name);
         if pool.is_none() && !self.doubtful {
-            let finding = findings.error(at, format!("there is no pool `{name}`"));
-            finding.remedy(if self.by_name.is_empty() {
+            let diagnostic = diagnostics.error(at, format!("there is no pool `{name}`"));
+            diagnostic.remedy(if self.by_name.is_empty() {
                 "write it under `pools`".to_owned()
             } else {
                 suggest::remedy(name, "the pools are", self.by_name.keys().copied())
@@ -48,7 +48,7 @@ impl<'s> Pools<'s> {
 pub(crate) fn collect<'s>(
     sources: &[(At<'_>, &'s Spec)],
     complete: bool,
-    findings: &mut Findings,
+    diagnostics: &mut Diagnostics,
 ) -> Pools<'s> {
     let mut pools = Pools { by_name: BTreeMap::new(), doubtful: !complete };
     let mut written: BTreeMap<&str, Path> = BTreeMap::new();
@@ -60,17 +60,17 @@ pub(crate) fn collect<'s>(
         for (index, pool) in list.values() {
             let at = at.item(index);
             if pool.name.is_absent() {
-                findings
+                diagnostics
                     .error(&at, "the pool has no `name`")
                     .remedy("give it one, such as `name: app`");
             }
             if pool.real_servers.is_absent() {
-                findings
+                diagnostics
                     .error(&at, "the pool has no `real_servers`")
                     .remedy("list them, or write `real_servers: []`");
             }
             if let Some(list) = pool.real_servers.value() {
-                real_server::check_alone(list, &at.key("real_servers"), findings);
+                real_server::check_alone(list, &at.key("real_servers"), diagnostics);
             }
             let Some(name) = pool.name.value() else {
                 pools.doubtful |= pool.name.is_bad();
@@ -78,7 +78,7 @@ pub(crate) fn collect<'s>(
             };
             let at = at.key("name");
             if let Some(first) = written.get(&*name.0) {
-                findings
+                diagnostics
                     .error(&at, format!("the pool `{}` stands twice", name.0))
                     .remedy("give each pool a name of its own")
                     .related(first.clone(), "first written here");

@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use evenkeel_model::{Checksum, Family, Forward, RealServer as Modelled, Tunnel, TunnelKind};
 
 use super::not_unicast;
-use crate::field::{Field, List};
 use crate::path::{At, Path};
-use crate::resolve::Findings;
+use crate::recovering_de::{Field, List};
+use crate::resolve::Diagnostics;
 use crate::spec::{Method, RealServer, TunnelKeys};
 
 /// A real server as it is in its service, but for the port it may take from it.
@@ -19,7 +19,7 @@ pub(crate) struct Resolved {
 }
 
 /// What the service says about all of its real servers.
-pub(crate) struct Within<'a> {
+pub(crate) struct RealServerContext<'a> {
     /// Where the service names its pool, if the real servers are a pool's.
     pub(crate) pool: Option<Path>,
     /// The default weight.
@@ -38,33 +38,33 @@ pub(crate) struct Within<'a> {
 
 /// The rules that need nothing but the real server; reported once for a pool, however many
 /// services use it.
-pub(crate) fn check_alone(list: &List<RealServer>, at: &At<'_>, findings: &mut Findings) {
+pub(crate) fn check_alone(list: &List<RealServer>, at: &At<'_>, diagnostics: &mut Diagnostics) {
     for (index, real_server) in list.values() {
         let at = at.item(index);
         let RealServer { address, upper_threshold, lower_threshold, unchecked, .. } = real_server;
         let unchecked = unchecked.value().is_some_and(|flag| flag.0);
         match address {
             Field::Absent => {
-                findings
+                diagnostics
                     .error(&at, "the real server has no `address`")
                     .remedy("write it, such as `address: 192.0.2.1`");
             }
             Field::Bad => {}
-            Field::Value(address) => check_address(address.0, unchecked, &at, findings),
+            Field::Value(address) => check_address(address.0, unchecked, &at, diagnostics),
         }
         if let Some(tunnel) = real_server.tunnel.value() {
-            tunnel_of(tunnel, &at.key("tunnel"), findings);
+            tunnel_of(tunnel, &at.key("tunnel"), diagnostics);
         }
         let lower = lower_threshold.value().map_or(0, |lower| lower.0);
         let upper = upper_threshold.value().map_or(0, |upper| upper.0);
         if lower > upper && !upper_threshold.is_bad() {
             let at_lower = at.key("lower_threshold");
             if upper == 0 {
-                findings
+                diagnostics
                     .error(&at_lower, "`lower_threshold` needs an `upper_threshold`")
                     .remedy("write the upper one too, or take this one out");
             } else {
-                findings
+                diagnostics
                     .error(
                         &at_lower,
                         format!("the lower threshold {lower} is above the upper, {upper}"),
@@ -74,21 +74,21 @@ pub(crate) fn check_alone(list: &List<RealServer>, at: &At<'_>, findings: &mut F
             }
         }
         if unchecked {
-            findings
+            diagnostics
                 .warning(&at.key("unchecked"), "this real server is taken as it is written")
                 .remedy("`unchecked` is for what other tools left in the kernel");
         }
     }
 }
 
-fn check_address(address: IpAddr, unchecked: bool, at: &At<'_>, findings: &mut Findings) {
+fn check_address(address: IpAddr, unchecked: bool, at: &At<'_>, diagnostics: &mut Diagnostics) {
     let link_local = matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
     let why = match not_unicast(address) {
         None if link_local && !unchecked => "is a link-local address, which the kernel refuses",
         None => return,
         Some(why) => why,
     };
-    findings
+    diagnostics
         .error(&at.key("address"), format!("{address} {why}"))
         .remedy("a real server has a routable unicast address");
 }
@@ -97,27 +97,27 @@ fn check_address(address: IpAddr, unchecked: bool, at: &At<'_>, findings: &mut F
 pub(crate) fn resolve(
     written: &RealServer,
     at: &At<'_>,
-    within: &Within<'_>,
-    findings: &mut Findings,
+    context: &RealServerContext<'_>,
+    diagnostics: &mut Diagnostics,
 ) -> Option<Resolved> {
     let unchecked = written.unchecked.value().is_some_and(|flag| flag.0);
     let method = match &written.forward {
-        Field::Absent => within.forward,
+        Field::Absent => context.forward,
         Field::Bad => None,
         Field::Value(word) => Some(word.0),
     };
     if let (Some(Method::Local | Method::Bypass), false, Field::Value(_)) =
         (method, unchecked, &written.forward)
     {
-        findings
+        diagnostics
             .error(&at.key("forward"), "this way of forwarding is not for a spec")
             .remedy("write dr, nat or tun; `unchecked: true` takes what other tools wrote");
     }
-    let tunnel = tunnel_within(written, method, at, within, findings);
+    let tunnel = tunnel_within(written, method, at, context, diagnostics);
     let address = written.address.value()?.0;
-    check_family(address, method, at, within, findings);
+    check_family(address, method, at, context, diagnostics);
     if !unchecked {
-        check_port(address, written, method, at, within, findings);
+        check_port(address, written, method, at, context, diagnostics);
     }
     if written.port.is_bad() || written.weight.is_bad() {
         return None;
@@ -136,7 +136,7 @@ pub(crate) fn resolve(
         port: written.port.value().map(|port| port.0),
         real_server: Modelled {
             forward,
-            weight: written.weight.value().map_or(within.weight, |weight| weight.0),
+            weight: written.weight.value().map_or(context.weight, |weight| weight.0),
             upper_threshold: threshold(&written.upper_threshold),
             lower_threshold: threshold(&written.lower_threshold),
         },
@@ -148,20 +148,20 @@ fn tunnel_within(
     written: &RealServer,
     method: Option<Method>,
     at: &At<'_>,
-    within: &Within<'_>,
-    findings: &mut Findings,
+    context: &RealServerContext<'_>,
+    diagnostics: &mut Diagnostics,
 ) -> Option<Tunnel> {
     match (&written.tunnel, method) {
         (Field::Value(_) | Field::Bad, Some(method)) if method != Method::Tun => {
-            findings
+            diagnostics
                 .error(&at.key("tunnel"), "`tunnel` is only for `forward: tun`")
                 .at_key()
                 .remedy("write `forward: tun`, or take the tunnel out");
             None
         }
-        (Field::Value(keys), _) => tunnel_of(keys, at, &mut Findings::default()),
+        (Field::Value(keys), _) => tunnel_of(keys, at, &mut Diagnostics::default()),
         (Field::Bad, _) => None,
-        (Field::Absent, _) => within.tunnel,
+        (Field::Absent, _) => context.tunnel,
     }
 }
 
@@ -169,13 +169,13 @@ fn check_family(
     address: IpAddr,
     method: Option<Method>,
     at: &At<'_>,
-    within: &Within<'_>,
-    findings: &mut Findings,
+    context: &RealServerContext<'_>,
+    diagnostics: &mut Diagnostics,
 ) {
     let family = Family::from(address);
-    let alone = within.families == [family.other()];
+    let alone = context.families == [family.other()];
     if alone && method.is_some_and(|method| method != Method::Tun) {
-        findings
+        diagnostics
             .error(
                 &at.key("address"),
                 format!("{address} is {family}, the service is {}", family.other()),
@@ -184,7 +184,7 @@ fn check_family(
                 "only `forward: tun` reaches the other family; list an {} real server, or add an {family} VIP",
                 family.other()
             ))
-            .related(within.pool.clone(), "for this service");
+            .related(context.pool.clone(), "for this service");
     }
 }
 
@@ -194,11 +194,11 @@ fn check_port(
     written: &RealServer,
     method: Option<Method>,
     at: &At<'_>,
-    within: &Within<'_>,
-    findings: &mut Findings,
+    context: &RealServerContext<'_>,
+    diagnostics: &mut Diagnostics,
 ) {
     let (Some(port), Some(method)) = (written.port.value(), method) else { return };
-    let others: Vec<String> = within
+    let others: Vec<String> = context
         .ports
         .iter()
         .filter(|service| **service != port.0)
@@ -211,12 +211,12 @@ fn check_port(
         Method::Tun => "tun",
         _ => "dr",
     };
-    let service = if within.marked {
+    let service = if context.marked {
         "the marked packets have their own".to_owned()
     } else {
         format!("the service is on {}", others.join(", "))
     };
-    findings
+    diagnostics
         .error(
             &at.key("port"),
             format!(
@@ -225,32 +225,36 @@ fn check_port(
             ),
         )
         .remedy("use `forward: nat`, or take the port out")
-        .related(within.pool.clone(), "for this service");
+        .related(context.pool.clone(), "for this service");
 }
 
 /// A tunnel by its rules; `None` if it breaks one.
-pub(crate) fn tunnel_of(keys: &TunnelKeys, at: &At<'_>, findings: &mut Findings) -> Option<Tunnel> {
+pub(crate) fn tunnel_of(
+    keys: &TunnelKeys,
+    at: &At<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Option<Tunnel> {
     let TunnelKeys { kind, port, checksum } = keys;
     if kind.is_absent() {
-        findings.error(at, "the tunnel has no `type`").remedy("write ipip, gue or gre");
+        diagnostics.error(at, "the tunnel has no `type`").remedy("write ipip, gue or gre");
     }
     let kind = kind.value()?.0;
     let mut good = !port.is_bad() && !checksum.is_bad();
     match (kind, port.value().map(|port| port.0)) {
         (TunnelKind::Gue, None) if port.is_absent() => {
-            findings
+            diagnostics
                 .error(at, "a gue tunnel needs a `port`")
                 .remedy("write the UDP port the real server listens on, such as `port: 6080`");
             good = false;
         }
         (TunnelKind::Gue, Some(0)) => {
-            findings
+            diagnostics
                 .error(&at.key("port"), "a gue tunnel cannot have port 0")
                 .remedy("write the UDP port the real server listens on, such as `port: 6080`");
             good = false;
         }
         (TunnelKind::Ipip | TunnelKind::Gre | TunnelKind::Other(_), Some(_)) => {
-            findings
+            diagnostics
                 .error(&at.key("port"), format!("a tunnel of type {kind} has no port"))
                 .at_key()
                 .remedy("take the port out, or write `type: gue`");
@@ -265,7 +269,7 @@ pub(crate) fn tunnel_of(keys: &TunnelKeys, at: &At<'_>, findings: &mut Findings)
         _ => None,
     };
     if let Some(takes) = refused {
-        findings
+        diagnostics
             .error(
                 &at.key("checksum"),
                 format!("a tunnel of type {kind} cannot have checksum {checksum}"),

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use evenkeel_model::{Limits, Scope, ServiceKey};
 
 use crate::path::{At, Path};
-use crate::resolve::Findings;
+use crate::resolve::Diagnostics;
 use crate::spec::{ScopeText, Spec};
 
 /// The scope, and where it stands.
@@ -29,7 +29,7 @@ impl Merged {
     }
 }
 
-pub(crate) fn merge(sources: &[(At<'_>, &Spec)], findings: &mut Findings) -> Merged {
+pub(crate) fn merge(sources: &[(At<'_>, &Spec)], diagnostics: &mut Diagnostics) -> Merged {
     let mut merged = Merged { scope: Scope::Implied, written: None, doubtful: false };
     for (root, spec) in sources {
         merged.doubtful |= spec.scope.is_bad();
@@ -42,7 +42,7 @@ pub(crate) fn merge(sources: &[(At<'_>, &Spec)], findings: &mut Findings) -> Mer
             }
             (Scope::Limited(_), ScopeText::Limited(_)) => {}
             (Scope::All, _) | (Scope::Limited(_), ScopeText::All) => {
-                findings
+                diagnostics
                     .error(&at, "`scope` is written twice")
                     .remedy("keep one of them")
                     .related(merged.written.clone(), "first written here");
@@ -54,7 +54,7 @@ pub(crate) fn merge(sources: &[(At<'_>, &Spec)], findings: &mut Findings) -> Mer
             continue;
         };
         if keys.vips.is_absent() && keys.fwmarks.is_absent() && keys.services.is_absent() {
-            findings
+            diagnostics
                 .error(&at, "the scope has none of `vips`, `fwmarks` and `services`")
                 .remedy("list what is governed, or write `scope: all`");
         }

@@ -3,32 +3,34 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use evenkeel_model::{Drain, Ignore, IgnoredField, Named, Service as Modelled, ServiceKey, Tunnel};
+use evenkeel_model::{
+    Drain, Ignore, IgnoredField, NamedService, Service as Modelled, ServiceKey, Tunnel,
+};
 
 use super::config::Config;
 use super::defaults::Defaults;
 use super::pool::Pools;
-use super::real_server::{self, Within};
+use super::real_server::{self, RealServerContext};
 use super::scope::Merged;
-use super::selection::Selection;
-use super::target::{Target, both, outside};
-use crate::field::{Field, List};
+use super::server_expansion::ServerExpansion;
+use super::service_address::{ServiceAddress, both, outside};
 use crate::path::{At, Path};
-use crate::resolve::{Findings, Object};
+use crate::recovering_de::{Field, List};
+use crate::resolve::{Diagnostics, SpecObject};
 use crate::spec::{IgnoreWord, Method, RealServer, Service, Spec};
-use crate::yaml::{Services, Torn};
+use crate::yaml::{PieceError, Services};
 
 /// What all services of all sources come to. They are given up one by one as they are read, so
 /// that a large spec and its state do not take their memory at the same time.
 pub(crate) fn expand(
     services: Vec<Services<'_>>,
     sources: &[(At<'_>, &Spec)],
-    around: &Around<'_>,
-    findings: &mut Findings,
-) -> Result<BTreeMap<ServiceKey, Named>, Torn> {
+    context: &ServiceContext<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Result<BTreeMap<ServiceKey, NamedService>, PieceError> {
     let mut expansion = Expansion {
         sources,
-        around,
+        context,
         names: BTreeMap::new(),
         origins: BTreeMap::new(),
         services: BTreeMap::new(),
@@ -38,7 +40,7 @@ pub(crate) fn expand(
         for (index, service) in list.enumerate() {
             let origin = Origin { source, index, vip: None };
             if let Some(service) = service?.value() {
-                expansion.service(service, origin, &at.item(index), findings);
+                expansion.service(service, origin, &at.item(index), diagnostics);
             }
         }
     }
@@ -46,7 +48,7 @@ pub(crate) fn expand(
 }
 
 /// What all sources say beside the services.
-pub(crate) struct Around<'a> {
+pub(crate) struct ServiceContext<'a> {
     pub(crate) scope: &'a Merged,
     pub(crate) defaults: &'a Defaults,
     pub(crate) pools: &'a Pools<'a>,
@@ -56,10 +58,10 @@ pub(crate) struct Around<'a> {
 
 struct Expansion<'a> {
     sources: &'a [(At<'a>, &'a Spec)],
-    around: &'a Around<'a>,
+    context: &'a ServiceContext<'a>,
     names: BTreeMap<Arc<str>, Origin>,
     origins: BTreeMap<ServiceKey, Origin>,
-    services: BTreeMap<ServiceKey, Named>,
+    services: BTreeMap<ServiceKey, NamedService>,
 }
 
 /// Where a service comes from: a path that takes no memory beside.
@@ -72,54 +74,67 @@ struct Origin {
 }
 
 impl Expansion<'_> {
-    fn service(&mut self, service: &Service, origin: Origin, at: &At<'_>, findings: &mut Findings) {
-        let name = self.name(service, origin, at, findings);
+    fn service(
+        &mut self,
+        service: &Service,
+        origin: Origin,
+        at: &At<'_>,
+        diagnostics: &mut Diagnostics,
+    ) {
+        let name = self.name(service, origin, at, diagnostics);
         let unchecked = service.unchecked.value().is_some_and(|flag| flag.0);
         if unchecked {
-            findings
+            diagnostics
                 .warning(&at.key("unchecked"), "this service is taken as it is written")
                 .remedy("`unchecked` is for what other tools left in the kernel");
         }
-        let target = Target::read(service, unchecked, at, self.around.scope, findings);
-        check_every_port(service, unchecked, &target, at, findings);
-        let config = Config::read(service, &target, unchecked, at, self.around.defaults, findings);
+        let target = ServiceAddress::read(service, unchecked, at, self.context.scope, diagnostics);
+        check_every_port(service, unchecked, &target, at, diagnostics);
+        let config =
+            Config::read(service, &target, unchecked, at, self.context.defaults, diagnostics);
         let ignore = ignore(&service.ignore);
         let canonical_order = service.canonical_order.value().is_some_and(|flag| flag.0);
         if let (true, Some(config)) = (canonical_order, &config) {
-            check_order(config, ignore, at, findings);
+            check_order(config, ignore, at, diagnostics);
         }
-        let selection = self.selection(service, &target, at, findings);
+        let selection = self.selection(service, &target, at, diagnostics);
         if let (Some(selection), Some(config)) = (&selection, &config) {
-            selection.check_weights(config, ignore, findings);
+            selection.check_weights(config, ignore, diagnostics);
         }
-        let drain = self.drain(service, config.as_ref(), at, findings);
+        let drain = self.drain(service, config.as_ref(), at, diagnostics);
         for (key, vip) in target.keys() {
             if let Some(first) = self.origins.get(&key) {
                 let services = self.sources[first.source].0.key("services");
-                let first = Target::path(&services.item(first.index), &key, first.vip);
-                findings
-                    .error(Target::path(at, &key, vip), format!("two services on {key}"))
+                let first = ServiceAddress::path(&services.item(first.index), &key, first.vip);
+                diagnostics
+                    .error(ServiceAddress::path(at, &key, vip), format!("two services on {key}"))
                     .remedy("take one of them out, or change its VIP, port or protocol")
                     .related(first, "the first one");
                 continue;
             }
             self.origins.insert(key, Origin { vip, ..origin });
-            if key.vip().is_some_and(|vip| !self.around.scope.excludes(vip))
-                && self.around.scope.excludes_service(&key)
+            if key.vip().is_some_and(|vip| !self.context.scope.excludes(vip))
+                && self.context.scope.excludes_service(&key)
             {
-                outside(Target::path(at, &key, vip), key.to_string(), self.around.scope, findings);
+                outside(
+                    ServiceAddress::path(at, &key, vip),
+                    key.to_string(),
+                    self.context.scope,
+                    diagnostics,
+                );
             }
-            findings.origin(Object::Service(key), || at.path());
+            diagnostics.origin(SpecObject::Service(key), || at.path());
             let Some(selection) = &selection else { continue };
-            let vip = || Target::path(at, &key, vip);
-            if let Some(sync) = &self.around.sync {
-                selection.check_families(&key, sync, findings);
+            let vip = || ServiceAddress::path(at, &key, vip);
+            if let Some(sync) = &self.context.sync {
+                selection.check_families(&key, sync, diagnostics);
             }
-            let real_servers = selection.of(&key, &target, vip, findings);
+            let real_servers = selection.of(&key, &target, vip, diagnostics);
             if let Some(config) = &config {
                 let service = Modelled { config: config.of(key.family()), real_servers };
                 let name = Arc::clone(&name);
-                self.services.insert(key, Named { name, ignore, canonical_order, drain, service });
+                self.services
+                    .insert(key, NamedService { name, ignore, canonical_order, drain, service });
             }
         }
     }
@@ -129,12 +144,12 @@ impl Expansion<'_> {
         service: &Service,
         origin: Origin,
         at: &At<'_>,
-        findings: &mut Findings,
+        diagnostics: &mut Diagnostics,
     ) -> Arc<str> {
         let name: Arc<str> = match &service.name {
             Field::Bad => return Arc::from(""),
             Field::Absent => {
-                findings
+                diagnostics
                     .error(at, "the service has no `name`")
                     .remedy("give it one, such as `name: web`; plans and logs use it");
                 return Arc::from("");
@@ -147,7 +162,7 @@ impl Expansion<'_> {
             }
             Some(first) => {
                 let services = self.sources[first.source].0.key("services");
-                findings
+                diagnostics
                     .error(&at.key("name"), format!("two services are named `{name}`"))
                     .remedy("give each its own; one service may have several VIPs and ports")
                     .related(services.item(first.index).key("name").path(), "the first one");
@@ -160,20 +175,20 @@ impl Expansion<'_> {
     fn selection(
         &self,
         service: &Service,
-        target: &Target,
+        target: &ServiceAddress,
         at: &At<'_>,
-        findings: &mut Findings,
-    ) -> Option<Selection> {
+        diagnostics: &mut Diagnostics,
+    ) -> Option<ServerExpansion> {
         let tunnel = match &service.tunnel {
             Field::Absent => Some(Tunnel::IPIP),
             Field::Bad => None,
-            Field::Value(keys) => real_server::tunnel_of(keys, &at.key("tunnel"), findings),
+            Field::Value(keys) => real_server::tunnel_of(keys, &at.key("tunnel"), diagnostics),
         };
         let pool = service.pool.value().map(|_| at.key("pool").path());
-        let within = Within {
+        let context = RealServerContext {
             pool,
-            weight: self.around.defaults.weight,
-            forward: self.forward(service, at, findings),
+            weight: self.context.defaults.weight,
+            forward: self.forward(service, at, diagnostics),
             tunnel,
             ports: &target.ports,
             marked: target.marked,
@@ -181,28 +196,28 @@ impl Expansion<'_> {
         };
         match (&service.real_servers, &service.pool) {
             (Field::Absent, Field::Absent) => {
-                findings
+                diagnostics
                     .error(at, "the service has no `real_servers`")
                     .remedy("list them, name a `pool`, or write `real_servers: []`");
                 None
             }
             (Field::Value(list), Field::Absent) => {
                 let list_at = at.key("real_servers");
-                real_server::check_alone(list, &list_at, findings);
-                check_tunnel_use(service, list, within.forward, at, findings);
-                Some(Selection::new(list, &list_at, &within, findings))
+                real_server::check_alone(list, &list_at, diagnostics);
+                check_tunnel_use(service, list, context.forward, at, diagnostics);
+                Some(ServerExpansion::new(list, &list_at, &context, diagnostics))
             }
             (Field::Absent, Field::Value(name)) => {
-                let pool = self.around.pools.get(&name.0, &at.key("pool"), findings)?;
+                let pool = self.context.pools.get(&name.0, &at.key("pool"), diagnostics)?;
                 let pools = self.sources[pool.source].0.key("pools");
                 let item = pools.item(pool.index);
                 let list = pool.real_servers?;
-                check_tunnel_use(service, list, within.forward, at, findings);
-                Some(Selection::new(list, &item.key("real_servers"), &within, findings))
+                check_tunnel_use(service, list, context.forward, at, diagnostics);
+                Some(ServerExpansion::new(list, &item.key("real_servers"), &context, diagnostics))
             }
             (Field::Absent, Field::Bad) | (Field::Bad, Field::Absent) => None,
             (_, _) => {
-                both("real_servers", "pool", at, findings);
+                both("real_servers", "pool", at, diagnostics);
                 None
             }
         }
@@ -214,9 +229,9 @@ impl Expansion<'_> {
         service: &Service,
         config: Option<&Config>,
         at: &At<'_>,
-        findings: &mut Findings,
+        diagnostics: &mut Diagnostics,
     ) -> Drain {
-        let usual = self.around.defaults.drain;
+        let usual = self.context.defaults.drain;
         let refusing = config.filter(|it| it.scheduler.refuses_clients_of_drained(it.flags));
         let asked = match (service.drain.value(), refusing) {
             (None, None) => return usual,
@@ -232,20 +247,25 @@ impl Expansion<'_> {
             let message = format!(
                 "a drain under {scheduler} refuses the clients that it hashes to the real server"
             );
-            findings.error(&at.key("drain"), message).remedy(remedy);
+            diagnostics.error(&at.key("drain"), message).remedy(remedy);
         }
         asked
     }
 
     /// The service's way of forwarding; `None` if it could not be read.
-    fn forward(&self, service: &Service, at: &At<'_>, findings: &mut Findings) -> Option<Method> {
+    fn forward(
+        &self,
+        service: &Service,
+        at: &At<'_>,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<Method> {
         let method = match &service.forward {
-            Field::Absent => return self.around.defaults.forward,
+            Field::Absent => return self.context.defaults.forward,
             Field::Bad => return None,
             Field::Value(word) => word.0,
         };
         if matches!(method, Method::Local | Method::Bypass) {
-            findings
+            diagnostics
                 .error(&at.key("forward"), "this way of forwarding is not for a service")
                 .remedy("write dr, nat or tun; an `unchecked` real server may have it");
         }
@@ -259,7 +279,7 @@ fn check_tunnel_use(
     list: &List<RealServer>,
     forward: Option<Method>,
     at: &At<'_>,
-    findings: &mut Findings,
+    diagnostics: &mut Diagnostics,
 ) {
     let tunnels = |real_server: &RealServer| match &real_server.forward {
         Field::Absent => forward.is_none_or(|method| method == Method::Tun),
@@ -270,7 +290,7 @@ fn check_tunnel_use(
         || list.has_bad()
         || list.values().any(|(_, real_server)| tunnels(real_server));
     if !service.tunnel.is_absent() && !used {
-        findings
+        diagnostics
             .error(&at.key("tunnel"), "`tunnel` is only for `forward: tun`")
             .at_key()
             .remedy("write `forward: tun`, or take the tunnel out");
@@ -281,27 +301,27 @@ fn check_tunnel_use(
 fn check_every_port(
     service: &Service,
     unchecked: bool,
-    target: &Target,
+    target: &ServiceAddress,
     at: &At<'_>,
-    findings: &mut Findings,
+    diagnostics: &mut Diagnostics,
 ) {
     let every = !target.marked && target.ports.contains(&0);
     if every && service.persistence.is_absent() && !unchecked {
         let key = if service.port.is_absent() { "ports" } else { "port" };
-        findings
+        diagnostics
             .error(&at.key(key), "port 0, every port, needs `persistence`")
             .remedy("write the port, or add `persistence: {}`");
     }
 }
 
 /// An order that the scheduler does not look at, but that costs connections where it is restored.
-fn check_order(config: &Config, ignore: Ignore, at: &At<'_>, findings: &mut Findings) {
+fn check_order(config: &Config, ignore: Ignore, at: &At<'_>, diagnostics: &mut Diagnostics) {
     let scheduler = config.scheduler;
     let looks = scheduler.hashes() || matches!(scheduler.as_str(), "fo" | "ovf");
     if looks || !scheduler.is_known() || ignore.contains(IgnoredField::Scheduler) {
         return;
     }
-    findings
+    diagnostics
         .warning(
             &at.key("canonical_order"),
             format!("{scheduler} does not choose by the order of the real servers"),

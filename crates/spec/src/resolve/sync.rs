@@ -5,9 +5,9 @@ use std::net::IpAddr;
 
 use evenkeel_model::{SyncDaemon, SyncState};
 
-use crate::field::Field;
 use crate::path::{At, Path};
-use crate::resolve::{Findings, Object};
+use crate::recovering_de::Field;
+use crate::resolve::{Diagnostics, SpecObject};
 use crate::spec::{Spec, SyncEntry};
 
 /// The sync daemons, and where the first of them stands.
@@ -24,7 +24,7 @@ const LONGEST: [(&str, u16); 2] = [("IPv4", 65535 - 28), ("IPv6", 65535 - 48)];
 /// The least a backup takes (`start_sync_thread`).
 const LEAST_OF_BACKUP: u16 = 1024;
 
-pub(crate) fn merge(sources: &[(At<'_>, &Spec)], findings: &mut Findings) -> Merged {
+pub(crate) fn merge(sources: &[(At<'_>, &Spec)], diagnostics: &mut Diagnostics) -> Merged {
     let mut merged = Merged { daemons: None, written: None };
     let mut states: BTreeMap<SyncState, Path> = BTreeMap::new();
     for (root, spec) in sources {
@@ -34,11 +34,11 @@ pub(crate) fn merge(sources: &[(At<'_>, &Spec)], findings: &mut Findings) -> Mer
         for (index, entry) in list.values() {
             let at = at.item(index);
             merged.written.get_or_insert_with(|| at.path());
-            let daemon = check(entry, &at, findings);
+            let daemon = check(entry, &at, diagnostics);
             let Some(state) = entry.state.value().map(|word| word.0) else { continue };
             let at_state = at.key("state");
             if let Some(first) = states.get(&state) {
-                findings
+                diagnostics
                     .error(&at_state, format!("two sync daemons are {state}"))
                     .remedy("keep one of them: the kernel runs at most one of each state")
                     .related(first.clone(), "the first one");
@@ -47,35 +47,35 @@ pub(crate) fn merge(sources: &[(At<'_>, &Spec)], findings: &mut Findings) -> Mer
             states.insert(state, at_state.path());
             if let Some(daemon) = daemon {
                 daemons.insert(state, daemon);
-                findings.origin(Object::Sync(state), || at.path());
+                diagnostics.origin(SpecObject::Sync(state), || at.path());
             }
         }
     }
     merged
 }
 
-fn check(entry: &SyncEntry, at: &At<'_>, findings: &mut Findings) -> Option<SyncDaemon> {
+fn check(entry: &SyncEntry, at: &At<'_>, diagnostics: &mut Diagnostics) -> Option<SyncDaemon> {
     let SyncEntry { state, interface, id, max_length, group, port, ttl } = entry;
     if state.is_absent() {
-        findings
+        diagnostics
             .error(at, "the sync daemon has no `state`")
             .remedy("write `state: master` or `state: backup`");
     }
     if interface.is_absent() {
-        findings
+        diagnostics
             .error(at, "the sync daemon has no `interface`")
             .remedy("write the one it sends or listens on, such as `interface: eth1`");
     }
     let address = group.value().map(|group| group.0);
     if let Some(address) = address.filter(|address| !address.is_multicast()) {
-        findings
+        diagnostics
             .error(&at.key("group"), format!("{address} is not a multicast address"))
             .remedy("write one such as 224.0.0.81 or ff02::81, or take it out");
     }
     let max_length = max_length.value().map(|length| length.0);
     if let (Some(length), false) = (max_length, group.is_bad()) {
         let state = state.value().map(|word| word.0);
-        check_length(length, state, address, &at.key("max_length"), findings);
+        check_length(length, state, address, &at.key("max_length"), diagnostics);
     }
     Some(SyncDaemon {
         interface: interface.value()?.0.clone(),
@@ -97,16 +97,16 @@ fn check_length(
     state: Option<SyncState>,
     group: Option<IpAddr>,
     at: &At<'_>,
-    findings: &mut Findings,
+    diagnostics: &mut Diagnostics,
 ) {
     let [ipv4, ipv6] = LONGEST;
     let (family, longest) = if group.is_some_and(|group| group.is_ipv6()) { ipv6 } else { ipv4 };
     if length > longest {
-        findings
+        diagnostics
             .error(at, format!("the kernel cuts max_length {length} to {longest} over {family}"))
             .remedy(format!("write at most {longest}, or take it out"));
     } else if state == Some(SyncState::Backup) && length < LEAST_OF_BACKUP {
-        findings
+        diagnostics
             .error(at, format!("the kernel raises a backup's max_length {length} to 1024"))
             .remedy("write at least 1024, or take it out");
     }

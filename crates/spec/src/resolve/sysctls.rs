@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use crate::path::{At, Path};
-use crate::resolve::{Findings, Object};
+use crate::resolve::{Diagnostics, SpecObject};
 use crate::spec::{Spec, SysctlValue};
 use crate::suggest::quote;
 
 pub(crate) fn merge(
     sources: &[(At<'_>, &Spec)],
-    findings: &mut Findings,
+    diagnostics: &mut Diagnostics,
 ) -> BTreeMap<Box<str>, Box<str>> {
     let mut sysctls = BTreeMap::new();
     let mut written: BTreeMap<&str, Path> = BTreeMap::new();
@@ -18,7 +18,7 @@ pub(crate) fn merge(
         for (key, field) in spec.sysctls.value().into_iter().flat_map(|all| &all.0) {
             let at = at.named(key);
             if let Some(first) = written.get(&**key) {
-                findings
+                diagnostics
                     .error(&at, format!("the sysctl {} is written twice", quote(key)))
                     .at_key()
                     .remedy("keep one of them")
@@ -28,10 +28,10 @@ pub(crate) fn merge(
             written.insert(key, at.path());
             if let Some(remedy) = refused(key) {
                 let message = format!("{} is not a sysctl that a spec can set", quote(key));
-                findings.error(&at, message).at_key().remedy(remedy);
+                diagnostics.error(&at, message).at_key().remedy(remedy);
             } else if let Some(SysctlValue(value)) = field.value() {
                 sysctls.insert(key.clone(), value.clone());
-                findings.origin(Object::Sysctl(key.clone()), || at.path());
+                diagnostics.origin(SpecObject::Sysctl(key.clone()), || at.path());
             }
         }
     }

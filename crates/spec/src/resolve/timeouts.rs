@@ -3,12 +3,12 @@
 use evenkeel_model::DesiredTimeouts;
 
 use super::once;
-use crate::field::Field;
 use crate::path::{At, Path};
-use crate::resolve::{Findings, Object};
+use crate::recovering_de::Field;
+use crate::resolve::{Diagnostics, SpecObject};
 use crate::spec::{Duration, Spec};
 
-pub(crate) fn merge(sources: &[(At<'_>, &Spec)], findings: &mut Findings) -> DesiredTimeouts {
+pub(crate) fn merge(sources: &[(At<'_>, &Spec)], diagnostics: &mut Diagnostics) -> DesiredTimeouts {
     let mut timeouts = DesiredTimeouts::default();
     let mut written = [None, None, None];
     for (root, spec) in sources {
@@ -20,9 +20,9 @@ pub(crate) fn merge(sources: &[(At<'_>, &Spec)], findings: &mut Findings) -> Des
             ("tcp_fin", &keys.tcp_fin, &mut timeouts.tcp_fin, tcp_fin),
             ("udp", &keys.udp, &mut timeouts.udp, udp),
         ] {
-            if let Some(seconds) = check(field, &at.key(key), first, findings) {
+            if let Some(seconds) = check(field, &at.key(key), first, diagnostics) {
                 *timeout = Some(seconds);
-                findings.origin(Object::Timeout(key), || at.key(key).path());
+                diagnostics.origin(SpecObject::Timeout(key), || at.key(key).path());
             }
         }
     }
@@ -34,16 +34,16 @@ fn check(
     field: &Field<Duration>,
     at: &At<'_>,
     first: &mut Option<Path>,
-    findings: &mut Findings,
+    diagnostics: &mut Diagnostics,
 ) -> Option<u32> {
     let seconds = field.value()?.0;
-    once(first, at, "this timeout is written twice", findings);
+    once(first, at, "this timeout is written twice", diagnostics);
     if seconds == 0 {
-        findings
+        diagnostics
             .error(at, "a timeout of 0 cannot be set: the kernel takes 0 for `leave it as it is`")
             .remedy("write at least 1s, or take it out");
     } else if seconds > DesiredTimeouts::MAX {
-        findings
+        diagnostics
             .error(at, format!("the kernel takes timeouts of at most {} s", DesiredTimeouts::MAX))
             .remedy("write at most 24d");
     }

@@ -6,7 +6,7 @@ use evenkeel_model::Family;
 use ipnet::IpNet;
 use serde::de::{Deserialize, Deserializer};
 
-use super::text::{Refusal, schema, text};
+use super::parse_str::{InvalidText, schema, text};
 use crate::suggest::quote;
 
 /// An IPv4 or IPv6 address.
@@ -57,7 +57,7 @@ impl<'de> Deserialize<'de> for Network {
             if network.addr() == network.network() {
                 return Ok(Self(network));
             }
-            Err(Refusal::new(
+            Err(InvalidText::new(
                 format!("{} has bits set behind its prefix", quote(written)),
                 format!("write `{}` for the network, or the address alone", network.trunc()),
             ))
@@ -65,18 +65,18 @@ impl<'de> Deserialize<'de> for Network {
     }
 }
 
-fn address(written: &str) -> Result<IpAddr, Refusal> {
+fn address(written: &str) -> Result<IpAddr, InvalidText> {
     match written.parse() {
         Ok(IpAddr::V6(address)) => match Ipv6Addr::to_ipv4_mapped(&address) {
             None => Ok(IpAddr::V6(address)),
-            Some(v4) => Err(Refusal::new(
+            Some(v4) => Err(InvalidText::new(
                 format!("{} is an IPv4 address in IPv6 clothing", quote(written)),
                 format!("write `{v4}`"),
             )),
         },
         Ok(address) => Ok(address),
         Err(_) => {
-            Err(Refusal::new(format!("{} is not an IP address", quote(written)), hint(written)))
+            Err(InvalidText::new(format!("{} is not an IP address", quote(written)), hint(written)))
         }
     }
 }
@@ -94,12 +94,12 @@ fn hint(written: &str) -> String {
     }
 }
 
-fn prefix(written: &str, length: &str, address: IpAddr, least: u8) -> Result<u8, Refusal> {
+fn prefix(written: &str, length: &str, address: IpAddr, least: u8) -> Result<u8, InvalidText> {
     let most = Family::from(address).host_prefix();
     let digits = length.bytes().all(|byte| byte.is_ascii_digit());
     match length.parse() {
         Ok(length) if digits && (least..=most).contains(&length) => Ok(length),
-        _ => Err(Refusal::new(
+        _ => Err(InvalidText::new(
             format!("{} has an impossible prefix length", quote(written)),
             format!("{address} takes /{least} to /{most}"),
         )),

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
 
-use super::text::{Refusal, schema};
+use super::parse_str::{InvalidText, schema};
 use crate::suggest::quote;
 
 /// `300`, `300s`, `5m`, `2h`, `1d`, `1h30m`: seconds.
@@ -16,9 +16,9 @@ impl Duration {
     pub(crate) const EXPECTED: &'static str =
         "a duration, seconds or one such as 90s, 5m, 2h or 1d";
 
-    pub(crate) fn parse(written: &str) -> Result<Self, Refusal> {
+    pub(crate) fn parse(written: &str) -> Result<Self, InvalidText> {
         seconds(written).map(Self).ok_or_else(|| {
-            Refusal::new(
+            InvalidText::new(
                 format!("{} is not a duration", quote(written)),
                 "write seconds, or numbers with s, m, h or d: 300, 90s, 5m, 1h30m",
             )
@@ -58,7 +58,7 @@ impl Visitor<'_> for Seconds {
     }
 
     fn visit_str<E: Error>(self, written: &str) -> Result<Duration, E> {
-        Duration::parse(written).map_err(Refusal::into_error)
+        Duration::parse(written).map_err(InvalidText::into_error)
     }
 }
 

@@ -5,20 +5,24 @@
 
 mod address;
 mod duration;
+mod keyword;
 mod name;
 mod netmask;
 mod number;
+pub(crate) mod parse_str;
 mod percent;
 mod persistence;
 mod scheduler;
 mod scope;
 mod sysctl;
-pub(crate) mod text;
-mod word;
 
 pub(crate) use address::{Address, Network, Prefixed};
 pub(crate) use duration::Duration;
 pub use duration::seconds;
+pub(crate) use keyword::{
+    ChecksumWord, EngineWord, FamilyWord, Flag, ForwardWord, IgnoreWord, Method, ProtocolWord,
+    SyncStateWord, TunnelWord,
+};
 pub(crate) use name::{InterfaceName, Name};
 pub(crate) use netmask::NetmaskText;
 pub(crate) use number::{
@@ -30,13 +34,9 @@ pub(crate) use persistence::PersistenceText;
 pub(crate) use scheduler::{FlagName, SchedulerName};
 pub(crate) use scope::ScopeText;
 pub(crate) use sysctl::{SysctlValue, Sysctls};
-pub(crate) use word::{
-    ChecksumWord, EngineWord, FamilyWord, Flag, ForwardWord, IgnoreWord, Method, ProtocolWord,
-    SyncStateWord, TunnelWord,
-};
 
-use crate::field::{List, keys};
-use crate::observed::Observed;
+use crate::recovering_de::{List, keys};
+use crate::snapshot_section::SnapshotSection;
 
 keys! {
     /// What evenkeel keeps a host on.
@@ -66,7 +66,7 @@ keys! {
         /// From which numbers on guards refuse a plan.
         guards: GuardKeys,
         /// What a snapshot saw. Ignored.
-        observed: Box<Observed>,
+        observed: Box<SnapshotSection>,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::de::{Deserialize, Deserializer};
 
-use super::text::{Refusal, schema, text};
+use super::parse_str::{InvalidText, schema, text};
 use crate::suggest::quote;
 
 /// The name of a service or a pool: fit for `web/192.0.2.1:80/tcp`, for a label of a metric and
@@ -31,7 +31,7 @@ impl<'de> Deserialize<'de> for Name {
             if Self::is_valid(written) {
                 return Ok(Self(written.into()));
             }
-            Err(Refusal::new(
+            Err(InvalidText::new(
                 format!("{} cannot be a name", quote(written)),
                 "a name has 1 to 64 letters, digits, `.`, `_` or `-` and begins with a letter or digit",
             ))
@@ -49,7 +49,7 @@ impl<'de> Deserialize<'de> for InterfaceName {
             if valid {
                 return Ok(Self(written.into()));
             }
-            Err(Refusal::new(
+            Err(InvalidText::new(
                 format!("{} cannot be the name of an interface", quote(written)),
                 "an interface has 1 to 15 visible characters without `/` and `:`, such as eth0",
             ))

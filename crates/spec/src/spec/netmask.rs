@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
 
-use super::text::{Refusal, schema};
+use super::parse_str::{InvalidText, schema};
 use crate::suggest::quote;
 
 /// `24` or `255.255.255.0`.
@@ -45,7 +45,7 @@ impl Visitor<'_> for PrefixOrMask {
     fn visit_str<E: Error>(self, written: &str) -> Result<NetmaskText, E> {
         written.parse().map(NetmaskText::Mask).map_err(|_| {
             let remedy = "write a prefix length such as 24, or an IPv4 mask such as 255.255.255.0";
-            Refusal::new(format!("{} is not a netmask", quote(written)), remedy).into_error()
+            InvalidText::new(format!("{} is not a netmask", quote(written)), remedy).into_error()
         })
     }
 }

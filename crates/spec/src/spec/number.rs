@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
 
-use super::text::{Refusal, schema};
+use super::parse_str::{InvalidText, schema};
 
 #[derive(Clone, Copy)]
 struct Number {
@@ -106,7 +106,7 @@ impl<'de> Deserialize<'de> for Version {
         let expected = "a version, a number";
         match deserializer.deserialize_any(Number { expected, least: 0, most: u64::MAX })? {
             1 => Ok(Self),
-            other => Err(Refusal::new(
+            other => Err(InvalidText::new(
                 format!("version {other} is not known: this evenkeel reads version 1"),
                 "write `version: 1`, or use the evenkeel that this spec was written for",
             )

@@ -2,7 +2,7 @@
 
 use serde::de::{Deserialize, Deserializer};
 
-use super::text::{Refusal, schema, text};
+use super::parse_str::{InvalidText, schema, text};
 use crate::suggest::quote;
 
 /// `0%` to `100%`; `off` is 0.
@@ -10,7 +10,7 @@ use crate::suggest::quote;
 pub(crate) struct Percent(pub(crate) u8);
 
 impl Percent {
-    fn parse(written: &str) -> Result<Self, Refusal> {
+    fn parse(written: &str) -> Result<Self, InvalidText> {
         if written == "off" {
             return Ok(Self(0));
         }
@@ -19,15 +19,15 @@ impl Percent {
         let number = digits.parse().ok().filter(|number| *number <= 100);
         match (number, is_number) {
             (Some(number), true) if digits != written => Ok(Self(number)),
-            (Some(number), true) => Err(Refusal::new(
+            (Some(number), true) => Err(InvalidText::new(
                 format!("{} has no percent sign", quote(written)),
                 format!("write `{number}%`"),
             )),
-            (None, true) => Err(Refusal::new(
+            (None, true) => Err(InvalidText::new(
                 format!("{} is more than all", quote(written)),
                 "write at most `100%`",
             )),
-            (_, false) => Err(Refusal::new(
+            (_, false) => Err(InvalidText::new(
                 format!("{} is not a percentage", quote(written)),
                 "write one from 0% to 100%, or `off`",
             )),

@@ -4,9 +4,9 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Unexpected, Visitor};
 
-use super::text::Refusal;
+use super::parse_str::InvalidText;
 use super::{Duration, PersistenceKeys};
-use crate::field::Field;
+use crate::recovering_de::Field;
 
 /// `{ timeout: 5m, netmask: 24 }`, or `5m`.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ impl<'de> Visitor<'de> for TimeoutOrMap {
     }
 
     fn visit_str<E: Error>(self, written: &str) -> Result<PersistenceText, E> {
-        Duration::parse(written).map(timeout_alone).map_err(Refusal::into_error)
+        Duration::parse(written).map(timeout_alone).map_err(InvalidText::into_error)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<PersistenceText, A::Error> {

@@ -5,8 +5,8 @@ use std::fmt;
 use evenkeel_model::Scheduler;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
-use super::text::{Refusal, schema, text};
-use crate::field::{Field, keys};
+use super::parse_str::{InvalidText, schema, text};
+use crate::recovering_de::{Field, keys};
 use crate::suggest;
 
 /// `wrr`, or `{ module: NAME }` for one that this version does not know.
@@ -51,7 +51,7 @@ impl<'de> Visitor<'de> for NameOrModule {
         match ModuleKeys::read_map(map)?.module {
             Field::Value(ModuleName(scheduler)) => Ok(SchedulerName(Field::Value(scheduler))),
             Field::Bad => Ok(SchedulerName(Field::Bad)),
-            Field::Absent => Err(Refusal::new(
+            Field::Absent => Err(InvalidText::new(
                 "the scheduler has no `module`",
                 "write a known name such as wrr, or `{ module: NAME }`",
             )
@@ -60,7 +60,7 @@ impl<'de> Visitor<'de> for NameOrModule {
     }
 }
 
-fn unknown(written: &str) -> Refusal {
+fn unknown(written: &str) -> InvalidText {
     let remedy = match suggest::nearest(written, Scheduler::KNOWN) {
         Some(name) => format!("did you mean `{name}`?"),
         None => format!(
@@ -68,7 +68,7 @@ fn unknown(written: &str) -> Refusal {
             Scheduler::KNOWN.join(", ")
         ),
     };
-    Refusal::new(format!("{} is not a known scheduler", suggest::quote(written)), remedy)
+    InvalidText::new(format!("{} is not a known scheduler", suggest::quote(written)), remedy)
 }
 
 impl<'de> Deserialize<'de> for SchedulerName {
@@ -82,7 +82,7 @@ impl<'de> Deserialize<'de> for ModuleName {
         text(deserializer, "the name of a scheduler", |written| {
             Scheduler::new(written).filter(|name| *name != Scheduler::none()).map(Self).ok_or_else(
                 || {
-                    Refusal::new(
+                    InvalidText::new(
                         format!("{} cannot be the name of a scheduler", suggest::quote(written)),
                         "a scheduler has 1 to 15 visible characters: the module's name without `ip_vs_`",
                     )

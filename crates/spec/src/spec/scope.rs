@@ -8,8 +8,8 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, Unexpected, Visitor
 use evenkeel_model::ServiceKey;
 
 use super::Network;
-use super::text::{Refusal, schema, text};
-use crate::field::{List, keys};
+use super::parse_str::{InvalidText, schema, text};
+use crate::recovering_de::{List, keys};
 use crate::suggest::quote;
 
 /// `all`, or lists.
@@ -55,7 +55,7 @@ impl<'de> Visitor<'de> for AllOrLists {
         }
         let message = format!("{} is not a scope", quote(written));
         let remedy = "write `all`, or a map with `vips`, `fwmarks` or `services`";
-        Err(Refusal::new(message, remedy).into_error())
+        Err(InvalidText::new(message, remedy).into_error())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<ScopeText, A::Error> {
@@ -89,7 +89,8 @@ impl Visitor<'_> for MarkOrRange {
         });
         range.map(MarkRange).ok_or_else(|| {
             let message = format!("{} is not a range of firewall marks", quote(written));
-            Refusal::new(message, "write a mark such as 7, or a range such as 1-99").into_error()
+            InvalidText::new(message, "write a mark such as 7, or a range such as 1-99")
+                .into_error()
         })
     }
 }
@@ -114,7 +115,7 @@ impl<'de> Deserialize<'de> for ServiceText {
                 let message = format!("{} is not a service", quote(written));
                 let remedy = "write it as plans show it: 192.0.2.1:80/tcp, \
                               [2001:db8::1]:53/udp or fwmark-7/ipv4";
-                Refusal::new(message, remedy)
+                InvalidText::new(message, remedy)
             })
         })
     }

@@ -5,8 +5,8 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 
-use super::text::{Refusal, schema};
-use crate::field::Field;
+use super::parse_str::{InvalidText, schema};
+use crate::recovering_de::Field;
 use crate::suggest::quote;
 
 /// Keys and values in the order they were written. A key is judged where it is merged with those
@@ -37,7 +37,7 @@ impl<'de> Visitor<'de> for SysctlMap {
         while let Some(key) = map.next_key::<Box<str>>()? {
             if key.is_empty() {
                 let remedy = "write one such as net.ipv4.ip_forward";
-                return Err(Refusal::new("a sysctl has no key", remedy).into_error());
+                return Err(InvalidText::new("a sysctl has no key", remedy).into_error());
             }
             if seen.insert(key.clone()) {
                 all.push((key, map.next_value()?));
@@ -70,7 +70,8 @@ impl Visitor<'_> for IntegerOrText {
 
     fn visit_bool<E: Error>(self, value: bool) -> Result<SysctlValue, E> {
         let remedy = format!("write {}", u8::from(value));
-        Err(Refusal::new(format!("`{value}` is not the value of a sysctl"), remedy).into_error())
+        Err(InvalidText::new(format!("`{value}` is not the value of a sysctl"), remedy)
+            .into_error())
     }
 
     fn visit_str<E: Error>(self, written: &str) -> Result<SysctlValue, E> {
@@ -83,7 +84,7 @@ impl Visitor<'_> for IntegerOrText {
             return Ok(SysctlValue(words.join(" ").into()));
         };
         let message = format!("{} cannot be the value of a sysctl", quote(written));
-        Err(Refusal::new(message, refused).into_error())
+        Err(InvalidText::new(message, refused).into_error())
     }
 }
 

@@ -16,7 +16,7 @@ const LONGEST_TIMEOUT: u32 = 31 * 86_400;
 /// A service as a spec says it.
 pub(super) struct Entry {
     pub(super) name: String,
-    pub(super) target: Target,
+    pub(super) target: EntryAddress,
     /// That of the first expanded service.
     pub(super) config: ServiceConfig,
     pub(super) ignore: Ignore,
@@ -26,7 +26,7 @@ pub(super) struct Entry {
     pub(super) servers: Vec<Server>,
 }
 
-pub(super) enum Target {
+pub(super) enum EntryAddress {
     Addresses { vips: Vec<IpAddr>, ports: Vec<u16>, protocol: Protocol },
     Mark { family: Family, fwmark: u32 },
 }
@@ -45,7 +45,7 @@ impl Entry {
     pub(super) fn write(&self, pool: Option<&str>, out: &mut String) {
         line(out, format_args!("  - name: {}", text(&self.name)));
         match &self.target {
-            Target::Addresses { vips, ports, protocol } => {
+            EntryAddress::Addresses { vips, ports, protocol } => {
                 match &**vips {
                     [vip] => line(out, format_args!("    vip: {}", address(*vip))),
                     vips => {
@@ -66,7 +66,7 @@ impl Entry {
                     named => line(out, format_args!("    protocol: {named}")),
                 }
             }
-            Target::Mark { family, fwmark } => {
+            EntryAddress::Mark { family, fwmark } => {
                 line(out, format_args!("    fwmark: {fwmark}"));
                 line(out, format_args!("    family: {family}"));
             }
@@ -79,7 +79,7 @@ impl Entry {
         }
         for Server { address, real_server, .. } in &self.servers {
             let forward = real_server.forward;
-            if !is_sayable(forward) {
+            if !is_expressible(forward) {
                 line(out, format_args!("    # left out: {address}, forward {forward}"));
             }
         }
@@ -142,12 +142,12 @@ impl Entry {
         let ServiceConfig { scheduler, persistence, one_packet, engine, .. } = &self.config;
         let has_persistence = persistence.is_some();
         let datagrams = match &self.target {
-            Target::Mark { .. } => true,
-            Target::Addresses { protocol, .. } => *protocol == Protocol::Udp,
+            EntryAddress::Mark { .. } => true,
+            EntryAddress::Addresses { protocol, .. } => *protocol == Protocol::Udp,
         };
         let target = match &self.target {
-            Target::Mark { .. } => true,
-            Target::Addresses { vips, ports, protocol } => {
+            EntryAddress::Mark { .. } => true,
+            EntryAddress::Addresses { vips, ports, protocol } => {
                 let unicast = vips.iter().all(|vip| crate::resolve::not_unicast(*vip).is_none());
                 let every = ports.contains(&0) && persistence.is_none();
                 unicast && !every && !matches!(protocol, Protocol::Other(_))
@@ -188,21 +188,21 @@ impl Entry {
     /// service that writes the same items.
     pub(super) fn items(&self) -> Vec<String> {
         let common = self.common_forward();
-        let sayable = self.servers.iter().filter(|it| is_sayable(it.real_server.forward));
-        sayable.map(|server| format!("{{ {} }}", server.keys(&self.target, common))).collect()
+        let expressible = self.servers.iter().filter(|it| is_expressible(it.real_server.forward));
+        expressible.map(|server| format!("{{ {} }}", server.keys(&self.target, common))).collect()
     }
 
     /// The way of forwarding that all real servers have, if a service can have it.
     fn common_forward(&self) -> Option<Forward> {
         let first = self.servers.first()?.real_server.forward;
         let all = self.servers.iter().all(|server| server.real_server.forward == first);
-        let sayable = matches!(first, Forward::Dr | Forward::Nat | Forward::Tun(_));
-        (all && sayable && is_sayable(first)).then_some(first)
+        let expressible = matches!(first, Forward::Dr | Forward::Nat | Forward::Tun(_));
+        (all && expressible && is_expressible(first)).then_some(first)
     }
 }
 
 impl Server {
-    fn keys(&self, target: &Target, common: Option<Forward>) -> String {
+    fn keys(&self, target: &EntryAddress, common: Option<Forward>) -> String {
         let Self { address: host, port, real_server } = self;
         let RealServer { forward, weight, upper_threshold, lower_threshold } = real_server;
         let mut keys = format!("address: {}", address(*host));
@@ -228,11 +228,11 @@ impl Server {
         keys
     }
 
-    fn passes_the_rules(&self, target: &Target) -> bool {
+    fn passes_the_rules(&self, target: &EntryAddress) -> bool {
         let forward = self.real_server.forward;
         let mapped = match target {
-            Target::Mark { .. } => self.port.is_some_and(|port| port != 0),
-            Target::Addresses { ports, .. } => {
+            EntryAddress::Mark { .. } => self.port.is_some_and(|port| port != 0),
+            EntryAddress::Addresses { ports, .. } => {
                 self.port.is_some_and(|own| ports.iter().any(|port| *port != own))
             }
         };
@@ -243,7 +243,7 @@ impl Server {
 }
 
 /// Whether a spec has words for a way of forwarding.
-fn is_sayable(forward: Forward) -> bool {
+fn is_expressible(forward: Forward) -> bool {
     match forward {
         Forward::Dr | Forward::Nat | Forward::Local | Forward::Bypass => true,
         Forward::Other(_) => false,

@@ -57,16 +57,16 @@ fn timeouts(timeouts: DesiredTimeouts, out: &mut String) {
         .filter_map(|(key, seconds)| Some((key, seconds?)))
         .collect();
     // A kernel of a slower tick takes longer ones than a spec does.
-    let is_sayable = |seconds: u32| (1..=DesiredTimeouts::MAX).contains(&seconds);
+    let is_expressible = |seconds: u32| (1..=DesiredTimeouts::MAX).contains(&seconds);
     let good: Vec<String> = written
         .iter()
-        .filter(|(_, seconds)| is_sayable(*seconds))
+        .filter(|(_, seconds)| is_expressible(*seconds))
         .map(|(key, seconds)| format!("{key}: {seconds}"))
         .collect();
     if !good.is_empty() {
         line(out, format_args!("\ntimeouts: {{ {} }}", good.join(", ")));
     }
-    for (key, seconds) in written.into_iter().filter(|(_, seconds)| !is_sayable(*seconds)) {
+    for (key, seconds) in written.into_iter().filter(|(_, seconds)| !is_expressible(*seconds)) {
         line(out, format_args!("# left out: the timeout {key}, {seconds} s"));
     }
 }

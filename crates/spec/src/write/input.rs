@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{
-    Binding, Desired, DesiredTimeouts, Drain, Guards, Limits, Live, Named, Owner, Scope, Service,
-    ServiceConfig, ServiceKey, SyncDaemon, SyncState, Timeouts, Vip,
+    Binding, Desired, DesiredTimeouts, Drain, Guards, Limits, Live, NamedService, Owner, Scope,
+    Service, ServiceConfig, ServiceKey, SyncDaemon, SyncState, Timeouts, Vip,
 };
 
 use ipnet::IpNet;
 
-use crate::observed::Observed;
+use crate::snapshot_section::SnapshotSection;
 
 /// A state in the words of a spec.
 #[derive(Debug, Clone, Default)]
@@ -21,7 +21,7 @@ pub struct WriteInput {
     pub scope: Scope,
     /// The services and what a spec calls them. Services of one name are written as one service
     /// with several VIPs and ports where they can be.
-    pub services: BTreeMap<ServiceKey, Named>,
+    pub services: BTreeMap<ServiceKey, NamedService>,
     /// The addresses that evenkeel binds.
     pub vips: BTreeMap<Binding, Vip>,
     /// The timeouts.
@@ -39,7 +39,7 @@ pub struct WriteInput {
     pub(super) shared: BTreeSet<Arc<str>>,
     pub(super) expanded: bool,
     pub(super) pooled: bool,
-    pub(super) observed: Option<Observed>,
+    pub(super) observed: Option<SnapshotSection>,
     pub(super) moment: Moment,
 }
 
@@ -136,7 +136,7 @@ impl WriteInput {
 
     /// Ends the text with what else was there: addresses, interfaces, kernel modules.
     pub fn observe(&mut self, live: &Live) {
-        self.observed = Some(Observed::of(live));
+        self.observed = Some(SnapshotSection::of(live));
     }
 
     /// Notes there when this was, in whatever form, and the kernel's release.
@@ -156,21 +156,23 @@ fn all_of(live: Timeouts) -> DesiredTimeouts {
     DesiredTimeouts { tcp: Some(tcp), tcp_fin: Some(tcp_fin), udp: Some(udp) }
 }
 
-fn named(key: &ServiceKey, service: &Service, desired: &Desired) -> Named {
+fn named(key: &ServiceKey, service: &Service, desired: &Desired) -> NamedService {
     let mut service = service.clone();
     // A spec has no words for what means nothing.
     service.real_servers.for_each_mut(|_, it| it.forward = it.forward.canonical());
     match desired.services.get(key) {
-        Some(Named { name, ignore, canonical_order, drain, service: wanted }) => Named {
-            name: Arc::clone(name),
-            ignore: *ignore,
-            canonical_order: *canonical_order,
-            drain: drain_under(&service.config, &wanted.config, *drain, desired.drain),
-            service,
-        },
-        None => Named {
+        Some(NamedService { name, ignore, canonical_order, drain, service: wanted }) => {
+            NamedService {
+                name: Arc::clone(name),
+                ignore: *ignore,
+                canonical_order: *canonical_order,
+                drain: drain_under(&service.config, &wanted.config, *drain, desired.drain),
+                service,
+            }
+        }
+        None => NamedService {
             drain: service.config.usual_drain(desired.drain),
-            ..Named::new(name_of(key), service)
+            ..NamedService::new(name_of(key), service)
         },
     }
 }

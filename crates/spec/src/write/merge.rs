@@ -8,14 +8,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use evenkeel_model::{
-    Drain, Family, Forward, Named, Netmask, Protocol, RealServerKey, RealServers, ServiceConfig,
-    ServiceKey,
+    Drain, Family, Forward, NamedService, Netmask, Protocol, RealServerKey, RealServers,
+    ServiceConfig, ServiceKey,
 };
 
-use super::entry::{Entry, Server, Target};
+use super::entry::{Entry, EntryAddress, Server};
 use super::input::{WriteInput, name_of};
 
-type Member<'a> = (&'a ServiceKey, &'a Named);
+type Member<'a> = (&'a ServiceKey, &'a NamedService);
 
 /// The services to write, in the order of their first keys.
 pub(super) fn entries(input: &WriteInput) -> Vec<Entry> {
@@ -58,11 +58,11 @@ fn free_name(wanted: String, taken: &mut BTreeSet<String>) -> String {
     name
 }
 
-fn single(name: String, key: &ServiceKey, named: &Named, usual: Drain) -> Entry {
+fn single(name: String, key: &ServiceKey, named: &NamedService, usual: Drain) -> Entry {
     let target = match *key {
-        ServiceKey::Fwmark { family, fwmark } => Target::Mark { family, fwmark },
+        ServiceKey::Fwmark { family, fwmark } => EntryAddress::Mark { family, fwmark },
         ServiceKey::Address { address, port, protocol } => {
-            Target::Addresses { vips: vec![address], ports: vec![port], protocol }
+            EntryAddress::Addresses { vips: vec![address], ports: vec![port], protocol }
         }
     };
     let servers = named.service.real_servers.in_order().map(|(server, real_server)| Server {
@@ -82,7 +82,7 @@ fn single(name: String, key: &ServiceKey, named: &Named, usual: Drain) -> Entry 
 }
 
 /// The drain that a spec has to ask for, if it has to.
-fn asked(named: &Named, usual: Drain) -> Option<Drain> {
+fn asked(named: &NamedService, usual: Drain) -> Option<Drain> {
     Some(named.drain).filter(|drain| *drain != named.service.config.usual_drain(usual))
 }
 
@@ -120,7 +120,7 @@ fn merged(name: &str, members: &[Member<'_>], usual: Drain) -> Option<Entry> {
     });
     reached.then(|| Entry {
         name: name.to_owned(),
-        target: Target::Addresses {
+        target: EntryAddress::Addresses {
             vips: vips.into_iter().collect(),
             ports: ports.into_iter().collect(),
             protocol: protocol_of(first).unwrap_or(Protocol::Tcp),
@@ -157,7 +157,7 @@ fn common_config(config: &ServiceConfig, families: &BTreeSet<Family>) -> Option<
 fn common_servers(members: &[Member<'_>]) -> Vec<Server> {
     let of = |family: Family| {
         let mut ours = members.iter().filter(|(key, _)| key.family() == family);
-        ours.next().map_or_else(Vec::new, |member| sayable(member, members))
+        ours.next().map_or_else(Vec::new, |member| expressible(member, members))
     };
     let (ipv4, ipv6) = (of(Family::Ipv4), of(Family::Ipv6));
     let mut rest = ipv6.as_slice();
@@ -175,7 +175,7 @@ fn common_servers(members: &[Member<'_>]) -> Vec<Server> {
 
 /// The real servers of a member, each with the service's port if it has that in every member of
 /// the family, else with its own.
-fn sayable((key, named): &Member<'_>, members: &[Member<'_>]) -> Vec<Server> {
+fn expressible((key, named): &Member<'_>, members: &[Member<'_>]) -> Vec<Server> {
     let family = key.family();
     let follows = |address: IpAddr| {
         members.iter().filter(|(key, _)| key.family() == family).all(|(key, named)| {

@@ -8,9 +8,9 @@ mod entry;
 mod global;
 mod input;
 mod merge;
-mod observed;
 mod pools;
 mod scalar;
+mod snapshot_section;
 
 use std::fmt::Write;
 
@@ -42,7 +42,7 @@ pub fn write(input: &WriteInput) -> String {
         line(&mut out, format_args!("\ndefaults: {{ drain: {} }}", input.drain));
     }
     global::write(input, &mut out);
-    observed::write(input, &mut out);
+    snapshot_section::write(input, &mut out);
     out
 }
 
@@ -59,8 +59,8 @@ fn scope(scope: &Scope, out: &mut String) {
         Scope::All => out.push_str("\nscope: all\n"),
         Scope::Limited(Limits { vips, fwmarks, services }) => {
             let vips = vips.iter().map(|network| {
-                let whole = network.prefix_len() == network.max_prefix_len();
-                if whole { address(network.addr()) } else { text(&network.to_string()) }
+                let parse_integer = network.prefix_len() == network.max_prefix_len();
+                if parse_integer { address(network.addr()) } else { text(&network.to_string()) }
             });
             let fwmarks = fwmarks.iter().map(|range| match (range.start(), range.end()) {
                 (first, last) if first == last => first.to_string(),

@@ -6,9 +6,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use evenkeel_model::statistics::{RealServerStatistics, ServiceStatistics, Statistics, Traffic};
 use evenkeel_model::{
     Checksum, Desired, DesiredTimeouts, Drain, Family, Forward, Guards, IgnoredField, Limits, Link,
-    Live, Named, Netmask, Owner, Persistence, Protocol, RealServer, RealServerKey, RealServers,
-    Scheduler, SchedulerFlags, Service, ServiceConfig, ServiceKey, SyncDaemon, SyncState, Timeouts,
-    Tunnel, TunnelKind,
+    Live, NamedService, Netmask, Owner, Persistence, Protocol, RealServer, RealServerKey,
+    RealServers, Scheduler, SchedulerFlags, Service, ServiceConfig, ServiceKey, SyncDaemon,
+    SyncState, Timeouts, Tunnel, TunnelKind,
 };
 
 use super::*;
@@ -26,7 +26,7 @@ fn assert_written(desired: &Desired) {
     let loaded = read(&text);
     assert_eq!(&loaded.desired, desired, "\n{text}");
     for (key, named) in &desired.services {
-        let order = |named: &Named| {
+        let order = |named: &NamedService| {
             named.service.real_servers.in_order().map(|(key, _)| *key).collect::<Vec<_>>()
         };
         assert_eq!(order(&loaded.desired.services[key]), order(named), "\n{text}");
@@ -34,7 +34,7 @@ fn assert_written(desired: &Desired) {
     assert_eq!(write(&WriteInput::of_desired(&loaded.desired)), text, "it is canonical");
 }
 
-fn desired(services: impl IntoIterator<Item = (ServiceKey, Named)>) -> Desired {
+fn desired(services: impl IntoIterator<Item = (ServiceKey, NamedService)>) -> Desired {
     Desired { services: services.into_iter().collect(), ..Desired::default() }
 }
 
@@ -60,8 +60,11 @@ fn server(address: &str, port: u16, forward: Forward) -> (RealServerKey, RealSer
     (RealServerKey { address, port }, real_server)
 }
 
-fn named(name: &str, service: Service) -> Named {
-    Named { drain: service.config.usual_drain(Drain::default()), ..Named::new(name, service) }
+fn named(name: &str, service: Service) -> NamedService {
+    NamedService {
+        drain: service.config.usual_drain(Drain::default()),
+        ..NamedService::new(name, service)
+    }
 }
 
 #[test]
@@ -82,7 +85,7 @@ fn the_text_is_what_a_person_would_write() {
         one_packet: true,
     };
     let mark = ServiceKey::Fwmark { family: Family::Ipv4, fwmark: 7 };
-    let marked = Named {
+    let marked = NamedService {
         ignore: [IgnoredField::Weight].into_iter().collect(),
         ..named("marked", service(config, [server("10.0.0.3", 0, Forward::Tun(gue))]))
     };
@@ -155,7 +158,8 @@ fn drains_and_thresholds_are_written_where_they_are_not_the_usual_ones() {
         scheduler_flags: SchedulerFlags::from_bits(flags),
         ..wlc()
     };
-    let draining = |name: &str, config, drain| Named { drain, ..named(name, service(config, [])) };
+    let draining =
+        |name: &str, config, drain| NamedService { drain, ..named(name, service(config, [])) };
     let mut all = desired([
         (tcp("192.0.2.1", 80), draining("usual", wlc(), Drain(90))),
         (tcp("192.0.2.2", 80), draining("long", wlc(), Drain(7200))),
@@ -193,7 +197,7 @@ fn drains_and_thresholds_are_written_where_they_are_not_the_usual_ones() {
 fn a_live_state_is_written_with_the_drains_of_its_spec_where_its_scheduler_lets_them() {
     let sh = ServiceConfig { scheduler: Scheduler::new("sh").expect("a name"), ..wlc() };
     let drains = |desired: ServiceConfig, drain, live: &ServiceConfig| {
-        let wanted = Named { drain, ..named("web", service(desired, [])) };
+        let wanted = NamedService { drain, ..named("web", service(desired, [])) };
         let mut spec = self::desired([(tcp("192.0.2.1", 80), wanted)]);
         spec.guards.unbind_in_use = 3;
         let there = service(live.clone(), []);

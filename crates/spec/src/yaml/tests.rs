@@ -7,7 +7,7 @@ use super::*;
 fn from_pieces(text: &str) -> Option<Spec> {
     let mut reading = in_pieces(text, 1)?;
     let is_list = reading.unread.is_some() || reading.spec.services.value().is_some();
-    let services = reading.take_services().collect::<Result<Vec<_>, Torn>>().ok()?;
+    let services = reading.take_services().collect::<Result<Vec<_>, PieceError>>().ok()?;
     if is_list {
         reading.spec.services = Field::Value(List(services));
     }
@@ -66,8 +66,8 @@ proptest! {
     ) {
         let text: String = lines.iter().flat_map(|line| [*line, end]).collect();
         if let Some(spec) = from_pieces(&text) {
-            let whole = serde_yaml::from_str::<Spec>(&text);
-            prop_assert_eq!(format!("{:?}", Ok::<_, String>(spec)), format!("{:?}", whole.map_err(|e| e.to_string())));
+            let parse_integer = serde_yaml::from_str::<Spec>(&text);
+            prop_assert_eq!(format!("{:?}", Ok::<_, String>(spec)), format!("{:?}", parse_integer.map_err(|e| e.to_string())));
         }
     }
 }

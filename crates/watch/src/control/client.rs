@@ -28,7 +28,7 @@ pub enum AskError {
     #[error(
         "{0}, which is neither root nor who asks, poses as the daemon of this network namespace"
     )]
-    Stranger(String),
+    Untrusted(String),
     /// The conversation failed.
     #[error("cannot talk to the daemon")]
     Failed(#[source] io::Error),
@@ -51,8 +51,8 @@ pub(super) fn ask_at(
     // The kernel's word on who called listen(2), whoever has accepted since.
     match Holder::of_peer(&stream) {
         Some(holder) if holder.is_trusted() => {}
-        Some(holder) => return Err(AskError::Stranger(holder.to_string())),
-        None => return Err(AskError::Stranger("an unknown process".to_owned())),
+        Some(holder) => return Err(AskError::Untrusted(holder.to_string())),
+        None => return Err(AskError::Untrusted("an unknown process".to_owned())),
     }
     talk(&mut stream, request).map_err(AskError::Failed)
 }

@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The keeper has so long: it may be in the midst of a pass over a large table. Less than who asks
 /// waits, so that they get an answer.
-const KEEPER: Duration = Duration::from_secs(25);
+const RECONCILER: Duration = Duration::from_secs(25);
 
 /// So many are served at a time; further ones wait to be accepted.
 const CONNECTIONS: usize = 64;
@@ -62,15 +62,15 @@ impl Socket {
     /// # Errors
     /// [`BindError::Taken`] where another daemon, or anyone else, has it.
     pub fn bind() -> Result<Self, BindError> {
-        Self::of_name(NAME)
+        Self::with_name(NAME)
     }
 
-    pub(super) fn of_name(name: &[u8]) -> Result<Self, BindError> {
+    pub(super) fn with_name(name: &[u8]) -> Result<Self, BindError> {
         let address = SocketAddr::from_abstract_name(name).map_err(BindError::Failed)?;
         match UnixListener::bind_addr(&address) {
             Ok(listener) => Ok(Self(listener)),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                Err(BindError::Taken(Holder::of_name(name)))
+                Err(BindError::Taken(Holder::with_name(name)))
             }
             Err(error) => Err(BindError::Failed(error)),
         }
@@ -119,11 +119,11 @@ async fn connection(
             Err(_) => Answer::Refused("no request came in time".to_owned()),
         },
         Ok(peer) => {
-            let words = format!(
+            let message = format!(
                 "user {} may not ask: only root and the user of the daemon may",
                 peer.uid()
             );
-            Answer::Refused(words)
+            Answer::Refused(message)
         }
         Err(error) => Answer::Refused(format!("who asks cannot be told: {error}")),
     };
@@ -168,12 +168,12 @@ async fn answer(
     }
     let (reply, answer) = oneshot::channel();
     command(Command { request, reply });
-    match timeout(KEEPER, answer).await {
+    match timeout(RECONCILER, answer).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(_)) => Answer::Refused("the daemon is about to end".to_owned()),
         Err(_) => Answer::Refused(format!(
             "the daemon is busy and has not answered for {} s; what was asked may still be done",
-            KEEPER.as_secs()
+            RECONCILER.as_secs()
         )),
     }
 }

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::client::ask_at;
 use super::*;
-use crate::sample;
+use crate::test_fixtures;
 
 const LONG: Duration = Duration::from_secs(30);
 
@@ -25,29 +25,29 @@ fn connect(name: &[u8]) -> UnixStream {
 /// A daemon on a thread of its own, for as long as the test's process lives.
 fn daemon(
     name: &[u8],
-    keeper: impl Fn(Command) + Send + Sync + 'static,
+    reconciler: impl Fn(Command) + Send + Sync + 'static,
 ) -> watch::Sender<Arc<Status>> {
-    let socket = Socket::of_name(name).expect("the name is free");
-    let (sender, receiver) = watch::channel(Arc::new(sample::status()));
+    let socket = Socket::with_name(name).expect("the name is free");
+    let (sender, receiver) = watch::channel(Arc::new(test_fixtures::status()));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime");
-    std::thread::spawn(move || runtime.block_on(socket.serve(receiver, keeper)));
+    std::thread::spawn(move || runtime.block_on(socket.serve(receiver, reconciler)));
     sender
 }
 
 /// One whose keeper notes what it is asked, and does it.
-fn willing(name: &[u8]) -> Arc<Mutex<Vec<Request>>> {
+fn accepted(name: &[u8]) -> Arc<Mutex<Vec<Request>>> {
     let asked = Arc::new(Mutex::new(Vec::new()));
-    let heard = Arc::clone(&asked);
+    let recorded = Arc::clone(&asked);
     daemon(name, move |Command { request, reply }| {
-        heard.lock().expect("a list").push(request);
+        recorded.lock().expect("a list").push(request);
         reply.send(Answer::Done("it is done".into())).expect("someone waits");
     });
     asked
 }
 
 #[test]
-fn the_status_is_answered_without_the_keeper() {
+fn the_status_is_answered_without_the_reconciler() {
     let name = name("status");
     let sender = daemon(&name, |_| panic!("the keeper was asked"));
     let expect = |status| {
@@ -56,15 +56,15 @@ fn the_status_is_answered_without_the_keeper() {
             Answer::Status(Box::new(status))
         )
     };
-    expect(sample::status());
+    expect(test_fixtures::status());
     sender.send_modify(|status| Arc::make_mut(status).reasons.push("a\nreason".into()));
-    expect(Status { reasons: vec!["a\nreason".into()], ..sample::status() });
+    expect(Status { reasons: vec!["a\nreason".into()], ..test_fixtures::status() });
 }
 
 #[test]
-fn every_order_reaches_the_keeper_as_it_was_given() {
+fn every_command_reaches_the_reconciler_unchanged() {
     let name = name("orders");
-    let asked = willing(&name);
+    let asked = accepted(&name);
     let orders = [
         Request::Approve { id: "a\"b\n".into() },
         Request::Pause { seconds: Some(u64::MAX) },
@@ -80,27 +80,27 @@ fn every_order_reaches_the_keeper_as_it_was_given() {
 }
 
 #[test]
-fn where_nobody_listens_there_is_no_daemon() {
+fn without_a_listener_there_is_no_daemon() {
     let answer = ask_at(&name("nobody"), &Request::Resume, LONG);
     assert!(matches!(answer, Err(AskError::NoDaemon)), "{answer:?}");
 }
 
 #[test]
-fn a_second_daemon_is_told_who_the_first_is() {
+fn a_second_daemon_is_refused_with_the_first_ones_name() {
     let name = name("second");
-    let daemon = Socket::of_name(&name).expect("the name is free");
-    let refusal = Socket::of_name(&name).expect_err("it is taken").to_string();
+    let daemon = Socket::with_name(&name).expect("the name is free");
+    let refusal = Socket::with_name(&name).expect_err("it is taken").to_string();
     let first =
         format!("another daemon keeps this network namespace: process {} ", std::process::id());
     assert!(refusal.starts_with(&first), "{refusal}");
     drop(daemon);
-    assert!(Socket::of_name(&name).is_ok());
+    assert!(Socket::with_name(&name).is_ok());
 }
 
 #[test]
-fn what_is_no_request_is_refused_with_the_reason_and_harms_nobody() {
+fn a_malformed_request_is_refused_with_the_reason() {
     let name = name("nonsense");
-    let asked = willing(&name);
+    let asked = accepted(&name);
     let refused = |sent: &[u8], why: &str| {
         let mut stream = connect(&name);
         // One that was refused meanwhile takes no more.
@@ -109,7 +109,7 @@ fn what_is_no_request_is_refused_with_the_reason_and_harms_nobody() {
         let mut line = String::new();
         BufReader::new(stream).read_line(&mut line).expect("an answer");
         match serde_json::from_str(&line).expect(&line) {
-            Answer::Refused(words) => assert!(words.contains(why), "{words}"),
+            Answer::Refused(message) => assert!(message.contains(why), "{message}"),
             answer => panic!("{answer:?}"),
         }
     };
@@ -125,9 +125,9 @@ fn what_is_no_request_is_refused_with_the_reason_and_harms_nobody() {
 }
 
 #[test]
-fn those_who_say_nothing_hold_up_nobody_and_are_let_go() {
+fn silent_clients_block_no_others_and_are_disconnected() {
     let name = name("silent");
-    willing(&name);
+    accepted(&name);
     let began = Instant::now();
     let mut silent: Vec<_> = (0..10).map(|_| connect(&name)).collect();
     ask_at(&name, &Request::Resume, LONG).expect("an answer");
@@ -139,7 +139,7 @@ fn those_who_say_nothing_hold_up_nobody_and_are_let_go() {
 }
 
 #[test]
-fn a_keeper_that_is_gone_is_told_of() {
+fn a_reconciler_that_ended_is_reported() {
     let name = name("gone");
     daemon(&name, drop);
     let answer = ask_at(&name, &Request::Resume, LONG).expect("an answer");
@@ -152,8 +152,8 @@ fn an_answer_that_does_not_come_is_not_waited_for_for_ever() {
     let address = SocketAddr::from_abstract_name(&name).expect("a name");
     let listener = UnixListener::bind_addr(&address).expect("the name is free");
     let limit = Duration::from_millis(100);
-    let failed = |words: &str| match ask_at(&name, &Request::Status, limit) {
-        Err(AskError::Failed(error)) => assert!(error.to_string().contains(words), "{error}"),
+    let failed = |message: &str| match ask_at(&name, &Request::Status, limit) {
+        Err(AskError::Failed(error)) => assert!(error.to_string().contains(message), "{error}"),
         answer => panic!("{answer:?}"),
     };
     failed("no answer in time");
@@ -172,28 +172,28 @@ fn an_answer_that_does_not_come_is_not_waited_for_for_ever() {
 
 /// As root only, who can run a process as someone else.
 #[test]
-fn strangers_are_refused_and_strangers_are_not_asked() {
+fn untrusted_peers_are_refused_and_not_queried() {
     use std::os::unix::process::CommandExt;
     if rustix::process::geteuid().as_raw() != 0 {
         return;
     }
-    let as_stranger = |test: &str, name: &[u8]| {
+    let as_untrusted = |test: &str, name: &[u8]| {
         let mut command = std::process::Command::new("/proc/self/exe");
         command.args(["--exact", "--ignored", "--nocapture"]);
-        command.arg(format!("control::tests::as_a_stranger::{test}"));
+        command.arg(format!("control::tests::as_untrusted_user::{test}"));
         command.env("EVENKEEL_TEST_NAME", String::from_utf8_lossy(name).into_owned());
         command.uid(65_534).gid(65_534).stdout(std::process::Stdio::piped());
         command.stdin(std::process::Stdio::piped()).spawn().expect("it runs")
     };
     let own = name("daemon-of-root");
-    let asked = willing(&own);
-    let ended = as_stranger("asks", &own).wait_with_output().expect("it ends");
-    let words = String::from_utf8_lossy(&ended.stdout);
-    assert!(ended.status.success() && words.contains("1 passed"), "{words}");
+    let asked = accepted(&own);
+    let ended = as_untrusted("asks", &own).wait_with_output().expect("it ends");
+    let message = String::from_utf8_lossy(&ended.stdout);
+    assert!(ended.status.success() && message.contains("1 passed"), "{message}");
     assert_eq!(*asked.lock().expect("a list"), []);
 
     let other = name("daemon-of-a-stranger");
-    let mut daemon = as_stranger("poses", &other);
+    let mut daemon = as_untrusted("poses", &other);
     let mut out = BufReader::new(daemon.stdout.take().expect("its output"));
     let mut line = String::new();
     while !line.contains("listening") {
@@ -201,17 +201,17 @@ fn strangers_are_refused_and_strangers_are_not_asked() {
         assert_ne!(out.read_line(&mut line).expect("a line"), 0, "it ended");
     }
     match ask_at(&other, &Request::Status, LONG) {
-        Err(AskError::Stranger(who)) => assert!(who.contains("of user 65534"), "{who}"),
+        Err(AskError::Untrusted(who)) => assert!(who.contains("of user 65534"), "{who}"),
         answer => panic!("{answer:?}"),
     }
-    let refusal = Socket::of_name(&other).expect_err("it is taken").to_string();
+    let refusal = Socket::with_name(&other).expect_err("it is taken").to_string();
     assert!(refusal.contains("neither root nor"), "{refusal}");
     drop(daemon.stdin.take());
     daemon.wait().expect("it ends");
 }
 
 /// Not tests of their own: what the one above runs as someone else.
-mod as_a_stranger {
+mod as_untrusted_user {
     use super::*;
 
     fn given_name() -> Vec<u8> {
@@ -225,7 +225,9 @@ mod as_a_stranger {
         // The client trusts root's daemon; the daemon does not trust it.
         for request in [Request::Status, Request::Resume] {
             match ask_at(&name, &request, LONG).expect("an answer") {
-                Answer::Refused(words) => assert!(words.contains("user 65534 may not"), "{words}"),
+                Answer::Refused(message) => {
+                    assert!(message.contains("user 65534 may not"), "{message}")
+                }
                 answer => panic!("{answer:?}"),
             }
         }
@@ -235,7 +237,7 @@ mod as_a_stranger {
     #[ignore = "run by another test, as another user"]
     #[expect(clippy::print_stdout, reason = "tells the other test that it listens")]
     fn poses() {
-        let _socket = Socket::of_name(&given_name()).expect("the name is free");
+        let _socket = Socket::with_name(&given_name()).expect("the name is free");
         println!("listening");
         std::io::stdin().read_to_end(&mut Vec::new()).expect("an end");
     }

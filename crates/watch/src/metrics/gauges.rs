@@ -51,7 +51,7 @@ const PLAIN: [Plain; 20] = [
         |status| status.spec.problem.as_ref().map_or(0, |problem| problem.since),
     ),
     ("spec_generation", "How many specs have come into force since the daemon began", |status| {
-        status.spec.in_force.as_ref().map_or(0, |spec| spec.generation)
+        status.spec.active.as_ref().map_or(0, |spec| spec.generation)
     }),
     ("start_time_seconds", "When the daemon began, in seconds since 1970", |status| status.started),
     (
@@ -67,9 +67,9 @@ const PLAIN: [Plain; 20] = [
         |status| status.last_pass.as_ref().map_or(0, |pass| pass.at),
     ),
     (
-        "steps_to_do",
+        "pending_steps",
         "Steps that are kept back: in observe mode, while paused or while held",
-        |status| count(status.to_do.len()),
+        |status| count(status.pending_steps.len()),
     ),
     (
         "draining_real_servers",
@@ -80,18 +80,18 @@ const PLAIN: [Plain; 20] = [
         count(status.failing.len())
     }),
     (
-        "fights",
+        "conflicts",
         "Objects that someone else keeps changing, so that their repair is put off",
         |status| {
             let objects: BTreeSet<&str> =
-                status.fights.iter().map(|fight| &*fight.object).collect();
+                status.conflicts.iter().map(|conflict| &*conflict.object).collect();
             count(objects.len())
         },
     ),
     (
-        "other_hands",
+        "known_writers",
         "Programs seen on this host that are known to change the same things",
-        |status| count(status.other_hands.len()),
+        |status| count(status.known_writers.len()),
     ),
     ("unmanaged_services", "Live services that are none of the spec's business", |status| {
         count(status.unmanaged)
@@ -112,9 +112,9 @@ impl Collector for Gauges {
             gauge(&mut encoder, "state", "1 for the state the daemon is in, 0 for the others")?;
         for each in State::ALL {
             let value = ConstGauge::new(u64::from(each == state));
-            value.encode(family.encode_family(&[("state", each.word())])?)?;
+            value.encode(family.encode_family(&[("state", each.as_str())])?)?;
         }
-        if let Some(spec) = status.and_then(|status| status.spec.in_force.as_ref()) {
+        if let Some(spec) = status.and_then(|status| status.spec.active.as_ref()) {
             let help = "The spec in force, by the SHA-256 of its texts";
             let mut family = gauge(&mut encoder, "spec_info", help)?;
             let labels = [("digest", spec.digest.as_str())];

@@ -5,7 +5,9 @@ use evenkeel_model::statistics::{Rates, RealServerStatistics, Statistics, Traffi
 use evenkeel_spec::Source as Text;
 
 use super::*;
-use crate::{Action, Fight, Held, InForce, PassStatus, Pause, Problem, State, sample};
+use crate::{
+    ActiveSpec, Conflict, ConflictChange, Held, PassStatus, Pause, Problem, State, test_fixtures,
+};
 
 /// The table of every metric.
 const DOCUMENTED: &str = include_str!("../../../../deploy/metrics.md");
@@ -81,28 +83,28 @@ fn text_in(metrics: &Metrics, format: Format) -> String {
     metrics.text(format).iter().map(|piece| String::from_utf8_lossy(piece).into_owned()).collect()
 }
 
-fn fight(object: &str) -> Fight {
-    let change = Action { field: "weight".into(), wanted: "1".into(), found: "2".into() };
-    Fight { object: object.into(), change, times: 5, next: 1 }
+fn conflict(object: &str) -> Conflict {
+    let change = ConflictChange { field: "weight".into(), expected: "1".into(), found: "2".into() };
+    Conflict { object: object.into(), change, times: 5, next: 1 }
 }
 
 /// A status in which every gauge has something to show.
 fn eventful() -> crate::Status {
     let held = Held { id: "x".into(), since: 71, guards: BTreeMap::default(), steps: 3 };
     let problem = Problem { since: 72, text: "bad".into() };
-    let in_force = InForce { digest: "ab12".into(), generation: 73, since: 74 };
+    let active = ActiveSpec { digest: "ab12".into(), generation: 73, since: 74 };
     let pass = PassStatus {
         at: 75,
-        reason: Reason::Start,
+        trigger: Trigger::Start,
         result: "changed".into(),
         milliseconds: 1,
         changes: 1,
     };
-    let mut status = sample::status();
+    let mut status = test_fixtures::status();
     status.state = State::Held;
     status.spec.held = Some(held);
     status.spec.problem = Some(problem);
-    status.spec.in_force = Some(in_force);
+    status.spec.active = Some(active);
     status.paused = Some(Pause { since: 1, until: None });
     status.last_pass = Some(pass);
     status.last_success = Some(76);
@@ -111,16 +113,16 @@ fn eventful() -> crate::Status {
     status.services = 79;
     status.real_servers = 80;
     status.vips = 81;
-    status.fights = ["a", "a", "b"].map(fight).into();
-    status.to_do = vec!["a step".into(); 82];
-    status.other_hands = vec!["keepalived".into(); 83];
+    status.conflicts = ["a", "a", "b"].map(conflict).into();
+    status.pending_steps = vec!["a step".into(); 82];
+    status.known_writers = vec!["keepalived".into(); 83];
     status
 }
 
 /// Everything that can be counted has been.
 fn busy() -> Metrics {
     let (metrics, _) = metrics_of(spec(), TrafficOptions::default());
-    metrics.pass(Reason::Resync, "in_sync", Duration::from_millis(3));
+    metrics.pass(Trigger::Resync, "in_sync", Duration::from_millis(3));
     metrics.drift("service");
     metrics.operation("add", "applied");
     metrics.reload(Reload::Bad);
@@ -206,12 +208,12 @@ fn alerts_are_on_metrics_that_there_are() {
 #[test]
 fn events_are_counted_by_their_labels() {
     let metrics = busy();
-    metrics.pass(Reason::Resync, "in_sync", Duration::from_secs(2));
-    metrics.pass(Reason::Spec, "failed", Duration::from_secs(100));
+    metrics.pass(Trigger::Resync, "in_sync", Duration::from_secs(2));
+    metrics.pass(Trigger::Spec, "failed", Duration::from_secs(100));
     let text = text(&metrics);
     for line in [
-        "evenkeel_passes_total{reason=\"resync\",result=\"in_sync\"} 2",
-        "evenkeel_passes_total{reason=\"spec\",result=\"failed\"} 1",
+        "evenkeel_passes_total{trigger=\"resync\",result=\"in_sync\"} 2",
+        "evenkeel_passes_total{trigger=\"spec\",result=\"failed\"} 1",
         "evenkeel_pass_duration_seconds_bucket{le=\"0.0025\"} 0",
         "evenkeel_pass_duration_seconds_bucket{le=\"0.005\"} 1",
         "evenkeel_pass_duration_seconds_bucket{le=\"30.0\"} 2",
@@ -250,14 +252,14 @@ fn gauges_show_the_last_status() {
         ("services", 79),
         ("real_servers", 80),
         ("vips", 81),
-        ("steps_to_do", 82),
-        ("other_hands", 83),
+        ("pending_steps", 82),
+        ("known_writers", 83),
         ("failing_objects", 0),
-        ("fights", 2),
+        ("conflicts", 2),
     ] {
         assert!(shown(&format!("evenkeel_{name} {value}")), "{name}\n{}", text(&metrics));
     }
-    metrics.status(Arc::new(crate::Status { state: State::Ok, ..sample::status() }));
+    metrics.status(Arc::new(crate::Status { state: State::Ok, ..test_fixtures::status() }));
     for line in ["ready 1", "state{state=\"ok\"} 1", "state{state=\"held\"} 0", "plan_held 0"] {
         assert!(shown(&format!("evenkeel_{line}")), "{line}");
     }
@@ -274,7 +276,7 @@ fn before_the_first_status_it_is_starting() {
 }
 
 #[test]
-fn traffic_is_told_by_the_names_of_the_spec_and_in_full() {
+fn traffic_is_exported_completely_under_the_names_of_the_spec() {
     let text = text(&busy());
     let web = "service=\"web\",vip=\"192.0.2.1\",port=\"443\",protocol=\"tcp\"";
     let mail = "service=\"mail\",fwmark=\"7\",family=\"ipv6\"";
@@ -299,7 +301,7 @@ fn traffic_is_told_by_the_names_of_the_spec_and_in_full() {
         ("real_server_weight", web_11, 3),
         ("real_server_weight", mail_11, 2),
         ("traffic_readable", "", 1),
-        ("traffic_objects_left_out", "", 0),
+        ("traffic_objects_omitted", "", 0),
     ] {
         let labels = if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };
         let line = format!("evenkeel_{name}{labels} {value}");

@@ -20,7 +20,7 @@ use prometheus_client::registry::Registry;
 use super::{Format, PREFIX};
 
 /// How long a reading is good for whoever asks.
-const FRESH: Duration = Duration::from_secs(1);
+const MAX_AGE: Duration = Duration::from_secs(1);
 
 /// Reads the kernel's counters. It may block.
 pub(crate) trait Traffic: Send {
@@ -74,12 +74,12 @@ pub enum Detail {
 pub(super) struct Source {
     reader: Box<dyn Traffic>,
     options: TrafficOptions,
-    kept: Option<Kept>,
+    cached: Option<CachedRows>,
     /// Why the last reading failed: told once, not at each scrape.
     failure: Option<String>,
 }
 
-struct Kept {
+struct CachedRows {
     at: Instant,
     open: Bytes,
     classic: Option<Bytes>,
@@ -88,26 +88,26 @@ struct Kept {
 impl Source {
     /// `None` where nothing is to be shown.
     pub(super) fn new(reader: Box<dyn Traffic>, options: TrafficOptions) -> Option<Self> {
-        let source = Self { reader, options, kept: None, failure: None };
+        let source = Self { reader, options, cached: None, failure: None };
         (options.detail != Detail::Off).then_some(source)
     }
 
     /// The text, to its end.
     pub(super) fn text(&mut self, format: Format) -> Bytes {
-        let kept = match self.kept.take() {
-            Some(kept) if kept.at.elapsed() < FRESH => kept,
+        let cached = match self.cached.take() {
+            Some(cached) if cached.at.elapsed() < MAX_AGE => cached,
             _ => {
                 let open = Bytes::from(self.read());
-                Kept { at: Instant::now(), open, classic: None }
+                CachedRows { at: Instant::now(), open, classic: None }
             }
         };
-        let kept = self.kept.insert(kept);
+        let cached = self.cached.insert(cached);
         match format {
-            Format::OpenMetrics => kept.open.clone(),
+            Format::OpenMetrics => cached.open.clone(),
             Format::Classic => {
-                let open = &kept.open;
+                let open = &cached.open;
                 let classic = || Bytes::from(format.of(String::from_utf8_lossy(open).into_owned()));
-                kept.classic.get_or_insert_with(classic).clone()
+                cached.classic.get_or_insert_with(classic).clone()
             }
         }
     }
@@ -325,7 +325,7 @@ impl Collector for Rows {
         plain(&mut encoder, "traffic_readable", help, u64::from(self.0.is_some()))?;
         let Some(Table { services, real_servers, left_out }) = &self.0 else { return Ok(()) };
         let help = "Services and real servers that are left out for there are too many";
-        plain(&mut encoder, "traffic_objects_left_out", help, *left_out as u64)?;
+        plain(&mut encoder, "traffic_objects_omitted", help, *left_out as u64)?;
         for shown in &SHOWN {
             rows(&mut encoder, "service", "service", shown, services)?;
         }

@@ -14,7 +14,7 @@ fn sent_by(test: &str, more: &[(&str, &str)]) -> Vec<String> {
     service.env("NOTIFY_SOCKET", &path).envs(more.iter().copied());
     // Read meanwhile, since the kernel queues but a few for one that does not.
     let end = UnixDatagram::unbound().expect("a socket");
-    let heard = std::thread::spawn(move || {
+    let reader = std::thread::spawn(move || {
         let mut datagrams = Vec::new();
         let mut buffer = [0; 4096];
         loop {
@@ -27,17 +27,17 @@ fn sent_by(test: &str, more: &[(&str, &str)]) -> Vec<String> {
     });
     let ended = service.output().expect("it runs");
     end.send_to(END.as_bytes(), &path).expect("it is sent");
-    let words = String::from_utf8_lossy(&ended.stdout);
-    assert!(ended.status.success() && words.contains("1 passed"), "{words}");
-    heard.join().expect("datagrams")
+    let message = String::from_utf8_lossy(&ended.stdout);
+    assert!(ended.status.success() && message.contains("1 passed"), "{message}");
+    reader.join().expect("datagrams")
 }
 
 /// Told by the test itself when nothing more can come.
 const END: &str = "the end";
 
 #[test]
-fn the_service_manager_hears_of_start_reload_and_stop() {
-    let sent = sent_by("tells_all", &[]);
+fn the_service_manager_is_notified_of_start_reload_and_stop() {
+    let sent = sent_by("notifies_all", &[]);
     let [ready, status, reloading, again, stopping] = &sent[..] else { panic!("{sent:?}") };
     assert_eq!(ready, "READY=1\nSTATUS=ok: 3 services\n");
     assert_eq!(status, "STATUS=degraded READY=1 x\n");
@@ -48,7 +48,7 @@ fn the_service_manager_hears_of_start_reload_and_stop() {
 }
 
 #[test]
-fn signs_of_life_are_given_at_half_the_interval_while_the_keeper_lives() {
+fn watchdog_notifications_come_at_half_the_interval_while_the_reconciler_lives() {
     let sent = sent_by("lives_and_falls_silent", &[("WATCHDOG_USEC", "100000")]);
     // 300 ms at 50 ms each, of which the keeper is heard of in the first half.
     assert!((3..=5).contains(&sent.len()), "{sent:?}");
@@ -75,7 +75,7 @@ mod as_a_service {
 
     #[test]
     #[ignore = "run by other tests, in a process of its own"]
-    fn tells_all() {
+    fn notifies_all() {
         let notifier = Notifier::new();
         notifier.ready("ok: 3 services");
         notifier.status("degraded\nREADY=1\tx");
@@ -100,7 +100,7 @@ mod as_a_service {
     fn keep_alive_for(time: Duration, patience: Duration) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
         let notifier = Notifier::new();
-        let alive = notifier.keep_alive(Arc::new(Heartbeat::new()), patience);
+        let alive = notifier.keep_alive(Arc::new(Liveness::new()), patience);
         let _ =
             runtime.expect("a runtime").block_on(async { tokio::time::timeout(time, alive).await });
     }

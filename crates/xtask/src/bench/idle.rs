@@ -32,7 +32,7 @@ const USUAL: Duration = Duration::from_secs(5);
 const POLLS: u32 = 6;
 
 /// One way of polling.
-struct Way {
+struct ProbeKind {
     name: &'static str,
     /// `--full-interval`: with a shorter one than the interval every poll reads the whole.
     full_interval: &'static str,
@@ -40,9 +40,9 @@ struct Way {
     result: &'static str,
 }
 
-const WAYS: [Way; 2] = [
-    Way { name: "cheap look", full_interval: "1h", result: "unchanged" },
-    Way { name: "full dump", full_interval: "1s", result: "in_sync" },
+const PROBE_KINDS: [ProbeKind; 2] = [
+    ProbeKind { name: "cheap look", full_interval: "1h", result: "unchanged" },
+    ProbeKind { name: "full dump", full_interval: "1s", result: "in_sync" },
 ];
 
 /// What the daemon counts.
@@ -78,17 +78,17 @@ pub(super) fn measure(evenkeel: &Path, spec: &str) -> Result<(), Error> {
         "{:<22} {:>12} {:>22} {:>14}",
         "watch, unchanged poll", "each", "processor at 5 s", "system calls"
     );
-    for way in &WAYS {
-        let Cost { seconds, calls } = namespace.run(|| way.measure(evenkeel, spec, state))??;
+    for kind in &PROBE_KINDS {
+        let Cost { seconds, calls } = namespace.run(|| kind.measure(evenkeel, spec, state))??;
         let share = seconds / USUAL.as_secs_f64() * 100.0;
         let milliseconds = seconds * 1000.0;
-        println!("  {:<20} {milliseconds:>9.1} ms {share:>20.2} % {calls:>14.0}", way.name);
+        println!("  {:<20} {milliseconds:>9.1} ms {share:>20.2} % {calls:>14.0}", kind.name);
     }
     println!();
     Ok(())
 }
 
-impl Way {
+impl ProbeKind {
     fn measure(&self, evenkeel: &Path, spec: &str, state: &str) -> Result<Cost, Error> {
         let interval = format!("{}s", INTERVAL.as_secs());
         let mut arguments = vec![spec, "--state-dir", state, "--interval", &interval];
@@ -124,7 +124,7 @@ impl Way {
     fn count(&self) -> Result<Polls, Error> {
         let metrics = get("/metrics");
         let metrics = metrics.ok_or_else(|| Error::Claim("there are no metrics".to_owned()))?;
-        let labels = format!("reason=\"resync\",result=\"{}\"", self.result);
+        let labels = format!("trigger=\"resync\",result=\"{}\"", self.result);
         let value = |name: &str| {
             let line = metrics.lines().find(|line| line.contains(name));
             line.and_then(|line| line.rsplit(' ').next())

@@ -203,9 +203,9 @@ pub(super) fn write(path: &str, text: &str) -> Result<(), Error> {
 fn print(what: &str, ways: [&str; 3], times: [Vec<Duration>; 3]) {
     println!("{what}");
     let medians = times.map(median);
-    for (way, median) in ways.into_iter().zip(medians) {
+    for (kind, median) in ways.into_iter().zip(medians) {
         let ratio = medians[0].as_secs_f64() / median.as_secs_f64();
-        println!("  {way:<22} {:>9.1} ms  {ratio:>6.1}x", median.as_secs_f64() * 1000.0);
+        println!("  {kind:<22} {:>9.1} ms  {ratio:>6.1}x", median.as_secs_f64() * 1000.0);
     }
     println!();
 }

@@ -33,7 +33,7 @@ services:
 
 /// Plays all scenes in a network of its own; the first claim that does not hold ends it.
 pub(super) fn play(evenkeel: &Path) -> Result<(), Error> {
-    scene("A client, a director and two real servers on one bridge");
+    section("A client, a director and two real servers on one bridge");
     println!(
         "client 192.168.56.10   ds1 192.168.56.182   rs1 192.168.56.183   rs2 192.168.56.184\n\
          The VIP {VIP} is on lo of rs1 and rs2, silent to ARP (arp_ignore 1, arp_announce 2)."
@@ -41,26 +41,26 @@ pub(super) fn play(evenkeel: &Path) -> Result<(), Error> {
     let network = network().build()?;
     let stage = Stage { evenkeel, network };
 
-    scene("The spec");
+    section("The spec");
     let rs1 = "192.168.56.183, weight: ";
     write(SPEC, TEXT)?;
     print!("{TEXT}");
 
-    scene("The plan, from an empty table");
+    section("The plan, from an empty table");
     stage.show_evenkeel(&["plan", SPEC])?;
 
-    scene("Applied");
+    section("Applied");
     stage.show_evenkeel(&["apply", "--yes", SPEC])?;
 
-    scene("What Debian's own ipvsadm sees");
+    section("What Debian's own ipvsadm sees");
     stage.show("ipvsadm", &["-Ln"])?;
 
-    scene("12 requests through the VIP");
+    section("12 requests through the VIP");
     let answers = stage.requests()?;
     let alternates = answers.windows(2).all(|pair| pair[0] != pair[1]);
     claim(alternates, "requests alternate strictly between rs1 and rs2")?;
 
-    scene("The weight of rs1 goes from 1 to 2 in the file: the new plan");
+    section("The weight of rs1 goes from 1 to 2 in the file: the new plan");
     write(SPEC, &TEXT.replace(&format!("{rs1}1"), &format!("{rs1}2")))?;
     stage.show_evenkeel(&["plan", SPEC])?;
     let plan = stage.evenkeel(&["plan", "--output", "json", SPEC])?.stdout;
@@ -69,16 +69,16 @@ pub(super) fn play(evenkeel: &Path) -> Result<(), Error> {
         "the plan is one edit and nothing else",
     )?;
 
-    scene("Applied");
+    section("Applied");
     stage.show_evenkeel(&["apply", "--yes", SPEC])?;
     stage.show("ipvsadm", &["-Ln"])?;
 
-    scene("12 more requests");
+    section("12 more requests");
     let answers = stage.requests()?;
     let to_rs1 = answers.iter().filter(|name| *name == "rs1").count();
     claim(to_rs1 == 8, "rs1 answers 8 of 12")?;
 
-    scene("A port map in DR mode is asked for");
+    section("A port map in DR mode is asked for");
     write(PORT_MAP, &TEXT.replace(&format!("{rs1}1"), "192.168.56.183, port: 8080, weight: 1"))?;
     println!("$ evenkeel validate {PORT_MAP}");
     let refused = stage.evenkeel(&["validate", PORT_MAP])?;
@@ -162,7 +162,7 @@ impl Stage<'_> {
     }
 }
 
-fn scene(title: &str) {
+fn section(title: &str) {
     println!("\n=== {title}\n");
 }
 

@@ -26,14 +26,14 @@ fn table() -> (String, String, String) {
 }
 
 /// A site with the table made by hand and, in `spec.yaml`, a snapshot of it.
-fn by_hand() -> Site {
-    let site = Site::expiring(BY_HAND);
-    let snapshot = site.done("snapshot");
-    site.write("spec.yaml", snapshot);
-    site
+fn by_hand() -> Fixture {
+    let fixture = Fixture::expiring(BY_HAND);
+    let snapshot = fixture.done("snapshot");
+    fixture.write("spec.yaml", snapshot);
+    fixture
 }
 
-impl Site {
+impl Fixture {
     fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.path().join(name)).unwrap()
     }
@@ -58,10 +58,10 @@ impl Site {
 
 #[test]
 fn a_snapshot_that_is_applied_and_torn_down_leaves_the_table_as_it_was() {
-    let site = by_hand();
+    let fixture = by_hand();
     let before = table();
-    assert!(site.done("apply --yes spec.yaml").starts_with("In sync; "));
-    let said = site.tear_down("");
+    assert!(fixture.done("apply --yes spec.yaml").starts_with("In sync; "));
+    let said = fixture.tear_down("");
     assert!(said.starts_with("Nothing to undo.\n"), "{said}");
     for service in [
         "192.0.2.1-80-tcp/192.0.2.1:80/tcp with 3 real servers",
@@ -72,19 +72,19 @@ fn a_snapshot_that_is_applied_and_torn_down_leaves_the_table_as_it_was() {
     }
     assert_eq!(said.matches("  adopted, stays: service ").count(), 6, "{said}");
     assert_eq!(table(), before);
-    assert_eq!(site.done("teardown --yes"), "Nothing to undo.\n", "all of it is forgotten");
+    assert_eq!(fixture.done("teardown --yes"), "Nothing to undo.\n", "all of it is forgotten");
 }
 
 #[test]
 fn an_edited_weight_goes_back_to_what_it_was() {
-    let site = by_hand();
+    let fixture = by_hand();
     let before = table();
-    site.edit(&[("weight: 7", "weight: 70")]);
-    let plan = site.done("plan spec.yaml");
+    fixture.edit(&[("weight: 7", "weight: 70")]);
+    let plan = fixture.done("plan spec.yaml");
     assert!(plan.contains("weight 7 -> 70") && plan.contains("1 to edit"), "{plan}");
-    site.done("apply --yes spec.yaml");
+    fixture.done("apply --yes spec.yaml");
     assert_ne!(table(), before);
-    let said = site.tear_down("");
+    let said = fixture.tear_down("");
     assert!(said.contains("weight 70 -> 7: applied\n"), "{said}");
     assert!(said.contains("  adopted, stays: service "), "{said}");
     assert_eq!(table(), before);
@@ -92,7 +92,7 @@ fn an_edited_weight_goes_back_to_what_it_was() {
 
 #[test]
 fn whatever_is_edited_or_added_the_table_is_as_before_after_a_teardown() {
-    let site = by_hand();
+    let fixture = by_hand();
     run("ipvsadm --start-daemon master --mcast-interface eth0 --syncid 7");
     let before = table();
     let edits = [
@@ -102,17 +102,17 @@ fn whatever_is_edited_or_added_the_table_is_as_before_after_a_teardown() {
         ("301", "302"),
         ("scheduler: sed", "scheduler: nq"),
     ];
-    site.edit(&edits);
+    fixture.edit(&edits);
     // Someone else's sync daemon has another id in the spec, and a service comes.
-    let text = site.read("spec.yaml");
+    let text = fixture.read("spec.yaml");
     let added = "  - { name: new, vip: 192.0.2.9, port: 80, drain: 0s, real_servers: [ { address: 10.0.0.9 } ] }\n";
     let text = format!("sync: [ {{ state: master, interface: eth0, id: 9 }} ]\n{text}");
     let (head, services) = text.split_once("\nservices:\n").unwrap();
-    site.write("spec.yaml", format!("{head}\nservices:\n{added}{services}"));
-    let answer = site.evenkeel("apply --yes spec.yaml");
+    fixture.write("spec.yaml", format!("{head}\nservices:\n{added}{services}"));
+    let answer = fixture.evenkeel("apply --yes spec.yaml");
     assert_eq!(answer.status, 0, "{answer:?}");
-    site.assert_in_sync("spec.yaml");
-    let said = site.tear_down("");
+    fixture.assert_in_sync("spec.yaml");
+    let said = fixture.tear_down("");
     assert!(said.contains("- delete service new/192.0.2.9:80/tcp"), "{said}");
     assert!(said.contains("  adopted, stays: sync daemon master\n"), "{said}");
     assert_eq!(table(), before);
@@ -136,10 +136,10 @@ const WEB: &str = "-A -t 192.0.2.1:80 -s wlc
 
 #[test]
 fn a_real_server_that_evenkeel_added_leaves_an_adopted_service() {
-    let site = Site::expiring(WEB);
+    let fixture = Fixture::expiring(WEB);
     let before = table();
-    site.apply(&web(&[(1, 1), (2, 5), (3, 1)]));
-    let answer = guards::on_a_terminal(&site, "teardown", "y\n");
+    fixture.apply(&web(&[(1, 1), (2, 5), (3, 1)]));
+    let answer = guards::on_a_terminal(&fixture, "teardown", "y\n");
     assert_eq!(answer.status, 0, "{answer:?}");
     let said = answer.stdout.replace('\r', "");
     for words in [
@@ -154,12 +154,12 @@ fn a_real_server_that_evenkeel_added_leaves_an_adopted_service() {
 }
 
 #[test]
-fn what_someone_else_changed_since_is_left_and_told() {
-    let site = Site::expiring(WEB);
-    site.apply(&web(&[(1, 1), (2, 5)]));
+fn what_another_program_changed_since_is_left_and_told() {
+    let fixture = Fixture::expiring(WEB);
+    fixture.apply(&web(&[(1, 1), (2, 5)]));
     run("ipvsadm -e -t 192.0.2.1:80 -r 10.0.0.2:80 -g -w 9");
     let changed = table();
-    let answer = site.evenkeel("teardown --yes");
+    let answer = fixture.evenkeel("teardown --yes");
     assert_eq!(answer.status, 0, "{answer:?}");
     assert!(answer.stdout.starts_with("Nothing to undo.\n"), "{answer:?}");
     let words = "real server 10.0.0.2:80 of web/192.0.2.1:80/tcp stays as it is: someone else";
@@ -169,25 +169,25 @@ fn what_someone_else_changed_since_is_left_and_told() {
 
 #[test]
 fn what_is_adopted_goes_where_that_is_asked_for() {
-    let site = Site::expiring(WEB);
-    site.apply(&web(&[(1, 1), (2, 2)]));
-    let said = site.tear_down("--adopted");
+    let fixture = Fixture::expiring(WEB);
+    fixture.apply(&web(&[(1, 1), (2, 2)]));
+    let said = fixture.tear_down("--adopted");
     assert!(said.contains("- delete service web/192.0.2.1:80/tcp with 2 real servers"), "{said}");
     assert_eq!(run("ipvsadm -Sn"), "");
 }
 
 #[test]
 fn what_the_spec_deleted_on_purpose_is_evenkeels_when_it_comes_back() {
-    let site = Site::expiring(WEB);
-    site.apply(&web(&[(1, 1)]));
-    site.apply(&web(&[(1, 1), (2, 2)]));
-    site.tear_down("");
+    let fixture = Fixture::expiring(WEB);
+    fixture.apply(&web(&[(1, 1)]));
+    fixture.apply(&web(&[(1, 1), (2, 2)]));
+    fixture.tear_down("");
     assert_eq!(ipvsadm::save(), lines(WEB.rsplit_once('\n').unwrap().0));
 }
 
 #[test]
 fn an_adopted_real_server_that_drains_takes_clients_again() {
-    let site = Site::new(
+    let fixture = Fixture::new(
         "-A -u 192.0.2.1:53 -s wlc
         -a -u 192.0.2.1:53 -r 127.0.0.1:9 -m -w 3
         -a -u 192.0.2.1:53 -r 127.0.0.3:9 -m -w 1",
@@ -207,12 +207,12 @@ fn an_adopted_real_server_that_drains_takes_clients_again() {
     };
     let (one, other) =
         ("{ address: 127.0.0.1, port: 9, weight: 3 }", "{ address: 127.0.0.3, port: 9 }");
-    site.apply(&spec(&format!("{one}, {other}")));
-    site.write("spec.yaml", spec(other));
-    let answer = site.evenkeel("apply --yes --no-wait spec.yaml");
+    fixture.apply(&spec(&format!("{one}, {other}")));
+    fixture.write("spec.yaml", spec(other));
+    let answer = fixture.evenkeel("apply --yes --no-wait spec.yaml");
     assert_eq!(answer.status, 0, "{answer:?}");
     assert!(ipvsadm::save().contains("-a -u 192.0.2.1:53 -r 127.0.0.1:9 -m -w 0"));
-    site.tear_down("");
+    fixture.tear_down("");
     assert_eq!(run("ipvsadm -Sn"), before);
 }
 
@@ -225,94 +225,94 @@ fn broadcast() {
 
 #[test]
 fn what_an_attempt_added_before_it_was_killed_is_not_adopted() {
-    let site = Site::expiring(WEB);
+    let fixture = Fixture::expiring(WEB);
     broadcast();
     let before = table();
-    site.write("spec.yaml", web(&[(1, 5), (2, 2), (3, 1)]) + REFUSED);
-    let answer = site.evenkeel("apply --yes --on-failure keep spec.yaml");
+    fixture.write("spec.yaml", web(&[(1, 5), (2, 2), (3, 1)]) + REFUSED);
+    let answer = fixture.evenkeel("apply --yes --on-failure keep spec.yaml");
     assert_ne!(answer.status, 0, "{answer:?}");
     assert!(run("ipvsadm -Sn").contains("10.0.0.3:80"), "{answer:?}");
-    site.apply(&web(&[(1, 5), (2, 2), (3, 1)]));
-    site.tear_down("");
+    fixture.apply(&web(&[(1, 5), (2, 2), (3, 1)]));
+    fixture.tear_down("");
     assert_eq!(table(), before);
 }
 
 #[test]
 fn a_teardown_after_an_attempt_that_failed_undoes_what_it_did() {
-    let site = Site::expiring(WEB);
+    let fixture = Fixture::expiring(WEB);
     broadcast();
     let before = table();
-    site.write("spec.yaml", web(&[(1, 1), (2, 2), (3, 1)]) + REFUSED);
-    let answer = site.evenkeel("apply --yes --on-failure keep spec.yaml");
+    fixture.write("spec.yaml", web(&[(1, 1), (2, 2), (3, 1)]) + REFUSED);
+    let answer = fixture.evenkeel("apply --yes --on-failure keep spec.yaml");
     assert_ne!(answer.status, 0, "{answer:?}");
     assert_ne!(table(), before);
-    site.tear_down("");
+    fixture.tear_down("");
     assert_eq!(table(), before);
 }
 
 #[test]
 fn what_was_rolled_back_is_found_anew() {
-    let site = Site::expiring(WEB);
+    let fixture = Fixture::expiring(WEB);
     broadcast();
-    site.write("spec.yaml", web(&[(1, 1), (2, 2), (3, 1)]) + REFUSED);
-    assert_eq!(site.evenkeel("apply --yes spec.yaml").status, 4);
+    fixture.write("spec.yaml", web(&[(1, 1), (2, 2), (3, 1)]) + REFUSED);
+    assert_eq!(fixture.evenkeel("apply --yes spec.yaml").status, 4);
     // By now someone else has made what that would have.
     run("ipvsadm -a -t 192.0.2.1:80 -r 10.0.0.3:80 -g -w 1");
     let before = table();
-    site.apply(&web(&[(1, 1), (2, 2), (3, 1)]));
-    let said = site.tear_down("");
+    fixture.apply(&web(&[(1, 1), (2, 2), (3, 1)]));
+    let said = fixture.tear_down("");
     assert!(said.contains("with 3 real servers"), "{said}");
     assert_eq!(table(), before);
 }
 
 #[test]
 fn single_services_and_applies_that_wait_adopt_too() {
-    let site = Site::expiring(WEB);
+    let fixture = Fixture::expiring(WEB);
     let before = table();
-    site.write("spec.yaml", web(&[(1, 1), (2, 9), (3, 1)]));
-    site.done("apply --yes spec.yaml --target web");
-    assert!(site.tear_down("").contains("adopted, stays: service web/"));
+    fixture.write("spec.yaml", web(&[(1, 1), (2, 9), (3, 1)]));
+    fixture.done("apply --yes spec.yaml --target web");
+    assert!(fixture.tear_down("").contains("adopted, stays: service web/"));
     assert_eq!(table(), before);
-    let answer = site.evenkeel("apply --yes spec.yaml --confirm 1m");
+    let answer = fixture.evenkeel("apply --yes spec.yaml --confirm 1m");
     assert_eq!(answer.status, 0, "{answer:?}");
-    site.done("confirm");
-    site.tear_down("");
+    fixture.done("confirm");
+    fixture.tear_down("");
     assert_eq!(table(), before);
     // Taken back, what it deleted is there again, and still someone else's.
-    site.apply(&web(&[(1, 1), (2, 2)]));
-    site.write("spec.yaml", web(&[(1, 1)]));
-    let answer = site.evenkeel("apply --yes spec.yaml --confirm 1m --allow cut-off");
+    fixture.apply(&web(&[(1, 1), (2, 2)]));
+    fixture.write("spec.yaml", web(&[(1, 1)]));
+    let answer = fixture.evenkeel("apply --yes spec.yaml --confirm 1m --allow cut-off");
     assert_eq!(answer.status, 0, "{answer:?}");
-    site.done("confirm --abort");
-    assert!(site.tear_down("").contains("with 2 real servers"));
+    fixture.done("confirm --abort");
+    assert!(fixture.tear_down("").contains("with 2 real servers"));
     assert_eq!(ipvsadm::save(), lines(WEB));
 }
 
 #[test]
-fn fields_that_are_left_to_someone_else_keep_their_live_values() {
-    let site = Site::expiring(WEB);
+fn fields_that_are_left_to_another_program_keep_their_live_values() {
+    let fixture = Fixture::expiring(WEB);
     let spec = web(&[(1, 1), (2, 2)]);
     let spec =
         spec.replace("    drain: 2s", "    ignore: [weight]\n    scheduler: wrr\n    drain: 2s");
-    site.apply(&spec);
+    fixture.apply(&spec);
     run("ipvsadm -e -t 192.0.2.1:80 -r 10.0.0.2:80 -g -w 9");
-    let said = site.tear_down("");
+    let said = fixture.tear_down("");
     assert!(said.contains("scheduler wrr -> wlc: applied\n"), "{said}");
     assert_eq!(ipvsadm::save(), lines(&WEB.replace("-w 2", "-w 9")));
 }
 
 #[test]
 fn an_order_that_was_the_specs_is_again_as_it_was() {
-    let site = Site::expiring(&WEB.replace("wlc", "sh"));
+    let fixture = Fixture::expiring(&WEB.replace("wlc", "sh"));
     let before = run("cat /proc/net/ip_vs");
     let spec = web(&[(2, 2), (1, 1)]);
     let spec = spec
         .replace("    drain: 2s", "    canonical_order: true\n    scheduler: sh\n    drain: 0s");
-    site.write("spec.yaml", spec);
-    let answer = site.evenkeel("apply --yes spec.yaml");
+    fixture.write("spec.yaml", spec);
+    let answer = fixture.evenkeel("apply --yes spec.yaml");
     assert_eq!(answer.status, 0, "{answer:?}");
     assert_ne!(run("cat /proc/net/ip_vs"), before);
-    let answer = site.evenkeel("teardown --yes");
+    let answer = fixture.evenkeel("teardown --yes");
     assert!(answer.stderr.contains("to stand in the order of before"), "{answer:?}");
     assert_eq!(run("cat /proc/net/ip_vs"), before);
 }

@@ -24,7 +24,8 @@ services:
   - { name: new, vip: 192.0.2.2, port: 443, real_servers: [ { address: 10.0.0.4 } ] }
 ";
 
-const STRANGER: &str = "-A -t 203.0.113.1:80 -s rr\n-a -t 203.0.113.1:80 -r 10.0.0.9:80 -g -w 1\n";
+const FOREIGN_SERVICE: &str =
+    "-A -t 203.0.113.1:80 -s rr\n-a -t 203.0.113.1:80 -r 10.0.0.9:80 -g -w 1\n";
 
 fn sysctl() -> String {
     std::fs::read_to_string("/proc/sys/net/ipv4/vs/expire_nodest_conn").unwrap().trim().to_owned()
@@ -35,16 +36,16 @@ fn state() -> impl PartialEq + std::fmt::Debug {
 }
 
 /// With the first spec in force, and the second one at hand.
-fn prepared() -> Site {
-    let site = Site::new(STRANGER);
-    site.apply(BEFORE);
-    site.write("after.yaml", AFTER);
-    site
+fn prepared() -> Fixture {
+    let fixture = Fixture::new(FOREIGN_SERVICE);
+    fixture.apply(BEFORE);
+    fixture.write("after.yaml", AFTER);
+    fixture
 }
 
-fn apply(site: &Site, within: &str) {
-    let answer =
-        site.evenkeel(&format!("apply --yes after.yaml --allow unbind-in-use --confirm {within}"));
+fn apply(fixture: &Fixture, within: &str) {
+    let answer = fixture
+        .evenkeel(&format!("apply --yes after.yaml --allow unbind-in-use --confirm {within}"));
     assert_eq!(answer.status, 0, "{answer:?}");
     assert!(answer.stderr.contains("evenkeel confirm"), "{answer:?}");
     assert_eq!(sysctl(), "1");
@@ -59,8 +60,8 @@ fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 }
 
 /// The process that waits beside an apply of that site.
-fn watchdog(site: &Site) -> Option<Pid> {
-    let folder = site.path().display().to_string();
+fn watchdog(fixture: &Fixture) -> Option<Pid> {
+    let folder = fixture.path().display().to_string();
     let all = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
         let pid = entry.unwrap().file_name().to_str()?.parse().ok()?;
         let line = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
@@ -71,79 +72,79 @@ fn watchdog(site: &Site) -> Option<Pid> {
 }
 
 #[test]
-fn what_nobody_confirms_is_taken_back_and_the_next_command_says_so() {
-    let site = prepared();
+fn an_unconfirmed_apply_is_rolled_back_and_the_next_command_says_so() {
+    let fixture = prepared();
     let before = state();
     let begin = Instant::now();
-    apply(&site, "5s");
+    apply(&fixture, "5s");
     assert_ne!(state(), before);
     eventually("the way back", || state() == before);
     assert!(begin.elapsed() >= Duration::from_secs(4), "{:?}", begin.elapsed());
-    eventually("the end of the watchdog", || watchdog(&site).is_none());
-    let plan = site.evenkeel("plan spec.yaml");
+    eventually("the end of the watchdog", || watchdog(&fixture).is_none());
+    let plan = fixture.evenkeel("plan spec.yaml");
     assert_eq!(plan.status, 0, "{plan:?}");
     assert!(plan.stdout.starts_with("In sync; "), "{plan:?}");
     assert!(plan.stderr.contains("was not confirmed in time and was taken back"), "{plan:?}");
-    let late = site.evenkeel("confirm");
+    let late = fixture.evenkeel("confirm");
     assert_eq!(late.status, 3, "{late:?}");
     assert!(late.stderr.contains("no apply waits for its confirmation"), "{late:?}");
     // Its spec never became the last applied one.
-    let again = site.evenkeel("plan after.yaml");
+    let again = fixture.evenkeel("plan after.yaml");
     assert!(!again.stdout.contains("# drift"), "{again:?}");
 }
 
 #[test]
 fn what_is_confirmed_stays() {
-    let site = prepared();
-    apply(&site, "1h");
+    let fixture = prepared();
+    apply(&fixture, "1h");
     // What it did is the spec's doing, and nobody's drift.
-    let plan = site.evenkeel("plan spec.yaml");
+    let plan = fixture.evenkeel("plan spec.yaml");
     assert!(plan.stdout.contains("-> ") && !plan.stdout.contains("# drift"), "{plan:?}");
     let after = state();
-    let refused = site.evenkeel("apply --yes spec.yaml");
+    let refused = fixture.evenkeel("apply --yes spec.yaml");
     assert_eq!(refused.status, 3, "{refused:?}");
     assert!(refused.stderr.contains("waits for confirmation until"), "{refused:?}");
-    let answer = site.done("confirm");
+    let answer = fixture.done("confirm");
     assert_eq!(answer, "Confirmed: what was applied stays.\n");
-    eventually("the end of the watchdog", || watchdog(&site).is_none());
+    eventually("the end of the watchdog", || watchdog(&fixture).is_none());
     assert_eq!(state(), after);
-    site.assert_in_sync("after.yaml");
+    fixture.assert_in_sync("after.yaml");
     // The spec that was confirmed is the last applied one: what is broken now is drift.
     run("ipvsadm -e -t 192.0.2.1:80 -r 10.0.0.1:80 -g -w 1");
-    let plan = site.done("plan after.yaml");
+    let plan = fixture.done("plan after.yaml");
     assert!(plan.contains("# drift"), "{plan}");
     // And what it set is put back when it goes.
-    let answer = site.evenkeel("apply --yes spec.yaml --allow unbind-in-use");
+    let answer = fixture.evenkeel("apply --yes spec.yaml --allow unbind-in-use");
     assert_eq!((answer.status, &*sysctl()), (0, "0"), "{answer:?}");
 }
 
 #[test]
-fn what_is_aborted_is_taken_back_at_once() {
-    let site = prepared();
+fn what_is_aborted_is_rolled_back_at_once() {
+    let fixture = prepared();
     let before = state();
-    apply(&site, "1h");
-    let answer = site.done("confirm --abort");
+    apply(&fixture, "1h");
+    let answer = fixture.done("confirm --abort");
     assert_eq!(answer, "Taken back: what the apply had touched is as it was before.\n");
     assert_eq!(state(), before);
-    eventually("the end of the watchdog", || watchdog(&site).is_none());
-    site.assert_in_sync("spec.yaml");
-    assert!(site.evenkeel("apply --yes spec.yaml").status == 0);
+    eventually("the end of the watchdog", || watchdog(&fixture).is_none());
+    fixture.assert_in_sync("spec.yaml");
+    assert!(fixture.evenkeel("apply --yes spec.yaml").status == 0);
 }
 
 #[test]
 fn without_its_watchdog_every_writer_refuses_until_someone_decides() {
     for word in ["confirm", "confirm --abort"] {
-        let site = prepared();
-        apply(&site, "1s");
-        kill(watchdog(&site).unwrap(), Signal::SIGKILL).unwrap();
+        let fixture = prepared();
+        apply(&fixture, "1s");
+        kill(watchdog(&fixture).unwrap(), Signal::SIGKILL).unwrap();
         std::thread::sleep(Duration::from_secs(2));
         for command in ["apply --yes spec.yaml", "apply --yes after.yaml", "teardown --yes"] {
-            let answer = site.evenkeel(command);
+            let answer = fixture.evenkeel(command);
             assert_eq!(answer.status, 3, "{command}: {answer:?}");
             assert!(answer.stderr.contains("its watchdog is gone"), "{command}: {answer:?}");
         }
-        assert_eq!(site.evenkeel(word).status, 0);
-        assert_eq!(site.evenkeel("apply --yes after.yaml --allow unbind-in-use").status, 0);
+        assert_eq!(fixture.evenkeel(word).status, 0);
+        assert_eq!(fixture.evenkeel("apply --yes after.yaml --allow unbind-in-use").status, 0);
     }
 }
 
@@ -151,15 +152,15 @@ fn without_its_watchdog_every_writer_refuses_until_someone_decides() {
 #[test]
 fn the_loss_of_the_terminal_keeps_nothing_from_being_taken_back() {
     for _ in 0..3 {
-        let site = prepared();
+        let fixture = prepared();
         let before = state();
         let apply = format!(
             "{} apply --yes after.yaml --allow unbind-in-use --confirm 2s --state-dir {}",
             program().display(),
-            site.path().join("state").display()
+            fixture.path().join("state").display()
         );
         let mut terminal = Command::new("script");
-        terminal.args(["-qec", &apply, "/dev/null"]).current_dir(site.path());
+        terminal.args(["-qec", &apply, "/dev/null"]).current_dir(fixture.path());
         let output = terminal.stdin(Stdio::null()).output().unwrap();
         assert!(output.status.success(), "{output:?}");
         assert_ne!(state(), before);
@@ -169,51 +170,51 @@ fn the_loss_of_the_terminal_keeps_nothing_from_being_taken_back() {
 
 /// Applies with a confirmation, and kills the process at the question of a full pipe: it never
 /// gets to its end.
-fn start(site: &Site) -> Child {
+fn start(fixture: &Fixture) -> Child {
     let mut command = Command::new(program());
     command.args(["apply", "--yes", "after.yaml", "--allow", "unbind-in-use", "--confirm", "1h"]);
-    command.arg("--state-dir").arg(site.path().join("state"));
-    command.current_dir(site.path()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.arg("--state-dir").arg(fixture.path().join("state"));
+    command.current_dir(fixture.path()).stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().unwrap()
 }
 
 #[test]
 #[expect(clippy::print_stdout, reason = "a test that counts says how many")]
-fn an_apply_that_is_killed_half_way_is_taken_back_by_its_watchdog() {
+fn an_apply_that_is_killed_half_way_is_rolled_back_by_its_watchdog() {
     let mut half_way = 0;
     for wait in (0..10).map(|number| number * 16) {
-        let site = prepared();
+        let fixture = prepared();
         let before = state();
-        let mut child = start(&site);
+        let mut child = start(&fixture);
         std::thread::sleep(Duration::from_millis(wait));
         child.kill().unwrap();
         child.wait().unwrap();
         let pending = || {
-            let plan = site.evenkeel("plan spec.yaml");
+            let plan = fixture.evenkeel("plan spec.yaml");
             plan.stderr.contains("--confirm ended half-way")
         };
         half_way += usize::from(pending());
-        if site.evenkeel("plan spec.yaml").stderr.contains("waits for confirmation until") {
+        if fixture.evenkeel("plan spec.yaml").stderr.contains("waits for confirmation until") {
             // It came to its end.
-            assert_eq!(site.evenkeel("confirm --abort").status, 0);
+            assert_eq!(fixture.evenkeel("confirm --abort").status, 0);
         }
         eventually("the way back", || state() == before && !pending());
-        eventually("the end of the watchdog", || watchdog(&site).is_none());
+        eventually("the end of the watchdog", || watchdog(&fixture).is_none());
     }
     println!("killed half-way: {half_way} of 10");
 }
 
 #[test]
 fn another_state_directory_changes_nothing_and_settles_nothing_while_an_apply_waits() {
-    let site = prepared();
-    apply(&site, "1h");
+    let fixture = prepared();
+    apply(&fixture, "1h");
     let after = state();
-    let folder = site.path().join("state").display().to_string();
-    let pid = watchdog(&site).unwrap();
+    let folder = fixture.path().join("state").display().to_string();
+    let pid = watchdog(&fixture).unwrap();
     let elsewhere = |command: &str| {
         let mut elsewhere = Command::new(program());
-        elsewhere.args(command.split_whitespace()).current_dir(site.path());
-        elsewhere.arg("--state-dir").arg(site.path().join("elsewhere"));
+        elsewhere.args(command.split_whitespace()).current_dir(fixture.path());
+        elsewhere.arg("--state-dir").arg(fixture.path().join("elsewhere"));
         Answer::from(elsewhere.output().unwrap())
     };
     for command in [
@@ -231,7 +232,7 @@ fn another_state_directory_changes_nothing_and_settles_nothing_while_an_apply_wa
     }
     assert_eq!(state(), after);
     // Whoever waits for no more than its watchdog's next look does not meet it.
-    site.done("confirm");
+    fixture.done("confirm");
     let answer = elsewhere("apply --yes after.yaml --allow take-over");
     assert_eq!(answer.status, 0, "{answer:?}");
     assert_eq!(state(), after);
@@ -240,26 +241,26 @@ fn another_state_directory_changes_nothing_and_settles_nothing_while_an_apply_wa
 #[test]
 fn a_journal_that_is_lost_while_an_apply_waits_keeps_nothing_from_being_taken_back() {
     for damage in [None, Some("{\"version\":2,"), Some("no journal")] {
-        let site = prepared();
+        let fixture = prepared();
         let before = state();
-        apply(&site, "5s");
+        apply(&fixture, "5s");
         let label = evenkeel_host::Namespace::current().unwrap().label();
-        let journal = site.path().join("state").join(label).join("journal.json");
+        let journal = fixture.path().join("state").join(label).join("journal.json");
         // The watchdog has read it by then.
         std::thread::sleep(Duration::from_millis(500));
         match damage {
             None => std::fs::remove_file(&journal).unwrap(),
             Some(text) => std::fs::write(&journal, text).unwrap(),
         }
-        let answer = site.evenkeel("apply --yes spec.yaml");
+        let answer = fixture.evenkeel("apply --yes spec.yaml");
         assert_eq!((answer.status, &*answer.stdout), (3, ""), "{answer:?}");
         assert!(answer.stderr.contains("the journal here does not know of"), "{answer:?}");
         assert_ne!(state(), before, "its time is not over");
         eventually("the way back", || state() == before);
-        eventually("the end of the watchdog", || watchdog(&site).is_none());
-        let plan = site.evenkeel("plan spec.yaml");
+        eventually("the end of the watchdog", || watchdog(&fixture).is_none());
+        let plan = fixture.evenkeel("plan spec.yaml");
         assert!(plan.stdout.starts_with("In sync; "), "{plan:?}");
         assert!(plan.stderr.contains("was not confirmed in time and was taken back"), "{plan:?}");
-        assert_eq!(site.evenkeel("apply --yes spec.yaml").status, 0);
+        assert_eq!(fixture.evenkeel("apply --yes spec.yaml").status, 0);
     }
 }

@@ -79,7 +79,7 @@ fn check(forward: Forward, word: &str, port: u16) {
         ports: vec![port],
     };
     let network = topology.build().unwrap();
-    let site = Site::here();
+    let fixture = Fixture::here();
     let spec = format!(
         "version: 1
 vips:
@@ -98,7 +98,7 @@ services:
     real_servers: [ {{ address: \"fd00::11\", port: {port} }}, {{ address: \"fd00::12\", port: {port} }} ]
 "
     );
-    network.director.run(|| site.apply(&spec)).unwrap();
+    network.director.run(|| fixture.apply(&spec)).unwrap();
     let vips = ["10.0.0.100:80", "[fd00::100]:80"].map(|vip| vip.parse::<SocketAddr>().unwrap());
     let connect =
         |vip: &SocketAddr| TcpStream::connect_timeout(vip, Duration::from_secs(3)).unwrap();
@@ -111,11 +111,11 @@ services:
         .director
         .run(|| {
             (
-                site.done("show spec.yaml --connections"),
-                site.done("show spec.yaml --connections --output json"),
+                fixture.done("show spec.yaml --connections"),
+                fixture.done("show spec.yaml --connections --output json"),
                 listed(),
-                site.done("show spec.yaml --connections --target web"),
-                site.evenkeel("show spec.yaml --connections --target wbe"),
+                fixture.done("show spec.yaml --connections --target web"),
+                fixture.evenkeel("show spec.yaml --connections --target wbe"),
             )
         })
         .unwrap();
@@ -162,7 +162,7 @@ fn connections_over_address_translation_are_those_that_ipvsadm_lists() {
 
 #[test]
 fn connections_of_a_fwmark_service_are_known_by_mark_and_by_real_server() {
-    let site = Site::new(
+    let fixture = Fixture::new(
         "-A -f 7 -s rr -p 60
         -a -f 7 -r 127.0.0.1:9 -m
         -A -u 192.0.2.2:0 -s rr -p 60
@@ -179,23 +179,23 @@ fn connections_of_a_fwmark_service_are_known_by_mark_and_by_real_server() {
     };
     let marked = send([127, 1, 0, 1].into(), "192.0.2.1:53", 7);
     let plain = send([127, 1, 0, 2].into(), "192.0.2.2:4000", 0);
-    let (shown, services) = documented(&site.done("show --connections --output json"));
+    let (shown, services) = documented(&fixture.done("show --connections --output json"));
     assert_same(&shown, &listed());
     let owner = |client: &str| services[client].as_deref();
     assert_eq!(owner(&marked), Some("fwmark-7/ipv4"));
     assert_eq!(owner("127.1.0.1:0"), Some("fwmark-7/ipv4"), "its template");
     assert_eq!(owner(&plain), Some("192.0.2.2:0/udp"));
-    let only = site.done("show --connections --target fwmark-7/ipv4");
+    let only = fixture.done("show --connections --target fwmark-7/ipv4");
     assert_eq!(only.lines().count(), 3, "{only}");
-    assert_eq!(documented(&site.done("show --connections --output json")).0.len(), 4);
+    assert_eq!(documented(&fixture.done("show --connections --output json")).0.len(), 4);
 }
 
 #[test]
 fn a_host_without_connections_has_an_empty_table() {
-    let site = Site::new("-A -t 192.0.2.1:80 -s rr");
-    assert_eq!(site.done("show --connections").lines().count(), 1, "a heading and nothing else");
-    assert_eq!(documented(&site.done("show --connections --output json")).0.len(), 0);
-    let shown = site.done("show --target 192.0.2.1:80/tcp");
+    let fixture = Fixture::new("-A -t 192.0.2.1:80 -s rr");
+    assert_eq!(fixture.done("show --connections").lines().count(), 1, "a heading and nothing else");
+    assert_eq!(documented(&fixture.done("show --connections --output json")).0.len(), 0);
+    let shown = fixture.done("show --target 192.0.2.1:80/tcp");
     assert_eq!(shown.lines().count(), 2, "{shown}");
-    assert_eq!(site.evenkeel("show --target 192.0.2.9:80/tcp").status, 64);
+    assert_eq!(fixture.evenkeel("show --target 192.0.2.9:80/tcp").status, 64);
 }

@@ -18,7 +18,7 @@ const SERVICES_LAST: &str =
     include_str!("../../../../crates/cli/tests/cli/cut_off/services_last.yaml");
 
 /// Entries of others, out of both specs' scope, which lies behind the services of one.
-const STRANGERS: &str = "-A -t 198.51.100.1:80 -s rr
+const FOREIGN_SERVICES: &str = "-A -t 198.51.100.1:80 -s rr
     -a -t 198.51.100.1:80 -r 10.0.0.99:80 -g -w 77
     -A -f 20 -s wlc
     ";
@@ -34,9 +34,9 @@ fn timeouts() -> String {
 }
 
 /// Runs the program with that on its standard input.
-fn reading(site: &Site, arguments: &str, input: &str) -> Answer {
+fn reading(fixture: &Fixture, arguments: &str, input: &str) -> Answer {
     let mut command = Command::new(program());
-    command.args(arguments.split_whitespace()).arg("--state-dir").arg(site.path().join("state"));
+    command.args(arguments.split_whitespace()).arg("--state-dir").arg(fixture.path().join("state"));
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
@@ -45,7 +45,7 @@ fn reading(site: &Site, arguments: &str, input: &str) -> Answer {
 
 /// A host with a spec in force, and how the applies ended since.
 struct Applied {
-    site: Site,
+    fixture: Fixture,
     capture: Capture,
     /// 65: no good spec.
     bad: usize,
@@ -57,18 +57,18 @@ struct Applied {
 
 impl Applied {
     /// Applies that spec in a place that has entries of others.
-    fn new(apply: impl FnOnce(&Site) -> Answer) -> Self {
-        let site = Site::new(STRANGERS);
+    fn new(apply: impl FnOnce(&Fixture) -> Answer) -> Self {
+        let fixture = Fixture::new(FOREIGN_SERVICES);
         run("ip addr add 198.51.100.1/32 dev eth0");
-        let answer = apply(&site);
+        let answer = apply(&fixture);
         assert_eq!(answer.status, 0, "{answer:?}");
-        Self { capture: Capture::start(), site, bad: 0, refused: 0, in_sync: 0 }
+        Self { capture: Capture::start(), fixture, bad: 0, refused: 0, in_sync: 0 }
     }
 
     /// Applies, and asserts that the kernel is asked for no change.
-    fn changes_nothing(&mut self, apply: impl FnOnce(&Site) -> Answer) {
+    fn changes_nothing(&mut self, apply: impl FnOnce(&Fixture) -> Answer) {
         let before = sysctls();
-        let answer = apply(&self.site);
+        let answer = apply(&self.fixture);
         match answer.status {
             65 => self.bad += 1,
             3 if answer.stderr.contains("refused: guard cut-off: ") => self.refused += 1,
@@ -81,12 +81,12 @@ impl Applied {
 
     /// At each place of a text, or only after every so many bytes.
     #[expect(clippy::print_stdout, reason = "a test that counts its cases says how many")]
-    fn at_places(&mut self, text: &str, usual: usize, apply: impl Fn(&Site, &str) -> Answer) {
+    fn at_places(&mut self, text: &str, usual: usize, apply: impl Fn(&Fixture, &str) -> Answer) {
         let step = if cases(0) as usize >= text.len() { 1 } else { usual };
         let before = (everything(), timeouts());
         // Without the end of its last line it asks for the same.
         for end in (0..text.len() - 1).step_by(step).chain([text.len() - 1]) {
-            self.changes_nothing(|site| apply(site, &text[..end]));
+            self.changes_nothing(|fixture| apply(fixture, &text[..end]));
         }
         assert_eq!((everything(), timeouts()), before);
         let Self { bad, refused, in_sync, .. } = self;
@@ -97,38 +97,38 @@ impl Applied {
     }
 
     /// Asserts that the whole text still asks for nothing.
-    fn ends(self, apply: impl FnOnce(&Site) -> Answer) {
-        let Self { site, mut capture, bad, refused, in_sync } = self;
+    fn ends(self, apply: impl FnOnce(&Fixture) -> Answer) {
+        let Self { fixture, mut capture, bad, refused, in_sync } = self;
         assert!(bad > 0 && refused > 0 && in_sync > 0, "{bad} {refused} {in_sync}");
-        let answer = apply(&site);
+        let answer = apply(&fixture);
         assert!(answer.status == 0 && answer.stdout.starts_with("In sync; "), "{answer:?}");
         assert_eq!(capture.changes(), []);
     }
 }
 
-fn file(site: &Site, text: &str) -> Answer {
-    site.write("spec.yaml", text);
-    site.evenkeel("apply --yes spec.yaml")
+fn file(fixture: &Fixture, text: &str) -> Answer {
+    fixture.write("spec.yaml", text);
+    fixture.evenkeel("apply --yes spec.yaml")
 }
 
-fn stdin(site: &Site, text: &str) -> Answer {
-    reading(site, "apply --yes -", text)
+fn stdin(fixture: &Fixture, text: &str) -> Answer {
+    reading(fixture, "apply --yes -", text)
 }
 
 #[test]
 fn a_file_cut_off_anywhere_changes_nothing() {
     for text in [SERVICES_FIRST, SERVICES_LAST] {
-        let mut applied = Applied::new(|site| file(site, text));
+        let mut applied = Applied::new(|fixture| file(fixture, text));
         applied.at_places(text, 29, file);
-        applied.ends(|site| file(site, text));
+        applied.ends(|fixture| file(fixture, text));
     }
 }
 
 #[test]
 fn a_standard_input_that_ends_too_early_changes_nothing() {
-    let mut applied = Applied::new(|site| stdin(site, SERVICES_LAST));
+    let mut applied = Applied::new(|fixture| stdin(fixture, SERVICES_LAST));
     applied.at_places(SERVICES_LAST, 23, stdin);
-    applied.ends(|site| stdin(site, SERVICES_LAST));
+    applied.ends(|fixture| stdin(fixture, SERVICES_LAST));
 }
 
 #[test]
@@ -137,34 +137,34 @@ fn a_folder_with_a_file_that_is_cut_off_changes_nothing() {
     let (one, other) = SERVICES_LAST.split_at(at);
     let other = format!("version: 1\nservices:\n{other}");
     let whole = [("spec.d/one.yaml", one), ("spec.d/other.yaml", &other)];
-    let apply = |site: &Site, changed: &str, text: &str| {
+    let apply = |fixture: &Fixture, changed: &str, text: &str| {
         for (name, whole) in whole {
-            site.write(name, if name == changed { text } else { whole });
+            fixture.write(name, if name == changed { text } else { whole });
         }
-        site.evenkeel("apply --yes spec.d")
+        fixture.evenkeel("apply --yes spec.d")
     };
-    let mut applied = Applied::new(|site| {
-        std::fs::create_dir(site.path().join("spec.d")).unwrap();
-        apply(site, "", "")
+    let mut applied = Applied::new(|fixture| {
+        std::fs::create_dir(fixture.path().join("spec.d")).unwrap();
+        apply(fixture, "", "")
     });
     for (name, text) in whole {
-        applied.at_places(text, 17, |site, text| apply(site, name, text));
+        applied.at_places(text, 17, |fixture, text| apply(fixture, name, text));
     }
     // A whole file that is not there any more looks like none at all.
-    applied.ends(|site| apply(site, "", ""));
+    applied.ends(|fixture| apply(fixture, "", ""));
 }
 
 #[test]
 fn an_empty_text_changes_nothing_on_any_host() {
     let empty = ["", "\n", "\n\n", "---\n", "--- {}\n", "null\n", "# nothing\n", "version: 1\n"];
     for first in [None, Some(SERVICES_FIRST)] {
-        let site = Site::new(STRANGERS);
+        let fixture = Fixture::new(FOREIGN_SERVICES);
         if let Some(text) = first {
-            assert_eq!(file(&site, text).status, 0);
+            assert_eq!(file(&fixture, text).status, 0);
         }
         let before = (everything(), sysctls(), timeouts());
         for text in empty {
-            for answer in [stdin(&site, text), file(&site, text)] {
+            for answer in [stdin(&fixture, text), file(&fixture, text)] {
                 assert!(matches!(answer.status, 3 | 65), "{text:?}: {answer:?}");
                 assert_eq!(answer.stdout, "");
             }

@@ -16,15 +16,15 @@ const VIP: &str = "192.0.2.1:80";
 
 /// A site with sockets at 127.0.0.1 to 127.0.0.3 that take connections and keep them.
 struct Farm {
-    site: Site,
+    fixture: Fixture,
     _servers: Vec<TcpListener>,
 }
 
 impl Farm {
     fn new() -> Self {
-        let site = Site::new("");
+        let fixture = Fixture::new("");
         let at = |number: u8| TcpListener::bind(SocketAddr::from(([127, 0, 0, number], 80)));
-        Self { site, _servers: (1..=3).map(|number| at(number).unwrap()).collect() }
+        Self { fixture, _servers: (1..=3).map(|number| at(number).unwrap()).collect() }
     }
 
     /// Applies a spec with those real servers and that drain.
@@ -36,7 +36,7 @@ impl Farm {
             })
             .collect();
         let list = if list.is_empty() { " []\n".to_owned() } else { format!("\n{list}") };
-        self.site.write(
+        self.fixture.write(
             "spec.yaml",
             format!(
                 "version: 1\nscope: all\nvips: [ {{ address: 192.0.2.1, interface: eth0 }} ]\n\
@@ -48,15 +48,15 @@ impl Farm {
     }
 
     fn apply(&self, options: &str) -> Answer {
-        self.site.evenkeel(&format!("apply --yes spec.yaml {options}"))
+        self.fixture.evenkeel(&format!("apply --yes spec.yaml {options}"))
     }
 
     /// An apply that has not ended yet, and its stderr.
     fn start(&self, options: &str) -> (Child, BufReader<std::process::ChildStderr>) {
         let mut command = Command::new(program());
         command.args(["apply", "--yes", "spec.yaml"]).args(options.split_whitespace());
-        command.arg("--state-dir").arg(self.site.path().join("state"));
-        command.current_dir(self.site.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.arg("--state-dir").arg(self.fixture.path().join("state"));
+        command.current_dir(self.fixture.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         (child, stderr)
@@ -101,7 +101,7 @@ fn a_real_server_that_leaves_keeps_its_connections_until_they_end() {
     assert_eq!(listed(), [(1, 5, 1), (2, 6, 1)]);
 
     farm.spec(&[2], "60s");
-    let plan = farm.site.done("plan spec.yaml");
+    let plan = farm.fixture.done("plan spec.yaml");
     assert!(plan.contains("~ drain real server 127.0.0.1:80 of web/192.0.2.1:80/tcp: weight 5 -> 0, for 1m at most"), "{plan}");
     assert!(plan.contains("1 connection"), "{plan}");
     let (child, mut stderr) = farm.start("");
@@ -120,7 +120,7 @@ fn a_real_server_that_leaves_keeps_its_connections_until_they_end() {
     assert!(output.status.success());
     assert!(begin.elapsed() < Duration::from_secs(20), "the connection was gone long before");
     assert_eq!(listed().len(), 1);
-    farm.site.assert_in_sync("spec.yaml");
+    farm.fixture.assert_in_sync("spec.yaml");
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn a_drain_ends_at_its_deadline_and_the_report_says_what_was_left() {
 }
 
 #[test]
-fn a_drain_that_is_not_waited_for_goes_on_in_the_next_apply_and_is_called_off_by_listing_again() {
+fn a_drain_that_is_not_waited_for_continues_in_the_next_apply_and_is_called_off_by_listing_again() {
     let farm = Farm::new();
     farm.spec(&[1, 2], "1h");
     assert_eq!(farm.apply("").status, 0);
@@ -154,14 +154,14 @@ fn a_drain_that_is_not_waited_for_goes_on_in_the_next_apply_and_is_called_off_by
     );
     // What does not wait for it is done.
     assert_eq!(listed(), [(1, 0, 1), (2, 6, 1), (3, 7, 0)]);
-    let plan = farm.site.evenkeel("plan --detailed-exitcode spec.yaml");
+    let plan = farm.fixture.evenkeel("plan --detailed-exitcode spec.yaml");
     assert_eq!(plan.status, 2, "{plan:?}");
     assert!(!plan.stdout.contains("# drift"), "{plan:?}");
 
     farm.spec(&[1, 2, 3], "1h");
     assert_eq!(farm.apply("").status, 0);
     assert_eq!(listed(), [(1, 5, 1), (2, 6, 1), (3, 7, 0)]);
-    farm.site.assert_in_sync("spec.yaml");
+    farm.fixture.assert_in_sync("spec.yaml");
 
     farm.spec(&[2, 3], "1h");
     assert_eq!(farm.apply("--no-wait").status, 0);
@@ -173,7 +173,7 @@ fn a_drain_that_is_not_waited_for_goes_on_in_the_next_apply_and_is_called_off_by
         std::thread::sleep(Duration::from_millis(200));
         assert_eq!(farm.apply("--no-wait").status, 0);
     }
-    farm.site.assert_in_sync("spec.yaml");
+    farm.fixture.assert_in_sync("spec.yaml");
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn a_service_that_leaves_drains_with_its_vip_bound() {
     farm.spec(&[1, 2], "1h");
     assert_eq!(farm.apply("").status, 0);
     let mut open = connect();
-    farm.site.write("spec.yaml", "version: 1\nscope: all\nservices: []\n");
+    farm.fixture.write("spec.yaml", "version: 1\nscope: all\nservices: []\n");
     let (child, mut stderr) = farm.start("--allow empty");
     until(&mut stderr, "draining");
     assert!(listed().iter().all(|(_, weight, _)| *weight == 0), "{:?}", listed());
@@ -218,18 +218,18 @@ fn ctrl_c_leaves_a_drain_that_the_next_apply_finishes_after_a_kill_too() {
         let answer = farm.apply("");
         assert_eq!(answer.status, 0, "{answer:?}");
         assert_eq!(listed().len(), 1);
-        farm.site.assert_in_sync("spec.yaml");
+        farm.fixture.assert_in_sync("spec.yaml");
     }
 }
 
 #[test]
-fn a_weight_that_is_left_to_someone_else_comes_back_when_a_drain_is_called_off() {
+fn a_weight_that_is_left_to_another_program_comes_back_when_a_drain_is_called_off() {
     let farm = Farm::new();
     let spec = |real_servers: &[u8]| {
         farm.spec(real_servers, "1h");
-        let path = farm.site.path().join("spec.yaml");
+        let path = farm.fixture.path().join("spec.yaml");
         let text = std::fs::read_to_string(path).unwrap();
-        farm.site
+        farm.fixture
             .write("spec.yaml", text.replace("    drain:", "    ignore: [weight]\n    drain:"));
     };
     spec(&[1, 2]);
@@ -251,11 +251,11 @@ fn on_a_terminal_a_bar_shows_the_connections_left_and_the_time() {
     assert_eq!(farm.apply("").status, 0);
     let _open = [connect(), connect()];
     farm.spec(&[2], "3s");
-    let state = farm.site.path().join("state");
+    let state = farm.fixture.path().join("state");
     let apply =
         format!("{} apply --yes spec.yaml --state-dir {}", program().display(), state.display());
     let mut terminal = Command::new("script");
-    terminal.args(["-qec", &apply, "/dev/null"]).current_dir(farm.site.path());
+    terminal.args(["-qec", &apply, "/dev/null"]).current_dir(farm.fixture.path());
     let output = terminal.stdin(Stdio::null()).output().unwrap();
     let shown = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{shown}");
@@ -267,7 +267,7 @@ fn on_a_terminal_a_bar_shows_the_connections_left_and_the_time() {
 }
 
 #[test]
-fn a_draining_real_server_whose_weight_someone_else_raises_is_lowered_again() {
+fn a_draining_real_server_whose_weight_another_program_raises_is_lowered_again() {
     let farm = Farm::new();
     farm.spec(&[1, 2], "60s");
     assert_eq!(farm.apply("").status, 0);
@@ -290,12 +290,12 @@ fn a_draining_real_server_whose_weight_someone_else_raises_is_lowered_again() {
 }
 
 #[test]
-fn a_real_server_that_someone_else_adds_to_a_departing_service_drains_too() {
+fn a_real_server_that_another_program_adds_to_a_departing_service_drains_too() {
     let farm = Farm::new();
     farm.spec(&[1], "20s");
     assert_eq!(farm.apply("").status, 0);
     let open = connect();
-    farm.site.write("spec.yaml", "version: 1\n# nothing\nscope: all\n");
+    farm.fixture.write("spec.yaml", "version: 1\n# nothing\nscope: all\n");
     let (child, mut stderr) = farm.start("--allow empty");
     until(&mut stderr, "draining");
     run(&format!("ipvsadm -a -t {VIP} -r 127.0.0.2:80 -m -w 1"));
@@ -341,7 +341,7 @@ fn a_drain_takes_its_time_and_no_more_whatever_is_done_to_the_clock() {
             assert_eq!(farm.apply(options).status, 0);
             let stepped = Stepped::by(step);
             std::thread::sleep(Duration::from_secs(2));
-            let plan = farm.site.done("plan spec.yaml");
+            let plan = farm.fixture.done("plan spec.yaml");
             assert!(["5s left", "4s left"].iter().any(|left| plan.contains(left)), "{plan}");
             let (child, stderr) = farm.start("");
             (child, (stderr, stepped))

@@ -44,25 +44,25 @@ fn table(before: &str, after: &str) -> BTreeSet<String> {
 
 #[test]
 fn a_weight_that_becomes_0_and_1_again_is_one_edit_each_that_keeps_tunnel_and_thresholds() {
-    let site = Site::new(RULES);
-    site.write("spec.yaml", spec(SH, 1));
-    site.assert_in_sync("spec.yaml");
+    let fixture = Fixture::new(RULES);
+    fixture.write("spec.yaml", spec(SH, 1));
+    fixture.assert_in_sync("spec.yaml");
     let limits = ipvsadm::listed_thresholds();
     let mut capture = Capture::start();
     for (weight, change) in [(0, "1 -> 0"), (1, "0 -> 1")] {
-        let (answer, changes) = (site.apply(&spec(SH, weight)), capture.changes());
+        let (answer, changes) = (fixture.apply(&spec(SH, weight)), capture.changes());
         let line = "~ edit real server 10.0.0.1:80 of web/192.0.2.1:80/tcp: weight";
         assert_eq!(answer, format!("{line} {change}: applied\nApply: 1 applied.\n"));
         assert!(matches!(&changes[..], [Change { verb: Verb::Set, .. }]), "{changes:?}");
         assert_eq!(ipvsadm::save(), table("-i -w 1", &format!("-i -w {weight}")));
         assert_eq!(ipvsadm::listed_thresholds(), limits);
-        site.assert_in_sync("spec.yaml");
+        fixture.assert_in_sync("spec.yaml");
     }
 }
 
 #[test]
 fn a_scheduler_that_changes_keeps_persistence_and_netmask_and_its_real_servers() {
-    let site = Site::new(RULES);
+    let fixture = Fixture::new(RULES);
     let limits = ipvsadm::listed_thresholds();
     let mut capture = Capture::start();
     for (scheduler, saved) in [
@@ -74,7 +74,7 @@ fn a_scheduler_that_changes_keeps_persistence_and_netmask_and_its_real_servers()
         ),
         (SH, "-s sh -p 600 -M 255.255.255.0 -b sh-fallback,sh-port"),
     ] {
-        let (answer, changes) = (site.apply(&spec(scheduler, 1)), capture.changes());
+        let (answer, changes) = (fixture.apply(&spec(scheduler, 1)), capture.changes());
         assert!(answer.starts_with("~ edit service web/192.0.2.1:80/tcp: scheduler "), "{answer}");
         assert!(matches!(&changes[..], [Change { verb: Verb::Set, .. }]), "{changes:?}");
         let before = "-s sh -p 600 -M 255.255.255.0 -b sh-fallback,sh-port";
@@ -85,19 +85,19 @@ fn a_scheduler_that_changes_keeps_persistence_and_netmask_and_its_real_servers()
 
 #[test]
 fn flags_and_persistence_change_without_each_other() {
-    let site = Site::new(RULES);
-    site.apply(&spec("scheduler: sh\n    scheduler_flags: [sh-port]", 1));
+    let fixture = Fixture::new(RULES);
+    fixture.apply(&spec("scheduler: sh\n    scheduler_flags: [sh-port]", 1));
     assert_eq!(ipvsadm::save(), table("sh-fallback,sh-port", "sh-port"));
-    site.apply(&spec(SH, 1).replace("netmask: 24", "netmask: 16"));
+    fixture.apply(&spec(SH, 1).replace("netmask: 24", "netmask: 16"));
     assert_eq!(ipvsadm::save(), table("-M 255.255.255.0", "-M 255.255.0.0"));
     let shorter = spec(SH, 1).replace("    persistence: { timeout: 10m, netmask: 24 }\n", "");
-    site.apply(&shorter);
+    fixture.apply(&shorter);
     assert_eq!(ipvsadm::save(), table(" -p 600 -M 255.255.255.0", ""));
 }
 
 #[test]
 fn a_persistence_engine_survives_a_change_of_the_scheduler() {
-    let site = Site::new("");
+    let fixture = Fixture::new("");
     let spec = |scheduler| {
         format!(
             "version: 1
@@ -114,15 +114,15 @@ services:
         )
     };
     for scheduler in ["rr", "wrr"] {
-        site.apply(&spec(scheduler));
+        fixture.apply(&spec(scheduler));
         let expected = format!("-A -u 192.0.2.1:5060 -s {scheduler} -p 3600 --pe sip -o");
         assert_eq!(ipvsadm::save(), lines(&expected));
     }
 }
 
 #[test]
-fn an_ignored_weight_is_left_to_whoever_sets_it() {
-    let site = Site::new("");
+fn an_ignored_weight_is_left_to_its_setter() {
+    let fixture = Fixture::new("");
     let spec = |limit: u32, real_servers: &[u32]| {
         let list: String = real_servers
             .iter()
@@ -136,11 +136,11 @@ fn an_ignored_weight_is_left_to_whoever_sets_it() {
             "version: 1\nservices:\n  - name: api\n    vip: 192.0.2.1\n    port: 80\n    ignore: [weight]\n    real_servers:\n{list}"
         )
     };
-    site.apply(&spec(10, &[1, 2]));
+    fixture.apply(&spec(10, &[1, 2]));
     run("ipvsadm -e -t 192.0.2.1:80 -r 10.0.0.1:80 -g -w 0 -x 10");
     run("ipvsadm -e -t 192.0.2.1:80 -r 10.0.0.2:80 -g -w 77 -x 10");
-    site.assert_in_sync("spec.yaml");
-    site.apply(&spec(20, &[1, 2, 3]));
+    fixture.assert_in_sync("spec.yaml");
+    fixture.apply(&spec(20, &[1, 2, 3]));
     let expected = "-A -t 192.0.2.1:80 -s wlc
         -a -t 192.0.2.1:80 -r 10.0.0.1:80 -g -w 0
         -a -t 192.0.2.1:80 -r 10.0.0.2:80 -g -w 77
@@ -152,19 +152,19 @@ fn an_ignored_weight_is_left_to_whoever_sets_it() {
 
 #[test]
 fn udp_and_sctp_services_are_made_beside_tcp_on_the_same_port() {
-    let site = Site::new("");
+    let fixture = Fixture::new("");
     let service = |protocol: &str| {
         format!(
             "  - {{ name: {protocol}, vip: 192.0.2.1, port: 53, protocol: {protocol}, forward: nat, real_servers: [ {{ address: 10.0.0.1, port: 5353 }} ] }}\n"
         )
     };
     let services: String = ["tcp", "udp", "sctp"].map(service).concat();
-    site.apply(&format!("version: 1\nservices:\n{services}"));
+    fixture.apply(&format!("version: 1\nservices:\n{services}"));
     let expected = ["-t", "-u", "--sctp-service"].map(|option| {
         format!(
             "-A {option} 192.0.2.1:53 -s wlc\n-a {option} 192.0.2.1:53 -r 10.0.0.1:5353 -m -w 1\n"
         )
     });
     assert_eq!(ipvsadm::save(), lines(&expected.concat()));
-    site.assert_in_sync("spec.yaml");
+    fixture.assert_in_sync("spec.yaml");
 }

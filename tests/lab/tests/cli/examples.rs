@@ -132,10 +132,10 @@ const EXPECTED: [(&str, &str, &str); 10] = [
 ];
 
 /// A host as an example expects it.
-fn site() -> Site {
-    let site = Site::new("");
+fn fixture() -> Fixture {
+    let fixture = Fixture::new("");
     run("ip link add eth1 up type dummy");
-    site
+    fixture
 }
 
 /// The real servers of each service in the kernel's own order, which some schedulers go by.
@@ -168,13 +168,13 @@ fn every_example_is_here() {
 #[test]
 fn every_example_is_applied_as_ipvsadm_and_ip_show_and_then_in_sync() {
     for (name, table, vips) in EXPECTED {
-        let site = site();
+        let fixture = fixture();
         let spec = root().join(format!("examples/{name}.yaml")).display().to_string();
-        site.done(&format!("apply --yes {spec}"));
+        fixture.done(&format!("apply --yes {spec}"));
         assert_eq!(ipvsadm::save(), lines(table), "{name}");
         assert_eq!(addresses(), lines(vips), "{name}");
-        site.assert_in_sync(&spec);
-        let again = site.done(&format!("apply --yes {spec}"));
+        fixture.assert_in_sync(&spec);
+        let again = fixture.done(&format!("apply --yes {spec}"));
         assert!(again.starts_with("In sync; "), "{again}");
         assert_eq!(ipvsadm::save(), lines(table), "{name}");
     }
@@ -182,8 +182,8 @@ fn every_example_is_applied_as_ipvsadm_and_ip_show_and_then_in_sync() {
 
 #[test]
 fn the_thresholds_of_an_example_are_in_the_kernel() {
-    let site = site();
-    site.done(&format!("apply --yes {}", root().join("examples/nat.yaml").display()));
+    let fixture = fixture();
+    fixture.done(&format!("apply --yes {}", root().join("examples/nat.yaml").display()));
     let limits: Vec<_> =
         ipvsadm::listed_thresholds().into_iter().filter(|(_, _, upper, _)| *upper > 0).collect();
     assert_eq!(limits, [("TCP 192.0.2.10:80".into(), "10.0.0.23:8081".into(), 1000, 800)]);
@@ -192,7 +192,7 @@ fn the_thresholds_of_an_example_are_in_the_kernel() {
 #[test]
 fn a_snapshot_of_every_example_is_in_sync_and_builds_the_same_host_elsewhere() {
     for (name, _, _) in EXPECTED {
-        let here = site();
+        let here = fixture();
         here.done(&format!(
             "apply --yes {}",
             root().join(format!("examples/{name}.yaml")).display()
@@ -204,7 +204,7 @@ fn a_snapshot_of_every_example_is_in_sync_and_builds_the_same_host_elsewhere() {
         assert_eq!(offline.status, 0, "{offline:?}");
         let (table, limits, vips) = (in_order(), ipvsadm::listed_thresholds(), addresses());
 
-        let there = site();
+        let there = fixture();
         there.apply(&snapshot);
         assert_eq!(in_order(), table, "{name}");
         assert_eq!(ipvsadm::listed_thresholds(), limits, "{name}");
@@ -214,7 +214,7 @@ fn a_snapshot_of_every_example_is_in_sync_and_builds_the_same_host_elsewhere() {
 
 #[test]
 fn a_snapshot_keeps_what_only_other_tools_write() {
-    let here = Site::new(
+    let here = Fixture::new(
         "-A --sctp-service 192.0.2.2:80 -s mh -b flag-1
         -A -t 192.0.2.3:0 -s lc -p 5
         -A -f 4294967295 -s sh -b sh-fallback,sh-port -p 1 -M 255.255.0.0
@@ -246,7 +246,7 @@ fn a_snapshot_keeps_what_only_other_tools_write() {
     assert_eq!(plan.status, 0, "{plan:?}");
     assert!(plan.stderr.contains("taken as it is written"), "{plan:?}");
 
-    let there = Site::new("");
+    let there = Fixture::new("");
     there.write("snapshot.yaml", &snapshot);
     let answer = there.evenkeel("apply --yes snapshot.yaml");
     assert_eq!(answer.status, 0, "{answer:?}");

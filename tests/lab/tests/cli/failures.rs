@@ -24,10 +24,10 @@ services:
 const VIP: &str = "{ address: 192.0.2.1, interface: eth0 }";
 
 /// Asserts that the spec is refused with status 1, and in those words, before anything is changed.
-fn assert_stopped(site: &Site, spec: &str, words: &[&str]) {
+fn assert_stopped(fixture: &Fixture, spec: &str, words: &[&str]) {
     let before = everything();
-    site.write("spec.yaml", spec);
-    let answer = site.evenkeel("apply --yes --allow take-over spec.yaml");
+    fixture.write("spec.yaml", spec);
+    let answer = fixture.evenkeel("apply --yes --allow take-over spec.yaml");
     assert_eq!((answer.status, &*answer.stdout), (1, ""), "{answer:?}");
     for word in words {
         assert!(answer.stderr.contains(word), "{word}: {answer:?}");
@@ -37,14 +37,14 @@ fn assert_stopped(site: &Site, spec: &str, words: &[&str]) {
 
 #[test]
 fn an_interface_that_is_missing_stops_it_before_the_first_change() {
-    let site = Site::expiring(OLD);
+    let fixture = Fixture::expiring(OLD);
     let spec = spec("{ address: 192.0.2.1, interface: eth7 }", "wrr", "10.0.0.2");
     assert_stopped(
-        &site,
+        &fixture,
         &spec,
         &["interface eth7 does not exist", "dummy: true", "nothing was changed"],
     );
-    let plan = site.evenkeel("plan spec.yaml");
+    let plan = fixture.evenkeel("plan spec.yaml");
     assert_eq!(plan.status, 0, "{plan:?}");
     assert!(plan.stderr.contains("interface eth7 does not exist"), "{plan:?}");
 }
@@ -53,20 +53,20 @@ fn an_interface_that_is_missing_stops_it_before_the_first_change() {
 fn a_loopback_that_is_down_stops_it_before_the_first_change() {
     bare_namespace();
     run("ip link add eth0 up type dummy");
-    let site = Site::here();
+    let fixture = Fixture::here();
     let spec = spec(VIP, "wrr", "10.0.0.2");
-    assert_stopped(&site, &spec, &["lo is down", "ip link set lo up", "nothing was changed"]);
+    assert_stopped(&fixture, &spec, &["lo is down", "ip link set lo up", "nothing was changed"]);
     run("ip link set lo up");
-    site.done("apply --yes spec.yaml");
-    site.assert_in_sync("spec.yaml");
+    fixture.done("apply --yes spec.yaml");
+    fixture.assert_in_sync("spec.yaml");
 }
 
 #[test]
 fn a_scheduler_that_cannot_be_loaded_stops_it_before_the_first_change() {
-    let site = Site::expiring(OLD);
+    let fixture = Fixture::expiring(OLD);
     let before = everything();
-    site.write("spec.yaml", spec(VIP, "{ module: nosuch }", "10.0.0.2"));
-    let answer = site.evenkeel("apply --yes --allow take-over spec.yaml");
+    fixture.write("spec.yaml", spec(VIP, "{ module: nosuch }", "10.0.0.2"));
+    let answer = fixture.evenkeel("apply --yes --allow take-over spec.yaml");
     assert_eq!(answer.status, 1, "{answer:?}");
     let mut steps = answer.stdout.lines();
     let first = steps.next().unwrap();
@@ -79,11 +79,11 @@ fn a_scheduler_that_cannot_be_loaded_stops_it_before_the_first_change() {
 
 /// A site whose kernel refuses a real server that no reading of the spec can know to be wrong: a
 /// broadcast address of this host's.
-fn site_that_refuses_half_way() -> Site {
-    let site = Site::expiring(OLD);
+fn fixture_that_refuses_half_way() -> Fixture {
+    let fixture = Fixture::expiring(OLD);
     run("ip addr add 10.5.0.1/24 dev eth0");
-    site.write("spec.yaml", spec(VIP, "wrr", "10.5.0.255"));
-    site
+    fixture.write("spec.yaml", spec(VIP, "wrr", "10.5.0.255"));
+    fixture
 }
 
 const REFUSED: &str = "+ add real server 10.5.0.255:80 to web/192.0.2.1:80/tcp: forward dr, \
@@ -98,9 +98,9 @@ fn outcomes(answer: &Answer) -> Vec<&str> {
 
 #[test]
 fn a_refusal_half_way_leads_back_to_what_was_before() {
-    let site = site_that_refuses_half_way();
+    let fixture = fixture_that_refuses_half_way();
     let before = everything();
-    let answer = site.evenkeel("apply --yes --allow take-over spec.yaml");
+    let answer = fixture.evenkeel("apply --yes --allow take-over spec.yaml");
     assert_eq!(answer.status, 4, "{answer:?}");
     assert!(answer.stdout.contains(REFUSED), "{answer:?}");
     let shown = outcomes(&answer);
@@ -112,18 +112,18 @@ fn a_refusal_half_way_leads_back_to_what_was_before() {
     assert_eq!(everything(), before);
 
     // Mended, it is done as a whole.
-    site.write("spec.yaml", spec(VIP, "wrr", "10.5.0.2"));
-    let answer = site.done("apply --yes --allow take-over spec.yaml");
+    fixture.write("spec.yaml", spec(VIP, "wrr", "10.5.0.2"));
+    let answer = fixture.done("apply --yes --allow take-over spec.yaml");
     assert!(answer.ends_with("Apply: 6 applied.\n"), "{answer}");
-    site.assert_in_sync("spec.yaml");
+    fixture.assert_in_sync("spec.yaml");
     assert!(!ipvsadm::save().iter().any(|line| line.contains("192.0.2.9")));
 }
 
 #[test]
 fn a_refusal_half_way_stays_where_it_is_when_that_is_asked_for_and_nothing_is_deleted() {
-    let site = site_that_refuses_half_way();
+    let fixture = fixture_that_refuses_half_way();
     let addresses_before = addresses();
-    let answer = site.evenkeel("apply --yes --allow take-over spec.yaml --on-failure keep");
+    let answer = fixture.evenkeel("apply --yes --allow take-over spec.yaml --on-failure keep");
     assert_eq!(answer.status, 1, "{answer:?}");
     assert!(answer.stdout.contains(REFUSED), "{answer:?}");
     assert_eq!(outcomes(&answer).last(), Some(&"2 applied, 1 failed, 3 skipped."), "{answer:?}");
@@ -139,41 +139,41 @@ fn a_refusal_half_way_stays_where_it_is_when_that_is_asked_for_and_nothing_is_de
     assert_eq!(addresses(), addresses_before);
 
     // Mended, it goes on from there.
-    site.write("spec.yaml", spec(VIP, "wrr", "10.5.0.2"));
-    let answer = site.done("apply --yes --allow take-over spec.yaml");
+    fixture.write("spec.yaml", spec(VIP, "wrr", "10.5.0.2"));
+    let answer = fixture.done("apply --yes --allow take-over spec.yaml");
     assert!(answer.ends_with("Apply: 4 applied.\n"), "{answer}");
-    site.assert_in_sync("spec.yaml");
+    fixture.assert_in_sync("spec.yaml");
     assert!(!ipvsadm::save().iter().any(|line| line.contains("192.0.2.9")));
 }
 
 #[test]
 fn a_state_directory_that_cannot_be_written_stops_it_before_the_first_change() {
     for vip in ["", VIP] {
-        let site = Site::expiring(OLD);
-        let state = site.path().join("state");
+        let fixture = Fixture::expiring(OLD);
+        let state = fixture.path().join("state");
         std::fs::create_dir(&state).unwrap();
         run(&format!("mount -t tmpfs -o ro none {}", state.display()));
         let words = ["state", "nothing was changed", "--state-dir"];
-        assert_stopped(&site, &spec(vip, "wrr", "10.0.0.2"), &words);
+        assert_stopped(&fixture, &spec(vip, "wrr", "10.0.0.2"), &words);
         run(&format!("umount {}", state.display()));
-        site.done("apply --yes --allow take-over spec.yaml");
+        fixture.done("apply --yes --allow take-over spec.yaml");
     }
 }
 
 #[test]
 fn a_damaged_journal_is_set_aside_with_a_warning() {
-    let site = Site::expiring("");
+    let fixture = Fixture::expiring("");
     let spec = spec(VIP, "wrr", "10.0.0.2");
-    site.apply(&spec);
-    let folder = std::fs::read_dir(site.path().join("state")).unwrap().next().unwrap().unwrap();
+    fixture.apply(&spec);
+    let folder = std::fs::read_dir(fixture.path().join("state")).unwrap().next().unwrap().unwrap();
     let journal = folder.path().join("journal.json");
     std::fs::write(&journal, "{ \"version\": 1,").unwrap();
-    let plan = site.evenkeel("plan spec.yaml --detailed-exitcode");
+    let plan = fixture.evenkeel("plan spec.yaml --detailed-exitcode");
     assert_eq!(plan.status, 0, "{plan:?}");
     assert!(plan.stderr.starts_with("warning: the journal "), "{plan:?}");
-    let answer = site.evenkeel("apply --yes spec.yaml");
+    let answer = fixture.evenkeel("apply --yes spec.yaml");
     assert_eq!(answer.status, 0, "{answer:?}");
     assert!(answer.stderr.contains("journal.json.damaged"), "{answer:?}");
     assert!(journal.with_extension("json.damaged").exists());
-    site.done("apply --yes spec.yaml");
+    fixture.done("apply --yes spec.yaml");
 }

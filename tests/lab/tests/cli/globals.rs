@@ -28,27 +28,27 @@ fn timeouts() -> String {
 
 #[test]
 fn timeouts_are_set_repaired_and_left_where_the_spec_is_silent() {
-    let site = Site::new("");
+    let fixture = Fixture::new("");
     let before = timeouts();
     assert_eq!(before, "900 120 300");
-    site.apply(&with("timeouts: { tcp: 15m, udp: 5m }"));
+    fixture.apply(&with("timeouts: { tcp: 15m, udp: 5m }"));
     assert_eq!(timeouts(), before, "they are so already");
 
-    let answer = site.apply(&with("timeouts: { tcp: 1h, udp: 10s }"));
+    let answer = fixture.apply(&with("timeouts: { tcp: 1h, udp: 10s }"));
     assert!(
         answer.contains("~ edit timeouts: tcp 900 -> 3600, udp 300 -> 10: applied"),
         "{answer}"
     );
     assert_eq!(timeouts(), "3600 120 10");
-    site.assert_in_sync("spec.yaml");
+    fixture.assert_in_sync("spec.yaml");
 
     run("ipvsadm --set 77 66 55");
-    let answer = site.done("apply --yes spec.yaml");
+    let answer = fixture.done("apply --yes spec.yaml");
     assert!(answer.contains("tcp 77 -> 3600, udp 55 -> 10"), "{answer}");
     assert_eq!(timeouts(), "3600 66 10", "tcp_fin is not the spec's");
 
-    site.write("spec.yaml", SERVICE);
-    let Answer { status, stderr, .. } = site.evenkeel("apply --yes spec.yaml");
+    fixture.write("spec.yaml", SERVICE);
+    let Answer { status, stderr, .. } = fixture.evenkeel("apply --yes spec.yaml");
     assert_eq!(status, 0);
     for words in ["tcp is no longer in the spec and stays at 3600 s", "udp", "10 s"] {
         assert!(stderr.contains(words), "{stderr}");
@@ -59,35 +59,36 @@ fn timeouts_are_set_repaired_and_left_where_the_spec_is_silent() {
 #[test]
 fn sysctls_are_set_repaired_and_put_back_when_the_spec_drops_them() {
     let (forward, expire) = ("net.ipv4.ip_forward", "net.ipv4.vs.expire_nodest_conn");
-    let site = Site::new("");
+    let fixture = Fixture::new("");
     assert_eq!((&*sysctl(forward), &*sysctl(expire)), ("0", "0"));
     let spec = with(&format!("sysctls: {{ {forward}: 1, {expire}: 1 }}"));
-    let answer = site.apply(&spec);
+    let answer = fixture.apply(&spec);
     assert!(answer.starts_with(&format!("~ edit sysctl {forward}: 0 -> 1: applied\n")), "{answer}");
     assert_eq!((&*sysctl(forward), &*sysctl(expire)), ("1", "1"));
-    site.assert_in_sync("spec.yaml");
+    fixture.assert_in_sync("spec.yaml");
 
     std::fs::write("/proc/sys/net/ipv4/vs/expire_nodest_conn", "0").unwrap();
-    site.apply(&spec);
+    fixture.apply(&spec);
     assert_eq!(sysctl(expire), "1");
 
-    site.apply(&with(&format!("sysctls: {{ {forward}: 1 }}")));
+    fixture.apply(&with(&format!("sysctls: {{ {forward}: 1 }}")));
     assert_eq!((&*sysctl(forward), &*sysctl(expire)), ("1", "0"), "one is put back");
-    site.apply(SERVICE);
+    fixture.apply(SERVICE);
     assert_eq!(sysctl(forward), "0", "and so is the other");
-    site.assert_in_sync("spec.yaml");
+    fixture.assert_in_sync("spec.yaml");
 }
 
 #[test]
 fn a_drain_that_would_drop_packets_in_silence_is_warned_of_unless_the_spec_sees_to_it() {
     let key = "net.ipv4.vs.expire_nodest_conn";
-    let site = Site::new("");
+    let fixture = Fixture::new("");
     let without = SERVICE.replace("10.0.0.1", "10.0.0.2");
     for (sysctls, warned) in [("", true), (&*format!("sysctls: {{ {key}: 1 }}"), false)] {
-        site.apply(SERVICE);
-        site.write("spec.yaml", without.replacen("services:", &format!("{sysctls}\nservices:"), 1));
+        fixture.apply(SERVICE);
+        fixture
+            .write("spec.yaml", without.replacen("services:", &format!("{sysctls}\nservices:"), 1));
         for command in ["plan", "apply --yes"] {
-            let Answer { status, stderr, .. } = site.evenkeel(&format!("{command} spec.yaml"));
+            let Answer { status, stderr, .. } = fixture.evenkeel(&format!("{command} spec.yaml"));
             assert_eq!((status, stderr.is_empty()), (0, !warned), "{stderr}");
             assert_eq!(stderr.contains(&format!("`{key}: 1` under `sysctls`")), warned, "{stderr}");
         }
@@ -97,10 +98,10 @@ fn a_drain_that_would_drop_packets_in_silence_is_warned_of_unless_the_spec_sees_
 
 #[test]
 fn a_sysctl_that_the_kernel_does_not_have_is_refused_before_the_first_change() {
-    let site = Site::new("");
-    site.write("spec.yaml", with("sysctls: { net.ipv4.vs.no_such_thing: 1 }"));
+    let fixture = Fixture::new("");
+    fixture.write("spec.yaml", with("sysctls: { net.ipv4.vs.no_such_thing: 1 }"));
     let before = everything();
-    let Answer { status, stderr, .. } = site.evenkeel("apply --yes spec.yaml");
+    let Answer { status, stderr, .. } = fixture.evenkeel("apply --yes spec.yaml");
     assert_eq!(status, 1);
     assert!(stderr.contains("no sysctl net.ipv4.vs.no_such_thing"), "{stderr}");
     assert_eq!(everything(), before);
@@ -108,45 +109,46 @@ fn a_sysctl_that_the_kernel_does_not_have_is_refused_before_the_first_change() {
 
 #[test]
 fn a_sync_daemon_is_started_stopped_and_changed_by_both() {
-    let site = Site::new("");
+    let fixture = Fixture::new("");
     let daemons = || run("ipvsadm --list --daemon");
-    let answer = site.apply(&with("sync: [{ state: master, interface: eth0, id: 7 }]"));
+    let answer = fixture.apply(&with("sync: [{ state: master, interface: eth0, id: 7 }]"));
     assert!(answer.contains("+ add sync daemon master: interface eth0, id 7: applied"), "{answer}");
     assert!(daemons().contains("master sync daemon (mcast=eth0, syncid=7"), "{}", daemons());
-    site.assert_in_sync("spec.yaml");
+    fixture.assert_in_sync("spec.yaml");
 
     let spec = with(
         "sync:
   - { state: master, interface: eth0, id: 7, group: 224.0.0.99, port: 9000, ttl: 3 }
   - { state: backup, interface: eth0, id: 7 }",
     );
-    let answer = site.apply(&spec);
+    let answer = fixture.apply(&spec);
     assert!(answer.contains("- delete sync daemon master"), "{answer}");
     for words in ["group=224.0.0.99, port=9000, ttl=3", "backup sync daemon"] {
         assert!(daemons().contains(words), "{}", daemons());
     }
-    site.assert_in_sync("spec.yaml");
+    fixture.assert_in_sync("spec.yaml");
 
     run("ipvsadm --stop-daemon backup");
-    site.apply(&spec);
+    fixture.apply(&spec);
     assert!(daemons().contains("backup sync daemon"));
-    site.apply(SERVICE);
+    fixture.apply(SERVICE);
     assert!(daemons().contains("backup sync daemon"), "without the key it is someone else's");
-    site.apply(&with("sync: []"));
+    fixture.apply(&with("sync: []"));
     assert_eq!(daemons().trim(), "");
-    site.assert_in_sync("spec.yaml");
+    fixture.assert_in_sync("spec.yaml");
 }
 
 #[test]
 fn a_snapshot_holds_timeouts_and_sync_daemons_and_plans_empty() {
-    let site = Site::new("-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 10.0.0.1:80 -m -w 7\n");
+    let fixture =
+        Fixture::new("-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 10.0.0.1:80 -m -w 7\n");
     run("ipvsadm --set 77 66 55");
     run("ipvsadm --start-daemon backup --mcast-interface eth0 --syncid 9");
-    let snapshot = site.done("snapshot");
-    site.write("snapshot.yaml", &snapshot);
-    site.assert_in_sync("snapshot.yaml");
+    let snapshot = fixture.done("snapshot");
+    fixture.write("snapshot.yaml", &snapshot);
+    fixture.assert_in_sync("snapshot.yaml");
 
-    let other = Site::new("");
+    let other = Fixture::new("");
     other.write("snapshot.yaml", &snapshot);
     other.done("apply --yes snapshot.yaml");
     assert_eq!(timeouts(), "77 66 55");
@@ -157,21 +159,21 @@ fn a_snapshot_holds_timeouts_and_sync_daemons_and_plans_empty() {
 
 #[test]
 fn another_namespace_is_worked_in_by_its_name_and_the_callers_own_is_left_alone() {
-    let site = Site::new("");
+    let fixture = Fixture::new("");
     let name = format!("evenkeel-{}", std::process::id());
     run(&format!("ip netns add {name}"));
     run(&format!("ip -n {name} link set lo up"));
-    site.write("spec.yaml", SERVICE);
+    fixture.write("spec.yaml", SERVICE);
     let before = everything();
-    site.done(&format!("apply --yes --netns {name} spec.yaml"));
+    fixture.done(&format!("apply --yes --netns {name} spec.yaml"));
     assert_eq!(everything(), before);
     let there = run(&format!("ip netns exec {name} ipvsadm -Sn"));
     assert!(there.contains("-A -t 192.0.2.1:80 -s wlc"), "{there}");
-    let answer = site.done(&format!("plan --netns {name} spec.yaml"));
+    let answer = fixture.done(&format!("plan --netns {name} spec.yaml"));
     assert!(answer.starts_with("In sync"), "{answer}");
     run(&format!("ip netns del {name}"));
 
-    let Answer { status, stderr, .. } = site.evenkeel("plan --netns nosuch spec.yaml");
+    let Answer { status, stderr, .. } = fixture.evenkeel("plan --netns nosuch spec.yaml");
     assert_eq!(status, 1);
     assert!(stderr.contains("network namespace nosuch"), "{stderr}");
 }
@@ -208,18 +210,18 @@ services:
     };
     let mut orders = BTreeSet::new();
     for order in [[1, 2, 3], [3, 2, 1], [2, 3, 1], [2, 1, 3]] {
-        let site = Site::new(&history(order));
+        let fixture = Fixture::new(&history(order));
         let before = kernel_order();
-        site.write("spec.yaml", spec(false));
-        site.done("apply --yes spec.yaml");
+        fixture.write("spec.yaml", spec(false));
+        fixture.done("apply --yes spec.yaml");
         assert_eq!(kernel_order(), before, "nobody asked");
-        site.write("spec.yaml", spec(true));
-        let answer = site.evenkeel("apply --yes spec.yaml");
+        fixture.write("spec.yaml", spec(true));
+        let answer = fixture.evenkeel("apply --yes spec.yaml");
         assert_eq!(answer.status, 0, "{answer:?}");
         let moved = before != kernel_order();
         assert_eq!(answer.stderr.contains("added again, to stand in the spec's order"), moved);
         orders.insert(kernel_order());
-        site.assert_in_sync("spec.yaml");
+        fixture.assert_in_sync("spec.yaml");
     }
     assert_eq!(orders.len(), 1, "{orders:?}");
 }

@@ -18,7 +18,8 @@ const GUARDS: [&str; 8] = [
     "unbind-in-use",
 ];
 
-const STRANGER: &str = "-A -t 203.0.113.1:80 -s rr\n-a -t 203.0.113.1:80 -r 10.0.0.9:80 -g -w 1\n";
+const FOREIGN_SERVICE: &str =
+    "-A -t 203.0.113.1:80 -s rr\n-a -t 203.0.113.1:80 -r 10.0.0.9:80 -g -w 1\n";
 
 /// A spec of so many services, each with a real server, with those lines at its top. The first
 /// one comes last, so that no such spec is the beginning of another one.
@@ -57,9 +58,9 @@ fn all_but(guard: &str) -> String {
 }
 
 /// The guards that refuse an apply, which changes nothing.
-fn refusals(site: &Site, options: &str) -> Vec<String> {
+fn refusals(fixture: &Fixture, options: &str) -> Vec<String> {
     let before = everything();
-    let answer = site.evenkeel(&format!("apply --yes spec.yaml {options}"));
+    let answer = fixture.evenkeel(&format!("apply --yes spec.yaml {options}"));
     assert_eq!((answer.status, &*answer.stdout), (3, ""), "{answer:?}");
     assert_eq!(everything(), before);
     let refused = answer.stderr.lines().filter_map(|line| line.strip_prefix("refused: guard "));
@@ -78,39 +79,39 @@ fn refusals(site: &Site, options: &str) -> Vec<String> {
 
 /// Asserts that the apply is refused by this guard alone, with that message, whatever else is
 /// allowed, and that a plan says so too.
-fn assert_holds(site: &Site, guard: &str, message: &str) {
+fn assert_holds(fixture: &Fixture, guard: &str, message: &str) {
     for options in [String::new(), format!("--allow {}", all_but(guard))] {
-        assert_eq!(refusals(site, &options), [format!("{guard}: {message}")]);
+        assert_eq!(refusals(fixture, &options), [format!("{guard}: {message}")]);
     }
-    let plan = site.evenkeel("plan --detailed-exitcode spec.yaml");
+    let plan = fixture.evenkeel("plan --detailed-exitcode spec.yaml");
     assert_eq!(plan.status, 2, "{plan:?}");
     assert!(plan.stderr.contains(&format!("without --allow {guard}")), "{plan:?}");
 }
 
 /// Lets the guard, and no other, yield.
-fn yields(site: &Site, guard: &str) -> String {
-    site.done(&format!("apply --yes spec.yaml --allow {guard}"))
+fn yields(fixture: &Fixture, guard: &str) -> String {
+    fixture.done(&format!("apply --yes spec.yaml --allow {guard}"))
 }
 
 #[test]
 fn an_empty_spec_is_refused_until_it_is_allowed() {
-    let site = Site::expiring("");
-    site.apply(&spec("scope: all\n", 1));
-    run_with("ipvsadm -R", STRANGER);
-    site.write("spec.yaml", spec("scope: all\n", 0));
+    let fixture = Fixture::expiring("");
+    fixture.apply(&spec("scope: all\n", 1));
+    run_with("ipvsadm -R", FOREIGN_SERVICE);
+    fixture.write("spec.yaml", spec("scope: all\n", 0));
     assert_holds(
-        &site,
+        &fixture,
         "empty",
         "the spec lists no service and no VIP, so everything in its scope would be deleted; a \
          file cut short looks the same",
     );
-    yields(&site, "empty");
+    yields(&fixture, "empty");
     assert_eq!(services(), 0);
 }
 
 #[test]
 fn a_spec_cut_short_is_refused_until_it_is_allowed() {
-    let site = Site::expiring("");
+    let fixture = Fixture::expiring("");
     let whole = "version: 1
 scope: all
 services:
@@ -134,75 +135,75 @@ services:
         without_end.len()
     );
     for (text, weight, message) in [(cut, 1, first), (&without_end, 20, ended)] {
-        site.apply(whole);
-        site.write("spec.yaml", text);
-        assert_holds(&site, "cut-off", &message);
-        let answer = yields(&site, "cut-off");
+        fixture.apply(whole);
+        fixture.write("spec.yaml", text);
+        assert_holds(&fixture, "cut-off", &message);
+        let answer = yields(&fixture, "cut-off");
         assert!(answer.contains(&format!("weight 10 -> {weight}: applied")), "{answer}");
     }
     // What is cut off of it asks for nothing.
-    site.apply(&format!("{whole}# and nothing else\n"));
-    site.write("spec.yaml", whole);
-    assert!(site.done("apply --yes spec.yaml").starts_with("In sync; "));
+    fixture.apply(&format!("{whole}# and nothing else\n"));
+    fixture.write("spec.yaml", whole);
+    assert!(fixture.done("apply --yes spec.yaml").starts_with("In sync; "));
 }
 
 #[test]
-fn the_first_apply_deletes_no_stranger_and_a_later_one_does() {
-    let site = Site::expiring(STRANGER);
-    site.write("spec.yaml", spec("", 1));
+fn the_first_apply_deletes_no_foreign_service_and_a_later_one_does() {
+    let fixture = Fixture::expiring(FOREIGN_SERVICE);
+    fixture.write("spec.yaml", spec("", 1));
     assert_holds(
-        &site,
+        &fixture,
         "take-over",
         "nothing was applied here before, and the spec has no `scope`, so it governs the whole \
          table: this plan would delete 1 live object that it does not list (service \
          203.0.113.1:80/tcp); list them, or narrow `scope` to what is the spec's own",
     );
-    yields(&site, "take-over");
+    yields(&fixture, "take-over");
     assert_eq!(services(), 1);
-    run_with("ipvsadm -R", STRANGER);
-    let plan = site.evenkeel("plan spec.yaml");
+    run_with("ipvsadm -R", FOREIGN_SERVICE);
+    let plan = fixture.evenkeel("plan spec.yaml");
     assert_eq!((plan.status, &*plan.stderr), (0, ""), "an apply is on record");
-    site.done("apply --yes spec.yaml");
+    fixture.done("apply --yes spec.yaml");
     assert_eq!(services(), 1);
 }
 
 #[test]
 fn a_first_apply_that_finds_everything_in_place_is_on_record_too() {
-    let site =
-        Site::expiring("-A -t 192.0.2.1:80 -s wlc\n-a -t 192.0.2.1:80 -r 10.0.0.1:80 -g -w 1\n");
-    site.apply(&spec("", 1));
-    run_with("ipvsadm -R", STRANGER);
-    site.done("apply --yes spec.yaml");
+    let fixture =
+        Fixture::expiring("-A -t 192.0.2.1:80 -s wlc\n-a -t 192.0.2.1:80 -r 10.0.0.1:80 -g -w 1\n");
+    fixture.apply(&spec("", 1));
+    run_with("ipvsadm -R", FOREIGN_SERVICE);
+    fixture.done("apply --yes spec.yaml");
     assert_eq!(services(), 1);
 }
 
 #[test]
-fn the_first_apply_deletes_no_stranger_whatever_scope_the_spec_says() {
+fn the_first_apply_deletes_no_untrusted_whatever_scope_the_spec_says() {
     for scope in ["all", "{ vips: [192.0.2.0/24, 203.0.113.1] }"] {
-        let site = Site::expiring(STRANGER);
-        site.write("spec.yaml", spec(&format!("scope: {scope}\n"), 1));
-        assert_eq!(refusals(&site, "").len(), 1, "{scope}");
-        yields(&site, "take-over");
+        let fixture = Fixture::expiring(FOREIGN_SERVICE);
+        fixture.write("spec.yaml", spec(&format!("scope: {scope}\n"), 1));
+        assert_eq!(refusals(&fixture, "").len(), 1, "{scope}");
+        yields(&fixture, "take-over");
         assert_eq!(services(), 1, "{scope}");
     }
     for scope in ["{ vips: [192.0.2.0/24] }", "{ services: [192.0.2.1:80/tcp] }"] {
-        let site = Site::expiring(STRANGER);
-        site.apply(&spec(&format!("scope: {scope}\n"), 1));
+        let fixture = Fixture::expiring(FOREIGN_SERVICE);
+        fixture.apply(&spec(&format!("scope: {scope}\n"), 1));
         assert_eq!(services(), 2, "{scope}");
     }
 }
 
 #[test]
 fn a_snapshot_governs_what_it_lists_and_nothing_that_comes_later() {
-    let site = Site::expiring(STRANGER);
-    let snapshot = site.done("snapshot");
+    let fixture = Fixture::expiring(FOREIGN_SERVICE);
+    let snapshot = fixture.done("snapshot");
     assert!(snapshot.contains("scope:\n  services:\n    - 203.0.113.1:80/tcp\n"), "{snapshot}");
-    site.apply(&snapshot);
+    fixture.apply(&snapshot);
     run("ipvsadm -A -u 198.51.100.7:53");
-    site.assert_in_sync("spec.yaml");
+    fixture.assert_in_sync("spec.yaml");
     // The scope is lost: what the snapshot did not list is still somebody's.
-    site.write("spec.yaml", spec("", 1));
-    let refused = refusals(&site, "");
+    fixture.write("spec.yaml", spec("", 1));
+    let refused = refusals(&fixture, "");
     assert!(refused[0].starts_with("wider-scope: the spec in force does not govern 1 live object"));
     assert_eq!(services(), 2);
 }
@@ -210,60 +211,63 @@ fn a_snapshot_governs_what_it_lists_and_nothing_that_comes_later() {
 #[test]
 fn a_single_service_is_governed_and_its_neighbour_on_the_same_vip_is_not() {
     let rules = "-A -t 10.20.30.99:80 -s rr\n-A -u 10.20.30.99:53 -s rr\n";
-    let site = Site::expiring(rules);
+    let fixture = Fixture::expiring(rules);
     let head = "version: 1\nscope: { services: [10.20.30.99:80/tcp] }\nvips: [ { address: 10.20.30.99, interface: eth0 } ]\nservices:\n";
     let web =
         "  - { name: web, vip: 10.20.30.99, port: 80, real_servers: [ { address: 10.0.0.1 } ] }\n";
-    site.apply(&format!("{head}{web}"));
+    fixture.apply(&format!("{head}{web}"));
     assert_eq!(services(), 2);
-    site.assert_in_sync("spec.yaml");
-    site.write("spec.yaml", format!("{head}{}", web.replace("port: 80", "port: 81")));
-    assert_eq!(site.evenkeel("apply --yes spec.yaml").status, 65, "outside its own scope");
+    fixture.assert_in_sync("spec.yaml");
+    fixture.write("spec.yaml", format!("{head}{}", web.replace("port: 80", "port: 81")));
+    assert_eq!(fixture.evenkeel("apply --yes spec.yaml").status, 65, "outside its own scope");
 }
 
 #[test]
-fn a_lost_scope_deletes_nobody_elses_services() {
-    let site = Site::expiring(STRANGER);
-    std::fs::create_dir(site.path().join("conf")).unwrap();
-    site.write("conf/00-scope.yaml", "version: 1\nscope: { vips: [192.0.2.0/24] }\n");
-    site.write("conf/10-team.yaml", spec("", 5));
-    site.done("apply --yes conf");
+fn a_lost_scope_deletes_no_one_elses_services() {
+    let fixture = Fixture::expiring(FOREIGN_SERVICE);
+    std::fs::create_dir(fixture.path().join("conf")).unwrap();
+    fixture.write("conf/00-scope.yaml", "version: 1\nscope: { vips: [192.0.2.0/24] }\n");
+    fixture.write("conf/10-team.yaml", spec("", 5));
+    fixture.done("apply --yes conf");
     let before = everything();
-    std::fs::rename(site.path().join("conf/00-scope.yaml"), site.path().join("conf/00-scope.bak"))
-        .unwrap();
-    let plan = site.evenkeel("plan conf");
+    std::fs::rename(
+        fixture.path().join("conf/00-scope.yaml"),
+        fixture.path().join("conf/00-scope.bak"),
+    )
+    .unwrap();
+    let plan = fixture.evenkeel("plan conf");
     let line = "~ edit scope: vips 192.0.2.0/24 -> the whole table, as no `scope` is written, \
                 which newly covers 1 live service\n";
     assert!(plan.stdout.starts_with(line), "{plan:?}");
-    let answer = site.evenkeel("apply --yes conf");
+    let answer = fixture.evenkeel("apply --yes conf");
     assert_eq!(answer.status, 3, "{answer:?}");
     assert!(answer.stderr.contains("refused: guard wider-scope: "), "{answer:?}");
     assert_eq!(everything(), before);
     // A wider scope that touches nothing passes, and counts from then on.
-    site.write(
+    fixture.write(
         "conf/00-scope.yaml",
         "version: 1\nscope: { vips: [192.0.2.0/24, 198.51.100.0/24] }\n",
     );
-    let plan = site.evenkeel("plan --detailed-exitcode conf");
+    let plan = fixture.evenkeel("plan --detailed-exitcode conf");
     assert_eq!((plan.status, &*plan.stderr), (2, ""), "{plan:?}");
-    site.done("apply --yes conf");
-    site.assert_in_sync("conf");
+    fixture.done("apply --yes conf");
+    fixture.assert_in_sync("conf");
 }
 
 #[test]
 fn a_missing_file_deletes_no_services_until_it_was_emptied() {
-    let site = Site::expiring("");
-    std::fs::create_dir(site.path().join("conf")).unwrap();
-    site.write("conf/10-a.yaml", spec("scope: all\n", 5));
+    let fixture = Fixture::expiring("");
+    std::fs::create_dir(fixture.path().join("conf")).unwrap();
+    fixture.write("conf/10-a.yaml", spec("scope: all\n", 5));
     let team = "services:\n  - { name: dns, vip: \"2001:db8::1\", port: 53, protocol: udp, real_servers: [ { address: \"2001:db8::2\" } ] }\n";
-    site.write(
+    fixture.write(
         "conf/20-b.yaml",
         format!("{team}vips:\n  - {{ address: \"2001:db8::1\", interface: eth0 }}\n"),
     );
-    site.done("apply --yes conf");
+    fixture.done("apply --yes conf");
     let before = everything();
-    std::fs::remove_file(site.path().join("conf/20-b.yaml")).unwrap();
-    let answer = site.evenkeel("apply --yes conf");
+    std::fs::remove_file(fixture.path().join("conf/20-b.yaml")).unwrap();
+    let answer = fixture.evenkeel("apply --yes conf");
     assert_eq!(answer.status, 3, "{answer:?}");
     for words in [
         "guard missing-file: ",
@@ -275,109 +279,110 @@ fn a_missing_file_deletes_no_services_until_it_was_emptied() {
     }
     assert_eq!(everything(), before);
     // Another cluster's file in its place.
-    site.write("conf/20-b.yaml", team.replace("2001:db8::1", "2001:db8:9::1"));
-    let answer = site.evenkeel("apply --yes conf");
+    fixture.write("conf/20-b.yaml", team.replace("2001:db8::1", "2001:db8:9::1"));
+    let answer = fixture.evenkeel("apply --yes conf");
     assert!(answer.status == 3 && answer.stderr.contains("guard missing-file: "), "{answer:?}");
     assert_eq!(everything(), before);
     // Renamed, it is still there.
-    std::fs::remove_file(site.path().join("conf/20-b.yaml")).unwrap();
-    site.write(
+    std::fs::remove_file(fixture.path().join("conf/20-b.yaml")).unwrap();
+    fixture.write(
         "conf/30-dns.yaml",
         format!("{team}vips:\n  - {{ address: \"2001:db8::1\", interface: eth0 }}\n"),
     );
-    site.done("apply --yes conf");
+    fixture.done("apply --yes conf");
     // Emptied in one change and removed in a later one.
-    site.write("conf/30-dns.yaml", "services: []\n");
-    site.done("apply --yes conf");
+    fixture.write("conf/30-dns.yaml", "services: []\n");
+    fixture.done("apply --yes conf");
     assert_eq!(services(), 5);
-    std::fs::remove_file(site.path().join("conf/30-dns.yaml")).unwrap();
-    site.done("apply --yes conf");
+    std::fs::remove_file(fixture.path().join("conf/30-dns.yaml")).unwrap();
+    fixture.done("apply --yes conf");
 }
 
 #[test]
 fn an_end_mark_says_that_a_file_is_complete() {
-    let site = Site::expiring("");
+    let fixture = Fixture::expiring("");
     let (two, one) = (spec("scope: all\n", 2), spec("scope: all\n", 1));
     let first: String = two.lines().take(4).map(|line| format!("{line}\n")).collect();
-    site.apply(&format!("{two}...\n"));
+    fixture.apply(&format!("{two}...\n"));
     // The beginning of it, complete for certain.
-    site.write("spec.yaml", format!("{first}...\n"));
-    site.done("apply --yes spec.yaml");
+    fixture.write("spec.yaml", format!("{first}...\n"));
+    fixture.done("apply --yes spec.yaml");
     assert_eq!(services(), 1);
     // Without the mark it is incomplete, whatever else changed.
-    site.write("spec.yaml", &two);
-    let refused = refusals(&site, "");
+    fixture.write("spec.yaml", &two);
+    let refused = refusals(&fixture, "");
     assert!(refused[0].starts_with("cut-off: spec.yaml is incomplete: "), "{refused:?}");
-    site.write("spec.yaml", format!("{one}...\n"));
-    site.done("apply --yes spec.yaml");
+    fixture.write("spec.yaml", format!("{one}...\n"));
+    fixture.done("apply --yes spec.yaml");
 }
 
 #[test]
 fn a_spec_of_the_same_size_for_another_cluster_is_a_mass_deletion() {
-    let site = Site::expiring("");
-    site.apply(&spec("scope: all\n", 6));
-    site.write("spec.yaml", spec("scope: all\n", 6).replace("vip: 192.0.2.", "vip: 198.51.100."));
+    let fixture = Fixture::expiring("");
+    fixture.apply(&spec("scope: all\n", 6));
+    fixture
+        .write("spec.yaml", spec("scope: all\n", 6).replace("vip: 192.0.2.", "vip: 198.51.100."));
     let message = "0 of 6 live services would be left (mass_delete: 50%)";
-    assert_holds(&site, "mass-delete", message);
+    assert_holds(&fixture, "mass-delete", message);
     // A pool is replaced without a word.
-    site.write("spec.yaml", spec("scope: all\n", 6).replace("10.0.0.1 ", "10.0.0.77 "));
-    site.done("apply --yes spec.yaml");
+    fixture.write("spec.yaml", spec("scope: all\n", 6).replace("10.0.0.1 ", "10.0.0.77 "));
+    fixture.done("apply --yes spec.yaml");
 }
 
 #[test]
 fn one_change_cannot_loosen_a_guard_and_pass_it() {
-    let site = Site::expiring("");
-    site.apply(&spec("scope: all\n", 5));
-    site.write("spec.yaml", spec("scope: all\nguards: { mass_delete: off }\n", 1));
+    let fixture = Fixture::expiring("");
+    fixture.apply(&spec("scope: all\n", 5));
+    fixture.write("spec.yaml", spec("scope: all\nguards: { mass_delete: off }\n", 1));
     let message = "1 of 5 live services would be left (mass_delete: 50%, in force before this \
                    spec, whose off counts from the next on)";
-    assert_eq!(refusals(&site, ""), [format!("mass-delete: {message}")]);
-    site.apply(&spec("scope: all\nguards: { mass_delete: off }\n", 5));
-    site.apply(&spec("scope: all\nguards: { mass_delete: off }\n", 1));
+    assert_eq!(refusals(&fixture, ""), [format!("mass-delete: {message}")]);
+    fixture.apply(&spec("scope: all\nguards: { mass_delete: off }\n", 5));
+    fixture.apply(&spec("scope: all\nguards: { mass_delete: off }\n", 1));
     assert_eq!(services(), 1);
 }
 
 #[test]
 fn a_spec_with_less_than_half_is_refused_until_it_is_allowed() {
-    let site = Site::expiring("");
-    site.apply(&spec("", 5));
-    site.write("spec.yaml", spec("", 2));
+    let fixture = Fixture::expiring("");
+    fixture.apply(&spec("", 5));
+    fixture.write("spec.yaml", spec("", 2));
     let message = "2 of 5 live services would be left (mass_delete: 50%)";
-    assert_holds(&site, "mass-delete", message);
-    yields(&site, "mass-delete");
+    assert_holds(&fixture, "mass-delete", message);
+    yields(&fixture, "mass-delete");
     assert_eq!(services(), 2);
-    site.apply(&spec("", 1));
+    fixture.apply(&spec("", 1));
     assert_eq!(services(), 1, "with so few it is everyday work");
 }
 
 #[test]
 fn the_thresholds_of_a_mass_deletion_are_the_specs() {
-    let site = Site::expiring("");
-    site.apply(&spec("", 5));
+    let fixture = Fixture::expiring("");
+    fixture.apply(&spec("", 5));
     let falls = |guards: &str, services| {
-        site.write("spec.yaml", spec(&format!("guards: {{ {guards} }}\n"), services));
+        fixture.write("spec.yaml", spec(&format!("guards: {{ {guards} }}\n"), services));
     };
     falls("mass_delete: 90%", 4);
     let message = "4 of 5 live services would be left (mass_delete: 90%)";
-    assert_holds(&site, "mass-delete", message);
+    assert_holds(&fixture, "mass-delete", message);
     falls("mass_delete: 80%", 4);
-    site.done("apply --yes spec.yaml");
+    fixture.done("apply --yes spec.yaml");
     // Looser ones count from the next spec on.
     falls("mass_delete: 40%, mass_delete_from: 5", 1);
-    assert_eq!(site.evenkeel("apply --yes spec.yaml").status, 3);
+    assert_eq!(fixture.evenkeel("apply --yes spec.yaml").status, 3);
     for left in [4, 1] {
         falls("mass_delete: 40%, mass_delete_from: 5", left);
-        site.done("apply --yes spec.yaml");
+        fixture.done("apply --yes spec.yaml");
         assert_eq!(services(), left);
     }
 
-    site.apply(&spec("", 3));
+    fixture.apply(&spec("", 3));
     falls("mass_delete_from: 3", 1);
     let message = "1 of 3 live services would be left (mass_delete: 50%)";
-    assert_holds(&site, "mass-delete", message);
+    assert_holds(&fixture, "mass-delete", message);
     for left in [3, 1] {
         falls("mass_delete_from: 3, mass_delete: off", left);
-        site.done("apply --yes spec.yaml");
+        fixture.done("apply --yes spec.yaml");
         assert_eq!(services(), left);
     }
 }
@@ -393,39 +398,39 @@ fn a_service_that_loses_its_last_server_is_refused_until_it_is_allowed() {
             vec!["10.0.0.2:80 -m -w 0", "10.0.0.3:80 -m -w 0"],
         ),
     ] {
-        let site = Site::expiring("");
-        site.apply(&web("", two));
-        site.write("spec.yaml", web("", left));
+        let fixture = Fixture::expiring("");
+        fixture.apply(&web("", two));
+        fixture.write("spec.yaml", web("", left));
         assert_holds(
-            &site,
+            &fixture,
             "no-server",
             "web/192.0.2.1:80/tcp would keep no real server of a positive weight, of 2 now, and \
              refuse all clients; list one with a weight, or take it out of the spec",
         );
-        yields(&site, "no-server");
+        yields(&fixture, "no-server");
         let mut expected = lines("-A -t 192.0.2.1:80 -s wlc");
         expected.extend(weights.iter().map(|it| format!("-a -t 192.0.2.1:80 -r {it}")));
         assert_eq!(ipvsadm::save(), expected);
         // It has none to lose.
-        site.apply(&web("", "{ address: 10.0.0.4, weight: 0 }"));
+        fixture.apply(&web("", "{ address: 10.0.0.4, weight: 0 }"));
     }
 }
 
 #[test]
 fn a_service_whose_only_ready_server_leaves_is_refused_though_the_spec_gives_others_weight() {
-    let site = Site::expiring("");
+    let fixture = Fixture::expiring("");
     let spec = |list: &str| web("", list).replace("forward: nat", "forward: nat, ignore: [weight]");
-    site.apply(&spec("{ address: 10.0.0.1 }, { address: 10.0.0.2 }"));
+    fixture.apply(&spec("{ address: 10.0.0.1 }, { address: 10.0.0.2 }"));
     // A health checker took this one out.
     run("ipvsadm -e -t 192.0.2.1:80 -r 10.0.0.1:80 -m -w 0");
-    site.write("spec.yaml", spec("{ address: 10.0.0.1 }"));
+    fixture.write("spec.yaml", spec("{ address: 10.0.0.1 }"));
     assert_holds(
-        &site,
+        &fixture,
         "no-server",
         "web/192.0.2.1:80/tcp would keep no real server of a positive weight, of 1 now, and \
          refuse all clients; list one with a weight, or take it out of the spec",
     );
-    yields(&site, "no-server");
+    yields(&fixture, "no-server");
 }
 
 const VIP: &str = "vips: [ { address: 192.0.2.1, interface: eth0 } ]\n";
@@ -437,24 +442,24 @@ services:
 
 #[test]
 fn a_vip_that_a_service_needs_is_kept_until_it_is_allowed_to_go() {
-    let site = Site::expiring("");
-    site.apply(&web(VIP, "{ address: 10.0.0.1 }"));
-    site.write("spec.yaml", web("", "{ address: 10.0.0.1 }"));
+    let fixture = Fixture::expiring("");
+    fixture.apply(&web(VIP, "{ address: 10.0.0.1 }"));
+    fixture.write("spec.yaml", web("", "{ address: 10.0.0.1 }"));
     assert_holds(
-        &site,
+        &fixture,
         "unbind-in-use",
         "unbinding 192.0.2.1 takes it from this host, but web/192.0.2.1:80/tcp needs it; keep it \
          under `vips`, or take what is on it out",
     );
-    yields(&site, "unbind-in-use");
+    yields(&fixture, "unbind-in-use");
     assert!(addresses().is_empty());
 }
 
 #[test]
 fn a_vip_with_open_connections_is_kept_unless_so_many_may_break() {
-    let site = Site::expiring("");
+    let fixture = Fixture::expiring("");
     let _server = TcpListener::bind("127.0.0.1:80").unwrap();
-    site.apply(&web(&format!("{VIP}defaults: {{ drain: 0s }}\n"), "{ address: 127.0.0.1 }"));
+    fixture.apply(&web(&format!("{VIP}defaults: {{ drain: 0s }}\n"), "{ address: 127.0.0.1 }"));
     let connect = || {
         let stream = TcpStream::connect("192.0.2.1:80").unwrap();
         // Closed without its VIP, it would hold this namespace, and the module, for minutes.
@@ -468,65 +473,65 @@ fn a_vip_with_open_connections_is_kept_unless_so_many_may_break() {
              {allowed}); give the service a `drain` and apply that before you take it out"
         )
     };
-    site.write("spec.yaml", OTHER);
-    assert_holds(&site, "unbind-in-use", &message("0"));
+    fixture.write("spec.yaml", OTHER);
+    assert_holds(&fixture, "unbind-in-use", &message("0"));
     // A looser threshold counts from the next spec on.
-    site.write("spec.yaml", format!("{OTHER}guards: {{ unbind_in_use: 2 }}\n"));
+    fixture.write("spec.yaml", format!("{OTHER}guards: {{ unbind_in_use: 2 }}\n"));
     let postponed = "0, in force before this spec, whose 2 counts from the next on";
-    assert_eq!(refusals(&site, ""), [format!("unbind-in-use: {}", message(postponed))]);
+    assert_eq!(refusals(&fixture, ""), [format!("unbind-in-use: {}", message(postponed))]);
     let in_force = |allowed: u32| {
         let guards =
             format!("{VIP}defaults: {{ drain: 0s }}\nguards: {{ unbind_in_use: {allowed} }}\n");
-        site.apply(&web(&guards, "{ address: 127.0.0.1 }"));
+        fixture.apply(&web(&guards, "{ address: 127.0.0.1 }"));
     };
     in_force(1);
-    site.write("spec.yaml", format!("{OTHER}guards: {{ unbind_in_use: 1 }}\n"));
-    assert_holds(&site, "unbind-in-use", &message("1"));
+    fixture.write("spec.yaml", format!("{OTHER}guards: {{ unbind_in_use: 1 }}\n"));
+    assert_holds(&fixture, "unbind-in-use", &message("1"));
     in_force(2);
     let before = everything();
-    site.write("spec.yaml", format!("{OTHER}guards: {{ unbind_in_use: 2 }}\n"));
-    assert_eq!(site.evenkeel("plan --detailed-exitcode spec.yaml").stderr, "");
+    fixture.write("spec.yaml", format!("{OTHER}guards: {{ unbind_in_use: 2 }}\n"));
+    assert_eq!(fixture.evenkeel("plan --detailed-exitcode spec.yaml").stderr, "");
     assert_eq!(everything(), before);
-    site.write("spec.yaml", OTHER);
-    yields(&site, "unbind-in-use");
+    fixture.write("spec.yaml", OTHER);
+    yields(&fixture, "unbind-in-use");
     assert!(addresses().is_empty());
     drop(open);
 }
 
 #[test]
 fn a_vip_that_leaves_the_scope_stays_with_the_services_on_it() {
-    let site = Site::expiring("");
-    site.apply(&web(VIP, "{ address: 10.0.0.1 }"));
+    let fixture = Fixture::expiring("");
+    fixture.apply(&web(VIP, "{ address: 10.0.0.1 }"));
     run("ipvsadm -A -t 192.0.2.1:443 -s rr");
     let before = everything();
-    site.apply("version: 1\nscope: { vips: [192.0.2.128/25] }\nguards: { mass_delete: 0% }\nvips: [ { address: 192.0.2.129, interface: eth0 } ]\nservices: []\n");
+    fixture.apply("version: 1\nscope: { vips: [192.0.2.128/25] }\nguards: { mass_delete: 0% }\nvips: [ { address: 192.0.2.129, interface: eth0 } ]\nservices: []\n");
     run("ip addr del 192.0.2.129/32 dev eth0");
     assert_eq!(everything(), before);
 }
 
 #[test]
 fn each_guard_that_holds_is_named() {
-    let site = Site::expiring("");
-    site.apply(&spec("", 4));
-    std::fs::remove_dir_all(site.path().join("state")).unwrap();
-    site.write("spec.yaml", spec("", 0));
+    let fixture = Fixture::expiring("");
+    fixture.apply(&spec("", 4));
+    std::fs::remove_dir_all(fixture.path().join("state")).unwrap();
+    fixture.write("spec.yaml", spec("", 0));
     let named = |options| -> Vec<String> {
-        let refusals = refusals(&site, options).into_iter();
+        let refusals = refusals(&fixture, options).into_iter();
         refusals.map(|it| it.split_once(": ").unwrap().0.to_owned()).collect()
     };
     assert_eq!(named(""), ["empty", "take-over", "mass-delete"]);
     assert_eq!(named("--allow empty --allow mass-delete"), ["take-over"]);
-    site.done("apply --yes spec.yaml --allow empty,mass-delete,take-over");
+    fixture.done("apply --yes spec.yaml --allow empty,mass-delete,take-over");
     assert_eq!(services(), 0);
 }
 
 /// Runs the program on a terminal and types that.
-pub(super) fn on_a_terminal(site: &Site, arguments: &str, typed: &str) -> Answer {
+pub(super) fn on_a_terminal(fixture: &Fixture, arguments: &str, typed: &str) -> Answer {
     let mut command = Command::new("script");
-    let state = site.path().join("state");
+    let state = fixture.path().join("state");
     let line = format!("{} {arguments} --state-dir {}", program().display(), state.display());
     command.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
-    command.current_dir(site.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.current_dir(fixture.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
     command.stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
@@ -536,18 +541,18 @@ pub(super) fn on_a_terminal(site: &Site, arguments: &str, typed: &str) -> Answer
 
 #[test]
 fn on_a_terminal_it_asks_and_only_a_yes_is_one() {
-    let site = Site::expiring("");
-    site.write("spec.yaml", spec("", 1));
+    let fixture = Fixture::expiring("");
+    fixture.write("spec.yaml", spec("", 1));
     for typed in ["n\n", "\n", "maybe\n", "\x04"] {
-        let answer = on_a_terminal(&site, "apply spec.yaml", typed);
+        let answer = on_a_terminal(&fixture, "apply spec.yaml", typed);
         assert_eq!(answer.status, 3, "{answer:?}");
         assert!(answer.stdout.contains("Apply this plan? [y/N]"), "{answer:?}");
         assert!(answer.stdout.contains("declined; nothing was changed"), "{answer:?}");
         assert_eq!(services(), 0);
     }
-    let answer = on_a_terminal(&site, "apply spec.yaml", "y\n");
+    let answer = on_a_terminal(&fixture, "apply spec.yaml", "y\n");
     assert_eq!(answer.status, 0, "{answer:?}");
     assert_eq!(services(), 1);
-    let answer = on_a_terminal(&site, "apply spec.yaml", "");
+    let answer = on_a_terminal(&fixture, "apply spec.yaml", "");
     assert_eq!(answer.status, 0, "in sync, nothing is asked: {answer:?}");
 }

@@ -26,16 +26,16 @@ services:
 }
 
 /// The folder of this namespace's journal, as evenkeel knows it.
-fn state(site: &Site) -> StateDir {
-    StateDir::new(&site.path().join("state"), &label())
+fn state(fixture: &Fixture) -> StateDir {
+    StateDir::new(&fixture.path().join("state"), &label())
 }
 
 fn label() -> String {
     Namespace::current().unwrap().label()
 }
 
-fn folder(site: &Site) -> PathBuf {
-    site.path().join("state").join(label())
+fn folder(fixture: &Fixture) -> PathBuf {
+    fixture.path().join("state").join(label())
 }
 
 fn now() -> u64 {
@@ -43,14 +43,14 @@ fn now() -> u64 {
 }
 
 /// A state directory on a disk with room for so many pages of 4 KiB.
-struct Disk<'a>(&'a Site);
+struct Disk<'a>(&'a Fixture);
 
 impl<'a> Disk<'a> {
-    fn new(site: &'a Site, pages: u32) -> Self {
-        let state = site.path().join("state");
+    fn new(fixture: &'a Fixture, pages: u32) -> Self {
+        let state = fixture.path().join("state");
         fs::create_dir_all(&state).unwrap();
         run(&format!("mount -t tmpfs -o size={}k none {}", pages * 4, state.display()));
-        Self(site)
+        Self(fixture)
     }
 
     /// Fills it up but for so many pages.
@@ -75,19 +75,19 @@ fn a_full_disk_stops_an_apply_before_its_first_change_however_full_it_is() {
     let mut outcomes = BTreeMap::new();
     for is_first in [true, false] {
         for free in 0..8 {
-            let site = Site::new(OLD);
-            let disk = Disk::new(&site, 64);
+            let fixture = Fixture::new(OLD);
+            let disk = Disk::new(&fixture, 64);
             if !is_first {
-                site.write("spec.yaml", spec(1));
-                site.done("apply --yes --allow take-over spec.yaml");
+                fixture.write("spec.yaml", spec(1));
+                fixture.done("apply --yes --allow take-over spec.yaml");
             }
             disk.fill(free);
             let before = everything();
-            site.write("spec.yaml", spec(2));
-            let answer = site.evenkeel("apply --yes --allow take-over spec.yaml");
+            fixture.write("spec.yaml", spec(2));
+            let answer = fixture.evenkeel("apply --yes --allow take-over spec.yaml");
             *outcomes.entry((is_first, answer.status)).or_insert(0) += 1;
             if answer.status == 0 {
-                site.assert_in_sync("spec.yaml");
+                fixture.assert_in_sync("spec.yaml");
             } else {
                 assert_eq!((answer.status, &*answer.stdout), (1, ""), "{answer:?}");
                 for word in ["state/", "No space left on device", "hint: nothing was changed"] {
@@ -96,10 +96,10 @@ fn a_full_disk_stops_an_apply_before_its_first_change_however_full_it_is() {
                 assert!(everything() == before);
             }
             // With room again it goes on as if nothing had been, and no part of a file is left.
-            fs::remove_file(site.path().join("state/ballast")).unwrap();
-            site.done("apply --yes --allow take-over spec.yaml");
-            site.assert_in_sync("spec.yaml");
-            let names = fs::read_dir(folder(&site)).unwrap();
+            fs::remove_file(fixture.path().join("state/ballast")).unwrap();
+            fixture.done("apply --yes --allow take-over spec.yaml");
+            fixture.assert_in_sync("spec.yaml");
+            let names = fs::read_dir(folder(&fixture)).unwrap();
             let names: BTreeSet<_> = names.map(|entry| entry.unwrap().file_name()).collect();
             assert_eq!(names.len(), 2, "{names:?}");
         }
@@ -112,12 +112,12 @@ fn a_full_disk_stops_an_apply_before_its_first_change_however_full_it_is() {
 #[test]
 fn a_folder_in_the_way_is_named_and_stops_an_apply_before_its_first_change() {
     for name in ["journal.json", "journal.json.new"] {
-        let site = Site::new(OLD);
-        let in_the_way = folder(&site).join(name);
+        let fixture = Fixture::new(OLD);
+        let in_the_way = folder(&fixture).join(name);
         fs::create_dir_all(in_the_way.join("inside")).unwrap();
         let before = everything();
-        site.write("spec.yaml", spec(1));
-        let answer = site.evenkeel("apply --yes --allow take-over spec.yaml");
+        fixture.write("spec.yaml", spec(1));
+        let answer = fixture.evenkeel("apply --yes --allow take-over spec.yaml");
         assert_eq!((answer.status, &*answer.stdout), (1, ""), "{answer:?}");
         let named = in_the_way.display().to_string();
         for word in [&*named, "Is a directory", "hint: nothing was changed"] {
@@ -129,77 +129,77 @@ fn a_folder_in_the_way_is_named_and_stops_an_apply_before_its_first_change() {
 
 #[test]
 fn lost_texts_of_the_last_spec_are_a_warning_and_are_written_anew() {
-    let site = Site::new("");
-    site.apply(&spec(1));
-    let texts = fs::read_dir(folder(&site)).unwrap().map(|entry| entry.unwrap().path());
+    let fixture = Fixture::new("");
+    fixture.apply(&spec(1));
+    let texts = fs::read_dir(folder(&fixture)).unwrap().map(|entry| entry.unwrap().path());
     let texts: Vec<PathBuf> =
         texts.filter(|path| path.to_string_lossy().contains("/spec-")).collect();
     assert_eq!(texts.len(), 1);
     fs::write(&texts[0], "version: 1\n").unwrap();
     // A plan in sync has no need of them.
-    site.assert_in_sync("spec.yaml");
-    assert_eq!(site.evenkeel("plan spec.yaml").stderr, "");
-    site.write("spec.yaml", spec(2));
-    let answer = site.evenkeel("apply --yes spec.yaml");
+    fixture.assert_in_sync("spec.yaml");
+    assert_eq!(fixture.evenkeel("plan spec.yaml").stderr, "");
+    fixture.write("spec.yaml", spec(2));
+    let answer = fixture.evenkeel("apply --yes spec.yaml");
     assert_eq!(answer.status, 0, "{answer:?}");
     let warning = "warning: the last applied spec is no longer known: ";
     assert!(answer.stderr.starts_with(warning), "{answer:?}");
-    site.apply(&spec(3));
+    fixture.apply(&spec(3));
 }
 
 #[test]
 fn an_unconfirmed_apply_refuses_everyone_who_would_change_something() {
-    let site = Site::new(OLD);
-    site.write("spec.yaml", spec(1));
+    let fixture = Fixture::new(OLD);
+    fixture.write("spec.yaml", spec(1));
     let pending = Pending::begin(now(), 600, Vec::new()).unwrap();
     let pending = Pending { deadline: Some(now() + 600), ..pending };
     let journal = Journal { pending: Some(pending), ..Journal::default() };
-    state(&site).write(&journal).unwrap();
+    state(&fixture).write(&journal).unwrap();
     let before = everything();
-    let answer = site.evenkeel("apply --yes spec.yaml");
+    let answer = fixture.evenkeel("apply --yes spec.yaml");
     assert_eq!((answer.status, &*answer.stdout), (3, ""), "{answer:?}");
     for word in ["waits for confirmation until", "evenkeel confirm --abort", "nothing was changed"]
     {
         assert!(answer.stderr.contains(word), "{word}: {answer:?}");
     }
     assert!(everything() == before);
-    let plan = site.evenkeel("plan spec.yaml");
+    let plan = fixture.evenkeel("plan spec.yaml");
     assert_eq!(plan.status, 0, "{plan:?}");
     assert!(plan.stderr.starts_with("warning: an apply of "), "{plan:?}");
-    assert_eq!(state(&site).read(false).unwrap(), (journal, None));
+    assert_eq!(state(&fixture).read(false).unwrap(), (journal, None));
 }
 
 #[test]
-fn an_unconfirmed_apply_of_another_boot_is_told_until_something_is_changed() {
-    let site = Site::new("");
-    site.write("spec.yaml", spec(1));
+fn an_unconfirmed_apply_of_an_earlier_boot_is_reported_until_something_is_changed() {
+    let fixture = Fixture::new("");
+    fixture.write("spec.yaml", spec(1));
     let pending = Pending::begin(now(), 600, Vec::new()).unwrap();
     let pending = Pending { boot: "another".into(), ..pending };
     let notice = Some("the watchdog undid an apply".to_owned());
     let journal = Journal { pending: Some(pending), notice, ..Journal::default() };
-    state(&site).write(&journal).unwrap();
+    state(&fixture).write(&journal).unwrap();
     for command in ["plan spec.yaml", "apply --yes spec.yaml"] {
-        let answer = site.evenkeel(command);
+        let answer = fixture.evenkeel(command);
         assert_eq!(answer.status, 0, "{answer:?}");
         for word in ["the watchdog undid an apply; ", "was not confirmed when this host went down"]
         {
             assert!(answer.stderr.contains(word), "{word}: {answer:?}");
         }
     }
-    site.done("plan spec.yaml");
-    site.done("apply --yes spec.yaml");
+    fixture.done("plan spec.yaml");
+    fixture.done("apply --yes spec.yaml");
 }
 
 #[test]
 fn a_journal_of_a_newer_evenkeel_stops_every_command_and_stays() {
-    let site = Site::new("");
-    site.apply(&spec(1));
-    let journal = folder(&site).join("journal.json");
+    let fixture = Fixture::new("");
+    fixture.apply(&spec(1));
+    let journal = folder(&fixture).join("journal.json");
     fs::write(&journal, "{\"version\":9,\"sha256\":\"\"}\n{}\n").unwrap();
-    site.write("spec.yaml", spec(2));
+    fixture.write("spec.yaml", spec(2));
     let before = everything();
     for command in ["plan spec.yaml", "apply --yes spec.yaml", "teardown --yes"] {
-        let answer = site.evenkeel(command);
+        let answer = fixture.evenkeel(command);
         assert_eq!((answer.status, &*answer.stdout), (1, ""), "{answer:?}");
         for word in
             ["a newer evenkeel wrote ", "version 9", "nothing was changed; use the evenkeel"]

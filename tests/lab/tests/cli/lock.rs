@@ -18,17 +18,17 @@ struct Asking(Child);
 
 impl Asking {
     /// Behind that command.
-    fn start(site: &Site, before: &str) -> Self {
-        site.write("spec.yaml", SPEC);
+    fn start(fixture: &Fixture, before: &str) -> Self {
+        fixture.write("spec.yaml", SPEC);
         let mut command = Command::new("script");
-        let state = site.path().join("state");
-        let (program, state) = (site.path().join("evenkeel"), state.display());
+        let state = fixture.path().join("state");
+        let (program, state) = (fixture.path().join("evenkeel"), state.display());
         if !program.exists() {
             std::fs::copy(super::program(), &program).unwrap();
         }
         let line = format!("{before} {} apply spec.yaml --state-dir {state}", program.display());
         command.args(["--quiet", "--return", "--flush", "--command", &line, "/dev/null"]);
-        command.current_dir(site.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.current_dir(fixture.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut shown = Vec::new();
         let stdout = child.stdout.as_mut().unwrap();
@@ -58,11 +58,11 @@ fn holder(answer: &Answer) -> u32 {
 }
 
 #[test]
-fn a_second_apply_is_told_who_is_at_work_and_changes_nothing() {
-    let site = Site::new("");
-    let first = Asking::start(&site, "");
+fn a_second_apply_is_refused_with_the_lock_holder_and_changes_nothing() {
+    let fixture = Fixture::new("");
+    let first = Asking::start(&fixture, "");
     // Whatever its state directory and whatever it is asked to do.
-    let second = Site::here();
+    let second = Fixture::here();
     let nothing = "version: 1\nscope: all\ndefaults: { drain: 0s }\nservices: []\n";
     second.write("spec.yaml", nothing);
     let answer = second.evenkeel("apply --yes --allow empty,take-over spec.yaml");
@@ -79,18 +79,18 @@ fn a_second_apply_is_told_who_is_at_work_and_changes_nothing() {
     }
     assert_eq!(first.agree(), 0);
     assert_eq!(ipvsadm::save().len(), 2);
-    site.assert_in_sync("spec.yaml");
+    fixture.assert_in_sync("spec.yaml");
     second.done("apply --yes --allow empty,take-over spec.yaml");
     assert_eq!(ipvsadm::save(), BTreeSet::new());
 }
 
 #[test]
 fn another_namespace_is_another_matter() {
-    let one = Site::new("");
+    let one = Fixture::new("");
     let here = this_namespace();
     let first = Asking::start(&one, "");
     fresh_namespace();
-    let two = Site::here();
+    let two = Fixture::here();
     two.apply(SPEC);
     // From the other namespace into the one where an apply is at work.
     enter_namespace(&here);
@@ -100,26 +100,26 @@ fn another_namespace_is_another_matter() {
 
 #[test]
 fn one_that_is_killed_leaves_nothing_behind() {
-    let site = Site::new("");
-    let mut first = Asking::start(&site, "");
-    let pid = holder(&site.evenkeel("apply --yes spec.yaml"));
+    let fixture = Fixture::new("");
+    let mut first = Asking::start(&fixture, "");
+    let pid = holder(&fixture.evenkeel("apply --yes spec.yaml"));
     run(&format!("kill -KILL {pid}"));
     first.0.wait().unwrap();
-    site.done("apply --yes spec.yaml");
-    site.assert_in_sync("spec.yaml");
+    fixture.done("apply --yes spec.yaml");
+    fixture.assert_in_sync("spec.yaml");
 }
 
 #[test]
-fn a_holder_that_is_neither_root_nor_oneself_is_called_a_stranger() {
-    let site = Site::new("");
+fn a_holder_that_is_neither_root_nor_oneself_is_called_untrusted() {
+    let fixture = Fixture::new("");
     // As much as anyone may: the lock is taken before the kernel is asked for anything.
-    run(&format!("chmod 777 {}", site.path().display()));
+    run(&format!("chmod 777 {}", fixture.path().display()));
     let first = Asking::start(
-        &site,
+        &fixture,
         "setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=+net_admin \
          --ambient-caps=+net_admin",
     );
-    let answer = site.evenkeel("apply --yes spec.yaml");
+    let answer = fixture.evenkeel("apply --yes spec.yaml");
     holder(&answer);
     for word in ["of user 65534", "neither root nor who runs this"] {
         assert!(answer.stderr.contains(word), "{word}: {answer:?}");
@@ -128,13 +128,13 @@ fn a_holder_that_is_neither_root_nor_oneself_is_called_a_stranger() {
 }
 
 #[test]
-fn a_holder_in_another_pid_namespace_is_told_as_far_as_it_is_known() {
-    let site = Site::new("");
-    let first = Asking::start(&site, "");
+fn a_holder_in_another_pid_namespace_is_named_as_far_as_it_is_known() {
+    let fixture = Fixture::new("");
+    let first = Asking::start(&fixture, "");
     let mut inside = Command::new("unshare");
     inside.args(["--pid", "--fork", "--mount-proc"]).arg(program());
     inside.args(["apply", "--yes", "spec.yaml"]);
-    let answer = site.output(inside);
+    let answer = fixture.output(inside);
     assert_eq!(answer.status, 75, "{answer:?}");
     assert!(answer.stderr.contains("a process of user 0 in another pid namespace"), "{answer:?}");
     assert_eq!(first.agree(), 0);

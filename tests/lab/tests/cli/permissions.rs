@@ -6,7 +6,7 @@ use evenkeel_lab_tests::modules;
 
 use super::*;
 
-const NOBODY: u32 = 65534;
+const UNPRIVILEGED_UID: u32 = 65534;
 const COMMANDS: [&str; 4] = ["plan spec.yaml", "apply --yes spec.yaml", "show", "snapshot"];
 
 const SPEC: &str = "version: 1
@@ -17,35 +17,35 @@ services:
 ";
 
 /// A site with a copy of the program that anyone may run, in folders that belong to nobody.
-fn site() -> Site {
-    let site = Site::new("");
-    site.write("spec.yaml", SPEC);
-    std::fs::copy(program(), site.path().join("evenkeel")).unwrap();
-    std::fs::create_dir(site.path().join("state")).unwrap();
-    for path in [site.path().to_owned(), site.path().join("state")] {
-        chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
+fn fixture() -> Fixture {
+    let fixture = Fixture::new("");
+    fixture.write("spec.yaml", SPEC);
+    std::fs::copy(program(), fixture.path().join("evenkeel")).unwrap();
+    std::fs::create_dir(fixture.path().join("state")).unwrap();
+    for path in [fixture.path().to_owned(), fixture.path().join("state")] {
+        chown(&path, Some(UNPRIVILEGED_UID), Some(UNPRIVILEGED_UID)).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
     }
-    site
+    fixture
 }
 
 /// Runs the program behind `setpriv` with those options.
-fn with_privileges(site: &Site, options: &str, arguments: &str) -> Answer {
+fn with_privileges(fixture: &Fixture, options: &str, arguments: &str) -> Answer {
     let mut command = Command::new("setpriv");
-    command.args(options.split_whitespace()).arg(site.path().join("evenkeel"));
+    command.args(options.split_whitespace()).arg(fixture.path().join("evenkeel"));
     command.args(arguments.split_whitespace());
-    site.output(command)
+    fixture.output(command)
 }
 
 #[test]
 fn without_the_capability_every_command_that_needs_the_kernel_names_it() {
-    let site = site();
+    let fixture = fixture();
     for options in [
         "--reuid=65534 --regid=65534 --clear-groups",
         "--inh-caps=-net_admin --bounding-set=-net_admin",
     ] {
         for command in COMMANDS {
-            let answer = with_privileges(&site, options, command);
+            let answer = with_privileges(&fixture, options, command);
             assert_eq!(
                 (answer.status, &*answer.stdout),
                 (77, ""),
@@ -55,9 +55,9 @@ fn without_the_capability_every_command_that_needs_the_kernel_names_it() {
             assert!(error.starts_with("error: ") && error.contains("CAP_NET_ADMIN"), "{answer:?}");
             assert!(hint.contains("CAP_NET_ADMIN"), "{answer:?}");
         }
-        let answer = with_privileges(&site, options, "plan spec.yaml --detailed-exitcode");
+        let answer = with_privileges(&fixture, options, "plan spec.yaml --detailed-exitcode");
         assert_eq!(answer.status, 77, "{answer:?}");
-        let answer = with_privileges(&site, options, "plan spec.yaml --live none");
+        let answer = with_privileges(&fixture, options, "plan spec.yaml --live none");
         assert_eq!((answer.status, &*answer.stderr), (0, ""), "{answer:?}");
         assert_eq!(ipvsadm::save(), BTreeSet::new());
         assert_eq!(addresses(), BTreeSet::new());
@@ -65,13 +65,13 @@ fn without_the_capability_every_command_that_needs_the_kernel_names_it() {
 }
 
 #[test]
-fn root_of_a_user_namespace_of_its_own_is_told_alike() {
-    let site = site();
+fn root_of_a_user_namespace_gets_the_same_error() {
+    let fixture = fixture();
     for command in COMMANDS {
         let mut inside = Command::new("unshare");
-        inside.args(["--user", "--map-root-user", "--net"]).arg(site.path().join("evenkeel"));
+        inside.args(["--user", "--map-root-user", "--net"]).arg(fixture.path().join("evenkeel"));
         inside.args(command.split_whitespace());
-        let answer = site.output(inside);
+        let answer = fixture.output(inside);
         assert_eq!((answer.status, &*answer.stdout), (77, ""), "{command}: {answer:?}");
         assert!(
             answer.stderr.contains("CAP_NET_ADMIN in the initial user namespace"),
@@ -82,17 +82,17 @@ fn root_of_a_user_namespace_of_its_own_is_told_alike() {
 
 #[test]
 fn an_ordinary_user_with_that_one_capability_can_do_everything() {
-    let site = site();
+    let fixture = fixture();
     let options = "--reuid=65534 --regid=65534 --clear-groups \
                    --inh-caps=+net_admin --ambient-caps=+net_admin";
     for command in COMMANDS {
-        let answer = with_privileges(&site, options, command);
+        let answer = with_privileges(&fixture, options, command);
         assert_eq!((answer.status, &*answer.stderr), (0, ""), "{command}: {answer:?}");
     }
     let expected = "-A -t 192.0.2.1:80 -s wlc\n-a -t 192.0.2.1:80 -r 10.0.0.1:80 -g -w 1";
     assert_eq!(ipvsadm::save(), lines(expected));
     assert_eq!(addresses(), lines("192.0.2.1/32 eth0"));
-    let answer = with_privileges(&site, options, "plan spec.yaml --detailed-exitcode");
+    let answer = with_privileges(&fixture, options, "plan spec.yaml --detailed-exitcode");
     assert_eq!(answer.status, 0, "{answer:?}");
 }
 
@@ -108,21 +108,21 @@ fn ordinary_with(capabilities: &[&str]) -> String {
 
 /// Asserts that an apply with those capabilities names the one it lacks, and what for, before it
 /// changes anything.
-fn assert_lacks(site: &Site, capabilities: &[&str], lack: &str) {
+fn assert_lacks(fixture: &Fixture, capabilities: &[&str], lack: &str) {
     let before = everything();
-    let answer = with_privileges(site, &ordinary_with(capabilities), "apply --yes spec.yaml");
+    let answer = with_privileges(fixture, &ordinary_with(capabilities), "apply --yes spec.yaml");
     assert_eq!((answer.status, &*answer.stdout), (77, ""), "{answer:?}");
     let (error, hint) = answer.stderr.split_once("\nhint: ").unwrap();
     assert_eq!(error, format!("error: not permitted: {lack}"));
     assert!(hint.starts_with("nothing was changed; "), "{answer:?}");
     assert!(everything() == before);
-    let journal = std::fs::read_dir(site.path().join("state")).unwrap();
+    let journal = std::fs::read_dir(fixture.path().join("state")).unwrap();
     assert_eq!(journal.count(), 0, "not even the journal");
 }
 
 #[test]
-fn a_vip_with_neighbours_takes_the_capability_to_tell_them() {
-    let site = site();
+fn a_vip_with_neighbours_needs_the_capability_to_announce() {
+    let fixture = fixture();
     run("ip link del eth0");
     run("ip link add eth0 up type veth peer name cable");
     run("ip link set cable up");
@@ -134,23 +134,23 @@ fn a_vip_with_neighbours_takes_the_capability_to_tell_them() {
     });
     assert!(is_up);
     let lack = "CAP_NET_RAW is missing, to announce 192.0.2.1/32 on eth0";
-    assert_lacks(&site, &["net_admin"], lack);
+    assert_lacks(&fixture, &["net_admin"], lack);
     let both = ordinary_with(&["net_admin", "net_raw"]);
-    let answer = with_privileges(&site, &both, "apply --yes spec.yaml");
+    let answer = with_privileges(&fixture, &both, "apply --yes spec.yaml");
     assert_eq!((answer.status, &*answer.stderr), (0, ""), "{answer:?}");
     assert_eq!(addresses(), lines("192.0.2.1/32 eth0"));
     // What is bound already is announced no more, so that the table alone needs the one.
-    site.write("spec.yaml", SPEC.replace("10.0.0.1", "10.0.0.2"));
+    fixture.write("spec.yaml", SPEC.replace("10.0.0.1", "10.0.0.2"));
     let one = ordinary_with(&["net_admin"]);
-    let answer = with_privileges(&site, &one, "apply --yes spec.yaml");
+    let answer = with_privileges(&fixture, &one, "apply --yes spec.yaml");
     assert_eq!(answer.status, 0, "{answer:?}");
-    site.assert_in_sync("spec.yaml");
+    fixture.assert_in_sync("spec.yaml");
 }
 
 /// The kernel does that by itself, as for `ipvsadm`.
 #[test]
 fn a_module_that_is_not_loaded_takes_no_further_capability() {
-    let site = site();
+    let fixture = fixture();
     let (one, both) = (ordinary_with(&["net_admin"]), ordinary_with(&["net_admin", "sys_module"]));
     // A new service, and other schedulers for it.
     for (privileges, more, module) in [
@@ -158,19 +158,19 @@ fn a_module_that_is_not_loaded_takes_no_further_capability() {
         (&one, ", scheduler: sed", "ip_vs_sed"),
         (&both, ", scheduler: nq", "ip_vs_nq"),
     ] {
-        site.write("spec.yaml", SPEC.replace("port: 80", &format!("port: 80{more}")));
+        fixture.write("spec.yaml", SPEC.replace("port: 80", &format!("port: 80{more}")));
         modules::unload(module);
-        let answer = with_privileges(&site, privileges, "apply --yes spec.yaml");
+        let answer = with_privileges(&fixture, privileges, "apply --yes spec.yaml");
         assert_eq!((answer.status, &*answer.stderr), (0, ""), "{answer:?}");
         assert!(modules::is_loaded(module));
-        site.assert_in_sync("spec.yaml");
+        fixture.assert_in_sync("spec.yaml");
     }
 }
 
 #[test]
-fn a_module_that_cannot_be_loaded_is_told_and_changes_nothing() {
-    let site = site();
-    site.write("spec.yaml", SPEC.replace("port: 80", "port: 80, scheduler: mh"));
+fn a_module_that_cannot_be_loaded_is_reported_and_changes_nothing() {
+    let fixture = fixture();
+    fixture.write("spec.yaml", SPEC.replace("port: 80", "port: 80, scheduler: mh"));
     modules::unload("ip_vs_mh");
     let before = everything();
     for (capabilities, status, words) in [
@@ -179,7 +179,7 @@ fn a_module_that_cannot_be_loaded_is_told_and_changes_nothing() {
         (&["net_admin", "sys_module"], 1, "module ip_vs_mh cannot be loaded"),
     ] {
         let privileges = ordinary_with(capabilities);
-        let apply = || with_privileges(&site, &privileges, "apply --yes spec.yaml");
+        let apply = || with_privileges(&fixture, &privileges, "apply --yes spec.yaml");
         let answer = modules::without_modprobe(apply);
         assert_eq!(answer.status, status, "{answer:?}");
         assert!(answer.stdout.contains(words), "{answer:?}");
@@ -189,28 +189,28 @@ fn a_module_that_cannot_be_loaded_is_told_and_changes_nothing() {
 
 #[test]
 fn a_sysctl_a_dummy_device_and_a_drain_take_no_further_capability() {
-    let site = site();
+    let fixture = fixture();
     let one = ordinary_with(&["net_admin"]);
     let spec = SPEC.replace("interface: eth0", "interface: vips, dummy: true");
     let spec = format!("{spec}sysctls: {{ net.ipv4.vs.expire_nodest_conn: 1 }}\n");
     for spec in [spec.clone(), spec.replace("10.0.0.1", "10.0.0.2")] {
-        site.write("spec.yaml", spec);
-        let answer = with_privileges(&site, &one, "apply --yes spec.yaml");
+        fixture.write("spec.yaml", spec);
+        let answer = with_privileges(&fixture, &one, "apply --yes spec.yaml");
         assert_eq!(answer.status, 0, "{answer:?}");
     }
     assert_eq!(run("sysctl -n net.ipv4.vs.expire_nodest_conn").trim(), "1");
     assert_eq!(addresses(), lines("192.0.2.1/32 vips"));
-    site.assert_in_sync("spec.yaml");
+    fixture.assert_in_sync("spec.yaml");
 }
 
 #[test]
-fn a_kernel_without_ipvs_is_told_with_what_to_do_about_it() {
-    let site = Site::new("");
-    site.write("spec.yaml", SPEC);
+fn a_kernel_without_ipvs_is_reported_with_what_to_do_about_it() {
+    let fixture = Fixture::new("");
+    fixture.write("spec.yaml", SPEC);
     // This namespace holds the module, too, once anyone has asked for IPVS in it; nobody has.
     modules::unload("ip_vs");
     let answers =
-        modules::without_modprobe(|| COMMANDS.map(|command| (command, site.evenkeel(command))));
+        modules::without_modprobe(|| COMMANDS.map(|command| (command, fixture.evenkeel(command))));
     let loaded = modules::is_loaded("ip_vs");
     run("modprobe ip_vs");
     assert!(!loaded);
@@ -228,9 +228,9 @@ fn a_kernel_without_ipvs_is_told_with_what_to_do_about_it() {
 
 #[test]
 fn a_module_that_is_not_loaded_yet_is_loaded() {
-    let site = Site::new("");
+    let fixture = Fixture::new("");
     modules::unload("ip_vs");
-    site.apply(SPEC);
+    fixture.apply(SPEC);
     assert!(modules::is_loaded("ip_vs") && modules::is_loaded("ip_vs_wlc"));
-    site.assert_in_sync("spec.yaml");
+    fixture.assert_in_sync("spec.yaml");
 }

@@ -15,21 +15,21 @@ services:
 ";
 
 /// A site with that spec in force, and a plan saved that gives the first real server weight 5.
-fn planned() -> Site {
-    let site = Site::new("");
-    site.apply(SPEC);
-    site.write("spec.yaml", SPEC.replace("weight: 1", "weight: 5"));
-    let answer = site.evenkeel("plan spec.yaml --out plan");
+fn planned() -> Fixture {
+    let fixture = Fixture::new("");
+    fixture.apply(SPEC);
+    fixture.write("spec.yaml", SPEC.replace("weight: 1", "weight: 5"));
+    let answer = fixture.evenkeel("plan spec.yaml --out plan");
     assert_eq!(answer.status, 0, "{answer:?}");
     assert!(answer.stdout.contains("weight 1 -> 5"), "{answer:?}");
     assert!(answer.stderr.contains("`evenkeel apply --plan plan`"), "{answer:?}");
-    site
+    fixture
 }
 
 /// Asserts that the plan is refused with these words, and that nothing is changed.
-fn assert_refused(site: &Site, words: &[&str]) -> Answer {
+fn assert_refused(fixture: &Fixture, words: &[&str]) -> Answer {
     let before = everything();
-    let answer = site.evenkeel("apply --plan plan");
+    let answer = fixture.evenkeel("apply --plan plan");
     assert_eq!((answer.status, &*answer.stdout), (3, ""), "{answer:?}");
     for words in ["refused: "].iter().chain(words) {
         assert!(answer.stderr.contains(words), "{words}: {answer:?}");
@@ -46,68 +46,68 @@ const RAISED: &str = "-a -t 192.0.2.1:80 -r 10.0.0.1:80 -g -w 5";
 
 #[test]
 fn a_saved_plan_is_carried_out_without_its_spec_and_without_a_question() {
-    let site = planned();
-    let mode = std::fs::metadata(site.path().join("plan")).unwrap().permissions().mode();
+    let fixture = planned();
+    let mode = std::fs::metadata(fixture.path().join("plan")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    std::fs::remove_file(site.path().join("spec.yaml")).unwrap();
-    site.done("apply --plan plan");
+    std::fs::remove_file(fixture.path().join("spec.yaml")).unwrap();
+    fixture.done("apply --plan plan");
     assert!(has(RAISED));
-    assert_refused(&site, &["the plan no longer holds"]);
+    assert_refused(&fixture, &["the plan no longer holds"]);
     // It is the spec in force from now on, as if it had been applied itself.
-    site.write("spec.yaml", SPEC.replace("weight: 1", "weight: 5"));
-    site.assert_in_sync("spec.yaml");
+    fixture.write("spec.yaml", SPEC.replace("weight: 1", "weight: 5"));
+    fixture.assert_in_sync("spec.yaml");
 }
 
 #[test]
 fn the_values_of_parameters_are_those_of_the_plan() {
-    let site = Site::new("");
-    site.write("spec.yaml", SPEC.replace("weight: 1", "weight: \"${weight}\""));
-    let answer = site.evenkeel("plan spec.yaml --set weight=5 --out plan");
+    let fixture = Fixture::new("");
+    fixture.write("spec.yaml", SPEC.replace("weight: 1", "weight: \"${weight}\""));
+    let answer = fixture.evenkeel("plan spec.yaml --set weight=5 --out plan");
     assert_eq!(answer.status, 0, "{answer:?}");
-    site.done("apply --plan plan");
+    fixture.done("apply --plan plan");
     assert!(has(RAISED));
 }
 
 #[test]
 fn every_changed_byte_of_a_saved_plan_is_refused() {
-    let site = planned();
-    let path = site.path().join("plan");
+    let fixture = planned();
+    let path = fixture.path().join("plan");
     let text = std::fs::read(&path).unwrap();
     let step = (text.len() / 15).max(1);
     for place in (0..text.len()).step_by(step).chain([text.len() - 1]) {
         let mut changed = text.clone();
         changed[place] ^= 1;
         std::fs::write(&path, &changed).unwrap();
-        assert_refused(&site, &[]);
+        assert_refused(&fixture, &[]);
         std::fs::write(&path, &text[..place]).unwrap();
-        assert_refused(&site, &[]);
+        assert_refused(&fixture, &[]);
     }
     std::fs::write(&path, &text).unwrap();
-    site.done("apply --plan plan");
+    fixture.done("apply --plan plan");
     assert!(has(RAISED));
 }
 
 #[test]
 fn a_saved_plan_is_refused_in_words_of_what_is_wrong_with_it() {
-    let site = planned();
-    let text = std::fs::read_to_string(site.path().join("plan")).unwrap();
-    site.write("plan", SPEC);
-    assert_refused(&site, &["plan is no plan that `evenkeel plan --out` wrote"]);
-    site.write("plan", text.replace("\"weight\": 5", "\"weight\": 6"));
-    assert_refused(&site, &["plan is not as it was written: its checksum is another one"]);
-    site.write("plan", text.replace("{\"evenkeel_plan\":2,", "{\"evenkeel_plan\":1,"));
-    assert_refused(&site, &["plan has format 1 of saved plans; this build reads 2"]);
+    let fixture = planned();
+    let text = std::fs::read_to_string(fixture.path().join("plan")).unwrap();
+    fixture.write("plan", SPEC);
+    assert_refused(&fixture, &["plan is no plan that `evenkeel plan --out` wrote"]);
+    fixture.write("plan", text.replace("\"weight\": 5", "\"weight\": 6"));
+    assert_refused(&fixture, &["plan is not as it was written: its checksum is another one"]);
+    fixture.write("plan", text.replace("{\"evenkeel_plan\":2,", "{\"evenkeel_plan\":1,"));
+    assert_refused(&fixture, &["plan has format 1 of saved plans; this build reads 2"]);
     for (from, to, words) in [
         ("\"evenkeel\": \"", "\"evenkeel\": \"9.", "the plan was made by evenkeel 9."),
         ("\"host\": \"", "\"host\": \"other-", "the plan was made on host `other-"),
         ("\"boot\": \"", "\"boot\": \"0", "the host was started anew since the plan was made"),
         ("\"role\": \"director\"", "\"role\": \"gateway\"", "the plan was made for role `gateway`"),
     ] {
-        site.write("plan", sealed(&text.replacen(from, to, 1)));
-        assert_refused(&site, &[words, "make the plan again"]);
+        fixture.write("plan", sealed(&text.replacen(from, to, 1)));
+        assert_refused(&fixture, &[words, "make the plan again"]);
     }
-    site.write("plan", &text);
-    site.done("apply --plan plan");
+    fixture.write("plan", &text);
+    fixture.done("apply --plan plan");
 }
 
 /// The same body under a checksum that fits, as only someone who means it writes it.
@@ -120,43 +120,43 @@ fn sealed(text: &str) -> String {
 
 #[test]
 fn a_saved_plan_is_of_no_use_in_another_namespace() {
-    let site = planned();
-    let plan = std::fs::read(site.path().join("plan")).unwrap();
-    let other = Site::new("");
+    let fixture = planned();
+    let plan = std::fs::read(fixture.path().join("plan")).unwrap();
+    let other = Fixture::new("");
     other.write("plan", plan);
     assert_refused(&other, &["the plan was made in network namespace `net-"]);
 }
 
 #[test]
 fn a_plan_is_stale_when_what_it_touches_has_changed_and_shows_the_difference() {
-    let site = planned();
+    let fixture = planned();
     run("ipvsadm -e -t 192.0.2.1:80 -r 10.0.0.1:80 -g -w 3");
     let label = "edit real server 10.0.0.1:80 of web/192.0.2.1:80/tcp: weight";
     let (saved, fresh) = (format!("-~ {label} 1 -> 5"), format!("+~ {label} 3 -> 5"));
-    assert_refused(&site, &["the plan no longer holds", &saved, &fresh]);
+    assert_refused(&fixture, &["the plan no longer holds", &saved, &fresh]);
     run("ipvsadm -e -t 192.0.2.1:80 -r 10.0.0.1:80 -g -w 1");
     run("ip addr del 192.0.2.1/32 dev eth0");
-    assert_refused(&site, &["\n++ bind vip 192.0.2.1/32 on eth0\n"]);
+    assert_refused(&fixture, &["\n++ bind vip 192.0.2.1/32 on eth0\n"]);
     run("ip addr add 192.0.2.1/32 dev eth0");
-    site.done("apply --plan plan");
+    fixture.done("apply --plan plan");
     assert!(has(RAISED));
 }
 
 #[test]
 fn what_is_none_of_the_plans_business_does_not_make_it_stale() {
-    let site = Site::new("");
+    let fixture = Fixture::new("");
     let spec = SPEC.replace("port: 80\n", "port: 80\n    ignore: [weight]\n    drain: 1h\n");
-    site.apply(&spec);
+    fixture.apply(&spec);
     let threshold = "weight: 1, upper_threshold: 100";
     let changed = spec.replace("weight: 1", threshold);
-    site.write("spec.yaml", changed.replace(", { address: 10.0.0.2, weight: 2 }", ""));
-    let answer = site.evenkeel("plan spec.yaml --out plan");
+    fixture.write("spec.yaml", changed.replace(", { address: 10.0.0.2, weight: 2 }", ""));
+    let answer = fixture.evenkeel("plan spec.yaml --out plan");
     assert!(answer.stdout.contains("~ drain real server 10.0.0.2:80"), "{answer:?}");
     // Someone else's weight, a drain that was begun, an address of nobody's business.
     run("ipvsadm -e -t 192.0.2.1:80 -r 10.0.0.1:80 -g -w 7");
     run("ipvsadm -e -t 192.0.2.1:80 -r 10.0.0.2:80 -g -w 0");
     run("ip addr add 198.51.100.1/32 dev eth0");
-    let answer = site.evenkeel("apply --plan plan");
+    let answer = fixture.evenkeel("apply --plan plan");
     assert_eq!(answer.status, 0, "{answer:?}");
     let kept = "-a -t 192.0.2.1:80 -r 10.0.0.1:80 -g -w 7";
     assert!(has(kept), "{:?}", ipvsadm::save());
@@ -165,30 +165,30 @@ fn what_is_none_of_the_plans_business_does_not_make_it_stale() {
 
 #[test]
 fn guards_hold_for_saved_plans_and_what_was_allowed_is_not_saved() {
-    let site = planned();
-    site.write("spec.yaml", "version: 1\nservices: []\ndefaults: { drain: 0s }\n");
-    let answer = site.evenkeel("plan spec.yaml --out plan");
+    let fixture = planned();
+    fixture.write("spec.yaml", "version: 1\nservices: []\ndefaults: { drain: 0s }\n");
+    let answer = fixture.evenkeel("plan spec.yaml --out plan");
     assert_eq!(answer.status, 0, "{answer:?}");
     assert!(answer.stderr.contains("--allow empty"), "{answer:?}");
-    assert_refused(&site, &["guard empty: "]);
-    site.done("apply --plan plan --allow empty");
+    assert_refused(&fixture, &["guard empty: "]);
+    fixture.done("apply --plan plan --allow empty");
     assert_eq!(ipvsadm::save().len(), 0);
 }
 
 #[test]
 fn a_saved_plan_of_a_host_in_sync_has_nothing_to_do() {
-    let site = Site::new("");
-    site.apply(SPEC);
-    let answer = site.evenkeel("plan spec.yaml --out plan");
+    let fixture = Fixture::new("");
+    fixture.apply(SPEC);
+    let answer = fixture.evenkeel("plan spec.yaml --out plan");
     assert!(answer.stdout.starts_with("In sync; "), "{answer:?}");
-    assert!(site.done("apply --plan plan").starts_with("In sync; "));
+    assert!(fixture.done("apply --plan plan").starts_with("In sync; "));
     run("ipvsadm -D -t 192.0.2.1:80");
-    assert_refused(&site, &["\n++ add service web/192.0.2.1:80/tcp"]);
+    assert_refused(&fixture, &["\n++ add service web/192.0.2.1:80/tcp"]);
 }
 
 #[test]
 fn a_saved_plan_stands_alone_on_the_command_line() {
-    let site = planned();
+    let fixture = planned();
     let before = everything();
     for arguments in [
         "apply --plan plan spec.yaml",
@@ -196,11 +196,11 @@ fn a_saved_plan_stands_alone_on_the_command_line() {
         "apply --plan plan --set a=b",
         "plan spec.yaml --live none --out other",
     ] {
-        let answer = site.evenkeel(arguments);
+        let answer = fixture.evenkeel(arguments);
         assert_eq!((answer.status, &*answer.stdout), (64, ""), "{answer:?}");
     }
-    assert_eq!(site.evenkeel("apply --plan nowhere").status, 1);
-    let answer = site.evenkeel("plan spec.yaml --out nowhere/plan");
+    assert_eq!(fixture.evenkeel("apply --plan nowhere").status, 1);
+    let answer = fixture.evenkeel("plan spec.yaml --out nowhere/plan");
     assert_eq!(answer.status, 1, "{answer:?}");
     assert!(answer.stderr.contains("cannot write nowhere/plan: "), "{answer:?}");
     assert!(everything() == before);

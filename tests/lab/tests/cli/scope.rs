@@ -2,7 +2,7 @@
 
 use super::*;
 
-const STRANGERS: &str = "-A -t 198.51.100.1:80 -s rr
+const FOREIGN_SERVICES: &str = "-A -t 198.51.100.1:80 -s rr
     -a -t 198.51.100.1:80 -r 10.0.0.9:80 -g -w 7
     -A -f 5 -s wlc
     -a -f 5 -r 10.0.0.9:0 -i -w 1 --tun-type ipip
@@ -29,13 +29,13 @@ const FOREIGN: &str = "192.0.2.2/24 eth0
 
 #[test]
 fn a_service_out_of_scope_and_an_address_of_others_survive_every_command() {
-    let site = Site::new(STRANGERS);
+    let fixture = Fixture::new(FOREIGN_SERVICES);
     for address in ["192.0.2.2/24", "192.0.2.3/32", "198.51.100.1/32", "2001:db8::3/128"] {
         run(&format!("ip addr add {address} dev eth0"));
     }
     assert_eq!(addresses(), lines(FOREIGN));
-    site.write("spec.yaml", SPEC);
-    site.write("emptied.yaml", EMPTIED);
+    fixture.write("spec.yaml", SPEC);
+    fixture.write("emptied.yaml", EMPTIED);
     let ours = "-A -t 192.0.2.1:80 -s wlc
         -a -t 192.0.2.1:80 -r 10.0.0.1:80 -g -w 1";
     for (command, status, is_applied) in [
@@ -54,40 +54,40 @@ fn a_service_out_of_scope_and_an_address_of_others_survive_every_command() {
         ("apply --yes --allow empty,take-over,mass-delete emptied.yaml", 0, false),
         ("apply --yes spec.yaml", 0, true),
     ] {
-        let answer = site.evenkeel(command);
+        let answer = fixture.evenkeel(command);
         assert_eq!(answer.status, status, "{command}: {answer:?}");
         let (table, bound) = if is_applied { (ours, "192.0.2.1/32 eth0") } else { ("", "") };
-        assert_eq!(ipvsadm::save(), lines(&format!("{STRANGERS}\n{table}")), "{command}");
+        assert_eq!(ipvsadm::save(), lines(&format!("{FOREIGN_SERVICES}\n{table}")), "{command}");
         assert_eq!(addresses(), lines(&format!("{FOREIGN}\n{bound}")), "{command}");
     }
 }
 
 #[test]
 fn what_is_out_of_scope_is_shown_as_a_count_only() {
-    let site = Site::new(STRANGERS);
-    site.write("spec.yaml", SPEC);
-    let plan = site.done("plan spec.yaml");
+    let fixture = Fixture::new(FOREIGN_SERVICES);
+    fixture.write("spec.yaml", SPEC);
+    let plan = fixture.done("plan spec.yaml");
     assert!(plan.ends_with("; out of scope: 2 services.\n"), "{plan}");
     assert!(!plan.contains("198.51.100.1"), "{plan}");
-    let diff = site.done("plan spec.yaml --output diff");
+    let diff = fixture.done("plan spec.yaml --output diff");
     assert!(!diff.contains("198.51.100.1"), "{diff}");
 }
 
 #[test]
 fn an_address_is_unbound_only_if_evenkeel_bound_it() {
-    let site = Site::new("");
-    site.apply(&SPEC.replace(" # bound by someone else already", ""));
+    let fixture = Fixture::new("");
+    fixture.apply(&SPEC.replace(" # bound by someone else already", ""));
     assert_eq!(addresses(), lines("192.0.2.1/32 eth0\n192.0.2.2/32 eth0"));
     run("ip addr add 192.0.2.7/32 dev eth0");
-    site.apply(&SPEC.replace("192.0.2.2,", "192.0.2.4,"));
+    fixture.apply(&SPEC.replace("192.0.2.2,", "192.0.2.4,"));
     assert_eq!(addresses(), lines("192.0.2.1/32 eth0\n192.0.2.4/32 eth0\n192.0.2.7/32 eth0"));
 }
 
 #[test]
 fn an_address_that_was_bound_by_evenkeel_is_known_as_its_own_without_the_journal() {
-    let site = Site::new("");
-    site.apply(SPEC);
-    std::fs::remove_dir_all(site.path().join("state")).unwrap();
-    site.apply(&SPEC.replace("  - { address: 192.0.2.2, interface: eth0 }", ""));
+    let fixture = Fixture::new("");
+    fixture.apply(SPEC);
+    std::fs::remove_dir_all(fixture.path().join("state")).unwrap();
+    fixture.apply(&SPEC.replace("  - { address: 192.0.2.2, interface: eth0 }", ""));
     assert_eq!(addresses(), lines("192.0.2.1/32 eth0"));
 }

@@ -60,8 +60,8 @@ fn names_weights_and_connections_are_shown_as_ipvsadm_counts_them() {
         ports: vec![80],
     };
     let network = topology.build().unwrap();
-    let site = Site::here();
-    network.director.run(|| site.apply(SPEC)).unwrap();
+    let fixture = Fixture::here();
+    network.director.run(|| fixture.apply(SPEC)).unwrap();
     let vip = "10.0.0.100:80".parse().unwrap();
     network.ask(vip, 6).unwrap();
     // Two that stay open.
@@ -71,7 +71,9 @@ fn names_weights_and_connections_are_shown_as_ipvsadm_counts_them() {
         .unwrap();
     let (text, document, counts) = network
         .director
-        .run(|| (site.done("show spec.yaml"), site.done("show spec.yaml --output json"), listed()))
+        .run(|| {
+            (fixture.done("show spec.yaml"), fixture.done("show spec.yaml --output json"), listed())
+        })
         .unwrap();
     drop(open);
 
@@ -101,10 +103,10 @@ fn names_weights_and_connections_are_shown_as_ipvsadm_counts_them() {
 
 #[test]
 fn services_without_a_name_in_the_spec_are_shown_by_their_keys() {
-    let site = Site::new("-A -t 192.0.2.1:80 -s sh -b sh-port -p 60\n-A -f 7 -6 -s rr\n");
-    let text = site.done("show");
+    let fixture = Fixture::new("-A -t 192.0.2.1:80 -s sh -b sh-port -p 60\n-A -f 7 -6 -s rr\n");
+    let text = fixture.done("show");
     for words in ["192.0.2.1:80/tcp sh sh-port persistence 60s", "fwmark-7/ipv6 rr"] {
         assert!(text.lines().any(|line| line == words), "{words}: {text}");
     }
-    assert_eq!(Site::new("").done("show").lines().count(), 1, "a heading and nothing else");
+    assert_eq!(Fixture::new("").done("show").lines().count(), 1, "a heading and nothing else");
 }

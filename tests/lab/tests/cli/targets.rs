@@ -23,7 +23,7 @@ const API: &str = "-A -t 192.0.2.2:80 -s wlc
     -a -t 192.0.2.2:80 -r 10.0.0.2:80 -g -w 1";
 const DNS: &str = "-A -u 192.0.2.1:53 -s wlc
     -a -u 192.0.2.1:53 -r 10.0.0.3:53 -g -w 1";
-const STRANGER: &str = "-A -t 203.0.113.1:80 -s rr
+const FOREIGN_SERVICE: &str = "-A -t 203.0.113.1:80 -s rr
     -a -t 203.0.113.1:80 -r 10.0.0.9:80 -g -w 1";
 
 fn assert_table(parts: &[&str]) {
@@ -36,20 +36,20 @@ fn drop_entry() -> String {
 
 #[test]
 fn a_targeted_apply_does_what_concerns_its_service_and_nothing_else() {
-    let site = Site::new(&format!("{STRANGER}\n"));
-    site.write("spec.yaml", SPEC);
-    let plan = site.done("plan spec.yaml --target web");
+    let fixture = Fixture::new(&format!("{FOREIGN_SERVICE}\n"));
+    fixture.write("spec.yaml", SPEC);
+    let plan = fixture.done("plan spec.yaml --target web");
     assert!(plan.contains("Plan: 4 to add, 0 to edit, 0 to delete, 1 to bind"), "{plan}");
-    site.done("apply --yes spec.yaml --target web");
-    assert_table(&[STRANGER, WEB]);
+    fixture.done("apply --yes spec.yaml --target web");
+    assert_table(&[FOREIGN_SERVICE, WEB]);
     assert_eq!(addresses(), lines("192.0.2.1/32 eth0"));
     assert_eq!(drop_entry(), "0");
-    assert!(site.done("plan spec.yaml --target web").starts_with("In sync; "));
+    assert!(fixture.done("plan spec.yaml --target web").starts_with("In sync; "));
 
-    site.done("apply --yes spec.yaml --target api/192.0.2.2:80/tcp --target 192.0.2.1:53/udp");
-    assert_table(&[STRANGER, WEB, API, DNS]);
+    fixture.done("apply --yes spec.yaml --target api/192.0.2.2:80/tcp --target 192.0.2.1:53/udp");
+    assert_table(&[FOREIGN_SERVICE, WEB, API, DNS]);
     assert_eq!(addresses(), lines("192.0.2.1/32 eth0\n192.0.2.2/32 eth0"));
-    let rest = site.evenkeel("plan spec.yaml");
+    let rest = fixture.evenkeel("plan spec.yaml");
     // No whole spec was applied yet.
     assert!(rest.stderr.contains("without --allow take-over"), "{rest:?}");
     let rest = rest.stdout;
@@ -59,14 +59,14 @@ fn a_targeted_apply_does_what_concerns_its_service_and_nothing_else() {
 
 #[test]
 fn drift_of_others_is_left_as_it_is() {
-    let site = Site::new("");
-    site.apply(SPEC);
+    let fixture = Fixture::new("");
+    fixture.apply(SPEC);
     run("ipvsadm -e -u 192.0.2.1:53 -r 10.0.0.3:53 -g -w 9");
     run("ipvsadm -D -t 192.0.2.2:80");
     run("ipvsadm -e -t 192.0.2.1:80 -r 10.0.0.1:80 -g -w 9");
     run("ip addr del 192.0.2.2/32 dev eth0");
     run("sysctl -qw net.ipv4.vs.drop_entry=0");
-    site.done("apply --yes spec.yaml --target web");
+    fixture.done("apply --yes spec.yaml --target web");
     assert_table(&[WEB, &DNS.replace("-w 1", "-w 9")]);
     assert_eq!(addresses(), lines("192.0.2.1/32 eth0"));
     assert_eq!(drop_entry(), "0");
@@ -74,92 +74,92 @@ fn drift_of_others_is_left_as_it_is() {
 
 #[test]
 fn a_service_that_was_taken_out_goes_by_its_old_name_and_its_vip_with_the_last() {
-    let site = Site::new("");
-    site.apply(SPEC);
+    let fixture = Fixture::new("");
+    fixture.apply(SPEC);
     let without = |name: &str, spec: &str| -> String {
         let start = format!("  - {{ name: {name}, ");
         spec.lines().filter(|line| !line.starts_with(&start)).map(|it| format!("{it}\n")).collect()
     };
     let left = without("dns", &without("web", SPEC));
     let left = left.replace("  - { address: 192.0.2.1, interface: eth0 }\n", "");
-    site.write("spec.yaml", &left);
-    site.done("apply --yes spec.yaml --target web");
+    fixture.write("spec.yaml", &left);
+    fixture.done("apply --yes spec.yaml --target web");
     assert_table(&[API, DNS]);
     let both = "192.0.2.1/32 eth0\n192.0.2.2/32 eth0";
     assert_eq!(addresses(), lines(both), "dns is still there");
-    site.done("apply --yes spec.yaml --target dns");
+    fixture.done("apply --yes spec.yaml --target dns");
     assert_table(&[API]);
     assert_eq!(addresses(), lines("192.0.2.2/32 eth0"));
     // The last applied spec is still the whole one, so that the names are still known.
-    assert!(site.done("plan spec.yaml --target web").starts_with("In sync; "));
-    site.done("apply --yes spec.yaml");
-    assert_eq!(site.evenkeel("plan spec.yaml --target web").status, 64, "long gone");
+    assert!(fixture.done("plan spec.yaml --target web").starts_with("In sync; "));
+    fixture.done("apply --yes spec.yaml");
+    assert_eq!(fixture.evenkeel("plan spec.yaml --target web").status, 64, "long gone");
 }
 
 #[test]
 fn an_unknown_target_is_answered_with_names_like_it() {
-    let site = Site::new("");
-    site.write("spec.yaml", SPEC);
+    let fixture = Fixture::new("");
+    fixture.write("spec.yaml", SPEC);
     for command in ["plan spec.yaml", "apply --yes spec.yaml", "plan spec.yaml --live none"] {
-        let answer = site.evenkeel(&format!("{command} --target wbe"));
+        let answer = fixture.evenkeel(&format!("{command} --target wbe"));
         assert_eq!((answer.status, &*answer.stdout), (64, ""), "{answer:?}");
         assert!(answer.stderr.contains("no service is called `wbe`; there is `web`"), "{answer:?}");
     }
     assert_table(&[""]);
-    let plan = site.done("plan spec.yaml --live none --target api");
+    let plan = fixture.done("plan spec.yaml --live none --target api");
     assert!(plan.contains("Plan: 2 to add, 0 to edit, 0 to delete, 1 to bind"), "{plan}");
 }
 
 #[test]
 fn guards_hold_for_a_target() {
-    let site = Site::new("");
+    let fixture = Fixture::new("");
     let services =
         |weight: u8| SPEC.replace("10.0.0.2 }", &format!("10.0.0.2, weight: {weight} }}"));
-    site.apply(&services(1));
-    site.write("spec.yaml", services(0));
-    let answer = site.evenkeel("apply --yes spec.yaml --target api");
+    fixture.apply(&services(1));
+    fixture.write("spec.yaml", services(0));
+    let answer = fixture.evenkeel("apply --yes spec.yaml --target api");
     assert_eq!(answer.status, 3, "{answer:?}");
     assert!(answer.stderr.contains("guard no-server"), "{answer:?}");
-    site.done("apply --yes spec.yaml --target web");
-    site.done("apply --yes spec.yaml --target api --allow no-server");
+    fixture.done("apply --yes spec.yaml --target web");
+    fixture.done("apply --yes spec.yaml --target api --allow no-server");
     assert_table(&[WEB, DNS, &API.replace("-w 1", "-w 0")]);
 }
 
 #[test]
 fn a_saved_plan_for_a_target_is_carried_out_for_it_alone() {
-    let site = Site::new("");
-    site.write("spec.yaml", SPEC);
-    assert_eq!(site.evenkeel("plan spec.yaml --target api --out plan").status, 0);
+    let fixture = Fixture::new("");
+    fixture.write("spec.yaml", SPEC);
+    assert_eq!(fixture.evenkeel("plan spec.yaml --target api --out plan").status, 0);
     // What becomes of the others is none of its business.
-    run_with("ipvsadm -R", STRANGER);
-    site.done("apply --plan plan");
-    assert_table(&[STRANGER, API]);
+    run_with("ipvsadm -R", FOREIGN_SERVICE);
+    fixture.done("apply --plan plan");
+    assert_table(&[FOREIGN_SERVICE, API]);
 }
 
 #[test]
 fn what_was_applied_to_single_services_is_remembered() {
-    let site = Site::expiring("");
+    let fixture = Fixture::expiring("");
     let two = SPEC.replace("[ { address: 10.0.0.2 } ]", "[ { address: 10.0.0.2, weight: 5 } ]");
-    site.apply(SPEC);
-    site.write("two.yaml", &two);
-    site.done("apply --yes two.yaml --target api");
+    fixture.apply(SPEC);
+    fixture.write("two.yaml", &two);
+    fixture.done("apply --yes two.yaml --target api");
     // The spec is another one than was applied there; the host is as it was left.
-    let plan = site.done("plan spec.yaml");
+    let plan = fixture.done("plan spec.yaml");
     assert!(plan.contains("weight 5 -> 1") && !plan.contains("# drift"), "{plan}");
     run("ipvsadm -e -t 192.0.2.2:80 -r 10.0.0.2:80 -g -w 9");
-    let plan = site.done("plan two.yaml --target api");
+    let plan = fixture.done("plan two.yaml --target api");
     assert!(plan.contains("weight 9 -> 5 # drift"), "{plan}");
 }
 
 #[test]
 fn a_teardown_takes_services_along_that_only_a_targeted_apply_put_there() {
-    let site = Site::expiring(&format!("{STRANGER}\n"));
-    site.write("spec.yaml", SPEC);
-    site.done("apply --yes spec.yaml --target api");
-    assert_table(&[STRANGER, API]);
-    let answer = site.evenkeel("teardown --yes");
+    let fixture = Fixture::expiring(&format!("{FOREIGN_SERVICE}\n"));
+    fixture.write("spec.yaml", SPEC);
+    fixture.done("apply --yes spec.yaml --target api");
+    assert_table(&[FOREIGN_SERVICE, API]);
+    let answer = fixture.evenkeel("teardown --yes");
     assert_eq!(answer.status, 0, "{answer:?}");
     assert!(answer.stdout.contains("- delete service api/192.0.2.2:80/tcp"), "{answer:?}");
-    assert_table(&[STRANGER]);
+    assert_table(&[FOREIGN_SERVICE]);
     assert_eq!(addresses(), BTreeSet::new());
 }

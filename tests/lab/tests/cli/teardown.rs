@@ -18,7 +18,7 @@ services:
   - { name: dns, vip: 192.0.2.2, port: 53, protocol: udp, real_servers: [ { address: 10.0.0.2 } ] }
 ";
 
-const STRANGER: &str = "-A -t 203.0.113.1:80 -s rr
+const FOREIGN_SERVICE: &str = "-A -t 203.0.113.1:80 -s rr
     -a -t 203.0.113.1:80 -r 10.0.0.9:80 -g -w 1
     -A -f 5 -s wlc";
 const FOREIGN: &str = "192.0.2.3/32 eth0
@@ -35,20 +35,20 @@ fn host() -> impl PartialEq + std::fmt::Debug {
 }
 
 /// A host with services and addresses of others, seen before the spec was in force.
-fn applied() -> (Site, impl PartialEq + std::fmt::Debug) {
-    let site = Site::new("");
+fn applied() -> (Fixture, impl PartialEq + std::fmt::Debug) {
+    let fixture = Fixture::new("");
     for address in ["192.0.2.3/32", "192.0.2.9/32"] {
         run(&format!("ip addr add {address} dev eth0"));
     }
     let before = host();
-    site.apply(SPEC);
-    run_with("ipvsadm -R", STRANGER);
-    (site, before)
+    fixture.apply(SPEC);
+    run_with("ipvsadm -R", FOREIGN_SERVICE);
+    (fixture, before)
 }
 
 /// Asserts that nothing of the spec is left, and all of the others.
 fn assert_only_others(before: &(impl PartialEq + std::fmt::Debug)) {
-    assert_eq!(ipvsadm::save(), lines(STRANGER));
+    assert_eq!(ipvsadm::save(), lines(FOREIGN_SERVICE));
     assert_eq!(addresses(), lines(FOREIGN));
     run("ipvsadm -D -t 203.0.113.1:80");
     run("ipvsadm -D -f 5");
@@ -57,9 +57,9 @@ fn assert_only_others(before: &(impl PartialEq + std::fmt::Debug)) {
 
 #[test]
 fn what_was_applied_is_undone_and_what_others_did_is_left() {
-    let (site, before) = applied();
+    let (fixture, before) = applied();
     assert!(run("ip link show vips").contains("vips"));
-    let answer = site.evenkeel("teardown --yes");
+    let answer = fixture.evenkeel("teardown --yes");
     assert_eq!(answer.status, 0, "{answer:?}");
     for words in [
         "- delete service web/192.0.2.1:443/tcp with 1 real server: applied\n",
@@ -77,101 +77,105 @@ fn what_was_applied_is_undone_and_what_others_did_is_left() {
 
 #[test]
 fn after_a_teardown_nothing_is_applied_here() {
-    let (site, _) = applied();
-    assert_eq!(site.evenkeel("teardown --yes").status, 0);
-    assert_eq!(site.done("teardown --yes"), "Nothing to undo.\n");
-    let answer = site.evenkeel("apply --yes spec.yaml");
+    let (fixture, _) = applied();
+    assert_eq!(fixture.evenkeel("teardown --yes").status, 0);
+    assert_eq!(fixture.done("teardown --yes"), "Nothing to undo.\n");
+    let answer = fixture.evenkeel("apply --yes spec.yaml");
     assert_eq!(answer.status, 3, "{answer:?}");
     assert!(
         answer.stderr.contains("guard take-over: nothing was applied here before"),
         "{answer:?}"
     );
     // The names of the spec are forgotten with it.
-    site.write("other.yaml", SPEC.replace("web", "www"));
-    assert_eq!(site.evenkeel("plan other.yaml --target web").status, 64);
-    assert_eq!(Site::new("").done("teardown --yes"), "Nothing to undo.\n");
+    fixture.write("other.yaml", SPEC.replace("web", "www"));
+    assert_eq!(fixture.evenkeel("plan other.yaml --target web").status, 64);
+    assert_eq!(Fixture::new("").done("teardown --yes"), "Nothing to undo.\n");
 }
 
 #[test]
-fn it_asks_and_without_a_terminal_it_wants_to_be_told() {
-    let (site, _) = applied();
+fn it_asks_and_without_a_terminal_it_requires_yes() {
+    let (fixture, _) = applied();
     let before = everything();
-    let answer = site.evenkeel("teardown");
+    let answer = fixture.evenkeel("teardown");
     assert_eq!((answer.status, &*answer.stdout), (64, ""), "{answer:?}");
-    let answer = guards::on_a_terminal(&site, "teardown", "n\n");
+    let answer = guards::on_a_terminal(&fixture, "teardown", "n\n");
     assert_eq!(answer.status, 3, "{answer:?}");
     for words in ["- delete service web/192.0.2.1:80/tcp", "Undo all of this? [y/N]", "declined"] {
         assert!(answer.stdout.contains(words), "{words}: {answer:?}");
     }
     assert!(everything() == before);
-    assert_eq!(guards::on_a_terminal(&site, "teardown", "y\n").status, 0);
-    assert_eq!(ipvsadm::save(), lines(STRANGER));
+    assert_eq!(guards::on_a_terminal(&fixture, "teardown", "y\n").status, 0);
+    assert_eq!(ipvsadm::save(), lines(FOREIGN_SERVICE));
 }
 
 #[test]
 fn a_vip_that_someone_elses_service_needs_is_guarded() {
-    let (site, _) = applied();
+    let (fixture, _) = applied();
     run("ipvsadm -A -t 192.0.2.1:8080 -s rr");
     let before = everything();
-    let answer = site.evenkeel("teardown --yes");
+    let answer = fixture.evenkeel("teardown --yes");
     assert_eq!((answer.status, &*answer.stdout), (3, ""), "{answer:?}");
     let words = "guard unbind-in-use: unbinding 192.0.2.1 takes it from this host";
     assert!(answer.stderr.contains(words), "{answer:?}");
     assert!(answer.stderr.contains("192.0.2.1:8080/tcp"), "{answer:?}");
     assert!(everything() == before);
-    assert_eq!(site.evenkeel("teardown --yes --allow unbind-in-use").status, 0);
-    assert_eq!(ipvsadm::save(), lines(&format!("{STRANGER}\n-A -t 192.0.2.1:8080 -s rr")));
+    assert_eq!(fixture.evenkeel("teardown --yes --allow unbind-in-use").status, 0);
+    assert_eq!(ipvsadm::save(), lines(&format!("{FOREIGN_SERVICE}\n-A -t 192.0.2.1:8080 -s rr")));
     assert_eq!(addresses(), lines(FOREIGN));
 }
 
 #[test]
 fn a_dummy_device_that_others_use_too_stays() {
-    let (site, _) = applied();
+    let (fixture, _) = applied();
     run("ip addr add 198.51.100.7/32 dev vips");
-    let answer = site.evenkeel("teardown --yes");
+    let answer = fixture.evenkeel("teardown --yes");
     assert_eq!(answer.status, 0, "{answer:?}");
     let words = "dummy device vips stays, for 198.51.100.7/32 on it is not evenkeel's";
     assert!(answer.stderr.contains(words), "{answer:?}");
     assert_eq!(addresses(), lines(&format!("{FOREIGN}\n198.51.100.7/32 vips")));
     run("ip addr del 198.51.100.7/32 dev vips");
-    assert!(site.done("teardown --yes").starts_with("- delete dummy device vips: applied\n"));
+    assert!(fixture.done("teardown --yes").starts_with("- delete dummy device vips: applied\n"));
 }
 
 #[test]
 fn a_scope_bounds_what_is_undone() {
-    let site = Site::new("");
-    site.apply(
+    let fixture = Fixture::new("");
+    fixture.apply(
         "version: 1
 scope: { vips: [192.0.2.0/24] }
 vips: [ { address: 192.0.2.1, interface: eth0 } ]
 services: [ { name: web, vip: 192.0.2.1, port: 80, drain: 0s, real_servers: [ { address: 10.0.0.1 } ] } ]
 ",
     );
-    let strangers = "-A -t 192.0.2.5:80 -s rr
+    let foreign_services = "-A -t 192.0.2.5:80 -s rr
         -A -t 198.51.100.1:80 -s rr";
-    run_with("ipvsadm -R", strangers);
-    site.done("teardown --yes");
-    assert_eq!(ipvsadm::save(), lines(strangers), "in scope or not: it was never in the spec");
+    run_with("ipvsadm -R", foreign_services);
+    fixture.done("teardown --yes");
+    assert_eq!(
+        ipvsadm::save(),
+        lines(foreign_services),
+        "in scope or not: it was never in the spec"
+    );
     assert_eq!(addresses(), lines(""));
 }
 
 #[test]
 fn without_the_last_spec_no_service_is_taken_for_evenkeels() {
-    let (site, _) = applied();
-    std::fs::remove_dir_all(site.path().join("state")).unwrap();
+    let (fixture, _) = applied();
+    std::fs::remove_dir_all(fixture.path().join("state")).unwrap();
     let table = ipvsadm::save();
-    let answer = site.evenkeel("teardown --yes");
+    let answer = fixture.evenkeel("teardown --yes");
     assert_eq!(answer.status, 3, "{answer:?}");
     assert!(answer.stderr.contains("guard unbind-in-use"), "{answer:?}");
-    assert_eq!(site.evenkeel("teardown --yes --allow unbind-in-use").status, 0);
+    assert_eq!(fixture.evenkeel("teardown --yes --allow unbind-in-use").status, 0);
     assert_eq!(ipvsadm::save(), table);
     assert_eq!(addresses(), lines(FOREIGN), "addresses carry a mark");
 }
 
 #[test]
-fn services_drain_before_they_go_and_another_teardown_goes_on_where_one_left_off() {
-    let site = Site::new("");
-    site.apply(
+fn services_drain_before_they_go_and_another_teardown_continues_where_one_left_off() {
+    let fixture = Fixture::new("");
+    fixture.apply(
         "version: 1
 vips: [ { address: 192.0.2.1, interface: eth0 } ]
 sysctls: { net.ipv4.vs.expire_nodest_conn: 1 }
@@ -187,16 +191,16 @@ services:
     );
     let client = UdpSocket::bind("127.0.0.2:0").unwrap();
     client.send_to(b"?", "192.0.2.1:53").unwrap();
-    let answer = site.evenkeel("teardown --yes --no-wait");
+    let answer = fixture.evenkeel("teardown --yes --no-wait");
     assert_eq!(answer.status, 0, "{answer:?}");
     assert!(answer.stderr.contains("run teardown again"), "{answer:?}");
     let draining = "-A -u 192.0.2.1:53 -s wlc
         -a -u 192.0.2.1:53 -r 127.0.0.1:9 -m -w 0";
     assert_eq!(ipvsadm::save(), lines(draining));
     assert_eq!(addresses(), lines("192.0.2.1/32 eth0"));
-    let answer = site.evenkeel("teardown --yes");
+    let answer = fixture.evenkeel("teardown --yes");
     assert_eq!(answer.status, 0, "{answer:?}");
     assert!(answer.stderr.contains("with 1 connection"), "{answer:?}");
     assert_eq!((ipvsadm::save(), addresses()), (lines(""), lines("")));
-    assert_eq!(site.done("teardown --yes"), "Nothing to undo.\n");
+    assert_eq!(fixture.done("teardown --yes"), "Nothing to undo.\n");
 }

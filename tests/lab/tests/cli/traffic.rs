@@ -78,8 +78,8 @@ fn assert_they_take_turns(network: &Network) {
 /// Applies on the director, sees traffic, changes a weight, and sees that.
 fn check(forward: Forward, word: &str, port: u16) {
     let network = network(forward, port);
-    let site = Site::here();
-    let on_director = |spec: &str| network.director.run(|| site.apply(spec)).unwrap();
+    let fixture = Fixture::here();
+    let on_director = |spec: &str| network.director.run(|| fixture.apply(spec)).unwrap();
     for vip in vips() {
         assert!(network.ask(vip, 1).is_err(), "nobody has {vip} yet");
     }
@@ -87,7 +87,7 @@ fn check(forward: Forward, word: &str, port: u16) {
     assert_they_take_turns(&network);
     let (bound, in_sync) = network
         .director
-        .run(|| (addresses(), site.evenkeel("plan --detailed-exitcode spec.yaml").status))
+        .run(|| (addresses(), fixture.evenkeel("plan --detailed-exitcode spec.yaml").status))
         .unwrap();
     for vip in ["10.0.0.100/32 eth0", "fd00::100/128 eth0"] {
         assert!(bound.contains(vip), "{bound:?}");
@@ -125,7 +125,7 @@ fn tunnels_take_turns_over_both_families() {
 #[test]
 fn neighbours_that_knew_another_machine_behind_a_vip_learn_of_the_director() {
     let network = network(Forward::Dr, 80);
-    let site = Site::here();
+    let fixture = Fixture::here();
     let link = network.director.output("ip", &["-j", "link", "show", "eth0"]).unwrap();
     let link: serde_json::Value = serde_json::from_str(&link).unwrap();
     let own = link[0]["address"].as_str().unwrap();
@@ -133,7 +133,7 @@ fn neighbours_that_knew_another_machine_behind_a_vip_learn_of_the_director() {
         let stale = format!("neigh replace {vip} lladdr 02:00:00:00:00:99 dev eth0 nud stale");
         network.client.output("ip", &stale.split(' ').collect::<Vec<_>>()).unwrap();
     }
-    network.director.run(|| site.apply(&spec("dr", 80, 1))).unwrap();
+    network.director.run(|| fixture.apply(&spec("dr", 80, 1))).unwrap();
     for vip in VIPS {
         let shown = network.client.output("ip", &["neigh", "show", vip]).unwrap();
         assert!(shown.contains(own), "{vip}: {shown}, not {own}");
@@ -144,14 +144,14 @@ fn neighbours_that_knew_another_machine_behind_a_vip_learn_of_the_director() {
 #[test]
 fn a_vip_that_is_taken_out_serves_no_more() {
     let network = network(Forward::Dr, 80);
-    let site = Site::here();
+    let fixture = Fixture::here();
     network.director.run(expire_connections).unwrap();
-    network.director.run(|| site.apply(&spec("dr", 80, 1))).unwrap();
+    network.director.run(|| fixture.apply(&spec("dr", 80, 1))).unwrap();
     assert_they_take_turns(&network);
     let whole = spec("dr", 80, 1);
     let without_six = whole.find("  - name: web6").map(|at| &whole[..at]).unwrap();
     let shorter = without_six.replace("  - { address: \"fd00::100\", interface: eth0 }\n", "");
-    network.director.run(|| site.apply(&shorter)).unwrap();
+    network.director.run(|| fixture.apply(&shorter)).unwrap();
     assert_eq!(network.ask(vips().next().unwrap(), 2).unwrap().len(), 2);
     assert!(network.ask(vips().nth(1).unwrap(), 1).is_err());
     let left = network.director.run(|| (addresses(), ipvsadm::save())).unwrap();

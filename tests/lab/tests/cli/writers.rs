@@ -38,36 +38,36 @@ fn foreign(table: &Entries) -> Entries {
     foreign.map(|(entry, rest)| (entry.clone(), rest.clone())).collect()
 }
 
-fn scheduler(dice: &mut Dice) -> String {
-    format!("-s {}", ["rr", "wrr", "lc", "wlc"][usize::try_from(dice.up_to(4)).unwrap()])
+fn scheduler(rng: &mut TestRng) -> String {
+    format!("-s {}", ["rr", "wrr", "lc", "wlc"][usize::try_from(rng.up_to(4)).unwrap()])
 }
 
-fn values(dice: &mut Dice) -> String {
-    format!("-g -w {}", dice.up_to(100))
+fn values(rng: &mut TestRng) -> String {
+    format!("-g -w {}", rng.up_to(100))
 }
 
 /// A command of `ipvsadm` in scope, which may well be refused.
-fn command(dice: &mut Dice) -> (&'static str, String, String) {
-    let (service, port) = match dice.up_to(MOST + 1) {
+fn command(rng: &mut TestRng) -> (&'static str, String, String) {
+    let (service, port) = match rng.up_to(MOST + 1) {
         0 => ("-f 7".to_owned(), 0),
         // The last one no spec lists.
         number => (format!("-t 192.0.2.{number}:80"), 80),
     };
-    let real_server = format!("{service} -r 10.0.0.{}:{port}", 1 + dice.up_to(22));
-    match dice.up_to(12) {
-        0 => ("-A", service, scheduler(dice)),
-        1 => ("-E", service, scheduler(dice)),
+    let real_server = format!("{service} -r 10.0.0.{}:{port}", 1 + rng.up_to(22));
+    match rng.up_to(12) {
+        0 => ("-A", service, scheduler(rng)),
+        1 => ("-E", service, scheduler(rng)),
         2 => ("-D", service, String::new()),
-        3..=6 => ("-a", real_server, values(dice)),
-        7 | 8 => ("-e", real_server, values(dice)),
+        3..=6 => ("-a", real_server, values(rng)),
+        7 | 8 => ("-e", real_server, values(rng)),
         _ => ("-d", real_server, String::new()),
     }
 }
 
 /// Numbers that look random and are the same each time.
-struct Dice(u64);
+struct TestRng(u64);
 
-impl Dice {
+impl TestRng {
     fn up_to(&mut self, end: u64) -> u64 {
         self.0 =
             self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -76,21 +76,21 @@ impl Dice {
 }
 
 /// One of the specs that applies alternate between, and the table that it asks for.
-fn spec(dice: &mut Dice) -> (String, Entries) {
+fn spec(rng: &mut TestRng) -> (String, Entries) {
     let mut text = "version: 1
 scope: { vips: [192.0.2.0/24], fwmarks: [1-9] }
 guards: { mass_delete: off }
 "
     .to_owned();
     let mut table = Entries::new();
-    if dice.up_to(2) == 0 {
+    if rng.up_to(2) == 0 {
         text += "vips: [ { address: 192.0.2.100, interface: eth0 } ]\n";
     }
-    writeln!(text, "defaults: {{ drain: {}s }}", 30 * dice.up_to(2)).unwrap();
+    writeln!(text, "defaults: {{ drain: {}s }}", 30 * rng.up_to(2)).unwrap();
     text += "services:\n";
     for number in 0..MOST {
         // Most of them are always there.
-        if dice.up_to(4) == 0 {
+        if rng.up_to(4) == 0 {
             continue;
         }
         let (place, name, port) = match number {
@@ -99,13 +99,13 @@ guards: { mass_delete: off }
                 (format!("vip: 192.0.2.{number}, port: 80"), format!("-t 192.0.2.{number}:80"), 80)
             }
         };
-        let scheduler = scheduler(dice);
+        let scheduler = scheduler(rng);
         let word = scheduler.trim_start_matches("-s ");
         write!(text, "  - {{ name: s{number}, {place}, scheduler: {word}, real_servers: [")
             .unwrap();
         for last in 1..=20 {
-            if last == 1 || dice.up_to(3) > 0 {
-                let weight = 1 + dice.up_to(99);
+            if last == 1 || rng.up_to(3) > 0 {
+                let weight = 1 + rng.up_to(99);
                 write!(text, " {{ address: 10.0.0.{last}, weight: {weight} }},").unwrap();
                 table.insert(format!("{name} -r 10.0.0.{last}:{port}"), format!("-g -w {weight}"));
             }
@@ -131,9 +131,9 @@ struct Writer {
 fn start(writer: &Arc<Mutex<Writer>>, is_over: &Arc<AtomicBool>) -> JoinHandle<()> {
     let (writer, is_over) = (Arc::clone(writer), Arc::clone(is_over));
     std::thread::spawn(move || {
-        let mut dice = Dice(7);
+        let mut rng = TestRng(7);
         while !is_over.load(Ordering::Relaxed) {
-            writer.lock().unwrap().write(&mut dice);
+            writer.lock().unwrap().write(&mut rng);
             // Whoever sleeps is given the processor as soon as it wakes up, in the midst of what
             // others do.
             std::thread::sleep(Duration::from_micros(300));
@@ -153,10 +153,10 @@ fn hold(writer: &Mutex<Writer>) -> MutexGuard<'_, Writer> {
 
 impl Writer {
     /// Adds, edits or deletes an entry; half of them are out of scope.
-    fn write(&mut self, dice: &mut Dice) {
-        let (verb, name, rest) = match dice.up_to(2) {
-            0 => self.foreign_command(dice),
-            _ => command(dice),
+    fn write(&mut self, rng: &mut TestRng) {
+        let (verb, name, rest) = match rng.up_to(2) {
+            0 => self.foreign_command(rng),
+            _ => command(rng),
         };
         let ipvsadm = self.ipvsadm.get_or_insert_with(|| {
             let mut ipvsadm = Command::new("ipvsadm");
@@ -170,16 +170,16 @@ impl Writer {
     }
 
     /// One that is done, as nobody else writes there.
-    fn foreign_command(&mut self, dice: &mut Dice) -> (&'static str, String, String) {
-        let (service, port) = match dice.up_to(3) {
+    fn foreign_command(&mut self, rng: &mut TestRng) -> (&'static str, String, String) {
+        let (service, port) = match rng.up_to(3) {
             0 => ("-f 33".to_owned(), 0),
             number => (format!("-t 198.51.100.{number}:80"), 80),
         };
-        let real_server = format!("{service} -r 10.0.0.{}:{port}", 1 + dice.up_to(4));
+        let real_server = format!("{service} -r 10.0.0.{}:{port}", 1 + rng.up_to(4));
         let (has_service, has_real_server) =
             (self.foreign.contains_key(&service), self.foreign.contains_key(&real_server));
-        let is_about_the_service = !has_service || dice.up_to(4) == 0;
-        let is_deleted = dice.up_to(4) == 0;
+        let is_about_the_service = !has_service || rng.up_to(4) == 0;
+        let is_deleted = rng.up_to(4) == 0;
         if is_about_the_service && has_service && is_deleted {
             self.foreign.retain(|entry, _| !belongs(entry, &service));
             return ("-D", service, String::new());
@@ -189,10 +189,10 @@ impl Writer {
             return ("-d", real_server, String::new());
         }
         let (verb, name, rest) = match (is_about_the_service, has_service, has_real_server) {
-            (true, false, _) => ("-A", service, scheduler(dice)),
-            (true, true, _) => ("-E", service, scheduler(dice)),
-            (false, _, false) => ("-a", real_server, values(dice)),
-            (false, _, true) => ("-e", real_server, values(dice)),
+            (true, false, _) => ("-A", service, scheduler(rng)),
+            (true, true, _) => ("-E", service, scheduler(rng)),
+            (false, _, false) => ("-a", real_server, values(rng)),
+            (false, _, true) => ("-e", real_server, values(rng)),
         };
         self.foreign.insert(name.clone(), rest.clone());
         (verb, name, rest)
@@ -246,7 +246,7 @@ fn claim(line: &str) -> Option<(String, bool)> {
 
 /// How the applies ended, and what of their reports was looked at.
 #[derive(Debug, Default)]
-struct Tally {
+struct OutcomeCounts {
     statuses: BTreeMap<i32, usize>,
     /// Claims that the kernel confirmed.
     confirmed: usize,
@@ -255,10 +255,10 @@ struct Tally {
     /// Lines by their outcome.
     outcomes: BTreeMap<String, usize>,
     /// The first lines of what went wrong.
-    told: BTreeMap<String, usize>,
+    reported: BTreeMap<String, usize>,
 }
 
-impl Tally {
+impl OutcomeCounts {
     /// Holds what an apply told against the kernel, while the writer holds still.
     fn check(&mut self, answer: &Answer, wanted: &Entries, writer: &Writer, since: Instant) {
         let found = entries(&ipvsadm::save());
@@ -285,7 +285,7 @@ impl Tally {
         }
         for line in answer.stderr.lines() {
             let head: String = line.chars().take(60).collect();
-            *self.told.entry(head).or_default() += 1;
+            *self.reported.entry(head).or_default() += 1;
         }
     }
 }
@@ -293,23 +293,23 @@ impl Tally {
 #[test]
 #[expect(clippy::print_stdout, reason = "a test that counts its cases says how many")]
 fn beside_another_writer_every_apply_ends_well_or_says_what_it_found() {
-    let site = Site::new("");
-    let mut dice = Dice(1);
-    let specs: Vec<_> = (0..4).map(|_| spec(&mut dice)).collect();
+    let fixture = Fixture::new("");
+    let mut rng = TestRng(1);
+    let specs: Vec<_> = (0..4).map(|_| spec(&mut rng)).collect();
     for (number, (text, _)) in specs.iter().enumerate() {
-        site.write(&format!("{number}.yaml"), text);
+        fixture.write(&format!("{number}.yaml"), text);
     }
     let (writer, is_over) = (Arc::<Mutex<Writer>>::default(), Arc::<AtomicBool>::default());
     let mut held = hold(&writer);
     let thread = start(&writer, &is_over);
-    let mut tally = Tally::default();
+    let mut counts = OutcomeCounts::default();
     let applies = cases(40) as usize;
     let begin = Instant::now();
     for number in 0..applies {
         let which = number % specs.len();
         let mut command = Command::new(program());
-        command.args(["apply", "--yes", &format!("{which}.yaml")]).current_dir(site.path());
-        command.arg("--state-dir").arg(site.path().join("state"));
+        command.args(["apply", "--yes", &format!("{which}.yaml")]).current_dir(fixture.path());
+        command.arg("--state-dir").arg(fixture.path().join("state"));
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let since = Instant::now();
         drop(held);
@@ -317,14 +317,14 @@ fn beside_another_writer_every_apply_ends_well_or_says_what_it_found() {
         // In every other one the writer holds still from some moment on, and then nothing that
         // the apply says at its end is overwritten before it is looked at.
         let early = (number % 2 == 0).then(|| {
-            std::thread::sleep(Duration::from_millis(dice.up_to(200)));
+            std::thread::sleep(Duration::from_millis(rng.up_to(200)));
             hold(&writer)
         });
         let answer: Answer = child.wait_with_output().unwrap().into();
         held = early.unwrap_or_else(|| hold(&writer));
-        tally.count(&answer);
+        counts.count(&answer);
         match answer.status {
-            0 => tally.check(&answer, &specs[which].1, &held, since),
+            0 => counts.check(&answer, &specs[which].1, &held, since),
             // It could not keep up, and says with what.
             1 => assert!(
                 answer.stderr.contains("someone else keeps changing what was applied"),
@@ -340,13 +340,13 @@ fn beside_another_writer_every_apply_ends_well_or_says_what_it_found() {
     thread.join().unwrap();
     let Writer { number: written, foreign, .. } = std::mem::take(&mut *hold(&writer));
     let seconds = begin.elapsed().as_secs();
-    println!("{seconds} s, {applies} applies beside {written} writes: {tally:?}");
-    assert!(tally.confirmed > applies && written > applies);
+    println!("{seconds} s, {applies} applies beside {written} writes: {counts:?}");
+    assert!(counts.confirmed > applies && written > applies);
 
     for (number, (_, wanted)) in specs.iter().enumerate() {
-        let answer = site.evenkeel(&format!("apply --yes {number}.yaml"));
+        let answer = fixture.evenkeel(&format!("apply --yes {number}.yaml"));
         assert_eq!(answer.status, 0, "{answer:?}");
-        site.assert_in_sync(&format!("{number}.yaml"));
+        fixture.assert_in_sync(&format!("{number}.yaml"));
         let mut expected = wanted.clone();
         expected.extend(foreign.clone());
         assert_eq!(entries(&ipvsadm::save()), expected);

@@ -94,7 +94,7 @@ services:
     let web = "service='web', vip='192.0.2.1', port='80', protocol='tcp'";
     shows(&format!("evenkeel_service_connections_total{{{web}}}"), "0");
     shows(&format!("evenkeel_real_server_weight{{{web}, real_server='192.0.2.11:8080'}}"), "3");
-    shows("sum(evenkeel_passes_total{reason='start'})", "1");
+    shows("sum(evenkeel_passes_total{trigger='start'})", "1");
     shows("sum(evenkeel_pass_duration_seconds_bucket{le='+Inf'}) > bool 0", "1");
     // It keeps the kinds of metrics only of a text that it has understood.
     let curl = "curl --silent --fail --max-time 60";

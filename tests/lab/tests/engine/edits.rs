@@ -33,7 +33,7 @@ fn a_table_that_is_as_desired_is_left_alone() {
     );
     let live = kernel.observe(&Sysctls::new()).unwrap();
     let [(key, live)] = live.services.into_iter().collect::<Vec<_>>().try_into().unwrap();
-    assert_eq!(apply_heard(&mut kernel, &spec([(key, live)])), []);
+    assert_eq!(apply_capturing(&mut kernel, &spec([(key, live)])), []);
 }
 
 /// The lines of `ipvsadm -Sn` before and after a pass to the live table with one thing changed.
@@ -44,7 +44,7 @@ fn edited(rules: &str, edit: impl Fn(&mut Service)) -> (Vec<Change>, Vec<String>
     let [(key, mut wanted)] = live.services.into_iter().collect::<Vec<_>>().try_into().unwrap();
     edit(&mut wanted);
     let desired = spec([(key, wanted)]);
-    let changes = apply_heard(&mut kernel, &desired);
+    let changes = apply_capturing(&mut kernel, &desired);
     assert_in_place(&mut kernel, &desired);
     let after = ipvsadm::save();
     let only = |one: &BTreeSet<String>, other| one.difference(other).cloned().collect();
@@ -113,7 +113,7 @@ fn an_ignored_weight_is_sent_as_it_is_live_when_another_field_is_edited() {
     for named in desired.services.values_mut() {
         named.ignore = [IgnoredField::Weight].into_iter().collect();
     }
-    assert_eq!(apply_heard(&mut kernel, &desired).len(), 1);
+    assert_eq!(apply_capturing(&mut kernel, &desired).len(), 1);
     assert!(ipvsadm::save().contains("-a -t 192.0.2.1:80 -r 198.51.100.1:80 -g -w 5"));
     let limits = ("TCP 192.0.2.1:80".into(), "198.51.100.1:80".into(), 9, 0);
     assert_eq!(ipvsadm::listed_thresholds(), BTreeSet::from([limits]));
@@ -141,7 +141,7 @@ fn every_tunnel_and_both_families_side_by_side_in_a_service() {
     let mut kernel = host_with("");
     let both = || service(config("wrr"), real_servers());
     let desired = spec([(tcp(WEB), both()), (tcp("[2001:db8::99]:80"), both())]);
-    assert_eq!(apply_heard(&mut kernel, &desired).len(), 2 * (1 + 9));
+    assert_eq!(apply_capturing(&mut kernel, &desired).len(), 2 * (1 + 9));
     assert_in_place(&mut kernel, &desired);
 }
 
@@ -166,7 +166,7 @@ fn a_tunnel_becomes_another_one_in_place() {
 
 #[test]
 fn what_is_out_of_scope_survives() {
-    let stranger = "-A -t 203.0.113.1:80 -s rr -p 100
+    let foreign_service = "-A -t 203.0.113.1:80 -s rr -p 100
                     -a -t 203.0.113.1:80 -r 198.51.100.7:80 -g -w 3
                     -A -f 100 -s wlc
                     -A -f 7 -6 -s wlc
@@ -175,7 +175,7 @@ fn what_is_out_of_scope_survives() {
                 -a -t 192.0.2.1:80 -r 198.51.100.9:80 -g -w 1
                 -A -t 192.0.2.2:80 -s wrr
                 -A -f 5 -s rr";
-    let mut kernel = host_with(&format!("{stranger}\n{ours}"));
+    let mut kernel = host_with(&format!("{foreign_service}\n{ours}"));
     let desired = Desired {
         scope: Scope::Limited(Limits {
             vips: vec!["192.0.2.0/24".parse().unwrap()],
@@ -184,7 +184,7 @@ fn what_is_out_of_scope_survives() {
         }),
         ..spec([(tcp(WEB), service(config("wrr"), [("198.51.100.1:80", dr(1))]))])
     };
-    let changes = apply_heard(&mut kernel, &desired);
+    let changes = apply_capturing(&mut kernel, &desired);
     let mark = ServiceKey::Fwmark { family: evenkeel_model::Family::Ipv4, fwmark: 5 };
     assert_eq!(
         changes,
@@ -195,7 +195,7 @@ fn what_is_out_of_scope_survives() {
             service_change(Verb::Delete, mark),
         ]
     );
-    let kept = stranger.lines().map(|line| line.trim().to_owned());
+    let kept = foreign_service.lines().map(|line| line.trim().to_owned());
     let wanted: BTreeSet<String> = kept.chain(ipvsadm::saved(&table(&desired))).collect();
     assert_eq!(ipvsadm::save(), wanted);
 }
@@ -212,7 +212,7 @@ fn a_scheduler_without_a_module_stops_the_pass_before_the_first_change() {
     let steps = plan_of(&desired, &live).steps;
     let mut capture = Capture::start();
     let report = carry_out(&mut kernel, Pass::new(&desired, live, steps));
-    let outcomes: Vec<_> = report.iter().map(|done| done.outcome.word()).collect();
+    let outcomes: Vec<_> = report.iter().map(|done| done.outcome.as_str()).collect();
     assert_eq!(outcomes, ["failed", "skipped", "skipped", "skipped", "skipped"]);
     let failure = report.iter().find_map(|done| done.failure()).unwrap();
     assert!(failure.contains("module ip_vs_nosuch cannot be loaded"), "{failure}");

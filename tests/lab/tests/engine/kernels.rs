@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use evenkeel_engine::memory::MemoryKernel;
+use evenkeel_engine::fake_kernel::FakeKernel;
 use evenkeel_engine::{Exception, Refused};
 use evenkeel_lab_tests::property::check;
 use evenkeel_model::arbitrary;
@@ -15,15 +15,15 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use rustix::io::Errno;
 
-use super::law::cases;
+use super::properties::cases;
 use super::*;
 
 const NO_SCHEDULER: &str = "nosuch";
 
 /// The two kernels in the same state: that of a new namespace.
-fn both() -> (HostKernel, MemoryKernel) {
+fn both() -> (HostKernel, FakeKernel) {
     let mut real = host_with("");
-    let mut memory = MemoryKernel::new(real.observe(&Sysctls::new()).unwrap());
+    let mut memory = FakeKernel::new(real.observe(&Sysctls::new()).unwrap());
     memory.missing_schedulers.insert(Scheduler::new(NO_SCHEDULER).unwrap());
     (real, memory)
 }

@@ -54,9 +54,9 @@ fn vips_are_bound_and_unbound_as_ip_shows_and_the_journal_knows() {
         let live = kernel.observe(&Sysctls::new()).unwrap();
         let steps = plan_of(desired, &live).steps;
         let pass = Pass::new(desired, live, steps);
-        let (terms, attendant) = (Terms::default(), &mut Unattended);
+        let (options, context) = (ApplyOptions::default(), &mut NoopContext);
         let report =
-            execute_journalled(&mut kernel, pass, terms, attendant, &state, &mut journal).unwrap();
+            execute_journalled(&mut kernel, pass, options, context, &state, &mut journal).unwrap();
         assert!(report.is_success(), "{report:?}");
         assert!(plan_of(desired, &kernel.observe(&Sysctls::new()).unwrap()).is_in_sync());
         let (read, _) = state.read(true).unwrap();
@@ -85,7 +85,7 @@ fn an_address_that_evenkeel_did_not_bind_is_used_and_survives() {
     run("ip addr add 2001:db8::9/128 dev d0 nodad");
     let before = shown("d0");
     let desired = with_vips(spec([]), ["192.0.2.1@d0"]);
-    assert_eq!(apply_heard(&mut kernel, &desired), []);
+    assert_eq!(apply_capturing(&mut kernel, &desired), []);
     assert!(apply(&mut kernel, &spec([web()])).is_success());
     assert_eq!(shown("d0"), before);
 }
@@ -133,7 +133,7 @@ fn a_vip_whose_service_cannot_be_made_is_not_bound() {
     let desired = spec([(tcp("192.0.2.1:80"), service(config("wrr"), multicast))]);
     let report = apply(&mut kernel, &with_vips(desired, ["192.0.2.1@d0"]));
     assert!(!report.is_success());
-    let words: Vec<&str> = report.iter().map(|done| done.outcome.word()).collect();
+    let words: Vec<&str> = report.iter().map(|done| done.outcome.as_str()).collect();
     assert_eq!(words, ["undone", "failed", "skipped"]);
     assert_eq!(shown("d0"), names([]));
     assert!(ipvsadm::save().is_empty());

@@ -42,8 +42,8 @@ impl Kernel for Beside {
         self.kernel.services_with_statistics(keys)
     }
 
-    fn surroundings(&mut self, sysctls: &Sysctls, live: &mut Live) -> Result<(), KernelError> {
-        self.kernel.surroundings(sysctls, live)
+    fn read_namespace(&mut self, sysctls: &Sysctls, live: &mut Live) -> Result<(), KernelError> {
+        self.kernel.read_namespace(sysctls, live)
     }
 
     fn execute(&mut self, ops: &[Op]) -> Result<Replies, KernelError> {
@@ -73,7 +73,7 @@ const WEB: &str = "-A -t 192.0.2.1:80 -s wrr
                    -a -t 192.0.2.1:80 -r 198.51.100.2:80 -g -w 1";
 
 #[test]
-fn what_someone_else_adds_first_gets_the_values_of_the_spec() {
+fn what_another_program_adds_first_gets_the_values_of_the_spec() {
     let outcomes = prevails(
         "",
         &web("wrr", 5),
@@ -86,23 +86,23 @@ fn what_someone_else_adds_first_gets_the_values_of_the_spec() {
 }
 
 #[test]
-fn what_someone_else_adds_first_with_the_same_values_is_in_place() {
+fn what_another_program_adds_first_with_the_same_values_is_in_place() {
     let outcomes = prevails("", &web("wrr", 1), "ipvsadm -A -t 192.0.2.1:80 -s wrr");
     assert_eq!(outcomes, [Outcome::AlreadyInPlace, Outcome::Applied, Outcome::Applied]);
 }
 
 #[test]
-fn a_real_server_that_someone_else_deletes_first_is_added_again() {
+fn a_real_server_that_another_program_deletes_first_is_added_again() {
     prevails(WEB, &web("wrr", 5), "ipvsadm -d -t 192.0.2.1:80 -r 198.51.100.1:80");
 }
 
 #[test]
-fn a_service_that_someone_else_deletes_first_is_added_again() {
+fn a_service_that_another_program_deletes_first_is_added_again() {
     prevails(WEB, &web("rr", 5), "ipvsadm -D -t 192.0.2.1:80");
 }
 
 #[test]
-fn deleting_what_someone_else_deleted_is_no_failure() {
+fn deleting_what_another_program_deleted_is_no_failure() {
     let outcomes = prevails(WEB, &spec([]), "ipvsadm -D -t 192.0.2.1:80");
     assert_eq!(outcomes, [Outcome::AlreadyInPlace]);
     let one = spec([(tcp("192.0.2.1:80"), service(config("wrr"), [("198.51.100.2:80", dr(1))]))]);
@@ -111,7 +111,7 @@ fn deleting_what_someone_else_deleted_is_no_failure() {
 }
 
 #[test]
-fn a_vip_that_someone_else_binds_first_is_theirs() {
+fn a_vip_that_another_program_binds_first_is_theirs() {
     let mut kernel =
         Beside { kernel: host_with(""), rules: Some("ip addr add 192.0.2.1/32 dev d0") };
     run("ip link add d0 up type dummy");

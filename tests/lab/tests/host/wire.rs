@@ -47,7 +47,7 @@ fn listen(namespace: &File) -> OwnedFd {
 }
 
 /// All frames of the next moment that are from `hardware` and hold the address.
-fn heard(listener: &OwnedFd, hardware: HardwareAddress, address: IpAddr) -> Vec<Vec<u8>> {
+fn received(listener: &OwnedFd, hardware: HardwareAddress, address: IpAddr) -> Vec<Vec<u8>> {
     let octets = match address {
         IpAddr::V4(address) => address.octets().to_vec(),
         IpAddr::V6(address) => address.octets().to_vec(),
@@ -87,7 +87,7 @@ fn an_ipv4_announcement_arrives_as_a_request_and_a_reply() {
     host.bind(&Binding::host(IpAddr::V4(vip), "near")).unwrap();
     assert_eq!(host.announce(IpAddr::V4(vip), "near").unwrap(), Announcement::Announced);
     assert_eq!(
-        heard(&listener, hardware(&host), IpAddr::V4(vip)),
+        received(&listener, hardware(&host), IpAddr::V4(vip)),
         gratuitous_arp(vip, hardware(&host))
     );
 }
@@ -104,7 +104,7 @@ fn an_ipv6_announcement_arrives_as_an_advertisement() {
             .unwrap();
         assert_eq!(host.announce(IpAddr::V6(vip), "near").unwrap(), Announcement::Announced);
         assert_eq!(
-            heard(&listener, hardware(&host), IpAddr::V6(vip)),
+            received(&listener, hardware(&host), IpAddr::V6(vip)),
             [unsolicited_advertisement(vip, hardware(&host), router)]
         );
     }
@@ -119,7 +119,7 @@ fn binding_alone_announces_nothing() {
     for vip in ["192.0.2.1", "2001:db8::1"] {
         let vip: IpAddr = vip.parse().unwrap();
         host.bind(&Binding::host(vip, "near")).unwrap();
-        assert_eq!(heard(&listener, hardware(&host), vip), Vec::<Vec<u8>>::new());
+        assert_eq!(received(&listener, hardware(&host), vip), Vec::<Vec<u8>>::new());
     }
 }
 

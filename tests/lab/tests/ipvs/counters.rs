@@ -29,8 +29,8 @@ fn counters_are_those_that_ipvsadm_shows_and_start_at_zero() {
         let visitor = UdpSocket::bind("192.0.2.1:0").unwrap();
         visitor.connect("192.0.2.1:53").unwrap();
         visitor.send(words.as_bytes()).unwrap();
-        let mut heard = [0; 16];
-        assert_eq!(server.recv(&mut heard).unwrap(), words.len());
+        let mut received = [0; 16];
+        assert_eq!(server.recv(&mut received).unwrap(), words.len());
     }
     let counted = Statistics {
         connections: 2,

@@ -1,6 +1,6 @@
 //! Timeouts, sync daemons and the version of IPVS.
 
-use evenkeel_ipvs::{Error, Reason, Refusal, SyncDaemon, SyncState, Timeouts};
+use evenkeel_ipvs::{Error, Refusal, RefusalReason, SyncDaemon, SyncState, Timeouts};
 use evenkeel_lab_tests::run;
 
 use super::refusals::unprivileged;
@@ -103,7 +103,7 @@ fn a_timeout_is_at_most_what_fits_in_ticks_and_one_refused_leaves_all() {
     assert_eq!(client.timeouts().unwrap(), longest);
     for tcp_fin in [most + 1, 1 << 31, u32::MAX] {
         let refusal = refused(client.set_timeouts(&Timeouts { tcp: 5, tcp_fin, udp: 5 }));
-        assert_eq!(refusal.reason(), Reason::OutOfRange);
+        assert_eq!(refusal.reason(), RefusalReason::OutOfRange);
         assert_eq!(
             refusal.to_string(),
             "the kernel refused setting the timeouts of the IPVS table: \
@@ -150,7 +150,7 @@ fn a_daemon_can_be_stopped_before_it_had_its_first_turn() {
         for _ in 0..20 {
             client.start_daemon(&daemon(state, "sync0")).unwrap();
             client.stop_daemon(state).unwrap();
-            assert_eq!(refused(client.stop_daemon(state)).reason(), Reason::NoSyncDaemon);
+            assert_eq!(refused(client.stop_daemon(state)).reason(), RefusalReason::NoSyncDaemon);
         }
     }
     assert_listed([]);
@@ -203,7 +203,7 @@ fn daemons_started_here_are_the_ones_that_ipvsadm_lists() {
 }
 
 #[test]
-fn daemons_started_by_ipvsadm_read_back_as_it_was_told() {
+fn daemons_started_by_ipvsadm_read_back_unchanged() {
     let mut client = wired();
     for state in [SyncState::Master, SyncState::Backup] {
         for group in ["239.1.2.3", "ff02::81", "ff15::1:2"] {
@@ -273,7 +273,10 @@ fn a_daemon_that_runs_is_not_started_again_nor_changed() {
         client.start_daemon(&first).unwrap();
         for again in [first, SyncDaemon { sync_id: 1, ..daemon(state, "sync1") }] {
             let refusal = refused(client.start_daemon(&again));
-            assert_eq!((refusal.reason(), &*refusal.errno_name()), (Reason::Exists, "EEXIST"));
+            assert_eq!(
+                (refusal.reason(), &*refusal.errno_name()),
+                (RefusalReason::Exists, "EEXIST")
+            );
             assert_eq!(
                 refusal.to_string(),
                 format!(
@@ -293,21 +296,24 @@ fn refusals_of_daemons_have_their_reasons() {
     let on = |interface| daemon(SyncState::Master, interface);
     let in_group = |text: &str| SyncDaemon { group: Some(text.parse().unwrap()), ..on("sync0") };
     for (wanted, reason) in [
-        (on("nosuch0"), Reason::NoInterface),
-        (daemon(SyncState::Backup, "nosuch0"), Reason::NoInterface),
-        (in_group("192.0.2.9"), Reason::Invalid),
-        (in_group("2001:db8::1"), Reason::Invalid),
-        (SyncDaemon { group: Some("ff02::81".parse().unwrap()), ..on("sync1") }, Reason::NoAddress),
-        (daemon(SyncState::Other(0), "sync0"), Reason::Invalid),
-        (daemon(SyncState::Other(3), "sync0"), Reason::Invalid),
+        (on("nosuch0"), RefusalReason::NoInterface),
+        (daemon(SyncState::Backup, "nosuch0"), RefusalReason::NoInterface),
+        (in_group("192.0.2.9"), RefusalReason::Invalid),
+        (in_group("2001:db8::1"), RefusalReason::Invalid),
+        (
+            SyncDaemon { group: Some("ff02::81".parse().unwrap()), ..on("sync1") },
+            RefusalReason::NoAddress,
+        ),
+        (daemon(SyncState::Other(0), "sync0"), RefusalReason::Invalid),
+        (daemon(SyncState::Other(3), "sync0"), RefusalReason::Invalid),
     ] {
         let refusal = refused(client.start_daemon(&wanted));
         assert_eq!(refusal.reason(), reason, "{wanted:?}");
     }
     for (state, reason) in [
-        (SyncState::Master, Reason::NoSyncDaemon),
-        (SyncState::Backup, Reason::NoSyncDaemon),
-        (SyncState::Other(3), Reason::Invalid),
+        (SyncState::Master, RefusalReason::NoSyncDaemon),
+        (SyncState::Backup, RefusalReason::NoSyncDaemon),
+        (SyncState::Other(3), RefusalReason::Invalid),
     ] {
         assert_eq!(refused(client.stop_daemon(state)).reason(), reason, "{state:?}");
     }
@@ -320,7 +326,7 @@ fn a_master_needs_its_interface_up_and_no_daemon_needs_it_later() {
     let [master, backup] =
         [SyncState::Master, SyncState::Backup].map(|state| daemon(state, "sync1"));
     run("ip link set sync1 down");
-    assert_eq!(refused(client.start_daemon(&master)).reason(), Reason::Unreachable);
+    assert_eq!(refused(client.start_daemon(&master)).reason(), RefusalReason::Unreachable);
     client.start_daemon(&backup).unwrap();
     // Up, it does without an IPv4 address.
     run("ip link set sync1 up");
@@ -343,12 +349,12 @@ fn daemons_and_destinations_of_another_family_exclude_each_other() {
         done(&mut client, [Command::NewService(web())]);
         client.start_daemon(&wanted).unwrap();
         let refusals = client.execute([add()]).unwrap();
-        let reasons: Vec<Reason> = refusals.iter().map(|it| it.refusal.reason()).collect();
-        assert_eq!(reasons, [Reason::Invalid]);
+        let reasons: Vec<RefusalReason> = refusals.iter().map(|it| it.refusal.reason()).collect();
+        assert_eq!(reasons, [RefusalReason::Invalid]);
         client.stop_daemon(state).unwrap();
 
         done(&mut client, [add()]);
-        assert_eq!(refused(client.start_daemon(&wanted)).reason(), Reason::Invalid);
+        assert_eq!(refused(client.start_daemon(&wanted)).reason(), RefusalReason::Invalid);
         // Either way out: the service takes its destinations with it.
         done(&mut client, [Command::DeleteService(web().key)]);
         client.start_daemon(&wanted).unwrap();

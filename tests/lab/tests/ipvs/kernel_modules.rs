@@ -36,7 +36,7 @@ fn a_module_that_does_not_exist_fails_in_the_words_of_modprobe() {
 }
 
 #[test]
-fn a_kernel_without_ipvs_gets_it_loaded_or_is_told_so() {
+fn a_kernel_without_ipvs_gets_it_loaded_or_the_error_says_so() {
     fresh_namespace();
     unload("ip_vs");
     Client::connect().unwrap();

@@ -1,6 +1,6 @@
 //! What the kernel refuses, and how refusals are reported.
 
-use evenkeel_ipvs::{Error, Interrupted, Reason};
+use evenkeel_ipvs::{Error, Interrupted, RefusalReason};
 use evenkeel_lab_tests::run;
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
@@ -25,35 +25,35 @@ fn each_refusal_has_its_reason_and_its_place_in_the_batch() {
     let add = |destination| Command::NewDestination(web().key, destination);
     let cases = [
         (Command::NewService(web()), None),
-        (Command::NewService(web()), Some(Reason::Exists)),
+        (Command::NewService(web()), Some(RefusalReason::Exists)),
         (add(server), None),
-        (add(server), Some(Reason::Exists)),
-        (Command::SetService(absent), Some(Reason::NoService)),
-        (Command::DeleteService(absent.key), Some(Reason::NoService)),
-        (Command::NewDestination(absent.key, server), Some(Reason::NoService)),
-        (Command::SetDestination(absent.key, server), Some(Reason::NoService)),
-        (Command::DeleteDestination(absent.key, server.key()), Some(Reason::NoService)),
-        (Command::SetDestination(web().key, other), Some(Reason::NoDestination)),
-        (Command::DeleteDestination(web().key, other.key()), Some(Reason::NoDestination)),
-        (Command::NewService(no_scheduler), Some(Reason::NoScheduler)),
-        (Command::NewService(no_engine), Some(Reason::NoScheduler)),
+        (add(server), Some(RefusalReason::Exists)),
+        (Command::SetService(absent), Some(RefusalReason::NoService)),
+        (Command::DeleteService(absent.key), Some(RefusalReason::NoService)),
+        (Command::NewDestination(absent.key, server), Some(RefusalReason::NoService)),
+        (Command::SetDestination(absent.key, server), Some(RefusalReason::NoService)),
+        (Command::DeleteDestination(absent.key, server.key()), Some(RefusalReason::NoService)),
+        (Command::SetDestination(web().key, other), Some(RefusalReason::NoDestination)),
+        (Command::DeleteDestination(web().key, other.key()), Some(RefusalReason::NoDestination)),
+        (Command::NewService(no_scheduler), Some(RefusalReason::NoScheduler)),
+        (Command::NewService(no_engine), Some(RefusalReason::NoScheduler)),
         (
             Command::SetService(Service { key: web().key, ..no_scheduler }),
-            Some(Reason::NoScheduler),
+            Some(RefusalReason::NoScheduler),
         ),
-        (add(heavy), Some(Reason::OutOfRange)),
-        (add(crossed), Some(Reason::OutOfRange)),
+        (add(heavy), Some(RefusalReason::OutOfRange)),
+        (add(crossed), Some(RefusalReason::OutOfRange)),
         (
             Command::SetDestination(web().key, Destination { weight: u32::MAX, ..server }),
-            Some(Reason::OutOfRange),
+            Some(RefusalReason::OutOfRange),
         ),
-        (add(tunnelled("198.51.100.2:80", tunnel_kind::GUE, 0, 0)), Some(Reason::Invalid)),
-        (add(destination("224.0.0.1:80", forward::DROUTE)), Some(Reason::Invalid)),
-        (add(destination("[2001:db8::a]:80", forward::DROUTE)), Some(Reason::Invalid)),
-        (add(destination("[2001:db8::a]:80", forward::MASQ)), Some(Reason::Invalid)),
-        (Command::NewService(no_netmask(0)), Some(Reason::Invalid)),
-        (Command::NewService(no_netmask(129)), Some(Reason::Invalid)),
-        (Command::NewService(odd_family), Some(Reason::NoAddressFamily)),
+        (add(tunnelled("198.51.100.2:80", tunnel_kind::GUE, 0, 0)), Some(RefusalReason::Invalid)),
+        (add(destination("224.0.0.1:80", forward::DROUTE)), Some(RefusalReason::Invalid)),
+        (add(destination("[2001:db8::a]:80", forward::DROUTE)), Some(RefusalReason::Invalid)),
+        (add(destination("[2001:db8::a]:80", forward::MASQ)), Some(RefusalReason::Invalid)),
+        (Command::NewService(no_netmask(0)), Some(RefusalReason::Invalid)),
+        (Command::NewService(no_netmask(129)), Some(RefusalReason::Invalid)),
+        (Command::NewService(odd_family), Some(RefusalReason::NoAddressFamily)),
         // What was refused in between left no trace.
         (Command::NewService(absent), None),
         (Command::DeleteService(absent.key), None),
@@ -65,9 +65,9 @@ fn each_refusal_has_its_reason_and_its_place_in_the_batch() {
         assert_eq!(refusal.refusal.object, command.object());
         assert_eq!(refusal.refusal.operation, command.operation());
     }
-    let refused: Vec<(usize, Reason)> =
+    let refused: Vec<(usize, RefusalReason)> =
         refused.iter().map(|refusal| (refusal.index, refusal.refusal.reason())).collect();
-    let expected: Vec<(usize, Reason)> = cases
+    let expected: Vec<(usize, RefusalReason)> = cases
         .iter()
         .enumerate()
         .filter_map(|(index, (_, reason))| Some((index, (*reason)?)))
@@ -83,7 +83,7 @@ fn numbered(number: u32) -> Destination {
 }
 
 #[test]
-fn refusals_among_thousands_are_told_apart_by_their_places() {
+fn refusals_among_thousands_are_reported_at_their_indices() {
     const COMMANDS: u32 = 4000;
     let mut client = client();
     done(&mut client, [Command::NewService(web())]);
@@ -93,7 +93,7 @@ fn refusals_among_thousands_are_told_apart_by_their_places() {
         Command::NewDestination(web().key, Destination { weight, ..numbered(number) })
     });
     let refused = client.execute(commands).unwrap();
-    assert!(refused.iter().all(|refusal| refusal.refusal.reason() == Reason::OutOfRange));
+    assert!(refused.iter().all(|refusal| refusal.refusal.reason() == RefusalReason::OutOfRange));
     let places: Vec<usize> = refused.iter().map(|refusal| refusal.index).collect();
     let expected: Vec<usize> =
         (0..COMMANDS).filter(|number| heavy(*number)).map(|number| number as usize).collect();
@@ -113,7 +113,7 @@ fn none_of_thousands_of_refusals_is_lost() {
     for command in [Command::NewDestination(web().key, server), Command::DeleteService(web().key)] {
         let refused = client.execute(std::iter::repeat_n(command, COMMANDS)).unwrap();
         assert!(refused.iter().map(|refusal| refusal.index).eq(0..COMMANDS));
-        assert!(refused.iter().all(|refusal| refusal.refusal.reason() == Reason::NoService));
+        assert!(refused.iter().all(|refusal| refusal.refusal.reason() == RefusalReason::NoService));
     }
 }
 
@@ -165,7 +165,7 @@ fn a_new_destination_needs_lo_to_be_up() {
         || Command::NewDestination(web().key, destination("198.51.100.1:80", forward::DROUTE));
     let refused = client.execute([Command::NewService(web()), add()]).unwrap();
     let refused: Vec<_> = refused.iter().map(|it| (it.index, it.refusal.reason())).collect();
-    assert_eq!(refused, [(1, Reason::Invalid)]);
+    assert_eq!(refused, [(1, RefusalReason::Invalid)]);
     run("ip link set lo up");
     done(&mut client, [add()]);
 }

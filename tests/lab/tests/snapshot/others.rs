@@ -93,7 +93,7 @@ fn through(text: &str, kind: u8, port: u16, flags: u16) -> Destination {
 }
 
 /// What netlink takes and ipvsadm has no words for: services, each with its destinations.
-fn unheard_of() -> Vec<(Service, Vec<Destination>)> {
+fn unreliable_dirs() -> Vec<(Service, Vec<Destination>)> {
     let [one, two] = ["192.0.2.1:80", "[2001:db8::1]:80"];
     let persistent = flags::PERSISTENT;
     vec![
@@ -166,7 +166,7 @@ fn unheard_of() -> Vec<(Service, Vec<Destination>)> {
 #[test]
 fn a_snapshot_of_what_only_netlink_writes_plans_empty_and_makes_an_empty_host_the_same() {
     let mut different = Vec::new();
-    let all = unheard_of();
+    let all = unreliable_dirs();
     let singly = all.iter().map(|entry| vec![entry.clone()]);
     for table in singly.chain([all.clone()]) {
         fresh_host();

@@ -8,7 +8,7 @@ use evenkeel_lab_tests::fresh_host;
 use evenkeel_lab_tests::property::{cases, check};
 use evenkeel_model::arbitrary::{Pair, pair};
 use evenkeel_model::{
-    Binding, DesiredTimeouts, Ignore, IgnoredField, Named, Owner, RealServers, SyncDaemon,
+    Binding, DesiredTimeouts, Ignore, IgnoredField, NamedService, Owner, RealServers, SyncDaemon,
     SyncState, Vip,
 };
 use proptest::sample::select;
@@ -41,19 +41,19 @@ fn a_snapshot_of_any_spec_plans_empty_and_makes_an_empty_host_the_same() {
         let known = if named { asked } else { everything() };
         let text = snapshot(&known, pooled);
         let kept = assert_plans_empty(&text)?;
-        let (dump, around) = (Dump::take(), surroundings(&kept));
+        let (dump, around) = (Dump::take(), read_namespace(&kept));
 
         fresh_host();
         put_in_force(&kept)?;
         prop_assert_eq!(Dump::take(), dump, "{}", text);
-        prop_assert_eq!(surroundings(&kept), around, "{}", text);
+        prop_assert_eq!(read_namespace(&kept), around, "{}", text);
         prop_assert_eq!(snapshot(&known, pooled), text);
         Ok(())
     });
 }
 
 /// The addresses that evenkeel bound, and the sysctls that a spec names.
-fn surroundings(named: &Desired) -> impl PartialEq + std::fmt::Debug {
+fn read_namespace(named: &Desired) -> impl PartialEq + std::fmt::Debug {
     let mut live = observe(named);
     live.addresses.retain(|_, owner| *owner == Owner::Evenkeel);
     (live.addresses, live.sysctls)
@@ -61,7 +61,9 @@ fn surroundings(named: &Desired) -> impl PartialEq + std::fmt::Debug {
 
 fn assert_canonical_orders(desired: &Desired) -> Tested {
     let live = observe(desired);
-    for (key, Named { service, .. }) in desired.services.iter().filter(|it| it.1.canonical_order) {
+    for (key, NamedService { service, .. }) in
+        desired.services.iter().filter(|it| it.1.canonical_order)
+    {
         let there = live.services[key].real_servers.in_order();
         let there: Vec<_> = there.map(|(key, _)| *key).collect();
         let wanted: Vec<_> = service.real_servers.in_order().map(|(key, _)| *key).collect();
@@ -79,7 +81,7 @@ fn case() -> impl Strategy<Value = Case> {
             let mut before = everything();
             for (number, (key, mut service)) in live.services.into_iter().enumerate() {
                 service.real_servers = scattered(&service.real_servers, other);
-                before.services.insert(key, Named::new(format!("s{number}"), service));
+                before.services.insert(key, NamedService::new(format!("s{number}"), service));
             }
             for (key, named) in &mut desired.services {
                 named.service.real_servers = scattered(&named.service.real_servers, one);

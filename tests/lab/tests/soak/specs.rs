@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use evenkeel_lab_tests::dice::Dice;
+use evenkeel_lab_tests::dice::TestRng;
 
 /// How many services there may be.
 const SLOTS: usize = 40;
@@ -34,7 +34,7 @@ pub(super) enum Kind {
 /// One text after the other.
 #[derive(Debug, Clone)]
 pub(super) struct Writer {
-    dice: Dice,
+    rng: TestRng,
     number: usize,
     services: BTreeMap<usize, Service>,
     last_good: String,
@@ -50,9 +50,9 @@ struct Service {
 }
 
 impl Writer {
-    pub(super) fn new(dice: Dice) -> Self {
+    pub(super) fn new(rng: TestRng) -> Self {
         let last_good = String::new();
-        let mut this = Self { dice, number: 0, services: BTreeMap::new(), last_good };
+        let mut this = Self { rng, number: 0, services: BTreeMap::new(), last_good };
         this.roll();
         this
     }
@@ -60,10 +60,10 @@ impl Writer {
     /// A good one.
     pub(super) fn good(&mut self) -> String {
         self.number += 1;
-        if self.dice.percent(4) {
+        if self.rng.percent(4) {
             self.roll();
         }
-        for _ in 0..self.dice.between(1, 4) {
+        for _ in 0..self.rng.between(1, 4) {
             self.change();
         }
         self.last_good = text(self.number, &self.services);
@@ -72,7 +72,7 @@ impl Writer {
 
     /// Any one.
     pub(super) fn next(&mut self) -> (Kind, String) {
-        let kind = match self.dice.below(100) {
+        let kind = match self.rng.below(100) {
             _ if self.last_good.is_empty() => Kind::Good,
             0..70 => Kind::Good,
             70..78 => Kind::Syntax,
@@ -94,13 +94,13 @@ impl Writer {
             Kind::Syntax => format!("{}  - bad-{number}: {number}: 1\n", self.last_good),
             Kind::UnknownKey => format!("{}unknown_{number}: 1\n", self.last_good),
             Kind::Cut => {
-                let length = self.dice.between(1, self.last_good.len() - 1);
+                let length = self.rng.between(1, self.last_good.len() - 1);
                 self.last_good[..length].to_owned()
             }
             Kind::NoServer | Kind::Good => {
                 let mut services = self.services.clone();
                 let slots: Vec<usize> = services.keys().copied().collect();
-                let slot = self.dice.one_of(&slots);
+                let slot = self.rng.one_of(&slots);
                 if let Some(service) = services.get_mut(slot) {
                     service.real_servers.values_mut().for_each(|weight| *weight = 0);
                 }
@@ -111,23 +111,23 @@ impl Writer {
 
     /// All anew, few or many.
     fn roll(&mut self) {
-        let share = self.dice.between(15, 95);
+        let share = self.rng.between(15, 95);
         self.services.clear();
         for slot in 0..SLOTS {
-            if self.dice.percent(share) {
+            if self.rng.percent(share) {
                 let service = self.service();
                 self.services.insert(slot, service);
             }
         }
         while self.services.len() < 5 {
-            let (slot, service) = (self.dice.below(SLOTS), self.service());
+            let (slot, service) = (self.rng.below(SLOTS), self.service());
             self.services.insert(slot, service);
         }
     }
 
     fn change(&mut self) {
-        let slot = self.dice.below(SLOTS);
-        let comes_or_goes = self.dice.percent(50);
+        let slot = self.rng.below(SLOTS);
+        let comes_or_goes = self.rng.percent(50);
         if !self.services.contains_key(&slot) || !comes_or_goes {
             let service = self.service();
             self.services.insert(slot, service);
@@ -137,18 +137,18 @@ impl Writer {
     }
 
     fn service(&mut self) -> Service {
-        let dice = &mut self.dice;
+        let rng = &mut self.rng;
         let mut real_servers = BTreeMap::new();
-        for _ in 0..dice.between(1, 4) {
-            real_servers.insert(dice.between(1, 8), dice.below(6));
+        for _ in 0..rng.between(1, 4) {
+            real_servers.insert(rng.between(1, 8), rng.below(6));
         }
         // One that loses all its weights is held; here that is done on purpose only.
         let first = real_servers.keys().next().copied().unwrap_or(1);
-        real_servers.insert(first, dice.between(1, 5));
+        real_servers.insert(first, rng.between(1, 5));
         Service {
-            scheduler: SCHEDULERS[dice.below(SCHEDULERS.len())],
-            persistence: dice.percent(20).then(|| dice.between(1, 600)),
-            drain: if dice.percent(20) { "1s" } else { "0s" },
+            scheduler: SCHEDULERS[rng.below(SCHEDULERS.len())],
+            persistence: rng.percent(20).then(|| rng.between(1, 600)),
+            drain: if rng.percent(20) { "1s" } else { "0s" },
             real_servers,
         }
     }
@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn versions_are_what_they_are_meant_to_be_and_differ_from_each_other() {
-        let mut writer = Writer::new(Dice::new(1));
+        let mut writer = Writer::new(TestRng::new(1));
         let mut before = writer.good();
         let mut sizes = Vec::new();
         let mut kinds = std::collections::BTreeSet::new();

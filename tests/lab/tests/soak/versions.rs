@@ -8,10 +8,10 @@ use evenkeel_engine::{ParameterValues, StoredSpec};
 use evenkeel_lab_tests::endpoint::status;
 use serde_json::Value;
 
-use super::site::Site;
+use super::fixture::Fixture;
 use super::specs::{Kind, Writer};
-use super::{Shared, Stood};
-use evenkeel_lab_tests::dice::Dice;
+use super::{Shared, SpecOutcome};
+use evenkeel_lab_tests::dice::TestRng;
 
 /// How long a version stands, mostly.
 const SHORT: Duration = Duration::from_millis(200);
@@ -26,7 +26,7 @@ const MAY_TAKE: Duration = Duration::from_millis(600);
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Writes until it is told to stop.
-pub(super) fn write(shared: &Shared, site: &Site, writer: &mut Writer, mut dice: Dice) {
+pub(super) fn write(shared: &Shared, fixture: &Fixture, writer: &mut Writer, mut rng: TestRng) {
     for number in 1.. {
         if !shared.goes_on() {
             return;
@@ -34,30 +34,30 @@ pub(super) fn write(shared: &Shared, site: &Site, writer: &mut Writer, mut dice:
         let (kind, text) = writer.next();
         let stands = number % ONE_OF == 0;
         let before = if stands { status() } else { None };
-        match dice.below(4) {
-            0 => site.overwrite(&text),
-            _ => site.replace(&text),
+        match rng.below(4) {
+            0 => fixture.overwrite(&text),
+            _ => fixture.replace(&text),
         }
-        *shared.tally().written.entry(kind).or_default() += 1;
+        *shared.counts().written.entry(kind).or_default() += 1;
         if !stands {
             sleep(SHORT);
             continue;
         }
         let alone = shared.is_alone.load(Ordering::SeqCst);
-        let time = MAY_TAKE + Duration::from_millis(dice.between(100, 2400) as u64);
-        let told = stand(kind, &text, before.as_ref(), time);
+        let time = MAY_TAKE + Duration::from_millis(rng.between(100, 2400) as u64);
+        let outcome = stand(kind, &text, before.as_ref(), time);
         if !alone {
             continue;
         }
-        let mut tally = shared.tally();
-        match told {
-            Ok((stood, took)) => {
-                *tally.stood.entry(stood).or_default() += 1;
-                tally.took.push(took);
+        let mut counts = shared.counts();
+        match outcome {
+            Ok((outcomes, took)) => {
+                *counts.outcomes.entry(outcomes).or_default() += 1;
+                counts.took.push(took);
             }
             Err(last) => {
-                *tally.stood.entry(Stood::Missed).or_default() += 1;
-                drop(tally);
+                *counts.outcomes.entry(SpecOutcome::Missed).or_default() += 1;
+                drop(counts);
                 shared.fail(format!(
                     "a version ({kind:?}) stood for {time:?} and was neither enforced nor reported: \
                      {last:#}\n{text}"
@@ -73,36 +73,36 @@ fn stand(
     text: &str,
     before: Option<&Value>,
     time: Duration,
-) -> Result<(Stood, Duration), Value> {
+) -> Result<(SpecOutcome, Duration), Value> {
     let begin = Instant::now();
     let texts = [("spec.yaml", text.as_bytes())];
     let digest = StoredSpec::new(&texts, &ParameterValues::default()).digest;
-    let mut told = None;
+    let mut outcome = None;
     let mut last = Value::Null;
-    while begin.elapsed() < time && told.is_none() {
+    while begin.elapsed() < time && outcome.is_none() {
         sleep(LOOK);
         let Some(now) = status() else { continue };
-        told = became(kind, &digest, before, &now).map(|stood| (stood, begin.elapsed()));
+        outcome = became(kind, &digest, before, &now).map(|outcomes| (outcomes, begin.elapsed()));
         last = now;
     }
     sleep(time.saturating_sub(begin.elapsed()));
-    told.ok_or(last)
+    outcome.ok_or(last)
 }
 
 /// What became of a version; `None` for nothing yet. A status says for sure which spec is in force;
 /// that a problem or a held plan is this one's is seen by its being another one than before.
-fn became(kind: Kind, digest: &str, before: Option<&Value>, now: &Value) -> Option<Stood> {
+fn became(kind: Kind, digest: &str, before: Option<&Value>, now: &Value) -> Option<SpecOutcome> {
     let is_new = |pointer: &str| {
         let before = before.and_then(|before| before.pointer(pointer));
         let now = now.pointer(pointer);
         now.is_some_and(|now| !now.is_null()) && now != before
     };
-    let is_in_force = now["spec"]["in_force"]["digest"] == digest;
+    let is_active = now["spec"]["active"]["digest"] == digest;
     match kind {
-        Kind::Good | Kind::Cut | Kind::NoServer if is_in_force => Some(Stood::Enforced),
-        Kind::NoServer | Kind::Cut if is_new("/spec/held/id") => Some(Stood::Held),
+        Kind::Good | Kind::Cut | Kind::NoServer if is_active => Some(SpecOutcome::Enforced),
+        Kind::NoServer | Kind::Cut if is_new("/spec/held/id") => Some(SpecOutcome::Held),
         Kind::Syntax | Kind::UnknownKey | Kind::Cut if is_new("/spec/problem/text") => {
-            Some(Stood::Bad)
+            Some(SpecOutcome::Bad)
         }
         _ => None,
     }

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_engine::{ParameterValues, StoredSpec};
-use evenkeel_lab_tests::dice::Dice;
+use evenkeel_lab_tests::dice::TestRng;
 use evenkeel_lab_tests::ipvsadm;
 
 use super::*;
@@ -43,7 +43,7 @@ fn everyday_edits_of_a_git_repository_are_refused_only_where_that_was_expected()
 
     let host = Host::new(true);
     let foreign = Observed::now().foreign();
-    let mut author = Author::new(Dice::new(seed));
+    let mut author = Author::new(TestRng::new(seed));
     let mut tree = author.first();
     let mut before_last = tree.clone();
     let repository = Repository::new(host.path("author"), host.specs(), &tree.texts());

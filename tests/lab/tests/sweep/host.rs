@@ -192,11 +192,11 @@ pub(super) struct Status(Value);
 impl Status {
     /// How many specs came into force since it started.
     pub(super) fn generation(&self) -> u64 {
-        self.0["spec"]["in_force"]["generation"].as_u64().unwrap_or(0)
+        self.0["spec"]["active"]["generation"].as_u64().unwrap_or(0)
     }
 
     pub(super) fn digest(&self) -> Option<&str> {
-        self.0["spec"]["in_force"]["digest"].as_str()
+        self.0["spec"]["active"]["digest"].as_str()
     }
 
     pub(super) fn is_bad(&self) -> bool {

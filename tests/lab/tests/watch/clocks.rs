@@ -16,7 +16,7 @@ const SOON: Duration = Duration::from_secs(4);
 const HOUR: i64 = 3_600;
 
 #[test]
-fn a_drain_goes_on_as_long_as_it_may_whatever_is_done_to_the_clock() {
+fn a_drain_continues_as_long_as_it_may_whatever_is_done_to_the_clock() {
     for steps in [[HOUR, 0], [-HOUR, 0], [HOUR, -HOUR]] {
         let host = Host::new();
         let _server = std::net::TcpListener::bind("127.0.0.1:80").unwrap();

@@ -43,7 +43,7 @@ fn a_plan_that_a_guard_holds_is_let_through_by_its_id() {
 }
 
 #[test]
-fn a_pause_leaves_hands_on_work_alone_until_it_is_over() {
+fn a_pause_leaves_manual_work_alone_until_it_ends() {
     let host = Host::new();
     let mut daemon = host.watching(&spec("10.0.0.10"), "--interval 1s");
     let before = table();
@@ -122,7 +122,7 @@ fn who_is_not_root_is_refused() {
 }
 
 #[test]
-fn a_drain_goes_on_beside_other_changes() {
+fn a_drain_continues_beside_other_changes() {
     let host = Host::new();
     let servers: Vec<std::net::TcpListener> = (1..=2)
         .map(|it| std::net::TcpListener::bind((format!("127.0.0.{it}"), 80)).unwrap())
@@ -162,7 +162,7 @@ fn a_drain_goes_on_beside_other_changes() {
 }
 
 #[test]
-fn an_apply_that_waits_for_drains_lets_the_daemon_go_on() {
+fn an_apply_that_waits_for_drains_lets_the_daemon_continue() {
     let host = Host::new();
     let text = draining("1h", "{ address: 127.0.0.1 }");
     let _server = std::net::TcpListener::bind("127.0.0.1:80").unwrap();
@@ -204,7 +204,7 @@ fn an_apply_that_waits_for_drains_lets_the_daemon_go_on() {
 }
 
 #[test]
-fn a_scheduler_that_cannot_be_loaded_costs_its_service_only_and_is_told_rightly() {
+fn a_scheduler_that_cannot_be_loaded_costs_its_service_only_and_is_reported() {
     let host = Host::new();
     let more = "  - { name: odd, vip: 192.0.2.1, port: 81, scheduler: sed, drain: 0s, real_servers: [ { address: 10.0.0.9 } ] }\n";
     host.write("spec.yaml", spec("10.0.0.10") + more);

@@ -45,7 +45,8 @@ services:
 ";
 
 /// What a stranger has, out of scope.
-const STRANGER: &str = "-A -t 203.0.113.1:80 -s rr\n-a -t 203.0.113.1:80 -r 10.0.0.9:80 -g -w 3\n";
+const FOREIGN_SERVICE: &str =
+    "-A -t 203.0.113.1:80 -s rr\n-a -t 203.0.113.1:80 -r 10.0.0.9:80 -g -w 3\n";
 
 /// Everything that evenkeel keeps, as other programs tell it.
 fn everything() -> (BTreeSet<String>, String, String, String) {
@@ -57,7 +58,7 @@ fn everything() -> (BTreeSet<String>, String, String, String) {
 #[test]
 fn drift_of_every_kind_is_repaired_within_an_interval() {
     let host = Host::new();
-    run_with("ipvsadm -R", STRANGER);
+    run_with("ipvsadm -R", FOREIGN_SERVICE);
     run("ip addr add 203.0.113.1/32 dev eth0");
     let _daemon = host.watching(SPEC, "--interval 1s");
     let before = everything();

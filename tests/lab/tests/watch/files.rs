@@ -244,7 +244,7 @@ fn a_filesystem_without_events() {
 }
 
 #[test]
-fn a_pipe_in_place_of_the_file_is_told_and_waited_for_by_nobody() {
+fn a_pipe_in_place_of_the_file_is_reported_and_blocks_nothing() {
     let host = Host::new();
     let mut daemon = host.watching(&spec("10.0.0.10"), "--interval 1s");
     let before = table();

@@ -64,7 +64,7 @@ fn unscoped() -> String {
     spec("10.0.0.10").replace("scope: all\n", "")
 }
 
-const STRANGER: &str = "192.0.2.9:http";
+const FOREIGN_SERVICE: &str = "192.0.2.9:http";
 
 /// A namespace that was made anew under its name after the spec had been enforced there, with a
 /// service of someone else's.
@@ -81,7 +81,7 @@ fn replaced(word: &str, host: &Host) -> NamedNamespace {
 }
 
 #[test]
-fn strangers_in_a_namespace_that_is_made_anew_are_no_drift() {
+fn untrusted_in_a_namespace_that_is_made_anew_are_no_drift() {
     let host = Host::new();
     for is_spec_broken in [false, true] {
         let named = replaced(&format!("strangers-{is_spec_broken}"), &host);
@@ -92,7 +92,7 @@ fn strangers_in_a_namespace_that_is_made_anew_are_no_drift() {
         let daemon = daemon_in(&named, &host);
         std::thread::sleep(Duration::from_secs(3));
         let rules = named.run("ipvsadm -S");
-        assert!(rules.contains(STRANGER), "{rules}\n{}", daemon.log());
+        assert!(rules.contains(FOREIGN_SERVICE), "{rules}\n{}", daemon.log());
         let output = host.command("status").args(["--netns", &named.name]).output().unwrap();
         let status = String::from_utf8(output.stdout).unwrap();
         assert!(status.contains("guard take-over"), "{status}");

@@ -17,21 +17,22 @@ impl Manager {
     /// Waits for a message with that line.
     #[track_caller]
     fn wait_for(&self, line: &str) -> String {
-        let mut heard = Vec::new();
+        let mut received = Vec::new();
         loop {
             let mut bytes = [0; 4096];
-            let length = self.0.recv(&mut bytes).unwrap_or_else(|_| panic!("no {line}: {heard:?}"));
+            let length =
+                self.0.recv(&mut bytes).unwrap_or_else(|_| panic!("no {line}: {received:?}"));
             let text = String::from_utf8(bytes[..length].to_vec()).unwrap();
             if text.lines().any(|it| it.starts_with(line)) {
                 return text;
             }
-            heard.push(text);
+            received.push(text);
         }
     }
 }
 
 #[test]
-fn the_service_manager_is_told_of_ready_state_reload_life_and_end() {
+fn the_service_manager_is_notified_of_ready_state_reload_life_and_end() {
     let host = Host::new();
     host.write("spec.yaml", spec("10.0.0.10"));
     let manager = Manager::at(&host.path("notify"));
@@ -89,7 +90,7 @@ fn a_hang_up_reads_the_spec_anew_and_tries_again_what_failed() {
     host.wait_for_state("ok");
     daemon.signal(Signal::SIGHUP);
     // The last pass is soon another one: addresses keep changing on a new interface.
-    assert!(within(Duration::from_secs(2), || daemon.log().contains("reason=\"signal\"")));
+    assert!(within(Duration::from_secs(2), || daemon.log().contains("trigger=\"signal\"")));
     host.wait_for_state("ok");
 }
 

@@ -1,22 +1,24 @@
 //! What was there before is there after a teardown, whatever was applied in between.
 
 use evenkeel_model::arbitrary::{Pair, pair};
-use evenkeel_model::{Drain, Named, RealServers};
-use evenkeel_plan::{Inputs, Record, Remaining, Stays, TeardownInputs, plan, remaining, teardown};
+use evenkeel_model::{Drain, NamedService, RealServers};
+use evenkeel_plan::{
+    Inputs, PriorState, Remaining, Stays, TeardownInputs, plan, remaining, teardown,
+};
 use proptest::prelude::*;
 use rustix::io::Errno;
 
 use super::*;
-use crate::memory::{Fault, MemoryKernel};
-use crate::pass::tests::{check_with, web};
-use crate::{OnFailure, Pass, StateDir, Terms, Unattended, execute, execute_journalled};
+use crate::execute::tests::{check_with, web};
+use crate::fake_kernel::{FakeKernel, Fault};
+use crate::{ApplyOptions, NoopContext, OnFailure, Pass, StateDir, execute, execute_journalled};
 
 /// What that spec asks for, and all that is live beside it: it edits and adds, and deletes nothing.
 fn with_all_of(mut desired: Desired, live: &Live, is_ordered: bool) -> Desired {
     for (key, service) in &live.services {
         match desired.services.get_mut(key) {
             None => {
-                desired.services.insert(*key, Named::new("found", service.clone()));
+                desired.services.insert(*key, NamedService::new("found", service.clone()));
             }
             Some(named) => {
                 for (real_server, value) in service.real_servers.in_order() {
@@ -33,10 +35,10 @@ fn with_all_of(mut desired: Desired, live: &Live, is_ordered: bool) -> Desired {
 
 /// Applies a whole spec as the program does.
 fn apply(
-    kernel: &mut MemoryKernel,
+    kernel: &mut FakeKernel,
     desired: &Desired,
     last: Option<&Desired>,
-    terms: Terms,
+    options: ApplyOptions,
     (state, journal): (&StateDir, &mut Journal),
 ) {
     let live = kernel.live.clone();
@@ -47,13 +49,13 @@ fn apply(
     let inputs = Inputs { last, ..Inputs::new(desired, &live, &journal.record) };
     let steps = plan(inputs).steps;
     let pass = Pass { last, ..Pass::new(desired, live, steps) };
-    execute_journalled(kernel, pass, terms, &mut Unattended, state, journal)
+    execute_journalled(kernel, pass, options, &mut NoopContext, state, journal)
         .expect("the journal can be written");
 }
 
 /// Tears down what those specs made; gives what stays of it.
 fn tear_down(
-    kernel: &mut MemoryKernel,
+    kernel: &mut FakeKernel,
     last: Option<&Desired>,
     attempted: Option<&Desired>,
     journal: &Journal,
@@ -65,9 +67,9 @@ fn tear_down(
     let Remaining { desired, stays } = remaining(inputs);
     let plan = plan(Inputs { last, ..Inputs::new(&desired, &live, record) });
     let steps = teardown(plan, &live, record, &journal.dummies).steps;
-    let pass = Pass { last, is_whole: false, ..Pass::new(&desired, live, steps) };
-    let terms = Terms { on_failure: OnFailure::Keep, ..Terms::default() };
-    let report = execute(kernel, pass, terms, &mut Unattended);
+    let pass = Pass { last, is_complete: false, ..Pass::new(&desired, live, steps) };
+    let options = ApplyOptions { on_failure: OnFailure::Keep, ..ApplyOptions::default() };
+    let report = execute(kernel, pass, options, &mut NoopContext);
     assert!(report.is_success(), "{report:?}");
     stays
 }
@@ -88,9 +90,9 @@ fn after_edits_and_additions_a_teardown_gives_the_table_of_before() {
         let Pair { desired, live, .. } = pair;
         let desired = with_all_of(desired, &live, is_ordered);
         let (_folder, state) = place();
-        let (mut kernel, mut journal) = (MemoryKernel::new(live.clone()), Journal::default());
+        let (mut kernel, mut journal) = (FakeKernel::new(live.clone()), Journal::default());
         let place = (&state, &mut journal);
-        apply(&mut kernel, &desired, None, Terms::default(), place);
+        apply(&mut kernel, &desired, None, ApplyOptions::default(), place);
         for (key, named) in &desired.services {
             prop_assert_eq!(kernel.live.services.get(key), Some(&named.service));
         }
@@ -116,11 +118,11 @@ fn an_attempt_that_ends_anywhere_leaves_nothing_behind_after_a_teardown_or_a_sec
         let Pair { desired, live, .. } = pair;
         let desired = with_all_of(desired, &live, false);
         let (_folder, state) = place();
-        let (mut kernel, mut journal) = (MemoryKernel::new(live.clone()), Journal::default());
+        let (mut kernel, mut journal) = (FakeKernel::new(live.clone()), Journal::default());
         let fault = if is_killed { Fault::Vanish } else { Fault::Refuse(Errno::NOMEM) };
         kernel.faults.insert(number, fault);
-        let terms = Terms { on_failure: OnFailure::Keep, ..Terms::default() };
-        apply(&mut kernel, &desired, None, terms, (&state, &mut journal));
+        let options = ApplyOptions { on_failure: OnFailure::Keep, ..ApplyOptions::default() };
+        apply(&mut kernel, &desired, None, options, (&state, &mut journal));
         kernel.faults.clear();
         kernel.is_unreachable = false;
         let (read, _) = state.read(false).expect("it can be read");
@@ -128,7 +130,7 @@ fn an_attempt_that_ends_anywhere_leaves_nothing_behind_after_a_teardown_or_a_sec
             Some(_) => (Some(&desired), None),
             None => (None, Some(&desired)),
         };
-        let mut other = MemoryKernel::new(kernel.live.clone());
+        let mut other = FakeKernel::new(kernel.live.clone());
         tear_down(&mut other, last, attempted, &read);
         prop_assert_eq!(&other.live.services, &live.services);
         // A second attempt takes nothing for adopted that the first one added.
@@ -136,8 +138,8 @@ fn an_attempt_that_ends_anywhere_leaves_nothing_behind_after_a_teardown_or_a_sec
         journal.adopt(&desired, &kernel.live, EarlierSpecs { last, attempted });
         let steps = plan(Inputs::new(&desired, &kernel.live, &journal.record)).steps;
         let pass = Pass::new(&desired, kernel.live.clone(), steps);
-        let terms = Terms::default();
-        execute_journalled(&mut kernel, pass, terms, &mut Unattended, &state, &mut journal)
+        let options = ApplyOptions::default();
+        execute_journalled(&mut kernel, pass, options, &mut NoopContext, &state, &mut journal)
             .expect("the journal can be written");
         tear_down(&mut kernel, Some(&desired), None, &journal);
         prop_assert_eq!(&kernel.live.services, &live.services);
@@ -181,12 +183,12 @@ fn desired_services(
 fn host<const N: usize, const M: usize>(
     live: [(u8, u32); N],
     asked: [(u8, u32); M],
-) -> (MemoryKernel, ServiceKey, Desired) {
+) -> (FakeKernel, ServiceKey, Desired) {
     let (key, found) = web(live, Drain::NONE);
     let (_, named) = web(asked, Drain(3_600));
     let live = Live { services: [(key, found.service)].into(), ..Live::default() };
     let desired = Desired { services: [(key, named)].into(), ..Desired::default() };
-    (MemoryKernel::new(live), key, desired)
+    (FakeKernel::new(live), key, desired)
 }
 
 fn spec<const N: usize>(asked: [(u8, u32); N]) -> Desired {
@@ -198,12 +200,12 @@ fn what_a_spec_deletes_on_purpose_is_adopted_no_more() {
     let (mut kernel, key, first) = host([(1, 1), (2, 2)], [(1, 1), (2, 2)]);
     let (_folder, state) = place();
     let mut journal = Journal::default();
-    apply(&mut kernel, &first, None, Terms::default(), (&state, &mut journal));
+    apply(&mut kernel, &first, None, ApplyOptions::default(), (&state, &mut journal));
     let without = spec([(1, 1)]);
-    apply(&mut kernel, &without, Some(&first), Terms::default(), (&state, &mut journal));
+    apply(&mut kernel, &without, Some(&first), ApplyOptions::default(), (&state, &mut journal));
     assert_eq!(journal.adopted.services[&key].real_servers.len(), 1);
     let none = Desired { scope: evenkeel_model::Scope::All, ..Desired::default() };
-    apply(&mut kernel, &none, Some(&without), Terms::default(), (&state, &mut journal));
+    apply(&mut kernel, &none, Some(&without), ApplyOptions::default(), (&state, &mut journal));
     assert!(journal.adopted.is_empty(), "{:?}", journal.adopted);
 }
 
@@ -213,12 +215,12 @@ fn what_drains_has_its_weight_back_and_what_evenkeel_added_goes() {
     let before = kernel.live.services.clone();
     let (_folder, state) = place();
     let mut journal = Journal::default();
-    apply(&mut kernel, &first, None, Terms::default(), (&state, &mut journal));
+    apply(&mut kernel, &first, None, ApplyOptions::default(), (&state, &mut journal));
     (1..4).for_each(|last| kernel.connect(key, last, 5));
     let second = spec([(1, 1)]);
-    let terms = Terms { wait: false, ..Terms::default() };
-    apply(&mut kernel, &second, Some(&first), terms, (&state, &mut journal));
-    let weight = |kernel: &MemoryKernel, last: u8| {
+    let options = ApplyOptions { wait: false, ..ApplyOptions::default() };
+    apply(&mut kernel, &second, Some(&first), options, (&state, &mut journal));
+    let weight = |kernel: &FakeKernel, last: u8| {
         let all = kernel.live.services[&key].real_servers.in_order();
         let mut found =
             all.filter(|(key, _)| key.address.to_string().ends_with(&format!(".{last}")));
@@ -236,12 +238,12 @@ fn a_service_that_drains_as_a_whole_has_its_weights_back() {
     let before = kernel.live.services.clone();
     let (_folder, state) = place();
     let mut journal = Journal::default();
-    apply(&mut kernel, &first, None, Terms::default(), (&state, &mut journal));
+    apply(&mut kernel, &first, None, ApplyOptions::default(), (&state, &mut journal));
     (1..3).for_each(|last| kernel.connect(key, last, 5));
     let none = Desired { scope: evenkeel_model::Scope::All, ..Desired::default() };
-    let terms = Terms { wait: false, ..Terms::default() };
-    apply(&mut kernel, &none, Some(&first), terms, (&state, &mut journal));
-    let weights = |kernel: &MemoryKernel| {
+    let options = ApplyOptions { wait: false, ..ApplyOptions::default() };
+    apply(&mut kernel, &none, Some(&first), options, (&state, &mut journal));
+    let weights = |kernel: &FakeKernel| {
         kernel.live.services[&key].real_servers.iter().map(|(_, it)| it.weight).sum::<u32>()
     };
     assert_eq!(weights(&kernel), 0);
@@ -250,11 +252,11 @@ fn a_service_that_drains_as_a_whole_has_its_weights_back() {
 }
 
 #[test]
-fn what_someone_else_changed_since_stays_and_is_told() {
+fn what_another_program_changed_since_stays_and_is_reported() {
     let (mut kernel, key, desired) = host([(1, 1), (2, 2)], [(1, 1), (2, 7)]);
     let (_folder, state) = place();
     let mut journal = Journal::default();
-    apply(&mut kernel, &desired, None, Terms::default(), (&state, &mut journal));
+    apply(&mut kernel, &desired, None, ApplyOptions::default(), (&state, &mut journal));
     let service = kernel.live.services.get_mut(&key).expect("it is there");
     service.real_servers.for_each_mut(|_, value| value.weight = 9);
     let changed = kernel.live.services.clone();
@@ -265,7 +267,7 @@ fn what_someone_else_changed_since_stays_and_is_told() {
 #[test]
 fn a_targeted_attempt_is_remembered_until_it_is_done() {
     let (kernel, key, desired) = host([(1, 1)], [(1, 1), (2, 2)]);
-    let mut journal = Journal { record: Record::of_a_snapshot(), ..Journal::default() };
+    let mut journal = Journal { record: PriorState::for_snapshot(), ..Journal::default() };
     let services = BTreeSet::from([key]);
     let earlier = EarlierSpecs::default();
     journal.adopt_targeted(&services, &desired, &kernel.live, earlier);
@@ -273,7 +275,7 @@ fn a_targeted_attempt_is_remembered_until_it_is_done() {
     let added = host([(1, 1), (2, 2)], []).0.live;
     journal.adopt_targeted(&services, &desired, &added, earlier);
     assert_eq!(journal.adopted.services[&key].real_servers.len(), 1);
-    journal.targeted_is_applied(Targeted::new(&services, &desired));
+    journal.targeted_is_applied(PartialApplies::new(&services, &desired));
     assert!(journal.attempted.is_empty() && !journal.targeted.is_empty());
 }
 
@@ -290,19 +292,19 @@ fn a_sync_daemon_that_was_there_is_adopted_and_one_that_is_stopped_no_more() {
     };
     let found = [(SyncState::Master, daemon(1))];
     let live = Live { sync: found.clone().into(), ..Live::default() };
-    let mut kernel = MemoryKernel::new(live);
+    let mut kernel = FakeKernel::new(live);
     let asked = [(SyncState::Master, daemon(9)), (SyncState::Backup, daemon(2))];
     let desired = Desired { sync: Some(asked.into()), ..Desired::default() };
     let (_folder, state) = place();
     let mut journal = Journal::default();
-    apply(&mut kernel, &desired, None, Terms::default(), (&state, &mut journal));
+    apply(&mut kernel, &desired, None, ApplyOptions::default(), (&state, &mut journal));
     assert_eq!(kernel.live.sync.len(), 2);
-    let mut other = MemoryKernel::new(kernel.live.clone());
+    let mut other = FakeKernel::new(kernel.live.clone());
     let stays = tear_down(&mut other, Some(&desired), None, &journal);
     assert_eq!(other.live.sync, found.into());
     assert_eq!(stays.sync, [SyncState::Master].into());
     let none = Desired { sync: Some(Default::default()), ..Desired::default() };
-    apply(&mut kernel, &none, Some(&desired), Terms::default(), (&state, &mut journal));
+    apply(&mut kernel, &none, Some(&desired), ApplyOptions::default(), (&state, &mut journal));
     assert!(journal.adopted.is_empty());
 }
 
@@ -319,15 +321,15 @@ fn what_no_spec_ever_listed_has_its_weight_back_while_it_drains() {
     let mut journal = Journal::default();
     let all = [key, other];
     all.into_iter().for_each(|key| (1..4).for_each(|last| kernel.connect(key, last, 5)));
-    let terms = Terms { wait: false, ..Terms::default() };
-    apply(&mut kernel, &first, None, terms, (&state, &mut journal));
+    let options = ApplyOptions { wait: false, ..ApplyOptions::default() };
+    apply(&mut kernel, &first, None, options, (&state, &mut journal));
     assert_ne!(kernel.live.services, before);
-    let mut undone = MemoryKernel::new(kernel.live.clone());
+    let mut undone = FakeKernel::new(kernel.live.clone());
     tear_down(&mut undone, Some(&first), None, &journal);
     assert_eq!(undone.live.services, before);
     // Where it goes on to its end, nothing is remembered of it.
     all.into_iter().for_each(|key| (1..4).for_each(|last| kernel.connect(key, last, 0)));
-    apply(&mut kernel, &first, Some(&first), terms, (&state, &mut journal));
+    apply(&mut kernel, &first, Some(&first), options, (&state, &mut journal));
     assert_eq!(kernel.live.services.len(), 1);
     assert_eq!(journal.adopted.services.len(), 1);
     assert_eq!(journal.adopted.services[&key].real_servers.len(), 1);

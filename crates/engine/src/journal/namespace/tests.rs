@@ -1,12 +1,12 @@
 use std::collections::BTreeSet;
 
 use evenkeel_model::{Binding, Desired, DesiredTimeouts, Drain, Guards, RealServerKey, Scope};
-use evenkeel_plan::{Draining, Drains};
+use evenkeel_plan::{DrainRecords, Draining};
 use tempfile::TempDir;
 
 use super::*;
-use crate::pass::tests::web;
-use crate::{Found, LastSpec, ParameterValues, Targeted};
+use crate::execute::tests::web;
+use crate::{Found, ParameterValues, PartialApplies, StoredSpecTexts};
 
 /// Which boots and namespaces there are to be in.
 fn identity(boot: &str, cookie: Option<u64>) -> NamespaceIdentity {
@@ -40,16 +40,16 @@ fn full() -> Journal {
     let draining = Draining { since: 5, weight: 3, limit: Drain::default(), uptime: None };
     let server = RealServerKey { address: [10, 0, 0, 1].into(), port: 80 };
     let (service, _) = web([], Drain::default());
-    let targeted = Targeted::new(&[service].into(), &Desired::default());
+    let targeted = PartialApplies::new(&[service].into(), &Desired::default());
     assert!(!targeted.is_empty());
     Journal {
-        record: Record {
+        record: PriorState {
             applied: true,
             scope: Some(Scope::All),
             guards: Some(Guards::default()),
             sysctls: [("net.ipv4.vs.conn_reuse_mode".into(), "1".into())].into(),
             timeouts: DesiredTimeouts { tcp: Some(900), ..Default::default() },
-            drains: Drains([((service, server), draining)].into()),
+            drains: DrainRecords([((service, server), draining)].into()),
         },
         addresses: BTreeSet::from([Binding::host([192, 0, 2, 1].into(), "eth0")]),
         dummies: BTreeSet::from(["vips".into()]),
@@ -68,7 +68,7 @@ fn written(namespace: Namespace) -> (TempDir, Journal) {
     let mut journal = full();
     let values = ParameterValues::new();
     state.store_spec(&mut journal, &[("a.yaml", b"version: 1\n")], &values).expect("room");
-    journal.spec_is_applied();
+    journal.promote_next_spec();
     state.store_spec(&mut journal, &[("b.yaml", b"version: 1\n\n")], &values).expect("room");
     state.write(&journal).expect("it can be written");
     let (read, warning) = state.read(true).expect("it can be read");
@@ -79,7 +79,7 @@ fn written(namespace: Namespace) -> (TempDir, Journal) {
 
 fn read(folder: &TempDir, namespace: Namespace) -> Journal {
     let state = StateDir::of(folder.path(), namespace);
-    let Ok(Found::Whole(found)) = state.find() else { panic!("it is there") };
+    let Ok(Found::Valid(found)) = state.find() else { panic!("it is there") };
     let (journal, warning) = state.read(true).expect("it can be read");
     assert_eq!((&journal, warning), (&*found, None), "who looks sees what who writes does");
     assert_eq!(journal.namespace.as_ref(), state.identity());
@@ -90,17 +90,17 @@ fn read(folder: &TempDir, namespace: Namespace) -> Journal {
 fn kept(before: &Journal, here: &Namespace, applied: bool, end: &str) -> Journal {
     let mut journal = Journal {
         namespace: Some(here.identity.clone()),
-        record: Record {
+        record: PriorState {
             applied,
             scope: before.record.scope.clone(),
             guards: before.record.guards,
-            ..Record::default()
+            ..PriorState::default()
         },
         spec: before.spec.clone(),
         notice: before.notice.clone(),
         ..Journal::default()
     };
-    journal.add_notice(&format!(
+    journal.push_notice(&format!(
         "an apply of 1970-01-01 00:00:05 UTC was not confirmed when {end}; what it had changed in \
          the kernel went with it, and there is nothing left to confirm or undo"
     ));
@@ -131,7 +131,7 @@ fn in_another_namespace_of_the_same_name_only_what_people_meant_is_kept() {
         let state = StateDir::of(folder.path(), here.clone());
         let last = state.last_spec(&read(&folder, here)).expect("it is whole");
         let texts = vec![("a.yaml".to_owned(), b"version: 1\n".to_vec())];
-        assert_eq!(last, Some(LastSpec { texts, parameters: ParameterValues::new() }));
+        assert_eq!(last, Some(StoredSpecTexts { texts, parameters: ParameterValues::new() }));
     }
 }
 
@@ -191,7 +191,7 @@ fn a_journal_without_an_identity_is_taken_for_this_namespaces_and_gets_one_when_
         assert_eq!(journal, Journal { namespace: identity.clone(), ..full() });
         // Whoever writes one that was not read here says so all the same.
         state.write(&full()).expect("it can be written");
-        let Ok(Found::Whole(written)) = StateDir::new(folder.path(), &here_label(&state)).find()
+        let Ok(Found::Valid(written)) = StateDir::new(folder.path(), &here_label(&state)).find()
         else {
             panic!("it is there")
         };

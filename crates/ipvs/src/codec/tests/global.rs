@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::super::*;
 use super::laws::{HEADER, attribute, decode_everything, name, number, payload, port, with};
 use crate::uapi::*;
-use crate::{DecodeError, Info, Object, SyncDaemon, SyncState, Timeouts, Version};
+use crate::{CommandObject, DecodeError, Info, SyncDaemon, SyncState, Timeouts, Version};
 
 /// The generic netlink header in front of a message's attributes.
 const GENERIC: [u8; 4] = [0, 1, 0, 0];
@@ -48,7 +48,7 @@ proptest! {
     fn decoded_timeouts_are_those_encoded(timeouts in timeouts()) {
         let bytes = encoded(|encoder| encoder.set_timeouts(HEADER, &timeouts).unwrap());
         prop_assert_eq!(decode_timeouts(payload(&bytes)), Ok(timeouts));
-        prop_assert_eq!(decode_object(payload(&bytes)), Ok(Object::Table));
+        prop_assert_eq!(decode_object(payload(&bytes)), Ok(CommandObject::Table));
     }
 
     #[test]
@@ -60,16 +60,16 @@ proptest! {
     }
 
     #[test]
-    fn a_request_tells_its_sync_daemon(daemon in daemon()) {
+    fn a_request_contains_its_sync_daemon(daemon in daemon()) {
         let stopped = encoded(|encoder| encoder.delete_sync_daemon(HEADER, daemon.state).unwrap());
         for bytes in [started(&daemon), stopped] {
             let object = decode_object(payload(&bytes));
-            prop_assert_eq!(object, Ok(Object::SyncDaemon(daemon.state)));
+            prop_assert_eq!(object, Ok(CommandObject::SyncDaemon(daemon.state)));
         }
     }
 
     #[test]
-    fn the_report_on_ipvs_is_read_beside_attributes_nobody_knows(
+    fn the_report_on_ipvs_is_read_beside_unknown_attributes(
         version in number(), connection_table_size in number(), kind in 3..0x4000_u16,
     ) {
         let bytes = [
@@ -121,7 +121,7 @@ fn a_timeout_of_zero_is_not_sent() {
 }
 
 #[test]
-fn a_kernel_without_a_protocol_tells_no_timeout_of_it() {
+fn a_kernel_without_a_protocol_reports_no_timeout_for_it() {
     let bytes =
         [GENERIC.to_vec(), attribute(IPVS_CMD_ATTR_TIMEOUT_UDP, &300_u32.to_ne_bytes())].concat();
     let expected = Timeouts { udp: 300, ..Timeouts::default() };

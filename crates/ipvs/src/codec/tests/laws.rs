@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use super::super::*;
 use crate::uapi::*;
 use crate::{
-    Command, Connections, DecodeError, Destination, DestinationKey, Family, Name, Netmask, Object,
-    Rates, Service, ServiceKey, Statistics, Tunnel, flags, forward, protocol,
+    Command, CommandObject, Connections, DecodeError, Destination, DestinationKey, Family, Name,
+    Netmask, Rates, Service, ServiceKey, Statistics, Tunnel, flags, forward, protocol,
 };
 
 pub(super) const HEADER: Header = Header { family: 28, sequence: u32::MAX };
@@ -164,7 +164,7 @@ proptest! {
     }
 
     #[test]
-    fn a_request_tells_its_object(command in command()) {
+    fn a_request_contains_its_object(command in command()) {
         prop_assert_eq!(decode_object(payload(&encoded(command))), Ok(command.object()));
     }
 
@@ -176,10 +176,10 @@ proptest! {
             // The client's chunks are cut by this bound.
             prop_assert!(encoded(*command).len() <= 256);
         }
-        let objects: Vec<Object> = messages(encoder.bytes())
+        let objects: Vec<CommandObject> = messages(encoder.bytes())
             .map(|message| decode_object(message.unwrap().payload).unwrap())
             .collect();
-        let expected: Vec<Object> = commands.iter().map(Command::object).collect();
+        let expected: Vec<CommandObject> = commands.iter().map(Command::object).collect();
         prop_assert_eq!(objects, expected);
         encoder.clear();
         prop_assert_eq!(encoder.bytes(), &[]);

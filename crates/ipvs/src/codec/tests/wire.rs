@@ -4,8 +4,9 @@ use std::net::Ipv4Addr;
 
 use super::super::*;
 use crate::{
-    Command, Destination, DestinationKey, Family, Info, Name, Netmask, Object, Service, ServiceKey,
-    SyncDaemon, SyncState, Timeouts, Tunnel, Version, flags, forward, protocol, tunnel_kind,
+    Command, CommandObject, Destination, DestinationKey, Family, Info, Name, Netmask, Service,
+    ServiceKey, SyncDaemon, SyncState, Timeouts, Tunnel, Version, flags, forward, protocol,
+    tunnel_kind,
 };
 
 macro_rules! wire {
@@ -111,7 +112,7 @@ fn a_new_service_is_encoded_as_the_kernel_took_it() {
     encoder.command(header, &command).unwrap();
     assert_eq!(encoder.bytes(), wire!("new_service"));
     let object = decode_object(only(encoder.bytes()).payload);
-    assert_eq!(object, Ok(Object::Service(web().key)));
+    assert_eq!(object, Ok(CommandObject::Service(web().key)));
 }
 
 #[test]
@@ -148,7 +149,7 @@ fn the_report_on_ipvs_is_version_and_size() {
 }
 
 #[test]
-fn timeouts_are_told_in_seconds_and_only_those_meant_are_sent() {
+fn timeouts_are_in_seconds_and_only_those_set_are_sent() {
     let datagram = wire!("timeouts");
     let expected = Timeouts { tcp: 7200, tcp_fin: 120, udp: 61 };
     assert_eq!(decode_timeouts(only(&datagram).payload), Ok(expected));
@@ -208,5 +209,5 @@ fn stopping_a_sync_daemon_that_is_not_there_is_refused() {
     let echo = only(&datagram).payload.get(4..);
     assert_eq!(Some(encoder.bytes()), echo);
     let object = decode_object(only(encoder.bytes()).payload);
-    assert_eq!(object, Ok(Object::SyncDaemon(SyncState::Backup)));
+    assert_eq!(object, Ok(CommandObject::SyncDaemon(SyncState::Backup)));
 }

@@ -94,7 +94,7 @@ impl Serve {
             let now = Instant::now();
             for (connection, is_ready) in self.connections.iter_mut().zip(&ready[1..]) {
                 // A client that breaks off is the client's affair.
-                if connection.go_on(*is_ready, &self.answer, now).is_err() {
+                if connection.advance(*is_ready, &self.answer, now).is_err() {
                     connection.at = At::End;
                 }
             }
@@ -135,7 +135,7 @@ impl Serve {
                     if stream.set_nonblocking(true).is_ok() {
                         let mut connection = Connection { stream, at: At::Request(Vec::new()) };
                         // The request is often there already.
-                        match connection.go_on(true, &self.answer, Instant::now()) {
+                        match connection.advance(true, &self.answer, Instant::now()) {
                             Ok(()) if matches!(connection.at, At::End) => {}
                             Ok(()) => self.connections.push(connection),
                             Err(_) => {}
@@ -152,7 +152,7 @@ impl Serve {
 }
 
 impl Connection {
-    fn go_on(&mut self, is_ready: bool, answer: &[u8], now: Instant) -> io::Result<()> {
+    fn advance(&mut self, is_ready: bool, answer: &[u8], now: Instant) -> io::Result<()> {
         match &mut self.at {
             At::Request(head) if is_ready => {
                 let mut buffer = [0; 1024];

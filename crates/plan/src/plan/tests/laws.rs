@@ -1,13 +1,13 @@
 //! Laws of planning, on arbitrary states.
 
 use evenkeel_model::arbitrary::{Pair, pair};
-use evenkeel_model::{Binding, Named, Owner, Service, ServiceKey, Vip};
+use evenkeel_model::{Binding, NamedService, Owner, Service, ServiceKey, Vip};
 use proptest::prelude::*;
 
 use super::super::*;
 use super::plan_of;
-use crate::Record;
-use crate::{Verb, carried_out};
+use crate::PriorState;
+use crate::{Verb, simulate};
 
 /// A pair whose VIPs are bound where there are services: on a host by evenkeel, by a spec or not.
 fn with_vips(mut pair: Pair, places: u32) -> Pair {
@@ -36,7 +36,7 @@ proptest! {
             match step {
                 // What is bound now is ready in full.
                 Op::Bind { binding } => {
-                    let on_it = |(key, _): &(&ServiceKey, &Named)| key.vip() == Some(binding.address);
+                    let on_it = |(key, _): &(&ServiceKey, &NamedService)| key.vip() == Some(binding.address);
                     for (key, named) in desired.services.iter().filter(on_it) {
                         for (real_server, wanted) in &named.service.real_servers {
                             let there = now.services[key].real_servers.get(real_server);
@@ -58,7 +58,7 @@ proptest! {
                 }
                 _ => {}
             }
-            now = carried_out(&now, std::slice::from_ref(step));
+            now = simulate(&now, std::slice::from_ref(step));
             for (key, named) in &desired.services {
                 if serves(live.services.get(key)) && serves(Some(&named.service)) {
                     prop_assert!(serves(now.services.get(key)), "{key} has no server after {step:?}");
@@ -95,7 +95,7 @@ proptest! {
     #[test]
     fn a_spec_that_did_not_change_causes_nothing(pair in pair(5), places: u32) {
         let Pair { desired, live, .. } = with_vips(pair, places);
-        let record = Record::of_a_snapshot();
+        let record = PriorState::for_snapshot();
         let plan = plan(Inputs { last: Some(&desired), ..Inputs::new(&desired, &live, &record) });
         prop_assert_eq!(plan.causes.len(), plan.steps.len());
         for (step, cause) in plan.steps.iter().zip(&plan.causes) {
@@ -120,7 +120,7 @@ proptest! {
     #[test]
     fn a_plan_that_is_carried_out_leaves_nothing_to_do(pair in pair(5)) {
         let plan = plan_of(&pair.desired, &pair.live);
-        let after = carried_out(&pair.live, &plan.steps);
+        let after = simulate(&pair.live, &plan.steps);
         prop_assert!(plan_of(&pair.desired, &after).is_in_sync());
     }
 }

@@ -192,9 +192,9 @@ fn complete_live() -> impl Strategy<Value = Live> {
             // A VIP stands in a spec once for each interface, and has a name that a spec can write.
             let ours = |(binding, owner): (Binding, Owner)| {
                 let plain = matches!(&*binding.interface, "eth0" | "lo" | "vip0");
-                let whole = Binding::host(binding.address, &binding.interface);
+                let parse_integer = Binding::host(binding.address, &binding.interface);
                 match owner {
-                    Owner::Evenkeel if plain => (whole, owner),
+                    Owner::Evenkeel if plain => (parse_integer, owner),
                     _ => (binding, Owner::Other),
                 }
             };
@@ -227,8 +227,8 @@ proptest! {
         live in complete_live(),
         pooled in any::<bool>(),
     ) {
-        let whole = Desired { scope: Scope::All, ..Desired::default() };
-        let mut input = WriteInput::of_live(&live, &whole);
+        let parse_integer = Desired { scope: Scope::All, ..Desired::default() };
+        let mut input = WriteInput::of_live(&live, &parse_integer);
         input.observe(&live);
         input.observe_moment("2026-03-01T12:00:00Z", "6.1.176");
         let text = write(&if pooled { input.pooled() } else { input });

@@ -1,0 +1,225 @@
+//! `evenkeel watchdog`: waits beside an apply with `--confirm`, and takes it back when nobody
+//! confirms it, or when the apply ends without an end.
+//!
+//! It is started by `apply` before the first change, in a session of its own, so that the loss of
+//! the terminal ends neither it nor the wait. What it waits for it learns from the journal; once
+//! read it is kept, so that a journal that is removed or damaged meanwhile keeps nothing from
+//! being taken back. Only a whole journal that no longer has the apply ends the wait: that is how
+//! `confirm` says that it is kept.
+
+use std::io::{self, Read, Write};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use evenkeel_engine::{
+    Found, HostKernel, Journal, Lock, Pending, PendingMarker, PendingState, StateDir,
+};
+use signal_hook::consts::SIGHUP;
+
+use crate::args::{Global, Watchdog};
+use crate::commands::confirm::abort;
+use crate::error::Error;
+use crate::exit_code::Status;
+use crate::host_session::{HostSession, now, state_dir};
+use crate::output::Output;
+
+/// What it says when nothing that happens to the terminal can end it any more, and others can see
+/// that it waits.
+const READY: &[u8] = b"ready\n";
+
+/// Starts one for the apply of that id, and waits until the loss of the terminal cannot end it.
+pub(crate) fn start(id: &str, global: &Global) -> Result<Child, Error> {
+    let start = || {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["watchdog", id]).arg("--state-dir").arg(&global.state_dir);
+        if let Some(netns) = &global.netns {
+            command.args(["--netns", netns]);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn()?;
+        let mut said = [0; READY.len()];
+        child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?.read_exact(&mut said)?;
+        Ok(child)
+    };
+    start().map_err(Error::Watchdog)
+}
+
+pub(crate) fn run(
+    arguments: &Watchdog,
+    global: &Global,
+    output: &mut Output,
+) -> Result<Status, Error> {
+    // Fails only for one that leads a session already.
+    let _session = rustix::process::setsid();
+    // The hang-up of the session it was started in may still be on its way.
+    let hangup = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(SIGHUP, hangup).map_err(Error::Signal)?;
+    let state = state_dir(global)?;
+    let marker = PendingMarker::begin().map_err(Error::Watchdog)?;
+    let mut stdout = io::stdout();
+    stdout.write_all(READY).and_then(|()| stdout.flush()).map_err(Error::Output)?;
+    let Some((journal, pending, lock)) = wait(&state, &arguments.id, &marker)? else {
+        return Ok(Status::Done);
+    };
+    let why = match pending.state(now()) {
+        PendingState::Unfinished => "ended half-way",
+        _ => "was not confirmed in time",
+    };
+    // A damaged one is worth keeping, and no reason not to take anything back.
+    let _aside = state.read(true);
+    let kernel = HostKernel::connect(journal.addresses.clone())?;
+    let mut host = HostSession { kernel, state, journal, lock: Some(lock) };
+    let status = abort(&mut host, output)?;
+    let how = match status {
+        Status::Done => "what it touched is as it was before",
+        _ => "not all it touched could be put back: `evenkeel plan` shows what differs",
+    };
+    let begun = pending.begun_at();
+    host.journal.push_notice(&format!("an apply of {begun} {why} and was taken back; {how}"));
+    host.state.write(&host.journal)?;
+    // Whoever has the lock next shall not meet one that waits no longer.
+    drop(marker);
+    Ok(status)
+}
+
+/// Waits until that apply is to be taken back; gives the lock, and the journal with the apply in
+/// it. `None` where it waits no longer.
+fn wait(
+    state: &StateDir,
+    id: &str,
+    marker: &PendingMarker,
+) -> Result<Option<(Journal, Pending, Lock)>, Error> {
+    let mut watch = PendingWatch { id, known: None };
+    let mut end = None;
+    loop {
+        marker.drain_backlog();
+        let remaining = match watch.poll(state) {
+            TimeLeft::Nothing => return Ok(None),
+            remaining => remaining,
+        };
+        // The clock of the journal may be set; from here on the time is measured.
+        let is_over = match remaining {
+            TimeLeft::Time(remaining) => {
+                Instant::now() >= *end.get_or_insert(Instant::now() + remaining)
+            }
+            TimeLeft::Nothing | TimeLeft::Unknown | TimeLeft::Unfinished => true,
+        };
+        // As long as the process that applies lives, it has the lock.
+        if is_over && let Some(lock) = Lock::try_acquire()? {
+            // The apply may have come to its end between the look and the lock.
+            match (remaining, watch.poll(state)) {
+                (_, TimeLeft::Nothing | TimeLeft::Unknown) => return Ok(None),
+                (TimeLeft::Unknown | TimeLeft::Unfinished, TimeLeft::Time(_)) => {}
+                _ => {
+                    return Ok(watch.known.map(|(journal, pending)| (*journal, pending, lock)));
+                }
+            }
+        }
+        std::thread::sleep(PendingMarker::POLL_INTERVAL);
+    }
+}
+
+/// What was read of the apply that may have to be taken back.
+struct PendingWatch<'a> {
+    id: &'a str,
+    /// The last journal that had it, and the apply itself.
+    known: Option<(Box<Journal>, Pending)>,
+}
+
+/// How long an apply may still wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TimeLeft {
+    /// It waits no longer.
+    Nothing,
+    /// It was not written down yet.
+    Unknown,
+    /// It has not come to its end.
+    Unfinished,
+    Time(Duration),
+}
+
+impl PendingWatch<'_> {
+    fn poll(&mut self, state: &StateDir) -> TimeLeft {
+        match state.find() {
+            Ok(Found::Valid(journal)) => match &journal.pending {
+                Some(pending) if *pending.id == *self.id => {
+                    let pending = pending.clone();
+                    self.known = Some((journal, pending));
+                }
+                _ if self.known.is_some() => return TimeLeft::Nothing,
+                _ => {}
+            },
+            // It is lost, or cannot be read now; what it said is known.
+            Ok(Found::Nothing | Found::Damaged(_)) | Err(_) => {}
+        }
+        let Some((_, pending)) = &self.known else { return TimeLeft::Unknown };
+        match pending.state(now()) {
+            PendingState::EarlierBoot => TimeLeft::Nothing,
+            PendingState::Unfinished => TimeLeft::Unfinished,
+            PendingState::Waiting { remaining } => {
+                TimeLeft::Time(Duration::from_secs(remaining.into()))
+            }
+            PendingState::Overdue => TimeLeft::Time(Duration::ZERO),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// A journal in a folder of its own, with an apply that ends its wait so many seconds from now.
+    fn waiting(seconds: u64) -> (tempfile::TempDir, StateDir, Journal, Pending) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let state = StateDir::new(folder.path(), "init");
+        let pending = Pending::begin(now(), 600, Vec::new()).expect("this boot has a name");
+        let pending = Pending { deadline: Some(now() + seconds), ..pending };
+        let journal = Journal { pending: Some(pending.clone()), ..Journal::default() };
+        state.write(&journal).expect("it can be written");
+        (folder, state, journal, pending)
+    }
+
+    #[test]
+    fn a_journal_that_is_lost_meanwhile_is_remembered() {
+        let (folder, state, journal, pending) = waiting(600);
+        let file = folder.path().join("init/journal.json");
+        let losses: [fn(&std::path::Path); 4] = [
+            |file| fs::remove_file(file).expect("it is there"),
+            |file| fs::write(file, "{\"version\":2,").expect("it can be written"),
+            |file| fs::write(file, "{\"version\":9}").expect("it can be written"),
+            |file| {
+                fs::remove_file(file).expect("it is there");
+                fs::create_dir(file).expect("a folder");
+            },
+        ];
+        let mut watch = PendingWatch { id: &pending.id, known: None };
+        for lose in losses {
+            state.write(&journal).expect("it can be written");
+            assert!(matches!(watch.poll(&state), TimeLeft::Time(_)));
+            lose(&file);
+            assert!(matches!(watch.poll(&state), TimeLeft::Time(_)));
+            let known = watch.known.as_ref().map(|(journal, _)| (**journal).clone());
+            assert_eq!(known, Some(journal.clone()));
+        }
+    }
+
+    #[test]
+    fn a_whole_journal_without_the_apply_ends_the_wait() {
+        let (_folder, state, journal, pending) = waiting(600);
+        let mut watch = PendingWatch { id: &pending.id, known: None };
+        assert!(matches!(watch.poll(&state), TimeLeft::Time(_)));
+        state.write(&Journal { pending: None, ..journal }).expect("it can be written");
+        assert_eq!(watch.poll(&state), TimeLeft::Nothing);
+    }
+
+    #[test]
+    fn what_was_never_written_down_is_not_known() {
+        let (_folder, state, _, _) = waiting(600);
+        let mut watch = PendingWatch { id: "another", known: None };
+        assert_eq!(watch.poll(&state), TimeLeft::Unknown);
+    }
+}

@@ -1,0 +1,142 @@
+//! Where the live state of a command comes from.
+
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use evenkeel_engine::{Holder, HostKernel, Journal, Lock, LockError, StateDir, Sysctls};
+use evenkeel_host::Namespace;
+use evenkeel_model::statistics::Statistics;
+use evenkeel_model::{Desired, Live};
+
+use crate::args::Global;
+use crate::error::Error;
+use crate::output::Output;
+
+/// The kernel of this host, with what is on record of this network namespace.
+pub(crate) struct HostSession {
+    pub(crate) kernel: HostKernel,
+    pub(crate) state: StateDir,
+    pub(crate) journal: Journal,
+    /// Held until it is dropped; `None` for a command that changes nothing.
+    pub(crate) lock: Option<Lock>,
+}
+
+/// What a command is about to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Nothing is changed, whatever else goes on; nothing is written.
+    Read,
+    /// Something may be changed: nobody else does meanwhile, and no apply waits for its
+    /// confirmation.
+    Write,
+    /// The apply that waits for its confirmation, if there is one, is kept or undone.
+    ConfirmPending,
+}
+
+impl HostSession {
+    /// Reads the journal and connects to the kernel; whoever may change something does so with the
+    /// lock in hand, so that nothing of it changes behind their back.
+    pub(crate) fn connect(
+        global: &Global,
+        access: Access,
+        output: &mut Output,
+    ) -> Result<Self, Error> {
+        let state = state_dir(global)?;
+        let is_writer = access != Access::Read;
+        let lock = if is_writer { Some(lock()?) } else { None };
+        let (mut journal, warning) = state.read(is_writer)?;
+        if let Some(warning) = warning {
+            output.warning(&warning);
+        }
+        print_notices(&mut journal, is_writer.then_some(&state), output)?;
+        match journal.check_writable(now()) {
+            Err(unconfirmed) if access == Access::Write => return Err(unconfirmed.into()),
+            Err(unconfirmed) if access == Access::Read => output.warning(&unconfirmed.to_string()),
+            _ => {}
+        }
+        let kernel = HostKernel::connect(journal.addresses.clone())?;
+        Ok(Self { kernel, state, journal, lock })
+    }
+}
+
+/// How long the pass of a watch is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The lock. A watch has it for the moments of its passes only, and those are worth waiting for.
+fn lock() -> Result<Lock, LockError> {
+    let held = match Lock::acquire() {
+        Err(LockError::Held(Some(holder))) if is_daemon(&holder) => holder,
+        other => return other,
+    };
+    let end = Instant::now() + PATIENCE;
+    while Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(20));
+        if let Some(lock) = Lock::try_acquire()? {
+            return Ok(lock);
+        }
+    }
+    Err(LockError::Held(Some(held)))
+}
+
+fn is_daemon(holder: &Holder) -> bool {
+    holder.command.as_ref().is_some_and(|line| line.split_whitespace().any(|word| word == "watch"))
+}
+
+/// Enters the network namespace of `--netns`; the folder of its journal.
+pub(crate) fn state_dir(global: &Global) -> Result<StateDir, Error> {
+    enter(global)?;
+    Ok(StateDir::of(&global.state_dir, namespace()?))
+}
+
+/// Enters the network namespace of `--netns`, if there is one.
+pub(crate) fn enter(global: &Global) -> Result<(), Error> {
+    match &global.netns {
+        Some(name) => Namespace::enter(name).map_err(Error::Namespace),
+        None => Ok(()),
+    }
+}
+
+/// The network namespace of this thread.
+pub(crate) fn namespace() -> Result<Namespace, Error> {
+    Namespace::current().map_err(Error::Namespace)
+}
+
+/// Says what happened while nobody looked on. A writer, who names where the journal is, has it
+/// said for the last time.
+fn print_notices(
+    journal: &mut Journal,
+    state: Option<&StateDir>,
+    output: &mut Output,
+) -> Result<(), Error> {
+    journal.drop_stale_pending();
+    if let Some(notice) = journal.notice.take() {
+        output.warning(&notice);
+        if let Some(state) = state {
+            state.write(journal)?;
+        }
+    }
+    Ok(())
+}
+
+/// Seconds since 1970; a clock before that is none.
+pub(crate) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+impl HostSession {
+    /// The sysctls that a plan for that spec depends on: the spec's own, and those that evenkeel
+    /// set for an earlier one.
+    pub(crate) fn sysctls(&self, desired: &Desired) -> Sysctls {
+        desired.sysctls.keys().chain(self.journal.record.sysctls.keys()).cloned().collect()
+    }
+}
+
+/// The live state of `--live FILE`: a snapshot, with the counters it has; `none` is an empty host.
+pub(crate) fn from_file(path: &Path, output: &Output) -> Result<(Live, Option<Statistics>), Error> {
+    if path == Path::new("none") {
+        return Ok((Live::default(), None));
+    }
+    let snapshot = crate::input::snapshot(path, output)?;
+    let statistics = snapshot.statistics().cloned();
+    Ok((snapshot.into_live(), statistics))
+}

@@ -1,0 +1,103 @@
+//! A plan for a host as it is now, with what it was made from.
+
+use std::collections::BTreeSet;
+
+use evenkeel_engine::{CONNECTION_SYSCTLS, Kernel, LastApplied, plan_changes};
+use evenkeel_model::statistics::Statistics;
+use evenkeel_model::{Desired, Live, ServiceKey};
+use evenkeel_plan::{Inputs, Op, Plan, PriorState, ServiceSelection, plan};
+
+use crate::error::Error;
+use crate::host_session::{HostSession, now};
+use crate::last_applied::{NewSpec, history, stored};
+use crate::output::Output;
+
+/// A plan and what it was made from: all of it, or what concerns the services of `--target`.
+pub(crate) struct PlannedHost {
+    pub(crate) plan: Plan,
+    pub(crate) desired: Desired,
+    pub(crate) live: Live,
+    /// What the last applied spec asked for, where that was looked up.
+    pub(crate) last: Option<Desired>,
+    /// The services that it is limited to; none for all.
+    pub(crate) targeted: BTreeSet<ServiceKey>,
+}
+
+impl PlannedHost {
+    /// Plans for this host.
+    ///
+    /// # Errors
+    /// The kernel cannot be read, or a word names no service.
+    pub(crate) fn for_host(
+        host: &mut HostSession,
+        desired: Desired,
+        new: NewSpec<'_>,
+        selectors: &[String],
+        output: &mut Output,
+    ) -> Result<Self, Error> {
+        let mut sysctls = host.sysctls(&desired);
+        sysctls.extend(CONNECTION_SYSCTLS.map(Into::into));
+        let live = host.kernel.observe(&sysctls)?;
+        let HostSession { kernel, state, journal, lock: _ } = host;
+        let mut known = |ops: &[Op]| history(state, journal, new, ops, output);
+        let record = &journal.record;
+        if selectors.is_empty() {
+            let (mut plan, LastApplied { last, .. }) =
+                plan_changes(kernel, &desired, &live, record, known)?;
+            plan.set_time_left(&record.drains, now());
+            return Ok(Self { plan, desired, live, last, targeted: BTreeSet::new() });
+        }
+        let LastApplied { last, .. } = known(&[]);
+        let target = target(selectors, &desired, last.as_ref())
+            // One that was taken out by itself since is known to the last whole spec alone.
+            .or_else(|_| target(selectors, &desired, stored(state, journal).as_ref()))?;
+        let (desired, live) = (target.narrow_desired(desired), target.narrow_live(live));
+        let narrowed = |ops: &[Op]| {
+            let LastApplied { last, cut_off, lost_files } = known(ops);
+            let last = last.map(|last| target.narrow_desired(last));
+            LastApplied { last, cut_off, lost_files }
+        };
+        let record = target.narrow_record(record);
+        let (mut plan, LastApplied { last, .. }) =
+            plan_changes(kernel, &desired, &live, &record, narrowed)?;
+        // A part of a spec puts no scope in force.
+        plan.wider_scope = None;
+        plan.set_time_left(&record.drains, now());
+        plan.refusals.retain(|refusal| !target.exempts(refusal.guard));
+        let targeted = target.services().clone();
+        Ok(Self { plan, desired, live, last, targeted })
+    }
+
+    /// Plans for the host of a snapshot, of which nothing is on record.
+    ///
+    /// # Errors
+    /// A word names no service.
+    pub(crate) fn for_snapshot(
+        (mut live, statistics): (Live, Option<Statistics>),
+        mut desired: Desired,
+        selectors: &[String],
+    ) -> Result<Self, Error> {
+        let mut exempts = None;
+        if !selectors.is_empty() {
+            let target = target(selectors, &desired, None)?;
+            (desired, live) = (target.narrow_desired(desired), target.narrow_live(live));
+            exempts = Some(target);
+        }
+        let record = PriorState::for_snapshot();
+        let statistics = statistics.as_ref();
+        let mut plan = plan(Inputs { statistics, ..Inputs::new(&desired, &live, &record) });
+        if let Some(target) = exempts {
+            plan.refusals.retain(|refusal| !target.exempts(refusal.guard));
+        }
+        Ok(Self { plan, desired, live, last: None, targeted: BTreeSet::new() })
+    }
+}
+
+fn target(
+    selectors: &[String],
+    desired: &Desired,
+    last: Option<&Desired>,
+) -> Result<ServiceSelection, Error> {
+    ServiceSelection::new(selectors, desired, last)
+        .map_err(|unknown| Error::Usage(unknown.to_string()))
+}

@@ -1,0 +1,146 @@
+//! The texts of a spec once they are loaded.
+//!
+//! They are seldom wanted again, and those of a large spec take up as much memory as what they say.
+//! So a large file is let go, but kept open, and read again where somebody asks for its text. That
+//! it is still the same text is made sure of by its hash.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::hash::{DefaultHasher, Hasher};
+use std::io::{self, Seek};
+use std::path::PathBuf;
+
+use evenkeel_spec::Source;
+
+use crate::error::Error;
+use crate::input::bounded;
+
+/// From how many bytes on a text is worth reading again.
+const LARGE: usize = 64 << 10;
+
+/// All texts of a spec, in their order.
+pub(crate) struct SourceCache {
+    /// Those that were let go are empty here.
+    sources: Vec<Source>,
+    /// Where the texts that were let go are, by their places.
+    released: Vec<(usize, Released)>,
+}
+
+/// A text that is in its file only.
+struct Released {
+    /// Open since it was first read: whoever replaces the file takes nothing away.
+    file: File,
+    path: PathBuf,
+    length: usize,
+    hash: u64,
+}
+
+impl From<Vec<Source>> for SourceCache {
+    /// Texts that no file has.
+    fn from(sources: Vec<Source>) -> Self {
+        Self { sources, released: Vec::new() }
+    }
+}
+
+impl SourceCache {
+    /// Lets go of those that are large and from a file which can be read again.
+    pub(crate) fn release(
+        mut sources: Vec<Source>,
+        files: impl IntoIterator<Item = Option<(PathBuf, File)>>,
+    ) -> Self {
+        let mut released = Vec::new();
+        for (place, (source, file)) in sources.iter_mut().zip(files).enumerate() {
+            if let (Some((path, file)), LARGE..) = (file, source.text.len()) {
+                let text = std::mem::take(&mut source.text);
+                let (length, hash) = (text.len(), hash(&text));
+                released.push((place, Released { file, path, length, hash }));
+            }
+        }
+        Self { sources, released }
+    }
+
+    /// All of them.
+    ///
+    /// # Errors
+    /// [`Error::Unreadable`], also for a file that was changed in place meanwhile: its text is
+    /// lost.
+    pub(crate) fn read(&self) -> Result<Cow<'_, [Source]>, Error> {
+        if self.released.is_empty() {
+            return Ok(Cow::Borrowed(&self.sources));
+        }
+        let mut sources = self.sources.clone();
+        for (place, released) in &self.released {
+            let fail = |source| Error::Unreadable { path: released.path.clone(), source };
+            sources[*place].text = released.read().map_err(fail)?;
+        }
+        Ok(Cow::Owned(sources))
+    }
+}
+
+impl Released {
+    fn read(&self) -> io::Result<Vec<u8>> {
+        let mut file = &self.file;
+        file.rewind()?;
+        let text = bounded(file, self.length as u64)?;
+        if text.len() == self.length && hash(&text) == self.hash {
+            return Ok(text);
+        }
+        Err(io::Error::other("it was changed after it was first read; run the command again"))
+    }
+}
+
+fn hash(text: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(text);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// A text that is let go, in a file of that name.
+    fn released(path: &std::path::Path) -> (SourceCache, Vec<Source>) {
+        let text = b"# large\n".repeat(LARGE / 4);
+        fs::write(path, &text).expect("a file");
+        let file = File::open(path).expect("it is there");
+        let sources = vec![Source::new("-", "small"), Source::new("large", text)];
+        let files = [None, Some((path.to_owned(), file))];
+        (SourceCache::release(sources.clone(), files), sources)
+    }
+
+    #[test]
+    fn a_text_that_was_let_go_comes_back() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (texts, sources) = released(&folder.path().join("large.yaml"));
+        assert!(texts.sources[1].text.is_empty(), "it is let go");
+        for _ in 0..2 {
+            assert_eq!(texts.read().expect("it is there"), sources);
+        }
+    }
+
+    #[test]
+    fn a_file_that_was_replaced_or_removed_still_has_its_text() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("large.yaml");
+        let (texts, sources) = released(&path);
+        fs::write(folder.path().join("next"), "another").expect("a file");
+        fs::rename(folder.path().join("next"), &path).expect("it is replaced");
+        assert_eq!(texts.read().expect("it is there"), sources);
+        fs::remove_file(&path).expect("it is removed");
+        assert_eq!(texts.read().expect("it is there"), sources);
+    }
+
+    #[test]
+    fn a_text_that_was_changed_in_its_file_is_an_error_and_never_another_text() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("large.yaml");
+        let (texts, sources) = released(&path);
+        for changed in [b"# Large\n".repeat(LARGE / 4), sources[1].text[1..].to_vec()] {
+            fs::write(&path, changed).expect("a file");
+            assert!(matches!(texts.read(), Err(Error::Unreadable { .. })));
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! Sends steps to the kernel, stage by stage, and says what became of each.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use evenkeel_model::{Family, RealServers, ServiceKey};
+use evenkeel_plan::{Op, PriorState};
+use rustix::io::Errno;
+use tracing::{debug, info};
+
+use crate::drain::{DrainWaiter, RealServerId};
+use crate::execute::ApplyOptions;
+use crate::stages::stages;
+use crate::{Exception, ExecutionContext, Kernel, KernelError, Outcome, Replies, Report};
+
+/// Executes stage by stage, and adds an outcome for each step to the report. Returns whether
+/// every answer came and was a yes.
+pub(crate) fn execute_stages(
+    kernel: &mut impl Kernel,
+    steps: Vec<Op>,
+    report: &mut Report,
+    (drains, record): (&mut DrainWaiter, &PriorState),
+    options: ApplyOptions,
+    context: &mut dyn ExecutionContext,
+) -> bool {
+    let mut outcomes = BTreeMap::new();
+    let mut failed_services = BTreeSet::new();
+    let (mut is_clean, mut waited) = (true, false);
+    let mut added_by_others = None;
+    let mut first = 0;
+    for ops in stages(&steps) {
+        let begins_drains = matches!(ops[0], Op::DrainRealServer { .. });
+        if is_clean && !begins_drains && !waited && drains.pending().next().is_some() {
+            waited = true;
+            if let Err(error) = drains.wait(kernel, options.wait, context) {
+                report.error = Some(error);
+                is_clean = false;
+            }
+        }
+        if is_clean && added_by_others.is_none() && removes_services(&ops[0]) {
+            match drains.added_by_others(kernel, &departing(&steps)) {
+                Ok(found) => {
+                    report.added_by_others.extend(&found);
+                    added_by_others = Some(found);
+                }
+                Err(error) => {
+                    report.error = Some(error);
+                    is_clean = false;
+                }
+            }
+        }
+        report.interrupted |= is_clean && context.is_interrupted();
+        is_clean &= !report.interrupted;
+        if is_clean {
+            let draining: BTreeSet<RealServerId> = drains.pending().copied().collect();
+            let waits = |op: &Op| !draining.is_empty() && waits_for_drain(op, &draining, &steps);
+            // The next round drains them.
+            let remaining = added_by_others.as_ref().filter(|found| !found.is_empty());
+            let is_left =
+                |op: &Op| remaining.is_some_and(|found| waits_for_drain(op, found, &steps));
+            let is_skipped = |op: &Op| waits(op) || is_left(op) || is_already_draining(op);
+            let mut exceptions = match send(kernel, ops, is_skipped) {
+                Ok(Replies { exceptions, warnings }) => {
+                    report.warnings.extend(warnings);
+                    exceptions
+                }
+                // What became of them, reading again will tell.
+                Err(error) => {
+                    report.error = Some(error);
+                    (0..ops.len()).map(|place| (place, Exception::Lost)).collect()
+                }
+            };
+            is_clean = exceptions.is_empty();
+            for (place, op) in ops.iter().enumerate() {
+                let outcome = match exceptions.remove(&place) {
+                    None if waits(op) => Outcome::Draining,
+                    None if is_left(op) => Outcome::Skipped,
+                    None if is_already_draining(op) => Outcome::AlreadyInPlace,
+                    None => Outcome::Applied,
+                    Some(exception) => outcome(op, exception, &mut failed_services),
+                };
+                log(op, &outcome);
+                if outcome != Outcome::Applied {
+                    outcomes.insert(first + place, outcome);
+                }
+            }
+        } else {
+            outcomes.extend((first..first + ops.len()).map(|place| (place, Outcome::Skipped)));
+        }
+        if begins_drains && is_clean {
+            drains.begin(ops, record, context.now().wall);
+        }
+        first += ops.len();
+    }
+    report.extend(steps, outcomes);
+    is_clean
+}
+
+/// Whether the stage that it begins stops the traffic of services that leave.
+fn removes_services(op: &Op) -> bool {
+    matches!(op, Op::Unbind { .. } | Op::DeleteService { .. })
+}
+
+/// The services that leave, with the real servers that they were seen to have.
+fn departing(steps: &[Op]) -> BTreeMap<ServiceKey, &RealServers> {
+    let deleted = steps.iter().filter_map(|op| match op {
+        Op::DeleteService { key, before } => Some((*key, &before.real_servers)),
+        _ => None,
+    });
+    deleted.collect()
+}
+
+/// Whether nothing is to be sent for it: a drain that goes on since an earlier pass.
+pub(crate) fn is_already_draining(op: &Op) -> bool {
+    matches!(op, Op::DrainRealServer { before, .. } if before.weight == 0)
+}
+
+/// Sends the operations but for those that are passed over.
+fn send(
+    kernel: &mut impl Kernel,
+    ops: &[Op],
+    skip: impl Fn(&Op) -> bool,
+) -> Result<Replies, KernelError> {
+    if !ops.iter().any(&skip) {
+        return kernel.execute(ops);
+    }
+    let chosen = ops.iter().enumerate().filter(|(_, op)| !skip(op));
+    let (places, chosen): (Vec<usize>, Vec<Op>) =
+        chosen.map(|(place, op)| (place, op.clone())).unzip();
+    let Replies { exceptions, warnings } = kernel.execute(&chosen)?;
+    let exceptions = exceptions.into_iter();
+    let exceptions = exceptions.map(|(index, exception)| (places[index], exception)).collect();
+    Ok(Replies { exceptions, warnings })
+}
+
+/// Whether an operation must not be done while those real servers drain.
+fn waits_for_drain(op: &Op, draining: &BTreeSet<RealServerId>, steps: &[Op]) -> bool {
+    let mut all = draining.iter();
+    let departs = |key: &ServiceKey| {
+        steps.iter().any(|step| matches!(step, Op::DeleteService { key: it, .. } if it == key))
+    };
+    match op {
+        Op::DeleteRealServer { service, key, .. } => draining.contains(&(*service, *key)),
+        Op::DeleteService { key, .. } => all.any(|(service, _)| service == key),
+        // Connections through it may belong to a service that drains; those of a fwmark service
+        // may come through any VIP.
+        Op::Unbind { binding } => all.any(|(service, _)| {
+            departs(service) && service.vip().is_none_or(|vip| vip == binding.address)
+        }),
+        Op::DeleteDummy { interface } => steps.iter().any(|step| {
+            let on_it = matches!(step, Op::Unbind { binding } if binding.interface == *interface);
+            on_it && waits_for_drain(step, draining, steps)
+        }),
+        // The kernel starts none while a service has real servers of the other family.
+        Op::AddSync { .. } => {
+            all.any(|(service, real_server)| Family::from(real_server.address) != service.family())
+        }
+        _ => false,
+    }
+}
+
+pub(crate) fn outcome(
+    op: &Op,
+    exception: Exception,
+    failed_services: &mut BTreeSet<ServiceKey>,
+) -> Outcome {
+    let refused = match exception {
+        // A lost answer counts as done until the object is read again.
+        Exception::Lost => return Outcome::Applied,
+        Exception::NotSent => return Outcome::Skipped,
+        Exception::Refused(refused) => refused,
+    };
+    match (op, refused.errno) {
+        (
+            Op::AddService { .. }
+            | Op::AddRealServer { .. }
+            | Op::AddDummy { .. }
+            | Op::AddSync { .. },
+            Errno::EXIST,
+        )
+        | (Op::Bind { .. }, Errno::EXIST)
+        | (Op::DeleteService { .. } | Op::DeleteSync { .. }, Errno::SRCH)
+        | (Op::DeleteRealServer { .. } | Op::DrainRealServer { .. }, Errno::NOENT | Errno::SRCH)
+        | (Op::DeleteDummy { .. }, Errno::NODEV)
+        | (Op::Unbind { .. }, Errno::ADDRNOTAVAIL | Errno::NODEV) => Outcome::AlreadyInPlace,
+        (Op::AddRealServer { service, .. }, Errno::SRCH) if failed_services.contains(service) => {
+            Outcome::Skipped
+        }
+        (Op::EditRealServer { .. }, Errno::NOENT)
+        | (Op::EditDummy { .. }, Errno::NODEV)
+        | (
+            Op::EditService { .. } | Op::EditRealServer { .. } | Op::AddRealServer { .. },
+            Errno::SRCH,
+        ) => Outcome::Skipped,
+        _ => {
+            if let Op::AddService { key, .. } = op {
+                failed_services.insert(*key);
+            }
+            Outcome::Failed(Box::new(refused))
+        }
+    }
+}
+
+/// One line for each operation, and none for what was not done: a drain that goes on would be told
+/// in each pass. A failure is no louder than the others: the report tells it, and whoever reads the
+/// report shows it.
+pub(crate) fn log(op: &Op, outcome: &Outcome) {
+    let refused = match outcome {
+        Outcome::Failed(refused) => Some(refused),
+        _ => None,
+    };
+    let (verb, outcome_name) = (op.verb().as_str(), outcome.as_str());
+    if matches!(outcome, Outcome::AlreadyInPlace | Outcome::Skipped | Outcome::Draining) {
+        return debug!(verb, object = op.object().to_string(), outcome = outcome_name, "step");
+    }
+    info!(
+        verb,
+        object = op.object().to_string(),
+        change = change(op),
+        outcome = outcome_name,
+        errno = refused.map(|refused| refused.errno.raw_os_error()),
+        reason = refused.and_then(|refused| refused.message.as_deref()),
+        "step"
+    );
+}
+
+/// What an edit changes, with both values.
+fn change(op: &Op) -> Option<String> {
+    let changes: Vec<String> = op.changes().iter().map(ToString::to_string).collect();
+    (!changes.is_empty()).then(|| changes.join(", "))
+}

@@ -1,0 +1,409 @@
+//! A kernel that keeps its state in memory and refuses what the real one refuses.
+//!
+//! It exists for property and fault tests: ten thousand passes take seconds, and any operation
+//! can be made to fail. It is no substitute for the real kernel; the same tests run against both.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+
+use evenkeel_model::statistics::Statistics;
+use evenkeel_model::{
+    Binding, Family, Forward, Link, Live, MAX_WEIGHT, Netmask, Owner, RealServer, RealServerKey,
+    Scheduler, Service, ServiceConfig, ServiceKey, SyncDaemon, SyncState, Tunnel, TunnelKind,
+};
+use evenkeel_plan::{Object, Op};
+use rustix::io::Errno;
+
+use crate::{Exception, Kernel, KernelError, Replies, Sysctls};
+
+/// A network namespace in memory.
+#[derive(Debug, Default)]
+pub struct FakeKernel {
+    /// Its state; may be set and changed at will, as another program would.
+    pub live: Live,
+    /// The schedulers it does not have.
+    pub missing_schedulers: BTreeSet<Scheduler>,
+    /// What is to go wrong, by the number of the operation since the start, from 0.
+    pub faults: BTreeMap<usize, Fault>,
+    /// The object of every operation it was sent, in their order.
+    pub received: Vec<Object>,
+    /// Its counters.
+    pub statistics: Statistics,
+    /// How many connections end between two readings of the counters, per real server.
+    pub ending: u32,
+    /// What someone else does, by the number of the reading of the counters that it comes before,
+    /// from 0.
+    pub interference: BTreeMap<usize, Vec<Op>>,
+    /// How often the counters were read.
+    pub looks: usize,
+    /// Nothing can be read or written.
+    pub is_unreachable: bool,
+}
+
+/// Something that goes wrong with one operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The operation is refused and not done.
+    Refuse(Errno),
+    /// The operation is done and the answer is lost.
+    LoseReply,
+    /// An edit of a service is refused for want of its scheduler, after the old one was unbound
+    /// (`ip_vs_edit_service`); any other operation is refused.
+    Unschedule,
+    /// The kernel cannot be reached any more from this operation on, until
+    /// [`FakeKernel::is_unreachable`] is reset.
+    Vanish,
+}
+
+impl FakeKernel {
+    /// A namespace in that state.
+    pub fn new(live: Live) -> Self {
+        Self { live, ..Self::default() }
+    }
+
+    /// Gives real servers with an address that ends so that many active connections.
+    pub fn connect(&mut self, service: ServiceKey, last: u8, active_connections: u32) {
+        let address = [198, 51, 100, last].into();
+        let key = RealServerKey { address, port: service.port() };
+        let counted = self.statistics.services.entry(service).or_default();
+        counted.real_servers.entry(key).or_default().active_connections = active_connections;
+    }
+
+    fn reach(&self, tried: &'static str) -> Result<(), KernelError> {
+        if self.is_unreachable {
+            let source = Box::new(std::io::Error::from(std::io::ErrorKind::NotConnected));
+            return Err(KernelError::Failed { tried, source });
+        }
+        Ok(())
+    }
+
+    fn apply_op(&mut self, op: &Op) -> Result<(), Errno> {
+        match op {
+            Op::AddModule { module } => {
+                let modules = self.live.modules.get_or_insert_default();
+                let scheduler = module.strip_prefix("ip_vs_").and_then(Scheduler::new);
+                if scheduler.is_some_and(|it| self.missing_schedulers.contains(&it)) {
+                    return Err(Errno::NOENT);
+                }
+                modules.insert(module.clone());
+                Ok(())
+            }
+            Op::EditSysctl { key, after, .. } => match self.live.sysctls.get_mut(key) {
+                Some(value) => {
+                    value.clone_from(after);
+                    Ok(())
+                }
+                None => Err(Errno::NOENT),
+            },
+            Op::EditTimeouts { after, .. } => {
+                self.live.timeouts = Some(*after);
+                Ok(())
+            }
+            Op::AddSync { state, after } => self.add_sync(*state, after),
+            Op::DeleteSync { state, .. } => {
+                self.live.sync.remove(state).map(drop).ok_or(Errno::SRCH)
+            }
+            Op::AddDummy { interface } => self.add_dummy(interface),
+            Op::EditDummy { interface } => {
+                let links = self.live.links.get_or_insert_default();
+                let link = links.get_mut(interface).ok_or(Errno::NODEV)?;
+                if link.owner == Owner::Other {
+                    return Err(Errno::IO);
+                }
+                link.up = true;
+                Ok(())
+            }
+            Op::DeleteDummy { interface } => {
+                let links = self.live.links.get_or_insert_default();
+                links.remove(interface).ok_or(Errno::NODEV)?;
+                self.live.addresses.retain(|binding, _| binding.interface != *interface);
+                Ok(())
+            }
+            Op::AddService { key, after } => self.add_service(*key, after),
+            Op::EditService { key, after, .. } => self.edit_service(key, after),
+            Op::DeleteService { key, .. } => {
+                self.live.services.remove(key).map(drop).ok_or(Errno::SRCH)
+            }
+            Op::AddRealServer { service, key, after } => self.add_real_server(service, key, after),
+            Op::EditRealServer { service, key, after, .. } => {
+                self.edit_real_server(service, key, after)
+            }
+            Op::DrainRealServer { service, key, before, .. } => {
+                self.edit_real_server(service, key, &before.drained())
+            }
+            Op::DeleteRealServer { service, key, .. } => {
+                let service = self.live.services.get_mut(service).ok_or(Errno::SRCH)?;
+                service.real_servers.remove(key).map(drop).ok_or(Errno::NOENT)
+            }
+            Op::Bind { binding } => {
+                self.require_interface(&binding.interface)?;
+                // IPv6 refuses a second prefix length of one address, IPv4 takes it.
+                let is_taken = |other: &Binding| match Family::from(other.address) {
+                    Family::Ipv4 => other == binding,
+                    Family::Ipv6 => other.same_place(binding),
+                };
+                if self.live.addresses.keys().any(is_taken) {
+                    return Err(Errno::EXIST);
+                }
+                self.live.addresses.insert(binding.clone(), Owner::Evenkeel);
+                Ok(())
+            }
+            Op::Unbind { binding } => {
+                self.require_interface(&binding.interface)?;
+                self.live.addresses.remove(binding).map(drop).ok_or(Errno::ADDRNOTAVAIL)
+            }
+        }
+    }
+
+    fn require_interface(&self, name: &str) -> Result<(), Errno> {
+        let exists = self.live.links.as_ref().is_some_and(|links| links.contains_key(name));
+        if exists { Ok(()) } else { Err(Errno::NODEV) }
+    }
+
+    /// `start_sync_thread` and `ip_vs_genl_new_daemon`: what is not set is chosen.
+    fn add_sync(&mut self, state: SyncState, daemon: &SyncDaemon) -> Result<(), Errno> {
+        let mixed = |(key, service): (&ServiceKey, &Service)| {
+            let other = |(it, _): (&RealServerKey, _)| Family::from(it.address) != key.family();
+            service.real_servers.iter().any(other)
+        };
+        if self.live.services.iter().any(mixed) {
+            return Err(Errno::INVAL);
+        }
+        if self.live.sync.contains_key(&state) {
+            return Err(Errno::EXIST);
+        }
+        if self.live.links.as_ref().is_some_and(|links| !links.contains_key(&daemon.interface)) {
+            return Err(Errno::NODEV);
+        }
+        let running = SyncDaemon {
+            max_length: daemon.max_length.or(Some(1472)),
+            group: daemon.group.or(Some([224, 0, 0, 81].into())),
+            port: daemon.port.or(Some(8848)),
+            ttl: daemon.ttl.or(Some(1)),
+            ..daemon.clone()
+        };
+        self.live.sync.insert(state, running);
+        Ok(())
+    }
+
+    fn add_dummy(&mut self, interface: &str) -> Result<(), Errno> {
+        let links = self.live.links.get_or_insert_default();
+        if links.contains_key(interface) {
+            return Err(Errno::EXIST);
+        }
+        links.insert(interface.into(), Link { up: true, dummy: true, owner: Owner::Evenkeel });
+        Ok(())
+    }
+
+    fn add_service(&mut self, key: ServiceKey, config: &ServiceConfig) -> Result<(), Errno> {
+        if self.live.services.contains_key(&key) {
+            return Err(Errno::EXIST);
+        }
+        self.check_service(key, config)?;
+        let config = stored(key, config.clone());
+        self.live.services.insert(key, Service { config, real_servers: Default::default() });
+        Ok(())
+    }
+
+    fn edit_service(&mut self, key: &ServiceKey, config: &ServiceConfig) -> Result<(), Errno> {
+        if !self.live.services.contains_key(key) {
+            return Err(Errno::SRCH);
+        }
+        self.check_service(*key, config)?;
+        let service = self.live.services.get_mut(key).ok_or(Errno::SRCH)?;
+        service.config = stored(*key, config.clone());
+        Ok(())
+    }
+
+    /// `ip_vs_add_service` and `ip_vs_edit_service`.
+    fn check_service(&self, key: ServiceKey, config: &ServiceConfig) -> Result<(), Errno> {
+        if self.missing_schedulers.contains(&config.scheduler) {
+            return Err(Errno::NOENT);
+        }
+        match config.persistence.map(|persistence| persistence.netmask) {
+            Some(Netmask::V6(length)) if key.family() == Family::Ipv6 => match length {
+                1..=128 => Ok(()),
+                _ => Err(Errno::INVAL),
+            },
+            _ => Ok(()),
+        }
+    }
+
+    fn add_real_server(
+        &mut self,
+        service: &ServiceKey,
+        key: &RealServerKey,
+        real_server: &RealServer,
+    ) -> Result<(), Errno> {
+        let family = service.family();
+        let is_reachable = self.is_local(key.address) || self.is_unicast(key.address);
+        let service = self.live.services.get_mut(service).ok_or(Errno::SRCH)?;
+        check_values(family, key, real_server)?;
+        if service.real_servers.get(key).is_some() {
+            return Err(Errno::EXIST);
+        }
+        if !is_reachable {
+            return Err(Errno::INVAL);
+        }
+        service.real_servers.insert(*key, *real_server);
+        Ok(())
+    }
+
+    fn is_local(&self, address: IpAddr) -> bool {
+        self.live.addresses.keys().any(|binding| binding.address == address)
+    }
+
+    /// What `ip_vs_new_dest` takes for the address of another host.
+    fn is_unicast(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(address) => {
+                let is_nowhere = address.is_unspecified();
+                let special = is_nowhere || address.is_multicast() || address.is_broadcast();
+                !special && !self.live.addresses.keys().any(|binding| reaches_all(binding, address))
+            }
+            IpAddr::V6(address) => {
+                let is_mapped = address.to_ipv4_mapped().is_some();
+                let special = is_mapped || address.is_multicast() || address.is_unspecified();
+                !special && !address.is_unicast_link_local()
+            }
+        }
+    }
+
+    fn edit_real_server(
+        &mut self,
+        service: &ServiceKey,
+        key: &RealServerKey,
+        real_server: &RealServer,
+    ) -> Result<(), Errno> {
+        let family = service.family();
+        let service = self.live.services.get_mut(service).ok_or(Errno::SRCH)?;
+        check_values(family, key, real_server)?;
+        let live = service.real_servers.get_mut(key).ok_or(Errno::NOENT)?;
+        *live = *real_server;
+        Ok(())
+    }
+}
+
+/// A netmask of the other family cannot be sent; the whole address is sent in its place.
+fn stored(key: ServiceKey, mut config: ServiceConfig) -> ServiceConfig {
+    if let Some(persistence) = &mut config.persistence
+        && persistence.netmask.family() != key.family()
+    {
+        persistence.netmask = Netmask::host(key.family());
+    }
+    config
+}
+
+/// Whether this is the broadcast address of the network that a binding brings.
+fn reaches_all(binding: &Binding, address: Ipv4Addr) -> bool {
+    match binding.address {
+        IpAddr::V4(local) if binding.prefix < 31 => {
+            let hosts = u32::MAX.checked_shr(binding.prefix.into()).unwrap_or(0);
+            local.to_bits() | hosts == address.to_bits()
+        }
+        _ => false,
+    }
+}
+
+/// `ip_vs_genl_set_cmd`, `ip_vs_add_dest` and `ip_vs_edit_dest`.
+fn check_values(
+    service: Family,
+    key: &RealServerKey,
+    real_server: &RealServer,
+) -> Result<(), Errno> {
+    let RealServer { forward, weight, upper_threshold, lower_threshold } = real_server;
+    let tunnel = match forward {
+        Forward::Tun(tunnel) => Some(tunnel),
+        _ => None,
+    };
+    if Family::from(key.address) != service && tunnel.is_none() {
+        return Err(Errno::INVAL);
+    }
+    if *weight > MAX_WEIGHT || lower_threshold > upper_threshold {
+        return Err(Errno::RANGE);
+    }
+    match tunnel {
+        Some(Tunnel { kind: TunnelKind::Gue, port: 0, .. }) => Err(Errno::INVAL),
+        _ => Ok(()),
+    }
+}
+
+impl Kernel for FakeKernel {
+    fn observe(&mut self, _: &Sysctls) -> Result<Live, KernelError> {
+        self.reach("reading")?;
+        Ok(self.live.clone())
+    }
+
+    fn observe_with_statistics(&mut self, _: &Sysctls) -> Result<(Live, Statistics), KernelError> {
+        self.reach("reading")?;
+        Ok((self.live.clone(), self.statistics.clone()))
+    }
+
+    fn services(
+        &mut self,
+        keys: &BTreeSet<ServiceKey>,
+    ) -> Result<BTreeMap<ServiceKey, Service>, KernelError> {
+        self.reach("reading")?;
+        let found =
+            keys.iter().filter_map(|key| Some((*key, self.live.services.get(key)?.clone())));
+        Ok(found.collect())
+    }
+
+    fn services_with_statistics(
+        &mut self,
+        keys: &BTreeSet<ServiceKey>,
+    ) -> Result<(BTreeMap<ServiceKey, Service>, Statistics), KernelError> {
+        for op in self.interference.remove(&self.looks).unwrap_or_default() {
+            // Whoever else is refused is nobody's concern here.
+            let _refused = self.apply_op(&op);
+        }
+        self.looks += 1;
+        let services = self.services(keys)?;
+        let counted = self.statistics.clone();
+        for service in self.statistics.services.values_mut() {
+            for real_server in service.real_servers.values_mut() {
+                let active = &mut real_server.active_connections;
+                *active = active.saturating_sub(self.ending);
+            }
+        }
+        Ok((services, counted))
+    }
+
+    fn read_namespace(&mut self, _: &Sysctls, live: &mut Live) -> Result<(), KernelError> {
+        self.reach("reading")?;
+        let services = std::mem::take(&mut live.services);
+        *live = Live { services, ..self.live.clone() };
+        Ok(())
+    }
+
+    fn execute(&mut self, ops: &[Op]) -> Result<Replies, KernelError> {
+        let mut replies = Replies::default();
+        for (place, op) in ops.iter().enumerate() {
+            let number = self.received.len();
+            self.is_unreachable |= self.faults.get(&number) == Some(&Fault::Vanish);
+            self.reach("writing")?;
+            self.received.push(op.object());
+            let exception = match self.faults.get(&number).copied() {
+                Some(Fault::Refuse(errno)) => Some(Exception::Refused(errno.into())),
+                Some(Fault::LoseReply) => {
+                    // Done or refused, nobody hears of it.
+                    let _refused = self.apply_op(op);
+                    Some(Exception::Lost)
+                }
+                Some(Fault::Unschedule) => {
+                    if let Op::EditService { key, .. } = op
+                        && let Some(service) = self.live.services.get_mut(key)
+                    {
+                        service.config.scheduler = Scheduler::none();
+                    }
+                    Some(Exception::Refused(Errno::NOENT.into()))
+                }
+                Some(Fault::Vanish) | None => {
+                    self.apply_op(op).err().map(|errno| Exception::Refused(errno.into()))
+                }
+            };
+            replies.exceptions.extend(exception.map(|exception| (place, exception)));
+        }
+        Ok(replies)
+    }
+}

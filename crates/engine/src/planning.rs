@@ -1,0 +1,91 @@
+//! Plans with all that is known, and reads no more than that takes.
+//!
+//! What the last applied spec was, and how many connections there are, only plans with changes
+//! need. A host in sync is the common case, and costs nothing of it.
+
+use std::collections::BTreeSet;
+
+use evenkeel_model::{Desired, Live, ServiceKey};
+use evenkeel_plan::{CutOff, Inputs, LostFile, Op, Plan, PriorState, plan};
+
+use crate::{Kernel, KernelError};
+
+/// The sysctls that tell what a change means for connections.
+pub const CONNECTION_SYSCTLS: [&str; 3] = [
+    "net.ipv4.vs.conn_reuse_mode",
+    "net.ipv4.vs.expire_nodest_conn",
+    "net.ipv4.vs.expire_quiescent_template",
+];
+
+/// What is known of the last applied spec.
+#[derive(Debug, Default)]
+pub struct LastApplied {
+    /// What it asked for; `None` where none is on record.
+    pub last: Option<Desired>,
+    /// The text of the new spec that may be incomplete.
+    pub cut_off: Option<CutOff>,
+    /// The files of the last applied spec whose content is gone from the new one.
+    pub lost_files: Vec<LostFile>,
+}
+
+impl LastApplied {
+    /// Whether nothing of it is on record, so that no plan depends on it.
+    fn is_unknown(&self) -> bool {
+        self.last.is_none() && self.cut_off.is_none() && self.lost_files.is_empty()
+    }
+}
+
+/// Plans; only if there is something to do, looks up the history, of which the operations decide
+/// how much matters, and counts connections. The history comes back for the execution.
+///
+/// # Errors
+/// The kernel cannot be read.
+pub fn plan_changes(
+    kernel: &mut impl Kernel,
+    desired: &Desired,
+    live: &Live,
+    record: &PriorState,
+    history: impl FnOnce(&[Op]) -> LastApplied,
+) -> Result<(Plan, LastApplied), KernelError> {
+    let inputs = Inputs::new(desired, live, record);
+    let first = plan(inputs);
+    if first.is_in_sync() {
+        return Ok((first, LastApplied::default()));
+    }
+    let history = history(&first.steps);
+    let affected_services = affected_services(&first.steps, live);
+    if history.is_unknown() && affected_services.is_empty() {
+        return Ok((first, history));
+    }
+    drop(first);
+    let statistics = match affected_services.is_empty() {
+        true => None,
+        false => Some(kernel.services_with_statistics(&affected_services)?.1),
+    };
+    let LastApplied { last, cut_off, lost_files } = &history;
+    let plan = plan(Inputs {
+        last: last.as_ref(),
+        cut_off: cut_off.as_ref(),
+        lost_files,
+        statistics: statistics.as_ref(),
+        ..inputs
+    });
+    Ok((plan, history))
+}
+
+/// The live services whose connections those operations may concern.
+fn affected_services(steps: &[Op], live: &Live) -> BTreeSet<ServiceKey> {
+    let mut affected_services = BTreeSet::new();
+    for op in steps {
+        match op {
+            Op::Unbind { binding } => {
+                let comes_in = |key: &&ServiceKey| key.may_be_reached_by(binding.address);
+                affected_services.extend(live.services.keys().filter(comes_in));
+            }
+            _ => {
+                affected_services.extend(op.service().filter(|key| live.services.contains_key(key)))
+            }
+        }
+    }
+    affected_services
+}

@@ -1,0 +1,257 @@
+//! What the journal says before, while and after a pass.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use evenkeel_model::{Binding, Drain, Live, Owner};
+use evenkeel_plan::{ClockReading, GuardRefusal, Inputs, PriorState, Uptime, plan};
+use rustix::io::Errno;
+
+use super::*;
+use crate::execute::tests::{empty_service, host_with, pass, plan_of, vip, web, with_vips};
+use crate::fake_kernel::{FakeKernel, Fault};
+use crate::{DrainProgress, NoopContext};
+
+fn run(
+    kernel: &mut FakeKernel,
+    desired: &Desired,
+    options: ApplyOptions,
+    state: &StateDir,
+    journal: &mut Journal,
+) -> Report {
+    let live = kernel.live.clone();
+    let steps = plan(Inputs::new(desired, &live, &journal.record)).steps;
+    let pass = pass(desired, live, steps);
+    execute_journalled(kernel, pass, options, &mut NoopContext, state, journal)
+        .expect("the journal can be written")
+}
+
+#[test]
+fn a_journal_knows_what_is_bound_and_that_an_apply_was_made() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = StateDir::new(folder.path(), "init");
+    let mut journal = Journal::default();
+    let mut kernel = host_with([]);
+    let desired = with_vips([vip(1)]);
+    let plan = plan(Inputs::new(&desired, &kernel.live, &PriorState::default()));
+    assert_eq!(plan.refusals, Vec::<GuardRefusal>::new());
+    run(&mut kernel, &desired, ApplyOptions::default(), &state, &mut journal);
+    let (read, _) = state.read(false).expect("it can be read");
+    assert!(read.record.applied);
+    assert_eq!(read.addresses, BTreeSet::from([vip(1)]));
+}
+
+#[test]
+fn what_was_taken_back_is_not_in_the_journal() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = StateDir::new(folder.path(), "init");
+    let mut journal = Journal::default();
+    let mut kernel = host_with([]);
+    let sysctl = "net.ipv4.vs.expire_nodest_conn";
+    kernel.live.sysctls.insert(sysctl.into(), "0".into());
+    let mut desired = with_vips([vip(1), vip(2)]);
+    desired.sysctls.insert(sysctl.into(), "1".into());
+    kernel.faults.insert(2, Fault::Refuse(Errno::NOMEM));
+    let before = kernel.live.clone();
+    let report = run(&mut kernel, &desired, ApplyOptions::default(), &state, &mut journal);
+    assert!(!report.is_success());
+    assert_eq!(kernel.live, before);
+    let (read, _) = state.read(false).expect("it can be read");
+    assert_eq!((read.addresses, read.record), (BTreeSet::new(), PriorState::default()));
+}
+
+#[test]
+fn a_journal_that_cannot_be_written_stops_the_pass_before_the_first_change() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").expect("a file");
+    let state = StateDir::new(&file, "init");
+    // With a VIP to be written down beforehand, and with nothing but the outcome.
+    let service = Desired { services: [empty_service()].into(), ..Desired::default() };
+    for desired in [with_vips([vip(1)]), service] {
+        let mut kernel = host_with([]);
+        let live = kernel.live.clone();
+        let steps = plan_of(&desired, &live).steps;
+        assert!(!steps.is_empty());
+        let outcome = execute_journalled(
+            &mut kernel,
+            pass(&desired, live, steps),
+            ApplyOptions::default(),
+            &mut NoopContext,
+            &state,
+            &mut Journal::default(),
+        );
+        assert!(outcome.is_err());
+        assert!(kernel.received.is_empty());
+    }
+}
+
+#[test]
+fn a_drain_that_is_not_waited_for_is_on_record_and_continues_in_the_next_pass() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = StateDir::new(folder.path(), "init");
+    let mut journal = Journal::default();
+    let (key, named) = web([(1, 5), (2, 5)], Drain(3_600));
+    let (_, wanted) = web([(2, 5)], Drain(3_600));
+    let mut kernel =
+        FakeKernel::new(Live { services: [(key, named.service)].into(), ..Live::default() });
+    kernel.connect(key, 1, 7);
+    let desired = Desired { services: [(key, wanted)].into(), ..Desired::default() };
+    let start = ApplyOptions { wait: false, ..ApplyOptions::default() };
+    let report = run(&mut kernel, &desired, start, &state, &mut journal);
+    assert!(report.is_success());
+    assert_eq!((report.count("applied"), report.count("draining")), (1, 1));
+    let (read, _) = state.read(false).expect("it can be read");
+    let (place, draining) = read.record.drains.0.first_key_value().expect("it drains");
+    assert_eq!((place.0, draining.weight), (key, 5));
+    // Nothing is sent for a drain that goes on.
+    let sent = kernel.received.len();
+    let report = run(&mut kernel, &desired, start, &state, &mut journal);
+    assert!(report.is_success());
+    assert_eq!(kernel.received.len(), sent);
+    assert_eq!(state.read(false).expect("it can be read").0.record.drains, read.record.drains);
+    // Without connections it is over.
+    kernel.connect(key, 1, 0);
+    let report = run(&mut kernel, &desired, start, &state, &mut journal);
+    assert!(report.is_success());
+    assert_eq!(kernel.live.services[&key].real_servers.len(), 1);
+    assert!(state.read(false).expect("it can be read").0.record.drains.0.is_empty());
+}
+
+#[test]
+fn a_real_server_that_is_listed_again_takes_clients_again_and_its_drain_is_forgotten() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = StateDir::new(folder.path(), "init");
+    let mut journal = Journal::default();
+    let (key, both) = web([(1, 5), (2, 5)], Drain(3_600));
+    let (_, one) = web([(2, 5)], Drain(3_600));
+    let mut kernel =
+        FakeKernel::new(Live { services: [(key, both.service.clone())].into(), ..Live::default() });
+    kernel.connect(key, 1, 7);
+    let start = ApplyOptions { wait: false, ..ApplyOptions::default() };
+    let without = Desired { services: [(key, one)].into(), ..Desired::default() };
+    run(&mut kernel, &without, start, &state, &mut journal);
+    let with = Desired { services: [(key, both.clone())].into(), ..Desired::default() };
+    assert!(run(&mut kernel, &with, start, &state, &mut journal).is_success());
+    assert_eq!(kernel.live.services[&key], both.service);
+    assert!(journal.record.drains.0.is_empty());
+}
+
+#[test]
+fn an_address_of_another_program_never_gets_into_the_journal() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = StateDir::new(folder.path(), "init");
+    let mut journal = Journal::default();
+    let mut kernel = host_with([]);
+    // Someone binds it between the plan and the execution.
+    let desired = with_vips([vip(1)]);
+    let steps = plan_of(&desired, &kernel.live).steps;
+    let seen = kernel.live.clone();
+    kernel.live.addresses.insert(Binding::clone(&vip(1)), Owner::Other);
+    let pass = pass(&desired, seen, steps);
+    let options = ApplyOptions::default();
+    let report =
+        execute_journalled(&mut kernel, pass, options, &mut NoopContext, &state, &mut journal)
+            .expect("it can be written");
+    assert!(report.is_success());
+    assert!(journal.addresses.is_empty());
+}
+
+#[test]
+fn a_service_that_left_keeps_the_time_its_drain_began_with() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = StateDir::new(folder.path(), "init");
+    let mut journal = Journal::default();
+    let (key, named) = web([(1, 5)], Drain(600));
+    let last = Desired { services: [(key, named.clone())].into(), ..Desired::default() };
+    let mut kernel =
+        FakeKernel::new(Live { services: [(key, named.service)].into(), ..Live::default() });
+    kernel.connect(key, 1, 7);
+    let desired = Desired::default();
+    let live = kernel.live.clone();
+    let inputs = Inputs { last: Some(&last), ..Inputs::new(&desired, &live, &journal.record) };
+    let steps = plan(inputs).steps;
+    let pass = crate::Pass { last: Some(&last), ..pass(&desired, live, steps) };
+    let options = ApplyOptions { wait: false, ..ApplyOptions::default() };
+    execute_journalled(&mut kernel, pass, options, &mut NoopContext, &state, &mut journal)
+        .expect("it can be written");
+    // The last applied spec is the new one by now, which knows nothing of the service.
+    let (read, _) = state.read(false).expect("it can be read");
+    let again = plan(Inputs::new(&desired, &kernel.live, &read.record)).steps;
+    assert!(matches!(again[0], Op::DrainRealServer { limit: Drain(600), .. }), "{again:?}");
+}
+
+/// A host that has run for so many seconds, and whose wall's clock shows that; nobody waits there.
+struct Host(u64, u64);
+
+impl ExecutionContext for Host {
+    fn now(&self) -> ClockReading {
+        let boot = "a".repeat(32).parse().expect("the name of a boot");
+        let uptime = Uptime { boot, milliseconds: self.1 * 1_000 };
+        ClockReading { wall: Duration::from_secs(self.0), uptime: Some(uptime) }
+    }
+
+    fn pause(&mut self, _: Duration) {}
+
+    fn is_interrupted(&self) -> bool {
+        false
+    }
+
+    fn draining(&mut self, _: &[DrainProgress]) {}
+}
+
+/// A pass over a host on which a real server with connections drains, or begins to, for up to a
+/// minute; whether it is there still.
+fn drains_on(kernel: &mut FakeKernel, journal: &mut Journal, mut host: Host) -> bool {
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = StateDir::new(folder.path(), "init");
+    let (key, named) = web([(1, 5), (2, 5)], Drain(60));
+    let (_, wanted) = web([(2, 5)], Drain(60));
+    if kernel.live.services.is_empty() {
+        kernel.live.services.insert(key, named.service);
+        kernel.connect(key, 1, 7);
+    }
+    let desired = Desired { services: [(key, wanted)].into(), ..Desired::default() };
+    let live = kernel.live.clone();
+    let steps = plan(Inputs::new(&desired, &live, &journal.record)).steps;
+    let pass = pass(&desired, live, steps);
+    let options = ApplyOptions { wait: false, ..ApplyOptions::default() };
+    execute_journalled(kernel, pass, options, &mut host, &state, journal)
+        .expect("it can be written");
+    kernel.live.services[&key].real_servers.len() == 2
+}
+
+#[test]
+fn a_drain_takes_its_time_and_no_more_whatever_is_done_to_the_wall_clock() {
+    const HOUR: u64 = 3_600;
+    for wall in [100_000, 100_000 - HOUR, 100_000 + HOUR] {
+        let (mut kernel, mut journal) = (FakeKernel::default(), Journal::default());
+        assert!(drains_on(&mut kernel, &mut journal, Host(100_000, 500)));
+        assert!(drains_on(&mut kernel, &mut journal, Host(wall + 30, 530)));
+        assert!(drains_on(&mut kernel, &mut journal, Host(wall + 60, 560)));
+        assert!(!drains_on(&mut kernel, &mut journal, Host(wall + 62, 562)));
+    }
+}
+
+#[test]
+fn a_drain_of_an_earlier_boot_or_version_goes_by_the_wall_clock_until_it_is_met() {
+    let other = Uptime {
+        boot: "b".repeat(32).parse().expect("the name of a boot"),
+        milliseconds: 7_000_000,
+    };
+    for uptime in [None, Some(other)] {
+        let (mut kernel, mut journal) = (FakeKernel::default(), Journal::default());
+        assert!(drains_on(&mut kernel, &mut journal, Host(100_000, 500)));
+        let begun = journal.record.drains.0.values_mut().next().expect("it drains");
+        begun.uptime = uptime;
+        let unmet = journal.clone();
+        // Set back, it would last for an hour more each time it is looked at.
+        assert!(drains_on(&mut kernel, &mut journal, Host(96_400, 520)));
+        assert!(drains_on(&mut kernel, &mut journal, Host(96_459, 579)));
+        assert!(!drains_on(&mut kernel, &mut journal, Host(1_000, 582)));
+        let mut journal = unmet;
+        let (mut kernel, mut another) = (FakeKernel::default(), Journal::default());
+        assert!(drains_on(&mut kernel, &mut another, Host(100_000, 500)));
+        assert!(!drains_on(&mut kernel, &mut journal, Host(100_062, 500)));
+    }
+}

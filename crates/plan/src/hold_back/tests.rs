@@ -1,0 +1,345 @@
+//! One law for each rule, on small states, and in [`laws`] those of the whole.
+
+mod laws;
+
+use evenkeel_model::{
+    Desired, Drain, Forward, Link, Owner, ServiceConfig, SyncDaemon, SyncState, Tunnel, Vip,
+};
+
+use super::*;
+use crate::test_fixtures::{self, at, on, on_port, scheduled_by, weighing};
+use crate::{Inputs, PriorState, Verb, plan};
+
+fn marked(family: Family) -> ServiceKey {
+    ServiceKey::Fwmark { family, fwmark: 7 }
+}
+
+/// A service with real servers by the last byte of their addresses, and their weights.
+fn service(real_servers: &[(u8, u32)]) -> Service {
+    let real_servers = real_servers.iter().map(|(last, weight)| (at(*last), weighing(*weight)));
+    Service { config: scheduled_by("wrr"), real_servers: real_servers.collect() }
+}
+
+fn vip(last: u8) -> Binding {
+    Binding::host([192, 0, 2, last].into(), "eth0")
+}
+
+fn host<const N: usize>(services: [(ServiceKey, Service); N], vips: &[Binding]) -> Live {
+    Live {
+        services: services.into(),
+        addresses: vips.iter().map(|binding| (binding.clone(), Owner::Evenkeel)).collect(),
+        ..Live::default()
+    }
+}
+
+fn spec<const N: usize>(services: [(ServiceKey, Service); N], vips: &[Binding]) -> Desired {
+    let vips = vips.iter().map(|binding| (binding.clone(), Vip::default())).collect();
+    Desired { vips, ..test_fixtures::spec(services) }
+}
+
+fn draining(mut desired: Desired) -> Desired {
+    desired.drain = Drain(30);
+    desired.services.values_mut().for_each(|named| named.drain = Drain(30));
+    desired
+}
+
+fn steps_of(desired: &Desired, live: &Live) -> Vec<Op> {
+    plan(Inputs::new(desired, live, &PriorState::for_snapshot())).steps
+}
+
+/// What is left of a plan, as verbs and objects.
+fn rest<const N: usize>(
+    desired: &Desired,
+    live: &Live,
+    held_back: [Object; N],
+) -> Vec<(Verb, Object)> {
+    let rest = hold_back(steps_of(desired, live), live, &held_back.into());
+    rest.iter().map(|op| (op.verb(), op.object())).collect()
+}
+
+fn real_server(last: u8) -> Object {
+    Object::RealServer(on(1), at(last))
+}
+
+use Object::{Dummy, Module, Vip as AVip};
+use Verb::{Add, Bind, Delete, Drain as DrainStep, Edit, Unbind};
+
+#[test]
+fn a_service_that_is_not_added_has_no_real_servers_and_its_vip_is_not_bound() {
+    let live = host([], &[]);
+    let desired =
+        spec([(on(1), service(&[(1, 1)])), (on(2), service(&[(1, 1)]))], &[vip(1), vip(2)]);
+    let other = Object::RealServer(on(2), at(1));
+    assert_eq!(
+        rest(&desired, &live, [Object::Service(on(1))]),
+        [(Add, Object::Service(on(2))), (Add, other), (Bind, AVip(vip(2)))]
+    );
+}
+
+#[test]
+fn a_service_whose_scheduler_or_engine_is_not_loaded_is_neither_added_nor_edited() {
+    let mut live = host([(on(2), service(&[(1, 1)])), (on(3), service(&[(1, 1)]))], &[]);
+    live.modules = Some(BTreeSet::new());
+    let with = |config| Service { config, ..service(&[(1, 1)]) };
+    let sip = ServiceConfig { engine: Some("sip".into()), ..scheduled_by("wrr") };
+    let desired = spec(
+        [(on(1), with(scheduled_by("sh"))), (on(2), with(scheduled_by("sh"))), (on(3), with(sip))],
+        &[],
+    );
+    let module = |name: &str| Module(name.into());
+    assert_eq!(
+        rest(&desired, &live, [module("ip_vs_sh")]),
+        [(Add, module("ip_vs_pe_sip")), (Edit, Object::Service(on(3)))]
+    );
+    assert_eq!(rest(&desired, &live, [module("ip_vs_pe_sip"), module("ip_vs_sh")]), []);
+}
+
+#[test]
+fn nothing_is_taken_from_a_service_while_anything_is_missing_that_gives() {
+    let live = host([(on(1), service(&[(1, 5), (2, 1), (3, 5), (4, 1)]))], &[]);
+    let mut wanted = service(&[(1, 1), (2, 5), (4, 1), (5, 1), (6, 1)]);
+    wanted.config = scheduled_by("wlc");
+    let desired = draining(spec([(on(1), wanted)], &[]));
+    let giving = [
+        (Add, real_server(5)),
+        (Add, real_server(6)),
+        (Edit, Object::Service(on(1))),
+        (Edit, real_server(2)),
+    ];
+    let taking = [(Edit, real_server(1)), (DrainStep, real_server(3)), (Delete, real_server(3))];
+    assert_eq!(rest(&desired, &live, []), [&giving[..], &taking[..]].concat());
+    for (place, (_, object)) in giving.iter().enumerate() {
+        let mut others = giving.to_vec();
+        others.remove(place);
+        assert_eq!(rest(&desired, &live, [object.clone()]), others, "{object:?}");
+    }
+}
+
+#[test]
+fn what_only_takes_keeps_nothing_waiting() {
+    let live = host([(on(1), service(&[(1, 5), (2, 5), (3, 5)]))], &[]);
+    let desired = spec([(on(1), service(&[(1, 1), (4, 1)]))], &[]);
+    let [added, lowered] = [(Add, real_server(4)), (Edit, real_server(1))];
+    let [two, three] = [2, 3].map(|last| (Delete, real_server(last)));
+    assert_eq!(
+        rest(&desired, &live, [real_server(1)]),
+        [added.clone(), two.clone(), three.clone()]
+    );
+    assert_eq!(rest(&desired, &live, [real_server(2)]), [added, lowered, three]);
+}
+
+#[test]
+fn other_services_do_not_wait() {
+    let live = host([(on(1), service(&[(1, 1)])), (on(2), service(&[(1, 1)]))], &[]);
+    let desired = spec([(on(1), service(&[(2, 1)])), (on(2), service(&[(2, 1)]))], &[]);
+    assert_eq!(
+        rest(&desired, &live, [real_server(2)]),
+        [(Add, Object::RealServer(on(2), at(2))), (Delete, Object::RealServer(on(2), at(1)))]
+    );
+}
+
+#[test]
+fn a_service_is_not_added_when_nothing_would_take_its_clients() {
+    let desired = |weight| spec([(on(1), service(&[(1, 1), (2, weight)]))], &[]);
+    let live = host([], &[]);
+    assert_eq!(rest(&desired(0), &live, [real_server(1)]), []);
+    assert_eq!(
+        rest(&desired(1), &live, [real_server(1)]),
+        [(Add, Object::Service(on(1))), (Add, real_server(2))]
+    );
+    // The spec itself gives it nothing to serve with.
+    let idle = spec([(on(1), service(&[(1, 0), (2, 0)]))], &[]);
+    assert_eq!(
+        rest(&idle, &live, [real_server(1)]),
+        [(Add, Object::Service(on(1))), (Add, real_server(2))]
+    );
+}
+
+#[test]
+fn a_vip_is_bound_if_one_service_on_it_is_ready_and_if_none_shall_be() {
+    let [web, tls] = [on(1), on_port(1, 443)];
+    let live = host([], &[]);
+    let both = spec([(web, service(&[(1, 1)])), (tls, service(&[(1, 1)]))], &[vip(1)]);
+    let bind = (Bind, AVip(vip(1)));
+    assert!(rest(&both, &live, [Object::Service(web)]).contains(&bind));
+    assert_eq!(rest(&both, &live, [Object::Service(web), Object::Service(tls)]), []);
+
+    let idle =
+        spec([(web, service(&[(1, 0)])), (marked(Family::Ipv4), service(&[(1, 1)]))], &[vip(1)]);
+    let mark = Object::Service(marked(Family::Ipv4));
+    assert_eq!(
+        rest(&idle, &live, [mark, real_server(1)]),
+        [(Add, Object::Service(web)), bind.clone()]
+    );
+
+    // One that lives already is as good.
+    let there = host([(tls, service(&[(1, 1)]))], &[]);
+    assert_eq!(rest(&both, &there, [Object::Service(web)]), std::slice::from_ref(&bind));
+    // It is ready just because what would take its last real server waits, too.
+    let replaced = spec([(web, service(&[(2, 1)]))], &[vip(1)]);
+    let there = host([(web, service(&[(1, 1)]))], &[]);
+    assert_eq!(rest(&replaced, &there, [real_server(2)]), [bind]);
+}
+
+#[test]
+fn a_vip_that_is_not_bound_in_its_new_place_stays_in_the_old_one() {
+    let elsewhere = Binding { interface: "eth1".into(), ..vip(1) };
+    let services = || [(on(1), service(&[(1, 1)]))];
+    let live = host(services(), &[vip(1), vip(2)]);
+    let desired = spec(services(), std::slice::from_ref(&elsewhere));
+    assert_eq!(rest(&desired, &live, [AVip(elsewhere.clone())]), [(Unbind, AVip(vip(2)))]);
+    assert_eq!(
+        rest(&desired, &live, [AVip(vip(1))]),
+        [(Bind, AVip(elsewhere)), (Unbind, AVip(vip(2)))]
+    );
+}
+
+#[test]
+fn a_vip_of_ipv6_with_another_prefix_length_waits_until_the_old_one_is_gone() {
+    let address = "2001:db8::1".parse().expect("an address");
+    let [narrow, wide] =
+        [128, 64].map(|prefix| Binding { address, interface: "eth0".into(), prefix });
+    let live = host([], std::slice::from_ref(&wide));
+    let desired = spec([], std::slice::from_ref(&narrow));
+    for held in [narrow, wide] {
+        assert_eq!(rest(&desired, &live, [AVip(held)]), []);
+    }
+}
+
+#[test]
+fn nothing_is_bound_on_a_device_that_is_not_created_and_no_daemon_started() {
+    let on_dummy = Binding { interface: "vips".into(), ..vip(1) };
+    let services = || [(on(1), service(&[(1, 1)]))];
+    let mut live = host(services(), &[vip(1)]);
+    live.links =
+        Some([("eth0".into(), Link { up: true, dummy: false, owner: Owner::Other })].into());
+    let mut desired = spec(services(), &[]);
+    desired.vips.insert(on_dummy, Vip { dummy: true });
+    desired.vips.insert(vip(2), Vip::default());
+    desired.sync = Some([(SyncState::Master, daemon("vips"))].into());
+    assert_eq!(rest(&desired, &live, [Dummy("vips".into())]), [(Bind, AVip(vip(2)))]);
+}
+
+#[test]
+fn nothing_is_bound_on_a_device_that_stays_down_nor_moved_to_it() {
+    let services = || [(on(1), service(&[(1, 1)]))];
+    let mut live = host(services(), &[vip(1)]);
+    let link = |up| Link { up, dummy: true, owner: Owner::Evenkeel };
+    live.links = Some([("eth0".into(), link(true)), ("vips".into(), link(false))].into());
+    let mut desired = spec(services(), &[]);
+    desired.vips.insert(Binding { interface: "vips".into(), ..vip(1) }, Vip::default());
+    assert_eq!(rest(&desired, &live, []).len(), 3, "up, bind, unbind");
+    assert_eq!(rest(&desired, &live, [Dummy("vips".into())]), []);
+}
+
+fn daemon(interface: &str) -> SyncDaemon {
+    let interface = interface.into();
+    SyncDaemon { interface, id: 1, max_length: None, group: None, port: None, ttl: None }
+}
+
+#[test]
+fn a_device_is_not_deleted_while_a_vip_stays_on_it() {
+    let live = host([], &[vip(1), vip(2)]);
+    let delete = || Op::DeleteDummy { interface: "eth0".into() };
+    let unbind = |last| Op::Unbind { binding: vip(last) };
+    let steps = || vec![unbind(1), unbind(2), delete()];
+    assert_eq!(hold_back(steps(), &live, &[AVip(vip(2))].into()), [unbind(1)]);
+    // Not even one that the plan does not know of.
+    assert_eq!(hold_back(steps(), &live, &[AVip(vip(3))].into()), [unbind(1), unbind(2)]);
+}
+
+#[test]
+fn a_vip_and_its_services_leave_together_or_not_at_all() {
+    let [web, tls] = [on(1), on_port(1, 443)];
+    let live = host(
+        [(web, service(&[(1, 1)])), (tls, service(&[(1, 1)])), (on(2), service(&[(1, 1)]))],
+        &[vip(1), vip(2)],
+    );
+    let desired = draining(spec([], &[]));
+    let other = Object::RealServer(on(2), at(1));
+    let others = [(DrainStep, other), (Unbind, AVip(vip(2))), (Delete, Object::Service(on(2)))];
+    for held in [Object::Service(web), AVip(vip(1)), real_server(1)] {
+        assert_eq!(rest(&desired, &live, [held.clone()]), others, "{held:?}");
+    }
+    // A VIP that stays anyway, somewhere, keeps no service from leaving.
+    let mut kept = live.clone();
+    kept.addresses.insert(Binding { interface: "eth1".into(), ..vip(1) }, Owner::Other);
+    let left = rest(&desired, &kept, [AVip(vip(1))]);
+    assert!(left.contains(&(Delete, Object::Service(web))), "{left:?}");
+}
+
+#[test]
+fn a_mark_may_be_behind_any_vip_of_its_family() {
+    let mark = marked(Family::Ipv4);
+    let live = host([(mark, service(&[(1, 1)]))], &[vip(1)]);
+    let desired = spec([], &[]);
+    assert_eq!(rest(&desired, &live, [AVip(vip(1))]), []);
+    assert_eq!(rest(&desired, &live, [Object::Service(mark)]), []);
+    let other = marked(Family::Ipv6);
+    let live = host([(other, service(&[(1, 1)]))], &[vip(1)]);
+    assert_eq!(rest(&desired, &live, [AVip(vip(1))]), [(Delete, Object::Service(other))]);
+}
+
+#[test]
+fn a_service_does_not_leave_before_the_new_one_on_its_vip_is_there() {
+    let (all_ports, web) = (on_port(1, 0), on(1));
+    let live = host([(all_ports, service(&[(1, 1)])), (on(2), service(&[(1, 1)]))], &[]);
+    let desired = spec([(web, service(&[(1, 1)]))], &[]);
+    let gone = (Delete, Object::Service(on(2)));
+    assert_eq!(rest(&desired, &live, [Object::Service(web)]), std::slice::from_ref(&gone));
+    assert_eq!(rest(&desired, &live, [real_server(1)]), [gone]);
+}
+
+#[test]
+fn a_real_server_that_moves_in_the_list_is_not_deleted_unless_it_is_added_again() {
+    let live = host([(on(1), service(&[(1, 1), (2, 1)]))], &[]);
+    let listed = [(at(2), weighing(1)), (at(1), weighing(1)), (at(3), weighing(1))];
+    let moved = Service { config: scheduled_by("wrr"), real_servers: listed.into_iter().collect() };
+    let mut desired = spec([(on(1), moved)], &[]);
+    desired.services.values_mut().for_each(|named| named.canonical_order = true);
+    assert_eq!(
+        rest(&desired, &live, []),
+        [(Delete, real_server(1)), (Add, real_server(1)), (Add, real_server(3)),]
+    );
+    assert_eq!(rest(&desired, &live, [real_server(1)]), [(Add, real_server(3))]);
+    assert_eq!(rest(&desired, &live, [real_server(3)]), []);
+}
+
+#[test]
+fn real_servers_of_the_other_family_and_sync_daemons_wait_for_each_other() {
+    let address = "2001:db8::1".parse().expect("an address");
+    let six = RealServerKey { address, port: 80 };
+    let tunnelled = RealServer { forward: Forward::Tun(Tunnel::IPIP), ..weighing(1) };
+    let mixed = || {
+        let mut mixed = service(&[(1, 1)]);
+        mixed.real_servers.insert(six, tunnelled);
+        mixed
+    };
+    let daemons = || [(SyncState::Master, daemon("eth0"))].into();
+    let master = Object::Sync(SyncState::Master);
+
+    let live = Live { sync: daemons(), ..host([(on(1), service(&[(1, 1), (2, 1)]))], &[]) };
+    let desired = Desired { sync: Some([].into()), ..spec([(on(1), mixed())], &[]) };
+    assert_eq!(rest(&desired, &live, [master.clone()]), []);
+
+    let live = host([(on(1), mixed())], &[]);
+    let desired = Desired { sync: Some(daemons()), ..spec([(on(1), service(&[(1, 1)]))], &[]) };
+    let started = (Add, master);
+    assert!(rest(&desired, &live, [real_server(1)]).contains(&started));
+    assert_eq!(rest(&desired, &live, [Object::RealServer(on(1), six)]), []);
+}
+
+#[test]
+fn sysctls_and_timeouts_keep_nothing_waiting() {
+    let mut live = host([(on(1), service(&[(1, 1)]))], &[]);
+    live.sysctls.insert("net.ipv4.vs.expire_nodest_conn".into(), "0".into());
+    let mut desired = spec([(on(1), service(&[(2, 1)]))], &[]);
+    desired.sysctls.insert("net.ipv4.vs.expire_nodest_conn".into(), "1".into());
+    desired.timeouts.tcp = Some(60);
+    let all = rest(&desired, &live, []);
+    assert_eq!(all.len(), 4);
+    for (_, object) in &all[..2] {
+        let left: Vec<_> = all.iter().filter(|(_, other)| other != object).cloned().collect();
+        assert_eq!(rest(&desired, &live, [object.clone()]), left);
+    }
+}

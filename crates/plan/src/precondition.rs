@@ -1,0 +1,80 @@
+//! What would make an operation fail, known before the first one is sent.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use evenkeel_model::{Desired, Live};
+
+use crate::Op;
+
+/// A condition of the host under which the plan cannot be carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UnmetPrecondition {
+    /// The interface of a VIP or a sync daemon does not exist and is not to be created.
+    NoInterface {
+        /// Its name.
+        interface: Box<str>,
+    },
+    /// The kernel has no such sysctl.
+    NoSysctl {
+        /// Its key.
+        key: Box<str>,
+    },
+    /// The loopback interface is down: the kernel takes no address for a unicast one and refuses
+    /// every new real server (`ip_vs_new_dest`).
+    LoopbackDown,
+}
+
+impl fmt::Display for UnmetPrecondition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoInterface { interface } => write!(
+                f,
+                "interface {interface} does not exist; name one that does, or, for VIPs, write \
+                 `dummy: true` to have it created as a dummy device"
+            ),
+            Self::NoSysctl { key } => {
+                write!(f, "this kernel has no sysctl {key}; correct its name, or take it out")
+            }
+            Self::LoopbackDown => f.write_str(
+                "interface lo is down, and the kernel refuses every new real server meanwhile; \
+                 `ip link set lo up` brings it up",
+            ),
+        }
+    }
+}
+
+/// Every obstacle to those operations.
+pub(crate) fn unmet_preconditions(
+    desired: &Desired,
+    live: &Live,
+    ops: &[Op],
+) -> Vec<UnmetPrecondition> {
+    let Some(links) = &live.links else {
+        return Vec::new();
+    };
+    let created = |interface: &str| {
+        ops.iter().any(|op| matches!(op, Op::AddDummy { interface: it } if **it == *interface))
+    };
+    let of_vips = desired.vips.keys().map(|binding| &*binding.interface);
+    let of_daemons = desired.sync.iter().flatten().map(|(_, daemon)| &*daemon.interface);
+    let missing: BTreeSet<&str> = of_vips
+        .chain(of_daemons)
+        .filter(|interface| !links.contains_key(*interface) && !created(interface))
+        .collect();
+    let mut found: Vec<UnmetPrecondition> = missing
+        .into_iter()
+        .map(|interface| UnmetPrecondition::NoInterface { interface: interface.into() })
+        .collect();
+    // A snapshot holds the sysctls that its own spec named; only a kernel can say which exist.
+    let is_kernel = live.modules.is_some();
+    let unknown = desired.sysctls.keys().filter(|key| !live.sysctls.contains_key(*key));
+    found.extend(
+        unknown.filter(|_| is_kernel).map(|key| UnmetPrecondition::NoSysctl { key: key.clone() }),
+    );
+    let adds = ops.iter().any(|op| matches!(op, Op::AddRealServer { .. }));
+    if adds && links.get("lo").is_some_and(|lo| !lo.up) {
+        found.push(UnmetPrecondition::LoopbackDown);
+    }
+    found
+}

@@ -1,0 +1,190 @@
+//! Laws of the way back.
+
+use evenkeel_model::arbitrary::{Pair, populated};
+use evenkeel_model::{Binding, Link, Owner, RealServers, Service, SyncState};
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+
+use super::*;
+use crate::{Inputs, PriorState, plan, simulate};
+
+fn steps_of(pair: &Pair) -> Vec<Op> {
+    plan(Inputs::new(&pair.desired, &pair.live, &PriorState::for_snapshot())).steps
+}
+
+/// A pair, and a sync daemon that may have to change.
+fn with_sync() -> impl Strategy<Value = Pair> {
+    (populated(5), any::<bool>()).prop_map(|(mut pair, changes)| {
+        let daemon = |id| SyncDaemon {
+            interface: "eth0".into(),
+            id,
+            max_length: None,
+            group: None,
+            port: None,
+            ttl: None,
+        };
+        if changes {
+            pair.live.sync.insert(SyncState::Master, daemon(1));
+            pair.desired.sync = Some([(SyncState::Master, daemon(2))].into());
+        }
+        pair
+    })
+}
+
+fn check(cases: u32, test: impl Fn(Pair) -> Result<(), TestCaseError>) {
+    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+    if let Err(error) = TestRunner::new(config).run(&with_sync(), test) {
+        panic!("{error}");
+    }
+}
+
+#[test]
+fn after_any_prefix_of_a_plan_the_way_back_leads_to_what_was_before() {
+    check(1_000, |pair| {
+        let steps = steps_of(&pair);
+        for length in 0..=steps.len() {
+            let now = simulate(&pair.live, &steps[..length]);
+            // Whether or not the others were tried, they left nothing behind.
+            for tried in [&steps[..length], &steps] {
+                let RollbackPlan { steps: back, foreign, .. } = rollback_plan(tried, &now);
+                prop_assert_eq!(&foreign, &BTreeSet::new());
+                prop_assert_eq!(&simulate(&now, &back), &pair.live);
+                prop_assert!(rollback_plan(tried, &pair.live).steps.is_empty());
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn what_others_changed_meanwhile_is_left_alone_and_reported() {
+    check(1_000, |pair| {
+        let steps = steps_of(&pair);
+        let mut now = simulate(&pair.live, &steps);
+        let Some(key) = steps.iter().find_map(|op| match op {
+            Op::AddService { key, .. } | Op::EditService { key, .. } => Some(*key),
+            _ => None,
+        }) else {
+            return Ok(());
+        };
+        let service = now.services.get_mut(&key).expect("it is there");
+        service.config.scheduler = Scheduler::new("twos").expect("a name");
+        let RollbackPlan { steps: back, foreign, .. } = rollback_plan(&steps, &now);
+        prop_assert!(foreign.contains(&Object::Service(key)));
+        let after = simulate(&now, &back);
+        let left = after.services.get(&key).map(|service| &service.config);
+        prop_assert_eq!(left, now.services.get(&key).map(|service| &service.config));
+        Ok(())
+    });
+}
+
+fn example() -> (ServiceKey, ServiceConfig, evenkeel_model::RealServerKey, RealServer) {
+    let key = ServiceKey::Fwmark { family: evenkeel_model::Family::Ipv4, fwmark: 1 };
+    let config = ServiceConfig::new(Scheduler::wlc());
+    let real_server = evenkeel_model::RealServerKey { address: [10, 0, 0, 1].into(), port: 0 };
+    let forward = evenkeel_model::Forward::Dr;
+    (key, config, real_server, RealServer::new(forward, 1))
+}
+
+#[test]
+fn a_service_left_without_a_scheduler_gets_its_own_back() {
+    let (key, before, ..) = example();
+    let mh = ServiceConfig { scheduler: Scheduler::new("mh").expect("a name"), ..before.clone() };
+    let edit =
+        Op::EditService { key, before: Box::new(before.clone()), after: Box::new(mh.clone()) };
+    for half_done in [&before, &mh] {
+        let config = ServiceConfig { scheduler: Scheduler::none(), ..half_done.clone() };
+        let service = Service { config: config.clone(), real_servers: RealServers::new() };
+        let now = Live { services: [(key, service)].into(), ..Live::default() };
+        let after = Box::new(before.clone());
+        let back = Op::EditService { key, before: Box::new(config), after };
+        let found = rollback_plan(std::slice::from_ref(&edit), &now);
+        assert_eq!((found.steps, found.foreign), (vec![back], BTreeSet::new()));
+    }
+}
+
+#[test]
+fn a_service_that_was_added_stays_where_another_program_put_a_real_server_into_it() {
+    let (key, config, real_server, value) = example();
+    let add = Op::AddService { key, after: Box::new(config.clone()) };
+    let service = Service { config, real_servers: [(real_server, value)].into_iter().collect() };
+    let now = Live { services: [(key, service)].into(), ..Live::default() };
+    let found = rollback_plan(&[add], &now);
+    assert_eq!((found.steps, found.foreign), (Vec::new(), BTreeSet::from([Object::Service(key)])));
+}
+
+#[test]
+fn a_drained_real_server_gets_the_weight_back_that_it_had_before_the_drain() {
+    let (service, config, key, before) = example();
+    let drain = Op::DrainRealServer { service, key, before, limit: evenkeel_model::Drain(30) };
+    let delete = Op::DeleteRealServer { service, key, before: before.drained() };
+    let add = Op::AddRealServer { service, key, after: before };
+    let empty = Service { config, real_servers: RealServers::new() };
+    let now = Live { services: [(service, empty)].into(), ..Live::default() };
+    assert_eq!(rollback_plan(&[drain, delete], &now).steps, [add]);
+}
+
+#[test]
+fn a_dummy_device_stays_where_another_program_bound_an_address_on_it() {
+    let bind = Binding::host([203, 0, 113, 3].into(), "vips");
+    let done = [Op::AddDummy { interface: "vips".into() }, Op::Bind { binding: bind.clone() }];
+    let foreign = Binding::host([203, 0, 113, 4].into(), "vips");
+    let now = Live {
+        links: Some(
+            [("vips".into(), Link { up: true, dummy: true, owner: Owner::Evenkeel })].into(),
+        ),
+        addresses: [(bind.clone(), Owner::Evenkeel), (foreign, Owner::Other)].into(),
+        ..Live::default()
+    };
+    let found = rollback_plan(&done, &now);
+    assert_eq!(found.steps, [Op::Unbind { binding: bind }]);
+    assert_eq!(found.foreign, BTreeSet::from([Object::Dummy("vips".into())]));
+}
+
+#[test]
+fn what_differs_from_before_is_reported_with_all_its_values() {
+    let (service, config, key, before) = example();
+    let weighing = |weight| RealServer { weight, ..before };
+    let edit = Op::EditRealServer { service, key, before: Box::new(before), after: weighing(5) };
+    let object = Object::RealServer(service, key);
+    let trace_text = |done: &[Op], now: Option<RealServer>| {
+        let real_servers: RealServers = now.map(|it| (key, it)).into_iter().collect();
+        let found = Service { config: config.clone(), real_servers };
+        let now = Live { services: [(service, found)].into(), ..Live::default() };
+        rollback_plan(done, &now).traces.get(&object).map(ToString::to_string)
+    };
+    assert_eq!(
+        trace_text(std::slice::from_ref(&edit), Some(weighing(7))).as_deref(),
+        Some(
+            "before forward dr, weight 1; the plan made it forward dr, weight 5; now forward dr, \
+             weight 7"
+        )
+    );
+    assert_eq!(trace_text(std::slice::from_ref(&edit), Some(before)), None);
+    let drain = Op::DrainRealServer { service, key, before, limit: evenkeel_model::Drain(30) };
+    let delete = Op::DeleteRealServer { service, key, before: before.drained() };
+    assert_eq!(
+        trace_text(&[drain, delete], None).as_deref(),
+        Some(
+            "before forward dr, weight 1; the plan made it forward dr, weight 0, then absent; now \
+             absent"
+        )
+    );
+}
+
+#[test]
+fn every_rollback_step_is_reported_with_its_values() {
+    check(300, |pair| {
+        let steps = steps_of(&pair);
+        let now = simulate(&pair.live, &steps);
+        let RollbackPlan { steps: back, foreign, traces } = rollback_plan(&steps, &now);
+        for object in back.iter().map(Op::object).chain(foreign) {
+            let trace_text = traces.get(&object).map(ToString::to_string).unwrap_or_default();
+            prop_assert!(
+                trace_text.starts_with("before ") && trace_text.contains("; now "),
+                "{object}"
+            );
+        }
+        Ok(())
+    });
+}

@@ -1,0 +1,40 @@
+//! Small states for tests: what most of them are made of.
+
+use evenkeel_model::{
+    Desired, Drain, Forward, NamedService, Protocol, RealServer, RealServerKey, Scheduler, Scope,
+    Service, ServiceConfig, ServiceKey,
+};
+
+/// A TCP service by the last byte of its address.
+pub(crate) fn on(last: u8) -> ServiceKey {
+    on_port(last, 80)
+}
+
+/// One on another port.
+pub(crate) fn on_port(last: u8, port: u16) -> ServiceKey {
+    ServiceKey::Address { address: [192, 0, 2, last].into(), port, protocol: Protocol::Tcp }
+}
+
+/// A real server by the last byte of its address.
+pub(crate) fn at(last: u8) -> RealServerKey {
+    RealServerKey { address: [198, 51, 100, last].into(), port: 80 }
+}
+
+pub(crate) fn weighing(weight: u32) -> RealServer {
+    RealServer::new(Forward::Dr, weight)
+}
+
+pub(crate) fn scheduled_by(name: &str) -> ServiceConfig {
+    ServiceConfig::new(Scheduler::new(name).expect("a scheduler"))
+}
+
+/// Asks for those services in the whole table, all by the name `web`. Nothing drains.
+pub(crate) fn spec(services: impl IntoIterator<Item = (ServiceKey, Service)>) -> Desired {
+    let named = |service| NamedService::new("web", service);
+    Desired {
+        drain: Drain::NONE,
+        scope: Scope::All,
+        services: services.into_iter().map(|(key, service)| (key, named(service))).collect(),
+        ..Desired::default()
+    }
+}

@@ -1,0 +1,102 @@
+//! What a rule found, by path; places come later, if anyone asks.
+
+use super::origins::{Origins, SpecObject};
+use crate::path::Path;
+use crate::problem::{Problems, Severity};
+
+/// Which part of an entry a finding is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SpanTarget {
+    Key,
+    Value,
+}
+
+/// Something wrong or doubtful.
+#[derive(Debug)]
+pub(crate) struct Diagnostic {
+    pub(crate) severity: Severity,
+    pub(crate) path: Path,
+    pub(crate) span_target: SpanTarget,
+    pub(crate) message: String,
+    pub(crate) remedy: Option<String>,
+    pub(crate) related: Vec<(Path, &'static str)>,
+}
+
+impl Diagnostic {
+    pub(crate) fn remedy(&mut self, remedy: impl Into<String>) -> &mut Self {
+        self.remedy = Some(remedy.into());
+        self
+    }
+
+    /// A second place it is about, if there is one.
+    pub(crate) fn related(
+        &mut self,
+        path: impl Into<Option<Path>>,
+        label: &'static str,
+    ) -> &mut Self {
+        self.related.extend(path.into().map(|path| (path, label)));
+        self
+    }
+
+    /// The key rather than its value: for a key that should not be there.
+    pub(crate) fn at_key(&mut self) -> &mut Self {
+        self.span_target = SpanTarget::Key;
+        self
+    }
+}
+
+/// All of them; also where everything comes from, if that is asked.
+#[derive(Debug, Default)]
+pub(crate) struct Diagnostics {
+    list: Vec<Diagnostic>,
+    origins: Option<Origins>,
+}
+
+impl Diagnostics {
+    /// Findings that note origins too.
+    pub(crate) fn with_origins() -> Self {
+        Self { list: Vec::new(), origins: Some(Origins::new()) }
+    }
+
+    /// Notes where an object comes from, if that is asked.
+    pub(crate) fn origin(&mut self, object: SpecObject, path: impl FnOnce() -> Path) {
+        if let Some(origins) = &mut self.origins {
+            origins.push((object, path()));
+        }
+    }
+
+    pub(crate) fn error(
+        &mut self,
+        at: impl Into<Path>,
+        message: impl Into<String>,
+    ) -> &mut Diagnostic {
+        self.add(Severity::Error, at.into(), message.into())
+    }
+
+    pub(crate) fn warning(
+        &mut self,
+        at: impl Into<Path>,
+        message: impl Into<String>,
+    ) -> &mut Diagnostic {
+        self.add(Severity::Warning, at.into(), message.into())
+    }
+
+    pub(crate) fn into_list(self) -> Vec<Diagnostic> {
+        self.list
+    }
+
+    pub(crate) fn into_origins(self) -> Origins {
+        self.origins.unwrap_or_default()
+    }
+
+    fn add(&mut self, severity: Severity, path: Path, message: String) -> &mut Diagnostic {
+        let (span_target, remedy, related) = (SpanTarget::Value, None, Vec::new());
+        // Past the limit only the count matters; the repetitions of a shared pool do not get far.
+        if self.list.len() > 4 * Problems::MAX {
+            self.list.pop();
+        }
+        let index = self.list.len();
+        self.list.push(Diagnostic { severity, path, span_target, message, remedy, related });
+        &mut self.list[index]
+    }
+}

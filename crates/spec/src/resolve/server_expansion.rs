@@ -1,0 +1,167 @@
+//! The real servers of one service, and which of them each expanded service takes.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use evenkeel_model::{
+    Family, Forward, Ignore, IgnoredField, RealServerKey, RealServers, ServiceKey,
+};
+
+use super::config::Config;
+use super::real_server::{self, RealServerContext, Resolved};
+use super::service_address::ServiceAddress;
+use crate::path::{At, Path, Step};
+use crate::recovering_de::List;
+use crate::resolve::{Diagnostics, SpecObject};
+use crate::spec::RealServer;
+
+/// All real servers of a service, in the order they were written.
+pub(crate) struct ServerExpansion {
+    servers: Vec<(usize, Resolved)>,
+    /// Where the list stands.
+    at: Path,
+    /// Some of them could not be read.
+    doubtful: bool,
+}
+
+impl ServerExpansion {
+    pub(crate) fn new(
+        list: &List<RealServer>,
+        at: &At<'_>,
+        context: &RealServerContext<'_>,
+        diagnostics: &mut Diagnostics,
+    ) -> Self {
+        let mut servers = Vec::with_capacity(list.0.len());
+        for (index, written) in list.values() {
+            let resolved = real_server::resolve(written, &at.item(index), context, diagnostics);
+            servers.extend(resolved.map(|resolved| (index, resolved)));
+        }
+        let selection = Self { doubtful: servers.len() < list.0.len(), servers, at: at.path() };
+        for port in context.ports {
+            selection.check_collapsing(*port, diagnostics);
+        }
+        selection
+    }
+
+    /// Two real servers that are one to the kernel.
+    fn check_collapsing(&self, service_port: u16, diagnostics: &mut Diagnostics) {
+        let mut seen: BTreeMap<(IpAddr, u16), usize> = BTreeMap::new();
+        for (index, resolved) in &self.servers {
+            let port = resolved.port.unwrap_or(service_port);
+            let Some(first) = seen.insert((resolved.address, port), *index) else { continue };
+            let key = RealServerKey { address: resolved.address, port };
+            diagnostics
+                .error(
+                    self.path(*index, "address"),
+                    format!("{key} stands twice among the real servers"),
+                )
+                .remedy("keep one of them, or give them different ports under `forward: nat`")
+                .related(self.path(first, "address"), "the first one");
+            seen.insert((resolved.address, port), first);
+        }
+    }
+
+    /// Clients hashed to a real server of weight 0 are refused.
+    pub(crate) fn check_weights(
+        &self,
+        config: &Config,
+        ignore: Ignore,
+        diagnostics: &mut Diagnostics,
+    ) {
+        let scheduler = config.scheduler.as_str();
+        let refuses = config.scheduler.refuses_clients_of_drained(config.flags);
+        if !refuses || ignore.contains(IgnoredField::Weight) {
+            return;
+        }
+        for (index, resolved) in &self.servers {
+            if resolved.real_server.weight != 0 {
+                continue;
+            }
+            let remedy = match scheduler {
+                "dh" => {
+                    "take the real server out, or use sh or mh with its fallback flag".to_owned()
+                }
+                _ => format!(
+                    "add `scheduler_flags: [{scheduler}-fallback]`, or take the real server out"
+                ),
+            };
+            diagnostics
+                .warning(
+                    self.path(*index, "weight"),
+                    format!(
+                        "weight 0 under {scheduler}: the clients it hashes to {} are refused",
+                        resolved.address
+                    ),
+                )
+                .remedy(remedy);
+        }
+    }
+
+    /// The real servers of one expanded service: outside tun those of its family.
+    pub(crate) fn of(
+        &self,
+        key: &ServiceKey,
+        target: &ServiceAddress,
+        vip: impl FnOnce() -> Path,
+        diagnostics: &mut Diagnostics,
+    ) -> RealServers {
+        let family = key.family();
+        // Room for all of them at once: a list that grows leaves gaps behind.
+        let mut taken = Vec::with_capacity(self.servers.len());
+        for (index, resolved) in self.servers.iter().filter(|(_, server)| fits(server, family)) {
+            let port = resolved.port.unwrap_or(key.port());
+            let real_server = RealServerKey { address: resolved.address, port };
+            diagnostics.origin(SpecObject::RealServer(*key, real_server), || {
+                self.at.clone().then(Step::Item(*index))
+            });
+            taken.push((real_server, resolved.real_server));
+        }
+        let taken: RealServers = taken.into_iter().collect();
+        // With VIPs of one family each real server of the other has been refused by itself.
+        let expected = !self.servers.is_empty() && !self.doubtful && target.families.len() == 2;
+        if taken.is_empty() && expected {
+            diagnostics
+                .error(vip(), format!("the VIP is {family}, but none of the real servers is"))
+                .remedy(format!("list an {family} real server, or take the {family} VIP out"))
+                .related(self.at.clone(), "the real servers");
+        }
+        taken
+    }
+
+    /// Real servers of the other family: the kernel has neither them beside a sync daemon nor a
+    /// sync daemon beside them (`ip_vs_add_dest`, `ip_vs_genl_new_daemon`).
+    pub(crate) fn check_families(
+        &self,
+        key: &ServiceKey,
+        sync: &Path,
+        diagnostics: &mut Diagnostics,
+    ) {
+        let family = key.family();
+        for (index, resolved) in self.servers.iter().filter(|(_, server)| fits(server, family)) {
+            let own = Family::from(resolved.address);
+            if own == family {
+                continue;
+            }
+            diagnostics
+                .error(
+                    self.path(*index, "address"),
+                    format!(
+                        "{} is {own}, the service is {family}: the kernel takes no such real server beside a sync daemon",
+                        resolved.address
+                    ),
+                )
+                .remedy(format!("list an {family} real server, or take the daemons out of `sync`"))
+                .related(sync.clone(), "the sync daemon");
+        }
+    }
+
+    fn path(&self, index: usize, key: &'static str) -> Path {
+        self.at.clone().then(Step::Item(index)).then(Step::Key(key))
+    }
+}
+
+/// Whether a service of that family takes the real server.
+fn fits(resolved: &Resolved, family: Family) -> bool {
+    matches!(resolved.real_server.forward, Forward::Tun(_))
+        || Family::from(resolved.address) == family
+}

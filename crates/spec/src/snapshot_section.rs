@@ -1,0 +1,222 @@
+//! The `observed:` section that a snapshot ends with. A spec ignores it, whatever it holds; only
+//! when a snapshot stands for a live state is it asked what was there beside the services.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
+
+use evenkeel_model::statistics::{
+    Rates, RealServerStatistics, ServiceStatistics, Statistics, Traffic,
+};
+use evenkeel_model::{Binding, Link, Live, Owner, RealServerKey, ServiceKey};
+use serde::de::{
+    Deserialize, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor,
+};
+
+/// Addresses, interfaces, kernel modules and counters of a host; `None` for what the section does
+/// not hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct SnapshotSection {
+    pub(crate) addresses: Option<BTreeMap<Binding, Owner>>,
+    pub(crate) links: Option<BTreeMap<Box<str>, Link>>,
+    pub(crate) modules: Option<BTreeSet<Box<str>>>,
+    pub(crate) statistics: Option<Statistics>,
+}
+
+impl SnapshotSection {
+    pub(crate) fn of(live: &Live) -> Self {
+        Self {
+            addresses: Some(live.addresses.clone()),
+            links: live.links.clone(),
+            modules: live.modules.clone(),
+            statistics: None,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for SnapshotSection {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let any = Any::deserialize(deserializer)?;
+        let addresses = any.get("addresses").map(|list| list.items().filter_map(address).collect());
+        let links = any.get("interfaces").map(|list| list.items().filter_map(link).collect());
+        let modules = any
+            .get("modules")
+            .map(|list| list.items().filter_map(Any::text).map(Into::into).collect());
+        let services = any.get("counters").map(|list| list.items().filter_map(service).collect());
+        let statistics = services.map(|services| Statistics { services });
+        Ok(Self { addresses, links, modules, statistics })
+    }
+}
+
+fn address(item: &Any) -> Option<(Binding, Owner)> {
+    let (address, prefix) = item.get("address")?.text()?.split_once('/')?;
+    let interface = item.get("interface")?.text()?.into();
+    let owner = owner(item.get("owner")?)?;
+    let binding =
+        Binding { address: address.parse().ok()?, interface, prefix: prefix.parse().ok()? };
+    Some((binding, owner))
+}
+
+fn link(item: &Any) -> Option<(Box<str>, Link)> {
+    let flag = |key| Some(matches!(item.get(key)?, Any::Flag(true)));
+    let name = item.get("name")?.text()?.into();
+    // Snapshots of others say nothing of it.
+    let owner = item.get("owner").and_then(owner).unwrap_or(Owner::Other);
+    Some((name, Link { up: flag("up")?, dummy: flag("dummy")?, owner }))
+}
+
+fn owner(word: &Any) -> Option<Owner> {
+    Some(match word.text()? {
+        "evenkeel" => Owner::Evenkeel,
+        _ => Owner::Other,
+    })
+}
+
+fn service(item: &Any) -> Option<(ServiceKey, ServiceStatistics)> {
+    let key = ServiceKey::parse(item.get("service")?.text()?)?;
+    let real_servers = item.get("real_servers")?.items().filter_map(real_server).collect();
+    let traffic = item.get("traffic").map_or_else(Traffic::default, traffic);
+    Some((key, ServiceStatistics { traffic, real_servers }))
+}
+
+fn real_server(item: &Any) -> Option<(RealServerKey, RealServerStatistics)> {
+    let address = item.get("address")?.text()?.parse().ok()?;
+    let key = RealServerKey { address, port: item.get("port")?.text()?.parse().ok()? };
+    let counted = RealServerStatistics {
+        active_connections: counter(item, "active"),
+        inactive_connections: counter(item, "inactive"),
+        persistent_connections: counter(item, "persistent"),
+        traffic: traffic(item),
+    };
+    Some((key, counted))
+}
+
+fn traffic(item: &Any) -> Traffic {
+    Traffic {
+        connections: counter(item, "connections"),
+        packets_in: counter(item, "packets_in"),
+        packets_out: counter(item, "packets_out"),
+        bytes_in: counter(item, "bytes_in"),
+        bytes_out: counter(item, "bytes_out"),
+        rates: Rates::default(),
+    }
+}
+
+/// One that is not there is 0.
+fn counter<N: FromStr + Default>(item: &Any, key: &str) -> N {
+    item.get(key).and_then(Any::text).and_then(|text| text.parse().ok()).unwrap_or_default()
+}
+
+/// Any value of YAML. What evenkeel never writes there is dropped.
+enum Any {
+    Text(String),
+    Flag(bool),
+    List(Vec<Self>),
+    Map(Vec<(Self, Self)>),
+    Nothing,
+}
+
+impl Any {
+    fn get(&self, key: &str) -> Option<&Self> {
+        let Self::Map(entries) = self else { return None };
+        let entry = entries.iter().find(|(name, _)| name.text() == Some(key));
+        entry.map(|(_, value)| value)
+    }
+
+    fn items(&self) -> impl Iterator<Item = &Self> {
+        let items: &[Self] = if let Self::List(items) = self { items } else { &[] };
+        items.iter()
+    }
+
+    fn text(&self) -> Option<&str> {
+        if let Self::Text(text) = self { Some(text) } else { None }
+    }
+}
+
+impl<'de> Deserialize<'de> for Any {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyVisitor)
+    }
+}
+
+struct AnyVisitor;
+
+impl<'de> Visitor<'de> for AnyVisitor {
+    type Value = Any;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("anything")
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Any, E> {
+        Ok(Any::Flag(value))
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Any, E> {
+        Ok(Any::Text(number.to_string()))
+    }
+
+    fn visit_i128<E: Error>(self, _: i128) -> Result<Any, E> {
+        Ok(Any::Nothing)
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Any, E> {
+        Ok(Any::Text(number.to_string()))
+    }
+
+    fn visit_u128<E: Error>(self, _: u128) -> Result<Any, E> {
+        Ok(Any::Nothing)
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Any, E> {
+        Ok(Any::Nothing)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Any, E> {
+        Ok(Any::Text(text.to_owned()))
+    }
+
+    fn visit_none<E: Error>(self) -> Result<Any, E> {
+        Ok(Any::Nothing)
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Any, E> {
+        Ok(Any::Nothing)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Any, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element()? {
+            items.push(item);
+        }
+        Ok(Any::List(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Any, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(entry) = map.next_entry()? {
+            entries.push(entry);
+        }
+        Ok(Any::Map(entries))
+    }
+
+    /// A value with a tag of its own.
+    fn visit_enum<A: EnumAccess<'de>>(self, data: A) -> Result<Any, A::Error> {
+        let (_, value) = data.variant::<Any>()?;
+        value.newtype_variant()
+    }
+}
+
+impl schemars::JsonSchema for SnapshotSection {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Observed".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        true.into()
+    }
+}

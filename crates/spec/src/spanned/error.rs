@@ -1,0 +1,106 @@
+//! What a value answers when it cannot be read.
+
+use std::fmt;
+
+use serde::de::{Error, Expected, Unexpected};
+
+use crate::spec::parse_str::InvalidText;
+use crate::suggest::{self, quote};
+
+/// Why a value was refused; its place is known to whoever asked.
+#[derive(Debug)]
+pub(crate) enum NodeError {
+    /// The value itself.
+    Value { message: String, remedy: Option<String> },
+    /// Nothing stands where a value of some form should.
+    Empty { form: String },
+    /// The key it stands under.
+    Key { message: String, remedy: Option<String> },
+    /// Something that the tree finds and reports by itself: a key that stands twice, of which it
+    /// knows both places, or a parameter without a value.
+    Reported,
+}
+
+impl Error for NodeError {
+    fn custom<T: fmt::Display>(text: T) -> Self {
+        let text = text.to_string();
+        let (message, remedy) = InvalidText::split(&text);
+        Self::Value { message: message.to_owned(), remedy: remedy.map(str::to_owned) }
+    }
+
+    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        // `expecting` says what it is and, behind a comma, how it is written.
+        let expected = expected.to_string();
+        let (what, form) = expected.split_once(", ").unwrap_or((&expected, &expected));
+        let message = match found {
+            Unexpected::Unit | Unexpected::Option => return Self::Empty { form: form.to_owned() },
+            Unexpected::Str(text) if text.parse::<f64>().is_ok() => {
+                let message = format!("`\"{text}\"` in quotes is a text, not {what}");
+                return Self::Value { message, remedy: Some("take the quotes out".to_owned()) };
+            }
+            Unexpected::Str(text) => format!("{} is not {what}", quote(text)),
+            Unexpected::Seq => format!("a list is not {what}"),
+            Unexpected::Map => format!("a map is not {what}"),
+            Unexpected::Bool(value) => format!("`{value}` is not {what}"),
+            Unexpected::Unsigned(number) => format!("`{number}` is not {what}"),
+            Unexpected::Signed(number) => format!("`{number}` is not {what}"),
+            Unexpected::Float(number) => format!("`{number}` is not {what}"),
+            other => format!("{other} is not {what}"),
+        };
+        Self::Value { message, remedy: Some(format!("write {form}")) }
+    }
+
+    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::invalid_type(found, expected)
+    }
+
+    fn unknown_field(key: &str, known: &'static [&'static str]) -> Self {
+        if key == "<<" {
+            return Self::Key {
+                message: "merge keys are not supported".to_owned(),
+                remedy: Some("write the keys out, or use `defaults` and `pools`".to_owned()),
+            };
+        }
+        if later(known).contains(&key) {
+            return Self::Key {
+                message: format!("`{key}` is not supported by this version yet"),
+                remedy: Some("take it out until a later version reads it".to_owned()),
+            };
+        }
+        let remedy = match suggest::key(key, known) {
+            None if key == "drain" => "it stands at the service, or in `defaults`".to_owned(),
+            Some(value_of) => format!("did you mean `{value_of}`?"),
+            None => format!("the keys here are {}", known.join(", ")),
+        };
+        Self::Key { message: format!("unknown key {}", quote(key)), remedy: Some(remedy) }
+    }
+
+    fn duplicate_field(_: &'static str) -> Self {
+        Self::Reported
+    }
+}
+
+/// Keys that the design has a place for beside those of `known`, and this version does not read.
+fn later(known: &[&str]) -> &'static [&'static str] {
+    if known.contains(&"services") {
+        &["directors", "arp", "health", "gateway"]
+    } else if known.contains(&"scheduler_flags") || known.contains(&"scheduler") {
+        &["health", "arp"]
+    } else if known.contains(&"weight") {
+        &["health"]
+    } else {
+        &[]
+    }
+}
+
+impl fmt::Display for NodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Value { message, .. } | Self::Key { message, .. } => f.write_str(message),
+            Self::Empty { form } => write!(f, "no value, but {form}"),
+            Self::Reported => f.write_str("this has been reported"),
+        }
+    }
+}
+
+impl std::error::Error for NodeError {}

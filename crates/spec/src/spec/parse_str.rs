@@ -1,0 +1,81 @@
+//! Values that are written as text and read by a rule of their own.
+
+use std::fmt;
+
+use serde::de::{Deserializer, Error, Unexpected, Visitor};
+
+/// Why a text is not the value that was asked for.
+pub(crate) struct InvalidText {
+    pub(crate) message: String,
+    pub(crate) remedy: String,
+}
+
+impl InvalidText {
+    pub(crate) fn new(message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { message: message.into(), remedy: remedy.into() }
+    }
+
+    /// serde's errors are one text; the remedy goes on its second line.
+    pub(crate) fn into_error<E: Error>(self) -> E {
+        let Self { message, remedy } = self;
+        E::custom(format_args!("{message}\n{remedy}"))
+    }
+
+    /// The way back from [`Self::into_error`].
+    pub(crate) fn split(text: &str) -> (&str, Option<&str>) {
+        match text.split_once('\n') {
+            Some((message, remedy)) => (message, Some(remedy)),
+            None => (text, None),
+        }
+    }
+}
+
+/// Reads a scalar as text, whatever YAML would take it for, and hands it to `parse`.
+pub(crate) fn text<'de, T, D: Deserializer<'de>>(
+    deserializer: D,
+    expected: &'static str,
+    parse: impl FnOnce(&str) -> Result<T, InvalidText>,
+) -> Result<T, D::Error> {
+    deserializer.deserialize_str(Text { expected, parse })
+}
+
+struct Text<F> {
+    expected: &'static str,
+    parse: F,
+}
+
+impl<T, F: FnOnce(&str) -> Result<T, InvalidText>> Visitor<'_> for Text<F> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.expected)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+        // serde_yaml gives this null away as its text.
+        if text == "~" {
+            return Err(E::invalid_type(Unexpected::Unit, &self));
+        }
+        (self.parse)(text).map_err(InvalidText::into_error)
+    }
+}
+
+/// Implements `JsonSchema` for a value that stands in the schema where it is used.
+macro_rules! schema {
+    ($name:ty, $($schema:tt)*) => {
+        impl schemars::JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!($($schema)*)
+            }
+        }
+    };
+}
+pub(crate) use schema;

@@ -1,0 +1,107 @@
+//! The `observed:` section of a snapshot.
+
+use evenkeel_model::statistics::{RealServerStatistics, ServiceStatistics, Traffic};
+use evenkeel_model::{Link, Owner, ServiceKey};
+
+use super::input::Moment;
+use super::scalar::{address, list, text};
+use super::{WriteInput, line};
+use crate::snapshot_section::SnapshotSection;
+
+pub(super) fn write(input: &WriteInput, out: &mut String) {
+    let Moment { time, kernel, statistics } = &input.moment;
+    let mut section = String::new();
+    for (key, noted) in [("time", time), ("kernel", kernel)] {
+        if let Some(noted) = noted {
+            line(&mut section, format_args!("  {key}: {}", text(noted)));
+        }
+    }
+    if let Some(observed) = &input.observed {
+        host(observed, &mut section);
+    }
+    if let Some(statistics) = statistics {
+        let counted =
+            input.services.keys().filter_map(|key| Some((key, statistics.services.get(key)?)));
+        let counted: Vec<_> = counted.collect();
+        line(
+            &mut section,
+            format_args!("  counters:{}", if counted.is_empty() { " []" } else { "" }),
+        );
+        for (key, statistics) in counted {
+            counters(key, statistics, &mut section);
+        }
+    }
+    let is_asked = input.observed.is_some() || !section.is_empty();
+    if is_asked {
+        out.push_str("\n# What was there beside the services. A spec ignores it.\nobserved:\n");
+        out.push_str(if section.is_empty() { "  {}\n" } else { &section });
+    }
+}
+
+fn host(observed: &SnapshotSection, out: &mut String) {
+    let SnapshotSection { addresses, links, modules, statistics: _ } = observed;
+    if let Some(addresses) = addresses {
+        line(out, format_args!("  addresses:{}", if addresses.is_empty() { " []" } else { "" }));
+        for (binding, owner) in addresses {
+            let owner = match owner {
+                Owner::Evenkeel => "evenkeel",
+                Owner::Other => "other",
+            };
+            let address = text(&format!("{}/{}", binding.address, binding.prefix));
+            let interface = text(&binding.interface);
+            line(
+                out,
+                format_args!(
+                    "    - {{ address: {address}, interface: {interface}, owner: {owner} }}"
+                ),
+            );
+        }
+    }
+    if let Some(links) = links {
+        line(out, format_args!("  interfaces:{}", if links.is_empty() { " []" } else { "" }));
+        for (name, Link { up, dummy, owner }) in links {
+            let name = text(name);
+            let ours = match owner {
+                Owner::Evenkeel => ", owner: evenkeel",
+                Owner::Other => "",
+            };
+            line(out, format_args!("    - {{ name: {name}, up: {up}, dummy: {dummy}{ours} }}"));
+        }
+    }
+    if let Some(modules) = modules {
+        line(out, format_args!("  modules: {}", list(modules.iter().map(|name| text(name)))));
+    }
+}
+
+fn counters(key: &ServiceKey, statistics: &ServiceStatistics, out: &mut String) {
+    let ServiceStatistics { traffic, real_servers } = statistics;
+    line(out, format_args!("    - service: {}", text(&key.to_string())));
+    line(out, format_args!("      traffic: {{ {} }}", traffic_keys(*traffic)));
+    line(
+        out,
+        format_args!("      real_servers:{}", if real_servers.is_empty() { " []" } else { "" }),
+    );
+    for (key, counted) in real_servers {
+        let RealServerStatistics {
+            active_connections,
+            inactive_connections,
+            persistent_connections,
+            traffic,
+        } = counted;
+        let (host, port, traffic) = (address(key.address), key.port, traffic_keys(*traffic));
+        line(
+            out,
+            format_args!(
+                "        - {{ address: {host}, port: {port}, active: {active_connections}, inactive: {inactive_connections}, persistent: {persistent_connections}, {traffic} }}"
+            ),
+        );
+    }
+}
+
+fn traffic_keys(traffic: Traffic) -> String {
+    // A rate is of the moment, and no step of a plan asks for one.
+    let Traffic { connections, packets_in, packets_out, bytes_in, bytes_out, rates: _ } = traffic;
+    format!(
+        "connections: {connections}, packets_in: {packets_in}, packets_out: {packets_out}, bytes_in: {bytes_in}, bytes_out: {bytes_out}"
+    )
+}

@@ -1,0 +1,192 @@
+//! The HTTP endpoint: `/metrics`, `/healthz`, `/readyz`, `/status`. It only tells; nothing that is
+//! sent to it changes anything, and whatever happens to it the keeper goes on.
+//!
+//! One request a connection, with limits on their number, on the time the head of a request may
+//! take and on the time of the whole.
+
+use std::convert::Infallible;
+use std::fmt::Write;
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::spawn_blocking;
+use tokio::time::{sleep, timeout};
+
+use crate::Status;
+use crate::liveness::Liveness;
+use crate::metrics::{Format, Metrics};
+
+/// What is told.
+#[derive(Debug, Clone)]
+pub(crate) struct Endpoint {
+    /// For `/metrics`.
+    pub(crate) metrics: Metrics,
+    /// For `/readyz` and `/status`.
+    pub(crate) status: watch::Receiver<Arc<Status>>,
+    /// For `/healthz`.
+    pub(crate) liveness: Arc<Liveness>,
+    /// For how long the keeper may be silent and still count as healthy.
+    pub(crate) patience: Duration,
+}
+
+/// What a client may take.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    /// Connections that are served at a time; further ones wait to be accepted.
+    connections: usize,
+    /// For the head of the request.
+    head: Duration,
+    /// For everything, the answer's way included.
+    whole: Duration,
+}
+
+const LIMITS: Limits =
+    Limits { connections: 64, head: Duration::from_secs(5), whole: Duration::from_secs(60) };
+
+/// How long no connection is accepted after one could not be, for want of descriptors say.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Answers for ever; dropped, it accepts no more.
+///
+/// # Errors
+/// When the listener cannot be used at all.
+pub(crate) async fn serve(listener: TcpListener, endpoint: Endpoint) -> io::Result<Infallible> {
+    serve_within(listener, endpoint, LIMITS).await
+}
+
+async fn serve_within(
+    listener: TcpListener,
+    endpoint: Endpoint,
+    limits: Limits,
+) -> io::Result<Infallible> {
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let router = router(endpoint);
+    let places = Arc::new(Semaphore::new(limits.connections));
+    loop {
+        let place = Arc::clone(&places).acquire_owned().await.map_err(io::Error::other)?;
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                tokio::spawn(connection(stream, router.clone(), limits, place));
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a connection to the endpoint could not be accepted");
+                sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    router: Router,
+    limits: Limits,
+    _place: OwnedSemaphorePermit,
+) {
+    let mut server = http1::Builder::new();
+    server.timer(TokioTimer::new()).header_read_timeout(limits.head).keep_alive(false);
+    let served = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    match timeout(limits.whole, served).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "a request to the endpoint failed"),
+        Err(_) => tracing::debug!("a request to the endpoint took too long"),
+    }
+}
+
+fn router(endpoint: Endpoint) -> Router {
+    let shared = Shared { endpoint, scrape: Arc::new(Semaphore::new(1)) };
+    Router::new()
+        .route("/", get(index))
+        .route("/metrics", get(metrics))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/status", get(status))
+        .with_state(shared)
+}
+
+#[derive(Debug, Clone)]
+struct Shared {
+    endpoint: Endpoint,
+    /// One at a time writes the metrics, so that one thread is all it ever takes.
+    scrape: Arc<Semaphore>,
+}
+
+const TEXT: &str = "text/plain; charset=utf-8";
+
+async fn index(State(shared): State<Shared>) -> Response {
+    let version = shared.endpoint.status.borrow().version.clone();
+    let mut page = format!("<!DOCTYPE html><title>evenkeel</title>evenkeel {version}:");
+    for path in ["/metrics", "/healthz", "/readyz", "/status"] {
+        // Writing to a string does not fail.
+        let _ = write!(page, " <a href=\"{path}\">{path}</a>");
+    }
+    page.push('\n');
+    (StatusCode::OK, [(CONTENT_TYPE, "text/html; charset=utf-8")], page).into_response()
+}
+
+async fn metrics(State(shared): State<Shared>, headers: HeaderMap) -> Response {
+    let format = Format::accepted(headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()));
+    let metrics = shared.endpoint.metrics.clone();
+    let Ok(turn) = shared.scrape.acquire_owned().await else {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    };
+    // The turn goes along: where the kernel does not answer, no second thread waits for it too.
+    let written = spawn_blocking(move || {
+        let text = metrics.text(format);
+        drop(turn);
+        text
+    });
+    let Ok(pieces) = written.await else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    // In pieces, since the larger one is shared by all who ask within a moment.
+    let body = Body::from_stream(futures_util::stream::iter(pieces.map(Ok::<_, Infallible>)));
+    ([(CONTENT_TYPE, format.content_type())], body).into_response()
+}
+
+async fn healthz(State(shared): State<Shared>) -> Response {
+    let age = shared.endpoint.liveness.age();
+    let (code, text) = if age <= shared.endpoint.patience {
+        (StatusCode::OK, "ok\n".to_owned())
+    } else {
+        let text = format!("nothing was heard of the keeper for {} s\n", age.as_secs());
+        (StatusCode::SERVICE_UNAVAILABLE, text)
+    };
+    (code, [(CONTENT_TYPE, TEXT)], text).into_response()
+}
+
+async fn readyz(State(shared): State<Shared>) -> Response {
+    let status = shared.endpoint.status.borrow().clone();
+    let code = if status.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let mut text = format!("{}\n", status.state.as_str());
+    for reason in &status.reasons {
+        text.push_str(reason);
+        text.push('\n');
+    }
+    (code, [(CONTENT_TYPE, TEXT)], text).into_response()
+}
+
+async fn status(State(shared): State<Shared>) -> Response {
+    let status = shared.endpoint.status.borrow().clone();
+    match serde_json::to_string_pretty(&*status) {
+        Ok(text) => ([(CONTENT_TYPE, "application/json")], text + "\n").into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,181 @@
+use std::io::{Read, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Instant;
+
+use super::*;
+use crate::test_fixtures::status;
+
+/// An endpoint on a thread of its own, for as long as the test's process lives.
+struct Fixture {
+    address: SocketAddr,
+    status: watch::Sender<Arc<Status>>,
+    liveness: Arc<Liveness>,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        Self::within(LIMITS)
+    }
+
+    fn within(limits: Limits) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("its number");
+        let (sender, receiver) = watch::channel(Arc::new(status()));
+        let liveness = Arc::new(Liveness::new());
+        let endpoint = Endpoint {
+            metrics: Metrics::new("1.2.3", None),
+            status: receiver,
+            liveness: Arc::clone(&liveness),
+            patience: Duration::from_millis(100),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.expect("a runtime");
+        std::thread::spawn(move || runtime.block_on(serve_within(listener, endpoint, limits)));
+        Self { address, status: sender, liveness }
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).expect("a connection");
+        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a limit");
+        stream
+    }
+
+    /// The status code, the head and the body.
+    fn ask(&self, method: &str, path: &str, headers: &str) -> (u16, String, String) {
+        let mut stream = self.connect();
+        let request = format!("{method} {path} HTTP/1.0\r\nHost: x\r\n{headers}\r\n");
+        stream.write_all(request.as_bytes()).expect("it is sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        let (head, body) = answer.split_once("\r\n\r\n").expect(&answer);
+        let code = head.split(' ').nth(1).expect(head).parse().expect("a code");
+        (code, head.to_lowercase(), body.to_owned())
+    }
+
+    fn get(&self, path: &str) -> (u16, String) {
+        let (code, _, body) = self.ask("GET", path, "");
+        (code, body)
+    }
+}
+
+#[test]
+fn it_is_healthy_while_the_reconciler_is_alive() {
+    let fixture = Fixture::new();
+    fixture.liveness.mark_alive();
+    assert_eq!(fixture.get("/healthz"), (200, "ok\n".to_owned()));
+    std::thread::sleep(Duration::from_millis(150));
+    let (code, text) = fixture.get("/healthz");
+    assert_eq!(code, 503);
+    assert!(text.contains("nothing was heard of the keeper"), "{text}");
+    fixture.liveness.mark_alive();
+    assert_eq!(fixture.get("/healthz").0, 200);
+}
+
+#[test]
+fn it_is_ready_as_the_state_says_and_lists_every_reason() {
+    let fixture = Fixture::new();
+    assert_eq!(fixture.get("/readyz"), (503, "starting\n".to_owned()));
+    fixture.status.send_modify(|status| Arc::make_mut(status).state = crate::State::Ok);
+    assert_eq!(fixture.get("/readyz"), (200, "ok\n".to_owned()));
+    fixture.status.send_modify(|status| {
+        let status = Arc::make_mut(status);
+        status.state = crate::State::Degraded;
+        status.reasons = vec!["the spec is bad".into(), "a step failed".into()];
+    });
+    let expected = "degraded\nthe spec is bad\na step failed\n".to_owned();
+    assert_eq!(fixture.get("/readyz"), (503, expected));
+    // In a pause, as long as nothing is left to be done.
+    for (pending_steps, code) in [(vec![], 200), (vec!["+ bind vip".to_owned()], 503)] {
+        fixture.status.send_modify(|status| {
+            let status = Arc::make_mut(status);
+            (status.state, status.pending_steps) = (crate::State::Paused, pending_steps.clone());
+        });
+        assert_eq!(fixture.get("/readyz").0, code, "{pending_steps:?}");
+    }
+}
+
+#[test]
+fn the_status_is_the_whole_document() {
+    let fixture = Fixture::new();
+    let (code, head, body) = fixture.ask("GET", "/status", "");
+    assert_eq!(code, 200);
+    assert!(head.contains("content-type: application/json"), "{head}");
+    let read: Status = serde_json::from_str(&body).expect("a status");
+    assert_eq!(read, status());
+}
+
+#[test]
+fn metrics_come_in_the_format_that_is_asked_for() {
+    let fixture = Fixture::new();
+    let (code, head, body) = fixture.ask("GET", "/metrics", "");
+    assert_eq!(code, 200);
+    assert!(head.contains("content-type: text/plain; version=0.0.4"), "{head}");
+    assert!(body.contains("\nevenkeel_build_info{version=\"1.2.3\"} 1\n"), "{body}");
+    assert!(!body.contains("# EOF"), "{body}");
+    let accept = "Accept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5\r\n";
+    let (_, head, body) = fixture.ask("GET", "/metrics", accept);
+    assert!(head.contains("content-type: application/openmetrics-text; version=1.0.0"), "{head}");
+    assert!(body.ends_with("# EOF\n"), "{body}");
+}
+
+#[test]
+fn the_first_page_leads_to_the_others_and_there_are_no_more() {
+    let fixture = Fixture::new();
+    let (code, page) = fixture.get("/");
+    assert_eq!(code, 200);
+    for link in page.split("href=\"").skip(1).map(|rest| rest.split('"').next().expect("an end")) {
+        assert_ne!(fixture.get(link).0, 404, "{link}");
+    }
+    assert_eq!(fixture.get("/nothing").0, 404);
+    assert_eq!(fixture.get("/metrics/").0, 404);
+}
+
+#[test]
+fn it_can_be_read_and_nothing_else() {
+    let fixture = Fixture::new();
+    for path in ["/", "/metrics", "/healthz", "/readyz", "/status"] {
+        for method in ["POST", "PUT", "DELETE", "PATCH"] {
+            assert_eq!(fixture.ask(method, path, "").0, 405, "{method} {path}");
+        }
+        let (_, head, body) = fixture.ask("HEAD", path, "");
+        assert!(body.is_empty() && head.contains("content-type"), "{path}");
+    }
+}
+
+#[test]
+fn a_client_that_says_nothing_is_let_go() {
+    let head = Duration::from_millis(100);
+    let fixture = Fixture::within(Limits { head, ..LIMITS });
+    let mut silent = fixture.connect();
+    let began = Instant::now();
+    silent.write_all(b"GET /metrics HT").expect("it is sent");
+    let mut answer = Vec::new();
+    let _ = silent.read_to_end(&mut answer);
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(!answer.starts_with(b"HTTP/1.1 200"));
+}
+
+#[test]
+fn further_clients_wait_for_a_place_and_get_one() {
+    let head = Duration::from_millis(200);
+    let fixture = Fixture::within(Limits { connections: 2, head, ..LIMITS });
+    let _silent = [fixture.connect(), fixture.connect()];
+    std::thread::sleep(Duration::from_millis(50));
+    let began = Instant::now();
+    assert_eq!(fixture.get("/").0, 200);
+    assert!(began.elapsed() >= Duration::from_millis(50), "{:?}", began.elapsed());
+}
+
+#[test]
+fn what_comes_with_a_request_is_not_read() {
+    let fixture = Fixture::new();
+    let (code, _, _) = fixture.ask("GET", "/readyz", "Content-Length: 100000000\r\n");
+    assert_eq!(code, 503);
+    let long = format!("X: {}\r\n", "y".repeat(1024 * 1024));
+    let mut stream = fixture.connect();
+    let _ = stream.write_all(format!("GET / HTTP/1.1\r\nHost: x\r\n{long}\r\n").as_bytes());
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    assert!(!answer.starts_with(b"HTTP/1.1 200"));
+    assert_eq!(fixture.get("/").0, 200);
+}

@@ -1,0 +1,71 @@
+//! Other programs that are known to change what evenkeel keeps: kube-proxy, keepalived and
+//! systemd-networkd. That one is there is no proof that it does; it is where to look first.
+
+use std::fs;
+use std::path::Path;
+
+/// The interface that kube-proxy makes in its IPVS mode. It deletes services that it does not know.
+const KUBE_INTERFACE: &str = "kube-ipvs0";
+
+/// Programs by the name that the kernel shows, which is cut at 15 bytes, with what they do.
+const PROGRAMS: [(&str, &str); 3] = [
+    (
+        "kube-proxy",
+        "kube-proxy (deletes services it does not know unless excludeCIDRs spares them)",
+    ),
+    ("keepalived", "keepalived (keeps its own virtual servers and addresses)"),
+    (
+        "systemd-network",
+        "systemd-networkd (removes addresses it does not know unless ManageForeignAddresses=no)",
+    ),
+];
+
+/// Those that are seen on this host, in words.
+pub(crate) fn of_this_host() -> Vec<String> {
+    running(Path::new("/proc"), Path::new("/proc/thread-self/net/dev"))
+}
+
+fn running(processes: &Path, interfaces: &Path) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for entry in fs::read_dir(processes).into_iter().flatten().flatten() {
+        let is_process = entry.file_name().to_string_lossy().bytes().all(|it| it.is_ascii_digit());
+        if is_process && let Ok(name) = fs::read_to_string(entry.path().join("comm")) {
+            names.push(name.trim_end().to_owned());
+        }
+    }
+    let interfaces = fs::read_to_string(interfaces).unwrap_or_default();
+    let has_kube = interfaces.lines().any(|line| {
+        line.trim_start().split_once(':').is_some_and(|(name, _)| name == KUBE_INTERFACE)
+    });
+    let is_seen = |program: &str| {
+        names.iter().any(|name| name == program) || (program == "kube-proxy" && has_kube)
+    };
+    let found = PROGRAMS.iter().filter(|(program, _)| is_seen(program));
+    found.map(|(_, message)| (*message).to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn among(comms: &[&str], interfaces: &str) -> Vec<String> {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (number, comm) in comms.iter().enumerate() {
+            let process = folder.path().join(number.to_string());
+            fs::create_dir(&process).expect("a folder");
+            fs::write(process.join("comm"), format!("{comm}\n")).expect("a file");
+        }
+        let list = folder.path().join("dev");
+        fs::write(&list, interfaces).expect("a file");
+        running(folder.path(), &list)
+    }
+
+    #[test]
+    fn each_is_known_by_its_process_and_kube_proxy_by_its_interface_too() {
+        let all = among(&["systemd-network", "sh", "keepalived", "kube-proxy"], "");
+        assert_eq!(all.len(), 3, "{all:?}");
+        let kube = among(&[], "Inter-|\n face |\n    lo: 0 0\nkube-ipvs0: 0 0\n");
+        assert!(kube.len() == 1 && kube[0].starts_with("kube-proxy"), "{kube:?}");
+        assert_eq!(among(&["sh", "keepalive"], "    lo: 0\n"), Vec::<String>::new());
+    }
+}

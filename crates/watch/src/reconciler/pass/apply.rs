@@ -1,0 +1,185 @@
+//! What is done of a plan and what becomes of it: all but what is left alone, with what relies on
+//! that.
+
+use std::collections::BTreeSet;
+
+use evenkeel_engine::{
+    ApplyOptions, Journal, MissingCapabilities, NoopContext, OnFailure, Outcome, Pass, Report,
+    error_chain, execute_journalled, missing_capabilities,
+};
+use evenkeel_host::Capability;
+use evenkeel_model::{Desired, Live};
+use evenkeel_plan::{Cause, Object, Op, Plan, UnmetPrecondition, hold_back};
+use tracing::warn;
+
+use super::{End, connected};
+use crate::reconciler::{PassError, Platform, Reconciler};
+use crate::spec_source::SpecText;
+
+impl<K: Platform> Reconciler<K> {
+    pub(super) fn apply_plan(
+        &mut self,
+        plan: Plan,
+        spec: &SpecText,
+        last: Option<&Desired>,
+        (live, mut held_back): (Live, BTreeSet<Object>),
+    ) -> Result<End, PassError> {
+        let mut missing =
+            missing_capabilities(&plan.steps).map_err(|error| PassError::of(&error))?;
+        // A VIP that cannot be announced is bound all the same, with a warning.
+        missing.retain(|it| it.capability != Capability::NetRaw);
+        if !missing.is_empty() {
+            return Err(PassError::of(&MissingCapabilities(missing)));
+        }
+        let now = self.clock.now();
+        held_back.extend(self.failing.waiting(now).cloned());
+        let entry = plan.steps.iter().filter(|op| self.conflicts.backs_off(op, now));
+        held_back.extend(entry.map(Op::object));
+        for precondition in &plan.unmet_preconditions {
+            held_back.extend(blocked_by(precondition, &plan.steps));
+            self.unmet_preconditions.push(precondition.to_string());
+        }
+        let unrecorded = plan.steps.iter().filter(|op| is_unrecorded(op, &self.journal));
+        let unrecorded: BTreeSet<Object> = unrecorded.map(Op::object).collect();
+        if !unrecorded.is_empty()
+            && let Err(error) = self.options.state.write(&self.journal)
+        {
+            // What is known of already is repaired all the same.
+            held_back.extend(unrecorded);
+            self.unmet_preconditions.push(error_chain(&error));
+        }
+        let drift: BTreeSet<Object> = repairs(&plan).map(Op::object).collect();
+        let steps = hold_back(plan.steps, &live, &held_back);
+        if steps.is_empty() {
+            let is_failing = !self.failing.is_empty() || !self.unmet_preconditions.is_empty();
+            return Ok(End::quiet(if is_failing { "failed" } else { "backing_off" }));
+        }
+        let pass = Pass {
+            desired: &spec.desired,
+            last,
+            is_complete: held_back.is_empty(),
+            record: self.journal.record.clone(),
+            live,
+            steps,
+        };
+        let options =
+            ApplyOptions { on_failure: OnFailure::Keep, wait: false, always_record: false };
+        let kernel = connected(&mut self.kernel)?;
+        let (state, journal) = (&self.options.state, &mut self.journal);
+        let report = execute_journalled(kernel, pass, options, &mut NoopContext, state, journal)
+            .map_err(|error| PassError::of(&error))?;
+        Ok(self.record_report(&report, spec, &drift, held_back.is_empty()))
+    }
+
+    /// What became of it.
+    fn record_report(
+        &mut self,
+        report: &Report,
+        spec: &SpecText,
+        drift: &BTreeSet<Object>,
+        is_complete: bool,
+    ) -> End {
+        let now = self.clock.now();
+        for done in report.iter() {
+            let object = done.op.object();
+            // A drain that goes on is no operation.
+            if !matches!(done.outcome, Outcome::AlreadyInPlace | Outcome::Draining) {
+                let (verb, outcome) = (done.op.verb().as_str(), done.outcome.as_str());
+                self.outputs.metrics.operation(verb, outcome);
+            }
+            match done.outcome {
+                Outcome::Failed(_) => {
+                    let failure = done.failure().unwrap_or_default();
+                    self.failing.failed(object, failure, now);
+                }
+                Outcome::Applied => {
+                    self.failing.succeeded(&object);
+                    if drift.contains(&object) {
+                        self.outputs.metrics.drift(object.kind());
+                        self.conflicts.undone(done.op, &spec.desired, now);
+                    }
+                }
+                Outcome::AlreadyInPlace => self.failing.succeeded(&object),
+                _ => {}
+            }
+        }
+        for op in &report.mismatches {
+            let why = "someone else keeps changing it while it is applied".to_owned();
+            self.failing.failed(op.object(), why, now);
+        }
+        for warning in &report.warnings {
+            warn!("{warning}");
+        }
+        for ((service, real_server), connections) in &report.cut {
+            warn!(
+                service = %spec.desired.label(service),
+                %real_server,
+                connections,
+                "deleted at the end of its drain with connections left"
+            );
+        }
+        if let Some(error) = &report.error {
+            warn!("{}", error_chain(error));
+            self.kernel = None;
+        }
+        let changes = report.count(Outcome::Applied.as_str());
+        let skipped = report.count(Outcome::Skipped.as_str());
+        let is_done = report.is_success() && is_complete;
+        let is_draining = report.count(Outcome::Draining.as_str()) > 0;
+        if is_done {
+            self.last_success = Some(self.clock.wall());
+        }
+        if is_done && !is_draining {
+            self.specs.set_reached();
+            self.granted = None;
+        }
+        let result = match (is_done, is_draining) {
+            (false, _) => "failed",
+            (true, true) => "draining",
+            (true, false) => "changed",
+        };
+        // What was skipped for the sake of what failed can be done without it.
+        let needs_follow_up = skipped > 0 && report.has_failed() && report.error.is_none();
+        End { result, changes, needs_follow_up, is_reported: true }
+    }
+}
+
+/// Whether the journal must know of it beforehand, and does not.
+fn is_unrecorded(op: &Op, journal: &Journal) -> bool {
+    match op {
+        Op::Bind { binding } => !journal.addresses.contains(binding),
+        Op::AddDummy { interface } => !journal.dummies.contains(interface),
+        Op::EditSysctl { key, .. } => !journal.record.sysctls.contains_key(key),
+        Op::DrainRealServer { service, key, .. } => {
+            !journal.record.drains.0.contains_key(&(*service, *key))
+        }
+        _ => false,
+    }
+}
+
+/// The steps that mend what someone else changed.
+fn repairs(plan: &Plan) -> impl Iterator<Item = &Op> {
+    let caused = plan.steps.iter().zip(&plan.causes);
+    caused.filter(|(_, cause)| **cause == Cause::Drift).map(|(op, _)| op)
+}
+
+/// The objects that cannot be brought about as long as that obstacle stands.
+fn blocked_by<'a>(
+    precondition: &'a UnmetPrecondition,
+    steps: &'a [Op],
+) -> impl Iterator<Item = Object> + 'a {
+    let is_blocked = move |op: &&Op| match (precondition, op) {
+        (UnmetPrecondition::NoInterface { interface }, Op::Bind { binding }) => {
+            binding.interface == *interface
+        }
+        (UnmetPrecondition::NoInterface { interface }, Op::AddSync { after, .. }) => {
+            after.interface == *interface
+        }
+        (UnmetPrecondition::NoSysctl { key: missing }, Op::EditSysctl { key, .. }) => {
+            key == missing
+        }
+        (UnmetPrecondition::LoopbackDown, Op::AddRealServer { .. }) => true,
+        _ => false,
+    };
+    steps.iter().filter(is_blocked).map(Op::object)
+}

@@ -1,0 +1,251 @@
+//! A host in memory with a daemon that makes its passes when it is told to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use evenkeel_engine::fake_kernel::FakeKernel;
+use evenkeel_engine::{Kernel, KernelError, LockError, Replies, StoredSpecTexts, Sysctls};
+use evenkeel_model::statistics::Statistics;
+use evenkeel_model::{
+    Binding, FileContents, Link, Live, Owner, RealServerKey, Service, ServiceKey,
+};
+use evenkeel_plan::Op;
+use tempfile::TempDir;
+use tokio::sync::watch;
+
+use crate::liveness::Liveness;
+use crate::metrics::Metrics;
+use crate::reconciler::{Outputs, Platform, Reconciler};
+use crate::spec_source::{SpecSource, SpecText};
+use crate::spec_watcher::Files;
+use crate::status::{Mode, State, Status};
+use crate::systemd::Notifier;
+use crate::{Trigger, test_fixtures};
+
+/// A kernel in memory that the test sees too.
+#[derive(Clone, Default)]
+pub(super) struct Shared(Arc<Mutex<FakeKernel>>);
+
+impl Shared {
+    pub(super) fn get(&self) -> MutexGuard<'_, FakeKernel> {
+        self.0.lock().expect("no test panics with it")
+    }
+}
+
+impl Kernel for Shared {
+    fn observe(&mut self, sysctls: &Sysctls) -> Result<Live, KernelError> {
+        self.get().observe(sysctls)
+    }
+
+    fn observe_with_statistics(
+        &mut self,
+        sysctls: &Sysctls,
+    ) -> Result<(Live, Statistics), KernelError> {
+        self.get().observe_with_statistics(sysctls)
+    }
+
+    fn services(
+        &mut self,
+        keys: &BTreeSet<ServiceKey>,
+    ) -> Result<BTreeMap<ServiceKey, Service>, KernelError> {
+        self.get().services(keys)
+    }
+
+    fn services_with_statistics(
+        &mut self,
+        keys: &BTreeSet<ServiceKey>,
+    ) -> Result<(BTreeMap<ServiceKey, Service>, Statistics), KernelError> {
+        self.get().services_with_statistics(keys)
+    }
+
+    fn read_namespace(&mut self, sysctls: &Sysctls, live: &mut Live) -> Result<(), KernelError> {
+        self.get().read_namespace(sysctls, live)
+    }
+
+    fn execute(&mut self, ops: &[Op]) -> Result<Replies, KernelError> {
+        self.get().execute(ops)
+    }
+}
+
+impl Platform for Shared {
+    type TableDigest = ();
+    type LockGuard = ();
+
+    fn probe(&mut self) -> Result<(), KernelError> {
+        Ok(())
+    }
+
+    fn is_unchanged(
+        &mut self,
+        (): &(),
+        _: &Live,
+        _: &BTreeSet<ServiceKey>,
+        _: &Sysctls,
+    ) -> Result<bool, KernelError> {
+        Ok(false)
+    }
+
+    fn reannounce(&mut self, _: &[&Binding]) -> Result<Vec<String>, KernelError> {
+        Ok(Vec::new())
+    }
+
+    fn set_journalled(&mut self, _: BTreeSet<Binding>) {}
+
+    fn lock() -> Result<(), LockError> {
+        Ok(())
+    }
+
+    fn try_lock() -> Result<Option<()>, LockError> {
+        Ok(Some(()))
+    }
+}
+
+/// A text that the test changes.
+#[derive(Clone)]
+pub(super) struct Text(Arc<Mutex<String>>);
+
+pub(super) fn spec_text(name: &str, text: &str) -> Result<SpecText, String> {
+    let sources = [evenkeel_spec::Source::new(name, text)];
+    let loaded =
+        evenkeel_spec::load(&sources).map_err(|problems| problems.render(&sources, false))?;
+    Ok(SpecText {
+        parameters: loaded.parameters(),
+        desired: Arc::new(loaded.desired),
+        texts: vec![(name.to_owned(), text.as_bytes().to_vec())],
+        warnings: String::new(),
+    })
+}
+
+impl SpecSource for Text {
+    fn read(&mut self) -> Result<SpecText, String> {
+        spec_text("spec.yaml", &self.0.lock().expect("no test panics with it"))
+    }
+
+    fn remembered(&mut self, last: StoredSpecTexts) -> Option<SpecText> {
+        let (name, text) = last.texts.first()?;
+        spec_text(name, std::str::from_utf8(text).ok()?).ok()
+    }
+
+    fn contents(&self, spec: &SpecText) -> Vec<FileContents> {
+        let texts = spec.texts.iter();
+        let sources: Vec<_> = texts
+            .map(|(name, text)| evenkeel_spec::Source::new(name.clone(), text.clone()))
+            .collect();
+        evenkeel_spec::load(&sources).map(|it| it.contents(&sources)).unwrap_or_default()
+    }
+}
+
+/// Host and daemon.
+pub(super) struct Fixture {
+    pub(super) folder: TempDir,
+    pub(super) kernel: Shared,
+    pub(super) text: Text,
+    pub(super) reconciler: Reconciler<Shared>,
+    pub(super) status: watch::Receiver<Arc<Status>>,
+}
+
+fn reconciler(
+    folder: &Path,
+    kernel: &Shared,
+    text: &Text,
+    mode: Mode,
+) -> (Reconciler<Shared>, watch::Receiver<Arc<Status>>) {
+    let options = test_fixtures::options(folder, mode);
+    let (publish, status) = watch::channel(Arc::new(Status::starting(&options, 0)));
+    let outputs = Outputs {
+        metrics: Metrics::new("0", None),
+        liveness: Arc::new(Liveness::new()),
+        notifier: Arc::new(Notifier::new()),
+        names: Arc::default(),
+        publish,
+    };
+    let connected = kernel.clone();
+    let connect = Box::new(move |_| Ok(connected.clone()));
+    let files = Files::new(Vec::new(), || ());
+    (Reconciler::new(options, connect, Box::new(text.clone()), files, outputs), status)
+}
+
+impl Fixture {
+    pub(super) fn new(text: &str) -> Self {
+        Self::with(text, Mode::Enforce)
+    }
+
+    pub(super) fn with(text: &str, mode: Mode) -> Self {
+        let kernel = Shared::default();
+        let up = |name: &str| (name.into(), Link { up: true, dummy: false, owner: Owner::Other });
+        kernel.get().live.links = Some(["lo", "eth0"].map(up).into());
+        kernel.get().live.modules = Some(BTreeSet::new());
+        let folder = tempfile::tempdir().expect("a folder");
+        let text = Text(Arc::new(Mutex::new(text.to_owned())));
+        let (reconciler, status) = reconciler(folder.path(), &kernel, &text, mode);
+        let mut fixture = Self { folder, kernel, text, reconciler, status };
+        fixture.reconciler.begin();
+        fixture
+    }
+
+    /// Another daemon on the same host.
+    pub(super) fn restart(&mut self) {
+        (self.reconciler, self.status) =
+            reconciler(self.folder.path(), &self.kernel, &self.text, Mode::Enforce);
+        self.reconciler.begin();
+    }
+
+    pub(super) fn write(&mut self, text: &str) {
+        text.clone_into(&mut self.text.0.lock().expect("no test panics with it"));
+        assert!(self.reconciler.read_spec());
+        self.pass(Trigger::Spec);
+    }
+
+    /// A pass, and those that follow at once.
+    pub(super) fn pass(&mut self, reason: Trigger) {
+        self.reconciler.pass(reason);
+        for _ in 0..20 {
+            if self.reconciler.schedule.retry.is_none_or(|time| time > self.reconciler.clock.now())
+            {
+                return;
+            }
+            self.reconciler.pass(Trigger::Retry);
+        }
+        panic!("it makes passes without an end");
+    }
+
+    pub(super) fn status(&self) -> Arc<Status> {
+        self.status.borrow().clone()
+    }
+
+    pub(super) fn assert_state(&self, state: State, message: &str) {
+        let status = self.status();
+        let reasons = status.reasons.join("\n");
+        assert_eq!(status.state, state, "{reasons}");
+        assert!(reasons.contains(message), "{message}: {reasons}");
+    }
+
+    pub(super) fn live(&self) -> Live {
+        self.kernel.get().live.clone()
+    }
+
+    /// The weights by the last number of the real servers' addresses.
+    pub(super) fn weights(&self) -> BTreeMap<String, u32> {
+        let live = self.live();
+        let services = live.services.values();
+        let all = services.flat_map(|service| service.real_servers.in_order());
+        all.map(|(key, real_server)| (key.address.to_string(), real_server.weight)).collect()
+    }
+
+    pub(super) fn received(&self) -> usize {
+        self.kernel.get().received.len()
+    }
+}
+
+pub(super) fn set_weight(live: &mut Live, address: &str, weight: u32) {
+    for service in live.services.values_mut() {
+        let all: Vec<RealServerKey> =
+            service.real_servers.in_order().map(|(key, _)| *key).collect();
+        for key in all.iter().filter(|key| key.address.to_string() == address) {
+            if let Some(real_server) = service.real_servers.get_mut(key) {
+                real_server.weight = weight;
+            }
+        }
+    }
+}

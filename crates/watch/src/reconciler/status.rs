@@ -1,0 +1,204 @@
+//! What the keeper tells of itself after each pass.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+use super::{PassError, Platform, Reconciler};
+use crate::status::{DrainStatus, FORMAT, Mode, SpecStatus, State, Status};
+use crate::{Options, known_writers};
+
+/// Between two looks at which other programs run.
+const KNOWN_WRITERS_INTERVAL: Duration = Duration::from_secs(60);
+
+impl Status {
+    /// Before the first pass.
+    pub(crate) fn starting(options: &Options, now: u64) -> Self {
+        Self {
+            format: FORMAT,
+            version: options.version.to_owned(),
+            pid: std::process::id(),
+            namespace: options.namespace.clone(),
+            started: now,
+            mode: options.mode,
+            state: State::Starting,
+            reasons: vec!["no pass has been made yet".to_owned()],
+            spec: SpecStatus { sources: options.sources.clone(), ..SpecStatus::default() },
+            paused: None,
+            last_pass: None,
+            last_success: None,
+            draining: 0,
+            drains: Vec::new(),
+            pending_steps: Vec::new(),
+            warnings: Vec::new(),
+            failing: Vec::new(),
+            conflicts: Vec::new(),
+            known_writers: known_writers::of_this_host(),
+            unmanaged: 0,
+            services: 0,
+            real_servers: 0,
+            vips: 0,
+        }
+    }
+
+    /// The state in a line.
+    pub fn summary(&self) -> String {
+        let mut text = self.state.as_str().to_owned();
+        if let Some(reason) = self.reasons.first() {
+            let reason = reason.lines().next().unwrap_or_default();
+            text.push_str(&format!(": {reason}"));
+        }
+        if self.reasons.len() > 1 {
+            text.push_str(&format!(" (and {} more)", self.reasons.len() - 1));
+        }
+        if self.draining > 0 {
+            text.push_str(&format!("; {} draining", self.draining));
+        }
+        text
+    }
+}
+
+impl<K: Platform> Reconciler<K> {
+    /// Publishes how it is.
+    pub(super) fn publish_status(&mut self) {
+        let before = Arc::clone(&self.outputs.publish.borrow());
+        let (state, reasons) = self.state();
+        let desired = self.specs.desired();
+        // To look for other hands takes a look at every process.
+        let now = self.clock.now();
+        let known_writers = if self.schedule.known_writers_at <= now
+            || before.conflicts.is_empty() && !self.conflicts.is_empty()
+        {
+            self.schedule.known_writers_at = now + KNOWN_WRITERS_INTERVAL;
+            known_writers::of_this_host()
+        } else {
+            before.known_writers.clone()
+        };
+        let (services, real_servers, vips) = match (self.specs.active_status(), &before.spec.active)
+        {
+            (entries, known) if entries == known.as_ref() => {
+                (before.services, before.real_servers, before.vips)
+            }
+            _ => {
+                let names = &self.outputs.names;
+                *names.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&desired);
+                let all = desired.services.values();
+                let real_servers = all.map(|named| named.service.real_servers.len()).sum();
+                (desired.services.len(), real_servers, desired.vips.len())
+            }
+        };
+        let drains = &self.journal.record.drains;
+        let drains = match self.specs.active() {
+            Some(spec) => DrainStatus::of(drains, self.specs.names(&spec)),
+            None => DrainStatus::of(drains, &*desired),
+        };
+        let status = Status {
+            state,
+            reasons,
+            spec: SpecStatus {
+                sources: self.options.sources.clone(),
+                active: self.specs.active_status().cloned(),
+                problem: self.specs.problem().cloned(),
+                held: self.held.clone(),
+            },
+            paused: self.pause(),
+            last_pass: self.last_pass.clone(),
+            last_success: self.last_success,
+            draining: drains.len(),
+            drains,
+            pending_steps: self.pending_steps.clone(),
+            warnings: self.warnings.clone(),
+            failing: self.failing.status(&desired, &self.clock),
+            conflicts: self.conflicts.status(&desired, &self.clock),
+            known_writers,
+            unmanaged: self.unmanaged,
+            services,
+            real_servers,
+            vips,
+            ..Status::clone(&before)
+        };
+        let status = Arc::new(status);
+        self.outputs.metrics.status(Arc::clone(&status));
+        let summary = status.summary();
+        if before.state != status.state {
+            let (from, to) = (before.state.as_str(), status.state.as_str());
+            match status.state {
+                State::Degraded | State::Held => warn!(from, to, "state: {summary}"),
+                _ => info!(from, to, "state: {summary}"),
+            }
+        }
+        if before.summary() != summary {
+            self.outputs.notifier.status(&summary);
+        }
+        self.outputs.publish.send_replace(status);
+    }
+
+    fn state(&self) -> (State, Vec<String>) {
+        let mut reasons = Vec::new();
+        let mut states = vec![State::Ok];
+        if let Some(pause) = self.pause() {
+            states.push(State::Paused);
+            reasons.push(match pause.until {
+                None => "paused until `evenkeel resume`".to_owned(),
+                Some(until) => {
+                    let left = until.saturating_sub(self.clock.wall());
+                    format!("paused for {left} s more")
+                }
+            });
+        }
+        if let Some(held) = &self.held {
+            states.push(State::Held);
+            for (guard, message) in &held.guards {
+                let id = &held.id;
+                reasons.push(format!(
+                    "guard {guard} holds plan {id}: {message}; `evenkeel approve {id}` lets it through"
+                ));
+            }
+        }
+        let mut worse = |sentence: String| {
+            states.push(State::Degraded);
+            reasons.push(sentence);
+        };
+        if let Some(problem) = self.specs.problem() {
+            let kept = match self.specs.active_status() {
+                Some(_) => "the last good one stays in force",
+                None => "nothing is in force",
+            };
+            worse(format!("the spec is bad, and {kept}: {}", problem.text.trim()));
+        }
+        if let Some(sentence) = self.instability() {
+            worse(sentence);
+        }
+        match &self.pass_error {
+            Some(PassError::Other(sentence)) => worse(sentence.clone()),
+            // An apply that drains may take its time.
+            Some(PassError::Locked(sentence)) if self.consecutive_failures > 1 => {
+                worse(sentence.clone())
+            }
+            _ => {}
+        }
+        for precondition in &self.unmet_preconditions {
+            worse(precondition.clone());
+        }
+        let desired = self.specs.desired();
+        for failing in self.failing.status(&desired, &self.clock) {
+            worse(format!("{}: {}", failing.object, failing.error));
+        }
+        for conflict in self.conflicts.status(&desired, &self.clock) {
+            let (change, object) = (&conflict.change, &conflict.object);
+            worse(format!(
+                "someone else keeps changing {object}: {} is found {}, the spec says {}; undone {} times",
+                change.field, change.found, change.expected, conflict.times
+            ));
+        }
+        if !self.pending_steps.is_empty() && self.options.mode == Mode::Observe {
+            states.push(State::Drifted);
+            reasons.push(format!(
+                "{} to do; nothing is changed in observe mode",
+                self.pending_steps.len()
+            ));
+        }
+        (states.into_iter().min().unwrap_or(State::Ok), reasons)
+    }
+}

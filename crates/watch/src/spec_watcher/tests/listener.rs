@@ -1,0 +1,116 @@
+//! Who listens to files in a folder of its own, and hands that change them.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::spec_watcher::{Files, Fingerprint};
+
+/// What is heard comes within this time, or not at all.
+pub(super) const SOON: Duration = Duration::from_secs(3);
+/// For so long nothing is heard where nothing is to be.
+pub(super) const MAX_SILENCE: Duration = Duration::from_millis(60);
+
+/// A daemon that only looks when it hears something.
+pub(super) struct Listener {
+    pub(super) root: TempDir,
+    pub(super) files: Files,
+    pub(super) events: Receiver<()>,
+    pub(super) calls: Arc<AtomicUsize>,
+}
+
+impl Listener {
+    /// Of those places in a new folder that was prepared.
+    pub(super) fn of(places: &[&str], prepare: impl FnOnce(&Path)) -> Self {
+        let root = tempfile::tempdir().expect("a folder");
+        prepare(root.path());
+        let places = places.iter().map(|place| root.path().join(place)).collect();
+        let (sender, events) = channel();
+        let calls = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&calls);
+        let files = Files::new(places, move || {
+            counted.fetch_add(1, Ordering::SeqCst);
+            // The receiver is gone once the test is over.
+            let _ = sender.send(());
+        });
+        let mut listener = Self { root, files, events, calls };
+        assert!(listener.files.rearm().is_empty());
+        listener
+    }
+
+    /// Of a file `spec.yaml`.
+    pub(super) fn of_file() -> Self {
+        Self::of(&["spec.yaml"], |root| write(&root.join("spec.yaml"), "first"))
+    }
+
+    /// Makes a change, and waits until hearing alone has led to what it made of the files.
+    #[track_caller]
+    pub(super) fn gets_event(&mut self, change: impl FnOnce(&Path)) {
+        let before = self.files.fingerprint();
+        change(self.root.path());
+        let after = self.files.fingerprint();
+        assert_ne!(before, after, "the change is one of the files");
+        self.follows(&after);
+    }
+
+    /// Makes a change after which the files are as before, but not the way to them.
+    #[track_caller]
+    pub(super) fn notices_path_changes(&mut self, change: impl FnOnce(&Path)) {
+        change(self.root.path());
+        self.events.recv_timeout(SOON).expect("it is heard");
+        self.files.rearm();
+        self.calms_down();
+    }
+
+    #[track_caller]
+    fn follows(&mut self, after: &Fingerprint) {
+        loop {
+            self.events.recv_timeout(SOON).expect("it is heard");
+            self.files.rearm();
+            if self.files.fingerprint() == *after {
+                break;
+            }
+        }
+        self.calms_down();
+    }
+
+    /// More may be on its way.
+    #[track_caller]
+    pub(super) fn calms_down(&mut self) {
+        let deadline = Instant::now() + SOON;
+        while self.events.recv_timeout(MAX_SILENCE).is_ok() {
+            assert!(Instant::now() < deadline, "it hears something all the time");
+            self.files.rearm();
+        }
+    }
+
+    #[track_caller]
+    pub(super) fn gets_nothing(&mut self, act: impl FnOnce(&Path)) {
+        let before = self.files.fingerprint();
+        act(self.root.path());
+        assert!(self.events.recv_timeout(MAX_SILENCE).is_err(), "nothing is heard");
+        assert_eq!(self.files.fingerprint(), before);
+    }
+}
+
+pub(super) fn write(path: &Path, text: &str) {
+    fs::write(path, text).expect("a file is written");
+}
+
+/// Writes another file and puts it in the place of the one that is there.
+pub(super) fn replace(path: &Path, text: &str) {
+    let new = path.with_file_name(".new");
+    write(&new, text);
+    fs::rename(new, path).expect("a file is renamed");
+}
+
+pub(super) fn append(path: &Path, text: &str) {
+    use std::io::Write as _;
+    let mut file = fs::OpenOptions::new().append(true).open(path).expect("a file is opened");
+    file.write_all(text.as_bytes()).expect("a file is written");
+}

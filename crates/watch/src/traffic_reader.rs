@@ -1,0 +1,48 @@
+//! What the services and real servers carry, read from the kernel when somebody asks for metrics.
+//!
+//! It has a connection of its own: whoever scrapes never makes the keeper wait.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use evenkeel_engine::{HostKernel, Kernel, KernelError, Sysctls, error_chain};
+use evenkeel_model::Desired;
+
+use crate::metrics::{Reading, Traffic};
+
+/// The spec in force, for its names.
+pub(crate) type Names = Arc<Mutex<Arc<Desired>>>;
+
+/// Reads from the network namespace of the thread that reads first.
+#[derive(Debug, Default)]
+pub(crate) struct KernelTraffic {
+    kernel: Option<HostKernel>,
+    names: Names,
+}
+
+impl KernelTraffic {
+    /// Where the names come from.
+    pub(crate) fn names(&self) -> Names {
+        Arc::clone(&self.names)
+    }
+
+    fn try_read(&mut self) -> Result<Reading, KernelError> {
+        let kernel = match &mut self.kernel {
+            Some(kernel) => kernel,
+            // Whose the addresses are does not matter here.
+            None => self.kernel.insert(HostKernel::connect(BTreeSet::new())?),
+        };
+        let (live, statistics) = kernel.observe_with_statistics(&Sysctls::new())?;
+        let desired = Arc::clone(&self.names.lock().unwrap_or_else(PoisonError::into_inner));
+        Ok(Reading { desired, live, statistics })
+    }
+}
+
+impl Traffic for KernelTraffic {
+    fn read(&mut self) -> Result<Reading, String> {
+        self.try_read().map_err(|error| {
+            self.kernel = None;
+            error_chain(&error)
+        })
+    }
+}

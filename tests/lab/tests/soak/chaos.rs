@@ -1,0 +1,145 @@
+//! Those who work against the daemon, or ask it all the time; each until it is told to stop.
+
+use std::net::UdpSocket;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::Ordering;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use evenkeel_lab_tests::endpoint::get;
+
+use super::Shared;
+use super::specs::VIP;
+use evenkeel_lab_tests::dice::TestRng;
+
+/// Longer than the daemon takes to look by itself; and it hears of addresses.
+const AWAY: Duration = Duration::from_secs(3);
+
+/// Breaks the table, in scope, with `ipvsadm`.
+pub(super) fn break_table(shared: &Shared, mut rng: TestRng) {
+    while shared.goes_on() {
+        sleep(Duration::from_millis(rng.between(100, 500) as u64));
+        let Some(saved) = ipvsadm(&["-Sn".to_owned()]) else { continue };
+        let lines: Vec<&str> = saved.lines().filter(|line| is_in_scope(line)).collect();
+        if lines.is_empty() {
+            continue;
+        }
+        let words: Vec<&str> = rng.one_of(&lines).split_whitespace().collect();
+        let command = breach(&words, &mut rng);
+        if ipvsadm(&command).is_some() {
+            shared.counts().breaks += 1;
+        }
+    }
+}
+
+fn is_in_scope(line: &str) -> bool {
+    !line.contains(" 203.0.113.")
+}
+
+/// A change of a line of `ipvsadm -Sn`.
+fn breach(words: &[&str], rng: &mut TestRng) -> Vec<String> {
+    let is_after_name = |word: &&str| matches!(*word, "-s" | "-r");
+    let name_end = words.iter().position(is_after_name).unwrap_or(words.len());
+    let name = words[1..name_end].join(" ");
+    let weight = rng.below(9);
+    let scheduler = rng.one_of(&["rr", "wrr", "wlc", "sed"]);
+    let text = match (words[0], words.get(name_end + 1)) {
+        ("-a", Some(real_server)) => match rng.below(3) {
+            0 => format!("-d {name} -r {real_server}"),
+            1 => format!("-e {name} -r {real_server} -g -w {weight}"),
+            _ => format!("-e {name} -r {real_server} -m -w 1"),
+        },
+        _ => match rng.below(6) {
+            0 => format!("-D {name}"),
+            1 => format!("-E {name} -s {scheduler}"),
+            2 => format!("-E {name} -s {scheduler} -p 77"),
+            3 if !name.contains('[') => format!("-a {name} -r 10.0.0.66 -g -w {weight}"),
+            4 => format!("-A -f {} -s {scheduler}", rng.between(50, 60)),
+            _ => format!("-A -t {VIP}:{} -s {scheduler}", rng.between(9000, 9010)),
+        },
+    };
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+/// What it prints; `None` where it fails, as the daemon may have been there first.
+fn ipvsadm(arguments: &[String]) -> Option<String> {
+    let output = Command::new("ipvsadm").args(arguments).stdin(Stdio::null()).output().unwrap();
+    output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
+}
+
+/// Takes the VIP away, and measures how long it is missed.
+pub(super) fn take_vip(shared: &Shared, mut rng: TestRng) {
+    while shared.goes_on() {
+        sleep(Duration::from_millis(rng.between(700, 1300) as u64));
+        let alone = shared.is_alone.load(Ordering::SeqCst);
+        let Some(away) = taken_away() else { continue };
+        let mut counts = shared.counts();
+        counts.taken += 1;
+        if alone {
+            counts.away.push(away);
+            if away > AWAY {
+                drop(counts);
+                shared.fail(format!("the VIP was away for {away:?}"));
+            }
+        }
+    }
+}
+
+/// For how long the VIP was away after it was taken; `None` where it was not there.
+fn taken_away() -> Option<Duration> {
+    let taker = Command::new("ip")
+        .args(["address", "delete", &format!("{VIP}/32"), "dev", "eth0"])
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    let mut taker = taker.unwrap();
+    let mut gone = None;
+    // It may be back before the one that took it has ended.
+    while gone.is_none() && is_running(&mut taker) {
+        if !is_here() {
+            gone = Some(Instant::now());
+        }
+        sleep(Duration::from_micros(500));
+    }
+    let was_taken = taker.wait().unwrap().success();
+    if gone.is_none() && !is_here() {
+        gone = Some(Instant::now());
+    }
+    let Some(gone) = gone else { return was_taken.then_some(Duration::ZERO) };
+    // In the first half nobody may be there to bring it back for a while.
+    while !is_here() && gone.elapsed() < Duration::from_secs(10) {
+        sleep(Duration::from_millis(1));
+    }
+    was_taken.then(|| gone.elapsed())
+}
+
+fn is_running(child: &mut Child) -> bool {
+    child.try_wait().unwrap().is_none()
+}
+
+/// Only an address of the host can be bound to.
+fn is_here() -> bool {
+    UdpSocket::bind((VIP, 0)).is_ok()
+}
+
+/// Asks for everything that the endpoint tells.
+pub(super) fn scrape(shared: &Shared) {
+    while shared.goes_on() {
+        let alone = shared.is_alone.load(Ordering::SeqCst);
+        for (path, codes) in [
+            ("/metrics", &[200][..]),
+            ("/status", &[200]),
+            ("/readyz", &[200, 503]),
+            ("/healthz", &[200]),
+        ] {
+            match get(path) {
+                Some((code, body)) if codes.contains(&code) && !body.is_empty() => {
+                    shared.counts().scrapes += 1;
+                }
+                None if !alone => {}
+                answer => shared.fail(format!("{path} answers {answer:?}")),
+            }
+        }
+        sleep(Duration::from_secs(1));
+    }
+}

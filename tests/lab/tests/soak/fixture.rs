@@ -1,0 +1,122 @@
+//! The host that is soaked: its spec, its daemon, and those that nobody may touch.
+
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use evenkeel_lab_tests::endpoint::ENDPOINT;
+use evenkeel_lab_tests::{fresh_namespace, program, run, run_with};
+use tempfile::TempDir;
+
+/// Out of scope, in the words of `ipvsadm -Sn`.
+pub(super) const FOREIGN_SERVICE: &str =
+    "-A -t 203.0.113.1:80 -s rr\n-a -t 203.0.113.1:80 -r 10.0.0.9:80 -g -w 3\n";
+
+/// Bound by someone else, out of scope and in scope.
+const ADDRESSES: [&str; 2] = ["203.0.113.1/32", "192.0.2.77/32"];
+
+/// A host in a network namespace of its own.
+pub(super) struct Fixture {
+    folder: TempDir,
+    /// As they were at the beginning.
+    foreign_services: Vec<String>,
+}
+
+impl Fixture {
+    pub(super) fn new() -> Self {
+        fresh_namespace();
+        run("ip link add eth0 up type dummy");
+        for address in ADDRESSES {
+            run(&format!("ip address add {address} dev eth0"));
+        }
+        run_with("ipvsadm -R", FOREIGN_SERVICE);
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("specs")).unwrap();
+        Self { folder, foreign_services: foreign_services() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(super) fn spec(&self) -> PathBuf {
+        self.path("specs/spec.yaml")
+    }
+
+    /// Puts a spec in the place of the last one, at once.
+    pub(super) fn replace(&self, text: &str) {
+        let new = self.path("new.yaml");
+        fs::write(&new, text).unwrap();
+        fs::rename(&new, self.spec()).unwrap();
+    }
+
+    /// Writes a spec over the last one, in two parts.
+    pub(super) fn overwrite(&self, text: &str) {
+        let mut file = File::create(self.spec()).unwrap();
+        let (begin, end) = text.as_bytes().split_at(text.len() / 2);
+        file.write_all(begin).unwrap();
+        std::thread::sleep(Duration::from_millis(20));
+        file.write_all(end).unwrap();
+    }
+
+    pub(super) fn watch(&self) -> Child {
+        let log = File::options().create(true).append(true).open(self.path("log")).unwrap();
+        let mut command = Command::new(program());
+        command.arg("watch").arg(self.spec()).arg("--state-dir").arg(self.path("state"));
+        command.args(["--interval", "1s", "--listen", ENDPOINT]);
+        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        command.spawn().unwrap()
+    }
+
+    /// Whether nothing is to be done, and what `evenkeel plan` says otherwise.
+    pub(super) fn plan(&self) -> Result<(), String> {
+        let mut command = Command::new(program());
+        command.args(["plan", "--detailed-exitcode"]).arg(self.spec());
+        let output = command.arg("--state-dir").arg(self.path("state")).output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        match output.status.code() {
+            Some(0) => Ok(()),
+            _ => Err(text(&output.stdout) + &text(&output.stderr)),
+        }
+    }
+
+    /// What of the strangers is no longer as it was.
+    pub(super) fn harmed(&self) -> Option<String> {
+        let now = foreign_services();
+        (now != self.foreign_services)
+            .then(|| format!("{:?} became {now:?}", self.foreign_services))
+    }
+
+    /// The end of the daemon's log.
+    pub(super) fn end_of_log(&self) -> String {
+        let mut file = File::open(self.path("log")).unwrap();
+        let length = file.metadata().unwrap().len();
+        file.seek(SeekFrom::Start(length.saturating_sub(8_000))).unwrap();
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).unwrap();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Lines of the daemon's log that must not be in it.
+    pub(super) fn alarms(&self) -> Vec<String> {
+        let log = fs::read(self.path("log")).unwrap();
+        let log = String::from_utf8_lossy(&log);
+        let is_alarm = |line: &&str| line.contains("panicked") || line.contains("damaged");
+        log.lines().filter(is_alarm).map(str::to_owned).take(5).collect()
+    }
+}
+
+/// What strangers have, as other programs tell it.
+fn foreign_services() -> Vec<String> {
+    let table = run("ipvsadm -Sn");
+    let table = table.lines().filter(|line| line.contains(" 203.0.113."));
+    let mut all: Vec<String> = table.map(|line| line.trim_end().to_owned()).collect();
+    let shown = run("ip -o address show dev eth0");
+    let is_theirs = |line: &&str| ADDRESSES.iter().any(|address| line.contains(address));
+    all.extend(shown.lines().filter(is_theirs).map(str::to_owned));
+    // Who was bound first comes first, and comes after others when bound again.
+    all.sort();
+    all
+}
