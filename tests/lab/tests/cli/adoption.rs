@@ -103,11 +103,12 @@ fn whatever_is_edited_or_added_the_table_is_as_before_after_a_teardown() {
         ("scheduler: sed", "scheduler: nq"),
     ];
     fixture.edit(&edits);
-    // Someone else's sync daemon has another id in the spec, and a service comes.
+    // The spec asks for another id of the live sync daemon, and for a new service.
     let text = fixture.read("spec.yaml");
     let added = "  - { name: new, vip: 192.0.2.9, port: 80, drain: 0s, real_servers: [ { address: 10.0.0.9 } ] }\n";
     let text = format!("sync: [ {{ state: master, interface: eth0, id: 9 }} ]\n{text}");
     let (head, services) = text.split_once("\nservices:\n").unwrap();
+    let head = head.replace("scope:\n  services:\n", "scope:\n  vips: [192.0.2.9]\n  services:\n");
     fixture.write("spec.yaml", format!("{head}\nservices:\n{added}{services}"));
     let answer = fixture.evenkeel("apply --yes spec.yaml");
     assert_eq!(answer.status, 0, "{answer:?}");

@@ -308,7 +308,9 @@ fn beside_another_writer_every_apply_ends_well_or_says_what_it_found() {
     for number in 0..applies {
         let which = number % specs.len();
         let mut command = Command::new(program());
-        command.args(["apply", "--yes", &format!("{which}.yaml")]).current_dir(fixture.path());
+        command
+            .args(["apply", "--yes", "--allow", "take-over,mass-delete", &format!("{which}.yaml")])
+            .current_dir(fixture.path());
         command.arg("--state-dir").arg(fixture.path().join("state"));
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let since = Instant::now();
@@ -344,7 +346,8 @@ fn beside_another_writer_every_apply_ends_well_or_says_what_it_found() {
     assert!(counts.confirmed > applies && written > applies);
 
     for (number, (_, wanted)) in specs.iter().enumerate() {
-        let answer = fixture.evenkeel(&format!("apply --yes {number}.yaml"));
+        let answer =
+            fixture.evenkeel(&format!("apply --yes --allow take-over,mass-delete {number}.yaml"));
         assert_eq!(answer.status, 0, "{answer:?}");
         fixture.assert_in_sync(&format!("{number}.yaml"));
         let mut expected = wanted.clone();
