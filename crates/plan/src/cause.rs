@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use evenkeel_model::{Desired, NamedService, RealServer, RealServerKey, ServiceKey};
 use serde::{Deserialize, Serialize};
 
-use crate::{DrainRecords, Inputs, Op, canonical, namespace_settings};
+use crate::{DrainRecords, Inputs, Op, canonical};
 
 /// Why a step is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -41,9 +41,9 @@ pub(crate) fn causes(inputs: &Inputs<'_>, steps: &[Op]) -> Vec<Cause> {
     };
     let cause = |(op, own): (&Op, &Option<Cause>)| match (op, own) {
         (_, Some(own)) => *own,
-        (Op::AddModule { module }, None) => changed_needs(&|op| {
-            namespace_settings::needed_modules(op).any(|needed| *needed == **module)
-        }),
+        (Op::AddModule { module }, None) => {
+            changed_needs(&|op| op.needed_modules().iter().any(|needed| **needed == **module))
+        }
         (Op::AddDummy { interface }, None) => changed_needs(
             &|op| matches!(op, Op::Bind { binding } if binding.interface == *interface),
         ),
@@ -53,14 +53,14 @@ pub(crate) fn causes(inputs: &Inputs<'_>, steps: &[Op]) -> Vec<Cause> {
 }
 
 /// The last applied spec and this one, and what was begun since.
-struct SpecPair<'a> {
-    last: &'a Desired,
-    desired: &'a Desired,
-    drains: &'a DrainRecords,
+pub(crate) struct SpecPair<'a> {
+    pub(crate) last: &'a Desired,
+    pub(crate) desired: &'a Desired,
+    pub(crate) drains: &'a DrainRecords,
     /// The services of which a real server drains.
-    draining: BTreeSet<ServiceKey>,
+    pub(crate) draining: BTreeSet<ServiceKey>,
     /// The services of which another order of real servers is asked for than before.
-    reordered: BTreeSet<ServiceKey>,
+    pub(crate) reordered: BTreeSet<ServiceKey>,
 }
 
 impl<'a> SpecPair<'a> {
@@ -80,38 +80,16 @@ impl<'a> SpecPair<'a> {
 
     /// The cause that a step has by itself; `None` for one that is there for others.
     fn own(&self, op: &Op) -> Option<Cause> {
-        let Self { last, desired, drains, draining, reordered: _ } = self;
-        let same = match op {
-            Op::AddModule { .. } | Op::AddDummy { .. } => return None,
-            Op::EditSysctl { key, .. } => last.sysctls.get(key) == desired.sysctls.get(key),
-            Op::EditTimeouts { .. } => last.timeouts == desired.timeouts,
-            Op::AddSync { state, .. } | Op::DeleteSync { state, .. } => {
-                let daemon = |spec: &Desired| spec.sync.as_ref().map(|it| it.get(state).cloned());
-                daemon(last) == daemon(desired)
-            }
-            Op::AddService { key, .. } | Op::EditService { key, .. } => self.same_service(key),
-            // What we began to drain, some spec took out.
-            Op::DeleteService { key, .. } => self.same_service(key) && !draining.contains(key),
-            Op::AddRealServer { service, key, .. }
-            | Op::EditRealServer { service, key, .. }
-            | Op::DrainRealServer { service, key, .. }
-            | Op::DeleteRealServer { service, key, .. } => {
-                !drains.0.contains_key(&(*service, *key)) && self.same_real_server(op, service, key)
-            }
-            Op::Bind { binding } => last.vips.get(binding) == desired.vips.get(binding),
-            // evenkeel creates them up.
-            Op::EditDummy { .. } => true,
-            // Only what evenkeel bound, or created, is taken away, so a spec asked for it once.
-            Op::Unbind { .. } | Op::DeleteDummy { .. } => false,
-        };
-        Some(if same { Cause::Drift } else { Cause::SpecChanged })
+        let is_drift = op.is_drift(self)?;
+        Some(if is_drift { Cause::Drift } else { Cause::SpecChanged })
     }
 
     fn both(&self, key: &ServiceKey) -> (Option<&'a NamedService>, Option<&'a NamedService>) {
         (self.last.services.get(key), self.desired.services.get(key))
     }
 
-    fn same_service(&self, key: &ServiceKey) -> bool {
+    /// Whether both ask for the same of a service.
+    pub(crate) fn same_service(&self, key: &ServiceKey) -> bool {
         let asked = |named: &'a NamedService| (named.ignore, &named.service.config);
         let (last, desired) = self.both(key);
         last.map(asked) == desired.map(asked) && self.was_in_scope(key)
@@ -122,25 +100,26 @@ impl<'a> SpecPair<'a> {
         self.last.scope.contains(key)
     }
 
-    fn same_real_server(&self, op: &Op, service: &ServiceKey, key: &RealServerKey) -> bool {
+    /// Whether both ask for the same value of a real server, or neither lists it.
+    pub(crate) fn same_real_server(&self, service: &ServiceKey, key: &RealServerKey) -> bool {
         let (last, desired) = self.both(service);
         let value = |named: Option<&NamedService>| -> Option<RealServer> {
             let listed = named?.service.real_servers.get(key)?;
             Some(canonical::real_server(*listed))
         };
-        let wanted = value(desired);
-        if value(last) != wanted || !self.was_in_scope(service) {
-            return false;
-        }
-        match op {
-            // Which fields are left to someone else is a part of what is asked for.
-            Op::EditRealServer { .. } => last.map(|it| it.ignore) == desired.map(|it| it.ignore),
-            // One that is listed is deleted only to be added again, in another place.
-            Op::DeleteRealServer { .. } | Op::AddRealServer { .. } => {
-                wanted.is_none() || !self.reordered.contains(service)
-            }
-            _ => true,
-        }
+        value(last) == value(desired) && self.was_in_scope(service)
+    }
+
+    /// Whether both leave the same fields of a service to someone else.
+    pub(crate) fn same_ignore(&self, service: &ServiceKey) -> bool {
+        let (last, desired) = self.both(service);
+        last.map(|it| it.ignore) == desired.map(|it| it.ignore)
+    }
+
+    /// Whether the new spec lists a real server.
+    pub(crate) fn lists(&self, service: &ServiceKey, key: &RealServerKey) -> bool {
+        let named = self.desired.services.get(service);
+        named.is_some_and(|named| named.service.real_servers.get(key).is_some())
     }
 }
 

@@ -5,8 +5,6 @@ use std::fmt;
 use evenkeel_model::{Forward, RealServer, ServiceConfig, SyncDaemon, Timeouts, Tunnel};
 use serde::Serialize;
 
-use crate::Op;
-
 /// One field that an edit changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FieldChange {
@@ -118,37 +116,8 @@ pub(crate) fn sync_fields(daemon: &SyncDaemon) -> Fields<6> {
     ]
 }
 
-impl Op {
-    /// The fields that it changes; none for what adds or takes away a whole object.
-    pub fn changes(&self) -> Vec<FieldChange> {
-        match self {
-            Self::EditSysctl { before, after, .. } => {
-                let word = |value: &str| FieldValue::Word(value.to_owned());
-                vec![FieldChange { field: "value", before: word(before), after: word(after) }]
-            }
-            Self::EditTimeouts { before, after } => {
-                changes(timeout_fields(before), timeout_fields(after))
-            }
-            Self::EditDummy { .. } => {
-                let [before, after] = ["no", "yes"].map(FieldValue::Name);
-                vec![FieldChange { field: "up", before, after }]
-            }
-            Self::EditService { before, after, .. } => {
-                changes(service_fields(before), service_fields(after))
-            }
-            Self::EditRealServer { before, after, .. } => {
-                changes(real_server_fields(before), real_server_fields(after))
-            }
-            Self::DrainRealServer { before, .. } => {
-                changes(real_server_fields(before), real_server_fields(&before.drained()))
-            }
-            _ => Vec::new(),
-        }
-    }
-}
-
 /// The fields in which two values of one object differ.
-fn changes<const N: usize>(before: Fields<N>, after: Fields<N>) -> Vec<FieldChange> {
+pub(crate) fn changes<const N: usize>(before: Fields<N>, after: Fields<N>) -> Vec<FieldChange> {
     let pairs = before.into_iter().zip(after);
     pairs
         .filter(|((_, before), (_, after))| before != after)

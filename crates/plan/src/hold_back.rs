@@ -25,11 +25,9 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use evenkeel_model::{Binding, Family, Live, RealServer, RealServerKey, Service, ServiceKey};
+use evenkeel_model::{Binding, Family, Live, RealServerKey, Service, ServiceKey};
 
 use crate::impact_analysis::vanishing;
-use crate::namespace_settings::needed_modules;
-use crate::simulate::simulate_op;
 use crate::{Object, Op};
 
 /// The steps of a plan for that live state that may be carried out while some objects are held
@@ -105,7 +103,8 @@ impl<'a> PlanIndex<'a> {
     fn omit_more(&self, omitted: &mut BTreeSet<usize>, checks_bindings: bool) -> bool {
         let missing = self.missing(omitted, checks_bindings);
         let included = self.steps.iter().enumerate().filter(|(place, _)| !omitted.contains(place));
-        let stopped = included.filter(|(_, op)| self.touches_held_back(op) || missing.blocks(op));
+        let stopped =
+            included.filter(|(_, op)| self.touches_held_back(op) || op.is_blocked(&missing));
         let more: Vec<usize> = stopped.map(|(place, _)| place).collect();
         omitted.extend(&more);
         !more.is_empty()
@@ -128,7 +127,7 @@ impl<'a> PlanIndex<'a> {
         let mut after = self.neighbours.clone();
         let included = self.steps.iter().enumerate().filter(|(place, _)| !omitted.contains(place));
         for (_, op) in included.filter(|(_, op)| op.service().is_some()) {
-            simulate_op(&mut after, op);
+            op.simulate(&mut after);
         }
         let serving = after.services.iter().filter(|(_, service)| serves(service));
         serving.map(|(key, _)| *key).collect()
@@ -138,7 +137,7 @@ impl<'a> PlanIndex<'a> {
     fn missing(&self, omitted: &BTreeSet<usize>, checks_bindings: bool) -> OmittedSteps<'a> {
         let mut missing = OmittedSteps { checks_bindings, ..OmittedSteps::default() };
         for op in omitted.iter().filter_map(|place| self.steps.get(*place)) {
-            missing.note(op);
+            op.note_omitted(&mut missing);
         }
         let stays = |binding: &&Binding| self.vanishing.contains(&binding.address);
         let staying = missing.bound.iter().copied().filter(stays);
@@ -159,139 +158,43 @@ impl<'a> PlanIndex<'a> {
 
 /// What is not as the whole plan would have it.
 #[derive(Debug, Default)]
-struct OmittedSteps<'a> {
+pub(crate) struct OmittedSteps<'a> {
     /// Whether it is time to ask if services are ready for their VIP.
     checks_bindings: bool,
     /// Modules that are not loaded.
-    modules: BTreeSet<&'a str>,
+    pub(crate) modules: BTreeSet<&'a str>,
     /// Dummy devices that are not created, or not brought up.
-    dummies: BTreeSet<&'a str>,
+    pub(crate) dummies: BTreeSet<&'a str>,
     /// A sync daemon runs that was to stop.
-    is_synced: bool,
+    pub(crate) is_synced: bool,
     /// A real server of the other family than its service's stays.
-    is_mixed: bool,
+    pub(crate) is_mixed: bool,
     /// Services that are not added.
-    not_added: BTreeSet<ServiceKey>,
+    pub(crate) not_added: BTreeSet<ServiceKey>,
     /// Services that stay and were to leave.
-    not_deleted: BTreeSet<ServiceKey>,
+    pub(crate) not_deleted: BTreeSet<ServiceKey>,
     /// Services in which something is missing that gives.
-    incomplete: BTreeSet<ServiceKey>,
+    pub(crate) incomplete: BTreeSet<ServiceKey>,
     /// Real servers that are not added, or not deleted.
-    real_servers: BTreeSet<(ServiceKey, RealServerKey)>,
+    pub(crate) real_servers: BTreeSet<(ServiceKey, RealServerKey)>,
     /// Added services, and those beside a VIP that is bound, that serve by the whole plan: those
     /// that still do, and those that do not.
     ready: BTreeSet<ServiceKey>,
-    not_ready: BTreeSet<ServiceKey>,
+    pub(crate) not_ready: BTreeSet<ServiceKey>,
     /// Addresses of which a binding is not made.
-    unbound: BTreeSet<IpAddr>,
+    pub(crate) unbound: BTreeSet<IpAddr>,
     /// Bindings that stay and were to leave.
-    bound: BTreeSet<&'a Binding>,
+    pub(crate) bound: BTreeSet<&'a Binding>,
     /// The addresses of those that were to leave the host.
-    staying: BTreeSet<IpAddr>,
+    pub(crate) staying: BTreeSet<IpAddr>,
     /// Addresses that were to leave the host, through which clients may come to a service that
     /// stays.
-    needed: BTreeSet<IpAddr>,
+    pub(crate) needed: BTreeSet<IpAddr>,
 }
 
-impl<'a> OmittedSteps<'a> {
-    /// Takes note of a step that is left out.
-    fn note(&mut self, op: &'a Op) {
-        match op {
-            Op::AddModule { module } => {
-                self.modules.insert(module);
-            }
-            Op::DeleteSync { .. } => self.is_synced = true,
-            Op::AddDummy { interface } | Op::EditDummy { interface } => {
-                self.dummies.insert(interface);
-            }
-            Op::AddService { key, .. } => {
-                self.not_added.insert(*key);
-            }
-            Op::EditService { key, .. } => {
-                self.incomplete.insert(*key);
-            }
-            Op::DeleteService { key, before } => {
-                let mut real_servers = before.real_servers.iter();
-                self.is_mixed |= real_servers.any(|(real_server, _)| is_mixed(key, real_server));
-                self.not_deleted.insert(*key);
-            }
-            Op::AddRealServer { service, key, .. } => {
-                self.incomplete.insert(*service);
-                self.real_servers.insert((*service, *key));
-            }
-            Op::EditRealServer { service, before, after, .. } => {
-                if adds_capacity(before, after) {
-                    self.incomplete.insert(*service);
-                }
-            }
-            Op::DeleteRealServer { service, key, .. } => {
-                self.is_mixed |= is_mixed(service, key);
-                self.real_servers.insert((*service, *key));
-            }
-            Op::Bind { binding } => {
-                self.unbound.insert(binding.address);
-            }
-            Op::Unbind { binding } => {
-                self.bound.insert(binding);
-            }
-            // A drain is followed by the deletion of the same real server or service, which tells
-            // what is missing.
-            Op::DrainRealServer { .. }
-            | Op::EditSysctl { .. }
-            | Op::EditTimeouts { .. }
-            | Op::AddSync { .. }
-            | Op::DeleteDummy { .. } => {}
-        }
-    }
-
-    /// Whether an operation relies on something that is missing.
-    fn blocks(&self, op: &Op) -> bool {
-        match op {
-            Op::AddModule { .. }
-            | Op::EditSysctl { .. }
-            | Op::EditTimeouts { .. }
-            | Op::DeleteSync { .. }
-            | Op::AddDummy { .. }
-            | Op::EditDummy { .. } => false,
-            // The kernel starts none while a service has real servers of the other family.
-            Op::AddSync { after, .. } => self.is_mixed || self.dummies.contains(&*after.interface),
-            Op::AddService { key, .. } => {
-                self.not_ready.contains(key) || self.is_missing_module(op)
-            }
-            Op::EditService { .. } => self.is_missing_module(op),
-            Op::AddRealServer { service, key, .. } => {
-                self.not_added.contains(service)
-                    || self.real_servers.contains(&(*service, *key))
-                    || self.is_synced && is_mixed(service, key)
-            }
-            Op::EditRealServer { service, before, after, .. } => {
-                after.weight < before.weight && self.incomplete.contains(service)
-            }
-            Op::DrainRealServer { service, .. } => {
-                self.incomplete.contains(service) || self.not_deleted.contains(service)
-            }
-            Op::DeleteRealServer { service, key, .. } => {
-                self.incomplete.contains(service) || self.real_servers.contains(&(*service, *key))
-            }
-            Op::Bind { binding } => self.blocks_bind(binding),
-            Op::Unbind { binding } => {
-                self.unbound.contains(&binding.address) || self.needed.contains(&binding.address)
-            }
-            Op::DeleteService { key, .. } => {
-                self.staying.iter().any(|vip| key.may_be_reached_by(*vip))
-                    || self.not_added.iter().any(|other| may_share_clients(key, other))
-            }
-            Op::DeleteDummy { interface } => {
-                self.bound.iter().any(|binding| binding.interface == *interface)
-            }
-        }
-    }
-
-    fn is_missing_module(&self, op: &Op) -> bool {
-        needed_modules(op).any(|module| self.modules.contains(&*module))
-    }
-
-    fn blocks_bind(&self, binding: &Binding) -> bool {
+impl OmittedSteps<'_> {
+    /// Whether a VIP cannot be bound.
+    pub(crate) fn blocks_bind(&self, binding: &Binding) -> bool {
         let on_it = |key: &&ServiceKey| key.vip() == Some(binding.address);
         let is_unready = self.checks_bindings
             && self.not_ready.iter().any(|key| on_it(&key))
@@ -307,17 +210,13 @@ fn serves(service: &Service) -> bool {
     service.real_servers.iter().any(|(_, real_server)| real_server.weight > 0)
 }
 
-/// Whether an edit may make up for what another step takes: unless all it does is to lower.
-fn adds_capacity(before: &RealServer, after: &RealServer) -> bool {
-    let lowered = RealServer { weight: after.weight, ..*before };
-    after.weight >= before.weight || *after != lowered
-}
-
-fn is_mixed(service: &ServiceKey, real_server: &RealServerKey) -> bool {
+/// Whether a real server is of the other family than its service.
+pub(crate) fn is_mixed(service: &ServiceKey, real_server: &RealServerKey) -> bool {
     Family::from(real_server.address) != service.family()
 }
 
-fn may_share_clients(one: &ServiceKey, other: &ServiceKey) -> bool {
+/// Whether clients of one service may be clients of the other.
+pub(crate) fn may_share_clients(one: &ServiceKey, other: &ServiceKey) -> bool {
     match (one.vip(), other.vip()) {
         (Some(vip), _) => other.may_be_reached_by(vip),
         (_, Some(vip)) => one.may_be_reached_by(vip),

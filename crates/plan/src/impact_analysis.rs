@@ -5,19 +5,18 @@ use std::net::IpAddr;
 
 use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{
-    Binding, Forward, Live, RealServer, RealServerKey, Scheduler, ServiceConfig, ServiceKey,
-    SyncState,
+    Binding, Live, RealServerKey, Scheduler, ServiceConfig, ServiceKey, SyncState,
 };
 
 use crate::connection_sysctls::ConnectionSysctls;
-use crate::{DrainRecords, Effect, Impact, Inputs, Op, canonical};
+use crate::{DrainRecords, Effect, Impact, Inputs, Op};
 
 /// The impacts of steps by their places; a step that is not there touches no connection.
 pub(crate) fn impacts(inputs: &Inputs<'_>, steps: &[Op]) -> BTreeMap<usize, Impact> {
     let context = AnalysisContext::new(inputs, steps);
     let found = steps.iter().enumerate().filter_map(|(place, op)| {
         let next = steps.get(place + 1);
-        Some((place, context.impact(op, next)?))
+        Some((place, op.impact(&context, next)?))
     });
     found.collect()
 }
@@ -83,17 +82,17 @@ pub(crate) fn open(
 }
 
 /// What several steps say together.
-struct AnalysisContext<'a> {
+pub(crate) struct AnalysisContext<'a> {
     live: &'a Live,
     statistics: Option<&'a Statistics>,
-    drains: &'a DrainRecords,
+    pub(crate) drains: &'a DrainRecords,
     connection_sysctls: ConnectionSysctls,
     /// Services as they are edited, which is before anything drains.
     edited: BTreeMap<ServiceKey, &'a ServiceConfig>,
-    draining: BTreeSet<(ServiceKey, RealServerKey)>,
+    pub(crate) draining: BTreeSet<(ServiceKey, RealServerKey)>,
     /// Services that go when all their real servers have drained.
-    drained: BTreeSet<ServiceKey>,
-    started: BTreeSet<SyncState>,
+    pub(crate) drained: BTreeSet<ServiceKey>,
+    pub(crate) started: BTreeSet<SyncState>,
     vanishing: BTreeSet<IpAddr>,
 }
 
@@ -128,65 +127,23 @@ impl<'a> AnalysisContext<'a> {
         context
     }
 
-    fn impact(&self, op: &Op, next: Option<&Op>) -> Option<Impact> {
-        let of = |effect, service: &ServiceKey, key: Option<&RealServerKey>| Impact {
+    /// The impact on the connections of a service, or of one of its real servers.
+    pub(crate) fn impact_on(
+        &self,
+        effect: Effect,
+        service: &ServiceKey,
+        real_server: Option<&RealServerKey>,
+    ) -> Impact {
+        Impact {
             effect,
-            connections: open(self.statistics, service, key),
+            connections: open(self.statistics, service, real_server),
             is_persistent: self.config(service).is_some_and(|it| it.persistence.is_some()),
             connection_sysctls: self.connection_sysctls,
-        };
-        Some(match op {
-            Op::AddModule { .. }
-            | Op::EditSysctl { .. }
-            | Op::AddSync { .. }
-            | Op::AddDummy { .. }
-            | Op::EditDummy { .. }
-            | Op::DeleteDummy { .. }
-            | Op::AddService { .. }
-            | Op::AddRealServer { .. }
-            | Op::Bind { .. } => return None,
-            Op::EditTimeouts { .. } => self.everywhere(Effect::Retimed),
-            Op::DeleteSync { state, .. } => {
-                let comes_back = self.started.contains(state);
-                self.everywhere(Effect::Uncopied { state: *state, comes_back })
-            }
-            Op::EditService { key, before, after } => of(edit(before, after), key, None),
-            Op::EditRealServer { service, key, before, after } => {
-                of(real_server_edit(before, after), service, Some(key))
-            }
-            Op::DrainRealServer { service, key, limit, .. } => {
-                let is_begun = self.drains.0.contains_key(&(*service, *key));
-                of(Effect::Drain { limit: *limit, is_begun, left: None }, service, Some(key))
-            }
-            Op::DeleteRealServer { service, key, .. } => {
-                let is_added_again = matches!(
-                    next, Some(Op::AddRealServer { service: again, key: it, .. })
-                        if again == service && it == key
-                );
-                let effect = if is_added_again {
-                    Effect::Interrupted
-                } else if self.draining.contains(&(*service, *key)) {
-                    Effect::Drained
-                } else {
-                    Effect::Break { held_by: self.held_by(service) }
-                };
-                of(effect, service, Some(key))
-            }
-            Op::DeleteService { key, before } => {
-                let effect = if before.real_servers.is_empty() {
-                    Effect::Stay
-                } else if self.drained.contains(key) {
-                    Effect::Drained
-                } else {
-                    Effect::Break { held_by: self.held_by(key) }
-                };
-                of(effect, key, None)
-            }
-            Op::Unbind { binding } => self.unbinding(binding.address),
-        })
+        }
     }
 
-    fn everywhere(&self, effect: Effect) -> Impact {
+    /// The impact on connections that are not counted.
+    pub(crate) fn everywhere(&self, effect: Effect) -> Impact {
         Impact {
             effect,
             connections: None,
@@ -196,7 +153,7 @@ impl<'a> AnalysisContext<'a> {
     }
 
     /// What becomes of the connections that come in by an address.
-    fn unbinding(&self, address: IpAddr) -> Impact {
+    pub(crate) fn unbinding(&self, address: IpAddr) -> Impact {
         if !self.vanishing.contains(&address) {
             return self.everywhere(Effect::Stay);
         }
@@ -224,30 +181,11 @@ impl<'a> AnalysisContext<'a> {
         self.edited.get(key).copied().or_else(live)
     }
 
-    fn held_by(&self, key: &ServiceKey) -> Option<Scheduler> {
+    /// The scheduler of a service that refuses clients of a real server at weight 0, if it does.
+    pub(crate) fn held_by(&self, key: &ServiceKey) -> Option<Scheduler> {
         let config = self.config(key)?;
         let refuses = config.scheduler.refuses_clients_of_drained(config.scheduler_flags);
         refuses.then_some(config.scheduler)
-    }
-}
-
-fn edit(before: &ServiceConfig, after: &ServiceConfig) -> Effect {
-    // From no scheduler to one there is nothing to be without.
-    let gap = before.scheduler != after.scheduler && before.scheduler != Scheduler::none();
-    // Entries are found by the masked address, or by what the engine makes of a packet.
-    let netmask = |config: &ServiceConfig| config.persistence.map(|it| it.netmask);
-    let same_entries = netmask(before) == netmask(after) && before.engine == after.engine;
-    let forgets = before.persistence.is_some() && !same_entries;
-    if gap || forgets { Effect::Rescheduled { gap, forgets } } else { Effect::Stay }
-}
-
-fn real_server_edit(before: &RealServer, after: &RealServer) -> Effect {
-    let forward = |it: &RealServer| canonical::real_server(*it).forward;
-    match (forward(before), forward(after)) {
-        (Forward::Tun(one), Forward::Tun(other)) if one != other => Effect::Rewrapped,
-        (one, other) if one != other => Effect::KeepForward,
-        _ if after.weight == 0 && before.weight > 0 => Effect::Quiesced,
-        _ => Effect::Stay,
     }
 }
 

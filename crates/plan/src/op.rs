@@ -6,8 +6,6 @@ use evenkeel_model::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::Object;
-
 /// One change to one object, with its value before and after.
 ///
 /// Plans of large tables hold tens of thousands of these, most of them about real servers, so the
@@ -193,76 +191,9 @@ impl Verb {
 }
 
 impl Op {
-    /// What it does.
-    pub fn verb(&self) -> Verb {
-        match self {
-            Self::AddModule { .. }
-            | Self::AddSync { .. }
-            | Self::AddDummy { .. }
-            | Self::AddService { .. }
-            | Self::AddRealServer { .. } => Verb::Add,
-            Self::EditSysctl { .. }
-            | Self::EditTimeouts { .. }
-            | Self::EditDummy { .. }
-            | Self::EditService { .. }
-            | Self::EditRealServer { .. } => Verb::Edit,
-            Self::DrainRealServer { .. } => Verb::Drain,
-            Self::DeleteSync { .. }
-            | Self::DeleteDummy { .. }
-            | Self::DeleteService { .. }
-            | Self::DeleteRealServer { .. } => Verb::Delete,
-            Self::Bind { .. } => Verb::Bind,
-            Self::Unbind { .. } => Verb::Unbind,
-        }
-    }
-
     /// Whether it may be there because a file no longer lists its object.
     pub fn may_go_with_a_file(&self) -> bool {
         matches!(self.verb(), Verb::Delete | Verb::Unbind)
             || matches!(self, Self::EditSysctl { .. })
-    }
-
-    /// What it is done to.
-    pub fn object(&self) -> Object {
-        match self {
-            Self::AddModule { module } => Object::Module(module.clone()),
-            Self::EditSysctl { key, .. } => Object::Sysctl(key.clone()),
-            Self::EditTimeouts { .. } => Object::Timeouts,
-            Self::AddSync { state, .. } | Self::DeleteSync { state, .. } => Object::Sync(*state),
-            Self::AddDummy { interface }
-            | Self::EditDummy { interface }
-            | Self::DeleteDummy { interface } => Object::Dummy(interface.clone()),
-            Self::AddService { key, .. }
-            | Self::EditService { key, .. }
-            | Self::DeleteService { key, .. } => Object::Service(*key),
-            Self::AddRealServer { service, key, .. }
-            | Self::EditRealServer { service, key, .. }
-            | Self::DrainRealServer { service, key, .. }
-            | Self::DeleteRealServer { service, key, .. } => Object::RealServer(*service, *key),
-            Self::Bind { binding } | Self::Unbind { binding } => Object::Vip(binding.clone()),
-        }
-    }
-
-    /// The service it belongs to; `None` for all that is not in the IPVS table.
-    pub fn service(&self) -> Option<ServiceKey> {
-        match self {
-            Self::AddService { key, .. }
-            | Self::EditService { key, .. }
-            | Self::DeleteService { key, .. } => Some(*key),
-            Self::AddRealServer { service, .. }
-            | Self::EditRealServer { service, .. }
-            | Self::DrainRealServer { service, .. }
-            | Self::DeleteRealServer { service, .. } => Some(*service),
-            Self::AddModule { .. }
-            | Self::EditSysctl { .. }
-            | Self::EditTimeouts { .. }
-            | Self::AddSync { .. }
-            | Self::DeleteSync { .. }
-            | Self::AddDummy { .. }
-            | Self::EditDummy { .. }
-            | Self::DeleteDummy { .. }
-            | Self::Bind { .. }
-            | Self::Unbind { .. } => None,
-        }
     }
 }

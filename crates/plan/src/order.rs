@@ -47,21 +47,22 @@ use crate::Op;
 pub(crate) fn order(added: Vec<Op>, readded: Vec<Op>, mut others: Vec<Op>) -> Vec<Op> {
     // The sort is stable: within a phase the order of the difference stays, which goes by key, and
     // within a service by the spec.
-    others.sort_by_key(phase);
+    others.sort_by_key(Op::phase);
     rebind_in_pairs(&mut others);
     let mut steps = added;
-    let before = others.partition_point(|op| phase(op) < Phase::AddRealServers);
+    let before = others.partition_point(|op| op.phase() < Phase::AddRealServers);
     steps.splice(0..0, others.drain(..before));
-    let raised = others.partition_point(|op| phase(op) <= Phase::RaiseRealServers);
+    let raised = others.partition_point(|op| op.phase() <= Phase::RaiseRealServers);
     steps.extend(others.drain(..raised));
     steps.extend(readded);
     steps.append(&mut others);
     steps
 }
 
-/// The phases of an execution. Their order is this declaration's.
+/// The phases of an execution. Their order is this declaration's; which operation belongs where is
+/// said by its kind ([`crate::resource`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Phase {
+pub(crate) enum Phase {
     AddModules,
     EditSysctls,
     DeleteSync,
@@ -84,27 +85,23 @@ enum Phase {
     AddSync,
 }
 
-fn phase(op: &Op) -> Phase {
-    match op {
-        Op::AddModule { .. } => Phase::AddModules,
-        Op::EditSysctl { .. } => Phase::EditSysctls,
-        Op::DeleteSync { .. } => Phase::DeleteSync,
-        Op::EditTimeouts { .. } => Phase::EditTimeouts,
-        Op::AddSync { .. } => Phase::AddSync,
-        Op::AddDummy { .. } => Phase::AddDummies,
-        Op::AddService { .. } | Op::AddRealServer { .. } => Phase::AddRealServers,
-        Op::EditService { .. } => Phase::EditServices,
-        Op::EditRealServer { before, after, .. } if after.weight < before.weight => {
-            Phase::LowerRealServers
-        }
-        Op::EditRealServer { .. } => Phase::RaiseRealServers,
-        Op::EditDummy { .. } => Phase::EditDummies,
-        Op::Bind { .. } => Phase::Bind,
-        Op::DrainRealServer { .. } => Phase::DrainRealServers,
-        Op::DeleteDummy { .. } => Phase::DeleteDummies,
-        Op::DeleteRealServer { .. } => Phase::DeleteRealServers,
-        Op::Unbind { .. } => Phase::Unbind,
-        Op::DeleteService { .. } => Phase::DeleteServices,
+/// A part of a plan that is not begun after a failure in an earlier part.
+///
+/// Within a stage an operation may be sent whatever became of the one before: the kernel takes
+/// batches that way. Between stages the answers are looked at, so that nothing is lowered or
+/// deleted when an addition failed, and no VIP is bound to services that are not there. A scheduler
+/// is changed, and a weight lowered, only where all that makes up for it is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stage(Phase);
+
+impl Phase {
+    /// The stage that it belongs to: most are one by themselves.
+    pub(crate) fn stage(self) -> Stage {
+        Stage(match self {
+            Self::EditSysctls | Self::DeleteSync | Self::EditTimeouts => Self::EditSysctls,
+            Self::AddRealServers | Self::RaiseRealServers => Self::AddRealServers,
+            alone => alone,
+        })
     }
 }
 

@@ -7,15 +7,16 @@ use serde::Serialize;
 
 use crate::cause::causes;
 use crate::connection_sysctls::{ConnectionSysctls, NODEST};
-use crate::diff::{Difference, difference};
+use crate::diff::difference;
+use crate::difference::Difference;
 use crate::guard::{marked_warnings, refusals};
 use crate::impact_analysis::impacts;
-use crate::namespace_settings;
 use crate::order::order;
 use crate::precondition::unmet_preconditions;
 use crate::render::count;
+use crate::resource::timeouts::left_timeouts;
 use crate::{
-    Cause, Counts, DrainRecords, Effect, Guard, GuardRefusal, Impact, Inputs, Op,
+    Cause, Counts, DrainRecords, Effect, Guard, GuardRefusal, Impact, Inputs, Op, Unchanged,
     UnmetPrecondition, Verb,
 };
 
@@ -55,31 +56,17 @@ pub struct WiderScope {
     pub services: usize,
 }
 
-/// Objects that are as they shall be.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Unchanged {
-    /// Services.
-    pub services: usize,
-    /// Real servers.
-    pub real_servers: usize,
-    /// VIPs.
-    pub vips: usize,
-}
-
 /// Plans. The same inputs give the same plan.
 pub fn plan(inputs: Inputs<'_>) -> Plan {
     let Inputs { desired, live, record, last: _, cut_off: _, lost_files: _, statistics: _ } =
         inputs;
-    let Difference { added, readded, mut ops, unchanged, out_of_scope } = difference(&inputs);
-    ops.extend(namespace_settings::operations(desired, live, &record.sysctls));
-    let modules = namespace_settings::modules(added.iter().chain(&ops), live);
-    ops.extend(modules);
+    let Difference { added, readded, ops, unchanged, out_of_scope } = difference(&inputs);
     let mut warnings = warnings(desired, live);
     warnings.extend(reordered(desired, &readded));
     let steps = order(added, readded, ops);
     warnings.extend(dropping_drains(ConnectionSysctls::new(live, &steps), &steps, &in_the_spec()));
     warnings.extend(marked_warnings(&inputs, &steps));
-    warnings.extend(namespace_settings::left_timeouts(desired, live, record.timeouts));
+    warnings.extend(left_timeouts(desired, live, record.timeouts));
     let takes = |op: &Op| matches!(op.verb(), Verb::Drain | Verb::Delete | Verb::Unbind);
     if steps.iter().any(takes) {
         warnings.extend(inputs.judging_guards().postponed());

@@ -12,8 +12,8 @@ use evenkeel_model::{
 };
 use similar::TextDiff;
 
-use crate::diff::leave_config;
 use crate::render::{Labels, Line};
+use crate::resource::service::leave_config;
 use crate::{Object, Op};
 
 /// How the steps of an earlier plan differ from those of a fresh one, as a unified diff of their

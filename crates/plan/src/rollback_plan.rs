@@ -8,13 +8,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use evenkeel_model::{
-    Live, RealServer, Scheduler, ServiceConfig, ServiceKey, SyncDaemon, Timeouts,
-};
+use evenkeel_model::{Live, Scheduler, ServiceConfig, ServiceKey};
 
-use crate::field::{real_server_fields, service_fields, timeout_fields};
 use crate::order::order;
-use crate::render::list;
+use crate::resource::Value;
 use crate::{Object, Op, canonical};
 
 /// A way back.
@@ -57,12 +54,7 @@ impl fmt::Display for ValueText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             None => f.write_str("absent"),
-            Some(Value::Present) => f.write_str("there"),
-            Some(Value::Sysctl(value)) => f.write_str(value),
-            Some(Value::Timeouts(timeouts)) => list(f, timeout_fields(timeouts)),
-            Some(Value::Sync(daemon)) => write!(f, "{daemon}"),
-            Some(Value::Service(config)) => list(f, service_fields(config)),
-            Some(Value::RealServer(real_server)) => list(f, real_server_fields(real_server)),
+            Some(value) => value.fmt(f),
         }
     }
 }
@@ -70,7 +62,7 @@ impl fmt::Display for ValueText<'_> {
 /// Plans the way back from `done`, which may have been carried out or not, given what is found
 /// now. Kernel modules stay loaded: nothing depends on their absence.
 pub fn rollback_plan(done: &[Op], live: &Live) -> RollbackPlan {
-    let touched = touched(done);
+    let touched = TouchedObjects::of(done);
     let mut builder = RollbackBuilder {
         touched: &touched,
         live,
@@ -79,7 +71,7 @@ pub fn rollback_plan(done: &[Op], live: &Live) -> RollbackPlan {
         foreign: BTreeSet::new(),
         traces: BTreeMap::new(),
     };
-    for (object, history) in &touched {
+    for (object, history) in &touched.0 {
         builder.restore(object, history);
     }
     let RollbackBuilder { added, ops, foreign, traces, .. } = builder;
@@ -89,98 +81,66 @@ pub fn rollback_plan(done: &[Op], live: &Live) -> RollbackPlan {
 /// What an object was before the first step on it, and what steps may have made of it; `None` is
 /// its absence.
 #[derive(Debug, Default)]
-struct OpHistory {
-    before: Option<Value>,
+pub(crate) struct OpHistory {
+    pub(crate) before: Option<Value>,
     after: Vec<Option<Value>>,
     /// For a service that was there: its real servers in their order.
-    real_servers: Vec<Object>,
+    pub(crate) real_servers: Vec<Object>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Value {
-    Sysctl(Box<str>),
-    Timeouts(Timeouts),
-    Sync(SyncDaemon),
-    Service(ServiceConfig),
-    RealServer(RealServer),
-    /// All there is to say of an address or a dummy device.
-    Present,
-}
+/// The objects that steps touched, with their values.
+#[derive(Debug, Default)]
+pub(crate) struct TouchedObjects(BTreeMap<Object, OpHistory>);
 
-fn touched(done: &[Op]) -> BTreeMap<Object, OpHistory> {
-    let mut touched = BTreeMap::new();
-    let mut note = |object: Object, before: Option<Value>, after: Option<Value>| {
+impl TouchedObjects {
+    fn of(done: &[Op]) -> Self {
+        let mut touched = Self::default();
+        for op in done {
+            op.record(&mut touched);
+        }
+        touched
+    }
+
+    /// Records what a step may have made of an object.
+    pub(crate) fn note(&mut self, object: Object, before: Option<Value>, after: Option<Value>) {
         let first = || OpHistory { before, ..OpHistory::default() };
-        touched.entry(object).or_insert_with(first).after.push(after);
-    };
-    for op in done {
-        let object = op.object();
-        let real_server = |value: &RealServer| Value::RealServer(canonical::real_server(*value));
-        match op {
-            // What was loaded or brought up stays so: it takes nothing from anyone.
-            Op::AddModule { .. } | Op::EditDummy { .. } => {}
-            Op::EditSysctl { before, after, .. } => {
-                let value = |value: &str| Some(Value::Sysctl(value.into()));
-                note(object, value(before), value(after));
-            }
-            Op::EditTimeouts { before, after } => {
-                note(object, Some(Value::Timeouts(*before)), Some(Value::Timeouts(*after)));
-            }
-            Op::AddSync { after, .. } => note(object, None, Some(Value::Sync((**after).clone()))),
-            Op::DeleteSync { before, .. } => {
-                note(object, Some(Value::Sync((**before).clone())), None);
-            }
-            Op::AddDummy { .. } | Op::Bind { .. } => note(object, None, Some(Value::Present)),
-            Op::DeleteDummy { .. } | Op::Unbind { .. } => note(object, Some(Value::Present), None),
-            Op::AddService { after, .. } => {
-                note(object, None, Some(Value::Service((**after).clone())));
-            }
-            Op::EditService { before, after, .. } => {
-                let value = |config: &ServiceConfig| Some(Value::Service(config.clone()));
-                note(object, value(before), value(after));
-            }
-            Op::DeleteService { key, before } => {
-                for (real_server_key, value) in before.real_servers.in_order() {
-                    let object = Object::RealServer(*key, *real_server_key);
-                    note(object, Some(real_server(value)), None);
-                }
-                note(object, Some(Value::Service(before.config.clone())), None);
-            }
-            Op::AddRealServer { after, .. } => note(object, None, Some(real_server(after))),
-            Op::EditRealServer { before, after, .. } => {
-                note(object, Some(real_server(before)), Some(real_server(after)));
-            }
-            Op::DrainRealServer { before, .. } => {
-                note(object, Some(real_server(before)), Some(real_server(&before.drained())));
-            }
-            Op::DeleteRealServer { before, .. } => note(object, Some(real_server(before)), None),
+        self.0.entry(object).or_insert_with(first).after.push(after);
+    }
+
+    /// Records the real servers that were deleted with their service, in their order.
+    pub(crate) fn set_real_servers(&mut self, service: Object, real_servers: Vec<Object>) {
+        if let Some(history) = self.0.get_mut(&service) {
+            history.real_servers = real_servers;
         }
     }
-    // The kernel deleted them with their service; they come back behind it, in their order.
-    for op in done {
-        if let Op::DeleteService { key, before } = op {
-            let all = before.real_servers.in_order();
-            let all = all.map(|(real_server, _)| Object::RealServer(*key, *real_server)).collect();
-            if let Some(history) = touched.get_mut(&Object::Service(*key)) {
-                history.real_servers = all;
-            }
-        }
+
+    /// Whether a step touched that object.
+    pub(crate) fn contains(&self, object: &Object) -> bool {
+        self.0.contains_key(object)
     }
-    touched
+
+    /// The value of an object before the first step; `None` where it was absent.
+    pub(crate) fn before(&self, object: &Object) -> Option<&Value> {
+        self.0.get(object)?.before.as_ref()
+    }
 }
 
-struct RollbackBuilder<'a> {
-    touched: &'a BTreeMap<Object, OpHistory>,
-    live: &'a Live,
-    added: Vec<Op>,
-    ops: Vec<Op>,
-    foreign: BTreeSet<Object>,
+/// Collects the operations of a rollback.
+pub(crate) struct RollbackBuilder<'a> {
+    pub(crate) touched: &'a TouchedObjects,
+    pub(crate) live: &'a Live,
+    /// Services that are added, each followed by its real servers.
+    pub(crate) added: Vec<Op>,
+    /// All other operations.
+    pub(crate) ops: Vec<Op>,
+    /// Objects that others changed, and that stay as they are.
+    pub(crate) foreign: BTreeSet<Object>,
     traces: BTreeMap<Object, ObjectTrace>,
 }
 
 impl RollbackBuilder<'_> {
     fn restore(&mut self, object: &Object, history: &OpHistory) {
-        let now = self.now(object);
+        let now = object.value_in(self.live);
         if is_same(now.as_ref(), history.before.as_ref()) {
             return;
         }
@@ -190,117 +150,27 @@ impl RollbackBuilder<'_> {
             self.foreign.insert(object.clone());
             return;
         }
-        match object {
-            Object::Module(_) => {}
-            Object::Service(key) => self.service(key, history, now),
-            Object::RealServer(service, _) => {
-                // With a service that comes or goes, its real servers do.
-                if self.now(&Object::Service(*service)).is_some() && !self.is_removed(service) {
-                    let op = real_server(object, history.before.as_ref(), now.as_ref());
-                    self.ops.extend(op);
-                } else if !self.is_restored(service) && !self.is_removed(service) {
-                    self.foreign.insert(object.clone());
-                }
-            }
-            Object::Sysctl(key) => {
-                if let (Some(Value::Sysctl(before)), Some(Value::Sysctl(after))) =
-                    (now, &history.before)
-                {
-                    let (key, after) = (key.clone(), after.clone());
-                    self.ops.push(Op::EditSysctl { key, before, after });
-                }
-            }
-            Object::Timeouts => {
-                if let (Some(Value::Timeouts(before)), Some(Value::Timeouts(after))) =
-                    (now, &history.before)
-                {
-                    self.ops.push(Op::EditTimeouts { before, after: *after });
-                }
-            }
-            Object::Sync(state) => {
-                if let Some(Value::Sync(before)) = now {
-                    self.ops.push(Op::DeleteSync { state: *state, before: Box::new(before) });
-                }
-                if let Some(Value::Sync(after)) = &history.before {
-                    let after = Box::new(after.clone());
-                    self.ops.push(Op::AddSync { state: *state, after });
-                }
-            }
-            Object::Dummy(interface) => self.dummy(interface, history),
-            Object::Vip(binding) => {
-                let binding = binding.clone();
-                self.ops.push(match history.before {
-                    Some(_) => Op::Bind { binding },
-                    None => Op::Unbind { binding },
-                });
-            }
-        }
-    }
-
-    fn service(&mut self, key: &ServiceKey, history: &OpHistory, now: Option<Value>) {
-        let key = *key;
-        match (&history.before, now) {
-            (Some(Value::Service(after)), None) => {
-                self.added.push(Op::AddService { key, after: Box::new(after.clone()) });
-                for object in &history.real_servers {
-                    let before = self.touched.get(object).and_then(|it| it.before.as_ref());
-                    self.added.extend(real_server(object, before, None));
-                }
-            }
-            (Some(Value::Service(after)), Some(Value::Service(before))) => {
-                let (before, after) = (Box::new(before), Box::new(after.clone()));
-                self.ops.push(Op::EditService { key, before, after });
-            }
-            (None, Some(_)) => match self.live.services.get(&key) {
-                Some(before) if self.is_removed(&key) => {
-                    let before = Box::new(before.clone());
-                    self.ops.push(Op::DeleteService { key, before });
-                }
-                // Someone else's real servers would go with it.
-                _ => {
-                    self.foreign.insert(Object::Service(key));
-                }
-            },
-            _ => {}
-        }
-    }
-
-    fn dummy(&mut self, interface: &str, history: &OpHistory) {
-        if history.before.is_some() {
-            self.ops.push(Op::AddDummy { interface: interface.into() });
-            return;
-        }
-        // Someone else's addresses would go with it. Those of the kernel's own making do.
-        let bound = self.live.addresses.keys().filter(|binding| *binding.interface == *interface);
-        let mut foreign = bound.filter(|binding| {
-            !self.touched.contains_key(&Object::Vip((*binding).clone()))
-                && !is_link_local(binding.address)
-        });
-        if foreign.next().is_some() {
-            self.foreign.insert(Object::Dummy(interface.into()));
-        } else {
-            self.ops.push(Op::DeleteDummy { interface: interface.into() });
-        }
+        object.restore(history, now, self);
     }
 
     /// Whether the service was not there before, is now, and takes nobody else's real server along.
-    fn is_removed(&self, key: &ServiceKey) -> bool {
+    pub(crate) fn is_removed(&self, key: &ServiceKey) -> bool {
         let was_absent = |history: &OpHistory| history.before.is_none();
-        let ours = self.touched.get(&Object::Service(*key)).is_some_and(was_absent);
+        let ours = self.touched.0.get(&Object::Service(*key)).is_some_and(was_absent);
         let Some(service) = self.live.services.get(key) else {
             return false;
         };
         ours && service.real_servers.iter().all(|(real_server, value)| {
-            let history = self.touched.get(&Object::RealServer(*key, *real_server));
+            let history = self.touched.0.get(&Object::RealServer(*key, *real_server));
             let now = Value::RealServer(canonical::real_server(*value));
             history.is_some_and(|it| it.before.is_none() && self.is_ours(it, Some(&now)))
         })
     }
 
     /// Whether the service was there before, and is not now.
-    fn is_restored(&self, key: &ServiceKey) -> bool {
+    pub(crate) fn is_restored(&self, key: &ServiceKey) -> bool {
         let was_present = |history: &OpHistory| history.before.is_some();
-        let ours = self.touched.get(&Object::Service(*key)).is_some_and(was_present);
+        let ours = self.touched.0.get(&Object::Service(*key)).is_some_and(was_present);
         ours && !self.live.services.contains_key(key)
     }
 
@@ -319,23 +189,6 @@ impl RollbackBuilder<'_> {
                 }
             })
     }
-
-    fn now(&self, object: &Object) -> Option<Value> {
-        let Live { services, addresses, links, timeouts, sync, sysctls, modules: _ } = self.live;
-        Some(match object {
-            Object::Module(_) => return None,
-            Object::Sysctl(key) => Value::Sysctl(sysctls.get(key)?.clone()),
-            Object::Timeouts => Value::Timeouts((*timeouts)?),
-            Object::Sync(state) => Value::Sync(sync.get(state)?.clone()),
-            Object::Dummy(interface) => links.as_ref()?.get(interface).map(|_| Value::Present)?,
-            Object::Service(key) => Value::Service(services.get(key)?.config.clone()),
-            Object::RealServer(service, key) => {
-                let real_server = services.get(service)?.real_servers.get(key)?;
-                Value::RealServer(canonical::real_server(*real_server))
-            }
-            Object::Vip(binding) => addresses.get(binding).map(|_| Value::Present)?,
-        })
-    }
 }
 
 /// Whether what is found is that value. The kernel fills in what a sync daemon was not told.
@@ -346,27 +199,9 @@ fn is_same(now: Option<&Value>, value: Option<&Value>) -> bool {
     }
 }
 
-fn is_link_local(address: std::net::IpAddr) -> bool {
+/// Whether the kernel gives such an address to every interface by itself.
+pub(crate) fn is_link_local(address: std::net::IpAddr) -> bool {
     matches!(address, std::net::IpAddr::V6(address) if address.is_unicast_link_local())
-}
-
-/// The operation that gives a real server its value back.
-fn real_server(object: &Object, before: Option<&Value>, now: Option<&Value>) -> Option<Op> {
-    let Object::RealServer(service, key) = *object else {
-        return None;
-    };
-    match (before, now) {
-        (Some(Value::RealServer(after)), None) => {
-            Some(Op::AddRealServer { service, key, after: *after })
-        }
-        (Some(Value::RealServer(after)), Some(Value::RealServer(now))) => {
-            Some(Op::EditRealServer { service, key, before: Box::new(*now), after: *after })
-        }
-        (None, Some(Value::RealServer(now))) => {
-            Some(Op::DeleteRealServer { service, key, before: *now })
-        }
-        _ => None,
-    }
 }
 
 #[cfg(test)]

@@ -14,8 +14,8 @@ use evenkeel_model::{Desired, DesiredTimeouts, Live, Owner};
 
 use crate::connection_sysctls::{ConnectionSysctls, NODEST};
 use crate::guard::{DRAIN, KEEP, MARKED};
-use crate::namespace_settings::left_timeouts;
 use crate::plan::{SPEC_ORDER, dropping_drains, in_the_spec};
+use crate::resource::timeouts::left_timeouts;
 use crate::{Guard, GuardRefusal, Op, Plan, PriorState};
 
 pub use remaining::{Remaining, StayingService, Stays, TeardownInputs, remaining};

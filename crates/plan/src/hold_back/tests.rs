@@ -3,7 +3,8 @@
 mod laws;
 
 use evenkeel_model::{
-    Desired, Drain, Forward, Link, Owner, ServiceConfig, SyncDaemon, SyncState, Tunnel, Vip,
+    Desired, Drain, Forward, Link, Owner, RealServer, ServiceConfig, SyncDaemon, SyncState, Tunnel,
+    Vip,
 };
 
 use super::*;

@@ -1,7 +1,7 @@
 use evenkeel_model::statistics::{RealServerStatistics, ServiceStatistics};
 use evenkeel_model::{
-    Desired, Drain, NamedService, Netmask, Owner, Persistence, RealServers, SchedulerFlags, Scope,
-    Service, SyncDaemon, Timeouts, Tunnel, TunnelKind, Vip,
+    Desired, Drain, Forward, NamedService, Netmask, Owner, Persistence, RealServer, RealServers,
+    SchedulerFlags, Scope, Service, SyncDaemon, Timeouts, Tunnel, TunnelKind, Vip,
 };
 
 use super::*;

@@ -44,10 +44,10 @@
 //! warnings      array    strings
 //! ```
 
-use evenkeel_model::{Binding, Names, RealServerKey, ServiceKey};
+use evenkeel_model::{Names, ServiceKey};
 use serde_json::{Map, Value, json};
 
-use crate::field::{FieldValue, real_server_fields, service_fields, sync_fields, timeout_fields};
+use crate::field::{FieldChange, FieldValue};
 use crate::{Effect, Impact, Op, Plan, WiderScope};
 
 /// The version of the document.
@@ -124,89 +124,24 @@ fn step(op: &Op, names: Names<'_>) -> Map<String, Value> {
     if let Some(key) = op.service() {
         step.insert("service".to_owned(), service(&key, names));
     }
-    match op {
-        Op::AddModule { module } => {
-            step.insert("module".to_owned(), json!(module));
-        }
-        Op::EditSysctl { key, before, after } => {
-            step.insert("sysctl".to_owned(), json!(key));
-            let value = |value: &str| [("value", FieldValue::Word(value.to_owned()))];
-            edit(op, &mut step, value(before), value(after));
-        }
-        Op::EditTimeouts { before, after } => {
-            edit(op, &mut step, timeout_fields(before), timeout_fields(after));
-        }
-        Op::AddSync { state, after } => {
-            step.insert("sync".to_owned(), json!(state));
-            step.insert("after".to_owned(), object(sync_fields(after)));
-        }
-        Op::DeleteSync { state, before } => {
-            step.insert("sync".to_owned(), json!(state));
-            step.insert("before".to_owned(), object(sync_fields(before)));
-        }
-        Op::AddDummy { interface } | Op::DeleteDummy { interface } => {
-            step.insert("interface".to_owned(), json!(interface));
-        }
-        Op::EditDummy { interface } => {
-            step.insert("interface".to_owned(), json!(interface));
-            let up = |word| [("up", FieldValue::Name(word))];
-            edit(op, &mut step, up("no"), up("yes"));
-        }
-        Op::AddService { after, .. } => {
-            step.insert("after".to_owned(), object(service_fields(after)));
-        }
-        Op::EditService { before, after, .. } => {
-            edit(op, &mut step, service_fields(before), service_fields(after));
-        }
-        Op::DeleteService { before, .. } => {
-            let mut value = object(service_fields(&before.config));
-            let all = before.real_servers.in_order();
-            value["real_servers"] = all
-                .map(|(key, real_server)| {
-                    let mut value = object(real_server_fields(real_server));
-                    value["address"] = json!(key.address);
-                    value["port"] = json!(key.port);
-                    value
-                })
-                .collect();
-            step.insert("before".to_owned(), value);
-        }
-        Op::AddRealServer { key, after, .. } => {
-            step.insert("real_server".to_owned(), real_server(key));
-            step.insert("after".to_owned(), object(real_server_fields(after)));
-        }
-        Op::EditRealServer { key, before, after, .. } => {
-            step.insert("real_server".to_owned(), real_server(key));
-            edit(op, &mut step, real_server_fields(before), real_server_fields(after));
-        }
-        Op::DrainRealServer { key, before, limit, .. } => {
-            step.insert("real_server".to_owned(), real_server(key));
-            step.insert("limit".to_owned(), json!(limit));
-            edit(op, &mut step, real_server_fields(before), real_server_fields(&before.drained()));
-        }
-        Op::DeleteRealServer { key, before, .. } => {
-            step.insert("real_server".to_owned(), real_server(key));
-            step.insert("before".to_owned(), object(real_server_fields(before)));
-        }
-        Op::Bind { binding } | Op::Unbind { binding } => {
-            step.insert("vip".to_owned(), vip(binding));
-        }
-    }
+    op.write_json(&mut step);
     step
 }
 
-fn edit<const N: usize>(
-    op: &Op,
+/// Adds the values before and after an edit, and the fields that change.
+pub(crate) fn write_edit<const N: usize>(
     step: &mut Map<String, Value>,
     before: [(&'static str, FieldValue); N],
     after: [(&'static str, FieldValue); N],
+    changes: Vec<FieldChange>,
 ) {
-    step.insert("before".to_owned(), object(before));
-    step.insert("after".to_owned(), object(after));
-    step.insert("changes".to_owned(), json!(op.changes()));
+    step.insert("before".to_owned(), json_fields(before));
+    step.insert("after".to_owned(), json_fields(after));
+    step.insert("changes".to_owned(), json!(changes));
 }
 
-fn object<const N: usize>(fields: [(&'static str, FieldValue); N]) -> Value {
+/// The fields of an object as a JSON object.
+pub(crate) fn json_fields<const N: usize>(fields: [(&'static str, FieldValue); N]) -> Value {
     fields.into_iter().map(|(field, value)| (field.to_owned(), json!(value))).collect()
 }
 
@@ -221,13 +156,4 @@ fn service(key: &ServiceKey, names: Names<'_>) -> Value {
         value["name"] = json!(name);
     }
     value
-}
-
-fn real_server(key: &RealServerKey) -> Value {
-    json!({ "address": key.address, "port": key.port })
-}
-
-fn vip(binding: &Binding) -> Value {
-    let Binding { address, interface, prefix } = binding;
-    json!({ "address": address, "prefix": prefix, "interface": interface })
 }

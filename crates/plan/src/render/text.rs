@@ -5,7 +5,7 @@ use std::fmt;
 
 use evenkeel_model::{Names, ServiceKey};
 
-use crate::field::{FieldChange, FieldValue, real_server_fields, service_fields};
+use crate::field::{FieldChange, FieldValue};
 use crate::{Cause, Op, Plan, StayingService, Stays, Verb, WiderScope};
 
 /// One operation in words: `~ edit real server 10.0.0.1:80 of web/192.0.2.1:80/tcp: weight 1 -> 2`.
@@ -63,7 +63,8 @@ impl<'a> Labels<'a> {
         Self { names: names.into(), last: RefCell::new(None) }
     }
 
-    fn write(&self, f: &mut fmt::Formatter<'_>, key: &ServiceKey) -> fmt::Result {
+    /// Writes a service under its name.
+    pub(crate) fn write(&self, f: &mut fmt::Formatter<'_>, key: &ServiceKey) -> fmt::Result {
         let mut last = self.last.borrow_mut();
         match &*last {
             Some((known, label)) if known == key => f.write_str(label),
@@ -139,64 +140,7 @@ impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { op, labels } = self;
         write!(f, "{} {} ", op.verb().sign(), op.verb().as_str())?;
-        match op {
-            Op::AddModule { module } => write!(f, "kernel module {module}"),
-            Op::EditSysctl { key, before, after } => write!(f, "sysctl {key}: {before} -> {after}"),
-            Op::EditTimeouts { .. } => {
-                f.write_str("timeouts")?;
-                arrows(f, op.changes())
-            }
-            Op::AddSync { state, after: daemon } | Op::DeleteSync { state, before: daemon } => {
-                write!(f, "sync daemon {state}: {daemon}")
-            }
-            Op::AddDummy { interface } | Op::DeleteDummy { interface } => {
-                write!(f, "dummy device {interface}")
-            }
-            Op::EditDummy { interface } => {
-                write!(f, "dummy device {interface}")?;
-                arrows(f, op.changes())
-            }
-            Op::AddService { key, after } => {
-                f.write_str("service ")?;
-                labels.write(f, key)?;
-                write_fields(f, service_fields(after))
-            }
-            Op::EditService { key, .. } => {
-                f.write_str("service ")?;
-                labels.write(f, key)?;
-                arrows(f, op.changes())
-            }
-            Op::DeleteService { key, before } => {
-                f.write_str("service ")?;
-                labels.write(f, key)?;
-                write!(f, " with {}", count(before.real_servers.len(), "real server"))
-            }
-            Op::AddRealServer { service, key, after } => {
-                write!(f, "real server {key} to ")?;
-                labels.write(f, service)?;
-                write_fields(f, real_server_fields(after))
-            }
-            Op::EditRealServer { service, key, .. } => {
-                write!(f, "real server {key} of ")?;
-                labels.write(f, service)?;
-                arrows(f, op.changes())
-            }
-            Op::DrainRealServer { service, key, before, limit } => {
-                write!(f, "real server {key} of ")?;
-                labels.write(f, service)?;
-                match before.weight {
-                    0 => f.write_str(": weight 0")?,
-                    weight => write!(f, ": weight {weight} -> 0")?,
-                }
-                write!(f, ", for {limit} at most")
-            }
-            Op::DeleteRealServer { service, key, before } => {
-                write!(f, "real server {key} of ")?;
-                labels.write(f, service)?;
-                write_fields(f, real_server_fields(before))
-            }
-            Op::Bind { binding } | Op::Unbind { binding } => write!(f, "vip {binding}"),
-        }
+        op.write(f, labels)
     }
 }
 
@@ -210,7 +154,8 @@ impl fmt::Display for WiderScope {
     }
 }
 
-fn arrows(f: &mut fmt::Formatter<'_>, changes: Vec<FieldChange>) -> fmt::Result {
+/// Writes the fields that change: `: weight 1 -> 2`.
+pub(crate) fn arrows(f: &mut fmt::Formatter<'_>, changes: Vec<FieldChange>) -> fmt::Result {
     for (number, change) in changes.into_iter().enumerate() {
         let gap = if number == 0 { ": " } else { ", " };
         write!(f, "{gap}{change}")?;
@@ -219,7 +164,7 @@ fn arrows(f: &mut fmt::Formatter<'_>, changes: Vec<FieldChange>) -> fmt::Result 
 }
 
 /// The fields that say something: all but the ones that are not set. A weight of 0 is a value.
-fn write_fields<const N: usize>(
+pub(crate) fn write_fields<const N: usize>(
     f: &mut fmt::Formatter<'_>,
     fields: [(&'static str, FieldValue); N],
 ) -> fmt::Result {

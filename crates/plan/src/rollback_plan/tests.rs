@@ -1,7 +1,9 @@
 //! Laws of the way back.
 
 use evenkeel_model::arbitrary::{Pair, populated};
-use evenkeel_model::{Binding, Link, Owner, RealServers, Service, SyncState};
+use evenkeel_model::{
+    Binding, Link, Owner, RealServer, RealServers, Service, SyncDaemon, SyncState,
+};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 

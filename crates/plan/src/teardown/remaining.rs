@@ -7,7 +7,8 @@ use evenkeel_model::{
     Service, ServiceConfig, ServiceKey, SyncDaemon, SyncState,
 };
 
-use crate::diff::{IgnoredFields, leave_config};
+use crate::resource::real_server::IgnoredFields;
+use crate::resource::service::leave_config;
 use crate::{Adopted, DrainRecords, Object, canonical};
 
 /// All that decides what a teardown leaves.

@@ -64,7 +64,7 @@ fn is_possible(before: &Live, now: &Live, op: &Op) -> bool {
             let users = before.services.values().map(|it| format!("ip_vs_{}", it.config.scheduler));
             users.into_iter().any(|user| user == module)
         };
-        needed_modules(op).all(|it| modules.contains(&*it) || used(&it))
+        op.needed_modules().iter().all(|it| modules.contains(&**it) || used(it))
     };
     match op {
         Op::AddService { key, .. } => !now.services.contains_key(key) && loaded(op),

@@ -1,0 +1,200 @@
+//! Dummy devices that evenkeel creates for VIPs, brings up, and deletes at a teardown.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use evenkeel_model::{Desired, Link, Live, Names, Owner};
+use serde_json::{Map, Value as Json, json};
+
+use super::{Operation, Resource, Value};
+use crate::cause::SpecPair;
+use crate::field::{FieldChange, FieldValue};
+use crate::hold_back::OmittedSteps;
+use crate::order::Phase;
+use crate::render::{Labels, arrows, write_edit};
+use crate::rollback_plan::{OpHistory, RollbackBuilder, TouchedObjects, is_link_local};
+use crate::{Object, Op, Verb};
+
+pub(super) enum DeviceOp<'a> {
+    Add {
+        interface: &'a str,
+    },
+    /// It is brought up.
+    Edit {
+        interface: &'a str,
+    },
+    Delete {
+        interface: &'a str,
+    },
+}
+
+pub(super) struct DeviceObject<'a>(pub(super) &'a str);
+
+/// Creates the devices that VIPs ask for and that are missing, and brings up evenkeel's own.
+pub(crate) fn diff(desired: &Desired, live: &Live) -> Vec<Op> {
+    // Where the interfaces are not known, those with an address are there.
+    let exists = |interface: &str| match &live.links {
+        Some(links) => links.contains_key(interface),
+        None => live.addresses.keys().any(|binding| *binding.interface == *interface),
+    };
+    let is_down = |interface: &str| {
+        let link = live.links.as_ref().and_then(|links| links.get(interface));
+        link.is_some_and(|link| link.owner == Owner::Evenkeel && !link.up)
+    };
+    let mut seen = BTreeSet::new();
+    let mut ops = Vec::new();
+    for (binding, vip) in &desired.vips {
+        let interface = &binding.interface;
+        if vip.dummy && !exists(interface) && seen.insert(interface) {
+            ops.push(Op::AddDummy { interface: interface.clone() });
+        }
+        if is_down(interface) && seen.insert(interface) {
+            ops.push(Op::EditDummy { interface: interface.clone() });
+        }
+    }
+    ops
+}
+
+impl<'a> DeviceOp<'a> {
+    fn interface(&self) -> &'a str {
+        match self {
+            Self::Add { interface } | Self::Edit { interface } | Self::Delete { interface } => {
+                interface
+            }
+        }
+    }
+}
+
+impl<'a> Operation<'a> for DeviceOp<'a> {
+    fn verb(&self) -> Verb {
+        match self {
+            Self::Add { .. } => Verb::Add,
+            Self::Edit { .. } => Verb::Edit,
+            Self::Delete { .. } => Verb::Delete,
+        }
+    }
+
+    fn object(&self) -> Object {
+        Object::Dummy(self.interface().into())
+    }
+
+    fn phase(&self) -> Phase {
+        match self {
+            Self::Add { .. } => Phase::AddDummies,
+            Self::Edit { .. } => Phase::EditDummies,
+            Self::Delete { .. } => Phase::DeleteDummies,
+        }
+    }
+
+    fn changes(&self) -> Vec<FieldChange> {
+        match self {
+            Self::Edit { .. } => {
+                let [before, after] = ["no", "yes"].map(FieldValue::Name);
+                vec![FieldChange { field: "up", before, after }]
+            }
+            Self::Add { .. } | Self::Delete { .. } => Vec::new(),
+        }
+    }
+
+    fn simulate(&self, state: &mut Live) {
+        let Some(links) = &mut state.links else { return };
+        match self {
+            Self::Add { interface } => {
+                let link = Link { up: true, dummy: true, owner: Owner::Evenkeel };
+                links.insert((*interface).into(), link);
+            }
+            Self::Edit { interface } => {
+                if let Some(link) = links.get_mut(*interface) {
+                    link.up = true;
+                }
+            }
+            Self::Delete { interface } => {
+                links.remove(*interface);
+            }
+        }
+    }
+
+    fn record(&self, touched: &mut TouchedObjects) {
+        match self {
+            Self::Add { .. } => touched.note(self.object(), None, Some(Value::Present)),
+            // One that was brought up stays up: it takes nothing from anyone.
+            Self::Edit { .. } => {}
+            Self::Delete { .. } => touched.note(self.object(), Some(Value::Present), None),
+        }
+    }
+
+    fn is_drift(&self, _: &SpecPair<'_>) -> Option<bool> {
+        match self {
+            Self::Add { .. } => None,
+            // evenkeel creates them up.
+            Self::Edit { .. } => Some(true),
+            // Only one that evenkeel created is deleted, so a spec asked for it once.
+            Self::Delete { .. } => Some(false),
+        }
+    }
+
+    fn note_omitted(&self, omitted: &mut OmittedSteps<'a>) {
+        match self {
+            Self::Add { interface } | Self::Edit { interface } => {
+                omitted.dummies.insert(interface);
+            }
+            Self::Delete { .. } => {}
+        }
+    }
+
+    fn is_blocked(&self, omitted: &OmittedSteps<'_>) -> bool {
+        match self {
+            Self::Add { .. } | Self::Edit { .. } => false,
+            Self::Delete { interface } => {
+                omitted.bound.iter().any(|binding| *binding.interface == **interface)
+            }
+        }
+    }
+
+    fn write(&self, f: &mut fmt::Formatter<'_>, _: &Labels<'_>) -> fmt::Result {
+        write!(f, "dummy device {}", self.interface())?;
+        arrows(f, self.changes())
+    }
+
+    fn write_json(&self, step: &mut Map<String, Json>) {
+        step.insert("interface".to_owned(), json!(self.interface()));
+        if let Self::Edit { .. } = self {
+            let up = |word| [("up", FieldValue::Name(word))];
+            write_edit(step, up("no"), up("yes"), self.changes());
+        }
+    }
+}
+
+impl Resource for DeviceObject<'_> {
+    fn kind(&self) -> &'static str {
+        "dummy device"
+    }
+
+    fn write_name(&self, f: &mut fmt::Formatter<'_>, _: Option<Names<'_>>) -> fmt::Result {
+        write!(f, " {}", self.0)
+    }
+
+    fn value_in(&self, live: &Live) -> Option<Value> {
+        live.links.as_ref()?.get(self.0).map(|_| Value::Present)
+    }
+
+    fn restore(&self, history: &OpHistory, _: Option<Value>, rollback: &mut RollbackBuilder<'_>) {
+        let interface = self.0;
+        if history.before.is_some() {
+            rollback.ops.push(Op::AddDummy { interface: interface.into() });
+            return;
+        }
+        // Someone else's addresses would go with it. Those of the kernel's own making do.
+        let addresses = rollback.live.addresses.keys();
+        let mut foreign = addresses.filter(|binding| {
+            *binding.interface == *interface
+                && !rollback.touched.contains(&Object::Vip((*binding).clone()))
+                && !is_link_local(binding.address)
+        });
+        if foreign.next().is_some() {
+            rollback.foreign.insert(Object::Dummy(interface.into()));
+        } else {
+            rollback.ops.push(Op::DeleteDummy { interface: interface.into() });
+        }
+    }
+}

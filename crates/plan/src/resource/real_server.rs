@@ -1,0 +1,434 @@
+//! Real servers of services: added, edited in place, drained and deleted.
+//!
+//! What leaves drains first: it gets weight 0 by a step of its own, and its deletion is of the
+//! value after that. A real server that is deleted only to be added again does not drain: it has
+//! its connections back at once.
+
+use std::fmt;
+
+use evenkeel_model::{
+    Drain, Forward, Ignore, IgnoredField, Live, NamedService, Names, RealServer, RealServerKey,
+    RealServers, ServiceKey,
+};
+use serde_json::{Map, Value as Json, json};
+
+use super::{Operation, Resource, Value, write_service};
+use crate::cause::SpecPair;
+use crate::difference::Difference;
+use crate::field::{FieldChange, changes, real_server_fields};
+use crate::hold_back::{OmittedSteps, is_mixed};
+use crate::impact_analysis::AnalysisContext;
+use crate::order::Phase;
+use crate::render::{Labels, arrows, json_fields, write_edit, write_fields};
+use crate::rollback_plan::{OpHistory, RollbackBuilder, TouchedObjects};
+use crate::{DrainRecords, Effect, Impact, Object, Op, Verb, canonical};
+
+pub(super) enum RealServerOp<'a> {
+    Add {
+        service: &'a ServiceKey,
+        key: &'a RealServerKey,
+        after: &'a RealServer,
+    },
+    Edit {
+        service: &'a ServiceKey,
+        key: &'a RealServerKey,
+        before: &'a RealServer,
+        after: &'a RealServer,
+    },
+    Drain {
+        service: &'a ServiceKey,
+        key: &'a RealServerKey,
+        before: &'a RealServer,
+        limit: Drain,
+    },
+    Delete {
+        service: &'a ServiceKey,
+        key: &'a RealServerKey,
+        before: &'a RealServer,
+    },
+}
+
+pub(super) struct RealServerObject {
+    pub(super) service: ServiceKey,
+    pub(super) key: RealServerKey,
+}
+
+/// Compares the real servers of a service that stays.
+pub(super) fn diff(
+    service: &ServiceKey,
+    named: &NamedService,
+    live: &RealServers,
+    drains: &DrainRecords,
+    found: &mut Difference,
+) {
+    let desired = &named.service.real_servers;
+    let service = *service;
+    let in_place = if named.canonical_order { kept_in_place(desired, live) } else { usize::MAX };
+    for (place, (key, value)) in desired.in_order().enumerate() {
+        let key = *key;
+        let before = live.get(&key).copied().map(canonical::real_server);
+        let drained = drains.0.get(&(service, key)).map(|it| it.weight);
+        let ignored = IgnoredFields { ignore: named.ignore, drained };
+        let desired = canonical::real_server(*value);
+        let after = before.map_or(desired, |before| ignored.over(desired, before));
+        match before {
+            // It stands in the wrong place, or behind one that does.
+            _ if place >= in_place => {
+                let deleted = before.map(|before| Op::DeleteRealServer { service, key, before });
+                found.readded.extend(deleted);
+                found.readded.push(Op::AddRealServer { service, key, after });
+            }
+            None => found.ops.push(Op::AddRealServer { service, key, after }),
+            Some(before) if before == after => found.unchanged.real_servers += 1,
+            Some(before) => {
+                let before = Box::new(before);
+                found.ops.push(Op::EditRealServer { service, key, before, after });
+            }
+        }
+    }
+    for (key, before) in live {
+        if desired.get(key).is_some() {
+            continue;
+        }
+        let (key, mut before, limit) = (*key, *before, named.drain);
+        if limit > Drain::NONE {
+            found.ops.push(Op::DrainRealServer { service, key, before, limit });
+            before = before.drained();
+        }
+        found.ops.push(Op::DeleteRealServer { service, key, before });
+    }
+}
+
+/// How many real servers, counted from the first of the spec, can stay where they are so that the
+/// kernel's list ends up in the spec's order. The kernel puts a new one before all others and
+/// moves none, so what cannot stay has to be added again.
+fn kept_in_place(desired: &RealServers, live: &RealServers) -> usize {
+    let expected: Vec<_> = desired.in_order().map(|(key, _)| key).collect();
+    let there = live.in_order().map(|(key, _)| key).filter(|key| desired.get(key).is_some());
+    let mut in_place = 0;
+    // The longest beginning of the spec's list that the live list holds in that order, with
+    // whatever in between; what is passed over stands later in the spec's list, and moves there.
+    let mut passed = false;
+    for key in there {
+        if expected.get(in_place) == Some(&key) {
+            in_place += 1;
+        } else {
+            passed = true;
+        }
+    }
+    // Nothing that is live stands behind them: what follows is only to be added, in its order.
+    if passed { in_place } else { expected.len() }
+}
+
+/// What of a real server is left to someone else.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct IgnoredFields {
+    pub(crate) ignore: Ignore,
+    /// The weight it had before it was drained, if it was.
+    pub(crate) drained: Option<u32>,
+}
+
+impl IgnoredFields {
+    /// The desired value with the live values of the fields that are left to someone else. A
+    /// weight of 0 that evenkeel's own drain left behind gives way to the weight before the drain.
+    pub(crate) fn over(self, desired: RealServer, live: RealServer) -> RealServer {
+        let mut after = desired;
+        if self.ignore.contains(IgnoredField::Weight) {
+            after.weight = match self.drained {
+                Some(before) if live.weight == 0 => before,
+                _ => live.weight,
+            };
+        }
+        if self.ignore.contains(IgnoredField::UpperThreshold) {
+            after.upper_threshold = live.upper_threshold;
+        }
+        if self.ignore.contains(IgnoredField::LowerThreshold) {
+            after.lower_threshold = live.lower_threshold;
+        }
+        after
+    }
+}
+
+/// The value as rollbacks compare it.
+pub(super) fn value(real_server: &RealServer) -> Value {
+    Value::RealServer(canonical::real_server(*real_server))
+}
+
+/// The operation that gives a real server its value back.
+pub(super) fn restoring(
+    object: &Object,
+    before: Option<&Value>,
+    now: Option<&Value>,
+) -> Option<Op> {
+    let Object::RealServer(service, key) = *object else {
+        return None;
+    };
+    match (before, now) {
+        (Some(Value::RealServer(after)), None) => {
+            Some(Op::AddRealServer { service, key, after: *after })
+        }
+        (Some(Value::RealServer(after)), Some(Value::RealServer(now))) => {
+            Some(Op::EditRealServer { service, key, before: Box::new(*now), after: *after })
+        }
+        (None, Some(Value::RealServer(now))) => {
+            Some(Op::DeleteRealServer { service, key, before: *now })
+        }
+        _ => None,
+    }
+}
+
+impl<'a> RealServerOp<'a> {
+    fn of(&self) -> &'a ServiceKey {
+        match self {
+            Self::Add { service, .. }
+            | Self::Edit { service, .. }
+            | Self::Drain { service, .. }
+            | Self::Delete { service, .. } => service,
+        }
+    }
+
+    fn key(&self) -> &'a RealServerKey {
+        match self {
+            Self::Add { key, .. }
+            | Self::Edit { key, .. }
+            | Self::Drain { key, .. }
+            | Self::Delete { key, .. } => key,
+        }
+    }
+}
+
+impl<'a> Operation<'a> for RealServerOp<'a> {
+    fn verb(&self) -> Verb {
+        match self {
+            Self::Add { .. } => Verb::Add,
+            Self::Edit { .. } => Verb::Edit,
+            Self::Drain { .. } => Verb::Drain,
+            Self::Delete { .. } => Verb::Delete,
+        }
+    }
+
+    fn object(&self) -> Object {
+        Object::RealServer(*self.of(), *self.key())
+    }
+
+    fn service(&self) -> Option<ServiceKey> {
+        Some(*self.of())
+    }
+
+    fn phase(&self) -> Phase {
+        match self {
+            Self::Add { .. } => Phase::AddRealServers,
+            Self::Edit { before, after, .. } if after.weight < before.weight => {
+                Phase::LowerRealServers
+            }
+            Self::Edit { .. } => Phase::RaiseRealServers,
+            Self::Drain { .. } => Phase::DrainRealServers,
+            Self::Delete { .. } => Phase::DeleteRealServers,
+        }
+    }
+
+    fn changes(&self) -> Vec<FieldChange> {
+        match self {
+            Self::Edit { before, after, .. } => {
+                changes(real_server_fields(before), real_server_fields(after))
+            }
+            Self::Drain { before, .. } => {
+                changes(real_server_fields(before), real_server_fields(&before.drained()))
+            }
+            Self::Add { .. } | Self::Delete { .. } => Vec::new(),
+        }
+    }
+
+    fn simulate(&self, state: &mut Live) {
+        let Some(service) = state.services.get_mut(self.of()) else { return };
+        let real_servers = &mut service.real_servers;
+        match *self {
+            Self::Add { key, after, .. } | Self::Edit { key, after, .. } => {
+                real_servers.insert(*key, *after);
+            }
+            Self::Drain { key, .. } => {
+                if let Some(real_server) = real_servers.get_mut(key) {
+                    real_server.weight = 0;
+                }
+            }
+            Self::Delete { key, .. } => {
+                real_servers.remove(key);
+            }
+        }
+    }
+
+    fn record(&self, touched: &mut TouchedObjects) {
+        let (before, after) = match self {
+            Self::Add { after, .. } => (None, Some(value(after))),
+            Self::Edit { before, after, .. } => (Some(value(before)), Some(value(after))),
+            Self::Drain { before, .. } => (Some(value(before)), Some(value(&before.drained()))),
+            Self::Delete { before, .. } => (Some(value(before)), None),
+        };
+        touched.note(self.object(), before, after);
+    }
+
+    fn impact(&self, context: &AnalysisContext<'_>, next: Option<&Op>) -> Option<Impact> {
+        let id = (*self.of(), *self.key());
+        let effect = match self {
+            Self::Add { .. } => return None,
+            Self::Edit { before, after, .. } => effect_of_edit(before, after),
+            Self::Drain { limit, .. } => {
+                let is_begun = context.drains.0.contains_key(&id);
+                Effect::Drain { limit: *limit, is_begun, left: None }
+            }
+            Self::Delete { service, key, .. } => {
+                let is_added_again = matches!(
+                    next, Some(Op::AddRealServer { service: again, key: it, .. })
+                        if again == *service && it == *key
+                );
+                if is_added_again {
+                    Effect::Interrupted
+                } else if context.draining.contains(&id) {
+                    Effect::Drained
+                } else {
+                    Effect::Break { held_by: context.held_by(service) }
+                }
+            }
+        };
+        Some(context.impact_on(effect, self.of(), Some(self.key())))
+    }
+
+    fn is_drift(&self, specs: &SpecPair<'_>) -> Option<bool> {
+        let (service, key) = (self.of(), self.key());
+        let is_same =
+            !specs.drains.0.contains_key(&(*service, *key)) && specs.same_real_server(service, key);
+        Some(
+            is_same
+                && match self {
+                    // Which fields are left to someone else is a part of what is asked for.
+                    Self::Edit { .. } => specs.same_ignore(service),
+                    // One that is listed is deleted only to be added again, in another place.
+                    Self::Add { .. } | Self::Delete { .. } => {
+                        !specs.lists(service, key) || !specs.reordered.contains(service)
+                    }
+                    Self::Drain { .. } => true,
+                },
+        )
+    }
+
+    fn note_omitted(&self, omitted: &mut OmittedSteps<'a>) {
+        let id = (*self.of(), *self.key());
+        match self {
+            Self::Add { .. } => {
+                omitted.incomplete.insert(id.0);
+                omitted.real_servers.insert(id);
+            }
+            Self::Edit { before, after, .. } => {
+                if adds_capacity(before, after) {
+                    omitted.incomplete.insert(id.0);
+                }
+            }
+            // The deletion of the same real server or service follows, and records it.
+            Self::Drain { .. } => {}
+            Self::Delete { service, key, .. } => {
+                omitted.is_mixed |= is_mixed(service, key);
+                omitted.real_servers.insert(id);
+            }
+        }
+    }
+
+    fn is_blocked(&self, omitted: &OmittedSteps<'_>) -> bool {
+        let (service, key) = (self.of(), self.key());
+        let is_incomplete = || omitted.incomplete.contains(service);
+        let is_omitted = || omitted.real_servers.contains(&(*service, *key));
+        match self {
+            Self::Add { .. } => {
+                omitted.not_added.contains(service)
+                    || is_omitted()
+                    || omitted.is_synced && is_mixed(service, key)
+            }
+            Self::Edit { before, after, .. } => after.weight < before.weight && is_incomplete(),
+            Self::Drain { .. } => is_incomplete() || omitted.not_deleted.contains(service),
+            Self::Delete { .. } => is_incomplete() || is_omitted(),
+        }
+    }
+
+    fn write(&self, f: &mut fmt::Formatter<'_>, labels: &Labels<'_>) -> fmt::Result {
+        let preposition = if matches!(self, Self::Add { .. }) { "to" } else { "of" };
+        write!(f, "real server {} {preposition} ", self.key())?;
+        labels.write(f, self.of())?;
+        match self {
+            Self::Add { after: value, .. } | Self::Delete { before: value, .. } => {
+                write_fields(f, real_server_fields(value))
+            }
+            Self::Edit { .. } => arrows(f, self.changes()),
+            Self::Drain { before, limit, .. } => {
+                match before.weight {
+                    0 => f.write_str(": weight 0")?,
+                    weight => write!(f, ": weight {weight} -> 0")?,
+                }
+                write!(f, ", for {limit} at most")
+            }
+        }
+    }
+
+    fn write_json(&self, step: &mut Map<String, Json>) {
+        let RealServerKey { address, port } = self.key();
+        step.insert("real_server".to_owned(), json!({ "address": address, "port": port }));
+        let fields = real_server_fields;
+        match self {
+            Self::Add { after, .. } => {
+                step.insert("after".to_owned(), json_fields(fields(after)));
+            }
+            Self::Edit { before, after, .. } => {
+                write_edit(step, fields(before), fields(after), self.changes());
+            }
+            Self::Drain { before, limit, .. } => {
+                step.insert("limit".to_owned(), json!(limit));
+                write_edit(step, fields(before), fields(&before.drained()), self.changes());
+            }
+            Self::Delete { before, .. } => {
+                step.insert("before".to_owned(), json_fields(fields(before)));
+            }
+        }
+    }
+}
+
+fn effect_of_edit(before: &RealServer, after: &RealServer) -> Effect {
+    let forward = |it: &RealServer| canonical::real_server(*it).forward;
+    match (forward(before), forward(after)) {
+        (Forward::Tun(one), Forward::Tun(other)) if one != other => Effect::Rewrapped,
+        (one, other) if one != other => Effect::KeepForward,
+        _ if after.weight == 0 && before.weight > 0 => Effect::Quiesced,
+        _ => Effect::Stay,
+    }
+}
+
+/// Whether an edit may make up for what another step takes: unless all it does is to lower.
+fn adds_capacity(before: &RealServer, after: &RealServer) -> bool {
+    let lowered = RealServer { weight: after.weight, ..*before };
+    after.weight >= before.weight || *after != lowered
+}
+
+impl Resource for RealServerObject {
+    fn kind(&self) -> &'static str {
+        "real server"
+    }
+
+    fn write_name(&self, f: &mut fmt::Formatter<'_>, names: Option<Names<'_>>) -> fmt::Result {
+        write!(f, " {} of ", self.key)?;
+        write_service(f, names, &self.service)
+    }
+
+    fn value_in(&self, live: &Live) -> Option<Value> {
+        let real_server = live.services.get(&self.service)?.real_servers.get(&self.key)?;
+        Some(value(real_server))
+    }
+
+    fn restore(&self, history: &OpHistory, now: Option<Value>, rollback: &mut RollbackBuilder<'_>) {
+        let Self { service, key } = *self;
+        let object = Object::RealServer(service, key);
+        // With a service that comes or goes, its real servers do.
+        let is_there = rollback.live.services.contains_key(&service);
+        if is_there && !rollback.is_removed(&service) {
+            rollback.ops.extend(restoring(&object, history.before.as_ref(), now.as_ref()));
+        } else if !rollback.is_restored(&service) && !rollback.is_removed(&service) {
+            rollback.foreign.insert(object);
+        }
+    }
+}
