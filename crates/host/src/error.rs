@@ -9,7 +9,7 @@ use nix::errno::Errno;
 
 use crate::address_messages::Binding;
 use crate::capability::Capability;
-use crate::netlink::Failure;
+use crate::netlink::{Failure, NetlinkRefusal};
 
 /// An operation of this crate; its text continues a sentence that begins with "cannot".
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub enum Action {
     EnterNamespace(String),
     /// [`Namespace::current`](crate::Namespace::current).
     IdentifyNamespace,
-    /// [`AddressMonitor::take`](crate::Changes::take).
+    /// [`AddressMonitor::take`](crate::AddressMonitor::take).
     Subscribe,
 }
 
@@ -67,45 +67,6 @@ impl fmt::Display for Action {
         }
     }
 }
-
-/// A refusal by the kernel: its errno, and its message if it sent one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NetlinkRefusal {
-    /// The positive errno value.
-    pub errno: i32,
-    /// The extended acknowledgement's text (`NLMSGERR_ATTR_MSG`); most refusals have none.
-    pub message: Option<String>,
-}
-
-impl NetlinkRefusal {
-    pub(crate) fn is(&self, errno: Errno) -> bool {
-        self.errno == errno as i32
-    }
-
-    /// Whether the same request may succeed later without any other change.
-    #[must_use]
-    pub fn is_retryable(&self) -> bool {
-        [Errno::EAGAIN, Errno::EBUSY, Errno::EINTR, Errno::ENOBUFS, Errno::ENOMEM]
-            .into_iter()
-            .any(|errno| self.is(errno))
-    }
-}
-
-impl fmt::Display for NetlinkRefusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let errno = Errno::from_raw(self.errno);
-        match errno {
-            Errno::UnknownErrno => write!(f, "errno {}", self.errno)?,
-            known => write!(f, "{} ({known:?})", known.desc())?,
-        }
-        match &self.message {
-            Some(message) => write!(f, ": {message}"),
-            None => Ok(()),
-        }
-    }
-}
-
-impl std::error::Error for NetlinkRefusal {}
 
 /// Why something was not done. Nothing was changed, except that after [`Error::Io`] and [`Error::Malformed`] it is not
 /// known whether the kernel did what it was asked: read the state again.
@@ -261,18 +222,6 @@ fn list(addresses: &[IpAddr]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_refusal_reads_as_words_errno_and_the_kernels_message() {
-        let refusal = NetlinkRefusal { errno: 22, message: Some("Unknown device type".into()) };
-        assert_eq!(refusal.to_string(), "Invalid argument (EINVAL): Unknown device type");
-    }
-
-    #[test]
-    fn an_unknown_errno_keeps_its_number() {
-        let refusal = NetlinkRefusal { errno: 4095, message: None };
-        assert_eq!(refusal.to_string(), "errno 4095");
-    }
 
     #[test]
     fn eperm_names_the_capability_and_the_object() {

@@ -8,9 +8,9 @@ use rtnetlink::packet_route::link::{
     LinkAttribute, LinkExtentMask, LinkFlags, LinkHeader, LinkLayerType, LinkMessage,
 };
 
-use crate::dummy::DUMMY_ALIAS;
 use crate::error::Error;
 use crate::netlink::text;
+use crate::ownership::DUMMY_ALIAS;
 
 /// Attribute types of include/uapi/linux/if_link.h.
 const IFLA_ADDRESS: u16 = 1;

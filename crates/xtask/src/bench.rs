@@ -8,13 +8,11 @@ mod idle;
 mod table;
 mod vip;
 
-use std::io;
 use std::path::PathBuf;
+use std::{fs, io};
 
 use clap::Args;
 use evenkeel_lab::Input;
-
-pub(crate) use self::table::Table;
 
 use crate::error::Error;
 use crate::workspace::Workspace;
@@ -69,4 +67,9 @@ impl BenchTable {
         table::measure(&self.evenkeel, self.services, self.real_servers, self.runs)?;
         Ok(0)
     }
+}
+
+/// Writes a file of the benchmark.
+fn write(path: &str, text: &str) -> Result<(), Error> {
+    fs::write(path, text).map_err(|error| Error::Claim(format!("cannot write {path}: {error}")))
 }

@@ -9,6 +9,7 @@ mod demo;
 mod dist;
 mod error;
 mod lab;
+mod large_table;
 mod load_test;
 mod pgo;
 mod soak;

@@ -17,9 +17,9 @@ use clap::Args;
 use evenkeel_lab::Input;
 use evenkeel_lab::net::Namespace;
 
-use crate::bench::Table;
 use crate::error::Error;
 use crate::lab;
+use crate::large_table::LargeTable;
 use crate::workspace::{Workspace, rustc};
 
 /// Builds the program as it is released; without a profile, and saying so, where there can be none.
@@ -105,7 +105,7 @@ impl Record {
     pub(crate) fn run(self) -> Result<u8, Error> {
         const SPEC: &str = "/tmp/spec.yaml";
         const CHANGED: &str = "/tmp/changed.yaml";
-        let spec = Table { services: 200, real_servers: 10 }.spec();
+        let spec = LargeTable { services: 200, real_servers: 10 }.spec();
         let changed = spec.replace(".3, weight: 1", ".3, weight: 2");
         for (path, text) in [(SPEC, &spec), (CHANGED, &changed)] {
             let written = fs::write(path, text);

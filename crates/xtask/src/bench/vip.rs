@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Has a host kept on the spec of that text and a VIP besides, and prints how long that is away.
 pub(super) fn measure(evenkeel: &Path, spec: &str) -> Result<(), Error> {
     let text = format!("{spec}vips:\n- {{ address: {VIP}, interface: lo }}\n");
-    super::table::write(WITH_VIP, &text)?;
+    super::write(WITH_VIP, &text)?;
     let namespace = Namespace::create("vip")?;
     let arguments = ["apply", "--yes", "--state-dir", STATE, WITH_VIP];
     namespace.output(&evenkeel.to_string_lossy(), &arguments)?;
