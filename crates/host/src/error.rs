@@ -1,4 +1,4 @@
-//! What can go wrong, each variant naming the object it went wrong with.
+//! The errors of this crate. Each variant names the object that it concerns.
 
 use std::fmt;
 use std::io;
@@ -68,8 +68,9 @@ impl fmt::Display for Action {
     }
 }
 
-/// Why something was not done. Nothing was changed, except that after [`Error::Io`] and [`Error::Malformed`] it is not
-/// known whether the kernel did what it was asked: read the state again.
+/// Why something was not done. Nothing was changed, except that after [`Error::Io`] and
+/// [`Error::Malformed`] it is not known whether the kernel did what it was asked: read the state
+/// again.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -84,8 +85,8 @@ pub enum Error {
         /// The missing capability.
         capability: Capability,
     },
-    /// The interface has this address already. IPv6 allows an address once on an interface, IPv4 once for each
-    /// prefix length.
+    /// The interface has this address already. IPv6 allows an address once on an interface, IPv4
+    /// once for each prefix length.
     #[error("{0} is bound already")]
     AlreadyBound(Binding),
     /// The interface does not have this address with this prefix.
@@ -94,8 +95,8 @@ pub enum Error {
     /// The prefix is longer than the address.
     #[error("{0}: the prefix is longer than the address")]
     InvalidPrefix(Binding),
-    /// Removing an IPv4 primary address would remove other addresses of its subnet with it, because the
-    /// interface's `promote_secondaries` is 0.
+    /// Removing an IPv4 primary address would remove other addresses of its subnet with it, because
+    /// the interface's `promote_secondaries` is 0.
     #[error("unbinding {binding} would remove {} too: set net.ipv4.conf.{}.promote_secondaries=1 first", list(secondaries), binding.interface)]
     WouldDropSecondaries {
         /// The primary address.
@@ -115,7 +116,8 @@ pub enum Error {
         /// The name wanted.
         interface: String,
     },
-    /// The interface is not a dummy device that carries [`DUMMY_ALIAS`](crate::DUMMY_ALIAS), so it is not ours to change or delete.
+    /// The interface is not a dummy device that carries [`DUMMY_ALIAS`](crate::DUMMY_ALIAS), so it
+    /// is not ours to change or delete.
     #[error("{interface} is not a dummy device made by evenkeel")]
     NotOurs {
         /// The interface.

@@ -38,11 +38,11 @@ pub struct Desired {
 pub struct NamedService {
     /// The `name` of the spec's service; several expanded services may share it.
     pub name: Arc<str>,
-    /// The fields left to someone else.
+    /// The fields left to other programs.
     pub ignore: Ignore,
-    /// The kernel's list of real servers shall be in the order of the spec, so that schedulers
-    /// that depend on it choose alike on every director; real servers are added anew to get
-    /// there.
+    /// Whether the kernel's list of real servers is kept in the order of the spec, so that
+    /// schedulers that depend on it choose alike on every director; where needed, real servers are
+    /// deleted and added again.
     #[serde(default)]
     pub canonical_order: bool,
     /// The drain of a real server that is removed from this service, or deleted with it.
@@ -65,7 +65,7 @@ impl NamedService {
 }
 
 impl Desired {
-    /// Whether no service and no VIP is desired, whatever else is.
+    /// Whether neither a service nor a VIP is desired.
     pub fn is_empty(&self) -> bool {
         self.services.is_empty() && self.vips.is_empty()
     }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// How long a real server that leaves may keep its connections, in seconds; 0 deletes it at once.
+/// How long a removed real server may keep its connections, in seconds; 0 deletes it at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Drain(pub u32);

@@ -10,7 +10,7 @@ use crate::error::Error;
 
 const PORT: u16 = 80;
 
-/// A table of services that all have the same number of real servers, in every form it is loaded from.
+/// A table of services that all have the same number of real servers.
 pub(crate) struct LargeTable {
     pub(crate) services: usize,
     pub(crate) real_servers: usize,

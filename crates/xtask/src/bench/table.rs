@@ -1,5 +1,5 @@
-//! Loading and reading one large table: by ipvsadm, by the evenkeel program, and by evenkeel's
-//! netlink client alone, which is the floor under the program.
+//! Measures loading and reading one large table: by ipvsadm, by the evenkeel program, and by
+//! evenkeel's netlink client alone, which is the lower bound for the program.
 
 use std::fs::File;
 use std::path::Path;
@@ -16,7 +16,7 @@ use crate::large_table::LargeTable;
 const SPEC: &str = "/tmp/bench.yaml";
 const RULES: &str = "/tmp/bench.rules";
 
-/// Measures every way `runs` times and prints medians and ratios.
+/// Measures each program `runs` times and prints medians and ratios.
 pub(super) fn measure(
     evenkeel: &Path,
     services: usize,
@@ -33,7 +33,7 @@ pub(super) fn measure(
     let mut load = [Vec::new(), Vec::new(), Vec::new()];
     let mut read = [Vec::new(), Vec::new(), Vec::new()];
     for run in 0..runs {
-        // A namespace for each load: deleted real servers slow down the ones that come after.
+        // A namespace for each load: deleted real servers slow down later loads.
         let namespace = Namespace::create(&format!("ipvsadm{run}"))?;
         load[0].push(program(&namespace, Path::new("ipvsadm"), &["-R"], Some(RULES))?);
         read[0].push(program(&namespace, Path::new("ipvsadm"), &["-Sn"], None)?);
@@ -73,7 +73,7 @@ fn program(
         Some(path) => Stdio::from(File::open(path).map_err(start_error)?),
         None => Stdio::null(),
     };
-    // To a file, as a person or a timer would: a pipe would measure its reader too.
+    // To a file: a pipe would measure its reader too.
     let answer = File::create("/tmp/bench.out").map_err(start_error)?;
     let mut command = Command::new(program);
     command.args(arguments).stdin(stdin).stdout(answer);
@@ -88,7 +88,8 @@ fn program(
     }
 }
 
-/// The same by evenkeel's netlink client, without a spec, a plan or a process around it.
+/// Loads and reads the table with evenkeel's netlink client alone, without a spec, a plan or a
+/// process.
 fn floor(changes: &[Change]) -> Result<(Duration, Duration), Error> {
     let failed = |error: &dyn std::error::Error| Error::Claim(error.to_string());
     let mut client = Client::connect().map_err(|error| failed(&error))?;
@@ -111,7 +112,7 @@ fn floor(changes: &[Change]) -> Result<(Duration, Duration), Error> {
     Ok((loaded, start.elapsed()))
 }
 
-/// A fast way that loads half a table would be no way.
+/// Checks that the whole table was loaded.
 fn check(namespace: &Namespace, table: &LargeTable) -> Result<(), Error> {
     let found = namespace.output("ipvsadm", &["-Sn"])?.lines().count();
     if found == table.lines() {
