@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use rtnetlink::packet_core::Parseable;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
 
-use crate::address_messages::EVENKEEL_PROTOCOL;
+use crate::ownership::EVENKEEL_PROTOCOL;
 
 /// An address on an interface.
 #[derive(Debug, Clone, PartialEq, Eq)]

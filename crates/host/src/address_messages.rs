@@ -20,13 +20,7 @@ use rtnetlink::packet_route::address::{
 };
 
 use crate::address::{Address, AddressFlags};
-
-/// The `IFA_PROTO` value of the addresses that evenkeel binds.
-///
-/// The kernel uses 1 to 3 (`IFAPROT_KERNEL_*`) and leaves the rest to user space, with no registry. Some
-/// programs write their route protocol number here, so this one is none of those either (rtnetlink(7),
-/// `RTPROT_*`): it is the letter `e`.
-pub const EVENKEEL_PROTOCOL: u8 = b'e';
+use crate::ownership::EVENKEEL_PROTOCOL;
 
 /// A lifetime without end, `INFINITY_LIFE_TIME` of include/net/addrconf.h.
 const FOR_EVER: u32 = u32::MAX;

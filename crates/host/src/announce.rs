@@ -1,7 +1,8 @@
 //! Announces addresses to the neighbours of an interface.
 //!
-//! Both families are sent as complete Ethernet frames over a packet socket, so that the bytes on the wire are
-//! those of [`frame`](crate::arp_ndp) and depend on no route and no source address selection.
+//! Both families are sent as complete Ethernet frames over a packet socket, so that the bytes on
+//! the wire are those of [`arp_ndp`](crate::arp_ndp) and depend on no route and no source address
+//! selection.
 
 use std::fmt;
 use std::io;
@@ -61,10 +62,12 @@ impl fmt::Display for NotNeeded {
 }
 
 impl Host {
-    /// Announces an address to the neighbours on an interface: two gratuitous ARP frames for IPv4, one
-    /// unsolicited neighbour advertisement for IPv6, each sent once. Does not check that the address is bound.
+    /// Announces an address to the neighbours on an interface: two gratuitous ARP frames for IPv4,
+    /// one unsolicited neighbour advertisement for IPv6, each sent once. Does not check that the
+    /// address is bound.
     ///
-    /// A frame may be lost; repeating it is up to the caller (RFC 4861 allows three, a second apart).
+    /// A frame may be lost; repeating it is up to the caller (RFC 4861 allows three, a second
+    /// apart).
     ///
     /// # Errors
     /// [`Error::NotPermitted`] without CAP_NET_RAW; [`Error::InterfaceMissing`]; [`Error::OtherNamespace`].
@@ -122,8 +125,9 @@ impl Link {
     }
 }
 
-/// Whether the host is an IPv6 router on this interface, by the setting that the kernel uses for its own
-/// advertisements. A kernel without IPv6 lacks the setting, and has no IPv6 address to announce.
+/// Whether the host is an IPv6 router on this interface, by the setting that the kernel uses for
+/// its own advertisements. A kernel without IPv6 lacks the setting, and has no IPv6 address to
+/// announce.
 fn forwards(interface: &str) -> bool {
     let path: PathBuf = ["/proc/sys/net/ipv6/conf", interface, "forwarding"].iter().collect();
     setting(&path).is_ok_and(|value| value != 0)
@@ -140,8 +144,8 @@ fn send(link: &Link, frames: &[Vec<u8>]) -> Result<(), Errno> {
     Ok(())
 }
 
-/// The interface as a packet socket's address. A `sockaddr_ll` can only be had from the system without unsafe
-/// code; getifaddrs(3) gives one for each interface.
+/// The interface as a packet socket's address. A `sockaddr_ll` can only be had from the system
+/// without unsafe code; getifaddrs(3) gives one for each interface.
 fn packet_address(link: &Link) -> Result<LinkAddr, Errno> {
     getifaddrs()?
         .filter_map(|entry| entry.address?.as_link_addr().copied())

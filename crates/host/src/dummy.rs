@@ -10,9 +10,7 @@ use tracing::debug;
 use crate::error::{Action, Error};
 use crate::host::Host;
 use crate::link::check_name;
-
-/// The alias (`ip link show`) that marks a dummy device as made by evenkeel.
-pub const DUMMY_ALIAS: &str = "evenkeel";
+use crate::ownership::DUMMY_ALIAS;
 
 impl Host {
     /// Creates a dummy device, marks it with [`DUMMY_ALIAS`] and sets it up.

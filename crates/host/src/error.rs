@@ -1,4 +1,4 @@
-//! What can go wrong, each variant naming the object it went wrong with.
+//! The errors of this crate. Each variant names the object that it concerns.
 
 use std::fmt;
 use std::io;
@@ -9,7 +9,7 @@ use nix::errno::Errno;
 
 use crate::address_messages::Binding;
 use crate::capability::Capability;
-use crate::netlink::Failure;
+use crate::netlink::{Failure, NetlinkRefusal};
 
 /// An operation of this crate; its text continues a sentence that begins with "cannot".
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub enum Action {
     EnterNamespace(String),
     /// [`Namespace::current`](crate::Namespace::current).
     IdentifyNamespace,
-    /// [`AddressMonitor::take`](crate::Changes::take).
+    /// [`AddressMonitor::take`](crate::AddressMonitor::take).
     Subscribe,
 }
 
@@ -68,47 +68,9 @@ impl fmt::Display for Action {
     }
 }
 
-/// A refusal by the kernel: its errno, and its message if it sent one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NetlinkRefusal {
-    /// The positive errno value.
-    pub errno: i32,
-    /// The extended acknowledgement's text (`NLMSGERR_ATTR_MSG`); most refusals have none.
-    pub message: Option<String>,
-}
-
-impl NetlinkRefusal {
-    pub(crate) fn is(&self, errno: Errno) -> bool {
-        self.errno == errno as i32
-    }
-
-    /// Whether the same request may succeed later without any other change.
-    #[must_use]
-    pub fn is_retryable(&self) -> bool {
-        [Errno::EAGAIN, Errno::EBUSY, Errno::EINTR, Errno::ENOBUFS, Errno::ENOMEM]
-            .into_iter()
-            .any(|errno| self.is(errno))
-    }
-}
-
-impl fmt::Display for NetlinkRefusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let errno = Errno::from_raw(self.errno);
-        match errno {
-            Errno::UnknownErrno => write!(f, "errno {}", self.errno)?,
-            known => write!(f, "{} ({known:?})", known.desc())?,
-        }
-        match &self.message {
-            Some(message) => write!(f, ": {message}"),
-            None => Ok(()),
-        }
-    }
-}
-
-impl std::error::Error for NetlinkRefusal {}
-
-/// Why something was not done. Nothing was changed, except that after [`Error::Io`] and [`Error::Malformed`] it is not
-/// known whether the kernel did what it was asked: read the state again.
+/// Why something was not done. Nothing was changed, except that after [`Error::Io`] and
+/// [`Error::Malformed`] it is not known whether the kernel did what it was asked: read the state
+/// again.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -123,8 +85,8 @@ pub enum Error {
         /// The missing capability.
         capability: Capability,
     },
-    /// The interface has this address already. IPv6 allows an address once on an interface, IPv4 once for each
-    /// prefix length.
+    /// The interface has this address already. IPv6 allows an address once on an interface, IPv4
+    /// once for each prefix length.
     #[error("{0} is bound already")]
     AlreadyBound(Binding),
     /// The interface does not have this address with this prefix.
@@ -133,8 +95,8 @@ pub enum Error {
     /// The prefix is longer than the address.
     #[error("{0}: the prefix is longer than the address")]
     InvalidPrefix(Binding),
-    /// Removing an IPv4 primary address would remove other addresses of its subnet with it, because the
-    /// interface's `promote_secondaries` is 0.
+    /// Removing an IPv4 primary address would remove other addresses of its subnet with it, because
+    /// the interface's `promote_secondaries` is 0.
     #[error("unbinding {binding} would remove {} too: set net.ipv4.conf.{}.promote_secondaries=1 first", list(secondaries), binding.interface)]
     WouldDropSecondaries {
         /// The primary address.
@@ -154,7 +116,8 @@ pub enum Error {
         /// The name wanted.
         interface: String,
     },
-    /// The interface is not a dummy device that carries [`DUMMY_ALIAS`](crate::DUMMY_ALIAS), so it is not ours to change or delete.
+    /// The interface is not a dummy device that carries [`DUMMY_ALIAS`](crate::DUMMY_ALIAS), so it
+    /// is not ours to change or delete.
     #[error("{interface} is not a dummy device made by evenkeel")]
     NotOurs {
         /// The interface.
@@ -261,18 +224,6 @@ fn list(addresses: &[IpAddr]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_refusal_reads_as_words_errno_and_the_kernels_message() {
-        let refusal = NetlinkRefusal { errno: 22, message: Some("Unknown device type".into()) };
-        assert_eq!(refusal.to_string(), "Invalid argument (EINVAL): Unknown device type");
-    }
-
-    #[test]
-    fn an_unknown_errno_keeps_its_number() {
-        let refusal = NetlinkRefusal { errno: 4095, message: None };
-        assert_eq!(refusal.to_string(), "errno 4095");
-    }
 
     #[test]
     fn eperm_names_the_capability_and_the_object() {

@@ -1,16 +1,16 @@
 //! Network interfaces as the kernel lists them.
 //!
-//! Of the many attributes of a link only those below are decoded, so that a new one, or a new form of an old
-//! one, can never hide an interface.
+//! Of the many attributes of a link only those below are decoded, so that a new one, or a new form
+//! of an old one, can never hide an interface.
 
 use rtnetlink::packet_core::NlasIterator;
 use rtnetlink::packet_route::link::{
     LinkAttribute, LinkExtentMask, LinkFlags, LinkHeader, LinkLayerType, LinkMessage,
 };
 
-use crate::dummy::DUMMY_ALIAS;
 use crate::error::Error;
 use crate::netlink::text;
+use crate::ownership::DUMMY_ALIAS;
 
 /// Attribute types of include/uapi/linux/if_link.h.
 const IFLA_ADDRESS: u16 = 1;
@@ -28,16 +28,18 @@ const NAME_MAX: usize = 15;
 /// A network interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
-    /// The kernel's number for it, never used twice while the namespace lives.
+    /// The kernel's number for it, never reused while the namespace exists.
     pub index: u32,
     /// Its name.
     pub name: String,
-    /// The driver's name for its kind, such as `dummy`, `veth` or `bridge`; absent for hardware and loopback.
+    /// The driver's name for its kind, such as `dummy`, `veth` or `bridge`; absent for hardware and
+    /// loopback.
     pub kind: Option<String>,
     /// Whether an administrator set it up (`IFF_UP`).
     pub up: bool,
-    /// Whether it can carry packets now: up and with a carrier. Requires both `IFF_LOWER_UP`, which is cleared as
-    /// soon as the carrier is lost, and `IFF_RUNNING`, which is set once the kernel uses it.
+    /// Whether it can carry packets now: up and with a carrier. Requires both `IFF_LOWER_UP`, which
+    /// is cleared as soon as the carrier is lost, and `IFF_RUNNING`, which is set once the kernel
+    /// uses it.
     pub running: bool,
     /// Whether it is a loopback (`IFF_LOOPBACK`).
     pub loopback: bool,
@@ -51,7 +53,8 @@ pub struct Link {
     pub alias: Option<String>,
     /// The largest packet in bytes.
     pub mtu: u32,
-    /// The link-layer address: six bytes on Ethernet, other lengths elsewhere, empty where there is none.
+    /// The link-layer address: six bytes on Ethernet, other lengths elsewhere, empty where there is
+    /// none.
     pub hardware_address: Vec<u8>,
 }
 
@@ -168,7 +171,8 @@ pub(crate) fn link_request(name: Option<&str>) -> LinkMessage {
     message
 }
 
-/// The rules of `dev_valid_name` in net/core/dev.c, and no `%`, which the kernel would expand to a number.
+/// The rules of `dev_valid_name` in net/core/dev.c, and no `%`, which the kernel would expand to a
+/// number.
 pub(crate) fn check_name(name: &str) -> Result<(), Error> {
     let reason = if name.is_empty() {
         "it is empty"

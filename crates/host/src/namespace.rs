@@ -1,4 +1,4 @@
-//! Which network namespace the calling thread is in, and a name for it.
+//! Identifies the calling thread's network namespace, and names it.
 //!
 //! A thread's namespace may differ from its process's, hence `/proc/thread-self`.
 
@@ -18,30 +18,31 @@ pub use identity::NamespaceIdentity;
 /// Where ip-netns(8) keeps its namespaces.
 const NAMED: &str = "/run/netns";
 
-/// A setting that the kernel shows in its first namespace only (`net_core_table` of net/core/sysctl_net_core.c),
-/// for callers that may not look at process 1.
+/// A setting that the kernel shows in its first namespace only (`net_core_table` of
+/// net/core/sysctl_net_core.c), for callers that may not look at process 1.
 const INITIAL_ONLY: &str = "/proc/sys/net/core/netdev_budget";
 
-/// A network namespace, with what people call it.
+/// A network namespace and its names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Namespace {
-    /// Tells it from every other one, those that are gone included.
+    /// Its identity, which no other namespace has, not even one that was deleted.
     pub identity: NamespaceIdentity,
-    /// Whether process 1 is in it, or, where that cannot be read, as by a process that is not root's, whether it is
-    /// the kernel's first.
+    /// Whether process 1 is in it, or, where that cannot be read, as by a process that is not
+    /// root's, whether it is the kernel's first.
     pub initial: bool,
     /// Its name under `/run/netns`, the first in order if there are several.
     pub name: Option<String>,
 }
 
-/// What a name under `/run/netns` stands for.
+/// The namespace that a name under `/run/netns` refers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NamespaceState {
     /// The calling thread's namespace.
     This,
-    /// Another one: that of the calling thread was deleted, as far as names go, and one made anew.
+    /// Another one: the name of the calling thread's namespace was deleted, and a new namespace was
+    /// created under it.
     Another,
-    /// None, or none yet: ip-netns(8) makes a file first and mounts the namespace on it then.
+    /// None, or none yet: ip-netns(8) first makes a file and then mounts the namespace on it.
     Nothing,
 }
 
@@ -63,8 +64,9 @@ impl Namespace {
         })
     }
 
-    /// Moves the calling thread into the namespace of that name, as ip-netns(8) keeps them. Threads it starts from
-    /// now on and sockets it opens are in there; everything else of the process stays where it is.
+    /// Moves the calling thread into the namespace of that name, as ip-netns(8) keeps them. Threads
+    /// it starts from now on and sockets it opens are in there; everything else of the process
+    /// stays where it is.
     ///
     /// # Errors
     /// [`Error::NotPermitted`] without CAP_SYS_ADMIN; [`Error::Io`] if there is no such namespace.
@@ -84,18 +86,19 @@ impl Namespace {
         }
     }
 
-    /// What that name stands for now.
+    /// Checks which namespace that name refers to now.
     ///
     /// # Errors
-    /// [`Error::Read`] if that cannot be told.
+    /// [`Error::Read`] if that cannot be determined.
     pub fn state(name: &str) -> Result<NamespaceState, Error> {
         state_in(Path::new(NAMED), name, current_nsfs()?)
     }
 
-    /// A name that is safe as that of a directory: `init`, the name under `/run/netns`, or `net-INODE`.
+    /// A name that is safe as that of a directory: `init`, the name under `/run/netns`, or
+    /// `net-INODE`.
     ///
-    /// A name that could be taken for one of the other two forms, or that holds anything but ASCII letters,
-    /// digits, `.`, `_` and `-`, is passed over for `net-INODE`.
+    /// A name that has one of the other two forms, or that contains anything but ASCII letters,
+    /// digits, `.`, `_` and `-`, is replaced by `net-INODE`.
     #[must_use]
     pub fn label(&self) -> String {
         match &self.name {
@@ -105,15 +108,15 @@ impl Namespace {
         }
     }
 
-    /// Whether its label is a name that someone chose, so that a later namespace of that label is meant to take its
-    /// place. An inode number says nothing about who uses it next.
+    /// Whether its label is a name that someone chose, so that a later namespace of that label is
+    /// meant to take its place. An inode number says nothing about who uses it next.
     #[must_use]
     pub fn is_known_by_name(&self) -> bool {
         self.initial || self.name.as_deref().is_some_and(is_plain)
     }
 }
 
-/// Device and inode of the calling thread's network namespace: what tells it from others that live now.
+/// Device and inode of the calling thread's network namespace: its identity among existing ones.
 pub(crate) fn current_nsfs() -> Result<(u64, u64), Error> {
     let path = Path::new("/proc/thread-self/ns/net");
     nsfs(path).map_err(|source| Error::Read { path: path.into(), source })
@@ -214,7 +217,7 @@ mod tests {
         let this = current_nsfs().unwrap();
         let state = |name: &str| state_in(here, name, this).unwrap();
         assert_eq!(state("net"), NamespaceState::This);
-        // Of another kind, but on the same device.
+        // A namespace of another kind, but on the same device.
         assert_eq!(state("mnt"), NamespaceState::Another);
         assert_eq!(state("nosuch"), NamespaceState::Nothing);
         assert_eq!(state("../status"), NamespaceState::Nothing);

@@ -5,6 +5,7 @@
 //! messages that it cannot decode: each of these could silently give an incomplete list.
 
 use std::cell::Cell;
+use std::fmt;
 use std::io;
 use std::time::Duration;
 
@@ -17,8 +18,6 @@ use rtnetlink::packet_core::{
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
-
-use crate::error::NetlinkRefusal;
 
 /// The kernel answers within the sending system call; this only ends the wait for an answer that was lost.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -34,6 +33,45 @@ const DUMP_ATTEMPTS: usize = 10;
 const HEADER: usize = 16;
 const ALIGN: usize = 4;
 const NLMSGERR_ATTR_MSG: u16 = 1;
+
+/// A refusal by the kernel: its errno, and its message if it sent one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetlinkRefusal {
+    /// The positive errno value.
+    pub errno: i32,
+    /// The extended acknowledgement's text (`NLMSGERR_ATTR_MSG`); most refusals have none.
+    pub message: Option<String>,
+}
+
+impl NetlinkRefusal {
+    pub(crate) fn is(&self, errno: Errno) -> bool {
+        self.errno == errno as i32
+    }
+
+    /// Whether the same request may succeed later without any other change.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        [Errno::EAGAIN, Errno::EBUSY, Errno::EINTR, Errno::ENOBUFS, Errno::ENOMEM]
+            .into_iter()
+            .any(|errno| self.is(errno))
+    }
+}
+
+impl fmt::Display for NetlinkRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let errno = Errno::from_raw(self.errno);
+        match errno {
+            Errno::UnknownErrno => write!(f, "errno {}", self.errno)?,
+            known => write!(f, "{} ({known:?})", known.desc())?,
+        }
+        match &self.message {
+            Some(message) => write!(f, ": {message}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for NetlinkRefusal {}
 
 /// Why an exchange failed.
 #[derive(Debug)]

@@ -6,11 +6,11 @@ use std::path::PathBuf;
 
 use crate::error::{Action, Error};
 
-/// The value of a setting, its white space folded into single blanks as people write it; `None` if the kernel has
-/// no such setting.
+/// The value of a setting, with white space reduced to single blanks; `None` if the kernel has no
+/// such setting.
 ///
-/// `key` is written as for sysctl(8): `net.ipv4.ip_forward`, with slashes in place of dots within the name of an
-/// interface: `net.ipv4.conf.eth0/100.rp_filter`.
+/// `key` is written as for sysctl(8): `net.ipv4.ip_forward`, with slashes in place of dots within
+/// the name of an interface: `net.ipv4.conf.eth0/100.rp_filter`.
 ///
 /// # Errors
 /// [`Error::Read`].
@@ -35,7 +35,7 @@ pub fn set_sysctl(key: &str, value: &str) -> Result<(), Error> {
     write.map_err(|source| Error::Io { action: Action::SetSysctl(key.to_owned()), source })
 }
 
-/// White space as a person would write it: the kernel separates the numbers of a list by tabs.
+/// Reduces white space to single blanks: the kernel separates the numbers of a list by tabs.
 #[must_use]
 pub fn folded(value: &str) -> String {
     value.split_whitespace().collect::<Vec<_>>().join(" ")

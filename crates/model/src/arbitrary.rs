@@ -1,8 +1,8 @@
 //! Strategies for property tests: pairs of a desired and a live state whose difference is known.
 //!
-//! Not two random states are generated but, for each key, the *relation* of the two sides: only
-//! live, only desired, the same, changed. Both states follow from it, and so does the number of
-//! operations that closes the difference, counted without any diff.
+//! The generators do not draw two random states but, for each key, the *relation* of the two sides:
+//! only live, only desired, the same, changed. Both states follow from it, and so does the number
+//! of operations that closes the difference, counted without any diff.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -17,19 +17,19 @@ use crate::{
     TunnelKind, Vip,
 };
 
-/// A desired and a live state, and what their difference is.
+/// A desired and a live state, and their difference.
 #[derive(Debug, Clone)]
 pub struct Pair {
-    /// What is asked for.
+    /// The desired state.
     pub desired: Desired,
-    /// What is there.
+    /// The live state.
     pub live: Live,
     /// How many operations close the difference; a deleted service counts once, each real server
-    /// that drains before it goes counts twice.
+    /// that drains before it is deleted counts twice.
     pub operations: usize,
     /// How many real servers drain whose weight is 0 already: a step of a plan, but no operation.
     pub idle_drains: usize,
-    /// The services that are the same on both sides but for their real servers.
+    /// The services that are the same on both sides, apart from their real servers.
     pub same_services: BTreeSet<ServiceKey>,
     /// The real servers that are the same on both sides.
     pub same_real_servers: BTreeSet<(ServiceKey, RealServerKey)>,
@@ -187,7 +187,7 @@ fn both_sides(key: ServiceKey) -> impl Strategy<Value = BTreeMap<RealServerKey, 
             0 => (Some(live), None),
             1 => (None, Some(live)),
             2 => (Some(live), Some(live)),
-            // Another forwarding method would want another port, so another key.
+            // Another forwarding method would need another port, so another key.
             _ => (Some(live), Some(RealServer { forward: live.forward, ..changed })),
         };
         let sided =
@@ -311,7 +311,7 @@ fn real_server() -> impl Strategy<Value = RealServer> {
     })
 }
 
-/// Often 0: what is hard about weights is to lose the last one.
+/// Often 0: the difficult case of weights is to lose the last one.
 fn weight() -> impl Strategy<Value = u32> {
     select(vec![0, 0, 0, 0, 1, 2, 100, 65535, 65536, MAX_WEIGHT])
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Binding, DesiredTimeouts, Guards, Ignore, Scope, Service, ServiceKey, SyncDaemon, SyncState,
-    Vip,
+    Binding, DesiredTimeouts, Drain, Guards, Ignore, Scope, Service, ServiceKey, SyncDaemon,
+    SyncState, Vip,
 };
 
 /// The desired state of one host.
@@ -33,45 +33,16 @@ pub struct Desired {
     pub drain: Drain,
 }
 
-/// How long a real server that leaves may keep its connections, in seconds; 0 deletes it at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Drain(pub u32);
-
-impl Drain {
-    /// Deleted at once, with its connections.
-    pub const NONE: Self = Self(0);
-}
-
-impl fmt::Display for Drain {
-    /// As specs write it: `0s`, `90s`, `2m`, `1h`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            0 => f.write_str("0s"),
-            hours if hours % 3600 == 0 => write!(f, "{}h", hours / 3600),
-            minutes if minutes % 60 == 0 => write!(f, "{}m", minutes / 60),
-            seconds => write!(f, "{seconds}s"),
-        }
-    }
-}
-
-impl Default for Drain {
-    /// The default of a spec: 30 seconds.
-    fn default() -> Self {
-        Self(30)
-    }
-}
-
 /// A service together with the settings that exist only in the spec.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NamedService {
     /// The `name` of the spec's service; several expanded services may share it.
     pub name: Arc<str>,
-    /// The fields left to someone else.
+    /// The fields left to other programs.
     pub ignore: Ignore,
-    /// The kernel's list of real servers shall be in the order of the spec, so that schedulers
-    /// that depend on it choose alike on every director; real servers are added anew to get
-    /// there.
+    /// Whether the kernel's list of real servers is kept in the order of the spec, so that
+    /// schedulers that depend on it choose alike on every director; where needed, real servers are
+    /// deleted and added again.
     #[serde(default)]
     pub canonical_order: bool,
     /// The drain of a real server that is removed from this service, or deleted with it.
@@ -94,7 +65,7 @@ impl NamedService {
 }
 
 impl Desired {
-    /// Whether no service and no VIP is desired, whatever else is.
+    /// Whether neither a service nor a VIP is desired.
     pub fn is_empty(&self) -> bool {
         self.services.is_empty() && self.vips.is_empty()
     }

@@ -16,7 +16,7 @@ pub enum Family {
 }
 
 impl Family {
-    /// The length in bits of a whole address: what /32 and /128 say.
+    /// The length of an address in bits: 32 or 128.
     pub fn host_prefix(self) -> u8 {
         match self {
             Self::Ipv4 => 32,

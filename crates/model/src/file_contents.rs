@@ -1,14 +1,14 @@
-//! What the files of a spec list, each by itself.
+//! The objects that each file of a spec lists.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use crate::{Binding, ServiceKey, SyncState};
 
-/// What one file of a spec lists.
+/// The objects that one file of a spec lists.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FileContents {
-    /// Its name, a path where it has one.
+    /// Its name; a path if it is a file.
     pub name: String,
     /// The services, one for each VIP and port.
     pub services: BTreeSet<ServiceKey>,
@@ -21,7 +21,7 @@ pub struct FileContents {
 }
 
 impl FileContents {
-    /// Whether it lists nothing that could go with it.
+    /// Whether it lists no object that would be deleted with it.
     pub fn is_empty(&self) -> bool {
         let Self { name: _, services, vips, sync, sysctls } = self;
         services.is_empty() && vips.is_empty() && sync.is_empty() && sysctls.is_empty()
@@ -33,7 +33,7 @@ impl FileContents {
         services.len() + vips.len() + sync.len() + sysctls.len()
     }
 
-    /// How many of its objects those files list too.
+    /// How many of its objects those files list as well.
     pub fn shared_with(&self, others: &[&Self]) -> usize {
         let Self { name: _, services, vips, sync, sysctls } = self;
         let any = |lists: &dyn Fn(&Self) -> bool| others.iter().any(|other| lists(other));

@@ -16,7 +16,7 @@ pub enum Forward {
     Tun(Tunnel),
     /// Delivered on this host. Other tools write it; a spec cannot.
     Local,
-    /// Sent on past the real servers (`cache_bypass`). Other tools write it; a spec cannot.
+    /// Forwarded past the real servers (`cache_bypass`). Other tools write it; a spec cannot.
     Bypass,
     /// A method this version does not know.
     Other(u8),
@@ -30,7 +30,7 @@ impl Forward {
     }
 
     /// The same without the parameters that its tunnel does not have: only GUE has a port, and
-    /// ipip has no checksum (`ip_vs_tunnel_xmit` looks at neither). A kernel keeps and echoes them.
+    /// ipip has no checksum (`ip_vs_tunnel_xmit` uses neither). The kernel stores and returns them.
     #[must_use]
     pub fn canonical(self) -> Self {
         let Self::Tun(Tunnel { kind, port, checksum }) = self else {
@@ -67,10 +67,10 @@ impl fmt::Display for Forward {
     }
 }
 
-/// The wrapping of a tunnelled real server.
+/// The encapsulation for a tunnelled real server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Tunnel {
-    /// What the packet is wrapped in.
+    /// The kind of tunnel.
     pub kind: TunnelKind,
     /// The UDP port of a GUE tunnel, never 0 there; 0 for every other kind.
     pub port: u16,

@@ -9,6 +9,7 @@
 #[cfg(feature = "proptest")]
 pub mod arbitrary;
 mod desired;
+mod drain;
 mod family;
 mod file_contents;
 mod forward;
@@ -27,7 +28,8 @@ mod sync_daemon;
 mod timeouts;
 mod vip;
 
-pub use desired::{Desired, Drain, Label, NamedService, Names};
+pub use desired::{Desired, Label, NamedService, Names};
+pub use drain::Drain;
 pub use family::Family;
 pub use file_contents::FileContents;
 pub use forward::{Checksum, Forward, Tunnel, TunnelKind};

@@ -20,10 +20,9 @@ pub struct Live {
     pub timeouts: Option<Timeouts>,
     /// The sync daemons that run.
     pub sync: BTreeMap<SyncState, SyncDaemon>,
-    /// The values of the sysctls that were asked for; one that does not exist is absent.
+    /// The values of the requested sysctls; one that does not exist is absent.
     pub sysctls: BTreeMap<Box<str>, Box<str>>,
-    /// The kernel modules of IPVS that are there, loaded or built in; `None` where nothing is
-    /// known of them.
+    /// The kernel modules of IPVS that are loaded or built in; `None` if unknown.
     pub modules: Option<BTreeSet<Box<str>>>,
 }
 
@@ -33,7 +32,7 @@ pub struct Live {
 pub enum Owner {
     /// evenkeel; only such an address may be unbound, and only such an interface brought up.
     Evenkeel,
-    /// Anyone else. It is used where a spec names it, and never changed or removed.
+    /// Another program or a person. It is used where a spec names it, and never changed or removed.
     Other,
 }
 

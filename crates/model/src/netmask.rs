@@ -11,7 +11,7 @@ use crate::Family;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Netmask {
-    /// A mask of IPv4 addresses. The kernel takes any 32 bits, ipvsadm any dotted quad, so this
+    /// A mask of IPv4 addresses. The kernel accepts any 32 bits, ipvsadm any dotted quad, so this
     /// need not be contiguous.
     V4(Ipv4Addr),
     /// A prefix length of IPv6 addresses, 1 to 128 (`ip_vs_add_service` refuses others).
@@ -19,7 +19,7 @@ pub enum Netmask {
 }
 
 impl Netmask {
-    /// The mask under which each client stands alone: what absence means.
+    /// The mask under which each client counts separately, the default.
     pub fn host(family: Family) -> Self {
         match family {
             Family::Ipv4 => Self::V4(Ipv4Addr::BROADCAST),

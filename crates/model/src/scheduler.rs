@@ -42,7 +42,7 @@ impl Scheduler {
         Self::new("none").unwrap_or(Self { bytes: [0; Self::MAX_LENGTH], length: 0 })
     }
 
-    /// `wlc`: what absence means in a spec, as in ipvsadm.
+    /// `wlc`, the default of a spec, as of ipvsadm.
     pub fn wlc() -> Self {
         Self::new("wlc").unwrap_or_else(Self::none)
     }
@@ -63,8 +63,8 @@ impl Scheduler {
         matches!(self.as_str(), "sh" | "mh" | "dh")
     }
 
-    /// Whether the clients are refused that the hash ties to a real server of weight 0 (measured:
-    /// sh and mh half of 40 clients, dh all or none; with a fallback flag none).
+    /// Whether clients that the hash ties to a real server of weight 0 are refused (measured: sh
+    /// and mh half of 40 clients, dh all or none; with a fallback flag none).
     pub fn refuses_clients_of_drained(&self, flags: SchedulerFlags) -> bool {
         self.hashes() && (self.as_str() == "dh" || !flags.has_fallback())
     }

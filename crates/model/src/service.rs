@@ -41,8 +41,8 @@ impl ServiceConfig {
         }
     }
 
-    /// The drain of a real server in a service that sets none: `usual`, but none if clients that the
-    /// scheduler ties to it would be refused.
+    /// The drain of a real server in a service that sets none: `usual`, but none if clients that
+    /// the scheduler ties to it would be refused.
     pub fn usual_drain(&self, usual: Drain) -> Drain {
         let refuses = self.scheduler.refuses_clients_of_drained(self.scheduler_flags);
         if refuses { Drain::NONE } else { usual }
@@ -75,13 +75,13 @@ pub struct RealServers {
 }
 
 impl RealServers {
-    /// None.
+    /// Creates an empty list.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds or replaces one; returns what stood under the key before. A new one goes last in the
-    /// order, a replaced one keeps its place.
+    /// Adds or replaces one and returns the former one of that key. A new one becomes the last in
+    /// the order, a replaced one keeps its place.
     pub fn insert(&mut self, key: RealServerKey, real_server: RealServer) -> Option<RealServer> {
         match self.find(&key) {
             Ok(place) => Some(std::mem::replace(&mut self.sorted[place].1, real_server)),
@@ -99,7 +99,7 @@ impl RealServers {
         }
     }
 
-    /// Takes one out.
+    /// Removes one.
     pub fn remove(&mut self, key: &RealServerKey) -> Option<RealServer> {
         let place = self.find(key).ok()?;
         let (_, removed) = self.sorted.remove(place);

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The timeouts of a network namespace that IPVS lets be set (`IPVS_CMD_SET_CONFIG`). Those of
-/// SCTP are not among them.
+/// The timeouts of a network namespace that can be set (`IPVS_CMD_SET_CONFIG`). Those of SCTP
+/// cannot.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timeouts {
     /// Seconds an established TCP connection may be idle.
@@ -15,11 +15,11 @@ pub struct Timeouts {
 }
 
 impl Timeouts {
-    /// What a network namespace begins with (`tcp_timeouts`, `udp_timeouts` of the kernel).
+    /// The initial values of a network namespace (`tcp_timeouts`, `udp_timeouts` of the kernel).
     pub const INITIAL: Self = Self { tcp: 900, tcp_fin: 120, udp: 300 };
 }
 
-/// The timeouts a spec asks for; `None` is not the spec's.
+/// The timeouts that a spec sets; `None` where it sets none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DesiredTimeouts {
     /// See [`Timeouts::tcp`].
@@ -35,7 +35,7 @@ impl DesiredTimeouts {
     /// second, in an `int` (`ip_vs_set_timeout`).
     pub const MAX: u32 = (i32::MAX / 1000) as u32;
 
-    /// The live timeouts with those that the spec asks for in their places.
+    /// The live timeouts, replaced by those that the spec sets.
     pub fn over(self, live: Timeouts) -> Timeouts {
         let Self { tcp, tcp_fin, udp } = self;
         Timeouts {

@@ -38,11 +38,11 @@ impl fmt::Display for Binding {
     }
 }
 
-/// What a spec says of a binding beyond its identity.
+/// The settings of a binding apart from its identity.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 pub struct Vip {
-    /// The interface is created as a dummy device when it is not there.
+    /// Whether the interface is created as a dummy device if it is missing.
     pub dummy: bool,
 }

@@ -1,22 +1,23 @@
 //! Reads the YAML spec and turns it into the desired state of a host.
 //!
-//! The way goes text -> spec -> resolved -> [`Desired`](evenkeel_model::Desired). A good spec is
-//! read once, by serde_yaml straight into compact types. Only when there is something to report is
-//! the text read again by a parser that keeps positions: the same types are then filled in from
-//! its tree, going on past every problem, so that all of them are told in one run, each at its
-//! very place.
+//! The stages are text -> spec -> resolved -> [`Desired`](evenkeel_model::Desired). A valid spec is
+//! read once, by serde_yaml, straight into compact types. Only when there is something to report is
+//! the text read again by a parser that keeps positions. The same types are then filled in from its
+//! tree, continuing past every problem, so that one run reports all of them, each at its exact
+//! position.
 //!
-//! Two things are done only when they are asked for, by that second reading: values are put in the
-//! place of parameters ([`load_with`]), and everything is given its place ([`Loaded::provenance`]).
+//! That second reading also does two things that are done only on request: it replaces parameters
+//! by their values ([`load_with`]), and it records positions ([`Loaded::provenance`]).
 //!
 //! # Parameters
 //!
-//! In the text of any value, quoted or not, `${NAME}` stands for a value given beside the spec,
-//! `${env:NAME}` for a variable of the environment and `${host:INTERFACE}` for that interface's
-//! first address (`${host:INTERFACE/ipv6}` for its first of that family); `$${` is a literal `${`.
-//! The value is then read as if its text stood there without quotes, so that it may be an address,
-//! a number, a duration, `true` or `false`, a name or any other text, and an empty one is no value.
-//! It cannot be a list, a map or a key. Within brackets and braces YAML wants the quotes:
+//! In the text of any value, quoted or not, `${NAME}` stands for a value passed along with the
+//! spec, `${env:NAME}` for a variable of the environment and `${host:INTERFACE}` for that
+//! interface's first address (`${host:INTERFACE/ipv6}` for its first of that family); `$${` is a
+//! literal `${`. The value is then read as if its text were written there without quotes, so it may
+//! be an address, a number, a duration, `true` or `false`, a name or any other text; an empty text
+//! is no value.
+//! It cannot be a list, a map or a key. Within brackets and braces YAML requires quotes:
 //!
 //! ```yaml
 //! services:
@@ -25,8 +26,8 @@
 //!     ports: ["${port}", 443]
 //! ```
 //!
-//! Nothing here touches a file, a terminal or the environment: texts come in as [`Source`]s, and
-//! what parameters come to through [`Parameters`].
+//! This crate touches no file, terminal or environment variable: texts are passed in as
+//! [`Source`]s, and the values of parameters through [`Parameters`].
 
 mod load;
 mod parameter;

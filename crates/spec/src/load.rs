@@ -1,4 +1,5 @@
-//! From texts to the desired state: the quick way when all is well, the careful one when not.
+//! Loads texts into the desired state: with the fast parser if they are valid, else with the one
+//! that keeps positions.
 
 use std::collections::BTreeMap;
 
@@ -18,33 +19,33 @@ use crate::spec::Spec;
 use crate::suggest;
 use crate::yaml::{self, PieceError, Reading};
 
-/// What a good spec asks for.
+/// A valid spec, read and resolved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loaded {
-    /// The desired state, defaults filled in, services expanded.
+    /// The desired state, with defaults filled in and services expanded.
     pub desired: Desired,
-    /// What is doubtful, all of [`Severity::Warning`].
+    /// The warnings, all of [`Severity::Warning`].
     pub warnings: Problems,
     observed: SnapshotSection,
-    /// What its parameters came to.
+    /// The values of its parameters.
     pub(crate) values: Values,
 }
 
 impl Loaded {
-    /// What the parameters in the texts came to, by the text between their braces.
+    /// The values of the parameters in the texts, by the text between their braces.
     pub fn parameters(&self) -> BTreeMap<Box<str>, Box<str>> {
         self.values.known()
     }
 
-    /// The counters that a snapshot observed; `None` for a spec that observed none.
+    /// The counters that a snapshot recorded; `None` for a spec without any.
     pub fn statistics(&self) -> Option<&Statistics> {
         self.observed.statistics.as_ref()
     }
 
-    /// The live state that a snapshot stands for: its services, timeouts, sync daemons and
-    /// sysctls, and the addresses, interfaces and kernel modules it observed. A spec that observed nothing stands
-    /// for a host where exactly its VIPs are bound. One that names some timeouts stands for a host
-    /// where the others are as the kernel begins; where it names none, nothing is known of them.
+    /// The live state that a snapshot describes: its services, timeouts, sync daemons and
+    /// sysctls, and the addresses, interfaces and kernel modules it recorded. A spec that recorded
+    /// none describes a host on which exactly its VIPs are bound. If it names some timeouts, the
+    /// others have the kernel's initial values; if it names none, the timeouts are unknown.
     pub fn into_live(self) -> Live {
         let Desired { services, vips, timeouts, sync, sysctls, scope: _, guards: _, drain: _ } =
             self.desired;
@@ -67,15 +68,15 @@ impl Loaded {
 /// is an error. No parameter has a value.
 ///
 /// # Errors
-/// Everything that is wrong with any of the texts, by place; warnings among them.
+/// All problems of all texts, warnings included, ordered by position.
 pub fn load(sources: &[Source]) -> Result<Loaded, Problems> {
     load_with(sources, &NoParameters)
 }
 
-/// The same with values for parameters, `${...}` in the values of the spec.
+/// Loads a spec as [`load`] does, with values for its parameters (`${...}`).
 ///
 /// # Errors
-/// As [`load`]; also a parameter that has no value, at its place.
+/// As [`load`]; also a parameter that has no value, at its position.
 pub fn load_with(sources: &[Source], parameters: &dyn Parameters) -> Result<Loaded, Problems> {
     if sources.is_empty() {
         return Err(nothing_to_read());
@@ -106,7 +107,7 @@ pub fn load_with(sources: &[Source], parameters: &dyn Parameters) -> Result<Load
     }
 }
 
-/// What the last snapshot among the sources observed.
+/// The observations of the last snapshot among the sources.
 fn observed(readings: Vec<Option<Reading<'_>>>) -> SnapshotSection {
     let mut sections = readings.into_iter().flatten().filter_map(|it| match it.spec.observed {
         Field::Value(observed) => Some(*observed),
@@ -127,10 +128,10 @@ fn nothing_to_read() -> Problems {
     Problems::new(vec![problem], 0)
 }
 
-/// A way to read a good spec.
+/// A parser of valid specs.
 type Read = for<'t> fn(&'t str) -> Result<Reading<'t>, yaml::Failure>;
 
-/// Collects problems and gives them their places.
+/// Collects problems and resolves their positions.
 struct Report<'s> {
     sources: &'s [Source],
     parameters: &'s dyn Parameters,
@@ -154,8 +155,8 @@ impl Report<'_> {
         }
     }
 
-    /// What all texts come to. Services that are read no sooner than they are asked for may turn
-    /// out to be torn: then nothing was said about any text.
+    /// Resolves all texts. Services are parsed only when they are consumed, so a piece of them may
+    /// then turn out to be unreadable; in that case no problem has been reported for any text.
     fn attempt(
         &mut self,
         texts: &[Option<&str>],
@@ -177,8 +178,8 @@ impl Report<'_> {
         }
     }
 
-    /// The spec of a text, by `read` if it is good; after noting everything that is wrong with it,
-    /// as much of the spec as could be read.
+    /// The spec of a text: read by `read` if it is valid, else as much of it as could be read, with
+    /// its problems reported.
     fn reading<'t>(&mut self, index: usize, text: &'t str, read: Read) -> Option<Reading<'t>> {
         if spanned::needs_measuring(text)
             && let Err(broken) = spanned::build(text)
@@ -186,7 +187,8 @@ impl Report<'_> {
             self.broken(index, text, broken);
             return None;
         }
-        // Only the reading that knows scalars from keys and comments can put values into them.
+        // Only the parser that keeps positions tells scalars from keys and comments, so only it can
+        // replace parameters.
         if parameter::may_stand_in(text) {
             return self.spec_with_places(index, text, None).map(Reading::from);
         }
@@ -215,7 +217,7 @@ impl Report<'_> {
         let Some(root) = tree.root.filter(|root| !is_empty(tree, *root)) else {
             let place = located.lines.place(index, &self.sources[index].name, 0..text.len());
             let remedy =
-                "write one, or say that nothing is wanted: `version: 1` and `services: []`";
+                "write one, or state that nothing is wanted: `version: 1` and `services: []`";
             self.push(place, None, "the spec is empty".into(), Some(remedy.into()));
             return None;
         };
@@ -229,7 +231,7 @@ impl Report<'_> {
         self.left_out += repeated.len().saturating_sub(Problems::MAX);
         for (first, again) in repeated.into_iter().take(Problems::MAX) {
             let key = suggest::quote(tree.text(again).unwrap_or_default());
-            let message = format!("the key {key} stands here twice");
+            let message = format!("the key {key} occurs twice here");
             let remedy = Some("keep one of them".to_owned());
             let problem = self.push(located.place(again), located.context(again), message, remedy);
             let label = "first written here".to_owned();
@@ -237,7 +239,7 @@ impl Report<'_> {
         }
         let remedy = Some("write plain YAML, without tags".to_owned());
         if let (None, Some(node)) = (&failure, tree.tagged) {
-            let message = "a spec with parameters takes no tags".to_owned();
+            let message = "a spec with parameters cannot have tags".to_owned();
             self.push(located.place(node), located.context(node), message, remedy);
         } else if let (Some(failure), true) = (failure, self.problems.len() == before) {
             let yaml::Failure { message, line, column } = failure;
@@ -251,7 +253,7 @@ impl Report<'_> {
         spec
     }
 
-    /// A text that is no YAML, or no bounded one.
+    /// Reports a text that is not YAML, or exceeds a limit.
     fn broken(&mut self, index: usize, text: &str, broken: Broken) {
         let Broken { at, mut message, mut remedy } = broken;
         let lines = Lines::new(text);
@@ -264,9 +266,9 @@ impl Report<'_> {
         } else if remedy.is_none() {
             message = format!("this is not YAML: {message}");
             let advice = if parameter::may_stand_in(lines.line(line).1) {
-                "within brackets a parameter stands in quotes: `{ port: \"${port}\" }`"
+                "within brackets a parameter needs quotes: `{ port: \"${port}\" }`"
             } else {
-                "look at the indentation, quotes and brackets here and just before"
+                "check the indentation, quotes and brackets here and just before"
             };
             remedy = Some(advice.to_owned());
         }
@@ -274,7 +276,7 @@ impl Report<'_> {
         self.push(place, None, message, remedy);
     }
 
-    /// Gives the findings their places.
+    /// Resolves the positions of diagnostics.
     fn diagnostics(&mut self, texts: &[Option<&str>], diagnostics: Vec<Diagnostic>) {
         if diagnostics.is_empty() {
             return;

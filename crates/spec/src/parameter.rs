@@ -1,10 +1,9 @@
 //! Parameters: `${...}` in the values of a spec.
 //!
-//! They stand in scalars, never in keys, and what they come to stays within its scalar: a value
-//! cannot bring lists, maps, comments or parameters of its own into a spec. A scalar with a
-//! parameter in it is read as if its text had been written there without quotes, so that it may
-//! be whatever is expected there: an address, a number, `true`, a duration, a name. `$${` is a
-//! literal `${`; any other `$` is itself.
+//! Parameters occur in scalars, never in keys, and a value stays within its scalar: it cannot add
+//! lists, maps, comments or further parameters to a spec. A scalar with a parameter is read as if
+//! its text had been written without quotes, so it may be whatever is expected there: an address, a
+//! number, `true`, a duration, a name. `$${` is a literal `${`; any other `$` stands for itself.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -16,25 +15,25 @@ use crate::source::MAX_SOURCE;
 use crate::spanned::{Noted, Replaced, Tree};
 use crate::suggest::quote;
 
-/// What a spec may ask for.
+/// A parameter that a spec may contain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Parameter<'a> {
-    /// `${NAME}`: a value given beside the spec.
+    /// `${NAME}`: a value passed along with the spec.
     Set(&'a str),
     /// `${env:NAME}`: a variable of the environment.
     Env(&'a str),
-    /// `${host:INTERFACE}`: the interface's first address; with `/ipv4` or `/ipv6` behind it the
-    /// first of that family, else the first IPv4 one before any IPv6 one.
+    /// `${host:INTERFACE}`: the interface's first address. With the suffix `/ipv4` or `/ipv6` it is
+    /// the first of that family; without, an IPv4 address is preferred to an IPv6 one.
     Host {
         /// The interface's name.
         interface: &'a str,
-        /// The family, if one is asked for.
+        /// The family, if one is given.
         family: Option<Family>,
     },
 }
 
 impl fmt::Display for Parameter<'_> {
-    /// As it stands between the braces.
+    /// Writes the text between the braces.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Set(name) => f.write_str(name),
@@ -47,16 +46,16 @@ impl fmt::Display for Parameter<'_> {
     }
 }
 
-/// Where the values of parameters come from. Each is asked for once in a [`crate::load_with`].
+/// Provides the values of parameters. Each is requested once per [`crate::load_with`].
 pub trait Parameters {
-    /// The value of one; `None` where there is none.
+    /// The value of a parameter; `None` if it has none.
     ///
     /// # Errors
-    /// Why it cannot be told, in words: `the variable is not UTF-8`.
+    /// Why the value cannot be determined, as text: `the variable is not UTF-8`.
     fn value(&self, parameter: Parameter<'_>) -> Result<Option<String>, String>;
 }
 
-/// No parameter has a value.
+/// Provides no values.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoParameters;
 
@@ -66,8 +65,8 @@ impl Parameters for NoParameters {
     }
 }
 
-/// The values that the parameters of a spec once came to, by the text between their braces
-/// ([`crate::Loaded::parameters`]): with them a text says again what it said then.
+/// Recorded values of the parameters of a spec, by the text between their braces
+/// ([`crate::Loaded::parameters`]): loading a text with them gives the same result again.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RememberedParameters(pub BTreeMap<Box<str>, Box<str>>);
 
@@ -77,25 +76,25 @@ impl Parameters for RememberedParameters {
     }
 }
 
-/// The marks of a parameter.
+/// The delimiters of a parameter.
 const OPEN: &str = "${";
 const ESCAPED: &str = "$${";
 
-/// Whether there may be a parameter in a text: without one it is read the quick way.
+/// Whether a text may contain a parameter; without one the fast parser is used.
 pub(crate) fn may_stand_in(text: &str) -> bool {
     text.contains(OPEN)
 }
 
-/// A text in which nobody sees a parameter.
+/// Escapes a text so that no part of it is read as a parameter.
 pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
     if may_stand_in(text) { text.replace(OPEN, ESCAPED).into() } else { text.into() }
 }
 
-/// What the parameters met so far came to, by the text between their braces.
+/// The values of the parameters seen so far, by the text between their braces.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Values(BTreeMap<Box<str>, Result<Box<str>, Wrong>>);
 
-/// Why a parameter has no value, and what to do about it.
+/// Why a parameter has no value, and how to correct that.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Wrong {
     message: String,
@@ -103,7 +102,7 @@ struct Wrong {
 }
 
 impl Values {
-    /// Those that have a value.
+    /// The parameters that have a value.
     pub(crate) fn known(&self) -> BTreeMap<Box<str>, Box<str>> {
         let known = self.0.iter().filter_map(|(name, value)| {
             let value = value.as_ref().ok()?;
@@ -112,7 +111,7 @@ impl Values {
         known.collect()
     }
 
-    /// Puts values in the place of parameters; notes those that have none.
+    /// Replaces parameters by their values; reports those that have none.
     pub(crate) fn expand(
         &mut self,
         tree: &mut Tree<'_>,
@@ -132,8 +131,8 @@ impl Values {
             match expanded {
                 Ok(_) if bytes > MAX_SOURCE => {
                     let message =
-                        format!("the parameters up to here come to more than {MAX_SOURCE} bytes");
-                    let remedy = Some("give them shorter values".to_owned());
+                        format!("the parameters up to here amount to more than {MAX_SOURCE} bytes");
+                    let remedy = Some("use shorter values".to_owned());
                     noted.push(Noted { node, message, remedy });
                     Replaced::Unreadable
                 }
@@ -147,8 +146,8 @@ impl Values {
         noted
     }
 
-    /// The text with its values, and whether there was any parameter. It ends early behind `most`
-    /// bytes.
+    /// The text with values in place of parameters, and whether it had any parameter. It is cut off
+    /// after `most` bytes.
     fn expanded(
         &mut self,
         written: &str,
@@ -168,8 +167,8 @@ impl Values {
             let inner = &from[OPEN.len()..];
             let Some((name, behind)) = inner.split_once('}') else {
                 return Err(Wrong {
-                    message: format!("the parameter {} has no end", quote(from)),
-                    remedy: "write a `}` behind its name, or `$${` for a literal `${`".to_owned(),
+                    message: format!("the parameter {} is not closed", quote(from)),
+                    remedy: "write a `}` after its name, or `$${` for a literal `${`".to_owned(),
                 });
             };
             text.push_str(self.value(name, parameters)?);
@@ -209,21 +208,21 @@ fn look_up(name: &str, parameters: &dyn Parameters) -> Result<Box<str>, Wrong> {
         Parameter::Env(name) => ("is not in the environment", format!("set the variable `{name}`")),
         Parameter::Host { interface, family: None } => (
             "has no value: there is no such interface, or it has no address",
-            format!("look at `ip address show dev {interface}`"),
+            format!("check `ip address show dev {interface}`"),
         ),
         Parameter::Host { interface, family: Some(_) } => (
             "has no value: there is no such interface, or it has no address of that family",
-            format!("look at `ip address show dev {interface}`"),
+            format!("check `ip address show dev {interface}`"),
         ),
     };
     match parameters.value(parameter) {
         Ok(Some(value)) => Ok(value.into()),
         Ok(None) => Err(Wrong { message: format!("{shown} {absent}"), remedy }),
-        Err(why) => Err(Wrong { message: format!("{shown} cannot be told: {why}"), remedy }),
+        Err(why) => Err(Wrong { message: format!("{shown} cannot be resolved: {why}"), remedy }),
     }
 }
 
-/// What stands between the braces.
+/// Parses the text between the braces.
 fn parse(name: &str) -> Option<Parameter<'_>> {
     let is_variable = |name: &str| {
         let letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
@@ -248,7 +247,7 @@ fn parse(name: &str) -> Option<Parameter<'_>> {
     }
 }
 
-/// Whether `--set` may give a value under that name.
+/// Whether `--set` accepts that name.
 pub fn is_parameter_name(name: &str) -> bool {
     matches!(parse(name), Some(Parameter::Set(_)))
 }

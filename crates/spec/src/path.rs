@@ -1,13 +1,13 @@
-//! The way from the root of a source to a value.
+//! The path from the root of a source to a value.
 
-/// A way that lives on the stack: nothing is built until there is something to report.
+/// A path kept on the stack, so that nothing is allocated until there is something to report.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum At<'a> {
     /// The root of a source.
     Root(usize),
     /// The value of a key.
     Key(&'a Self, &'static str),
-    /// The value of a key that the spec's author made up.
+    /// The value of a key chosen by the spec's author.
     NamedService(&'a Self, &'a str),
     /// An item of a list.
     Item(&'a Self, usize),
@@ -44,7 +44,7 @@ impl From<&At<'_>> for Path {
     }
 }
 
-/// The same, kept.
+/// An owned path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Path {
     pub(crate) source: usize,

@@ -1,15 +1,15 @@
-//! What is wrong with a spec, where, and what to do about it.
+//! Problems of a spec: what is wrong, where, and how to correct it.
 
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Whether a problem stops the spec from being used.
+/// Whether a problem prevents the spec from being used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
     /// The spec cannot be used.
     Error,
-    /// The spec is used as it stands.
+    /// The spec is used as it is.
     Warning,
 }
 
@@ -22,7 +22,7 @@ impl fmt::Display for Severity {
     }
 }
 
-/// A piece of a source's text.
+/// A span of a source's text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Position {
     /// Which of the sources, counted from 0 in the order they were given.
@@ -33,7 +33,7 @@ pub struct Position {
     pub line: usize,
     /// The column in characters, counted from 1.
     pub column: usize,
-    /// The bytes it takes, all on that line, counted behind a byte order mark.
+    /// Its bytes, all on that line, not counting a byte order mark.
     pub span: Range<usize>,
 }
 
@@ -44,29 +44,29 @@ impl fmt::Display for Position {
     }
 }
 
-/// A second place that a problem is about.
+/// A second position that a problem concerns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Related {
-    /// Where.
+    /// The position.
     pub place: Position,
-    /// What stands there: `first written here`.
+    /// What is written there: `first written here`.
     pub label: String,
 }
 
-/// One thing that is wrong or doubtful.
+/// One error or warning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// Error or warning.
     pub severity: Severity,
-    /// The very value; `None` only when there is no source at all.
+    /// The position of the value; `None` only if there is no source at all.
     pub place: Option<Position>,
     /// The service or pool it belongs to: `service web`.
     pub context: Option<String>,
     /// What is wrong, in one sentence.
     pub message: String,
-    /// What to do about it.
+    /// How to correct it.
     pub remedy: Option<String>,
-    /// The other places it is about.
+    /// The other positions it concerns.
     pub related: Vec<Related>,
 }
 
@@ -94,7 +94,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Everything found in one run, in the order of the sources.
+/// All problems found in one run, in the order of the sources.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Problems {
     list: Vec<Problem>,
@@ -102,10 +102,10 @@ pub struct Problems {
 }
 
 impl Problems {
-    /// How many are kept. A file with more than these has one cause, or is no spec.
+    /// The largest number kept. More than that in a file have a common cause, or it is not a spec.
     pub const MAX: usize = 1000;
 
-    /// Sorts them by place and drops repetitions.
+    /// Sorts them by position and removes duplicates.
     pub(crate) fn new(mut list: Vec<Problem>, left_out: usize) -> Self {
         list.sort_by_key(|problem| {
             let place = problem.place.as_ref();
@@ -117,12 +117,12 @@ impl Problems {
         Self { list, left_out: left_out + more }
     }
 
-    /// All of them, ordered by place.
+    /// All of them, ordered by position.
     pub fn iter(&self) -> std::slice::Iter<'_, Problem> {
         self.list.iter()
     }
 
-    /// How many there are.
+    /// The number of problems kept.
     pub fn len(&self) -> usize {
         self.list.len()
     }
@@ -132,7 +132,7 @@ impl Problems {
         self.list.is_empty()
     }
 
-    /// How many more there were than [`Self::MAX`].
+    /// The number of problems beyond [`Self::MAX`].
     pub fn left_out(&self) -> usize {
         self.left_out
     }
@@ -153,7 +153,7 @@ impl<'a> IntoIterator for &'a Problems {
 }
 
 impl fmt::Display for Problems {
-    /// One line for each.
+    /// Writes one line for each.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, problem) in self.list.iter().enumerate() {
             let separator = if index == 0 { "" } else { "\n" };

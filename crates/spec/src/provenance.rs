@@ -1,5 +1,5 @@
-//! Where the objects of a desired state were written. Nobody pays for this who does not ask: it
-//! takes a second reading of the sources, the one that keeps positions.
+//! Records where the objects of a desired state were written. This is computed only on request,
+//! because it takes a second reading of the sources, the one that keeps positions.
 
 use std::collections::BTreeMap;
 
@@ -15,13 +15,13 @@ use crate::spans::Located;
 use crate::spec::Spec;
 use crate::yaml::Reading;
 
-/// The place of each object of a desired state.
+/// The position of each object of a desired state.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Provenance(BTreeMap<SpecObject, Position>);
 
 impl Loaded {
-    /// Where the objects of the desired state were written. `sources` are those it was loaded
-    /// from; of others nothing is known.
+    /// Where the objects of the desired state were written. `sources` must be those it was loaded
+    /// from; others give no positions.
     pub fn provenance(&self, sources: &[Source]) -> Provenance {
         let mut values = self.values.clone();
         let texts: Vec<Option<&str>> =
@@ -54,7 +54,8 @@ impl Loaded {
 }
 
 impl Loaded {
-    /// What each of the sources lists, in their order. `sources` are those it was loaded from.
+    /// The objects that each of the sources lists, in the order of the sources. `sources` must be
+    /// those it was loaded from.
     pub fn contents(&self, sources: &[Source]) -> Vec<FileContents> {
         let empty =
             |source: &Source| FileContents { name: source.name.clone(), ..FileContents::default() };

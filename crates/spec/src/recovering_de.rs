@@ -1,10 +1,10 @@
-//! Values that may be absent or bad, and maps made of them.
+//! Defines values that may be absent or invalid, and maps made of them.
 //!
-//! A deserialiser that keeps going has to put something where a bad value stood. [`Field`] is
-//! that something. It asks for it in a way that any deserialiser understands: as a newtype of a
-//! reserved name. An ordinary one (serde_yaml) hands the value through and stops at the first
-//! error; the tolerant one of [`crate::spanned`] answers with a list that is empty if the value
-//! was bad, after having noted why.
+//! A deserialiser that continues after an error needs a substitute for an invalid value; [`Field`]
+//! is that substitute. It requests recovery in a way that any deserialiser accepts: as a newtype of
+//! a reserved name. An ordinary deserialiser (serde_yaml) passes the value through and stops at the
+//! first error; the tolerant one of [`crate::spanned`] reports the error and returns a list, which
+//! is empty if the value was invalid.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,7 +13,7 @@ use std::marker::PhantomData;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-/// The name under which a [`Field`] asks to be recovered from a bad value.
+/// The name by which a [`Field`] requests recovery from an invalid value.
 pub(crate) const RECOVER: &str = "evenkeel::Field";
 
 /// The value of a key or an item of a list.
@@ -22,10 +22,10 @@ pub(crate) enum Field<T> {
     /// Nothing was written.
     #[default]
     Absent,
-    /// Something was written that is no `T`; it has been reported, and nothing is to be said
-    /// about its absence.
+    /// The written value is not a `T`. It has been reported, so its absence must not be reported
+    /// as well.
     Bad,
-    /// What was written.
+    /// The written value.
     Value(T),
 }
 
@@ -98,19 +98,19 @@ impl<T: JsonSchema> JsonSchema for Field<T> {
     }
 }
 
-/// A list that must be written as one: serde_yaml would take a key without a value for an empty
-/// list, and a forgotten list is an error here.
+/// A list that must be written explicitly: serde_yaml would accept a key without a value as an
+/// empty list, and a forgotten list is an error here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct List<T>(pub(crate) Vec<Field<T>>);
 
 impl<T> List<T> {
-    /// The good items with their index in the text.
+    /// The valid items with their index in the text.
     pub(crate) fn values(&self) -> impl Iterator<Item = (usize, &T)> {
         let indexed = self.0.iter().enumerate();
         indexed.filter_map(|(index, item)| Some((index, item.value()?)))
     }
 
-    /// Whether an item was bad.
+    /// Whether an item was invalid.
     pub(crate) fn has_bad(&self) -> bool {
         self.0.iter().any(Field::is_bad)
     }
@@ -179,14 +179,14 @@ impl Visitor<'_> for KeyOf {
     }
 }
 
-/// Why a key cannot stand where it stands; reads its value only to refuse it.
+/// Why a key is not allowed where it occurs; its value is read only to be refused.
 pub(crate) enum Refused {
     Unknown(String, &'static [&'static str]),
     Twice(&'static str),
 }
 
 impl Refused {
-    /// Refuses the next value of `map`; goes on if the deserialiser does.
+    /// Refuses the next value of `map`; continues if the deserialiser does.
     pub(crate) fn refuse<'de, A: MapAccess<'de>>(self, map: &mut A) -> Result<(), A::Error> {
         map.next_value_seed(Recovering(self))
     }
@@ -229,8 +229,8 @@ impl<'de> DeserializeSeed<'de> for Refused {
     }
 }
 
-/// Declares a map of the spec: a struct of [`Field`]s, its reader and its schema. `read_map` is
-/// for values that may be a map or something shorter.
+/// Declares a map of the spec: a struct of [`Field`]s, its reader and its schema. `read_map` serves
+/// values that may also be written in a shorter form than a map.
 macro_rules! keys {
     ($(#[$meta:meta])* $name:ident, $what:literal, {
         $($(#[$field_meta:meta])* $field:ident $(as $key:literal)?: $type:ty,)*
@@ -275,7 +275,7 @@ macro_rules! keys {
                         continue;
                     })*
                 }
-                // What was meant by another key is not missing.
+                // A key that was misspelt is not missing as well.
                 for key in misspelt {
                     $(if key == $crate::recovering_de::key_name!($field $($key)?)
                         && read.$field.is_absent()

@@ -1,16 +1,16 @@
-//! Problems with the piece of text they are about.
+//! Renders problems with an excerpt of the text they concern.
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 use crate::problem::{Position, Problem, Problems, Severity};
 use crate::source::{Lines, Source};
 
-/// How much of a line is shown around the place, in bytes to each side.
+/// How much of a line is shown around the position, in bytes to each side.
 const CONTEXT: usize = 120;
 
 impl Problems {
-    /// Each problem with an excerpt of `sources`, which are the ones that were loaded, and with
-    /// colours if asked for.
+    /// Renders each problem with an excerpt of `sources`, which must be those that were loaded, in
+    /// colour on request.
     pub fn render(&self, sources: &[Source], color: bool) -> String {
         let texts: Vec<String> = sources
             .iter()
@@ -35,9 +35,9 @@ impl Problems {
     }
 }
 
-/// One problem. Of a long line only a window is handed to the renderer, which counts its columns
-/// from the window's beginning: there the place goes in as a whole, and what the renderer adds to
-/// it is taken out.
+/// Renders one problem. The renderer gets only a window of a long line and counts columns from the
+/// window's start. So the complete position is passed as part of the name, and the position that
+/// the renderer appends is removed again.
 fn excerpt(renderer: &Renderer, problem: &Problem, lines: &[Lines<'_>]) -> String {
     let mut windows = Vec::new();
     let mut text = renderer.render(&report(problem, lines, &mut windows));
@@ -49,7 +49,8 @@ fn excerpt(renderer: &Renderer, problem: &Problem, lines: &[Lines<'_>]) -> Strin
     text
 }
 
-/// `windows` takes the places of which a window is shown, with what the renderer adds to them.
+/// `windows` receives the positions of which a window is shown, with what the renderer appends to
+/// each.
 fn report<'a>(
     problem: &'a Problem,
     lines: &[Lines<'_>],
@@ -77,7 +78,7 @@ fn report<'a>(
     vec![group]
 }
 
-/// The line of a place, cut to a window around it.
+/// The line of a position, cut to a window around it.
 fn snippet<'a>(
     place: &'a Position,
     label: Option<&'a str>,
@@ -115,7 +116,7 @@ fn snippet<'a>(
         .annotation(kind.span(span).label(label))
 }
 
-/// Text without what a terminal would obey.
+/// Removes from a text the characters that a terminal would interpret.
 fn shown(text: &str) -> String {
     let harmless = |character: char| character == '\t' || !character.is_control();
     text.chars().map(|it| if harmless(it) { it } else { char::REPLACEMENT_CHARACTER }).collect()

@@ -1,12 +1,12 @@
-//! The JSON Schema of the spec, from the types that read it.
+//! Generates the JSON Schema of the spec from the types that read it.
 
 use serde_json::{Map, Value, json};
 
 use crate::spec::Spec;
 
-/// JSON Schema (draft 2020-12) of version 1, for editors and other tools. It knows the keys and
-/// what each value may be; the rules between values are [`crate::load`]'s. Wherever a value is no
-/// list and no map, a text with a parameter in it may stand.
+/// The JSON Schema (draft 2020-12) of version 1, for editors and other tools. It describes the keys
+/// and the form of each value; the rules between values are checked by [`crate::load`]. Any value
+/// that is not a list or a map may also be a text with a parameter in it.
 pub fn schema() -> Value {
     let mut schema = schemars::schema_for!(Spec).to_value();
     admit_parameters(&mut schema);

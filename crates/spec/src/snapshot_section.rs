@@ -1,5 +1,5 @@
-//! The `observed:` section that a snapshot ends with. A spec ignores it, whatever it holds; only
-//! when a snapshot stands for a live state is it asked what was there beside the services.
+//! Reads the `observed:` section at the end of a snapshot. A spec ignores its content; it is used
+//! only where a snapshot describes a live state, for what the host had beside the services.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -13,8 +13,7 @@ use serde::de::{
     Deserialize, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor,
 };
 
-/// Addresses, interfaces, kernel modules and counters of a host; `None` for what the section does
-/// not hold.
+/// Addresses, interfaces, kernel modules and counters of a host; `None` for what the section lacks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct SnapshotSection {
     pub(crate) addresses: Option<BTreeMap<Binding, Owner>>,
@@ -60,7 +59,7 @@ fn address(item: &Any) -> Option<(Binding, Owner)> {
 fn link(item: &Any) -> Option<(Box<str>, Link)> {
     let flag = |key| Some(matches!(item.get(key)?, Any::Flag(true)));
     let name = item.get("name")?.text()?.into();
-    // Snapshots of others say nothing of it.
+    // A snapshot may lack it.
     let owner = item.get("owner").and_then(owner).unwrap_or(Owner::Other);
     Some((name, Link { up: flag("up")?, dummy: flag("dummy")?, owner }))
 }
@@ -102,12 +101,12 @@ fn traffic(item: &Any) -> Traffic {
     }
 }
 
-/// One that is not there is 0.
+/// A counter; 0 if it is absent.
 fn counter<N: FromStr + Default>(item: &Any, key: &str) -> N {
     item.get(key).and_then(Any::text).and_then(|text| text.parse().ok()).unwrap_or_default()
 }
 
-/// Any value of YAML. What evenkeel never writes there is dropped.
+/// Any YAML value. What evenkeel never writes here is dropped.
 enum Any {
     Text(String),
     Flag(bool),

@@ -1,19 +1,19 @@
-//! The texts a spec is made of, before anyone reads YAML in them.
+//! The texts that a spec consists of, before they are parsed as YAML.
 
 use std::ops::Range;
 
 use crate::problem::Position;
 
-/// The largest text that is read, in bytes: some 300,000 real servers. It bounds time and memory
-/// before the first byte is looked at.
+/// The largest text that is read, in bytes: enough for some 300,000 real servers. It bounds time
+/// and memory before the first byte is parsed.
 pub const MAX_SOURCE: usize = 16 << 20;
 
-/// One text of a spec and the name it goes by in errors.
+/// One text of a spec, and its name in errors.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
     /// Shown before line and column: a file's path, or `<stdin>`.
     pub name: String,
-    /// The bytes as they were read; whether they are UTF-8 is checked by [`crate::load`].
+    /// The bytes as read; [`crate::load`] checks that they are UTF-8.
     pub text: Vec<u8>,
 }
 
@@ -24,7 +24,7 @@ impl Source {
     }
 }
 
-/// Why a text is not even looked at as YAML.
+/// Why a text is refused before it is parsed as YAML.
 pub(crate) struct NotText {
     pub(crate) at: usize,
     pub(crate) message: String,
@@ -52,24 +52,24 @@ pub(crate) fn text(bytes: &[u8]) -> Result<&str, NotText> {
                 u32::from(character),
                 match character {
                     '\u{85}' | '\u{2028}' | '\u{2029}' => {
-                        "ends a line to some readers of YAML and to others it does not"
+                        "ends a line for some YAML parsers and not for others"
                     }
                     _ => "cannot stand in YAML",
                 }
             ),
-            remedy: "a spec is a YAML text file; take the character out",
+            remedy: "a spec is a YAML text file; remove the character",
         }),
     }
 }
 
-/// The bytes behind a byte order mark.
+/// The bytes without a leading byte order mark.
 pub(crate) fn without_mark(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
 }
 
-/// The first character that YAML 1.2, section 5.1, does not take (the position-keeping parser
-/// would take a NUL for the end of the text), or that ends a line in YAML 1.1 only, so that our
-/// two parsers would see two specs.
+/// The first character that YAML 1.2, section 5.1, does not allow (the position-keeping parser
+/// would treat a NUL as the end of the text), or that ends a line in YAML 1.1 only, so that the
+/// two parsers would read different specs.
 fn forbidden_character(text: &str) -> Option<(usize, char)> {
     let suspicious =
         |byte: u8| (byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r')) || byte > 0x7e;
@@ -83,11 +83,11 @@ fn forbidden_character(text: &str) -> Option<(usize, char)> {
     })
 }
 
-/// Where the lines of a text begin.
+/// The start of each line of a text.
 pub(crate) struct Lines<'t> {
     text: &'t str,
     starts: Vec<usize>,
-    /// Spares counting characters, which is slow on a very long line.
+    /// Whether the text is ASCII. Avoids counting characters, which is slow on a very long line.
     ascii: bool,
 }
 
@@ -108,7 +108,8 @@ impl<'t> Lines<'t> {
         Self { text, starts, ascii: text.is_ascii() }
     }
 
-    /// The line without its end; `number` counts from 1. Empty past the last.
+    /// The offset and text of a line, without its line break; `number` counts from 1. Empty past
+    /// the last line.
     pub(crate) fn line(&self, number: usize) -> (usize, &'t str) {
         let Some(&start) = number.checked_sub(1).and_then(|index| self.starts.get(index)) else {
             return (self.text.len(), "");
@@ -117,22 +118,22 @@ impl<'t> Lines<'t> {
         (start, self.text[start..end].trim_end_matches(['\n', '\r']))
     }
 
-    /// The first tab among the blanks that a line begins with.
+    /// The first tab in the indentation of a line.
     pub(crate) fn tab_in_indentation(&self, line: usize) -> Option<usize> {
         let (start, text) = self.line(line);
         let indentation = text.len() - text.trim_start_matches([' ', '\t']).len();
         text[..indentation].find('\t').map(|tab| start + tab)
     }
 
-    /// The byte offset of a line and a column, both counted from 1, the column in characters;
-    /// cut to what the line has.
+    /// The byte offset of a line and a column, both counted from 1, the column in characters and
+    /// limited to the length of the line.
     pub(crate) fn offset(&self, line: usize, column: usize) -> usize {
         let (start, text) = self.line(line);
         let context = text.char_indices().nth(column.saturating_sub(1));
         start + context.map_or(text.len(), |(index, _)| index)
     }
 
-    /// The place of a span of bytes: what stands of it on its first line, without blanks behind.
+    /// The position of a span of bytes: its part on its first line, without trailing blanks.
     pub(crate) fn place(&self, source: usize, name: &str, span: Range<usize>) -> Position {
         let line = self.starts.partition_point(|start| *start <= span.start).max(1);
         let (start, text) = self.line(line);

@@ -1,17 +1,17 @@
-//! Where the values of a source stand, and what they belong to.
+//! Maps values of a source to their positions and to the service or pool they belong to.
 
 use crate::problem::Position;
 use crate::source::Lines;
 use crate::spanned::{Content, Mark, Node, Tree};
 use crate::suggest;
 
-/// The text of a source with what is needed to say where something stands in it.
+/// The text of a source with what is needed to determine positions in it.
 pub(crate) struct Located<'t> {
     pub(crate) tree: Tree<'t>,
     pub(crate) lines: Lines<'t>,
     source: usize,
     name: &'t str,
-    /// Where each named service and pool begins and ends.
+    /// The start and end of each named service and pool.
     contexts: Vec<(Mark, Mark, String)>,
 }
 
@@ -21,7 +21,7 @@ impl<'t> Located<'t> {
         Self { tree, lines, source, name, contexts }
     }
 
-    /// A scalar's own text; of a list or map what stands of it on its first line.
+    /// The position of a node: a scalar's text; of a list or map its part on its first line.
     pub(crate) fn place(&self, node: usize) -> Position {
         let node = self.tree.node(node);
         let start = begin(&self.tree, node).offset as usize;
@@ -38,7 +38,8 @@ impl<'t> Located<'t> {
     }
 }
 
-/// The parser lets a block map begin at its first value rather than its first key.
+/// The start of a node. The parser reports a block map's start at its first value, not its first
+/// key.
 fn begin(tree: &Tree<'_>, node: &Node<'_>) -> Mark {
     match &node.content {
         Content::Map(entries) => {

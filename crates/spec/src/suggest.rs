@@ -1,6 +1,6 @@
-//! What someone probably meant to write.
+//! Suggests what was probably meant by a misspelt name.
 
-/// The candidate nearest to `written`, if any is near enough to be a misspelling of it.
+/// The candidate nearest to `written`, if one is near enough for `written` to be a misspelling.
 pub(crate) fn nearest<'c>(
     written: &str,
     candidates: impl IntoIterator<Item = &'c str>,
@@ -23,13 +23,13 @@ pub(crate) fn nearest<'c>(
         .map(|(_, candidate)| candidate)
 }
 
-/// The key that was probably meant by another one.
+/// The key that was probably meant by an unknown one.
 pub(crate) fn key(written: &str, known: &'static [&'static str]) -> Option<&'static str> {
     let value_of = synonym(written).filter(|value_of| known.contains(value_of));
     value_of.or_else(|| nearest(written, known.iter().copied()))
 }
 
-/// Other tools' words for ours.
+/// The key for a name that other tools use.
 fn synonym(key: &str) -> Option<&'static str> {
     Some(match key.to_lowercase().as_str() {
         "lb_algo" | "lvs_sched" | "algorithm" | "lb_method" | "sched" => "scheduler",
@@ -52,7 +52,7 @@ fn synonym(key: &str) -> Option<&'static str> {
     })
 }
 
-/// `did you mean `x`?`, or the list of what there is.
+/// A remedy: `did you mean `x`?`, or the list of candidates.
 pub(crate) fn remedy<'c>(
     written: &str,
     what: &str,
@@ -64,12 +64,12 @@ pub(crate) fn remedy<'c>(
     }
 }
 
-/// Text of a file, made fit to stand in a message: without control characters, and not too long.
+/// Quotes text of a file for a message: without control characters, and not too long.
 pub(crate) fn quote(text: &str) -> String {
     format!("`{}`", shorten(text))
 }
 
-/// The same without quotes.
+/// Prepares text as [`quote`] does, without quotes.
 pub(crate) fn shorten(text: &str) -> String {
     const LONGEST: usize = 60;
     let mut shown: String = text.chars().take(LONGEST).flat_map(shown_as).collect();

@@ -1,12 +1,13 @@
-//! The one module that knows serde_yaml.
+//! Parses specs with serde_yaml; the only module that uses it.
 //!
-//! serde_yaml keeps every event of a document in memory, some twenty times the text. A large spec
-//! is therefore read in pieces, cut where a new item of `services` or `pools` or a new key of the
-//! top begins. A cut can only go wrong inside a quoted text or brackets that run over several
-//! lines, and then neither side of it is YAML: whenever a piece cannot be read, the whole is.
+//! serde_yaml keeps every event of a document in memory, some twenty times the size of the text. A
+//! large spec is therefore parsed in pieces, cut where a new item of `services` or `pools` or a new
+//! top-level key begins. A cut can be wrong only inside a quoted text or brackets that span several
+//! lines, and then neither side of it is YAML: if a piece cannot be parsed, the whole text is
+//! parsed.
 //!
-//! The pieces of `services`, which are most of a large spec, are read one by one as they are asked
-//! for, so that the spec as it was written is never in memory as a whole.
+//! The pieces of `services`, which are most of a large spec, are parsed one by one as they are
+//! consumed, so that the parsed spec is never in memory as a whole.
 
 use std::vec;
 
@@ -15,18 +16,17 @@ use serde::Deserialize;
 use crate::recovering_de::{Field, List};
 use crate::spec::{Service, Spec};
 
-/// About how many bytes go into one piece: the events of one fit into memory that is used again
-/// for the next.
+/// The approximate size of a piece in bytes: the memory for its events is reused for the next one.
 const PIECE: usize = 2 << 10;
 
-/// What serde_yaml says where the position-keeping parser finds nothing wrong.
+/// The error of serde_yaml, for texts in which the position-keeping parser finds none.
 pub(crate) struct Failure {
     pub(crate) message: String,
     pub(crate) line: usize,
     pub(crate) column: usize,
 }
 
-/// A spec as it was read, but for services that are still to be read.
+/// A parsed spec, except for services that are not parsed yet.
 #[derive(Debug)]
 pub(crate) struct Reading<'t> {
     pub(crate) spec: Spec,
@@ -40,7 +40,7 @@ impl From<Spec> for Reading<'_> {
 }
 
 impl<'t> Reading<'t> {
-    /// The services, given up one by one.
+    /// Takes the services, to be consumed one by one.
     pub(crate) fn take_services(&mut self) -> Services<'t> {
         let read = std::mem::take(&mut self.spec.services).into_value();
         let List(read) = read.unwrap_or(List(Vec::new()));
@@ -55,7 +55,7 @@ pub(crate) struct Services<'t> {
     unread: Option<Cuts<'t>>,
 }
 
-/// A piece could not be read; whether the whole can, that has to be seen.
+/// A piece could not be parsed; the whole text may still be valid.
 #[derive(Debug)]
 pub(crate) struct PieceError;
 
@@ -77,8 +77,8 @@ impl Iterator for Services<'_> {
     }
 }
 
-/// Reads a text that holds one spec; of a large one the services are read when they are taken, and
-/// where that fails [`read_whole`] is to be asked.
+/// Parses a text that holds one spec. The services of a large one are parsed when they are
+/// consumed; if that fails, use [`read_whole`].
 pub(crate) fn read(text: &str) -> Result<Reading<'_>, Failure> {
     if text.len() > 4 * PIECE
         && let Some(reading) = in_pieces(text, PIECE)
@@ -88,7 +88,7 @@ pub(crate) fn read(text: &str) -> Result<Reading<'_>, Failure> {
     read_whole(text)
 }
 
-/// The same at once.
+/// Parses a text as [`read`] does, all of it at once.
 pub(crate) fn read_whole(text: &str) -> Result<Reading<'_>, Failure> {
     serde_yaml::from_str::<Spec>(text).map(Reading::from).map_err(|error| {
         let (line, column) =
@@ -97,13 +97,13 @@ pub(crate) fn read_whole(text: &str) -> Result<Reading<'_>, Failure> {
     })
 }
 
-/// The same text as other tools that know the JSON Schema see it.
+/// The text as other tools that use the JSON Schema see it.
 #[cfg(test)]
 pub(crate) fn json(text: &str) -> Option<serde_json::Value> {
     serde_yaml::from_str(text).ok()
 }
 
-/// Reads it in pieces of at least so many bytes; `None` where that does not do.
+/// Parses it in pieces of at least `piece` bytes; `None` if that is not possible.
 fn in_pieces(text: &str, piece: usize) -> Option<Reading<'_>> {
     let text = text.strip_prefix("---\n").unwrap_or(text);
     if text.is_empty() || text.starts_with("---") || text.contains("\n---") {
@@ -132,7 +132,7 @@ fn in_pieces(text: &str, piece: usize) -> Option<Reading<'_>> {
     Some(reading)
 }
 
-/// Takes over what a section says; `None` if it was said before.
+/// Merges a section into the spec; `None` if the spec has it already.
 fn merge(spec: &mut Spec, section: Spec) -> Option<()> {
     fn once<T>(field: &mut Field<T>, said: Field<T>) -> Option<()> {
         match (&*field, said) {
@@ -170,7 +170,7 @@ fn merge(spec: &mut Spec, section: Spec) -> Option<()> {
     once(&mut spec.observed, observed)
 }
 
-/// The list that stands below its key, in pieces of at least so many bytes.
+/// The list below its key, in pieces of at least `piece` bytes.
 fn items(body: &str, piece: usize) -> Option<Cuts<'_>> {
     let first = body.lines().find(|line| !is_blank(line))?;
     let item = Beginning::Item { indentation: first.len() - first.trim_start_matches(' ').len() };
@@ -192,12 +192,12 @@ fn is_blank(line: &str) -> bool {
     rest.trim_end().is_empty() || rest.starts_with('#')
 }
 
-/// What a text is cut before.
+/// Where a text is cut.
 #[derive(Debug, Clone, Copy)]
 enum Beginning {
-    /// A key at the very left. A list may stand as far left as the key it belongs to.
+    /// Before a key without indentation. A list may have the same indentation as its key.
     Section,
-    /// An item of a list that is so many spaces from the left.
+    /// Before an item of a list with that indentation.
     Item { indentation: usize },
 }
 
@@ -214,7 +214,7 @@ impl Beginning {
     }
 }
 
-/// A text cut before every line that begins something.
+/// The pieces of a text.
 #[derive(Debug)]
 struct Cuts<'t> {
     rest: &'t str,
@@ -227,7 +227,7 @@ impl<'t> Cuts<'t> {
         Self { rest: text, before, at_least: 0 }
     }
 
-    /// Only cut when a piece has so many bytes.
+    /// Cuts only when a piece has at least that many bytes.
     fn packed(self, at_least: usize) -> Self {
         Self { at_least, ..self }
     }
@@ -243,7 +243,7 @@ impl<'t> Iterator for Cuts<'t> {
             if begins && filled && end >= self.at_least {
                 break;
             }
-            // What stands before the first beginning, comments mostly, goes with it.
+            // Anything before the first start, mostly comments, belongs to the first piece.
             filled |= begins;
             end += line.len();
         }

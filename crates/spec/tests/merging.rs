@@ -120,8 +120,8 @@ fn what_two_sources_say_of_the_same_thing_names_both_places() {
             "services:\n  - { name: a, vip: 192.0.2.1, port: 80, real_servers: [] }\nvips:\n  - { address: 192.0.2.1/24, interface: eth0 }\npools:\n  - { name: p, real_servers: [] }\n",
             "pools:\n  - { name: p, real_servers: [] }\n",
         ]),
-        "2.yaml:2:13: service a: two services are named `a` (the first one: 1.yaml:3:13); give each its own; one service may have several VIPs and ports\n\
-         2.yaml:2:21: service a: two services on 192.0.2.1:80/tcp (the first one: 1.yaml:3:21); take one of them out, or change its VIP, port or protocol\n\
+        "2.yaml:2:13: service a: two services are named `a` (the first one: 1.yaml:3:13); give each its own name; one service may have several VIPs and ports\n\
+         2.yaml:2:21: service a: two services on 192.0.2.1:80/tcp (the first one: 1.yaml:3:21); remove one of them, or change its VIP, port or protocol\n\
          2.yaml:4:16: 192.0.2.1 on eth0 stands twice (first written here: 1.yaml:5:16); keep one of them\n\
          3.yaml:2:13: pool p: the pool `p` stands twice (first written here: 2.yaml:6:13); give each pool a name of its own"
     );
@@ -144,7 +144,7 @@ fn a_source_that_cannot_be_read_hides_no_problem_of_the_others_and_makes_up_none
             "pools: [",
             "vips: 5\n"
         ]),
-        "2.yaml:1:9: this is not YAML: while parsing a node, did not find expected node content; look at the indentation, quotes and brackets here and just before\n\
+        "2.yaml:1:9: this is not YAML: while parsing a node, did not find expected node content; check the indentation, quotes and brackets here and just before\n\
          3.yaml:1:7: `5` is not a list; write a list"
     );
     assert!(bad(&["version: 1\n", "# nothing\n"]).starts_with("2.yaml:1:1: the spec is empty"));

@@ -38,7 +38,7 @@ error: service web: real server 192.168.56.183 has port 8080, the service is on 
 8 |       - { address: 192.168.56.183, port: 8080 }
   |                                          ^^^^
   |
-  = help: use `forward: nat`, or take the port out"
+  = help: use `forward: nat`, or remove the port"
     );
 }
 
@@ -63,7 +63,7 @@ error: service other: two services on 192.0.2.1:80/tcp
 3 |   - { name: web, vip: 192.0.2.1, port: 80, real_servers: [] }
   |                       --------- the first one
   |
-  = help: take one of them out, or change its VIP, port or protocol"
+  = help: remove one of them, or change its VIP, port or protocol"
     );
 }
 

@@ -1,20 +1,18 @@
-//! `cargo xtask bench`: what evenkeel costs, as ratios to ipvsadm in the same boot.
+//! `cargo xtask bench`: measures evenkeel as ratios to ipvsadm in the same boot.
 //!
-//! Absolute times mean little in the lab; ratios within one boot hold. This half runs on the host;
-//! [`table`], [`idle`] and [`vip`] are what is measured in the guest.
+//! Absolute times mean little in the lab; ratios within one boot are reliable. This half runs on
+//! the host; [`table`], [`idle`] and [`vip`] measure in the guest.
 
 mod daemon;
 mod idle;
 mod table;
 mod vip;
 
-use std::io;
 use std::path::PathBuf;
+use std::{fs, io};
 
 use clap::Args;
 use evenkeel_lab::Input;
-
-pub(crate) use self::table::Table;
 
 use crate::error::Error;
 use crate::workspace::Workspace;
@@ -29,7 +27,7 @@ pub(crate) struct Bench {
     /// How many real servers each of them has
     #[arg(long, default_value_t = 10)]
     real_servers: usize,
-    /// How often each way is measured; medians are printed
+    /// How often each program is measured; medians are printed
     #[arg(long, default_value_t = 5)]
     runs: usize,
 }
@@ -69,4 +67,9 @@ impl BenchTable {
         table::measure(&self.evenkeel, self.services, self.real_servers, self.runs)?;
         Ok(0)
     }
+}
+
+/// Writes a file of the benchmark.
+fn write(path: &str, text: &str) -> Result<(), Error> {
+    fs::write(path, text).map_err(|error| Error::Claim(format!("cannot write {path}: {error}")))
 }

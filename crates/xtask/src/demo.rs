@@ -1,6 +1,6 @@
-//! `cargo xtask demo`: the classic DR experiment, from an empty table to an error explained.
+//! `cargo xtask demo`: the classic DR experiment, from an empty table to an explained error.
 //!
-//! This half runs on the host; [`script`] is what happens in the guest.
+//! This half runs on the host; [`script`] runs in the guest.
 
 mod script;
 
@@ -41,7 +41,7 @@ impl Demo {
 /// Arguments of the half that runs in the guest.
 #[derive(Args)]
 pub(crate) struct DemoScript {
-    /// The program to be shown
+    /// The evenkeel program
     evenkeel: PathBuf,
 }
 

@@ -1,4 +1,4 @@
-//! `cargo xtask dist`: the program as it is released.
+//! `cargo xtask dist`: builds the released program.
 
 use clap::Args;
 

@@ -1,18 +1,18 @@
-//! What a chore stumbles over, and how it is shown.
+//! The errors of a task, and how they are printed.
 
 use std::error::Error as _;
 use std::io;
 
-/// Why a chore could not be done.
+/// Why a task failed.
 #[derive(Debug)]
 pub(crate) enum Error {
-    /// The lab gave no answer.
+    /// The lab failed.
     Lab(evenkeel_lab::Error),
     /// A program could not be started.
     Start(String, io::Error),
-    /// A program failed, and said why itself.
+    /// A program failed, and printed the reason itself.
     Failed(String),
-    /// Something else did not hold; the text says what.
+    /// A check failed; the text says which.
     Claim(String),
 }
 

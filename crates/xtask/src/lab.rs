@@ -1,4 +1,4 @@
-//! `cargo xtask lab`: any command, or a shell, in a real kernel with IPVS.
+//! `cargo xtask lab`: runs any command, or a shell, in a real kernel with IPVS.
 
 use std::env;
 use std::ffi::OsString;
@@ -13,7 +13,8 @@ use evenkeel_lab::{Boot, Error as LabError, GuestJob, Input, Source, fetch};
 use crate::error::Error;
 use crate::workspace::Workspace;
 
-/// Variables of the caller that a guest's command sees too: by name, or by their beginning.
+/// The caller's environment variables that are passed to a command in the guest: by name, or by
+/// prefix.
 const PASSED_ON: [&str; 12] = [
     "CLICOLOR",
     "COLORTERM",
@@ -41,10 +42,10 @@ pub(crate) struct Lab {
     /// The guest's memory in MiB
     #[arg(long, value_name = "MIB", default_value_t = 1024)]
     memory: u32,
-    /// Give the command this standard input, read to its end beforehand
+    /// Pass this standard input to the command, read to its end beforehand
     #[arg(long)]
     stdin: bool,
-    /// A folder of this machine that the command may write to; can be repeated
+    /// A directory of this machine that the command may write to; can be repeated
     #[arg(long, value_name = "FOLDER")]
     writable: Vec<PathBuf>,
     /// The command; none: a shell, on a terminal or reading commands from standard input
@@ -92,14 +93,14 @@ impl Lab {
         }
         match boot.run(job, input, &mut io::stdout().lock(), &mut io::stderr().lock()) {
             Ok(outcome) => Ok(outcome.code()),
-            // A reader that has seen enough is no error.
+            // A reader that closed the pipe is not an error.
             Err(LabError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(0),
             Err(error) => Err(error.into()),
         }
     }
 }
 
-/// A guest ready to be booted. Fetches the kernel when it is not there yet, saying so.
+/// Prepares a guest. If the kernel is missing, fetches it and prints that.
 pub(crate) fn boot(workspace: &Workspace) -> Result<Boot, Error> {
     let source = match (env::var_os("EVENKEEL_LAB_KERNEL"), env::var_os("EVENKEEL_LAB_MODULES")) {
         (Some(program), Some(modules)) => {
@@ -116,7 +117,7 @@ pub(crate) fn boot(workspace: &Workspace) -> Result<Boot, Error> {
     of(workspace, &source)
 }
 
-/// A guest on an emulated machine.
+/// Prepares a guest on an emulated machine.
 pub(crate) fn emulated(workspace: &Workspace) -> Result<Boot, Error> {
     of(workspace, &Source::Emulated)
 }
@@ -129,7 +130,7 @@ fn of(workspace: &Workspace, source: &Source) -> Result<Boot, Error> {
     Ok(Boot::new(kernel, vec![this.into(), "lab-stage".into()]))
 }
 
-/// A job with what a command expects of its surroundings.
+/// A job with the environment that a command expects.
 pub(crate) fn job(command: Vec<OsString>, cwd: PathBuf) -> GuestJob {
     let mut job = GuestJob::new(command, &cwd);
     let passed_on = |name: &str| PASSED_ON.iter().any(|start| name.starts_with(start));

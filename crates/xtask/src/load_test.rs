@@ -1,6 +1,8 @@
-//! `cargo xtask load`: what clients notice of re-configurations, by evenkeel and by ipvsadm.
+//! `cargo xtask load`: measures the effect of re-configurations by evenkeel and by ipvsadm on
+//! clients.
 //!
-//! The lab's tests of load with so many re-configurations that it takes minutes, their tables shown.
+//! Runs the lab's load tests with so many re-configurations that it takes minutes, and prints their
+//! tables.
 
 use std::io;
 use std::time::Duration;
@@ -12,7 +14,7 @@ use crate::error::Error;
 use crate::workspace::Workspace;
 use crate::{lab, test};
 
-/// A measurement that takes longer hangs.
+/// A measurement that takes longer is considered hung.
 const LIMIT: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// Arguments of `cargo xtask load`.
@@ -21,13 +23,14 @@ pub(crate) struct Load {
     /// Debian's own kernel on an emulated machine of two processors, in place of User-Mode Linux
     #[arg(long)]
     qemu: bool,
-    /// How many re-configurations
+    /// Number of re-configurations
     #[arg(long, value_name = "N", default_value_t = 200)]
     cases: u32,
-    /// Without ipvsadm-restore beside it, which takes most of the time on an emulated machine
+    /// Skip the comparison with ipvsadm-restore, which takes most of the time on an emulated
+    /// machine
     #[arg(long)]
     alone: bool,
-    /// How the names of measurements begin: direct_routing_loses, direct_routing_of_ipv6,
+    /// Prefix of the names of measurements: direct_routing_loses, direct_routing_of_ipv6,
     /// direct_routing_with_ports, address_translation, tunnels [default: all]
     names: Vec<String>,
 }
@@ -38,7 +41,7 @@ impl Load {
         let names = if self.names.is_empty() { vec![String::new()] } else { self.names };
         let mut words: Vec<String> = names.iter().map(|name| format!("load::{name}")).collect();
         words.push("--nocapture".to_owned());
-        // As it is released: an emulated machine takes seconds to start it otherwise.
+        // The released build: an emulated machine takes seconds to start any other.
         let mut job = test::job(&workspace, &workspace.dist()?, &words)?;
         job.env.insert("EVENKEEL_LAB_CASES".to_owned(), self.cases.to_string());
         if self.alone {

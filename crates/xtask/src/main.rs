@@ -1,6 +1,6 @@
-//! The project's own chores, each in a file of its own: `cargo xtask CHORE`.
+//! The project's tasks, each in a file of its own: `cargo xtask TASK`.
 //!
-//! This program prints what the lab, a library, only returns.
+//! This program prints; the lab, a library, only returns results.
 
 #![allow(clippy::print_stderr, clippy::print_stdout)]
 
@@ -9,6 +9,7 @@ mod demo;
 mod dist;
 mod error;
 mod lab;
+mod large_table;
 mod load_test;
 mod pgo;
 mod soak;
@@ -23,36 +24,36 @@ use clap::Parser;
 
 use crate::error::Error;
 
-/// The project's chores.
+/// The project's tasks.
 #[derive(Parser)]
 #[command(name = "cargo xtask")]
 enum Task {
     /// Measure whole programs against ipvsadm, on a real kernel
     Bench(bench::Bench),
-    /// What is measured in the guest
+    /// The part of `bench` that runs in the guest
     #[command(hide = true)]
     BenchTable(bench::BenchTable),
-    /// Show the classic DR experiment: plan, apply, traffic, a change, an error explained
+    /// Show the classic DR experiment: plan, apply, traffic, a change, an explained error
     Demo(demo::Demo),
-    /// Build the program as it is released, one static file, and print where it is
+    /// Build the released program, one static file, and print its path
     Dist(dist::Dist),
-    /// What the demo does inside the guest
+    /// The part of `demo` that runs in the guest
     #[command(hide = true)]
     DemoScript(demo::DemoScript),
     /// Run a command, or a shell, in a real kernel with IPVS
     Lab(lab::Lab),
-    /// Measure what clients notice of re-configurations, on a real kernel
+    /// Measure the effect of re-configurations on clients, on a real kernel
     Load(load_test::Load),
-    /// What the program does while a profile of it is recorded
+    /// The workload that is run while a profile is recorded
     #[command(hide = true)]
     Record(pgo::Record),
-    /// Keep a host under everything at once for a while, on a real kernel, and look for leaks
+    /// Run the daemon under all disturbances at once, on a real kernel, and check for leaks
     Soak(soak::Soak),
-    /// Try every fault of a spec's files, or everyday edits in Git, on a real kernel
+    /// Test every fault of a spec's files, or everyday edits in Git, on a real kernel
     Sweep(sweep::Sweep),
     /// Run all tests, those that need a real kernel in the lab
     Test(test::Test),
-    /// The lab starts this program again, as a guest's kernel and as its process 1
+    /// The lab's guest: its kernel, and its process 1
     #[command(hide = true)]
     LabStage {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

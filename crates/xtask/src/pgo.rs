@@ -1,10 +1,10 @@
-//! A profile of the program at work, for the compiler to lay it out by.
+//! Records a profile of the program, by which the compiler arranges its code.
 //!
-//! What a run executes is a small part of the program, and without a profile it lies scattered
-//! over four times as many pages as it needs. Each is fetched when it is first touched, which for a
-//! program that runs for a tenth of a second is a good part of its time. So the program is built
-//! twice: once to record what it does, and then with what was recorded. The recording is made on
-//! the lab's kernel, so that talking to a kernel counts as work too.
+//! A run executes a small part of the program, which without a profile is scattered over four times
+//! as many pages as needed. Each page is loaded when it is first touched, which is a good part of
+//! the time of a program that runs for a tenth of a second. So the program is built twice: once to
+//! record a profile, and once with that profile. It is recorded on the lab's kernel, so that it
+//! covers the exchange with a kernel as well.
 
 use std::ffi::OsString;
 use std::fs;
@@ -17,12 +17,13 @@ use clap::Args;
 use evenkeel_lab::Input;
 use evenkeel_lab::net::Namespace;
 
-use crate::bench::Table;
 use crate::error::Error;
 use crate::lab;
+use crate::large_table::LargeTable;
 use crate::workspace::{Workspace, rustc};
 
-/// Builds the program as it is released; without a profile, and saying so, where there can be none.
+/// Builds the released program. If no profile can be recorded, builds it without one and prints
+/// that.
 pub(crate) fn release(workspace: &Workspace) -> Result<PathBuf, Error> {
     match recorded(workspace) {
         Ok(profile) => workspace.dist_with(&format!("-C profile-use={}", profile.display())),
@@ -34,7 +35,7 @@ pub(crate) fn release(workspace: &Workspace) -> Result<PathBuf, Error> {
     }
 }
 
-/// The profile of the program as its sources are now; recorded unless it was before.
+/// The profile of the current sources; recorded if there is none yet.
 fn recorded(workspace: &Workspace) -> Result<PathBuf, Error> {
     let merger = merger()?;
     let program = workspace.dist_with("-C profile-generate")?;
@@ -42,7 +43,8 @@ fn recorded(workspace: &Workspace) -> Result<PathBuf, Error> {
     let unreadable = |error| Error::Start(program.display().to_string(), error);
     let mut hasher = DefaultHasher::new();
     hasher.write(&fs::read(&program).map_err(unreadable)?);
-    // Named by the program that recorded it: other sources are another name, which cargo sees.
+    // Named after the program that recorded it: changed sources give another name, which cargo
+    // notices.
     let profile = folder.join(format!("{:016x}.profdata", hasher.finish()));
     if !profile.is_file() {
         record(workspace, &program, &folder)?;
@@ -51,7 +53,7 @@ fn recorded(workspace: &Workspace) -> Result<PathBuf, Error> {
     Ok(profile)
 }
 
-/// Runs the program in the lab, and leaves what it recorded in that folder, which is emptied first.
+/// Runs the program in the lab and writes the recording to that directory, which is emptied first.
 fn record(workspace: &Workspace, program: &Path, folder: &Path) -> Result<(), Error> {
     let failed = |error: io::Error| Error::Claim(format!("{}: {error}", folder.display()));
     if folder.exists() {
@@ -72,7 +74,7 @@ fn record(workspace: &Workspace, program: &Path, folder: &Path) -> Result<(), Er
 
 fn merge(merger: &Path, folder: &Path, profile: &Path) -> Result<(), Error> {
     let name = merger.display().to_string();
-    // Not under its name before it is complete.
+    // It gets its name only when it is complete.
     let incomplete = folder.join("merged");
     let status = Command::new(merger).arg("merge").arg("-o").arg(&incomplete).arg(folder).status();
     if !status.map_err(|error| Error::Start(name.clone(), error))?.success() {
@@ -82,7 +84,7 @@ fn merge(merger: &Path, folder: &Path, profile: &Path) -> Result<(), Error> {
     renamed.map_err(|error| Error::Claim(format!("{}: {error}", profile.display())))
 }
 
-/// The llvm-profdata that belongs to the compiler; another version's cannot read what it records.
+/// The compiler's own llvm-profdata; other versions cannot read its profiles.
 fn merger() -> Result<PathBuf, Error> {
     let libraries = PathBuf::from(rustc(&["--print", "target-libdir"])?.trim());
     let merger = libraries.with_file_name("bin").join("llvm-profdata");
@@ -93,7 +95,7 @@ fn merger() -> Result<PathBuf, Error> {
     Err(Error::Claim(missing.to_owned()))
 }
 
-/// Arguments of the half that runs in the guest: what is recorded.
+/// Arguments of the half that runs in the guest, the recorded workload.
 #[derive(Args)]
 pub(crate) struct Record {
     evenkeel: PathBuf,
@@ -101,11 +103,11 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// The everyday work on a table of middling size: it is loaded, compared, changed and shown.
+    /// Runs everyday commands on a table of medium size: it is loaded, compared, changed and shown.
     pub(crate) fn run(self) -> Result<u8, Error> {
         const SPEC: &str = "/tmp/spec.yaml";
         const CHANGED: &str = "/tmp/changed.yaml";
-        let spec = Table { services: 200, real_servers: 10 }.spec();
+        let spec = LargeTable { services: 200, real_servers: 10 }.spec();
         let changed = spec.replace(".3, weight: 1", ".3, weight: 2");
         for (path, text) in [(SPEC, &spec), (CHANGED, &changed)] {
             let written = fs::write(path, text);

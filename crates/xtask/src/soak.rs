@@ -1,6 +1,6 @@
-//! `cargo xtask soak`: the daemon under everything at once, for as long as one likes.
+//! `cargo xtask soak`: runs the daemon under all disturbances at once, for any length of time.
 //!
-//! The lab's test of that name, which is over in seconds otherwise, its summary shown.
+//! Runs the lab's test of that name, which otherwise takes seconds, and prints its summary.
 
 use std::io;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::workspace::Workspace;
 use crate::{lab, test};
 
-/// What it takes beside its length: to boot, to converge at the end.
+/// The time needed in addition to its length: to boot, and to converge at the end.
 const OVERHEAD: Duration = Duration::from_secs(5 * 60);
 
 /// Arguments of `cargo xtask soak`.
@@ -21,7 +21,7 @@ pub(crate) struct Soak {
     /// Debian's own kernel on an emulated machine of two processors, in place of User-Mode Linux
     #[arg(long)]
     qemu: bool,
-    /// For how long; the daemon is killed in the first half and left alone in the second
+    /// Duration; the daemon is killed repeatedly in the first half and undisturbed in the second
     #[arg(long, value_name = "N", default_value_t = 20)]
     minutes: u32,
 }

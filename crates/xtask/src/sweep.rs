@@ -1,7 +1,7 @@
-//! `cargo xtask sweep`: every fault of a single file of a spec, or everyday edits of a Git
-//! repository, and what evenkeel makes of them.
+//! `cargo xtask sweep`: tests every fault of a single file of a spec, or everyday edits of a Git
+//! repository.
 //!
-//! Runs the lab's tests of that name in full and shows their tables.
+//! Runs the lab's tests of that name in full and prints their tables.
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -23,10 +23,10 @@ pub(crate) struct Sweep {
     /// Random everyday edits of a Git repository, pulled into the directory of a running daemon
     #[arg(long)]
     git: bool,
-    /// How many edits
+    /// Number of edits
     #[arg(long, value_name = "N", default_value_t = 200, requires = "git")]
     edits: u32,
-    /// Which edits; the same seed makes the same ones [default: others each time]
+    /// Seed of the edits; the same seed gives the same edits [default: random]
     #[arg(long, value_name = "SEED", requires = "git")]
     seed: Option<u64>,
     /// Debian's own kernel on an emulated machine of two processors, in place of User-Mode Linux

@@ -1,6 +1,6 @@
-//! `cargo xtask test`: everything that can be tested, with its own set-up.
+//! `cargo xtask test`: runs all tests and sets up what they need.
 //!
-//! First the tests that any machine can run, then, in one boot, those that need a real kernel.
+//! First runs the tests that any machine can run, then, in one boot, those that need a real kernel.
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -15,7 +15,7 @@ use crate::lab;
 use crate::workspace::{Workspace, has_subcommand};
 
 const LAB_TESTS: &str = "evenkeel-lab-tests";
-/// Runs each test program given, and fails if one does.
+/// Runs each given test program, and fails if one fails.
 const RUN_EACH: &str =
     r#"code=0; for program; do "$program" $ARGUMENTS || code=$?; done; exit $code"#;
 const LIMIT: Duration = Duration::from_secs(30 * 60);
@@ -26,7 +26,7 @@ pub(crate) struct Test {
     /// Only the tests that need a real kernel
     #[arg(long)]
     lab: bool,
-    /// Words for the test programs in the lab: parts of test names, --nocapture, ...
+    /// Arguments for the test programs in the lab: parts of test names, --nocapture, ...
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
 }
@@ -69,7 +69,8 @@ fn in_the_lab(workspace: &Workspace, arguments: &[String]) -> Result<u8, Error> 
     Ok(outcome.code())
 }
 
-/// Builds the lab's tests of that program, which are to run in a guest with these words.
+/// Builds the lab's tests of that program, and the job that runs them in a guest with these
+/// arguments.
 pub(crate) fn job(
     workspace: &Workspace,
     evenkeel: &Path,
@@ -97,7 +98,7 @@ pub(crate) fn job(
     Ok(job)
 }
 
-/// Passes on what test programs print, and adds up their `test result:` lines.
+/// Forwards the output of test programs, and adds up their `test result:` lines.
 struct OutcomeCounts<W> {
     to: W,
     line: Vec<u8>,

@@ -1,4 +1,4 @@
-//! The workspace that the chores work on, as cargo sees it, and cargo itself.
+//! The workspace that the tasks work on, as cargo sees it, and cargo itself.
 
 use std::env;
 use std::ffi::OsStr;
@@ -9,20 +9,20 @@ use serde_json::Value;
 
 use crate::error::Error;
 
-/// What makes a program one file that starts by itself.
+/// The compiler flags for a static program.
 const STATIC: &str = "-C target-feature=+crt-static -C relocation-model=static";
 
-/// Where things are.
+/// The paths of the workspace.
 #[derive(Debug)]
 pub(crate) struct Workspace {
-    /// The folder of the workspace's Cargo.toml.
+    /// The directory of the workspace's Cargo.toml.
     pub(crate) root: PathBuf,
-    /// The folder for everything built or fetched.
+    /// The directory for everything built or fetched.
     pub(crate) target: PathBuf,
 }
 
 impl Workspace {
-    /// Asks cargo.
+    /// Reads the paths from cargo.
     pub(crate) fn find() -> Result<Self, Error> {
         let mut command = cargo();
         command.args(["metadata", "--no-deps", "--format-version=1"]).stderr(Stdio::inherit());
@@ -47,19 +47,19 @@ impl Workspace {
         }
     }
 
-    /// Builds the project's program and says where it is.
+    /// Builds the project's program and returns its path.
     pub(crate) fn evenkeel(&self) -> Result<PathBuf, Error> {
         self.program("evenkeel", &["build", "--package=evenkeel", "--bin=evenkeel"], &[])
     }
 
-    /// Builds the project's program as it is released: for this machine's architecture, linked
-    /// statically and at a fixed address, so that one file runs on every distribution and starts
-    /// without a loader or relocations.
+    /// Builds the released program: for this machine's architecture, linked statically and at a
+    /// fixed address, so that one file runs on every distribution and starts without a loader or
+    /// relocations.
     pub(crate) fn dist(&self) -> Result<PathBuf, Error> {
         self.dist_with("")
     }
 
-    /// The same with more options of the compiler.
+    /// Builds the released program with more compiler options.
     pub(crate) fn dist_with(&self, options: &str) -> Result<PathBuf, Error> {
         let host = host()?;
         let rustflags = format!("CARGO_TARGET_{}_RUSTFLAGS", host.to_uppercase().replace('-', "_"));
@@ -68,7 +68,7 @@ impl Workspace {
             "--release",
             "--package=evenkeel",
             "--bin=evenkeel",
-            // Named, though it is the host: the flags are then not those of build scripts.
+            // Named although it is the host: the flags then do not apply to build scripts.
             &format!("--target={host}"),
         ];
         self.program("evenkeel", &build, &[(&rustflags, &format!("{STATIC} {options}"))])
@@ -85,7 +85,7 @@ impl Workspace {
         program.map(|program| program.path).ok_or_else(missing)
     }
 
-    /// Builds with the arguments given and returns the programs that came out, tests included.
+    /// Builds with these arguments and returns the built programs, tests included.
     pub(crate) fn build(&self, arguments: &[&str]) -> Result<Vec<Artifact>, Error> {
         self.build_with(arguments, &[])
     }
@@ -120,7 +120,7 @@ pub(crate) struct Artifact {
 }
 
 impl Artifact {
-    /// The program that one line of cargo's JSON messages speaks of, if it does.
+    /// The program that a line of cargo's JSON messages reports, if any.
     fn from_message(line: &[u8]) -> Option<Self> {
         let message: Value = serde_json::from_slice(line).ok()?;
         Some(Self {
@@ -143,7 +143,7 @@ fn host() -> Result<String, Error> {
     host.map(str::to_owned).ok_or_else(|| Error::Failed("rustc -vV".to_owned()))
 }
 
-/// What the compiler answers.
+/// The output of the compiler.
 pub(crate) fn rustc(arguments: &[&str]) -> Result<String, Error> {
     let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let output = Command::new(rustc).args(arguments).output();

@@ -1,8 +1,8 @@
-//! Tells network namespaces apart, those that are gone included.
+//! Distinguishes network namespaces, deleted ones included.
 //!
-//! Names and inode numbers are used again as soon as a namespace is deleted. The kernel's cookie is
-//! not, as long as the host runs; it has had one since Linux 5.14. Before that nothing tells two
-//! namespaces of one boot apart that have the same inode number one after the other.
+//! Names and inode numbers are reused as soon as a namespace is deleted. The kernel's cookie, which
+//! exists since Linux 5.14, is never reused while the host runs. On older kernels two namespaces of
+//! one boot that have the same inode number one after the other cannot be distinguished.
 
 use std::fs;
 
@@ -15,22 +15,21 @@ use crate::error::{Action, Error};
 /// The kernel's name for the time from one boot to the next (random(4)).
 const BOOT: &str = "/proc/sys/kernel/random/boot_id";
 
-/// What tells a network namespace from all others, whenever they live.
+/// The identity of a network namespace among all others, past and future ones included.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NamespaceIdentity {
     /// The boot in which it was made, as `/proc/sys/kernel/random/boot_id` names it.
     pub boot: Box<str>,
-    /// The kernel's number for it, which no other one of that boot has (`SO_NETNS_COOKIE`); `None`
-    /// before Linux 5.14.
+    /// The kernel's cookie, unique within that boot (`SO_NETNS_COOKIE`); `None` before Linux 5.14.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cookie: Option<u64>,
     /// The device number of nsfs.
     pub device: u64,
-    /// The inode number, unique among the namespaces that live at one time.
+    /// The inode number, unique among the namespaces that exist at one time.
     pub inode: u64,
-    /// Whether it is the one that the kernel starts with. There is one in each boot, and what is
-    /// `initial` for a container's processes is not it.
+    /// Whether it is the kernel's first namespace, of which each boot has one. The first namespace
+    /// of a container is not it.
     pub is_first: bool,
 }
 
@@ -46,7 +45,7 @@ impl NamespaceIdentity {
         self.boot == other.boot && is_alike
     }
 
-    /// That of the calling thread's, of which device and inode are known.
+    /// The identity of the calling thread's namespace, whose device and inode are known.
     pub(super) fn current((device, inode): (u64, u64), is_first: bool) -> Result<Self, Error> {
         let boot =
             fs::read_to_string(BOOT).map_err(|source| Error::Read { path: BOOT.into(), source })?;
@@ -54,14 +53,14 @@ impl NamespaceIdentity {
     }
 }
 
-/// The kernel's number for the calling thread's network namespace.
+/// The kernel's cookie of the calling thread's network namespace.
 fn cookie() -> Result<Option<u64>, Error> {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
     let failed =
         |errno: std::io::Error| Error::Io { action: Action::IdentifyNamespace, source: errno };
-    // Any socket belongs to the namespace in which it was opened; one of this family is there
-    // whatever else the kernel lacks.
+    // Any socket belongs to the namespace in which it was opened; this family is available in every
+    // kernel.
     let flags = SocketFlags::CLOEXEC;
     let socket = socket_with(AddressFamily::UNIX, SocketType::DGRAM, flags, None)
         .map_err(|errno| failed(errno.into()))?;
@@ -72,7 +71,7 @@ fn cookie() -> Result<Option<u64>, Error> {
     }
 }
 
-/// The socket option that nix has no name for.
+/// The socket option, which nix does not define.
 mod option {
     use nix::libc;
 
@@ -84,7 +83,7 @@ mod option {
         nix::sys::socket::sockopt::GetStruct<u64>
     );
 
-    /// The number of a socket's network namespace.
+    /// The cookie of a socket's network namespace.
     #[derive(Debug, Clone, Copy)]
     pub(super) struct NetnsCookie;
 }

@@ -153,3 +153,15 @@ fn a_table_that_never_rests_is_an_error() {
     let outcome = uninterrupted(|| Err::<(), _>(Failure::Interrupted));
     assert!(matches!(outcome, Err(Failure::Interrupted)), "{outcome:?}");
 }
+
+#[test]
+fn a_refusal_reads_as_words_errno_and_the_kernels_message() {
+    let refusal = NetlinkRefusal { errno: 22, message: Some("Unknown device type".into()) };
+    assert_eq!(refusal.to_string(), "Invalid argument (EINVAL): Unknown device type");
+}
+
+#[test]
+fn an_unknown_errno_keeps_its_number() {
+    let refusal = NetlinkRefusal { errno: 4095, message: None };
+    assert_eq!(refusal.to_string(), "errno 4095");
+}

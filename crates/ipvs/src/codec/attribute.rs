@@ -1,9 +1,13 @@
 //! Netlink attributes, read in place (`struct nlattr` of `include/uapi/linux/netlink.h`).
 
-use crate::DecodeError;
+use std::str;
+
+use crate::{DecodeError, Name, UnknownAttributes};
 
 /// `sizeof(struct nlattr)`
 pub(super) const NLA_HDRLEN: usize = 4;
+/// `GENL_HDRLEN`
+pub(super) const GENL_HDRLEN: usize = 4;
 /// `NLA_TYPE_MASK`: the number without `NLA_F_NESTED` and `NLA_F_NET_BYTEORDER`.
 const NLA_TYPE_MASK: u16 = 0x3fff;
 
@@ -87,4 +91,39 @@ impl<'a> Attribute<'a> {
     pub(super) fn text(&self) -> &'a [u8] {
         self.payload.split(|&byte| byte == 0).next().unwrap_or_default()
     }
+}
+
+/// The payload of the first attribute of that number behind the generic netlink header.
+pub(super) fn nested(payload: &[u8], kind: u16) -> Result<Option<&[u8]>, DecodeError> {
+    let attributes = payload.get(GENL_HDRLEN..).ok_or(DecodeError::CutMessage)?;
+    for attribute in Attributes(attributes) {
+        let attribute = attribute?;
+        if attribute.kind == kind {
+            return Ok(Some(attribute.payload));
+        }
+    }
+    Ok(None)
+}
+
+/// Names an attribute that every kernel sends and this message lacks.
+pub(super) fn missing(attribute: &'static str) -> DecodeError {
+    DecodeError::Missing(attribute)
+}
+
+/// The name that an attribute holds; `called` is the attribute's own.
+pub(super) fn name(attribute: &Attribute<'_>, called: &'static str) -> Result<Name, DecodeError> {
+    let text = str::from_utf8(attribute.text()).map_err(|_| DecodeError::NotUtf8(called))?;
+    Name::new(text).map_err(|source| DecodeError::Name { attribute: called, source })
+}
+
+/// The numbers of each set run from 1 without a gap, so all above the last are unknown. Framing
+/// was checked when the known ones were read.
+pub(super) fn unknown_after(attributes: &[u8], last: u16) -> UnknownAttributes {
+    let mut unknown = UnknownAttributes::default();
+    for attribute in Attributes(attributes).flatten() {
+        if attribute.kind > last || attribute.kind == 0 {
+            unknown.push(attribute.kind, attribute.payload);
+        }
+    }
+    unknown
 }

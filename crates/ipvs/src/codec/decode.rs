@@ -1,18 +1,14 @@
 //! Services and destinations out of a message's payload.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::str;
 
-use super::attribute::{Attribute, Attributes};
+use super::attribute::{Attribute, Attributes, missing, name, nested, unknown_after};
 use super::global::daemon_state;
 use crate::uapi::*;
 use crate::{
     CommandObject, Connections, DecodeError, Destination, DestinationEntry, DestinationKey, Family,
     Name, Netmask, Rates, Service, ServiceEntry, ServiceKey, Statistics, Tunnel, UnknownAttributes,
 };
-
-/// `GENL_HDRLEN`
-pub(super) const GENL_HDRLEN: usize = 4;
 
 /// A service as it lies in a message; statistics and unknown attributes are read when asked for.
 #[derive(Debug, Clone, Copy)]
@@ -146,17 +142,6 @@ impl DestinationReply<'_> {
             unknown: self.unknown(),
         })
     }
-}
-
-pub(super) fn nested(payload: &[u8], kind: u16) -> Result<Option<&[u8]>, DecodeError> {
-    let attributes = payload.get(GENL_HDRLEN..).ok_or(DecodeError::CutMessage)?;
-    for attribute in Attributes(attributes) {
-        let attribute = attribute?;
-        if attribute.kind == kind {
-            return Ok(Some(attribute.payload));
-        }
-    }
-    Ok(None)
 }
 
 #[derive(Default)]
@@ -333,10 +318,6 @@ impl<'a> DestinationFields<'a> {
     }
 }
 
-pub(super) fn missing(attribute: &'static str) -> DecodeError {
-    DecodeError::Missing(attribute)
-}
-
 /// An address comes as a union of 16 bytes whatever its family; bare IPv4 is taken too.
 fn address(
     bytes: &Attribute<'_>,
@@ -354,11 +335,6 @@ fn address(
         Family::Ipv6 => Ok(Ipv6Addr::from(bytes.array::<16>(attribute)?).into()),
         Family::Other(raw) => Err(DecodeError::UnknownFamily(raw)),
     }
-}
-
-pub(super) fn name(attribute: &Attribute<'_>, called: &'static str) -> Result<Name, DecodeError> {
-    let text = str::from_utf8(attribute.text()).map_err(|_| DecodeError::NotUtf8(called))?;
-    Name::new(text).map_err(|source| DecodeError::Name { attribute: called, source })
 }
 
 fn read_statistics(attributes: &[u8]) -> Result<Statistics, DecodeError> {
@@ -391,16 +367,4 @@ fn read_statistics(attributes: &[u8]) -> Result<Statistics, DecodeError> {
         *field = attribute.counter(called)?;
     }
     Ok(statistics)
-}
-
-/// The numbers of each set run from 1 without a gap, so all above the last are unknown. Framing
-/// was checked when the known ones were read.
-pub(super) fn unknown_after(attributes: &[u8], last: u16) -> UnknownAttributes {
-    let mut unknown = UnknownAttributes::default();
-    for attribute in Attributes(attributes).flatten() {
-        if attribute.kind > last || attribute.kind == 0 {
-            unknown.push(attribute.kind, attribute.payload);
-        }
-    }
-    unknown
 }

@@ -6,8 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use neli::consts::nl::NlmF;
 use neli::err::SerError;
 
-use super::attribute::Attributes;
-use super::decode::{GENL_HDRLEN, missing, name, nested, unknown_after};
+use super::attribute::{Attributes, GENL_HDRLEN, missing, name, nested, unknown_after};
 use super::sink::{Content, Sink};
 use super::{Encoder, Header};
 use crate::uapi::*;

@@ -4,7 +4,7 @@ use proptest::sample::select;
 use super::*;
 use crate::{Loaded, Source, load, load_with};
 
-/// Everything comes to the same value.
+/// Gives every parameter the same value.
 struct Always(&'static str);
 
 impl Parameters for Always {
@@ -138,7 +138,7 @@ fn values_come_to_no_more_than_a_source_may_have() {
     let problems = load_with(&[Source::new("long.yaml", text)], &Long).expect_err("too much");
     let found = problems.to_string();
     assert!(found.starts_with("long.yaml:2:"), "{found}");
-    assert!(found.contains("come to more than 16777216 bytes"), "{found}");
+    assert!(found.contains("amount to more than 16777216 bytes"), "{found}");
     let text = format!("version: 1\nobserved: \"{}\"\n", "${a}".repeat(100_000));
     assert!(load_with(&[Source::new("long.yaml", text)], &Long).is_err());
 }
@@ -183,7 +183,7 @@ proptest! {
     ) {
         let text = format!("version: 1\nservices:\n  - name: {name}\n    vip: 192.0.2.1\n    port: {value}\n    scheduler: {value}\n    persistence: {value}\n    real_servers:\n      - address: 10.0.0.1\n        weight: {weight}\n");
         let quick = load(&[Source::new("spec.yaml", text.as_str())]);
-        // The comment alone makes it be read with places.
+        // The comment alone causes a reading that keeps positions.
         let careful = load(&[Source::new("spec.yaml", format!("{text}# ${{x}}\n"))]);
         match (quick, careful) {
             (Ok(quick), Ok(careful)) => prop_assert_eq!(quick, careful),

@@ -1,4 +1,5 @@
-//! What is edited on a service as a whole: scheduler, persistence, one-packet.
+//! Resolves the settings of a service that are edited as a whole: scheduler, persistence,
+//! one-packet.
 
 use evenkeel_model::{
     Family, Netmask, Persistence, Protocol, Scheduler, SchedulerFlags, ServiceConfig,
@@ -12,14 +13,14 @@ use crate::resolve::Diagnostics;
 use crate::spec::{FlagName, NetmaskText, PersistenceText, Service};
 use crate::suggest;
 
-/// What `persistence` without a timeout means, as ipvsadm(8) says; the program itself sends 360.
+/// The timeout of `persistence` without one, as ipvsadm(8) states; the program itself sends 360.
 const DEFAULT_TIMEOUT: u32 = 300;
 
-/// The longest timeout ipvsadm takes: 31 days. The kernel multiplies by its tick rate without a
-/// check, so that much larger ones overflow.
+/// The longest timeout that ipvsadm accepts: 31 days. The kernel multiplies by its tick rate
+/// without a check, so much larger ones overflow.
 const LONGEST_TIMEOUT: u32 = 31 * 86_400;
 
-/// A configuration that is complete but for its family.
+/// A configuration that is complete except for its family.
 pub(crate) struct Config {
     pub(crate) scheduler: Scheduler,
     pub(crate) flags: SchedulerFlags,
@@ -52,7 +53,7 @@ impl Config {
         if one_packet && !datagrams && !unchecked {
             diagnostics
                 .error(&at.key("one_packet"), "`one_packet` is only for udp and firewall marks")
-                .remedy("take it out: each packet of a connection would go to another real server");
+                .remedy("remove it: each packet of a connection would go to another real server");
         }
         let alone = engine_alone(service, unchecked, at, diagnostics);
         let (persistence, engine) = persistence?;
@@ -94,9 +95,9 @@ fn scheduler(
         Field::Value(name) => *name.0.value()?,
     };
     if scheduler == Scheduler::none() && !unchecked {
-        diagnostics
-            .error(&at.key("scheduler"), "`none` is no scheduler to choose")
-            .remedy("name one, such as wlc; without one a service refuses every connection");
+        diagnostics.error(&at.key("scheduler"), "`none` cannot be used as a scheduler").remedy(
+            "name one, such as wlc; without a scheduler a service refuses every connection",
+        );
     }
     Some(scheduler)
 }
@@ -154,7 +155,10 @@ fn persistence(
     if !(1..=LONGEST_TIMEOUT).contains(&timeout) && !unchecked {
         let long = at.key("timeout");
         let (message, remedy) = match timeout {
-            0 => ("a persistence timeout of 0 keeps no client anywhere", "take `persistence` out"),
+            0 => (
+                "a persistence timeout of 0 keeps no client on its real server",
+                "remove `persistence`",
+            ),
             _ => ("the persistence timeout is longer than 31 days", "write at most `31d`"),
         };
         diagnostics.error(if *short { at } else { &long }, message).remedy(remedy);
@@ -166,8 +170,11 @@ fn persistence(
     let datagrams = target.marked || matches!(target.protocol, None | Some(Protocol::Udp));
     if keys.engine.value().is_some() && !datagrams && !unchecked {
         diagnostics
-            .error(&at.key("engine"), "the sip engine reads udp only: every connection would fail")
-            .remedy("write `protocol: udp`, or take the engine out");
+            .error(
+                &at.key("engine"),
+                "the sip engine works with udp only: every connection would fail",
+            )
+            .remedy("write `protocol: udp`, or remove the engine");
     }
     if keys.timeout.is_bad() || keys.netmask.is_bad() || keys.engine.is_bad() {
         return None;
@@ -175,8 +182,8 @@ fn persistence(
     Some((Some((timeout, netmask)), keys.engine.value().map(|engine| engine.0)))
 }
 
-/// The engine of a service without persistence. The kernel keeps it, and lets it find connections
-/// for what real servers send by themselves (`__ip_vs_rs_conn_out`).
+/// The engine of a service without persistence. The kernel stores it and uses it to find
+/// connections for packets that real servers send on their own (`__ip_vs_rs_conn_out`).
 fn engine_alone(
     service: &Service,
     unchecked: bool,
@@ -188,7 +195,7 @@ fn engine_alone(
     }
     if !unchecked || !service.persistence.is_absent() {
         diagnostics
-            .error(&at.key("engine"), "an engine is a part of `persistence`")
+            .error(&at.key("engine"), "`engine` belongs under `persistence`")
             .at_key()
             .remedy("write it there: `persistence: { engine: sip }`");
     }
@@ -208,8 +215,8 @@ fn check_netmask(
     };
     if none && !(unchecked && target.families == [Family::Ipv4]) {
         diagnostics
-            .error(at, "netmask 0 makes all clients one: all of them would go to one real server")
-            .remedy("write a prefix length from 1 on, or take it out: each client stands alone");
+            .error(at, "with netmask 0 all clients count as one and would go to one real server")
+            .remedy("write a prefix length of at least 1, or remove it: each client then counts separately");
         return;
     }
     let message = match (netmask, &*target.families) {

@@ -1,4 +1,4 @@
-//! The defaults, from all sources.
+//! Resolves the defaults of all sources.
 
 use evenkeel_model::{Drain, Scheduler};
 
@@ -8,7 +8,7 @@ use crate::recovering_de::Field;
 use crate::resolve::Diagnostics;
 use crate::spec::{Method, Spec};
 
-/// What is taken where a service or real server says nothing, each with the place that says so.
+/// The values for services and real servers that set none.
 pub(crate) struct Defaults {
     /// `None` if it could not be read.
     pub(crate) scheduler: Option<Scheduler>,
@@ -41,7 +41,7 @@ pub(crate) fn merge(sources: &[(At<'_>, &Spec)], diagnostics: &mut Diagnostics) 
                 defaults.scheduler = name.0.value().copied();
                 if defaults.scheduler == Some(Scheduler::none()) {
                     diagnostics
-                        .error(&at, "`none` is no scheduler to choose")
+                        .error(&at, "`none` cannot be used as a scheduler")
                         .remedy("name one, such as wlc");
                 }
                 once(scheduler, &at, TWICE, diagnostics);
@@ -55,7 +55,7 @@ pub(crate) fn merge(sources: &[(At<'_>, &Spec)], diagnostics: &mut Diagnostics) 
                 defaults.forward = Some(word.0);
                 if matches!(word.0, Method::Local | Method::Bypass) {
                     diagnostics
-                        .error(&at, "this way of forwarding is no default")
+                        .error(&at, "this forwarding method cannot be a default")
                         .remedy("write dr, nat or tun");
                 }
                 once(forward, &at, TWICE, diagnostics);

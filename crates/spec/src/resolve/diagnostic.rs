@@ -1,17 +1,17 @@
-//! What a rule found, by path; places come later, if anyone asks.
+//! The results of rules, by path; positions are computed later, and only if they are needed.
 
 use super::origins::{Origins, SpecObject};
 use crate::path::Path;
 use crate::problem::{Problems, Severity};
 
-/// Which part of an entry a finding is about.
+/// The part of an entry that a diagnostic concerns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SpanTarget {
     Key,
     Value,
 }
 
-/// Something wrong or doubtful.
+/// An error or a warning.
 #[derive(Debug)]
 pub(crate) struct Diagnostic {
     pub(crate) severity: Severity,
@@ -28,7 +28,7 @@ impl Diagnostic {
         self
     }
 
-    /// A second place it is about, if there is one.
+    /// Adds a second path that it concerns, if there is one.
     pub(crate) fn related(
         &mut self,
         path: impl Into<Option<Path>>,
@@ -38,14 +38,14 @@ impl Diagnostic {
         self
     }
 
-    /// The key rather than its value: for a key that should not be there.
+    /// Points to the key rather than its value: for a key that should not be there.
     pub(crate) fn at_key(&mut self) -> &mut Self {
         self.span_target = SpanTarget::Key;
         self
     }
 }
 
-/// All of them; also where everything comes from, if that is asked.
+/// All diagnostics, and on request the origins of all objects.
 #[derive(Debug, Default)]
 pub(crate) struct Diagnostics {
     list: Vec<Diagnostic>,
@@ -53,12 +53,12 @@ pub(crate) struct Diagnostics {
 }
 
 impl Diagnostics {
-    /// Findings that note origins too.
+    /// Creates a list that records origins as well.
     pub(crate) fn with_origins() -> Self {
         Self { list: Vec::new(), origins: Some(Origins::new()) }
     }
 
-    /// Notes where an object comes from, if that is asked.
+    /// Records the origin of an object, if origins were requested.
     pub(crate) fn origin(&mut self, object: SpecObject, path: impl FnOnce() -> Path) {
         if let Some(origins) = &mut self.origins {
             origins.push((object, path()));
@@ -91,7 +91,8 @@ impl Diagnostics {
 
     fn add(&mut self, severity: Severity, path: Path, message: String) -> &mut Diagnostic {
         let (span_target, remedy, related) = (SpanTarget::Value, None, Vec::new());
-        // Past the limit only the count matters; the repetitions of a shared pool do not get far.
+        // Past the limit only the count matters. The limit is high enough for the duplicates that a
+        // shared pool causes.
         if self.list.len() > 4 * Problems::MAX {
             self.list.pop();
         }

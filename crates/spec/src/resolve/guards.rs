@@ -1,4 +1,4 @@
-//! The thresholds of guards, from all sources.
+//! Resolves the thresholds of guards of all sources.
 
 use evenkeel_model::Guards;
 

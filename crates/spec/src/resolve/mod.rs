@@ -1,8 +1,8 @@
-//! From what is written to what is desired: merging, defaults, expansion, and every rule that
-//! needs more than one value to judge.
+//! Resolves the spec as written into the desired state: merging, defaults, expansion, and every
+//! rule that needs more than one value.
 //!
-//! The kernel enforces few of these rules. What it takes in silence, and then does not do as one
-//! would think, is refused here.
+//! The kernel enforces few of these rules. What it accepts silently and then handles in an
+//! unexpected way is refused here.
 
 mod config;
 mod defaults;
@@ -31,12 +31,12 @@ use crate::yaml::{PieceError, Reading};
 pub(crate) use diagnostic::{Diagnostic, Diagnostics, SpanTarget};
 pub(crate) use origins::SpecObject;
 
-/// The desired state of all sources together, and what is wrong with it. `None` among the specs
-/// is a source that could not be read; `complete` says that there is none, so that what is not
-/// found is really not there.
+/// Resolves all sources together into the desired state, with diagnostics. `None` among the specs
+/// is a source that could not be read; `complete` states that there is none, so that something
+/// which is not found is really missing.
 ///
 /// # Errors
-/// [`PieceError`] if services that were still to be read cannot be.
+/// [`PieceError`] if services that were not read yet cannot be read.
 pub(crate) fn resolve(
     readings: &mut [Option<Reading<'_>>],
     complete: bool,
@@ -65,7 +65,7 @@ pub(crate) fn resolve(
     Ok(Desired { scope, services, vips, timeouts, sync, sysctls, guards, drain })
 }
 
-/// The same leaf in two sources is an error.
+/// Reports a leaf that occurs in two sources.
 fn once(written: &mut Option<Path>, at: &At<'_>, message: &str, diagnostics: &mut Diagnostics) {
     match written {
         None => *written = Some(at.path()),
@@ -78,7 +78,7 @@ fn once(written: &mut Option<Path>, at: &At<'_>, message: &str, diagnostics: &mu
     }
 }
 
-/// Each source may say its version, and one has to.
+/// Checks that at least one source states its version.
 fn check_version(sources: &[(At<'_>, &Spec)], complete: bool, diagnostics: &mut Diagnostics) {
     let said = sources.iter().any(|(_, spec)| !spec.version.is_absent());
     if let (false, true, Some((at, _))) = (said, complete, sources.first()) {
@@ -86,7 +86,7 @@ fn check_version(sources: &[(At<'_>, &Spec)], complete: bool, diagnostics: &mut 
     }
 }
 
-/// Why an address cannot be a VIP or a real server, if it cannot.
+/// Why an address cannot be a VIP or a real server; `None` if it can.
 pub(crate) fn not_unicast(address: IpAddr) -> Option<&'static str> {
     match address {
         _ if address.is_unspecified() => Some("is the unspecified address"),

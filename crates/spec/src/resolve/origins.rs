@@ -1,10 +1,10 @@
-//! Where the objects of the desired state come from: noted only when somebody asks.
+//! The origins of the objects of the desired state, recorded only on request.
 
 use evenkeel_model::{Binding, RealServerKey, ServiceKey, SyncState};
 
 use crate::path::Path;
 
-/// Something that the desired state has and a spec wrote.
+/// An object of the desired state that is written in a spec.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum SpecObject {
     Service(ServiceKey),
@@ -16,5 +16,5 @@ pub(crate) enum SpecObject {
     Guard(&'static str),
 }
 
-/// The objects in the order they were met.
+/// The objects in the order in which they were resolved.
 pub(crate) type Origins = Vec<(SpecObject, Path)>;

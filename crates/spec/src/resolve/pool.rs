@@ -1,4 +1,4 @@
-//! Pools: lists of real servers by name.
+//! Resolves pools: named lists of real servers.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::suggest;
 /// All pools of all sources.
 pub(crate) struct Pools<'s> {
     by_name: BTreeMap<&'s str, Pool<'s>>,
-    /// One of them could not be read, so that a name that is not found may be its name.
+    /// One of them could not be read, so a name that is not found may be its name.
     doubtful: bool,
 }
 
@@ -20,12 +20,12 @@ pub(crate) struct Pools<'s> {
 pub(crate) struct Pool<'s> {
     pub(crate) source: usize,
     pub(crate) index: usize,
-    /// `None` if it was forgotten or could not be read, which is reported once and here.
+    /// `None` if it is missing or could not be read, which is reported once, here.
     pub(crate) real_servers: Option<&'s List<RealServer>>,
 }
 
 impl<'s> Pools<'s> {
-    /// The pool of that name; reports one that is not there.
+    /// The pool of that name; reports a missing one.
     pub(crate) fn get(
         &self,
         name: &str,
@@ -79,7 +79,7 @@ pub(crate) fn collect<'s>(
             let at = at.key("name");
             if let Some(first) = written.get(&*name.0) {
                 diagnostics
-                    .error(&at, format!("the pool `{}` stands twice", name.0))
+                    .error(&at, format!("the pool `{}` is defined twice", name.0))
                     .remedy("give each pool a name of its own")
                     .related(first.clone(), "first written here");
                 continue;

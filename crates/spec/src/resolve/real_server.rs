@@ -1,4 +1,4 @@
-//! Real servers: the rules for one by itself, and for one within a service.
+//! Resolves real servers: the rules for one by itself, and for one within a service.
 
 use std::net::IpAddr;
 
@@ -10,34 +10,34 @@ use crate::recovering_de::{Field, List};
 use crate::resolve::Diagnostics;
 use crate::spec::{Method, RealServer, TunnelKeys};
 
-/// A real server as it is in its service, but for the port it may take from it.
+/// A real server within its service, except for a port taken from the service.
 pub(crate) struct Resolved {
     pub(crate) address: IpAddr,
-    /// `None` takes the service's.
+    /// `None` means the service's port.
     pub(crate) port: Option<u16>,
     pub(crate) real_server: Modelled,
 }
 
-/// What the service says about all of its real servers.
+/// The settings of a service that apply to all of its real servers.
 pub(crate) struct RealServerContext<'a> {
-    /// Where the service names its pool, if the real servers are a pool's.
+    /// Where the service names its pool, if the real servers come from a pool.
     pub(crate) pool: Option<Path>,
     /// The default weight.
     pub(crate) weight: u32,
-    /// The service's way of forwarding, its own or the default; `None` if it could not be read.
+    /// The service's forwarding method, its own or the default; `None` if it could not be read.
     pub(crate) forward: Option<Method>,
-    /// The tunnel of those that have none of their own; `None` if it could not be read.
+    /// The tunnel of real servers without one of their own; `None` if it could not be read.
     pub(crate) tunnel: Option<Tunnel>,
     /// The ports of the service; 0 alone for a fwmark service.
     pub(crate) ports: &'a [u16],
-    /// It is a service on a firewall mark.
+    /// Whether it is a service on a firewall mark.
     pub(crate) marked: bool,
-    /// The families of its clients; none if that is not quite known.
+    /// The families of its clients; empty if they are not fully known.
     pub(crate) families: &'a [Family],
 }
 
-/// The rules that need nothing but the real server; reported once for a pool, however many
-/// services use it.
+/// Checks the rules that need only the real server itself. For a pool they are reported once,
+/// however many services use it.
 pub(crate) fn check_alone(list: &List<RealServer>, at: &At<'_>, diagnostics: &mut Diagnostics) {
     for (index, real_server) in list.values() {
         let at = at.item(index);
@@ -62,21 +62,24 @@ pub(crate) fn check_alone(list: &List<RealServer>, at: &At<'_>, diagnostics: &mu
             if upper == 0 {
                 diagnostics
                     .error(&at_lower, "`lower_threshold` needs an `upper_threshold`")
-                    .remedy("write the upper one too, or take this one out");
+                    .remedy("write the upper one too, or remove this one");
             } else {
                 diagnostics
                     .error(
                         &at_lower,
                         format!("the lower threshold {lower} is above the upper, {upper}"),
                     )
-                    .remedy("the lower one is at most the upper one")
+                    .remedy("the lower threshold must not exceed the upper one")
                     .related(at.key("upper_threshold").path(), "the upper threshold");
             }
         }
         if unchecked {
             diagnostics
-                .warning(&at.key("unchecked"), "this real server is taken as it is written")
-                .remedy("`unchecked` is for what other tools left in the kernel");
+                .warning(
+                    &at.key("unchecked"),
+                    "this real server is used as written, without checks",
+                )
+                .remedy("`unchecked` is for entries that other tools made in the kernel");
         }
     }
 }
@@ -93,7 +96,7 @@ fn check_address(address: IpAddr, unchecked: bool, at: &At<'_>, diagnostics: &mu
         .remedy("a real server has a routable unicast address");
 }
 
-/// Judges one within its service; `None` if there is no telling what it comes to.
+/// Resolves a real server within its service; `None` if too much of it is unreadable.
 pub(crate) fn resolve(
     written: &RealServer,
     at: &At<'_>,
@@ -110,8 +113,8 @@ pub(crate) fn resolve(
         (method, unchecked, &written.forward)
     {
         diagnostics
-            .error(&at.key("forward"), "this way of forwarding is not for a spec")
-            .remedy("write dr, nat or tun; `unchecked: true` takes what other tools wrote");
+            .error(&at.key("forward"), "this forwarding method cannot be used in a spec")
+            .remedy("write dr, nat or tun; `unchecked: true` accepts what other tools wrote");
     }
     let tunnel = tunnel_within(written, method, at, context, diagnostics);
     let address = written.address.value()?.0;
@@ -143,7 +146,7 @@ pub(crate) fn resolve(
     })
 }
 
-/// The tunnel of a real server that is reached through one.
+/// The tunnel of a real server that uses one.
 fn tunnel_within(
     written: &RealServer,
     method: Option<Method>,
@@ -156,7 +159,7 @@ fn tunnel_within(
             diagnostics
                 .error(&at.key("tunnel"), "`tunnel` is only for `forward: tun`")
                 .at_key()
-                .remedy("write `forward: tun`, or take the tunnel out");
+                .remedy("write `forward: tun`, or remove the tunnel");
             None
         }
         (Field::Value(keys), _) => tunnel_of(keys, at, &mut Diagnostics::default()),
@@ -188,7 +191,7 @@ fn check_family(
     }
 }
 
-/// In all but nat the packet keeps its port, so the real server's is the service's.
+/// Checks the port: except in nat the packet keeps its port, so the real server's is the service's.
 fn check_port(
     address: IpAddr,
     written: &RealServer,
@@ -224,11 +227,11 @@ fn check_port(
                 port.0
             ),
         )
-        .remedy("use `forward: nat`, or take the port out")
+        .remedy("use `forward: nat`, or remove the port")
         .related(context.pool.clone(), "for this service");
 }
 
-/// A tunnel by its rules; `None` if it breaks one.
+/// Resolves and checks a tunnel; `None` if it breaks a rule.
 pub(crate) fn tunnel_of(
     keys: &TunnelKeys,
     at: &At<'_>,
@@ -257,7 +260,7 @@ pub(crate) fn tunnel_of(
             diagnostics
                 .error(&at.key("port"), format!("a tunnel of type {kind} has no port"))
                 .at_key()
-                .remedy("take the port out, or write `type: gue`");
+                .remedy("remove the port, or write `type: gue`");
             good = false;
         }
         (_, _) => {}

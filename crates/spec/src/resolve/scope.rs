@@ -1,4 +1,4 @@
-//! The scope, from all sources.
+//! Resolves the scope of all sources.
 
 use std::net::IpAddr;
 
@@ -8,22 +8,22 @@ use crate::path::{At, Path};
 use crate::resolve::Diagnostics;
 use crate::spec::{ScopeText, Spec};
 
-/// The scope, and where it stands.
+/// The scope, and where it is written.
 pub(crate) struct Merged {
     pub(crate) scope: Scope,
     /// `None` if no scope was written.
     pub(crate) written: Option<Path>,
-    /// Part of it could not be read, so that nothing can be said to be outside.
+    /// Whether a part of it could not be read, so that nothing is certain to be outside.
     pub(crate) doubtful: bool,
 }
 
 impl Merged {
-    /// Whether that VIP is certainly not ours.
+    /// Whether that VIP is certainly out of scope.
     pub(crate) fn excludes(&self, address: IpAddr) -> bool {
         !self.doubtful && !self.scope.contains_address(address)
     }
 
-    /// Whether that service is certainly not ours.
+    /// Whether that service is certainly out of scope.
     pub(crate) fn excludes_service(&self, service: &ServiceKey) -> bool {
         !self.doubtful && !self.scope.contains(service)
     }

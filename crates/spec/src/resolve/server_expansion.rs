@@ -1,4 +1,4 @@
-//! The real servers of one service, and which of them each expanded service takes.
+//! Selects the real servers of each expanded service from those of one service of the spec.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -15,12 +15,12 @@ use crate::recovering_de::List;
 use crate::resolve::{Diagnostics, SpecObject};
 use crate::spec::RealServer;
 
-/// All real servers of a service, in the order they were written.
+/// All real servers of a service, in the order in which they are written.
 pub(crate) struct ServerExpansion {
     servers: Vec<(usize, Resolved)>,
-    /// Where the list stands.
+    /// Where the list is written.
     at: Path,
-    /// Some of them could not be read.
+    /// Whether some of them could not be read.
     doubtful: bool,
 }
 
@@ -43,7 +43,7 @@ impl ServerExpansion {
         selection
     }
 
-    /// Two real servers that are one to the kernel.
+    /// Reports two real servers that are the same one to the kernel.
     fn check_collapsing(&self, service_port: u16, diagnostics: &mut Diagnostics) {
         let mut seen: BTreeMap<(IpAddr, u16), usize> = BTreeMap::new();
         for (index, resolved) in &self.servers {
@@ -53,7 +53,7 @@ impl ServerExpansion {
             diagnostics
                 .error(
                     self.path(*index, "address"),
-                    format!("{key} stands twice among the real servers"),
+                    format!("{key} is listed twice among the real servers"),
                 )
                 .remedy("keep one of them, or give them different ports under `forward: nat`")
                 .related(self.path(first, "address"), "the first one");
@@ -61,7 +61,8 @@ impl ServerExpansion {
         }
     }
 
-    /// Clients hashed to a real server of weight 0 are refused.
+    /// Warns of a weight of 0 under a scheduler that refuses the clients hashed to that real
+    /// server.
     pub(crate) fn check_weights(
         &self,
         config: &Config,
@@ -78,11 +79,9 @@ impl ServerExpansion {
                 continue;
             }
             let remedy = match scheduler {
-                "dh" => {
-                    "take the real server out, or use sh or mh with its fallback flag".to_owned()
-                }
+                "dh" => "remove the real server, or use sh or mh with its fallback flag".to_owned(),
                 _ => format!(
-                    "add `scheduler_flags: [{scheduler}-fallback]`, or take the real server out"
+                    "add `scheduler_flags: [{scheduler}-fallback]`, or remove the real server"
                 ),
             };
             diagnostics
@@ -97,7 +96,7 @@ impl ServerExpansion {
         }
     }
 
-    /// The real servers of one expanded service: outside tun those of its family.
+    /// The real servers of one expanded service: except with tun, those of its family.
     pub(crate) fn of(
         &self,
         key: &ServiceKey,
@@ -106,7 +105,7 @@ impl ServerExpansion {
         diagnostics: &mut Diagnostics,
     ) -> RealServers {
         let family = key.family();
-        // Room for all of them at once: a list that grows leaves gaps behind.
+        // All of the capacity at once: a growing list fragments the heap.
         let mut taken = Vec::with_capacity(self.servers.len());
         for (index, resolved) in self.servers.iter().filter(|(_, server)| fits(server, family)) {
             let port = resolved.port.unwrap_or(key.port());
@@ -117,19 +116,19 @@ impl ServerExpansion {
             taken.push((real_server, resolved.real_server));
         }
         let taken: RealServers = taken.into_iter().collect();
-        // With VIPs of one family each real server of the other has been refused by itself.
+        // With VIPs of one family, each real server of the other family has already been refused.
         let expected = !self.servers.is_empty() && !self.doubtful && target.families.len() == 2;
         if taken.is_empty() && expected {
             diagnostics
                 .error(vip(), format!("the VIP is {family}, but none of the real servers is"))
-                .remedy(format!("list an {family} real server, or take the {family} VIP out"))
+                .remedy(format!("list an {family} real server, or remove the {family} VIP"))
                 .related(self.at.clone(), "the real servers");
         }
         taken
     }
 
-    /// Real servers of the other family: the kernel has neither them beside a sync daemon nor a
-    /// sync daemon beside them (`ip_vs_add_dest`, `ip_vs_genl_new_daemon`).
+    /// Reports real servers of the other family: the kernel refuses them while a sync daemon runs,
+    /// and a sync daemon while they exist (`ip_vs_add_dest`, `ip_vs_genl_new_daemon`).
     pub(crate) fn check_families(
         &self,
         key: &ServiceKey,
@@ -146,11 +145,11 @@ impl ServerExpansion {
                 .error(
                     self.path(*index, "address"),
                     format!(
-                        "{} is {own}, the service is {family}: the kernel takes no such real server beside a sync daemon",
+                        "{} is {own}, the service is {family}: the kernel refuses such a real server beside a sync daemon",
                         resolved.address
                     ),
                 )
-                .remedy(format!("list an {family} real server, or take the daemons out of `sync`"))
+                .remedy(format!("list an {family} real server, or remove the daemons from `sync`"))
                 .related(sync.clone(), "the sync daemon");
         }
     }
@@ -160,7 +159,7 @@ impl ServerExpansion {
     }
 }
 
-/// Whether a service of that family takes the real server.
+/// Whether a service of that family uses the real server.
 fn fits(resolved: &Resolved, family: Family) -> bool {
     matches!(resolved.real_server.forward, Forward::Tun(_))
         || Family::from(resolved.address) == family

@@ -1,4 +1,4 @@
-//! Services: putting their parts together, and their expansion to one for each VIP and port.
+//! Resolves services from their parts and expands them to one for each VIP and port.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,8 +20,8 @@ use crate::resolve::{Diagnostics, SpecObject};
 use crate::spec::{IgnoreWord, Method, RealServer, Service, Spec};
 use crate::yaml::{PieceError, Services};
 
-/// What all services of all sources come to. They are given up one by one as they are read, so
-/// that a large spec and its state do not take their memory at the same time.
+/// Resolves all services of all sources. Each is released once it is resolved, so that a large
+/// spec and its state are not in memory at the same time.
 pub(crate) fn expand(
     services: Vec<Services<'_>>,
     sources: &[(At<'_>, &Spec)],
@@ -47,12 +47,12 @@ pub(crate) fn expand(
     Ok(expansion.services)
 }
 
-/// What all sources say beside the services.
+/// The settings of all sources apart from the services.
 pub(crate) struct ServiceContext<'a> {
     pub(crate) scope: &'a Merged,
     pub(crate) defaults: &'a Defaults,
     pub(crate) pools: &'a Pools<'a>,
-    /// Where the first sync daemon stands, if there shall be one.
+    /// Where the first sync daemon is written, if there is one.
     pub(crate) sync: Option<Path>,
 }
 
@@ -64,12 +64,12 @@ struct Expansion<'a> {
     services: BTreeMap<ServiceKey, NamedService>,
 }
 
-/// Where a service comes from: a path that takes no memory beside.
+/// The origin of a service, in a form that allocates nothing.
 #[derive(Clone, Copy)]
 struct Origin {
     source: usize,
     index: usize,
-    /// Its place in `vips`.
+    /// Its index in `vips`.
     vip: Option<usize>,
 }
 
@@ -85,8 +85,8 @@ impl Expansion<'_> {
         let unchecked = service.unchecked.value().is_some_and(|flag| flag.0);
         if unchecked {
             diagnostics
-                .warning(&at.key("unchecked"), "this service is taken as it is written")
-                .remedy("`unchecked` is for what other tools left in the kernel");
+                .warning(&at.key("unchecked"), "this service is used as written, without checks")
+                .remedy("`unchecked` is for entries that other tools made in the kernel");
         }
         let target = ServiceAddress::read(service, unchecked, at, self.context.scope, diagnostics);
         check_every_port(service, unchecked, &target, at, diagnostics);
@@ -108,7 +108,7 @@ impl Expansion<'_> {
                 let first = ServiceAddress::path(&services.item(first.index), &key, first.vip);
                 diagnostics
                     .error(ServiceAddress::path(at, &key, vip), format!("two services on {key}"))
-                    .remedy("take one of them out, or change its VIP, port or protocol")
+                    .remedy("remove one of them, or change its VIP, port or protocol")
                     .related(first, "the first one");
                 continue;
             }
@@ -164,14 +164,14 @@ impl Expansion<'_> {
                 let services = self.sources[first.source].0.key("services");
                 diagnostics
                     .error(&at.key("name"), format!("two services are named `{name}`"))
-                    .remedy("give each its own; one service may have several VIPs and ports")
+                    .remedy("give each its own name; one service may have several VIPs and ports")
                     .related(services.item(first.index).key("name").path(), "the first one");
             }
         }
         name
     }
 
-    /// The real servers of a service, its own or a pool's; reports a forgotten list.
+    /// The real servers of a service, its own or a pool's; reports a missing list.
     fn selection(
         &self,
         service: &Service,
@@ -223,7 +223,7 @@ impl Expansion<'_> {
         }
     }
 
-    /// How long real servers drain that leave the service.
+    /// The drain time of real servers that leave the service.
     fn drain(
         &self,
         service: &Service,
@@ -252,7 +252,7 @@ impl Expansion<'_> {
         asked
     }
 
-    /// The service's way of forwarding; `None` if it could not be read.
+    /// The service's forwarding method; `None` if it could not be read.
     fn forward(
         &self,
         service: &Service,
@@ -266,14 +266,14 @@ impl Expansion<'_> {
         };
         if matches!(method, Method::Local | Method::Bypass) {
             diagnostics
-                .error(&at.key("forward"), "this way of forwarding is not for a service")
-                .remedy("write dr, nat or tun; an `unchecked` real server may have it");
+                .error(&at.key("forward"), "this forwarding method cannot be used for a service")
+                .remedy("write dr, nat or tun; an `unchecked` real server may use it");
         }
         Some(method)
     }
 }
 
-/// A tunnel that no real server would use.
+/// Reports a tunnel that no real server would use.
 fn check_tunnel_use(
     service: &Service,
     list: &List<RealServer>,
@@ -293,11 +293,12 @@ fn check_tunnel_use(
         diagnostics
             .error(&at.key("tunnel"), "`tunnel` is only for `forward: tun`")
             .at_key()
-            .remedy("write `forward: tun`, or take the tunnel out");
+            .remedy("write `forward: tun`, or remove the tunnel");
     }
 }
 
-/// A service on every port: the kernel takes it, and serves it only with persistence.
+/// Reports a service on every port without persistence: the kernel accepts it but does not serve
+/// it.
 fn check_every_port(
     service: &Service,
     unchecked: bool,
@@ -314,7 +315,7 @@ fn check_every_port(
     }
 }
 
-/// An order that the scheduler does not look at, but that costs connections where it is restored.
+/// Warns of an order that the scheduler ignores, although restoring it breaks connections.
 fn check_order(config: &Config, ignore: Ignore, at: &At<'_>, diagnostics: &mut Diagnostics) {
     let scheduler = config.scheduler;
     let looks = scheduler.hashes() || matches!(scheduler.as_str(), "fo" | "ovf");
@@ -326,7 +327,7 @@ fn check_order(config: &Config, ignore: Ignore, at: &At<'_>, diagnostics: &mut D
             &at.key("canonical_order"),
             format!("{scheduler} does not choose by the order of the real servers"),
         )
-        .remedy("take it out: adding real servers anew breaks connections; sh, mh and dh need it");
+        .remedy("remove it: adding real servers again breaks connections; sh, mh and dh need it");
 }
 
 fn ignore(list: &Field<List<IgnoreWord>>) -> Ignore {

@@ -1,4 +1,4 @@
-//! What a service is on: VIPs, ports and a protocol, or a firewall mark.
+//! Resolves the address of a service: VIPs, ports and a protocol, or a firewall mark.
 
 use std::net::IpAddr;
 
@@ -11,22 +11,22 @@ use crate::recovering_de::Field;
 use crate::resolve::Diagnostics;
 use crate::spec::Service;
 
-/// As much of it as could be read.
+/// The address of a service, as far as it could be read.
 pub(crate) struct ServiceAddress {
-    /// With the index in `vips`, if it stands there.
+    /// The VIPs, with their index in `vips` if they are written there.
     pub(crate) vips: Vec<(IpAddr, Option<usize>)>,
-    /// 0 alone on a firewall mark.
+    /// The ports; only 0 for a firewall mark.
     pub(crate) ports: Vec<u16>,
     pub(crate) protocol: Option<Protocol>,
     pub(crate) mark: Option<(Family, u32)>,
-    /// It is a service on a firewall mark, readable or not.
+    /// Whether it is a service on a firewall mark, readable or not.
     pub(crate) marked: bool,
-    /// The families of its clients; none if that is not quite known.
+    /// The families of its clients; empty if they are not fully known.
     pub(crate) families: Vec<Family>,
 }
 
 impl ServiceAddress {
-    /// Each service it expands to, and the index in `vips` it comes from.
+    /// The services it expands to, each with the index in `vips` of its address.
     pub(crate) fn keys(&self) -> impl Iterator<Item = (ServiceKey, Option<usize>)> + '_ {
         let mark = self.mark.iter().map(|(family, fwmark)| {
             (ServiceKey::Fwmark { family: *family, fwmark: *fwmark }, None)
@@ -41,7 +41,7 @@ impl ServiceAddress {
         mark.chain(addresses)
     }
 
-    /// Where an expanded service comes from: its VIP, or its firewall mark.
+    /// Where an expanded service is written: its VIP, or its firewall mark.
     pub(crate) fn path(service: &At<'_>, key: &ServiceKey, vip: Option<usize>) -> Path {
         match (key, vip) {
             (ServiceKey::Fwmark { .. }, _) => service.key("fwmark").path(),
@@ -74,10 +74,13 @@ impl ServiceAddress {
         ] {
             if !absent {
                 diagnostics
-                    .error(&at.key(key), format!("a service on a firewall mark takes no `{key}`"))
+                    .error(
+                        &at.key(key),
+                        format!("a service on a firewall mark cannot have `{key}`"),
+                    )
                     .at_key()
                     .remedy(
-                        "take it out: the rule that sets the mark decides; or take `fwmark` out",
+                        "remove it, as the rule that sets the mark decides; or remove `fwmark`",
                     );
             }
         }
@@ -116,7 +119,7 @@ impl ServiceAddress {
             diagnostics
                 .error(&at.key("family"), "`family` is only for a service on a firewall mark")
                 .at_key()
-                .remedy("take it out: the VIP says the family; or write `fwmark`");
+                .remedy("remove it, as the VIP determines the family; or write `fwmark`");
         }
         let (vips, parse_integer) = vips(service, at, diagnostics);
         for (address, index) in &vips {
@@ -164,11 +167,11 @@ pub(super) fn outside(
 ) {
     diagnostics
         .error(at, format!("{what} is outside the spec's own scope"))
-        .remedy("add it to `scope`, or take the service out")
+        .remedy("add it to `scope`, or remove the service")
         .related(scope.written.clone(), "the scope");
 }
 
-/// The VIPs, and whether that is all of them.
+/// The VIPs, and whether all of them could be read.
 fn vips(
     service: &Service,
     at: &At<'_>,
@@ -186,7 +189,7 @@ fn vips(
             if list.0.is_empty() {
                 diagnostics
                     .error(&at.key("vips"), "the list of VIPs is empty")
-                    .remedy("write at least one, or take the service out");
+                    .remedy("write at least one, or remove the service");
             }
             let vips = list.values().map(|(index, vip)| (vip.0, Some(index))).collect();
             (vips, !list.has_bad())
@@ -203,7 +206,7 @@ fn ports(service: &Service, at: &At<'_>, diagnostics: &mut Diagnostics) -> Vec<u
     match (&service.port, &service.ports) {
         (Field::Absent, Field::Absent) => {
             diagnostics.error(at, "the service has no `port`").remedy(
-                "write it, such as `port: 80`; `port: 0` with persistence takes every port",
+                "write it, such as `port: 80`; `port: 0` with persistence covers every port",
             );
             Vec::new()
         }
@@ -212,7 +215,7 @@ fn ports(service: &Service, at: &At<'_>, diagnostics: &mut Diagnostics) -> Vec<u
             if list.0.is_empty() {
                 diagnostics
                     .error(&at.key("ports"), "the list of ports is empty")
-                    .remedy("write at least one, or take the service out");
+                    .remedy("write at least one, or remove the service");
             }
             list.values().map(|(_, port)| port.0).collect()
         }

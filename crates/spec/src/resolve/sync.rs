@@ -1,4 +1,4 @@
-//! The sync daemons, from all sources.
+//! Resolves the sync daemons of all sources.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -10,18 +10,18 @@ use crate::recovering_de::Field;
 use crate::resolve::{Diagnostics, SpecObject};
 use crate::spec::{Spec, SyncEntry};
 
-/// The sync daemons, and where the first of them stands.
+/// The sync daemons, and where the first of them is written.
 pub(crate) struct Merged {
-    /// `None` if they are someone else's.
+    /// `None` if the spec does not govern sync daemons.
     pub(crate) daemons: Option<BTreeMap<SyncState, SyncDaemon>>,
-    /// `None` if there shall be none.
+    /// `None` if no sync daemon is written.
     pub(crate) written: Option<Path>,
 }
 
-/// What IP and UDP headers leave of 65535 bytes (`start_sync_thread`).
+/// The largest message: 65535 bytes less the IP and UDP headers (`start_sync_thread`).
 const LONGEST: [(&str, u16); 2] = [("IPv4", 65535 - 28), ("IPv6", 65535 - 48)];
 
-/// The least a backup takes (`start_sync_thread`).
+/// The smallest message length of a backup (`start_sync_thread`).
 const LEAST_OF_BACKUP: u16 = 1024;
 
 pub(crate) fn merge(sources: &[(At<'_>, &Spec)], diagnostics: &mut Diagnostics) -> Merged {
@@ -70,7 +70,7 @@ fn check(entry: &SyncEntry, at: &At<'_>, diagnostics: &mut Diagnostics) -> Optio
     if let Some(address) = address.filter(|address| !address.is_multicast()) {
         diagnostics
             .error(&at.key("group"), format!("{address} is not a multicast address"))
-            .remedy("write one such as 224.0.0.81 or ff02::81, or take it out");
+            .remedy("write one such as 224.0.0.81 or ff02::81, or remove it");
     }
     let max_length = max_length.value().map(|length| length.0);
     if let (Some(length), false) = (max_length, group.is_bad()) {
@@ -91,7 +91,8 @@ fn check(entry: &SyncEntry, at: &At<'_>, diagnostics: &mut Diagnostics) -> Optio
     })
 }
 
-/// A length that the kernel would change in silence: it would never be seen as it was written.
+/// Reports a length that the kernel would change silently, so that the live value would never
+/// match the spec.
 fn check_length(
     length: u16,
     state: Option<SyncState>,
@@ -103,11 +104,11 @@ fn check_length(
     let (family, longest) = if group.is_some_and(|group| group.is_ipv6()) { ipv6 } else { ipv4 };
     if length > longest {
         diagnostics
-            .error(at, format!("the kernel cuts max_length {length} to {longest} over {family}"))
-            .remedy(format!("write at most {longest}, or take it out"));
+            .error(at, format!("the kernel reduces max_length {length} to {longest} over {family}"))
+            .remedy(format!("write at most {longest}, or remove it"));
     } else if state == Some(SyncState::Backup) && length < LEAST_OF_BACKUP {
         diagnostics
             .error(at, format!("the kernel raises a backup's max_length {length} to 1024"))
-            .remedy("write at least 1024, or take it out");
+            .remedy("write at least 1024, or remove it");
     }
 }

@@ -1,4 +1,4 @@
-//! The sysctls, from all sources.
+//! Resolves the sysctls of all sources.
 
 use std::collections::BTreeMap;
 
@@ -38,16 +38,16 @@ pub(crate) fn merge(
     sysctls
 }
 
-/// What is to be done about a key that cannot be one. The part behind a dot is the name of a file
-/// or a folder below /proc/sys; a slash in it stands for a dot, as in sysctl(8), so that one
-/// without a letter or digit could lead elsewhere.
+/// How to correct a key that cannot be a sysctl's; `None` if it is valid. Each part after a dot is
+/// the name of a file or directory below /proc/sys. A slash in it stands for a dot, as in
+/// sysctl(8), so a part without a letter or digit could lead elsewhere.
 fn refused(key: &str) -> Option<&'static str> {
     let mut parts = key.split('.');
     if key.starts_with("net/") {
         return Some("separate its parts by dots: net.ipv4.ip_forward");
     }
     if parts.next() != Some("net") {
-        return Some("only those of the network are: their keys begin with `net.`");
+        return Some("only sysctls of the network can be set: their keys begin with `net.`");
     }
     let letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     let all = |byte: u8| letter(byte) || matches!(byte, b'-' | b'@' | b'+' | b'/');

@@ -1,4 +1,4 @@
-//! The timeouts, from all sources.
+//! Resolves the timeouts of all sources.
 
 use evenkeel_model::DesiredTimeouts;
 
@@ -29,7 +29,7 @@ pub(crate) fn merge(sources: &[(At<'_>, &Spec)], diagnostics: &mut Diagnostics) 
     timeouts
 }
 
-/// The seconds of one that is written.
+/// Checks a timeout and returns its seconds.
 fn check(
     field: &Field<Duration>,
     at: &At<'_>,
@@ -40,11 +40,11 @@ fn check(
     once(first, at, "this timeout is written twice", diagnostics);
     if seconds == 0 {
         diagnostics
-            .error(at, "a timeout of 0 cannot be set: the kernel takes 0 for `leave it as it is`")
-            .remedy("write at least 1s, or take it out");
+            .error(at, "a timeout of 0 cannot be set: to the kernel 0 means `leave it unchanged`")
+            .remedy("write at least 1s, or remove it");
     } else if seconds > DesiredTimeouts::MAX {
         diagnostics
-            .error(at, format!("the kernel takes timeouts of at most {} s", DesiredTimeouts::MAX))
+            .error(at, format!("the kernel accepts timeouts of at most {} s", DesiredTimeouts::MAX))
             .remedy("write at most 24d");
     }
     Some(seconds)

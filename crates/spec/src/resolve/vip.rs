@@ -1,4 +1,4 @@
-//! The addresses that evenkeel binds.
+//! Resolves the addresses that evenkeel binds.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -65,7 +65,7 @@ fn check(
         } else if scope.excludes(address.address) {
             diagnostics
                 .error(&at, format!("{} is outside the spec's own scope", address.address))
-                .remedy("add it to `scope`, or take the VIP out")
+                .remedy("add it to `scope`, or remove the VIP")
                 .related(scope.written.clone(), "the scope");
         }
     }

@@ -1,10 +1,10 @@
-//! Whether a text may be read without measuring it first.
+//! Decides whether a text may be parsed without measuring it first.
 
-/// How deep brackets may nest, and how many list marks may share a line, in a text that is read
-/// at once.
+/// How deep brackets may nest, and how many list marks may share a line, in a text that is parsed
+/// without being measured.
 const DEEP: usize = 32;
 
-/// The bytes that mean nothing here behind the first of a line: nearly all of a text.
+/// The bytes that have no meaning here after the first one of a line: nearly all of a text.
 const ORDINARY: [bool; 256] = {
     let mut ordinary = [true; 256];
     let special = b"\n\r&*[]{}";
@@ -16,12 +16,12 @@ const ORDINARY: [bool; 256] = {
     ordinary
 };
 
-/// Whether a text has to be measured by [`super::build`] before serde_yaml may see it, which
-/// keeps no bounds on aliases, takes time quadratic in the depth of brackets, and much memory for
-/// each level. Nearly no spec has either.
+/// Whether a text has to be measured by [`super::build`] before serde_yaml parses it: serde_yaml
+/// does not limit aliases, takes time quadratic in the depth of brackets, and needs much memory for
+/// each level. Almost no spec has aliases or deep nesting.
 pub(crate) fn needs_measuring(text: &str) -> bool {
     let (mut anchors, mut aliases) = (false, false);
-    // Brackets that are open, and `-` and `?` that begin a line together: each is a level.
+    // Open brackets, and each `-` and `?` at the beginning of a line, are a level.
     let (mut depth, mut marks, mut deepest) = (0usize, 0usize, 0);
     let mut in_front = true;
     for byte in text.bytes() {

@@ -1,4 +1,4 @@
-//! What a value answers when it cannot be read.
+//! The error of a node that cannot be read.
 
 use std::fmt;
 
@@ -7,17 +7,17 @@ use serde::de::{Error, Expected, Unexpected};
 use crate::spec::parse_str::InvalidText;
 use crate::suggest::{self, quote};
 
-/// Why a value was refused; its place is known to whoever asked.
+/// Why a value was refused; the caller knows its position.
 #[derive(Debug)]
 pub(crate) enum NodeError {
-    /// The value itself.
+    /// The value itself is wrong.
     Value { message: String, remedy: Option<String> },
-    /// Nothing stands where a value of some form should.
+    /// A value of this form is missing.
     Empty { form: String },
-    /// The key it stands under.
+    /// The key of the value is wrong.
     Key { message: String, remedy: Option<String> },
-    /// Something that the tree finds and reports by itself: a key that stands twice, of which it
-    /// knows both places, or a parameter without a value.
+    /// An error that the tree has reported itself: a repeated key, of which it knows both
+    /// positions, or a parameter without a value.
     Reported,
 }
 
@@ -29,14 +29,14 @@ impl Error for NodeError {
     }
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        // `expecting` says what it is and, behind a comma, how it is written.
+        // `expecting` names the kind of value and, after a comma, how it is written.
         let expected = expected.to_string();
         let (what, form) = expected.split_once(", ").unwrap_or((&expected, &expected));
         let message = match found {
             Unexpected::Unit | Unexpected::Option => return Self::Empty { form: form.to_owned() },
             Unexpected::Str(text) if text.parse::<f64>().is_ok() => {
                 let message = format!("`\"{text}\"` in quotes is a text, not {what}");
-                return Self::Value { message, remedy: Some("take the quotes out".to_owned()) };
+                return Self::Value { message, remedy: Some("remove the quotes".to_owned()) };
             }
             Unexpected::Str(text) => format!("{} is not {what}", quote(text)),
             Unexpected::Seq => format!("a list is not {what}"),
@@ -64,11 +64,11 @@ impl Error for NodeError {
         if later(known).contains(&key) {
             return Self::Key {
                 message: format!("`{key}` is not supported by this version yet"),
-                remedy: Some("take it out until a later version reads it".to_owned()),
+                remedy: Some("remove it until a later version supports it".to_owned()),
             };
         }
         let remedy = match suggest::key(key, known) {
-            None if key == "drain" => "it stands at the service, or in `defaults`".to_owned(),
+            None if key == "drain" => "it belongs to a service, or in `defaults`".to_owned(),
             Some(value_of) => format!("did you mean `{value_of}`?"),
             None => format!("the keys here are {}", known.join(", ")),
         };
@@ -80,7 +80,7 @@ impl Error for NodeError {
     }
 }
 
-/// Keys that the design has a place for beside those of `known`, and this version does not read.
+/// Keys beside those of `known` that are planned but not supported by this version.
 fn later(known: &[&str]) -> &'static [&'static str] {
     if known.contains(&"services") {
         &["directors", "arp", "health", "gateway"]

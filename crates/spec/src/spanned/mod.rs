@@ -1,5 +1,5 @@
-//! The second, slower reading: a tree that knows where everything stands, and a deserialiser over
-//! it that does not stop at the first error.
+//! The second, slower reading: a tree that keeps the position of each value, and a deserialiser
+//! over it that does not stop at the first error.
 
 mod bounds;
 mod error;

@@ -1,6 +1,6 @@
-//! Fills the types of the spec from a [`Tree`], noting what is wrong and going on.
+//! Fills the types of the spec from a [`Tree`]; records errors and continues.
 //!
-//! Scalars are taken for numbers, booleans and text exactly as serde_yaml takes them, so that both
+//! Scalars are interpreted as numbers, booleans and text exactly as serde_yaml does, so that both
 //! readings accept the same specs.
 
 use std::cell::RefCell;
@@ -16,14 +16,14 @@ use super::tree::{Content, NodeId, Tree};
 use crate::problem::Problems;
 use crate::recovering_de::RECOVER;
 
-/// Something wrong at a node.
+/// An error at a node.
 pub(crate) struct Noted {
     pub(crate) node: NodeId,
     pub(crate) message: String,
     pub(crate) remedy: Option<String>,
 }
 
-/// Reads a `T` from the root; also what is wrong, and how many more problems there were.
+/// Reads a `T` from the root. Also returns the errors, and how many more there were.
 pub(crate) fn read<'t, T: Deserialize<'t>>(
     tree: &'t Tree<'t>,
     root: NodeId,
@@ -46,7 +46,7 @@ struct Reader<'t, 'n> {
     tree: &'t Tree<'t>,
     notes: &'n RefCell<Notes>,
     node: NodeId,
-    /// The key that this is the value of.
+    /// The key of this value.
     key: Option<NodeId>,
 }
 
@@ -100,7 +100,7 @@ impl<'t> Deserializer<'t> for Reader<'t, '_> {
 
     fn deserialize_str<V: Visitor<'t>>(self, visitor: V) -> Result<V::Value, NodeError> {
         match self.content() {
-            // serde_yaml gives any other null away as its text.
+            // serde_yaml returns any other null as its text.
             Content::Scalar { text, plain } if !(*plain && matches!(&**text, "" | "~")) => {
                 visitor.visit_borrowed_str(text)
             }
@@ -130,7 +130,7 @@ impl<'t> Deserializer<'t> for Reader<'t, '_> {
     }
 }
 
-/// Answers a [`crate::recovering_de::Field`]: one value, or none after noting why.
+/// Deserialises a [`crate::recovering_de::Field`]: one value, or none after recording the error.
 struct Recover<'t, 'n>(Option<Reader<'t, 'n>>);
 
 impl<'t> SeqAccess<'t> for Recover<'t, '_> {
@@ -177,7 +177,7 @@ impl<'t> MapAccess<'t> for Entries<'t, '_> {
     ) -> Result<Option<S::Value>, NodeError> {
         for (key, value) in self.entries.by_ref() {
             let Some(text) = self.reader.tree.text(*key) else {
-                let message = "a key is a word, not a list or a map".to_owned();
+                let message = "a key must be a word, not a list or a map".to_owned();
                 let remedy = Some("write one such as `name`".to_owned());
                 self.reader.child(*key, None).note(NodeError::Value { message, remedy });
                 continue;
@@ -194,7 +194,7 @@ impl<'t> MapAccess<'t> for Entries<'t, '_> {
     }
 }
 
-/// What serde_yaml takes for null in `deserialize_any`.
+/// Whether serde_yaml reads it as null in `deserialize_any`.
 fn is_null(text: &str) -> bool {
     matches!(text, "" | "~" | "null" | "Null" | "NULL")
 }
@@ -219,7 +219,7 @@ fn plain<'t, V: Visitor<'t>>(text: &'t str, visitor: V) -> Result<V::Value, Node
     }
 }
 
-/// A digit string with a needless zero in front is text, as in YAML 1.2.
+/// Digits with a leading zero are text, as in YAML 1.2.
 fn has_leading_zero(digits: &str) -> bool {
     digits.len() > 1 && digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit())
 }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::spec::Spec;
 
-/// Every text of the table of problems, and pieces that YAML may take in more than one way.
+/// Every text of the table of problems, and scalars that YAML may interpret in several ways.
 fn texts() -> Vec<String> {
     let cases = include_str!("../../tests/problems.txt").split("### ").skip(1);
     let mut texts: Vec<String> = cases
@@ -119,7 +119,7 @@ fn what_the_quick_reading_takes_the_careful_one_takes_as_the_same() {
                 assert_eq!(Some(quick), careful, "{text}");
                 good += 1;
             }
-            // Of a tag the careful reading knows nothing; the quick one's answer stands.
+            // The position-keeping reading ignores tags; the result of the fast one counts.
             (None, careful) if !text.contains('!') => {
                 assert_eq!(careful, None, "{text}");
                 bad += 1;

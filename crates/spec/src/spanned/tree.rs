@@ -1,8 +1,9 @@
-//! A YAML document with the place of every value.
+//! A YAML document with the position of every value.
 //!
-//! Nodes lie in one vector and are named by index, so that neither building nor dropping recurses,
-//! and an alias is one more index to the same node. What aliases would expand to is counted while
-//! the tree is built: a text that would expand without bounds is refused before anyone walks it.
+//! Nodes are kept in one vector and referred to by index, so that neither building nor dropping
+//! recurses, and an alias is one more index of the same node. The size to which aliases would
+//! expand is counted while the tree is built: a text that would expand without bounds is refused
+//! before the tree is traversed.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -11,14 +12,14 @@ use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span};
 
 use crate::path::{Path, Step};
 
-/// How deep lists and maps may nest: a spec needs eight levels, and whatever a snapshot observed
+/// How deep lists and maps may nest: a spec needs eight levels, the observations of a snapshot
 /// some more.
 const DEEPEST: usize = 64;
 
-/// How many values all aliases together may stand for.
+/// How many values all aliases together may expand to.
 const MOST_ALIASED: u64 = 1_000_000;
 
-/// A place in the text: its byte, and the line it is on, counted from 1.
+/// A position in the text: its byte offset, and its line, counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Mark {
     pub(crate) offset: u32,
@@ -28,12 +29,12 @@ pub(crate) struct Mark {
 /// The index of a [`Node`].
 pub(crate) type NodeId = usize;
 
-/// A value and where it stands.
+/// A value and its position.
 #[derive(Debug)]
 pub(crate) struct Node<'t> {
     pub(crate) content: Content<'t>,
     pub(crate) start: Mark,
-    /// Just behind the value; for a block list or map somewhere behind it.
+    /// Directly after the value; for a block list or map somewhere after it.
     pub(crate) end: Mark,
 }
 
@@ -43,7 +44,7 @@ pub(crate) enum Content<'t> {
         text: Cow<'t, str>,
         plain: bool,
     },
-    /// A scalar that came to nothing, which has been reported.
+    /// A scalar whose value could not be determined, which has been reported.
     Unreadable,
     List(Vec<NodeId>),
     Map(Vec<(NodeId, NodeId)>),
@@ -55,17 +56,17 @@ pub(crate) struct Tree<'t> {
     nodes: Vec<Node<'t>>,
     /// `None` if there is no document in the text.
     pub(crate) root: Option<NodeId>,
-    /// The first value that has a tag, which this reading does not look at.
+    /// The first value that has a tag. This reading ignores tags.
     pub(crate) tagged: Option<NodeId>,
 }
 
-/// What is put in the place of a scalar.
+/// The replacement of a scalar.
 pub(crate) enum Replaced {
-    /// It stays.
+    /// The scalar stays.
     Not,
-    /// Another text; `is_plain` makes it one without quotes, else its quotes stay as they are.
+    /// Another text; with `is_plain` it counts as unquoted, else the quoting stays the same.
     By { text: String, is_plain: bool },
-    /// Nothing that can be read.
+    /// The scalar has no value.
     Unreadable,
 }
 
@@ -90,7 +91,7 @@ impl<'t> Tree<'t> {
         }
     }
 
-    /// Puts other texts in the place of scalars that are no keys.
+    /// Replaces the texts of scalars that are not keys.
     pub(crate) fn replace_values(&mut self, mut replace: impl FnMut(NodeId, &str) -> Replaced) {
         let mut is_key = vec![false; self.nodes.len()];
         for node in &self.nodes {
@@ -112,14 +113,13 @@ impl<'t> Tree<'t> {
         }
     }
 
-    /// Key and value of an entry.
+    /// The key and the value of an entry.
     pub(crate) fn entry(&self, map: NodeId, key: &str) -> Option<(NodeId, NodeId)> {
         let Content::Map(entries) = &self.node(map).content else { return None };
         entries.iter().copied().find(|(name, _)| self.text(*name) == Some(key))
     }
 
-    /// The node at the end of a path, or the nearest to it that is there, and the key it is the
-    /// value of.
+    /// The node at the end of a path, or the nearest existing one, together with its key.
     pub(crate) fn find(&self, path: &Path) -> Option<(Option<NodeId>, NodeId)> {
         let (mut key, mut node) = (None, self.root?);
         for step in &path.steps {
@@ -139,7 +139,7 @@ impl<'t> Tree<'t> {
         Some((key, node))
     }
 
-    /// Just behind the last value within.
+    /// The position directly after the last value inside a node.
     pub(crate) fn end(&self, id: NodeId) -> Mark {
         let node = self.node(id);
         let last = match &node.content {
@@ -147,11 +147,11 @@ impl<'t> Tree<'t> {
             Content::List(items) => items.last(),
             Content::Map(entries) => entries.last().map(|(_, value)| value),
         };
-        // An alias points backwards, and a list or map in brackets ends behind its last value.
+        // An alias points backwards, and a list or map in brackets ends after its last value.
         last.map_or(node.end, |last| self.end(*last).max(self.node(id).start))
     }
 
-    /// Keys that stand twice in one map: the first, and each that follows.
+    /// Keys that occur more than once in a map: the first, and each repetition.
     pub(crate) fn repeated_keys(&self) -> Vec<(NodeId, NodeId)> {
         let mut repeated = Vec::new();
         for node in &self.nodes {
@@ -170,7 +170,7 @@ impl<'t> Tree<'t> {
     }
 }
 
-/// Reads a text that holds one document or none.
+/// Parses a text that holds one document or none.
 pub(crate) fn build(text: &str) -> Result<Tree<'_>, Broken> {
     let mut builder = Builder {
         cursor: Cursor { text, character: 0, offset: 0 },
@@ -192,8 +192,8 @@ pub(crate) fn build(text: &str) -> Result<Tree<'_>, Broken> {
     Ok(Tree { nodes: builder.nodes, root: builder.root, tagged: builder.tagged })
 }
 
-/// Turns the parser's places, counted in characters, into bytes. They come nearly in order, so
-/// that a step from the last one is short.
+/// Converts the parser's positions from characters to bytes. They arrive nearly in order, so the
+/// distance from the previous one is short.
 struct Cursor<'t> {
     text: &'t str,
     character: usize,
@@ -221,7 +221,7 @@ impl Cursor<'_> {
 struct Builder<'t> {
     cursor: Cursor<'t>,
     nodes: Vec<Node<'t>>,
-    /// How many values each node stands for, aliases expanded; 0 while it is open.
+    /// How many values each node expands to, aliases included; 0 while it is open.
     sizes: Vec<u64>,
     open: Vec<Open>,
     anchors: HashMap<usize, NodeId>,
@@ -230,10 +230,10 @@ struct Builder<'t> {
     tagged: Option<NodeId>,
 }
 
-/// A list or map whose end has not come.
+/// A list or map whose end has not been reached.
 struct Open {
     id: NodeId,
-    /// The key that waits for its value.
+    /// The key whose value comes next.
     key: Option<NodeId>,
     size: u64,
 }
@@ -249,8 +249,8 @@ impl<'t> Builder<'t> {
             return self.too_deep(at);
         }
         if error.info().contains("unknown anchor") {
-            let message = "there is no anchor for this alias in front of it".to_owned();
-            return self.broken(at, message, "write `&name` before the value that it stands for");
+            let message = "there is no anchor for this alias before it".to_owned();
+            return self.broken(at, message, "write `&name` before the value that it refers to");
         }
         Broken { at: self.cursor.mark(at), message: error.info().to_owned(), remedy: None }
     }
@@ -278,7 +278,7 @@ impl<'t> Builder<'t> {
             Event::DocumentStart(_) => {
                 if self.root.is_some() {
                     let message = "a second YAML document begins here".to_owned();
-                    let remedy = "write one document: take the `---` or `...` before it out, or make it another file";
+                    let remedy = "write one document: remove the `---` or `...` before it, or move it to another file";
                     return Err(self.broken(span.start, message, remedy));
                 }
             }
@@ -325,13 +325,13 @@ impl<'t> Builder<'t> {
     fn alias(&mut self, anchor: usize, span: Span) -> Result<(), Broken> {
         let target = self.anchors.get(&anchor).map(|id| (*id, self.sizes[*id]));
         let Some((id, size @ 1..)) = target else {
-            let message = "this alias stands inside its own anchor".to_owned();
+            let message = "this alias is inside its own anchor".to_owned();
             return Err(self.broken(span.start, message, "write the value out"));
         };
         self.aliased = self.aliased.saturating_add(size);
         if self.aliased > MOST_ALIASED {
             let message =
-                format!("the aliases up to here stand for more than {MOST_ALIASED} values");
+                format!("the aliases up to here expand to more than {MOST_ALIASED} values");
             let remedy = "write the values out, or share real servers through a pool";
             return Err(self.broken(span.start, message, remedy));
         }
@@ -339,7 +339,7 @@ impl<'t> Builder<'t> {
         Ok(())
     }
 
-    /// Puts a finished value where it belongs.
+    /// Adds a finished value to its parent.
     fn place(&mut self, id: NodeId, size: u64) {
         let Some(parent) = self.open.last_mut() else {
             self.root = Some(id);

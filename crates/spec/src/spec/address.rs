@@ -58,7 +58,7 @@ impl<'de> Deserialize<'de> for Network {
                 return Ok(Self(network));
             }
             Err(InvalidText::new(
-                format!("{} has bits set behind its prefix", quote(written)),
+                format!("{} has bits set beyond its prefix", quote(written)),
                 format!("write `{}` for the network, or the address alone", network.trunc()),
             ))
         })
@@ -70,7 +70,7 @@ fn address(written: &str) -> Result<IpAddr, InvalidText> {
         Ok(IpAddr::V6(address)) => match Ipv6Addr::to_ipv4_mapped(&address) {
             None => Ok(IpAddr::V6(address)),
             Some(v4) => Err(InvalidText::new(
-                format!("{} is an IPv4 address in IPv6 clothing", quote(written)),
+                format!("{} is an IPv4-mapped IPv6 address", quote(written)),
                 format!("write `{v4}`"),
             )),
         },
@@ -81,7 +81,7 @@ fn address(written: &str) -> Result<IpAddr, InvalidText> {
     }
 }
 
-/// What else the text may have been meant to be.
+/// The remedy for a text that is not an address, by what it was probably meant to be.
 fn hint(written: &str) -> String {
     if written.split_once('/').is_some_and(|(head, _)| head.parse::<IpAddr>().is_ok()) {
         "write the address without a prefix length".to_owned()
@@ -101,7 +101,7 @@ fn prefix(written: &str, length: &str, address: IpAddr, least: u8) -> Result<u8,
         Ok(length) if digits && (least..=most).contains(&length) => Ok(length),
         _ => Err(InvalidText::new(
             format!("{} has an impossible prefix length", quote(written)),
-            format!("{address} takes /{least} to /{most}"),
+            format!("{address} allows /{least} to /{most}"),
         )),
     }
 }

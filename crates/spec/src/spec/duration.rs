@@ -12,7 +12,7 @@ use crate::suggest::quote;
 pub(crate) struct Duration(pub(crate) u32);
 
 impl Duration {
-    /// What [`Self`] looks like, for messages.
+    /// The form of a duration, for messages.
     pub(crate) const EXPECTED: &'static str =
         "a duration, seconds or one such as 90s, 5m, 2h or 1d";
 
@@ -26,8 +26,8 @@ impl Duration {
     }
 }
 
-/// The seconds that a duration comes to, as specs write it (`90s`, `5m`, `1h30m`): the sum of
-/// numbers with units, each unit once, the largest first; `None` if it is no duration.
+/// The seconds of a duration as specs write it (`90s`, `5m`, `1h30m`): the sum of numbers with
+/// units, each unit at most once, the largest first; `None` if it is not a duration.
 pub fn seconds(written: &str) -> Option<u32> {
     const UNITS: [(char, u32); 4] = [('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)];
     let (mut rest, mut units, mut sum) = (written, UNITS.as_slice(), 0u32);

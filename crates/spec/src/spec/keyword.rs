@@ -1,4 +1,4 @@
-//! Values that are one of a few words.
+//! Values that are one of a few keywords.
 
 use std::fmt;
 
@@ -8,8 +8,8 @@ use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use super::parse_str::{InvalidText, schema, text};
 use crate::suggest;
 
-/// Declares a type whose values are words, each standing for a value of the model; words behind
-/// `odd` are read, but nobody is told to write them.
+/// Declares a type whose values are keywords, each for a value of the model. Keywords after `odd`
+/// are accepted, but error messages do not suggest them.
 macro_rules! words {
     (
         $(#[$meta:meta])* $name:ident($value:ty), $what:literal,
@@ -55,7 +55,7 @@ pub(crate) enum Method {
 
 words! {
     /// `local` and `bypass` are only for objects that are `unchecked`.
-    ForwardWord(Method), "a way of forwarding", [
+    ForwardWord(Method), "a forwarding method", [
         "dr" => Method::Dr,
         "nat" => Method::Nat,
         "tun" => Method::Tun,

@@ -1,7 +1,7 @@
-//! The spec as it is written: version 1 of its keys, and the values they take.
+//! The spec as it is written: version 1 of its keys, and their values.
 //!
-//! A value that can be judged by itself (an address, a weight, the name of a scheduler) is judged
-//! while it is read. What needs its neighbours is [`crate::resolve`]'s.
+//! A value that can be checked by itself (an address, a weight, the name of a scheduler) is checked
+//! while it is read. Rules that need other values are in [`crate::resolve`].
 
 mod address;
 mod duration;
@@ -39,33 +39,34 @@ use crate::recovering_de::{List, keys};
 use crate::snapshot_section::SnapshotSection;
 
 keys! {
-    /// What evenkeel keeps a host on.
+    /// The state that evenkeel keeps a host in.
     #[schemars(title = "evenkeel spec, version 1", extend("required" = ["version"]))]
     Spec, "a spec, a map with keys such as `version` and `services`", {
         /// The version of these keys: 1.
         version: Version,
-        /// What the spec governs; absent means the whole table, but the first apply deletes
-        /// nothing it finds there.
+        /// The part of the table that the spec governs; absent means the whole table. Whatever it
+        /// is, the first apply refuses to delete live services that the spec does not list (guard
+        /// `take-over`).
         scope: ScopeText,
         /// Addresses that evenkeel binds on a director. The VIP of a service that is not listed
-        /// here is bound by someone else.
+        /// here is bound by another program.
         vips: List<VipEntry>,
         /// The services.
         services: List<Service>,
         /// Lists of real servers that several services share.
         pools: List<Pool>,
-        /// What services and real servers take where they say nothing.
+        /// Values for services and real servers that set none.
         defaults: Defaults,
-        /// How long idle connections are remembered. Absent ones are left as they are.
+        /// How long idle connections are remembered. Absent ones are not changed.
         timeouts: TimeoutKeys,
-        /// The sync daemons of this host, one of each state at most; `[]` is none. Absent means
-        /// they are someone else's.
+        /// The sync daemons of this host, one of each state at most; `[]` means none. Absent means
+        /// that evenkeel does not manage them.
         sync: List<SyncEntry>,
-        /// Values of sysctls by key. Those that are not named are left as they are.
+        /// Values of sysctls by key. Those that are not named are not changed.
         sysctls: Sysctls,
-        /// From which numbers on guards refuse a plan.
+        /// The thresholds of guards.
         guards: GuardKeys,
-        /// What a snapshot saw. Ignored.
+        /// The observations of a snapshot. Ignored.
         observed: Box<SnapshotSection>,
     }
 }
@@ -78,7 +79,8 @@ keys! {
         address: Prefixed,
         /// The interface it is bound on.
         interface: InterfaceName,
-        /// The interface is a dummy device, created when it is not there. Absent means false.
+        /// Whether the interface is a dummy device, which is created if missing. Absent means
+        /// false.
         dummy: Flag,
     }
 }
@@ -101,7 +103,7 @@ keys! {
         vip: Address,
         /// Several of them, of either family.
         vips: List<Address>,
-        /// The port clients use; 0 takes every port and needs persistence.
+        /// The port clients use; 0 covers every port and needs persistence.
         port: Port,
         /// Several of them.
         ports: List<Port>,
@@ -118,29 +120,29 @@ keys! {
         /// Clients stay on their real server. Absent means each connection is scheduled anew.
         persistence: PersistenceText,
         /// The persistence engine of a service without persistence, which only other tools write:
-        /// for what is `unchecked`. Any other service has its engine in `persistence`.
+        /// for `unchecked` services. Any other service has its engine in `persistence`.
         engine: EngineWord,
-        /// Each datagram is scheduled by itself; udp and fwmark only. Absent means false.
+        /// Whether each datagram is scheduled separately; udp and fwmark only. Absent means false.
         one_packet: Flag,
         /// How packets reach the real servers. Absent means dr.
         forward: ForwardWord,
-        /// The wrapping of tunnelled packets. Absent means ipip.
+        /// The encapsulation of tunnelled packets. Absent means ipip.
         tunnel: Box<TunnelKeys>,
-        /// The real servers; `[]` is none.
+        /// The real servers; `[]` means none.
         real_servers: List<RealServer>,
         /// The name of a pool that lists them.
         pool: Name,
-        /// How long a real server that leaves this service, or leaves with it, may keep its
-        /// connections; 0s cuts them. Absent means as `defaults` say; under dh, and under sh and
-        /// mh without their fallback flag, 0s.
+        /// How long a real server that is removed from this service, or with it, may keep its
+        /// connections; 0s breaks them. Absent means the value of `defaults`; under dh, and under
+        /// sh and mh without their fallback flag, 0s.
         drain: Duration,
-        /// Fields that someone else sets.
+        /// Fields that another program sets.
         ignore: List<IgnoreWord>,
-        /// The kernel's list of real servers is kept in the order of this one, so that sh and mh
-        /// choose alike on every director; real servers are added anew where that takes it.
-        /// Absent means false.
+        /// Whether the kernel's list of real servers is kept in the order of this one, so that sh
+        /// and mh choose alike on every director; where needed, real servers are deleted and added
+        /// again. Absent means false.
         canonical_order: Flag,
-        /// Combinations that only other tools write are taken as they are.
+        /// Whether combinations that only other tools write are accepted.
         unchecked: Flag,
     }
 }
@@ -159,11 +161,11 @@ keys! {
         upper_threshold: Threshold,
         /// New connections again below this many. Absent or 0 means three quarters of the upper.
         lower_threshold: Threshold,
-        /// How packets reach it. Absent means as the service says.
+        /// How packets reach it. Absent means the service's.
         forward: ForwardWord,
-        /// The wrapping of tunnelled packets. Absent means as the service says.
+        /// The encapsulation of tunnelled packets. Absent means the service's.
         tunnel: Box<TunnelKeys>,
-        /// Combinations that only other tools write are taken as they are.
+        /// Whether combinations that only other tools write are accepted.
         unchecked: Flag,
     }
 }
@@ -172,15 +174,15 @@ keys! {
     /// Real servers that several services share.
     #[schemars(extend("required" = ["name", "real_servers"]))]
     Pool, "a pool, a map with `name` and `real_servers`", {
-        /// What services call it.
+        /// The name by which services refer to it.
         name: Name,
-        /// The real servers; `[]` is none.
+        /// The real servers; `[]` means none.
         real_servers: List<RealServer>,
     }
 }
 
 keys! {
-    /// What services and real servers take where they say nothing.
+    /// Values for services and real servers that set none.
     Defaults, "defaults, a map with `scheduler`, `forward`, `weight` or `drain`", {
         /// For services without a scheduler. Absent means wlc.
         scheduler: SchedulerName,
@@ -195,14 +197,14 @@ keys! {
 }
 
 keys! {
-    /// From which numbers on guards refuse a plan.
+    /// The thresholds of guards.
     GuardKeys, "guards, a map such as `{ mass_delete: 50% }`", {
-        /// The least share of the live services, and of the live real servers, that the spec has to
-        /// list: with 50%, a spec with fewer than half as many as are live is refused. `off` never
-        /// refuses. Absent means 50%.
+        /// The smallest share of the live services, of the live VIPs, and of the real servers of
+        /// each service, that must be left: with 50%, a plan that would leave fewer than half of
+        /// them is refused. `off` never refuses. Absent means 50%.
         mass_delete: Percent,
-        /// From how many live services, or real servers, on `mass_delete` holds: deleting most of a
-        /// few is everyday work. Absent means 4.
+        /// The number of live services, VIPs or real servers of a service from which `mass_delete`
+        /// applies: deleting most of a few is everyday work. Absent means 4.
         mass_delete_from: Objects,
         /// How many connections through a VIP may break when it is unbound. Absent means 0.
         unbind_in_use: Connections,
@@ -212,11 +214,11 @@ keys! {
 keys! {
     /// How long idle connections are remembered.
     TimeoutKeys, "timeouts, a map with `tcp`, `tcp_fin` or `udp`", {
-        /// An established TCP connection. The kernel begins with 15m.
+        /// For an established TCP connection. The kernel's initial value is 15m.
         tcp: Duration,
-        /// A TCP connection after a FIN. The kernel begins with 2m.
+        /// For a TCP connection after a FIN. The kernel's initial value is 2m.
         tcp_fin: Duration,
-        /// A UDP conversation. The kernel begins with 5m.
+        /// For a UDP conversation. The kernel's initial value is 5m.
         udp: Duration,
     }
 }
@@ -225,28 +227,28 @@ keys! {
     /// A daemon that copies connections between directors.
     #[schemars(extend("required" = ["state", "interface"]))]
     SyncEntry, "a sync daemon, a map such as `{ state: master, interface: eth1 }`", {
-        /// Whether it sends the connections of this host or takes those of another.
+        /// Whether it sends the connections of this host or receives those of another.
         state: SyncStateWord,
         /// The interface it sends or listens on.
         interface: InterfaceName,
-        /// Daemons hear those of the same id only; a backup of id 0 hears all. Absent means 0.
+        /// A backup accepts messages of its own id only; with id 0 it accepts all. Absent means 0.
         id: SyncId,
-        /// The largest message in bytes. Absent takes what the kernel chooses.
+        /// The largest message in bytes. Absent means the kernel's choice.
         max_length: MessageLength,
-        /// The multicast group. Absent takes what the kernel chooses, 224.0.0.81.
+        /// The multicast group. Absent means the kernel's choice, 224.0.0.81.
         group: Address,
-        /// The UDP port. Absent takes what the kernel chooses, 8848.
+        /// The UDP port. Absent means the kernel's choice, 8848.
         port: SyncPort,
-        /// The multicast TTL. Absent takes what the kernel chooses, 1.
+        /// The multicast TTL. Absent means the kernel's choice, 1.
         ttl: Ttl,
     }
 }
 
 keys! {
-    /// The wrapping of a tunnelled packet.
+    /// The encapsulation of a tunnelled packet.
     #[schemars(extend("required" = ["type"]))]
     TunnelKeys, "a tunnel, a map such as `{ type: gue, port: 6080 }`", {
-        /// What the packet is wrapped in.
+        /// The kind of tunnel.
         kind as "type": TunnelWord,
         /// The UDP port of a gue tunnel.
         port: Port,
@@ -258,11 +260,13 @@ keys! {
 keys! {
     /// How long and how widely clients stick to a real server.
     PersistenceKeys, "persistence, a map such as `{ timeout: 5m }`", {
-        /// From a client's last connection until it may be scheduled anew. Absent means 300 s.
+        /// The time from a client's last connection until it may be scheduled anew. Absent means
+        /// 300 s.
         timeout: Duration,
-        /// Clients that are equal under it are one. Absent means each stands alone.
+        /// Clients whose addresses are equal under it count as one. Absent means each counts
+        /// separately.
         netmask: NetmaskText,
-        /// Tells clients apart by more than their address.
+        /// Identifies clients by more than their address.
         engine: EngineWord,
     }
 }

@@ -5,12 +5,12 @@ use serde::de::{Deserialize, Deserializer};
 use super::parse_str::{InvalidText, schema, text};
 use crate::suggest::quote;
 
-/// The name of a service or a pool: fit for `web/192.0.2.1:80/tcp`, for a label of a metric and
-/// for a word on a command line.
+/// The name of a service or a pool: suitable for `web/192.0.2.1:80/tcp`, for a label of a metric
+/// and for an argument of a command.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Name(pub(crate) Box<str>);
 
-/// The name of an interface, as the kernel takes it (`dev_valid_name`).
+/// The name of an interface, as the kernel accepts it (`dev_valid_name`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct InterfaceName(pub(crate) Box<str>);
 

@@ -56,19 +56,19 @@ macro_rules! number {
 }
 
 number! {
-    /// A port; 0 is all of them, or the packet's own.
+    /// A port; 0 means every port, or the packet's own.
     Port(u16), 0..=u16::MAX, "a port, a number from 0 to 65535"
 }
 number! {
-    /// A weight; 0 is one.
+    /// A weight; 0 is a valid weight.
     Weight(u32), 0..=evenkeel_model::MAX_WEIGHT, "a weight, a number from 0 to 2147483647"
 }
 number! {
-    /// A number of connections; 0 is no limit.
+    /// A number of connections; 0 means no limit.
     Threshold(u32), 0..=u32::MAX, "a threshold, a number of connections from 0 (no limit) to 4294967295"
 }
 number! {
-    /// A firewall mark; 0 is what unmarked packets carry.
+    /// A firewall mark; unmarked packets have 0.
     Fwmark(u32), 1..=u32::MAX, "a firewall mark, a number from 1 to 4294967295"
 }
 number! {
@@ -81,23 +81,23 @@ number! {
 }
 
 number! {
-    /// What tells sync daemons of several clusters apart.
+    /// The id that separates the sync daemons of several clusters.
     SyncId(u8), 0..=u8::MAX, "a sync id, a number from 0 to 255"
 }
 number! {
-    /// The largest message of a sync daemon, in bytes; 0 would be the kernel's own choice.
+    /// The largest message of a sync daemon, in bytes; 0 would mean the kernel's choice.
     MessageLength(u16), 1..=u16::MAX, "a length, a number of bytes from 1 to 65507 (a backup's from 1024)"
 }
 number! {
-    /// A port of its own; 0 would be the kernel's own choice.
+    /// The port of a sync daemon; 0 would mean the kernel's choice.
     SyncPort(u16), 1..=u16::MAX, "a port of sync daemons, a number from 1 to 65535"
 }
 number! {
-    /// How many routers a multicast packet may pass; 0 would be the kernel's own choice.
+    /// How many routers a multicast packet may pass; 0 would mean the kernel's choice.
     Ttl(u8), 1..=u8::MAX, "a TTL, a number from 1 to 255"
 }
 
-/// The one version of the spec there is.
+/// The version of the spec; 1 is the only one so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Version;
 

@@ -1,10 +1,10 @@
-//! Values that are written as text and read by a rule of their own.
+//! Values that are written as text and parsed by a function of their own.
 
 use std::fmt;
 
 use serde::de::{Deserializer, Error, Unexpected, Visitor};
 
-/// Why a text is not the value that was asked for.
+/// Why a text is not a valid value.
 pub(crate) struct InvalidText {
     pub(crate) message: String,
     pub(crate) remedy: String,
@@ -15,13 +15,13 @@ impl InvalidText {
         Self { message: message.into(), remedy: remedy.into() }
     }
 
-    /// serde's errors are one text; the remedy goes on its second line.
+    /// Converts it to serde's error, which is a single text: the remedy is its second line.
     pub(crate) fn into_error<E: Error>(self) -> E {
         let Self { message, remedy } = self;
         E::custom(format_args!("{message}\n{remedy}"))
     }
 
-    /// The way back from [`Self::into_error`].
+    /// Splits the text made by [`Self::into_error`].
     pub(crate) fn split(text: &str) -> (&str, Option<&str>) {
         match text.split_once('\n') {
             Some((message, remedy)) => (message, Some(remedy)),
@@ -30,7 +30,7 @@ impl InvalidText {
     }
 }
 
-/// Reads a scalar as text, whatever YAML would take it for, and hands it to `parse`.
+/// Reads a scalar as text, whatever type YAML would give it, and passes it to `parse`.
 pub(crate) fn text<'de, T, D: Deserializer<'de>>(
     deserializer: D,
     expected: &'static str,
@@ -52,7 +52,7 @@ impl<T, F: FnOnce(&str) -> Result<T, InvalidText>> Visitor<'_> for Text<F> {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
-        // serde_yaml gives this null away as its text.
+        // serde_yaml returns this null as its text.
         if text == "~" {
             return Err(E::invalid_type(Unexpected::Unit, &self));
         }
@@ -60,7 +60,7 @@ impl<T, F: FnOnce(&str) -> Result<T, InvalidText>> Visitor<'_> for Text<F> {
     }
 }
 
-/// Implements `JsonSchema` for a value that stands in the schema where it is used.
+/// Implements `JsonSchema` for a value whose schema is written inline where it is used.
 macro_rules! schema {
     ($name:ty, $($schema:tt)*) => {
         impl schemars::JsonSchema for $name {

@@ -1,4 +1,4 @@
-//! Persistence, in full or as its timeout alone.
+//! Persistence, written as a map or as its timeout alone.
 
 use std::fmt;
 
@@ -12,8 +12,8 @@ use crate::recovering_de::Field;
 #[derive(Debug)]
 pub(crate) struct PersistenceText {
     pub(crate) keys: Box<PersistenceKeys>,
-    /// Whether it was written as the timeout alone, so that a problem of the timeout has no key
-    /// of its own to stand at.
+    /// Whether it was written as the timeout alone, so that a problem of the timeout has no key of
+    /// its own.
     pub(crate) short: bool,
 }
 

@@ -13,7 +13,7 @@ use crate::suggest;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SchedulerName(pub(crate) Field<Scheduler>);
 
-/// The name of a flag; whether the scheduler has it is judged beside the scheduler.
+/// The name of a flag; whether the scheduler has it is checked together with the scheduler.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FlagName(pub(crate) Box<str>);
 

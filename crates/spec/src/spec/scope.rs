@@ -1,4 +1,4 @@
-//! What a spec governs.
+//! The scope: the part of the table that a spec governs.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -20,14 +20,14 @@ pub(crate) enum ScopeText {
 }
 
 keys! {
-    /// A part of the table. A list that is absent beside one that is given means none.
+    /// A part of the table. If at least one list is given, an absent list means none.
     #[schemars(extend("minProperties" = 1))]
     ScopeKeys, "a scope", {
-        /// Networks or addresses: services on them are ours.
+        /// Networks or addresses: services on them are in scope.
         vips: List<Network>,
         /// Firewall marks, in both families.
         fwmarks: List<MarkRange>,
-        /// Single services: ours, whatever else is on their VIPs.
+        /// Single services, which are in scope whatever else is on their VIPs.
         services: List<ServiceText>,
     }
 }

@@ -1,4 +1,4 @@
-//! Sysctls: a map whose keys are the kernel's.
+//! Sysctls: a map whose keys are those of the kernel.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,13 +9,13 @@ use super::parse_str::{InvalidText, schema};
 use crate::recovering_de::Field;
 use crate::suggest::quote;
 
-/// Keys and values in the order they were written. A key is judged where it is merged with those
-/// of other sources: there it has a place of its own.
+/// Keys and values in the order in which they are written. Keys are checked when they are merged
+/// with those of other sources, where each has a position.
 #[derive(Debug)]
 pub(crate) struct Sysctls(pub(crate) Vec<(Box<str>, Field<SysctlValue>)>);
 
-/// A value, its white space folded to single blanks, which is how it is compared: the kernel
-/// shows lists with tabs.
+/// A value with white space reduced to single blanks. It is compared in this form, because the
+/// kernel shows lists with tabs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SysctlValue(pub(crate) Box<str>);
 
@@ -46,7 +46,7 @@ impl<'de> Visitor<'de> for SysctlMap {
                 twice = true;
             }
         }
-        // The one error that the position-keeping reading reports by itself, at both places.
+        // The position-keeping reading reports this error itself, at both positions.
         if twice { Err(A::Error::duplicate_field("sysctls")) } else { Ok(Sysctls(all)) }
     }
 }

@@ -1,4 +1,4 @@
-//! One service of a written spec.
+//! Writes one service of a spec.
 
 use std::net::IpAddr;
 
@@ -10,18 +10,18 @@ use evenkeel_model::{
 use super::line;
 use super::scalar::{address, list, text};
 
-/// The longest timeout the spec's rules let pass.
+/// The longest timeout that the rules of a spec allow.
 const LONGEST_TIMEOUT: u32 = 31 * 86_400;
 
-/// A service as a spec says it.
+/// A service in the form of a spec.
 pub(super) struct Entry {
     pub(super) name: String,
     pub(super) target: EntryAddress,
-    /// That of the first expanded service.
+    /// The configuration of the first expanded service.
     pub(super) config: ServiceConfig,
     pub(super) ignore: Ignore,
     pub(super) canonical_order: bool,
-    /// `None` is the usual one.
+    /// `None` means the default drain.
     pub(super) drain: Option<Drain>,
     pub(super) servers: Vec<Server>,
 }
@@ -31,17 +31,17 @@ pub(super) enum EntryAddress {
     Mark { family: Family, fwmark: u32 },
 }
 
-/// A real server as a spec says it.
+/// A real server in the form of a spec.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Server {
     pub(super) address: IpAddr,
-    /// `None` takes the service's.
+    /// `None` means the service's port.
     pub(super) port: Option<u16>,
     pub(super) real_server: RealServer,
 }
 
 impl Entry {
-    /// Writes it; in place of its real servers the name of a pool, if there is one.
+    /// Writes it, with the name of a pool in place of its real servers if there is one.
     pub(super) fn write(&self, pool: Option<&str>, out: &mut String) {
         line(out, format_args!("  - name: {}", text(&self.name)));
         match &self.target {
@@ -137,7 +137,7 @@ impl Entry {
         }
     }
 
-    /// Whether the rules of a spec let the service pass, its real servers aside.
+    /// Whether the service satisfies the rules of a spec, apart from its real servers.
     fn passes_the_rules(&self) -> bool {
         let ServiceConfig { scheduler, persistence, one_packet, engine, .. } = &self.config;
         let has_persistence = persistence.is_some();
@@ -184,15 +184,15 @@ impl Entry {
         }
     }
 
-    /// The real servers as items of a list. What they leave to the service is the same for each
-    /// service that writes the same items.
+    /// The real servers as items of a list. Services that write the same items also agree on what
+    /// the items leave to the service.
     pub(super) fn items(&self) -> Vec<String> {
         let common = self.common_forward();
         let expressible = self.servers.iter().filter(|it| is_expressible(it.real_server.forward));
         expressible.map(|server| format!("{{ {} }}", server.keys(&self.target, common))).collect()
     }
 
-    /// The way of forwarding that all real servers have, if a service can have it.
+    /// The forwarding method that all real servers have, if a service can have it.
     fn common_forward(&self) -> Option<Forward> {
         let first = self.servers.first()?.real_server.forward;
         let all = self.servers.iter().all(|server| server.real_server.forward == first);
@@ -242,7 +242,7 @@ impl Server {
     }
 }
 
-/// Whether a spec has words for a way of forwarding.
+/// Whether a spec can express a forwarding method.
 fn is_expressible(forward: Forward) -> bool {
     match forward {
         Forward::Dr | Forward::Nat | Forward::Local | Forward::Bypass => true,
@@ -256,7 +256,7 @@ fn is_expressible(forward: Forward) -> bool {
     }
 }
 
-/// The keys of a tunnel that is not the default one.
+/// The keys of a tunnel that is not the default.
 fn tunnel(forward: Forward) -> Option<String> {
     let Forward::Tun(tunnel) = forward else { return None };
     if tunnel == Tunnel::IPIP {

@@ -1,4 +1,4 @@
-//! What a spec says beside services and addresses: timeouts, sync daemons, sysctls, guards.
+//! Writes the settings beside services and addresses: timeouts, sync daemons, sysctls, guards.
 
 use evenkeel_model::{DesiredTimeouts, Guards, SyncDaemon, SyncState};
 
@@ -56,7 +56,7 @@ fn timeouts(timeouts: DesiredTimeouts, out: &mut String) {
         .into_iter()
         .filter_map(|(key, seconds)| Some((key, seconds?)))
         .collect();
-    // A kernel of a slower tick takes longer ones than a spec does.
+    // A kernel with a slower tick accepts longer timeouts than a spec does.
     let is_expressible = |seconds: u32| (1..=DesiredTimeouts::MAX).contains(&seconds);
     let good: Vec<String> = written
         .iter()
@@ -71,7 +71,7 @@ fn timeouts(timeouts: DesiredTimeouts, out: &mut String) {
     }
 }
 
-/// A number of 0 is no value of a daemon that runs.
+/// The keys of a sync daemon. A number of 0 is not a value of a running daemon.
 fn daemon_keys(state: SyncState, daemon: &SyncDaemon) -> String {
     let SyncDaemon { interface, id, max_length, group, port, ttl } = daemon;
     let mut keys = format!("state: {state}, interface: {}, id: {id}", text(interface));

@@ -1,4 +1,4 @@
-//! What is to be written: a desired state, or the part of a live one that a spec governs.
+//! The input of the writer: a desired state, or the part of a live one that a spec governs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -14,27 +14,27 @@ use ipnet::IpNet;
 
 use crate::snapshot_section::SnapshotSection;
 
-/// A state in the words of a spec.
+/// A state in the form of a spec.
 #[derive(Debug, Clone, Default)]
 pub struct WriteInput {
     /// The scope.
     pub scope: Scope,
-    /// The services and what a spec calls them. Services of one name are written as one service
-    /// with several VIPs and ports where they can be.
+    /// The services and their names. Services of one name are written as one service with several
+    /// VIPs and ports where possible.
     pub services: BTreeMap<ServiceKey, NamedService>,
     /// The addresses that evenkeel binds.
     pub vips: BTreeMap<Binding, Vip>,
     /// The timeouts.
     pub timeouts: DesiredTimeouts,
-    /// The sync daemons; `None` is not a word about them, none in the map says there are none.
+    /// The sync daemons; `None` writes nothing about them, an empty map writes that there are none.
     pub sync: Option<BTreeMap<SyncState, SyncDaemon>>,
     /// Values of sysctls by key.
     pub sysctls: BTreeMap<Box<str>, Box<str>>,
-    /// From which numbers on guards refuse.
+    /// The thresholds of guards.
     pub guards: Guards,
-    /// How long services drain that say nothing of it.
+    /// The drain of services that set none.
     pub drain: Drain,
-    /// Names that several services of the spec share: decided once for both sides of a
+    /// Names that several services of the spec share, computed once for both sides of a
     /// comparison.
     pub(super) shared: BTreeSet<Arc<str>>,
     pub(super) expanded: bool,
@@ -43,7 +43,7 @@ pub struct WriteInput {
     pub(super) moment: Moment,
 }
 
-/// What a snapshot notes of its moment. Nobody reads it back.
+/// The time and kernel of a snapshot. They are written, and not read again.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Moment {
     pub(super) time: Option<String>,
@@ -52,7 +52,7 @@ pub(super) struct Moment {
 }
 
 impl WriteInput {
-    /// A desired state.
+    /// The input for a desired state.
     pub fn of_desired(desired: &Desired) -> Self {
         let Desired { scope, services, vips, timeouts, sync, sysctls, guards, drain } =
             desired.clone();
@@ -70,10 +70,10 @@ impl WriteInput {
         }
     }
 
-    /// The part of a live state that `desired` governs: services in its scope, under its names
-    /// where it has some, else under names made of their keys; VIPs that it lists or that
-    /// evenkeel bound. Also the timeouts, the sync daemons that run (that there are none, only
-    /// where `desired` has a word about them), and the sysctls that were asked for.
+    /// The input for the part of a live state that `desired` governs: services in its scope, under
+    /// its names where it has them, else under names made of their keys; VIPs that it lists or that
+    /// evenkeel bound. Also the timeouts, the running sync daemons (their absence only if `desired`
+    /// sets them), and the requested sysctls.
     pub fn of_live(live: &Live, desired: &Desired) -> Self {
         let in_scope = live.services.iter().filter(|(key, _)| desired.scope.contains(key));
         let services =
@@ -106,8 +106,8 @@ impl WriteInput {
         }
     }
 
-    /// Writes the scope of what is written: the single services, and the VIPs that have none of
-    /// them. What else comes to the host later is not governed by the text.
+    /// Limits the scope to what is written: the single services, and the VIPs without any of
+    /// them. The text then does not govern what is added to the host later.
     #[must_use]
     pub fn scoped_to_itself(mut self) -> Self {
         let services: BTreeSet<ServiceKey> = self.services.keys().copied().collect();
@@ -118,34 +118,34 @@ impl WriteInput {
         self
     }
 
-    /// Writes one service for each VIP and port, so that a comparison of two states is one of
-    /// lines that belong together.
+    /// Writes one service for each VIP and port, so that a comparison of two states compares
+    /// corresponding lines.
     #[must_use]
     pub fn expanded(mut self) -> Self {
         self.expanded = true;
         self
     }
 
-    /// Writes real servers that several services share as a pool, which takes the name of the
-    /// first of them.
+    /// Writes real servers that several services share as a pool with the name of the first
+    /// service.
     #[must_use]
     pub fn pooled(mut self) -> Self {
         self.pooled = true;
         self
     }
 
-    /// Ends the text with what else was there: addresses, interfaces, kernel modules.
+    /// Adds the observations at the end of the text: addresses, interfaces, kernel modules.
     pub fn observe(&mut self, live: &Live) {
         self.observed = Some(SnapshotSection::of(live));
     }
 
-    /// Notes there when this was, in whatever form, and the kernel's release.
+    /// Adds the time, in any form, and the kernel's release to the observations.
     pub fn observe_moment(&mut self, time: impl Into<String>, kernel: impl Into<String>) {
         self.moment.time = Some(time.into());
         self.moment.kernel = Some(kernel.into());
     }
 
-    /// Notes there the counters of the services that are written, and of their real servers.
+    /// Adds the counters of the written services and of their real servers to the observations.
     pub fn observe_statistics(&mut self, statistics: &Statistics) {
         self.moment.statistics = Some(statistics.clone());
     }
@@ -158,7 +158,7 @@ fn all_of(live: Timeouts) -> DesiredTimeouts {
 
 fn named(key: &ServiceKey, service: &Service, desired: &Desired) -> NamedService {
     let mut service = service.clone();
-    // A spec has no words for what means nothing.
+    // A spec cannot express settings without effect.
     service.real_servers.for_each_mut(|_, it| it.forward = it.forward.canonical());
     match desired.services.get(key) {
         Some(NamedService { name, ignore, canonical_order, drain, service: wanted }) => {
@@ -177,8 +177,8 @@ fn named(key: &ServiceKey, service: &Service, desired: &Desired) -> NamedService
     }
 }
 
-/// The drain that a spec can ask for under the live configuration: as the desired one has it,
-/// unless nobody asked for that, or the scheduler does not let real servers drain.
+/// The drain that a spec can set under the live configuration: the desired one, unless the spec
+/// did not set it explicitly or the live scheduler does not let real servers drain.
 fn drain_under(live: &ServiceConfig, wanted: &ServiceConfig, drain: Drain, usual: Drain) -> Drain {
     let asked = drain != wanted.usual_drain(usual);
     let lets = !live.scheduler.refuses_clients_of_drained(live.scheduler_flags);
@@ -198,7 +198,8 @@ pub(super) fn name_of(key: &ServiceKey) -> String {
         ServiceKey::Fwmark { family, fwmark } => format!("fwmark-{fwmark}-{family}"),
         ServiceKey::Address { address, port, protocol } => {
             let address = address.to_string().replace(':', "-");
-            // A name begins with a letter or digit; `0::1` is nobody's canonical form.
+            // A name begins with a letter or digit. `0::1` is not a canonical form, so the name
+            // stays unique.
             let zero = if address.starts_with('-') { "0" } else { "" };
             format!("{zero}{address}-{port}-{protocol}")
         }

@@ -1,6 +1,6 @@
-//! Which services are written as one.
+//! Decides which services are written as one.
 //!
-//! A service of several VIPs and ports shows as one for each; here they are put together again,
+//! A service with several VIPs and ports is expanded to one for each. They are merged again here
 //! if there is a list of real servers that expands to what each of them has.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,7 +42,7 @@ pub(super) fn entries(input: &WriteInput) -> Vec<Entry> {
     entries.into_iter().map(|(_, entry)| entry).collect()
 }
 
-/// A name that nothing else has and that is not too long for one.
+/// An unused name that does not exceed the length limit.
 fn free_name(wanted: String, taken: &mut BTreeSet<String>) -> String {
     const LONGEST: usize = 64;
     let mut name = wanted.clone();
@@ -81,12 +81,12 @@ fn single(name: String, key: &ServiceKey, named: &NamedService, usual: Drain) ->
     }
 }
 
-/// The drain that a spec has to ask for, if it has to.
+/// The drain that a spec has to write; `None` if it is the default.
 fn asked(named: &NamedService, usual: Drain) -> Option<Drain> {
     Some(named.drain).filter(|drain| *drain != named.service.config.usual_drain(usual))
 }
 
-/// All members as one service; `None` if no service of a spec expands to them.
+/// Merges all members into one service; `None` if no service of a spec expands to them.
 fn merged(name: &str, members: &[Member<'_>], usual: Drain) -> Option<Entry> {
     let (first, named) = members.first()?;
     if members.len() == 1 {
@@ -140,7 +140,7 @@ fn protocol_of(key: &ServiceKey) -> Option<Protocol> {
     }
 }
 
-/// A configuration as it can be said for all those families: with both, no netmask fits.
+/// A configuration that can be written for all those families: with both, no netmask is possible.
 fn common_config(config: &ServiceConfig, families: &BTreeSet<Family>) -> Option<ServiceConfig> {
     let mut config = config.clone();
     if let Some(persistence) = config.persistence.as_mut().filter(|_| families.len() > 1) {
@@ -153,7 +153,7 @@ fn common_config(config: &ServiceConfig, families: &BTreeSet<Family>) -> Option<
 }
 
 /// A list that may expand to what every member has: the lists of the first IPv4 and the first
-/// IPv6 member, run together at the real servers both have.
+/// IPv6 member, merged at the real servers that both have.
 fn common_servers(members: &[Member<'_>]) -> Vec<Server> {
     let of = |family: Family| {
         let mut ours = members.iter().filter(|(key, _)| key.family() == family);
@@ -173,8 +173,8 @@ fn common_servers(members: &[Member<'_>]) -> Vec<Server> {
     servers
 }
 
-/// The real servers of a member, each with the service's port if it has that in every member of
-/// the family, else with its own.
+/// The real servers of a member. Each has the service's port if it has that in every member of
+/// the family, else its own.
 fn expressible((key, named): &Member<'_>, members: &[Member<'_>]) -> Vec<Server> {
     let family = key.family();
     let follows = |address: IpAddr| {
@@ -191,7 +191,7 @@ fn expressible((key, named): &Member<'_>, members: &[Member<'_>]) -> Vec<Server>
     named.service.real_servers.in_order().map(server).collect()
 }
 
-/// What the list comes to for a service, by the rules of the spec.
+/// Expands the list for a service, by the rules of the spec.
 fn expand(servers: &[Server], key: &ServiceKey) -> RealServers {
     let fits = |server: &&Server| {
         matches!(server.real_server.forward, Forward::Tun(_))

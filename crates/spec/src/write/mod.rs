@@ -1,8 +1,8 @@
-//! From a state to the spec that asks for it.
+//! Writes a state as a spec.
 //!
-//! The text is canonical: the same state gives the same bytes. What a spec's rules refuse, but a
-//! kernel may hold because another tool wrote it, carries `unchecked: true`; the little that no
-//! spec can say is left out with a comment that names it.
+//! The text is canonical: the same state gives the same bytes. Objects that the rules of a spec
+//! refuse, but that a kernel may hold because another tool wrote them, carry `unchecked: true`. The
+//! few settings that no spec can express are left out, with a comment that names them.
 
 mod entry;
 mod global;
@@ -20,7 +20,7 @@ pub use input::WriteInput;
 use pools::Pools;
 use scalar::{address, list, text};
 
-/// The spec that asks for a state.
+/// Writes the spec of a state.
 pub fn write(input: &WriteInput) -> String {
     let mut out = String::from("version: 1\n");
     scope(&input.scope, &mut out);
@@ -46,7 +46,7 @@ pub fn write(input: &WriteInput) -> String {
     out
 }
 
-/// Writing to a string cannot fail.
+/// Appends a line; writing to a string cannot fail.
 fn line(out: &mut String, arguments: std::fmt::Arguments<'_>) {
     let written = out.write_fmt(arguments);
     debug_assert!(written.is_ok());

@@ -1,4 +1,4 @@
-//! Real servers that several services share.
+//! Finds real servers that several services share, and writes them as pools.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use super::scalar::text;
 #[derive(Default)]
 pub(super) struct Pools {
     pools: Vec<Pool>,
-    /// By the index of the service.
+    /// The pool of a service, by the index of the service.
     used: BTreeMap<usize, usize>,
 }
 
@@ -20,8 +20,8 @@ struct Pool {
 }
 
 impl Pools {
-    /// A pool for each list that more than one service has. Its name is the first service's, so
-    /// that it stays the same when others come and go.
+    /// Makes a pool of each list that more than one service has. Its name is the first service's,
+    /// so that it does not change when other services are added or removed.
     pub(super) fn of(entries: &[Entry]) -> Self {
         let mut users: BTreeMap<Vec<String>, Vec<usize>> = BTreeMap::new();
         for (index, entry) in entries.iter().enumerate() {
@@ -41,7 +41,7 @@ impl Pools {
         all
     }
 
-    /// The name of the pool that the service of that index takes its real servers from.
+    /// The name of the pool that the service of that index uses.
     pub(super) fn used_by(&self, index: usize) -> Option<&str> {
         self.used.get(&index).map(|pool| &*self.pools[*pool].name)
     }

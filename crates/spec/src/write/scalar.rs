@@ -4,18 +4,18 @@ use std::net::IpAddr;
 
 use crate::parameter;
 
-/// An address, fit to stand in braces.
+/// An address, quoted where braces require it.
 pub(super) fn address(address: IpAddr) -> String {
     text(&address.to_string())
 }
 
-/// `[a, b]` of values that are written already.
+/// `[a, b]` of values that are already written as text.
 pub(super) fn list(items: impl IntoIterator<Item = String>) -> String {
     let items: Vec<String> = items.into_iter().collect();
     format!("[{}]", items.join(", "))
 }
 
-/// A text, in quotes where YAML could take it for something else.
+/// A text, in quotes where YAML could give it another type.
 pub(super) fn text(text: &str) -> String {
     let plain =
         |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'/');
@@ -26,7 +26,7 @@ pub(super) fn text(text: &str) -> String {
     if word { text.to_owned() } else { quoted(text) }
 }
 
-/// A value that may be a number or a text: only whole numbers and words go without quotes.
+/// A value that may be a number or a text: only whole numbers and words are written without quotes.
 pub(super) fn value(value: &str) -> String {
     let is_number = value.parse::<i64>().is_ok_and(|number| number.to_string() == value);
     let is_word = value.starts_with(|first: char| first.is_ascii_alphabetic());
@@ -37,7 +37,7 @@ pub(super) fn value(value: &str) -> String {
     }
 }
 
-/// A text in quotes, and so that no parameter is seen in it.
+/// A text in quotes, with anything escaped that could be read as a parameter.
 fn quoted(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');

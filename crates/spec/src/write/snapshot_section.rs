@@ -1,4 +1,4 @@
-//! The `observed:` section of a snapshot.
+//! Writes the `observed:` section of a snapshot.
 
 use evenkeel_model::statistics::{RealServerStatistics, ServiceStatistics, Traffic};
 use evenkeel_model::{Link, Owner, ServiceKey};
@@ -33,7 +33,7 @@ pub(super) fn write(input: &WriteInput, out: &mut String) {
     }
     let is_asked = input.observed.is_some() || !section.is_empty();
     if is_asked {
-        out.push_str("\n# What was there beside the services. A spec ignores it.\nobserved:\n");
+        out.push_str("\n# Observations beside the services. A spec ignores them.\nobserved:\n");
         out.push_str(if section.is_empty() { "  {}\n" } else { &section });
     }
 }
@@ -99,7 +99,7 @@ fn counters(key: &ServiceKey, statistics: &ServiceStatistics, out: &mut String) 
 }
 
 fn traffic_keys(traffic: Traffic) -> String {
-    // A rate is of the moment, and no step of a plan asks for one.
+    // Rates are momentary, and no step of a plan uses them.
     let Traffic { connections, packets_in, packets_out, bytes_in, bytes_out, rates: _ } = traffic;
     format!(
         "connections: {connections}, packets_in: {packets_in}, packets_out: {packets_out}, bytes_in: {bytes_in}, bytes_out: {bytes_out}"

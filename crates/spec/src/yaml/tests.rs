@@ -3,7 +3,7 @@ use proptest::sample::select;
 
 use super::*;
 
-/// What it comes to in pieces of at least one byte; `None` where that does not do.
+/// The spec parsed in pieces of at least one byte; `None` if that is not possible.
 fn from_pieces(text: &str) -> Option<Spec> {
     let mut reading = in_pieces(text, 1)?;
     let is_list = reading.unread.is_some() || reading.spec.services.value().is_some();
@@ -14,7 +14,7 @@ fn from_pieces(text: &str) -> Option<Spec> {
     Some(reading.spec)
 }
 
-/// Lines that make cuts go wrong if anything does.
+/// Lines that are likely to break cutting.
 const LINES: [&str; 38] = [
     "version: 1",
     "services:",

@@ -1,11 +1,11 @@
-//! A daemon to be measured.
+//! Starts the daemon that is measured.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use crate::error::Error;
 
-/// It is killed at the end.
+/// A running daemon, which is killed when dropped.
 pub(super) struct Daemon(Child);
 
 impl Daemon {
@@ -28,7 +28,7 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // It may have ended by itself, which was reported already.
+        // If it has ended by itself, that was reported already.
         let _killed = self.0.kill();
         let _reaped = self.0.wait();
     }

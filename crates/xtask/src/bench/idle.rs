@@ -1,9 +1,9 @@
-//! What `evenkeel watch` costs while nothing happens: the time and the system calls of a poll of one
-//! large table that is as it should be, by a cheap look and by reading the whole.
+//! Measures `evenkeel watch` while nothing happens: the time and the system calls of a poll of one
+//! large table that is in sync, by the cheap probe and by a full reading.
 //!
-//! The lab's kernel counts the time that a process has the processor in whole hundredths of a
-//! second, which is longer than a poll. So it is the daemon's own count of how long its passes take
-//! that is shown; where nothing else runs, that is the processor's time, or a little more.
+//! The lab's kernel counts the processor time of a process in hundredths of a second, which is
+//! longer than a poll. So the daemon's own measurement of its passes is shown; if nothing else
+//! runs, that is the processor time, or slightly more.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -21,22 +21,22 @@ use crate::error::Error;
 const ENDPOINT: &str = "127.0.0.1:9479";
 const TRACE: &str = "/tmp/bench.strace";
 
-/// Of the daemon that is measured: the shorter, the more polls. What a poll costs does not depend on
-/// it.
+/// The interval of the measured daemon: a shorter one gives more polls. The cost of a poll does not
+/// depend on it.
 const INTERVAL: Duration = Duration::from_secs(2);
 
 /// The interval for which the processor share is reported.
 const USUAL: Duration = Duration::from_secs(5);
 
-/// As many polls are measured, about.
+/// About how many polls are measured.
 const POLLS: u32 = 6;
 
 /// One way of polling.
 struct ProbeKind {
     name: &'static str,
-    /// `--full-interval`: with a shorter one than the interval every poll reads the whole.
+    /// `--full-interval`: if it is shorter than the interval, every poll is a full reading.
     full_interval: &'static str,
-    /// How a pass that polls this way ends, in the daemon's metrics.
+    /// The result of a pass that polls this way, in the daemon's metrics.
     result: &'static str,
 }
 
@@ -45,12 +45,12 @@ const PROBE_KINDS: [ProbeKind; 2] = [
     ProbeKind { name: "full dump", full_interval: "1s", result: "in_sync" },
 ];
 
-/// What the daemon counts.
+/// The daemon's counters.
 #[derive(Clone, Copy)]
 struct Polls {
-    /// Those of one way.
+    /// The passes of one way of polling.
     number: u32,
-    /// How long all passes took.
+    /// The total duration of all passes.
     seconds: f64,
 }
 
@@ -61,14 +61,14 @@ impl Polls {
     }
 }
 
-/// What one poll costs.
+/// The cost of one poll.
 struct Cost {
-    /// From its begin to its end.
+    /// From its start to its end.
     seconds: f64,
     calls: f64,
 }
 
-/// Has a host kept that was brought to the spec before, and prints what its polls cost.
+/// Runs the daemon on a host that is in sync, and prints the cost of its polls.
 pub(super) fn measure(evenkeel: &Path, spec: &str) -> Result<(), Error> {
     let namespace = Namespace::create("idle")?;
     let state = "/tmp/bench.state";
@@ -105,7 +105,7 @@ impl ProbeKind {
         Ok(Cost { seconds: polls.seconds / f64::from(polls.number), calls })
     }
 
-    /// Waits for the end of a poll; what was counted then.
+    /// Waits for the end of a poll and returns the counters at that moment.
     fn after_poll(&self) -> Result<Polls, Error> {
         let begin = Instant::now();
         let mut first = None;
@@ -120,7 +120,7 @@ impl ProbeKind {
         Err(Error::Claim(format!("`evenkeel watch` makes no poll by {}", self.name)))
     }
 
-    /// What the daemon counted up to now.
+    /// The daemon's current counters.
     fn count(&self) -> Result<Polls, Error> {
         let metrics = get("/metrics");
         let metrics = metrics.ok_or_else(|| Error::Claim("there are no metrics".to_owned()))?;
@@ -137,7 +137,7 @@ impl ProbeKind {
         })
     }
 
-    /// How many system calls a poll makes, with what the daemon does in between.
+    /// How many system calls a poll makes, those between polls included.
     fn system_calls(&self, id: u32) -> Result<f64, Error> {
         let before = self.after_poll()?;
         let mut strace = Command::new("strace");
@@ -158,8 +158,8 @@ impl ProbeKind {
     }
 }
 
-/// The calls in the last line of a summary by strace: its column before that of errors, which is
-/// empty where there were none.
+/// The number of calls in the last line of strace's summary: the column before that of errors,
+/// which is empty if there were none.
 fn total(summary: &str) -> Option<u32> {
     let line = summary.lines().rfind(|line| line.trim_end().ends_with(" total"))?;
     line.split_whitespace().nth(3)?.parse().ok()

@@ -1,4 +1,5 @@
-//! How long a VIP is away when someone unbinds it, where `evenkeel watch` keeps a large table.
+//! Measures how long a VIP is missing after it is unbound, while `evenkeel watch` manages a large
+//! table.
 
 use std::net::UdpSocket;
 use std::path::Path;
@@ -15,22 +16,23 @@ const VIP: &str = "192.0.2.1";
 const WITH_VIP: &str = "/tmp/bench.vip.yaml";
 const STATE: &str = "/tmp/bench.vip.state";
 
-/// How often it is taken away.
+/// How often the VIP is unbound.
 const TAKINGS: usize = 20;
 
-/// What a daemon that repairs it takes at the very most.
+/// The longest time that a repair may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Has a host kept on the spec of that text and a VIP besides, and prints how long that is away.
+/// Runs the daemon on that spec plus a VIP, and prints how long the VIP is missing when it is
+/// unbound.
 pub(super) fn measure(evenkeel: &Path, spec: &str) -> Result<(), Error> {
     let text = format!("{spec}vips:\n- {{ address: {VIP}, interface: lo }}\n");
-    super::table::write(WITH_VIP, &text)?;
+    super::write(WITH_VIP, &text)?;
     let namespace = Namespace::create("vip")?;
     let arguments = ["apply", "--yes", "--state-dir", STATE, WITH_VIP];
     namespace.output(&evenkeel.to_string_lossy(), &arguments)?;
     let mut away = namespace.run(|| -> Result<Vec<Duration>, Error> {
         let _daemon = Daemon::start(evenkeel, &[WITH_VIP, "--state-dir", STATE])?;
-        // It is known to be there once it has brought the VIP back.
+        // The daemon is known to be ready once it has repaired the VIP.
         taken_away()?;
         (0..TAKINGS).map(|_| taken_away()).collect()
     })??;
@@ -43,7 +45,7 @@ pub(super) fn measure(evenkeel: &Path, spec: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Unbinds the VIP, and waits until it is back: how long that took.
+/// Unbinds the VIP and returns how long it was missing.
 fn taken_away() -> Result<Duration, Error> {
     sleep(Duration::from_millis(500));
     let unbind = ["address", "delete", &format!("{VIP}/32"), "dev", "lo"];

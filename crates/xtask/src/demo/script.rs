@@ -1,4 +1,4 @@
-//! The demo's scenes. Each checks what it shows, so that the demo cannot claim what is not so.
+//! The demo's scenes. Each checks what it shows, so that the demo cannot show something false.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -31,7 +31,7 @@ services:
       - { address: 192.168.56.184, weight: 1 }   # rs2
 ";
 
-/// Plays all scenes in a network of its own; the first claim that does not hold ends it.
+/// Runs all scenes in a network of its own; the first failing check ends it.
 pub(super) fn play(evenkeel: &Path) -> Result<(), Error> {
     section("A client, a director and two real servers on one bridge");
     println!(
@@ -109,13 +109,13 @@ fn address() -> SocketAddr {
     SocketAddr::new(std::net::IpAddr::from([192, 168, 56, 185]), 80)
 }
 
-/// The network and the program that acts in it.
+/// The network and the evenkeel program.
 struct Stage<'a> {
     evenkeel: &'a Path,
     network: Network,
 }
 
-/// How a program ended and what it wrote.
+/// The exit status and output of a program.
 struct Ended {
     status: Option<i32>,
     stdout: String,
@@ -134,7 +134,7 @@ impl Stage<'_> {
         })
     }
 
-    /// Runs evenkeel on the director, shows what it writes and demands success.
+    /// Runs evenkeel on the director, shows its output and requires success.
     fn show_evenkeel(&self, arguments: &[&str]) -> Result<(), Error> {
         let line = format!("evenkeel {}", arguments.join(" "));
         println!("$ {line}");
@@ -143,14 +143,14 @@ impl Stage<'_> {
         if ended.status == Some(0) { Ok(()) } else { Err(Error::Failed(line)) }
     }
 
-    /// Runs another program on the director and shows what it writes.
+    /// Runs another program on the director and shows its output.
     fn show(&self, program: &str, arguments: &[&str]) -> Result<(), Error> {
         println!("$ {program} {}", arguments.join(" "));
         print!("{}", self.network.director.output(program, arguments)?);
         Ok(())
     }
 
-    /// Sends the requests from the client and shows who answered.
+    /// Sends requests from the client and shows which real servers answered.
     fn requests(&self) -> Result<Vec<String>, Error> {
         let answers = self.network.ask(address(), REQUESTS)?;
         println!("{}", answers.join(" "));
@@ -166,7 +166,7 @@ fn section(title: &str) {
     println!("\n=== {title}\n");
 }
 
-/// Says what holds, or stops because it does not.
+/// Prints a claim, or fails if it does not hold.
 fn claim(holds: bool, what: &str) -> Result<(), Error> {
     if holds {
         println!("ok: {what}");
@@ -183,7 +183,7 @@ fn write(path: &str, text: &str) -> Result<(), Error> {
         .map_err(|error| Error::Claim(format!("cannot write {path}: {error}")))
 }
 
-/// Whether a plan, as JSON, does nothing but change the weight of one real server.
+/// Whether a plan, as JSON, changes only the weight of one real server.
 fn is_one_edit_of_a_weight(plan: &str, address: &str, before: u32, after: u32) -> bool {
     let Ok(plan) = serde_json::from_str::<Value>(plan) else { return false };
     let steps = plan["steps"].as_array().map(Vec::as_slice).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What is written is read as the same, whatever it is.
+//! Property tests: every written state is read back unchanged.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -34,7 +34,7 @@ fn service_of_many() -> impl Strategy<Value = String> {
                 lines += "    persistence: 7m\n";
             }
             lines += "    real_servers:\n";
-            // One of each family first, so that no VIP is without.
+            // One of each family first, so that each VIP has a real server.
             for (index, family) in families.iter().enumerate() {
                 if *family {
                     let address = ["198.51.100.9", "\"2001:db8:1::9\""][index];
@@ -131,14 +131,14 @@ fn sysctls() -> impl Strategy<Value = Sysctls> {
         .prop_map(|all| all.into_iter().map(|(key, value)| (key.into(), value.into())).collect())
 }
 
-/// The kernel has no sync daemon beside real servers of the other family.
+/// Whether there are real servers of the other family, beside which the kernel has no sync daemon.
 fn is_mixed<'a>(services: impl IntoIterator<Item = (&'a ServiceKey, &'a Service)>) -> bool {
     services.into_iter().any(|(key, service)| {
         service.real_servers.iter().any(|(it, _)| Family::from(it.address) != key.family())
     })
 }
 
-/// A desired state with everything that a spec can say.
+/// A desired state with everything that a spec can express.
 fn complete() -> impl Strategy<Value = Desired> {
     let timeouts =
         (prop::option::of(timeout()), prop::option::of(timeout()), prop::option::of(timeout()));
@@ -157,7 +157,7 @@ fn complete() -> impl Strategy<Value = Desired> {
     )
 }
 
-/// A live state with everything that a kernel can hold and a snapshot has words for.
+/// A live state with everything that a kernel can hold and a snapshot can express.
 fn complete_live() -> impl Strategy<Value = Live> {
     let timeouts = (timeout(), timeout(), timeout()).prop_map(|(tcp, tcp_fin, udp)| Timeouts {
         tcp,
@@ -189,7 +189,7 @@ fn complete_live() -> impl Strategy<Value = Live> {
     )
         .prop_map(|(pair, timeouts, sync, sysctls, addresses, links, modules)| {
             let mixed = is_mixed(&pair.live.services);
-            // A VIP stands in a spec once for each interface, and has a name that a spec can write.
+            // A spec lists a VIP once for each interface, with an interface name that it can write.
             let ours = |(binding, owner): (Binding, Owner)| {
                 let plain = matches!(&*binding.interface, "eth0" | "lo" | "vip0");
                 let parse_integer = Binding::host(binding.address, &binding.interface);

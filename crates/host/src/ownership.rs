@@ -1,0 +1,11 @@
+//! The marks by which evenkeel recognises the addresses and devices that it made.
+
+/// The `IFA_PROTO` value of the addresses that evenkeel binds.
+///
+/// The kernel uses 1 to 3 (`IFAPROT_KERNEL_*`) and leaves the rest to user space, with no registry. Some
+/// programs write their route protocol number here, so this one is none of those either (rtnetlink(7),
+/// `RTPROT_*`): it is the letter `e`.
+pub const EVENKEEL_PROTOCOL: u8 = b'e';
+
+/// The alias (`ip link show`) that marks a dummy device as made by evenkeel.
+pub const DUMMY_ALIAS: &str = "evenkeel";
