@@ -8,13 +8,14 @@
 
 use std::collections::BTreeSet;
 
-use evenkeel_model::{Desired, Live, ServiceKey};
+use evenkeel_model::{Desired, Live};
 use evenkeel_plan::{Inputs, Object, Op, PriorState, plan};
 
 use crate::drain::DrainWaiter;
 use crate::execute_stages::{execute_stages, is_already_draining};
+use crate::refresh::{FURTHER_ROUNDS, read_touched, services};
 use crate::rollback::roll_back;
-use crate::{ExecutionContext, Kernel, KernelError, Outcome, Report, Sysctls};
+use crate::{ApplyOptions, ExecutionContext, Kernel, KernelError, OnFailure, Outcome, Report};
 
 /// What an execution needs to know beside the kernel.
 #[derive(Debug)]
@@ -40,37 +41,6 @@ impl<'a> Pass<'a> {
         Self { desired, last: None, is_complete: true, record, live, steps }
     }
 }
-
-/// How a pass is to be carried out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ApplyOptions {
-    /// What becomes of the steps before one that fails.
-    pub on_failure: OnFailure,
-    /// Whether drains are waited for; otherwise they are begun, and what depends on them is left
-    /// to a later pass.
-    pub wait: bool,
-    /// Whether a journal that cannot be written keeps back also what it has nothing to learn of.
-    pub always_record: bool,
-}
-
-impl Default for ApplyOptions {
-    /// As `apply` without options: back on failure, and drains are waited for.
-    fn default() -> Self {
-        Self { on_failure: OnFailure::Rollback, wait: true, always_record: true }
-    }
-}
-
-/// What becomes of the steps before one that fails.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnFailure {
-    /// The objects they touched go back to what they were.
-    Rollback,
-    /// They stay.
-    Keep,
-}
-
-/// How often what is left over is planned and executed again before it counts as a mismatch.
-pub(crate) const FURTHER_ROUNDS: usize = 2;
 
 /// Executes the steps and verifies by reading every touched object again. All that goes wrong is
 /// in the report.
@@ -178,32 +148,6 @@ fn is_on(op: &Op, step: &Op) -> bool {
         (Op::Bind { binding }, Op::EditDummy { interface }) => binding.interface == *interface,
         _ => false,
     }
-}
-
-/// The services that those operations belong to.
-pub(crate) fn services(ops: &[Op]) -> BTreeSet<ServiceKey> {
-    ops.iter().filter_map(Op::service).collect()
-}
-
-/// Brings up to date what those operations touched.
-pub(crate) fn read_touched(
-    kernel: &mut impl Kernel,
-    live: &mut Live,
-    ops: &[Op],
-) -> Result<(), KernelError> {
-    let touched = services(ops);
-    let read = kernel.services(&touched)?;
-    live.services.retain(|key, _| !touched.contains(key));
-    if live.services.is_empty() {
-        live.services = read;
-    } else {
-        live.services.extend(read);
-    }
-    if ops.iter().any(|op| op.service().is_none()) {
-        let sysctls: Sysctls = live.sysctls.keys().cloned().collect();
-        kernel.read_namespace(&sysctls, live)?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use evenkeel_plan::{Op, PriorState};
 use rustix::io::Errno;
 use tracing::{debug, info};
 
+use crate::apply_options::ApplyOptions;
 use crate::drain::{DrainWaiter, RealServerId};
-use crate::execute::ApplyOptions;
 use crate::stages::stages;
 use crate::{Exception, ExecutionContext, Kernel, KernelError, Outcome, Replies, Report};
 

@@ -327,4 +327,6 @@ impl StateDir {
 pub type ParameterValues = BTreeMap<Box<str>, Box<str>>;
 
 #[cfg(test)]
+mod earlier_versions;
+#[cfg(test)]
 mod tests;

@@ -9,7 +9,7 @@ use evenkeel_model::Live;
 use evenkeel_plan::{Object, Op, RollbackPlan, rollback_plan};
 use tracing::info;
 
-use crate::execute::{FURTHER_ROUNDS, read_touched};
+use crate::refresh::{FURTHER_ROUNDS, read_touched};
 use crate::report::Rollback;
 use crate::stages::stages;
 use crate::{Exception, Kernel, KernelError, Outcome, Report};

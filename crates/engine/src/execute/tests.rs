@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use evenkeel_model::arbitrary::{Pair, pair};
 use evenkeel_model::{
     Binding, Drain, Family, Forward, Link, NamedService, Owner, Protocol, RealServer,
-    RealServerKey, RealServers, Scheduler, Service, ServiceConfig, Vip,
+    RealServerKey, RealServers, Scheduler, Service, ServiceConfig, ServiceKey, Vip,
 };
 use evenkeel_plan::Plan;
 use proptest::prelude::*;
