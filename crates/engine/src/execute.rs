@@ -1,10 +1,10 @@
-//! Executes a plan, verifies it, and goes back when it fails.
+//! Executes a plan, verifies the result, and rolls back on failure.
 //!
-//! It does not stop at the first refusal within a [stage](crate::stages), but it starts no stage
-//! after one in which something failed: nothing is deleted when an addition failed. When the
-//! kernel says that an object is not as the plan saw it (it exists already, it is gone), someone
-//! else is writing too; the touched objects are then read and planned again, a bounded number of
-//! times. Nothing is ever repeated blindly.
+//! Execution does not stop at the first refusal within a [stage](crate::stages), but no stage
+//! starts after one in which something failed: nothing is deleted when an addition failed. When the
+//! kernel reports that an object is not as the plan saw it (it exists already, or is gone), another
+//! program is writing too; the touched objects are then read and planned again, a bounded number of
+//! times. No operation is repeated without a fresh reading.
 
 use std::collections::BTreeSet;
 
@@ -17,33 +17,34 @@ use crate::refresh::{FURTHER_ROUNDS, read_touched, services};
 use crate::rollback::roll_back;
 use crate::{ApplyOptions, ExecutionContext, Kernel, KernelError, OnFailure, Outcome, Report};
 
-/// What an execution needs to know beside the kernel.
+/// The input of an execution, apart from the kernel.
 #[derive(Debug)]
 pub struct Pass<'a> {
     /// What the spec asks for.
     pub desired: &'a Desired,
-    /// What the last applied spec asked for, as the plan was made with it.
+    /// What the last applied spec asked for, as in the inputs of the plan.
     pub last: Option<&'a Desired>,
-    /// Whether that is all the spec asks for; a part of it does not become the last applied spec.
+    /// Whether `desired` is the whole spec; a part does not become the last applied spec.
     pub is_complete: bool,
-    /// What is on record of earlier applies, the starts of this pass's drains included.
+    /// The record of earlier applies, including the starts of this pass's drains.
     pub record: PriorState,
-    /// What was observed when the plan was made; brought up to date as objects are read again.
+    /// The state observed for the plan; updated as objects are read again.
     pub live: Live,
     /// The steps of the plan, in their order.
     pub steps: Vec<Op>,
 }
 
 impl<'a> Pass<'a> {
-    /// Where nothing is on record.
+    /// A pass without a record of earlier applies.
     pub fn new(desired: &'a Desired, live: Live, steps: Vec<Op>) -> Self {
         let record = PriorState::default();
         Self { desired, last: None, is_complete: true, record, live, steps }
     }
 }
 
-/// Executes the steps and verifies by reading every touched object again. All that goes wrong is
-/// in the report.
+/// Executes the steps and verifies them by reading every touched object again.
+///
+/// Every failure is in the report.
 pub fn execute(
     kernel: &mut impl Kernel,
     pass: Pass<'_>,
@@ -63,8 +64,8 @@ pub fn execute(
             execute_stages(kernel, steps, &mut report, (&mut drains, &record), options, context);
         let mut remaining = wanted.remaining_steps(kernel, &mut live, &report, first);
         if is_clean && remaining.as_ref().is_ok_and(|remaining| !remaining.is_empty()) {
-            // A dump is no snapshot of the table: it may have missed an entry. Read once more
-            // before anything is believed to be missing.
+            // A dump is not an atomic snapshot of the table and may miss an entry. Read once more
+            // before an object counts as missing.
             remaining = wanted.remaining_steps(kernel, &mut live, &report, first);
         }
         let remaining = match remaining {
@@ -74,7 +75,7 @@ pub fn execute(
                 break;
             }
         };
-        // A drain that goes on was begun, whatever else is left to do to its real server.
+        // A running drain was started, whatever else remains to be done to its real server.
         for op in remaining.iter().filter(|op| !is_already_draining(op)) {
             report.not_applied(&op.object());
         }
@@ -96,7 +97,7 @@ pub fn execute(
     report
 }
 
-/// What plans are made from, beside the live state.
+/// The inputs of a plan, apart from the live state.
 struct DesiredState<'a> {
     desired: &'a Desired,
     last: Option<&'a Desired>,
@@ -104,8 +105,9 @@ struct DesiredState<'a> {
 }
 
 impl DesiredState<'_> {
-    /// Reads what the steps from that place on touched, and plans what is still to be done to it.
-    /// What waits for a drain is not.
+    /// Reads the objects that the steps from `first` on touched, and plans what remains to be done.
+    ///
+    /// Steps that wait for a drain are left out.
     fn remaining_steps(
         &self,
         kernel: &mut impl Kernel,
@@ -122,27 +124,29 @@ impl DesiredState<'_> {
             .map(|done| done.op.object())
             .collect();
         let Self { desired, last, record } = *self;
-        // The objects that were not touched are as they were when they were in sync, or out of
-        // the plan on purpose; only what concerns the touched ones is left over.
+        // Untouched objects were in sync, or were left out of the plan on purpose; only steps that
+        // concern touched objects remain.
         let mut remaining = plan(Inputs { last, ..Inputs::new(desired, live, record) }).steps;
         remaining.retain(|op| match op.service() {
             Some(service) => touched.contains(&service),
-            // Where loading is left to the kernel, what needs the module tells how that went.
+            // Where the kernel loads modules itself, the step that needs the module shows the
+            // result.
             None if matches!(op, Op::AddModule { .. }) => false,
             None => steps.iter().any(|step| step.object() == op.object() || is_on(op, step)),
         });
         remaining.retain(|op| {
-            let goes_with_its_service = match op {
+            let is_drained_with_its_service = match op {
                 Op::DrainRealServer { service, .. } => waiting.contains(&Object::Service(*service)),
                 _ => false,
             };
-            !goes_with_its_service && !waiting.contains(&op.object())
+            !is_drained_with_its_service && !waiting.contains(&op.object())
         });
         Ok(remaining)
     }
 }
 
-/// Whether it binds on a device that the step brings up: what that had lost may not have been known.
+/// Whether `op` binds an address on a device that `step` brings up: the plan may not have known
+/// which addresses the device had lost.
 fn is_on(op: &Op, step: &Op) -> bool {
     match (op, step) {
         (Op::Bind { binding }, Op::EditDummy { interface }) => binding.interface == *interface,

@@ -1,9 +1,8 @@
 //! One pass over one host: observe, plan, execute, verify.
 //!
-//! As much as possible is decided in `evenkeel-plan`; this crate carries it out. It sees the
-//! kernel through the [`Kernel`] trait only: [`HostKernel`] is the real one, on netlink, and
+//! `evenkeel-plan` decides as much as possible; this crate executes it. It accesses the kernel through the [`Kernel`] trait only: [`HostKernel`] is the real one, on netlink, and
 //! [`fake_kernel::FakeKernel`] one that keeps its state in memory and answers as the real one does.
-//! It prints nothing and asks nobody.
+//! It prints nothing and asks no questions.
 
 mod apply_options;
 mod capabilities;

@@ -1,8 +1,8 @@
-//! Cuts a plan where a failure must not be followed by what comes next.
+//! Splits a plan into stages, so that a failure stops the steps that must not follow it.
 //!
-//! Within a stage an operation may be sent whatever became of the one before: the kernel takes
-//! batches that way. Between stages the answers are looked at, so that nothing is lowered or deleted
-//! when an addition failed, and no VIP is bound to services that are not there.
+//! Within a stage, an operation is sent whatever the outcome of the one before: the kernel processes
+//! batches that way. Between stages the replies are checked, so that no weight is lowered and nothing
+//! deleted when an addition failed, and no VIP is bound before its services exist.
 
 use evenkeel_plan::Op;
 
@@ -30,7 +30,7 @@ fn stage(op: &Op) -> Stage {
         Op::EditSysctl { .. } | Op::DeleteSync { .. } | Op::EditTimeouts { .. } => Stage::Globals,
         Op::AddSync { .. } => Stage::StartSync,
         Op::AddDummy { .. } => Stage::Devices,
-        // A scheduler is changed, and a weight lowered, only where all that makes up for it is there.
+        // A scheduler is changed, and a weight lowered, only after all additions succeeded.
         Op::EditService { .. } => Stage::EditServices,
         Op::EditRealServer { before, after, .. } if after.weight < before.weight => Stage::Lower,
         Op::AddService { .. } | Op::AddRealServer { .. } | Op::EditRealServer { .. } => {
@@ -46,7 +46,7 @@ fn stage(op: &Op) -> Stage {
     }
 }
 
-/// The plan's steps, stage by stage, in their order.
+/// The steps of a plan, grouped by stage, in their order.
 pub(crate) fn stages(steps: &[Op]) -> impl Iterator<Item = &[Op]> {
     steps.chunk_by(|one, next| stage(one) == stage(next))
 }
