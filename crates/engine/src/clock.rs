@@ -1,4 +1,4 @@
-//! Reads the clocks. What is made of them is in [`ClockReading`].
+//! Reads the clocks; [`ClockReading`] interprets the readings.
 
 use std::fs;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -6,8 +6,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use evenkeel_plan::{BootId, ClockReading, Uptime};
 use rustix::time::{ClockId, clock_gettime};
 
-/// A clock that begins as the wall's and that nobody can step: a pass that takes its time goes by
-/// it.
+/// A clock that starts at wall-clock time and then advances with the time since boot.
+///
+/// A step of the wall clock does not affect it, so it can time a long pass.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     wall: Duration,
@@ -16,18 +17,19 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Begins with the time of now.
+    /// Starts at the current time.
     pub fn start() -> Self {
         let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         Self {
-            // A clock before 1970 is none; drains without another one then end at their first look.
+            // A wall clock before 1970 reads as 0; drains that have no other clock then end at the
+            // first check.
             wall: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
             since_boot: since_boot(),
             boot: text.parse().ok(),
         }
     }
 
-    /// Both clocks, the wall's as it has gone since the beginning.
+    /// Reads both clocks; the wall clock is the start time plus the time that has passed since.
     pub fn now(&self) -> ClockReading {
         let Self { wall, since_boot: begin, boot } = *self;
         let now = since_boot();

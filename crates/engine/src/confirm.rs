@@ -1,4 +1,4 @@
-//! What ends the wait of an apply for its confirmation: it is kept, or taken back.
+//! Confirms a pending apply, or rolls it back.
 
 use evenkeel_model::{Desired, Live, Owner};
 use evenkeel_plan::Op;
@@ -7,7 +7,7 @@ use crate::report::Rollback;
 use crate::rollback::restore;
 use crate::{Done, Journal, Kernel, Outcome, PartialApplies, Report, Sysctls};
 
-/// The sysctls that the way back needs to know.
+/// The sysctls that a rollback of the pending apply reads.
 pub fn pending_sysctls(journal: &Journal) -> Sysctls {
     let steps = journal.pending.iter().flat_map(|pending| &pending.steps);
     let edited = steps.filter_map(|op| match op {
@@ -17,7 +17,7 @@ pub fn pending_sysctls(journal: &Journal) -> Sysctls {
     edited.chain(journal.record.sysctls.keys()).cloned().collect()
 }
 
-/// The steps of a report that a way back must know.
+/// The steps of a report that a rollback must take into account.
 pub fn steps_to_roll_back(report: &Report) -> Vec<Op> {
     let was_sent = |done: &Done<'_>| {
         matches!(done.outcome, Outcome::Applied | Outcome::Unknown | Outcome::Failed(_))
@@ -26,8 +26,9 @@ pub fn steps_to_roll_back(report: &Report) -> Vec<Op> {
 }
 
 impl Journal {
-    /// The apply that waited is kept: its spec, which asks for `desired`, is the last applied one
-    /// from now on. Without it (only a part of a spec was applied) that stays as it is.
+    /// Confirms the pending apply: its spec, which asks for `desired`, becomes the last applied one.
+    ///
+    /// Without `desired`, or where only a part of a spec was applied, the last applied spec stays.
     pub fn commit_pending(&mut self, desired: Option<&Desired>) {
         let pending = self.pending.take();
         if let Some(pending) = &pending {
@@ -42,8 +43,9 @@ impl Journal {
     }
 }
 
-/// Takes the apply that waits back. The journal afterwards says what is left of it; where the way
-/// back did not lead to the end, the apply still waits.
+/// Rolls the pending apply back and updates the journal.
+///
+/// Where the rollback is incomplete, the apply stays pending.
 pub fn roll_back_pending(
     kernel: &mut impl Kernel,
     journal: &mut Journal,
@@ -59,7 +61,7 @@ pub fn roll_back_pending(
     journal.addresses.retain(|binding| live.addresses.get(binding) == Some(&Owner::Evenkeel));
     let links = live.links.as_ref();
     journal.dummies.retain(|dummy| links.is_none_or(|links| links.contains_key(dummy)));
-    // One that has its first value again is nobody's to put back.
+    // A sysctl that has its original value again needs no restoring.
     journal.record.sysctls.retain(|key, first| live.sysctls.get(key) != Some(first));
     journal.record.drains.0.retain(|(service, key), _| {
         let service = live.services.get(service);

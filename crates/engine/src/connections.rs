@@ -1,6 +1,6 @@
-//! The connection table, with the services that its entries belong to.
+//! Reads the connection table and assigns its entries to services.
 //!
-//! It is handed out entry by entry: it may have millions of them.
+//! The table is returned as an iterator, because it may have millions of entries.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -11,34 +11,36 @@ use evenkeel_model::{Family, Protocol, Service, ServiceKey};
 
 use crate::KernelError;
 
-/// A connection, or a persistence template, which leads the coming connections of a client to a
+/// A connection, or a persistence template, which directs future connections of a client to one
 /// real server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Connection {
     /// The transport protocol by its name or number; `any` of a fwmark service's template.
     pub protocol: Box<str>,
-    /// The client; with port 0 the clients that a template holds for.
+    /// The client; port 0 means the clients that a template applies to.
     pub client: SocketAddr,
-    /// Where the client sends its packets to; `None` for a template of a fwmark service.
+    /// The destination of the client's packets; `None` for a template of a fwmark service.
     pub to: Option<SocketAddr>,
-    /// The service; `None` where that cannot be told: it is gone, or one of several fwmark
-    /// services with the same real server, or the connection belongs to another one (FTP).
+    /// The service; `None` where it cannot be determined: it was deleted, it is one of several
+    /// fwmark services with the same real server, or the connection belongs to another connection
+    /// (FTP).
     pub service: Option<ServiceKey>,
-    /// Where its packets are forwarded to.
+    /// The real server that its packets are forwarded to.
     pub real_server: SocketAddr,
     /// The state as the kernel names it (`ESTABLISHED`).
     pub state: Box<str>,
-    /// Seconds until it is forgotten, unless there is traffic.
+    /// Seconds until the entry expires without traffic.
     pub expires: u64,
-    /// The persistence engine and what it knows the client by, which is of the client's making.
+    /// The persistence engine and the data by which it identifies the client; the client chose the
+    /// data.
     pub engine: Option<(Box<str>, Box<str>)>,
 }
 
 /// Reads the connection table of the calling thread's network namespace.
 ///
 /// # Errors
-/// [`KernelError::NoIpvs`], or a file that cannot be read; for an entry, also one that makes no
-/// sense.
+/// [`KernelError::NoIpvs`], or a file that cannot be read; for an entry, also a line that cannot be
+/// parsed.
 pub fn connections(
     services: &BTreeMap<ServiceKey, Service>,
 ) -> Result<impl Iterator<Item = Result<Connection, KernelError>>, KernelError> {
@@ -56,10 +58,10 @@ fn table_error(error: ConnectionTableError) -> KernelError {
     KernelError::Failed { tried: "reading the connection table", source: error.into() }
 }
 
-/// To whom connections belong.
+/// Finds the service that a connection belongs to.
 struct Owners<'a> {
     services: &'a BTreeMap<ServiceKey, Service>,
-    /// The one fwmark service that has a real server on an address; `None` where several have.
+    /// The fwmark service with a real server on this address; `None` where several have one.
     fwmarks: BTreeMap<(Family, IpAddr), Option<ServiceKey>>,
 }
 
@@ -155,7 +157,7 @@ mod tests {
     const WEB: &str = "TCP 0A000009 D3F2 0A000064 0050 0A00000B 1F90 ESTABLISHED     899";
 
     #[test]
-    fn a_connection_belongs_to_the_service_of_its_port_before_that_of_any_port() {
+    fn a_connection_belongs_to_the_service_of_its_port_rather_than_to_that_of_any_port() {
         assert_eq!(owner(&[(tcp(0), &[]), (tcp(80), &[])], WEB), Some(tcp(80)));
         assert_eq!(owner(&[(tcp(0), &[]), (tcp(81), &[])], WEB), Some(tcp(0)));
         assert_eq!(owner(&[(tcp(81), &[])], WEB), None);
@@ -172,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_template_names_its_mark_though_the_service_is_gone() {
+    fn a_template_names_its_mark_even_when_the_service_was_deleted() {
         let line = "IP  0A000009 0000 00000007 0000 0A00000B 0000 NONE            240";
         assert_eq!(owner(&[], line), Some(marked(7)));
     }

@@ -1,4 +1,4 @@
-//! Whoever has a pass carried out, as the engine sees it: a clock, and someone who may interrupt.
+//! The context in which a pass runs: a clock, cancellation and progress of drains.
 
 use std::time::Duration;
 
@@ -7,41 +7,40 @@ use evenkeel_plan::ClockReading;
 
 use crate::Clock;
 
-/// Tells the time, looks on while drains go on, and may ask to stop.
+/// Supplies the time, receives the progress of drains, and can ask the pass to stop.
 pub trait ExecutionContext {
-    /// What the clocks show. As long as it attends to a pass that waits, nobody steps the wall's.
+    /// Reads the clocks. During a pass the wall-clock part must not be affected by clock steps.
     fn now(&self) -> ClockReading;
 
-    /// Lets that time pass; may return early when asked to stop.
+    /// Waits for that time; may return early when the pass is to stop.
     fn pause(&mut self, time: Duration);
 
-    /// Whether the pass shall stop at the next place where that leaves a state that serves.
+    /// Whether the pass shall stop at the next point at which the state still serves clients.
     fn is_interrupted(&self) -> bool;
 
-    /// How the drains stand that are waited for; called until all of them have ended, or the
-    /// waiting is given up.
+    /// Receives the progress of the drains that the pass waits for; called until all of them have
+    /// ended or the pass stops waiting.
     fn draining(&mut self, drains: &[DrainProgress]);
 }
 
-/// How a drain stands.
+/// The progress of a drain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DrainProgress {
     /// The service.
     pub service: ServiceKey,
-    /// The real server that leaves.
+    /// The real server that drains.
     pub real_server: RealServerKey,
     /// How many connections it still has.
     pub connections: u64,
-    /// The time until it is deleted all the same.
+    /// The time until it is deleted regardless of its connections.
     pub remaining: Duration,
-    /// Whether it is over: without connections, or at its deadline.
+    /// Whether the drain has ended: no connections are left, or the deadline has passed.
     pub is_over: bool,
-    /// Whether someone else deleted it meanwhile.
+    /// Whether another program deleted the real server meanwhile.
     pub is_gone: bool,
 }
 
-/// Nobody looks on: the clocks are the system's, and nothing interrupts. For passes that wait for
-/// nothing.
+/// A no-op context: system clocks, never cancelled, no progress. For passes that wait for nothing.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoopContext;
 

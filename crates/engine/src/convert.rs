@@ -1,9 +1,9 @@
-//! Between the words of the netlink crate and those of the model.
+//! Converts between the types of the netlink crate and those of the model.
 //!
-//! The netlink crate keeps what the kernel sent, bit by bit; the model keeps what it means. What
-//! has no meaning where it stands (the timeout of a service without persistence) has no place in
-//! the model, and what a spec does not govern (flag bits of later kernels) is left as it is by
-//! the way edits are sent.
+//! The netlink crate keeps what the kernel sent, bit by bit; the model keeps what it means. Values
+//! without a meaning in their context (the timeout of a service without persistence) are not in
+//! the model. What a spec does not govern (flag bits of later kernels) is left unchanged by the way
+//! in which edits are sent.
 
 use evenkeel_ipvs as ipvs;
 use evenkeel_model::statistics::{Rates, RealServerStatistics, Traffic};
@@ -13,7 +13,7 @@ use evenkeel_model::{
     TunnelKind,
 };
 
-/// Where the three scheduler flags begin among a service's flags.
+/// The position of the three scheduler flags among a service's flags.
 const SCHEDULER_FLAGS_SHIFT: u32 = ipvs::flags::SCHED1.trailing_zeros();
 
 /// The identity of a service; `None` for a family that is neither IPv4 nor IPv6.
@@ -33,7 +33,7 @@ pub(crate) fn service_key(key: &ipvs::ServiceKey) -> Option<ServiceKey> {
     })
 }
 
-/// The identity of a service, as requests carry it.
+/// The identity of a service as it is sent in requests.
 pub(crate) fn wire_service_key(key: &ServiceKey) -> ipvs::ServiceKey {
     match *key {
         ServiceKey::Address { address, port, protocol } => {
@@ -62,7 +62,7 @@ pub(crate) fn service_config(service: &ipvs::Service) -> ServiceConfig {
         netmask: netmask(service.netmask, family),
     });
     ServiceConfig {
-        // A name that is none can only come from a kernel gone wrong; the next edit mends it.
+        // An invalid name can only come from a faulty kernel; the next edit corrects it.
         scheduler: Scheduler::new(service.scheduler.as_str()).unwrap_or_else(Scheduler::none),
         scheduler_flags: SchedulerFlags::from_bits(u8::try_from(bits).unwrap_or_default()),
         persistence,
@@ -82,7 +82,7 @@ fn netmask(netmask: ipvs::Netmask, family: ipvs::Family) -> Netmask {
     }
 }
 
-/// A service as requests carry it; `None` for names that no kernel could hold.
+/// A service as it is sent in requests; `None` for names that no kernel can store.
 pub(crate) fn wire_service(key: &ServiceKey, config: &ServiceConfig) -> Option<ipvs::Service> {
     let ServiceConfig { scheduler, scheduler_flags, persistence, engine, one_packet } = config;
     let mut service =
@@ -144,12 +144,12 @@ fn tunnel(tunnel: ipvs::Tunnel) -> Tunnel {
     Tunnel { kind, port: tunnel.port, checksum }
 }
 
-/// The identity of a real server, as requests carry it.
+/// The identity of a real server as it is sent in requests.
 pub(crate) fn wire_key(key: &RealServerKey) -> ipvs::DestinationKey {
     ipvs::DestinationKey { address: key.address, port: key.port }
 }
 
-/// A real server as requests carry it.
+/// A real server as it is sent in requests.
 pub(crate) fn wire_destination(key: &RealServerKey, real_server: &RealServer) -> ipvs::Destination {
     let RealServer { forward, weight, upper_threshold, lower_threshold } = *real_server;
     let method = match forward {
@@ -187,7 +187,7 @@ fn wire_tunnel(tunnel: Tunnel) -> ipvs::Tunnel {
     ipvs::Tunnel { kind, port, flags }
 }
 
-/// Counters, and the kernel's rates of them.
+/// Counters, and the rates that the kernel computes from them.
 pub(crate) fn traffic(statistics: &ipvs::Statistics) -> Traffic {
     let ipvs::Statistics { connections, packets_in, packets_out, bytes_in, bytes_out, rates } =
         *statistics;
@@ -220,7 +220,7 @@ pub(crate) fn timeouts(timeouts: ipvs::Timeouts) -> Timeouts {
     Timeouts { tcp, tcp_fin, udp }
 }
 
-/// Timeouts as a request carries them: 0 leaves one as it is, so only those that change are sent.
+/// Timeouts as they are sent in a request: 0 leaves one unchanged, so only changed ones are sent.
 pub(crate) fn wire_timeouts(before: Timeouts, after: Timeouts) -> ipvs::Timeouts {
     let changed = |before, after| if before == after { 0 } else { after };
     ipvs::Timeouts {
@@ -230,7 +230,7 @@ pub(crate) fn wire_timeouts(before: Timeouts, after: Timeouts) -> ipvs::Timeouts
     }
 }
 
-/// A sync daemon and its state; `None` for a state that no kernel knows today.
+/// A sync daemon and its state; `None` for a state that no current kernel has.
 pub(crate) fn sync_daemon(daemon: &ipvs::SyncDaemon) -> Option<(SyncState, SyncDaemon)> {
     let state = match daemon.state {
         ipvs::SyncState::Master => SyncState::Master,
@@ -249,7 +249,7 @@ pub(crate) fn sync_daemon(daemon: &ipvs::SyncDaemon) -> Option<(SyncState, SyncD
     Some((state, model))
 }
 
-/// The state of a sync daemon, as requests carry it.
+/// The state of a sync daemon as it is sent in requests.
 pub(crate) fn wire_sync_state(state: SyncState) -> ipvs::SyncState {
     match state {
         SyncState::Master => ipvs::SyncState::Master,
@@ -257,7 +257,7 @@ pub(crate) fn wire_sync_state(state: SyncState) -> ipvs::SyncState {
     }
 }
 
-/// A sync daemon as requests carry it; `None` for an interface's name that no kernel could hold.
+/// A sync daemon as it is sent in requests; `None` for an interface name that no kernel can store.
 pub(crate) fn wire_sync_daemon(state: SyncState, daemon: &SyncDaemon) -> Option<ipvs::SyncDaemon> {
     let SyncDaemon { interface, id, max_length, group, port, ttl } = daemon;
     Some(ipvs::SyncDaemon {

@@ -1,9 +1,9 @@
-//! Waiting for real servers to lose their connections.
+//! Waits until draining real servers have no connections.
 //!
-//! All drains of a pass are waited for together. A drain is over when its real server has no
-//! connections any more, or at its deadline, counted from the start that the journal knows. One
-//! that someone else gives a weight again is lowered again, also when its own drain is over and
-//! others still go on.
+//! A pass waits for all its drains together. A drain ends when its real server has no connections
+//! left, or at its deadline, counted from the start that the journal records. If another program
+//! raises the weight of a draining real server, it is set to 0 again, also when that drain has
+//! ended and others still run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,43 +14,46 @@ use tracing::info;
 
 use crate::{DrainProgress, ExecutionContext, Kernel, KernelError};
 
-/// Between two looks at the counters.
+/// The time between two readings of the counters.
 const POLL: Duration = Duration::from_millis(200);
 
-/// A connection counts as an active one when its handshake is complete. One whose first packet
-/// came just before the weight became 0 needs some time for that, a lost packet included.
+/// The time allowed for a handshake to complete.
+///
+/// A connection counts as active once its handshake is complete. One whose first packet came just
+/// before the weight became 0 needs some time for that, a lost packet included.
 const HANDSHAKE: Duration = Duration::from_secs(1);
 
 /// A real server of a service.
 pub(crate) type RealServerId = (ServiceKey, RealServerKey);
 
-/// The drains of a pass.
+/// The drains of a pass, running and ended.
 #[derive(Debug, Default)]
 pub(crate) struct DrainWaiter {
     waiting: BTreeMap<RealServerId, Waiting>,
     over: BTreeMap<RealServerId, Waiting>,
-    /// Those that someone else deleted meanwhile, with the connections they were last seen to have.
+    /// Real servers that another program deleted meanwhile, with their last known number of
+    /// connections.
     pub(crate) gone: BTreeMap<RealServerId, u64>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Waiting {
-    /// When its weight was seen to be 0, or made so, in this pass.
+    /// When its weight was seen or set to be 0 in this pass.
     idle_since: Duration,
     deadline: Duration,
-    /// As they were last seen.
+    /// The number at the last reading.
     connections: u64,
 }
 
 impl DrainWaiter {
-    /// Takes up the drains that those operations began or found begun.
+    /// Adds the drains that the operations started or found running.
     pub(crate) fn begin(&mut self, ops: &[Op], record: &PriorState, now: Duration) {
         for op in ops {
             let Op::DrainRealServer { service, key, before, limit: Drain(limit) } = op else {
                 continue;
             };
             let recorded = record.drains.0.get(&(*service, *key));
-            // A start in the future is a clock that was set back.
+            // A start in the future means that the clock was set back.
             let since = recorded.map_or(now, |it| Duration::from_secs(it.since).min(now));
             let deadline = since + Duration::from_secs(u64::from(*limit));
             let idle_since = if before.weight == 0 { since } else { now };
@@ -58,14 +61,15 @@ impl DrainWaiter {
         }
     }
 
-    /// Those that are over, with the connections they had left at their deadline.
+    /// The drains that have ended, with the connections that were left at their deadline.
     pub(crate) fn over(&self) -> BTreeMap<RealServerId, u64> {
         self.over.iter().map(|(place, waiting)| (*place, waiting.connections)).collect()
     }
 
-    /// Of those services, the real servers that nobody gave time to drain, and that clients are on
-    /// or may come to: someone else added them, or raised their weight again, since the drains of
-    /// their service began.
+    /// Real servers of departing services that have clients, or can get some, and have not drained.
+    ///
+    /// Another program added them, or raised their weight again, since the drains of their service
+    /// started.
     pub(crate) fn added_by_others(
         &self,
         kernel: &mut impl Kernel,
@@ -97,12 +101,12 @@ impl DrainWaiter {
         Ok(found)
     }
 
-    /// The drains that are not over.
+    /// The drains that have not ended.
     pub(crate) fn pending(&self) -> impl Iterator<Item = &RealServerId> {
         self.waiting.keys()
     }
 
-    /// Waits until all are over; with `patient` false takes one look only.
+    /// Waits until all drains have ended; without `wait_for_all` reads the counters only once.
     pub(crate) fn wait(
         &mut self,
         kernel: &mut impl Kernel,
@@ -122,7 +126,7 @@ impl DrainWaiter {
         }
     }
 
-    /// Reads the counters once, and takes out the drains that are over.
+    /// Reads the counters once and moves the drains that have ended.
     fn poll_connections(
         &mut self,
         kernel: &mut impl Kernel,
@@ -162,7 +166,8 @@ impl DrainWaiter {
             let is_past_handshake = now >= waiting.idle_since + HANDSHAKE || counted.is_idle();
             let raised_now = found.filter(|it| it.weight > 0);
             if let Some(found) = raised_now {
-                // Someone else gave it new connections; a drain means that it gets none.
+                // Another program raised the weight; a draining real server must not get new
+                // connections.
                 let (key, limit) = (real_server, Drain::NONE);
                 raised.push(Op::DrainRealServer { service, key, before: *found, limit });
                 waiting.idle_since = now;

@@ -1,4 +1,4 @@
-//! What can go wrong in a pass.
+//! Errors of a pass.
 
 use std::error::Error;
 
@@ -14,7 +14,7 @@ pub enum KernelError {
         tried: &'static str,
         /// The capability, by its name in capabilities(7).
         capability: &'static str,
-        /// The refusal.
+        /// The kernel's refusal.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
@@ -32,7 +32,7 @@ pub enum KernelError {
     },
 }
 
-/// An error and all that caused it, in one text for people.
+/// An error and its causes in one line of text.
 pub fn error_chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

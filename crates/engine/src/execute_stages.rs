@@ -1,4 +1,4 @@
-//! Sends steps to the kernel, stage by stage, and says what became of each.
+//! Sends steps to the kernel, stage by stage, and records the outcome of each.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,13 +7,14 @@ use evenkeel_plan::{Op, PriorState};
 use rustix::io::Errno;
 use tracing::{debug, info};
 
+use crate::apply_options::ApplyOptions;
 use crate::drain::{DrainWaiter, RealServerId};
-use crate::execute::ApplyOptions;
 use crate::stages::stages;
 use crate::{Exception, ExecutionContext, Kernel, KernelError, Outcome, Replies, Report};
 
-/// Executes stage by stage, and adds an outcome for each step to the report. Returns whether
-/// every answer came and was a yes.
+/// Executes the steps stage by stage and adds their outcomes to the report.
+///
+/// Returns whether every reply arrived and was a success.
 pub(crate) fn execute_stages(
     kernel: &mut impl Kernel,
     steps: Vec<Op>,
@@ -53,17 +54,17 @@ pub(crate) fn execute_stages(
         if is_clean {
             let draining: BTreeSet<RealServerId> = drains.pending().copied().collect();
             let waits = |op: &Op| !draining.is_empty() && waits_for_drain(op, &draining, &steps);
-            // The next round drains them.
+            // These wait for real servers that other programs added; the next round drains those.
             let remaining = added_by_others.as_ref().filter(|found| !found.is_empty());
-            let is_left =
+            let joins_drain =
                 |op: &Op| remaining.is_some_and(|found| waits_for_drain(op, found, &steps));
-            let is_skipped = |op: &Op| waits(op) || is_left(op) || is_already_draining(op);
+            let is_skipped = |op: &Op| waits(op) || joins_drain(op) || is_already_draining(op);
             let mut exceptions = match send(kernel, ops, is_skipped) {
                 Ok(Replies { exceptions, warnings }) => {
                     report.warnings.extend(warnings);
                     exceptions
                 }
-                // What became of them, reading again will tell.
+                // The next reading shows which of them were executed.
                 Err(error) => {
                     report.error = Some(error);
                     (0..ops.len()).map(|place| (place, Exception::Lost)).collect()
@@ -73,7 +74,7 @@ pub(crate) fn execute_stages(
             for (place, op) in ops.iter().enumerate() {
                 let outcome = match exceptions.remove(&place) {
                     None if waits(op) => Outcome::Draining,
-                    None if is_left(op) => Outcome::Skipped,
+                    None if joins_drain(op) => Outcome::Skipped,
                     None if is_already_draining(op) => Outcome::AlreadyInPlace,
                     None => Outcome::Applied,
                     Some(exception) => outcome(op, exception, &mut failed_services),
@@ -95,12 +96,12 @@ pub(crate) fn execute_stages(
     is_clean
 }
 
-/// Whether the stage that it begins stops the traffic of services that leave.
+/// Whether the stage that starts with `op` stops the traffic of departing services.
 fn removes_services(op: &Op) -> bool {
     matches!(op, Op::Unbind { .. } | Op::DeleteService { .. })
 }
 
-/// The services that leave, with the real servers that they were seen to have.
+/// The departing services, with the real servers that the plan knows of.
 fn departing(steps: &[Op]) -> BTreeMap<ServiceKey, &RealServers> {
     let deleted = steps.iter().filter_map(|op| match op {
         Op::DeleteService { key, before } => Some((*key, &before.real_servers)),
@@ -109,12 +110,12 @@ fn departing(steps: &[Op]) -> BTreeMap<ServiceKey, &RealServers> {
     deleted.collect()
 }
 
-/// Whether nothing is to be sent for it: a drain that goes on since an earlier pass.
+/// Whether nothing has to be sent: the drain has been running since an earlier pass.
 pub(crate) fn is_already_draining(op: &Op) -> bool {
     matches!(op, Op::DrainRealServer { before, .. } if before.weight == 0)
 }
 
-/// Sends the operations but for those that are passed over.
+/// Sends the operations, except for the skipped ones.
 fn send(
     kernel: &mut impl Kernel,
     ops: &[Op],
@@ -132,7 +133,7 @@ fn send(
     Ok(Replies { exceptions, warnings })
 }
 
-/// Whether an operation must not be done while those real servers drain.
+/// Whether an operation must wait while those real servers drain.
 fn waits_for_drain(op: &Op, draining: &BTreeSet<RealServerId>, steps: &[Op]) -> bool {
     let mut all = draining.iter();
     let departs = |key: &ServiceKey| {
@@ -150,7 +151,7 @@ fn waits_for_drain(op: &Op, draining: &BTreeSet<RealServerId>, steps: &[Op]) -> 
             let on_it = matches!(step, Op::Unbind { binding } if binding.interface == *interface);
             on_it && waits_for_drain(step, draining, steps)
         }),
-        // The kernel starts none while a service has real servers of the other family.
+        // The kernel starts no sync daemon while a service has real servers of the other family.
         Op::AddSync { .. } => {
             all.any(|(service, real_server)| Family::from(real_server.address) != service.family())
         }
@@ -164,7 +165,7 @@ pub(crate) fn outcome(
     failed_services: &mut BTreeSet<ServiceKey>,
 ) -> Outcome {
     let refused = match exception {
-        // A lost answer counts as done until the object is read again.
+        // A lost reply counts as applied until the object is read again.
         Exception::Lost => return Outcome::Applied,
         Exception::NotSent => return Outcome::Skipped,
         Exception::Refused(refused) => refused,
@@ -200,9 +201,11 @@ pub(crate) fn outcome(
     }
 }
 
-/// One line for each operation, and none for what was not done: a drain that goes on would be told
-/// in each pass. A failure is no louder than the others: the report tells it, and whoever reads the
-/// report shows it.
+/// Logs one line for each executed operation.
+///
+/// Operations that were not executed are logged at debug level only: a running drain would otherwise
+/// appear in every pass. A failure has the same level as a success, since the caller shows the
+/// failures of the report.
 pub(crate) fn log(op: &Op, outcome: &Outcome) {
     let refused = match outcome {
         Outcome::Failed(refused) => Some(refused),
@@ -223,7 +226,7 @@ pub(crate) fn log(op: &Op, outcome: &Outcome) {
     );
 }
 
-/// What an edit changes, with both values.
+/// The fields that an edit changes, with both values.
 fn change(op: &Op) -> Option<String> {
     let changes: Vec<String> = op.changes().iter().map(ToString::to_string).collect();
     (!changes.is_empty()).then(|| changes.join(", "))

@@ -1,11 +1,12 @@
-//! What evenkeel remembers of a namespace: that it was applied there, what it bound, which spec it
-//! put in force last, which apply waits for its confirmation.
+//! The journal of a network namespace: whether a spec was applied, what evenkeel bound and created,
+//! the last applied spec, and a pending apply.
 //!
-//! The journal decides nothing about the IPVS table: that is the spec's `scope` alone, so that a
-//! lost disk loses nothing. It lives in `<state-dir>/<namespace>/journal.json`, and beside it, in
-//! a file of their own, the texts of the last applied spec ([`spec_store`]): every command reads the
-//! one, and only plans with changes need the other. How both are kept whole is in [`file`], what
-//! is left of a journal in another namespace of the same name in [`namespace`].
+//! The journal does not decide what evenkeel may change in the IPVS table; only the spec's `scope`
+//! does, so that no service is lost with a disk. It is stored in
+//! `<state-dir>/<namespace>/journal.json`. The texts of the last applied spec are in a file beside it
+//! ([`spec_store`]), because every command reads the journal, but only plans with changes need the
+//! texts. [`file`] keeps both intact; [`namespace`] decides what remains of a journal in another
+//! namespace of the same name.
 
 mod adoption;
 mod file;
@@ -29,75 +30,75 @@ use crate::{Clock, PartialApplies, Pending, Unconfirmed, pending_marker};
 pub use adoption::EarlierSpecs;
 pub use spec_store::{SpecUnavailable, StoredSpec, StoredSpecTexts, StoredText};
 
-/// What is remembered of one network namespace.
+/// The journal of one network namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Journal {
-    /// The namespace it was written in; `None` where an earlier version wrote it, or whoever did
+    /// The namespace it was written in; `None` where an earlier version wrote it, or a writer that
     /// knew only the name ([`StateDir::new`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<NamespaceIdentity>,
-    /// What plans depend on.
+    /// The record of earlier applies that plans depend on.
     pub record: PriorState,
-    /// The addresses that evenkeel bound; written down before they are bound.
+    /// The addresses that evenkeel bound; recorded before they are bound.
     pub addresses: BTreeSet<Binding>,
     /// The dummy devices that evenkeel created.
     pub dummies: BTreeSet<Box<str>>,
-    /// The last spec that was applied; its texts are read by [`StateDir::last_spec`].
+    /// The last applied spec; [`StateDir::last_spec`] reads its texts.
     pub spec: Option<StoredSpec>,
-    /// The spec that is being applied, whose texts are on disk already. It becomes `spec` when
-    /// that is done ([`Self::promote_next_spec`]).
+    /// The spec that is being applied; its texts are already on disk. It becomes `spec` when the
+    /// apply is done ([`Self::promote_next_spec`]).
     pub next: Option<StoredSpec>,
-    /// What was applied to single services since.
+    /// What was applied to single services since `spec` was applied.
     #[serde(default, skip_serializing_if = "PartialApplies::is_empty")]
     pub targeted: PartialApplies,
-    /// What an apply to single services asks that is neither done nor taken back yet.
+    /// What an apply to single services asks for that is neither done nor rolled back yet.
     #[serde(default, skip_serializing_if = "PartialApplies::is_empty")]
     pub attempted: PartialApplies,
-    /// The objects that were there before evenkeel and that it governs now.
+    /// The adopted objects: they existed before evenkeel, which manages them now.
     #[serde(default, skip_serializing_if = "Adopted::is_empty")]
     pub adopted: Adopted,
-    /// The apply that waits for its confirmation.
+    /// The apply that is not confirmed yet.
     pub pending: Option<Pending>,
-    /// What happened while nobody looked on; the next command says it, and the next one that
-    /// changes something takes it out.
+    /// A message about something that happened in the background. The next command prints it; the
+    /// next command that may change something removes it.
     pub notice: Option<String>,
 }
 
-/// The folder that holds a namespace's journal.
+/// The directory that holds a namespace's journal.
 #[derive(Debug, Clone)]
 pub struct StateDir {
     folder: PathBuf,
-    /// The namespace that the journal is read and written for; `None` where only its name is known.
+    /// The namespace whose journal is read and written; `None` where only its name is known.
     namespace: Option<Namespace>,
 }
 
-/// What there is of a journal.
+/// The result of looking for a journal.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Found {
     /// No file.
     Nothing,
-    /// A file that cannot be understood, and what is wrong with it.
+    /// A file that cannot be parsed, and what is wrong with it.
     Damaged(String),
-    /// A journal as it was written.
+    /// An intact journal.
     Valid(Box<Journal>),
 }
 
-/// The journal, or the texts beside it, could not be read or written.
+/// The journal, or the spec texts beside it, could not be read or written.
 #[derive(Debug, Error)]
 pub enum JournalError {
-    /// The system did not let it be read or written.
+    /// A file operation failed.
     #[error("cannot {tried} {}", path.display())]
     Failed {
-        /// What was to be done.
+        /// The operation.
         tried: &'static str,
-        /// With which file or folder.
+        /// The file or directory.
         path: PathBuf,
-        /// Why it could not be done.
+        /// Why it failed.
         #[source]
         source: io::Error,
     },
-    /// A later version of evenkeel wrote it; what it says is not known, and yet not lost.
+    /// A later version of evenkeel wrote the journal. It is kept, since only its content is unknown.
     #[error(
         "a newer evenkeel wrote {}: it is a journal of version {version}, and this build reads up to \
          {VERSION}",
@@ -109,17 +110,17 @@ pub enum JournalError {
         /// The version of its format.
         version: u32,
     },
-    /// The folder belongs to the namespace that has the name now, and not to the one of this
+    /// The directory belongs to the namespace that has the name now, which is not the one of this
     /// process.
     #[error(
-        "network namespace {name} was deleted and made anew while this process was in the old one: \
+        "network namespace {name} was deleted and recreated while this process was in the old one: \
          {} belongs to the new one",
         folder.display()
     )]
     Replaced {
         /// The name under `/run/netns`.
         name: String,
-        /// The folder of the journal.
+        /// The directory of the journal.
         folder: PathBuf,
     },
 }
@@ -130,40 +131,41 @@ impl JournalError {
         move |source| Self::Failed { tried, path, source }
     }
 
-    /// What to do about it.
+    /// What the user can do about it.
     pub fn remedy(&self) -> &'static str {
         match self {
             Self::Failed { .. } => {
                 "make the state directory writable, with room in it, or name another with --state-dir"
             }
             Self::Newer { .. } => {
-                "use the evenkeel that wrote it, or a later one; or move that file away, and this one \
-                 knows nothing of earlier applies: what they bound and what sysctls were before"
+                "use the evenkeel that wrote it, or a later one; or move the file away; earlier bindings \
+                 and sysctl values are then no longer tracked"
             }
-            Self::Replaced { .. } => "start it again: it then works in the new namespace",
+            Self::Replaced { .. } => "restart the process; it then works in the new namespace",
         }
     }
 }
 
 impl Journal {
-    /// The spec that was being applied is in force.
+    /// Makes the spec that was being applied the last applied one.
     pub fn promote_next_spec(&mut self) {
         if let Some(spec) = self.next.take() {
             self.spec = Some(spec);
         }
     }
 
-    /// The spec of the attempt that did not finish, as [`StateDir::last_spec`] takes it.
+    /// A journal whose last applied spec is that of the unfinished attempt, for
+    /// [`StateDir::last_spec`]; `None` without such an attempt.
     pub fn of_attempt(&self) -> Option<Self> {
         let spec = self.next.clone()?;
         Some(Self { spec: Some(spec), ..Self::default() })
     }
 
-    /// Whether something may be changed, at that time in seconds since 1970.
+    /// Checks that changes are allowed, at `now` in seconds since 1970.
     ///
     /// # Errors
-    /// An apply waits for its confirmation, here or under another state directory
-    /// ([`PendingMarker`](crate::Vigil)). One of an earlier boot waits for nothing any more:
+    /// An apply is pending, here or under another state directory
+    /// ([`PendingMarker`](crate::PendingMarker)). One of an earlier boot does not count:
     /// [`Self::drop_stale_pending`].
     pub fn check_writable(&self, now: u64) -> Result<(), Unconfirmed> {
         match &self.pending {
@@ -174,17 +176,17 @@ impl Journal {
         }
     }
 
-    /// The last spec whose steps were all carried out, whether or not that is confirmed yet.
+    /// The last spec whose steps were all executed, confirmed or not.
     pub(crate) fn active_spec(&self) -> Option<&StoredSpec> {
-        let waits = self.pending.as_ref().is_some_and(Pending::is_done);
-        self.next.as_ref().filter(|_| waits).or(self.spec.as_ref())
+        let is_pending = self.pending.as_ref().is_some_and(Pending::is_done);
+        self.next.as_ref().filter(|_| is_pending).or(self.spec.as_ref())
     }
 
-    /// What stands over that spec: what was applied to single services.
+    /// What was applied to single services since; it takes precedence over the active spec.
     pub fn active_partial_applies(&self) -> PartialApplies {
         let mut targeted = self.targeted.clone();
         if let Some(pending) = self.pending.as_ref().filter(|pending| pending.is_done()) {
-            // A whole spec leaves nothing to stand over it.
+            // A whole spec replaces all partial applies before it.
             if pending.targeted.is_empty() {
                 targeted = PartialApplies::default();
             }
@@ -193,15 +195,14 @@ impl Journal {
         targeted
     }
 
-    /// Takes out an unconfirmed apply of an earlier boot, and puts what became of it into the
-    /// notice.
+    /// Removes an unconfirmed apply of an earlier boot and reports it in the notice.
     pub fn drop_stale_pending(&mut self) {
         if let Some(pending) = self.pending.take_if(|pending| !pending.is_of_this_boot()) {
             self.push_notice(&pending.earlier_boot_notice());
         }
     }
 
-    /// Has the next command say that, beside what it has to say already.
+    /// Adds a message to the notice that the next command prints.
     pub fn push_notice(&mut self, message: &str) {
         match &mut self.notice {
             Some(notice) => {
@@ -214,34 +215,35 @@ impl Journal {
 }
 
 impl StateDir {
-    /// The folder of that namespace below the state directory. Nothing is created yet.
+    /// The directory of that namespace below the state directory. Creates nothing.
     pub fn of(state_dir: &Path, namespace: Namespace) -> Self {
         Self { folder: state_dir.join(namespace.label()), namespace: Some(namespace) }
     }
 
-    /// The folder of the namespace of that label, whichever namespace that is: a journal is read as
-    /// it was written. For tests and tools; whoever works in a namespace knows it ([`Self::of`]).
+    /// The directory of that label, without the identity of a namespace: the journal is read as it
+    /// was written. For tests and tools; use [`Self::of`] inside a namespace.
     pub fn new(state_dir: &Path, label: &str) -> Self {
         Self { folder: state_dir.join(label), namespace: None }
     }
 
-    /// The folder itself; whatever else is kept of the namespace lies beside the journal.
+    /// The directory itself; everything else stored for the namespace is beside the journal.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// What tells the namespace from others of its name; `None` where only the name is known.
+    /// The identity of the namespace, which differs from others of its name; `None` where only the
+    /// name is known.
     pub fn identity(&self) -> Option<&NamespaceIdentity> {
         self.namespace.as_ref().map(|namespace| &namespace.identity)
     }
 
-    /// Reads the journal; an empty one where there is none.
+    /// Reads the journal; an empty one where there is no file.
     ///
-    /// A file that cannot be understood is set aside under another name when `set_aside` is true,
-    /// and the second value says so in words.
+    /// A file that cannot be parsed is renamed when `set_aside` is true; the second value is a
+    /// warning about it.
     ///
     /// # Errors
-    /// The file is there and cannot be read, or cannot be set aside, or a newer evenkeel wrote it.
+    /// The file exists and cannot be read or renamed, or a newer evenkeel wrote it.
     pub fn read(&self, set_aside: bool) -> Result<(Journal, Option<String>), JournalError> {
         let problem = match self.find()? {
             Found::Nothing => return Ok((self.empty(), None)),
@@ -253,23 +255,23 @@ impl StateDir {
         if set_aside {
             let aside = self.free_name();
             fs::rename(&path, &aside).map_err(JournalError::new("set aside", &path))?;
-            message.push_str(&format!("; it is now {}", aside.display()));
+            message.push_str(&format!("; it was renamed to {}", aside.display()));
         }
         message.push_str(
-            "; no longer known are the last applied spec, the sysctls' values before, drains, \
-             adopted objects, an apply that waits for confirmation, and the addresses bound on a \
-             kernel before 5.18",
+            "; lost are the last applied spec, the original values of sysctls, drains, adopted \
+             objects, a pending apply, and the addresses bound on a kernel before 5.18",
         );
         Ok((self.empty(), Some(message)))
     }
 
-    /// Reads what there is, and leaves it as it is. What is in it began at times of the wall's
-    /// clock as that goes now; what belongs to another namespace of the same label is left out
-    /// ([`namespace`]).
+    /// Reads the journal and leaves the file unchanged.
+    ///
+    /// The start times of drains are converted to the current wall clock. What belongs to another
+    /// namespace of the same label is left out ([`namespace`]).
     ///
     /// # Errors
-    /// The file is there and cannot be read, a newer evenkeel wrote it, or the namespace that has
-    /// the name now is another one than that of this process.
+    /// The file exists and cannot be read, a newer evenkeel wrote it, or the namespace that has the
+    /// name now is not the one of this process.
     pub fn find(&self) -> Result<Found, JournalError> {
         let path = self.path();
         let text = match fs::read(&path) {
@@ -287,8 +289,7 @@ impl StateDir {
         }
     }
 
-    /// A name for a damaged journal that no earlier one has: `journal.json.damaged`,
-    /// `journal.json.damaged.2`.
+    /// An unused name for a damaged journal: `journal.json.damaged`, `journal.json.damaged.2`.
     fn free_name(&self) -> PathBuf {
         let numbered = (2..).map(|number| format!("json.damaged.{number}"));
         let mut names = std::iter::once("json.damaged".to_owned()).chain(numbered);
@@ -297,12 +298,13 @@ impl StateDir {
         free.unwrap_or_else(|| self.path().with_extension("json.damaged"))
     }
 
-    /// Writes the journal so that a crash leaves either the old or the new one, and then removes
-    /// the texts that it no longer refers to.
+    /// Writes the journal atomically, and then removes the spec texts that it no longer refers to.
+    ///
+    /// A crash leaves either the old or the new journal.
     ///
     /// # Errors
-    /// The folder cannot be created or the file not written, or the namespace that has the name now
-    /// is another one than that of this process; the old journal is still there.
+    /// The directory cannot be created or the file not written, or the namespace that has the name
+    /// now is not the one of this process; the old journal is kept.
     pub fn write(&self, journal: &Journal) -> Result<(), JournalError> {
         self.check_not_replaced()?;
         self.create()?;
@@ -323,8 +325,10 @@ impl StateDir {
     }
 }
 
-/// What parameters came to, by the text between their braces: `env:CLUSTER`.
+/// The values of parameters, by the text between their braces: `env:CLUSTER`.
 pub type ParameterValues = BTreeMap<Box<str>, Box<str>>;
 
+#[cfg(test)]
+mod earlier_versions;
 #[cfg(test)]
 mod tests;

@@ -1,10 +1,10 @@
 //! One pass over one host: observe, plan, execute, verify.
 //!
-//! As much as possible is decided in `evenkeel-plan`; this crate carries it out. It sees the
-//! kernel through the [`Kernel`] trait only: [`HostKernel`] is the real one, on netlink, and
+//! `evenkeel-plan` decides as much as possible; this crate executes it. It accesses the kernel through the [`Kernel`] trait only: [`HostKernel`] is the real one, on netlink, and
 //! [`fake_kernel::FakeKernel`] one that keeps its state in memory and answers as the real one does.
-//! It prints nothing and asks nobody.
+//! It prints nothing and asks no questions.
 
+mod apply_options;
 mod capabilities;
 mod clock;
 mod confirm;
@@ -24,18 +24,20 @@ mod partial_apply;
 mod pending;
 mod pending_marker;
 mod planning;
+mod refresh;
 mod report;
 mod rollback;
 mod stages;
 mod write_ahead;
 
+pub use apply_options::{ApplyOptions, OnFailure};
 pub use capabilities::{MissingCapabilities, MissingCapability, missing_capabilities};
 pub use clock::Clock;
 pub use confirm::{pending_sysctls, roll_back_pending, steps_to_roll_back};
 pub use connections::{Connection, connections};
 pub use context::{DrainProgress, ExecutionContext, NoopContext};
 pub use error::{KernelError, error_chain};
-pub use execute::{ApplyOptions, OnFailure, Pass, execute};
+pub use execute::{Pass, execute};
 pub use host_kernel::{HostKernel, TableDigest, not_in_proc};
 pub use journal::{
     EarlierSpecs, Found, Journal, JournalError, ParameterValues, SpecUnavailable, StateDir,

@@ -1,15 +1,15 @@
-//! One writer at a time in a network namespace.
+//! Allows one writer at a time in a network namespace.
 //!
-//! The lock is an abstract unix socket (unix(7)) of a fixed name. The kernel keeps such names for
-//! each network namespace apart, so that the lock has exactly the reach of what it protects: two
-//! processes with different state directories, mount namespaces or users exclude each other when
-//! they write the same table, and only then. A file could not do that: it would need a path that
-//! both see and may write, and be left behind by one that was killed. The name is gone with the
-//! process that held it, however that ends.
+//! The lock is an abstract unix socket (unix(7)) of a fixed name. The kernel keeps such names per
+//! network namespace, so that the scope of the lock is exactly what it protects: two processes
+//! with different state directories, mount namespaces or users exclude each other if, and only if,
+//! they write the same table. A lock file could not do that: it would need a path that both see and
+//! may write, and a killed process would leave it behind. The kernel frees the name when its
+//! process ends for any reason.
 //!
-//! Anyone in the namespace may bind the name, with no privilege at all. Someone who does keeps
-//! evenkeel from changing anything, and nothing worse; the refusal names them, by what the kernel
-//! says of who listens there. Readers take no lock.
+//! Any process in the namespace may bind the name, without privileges. That prevents evenkeel from
+//! changing anything, but does no other harm; the refusal names the process, as the kernel
+//! identifies the listener. Readers take no lock.
 
 use std::fmt;
 use std::fs;
@@ -27,14 +27,13 @@ use thiserror::Error;
 /// The name, without the zero byte that makes it abstract.
 const NAME: &[u8] = b"evenkeel/lock";
 
-/// The longest command line that is shown, in characters.
+/// The maximum length of a shown command line, in characters.
 const SHOWN: usize = 120;
 
-/// The right to change things in a network namespace, until it is dropped or the process ends.
+/// The right to change things in a network namespace; released on drop or when the process ends.
 #[derive(Debug)]
 pub struct Lock {
-    /// Nobody is ever let in; that somebody listens is all there is to it. Programs that are
-    /// started meanwhile do not inherit it.
+    /// Only listens; accepts no connection. Child processes do not inherit it.
     _listener: UnixListener,
 }
 
@@ -44,7 +43,7 @@ pub enum LockError {
     /// Another process holds it.
     #[error("{}", held_text(.0.as_ref()))]
     Held(Option<Holder>),
-    /// The system did not let it be taken or asked for.
+    /// A system call failed.
     #[error("cannot take the lock of the network namespace")]
     Failed(#[source] io::Error),
 }
@@ -52,11 +51,11 @@ pub enum LockError {
 /// A process that holds the lock, or listens on another socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
-    /// Its number; `None` where it runs in another pid namespace.
+    /// Its process id; `None` where it runs in another pid namespace.
     pub pid: Option<u32>,
-    /// The user it ran as when it began to listen.
+    /// The user it ran as when it called listen(2).
     pub uid: u32,
-    /// Its command line, made fit to be shown; `None` where it cannot be read.
+    /// Its command line, escaped and truncated for display; `None` where it cannot be read.
     pub command: Option<String>,
 }
 
@@ -64,13 +63,15 @@ impl Lock {
     /// Takes the lock of the calling thread's network namespace, without waiting for it.
     ///
     /// # Errors
-    /// [`LockError::Held`] while another process, or another thread, has it.
+    /// [`LockError::Held`] while another process, or another thread, holds it.
     pub fn acquire() -> Result<Self, LockError> {
         Self::with_name(NAME)?.ok_or_else(|| LockError::Held(Holder::with_name(NAME)))
     }
 
-    /// As [`Self::acquire`], for those who try again and again: who has it is not asked, since the
-    /// kernel keeps each such question until the lock is free. `None` while another one has it.
+    /// Takes the lock as [`Self::acquire`] does, for callers that retry; `None` while it is held.
+    ///
+    /// Does not identify the holder, since each such query stays in the socket's backlog until the
+    /// lock is free.
     ///
     /// # Errors
     /// [`LockError::Failed`].
@@ -89,21 +90,23 @@ impl Lock {
 }
 
 impl Holder {
-    /// Who listens on that abstract name; `None` where nobody does any more, or where so many have
-    /// asked that the kernel queues no further one. It does not wait for an answer: the kernel keeps
-    /// who called listen(2), and tells it to whoever is connected.
+    /// The process that listens on that abstract name; `None` where none does, or where the
+    /// socket's backlog is full.
+    ///
+    /// Does not wait for the process: the kernel stores the credentials of the caller of listen(2)
+    /// and returns them to connected peers.
     pub fn with_name(name: &[u8]) -> Option<Self> {
         probe_holder(name).flatten()
     }
 
-    /// Who listens where that unix socket is connected to.
+    /// The peer that the unix socket is connected to.
     pub fn of_peer(connected: &impl AsFd) -> Option<Self> {
         let found = getsockopt(connected, sockopt::PeerCredentials).ok()?;
         let pid = u32::try_from(found.pid()).ok().filter(|pid| *pid != 0);
         Some(Self { pid, uid: found.uid(), command: pid.and_then(command) })
     }
 
-    /// Whether it runs as root, or as who runs this.
+    /// Whether it runs as root or as the current user.
     pub fn is_trusted(&self) -> bool {
         self.uid == 0 || self.uid == rustix::process::geteuid().as_raw()
     }
@@ -121,20 +124,21 @@ impl fmt::Display for Holder {
     }
 }
 
-/// Who listens on that abstract name, where somebody does: [`Holder::with_name`].
+/// The listener on that abstract name: `None` if there is none, `Some(None)` if it cannot be
+/// identified.
 pub(crate) fn probe_holder(name: &[u8]) -> Option<Option<Holder>> {
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
-    let asking: OwnedFd = socket(AddressFamily::Unix, SockType::Stream, flags, None).ok()?;
-    match connect(asking.as_raw_fd(), &UnixAddr::new_abstract(name).ok()?) {
-        Ok(()) => Some(Holder::of_peer(&asking)),
-        // Too many have asked.
+    let probe: OwnedFd = socket(AddressFamily::Unix, SockType::Stream, flags, None).ok()?;
+    match connect(probe.as_raw_fd(), &UnixAddr::new_abstract(name).ok()?) {
+        Ok(()) => Some(Holder::of_peer(&probe)),
+        // The backlog is full.
         Err(Errno::EAGAIN) => Some(None),
         Err(_) => None,
     }
 }
 
-/// The command line of a process. Its owner writes it as they like: nothing in it reaches a
-/// terminal as it is.
+/// The command line of a process. Its owner controls the content, so it is escaped before it
+/// reaches a terminal.
 fn command(pid: u32) -> Option<String> {
     let bytes = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let text = String::from_utf8_lossy(&bytes);
@@ -143,7 +147,7 @@ fn command(pid: u32) -> Option<String> {
     (!shown.is_empty()).then_some(shown)
 }
 
-/// The refusal in words.
+/// The text of the refusal.
 fn held_text(holder: Option<&Holder>) -> String {
     let Some(holder) = holder else {
         return "another process is changing this network namespace, or was a moment ago"
@@ -153,8 +157,8 @@ fn held_text(holder: Option<&Holder>) -> String {
         return format!("another process is changing this network namespace: {holder}");
     }
     format!(
-        "{holder}, which is neither root nor who runs this, holds the lock of this network namespace; \
-         if it is no evenkeel, it keeps others from changing anything as long as it runs"
+        "{holder}, which is neither root nor the current user, holds the lock of this network \
+         namespace; if it is not evenkeel, it blocks all changes for as long as it runs"
     )
 }
 
@@ -162,7 +166,7 @@ fn held_text(holder: Option<&Holder>) -> String {
 mod tests {
     use super::*;
 
-    /// A name of this test's own: the tests share a network namespace.
+    /// A name for this test alone: the tests share a network namespace.
     fn name(of: &str) -> Vec<u8> {
         format!("evenkeel/lock/test/{of}/{}", std::process::id()).into_bytes()
     }
@@ -195,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_asked_more_often_than_it_queues_still_refuses_without_waiting() {
+    fn a_lock_with_a_full_backlog_still_refuses_without_waiting() {
         let name = name("queue");
         let _lock = take(&name).expect("it is free");
         let limit = fs::read_to_string("/proc/sys/net/core/somaxconn").expect("a limit");
@@ -223,7 +227,7 @@ mod tests {
         let mut child = std::process::Command::new("sleep");
         std::os::unix::process::CommandExt::arg0(&mut child, "\x1b[2J\nhint: all is well");
         let mut child = child.arg("60").spawn().expect("sleep");
-        // Until the program is there, the line is that of this test.
+        // Until exec(2), the command line is that of this test.
         let shown = (0..500).find_map(|_| {
             std::thread::sleep(std::time::Duration::from_millis(10));
             command(child.id()).filter(|it| it.ends_with("60"))

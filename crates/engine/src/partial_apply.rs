@@ -1,20 +1,20 @@
-//! What applies to single services (`--target`) put in force since the last whole one.
+//! The services that were applied one by one (`--target`) since the last apply of a whole spec.
 //!
-//! The texts of such an apply are not those of the last applied spec: the rest of them is in force
-//! nowhere. So each service is remembered by itself, and stands over what that spec says of it:
-//! plans know by it why a step is needed, and a teardown what is evenkeel's.
+//! The texts of such an apply do not become the last applied spec, since the rest of them was not
+//! applied. So each service is recorded by itself and takes precedence over that spec: plans use it
+//! to explain why a step is needed, and a teardown to find what evenkeel created.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_model::{Desired, NamedService, ServiceKey};
 use serde::{Deserialize, Serialize};
 
-/// Services as they were asked for one by one; `None` is one that was taken out.
+/// Services as they were applied one by one; `None` is a removed service.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Vec<Entry>", into = "Vec<Entry>")]
 pub struct PartialApplies(BTreeMap<ServiceKey, Option<NamedService>>);
 
-/// As it is written: a map with such keys has no place in JSON.
+/// The serialized form: JSON has no maps with such keys.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
@@ -23,23 +23,23 @@ struct Entry {
 }
 
 impl PartialApplies {
-    /// What that spec asks of these services.
+    /// What the spec asks for in these services.
     pub fn new(services: &BTreeSet<ServiceKey>, desired: &Desired) -> Self {
         let asked = |key: &ServiceKey| (*key, desired.services.get(key).cloned());
         Self(services.iter().map(asked).collect())
     }
 
-    /// Whether there is nothing that the last applied spec does not say.
+    /// Whether no service differs from the last applied spec on record.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Later applies count.
+    /// Adds later applies, which take precedence.
     pub fn extend(&mut self, later: Self) {
         self.0.extend(later.0);
     }
 
-    /// The last applied spec with what was put in force since; `None` where nothing is known.
+    /// The last applied spec with these services replaced; `None` where nothing is known.
     pub fn over(&self, last: Option<Desired>) -> Option<Desired> {
         if self.is_empty() {
             return last;
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_asked_for_later_stands_over_the_last_spec() {
+    fn later_partial_applies_take_precedence_over_the_last_spec() {
         let (key, first) = spec(1);
         let second = spec(2).1;
         assert_eq!(PartialApplies::default().over(None), None);
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_keeps_it_until_a_whole_spec_is_applied() {
+    fn a_journal_keeps_partial_applies_until_a_whole_spec_is_applied() {
         let (key, desired) = spec(1);
         let folder = tempfile::tempdir().expect("a folder");
         let state = crate::StateDir::new(folder.path(), "init");

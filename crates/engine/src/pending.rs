@@ -1,8 +1,8 @@
-//! An apply that waits for its confirmation, as the journal keeps it.
+//! A pending apply, as the journal records it.
 //!
-//! It is written down before the first change, so that whatever becomes of the processes, the next
-//! command knows that there is something to keep or to undo. Who waits and who undoes is
-//! elsewhere; here is what the record means.
+//! It is recorded before the first change, so that the next command knows, whatever happens to the
+//! processes, that there is something to confirm or roll back. This file interprets the record;
+//! the wait and the rollback are elsewhere.
 
 use std::fs;
 use std::io;
@@ -14,59 +14,59 @@ use thiserror::Error;
 
 use crate::PartialApplies;
 
-/// An apply that was begun and is neither confirmed nor undone.
+/// An apply that was started and is neither confirmed nor rolled back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pending {
-    /// Tells it from others of the same boot.
+    /// Identifies it among those of the same boot.
     pub id: Box<str>,
-    /// When it was begun, in seconds since 1970.
+    /// When it was started, in seconds since 1970.
     pub begun: u64,
-    /// How long it may wait for its confirmation, in seconds.
+    /// The time within which it must be confirmed, in seconds.
     #[serde(rename = "within")]
     pub timeout_seconds: u32,
-    /// Until when it may, in seconds since 1970; `None` as long as its steps are not done and
+    /// The deadline for its confirmation, in seconds since 1970; `None` until its steps are done and
     /// verified.
     pub deadline: Option<u64>,
-    /// The boot it belongs to.
+    /// The boot in which it was started.
     pub boot: Box<str>,
-    /// The process that undoes it when the time has come; `None` before that is started.
+    /// The process that rolls it back at the deadline; `None` until that is started.
     pub watchdog: Option<u32>,
-    /// The steps to be undone, in the order of their execution.
+    /// The steps to roll back, in the order of their execution.
     pub steps: Vec<Op>,
-    /// What it asked of single services; nothing where it was a whole spec.
+    /// What it asked for in single services; empty for a whole spec.
     #[serde(default, skip_serializing_if = "PartialApplies::is_empty")]
     pub targeted: PartialApplies,
 }
 
-/// Where an unconfirmed apply stands.
+/// The state of a pending apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PendingState {
-    /// It belongs to an earlier boot: what it did to the kernel is gone, and nothing is left to
-    /// decide.
+    /// It belongs to an earlier boot: its changes to the kernel are gone, and nothing is left to
+    /// confirm or roll back.
     EarlierBoot,
-    /// Its steps are not done. As long as the process that applies lives it has the lock, so that
-    /// who reads this with the lock in hand knows that it ended half-way.
+    /// Its steps are not done. The applying process holds the lock while it runs, so a reader that
+    /// holds the lock knows that the apply ended prematurely.
     Unfinished,
     /// It may still be confirmed.
     Waiting {
-        /// For how many seconds.
+        /// The remaining time in seconds.
         remaining: u32,
     },
-    /// Its time is over, and yet it was not undone.
+    /// Its deadline has passed, but it was not rolled back.
     Overdue,
 }
 
-/// Nothing may be changed while an apply waits for its confirmation.
+/// The error that refuses changes while an apply is pending.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{0}")]
 pub struct Unconfirmed(pub String);
 
 impl Pending {
-    /// One that begins now, at that time in seconds since 1970, in this boot.
+    /// Starts one at `now`, in seconds since 1970, in this boot.
     ///
     /// # Errors
-    /// The kernel does not tell which boot this is, as where `/proc` is not mounted.
+    /// The boot id cannot be read, for example because `/proc` is not mounted.
     pub fn begin(now: u64, within: u32, steps: Vec<Op>) -> io::Result<Self> {
         Ok(Self {
             id: format!("{now}-{}", std::process::id()).into(),
@@ -80,18 +80,18 @@ impl Pending {
         })
     }
 
-    /// Whether its steps are done, and only its confirmation is missing.
+    /// Whether its steps are done and only the confirmation is missing.
     pub fn is_done(&self) -> bool {
         self.deadline.is_some() && self.is_of_this_boot()
     }
 
-    /// Where it stands at that time in seconds since 1970.
+    /// Its state at `now`, in seconds since 1970.
     pub fn state(&self, now: u64) -> PendingState {
         match self.deadline {
             _ if !self.is_of_this_boot() => PendingState::EarlierBoot,
             None => PendingState::Unfinished,
             Some(deadline) if deadline > now => {
-                // A clock that was set back does not prolong it.
+                // Setting the clock back does not extend the time.
                 let remaining =
                     u32::try_from(deadline - now).unwrap_or(u32::MAX).min(self.timeout_seconds);
                 PendingState::Waiting { remaining }
@@ -100,35 +100,37 @@ impl Pending {
         }
     }
 
-    /// Whether it belongs to this boot; where that cannot be told it is taken to.
+    /// Whether it belongs to this boot; also true where the boot id cannot be read.
     pub fn is_of_this_boot(&self) -> bool {
         boot().is_ok_and(|boot| boot == self.boot) || boot().is_err()
     }
 
-    /// Whether the process that undoes it when the time has come still runs. One of another pid
-    /// namespace cannot be seen.
+    /// Whether its watchdog still runs. A process in another pid namespace is not visible.
     pub fn is_watched(&self) -> bool {
         let Some(pid) = self.watchdog else { return false };
-        // Numbers are used again: it must be one that was started to watch.
+        // Process ids are reused: the process must have been started as a watchdog.
         let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         line.split(|byte| *byte == 0).any(|word| word == b"watchdog")
     }
 
-    /// When it was begun, as people read it.
+    /// When it was started, formatted for users.
     pub fn begun_at(&self) -> String {
         utc(self.begun)
     }
 
-    /// What whoever meets it should know, at that time in seconds since 1970.
+    /// Describes it to users at `now`, in seconds since 1970, with what they can do.
     pub fn description(&self, now: u64) -> String {
         let begun = utc(self.begun);
-        let either = "run `evenkeel confirm` to keep it, or `evenkeel confirm --abort` to undo it";
+        let either =
+            "run `evenkeel confirm` to keep it, or `evenkeel confirm --abort` to roll it back";
         match (self.state(now), self.deadline.unwrap_or_default(), self.watchdog) {
             (PendingState::EarlierBoot, ..) => self.earlier_boot_notice(),
             (PendingState::Waiting { remaining }, deadline, _) => {
                 let alone = match self.is_watched() {
                     true => "",
-                    false => "; its watchdog is gone, so that nothing undoes it by itself",
+                    false => {
+                        "; its watchdog is not running, so it is not rolled back automatically"
+                    }
                 };
                 format!(
                     "an apply of {begun} waits for confirmation until {}, {remaining} s from now{alone}: \
@@ -137,50 +139,50 @@ impl Pending {
                 )
             }
             (PendingState::Unfinished, _, Some(pid)) if self.is_watched() => format!(
-                "an apply of {begun} with --confirm ended half-way, and process {pid} is about to \
-                 undo it: try again in a moment"
+                "an apply of {begun} with --confirm did not finish, and process {pid} is about to \
+                 roll it back: try again in a moment"
             ),
             (PendingState::Unfinished, ..) => format!(
-                "an apply of {begun} with --confirm ended half-way, and nothing undoes it by \
-                 itself: {either}"
+                "an apply of {begun} with --confirm did not finish, and is not rolled back \
+                 automatically: {either}"
             ),
             (PendingState::Overdue, deadline, Some(pid)) if self.is_watched() => format!(
-                "an apply of {begun} was not confirmed by {}, and process {pid} is about to undo \
-                 it: try again in a moment",
+                "an apply of {begun} was not confirmed by {}, and process {pid} is about to roll \
+                 it back: try again in a moment",
                 utc(deadline)
             ),
             (PendingState::Overdue, deadline, _) => format!(
-                "an apply of {begun} was not confirmed by {}, and its watchdog is gone, so that \
-                 nothing undoes it by itself: {either}",
+                "an apply of {begun} was not confirmed by {}, and its watchdog is not running, so it \
+                 is not rolled back automatically: {either}",
                 utc(deadline)
             ),
         }
     }
 
-    /// What became of one of an earlier boot, or of a network namespace that is no more.
+    /// Describes one that ended with its boot or with its network namespace.
     pub fn earlier_boot_notice(&self) -> String {
         let end = match self.is_of_this_boot() {
             true => "its network namespace was deleted",
             false => "this host went down",
         };
         format!(
-            "an apply of {} was not confirmed when {end}; what it had changed in the kernel went \
-             with it, and there is nothing left to confirm or undo",
+            "an apply of {} was not confirmed when {end}; its changes to the kernel were lost \
+             with it, and nothing is left to confirm or roll back",
             utc(self.begun)
         )
     }
 }
 
-/// The kernel's name for the time from this boot to the next.
+/// The kernel's boot id.
 fn boot() -> io::Result<Box<str>> {
     let text = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
     Ok(text.trim().into())
 }
 
-/// A time as people read it.
+/// A time formatted for users.
 fn utc(seconds: u64) -> String {
     let found = i64::try_from(seconds).ok().and_then(|it| Timestamp::from_second(it).ok());
-    // A clock that shows the year 10000 tells nothing.
+    // A time beyond the year 9999 cannot be formatted as a date.
     found.map_or_else(|| format!("{seconds} s"), |it| it.strftime("%F %T UTC").to_string())
 }
 
@@ -207,12 +209,12 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_set_back_leaves_it_no_more_than_it_had() {
+    fn setting_the_clock_back_does_not_extend_the_wait() {
         assert_eq!(waiting().state(0), PendingState::Waiting { remaining: 120 });
     }
 
     #[test]
-    fn an_earlier_boot_leaves_nothing_to_decide() {
+    fn a_pending_apply_of_an_earlier_boot_needs_no_decision() {
         let pending = Pending { boot: "another".into(), ..waiting() };
         assert_eq!(pending.state(NOON), PendingState::EarlierBoot);
         assert!(
@@ -221,13 +223,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_names_the_times_and_both_ways_out() {
+    fn the_description_names_the_times_and_both_commands() {
         let message = waiting().description(NOON + 100);
         for word in [
             "an apply of 2026-01-01 12:00:03 UTC waits for confirmation until ",
             "until 2026-01-01 12:02:13 UTC, 30 s from now",
             "`evenkeel confirm` to keep it",
-            "`evenkeel confirm --abort` to undo it",
+            "`evenkeel confirm --abort` to roll it back",
         ] {
             assert!(message.contains(word), "{word}: {message}");
         }
@@ -237,10 +239,10 @@ mod tests {
     }
 
     #[test]
-    fn only_a_process_that_was_started_to_watch_is_a_watchdog() {
+    fn only_a_process_started_as_watchdog_counts_as_one() {
         let own = Pending { watchdog: Some(std::process::id()), ..waiting() };
         assert!(!own.is_watched());
-        assert!(own.description(NOON).contains("its watchdog is gone"));
+        assert!(own.description(NOON).contains("its watchdog is not running"));
         let mut child = std::process::Command::new("sleep");
         std::os::unix::process::CommandExt::arg0(&mut child, "watchdog");
         let mut child = child.arg("60").spawn().expect("sleep");
@@ -250,15 +252,16 @@ mod tests {
             watched.is_watched()
         });
         assert!(is_watched);
-        assert!(!watched.description(NOON).contains("gone"), "{}", watched.description(NOON));
-        assert!(watched.description(NOON + 200).contains("is about to undo it"));
+        let description = watched.description(NOON);
+        assert!(!description.contains("not running"), "{description}");
+        assert!(watched.description(NOON + 200).contains("is about to roll it back"));
         child.kill().expect("it can be ended");
         child.wait().expect("it ends");
         assert!(!watched.is_watched());
     }
 
     #[test]
-    fn a_time_beyond_all_calendars_is_still_shown() {
+    fn a_time_that_no_calendar_has_is_shown_in_seconds() {
         assert_eq!(utc(u64::MAX), format!("{} s", u64::MAX));
     }
 }

@@ -1,10 +1,10 @@
-//! Who waits in a network namespace for an apply to be confirmed, told to everyone in it.
+//! Marks a network namespace while an apply in it is pending.
 //!
-//! That an apply waits is in its journal, which is one for each state directory, while the table
-//! that it changed is one for all. So the process that takes it back when nobody confirms it has
-//! an abstract unix socket for as long as it waits, as [`crate::lock`] has for the time of a pass:
-//! those who look for it meet it whatever state directory they use, and also where the journal is
-//! lost. It is gone with the process.
+//! The journal records a pending apply, but there is one journal per state directory, and one table
+//! for all of them. So the watchdog that rolls an unconfirmed apply back holds an abstract unix
+//! socket while it waits, as [`crate::lock`] does during a pass: every writer in the namespace finds
+//! it, whatever state directory it uses, and also when the journal is lost. The kernel frees the
+//! name when the process ends.
 
 use std::io;
 use std::os::linux::net::SocketAddrExt;
@@ -18,29 +18,30 @@ use crate::{Holder, Unconfirmed};
 /// The name, without the zero byte that makes it abstract.
 const NAME: &[u8] = b"evenkeel/pending";
 
-/// One that waits for nothing any more notices that within this time ([`PendingMarker::POLL_INTERVAL`]).
-const PATIENCE: Duration = Duration::from_secs(1);
+/// A watchdog whose apply was confirmed notices it within this time
+/// ([`PendingMarker::POLL_INTERVAL`]).
+const GRACE_PERIOD: Duration = Duration::from_secs(1);
 
-/// That an apply waits for its confirmation, until it is dropped or the process ends.
+/// Marks that an apply is pending, until it is dropped or the process ends.
 #[derive(Debug)]
 pub struct PendingMarker {
     listener: UnixListener,
 }
 
 impl PendingMarker {
-    /// Who keeps one looks this often at what it waits for.
+    /// How often the holder of a marker checks its pending apply.
     pub const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-    /// Tells so in the calling thread's network namespace.
+    /// Takes the marker of the calling thread's network namespace.
     ///
     /// # Errors
-    /// [`io::ErrorKind::AddrInUse`] while another process does.
+    /// [`io::ErrorKind::AddrInUse`] while another process holds it.
     pub fn begin() -> io::Result<Self> {
         Self::with_name(NAME)
     }
 
-    /// Sends away those who asked who it is. The kernel has told them, and keeps only so many
-    /// questions that nobody took notice of.
+    /// Closes queued probe connections, before the socket's backlog is full. The kernel has
+    /// identified this process to their peers already.
     pub fn drain_backlog(&self) {
         while self.listener.accept().is_ok() {}
     }
@@ -52,10 +53,10 @@ impl PendingMarker {
     }
 }
 
-/// Whether nobody waits for a confirmation, for one whose own journal knows of no apply that does.
+/// Checks that no apply is pending, for callers whose own journal has none.
 ///
 /// # Errors
-/// Somebody does, and not only because it has yet to notice that its wait is over.
+/// One is pending, and still is after the time in which its watchdog would notice a confirmation.
 pub(crate) fn check_none() -> Result<(), Unconfirmed> {
     check_none_of_name(NAME)
 }
@@ -64,7 +65,7 @@ fn check_none_of_name(name: &[u8]) -> Result<(), Unconfirmed> {
     let mut waited = Duration::ZERO;
     loop {
         let Some(holder) = probe_holder(name) else { return Ok(()) };
-        if waited >= PATIENCE {
+        if waited >= GRACE_PERIOD {
             return Err(Unconfirmed(unconfirmed_text(holder.as_ref())));
         }
         thread::sleep(PendingMarker::POLL_INTERVAL / 2);
@@ -76,12 +77,12 @@ fn unconfirmed_text(holder: Option<&Holder>) -> String {
     let who = holder.map_or_else(|| "another process".to_owned(), ToString::to_string);
     let untrusted = match holder.is_none_or(Holder::is_trusted) {
         true => "",
-        false => ", which is neither root nor who runs this",
+        false => ", which is neither root nor the current user,",
     };
     format!(
-        "an apply with --confirm waits in this network namespace that the journal here does not \
-         know of: {who}{untrusted} takes it back when its time is over; with the --state-dir of that \
-         apply, `evenkeel confirm` keeps it and `evenkeel confirm --abort` takes it back now"
+        "an unconfirmed apply that is not in this journal is active in this network namespace: \
+         {who}{untrusted} rolls it back at its deadline; with the --state-dir of that apply, \
+         `evenkeel confirm` keeps it and `evenkeel confirm --abort` rolls it back now"
     )
 }
 
@@ -89,13 +90,13 @@ fn unconfirmed_text(holder: Option<&Holder>) -> String {
 mod tests {
     use super::*;
 
-    /// A name of this test's own: the tests share a network namespace.
+    /// A name for this test alone: the tests share a network namespace.
     fn name(of: &str) -> Vec<u8> {
         format!("evenkeel/pending/test/{of}/{}", std::process::id()).into_bytes()
     }
 
     #[test]
-    fn while_one_waits_it_is_reported_and_no_other_can_begin() {
+    fn a_marker_is_reported_and_can_be_held_only_once() {
         let name = name("one");
         assert_eq!(check_none_of_name(&name), Ok(()));
         let marker = PendingMarker::with_name(&name).expect("it is free");
@@ -109,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_ends_in_a_moment_is_waited_for() {
+    fn a_marker_that_is_about_to_be_dropped_is_waited_for() {
         let name = name("moment");
         let marker = PendingMarker::with_name(&name).expect("it is free");
         let ending = thread::spawn(move || {
@@ -121,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn however_often_it_is_asked_it_can_be_asked_again() {
+    fn a_drained_backlog_accepts_probes_again() {
         let name = name("often");
         let marker = PendingMarker::with_name(&name).expect("it is free");
         let limit = std::fs::read_to_string("/proc/sys/net/core/somaxconn").expect("a limit");
@@ -129,11 +130,7 @@ mod tests {
         for _ in 0..limit + 2 {
             assert!(probe_holder(&name).is_some());
         }
-        assert_eq!(
-            probe_holder(&name),
-            Some(None),
-            "somebody is there, and who is not told any more"
-        );
+        assert_eq!(probe_holder(&name), Some(None), "held, but the backlog is full");
         marker.drain_backlog();
         assert!(probe_holder(&name).is_some_and(|holder| holder.is_some()));
     }
@@ -143,7 +140,7 @@ mod tests {
         let untrusted = Holder { pid: Some(7), uid: 12_345, command: Some("nc -lU".into()) };
         let message = unconfirmed_text(Some(&untrusted));
         assert!(
-            message.contains("(`nc -lU`), which is neither root nor who runs this"),
+            message.contains("(`nc -lU`), which is neither root nor the current user"),
             "{message}"
         );
     }

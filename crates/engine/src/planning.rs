@@ -1,7 +1,7 @@
-//! Plans with all that is known, and reads no more than that takes.
+//! Makes a plan and reads only what that plan needs.
 //!
-//! What the last applied spec was, and how many connections there are, only plans with changes
-//! need. A host in sync is the common case, and costs nothing of it.
+//! Only plans with changes need the last applied spec and the number of connections. For a host in
+//! sync, the common case, neither is read.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use evenkeel_plan::{CutOff, Inputs, LostFile, Op, Plan, PriorState, plan};
 
 use crate::{Kernel, KernelError};
 
-/// The sysctls that tell what a change means for connections.
+/// The sysctls that determine what a change means for connections.
 pub const CONNECTION_SYSCTLS: [&str; 3] = [
     "net.ipv4.vs.conn_reuse_mode",
     "net.ipv4.vs.expire_nodest_conn",
@@ -22,21 +22,23 @@ pub const CONNECTION_SYSCTLS: [&str; 3] = [
 pub struct LastApplied {
     /// What it asked for; `None` where none is on record.
     pub last: Option<Desired>,
-    /// The text of the new spec that may be incomplete.
+    /// A text of the new spec that may be incomplete.
     pub cut_off: Option<CutOff>,
-    /// The files of the last applied spec whose content is gone from the new one.
+    /// The files of the last applied spec whose content is missing from the new one.
     pub lost_files: Vec<LostFile>,
 }
 
 impl LastApplied {
-    /// Whether nothing of it is on record, so that no plan depends on it.
+    /// Whether nothing is on record, so that no plan depends on it.
     fn is_unknown(&self) -> bool {
         self.last.is_none() && self.cut_off.is_none() && self.lost_files.is_empty()
     }
 }
 
-/// Plans; only if there is something to do, looks up the history, of which the operations decide
-/// how much matters, and counts connections. The history comes back for the execution.
+/// Makes a plan, and returns it with the history that it was made with.
+///
+/// Only if there is something to do, it calls `history` with the operations, which decide how much
+/// of it matters, and counts connections.
 ///
 /// # Errors
 /// The kernel cannot be read.
@@ -73,7 +75,7 @@ pub fn plan_changes(
     Ok((plan, history))
 }
 
-/// The live services whose connections those operations may concern.
+/// The live services whose connections the operations may affect.
 fn affected_services(steps: &[Op], live: &Live) -> BTreeSet<ServiceKey> {
     let mut affected_services = BTreeSet::new();
     for op in steps {

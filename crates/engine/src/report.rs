@@ -1,4 +1,4 @@
-//! What became of each step of a pass.
+//! Reports the outcome of each step of a pass.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -9,56 +9,57 @@ use rustix::io::Errno;
 
 use crate::{KernelError, Refused};
 
-/// What became of a plan.
+/// The result of executing a plan.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// The steps in the order of execution. Those of a further round, which the plan did not
-    /// hold, follow behind.
+    /// The steps in the order of execution, followed by those of further rounds, which the plan did
+    /// not contain.
     steps: Vec<Op>,
-    /// The outcomes that are not [`Outcome::Applied`], by the place of their step.
+    /// The outcomes other than [`Outcome::Applied`], by the index of their step.
     exceptions: BTreeMap<usize, Outcome>,
-    /// Operations that would still be needed though everything was done: someone else is changing
+    /// Operations that are still needed although every step was done: another program is changing
     /// the same objects.
     pub mismatches: Vec<Op>,
-    /// What should be known and stood in the way of nothing.
+    /// Warnings that did not prevent any step.
     pub warnings: Vec<String>,
-    /// What kept the kernel from being read or written in the midst of it.
+    /// The error that prevented reading or writing the kernel during the pass.
     pub error: Option<KernelError>,
-    /// It was asked to stop, and did where that leaves a state that serves.
+    /// Whether it was interrupted; it stopped at a point at which the state still serves clients.
     pub interrupted: bool,
-    /// Real servers that were deleted at the deadline of their drain, with the connections they
-    /// had left.
+    /// Real servers that were deleted at the deadline of their drain, with the number of connections
+    /// that were left.
     pub cut: BTreeMap<(ServiceKey, RealServerKey), u64>,
-    /// Real servers that someone else deleted while they drained, with the connections they were
-    /// last seen to have.
+    /// Real servers that another program deleted while they drained, with their last known number
+    /// of connections.
     pub deleted_by_others: BTreeMap<(ServiceKey, RealServerKey), u64>,
-    /// Real servers that someone else gave a service that leaves, or a weight again, while its
-    /// connections were waited for. They were not deleted with it but drain first.
+    /// Real servers that another program added to a departing service, or whose weight it raised
+    /// again, while the service drained. They drain before the service is deleted.
     pub added_by_others: BTreeSet<(ServiceKey, RealServerKey)>,
-    /// The way back, where one was gone.
+    /// The rollback, if one was done.
     pub rollback: Option<Rollback>,
 }
 
-/// What became of the way back after a failure.
+/// The result of a rollback.
 #[derive(Debug, Default)]
 pub struct Rollback {
-    /// What the way back still needs and could not be done.
+    /// The operations that the rollback still needs and could not do.
     pub remaining: Vec<Op>,
-    /// Refusals on the way back, with their operations.
+    /// The operations that the kernel refused during the rollback.
     pub refused: Vec<(Op, Refused)>,
-    /// Objects that are neither as before nor as the steps left them: someone else changed them
-    /// meanwhile, and they were left alone.
+    /// Objects that are neither as before nor as the steps left them: another program changed them
+    /// meanwhile, and the rollback left them alone.
     pub foreign: BTreeSet<Object>,
-    /// The values, before, as planned and as last read, of every object that was not as before then.
+    /// The values before, as planned, and as last read, of each object that was not as before at the
+    /// last reading.
     pub traces: BTreeMap<Object, ObjectTrace>,
-    /// How many connections broke because what had been added was deleted again.
+    /// The number of connections that broke because added objects were deleted again.
     pub broken: u64,
-    /// What kept the kernel from being read or written.
+    /// The error that prevented reading or writing the kernel.
     pub error: Option<KernelError>,
 }
 
 impl Rollback {
-    /// Whether all that was touched is as it was before.
+    /// Whether every touched object is as it was before.
     pub fn is_clean(&self) -> bool {
         self.remaining.is_empty() && self.foreign.is_empty() && self.error.is_none()
     }
@@ -69,36 +70,36 @@ impl Rollback {
 pub struct Done<'a> {
     /// The operation.
     pub op: &'a Op,
-    /// What became of it.
+    /// Its outcome.
     pub outcome: &'a Outcome,
 }
 
-/// What became of a step.
+/// The outcome of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// The kernel did it, and shows it.
+    /// The kernel executed it, and a reading confirms it.
     Applied,
-    /// Someone else had done it already.
+    /// Another program had done it already.
     AlreadyInPlace,
     /// The kernel refused it.
     Failed(Box<Refused>),
-    /// It was not tried, or could not be done, because of an earlier failure or because its
-    /// object is gone.
+    /// It was not tried, or not possible, because of an earlier failure or because its object is
+    /// gone.
     Skipped,
-    /// It waits for a drain, and is left to a later pass.
+    /// It waits for a drain and is left to a later pass.
     Draining,
-    /// It was applied, and taken back after a failure.
+    /// It was applied, and rolled back after a failure.
     Undone,
-    /// It was sent, and the kernel could not be read again to see whether it was done.
+    /// It was sent, but the kernel could not be read again to verify it.
     Unknown,
 }
 
 impl Outcome {
-    /// Every outcome's word, in the order of the counts.
+    /// The name of every outcome, in the order of the counts.
     pub const NAMES: [&'static str; 7] =
         ["applied", "already in place", "failed", "skipped", "draining", "undone", "unknown"];
 
-    /// The word in texts and logs.
+    /// The name in texts and logs.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Applied => "applied",
@@ -113,8 +114,8 @@ impl Outcome {
 }
 
 impl Report {
-    /// Adds the steps of a round, applied but for the exceptions, which are counted from the
-    /// first of them.
+    /// Adds the steps of a round: all applied, except for the exceptions, whose indices count from
+    /// the first of these steps.
     pub(crate) fn extend(&mut self, steps: Vec<Op>, exceptions: BTreeMap<usize, Outcome>) {
         let first = self.steps.len();
         if first == 0 {
@@ -126,12 +127,12 @@ impl Report {
         self.exceptions.extend(placed);
     }
 
-    /// The steps from that place on.
+    /// The steps from that index on.
     pub(crate) fn steps_from(&self, first: usize) -> &[Op] {
         &self.steps[first..]
     }
 
-    /// Takes back that the last step on an object was applied: a reading has shown otherwise.
+    /// Marks the last step on an object as not applied, because a reading showed otherwise.
     pub(crate) fn not_applied(&mut self, object: &Object) {
         let last = self.steps.iter().rposition(|op| op.object() == *object);
         if let Some(place) = last {
@@ -139,7 +140,7 @@ impl Report {
         }
     }
 
-    /// The steps from that place on could not be verified.
+    /// Marks the steps from that index on as not verified.
     pub(crate) fn unverified(&mut self, first: usize, error: KernelError) {
         for place in first..self.steps.len() {
             self.exceptions.entry(place).or_insert(Outcome::Unknown);
@@ -147,7 +148,7 @@ impl Report {
         self.error.get_or_insert(error);
     }
 
-    /// Steps were taken back: all that were applied but those on objects that are still left, and
+    /// Marks the applied steps as rolled back, except for those on the remaining objects, and for
     /// modules, which stay loaded.
     pub(crate) fn mark_rolled_back(&mut self, remaining: &BTreeSet<Object>) {
         for (place, op) in self.steps.iter().enumerate() {
@@ -161,7 +162,7 @@ impl Report {
         }
     }
 
-    /// Notes what was deleted with connections left.
+    /// Records the real servers that were deleted with connections left.
     pub(crate) fn record_deadlines(&mut self, over: BTreeMap<(ServiceKey, RealServerKey), u64>) {
         self.cut = over.into_iter().filter(|(_, connections)| *connections > 0).collect();
     }
@@ -184,7 +185,7 @@ impl Report {
         self.steps.is_empty()
     }
 
-    /// Whether the live state is as desired, or gets there by itself as drains end.
+    /// Whether the live state is as desired, or will be as soon as the drains end.
     pub fn is_success(&self) -> bool {
         self.mismatches.is_empty() && !self.has_failed() && !self.interrupted
     }
@@ -195,7 +196,7 @@ impl Report {
         self.error.is_some() || self.exceptions.values().any(failed)
     }
 
-    /// Whether a step changed something, as far as is known; one that failed may have, too.
+    /// Whether a step changed something, as far as known; a failed one may have, too.
     pub(crate) fn has_changed(&self) -> bool {
         let is_change = |done: Done<'_>| {
             let stays = matches!(done.op, Op::AddModule { .. } | Op::EditDummy { .. });
@@ -205,7 +206,7 @@ impl Report {
         self.iter().any(is_change)
     }
 
-    /// How many steps have that outcome, by its word.
+    /// How many steps have the outcome of that name.
     pub fn count(&self, name: &str) -> usize {
         let applied = self.steps.len() - self.exceptions.len();
         let exceptional = self.exceptions.values().filter(|outcome| outcome.as_str() == name);
@@ -213,8 +214,8 @@ impl Report {
     }
 }
 
-/// The kernel's refusal of one operation in words: what the error number means there, and what
-/// to do about it.
+/// Explains the kernel's refusal of an operation: what the error number means for it, and what to
+/// do.
 ///
 /// The same number means different things to different operations: ENOENT is a missing module
 /// when a service is added, and a missing object when a real server is edited (table in
@@ -229,7 +230,7 @@ pub fn explain(op: &Op, refused: &Refused) -> String {
             format!("the kernel has no scheduler {}{engine}", after.scheduler)
         }
         (Op::AddModule { module }, _) => format!(
-            "module {module} cannot be loaded; `modprobe {module}` tells more. Install it, or use \
+            "module {module} cannot be loaded; `modprobe {module}` shows why. Install it, or use \
              a scheduler or engine that this kernel has"
         ),
         (Op::AddSync { after, .. }, Errno::NODEV) => {
@@ -242,9 +243,11 @@ pub fn explain(op: &Op, refused: &Refused) -> String {
             format!("interface {} has no usable address of the group's family", after.interface)
         }
         (Op::AddSync { .. }, Errno::INVAL) => {
-            "the kernel runs no sync daemon beside real servers of the other family".to_owned()
+            "the kernel does not run a sync daemon while services have real servers of the other \
+             family"
+                .to_owned()
         }
-        (_, Errno::EXIST) => "it exists already".to_owned(),
+        (_, Errno::EXIST) => "it already exists".to_owned(),
         (Op::Bind { binding }, Errno::NODEV) => {
             format!("interface {} does not exist", binding.interface)
         }
@@ -253,20 +256,20 @@ pub fn explain(op: &Op, refused: &Refused) -> String {
         (Op::AddRealServer { service, key, .. }, Errno::INVAL)
             if Family::from(key.address) != service.family() =>
         {
-            "the kernel takes real servers of the other family for tunnels only, and none while a \
-             sync daemon runs"
+            "the kernel accepts real servers of the other family only with tunnelling, and not \
+             while a sync daemon runs"
                 .to_owned()
         }
         (Op::AddRealServer { key, .. }, Errno::INVAL) => format!(
-            "the kernel takes {} for no address of a real server: it must be unicast, of the \
+            "the kernel rejects {} as the address of a real server: it must be unicast, of the \
              service's family unless tunnelled, and interface lo must be up",
             key.address
         ),
         (_, Errno::RANGE) => "a weight or threshold is out of range".to_owned(),
         (_, Errno::AFNOSUPPORT) => "the kernel has no support for its address family".to_owned(),
-        // `inet6_addr_add`; IPv4 has no such switch.
+        // `inet6_addr_add`; IPv4 has no such sysctl.
         (Op::Bind { binding }, Errno::ACCESS) if binding.address.is_ipv6() => format!(
-            "IPv6 is off there: net.ipv6.conf.{}.disable_ipv6 is 1",
+            "IPv6 is disabled on the interface: net.ipv6.conf.{}.disable_ipv6 is 1",
             binding.interface.replace('.', "/")
         ),
         (_, Errno::PERM | Errno::ACCESS) => "CAP_NET_ADMIN is needed".to_owned(),
@@ -274,7 +277,7 @@ pub fn explain(op: &Op, refused: &Refused) -> String {
         (_, errno) => {
             let text = errno.to_string();
             let number = format!(" (os error {})", errno.raw_os_error());
-            // The number stands behind every meaning.
+            // The error number is appended below.
             text.strip_suffix(&number).unwrap_or(&text).to_owned()
         }
     };
@@ -285,7 +288,7 @@ pub fn explain(op: &Op, refused: &Refused) -> String {
 }
 
 impl Done<'_> {
-    /// Why it failed, in words; `None` unless it did.
+    /// Why the step failed; `None` unless it did.
     pub fn failure(&self) -> Option<String> {
         match &self.outcome {
             Outcome::Failed(refused) => Some(explain(self.op, refused)),

@@ -1,7 +1,7 @@
-//! Goes back to what was there before, after a step failed.
+//! Restores the state before the pass after a step failed.
 //!
-//! What to do is planned by [`evenkeel_plan::rollback_plan`] from a fresh reading; here it is carried out
-//! and read again, a bounded number of times.
+//! [`evenkeel_plan::rollback_plan`] plans the steps from a fresh reading; this module executes them
+//! and reads again, a bounded number of times.
 
 use std::collections::BTreeSet;
 
@@ -9,12 +9,12 @@ use evenkeel_model::Live;
 use evenkeel_plan::{Object, Op, RollbackPlan, rollback_plan};
 use tracing::info;
 
-use crate::execute::{FURTHER_ROUNDS, read_touched};
+use crate::refresh::{FURTHER_ROUNDS, read_touched};
 use crate::report::Rollback;
 use crate::stages::stages;
 use crate::{Exception, Kernel, KernelError, Outcome, Report};
 
-/// Takes back what the report's steps did, and corrects their outcomes.
+/// Rolls back the steps of the report, and updates their outcomes.
 pub(crate) fn roll_back(
     kernel: &mut impl Kernel,
     report: &mut Report,
@@ -34,7 +34,7 @@ pub(crate) fn roll_back(
     rollback
 }
 
-/// Goes back from those steps, whichever of them were carried out.
+/// Rolls back the steps, whichever of them were executed.
 pub(crate) fn restore(kernel: &mut impl Kernel, done: &[Op], live: &mut Live) -> Rollback {
     let mut rollback = Rollback::default();
     for round in 0.. {
@@ -46,7 +46,7 @@ pub(crate) fn restore(kernel: &mut impl Kernel, done: &[Op], live: &mut Live) ->
         rollback.foreign = foreign;
         rollback.traces = traces;
         rollback.remaining = steps;
-        // The last reading only tells what is left.
+        // After the last round, the reading only shows what remains.
         if rollback.remaining.is_empty() || round > FURTHER_ROUNDS {
             break;
         }
@@ -77,7 +77,7 @@ fn execute_rollback(
                 rollback.refused.push((ops[place].clone(), refused));
             }
         }
-        // As on the way there: nothing is deleted after something failed.
+        // As in an apply, nothing is deleted after a failure.
         if !is_clean {
             break;
         }
@@ -85,7 +85,7 @@ fn execute_rollback(
     Ok(())
 }
 
-/// How many connections break with what those operations delete.
+/// How many connections break when the operations delete their objects.
 fn connections(kernel: &mut impl Kernel, ops: &[Op]) -> Result<u64, KernelError> {
     let deletes = |op: &&Op| matches!(op, Op::DeleteService { .. } | Op::DeleteRealServer { .. });
     let services: BTreeSet<_> = ops.iter().filter(deletes).filter_map(Op::service).collect();

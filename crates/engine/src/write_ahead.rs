@@ -1,5 +1,7 @@
-//! Executes with a journal: what is about to be bound, created, set and drained is written down
-//! before it is, so that a crash in between forgets nothing, and the outcome afterwards.
+//! Executes a pass with write-ahead journalling.
+//!
+//! The journal records what is about to be bound, created, set and drained before it is done, so
+//! that a crash loses nothing, and the outcome afterwards.
 
 use evenkeel_model::{Desired, RealServer};
 use evenkeel_plan::{Draining, Op};
@@ -9,10 +11,11 @@ use crate::{
     Pass, Report, StateDir, error_chain, execute,
 };
 
-/// As [`execute`], with the journal kept. The pass's own record is replaced by the journal's.
+/// Executes a pass as [`execute`] does, and keeps the journal. The journal's record replaces the one
+/// of the pass.
 ///
 /// # Errors
-/// The journal cannot be written; then nothing was changed.
+/// The journal cannot be written; nothing was changed.
 pub fn execute_journalled(
     kernel: &mut impl Kernel,
     mut pass: Pass<'_>,
@@ -21,13 +24,13 @@ pub fn execute_journalled(
     state: &StateDir,
     journal: &mut Journal,
 ) -> Result<Report, JournalError> {
-    // Between the reading of the journal and here someone may have been asked.
+    // The user may have been prompted since the journal was read, and the wall clock set.
     journal.record.drains.rebase(&context.now());
     let before = journal.clone();
     let (desired, is_complete) = (pass.desired, pass.is_complete);
     record_intent(journal, &pass, context);
-    // Also where nothing is intended that it must know: that it can be written is found out
-    // before the first change.
+    // Written also where the record does not change, so that a journal that cannot be written is
+    // found before the first change.
     if !pass.steps.is_empty() && (options.always_record || *journal != before) {
         state.write(journal)?;
     }
@@ -38,16 +41,18 @@ pub fn execute_journalled(
     if *journal != intended
         && let Err(error) = state.write(journal)
     {
-        // What was done is done, and told; the next apply writes the journal again.
+        // The changes were made and are reported; the next apply writes the journal again.
         let message = error_chain(&error);
-        report.warnings.push(format!("{message}; it still says what was about to be done"));
+        report.warnings.push(format!(
+            "{message}; the journal still records the intended steps, not their outcome"
+        ));
     }
     Ok(report)
 }
 
-/// Writes down what the steps are about to do.
+/// Records what the steps are about to do.
 fn record_intent(journal: &mut Journal, pass: &Pass<'_>, context: &dyn ExecutionContext) {
-    // Rounded up: a drain never ends before its time.
+    // Rounded up, so that a drain never ends early.
     let reading = context.now();
     let now = reading.wall.as_secs() + 1;
     let drains = &mut journal.record.drains.0;
@@ -80,10 +85,10 @@ fn record_intent(journal: &mut Journal, pass: &Pass<'_>, context: &dyn Execution
                 }
                 let drain = drains.entry((*service, *key)).or_insert(draining);
                 if before.weight > 0 {
-                    // Someone else ended that drain; this is another one.
+                    // Another program ended the recorded drain; this is a new one.
                     *drain = draining;
                 } else if !reading.is_of_this_boot(drain.uptime) {
-                    // From here on it goes on whatever is done to the wall's clock.
+                    // From here on, steps of the wall clock do not affect it.
                     drain.uptime = reading.uptime_at(drain.since);
                 }
             }
@@ -92,7 +97,7 @@ fn record_intent(journal: &mut Journal, pass: &Pass<'_>, context: &dyn Execution
     }
 }
 
-/// Writes down what became of it.
+/// Records the outcomes of the steps.
 fn record_outcome(
     journal: &mut Journal,
     before: &Journal,
@@ -105,7 +110,7 @@ fn record_outcome(
         let may_be_done = matches!(outcome, Outcome::Applied | Outcome::Unknown);
         let drains = &mut journal.record.drains.0;
         match op {
-            // Someone else's, or taken back, unless it was ours before this pass.
+            // Bound by another program, or rolled back, unless it was ours before this pass.
             Op::Bind { binding } if !may_be_done && !before.addresses.contains(binding) => {
                 journal.addresses.remove(binding);
             }
@@ -129,7 +134,7 @@ fn record_outcome(
             Op::DeleteService { key, .. } if is_there => {
                 drains.retain(|(service, _), _| service != key);
             }
-            // Listed again: the drain is called off.
+            // Listed again: the drain is cancelled.
             Op::EditRealServer { service, key, after: RealServer { weight, .. }, .. }
                 if is_applied && *weight > 0 =>
             {
@@ -153,11 +158,12 @@ fn record_outcome(
 }
 
 impl Journal {
-    /// The spec that asks for this is in force, and its texts are those of the last applied one.
+    /// Records that the spec that asks for `desired` is applied, and makes its texts the last applied
+    /// ones.
     pub fn set_active_spec(&mut self, desired: &Desired) {
         self.record.governed_by(desired);
         self.record.timeouts = desired.timeouts;
-        // What the spec no longer names has gone back to what it was.
+        // Sysctls that the spec no longer names have their original value again.
         self.record.sysctls.retain(|key, _| desired.sysctls.contains_key(key));
         self.targeted = PartialApplies::default();
         self.attempted = PartialApplies::default();

@@ -1,4 +1,4 @@
-//! Laws of waiting, with a clock that is moved by hand.
+//! Tests waiting for drains with a simulated clock.
 
 use evenkeel_model::{Binding, Desired, Live, Owner, ServiceKey};
 use evenkeel_plan::{ClockReading, Draining, Inputs, Object, plan};
@@ -8,7 +8,7 @@ use crate::execute::tests::{host_with, rs, web};
 use crate::fake_kernel::FakeKernel;
 use crate::{ApplyOptions, Pass, Report, execute};
 
-/// A clock, and someone who looks on.
+/// A context with a simulated clock that records the progress of drains.
 #[derive(Default)]
 struct RecordingContext {
     now: Duration,
@@ -61,7 +61,7 @@ fn at_start() -> RecordingContext {
 }
 
 #[test]
-fn a_drain_without_any_connection_ends_at_its_first_look() {
+fn a_drain_without_any_connection_ends_at_the_first_check() {
     let (mut kernel, mut context) = (FakeKernel::default(), at_start());
     let (key, report) = drain_one(&mut kernel, 30, PriorState::default(), &mut context);
     assert!(report.is_success());
@@ -82,7 +82,7 @@ fn a_drain_ends_when_its_connections_have() {
 }
 
 #[test]
-fn a_drain_ends_at_its_deadline_and_the_report_says_what_was_left() {
+fn a_drain_ends_at_its_deadline_and_the_report_has_the_remaining_connections() {
     let (mut kernel, mut context) = (FakeKernel::default(), at_start());
     let key = web([], Drain::NONE).0;
     kernel.connect(key, 1, 100);
@@ -104,7 +104,7 @@ fn a_drain_continues_from_the_start_on_record() {
     let (_, report) = drain_one(&mut kernel, 30, record, &mut context);
     assert!(report.is_success());
     assert_eq!(context.now, START + Duration::from_secs(10));
-    // Its weight was 0 already; there was only the deletion to send.
+    // Its weight was already 0; only the deletion was sent.
     assert_eq!(kernel.received.len(), 1);
 }
 
@@ -126,7 +126,7 @@ fn a_start_in_the_future_counts_as_now() {
 }
 
 #[test]
-fn a_handshake_that_had_begun_gets_time_to_become_a_connection() {
+fn a_started_handshake_gets_time_to_become_a_connection() {
     let (mut kernel, mut context) = (FakeKernel::default(), at_start());
     let key = web([], Drain::NONE).0;
     kernel.connect(key, 1, 0);
@@ -202,8 +202,8 @@ fn a_real_server_deleted_by_others_is_reported_with_its_connections() {
     assert!(drains.over().is_empty());
 }
 
-/// A service that leaves with its VIP, while someone else meddles with it before the readings of
-/// those numbers.
+/// Removes a service with its VIP, while another program changes it before the readings of those
+/// numbers.
 fn leave(
     connections: &[(u8, u32)],
     interference: impl Fn(ServiceKey) -> Vec<(usize, Op)>,
@@ -215,8 +215,8 @@ fn leave(
     for (last, number) in connections {
         kernel.connect(key, *last, *number);
     }
-    for (look, op) in interference(key) {
-        kernel.interference.entry(look).or_default().push(op);
+    for (reading, op) in interference(key) {
+        kernel.interference.entry(reading).or_default().push(op);
     }
     let last = Desired { services: [(key, named)].into(), ..Desired::default() };
     let (desired, record) = (Desired::default(), PriorState::for_snapshot());
@@ -242,7 +242,7 @@ fn a_real_server_that_joins_a_departing_service_drains_before_the_service_goes()
     assert!(report.is_success(), "{report:?}");
     assert!(kernel.live.services.is_empty() && kernel.live.addresses.is_empty());
     assert_eq!(report.added_by_others, [(key, rs(9))].into());
-    // It got the whole time from when it was seen, and the VIP was there all along.
+    // It had the full drain time from the reading that found it, and the VIP stayed bound.
     assert_eq!(context.now, START + 2 * Duration::from_secs(30));
     assert_eq!(report.cut, [((key, rs(1)), 1), ((key, rs(9)), 2)].into());
     let last: Vec<&Object> = kernel.received.iter().rev().take(3).collect();
@@ -253,7 +253,7 @@ fn a_real_server_that_joins_a_departing_service_drains_before_the_service_goes()
 }
 
 #[test]
-fn an_added_real_server_without_connections_goes_with_its_service() {
+fn an_added_real_server_without_connections_is_deleted_with_its_service() {
     let (kernel, context, report) = leave(&[(1, 1)], |key| vec![(3, added(key, 9, 0))]);
     assert!(report.is_success() && kernel.live.services.is_empty());
     assert_eq!(report.added_by_others, Default::default());
@@ -263,7 +263,7 @@ fn an_added_real_server_without_connections_goes_with_its_service() {
 #[test]
 fn a_service_that_others_keep_adding_to_is_kept() {
     let (kernel, _, report) = leave(&[(1, 1), (7, 1), (8, 1), (9, 1)], |key| {
-        // A wait of 30 seconds has some 150 looks.
+        // A wait of 30 seconds makes about 150 readings.
         vec![(3, added(key, 7, 1)), (170, added(key, 8, 1)), (330, added(key, 9, 1))]
     });
     assert!(!report.is_success() && !report.has_failed(), "{report:?}");
@@ -272,8 +272,8 @@ fn a_service_that_others_keep_adding_to_is_kept() {
 }
 
 #[test]
-fn one_whose_drain_is_over_gets_no_clients_while_others_still_drain() {
-    // The first is over at once; someone raises it while the second goes on.
+fn a_drained_real_server_gets_no_clients_while_others_still_drain() {
+    // The first drain ends at once; another program raises that weight while the second runs.
     let raise = |service| {
         let after = *web([(1, 5)], Drain::NONE).1.service.real_servers.get(&rs(1)).expect("it");
         Op::EditRealServer { service, key: rs(1), before: Box::new(after.drained()), after }

@@ -1,4 +1,4 @@
-//! A fault at every step of many plans: nothing is lost, and the report tells the truth.
+//! Injects a fault at every step of many plans: nothing is lost, and the report is correct.
 
 use super::tests::{apply, check_with, plan_of};
 use super::*;
@@ -22,12 +22,12 @@ const FAULTS: [Fault; 10] = [
     Fault::Vanish,
 ];
 
-/// Whether the services are those of the spec.
+/// Whether the live state is as the spec asks.
 fn is_desired(live: &Live, desired: &Desired) -> bool {
     plan_of(desired, live).is_in_sync()
 }
 
-/// The value of an object, comparable.
+/// The value of an object, for comparison.
 fn value(live: &Live, object: &Object) -> String {
     match object {
         Object::Service(key) => format!("{:?}", live.services.get(key).map(|it| &it.config)),
@@ -46,7 +46,7 @@ fn value(live: &Live, object: &Object) -> String {
 
 #[test]
 #[expect(clippy::print_stdout, reason = "a test that counts its cases says how many")]
-fn whatever_step_fails_the_state_is_the_one_before_or_the_desired_one() {
+fn after_a_failure_of_any_step_the_state_is_the_one_before_or_the_desired_one() {
     let cases = Cell::new(0_u32);
     check_with(200, populated(6), |pair| {
         let Pair { desired, live: before, .. } = pair;
@@ -58,12 +58,12 @@ fn whatever_step_fails_the_state_is_the_one_before_or_the_desired_one() {
                 let mut kernel = FakeKernel::new(before.clone());
                 kernel.faults.insert(failing, fault);
                 let report = apply(&mut kernel, &desired);
-                // Whoever comes next finds a kernel that can be reached.
+                // The kernel is reachable again for the next apply.
                 let lost_kernel = std::mem::take(&mut kernel.is_unreachable);
                 if report.is_success() {
                     prop_assert!(
                         is_desired(&kernel.live, &desired),
-                        "{fault:?} at {failing}: told as done, and is not"
+                        "{fault:?} at {failing}: reported as done, but is not"
                     );
                 } else if lost_kernel {
                     prop_assert!(report.error.is_some(), "{fault:?} at {failing}");
@@ -123,7 +123,7 @@ fn with_keep_a_failure_leaves_what_was_applied_and_deletes_nothing() {
 }
 
 #[test]
-fn a_way_back_that_fails_says_exactly_what_differs_from_before() {
+fn a_failed_rollback_reports_exactly_what_differs_from_before() {
     check_with(300, populated(6), |pair| {
         let Pair { desired, live, .. } = pair;
         let steps = plan_of(&desired, &live).steps;
@@ -132,7 +132,7 @@ fn a_way_back_that_fails_says_exactly_what_differs_from_before() {
             return Ok(());
         };
         let mut kernel = FakeKernel::new(live.clone());
-        // The last step fails, and so does all that comes after it.
+        // The last step fails, and so does every operation after it.
         for number in last..last + 1_000 {
             kernel.faults.insert(number, Fault::Refuse(Errno::NOMEM));
         }

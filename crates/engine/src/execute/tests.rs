@@ -1,11 +1,11 @@
-//! Laws of a pass, on the kernel in memory.
+//! Tests the laws of a pass with the fake kernel.
 
 use std::collections::BTreeSet;
 
 use evenkeel_model::arbitrary::{Pair, pair};
 use evenkeel_model::{
     Binding, Drain, Family, Forward, Link, NamedService, Owner, Protocol, RealServer,
-    RealServerKey, RealServers, Scheduler, Service, ServiceConfig, Vip,
+    RealServerKey, RealServers, Scheduler, Service, ServiceConfig, ServiceKey, Vip,
 };
 use evenkeel_plan::Plan;
 use proptest::prelude::*;
@@ -124,7 +124,7 @@ fn after_a_failed_addition_nothing_is_deleted_and_no_vip_is_bound() {
 }
 
 #[test]
-fn no_weight_is_lowered_where_what_makes_up_for_it_could_not_be_added() {
+fn no_weight_is_lowered_after_a_failed_addition() {
     let (key, before) = web([(1, 5)], Drain::NONE);
     let (_, after) = web([(1, 0), (2, 5)], Drain::NONE);
     let live = Live { services: [(key, before.service)].into(), ..Live::default() };
@@ -178,7 +178,7 @@ fn an_address_that_evenkeel_bound_is_unbound_when_the_spec_drops_it() {
 }
 
 #[test]
-fn a_vip_of_ipv4_is_never_gone_while_its_prefix_length_changes() {
+fn an_ipv4_vip_stays_bound_while_its_prefix_length_changes() {
     let wide = Binding { prefix: 24, ..vip(1) };
     let kernel = host_with([(wide.clone(), Owner::Evenkeel)]);
     let steps = plan_of(&with_vips([vip(1)]), &kernel.live).steps;
@@ -186,7 +186,7 @@ fn a_vip_of_ipv4_is_never_gone_while_its_prefix_length_changes() {
 }
 
 #[test]
-fn a_vip_of_ipv6_makes_room_for_itself_when_its_prefix_length_changes() {
+fn an_ipv6_vip_is_unbound_first_when_its_prefix_length_changes() {
     let host = Binding::host("2001:db8::1".parse().expect("an address"), "eth0");
     let wide = Binding { prefix: 64, ..host.clone() };
     let mut kernel = host_with([(wide.clone(), Owner::Evenkeel)]);
@@ -240,7 +240,7 @@ pub(crate) fn web<const N: usize>(
 }
 
 #[test]
-fn a_device_that_is_gone_when_it_is_to_be_brought_up_is_created_anew() {
+fn a_device_that_was_deleted_before_it_is_brought_up_is_created_again() {
     let vip = Binding::host([192, 0, 2, 1].into(), "vips");
     let desired =
         Desired { vips: [(vip.clone(), Vip { dummy: true })].into(), ..Desired::default() };

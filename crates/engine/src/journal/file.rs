@@ -1,9 +1,12 @@
-//! The journal as a file: a line with its version and a checksum, then its body, both JSON.
+//! The journal's file format: a line with its version and a checksum, then its body, both JSON.
 //!
-//! The checksum is there because the journal says which addresses may be taken away: one flipped
-//! bit must not make that another address. It protects from damage, not from anyone who may write
-//! there. Since version 3 it covers the version too, so that no flipped bit makes an earlier one of
-//! it.
+//! The journal lists the addresses that evenkeel may unbind, so a flipped bit must not turn one
+//! into another address: the checksum detects that. It protects against damage, not against anyone
+//! with write access. Since version 3 it covers the version too, so that a flipped bit cannot turn
+//! the version into an earlier one.
+//!
+//! This build reads every earlier version and writes [`VERSION`]. It refuses a later version and
+//! leaves the file alone; how to go back a version is in ARCHITECTURE.md.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -18,19 +21,19 @@ use sha2::{Digest, Sha256};
 
 use super::{Journal, JournalError};
 
-/// The version of the file that this build writes.
+/// The format version that this build writes.
 pub(super) const VERSION: u32 = 3;
 
-/// Why a text is no journal that this build reads.
+/// Why this build cannot read a journal.
 #[derive(Debug)]
 pub(super) enum Problem {
-    /// It is damaged, in words.
+    /// It is damaged; describes how.
     Damage(String),
-    /// Its format is of a later version, which is this one.
+    /// Its format has this later version.
     Newer(u32),
 }
 
-/// What every version's first line has.
+/// The fields that the first line has in every version.
 #[derive(Debug, Deserialize)]
 struct Header {
     version: u32,
@@ -46,7 +49,7 @@ struct First {
     dummies: BTreeSet<Box<str>>,
 }
 
-/// Reads a journal, or tells what is wrong with it.
+/// Parses a journal.
 pub(super) fn parse(text: &[u8]) -> Result<Journal, Problem> {
     let damaged = |error: serde_json::Error| Problem::Damage(format!("is damaged: {error}"));
     let end = text.iter().position(|byte| *byte == b'\n').unwrap_or(text.len());
@@ -55,7 +58,7 @@ pub(super) fn parse(text: &[u8]) -> Result<Journal, Problem> {
         Ok(Header { version: version @ 2..=VERSION }) => {
             let body = rest.strip_prefix(b"\n").unwrap_or(rest);
             if text.strip_suffix(body) != Some(header(version, body).as_bytes()) {
-                let message = "is damaged: its checksum is another one";
+                let message = "is damaged: its checksum does not match";
                 return Err(Problem::Damage(message.to_owned()));
             }
             serde_json::from_slice(body).map_err(damaged)
@@ -70,22 +73,22 @@ pub(super) fn parse(text: &[u8]) -> Result<Journal, Problem> {
     }
 }
 
-/// Of one that is none of those that this build reads.
+/// The problem with a version that this build cannot read.
 fn of_version(version: u32) -> Problem {
     if version > VERSION {
         return Problem::Newer(version);
     }
-    Problem::Damage(format!("is damaged: no evenkeel writes version {version}"))
+    Problem::Damage(format!("is damaged: there is no version {version}"))
 }
 
-/// The file's two parts.
+/// The two parts of the file: its first line and its body.
 pub(super) fn written(journal: &Journal) -> io::Result<[Vec<u8>; 2]> {
     let mut body = serde_json::to_vec_pretty(journal)?;
     body.push(b'\n');
     Ok([header(VERSION, &body).into_bytes(), body])
 }
 
-/// The first line of a file of that version with that body.
+/// The first line of a file with that version and body.
 pub(super) fn header(version: u32, body: &[u8]) -> String {
     let mut digest = Sha256::new();
     if version > 2 {
@@ -96,18 +99,18 @@ pub(super) fn header(version: u32, body: &[u8]) -> String {
     format!("{{\"version\":{version},\"sha256\":\"{checksum}\"}}\n")
 }
 
-/// A digest as it is written.
+/// A digest in hexadecimal digits.
 pub(super) fn hexadecimal(digest: &[u8]) -> String {
     let mut text = String::with_capacity(2 * digest.len());
     for byte in digest {
-        // A String takes whatever is written to it.
+        // Writing to a String cannot fail.
         let _written = write!(text, "{byte:02x}");
     }
     text
 }
 
-/// Puts a file with those parts, one behind the other, in the place of what is there: whoever
-/// reads, whenever, even after a loss of power, sees the old file or all of the new one.
+/// Replaces a file atomically with the concatenated parts: a reader sees the old file or the whole
+/// new one at any time, also after a loss of power.
 pub(super) fn replace(path: &Path, parts: &[&[u8]]) -> Result<(), JournalError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
@@ -115,15 +118,15 @@ pub(super) fn replace(path: &Path, parts: &[&[u8]]) -> Result<(), JournalError> 
     let write = || {
         let mut file = File::create(fresh)?;
         parts.iter().try_for_each(|part| file.write_all(part))?;
-        // A full disk may show only here.
+        // A full disk may be reported only here.
         file.sync_all()
     };
     let written = write()
         .map_err(JournalError::new("write", fresh))
         .and_then(|()| fs::rename(fresh, path).map_err(JournalError::new("replace", path)));
     if let Err(error) = written {
-        // A part of a file is of no use, and takes up room where that may be what is missing. The
-        // error to be told is the one before.
+        // A partial file is useless and takes up space, which may be what is missing. The error to
+        // report is the earlier one.
         let _removed = fs::remove_file(fresh);
         return Err(error);
     }

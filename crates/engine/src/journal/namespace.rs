@@ -1,12 +1,12 @@
-//! What is left of a journal that was written in another network namespace of the same label:
-//! after a reboot, or where one was deleted and made anew.
+//! Decides what remains of a journal that was written in another network namespace of the same
+//! label: before a reboot, or before the namespace was deleted and recreated.
 //!
-//! By name, and across boots, is kept what people meant: the last good spec with its scope and its
-//! thresholds. By identity is kept
-//! what was done to the kernel, which is gone with the namespace: addresses, devices, values of
-//! sysctls, drains, an apply that waits for its confirmation. That an apply was carried out is kept
-//! for the kernel's first namespace only: the host is the same one after a reboot, whereas in any
-//! other namespace that is made anew there may be strangers that the spec would delete.
+//! What the user intended is kept by name and across boots: the last good spec with its scope and
+//! its thresholds. What was done to the kernel is kept by identity only, because it is gone with
+//! the namespace: addresses, devices, values of sysctls, drains, a pending apply. The fact that a
+//! spec was applied is kept for the kernel's first namespace only: after a reboot it is still the
+//! same host, whereas any other recreated namespace may hold foreign objects that the spec would
+//! delete.
 
 use std::borrow::Cow;
 
@@ -17,13 +17,13 @@ use super::{Journal, JournalError, StateDir};
 use crate::Pending;
 
 impl Journal {
-    /// What is left of a journal that another namespace of that label wrote.
+    /// What remains of a journal that another namespace of that label wrote.
     fn inherited(self, before: &NamespaceIdentity, here: &Namespace) -> Self {
-        // A nameless namespace has the label of one before it by chance.
+        // A nameless namespace can have the label of an earlier one only by chance.
         if !here.is_known_by_name() {
             return Self::default();
         }
-        // Each field is named, so that whoever adds one decides on it.
+        // Every field is named, so that adding one requires a decision here.
         let Self {
             namespace: _,
             record: PriorState { applied, scope, guards, sysctls: _, timeouts: _, drains: _ },
@@ -57,13 +57,13 @@ impl Journal {
 }
 
 impl StateDir {
-    /// A journal with nothing in it.
+    /// An empty journal of this namespace.
     pub(super) fn empty(&self) -> Journal {
         Journal { namespace: self.identity().cloned(), ..Journal::default() }
     }
 
-    /// What a journal says in this namespace. One without an identity, as earlier versions wrote
-    /// them, is taken for this one's.
+    /// Adapts a journal to this namespace. One without an identity, as earlier versions wrote it,
+    /// counts as this namespace's own.
     pub(super) fn as_read_here(&self, journal: Journal) -> Result<Journal, JournalError> {
         let Some(here) = &self.namespace else { return Ok(journal) };
         let journal = match journal.namespace.clone() {
@@ -76,7 +76,7 @@ impl StateDir {
         Ok(Journal { namespace: Some(here.identity.clone()), ..journal })
     }
 
-    /// The journal with the namespace that it is written in.
+    /// The journal with the identity of the namespace that it is written in.
     pub(super) fn as_written_here<'a>(&self, journal: &'a Journal) -> Cow<'a, Journal> {
         match self.identity() {
             Some(here) if journal.namespace.as_ref() != Some(here) => {
@@ -86,8 +86,10 @@ impl StateDir {
         }
     }
 
-    /// Asserts that the name does not stand for another namespace by now: a process keeps the one
-    /// that it is in alive when that is deleted, and the folder is the new one's.
+    /// Checks that the name does not stand for another namespace by now.
+    ///
+    /// A process keeps its own namespace alive when that is deleted, but the directory then belongs
+    /// to the new one.
     pub(super) fn check_not_replaced(&self) -> Result<(), JournalError> {
         let named = self.namespace.as_ref().filter(|it| !it.initial && it.is_known_by_name());
         let Some(name) = named.and_then(|it| it.name.clone()) else { return Ok(()) };
@@ -95,8 +97,7 @@ impl StateDir {
             Ok(NamespaceState::Another) => {
                 Err(JournalError::Replaced { name, folder: self.folder.clone() })
             }
-            // Where that cannot be told, as where names cannot be seen any more, nothing is known
-            // against it.
+            // If the names can no longer be read, the check cannot find a replacement and passes.
             Ok(NamespaceState::This | NamespaceState::Nothing) | Err(_) => Ok(()),
         }
     }

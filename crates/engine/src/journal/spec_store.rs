@@ -1,8 +1,8 @@
-//! The texts of the last applied spec, in a file of their own.
+//! Stores the texts of the last applied spec in a file of their own.
 //!
-//! The file is named by the digest of its bytes and is never changed; the journal says which one
-//! counts, and how it is cut into texts. It is written before the journal refers to it, so that no
-//! journal ever names a file that was not complete.
+//! The file is named after the digest of its bytes and never changes; the journal says which file
+//! is current, and where its texts begin and end. The file is written before the journal refers to
+//! it, so that the journal never names an incomplete file.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
@@ -15,26 +15,26 @@ use thiserror::Error;
 use super::file::{hexadecimal, replace};
 use super::{Journal, JournalError, ParameterValues, StateDir};
 
-/// How the names of these files begin.
+/// The prefix of these file names.
 const PREFIX: &str = "spec-";
 
 /// A spec whose texts are on disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StoredSpec {
-    /// SHA-256 of all texts, one behind the other, in hexadecimal digits.
+    /// SHA-256 of the concatenated texts, in hexadecimal digits.
     pub digest: Box<str>,
     /// The texts, in their order.
     pub texts: Vec<StoredText>,
-    /// What the parameters in them came to.
+    /// The values of the parameters in them.
     pub parameters: ParameterValues,
 }
 
-/// One text of a spec, by what is known of it without reading it.
+/// The metadata of one text of a spec.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StoredText {
-    /// The name it went by.
+    /// Its name.
     pub name: Box<str>,
     /// How many bytes it has.
     pub length: u64,
@@ -45,16 +45,17 @@ pub struct StoredText {
 pub struct StoredSpecTexts {
     /// Its texts by their names, in their order.
     pub texts: Vec<(String, Vec<u8>)>,
-    /// What the parameters in them came to.
+    /// The values of the parameters in them.
     pub parameters: ParameterValues,
 }
 
-/// The texts of the last applied spec are lost. That is no reason to stop: nothing is known of the
-/// last spec then.
+/// The texts of the last applied spec are lost.
+///
+/// This is no reason to stop; plans are then made without the last applied spec.
 #[derive(Debug, Error)]
 #[error(
-    "the last applied spec is no longer known: {} {problem}; the next apply that ends well writes \
-     it anew", path.display()
+    "the last applied spec is not available: {} {problem}; the next successful apply stores it \
+     again", path.display()
 )]
 pub struct SpecUnavailable {
     path: PathBuf,
@@ -62,12 +63,13 @@ pub struct SpecUnavailable {
 }
 
 impl StateDir {
-    /// Brings the texts of the spec that is about to be applied to disk, and makes it the
-    /// journal's `next`; the journal itself is left to be written. When the last applied spec is
-    /// the same, there is no `next`, and nothing is written.
+    /// Writes the texts of the spec that is about to be applied, and makes it the journal's `next`.
+    ///
+    /// Does not write the journal itself. If the last applied spec is the same, `next` is `None` and
+    /// nothing is written.
     ///
     /// # Errors
-    /// The folder or the file cannot be written; the journal is as before.
+    /// The directory or the file cannot be written; the journal is unchanged.
     pub fn store_spec(
         &self,
         journal: &mut Journal,
@@ -89,10 +91,10 @@ impl StateDir {
         Ok(())
     }
 
-    /// The last applied spec, be it confirmed or not; `None` where there is none.
+    /// Reads the last applied spec, confirmed or not; `None` where there is none.
     ///
     /// # Errors
-    /// Its texts are gone or damaged, which is worth a warning.
+    /// Its texts are missing or damaged; callers print this as a warning.
     pub fn last_spec(&self, journal: &Journal) -> Result<Option<StoredSpecTexts>, SpecUnavailable> {
         let Some(spec) = journal.active_spec() else { return Ok(None) };
         let path = self.texts(spec);
@@ -104,7 +106,7 @@ impl StateDir {
         Err(SpecUnavailable { path, problem: read })
     }
 
-    /// Removes the texts that the journal does not refer to, parts of them included.
+    /// Removes spec texts that the journal does not refer to, including partial files.
     pub(super) fn remove_other_texts(&self, journal: &Journal) {
         let is_referred_to = |name: &str| {
             let specs = [&journal.spec, &journal.next].into_iter().flatten();
@@ -118,7 +120,7 @@ impl StateDir {
                 && !is_referred_to(&name)
                 && let Err(error) = fs::remove_file(entry.path())
             {
-                // It only takes up room, and the next writer tries again.
+                // It only takes up space, and the next writer tries again.
                 tracing::debug!(path = %entry.path().display(), %error, "not removed");
             }
         }
@@ -130,7 +132,7 @@ impl StateDir {
 }
 
 impl StoredSpec {
-    /// That of those texts, which are not on disk yet.
+    /// The metadata of texts that are not on disk yet.
     pub fn new(texts: &[(&str, &[u8])], parameters: &ParameterValues) -> Self {
         let mut digest = Sha256::new();
         for (_, text) in texts {
@@ -146,8 +148,8 @@ impl StoredSpec {
         }
     }
 
-    /// Whether texts of these names and lengths, with these values, are what it stands for; what
-    /// is in them is not looked at.
+    /// Whether the texts have the recorded names and lengths, and the parameters the recorded
+    /// values; does not compare the contents.
     fn describes(&self, texts: &[(&str, &[u8])], parameters: &ParameterValues) -> bool {
         let alike = |(stored, (name, text)): (&StoredText, &(&str, &[u8]))| {
             *stored.name == **name && stored.length == text.len() as u64
@@ -158,8 +160,8 @@ impl StoredSpec {
     }
 }
 
-/// Whether a file is those texts, one behind the other. It is compared piece by piece, which costs
-/// less than a digest.
+/// Whether a file consists of the concatenated texts. Compares in pieces, which costs less than a
+/// digest.
 fn holds(path: &Path, texts: &[(&str, &[u8])]) -> io::Result<bool> {
     let mut file = BufReader::with_capacity(64 * 1024, File::open(path)?);
     let mut piece = [0; 16 * 1024];
@@ -175,12 +177,12 @@ fn holds(path: &Path, texts: &[(&str, &[u8])]) -> io::Result<bool> {
     Ok(file.read(&mut piece)? == 0)
 }
 
-/// The texts of a spec; `None` where they are not what the journal says.
+/// Reads the texts of a spec; `None` where they do not match the journal.
 fn read(path: &Path, spec: &StoredSpec) -> io::Result<Option<StoredSpecTexts>> {
     let mut file = File::open(path)?;
     let lengths = spec.texts.iter().map(|text| text.length);
     let length = lengths.fold(0, u64::saturating_add);
-    // Before the lengths are trusted with memory.
+    // Checked before memory is allocated for these lengths.
     if file.metadata()?.len() != length {
         return Ok(None);
     }

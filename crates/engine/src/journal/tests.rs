@@ -15,7 +15,7 @@ fn values() -> ParameterValues {
     [("env:CLUSTER".into(), "blue".into())].into()
 }
 
-fn place() -> (TempDir, StateDir) {
+fn state_dir() -> (TempDir, StateDir) {
     let folder = tempfile::tempdir().expect("a folder");
     let state = StateDir::new(folder.path(), "init");
     (folder, state)
@@ -38,7 +38,7 @@ fn example() -> Journal {
     }
 }
 
-/// The names in the folder.
+/// The file names in the directory.
 fn files(state: &StateDir) -> Vec<String> {
     let entries = fs::read_dir(&state.folder).expect("it can be listed");
     let names = entries.map(|entry| entry.expect("an entry").file_name());
@@ -48,13 +48,13 @@ fn files(state: &StateDir) -> Vec<String> {
 }
 
 impl StateDir {
-    /// Where the texts of the last applied spec are.
+    /// The file with the texts of the last applied spec.
     fn texts_of(&self, journal: &Journal) -> PathBuf {
         self.texts(journal.spec.as_ref().expect("a spec"))
     }
 }
 
-/// Stores a spec as one that was applied.
+/// Stores a spec as the last applied one.
 fn apply(state: &StateDir, journal: &mut Journal, texts: &[(&str, &[u8])]) {
     state.store_spec(journal, texts, &values()).expect("it can be stored");
     journal.promote_next_spec();
@@ -62,8 +62,8 @@ fn apply(state: &StateDir, journal: &mut Journal, texts: &[(&str, &[u8])]) {
 }
 
 #[test]
-fn what_was_written_is_read_again() {
-    let (_folder, state) = place();
+fn a_written_journal_is_read_unchanged() {
+    let (_folder, state) = state_dir();
     assert_eq!(state.read(true).expect("no file is no error"), (Journal::default(), None));
     let mut journal = example();
     apply(&state, &mut journal, &TEXTS);
@@ -71,8 +71,8 @@ fn what_was_written_is_read_again() {
 }
 
 #[test]
-fn any_steps_can_wait_for_confirmation() {
-    let (_folder, state) = place();
+fn a_pending_apply_can_have_any_steps() {
+    let (_folder, state) = state_dir();
     let config = ProptestConfig { cases: 200, failure_persistence: None, ..Default::default() };
     let outcome = TestRunner::new(config).run(&pair(6), |pair| {
         let record = PriorState::for_snapshot();
@@ -87,8 +87,8 @@ fn any_steps_can_wait_for_confirmation() {
 }
 
 #[test]
-fn a_journal_of_the_first_version_is_read_and_written_as_one_of_this() {
-    let (_folder, state) = place();
+fn a_journal_of_version_1_is_read_and_written_in_the_current_version() {
+    let (_folder, state) = state_dir();
     let text = r#"{
   "version": 1,
   "record": { "applied": true, "sysctls": { "net.ipv4.vs.conn_reuse_mode": "1" },
@@ -114,8 +114,8 @@ fn a_journal_of_the_first_version_is_read_and_written_as_one_of_this() {
 }
 
 #[test]
-fn a_journal_of_the_second_version_is_read_and_written_as_one_of_this() {
-    let (_folder, state) = place();
+fn a_journal_of_version_2_is_read_and_written_in_the_current_version() {
+    let (_folder, state) = state_dir();
     let body = serde_json::to_vec_pretty(&example()).expect("text");
     fs::create_dir_all(&state.folder).expect("a folder");
     let text = [file::header(2, &body).as_bytes(), &body].concat();
@@ -125,12 +125,12 @@ fn a_journal_of_the_second_version_is_read_and_written_as_one_of_this() {
     let first = fs::read_to_string(state.path()).expect("text");
     assert!(first.starts_with("{\"version\":3,"), "{first}");
     assert_eq!(state.read(true).expect("it can be read"), (example(), None));
-    // What was written as this version is none of an earlier one.
+    // A file of this version with an earlier version number is damaged.
     fs::write(state.path(), first.replace("\"version\":3", "\"version\":2")).expect("a file");
     assert!(matches!(state.find(), Ok(Found::Damaged(_))));
 }
 
-/// Asserts that a writer sets that journal aside, and a reader leaves it where it is.
+/// Asserts that a writer sets that journal aside, and that a reader leaves it in place.
 fn assert_set_aside(state: &StateDir, text: &[u8], word: &str) {
     fs::write(state.path(), text).expect("it can be written");
     for is_writer in [false, true] {
@@ -145,8 +145,8 @@ fn assert_set_aside(state: &StateDir, text: &[u8], word: &str) {
 }
 
 #[test]
-fn a_journal_that_is_cut_off_anywhere_is_set_aside_and_said_so() {
-    let (_folder, state) = place();
+fn a_truncated_journal_is_set_aside_and_reported() {
+    let (_folder, state) = state_dir();
     state.write(&example()).expect("it can be written");
     let text = fs::read(state.path()).expect("it is there");
     for length in 0..text.len() {
@@ -155,8 +155,8 @@ fn a_journal_that_is_cut_off_anywhere_is_set_aside_and_said_so() {
 }
 
 #[test]
-fn a_journal_with_any_other_byte_is_set_aside_and_said_so() {
-    let (_folder, state) = place();
+fn a_journal_with_any_flipped_bit_is_set_aside_and_reported() {
+    let (_folder, state) = state_dir();
     state.write(&example()).expect("it can be written");
     let text = fs::read(state.path()).expect("it is there");
     let mut newer = 0;
@@ -165,7 +165,7 @@ fn a_journal_with_any_other_byte_is_set_aside_and_said_so() {
             let mut damaged = text.clone();
             damaged[place] ^= 1 << bit;
             if matches!(file::parse(&damaged), Err(Problem::Newer(_))) {
-                // Nothing tells it from a journal that a newer evenkeel wrote.
+                // It cannot be distinguished from a journal that a newer evenkeel wrote.
                 assert_refused(&state, &damaged);
                 newer += 1;
                 continue;
@@ -177,8 +177,8 @@ fn a_journal_with_any_other_byte_is_set_aside_and_said_so() {
 }
 
 #[test]
-fn a_journal_of_a_later_version_is_refused_and_stays_as_it_is() {
-    let (_folder, state) = place();
+fn a_journal_of_a_later_version_is_refused_and_left_unchanged() {
+    let (_folder, state) = state_dir();
     state.write(&example()).expect("it can be written");
     for text in ["{\"version\":4,\"sha512\":\"\"}\nwhatever", "{\"version\":4}"] {
         assert_refused(&state, text.as_bytes());
@@ -197,7 +197,7 @@ fn a_journal_of_a_later_version_is_refused_and_stays_as_it_is() {
     assert_set_aside(&state, b"{\"version\":1}", "is damaged");
 }
 
-/// Asserts that nobody reads that journal, and everybody leaves it where it is.
+/// Asserts that readers and writers refuse that journal and leave it unchanged.
 fn assert_refused(state: &StateDir, text: &[u8]) {
     fs::write(state.path(), text).expect("it can be written");
     for is_writer in [false, true] {
@@ -208,8 +208,8 @@ fn assert_refused(state: &StateDir, text: &[u8]) {
 }
 
 #[test]
-fn every_damaged_journal_is_kept_under_a_name_of_its_own() {
-    let (_folder, state) = place();
+fn every_damaged_journal_is_kept_under_its_own_name() {
+    let (_folder, state) = state_dir();
     state.write(&example()).expect("it can be written");
     for text in ["one", "two", "three"] {
         fs::write(state.path(), text).expect("it can be written");
@@ -220,7 +220,7 @@ fn every_damaged_journal_is_kept_under_a_name_of_its_own() {
             .find(|name| fs::read_to_string(state.folder.join(name)).expect("it is text") == text);
         let name = name.expect("it is kept");
         assert!(
-            warning.contains(&format!("it is now {}", state.folder.join(name).display())),
+            warning.contains(&format!("renamed to {}", state.folder.join(name).display())),
             "{warning}"
         );
     }
@@ -246,8 +246,8 @@ fn a_reader_of_arbitrary_bytes_never_panics() {
 }
 
 #[test]
-fn the_texts_of_the_last_spec_come_back_as_they_were() {
-    let (_folder, state) = place();
+fn the_texts_of_the_last_spec_are_read_unchanged() {
+    let (_folder, state) = state_dir();
     let mut journal = Journal::default();
     assert_eq!(state.last_spec(&journal).expect("none is no loss"), None);
     for texts in [&TEXTS[..], &TEXTS[..1], &[], &[("a", &[0xff; 100_000][..]), ("a", b"\0")]] {
@@ -262,8 +262,8 @@ fn the_texts_of_the_last_spec_come_back_as_they_were() {
 }
 
 #[test]
-fn while_a_spec_is_applied_the_last_one_stays_readable() {
-    let (_folder, state) = place();
+fn the_last_spec_stays_readable_while_another_one_is_applied() {
+    let (_folder, state) = state_dir();
     let mut journal = Journal::default();
     apply(&state, &mut journal, &TEXTS);
     state.store_spec(&mut journal, &TEXTS[..1], &values()).expect("it can be stored");
@@ -274,7 +274,7 @@ fn while_a_spec_is_applied_the_last_one_stays_readable() {
         last.texts.len()
     };
     assert_eq!(names(&journal), 3);
-    // It ended half-way, and then another one came to its end.
+    // That apply did not finish; then another one was applied completely.
     apply(&state, &mut journal, &TEXTS[..2]);
     assert_eq!(names(&journal), 2);
     assert_eq!(journal.next, None);
@@ -282,8 +282,8 @@ fn while_a_spec_is_applied_the_last_one_stays_readable() {
 }
 
 #[test]
-fn the_same_spec_again_writes_nothing() {
-    let (_folder, state) = place();
+fn storing_the_same_spec_again_writes_nothing() {
+    let (_folder, state) = state_dir();
     let mut journal = Journal::default();
     apply(&state, &mut journal, &TEXTS);
     let before = journal.clone();
@@ -300,7 +300,7 @@ fn the_same_spec_again_writes_nothing() {
         (&TEXTS[..2], values()),
         (&TEXTS, ParameterValues::new()),
         (&[("c.yaml", TEXTS[0].1), TEXTS[1], TEXTS[2]], values()),
-        // The same bytes, cut elsewhere.
+        // The same bytes, split differently.
         (&[("a.yaml", b"version: "), ("empty.yaml", b"1\n"), TEXTS[2]], values()),
     ];
     for (texts, values) in others {
@@ -311,7 +311,7 @@ fn the_same_spec_again_writes_nothing() {
 }
 
 #[test]
-fn lost_texts_are_a_warning_and_the_next_apply_writes_them_anew() {
+fn lost_texts_are_a_warning_and_the_next_apply_stores_them_again() {
     type Loss = fn(&Path);
     let losses: [Loss; 6] = [
         |path| fs::remove_file(path).expect("it is there"),
@@ -328,7 +328,7 @@ fn lost_texts_are_a_warning_and_the_next_apply_writes_them_anew() {
         },
     ];
     for (number, lose) in losses.into_iter().enumerate() {
-        let (_folder, state) = place();
+        let (_folder, state) = state_dir();
         let mut journal = Journal::default();
         apply(&state, &mut journal, &TEXTS);
         let path = state.texts_of(&journal);
@@ -346,27 +346,27 @@ fn lost_texts_are_a_warning_and_the_next_apply_writes_them_anew() {
 }
 
 #[test]
-fn what_is_in_the_way_is_an_error_with_its_path_and_leaves_the_old_journal() {
-    let (folder, state) = place();
+fn a_blocked_write_is_an_error_with_its_path_and_keeps_the_old_journal() {
+    let (folder, state) = state_dir();
     state.write(&example()).expect("it can be written");
     let after = Journal::default();
-    let in_the_way = state.folder.join("journal.json.new");
-    fs::create_dir(&in_the_way).expect("a folder");
+    let obstruction = state.folder.join("journal.json.new");
+    fs::create_dir(&obstruction).expect("a folder");
     let error = state.write(&after).expect_err("it cannot be written");
-    assert_eq!(error.to_string(), format!("cannot write {}", in_the_way.display()));
+    assert_eq!(error.to_string(), format!("cannot write {}", obstruction.display()));
     assert_eq!(state.read(true).expect("it can be read").0, example());
 
-    // The journal itself is a folder.
-    fs::remove_dir(&in_the_way).expect("it is empty");
+    // The journal itself is a directory.
+    fs::remove_dir(&obstruction).expect("it is empty");
     fs::remove_file(state.path()).expect("it is there");
     fs::create_dir_all(state.path().join("inside")).expect("a folder");
     let error = state.read(true).expect_err("it cannot be read");
     assert_eq!(error.to_string(), format!("cannot read {}", state.path().display()));
     let error = state.write(&after).expect_err("it cannot be replaced");
     assert_eq!(error.to_string(), format!("cannot replace {}", state.path().display()));
-    assert_eq!(files(&state), ["journal.json"], "no part is left behind");
+    assert_eq!(files(&state), ["journal.json"], "no partial file is left");
 
-    // The folder is a file.
+    // The directory is a file.
     let file = folder.path().join("file");
     fs::write(&file, "").expect("a file");
     let error = StateDir::new(&file, "init").write(&after).expect_err("it cannot be written");
@@ -375,10 +375,10 @@ fn what_is_in_the_way_is_an_error_with_its_path_and_leaves_the_old_journal() {
 }
 
 #[test]
-fn a_full_disk_is_an_error_and_no_part_of_a_file_is_left() {
-    let (_folder, state) = place();
+fn a_full_disk_is_an_error_and_leaves_no_partial_file() {
+    let (_folder, state) = state_dir();
     state.write(&example()).expect("it can be written");
-    // Every write to it fails for want of room.
+    // Every write to it fails with "no space left".
     let full = state.folder.join("journal.json.new");
     std::os::unix::fs::symlink("/dev/full", &full).expect("a link");
     let error = state.write(&Journal::default()).expect_err("there is no room");
@@ -389,7 +389,7 @@ fn a_full_disk_is_an_error_and_no_part_of_a_file_is_left() {
 }
 
 #[test]
-fn an_unconfirmed_apply_of_this_boot_lets_nothing_be_changed() {
+fn an_unconfirmed_apply_of_this_boot_refuses_changes() {
     let mut journal = example();
     let refusal = journal.check_writable(0).expect_err("it is not confirmed");
     assert!(refusal.to_string().contains("evenkeel confirm"), "{refusal}");
@@ -409,12 +409,12 @@ fn an_unconfirmed_apply_of_an_earlier_boot_is_reported_and_dropped() {
     let notice = journal.notice.clone().expect("a notice");
     assert!(notice.starts_with("something happened; an apply of 1970-01-01 00:00:05"), "{notice}");
     journal.drop_stale_pending();
-    assert_eq!(journal.notice, Some(notice), "told once");
+    assert_eq!(journal.notice, Some(notice), "reported once");
 }
 
 #[test]
-fn what_waits_for_its_confirmation_is_what_plans_compare_with() {
-    let (_folder, state) = place();
+fn plans_compare_with_the_spec_of_a_pending_apply_once_its_steps_are_done() {
+    let (_folder, state) = state_dir();
     let mut journal = Journal::default();
     apply(&state, &mut journal, &TEXTS);
     state.store_spec(&mut journal, &TEXTS[..1], &values()).expect("it can be stored");
@@ -427,13 +427,13 @@ fn what_waits_for_its_confirmation_is_what_plans_compare_with() {
     let targeted = PartialApplies::new(&[key].into(), &desired);
     journal.targeted = targeted.clone();
     let pending = Pending::begin(5, 120, Vec::new()).expect("this boot has a name");
-    // As long as its steps are not done, or where it ended half-way, the one before is in force.
+    // Until its steps are done, and where it did not finish, the spec before it stays active.
     journal.pending = Some(pending.clone());
     assert_eq!((texts(&journal), journal.active_partial_applies()), (3, targeted.clone()));
     let done = Pending { deadline: Some(125), ..pending };
     journal.pending = Some(done.clone());
     assert_eq!((texts(&journal), journal.active_partial_applies()), (1, PartialApplies::default()));
-    // One of single services leaves the spec as it was.
+    // An apply to single services leaves the spec unchanged.
     journal.next = None;
     journal.targeted = PartialApplies::default();
     journal.pending = Some(Pending { targeted: targeted.clone(), ..done });
@@ -444,12 +444,12 @@ fn what_waits_for_its_confirmation_is_what_plans_compare_with() {
 }
 
 #[test]
-fn the_start_of_a_drain_is_read_as_a_time_of_the_wall_clock_as_it_goes_now() {
-    let (_folder, state) = place();
+fn the_start_of_a_drain_is_converted_to_the_current_wall_clock() {
+    let (_folder, state) = state_dir();
     let now = Clock::start().now();
     let Some(uptime) = now.uptime else { panic!("this boot has a name") };
     let wall = now.wall.as_secs();
-    // Begun a second ago, when the wall's clock was an hour behind, or ahead.
+    // Started a second ago, when the wall clock was an hour behind, or ahead.
     let began = Uptime { milliseconds: uptime.milliseconds - 1_000, ..uptime };
     let other = Uptime { boot: "b".repeat(32).parse().expect("the name of a boot"), ..began };
     for (since, uptime, expected) in [
@@ -473,7 +473,7 @@ fn the_start_of_a_drain_is_read_as_a_time_of_the_wall_clock_as_it_goes_now() {
 }
 
 #[test]
-fn a_drain_of_an_earlier_version_is_read_as_it_was() {
+fn a_drain_of_an_earlier_version_is_read_unchanged() {
     let (key, _) = web([], Drain::NONE);
     let real_server = RealServerKey { address: [10, 0, 0, 1].into(), port: 80 };
     let draining = Draining { since: 7, weight: 5, limit: Drain(30), uptime: None };

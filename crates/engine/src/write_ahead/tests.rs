@@ -1,4 +1,4 @@
-//! What the journal says before, while and after a pass.
+//! Tests what the journal records before, during and after a pass.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -27,7 +27,7 @@ fn run(
 }
 
 #[test]
-fn a_journal_knows_what_is_bound_and_that_an_apply_was_made() {
+fn a_journal_records_what_is_bound_and_that_a_spec_was_applied() {
     let folder = tempfile::tempdir().expect("a folder");
     let state = StateDir::new(folder.path(), "init");
     let mut journal = Journal::default();
@@ -42,7 +42,7 @@ fn a_journal_knows_what_is_bound_and_that_an_apply_was_made() {
 }
 
 #[test]
-fn what_was_taken_back_is_not_in_the_journal() {
+fn what_was_rolled_back_is_not_in_the_journal() {
     let folder = tempfile::tempdir().expect("a folder");
     let state = StateDir::new(folder.path(), "init");
     let mut journal = Journal::default();
@@ -66,7 +66,7 @@ fn a_journal_that_cannot_be_written_stops_the_pass_before_the_first_change() {
     let file = folder.path().join("file");
     std::fs::write(&file, "").expect("a file");
     let state = StateDir::new(&file, "init");
-    // With a VIP to be written down beforehand, and with nothing but the outcome.
+    // With a VIP to record beforehand, and with only the outcome to record.
     let service = Desired { services: [empty_service()].into(), ..Desired::default() };
     for desired in [with_vips([vip(1)]), service] {
         let mut kernel = host_with([]);
@@ -104,13 +104,13 @@ fn a_drain_that_is_not_waited_for_is_on_record_and_continues_in_the_next_pass() 
     let (read, _) = state.read(false).expect("it can be read");
     let (place, draining) = read.record.drains.0.first_key_value().expect("it drains");
     assert_eq!((place.0, draining.weight), (key, 5));
-    // Nothing is sent for a drain that goes on.
+    // Nothing is sent for a running drain.
     let sent = kernel.received.len();
     let report = run(&mut kernel, &desired, start, &state, &mut journal);
     assert!(report.is_success());
     assert_eq!(kernel.received.len(), sent);
     assert_eq!(state.read(false).expect("it can be read").0.record.drains, read.record.drains);
-    // Without connections it is over.
+    // Without connections it ends.
     kernel.connect(key, 1, 0);
     let report = run(&mut kernel, &desired, start, &state, &mut journal);
     assert!(report.is_success());
@@ -119,7 +119,7 @@ fn a_drain_that_is_not_waited_for_is_on_record_and_continues_in_the_next_pass() 
 }
 
 #[test]
-fn a_real_server_that_is_listed_again_takes_clients_again_and_its_drain_is_forgotten() {
+fn a_real_server_that_is_listed_again_gets_its_weight_back_and_its_drain_is_forgotten() {
     let folder = tempfile::tempdir().expect("a folder");
     let state = StateDir::new(folder.path(), "init");
     let mut journal = Journal::default();
@@ -138,12 +138,12 @@ fn a_real_server_that_is_listed_again_takes_clients_again_and_its_drain_is_forgo
 }
 
 #[test]
-fn an_address_of_another_program_never_gets_into_the_journal() {
+fn an_address_that_another_program_bound_is_not_in_the_journal() {
     let folder = tempfile::tempdir().expect("a folder");
     let state = StateDir::new(folder.path(), "init");
     let mut journal = Journal::default();
     let mut kernel = host_with([]);
-    // Someone binds it between the plan and the execution.
+    // Another program binds it between the plan and the execution.
     let desired = with_vips([vip(1)]);
     let steps = plan_of(&desired, &kernel.live).steps;
     let seen = kernel.live.clone();
@@ -158,7 +158,7 @@ fn an_address_of_another_program_never_gets_into_the_journal() {
 }
 
 #[test]
-fn a_service_that_left_keeps_the_time_its_drain_began_with() {
+fn a_removed_service_keeps_the_drain_time_of_its_spec() {
     let folder = tempfile::tempdir().expect("a folder");
     let state = StateDir::new(folder.path(), "init");
     let mut journal = Journal::default();
@@ -175,13 +175,13 @@ fn a_service_that_left_keeps_the_time_its_drain_began_with() {
     let options = ApplyOptions { wait: false, ..ApplyOptions::default() };
     execute_journalled(&mut kernel, pass, options, &mut NoopContext, &state, &mut journal)
         .expect("it can be written");
-    // The last applied spec is the new one by now, which knows nothing of the service.
+    // The last applied spec is now the new one, which does not have the service.
     let (read, _) = state.read(false).expect("it can be read");
     let again = plan(Inputs::new(&desired, &kernel.live, &read.record)).steps;
     assert!(matches!(again[0], Op::DrainRealServer { limit: Drain(600), .. }), "{again:?}");
 }
 
-/// A host that has run for so many seconds, and whose wall's clock shows that; nobody waits there.
+/// A context with a wall clock and an uptime, both in seconds; passes in it do not wait.
 struct Host(u64, u64);
 
 impl ExecutionContext for Host {
@@ -200,8 +200,8 @@ impl ExecutionContext for Host {
     fn draining(&mut self, _: &[DrainProgress]) {}
 }
 
-/// A pass over a host on which a real server with connections drains, or begins to, for up to a
-/// minute; whether it is there still.
+/// Runs a pass in which a real server with connections drains for up to a minute; returns whether
+/// the real server is still there.
 fn drains_on(kernel: &mut FakeKernel, journal: &mut Journal, mut host: Host) -> bool {
     let folder = tempfile::tempdir().expect("a folder");
     let state = StateDir::new(folder.path(), "init");
@@ -222,7 +222,7 @@ fn drains_on(kernel: &mut FakeKernel, journal: &mut Journal, mut host: Host) -> 
 }
 
 #[test]
-fn a_drain_takes_its_time_and_no_more_whatever_is_done_to_the_wall_clock() {
+fn steps_of_the_wall_clock_do_not_change_the_length_of_a_drain() {
     const HOUR: u64 = 3_600;
     for wall in [100_000, 100_000 - HOUR, 100_000 + HOUR] {
         let (mut kernel, mut journal) = (FakeKernel::default(), Journal::default());
@@ -234,7 +234,7 @@ fn a_drain_takes_its_time_and_no_more_whatever_is_done_to_the_wall_clock() {
 }
 
 #[test]
-fn a_drain_of_an_earlier_boot_or_version_goes_by_the_wall_clock_until_it_is_met() {
+fn a_drain_of_an_earlier_boot_or_version_is_timed_by_the_wall_clock_until_the_next_pass() {
     let other = Uptime {
         boot: "b".repeat(32).parse().expect("the name of a boot"),
         milliseconds: 7_000_000,
@@ -244,12 +244,12 @@ fn a_drain_of_an_earlier_boot_or_version_goes_by_the_wall_clock_until_it_is_met(
         assert!(drains_on(&mut kernel, &mut journal, Host(100_000, 500)));
         let begun = journal.record.drains.0.values_mut().next().expect("it drains");
         begun.uptime = uptime;
-        let unmet = journal.clone();
-        // Set back, it would last for an hour more each time it is looked at.
+        let unchanged = journal.clone();
+        // By a wall clock that was set back, it would last an hour longer at each pass.
         assert!(drains_on(&mut kernel, &mut journal, Host(96_400, 520)));
         assert!(drains_on(&mut kernel, &mut journal, Host(96_459, 579)));
         assert!(!drains_on(&mut kernel, &mut journal, Host(1_000, 582)));
-        let mut journal = unmet;
+        let mut journal = unchanged;
         let (mut kernel, mut another) = (FakeKernel::default(), Journal::default());
         assert!(drains_on(&mut kernel, &mut another, Host(100_000, 500)));
         assert!(!drains_on(&mut kernel, &mut journal, Host(100_062, 500)));

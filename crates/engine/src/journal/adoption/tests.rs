@@ -1,4 +1,4 @@
-//! What was there before is there after a teardown, whatever was applied in between.
+//! Tests that a teardown restores what was there before, whatever was applied in between.
 
 use evenkeel_model::arbitrary::{Pair, pair};
 use evenkeel_model::{Drain, NamedService, RealServers};
@@ -13,7 +13,7 @@ use crate::execute::tests::{check_with, web};
 use crate::fake_kernel::{FakeKernel, Fault};
 use crate::{ApplyOptions, NoopContext, OnFailure, Pass, StateDir, execute, execute_journalled};
 
-/// What that spec asks for, and all that is live beside it: it edits and adds, and deletes nothing.
+/// Adds everything live to that spec, so that it edits and adds, but deletes nothing.
 fn with_all_of(mut desired: Desired, live: &Live, is_ordered: bool) -> Desired {
     for (key, service) in &live.services {
         match desired.services.get_mut(key) {
@@ -33,7 +33,7 @@ fn with_all_of(mut desired: Desired, live: &Live, is_ordered: bool) -> Desired {
     desired
 }
 
-/// Applies a whole spec as the program does.
+/// Applies a whole spec as the program does, with adoption.
 fn apply(
     kernel: &mut FakeKernel,
     desired: &Desired,
@@ -53,7 +53,7 @@ fn apply(
         .expect("the journal can be written");
 }
 
-/// Tears down what those specs made; gives what stays of it.
+/// Tears down what those specs created; returns what stays.
 fn tear_down(
     kernel: &mut FakeKernel,
     last: Option<&Desired>,
@@ -74,7 +74,7 @@ fn tear_down(
     stays
 }
 
-fn place() -> (tempfile::TempDir, StateDir) {
+fn state_dir() -> (tempfile::TempDir, StateDir) {
     let folder = tempfile::tempdir().expect("a folder");
     let state = StateDir::new(folder.path(), "init");
     (folder, state)
@@ -85,11 +85,11 @@ fn keys(real_servers: &RealServers) -> Vec<evenkeel_model::RealServerKey> {
 }
 
 #[test]
-fn after_edits_and_additions_a_teardown_gives_the_table_of_before() {
+fn after_edits_and_additions_a_teardown_restores_the_table() {
     check_with(1_000, (pair(6), any::<bool>()), |(pair, is_ordered)| {
         let Pair { desired, live, .. } = pair;
         let desired = with_all_of(desired, &live, is_ordered);
-        let (_folder, state) = place();
+        let (_folder, state) = state_dir();
         let (mut kernel, mut journal) = (FakeKernel::new(live.clone()), Journal::default());
         let place = (&state, &mut journal);
         apply(&mut kernel, &desired, None, ApplyOptions::default(), place);
@@ -113,11 +113,11 @@ fn after_edits_and_additions_a_teardown_gives_the_table_of_before() {
 }
 
 #[test]
-fn an_attempt_that_ends_anywhere_leaves_nothing_behind_after_a_teardown_or_a_second_attempt() {
+fn an_attempt_that_fails_at_any_step_leaves_nothing_after_a_teardown_or_a_second_attempt() {
     check_with(1_000, (pair(4), 0..12_usize, any::<bool>()), |(pair, number, is_killed)| {
         let Pair { desired, live, .. } = pair;
         let desired = with_all_of(desired, &live, false);
-        let (_folder, state) = place();
+        let (_folder, state) = state_dir();
         let (mut kernel, mut journal) = (FakeKernel::new(live.clone()), Journal::default());
         let fault = if is_killed { Fault::Vanish } else { Fault::Refuse(Errno::NOMEM) };
         kernel.faults.insert(number, fault);
@@ -133,7 +133,7 @@ fn an_attempt_that_ends_anywhere_leaves_nothing_behind_after_a_teardown_or_a_sec
         let mut other = FakeKernel::new(kernel.live.clone());
         tear_down(&mut other, last, attempted, &read);
         prop_assert_eq!(&other.live.services, &live.services);
-        // A second attempt takes nothing for adopted that the first one added.
+        // A second attempt does not adopt what the first one added.
         let mut journal = read;
         journal.adopt(&desired, &kernel.live, EarlierSpecs { last, attempted });
         let steps = plan(Inputs::new(&desired, &kernel.live, &journal.record)).steps;
@@ -148,7 +148,7 @@ fn an_attempt_that_ends_anywhere_leaves_nothing_behind_after_a_teardown_or_a_sec
 }
 
 #[test]
-fn a_spec_that_is_in_force_adopts_nothing_and_a_journal_keeps_what_is_adopted() {
+fn an_applied_spec_adopts_nothing_and_a_journal_keeps_what_is_adopted() {
     check_with(200, pair(6), |pair| {
         let Pair { desired, live, .. } = pair;
         let desired = with_all_of(desired, &live, false);
@@ -157,7 +157,7 @@ fn a_spec_that_is_in_force_adopts_nothing_and_a_journal_keeps_what_is_adopted() 
         prop_assert!(journal.adopted.is_empty());
         journal.adopt(&desired, &live, EarlierSpecs::default());
         prop_assert_eq!(&journal.adopted.services, &live.services);
-        let (_folder, state) = place();
+        let (_folder, state) = state_dir();
         state.write(&journal).expect("it can be written");
         let (read, _) = state.read(false).expect("it can be read");
         prop_assert_eq!(&read, &journal);
@@ -165,7 +165,7 @@ fn a_spec_that_is_in_force_adopts_nothing_and_a_journal_keeps_what_is_adopted() 
             let found = &live.services[key];
             prop_assert_eq!(keys(&service.real_servers), keys(&found.real_servers));
         }
-        // What is adopted keeps its first value as long as a spec lists it.
+        // An adopted object keeps its first value on record for as long as a spec lists it.
         let edited = Live { services: desired_services(&desired), ..live.clone() };
         journal.adopt(&desired, &edited, EarlierSpecs { last: Some(&desired), attempted: None });
         prop_assert_eq!(journal.adopted, read.adopted);
@@ -179,7 +179,7 @@ fn desired_services(
     desired.services.iter().map(|(key, named)| (*key, named.service.clone())).collect()
 }
 
-/// A host with a service that was there, beside a spec that asks for those real servers.
+/// A host with an existing service, and a spec that asks for those real servers.
 fn host<const N: usize, const M: usize>(
     live: [(u8, u32); N],
     asked: [(u8, u32); M],
@@ -196,9 +196,9 @@ fn spec<const N: usize>(asked: [(u8, u32); N]) -> Desired {
 }
 
 #[test]
-fn what_a_spec_deletes_on_purpose_is_adopted_no_more() {
+fn an_object_that_a_spec_deletes_is_no_longer_adopted() {
     let (mut kernel, key, first) = host([(1, 1), (2, 2)], [(1, 1), (2, 2)]);
-    let (_folder, state) = place();
+    let (_folder, state) = state_dir();
     let mut journal = Journal::default();
     apply(&mut kernel, &first, None, ApplyOptions::default(), (&state, &mut journal));
     let without = spec([(1, 1)]);
@@ -210,10 +210,10 @@ fn what_a_spec_deletes_on_purpose_is_adopted_no_more() {
 }
 
 #[test]
-fn what_drains_has_its_weight_back_and_what_evenkeel_added_goes() {
+fn a_teardown_restores_the_weight_of_draining_real_servers_and_deletes_added_ones() {
     let (mut kernel, key, first) = host([(1, 1), (2, 2)], [(1, 1), (2, 7), (3, 3)]);
     let before = kernel.live.services.clone();
-    let (_folder, state) = place();
+    let (_folder, state) = state_dir();
     let mut journal = Journal::default();
     apply(&mut kernel, &first, None, ApplyOptions::default(), (&state, &mut journal));
     (1..4).for_each(|last| kernel.connect(key, last, 5));
@@ -233,10 +233,10 @@ fn what_drains_has_its_weight_back_and_what_evenkeel_added_goes() {
 }
 
 #[test]
-fn a_service_that_drains_as_a_whole_has_its_weights_back() {
+fn a_teardown_restores_the_weights_of_a_draining_service() {
     let (mut kernel, key, first) = host([(1, 1), (2, 2)], [(1, 1), (2, 7)]);
     let before = kernel.live.services.clone();
-    let (_folder, state) = place();
+    let (_folder, state) = state_dir();
     let mut journal = Journal::default();
     apply(&mut kernel, &first, None, ApplyOptions::default(), (&state, &mut journal));
     (1..3).for_each(|last| kernel.connect(key, last, 5));
@@ -252,9 +252,9 @@ fn a_service_that_drains_as_a_whole_has_its_weights_back() {
 }
 
 #[test]
-fn what_another_program_changed_since_stays_and_is_reported() {
+fn what_another_program_changed_since_is_kept_and_reported() {
     let (mut kernel, key, desired) = host([(1, 1), (2, 2)], [(1, 1), (2, 7)]);
-    let (_folder, state) = place();
+    let (_folder, state) = state_dir();
     let mut journal = Journal::default();
     apply(&mut kernel, &desired, None, ApplyOptions::default(), (&state, &mut journal));
     let service = kernel.live.services.get_mut(&key).expect("it is there");
@@ -265,13 +265,13 @@ fn what_another_program_changed_since_stays_and_is_reported() {
 }
 
 #[test]
-fn a_targeted_attempt_is_remembered_until_it_is_done() {
+fn a_targeted_attempt_is_on_record_until_it_is_done() {
     let (kernel, key, desired) = host([(1, 1)], [(1, 1), (2, 2)]);
     let mut journal = Journal { record: PriorState::for_snapshot(), ..Journal::default() };
     let services = BTreeSet::from([key]);
     let earlier = EarlierSpecs::default();
     journal.adopt_targeted(&services, &desired, &kernel.live, earlier);
-    // It was killed when it had added the second one.
+    // It was killed after it had added the second one.
     let added = host([(1, 1), (2, 2)], []).0.live;
     journal.adopt_targeted(&services, &desired, &added, earlier);
     assert_eq!(journal.adopted.services[&key].real_servers.len(), 1);
@@ -280,7 +280,7 @@ fn a_targeted_attempt_is_remembered_until_it_is_done() {
 }
 
 #[test]
-fn a_sync_daemon_that_was_there_is_adopted_and_one_that_is_stopped_no_more() {
+fn an_existing_sync_daemon_is_adopted_until_it_is_stopped() {
     use evenkeel_model::{SyncDaemon, SyncState};
     let daemon = |id| SyncDaemon {
         interface: "eth0".into(),
@@ -295,7 +295,7 @@ fn a_sync_daemon_that_was_there_is_adopted_and_one_that_is_stopped_no_more() {
     let mut kernel = FakeKernel::new(live);
     let asked = [(SyncState::Master, daemon(9)), (SyncState::Backup, daemon(2))];
     let desired = Desired { sync: Some(asked.into()), ..Desired::default() };
-    let (_folder, state) = place();
+    let (_folder, state) = state_dir();
     let mut journal = Journal::default();
     apply(&mut kernel, &desired, None, ApplyOptions::default(), (&state, &mut journal));
     assert_eq!(kernel.live.sync.len(), 2);
@@ -309,7 +309,7 @@ fn a_sync_daemon_that_was_there_is_adopted_and_one_that_is_stopped_no_more() {
 }
 
 #[test]
-fn what_no_spec_ever_listed_has_its_weight_back_while_it_drains() {
+fn a_teardown_restores_the_weight_of_draining_objects_that_no_spec_listed() {
     let (mut kernel, key, first) = host([(1, 1), (2, 2), (3, 0)], [(1, 1)]);
     let (address, protocol) = ([192, 0, 2, 9].into(), evenkeel_model::Protocol::Sctp);
     let other = ServiceKey::Address { address, port: 80, protocol };
@@ -317,7 +317,7 @@ fn what_no_spec_ever_listed_has_its_weight_back_while_it_drains() {
     kernel.live.services.insert(other, foreign);
     let first = Desired { scope: evenkeel_model::Scope::All, drain: Drain(60), ..first };
     let before = kernel.live.services.clone();
-    let (_folder, state) = place();
+    let (_folder, state) = state_dir();
     let mut journal = Journal::default();
     let all = [key, other];
     all.into_iter().for_each(|key| (1..4).for_each(|last| kernel.connect(key, last, 5)));
@@ -327,7 +327,7 @@ fn what_no_spec_ever_listed_has_its_weight_back_while_it_drains() {
     let mut undone = FakeKernel::new(kernel.live.clone());
     tear_down(&mut undone, Some(&first), None, &journal);
     assert_eq!(undone.live.services, before);
-    // Where it goes on to its end, nothing is remembered of it.
+    // Where the drain ends, it is no longer on record.
     all.into_iter().for_each(|key| (1..4).for_each(|last| kernel.connect(key, last, 0)));
     apply(&mut kernel, &first, Some(&first), options, (&state, &mut journal));
     assert_eq!(kernel.live.services.len(), 1);

@@ -8,7 +8,7 @@ use super::*;
 use crate::execute::tests::web;
 use crate::{Found, ParameterValues, PartialApplies, StoredSpecTexts};
 
-/// Which boots and namespaces there are to be in.
+/// An identity with that boot and cookie.
 fn identity(boot: &str, cookie: Option<u64>) -> NamespaceIdentity {
     NamespaceIdentity { boot: boot.into(), cookie, device: 4, inode: 100, is_first: false }
 }
@@ -18,7 +18,7 @@ fn first(boot: &str) -> Namespace {
     Namespace { identity, initial: true, name: None }
 }
 
-/// What a container's processes take for the first one.
+/// The initial namespace of a container.
 fn container(cookie: u64) -> Namespace {
     Namespace { identity: identity("a", Some(cookie)), initial: true, name: None }
 }
@@ -35,7 +35,7 @@ fn nameless(cookie: u64) -> Namespace {
     Namespace { identity: identity("a", Some(cookie)), initial: false, name: None }
 }
 
-/// A journal with something in every field.
+/// A journal with a value in every field that a new namespace could inherit.
 fn full() -> Journal {
     let draining = Draining { since: 5, weight: 3, limit: Drain::default(), uptime: None };
     let server = RealServerKey { address: [10, 0, 0, 1].into(), port: 80 };
@@ -60,8 +60,8 @@ fn full() -> Journal {
     }
 }
 
-/// A state directory in which that namespace wrote a full journal, with a last spec and one that is
-/// being applied.
+/// A state directory with a full journal of that namespace, with a last spec and one that is being
+/// applied.
 fn written(namespace: Namespace) -> (TempDir, Journal) {
     let folder = tempfile::tempdir().expect("a folder");
     let state = StateDir::of(folder.path(), namespace);
@@ -81,12 +81,12 @@ fn read(folder: &TempDir, namespace: Namespace) -> Journal {
     let state = StateDir::of(folder.path(), namespace);
     let Ok(Found::Valid(found)) = state.find() else { panic!("it is there") };
     let (journal, warning) = state.read(true).expect("it can be read");
-    assert_eq!((&journal, warning), (&*found, None), "who looks sees what who writes does");
+    assert_eq!((&journal, warning), (&*found, None), "readers and writers read the same");
     assert_eq!(journal.namespace.as_ref(), state.identity());
     journal
 }
 
-/// What is kept by name, with the record that goes with it and these words of the apply that waited.
+/// The journal that remains by name, with a notice about the pending apply that ends with `end`.
 fn kept(before: &Journal, here: &Namespace, applied: bool, end: &str) -> Journal {
     let mut journal = Journal {
         namespace: Some(here.identity.clone()),
@@ -101,8 +101,8 @@ fn kept(before: &Journal, here: &Namespace, applied: bool, end: &str) -> Journal
         ..Journal::default()
     };
     journal.push_notice(&format!(
-        "an apply of 1970-01-01 00:00:05 UTC was not confirmed when {end}; what it had changed in \
-         the kernel went with it, and there is nothing left to confirm or undo"
+        "an apply of 1970-01-01 00:00:05 UTC was not confirmed when {end}; its changes to the \
+         kernel were lost with it, and nothing is left to confirm or roll back"
     ));
     journal
 }
@@ -110,11 +110,11 @@ fn kept(before: &Journal, here: &Namespace, applied: bool, end: &str) -> Journal
 const DELETED: &str = "its network namespace was deleted";
 
 #[test]
-fn in_another_namespace_of_the_same_name_only_what_people_meant_is_kept() {
+fn in_another_namespace_of_the_same_name_only_what_the_user_intended_is_kept() {
     for (before, here) in [
         (named(Some(7)), named(Some(8))),
         (container(7), container(8)),
-        // A kernel that has no cookies tells them apart by their inodes, where these differ.
+        // Without cookies, namespaces are distinguished by their inodes.
         (
             named(None),
             Namespace {
@@ -136,7 +136,7 @@ fn in_another_namespace_of_the_same_name_only_what_people_meant_is_kept() {
 }
 
 #[test]
-fn in_another_boot_the_first_namespace_keeps_that_something_was_applied_and_no_other_one_does() {
+fn only_the_first_namespace_keeps_across_boots_that_a_spec_was_applied() {
     let (folder, journal) = written(first("a"));
     let here = first("b");
     assert_eq!(read(&folder, here.clone()), kept(&journal, &here, true, DELETED));
@@ -151,13 +151,13 @@ fn in_another_boot_the_first_namespace_keeps_that_something_was_applied_and_no_o
         let here = in_boot("b", before);
         assert_eq!(read(&folder, here.clone()), kept(&journal, &here, false, DELETED));
     }
-    // What a container on an earlier boot applied is not what this host did.
+    // A container's apply in an earlier boot does not count for this host.
     let (folder, journal) = written(container(7));
     assert_eq!(read(&folder, first("b")), kept(&journal, &first("b"), false, DELETED));
 }
 
 #[test]
-fn an_apply_of_another_boot_that_waited_ended_with_it() {
+fn a_pending_apply_of_another_boot_ended_with_it() {
     let (folder, journal) = written(first("a"));
     let state = StateDir::of(folder.path(), first("a"));
     let pending = journal.pending.clone().map(|it| Pending { boot: "another".into(), ..it });
@@ -173,7 +173,7 @@ fn a_nameless_namespace_inherits_nothing() {
     let namespace = Some(here.identity.clone());
     let expected = Journal { namespace, ..Journal::default() };
     assert_eq!(read(&folder, here.clone()), expected);
-    // The texts of the stranger's spec go with the first writing.
+    // The first write removes the texts of the foreign spec.
     let state = StateDir::of(folder.path(), here);
     state.write(&expected).expect("it can be written");
     let names = std::fs::read_dir(state.folder()).expect("it is there");
@@ -181,7 +181,7 @@ fn a_nameless_namespace_inherits_nothing() {
 }
 
 #[test]
-fn a_journal_without_an_identity_is_taken_for_this_namespaces_and_gets_one_when_it_is_written() {
+fn a_journal_without_an_identity_counts_as_this_namespaces_and_gets_one_when_written() {
     for here in [first("a"), container(7), named(Some(7)), named(None), nameless(7)] {
         let folder = tempfile::tempdir().expect("a folder");
         StateDir::new(folder.path(), &here.label()).write(&full()).expect("it can be written");
@@ -189,7 +189,7 @@ fn a_journal_without_an_identity_is_taken_for_this_namespaces_and_gets_one_when_
         let (journal, _) = state.read(true).expect("it can be read");
         let identity = Some(here.identity);
         assert_eq!(journal, Journal { namespace: identity.clone(), ..full() });
-        // Whoever writes one that was not read here says so all the same.
+        // A journal that was not read here gets the identity, too.
         state.write(&full()).expect("it can be written");
         let Ok(Found::Valid(written)) = StateDir::new(folder.path(), &here_label(&state)).find()
         else {
@@ -204,7 +204,7 @@ fn here_label(state: &StateDir) -> String {
 }
 
 #[test]
-fn what_was_inherited_is_written_as_this_namespaces_own() {
+fn an_inherited_journal_is_written_as_this_namespaces_own() {
     let (folder, _) = written(named(Some(7)));
     let here = named(Some(8));
     let journal = read(&folder, here.clone());
