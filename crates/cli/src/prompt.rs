@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
-use evenkeel_engine::{MissingCapabilities, missing_capabilities};
+use evenkeel_engine::{Kernel, MissingCapabilities, missing_capabilities};
 use evenkeel_plan::{Guard, Op, Plan};
 
 use crate::error::Error;
@@ -26,8 +26,8 @@ pub(crate) struct Prompt<'a> {
 ///
 /// # Errors
 /// A capability is missing.
-pub(crate) fn check_permitted(steps: &[Op]) -> Result<(), Error> {
-    let missing = missing_capabilities(steps)?;
+pub(crate) fn check_permitted(kernel: &mut impl Kernel, steps: &[Op]) -> Result<(), Error> {
+    let missing = missing_capabilities(kernel, steps)?;
     if missing.is_empty() { Ok(()) } else { Err(MissingCapabilities(missing).into()) }
 }
 
@@ -53,10 +53,11 @@ impl Prompt<'_> {
     /// A capability is missing that it takes; the answer cannot be read.
     pub(crate) fn blocking_status(
         &self,
+        kernel: &mut impl Kernel,
         plan: &Plan,
         output: &mut Output,
     ) -> Result<Option<Status>, Error> {
-        check_permitted(&plan.steps)?;
+        check_permitted(kernel, &plan.steps)?;
         let mut guards = Vec::new();
         for refusal in plan.refused(self.allow) {
             output.refusal(&format!("guard {}: {}", refusal.guard, refusal.message));

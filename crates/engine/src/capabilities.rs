@@ -1,32 +1,33 @@
-//! Which capabilities (capabilities(7)) the steps of a plan take and the process does not have.
+//! Finds the capabilities (capabilities(7)) that the steps of a plan need and the process lacks.
 //!
-//! It is asked before the first change: a plan that could be carried out only in part is not begun.
+//! This is checked before the first change: a plan that could be applied only in part is not begun.
 //! The capabilities are the effective ones of the calling thread, in its own user namespace. Where
-//! the kernel asks for them in another one, as IPVS does, reading has told so already.
+//! the kernel requires them in another one, as IPVS does, reading has failed already.
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
 
-use evenkeel_host::{Capabilities, Capability, Host};
+use evenkeel_host::Capability;
 use evenkeel_model::Binding;
 use evenkeel_plan::Op;
 use thiserror::Error;
 
-use crate::KernelError;
+use crate::error::KernelError;
+use crate::kernel::Kernel;
 
-/// How many objects are named where there may be many.
+/// How many objects a message names where there may be many.
 const NAMED: usize = 3;
 
-/// A capability that is missing.
+/// A missing capability.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MissingCapability {
-    /// Which.
+    /// The capability.
     pub capability: Capability,
-    /// What it is needed for, in words that follow "to".
+    /// What it is needed for, as text that follows "to".
     pub what: String,
 }
 
-/// Capabilities that are missing; never none.
+/// The missing capabilities; at least one.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub struct MissingCapabilities(pub Vec<MissingCapability>);
 
@@ -41,36 +42,37 @@ impl fmt::Display for MissingCapabilities {
     }
 }
 
-/// The capabilities that those steps take and this thread does not have, in the order of their
-/// numbers; with all of them in effect nothing else is looked at.
+/// Returns the capabilities that these steps need and the process lacks, in the order of their
+/// numbers. With all of them in effect nothing else is read.
 ///
 /// # Errors
 /// The interfaces cannot be read.
-pub fn missing_capabilities(steps: &[Op]) -> Result<Vec<MissingCapability>, KernelError> {
-    // Only a filter of system calls forbids the question. Then the kernel tells what is missing.
-    let Ok(capabilities) = Capabilities::current() else { return Ok(Vec::new()) };
-    let has = |capability| capabilities.has(capability);
-    let announced = if has(Capability::NetRaw) { Vec::new() } else { announced_bindings(steps)? };
-    Ok(missing_for(steps, &announced, has))
+pub fn missing_capabilities(
+    kernel: &mut impl Kernel,
+    steps: &[Op],
+) -> Result<Vec<MissingCapability>, KernelError> {
+    let announced = if kernel.has_capability(Capability::NetRaw) {
+        Vec::new()
+    } else {
+        announced_bindings(kernel, steps)?
+    };
+    Ok(missing_for(steps, &announced, |capability| kernel.has_capability(capability)))
 }
 
-/// The bindings that are announced to neighbours.
-fn announced_bindings(steps: &[Op]) -> Result<Vec<&Binding>, KernelError> {
+/// Returns the bindings that are announced to neighbours.
+fn announced_bindings<'a>(
+    kernel: &mut impl Kernel,
+    steps: &'a [Op],
+) -> Result<Vec<&'a Binding>, KernelError> {
     let bound: Vec<&Binding> = bound(steps).collect();
     if bound.is_empty() {
         return Ok(bound);
     }
-    let links = Host::connect().and_then(|host| host.links());
-    let links = links.map_err(|error| KernelError::Failed {
-        tried: "reading the interfaces",
-        source: Box::new(error),
-    })?;
-    let silent = links.iter().filter(|link| link.announcement_source().is_err());
-    let silent: BTreeSet<&str> = silent.map(|link| &*link.name).collect();
-    Ok(bound.into_iter().filter(|binding| !silent.contains(&*binding.interface)).collect())
+    let silent = kernel.silent_interfaces()?;
+    Ok(bound.into_iter().filter(|binding| !silent.contains(&binding.interface)).collect())
 }
 
-/// The bindings on interfaces that are there already: a dummy device that the same steps create
+/// Returns the bindings on interfaces that exist already: a dummy device that the same steps create
 /// has no neighbours.
 fn bound(steps: &[Op]) -> impl Iterator<Item = &Binding> {
     let created = steps.iter().filter_map(|op| match op {
@@ -101,12 +103,12 @@ fn missing_for(
     missing
 }
 
-/// The first of them, and how many more there are.
+/// Lists the first objects, and how many more there are.
 fn listed(all: &[impl fmt::Display]) -> String {
     let mut text = String::new();
     for (place, one) in all.iter().take(NAMED).enumerate() {
         let before = if place == 0 { "" } else { ", " };
-        // A String takes whatever is written to it.
+        // Writing to a String does not fail.
         let _written = write!(text, "{before}{one}");
     }
     match all.len().saturating_sub(NAMED) {
@@ -117,15 +119,22 @@ fn listed(all: &[impl fmt::Display]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use evenkeel_model::{Link, Live, Owner};
+
     use super::*;
+    use crate::fake_kernel::FakeKernel;
 
     fn bind(last: u8, interface: &str) -> Op {
         Op::Bind { binding: Binding::host([192, 0, 2, last].into(), interface) }
     }
 
     fn missing_text(steps: &[Op], lacks: &[Capability]) -> String {
-        let announced: Vec<&Binding> = bound(steps).collect();
-        let missing = missing_for(steps, &announced, |capability| !lacks.contains(&capability));
+        let link = |dummy| Link { up: true, dummy, owner: Owner::Other };
+        let links = [("lo", false), ("eth0", false), ("dummy0", true)];
+        let links = links.map(|(name, dummy)| (name.into(), link(dummy)));
+        let mut kernel = FakeKernel::new(Live { links: Some(links.into()), ..Live::default() });
+        kernel.missing_capabilities = lacks.iter().copied().collect();
+        let missing = missing_capabilities(&mut kernel, steps).expect("it is reachable");
         if missing.is_empty() { String::new() } else { MissingCapabilities(missing).to_string() }
     }
 
@@ -146,19 +155,20 @@ mod tests {
     }
 
     #[test]
-    fn what_no_step_needs_is_not_missed() {
+    fn a_capability_that_no_step_needs_is_not_reported() {
         let unbind = Op::Unbind { binding: Binding::host([192, 0, 2, 1].into(), "eth0") };
         assert_eq!(missing_text(&[], &ALL), "");
-        // The kernel loads modules for whoever adds what needs them.
+        // The kernel loads the module itself for a program that adds what needs it.
         let module = Op::AddModule { module: "ip_vs_sh".into() };
         let dummy = Op::AddDummy { interface: "v".into() };
-        for steps in [vec![unbind], vec![module], vec![dummy, bind(1, "v")]] {
+        let silent = [bind(1, "lo"), bind(1, "dummy0")].into();
+        for steps in [vec![unbind], vec![module], vec![dummy, bind(1, "v")], silent] {
             assert_eq!(missing_text(&steps, &[Capability::NetRaw]), "");
         }
     }
 
     #[test]
-    fn many_of_a_kind_are_counted() {
+    fn only_the_first_objects_are_named_and_the_rest_counted() {
         let steps: Vec<Op> = (1..=5).map(|last| bind(last, "eth0")).collect();
         let message = missing_text(&steps, &[Capability::NetRaw]);
         assert!(message.ends_with("192.0.2.3/32 on eth0 and 2 more"), "{message}");

@@ -1,11 +1,15 @@
 //! A kernel that keeps its state in memory and refuses what the real one refuses.
 //!
 //! It exists for property and fault tests: ten thousand passes take seconds, and any operation
-//! can be made to fail. It is no substitute for the real kernel; the same tests run against both.
+//! can be made to fail. It does not replace the real kernel; the same tests run against both.
+
+mod proc_table;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::RandomState;
 use std::net::{IpAddr, Ipv4Addr};
 
+use evenkeel_host::Capability;
 use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{
     Binding, Family, Forward, Link, Live, MAX_WEIGHT, Netmask, Owner, RealServer, RealServerKey,
@@ -14,40 +18,47 @@ use evenkeel_model::{
 use evenkeel_plan::{Object, Op};
 use rustix::io::Errno;
 
-use crate::{Exception, Kernel, KernelError, Replies, Sysctls};
+use crate::error::KernelError;
+use crate::kernel::{Exception, Kernel, Replies, Sysctls};
+use crate::lock::LockError;
+use crate::probe::TableDigest;
 
 /// A network namespace in memory.
 #[derive(Debug, Default)]
 pub struct FakeKernel {
-    /// Its state; may be set and changed at will, as another program would.
+    /// Its state. A test may change it at any time, as another program would.
     pub live: Live,
+    /// The capabilities that the process lacks; with the default it has all.
+    pub missing_capabilities: BTreeSet<Capability>,
     /// The schedulers it does not have.
     pub missing_schedulers: BTreeSet<Scheduler>,
-    /// What is to go wrong, by the number of the operation since the start, from 0.
+    /// The faults to inject, by the number of the operation since the start, from 0.
     pub faults: BTreeMap<usize, Fault>,
-    /// The object of every operation it was sent, in their order.
+    /// The object of every operation it received, in order.
     pub received: Vec<Object>,
     /// Its counters.
     pub statistics: Statistics,
-    /// How many connections end between two readings of the counters, per real server.
+    /// How many connections of each real server end between two readings of the counters.
     pub ending: u32,
-    /// What someone else does, by the number of the reading of the counters that it comes before,
-    /// from 0.
+    /// The operations of another program, by the number of the reading of the counters that they
+    /// precede, from 0.
     pub interference: BTreeMap<usize, Vec<Op>>,
     /// How often the counters were read.
-    pub looks: usize,
+    pub counter_reads: usize,
+    /// How often the whole state was read.
+    pub complete_reads: usize,
     /// Nothing can be read or written.
     pub is_unreachable: bool,
 }
 
-/// Something that goes wrong with one operation.
+/// A fault of one operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// The operation is refused and not done.
     Refuse(Errno),
-    /// The operation is done and the answer is lost.
+    /// The operation is done and the reply is lost.
     LoseReply,
-    /// An edit of a service is refused for want of its scheduler, after the old one was unbound
+    /// An edit of a service is refused because its scheduler is missing, after the old one was unbound
     /// (`ip_vs_edit_service`); any other operation is refused.
     Unschedule,
     /// The kernel cannot be reached any more from this operation on, until
@@ -56,12 +67,12 @@ pub enum Fault {
 }
 
 impl FakeKernel {
-    /// A namespace in that state.
+    /// Creates a namespace in this state.
     pub fn new(live: Live) -> Self {
         Self { live, ..Self::default() }
     }
 
-    /// Gives real servers with an address that ends so that many active connections.
+    /// Sets the number of active connections of the real server 198.51.100.`last`.
     pub fn connect(&mut self, service: ServiceKey, last: u8, active_connections: u32) {
         let address = [198, 51, 100, last].into();
         let key = RealServerKey { address, port: service.port() };
@@ -160,7 +171,8 @@ impl FakeKernel {
         if exists { Ok(()) } else { Err(Errno::NODEV) }
     }
 
-    /// `start_sync_thread` and `ip_vs_genl_new_daemon`: what is not set is chosen.
+    /// Starts a sync daemon as `start_sync_thread` and `ip_vs_genl_new_daemon` do, which choose values
+    /// that are not set.
     fn add_sync(&mut self, state: SyncState, daemon: &SyncDaemon) -> Result<(), Errno> {
         let mixed = |(key, service): (&ServiceKey, &Service)| {
             let other = |(it, _): (&RealServerKey, _)| Family::from(it.address) != key.family();
@@ -215,7 +227,7 @@ impl FakeKernel {
         Ok(())
     }
 
-    /// `ip_vs_add_service` and `ip_vs_edit_service`.
+    /// Checks what `ip_vs_add_service` and `ip_vs_edit_service` check.
     fn check_service(&self, key: ServiceKey, config: &ServiceConfig) -> Result<(), Errno> {
         if self.missing_schedulers.contains(&config.scheduler) {
             return Err(Errno::NOENT);
@@ -253,12 +265,12 @@ impl FakeKernel {
         self.live.addresses.keys().any(|binding| binding.address == address)
     }
 
-    /// What `ip_vs_new_dest` takes for the address of another host.
+    /// Whether `ip_vs_new_dest` accepts it as the address of another host.
     fn is_unicast(&self, address: IpAddr) -> bool {
         match address {
             IpAddr::V4(address) => {
-                let is_nowhere = address.is_unspecified();
-                let special = is_nowhere || address.is_multicast() || address.is_broadcast();
+                let is_unspecified = address.is_unspecified();
+                let special = is_unspecified || address.is_multicast() || address.is_broadcast();
                 !special && !self.live.addresses.keys().any(|binding| reaches_all(binding, address))
             }
             IpAddr::V6(address) => {
@@ -284,7 +296,8 @@ impl FakeKernel {
     }
 }
 
-/// A netmask of the other family cannot be sent; the whole address is sent in its place.
+/// Returns the configuration as the kernel stores it. A netmask of the other family cannot be sent;
+/// the netmask of a whole address is sent instead.
 fn stored(key: ServiceKey, mut config: ServiceConfig) -> ServiceConfig {
     if let Some(persistence) = &mut config.persistence
         && persistence.netmask.family() != key.family()
@@ -294,7 +307,7 @@ fn stored(key: ServiceKey, mut config: ServiceConfig) -> ServiceConfig {
     config
 }
 
-/// Whether this is the broadcast address of the network that a binding brings.
+/// Whether this is the broadcast address of the binding's network.
 fn reaches_all(binding: &Binding, address: Ipv4Addr) -> bool {
     match binding.address {
         IpAddr::V4(local) if binding.prefix < 31 => {
@@ -305,7 +318,7 @@ fn reaches_all(binding: &Binding, address: Ipv4Addr) -> bool {
     }
 }
 
-/// `ip_vs_genl_set_cmd`, `ip_vs_add_dest` and `ip_vs_edit_dest`.
+/// Checks what `ip_vs_genl_set_cmd`, `ip_vs_add_dest` and `ip_vs_edit_dest` check.
 fn check_values(
     service: Family,
     key: &RealServerKey,
@@ -329,8 +342,33 @@ fn check_values(
 }
 
 impl Kernel for FakeKernel {
+    type LockGuard = ();
+
+    fn lock() -> Result<(), LockError> {
+        Ok(())
+    }
+
+    fn try_lock() -> Result<Option<()>, LockError> {
+        Ok(Some(()))
+    }
+
+    fn has_capability(&self, capability: Capability) -> bool {
+        !self.missing_capabilities.contains(&capability)
+    }
+
+    fn silent_interfaces(&mut self) -> Result<BTreeSet<Box<str>>, KernelError> {
+        self.reach("reading")?;
+        let links = self.live.links.iter().flatten();
+        let silent = links.filter(|(name, link)| !link.up || link.dummy || &***name == "lo");
+        Ok(silent.map(|(name, _)| name.clone()).collect())
+    }
+
+    /// Does nothing: it stores who bound an address.
+    fn set_journalled(&mut self, _: BTreeSet<Binding>) {}
+
     fn observe(&mut self, _: &Sysctls) -> Result<Live, KernelError> {
         self.reach("reading")?;
+        self.complete_reads += 1;
         Ok(self.live.clone())
     }
 
@@ -353,11 +391,11 @@ impl Kernel for FakeKernel {
         &mut self,
         keys: &BTreeSet<ServiceKey>,
     ) -> Result<(BTreeMap<ServiceKey, Service>, Statistics), KernelError> {
-        for op in self.interference.remove(&self.looks).unwrap_or_default() {
-            // Whoever else is refused is nobody's concern here.
+        for op in self.interference.remove(&self.counter_reads).unwrap_or_default() {
+            // The simulated interfering writer may fail; that is irrelevant to the test.
             let _refused = self.apply_op(&op);
         }
-        self.looks += 1;
+        self.counter_reads += 1;
         let services = self.services(keys)?;
         let counted = self.statistics.clone();
         for service in self.statistics.services.values_mut() {
@@ -386,7 +424,7 @@ impl Kernel for FakeKernel {
             let exception = match self.faults.get(&number).copied() {
                 Some(Fault::Refuse(errno)) => Some(Exception::Refused(errno.into())),
                 Some(Fault::LoseReply) => {
-                    // Done or refused, nobody hears of it.
+                    // Done or refused: the reply is lost in both cases.
                     let _refused = self.apply_op(op);
                     Some(Exception::Lost)
                 }
@@ -405,5 +443,18 @@ impl Kernel for FakeKernel {
             replies.exceptions.extend(exception.map(|exception| (place, exception)));
         }
         Ok(replies)
+    }
+
+    /// Announces nothing: it has no neighbours.
+    fn reannounce(&mut self, _: &[&Binding]) -> Result<Vec<String>, KernelError> {
+        self.reach("reading")?;
+        Ok(Vec::new())
+    }
+
+    fn digest_table(&mut self, keys: &RandomState) -> Result<TableDigest, KernelError> {
+        self.reach("reading")?;
+        let text = proc_table::text(&self.live.services, &self.statistics);
+        let digest = TableDigest::read(text.as_bytes(), &mut Vec::new(), keys);
+        digest.map_err(|error| KernelError::Failed { tried: "reading", source: error.into() })
     }
 }

@@ -1,56 +1,80 @@
-//! The real kernel: IPVS over generic netlink, addresses over rtnetlink. How it is read is in
-//! [`read`], a first look at it in [`probe`], how operations are carried out in [`write`], what is
-//! announced anew in [`reannounce`].
+//! The real kernel: IPVS over generic netlink, addresses over rtnetlink. [`read`] reads it, [`write`]
+//! executes operations, [`reannounce`] announces VIPs again when a link comes up.
 
-mod probe;
 mod read;
 mod reannounce;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::hash::RandomState;
 
-use evenkeel_host::Host;
+use evenkeel_host::{Capabilities, Capability, Host};
 use evenkeel_ipvs::{self as ipvs, Client};
 use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{Binding, Live, Service, ServiceKey};
 use evenkeel_plan::Op;
 
 use self::reannounce::LinkTracker;
-pub use probe::{TableDigest, not_in_proc};
-
 use crate::convert::{real_server, real_server_statistics, sync_daemon, timeouts};
-use crate::{Kernel, KernelError, Replies, Sysctls};
+use crate::error::KernelError;
+use crate::kernel::{Kernel, Replies, Sysctls};
+use crate::lock::{Lock, LockError};
+use crate::probe::TableDigest;
+
+/// The IPVS table of the calling thread's network namespace.
+const TABLE: &str = "/proc/thread-self/net/ip_vs";
 
 /// The network namespace of the thread that connected.
 #[derive(Debug)]
 pub struct HostKernel {
     ipvs: Client,
     host: Host,
-    /// The addresses that the journal knows as evenkeel's, for kernels that keep no mark.
+    /// The addresses that the journal records as evenkeel's, for kernels that store no mark.
     journalled: BTreeSet<Binding>,
-    /// What glances are read through.
+    /// The buffer of probes.
     table: Vec<u8>,
     link_tracker: LinkTracker,
 }
 
 impl HostKernel {
-    /// Connects; loads the module ip_vs where the kernel does not have it yet.
+    /// Connects to the kernel, and loads the module ip_vs if it is not loaded yet.
     ///
     /// # Errors
-    /// [`KernelError::NoIpvs`], [`KernelError::NotPermitted`], or a socket that fails.
+    /// [`KernelError::NoIpvs`], [`KernelError::NotPermitted`], or a socket fails.
     pub fn connect(journalled: BTreeSet<Binding>) -> Result<Self, KernelError> {
         let ipvs = Client::connect().map_err(|error| ipvs_error("connecting to IPVS", error))?;
         let host = Host::connect().map_err(|error| host_error("connecting to rtnetlink", error))?;
         Ok(Self { ipvs, host, journalled, table: Vec::new(), link_tracker: LinkTracker::default() })
     }
-
-    /// Takes note of the addresses that the journal knows as evenkeel's by now.
-    pub fn set_journalled(&mut self, journalled: BTreeSet<Binding>) {
-        self.journalled = journalled;
-    }
 }
 
 impl Kernel for HostKernel {
+    type LockGuard = Lock;
+
+    fn lock() -> Result<Lock, LockError> {
+        Lock::acquire()
+    }
+
+    fn try_lock() -> Result<Option<Lock>, LockError> {
+        Lock::try_acquire()
+    }
+
+    fn has_capability(&self, capability: Capability) -> bool {
+        Capabilities::current().map_or(true, |capabilities| capabilities.has(capability))
+    }
+
+    fn silent_interfaces(&mut self) -> Result<BTreeSet<Box<str>>, KernelError> {
+        let links = self.host.links();
+        let links = links.map_err(|error| host_error("reading the interfaces", error))?;
+        let silent = links.into_iter().filter(|link| link.announcement_source().is_err());
+        Ok(silent.map(|link| link.name.into()).collect())
+    }
+
+    fn set_journalled(&mut self, bindings: BTreeSet<Binding>) {
+        self.journalled = bindings;
+    }
+
     fn observe(&mut self, sysctls: &Sysctls) -> Result<Live, KernelError> {
         let mut services = self.listed(|_, _| ())?;
         self.fill(&mut services, |_, _| ())?;
@@ -128,9 +152,22 @@ impl Kernel for HostKernel {
         }
         Ok(replies)
     }
+
+    fn reannounce(&mut self, vips: &[&Binding]) -> Result<Vec<String>, KernelError> {
+        self.announce_on_new_links(vips)
+    }
+
+    fn digest_table(&mut self, keys: &RandomState) -> Result<TableDigest, KernelError> {
+        let file = File::open(TABLE);
+        let digest = file.and_then(|file| TableDigest::read(file, &mut self.table, keys));
+        digest.map_err(|source| KernelError::Failed {
+            tried: "reading /proc/net/ip_vs",
+            source: source.into(),
+        })
+    }
 }
 
-/// Notes the counters of a real server.
+/// Records the counters of a real server.
 fn count(
     statistics: &mut Statistics,
     service: ServiceKey,

@@ -24,6 +24,7 @@ mod partial_apply;
 mod pending;
 mod pending_marker;
 mod planning;
+mod probe;
 mod refresh;
 mod report;
 mod rollback;
@@ -37,7 +38,9 @@ pub use confirm::{pending_sysctls, roll_back_pending, steps_to_roll_back};
 pub use connections::{Connection, connections};
 pub use context::{DrainProgress, ExecutionContext, NoopContext};
 pub use error::{KernelError, error_chain};
+pub use execute::{ApplyOptions, OnFailure, Pass, execute};
 pub use execute::{Pass, execute};
+pub use host_kernel::HostKernel;
 pub use host_kernel::{HostKernel, TableDigest, not_in_proc};
 pub use journal::{
     EarlierSpecs, Found, Journal, JournalError, ParameterValues, SpecUnavailable, StateDir,
@@ -49,5 +52,6 @@ pub use partial_apply::PartialApplies;
 pub use pending::{Pending, PendingState, Unconfirmed};
 pub use pending_marker::PendingMarker;
 pub use planning::{CONNECTION_SYSCTLS, LastApplied, plan_changes};
+pub use probe::{TableDigest, not_in_proc};
 pub use report::{Done, Outcome, Report, Rollback, explain};
 pub use write_ahead::execute_journalled;

@@ -4,7 +4,6 @@
 
 mod commands;
 mod pass;
-mod platform;
 mod reload;
 mod status;
 
@@ -15,8 +14,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use evenkeel_engine::{Journal, Sysctls};
-use evenkeel_model::{Live, ServiceKey};
+use evenkeel_engine::{Journal, Kernel, KernelError, Sysctls, TableDigest};
+use evenkeel_model::{Binding, Live, ServiceKey};
 use evenkeel_plan::{Guard, Object};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
@@ -36,7 +35,9 @@ use crate::status::{Held, Mode, PassStatus, Pause, Status};
 use crate::systemd::Notifier;
 use crate::traffic_reader::Names;
 use crate::{Options, Trigger, pause};
-use platform::{Connect, Platform};
+
+/// Connects to a kernel; the addresses are those that the journal records as evenkeel's.
+pub(crate) type Connect<K> = Box<dyn FnMut(BTreeSet<Binding>) -> Result<K, KernelError> + Send>;
 
 /// Between two looks at drains that go on.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -79,7 +80,7 @@ pub(crate) struct Outputs {
 }
 
 /// The keeper of one network namespace.
-pub(crate) struct Reconciler<K: Platform> {
+pub(crate) struct Reconciler<K: Kernel> {
     options: Options,
     connect: Connect<K>,
     kernel: Option<K>,
@@ -111,7 +112,7 @@ pub(crate) struct Reconciler<K: Platform> {
     /// What the last plan was worth a word for.
     warnings: Vec<String>,
     /// What the host was like when it was last seen to be in sync.
-    known: Option<SyncBaseline<K::TableDigest>>,
+    known: Option<SyncBaseline>,
     unmanaged: usize,
     last_pass: Option<PassStatus>,
     last_success: Option<u64>,
@@ -128,8 +129,8 @@ pub(crate) enum PassError {
 }
 
 /// A host in sync, and what tells cheaply whether it still is.
-struct SyncBaseline<G> {
-    table_digest: G,
+struct SyncBaseline {
+    table_digest: TableDigest,
     live: Live,
     not_in_proc: BTreeSet<ServiceKey>,
     sysctls: Sysctls,
@@ -151,7 +152,7 @@ struct Schedule {
     known_writers_at: Duration,
 }
 
-impl<K: Platform> Reconciler<K> {
+impl<K: Kernel> Reconciler<K> {
     pub(crate) fn new(
         options: Options,
         connect: Connect<K>,

@@ -7,18 +7,20 @@
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::RandomState;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use evenkeel_engine::{
-    ApplyOptions, HostKernel, Kernel, KernelError, LastApplied, NoopContext, Pass, Replies,
-    StateDir, Sysctls, execute_journalled, plan_changes,
+    ApplyOptions, HostKernel, Kernel, KernelError, LastApplied, Lock, LockError, NoopContext, Pass,
+    Replies, StateDir, Sysctls, TableDigest, execute_journalled, plan_changes,
 };
+use evenkeel_host::Capability;
 use evenkeel_lab_tests::{fresh_namespace, ipvsadm, program, run, run_with};
 use evenkeel_model::statistics::Statistics;
-use evenkeel_model::{Live, Service, ServiceKey};
+use evenkeel_model::{Binding, Live, Service, ServiceKey};
 use evenkeel_plan::Op;
 use evenkeel_spec::{Source, load};
 use nix::sys::signal::{Signal, raise};
@@ -57,6 +59,28 @@ const PHASES: [&str; 5] = [
 ];
 
 impl Kernel for KillableKernel {
+    type LockGuard = Lock;
+
+    fn lock() -> Result<Lock, LockError> {
+        HostKernel::lock()
+    }
+
+    fn try_lock() -> Result<Option<Lock>, LockError> {
+        HostKernel::try_lock()
+    }
+
+    fn has_capability(&self, capability: Capability) -> bool {
+        self.kernel.has_capability(capability)
+    }
+
+    fn silent_interfaces(&mut self) -> Result<BTreeSet<Box<str>>, KernelError> {
+        self.kernel.silent_interfaces()
+    }
+
+    fn set_journalled(&mut self, bindings: BTreeSet<Binding>) {
+        self.kernel.set_journalled(bindings);
+    }
+
     fn observe(&mut self, sysctls: &Sysctls) -> Result<Live, KernelError> {
         self.reading(PHASES[4]);
         self.kernel.observe(sysctls)
@@ -102,6 +126,14 @@ impl Kernel for KillableKernel {
             all.warnings.extend(warnings);
         }
         Ok(all)
+    }
+
+    fn reannounce(&mut self, vips: &[&Binding]) -> Result<Vec<String>, KernelError> {
+        self.kernel.reannounce(vips)
+    }
+
+    fn digest_table(&mut self, keys: &RandomState) -> Result<TableDigest, KernelError> {
+        self.kernel.digest_table(keys)
     }
 }
 

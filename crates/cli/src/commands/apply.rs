@@ -71,7 +71,7 @@ pub(crate) fn run(
     }
     output.flush()?;
     print_warnings(&plan, output);
-    if let Some(status) = prompt.blocking_status(&plan, output)? {
+    if let Some(status) = prompt.blocking_status(&mut kernel, &plan, output)? {
         return Ok(status);
     }
     // A part of a spec is not in force by itself.

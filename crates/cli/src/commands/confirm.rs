@@ -62,7 +62,7 @@ pub(crate) fn abort(host: &mut HostSession, output: &mut Output) -> Result<Statu
     let HostSession { kernel, state, journal, lock: _ } = host;
     let mut live = kernel.observe(&pending_sysctls(journal))?;
     if let Some(pending) = &journal.pending {
-        check_permitted(&rollback_plan(&pending.steps, &live).steps)?;
+        check_permitted(kernel, &rollback_plan(&pending.steps, &live).steps)?;
     }
     // Taken back, it is no longer known.
     let spec = journal.next.clone();

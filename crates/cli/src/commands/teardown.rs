@@ -81,7 +81,7 @@ pub(crate) fn run(
     for message in render::changed_by_others(&stays, names) {
         output.warning(&message);
     }
-    if let Some(status) = prompt.blocking_status(&plan, output)? {
+    if let Some(status) = prompt.blocking_status(&mut kernel, &plan, output)? {
         return Ok(status);
     }
     if plan.is_in_sync() {

@@ -1,6 +1,6 @@
-//! Interfaces whose neighbours can be told of addresses, and could not be before: they were set up,
-//! got a carrier, or have another hardware address. Who was bound on them meanwhile was told to
-//! nobody, and neighbours may have learnt something else.
+//! Announces VIPs again on interfaces that can announce addresses now and could not before: they were
+//! set up, got a carrier, or have another hardware address. VIPs that were bound while the link was
+//! down were never announced, and neighbours may have learnt something else.
 
 use std::collections::BTreeSet;
 
@@ -8,19 +8,19 @@ use evenkeel_host::Link;
 use evenkeel_model::Binding;
 
 use super::HostKernel;
-use crate::KernelError;
+use crate::error::KernelError;
 
-/// Which interfaces have neighbours to tell.
+/// Tracks which interfaces can announce addresses.
 #[derive(Debug, Default)]
 pub(super) struct LinkTracker {
-    /// By name and hardware address, as they were last seen; `None` before the first look.
+    /// By name and hardware address, as last read; `None` before the first reading.
     known: Option<BTreeSet<(String, Vec<u8>)>>,
-    /// Those that got one since it was asked last.
+    /// The names of those that came up since the last announcement.
     came_up: BTreeSet<String>,
 }
 
 impl LinkTracker {
-    /// Takes note of how the interfaces are now.
+    /// Records the current state of the interfaces.
     pub(super) fn update(&mut self, links: &[Link]) {
         let announceable = links.iter().filter(|link| link.announcement_source().is_ok());
         let now: BTreeSet<(String, Vec<u8>)> =
@@ -33,13 +33,13 @@ impl LinkTracker {
 }
 
 impl HostKernel {
-    /// Announces those of the VIPs that are bound on interfaces that have risen since this was last
-    /// called, as far as that was seen in what was read meanwhile: one that was up when it was
-    /// connected has not. What could not be announced is told in words.
+    /// Announces the VIPs on interfaces that came up since the last call: see [`Kernel::reannounce`].
     ///
-    /// # Errors
-    /// The addresses cannot be read.
-    pub fn reannounce(&mut self, vips: &[&Binding]) -> Result<Vec<String>, KernelError> {
+    /// [`Kernel::reannounce`]: crate::Kernel::reannounce
+    pub(super) fn announce_on_new_links(
+        &mut self,
+        vips: &[&Binding],
+    ) -> Result<Vec<String>, KernelError> {
         let came_up = std::mem::take(&mut self.link_tracker.came_up);
         if came_up.is_empty() {
             return Ok(Vec::new());
@@ -89,7 +89,7 @@ mod tests {
         };
         let [up, down] = [true, false].map(|running| link("eth0", running, 1));
         let other = link("eth1", true, 2);
-        assert_eq!(came_up(std::slice::from_ref(&up)), [""; 0], "it was up before anyone looked");
+        assert_eq!(came_up(std::slice::from_ref(&up)), [""; 0], "it was up at the first reading");
         assert_eq!(came_up(&[down.clone(), other.clone()]), ["eth1"]);
         assert_eq!(came_up(&[up.clone(), other.clone()]), ["eth0"]);
         assert_eq!(came_up(&[up, other.clone()]), [""; 0]);

@@ -1,13 +1,14 @@
 //! What the keeper does when someone asks for it over the control socket.
 
+use evenkeel_engine::Kernel;
 use tracing::{info, warn};
 
-use super::{PassError, Platform, Reconciler};
+use super::{PassError, Reconciler};
 use crate::control::{Answer, Request};
 use crate::status::{Mode, Status};
 use crate::{Trigger, pause};
 
-impl<K: Platform> Reconciler<K> {
+impl<K: Kernel> Reconciler<K> {
     pub(super) fn handle(&mut self, request: Request) -> Answer {
         match request {
             // Whoever serves the socket answers that.

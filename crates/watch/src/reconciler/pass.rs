@@ -10,13 +10,14 @@ use std::collections::BTreeSet;
 use std::error::Error;
 
 use evenkeel_engine::{
-    CONNECTION_SYSCTLS, KernelError, LockError, Sysctls, error_chain, not_in_proc, plan_changes,
+    CONNECTION_SYSCTLS, Kernel, KernelError, LockError, Sysctls, TableDigest, error_chain,
+    not_in_proc, plan_changes,
 };
 use evenkeel_model::{Desired, Live};
 use evenkeel_plan::{Object, Op, Plan};
 use tracing::{info, warn};
 
-use super::{PassError, Platform, Reconciler, SyncBaseline};
+use super::{PassError, Reconciler, SyncBaseline};
 use crate::Trigger;
 use crate::spec_source::SpecText;
 use crate::status::Mode;
@@ -47,7 +48,7 @@ impl End {
     }
 }
 
-impl<K: Platform> Reconciler<K> {
+impl<K: Kernel> Reconciler<K> {
     pub(super) fn reconcile(&mut self, trigger: Trigger) -> End {
         if matches!(trigger, Trigger::Resync | Trigger::Address) {
             match self.is_unchanged_since_sync() {
@@ -192,7 +193,7 @@ impl<K: Platform> Reconciler<K> {
 
     /// Reads the kernel. For a large table a glance is taken first: what changes in between shows
     /// as a difference later.
-    fn observe(&mut self) -> Result<(Live, Option<K::TableDigest>, Sysctls), PassError> {
+    fn observe(&mut self) -> Result<(Live, Option<TableDigest>, Sysctls), PassError> {
         let addresses = self.journal.addresses.clone();
         let kernel = match &mut self.kernel {
             Some(kernel) => {
@@ -210,7 +211,7 @@ impl<K: Platform> Reconciler<K> {
         let mut sysctls: Sysctls = CONNECTION_SYSCTLS.map(Into::into).into();
         sysctls.extend(desired.flat_map(|desired| desired.sysctls.keys().cloned()));
         sysctls.extend(self.journal.record.sysctls.keys().cloned());
-        let read = || -> Result<(Live, Option<K::TableDigest>), KernelError> {
+        let read = || -> Result<(Live, Option<TableDigest>), KernelError> {
             let table_digest = if is_large { Some(kernel.probe()?) } else { None };
             Ok((kernel.observe(&sysctls)?, table_digest))
         };
@@ -222,7 +223,7 @@ impl<K: Platform> Reconciler<K> {
     fn remember(
         &mut self,
         live: Live,
-        table_digest: Option<K::TableDigest>,
+        table_digest: Option<TableDigest>,
         spec: &SpecText,
         sysctls: Sysctls,
     ) {

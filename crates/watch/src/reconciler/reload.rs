@@ -4,9 +4,10 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use evenkeel_engine::Kernel;
 use tracing::warn;
 
-use super::{Platform, Reconciler};
+use super::Reconciler;
 use crate::Trigger;
 use crate::debounce::{LIMIT, Stability, Writer};
 
@@ -17,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// looks while the start or a reload waits for files.
 const RECHECK: Duration = Duration::from_millis(25);
 
-impl<K: Platform> Reconciler<K> {
+impl<K: Kernel> Reconciler<K> {
     /// Reads the spec when its files are at rest, and at the latest when they have not come to rest
     /// for a while: then it is left for later.
     pub(super) fn read_when_stable(&mut self) {

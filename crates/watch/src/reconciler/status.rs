@@ -3,9 +3,10 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use evenkeel_engine::Kernel;
 use tracing::{info, warn};
 
-use super::{PassError, Platform, Reconciler};
+use super::{PassError, Reconciler};
 use crate::status::{DrainStatus, FORMAT, Mode, SpecStatus, State, Status};
 use crate::{Options, known_writers};
 
@@ -59,7 +60,7 @@ impl Status {
     }
 }
 
-impl<K: Platform> Reconciler<K> {
+impl<K: Kernel> Reconciler<K> {
     /// Publishes how it is.
     pub(super) fn publish_status(&mut self) {
         let before = Arc::clone(&self.outputs.publish.borrow());

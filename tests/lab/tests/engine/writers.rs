@@ -2,9 +2,12 @@
 //! it is carried out.
 
 use std::collections::BTreeMap;
+use std::hash::RandomState;
 
-use evenkeel_engine::{KernelError, Outcome, Replies};
+use evenkeel_engine::{KernelError, Lock, LockError, Outcome, Replies, TableDigest};
+use evenkeel_host::Capability;
 use evenkeel_lab_tests::run;
+use evenkeel_model::Binding;
 use evenkeel_model::statistics::Statistics;
 use evenkeel_plan::Op;
 
@@ -17,6 +20,28 @@ struct Beside {
 }
 
 impl Kernel for Beside {
+    type LockGuard = Lock;
+
+    fn lock() -> Result<Lock, LockError> {
+        HostKernel::lock()
+    }
+
+    fn try_lock() -> Result<Option<Lock>, LockError> {
+        HostKernel::try_lock()
+    }
+
+    fn has_capability(&self, capability: Capability) -> bool {
+        self.kernel.has_capability(capability)
+    }
+
+    fn silent_interfaces(&mut self) -> Result<BTreeSet<Box<str>>, KernelError> {
+        self.kernel.silent_interfaces()
+    }
+
+    fn set_journalled(&mut self, bindings: BTreeSet<Binding>) {
+        self.kernel.set_journalled(bindings);
+    }
+
     fn observe(&mut self, sysctls: &Sysctls) -> Result<Live, KernelError> {
         self.kernel.observe(sysctls)
     }
@@ -51,6 +76,14 @@ impl Kernel for Beside {
             run(rule);
         }
         self.kernel.execute(ops)
+    }
+
+    fn reannounce(&mut self, vips: &[&Binding]) -> Result<Vec<String>, KernelError> {
+        self.kernel.reannounce(vips)
+    }
+
+    fn digest_table(&mut self, keys: &RandomState) -> Result<TableDigest, KernelError> {
+        self.kernel.digest_table(keys)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use evenkeel_engine::{EarlierSpecs, Journal, JournalError, LastApplied, error_chain};
+use evenkeel_engine::{EarlierSpecs, Journal, JournalError, Kernel, LastApplied, error_chain};
 use evenkeel_model::{Desired, Live, Names};
 use evenkeel_plan::render::{Labels, Line, count};
 use evenkeel_plan::{Guard, GuardRefusal, Inputs, Object, Op, Plan, Verb, plan, simulate};
@@ -11,14 +11,14 @@ use sha2::{Digest, Sha256};
 use tracing::{info, warn};
 
 use crate::metrics::Reload;
-use crate::reconciler::{PassError, Platform, Reconciler};
+use crate::reconciler::{PassError, Reconciler};
 use crate::spec_source::SpecText;
 use crate::status::{Held, Mode};
 
 /// How many lines of what is to be done are told.
 const LINES: usize = 200;
 
-impl<K: Platform> Reconciler<K> {
+impl<K: Kernel> Reconciler<K> {
     /// Lets the newest spec come into force if its guards, or someone, let it.
     pub(super) fn admit_newest(&mut self, live: &Live) -> Result<(), PassError> {
         let Some(newest) = self.specs.newest() else { return Ok(()) };

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use evenkeel_engine::{
-    ApplyOptions, Journal, MissingCapabilities, NoopContext, OnFailure, Outcome, Pass, Report,
-    error_chain, execute_journalled, missing_capabilities,
+    ApplyOptions, Journal, Kernel, MissingCapabilities, NoopContext, OnFailure, Outcome, Pass,
+    Report, error_chain, execute_journalled, missing_capabilities,
 };
 use evenkeel_host::Capability;
 use evenkeel_model::{Desired, Live};
@@ -13,10 +13,10 @@ use evenkeel_plan::{Cause, Object, Op, Plan, UnmetPrecondition, hold_back};
 use tracing::warn;
 
 use super::{End, connected};
-use crate::reconciler::{PassError, Platform, Reconciler};
+use crate::reconciler::{PassError, Reconciler};
 use crate::spec_source::SpecText;
 
-impl<K: Platform> Reconciler<K> {
+impl<K: Kernel> Reconciler<K> {
     pub(super) fn apply_plan(
         &mut self,
         plan: Plan,
@@ -24,8 +24,9 @@ impl<K: Platform> Reconciler<K> {
         last: Option<&Desired>,
         (live, mut held_back): (Live, BTreeSet<Object>),
     ) -> Result<End, PassError> {
-        let mut missing =
-            missing_capabilities(&plan.steps).map_err(|error| PassError::of(&error))?;
+        let kernel = connected(&mut self.kernel)?;
+        let missing = missing_capabilities(kernel, &plan.steps);
+        let mut missing = missing.map_err(|error| PassError::of(&error))?;
         // A VIP that cannot be announced is bound all the same, with a warning.
         missing.retain(|it| it.capability != Capability::NetRaw);
         if !missing.is_empty() {

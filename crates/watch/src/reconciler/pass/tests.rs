@@ -1,4 +1,6 @@
+mod capabilities;
 mod fixture;
+mod probe;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;

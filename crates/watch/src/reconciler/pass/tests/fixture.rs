@@ -1,11 +1,15 @@
 //! A host in memory with a daemon that makes its passes when it is told to.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::RandomState;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use evenkeel_engine::fake_kernel::FakeKernel;
-use evenkeel_engine::{Kernel, KernelError, LockError, Replies, StoredSpecTexts, Sysctls};
+use evenkeel_engine::{
+    Kernel, KernelError, LockError, Replies, StoredSpecTexts, Sysctls, TableDigest,
+};
+use evenkeel_host::Capability;
 use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{
     Binding, FileContents, Link, Live, Owner, RealServerKey, Service, ServiceKey,
@@ -16,7 +20,7 @@ use tokio::sync::watch;
 
 use crate::liveness::Liveness;
 use crate::metrics::Metrics;
-use crate::reconciler::{Outputs, Platform, Reconciler};
+use crate::reconciler::{Outputs, Reconciler};
 use crate::spec_source::{SpecSource, SpecText};
 use crate::spec_watcher::Files;
 use crate::status::{Mode, State, Status};
@@ -34,6 +38,28 @@ impl Shared {
 }
 
 impl Kernel for Shared {
+    type LockGuard = ();
+
+    fn lock() -> Result<(), LockError> {
+        FakeKernel::lock()
+    }
+
+    fn try_lock() -> Result<Option<()>, LockError> {
+        FakeKernel::try_lock()
+    }
+
+    fn has_capability(&self, capability: Capability) -> bool {
+        self.get().has_capability(capability)
+    }
+
+    fn silent_interfaces(&mut self) -> Result<BTreeSet<Box<str>>, KernelError> {
+        self.get().silent_interfaces()
+    }
+
+    fn set_journalled(&mut self, bindings: BTreeSet<Binding>) {
+        self.get().set_journalled(bindings);
+    }
+
     fn observe(&mut self, sysctls: &Sysctls) -> Result<Live, KernelError> {
         self.get().observe(sysctls)
     }
@@ -66,38 +92,13 @@ impl Kernel for Shared {
     fn execute(&mut self, ops: &[Op]) -> Result<Replies, KernelError> {
         self.get().execute(ops)
     }
-}
 
-impl Platform for Shared {
-    type TableDigest = ();
-    type LockGuard = ();
-
-    fn probe(&mut self) -> Result<(), KernelError> {
-        Ok(())
+    fn reannounce(&mut self, vips: &[&Binding]) -> Result<Vec<String>, KernelError> {
+        self.get().reannounce(vips)
     }
 
-    fn is_unchanged(
-        &mut self,
-        (): &(),
-        _: &Live,
-        _: &BTreeSet<ServiceKey>,
-        _: &Sysctls,
-    ) -> Result<bool, KernelError> {
-        Ok(false)
-    }
-
-    fn reannounce(&mut self, _: &[&Binding]) -> Result<Vec<String>, KernelError> {
-        Ok(Vec::new())
-    }
-
-    fn set_journalled(&mut self, _: BTreeSet<Binding>) {}
-
-    fn lock() -> Result<(), LockError> {
-        Ok(())
-    }
-
-    fn try_lock() -> Result<Option<()>, LockError> {
-        Ok(Some(()))
+    fn digest_table(&mut self, keys: &RandomState) -> Result<TableDigest, KernelError> {
+        self.get().digest_table(keys)
     }
 }
 

@@ -1,13 +1,16 @@
-//! The cheap look: whether anything changed since the kernel was last read in full.
+//! The cheap probe: whether anything changed since the kernel was last read completely.
 //!
-//! `/proc/net/ip_vs` costs a small part of what the dumps do, and hides much: thresholds, the
-//! attributes of tunnels, the flags of schedulers, persistence engines, one-packet over IPv6 and
-//! the family of firewall marks (`ip_vs_info_seq_show`). [`hidden`] tells which services have
-//! something of that; those are dumped. So a service that has none of it is seen to change in all
-//! that the file shows, and to be given something that it hides only by the next full reading.
+//! Reading `/proc/net/ip_vs` costs a small part of what the dumps do, but the file does not show
+//! everything: thresholds, the attributes of tunnels, the flags of schedulers, persistence engines,
+//! one-packet over IPv6 and the family of firewall marks are missing (`ip_vs_info_seq_show`).
+//! [`not_in_proc`] returns the services that have any of these; the probe dumps them. For a service
+//! that has none of them the probe detects a change of all that the file shows, but that another
+//! program sets a field which the file does not show is detected only by the next complete reading.
+//!
+//! [`Kernel::probe`](crate::Kernel::probe) takes the digest,
+//! [`Kernel::is_unchanged`](crate::Kernel::is_unchanged) compares with it.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, ErrorKind, Read};
 
@@ -15,22 +18,37 @@ use evenkeel_model::{
     Desired, Forward, Live, RealServer, Service, ServiceConfig, ServiceKey, Tunnel,
 };
 
-use super::HostKernel;
-use crate::{Kernel, KernelError, Sysctls};
-
-/// The table of the calling thread's network namespace.
-const TABLE: &str = "/proc/thread-self/net/ip_vs";
-
-/// The kernel hands out a page at a time, or a service with all its real servers where that is
-/// more.
+/// The initial size of the buffer. The kernel returns a page at a time, or a service with all its
+/// real servers where that is more.
 const ROOM: usize = 64 << 10;
 
-/// What `/proc/net/ip_vs` showed at a moment, without its counters of connections.
+/// A digest of what `/proc/net/ip_vs` showed at one moment, without its connection counters.
 #[derive(Debug, Clone)]
 pub struct TableDigest {
-    /// Keys of the hash, other ones in every glance.
+    /// Keys of the hash; each probe has new ones.
     keys: RandomState,
     file_digest: FileDigest,
+}
+
+impl TableDigest {
+    /// Digests the text of `/proc/net/ip_vs`, read to its end through the buffer.
+    pub(crate) fn read(
+        file: impl Read,
+        buffer: &mut Vec<u8>,
+        keys: &RandomState,
+    ) -> io::Result<Self> {
+        Ok(Self { keys: keys.clone(), file_digest: digest_of(file, buffer, keys)? })
+    }
+
+    /// The keys that a later digest needs to be comparable with this one.
+    pub(crate) fn keys(&self) -> &RandomState {
+        &self.keys
+    }
+
+    /// Whether the file showed the same both times. Both digests must have the same keys.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.file_digest == other.file_digest
+    }
 }
 
 /// A digest of the file.
@@ -40,96 +58,35 @@ struct FileDigest {
     hash: u64,
 }
 
-impl HostKernel {
-    /// Looks at the table. To be called before the reading that [`Self::is_unchanged`] will be
-    /// given: what changes between the two is seen as a change then, where the other way round it
-    /// would be missed.
-    ///
-    /// Takes three system calls and one for each page that the file is long, which holds some sixty
-    /// real servers: 34 of them for 200 services of 10. To be called in the namespace that was
-    /// connected, as all that reads `/proc`.
-    ///
-    /// # Errors
-    /// The file cannot be read.
-    pub fn probe(&mut self) -> Result<TableDigest, KernelError> {
-        let keys = RandomState::new();
-        let file_digest = self.digest_of(&keys)?;
-        Ok(TableDigest { keys, file_digest })
-    }
-
-    /// Whether everything is as `live` has it, as far as can be seen: the table as it was at that
-    /// glance; the services that are `hidden` from it, which are dumped; and all that is not a
-    /// service, those sysctls among it. Statistics have no part in it.
-    ///
-    /// Takes as many system calls as a glance, and for the hidden services and everything else what
-    /// a full reading takes for them: two for the list of services (or, up to eight hidden ones, two
-    /// for each), two for the real servers of each, and some thirty.
-    ///
-    /// # Errors
-    /// Anything that kept it from looking.
-    pub fn is_unchanged(
-        &mut self,
-        table_digest: &TableDigest,
-        live: &Live,
-        not_in_proc: &BTreeSet<ServiceKey>,
-        sysctls: &Sysctls,
-    ) -> Result<bool, KernelError> {
-        if self.digest_of(&table_digest.keys)? != table_digest.file_digest {
-            return Ok(false);
-        }
-        if !not_in_proc.is_empty() {
-            let found = self.services(not_in_proc)?;
-            if not_in_proc.iter().any(|key| found.get(key) != live.services.get(key)) {
-                return Ok(false);
-            }
-        }
-        let mut now = Live::default();
-        self.read_namespace(sysctls, &mut now)?;
-        let Live { services: _, addresses, links, timeouts, sync, sysctls, modules } = live;
-        Ok(now.addresses == *addresses
-            && now.links == *links
-            && now.timeouts == *timeouts
-            && now.sync == *sync
-            && now.sysctls == *sysctls
-            && now.modules == *modules)
-    }
-
-    fn digest_of(&mut self, keys: &RandomState) -> Result<FileDigest, KernelError> {
-        let read = File::open(TABLE).and_then(|file| digest_of(file, &mut self.table, keys));
-        read.map_err(|source| KernelError::Failed {
-            tried: "looking at /proc/net/ip_vs",
-            source: source.into(),
-        })
-    }
-}
-
-/// The services of which `/proc/net/ip_vs` does not tell everything, by what is asked for or by
-/// what is there. Services that are neither desired nor in scope are nobody's concern.
+/// Returns the services that `/proc/net/ip_vs` does not show completely, judged by the desired and by
+/// the live state. Services that are neither desired nor in scope do not matter and are left out.
 ///
-/// A mark's family shows in its real servers at best, so all services by firewall mark are among
-/// them.
+/// The family of a firewall mark shows in its real servers at best, so all services by firewall mark
+/// are included.
 pub fn not_in_proc(desired: &Desired, live: &Live) -> BTreeSet<ServiceKey> {
     let wanted = desired.services.iter().map(|(key, named)| (key, &named.service));
     let there = live.services.iter();
     let there =
         there.filter(|(key, _)| desired.services.contains_key(key) || desired.scope.contains(key));
     let all = wanted.chain(there);
-    all.filter(|(key, service)| has_hidden_fields(key, service)).map(|(key, _)| *key).collect()
+    all.filter(|(key, service)| has_fields_not_in_proc(key, service)).map(|(key, _)| *key).collect()
 }
 
-fn has_hidden_fields(key: &ServiceKey, service: &Service) -> bool {
+fn has_fields_not_in_proc(key: &ServiceKey, service: &Service) -> bool {
     let Service { config, real_servers } = service;
-    // Scheduler and persistence with its netmask are shown for both families.
+    // The file shows the scheduler, and persistence with its netmask, for both families.
     let ServiceConfig { scheduler: _, scheduler_flags, persistence: _, engine, one_packet } =
         config;
     matches!(key, ServiceKey::Fwmark { .. })
         || !scheduler_flags.is_empty()
         || engine.is_some()
         || *one_packet && key.vip().is_some_and(|vip| vip.is_ipv6())
-        || real_servers.iter().any(|(_, real_server)| real_server_has_hidden_fields(real_server))
+        || real_servers
+            .iter()
+            .any(|(_, real_server)| real_server_has_fields_not_in_proc(real_server))
 }
 
-fn real_server_has_hidden_fields(real_server: &RealServer) -> bool {
+fn real_server_has_fields_not_in_proc(real_server: &RealServer) -> bool {
     let RealServer { forward, weight: _, upper_threshold, lower_threshold } = *real_server;
     let forward = match forward {
         Forward::Dr | Forward::Nat | Forward::Local => false,
@@ -140,7 +97,7 @@ fn real_server_has_hidden_fields(real_server: &RealServer) -> bool {
     forward || upper_threshold != 0 || lower_threshold != 0
 }
 
-/// Reads the file to its end through that buffer.
+/// Reads the file to its end through the buffer.
 fn digest_of(
     mut file: impl Read,
     buffer: &mut Vec<u8>,
@@ -179,7 +136,7 @@ fn digest_of(
     }
 }
 
-/// A line without what changes by itself: the last two numbers of a real server.
+/// Strips what changes by itself from a line: the last two numbers of a real server.
 fn without_counters(line: &[u8]) -> &[u8] {
     if !line.starts_with(b"  -> ") {
         return line;
@@ -219,7 +176,7 @@ TCP  [2001:0db8:0000:0000:0000:0000:0000:0001]:0050 rr
     }
 
     #[test]
-    fn counters_are_no_part_of_it_and_everything_else_is() {
+    fn the_digest_covers_everything_but_the_connection_counters() {
         let keys = RandomState::new();
         let before = digest(FILE, &keys);
         for (from, to) in
@@ -252,7 +209,7 @@ TCP  [2001:0db8:0000:0000:0000:0000:0000:0001]:0050 rr
         assert_ne!(digest(&swapped.concat(), &keys), before, "the order of real servers");
     }
 
-    /// Gives so many bytes at a time.
+    /// Returns at most so many bytes at a time.
     struct Pieces<'a>(&'a [u8], usize);
 
     impl Read for Pieces<'_> {
@@ -266,7 +223,7 @@ TCP  [2001:0db8:0000:0000:0000:0000:0000:0001]:0050 rr
     }
 
     #[test]
-    fn it_does_not_matter_in_what_pieces_the_file_comes() {
+    fn the_digest_does_not_depend_on_the_sizes_of_reads() {
         let keys = RandomState::new();
         let long = FILE.repeat(500);
         let whole = digest(&long, &keys);
@@ -281,7 +238,7 @@ TCP  [2001:0db8:0000:0000:0000:0000:0000:0001]:0050 rr
     }
 
     #[test]
-    fn lines_of_any_form_are_taken_without_a_panic() {
+    fn lines_of_any_form_are_accepted_without_a_panic() {
         for (line, taken) in [
             ("", ""),
             ("  -> ", ""),
@@ -334,12 +291,12 @@ TCP  [2001:0db8:0000:0000:0000:0000:0000:0001]:0050 rr
     }
 
     #[test]
-    fn a_service_is_hidden_by_what_the_file_does_not_show() {
+    fn a_service_with_a_field_that_the_file_does_not_show_is_not_in_proc() {
         let (four, six) = (on("192.0.2.1"), on("2001:db8::1"));
         let mark = |family| ServiceKey::Fwmark { family, fwmark: 7 };
         let flags = SchedulerFlags::from_bits(1);
         let persistence = Persistence { timeout: 60, netmask: Netmask::host(Family::Ipv4) };
-        for (key, service, is_hidden) in [
+        for (key, service, is_not_in_proc) in [
             (four, plain(), false),
             (six, plain(), false),
             (four, with(|it| it.one_packet = true), false),
@@ -359,7 +316,8 @@ TCP  [2001:0db8:0000:0000:0000:0000:0000:0001]:0050 rr
             (four, tunnelled(TunnelKind::Gre, 0, Checksum::None), true),
             (four, tunnelled(TunnelKind::Gue, 6080, Checksum::None), true),
         ] {
-            let expected: BTreeSet<ServiceKey> = [key].into_iter().filter(|_| is_hidden).collect();
+            let expected: BTreeSet<ServiceKey> =
+                [key].into_iter().filter(|_| is_not_in_proc).collect();
             let there = Live { services: [(key, service.clone())].into(), ..Live::default() };
             let all = Desired { scope: Scope::All, ..Desired::default() };
             assert_eq!(not_in_proc(&all, &there), expected, "live {service:?}");
