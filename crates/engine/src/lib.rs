@@ -38,10 +38,8 @@ pub use confirm::{pending_sysctls, roll_back_pending, steps_to_roll_back};
 pub use connections::{Connection, connections};
 pub use context::{DrainProgress, ExecutionContext, NoopContext};
 pub use error::{KernelError, error_chain};
-pub use execute::{ApplyOptions, OnFailure, Pass, execute};
 pub use execute::{Pass, execute};
 pub use host_kernel::HostKernel;
-pub use host_kernel::{HostKernel, TableDigest, not_in_proc};
 pub use journal::{
     EarlierSpecs, Found, Journal, JournalError, ParameterValues, SpecUnavailable, StateDir,
     StoredSpec, StoredSpecTexts, StoredText,
