@@ -80,7 +80,9 @@ fn everyday_edits_of_a_git_repository_are_refused_only_where_that_was_expected()
         if status.held().is_some() {
             // Meanwhile nothing is as the edit asks.
             assert_in_force(&before.texts(), &foreign, &edit);
-            let way_out = if author.percent(60) { "approved" } else { "reverted" };
+            // What others have is not to be lost by this test.
+            let may_be_meant = !expected.contains("wider-scope");
+            let way_out = if may_be_meant && author.percent(60) { "approved" } else { "reverted" };
             if way_out == "approved" {
                 let id = status.held().unwrap();
                 let answer = host.evenkeel(&format!("approve {id}"));

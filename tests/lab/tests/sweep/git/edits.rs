@@ -1,8 +1,10 @@
 //! Everyday edits of a repository of specs.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use evenkeel_lab_tests::dice::Dice;
 
-use super::tree::{Service, TeamFile, Tree};
+use super::tree::{FOREIGN, Service, TeamFile, Tree, UNUSED};
 
 /// A kind of edit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,12 +28,18 @@ pub(super) enum Kind {
     Weight,
     Scheduler,
     ReplaceServers,
+    /// Leaves one real server of a service that has many.
+    ThinOut,
+    /// Adds a network without services to the scope, or takes it out.
+    Scope,
+    /// Adds a network to the scope on which others have a service.
+    WidenScope,
     /// Adds the end mark to every file or takes it off all of them.
     Mark,
 }
 
 /// A deck of cards: how often each kind comes before all are shuffled again.
-const DECK: [(Kind, usize); 16] = [
+const DECK: [(Kind, usize); 19] = [
     (Kind::AppendService, 3),
     (Kind::AppendServer, 3),
     (Kind::Revert, 2),
@@ -48,6 +56,9 @@ const DECK: [(Kind, usize); 16] = [
     (Kind::Weight, 1),
     (Kind::Scheduler, 1),
     (Kind::ReplaceServers, 1),
+    (Kind::ThinOut, 1),
+    (Kind::Scope, 1),
+    (Kind::WidenScope, 1),
 ];
 
 /// So many services are enough: nothing is appended any more.
@@ -69,7 +80,7 @@ impl Author {
 
     /// A repository of four teams with a few services each.
     pub(super) fn first(&mut self) -> Tree {
-        let mut tree = Tree { files: Default::default(), mark: false };
+        let mut tree = Tree { files: BTreeMap::new(), mark: false, networks: BTreeSet::new() };
         for _ in 0..4 {
             self.add_file(&mut tree);
         }
@@ -193,6 +204,24 @@ impl Author {
                 }
                 Some(format!("replace every real server of {name}"))
             }
+            Kind::ThinOut => {
+                let has_many = |it: &Service| it.real_servers.len() > 3 && !it.is_at_zero();
+                let (service, name) = self.service_of(tree, has_many)?;
+                let kept = service.real_servers.iter().position(|(_, weight)| *weight > 0)?;
+                service.real_servers = vec![service.real_servers[kept]];
+                Some(format!("leave one real server of {name}"))
+            }
+            Kind::Scope => match tree.networks.remove(UNUSED) {
+                true => Some("narrow the scope by an unused network".to_owned()),
+                false => {
+                    tree.networks.insert(UNUSED);
+                    Some("widen the scope by an unused network".to_owned())
+                }
+            },
+            Kind::WidenScope => tree
+                .networks
+                .insert(FOREIGN)
+                .then(|| "widen the scope by a network of others".to_owned()),
         }
     }
 
