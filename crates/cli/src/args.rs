@@ -104,7 +104,8 @@ pub(crate) enum Command {
     Snapshot(Deferred<Snapshot>),
     /// Show the live table with the spec's names.
     Show(Deferred<Show>),
-    /// Undo everything that evenkeel did on this host, and nothing else.
+    /// Undo everything that evenkeel did on this host, and nothing else; what was there before is
+    /// adopted and stays.
     Teardown(Deferred<Teardown>),
     /// Print the JSON Schema of a spec.
     Schema,
@@ -243,6 +244,10 @@ pub(crate) struct Teardown {
     /// Do not ask before acting.
     #[arg(short, long)]
     pub(crate) yes: bool,
+    /// Delete adopted objects too: those that were there before a spec listed them. Otherwise they
+    /// stay, with the values that they had.
+    #[arg(long)]
+    pub(crate) adopted: bool,
     /// Guards that may be passed: unbind-in-use.
     #[arg(long, value_name = "GUARD", value_delimiter = ',')]
     pub(crate) allow: Vec<Guard>,

@@ -85,7 +85,7 @@ fn is_watch(holder: &Holder) -> bool {
 /// Enters the network namespace of `--netns`; the folder of its journal.
 pub(crate) fn state_dir(global: &Global) -> Result<StateDir, Error> {
     enter(global)?;
-    Ok(StateDir::new(&global.state_dir, &namespace()?.label()))
+    Ok(StateDir::of(&global.state_dir, namespace()?))
 }
 
 /// Enters the network namespace of `--netns`, if there is one.

@@ -2,6 +2,7 @@
 //!
 //! The only crate that prints. stdout carries the answer of a command, stderr everything else.
 
+mod adoption;
 mod args;
 mod commands;
 mod confirmation;

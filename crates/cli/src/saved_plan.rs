@@ -26,7 +26,7 @@ use crate::error::Error;
 use crate::origin::Origin;
 
 /// The format that this build writes, and the only one it reads.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// More than any plan of a spec that is read at all has.
 const LONGEST: u64 = 1 << 30;
@@ -211,20 +211,20 @@ impl SavedPlan {
         if evenkeel != env!("CARGO_PKG_VERSION") {
             return Err(Unfit::Version { made: evenkeel.clone() });
         }
-        let Origin { host, boot, namespace, identity, role } = origin;
+        let Origin { host, namespace, identity, role } = origin;
         let both = |made: &String, here: &String| (made.clone(), here.clone());
         if *host != here.host {
             let (made, here) = both(host, &here.host);
             return Err(Unfit::Host { made, here });
         }
-        if *boot != here.boot {
+        if identity.boot != here.identity.boot {
             return Err(Unfit::Boot);
         }
         if *namespace != here.namespace {
             let (made, here) = both(namespace, &here.namespace);
             return Err(Unfit::Namespace { made, here });
         }
-        if *identity != here.identity {
+        if !identity.is_same(&here.identity) {
             return Err(Unfit::NamespaceAnew(namespace.clone()));
         }
         if *role != here.role {
@@ -257,6 +257,7 @@ fn new_file(path: &Path) -> io::Result<File> {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
+    use evenkeel_host::NamespaceIdentity;
     use evenkeel_model::Binding;
 
     use super::*;
@@ -264,9 +265,14 @@ mod tests {
     fn lb1() -> Origin {
         Origin {
             host: "lb1".to_owned(),
-            boot: "0f3c".to_owned(),
             namespace: "init".to_owned(),
-            identity: (4, 4_026_531_840),
+            identity: NamespaceIdentity {
+                boot: "0f3c".into(),
+                cookie: Some(1),
+                device: 4,
+                inode: 4_026_531_840,
+                is_first: true,
+            },
             role: "director".to_owned(),
         }
     }
@@ -334,9 +340,9 @@ mod tests {
     fn another_file_and_another_format_are_told_apart_from_damage() {
         assert_eq!(parse(b"version: 1\n"), Err(Unfit::NoPlan("plan".into())));
         assert_eq!(parse(b""), Err(Unfit::NoPlan("plan".into())));
-        let text = b"{\"evenkeel_plan\":2,\"sha256\":\"00\"}\n{}\n";
-        assert_eq!(parse(text), Err(Unfit::Format { path: "plan".into(), format: 2 }));
-        assert_eq!(parse(b"{\"evenkeel_plan\":1,"), Err(Unfit::Changed("plan".into())));
+        let text = b"{\"evenkeel_plan\":1,\"sha256\":\"00\"}\n{}\n";
+        assert_eq!(parse(text), Err(Unfit::Format { path: "plan".into(), format: 1 }));
+        assert_eq!(parse(b"{\"evenkeel_plan\":2,"), Err(Unfit::Changed("plan".into())));
     }
 
     #[test]
@@ -354,13 +360,16 @@ mod tests {
                 (|it| it.origin.host = "lb2".into()) as fn(&mut SavedPlan),
                 "the plan was made on host `lb2`; this is `lb1`",
             ),
-            (|it| it.origin.boot = "1".into(), "the host was started anew since the plan was made"),
+            (
+                |it| it.origin.identity.boot = "1".into(),
+                "the host was started anew since the plan was made",
+            ),
             (
                 |it| it.origin.namespace = "blue".into(),
                 "the plan was made in network namespace `blue`; this is `init`",
             ),
             (
-                |it| it.origin.identity.1 += 1,
+                |it| it.origin.identity.cookie = Some(2),
                 "network namespace `init` is another one than when the plan was made",
             ),
             (

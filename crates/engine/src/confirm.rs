@@ -5,7 +5,7 @@ use evenkeel_plan::Op;
 
 use crate::report::Rollback;
 use crate::rollback::take_back;
-use crate::{Done, Journal, Kernel, Outcome, Report, Sysctls};
+use crate::{Done, Journal, Kernel, Outcome, Report, Sysctls, Targeted};
 
 /// The sysctls that the way back needs to know.
 pub fn pending_sysctls(journal: &Journal) -> Sysctls {
@@ -30,6 +30,9 @@ impl Journal {
     /// from now on. Without it (only a part of a spec was applied) that stays as it is.
     pub fn keep_pending(&mut self, desired: Option<&Desired>) {
         let pending = self.pending.take();
+        if let Some(pending) = &pending {
+            self.confirm_adoption(&pending.steps);
+        }
         let targeted = pending.map(|pending| pending.targeted).unwrap_or_default();
         if !targeted.is_empty() {
             self.targeted.extend(targeted);
@@ -65,5 +68,6 @@ pub fn take_pending_back(
     });
     journal.pending = None;
     journal.next = None;
+    journal.attempted = Targeted::default();
     rollback
 }

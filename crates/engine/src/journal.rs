@@ -4,9 +4,12 @@
 //! The journal decides nothing about the IPVS table: that is the spec's `scope` alone, so that a
 //! lost disk loses nothing. It lives in `<state-dir>/<namespace>/journal.json`, and beside it, in
 //! a file of their own, the texts of the last applied spec ([`texts`]): every command reads the
-//! one, and only plans with changes need the other. How both are kept whole is in [`file`].
+//! one, and only plans with changes need the other. How both are kept whole is in [`file`], what
+//! is left of a journal in another namespace of the same name in [`namespace`].
 
+mod adoption;
 mod file;
+mod namespace;
 mod texts;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,20 +17,26 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use evenkeel_host::{Namespace, NamespaceIdentity};
 use evenkeel_model::Binding;
-use evenkeel_plan::Record;
+use evenkeel_plan::{Adopted, Record};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use self::file::{Problem, VERSION};
 use crate::{Clock, Pending, Targeted, Unconfirmed, vigil};
 
+pub use adoption::EarlierSpecs;
 pub use texts::{LastSpec, LostSpec, StoredSpec, StoredText};
 
 /// What is remembered of one network namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Journal {
+    /// The namespace it was written in; `None` where an earlier version wrote it, or whoever did
+    /// knew only the name ([`StateDir::new`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<NamespaceIdentity>,
     /// What plans depend on.
     pub record: Record,
     /// The addresses that evenkeel bound; written down before they are bound.
@@ -42,6 +51,12 @@ pub struct Journal {
     /// What was applied to single services since.
     #[serde(default, skip_serializing_if = "Targeted::is_empty")]
     pub targeted: Targeted,
+    /// What an apply to single services asks that is neither done nor taken back yet.
+    #[serde(default, skip_serializing_if = "Targeted::is_empty")]
+    pub attempted: Targeted,
+    /// The objects that were there before evenkeel and that it governs now.
+    #[serde(default, skip_serializing_if = "Adopted::is_empty")]
+    pub adopted: Adopted,
     /// The apply that waits for its confirmation.
     pub pending: Option<Pending>,
     /// What happened while nobody looked on; the next command says it, and the next one that
@@ -51,7 +66,11 @@ pub struct Journal {
 
 /// The folder that holds a namespace's journal.
 #[derive(Debug, Clone)]
-pub struct StateDir(PathBuf);
+pub struct StateDir {
+    folder: PathBuf,
+    /// The namespace that the journal is read and written for; `None` where only its name is known.
+    namespace: Option<Namespace>,
+}
 
 /// What there is of a journal.
 #[derive(Debug, PartialEq, Eq)]
@@ -90,6 +109,19 @@ pub enum JournalError {
         /// The version of its format.
         version: u32,
     },
+    /// The folder belongs to the namespace that has the name now, and not to the one of this
+    /// process.
+    #[error(
+        "network namespace {name} was deleted and made anew while this process was in the old one: \
+         {} belongs to the new one",
+        folder.display()
+    )]
+    Replaced {
+        /// The name under `/run/netns`.
+        name: String,
+        /// The folder of the journal.
+        folder: PathBuf,
+    },
 }
 
 impl JournalError {
@@ -108,6 +140,7 @@ impl JournalError {
                 "use the evenkeel that wrote it, or a later one; or move that file away, and this one \
                  knows nothing of earlier applies: what they bound and what sysctls were before"
             }
+            Self::Replaced { .. } => "start it again: it then works in the new namespace",
         }
     }
 }
@@ -118,6 +151,12 @@ impl Journal {
         if let Some(spec) = self.next.take() {
             self.spec = Some(spec);
         }
+    }
+
+    /// The spec of the attempt that did not finish, as [`StateDir::last_spec`] takes it.
+    pub fn of_attempt(&self) -> Option<Self> {
+        let spec = self.next.clone()?;
+        Some(Self { spec: Some(spec), ..Self::default() })
     }
 
     /// Whether something may be changed, at that time in seconds since 1970.
@@ -174,13 +213,24 @@ impl Journal {
 
 impl StateDir {
     /// The folder of that namespace below the state directory. Nothing is created yet.
-    pub fn new(state_dir: &Path, namespace: &str) -> Self {
-        Self(state_dir.join(namespace))
+    pub fn of(state_dir: &Path, namespace: Namespace) -> Self {
+        Self { folder: state_dir.join(namespace.label()), namespace: Some(namespace) }
+    }
+
+    /// The folder of the namespace of that label, whichever namespace that is: a journal is read as
+    /// it was written. For tests and tools; whoever works in a namespace knows it ([`Self::of`]).
+    pub fn new(state_dir: &Path, label: &str) -> Self {
+        Self { folder: state_dir.join(label), namespace: None }
     }
 
     /// The folder itself; whatever else is kept of the namespace lies beside the journal.
     pub fn folder(&self) -> &Path {
-        &self.0
+        &self.folder
+    }
+
+    /// What tells the namespace from others of its name; `None` where only the name is known.
+    pub fn identity(&self) -> Option<&NamespaceIdentity> {
+        self.namespace.as_ref().map(|namespace| &namespace.identity)
     }
 
     /// Reads the journal; an empty one where there is none.
@@ -192,7 +242,7 @@ impl StateDir {
     /// The file is there and cannot be read, or cannot be set aside, or a newer evenkeel wrote it.
     pub fn read(&self, set_aside: bool) -> Result<(Journal, Option<String>), JournalError> {
         let problem = match self.find()? {
-            Found::Nothing => return Ok((Journal::default(), None)),
+            Found::Nothing => return Ok((self.empty(), None)),
             Found::Whole(journal) => return Ok((*journal, None)),
             Found::Damaged(problem) => problem,
         };
@@ -204,17 +254,20 @@ impl StateDir {
             words.push_str(&format!("; it is now {}", aside.display()));
         }
         words.push_str(
-            "; no longer known are the last applied spec, the sysctls' values before, drains, an \
-             apply that waits for confirmation, and the addresses bound on a kernel before 5.18",
+            "; no longer known are the last applied spec, the sysctls' values before, drains, \
+             adopted objects, an apply that waits for confirmation, and the addresses bound on a \
+             kernel before 5.18",
         );
-        Ok((Journal::default(), Some(words)))
+        Ok((self.empty(), Some(words)))
     }
 
     /// Reads what there is, and leaves it as it is. What is in it began at times of the wall's
-    /// clock as that goes now.
+    /// clock as that goes now; what belongs to another namespace of the same label is left out
+    /// ([`namespace`]).
     ///
     /// # Errors
-    /// The file is there and cannot be read, or a newer evenkeel wrote it.
+    /// The file is there and cannot be read, a newer evenkeel wrote it, or the namespace that has
+    /// the name now is another one than that of this process.
     pub fn find(&self) -> Result<Found, JournalError> {
         let path = self.path();
         let text = match fs::read(&path) {
@@ -225,7 +278,7 @@ impl StateDir {
         match file::parse(&text) {
             Ok(mut journal) => {
                 journal.record.drains.rebase(&Clock::start().now());
-                Ok(Found::Whole(Box::new(journal)))
+                Ok(Found::Whole(Box::new(self.as_read_here(journal)?)))
             }
             Err(Problem::Newer(version)) => Err(JournalError::Newer { path, version }),
             Err(Problem::Damage(words)) => Ok(Found::Damaged(words)),
@@ -246,21 +299,25 @@ impl StateDir {
     /// the texts that it no longer refers to.
     ///
     /// # Errors
-    /// The folder cannot be created or the file not written; the old journal is still there.
+    /// The folder cannot be created or the file not written, or the namespace that has the name now
+    /// is another one than that of this process; the old journal is still there.
     pub fn write(&self, journal: &Journal) -> Result<(), JournalError> {
+        self.check_not_replaced()?;
         self.create()?;
-        let [header, body] = file::written(journal).map_err(JournalError::new("write", &self.0))?;
+        let journal = &*self.as_written_here(journal);
+        let [header, body] =
+            file::written(journal).map_err(JournalError::new("write", &self.folder))?;
         file::replace(&self.path(), &[&header, &body])?;
         self.remove_other_texts(journal);
         Ok(())
     }
 
     fn create(&self) -> Result<(), JournalError> {
-        fs::create_dir_all(&self.0).map_err(JournalError::new("create", &self.0))
+        fs::create_dir_all(&self.folder).map_err(JournalError::new("create", &self.folder))
     }
 
     fn path(&self) -> PathBuf {
-        self.0.join("journal.json")
+        self.folder.join("journal.json")
     }
 }
 

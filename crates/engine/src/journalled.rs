@@ -74,6 +74,10 @@ fn intend(journal: &mut Journal, pass: &Pass<'_>, attendant: &dyn Attendant) {
                     limit: *limit,
                     uptime: clocks.uptime_at(now),
                 };
+                if !drains.contains_key(&(*service, *key)) {
+                    let (live, last) = (&pass.live, pass.last);
+                    journal.adopted.adopt_draining(*service, *key, live, last);
+                }
                 let drain = drains.entry((*service, *key)).or_insert(draining);
                 if before.weight > 0 {
                     // Someone else ended that drain; this is another one.
@@ -142,6 +146,7 @@ fn conclude(
             _ => {}
         }
     }
+    journal.conclude_adoption(report);
     if report.is_success() && is_whole {
         journal.is_in_force(desired);
     }
@@ -155,6 +160,7 @@ impl Journal {
         // What the spec no longer names has gone back to what it was.
         self.record.sysctls.retain(|key, _| desired.sysctls.contains_key(key));
         self.targeted = Targeted::default();
+        self.attempted = Targeted::default();
         self.spec_is_applied();
     }
 }

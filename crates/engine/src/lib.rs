@@ -36,8 +36,8 @@ pub use connections::{Connection, connections};
 pub use error::{KernelError, in_full};
 pub use host_kernel::{Glance, HostKernel, hidden};
 pub use journal::{
-    Found, Journal, JournalError, LastSpec, LostSpec, ParameterValues, StateDir, StoredSpec,
-    StoredText,
+    EarlierSpecs, Found, Journal, JournalError, LastSpec, LostSpec, ParameterValues, StateDir,
+    StoredSpec, StoredText,
 };
 pub use journalled::execute_journalled;
 pub use kernel::{Exception, Kernel, Refused, Replies, Sysctls};

@@ -155,11 +155,15 @@ impl Pending {
         }
     }
 
-    /// What became of one of an earlier boot.
+    /// What became of one of an earlier boot, or of a network namespace that is no more.
     pub fn moot(&self) -> String {
+        let end = match self.is_of_this_boot() {
+            true => "its network namespace was deleted",
+            false => "this host went down",
+        };
         format!(
-            "an apply of {} was not confirmed when this host went down; what it had changed in the \
-             kernel went with it, and there is nothing left to confirm or undo",
+            "an apply of {} was not confirmed when {end}; what it had changed in the kernel went \
+             with it, and there is nothing left to confirm or undo",
             moment(self.begun)
         )
     }

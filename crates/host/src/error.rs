@@ -42,6 +42,8 @@ pub enum Action {
     SetSysctl(String),
     /// [`Namespace::enter`](crate::Namespace::enter).
     EnterNamespace(String),
+    /// [`Namespace::current`](crate::Namespace::current).
+    IdentifyNamespace,
     /// [`Changes::take`](crate::Changes::take).
     HearChanges,
 }
@@ -60,6 +62,7 @@ impl fmt::Display for Action {
             Self::DeleteDummy(name) => write!(f, "delete dummy device {name}"),
             Self::SetSysctl(key) => write!(f, "set sysctl {key}"),
             Self::EnterNamespace(name) => write!(f, "enter network namespace {name}"),
+            Self::IdentifyNamespace => write!(f, "tell which network namespace this is"),
             Self::HearChanges => write!(f, "hear of changes to addresses and links"),
         }
     }

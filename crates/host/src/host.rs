@@ -37,7 +37,7 @@ impl Host {
     /// [`Error::Connect`] if no socket can be had; [`Error::Read`] without `/proc`.
     pub fn connect() -> Result<Self, Error> {
         Ok(Self {
-            namespace: namespace::current_identity()?,
+            namespace: namespace::current_nsfs()?,
             netlink: Netlink::open().map_err(Error::Connect)?,
         })
     }
@@ -162,7 +162,7 @@ impl Host {
 
     /// Some of what is done to an address goes by the calling thread's namespace, not by the socket's.
     pub(crate) fn check_namespace(&self, action: Action) -> Result<(), Error> {
-        if namespace::current_identity()? == self.namespace {
+        if namespace::current_nsfs()? == self.namespace {
             Ok(())
         } else {
             Err(Error::OtherNamespace { action })

@@ -35,5 +35,5 @@ pub use frame::{HardwareAddress, gratuitous_arp, unsolicited_advertisement};
 pub use host::Host;
 pub use link::{Link, OperationalState};
 pub use module::modules;
-pub use namespace::{Namespace, Standing};
+pub use namespace::{Namespace, NamespaceIdentity, Standing};
 pub use sysctl::{folded, set_sysctl, sysctl};

@@ -2,6 +2,8 @@
 //!
 //! A thread's namespace may differ from its process's, hence `/proc/thread-self`.
 
+mod identity;
+
 use std::fs;
 use std::io::ErrorKind;
 use std::os::fd::AsFd;
@@ -11,6 +13,8 @@ use std::path::Path;
 use crate::capability::Capability;
 use crate::error::{Action, Error};
 
+pub use identity::NamespaceIdentity;
+
 /// Where ip-netns(8) keeps its namespaces.
 const NAMED: &str = "/run/netns";
 
@@ -18,13 +22,11 @@ const NAMED: &str = "/run/netns";
 /// for callers that may not look at process 1.
 const INITIAL_ONLY: &str = "/proc/sys/net/core/netdev_budget";
 
-/// A network namespace: the same one exactly when device and inode are the same.
+/// A network namespace, with what people call it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Namespace {
-    /// The device number of nsfs.
-    pub device: u64,
-    /// The inode number, unique among the namespaces that live at one time.
-    pub inode: u64,
+    /// Tells it from every other one, those that are gone included.
+    pub identity: NamespaceIdentity,
     /// Whether process 1 is in it, or, where that cannot be read, as by a process that is not root's, whether it is
     /// the kernel's first.
     pub initial: bool,
@@ -47,15 +49,15 @@ impl Namespace {
     /// The calling thread's.
     ///
     /// # Errors
-    /// [`Error::Read`] if `/proc` is not there.
+    /// [`Error::Read`] if `/proc` is not there; [`Error::Io`] if the kernel cannot be asked.
     pub fn current() -> Result<Self, Error> {
-        let (device, inode) = current_identity()?;
+        let (device, inode) = current_nsfs()?;
+        let is_first = Path::new(INITIAL_ONLY).exists();
         Ok(Self {
-            device,
-            inode,
-            initial: match identity(Path::new("/proc/1/ns/net")) {
+            identity: NamespaceIdentity::current((device, inode), is_first)?,
+            initial: match nsfs(Path::new("/proc/1/ns/net")) {
                 Ok(init) => init == (device, inode),
-                Err(_) => Path::new(INITIAL_ONLY).exists(),
+                Err(_) => is_first,
             },
             name: name_in(Path::new(NAMED), (device, inode)),
         })
@@ -87,7 +89,7 @@ impl Namespace {
     /// # Errors
     /// [`Error::Read`] if that cannot be told.
     pub fn standing(name: &str) -> Result<Standing, Error> {
-        standing_in(Path::new(NAMED), name, current_identity()?)
+        standing_in(Path::new(NAMED), name, current_nsfs()?)
     }
 
     /// A name that is safe as that of a directory: `init`, the name under `/run/netns`, or `net-INODE`.
@@ -99,18 +101,25 @@ impl Namespace {
         match &self.name {
             _ if self.initial => "init".into(),
             Some(name) if is_plain(name) => name.clone(),
-            _ => format!("net-{}", self.inode),
+            _ => format!("net-{}", self.identity.inode),
         }
+    }
+
+    /// Whether its label is a name that someone chose, so that a later namespace of that label is meant to take its
+    /// place. An inode number says nothing about who uses it next.
+    #[must_use]
+    pub fn is_known_by_name(&self) -> bool {
+        self.initial || self.name.as_deref().is_some_and(is_plain)
     }
 }
 
-/// Device and inode of the calling thread's network namespace.
-pub(crate) fn current_identity() -> Result<(u64, u64), Error> {
+/// Device and inode of the calling thread's network namespace: what tells it from others that live now.
+pub(crate) fn current_nsfs() -> Result<(u64, u64), Error> {
     let path = Path::new("/proc/thread-self/ns/net");
-    identity(path).map_err(|source| Error::Read { path: path.into(), source })
+    nsfs(path).map_err(|source| Error::Read { path: path.into(), source })
 }
 
-fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
+fn nsfs(path: &Path) -> std::io::Result<(u64, u64)> {
     fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
@@ -119,14 +128,14 @@ fn name_in(directory: &Path, wanted: (u64, u64)) -> Option<String> {
     let entries = fs::read_dir(directory).ok()?;
     entries
         .filter_map(Result::ok)
-        .filter(|entry| identity(&entry.path()).is_ok_and(|found| found == wanted))
+        .filter(|entry| nsfs(&entry.path()).is_ok_and(|found| found == wanted))
         .filter_map(|entry| entry.file_name().into_string().ok())
         .min()
 }
 
 fn standing_in(directory: &Path, name: &str, this: (u64, u64)) -> Result<Standing, Error> {
     let path = directory.join(name);
-    match identity(&path) {
+    match nsfs(&path) {
         Ok(found) if found == this => Ok(Standing::This),
         // All namespaces are on one device, and nothing else is.
         Ok((device, _)) if device == this.0 => Ok(Standing::Another),
@@ -151,7 +160,14 @@ mod tests {
     use super::*;
 
     fn namespace(initial: bool, name: Option<&str>) -> Namespace {
-        Namespace { device: 4, inode: 4_026_532_008, initial, name: name.map(str::to_owned) }
+        let identity = NamespaceIdentity {
+            boot: "0f3c".into(),
+            cookie: Some(7),
+            device: 4,
+            inode: 4_026_532_008,
+            is_first: false,
+        };
+        Namespace { identity, initial, name: name.map(str::to_owned) }
     }
 
     #[test]
@@ -185,7 +201,7 @@ mod tests {
         fs::write(directory.join("other"), "").unwrap();
         fs::write(directory.join("b"), "").unwrap();
         fs::hard_link(directory.join("b"), directory.join("a")).unwrap();
-        let wanted = identity(&directory.join("b")).unwrap();
+        let wanted = nsfs(&directory.join("b")).unwrap();
         let found = name_in(&directory, wanted);
         fs::remove_dir_all(&directory).unwrap();
         assert_eq!(found.as_deref(), Some("a"));
@@ -195,7 +211,7 @@ mod tests {
     #[test]
     fn a_name_stands_for_this_namespace_another_one_or_none() {
         let here = Path::new("/proc/thread-self/ns");
-        let this = current_identity().unwrap();
+        let this = current_nsfs().unwrap();
         let standing = |name: &str| standing_in(here, name, this).unwrap();
         assert_eq!(standing("net"), Standing::This);
         // Of another kind, but on the same device.
@@ -208,6 +224,21 @@ mod tests {
     #[test]
     fn a_thread_is_in_one_namespace_at_a_time() {
         let namespace = Namespace::current().unwrap();
-        assert_eq!((namespace.device, namespace.inode), current_identity().unwrap());
+        let NamespaceIdentity { device, inode, .. } = namespace.identity;
+        assert_eq!((device, inode), current_nsfs().unwrap());
+    }
+
+    #[test]
+    fn only_a_label_that_someone_chose_is_a_name() {
+        for (initial, name, is_known) in [
+            (true, None, true),
+            (true, Some("a b"), true),
+            (false, Some("blue"), true),
+            (false, Some("a b"), false),
+            (false, Some("net-7"), false),
+            (false, None, false),
+        ] {
+            assert_eq!(namespace(initial, name).is_known_by_name(), is_known, "{initial} {name:?}");
+        }
     }
 }

@@ -265,16 +265,16 @@ pub(crate) fn leave_config(
 
 /// What of a real server is left to someone else.
 #[derive(Debug, Clone, Copy)]
-struct Left {
-    ignore: Ignore,
+pub(crate) struct Left {
+    pub(crate) ignore: Ignore,
     /// The weight it had before it was drained, if it was.
-    drained: Option<u32>,
+    pub(crate) drained: Option<u32>,
 }
 
 impl Left {
     /// The desired value with the live values of the fields that are left to someone else. A
     /// weight of 0 that a drain of ours left behind is nobody's, so the one before comes back.
-    fn over(self, desired: RealServer, live: RealServer) -> RealServer {
+    pub(crate) fn over(self, desired: RealServer, live: RealServer) -> RealServer {
         let mut after = desired;
         if self.ignore.contains(IgnoredField::Weight) {
             after.weight = match self.drained {

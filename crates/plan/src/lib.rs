@@ -4,6 +4,7 @@
 //! to the byte. Both states are brought into one [canonical](canonical) form before they are
 //! compared, and nowhere else is decided what counts as equal.
 
+mod adopted;
 mod assess;
 pub mod canonical;
 mod cause;
@@ -33,6 +34,7 @@ mod teardown;
 mod undo;
 mod without;
 
+pub use adopted::{Adopted, Governed};
 pub use cause::Cause;
 pub use clocks::{Boot, Clocks, NoBoot, Uptime};
 pub use counts::Counts;
@@ -49,6 +51,6 @@ pub use plan::{Plan, Unchanged, WiderScope, plan};
 pub use record::{Draining, Drains, Record};
 pub use stale::stale;
 pub use target::{Target, UnknownTarget};
-pub use teardown::{remaining, teardown};
+pub use teardown::{Remaining, StayingService, Stays, TeardownInputs, remaining, teardown};
 pub use undo::{Trace, Undo, undo};
 pub use without::without;

@@ -140,6 +140,9 @@ fn wider_scope(inputs: &Inputs<'_>) -> Option<WiderScope> {
     Some(WiderScope { before, after, services })
 }
 
+/// Where real servers stand that are added again for it.
+pub(crate) const SPEC_ORDER: &str = "in the spec's order";
+
 /// What adding real servers again costs, per service.
 fn reordered(desired: &Desired, readded: &[Op]) -> Vec<String> {
     let deleted = readded.iter().filter_map(|op| match op {
@@ -152,7 +155,7 @@ fn reordered(desired: &Desired, readded: &[Op]) -> Vec<String> {
     }
     let words = counts.into_iter().map(|(service, number)| {
         format!(
-            "{}: {} deleted and added again, to stand in the spec's order; packets of their \
+            "{}: {} deleted and added again, to stand {SPEC_ORDER}; packets of their \
              connections are dropped in between, and with net.ipv4.vs.expire_nodest_conn=1 the \
              connections end",
             desired.label(&service),

@@ -1,45 +1,24 @@
 //! The way back to a host without evenkeel: what it put there goes, and nothing else.
 //!
-//! What is evenkeel's: the services that the last applied spec lists, the addresses that evenkeel
-//! bound in its scope, the dummy devices it created, the sync daemons that the spec has running,
-//! and the values of sysctls it set. Timeouts stay, for nobody wrote down what they were before.
+//! What is evenkeel's: the services, real servers and sync daemons that the last applied spec lists
+//! and that are not adopted ([`crate::Adopted`]), the changes to those that are, the addresses that
+//! evenkeel bound in its scope, the dummy devices it created, and the values of sysctls it set.
+//! Timeouts stay, for nobody wrote down what they were before.
+
+mod remaining;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use evenkeel_model::{Desired, DesiredTimeouts, Live, Named, Owner, Scope, Service};
+use evenkeel_model::{Desired, DesiredTimeouts, Live, Owner};
 
 use crate::global::left_timeouts;
 use crate::guard::{DRAIN, KEEP, MARKED};
 use crate::in_force::{InForce, NODEST};
-use crate::plan::{dropping_drains, in_the_spec};
+use crate::plan::{SPEC_ORDER, dropping_drains, in_the_spec};
 use crate::{Guard, Op, Plan, Record, Refusal};
 
-/// What shall be left, as the desired state of a plan: the live services that the last applied
-/// spec does not list, and the sync daemons that are not as it asks. `None` where no such spec is
-/// known: all services stay.
-pub fn remaining(last: Option<&Desired>, live: &Live) -> Desired {
-    let is_listed = |key| last.is_some_and(|last| last.services.contains_key(key));
-    let services = live.services.iter().filter(|(key, _)| !is_listed(*key));
-    let sync = last.and_then(|last| last.sync.as_ref()).map(|started| {
-        let mut left = live.sync.clone();
-        left.retain(|state, daemon| !started.get(state).is_some_and(|it| it.is_met_by(daemon)));
-        left
-    });
-    Desired {
-        scope: last.map_or(Scope::All, |last| last.scope.clone()),
-        services: services.map(|(key, service)| (*key, unlisted(service))).collect(),
-        sync,
-        guards: last.map(|last| last.guards).unwrap_or_default(),
-        drain: last.map(|last| last.drain).unwrap_or_default(),
-        ..Desired::default()
-    }
-}
-
-/// As it is, under a word that stands where names do.
-fn unlisted(service: &Service) -> Named {
-    Named::new("unlisted", service.clone())
-}
+pub use remaining::{Remaining, StayingService, Stays, TeardownInputs, remaining};
 
 /// Makes a teardown of a plan for [`remaining`]: the dummy devices that evenkeel created go when
 /// nothing is bound on them any more, and sysctls go back last, for what drains may depend on
@@ -66,6 +45,9 @@ pub fn teardown(plan: Plan, live: &Live, record: &Record, dummies: &BTreeSet<Box
         left_timeouts(&Desired::default(), live, record.timeouts).into_iter().collect();
     let dropping = dropping_drains(InForce::new(live, &steps), &steps, &in_the_spec());
     warnings.retain(|it| !no_longer_asked.contains(it) && dropping.as_ref() != Some(it));
+    for warning in &mut warnings {
+        *warning = warning.replace(SPEC_ORDER, "in the order of before");
+    }
     warnings.extend(kept_timeouts(live, record.timeouts));
     let is_sysctl = |(_, op): &(usize, Op)| matches!(op, Op::EditSysctl { .. });
     // Drains, and what comes after them, go on with the sysctls as they are.

@@ -388,7 +388,7 @@ impl<K: Ground> Keeper<K> {
 
     /// The pause that goes on, by the wall's clock of now.
     fn pause(&self) -> Option<Pause> {
-        self.paused.map(|kept| kept.at(&self.clock.both()))
+        self.paused.as_ref().map(|kept| kept.at(&self.clock.both()))
     }
 
     /// Whether nothing is to be changed.

@@ -46,6 +46,13 @@ impl Specs {
         }
     }
 
+    /// What the spec that a journal names as the last applied one asks for; `None` where that cannot
+    /// be known.
+    pub(crate) fn stored(&mut self, state: &StateDir, journal: &Journal) -> Option<Arc<Desired>> {
+        let last = state.last_spec(journal).ok().flatten()?;
+        Some(self.source.remembered(last)?.desired)
+    }
+
     /// Reads the spec as it is now; nothing comes of it before [`Self::take`].
     pub(crate) fn read(&mut self) -> Result<SpecText, String> {
         self.source.read()

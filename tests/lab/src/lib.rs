@@ -14,6 +14,7 @@ pub mod dice;
 pub mod endpoint;
 pub mod ipvsadm;
 pub mod modules;
+pub mod netns;
 pub mod nlmon;
 pub mod property;
 

@@ -535,12 +535,12 @@ fn a_namespace_is_known_by_its_name_or_its_inode() {
     fresh_namespace();
     let nameless = Namespace::current().unwrap();
     assert!(!nameless.initial && nameless.name.is_none(), "{nameless:?}");
-    assert_eq!(nameless.label(), format!("net-{}", nameless.inode));
+    assert_eq!(nameless.label(), format!("net-{}", nameless.identity.inode));
 
     run("ip netns add evenkeel-blue");
     enter_namespace(&std::fs::File::open("/run/netns/evenkeel-blue").unwrap());
     let named = Namespace::current().unwrap();
     run("ip netns delete evenkeel-blue");
     assert_eq!(named.label(), "evenkeel-blue");
-    assert_ne!(named.inode, nameless.inode);
+    assert_ne!(named.identity.inode, nameless.identity.inode);
 }

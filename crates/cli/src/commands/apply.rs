@@ -6,6 +6,7 @@ use evenkeel_engine::{OnFailure, Pass, Targeted, Terms, execute_journalled, in_f
 use evenkeel_model::Names;
 use evenkeel_spec::Loaded;
 
+use crate::adoption::Adoption;
 use crate::args::{self, Apply, Global, Spec};
 use crate::commands::plan::{doubts, show};
 use crate::confirmation;
@@ -74,6 +75,8 @@ pub(crate) fn run(
     // A part of a spec is not in force by itself.
     let is_whole = target.is_empty();
     let asked = Targeted::new(&targeted, &desired);
+    let before = journal.clone();
+    let attempt = journal.next.take();
     if is_whole {
         let sources = texts.read()?;
         let names: Vec<String> = sources.iter().map(|source| absolute(&source.name)).collect();
@@ -81,16 +84,19 @@ pub(crate) fn run(
         let texts: Vec<(&str, &[u8])> =
             named.map(|(name, source)| (&**name, &*source.text)).collect();
         state.store_spec(&mut journal, &texts, &parameters)?;
-    } else {
-        journal.next = None;
+    }
+    // The spec that is in force already has adopted what there was to adopt.
+    if !is_whole || journal.next.is_some() {
+        let (desired, live, last) = (&desired, &live, last.as_ref());
+        let adoption = Adoption { desired, live, last, attempt, services: &targeted };
+        adoption.record(&state, &mut journal);
     }
     if plan.is_in_sync() {
         // What is in force already is applied all the same.
-        let before = journal.clone();
         if is_whole {
             journal.is_in_force(&desired);
         } else {
-            journal.targeted.extend(asked);
+            journal.targeted_is_applied(asked);
         }
         if journal != before {
             state.write(&journal)?;
@@ -120,7 +126,7 @@ pub(crate) fn run(
     // What becomes of it must not depend on whether anyone can be told.
     let settled = confirmation::settle(&report, &asked, &state, &mut journal);
     if arguments.confirm.is_none() && !asked.is_empty() && report.is_success() {
-        journal.targeted.extend(asked);
+        journal.targeted_is_applied(asked);
         if let Err(error) = state.write(&journal) {
             let words = "the next plan does not know that these services were applied";
             report.warnings.push(format!("{}; {words}", in_full(&error)));

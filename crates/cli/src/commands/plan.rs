@@ -80,6 +80,17 @@ pub(crate) fn show(
     places: Option<&Provenance>,
     output: &mut Output,
 ) -> Result<(), Error> {
+    show_steps(plan, names, places, output)?;
+    output.answer(format_args!("{}\n", render::summary(plan)))
+}
+
+/// The steps of [`show`] without the counts.
+pub(crate) fn show_steps(
+    plan: &Plan,
+    names: Names<'_>,
+    places: Option<&Provenance>,
+    output: &mut Output,
+) -> Result<(), Error> {
     let labels = Labels::new(names);
     if let Some(wider) = &plan.wider_scope {
         output.answer_line(Verb::Edit, format_args!("{wider}"))?;
@@ -94,7 +105,7 @@ pub(crate) fn show(
             None => output.answer_line(op.verb(), format_args!("{line}{remark}"))?,
         }
     }
-    output.answer(format_args!("{}\n", render::summary(plan)))
+    Ok(())
 }
 
 /// Where the spec asks for what an operation does; `None` for what it does not list.

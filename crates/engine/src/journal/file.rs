@@ -2,7 +2,8 @@
 //!
 //! The checksum is there because the journal says which addresses may be taken away: one flipped
 //! bit must not make that another address. It protects from damage, not from anyone who may write
-//! there.
+//! there. Since version 3 it covers the version too, so that no flipped bit makes an earlier one of
+//! it.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -18,7 +19,7 @@ use sha2::{Digest, Sha256};
 use super::{Journal, JournalError};
 
 /// The version of the file that this build writes.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 
 /// Why a text is no journal that this build reads.
 #[derive(Debug)]
@@ -51,9 +52,9 @@ pub(super) fn parse(text: &[u8]) -> Result<Journal, Problem> {
     let end = text.iter().position(|byte| *byte == b'\n').unwrap_or(text.len());
     let (first, rest) = text.split_at(end);
     match serde_json::from_slice(first) {
-        Ok(Header { version: VERSION }) => {
+        Ok(Header { version: version @ 2..=VERSION }) => {
             let body = rest.strip_prefix(b"\n").unwrap_or(rest);
-            if text.strip_suffix(body) != Some(header(body).as_bytes()) {
+            if text.strip_suffix(body) != Some(header(version, body).as_bytes()) {
                 let words = "is damaged: its checksum is another one";
                 return Err(Problem::Damage(words.to_owned()));
             }
@@ -81,13 +82,18 @@ fn of_version(version: u32) -> Problem {
 pub(super) fn written(journal: &Journal) -> io::Result<[Vec<u8>; 2]> {
     let mut body = serde_json::to_vec_pretty(journal)?;
     body.push(b'\n');
-    Ok([header(&body).into_bytes(), body])
+    Ok([header(VERSION, &body).into_bytes(), body])
 }
 
-/// The first line of a file with that body.
-fn header(body: &[u8]) -> String {
-    let checksum = hexadecimal(&Sha256::digest(body));
-    format!("{{\"version\":{VERSION},\"sha256\":\"{checksum}\"}}\n")
+/// The first line of a file of that version with that body.
+pub(super) fn header(version: u32, body: &[u8]) -> String {
+    let mut digest = Sha256::new();
+    if version > 2 {
+        digest.update(format!("{version}\n"));
+    }
+    digest.update(body);
+    let checksum = hexadecimal(&digest.finalize());
+    format!("{{\"version\":{version},\"sha256\":\"{checksum}\"}}\n")
 }
 
 /// A digest as it is written.

@@ -24,12 +24,15 @@ fn place() -> (TempDir, StateDir) {
 fn example() -> Journal {
     let pending = Pending::begin(5, 120, Vec::new()).expect("this boot has a name");
     Journal {
+        namespace: None,
         record: Record { applied: true, ..Record::default() },
         addresses: BTreeSet::from([Binding::host([192, 0, 2, 1].into(), "eth0")]),
         dummies: BTreeSet::from(["vips".into()]),
         spec: None,
         next: None,
         targeted: Targeted::default(),
+        attempted: Targeted::default(),
+        adopted: Adopted::default(),
         pending: Some(pending),
         notice: Some("something happened".into()),
     }
@@ -37,7 +40,7 @@ fn example() -> Journal {
 
 /// The names in the folder.
 fn files(state: &StateDir) -> Vec<String> {
-    let entries = fs::read_dir(&state.0).expect("it can be listed");
+    let entries = fs::read_dir(&state.folder).expect("it can be listed");
     let names = entries.map(|entry| entry.expect("an entry").file_name());
     let mut names: Vec<String> = names.map(|name| name.into_string().expect("text")).collect();
     names.sort();
@@ -95,7 +98,7 @@ fn a_journal_of_the_first_version_is_read_and_written_as_one_of_this() {
 }
 "#;
     for text in [text.to_owned(), text.replace('\n', "")] {
-        fs::create_dir_all(&state.0).expect("a folder");
+        fs::create_dir_all(&state.folder).expect("a folder");
         fs::write(state.path(), text).expect("a file");
         let (journal, warning) = state.read(true).expect("it can be read");
         assert_eq!(warning, None);
@@ -105,9 +108,26 @@ fn a_journal_of_the_first_version_is_read_and_written_as_one_of_this() {
         assert_eq!(journal.dummies, example().dummies);
         state.write(&journal).expect("it can be written");
         let first = fs::read_to_string(state.path()).expect("text");
-        assert!(first.starts_with("{\"version\":2,\"sha256\":\""), "{first}");
+        assert!(first.starts_with("{\"version\":3,\"sha256\":\""), "{first}");
         assert_eq!(state.read(true).expect("it can be read"), (journal, None));
     }
+}
+
+#[test]
+fn a_journal_of_the_second_version_is_read_and_written_as_one_of_this() {
+    let (_folder, state) = place();
+    let body = serde_json::to_vec_pretty(&example()).expect("text");
+    fs::create_dir_all(&state.folder).expect("a folder");
+    let text = [file::header(2, &body).as_bytes(), &body].concat();
+    fs::write(state.path(), text).expect("a file");
+    assert_eq!(state.read(true).expect("it can be read"), (example(), None));
+    state.write(&example()).expect("it can be written");
+    let first = fs::read_to_string(state.path()).expect("text");
+    assert!(first.starts_with("{\"version\":3,"), "{first}");
+    assert_eq!(state.read(true).expect("it can be read"), (example(), None));
+    // What was written as this version is none of an earlier one.
+    fs::write(state.path(), first.replace("\"version\":3", "\"version\":2")).expect("a file");
+    assert!(matches!(state.find(), Ok(Found::Damaged(_))));
 }
 
 /// Asserts that a writer sets that journal aside, and a reader leaves it where it is.
@@ -121,7 +141,7 @@ fn assert_set_aside(state: &StateDir, text: &[u8], word: &str) {
         assert_eq!(state.path().exists(), !is_writer, "{warning}");
         assert_eq!(warning.contains("journal.json.damaged"), is_writer, "{warning}");
     }
-    fs::remove_file(state.0.join("journal.json.damaged")).expect("it was set aside");
+    fs::remove_file(state.folder.join("journal.json.damaged")).expect("it was set aside");
 }
 
 #[test]
@@ -153,24 +173,25 @@ fn a_journal_with_any_other_byte_is_set_aside_and_said_so() {
             assert_set_aside(&state, &damaged, "journal.json ");
         }
     }
-    assert_eq!(newer, 2, "a 2 that became a 3 or a 6");
+    assert_eq!(newer, 1, "a 3 that became a 7");
 }
 
 #[test]
 fn a_journal_of_a_later_version_is_refused_and_stays_as_it_is() {
     let (_folder, state) = place();
     state.write(&example()).expect("it can be written");
-    for text in ["{\"version\":3,\"sha512\":\"\"}\nwhatever", "{\"version\":3}"] {
+    for text in ["{\"version\":4,\"sha512\":\"\"}\nwhatever", "{\"version\":4}"] {
         assert_refused(&state, text.as_bytes());
         let error = state.read(true).expect_err("it is refused");
         let words = format!("{error}; {}", error.remedy());
         for word in
-            ["a newer evenkeel wrote ", "journal.json: it is a journal of version 3", "2; use"]
+            ["a newer evenkeel wrote ", "journal.json: it is a journal of version 4", "3; use"]
         {
             assert!(words.contains(word), "{word}: {words}");
         }
     }
-    for text in ["{ \"version\": 0 }", "", "\n", "null", "[]", "\u{fffd}", "{\"version\":2}"] {
+    let bad = ["{ \"version\": 0 }", "", "\n", "null", "[]", "\u{fffd}", "{\"version\":2}"];
+    for text in bad.into_iter().chain(["{\"version\":3}"]) {
         assert_set_aside(&state, text.as_bytes(), "is damaged");
     }
     assert_set_aside(&state, b"{\"version\":1}", "is damaged");
@@ -196,10 +217,10 @@ fn every_damaged_journal_is_kept_under_a_name_of_its_own() {
         let warning = warning.expect("a warning");
         let name = files(&state)
             .into_iter()
-            .find(|name| fs::read_to_string(state.0.join(name)).expect("it is text") == text);
+            .find(|name| fs::read_to_string(state.folder.join(name)).expect("it is text") == text);
         let name = name.expect("it is kept");
         assert!(
-            warning.contains(&format!("it is now {}", state.0.join(name).display())),
+            warning.contains(&format!("it is now {}", state.folder.join(name).display())),
             "{warning}"
         );
     }
@@ -210,8 +231,12 @@ fn every_damaged_journal_is_kept_under_a_name_of_its_own() {
 #[test]
 fn a_reader_of_arbitrary_bytes_never_panics() {
     let config = ProptestConfig { cases: 5_000, failure_persistence: None, ..Default::default() };
-    let start =
-        prop_oneof![Just(&b""[..]), Just(&b"{\"version\":2,"[..]), Just(&b"{\"version\":1,"[..])];
+    let start = prop_oneof![
+        Just(&b""[..]),
+        Just(&b"{\"version\":3,"[..]),
+        Just(&b"{\"version\":2,"[..]),
+        Just(&b"{\"version\":1,"[..])
+    ];
     let bytes = (start, prop::collection::vec(any::<u8>(), 0..200));
     let outcome = TestRunner::new(config).run(&bytes, |(start, rest)| {
         prop_assert!(file::parse(&[start, &rest].concat()).is_err());
@@ -325,7 +350,7 @@ fn what_is_in_the_way_is_an_error_with_its_path_and_leaves_the_old_journal() {
     let (folder, state) = place();
     state.write(&example()).expect("it can be written");
     let after = Journal::default();
-    let in_the_way = state.0.join("journal.json.new");
+    let in_the_way = state.folder.join("journal.json.new");
     fs::create_dir(&in_the_way).expect("a folder");
     let error = state.write(&after).expect_err("it cannot be written");
     assert_eq!(error.to_string(), format!("cannot write {}", in_the_way.display()));
@@ -354,7 +379,7 @@ fn a_full_disk_is_an_error_and_no_part_of_a_file_is_left() {
     let (_folder, state) = place();
     state.write(&example()).expect("it can be written");
     // Every write to it fails for want of room.
-    let full = state.0.join("journal.json.new");
+    let full = state.folder.join("journal.json.new");
     std::os::unix::fs::symlink("/dev/full", &full).expect("a link");
     let error = state.write(&Journal::default()).expect_err("there is no room");
     let cause = std::error::Error::source(&error).expect("a cause").to_string();

@@ -110,7 +110,7 @@ impl StateDir {
             let specs = [&journal.spec, &journal.next].into_iter().flatten();
             specs.into_iter().any(|spec| name.strip_prefix(PREFIX) == Some(&spec.digest))
         };
-        let Ok(entries) = fs::read_dir(&self.0) else { return };
+        let Ok(entries) = fs::read_dir(&self.folder) else { return };
         for entry in entries.filter_map(Result::ok) {
             let name = entry.file_name();
             let name = name.to_string_lossy();
@@ -125,7 +125,7 @@ impl StateDir {
     }
 
     pub(super) fn texts(&self, spec: &StoredSpec) -> PathBuf {
-        self.0.join(format!("{PREFIX}{}", spec.digest))
+        self.folder.join(format!("{PREFIX}{}", spec.digest))
     }
 }
 

@@ -34,13 +34,13 @@ pub(crate) fn check(cases: u32, test: impl Fn(Pair) -> Result<(), TestCaseError>
     check_with(cases, pair(6), test);
 }
 
-pub(crate) fn check_with(
+pub(crate) fn check_with<T: std::fmt::Debug>(
     cases: u32,
-    pairs: impl Strategy<Value = Pair>,
-    test: impl Fn(Pair) -> Result<(), TestCaseError>,
+    values: impl Strategy<Value = T>,
+    test: impl Fn(T) -> Result<(), TestCaseError>,
 ) {
     let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
-    if let Err(error) = TestRunner::new(config).run(&pairs, test) {
+    if let Err(error) = TestRunner::new(config).run(&values, test) {
         panic!("{error}");
     }
 }

@@ -47,25 +47,21 @@ pub(super) fn take_over(inputs: &Inputs<'_>, ops: &[Op]) -> Option<String> {
 
 /// The refusal of a scope that governs more than the one in force.
 pub(super) fn wider_scope(inputs: &Inputs<'_>, ops: &[Op]) -> Option<String> {
-    let Inputs { desired, live, last, .. } = inputs;
+    let Inputs { desired, live, .. } = inputs;
     let before = inputs.scope_in_force()?;
     let is_newly_covered =
         |key: &ServiceKey| live.services.contains_key(key) && !before.contains(key);
-    let (mut services, mut others) = (BTreeSet::new(), BTreeSet::new());
-    let governed_sync = last.is_none_or(|last| last.sync.is_some());
+    let (mut services, mut vips) = (BTreeSet::new(), BTreeSet::new());
     for op in ops {
         match op {
             Op::Unbind { binding } if !before.contains_address(binding.address) => {
-                others.insert(format!("vip {binding}"));
-            }
-            Op::DeleteSync { state, .. } if !governed_sync => {
-                others.insert(format!("sync daemon {state}"));
+                vips.insert(format!("vip {binding}"));
             }
             _ => services.extend(op.service().filter(is_newly_covered)),
         }
     }
     let mut touched = labels(inputs, &services);
-    touched.extend(others);
+    touched.extend(vips);
     (!touched.is_empty()).then(|| {
         let lost = match desired.scope {
             Scope::Implied => "; if the `scope` of the spec was lost, bring it back",

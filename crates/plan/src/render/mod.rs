@@ -7,4 +7,4 @@ mod text;
 pub use diff::unified_diff;
 pub use json::{FORMAT, json};
 pub(crate) use text::list;
-pub use text::{Labels, Line, Remark, count, summary};
+pub use text::{Labels, Line, Remark, changed_by_others, count, staying, summary};

@@ -6,7 +6,7 @@ use std::fmt;
 use evenkeel_model::{Names, ServiceKey};
 
 use crate::field::{FieldChange, FieldValue, real_server_fields, service_fields};
-use crate::{Cause, Op, Plan, Verb, WiderScope};
+use crate::{Cause, Op, Plan, StayingService, Stays, Verb, WiderScope};
 
 /// One operation in words: `~ edit real server 10.0.0.1:80 of web/192.0.2.1:80/tcp: weight 1 -> 2`.
 #[derive(Debug, Clone, Copy)]
@@ -101,6 +101,28 @@ pub fn summary(plan: &Plan) -> String {
     }
     text.push('.');
     text
+}
+
+/// What a teardown leaves because it is adopted, a line each:
+/// `  adopted, stays: service web/192.0.2.1:80/tcp with 2 real servers`.
+pub fn staying<'a>(stays: &'a Stays, names: Names<'a>) -> impl Iterator<Item = String> {
+    let service = move |StayingService { key, real_servers }: &StayingService| {
+        let real_servers = count(*real_servers, "real server");
+        format!("  adopted, stays: service {} with {real_servers}", names.label(key))
+    };
+    let sync = stays.sync.iter().map(|state| format!("  adopted, stays: sync daemon {state}"));
+    stays.services.iter().map(service).chain(sync)
+}
+
+/// A warning for each adopted object that someone else changed, so that a teardown leaves it.
+pub fn changed_by_others<'a>(stays: &'a Stays, names: Names<'a>) -> impl Iterator<Item = String> {
+    stays.changed.iter().map(move |object| {
+        format!(
+            "{} stays as it is: someone else changed it since, and it is neither as it was before \
+             evenkeel nor as the spec asks",
+            object.named(names)
+        )
+    })
 }
 
 /// `1 service`, `2 services`.

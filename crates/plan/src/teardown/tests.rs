@@ -2,13 +2,14 @@
 
 use evenkeel_model::arbitrary::pair;
 use evenkeel_model::{
-    Binding, Drain, Limits, Link, RealServers, Scheduler, ServiceConfig, ServiceKey, SyncDaemon,
-    SyncState,
+    Binding, Drain, Limits, Link, Named, RealServers, Scheduler, Scope, Service, ServiceConfig,
+    ServiceKey, SyncDaemon, SyncState,
 };
 use proptest::prelude::*;
 
+use super::remaining::unlisted;
 use super::*;
-use crate::{Inputs, Record, carried_out, plan};
+use crate::{Adopted, Drains, Inputs, Record, carried_out, plan};
 
 fn web(last: u8, port: u16) -> ServiceKey {
     let protocol = evenkeel_model::Protocol::Tcp;
@@ -47,7 +48,10 @@ fn example() -> (Desired, Live, Record) {
 }
 
 fn torn_down(last: Option<&Desired>, live: &Live, record: &Record, dummies: &[&str]) -> Plan {
-    let desired = remaining(last, live);
+    let (adopted, drains) = (Adopted::default(), Drains::default());
+    let inputs = TeardownInputs { last, attempted: None, live, drains: &drains, adopted: &adopted };
+    let Remaining { desired, stays } = remaining(inputs);
+    assert_eq!(stays, Stays::default());
     let dummies = dummies.iter().map(|name| (*name).into()).collect();
     teardown(plan(Inputs { last, ..Inputs::new(&desired, live, record) }), live, record, &dummies)
 }

@@ -16,7 +16,7 @@ impl<K: Ground> Keeper<K> {
             }
             Request::Approve { id } => self.approve(id),
             Request::Pause { seconds } => {
-                let paused = pause::Kept::begin(seconds, &self.clock.both());
+                let paused = pause::Kept::begin(&self.options.state, seconds, &self.clock.both());
                 if let Err(error) = pause::write(&self.options.state, &paused) {
                     return Answer::Refused(error.to_string());
                 }

@@ -112,7 +112,7 @@ impl<K: Ground> Keeper<K> {
         let (live, glance, sysctls) = self.observe()?;
         (self.held, self.obstacles, self.to_do) = (None, Vec::new(), Vec::new());
         if !is_hands_off {
-            self.keep_on_record();
+            self.keep_on_record(&live);
         }
         self.judge_newest(&live)?;
         let spec = match self.options.mode {

@@ -1,113 +1,318 @@
-//! Adoption as a new user goes about it: a table made by hand, a snapshot of it, one edit, and back.
+//! What was there before evenkeel is adopted: a teardown leaves it, with the values of before.
 
 use super::*;
 
-/// A table as someone keeps it by hand: every protocol, both families and marks.
+/// A table as someone makes it by hand, in every kind of service.
 const BY_HAND: &str = "-A -t 192.0.2.1:80 -s wrr
--a -t 192.0.2.1:80 -r 10.0.0.1:80 -g -w 3
--a -t 192.0.2.1:80 -r 10.0.0.2:80 -g -w 1
--A -t 192.0.2.1:443 -s wlc -p 300
--a -t 192.0.2.1:443 -r 10.0.0.1:8443 -m -w 1
--A -u 192.0.2.53:53 -s rr -o
--a -u 192.0.2.53:53 -r 10.0.0.3:53 -g -w 1
--A --sctp-service 192.0.2.1:2905 -s wlc
--a --sctp-service 192.0.2.1:2905 -r 10.0.0.4:2905 -g -w 1
--A -t [2001:db8::1]:80 -s sh -b sh-fallback
--a -t [2001:db8::1]:80 -r [2001:db8:1::1]:80 -g -w 2
--A -f 7 -s mh
--a -f 7 -r 10.0.0.5:0 -i -w 1 --tun-type ipip
--A -f 7 -6 -s lc
--a -f 7 -6 -r [2001:db8:1::2]:0 -g -w 1
-";
+    -a -t 192.0.2.1:80 -r 10.0.0.3:80 -g -w 7 -x 11 -y 5
+    -a -t 192.0.2.1:80 -r 10.0.0.1:80 -g -w 1
+    -a -t 192.0.2.1:80 -r 10.0.0.2:80 -i -w 1 --tun-type gue --tun-port 6081
+    -A -u 192.0.2.1:53 -s sed -o
+    -a -u 192.0.2.1:53 -r 10.0.0.4:5353 -m -w 2
+    -A -t [2001:db8::1]:443 -s sh -p 301 -M 64
+    -a -t [2001:db8::1]:443 -r [2001:db8:1::1]:443 -i -w 1
+    -a -t [2001:db8::1]:443 -r [2001:db8:1::2]:443 -g -w 3
+    -A --sctp-service 192.0.2.2:5000 -s rr
+    -a --sctp-service 192.0.2.2:5000 -r 10.0.0.5:5000 -m -w 1
+    -A -f 5 -s wlc -p 60
+    -a -f 5 -r 10.0.0.6:0 -g -w 4
+    -a -f 5 -r 10.0.0.7:0 -g -w 0
+    -A -f 6 -6 -s mh -b mh-port
+    -a -f 6 -6 -r [2001:db8:1::3]:0 -g -w 1";
 
-/// Addresses that someone bound by hand.
-const ADDRESSES: [&str; 2] = ["192.0.2.1/24", "2001:db8::1/64"];
+/// All that a teardown is to give back, each in the words of `ipvsadm`, byte for byte.
+fn table() -> (String, String, String) {
+    (run("ipvsadm -Sn"), run("ipvsadm -Ln --thresholds"), run("ipvsadm -Ln --daemon"))
+}
 
-/// A host with that table and addresses, and the table as `ipvsadm -Sn` prints it.
-fn host() -> (Site, String) {
-    let site = Site::new(BY_HAND);
-    for address in ADDRESSES {
-        run(&format!("ip address add {address} dev eth0"));
+/// A site with the table made by hand and, in `spec.yaml`, a snapshot of it.
+fn by_hand() -> Site {
+    let site = Site::expiring(BY_HAND);
+    let snapshot = site.done("snapshot");
+    site.write("spec.yaml", snapshot);
+    site
+}
+
+impl Site {
+    fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path().join(name)).unwrap()
     }
-    (site, run("ipvsadm -Sn"))
-}
 
-/// `evenkeel snapshot > spec.yaml`, and the text.
-fn snapshot(site: &Site) -> String {
-    let text = site.done("snapshot");
-    site.write("spec.yaml", &text);
-    text
-}
+    /// Edits the spec; each text to be replaced must be there.
+    fn edit(&self, edits: &[(&str, &str)]) {
+        let mut text = self.read("spec.yaml");
+        for (before, after) in edits {
+            assert!(text.contains(before), "{before}: {text}");
+            text = text.replace(before, after);
+        }
+        self.write("spec.yaml", text);
+    }
 
-/// Gives the real server 10.0.0.1:80, the first of weight 3, another weight.
-fn edit_one_weight(site: &Site, text: &str) {
-    assert_eq!(text.matches("weight: 3").count(), 1, "{text}");
-    site.write("spec.yaml", text.replace("weight: 3", "weight: 5"));
+    /// Tears down without a question; gives what is printed of a run that ends well.
+    fn tear_down(&self, options: &str) -> String {
+        let answer = self.evenkeel(&format!("teardown --yes {options}"));
+        assert_eq!(answer.status, 0, "{answer:?}");
+        answer.stdout
+    }
 }
 
 #[test]
-fn a_table_made_by_hand_is_byte_for_byte_the_same_after_an_edit_and_a_teardown() {
-    let (site, start) = host();
-    let bound = addresses();
-    let text = snapshot(&site);
-    site.assert_in_sync("spec.yaml");
-    edit_one_weight(&site, &text);
+fn a_snapshot_that_is_applied_and_torn_down_leaves_the_table_as_it_was() {
+    let site = by_hand();
+    let before = table();
+    assert!(site.done("apply --yes spec.yaml").starts_with("In sync; "));
+    let said = site.tear_down("");
+    assert!(said.starts_with("Nothing to undo.\n"), "{said}");
+    for service in [
+        "192.0.2.1-80-tcp/192.0.2.1:80/tcp with 3 real servers",
+        "192.0.2.2-5000-sctp/192.0.2.2:5000/sctp with 1 real server",
+    ] {
+        let line = format!("\n  adopted, stays: service {service}\n");
+        assert!(said.contains(&line), "{line}: {said}");
+    }
+    assert_eq!(said.matches("  adopted, stays: service ").count(), 6, "{said}");
+    assert_eq!(table(), before);
+    assert_eq!(site.done("teardown --yes"), "Nothing to undo.\n", "all of it is forgotten");
+}
+
+#[test]
+fn an_edited_weight_goes_back_to_what_it_was() {
+    let site = by_hand();
+    let before = table();
+    site.edit(&[("weight: 7", "weight: 70")]);
     let plan = site.done("plan spec.yaml");
-    let (steps, counts) = plan.split_once("Plan: ").unwrap();
-    assert_eq!(steps.lines().count(), 1, "{plan}");
-    assert!(steps.starts_with("~ edit real server 10.0.0.1:80") && steps.contains("weight 3 -> 5"));
-    assert!(counts.starts_with("0 to add, 1 to edit, 0 to delete"), "{plan}");
-    assert_eq!(run("ipvsadm -Sn"), start, "a plan changes nothing");
+    assert!(plan.contains("weight 7 -> 70") && plan.contains("1 to edit"), "{plan}");
     site.done("apply --yes spec.yaml");
-    assert_eq!(run("ipvsadm -Sn"), start.replace("10.0.0.1:80 -g -w 3", "10.0.0.1:80 -g -w 5"));
+    assert_ne!(table(), before);
+    let said = site.tear_down("");
+    assert!(said.contains("weight 70 -> 7: applied\n"), "{said}");
+    assert!(said.contains("  adopted, stays: service "), "{said}");
+    assert_eq!(table(), before);
+}
+
+#[test]
+fn whatever_is_edited_or_added_the_table_is_as_before_after_a_teardown() {
+    let site = by_hand();
+    run("ipvsadm --start-daemon master --mcast-interface eth0 --syncid 7");
+    let before = table();
+    let edits = [
+        ("weight: 7", "weight: 70"),
+        ("upper_threshold: 11", "upper_threshold: 12"),
+        ("6081", "6082"),
+        ("301", "302"),
+        ("scheduler: sed", "scheduler: nq"),
+    ];
+    site.edit(&edits);
+    // Someone else's sync daemon has another id in the spec, and a service comes.
+    let text = site.read("spec.yaml");
+    let added = "  - { name: new, vip: 192.0.2.9, port: 80, drain: 0s, real_servers: [ { address: 10.0.0.9 } ] }\n";
+    let text = format!("sync: [ {{ state: master, interface: eth0, id: 9 }} ]\n{text}");
+    let (head, services) = text.split_once("\nservices:\n").unwrap();
+    site.write("spec.yaml", format!("{head}\nservices:\n{added}{services}"));
+    let answer = site.evenkeel("apply --yes spec.yaml");
+    assert_eq!(answer.status, 0, "{answer:?}");
+    site.assert_in_sync("spec.yaml");
+    let said = site.tear_down("");
+    assert!(said.contains("- delete service new/192.0.2.9:80/tcp"), "{said}");
+    assert!(said.contains("  adopted, stays: sync daemon master\n"), "{said}");
+    assert_eq!(table(), before);
+}
+
+/// A spec of one service with real servers of these last numbers and weights.
+fn web(real_servers: &[(u8, u32)]) -> String {
+    let real_server = |(last, weight): &(u8, u32)| {
+        format!("      - {{ address: 10.0.0.{last}, weight: {weight} }}\n")
+    };
+    let all: String = real_servers.iter().map(real_server).collect();
+    format!(
+        "version: 1\nscope: all\nservices:\n  - name: web\n    vip: 192.0.2.1\n    port: 80\n    \
+         drain: 2s\n    real_servers:\n{all}"
+    )
+}
+
+const WEB: &str = "-A -t 192.0.2.1:80 -s wlc
+    -a -t 192.0.2.1:80 -r 10.0.0.1:80 -g -w 1
+    -a -t 192.0.2.1:80 -r 10.0.0.2:80 -g -w 2";
+
+#[test]
+fn a_real_server_that_evenkeel_added_leaves_an_adopted_service() {
+    let site = Site::expiring(WEB);
+    let before = table();
+    site.apply(&web(&[(1, 1), (2, 5), (3, 1)]));
+    let answer = guards::on_a_terminal(&site, "teardown", "y\n");
+    assert_eq!(answer.status, 0, "{answer:?}");
+    let said = answer.stdout.replace('\r', "");
+    for words in [
+        "~ drain real server 10.0.0.3:80 of web/192.0.2.1:80/tcp: weight 1 -> 0, for 2s at most",
+        "- delete real server 10.0.0.3:80 of web/192.0.2.1:80/tcp",
+        "~ edit real server 10.0.0.2:80 of web/192.0.2.1:80/tcp: weight 5 -> 2",
+        "\n  adopted, stays: service web/192.0.2.1:80/tcp with 2 real servers\nPlan: ",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    assert_eq!(table(), before);
+}
+
+#[test]
+fn what_someone_else_changed_since_is_left_and_told() {
+    let site = Site::expiring(WEB);
+    site.apply(&web(&[(1, 1), (2, 5)]));
+    run("ipvsadm -e -t 192.0.2.1:80 -r 10.0.0.2:80 -g -w 9");
+    let changed = table();
     let answer = site.evenkeel("teardown --yes");
     assert_eq!(answer.status, 0, "{answer:?}");
-    assert_eq!(run("ipvsadm -Sn"), start, "{answer:?}");
-    assert_eq!(addresses(), bound);
-    // A second teardown finds nothing left to undo, and the host can be adopted again.
-    assert_eq!(site.evenkeel("teardown --yes").status, 0);
-    assert_eq!(run("ipvsadm -Sn"), start);
-    snapshot(&site);
-    site.assert_in_sync("spec.yaml");
+    assert!(answer.stdout.starts_with("Nothing to undo.\n"), "{answer:?}");
+    let words = "real server 10.0.0.2:80 of web/192.0.2.1:80/tcp stays as it is: someone else";
+    assert!(answer.stderr.contains(words), "{answer:?}");
+    assert_eq!(table(), changed);
 }
 
 #[test]
-fn a_snapshot_applied_as_it_is_and_torn_down_changes_nothing() {
-    let (site, start) = host();
-    snapshot(&site);
-    assert!(site.done("apply --yes spec.yaml").starts_with("In sync; "));
-    assert_eq!(site.evenkeel("teardown --yes").status, 0);
-    assert_eq!(run("ipvsadm -Sn"), start);
+fn what_is_adopted_goes_where_that_is_asked_for() {
+    let site = Site::expiring(WEB);
+    site.apply(&web(&[(1, 1), (2, 2)]));
+    let said = site.tear_down("--adopted");
+    assert!(said.contains("- delete service web/192.0.2.1:80/tcp with 2 real servers"), "{said}");
+    assert_eq!(run("ipvsadm -Sn"), "");
 }
 
 #[test]
-fn what_someone_adds_after_the_snapshot_is_not_the_specs() {
-    let (site, start) = host();
-    let text = snapshot(&site);
-    run("ipvsadm -A -t 192.0.2.200:25 -s rr");
-    run("ipvsadm -A -t 192.0.2.1:8080 -s rr");
-    let with_strangers = run("ipvsadm -Sn");
-    assert!(site.done("apply --yes spec.yaml").starts_with("In sync; "));
-    edit_one_weight(&site, &text);
-    site.done("apply --yes spec.yaml");
-    assert_eq!(site.evenkeel("teardown --yes").status, 0);
-    assert_eq!(run("ipvsadm -Sn"), with_strangers);
-    run("ipvsadm -D -t 192.0.2.200:25");
-    run("ipvsadm -D -t 192.0.2.1:8080");
-    assert_eq!(run("ipvsadm -Sn"), start);
+fn what_the_spec_deleted_on_purpose_is_evenkeels_when_it_comes_back() {
+    let site = Site::expiring(WEB);
+    site.apply(&web(&[(1, 1)]));
+    site.apply(&web(&[(1, 1), (2, 2)]));
+    site.tear_down("");
+    assert_eq!(ipvsadm::save(), lines(WEB.rsplit_once('\n').unwrap().0));
 }
 
 #[test]
-fn drift_of_an_adopted_object_is_repaired_and_a_teardown_still_leaves_it() {
-    let (site, start) = host();
-    let text = snapshot(&site);
-    site.done("apply --yes spec.yaml");
-    // Drift in an adopted object is repaired like any other.
+fn an_adopted_real_server_that_drains_takes_clients_again() {
+    let site = Site::new(
+        "-A -u 192.0.2.1:53 -s wlc
+        -a -u 192.0.2.1:53 -r 127.0.0.1:9 -m -w 3
+        -a -u 192.0.2.1:53 -r 127.0.0.3:9 -m -w 1",
+    );
+    run("ip addr add 192.0.2.1/32 dev eth0");
+    let before = run("ipvsadm -Sn");
+    let clients: Vec<_> =
+        (0..8).map(|_| std::net::UdpSocket::bind("127.0.0.2:0").unwrap()).collect();
+    for client in &clients {
+        client.send_to(b"?", "192.0.2.1:53").unwrap();
+    }
+    let spec = |all: &str| {
+        format!(
+            "version: 1\nscope: all\nservices:\n  - {{ name: dns, vip: 192.0.2.1, port: 53, \
+             protocol: udp, forward: nat, drain: 1h, real_servers: [ {all} ] }}\n"
+        )
+    };
+    let (one, other) =
+        ("{ address: 127.0.0.1, port: 9, weight: 3 }", "{ address: 127.0.0.3, port: 9 }");
+    site.apply(&spec(&format!("{one}, {other}")));
+    site.write("spec.yaml", spec(other));
+    let answer = site.evenkeel("apply --yes --no-wait spec.yaml");
+    assert_eq!(answer.status, 0, "{answer:?}");
+    assert!(ipvsadm::save().contains("-a -u 192.0.2.1:53 -r 127.0.0.1:9 -m -w 0"));
+    site.tear_down("");
+    assert_eq!(run("ipvsadm -Sn"), before);
+}
+
+/// A real server that the kernel refuses where [`broadcast`] was called: no spec can know.
+const REFUSED: &str = "      - { address: 10.9.0.255, weight: 1 }\n";
+
+fn broadcast() {
+    run("ip addr add 10.9.0.1/24 dev eth0");
+}
+
+#[test]
+fn what_an_attempt_added_before_it_was_killed_is_not_adopted() {
+    let site = Site::expiring(WEB);
+    broadcast();
+    let before = table();
+    site.write("spec.yaml", web(&[(1, 5), (2, 2), (3, 1)]) + REFUSED);
+    let answer = site.evenkeel("apply --yes --on-failure keep spec.yaml");
+    assert_ne!(answer.status, 0, "{answer:?}");
+    assert!(run("ipvsadm -Sn").contains("10.0.0.3:80"), "{answer:?}");
+    site.apply(&web(&[(1, 5), (2, 2), (3, 1)]));
+    site.tear_down("");
+    assert_eq!(table(), before);
+}
+
+#[test]
+fn a_teardown_after_an_attempt_that_failed_undoes_what_it_did() {
+    let site = Site::expiring(WEB);
+    broadcast();
+    let before = table();
+    site.write("spec.yaml", web(&[(1, 1), (2, 2), (3, 1)]) + REFUSED);
+    let answer = site.evenkeel("apply --yes --on-failure keep spec.yaml");
+    assert_ne!(answer.status, 0, "{answer:?}");
+    assert_ne!(table(), before);
+    site.tear_down("");
+    assert_eq!(table(), before);
+}
+
+#[test]
+fn what_was_rolled_back_is_found_anew() {
+    let site = Site::expiring(WEB);
+    broadcast();
+    site.write("spec.yaml", web(&[(1, 1), (2, 2), (3, 1)]) + REFUSED);
+    assert_eq!(site.evenkeel("apply --yes spec.yaml").status, 4);
+    // By now someone else has made what that would have.
+    run("ipvsadm -a -t 192.0.2.1:80 -r 10.0.0.3:80 -g -w 1");
+    let before = table();
+    site.apply(&web(&[(1, 1), (2, 2), (3, 1)]));
+    let said = site.tear_down("");
+    assert!(said.contains("with 3 real servers"), "{said}");
+    assert_eq!(table(), before);
+}
+
+#[test]
+fn single_services_and_applies_that_wait_adopt_too() {
+    let site = Site::expiring(WEB);
+    let before = table();
+    site.write("spec.yaml", web(&[(1, 1), (2, 9), (3, 1)]));
+    site.done("apply --yes spec.yaml --target web");
+    assert!(site.tear_down("").contains("adopted, stays: service web/"));
+    assert_eq!(table(), before);
+    let answer = site.evenkeel("apply --yes spec.yaml --confirm 1m");
+    assert_eq!(answer.status, 0, "{answer:?}");
+    site.done("confirm");
+    site.tear_down("");
+    assert_eq!(table(), before);
+    // Taken back, what it deleted is there again, and still someone else's.
+    site.apply(&web(&[(1, 1), (2, 2)]));
+    site.write("spec.yaml", web(&[(1, 1)]));
+    let answer = site.evenkeel("apply --yes spec.yaml --confirm 1m --allow cut-off");
+    assert_eq!(answer.status, 0, "{answer:?}");
+    site.done("confirm --abort");
+    assert!(site.tear_down("").contains("with 2 real servers"));
+    assert_eq!(ipvsadm::save(), lines(WEB));
+}
+
+#[test]
+fn fields_that_are_left_to_someone_else_keep_their_live_values() {
+    let site = Site::expiring(WEB);
+    let spec = web(&[(1, 1), (2, 2)]);
+    let spec =
+        spec.replace("    drain: 2s", "    ignore: [weight]\n    scheduler: wrr\n    drain: 2s");
+    site.apply(&spec);
     run("ipvsadm -e -t 192.0.2.1:80 -r 10.0.0.2:80 -g -w 9");
-    site.done("apply --yes spec.yaml");
-    assert_eq!(run("ipvsadm -Sn"), start);
-    edit_one_weight(&site, &text);
-    site.done("apply --yes spec.yaml");
-    assert_eq!(site.evenkeel("teardown --yes").status, 0);
-    assert_eq!(run("ipvsadm -Sn"), start);
+    let said = site.tear_down("");
+    assert!(said.contains("scheduler wrr -> wlc: applied\n"), "{said}");
+    assert_eq!(ipvsadm::save(), lines(&WEB.replace("-w 2", "-w 9")));
+}
+
+#[test]
+fn an_order_that_was_the_specs_is_again_as_it_was() {
+    let site = Site::expiring(&WEB.replace("wlc", "sh"));
+    let before = run("cat /proc/net/ip_vs");
+    let spec = web(&[(2, 2), (1, 1)]);
+    let spec = spec
+        .replace("    drain: 2s", "    canonical_order: true\n    scheduler: sh\n    drain: 0s");
+    site.write("spec.yaml", spec);
+    let answer = site.evenkeel("apply --yes spec.yaml");
+    assert_eq!(answer.status, 0, "{answer:?}");
+    assert_ne!(run("cat /proc/net/ip_vs"), before);
+    let answer = site.evenkeel("teardown --yes");
+    assert!(answer.stderr.contains("to stand in the order of before"), "{answer:?}");
+    assert_eq!(run("cat /proc/net/ip_vs"), before);
 }

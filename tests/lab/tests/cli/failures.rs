@@ -27,7 +27,7 @@ const VIP: &str = "{ address: 192.0.2.1, interface: eth0 }";
 fn assert_stopped(site: &Site, spec: &str, words: &[&str]) {
     let before = everything();
     site.write("spec.yaml", spec);
-    let answer = site.evenkeel("apply --yes spec.yaml");
+    let answer = site.evenkeel("apply --yes --allow take-over spec.yaml");
     assert_eq!((answer.status, &*answer.stdout), (1, ""), "{answer:?}");
     for word in words {
         assert!(answer.stderr.contains(word), "{word}: {answer:?}");
@@ -66,7 +66,7 @@ fn a_scheduler_that_cannot_be_loaded_stops_it_before_the_first_change() {
     let site = Site::expiring(OLD);
     let before = everything();
     site.write("spec.yaml", spec(VIP, "{ module: nosuch }", "10.0.0.2"));
-    let answer = site.evenkeel("apply --yes spec.yaml");
+    let answer = site.evenkeel("apply --yes --allow take-over spec.yaml");
     assert_eq!(answer.status, 1, "{answer:?}");
     let mut steps = answer.stdout.lines();
     let first = steps.next().unwrap();
@@ -100,7 +100,7 @@ fn outcomes(answer: &Answer) -> Vec<&str> {
 fn a_refusal_half_way_leads_back_to_what_was_before() {
     let site = site_that_refuses_half_way();
     let before = everything();
-    let answer = site.evenkeel("apply --yes spec.yaml");
+    let answer = site.evenkeel("apply --yes --allow take-over spec.yaml");
     assert_eq!(answer.status, 4, "{answer:?}");
     assert!(answer.stdout.contains(REFUSED), "{answer:?}");
     let shown = outcomes(&answer);
@@ -113,7 +113,7 @@ fn a_refusal_half_way_leads_back_to_what_was_before() {
 
     // Mended, it is done as a whole.
     site.write("spec.yaml", spec(VIP, "wrr", "10.5.0.2"));
-    let answer = site.done("apply --yes spec.yaml");
+    let answer = site.done("apply --yes --allow take-over spec.yaml");
     assert!(answer.ends_with("Apply: 6 applied.\n"), "{answer}");
     site.assert_in_sync("spec.yaml");
     assert!(!ipvsadm::save().iter().any(|line| line.contains("192.0.2.9")));
@@ -123,7 +123,7 @@ fn a_refusal_half_way_leads_back_to_what_was_before() {
 fn a_refusal_half_way_stays_where_it_is_when_that_is_asked_for_and_nothing_is_deleted() {
     let site = site_that_refuses_half_way();
     let addresses_before = addresses();
-    let answer = site.evenkeel("apply --yes spec.yaml --on-failure keep");
+    let answer = site.evenkeel("apply --yes --allow take-over spec.yaml --on-failure keep");
     assert_eq!(answer.status, 1, "{answer:?}");
     assert!(answer.stdout.contains(REFUSED), "{answer:?}");
     assert_eq!(outcomes(&answer).last(), Some(&"2 applied, 1 failed, 3 skipped."), "{answer:?}");
@@ -140,7 +140,7 @@ fn a_refusal_half_way_stays_where_it_is_when_that_is_asked_for_and_nothing_is_de
 
     // Mended, it goes on from there.
     site.write("spec.yaml", spec(VIP, "wrr", "10.5.0.2"));
-    let answer = site.done("apply --yes spec.yaml");
+    let answer = site.done("apply --yes --allow take-over spec.yaml");
     assert!(answer.ends_with("Apply: 4 applied.\n"), "{answer}");
     site.assert_in_sync("spec.yaml");
     assert!(!ipvsadm::save().iter().any(|line| line.contains("192.0.2.9")));
@@ -156,7 +156,7 @@ fn a_state_directory_that_cannot_be_written_stops_it_before_the_first_change() {
         let words = ["state", "nothing was changed", "--state-dir"];
         assert_stopped(&site, &spec(vip, "wrr", "10.0.0.2"), &words);
         run(&format!("umount {}", state.display()));
-        site.done("apply --yes spec.yaml");
+        site.done("apply --yes --allow take-over spec.yaml");
     }
 }
 

@@ -7,8 +7,16 @@ use std::time::Duration;
 
 use super::*;
 
-const GUARDS: [&str; 6] =
-    ["empty", "cut-off", "take-over", "mass-delete", "no-server", "unbind-in-use"];
+const GUARDS: [&str; 8] = [
+    "empty",
+    "cut-off",
+    "take-over",
+    "mass-delete",
+    "wider-scope",
+    "missing-file",
+    "no-server",
+    "unbind-in-use",
+];
 
 const STRANGER: &str = "-A -t 203.0.113.1:80 -s rr\n-a -t 203.0.113.1:80 -r 10.0.0.9:80 -g -w 1\n";
 
@@ -86,7 +94,9 @@ fn yields(site: &Site, guard: &str) -> String {
 
 #[test]
 fn an_empty_spec_is_refused_until_it_is_allowed() {
-    let site = Site::expiring(STRANGER);
+    let site = Site::expiring("");
+    site.apply(&spec("scope: all\n", 1));
+    run_with("ipvsadm -R", STRANGER);
     site.write("spec.yaml", spec("scope: all\n", 0));
     assert_holds(
         &site,
@@ -113,22 +123,20 @@ services:
 ";
     let without_end = whole.replace("weight: 10\n", "weight: 20");
     let (cut, length) = (&whole[..whole.len() - 2], whole.len());
-    let first =
-        format!("spec.yaml is the first {} of {length} bytes of the last applied spec", cut.len());
+    let first = format!(
+        "spec.yaml is the first {} of {length} bytes of a file of the spec in force, and may not have been written in full; if it is complete, end it with a line `...`, which says so for certain",
+        cut.len()
+    );
     let ended = format!(
-        "spec.yaml, {} bytes, has no end of line at its end, as the last applied spec had",
+        "spec.yaml, {} bytes, does not end with a newline as the spec in force does, and may not \
+         have been written in full; if it is complete, end its last line, or end it with a line \
+         `...`",
         without_end.len()
     );
-    for (text, weight, what) in [(cut, 1, first), (&without_end, 20, ended)] {
+    for (text, weight, message) in [(cut, 1, first), (&without_end, 20, ended)] {
         site.apply(whole);
         site.write("spec.yaml", text);
-        assert_holds(
-            &site,
-            "cut-off",
-            &format!(
-                "{what}: it may not have been written in full; look at its end and write it again"
-            ),
-        );
+        assert_holds(&site, "cut-off", &message);
         let answer = yields(&site, "cut-off");
         assert!(answer.contains(&format!("weight 10 -> {weight}: applied")), "{answer}");
     }
@@ -145,9 +153,9 @@ fn the_first_apply_deletes_no_stranger_and_a_later_one_does() {
     assert_holds(
         &site,
         "take-over",
-        "this is the first apply here and the spec has no `scope`, so it would delete 1 live \
-         service it does not list (203.0.113.1:80/tcp); write `scope: all` if the whole table is \
-         the spec's, or list under `scope` what is",
+        "nothing was applied here before, and the spec has no `scope`, so it governs the whole \
+         table: this plan would delete 1 live object that it does not list (service \
+         203.0.113.1:80/tcp); list them, or narrow `scope` to what is the spec's own",
     );
     yields(&site, "take-over");
     assert_eq!(services(), 1);
@@ -169,13 +177,164 @@ fn a_first_apply_that_finds_everything_in_place_is_on_record_too() {
 }
 
 #[test]
-fn a_spec_that_says_scope_takes_over_without_a_word() {
+fn the_first_apply_deletes_no_stranger_whatever_scope_the_spec_says() {
+    for scope in ["all", "{ vips: [192.0.2.0/24, 203.0.113.1] }"] {
+        let site = Site::expiring(STRANGER);
+        site.write("spec.yaml", spec(&format!("scope: {scope}\n"), 1));
+        assert_eq!(refusals(&site, "").len(), 1, "{scope}");
+        yields(&site, "take-over");
+        assert_eq!(services(), 1, "{scope}");
+    }
+    for scope in ["{ vips: [192.0.2.0/24] }", "{ services: [192.0.2.1:80/tcp] }"] {
+        let site = Site::expiring(STRANGER);
+        site.apply(&spec(&format!("scope: {scope}\n"), 1));
+        assert_eq!(services(), 2, "{scope}");
+    }
+}
+
+#[test]
+fn a_snapshot_governs_what_it_lists_and_nothing_that_comes_later() {
     let site = Site::expiring(STRANGER);
-    site.apply(&spec("scope: all\n", 1));
-    assert_eq!(services(), 1);
-    let site = Site::expiring(STRANGER);
-    site.apply(&spec("scope: { vips: [192.0.2.0/24] }\n", 1));
+    let snapshot = site.done("snapshot");
+    assert!(snapshot.contains("scope:\n  services:\n    - 203.0.113.1:80/tcp\n"), "{snapshot}");
+    site.apply(&snapshot);
+    run("ipvsadm -A -u 198.51.100.7:53");
+    site.assert_in_sync("spec.yaml");
+    // The scope is lost: what the snapshot did not list is still somebody's.
+    site.write("spec.yaml", spec("", 1));
+    let refused = refusals(&site, "");
+    assert!(refused[0].starts_with("wider-scope: the spec in force does not govern 1 live object"));
     assert_eq!(services(), 2);
+}
+
+#[test]
+fn a_single_service_is_governed_and_its_neighbour_on_the_same_vip_is_not() {
+    let rules = "-A -t 10.20.30.99:80 -s rr\n-A -u 10.20.30.99:53 -s rr\n";
+    let site = Site::expiring(rules);
+    let head = "version: 1\nscope: { services: [10.20.30.99:80/tcp] }\nvips: [ { address: 10.20.30.99, interface: eth0 } ]\nservices:\n";
+    let web =
+        "  - { name: web, vip: 10.20.30.99, port: 80, real_servers: [ { address: 10.0.0.1 } ] }\n";
+    site.apply(&format!("{head}{web}"));
+    assert_eq!(services(), 2);
+    site.assert_in_sync("spec.yaml");
+    site.write("spec.yaml", format!("{head}{}", web.replace("port: 80", "port: 81")));
+    assert_eq!(site.evenkeel("apply --yes spec.yaml").status, 65, "outside its own scope");
+}
+
+#[test]
+fn a_lost_scope_deletes_nobody_elses_services() {
+    let site = Site::expiring(STRANGER);
+    std::fs::create_dir(site.path().join("conf")).unwrap();
+    site.write("conf/00-scope.yaml", "version: 1\nscope: { vips: [192.0.2.0/24] }\n");
+    site.write("conf/10-team.yaml", spec("", 5));
+    site.done("apply --yes conf");
+    let before = everything();
+    std::fs::rename(site.path().join("conf/00-scope.yaml"), site.path().join("conf/00-scope.bak"))
+        .unwrap();
+    let plan = site.evenkeel("plan conf");
+    let line = "~ edit scope: vips 192.0.2.0/24 -> the whole table, as no `scope` is written, \
+                which newly covers 1 live service\n";
+    assert!(plan.stdout.starts_with(line), "{plan:?}");
+    let answer = site.evenkeel("apply --yes conf");
+    assert_eq!(answer.status, 3, "{answer:?}");
+    assert!(answer.stderr.contains("refused: guard wider-scope: "), "{answer:?}");
+    assert_eq!(everything(), before);
+    // A wider scope that touches nothing passes, and counts from then on.
+    site.write(
+        "conf/00-scope.yaml",
+        "version: 1\nscope: { vips: [192.0.2.0/24, 198.51.100.0/24] }\n",
+    );
+    let plan = site.evenkeel("plan --detailed-exitcode conf");
+    assert_eq!((plan.status, &*plan.stderr), (2, ""), "{plan:?}");
+    site.done("apply --yes conf");
+    site.assert_in_sync("conf");
+}
+
+#[test]
+fn a_missing_file_deletes_no_services_until_it_was_emptied() {
+    let site = Site::expiring("");
+    std::fs::create_dir(site.path().join("conf")).unwrap();
+    site.write("conf/10-a.yaml", spec("scope: all\n", 5));
+    let team = "services:\n  - { name: dns, vip: \"2001:db8::1\", port: 53, protocol: udp, real_servers: [ { address: \"2001:db8::2\" } ] }\n";
+    site.write(
+        "conf/20-b.yaml",
+        format!("{team}vips:\n  - {{ address: \"2001:db8::1\", interface: eth0 }}\n"),
+    );
+    site.done("apply --yes conf");
+    let before = everything();
+    std::fs::remove_file(site.path().join("conf/20-b.yaml")).unwrap();
+    let answer = site.evenkeel("apply --yes conf");
+    assert_eq!(answer.status, 3, "{answer:?}");
+    for words in [
+        "guard missing-file: ",
+        "20-b.yaml",
+        "service dns/[2001:db8::1]:53/udp",
+        "vip 2001:db8::1/128 on eth0",
+    ] {
+        assert!(answer.stderr.contains(words), "{words}: {answer:?}");
+    }
+    assert_eq!(everything(), before);
+    // Another cluster's file in its place.
+    site.write("conf/20-b.yaml", team.replace("2001:db8::1", "2001:db8:9::1"));
+    let answer = site.evenkeel("apply --yes conf");
+    assert!(answer.status == 3 && answer.stderr.contains("guard missing-file: "), "{answer:?}");
+    assert_eq!(everything(), before);
+    // Renamed, it is still there.
+    std::fs::remove_file(site.path().join("conf/20-b.yaml")).unwrap();
+    site.write(
+        "conf/30-dns.yaml",
+        format!("{team}vips:\n  - {{ address: \"2001:db8::1\", interface: eth0 }}\n"),
+    );
+    site.done("apply --yes conf");
+    // Emptied in one change and removed in a later one.
+    site.write("conf/30-dns.yaml", "services: []\n");
+    site.done("apply --yes conf");
+    assert_eq!(services(), 5);
+    std::fs::remove_file(site.path().join("conf/30-dns.yaml")).unwrap();
+    site.done("apply --yes conf");
+}
+
+#[test]
+fn an_end_mark_says_that_a_file_is_complete() {
+    let site = Site::expiring("");
+    let (two, one) = (spec("scope: all\n", 2), spec("scope: all\n", 1));
+    let first: String = two.lines().take(4).map(|line| format!("{line}\n")).collect();
+    site.apply(&format!("{two}...\n"));
+    // The beginning of it, complete for certain.
+    site.write("spec.yaml", format!("{first}...\n"));
+    site.done("apply --yes spec.yaml");
+    assert_eq!(services(), 1);
+    // Without the mark it is incomplete, whatever else changed.
+    site.write("spec.yaml", &two);
+    let refused = refusals(&site, "");
+    assert!(refused[0].starts_with("cut-off: spec.yaml is incomplete: "), "{refused:?}");
+    site.write("spec.yaml", format!("{one}...\n"));
+    site.done("apply --yes spec.yaml");
+}
+
+#[test]
+fn a_spec_of_the_same_size_for_another_cluster_is_a_mass_deletion() {
+    let site = Site::expiring("");
+    site.apply(&spec("scope: all\n", 6));
+    site.write("spec.yaml", spec("scope: all\n", 6).replace("vip: 192.0.2.", "vip: 198.51.100."));
+    let message = "0 of 6 live services would be left (mass_delete: 50%)";
+    assert_holds(&site, "mass-delete", message);
+    // A pool is replaced without a word.
+    site.write("spec.yaml", spec("scope: all\n", 6).replace("10.0.0.1 ", "10.0.0.77 "));
+    site.done("apply --yes spec.yaml");
+}
+
+#[test]
+fn one_change_cannot_loosen_a_guard_and_pass_it() {
+    let site = Site::expiring("");
+    site.apply(&spec("scope: all\n", 5));
+    site.write("spec.yaml", spec("scope: all\nguards: { mass_delete: off }\n", 1));
+    let message = "1 of 5 live services would be left (mass_delete: 50%, in force before this \
+                   spec, whose off counts from the next on)";
+    assert_eq!(refusals(&site, ""), [format!("mass-delete: {message}")]);
+    site.apply(&spec("scope: all\nguards: { mass_delete: off }\n", 5));
+    site.apply(&spec("scope: all\nguards: { mass_delete: off }\n", 1));
+    assert_eq!(services(), 1);
 }
 
 #[test]
@@ -183,8 +342,7 @@ fn a_spec_with_less_than_half_is_refused_until_it_is_allowed() {
     let site = Site::expiring("");
     site.apply(&spec("", 5));
     site.write("spec.yaml", spec("", 2));
-    let message = "services fall from 5 to 2 and real servers fall from 5 to 2: fewer than half \
-                   would be left";
+    let message = "2 of 5 live services would be left (mass_delete: 50%)";
     assert_holds(&site, "mass-delete", message);
     yields(&site, "mass-delete");
     assert_eq!(services(), 2);
@@ -200,23 +358,28 @@ fn the_thresholds_of_a_mass_deletion_are_the_specs() {
         site.write("spec.yaml", spec(&format!("guards: {{ {guards} }}\n"), services));
     };
     falls("mass_delete: 90%", 4);
-    let message = "services fall from 5 to 4 and real servers fall from 5 to 4: fewer than 90% \
-                   would be left";
+    let message = "4 of 5 live services would be left (mass_delete: 90%)";
     assert_holds(&site, "mass-delete", message);
     falls("mass_delete: 80%", 4);
     site.done("apply --yes spec.yaml");
+    // Looser ones count from the next spec on.
     falls("mass_delete: 40%, mass_delete_from: 5", 1);
-    site.done("apply --yes spec.yaml");
-    assert_eq!(services(), 1);
+    assert_eq!(site.evenkeel("apply --yes spec.yaml").status, 3);
+    for left in [4, 1] {
+        falls("mass_delete: 40%, mass_delete_from: 5", left);
+        site.done("apply --yes spec.yaml");
+        assert_eq!(services(), left);
+    }
 
     site.apply(&spec("", 3));
     falls("mass_delete_from: 3", 1);
-    let message = "services fall from 3 to 1 and real servers fall from 3 to 1: fewer than half \
-                   would be left";
+    let message = "1 of 3 live services would be left (mass_delete: 50%)";
     assert_holds(&site, "mass-delete", message);
-    falls("mass_delete_from: 3, mass_delete: off", 1);
-    site.done("apply --yes spec.yaml");
-    assert_eq!(services(), 1);
+    for left in [3, 1] {
+        falls("mass_delete_from: 3, mass_delete: off", left);
+        site.done("apply --yes spec.yaml");
+        assert_eq!(services(), left);
+    }
 }
 
 #[test]
@@ -299,16 +462,27 @@ fn a_vip_with_open_connections_is_kept_unless_so_many_may_break() {
         stream
     };
     let open = [connect(), connect()];
-    site.write("spec.yaml", OTHER);
-    let message = |allowed| {
+    let message = |allowed: &str| {
         format!(
-            "unbinding 192.0.2.1 would break 2 connections to web/192.0.2.1:80/tcp, where {allowed} \
-             may break; give the service a `drain` and apply that before you take it out"
+            "unbinding 192.0.2.1 would break 2 connections to web/192.0.2.1:80/tcp (unbind_in_use: \
+             {allowed}); give the service a `drain` and apply that before you take it out"
         )
     };
-    assert_holds(&site, "unbind-in-use", &message(0));
+    site.write("spec.yaml", OTHER);
+    assert_holds(&site, "unbind-in-use", &message("0"));
+    // A looser threshold counts from the next spec on.
+    site.write("spec.yaml", format!("{OTHER}guards: {{ unbind_in_use: 2 }}\n"));
+    let postponed = "0, in force before this spec, whose 2 counts from the next on";
+    assert_eq!(refusals(&site, ""), [format!("unbind-in-use: {}", message(postponed))]);
+    let in_force = |allowed: u32| {
+        let guards =
+            format!("{VIP}defaults: {{ drain: 0s }}\nguards: {{ unbind_in_use: {allowed} }}\n");
+        site.apply(&web(&guards, "{ address: 127.0.0.1 }"));
+    };
+    in_force(1);
     site.write("spec.yaml", format!("{OTHER}guards: {{ unbind_in_use: 1 }}\n"));
-    assert_holds(&site, "unbind-in-use", &message(1));
+    assert_holds(&site, "unbind-in-use", &message("1"));
+    in_force(2);
     let before = everything();
     site.write("spec.yaml", format!("{OTHER}guards: {{ unbind_in_use: 2 }}\n"));
     assert_eq!(site.evenkeel("plan --detailed-exitcode spec.yaml").stderr, "");

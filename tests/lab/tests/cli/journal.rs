@@ -78,12 +78,13 @@ fn a_full_disk_stops_an_apply_before_its_first_change_however_full_it_is() {
             let site = Site::new(OLD);
             let disk = Disk::new(&site, 64);
             if !is_first {
-                site.apply(&spec(1));
+                site.write("spec.yaml", spec(1));
+                site.done("apply --yes --allow take-over spec.yaml");
             }
             disk.fill(free);
             let before = everything();
             site.write("spec.yaml", spec(2));
-            let answer = site.evenkeel("apply --yes spec.yaml");
+            let answer = site.evenkeel("apply --yes --allow take-over spec.yaml");
             *outcomes.entry((is_first, answer.status)).or_insert(0) += 1;
             if answer.status == 0 {
                 site.assert_in_sync("spec.yaml");
@@ -96,7 +97,7 @@ fn a_full_disk_stops_an_apply_before_its_first_change_however_full_it_is() {
             }
             // With room again it goes on as if nothing had been, and no part of a file is left.
             fs::remove_file(site.path().join("state/ballast")).unwrap();
-            site.done("apply --yes spec.yaml");
+            site.done("apply --yes --allow take-over spec.yaml");
             site.assert_in_sync("spec.yaml");
             let names = fs::read_dir(folder(&site)).unwrap();
             let names: BTreeSet<_> = names.map(|entry| entry.unwrap().file_name()).collect();
@@ -116,7 +117,7 @@ fn a_folder_in_the_way_is_named_and_stops_an_apply_before_its_first_change() {
         fs::create_dir_all(in_the_way.join("inside")).unwrap();
         let before = everything();
         site.write("spec.yaml", spec(1));
-        let answer = site.evenkeel("apply --yes spec.yaml");
+        let answer = site.evenkeel("apply --yes --allow take-over spec.yaml");
         assert_eq!((answer.status, &*answer.stdout), (1, ""), "{answer:?}");
         let named = in_the_way.display().to_string();
         for word in [&*named, "Is a directory", "hint: nothing was changed"] {
@@ -191,7 +192,7 @@ fn an_unconfirmed_apply_of_another_boot_is_told_until_something_is_changed() {
 
 #[test]
 fn a_journal_of_a_newer_evenkeel_stops_every_command_and_stays() {
-    let site = Site::new(OLD);
+    let site = Site::new("");
     site.apply(&spec(1));
     let journal = folder(&site).join("journal.json");
     fs::write(&journal, "{\"version\":9,\"sha256\":\"\"}\n{}\n").unwrap();

@@ -65,7 +65,7 @@ fn a_second_apply_is_told_who_is_at_work_and_changes_nothing() {
     let second = Site::here();
     let nothing = "version: 1\nscope: all\ndefaults: { drain: 0s }\nservices: []\n";
     second.write("spec.yaml", nothing);
-    let answer = second.evenkeel("apply --yes --allow empty spec.yaml");
+    let answer = second.evenkeel("apply --yes --allow empty,take-over spec.yaml");
     let pid = holder(&answer);
     let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap();
     let line = String::from_utf8(line).unwrap().replace('\0', " ");
@@ -80,7 +80,7 @@ fn a_second_apply_is_told_who_is_at_work_and_changes_nothing() {
     assert_eq!(first.agree(), 0);
     assert_eq!(ipvsadm::save().len(), 2);
     site.assert_in_sync("spec.yaml");
-    second.done("apply --yes --allow empty spec.yaml");
+    second.done("apply --yes --allow empty,take-over spec.yaml");
     assert_eq!(ipvsadm::save(), BTreeSet::new());
 }
 

@@ -95,8 +95,8 @@ fn a_saved_plan_is_refused_in_words_of_what_is_wrong_with_it() {
     assert_refused(&site, &["plan is no plan that `evenkeel plan --out` wrote"]);
     site.write("plan", text.replace("\"weight\": 5", "\"weight\": 6"));
     assert_refused(&site, &["plan is not as it was written: its checksum is another one"]);
-    site.write("plan", text.replace("{\"evenkeel_plan\":1,", "{\"evenkeel_plan\":2,"));
-    assert_refused(&site, &["plan has format 2 of saved plans; this build reads 1"]);
+    site.write("plan", text.replace("{\"evenkeel_plan\":2,", "{\"evenkeel_plan\":1,"));
+    assert_refused(&site, &["plan has format 1 of saved plans; this build reads 2"]);
     for (from, to, words) in [
         ("\"evenkeel\": \"", "\"evenkeel\": \"9.", "the plan was made by evenkeel 9."),
         ("\"host\": \"", "\"host\": \"other-", "the plan was made on host `other-"),
@@ -115,7 +115,7 @@ fn sealed(text: &str) -> String {
     let (_, body) = text.split_once('\n').unwrap();
     let sum = run_with("sha256sum", body);
     let sum = sum.split_whitespace().next().unwrap();
-    format!("{{\"evenkeel_plan\":1,\"sha256\":\"{sum}\"}}\n{body}")
+    format!("{{\"evenkeel_plan\":2,\"sha256\":\"{sum}\"}}\n{body}")
 }
 
 #[test]

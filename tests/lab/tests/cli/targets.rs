@@ -49,7 +49,10 @@ fn a_targeted_apply_does_what_concerns_its_service_and_nothing_else() {
     site.done("apply --yes spec.yaml --target api/192.0.2.2:80/tcp --target 192.0.2.1:53/udp");
     assert_table(&[STRANGER, WEB, API, DNS]);
     assert_eq!(addresses(), lines("192.0.2.1/32 eth0\n192.0.2.2/32 eth0"));
-    let rest = site.done("plan spec.yaml");
+    let rest = site.evenkeel("plan spec.yaml");
+    // No whole spec was applied yet.
+    assert!(rest.stderr.contains("without --allow take-over"), "{rest:?}");
+    let rest = rest.stdout;
     assert!(rest.contains("- delete service 203.0.113.1:80/tcp"), "{rest}");
     assert!(rest.contains("Plan: 0 to add, 1 to edit, 1 to delete; "), "{rest}");
 }

@@ -82,7 +82,10 @@ fn after_a_teardown_nothing_is_applied_here() {
     assert_eq!(site.done("teardown --yes"), "Nothing to undo.\n");
     let answer = site.evenkeel("apply --yes spec.yaml");
     assert_eq!(answer.status, 3, "{answer:?}");
-    assert!(answer.stderr.contains("guard take-over: this is the first apply here"), "{answer:?}");
+    assert!(
+        answer.stderr.contains("guard take-over: nothing was applied here before"),
+        "{answer:?}"
+    );
     // The names of the spec are forgotten with it.
     site.write("other.yaml", SPEC.replace("web", "www"));
     assert_eq!(site.evenkeel("plan other.yaml --target web").status, 64);

@@ -1,61 +1,39 @@
 //! The daemon in a network namespace that goes by a name, while that is deleted and made anew.
 
+use evenkeel_lab_tests::netns::NamedNamespace;
+
 use super::*;
 
-/// A network namespace with a name, which is deleted when dropped.
-struct Named(String);
-
-impl Named {
-    fn new(of: &str) -> Self {
-        let named = Self(format!("evenkeel-{of}-{}", std::process::id()));
-        named.make();
-        named
-    }
-
-    fn make(&self) {
-        run(&format!("ip netns add {}", self.0));
-        run(&format!("ip -n {} link set lo up", self.0));
-    }
-
-    fn delete(&self) {
-        run(&format!("ip netns del {}", self.0));
-    }
-
-    fn table(&self) -> String {
-        run(&format!("ip netns exec {} ipvsadm -Sn", self.0))
-    }
-
-    fn daemon(&self, host: &Host) -> Daemon {
-        let daemon = host.watch("specs/spec.yaml", &format!("--interval 1s --netns {}", self.0));
-        let is_enforced = || self.table().contains("10.0.0.10");
-        assert!(within(Duration::from_secs(10), is_enforced), "{}", daemon.log());
-        daemon
-    }
-
-    /// What the daemon says of it as it ends.
-    fn last_words(&self, mut daemon: Daemon) -> String {
-        assert_eq!(daemon.ended().code(), Some(1), "{}", daemon.log());
-        let log = daemon.log();
-        let of_it = |line: &&str| line.contains(&self.0) && line.contains("deleted");
-        let lines: Vec<&str> = log.lines().filter(of_it).collect();
-        assert_eq!(lines.len(), 1, "{log}");
-        lines[0].to_owned()
-    }
+/// A daemon on the spec in that namespace, once it has enforced it.
+fn daemon_in(named: &NamedNamespace, host: &Host) -> Daemon {
+    let daemon = host.watch("specs/spec.yaml", &format!("--interval 1s --netns {}", named.name));
+    let is_enforced = || table_of(named).contains("10.0.0.10");
+    assert!(within(Duration::from_secs(10), is_enforced), "{}", daemon.log());
+    daemon
 }
 
-impl Drop for Named {
-    fn drop(&mut self) {
-        let mut command = Command::new("ip");
-        // One that is gone by now is told by nobody.
-        let _deleted = command.args(["netns", "del", &self.0]).stderr(Stdio::null()).status();
-    }
+fn table_of(named: &NamedNamespace) -> String {
+    named.run("ipvsadm -Sn")
+}
+
+/// What the daemon says of its namespace as it ends.
+fn last_words(named: &NamedNamespace, mut daemon: Daemon) -> String {
+    assert_eq!(daemon.ended().code(), Some(1), "{}", daemon.log());
+    let log = daemon.log();
+    let of_it = |line: &&str| {
+        line.starts_with("error: ") && line.contains(&named.name) && line.contains("deleted")
+    };
+    let lines: Vec<&str> = log.lines().filter(of_it).collect();
+    assert_eq!(lines.len(), 1, "{log}");
+    lines[0].to_owned()
 }
 
 #[test]
 fn a_daemon_whose_namespace_is_made_anew_ends_and_the_next_one_keeps_the_new_one() {
-    let (host, named, other) = (Host::new(), Named::new("blue"), Named::new("red"));
+    let (host, named, other) =
+        (Host::new(), NamedNamespace::new("blue"), NamedNamespace::new("red"));
     host.write("spec.yaml", spec("10.0.0.10"));
-    let mut daemon = named.daemon(&host);
+    let mut daemon = daemon_in(&named, &host);
     // What becomes of others is not its business.
     other.delete();
     other.make();
@@ -63,20 +41,108 @@ fn a_daemon_whose_namespace_is_made_anew_ends_and_the_next_one_keeps_the_new_one
     assert!(daemon.child.try_wait().unwrap().is_none(), "{}", daemon.log());
     named.delete();
     named.make();
-    let words = named.last_words(daemon);
+    let words = last_words(&named, daemon);
     assert!(words.starts_with("error: ") && words.contains("made anew"), "{words}");
-    assert_eq!(named.table(), "");
-    let mut daemon = named.daemon(&host);
+    assert_eq!(table_of(&named), "");
+    let mut daemon = daemon_in(&named, &host);
     std::thread::sleep(Duration::from_secs(3));
     assert!(daemon.child.try_wait().unwrap().is_none(), "{}", daemon.log());
 }
 
 #[test]
 fn a_daemon_whose_namespace_is_deleted_ends() {
-    let (host, named) = (Host::new(), Named::new("blue"));
+    let (host, named) = (Host::new(), NamedNamespace::new("blue"));
     host.write("spec.yaml", spec("10.0.0.10"));
-    let daemon = named.daemon(&host);
+    let daemon = daemon_in(&named, &host);
     named.delete();
-    let words = named.last_words(daemon);
+    let words = last_words(&named, daemon);
     assert!(words.starts_with("error: ") && words.contains("nothing left"), "{words}");
+}
+
+/// A spec without a scope: of the first one in a namespace, strangers are not deleted.
+fn unscoped() -> String {
+    spec("10.0.0.10").replace("scope: all\n", "")
+}
+
+const STRANGER: &str = "192.0.2.9:http";
+
+/// A namespace that was made anew under its name after the spec had been enforced there, with a
+/// service of someone else's.
+fn replaced(word: &str, host: &Host) -> NamedNamespace {
+    let named = NamedNamespace::new(word);
+    host.write("spec.yaml", unscoped());
+    let mut daemon = daemon_in(&named, host);
+    daemon.signal(Signal::SIGTERM);
+    daemon.ended();
+    named.delete();
+    named.make();
+    let _none = named.run("ipvsadm -A -t 192.0.2.9:80 -s rr");
+    named
+}
+
+#[test]
+fn strangers_in_a_namespace_that_is_made_anew_are_no_drift() {
+    let host = Host::new();
+    for is_spec_broken in [false, true] {
+        let named = replaced(&format!("strangers-{is_spec_broken}"), &host);
+        if is_spec_broken {
+            // The last good spec is still known by name, and held to its guards all the same.
+            host.write("spec.yaml", "version: 1\nservices: [");
+        }
+        let daemon = daemon_in(&named, &host);
+        std::thread::sleep(Duration::from_secs(3));
+        let rules = named.run("ipvsadm -S");
+        assert!(rules.contains(STRANGER), "{rules}\n{}", daemon.log());
+        let output = host.command("status").args(["--netns", &named.name]).output().unwrap();
+        let status = String::from_utf8(output.stdout).unwrap();
+        assert!(status.contains("guard take-over"), "{status}");
+    }
+}
+
+#[test]
+fn a_pause_ends_with_the_namespace_it_was_for() {
+    let (host, named) = (Host::new(), NamedNamespace::new("paused"));
+    host.write("spec.yaml", spec("10.0.0.10"));
+    let mut daemon = daemon_in(&named, &host);
+    let (code, _, stderr) = host.evenkeel(&format!("pause --netns {}", named.name));
+    assert_eq!(code, 0, "{stderr}");
+    daemon.signal(Signal::SIGTERM);
+    daemon.ended();
+    // In the same namespace it goes on.
+    let mut daemon = host.watch("specs/spec.yaml", &format!("--netns {}", named.name));
+    let status = || host.evenkeel(&format!("status --netns {}", named.name)).1;
+    assert!(within(Duration::from_secs(10), || status().starts_with("paused")), "{}", status());
+    daemon.signal(Signal::SIGTERM);
+    daemon.ended();
+    named.delete();
+    named.make();
+    let _daemon = daemon_in(&named, &host);
+    assert!(within(Duration::from_secs(10), || status().starts_with("ok")), "{}", status());
+}
+
+#[test]
+fn a_daemon_of_the_namespace_before_leaves_the_journal_of_the_new_one_alone() {
+    let (host, named) = (Host::new(), NamedNamespace::new("late"));
+    host.write("spec.yaml", spec("10.0.0.10"));
+    // It will not look for a while whether its namespace is still the one of the name.
+    let options = format!("--interval 10m --netns {}", named.name);
+    let mut daemon = host.watch("specs/spec.yaml", &options);
+    let is_enforced = || table_of(&named).contains("10.0.0.10");
+    assert!(within(Duration::from_secs(10), is_enforced), "{}", daemon.log());
+    named.delete();
+    named.make();
+    let output = host
+        .command("apply")
+        .args(["--yes", "--netns", &named.name])
+        .arg(host.path("specs/spec.yaml"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let journal = host.path("state").join(&named.name).join("journal.json");
+    let before = std::fs::read(&journal).unwrap();
+    daemon.signal(Signal::SIGHUP);
+    let is_told = || daemon.log().contains("was deleted and made anew while");
+    assert!(within(Duration::from_secs(10), is_told), "{}", daemon.log());
+    assert!(std::fs::read(&journal).unwrap() == before);
+    assert!(daemon.child.try_wait().unwrap().is_none(), "{}", daemon.log());
 }

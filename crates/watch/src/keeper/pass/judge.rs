@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use evenkeel_engine::{History, JournalError, in_full};
-use evenkeel_model::{Live, Names};
+use evenkeel_engine::{EarlierSpecs, History, Journal, JournalError, in_full};
+use evenkeel_model::{Desired, Live, Names};
 use evenkeel_plan::render::{Labels, Line, count};
 use evenkeel_plan::{Guard, Inputs, Object, Op, Plan, Refusal, Verb, carried_out, plan};
 use sha2::{Digest, Sha256};
@@ -56,7 +56,7 @@ impl<K: Ground> Keeper<K> {
         // Whatever follows, this is the last good spec from now on: it is enforced again after a
         // restart. A journal that cannot be written is found out before the first change, and
         // leaves the one in force that is.
-        if let Err(error) = self.record_spec(&newest) {
+        if let Err(error) = self.record_spec(&newest, live) {
             self.obstacles.push(format!("the newest spec is not taken: {}", in_full(&error)));
             return Ok(());
         }
@@ -66,9 +66,11 @@ impl<K: Ground> Keeper<K> {
         Ok(())
     }
 
-    /// Whether the journal says that someone else has applied it.
+    /// Whether the journal says that someone else has applied it here. A spec that was applied in
+    /// an earlier namespace of this name has yet to pass its guards.
     fn was_applied(&self, spec: &SpecText) -> bool {
-        self.journal.spec.as_ref().is_some_and(|applied| spec.is_stored_as(applied))
+        let Journal { record, spec: applied, .. } = &self.journal;
+        record.applied && applied.as_ref().is_some_and(|applied| spec.is_stored_as(applied))
     }
 
     /// The host as the spec in force wants it, where someone else has changed it.
@@ -143,20 +145,31 @@ impl<K: Ground> Keeper<K> {
     }
 
     /// What the last good spec is must not be forgotten with a journal that was lost.
-    pub(super) fn keep_on_record(&mut self) {
+    pub(super) fn keep_on_record(&mut self, live: &Live) {
         let Some(in_force) = self.specs.in_force() else { return };
         if self.journal.spec.is_none()
-            && let Err(error) = self.record_spec(&in_force)
+            && let Err(error) = self.record_spec(&in_force, live)
         {
             self.obstacles.push(in_full(&error));
         }
     }
 
-    /// Makes that spec the last applied one, on disk too.
-    fn record_spec(&mut self, spec: &SpecText) -> Result<(), JournalError> {
+    /// Makes that spec the last applied one, on disk too, and adopts what it lists and what is there
+    /// already. With a journal that was lost that is all it lists: what evenkeel created of it is no
+    /// longer known, and a teardown deletes nothing that it may not have created.
+    fn record_spec(&mut self, spec: &SpecText, live: &Live) -> Result<(), JournalError> {
         let state = &self.options.state;
         let mut journal = self.journal.clone();
+        let attempt = journal.of_attempt();
         state.store_spec(&mut journal, &spec.texts(), &spec.parameters)?;
+        if journal.next.is_some() && journal.may_adopt(live) {
+            let in_force = self.specs.in_force().filter(|_| journal.spec.is_some());
+            let in_force = in_force.map(|in_force| Desired::clone(&in_force.desired));
+            let last = journal.targeted_in_force().over(in_force);
+            let attempted = attempt.and_then(|attempt| self.specs.stored(state, &attempt));
+            let earlier = EarlierSpecs { last: last.as_ref(), attempted: attempted.as_deref() };
+            journal.adopt(&spec.desired, live, earlier);
+        }
         journal.spec_is_applied();
         journal.record.governed_by(&spec.desired);
         if journal != self.journal {

@@ -445,3 +445,40 @@ fn only_the_spec_that_is_kept_may_be_applied_beside_it() {
         "{answer:?}"
     );
 }
+
+#[test]
+fn what_was_there_before_is_adopted_once_and_nothing_else_is() {
+    let mut site = Site::new("");
+    let by_hand = "services: [ { name: web, vip: 192.0.2.1, port: 80, scheduler: wrr, \
+                   real_servers: [ { address: 10.0.0.1, weight: 7 } ] } ]";
+    let by_hand = spec_text("spec.yaml", &format!("version: 1\n{by_hand}\n")).expect("it is good");
+    let live = |named: &evenkeel_model::Named| named.service.clone();
+    let found = by_hand.desired.services.iter().map(|(key, named)| (*key, live(named)));
+    let found: std::collections::BTreeMap<_, _> = found.collect();
+    site.kernel.get().live.services.clone_from(&found);
+    site.write(SPEC);
+    site.assert_state(State::Ok, "");
+    assert_eq!((site.live().services.len(), site.weights()["10.0.0.1"]), (2, 3));
+    assert_eq!(site.keeper.journal.adopted.services, found, "web, with one of two real servers");
+    // Neither a daemon that begins anew nor a newer spec adopts what evenkeel made of it.
+    site.restart();
+    site.assert_state(State::Ok, "");
+    site.write(&SPEC.replace("weight: 3", "weight: 5"));
+    assert_eq!(site.weights()["10.0.0.1"], 5);
+    assert_eq!(site.keeper.journal.adopted.services, found);
+    // What is deleted on purpose, and comes back, is evenkeel's.
+    let without = SPEC.replace("{ address: 10.0.0.1, weight: 3 }, ", "");
+    site.write(&without);
+    site.write(SPEC);
+    let adopted = site.keeper.journal.adopted.services.values().next().expect("web stays adopted");
+    assert!(adopted.real_servers.is_empty(), "{adopted:?}");
+}
+
+#[test]
+fn with_a_journal_that_was_lost_nothing_is_known_to_be_evenkeels() {
+    let mut site = Site::new(SPEC);
+    assert!(site.keeper.journal.adopted.is_empty());
+    std::fs::remove_dir_all(site.folder.path().join("init")).expect("it is there");
+    site.pass(Reason::Resync);
+    assert_eq!(site.keeper.journal.adopted.services, site.live().services);
+}

@@ -1,0 +1,213 @@
+use std::collections::BTreeSet;
+
+use evenkeel_model::{Binding, Desired, DesiredTimeouts, Drain, Guards, RealServerKey, Scope};
+use evenkeel_plan::{Draining, Drains};
+use tempfile::TempDir;
+
+use super::*;
+use crate::pass::tests::web;
+use crate::{Found, LastSpec, ParameterValues, Targeted};
+
+/// Which boots and namespaces there are to be in.
+fn identity(boot: &str, cookie: Option<u64>) -> NamespaceIdentity {
+    NamespaceIdentity { boot: boot.into(), cookie, device: 4, inode: 100, is_first: false }
+}
+
+fn first(boot: &str) -> Namespace {
+    let identity = NamespaceIdentity { is_first: true, ..identity(boot, Some(1)) };
+    Namespace { identity, initial: true, name: None }
+}
+
+/// What a container's processes take for the first one.
+fn container(cookie: u64) -> Namespace {
+    Namespace { identity: identity("a", Some(cookie)), initial: true, name: None }
+}
+
+fn named(cookie: Option<u64>) -> Namespace {
+    Namespace {
+        identity: identity("a", cookie),
+        initial: false,
+        name: Some("evenkeel-none".into()),
+    }
+}
+
+fn nameless(cookie: u64) -> Namespace {
+    Namespace { identity: identity("a", Some(cookie)), initial: false, name: None }
+}
+
+/// A journal with something in every field.
+fn full() -> Journal {
+    let draining = Draining { since: 5, weight: 3, limit: Drain::default(), uptime: None };
+    let server = RealServerKey { address: [10, 0, 0, 1].into(), port: 80 };
+    let (service, _) = web([], Drain::default());
+    let targeted = Targeted::new(&[service].into(), &Desired::default());
+    assert!(!targeted.is_empty());
+    Journal {
+        record: Record {
+            applied: true,
+            scope: Some(Scope::All),
+            guards: Some(Guards::default()),
+            sysctls: [("net.ipv4.vs.conn_reuse_mode".into(), "1".into())].into(),
+            timeouts: DesiredTimeouts { tcp: Some(900), ..Default::default() },
+            drains: Drains([((service, server), draining)].into()),
+        },
+        addresses: BTreeSet::from([Binding::host([192, 0, 2, 1].into(), "eth0")]),
+        dummies: BTreeSet::from(["vips".into()]),
+        pending: Some(Pending::begin(5, 120, Vec::new()).expect("this boot has a name")),
+        notice: Some("something happened".into()),
+        targeted,
+        ..Journal::default()
+    }
+}
+
+/// A state directory in which that namespace wrote a full journal, with a last spec and one that is
+/// being applied.
+fn written(namespace: Namespace) -> (TempDir, Journal) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = StateDir::of(folder.path(), namespace);
+    let mut journal = full();
+    let values = ParameterValues::new();
+    state.store_spec(&mut journal, &[("a.yaml", b"version: 1\n")], &values).expect("room");
+    journal.spec_is_applied();
+    state.store_spec(&mut journal, &[("b.yaml", b"version: 1\n\n")], &values).expect("room");
+    state.write(&journal).expect("it can be written");
+    let (read, warning) = state.read(true).expect("it can be read");
+    assert_eq!((&read.namespace, warning), (&state.identity().cloned(), None));
+    assert_eq!(Journal { namespace: None, ..read }, journal, "all of it, in the same namespace");
+    (folder, journal)
+}
+
+fn read(folder: &TempDir, namespace: Namespace) -> Journal {
+    let state = StateDir::of(folder.path(), namespace);
+    let Ok(Found::Whole(found)) = state.find() else { panic!("it is there") };
+    let (journal, warning) = state.read(true).expect("it can be read");
+    assert_eq!((&journal, warning), (&*found, None), "who looks sees what who writes does");
+    assert_eq!(journal.namespace.as_ref(), state.identity());
+    journal
+}
+
+/// What is kept by name, with the record that goes with it and these words of the apply that waited.
+fn kept(before: &Journal, here: &Namespace, applied: bool, end: &str) -> Journal {
+    let mut journal = Journal {
+        namespace: Some(here.identity.clone()),
+        record: Record {
+            applied,
+            scope: before.record.scope.clone(),
+            guards: before.record.guards,
+            ..Record::default()
+        },
+        spec: before.spec.clone(),
+        notice: before.notice.clone(),
+        ..Journal::default()
+    };
+    journal.add_notice(&format!(
+        "an apply of 1970-01-01 00:00:05 UTC was not confirmed when {end}; what it had changed in \
+         the kernel went with it, and there is nothing left to confirm or undo"
+    ));
+    journal
+}
+
+const DELETED: &str = "its network namespace was deleted";
+
+#[test]
+fn in_another_namespace_of_the_same_name_only_what_people_meant_is_kept() {
+    for (before, here) in [
+        (named(Some(7)), named(Some(8))),
+        (container(7), container(8)),
+        // A kernel that has no cookies tells them apart by their inodes, where these differ.
+        (
+            named(None),
+            Namespace {
+                identity: NamespaceIdentity { inode: 101, ..identity("a", None) },
+                ..named(None)
+            },
+        ),
+        // A state directory that a container shares with its host, in one boot.
+        (first("a"), container(8)),
+        (container(8), first("a")),
+    ] {
+        let (folder, journal) = written(before);
+        assert_eq!(read(&folder, here.clone()), kept(&journal, &here, false, DELETED));
+        let state = StateDir::of(folder.path(), here.clone());
+        let last = state.last_spec(&read(&folder, here)).expect("it is whole");
+        let texts = vec![("a.yaml".to_owned(), b"version: 1\n".to_vec())];
+        assert_eq!(last, Some(LastSpec { texts, parameters: ParameterValues::new() }));
+    }
+}
+
+#[test]
+fn in_another_boot_the_first_namespace_keeps_that_something_was_applied_and_no_other_one_does() {
+    let (folder, journal) = written(first("a"));
+    let here = first("b");
+    assert_eq!(read(&folder, here.clone()), kept(&journal, &here, true, DELETED));
+
+    let in_boot = |boot: &str, namespace: Namespace| Namespace {
+        identity: NamespaceIdentity { boot: boot.into(), ..namespace.identity.clone() },
+        ..namespace
+    };
+    // The same cookie and inode in another boot are another namespace's.
+    for before in [named(Some(7)), named(None), container(7)] {
+        let (folder, journal) = written(before.clone());
+        let here = in_boot("b", before);
+        assert_eq!(read(&folder, here.clone()), kept(&journal, &here, false, DELETED));
+    }
+    // What a container on an earlier boot applied is not what this host did.
+    let (folder, journal) = written(container(7));
+    assert_eq!(read(&folder, first("b")), kept(&journal, &first("b"), false, DELETED));
+}
+
+#[test]
+fn an_apply_of_another_boot_that_waited_ended_with_it() {
+    let (folder, journal) = written(first("a"));
+    let state = StateDir::of(folder.path(), first("a"));
+    let pending = journal.pending.clone().map(|it| Pending { boot: "another".into(), ..it });
+    state.write(&Journal { pending, ..journal.clone() }).expect("it can be written");
+    let here = first("b");
+    assert_eq!(read(&folder, here.clone()), kept(&journal, &here, true, "this host went down"));
+}
+
+#[test]
+fn a_nameless_namespace_inherits_nothing() {
+    let (folder, _) = written(nameless(7));
+    let here = nameless(8);
+    let namespace = Some(here.identity.clone());
+    let expected = Journal { namespace, ..Journal::default() };
+    assert_eq!(read(&folder, here.clone()), expected);
+    // The texts of the stranger's spec go with the first writing.
+    let state = StateDir::of(folder.path(), here);
+    state.write(&expected).expect("it can be written");
+    let names = std::fs::read_dir(state.folder()).expect("it is there");
+    assert_eq!(names.count(), 1, "the journal alone");
+}
+
+#[test]
+fn a_journal_without_an_identity_is_taken_for_this_namespaces_and_gets_one_when_it_is_written() {
+    for here in [first("a"), container(7), named(Some(7)), named(None), nameless(7)] {
+        let folder = tempfile::tempdir().expect("a folder");
+        StateDir::new(folder.path(), &here.label()).write(&full()).expect("it can be written");
+        let state = StateDir::of(folder.path(), here.clone());
+        let (journal, _) = state.read(true).expect("it can be read");
+        let identity = Some(here.identity);
+        assert_eq!(journal, Journal { namespace: identity.clone(), ..full() });
+        // Whoever writes one that was not read here says so all the same.
+        state.write(&full()).expect("it can be written");
+        let Ok(Found::Whole(written)) = StateDir::new(folder.path(), &here_label(&state)).find()
+        else {
+            panic!("it is there")
+        };
+        assert_eq!(written.namespace, identity);
+    }
+}
+
+fn here_label(state: &StateDir) -> String {
+    state.folder().file_name().expect("a name").to_string_lossy().into_owned()
+}
+
+#[test]
+fn what_was_inherited_is_written_as_this_namespaces_own() {
+    let (folder, _) = written(named(Some(7)));
+    let here = named(Some(8));
+    let journal = read(&folder, here.clone());
+    StateDir::of(folder.path(), here.clone()).write(&journal).expect("it can be written");
+    assert_eq!(read(&folder, here), journal);
+}

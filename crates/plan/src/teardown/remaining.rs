@@ -1,0 +1,256 @@
+//! What a teardown leaves on a host, and what it gives a value back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use evenkeel_model::{
+    Desired, Drain, Ignore, Live, Named, RealServer, RealServerKey, RealServers, Scope, Service,
+    ServiceConfig, ServiceKey, SyncDaemon, SyncState,
+};
+
+use crate::diff::{Left, leave_config};
+use crate::{Adopted, Drains, Object, canonical};
+
+/// All that decides what a teardown leaves.
+#[derive(Debug, Clone, Copy)]
+pub struct TeardownInputs<'a> {
+    /// The last applied spec; without one all services stay.
+    pub last: Option<&'a Desired>,
+    /// The spec of an attempt that did not finish. What it may have created goes only where it is
+    /// exactly as that spec asks.
+    pub attempted: Option<&'a Desired>,
+    /// What the kernel answered.
+    pub live: &'a Live,
+    /// The drains that were begun and have not ended.
+    pub drains: &'a Drains,
+    /// What stays; nothing where that shall go too.
+    pub adopted: &'a Adopted,
+}
+
+/// What shall be left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remaining {
+    /// The desired state of the plan ([`super::teardown`]).
+    pub desired: Desired,
+    /// What is worth a word of it.
+    pub stays: Stays,
+}
+
+/// The adopted objects that a teardown leaves.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stays {
+    /// Services, in the order of their keys.
+    pub services: Vec<StayingService>,
+    /// Sync daemons.
+    pub sync: BTreeSet<SyncState>,
+    /// Those that have neither the value from before nor one of evenkeel's: someone else changed
+    /// them, and they keep the value they have.
+    pub changed: BTreeSet<Object>,
+}
+
+/// An adopted service that stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StayingService {
+    /// The service.
+    pub key: ServiceKey,
+    /// How many of its real servers are adopted and stay with it.
+    pub real_servers: usize,
+}
+
+/// What shall be left, as the desired state of a plan: the live services that the last applied
+/// spec does not list, the adopted ones with their values from before, and the sync daemons that
+/// are adopted or not as the spec asks.
+pub fn remaining(inputs: TeardownInputs<'_>) -> Remaining {
+    let TeardownInputs { last, live, .. } = inputs;
+    let mut stays = Stays::default();
+    let mut services = BTreeMap::new();
+    for (key, service) in &live.services {
+        if let Some(named) = inputs.service(key, service, &mut stays) {
+            services.insert(*key, named);
+        }
+    }
+    let desired = Desired {
+        scope: last.map_or(Scope::All, |last| last.scope.clone()),
+        services,
+        sync: inputs.sync(&mut stays),
+        guards: last.map(|last| last.guards).unwrap_or_default(),
+        drain: last.map(|last| last.drain).unwrap_or_default(),
+        ..Desired::default()
+    };
+    Remaining { desired, stays }
+}
+
+/// As it is, under a word that stands where names do.
+pub(super) fn unlisted(service: &Service) -> Named {
+    Named::new("unlisted", service.clone())
+}
+
+/// An adopted service, as far as it decides about its real servers.
+struct Kept<'a> {
+    key: &'a ServiceKey,
+    /// What was found when it was adopted.
+    found: &'a Service,
+    /// What the last applied spec asks of it; `None` where that does not list it.
+    last: Option<&'a Named>,
+    /// The same of the unfinished attempt.
+    attempted: Option<&'a Named>,
+    /// The fields that are left to someone else.
+    ignore: Ignore,
+    drains: &'a Drains,
+}
+
+impl<'a> TeardownInputs<'a> {
+    fn specs(&self) -> impl Iterator<Item = &'a Desired> {
+        [self.last, self.attempted].into_iter().flatten()
+    }
+
+    /// What shall be left of a live service; `None` where it goes.
+    fn service(&self, key: &ServiceKey, live: &Service, stays: &mut Stays) -> Option<Named> {
+        let of = |spec: Option<&'a Desired>| spec.and_then(|spec| spec.services.get(key));
+        let (last, attempted) = (of(self.last), of(self.attempted));
+        let drain = begun(key, live, self.drains);
+        match self.adopted.services.get(key) {
+            // Left, its real servers would keep weight 0 forever.
+            None if last.is_some() || (self.last.is_some() && drain.is_some()) => None,
+            None if attempted.is_some_and(|asked| is_made_by(asked, live)) => None,
+            None => Some(unlisted(live)),
+            // No spec has a word about it any more.
+            Some(_) if last.is_none() && attempted.is_none() && drain.is_none() => {
+                Some(unlisted(live))
+            }
+            Some(found) => {
+                let ignore = last.or(attempted).map_or(Ignore::NOTHING, |named| named.ignore);
+                let kept = Kept { key, found, last, attempted, ignore, drains: self.drains };
+                Some(kept.named(live, drain, stays))
+            }
+        }
+    }
+
+    /// The sync daemons that shall be left; `None` where no spec has a word about them.
+    fn sync(&self, stays: &mut Stays) -> Option<BTreeMap<SyncState, SyncDaemon>> {
+        let asked: Vec<_> = self.specs().filter_map(|spec| spec.sync.as_ref()).collect();
+        if asked.is_empty() {
+            return None;
+        }
+        let mut left = self.live.sync.clone();
+        left.retain(|state, daemon| {
+            let is_made =
+                asked.iter().any(|all| all.get(state).is_some_and(|it| it.is_met_by(daemon)));
+            let Some(found) = self.adopted.sync.get(state) else { return !is_made };
+            stays.sync.insert(*state);
+            if is_made {
+                daemon.clone_from(found);
+            } else if !found.is_met_by(daemon) {
+                stays.changed.insert(Object::Sync(*state));
+            }
+            true
+        });
+        Some(left)
+    }
+}
+
+impl<'a> Kept<'a> {
+    fn asked(&self) -> impl Iterator<Item = &'a Named> {
+        self.last.into_iter().chain(self.attempted)
+    }
+
+    /// The service as it shall be left; `drain` is how long its real servers may drain where it
+    /// drains as a whole.
+    fn named(&self, live: &Service, drain: Option<Drain>, stays: &mut Stays) -> Named {
+        let mut real_servers = Vec::new();
+        let is_found = |key: &RealServerKey| self.found.real_servers.get(key).is_some();
+        // In the order they had, for services where that is evenkeel's to keep.
+        for (key, found) in self.found.real_servers.in_order() {
+            if let Some(now) = live.real_servers.get(key) {
+                real_servers.push((*key, self.real_server(key, *found, *now, stays)));
+            }
+        }
+        let staying = StayingService { key: *self.key, real_servers: real_servers.len() };
+        stays.services.push(staying);
+        let others = live.real_servers.in_order().filter(|(key, _)| !is_found(key));
+        real_servers.extend(
+            others.filter(|(key, now)| !self.is_evenkeels(key, now)).map(|(key, now)| (*key, *now)),
+        );
+        let config = self.config(&live.config, stays);
+        let real_servers: RealServers = real_servers.into_iter().collect();
+        let service = Service { config, real_servers };
+        let Some(asked) = self.asked().next() else {
+            return Named { drain: drain.unwrap_or_default(), ..unlisted(&service) };
+        };
+        Named {
+            name: asked.name.clone(),
+            ignore: Ignore::NOTHING,
+            canonical_order: asked.canonical_order,
+            drain: asked.drain,
+            service,
+        }
+    }
+
+    fn config(&self, live: &ServiceConfig, stays: &mut Stays) -> ServiceConfig {
+        // While it drains nobody else has a hand in it.
+        let is_made = self.asked().next().is_none()
+            || self.asked().any(|named| {
+                leave_config(named.ignore, named.service.config.clone(), live) == *live
+            });
+        let back = leave_config(self.ignore, self.found.config.clone(), live);
+        if !is_made && back != *live {
+            stays.changed.insert(Object::Service(*self.key));
+            return live.clone();
+        }
+        back
+    }
+
+    /// An adopted real server as it shall be left.
+    fn real_server(
+        &self,
+        key: &RealServerKey,
+        found: RealServer,
+        now: RealServer,
+        stays: &mut Stays,
+    ) -> RealServer {
+        let (found, now) = (canonical::real_server(found), canonical::real_server(now));
+        let drained = self.drains.0.get(&(*self.key, *key)).map(|draining| draining.weight);
+        let is_draining = drained.is_some() && now.weight == 0;
+        let is_made = is_draining || self.is_made(key, now);
+        let back = Left { ignore: self.ignore, drained }.over(found, now);
+        if !is_made && back != now {
+            stays.changed.insert(Object::RealServer(*self.key, *key));
+            return now;
+        }
+        back
+    }
+
+    /// Whether evenkeel added a real server that is not adopted, or drains it.
+    fn is_evenkeels(&self, key: &RealServerKey, now: &RealServer) -> bool {
+        let lists = |named: &Named| named.service.real_servers.get(key).is_some();
+        self.drains.0.contains_key(&(*self.key, *key))
+            || self.last.is_some_and(lists)
+            || self.is_made(key, canonical::real_server(*now))
+    }
+
+    /// Whether a spec lists the real server and asks for that value.
+    fn is_made(&self, key: &RealServerKey, now: RealServer) -> bool {
+        self.asked().any(|named| real_server_is_made_by(named, key, now))
+    }
+}
+
+fn real_server_is_made_by(named: &Named, key: &RealServerKey, now: RealServer) -> bool {
+    let Some(asked) = named.service.real_servers.get(key) else { return false };
+    let left = Left { ignore: named.ignore, drained: None };
+    left.over(canonical::real_server(*asked), now) == now
+}
+
+/// Whether a service is what a spec makes of none: all it has is as that asks.
+fn is_made_by(named: &Named, live: &Service) -> bool {
+    leave_config(named.ignore, named.service.config.clone(), &live.config) == live.config
+        && live
+            .real_servers
+            .iter()
+            .all(|(key, now)| real_server_is_made_by(named, key, canonical::real_server(*now)))
+}
+
+/// How long the real servers of a service may drain, where evenkeel drains all of them.
+fn begun(service: &ServiceKey, live: &Service, drains: &Drains) -> Option<Drain> {
+    let all = live.real_servers.iter().map(|(key, _)| drains.0.get(&(*service, *key)));
+    let all: Option<Vec<Drain>> = all.map(|draining| Some(draining?.limit)).collect();
+    all?.into_iter().max()
+}

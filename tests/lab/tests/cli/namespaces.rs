@@ -1,0 +1,215 @@
+//! What a network namespace inherits from an earlier one that had the same name or inode number.
+
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::MetadataExt;
+
+use evenkeel_lab_tests::netns::NamedNamespace;
+use evenkeel_lab_tests::this_namespace;
+
+use super::*;
+
+/// Without a scope: the first apply deletes no strangers.
+const SPEC: &str = "version: 1
+vips: [ { address: 192.0.2.1, interface: eth0 } ]
+sysctls: { net.ipv4.vs.expire_nodest_conn: 1 }
+services:
+  - name: web
+    vip: 192.0.2.1
+    port: 80
+    scheduler: rr
+    forward: nat
+    drain: 1h
+    real_servers: [ { address: 127.0.0.1 }, { address: 127.0.0.2 } ]
+";
+
+const STRANGERS: &str = "-A -t 192.0.2.9:80 -s rr
+-A -u [2001:db8::9]:53 -s rr
+-A -f 9 -s rr
+";
+
+const SYSCTL: &str = "/proc/sys/net/ipv4/vs/expire_nodest_conn";
+
+/// A site in a named namespace in which the spec is in force.
+fn applied(word: &str) -> (NamedNamespace, Site) {
+    let named = NamedNamespace::new(word);
+    named.enter();
+    run("ip link add eth0 up type dummy");
+    let site = Site::here();
+    site.write("spec.yaml", SPEC);
+    let answer = site.evenkeel("apply --yes spec.yaml");
+    assert_eq!(answer.status, 0, "{answer:?}");
+    (named, site)
+}
+
+/// Makes the namespace anew, with a device for VIPs.
+fn replace(named: &NamedNamespace) {
+    named.replace();
+    run("ip link add eth0 up type dummy");
+}
+
+/// What `status` says where no daemon runs.
+fn status(site: &Site) -> serde_json::Value {
+    serde_json::from_str(&site.done("status --output json")).unwrap()
+}
+
+/// Asserts that an apply is refused by the guard and leaves the strangers alone.
+#[track_caller]
+fn assert_taken_over_by_nobody(site: &Site) {
+    let before = everything();
+    let answer = site.evenkeel("apply --yes spec.yaml");
+    assert_eq!(answer.status, 3, "{answer:?}");
+    assert!(answer.stderr.contains("take-over"), "{answer:?}");
+    assert!(everything() == before);
+}
+
+#[test]
+fn strangers_in_a_namespace_made_anew_are_no_drift_and_the_last_good_spec_is_known() {
+    let (named, site) = applied("strangers");
+    let known = status(&site)["last_applied"].clone();
+    assert!(known.is_string());
+    replace(&named);
+    run_with("ipvsadm -R", STRANGERS);
+    assert_taken_over_by_nobody(&site);
+    assert_eq!(status(&site)["last_applied"], known);
+    // It is the last spec for what is compared with it, such as a text that is cut short.
+    site.write("spec.yaml", &SPEC[..SPEC.len() - 1]);
+    let answer = site.evenkeel("plan spec.yaml");
+    assert!(answer.stdout.contains("cut-off") || answer.stderr.contains("cut-off"), "{answer:?}");
+    // With a scope that leaves them out it is this namespace's from now on.
+    let scoped = format!("{SPEC}scope: {{ vips: [192.0.2.1] }}\n");
+    site.write("spec.yaml", scoped);
+    site.done("apply --yes spec.yaml");
+    let services = ipvsadm::save().into_iter().filter(|line| line.starts_with("-A"));
+    assert_eq!(services.count(), 4, "{:?}", ipvsadm::save());
+}
+
+#[test]
+fn a_teardown_deletes_nothing_that_an_earlier_namespace_had() {
+    let (named, site) = applied("teardown");
+    replace(&named);
+    run("ipvsadm -A -t 192.0.2.1:80 -s rr");
+    let before = everything();
+    site.done("teardown --yes");
+    assert!(everything() == before);
+}
+
+#[test]
+fn a_sysctls_value_before_is_not_put_back_in_a_namespace_made_anew() {
+    let (named, site) = applied("sysctl");
+    replace(&named);
+    // Someone else's value, which happens to be the spec's.
+    std::fs::write(SYSCTL, "1").unwrap();
+    site.write("spec.yaml", SPEC.replace("sysctls: { net.ipv4.vs.expire_nodest_conn: 1 }\n", ""));
+    let answer = site.evenkeel("apply --yes spec.yaml");
+    assert_eq!(answer.status, 0, "{answer:?}");
+    assert_eq!(std::fs::read_to_string(SYSCTL).unwrap().trim(), "1");
+}
+
+#[test]
+fn a_drain_ends_with_its_namespace() {
+    let (named, site) = applied("drain");
+    let servers = ["127.0.0.1:80", "127.0.0.2:80"].map(|at| TcpListener::bind(at).unwrap());
+    let clients = [(); 2].map(|()| TcpStream::connect("192.0.2.1:80").unwrap());
+    site.write("spec.yaml", SPEC.replace("{ address: 127.0.0.1 }, ", ""));
+    let answer = site.evenkeel("apply --yes --no-wait spec.yaml");
+    assert_eq!(answer.status, 0, "{answer:?}");
+    assert_eq!(status(&site)["draining"], 1);
+    drop((servers, clients));
+    replace(&named);
+    assert_eq!(status(&site)["draining"], 0);
+}
+
+#[test]
+fn an_unconfirmed_apply_ends_with_its_namespace_and_is_told_once() {
+    let (named, site) = applied("confirm");
+    site.write("spec.yaml", SPEC.replace("scheduler: rr", "scheduler: wrr"));
+    let answer = site.evenkeel("apply --yes --confirm 10s spec.yaml");
+    assert_eq!(answer.status, 0, "{answer:?}");
+    assert!(site.evenkeel("status").stdout.contains("waits for confirmation"));
+    replace(&named);
+    assert!(!site.evenkeel("status").stdout.contains("waits for confirmation"));
+    let answer = site.evenkeel("apply --yes spec.yaml");
+    assert_eq!(answer.status, 0, "{answer:?}");
+    let words = "was not confirmed when its network namespace was deleted";
+    assert!(answer.stderr.contains(words), "{answer:?}");
+    site.done("plan spec.yaml");
+    site.assert_in_sync("spec.yaml");
+    // The process that waited for it is in the namespace before, and has no part in this one.
+    let journal = site.path().join("state").join(&named.name).join("journal.json");
+    let (before, table) = (std::fs::read(&journal).unwrap(), everything());
+    std::thread::sleep(std::time::Duration::from_secs(14));
+    assert!(std::fs::read(&journal).unwrap() == before && everything() == table);
+}
+
+/// The inode number of the thread's network namespace.
+fn inode() -> u64 {
+    this_namespace().metadata().unwrap().ino()
+}
+
+/// Puts the thread into a new namespace that has the inode number of the one it is in, which is gone
+/// then.
+fn until_the_inode_is_used_again() {
+    let wanted = inode();
+    // Those with lower numbers are kept, so that the lowest free one is at last that one.
+    let mut kept = Vec::new();
+    for _ in 0..2_000 {
+        fresh_namespace();
+        if inode() == wanted {
+            run("ip link add eth0 up type dummy");
+            return;
+        }
+        // The kernel takes its time to delete one.
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        if kept.len() < 200 {
+            kept.push(this_namespace());
+        }
+    }
+    panic!("inode {wanted} is not used again");
+}
+
+#[test]
+fn a_nameless_namespace_with_the_inode_of_an_earlier_one_inherits_nothing() {
+    let site = Site::new("");
+    site.write("spec.yaml", SPEC);
+    let answer = site.evenkeel("apply --yes spec.yaml");
+    assert_eq!(answer.status, 0, "{answer:?}");
+    assert!(status(&site)["last_applied"].is_string());
+    until_the_inode_is_used_again();
+    assert_eq!(status(&site)["last_applied"], serde_json::Value::Null);
+    run_with("ipvsadm -R", STRANGERS);
+    assert_taken_over_by_nobody(&site);
+}
+
+#[test]
+fn a_saved_plan_is_of_no_use_in_a_namespace_with_the_inode_of_an_earlier_one() {
+    let site = Site::new("");
+    site.write("spec.yaml", SPEC);
+    assert_eq!(site.evenkeel("plan --out plan spec.yaml").status, 0);
+    until_the_inode_is_used_again();
+    let answer = site.evenkeel("apply --plan plan");
+    assert_eq!(answer.status, 3, "{answer:?}");
+    assert!(answer.stderr.contains("is another one than when the plan was made"), "{answer:?}");
+    assert!(ipvsadm::save().is_empty());
+}
+
+#[test]
+fn what_a_container_takes_for_the_first_namespace_is_told_from_the_next_ones() {
+    let site = Site::here();
+    site.write("spec.yaml", SPEC);
+    let contained = |then: &str| {
+        let script = format!(
+            "ip link set lo up && ip link add eth0 up type dummy && {then} && exec {} apply --yes \
+             spec.yaml \"$@\"",
+            program().display()
+        );
+        let mut command = Command::new("unshare");
+        command.args(["--net", "--pid", "--fork", "--mount-proc", "sh", "-c", &script, "sh"]);
+        site.output(command)
+    };
+    let answer = contained("true");
+    assert_eq!(answer.status, 0, "{answer:?}");
+    assert!(site.path().join("state/init/journal.json").is_file());
+    let answer = contained("ipvsadm -A -t 192.0.2.9:80 -s rr");
+    assert_eq!(answer.status, 3, "{answer:?}");
+    assert!(answer.stderr.contains("take-over"), "{answer:?}");
+}
