@@ -151,7 +151,7 @@ impl Daemon {
             if let Some(status) = endpoint::status() {
                 return Status(status);
             }
-            assert!(begin.elapsed() < SEEN, "no status: {}", self.log());
+            assert!(begin.elapsed() < SEEN, "no status: {}", self.threads());
         }
     }
 
@@ -168,6 +168,19 @@ impl Daemon {
             }
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// What its threads do, where it does not answer.
+    fn threads(&self) -> String {
+        let folder = format!("/proc/{}/task", self.child.id());
+        let threads = fs::read_dir(folder).into_iter().flatten();
+        let read = |path: PathBuf| fs::read_to_string(path).unwrap_or_default();
+        let shown = threads.filter_map(Result::ok).map(|thread| {
+            let path = thread.path();
+            let [name, state, at] = ["comm", "stat", "wchan"].map(|file| read(path.join(file)));
+            format!("{}: {at} ({})", name.trim_end(), state.trim_end())
+        });
+        shown.collect::<Vec<_>>().join("\n") + "\n" + &run("cat /proc/thread-self/net/tcp")
     }
 
     fn log(&self) -> String {
