@@ -52,10 +52,15 @@ fn everyday_edits_of_a_git_repository_are_refused_only_where_that_was_expected()
     let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
     for at in 0..edits {
         let before = tree.clone();
-        let (kind, words) = if at == edits / 2 {
-            (Kind::Mark, author.make(Kind::Mark, &mut tree).unwrap())
-        } else {
-            author.edit(&mut tree)
+        let made = match at {
+            // So that there is a commit to revert.
+            0 => Some(Kind::AddFile),
+            _ if at == edits / 2 => Some(Kind::Mark),
+            _ => None,
+        };
+        let (kind, words) = match made {
+            Some(kind) => (kind, author.make(kind, &mut tree).unwrap()),
+            None => author.edit(&mut tree),
         };
         let edit = format!("{:>3} {words}", at + 1);
         *kinds.entry(format!("{kind:?}")).or_default() += 1;
