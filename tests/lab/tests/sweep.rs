@@ -244,24 +244,17 @@ fn sweep_watch<'a>(rows: impl Iterator<Item = &'a mut Row>, files: &[SpecFile], 
         let was_accepted = status.held().is_none() && !status.is_bad();
         let generation = status.generation() + u64::from(was_accepted);
         put_back(&path, &file.good(layout));
-        status = back_to_good(&daemon, &host, generation);
+        status = back_to_good(&daemon, generation);
         host.restore_foreign();
         assert_eq!(before.changes(&Observed::now()), "", "after {}", row.fault.name);
     }
 }
 
-/// Waits until the good directory is in force, past the guards that hold it.
-fn back_to_good(daemon: &Daemon, host: &Host, generation: u64) -> Status {
+/// Waits until the good directory is in force again, from that generation on.
+fn back_to_good(daemon: &Daemon, generation: u64) -> Status {
     let is_good = |it: &Status| {
         it.is_ok() && it.generation() >= generation && it.held().is_none() && !it.is_bad()
     };
-    // What held the fault may show for a moment yet.
-    daemon.reload();
-    let status = daemon.status();
-    if let Some(id) = status.held() {
-        let approved = host.evenkeel(&format!("approve {id}"));
-        assert!(approved.status.success(), "{approved:?}");
-    }
     daemon.wait_for(is_good).unwrap_or_else(|last| panic!("not back to good: {last:?}"))
 }
 

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use evenkeel_lab_tests::endpoint::{self, ENDPOINT};
@@ -32,6 +33,9 @@ const SYSCTLS: [&str; 2] = ["drop_entry", "expire_nodest_conn"];
 
 /// How long the daemon may take until it shows what became of a change.
 const SEEN: Duration = Duration::from_secs(10);
+
+/// It was looked at so often, too, before it counts as late: a machine may stall.
+const LOOKS: usize = 20;
 
 /// Root's own files are closed to a program without these.
 const CAPABILITIES: &str = "-dac_override,-dac_read_search";
@@ -106,15 +110,14 @@ impl Host {
     /// A daemon on the directory, once its first pass is over.
     pub(super) fn watch(&self) -> Daemon {
         let socket = self.path("notify");
-        let manager = UnixDatagram::bind(&socket).unwrap();
-        manager.set_read_timeout(Some(SEEN)).unwrap();
+        let ready = readiness(UnixDatagram::bind(&socket).unwrap());
         let log = self.path("log");
         let file = File::options().create(true).append(true).open(&log).unwrap();
         let mut command = self.command("watch");
         command.arg(self.specs()).args(["--interval", "2s", "--listen", ENDPOINT]);
         command.env("NOTIFY_SOCKET", &socket);
         command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
-        let daemon = Daemon { child: command.spawn().unwrap(), manager, log };
+        let daemon = Daemon { child: command.spawn().unwrap(), ready, log };
         daemon.wait_for_ready();
         daemon
     }
@@ -123,19 +126,15 @@ impl Host {
 /// A running daemon, which is killed when dropped.
 pub(super) struct Daemon {
     child: Child,
-    manager: UnixDatagram,
+    /// Receives each time that it is ready, first or after a reload.
+    ready: Receiver<()>,
     log: PathBuf,
 }
 
 impl Daemon {
     fn wait_for_ready(&self) {
-        loop {
-            let mut bytes = [0; 4096];
-            let received = self.manager.recv(&mut bytes);
-            let length = received.unwrap_or_else(|_| panic!("not ready: {}", self.log()));
-            if bytes[..length].starts_with(b"READY=1") {
-                return;
-            }
+        if self.ready.recv_timeout(2 * SEEN).is_err() {
+            panic!("not ready: {}", self.threads());
         }
     }
 
@@ -146,33 +145,64 @@ impl Daemon {
     }
 
     pub(super) fn status(&self) -> Status {
-        let begin = Instant::now();
-        loop {
+        for _ in 0..LOOKS {
             if let Some(status) = endpoint::status() {
                 return Status(status);
             }
-            assert!(begin.elapsed() < SEEN, "no status: {}", self.log());
+            std::thread::sleep(SEEN / 100);
         }
+        panic!("no status: {}", self.threads());
     }
 
     /// Waits for a status like that; gives the last one otherwise.
     pub(super) fn wait_for(&self, is_so: impl Fn(&Status) -> bool) -> Result<Status, Status> {
         let begin = Instant::now();
+        let mut looks = 0;
         loop {
             let status = self.status();
             if is_so(&status) {
                 return Ok(status);
             }
-            if begin.elapsed() > SEEN {
+            looks += 1;
+            if begin.elapsed() > SEEN && looks > LOOKS {
                 return Err(status);
             }
             std::thread::sleep(Duration::from_millis(10));
         }
     }
 
+    /// What its threads do, where it does not answer.
+    fn threads(&self) -> String {
+        let folder = format!("/proc/{}/task", self.child.id());
+        let threads = fs::read_dir(folder).into_iter().flatten();
+        let read = |path: PathBuf| fs::read_to_string(path).unwrap_or_default();
+        let shown = threads.filter_map(Result::ok).map(|thread| {
+            let path = thread.path();
+            let [name, state, at] = ["comm", "stat", "wchan"].map(|file| read(path.join(file)));
+            format!("{}: {at} ({})", name.trim_end(), state.trim_end())
+        });
+        shown.collect::<Vec<_>>().join("\n") + "\n" + &run("cat /proc/thread-self/net/tcp")
+    }
+
     fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
+}
+
+/// Reads what a daemon reports to its service manager, for as long as the test program runs, and
+/// passes on that it is ready: a daemon may wait for a manager that does not read.
+fn readiness(manager: UnixDatagram) -> Receiver<()> {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut bytes = [0; 4096];
+        loop {
+            let length = manager.recv(&mut bytes).unwrap();
+            if bytes[..length].starts_with(b"READY=1") && sender.send(()).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
 }
 
 impl Drop for Daemon {

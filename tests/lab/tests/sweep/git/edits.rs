@@ -1,8 +1,10 @@
 //! Everyday edits of a repository of specs.
 
-use evenkeel_lab_tests::dice::TestRng;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::tree::{Service, TeamFile, Tree};
+use evenkeel_lab_tests::dice::Dice;
+
+use super::tree::{FOREIGN, Service, TeamFile, Tree, UNUSED};
 
 /// A kind of edit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,12 +28,18 @@ pub(super) enum Kind {
     Weight,
     Scheduler,
     ReplaceServers,
+    /// Leaves one real server of a service that has many.
+    ThinOut,
+    /// Adds a network without services to the scope, or takes it out.
+    Scope,
+    /// Adds a network to the scope on which others have a service.
+    WidenScope,
     /// Adds the end mark to every file or takes it off all of them.
     Mark,
 }
 
 /// A deck of cards: how often each kind comes before all are shuffled again.
-const DECK: [(Kind, usize); 16] = [
+const DECK: [(Kind, usize); 19] = [
     (Kind::AppendService, 3),
     (Kind::AppendServer, 3),
     (Kind::Revert, 2),
@@ -48,6 +56,9 @@ const DECK: [(Kind, usize); 16] = [
     (Kind::Weight, 1),
     (Kind::Scheduler, 1),
     (Kind::ReplaceServers, 1),
+    (Kind::ThinOut, 1),
+    (Kind::Scope, 1),
+    (Kind::WidenScope, 1),
 ];
 
 /// So many services are enough: nothing is appended any more.
@@ -56,20 +67,20 @@ const MANY: usize = 40;
 /// Makes one edit after the other.
 #[derive(Debug)]
 pub(super) struct Author {
-    rng: TestRng,
+    dice: Dice,
     deck: Vec<Kind>,
     /// Of the next service, file and team: none is used again.
     next: usize,
 }
 
 impl Author {
-    pub(super) fn new(rng: TestRng) -> Self {
-        Self { rng, deck: Vec::new(), next: 10 }
+    pub(super) fn new(dice: Dice) -> Self {
+        Self { dice, deck: Vec::new(), next: 10 }
     }
 
     /// A repository of four teams with a few services each.
     pub(super) fn first(&mut self) -> Tree {
-        let mut tree = Tree { files: Default::default(), mark: false };
+        let mut tree = Tree { files: BTreeMap::new(), mark: false, networks: BTreeSet::new() };
         for _ in 0..4 {
             self.add_file(&mut tree);
         }
@@ -88,7 +99,7 @@ impl Author {
 
     /// True so many times of a hundred.
     pub(super) fn percent(&mut self, share: usize) -> bool {
-        self.rng.percent(share)
+        self.dice.percent(share)
     }
 
     fn draw(&mut self) -> Kind {
@@ -96,7 +107,7 @@ impl Author {
             let kinds = DECK.iter();
             self.deck = kinds.flat_map(|(kind, number)| vec![*kind; *number]).collect();
         }
-        let at = self.rng.below(self.deck.len());
+        let at = self.dice.below(self.deck.len());
         self.deck.swap_remove(at)
     }
 
@@ -152,7 +163,7 @@ impl Author {
             }
             Kind::RenameFile => {
                 let (name, _) = self.file(tree, |_| true)?;
-                let new = format!("{}-team-{}.yaml", self.rng.between(10, 99), self.number());
+                let new = format!("{}-team-{}.yaml", self.dice.between(10, 99), self.number());
                 let file = tree.files.remove(&name)?;
                 tree.files.insert(new.clone(), file);
                 Some(format!("rename {name} to {new}"))
@@ -193,6 +204,24 @@ impl Author {
                 }
                 Some(format!("replace every real server of {name}"))
             }
+            Kind::ThinOut => {
+                let has_many = |it: &Service| it.real_servers.len() > 3 && !it.is_at_zero();
+                let (service, name) = self.service_of(tree, has_many)?;
+                let kept = service.real_servers.iter().position(|(_, weight)| *weight > 0)?;
+                service.real_servers = vec![service.real_servers[kept]];
+                Some(format!("leave one real server of {name}"))
+            }
+            Kind::Scope => match tree.networks.remove(UNUSED) {
+                true => Some("narrow the scope by an unused network".to_owned()),
+                false => {
+                    tree.networks.insert(UNUSED);
+                    Some("widen the scope by an unused network".to_owned())
+                }
+            },
+            Kind::WidenScope => tree
+                .networks
+                .insert(FOREIGN)
+                .then(|| "widen the scope by a network of others".to_owned()),
         }
     }
 
@@ -225,16 +254,16 @@ impl Author {
     fn add_file(&mut self, tree: &mut Tree) -> String {
         let number = self.number();
         let team = number;
-        let services = (0..self.rng.between(2, 4)).map(|_| self.service(team)).collect();
-        let name = format!("{}-team-{number}.yaml", self.rng.between(10, 99));
+        let services = (0..self.dice.between(2, 4)).map(|_| self.service(team)).collect();
+        let name = format!("{}-team-{number}.yaml", self.dice.between(10, 99));
         tree.files.insert(name.clone(), TeamFile { team, vips: true, services });
         format!("add {name}")
     }
 
     fn service(&mut self, team: usize) -> Service {
         let number = self.number();
-        let first = self.rng.between(1, 200);
-        let real_servers = (0..self.rng.between(1, 4)).map(|it| (first + it, 1 + it)).collect();
+        let first = self.dice.between(1, 200);
+        let real_servers = (0..self.dice.between(1, 4)).map(|it| (first + it, 1 + it)).collect();
         Service { number, team, scheduler: "rr", real_servers }
     }
 
@@ -249,7 +278,7 @@ impl Author {
         if fit.is_empty() {
             return None;
         }
-        let (name, file) = fit.swap_remove(self.rng.below(fit.len()));
+        let (name, file) = fit.swap_remove(self.dice.below(fit.len()));
         Some((name.clone(), file))
     }
 
@@ -264,7 +293,7 @@ impl Author {
         if fit.is_empty() {
             return None;
         }
-        let service = fit.swap_remove(self.rng.below(fit.len()));
+        let service = fit.swap_remove(self.dice.below(fit.len()));
         let name = format!("s{}", service.number);
         Some((service, name))
     }

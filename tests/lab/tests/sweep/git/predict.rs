@@ -13,6 +13,9 @@ use super::tree::MARK;
 const MASS_FROM: usize = 4;
 const MASS_PERCENT: usize = 50;
 
+/// The services of others on the host.
+const OTHERS: [&str; 3] = ["203.0.113.1:80/tcp", "[2001:db8:f::1]:53/udp", "fwmark-100/ipv4"];
+
 /// Texts by the names of their files.
 pub(super) type Texts = BTreeMap<String, String>;
 
@@ -35,6 +38,7 @@ pub(super) fn refusals(before: &Texts, after: &Texts) -> BTreeSet<&'static str> 
     let change = Change { old: desired(before), new: desired(after), before, after };
     let guards = [
         ("cut-off", change.is_cut_off()),
+        ("wider-scope", change.covers_others()),
         ("missing-file", change.is_file_missing()),
         ("mass-delete", change.is_mass_deletion()),
         ("no-server", change.has_bare_service()),
@@ -120,6 +124,13 @@ impl Change<'_> {
         })
     }
 
+    /// Whether services of others are in the new scope and were not in the old one: no spec here
+    /// lists them, so that they would be deleted.
+    fn covers_others(&self) -> bool {
+        let others = OTHERS.map(|service| ServiceKey::parse(service).unwrap());
+        others.iter().any(|key| self.new.scope.contains(key) && !self.old.scope.contains(key))
+    }
+
     fn is_mass_deletion(&self) -> bool {
         let falls =
             |live: usize, left: usize| live >= MASS_FROM && left * 100 < live * MASS_PERCENT;
@@ -144,5 +155,46 @@ impl Change<'_> {
             self.new.services.keys().any(is_on)
         };
         gone.into_iter().any(|vip| needs(vip.address))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use evenkeel_lab_tests::dice::Dice;
+
+    use super::super::edits::{Author, Kind};
+    use super::*;
+
+    #[test]
+    fn edits_are_good_specs_and_meet_each_guard_that_is_predicted() {
+        let mut author = Author::new(Dice::new(1));
+        let mut tree = author.first();
+        let mut before_last = tree.clone();
+        let (mut met, mut passed) = (BTreeSet::new(), 0);
+        for at in 0..600 {
+            let before = tree.clone();
+            let kind = match at {
+                300 => {
+                    author.make(Kind::Mark, &mut tree);
+                    Kind::Mark
+                }
+                _ => author.edit(&mut tree).0,
+            };
+            if kind == Kind::Revert {
+                tree = std::mem::replace(&mut before_last, before.clone());
+            } else {
+                before_last = before.clone();
+            }
+            let guards = refusals(&before.texts(), &tree.texts());
+            passed += usize::from(guards.is_empty());
+            if guards.contains("wider-scope") {
+                before_last = std::mem::replace(&mut tree, before);
+            }
+            met.extend(guards);
+        }
+        let all =
+            ["cut-off", "mass-delete", "missing-file", "no-server", "unbind-in-use", "wider-scope"];
+        assert_eq!(met, BTreeSet::from(all));
+        assert!(passed > 400, "{passed}");
     }
 }

@@ -1,18 +1,16 @@
 //! The files of a repository of specs, as its authors see them: teams with a file each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-/// The file that no edit touches.
+/// The file that says what the others govern.
 pub(super) const SETTINGS: &str = "00-settings.yaml";
 
-const SETTINGS_TEXT: &str = "# What the specs here govern.
-version: 1
-scope:
-  vips: [10.20.0.0/16, 192.0.2.0/24, '2001:db8:1::/64']
-  fwmarks: [101-9999]
-defaults: { drain: 0s, scheduler: rr }
-";
+/// A network on which nothing is.
+pub(super) const UNUSED: &str = "198.51.100.0/24";
+
+/// A network on which others have a service.
+pub(super) const FOREIGN: &str = "203.0.113.0/24";
 
 /// The end mark of a file.
 pub(super) const MARK: &str = "...\n";
@@ -23,6 +21,8 @@ pub(super) struct Tree {
     pub(super) files: BTreeMap<String, TeamFile>,
     /// Whether every file ends with the end mark.
     pub(super) mark: bool,
+    /// Networks that the scope has besides those of the teams.
+    pub(super) networks: BTreeSet<&'static str>,
 }
 
 /// A team's file.
@@ -127,11 +127,28 @@ impl Service {
 impl Tree {
     /// Every file's text by its name.
     pub(super) fn texts(&self) -> BTreeMap<String, String> {
-        let mark = if self.mark { MARK } else { "" };
         let teams = self.files.iter().map(|(name, file)| (name.clone(), file.text(self.mark)));
         let mut all: BTreeMap<String, String> = teams.collect();
-        all.insert(SETTINGS.to_owned(), format!("{SETTINGS_TEXT}{mark}"));
+        all.insert(SETTINGS.to_owned(), self.settings());
         all
+    }
+
+    fn settings(&self) -> String {
+        let mark = if self.mark { MARK } else { "" };
+        let networks: String =
+            self.networks.iter().map(|network| format!("    - {network}\n")).collect();
+        format!(
+            "# What the specs here govern.
+version: 1
+scope:
+  vips:
+    - 10.20.0.0/16
+    - 192.0.2.0/24
+    - '2001:db8:1::/64'
+{networks}  fwmarks: [101-9999]
+defaults: {{ drain: 0s, scheduler: rr }}
+{mark}"
+        )
     }
 
     pub(super) fn services(&self) -> usize {
