@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use evenkeel_lab_tests::dice::Dice;
+use evenkeel_lab_tests::dice::TestRng;
 
 use super::tree::{FOREIGN, Service, TeamFile, Tree, UNUSED};
 
@@ -67,15 +67,15 @@ const MANY: usize = 40;
 /// Makes one edit after the other.
 #[derive(Debug)]
 pub(super) struct Author {
-    dice: Dice,
+    rng: TestRng,
     deck: Vec<Kind>,
     /// Of the next service, file and team: none is used again.
     next: usize,
 }
 
 impl Author {
-    pub(super) fn new(dice: Dice) -> Self {
-        Self { dice, deck: Vec::new(), next: 10 }
+    pub(super) fn new(rng: TestRng) -> Self {
+        Self { rng, deck: Vec::new(), next: 10 }
     }
 
     /// A repository of four teams with a few services each.
@@ -99,7 +99,7 @@ impl Author {
 
     /// True so many times of a hundred.
     pub(super) fn percent(&mut self, share: usize) -> bool {
-        self.dice.percent(share)
+        self.rng.percent(share)
     }
 
     fn draw(&mut self) -> Kind {
@@ -107,7 +107,7 @@ impl Author {
             let kinds = DECK.iter();
             self.deck = kinds.flat_map(|(kind, number)| vec![*kind; *number]).collect();
         }
-        let at = self.dice.below(self.deck.len());
+        let at = self.rng.below(self.deck.len());
         self.deck.swap_remove(at)
     }
 
@@ -163,7 +163,7 @@ impl Author {
             }
             Kind::RenameFile => {
                 let (name, _) = self.file(tree, |_| true)?;
-                let new = format!("{}-team-{}.yaml", self.dice.between(10, 99), self.number());
+                let new = format!("{}-team-{}.yaml", self.rng.between(10, 99), self.number());
                 let file = tree.files.remove(&name)?;
                 tree.files.insert(new.clone(), file);
                 Some(format!("rename {name} to {new}"))
@@ -254,16 +254,16 @@ impl Author {
     fn add_file(&mut self, tree: &mut Tree) -> String {
         let number = self.number();
         let team = number;
-        let services = (0..self.dice.between(2, 4)).map(|_| self.service(team)).collect();
-        let name = format!("{}-team-{number}.yaml", self.dice.between(10, 99));
+        let services = (0..self.rng.between(2, 4)).map(|_| self.service(team)).collect();
+        let name = format!("{}-team-{number}.yaml", self.rng.between(10, 99));
         tree.files.insert(name.clone(), TeamFile { team, vips: true, services });
         format!("add {name}")
     }
 
     fn service(&mut self, team: usize) -> Service {
         let number = self.number();
-        let first = self.dice.between(1, 200);
-        let real_servers = (0..self.dice.between(1, 4)).map(|it| (first + it, 1 + it)).collect();
+        let first = self.rng.between(1, 200);
+        let real_servers = (0..self.rng.between(1, 4)).map(|it| (first + it, 1 + it)).collect();
         Service { number, team, scheduler: "rr", real_servers }
     }
 
@@ -278,7 +278,7 @@ impl Author {
         if fit.is_empty() {
             return None;
         }
-        let (name, file) = fit.swap_remove(self.dice.below(fit.len()));
+        let (name, file) = fit.swap_remove(self.rng.below(fit.len()));
         Some((name.clone(), file))
     }
 
@@ -293,7 +293,7 @@ impl Author {
         if fit.is_empty() {
             return None;
         }
-        let service = fit.swap_remove(self.dice.below(fit.len()));
+        let service = fit.swap_remove(self.rng.below(fit.len()));
         let name = format!("s{}", service.number);
         Some((service, name))
     }

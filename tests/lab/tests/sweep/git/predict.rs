@@ -160,14 +160,14 @@ impl Change<'_> {
 
 #[cfg(test)]
 mod tests {
-    use evenkeel_lab_tests::dice::Dice;
+    use evenkeel_lab_tests::dice::TestRng;
 
     use super::super::edits::{Author, Kind};
     use super::*;
 
     #[test]
     fn edits_are_good_specs_and_meet_each_guard_that_is_predicted() {
-        let mut author = Author::new(Dice::new(1));
+        let mut author = Author::new(TestRng::new(1));
         let mut tree = author.first();
         let mut before_last = tree.clone();
         let (mut met, mut passed) = (BTreeSet::new(), 0);
