@@ -6,7 +6,7 @@ use evenkeel_engine::{
     Journal, LastApplied, ParameterValues, StateDir, StoredSpecTexts, error_chain,
 };
 use evenkeel_model::{Desired, FileContents};
-use evenkeel_plan::{Op, cut_off, lost_files};
+use evenkeel_plan::{Op, cut_off, lost_files, may_have_lost_files};
 use evenkeel_spec::{RememberedParameters, Source, load_with};
 
 use crate::output::Output;
@@ -52,8 +52,7 @@ pub(crate) fn history(
     let before: Vec<(&str, &[u8])> =
         last.texts.iter().map(|(name, text)| (&**name, &**text)).collect();
     let cut_off = cut_off(&texts, &before);
-    let is_same = texts.iter().map(|(_, text)| text).eq(before.iter().map(|(_, text)| text));
-    let lost_files = match !is_same && ops.iter().any(Op::may_go_with_a_file) {
+    let lost_files = match may_have_lost_files(ops, &before, &texts) {
         true => lost_files(&contents_of_last(&last), &contents(&sources, new.parameters)),
         false => Vec::new(),
     };

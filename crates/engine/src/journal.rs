@@ -150,6 +150,7 @@ impl Journal {
     /// Makes the spec that was being applied the last applied one.
     pub fn promote_next_spec(&mut self) {
         if let Some(spec) = self.next.take() {
+            self.record.end_marks = spec.texts.iter().any(|text| text.end_mark);
             self.spec = Some(spec);
         }
     }

@@ -37,7 +37,7 @@ impl LastApplied {
 
 /// Makes a plan, and returns it with the history that it was made with.
 ///
-/// Only if there is something to do, it calls `history` with the operations, which decide how much
+/// Only if there is something to do, or a text may have lost its end mark, it calls `history` with the operations, which decide how much
 /// of it matters, and counts connections.
 ///
 /// # Errors
@@ -51,10 +51,13 @@ pub fn plan_changes(
 ) -> Result<(Plan, LastApplied), KernelError> {
     let inputs = Inputs::new(desired, live, record);
     let first = plan(inputs);
-    if first.is_in_sync() {
+    if first.is_in_sync() && !record.end_marks {
         return Ok((first, LastApplied::default()));
     }
     let history = history(&first.steps);
+    if first.is_in_sync() && history.cut_off.is_none() {
+        return Ok((first, LastApplied::default()));
+    }
     let affected_services = affected_services(&first.steps, live);
     if history.is_unknown() && affected_services.is_empty() {
         return Ok((first, history));

@@ -18,29 +18,32 @@ pub struct FileContents {
     pub sync: BTreeSet<SyncState>,
     /// The sysctls.
     pub sysctls: BTreeSet<Box<str>>,
+    /// Whether it sets `defaults`, by which services of all files are what they are.
+    pub defaults: bool,
 }
 
 impl FileContents {
     /// Whether it lists no object that would be deleted with it.
     pub fn is_empty(&self) -> bool {
-        let Self { name: _, services, vips, sync, sysctls } = self;
-        services.is_empty() && vips.is_empty() && sync.is_empty() && sysctls.is_empty()
+        self.len() == 0
     }
 
     /// How many objects it lists.
     pub fn len(&self) -> usize {
-        let Self { name: _, services, vips, sync, sysctls } = self;
-        services.len() + vips.len() + sync.len() + sysctls.len()
+        let Self { name: _, services, vips, sync, sysctls, defaults } = self;
+        let sets = services.len() + vips.len() + sync.len() + sysctls.len();
+        sets + usize::from(*defaults)
     }
 
     /// How many of its objects those files list as well.
     pub fn shared_with(&self, others: &[&Self]) -> usize {
-        let Self { name: _, services, vips, sync, sysctls } = self;
+        let Self { name: _, services, vips, sync, sysctls, defaults } = self;
         let any = |lists: &dyn Fn(&Self) -> bool| others.iter().any(|other| lists(other));
         services.iter().filter(|it| any(&|other| other.services.contains(it))).count()
             + vips.iter().filter(|it| any(&|other| other.vips.contains(it))).count()
             + sync.iter().filter(|it| any(&|other| other.sync.contains(it))).count()
             + sysctls.iter().filter(|it| any(&|other| other.sysctls.contains(*it))).count()
+            + usize::from(*defaults && any(&|other| other.defaults))
     }
 
     /// The addresses of its services and VIPs.

@@ -15,7 +15,7 @@ mod no_server;
 mod unbind_in_use;
 mod wider_scope;
 
-pub use cut_off::{CutOff, Lack, cut_off};
+pub use cut_off::{CutOff, Lack, cut_off, has_end_mark};
 pub(crate) use unbind_in_use::{DRAIN, KEEP, MARKED, marked_warnings};
 
 /// A named reason to refuse a plan.

@@ -189,11 +189,3 @@ impl Verb {
         }
     }
 }
-
-impl Op {
-    /// Whether it may be there because a file no longer lists its object.
-    pub fn may_go_with_a_file(&self) -> bool {
-        matches!(self.verb(), Verb::Delete | Verb::Unbind)
-            || matches!(self, Self::EditSysctl { .. })
-    }
-}

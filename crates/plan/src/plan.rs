@@ -68,7 +68,7 @@ pub fn plan(inputs: Inputs<'_>) -> Plan {
     warnings.extend(marked_warnings(&inputs, &steps));
     warnings.extend(left_timeouts(desired, live, record.timeouts));
     let takes = |op: &Op| matches!(op.verb(), Verb::Drain | Verb::Delete | Verb::Unbind);
-    if steps.iter().any(takes) {
+    if steps.iter().any(takes) || record.guards.is_some() {
         warnings.extend(inputs.judging_guards().postponed());
     }
     Plan {

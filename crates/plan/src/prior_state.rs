@@ -20,6 +20,10 @@ pub struct PriorState {
     /// The thresholds of the spec in force; `None` where they are not on record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guards: Option<Guards>,
+    /// Whether a file of the spec in force ends with an end mark ([`crate::has_end_mark`]), so that
+    /// its texts are compared even where nothing differs.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub end_marks: bool,
     /// The values that sysctls had before evenkeel set them.
     pub sysctls: BTreeMap<Box<str>, Box<str>>,
     /// The timeouts that the last spec named.

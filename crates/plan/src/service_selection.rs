@@ -140,8 +140,9 @@ impl ServiceSelection {
 
     /// What is on record, without the sysctls and timeouts, which a part of the spec leaves alone.
     pub fn narrow_record(&self, record: &PriorState) -> PriorState {
-        let PriorState { applied, scope, guards, drains, sysctls: _, timeouts: _ } = record.clone();
-        PriorState { applied, scope, guards, drains, ..PriorState::default() }
+        let mut record = record.clone();
+        (record.sysctls, record.timeouts) = Default::default();
+        record
     }
 
     /// Whether a guard that judges by the whole spec has nothing to say here: a spec that lists

@@ -67,6 +67,7 @@ impl Loaded {
                 SpecObject::Vip(binding) => drop(file.vips.insert(binding)),
                 SpecObject::Sync(state) => drop(file.sync.insert(state)),
                 SpecObject::Sysctl(key) => drop(file.sysctls.insert(key)),
+                SpecObject::Defaults(_) => file.defaults = true,
                 SpecObject::RealServer(..) | SpecObject::Timeout(_) | SpecObject::Guard(_) => {}
             }
         }

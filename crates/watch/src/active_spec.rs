@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use evenkeel_engine::{Journal, LastApplied, StateDir};
 use evenkeel_model::{Desired, Names};
-use evenkeel_plan::{Op, cut_off, lost_files};
+use evenkeel_plan::{Op, cut_off, lost_files, may_have_lost_files};
 use tracing::{info, warn};
 
 use crate::metrics::Reload;
@@ -130,11 +130,12 @@ impl SpecVersions {
     /// What plans for that spec should know of the one before. What its files list is compared
     /// only where those operations take something away.
     pub(crate) fn history(&self, spec: &SpecText, ops: &[Op]) -> LastApplied {
-        let last = self.before(spec).map(|last| Desired::clone(&last.desired));
+        let last = self.before(spec).filter(|_| !ops.is_empty());
+        let last = last.map(|last| Desired::clone(&last.desired));
         let Some(before) = self.active.as_ref().filter(|before| !before.is_same(spec)) else {
             return LastApplied { last, ..LastApplied::default() };
         };
-        let lost_files = match ops.iter().any(Op::may_go_with_a_file) {
+        let lost_files = match may_have_lost_files(ops, &before.texts(), &spec.texts()) {
             true => lost_files(&self.source.contents(before), &self.source.contents(spec)),
             false => Vec::new(),
         };

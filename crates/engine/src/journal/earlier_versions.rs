@@ -54,7 +54,8 @@ fn an_earlier_journal_is_read_with_everything_in_it() {
         let (_folder, state, text) = fixture(name);
         assert!(text.starts_with(format!("{{\"version\":{version},").as_bytes()), "{name}");
         let journal = parse(&text);
-        let PriorState { applied, scope, guards, sysctls, timeouts, drains } = &journal.record;
+        let PriorState { applied, scope, guards, end_marks: _, sysctls, timeouts, drains } =
+            &journal.record;
         assert!(*applied, "{name}");
         let expected = ["expire_nodest_conn", "expire_quiescent_template"]
             .map(|key| (format!("net.ipv4.vs.{key}").into(), "0".into()));

@@ -26,7 +26,8 @@ impl Journal {
         // Every field is named, so that adding one requires a decision here.
         let Self {
             namespace: _,
-            record: PriorState { applied, scope, guards, sysctls: _, timeouts: _, drains: _ },
+            record:
+                PriorState { applied, scope, guards, end_marks, sysctls: _, timeouts: _, drains: _ },
             addresses: _,
             dummies: _,
             spec,
@@ -43,6 +44,7 @@ impl Journal {
                 applied: applied && is_same_host,
                 scope,
                 guards,
+                end_marks,
                 ..PriorState::default()
             },
             spec,

@@ -8,6 +8,7 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
+use evenkeel_plan::has_end_mark;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
@@ -38,6 +39,9 @@ pub struct StoredText {
     pub name: Box<str>,
     /// How many bytes it has.
     pub length: u64,
+    /// Whether it ends with an end mark ([`evenkeel_plan::has_end_mark`]).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub end_mark: bool,
 }
 
 /// The last applied spec.
@@ -138,9 +142,11 @@ impl StoredSpec {
         for (_, text) in texts {
             digest.update(text);
         }
-        let texts = texts
-            .iter()
-            .map(|(name, text)| StoredText { name: (*name).into(), length: text.len() as u64 });
+        let texts = texts.iter().map(|(name, text)| StoredText {
+            name: (*name).into(),
+            length: text.len() as u64,
+            end_mark: has_end_mark(text),
+        });
         Self {
             digest: hexadecimal(&digest.finalize()).into(),
             texts: texts.collect(),
@@ -188,7 +194,7 @@ fn read(path: &Path, spec: &StoredSpec) -> io::Result<Option<StoredSpecTexts>> {
     }
     let mut digest = Sha256::new();
     let mut texts = Vec::with_capacity(spec.texts.len());
-    for StoredText { name, length } in &spec.texts {
+    for StoredText { name, length, end_mark: _ } in &spec.texts {
         let mut text = Vec::with_capacity(usize::try_from(*length).unwrap_or_default());
         (&mut file).take(*length).read_to_end(&mut text)?;
         digest.update(&text);

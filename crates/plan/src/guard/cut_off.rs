@@ -71,10 +71,14 @@ pub fn cut_off(texts: &[(&str, &[u8])], last: &[(&str, &[u8])]) -> Option<CutOff
     })
 }
 
-/// Whether the last line is the end mark.
-fn has_end_mark(text: &[u8]) -> bool {
-    let before = text.trim_ascii_end().strip_suffix(END_MARK);
-    before.is_some_and(|before| before.is_empty() || before.ends_with(b"\n"))
+/// Whether the last line is the end mark; comments and empty lines may follow it.
+pub fn has_end_mark(text: &[u8]) -> bool {
+    let is_left_out = |line: &&[u8]| line.is_empty() || line.starts_with(b"#");
+    let lines = text.rsplit(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end);
+    let mut lines = lines.skip_while(is_left_out);
+    let rest = lines.next().and_then(|last| last.strip_prefix(END_MARK));
+    let is_comment = |rest: &[u8]| rest.trim_ascii_start().starts_with(b"#");
+    rest.is_some_and(|rest| rest.is_empty() || (rest[0].is_ascii_whitespace() && is_comment(rest)))
 }
 
 pub(super) fn refusal(cut_off: Option<&CutOff>, ops: &[Op]) -> Option<String> {
@@ -82,7 +86,8 @@ pub(super) fn refusal(cut_off: Option<&CutOff>, ops: &[Op]) -> Option<String> {
     let takes =
         |op: &Op| matches!(op.verb(), Verb::Edit | Verb::Drain | Verb::Delete | Verb::Unbind);
     let is_refused = match lacks {
-        Lack::EndMark => !ops.is_empty(),
+        // Even without an operation: what is missing may be its scope or its guards.
+        Lack::EndMark => true,
         Lack::Rest { .. } | Lack::Newline => ops.iter().any(takes),
     };
     if !is_refused {
@@ -154,13 +159,17 @@ mod tests {
     #[test]
     fn a_text_with_an_end_mark_is_complete() {
         let last: &[(&str, &[u8])] = &[("a", b"a: 1\nb: 2\n")];
-        for complete in ["a: 1\n...\n", "a: 1\n...", "a: 1\r\n...\r\n\n", "..."] {
+        for complete in
+            ["a: 1\n...\n", "a: 1\n...", "a: 1\r\n...\r\n\n", "...", "a: 1\n... # end\n# more\n\n"]
+        {
             assert_eq!(lack(&[("a", complete.as_bytes())], last), None, "{complete:?}");
             // The beginning of one that had more in front of its mark.
             let longer: &[(&str, &[u8])] = &[("a", b"a: 1\n...\nb: 2\n...\n")];
             assert_eq!(lack(&[("a", complete.as_bytes())], longer), None, "{complete:?}");
         }
-        for not in ["a: 1\n..", "a: 1\n ...", "a: 1...", "a: 1\n....", "a: 1\n...\n# end\n"] {
+        for not in
+            ["a: 1\n..", "a: 1\n ...", "a: 1...", "a: 1\n....", "a: 1\n...#", "a: 1\n# ...\n"]
+        {
             assert!(!has_end_mark(not.as_bytes()), "{not:?}");
         }
     }

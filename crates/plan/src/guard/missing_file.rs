@@ -1,10 +1,13 @@
 //! `missing-file`: a file of the spec in force is gone, or holds something else, and what it listed
 //! would go with it.
 
+use std::collections::BTreeSet;
+
 use evenkeel_model::FileContents;
 
 use super::{label, list_of};
-use crate::{Inputs, Loss, LostFile, Op};
+use crate::render::count;
+use crate::{Inputs, Loss, LostFile, Op, Verb};
 
 /// How many objects a refusal lists; the plan shows the others.
 const LISTED: usize = 20;
@@ -18,7 +21,7 @@ pub(super) fn refusal(inputs: &Inputs<'_>, ops: &[Op]) -> Option<String> {
 /// The sentence on one file; `None` where nothing goes with it.
 fn lost_objects(inputs: &Inputs<'_>, lost: &LostFile, ops: &[Op]) -> Option<String> {
     let LostFile { contents, loss } = lost;
-    let FileContents { name, services, vips, sync, sysctls } = contents;
+    let FileContents { name, services, vips, sync, sysctls, defaults } = contents;
     let gone = ops.iter().filter_map(|op| match op {
         Op::DeleteService { key, .. } if services.contains(key) => {
             Some(format!("service {}", label(inputs, key)))
@@ -34,13 +37,21 @@ fn lost_objects(inputs: &Inputs<'_>, lost: &LostFile, ops: &[Op]) -> Option<Stri
         }
         _ => None,
     });
-    let gone: Vec<String> = gone.collect();
+    let mut gone: Vec<String> = gone.collect();
+    let edited = ops.iter().filter(|op| op.verb() == Verb::Edit && op.service().is_some());
+    let edited: BTreeSet<_> = edited.filter_map(Op::service).collect();
+    if *defaults && *loss == Loss::Missing && !edited.is_empty() {
+        gone.push(format!(
+            "its `defaults`, by which {} would be edited",
+            count(edited.len(), "service")
+        ));
+    }
     if gone.is_empty() {
         return None;
     }
     let gone = list_of(&gone, LISTED);
     Some(match loss {
-        Loss::OmittedSteps => format!(
+        Loss::Missing => format!(
             "{name} is a file of the spec in force and is missing; with it would go {gone}; bring \
              it back, or empty it (`services: []`) in one change and remove it in a later one"
         ),

@@ -151,8 +151,10 @@ fn a_wider_scope_does_not_touch_what_it_newly_covers() {
         // The unlisted service on 192.0.2.2 would be deleted.
         assert_eq!(guards(services([on(1)]), whole.clone(), &live), (Some(1), refuses));
         assert_eq!(guards(whole.clone(), Scope::All, &live), (None, None), "as wide as before");
+        // One that is written may touch nothing; one that was lost covers what comes later.
         let own = host([(on(1), weighing(&[1]))]);
-        assert_eq!(guards(services([on(1)]), whole.clone(), &own), (Some(0), None));
+        let lost = (whole == Scope::Implied).then_some(Guard::WiderScope);
+        assert_eq!(guards(services([on(1)]), whole.clone(), &own), (Some(0), lost));
         assert_eq!(guards(whole, services([on(1)]), &live), (None, None), "narrower");
     }
     // One that is listed would be edited, or gets a real server.
@@ -171,11 +173,16 @@ fn a_wider_scope_is_reported_with_both_scopes_and_what_would_change() {
     let live = host([(on(1), weighing(&[1])), (on(2), weighing(&[1]))]);
     let (desired, record) = widened(services([on(1)]), Scope::Implied);
     let plan = plan(Inputs::new(&desired, &live, &record));
+    let message = "the spec has no `scope`, so it governs the whole table; the one in force governs \
+                   services 192.0.2.1:80/tcp; bring the `scope` back, or write `scope: all` if the \
+                   whole table is meant";
+    assert_eq!(refused(&plan), Some((Guard::WiderScope, message)));
+    let (all, record) = widened(services([on(1)]), Scope::All);
     let message = "the spec in force does not govern 1 live object that this plan would change \
                    (192.0.2.2:80/tcp): its scope is services 192.0.2.1:80/tcp, and that of this \
-                   spec is the whole table, as no `scope` is written; if the `scope` of the spec \
-                   was lost, bring it back";
-    assert_eq!(refused(&plan), Some((Guard::WiderScope, message)));
+                   spec is all";
+    let written = crate::plan(Inputs::new(&all, &live, &record));
+    assert_eq!(refused(&written), Some((Guard::WiderScope, message)));
     let line = "~ edit scope: services 192.0.2.1:80/tcp -> the whole table, as no `scope` is \
                 written, which newly covers 1 live service";
     assert_eq!(plan.wider_scope.as_ref().map(ToString::to_string).as_deref(), Some(line));
@@ -183,11 +190,19 @@ fn a_wider_scope_is_reported_with_both_scopes_and_what_would_change() {
 }
 
 #[test]
-fn a_wider_scope_unbinds_no_vip_that_it_newly_covers() {
+fn a_wider_scope_unbinds_no_vip_and_a_spec_that_newly_has_sync_stops_no_daemon() {
     let (desired, record) = widened(services([on(1)]), Scope::All);
     let live = bound(host([(on(1), weighing(&[1]))]), [vip(9)]);
-    let plan = plan(Inputs::new(&desired, &live, &record));
-    assert_eq!(refused(&plan).map(|(guard, _)| guard), Some(Guard::WiderScope));
+    let plan_of = |desired: &Desired, live: &Live, last: Option<&Desired>| {
+        let plan = plan(Inputs { last, ..Inputs::new(desired, live, &record) });
+        refused(&plan).map(|(guard, _)| guard)
+    };
+    assert_eq!(plan_of(&desired, &live, None), Some(Guard::WiderScope));
+    let sync = [(SyncState::Master, daemon())].into();
+    let live = Live { sync, ..host([(on(1), weighing(&[1]))]) };
+    let stops = Desired { sync: Some(BTreeMap::new()), ..desired.clone() };
+    assert_eq!(plan_of(&stops, &live, Some(&desired)), Some(Guard::WiderScope));
+    assert_eq!(plan_of(&stops, &live, Some(&stops)), None, "it governed them before");
 }
 
 #[test]
@@ -212,7 +227,7 @@ fn a_missing_file_takes_nothing_with_it() {
         })
     };
     assert_eq!(
-        message(&live, file(&[on(2), on(3)], Loss::OmittedSteps)).expect("it is refused"),
+        message(&live, file(&[on(2), on(3)], Loss::Missing)).expect("it is refused"),
         "b.yaml is a file of the spec in force and is missing; with it would go vip 192.0.2.2/32 on \
          eth0 and service 192.0.2.2:80/tcp; bring it back, or empty it (`services: []`) in one \
          change and remove it in a later one"
@@ -221,8 +236,22 @@ fn a_missing_file_takes_nothing_with_it() {
     assert!(replaced.starts_with("b.yaml lists other addresses than"), "{replaced}");
     // What it listed is not there, or stays.
     let gone = host([(on(1), weighing(&[1]))]);
-    assert_eq!(message(&gone, file(&[on(2)], Loss::OmittedSteps)), None);
-    assert_eq!(message(&gone, file(&[on(1)], Loss::OmittedSteps)), None);
+    assert_eq!(message(&gone, file(&[on(2)], Loss::Missing)), None);
+    assert_eq!(message(&gone, file(&[on(1)], Loss::Missing)), None);
+}
+
+#[test]
+fn a_missing_file_takes_no_defaults_with_it() {
+    let wanted = spec([(on(1), weighing(&[5])), (on(2), weighing(&[1]))], Drain::NONE);
+    let live = host([(on(1), weighing(&[1])), (on(2), weighing(&[1]))]);
+    let record = PriorState::for_snapshot();
+    let name = "defaults.yaml".to_owned();
+    let contents = FileContents { name, defaults: true, ..FileContents::default() };
+    let lost_files = [LostFile { contents, loss: Loss::Missing }];
+    let plan = plan(Inputs { lost_files: &lost_files, ..Inputs::new(&wanted, &live, &record) });
+    let (guard, message) = refused(&plan).expect("it is refused");
+    assert_eq!(guard, Guard::MissingFile);
+    assert!(message.contains("its `defaults`, by which 1 service would be edited"), "{message}");
 }
 
 #[test]
@@ -243,7 +272,7 @@ fn a_missing_file_takes_no_sync_daemon_and_no_sysctl_with_it() {
         sysctls: [key].into(),
         ..FileContents::default()
     };
-    let lost_files = [LostFile { contents, loss: Loss::OmittedSteps }];
+    let lost_files = [LostFile { contents, loss: Loss::Missing }];
     let plan = plan(Inputs { lost_files: &lost_files, ..Inputs::new(&wanted, &live, &record) });
     let (guard, message) = refused(&plan).expect("it is refused");
     assert_eq!(guard, Guard::MissingFile);
@@ -400,9 +429,12 @@ fn an_incomplete_text_takes_nothing_away() {
     assert_eq!(cut(&empty, rest), None);
     assert_eq!(cut(&empty, Lack::Newline), None);
     assert!(cut(&empty, Lack::EndMark).is_some());
-    for lacks in [rest, Lack::Newline, Lack::EndMark] {
-        assert_eq!(cut(&host([(on(1), weighing(&[1]))]), lacks), None, "nothing would change");
+    let same = host([(on(1), weighing(&[1]))]);
+    for lacks in [rest, Lack::Newline] {
+        assert_eq!(cut(&same, lacks), None, "nothing would change");
     }
+    // Its scope or its guards may be what is missing.
+    assert!(cut(&same, Lack::EndMark).is_some());
 }
 
 #[test]

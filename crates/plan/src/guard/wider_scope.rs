@@ -47,32 +47,42 @@ pub(super) fn take_over(inputs: &Inputs<'_>, ops: &[Op]) -> Option<String> {
 
 /// The refusal of a scope that governs more than the one in force.
 pub(super) fn wider_scope(inputs: &Inputs<'_>, ops: &[Op]) -> Option<String> {
-    let Inputs { desired, live, .. } = inputs;
+    let Inputs { desired, live, last, .. } = inputs;
     let before = inputs.scope_in_force()?;
+    if let (Scope::Limited(limits), Scope::Implied) = (before, &desired.scope) {
+        // Whatever is live at this moment: what comes to the host later would be deleted as drift.
+        return Some(format!(
+            "the spec has no `scope`, so it governs the whole table; the one in force governs \
+             {limits}; bring the `scope` back, or write `scope: all` if the whole table is meant"
+        ));
+    }
     let is_newly_covered =
         |key: &ServiceKey| live.services.contains_key(key) && !before.contains(key);
-    let (mut services, mut vips) = (BTreeSet::new(), BTreeSet::new());
+    // A spec without `sync` leaves the daemons to others.
+    let governed_sync = last.is_none_or(|last| last.sync.is_some());
+    let (mut services, mut others) = (BTreeSet::new(), BTreeSet::new());
     for op in ops {
         match op {
             Op::Unbind { binding } if !before.contains_address(binding.address) => {
-                vips.insert(format!("vip {binding}"));
+                others.insert(format!("vip {binding}"));
+            }
+            Op::DeleteSync { state, .. } if !governed_sync => {
+                others.insert(format!("sync daemon {state}"));
             }
             _ => services.extend(op.service().filter(is_newly_covered)),
         }
     }
     let mut touched = labels(inputs, &services);
-    touched.extend(vips);
+    touched.extend(others);
     (!touched.is_empty()).then(|| {
-        let lost = match desired.scope {
-            Scope::Implied => "; if the `scope` of the spec was lost, bring it back",
-            Scope::All | Scope::Limited(_) => "",
+        let scopes = match before.covers(&desired.scope) {
+            true => "it leaves sync daemons to others".to_owned(),
+            false => format!("its scope is {before}, and that of this spec is {}", desired.scope),
         };
         format!(
-            "the spec in force does not govern {} that this plan would change ({}): its scope is \
-             {before}, and that of this spec is {}{lost}",
+            "the spec in force does not govern {} that this plan would change ({}): {scopes}",
             count(touched.len(), "live object"),
             some_of(&touched),
-            desired.scope,
         )
     })
 }

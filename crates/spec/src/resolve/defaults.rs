@@ -5,7 +5,7 @@ use evenkeel_model::{Drain, Scheduler};
 use super::once;
 use crate::path::At;
 use crate::recovering_de::Field;
-use crate::resolve::Diagnostics;
+use crate::resolve::{Diagnostics, SpecObject};
 use crate::spec::{Method, Spec};
 
 /// The values for services and real servers that set none.
@@ -32,6 +32,8 @@ pub(crate) fn merge(sources: &[(At<'_>, &Spec)], diagnostics: &mut Diagnostics) 
     for (root, spec) in sources {
         let Some(keys) = spec.defaults.value() else { continue };
         let at = root.key("defaults");
+        let source = at.path().source;
+        diagnostics.origin(SpecObject::Defaults(source), || at.path());
         let [scheduler, forward, weight, drain] = &mut written;
         match &keys.scheduler {
             Field::Absent => {}

@@ -14,6 +14,8 @@ pub(crate) enum SpecObject {
     Sync(SyncState),
     Sysctl(Box<str>),
     Guard(&'static str),
+    /// The `defaults` of the source of that number.
+    Defaults(usize),
 }
 
 /// The objects in the order in which they were resolved.

@@ -45,6 +45,7 @@ fn full() -> Journal {
     Journal {
         record: PriorState {
             applied: true,
+            end_marks: true,
             scope: Some(Scope::All),
             guards: Some(Guards::default()),
             sysctls: [("net.ipv4.vs.conn_reuse_mode".into(), "1".into())].into(),
@@ -92,6 +93,7 @@ fn kept(before: &Journal, here: &Namespace, applied: bool, end: &str) -> Journal
         namespace: Some(here.identity.clone()),
         record: PriorState {
             applied,
+            end_marks: before.record.end_marks,
             scope: before.record.scope.clone(),
             guards: before.record.guards,
             ..PriorState::default()
