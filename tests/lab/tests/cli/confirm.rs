@@ -132,7 +132,7 @@ fn what_is_aborted_is_rolled_back_at_once() {
 }
 
 #[test]
-fn without_its_watchdog_every_writer_refuses_until_someone_decides() {
+fn without_its_watchdog_every_writer_refuses_until_it_is_confirmed_or_aborted() {
     for word in ["confirm", "confirm --abort"] {
         let fixture = prepared();
         apply(&fixture, "1s");
@@ -150,7 +150,7 @@ fn without_its_watchdog_every_writer_refuses_until_someone_decides() {
 
 /// The terminal closes as soon as the program that ran on it has ended.
 #[test]
-fn the_loss_of_the_terminal_keeps_nothing_from_being_taken_back() {
+fn an_unconfirmed_apply_is_rolled_back_although_the_terminal_was_closed() {
     for _ in 0..3 {
         let fixture = prepared();
         let before = state();
@@ -239,7 +239,7 @@ fn another_state_directory_changes_nothing_and_settles_nothing_while_an_apply_wa
 }
 
 #[test]
-fn a_journal_that_is_lost_while_an_apply_waits_keeps_nothing_from_being_taken_back() {
+fn an_unconfirmed_apply_is_rolled_back_although_the_journal_was_lost() {
     for damage in [None, Some("{\"version\":2,"), Some("no journal")] {
         let fixture = prepared();
         let before = state();

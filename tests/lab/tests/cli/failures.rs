@@ -97,7 +97,7 @@ fn outcomes(answer: &Answer) -> Vec<&str> {
 }
 
 #[test]
-fn a_refusal_half_way_leads_back_to_what_was_before() {
+fn a_refused_step_rolls_back_the_steps_before_it() {
     let fixture = fixture_that_refuses_half_way();
     let before = everything();
     let answer = fixture.evenkeel("apply --yes --allow take-over spec.yaml");
@@ -120,7 +120,7 @@ fn a_refusal_half_way_leads_back_to_what_was_before() {
 }
 
 #[test]
-fn a_refusal_half_way_stays_where_it_is_when_that_is_asked_for_and_nothing_is_deleted() {
+fn with_on_failure_keep_a_refused_step_keeps_the_steps_before_it_and_nothing_is_deleted() {
     let fixture = fixture_that_refuses_half_way();
     let addresses_before = addresses();
     let answer = fixture.evenkeel("apply --yes --allow take-over spec.yaml --on-failure keep");

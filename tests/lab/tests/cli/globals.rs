@@ -57,7 +57,7 @@ fn timeouts_are_set_repaired_and_left_where_the_spec_is_silent() {
 }
 
 #[test]
-fn sysctls_are_set_repaired_and_put_back_when_the_spec_drops_them() {
+fn sysctls_are_set_repaired_and_restored_when_the_spec_drops_them() {
     let (forward, expire) = ("net.ipv4.ip_forward", "net.ipv4.vs.expire_nodest_conn");
     let fixture = Fixture::new("");
     assert_eq!((&*sysctl(forward), &*sysctl(expire)), ("0", "0"));
@@ -79,7 +79,7 @@ fn sysctls_are_set_repaired_and_put_back_when_the_spec_drops_them() {
 }
 
 #[test]
-fn a_drain_that_would_drop_packets_in_silence_is_warned_of_unless_the_spec_sees_to_it() {
+fn a_plan_warns_of_a_drain_that_drops_packets_silently_unless_the_spec_prevents_it() {
     let key = "net.ipv4.vs.expire_nodest_conn";
     let fixture = Fixture::new("");
     let without = SERVICE.replace("10.0.0.1", "10.0.0.2");

@@ -168,7 +168,7 @@ fn the_first_apply_deletes_no_foreign_service_and_a_later_one_does() {
 }
 
 #[test]
-fn a_first_apply_that_finds_everything_in_place_is_on_record_too() {
+fn a_first_apply_that_finds_everything_in_place_is_recorded_too() {
     let fixture =
         Fixture::expiring("-A -t 192.0.2.1:80 -s wlc\n-a -t 192.0.2.1:80 -r 10.0.0.1:80 -g -w 1\n");
     fixture.apply(&spec("", 1));
@@ -178,7 +178,7 @@ fn a_first_apply_that_finds_everything_in_place_is_on_record_too() {
 }
 
 #[test]
-fn the_first_apply_deletes_no_untrusted_whatever_scope_the_spec_says() {
+fn the_first_apply_deletes_no_unlisted_service_whatever_scope_the_spec_has() {
     for scope in ["all", "{ vips: [192.0.2.0/24, 203.0.113.1] }"] {
         let fixture = Fixture::expiring(FOREIGN_SERVICE);
         fixture.write("spec.yaml", spec(&format!("scope: {scope}\n"), 1));
@@ -223,7 +223,7 @@ fn a_single_service_is_governed_and_its_neighbour_on_the_same_vip_is_not() {
 }
 
 #[test]
-fn a_lost_scope_deletes_no_one_elses_services() {
+fn a_lost_scope_deletes_no_foreign_services() {
     let fixture = Fixture::expiring(FOREIGN_SERVICE);
     std::fs::create_dir(fixture.path().join("conf")).unwrap();
     fixture.write("conf/00-scope.yaml", "version: 1\nscope: { vips: [192.0.2.0/24] }\n");
@@ -540,7 +540,7 @@ pub(super) fn on_a_terminal(fixture: &Fixture, arguments: &str, typed: &str) -> 
 }
 
 #[test]
-fn on_a_terminal_it_asks_and_only_a_yes_is_one() {
+fn on_a_terminal_apply_prompts_and_accepts_only_yes() {
     let fixture = Fixture::expiring("");
     fixture.write("spec.yaml", spec("", 1));
     for typed in ["n\n", "\n", "maybe\n", "\x04"] {

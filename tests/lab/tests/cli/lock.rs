@@ -85,7 +85,7 @@ fn a_second_apply_is_refused_with_the_lock_holder_and_changes_nothing() {
 }
 
 #[test]
-fn another_namespace_is_another_matter() {
+fn another_namespace_has_a_lock_of_its_own() {
     let one = Fixture::new("");
     let here = this_namespace();
     let first = Asking::start(&one, "");

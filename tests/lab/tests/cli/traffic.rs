@@ -142,7 +142,7 @@ fn neighbours_that_knew_another_machine_behind_a_vip_learn_of_the_director() {
 }
 
 #[test]
-fn a_vip_that_is_taken_out_serves_no_more() {
+fn a_removed_vip_no_longer_serves() {
     let network = network(Forward::Dr, 80);
     let fixture = Fixture::here();
     network.director.run(expire_connections).unwrap();

@@ -292,7 +292,7 @@ impl OutcomeCounts {
 
 #[test]
 #[expect(clippy::print_stdout, reason = "a test that counts its cases says how many")]
-fn beside_another_writer_every_apply_ends_well_or_says_what_it_found() {
+fn beside_another_writer_every_apply_succeeds_or_reports_what_it_found() {
     let fixture = Fixture::new("");
     let mut rng = TestRng(1);
     let specs: Vec<_> = (0..4).map(|_| spec(&mut rng)).collect();

@@ -261,7 +261,7 @@ fn a_reload_takes_the_new_spec_and_a_stop_leaves_the_host_as_it_is() {
 }
 
 #[test]
-fn a_daemon_that_hangs_or_dies_is_started_anew() {
+fn a_daemon_that_hangs_or_dies_is_restarted() {
     let more = "WatchdogSec=2s\nTimeoutAbortSec=1s\nRestartSec=100ms\n";
     let director = Director::new(SPEC, more);
     director.done("start evenkeel.service");

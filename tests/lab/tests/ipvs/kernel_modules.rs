@@ -25,7 +25,7 @@ fn a_missing_scheduler_is_loaded_beforehand_or_by_the_kernel() {
 }
 
 #[test]
-fn a_module_that_does_not_exist_fails_in_the_words_of_modprobe() {
+fn a_module_that_does_not_exist_fails_with_the_message_of_modprobe() {
     match modules::load("ip_vs_nosuch") {
         Err(ModuleError::Failed { module, words, .. }) => {
             assert_eq!(module, "ip_vs_nosuch");

@@ -142,7 +142,7 @@ fn in_a_large_table_what_shows_is_repaired_within_an_interval_and_the_rest_withi
 }
 
 #[test]
-fn a_vip_that_anything_takes_away_is_back_within_a_tenth_of_a_second() {
+fn a_vip_that_anything_unbinds_is_restored_within_a_tenth_of_a_second() {
     let host = Host::new();
     let _daemon = host.watching(SPEC, "");
     let mut times: Vec<Duration> = (0..50)
@@ -164,7 +164,7 @@ fn a_vip_that_anything_takes_away_is_back_within_a_tenth_of_a_second() {
 
 /// Others whose addresses come and go all the time are no reason to let a VIP wait.
 #[test]
-fn a_vip_is_back_at_once_however_many_other_addresses_change() {
+fn a_vip_is_restored_at_once_however_many_other_addresses_change() {
     let host = Host::new();
     let _daemon = host.watching(SPEC, "");
     let kernel = evenkeel_host::Host::connect().unwrap();

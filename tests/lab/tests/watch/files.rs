@@ -130,7 +130,7 @@ fn a_config_map_as_a_folder() {
 }
 
 #[test]
-fn a_file_that_is_removed_and_made_anew() {
+fn a_file_that_is_removed_and_created_again() {
     let host = Host::new();
     let _daemon = host.watching(&spec("10.0.0.10"), "");
     let path = host.path("specs/spec.yaml");
@@ -144,7 +144,7 @@ fn a_file_that_is_removed_and_made_anew() {
 }
 
 #[test]
-fn a_folder_that_is_removed_and_made_anew() {
+fn a_folder_that_is_removed_and_created_again() {
     let host = Host::new();
     let _daemon = host.watching(&spec("10.0.0.10"), "");
     let folder = host.path("specs");
@@ -244,7 +244,7 @@ fn a_filesystem_without_events() {
 }
 
 #[test]
-fn a_pipe_in_place_of_the_file_is_reported_and_blocks_nothing() {
+fn a_pipe_in_place_of_the_file_is_reported_and_does_not_block() {
     let host = Host::new();
     let mut daemon = host.watching(&spec("10.0.0.10"), "--interval 1s");
     let before = table();

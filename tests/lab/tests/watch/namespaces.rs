@@ -29,7 +29,7 @@ fn last_words(named: &NamedNamespace, mut daemon: Daemon) -> String {
 }
 
 #[test]
-fn a_daemon_whose_namespace_is_made_anew_ends_and_the_next_one_keeps_the_new_one() {
+fn a_daemon_whose_namespace_is_recreated_ends_and_the_next_one_manages_the_new_one() {
     let (host, named, other) =
         (Host::new(), NamedNamespace::new("blue"), NamedNamespace::new("red"));
     host.write("spec.yaml", spec("10.0.0.10"));
@@ -81,7 +81,7 @@ fn replaced(word: &str, host: &Host) -> NamedNamespace {
 }
 
 #[test]
-fn untrusted_in_a_namespace_that_is_made_anew_are_no_drift() {
+fn foreign_services_in_a_recreated_namespace_are_no_drift() {
     let host = Host::new();
     for is_spec_broken in [false, true] {
         let named = replaced(&format!("strangers-{is_spec_broken}"), &host);
