@@ -1,4 +1,5 @@
-//! What was there before evenkeel is adopted: a teardown leaves it, with the values of before.
+//! Objects that existed before evenkeel are adopted: a teardown keeps them, with their former
+//! values.
 
 use super::*;
 
@@ -20,7 +21,7 @@ const BY_HAND: &str = "-A -t 192.0.2.1:80 -s wrr
     -A -f 6 -6 -s mh -b mh-port
     -a -f 6 -6 -r [2001:db8:1::3]:0 -g -w 1";
 
-/// All that a teardown is to give back, each in the words of `ipvsadm`, byte for byte.
+/// All that a teardown must restore, as `ipvsadm` prints it, byte for byte.
 fn table() -> (String, String, String) {
     (run("ipvsadm -Sn"), run("ipvsadm -Ln --thresholds"), run("ipvsadm -Ln --daemon"))
 }
@@ -278,7 +279,7 @@ fn single_services_and_applies_that_wait_adopt_too() {
     fixture.done("confirm");
     fixture.tear_down("");
     assert_eq!(table(), before);
-    // Taken back, what it deleted is there again, and still someone else's.
+    // After the rollback the deleted object exists again, and still belongs to another program.
     fixture.apply(&web(&[(1, 1), (2, 2)]));
     fixture.write("spec.yaml", web(&[(1, 1)]));
     let answer = fixture.evenkeel("apply --yes spec.yaml --confirm 1m --allow cut-off");

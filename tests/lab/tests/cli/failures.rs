@@ -111,7 +111,7 @@ fn a_refused_step_rolls_back_the_steps_before_it() {
     assert!(!answer.stderr.contains('\x1b'), "not on a terminal: {}", answer.stderr);
     assert_eq!(everything(), before);
 
-    // Mended, it is done as a whole.
+    // Corrected, it is applied completely.
     fixture.write("spec.yaml", spec(VIP, "wrr", "10.5.0.2"));
     let answer = fixture.done("apply --yes --allow take-over spec.yaml");
     assert!(answer.ends_with("Apply: 6 applied.\n"), "{answer}");
@@ -138,7 +138,7 @@ fn with_on_failure_keep_a_refused_step_keeps_the_steps_before_it_and_nothing_is_
     assert_eq!(ipvsadm::save(), lines(&format!("{OLD}{expected}")));
     assert_eq!(addresses(), addresses_before);
 
-    // Mended, it goes on from there.
+    // Corrected, it continues from there.
     fixture.write("spec.yaml", spec(VIP, "wrr", "10.5.0.2"));
     let answer = fixture.done("apply --yes --allow take-over spec.yaml");
     assert!(answer.ends_with("Apply: 4 applied.\n"), "{answer}");

@@ -11,7 +11,8 @@ services:
     real_servers: [{ address: 10.0.0.1 }]
 ";
 
-/// With those keys before the services: behind them, their absence would look like a text cut short.
+/// With those keys before the services: behind them, their absence would look like a text cut
+/// short.
 fn with(keys: &str) -> String {
     SERVICE.replacen("services:", &format!("{keys}\nservices:"), 1)
 }
@@ -178,7 +179,7 @@ fn another_namespace_is_worked_in_by_its_name_and_the_callers_own_is_left_alone(
     assert!(stderr.contains("network namespace nosuch"), "{stderr}");
 }
 
-/// The real servers in the kernel's own order, which `ipvsadm` sorts unless told not to.
+/// The real servers in the kernel's own order, which `ipvsadm` sorts by default.
 fn kernel_order() -> Vec<String> {
     let listed = run("ipvsadm -Ln --nosort");
     let rows = listed.lines().filter_map(|line| line.trim().strip_prefix("-> 10."));
@@ -214,7 +215,7 @@ services:
         let before = kernel_order();
         fixture.write("spec.yaml", spec(false));
         fixture.done("apply --yes spec.yaml");
-        assert_eq!(kernel_order(), before, "nobody asked");
+        assert_eq!(kernel_order(), before, "canonical_order is not set");
         fixture.write("spec.yaml", spec(true));
         let answer = fixture.evenkeel("apply --yes spec.yaml");
         assert_eq!(answer.status, 0, "{answer:?}");

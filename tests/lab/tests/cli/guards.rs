@@ -1,5 +1,5 @@
-//! Plans that are refused, and how they are let through: each guard holds with its numbers, and
-//! yields to its own name only.
+//! Plans that guards refuse, and how they are allowed: each guard reports its numbers, and only its
+//! own name lets it pass.
 
 use std::net::{TcpListener, TcpStream};
 use std::process::Stdio;
@@ -88,7 +88,7 @@ fn assert_holds(fixture: &Fixture, guard: &str, message: &str) {
     assert!(plan.stderr.contains(&format!("without --allow {guard}")), "{plan:?}");
 }
 
-/// Lets the guard, and no other, yield.
+/// Allows this guard and no other.
 fn yields(fixture: &Fixture, guard: &str) -> String {
     fixture.done(&format!("apply --yes spec.yaml --allow {guard}"))
 }
@@ -201,7 +201,7 @@ fn a_snapshot_governs_what_it_lists_and_nothing_that_comes_later() {
     fixture.apply(&snapshot);
     run("ipvsadm -A -u 198.51.100.7:53");
     fixture.assert_in_sync("spec.yaml");
-    // The scope is lost: what the snapshot did not list is still somebody's.
+    // The scope is lost: services that the snapshot did not list still belong to others.
     fixture.write("spec.yaml", spec("", 1));
     let refused = refusals(&fixture, "");
     assert!(refused[0].starts_with("wider-scope: the spec in force does not govern 1 live object"));
@@ -421,7 +421,7 @@ fn a_service_whose_only_ready_server_leaves_is_refused_though_the_spec_gives_oth
     let fixture = Fixture::expiring("");
     let spec = |list: &str| web("", list).replace("forward: nat", "forward: nat, ignore: [weight]");
     fixture.apply(&spec("{ address: 10.0.0.1 }, { address: 10.0.0.2 }"));
-    // A health checker took this one out.
+    // A health checker set this one to weight 0.
     run("ipvsadm -e -t 192.0.2.1:80 -r 10.0.0.1:80 -m -w 0");
     fixture.write("spec.yaml", spec("{ address: 10.0.0.1 }"));
     assert_holds(

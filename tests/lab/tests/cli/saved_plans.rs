@@ -152,7 +152,7 @@ fn changes_of_objects_outside_the_plan_do_not_make_it_stale() {
     fixture.write("spec.yaml", changed.replace(", { address: 10.0.0.2, weight: 2 }", ""));
     let answer = fixture.evenkeel("plan spec.yaml --out plan");
     assert!(answer.stdout.contains("~ drain real server 10.0.0.2:80"), "{answer:?}");
-    // Someone else's weight, a drain that was begun, an address of nobody's business.
+    // Another program's weight, a running drain, an unrelated address.
     run("ipvsadm -e -t 192.0.2.1:80 -r 10.0.0.1:80 -g -w 7");
     run("ipvsadm -e -t 192.0.2.1:80 -r 10.0.0.2:80 -g -w 0");
     run("ip addr add 198.51.100.1/32 dev eth0");

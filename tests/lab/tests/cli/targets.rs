@@ -130,7 +130,7 @@ fn a_saved_plan_for_a_target_is_applied_to_it_alone() {
     let fixture = Fixture::new("");
     fixture.write("spec.yaml", SPEC);
     assert_eq!(fixture.evenkeel("plan spec.yaml --target api --out plan").status, 0);
-    // What becomes of the others is none of its business.
+    // It does not depend on the other services.
     run_with("ipvsadm -R", FOREIGN_SERVICE);
     fixture.done("apply --plan plan");
     assert_table(&[FOREIGN_SERVICE, API]);

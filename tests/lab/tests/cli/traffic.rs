@@ -81,7 +81,7 @@ fn check(forward: Forward, word: &str, port: u16) {
     let fixture = Fixture::here();
     let on_director = |spec: &str| network.director.run(|| fixture.apply(spec)).unwrap();
     for vip in vips() {
-        assert!(network.ask(vip, 1).is_err(), "nobody has {vip} yet");
+        assert!(network.ask(vip, 1).is_err(), "{vip} is not bound yet");
     }
     on_director(&spec(word, port, 1));
     assert_they_take_turns(&network);

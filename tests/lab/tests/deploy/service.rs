@@ -54,7 +54,7 @@ impl Director {
             let beside = folder.path().join("units").join(format!("{name}.d"));
             fs::create_dir(&beside).expect("a folder");
             let is_daemon = unit == deploy().join("evenkeel.service");
-            // The rest of a system's start takes long and is beside the point.
+            // The rest of a system's start takes long and is not needed.
             let log = log.display();
             let text = format!(
                 "[Unit]\nDefaultDependencies=no\n[Service]\nStandardOutput=append:{log}\n\
@@ -129,7 +129,7 @@ impl Director {
         daemons[0]
     }
 
-    /// Whom the host beside it takes an address to be.
+    /// The hardware address that the neighbouring host has for an address.
     fn neighbour(&self, address: &str) -> String {
         run(&format!("ip -n {PEER} neigh show {address} dev eth1"))
     }

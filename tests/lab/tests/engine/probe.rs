@@ -1,4 +1,4 @@
-//! The cheap look: what it sees, what it does not, and that the services it cannot see are known.
+//! The probe: what it detects, what it does not, and that the services it cannot check are known.
 
 use evenkeel_engine::{TableDigest, not_in_proc};
 use evenkeel_lab_tests::run;

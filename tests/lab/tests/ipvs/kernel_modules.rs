@@ -1,7 +1,7 @@
-//! Kernel modules: loaded when they are missing, and missed in words.
+//! Kernel modules: loaded when they are missing, and reported if that fails.
 //!
-//! A module can go once no namespace uses it any more; those of earlier tests may still be on
-//! their way out.
+//! A module can be unloaded once no namespace uses it; namespaces of earlier tests may still be
+//! closing.
 
 use std::error::Error as _;
 

@@ -1,4 +1,4 @@
-//! The daemon while someone sets the wall's clock.
+//! The daemon while the wall clock is set.
 
 use evenkeel_lab_tests::clock::Stepped;
 
@@ -32,7 +32,7 @@ fn a_drain_lasts_its_full_time_even_if_the_clock_is_set() {
         std::thread::sleep(Duration::from_secs(1));
         let _stepped = Stepped::by(steps[0]);
         std::thread::sleep(Duration::from_secs(1));
-        // What the journal says is what counts.
+        // The journal decides.
         daemon.signal(Signal::SIGKILL);
         assert!(is_signal(daemon.ended()));
         let _again = Stepped::by(steps[1]);

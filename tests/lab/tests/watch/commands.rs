@@ -1,4 +1,4 @@
-//! What one can ask the daemon, and what others may do beside it.
+//! The daemon's commands, and other programs beside it.
 
 use evenkeel_lab_tests::modules;
 
@@ -170,7 +170,7 @@ fn an_apply_that_waits_for_drains_lets_the_daemon_continue() {
     let mut applies = Vec::new();
     for end in ["the drain", "the daemon"] {
         let open = std::net::TcpStream::connect("192.0.2.1:80").unwrap();
-        // Whoever of the two is first begins the drain.
+        // The faster of the two starts the drain.
         host.write("spec.yaml", text.replace("127.0.0.1 }", "127.0.0.2 }"));
         let mut command = host.command("apply");
         command.args(["--yes", "specs/spec.yaml"]).current_dir(host.folder.path());

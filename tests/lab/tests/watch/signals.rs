@@ -4,7 +4,7 @@ use std::os::unix::net::UnixDatagram;
 
 use super::*;
 
-/// What a daemon tells its service manager.
+/// The messages of a daemon to its service manager.
 struct Manager(UnixDatagram);
 
 impl Manager {
