@@ -56,7 +56,7 @@ impl Command {
     }
 }
 
-/// What was asked of the kernel, for errors.
+/// The object of a request, for errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Operation {

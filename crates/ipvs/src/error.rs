@@ -63,7 +63,7 @@ pub enum Error {
     #[error(transparent)]
     Refused(Refusal),
     /// The receive buffer overflowed and answers are lost (`ENOBUFS`). The operations may have
-    /// been done all the same: read the table again, repeat nothing.
+    /// been done nevertheless: read the table again, repeat nothing.
     #[error("answers to {operation} {object} were lost because the receive buffer overflowed")]
     RepliesLost {
         /// What was asked.
@@ -85,8 +85,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the same request may succeed when repeated. A change needs a new reading of the table
-    /// first.
+    /// Whether the same request may succeed when repeated. A change needs a new reading of the
+    /// table first.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
@@ -144,7 +144,7 @@ pub enum DecodeError {
     UnexpectedMessage(u16),
 }
 
-/// A message could not be serialised; holds what neli says of it.
+/// A message could not be serialised; holds neli's message.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{0}")]
 pub struct EncodeError(pub(crate) String);

@@ -105,7 +105,7 @@ pub enum Netmask {
 }
 
 impl Netmask {
-    /// Each client by itself: 255.255.255.255 or 128. The kernel's own default for IPv4 would
+    /// Each client separately: 255.255.255.255 or 128. The kernel's own default for IPv4 would
     /// be 0, one entry for all clients.
     #[must_use]
     pub fn host(family: Family) -> Self {

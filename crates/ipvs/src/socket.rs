@@ -39,7 +39,7 @@ pub(crate) struct Socket {
 /// Why nothing was received.
 #[derive(Debug)]
 pub(crate) enum ReceiveError {
-    /// Nothing came within the limit.
+    /// Nothing was received within the limit.
     TimedOut,
     /// `ENOBUFS`: datagrams were dropped because the receive buffer was full.
     Overrun,
@@ -124,7 +124,7 @@ impl Socket {
     fn try_receive(&mut self) -> Result<Received, ReceiveError> {
         let (first, second) = self.buffer.split_at_mut(DATAGRAM);
         let mut slices = [[IoSliceMut::new(first)], [IoSliceMut::new(second)]];
-        // Made anew each time: kept, it would hold raw pointers and bind us to one thread.
+        // Created each time: if it were kept, it would hold raw pointers and bind us to one thread.
         let mut headers = MultiHeaders::<NetlinkAddr>::preallocate(DATAGRAMS, None);
         let flags = MsgFlags::MSG_DONTWAIT;
         let fd = self.inner.as_raw_fd();

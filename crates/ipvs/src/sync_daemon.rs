@@ -22,7 +22,7 @@ pub enum SyncState {
 /// A sync daemon's configuration (`struct ipvs_sync_daemon_cfg`).
 ///
 /// `None` in a request leaves the value to the kernel, and so does 0. An answer has every value,
-/// as the kernel chose or changed it; only kernels before 4.3 tell none but the first three.
+/// as the kernel chose or changed it; kernels before 4.3 send only the first three.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SyncDaemon {
     /// See [`SyncState`].

@@ -1,4 +1,5 @@
-//! Runs one command in a guest: starts the kernel, streams what the command writes, brings back its status.
+//! Runs one command in a guest: starts the kernel, streams the command's output, returns its
+//! status.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -74,8 +75,8 @@ impl Boot {
 
     /// Boots, runs the job, streams its output to the writers as it comes, and halts.
     ///
-    /// Nothing of the guest is left afterwards, whatever happened; when the calling process is
-    /// killed the guest goes with it.
+    /// Nothing of the guest remains afterwards in any case; if the calling process is killed, so is
+    /// the guest.
     ///
     /// # Errors
     /// When the guest could not be started, died, was killed at the limit or could not start the
@@ -168,7 +169,7 @@ impl Boot {
         }
     }
 
-    /// The stage that pins itself to a processor and then becomes the kernel.
+    /// The command that pins itself to a processor and then executes the kernel.
     fn user_mode(&self, run: &RunDir, order: &Path, processor: usize) -> Result<Command, Error> {
         let memory_folder = self.memory_folder()?;
         let init = self.bootable(order)?;
@@ -189,7 +190,7 @@ impl Boot {
         Ok(command)
     }
 
-    /// The stage that becomes the emulator.
+    /// The command that executes the emulator.
     fn emulated(
         &self,
         emulator: &Emulator,
@@ -212,7 +213,8 @@ impl Boot {
         Ok(command)
     }
 
-    /// The stage in the skin of what it is to become, on that processor or on any.
+    /// The re-executed program under the name of what it will execute, pinned to a processor if
+    /// given.
     fn stage_to(&self, processor: Option<usize>) -> Result<Command, Error> {
         let Some((program, first)) = self.stage.split_first() else {
             return Err(Error::Refused("there is no stage to start it with".to_owned()));
@@ -242,7 +244,7 @@ impl Boot {
 
     /// Where UML keeps the guest's memory: a file that it maps executable.
     ///
-    /// Memory is best; a /dev/shm that is small or forbids execution will not do.
+    /// A file system in memory is best, except a /dev/shm that is small or forbids execution.
     fn memory_folder(&self) -> Result<PathBuf, Error> {
         let shm = Path::new("/dev/shm");
         let needed = u64::from(self.memory) * 1024 * 1024;
@@ -263,7 +265,7 @@ impl Boot {
     }
 }
 
-/// Leaves the command's input where the guest finds it.
+/// Writes the command's input to the run's directory for the guest.
 fn give_input(input: &Input, run: &RunDir) -> Result<Stdin, Error> {
     Ok(match input {
         Input::Null => Stdin::Null,

@@ -1,4 +1,4 @@
-//! Chooses the one processor that a guest stays on.
+//! Chooses the one processor that a guest runs on.
 //!
 //! UML's system calls are several times slower when the host moves it between processors. Guests
 //! that run at once take different ones as long as there are any.
@@ -11,16 +11,17 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::error::{Context, Error};
 
-/// A processor, taken until dropped.
+/// A processor, reserved until dropped.
 #[derive(Debug)]
 pub(crate) struct CpuPin {
     pub(crate) number: usize,
-    /// None when all were taken and this one is shared.
+    /// None if all were reserved and this one is shared.
     _lock: Option<File>,
 }
 
 impl CpuPin {
-    /// Takes a free processor among those this process may use; `folder` holds one lock file each.
+    /// Reserves a free processor among those this process may use; `folder` holds one lock file
+    /// each.
     pub(crate) fn take(folder: &Path) -> Result<Self, Error> {
         fs::create_dir_all(folder).on("create", folder)?;
         let set = sched_getaffinity(None).step("cannot ask which processors there are")?;

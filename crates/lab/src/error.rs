@@ -1,10 +1,10 @@
-//! What can go wrong between asking for a guest and having its answer.
+//! The errors of the lab.
 
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Why the lab could not be set up, or why a guest gave no answer.
+/// Why the lab could not be set up, or why a guest returned no result.
 ///
 /// A command that ran in the guest and failed is no error: see [`crate::Outcome`].
 #[derive(Debug, thiserror::Error)]
@@ -17,7 +17,7 @@ pub enum Error {
         what: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// The operating system's answer.
+        /// The operating system's error.
         #[source]
         source: io::Error,
     },
@@ -26,7 +26,7 @@ pub enum Error {
     Program {
         /// The program's name.
         program: String,
-        /// The operating system's answer.
+        /// The operating system's error.
         #[source]
         source: io::Error,
     },
@@ -35,9 +35,9 @@ pub enum Error {
     ProgramFailed {
         /// The program and its arguments.
         program: String,
-        /// How it ended.
+        /// Its exit status.
         status: String,
-        /// What it wrote on its standard error.
+        /// Its standard error.
         stderr: String,
     },
     /// There is no apt-get to fetch the kernel with.
@@ -62,7 +62,7 @@ pub enum Error {
         /// The end of the guest's console.
         console: String,
     },
-    /// The guest ended without saying how its command did.
+    /// The guest ended without reporting the status of its command.
     #[error("the guest died ({status}); the last lines of its console:\n{console}")]
     Died {
         /// How the kernel's process ended.
@@ -73,7 +73,7 @@ pub enum Error {
     /// The guest came up but could not be made ready, or could not start the command.
     #[error("the guest refused the job: {0}")]
     Refused(String),
-    /// What the guest wrote could not be passed on.
+    /// The guest's output could not be forwarded.
     #[error("cannot pass on what the guest wrote")]
     Output(#[source] io::Error),
     /// A step inside the guest failed.
@@ -81,13 +81,13 @@ pub enum Error {
     Step {
         /// What was tried.
         what: String,
-        /// The operating system's answer.
+        /// The operating system's error.
         #[source]
         source: io::Error,
     },
 }
 
-/// Puts words to an [`io::Error`].
+/// Adds context to an [`io::Error`].
 pub(crate) trait Context<T> {
     /// Names the file and what was tried with it.
     fn on(self, what: &'static str, path: impl Into<PathBuf>) -> Result<T, Error>;

@@ -1,4 +1,4 @@
-//! Gets a kernel and the tools that tests check with, without root: Debian packages, unpacked.
+//! Fetches a kernel and the tools that tests use, without root: Debian packages, unpacked.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,8 +13,8 @@ use packages::unpacked;
 
 /// The tools, beside the kernel's package.
 const TOOLS: &[&str] = &["curl", "ipvsadm", "iproute2", "kmod", "strace", "systemd"];
-/// Tools taken without the packages they depend on: of Prometheus those are its web pages and their
-/// fonts, and the programs are static.
+/// Tools fetched without the packages they depend on: those of Prometheus are its web pages and
+/// their fonts, and its programs are static.
 const ALONE: &[&str] = &["prometheus"];
 const KERNEL: &str = "user-mode-linux";
 const EMULATED: [&str; 3] = ["busybox-static", "linux-image-amd64", "qemu-system-x86"];
@@ -24,7 +24,7 @@ const EMULATED: [&str; 3] = ["busybox-static", "linux-image-amd64", "qemu-system
 pub enum Source {
     /// Debian's package of User-Mode Linux, or that of a distribution like it.
     Packages,
-    /// A kernel that is there already, for distributions without such a package.
+    /// An existing kernel, for distributions without such a package.
     Given {
         /// The User-Mode Linux program.
         program: PathBuf,
@@ -43,10 +43,11 @@ pub struct Kernel {
     pub program: PathBuf,
     /// Its modules: the folder that holds `modules.dep`, named like the kernel's release.
     pub modules: PathBuf,
-    /// A tree of packages that supplies what the host's tree lacks. None: the host must have it all.
+    /// A tree of packages that supplies what the host's tree lacks. None: the host must have it
+    /// all.
     pub tools: Option<PathBuf>,
     pub(crate) machine: Machine,
-    /// Where boots keep what they need, and nothing else does.
+    /// A directory that only boots use.
     pub(crate) state: PathBuf,
 }
 
@@ -56,7 +57,7 @@ impl Kernel {
         self.modules.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
-    /// What the kernel runs on, in words.
+    /// A description of what the kernel runs on.
     pub fn machine(&self) -> &'static str {
         match self.machine {
             Machine::UserMode => "User-Mode Linux",
@@ -91,7 +92,7 @@ pub fn fetch(
     }
     let tools = match unpacked(&folder, &packages, ALONE, progress) {
         Ok(tools) => Some(tools),
-        // A given kernel on a machine without apt: the host's tools have to do.
+        // A given kernel on a machine without apt: the host's tools are used.
         Err(Error::NoApt) if matches!(source, Source::Given { .. }) => None,
         Err(error) => return Err(error),
     };

@@ -13,7 +13,7 @@ use rustix::system::{RebootCommand, reboot};
 use crate::error::Error;
 use crate::guest_protocol::{GuestCommand, GuestStatus};
 
-/// Does a guest's whole work. Never returns, for a kernel panics when process 1 does.
+/// Runs a guest from start to end. Never returns, because a kernel panics when process 1 does.
 pub(crate) fn init(order: &Path) -> Result<Infallible, Error> {
     match GuestCommand::read(order) {
         Ok(order) => {
@@ -40,7 +40,7 @@ fn serve(order: &GuestCommand) -> Result<GuestStatus, Error> {
     command::run(order)
 }
 
-/// Writes to the console: the only way out while no folder of the host can be written.
+/// Writes to the console, the only output while no folder of the host can be written.
 fn say(error: &Error) {
     // A console that does not work cannot be reported anywhere.
     drop(writeln!(std::io::stderr(), "lab: {}", in_words(error)));

@@ -92,7 +92,7 @@ pub(crate) enum Stdin {
     Terminal { rows: u16, columns: u16 },
 }
 
-/// The answer in `status`. Its absence means that the guest died.
+/// The result in `status`. Its absence means that the guest died.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub(crate) enum GuestStatus {
     Exited(u8),
@@ -122,7 +122,7 @@ impl GuestCommand {
 impl GuestStatus {
     pub(crate) const FILE: &str = "status";
 
-    /// The answer left in a run's folder, if there is a whole one.
+    /// The result in a run's folder, if it is complete.
     pub(crate) fn read(run: &Path) -> Option<Self> {
         let text = std::fs::read(run.join(Self::FILE)).ok()?;
         serde_json::from_slice(&text).ok()

@@ -6,11 +6,12 @@
 //! memory, so a program just built runs in the guest under the path it has on the host.
 //!
 //! On the host: [`fetch()`] gets the kernel and the tools that tests check with, [`Boot::run`] runs
-//! one command in a fresh guest. Inside the guest: [`net`] builds namespaces, links and HTTP servers.
-//! [`stage()`] is the part between the two, to be called by the program that boots.
+//! one command in a fresh guest. Inside the guest: [`net`] builds namespaces, links and HTTP
+//! servers.
+//! [`reexec()`] is the part between the two, to be called by the program that boots.
 //!
-//! The crate prints nothing and reads no environment; what comes out of a guest goes to the writers
-//! that the caller gives. It knows nothing of evenkeel itself.
+//! The crate prints nothing and reads no environment; a guest's output goes to the writers
+//! that the caller passes. It does not depend on evenkeel.
 
 mod boot;
 mod cpu_pin;

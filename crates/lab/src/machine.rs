@@ -37,7 +37,8 @@ pub(crate) enum Sharing {
 }
 
 impl Sharing {
-    /// The type, source and options with which the guest mounts a folder; None when it is not shared.
+    /// The type, source and options with which the guest mounts a folder; None when it is not
+    /// shared.
     pub(crate) fn mount(&self, folder: &Path) -> Option<(&'static str, String, OsString)> {
         match self {
             Self::Hostfs => Some(("hostfs", "none".to_owned(), folder.into())),
@@ -62,7 +63,7 @@ impl Emulator {
         libraries.push(self.tree.join("usr/lib/x86_64-linux-gnu"));
         let mut command = Command::new(below(&self.tree, "lib64/ld-linux-x86-64.so.2"));
         command.arg("--library-path").arg(libraries);
-        // Programs that are several in one know by their name which.
+        // Multi-call programs select their function by their name.
         let name = Path::new(path).file_name().unwrap_or_default();
         command.arg("--argv0").arg(name);
         let path = if path.ends_with("depmod") { "bin/kmod" } else { path };
@@ -71,7 +72,7 @@ impl Emulator {
         command
     }
 
-    /// Lists what the modules need of each other, which packages leave to their installation.
+    /// Lists the dependencies of the modules, which packages leave to their installation.
     pub(crate) fn depmod(&self, modules: &Path) -> Command {
         let mut command = self.program("sbin/depmod");
         // They lie in lib/modules of a root.

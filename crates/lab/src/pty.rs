@@ -43,7 +43,7 @@ impl PtyRelay {
         Ok((Self { terminal, before, master: File::from(master) }, guest))
     }
 
-    /// Carries over what is there in either direction.
+    /// Copies the available bytes in both directions.
     pub(crate) fn pass_on(&self) -> io::Result<()> {
         while carry(&self.master, &self.terminal)? | carry(&self.terminal, &self.master)? {}
         Ok(())
@@ -52,7 +52,7 @@ impl PtyRelay {
 
 impl Drop for PtyRelay {
     fn drop(&mut self) {
-        // The terminal may be gone; then it needs no settings.
+        // The terminal may be closed; then it needs no settings.
         drop(
             tcsetattr(&self.terminal, OptionalActions::Flush, &self.before)
                 .map_err(io::Error::from),
@@ -60,7 +60,7 @@ impl Drop for PtyRelay {
     }
 }
 
-/// Copies what can be read at once; whether there was anything.
+/// Copies what can be read without waiting. Returns whether there was anything.
 fn carry(mut from: &File, mut to: &File) -> io::Result<bool> {
     let mut one = [PollFd::from_borrowed_fd(from.as_fd(), PollFlags::IN)];
     poll(&mut one, Some(&Timespec::default()))?;
@@ -81,7 +81,7 @@ fn carry(mut from: &File, mut to: &File) -> io::Result<bool> {
 mod tests {
     use super::*;
 
-    /// A pseudo-terminal that stands for the user's: the user's side and the program's.
+    /// A pseudo-terminal in place of the user's: the user's side and the program's.
     fn user() -> (File, File) {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
         grantpt(&master).and_then(|()| unlockpt(&master)).expect("an open terminal");

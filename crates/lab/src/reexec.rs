@@ -1,5 +1,5 @@
-//! The two moments at which the booting program runs in another skin: on the host just before it
-//! becomes the kernel, and in the guest as process 1.
+//! Re-executes the booting program in two roles: on the host, to execute the kernel, and in the
+//! guest, as process 1.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt;
@@ -12,7 +12,7 @@ use crate::cpu_pin::pin;
 use crate::error::{Context, Error};
 use crate::guest;
 
-/// Plays the part that `arguments` name. To be called first thing by the program of [`crate::Boot::stage`],
+/// Runs the role that `arguments` name. To be called first by the program of [`crate::Boot::stage`],
 /// with the arguments after those written there. On success it does not return.
 ///
 /// # Errors
@@ -23,7 +23,7 @@ pub fn stage(arguments: &[OsString]) -> Result<std::convert::Infallible, Error> 
             let processor = if processor == "any" { None } else { Some(number(processor)?) };
             become_kernel(number(owner)?, processor, program, rest)
         }
-        // UML adds words of its own at the end of its command line, beyond the "--" that begins ours.
+        // UML appends words of its own to its command line, beyond the "--" that begins ours.
         [part, order, ..] if part == "init" => guest::init(Path::new(order)),
         _ => Err(Error::Refused(format!("{arguments:?} is no part of a boot"))),
     }

@@ -1,4 +1,4 @@
-//! A run's folder: made before a boot, removed after it, swept up later when its owner was killed.
+//! A run's folder: made before a boot and removed after it, or later if its owner was killed.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use crate::error::{Context, Error};
 
 const LOCK: &str = "alive";
 
-/// A folder that is locked while its owner lives.
+/// A folder that is locked while its owner runs.
 #[derive(Debug)]
 pub(crate) struct RunDir {
     folder: TempDir,
@@ -18,10 +18,10 @@ pub(crate) struct RunDir {
 }
 
 impl RunDir {
-    /// Makes a new one below `runs`, and removes those whose owners are gone.
+    /// Makes a new one below `runs`, and removes those whose owners have ended.
     pub(crate) fn create(runs: &Path) -> Result<Self, Error> {
         fs::create_dir_all(runs).on("create", runs)?;
-        // A sweep and a creation at the same time would let the sweep take a folder not locked yet.
+        // Without this a simultaneous clean-up could remove a folder that is not locked yet.
         let door = runs.with_extension("lock");
         let door = File::create(&door).on("create", &door)?;
         flock(&door, FlockOperation::LockExclusive).on("lock", runs)?;
@@ -50,7 +50,7 @@ fn sweep(runs: &Path) -> Result<(), Error> {
             Err(_) => true,
         };
         if abandoned {
-            // Another owner's leavings (root's, for one) are no reason to fail.
+            // Folders left by another user, such as root, are no reason to fail.
             drop(fs::remove_dir_all(&path));
         }
     }

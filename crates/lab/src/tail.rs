@@ -16,7 +16,7 @@ impl FileTail {
         Self { path: path.to_owned(), file: None }
     }
 
-    /// Passes on what was appended since the last call.
+    /// Forwards what was appended since the last call.
     pub(crate) fn pass_on(&mut self, to: &mut dyn Write) -> io::Result<()> {
         if self.file.is_none() {
             match File::open(&self.path) {
@@ -39,8 +39,8 @@ impl FileTail {
     }
 }
 
-/// The last `lines` lines of a console, without a panicking kernel's list of calls, which would push
-/// out what led to it. Empty when it cannot be read.
+/// The last `lines` lines of a console, without a panicking kernel's call trace, which would displace
+/// the lines before it. Empty if it cannot be read.
 pub(crate) fn tail(path: &Path, lines: usize) -> String {
     let Ok(bytes) = std::fs::read(path) else { return String::new() };
     let text = String::from_utf8_lossy(&bytes);

@@ -23,7 +23,7 @@ pub(crate) fn usr_merge(tree: &Path, host: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Moves `from` to `to`; folders on both sides become one, a file of `to` yields to one of `from`.
+/// Moves `from` to `to`; folders on both sides are merged, a file of `from` replaces one of `to`.
 fn merge(from: &Path, to: &Path) -> Result<(), Error> {
     let folders = is_dir(from) && is_dir(to);
     if !folders {

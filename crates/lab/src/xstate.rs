@@ -8,13 +8,13 @@ use std::process::Command;
 use crate::error::{Context, Error};
 use crate::fetch::run;
 
-/// The library that makes up for it, which says how.
+/// The library that works around it; its source explains how.
 const SOURCE: &str = include_str!("../preload/xstate.rs");
 
 /// Components of the register state that came after PKRU, by their names in /proc/cpuinfo.
 const LATER: [&str; 2] = ["amx_tile", "apx"];
 
-/// The library to load before libc, compiled into `folder`; `None` where the processor takes none.
+/// The library to load before libc, compiled into `folder`; `None` if the processor needs none.
 ///
 /// # Errors
 /// The compiler is missing or fails.
@@ -39,7 +39,7 @@ pub(crate) fn preload(folder: &Path) -> Result<Option<PathBuf>, Error> {
         .args(["--crate-name", "xstate", "-o"])
         .arg(&compiled)
         .arg(&text))?;
-    // Others may do the same at this moment: whole files take each other's place.
+    // Other processes may do the same at this moment: complete files replace each other.
     fs::rename(&compiled, &library).on("replace", &library)?;
     fs::rename(&text, &source).on("replace", &source)?;
     Ok(Some(library))

@@ -187,7 +187,7 @@ impl Report<'_> {
             self.broken(index, text, broken);
             return None;
         }
-        // Only the parser that keeps positions tells scalars from keys and comments, so only it can
+        // Only the parser that keeps positions distinguishes scalars from keys and comments, so only it can
         // replace parameters.
         if parameter::may_stand_in(text) {
             return self.spec_with_places(index, text, None).map(Reading::from);

@@ -122,7 +122,7 @@ fn what_two_sources_say_of_the_same_thing_names_both_places() {
         ]),
         "2.yaml:2:13: service a: two services are named `a` (the first one: 1.yaml:3:13); give each its own name; one service may have several VIPs and ports\n\
          2.yaml:2:21: service a: two services on 192.0.2.1:80/tcp (the first one: 1.yaml:3:21); remove one of them, or change its VIP, port or protocol\n\
-         2.yaml:4:16: 192.0.2.1 on eth0 stands twice (first written here: 1.yaml:5:16); keep one of them\n\
+         2.yaml:4:16: 192.0.2.1 on eth0 is listed twice (first written here: 1.yaml:5:16); keep one of them\n\
          3.yaml:2:13: pool p: the pool `p` is defined twice (first written here: 2.yaml:6:13); give each pool a name of its own"
     );
 }

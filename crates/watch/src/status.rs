@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::Trigger;
 
 /// The version of the document.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// The whole of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,9 +1,9 @@
-//! The wall's clock, which is one for the whole of the lab's kernel: one test runs at a time there.
+//! Steps the wall clock, which the whole of the lab's kernel shares: one test runs at a time there.
 
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime, clock_settime};
 
-/// A step of the wall's clock, which is taken back when this is dropped.
+/// A step of the wall clock, which is reversed when this is dropped.
 #[derive(Debug)]
 pub struct Stepped(i64);
 

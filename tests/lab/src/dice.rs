@@ -1,6 +1,6 @@
-//! Chance, the same for the same seed.
+//! A random number generator that gives the same numbers for the same seed.
 
-/// Throws the same numbers for the same seed.
+/// A generator.
 #[derive(Debug, Clone)]
 pub struct TestRng(u64);
 

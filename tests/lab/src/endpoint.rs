@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// Where it listens unless told otherwise.
+/// The default listening address.
 pub const ENDPOINT: &str = "127.0.0.1:9479";
 
 /// Requests a path: the HTTP status and the body. `None` where no daemon answers in full.

@@ -1,5 +1,5 @@
-//! Tables in the words of `ipvsadm`, written here and compared with what that program prints: a
-//! reading of the kernel that shares nothing with evenkeel's own but the nouns.
+//! Tables in the syntax of `ipvsadm`, written here and compared with the output of that program: a
+//! reading of the kernel that shares only the model with evenkeel's own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ pub const MAX_THRESHOLD: u32 = i32::MAX as u32;
 /// What `ipvsadm -Sn` prints for a table; the order of lines carries no meaning.
 ///
 /// # Panics
-/// On what no command line of ipvsadm can say: protocols and forwarding methods of other tools.
+/// On what no command line of ipvsadm can express: protocols and forwarding methods of other tools.
 #[must_use]
 pub fn saved(table: &Table) -> BTreeSet<String> {
     let mut lines = BTreeSet::new();
@@ -128,7 +128,7 @@ fn service_name(key: &ServiceKey, mark: impl Fn(u32) -> String) -> String {
     }
 }
 
-/// What the words are for: printing leaves out what reading takes.
+/// The use of the text: printing omits some of what reading accepts.
 #[derive(PartialEq, Eq, Clone, Copy)]
 enum For {
     Saved,

@@ -21,7 +21,7 @@ pub mod property;
 /// The evenkeel program that is tested.
 ///
 /// # Panics
-/// Where nobody says which it is: `cargo xtask` does.
+/// If the environment does not name it; `cargo xtask` sets it.
 pub fn program() -> PathBuf {
     variable("EVENKEEL_BIN").into()
 }
@@ -38,16 +38,17 @@ fn variable(name: &str) -> OsString {
     std::env::var_os(name).unwrap_or_else(|| panic!("{name} is set by `cargo xtask`"))
 }
 
-/// Prints, though a test that passes keeps what it prints to itself: for measurements.
+/// Prints even if the test passes, for measurements.
 ///
 /// # Panics
-/// Where nobody reads it.
+/// If the output is closed.
 pub fn say(text: &str) {
     let mut stdout = std::io::stdout();
     writeln!(stdout, "{text}").expect("someone reads it");
 }
 
-/// Puts the calling thread, and the programs it starts from now on, into a new network namespace with `lo` up.
+/// Puts the calling thread, and the programs it starts from now on, into a new network namespace
+/// with `lo` up.
 ///
 /// # Panics
 /// Where that is not permitted: the tests are run as root, inside the lab.
@@ -63,7 +64,7 @@ pub fn fresh_namespace() {
 /// As [`fresh_namespace`].
 pub fn fresh_host() {
     bare_namespace();
-    // The address that the kernel makes up is not to be used at once.
+    // The address that the kernel generates is not usable at once.
     let commands = "link set lo up
         link add eth0 type dummy
         link set eth0 addrgenmode none
@@ -107,7 +108,8 @@ pub fn enter_namespace(namespace: &File) {
     setns(namespace, CloneFlags::CLONE_NEWNET).expect("the other network namespace");
 }
 
-/// Runs a program with its arguments, split at blanks, and returns what it wrote to standard output.
+/// Runs a program with its arguments, split at blanks, and returns what it wrote to standard
+/// output.
 ///
 /// # Panics
 /// If it cannot be started or fails, with what it wrote to standard error.
@@ -129,7 +131,7 @@ pub fn run_with(command: &str, input: &str) -> String {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap_or_else(|error| panic!("{program}: {error}"));
-    // A program that ends without reading all of it says why itself.
+    // A program that ends without reading all of it reports the reason itself.
     let _cut = child.stdin.take().expect("a pipe").write_all(input.as_bytes());
     let output = child.wait_with_output().unwrap_or_else(|error| panic!("{program}: {error}"));
     let errors = String::from_utf8_lossy(&output.stderr);

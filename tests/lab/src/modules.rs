@@ -1,4 +1,4 @@
-//! Kernel modules, taken out for a while.
+//! Unloads kernel modules temporarily.
 
 use std::path::Path;
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::run;
 
-/// Where the kernel is told what loads a module that it misses.
+/// The setting of the program by which the kernel loads missing modules.
 const MODPROBE: &str = "/proc/sys/kernel/modprobe";
 
 /// Whether a module is loaded.
@@ -35,10 +35,10 @@ pub fn unload(module: &str) {
     panic!("{module} is still in use");
 }
 
-/// Does something while nothing loads modules, and then lets it be done again.
+/// Runs something while module loading is disabled.
 ///
 /// # Panics
-/// When the kernel cannot be told.
+/// When the setting cannot be changed.
 pub fn without_modprobe<T>(work: impl FnOnce() -> T) -> T {
     let program = std::fs::read_to_string(MODPROBE).expect("it can be read");
     std::fs::write(MODPROBE, "/bin/false").expect("it can be changed");

@@ -1,8 +1,8 @@
-//! What the programs of a namespace ask the kernel to change, heard beside them.
+//! Captures the changes that programs of a namespace request of the kernel.
 //!
-//! An `nlmon` device shows every netlink message of its namespace to packet sockets. What passes
-//! is taken apart here, on bytes, and nowhere with evenkeel's own codec: this counts what evenkeel
-//! sends. Numbers are those of `include/uapi/linux/{netlink,rtnetlink,if_addr,ip_vs}.h`.
+//! An `nlmon` device shows every netlink message of its namespace to packet sockets. What passes is
+//! decoded here from bytes, without evenkeel's own codec, because this checks what evenkeel sends.
+//! Numbers are those of `include/uapi/linux/{netlink,rtnetlink,if_addr,ip_vs}.h`.
 
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -127,7 +127,7 @@ impl Capture {
     }
 }
 
-/// The number of the IPVS family, as another program tells it.
+/// The number of the IPVS family, as another program reports it.
 fn ipvs_family() -> u16 {
     let shown = run("genl ctrl get name IPVS");
     let (_, rest) = shown.split_once("ID: 0x").expect("an identity");
@@ -197,7 +197,7 @@ fn route_change(kind: u16, payload: &[u8]) -> Option<Change> {
 fn attribute(mut bytes: &[u8], wanted: u16) -> Option<&[u8]> {
     while bytes.len() >= 4 {
         let length = usize::from(u16_at(bytes, 0));
-        // The two highest bits say how the rest is to be taken.
+        // The two highest bits are flags.
         if u16_at(bytes, 2) & 0x3fff == wanted {
             return Some(&bytes[4..length]);
         }

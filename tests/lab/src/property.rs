@@ -1,11 +1,11 @@
-//! How laws are held against random values here: how many, and how a failure is brought back.
+//! Runs property tests on random values: how many, and how to reproduce a failure.
 
 use std::hash::{BuildHasher, RandomState};
 
 use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestRunner};
 
-/// How many cases a law is held against: `EVENKEEL_LAB_CASES`, else `usual`.
+/// How many cases a property is tested with: `EVENKEEL_LAB_CASES`, else `usual`.
 ///
 /// # Panics
 /// When that is no number.
@@ -15,7 +15,8 @@ pub fn cases(usual: u32) -> u32 {
     cases.map_or(usual, |text| text.parse().expect("EVENKEEL_LAB_CASES is a number"))
 }
 
-/// Runs `test` on so many values. A failure tells the seed, which `EVENKEEL_LAB_SEED` brings back.
+/// Runs `test` on so many values. A failure prints the seed, with which `EVENKEEL_LAB_SEED` repeats
+/// it.
 ///
 /// # Panics
 /// When a value fails, with the smallest that was found to.

@@ -1,4 +1,4 @@
-//! What is shipped beside the program: units, alerts. Judged by the tools that will read them.
+//! The files shipped with the program, units and alerts, checked by the tools that read them.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
-//! What is known of the kernel's table, a note a test, so that a kernel that changes is noticed as a
-//! sentence that fails. The notes have numbers, P1 to P50, with which the tests begin; what other
-//! tests see is not repeated here but named. Notes on how to behave rather than on the kernel (P26)
-//! and on addresses (P35 to P40) are not among them.
+//! Known facts of the kernel's table, one test per fact, so that a change of the kernel is noticed
+//! as a failing test. The facts have numbers, P1 to P50, with which the tests begin; facts that
+//! other tests cover are not repeated here but referenced. Rules of behaviour (P26) and facts on
+//! addresses (P35 to P40) are not included.
 //!
 //! | note | about | tests here | elsewhere |
 //! |---|---|---|---|

@@ -1,9 +1,9 @@
-//! SIGKILL at every turn of an apply: whatever was cut short, the next apply converges, and nothing
-//! that is not evenkeel's was touched.
+//! SIGKILL at every point of an apply: whatever was interrupted, the next apply converges, and no
+//! object of other programs was changed.
 //!
-//! The killed process is this very test program, which carries a pass out by the libraries and
-//! ends itself at a given call to the kernel, so that every turn is met for sure; the program
-//! itself is killed at random moments beside that.
+//! The killed process is this test program, which runs a pass by the libraries and kills itself at
+//! a given call to the kernel, so that every point is covered. In addition, the evenkeel program is
+//! killed at random moments.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,7 +32,7 @@ struct KillableKernel {
     calls: Cell<usize>,
     at: usize,
     has_written: Cell<bool>,
-    /// Where it tells how far it came.
+    /// Where it reports its progress.
     phase: PathBuf,
 }
 

@@ -1,6 +1,6 @@
-//! Re-configurations under load: clients that ask without pause, and downloads that take longer than
-//! any change, notice nothing of `evenkeel apply`. The same with `ipvsadm-restore` is printed beside
-//! it, for comparison.
+//! Re-configurations under load: `evenkeel apply` affects neither clients that send requests
+//! without pause nor downloads that take longer than any change. Results of `ipvsadm-restore` are
+//! printed for comparison.
 
 use std::ops::RangeInclusive;
 
@@ -25,10 +25,11 @@ const FULL: u32 = 100;
 /// Enough for 258,048 connections of four clients.
 const ALL_PORTS: RangeInclusive<u16> = 1024..=u16::MAX;
 
-/// Runs all ways and holds evenkeel to its promise.
+/// Runs all programs and checks that evenkeel loses nothing.
 ///
-/// Where there are several processors, changes of a scheduler are apart: the kernel itself leaves the
-/// service without one for a while, in which it refuses clients, whichever program makes the change.
+/// Where there are several processors, changes of a scheduler are apart: the kernel itself leaves
+/// the service without one for a while, in which it refuses clients, whichever program makes the
+/// change.
 fn check(name: &str, kind: Kind, usual: u32) {
     check_with(name, kind, ALL_PORTS, usual);
 }
@@ -120,8 +121,8 @@ fn direct_routing_of_ipv6_loses_nothing() {
     check("DR, IPv6", Kind { forward: Forward::Dr, is_ipv6: true }, 8);
 }
 
-/// In DR the director does not see that a connection is over. A port that is used again meets what it
-/// knows of the last one, which may be at a real server that has been drained or deleted since.
+/// In DR the director does not see that a connection is over. A port that is used again meets what
+/// it knows of the last one, which may be at a real server that has been drained or deleted since.
 #[test]
 fn direct_routing_with_ports_used_again_loses_nothing() {
     check_with("DR, 400 ports", Kind { forward: Forward::Dr, is_ipv6: false }, 2000..=2399, 8);

@@ -1,6 +1,6 @@
-//! Everything at once, for a long time: the spec changes several times a second, others break the
-//! table and take the VIP, a client scrapes, and the daemon is killed again and again; in the second
-//! half it is left alone with all of them, and must not grow.
+//! All disturbances at once, for a long time: the spec changes several times a second, other
+//! programs break the table and unbind the VIP, a client scrapes, and the daemon is killed
+//! repeatedly. In the second half it is no longer killed, and must not grow.
 //!
 //! `EVENKEEL_SOAK_SECONDS` says for how long; `cargo xtask soak` sets it. Among the other tests it
 //! takes seconds, so that it is known to work.
@@ -64,11 +64,11 @@ struct OutcomeCounts {
     failures: Vec<String>,
 }
 
-/// What all who take part share.
+/// The state that all threads share.
 #[derive(Debug, Default)]
 struct Shared {
     is_over: AtomicBool,
-    /// Nobody kills the daemon any longer.
+    /// The daemon is no longer killed.
     is_alone: AtomicBool,
     counts: Mutex<OutcomeCounts>,
 }
@@ -82,7 +82,7 @@ impl Shared {
         self.counts.lock().unwrap()
     }
 
-    /// Something is not as it must be. It goes on all the same; a few of a kind are enough.
+    /// Records a failure. The test continues nevertheless; a few of a kind are enough.
     fn fail(&self, text: String) {
         let mut counts = self.counts();
         if counts.failures.len() < 20 {
@@ -92,7 +92,7 @@ impl Shared {
     }
 }
 
-/// Ends the others, too, when whoever leads them panics.
+/// Stops the other threads when the leading one panics.
 struct Ending<'a>(&'a Shared);
 
 impl Drop for Ending<'_> {
@@ -146,8 +146,8 @@ fn kill_again_and_again(shared: &Shared, fixture: &Fixture, daemon: &mut Child, 
     let begin = Instant::now();
     let kills = if length < FULL { 3 } else { 20 };
     for number in 1..=kills {
-        // The time after the last one belongs to the first half too: the daemon comes to itself, and
-        // takes the memory that it needs at times.
+        // The time after the last one belongs to the first half too: the daemon comes to itself,
+        // and takes the memory that it needs at times.
         let at = length * 3 / 8 * number / kills;
         sleep(at.saturating_sub(begin.elapsed()));
         if let Some(status) = daemon.try_wait().unwrap() {

@@ -1,5 +1,5 @@
-//! Every fault of a single file in a directory of specs: whatever it is, nothing is deleted that was
-//! not removed on purpose.
+//! Every fault of a single file in a directory of specs: whatever it is, nothing is deleted that
+//! was not removed on purpose.
 //!
 //! What each fault must lead to is written down in [`files`] beforehand. `cargo xtask sweep` runs
 //! all of them and prints the table; among the other tests a part of them is run. `cargo xtask
@@ -28,7 +28,7 @@ const ALL_GUARDS: &str =
 /// The short sweep takes one cut of so many.
 const CUTS: usize = 8;
 
-/// What became of a fault.
+/// The outcome of a fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Outcome {
     BadSpec,

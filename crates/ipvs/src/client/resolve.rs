@@ -1,4 +1,4 @@
-//! The family's number, which the kernel gives out anew each time the module is loaded.
+//! Resolves the family's number, which the kernel assigns each time the module is loaded.
 
 use neli::FromBytesWithInput;
 use neli::attr::Attribute;

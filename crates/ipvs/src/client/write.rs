@@ -43,7 +43,7 @@ impl Client {
                 Ok(None) => return Ok(refusals),
                 Err(source) => return Err(stopped(refusals, first..first, source)),
             };
-            // A send that fails has handed nothing to the kernel.
+            // A send that fails has passed nothing to the kernel.
             if let Err(source) = self.send() {
                 return Err(stopped(refusals, first..first, source));
             }

@@ -93,7 +93,7 @@ impl<'a> Attribute<'a> {
     }
 }
 
-/// The payload of the first attribute of that number behind the generic netlink header.
+/// The payload of the first attribute of that number after the generic netlink header.
 pub(super) fn nested(payload: &[u8], kind: u16) -> Result<Option<&[u8]>, DecodeError> {
     let attributes = payload.get(GENL_HDRLEN..).ok_or(DecodeError::CutMessage)?;
     for attribute in Attributes(attributes) {

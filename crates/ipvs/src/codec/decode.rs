@@ -10,7 +10,7 @@ use crate::{
     Name, Netmask, Rates, Service, ServiceEntry, ServiceKey, Statistics, Tunnel, UnknownAttributes,
 };
 
-/// A service as it lies in a message; statistics and unknown attributes are read when asked for.
+/// A service as encoded in a message; statistics and unknown attributes are decoded on request.
 #[derive(Debug, Clone, Copy)]
 pub struct ServiceReply<'a> {
     /// Its configuration, [`flags::HASHED`](crate::flags::HASHED) as it came.
@@ -19,13 +19,13 @@ pub struct ServiceReply<'a> {
     statistics: &'a [u8],
 }
 
-/// A destination as it lies in a message; statistics and unknown attributes are read when asked
-/// for.
+/// A destination as encoded in a message; statistics and unknown attributes are decoded on
+/// request.
 #[derive(Debug, Clone, Copy)]
 pub struct DestinationReply<'a> {
     /// Its configuration.
     pub destination: Destination,
-    /// Its connections now; 0 where the message does not say.
+    /// Its current connections; 0 where the message lacks them.
     pub connections: Connections,
     attributes: &'a [u8],
     statistics: &'a [u8],
@@ -47,7 +47,7 @@ pub fn decode_service(payload: &[u8]) -> Result<ServiceReply<'_>, DecodeError> {
 }
 
 /// Reads a destination from a message's payload, generic netlink header included. `family` is
-/// the service's, for kernels before 3.18, which do not tell a destination's own.
+/// the service's, for kernels before 3.18, which do not send a destination's own.
 ///
 /// # Errors
 /// When an attribute is cut, has an impossible length, or one is missing that every kernel sends.
@@ -69,7 +69,8 @@ pub fn decode_destination(
 /// Reads from a request's payload what it is about.
 ///
 /// # Errors
-/// As [`decode_service`], [`decode_destination`] and [`decode_sync_daemon`](super::decode_sync_daemon).
+/// As [`decode_service`], [`decode_destination`] and
+/// [`decode_sync_daemon`](super::decode_sync_daemon).
 pub fn decode_object(payload: &[u8]) -> Result<CommandObject, DecodeError> {
     let Some(service) = nested(payload, IPVS_CMD_ATTR_SERVICE)? else {
         return Ok(match daemon_state(payload)? {

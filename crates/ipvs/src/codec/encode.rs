@@ -1,4 +1,4 @@
-//! Requests into one reused buffer.
+//! Encodes requests into one reused buffer.
 
 use std::io::Cursor;
 
@@ -24,7 +24,7 @@ pub struct Header {
     pub sequence: u32,
 }
 
-/// Writes messages one behind the other into a buffer that keeps its memory.
+/// Writes messages one after the other into a buffer that keeps its memory.
 #[derive(Debug, Default)]
 pub struct Encoder {
     buffer: Cursor<Vec<u8>>,
@@ -37,13 +37,13 @@ impl Encoder {
         self.buffer.get_ref()
     }
 
-    /// Forgets the messages and keeps the memory.
+    /// Removes the messages and keeps the memory.
     pub fn clear(&mut self) {
         self.buffer.get_mut().clear();
         self.buffer.set_position(0);
     }
 
-    /// A change. Nothing but a refusal answers it.
+    /// Encodes a change. The kernel answers it only with a refusal.
     ///
     /// # Errors
     /// When neli cannot serialise it.

@@ -1,5 +1,5 @@
-//! What concerns the namespace as a whole, both ways: the report on IPVS itself, timeouts, sync
-//! daemons.
+//! Encodes and decodes what concerns the namespace as a whole: information on IPVS itself,
+//! timeouts, sync daemons.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -32,7 +32,7 @@ impl Encoder {
         self.request(header, NlmF::REQUEST | NlmF::ACK, IPVS_CMD_GET_CONFIG, ())
     }
 
-    /// Sets the timeouts that are not 0. Nothing but a refusal answers it.
+    /// Sets the timeouts that are not 0. The kernel answers it only with a refusal.
     ///
     /// # Errors
     /// When neli cannot serialise it.
@@ -48,7 +48,7 @@ impl Encoder {
         self.request(header, NlmF::REQUEST | NlmF::DUMP, IPVS_CMD_GET_DAEMON, ())
     }
 
-    /// Starts a sync daemon. Nothing but a refusal answers it.
+    /// Starts a sync daemon. The kernel answers it only with a refusal.
     ///
     /// # Errors
     /// When neli cannot serialise it.
@@ -61,7 +61,7 @@ impl Encoder {
         self.request(header, NlmF::REQUEST, IPVS_CMD_NEW_DAEMON, part)
     }
 
-    /// Stops a sync daemon. Nothing but a refusal answers it.
+    /// Stops a sync daemon. The kernel answers it only with a refusal.
     ///
     /// # Errors
     /// When neli cannot serialise it.
@@ -141,7 +141,7 @@ fn write_sync_daemon(daemon: &SyncDaemon, sink: &mut impl Sink) -> Result<(), Se
     Ok(())
 }
 
-/// A sync daemon as it lies in a message; unknown attributes are read when asked for.
+/// A sync daemon as encoded in a message; unknown attributes are decoded on request.
 #[derive(Debug, Clone, Copy)]
 pub struct SyncDaemonReply<'a> {
     /// Its configuration.

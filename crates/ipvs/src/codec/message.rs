@@ -30,7 +30,7 @@ pub struct Message<'a> {
     pub flags: u16,
     /// The number of the request it answers (`nlmsg_seq`).
     pub sequence: u32,
-    /// The socket it is meant for (`nlmsg_pid`).
+    /// The receiving socket (`nlmsg_pid`).
     pub port: u32,
     /// What follows the header: for a family's message, the generic netlink header first.
     pub payload: &'a [u8],
@@ -92,7 +92,7 @@ impl<'a> Message<'a> {
     /// Interprets the message as an answer to a request.
     ///
     /// # Errors
-    /// When one of netlink's own messages is cut short, or says that data was lost.
+    /// When one of netlink's own messages is cut short, or reports that data was lost.
     pub fn answer(&self) -> Result<Answer<'a>, DecodeError> {
         match Nlmsg::from(self.kind) {
             Nlmsg::Noop => Ok(Answer::Nothing),
@@ -105,7 +105,7 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// Whether the kernel says that the table changed under a dump.
+    /// Whether the kernel reports that the table changed during a dump.
     #[must_use]
     pub fn is_interrupted(&self) -> bool {
         self.flags & NlmF::DUMP_INTR.bits() != 0
@@ -130,7 +130,7 @@ impl<'a> Message<'a> {
         }
         let request = echo.first_chunk::<NLMSG_HDRLEN>().ok_or(DecodeError::CutMessage)?;
         let [l0, l1, l2, l3, ..] = *request;
-        // With NLM_F_CAPPED only the request's header comes back, else all of it.
+        // With NLM_F_CAPPED only the request's header is returned, else all of it.
         let echoed = if self.flags & NlmF::CAPPED.bits() != 0 {
             NLMSG_HDRLEN
         } else {

@@ -1,6 +1,6 @@
-//! Bytes to values and back, without a socket and without a word about meaning.
+//! Converts between bytes and values, without a socket and without interpreting them.
 //!
-//! Encoding stands on neli: each message is neli's `Nlmsghdr` around its `Genlmsghdr`, and the
+//! Encoding uses neli: each message is neli's `Nlmsghdr` around its `Genlmsghdr`, and the
 //! attributes are written through its `Size` and `ToBytes` traits straight into one reused
 //! buffer. neli's own `Nlattr` is not used for them: it owns its payload, which costs three
 //! allocations for each of the dozen attributes of a message.
@@ -8,7 +8,7 @@
 //! Decoding borrows. A dump of ten thousand destinations holds several hundred thousand
 //! attributes, most of them statistics, and neli would copy each into a buffer of its own, and
 //! computes with lengths before it checks them. So framing and attributes are read here, in
-//! place and with every length checked: no bytes whatever make these functions panic.
+//! place and with every length checked: these functions panic on no input.
 
 mod attribute;
 mod decode;

@@ -11,7 +11,7 @@ use crate::uapi::IP_VS_NAME_MAXLEN;
 /// `NLA_F_NESTED`
 const NLA_F_NESTED: u16 = 1 << 15;
 
-/// Attributes that can be written one behind the other.
+/// Attributes that can be written one after the other.
 pub(super) trait Content: std::fmt::Debug {
     fn write(&self, sink: &mut impl Sink) -> Result<(), SerError>;
 }

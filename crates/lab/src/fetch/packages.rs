@@ -1,8 +1,8 @@
 //! Debian packages, unpacked into a folder without root.
 //!
-//! Which packages there are and what they need is apt's knowledge. Its lists and cache are kept in
-//! folders of the lab's own, and it is asked as if nothing were installed, so the result does not
-//! depend on what the host happens to have. Nothing of the host is changed.
+//! apt determines the available packages and their dependencies. Its lists and cache are kept in
+//! folders of the lab's own, and it runs as if nothing were installed, so the result does not
+//! depend on what the host has installed. Nothing of the host is changed.
 
 use std::fs::{self, File};
 use std::io;
@@ -18,8 +18,8 @@ use crate::usr_merge::usr_merge;
 /// Part of the stamp: to be raised when the shape of the tree changes.
 const SHAPE: u32 = 1;
 
-/// The tree of unpacked packages, which is made if need be: `packages` with all that they depend on,
-/// and those that are to come `alone`.
+/// The tree of unpacked packages, which is made if need be: `packages` with all that they depend
+/// on, and those that are to come `alone`.
 pub(super) fn unpacked(
     folder: &Path,
     packages: &[&str],
@@ -71,7 +71,7 @@ pub(super) fn unpacked(
     Ok(tree)
 }
 
-/// What a tree must have been made from to be usable as it is.
+/// The stamp of a tree that can be used as it is.
 pub(super) fn stamp(packages: &[&str], alone: &[&str]) -> String {
     let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
     let release: Vec<&str> = release
@@ -109,14 +109,14 @@ impl Apt {
             option("Dir::State::Status", "status"),
             option("Dir::Cache", "cache"),
             option("Dir::Log", "log"),
-            // Root's apt would step down to a user who may not write here.
+            // As root, apt would switch to a user that may not write here.
             "APT::Sandbox::User=root".to_owned(),
             // The locks are for the host's own database, which is not used.
             "Debug::NoLocking=1".to_owned(),
             // Descriptions in other languages.
             "Acquire::Languages=none".to_owned(),
             "Acquire::Retries=3".to_owned(),
-            // Lists that could not be fetched are otherwise a mere warning.
+            // Otherwise lists that could not be fetched are only a warning.
             "APT::Update::Error-Mode=any".to_owned(),
         ] {
             command.arg("-o").arg(option);
@@ -160,7 +160,7 @@ fn remove(path: &Path) -> Result<(), Error> {
     }
 }
 
-/// Runs a program to its end and gives what it printed.
+/// Runs a program to its end and returns its output.
 pub(crate) fn run(command: &mut Command) -> Result<String, Error> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = match command.output() {

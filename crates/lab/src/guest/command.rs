@@ -1,4 +1,4 @@
-//! Runs the job's command as a child of process 1, which also collects everyone's orphans.
+//! Runs the job's command as a child of process 1, which also reaps all orphans.
 
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
@@ -17,7 +17,7 @@ use crate::error::{Context, Error};
 use crate::guest_protocol::{GuestCommand, GuestStatus, Stdin};
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// How long what a command left behind may go on writing after its end.
+/// How long processes left by a command may continue to write after its end.
 const LAST_LINES: Duration = Duration::from_millis(200);
 
 /// Runs the command to its end.
@@ -85,7 +85,7 @@ fn find(program: &OsStr, order: &GuestCommand) -> std::path::PathBuf {
         .unwrap_or_else(|| direct.to_owned())
 }
 
-/// Without it even a local address is none to IPVS.
+/// Sets up `lo`, without which IPVS does not even treat a local address as local.
 fn loopback_up() -> Result<(), Error> {
     let program = "/sbin/ip".to_owned();
     let status = Command::new(&program).args(["link", "set", "lo", "up"]).status();
@@ -96,8 +96,8 @@ fn loopback_up() -> Result<(), Error> {
     }
 }
 
-/// What is written to the host's folders reaches them within a tenth of a second, not after 30 s:
-/// somebody is watching.
+/// Lets writes to the host's folders reach them within a tenth of a second, not after 30 s, because
+/// the host streams them.
 fn write_back_soon() -> Result<(), Error> {
     for name in ["dirty_writeback_centisecs", "dirty_expire_centisecs"] {
         let path = Path::new("/proc/sys/vm").join(name);
@@ -136,7 +136,7 @@ fn collect(child: Pid) -> Result<GuestStatus, Error> {
     }
 }
 
-/// Carries bytes from a pipe to a file on the host. The command gets no descriptor of that file, so
+/// Copies bytes from a pipe to a file on the host. The command gets no descriptor of that file, so
 /// that reopening /dev/stdout cannot truncate it.
 struct Pump {
     thread: JoinHandle<io::Result<()>>,
@@ -147,7 +147,7 @@ impl Pump {
     fn start(path: &Path, pipe: OwnedFd) -> Result<Self, Error> {
         let mut file = File::create(path).on("create", path)?;
         let mut pipe = File::from(pipe);
-        // Says nothing; its closing is the message.
+        // Nothing is written to it; closing it is the signal.
         let (finished, done) = mpsc::channel();
         let thread = std::thread::spawn(move || {
             let mut buffer = [0; 16 * 1024];

@@ -16,8 +16,8 @@ use crate::guest_protocol::GuestCommand;
 
 /// Where the new root is put together: on the first, read-only root's /run.
 const WORK: &str = "/run";
-/// Folders in which evenkeel keeps a host's configuration and state: the host's own is none of the
-/// guest's business.
+/// Folders in which evenkeel keeps a host's configuration and state: the guest must not see the
+/// host's.
 const MASKED: [&str; 2] = ["/etc/evenkeel", "/var/lib/evenkeel"];
 
 /// Turns the read-only root that the kernel booted with into a complete system.
@@ -28,8 +28,8 @@ pub(super) fn make_ready(order: &GuestCommand) -> Result<(), Error> {
     let root = layered_root(order)?;
     let inside = |path: &Path| root.join(path.strip_prefix("/").unwrap_or(path));
 
-    // Their places may lie beneath what is mounted next, so these come after it, yet must be made
-    // before the old root goes.
+    // Their mount points may be beneath what is mounted next, so these come after it, but before
+    // the old root is detached.
     attach("proc", "proc", inside(Path::new("/proc")), "")?;
     attach("sysfs", "sysfs", inside(Path::new("/sys")), "")?;
     attach("devtmpfs", "devtmpfs", inside(Path::new("/dev")), "mode=755")?;
@@ -83,7 +83,7 @@ fn attach_shared(
 fn load_overlay(modules: &Path) -> Result<(), Error> {
     let path = modules.join("kernel/fs/overlayfs/overlay.ko");
     if !path.exists() {
-        // Built in, or the mount will say.
+        // It may be built in; otherwise the mount fails with an error.
         return Ok(());
     }
     let file = File::open(&path).on("open", &path)?;
@@ -98,7 +98,8 @@ fn layered_root(order: &GuestCommand) -> Result<PathBuf, Error> {
     }
     let mut lower = "/".to_owned();
     if let Some(tools) = &order.tools {
-        // Mounted anew: an overlay refuses two layers of one file system of which one holds the other.
+        // Mounted anew: an overlay refuses two layers of one file system of which one holds the
+        // other.
         let layer = work.join("tools");
         attach_shared(order, tools, &layer)?;
         lower = format!("/:{}", layer.display());
@@ -109,10 +110,10 @@ fn layered_root(order: &GuestCommand) -> Result<PathBuf, Error> {
     Ok(root)
 }
 
-/// Makes `root` the root of everything and lets the old one go.
+/// Makes `root` the root and detaches the old one.
 fn change_root(root: &Path) -> Result<(), Error> {
     std::env::set_current_dir(root).on("enter", root)?;
-    // The old root comes to lie on top of the new one, from where it is detached (pivot_root(2)).
+    // The old root ends up on top of the new one, from where it is detached (pivot_root(2)).
     pivot_root(".", ".").step("cannot change the root")?;
     unmount(".", UnmountFlags::DETACH).step("cannot let the old root go")?;
     std::env::set_current_dir("/").on("enter", "/")

@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::error::Error;
 use crate::process_group::in_words;
 
-/// Loads all of them in one go, for each program started costs tens of milliseconds.
+/// Loads all of them with one program, because each program started costs tens of milliseconds.
 pub(super) fn load(names: &[String]) -> Result<(), Error> {
     if names.is_empty() {
         return Ok(());

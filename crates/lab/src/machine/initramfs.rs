@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Context, Error};
 
-/// An archive with busybox, the modules and a script that loads them and changes to the host's root.
+/// An archive with busybox, the modules and a script that loads them and changes to the host's
+/// root.
 pub(super) fn make(busybox: &Path, modules: &Path, needed: &[&str]) -> Result<Vec<u8>, Error> {
     let list = modules.join("modules.dep");
     let list = fs::read_to_string(&list).on("read", &list)?;
@@ -20,7 +21,7 @@ pub(super) fn make(busybox: &Path, modules: &Path, needed: &[&str]) -> Result<Ve
         archive.add(&format!("m/{number}"), 0o100_644, &fs::read(&path).on("read", &path)?);
         script += &format!("/bin/busybox insmod /m/{number}\n");
     }
-    // What the host does to its files while the guest runs is not the guest's business.
+    // The guest need not see what the host changes in its files meanwhile.
     let options = "ro,trans=virtio,version=9p2000.L,cache=loose,msize=262144";
     script += &format!(
         "/bin/busybox mount -t 9p -o {options} root /new\n\
@@ -49,7 +50,8 @@ fn load_order(list: &str, needed: &[&str]) -> Vec<PathBuf> {
     order
 }
 
-/// A cpio archive as the kernel unpacks it (Documentation/driver-api/early-userspace/buffer-format.rst).
+/// A cpio archive as the kernel unpacks it
+/// (Documentation/driver-api/early-userspace/buffer-format.rst).
 #[derive(Default)]
 struct Archive {
     bytes: Vec<u8>,

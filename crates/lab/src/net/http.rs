@@ -1,4 +1,5 @@
-//! As much of HTTP as it takes to see which real server answered, and whether all of an answer came.
+//! As much of HTTP as is needed to see which real server answered, and whether the answer is
+//! complete.
 
 mod client;
 mod server;
@@ -7,7 +8,7 @@ pub use client::get;
 pub(super) use client::{Answer, Connect, ask};
 pub use server::Server;
 
-/// Where a server has something that takes long: `/download?seconds=3`.
+/// The path of a long download: `/download?seconds=3`.
 const DOWNLOAD: &str = "/download?seconds=";
 /// The part of a download that is sent at once, ten times a second.
 const PIECE: usize = 1000;

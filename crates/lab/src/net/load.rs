@@ -1,7 +1,8 @@
-//! Load: clients that ask without pause and downloads that never end, with every failure counted.
+//! Generates load: clients that send requests without pause and permanent downloads. Counts every
+//! failure.
 //!
-//! All in threads of the calling process: in a guest a program of their own for each request would
-//! cost a hundred times what the request does.
+//! All of it runs in threads of the calling process: in a guest, a program for each request would
+//! cost a hundred times as much as the request.
 
 mod stats;
 
@@ -19,23 +20,23 @@ use crate::error::Error;
 use crate::net::Namespace;
 use crate::net::http::{Answer, Connect, ask};
 
-/// How long a client that failed waits before it asks again: a refusal costs so little that refusals
-/// would otherwise be most of the load.
+/// How long a client waits after a failure: a refusal costs so little that refusals would otherwise
+/// be most of the load.
 const AFTER_FAILURE: Duration = Duration::from_millis(10);
 const AFTER_BROKEN_DOWNLOAD: Duration = Duration::from_millis(200);
-/// Clients yield to the program under test, with which they share a processor as they never would on
-/// a network (nice(2)).
+/// Clients yield to the program under test, with which they share a processor as they never would
+/// on a network (nice(2)).
 const NICE: i32 = 10;
 /// How many ports in use a connection passes over before it gives up.
 const PORTS_TRIED: usize = 200;
 
-/// What is asked, by whom and how often.
+/// The requests, their clients and their frequency.
 #[derive(Clone, Debug)]
 pub struct Demand {
-    /// Where everything is asked for.
+    /// The address of all requests.
     pub target: SocketAddr,
-    /// The clients' addresses. At each of them one client makes short requests, each over a new
-    /// connection and at once after the answer to the one before.
+    /// The clients' addresses. At each of them one client sends short requests, each over a new
+    /// connection and immediately after the previous answer.
     pub clients: Vec<IpAddr>,
     /// The ports that clients connect from, one after the other. After the last comes the first
     /// again; meanwhile a director may still know of its last connection, and where that went.
@@ -44,20 +45,19 @@ pub struct Demand {
     pub downloads: usize,
     /// How many seconds a download takes.
     pub seconds: u32,
-    /// For connecting and for each read; after that a request has failed.
+    /// The time limit for connecting and for each read; after it a request has failed.
     pub patience: Duration,
 }
 
 impl Demand {
-    /// Twenty downloads of three seconds, clients with all the ports there are and five seconds'
-    /// patience.
+    /// Twenty downloads of three seconds; clients that use all ports and wait five seconds.
     pub fn new(target: SocketAddr, clients: Vec<IpAddr>) -> Self {
         let (downloads, seconds, patience) = (20, 3, Duration::from_secs(5));
         Self { target, clients, ports: 1024..=u16::MAX, downloads, seconds, patience }
     }
 }
 
-/// Load that is under way. Dropped, it stops, and waits until it has.
+/// Running load. When dropped, it stops, and waits until it has.
 #[derive(Debug)]
 pub struct Load {
     shared: Arc<Shared>,
@@ -119,7 +119,7 @@ impl Load {
     fn end(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
         for thread in self.threads.drain(..) {
-            // One that panicked has said so.
+            // A thread that panicked has printed its message.
             drop(thread.join());
         }
     }

@@ -13,7 +13,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use crate::error::{Context, Error};
 use crate::process_group::in_words;
 
-/// Where `ip netns` and everyone who works with it look for namespaces.
+/// Where `ip netns` and programs that work with it look for namespaces.
 const FOLDER: &str = "/run/netns";
 
 /// A network namespace with a name, deleted when dropped.
@@ -34,7 +34,7 @@ impl Namespace {
         Ok(namespace)
     }
 
-    /// Makes several at the price of one program; `lo` is down in them.
+    /// Makes several with a single program; `lo` is down in them.
     pub(super) fn create_all(names: &[&str]) -> Result<Vec<Self>, Error> {
         let batch: String = names.iter().map(|name| format!("netns add {name}\n")).collect();
         ip_batch(None, &batch)?;
@@ -93,7 +93,7 @@ impl Namespace {
             .map_err(|source| Error::Program { program: program.to_owned(), source })
     }
 
-    /// Runs a program inside and gives what it printed.
+    /// Runs a program inside and returns its output.
     ///
     /// # Errors
     /// When it cannot be started or fails; the error holds what it wrote on standard error.
@@ -157,7 +157,7 @@ fn ip_batch(namespace: Option<&Namespace>, commands: &str) -> Result<(), Error> 
     succeeded(format!("ip -batch{inside}"), output).map(drop)
 }
 
-/// What a program printed, if it succeeded.
+/// The output of a program, if it succeeded.
 fn succeeded(program: String, output: Output) -> Result<String, Error> {
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());

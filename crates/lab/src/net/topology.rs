@@ -1,7 +1,7 @@
 //! The classic cluster: a client, a director and real servers, each a namespace, on one bridge.
 //!
-//! What a real server needs for each way of forwarding is set up here. The director gets its own
-//! addresses and nothing else: the program under test sets up VIPs and the IPVS table.
+//! The settings that real servers need for each forwarding method are made here. The director gets
+//! its own addresses and nothing else: the program under test sets up VIPs and the IPVS table.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -16,17 +16,17 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// The one interface, beside `lo`, of each machine.
 const DEVICE: &str = "eth0";
 
-/// How the director will pass packets on, which decides what the real servers need.
+/// The forwarding method of the director, which decides what the real servers need.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Forward {
     /// Direct routing: each VIP on `lo`, not answered for by ARP.
     Dr,
-    /// Address translation: the way back leads through the director. Needs clients in another
-    /// network than the real servers', or the answers would take the short way.
+    /// Address translation: answers return through the director. Needs clients in another network
+    /// than the real servers, or the answers would bypass it.
     Nat,
-    /// IP in IP: each VIP on the tunnel device of its family. An IPv6 VIP must be bound as deprecated
-    /// on the director: chosen as the source of the outer packets it would be refused by the real
-    /// servers, which hold it too.
+    /// IP in IP: each VIP on the tunnel device of its family. An IPv6 VIP must be bound as
+    /// deprecated on the director: chosen as the source of the outer packets it would be refused by
+    /// the real servers, which hold it too.
     Tun,
 }
 
@@ -68,7 +68,7 @@ pub struct Topology {
     pub ports: Vec<u16>,
 }
 
-/// A cluster that is up. Taken down when dropped.
+/// A running cluster, which is deleted when dropped.
 #[derive(Debug)]
 pub struct Network {
     /// The client's namespace.
@@ -195,8 +195,8 @@ impl Topology {
 }
 
 impl Network {
-    /// Sends `count` requests from the client, each over a new connection and after the answer to the
-    /// one before, and gives the names of the real servers that answered.
+    /// Sends `count` requests from the client, each over a new connection and after the answer to
+    /// the one before, and gives the names of the real servers that answered.
     ///
     /// # Errors
     /// At the first request that is not answered.

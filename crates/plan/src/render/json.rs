@@ -4,7 +4,7 @@
 //! its meaning or goes.
 //!
 //! ```text
-//! format        number   version of this document, 1
+//! format        number   version of this document, 2
 //! in_sync       boolean  whether there is nothing to do
 //! steps         array    the operations in the order of their execution, each:
 //!   verb        string   add | edit | drain | delete | bind | unbind
@@ -40,7 +40,7 @@
 //! unchanged     object   services, real_servers, vips
 //! out_of_scope  number   live services that are none of the spec's business
 //! refusals      array    guard, message
-//! obstacles     array    strings
+//! unmet_preconditions array strings
 //! warnings      array    strings
 //! ```
 
@@ -51,7 +51,7 @@ use crate::field::{FieldChange, FieldValue};
 use crate::{Effect, Impact, Op, Plan, WiderScope};
 
 /// The version of the document.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// The document of a plan.
 pub fn json<'a>(plan: &Plan, names: impl Into<Names<'a>>) -> Value {

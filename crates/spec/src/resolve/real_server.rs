@@ -75,10 +75,7 @@ pub(crate) fn check_alone(list: &List<RealServer>, at: &At<'_>, diagnostics: &mu
         }
         if unchecked {
             diagnostics
-                .warning(
-                    &at.key("unchecked"),
-                    "this real server is used as written, without checks",
-                )
+                .warning(&at.key("unchecked"), "this real server is accepted as written")
                 .remedy("`unchecked` is for entries that other tools made in the kernel");
         }
     }

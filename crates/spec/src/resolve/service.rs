@@ -85,7 +85,7 @@ impl Expansion<'_> {
         let unchecked = service.unchecked.value().is_some_and(|flag| flag.0);
         if unchecked {
             diagnostics
-                .warning(&at.key("unchecked"), "this service is used as written, without checks")
+                .warning(&at.key("unchecked"), "this service is accepted as written")
                 .remedy("`unchecked` is for entries that other tools made in the kernel");
         }
         let target = ServiceAddress::read(service, unchecked, at, self.context.scope, diagnostics);

@@ -26,7 +26,10 @@ pub(crate) fn collect(
             let place = (binding.address, binding.interface.clone());
             if let Some(first) = written.get(&place) {
                 diagnostics
-                    .error(&at.key("address"), format!("{} on {} stands twice", place.0, place.1))
+                    .error(
+                        &at.key("address"),
+                        format!("{} on {} is listed twice", place.0, place.1),
+                    )
                     .remedy("keep one of them")
                     .related(first.clone(), "first written here");
                 continue;

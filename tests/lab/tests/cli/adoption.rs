@@ -1,4 +1,5 @@
-//! What was there before evenkeel is adopted: a teardown leaves it, with the values of before.
+//! Objects that existed before evenkeel are adopted: a teardown keeps them, with their former
+//! values.
 
 use super::*;
 
@@ -20,7 +21,7 @@ const BY_HAND: &str = "-A -t 192.0.2.1:80 -s wrr
     -A -f 6 -6 -s mh -b mh-port
     -a -f 6 -6 -r [2001:db8:1::3]:0 -g -w 1";
 
-/// All that a teardown is to give back, each in the words of `ipvsadm`, byte for byte.
+/// All that a teardown must restore, as `ipvsadm` prints it, byte for byte.
 fn table() -> (String, String, String) {
     (run("ipvsadm -Sn"), run("ipvsadm -Ln --thresholds"), run("ipvsadm -Ln --daemon"))
 }
@@ -155,7 +156,7 @@ fn a_real_server_that_evenkeel_added_leaves_an_adopted_service() {
 }
 
 #[test]
-fn what_another_program_changed_since_is_left_and_told() {
+fn changes_by_another_program_are_kept_and_reported() {
     let fixture = Fixture::expiring(WEB);
     fixture.apply(&web(&[(1, 1), (2, 5)]));
     run("ipvsadm -e -t 192.0.2.1:80 -r 10.0.0.2:80 -g -w 9");
@@ -169,7 +170,7 @@ fn what_another_program_changed_since_is_left_and_told() {
 }
 
 #[test]
-fn what_is_adopted_goes_where_that_is_asked_for() {
+fn adopted_objects_are_deleted_on_request() {
     let fixture = Fixture::expiring(WEB);
     fixture.apply(&web(&[(1, 1), (2, 2)]));
     let said = fixture.tear_down("--adopted");
@@ -187,7 +188,7 @@ fn what_the_spec_deleted_on_purpose_is_evenkeels_when_it_comes_back() {
 }
 
 #[test]
-fn an_adopted_real_server_that_drains_takes_clients_again() {
+fn an_adopted_real_server_that_drains_accepts_clients_again() {
     let fixture = Fixture::new(
         "-A -u 192.0.2.1:53 -s wlc
         -a -u 192.0.2.1:53 -r 127.0.0.1:9 -m -w 3
@@ -252,7 +253,7 @@ fn a_teardown_after_an_attempt_that_failed_undoes_what_it_did() {
 }
 
 #[test]
-fn what_was_rolled_back_is_found_anew() {
+fn objects_are_recorded_again_after_a_rollback() {
     let fixture = Fixture::expiring(WEB);
     broadcast();
     fixture.write("spec.yaml", web(&[(1, 1), (2, 2), (3, 1)]) + REFUSED);
@@ -279,7 +280,7 @@ fn single_services_and_applies_that_wait_adopt_too() {
     fixture.done("confirm");
     fixture.tear_down("");
     assert_eq!(table(), before);
-    // Taken back, what it deleted is there again, and still someone else's.
+    // After the rollback the deleted object exists again, and still belongs to another program.
     fixture.apply(&web(&[(1, 1), (2, 2)]));
     fixture.write("spec.yaml", web(&[(1, 1)]));
     let answer = fixture.evenkeel("apply --yes spec.yaml --confirm 1m --allow cut-off");

@@ -1,4 +1,4 @@
-//! Applies that are taken back unless they are confirmed.
+//! Applies that are rolled back unless they are confirmed.
 
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -97,7 +97,7 @@ fn an_unconfirmed_apply_is_rolled_back_and_the_next_command_says_so() {
 fn what_is_confirmed_stays() {
     let fixture = prepared();
     apply(&fixture, "1h");
-    // What it did is the spec's doing, and nobody's drift.
+    // Its changes have the cause "spec changed", not drift.
     let plan = fixture.evenkeel("plan spec.yaml");
     assert!(plan.stdout.contains("-> ") && !plan.stdout.contains("# drift"), "{plan:?}");
     let after = state();
@@ -113,7 +113,7 @@ fn what_is_confirmed_stays() {
     run("ipvsadm -e -t 192.0.2.1:80 -r 10.0.0.1:80 -g -w 1");
     let plan = fixture.done("plan after.yaml");
     assert!(plan.contains("# drift"), "{plan}");
-    // And what it set is put back when it goes.
+    // And a sysctl that it set is restored when it is removed from the spec.
     let answer = fixture.evenkeel("apply --yes spec.yaml --allow unbind-in-use");
     assert_eq!((answer.status, &*sysctl()), (0, "0"), "{answer:?}");
 }
@@ -132,7 +132,7 @@ fn what_is_aborted_is_rolled_back_at_once() {
 }
 
 #[test]
-fn without_its_watchdog_every_writer_refuses_until_someone_decides() {
+fn without_its_watchdog_every_writer_refuses_until_it_is_confirmed_or_aborted() {
     for word in ["confirm", "confirm --abort"] {
         let fixture = prepared();
         apply(&fixture, "1s");
@@ -150,7 +150,7 @@ fn without_its_watchdog_every_writer_refuses_until_someone_decides() {
 
 /// The terminal closes as soon as the program that ran on it has ended.
 #[test]
-fn the_loss_of_the_terminal_keeps_nothing_from_being_taken_back() {
+fn an_unconfirmed_apply_is_rolled_back_although_the_terminal_was_closed() {
     for _ in 0..3 {
         let fixture = prepared();
         let before = state();
@@ -231,7 +231,7 @@ fn another_state_directory_changes_nothing_and_settles_nothing_while_an_apply_wa
         }
     }
     assert_eq!(state(), after);
-    // Whoever waits for no more than its watchdog's next look does not meet it.
+    // The watchdog may end the apply at its next check.
     fixture.done("confirm");
     let answer = elsewhere("apply --yes after.yaml --allow take-over");
     assert_eq!(answer.status, 0, "{answer:?}");
@@ -239,7 +239,7 @@ fn another_state_directory_changes_nothing_and_settles_nothing_while_an_apply_wa
 }
 
 #[test]
-fn a_journal_that_is_lost_while_an_apply_waits_keeps_nothing_from_being_taken_back() {
+fn an_unconfirmed_apply_is_rolled_back_although_the_journal_was_lost() {
     for damage in [None, Some("{\"version\":2,"), Some("no journal")] {
         let fixture = prepared();
         let before = state();

@@ -124,7 +124,7 @@ fn a_real_server_that_leaves_keeps_its_connections_until_they_end() {
 }
 
 #[test]
-fn a_drain_ends_at_its_deadline_and_the_report_says_what_was_left() {
+fn a_drain_ends_at_its_deadline_and_the_report_shows_the_remaining_connections() {
     let farm = Farm::new();
     farm.spec(&[1], "2s");
     assert_eq!(farm.apply("").status, 0);
@@ -139,7 +139,7 @@ fn a_drain_ends_at_its_deadline_and_the_report_says_what_was_left() {
 }
 
 #[test]
-fn a_drain_that_is_not_waited_for_continues_in_the_next_apply_and_is_called_off_by_listing_again() {
+fn a_drain_that_is_not_waited_for_continues_in_the_next_apply_and_is_cancelled_by_listing_again() {
     let farm = Farm::new();
     farm.spec(&[1, 2], "1h");
     assert_eq!(farm.apply("").status, 0);
@@ -223,7 +223,7 @@ fn ctrl_c_leaves_a_drain_that_the_next_apply_finishes_after_a_kill_too() {
 }
 
 #[test]
-fn a_weight_that_is_left_to_another_program_comes_back_when_a_drain_is_called_off() {
+fn an_ignored_weight_is_restored_when_a_drain_is_cancelled() {
     let farm = Farm::new();
     let spec = |real_servers: &[u8]| {
         farm.spec(real_servers, "1h");
@@ -322,7 +322,7 @@ fn a_real_server_that_another_program_adds_to_a_departing_service_drains_too() {
 }
 
 #[test]
-fn a_drain_takes_its_time_and_no_more_whatever_is_done_to_the_clock() {
+fn a_drain_lasts_exactly_its_time_even_if_the_clock_is_set() {
     const HOUR: i64 = 3_600;
     for (step, options) in [(HOUR, ""), (-HOUR, ""), (HOUR, "--no-wait"), (-HOUR, "--no-wait")] {
         let farm = Farm::new();

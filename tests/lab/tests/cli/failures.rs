@@ -97,7 +97,7 @@ fn outcomes(answer: &Answer) -> Vec<&str> {
 }
 
 #[test]
-fn a_refusal_half_way_leads_back_to_what_was_before() {
+fn a_refused_step_rolls_back_the_steps_before_it() {
     let fixture = fixture_that_refuses_half_way();
     let before = everything();
     let answer = fixture.evenkeel("apply --yes --allow take-over spec.yaml");
@@ -111,7 +111,7 @@ fn a_refusal_half_way_leads_back_to_what_was_before() {
     assert!(!answer.stderr.contains('\x1b'), "not on a terminal: {}", answer.stderr);
     assert_eq!(everything(), before);
 
-    // Mended, it is done as a whole.
+    // Corrected, it is applied completely.
     fixture.write("spec.yaml", spec(VIP, "wrr", "10.5.0.2"));
     let answer = fixture.done("apply --yes --allow take-over spec.yaml");
     assert!(answer.ends_with("Apply: 6 applied.\n"), "{answer}");
@@ -120,7 +120,7 @@ fn a_refusal_half_way_leads_back_to_what_was_before() {
 }
 
 #[test]
-fn a_refusal_half_way_stays_where_it_is_when_that_is_asked_for_and_nothing_is_deleted() {
+fn with_on_failure_keep_a_refused_step_keeps_the_steps_before_it_and_nothing_is_deleted() {
     let fixture = fixture_that_refuses_half_way();
     let addresses_before = addresses();
     let answer = fixture.evenkeel("apply --yes --allow take-over spec.yaml --on-failure keep");
@@ -138,7 +138,7 @@ fn a_refusal_half_way_stays_where_it_is_when_that_is_asked_for_and_nothing_is_de
     assert_eq!(ipvsadm::save(), lines(&format!("{OLD}{expected}")));
     assert_eq!(addresses(), addresses_before);
 
-    // Mended, it goes on from there.
+    // Corrected, it continues from there.
     fixture.write("spec.yaml", spec(VIP, "wrr", "10.5.0.2"));
     let answer = fixture.done("apply --yes --allow take-over spec.yaml");
     assert!(answer.ends_with("Apply: 4 applied.\n"), "{answer}");

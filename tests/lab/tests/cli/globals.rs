@@ -11,7 +11,8 @@ services:
     real_servers: [{ address: 10.0.0.1 }]
 ";
 
-/// With those keys before the services: behind them, their absence would look like a text cut short.
+/// With those keys before the services: behind them, their absence would look like a text cut
+/// short.
 fn with(keys: &str) -> String {
     SERVICE.replacen("services:", &format!("{keys}\nservices:"), 1)
 }
@@ -57,7 +58,7 @@ fn timeouts_are_set_repaired_and_left_where_the_spec_is_silent() {
 }
 
 #[test]
-fn sysctls_are_set_repaired_and_put_back_when_the_spec_drops_them() {
+fn sysctls_are_set_repaired_and_restored_when_the_spec_drops_them() {
     let (forward, expire) = ("net.ipv4.ip_forward", "net.ipv4.vs.expire_nodest_conn");
     let fixture = Fixture::new("");
     assert_eq!((&*sysctl(forward), &*sysctl(expire)), ("0", "0"));
@@ -79,7 +80,7 @@ fn sysctls_are_set_repaired_and_put_back_when_the_spec_drops_them() {
 }
 
 #[test]
-fn a_drain_that_would_drop_packets_in_silence_is_warned_of_unless_the_spec_sees_to_it() {
+fn a_plan_warns_of_a_drain_that_drops_packets_silently_unless_the_spec_prevents_it() {
     let key = "net.ipv4.vs.expire_nodest_conn";
     let fixture = Fixture::new("");
     let without = SERVICE.replace("10.0.0.1", "10.0.0.2");
@@ -178,7 +179,7 @@ fn another_namespace_is_worked_in_by_its_name_and_the_callers_own_is_left_alone(
     assert!(stderr.contains("network namespace nosuch"), "{stderr}");
 }
 
-/// The real servers in the kernel's own order, which `ipvsadm` sorts unless told not to.
+/// The real servers in the kernel's own order, which `ipvsadm` sorts by default.
 fn kernel_order() -> Vec<String> {
     let listed = run("ipvsadm -Ln --nosort");
     let rows = listed.lines().filter_map(|line| line.trim().strip_prefix("-> 10."));
@@ -214,7 +215,7 @@ services:
         let before = kernel_order();
         fixture.write("spec.yaml", spec(false));
         fixture.done("apply --yes spec.yaml");
-        assert_eq!(kernel_order(), before, "nobody asked");
+        assert_eq!(kernel_order(), before, "canonical_order is not set");
         fixture.write("spec.yaml", spec(true));
         let answer = fixture.evenkeel("apply --yes spec.yaml");
         assert_eq!(answer.status, 0, "{answer:?}");

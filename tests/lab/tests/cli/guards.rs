@@ -1,5 +1,5 @@
-//! Plans that are refused, and how they are let through: each guard holds with its numbers, and
-//! yields to its own name only.
+//! Plans that guards refuse, and how they are allowed: each guard reports its numbers, and only its
+//! own name lets it pass.
 
 use std::net::{TcpListener, TcpStream};
 use std::process::Stdio;
@@ -88,7 +88,7 @@ fn assert_holds(fixture: &Fixture, guard: &str, message: &str) {
     assert!(plan.stderr.contains(&format!("without --allow {guard}")), "{plan:?}");
 }
 
-/// Lets the guard, and no other, yield.
+/// Allows this guard and no other.
 fn yields(fixture: &Fixture, guard: &str) -> String {
     fixture.done(&format!("apply --yes spec.yaml --allow {guard}"))
 }
@@ -168,7 +168,7 @@ fn the_first_apply_deletes_no_foreign_service_and_a_later_one_does() {
 }
 
 #[test]
-fn a_first_apply_that_finds_everything_in_place_is_on_record_too() {
+fn a_first_apply_that_finds_everything_in_place_is_recorded_too() {
     let fixture =
         Fixture::expiring("-A -t 192.0.2.1:80 -s wlc\n-a -t 192.0.2.1:80 -r 10.0.0.1:80 -g -w 1\n");
     fixture.apply(&spec("", 1));
@@ -178,7 +178,7 @@ fn a_first_apply_that_finds_everything_in_place_is_on_record_too() {
 }
 
 #[test]
-fn the_first_apply_deletes_no_untrusted_whatever_scope_the_spec_says() {
+fn the_first_apply_deletes_no_unlisted_service_whatever_scope_the_spec_has() {
     for scope in ["all", "{ vips: [192.0.2.0/24, 203.0.113.1] }"] {
         let fixture = Fixture::expiring(FOREIGN_SERVICE);
         fixture.write("spec.yaml", spec(&format!("scope: {scope}\n"), 1));
@@ -201,7 +201,7 @@ fn a_snapshot_governs_what_it_lists_and_nothing_that_comes_later() {
     fixture.apply(&snapshot);
     run("ipvsadm -A -u 198.51.100.7:53");
     fixture.assert_in_sync("spec.yaml");
-    // The scope is lost: what the snapshot did not list is still somebody's.
+    // The scope is lost: services that the snapshot did not list still belong to others.
     fixture.write("spec.yaml", spec("", 1));
     let refused = refusals(&fixture, "");
     assert!(refused[0].starts_with("wider-scope: the spec in force does not govern 1 live object"));
@@ -223,7 +223,7 @@ fn a_single_service_is_governed_and_its_neighbour_on_the_same_vip_is_not() {
 }
 
 #[test]
-fn a_lost_scope_deletes_no_one_elses_services() {
+fn a_lost_scope_deletes_no_foreign_services() {
     let fixture = Fixture::expiring(FOREIGN_SERVICE);
     std::fs::create_dir(fixture.path().join("conf")).unwrap();
     fixture.write("conf/00-scope.yaml", "version: 1\nscope: { vips: [192.0.2.0/24] }\n");
@@ -421,7 +421,7 @@ fn a_service_whose_only_ready_server_leaves_is_refused_though_the_spec_gives_oth
     let fixture = Fixture::expiring("");
     let spec = |list: &str| web("", list).replace("forward: nat", "forward: nat, ignore: [weight]");
     fixture.apply(&spec("{ address: 10.0.0.1 }, { address: 10.0.0.2 }"));
-    // A health checker took this one out.
+    // A health checker set this one to weight 0.
     run("ipvsadm -e -t 192.0.2.1:80 -r 10.0.0.1:80 -m -w 0");
     fixture.write("spec.yaml", spec("{ address: 10.0.0.1 }"));
     assert_holds(
@@ -540,7 +540,7 @@ pub(super) fn on_a_terminal(fixture: &Fixture, arguments: &str, typed: &str) -> 
 }
 
 #[test]
-fn on_a_terminal_it_asks_and_only_a_yes_is_one() {
+fn on_a_terminal_apply_prompts_and_accepts_only_yes() {
     let fixture = Fixture::expiring("");
     fixture.write("spec.yaml", spec("", 1));
     for typed in ["n\n", "\n", "maybe\n", "\x04"] {

@@ -1,4 +1,4 @@
-//! The journal: where it cannot be written, and what it has to say.
+//! The journal: where it cannot be written, and what it provides.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -95,7 +95,7 @@ fn a_full_disk_stops_an_apply_before_its_first_change_however_full_it_is() {
                 }
                 assert!(everything() == before);
             }
-            // With room again it goes on as if nothing had been, and no part of a file is left.
+            // With space again it continues normally, and no partial file is left.
             fs::remove_file(fixture.path().join("state/ballast")).unwrap();
             fixture.done("apply --yes --allow take-over spec.yaml");
             fixture.assert_in_sync("spec.yaml");

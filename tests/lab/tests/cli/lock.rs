@@ -1,4 +1,4 @@
-//! One writer at a time in a network namespace, and how the others are told who that is.
+//! One writer at a time in a network namespace, and how others report its process.
 
 use std::io::Read;
 use std::process::{Child, Stdio};
@@ -41,7 +41,7 @@ impl Asking {
         Self(child)
     }
 
-    /// Says yes, and gives the status it ends with.
+    /// Answers yes, and returns the exit status.
     fn agree(mut self) -> i32 {
         std::io::Write::write_all(&mut self.0.stdin.take().unwrap(), b"y\n").unwrap();
         let output = self.0.wait_with_output().unwrap();
@@ -73,7 +73,7 @@ fn a_second_apply_is_refused_with_the_lock_holder_and_changes_nothing() {
     assert!(answer.stderr.contains("apply spec.yaml"), "{answer:?}");
     assert!(answer.stderr.contains("hint: nothing was changed"), "{answer:?}");
     assert!(!second.path().join("state").exists(), "not even a journal");
-    // Who only looks is not held up.
+    // Commands that only read are not blocked.
     for command in ["plan spec.yaml", "show", "snapshot"] {
         assert_eq!(second.evenkeel(command).status, 0, "{command}");
     }
@@ -85,7 +85,7 @@ fn a_second_apply_is_refused_with_the_lock_holder_and_changes_nothing() {
 }
 
 #[test]
-fn another_namespace_is_another_matter() {
+fn another_namespace_has_a_lock_of_its_own() {
     let one = Fixture::new("");
     let here = this_namespace();
     let first = Asking::start(&one, "");

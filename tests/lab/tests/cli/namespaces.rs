@@ -63,7 +63,7 @@ fn assert_taken_over_by_no_one(fixture: &Fixture) {
 }
 
 #[test]
-fn untrusted_in_a_namespace_made_anew_are_no_drift_and_the_last_good_spec_is_known() {
+fn foreign_services_in_a_recreated_namespace_are_no_drift_and_the_last_good_spec_is_known() {
     let (named, fixture) = applied("strangers");
     let known = status(&fixture)["last_applied"].clone();
     assert!(known.is_string());
@@ -94,7 +94,7 @@ fn a_teardown_deletes_nothing_that_an_earlier_namespace_had() {
 }
 
 #[test]
-fn a_sysctls_value_before_is_not_put_back_in_a_namespace_made_anew() {
+fn a_former_sysctl_value_is_not_restored_in_a_recreated_namespace() {
     let (named, fixture) = applied("sysctl");
     replace(&named);
     // Someone else's value, which happens to be the spec's.
@@ -182,7 +182,7 @@ fn a_nameless_namespace_with_the_inode_of_an_earlier_one_inherits_nothing() {
 }
 
 #[test]
-fn a_saved_plan_is_of_no_use_in_a_namespace_with_the_inode_of_an_earlier_one() {
+fn a_saved_plan_is_refused_in_a_namespace_with_the_inode_of_an_earlier_one() {
     let fixture = Fixture::new("");
     fixture.write("spec.yaml", SPEC);
     assert_eq!(fixture.evenkeel("plan --out plan spec.yaml").status, 0);

@@ -1,4 +1,4 @@
-//! Which privileges are needed, and how their absence is told.
+//! Which privileges are needed, and how missing ones are reported.
 
 use std::os::unix::fs::{PermissionsExt, chown};
 
@@ -16,7 +16,7 @@ services:
   - { name: web, vip: 192.0.2.1, port: 80, real_servers: [ { address: 10.0.0.1 } ] }
 ";
 
-/// A site with a copy of the program that anyone may run, in folders that belong to nobody.
+/// A fixture with a copy of the program that every user may run, in folders of user 65534.
 fn fixture() -> Fixture {
     let fixture = Fixture::new("");
     fixture.write("spec.yaml", SPEC);
@@ -207,7 +207,7 @@ fn a_sysctl_a_dummy_device_and_a_drain_take_no_further_capability() {
 fn a_kernel_without_ipvs_is_reported_with_what_to_do_about_it() {
     let fixture = Fixture::new("");
     fixture.write("spec.yaml", SPEC);
-    // This namespace holds the module, too, once anyone has asked for IPVS in it; nobody has.
+    // A namespace in which IPVS was used holds the module too; in this one it was not.
     modules::unload("ip_vs");
     let answers =
         modules::without_modprobe(|| COMMANDS.map(|command| (command, fixture.evenkeel(command))));

@@ -45,7 +45,7 @@ fn has(line: &str) -> bool {
 const RAISED: &str = "-a -t 192.0.2.1:80 -r 10.0.0.1:80 -g -w 5";
 
 #[test]
-fn a_saved_plan_is_carried_out_without_its_spec_and_without_a_question() {
+fn a_saved_plan_is_applied_without_its_spec_and_without_a_prompt() {
     let fixture = planned();
     let mode = std::fs::metadata(fixture.path().join("plan")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
@@ -88,7 +88,7 @@ fn every_changed_byte_of_a_saved_plan_is_refused() {
 }
 
 #[test]
-fn a_saved_plan_is_refused_in_words_of_what_is_wrong_with_it() {
+fn the_refusal_of_a_saved_plan_names_the_reason() {
     let fixture = planned();
     let text = std::fs::read_to_string(fixture.path().join("plan")).unwrap();
     fixture.write("plan", SPEC);
@@ -119,7 +119,7 @@ fn sealed(text: &str) -> String {
 }
 
 #[test]
-fn a_saved_plan_is_of_no_use_in_another_namespace() {
+fn a_saved_plan_is_refused_in_another_namespace() {
     let fixture = planned();
     let plan = std::fs::read(fixture.path().join("plan")).unwrap();
     let other = Fixture::new("");
@@ -143,7 +143,7 @@ fn a_plan_is_stale_when_what_it_touches_has_changed_and_shows_the_difference() {
 }
 
 #[test]
-fn what_is_none_of_the_plans_business_does_not_make_it_stale() {
+fn changes_of_objects_outside_the_plan_do_not_make_it_stale() {
     let fixture = Fixture::new("");
     let spec = SPEC.replace("port: 80\n", "port: 80\n    ignore: [weight]\n    drain: 1h\n");
     fixture.apply(&spec);
@@ -152,7 +152,7 @@ fn what_is_none_of_the_plans_business_does_not_make_it_stale() {
     fixture.write("spec.yaml", changed.replace(", { address: 10.0.0.2, weight: 2 }", ""));
     let answer = fixture.evenkeel("plan spec.yaml --out plan");
     assert!(answer.stdout.contains("~ drain real server 10.0.0.2:80"), "{answer:?}");
-    // Someone else's weight, a drain that was begun, an address of nobody's business.
+    // Another program's weight, a running drain, an unrelated address.
     run("ipvsadm -e -t 192.0.2.1:80 -r 10.0.0.1:80 -g -w 7");
     run("ipvsadm -e -t 192.0.2.1:80 -r 10.0.0.2:80 -g -w 0");
     run("ip addr add 198.51.100.1/32 dev eth0");

@@ -35,7 +35,7 @@ fn drop_entry() -> String {
 }
 
 #[test]
-fn a_targeted_apply_does_what_concerns_its_service_and_nothing_else() {
+fn a_targeted_apply_changes_its_service_and_nothing_else() {
     let fixture = Fixture::new(&format!("{FOREIGN_SERVICE}\n"));
     fixture.write("spec.yaml", SPEC);
     let plan = fixture.done("plan spec.yaml --target web");
@@ -73,7 +73,7 @@ fn drift_of_others_is_left_as_it_is() {
 }
 
 #[test]
-fn a_service_that_was_taken_out_goes_by_its_old_name_and_its_vip_with_the_last() {
+fn a_removed_service_keeps_its_old_name_and_its_vip_is_unbound_with_the_last_one() {
     let fixture = Fixture::new("");
     fixture.apply(SPEC);
     let without = |name: &str, spec: &str| -> String {
@@ -126,11 +126,11 @@ fn guards_hold_for_a_target() {
 }
 
 #[test]
-fn a_saved_plan_for_a_target_is_carried_out_for_it_alone() {
+fn a_saved_plan_for_a_target_is_applied_to_it_alone() {
     let fixture = Fixture::new("");
     fixture.write("spec.yaml", SPEC);
     assert_eq!(fixture.evenkeel("plan spec.yaml --target api --out plan").status, 0);
-    // What becomes of the others is none of its business.
+    // It does not depend on the other services.
     run_with("ipvsadm -R", FOREIGN_SERVICE);
     fixture.done("apply --plan plan");
     assert_table(&[FOREIGN_SERVICE, API]);

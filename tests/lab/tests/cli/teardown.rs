@@ -93,7 +93,7 @@ fn after_a_teardown_nothing_is_applied_here() {
 }
 
 #[test]
-fn it_asks_and_without_a_terminal_it_requires_yes() {
+fn apply_prompts_and_requires_yes_without_a_terminal() {
     let (fixture, _) = applied();
     let before = everything();
     let answer = fixture.evenkeel("teardown");
@@ -173,7 +173,7 @@ fn without_the_last_spec_no_service_is_taken_for_evenkeels() {
 }
 
 #[test]
-fn services_drain_before_they_go_and_another_teardown_continues_where_one_left_off() {
+fn services_drain_before_they_are_deleted_and_another_teardown_continues_an_interrupted_one() {
     let fixture = Fixture::new("");
     fixture.apply(
         "version: 1

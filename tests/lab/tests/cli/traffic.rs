@@ -81,7 +81,7 @@ fn check(forward: Forward, word: &str, port: u16) {
     let fixture = Fixture::here();
     let on_director = |spec: &str| network.director.run(|| fixture.apply(spec)).unwrap();
     for vip in vips() {
-        assert!(network.ask(vip, 1).is_err(), "nobody has {vip} yet");
+        assert!(network.ask(vip, 1).is_err(), "{vip} is not bound yet");
     }
     on_director(&spec(word, port, 1));
     assert_they_take_turns(&network);
@@ -142,7 +142,7 @@ fn neighbours_that_knew_another_machine_behind_a_vip_learn_of_the_director() {
 }
 
 #[test]
-fn a_vip_that_is_taken_out_serves_no_more() {
+fn a_removed_vip_no_longer_serves() {
     let network = network(Forward::Dr, 80);
     let fixture = Fixture::here();
     network.director.run(expire_connections).unwrap();

@@ -1,6 +1,6 @@
-//! Applies beside another program that adds, edits and deletes entries with `ipvsadm` all the
-//! time: nothing that an apply tells is false, what is out of scope is never touched, and when the
-//! other one stops, one more apply converges.
+//! Applies beside another program that adds, edits and deletes entries with `ipvsadm` all the time:
+//! no report of an apply is false, objects out of scope are never changed, and after the other
+//! program stops, one more apply converges.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -116,26 +116,26 @@ guards: { mass_delete: off }
     (text, table)
 }
 
-/// The other program, and what it was told to do.
+/// The other program, and its instructions.
 #[derive(Default)]
 struct Writer {
     ipvsadm: Option<Child>,
     /// When each entry was last to be written, and how often any was.
     at: BTreeMap<String, Instant>,
     number: usize,
-    /// The entries out of scope, which are nobody else's.
+    /// The entries out of scope, which only this program changes.
     foreign: Entries,
 }
 
-/// Writes for as long as nobody holds the writer, in the calling thread's namespace.
+/// Writes until the writer is held, in the calling thread's namespace.
 fn start(writer: &Arc<Mutex<Writer>>, is_over: &Arc<AtomicBool>) -> JoinHandle<()> {
     let (writer, is_over) = (Arc::clone(writer), Arc::clone(is_over));
     std::thread::spawn(move || {
         let mut rng = TestRng(7);
         while !is_over.load(Ordering::Relaxed) {
             writer.lock().unwrap().write(&mut rng);
-            // Whoever sleeps is given the processor as soon as it wakes up, in the midst of what
-            // others do.
+            // A process that sleeps gets the processor as soon as it wakes up, while others are
+            // running.
             std::thread::sleep(Duration::from_micros(300));
         }
     })
@@ -160,7 +160,7 @@ impl Writer {
         };
         let ipvsadm = self.ipvsadm.get_or_insert_with(|| {
             let mut ipvsadm = Command::new("ipvsadm");
-            // What is there cannot be added, and so on: it says so, and goes on.
+            // Existing entries cannot be added, and so on: it reports that, and continues.
             ipvsadm.arg("-R").stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
         });
         let stdin = ipvsadm.stdin.as_mut().unwrap();
@@ -169,7 +169,7 @@ impl Writer {
         self.at.insert(name, Instant::now());
     }
 
-    /// One that is done, as nobody else writes there.
+    /// A command that succeeds, because no other program writes there.
     fn foreign_command(&mut self, rng: &mut TestRng) -> (&'static str, String, String) {
         let (service, port) = match rng.up_to(3) {
             0 => ("-f 33".to_owned(), 0),
@@ -259,7 +259,7 @@ struct OutcomeCounts {
 }
 
 impl OutcomeCounts {
-    /// Holds what an apply told against the kernel, while the writer holds still.
+    /// Compares the report of an apply with the kernel, while the writer is stopped.
     fn check(&mut self, answer: &Answer, wanted: &Entries, writer: &Writer, since: Instant) {
         let found = entries(&ipvsadm::save());
         for line in answer.stdout.lines() {
@@ -292,7 +292,7 @@ impl OutcomeCounts {
 
 #[test]
 #[expect(clippy::print_stdout, reason = "a test that counts its cases says how many")]
-fn beside_another_writer_every_apply_ends_well_or_says_what_it_found() {
+fn beside_another_writer_every_apply_succeeds_or_reports_what_it_found() {
     let fixture = Fixture::new("");
     let mut rng = TestRng(1);
     let specs: Vec<_> = (0..4).map(|_| spec(&mut rng)).collect();
@@ -327,7 +327,7 @@ fn beside_another_writer_every_apply_ends_well_or_says_what_it_found() {
         counts.count(&answer);
         match answer.status {
             0 => counts.check(&answer, &specs[which].1, &held, since),
-            // It could not keep up, and says with what.
+            // It could not converge, and names the objects.
             1 => assert!(
                 answer.stderr.contains("someone else keeps changing what was applied"),
                 "{answer:?}"

@@ -54,7 +54,7 @@ impl Director {
             let beside = folder.path().join("units").join(format!("{name}.d"));
             fs::create_dir(&beside).expect("a folder");
             let is_daemon = unit == deploy().join("evenkeel.service");
-            // The rest of a system's start takes long and is beside the point.
+            // The rest of a system's start takes long and is not needed.
             let log = log.display();
             let text = format!(
                 "[Unit]\nDefaultDependencies=no\n[Service]\nStandardOutput=append:{log}\n\
@@ -129,7 +129,7 @@ impl Director {
         daemons[0]
     }
 
-    /// Whom the host beside it takes an address to be.
+    /// The hardware address that the neighbouring host has for an address.
     fn neighbour(&self, address: &str) -> String {
         run(&format!("ip -n {PEER} neigh show {address} dev eth1"))
     }
@@ -261,7 +261,7 @@ fn a_reload_takes_the_new_spec_and_a_stop_leaves_the_host_as_it_is() {
 }
 
 #[test]
-fn a_daemon_that_hangs_or_dies_is_started_anew() {
+fn a_daemon_that_hangs_or_dies_is_restarted() {
     let more = "WatchdogSec=2s\nTimeoutAbortSec=1s\nRestartSec=100ms\n";
     let director = Director::new(SPEC, more);
     director.done("start evenkeel.service");

@@ -1,4 +1,4 @@
-//! The kernel in memory held against the real one: the same operations get the same answers and
+//! Compares the kernel in memory with the real one: the same operations get the same answers and
 //! leave the same table, in the same order.
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! The cheap look: what it sees, what it does not, and that the services it cannot see are known.
+//! The probe: what it detects, what it does not, and that the services it cannot check are known.
 
 use evenkeel_engine::{TableDigest, not_in_proc};
 use evenkeel_lab_tests::run;
@@ -193,7 +193,7 @@ fn whatever_is_not_a_service_is_compared_as_well() {
 }
 
 #[test]
-fn a_change_between_the_look_and_the_reading_is_seen_later() {
+fn a_change_between_the_probe_and_the_reading_is_detected_later() {
     let mut host = InSync::with(RULES);
     let table_digest = host.kernel.probe().unwrap();
     run("ipvsadm -e -t 192.0.2.1:80 -r 198.51.100.1:80 -g -w 7");

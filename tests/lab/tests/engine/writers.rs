@@ -1,5 +1,4 @@
-//! Beside another writer, who changes the table between the moment a plan is made and the moment
-//! it is carried out.
+//! Beside another writer, which changes the table after a plan is made and before it is applied.
 
 use std::collections::BTreeMap;
 use std::hash::RandomState;

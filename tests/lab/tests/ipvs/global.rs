@@ -143,7 +143,7 @@ fn what_a_daemon_leaves_open_the_kernel_chooses() {
 }
 
 #[test]
-fn a_daemon_can_be_stopped_before_it_had_its_first_turn() {
+fn a_daemon_can_be_stopped_before_its_first_pass() {
     let mut client = wired();
     for state in [SyncState::Master, SyncState::Backup] {
         // Without a pause in between the kernel's thread seldom runs at all.

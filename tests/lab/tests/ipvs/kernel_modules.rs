@@ -1,7 +1,7 @@
-//! Kernel modules: loaded when they are missing, and missed in words.
+//! Kernel modules: loaded when they are missing, and reported if that fails.
 //!
-//! A module can go once no namespace uses it any more; those of earlier tests may still be on
-//! their way out.
+//! A module can be unloaded once no namespace uses it; namespaces of earlier tests may still be
+//! closing.
 
 use std::error::Error as _;
 
@@ -25,7 +25,7 @@ fn a_missing_scheduler_is_loaded_beforehand_or_by_the_kernel() {
 }
 
 #[test]
-fn a_module_that_does_not_exist_fails_in_the_words_of_modprobe() {
+fn a_module_that_does_not_exist_fails_with_the_message_of_modprobe() {
     match modules::load("ip_vs_nosuch") {
         Err(ModuleError::Failed { module, words, .. }) => {
             assert_eq!(module, "ip_vs_nosuch");

@@ -215,7 +215,7 @@ fn again_after_deletion(expire_nodest_conn: &str) -> Result<String, ErrorKind> {
 }
 
 #[test]
-fn p46_after_a_deletion_without_active_connections_a_reused_port_is_dropped_in_silence() {
+fn p46_after_a_deletion_without_active_connections_a_reused_port_is_dropped_silently() {
     assert_eq!(again_after_deletion("0"), Err(ErrorKind::TimedOut));
 }
 

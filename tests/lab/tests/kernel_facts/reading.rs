@@ -102,7 +102,7 @@ fn p27_a_destination_added_during_a_dump_shows_another_one_twice_and_not_itself(
 }
 
 #[test]
-fn p27_a_service_deleted_during_a_dump_of_its_destinations_cuts_it_short_without_a_word() {
+fn p27_a_service_deleted_during_a_dump_of_its_destinations_truncates_it_silently() {
     let (mut client, wire) = crowded();
     let read = disturbed(&wire, || done(&mut client, [Command::DeleteService(mark().key)]));
     assert!(!read.is_empty() && read.len() < usize::from(OBJECTS), "{read:?}");

@@ -21,7 +21,7 @@ use crate::dump::Dump;
 struct Case {
     before: Desired,
     desired: Desired,
-    /// The snapshot is told the spec, from which it takes names and what to look at.
+    /// Whether the snapshot gets the spec, from which it takes names and the objects to read.
     named: bool,
     /// It writes real servers that services share as pools.
     pooled: bool,

@@ -1,4 +1,4 @@
-//! Those who work against the daemon, or ask it all the time; each until it is told to stop.
+//! Threads that disturb the daemon or query it all the time; each runs until it is stopped.
 
 use std::net::UdpSocket;
 use std::process::{Child, Command, Stdio};
@@ -12,7 +12,7 @@ use super::Shared;
 use super::specs::VIP;
 use evenkeel_lab_tests::dice::TestRng;
 
-/// Longer than the daemon takes to look by itself; and it hears of addresses.
+/// Longer than the daemon's interval; changes of addresses are reported to it.
 const AWAY: Duration = Duration::from_secs(3);
 
 /// Breaks the table, in scope, with `ipvsadm`.
@@ -67,7 +67,7 @@ fn ipvsadm(arguments: &[String]) -> Option<String> {
     output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
 }
 
-/// Takes the VIP away, and measures how long it is missed.
+/// Unbinds the VIP, and measures how long it is missing.
 pub(super) fn take_vip(shared: &Shared, mut rng: TestRng) {
     while shared.goes_on() {
         sleep(Duration::from_millis(rng.between(700, 1300) as u64));
@@ -106,7 +106,7 @@ fn taken_away() -> Option<Duration> {
         gone = Some(Instant::now());
     }
     let Some(gone) = gone else { return was_taken.then_some(Duration::ZERO) };
-    // In the first half nobody may be there to bring it back for a while.
+    // In the first half the daemon may not run for a while, and nothing restores it.
     while !is_here() && gone.elapsed() < Duration::from_secs(10) {
         sleep(Duration::from_millis(1));
     }
@@ -122,7 +122,7 @@ fn is_here() -> bool {
     UdpSocket::bind((VIP, 0)).is_ok()
 }
 
-/// Asks for everything that the endpoint tells.
+/// Requests every path of the HTTP endpoint.
 pub(super) fn scrape(shared: &Shared) {
     while shared.goes_on() {
         let alone = shared.is_alone.load(Ordering::SeqCst);

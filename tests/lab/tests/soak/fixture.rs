@@ -1,4 +1,4 @@
-//! The host that is soaked: its spec, its daemon, and those that nobody may touch.
+//! The host of the soak test: its spec, its daemon, and objects of others that must not change.
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -82,7 +82,7 @@ impl Fixture {
         }
     }
 
-    /// What of the strangers is no longer as it was.
+    /// The differences in objects of others.
     pub(super) fn harmed(&self) -> Option<String> {
         let now = foreign_services();
         (now != self.foreign_services)
@@ -108,7 +108,7 @@ impl Fixture {
     }
 }
 
-/// What strangers have, as other programs tell it.
+/// The objects of others, as other programs show them.
 fn foreign_services() -> Vec<String> {
     let table = run("ipvsadm -Sn");
     let table = table.lines().filter(|line| line.contains(" 203.0.113."));

@@ -90,7 +90,7 @@ impl Writer {
         self.number += 1;
         let number = self.number;
         match kind {
-            // The number is in the excerpt: no two are told in the same words.
+            // The number is in the excerpt, so that no two are reported alike.
             Kind::Syntax => format!("{}  - bad-{number}: {number}: 1\n", self.last_good),
             Kind::UnknownKey => format!("{}unknown_{number}: 1\n", self.last_good),
             Kind::Cut => {

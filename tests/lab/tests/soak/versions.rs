@@ -1,4 +1,4 @@
-//! Writes version after version, and looks what becomes of those that stand for long enough.
+//! Writes version after version, and checks the results of those that stay long enough.
 
 use std::sync::atomic::Ordering;
 use std::thread::sleep;
@@ -19,13 +19,13 @@ const SHORT: Duration = Duration::from_millis(200);
 /// One of so many stands for longer than the daemon may take.
 const ONE_OF: usize = 8;
 
-/// What the daemon may take: until the file has been at rest, and then until it is in force.
+/// How long the daemon may take: until the file is stable, and then until it is active.
 const MAY_TAKE: Duration = Duration::from_millis(600);
 
 /// Between two looks at what becomes of a version.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Writes until it is told to stop.
+/// Writes until it is stopped.
 pub(super) fn write(shared: &Shared, fixture: &Fixture, writer: &mut Writer, mut rng: TestRng) {
     for number in 1.. {
         if !shared.goes_on() {
@@ -67,7 +67,7 @@ pub(super) fn write(shared: &Shared, fixture: &Fixture, writer: &mut Writer, mut
     }
 }
 
-/// Waits for that time, and tells what became of the version and when; else the last status.
+/// Waits for that time, and returns the result of the version and its time; else the last status.
 fn stand(
     kind: Kind,
     text: &str,

@@ -1,8 +1,7 @@
 //! The five files of the sweep, what their faults are, and what each must lead to.
 //!
-//! Everything here is written down before a run: the outcome of each fault, and why an accepted one
-//! is accepted. Each line of a file carries a mark that says what becomes of the file when it ends
-//! with that line:
+//! Everything here is specified before a run: the outcome of each fault, and why an accepted one is
+//! accepted. Each line of a file has a mark for the outcome if the file ends with that line:
 //!
 //! - `!` the directory is no spec any more;
 //! - `-` live objects would be edited or deleted, so that `cut-off` refuses it;
@@ -72,8 +71,8 @@ pub(super) struct SpecFile {
 struct Older {
     name: &'static str,
     text: String,
-    /// Unless the text is a beginning of the one in force, which only the end mark tells from one
-    /// that was cut.
+    /// Unless the text is a beginning of the active one, which only the end mark distinguishes from
+    /// one that was cut.
     expected: Expected,
 }
 
@@ -82,7 +81,8 @@ const SETTINGS: &str =
     "it lists no service, server or VIP: settings change, and nothing is deleted";
 const POOL: &str = "one pool in place of another of the same size is an everyday change";
 const SAME: &str = "it asks for the same";
-const HALF: &str = "a commit that takes out the last item looks the same; only the end mark tells";
+const HALF: &str =
+    "a commit that takes out the last item looks the same; only the end mark distinguishes them";
 
 impl Expected {
     fn same() -> Self {

@@ -1,4 +1,4 @@
-//! The daemon while someone sets the wall's clock.
+//! The daemon while the wall clock is set.
 
 use evenkeel_lab_tests::clock::Stepped;
 
@@ -16,7 +16,7 @@ const SOON: Duration = Duration::from_secs(4);
 const HOUR: i64 = 3_600;
 
 #[test]
-fn a_drain_continues_as_long_as_it_may_whatever_is_done_to_the_clock() {
+fn a_drain_lasts_its_full_time_even_if_the_clock_is_set() {
     for steps in [[HOUR, 0], [-HOUR, 0], [HOUR, -HOUR]] {
         let host = Host::new();
         let _server = std::net::TcpListener::bind("127.0.0.1:80").unwrap();
@@ -32,7 +32,7 @@ fn a_drain_continues_as_long_as_it_may_whatever_is_done_to_the_clock() {
         std::thread::sleep(Duration::from_secs(1));
         let _stepped = Stepped::by(steps[0]);
         std::thread::sleep(Duration::from_secs(1));
-        // What the journal says is what counts.
+        // The journal decides.
         daemon.signal(Signal::SIGKILL);
         assert!(is_signal(daemon.ended()));
         let _again = Stepped::by(steps[1]);
@@ -49,7 +49,7 @@ fn a_drain_continues_as_long_as_it_may_whatever_is_done_to_the_clock() {
 }
 
 #[test]
-fn a_pause_lasts_as_long_as_it_was_asked_for_whatever_is_done_to_the_clock() {
+fn a_pause_lasts_as_long_as_requested_even_if_the_clock_is_set() {
     for (step, is_restarted) in [(HOUR, false), (HOUR, true), (-HOUR, false), (-HOUR, true)] {
         let host = Host::new();
         let mut daemon = host.watching(&spec("10.0.0.10"), "--interval 1s");

@@ -1,4 +1,4 @@
-//! What one can ask the daemon, and what others may do beside it.
+//! The daemon's commands, and other programs beside it.
 
 use evenkeel_lab_tests::modules;
 
@@ -70,7 +70,7 @@ fn a_pause_leaves_manual_work_alone_until_it_ends() {
 }
 
 #[test]
-fn who_only_observes_changes_nothing() {
+fn observe_mode_changes_nothing() {
     let host = Host::new();
     host.write("spec.yaml", spec("10.0.0.10"));
     let _daemon = host.watch("specs/spec.yaml", "--observe --interval 1s");
@@ -107,7 +107,7 @@ fn beside_a_daemon_only_its_own_spec_is_applied() {
 }
 
 #[test]
-fn who_is_not_root_is_refused() {
+fn a_user_other_than_root_is_refused() {
     let host = Host::new();
     let _daemon = host.watching(&spec("10.0.0.10"), "");
     let program = host.path("evenkeel");
@@ -170,7 +170,7 @@ fn an_apply_that_waits_for_drains_lets_the_daemon_continue() {
     let mut applies = Vec::new();
     for end in ["the drain", "the daemon"] {
         let open = std::net::TcpStream::connect("192.0.2.1:80").unwrap();
-        // Whoever of the two is first begins the drain.
+        // The faster of the two starts the drain.
         host.write("spec.yaml", text.replace("127.0.0.1 }", "127.0.0.2 }"));
         let mut command = host.command("apply");
         command.args(["--yes", "specs/spec.yaml"]).current_dir(host.folder.path());
@@ -223,7 +223,7 @@ fn a_scheduler_that_cannot_be_loaded_costs_its_service_only_and_is_reported() {
 }
 
 #[test]
-fn what_apply_was_allowed_to_do_is_kept() {
+fn the_result_of_an_allowed_apply_is_kept() {
     let host = Host::new();
     let _daemon = host.watching(&spec("10.0.0.10"), "--interval 1s");
     host.write("spec.yaml", HELD);
@@ -236,7 +236,7 @@ fn what_apply_was_allowed_to_do_is_kept() {
 }
 
 #[test]
-fn a_full_disk_stops_no_repair() {
+fn drift_repair_continues_on_a_full_disk() {
     let host = Host::new();
     let state = host.path("state");
     std::fs::create_dir(&state).unwrap();

@@ -16,8 +16,8 @@ services:
     real_servers: [ { address: 10.0.0.1 }, { address: '2001:db8:1::1' } ]
 ";
 
-/// What keeps the VIPs on the device alive, as `ip` tells it: the addresses that it has, and the
-/// routes by which they are this host's own. What the kernel gives every device is left out.
+/// What makes the VIPs on the device work, as `ip` shows it: its addresses, and the routes that
+/// make them local. What the kernel adds to every device is left out.
 fn alive() -> (Vec<String>, Vec<String>) {
     let lines = |command: &str| -> Vec<String> {
         let text = run(command);
@@ -81,7 +81,7 @@ fn a_device_of_our_own_that_is_set_down_under_a_daemon_is_up_again_with_its_vips
     for _ in 0..3 {
         let begin = Instant::now();
         run("ip link set vip0 down");
-        // The kernel tells of it: that takes no interval.
+        // The kernel reports it, so that no interval passes.
         let is_back = || is_up("vip0") && alive() == before;
         assert!(within(Duration::from_secs(2), is_back), "{:?}: {}", alive(), daemon.log());
         say(&format!("a device is up again, with its VIPs, after {:?}", begin.elapsed()));

@@ -10,7 +10,7 @@ use super::*;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Whoever looks takes some time for it, too.
+/// Checking takes some time as well.
 const LOOK: Duration = Duration::from_millis(500);
 
 const SPEC: &str = "version: 1
@@ -44,7 +44,7 @@ services:
     real_servers: [ { address: 10.1.0.5 } ]
 ";
 
-/// What a stranger has, out of scope.
+/// Objects of others, out of scope.
 const FOREIGN_SERVICE: &str =
     "-A -t 203.0.113.1:80 -s rr\n-a -t 203.0.113.1:80 -r 10.0.0.9:80 -g -w 3\n";
 
@@ -133,7 +133,7 @@ fn in_a_large_table_what_shows_is_repaired_within_an_interval_and_the_rest_withi
         ("ipvsadm --set 800 0 0", INTERVAL),
         ("sysctl -w net.ipv4.vs.expire_nodest_conn=0", INTERVAL),
         ("ip addr del 192.0.2.1/32 dev eth0", INTERVAL),
-        // A threshold where nobody wants one is in no cheap look.
+        // The probe does not cover a threshold on a service without one in the spec.
         ("ipvsadm -e -t 192.0.2.150:8080 -r 10.2.0.50 -g -w 1 -x 9", Duration::from_secs(4)),
     ] {
         run(change);
@@ -142,7 +142,7 @@ fn in_a_large_table_what_shows_is_repaired_within_an_interval_and_the_rest_withi
 }
 
 #[test]
-fn a_vip_that_anything_takes_away_is_back_within_a_tenth_of_a_second() {
+fn a_vip_that_anything_unbinds_is_restored_within_a_tenth_of_a_second() {
     let host = Host::new();
     let _daemon = host.watching(SPEC, "");
     let mut times: Vec<Duration> = (0..50)
@@ -162,9 +162,9 @@ fn a_vip_that_anything_takes_away_is_back_within_a_tenth_of_a_second() {
     host.wait_for_state("ok");
 }
 
-/// Others whose addresses come and go all the time are no reason to let a VIP wait.
+/// Permanent changes of other addresses must not delay the repair of a VIP.
 #[test]
-fn a_vip_is_back_at_once_however_many_other_addresses_change() {
+fn a_vip_is_restored_at_once_however_many_other_addresses_change() {
     let host = Host::new();
     let _daemon = host.watching(SPEC, "");
     let kernel = evenkeel_host::Host::connect().unwrap();
@@ -182,7 +182,7 @@ fn a_vip_is_back_at_once_however_many_other_addresses_change() {
     assert!(times[times.len() - 1] < Duration::from_millis(100), "{times:?}");
 }
 
-/// Takes an address away, and tells how long it takes until it is back.
+/// Unbinds an address, and returns how long it takes until it is restored.
 fn time_without(address: &str) -> Duration {
     let binding = binding(address);
     let kernel = evenkeel_host::Host::connect().unwrap();

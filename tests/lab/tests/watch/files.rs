@@ -1,12 +1,12 @@
-//! Whatever happens to the files of a spec: the new one is in force within half a second of its
-//! last byte, a bad one changes nothing and is told with its place, a good one after it recovers.
+//! Whatever happens to the files of a spec: a new one is active within half a second of its last
+//! byte, a bad one changes nothing and is reported with its position, a good one after it recovers.
 
 use std::fs;
 use std::os::unix::fs::symlink;
 
 use super::*;
 
-/// Writes specs again and again by some way of writing, and holds the daemon to its promise.
+/// Writes specs repeatedly in some way, and checks the daemon's reaction.
 fn check(host: &Host, mut write: impl FnMut(&str)) {
     for number in [11, 12] {
         let address = format!("10.0.0.{number}");
@@ -15,7 +15,7 @@ fn check(host: &Host, mut write: impl FnMut(&str)) {
     }
     let before = settled();
     write("version: 1\nservices:\n  - { name: web, vip: 192.0.2.1, prot: 80, real_servers: [] }\n");
-    // The state alone says nothing where the way of writing has degraded it before.
+    // The state alone is not enough if writing has degraded it before.
     let is_reported = within(ENFORCED, || {
         let reasons = host.reasons();
         reasons.contains("prot") && reasons.contains(":3:")
@@ -95,8 +95,8 @@ fn an_editor_with_its_swap_and_backup_files() {
     });
 }
 
-/// As Kubernetes mounts a ConfigMap: the file is a link through `..data`, which is swapped. Followed
-/// by the file or by the folder it is in.
+/// As Kubernetes mounts a ConfigMap: the file is a link through `..data`, which is swapped.
+/// Followed by the file or by the folder it is in.
 fn check_config_map(place: &str) {
     let host = Host::new();
     let folder = host.path("specs");
@@ -130,7 +130,7 @@ fn a_config_map_as_a_folder() {
 }
 
 #[test]
-fn a_file_that_is_removed_and_made_anew() {
+fn a_file_that_is_removed_and_created_again() {
     let host = Host::new();
     let _daemon = host.watching(&spec("10.0.0.10"), "");
     let path = host.path("specs/spec.yaml");
@@ -144,7 +144,7 @@ fn a_file_that_is_removed_and_made_anew() {
 }
 
 #[test]
-fn a_folder_that_is_removed_and_made_anew() {
+fn a_folder_that_is_removed_and_created_again() {
     let host = Host::new();
     let _daemon = host.watching(&spec("10.0.0.10"), "");
     let folder = host.path("specs");
@@ -226,11 +226,11 @@ fn a_file_that_is_replaced_a_thousand_times_in_a_second() {
     check(&host, |text| replace(&path, text));
 }
 
-/// What nothing tells of is seen when the interval is over.
+/// A change without an event is detected when the interval is over.
 #[test]
 fn a_filesystem_without_events() {
     let host = Host::new();
-    // No watches are left for anyone.
+    // No inotify watches are left.
     let limit = "/proc/sys/fs/inotify/max_user_watches";
     let before = fs::read_to_string(limit).unwrap();
     fs::write(limit, "0").unwrap();
@@ -244,7 +244,7 @@ fn a_filesystem_without_events() {
 }
 
 #[test]
-fn a_pipe_in_place_of_the_file_is_reported_and_blocks_nothing() {
+fn a_pipe_in_place_of_the_file_is_reported_and_does_not_block() {
     let host = Host::new();
     let mut daemon = host.watching(&spec("10.0.0.10"), "--interval 1s");
     let before = table();

@@ -1,5 +1,5 @@
 //! A spec in a working tree of Git, which does not rename new files into place: it unlinks the old
-//! ones and creates them anew, one after the other.
+//! ones and creates them again, one after the other.
 
 use evenkeel_lab_tests::nlmon::{Capture, Object, Verb};
 

@@ -1,4 +1,4 @@
-//! The daemon in a network namespace that goes by a name, while that is deleted and made anew.
+//! The daemon in a named network namespace that is deleted and created again.
 
 use evenkeel_lab_tests::netns::NamedNamespace;
 
@@ -29,12 +29,12 @@ fn last_words(named: &NamedNamespace, mut daemon: Daemon) -> String {
 }
 
 #[test]
-fn a_daemon_whose_namespace_is_made_anew_ends_and_the_next_one_keeps_the_new_one() {
+fn a_daemon_whose_namespace_is_recreated_ends_and_the_next_one_manages_the_new_one() {
     let (host, named, other) =
         (Host::new(), NamedNamespace::new("blue"), NamedNamespace::new("red"));
     host.write("spec.yaml", spec("10.0.0.10"));
     let mut daemon = daemon_in(&named, &host);
-    // What becomes of others is not its business.
+    // Other namespaces do not matter to it.
     other.delete();
     other.make();
     std::thread::sleep(Duration::from_secs(3));
@@ -81,7 +81,7 @@ fn replaced(word: &str, host: &Host) -> NamedNamespace {
 }
 
 #[test]
-fn untrusted_in_a_namespace_that_is_made_anew_are_no_drift() {
+fn foreign_services_in_a_recreated_namespace_are_no_drift() {
     let host = Host::new();
     for is_spec_broken in [false, true] {
         let named = replaced(&format!("strangers-{is_spec_broken}"), &host);
@@ -108,7 +108,7 @@ fn a_pause_ends_with_the_namespace_it_was_for() {
     assert_eq!(code, 0, "{stderr}");
     daemon.signal(Signal::SIGTERM);
     daemon.ended();
-    // In the same namespace it goes on.
+    // In the same namespace it continues.
     let mut daemon = host.watch("specs/spec.yaml", &format!("--netns {}", named.name));
     let status = || host.evenkeel(&format!("status --netns {}", named.name)).1;
     assert!(within(Duration::from_secs(10), || status().starts_with("paused")), "{}", status());
@@ -141,8 +141,8 @@ fn a_daemon_of_the_namespace_before_leaves_the_journal_of_the_new_one_alone() {
     let journal = host.path("state").join(&named.name).join("journal.json");
     let before = std::fs::read(&journal).unwrap();
     daemon.signal(Signal::SIGHUP);
-    let is_told = || daemon.log().contains("was deleted and made anew while");
-    assert!(within(Duration::from_secs(10), is_told), "{}", daemon.log());
+    let is_logged = || daemon.log().contains("was deleted and made anew while");
+    assert!(within(Duration::from_secs(10), is_logged), "{}", daemon.log());
     assert!(std::fs::read(&journal).unwrap() == before);
     assert!(daemon.child.try_wait().unwrap().is_none(), "{}", daemon.log());
 }

@@ -1,4 +1,4 @@
-//! What the neighbours of a VIP are told, and when.
+//! The announcements to the neighbours of a VIP.
 
 use super::*;
 
@@ -32,7 +32,7 @@ impl Linked {
         Self { host }
     }
 
-    /// Whom the neighbour takes the VIP to be.
+    /// The hardware address that the neighbour has for the VIP.
     fn known(&self) -> String {
         run(&format!("ip -n {PEER} neigh show 192.0.2.1 dev eth1"))
     }

@@ -4,7 +4,7 @@ use std::os::unix::net::UnixDatagram;
 
 use super::*;
 
-/// What a daemon tells its service manager.
+/// The messages of a daemon to its service manager.
 struct Manager(UnixDatagram);
 
 impl Manager {
@@ -61,7 +61,7 @@ fn the_service_manager_is_notified_of_ready_state_reload_life_and_end() {
 }
 
 #[test]
-fn whatever_ends_it_leaves_the_table_as_it_is() {
+fn the_table_stays_as_it_is_however_the_daemon_ends() {
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGKILL] {
         let host = Host::new();
         let mut daemon = host.watching(&spec("10.0.0.10"), "");
@@ -78,7 +78,7 @@ fn whatever_ends_it_leaves_the_table_as_it_is() {
 }
 
 #[test]
-fn a_hang_up_reads_the_spec_anew_and_tries_again_what_failed() {
+fn sighup_reloads_the_spec_and_retries_failed_steps() {
     let host = Host::new();
     let text = spec("10.0.0.10") + "vips: [ { address: 192.0.2.1, interface: eth7 } ]\n";
     host.write("spec.yaml", &text);

@@ -1,5 +1,5 @@
-//! Programs that write a spec file in place and take their time: nothing is read in between, and
-//! nothing is waited for longer than ten seconds.
+//! Programs that write a spec file in place slowly: nothing is read in between, and the daemon
+//! waits for ten seconds at most.
 
 use std::fs::{self, OpenOptions};
 use std::ops::Range;
@@ -8,7 +8,7 @@ use evenkeel_lab_tests::nlmon::{Capture, Change, Object};
 
 use super::*;
 
-/// When files that do not come to rest are read, from their first change on.
+/// When files that do not become stable are read, counted from their first change.
 const LIMIT: Range<Duration> = Duration::from_millis(9_800)..Duration::from_millis(10_800);
 
 /// Services of every kind, each on a line of its own, of which the first has that real server.

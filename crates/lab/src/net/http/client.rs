@@ -9,13 +9,13 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_
 
 use super::{DOWNLOAD, byte_at, length};
 
-/// Asks once, over a new connection, and gives the answer's body without its line end.
+/// Sends one request over a new connection and returns the answer's body without its line end.
 ///
-/// The request leaves from the calling thread's namespace; `limit` holds for connecting and for each
-/// read.
+/// The request leaves from the calling thread's namespace; `limit` holds for connecting and for
+/// each read.
 ///
 /// # Errors
-/// When no connection comes about, it breaks, or the answer is not HTTP with status 200.
+/// When no connection can be made, it breaks, or the answer is not HTTP with status 200.
 pub fn get(address: SocketAddr, limit: Duration) -> io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, limit)?;
     stream.set_read_timeout(Some(limit))?;
@@ -59,11 +59,11 @@ impl Connect {
 /// A whole answer.
 #[derive(Debug)]
 pub(in crate::net) struct Answer {
-    /// Who gave it; empty for a download.
+    /// The name of the server; empty for a download.
     pub(in crate::net) name: String,
 }
 
-/// Asks for a server's name, or for a download of so many seconds.
+/// Requests a server's name, or a download of so many seconds.
 ///
 /// # Errors
 /// `UnexpectedEof` when the answer is cut short, `InvalidData` when it is none or has other bytes

@@ -56,7 +56,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Wakes the thread; if that fails, waiting for it would be for ever.
+        // Wakes the thread; if that fails, waiting for it would never end.
         if rustix::net::shutdown(&self.listener, Shutdown::Both).is_ok() {
             drop(self.thread.take().map(JoinHandle::join));
         }
@@ -65,7 +65,7 @@ impl Drop for Server {
 
 struct Serve {
     listener: Arc<TcpListener>,
-    /// What every short request is answered with.
+    /// The answer to every short request.
     answer: Vec<u8>,
     connections: Vec<Connection>,
 }
@@ -93,7 +93,7 @@ impl Serve {
             let Ok(ready) = self.wait() else { return };
             let now = Instant::now();
             for (connection, is_ready) in self.connections.iter_mut().zip(&ready[1..]) {
-                // A client that breaks off is the client's affair.
+                // A client that disconnects is not an error of the server.
                 if connection.advance(*is_ready, &self.answer, now).is_err() {
                     connection.at = At::End;
                 }
@@ -127,7 +127,7 @@ impl Serve {
         Ok(all.iter().map(|fd| !fd.revents().is_empty()).collect())
     }
 
-    /// Takes all who wait. False when the listener was shut.
+    /// Accepts all waiting connections. False if the listener was shut down.
     fn accept(&mut self) -> bool {
         loop {
             match self.listener.accept() {
@@ -144,7 +144,7 @@ impl Serve {
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
                 Err(error) if error.kind() == ErrorKind::InvalidInput => return false,
-                // The client was gone before it was taken.
+                // The client disconnected before it was accepted.
                 Err(_) => return true,
             }
         }
@@ -172,7 +172,7 @@ impl Connection {
                 }
                 Ok(())
             }
-            // Its client is gone.
+            // Its client has disconnected.
             At::Download { .. } if is_ready => Err(ErrorKind::ConnectionReset.into()),
             At::Download { sent, of, due } if *due <= now => {
                 let piece: Vec<u8> = (*sent..(*sent + PIECE).min(*of)).map(byte_at).collect();

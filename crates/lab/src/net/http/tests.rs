@@ -17,7 +17,7 @@ fn serve() -> (Server, SocketAddr) {
     (Server::with(listener, "rs1").expect("a server"), address)
 }
 
-/// What a client makes of bytes that are sent in place of an answer.
+/// The result of a client that receives these bytes in place of an answer.
 fn understood(bytes: &'static [u8], download: Option<u32>) -> io::Result<Answer> {
     let (listener, address) = listen();
     let server = std::thread::spawn(move || {

@@ -6,18 +6,18 @@ use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// What a request or download takes longer than it should is late from here on: a packet was lost
-/// and sent again.
+/// A request or download that takes this much longer than it should counts as late: a packet was
+/// lost and sent again.
 const LATE: Duration = Duration::from_millis(900);
 /// Incidents beyond these are counted only.
 const INCIDENTS: usize = 10_000;
 
-/// What was asked for.
+/// The kind of request.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Kind {
     /// A server's name.
     Request,
-    /// Bytes that take their time.
+    /// A download.
     Download,
 }
 
@@ -32,7 +32,7 @@ pub enum Failure {
     TimedOut,
     /// The answer ended before its announced length.
     Short,
-    /// The answer was none, or not the one that it should be.
+    /// The answer is invalid or not the expected one.
     Wrong,
     /// Another failure; see the incident's error.
     Other,
@@ -47,7 +47,7 @@ impl Failure {
         match error.kind() {
             ErrorKind::ConnectionRefused => Self::Refused,
             ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => Self::Reset,
-            // What a read says after its limit.
+            // The error of a read after its time limit.
             ErrorKind::TimedOut | ErrorKind::WouldBlock => Self::TimedOut,
             ErrorKind::UnexpectedEof => Self::Short,
             ErrorKind::InvalidData => Self::Wrong,
@@ -72,24 +72,24 @@ impl fmt::Display for Failure {
 /// One failure.
 #[derive(Clone, Debug)]
 pub struct Incident {
-    /// When the client knew, since the start of the load.
+    /// When the client noticed it, since the start of the load.
     pub at: Duration,
     /// How long the request had been running.
     pub took: Duration,
-    /// What was asked for.
+    /// The kind of request.
     pub kind: Kind,
     /// How it failed.
     pub failure: Failure,
     /// The client's end of the connection, as the director's connection table has it.
     pub from: SocketAddr,
-    /// The error in the operating system's words.
+    /// The operating system's error message.
     pub error: String,
 }
 
 /// Requests, or downloads, by how they ended.
 #[derive(Clone, Debug, Default)]
 pub struct LoadStats {
-    /// Those that were answered whole.
+    /// Those that were answered completely.
     pub done: u64,
     /// Those among them that took nearly a second longer than they should have.
     pub late: u64,
@@ -106,7 +106,7 @@ impl LoadStats {
     }
 }
 
-/// Everything that is known of a load.
+/// The results of a load.
 #[derive(Clone, Debug, Default)]
 pub struct Measured {
     /// Short requests.

@@ -1,5 +1,5 @@
-//! Which guards refuse an edit, told from the texts before and after it alone: what the docs say of
-//! each guard, written a second time.
+//! Predicts which guards refuse an edit, from the texts before and after it alone: a second
+//! implementation of the documentation of each guard.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
