@@ -81,7 +81,7 @@ fn the_same_service_in_two_files_is_an_error_that_names_both_places() {
 fn an_empty_directory_and_a_missing_place_are_no_specs() {
     let folder = folder_with(&[("empty/notes.txt", "")]);
     for (place, message) in [
-        ("empty", ["there is no *.yaml or *.yml file in empty", "never taken for an empty spec"]),
+        ("empty", ["there is no *.yaml or *.yml file in empty", "does not count as an empty spec"]),
         ("missing", ["cannot read missing: No such file or directory", "name a file"]),
         ("missing/web.yaml", ["cannot read missing/web.yaml: ", "name a file"]),
     ] {

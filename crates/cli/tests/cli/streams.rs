@@ -7,7 +7,7 @@ use crate::program::{command, evenkeel_in, folder_with, root};
 
 #[test]
 fn a_reader_that_leaves_is_no_error() {
-    // More than a pipe holds, so that the program is still writing when nobody reads any more.
+    // More than a pipe's capacity, so that the program is still writing when the reader has left.
     let real_servers: String =
         (0..60).map(|last| format!("      - {{ address: 10.0.0.{last} }}\n")).collect();
     let ports: Vec<String> = (1..=60).map(|port| port.to_string()).collect();
