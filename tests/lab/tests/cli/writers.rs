@@ -327,7 +327,7 @@ fn beside_another_writer_every_apply_ends_well_or_says_what_it_found() {
             0 => counts.check(&answer, &specs[which].1, &held, since),
             // It could not keep up, and says with what.
             1 => assert!(
-                answer.stderr.contains("someone else keeps changing what was applied"),
+                answer.stderr.contains("another program keeps changing what was applied"),
                 "{answer:?}"
             ),
             4 => assert!(answer.stderr.contains("rolled back"), "{answer:?}"),
