@@ -80,7 +80,7 @@ pub(crate) enum Error {
     /// The daemon cannot start, or had to stop.
     #[error(transparent)]
     Daemon(#[from] DaemonError),
-    /// The answer cannot be written to stdout.
+    /// The output cannot be written to stdout.
     #[error("cannot write the answer")]
     Output(#[source] io::Error),
 }

@@ -159,7 +159,7 @@ impl SavedPlan {
     /// Reads a plan that is to be applied here.
     ///
     /// # Errors
-    /// The file cannot be read, is damaged, or was made by another version or elsewhere.
+    /// The file cannot be read, is damaged, or was made by another version or for another host.
     pub(crate) fn read(path: &Path, here: &PlanOrigin) -> Result<Self, PlanFileError> {
         let fail = |source| PlanFileError::Unreadable { path: path.to_owned(), source };
         let mut text = Vec::new();

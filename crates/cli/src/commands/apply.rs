@@ -1,4 +1,4 @@
-//! `evenkeel apply`: bring this host to the state of the spec.
+//! `evenkeel apply`: brings this host to the state of the spec.
 
 use std::path::Path;
 

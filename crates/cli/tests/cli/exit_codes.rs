@@ -1,4 +1,4 @@
-//! Exit statuses, those that need no kernel: 1, 3, 4, 75 and 77 are tested in the lab.
+//! Tests the exit statuses that need no kernel; the lab tests 1, 3, 4, 75 and 77.
 
 use crate::program::{evenkeel_in, evenkeel_reading, folder_with, root};
 
