@@ -1,4 +1,4 @@
-//! What an apply adopts before its first change.
+//! Records what an apply adopts, before its first change.
 
 use std::collections::BTreeSet;
 
@@ -7,21 +7,21 @@ use evenkeel_model::{Desired, Live, ServiceKey};
 
 use crate::last_applied::stored;
 
-/// What is about to come into force, and what was known before.
+/// The spec that is about to be applied, and the specs before it.
 pub(crate) struct Adoption<'a> {
     pub(crate) desired: &'a Desired,
     pub(crate) live: &'a Live,
-    /// The last applied spec, where it was looked up already.
+    /// The last applied spec, if it was already read.
     pub(crate) last: Option<&'a Desired>,
-    /// The spec of an attempt that did not finish.
+    /// The spec of an unfinished attempt.
     pub(crate) attempt: Option<StoredSpec>,
-    /// The services that it is limited to; none for all.
+    /// The services that the apply is limited to; empty for all.
     pub(crate) services: &'a BTreeSet<ServiceKey>,
 }
 
 impl Adoption<'_> {
-    /// Puts into the journal what is adopted; writing it is left to the caller. The specs before
-    /// are read only where something can be adopted.
+    /// Adds to the journal what is adopted; the caller writes it. Reads the earlier specs only if
+    /// adoption can change.
     pub(crate) fn record(self, state: &StateDir, journal: &mut Journal) {
         let Self { desired, live, last, attempt, services } = self;
         if !journal.may_adopt(live) && services.is_empty() {
@@ -40,8 +40,8 @@ impl Adoption<'_> {
     }
 }
 
-/// What the spec of an attempt that did not finish asked for; `None` where there is none, or where
-/// that cannot be known.
+/// What the spec of an unfinished attempt asked for; `None` where there is none, or where it cannot
+/// be read.
 pub(crate) fn attempted(state: &StateDir, journal: &Journal) -> Option<Desired> {
     stored(state, &journal.of_attempt()?)
 }

@@ -1,23 +1,26 @@
 //! The command line.
 
+mod assignment;
 mod lazy_args;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use evenkeel_model::Role;
 use evenkeel_plan::Guard;
 
+pub(crate) use self::assignment::Assignment;
 use self::lazy_args::LazyArgs;
-use crate::parameters::Assignment;
 
 const EXIT_STATUSES: &str = "\
 Exit status:
   0   done, or in sync
   1   failed
   2   there are changes (plan --detailed-exitcode only)
-  3   refused by a guard or until an apply is confirmed, declined, or a saved plan
-      that no longer holds
+  3   refused by a guard, blocked by an unconfirmed apply, declined, or saved plan
+      out of date
   4   failed, and rolled back
   64  wrong usage
   65  the spec is wrong
@@ -37,16 +40,17 @@ pub(crate) struct Arguments {
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Global {
-    /// Which side of the cluster this host is.
-    #[arg(long, global = true, value_enum, default_value = "director")]
+    /// The role of this host in the cluster.
+    // Hidden until there is a second role.
+    #[arg(long, global = true, hide = true, value_parser = roles(), default_value = "director")]
     pub(crate) role: Role,
     /// Work in this network namespace, by its name in ip-netns(8).
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) netns: Option<String>,
-    /// Where the journal is kept.
+    /// The directory of the journal.
     #[arg(long, global = true, value_name = "DIR", default_value = "/var/lib/evenkeel")]
     pub(crate) state_dir: PathBuf,
-    /// How log lines are written to stderr.
+    /// The format of log lines on stderr.
     #[arg(long, global = true, value_enum, default_value = "text")]
     pub(crate) log_format: LogFormat,
     /// Log more: -v operations, -vv details, -vvv everything.
@@ -57,10 +61,9 @@ pub(crate) struct Global {
     pub(crate) color: When,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Role {
-    /// The IPVS table and the VIPs.
-    Director,
+fn roles() -> impl TypedValueParser<Value = Role> {
+    let names = PossibleValuesParser::new(Role::ALL.map(Role::as_str));
+    names.try_map(|name| Role::from_name(&name).ok_or("there is no such role"))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -81,37 +84,37 @@ pub(crate) enum When {
 pub(crate) enum Command {
     /// Check a spec; needs no privileges and no kernel.
     Validate(LazyArgs<Validate>),
-    /// Show what apply would do, and change nothing.
+    /// Show what apply would change, without changing anything.
     Plan(LazyArgs<Plan>),
     /// Bring this host to the state of the spec.
     Apply(LazyArgs<Apply>),
-    /// Keep what an apply with --confirm did, or take it back.
+    /// Confirm what an apply with --confirm changed, or roll it back.
     Confirm(LazyArgs<Confirm>),
-    /// Wait beside an apply with --confirm; started by it.
+    /// Roll back an apply with --confirm that is not confirmed; started by that apply.
     #[command(hide = true)]
     Watchdog(LazyArgs<Watchdog>),
-    /// Keep this host on the spec for as long as this runs: follow the file, repair drift.
+    /// Run the daemon: keep this host on the spec, follow its files and repair drift.
     Watch(LazyArgs<Watch>),
-    /// Ask the running watch how it is.
+    /// Show the daemon's status.
     Status(LazyArgs<Status>),
-    /// Let a plan through that a guard made the running watch hold.
+    /// Approve a plan that the daemon holds because of a guard.
     Approve(LazyArgs<Approve>),
-    /// Have the running watch change nothing, for some time or until resume.
+    /// Keep the daemon from changing anything, for some time or until resume.
     Pause(LazyArgs<Pause>),
-    /// Have the running watch go on after a pause.
+    /// Let the daemon continue after a pause.
     Resume,
-    /// Write the live state as a spec that plans empty.
+    /// Write the live state as a spec, for which a plan has no changes.
     Snapshot(LazyArgs<Snapshot>),
     /// Show the live table with the spec's names.
     Show(LazyArgs<Show>),
-    /// Undo everything that evenkeel did on this host, and nothing else; what was there before is
-    /// adopted and stays.
+    /// Undo everything that evenkeel did on this host, and nothing else; adopted objects, which were
+    /// there before, stay.
     Teardown(LazyArgs<Teardown>),
     /// Print the JSON Schema of a spec.
     Schema,
 }
 
-/// Where a spec is read from.
+/// The spec of a command.
 #[derive(Debug, Args)]
 pub(crate) struct Spec {
     /// Files, directories (every *.yaml and *.yml in them) or `-` for stdin; they are merged.
@@ -121,7 +124,7 @@ pub(crate) struct Spec {
     pub(crate) parameters: Parameters,
 }
 
-/// What the parameters of a spec come to.
+/// The values of a spec's parameters.
 #[derive(Debug, Args)]
 pub(crate) struct Parameters {
     /// The value of `${NAME}` in the spec; once for each name. `${env:NAME}` is a variable of the
@@ -140,19 +143,19 @@ pub(crate) struct Validate {
 pub(crate) struct Plan {
     #[command(flatten)]
     pub(crate) spec: Spec,
-    /// Plan against this snapshot, or against an empty host with `none`, in place of the kernel.
+    /// Plan against this snapshot instead of the kernel; `none` is an empty host.
     #[arg(long, value_name = "FILE|none")]
     pub(crate) live: Option<PathBuf>,
-    /// The form of the answer.
+    /// The output format.
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) output: PlanOutput,
-    /// Exit with 2 when there are changes.
+    /// Exit with status 2 if there are changes.
     #[arg(long)]
     pub(crate) detailed_exitcode: bool,
-    /// Save the plan into this file, for `apply --plan FILE`.
+    /// Save the plan to this file, for `apply --plan FILE`.
     #[arg(long, value_name = "FILE", conflicts_with = "live")]
     pub(crate) out: Option<PathBuf>,
-    /// Plan for this service and its VIPs only, by its name or by its key; can be repeated.
+    /// Plan only for this service and its VIPs, by its name or by its key; can be repeated.
     #[arg(long, value_name = "SERVICE")]
     pub(crate) target: Vec<String>,
 }
@@ -171,41 +174,42 @@ pub(crate) enum PlanOutput {
 pub(crate) struct Apply {
     #[command(flatten)]
     pub(crate) spec: Spec,
-    /// Carry this plan out, as `plan --out FILE` saved it, unless the host has changed since. It
-    /// holds its spec, and was reviewed: nothing is asked.
+    /// Apply this plan, which `plan --out FILE` saved, unless the host has changed since. It
+    /// contains its spec, and does not prompt, because it was reviewed.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["spec", "set", "target"])]
     pub(crate) plan: Option<PathBuf>,
-    /// Apply what concerns this service and its VIPs only, by its name or by its key; can be
+    /// Apply only what concerns this service and its VIPs, by its name or by its key; can be
     /// repeated.
     #[arg(long, value_name = "SERVICE")]
     pub(crate) target: Vec<String>,
     /// Do not ask before acting.
     #[arg(short, long)]
     pub(crate) yes: bool,
-    /// Guards that may be passed: empty, cut-off, take-over, mass-delete,
+    /// Guards to override: empty, cut-off, take-over, mass-delete,
     /// wider-scope, missing-file, no-server, unbind-in-use.
     #[arg(long, value_name = "GUARD", value_delimiter = ',')]
     pub(crate) allow: Vec<Guard>,
-    /// What becomes of the steps before one that fails.
+    /// What to do with the applied steps when a step fails.
     #[arg(long, value_enum, default_value = "rollback")]
     pub(crate) on_failure: OnFailure,
-    /// Begin drains, and leave what waits for them to the next apply.
+    /// Start drains without waiting; steps that depend on them are left to the next apply.
     #[arg(long)]
     pub(crate) no_wait: bool,
-    /// Take back what was applied, unless `evenkeel confirm` keeps it within this time: 90s, 2m.
-    #[arg(long, value_name = "TIME", value_parser = within, conflicts_with = "no_wait")]
+    /// Roll the apply back unless `evenkeel confirm` confirms it within this time: 90s, 2m.
+    #[arg(long, value_name = "TIME", value_parser = positive_time, conflicts_with = "no_wait")]
     pub(crate) confirm: Option<u32>,
 }
 
-fn within(text: &str) -> Result<u32, String> {
+/// A time in seconds, of at least one.
+fn positive_time(text: &str) -> Result<u32, String> {
     match evenkeel_spec::seconds(text) {
         Some(0) | None => Err("write a time such as 90s, 2m or 1h".to_owned()),
         Some(seconds) => Ok(seconds),
     }
 }
 
-/// An address or a name, and a port; whether the name is one and the address can be had shows only
-/// when it is taken.
+/// An address or host name, and a port, or `none`. The name is resolved and the address bound only
+/// when the daemon starts.
 fn listen(text: &str) -> Result<String, String> {
     let is_address = text.parse::<SocketAddr>().is_ok();
     let is_named = text.rsplit_once(':').is_some_and(|(host, port)| {
@@ -220,22 +224,22 @@ fn listen(text: &str) -> Result<String, String> {
 
 #[derive(Debug, Args)]
 pub(crate) struct Confirm {
-    /// Take it back now.
+    /// Roll it back now.
     #[arg(long)]
     pub(crate) abort: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Watchdog {
-    /// The apply, as the journal names it.
+    /// The id of the apply in the journal.
     pub(crate) id: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum OnFailure {
-    /// What they touched goes back to what it was.
+    /// Restore what they touched.
     Rollback,
-    /// They stay.
+    /// Keep them applied.
     Keep,
 }
 
@@ -244,14 +248,14 @@ pub(crate) struct Teardown {
     /// Do not ask before acting.
     #[arg(short, long)]
     pub(crate) yes: bool,
-    /// Delete adopted objects too: those that were there before a spec listed them. Otherwise they
-    /// stay, with the values that they had.
+    /// Also delete adopted objects, those that were there before a spec listed them. Without it they
+    /// stay and get their original values back.
     #[arg(long)]
     pub(crate) adopted: bool,
-    /// Guards that may be passed: unbind-in-use.
+    /// Guards to override: unbind-in-use.
     #[arg(long, value_name = "GUARD", value_delimiter = ',')]
     pub(crate) allow: Vec<Guard>,
-    /// Begin drains, and leave what waits for them to the next teardown.
+    /// Start drains without waiting; steps that depend on them are left to the next teardown.
     #[arg(long)]
     pub(crate) no_wait: bool,
 }
@@ -260,63 +264,63 @@ pub(crate) struct Teardown {
 pub(crate) struct Watch {
     #[command(flatten)]
     pub(crate) spec: Spec,
-    /// The longest time between two looks at the host: drift that nothing tells of is repaired
+    /// Maximum time between checks of the host; drift that the kernel does not report is repaired
     /// within it.
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = within)]
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = positive_time)]
     pub(crate) interval: u32,
-    /// The longest time between two readings of the whole of a table of more than 64 services; ten
-    /// intervals unless given. Drift that cheap looks do not show is repaired within it.
-    #[arg(long, value_name = "TIME", value_parser = within)]
+    /// Maximum time between full readings of a table with more than 64 services; by default ten
+    /// intervals. Drift that the cheap probe does not detect is repaired within it.
+    #[arg(long, value_name = "TIME", value_parser = positive_time)]
     pub(crate) full_interval: Option<u32>,
-    /// Where /metrics, /healthz, /readyz and /status are served; `none` for nowhere.
+    /// The address that serves /metrics, /healthz, /readyz and /status; `none` for no endpoint.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9479", value_parser = listen)]
     pub(crate) listen: String,
-    /// Tell what differs, and change nothing.
+    /// Report drift without changing anything.
     #[arg(long)]
     pub(crate) observe: bool,
-    /// Of what /metrics shows connections, packets, bytes and rates.
+    /// The objects whose connections, packets, bytes and rates /metrics exports.
     #[arg(long, value_enum, default_value = "real-servers")]
     pub(crate) traffic: Traffic,
-    /// Of how many services and real servers at most: real servers, and then services, are left out
-    /// beyond it.
+    /// Maximum number of services and real servers in these metrics; beyond it real servers are
+    /// dropped first, then services.
     #[arg(long, value_name = "NUMBER", default_value = "10000")]
     pub(crate) traffic_limit: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Traffic {
-    /// Of nothing.
+    /// None.
     Off,
-    /// Of services.
+    /// Services.
     Services,
-    /// Of services and their real servers.
+    /// Services and their real servers.
     RealServers,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Status {
-    /// The form of the answer.
+    /// The output format.
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) output: ShowOutput,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Approve {
-    /// The plan, as `evenkeel status` names it.
+    /// The id of the plan, as `evenkeel status` shows it.
     #[arg(value_name = "ID")]
     pub(crate) id: String,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Pause {
-    /// For how long: 90s, 15m; without it until `evenkeel resume`.
-    #[arg(value_name = "TIME", value_parser = within)]
+    /// The length of the pause: 90s, 15m; by default until `evenkeel resume`.
+    #[arg(value_name = "TIME", value_parser = positive_time)]
     pub(crate) time: Option<u32>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Snapshot {
-    /// A spec whose names and scope the snapshot takes over.
+    /// A spec whose names and scope the snapshot uses.
     #[arg(long, value_name = "SPEC")]
     pub(crate) names: Vec<PathBuf>,
     #[command(flatten)]
@@ -333,13 +337,13 @@ pub(crate) struct Show {
     pub(crate) spec: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) parameters: Parameters,
-    /// Show the connections, one by one, instead of the services.
+    /// Show each connection instead of the services.
     #[arg(long)]
     pub(crate) connections: bool,
-    /// Show this service only, by its name or by its key; can be repeated.
+    /// Show only this service, by its name or by its key; can be repeated.
     #[arg(long, value_name = "SERVICE")]
     pub(crate) target: Vec<String>,
-    /// The form of the answer.
+    /// The output format.
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) output: ShowOutput,
 }
@@ -374,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn the_guards_in_the_help_are_all_there_are() {
+    fn the_help_lists_every_guard() {
         let mut command = Arguments::command();
         command.build();
         let help = command

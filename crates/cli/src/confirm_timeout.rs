@@ -1,4 +1,4 @@
-//! An apply with `--confirm`: from before its first change until it waits.
+//! Sets up the confirm timeout of an apply with `--confirm`.
 
 use evenkeel_engine::{Journal, PartialApplies, Pending, Report, StateDir, steps_to_roll_back};
 use evenkeel_model::Drain;
@@ -9,9 +9,10 @@ use crate::commands::confirm_rollback;
 use crate::error::Error;
 use crate::host_session::now;
 
-/// Starts the process that takes back what is about to be done if nobody confirms it, or if this
-/// one ends half-way, and writes both down: what the journal says is watched from the first moment
-/// on.
+/// Starts the watchdog and records it with the pending apply in the journal, before the first
+/// change.
+///
+/// The watchdog rolls the apply back if it is not confirmed, or if this process ends prematurely.
 pub(crate) fn begin(
     within: u32,
     steps: &[Op],
@@ -20,15 +21,16 @@ pub(crate) fn begin(
     global: &Global,
 ) -> Result<(), Error> {
     let mut pending = Pending::begin(now(), within, steps.to_vec()).map_err(Error::Watchdog)?;
-    // One that finds nothing in the journal ends as soon as the lock is free.
+    // If the journal is not written, the watchdog ends as soon as the lock is free.
     pending.watchdog = Some(confirm_rollback::start(&pending.id, global)?.id());
     journal.pending = Some(pending);
     state.write(journal)?;
     Ok(())
 }
 
-/// From now on it waits; one that failed has nothing to wait for, and one that was interrupted is
-/// taken back by its watchdog. Gives what people should know of it.
+/// Starts the timeout after a successful apply, and returns a hint for the user.
+///
+/// A failed apply is no longer pending; an interrupted one is rolled back by its watchdog.
 pub(crate) fn finish(
     report: &Report,
     asked: &PartialApplies,
@@ -37,7 +39,7 @@ pub(crate) fn finish(
 ) -> Result<Option<String>, Error> {
     let Some(pending) = &mut journal.pending else { return Ok(None) };
     if report.interrupted {
-        return Ok(Some("its watchdog takes back what was applied".to_owned()));
+        return Ok(Some("its watchdog rolls the apply back".to_owned()));
     }
     let mut message = None;
     if report.is_success() {
@@ -45,8 +47,8 @@ pub(crate) fn finish(
         pending.targeted = asked.clone();
         pending.deadline = Some(now() + u64::from(pending.timeout_seconds));
         message = Some(format!(
-            "what was applied is taken back in {} unless `evenkeel confirm` keeps it; `evenkeel \
-             confirm --abort` takes it back now",
+            "the apply is rolled back in {} unless `evenkeel confirm` confirms it; `evenkeel \
+             confirm --abort` rolls it back now",
             Drain(pending.timeout_seconds)
         ));
     } else {

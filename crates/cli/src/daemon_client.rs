@@ -1,4 +1,4 @@
-//! The running watch of this network namespace, as other commands see it.
+//! The client of the daemon in this network namespace.
 
 use std::path::{Path, PathBuf};
 
@@ -10,13 +10,13 @@ use crate::exit_code::Status;
 use crate::host_session::enter;
 use crate::output::Output;
 
-/// Asks it, in the network namespace of `--netns`.
+/// Sends a request to the daemon in the network namespace of `--netns`.
 pub(crate) fn query(request: &Request, global: &Global) -> Result<Answer, Error> {
     enter(global)?;
     Ok(ask(request)?)
 }
 
-/// Has it do something, and shows what it says.
+/// Sends a command to the daemon and prints its answer.
 pub(crate) fn send_command(
     request: Request,
     global: &Global,
@@ -35,19 +35,20 @@ pub(crate) fn send_command(
     }
 }
 
-/// What is to be done where a watch may run.
+/// What a command does where a daemon may run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum DaemonUse<'a> {
-    /// The spec at those places is applied.
+    /// It applies the spec at these paths.
     Spec(&'a [PathBuf]),
-    /// What no watch goes along with, in a few words.
+    /// Something that is not possible while a daemon runs, described for the message.
     Nothing(&'a str),
 }
 
-/// Whether that may be done: beside a watch, only its own spec is applied.
+/// Checks that a command does not conflict with a running daemon: only the daemon's own spec may be
+/// applied.
 ///
 /// # Errors
-/// A watch runs and keeps the host on something else.
+/// A daemon runs and enforces another spec.
 pub(crate) fn check_no_conflict(daemon_use: DaemonUse<'_>) -> Result<(), Error> {
     let sources = match daemon_use {
         DaemonUse::Spec(places) => absolute(places),
@@ -56,16 +57,16 @@ pub(crate) fn check_no_conflict(daemon_use: DaemonUse<'_>) -> Result<(), Error> 
     match (ask(&Request::MayApply { sources }), daemon_use) {
         (Ok(Answer::Refused(message)), DaemonUse::Spec(_)) => Err(Error::Watched(message)),
         (Ok(Answer::Refused(message)), DaemonUse::Nothing(what)) => {
-            Err(Error::Watched(format!("{what} does not go along with a watch: {message}")))
+            Err(Error::Watched(format!("{what} is not possible while the daemon runs: {message}")))
         }
         (Ok(_) | Err(AskError::NoDaemon), _) => Ok(()),
         (Err(error), _) => Err(error.into()),
     }
 }
 
-/// The places of a spec as a watch tells and compares them.
+/// The paths of a spec in the form in which the daemon reports and compares them.
 pub(crate) fn absolute(places: &[PathBuf]) -> Vec<String> {
-    // Symbolic links stay: what they lead to may be replaced at any time.
+    // Symbolic links are not resolved: their targets may be replaced at any time.
     let absolute = |place: &PathBuf| match place.as_path() == Path::new("-") {
         true => place.clone(),
         false => std::path::absolute(place).unwrap_or_else(|_| place.clone()),

@@ -1,8 +1,8 @@
-//! Exit statuses, each documented in the README and in `--help`.
+//! Exit statuses; the README and `--help` document each.
 
 use std::process::ExitCode;
 
-/// What a command's exit status says.
+/// The exit status of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Status {
     /// Done, or in sync.
@@ -11,13 +11,13 @@ pub(crate) enum Status {
     Failed,
     /// There are changes; `plan --detailed-exitcode` only.
     Changes,
-    /// Refused by a guard, or declined at the question.
+    /// Refused by a guard or by a pending apply, declined at the prompt, or an outdated saved plan.
     Refused,
-    /// Something failed, and what was touched is as it was before.
+    /// Something failed, and everything touched was restored.
     RolledBack,
     /// The command line is wrong (`EX_USAGE` of sysexits.h).
     Usage,
-    /// The spec is wrong or not there (`EX_DATAERR`).
+    /// The spec is invalid or missing (`EX_DATAERR`).
     BadSpec,
     /// Another process is changing the network namespace (`EX_TEMPFAIL`): try again.
     LockHeld,

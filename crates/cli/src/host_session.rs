@@ -1,4 +1,4 @@
-//! Where the live state of a command comes from.
+//! The session of a command with its host: namespace, lock, journal and kernel.
 
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -12,30 +12,30 @@ use crate::args::Global;
 use crate::error::Error;
 use crate::output::Output;
 
-/// The kernel of this host, with what is on record of this network namespace.
+/// The kernel of this host, with the journal of the network namespace.
 pub(crate) struct HostSession {
     pub(crate) kernel: HostKernel,
     pub(crate) state: StateDir,
     pub(crate) journal: Journal,
-    /// Held until it is dropped; `None` for a command that changes nothing.
+    /// Held until dropped; `None` for a command that changes nothing.
     pub(crate) lock: Option<Lock>,
 }
 
-/// What a command is about to do.
+/// How a command accesses the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
-    /// Nothing is changed, whatever else goes on; nothing is written.
+    /// Changes and writes nothing; needs no lock.
     Read,
-    /// Something may be changed: nobody else does meanwhile, and no apply waits for its
-    /// confirmation.
+    /// May change something: takes the lock, and fails while an apply is pending.
     Write,
-    /// The apply that waits for its confirmation, if there is one, is kept or undone.
+    /// Confirms or rolls back the pending apply, if there is one: takes the lock.
     ConfirmPending,
 }
 
 impl HostSession {
-    /// Reads the journal and connects to the kernel; whoever may change something does so with the
-    /// lock in hand, so that nothing of it changes behind their back.
+    /// Reads the journal and connects to the kernel.
+    ///
+    /// A command that may change something takes the lock first, so that the journal stays current.
     pub(crate) fn connect(
         global: &Global,
         access: Access,
@@ -59,16 +59,16 @@ impl HostSession {
     }
 }
 
-/// How long the pass of a watch is waited for.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a command waits for a pass of the daemon.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The lock. A watch has it for the moments of its passes only, and those are worth waiting for.
+/// Takes the lock. Waits for a daemon, which holds it only during its passes.
 fn lock() -> Result<Lock, LockError> {
     let held = match Lock::acquire() {
         Err(LockError::Held(Some(holder))) if is_daemon(&holder) => holder,
         other => return other,
     };
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + LOCK_TIMEOUT;
     while Instant::now() < end {
         std::thread::sleep(Duration::from_millis(20));
         if let Some(lock) = Lock::try_acquire()? {
@@ -82,7 +82,7 @@ fn is_daemon(holder: &Holder) -> bool {
     holder.command.as_ref().is_some_and(|line| line.split_whitespace().any(|word| word == "watch"))
 }
 
-/// Enters the network namespace of `--netns`; the folder of its journal.
+/// Enters the network namespace of `--netns`, and returns the directory of its journal.
 pub(crate) fn state_dir(global: &Global) -> Result<StateDir, Error> {
     enter(global)?;
     Ok(StateDir::of(&global.state_dir, namespace()?))
@@ -101,8 +101,7 @@ pub(crate) fn namespace() -> Result<Namespace, Error> {
     Namespace::current().map_err(Error::Namespace)
 }
 
-/// Says what happened while nobody looked on. A writer, who names where the journal is, has it
-/// said for the last time.
+/// Prints the notice in the journal. A writer, which passes `state`, also removes it.
 fn print_notices(
     journal: &mut Journal,
     state: Option<&StateDir>,
@@ -118,20 +117,20 @@ fn print_notices(
     Ok(())
 }
 
-/// Seconds since 1970; a clock before that is none.
+/// Seconds since 1970; 0 if the clock is before that.
 pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 impl HostSession {
-    /// The sysctls that a plan for that spec depends on: the spec's own, and those that evenkeel
-    /// set for an earlier one.
+    /// The sysctls that a plan for the spec depends on: its own, and those that evenkeel set for
+    /// an earlier spec.
     pub(crate) fn sysctls(&self, desired: &Desired) -> Sysctls {
         desired.sysctls.keys().chain(self.journal.record.sysctls.keys()).cloned().collect()
     }
 }
 
-/// The live state of `--live FILE`: a snapshot, with the counters it has; `none` is an empty host.
+/// The live state of `--live FILE`: a snapshot with its counters; `none` is an empty host.
 pub(crate) fn from_file(path: &Path, output: &Output) -> Result<(Live, Option<Statistics>), Error> {
     if path == Path::new("none") {
         return Ok((Live::default(), None));

@@ -1,24 +1,25 @@
-//! Reading specs: files, directories, stdin.
+//! Reads specs from files, directories and stdin.
 
 use std::fs;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use evenkeel_engine::error_chain;
-use evenkeel_spec::{Loaded, MAX_SOURCE, NoParameters, RememberedParameters, Source, load_with};
+use evenkeel_spec::{Loaded, NoParameters, RememberedParameters, Source, load_with};
 use evenkeel_watch::{SpecText, is_spec};
 
 use crate::args::{Global, Parameters};
+use crate::bounded_read::bounded;
 use crate::error::Error;
 use crate::output::Output;
 use crate::parameters::HostParameters;
 use crate::source_cache::SourceCache;
 
-/// Reads and merges the specs at those places, and shows their warnings.
+/// Reads and merges the specs at these paths, and prints their warnings.
 ///
 /// # Errors
-/// A place that cannot be read, and every problem of the texts at once.
+/// A path that cannot be read, or every problem of the texts at once.
 pub(crate) fn spec(
     places: &[PathBuf],
     parameters: &Parameters,
@@ -28,7 +29,7 @@ pub(crate) fn spec(
     Ok(spec_and_texts(places, parameters, global, output)?.0)
 }
 
-/// The same with the texts, which know where everything stands.
+/// Reads specs as [`spec`] does, and also returns the texts, which give the positions.
 pub(crate) fn spec_and_texts(
     places: &[PathBuf],
     parameters: &Parameters,
@@ -48,11 +49,11 @@ pub(crate) fn spec_and_texts(
     Ok((loaded, SourceCache::release(sources, files)))
 }
 
-/// Reads and merges the specs at those places for whoever keeps a host on them: with all their
-/// texts, and without a word to anyone.
+/// Reads and merges the specs at these paths for the daemon: with all their texts, and without
+/// printing anything.
 ///
 /// # Errors
-/// As [`spec`], in lines for people.
+/// As [`spec`], as text.
 pub(crate) fn text(
     places: &[PathBuf],
     parameters: &Parameters,
@@ -80,24 +81,23 @@ pub(crate) fn text(
     read().map_err(|error| error_chain(&error))
 }
 
-/// Whether whatever is read there ends by itself: a pipe may have whoever keeps a host wait for
-/// ever.
+/// Checks that the spec consists of regular files: reading a pipe might block the daemon forever.
 fn check_regular(place: &Path) -> Result<(), Error> {
     let files = match place.is_dir() {
         true => directory(place)?,
         false => vec![place.to_owned()],
     };
     for path in files {
-        // What cannot be looked at cannot be read either, and that is told then.
+        // A file without accessible metadata cannot be read either, which is reported then.
         if fs::metadata(&path).is_ok_and(|it| !it.is_file()) {
-            let source = io::Error::other("it is no regular file, and may never end");
+            let source = io::Error::other("it is not a regular file, and reading it may never end");
             return Err(Error::Unreadable { path, source });
         }
     }
     Ok(())
 }
 
-/// Reads a snapshot. What is doubtful in it is how the host is, and nobody's mistake.
+/// Reads a snapshot. Does not print its warnings, which describe the host and not a mistake.
 ///
 /// # Errors
 /// As [`spec`].
@@ -106,8 +106,8 @@ pub(crate) fn snapshot(place: &Path, output: &Output) -> Result<Loaded, Error> {
     merged(&sources, &NoParameters, output)
 }
 
-/// Reads the texts of a saved plan again, with the values that their parameters had. What is
-/// doubtful in them was said when the plan was made.
+/// Reads the texts of a saved plan again, with the values that their parameters had. The warnings
+/// were printed when the plan was made.
 ///
 /// # Errors
 /// As [`spec`].
@@ -128,7 +128,7 @@ fn merged(
         .map_err(|problems| Error::BadSpec(problems.render(sources, output.colors_errors())))
 }
 
-/// A text, and the file that it can be read from again, if it can.
+/// A text, and its file, if it can be read again.
 type Text = (Source, Option<(PathBuf, fs::File)>);
 
 fn sources(places: &[PathBuf]) -> Result<Vec<Text>, Error> {
@@ -151,14 +151,14 @@ fn sources(places: &[PathBuf]) -> Result<Vec<Text>, Error> {
     Ok(sources)
 }
 
-/// Reads a single file, of at most a little more than a spec may have: the rest would only be
-/// thrown away.
+/// Reads a single file, up to little more than the maximum length of a spec; the rest would be
+/// discarded.
 fn file_source(path: &Path) -> Result<Text, Error> {
     let fail = |source| Error::Unreadable { path: path.to_owned(), source };
     let file = fs::File::open(path).map_err(fail)?;
     let metadata = file.metadata().map_err(fail)?;
     let text = bounded(&file, metadata.len()).map_err(fail)?;
-    // A pipe, as a shell's `<(...)` is one, gives its text only once.
+    // A pipe, such as a shell's `<(...)`, can be read only once.
     let file = metadata.is_file().then(|| (path.to_owned(), file));
     Ok((Source { name: path.display().to_string(), text }, file))
 }
@@ -167,15 +167,6 @@ fn stdin() -> Result<Source, Error> {
     let fail = |source| Error::Unreadable { path: "-".into(), source };
     let text = bounded(io::stdin().lock(), 0).map_err(fail)?;
     Ok(Source { name: "<stdin>".to_owned(), text })
-}
-
-/// A text of about the length that is expected; no more of it than shows that it is too long.
-pub(crate) fn bounded(reader: impl io::Read, expected: u64) -> io::Result<Vec<u8>> {
-    let most = MAX_SOURCE as u64 + 1;
-    // One byte more, so that the end is seen without the room being doubled for it.
-    let mut text = Vec::with_capacity(usize::try_from(most.min(expected) + 1).unwrap_or_default());
-    reader.take(most).read_to_end(&mut text)?;
-    Ok(text)
 }
 
 /// Every spec file of a directory, by name.
@@ -201,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_directory_is_its_visible_yaml_files_by_name() {
+    fn a_directory_is_read_as_its_visible_yaml_files_by_name() {
         let folder = tempfile::tempdir().expect("a folder");
         for name in ["b.yml", "a.yaml", ".a.yaml.swp", ".hidden.yaml", "notes.txt"] {
             fs::write(folder.path().join(name), "").expect("a file");
@@ -213,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_without_a_spec_is_an_error_and_no_empty_spec() {
+    fn a_directory_without_a_spec_is_an_error_and_not_an_empty_spec() {
         let folder = tempfile::tempdir().expect("a folder");
         assert!(matches!(directory(folder.path()), Err(Error::NoSpecInDirectory { .. })));
     }

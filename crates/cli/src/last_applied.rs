@@ -1,4 +1,4 @@
-//! What is known of the last applied spec, for plans that change something.
+//! Reads the last applied spec, for plans with changes.
 
 use std::path::Path;
 
@@ -12,18 +12,18 @@ use evenkeel_spec::{RememberedParameters, Source, load_with};
 use crate::output::Output;
 use crate::source_cache::SourceCache;
 
-/// The spec that a plan is made for, as its files have it.
+/// The spec that a plan is made for, with its texts.
 #[derive(Clone, Copy)]
 pub(crate) struct NewSpec<'a> {
     pub(crate) texts: &'a SourceCache,
-    /// What the parameters in them came to.
+    /// The values of the parameters in them.
     pub(crate) parameters: &'a ParameterValues,
 }
 
-/// Reads the last applied spec, and compares the texts of the new one with it. What its files list
-/// is compared only where those operations take something away.
+/// Reads the last applied spec and compares the texts of the new one with it.
 ///
-/// Nothing of it is an error: what cannot be known is a warning, and then nothing is known.
+/// Compares what the files list only if an operation removes something. Failures are printed as
+/// warnings, and the result is then empty.
 pub(crate) fn history(
     state: &StateDir,
     journal: &Journal,
@@ -59,7 +59,7 @@ pub(crate) fn history(
     LastApplied { last: targeted.over(desired(last)), cut_off, lost_files }
 }
 
-/// What each of those texts lists, by absolute names; nothing where they are no good spec.
+/// What each of the texts lists, by absolute names; empty where they are not a valid spec.
 pub(crate) fn contents(sources: &[Source], parameters: &ParameterValues) -> Vec<FileContents> {
     let loaded = load_with(sources, &RememberedParameters(parameters.clone()));
     let mut contents = loaded.map(|loaded| loaded.contents(sources)).unwrap_or_default();
@@ -69,7 +69,7 @@ pub(crate) fn contents(sources: &[Source], parameters: &ParameterValues) -> Vec<
     contents
 }
 
-/// What each text of that spec lists.
+/// What each text of the stored spec lists.
 pub(crate) fn contents_of_last(last: &StoredSpecTexts) -> Vec<FileContents> {
     let StoredSpecTexts { texts, parameters } = last;
     let source = |(name, text): &(String, Vec<u8>)| Source::new(name.clone(), text.clone());
@@ -77,7 +77,7 @@ pub(crate) fn contents_of_last(last: &StoredSpecTexts) -> Vec<FileContents> {
     contents(&sources, parameters)
 }
 
-/// The name of a text wherever it is read from; one that is no file's stays as it is.
+/// The absolute name of a text; a name such as `<stdin>` that is not a file's stays unchanged.
 pub(crate) fn absolute(name: &str) -> String {
     match name.starts_with('<') {
         true => name.to_owned(),
@@ -86,13 +86,13 @@ pub(crate) fn absolute(name: &str) -> String {
     }
 }
 
-/// What the last applied spec asked for; `None` where that cannot be known.
+/// What the last applied spec asked for; `None` where it cannot be read.
 pub(crate) fn stored(state: &StateDir, journal: &Journal) -> Option<Desired> {
     state.last_spec(journal).ok().flatten().and_then(desired)
 }
 
-/// What the last applied spec asked for. One that an earlier version took and this one does not
-/// tells nothing.
+/// What a stored spec asked for; `None` for one that an earlier version accepted and this version
+/// does not.
 pub(crate) fn desired(last: StoredSpecTexts) -> Option<Desired> {
     let StoredSpecTexts { texts, parameters } = last;
     let sources: Vec<Source> =

@@ -1,11 +1,11 @@
-//! Log lines, on stderr.
+//! Sets up logging to stderr.
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::fmt;
 
 use crate::args::{Arguments, Command, LogFormat};
 
-/// Starts logging: warnings only, unless more is asked for; a daemon tells its operations too.
+/// Starts logging: warnings only, unless `-v` asks for more; the daemon also logs its operations.
 pub(crate) fn start(Arguments { command, global }: &Arguments, colors: bool) {
     let is_daemon = matches!(command, Command::Watch(_));
     let level = match global.verbose + u8::from(is_daemon) {

@@ -1,9 +1,10 @@
 //! The `evenkeel` program: arguments, commands, output and exit statuses.
 //!
-//! The only crate that prints. stdout carries the answer of a command, stderr everything else.
+//! This is the only crate that prints. stdout has the output of a command, stderr everything else.
 
 mod adoption;
 mod args;
+mod bounded_read;
 mod commands;
 mod confirm_timeout;
 mod daemon_client;
@@ -48,9 +49,9 @@ fn main() -> ExitCode {
     status.into()
 }
 
-/// Help and version are answers; anything else that clap has to say is a wrong use.
+/// Prints clap's message: help and version go to stdout, anything else is a usage error.
 fn usage(error: &clap::Error) -> ExitCode {
-    // A closed pipe is no error worth a word.
+    // A closed pipe is not worth an error.
     let _shown = error.print();
     if error.use_stderr() { Status::Usage.into() } else { Status::Done.into() }
 }

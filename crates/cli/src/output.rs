@@ -1,4 +1,4 @@
-//! Writing to stdout and stderr.
+//! Writes to stdout and stderr.
 
 use std::fmt::{Display, Write as _};
 use std::io::{self, Write};
@@ -14,10 +14,10 @@ use crate::exit_code::Status;
 
 /// The two streams of the program.
 pub(crate) struct Output {
-    /// Not through [`AutoStream`]: it hands on every line by itself, a system call each.
+    /// Not an [`AutoStream`], which writes every line separately, with a system call each.
     stdout: io::BufWriter<io::Stdout>,
     colors_answers: bool,
-    /// Where a line is put together: writing its many small parts to stdout one by one costs more.
+    /// The buffer in which a line is formatted: writing its many small parts one by one costs more.
     line: String,
     stderr: AutoStream<io::Stderr>,
 }
@@ -56,16 +56,15 @@ impl Output {
         }
     }
 
-    /// Whether stderr shows colours, for texts that are coloured elsewhere.
+    /// Whether stderr shows colours; for texts that are coloured elsewhere.
     pub(crate) fn colors_errors(&self) -> bool {
         self.stderr.current_choice() != ColorChoice::Never
     }
 
-    /// Writes a part of the answer. A reader that has gone away is no error: what it wanted to
-    /// see it has seen.
+    /// Writes a part of the output to stdout. A reader that has closed the pipe is not an error.
     pub(crate) fn answer(&mut self, text: impl Display) -> Result<(), Error> {
         self.line.clear();
-        // A String takes whatever is written to it.
+        // Writing to a String cannot fail.
         let _written = write!(self.line, "{text}");
         match self.stdout.write_all(self.line.as_bytes()) {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Output(error)),
@@ -73,7 +72,7 @@ impl Output {
         }
     }
 
-    /// Writes a line of the answer, in the colour of what it is about.
+    /// Writes a line of the output in the colour of its verb.
     pub(crate) fn answer_line(&mut self, verb: Verb, line: impl Display) -> Result<(), Error> {
         if self.colors_answers {
             let style = style(verb);
@@ -83,7 +82,7 @@ impl Output {
         }
     }
 
-    /// Brings out what was answered so far.
+    /// Flushes stdout.
     pub(crate) fn flush(&mut self) -> Result<(), Error> {
         match self.stdout.flush() {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Output(error)),
@@ -107,17 +106,17 @@ impl Output {
         self.message(&format!("{HINT}hint:{HINT:#} {text}\n"));
     }
 
-    /// Shows an error with its causes.
+    /// Prints an error with its causes.
     pub(crate) fn cause(&mut self, error: &dyn std::error::Error) {
         self.failure(&error_chain(error));
     }
 
-    /// Shows an error with its causes and its remedy, and tells the exit status.
+    /// Prints an error with its causes and a hint, and returns the exit status.
     pub(crate) fn error(&mut self, error: &Error) -> Status {
-        // The answer so far comes first; that it cannot be written is then the smaller trouble.
+        // The output so far comes first; if it cannot be written, the error below matters more.
         let _flushed = self.flush();
         match error {
-            // Rendered with its places, each line of it an error by itself.
+            // Already rendered, with several errors and their positions.
             Error::BadSpec(rendered) => self.message(&format!("{}\n", rendered.trim_end())),
             _ if error.status() == Status::Refused => self.refusal(&error_chain(error)),
             _ => self.cause(error),
@@ -128,7 +127,7 @@ impl Output {
         error.status()
     }
 
-    /// Writes to stderr as it is. There is nobody left to tell if that fails.
+    /// Writes text to stderr unchanged. A failure cannot be reported and is ignored.
     pub(crate) fn message(&mut self, text: &str) {
         let _written = self.stderr.write_all(text.as_bytes());
     }

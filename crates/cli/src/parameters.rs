@@ -1,49 +1,29 @@
-//! What the parameters of a spec come to on this host.
+//! The values of a spec's parameters on this host.
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::env::{self, VarError};
 use std::error::Error as _;
-use std::str::FromStr;
 
 use evenkeel_host::{Address, AddressFlags, AddressScope, Host, Namespace};
 use evenkeel_model::Family;
-use evenkeel_spec::{Parameter, Parameters, is_parameter_name};
+use evenkeel_spec::{Parameter, Parameters};
 
-use crate::args::Global;
+use crate::args::{Assignment, Global};
 use crate::error::Error;
 
-/// `NAME=VALUE` of `--set`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Assignment {
-    name: String,
-    value: String,
-}
-
-impl FromStr for Assignment {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let Some((name, value)) = text.split_once('=') else {
-            return Err("write NAME=VALUE".to_owned());
-        };
-        if !is_parameter_name(name) {
-            return Err(format!("`{name}` cannot be the name of a parameter"));
-        }
-        Ok(Self { name: name.to_owned(), value: value.to_owned() })
-    }
-}
-
-/// The values that were given, the environment, and the addresses of the network namespace.
+/// The values of `--set`, of the environment, and the addresses of the network namespace.
 pub(crate) struct HostParameters<'a> {
     set: BTreeMap<&'a str, &'a str>,
     netns: Option<&'a str>,
-    /// Read when the first of them is asked for.
+    /// Read on first use.
     addresses: OnceCell<Result<Vec<Address>, String>>,
     asked: RefCell<BTreeSet<String>>,
 }
 
 impl<'a> HostParameters<'a> {
+    /// Checks the values of `--set`.
+    ///
     /// # Errors
     /// A name that is given twice.
     pub(crate) fn new(set: &'a [Assignment], global: &'a Global) -> Result<Self, Error> {
@@ -61,7 +41,7 @@ impl<'a> HostParameters<'a> {
         })
     }
 
-    /// The names with a value that no spec asked for.
+    /// The names of `--set` that no spec uses.
     pub(crate) fn unused(&self) -> Vec<&'a str> {
         let asked = self.asked.borrow();
         self.set.keys().copied().filter(|name| !asked.contains(*name)).collect()
@@ -89,7 +69,8 @@ impl Parameters for HostParameters<'_> {
     }
 }
 
-/// The addresses of a namespace, from a thread of its own: this one stays where it is.
+/// Reads the addresses of a namespace in a separate thread, because entering a namespace changes the
+/// thread's own.
 fn addresses(netns: Option<&str>) -> Result<Vec<Address>, String> {
     let read = || {
         if let Some(name) = netns {
@@ -107,8 +88,10 @@ fn addresses(netns: Option<&str>) -> Result<Vec<Address>, String> {
     }
 }
 
-/// The interface's first address: not one that evenkeel bound, which may stand before the host's
-/// own and comes and goes with the spec, nor one that only the link knows.
+/// The interface's first address of the host's own.
+///
+/// Leaves out addresses that evenkeel bound, which may come before the host's own and change with
+/// the spec, and link-local ones.
 fn first<'a>(
     addresses: &'a [Address],
     interface: &str,
@@ -163,15 +146,5 @@ mod tests {
         assert_eq!(found("eth1", Some(Family::Ipv6)), None);
         assert_eq!(found("eth9", None), None);
         assert_eq!(first(&[vip, local], "eth0", None), None);
-    }
-
-    #[test]
-    fn an_assignment_is_a_name_and_whatever_stands_behind_the_first_equals_sign() {
-        let of = |text: &str| text.parse::<Assignment>().ok().map(|it| (it.name, it.value));
-        assert_eq!(of("a=b=c"), Some(("a".to_owned(), "b=c".to_owned())));
-        assert_eq!(of("a="), Some(("a".to_owned(), String::new())));
-        for wrong in ["a", "=b", "a-b=c", "env:A=b", "1=2"] {
-            assert_eq!(of(wrong), None, "{wrong}");
-        }
     }
 }

@@ -1,36 +1,36 @@
-//! Where a plan was made: the host, its boot, the network namespace and the role.
+//! The host, boot, network namespace and role for which a plan was made.
 
-use clap::ValueEnum;
 use evenkeel_host::{Namespace, NamespaceIdentity};
+use evenkeel_model::Role;
 use serde::{Deserialize, Serialize};
 
-use crate::args::Role;
-use crate::error::Error;
-
-/// What has to be the same for a plan to be of use.
+/// The origin of a plan; a saved plan is applied only where all of it is the same.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PlanOrigin {
-    /// The host's name, as uname(2) tells it.
+    /// The host name, from uname(2).
     pub(crate) host: String,
-    /// The network namespace, as the state directory names it.
+    /// The label of the network namespace, as in the state directory.
     pub(crate) namespace: String,
-    /// What tells it from others of that name, and this boot from others.
+    /// The identity of the network namespace, which differs from others of that name and includes
+    /// the boot.
     pub(crate) identity: NamespaceIdentity,
-    /// Which side of the cluster the host was.
+    /// The host's role.
     pub(crate) role: String,
 }
 
 impl PlanOrigin {
-    /// Where the calling thread is.
-    pub(crate) fn here(role: Role) -> Result<Self, Error> {
-        let namespace = Namespace::current().map_err(Error::Namespace)?;
-        let role = role.to_possible_value();
+    /// The origin of plans that the calling thread makes.
+    ///
+    /// # Errors
+    /// The network namespace cannot be identified.
+    pub(crate) fn here(role: Role) -> Result<Self, evenkeel_host::Error> {
+        let namespace = Namespace::current()?;
         Ok(Self {
             host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
             namespace: namespace.label(),
             identity: namespace.identity,
-            role: role.map(|it| it.get_name().to_owned()).unwrap_or_default(),
+            role: role.as_str().to_owned(),
         })
     }
 }

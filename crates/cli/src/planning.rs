@@ -1,4 +1,4 @@
-//! A plan for a host as it is now, with what it was made from.
+//! Makes a plan against the current state of a host.
 
 use std::collections::BTreeSet;
 
@@ -12,14 +12,14 @@ use crate::host_session::{HostSession, now};
 use crate::last_applied::{NewSpec, history, stored};
 use crate::output::Output;
 
-/// A plan and what it was made from: all of it, or what concerns the services of `--target`.
+/// A plan and its inputs: the whole spec, or what concerns the services of `--target`.
 pub(crate) struct PlannedHost {
     pub(crate) plan: Plan,
     pub(crate) desired: Desired,
     pub(crate) live: Live,
-    /// What the last applied spec asked for, where that was looked up.
+    /// What the last applied spec asked for, if it was read.
     pub(crate) last: Option<Desired>,
-    /// The services that it is limited to; none for all.
+    /// The services that the plan is limited to; empty for all.
     pub(crate) targeted: BTreeSet<ServiceKey>,
 }
 
@@ -27,7 +27,7 @@ impl PlannedHost {
     /// Plans for this host.
     ///
     /// # Errors
-    /// The kernel cannot be read, or a word names no service.
+    /// The kernel cannot be read, or a selector names no service.
     pub(crate) fn for_host(
         host: &mut HostSession,
         desired: Desired,
@@ -49,7 +49,7 @@ impl PlannedHost {
         }
         let LastApplied { last, .. } = known(&[]);
         let target = target(selectors, &desired, last.as_ref())
-            // One that was taken out by itself since is known to the last whole spec alone.
+            // A service that was removed by `--target` since is only in the last whole spec.
             .or_else(|_| target(selectors, &desired, stored(state, journal).as_ref()))?;
         let (desired, live) = (target.narrow_desired(desired), target.narrow_live(live));
         let narrowed = |ops: &[Op]| {
@@ -60,7 +60,7 @@ impl PlannedHost {
         let record = target.narrow_record(record);
         let (mut plan, LastApplied { last, .. }) =
             plan_changes(kernel, &desired, &live, &record, narrowed)?;
-        // A part of a spec puts no scope in force.
+        // A part of a spec does not change the scope.
         plan.wider_scope = None;
         plan.set_time_left(&record.drains, now());
         plan.refusals.retain(|refusal| !target.exempts(refusal.guard));
@@ -68,10 +68,10 @@ impl PlannedHost {
         Ok(Self { plan, desired, live, last, targeted })
     }
 
-    /// Plans for the host of a snapshot, of which nothing is on record.
+    /// Plans for the host of a snapshot, for which there is no journal.
     ///
     /// # Errors
-    /// A word names no service.
+    /// A selector names no service.
     pub(crate) fn for_snapshot(
         (mut live, statistics): (Live, Option<Statistics>),
         mut desired: Desired,

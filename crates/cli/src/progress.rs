@@ -1,4 +1,4 @@
-//! Who looks on while a pass runs: shows how drains go, and listens for Ctrl-C.
+//! Shows the progress of drains during a pass, and handles Ctrl-C.
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
@@ -16,7 +16,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use crate::error::Error;
 use crate::output::Output;
 
-/// Shows drains on stderr: as bars on a terminal, as lines elsewhere.
+/// Shows drains on stderr: as progress bars on a terminal, as lines elsewhere.
 pub(crate) struct ProgressDisplay<'a> {
     names: Names<'a>,
     output: &'a mut Output,
@@ -26,21 +26,21 @@ pub(crate) struct ProgressDisplay<'a> {
     shown: BTreeMap<(ServiceKey, RealServerKey), Shown>,
 }
 
-/// A drain that was shown.
+/// A drain that is shown.
 struct Shown {
     bar: Option<ProgressBar>,
-    /// The connections it had at first.
+    /// The highest number of connections so far.
     most: u64,
     is_over: bool,
 }
 
 impl<'a> ProgressDisplay<'a> {
-    /// From now on Ctrl-C, SIGTERM and a hang-up do not end the process, but ask the pass to stop
-    /// where that leaves a state that serves.
+    /// Installs handlers for SIGINT, SIGTERM and SIGHUP: the first signal asks the pass to stop at
+    /// a point at which the state still serves clients.
     pub(crate) fn new(names: Names<'a>, output: &'a mut Output) -> Result<Self, Error> {
         let is_interrupted = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM, SIGHUP] {
-            // The second one ends the process, whatever it is waiting for.
+            // The second signal ends the process, whatever it waits for.
             let flag = Arc::clone(&is_interrupted);
             signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&flag))
                 .and_then(|_| signal_hook::flag::register(signal, flag))
@@ -67,7 +67,7 @@ impl ExecutionContext for ProgressDisplay<'_> {
     }
 
     fn pause(&mut self, time: Duration) {
-        // A signal ends no sleep of this thread for sure, so it is taken in pieces.
+        // A signal does not reliably interrupt this thread's sleep, so it sleeps in pieces.
         const PIECE: Duration = Duration::from_millis(50);
         let mut remaining = time;
         while !remaining.is_zero() && !self.is_interrupted() {
@@ -87,13 +87,13 @@ impl ExecutionContext for ProgressDisplay<'_> {
                 *drain;
             let place = (service, real_server);
             let is_shown = self.shown.contains_key(&place);
-            // One without connections is over at once, or within the time of a handshake.
+            // A drain without connections ends at once, or within the time of a handshake.
             if !is_shown && (connections == 0 || is_over) {
                 continue;
             }
             let label = format!("real server {real_server} of {}", self.names.label(&service));
             let number = count(connections, "connection");
-            // Counted down from the whole time, as a clock shows it.
+            // Rounded up, so that the countdown starts at the full time.
             let remaining = remaining.as_millis().div_ceil(1_000);
             let remaining = Drain(u32::try_from(remaining).unwrap_or(u32::MAX));
             if !is_shown {
@@ -114,9 +114,9 @@ impl ExecutionContext for ProgressDisplay<'_> {
             if is_over && !shown.is_over {
                 shown.is_over = true;
                 let line = match connections {
-                    _ if is_gone => format!("{label} was deleted by someone else\n"),
-                    0 => format!("drained {label}: no connections are left\n"),
-                    _ => format!("drained {label}: its time is over, {number} left\n"),
+                    _ if is_gone => format!("{label} was deleted by another program\n"),
+                    0 => format!("drained {label}: no connections left\n"),
+                    _ => format!("drained {label}: deadline reached, {number} left\n"),
                 };
                 match &shown.bar {
                     Some(bar) => bar.finish_and_clear(),

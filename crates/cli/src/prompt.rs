@@ -1,4 +1,4 @@
-//! Whether a plan may be carried out: guards, obstacles, capabilities, and the question.
+//! Decides whether a plan may be applied: capabilities, guards, preconditions, and the prompt.
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
@@ -9,20 +9,20 @@ use crate::error::Error;
 use crate::exit_code::Status;
 use crate::output::Output;
 
-/// What was said to a plan beforehand.
+/// How to decide on a plan.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Prompt<'a> {
-    /// Guards that may be passed.
+    /// The guards that are overridden.
     pub(crate) allow: &'a [Guard],
-    /// Whether it is agreed to without a question.
+    /// Whether the plan is applied without asking.
     pub(crate) assume_yes: bool,
-    /// Whether the answer could be heard: with the spec on stdin it could not.
+    /// Whether an answer can be read from stdin: not if the spec is on stdin.
     pub(crate) is_interactive: bool,
-    /// What is asked else.
+    /// The question of the prompt.
     pub(crate) question: &'static str,
 }
 
-/// What those steps take is there, or nothing of it is begun.
+/// Checks that this process has the capabilities that the steps need.
 ///
 /// # Errors
 /// A capability is missing.
@@ -32,25 +32,25 @@ pub(crate) fn check_permitted(kernel: &mut impl Kernel, steps: &[Op]) -> Result<
 }
 
 impl Prompt<'_> {
-    /// Without a terminal there is nobody to ask.
+    /// Checks that the prompt can be shown, if there will be one.
     ///
     /// # Errors
-    /// There is a question and nobody to ask.
+    /// The prompt is needed, but there is no terminal.
     pub(crate) fn check_can_prompt(&self) -> Result<(), Error> {
         if self.assume_yes || (self.is_interactive && io::stdin().is_terminal()) {
             return Ok(());
         }
         Err(Error::Usage(
-            "there is no terminal to ask on before acting; pass --yes to act without asking, or \
-             see `evenkeel plan`"
+            "cannot ask before acting: there is no terminal; pass --yes to act without asking, \
+             or use `evenkeel plan`"
                 .to_owned(),
         ))
     }
 
-    /// The status to end with when the plan may not or need not be carried out.
+    /// The exit status to end with if the plan is not applied; `None` if it is.
     ///
     /// # Errors
-    /// A capability is missing that it takes; the answer cannot be read.
+    /// A capability is missing, or the answer cannot be read.
     pub(crate) fn blocking_status(
         &self,
         kernel: &mut impl Kernel,
@@ -64,11 +64,11 @@ impl Prompt<'_> {
             guards.push(refusal.guard.name());
         }
         if !guards.is_empty() {
-            // What was allowed already has to be said again, too.
+            // The hint repeats the guards that are already overridden.
             let allowed = self.allow.iter().map(|guard| guard.name());
             let all: Vec<&str> = allowed.chain(guards).collect();
             let all = all.join(",");
-            output.hint(&format!("nothing was changed; if it is meant, pass --allow {all}"));
+            output.hint(&format!("nothing was changed; if this is intended, pass --allow {all}"));
             return Ok(Some(Status::Refused));
         }
         for precondition in &plan.unmet_preconditions {

@@ -1,4 +1,4 @@
-//! What became of a pass, for people.
+//! Prints the report of a pass.
 
 use evenkeel_engine::{KernelError, Outcome, Report, Rollback};
 use evenkeel_model::Names;
@@ -9,9 +9,10 @@ use crate::error::Error;
 use crate::exit_code::Status;
 use crate::output::Output;
 
-/// Each step with its outcome, then the counts, then what else there is to know; and the status
-/// to end with. The command is named where it is to be run again; where a watch keeps the network
-/// namespace, that goes on with drains.
+/// Prints each step with its outcome, the counts, and messages; returns the exit status.
+///
+/// `command` is the command that the messages ask users to run again. With `is_daemon_enforcing`,
+/// the daemon continues the drains.
 pub(crate) fn print_report(
     report: &Report,
     command: &str,
@@ -46,30 +47,29 @@ pub(crate) fn print_report(
     }
     for ((service, real_server), connections) in &report.cut {
         output.warning(&format!(
-            "real server {real_server} of {} was deleted at the end of its drain with {} left, which \
-             broke",
+            "real server {real_server} of {} was deleted at its drain deadline; {} broke",
             names.label(service),
             count(*connections, "connection"),
         ));
     }
     for ((service, real_server), connections) in &report.deleted_by_others {
         output.warning(&format!(
-            "someone else deleted real server {real_server} of {} during its drain; it was last \
-             seen with {}",
+            "another program deleted real server {real_server} of {} while it drained; it last had \
+             {}",
             names.label(service),
             count(*connections, "connection"),
         ));
     }
     for (service, real_server) in &report.added_by_others {
         output.warning(&format!(
-            "someone else gave {}, which leaves, real server {real_server} while its connections \
-             were waited for: that one drains too, and only then the service is deleted",
+            "another program added real server {real_server} to {} or raised its weight while the \
+             service drained; it drains too before the service is deleted",
             names.label(service),
         ));
     }
     for op in &report.mismatches {
         output.failure(&format!(
-            "someone else keeps changing what was applied; still to do: {}",
+            "another program keeps changing what was applied; still to do: {}",
             Line { op, labels: &labels }
         ));
     }
@@ -81,17 +81,20 @@ pub(crate) fn print_report(
     }
     if report.interrupted {
         output.hint(&format!(
-            "interrupted; what was done is valid as it stands, and drains go on; run {command} \
-             again to finish"
+            "interrupted; what was done so far is valid, and drains continue; run {command} again \
+             to finish"
         ));
         return Ok(Status::Failed);
     }
     if report.is_success() {
         if report.count(Outcome::Draining.as_str()) > 0 {
             output.hint(&match is_daemon_enforcing {
-                true => "drains go on; `evenkeel watch` does what waits for them".to_owned(),
+                true => "drains continue; `evenkeel watch` then does the steps that depend on them"
+                    .to_owned(),
                 false => {
-                    format!("drains go on; run {command} again to finish what waits for them")
+                    format!(
+                        "drains continue; run {command} again for the steps that depend on them"
+                    )
                 }
             });
         }
@@ -99,9 +102,9 @@ pub(crate) fn print_report(
     }
     let nothing_changed = report.count(Outcome::Applied.as_str()) == 0;
     output.hint(&if nothing_changed {
-        format!("nothing was changed; mend the cause and run {command} again")
+        format!("nothing was changed; fix the cause and run {command} again")
     } else {
-        format!("what was done stays; mend the cause and run {command} again, it goes on from here")
+        format!("what was done stays; fix the cause and run {command} again to continue from here")
     });
     Ok(match &report.error {
         Some(KernelError::NotPermitted { .. }) if nothing_changed => Status::NotPermitted,
@@ -109,28 +112,28 @@ pub(crate) fn print_report(
     })
 }
 
-/// The way back: clean, or what differs from before.
+/// Prints the result of a rollback: complete, or what differs from before.
 pub(crate) fn print_rollback(rollback: &Rollback, names: Names<'_>, output: &mut Output) -> Status {
     let labels = &Labels::new(names);
     if rollback.broken > 0 {
         output.warning(&format!(
-            "{} to what had been added broke when it was taken back",
+            "{} to added objects broke in the rollback",
             count(rollback.broken, "connection")
         ));
     }
     if rollback.is_clean() {
         output.hint(
-            "rolled back: what was touched is as it was before; mend the cause and run apply again",
+            "rolled back: everything touched is as it was before; fix the cause and run apply again",
         );
         return Status::RolledBack;
     }
-    output.failure("the rollback did not lead back to the state before");
+    output.failure("the rollback did not restore the state before");
     if let Some(error) = &rollback.error {
         output.cause(error);
     }
     for (op, refused) in &rollback.refused {
         let why = evenkeel_engine::explain(op, refused);
-        output.failure(&format!("refused on the way back: {}: {why}", Line { op, labels }));
+        output.failure(&format!("refused during the rollback: {}: {why}", Line { op, labels }));
     }
     let values = |object: &Object| match rollback.traces.get(object) {
         Some(trace) => format!(": {trace}"),
@@ -139,7 +142,7 @@ pub(crate) fn print_rollback(rollback: &Rollback, names: Names<'_>, output: &mut
     for op in &rollback.remaining {
         let object = op.object();
         output.failure(&format!(
-            "{} differs from before{}; back again takes: {}",
+            "{} was not restored{}; to restore it: {}",
             object.named(names),
             values(&object),
             Line { op, labels }
@@ -147,7 +150,7 @@ pub(crate) fn print_rollback(rollback: &Rollback, names: Names<'_>, output: &mut
     }
     for object in &rollback.foreign {
         output.failure(&format!(
-            "someone else changed {} meanwhile, so it was left alone{}",
+            "another program changed {} meanwhile, so it was left alone{}",
             object.named(names),
             values(object)
         ));

@@ -1,13 +1,12 @@
-//! A plan in a file, to be reviewed and then applied as it is or not at all.
+//! Plans saved to files, to be reviewed and then applied unchanged or not at all.
 //!
-//! The file is a line with its format and a checksum, then its body, both JSON. The body holds
-//! all that the plan was made from but for the host: the texts of the spec and what the parameters
-//! in them came to, so that no file of the spec is needed any more. When it is applied, a fresh
-//! plan is made of that, and the saved one has to be the same ([`evenkeel_plan::freshness_diff`]).
+//! The file is a line with its format and a checksum, then its body, both JSON. The body holds all
+//! inputs of the plan except for the host: the texts of the spec and the values of their parameters,
+//! so that the spec's files are no longer needed. An apply makes a fresh plan from these, and the
+//! saved one must be the same ([`evenkeel_plan::freshness_diff`]).
 //!
-//! The checksum protects from damage and from a careless edit, not from anyone who means it: who
-//! may write the file may as well write a spec. Guards that were passed with `--allow` are not in
-//! it.
+//! The checksum protects against damage and careless edits, not against malice: anyone who may
+//! write the file might as well write a spec. Guards overridden with `--allow` are not stored.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -22,30 +21,29 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use crate::error::Error;
 use crate::plan_origin::PlanOrigin;
 
-/// The format that this build writes, and the only one it reads.
+/// The format that this build writes, and the only one that it reads.
 const FORMAT: u32 = 2;
 
-/// More than any plan of a spec that is read at all has.
+/// An upper bound for the length of a plan, given the maximum length of a spec.
 const LONGEST: u64 = 1 << 30;
 
-/// A plan with what it was made from.
+/// A plan with its inputs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SavedPlan {
-    /// The version of evenkeel that made it: another one may plan otherwise.
+    /// The version of evenkeel that made it: other versions may plan differently.
     evenkeel: String,
     origin: PlanOrigin,
-    /// The services it is limited to; none for all.
+    /// The services that it is limited to; empty for all.
     target: Vec<String>,
     texts: Vec<Text>,
     parameters: ParameterValues,
     steps: Vec<Op>,
 }
 
-/// A text of the spec and the name it went by.
+/// A text of the spec with its name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Text {
@@ -53,7 +51,7 @@ struct Text {
     text: String,
 }
 
-/// What every format's first line has.
+/// The first line, as in every format.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Header {
@@ -61,34 +59,53 @@ struct Header {
     sha256: String,
 }
 
+/// Why the file of a saved plan was not written, or cannot be applied.
+#[derive(Debug, Error)]
+pub(crate) enum PlanFileError {
+    #[error("cannot read the saved plan {}", path.display())]
+    Unreadable {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("cannot write {}", path.display())]
+    Unwritable {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error(transparent)]
+    Refused(#[from] SavedPlanError),
+}
+
 /// Why a saved plan is not applied.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum SavedPlanError {
-    #[error("{} is no plan that `evenkeel plan --out` wrote", .0.display())]
+    #[error("{} is not a plan written by `evenkeel plan --out`", .0.display())]
     NoPlan(PathBuf),
-    #[error("{} has format {format} of saved plans; this build reads {FORMAT}", path.display())]
+    #[error("{} has saved-plan format {format}; this build reads format {FORMAT}", path.display())]
     Format { path: PathBuf, format: u32 },
-    #[error("{} is not as it was written: its checksum is another one", .0.display())]
+    #[error("{} was changed after it was written: its checksum does not match", .0.display())]
     Changed(PathBuf),
     #[error("the plan was made by evenkeel {made}; this is evenkeel {}", env!("CARGO_PKG_VERSION"))]
     Version { made: String },
     #[error("the plan was made on host `{made}`; this is `{here}`")]
     Host { made: String, here: String },
-    #[error("the host was started anew since the plan was made")]
+    #[error("the host was rebooted since the plan was made")]
     Boot,
     #[error("the plan was made in network namespace `{made}`; this is `{here}`")]
     Namespace { made: String, here: String },
-    #[error("network namespace `{0}` is another one than when the plan was made")]
-    NamespaceAnew(String),
+    #[error("network namespace `{0}` was recreated since the plan was made")]
+    NamespaceRecreated(String),
     #[error("the plan was made for role `{made}`; this is `{here}`")]
     Role { made: String, here: String },
-    /// The host is not as it was; holds the difference of the steps.
-    #[error("the plan no longer holds: the host has changed since it was made\n{}", .0.trim_end())]
+    /// The host has changed; holds the difference of the steps.
+    #[error("the plan is out of date: the host has changed since it was made\n{}", .0.trim_end())]
     Stale(String),
 }
 
 impl SavedPlan {
-    /// The plan of those texts with those parameters' values.
+    /// A plan made from those texts with those values of parameters.
     pub(crate) fn new(
         origin: PlanOrigin,
         target: &[String],
@@ -98,7 +115,7 @@ impl SavedPlan {
     ) -> Self {
         let texts = sources.iter().map(|Source { name, text }| Text {
             name: name.clone(),
-            // A spec that is not UTF-8 makes no plan.
+            // A spec that is not UTF-8 is rejected before planning.
             text: String::from_utf8_lossy(text).into_owned(),
         });
         Self {
@@ -111,15 +128,15 @@ impl SavedPlan {
         }
     }
 
-    /// Writes it into a file that only its owner may read, in the place of what is there.
+    /// Writes it to a file that only its owner may read, atomically replacing an existing one.
     ///
     /// # Errors
-    /// The file cannot be written; what was there is still there.
-    pub(crate) fn write(&self, path: &Path) -> Result<(), Error> {
-        let fail = |source| Error::Unwritable { path: path.to_owned(), source };
-        // Renaming would put a file in the place of a terminal or a pipe.
+    /// The file cannot be written; an existing one is unchanged.
+    pub(crate) fn write(&self, path: &Path) -> Result<(), PlanFileError> {
+        let fail = |source| PlanFileError::Unwritable { path: path.to_owned(), source };
+        // Renaming would replace a terminal or a pipe with a file.
         if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
-            return Err(fail(io::Error::other("there is something that is no file")));
+            return Err(fail(io::Error::other("it exists and is not a regular file")));
         }
         let text = self.to_bytes().map_err(fail)?;
         let mut fresh = path.as_os_str().to_owned();
@@ -132,19 +149,19 @@ impl SavedPlan {
             })
             .and_then(|()| fs::rename(&fresh, path));
         if let Err(error) = written {
-            // A part of a plan is of no use. The error to be told is the one before.
+            // A partial plan is useless. The error to report is the earlier one.
             let _removed = fs::remove_file(&fresh);
             return Err(fail(error));
         }
         Ok(())
     }
 
-    /// Reads one that is to be applied here.
+    /// Reads a plan that is to be applied here.
     ///
     /// # Errors
-    /// The file cannot be read, is damaged, or was made by another version or elsewhere.
-    pub(crate) fn read(path: &Path, here: &PlanOrigin) -> Result<Self, Error> {
-        let fail = |source| Error::UnreadablePlan { path: path.to_owned(), source };
+    /// The file cannot be read, is damaged, or was made by another version or for another host.
+    pub(crate) fn read(path: &Path, here: &PlanOrigin) -> Result<Self, PlanFileError> {
+        let fail = |source| PlanFileError::Unreadable { path: path.to_owned(), source };
         let mut text = Vec::new();
         File::open(path).map_err(fail)?.take(LONGEST).read_to_end(&mut text).map_err(fail)?;
         let plan = Self::from_bytes(&text, path)?;
@@ -157,17 +174,17 @@ impl SavedPlan {
         self.texts.iter().map(|it| Source::new(it.name.clone(), it.text.as_bytes())).collect()
     }
 
-    /// What the parameters in the texts came to.
+    /// The values of the parameters in the texts.
     pub(crate) fn parameters(&self) -> RememberedParameters {
         RememberedParameters(self.parameters.clone())
     }
 
-    /// The services it is limited to; none for all.
+    /// The services that it is limited to; empty for all.
     pub(crate) fn target(&self) -> &[String] {
         &self.target
     }
 
-    /// Compares it with a plan that was made of the same texts just now.
+    /// Compares it with a fresh plan of the same texts.
     ///
     /// # Errors
     /// [`SavedPlanError::Stale`]
@@ -226,7 +243,7 @@ impl SavedPlan {
             return Err(SavedPlanError::Namespace { made, here });
         }
         if !identity.is_same(&here.identity) {
-            return Err(SavedPlanError::NamespaceAnew(namespace.clone()));
+            return Err(SavedPlanError::NamespaceRecreated(namespace.clone()));
         }
         if *role != here.role {
             let (made, here) = both(role, &here.role);
@@ -246,7 +263,7 @@ fn header(body: &[u8]) -> io::Result<Vec<u8>> {
 }
 
 fn new_file(path: &Path) -> io::Result<File> {
-    // One that a killed process with this number left behind.
+    // A killed process with the same id may have left one behind.
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -290,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_is_read_again_and_only_by_its_owner() {
+    fn a_written_plan_is_read_unchanged_and_only_its_owner_can_read_it() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("plan");
         fs::write(&path, "something else").expect("a file");
@@ -306,13 +323,15 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("plan");
         fs::create_dir(&path).expect("a folder");
-        assert!(matches!(example().write(&path), Err(Error::Unwritable { .. })));
-        assert!(matches!(example().write(Path::new("/dev/null")), Err(Error::Unwritable { .. })));
+        for path in [&*path, Path::new("/dev/null")] {
+            let outcome = example().write(path);
+            assert!(matches!(outcome, Err(PlanFileError::Unwritable { .. })), "{outcome:?}");
+        }
         assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1);
     }
 
     #[test]
-    fn every_changed_byte_is_seen() {
+    fn every_changed_byte_is_detected() {
         let text = example().to_bytes().expect("it can be written");
         assert_eq!(parse(&text), Ok(example()));
         for place in 0..text.len() {
@@ -325,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_cut_or_continues_is_refused() {
+    fn a_truncated_or_extended_file_is_refused() {
         let text = example().to_bytes().expect("it can be written");
         for length in 0..text.len() {
             assert!(parse(&text[..length]).is_err(), "{length} bytes");
@@ -347,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_of_another_version_or_place_is_refused_in_its_own_words() {
+    fn a_plan_of_another_version_or_origin_is_refused_with_the_reason() {
         let made = |change: fn(&mut SavedPlan)| {
             let mut plan = example();
             change(&mut plan);
@@ -363,7 +382,7 @@ mod tests {
             ),
             (
                 |it| it.origin.identity.boot = "1".into(),
-                "the host was started anew since the plan was made",
+                "the host was rebooted since the plan was made",
             ),
             (
                 |it| it.origin.namespace = "blue".into(),
@@ -371,7 +390,7 @@ mod tests {
             ),
             (
                 |it| it.origin.identity.cookie = Some(2),
-                "network namespace `init` is another one than when the plan was made",
+                "network namespace `init` was recreated since the plan was made",
             ),
             (
                 |it| it.origin.role = "gateway".into(),

@@ -1,8 +1,8 @@
-//! The texts of a spec once they are loaded.
+//! Caches the texts of a loaded spec, and releases large ones.
 //!
-//! They are seldom wanted again, and those of a large spec take up as much memory as what they say.
-//! So a large file is let go, but kept open, and read again where somebody asks for its text. That
-//! it is still the same text is made sure of by its hash.
+//! The texts are seldom needed again, and those of a large spec use as much memory as the parsed
+//! spec. So the text of a large file is released, but the file is kept open, and read again when its
+//! text is needed. A hash ensures that the text is still the same.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -12,23 +12,23 @@ use std::path::PathBuf;
 
 use evenkeel_spec::Source;
 
+use crate::bounded_read::bounded;
 use crate::error::Error;
-use crate::input::bounded;
 
-/// From how many bytes on a text is worth reading again.
+/// The size in bytes from which a text is released.
 const LARGE: usize = 64 << 10;
 
 /// All texts of a spec, in their order.
 pub(crate) struct SourceCache {
-    /// Those that were let go are empty here.
+    /// Released texts are empty here.
     sources: Vec<Source>,
-    /// Where the texts that were let go are, by their places.
+    /// The released texts, by their index.
     released: Vec<(usize, Released)>,
 }
 
-/// A text that is in its file only.
+/// A text that is only in its file.
 struct Released {
-    /// Open since it was first read: whoever replaces the file takes nothing away.
+    /// Open since it was first read, so that replacing the file does not lose the text.
     file: File,
     path: PathBuf,
     length: usize,
@@ -36,14 +36,14 @@ struct Released {
 }
 
 impl From<Vec<Source>> for SourceCache {
-    /// Texts that no file has.
+    /// Texts that are not in files; none is released.
     fn from(sources: Vec<Source>) -> Self {
         Self { sources, released: Vec::new() }
     }
 }
 
 impl SourceCache {
-    /// Lets go of those that are large and from a file which can be read again.
+    /// Releases the texts that are large and in a file that can be read again.
     pub(crate) fn release(
         mut sources: Vec<Source>,
         files: impl IntoIterator<Item = Option<(PathBuf, File)>>,
@@ -59,10 +59,10 @@ impl SourceCache {
         Self { sources, released }
     }
 
-    /// All of them.
+    /// All texts; reads the released ones again.
     ///
     /// # Errors
-    /// [`Error::Unreadable`], also for a file that was changed in place meanwhile: its text is
+    /// [`Error::Unreadable`], also for a file that was changed in place meanwhile, whose text is
     /// lost.
     pub(crate) fn read(&self) -> Result<Cow<'_, [Source]>, Error> {
         if self.released.is_empty() {
@@ -101,7 +101,7 @@ mod tests {
 
     use super::*;
 
-    /// A text that is let go, in a file of that name.
+    /// A cache with a released text in a file of that name.
     fn released(path: &std::path::Path) -> (SourceCache, Vec<Source>) {
         let text = b"# large\n".repeat(LARGE / 4);
         fs::write(path, &text).expect("a file");
@@ -112,17 +112,17 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_was_let_go_comes_back() {
+    fn a_released_text_is_read_again() {
         let folder = tempfile::tempdir().expect("a folder");
         let (texts, sources) = released(&folder.path().join("large.yaml"));
-        assert!(texts.sources[1].text.is_empty(), "it is let go");
+        assert!(texts.sources[1].text.is_empty(), "it is released");
         for _ in 0..2 {
             assert_eq!(texts.read().expect("it is there"), sources);
         }
     }
 
     #[test]
-    fn a_file_that_was_replaced_or_removed_still_has_its_text() {
+    fn the_text_of_a_replaced_or_removed_file_is_kept() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("large.yaml");
         let (texts, sources) = released(&path);
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_was_changed_in_its_file_is_an_error_and_never_another_text() {
+    fn a_file_changed_in_place_is_an_error_and_never_another_text() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("large.yaml");
         let (texts, sources) = released(&path);

@@ -1,5 +1,7 @@
-//! Drains that an apply began and the running watch goes on with: nobody else waits for the network
-//! namespace as long as they take, and a VIP that is lost meanwhile is brought back.
+//! Waits for drains that an apply started and the daemon continues.
+//!
+//! The apply releases the lock meanwhile, so other writers need not wait for the drains, and the
+//! daemon restores a VIP that is lost meanwhile.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,13 +17,13 @@ use crate::exit_code::Status;
 use crate::output::Output;
 use crate::progress::ProgressDisplay;
 
-/// Between two looks at what is left.
-const LOOK: Duration = Duration::from_millis(200);
+/// The time between two readings of the remaining drains.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Whether a watch keeps this network namespace, and changes it at present.
+/// Whether a daemon enforces a spec in this network namespace and is not paused.
 ///
 /// # Errors
-/// One runs and does not answer.
+/// A daemon runs and does not answer.
 pub(crate) fn is_daemon_enforcing() -> Result<bool, Error> {
     match ask(&Request::Status) {
         Ok(Answer::Status(status)) => Ok(status.mode == Mode::Enforce && status.paused.is_none()),
@@ -30,10 +32,10 @@ pub(crate) fn is_daemon_enforcing() -> Result<bool, Error> {
     }
 }
 
-/// Waits until the watch has ended the drains of that report, and tells how it went.
+/// Waits until the daemon has ended the drains of the report, and returns the exit status.
 ///
 /// # Errors
-/// The kernel cannot be read, or the watch does not answer.
+/// The kernel cannot be read, or the daemon does not answer.
 pub(crate) fn wait(
     report: &Report,
     kernel: &mut impl Kernel,
@@ -42,7 +44,7 @@ pub(crate) fn wait(
 ) -> Result<Status, Error> {
     let drains = begun_drains(report);
     let services: BTreeSet<ServiceKey> = drains.iter().map(|(service, _)| *service).collect();
-    // One that is listed again gets its weight back.
+    // A real server that is listed again gets its weight back, and no longer drains.
     let mut are_draining = || -> Result<bool, Error> {
         let live = kernel.services(&services)?;
         let found = |(service, key): &(ServiceKey, RealServerKey)| {
@@ -59,12 +61,12 @@ pub(crate) fn wait(
             break None;
         }
         if progress_display.is_interrupted() {
-            break Some("interrupted; the drains go on");
+            break Some("interrupted; the drains continue");
         }
         if !is_daemon_enforcing()? {
-            break Some("`evenkeel watch` was paused or has ended; run apply again to finish");
+            break Some("`evenkeel watch` was paused or has stopped; run apply again to finish");
         }
-        progress_display.pause(LOOK);
+        progress_display.pause(POLL_INTERVAL);
     };
     match stopped {
         None => {
@@ -78,7 +80,7 @@ pub(crate) fn wait(
     }
 }
 
-/// The drains that it began or went on with.
+/// The drains that the pass started or continued.
 fn begun_drains(report: &Report) -> BTreeSet<(ServiceKey, RealServerKey)> {
     let places = report.iter().filter_map(|done| match done.op {
         Op::DrainRealServer { service, key, .. } => Some((*service, *key)),

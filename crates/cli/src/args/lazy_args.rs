@@ -1,12 +1,12 @@
-//! Arguments that nobody hears of before their command is given.
+//! Declares the arguments of a command only when that command is run.
 
 use std::ops::Deref;
 
 use clap::builder::Resettable;
 use clap::{ArgMatches, Args, Command, Error, FromArgMatches, Id};
 
-/// The arguments of a command, declared only when it is that command which is run: a program
-/// starts faster when it does not declare those of all others too.
+/// The arguments of a command, declared only when that command is run: the program starts faster
+/// when it does not declare the arguments of all other commands too.
 #[derive(Debug)]
 pub(crate) struct LazyArgs<T>(T);
 
@@ -42,8 +42,8 @@ impl<T: Args> Args for LazyArgs<T> {
     }
 }
 
-/// The words of a command are its own. Arguments that several commands have in common bring theirs
-/// along, which would otherwise come last.
+/// Keeps the command's own description. Shared arguments have a description too, which would
+/// otherwise replace it.
 fn keeping_about(command: Command, declare: fn(Command) -> Command) -> Command {
     let (about, long_about) = (command.get_about().cloned(), command.get_long_about().cloned());
     declare(command).about(Resettable::from(about)).long_about(Resettable::from(long_about))

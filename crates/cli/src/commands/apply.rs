@@ -1,4 +1,4 @@
-//! `evenkeel apply`: bring this host to the state of the spec.
+//! `evenkeel apply`: brings this host to the state of the spec.
 
 use std::path::Path;
 
@@ -41,7 +41,7 @@ pub(crate) fn run(
     };
     prompt.check_can_prompt()?;
     let (mut host, request) = match &arguments.plan {
-        // Whoever has a wrong spec is told so, whatever else is wrong.
+        // An invalid spec is reported first, whatever else is wrong.
         None => {
             let request = ApplyRequest::of_spec(arguments, global, output)?;
             (HostSession::connect(global, Access::Write, output)?, request)
@@ -74,7 +74,7 @@ pub(crate) fn run(
     if let Some(status) = prompt.blocking_status(&mut kernel, &plan, output)? {
         return Ok(status);
     }
-    // A part of a spec is not in force by itself.
+    // A part of a spec does not become the last applied spec.
     let is_complete = target.is_empty();
     let asked = PartialApplies::new(&targeted, &desired);
     let before = journal.clone();
@@ -87,14 +87,14 @@ pub(crate) fn run(
             named.map(|(name, source)| (&**name, &*source.text)).collect();
         state.store_spec(&mut journal, &texts, &parameters)?;
     }
-    // The spec that is in force already has adopted what there was to adopt.
+    // An unchanged spec was applied before, and adopted what there was to adopt.
     if !is_complete || journal.next.is_some() {
         let (desired, live, last) = (&desired, &live, last.as_ref());
         let adoption = Adoption { desired, live, last, attempt, services: &targeted };
         adoption.record(&state, &mut journal);
     }
     if plan.is_in_sync() {
-        // What is in force already is applied all the same.
+        // A spec without changes still becomes the applied one.
         if is_complete {
             journal.set_active_spec(&desired);
         } else {
@@ -109,7 +109,7 @@ pub(crate) fn run(
     if let Some(within) = arguments.confirm {
         confirm_timeout::begin(within, &steps, &state, &mut journal, global)?;
     }
-    // What waits for its confirmation is not in force yet.
+    // A pending apply does not make the spec the applied one yet.
     let is_complete = is_complete && arguments.confirm.is_none();
     let pass = Pass { desired: &desired, last: last.as_ref(), is_complete, record, live, steps };
     let is_daemon_enforcing = wait_for_drains::is_daemon_enforcing()?;
@@ -131,12 +131,13 @@ pub(crate) fn run(
         &state,
         &mut journal,
     )?;
-    // What becomes of it must not depend on whether anyone can be told.
+    // The journal is updated before printing, so that it does not depend on stdout.
     let confirm_hint = confirm_timeout::finish(&report, &asked, &state, &mut journal);
     if arguments.confirm.is_none() && !asked.is_empty() && report.is_success() {
         journal.targeted_is_applied(asked);
         if let Err(error) = state.write(&journal) {
-            let message = "the next plan does not know that these services were applied";
+            let message =
+                "the next plan does not take into account that these services were applied";
             report.warnings.push(format!("{}; {message}", error_chain(&error)));
         }
     }
@@ -155,9 +156,9 @@ pub(crate) fn run(
 struct ApplyRequest {
     loaded: Loaded,
     texts: SourceCache,
-    /// The services it is limited to; none for all.
+    /// The services that it is limited to; empty for all.
     target: Vec<String>,
-    /// What the plan has to be like.
+    /// The saved plan that a fresh plan must match.
     saved: Option<SavedPlan>,
 }
 
@@ -169,7 +170,8 @@ impl ApplyRequest {
     }
 
     fn of_saved_plan(path: &Path, global: &Global, output: &Output) -> Result<Self, Error> {
-        let saved = SavedPlan::read(path, &PlanOrigin::here(global.role)?)?;
+        let here = PlanOrigin::here(global.role).map_err(Error::Namespace)?;
+        let saved = SavedPlan::read(path, &here)?;
         let sources = saved.sources();
         let loaded = crate::input::remembered(&sources, &saved.parameters(), output)?;
         let texts = SourceCache::from(sources);

@@ -1,4 +1,4 @@
-//! `evenkeel approve`: let a plan through that a guard made the running watch hold.
+//! `evenkeel approve`: approves a plan that the daemon holds because of a guard.
 
 use evenkeel_watch::control::Request;
 

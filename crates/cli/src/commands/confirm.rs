@@ -1,4 +1,4 @@
-//! `evenkeel confirm`: keep what an apply with `--confirm` did, or take it back.
+//! `evenkeel confirm`: confirms an apply with `--confirm`, or rolls it back.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ pub(crate) fn run(
 ) -> Result<Status, Error> {
     let mut host = HostSession::connect(global, Access::ConfirmPending, output)?;
     if host.journal.pending.is_none() {
-        // Perhaps one does that another journal knows of.
+        // An apply may be pending in another journal.
         host.journal.check_writable(now())?;
         return Err(Error::NothingPending);
     }
@@ -36,17 +36,17 @@ pub(crate) fn run(
 }
 
 fn keep(state: &StateDir, journal: &mut Journal) -> Result<(), Error> {
-    // Its texts are the last applied ones only from now on, and what they ask for is in them;
-    // without any they are the same as before.
+    // The texts of the pending spec, which become the last applied ones only now, say what it asks
+    // for; without a pending spec they are those applied before.
     let spec = journal.next.clone().or_else(|| journal.spec.clone());
     let desired = stored(state, &Journal { spec, ..journal.clone() });
     journal.commit_pending(desired.as_ref());
     Ok(state.write(journal)?)
 }
 
-/// Writes the journal; what it says is done already, so that a disk that is full for a moment is
-/// worth some patience.
-fn write_patiently(state: &StateDir, journal: &Journal) -> Result<(), Error> {
+/// Writes the journal with a few retries, for a disk that is full for a moment: the rollback that it
+/// records is already done.
+fn write_with_retries(state: &StateDir, journal: &Journal) -> Result<(), Error> {
     const ATTEMPTS: usize = 5;
     for _ in 1..ATTEMPTS {
         if state.write(journal).is_ok() {
@@ -57,26 +57,26 @@ fn write_patiently(state: &StateDir, journal: &Journal) -> Result<(), Error> {
     state.write(journal).map_err(Error::Unrecorded)
 }
 
-/// Takes back what the apply did that waits, and tells how that went.
+/// Rolls the pending apply back, and prints the result.
 pub(crate) fn abort(host: &mut HostSession, output: &mut Output) -> Result<Status, Error> {
     let HostSession { kernel, state, journal, lock: _ } = host;
     let mut live = kernel.observe(&pending_sysctls(journal))?;
     if let Some(pending) = &journal.pending {
         check_permitted(kernel, &rollback_plan(&pending.steps, &live).steps)?;
     }
-    // Taken back, it is no longer known.
+    // Read now, because the rollback removes it from the journal.
     let spec = journal.next.clone();
     let asked =
         spec.and_then(|spec| stored(state, &Journal { spec: Some(spec), ..journal.clone() }));
     let before = Journal { pending: None, next: None, ..journal.clone() };
     let last = before.targeted.over(stored(state, &before));
     let rollback = roll_back_pending(kernel, journal, &mut live);
-    write_patiently(state, journal)?;
+    write_with_retries(state, journal)?;
     if rollback.is_clean() {
-        output.answer("Taken back: what the apply had touched is as it was before.\n")?;
+        output.answer("Rolled back: everything that the apply touched is as it was before.\n")?;
         if rollback.broken > 0 {
             output.warning(&format!(
-                "{} to what had been added broke",
+                "{} to added objects broke",
                 count(rollback.broken, "connection")
             ));
         }

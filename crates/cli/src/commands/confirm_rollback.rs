@@ -1,11 +1,10 @@
-//! `evenkeel watchdog`: waits beside an apply with `--confirm`, and takes it back when nobody
-//! confirms it, or when the apply ends without an end.
+//! `evenkeel watchdog`: rolls an apply with `--confirm` back if it is not confirmed in time, or if
+//! the apply ends prematurely.
 //!
-//! It is started by `apply` before the first change, in a session of its own, so that the loss of
-//! the terminal ends neither it nor the wait. What it waits for it learns from the journal; once
-//! read it is kept, so that a journal that is removed or damaged meanwhile keeps nothing from
-//! being taken back. Only a whole journal that no longer has the apply ends the wait: that is how
-//! `confirm` says that it is kept.
+//! `apply` starts it before the first change, in a session of its own, so that it survives the loss
+//! of the terminal. It reads the pending apply from the journal and remembers it, so that it can
+//! roll back even if the journal is removed or damaged meanwhile. Only an intact journal without
+//! the apply ends the wait: that is how `confirm` confirms it.
 
 use std::io::{self, Read, Write};
 use std::process::{Child, Command, Stdio};
@@ -25,11 +24,10 @@ use crate::exit_code::Status;
 use crate::host_session::{HostSession, now, state_dir};
 use crate::output::Output;
 
-/// What it says when nothing that happens to the terminal can end it any more, and others can see
-/// that it waits.
+/// Printed when the loss of the terminal can no longer end it, and its pending marker is visible.
 const READY: &[u8] = b"ready\n";
 
-/// Starts one for the apply of that id, and waits until the loss of the terminal cannot end it.
+/// Starts a watchdog for the apply with that id, and waits until it is ready.
 pub(crate) fn start(id: &str, global: &Global) -> Result<Child, Error> {
     let start = || {
         let mut command = Command::new(std::env::current_exe()?);
@@ -39,8 +37,8 @@ pub(crate) fn start(id: &str, global: &Global) -> Result<Child, Error> {
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn()?;
-        let mut said = [0; READY.len()];
-        child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?.read_exact(&mut said)?;
+        let mut ready = [0; READY.len()];
+        child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?.read_exact(&mut ready)?;
         Ok(child)
     };
     start().map_err(Error::Watchdog)
@@ -51,9 +49,9 @@ pub(crate) fn run(
     global: &Global,
     output: &mut Output,
 ) -> Result<Status, Error> {
-    // Fails only for one that leads a session already.
+    // Fails only for a process that already leads a session.
     let _session = rustix::process::setsid();
-    // The hang-up of the session it was started in may still be on its way.
+    // The SIGHUP of the session in which it was started may still be pending.
     let hangup = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(SIGHUP, hangup).map_err(Error::Signal)?;
     let state = state_dir(global)?;
@@ -64,28 +62,28 @@ pub(crate) fn run(
         return Ok(Status::Done);
     };
     let why = match pending.state(now()) {
-        PendingState::Unfinished => "ended half-way",
+        PendingState::Unfinished => "did not finish",
         _ => "was not confirmed in time",
     };
-    // A damaged one is worth keeping, and no reason not to take anything back.
+    // A damaged journal is set aside, and does not prevent the rollback.
     let _aside = state.read(true);
     let kernel = HostKernel::connect(journal.addresses.clone())?;
     let mut host = HostSession { kernel, state, journal, lock: Some(lock) };
     let status = abort(&mut host, output)?;
     let how = match status {
-        Status::Done => "what it touched is as it was before",
-        _ => "not all it touched could be put back: `evenkeel plan` shows what differs",
+        Status::Done => "everything that it touched is as it was before",
+        _ => "not everything that it touched could be restored: `evenkeel plan` shows what differs",
     };
     let begun = pending.begun_at();
-    host.journal.push_notice(&format!("an apply of {begun} {why} and was taken back; {how}"));
+    host.journal.push_notice(&format!("an apply of {begun} {why} and was rolled back; {how}"));
     host.state.write(&host.journal)?;
-    // Whoever has the lock next shall not meet one that waits no longer.
+    // Released before the lock, so that the next writer does not find a marker without an apply.
     drop(marker);
     Ok(status)
 }
 
-/// Waits until that apply is to be taken back; gives the lock, and the journal with the apply in
-/// it. `None` where it waits no longer.
+/// Waits until the apply has to be rolled back; returns the lock, and the journal with the apply.
+/// `None` if the apply is no longer pending.
 fn wait(
     state: &StateDir,
     id: &str,
@@ -99,16 +97,16 @@ fn wait(
             TimeLeft::Nothing => return Ok(None),
             remaining => remaining,
         };
-        // The clock of the journal may be set; from here on the time is measured.
+        // The wall clock may be stepped, so the remaining time is measured from here on.
         let is_over = match remaining {
             TimeLeft::Time(remaining) => {
                 Instant::now() >= *end.get_or_insert(Instant::now() + remaining)
             }
             TimeLeft::Nothing | TimeLeft::Unknown | TimeLeft::Unfinished => true,
         };
-        // As long as the process that applies lives, it has the lock.
+        // The applying process holds the lock while it runs.
         if is_over && let Some(lock) = Lock::try_acquire()? {
-            // The apply may have come to its end between the look and the lock.
+            // The apply may have finished between the reading and the lock.
             match (remaining, watch.poll(state)) {
                 (_, TimeLeft::Nothing | TimeLeft::Unknown) => return Ok(None),
                 (TimeLeft::Unknown | TimeLeft::Unfinished, TimeLeft::Time(_)) => {}
@@ -121,21 +119,21 @@ fn wait(
     }
 }
 
-/// What was read of the apply that may have to be taken back.
+/// Follows the pending apply in the journal.
 struct PendingWatch<'a> {
     id: &'a str,
-    /// The last journal that had it, and the apply itself.
+    /// The last journal with the apply, and the apply itself.
     known: Option<(Box<Journal>, Pending)>,
 }
 
-/// How long an apply may still wait.
+/// The time that is left to confirm an apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum TimeLeft {
-    /// It waits no longer.
+    /// It is no longer pending.
     Nothing,
-    /// It was not written down yet.
+    /// It is not in the journal yet.
     Unknown,
-    /// It has not come to its end.
+    /// Its steps are not done.
     Unfinished,
     Time(Duration),
 }
@@ -151,7 +149,7 @@ impl PendingWatch<'_> {
                 _ if self.known.is_some() => return TimeLeft::Nothing,
                 _ => {}
             },
-            // It is lost, or cannot be read now; what it said is known.
+            // The journal is lost or cannot be read now; its last content is remembered.
             Ok(Found::Nothing | Found::Damaged(_)) | Err(_) => {}
         }
         let Some((_, pending)) = &self.known else { return TimeLeft::Unknown };
@@ -172,7 +170,7 @@ mod tests {
 
     use super::*;
 
-    /// A journal in a folder of its own, with an apply that ends its wait so many seconds from now.
+    /// A journal in a directory of its own, with a pending apply whose deadline is in so many seconds.
     fn waiting(seconds: u64) -> (tempfile::TempDir, StateDir, Journal, Pending) {
         let folder = tempfile::tempdir().expect("a folder");
         let state = StateDir::new(folder.path(), "init");
@@ -208,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_journal_without_the_apply_ends_the_wait() {
+    fn an_intact_journal_without_the_apply_ends_the_wait() {
         let (_folder, state, journal, pending) = waiting(600);
         let mut watch = PendingWatch { id: &pending.id, known: None };
         assert!(matches!(watch.poll(&state), TimeLeft::Time(_)));
@@ -217,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_never_written_down_is_not_known() {
+    fn an_apply_that_was_never_recorded_is_unknown() {
         let (_folder, state, _, _) = waiting(600);
         let mut watch = PendingWatch { id: "another", known: None };
         assert_eq!(watch.poll(&state), TimeLeft::Unknown);

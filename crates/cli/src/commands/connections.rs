@@ -1,7 +1,7 @@
-//! `evenkeel show --connections`: the connection table with the spec's names.
+//! `evenkeel show --connections`: shows the connection table with the spec's names.
 //!
-//! A table may have millions of entries. Each is written as it is read: nothing is kept, and
-//! nothing is sorted.
+//! A table may have millions of entries. Each is written as it is read, without storing or sorting
+//! them.
 
 use std::fmt::Write as _;
 
@@ -22,7 +22,7 @@ pub(crate) fn run(
     form: ShowOutput,
     output: &mut Output,
 ) -> Result<Status, Error> {
-    let is_meant = |connection: &Connection| match target {
+    let is_selected = |connection: &Connection| match target {
         None => true,
         Some(target) => connection.service.is_some_and(|key| target.services().contains(&key)),
     };
@@ -34,7 +34,7 @@ pub(crate) fn run(
     }
     for connection in evenkeel_engine::connections(&live.services)? {
         let connection = connection?;
-        if !is_meant(&connection) {
+        if !is_selected(&connection) {
             continue;
         }
         match form {
@@ -56,7 +56,7 @@ const COLUMNS: usize = 7;
 const HEADING: [&str; COLUMNS] =
     ["PROTOCOL", "CLIENT", "SERVICE", "REAL SERVER", "STATE", "EXPIRES", ""];
 
-/// Columns that grow with what they hold: the widest entry is known only when it has come.
+/// Columns that widen as rows are written, because the widest entry is not known in advance.
 #[derive(Default)]
 struct Columns([usize; COLUMNS]);
 
@@ -65,7 +65,7 @@ impl Columns {
         let mut line = String::new();
         for (cell, width) in cells.iter().zip(&mut self.0) {
             *width = (*width).max(cell.chars().count());
-            // A String takes whatever is written to it.
+            // Writing to a String cannot fail.
             let _written = write!(line, "{cell:width$}  ");
         }
         line.truncate(line.trim_end().len());
@@ -89,7 +89,7 @@ fn cells(connection: &Connection, named: &Desired) -> [String; COLUMNS] {
         state.to_string(),
         format!("{expires}s"),
         match engine {
-            // Of a client's making: nothing of it may reach the terminal as a control character.
+            // The client chose the data: it is escaped to keep control characters from the terminal.
             Some((engine, data)) => format!("{engine} {}", data.escape_debug()),
             None => String::new(),
         },
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_aligned_from_the_widest_so_far_on() {
+    fn rows_are_aligned_to_the_widest_so_far() {
         let mut columns = Columns::default();
         let mut row = |client: &str| columns.row(&cells(&connection(client), &Desired::default()));
         let first = row("[2001:db8::1]:4000");
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_client_wrote_reaches_no_terminal_as_a_control_character() {
+    fn control_characters_from_clients_are_escaped() {
         let row = Columns::default().row(&cells(&connection("10.0.0.9:1"), &Desired::default()));
         assert!(row.ends_with("  sip a\\u{1b}[2J\n"), "{row}");
     }

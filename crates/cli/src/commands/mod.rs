@@ -1,4 +1,4 @@
-//! The commands, a file each.
+//! The commands, one file for each.
 
 mod apply;
 mod approve;
@@ -15,12 +15,14 @@ mod teardown;
 mod validate;
 mod watch;
 
-use crate::args::{Arguments, Command, Role};
+use evenkeel_model::Role;
+
+use crate::args::{Arguments, Command};
 use crate::error::Error;
 use crate::exit_code::Status;
 use crate::output::Output;
 
-/// Runs the command of that command line.
+/// Runs the command of the command line.
 pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> Result<Status, Error> {
     let Arguments { command, global } = arguments;
     let Role::Director = global.role;

@@ -1,4 +1,4 @@
-//! `evenkeel pause` and `evenkeel resume`: hands-on work beside the running watch.
+//! `evenkeel pause` and `evenkeel resume`: keep the daemon from changing anything for a while.
 
 use evenkeel_watch::control::Request;
 

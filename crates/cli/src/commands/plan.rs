@@ -1,4 +1,4 @@
-//! `evenkeel plan`: what would apply do?
+//! `evenkeel plan`: shows what apply would change.
 
 use evenkeel_model::{Desired, Live, Names};
 use evenkeel_plan::render::{self, Labels, Line, Remark};
@@ -44,7 +44,7 @@ pub(crate) fn run(
     let PlannedHost { plan, desired, live, last, targeted: _ } = planned;
     let names = Names { desired: &desired, last: last.as_ref() };
     if let Some(path) = &arguments.out {
-        let origin = PlanOrigin::here(global.role)?;
+        let origin = PlanOrigin::here(global.role).map_err(Error::Namespace)?;
         let steps = &plan.steps;
         SavedPlan::new(origin, &arguments.target, &texts.read()?, parameters.clone(), steps)
             .write(path)?;
@@ -65,17 +65,17 @@ pub(crate) fn run(
         ));
     }
     for precondition in &plan.unmet_preconditions {
-        output.warning(&format!("apply could not carry this plan out: {precondition}"));
+        output.warning(&format!("apply could not execute this plan: {precondition}"));
     }
     if let Some(path) = &arguments.out {
-        output.hint(&format!("saved; `evenkeel apply --plan {}` carries it out", path.display()));
+        output.hint(&format!("saved; `evenkeel apply --plan {}` applies it", path.display()));
     }
     let changes = arguments.detailed_exitcode && !plan.is_in_sync();
     Ok(if changes { Status::Changes } else { Status::Done })
 }
 
-/// The steps and the counts, as plan and apply both show them; with places, each step that the
-/// spec asks for tells where, and each why it is there and what it means for connections.
+/// Prints the steps and the counts, for plan and apply. With `places`, also prints the position in
+/// the spec of each step, the reason for it, and what it means for connections.
 pub(crate) fn show(
     plan: &Plan,
     names: Names<'_>,
@@ -86,7 +86,7 @@ pub(crate) fn show(
     output.answer(format_args!("{}\n", render::summary(plan)))
 }
 
-/// The steps of [`show`] without the counts.
+/// Prints the steps as [`show`] does, without the counts.
 pub(crate) fn show_steps(
     plan: &Plan,
     names: Names<'_>,
@@ -110,7 +110,7 @@ pub(crate) fn show_steps(
     Ok(())
 }
 
-/// Where the spec asks for what an operation does; `None` for what it does not list.
+/// The position in the spec of an operation's object; `None` for objects that it does not list.
 fn place<'a>(op: &Op, places: &'a Provenance) -> Option<&'a Position> {
     match op.object() {
         Object::Service(key) => places.service(&key),
@@ -123,15 +123,15 @@ fn place<'a>(op: &Op, places: &'a Provenance) -> Option<&'a Position> {
     }
 }
 
-/// What is worth knowing about a plan.
+/// Prints the warnings of a plan.
 pub(crate) fn print_warnings(plan: &Plan, output: &mut Output) {
     for warning in &plan.warnings {
         output.warning(warning);
     }
 }
 
-/// The part of the live state that the spec governs, before and after the plan, in the spec's own
-/// syntax and under the spec's names. What the plan leaves to someone else is the same on both
+/// The difference between the live state before and after the plan, in the spec's syntax and with
+/// its names, limited to what the spec governs. What the plan leaves to others is the same on both
 /// sides.
 fn diff(plan: &Plan, live: &Live, desired: &Desired) -> String {
     let after = evenkeel_plan::simulate(live, &plan.steps);

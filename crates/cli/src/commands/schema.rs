@@ -1,4 +1,4 @@
-//! `evenkeel schema`: the JSON Schema of a spec, for editors and CI.
+//! `evenkeel schema`: prints the JSON Schema of a spec, for editors and CI.
 
 use crate::error::Error;
 use crate::exit_code::Status;

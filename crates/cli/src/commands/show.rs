@@ -1,4 +1,4 @@
-//! `evenkeel show`: the live table with the spec's names, as `ipvsadm -Ln` shows it.
+//! `evenkeel show`: shows the live table as `ipvsadm -Ln` does, with the spec's names.
 
 use evenkeel_engine::Kernel;
 use evenkeel_model::statistics::{RealServerStatistics, Statistics};
@@ -39,8 +39,8 @@ pub(crate) fn run(arguments: &Show, global: &Global, output: &mut Output) -> Res
     Ok(Status::Done)
 }
 
-/// The services that are meant, those of the spec or, by their keys, live ones that it does not
-/// list; `None` for all.
+/// The selected services: services of the spec, or live services that it does not list, by their
+/// keys; `None` for all.
 fn target(
     selectors: &[String],
     named: &Desired,
@@ -83,7 +83,7 @@ fn text(live: &Live, statistics: &Statistics, named: &Desired) -> String {
     table(&rows)
 }
 
-/// The first column as wide as its widest entry that has something beside it.
+/// Formats rows as a table. Rows with only a first cell do not widen the first column.
 fn table(rows: &[[String; 5]]) -> String {
     let mut widths = [0; 5];
     for row in rows.iter().filter(|row| !row[1].is_empty()) {

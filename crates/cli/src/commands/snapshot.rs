@@ -1,4 +1,4 @@
-//! `evenkeel snapshot`: the live state, written as a spec that plans empty.
+//! `evenkeel snapshot`: writes the live state as a spec, for which a plan has no changes.
 
 use evenkeel_engine::Kernel;
 use evenkeel_model::{Desired, Scope};
@@ -25,7 +25,7 @@ pub(crate) fn run(
     let (live, statistics) = host.kernel.observe_with_statistics(&sysctls)?;
     let mut input = WriteInput::of_live(&live, &named);
     if arguments.names.is_empty() {
-        // What comes to the host later is not the snapshot's to delete.
+        // Applying the snapshot later must not delete objects that were added after it.
         input = input.scoped_to_itself();
     }
     if arguments.pools {

@@ -1,4 +1,4 @@
-//! `evenkeel status`: how is the running watch?
+//! `evenkeel status`: shows the daemon's status.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -40,7 +40,7 @@ pub(crate) fn run(
     Ok(exit_code::Status::Done)
 }
 
-/// What is on record where no daemon runs.
+/// Prints what the journal records, where no daemon runs.
 fn without(
     form: ShowOutput,
     global: &Global,
@@ -51,7 +51,7 @@ fn without(
         output.warning(&warning);
     }
     let digest = journal.spec.as_ref().map(|spec| &*spec.digest);
-    // Names are in the spec, which is not read here.
+    // The spec, which has the names, is not read here.
     let drains = DrainStatus::of(&journal.record.drains, &Desired::default());
     let waits = journal.pending.as_ref().map(|pending| pending.description(now()));
     if form == ShowOutput::Json {
@@ -66,24 +66,24 @@ fn without(
         output.answer(format_args!("{document:#}\n"))?;
         return Ok(exit_code::Status::Done);
     }
-    output.answer("not running: no daemon keeps this network namespace\n")?;
+    output.answer("not running: no daemon manages this network namespace\n")?;
     let digest = digest.and_then(|it| it.get(..12)).unwrap_or("nothing");
     row("last applied", digest, output)?;
     for (what, text) in drain_rows(&drains) {
         row(what, text, output)?;
     }
     if let Some(message) = waits {
-        row("waiting", message, output)?;
+        row("unconfirmed", message, output)?;
     }
     Ok(exit_code::Status::Done)
 }
 
-/// What drains, and for how long at most.
+/// The rows of drains, with their remaining time.
 fn drain_rows(drains: &[DrainStatus]) -> impl Iterator<Item = (&'static str, String)> {
     let all = (!drains.is_empty()).then(|| ("draining", count(drains.len(), "real server")));
     let each = drains.iter().map(|DrainStatus { object, until }| {
         let message = match until.saturating_sub(now()) {
-            0 => "its time is over".to_owned(),
+            0 => "deadline reached".to_owned(),
             remaining => format!("{remaining} s left"),
         };
         ("", format!("{object}: {message}"))
@@ -170,7 +170,7 @@ fn print_status(status: &Status, output: &mut Output) -> Result<(), Error> {
     Ok(())
 }
 
-/// How long ago that was, in seconds since 1970.
+/// The time since `at`, which is in seconds since 1970, for users.
 fn ago(at: u64) -> String {
     let seconds = now().saturating_sub(at);
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
@@ -185,6 +185,6 @@ fn ago(at: u64) -> String {
 
 fn utc(at: u64) -> String {
     let time = Timestamp::UNIX_EPOCH.checked_add(Duration::from_secs(at));
-    // A clock that shows the year 10000 tells nothing.
+    // A time beyond the year 9999 cannot be formatted as a date.
     time.map_or_else(|_| format!("{at} s"), |time| time.strftime("%T UTC").to_string())
 }

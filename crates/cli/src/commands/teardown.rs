@@ -1,5 +1,5 @@
-//! `evenkeel teardown`: undo everything that evenkeel did here, and nothing else. What was there
-//! before, and is adopted, stays or goes back to its value before.
+//! `evenkeel teardown`: undoes everything that evenkeel did here, and nothing else. Adopted objects,
+//! which were there before, stay and get their original values back.
 
 use evenkeel_engine::{
     ApplyOptions, Journal, Kernel, LastApplied, OnFailure, Outcome, ParameterValues,
@@ -39,12 +39,12 @@ pub(crate) fn run(
     let host = HostSession::connect(global, Access::Write, output)?;
     check_no_conflict(DaemonUse::Nothing("a teardown"))?;
     let HostSession { mut kernel, state, mut journal, lock: _lock } = host;
-    // A teardown goes by no spec of its own.
+    // A teardown has no new spec.
     let none =
         NewSpec { texts: &SourceCache::from(Vec::new()), parameters: &ParameterValues::new() };
     let last = match journal.record.applied {
         true => history(&state, &journal, none, &[], output).last,
-        // A last spec that is known all the same was applied in an earlier namespace of this name.
+        // A last spec on record was then applied in an earlier namespace of this name.
         false => journal.targeted.over(None),
     };
     let record = journal.record.clone();
@@ -98,7 +98,7 @@ pub(crate) fn run(
         live,
         steps: plan.steps,
     };
-    // What is gone is meant to be gone, whatever else is still there.
+    // A failure does not bring back what was removed.
     let options = ApplyOptions {
         on_failure: OnFailure::Keep,
         wait: !arguments.no_wait,
@@ -114,21 +114,21 @@ pub(crate) fn run(
         &mut journal,
     )?;
     let status = print_report(&report, "teardown", false, names, output)?;
-    if is_over(&report) {
+    if is_complete(&report) {
         forget(&mut journal, &bound);
         state.write(&journal)?;
     }
     Ok(status)
 }
 
-/// Whether nothing is left for another teardown.
-fn is_over(report: &Report) -> bool {
+/// Whether nothing remains for another teardown.
+fn is_complete(report: &Report) -> bool {
     let draining = report.count(Outcome::Draining.as_str());
     report.is_success() && !report.interrupted && draining == 0
 }
 
-/// Nothing is applied here from now on. What is not evenkeel's to remove now, as an address out of
-/// scope, is remembered as its own.
+/// Resets the journal: nothing is applied here any more. Objects that evenkeel created and may not
+/// remove now, such as an address out of scope, stay on record as its own.
 fn forget(journal: &mut Journal, live: &Live) {
     journal.record = PriorState::default();
     journal.spec = None;

@@ -1,4 +1,4 @@
-//! `evenkeel validate`: is this spec right?
+//! `evenkeel validate`: checks a spec.
 
 use evenkeel_plan::render::count;
 

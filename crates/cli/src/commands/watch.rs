@@ -1,4 +1,4 @@
-//! `evenkeel watch`: keep this host on the spec.
+//! `evenkeel watch`: runs the daemon, which keeps this host on the spec.
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;
@@ -19,7 +19,7 @@ use crate::host_session::{namespace, state_dir};
 use crate::last_applied;
 use crate::output::Output;
 
-/// As long as ten intervals, cheap looks are enough.
+/// The default full interval, in intervals: until then the cheap probe is enough.
 const INTERVALS: u32 = 10;
 
 pub(crate) fn run(
@@ -31,16 +31,17 @@ pub(crate) fn run(
         arguments;
     if spec.spec.iter().any(|place| place == Path::new("-")) {
         return Err(Error::Usage(
-            "`watch` follows files; what stdin held cannot be read again".to_owned(),
+            "`watch` follows files, and stdin cannot be read again".to_owned(),
         ));
     }
-    // A wrong `--set` is wrong for ever.
+    // An invalid `--set` is reported now, since reading the spec again cannot correct it.
     crate::parameters::HostParameters::new(&spec.parameters.set, global)?;
-    // The endpoint is for whoever looks after the host, not for the network namespace.
+    // The endpoint serves the host's monitoring, so it is bound before the network namespace is
+    // entered.
     let listener = listener(listen)?;
     let state = state_dir(global)?;
-    // What a kernel cannot do now it will hardly do later: without IPVS, or without the right to
-    // it, there is nothing to begin.
+    // Fails now if the kernel has no IPVS or access to it is not permitted, since that is unlikely
+    // to change later.
     HostKernel::connect(BTreeSet::new())?.read_namespace(&Sysctls::new(), &mut Live::default())?;
     let interval = Duration::from_secs(u64::from(*interval));
     let options = Options {
@@ -81,7 +82,7 @@ fn listener(address: &str) -> Result<Option<TcpListener>, Error> {
     TcpListener::bind(address).map(Some).map_err(fail)
 }
 
-/// The spec of the command line, read again and again.
+/// The spec of the command line, which the daemon reads repeatedly.
 struct Files {
     places: Vec<PathBuf>,
     parameters: Parameters,

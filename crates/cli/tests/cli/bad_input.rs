@@ -1,4 +1,5 @@
-//! Every kind of bad input through the program: status 65, one error with its place and a remedy.
+//! Runs the program with every kind of bad input: status 65, and one error with its position and a
+//! remedy.
 
 use std::fs;
 

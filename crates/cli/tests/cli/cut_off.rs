@@ -1,5 +1,5 @@
-//! The last applied spec, cut off at every byte: whatever is left of it changes nothing. That the
-//! program keeps to this on a real kernel is tested in the lab, from the same texts.
+//! Truncates the last applied spec at every byte: what remains changes nothing. The lab tests the
+//! program with the same texts on a real kernel.
 
 use evenkeel_model::{Desired, Live};
 use evenkeel_plan::{Guard, Inputs, Plan, PriorState, cut_off, plan, simulate};
@@ -8,7 +8,7 @@ use evenkeel_spec::{Source, load};
 const SERVICES_FIRST: &str = include_str!("cut_off/services_first.yaml");
 const SERVICES_LAST: &str = include_str!("cut_off/services_last.yaml");
 
-/// A host on which a spec of some texts is in force.
+/// A host on which a spec of some texts was applied.
 struct Applied<'a> {
     texts: &'a [&'a str],
     last: Desired,
@@ -16,14 +16,14 @@ struct Applied<'a> {
     record: PriorState,
 }
 
-/// How many cuts ended how.
+/// How many truncated specs had which result.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Endings {
-    /// No good spec.
+    /// Invalid specs.
     bad: usize,
-    /// A good spec that asks for something else, and is refused.
+    /// Valid specs that ask for something else, and are refused.
     refused: usize,
-    /// A good spec that asks for nothing else.
+    /// Valid specs that ask for the same.
     in_sync: usize,
 }
 
@@ -39,7 +39,7 @@ impl<'a> Applied<'a> {
         applied
     }
 
-    /// The plan for other texts; `None` if they are no good spec.
+    /// The plan for other texts; `None` if they are not a valid spec.
     fn plan(&self, texts: &[&str]) -> Option<Plan> {
         let sources = sources(texts);
         let desired = load(&sources).ok()?.desired;
@@ -55,7 +55,7 @@ impl<'a> Applied<'a> {
         }))
     }
 
-    /// Cuts one of the texts off at every byte.
+    /// Truncates one of the texts at every byte.
     fn cut(&self, which: usize) -> Endings {
         let mut endings = Endings::default();
         let mut texts = self.texts.to_vec();
@@ -65,7 +65,7 @@ impl<'a> Applied<'a> {
                 None => endings.bad += 1,
                 Some(plan) if plan.is_in_sync() => endings.in_sync += 1,
                 Some(plan) => {
-                    // By this guard, whichever others are allowed.
+                    // By this guard, even if all others are overridden.
                     let others = Guard::ALL.into_iter().filter(|guard| *guard != Guard::CutOff);
                     let others: Vec<Guard> = others.collect();
                     let rest = &texts[which][texts[which].rfind('\n').unwrap_or(0)..];
@@ -85,7 +85,7 @@ fn sources(texts: &[&str]) -> Vec<Source> {
 
 #[test]
 #[expect(clippy::print_stdout, reason = "a test that counts its cases says how many")]
-fn a_spec_cut_off_at_any_byte_changes_nothing() {
+fn a_spec_truncated_at_any_byte_changes_nothing() {
     for text in [SERVICES_FIRST, SERVICES_LAST] {
         let endings = Applied::new(&[text]).cut(0);
         println!("{} bytes: {endings:?}", text.len());
@@ -97,7 +97,7 @@ fn a_spec_cut_off_at_any_byte_changes_nothing() {
 
 #[test]
 #[expect(clippy::print_stdout, reason = "a test that counts its cases says how many")]
-fn a_spec_of_several_files_one_of_which_is_cut_off_changes_nothing() {
+fn a_spec_with_one_truncated_file_changes_nothing() {
     let at = SERVICES_LAST.find("  - name: marked").expect("it is there");
     let (one, other) = SERVICES_LAST.split_at(at);
     let other = format!("version: 1\nservices:\n{other}");

@@ -1,4 +1,4 @@
-//! Exit statuses, those that need no kernel: 1, 3, 4, 75 and 77 are tested in the lab.
+//! Tests the exit statuses that need no kernel; the lab tests 1, 3, 4, 75 and 77.
 
 use crate::program::{evenkeel_in, evenkeel_reading, folder_with, root};
 
@@ -81,7 +81,7 @@ fn errors_keep_their_own_status_where_changes_are_2() {
         ("plan bad.yaml --live none --detailed-exitcode", 65),
         ("plan good.yaml --live bad.yaml --detailed-exitcode", 65),
         ("plan missing.yaml --live none --detailed-exitcode", 65),
-        ("plan good.yaml --live none --detailed-exitcode --never-heard-of", 64),
+        ("plan good.yaml --live none --detailed-exitcode --no-such-option", 64),
     ] {
         let answer = evenkeel_in(folder.path(), command);
         assert_eq!((answer.status, &*answer.stdout), (status, ""), "{command}: {answer:?}");

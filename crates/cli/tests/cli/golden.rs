@@ -1,11 +1,11 @@
-//! Plans to the byte: each folder of `tests/plan` is a case.
+//! Compares plans with golden files, byte by byte: each directory of `tests/plan` is a case.
 //!
-//! `desired.yaml` is the spec (`example-NAME` takes the example of that name), `live.yaml` the live
-//! state (an empty host without one), and what is expected lies beside them: `plan.txt`, where a case
-//! wants them `plan.json` and `plan.diff`, and `plan.err` when there is something on stderr. A case
-//! with a `last.yaml`, the spec that was applied last, is not asked of the program, which finds that
-//! in its journal only, but of the libraries behind it. `UPDATE=1` writes the answers anew; read the
-//! difference before committing it.
+//! `desired.yaml` is the spec (`example-NAME` uses the example of that name), and `live.yaml` the
+//! live state (without it, an empty host). The expected output is beside them: `plan.txt`, in some
+//! cases `plan.json` and `plan.diff`, and `plan.err` if there is output on stderr. A case with a
+//! `last.yaml`, the last applied spec, runs the libraries instead of the program, which reads that
+//! spec from its journal only. `UPDATE=1` rewrites the expected output; read the difference before
+//! committing it.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,7 +18,7 @@ use evenkeel_spec::{Loaded, Source, WriteInput, load};
 
 use crate::program::{Answer, difference, evenkeel_in, examples, root};
 
-/// A case's files and the form of the plan that each holds.
+/// The golden files of a case, with the output format of each.
 const FORMS: [(&str, &str); 3] =
     [("plan.txt", "text"), ("plan.json", "json"), ("plan.diff", "diff")];
 const ERRORS: &str = "plan.err";
@@ -34,7 +34,7 @@ fn name(case: &Path) -> &str {
     case.file_name().and_then(|name| name.to_str()).expect("a name")
 }
 
-/// The spec and the live state as they are named on the command line, from inside the folder.
+/// The arguments for the spec and the live state, relative to the directory of the case.
 fn inputs(case: &Path) -> (String, &'static str) {
     let spec = match name(case).strip_prefix("example-") {
         Some(example) => format!("../../../examples/{example}.yaml"),
@@ -129,7 +129,7 @@ fn every_example_is_a_case() {
 }
 
 #[test]
-fn no_case_has_anything_to_do_where_it_is_in_place_already() {
+fn no_case_has_changes_on_a_host_in_its_own_state() {
     for case in cases() {
         let (spec, _) = inputs(&case);
         let answer = evenkeel_in(&case, &format!("plan {spec} --live {spec} --detailed-exitcode"));
@@ -139,14 +139,14 @@ fn no_case_has_anything_to_do_where_it_is_in_place_already() {
 }
 
 #[test]
-fn the_forms_of_a_plan_agree_about_whether_there_is_something_to_do() {
+fn all_output_formats_agree_whether_there_are_changes() {
     for case in cases() {
         let [text, json, diff] = FORMS.map(|(_, form)| plan(&case, form).stdout);
         let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
         let steps = json["steps"].as_array().expect("a list").len();
         assert_eq!(steps, text.lines().count() - 1, "{}", case.display());
         assert_eq!(json["in_sync"], steps == 0);
-        // A dummy device that is there already is no part of a spec's state.
+        // An existing dummy device is not part of a spec's state.
         assert_eq!(diff.is_empty(), steps == 0, "{}: {diff}", case.display());
     }
 }

@@ -1,5 +1,5 @@
-//! The program as its users run it: arguments in, two streams and an exit status out. What needs a
-//! kernel with IPVS is tested in the lab.
+//! Runs the program as users do: with arguments, two output streams and an exit status. The lab
+//! tests what needs a kernel with IPVS.
 
 mod bad_input;
 mod cut_off;

@@ -1,4 +1,4 @@
-//! Parameters of specs: `--set`, the environment, the host's addresses.
+//! Tests the parameters of specs: `--set`, the environment, the host's addresses.
 
 use std::process::Output;
 

@@ -1,4 +1,4 @@
-//! Running `evenkeel`.
+//! Runs `evenkeel`.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
-/// What a run left behind.
+/// The result of a run.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: i32,
@@ -14,8 +14,8 @@ pub(crate) struct Answer {
     pub(crate) stderr: String,
 }
 
-/// The program with arguments split at blanks, in a folder, untouched by the caller's wishes about
-/// colours.
+/// The program with arguments split at spaces, in a directory, without the caller's environment
+/// variables for colours.
 pub(crate) fn command(folder: &Path, arguments: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_evenkeel"));
     command.args(arguments.split_whitespace()).current_dir(folder);
@@ -33,7 +33,7 @@ pub(crate) fn evenkeel_reading(folder: &Path, arguments: &str, input: &str) -> A
     let mut command = command(folder, arguments);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("it starts");
-    // One that does not read its input says so itself.
+    // A program that does not read its input may have closed the pipe.
     let _cut = child.stdin.take().expect("a pipe").write_all(input.as_bytes());
     let output = child.wait_with_output().expect("it ends");
     let text = |bytes| String::from_utf8(bytes).expect("text");
@@ -44,7 +44,7 @@ pub(crate) fn evenkeel_reading(folder: &Path, arguments: &str, input: &str) -> A
     }
 }
 
-/// The folder that holds the examples and the golden plans.
+/// The directory of the examples and the golden plans.
 pub(crate) fn root() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     root.canonicalize().expect("the workspace")
@@ -61,7 +61,7 @@ pub(crate) fn examples() -> Vec<String> {
     names
 }
 
-/// A folder with those files.
+/// A temporary directory with those files.
 pub(crate) fn folder_with(files: &[(&str, &str)]) -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     for (name, text) in files {
@@ -72,7 +72,7 @@ pub(crate) fn folder_with(files: &[(&str, &str)]) -> TempDir {
     folder
 }
 
-/// What has changed, line by line.
+/// The difference, line by line.
 pub(crate) fn difference(expected: &str, found: &str) -> String {
     similar::TextDiff::from_lines(expected, found)
         .unified_diff()

@@ -1,4 +1,4 @@
-//! Where specs come from: files, directories, stdin, several of them.
+//! Tests the sources of specs: files, directories, stdin, and several of them.
 
 use crate::program::{evenkeel_in, evenkeel_reading, examples, folder_with, root};
 
@@ -9,7 +9,7 @@ const POOL: &str =
     "version: 1\npools:\n  - { name: all, real_servers: [ { address: 10.0.0.1 } ] }\n";
 
 #[test]
-fn every_example_is_valid_and_plans_on_an_empty_host_without_a_word_on_stderr() {
+fn every_example_is_valid_and_plans_on_an_empty_host_with_nothing_on_stderr() {
     for example in examples() {
         for command in [format!("validate {example}"), format!("plan {example} --live none")] {
             let answer = evenkeel_in(&root(), &command);
@@ -78,10 +78,10 @@ fn the_same_service_in_two_files_is_an_error_that_names_both_places() {
 }
 
 #[test]
-fn an_empty_directory_and_a_missing_place_are_no_specs() {
+fn an_empty_directory_and_a_missing_path_are_errors() {
     let folder = folder_with(&[("empty/notes.txt", "")]);
     for (place, message) in [
-        ("empty", ["there is no *.yaml or *.yml file in empty", "never taken for an empty spec"]),
+        ("empty", ["there is no *.yaml or *.yml file in empty", "does not count as an empty spec"]),
         ("missing", ["cannot read missing: No such file or directory", "name a file"]),
         ("missing/web.yaml", ["cannot read missing/web.yaml: ", "name a file"]),
     ] {
@@ -103,7 +103,7 @@ fn an_empty_directory_and_a_missing_place_are_no_specs() {
 }
 
 #[test]
-fn a_snapshot_stands_for_the_host_that_it_was_taken_of() {
+fn a_plan_can_use_a_snapshot_instead_of_the_kernel() {
     let case = root().join("tests/plan/drift");
     let answer = evenkeel_in(&case, "plan live.yaml --live live.yaml --detailed-exitcode");
     assert_eq!(answer.status, 0, "{answer:?}");

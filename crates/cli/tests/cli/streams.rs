@@ -1,4 +1,4 @@
-//! stdout and stderr: what goes where, colours, readers that leave.
+//! Tests stdout and stderr: what goes where, colours, closed pipes.
 
 use std::io::Read;
 use std::process::Stdio;
@@ -7,7 +7,7 @@ use crate::program::{command, evenkeel_in, folder_with, root};
 
 #[test]
 fn a_reader_that_leaves_is_no_error() {
-    // More than a pipe holds, so that the program is still writing when nobody reads any more.
+    // More than a pipe's capacity, so that the program is still writing when the reader has left.
     let real_servers: String =
         (0..60).map(|last| format!("      - {{ address: 10.0.0.{last} }}\n")).collect();
     let ports: Vec<String> = (1..=60).map(|port| port.to_string()).collect();
@@ -50,7 +50,7 @@ fn an_answer_that_cannot_be_written_is_a_failure() {
 }
 
 #[test]
-fn colours_are_a_matter_of_the_terminal_or_of_the_option() {
+fn colours_depend_on_the_terminal_or_the_option() {
     let root = root();
     let plan = "plan examples/dr.yaml --live none";
     let plain = evenkeel_in(&root, plan).stdout;
@@ -80,7 +80,7 @@ fn errors_are_coloured_alike() {
 }
 
 #[test]
-fn each_warning_begins_on_a_line_of_its_own() {
+fn each_warning_starts_on_its_own_line() {
     let service = |number| {
         format!(
             "  - {{ name: s{number}, vip: 192.0.2.{number}, port: 80, real_servers: [], unchecked: true }}\n"
@@ -96,7 +96,7 @@ fn each_warning_begins_on_a_line_of_its_own() {
     for (at, _) in answer.stderr.match_indices("warning:") {
         assert!(at == 0 || answer.stderr[..at].ends_with('\n'), "{}", answer.stderr);
     }
-    // Two about the spec, one about the guard, none about the live state.
+    // Two for the spec, one for the guard, none for the live state.
     assert_eq!(answer.stderr.matches("warning:").count(), 3, "{}", answer.stderr);
     assert!(answer.stderr.ends_with('\n'), "{answer:?}");
 }

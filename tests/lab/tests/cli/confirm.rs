@@ -78,16 +78,16 @@ fn an_unconfirmed_apply_is_rolled_back_and_the_next_command_says_so() {
     let begin = Instant::now();
     apply(&fixture, "5s");
     assert_ne!(state(), before);
-    eventually("the way back", || state() == before);
+    eventually("the rollback", || state() == before);
     assert!(begin.elapsed() >= Duration::from_secs(4), "{:?}", begin.elapsed());
     eventually("the end of the watchdog", || watchdog(&fixture).is_none());
     let plan = fixture.evenkeel("plan spec.yaml");
     assert_eq!(plan.status, 0, "{plan:?}");
     assert!(plan.stdout.starts_with("In sync; "), "{plan:?}");
-    assert!(plan.stderr.contains("was not confirmed in time and was taken back"), "{plan:?}");
+    assert!(plan.stderr.contains("was not confirmed in time and was rolled back"), "{plan:?}");
     let late = fixture.evenkeel("confirm");
     assert_eq!(late.status, 3, "{late:?}");
-    assert!(late.stderr.contains("no apply waits for its confirmation"), "{late:?}");
+    assert!(late.stderr.contains("no apply is waiting for confirmation"), "{late:?}");
     // Its spec never became the last applied one.
     let again = fixture.evenkeel("plan after.yaml");
     assert!(!again.stdout.contains("# drift"), "{again:?}");
@@ -124,7 +124,7 @@ fn what_is_aborted_is_rolled_back_at_once() {
     let before = state();
     apply(&fixture, "1h");
     let answer = fixture.done("confirm --abort");
-    assert_eq!(answer, "Taken back: what the apply had touched is as it was before.\n");
+    assert_eq!(answer, "Rolled back: everything that the apply touched is as it was before.\n");
     assert_eq!(state(), before);
     eventually("the end of the watchdog", || watchdog(&fixture).is_none());
     fixture.assert_in_sync("spec.yaml");
@@ -141,7 +141,7 @@ fn without_its_watchdog_every_writer_refuses_until_it_is_confirmed_or_aborted() 
         for command in ["apply --yes spec.yaml", "apply --yes after.yaml", "teardown --yes"] {
             let answer = fixture.evenkeel(command);
             assert_eq!(answer.status, 3, "{command}: {answer:?}");
-            assert!(answer.stderr.contains("its watchdog is gone"), "{command}: {answer:?}");
+            assert!(answer.stderr.contains("its watchdog is not running"), "{command}: {answer:?}");
         }
         assert_eq!(fixture.evenkeel(word).status, 0);
         assert_eq!(fixture.evenkeel("apply --yes after.yaml --allow unbind-in-use").status, 0);
@@ -164,7 +164,7 @@ fn an_unconfirmed_apply_is_rolled_back_although_the_terminal_was_closed() {
         let output = terminal.stdin(Stdio::null()).output().unwrap();
         assert!(output.status.success(), "{output:?}");
         assert_ne!(state(), before);
-        eventually("the way back", || state() == before);
+        eventually("the rollback", || state() == before);
     }
 }
 
@@ -191,14 +191,14 @@ fn an_apply_that_is_killed_half_way_is_rolled_back_by_its_watchdog() {
         child.wait().unwrap();
         let pending = || {
             let plan = fixture.evenkeel("plan spec.yaml");
-            plan.stderr.contains("--confirm ended half-way")
+            plan.stderr.contains("--confirm did not finish")
         };
         half_way += usize::from(pending());
         if fixture.evenkeel("plan spec.yaml").stderr.contains("waits for confirmation until") {
             // It came to its end.
             assert_eq!(fixture.evenkeel("confirm --abort").status, 0);
         }
-        eventually("the way back", || state() == before && !pending());
+        eventually("the rollback", || state() == before && !pending());
         eventually("the end of the watchdog", || watchdog(&fixture).is_none());
     }
     println!("killed half-way: {half_way} of 10");
@@ -254,13 +254,13 @@ fn an_unconfirmed_apply_is_rolled_back_although_the_journal_was_lost() {
         }
         let answer = fixture.evenkeel("apply --yes spec.yaml");
         assert_eq!((answer.status, &*answer.stdout), (3, ""), "{answer:?}");
-        assert!(answer.stderr.contains("the journal here does not know of"), "{answer:?}");
+        assert!(answer.stderr.contains("that is not in this journal"), "{answer:?}");
         assert_ne!(state(), before, "its time is not over");
-        eventually("the way back", || state() == before);
+        eventually("the rollback", || state() == before);
         eventually("the end of the watchdog", || watchdog(&fixture).is_none());
         let plan = fixture.evenkeel("plan spec.yaml");
         assert!(plan.stdout.starts_with("In sync; "), "{plan:?}");
-        assert!(plan.stderr.contains("was not confirmed in time and was taken back"), "{plan:?}");
+        assert!(plan.stderr.contains("was not confirmed in time and was rolled back"), "{plan:?}");
         assert_eq!(fixture.evenkeel("apply --yes spec.yaml").status, 0);
     }
 }

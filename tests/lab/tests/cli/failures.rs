@@ -71,7 +71,7 @@ fn a_scheduler_that_cannot_be_loaded_stops_it_before_the_first_change() {
     let mut steps = answer.stdout.lines();
     let first = steps.next().unwrap();
     assert!(first.starts_with("+ add kernel module ip_vs_nosuch: failed: "), "{answer:?}");
-    assert!(first.contains("`modprobe ip_vs_nosuch` tells more"), "{answer:?}");
+    assert!(first.contains("`modprobe ip_vs_nosuch` shows why"), "{answer:?}");
     assert_eq!(steps.next_back(), Some("Apply: 1 failed, 6 skipped."));
     assert!(steps.all(|step| step.ends_with(": skipped")), "{answer:?}");
     assert!(everything() == before);
@@ -87,7 +87,7 @@ fn fixture_that_refuses_half_way() -> Fixture {
 }
 
 const REFUSED: &str = "+ add real server 10.5.0.255:80 to web/192.0.2.1:80/tcp: forward dr, \
-                       weight 1: failed: the kernel takes 10.5.0.255 for no address of a real \
+                       weight 1: failed: the kernel rejects 10.5.0.255 as the address of a real \
                        server: ";
 
 /// What became of each step, and the counts.

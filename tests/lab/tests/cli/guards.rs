@@ -66,7 +66,7 @@ fn refusals(fixture: &Fixture, options: &str) -> Vec<String> {
     let refused = answer.stderr.lines().filter_map(|line| line.strip_prefix("refused: guard "));
     let refused: Vec<String> = refused.map(ToOwned::to_owned).collect();
     // One hint names all that it takes.
-    let hint = "hint: nothing was changed; if it is meant, pass --allow ";
+    let hint = "hint: nothing was changed; if this is intended, pass --allow ";
     let mut hints = answer.stderr.lines().filter_map(|line| line.strip_prefix(hint));
     let allowed: Vec<&str> = hints.next().unwrap_or_default().split(',').collect();
     assert_eq!(hints.next(), None, "{answer:?}");

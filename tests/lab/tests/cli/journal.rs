@@ -142,7 +142,7 @@ fn lost_texts_of_the_last_spec_are_a_warning_and_are_written_anew() {
     fixture.write("spec.yaml", spec(2));
     let answer = fixture.evenkeel("apply --yes spec.yaml");
     assert_eq!(answer.status, 0, "{answer:?}");
-    let warning = "warning: the last applied spec is no longer known: ";
+    let warning = "warning: the last applied spec is not available: ";
     assert!(answer.stderr.starts_with(warning), "{answer:?}");
     fixture.apply(&spec(3));
 }

@@ -121,7 +121,7 @@ fn a_holder_that_is_neither_root_nor_oneself_is_called_untrusted() {
     );
     let answer = fixture.evenkeel("apply --yes spec.yaml");
     holder(&answer);
-    for word in ["of user 65534", "neither root nor who runs this"] {
+    for word in ["of user 65534", "neither root nor the current user"] {
         assert!(answer.stderr.contains(word), "{word}: {answer:?}");
     }
     assert_eq!(first.agree(), 0);

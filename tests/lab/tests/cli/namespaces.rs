@@ -189,7 +189,7 @@ fn a_saved_plan_is_refused_in_a_namespace_with_the_inode_of_an_earlier_one() {
     until_the_inode_is_used_again();
     let answer = fixture.evenkeel("apply --plan plan");
     assert_eq!(answer.status, 3, "{answer:?}");
-    assert!(answer.stderr.contains("is another one than when the plan was made"), "{answer:?}");
+    assert!(answer.stderr.contains("was recreated since the plan was made"), "{answer:?}");
     assert!(ipvsadm::save().is_empty());
 }
 

@@ -52,7 +52,7 @@ fn a_saved_plan_is_applied_without_its_spec_and_without_a_prompt() {
     std::fs::remove_file(fixture.path().join("spec.yaml")).unwrap();
     fixture.done("apply --plan plan");
     assert!(has(RAISED));
-    assert_refused(&fixture, &["the plan no longer holds"]);
+    assert_refused(&fixture, &["the plan is out of date"]);
     // It is the spec in force from now on, as if it had been applied itself.
     fixture.write("spec.yaml", SPEC.replace("weight: 1", "weight: 5"));
     fixture.assert_in_sync("spec.yaml");
@@ -92,15 +92,15 @@ fn the_refusal_of_a_saved_plan_names_the_reason() {
     let fixture = planned();
     let text = std::fs::read_to_string(fixture.path().join("plan")).unwrap();
     fixture.write("plan", SPEC);
-    assert_refused(&fixture, &["plan is no plan that `evenkeel plan --out` wrote"]);
+    assert_refused(&fixture, &["plan is not a plan written by `evenkeel plan --out`"]);
     fixture.write("plan", text.replace("\"weight\": 5", "\"weight\": 6"));
-    assert_refused(&fixture, &["plan is not as it was written: its checksum is another one"]);
+    assert_refused(&fixture, &["plan was changed after it was written: its checksum does not match"]);
     fixture.write("plan", text.replace("{\"evenkeel_plan\":2,", "{\"evenkeel_plan\":1,"));
-    assert_refused(&fixture, &["plan has format 1 of saved plans; this build reads 2"]);
+    assert_refused(&fixture, &["plan has saved-plan format 1; this build reads format 2"]);
     for (from, to, words) in [
         ("\"evenkeel\": \"", "\"evenkeel\": \"9.", "the plan was made by evenkeel 9."),
         ("\"host\": \"", "\"host\": \"other-", "the plan was made on host `other-"),
-        ("\"boot\": \"", "\"boot\": \"0", "the host was started anew since the plan was made"),
+        ("\"boot\": \"", "\"boot\": \"0", "the host was rebooted since the plan was made"),
         ("\"role\": \"director\"", "\"role\": \"gateway\"", "the plan was made for role `gateway`"),
     ] {
         fixture.write("plan", sealed(&text.replacen(from, to, 1)));
@@ -133,7 +133,7 @@ fn a_plan_is_stale_when_what_it_touches_has_changed_and_shows_the_difference() {
     run("ipvsadm -e -t 192.0.2.1:80 -r 10.0.0.1:80 -g -w 3");
     let label = "edit real server 10.0.0.1:80 of web/192.0.2.1:80/tcp: weight";
     let (saved, fresh) = (format!("-~ {label} 1 -> 5"), format!("+~ {label} 3 -> 5"));
-    assert_refused(&fixture, &["the plan no longer holds", &saved, &fresh]);
+    assert_refused(&fixture, &["the plan is out of date", &saved, &fresh]);
     run("ipvsadm -e -t 192.0.2.1:80 -r 10.0.0.1:80 -g -w 1");
     run("ip addr del 192.0.2.1/32 dev eth0");
     assert_refused(&fixture, &["\n++ bind vip 192.0.2.1/32 on eth0\n"]);

@@ -329,7 +329,7 @@ fn beside_another_writer_every_apply_succeeds_or_reports_what_it_found() {
             0 => counts.check(&answer, &specs[which].1, &held, since),
             // It could not converge, and names the objects.
             1 => assert!(
-                answer.stderr.contains("someone else keeps changing what was applied"),
+                answer.stderr.contains("another program keeps changing what was applied"),
                 "{answer:?}"
             ),
             4 => assert!(answer.stderr.contains("rolled back"), "{answer:?}"),

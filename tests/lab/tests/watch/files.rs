@@ -251,7 +251,7 @@ fn a_pipe_in_place_of_the_file_is_reported_and_does_not_block() {
     let path = host.path("specs/spec.yaml");
     fs::remove_file(&path).unwrap();
     run(&format!("mkfifo {}", path.display()));
-    assert!(within(ENFORCED, || host.reasons().contains("no regular file")), "{}", host.reasons());
+    assert!(within(ENFORCED, || host.reasons().contains("not a regular file")), "{}", host.reasons());
     run("ipvsadm -D -t 192.0.2.1:80");
     assert!(within(Duration::from_secs(2), || table() == before), "{}", table());
     daemon.signal(Signal::SIGTERM);

@@ -141,7 +141,7 @@ fn a_daemon_of_the_namespace_before_leaves_the_journal_of_the_new_one_alone() {
     let journal = host.path("state").join(&named.name).join("journal.json");
     let before = std::fs::read(&journal).unwrap();
     daemon.signal(Signal::SIGHUP);
-    let is_logged = || daemon.log().contains("was deleted and made anew while");
+    let is_logged = || daemon.log().contains("was deleted and recreated while");
     assert!(within(Duration::from_secs(10), is_logged), "{}", daemon.log());
     assert!(std::fs::read(&journal).unwrap() == before);
     assert!(daemon.child.try_wait().unwrap().is_none(), "{}", daemon.log());

@@ -1,8 +1,8 @@
-//! Specs that are wrong, each in one way, with the answer that they get. The lab runs them, too:
-//! against a live table, which they must leave alone.
+//! Invalid specs, each with one problem, and the expected errors. The lab runs them, too, against a
+//! live table, which must not change.
 //!
-//! `cases.txt` holds those that are texts: a title behind `###`, the spec, and behind `--->` the
-//! answer as `LINE:COLUMN: message; remedy`.
+//! `cases.txt` has those that are texts: a title after `###`, the spec, and after `--->` the error as
+//! `LINE:COLUMN: message; remedy`.
 
 use std::fmt::Write;
 
@@ -10,13 +10,13 @@ const CASES: &str = include_str!("cases.txt");
 const TOO_MANY: &str = "the aliases up to here stand for more than 1000000 values; write the values \
                         out, or share real servers through a pool";
 
-/// A spec that is wrong.
+/// An invalid spec.
 pub(crate) struct BadInput {
-    /// In what way.
+    /// What is wrong with it.
     pub(crate) title: &'static str,
-    /// What the file holds.
+    /// The content of the file.
     pub(crate) bytes: Vec<u8>,
-    /// Where, what and what to do, in one line.
+    /// The expected error in one line: position, message and remedy.
     pub(crate) answer: String,
 }
 
@@ -58,7 +58,7 @@ pub(crate) fn texts() -> impl Iterator<Item = BadInput> {
     })
 }
 
-/// Bytes as of a program, the same ones each time.
+/// Binary data, the same each time.
 fn garbage() -> Vec<u8> {
     let mut state = 0x9e37_79b9_u32;
     let noise = std::iter::repeat_with(|| {
@@ -78,7 +78,7 @@ fn laughs() -> String {
     text + "services:\n  - { name: web, vip: 192.0.2.1, port: 80, real_servers: *l9 }\n"
 }
 
-/// Anchors and aliases, line after line, as many as fit into that many bytes.
+/// Lines of anchors and aliases, as many as fit into that many bytes.
 fn anchors(size: usize) -> String {
     let mut text = String::with_capacity(size + 100);
     text += "version: 1\nobserved:\n  l0: &l0 [x, x, x, x, x, x, x, x, x, x]\n";
