@@ -54,7 +54,7 @@ pub enum BindError {
 pub struct Command {
     /// Any request but [`Request::Status`].
     pub request: Request,
-    /// Takes the answer. If it is dropped, the client is told that the daemon is stopping.
+    /// Takes the answer. If it is dropped, the client gets the answer that the daemon is stopping.
     pub reply: oneshot::Sender<Answer>,
 }
 

@@ -238,7 +238,7 @@ fn a_filesystem_without_events() {
     let daemon = host.watch("specs/spec.yaml", "--interval 1s");
     host.wait_for_state("ok");
     fs::write(limit, before.trim()).unwrap();
-    assert!(daemon.log().contains("looked at in each interval"), "{}", daemon.log());
+    assert!(daemon.log().contains("polling every interval"), "{}", daemon.log());
     host.write("spec.yaml", spec("10.0.0.11"));
     assert!(within(Duration::from_millis(1_600), || table().contains("0A00000B")), "{}", table());
 }
