@@ -64,6 +64,11 @@ mod tests {
 
     #[test]
     fn the_library_can_be_compiled_again_and_again() {
+        // A prebuilt test may run where no compiler is.
+        let compiler = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+        if Command::new(compiler).arg("--version").output().is_err() {
+            return;
+        }
         let folder = tempfile::tempdir().expect("a folder");
         let first = preload(folder.path()).expect("it is compiled");
         assert_eq!(preload(folder.path()).expect("it is there"), first);

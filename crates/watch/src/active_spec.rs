@@ -1,4 +1,4 @@
-//! Which spec is in force, and what is the matter with a newer one.
+//! Tracks the active spec, the newest one, and why the newest one cannot become active.
 
 use std::sync::Arc;
 
@@ -11,15 +11,15 @@ use crate::metrics::Reload;
 use crate::spec_source::{SpecSource, SpecText};
 use crate::status::{ActiveSpec, Problem};
 
-/// The specs that the daemon knows.
+/// The specs known to the daemon.
 pub(crate) struct SpecVersions {
     source: Box<dyn SpecSource>,
-    /// Read and good, and not in force yet.
+    /// Read and valid, and not active yet.
     newest: Option<Arc<SpecText>>,
     active: Option<Arc<SpecText>>,
     active_status: Option<ActiveSpec>,
-    /// What the host was brought to last, for the causes of steps. Behind `active` until that is
-    /// reached.
+    /// The spec that the host last reached, for the causes of steps. It is older than `active` until
+    /// that is reached.
     reached: Option<Arc<SpecText>>,
     problem: Option<Problem>,
 }
@@ -36,7 +36,7 @@ impl SpecVersions {
         }
     }
 
-    /// Takes up the last applied spec of the journal: it is enforced until a newer one is good.
+    /// Activates the last applied spec of the journal, until a newer one is valid.
     pub(crate) fn remember(&mut self, state: &StateDir, journal: &Journal, now: u64) {
         let last = match state.last_spec(journal) {
             Ok(Some(last)) => last,
@@ -49,31 +49,31 @@ impl SpecVersions {
                 self.reached = Some(Arc::clone(&spec));
                 self.enforce(spec, now);
             }
-            None => warn!("this version does not take the last applied spec; it is not enforced"),
+            None => warn!("this version cannot read the last applied spec; it is not enforced"),
         }
     }
 
-    /// What the spec that a journal names as the last applied one asks for; `None` where that cannot
-    /// be known.
+    /// Returns the desired state of the spec that a journal records as last applied; `None` if it is
+    /// not available.
     pub(crate) fn stored(&mut self, state: &StateDir, journal: &Journal) -> Option<Arc<Desired>> {
         let last = state.last_spec(journal).ok().flatten()?;
         Some(self.source.remembered(last)?.desired)
     }
 
-    /// Reads the spec as it is now; nothing comes of it before [`Self::take`].
+    /// Reads the current spec, without effect until [`Self::take`].
     pub(crate) fn read(&mut self) -> Result<SpecText, String> {
         self.source.read()
     }
 
-    /// Takes what was read, at that time in seconds since 1970; tells how it is.
+    /// Accepts what was read at this time, in seconds since 1970, and returns whether it is valid.
     pub(crate) fn take(&mut self, read: Result<SpecText, String>, now: u64) -> Reload {
         match read {
             Ok(spec) => {
                 if self.problem.take().is_some() {
-                    info!("the spec is good again");
+                    info!("the spec is valid again");
                 }
-                let is_news = self.newest.as_ref().is_none_or(|newest| !newest.is_same(&spec));
-                if is_news && !spec.warnings.is_empty() {
+                let is_new = self.newest.as_ref().is_none_or(|newest| !newest.is_same(&spec));
+                if is_new && !spec.warnings.is_empty() {
                     warn!("{}", spec.warnings.trim_end());
                 }
                 let is_active = self.active.as_ref().is_some_and(|old| old.is_same(&spec));
@@ -84,10 +84,10 @@ impl SpecVersions {
                 self.newest = None;
                 if self.problem.as_ref().is_none_or(|problem| problem.text != text) {
                     let kept = match &self.active {
-                        Some(_) => "the last good one stays in force",
-                        None => "none is in force",
+                        Some(_) => "the last valid one stays active",
+                        None => "no spec is active",
                     };
-                    warn!("the spec is bad; {kept}:\n{}", text.trim_end());
+                    warn!("the spec is invalid; {kept}:\n{}", text.trim_end());
                     self.problem = Some(Problem { since: now, text });
                 }
                 Reload::Bad
@@ -95,20 +95,20 @@ impl SpecVersions {
         }
     }
 
-    /// The newest good spec, where it is not in force.
+    /// Returns the newest valid spec, if it is not active.
     pub(crate) fn newest(&self) -> Option<Arc<SpecText>> {
         self.newest.clone()
     }
 
-    /// The one that is enforced.
+    /// Returns the active spec.
     pub(crate) fn active(&self) -> Option<Arc<SpecText>> {
         self.active.clone()
     }
 
-    /// The newest one comes into force.
+    /// Activates the newest spec.
     pub(crate) fn accept(&mut self, now: u64) {
         let Some(spec) = self.newest.take() else { return };
-        // What departs with it drains by what the one before said.
+        // What the new spec removes drains as the old one says.
         self.reached = self.active.take();
         self.enforce(spec, now);
     }
@@ -117,18 +117,18 @@ impl SpecVersions {
         let generation =
             self.active_status.as_ref().map_or(0, |active_status| active_status.generation) + 1;
         let digest = spec.digest();
-        info!(digest = &digest[..12], generation, "spec in force");
+        info!(digest = &digest[..12], generation, "spec activated");
         self.active_status = Some(ActiveSpec { digest, generation, since: now });
         self.active = Some(spec);
     }
 
-    /// The host is as the spec in force asks.
+    /// Records that the host has reached the active spec.
     pub(crate) fn set_reached(&mut self) {
         self.reached.clone_from(&self.active);
     }
 
-    /// What plans for that spec should know of the one before. What its files list is compared
-    /// only where those operations take something away.
+    /// Returns what a plan for this spec needs of the spec before it. The contents of their files are
+    /// compared only if these operations remove something.
     pub(crate) fn history(&self, spec: &SpecText, ops: &[Op]) -> LastApplied {
         let last = self.before(spec).filter(|_| !ops.is_empty());
         let last = last.map(|last| Desired::clone(&last.desired));
@@ -142,18 +142,18 @@ impl SpecVersions {
         LastApplied { last, cut_off: cut_off(&spec.texts(), &before.texts()), lost_files }
     }
 
-    /// What services are called in plans for that spec.
+    /// Returns the names of services for plans of this spec.
     pub(crate) fn names<'a>(&'a self, spec: &'a SpecText) -> Names<'a> {
         Names { desired: &spec.desired, last: self.before(spec).map(|last| &*last.desired) }
     }
 
-    /// The spec before that one.
+    /// Returns the spec before this one.
     fn before(&self, spec: &SpecText) -> Option<&SpecText> {
         let is_active = self.active.as_ref().is_some_and(|it| it.is_same(spec));
         if is_active { self.reached.as_deref() } else { self.active.as_deref() }
     }
 
-    /// What the spec in force asks for; nothing where there is none.
+    /// Returns the desired state of the active spec; an empty one if there is none.
     pub(crate) fn desired(&self) -> Arc<Desired> {
         self.active.as_ref().map(|spec| Arc::clone(&spec.desired)).unwrap_or_default()
     }

@@ -1,16 +1,16 @@
-//! Two clocks: one that never jumps, for waiting, and the wall's, for telling.
+//! The daemon's clocks: a monotonic one for deadlines, and the wall clock for what is reported.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use evenkeel_plan::ClockReading;
 
-/// Both of them.
+/// Both clocks.
 #[derive(Debug)]
 pub(crate) struct Clock {
     begin: Instant,
 }
 
-/// Before every reading of a clock there is a day that no back-off or fight reaches behind.
+/// The first reading of the monotonic clock: a day, more than any back-off or conflict reaches back.
 const BEGIN: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Clock {
@@ -18,22 +18,22 @@ impl Clock {
         Self { begin: Instant::now() }
     }
 
-    /// The time on the clock that never jumps.
+    /// Returns the monotonic time.
     pub(crate) fn now(&self) -> Duration {
         BEGIN + self.begin.elapsed()
     }
 
-    /// The wall's time, in seconds since 1970; a clock before that is none.
+    /// Returns the wall clock in seconds since 1970; 0 if it is set to a time before that.
     pub(crate) fn wall(&self) -> u64 {
         SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
     }
 
-    /// The wall's time and the kernel's since its boot, for what is kept on disk.
+    /// Reads the wall clock and the time since boot together, for what is stored on disk.
     pub(crate) fn both(&self) -> ClockReading {
         evenkeel_engine::Clock::start().now()
     }
 
-    /// What the wall's clock shows at a time of the other one, as far as can be told now.
+    /// Converts a monotonic time to the wall clock, by their current difference.
     pub(crate) fn wall_at(&self, time: Duration) -> u64 {
         let now = self.now();
         match time.checked_sub(now) {

@@ -1,12 +1,12 @@
-//! Fights: someone else keeps changing what the daemon keeps repairing.
+//! Detects conflicts: another program keeps changing what the daemon keeps repairing.
 //!
-//! The same change of the same object, undone again and again, is not drift but another program
-//! with another opinion. Undoing it at once each time would only make both of them work, and
-//! connections suffer; so it is put off, longer each time, and told with both values. Changes that
-//! differ from each other are no fight, however many there are.
+//! If the same change of the same object is undone again and again, it is not drift but another
+//! program that manages the same object. Undoing it at once each time would keep both programs busy
+//! and disturb connections; so the daemon backs off, longer each time, and reports the conflict with
+//! both values. Changes that differ from each other are no conflict, however many there are.
 //!
-//! VIPs are repaired within milliseconds, and a host without its VIP serves nobody: there it takes
-//! far more to call it a fight.
+//! VIPs are repaired within milliseconds, and a host without its VIP serves no clients: their
+//! threshold is far higher.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -20,20 +20,20 @@ use crate::clock::Clock;
 use crate::known_writers;
 use crate::status::{Conflict, ConflictChange};
 
-/// How often the same change is undone before it is a fight.
+/// How often the same change is undone before it counts as a conflict.
 const TIMES: usize = 5;
 
-/// As many resync intervals are remembered, and at least a minute.
+/// For how many resync intervals an undone change is remembered; at least a minute.
 const INTERVALS: u32 = 20;
 
-/// How often a VIP is brought back within [`VIP_SPAN`] before it is a fight.
+/// How often a VIP is bound again within [`VIP_SPAN`] before it counts as a conflict.
 const VIP_TIMES: usize = 100;
 const VIP_SPAN: Duration = Duration::from_secs(60);
 
-/// For how long the repair is put off at first.
+/// The first back-off.
 const FIRST: Duration = Duration::from_secs(30);
 
-/// What was undone of late, and what is put off.
+/// The changes undone recently, and the conflicts.
 #[derive(Debug)]
 pub(crate) struct Conflicts {
     /// How long an undone change is remembered.
@@ -42,7 +42,7 @@ pub(crate) struct Conflicts {
     active: BTreeMap<(Object, Change), ConflictEntry>,
 }
 
-/// A change by someone else: a field, what was wanted and what was found.
+/// A change by another program: the field, the expected value and the value found.
 type Change = (String, String, String);
 
 #[derive(Debug)]
@@ -53,13 +53,13 @@ struct ConflictEntry {
 }
 
 impl Conflicts {
-    /// For a daemon with that resync interval.
+    /// Creates an empty record for a daemon with this resync interval.
     pub(crate) fn new(interval: Duration) -> Self {
         let span = (interval * INTERVALS).max(Duration::from_secs(60));
         Self { span, undone: BTreeMap::new(), active: BTreeMap::new() }
     }
 
-    /// That operation undid what someone else had changed.
+    /// Records that this operation undid a change by another program.
     pub(crate) fn undone(&mut self, op: &Op, desired: &Desired, now: Duration) {
         let key = (op.object(), change(op));
         let (times, span) = match key.0 {
@@ -71,7 +71,7 @@ impl Conflicts {
         seen.retain(|at| *at + span > now);
         let number = u32::try_from(seen.len()).unwrap_or(u32::MAX);
         let (times, delay) = match self.active.get(&key) {
-            // It was undone after a delay, and is back.
+            // It was undone after a back-off and has come back.
             Some(entry) => (entry.times.saturating_add(1), (entry.delay * 2).min(LONGEST)),
             None if seen.len() >= times => (number, FIRST),
             None => return,
@@ -85,13 +85,13 @@ impl Conflicts {
             times,
             backoff_s = delay.as_secs(),
             likely = known_writers::of_this_host().join(", "),
-            "someone else keeps changing this"
+            "another program keeps changing this"
         );
         self.active.insert(key, ConflictEntry { times, delay, next: now + jittered(delay) });
     }
 
-    /// Whether that operation is put off: it would undo that very change of that object again. What
-    /// else happens to the object is repaired.
+    /// Whether this operation has to wait: it would undo the same change of the same object again.
+    /// Other changes of the object are repaired.
     pub(crate) fn backs_off(&self, op: &Op, now: Duration) -> bool {
         if self.active.is_empty() {
             return false;
@@ -100,25 +100,25 @@ impl Conflicts {
         entry.is_some_and(|entry| entry.next > now)
     }
 
-    /// When the next one is to be repaired.
+    /// Returns when the next conflict is due for repair.
     pub(crate) fn next(&self, now: Duration) -> Option<Duration> {
         self.active.values().map(|entry| entry.next).filter(|next| *next > now).min()
     }
 
-    /// Whether any is going on.
+    /// Whether there are no conflicts.
     pub(crate) fn is_empty(&self) -> bool {
         self.active.is_empty()
     }
 
-    /// Takes out what is over: fights about objects that are as they should be when their time has
-    /// come (those that differ are in the plan), and changes that are not remembered any longer.
+    /// Removes what is over: conflicts whose back-off has ended and whose objects are as desired
+    /// (those that differ are in the plan), and changes that are too old.
     pub(crate) fn forget(&mut self, planned: &BTreeSet<Object>, now: Duration) {
         self.active.retain(|(object, _), entry| planned.contains(object) || entry.next > now);
         let span = self.span.max(VIP_SPAN);
         self.undone.retain(|_, seen| seen.back().is_some_and(|last| *last + span > now));
     }
 
-    /// Whoever asks for something else, or says so, has every repair made at once.
+    /// Forgets everything: after a new spec or a command of a user every repair is made at once.
     pub(crate) fn clear(&mut self) {
         self.undone.clear();
         self.active.clear();
@@ -138,7 +138,7 @@ impl Conflicts {
     }
 }
 
-/// What someone else had done, as the operation that undoes it shows.
+/// Returns the other program's change, as the operation that undoes it shows it.
 fn change(op: &Op) -> Change {
     let absent = || "absent".to_owned();
     let present = || "present".to_owned();
@@ -194,8 +194,8 @@ mod tests {
             ConflictChange { field: "value".into(), expected: "1".into(), found: "0".into() };
         assert_eq!((entries.len(), &entries[0].change, entries[0].times), (1, &change, 5));
         assert!(conflicts.backs_off(&edit("0"), now));
-        assert!(!conflicts.backs_off(&edit("7"), now), "another change of it is repaired");
-        let next = conflicts.next(now).expect("it is put off");
+        assert!(!conflicts.backs_off(&edit("7"), now), "another change of the object is repaired");
+        let next = conflicts.next(now).expect("it backs off");
         assert!(next <= now + FIRST && next > now + FIRST / 2);
         assert!(!conflicts.backs_off(&edit("0"), next));
     }
@@ -219,16 +219,16 @@ mod tests {
         }
         let mut waits = Vec::new();
         for _ in 0..6 {
-            now = conflicts.next(now).expect("it is put off");
+            now = conflicts.next(now).expect("it backs off");
             undo(&mut conflicts, &edit("0"), now);
-            waits.push(conflicts.next(now).expect("it is put off") - now);
+            waits.push(conflicts.next(now).expect("it backs off") - now);
         }
         assert!(waits[0] > FIRST, "{waits:?}");
         assert!(waits.iter().all(|wait| *wait <= LONGEST) && waits[5] > LONGEST / 2, "{waits:?}");
     }
 
     #[test]
-    fn a_vip_is_brought_back_at_once_a_hundred_times_a_minute() {
+    fn a_vip_is_bound_again_at_once_a_hundred_times_a_minute() {
         let mut conflicts = conflicts();
         for number in 0..99 {
             undo(&mut conflicts, &bind(), BEGIN + Duration::from_millis(600) * number);
@@ -254,11 +254,11 @@ mod tests {
             );
             assert!(conflicts.backs_off(&edit(found), BEGIN), "{found}");
         }
-        assert!(conflicts.backs_off(&edit("0"), BEGIN), "it is put off still");
+        assert!(conflicts.backs_off(&edit("0"), BEGIN), "the first one still backs off");
     }
 
     #[test]
-    fn what_stays_quiet_is_forgotten_and_begins_anew() {
+    fn a_conflict_that_stays_quiet_is_forgotten_and_counts_from_zero_again() {
         let mut conflicts = conflicts();
         for _ in 0..5 {
             undo(&mut conflicts, &edit("0"), BEGIN);

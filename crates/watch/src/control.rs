@@ -1,18 +1,19 @@
-//! What the daemon is asked and told over its control socket, and by whom.
+//! The control socket: commands and queries to the running daemon.
 //!
-//! The socket is an abstract unix socket of a fixed name, as the engine's lock is, and for the same
-//! reasons: it reaches as far as the network namespace that the daemon keeps, it is the sign that one
-//! is there, and it is gone with it. Since anyone in the namespace can take the name, each side looks
-//! at whom it has before it: the daemon answers root and its own user, the others ask nobody else.
+//! It is an abstract unix socket with a fixed name, like the engine's lock, and for the same reasons:
+//! its reach is the network namespace that the daemon manages, its existence shows that a daemon runs,
+//! and the kernel removes it with the process. Since any process in the namespace can bind the name,
+//! each side checks its peer: the daemon answers root and its own user only, and clients trust a
+//! daemon of root or of their own user only.
 //!
-//! A line of JSON goes each way.
+//! The protocol is one line of JSON in each direction.
 
 mod client;
 mod server;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Status;
+use crate::status::Status;
 
 pub use client::{AskError, ask};
 pub use server::{BindError, Command, Socket};
@@ -20,40 +21,40 @@ pub use server::{BindError, Command, Socket};
 /// The name, without the zero byte that makes it abstract.
 const NAME: &[u8] = b"evenkeel/watch";
 
-/// A question or an order.
+/// A query or a command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
-    /// How are you?
+    /// Returns the status.
     Status,
-    /// Let the held plan of that id through.
+    /// Lets the held plan with this id be applied.
     Approve {
         /// As [`crate::Held::id`].
         id: String,
     },
-    /// Change nothing for so many seconds; for ever without a number.
+    /// Pauses the daemon: it changes nothing for this long.
     Pause {
-        /// Seconds.
+        /// Seconds; `None` until [`Self::Resume`].
         seconds: Option<u64>,
     },
-    /// Go on.
+    /// Ends the pause.
     Resume,
-    /// May someone apply the spec at these places? Absolute paths, in their order.
+    /// Asks whether the spec at these paths may be applied beside the daemon.
     MayApply {
-        /// The places.
+        /// Absolute paths, in order.
         sources: Vec<String>,
     },
 }
 
-/// The answer.
+/// The answer to a [`Request`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
-    /// How it is.
+    /// The daemon's status.
     Status(Box<Status>),
-    /// It is done, in words.
+    /// The request was executed; a message for the user.
     Done(String),
-    /// It is not done, in words that say why.
+    /// The request was refused; the reason.
     Refused(String),
 }
 

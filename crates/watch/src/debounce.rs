@@ -1,41 +1,41 @@
-//! When files that change are at rest.
+//! Decides when changing spec files are stable enough to be read.
 //!
-//! Whoever writes a spec may do it in several steps: empty the file and fill it, remove it and make
-//! another, one file of a directory after the other. What it looks like in between is nobody's
+//! A program may write a spec in several steps: truncate the file and fill it, remove it and create
+//! another, write one file of a directory after the other. The states in between are not meant as a
 //! spec. So a change is read only once nothing has changed for [`STABLE_FOR`] and no program that
 //! modified a file still has it open ([`Writer`]).
 //!
-//! Both may never come about: a program keeps a file open, another touches it all the time. So
-//! after [`LIMIT`] the files are read as they are. If they do not change during that reading, its
-//! result counts, and the guards judge it like any other; [`Debounce::unstable_since`] is there so
-//! that the status can report it.
+//! That may never happen: a program may keep a file open, or modify it all the time. So after
+//! [`LIMIT`] the files are read anyway. If they do not change during that reading, its result counts,
+//! and the guards check it like any other spec; the status reports it by
+//! [`Debounce::unstable_since`].
 //!
-//! It neither looks at files nor knows the time, and compares nothing but what it is shown.
+//! This module neither reads files nor the clock; it compares only the samples it is given.
 
 #[cfg(test)]
 mod tests;
 
 use std::time::{Duration, Instant};
 
-/// How long nothing may have changed before files count as at rest.
+/// How long files must not have changed to count as stable.
 ///
-/// Longer than a clock tick, to which the times of files are rounded: two changes of one tick may
-/// leave the same signature, but none that is that old can get a second change. And far below the
-/// half second within which a new spec is to be in force.
+/// It is longer than a clock tick, to which the times of files are rounded: two changes within one
+/// tick may have the same fingerprint, but a file whose change is this old cannot get a second change
+/// with the same time. And it is far below the half second within which a new spec becomes active.
 pub(crate) const STABLE_FOR: Duration = Duration::from_millis(100);
 
-/// How long a change waits for files to come to rest, at most.
+/// How long a change waits at most for files to become stable.
 ///
-/// Longer than any stall of a program that is at work on a file, and short enough for somebody who
-/// waits for a spec to be in force and has left the file open.
+/// It is longer than any stall of a program that is writing a file, and short enough for a user who
+/// left the file open and waits for the spec to become active.
 pub(crate) const LIMIT: Duration = Duration::from_secs(10);
 
-/// Into so many parts the quiet time is divided by looks while changes are heard of: one is seen
-/// that much late at most, and a file that is replaced all the time costs no more looks than this.
+/// How many samples are taken per quiet period while events arrive. A change is detected at most one
+/// part of the period late, and a file that is replaced all the time costs no more samples than this.
 const SAMPLES_PER_PERIOD: u32 = 4;
 
-/// Decides when to read. `S` says how the files are (a [`Fingerprint`](crate::spec_watcher::Signature)):
-/// equal ones, the same content.
+/// Decides when to read the files. `S` is their [`Fingerprint`](crate::spec_watcher::Fingerprint):
+/// equal fingerprints mean equal contents.
 #[derive(Debug)]
 pub(crate) struct Debounce<S> {
     quiet: Duration,
@@ -43,7 +43,7 @@ pub(crate) struct Debounce<S> {
     last: Option<Sample<S>>,
     read: Option<S>,
     unstable_since: Option<Instant>,
-    /// When the files are read even if they are not at rest; `None` while nothing is to be read.
+    /// When the files are read even if they are not stable; `None` while nothing has to be read.
     read_anyway_at: Option<Instant>,
 }
 
@@ -54,46 +54,46 @@ struct Sample<S> {
     unchanged_since: Instant,
 }
 
-/// Whether a program is in the midst of writing one of the files.
+/// Whether a program is writing one of the files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Writer {
-    /// None is known: those that modified a file have closed it.
+    /// No writer is known: the programs that modified a file have closed it.
     Closed,
-    /// One has modified a file and still has it open.
+    /// A program has modified a file and still has it open.
     Open,
 }
 
-/// What to do after a look.
+/// What to do after a sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stability {
-    /// Nothing: the files are as they were read last. The next look is due when something is heard
-    /// of, or at the next resync.
+    /// Nothing: the files are as they were last read. The next sample is due after an event or at the
+    /// next resync.
     Idle,
-    /// Look again at that time, or when something is heard of before.
+    /// Take another sample at this time, or after an event before it.
     WaitUntil(Instant),
-    /// Read the files, take their signature again, and hand that to [`Debounce::accept_read`].
+    /// Read the files, take their fingerprint again, and pass it to [`Debounce::accept_read`].
     Read,
-    /// The same, but the files are not at rest: the limit is over.
+    /// The same, but the files are not stable: the limit is over.
     ReadAnyway,
 }
 
 impl<S: Clone + PartialEq> Debounce<S> {
-    /// Nothing was read yet. Files are at rest once they have not changed for `quiet` and no writer
-    /// has one open; after `limit` they are read in any case. These are [`STABLE_FOR`] and [`LIMIT`]
-    /// outside of tests.
+    /// Creates a state in which nothing was read yet. Files are stable once they have not changed for
+    /// `quiet` and no writer has one open; after `limit` they are read in any case. Outside of tests
+    /// these are [`STABLE_FOR`] and [`LIMIT`].
     pub(crate) fn new(quiet: Duration, limit: Duration) -> Self {
         Self { quiet, limit, last: None, read: None, unstable_since: None, read_anyway_at: None }
     }
 
-    /// Something was heard of the files at `now`. Tells when to look at them: at once, unless that
-    /// was done a moment ago.
+    /// Returns when to take a sample after an event at `now`: at once, unless one was taken a moment
+    /// ago.
     pub(crate) fn next_sample(&self, now: Instant) -> Instant {
         let pause = self.quiet / SAMPLES_PER_PERIOD;
         self.last.as_ref().map_or(now, |last| now.max(last.at + pause))
     }
 
-    /// The files were looked at, at `now`, and are as `signature` says; what is known of their
-    /// writers is not older than that. When a writer closes its file, a look is due.
+    /// Takes a sample: the fingerprint of the files at `now`, and the state of their writers, which
+    /// must not be older. Another sample is due when a writer closes its file.
     pub(crate) fn sample(&mut self, now: Instant, fingerprint: &S, writer: Writer) -> Stability {
         let unchanged_since = match &self.last {
             Some(last) if last.fingerprint == *fingerprint => last.unchanged_since,
@@ -111,7 +111,7 @@ impl<S: Clone + PartialEq> Debounce<S> {
         match writer {
             Writer::Closed if quiet_at <= now => Stability::Read,
             _ if read_anyway_at <= now => {
-                // Should they change during the reading, the next attempt is due then.
+                // The next attempt, if they change during the reading.
                 self.read_anyway_at = Some(now + self.quiet);
                 Stability::ReadAnyway
             }
@@ -120,14 +120,14 @@ impl<S: Clone + PartialEq> Debounce<S> {
         }
     }
 
-    /// The files were read, well or in vain, and `after` that are as this signature says. True: it
-    /// is still the one of the last look, and what was read is what stood there all the time.
-    /// False: they were changed meanwhile, what was read may be half one thing and half another and
-    /// is to be thrown away; hand `after` to [`Self::sample`], which says when to read again.
+    /// Decides whether a reading counts, successful or not. `after` is the fingerprint after it. True
+    /// means that the fingerprint is still that of the last sample, so the contents did not change
+    /// during the reading. False means that they changed: what was read may be a mixture and must be
+    /// discarded; pass `after` to [`Self::sample`], which returns when to read again.
     ///
-    /// Where the last change is more recent than the quiet time, the same signature may yet belong
-    /// to other contents. Then what was read counts, but the change stays to be read: when the
-    /// files are at rest, or after another limit.
+    /// If the last change is more recent than the quiet time, equal fingerprints may still belong to
+    /// different contents. Then the reading counts, but the change remains to be read: when the files
+    /// are stable, or after another limit.
     #[must_use]
     pub(crate) fn accept_read(&mut self, after: &S) -> bool {
         let Some(last) = self.last.as_ref().filter(|last| last.fingerprint == *after) else {
@@ -138,15 +138,15 @@ impl<S: Clone + PartialEq> Debounce<S> {
             self.unstable_since = None;
             self.read_anyway_at = None;
         } else {
-            // Not what was read before either: going back to that is a change.
+            // The state read earlier does not count as read any more: a return to it is a change.
             self.read = None;
             self.read_anyway_at = Some(last.at + self.limit);
         }
         true
     }
 
-    /// Since when there is a change that was not read at rest. `None` while the files are as they
-    /// were read last.
+    /// Returns since when there is a change that was not read in a stable state; `None` while the
+    /// files are as they were last read.
     pub(crate) fn unstable_since(&self) -> Option<Instant> {
         self.unstable_since
     }

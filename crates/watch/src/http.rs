@@ -1,8 +1,8 @@
-//! The HTTP endpoint: `/metrics`, `/healthz`, `/readyz`, `/status`. It only tells; nothing that is
-//! sent to it changes anything, and whatever happens to it the keeper goes on.
+//! The HTTP endpoint: `/metrics`, `/healthz`, `/readyz`, `/status`. It is read-only: no request
+//! changes anything, and the reconciler does not depend on it.
 //!
-//! One request a connection, with limits on their number, on the time the head of a request may
-//! take and on the time of the whole.
+//! Each connection serves one request. The number of connections, the time for the head of a request
+//! and the total time are limited.
 
 use std::convert::Infallible;
 use std::fmt::Write;
@@ -26,11 +26,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
-use crate::Status;
 use crate::liveness::Liveness;
 use crate::metrics::{Format, Metrics};
+use crate::status::Status;
 
-/// What is told.
+/// The data that the endpoint serves.
 #[derive(Debug, Clone)]
 pub(crate) struct Endpoint {
     /// For `/metrics`.
@@ -39,31 +39,32 @@ pub(crate) struct Endpoint {
     pub(crate) status: watch::Receiver<Arc<Status>>,
     /// For `/healthz`.
     pub(crate) liveness: Arc<Liveness>,
-    /// For how long the keeper may be silent and still count as healthy.
+    /// How long the reconciler may show no progress and still count as healthy.
     pub(crate) patience: Duration,
 }
 
-/// What a client may take.
+/// The limits for clients.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
-    /// Connections that are served at a time; further ones wait to be accepted.
+    /// The number of concurrent connections; further ones wait to be accepted.
     connections: usize,
-    /// For the head of the request.
+    /// The time for the head of the request.
     head: Duration,
-    /// For everything, the answer's way included.
+    /// The time for everything, including sending the answer.
     whole: Duration,
 }
 
 const LIMITS: Limits =
     Limits { connections: 64, head: Duration::from_secs(5), whole: Duration::from_secs(60) };
 
-/// How long no connection is accepted after one could not be, for want of descriptors say.
+/// How long to wait after a connection could not be accepted, for example because the process has no
+/// file descriptors left.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Answers for ever; dropped, it accepts no more.
+/// Serves requests until it is dropped.
 ///
 /// # Errors
-/// When the listener cannot be used at all.
+/// The listener cannot be used at all.
 pub(crate) async fn serve(listener: TcpListener, endpoint: Endpoint) -> io::Result<Infallible> {
     serve_within(listener, endpoint, LIMITS).await
 }
@@ -76,12 +77,12 @@ async fn serve_within(
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let router = router(endpoint);
-    let places = Arc::new(Semaphore::new(limits.connections));
+    let permits = Arc::new(Semaphore::new(limits.connections));
     loop {
-        let place = Arc::clone(&places).acquire_owned().await.map_err(io::Error::other)?;
+        let permit = Arc::clone(&permits).acquire_owned().await.map_err(io::Error::other)?;
         match listener.accept().await {
             Ok((stream, _)) => {
-                tokio::spawn(connection(stream, router.clone(), limits, place));
+                tokio::spawn(connection(stream, router.clone(), limits, permit));
             }
             Err(error) => {
                 tracing::debug!(%error, "a connection to the endpoint could not be accepted");
@@ -95,7 +96,7 @@ async fn connection(
     stream: TcpStream,
     router: Router,
     limits: Limits,
-    _place: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 ) {
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(limits.head).keep_alive(false);
@@ -121,7 +122,7 @@ fn router(endpoint: Endpoint) -> Router {
 #[derive(Debug, Clone)]
 struct Shared {
     endpoint: Endpoint,
-    /// One at a time writes the metrics, so that one thread is all it ever takes.
+    /// Only one request at a time writes the metrics, so that one thread suffices.
     scrape: Arc<Semaphore>,
 }
 
@@ -141,19 +142,19 @@ async fn index(State(shared): State<Shared>) -> Response {
 async fn metrics(State(shared): State<Shared>, headers: HeaderMap) -> Response {
     let format = Format::accepted(headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()));
     let metrics = shared.endpoint.metrics.clone();
-    let Ok(turn) = shared.scrape.acquire_owned().await else {
+    let Ok(permit) = shared.scrape.acquire_owned().await else {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     };
-    // The turn goes along: where the kernel does not answer, no second thread waits for it too.
+    // The thread holds the permit: if the kernel does not answer, no second thread waits for it too.
     let written = spawn_blocking(move || {
         let text = metrics.text(format);
-        drop(turn);
+        drop(permit);
         text
     });
     let Ok(pieces) = written.await else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
-    // In pieces, since the larger one is shared by all who ask within a moment.
+    // In two pieces, since all requests within a moment share the larger one.
     let body = Body::from_stream(futures_util::stream::iter(pieces.map(Ok::<_, Infallible>)));
     ([(CONTENT_TYPE, format.content_type())], body).into_response()
 }
@@ -163,7 +164,7 @@ async fn healthz(State(shared): State<Shared>) -> Response {
     let (code, text) = if age <= shared.endpoint.patience {
         (StatusCode::OK, "ok\n".to_owned())
     } else {
-        let text = format!("nothing was heard of the keeper for {} s\n", age.as_secs());
+        let text = format!("the reconciler has made no progress for {} s\n", age.as_secs());
         (StatusCode::SERVICE_UNAVAILABLE, text)
     };
     (code, [(CONTENT_TYPE, TEXT)], text).into_response()

@@ -1,13 +1,13 @@
-//! Other programs that are known to change what evenkeel keeps: kube-proxy, keepalived and
-//! systemd-networkd. That one is there is no proof that it does; it is where to look first.
+//! Finds other programs that are known to change IPVS or addresses: kube-proxy, keepalived and
+//! systemd-networkd. That one runs does not prove that it changes anything; it is the first suspect.
 
 use std::fs;
 use std::path::Path;
 
-/// The interface that kube-proxy makes in its IPVS mode. It deletes services that it does not know.
+/// The interface that kube-proxy creates in its IPVS mode, in which it deletes unknown services.
 const KUBE_INTERFACE: &str = "kube-ipvs0";
 
-/// Programs by the name that the kernel shows, which is cut at 15 bytes, with what they do.
+/// The programs, by the name that the kernel shows (at most 15 bytes), with a description.
 const PROGRAMS: [(&str, &str); 3] = [
     (
         "kube-proxy",
@@ -20,7 +20,7 @@ const PROGRAMS: [(&str, &str); 3] = [
     ),
 ];
 
-/// Those that are seen on this host, in words.
+/// Returns the descriptions of the programs found on this host.
 pub(crate) fn of_this_host() -> Vec<String> {
     running(Path::new("/proc"), Path::new("/proc/thread-self/net/dev"))
 }
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn each_is_known_by_its_process_and_kube_proxy_by_its_interface_too() {
+    fn programs_are_found_by_their_process_and_kube_proxy_by_its_interface_too() {
         let all = among(&["systemd-network", "sh", "keepalived", "kube-proxy"], "");
         assert_eq!(all.len(), 3, "{all:?}");
         let kube = among(&[], "Inter-|\n face |\n    lo: 0 0\nkube-ipvs0: 0 0\n");

@@ -1,13 +1,12 @@
 //! The daemon behind `evenkeel watch`: keeps a host on its spec for as long as it runs.
 //!
-//! Whatever wakes it, it does the same: it reads the spec if that may have changed, reads the
-//! kernel, plans and carries out, with the same plan, guards, order and verification as `apply`.
-//! What it does not do: it does not go back when a step fails, but leaves that object for later and
-//! goes on with the rest.
+//! Every trigger leads to the same pass: it reads the spec if that may have changed, reads the kernel,
+//! plans and applies, with the same plan, guards, order and verification as `apply`. Unlike `apply` it
+//! does not roll back when a step fails: it retries that object later and continues with the rest.
 //!
-//! A thread of its own, the keeper, does all that; everything else (files, addresses, timers,
-//! signals, the endpoint, the control socket) is asynchronous and speaks with it by messages. The
-//! crate prints nothing and parses no spec: that comes from a [`SpecSource`].
+//! The reconciler does all that on its own thread; everything else (files, addresses, timers, signals,
+//! the endpoint, the control socket) is asynchronous and communicates with it by messages. The crate
+//! prints nothing and parses no spec: specs come from a [`SpecSource`].
 
 mod active_spec;
 mod backoff;
@@ -21,6 +20,7 @@ mod known_writers;
 mod liveness;
 mod metrics;
 mod netns_monitor;
+mod options;
 mod pause;
 mod reconciler;
 mod retry;
@@ -33,9 +33,10 @@ mod test_fixtures;
 mod traffic_reader;
 mod trigger;
 
-pub use daemon::{DaemonError, Options, run};
+pub use daemon::{DaemonError, run};
 pub use metrics::{Detail, TrafficOptions};
 pub use netns_monitor::NamespaceLost;
+pub use options::Options;
 pub use spec_source::{SpecSource, SpecText};
 pub use spec_watcher::is_spec;
 pub use status::{

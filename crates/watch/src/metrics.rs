@@ -1,8 +1,8 @@
-//! What the daemon counts, for Prometheus. `deploy/metrics.md` lists it all.
+//! The metrics for Prometheus. `deploy/metrics.md` lists them all.
 //!
-//! Events are counted when they happen; what is a state is taken from the last [`Status`] when
-//! someone asks, so that the two never differ; traffic is read from the kernel then. Nothing here
-//! decides anything.
+//! Events are counted when they happen; gauges are taken from the last [`Status`] at each scrape, so
+//! that the two never differ; traffic is read from the kernel at a scrape. Nothing here makes
+//! decisions.
 
 mod format;
 mod gauges;
@@ -24,19 +24,20 @@ pub(crate) use format::Format;
 pub use traffic::{Detail, TrafficOptions};
 pub(crate) use traffic::{Reading, Traffic};
 
-use crate::{Status, Trigger};
+use crate::status::Status;
+use crate::trigger::Trigger;
 use gauges::Gauges;
 use traffic::Source;
 
-/// What every name begins with.
+/// The prefix of every name.
 const PREFIX: &str = "evenkeel";
 
-/// The upper bounds of the buckets for the duration of passes, in seconds: from a look at an
-/// unchanged small table to a large one that is loaded anew, or a kernel that is slow to answer.
+/// The upper bounds of the buckets for the duration of passes, in seconds: from a reading of an
+/// unchanged small table to the creation of a large one, or a kernel that is slow to answer.
 const BUCKETS: [f64; 14] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
-/// All that is counted. Clones share it.
+/// All metrics. Clones share them.
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics(Arc<Inner>);
 
@@ -74,14 +75,14 @@ struct ReloadLabels {
     result: &'static str,
 }
 
-/// What became of a spec that was read.
+/// The result of reading a spec.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reload {
-    /// It holds together; whether it comes into force is up to its plan.
+    /// It is valid; its plan decides whether it becomes active.
     Good,
-    /// It cannot be read, or does not hold together.
+    /// It cannot be read or is invalid.
     Bad,
-    /// A guard holds its plan, or one that would undo what someone else changed.
+    /// A guard holds its plan, or a plan that would repair drift.
     Held,
 }
 
@@ -98,8 +99,8 @@ impl Reload {
 }
 
 impl Metrics {
-    /// Nothing has happened yet. `version` is evenkeel's; without `traffic` no counters of the
-    /// kernel are shown.
+    /// Creates the metrics. `version` is evenkeel's; without `traffic` no counters of the kernel are
+    /// exported.
     pub(crate) fn new(
         version: &'static str,
         traffic: Option<(Box<dyn Traffic>, TrafficOptions)>,
@@ -116,43 +117,43 @@ impl Metrics {
                 .and_then(|(reader, options)| Source::new(reader, options))
                 .map(Mutex::new),
         };
-        // Alerts on an increase need to see the 0 before it.
+        // Alerts on an increase need the 0 before it.
         for result in Reload::ALL.map(Reload::as_str) {
             inner.reloads.get_or_create_owned(&ReloadLabels { result });
         }
         Self(Arc::new(inner.registered(version)))
     }
 
-    /// A pass has ended. `result` is the word that [`crate::PassStatus`] has.
+    /// Counts a pass. `result` is that of [`PassStatus`](crate::status::PassStatus).
     pub(crate) fn pass(&self, trigger: Trigger, result: &'static str, took: Duration) {
         let labels = PassLabels { trigger: trigger.as_str(), result };
         self.0.passes.get_or_create_owned(&labels).inc();
         self.0.durations.observe(took.as_secs_f64());
     }
 
-    /// An object of that kind was found to differ from the spec in force, by someone else's doing.
+    /// Counts an object of this kind that had drifted from the active spec.
     pub(crate) fn drift(&self, kind: &'static str) {
         self.0.drift.get_or_create_owned(&DriftLabels { kind }).inc();
     }
 
-    /// An operation of a pass has come to that outcome.
+    /// Counts an operation of a pass with its outcome.
     pub(crate) fn operation(&self, verb: &'static str, outcome: &'static str) {
         self.0.operations.get_or_create_owned(&OperationLabels { verb, outcome }).inc();
     }
 
-    /// The spec was read, or a plan is held that was not held before.
+    /// Counts a reading of the spec, or a plan that is newly held.
     pub(crate) fn reload(&self, result: Reload) {
         let labels = ReloadLabels { result: result.as_str() };
         self.0.reloads.get_or_create_owned(&labels).inc();
     }
 
-    /// How it is from now on.
+    /// Sets the status for the gauges.
     pub(crate) fn status(&self, status: Arc<Status>) {
         self.0.gauges.set(status);
     }
 
-    /// The exposition, in pieces to be sent one after the other. It may read the kernel, and wait
-    /// for another caller who does: not for a thread that must not block.
+    /// Returns the exposition, in pieces to be sent one after the other. It may read the kernel, or
+    /// wait for another caller that does: it must not be called on a thread that must not block.
     pub(crate) fn text(&self, format: Format) -> [Bytes; 2] {
         let mut own = String::with_capacity(16 * 1024);
         // Writing to a string does not fail, and nothing here refuses to be written.
@@ -174,35 +175,27 @@ impl Metrics {
 impl Inner {
     fn registered(mut self, version: &'static str) -> Self {
         let registry = &mut self.registry;
-        registry.register(
-            "build",
-            "The version of evenkeel that runs",
-            Info::new([("version", version)]),
-        );
-        registry.register(
-            "passes",
-            "Passes made, by what woke the daemon and how they ended",
-            self.passes.clone(),
-        );
+        registry.register("build", "The version of evenkeel", Info::new([("version", version)]));
+        registry.register("passes", "Passes, by trigger and result", self.passes.clone());
         registry.register_with_unit(
             "pass_duration",
-            "How long passes took, from the first look to the last",
+            "The duration of passes, including verification",
             Unit::Seconds,
             self.durations.clone(),
         );
         registry.register(
             "drift",
-            "Objects found to differ from the spec in force by someone else's doing, by kind",
+            "Objects that had drifted from the active spec and were repaired, by kind",
             self.drift.clone(),
         );
         registry.register(
             "operations",
-            "Operations of passes, by what they do and what came of them",
+            "Operations of passes, by verb and outcome",
             self.operations.clone(),
         );
         registry.register(
             "spec_loads",
-            "Readings of the spec, good or bad, and plans that a guard held",
+            "Readings of the spec, good (valid) or bad (invalid), and plans that a guard held",
             self.reloads.clone(),
         );
         registry.register_collector(Box::new(self.gauges.clone()));

@@ -1,29 +1,29 @@
-//! Whether the network namespace that is kept is still the one of its name.
+//! Checks that the name of the network namespace still stands for the daemon's own namespace.
 //!
-//! A process keeps a namespace alive that was deleted, and would go on in it for ever, while clients
-//! are served by the one that was made anew under the same name. Entering that one takes a
-//! capability that the daemon may not have any more, and would leave half of its sockets behind: it
-//! ends, and whoever started it starts it again.
+//! A process keeps a deleted namespace alive. The daemon would manage it for ever, while clients are
+//! served by the one that was created again under the same name. Entering that one needs a capability
+//! that the daemon may no longer have, and half of its sockets would stay in the old one. So the
+//! daemon ends, and the service manager starts it again.
 
 use evenkeel_host::{Namespace, NamespaceState};
 use thiserror::Error;
 use tracing::debug;
 
-/// The name stands for another namespace, or for none.
+/// The name stands for another namespace now, or for none.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum NamespaceLost {
-    /// It was deleted and made anew.
+    /// It was deleted and created again.
     #[error(
-        "network namespace {0} was deleted and made anew: this daemon kept the old one, and has to \
-         be started again for the new one"
+        "network namespace {0} was deleted and created again: this daemon manages the old one; \
+         restart it for the new one"
     )]
     Replaced(String),
     /// It was deleted.
-    #[error("network namespace {0} was deleted: there is nothing left to keep")]
+    #[error("network namespace {0} was deleted: there is nothing left to manage")]
     Deleted(String),
 }
 
-/// The namespace that is kept, if it goes by a name.
+/// Monitors the daemon's namespace, if it was entered by a name.
 #[derive(Debug)]
 pub(crate) struct NetnsMonitor {
     name: Option<String>,
@@ -35,7 +35,7 @@ impl NetnsMonitor {
         Self { name, was_gone: false }
     }
 
-    /// Looks whether it is still the one of its name.
+    /// Checks whether the name still stands for it.
     pub(crate) fn check(&mut self) -> Option<NamespaceLost> {
         let name = self.name.clone()?;
         match Namespace::state(&name) {
@@ -47,7 +47,7 @@ impl NetnsMonitor {
         }
     }
 
-    /// One that is gone may be about to be made anew, so that is told at the second look.
+    /// Reports a missing name only at the second check: it may be about to be created again.
     fn evaluate(&mut self, name: String, state: NamespaceState) -> Option<NamespaceLost> {
         let was_gone = std::mem::replace(&mut self.was_gone, state == NamespaceState::Nothing);
         match state {
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_made_anew_is_lost_at_once() {
+    fn a_namespace_created_again_is_lost_at_once() {
         let lost =
             lost_after(&[NamespaceState::This, NamespaceState::Another]).expect("it is lost");
         assert_eq!(lost, NamespaceLost::Replaced("blue".into()));
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_gone_is_lost_at_the_second_look_in_a_row() {
+    fn a_deleted_namespace_is_lost_at_the_second_check_in_a_row() {
         use NamespaceState::{Nothing, This};
         assert_eq!(lost_after(&[This, Nothing, This, Nothing, This]), None);
         let lost = lost_after(&[Nothing, This, Nothing, Nothing]).expect("it is lost");
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn one_without_a_name_is_never_lost() {
+    fn a_namespace_without_a_name_is_never_lost() {
         assert_eq!(NetnsMonitor::new(None).check(), None);
     }
 }

@@ -1,6 +1,6 @@
-//! A pause outlives the daemon: hands-on work must not be undone because a process was restarted.
-//! It is in a file of its own beside the journal, which only whoever holds the lock may write. It
-//! ends with the network namespace it was for, and so with the boot.
+//! Stores the pause, so that a restart of the daemon does not undo an administrator's manual work.
+//! It has its own file beside the journal, because only the holder of the lock may write the journal.
+//! A pause ends with the network namespace it is for, and so with the boot.
 
 use std::fs;
 use std::io;
@@ -16,7 +16,7 @@ use crate::status::Pause;
 
 const NAME: &str = "paused.json";
 
-/// The pause cannot be kept.
+/// The pause cannot be stored or removed.
 #[derive(Debug, Error)]
 #[error("cannot {tried} {path}: {source}")]
 pub(crate) struct PauseError {
@@ -25,22 +25,22 @@ pub(crate) struct PauseError {
     source: io::Error,
 }
 
-/// A pause as it is kept.
+/// A pause as stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StoredPause {
     #[serde(flatten)]
     pause: Pause,
-    /// When it began, by a clock that nobody steps; `None` where an earlier version wrote it, or
-    /// the kernel has no such clock.
+    /// When it began, by the time since boot, which cannot be set; `None` if an earlier version wrote
+    /// it, or the kernel has no such clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     uptime: Option<Uptime>,
-    /// The namespace it is for; `None` where an earlier version wrote it.
+    /// The namespace it is for; `None` if an earlier version wrote it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     namespace: Option<NamespaceIdentity>,
 }
 
 impl StoredPause {
-    /// One that begins now, of so many seconds, in the namespace of that folder.
+    /// Creates a pause of so many seconds that begins now, for the namespace of this state directory.
     pub(crate) fn begin(state: &StateDir, seconds: Option<u64>, now: &ClockReading) -> Self {
         let since = now.wall.as_secs();
         let until = seconds.map(|seconds| since.saturating_add(seconds));
@@ -51,7 +51,7 @@ impl StoredPause {
         }
     }
 
-    /// The pause by the wall's clock as it goes now, whatever was done to it since.
+    /// Returns the pause in terms of the current wall clock, even if that was set since.
     pub(crate) fn at(&self, now: &ClockReading) -> Pause {
         let Self { pause: Pause { since, until }, uptime, namespace: _ } = *self;
         let begin = now.wall_at(since, uptime);
@@ -59,33 +59,33 @@ impl StoredPause {
         Pause { since: begin, until }
     }
 
-    /// Whether it goes on.
+    /// Whether it has not ended yet.
     fn is_active(&self, now: &ClockReading) -> bool {
         self.at(now).until.is_none_or(|until| until > now.wall.as_secs())
     }
 
-    /// Whether it is for the namespace of that folder. One that does not say which is taken for it.
+    /// Whether it is for the namespace of this state directory, which is assumed if it names none.
     fn is_for(&self, state: &StateDir) -> bool {
         let both = self.namespace.as_ref().zip(state.identity());
         both.is_none_or(|(stored_pause, here)| stored_pause.is_same(here))
     }
 }
 
-/// The pause that goes on.
+/// Reads the pause, if one is active.
 pub(crate) fn read(state: &StateDir, now: &ClockReading) -> Option<StoredPause> {
     let stored_pause = find(state, now)
         .filter(|stored_pause| stored_pause.is_for(state) && stored_pause.is_active(now))?;
     if now.is_of_this_boot(stored_pause.uptime) {
         return Some(stored_pause);
     }
-    // From here on it goes on whatever is done to the wall's clock.
+    // From here on it lasts as long as intended even if the wall clock is set.
     let pause = stored_pause.at(now);
     let uptime = now.uptime_at(pause.since);
     let stored_pause = StoredPause { pause, uptime, namespace: state.identity().cloned() };
     if stored_pause.uptime.is_some()
         && let Err(error) = write(state, &stored_pause)
     {
-        warn!("{error}; the pause goes by the wall's clock if the daemon is started anew");
+        warn!("{error}; after a restart of the daemon the pause follows the wall clock");
     }
     Some(stored_pause)
 }
@@ -97,7 +97,7 @@ fn find(state: &StateDir, now: &ClockReading) -> Option<StoredPause> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
         Err(error) => {
             warn!("cannot read {}: {error}", path.display());
-            // Whoever paused the daemon knows how to resume it.
+            // The user who paused the daemon knows how to resume it.
             return Some(StoredPause::begin(state, None, now));
         }
     };
@@ -108,7 +108,7 @@ fn find(state: &StateDir, now: &ClockReading) -> Option<StoredPause> {
     Some(stored_pause)
 }
 
-/// Keeps it, so that a crash leaves it or what was before.
+/// Stores the pause atomically: after a crash the file holds it or what it held before.
 pub(crate) fn write(state: &StateDir, stored_pause: &StoredPause) -> Result<(), PauseError> {
     let folder = state.folder();
     let fail = |tried| {
@@ -124,7 +124,7 @@ pub(crate) fn write(state: &StateDir, stored_pause: &StoredPause) -> Result<(), 
         .map_err(fail("write"))
 }
 
-/// It is over.
+/// Removes the stored pause.
 pub(crate) fn remove(state: &StateDir) -> Result<(), PauseError> {
     let path = state.folder().join(NAME);
     match fs::remove_file(&path) {
@@ -143,14 +143,14 @@ mod tests {
 
     use super::*;
 
-    /// A host that has run for so many seconds, and whose wall's clock shows that.
+    /// Returns the clocks of a host that has been up for so many seconds and has this wall clock.
     fn reading(boot: char, wall: u64, uptime: u64) -> ClockReading {
-        let boot = boot.to_string().repeat(32).parse().expect("the name of a boot");
+        let boot = boot.to_string().repeat(32).parse().expect("a boot id");
         let uptime = Uptime { boot, milliseconds: uptime * 1_000 };
         ClockReading { wall: Duration::from_secs(wall), uptime: Some(uptime) }
     }
 
-    fn place() -> (tempfile::TempDir, StateDir) {
+    fn state_dir() -> (tempfile::TempDir, StateDir) {
         let folder = tempfile::tempdir().expect("a folder");
         let state = StateDir::new(folder.path(), "init");
         fs::create_dir_all(state.folder()).expect("a folder");
@@ -158,38 +158,37 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_is_kept_until_its_time_or_until_it_is_taken_out() {
-        let (_folder, state) = place();
+    fn a_pause_is_stored_until_it_ends_or_is_removed() {
+        let (_folder, state) = state_dir();
         assert_eq!(read(&state, &reading('a', 5, 5)), None);
         let stored_pause = StoredPause::begin(&state, Some(5), &reading('a', 5, 5));
-        write(&state, &stored_pause).expect("it is kept");
+        write(&state, &stored_pause).expect("it is stored");
         assert_eq!(read(&state, &reading('a', 9, 9)), Some(stored_pause));
         assert_eq!(read(&state, &reading('a', 10, 10)), None);
         let stored_pause = StoredPause::begin(&state, None, &reading('a', 5, 5));
-        write(&state, &stored_pause).expect("it is kept");
+        write(&state, &stored_pause).expect("it is stored");
         assert_eq!(read(&state, &reading('a', 1 << 50, 1 << 50)), Some(stored_pause));
-        remove(&state).expect("it is taken out");
+        remove(&state).expect("it is removed");
         remove(&state).expect("again");
         assert_eq!(read(&state, &reading('a', 5, 5)), None);
     }
 
     #[test]
-    fn a_pause_lasts_as_long_as_it_was_asked_for_whatever_is_done_to_the_wall_clock() {
-        let (_folder, state) = place();
+    fn a_pause_lasts_as_long_as_requested_even_if_the_wall_clock_is_set() {
+        let (_folder, state) = state_dir();
         write(&state, &StoredPause::begin(&state, Some(60), &reading('a', 10_000, 500)))
-            .expect("it is kept");
+            .expect("it is stored");
         for wall in [1_000, 10_059, 90_000] {
             let now = reading('a', wall, 559);
-            let pause = read(&state, &now).expect("it goes on").at(&now);
+            let pause = read(&state, &now).expect("it is active").at(&now);
             assert_eq!(pause.until, Some(wall + 1), "{pause:?}");
             assert_eq!(read(&state, &reading('a', wall + 1, 560)), None);
         }
     }
 
     #[test]
-    fn one_of_an_earlier_version_goes_by_the_wall_clock_after_a_reboot_and_from_there_by_the_new_boot()
-     {
-        let (_folder, state) = place();
+    fn after_a_reboot_a_pause_follows_the_wall_clock_once_and_then_the_new_boot() {
+        let (_folder, state) = state_dir();
         let stored = |pause: &str| {
             fs::write(state.folder().join(NAME), pause).expect("a file");
         };
@@ -198,26 +197,26 @@ mod tests {
             Some(60),
             &reading('a', 10_000, 500),
         ));
-        // One of an earlier version says nothing of any boot.
+        // One of an earlier version has no boot id.
         for pause in [of_before.expect("text"), r#"{"since":10000,"until":10060}"#.to_owned()] {
             stored(&pause);
             assert_eq!(read(&state, &reading('b', 10_060, 90)), None);
             let now = reading('b', 10_020, 50);
-            let stored_pause = read(&state, &now).expect("it goes on");
+            let stored_pause = read(&state, &now).expect("it is active");
             assert_eq!(stored_pause.at(&now), Pause { since: 10_000, until: Some(10_060) });
             assert_eq!(stored_pause.at(&reading('b', 7_020, 51)).until, Some(7_059));
             assert_eq!(read(&state, &reading('b', 7_020, 89)), Some(stored_pause));
             assert_eq!(read(&state, &reading('b', 7_020, 90)), None);
-            // A start in the future is one of now.
+            // A start in the future counts as now.
             stored(&pause);
             let now = reading('b', 20, 50);
-            assert_eq!(read(&state, &now).expect("it goes on").at(&now).until, Some(81));
+            assert_eq!(read(&state, &now).expect("it is active").at(&now).until, Some(81));
             assert_eq!(read(&state, &reading('b', 81, 111)), None);
         }
     }
 
     #[test]
-    fn it_ends_with_the_namespace_that_it_was_for() {
+    fn a_pause_ends_with_its_namespace() {
         let folder = tempfile::tempdir().expect("a folder");
         let of = |boot: &str, cookie| {
             let identity = NamespaceIdentity {
@@ -231,19 +230,19 @@ mod tests {
         };
         let now = reading('a', 7, 7);
         let stored_pause = StoredPause::begin(&of("a", 1), None, &now);
-        write(&of("a", 1), &stored_pause).expect("it is kept");
+        write(&of("a", 1), &stored_pause).expect("it is stored");
         assert_eq!(read(&of("a", 1), &now), Some(stored_pause));
         assert_eq!(read(&of("a", 2), &now), None, "another namespace");
         assert_eq!(read(&of("b", 1), &now), None, "another boot");
-        // One of an earlier version does not say what it was for.
+        // One of an earlier version names no namespace.
         let text = r#"{"since":5,"until":null}"#;
         fs::write(of("a", 1).folder().join(NAME), text).expect("a file");
         assert!(read(&of("a", 2), &now).is_some());
     }
 
     #[test]
-    fn one_that_cannot_be_understood_is_a_pause_all_the_same() {
-        let (_folder, state) = place();
+    fn a_damaged_file_counts_as_a_pause() {
+        let (_folder, state) = state_dir();
         fs::write(state.folder().join(NAME), "{").expect("a file");
         let now = reading('a', 7, 7);
         assert_eq!(read(&state, &now), Some(StoredPause::begin(&state, None, &now)));

@@ -1,6 +1,6 @@
-//! The keeper: the one thread that reads and changes the host, and when it does so. What it does
-//! each time is in [`pass`], when it reads the spec in [`reload`], what it does when asked in
-//! [`commands`].
+//! The reconcile loop: the single thread that reads and changes the host, and its timers. [`pass`]
+//! is one pass, [`reload`] reads the spec, [`commands`] executes requests of the control socket,
+//! [`status`] publishes the state.
 
 mod commands;
 mod pass;
@@ -28,58 +28,61 @@ use crate::control::Command;
 use crate::debounce::{Debounce, LIMIT, STABLE_FOR};
 use crate::liveness::Liveness;
 use crate::metrics::Metrics;
+use crate::options::Options;
+use crate::pause;
 use crate::retry::RetryQueue;
 use crate::spec_source::SpecSource;
 use crate::spec_watcher::{Files, Fingerprint};
 use crate::status::{Held, Mode, PassStatus, Pause, Status};
 use crate::systemd::Notifier;
 use crate::traffic_reader::Names;
-use crate::{Options, Trigger, pause};
+use crate::trigger::Trigger;
 
 /// Connects to a kernel; the addresses are those that the journal records as evenkeel's.
 pub(crate) type Connect<K> = Box<dyn FnMut(BTreeSet<Binding>) -> Result<K, KernelError> + Send>;
 
-/// Between two looks at drains that go on.
+/// Between two checks of running drains.
 const DRAIN: Duration = Duration::from_secs(1);
 
-/// Between two tries to get the lock that someone else has.
+/// Between two attempts to take a lock that another process holds.
 const LOCK: Duration = Duration::from_millis(200);
 
-/// Between the end of a pass and the next one that addresses ask for, however many of them change:
+/// Between the end of a pass and the next one that address events trigger, however many there are:
 /// nine times as long as the pass took, so that a storm of events costs a tenth of a processor, but
-/// never so long that a VIP of which no notice came would be gone for a tenth of a second. The first
-/// one waits for nothing, nor does one for a VIP that is known to have gone: a fight ends these.
+/// never so long that a VIP whose removal was not reported would be missing for a tenth of a second.
+/// The first such pass does not wait, nor does one for a VIP that is reported as removed: conflict
+/// detection limits these.
 const ADDRESSES: RangeInclusive<Duration> = Duration::from_millis(20)..=Duration::from_millis(80);
 
-/// The longest sleep: whoever listens for the keeper's heart hears it in time.
+/// The upper bound on sleeping, so that the liveness check does not expire.
 const MAX_SLEEP: Duration = Duration::from_secs(10);
 
-/// What the keeper hears.
+/// A message to the reconciler.
 #[derive(Debug)]
 pub(crate) enum Message {
-    /// An address or an interface changed; these addresses went.
+    /// An address or an interface changed; these addresses were removed.
     Address { gone: BTreeSet<IpAddr> },
-    /// Something happened to the files of the spec.
+    /// The spec files may have changed.
     Files,
-    /// Read the spec anew, whether or not it seems to have changed.
+    /// Read the spec again, whether or not it seems to have changed.
     Reload,
-    /// Somebody asks for something.
+    /// A request of the control socket.
     Command(Command),
-    /// End, and leave the host as it is.
+    /// Stop, and leave the host unchanged.
     Stop,
 }
 
-/// Everything the keeper has to do with beside the kernel.
+/// Where the reconciler publishes its state.
 pub(crate) struct Outputs {
     pub(crate) metrics: Metrics,
     pub(crate) liveness: Arc<Liveness>,
     pub(crate) notifier: Arc<Notifier>,
-    /// Where the spec in force is told to whoever shows its names.
+    /// The active spec, for the names in traffic metrics.
     pub(crate) names: Names,
     pub(crate) publish: watch::Sender<Arc<Status>>,
 }
 
-/// The keeper of one network namespace.
+/// Keeps one network namespace on its spec.
 pub(crate) struct Reconciler<K: Kernel> {
     options: Options,
     connect: Connect<K>,
@@ -88,31 +91,31 @@ pub(crate) struct Reconciler<K: Kernel> {
     clock: Clock,
     files: Files,
     debounce: Debounce<Fingerprint>,
-    /// What of the files cannot be heard.
+    /// What inotify misses of the files, a message each.
     unreliable: Vec<String>,
     specs: SpecVersions,
-    /// As it was last read or written.
+    /// The journal as last read or written.
     journal: Journal,
     failing: RetryQueue,
     conflicts: Conflicts,
     paused: Option<pause::StoredPause>,
     held: Option<Held>,
-    /// As it was before; the same plan is not told twice.
+    /// The last held plan that was logged; the same plan is not logged twice.
     last_held: Option<Held>,
-    /// The plan that was approved and is awaited.
+    /// The approved plan that the next pass may apply.
     approved: Option<String>,
-    /// The guards that the spec of this digest may pass until it is reached.
+    /// The guards that the spec with this digest may pass until it is reached.
     granted: Option<(String, Vec<Guard>)>,
-    /// What keeps all of it from going on, and how often in a row it did.
+    /// Why no pass can be made, and how many passes in a row have failed.
     pass_error: Option<PassError>,
     consecutive_failures: u32,
-    /// What keeps some steps from being tried.
+    /// Why some steps cannot be tried.
     unmet_preconditions: Vec<String>,
     pending_steps: Vec<String>,
-    /// What the last plan was worth a word for.
+    /// The warnings of the last plan.
     warnings: Vec<String>,
-    /// What the host was like when it was last seen to be in sync.
-    known: Option<SyncBaseline>,
+    /// The state of the host when it was last in sync.
+    baseline: Option<SyncBaseline>,
     unmanaged: usize,
     last_pass: Option<PassStatus>,
     last_success: Option<u64>,
@@ -124,21 +127,21 @@ pub(crate) struct Reconciler<K: Kernel> {
 pub(crate) enum PassError {
     /// Another process is changing the namespace.
     Locked(String),
-    /// Anything else, in words.
+    /// Anything else, as a message.
     Other(String),
 }
 
-/// A host in sync, and what tells cheaply whether it still is.
+/// A host in sync, with what a probe compares to find out whether it still is.
 struct SyncBaseline {
     table_digest: TableDigest,
     live: Live,
     not_in_proc: BTreeSet<ServiceKey>,
     sysctls: Sysctls,
-    /// When the whole of it is to be read again, whatever it looks like.
+    /// When the whole of it is to be read again, even if a probe sees no change.
     until: Duration,
 }
 
-/// When something is to be done, by the clock that never jumps.
+/// The deadlines of the timers, by the monotonic clock.
 #[derive(Debug, Default)]
 struct Schedule {
     resync: Duration,
@@ -146,9 +149,9 @@ struct Schedule {
     drain: Option<Duration>,
     debounce: Option<Duration>,
     address: Option<Duration>,
-    /// Before that, addresses ask for no further pass.
+    /// Before this time, address events trigger no further pass.
     addresses_from: Duration,
-    /// When other programs are to be looked for again; this wakes nobody up.
+    /// When to look for other programs again, in the pass after it; it is not a timer.
     known_writers_at: Duration,
 }
 
@@ -183,7 +186,7 @@ impl<K: Kernel> Reconciler<K> {
             unmet_preconditions: Vec::new(),
             pending_steps: Vec::new(),
             warnings: Vec::new(),
-            known: None,
+            baseline: None,
             unmanaged: 0,
             last_pass: None,
             last_success: None,
@@ -192,7 +195,7 @@ impl<K: Kernel> Reconciler<K> {
         }
     }
 
-    /// Keeps the host until it is told to stop, or nobody is left to tell.
+    /// Runs the loop until a stop message arrives or all senders are gone.
     pub(crate) fn run(&mut self, messages: &Receiver<Message>) {
         self.begin();
         'running: loop {
@@ -202,7 +205,7 @@ impl<K: Kernel> Reconciler<K> {
                 Err(RecvTimeoutError::Disconnected) => break,
                 received => received.ok(),
             };
-            // However often it was asked for meanwhile, a reload is one.
+            // Several reload requests lead to one reload.
             let mut is_reload = false;
             for message in first.into_iter().chain(messages.try_iter()) {
                 match message {
@@ -217,7 +220,7 @@ impl<K: Kernel> Reconciler<K> {
             self.on_timer();
         }
         self.outputs.notifier.stopping();
-        info!("stopped; the host stays as it is");
+        info!("stopped; the host is left unchanged");
     }
 
     fn begin(&mut self) {
@@ -227,7 +230,7 @@ impl<K: Kernel> Reconciler<K> {
                 self.specs.remember(&self.options.state, &journal, self.clock.wall());
                 self.journal = journal;
             }
-            // The first pass meets it too, and tells.
+            // The first pass fails with it too, and reports it.
             Err(error) => debug!("{error}"),
         }
         self.read_when_stable();
@@ -239,36 +242,36 @@ impl<K: Kernel> Reconciler<K> {
     fn on_message(&mut self, message: Message) {
         let now = self.clock.now();
         match message {
-            // Whoever listens does these.
+            // Handled by the loop.
             Message::Stop | Message::Reload => {}
             Message::Address { gone } => {
                 let mut from = self.schedule.addresses_from.max(now);
                 let desired = self.specs.desired();
                 for vip in desired.vips.keys().filter(|it| gone.contains(&it.address)) {
                     from = now;
-                    // What the host was like is no answer to that; and a VIP that went had been
-                    // bound, whatever kept a pass from it before.
-                    self.known = None;
+                    // A probe against the baseline does not suffice here. And a VIP that was removed
+                    // had been bound, whatever prevented a pass from binding it before.
+                    self.baseline = None;
                     self.failing.retry(&Object::Vip(vip.clone()));
                 }
                 self.schedule.address =
-                    Some(self.schedule.address.map_or(from, |known| known.min(from)));
+                    Some(self.schedule.address.map_or(from, |time| time.min(from)));
             }
             Message::Files => {
                 let time = self.at(self.debounce.next_sample(Instant::now()));
                 self.schedule.debounce =
-                    Some(self.schedule.debounce.map_or(time, |known| known.min(time)));
+                    Some(self.schedule.debounce.map_or(time, |due| due.min(time)));
             }
             Message::Command(Command { request, reply }) => {
                 let answer = self.handle(request);
-                // Whoever asked may have gone away.
+                // The client may have disconnected.
                 let _answered = reply.send(answer);
             }
         }
     }
 
     fn reload(&mut self) {
-        info!("SIGHUP: reading the spec anew");
+        info!("SIGHUP: reading the spec again");
         self.outputs.notifier.reloading();
         self.read_when_stable();
         self.failing.retry_all();
@@ -278,7 +281,7 @@ impl<K: Kernel> Reconciler<K> {
         self.outputs.notifier.ready(&summary);
     }
 
-    /// When the next thing is to be done.
+    /// Returns the next deadline.
     fn next(&self) -> Duration {
         let Schedule {
             resync,
@@ -297,7 +300,7 @@ impl<K: Kernel> Reconciler<K> {
         all.into_iter().flatten().fold(*resync, Duration::min)
     }
 
-    /// Does what is due.
+    /// Executes what is due.
     fn on_timer(&mut self) {
         let now = self.clock.now();
         let is_due = |time: &mut Option<Duration>| time.take_if(|time| *time <= now).is_some();
@@ -310,7 +313,7 @@ impl<K: Kernel> Reconciler<K> {
             self.resume();
             return self.pass(Trigger::Command);
         }
-        // One pass does for all; it is told under the name of the most particular reason.
+        // One pass serves all; it is reported with the most specific trigger.
         let (address, drain, retry) = (
             is_due(&mut self.schedule.address),
             is_due(&mut self.schedule.drain),
@@ -319,7 +322,7 @@ impl<K: Kernel> Reconciler<K> {
         if self.schedule.resync <= now {
             self.check_files();
         }
-        // Not due any more if the files gave reason for a pass.
+        // No longer due if the files triggered a pass.
         let is_resync = self.schedule.resync <= now;
         match (address, drain, retry, is_resync) {
             (true, ..) => self.pass(Trigger::Address),
@@ -330,7 +333,7 @@ impl<K: Kernel> Reconciler<K> {
         }
     }
 
-    /// Makes a pass, and plans when the next one is to be made.
+    /// Makes a pass and schedules the next one.
     fn pass(&mut self, trigger: Trigger) {
         let begin = self.clock.now();
         let end = self.reconcile(trigger);
@@ -358,11 +361,11 @@ impl<K: Kernel> Reconciler<K> {
                 changes: end.changes,
             });
         }
-        self.plan_next(now, now - begin, end.needs_follow_up);
+        self.schedule_next(now, now - begin, end.needs_follow_up);
         self.publish_status();
     }
 
-    /// Tells the neighbours on interfaces that could carry nothing before.
+    /// Announces VIPs on interfaces that came up.
     fn reannounce(&mut self) {
         if self.is_read_only() {
             return;
@@ -370,17 +373,17 @@ impl<K: Kernel> Reconciler<K> {
         let desired = self.specs.desired();
         let vips: Vec<_> = desired.vips.keys().collect();
         match self.kernel.as_mut().map(|kernel| kernel.reannounce(&vips)) {
-            Some(Ok(failed)) => failed.iter().for_each(|summary| warn!("{summary}")),
-            // The next pass meets it too, and tells.
+            Some(Ok(failed)) => failed.iter().for_each(|message| warn!("{message}")),
+            // The next pass fails with it too, and reports it.
             Some(Err(error)) => debug!("{error}"),
             None => {}
         }
     }
 
-    fn plan_next(&mut self, now: Duration, took: Duration, needs_follow_up: bool) {
+    fn schedule_next(&mut self, now: Duration, took: Duration, needs_follow_up: bool) {
         self.schedule.resync = now + jittered(self.options.interval);
         self.schedule.addresses_from = now + (took * 9).clamp(*ADDRESSES.start(), *ADDRESSES.end());
-        // What was heard before the pass is in what it read, if it came to read anything.
+        // Events before the pass are in what it read, if it got to read anything.
         let received = self.schedule.address.filter(|_| self.pass_error.is_some());
         self.schedule.address = received.map(|time| time.max(self.schedule.addresses_from));
         let is_draining = !self.journal.record.drains.0.is_empty();
@@ -397,12 +400,12 @@ impl<K: Kernel> Reconciler<K> {
         };
     }
 
-    /// The pause that goes on, by the wall's clock of now.
+    /// Returns the active pause, in terms of the current wall clock.
     fn pause(&self) -> Option<Pause> {
         self.paused.as_ref().map(|stored| stored.at(&self.clock.both()))
     }
 
-    /// Whether nothing is to be changed.
+    /// Whether the daemon must not change anything.
     fn is_read_only(&self) -> bool {
         self.options.mode == Mode::Observe || self.paused.is_some()
     }

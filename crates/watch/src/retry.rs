@@ -1,5 +1,4 @@
-//! Objects on which a step failed: each is tried again when its time has come, and the rest goes on
-//! without it.
+//! Tracks objects on which a step failed: each is retried with back-off while the rest proceeds.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,10 +11,10 @@ use crate::backoff::delay;
 use crate::clock::Clock;
 use crate::status;
 
-/// How often an object is tried at once where something gives reason to.
+/// After how many failures an object is no longer retried at once when an event suggests it.
 const MAX_IMMEDIATE_RETRIES: u32 = 5;
 
-/// The objects that fail. Times count from the same beginning as the caller's.
+/// The failing objects. All times are of the caller's monotonic clock.
 #[derive(Debug, Default)]
 pub(crate) struct RetryQueue(BTreeMap<Object, Failure>);
 
@@ -27,7 +26,7 @@ struct Failure {
 }
 
 impl RetryQueue {
-    /// A step on that object failed, or is known to fail.
+    /// Records that a step on this object failed, or is known to fail.
     pub(crate) fn failed(&mut self, object: Object, error: String, now: Duration) {
         let failure = self.0.entry(object.clone()).or_insert_with(|| Failure {
             error: String::new(),
@@ -36,7 +35,7 @@ impl RetryQueue {
         });
         failure.attempts = failure.attempts.saturating_add(1);
         failure.next = now + delay(failure.attempts);
-        // Said when it is news, and now and then while it goes on.
+        // Logged when the error is new, and less and less often while it persists.
         if failure.error != error || failure.attempts.is_power_of_two() {
             let seconds = (failure.next - now).as_secs_f32().ceil();
             let object = object.to_string();
@@ -45,17 +44,17 @@ impl RetryQueue {
         failure.error = error;
     }
 
-    /// Only objects that a plan still has steps for can fail; the others are mended.
+    /// Keeps only the objects that a plan still has steps for; the others have recovered.
     pub(crate) fn retain(&mut self, planned: &BTreeSet<Object>) {
         self.0.retain(|object, _| planned.contains(object));
     }
 
-    /// That object is as it should be.
+    /// Removes an object that is as desired now.
     pub(crate) fn succeeded(&mut self, object: &Object) {
         self.0.remove(object);
     }
 
-    /// The objects whose time has not come.
+    /// Returns the objects that are still backing off.
     pub(crate) fn waiting(&self, now: Duration) -> impl Iterator<Item = &Object> {
         self.0.iter().filter(move |(_, failure)| failure.next > now).map(|(object, _)| object)
     }
@@ -64,17 +63,17 @@ impl RetryQueue {
         self.0.is_empty()
     }
 
-    /// Something else is asked for.
+    /// Forgets all objects, because a new spec is active.
     pub(crate) fn clear(&mut self) {
         self.0.clear();
     }
 
-    /// When the next one is to be tried that waits.
+    /// Returns when the next object is due.
     pub(crate) fn next(&self) -> Option<Duration> {
         self.0.values().map(|failure| failure.next).min()
     }
 
-    /// That object is to be tried at once, unless that was in vain a few times.
+    /// Makes the object due at once, unless it has failed several times already.
     pub(crate) fn retry(&mut self, object: &Object) {
         if let Some(failure) =
             self.0.get_mut(object).filter(|it| it.attempts <= MAX_IMMEDIATE_RETRIES)
@@ -83,7 +82,7 @@ impl RetryQueue {
         }
     }
 
-    /// All are to be tried at once: something is different now.
+    /// Makes all objects due at once, because the circumstances have changed.
     pub(crate) fn retry_all(&mut self) {
         for failure in self.0.values_mut() {
             failure.next = Duration::ZERO;
@@ -112,17 +111,17 @@ mod tests {
     }
 
     #[test]
-    fn what_failed_waits_for_its_time_and_no_longer() {
+    fn a_failed_object_backs_off_and_is_then_due() {
         let mut failing = RetryQueue::default();
         failing.failed(object("a"), "no".to_owned(), NOW);
         assert_eq!(failing.waiting(NOW).collect::<Vec<_>>(), [&object("a")]);
-        let next = failing.next().expect("it is tried again");
+        let next = failing.next().expect("it is retried");
         assert!(next > NOW && next <= NOW + Duration::from_secs(1));
         assert_eq!(failing.waiting(next).count(), 0);
     }
 
     #[test]
-    fn what_fails_again_waits_longer_and_what_is_mended_begins_anew() {
+    fn the_delay_grows_with_each_failure_and_starts_over_after_a_success() {
         let mut failing = RetryQueue::default();
         for _ in 0..4 {
             failing.failed(object("a"), "no".to_owned(), NOW);
@@ -134,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_plan_has_a_step_for_is_forgotten() {
+    fn an_object_without_a_planned_step_is_forgotten() {
         let mut failing = RetryQueue::default();
         for name in ["a", "b"] {
             failing.failed(object(name), "no".to_owned(), NOW);
@@ -145,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_there_is_reason_to_try_at_once_is_tried_so_a_few_times_only() {
+    fn an_object_is_retried_at_once_only_a_few_times() {
         let mut failing = RetryQueue::default();
         for number in 1..=MAX_IMMEDIATE_RETRIES + 1 {
             failing.failed(object("a"), "no".to_owned(), NOW);
@@ -160,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn all_are_tried_at_once_when_something_is_different() {
+    fn retry_all_makes_every_object_due() {
         let mut failing = RetryQueue::default();
         failing.failed(object("a"), "no".to_owned(), NOW);
         failing.retry_all();

@@ -1,21 +1,20 @@
-//! The files that a spec is read from: hearing that they change, and how they are.
+//! Watches the files that a spec is read from, and takes their fingerprint.
 //!
-//! Two things, of which one may fail. Hearing (inotify) is the shortcut: it makes a change take
-//! effect at once. [`Files::fingerprint`] is the guarantee: whoever looks at it at every resync
-//! misses no change for longer than a resync interval, whatever was not heard. These are not, or
-//! not always:
-//! - what another machine does on a network filesystem, and what happens below a file that is
-//!   mounted by itself ([`Files::rearm`] tells of both);
-//! - a change through another hard link of the file, or through a mapping of it into memory;
-//! - a directory further up that is moved away, or one that is removed while a process works in it
-//!   (the files that are removed from it before are heard);
-//! - anything while the limits of inotify are used up (also told).
+//! These are two mechanisms, of which one may fail. inotify is the fast one: a change takes effect at
+//! once. [`Files::fingerprint`] is the reliable one: checked at every resync, it detects each change
+//! within a resync interval even if inotify missed it. inotify misses, always or sometimes:
+//! - changes by another machine on a network filesystem, and changes below a file that is a mount
+//!   point of its own ([`Files::rearm`] reports both);
+//! - a change through another hard link of the file, or through a memory mapping of it;
+//! - that a directory further up is moved away, or that one is removed while it is the working
+//!   directory of a process (the removal of its files before that is reported);
+//! - everything while the limits of inotify are used up (also reported).
 //!
-//! Directories are watched and no files: editors and deployments put new files in the place of old
-//! ones, and a watch would stay with the old. It reads no contents, and does not say when to read:
-//! that is [`Debounce`](crate::debounce::Settle)'s part. For that it also says which files a program is
-//! writing in place ([`Files::open_writers`]), as far as inotify reports it: of programs that wrote
-//! before a directory was watched, as at the start, nothing is known until they write again.
+//! Directories are watched, not files: editors and deployments replace files by new ones, and a watch
+//! would stay with the old one. This module reads no contents and does not decide when to read: that
+//! is the task of [`Debounce`](crate::debounce::Debounce). For it this module also tracks which files a
+//! program is writing in place ([`Files::open_writers`]), as far as inotify reports it: programs that
+//! wrote before a directory was watched, as at the start, are unknown until they write again.
 
 mod event_filter;
 mod fingerprint;
@@ -37,14 +36,14 @@ use self::watch_set::{Identity, WatchSet};
 pub(crate) use self::fingerprint::Fingerprint;
 pub use self::fingerprint::is_spec;
 
-/// How often the directories are looked up in one go, if they keep changing meanwhile.
+/// How many times in a row the directories are looked up while they keep changing.
 const ROUNDS: usize = 8;
 
 /// The files and directories that a spec is read from.
 ///
-/// Its user, whenever something was heard and at every resync: [`Self::rearm`], then
-/// [`Self::fingerprint`]. In this order nothing is missed: what happens before the watches are made
-/// is in the signature, what happens after it is heard.
+/// After every event and at every resync the caller calls [`Self::rearm`], then
+/// [`Self::fingerprint`]. In this order nothing is missed: changes before the watches are set are in
+/// the fingerprint, changes after that cause an event.
 #[derive(Debug)]
 pub(crate) struct Files {
     places: Vec<PathBuf>,
@@ -55,21 +54,21 @@ pub(crate) struct Files {
 }
 
 impl Files {
-    /// Nothing is watched before the first [`Self::rearm`]. The places are those of the command
-    /// line: files, directories, or what does not exist yet.
+    /// Creates a watcher, which watches nothing before the first [`Self::rearm`]. The places are those
+    /// of the command line: files, directories, or paths that do not exist yet.
     ///
-    /// `heard` is called when anything happened that may have changed the files, and then not again
-    /// before the next [`Self::rearm`], so that a file that is replaced all the time does not flood
-    /// anyone. It is called from threads of its own, or from `rearm`; it must not wait for anything.
+    /// `on_change` is called after an event that may have changed the files, and then not again before
+    /// the next [`Self::rearm`], so that a file that is replaced all the time does not flood the
+    /// caller. It is called from other threads, or from `rearm`, and must not block.
     pub(crate) fn new(places: Vec<PathBuf>, on_change: impl Fn() + Send + Sync + 'static) -> Self {
         let event_filter = Arc::new(EventFilter::new(on_change));
         Self { places, event_filter, watcher: None, mounts: None, watched: BTreeMap::new() }
     }
 
-    /// Works out anew which directories are to be watched, and watches them. Returns, a sentence
-    /// each, what of the files cannot be heard; that is tried again each time.
+    /// Determines which directories to watch and watches them. Returns a message for each part of the
+    /// files that inotify cannot watch completely; every call tries these again.
     pub(crate) fn rearm(&mut self) -> Vec<String> {
-        // What happens from here on is heard.
+        // Events from here on are reported again.
         let stale = self.event_filter.rearm();
         let mut unreliable = BTreeSet::new();
         self.begin(&mut unreliable);
@@ -78,8 +77,8 @@ impl Files {
         for _ in 0..ROUNDS {
             let watch_set = WatchSet::of(&self.places);
             self.event_filter.set_interests(watch_set.interests());
-            // What was made while the directories were looked up was not heard: it takes a survey
-            // that finds everything watched.
+            // Directories that were created during the lookup caused no event: the lookup is repeated
+            // until it finds everything watched.
             if self.watches_all(&watch_set, &failed) {
                 unreliable.extend(failed.into_values().map(|(_, why)| why));
                 unreliable.extend(watch_set.unreliable);
@@ -87,19 +86,20 @@ impl Files {
             }
             self.watch(&watch_set, &mut failed);
         }
-        // They change faster than they can be looked up: once more, when the caller comes to it.
+        // They change faster than they can be looked up: the caller tries again.
         self.event_filter.signal();
         unreliable.extend(failed.into_values().map(|(_, why)| why));
         unreliable.into_iter().collect()
     }
 
-    /// How the files are now: one `stat` a file, and the names in each directory.
+    /// Takes the fingerprint of the files: one `stat` per file, and the names in each directory.
     pub(crate) fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of(&self.places)
     }
 
-    /// The spec files that a program has modified in place and not closed since, as far as events
-    /// tell. It may be wrong in both ways, so nothing may wait for it without a limit.
+    /// Returns the spec files that a program has modified in place and not closed since, as far as
+    /// events show. It may be wrong in both directions, so a caller must not wait for it without a
+    /// limit.
     pub(crate) fn open_writers(&self) -> Vec<PathBuf> {
         self.event_filter.open_writers()
     }
@@ -110,30 +110,28 @@ impl Files {
             match INotifyWatcher::new(move |event| event_filter.event(&event), Config::default()) {
                 Ok(watcher) => self.watcher = Some(watcher),
                 Err(error) => {
-                    unreliable.insert(format!(
-                        "changes of the spec's files are not heard: {}",
-                        in_words(&error)
-                    ));
+                    unreliable
+                        .insert(format!("cannot watch the spec files: {}", error_text(&error)));
                 }
             }
         }
         if self.mounts.is_none() {
             let event_filter = Arc::clone(&self.event_filter);
-            match Mounts::listen(move || event_filter.mounts_changed()) {
+            match Mounts::start(move || event_filter.mounts_changed()) {
                 Ok(mounts) => self.mounts = Some(mounts),
                 Err(error) => {
-                    unreliable.insert(format!("mounts and unmounts are not heard: {error}"));
+                    unreliable.insert(format!("cannot watch mounts and unmounts: {error}"));
                 }
             }
         }
     }
 
-    /// Makes stale watches anew, and only these: while a directory is not watched, events of its
-    /// files are lost.
+    /// Renews stale watches, and only these: while a directory is not watched, events of its files are
+    /// lost.
     ///
-    /// The library drops a watch by itself when it reads that a directory of that name was removed
-    /// or moved away, also if the event is old and the watch is that of a new directory, and with
-    /// it those of all directories below. It keeps one that the kernel dropped with its filesystem.
+    /// The library drops a watch when it reads that a directory of that name was removed or moved
+    /// away, even if the event is old and the watch belongs to a new directory, and with it the
+    /// watches of all directories below. It keeps a watch that the kernel dropped with its filesystem.
     fn renew(&mut self, stale: &StaleWatches) {
         let is_stale =
             |path: &Path| stale.directories.iter().any(|directory| path.starts_with(directory));
@@ -144,9 +142,9 @@ impl Files {
             self.unwatch(&path);
         }
         if stale.all {
-            // Asked for again, a watch that exists stays without a gap, and one that the kernel
-            // dropped is made. Where the path leads to another directory now, the old watch has to
-            // go first: that is done when the directories are looked up.
+            // Requested again, a watch that exists stays without a gap, and one that the kernel
+            // dropped is created. If the path leads to another directory now, the old watch has to be
+            // removed first: that happens when the directories are looked up.
             stored.retain(|path, identity| {
                 Identity::of(path) != Some(*identity) || self.watch_again(path)
             });
@@ -165,7 +163,7 @@ impl Files {
 
     fn unwatch(&mut self, path: &Path) {
         if let Some(watcher) = &mut self.watcher {
-            // An error says that it was not watched any more.
+            // An error means that it was not watched any more.
             drop(watcher.unwatch(path));
         }
     }
@@ -202,8 +200,7 @@ impl Files {
                     self.watched.insert(path.clone(), directory.identity);
                 }
                 Err(error) => {
-                    let why = in_words(&error);
-                    let why = format!("changes in {} are not heard: {why}", path.display());
+                    let why = format!("cannot watch {}: {}", path.display(), error_text(&error));
                     failed.insert(path.clone(), (directory.identity, why));
                 }
             }
@@ -214,20 +211,20 @@ impl Files {
 /// The directories that could not be watched, and why.
 type Failed = BTreeMap<PathBuf, (Identity, String)>;
 
-fn in_words(error: &notify::Error) -> String {
+fn error_text(error: &notify::Error) -> String {
     // inotify(7): the user's limits are the errors EMFILE and ENOSPC.
     const EMFILE: i32 = rustix::io::Errno::MFILE.raw_os_error();
     match &error.kind {
         ErrorKind::MaxFilesWatch => {
-            "this user has as many inotify watches as fs.inotify.max_user_watches allows".to_owned()
+            "this user has reached the limit fs.inotify.max_user_watches".to_owned()
         }
         ErrorKind::Io(error) if error.raw_os_error() == Some(EMFILE) => {
-            "this user has as many inotify instances as fs.inotify.max_user_instances allows, or \
-             the process as many open files as it may"
+            "this user has reached the limit fs.inotify.max_user_instances, or the process its limit \
+             of open files"
                 .to_owned()
         }
         ErrorKind::Io(error) => error.to_string(),
-        ErrorKind::PathNotFound => "it was removed meanwhile".to_owned(),
+        ErrorKind::PathNotFound => "it has been removed".to_owned(),
         ErrorKind::Generic(message) => message.clone(),
         ErrorKind::WatchNotFound | ErrorKind::InvalidConfig(_) => error.to_string(),
     }

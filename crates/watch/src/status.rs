@@ -1,5 +1,5 @@
-//! What the daemon knows of itself: the document behind `evenkeel status`, `/status`, `/readyz` and
-//! the metrics. Times are seconds since 1970; objects are named as plans name them.
+//! The status document behind `evenkeel status`, `/status`, `/readyz` and the metrics. Times are
+//! seconds since 1970; objects have the names that plans give them.
 
 use std::collections::BTreeMap;
 
@@ -7,68 +7,68 @@ use evenkeel_model::Names;
 use evenkeel_plan::{DrainRecords, Object};
 use serde::{Deserialize, Serialize};
 
-use crate::Trigger;
+use crate::trigger::Trigger;
 
 /// The version of the document.
 pub const FORMAT: u32 = 2;
 
-/// The whole of it.
+/// The status of the daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
-    /// The version of this document's form.
+    /// The version of the document format.
     pub format: u32,
     /// The version of evenkeel.
     pub version: String,
-    /// The daemon's process.
+    /// The process id of the daemon.
     pub pid: u32,
     /// The network namespace it works in, by the name of its folder in the state directory.
     pub namespace: String,
-    /// When it began.
+    /// When the daemon started.
     pub started: u64,
-    /// Whether it changes anything.
+    /// Whether the daemon changes anything.
     pub mode: Mode,
-    /// How it is, in a word.
+    /// The state.
     pub state: State,
-    /// Why it is not [`State::Ok`], a sentence each; empty where it is.
+    /// Why the state is not [`State::Ok`], a message each; empty if it is.
     pub reasons: Vec<String>,
     /// The spec.
     pub spec: SpecStatus,
-    /// Set while nothing is changed on request.
+    /// The pause, while the daemon is paused.
     pub paused: Option<Pause>,
     /// The last pass that read the whole kernel or changed something.
     pub last_pass: Option<PassStatus>,
-    /// When the host was last seen to be, or brought, as the spec in force asks, but for drains
-    /// that go on.
+    /// When the host was last found or brought in sync with the active spec, apart from running
+    /// drains.
     pub last_success: Option<u64>,
-    /// How many real servers drain.
+    /// The number of draining real servers.
     pub draining: usize,
-    /// Which they are.
+    /// The draining real servers.
     #[serde(default)]
     pub drains: Vec<DrainStatus>,
-    /// What is still to be done, as a plan's lines: in observe mode, while paused or while held.
+    /// The pending steps as lines of a plan: in observe mode, while paused or while held.
     pub pending_steps: Vec<String>,
-    /// Worth knowing, in the way of nothing: what `plan` warns of.
+    /// The warnings of the plan; they prevent nothing.
     #[serde(default)]
     pub warnings: Vec<String>,
-    /// Objects on which a step failed; they are tried again, the rest goes on without them.
+    /// Objects on which a step failed; they are retried while the rest proceeds.
     pub failing: Vec<FailingObject>,
-    /// What someone else keeps changing, one for each of their changes; undoing it is put off.
+    /// What other programs keep changing, an entry for each change; repairing it backs off.
     pub conflicts: Vec<Conflict>,
     /// Programs seen on this host that are known to change the same things.
     pub known_writers: Vec<String>,
-    /// How many live services are none of the spec's business.
+    /// The number of live services outside the scope of the spec.
     pub unmanaged: usize,
-    /// How many services the spec in force has.
+    /// The number of services in the active spec.
     pub services: usize,
-    /// How many real servers it has in them.
+    /// The number of real servers in them.
     pub real_servers: usize,
-    /// How many VIPs it has.
+    /// The number of VIPs in the active spec.
     pub vips: usize,
 }
 
 impl Status {
-    /// Whether all is as it was asked for: what `/readyz` tells. In a pause it is as long as nothing
-    /// is left to be done.
+    /// Whether the host is as the spec asks, which `/readyz` reports. A paused daemon is ready as long
+    /// as no step is pending.
     pub fn is_ready(&self) -> bool {
         match self.state {
             State::Ok => true,
@@ -78,35 +78,35 @@ impl Status {
     }
 }
 
-/// Whether it changes anything.
+/// Whether the daemon changes anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
-    /// The host is kept on the spec.
+    /// The daemon keeps the host on the spec.
     Enforce,
-    /// What differs is told, and nothing is changed.
+    /// The daemon reports differences and changes nothing.
     Observe,
 }
 
-/// How the daemon is, in a word. Where several hold, the first of them in this order is told, and
-/// the reasons tell them all.
+/// The state of the daemon. If several apply, it is the first of them in this order; the reasons
+/// cover all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// No pass has been made yet.
     Starting,
-    /// Nothing is changed on request.
+    /// The daemon is paused and changes nothing.
     Paused,
-    /// A guard refuses the newest spec's plan, and the last good spec stays in force; or it refuses
-    /// to undo what someone else changed, and only what takes nothing away is undone. `evenkeel
-    /// approve` lets the plan through.
+    /// A guard refuses the plan of the newest spec, and the last valid spec stays active; or it
+    /// refuses to repair drift, and only repairs that remove nothing are made. `evenkeel approve`
+    /// applies the plan anyway.
     Held,
-    /// The newest spec is bad, a step failed, or someone else keeps changing the same objects. All
-    /// that can be kept on the last good spec is.
+    /// The newest spec is invalid, a step failed, or another program keeps changing the same objects.
+    /// Everything else is kept on the last valid spec.
     Degraded,
     /// In observe mode: the host differs from the spec.
     Drifted,
-    /// The host is as the newest spec asks; drains may go on.
+    /// The host is as the newest spec asks; drains may be running.
     Ok,
 }
 
@@ -115,7 +115,7 @@ impl State {
     pub const ALL: [Self; 6] =
         [Self::Starting, Self::Paused, Self::Held, Self::Degraded, Self::Drifted, Self::Ok];
 
-    /// The word in texts and metrics.
+    /// Returns the name in texts and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Starting => "starting",
@@ -128,87 +128,87 @@ impl State {
     }
 }
 
-/// The spec: what is in force, and what is wrong with a newer one.
+/// The active spec, and what is wrong with a newer one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SpecStatus {
     /// Where it is read from.
     pub sources: Vec<String>,
-    /// The one that is enforced; `None` where none ever was good.
+    /// The active spec; `None` if there never was a valid one.
     pub active: Option<ActiveSpec>,
-    /// Why what the files hold is not taken.
+    /// Why the current files are rejected.
     pub problem: Option<Problem>,
     /// The plan that waits for approval.
     pub held: Option<Held>,
 }
 
-/// A spec that is enforced.
+/// The spec that is enforced.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActiveSpec {
     /// The SHA-256 of its texts, in hexadecimal.
     pub digest: String,
-    /// Counts the specs that came into force since the daemon began; the first has 1.
+    /// Counts the specs activated since the daemon started; the first has 1.
     pub generation: u64,
-    /// When it came into force in this daemon.
+    /// When this daemon activated it.
     pub since: u64,
 }
 
-/// A spec that cannot be read or does not hold together.
+/// A spec that cannot be read or is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// Since when.
     pub since: u64,
-    /// What is wrong and where, in many lines.
+    /// What is wrong and where; several lines.
     pub text: String,
 }
 
 /// A plan that guards refuse.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
-    /// What `evenkeel approve` takes. Another plan has another one.
+    /// The argument of `evenkeel approve`. Another plan has another id.
     pub id: String,
     /// Since when a plan is held.
     pub since: u64,
-    /// The guards' sentences by their names.
+    /// The messages of the guards, by their names.
     pub guards: BTreeMap<String, String>,
-    /// How many steps it has.
+    /// The number of steps.
     pub steps: usize,
 }
 
-/// Until when nothing is changed.
+/// A pause, in which the daemon changes nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pause {
     /// Since when.
     pub since: u64,
-    /// `None` until `evenkeel resume`.
+    /// When it ends; `None` means at `evenkeel resume`.
     pub until: Option<u64>,
 }
 
-/// A pass that was made.
+/// The result of a pass.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PassStatus {
     /// When it ended.
     pub at: u64,
-    /// Why it was made.
+    /// What triggered it.
     pub trigger: Trigger,
     /// How it ended: `in_sync`, `changed`, `failed`, ...
     pub result: String,
     /// How long it took, in milliseconds.
     pub milliseconds: u64,
-    /// How many operations were carried out.
+    /// The number of operations that were applied.
     pub changes: usize,
 }
 
-/// A real server that drains.
+/// A draining real server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DrainStatus {
     /// The object.
     pub object: String,
-    /// When it is deleted even if it has connections.
+    /// When it is deleted even if it still has connections.
     pub until: u64,
 }
 
 impl DrainStatus {
-    /// All that are on record, their services under these names.
+    /// Lists the recorded drains, with these names of services.
     pub fn of<'a>(drains: &DrainRecords, names: impl Into<Names<'a>>) -> Vec<Self> {
         let names = names.into();
         let entries = drains.0.iter().map(|((service, key), draining)| Self {
@@ -219,39 +219,39 @@ impl DrainStatus {
     }
 }
 
-/// What is tried again when its time has come.
+/// An object on which a step failed and which is retried with back-off.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailingObject {
     /// The object.
     pub object: String,
-    /// Why the last try failed.
+    /// Why the last attempt failed.
     pub error: String,
-    /// How often it was tried.
+    /// The number of attempts.
     pub attempts: u32,
-    /// When it is tried next.
+    /// When the next attempt is due.
     pub next: u64,
 }
 
-/// A change that someone else keeps making.
+/// A change that another program keeps making.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Conflict {
     /// The object.
     pub object: String,
-    /// What they do to it: the operation that undoes it, with both values.
+    /// The change, with both values.
     pub change: ConflictChange,
-    /// How often it was undone.
+    /// How often the daemon has undone it.
     pub times: u32,
-    /// When it is undone next.
+    /// When the daemon undoes it next.
     pub next: u64,
 }
 
-/// A change by someone else, as the operation that undoes it.
+/// A change by another program, as the operation that undoes it shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConflictChange {
-    /// The field, or the object's kind where the whole object comes and goes.
+    /// The field, or the object's kind if the whole object is added or deleted.
     pub field: String,
-    /// The value the spec asks for; `absent` where it asks for nothing.
+    /// The value in the spec; `absent` if the spec does not have the object.
     pub expected: String,
-    /// The value that was found; `absent` where there was nothing.
+    /// The value found; `absent` if there was none.
     pub found: String,
 }

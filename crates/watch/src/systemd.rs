@@ -1,5 +1,5 @@
-//! What the service manager is told (sd_notify(3)) and how often it wants a sign of life. Without
-//! one, that is without `NOTIFY_SOCKET` in the environment, all of it does nothing.
+//! Notifies the service manager (sd_notify(3)) of state changes, and its watchdog that the daemon is
+//! alive. Without a service manager (no `NOTIFY_SOCKET` in the environment) this does nothing.
 
 use std::io;
 use std::sync::Arc;
@@ -13,50 +13,50 @@ use crate::liveness::Liveness;
 /// The longest status line that is sent, in characters.
 const SHOWN: usize = 400;
 
-/// Tells the service manager. What it cannot be told it is not told: nothing depends on it.
+/// Notifies the service manager. Best effort: errors are logged once and otherwise ignored.
 #[derive(Debug, Default)]
 pub(crate) struct Notifier {
     has_failed: AtomicBool,
 }
 
 impl Notifier {
-    /// Tells nothing yet.
+    /// Creates a notifier; it sends nothing yet.
     pub(crate) fn new() -> Self {
         Self::default()
     }
 
-    /// The daemon is up, or a reload is over.
+    /// Reports that the daemon is up, or that a reload has finished.
     pub(crate) fn ready(&self, message: &str) {
         self.send(&[NotifyState::Ready, NotifyState::Status(&one_line(message))]);
     }
 
-    /// How it is, as `systemctl status` shows it.
+    /// Sets the line that `systemctl status` shows.
     pub(crate) fn status(&self, message: &str) {
         self.send(&[NotifyState::Status(&one_line(message))]);
     }
 
-    /// A reload begins; [`Self::ready`] ends it.
+    /// Reports that a reload begins; [`Self::ready`] ends it.
     pub(crate) fn reloading(&self) {
-        // systemd 253 and later match it with the reload that they asked for by this time.
+        // systemd 253 and later use this time to match it with the requested reload.
         match NotifyState::monotonic_usec_now() {
             Ok(now) => self.send(&[NotifyState::Reloading, now]),
             Err(error) => self.failed(&error),
         }
     }
 
-    /// The daemon is about to end.
+    /// Reports that the daemon is stopping.
     pub(crate) fn stopping(&self) {
         self.send(&[NotifyState::Stopping]);
     }
 
-    /// A sign of life.
+    /// Sends a watchdog keep-alive.
     pub(crate) fn watchdog(&self) {
         self.send(&[NotifyState::Watchdog]);
     }
 
-    /// Gives signs of life for as long as the keeper does, for ever; returns at once if none are
-    /// wanted. `patience` is how long the keeper may be silent; with the manager's own limit it adds
-    /// up to the time after which a stuck keeper is ended.
+    /// Sends keep-alives for as long as the reconciler is alive; returns at once if the service
+    /// manager wants none. `patience` is how long the reconciler may make no progress; together with
+    /// the service manager's own limit it is the time after which a stuck daemon is killed.
     pub(crate) async fn keep_alive(&self, liveness: Arc<Liveness>, patience: Duration) {
         let Some(limit) = watchdog_limit() else { return };
         // Half of it, as sd_watchdog_enabled(3) advises.
@@ -79,17 +79,17 @@ impl Notifier {
 
     fn failed(&self, error: &io::Error) {
         if !self.has_failed.swap(true, Ordering::Relaxed) {
-            tracing::warn!(%error, "the service manager cannot be told how the daemon is");
+            tracing::warn!(%error, "cannot notify the service manager");
         }
     }
 }
 
-/// Within what time the service manager wants a sign of life each time; `None` where it wants none.
+/// Returns the service manager's watchdog timeout; `None` if it has none for this process.
 pub(crate) fn watchdog_limit() -> Option<Duration> {
     sd_notify::watchdog_enabled().filter(|limit| !limit.is_zero())
 }
 
-/// A line break would begin another assignment of the protocol.
+/// Replaces control characters: a line break would begin another assignment of the protocol.
 fn one_line(message: &str) -> String {
     message.chars().map(|each| if each.is_control() { ' ' } else { each }).take(SHOWN).collect()
 }

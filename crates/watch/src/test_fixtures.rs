@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use evenkeel_engine::StateDir;
 
-use crate::{Mode, Options, Status, TrafficOptions};
+use crate::metrics::TrafficOptions;
+use crate::options::Options;
+use crate::status::{Mode, Status};
 
-/// Of a daemon that keeps its journal in that folder.
+/// Returns the options of a daemon with its journal in this folder.
 pub(crate) fn options(folder: &Path, mode: Mode) -> Options {
     Options {
         version: "1.2.3",
@@ -22,7 +24,7 @@ pub(crate) fn options(folder: &Path, mode: Mode) -> Options {
     }
 }
 
-/// Of a daemon that has just begun, the same in every process and on every host.
+/// Returns the status of a daemon that has just started, the same in every process and on every host.
 pub(crate) fn status() -> Status {
     Status {
         pid: 7,

@@ -1,6 +1,6 @@
-//! What the services and real servers carry, read from the kernel when somebody asks for metrics.
+//! Reads the traffic counters of services and real servers when metrics are scraped.
 //!
-//! It has a connection of its own: whoever scrapes never makes the keeper wait.
+//! It has its own connection to the kernel, so that a scrape never makes the reconciler wait.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,10 +10,10 @@ use evenkeel_model::Desired;
 
 use crate::metrics::{Reading, Traffic};
 
-/// The spec in force, for its names.
+/// The active spec, for its names.
 pub(crate) type Names = Arc<Mutex<Arc<Desired>>>;
 
-/// Reads from the network namespace of the thread that reads first.
+/// Reads from the network namespace of the thread that makes the first reading.
 #[derive(Debug, Default)]
 pub(crate) struct KernelTraffic {
     kernel: Option<HostKernel>,
@@ -21,7 +21,7 @@ pub(crate) struct KernelTraffic {
 }
 
 impl KernelTraffic {
-    /// Where the names come from.
+    /// Returns the cell that the reconciler stores the active spec in.
     pub(crate) fn names(&self) -> Names {
         Arc::clone(&self.names)
     }
@@ -29,7 +29,7 @@ impl KernelTraffic {
     fn try_read(&mut self) -> Result<Reading, KernelError> {
         let kernel = match &mut self.kernel {
             Some(kernel) => kernel,
-            // Whose the addresses are does not matter here.
+            // The owners of addresses do not matter here.
             None => self.kernel.insert(HostKernel::connect(BTreeSet::new())?),
         };
         let (live, statistics) = kernel.observe_with_statistics(&Sysctls::new())?;

@@ -1,4 +1,4 @@
-//! What wakes the keeper. Each reason leads to the same pass; it is told and counted, nothing more.
+//! What triggers a pass. Every trigger leads to the same pass; the trigger is only reported.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,17 +6,17 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Trigger {
-    /// The daemon began.
+    /// The daemon started.
     Start,
     /// The files of the spec changed.
     Spec,
     /// An address or an interface changed (rtnetlink).
     Address,
-    /// The resync timer: IPVS tells nobody of its changes.
+    /// The resync timer: IPVS sends no notifications of its changes.
     Resync,
-    /// Something failed, or was kept back, and its time has come.
+    /// The back-off of something that failed or was held back has ended.
     Retry,
-    /// A drain goes on.
+    /// The check of a running drain is due.
     Drain,
     /// SIGHUP, or `systemctl reload`.
     Signal,
@@ -25,7 +25,7 @@ pub enum Trigger {
 }
 
 impl Trigger {
-    /// The word in logs and metrics.
+    /// Returns the name in logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Start => "start",

@@ -1,4 +1,4 @@
-//! Reading the table, and the addresses with who bound them.
+//! Reads the IPVS table, and the addresses with their owners.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,14 +7,14 @@ use evenkeel_model::statistics::Traffic;
 use evenkeel_model::{Binding, Link, Owner, RealServers, Service, ServiceKey};
 
 use super::{HostKernel, host_error, ipvs_error};
-use crate::KernelError;
 use crate::convert::{real_server, service_config, service_key, traffic, wire_service_key};
+use crate::error::KernelError;
 
-/// Addresses with who bound them, and interfaces.
+/// Addresses with their owners, and interfaces.
 type Addresses = (BTreeMap<Binding, Owner>, Option<BTreeMap<Box<str>, Link>>);
 
 impl HostKernel {
-    /// Lists the services, without their real servers as yet; their traffic is handed to `each`.
+    /// Lists the services, still without their real servers, and passes their traffic to `each`.
     pub(super) fn listed(
         &mut self,
         mut each: impl FnMut(ServiceKey, Traffic),
@@ -30,16 +30,16 @@ impl HostKernel {
         Ok(services)
     }
 
-    /// Lists those of the services that exist, as [`Self::listed`].
+    /// Lists the existing ones of these services, as [`Self::listed`].
     pub(super) fn chosen(
         &mut self,
         keys: &BTreeSet<ServiceKey>,
         mut each: impl FnMut(ServiceKey, Traffic),
     ) -> Result<BTreeMap<ServiceKey, Service>, KernelError> {
-        // One reading of the whole list costs less than asking for many services one by one.
-        const SINGLE_QUESTIONS: usize = 8;
+        // Reading the whole list costs less than requesting many services one by one.
+        const SINGLE_REQUESTS: usize = 8;
         let mut services = BTreeMap::new();
-        if keys.len() > SINGLE_QUESTIONS {
+        if keys.len() > SINGLE_REQUESTS {
             let read = self.ipvs.for_each_service(|reply| {
                 if let Some(key) = service_key(&reply.service.key).filter(|it| keys.contains(it)) {
                     each(key, traffic(&reply.statistics().unwrap_or_default()));
@@ -60,7 +60,7 @@ impl HostKernel {
         Ok(services)
     }
 
-    /// Reads the real servers of those services, and drops the services that are gone by now.
+    /// Reads the real servers of these services, and removes services that no longer exist.
     pub(super) fn fill(
         &mut self,
         services: &mut BTreeMap<ServiceKey, Service>,
@@ -69,7 +69,7 @@ impl HostKernel {
         let mut vanished = Vec::new();
         for (key, service) in services.iter_mut() {
             service.real_servers = self.real_servers(key, |reply| each(*key, reply))?;
-            // A service that has just been deleted answers with an empty list.
+            // For a service that has just been deleted the kernel returns an empty list.
             if service.real_servers.is_empty() && !self.exists(key)? {
                 vanished.push(*key);
             }
@@ -101,12 +101,12 @@ impl HostKernel {
         Ok(answer.is_some())
     }
 
-    /// Addresses with who bound them, and interfaces.
+    /// Reads the addresses with their owners, and the interfaces.
     pub(super) fn addresses(&mut self) -> Result<Addresses, KernelError> {
         let read = self.host.links_and_addresses();
         let (links, addresses) =
             read.map_err(|error| host_error("reading the interfaces and addresses", error))?;
-        // A kernel that keeps the mark shows its own on the loopback address, if nowhere else.
+        // A kernel that stores the mark shows its own on the loopback address, if nowhere else.
         let keeps_marks = addresses.iter().any(|address| address.protocol.is_some());
         let mut owned = BTreeMap::new();
         for address in addresses {

@@ -1,4 +1,4 @@
-//! Carrying out operations: those on the table in batches, all others one by one.
+//! Executes operations: those on the IPVS table in batches, all others one by one.
 
 use evenkeel_host::{Capabilities, Capability};
 use evenkeel_ipvs::{self as ipvs, Command, Interrupted, modules};
@@ -11,10 +11,11 @@ use crate::convert::{
     wire_destination, wire_key, wire_service, wire_service_key, wire_sync_daemon, wire_sync_state,
     wire_timeouts,
 };
-use crate::{Exception, KernelError, Refused, Replies};
+use crate::error::KernelError;
+use crate::kernel::{Exception, Refused, Replies};
 
 impl HostKernel {
-    /// Carries out operations on the table, the first of which stands at `first` in the list.
+    /// Executes operations on the IPVS table; `first` is the index of the first one in the whole list.
     pub(super) fn execute_ipvs(
         &mut self,
         ops: &[Op],
@@ -23,8 +24,8 @@ impl HostKernel {
     ) -> Result<(), KernelError> {
         let exceptions = &mut replies.exceptions;
         if ops.iter().any(|op| command(op).is_none()) {
-            // A name longer than the kernel's fields. Nothing is sent, so that no answer can be
-            // taken for another operation's.
+            // A name is longer than the kernel's fields. Nothing is sent, so that no reply can be
+            // attributed to another operation.
             let refused = || Exception::Refused(Errno::INVAL.into());
             exceptions.extend((first..first + ops.len()).map(|place| (place, refused())));
             return Ok(());
@@ -54,7 +55,7 @@ impl HostKernel {
         Ok(())
     }
 
-    /// Carries out one operation on anything but the table.
+    /// Executes one operation on anything but the IPVS table.
     pub(super) fn execute_single(
         &mut self,
         op: &Op,
@@ -93,8 +94,8 @@ impl HostKernel {
         Ok(())
     }
 
-    /// Binds and announces. An announcement that fails costs the neighbours' caches a while, not
-    /// the binding: it is a warning.
+    /// Binds and announces a VIP. A failed announcement is only a warning: the VIP is bound, and
+    /// neighbours use it once their cache entries expire.
     fn bind(
         &mut self,
         binding: &Binding,
@@ -109,10 +110,10 @@ impl HostKernel {
     }
 }
 
-/// Loads a module, so that one that cannot be loaded is known before anything is changed. Without
-/// the capability, or anything to load it with, as in most containers, that is left to the kernel:
-/// it looks for the scheduler and the engine of a service when that is added, and loads them
-/// whoever adds it (`ip_vs_scheduler_get`).
+/// Loads a module, so that a module that cannot be loaded is reported before anything is changed.
+/// Without the capability, or without modprobe, as in most containers, this is left to the kernel: when
+/// a service is added it loads the modules of its scheduler and persistence engine, with the privileges
+/// of the kernel (`ip_vs_scheduler_get`).
 fn load(module: &str) -> Option<Refused> {
     if Capabilities::current().is_ok_and(|current| !current.has(Capability::SysModule)) {
         return None;
@@ -125,7 +126,7 @@ fn load(module: &str) -> Option<Refused> {
     }
 }
 
-/// The refusal of a single request, if it was refused.
+/// Extracts the refusal of a single IPVS request, if it was refused.
 fn ipvs_refusal(answer: Result<(), ipvs::Error>) -> Result<Option<Refused>, KernelError> {
     match answer {
         Ok(()) => Ok(None),
@@ -137,7 +138,7 @@ fn ipvs_refusal(answer: Result<(), ipvs::Error>) -> Result<Option<Refused>, Kern
     }
 }
 
-/// The refusal of a change to the host, if it was refused.
+/// Extracts the refusal of a change to the host, if it was refused.
 fn host_answer(answer: Result<(), evenkeel_host::Error>) -> Result<Option<Refused>, KernelError> {
     match answer {
         Ok(()) => Ok(None),
@@ -148,7 +149,8 @@ fn host_answer(answer: Result<(), evenkeel_host::Error>) -> Result<Option<Refuse
     }
 }
 
-/// The message of an operation on the table; `None` for an operation on anything else.
+/// Returns the netlink message of an operation on the IPVS table; `None` for other operations, or if a
+/// name is longer than the kernel's fields.
 fn command(op: &Op) -> Option<Command> {
     Some(match op {
         Op::AddService { key, after } => Command::NewService(wire_service(key, after)?),
@@ -185,8 +187,8 @@ fn host_binding(binding: &Binding) -> evenkeel_host::Binding {
     evenkeel_host::Binding { address: *address, prefix: *prefix, interface: interface.to_string() }
 }
 
-/// The refusal as an error number, with the words of the host crate where the number alone would
-/// not tell.
+/// Converts a refusal to an error number, with the message of the host crate where the number alone is
+/// not clear.
 fn host_refusal(error: &evenkeel_host::Error) -> Refused {
     use evenkeel_host::Error;
     match error {

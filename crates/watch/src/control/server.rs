@@ -1,4 +1,4 @@
-//! The daemon's side of the control socket.
+//! The server of the control socket.
 
 use std::io;
 use std::os::linux::net::SocketAddrExt;
@@ -14,53 +14,55 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
 use super::{Answer, NAME, Request};
-use crate::Status;
+use crate::status::Status;
 
 /// The longest request, in bytes: many long paths.
 const LINE: u64 = 64 * 1024;
 
-/// Who asks has so long to say what, and so long again to take the answer.
+/// How long a client may take to send its request, and again to receive the answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The keeper has so long: it may be in the midst of a pass over a large table. Less than who asks
-/// waits, so that they get an answer.
-const RECONCILER: Duration = Duration::from_secs(25);
+/// How long the reconciler may take to answer: it may be in a pass over a large table. Shorter than
+/// the client's timeout, so that the client gets an answer.
+const RECONCILER_TIMEOUT: Duration = Duration::from_secs(25);
 
-/// So many are served at a time; further ones wait to be accepted.
+/// The number of concurrent connections; further ones wait to be accepted.
 const CONNECTIONS: usize = 64;
 
-/// How long no connection is accepted after one could not be, for want of descriptors say.
+/// How long to wait after a connection could not be accepted, for example because the process has no
+/// file descriptors left.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The daemon's sign that it is there: nobody else can have it in the same network namespace.
+/// The listening control socket. Only one process in a network namespace can have it, so it also shows
+/// that a daemon runs.
 #[derive(Debug)]
 pub struct Socket(UnixListener);
 
-/// Why the daemon cannot have its socket.
+/// Why the daemon cannot bind its socket.
 #[derive(Debug, Error)]
 pub enum BindError {
-    /// Someone has it.
+    /// Another process has it.
     #[error("{}", taken(.0.as_ref()))]
     Taken(Option<Holder>),
-    /// The system did not let it be made.
-    #[error("cannot make the control socket")]
+    /// The system did not allow to create it.
+    #[error("cannot create the control socket")]
     Failed(#[source] io::Error),
 }
 
-/// An order for the keeper.
+/// A command for the reconciler.
 #[derive(Debug)]
 pub struct Command {
-    /// Anything but [`Request::Status`].
+    /// Any request but [`Request::Status`].
     pub request: Request,
-    /// Where the answer goes. Dropped, the daemon is taken to end.
+    /// Takes the answer. If it is dropped, the client gets the answer that the daemon is stopping.
     pub reply: oneshot::Sender<Answer>,
 }
 
 impl Socket {
-    /// In the calling thread's network namespace.
+    /// Binds the socket in the calling thread's network namespace.
     ///
     /// # Errors
-    /// [`BindError::Taken`] where another daemon, or anyone else, has it.
+    /// [`BindError::Taken`] if another daemon or another process has it.
     pub fn bind() -> Result<Self, BindError> {
         Self::with_name(NAME)
     }
@@ -76,11 +78,11 @@ impl Socket {
         }
     }
 
-    /// Answers for ever; dropped, it accepts no more. `command` hands an order to the keeper and
-    /// does not wait.
+    /// Serves requests until it is dropped. `command` sends a command to the reconciler and does not
+    /// wait.
     ///
     /// # Errors
-    /// When the socket cannot be used at all.
+    /// The socket cannot be used at all.
     pub async fn serve(
         self,
         status: watch::Receiver<Arc<Status>>,
@@ -89,13 +91,13 @@ impl Socket {
         let Self(listener) = self;
         listener.set_nonblocking(true)?;
         let listener = tokio::net::UnixListener::from_std(listener)?;
-        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        let permits = Arc::new(Semaphore::new(CONNECTIONS));
         let command = Arc::new(command);
         loop {
-            let place = Arc::clone(&places).acquire_owned().await.map_err(io::Error::other)?;
+            let permit = Arc::clone(&permits).acquire_owned().await.map_err(io::Error::other)?;
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    tokio::spawn(connection(stream, status.clone(), Arc::clone(&command), place));
+                    tokio::spawn(connection(stream, status.clone(), Arc::clone(&command), permit));
                 }
                 Err(error) => {
                     tracing::debug!(%error, "a control connection could not be accepted");
@@ -110,22 +112,22 @@ async fn connection(
     mut stream: UnixStream,
     status: watch::Receiver<Arc<Status>>,
     command: Arc<impl Fn(Command)>,
-    _place: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 ) {
     let answer = match stream.peer_cred() {
         Ok(peer) if is_allowed(peer.uid()) => match timeout(PATIENCE, request(&mut stream)).await {
             Ok(Ok(request)) => answer(request, &status, &*command).await,
             Ok(Err(answer)) => answer,
-            Err(_) => Answer::Refused("no request came in time".to_owned()),
+            Err(_) => Answer::Refused("no request arrived in time".to_owned()),
         },
         Ok(peer) => {
             let message = format!(
-                "user {} may not ask: only root and the user of the daemon may",
+                "user {} is not permitted: only root and the daemon's user are",
                 peer.uid()
             );
             Answer::Refused(message)
         }
-        Err(error) => Answer::Refused(format!("who asks cannot be told: {error}")),
+        Err(error) => Answer::Refused(format!("cannot identify the peer: {error}")),
     };
     let line = match serde_json::to_string(&answer) {
         Ok(text) => text + "\n",
@@ -143,19 +145,19 @@ fn is_allowed(uid: u32) -> bool {
     uid == 0 || uid == rustix::process::geteuid().as_raw()
 }
 
-/// What is asked, or what to answer where that cannot be told.
+/// Reads the request, or returns the answer to an unreadable one.
 async fn request(stream: &mut UnixStream) -> Result<Request, Answer> {
     let mut line = Vec::new();
     let mut reader = BufReader::new(stream.take(LINE));
     let read = reader.read_until(b'\n', &mut line).await;
-    read.map_err(|error| Answer::Refused(format!("the request cannot be read: {error}")))?;
+    read.map_err(|error| Answer::Refused(format!("cannot read the request: {error}")))?;
     if line.last() != Some(&b'\n') {
         return Err(Answer::Refused(format!(
-            "the request is no line, or one of more than {LINE} bytes"
+            "the request must be one line of at most {LINE} bytes"
         )));
     }
     serde_json::from_slice(&line)
-        .map_err(|error| Answer::Refused(format!("the request is not understood: {error}")))
+        .map_err(|error| Answer::Refused(format!("invalid request: {error}")))
 }
 
 async fn answer(
@@ -168,26 +170,26 @@ async fn answer(
     }
     let (reply, answer) = oneshot::channel();
     command(Command { request, reply });
-    match timeout(RECONCILER, answer).await {
+    match timeout(RECONCILER_TIMEOUT, answer).await {
         Ok(Ok(answer)) => answer,
-        Ok(Err(_)) => Answer::Refused("the daemon is about to end".to_owned()),
+        Ok(Err(_)) => Answer::Refused("the daemon is stopping".to_owned()),
         Err(_) => Answer::Refused(format!(
-            "the daemon is busy and has not answered for {} s; what was asked may still be done",
-            RECONCILER.as_secs()
+            "the daemon is busy and did not answer within {} s; the request may still be executed",
+            RECONCILER_TIMEOUT.as_secs()
         )),
     }
 }
 
-/// The refusal in words.
+/// Returns the message that the socket is taken.
 fn taken(holder: Option<&Holder>) -> String {
     match holder {
-        None => "another daemon keeps this network namespace, or did a moment ago".to_owned(),
+        None => "another daemon manages this network namespace, or did a moment ago".to_owned(),
         Some(holder) if holder.is_trusted() => {
-            format!("another daemon keeps this network namespace: {holder}")
+            format!("another daemon manages this network namespace: {holder}")
         }
         Some(holder) => format!(
-            "{holder}, which is neither root nor who runs this, has the daemon's control socket in \
-             this network namespace; while it does no daemon can begin"
+            "{holder}, which is neither root nor the current user, has the daemon's control socket in \
+             this network namespace; no daemon can start here until it ends"
         ),
     }
 }

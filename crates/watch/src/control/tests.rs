@@ -12,7 +12,7 @@ use crate::test_fixtures;
 
 const LONG: Duration = Duration::from_secs(30);
 
-/// A name of this test's own: the tests share a network namespace.
+/// Returns a name for this test only, since the tests share a network namespace.
 fn name(of: &str) -> Vec<u8> {
     format!("evenkeel/watch/test/{of}/{}", std::process::id()).into_bytes()
 }
@@ -22,7 +22,7 @@ fn connect(name: &[u8]) -> UnixStream {
     UnixStream::connect_addr(&address).expect("it listens")
 }
 
-/// A daemon on a thread of its own, for as long as the test's process lives.
+/// Starts a daemon on its own thread, which runs until the test process ends.
 fn daemon(
     name: &[u8],
     reconciler: impl Fn(Command) + Send + Sync + 'static,
@@ -35,13 +35,13 @@ fn daemon(
     sender
 }
 
-/// One whose keeper notes what it is asked, and does it.
+/// Starts a daemon whose reconciler records every request and accepts it.
 fn accepted(name: &[u8]) -> Arc<Mutex<Vec<Request>>> {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let recorded = Arc::clone(&asked);
     daemon(name, move |Command { request, reply }| {
         recorded.lock().expect("a list").push(request);
-        reply.send(Answer::Done("it is done".into())).expect("someone waits");
+        reply.send(Answer::Done("it is done".into())).expect("the client waits");
     });
     asked
 }
@@ -49,7 +49,7 @@ fn accepted(name: &[u8]) -> Arc<Mutex<Vec<Request>>> {
 #[test]
 fn the_status_is_answered_without_the_reconciler() {
     let name = name("status");
-    let sender = daemon(&name, |_| panic!("the keeper was asked"));
+    let sender = daemon(&name, |_| panic!("the reconciler got a command"));
     let expect = |status| {
         assert_eq!(
             ask_at(&name, &Request::Status, LONG).expect("an answer"),
@@ -63,25 +63,25 @@ fn the_status_is_answered_without_the_reconciler() {
 
 #[test]
 fn every_command_reaches_the_reconciler_unchanged() {
-    let name = name("orders");
+    let name = name("commands");
     let asked = accepted(&name);
-    let orders = [
+    let requests = [
         Request::Approve { id: "a\"b\n".into() },
         Request::Pause { seconds: Some(u64::MAX) },
         Request::Pause { seconds: None },
         Request::Resume,
         Request::MayApply { sources: vec!["/etc/evenkeel".into(), "/srv/x y".into()] },
     ];
-    for order in &orders {
-        let answer = ask_at(&name, order, LONG).expect("an answer");
+    for request in &requests {
+        let answer = ask_at(&name, request, LONG).expect("an answer");
         assert_eq!(answer, Answer::Done("it is done".into()));
     }
-    assert_eq!(*asked.lock().expect("a list"), orders);
+    assert_eq!(*asked.lock().expect("a list"), requests);
 }
 
 #[test]
 fn without_a_listener_there_is_no_daemon() {
-    let answer = ask_at(&name("nobody"), &Request::Resume, LONG);
+    let answer = ask_at(&name("no-daemon"), &Request::Resume, LONG);
     assert!(matches!(answer, Err(AskError::NoDaemon)), "{answer:?}");
 }
 
@@ -91,7 +91,7 @@ fn a_second_daemon_is_refused_with_the_first_ones_name() {
     let daemon = Socket::with_name(&name).expect("the name is free");
     let refusal = Socket::with_name(&name).expect_err("it is taken").to_string();
     let first =
-        format!("another daemon keeps this network namespace: process {} ", std::process::id());
+        format!("another daemon manages this network namespace: process {} ", std::process::id());
     assert!(refusal.starts_with(&first), "{refusal}");
     drop(daemon);
     assert!(Socket::with_name(&name).is_ok());
@@ -99,11 +99,11 @@ fn a_second_daemon_is_refused_with_the_first_ones_name() {
 
 #[test]
 fn a_malformed_request_is_refused_with_the_reason() {
-    let name = name("nonsense");
+    let name = name("malformed");
     let asked = accepted(&name);
     let refused = |sent: &[u8], why: &str| {
         let mut stream = connect(&name);
-        // One that was refused meanwhile takes no more.
+        // The daemon may have refused and closed it already.
         let _ = stream.write_all(sent);
         let _ = stream.shutdown(std::net::Shutdown::Write);
         let mut line = String::new();
@@ -113,13 +113,13 @@ fn a_malformed_request_is_refused_with_the_reason() {
             answer => panic!("{answer:?}"),
         }
     };
-    refused(b"", "no line");
-    refused(b"\"resume\"", "no line");
-    refused(b"\n", "not understood");
-    refused(b"\xff\xfe\n", "not understood");
-    refused(b"{\"approve\":{\"id\":\"x\",\"force\":true}}\n", "not understood");
-    refused(b"\"resume\" \"resume\"\n", "not understood");
-    refused(&vec![b' '; 1024 * 1024], "no line");
+    refused(b"", "must be one line");
+    refused(b"\"resume\"", "must be one line");
+    refused(b"\n", "invalid request");
+    refused(b"\xff\xfe\n", "invalid request");
+    refused(b"{\"approve\":{\"id\":\"x\",\"force\":true}}\n", "invalid request");
+    refused(b"\"resume\" \"resume\"\n", "invalid request");
+    refused(&vec![b' '; 1024 * 1024], "must be one line");
     assert_eq!(*asked.lock().expect("a list"), []);
     ask_at(&name, &Request::Resume, LONG).expect("it still answers");
 }
@@ -134,7 +134,7 @@ fn silent_clients_block_no_others_and_are_disconnected() {
     assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
     let mut line = String::new();
     silent[0].read_to_string(&mut line).expect("an answer");
-    assert!(line.contains("no request came in time"), "{line}");
+    assert!(line.contains("no request arrived in time"), "{line}");
     assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
 }
 
@@ -143,11 +143,11 @@ fn a_reconciler_that_ended_is_reported() {
     let name = name("gone");
     daemon(&name, drop);
     let answer = ask_at(&name, &Request::Resume, LONG).expect("an answer");
-    assert_eq!(answer, Answer::Refused("the daemon is about to end".into()));
+    assert_eq!(answer, Answer::Refused("the daemon is stopping".into()));
 }
 
 #[test]
-fn an_answer_that_does_not_come_is_not_waited_for_for_ever() {
+fn waiting_for_an_answer_times_out() {
     let name = name("mute");
     let address = SocketAddr::from_abstract_name(&name).expect("a name");
     let listener = UnixListener::bind_addr(&address).expect("the name is free");
@@ -162,15 +162,15 @@ fn an_answer_that_does_not_come_is_not_waited_for_for_ever() {
             let (mut stream, _) = listener.accept().expect("a client");
             let mut request = String::new();
             BufReader::new(&stream).read_line(&mut request).expect("a request");
-            // The first in the queue is the one that has given up.
+            // The first in the queue is the client that has timed out.
             let _ = stream.write_all(answer);
         }
     });
-    failed("no whole answer");
+    failed("the answer is incomplete");
     failed("invalid type");
 }
 
-/// As root only, who can run a process as someone else.
+/// Runs as root only: it starts processes as another user.
 #[test]
 fn untrusted_peers_are_refused_and_not_queried() {
     use std::os::unix::process::CommandExt;
@@ -192,8 +192,8 @@ fn untrusted_peers_are_refused_and_not_queried() {
     assert!(ended.status.success() && message.contains("1 passed"), "{message}");
     assert_eq!(*asked.lock().expect("a list"), []);
 
-    let other = name("daemon-of-a-stranger");
-    let mut daemon = as_untrusted("poses", &other);
+    let other = name("untrusted-daemon");
+    let mut daemon = as_untrusted("listens", &other);
     let mut out = BufReader::new(daemon.stdout.take().expect("its output"));
     let mut line = String::new();
     while !line.contains("listening") {
@@ -210,7 +210,7 @@ fn untrusted_peers_are_refused_and_not_queried() {
     daemon.wait().expect("it ends");
 }
 
-/// Not tests of their own: what the one above runs as someone else.
+/// Run by the test above as another user; they test nothing by themselves.
 mod as_untrusted_user {
     use super::*;
 
@@ -226,7 +226,7 @@ mod as_untrusted_user {
         for request in [Request::Status, Request::Resume] {
             match ask_at(&name, &request, LONG).expect("an answer") {
                 Answer::Refused(message) => {
-                    assert!(message.contains("user 65534 may not"), "{message}")
+                    assert!(message.contains("user 65534 is not permitted"), "{message}")
                 }
                 answer => panic!("{answer:?}"),
             }
@@ -235,8 +235,8 @@ mod as_untrusted_user {
 
     #[test]
     #[ignore = "run by another test, as another user"]
-    #[expect(clippy::print_stdout, reason = "tells the other test that it listens")]
-    fn poses() {
+    #[expect(clippy::print_stdout, reason = "signals the other test that it listens")]
+    fn listens() {
         let _socket = Socket::with_name(&given_name()).expect("the name is free");
         println!("listening");
         std::io::stdin().read_to_end(&mut Vec::new()).expect("an end");

@@ -9,8 +9,8 @@ fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
-/// A settle whose files were read as "old", and the time of that.
-fn at_rest() -> (Debounce<&'static str>, Instant) {
+/// Returns a debounce whose files were read as "old", and the time of that reading.
+fn stable() -> (Debounce<&'static str>, Instant) {
     let start = Instant::now();
     let mut debounce = Debounce::new(ms(100), ms(10_000));
     debounce.sample(start, &"old", Writer::Closed);
@@ -20,7 +20,7 @@ fn at_rest() -> (Debounce<&'static str>, Instant) {
 }
 
 #[test]
-fn the_first_files_are_read_once_they_are_seen_to_be_at_rest() {
+fn the_first_files_are_read_once_they_are_stable() {
     let start = Instant::now();
     let mut debounce = Debounce::new(ms(100), ms(10_000));
     assert_eq!(
@@ -37,15 +37,15 @@ fn the_first_files_are_read_once_they_are_seen_to_be_at_rest() {
 }
 
 #[test]
-fn files_that_are_as_they_were_read_are_left_alone() {
-    let (mut debounce, start) = at_rest();
+fn files_that_are_as_last_read_are_not_read_again() {
+    let (mut debounce, start) = stable();
     assert_eq!(debounce.sample(start + ms(5_000), &"old", Writer::Closed), Stability::Idle);
     assert_eq!(debounce.unstable_since(), None);
 }
 
 #[test]
-fn each_change_begins_the_quiet_time_anew() {
-    let (mut debounce, start) = at_rest();
+fn each_change_restarts_the_quiet_time() {
+    let (mut debounce, start) = stable();
     debounce.sample(start + ms(10), &"half", Writer::Closed);
     assert_eq!(
         debounce.sample(start + ms(100), &"whole", Writer::Closed),
@@ -60,15 +60,15 @@ fn each_change_begins_the_quiet_time_anew() {
 
 #[test]
 fn a_change_that_is_reverted_is_not_read() {
-    let (mut debounce, start) = at_rest();
+    let (mut debounce, start) = stable();
     debounce.sample(start + ms(10), &"new", Writer::Closed);
     assert_eq!(debounce.sample(start + ms(20), &"old", Writer::Closed), Stability::Idle);
     assert_eq!(debounce.unstable_since(), None);
 }
 
 #[test]
-fn what_changed_while_it_was_read_is_read_again() {
-    let (mut debounce, start) = at_rest();
+fn files_that_changed_while_they_were_read_are_read_again() {
+    let (mut debounce, start) = stable();
     debounce.sample(start + ms(10), &"new", Writer::Closed);
     assert_eq!(debounce.sample(start + ms(110), &"new", Writer::Closed), Stability::Read);
     assert!(!debounce.accept_read(&"newer"));
@@ -81,39 +81,39 @@ fn what_changed_while_it_was_read_is_read_again() {
 }
 
 #[test]
-fn what_was_not_read_stays_to_be_read() {
-    let (mut debounce, start) = at_rest();
+fn a_change_that_was_not_read_remains_to_be_read() {
+    let (mut debounce, start) = stable();
     debounce.sample(start + ms(10), &"new", Writer::Closed);
     assert_eq!(debounce.sample(start + ms(110), &"new", Writer::Closed), Stability::Read);
     assert_eq!(debounce.sample(start + ms(120), &"new", Writer::Closed), Stability::Read);
 }
 
-/// Looks every 50 ms at files of which each look sees another state, from `from` on and until they
-/// are to be read. Returns that time.
+/// Takes a sample every 50 ms, each with another state, from `from` on and until the files are to be
+/// read. Returns that time.
 fn touch_until_read(debounce: &mut Debounce<u64>, start: Instant, from: u64) -> u64 {
     (from..from + 60_000)
         .step_by(50)
         .find(|now| {
             let verdict = debounce.sample(start + ms(*now), now, Writer::Closed);
-            assert_ne!(verdict, Stability::Read, "not at rest");
+            assert_ne!(verdict, Stability::Read, "not stable");
             verdict == Stability::ReadAnyway
         })
         .expect("they are read")
 }
 
 #[test]
-fn a_file_that_never_rests_is_read_after_the_limit_and_again_after_each_further_one() {
+fn a_file_that_never_becomes_stable_is_read_after_each_limit() {
     let start = Instant::now();
     let mut debounce = Debounce::new(ms(100), ms(10_000));
     assert_eq!(touch_until_read(&mut debounce, start, 0), 10_000);
     assert!(debounce.accept_read(&10_000));
     assert_eq!(touch_until_read(&mut debounce, start, 10_050), 20_000);
     assert!(debounce.accept_read(&20_000));
-    assert_eq!(debounce.unstable_since(), Some(start), "it did not come to rest");
+    assert_eq!(debounce.unstable_since(), Some(start), "it did not become stable");
 }
 
 #[test]
-fn what_was_read_within_the_quiet_time_of_its_last_change_is_read_again_at_rest() {
+fn files_read_within_the_quiet_time_of_a_change_are_read_again_when_stable() {
     let start = Instant::now();
     let mut debounce = Debounce::new(ms(100), ms(10_000));
     assert_eq!(touch_until_read(&mut debounce, start, 0), 10_000);
@@ -128,7 +128,7 @@ fn what_was_read_within_the_quiet_time_of_its_last_change_is_read_again_at_rest(
 }
 
 #[test]
-fn files_that_go_back_to_what_was_read_before_the_limit_are_read_again() {
+fn files_that_return_to_the_state_read_before_the_limit_are_read_again() {
     let start = Instant::now();
     let mut debounce = Debounce::new(ms(100), ms(10_000));
     let sample = |debounce: &mut Debounce<u64>, at, state: u64| {
@@ -155,8 +155,8 @@ fn a_reading_after_the_limit_during_which_files_changed_is_tried_again_after_the
 }
 
 #[test]
-fn files_are_not_read_while_a_writer_has_one_open_however_long_they_are_quiet() {
-    let (mut debounce, start) = at_rest();
+fn files_are_not_read_while_a_writer_has_one_open_even_if_they_are_quiet() {
+    let (mut debounce, start) = stable();
     let limit = Stability::WaitUntil(start + ms(10_010));
     for at in [10, 60, 110, 400, 3_000, 10_009] {
         assert_eq!(debounce.sample(start + ms(at), &"half", Writer::Open), limit);
@@ -165,7 +165,7 @@ fn files_are_not_read_while_a_writer_has_one_open_however_long_they_are_quiet() 
 
 #[test]
 fn files_that_are_quiet_are_read_as_soon_as_the_writer_closes() {
-    let (mut debounce, start) = at_rest();
+    let (mut debounce, start) = stable();
     debounce.sample(start + ms(10), &"half", Writer::Open);
     debounce.sample(start + ms(310), &"whole", Writer::Open);
     let quiet = Stability::WaitUntil(start + ms(410));
@@ -177,8 +177,8 @@ fn files_that_are_quiet_are_read_as_soon_as_the_writer_closes() {
 }
 
 #[test]
-fn a_file_that_stays_open_is_read_after_the_limit_and_is_then_known() {
-    let (mut debounce, start) = at_rest();
+fn a_file_that_stays_open_is_read_once_after_the_limit() {
+    let (mut debounce, start) = stable();
     debounce.sample(start + ms(10), &"new", Writer::Open);
     assert_eq!(debounce.sample(start + ms(10_010), &"new", Writer::Open), Stability::ReadAnyway);
     assert!(debounce.accept_read(&"new"));
@@ -190,22 +190,22 @@ fn a_file_that_stays_open_is_read_after_the_limit_and_is_then_known() {
 }
 
 #[test]
-fn an_event_is_checked_at_once_but_not_twice_in_a_moment() {
-    let (mut debounce, start) = at_rest();
+fn a_sample_follows_an_event_at_once_but_not_twice_in_a_moment() {
+    let (mut debounce, start) = stable();
     assert_eq!(debounce.next_sample(start + ms(1_000)), start + ms(1_000));
     debounce.sample(start + ms(1_000), &"new", Writer::Closed);
     assert_eq!(debounce.next_sample(start + ms(1_001)), start + ms(1_025));
     assert_eq!(debounce.next_sample(start + ms(1_080)), start + ms(1_080));
 }
 
-/// A change that comes so many milliseconds after the one before it, and whether it is heard of.
+/// Changes: milliseconds since the previous one, and whether it causes an event.
 fn changes() -> impl Strategy<Value = Vec<(u64, bool)>> {
     let gap = prop_oneof![4 => 0_u64..40, 2 => 40_u64..140, 1 => 140_u64..700];
     vec((gap, any::<bool>()), 1..30)
 }
 
-/// A change that comes so many milliseconds after the one before it, and for how long its writer
-/// then still has the file open.
+/// A change: milliseconds since the previous one, and for how long its writer then still has the file
+/// open.
 #[derive(Debug, Clone)]
 struct Write {
     gap: u64,
@@ -233,7 +233,7 @@ proptest! {
         let end = changes.iter().map(|(gap, _)| gap).sum::<u64>() + 2 * resync + 200;
 
         let (mut version, mut changed_at, mut last_is_event) = (0_usize, 0, true);
-        let mut next_look = Some(start);
+        let mut next_sample = Some(start);
         let mut reads = Vec::new();
         for now in 0..=end {
             let instant = start + ms(now);
@@ -241,16 +241,16 @@ proptest! {
                 (version, changed_at, last_is_event) = (version + 1, now, is_event);
                 if is_event {
                     let at = debounce.next_sample(instant);
-                    next_look = Some(next_look.map_or(at, |due| due.min(at)));
+                    next_sample = Some(next_sample.map_or(at, |due| due.min(at)));
                 }
             }
-            if now % resync != 0 && next_look.is_none_or(|due| instant < due) {
+            if now % resync != 0 && next_sample.is_none_or(|due| instant < due) {
                 continue;
             }
-            next_look = None;
+            next_sample = None;
             match debounce.sample(instant, &version, Writer::Closed) {
                 Stability::Idle => {}
-                Stability::WaitUntil(at) => next_look = Some(at),
+                Stability::WaitUntil(at) => next_sample = Some(at),
                 Stability::ReadAnyway => prop_assert!(now >= 10_000, "read at {now}"),
                 Stability::Read => {
                     prop_assert!(now - changed_at >= 100, "changed {changed_at}, read {now}");
@@ -282,34 +282,34 @@ proptest! {
 
         let (mut version, mut changed_at, mut closed_at) = (0_usize, 0, 0);
         let (mut read, mut read_at, mut unread_since) = (None, 0, Some(0));
-        let mut next_look = Some(start);
+        let mut next_sample = Some(start);
         for now in 0..=end {
             let instant = start + ms(now);
-            let mut is_heard = now == closed_at;
+            let mut is_event = now == closed_at;
             while let Some((_, close)) = events.next_if(|(at, _)| *at == now) {
                 (version, changed_at, closed_at) = (version + 1, now, closed_at.max(close));
                 unread_since.get_or_insert(now);
-                is_heard = true;
+                is_event = true;
             }
-            if is_heard {
+            if is_event {
                 let at = debounce.next_sample(instant);
-                next_look = Some(next_look.map_or(at, |due| due.min(at)));
+                next_sample = Some(next_sample.map_or(at, |due| due.min(at)));
             }
             let unread_for = unread_since.map_or(0, |since| now - since);
             prop_assert!(unread_for <= LIMIT + 25, "unread for {unread_for} ms at {now}");
-            if next_look.take_if(|due| *due <= instant).is_none() {
+            if next_sample.take_if(|due| *due <= instant).is_none() {
                 continue;
             }
             let writer = if now < closed_at { Writer::Open } else { Writer::Closed };
             let verdict = debounce.sample(instant, &version, writer);
             match verdict {
                 Stability::Idle => {}
-                Stability::WaitUntil(at) => next_look = Some(at),
+                Stability::WaitUntil(at) => next_sample = Some(at),
                 Stability::Read | Stability::ReadAnyway => {
                     if verdict == Stability::Read {
                         prop_assert!(writer == Writer::Closed && now - changed_at >= 100);
                     } else {
-                        next_look = Some(instant + ms(25));
+                        next_sample = Some(instant + ms(25));
                     }
                     prop_assert!(debounce.accept_read(&version));
                     (read, read_at, unread_since) = (Some(version), now, None);
@@ -318,7 +318,7 @@ proptest! {
         }
         prop_assert_eq!(read, Some(version));
         prop_assert_eq!(debounce.unstable_since(), None);
-        let at_rest_at = closed_at.max(changed_at + 100);
-        prop_assert!(read_at <= at_rest_at + 25, "at rest {at_rest_at}, read {read_at}");
+        let stable_at = closed_at.max(changed_at + 100);
+        prop_assert!(read_at <= stable_at + 25, "stable {stable_at}, read {read_at}");
     }
 }

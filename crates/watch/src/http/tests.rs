@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::*;
 use crate::test_fixtures::status;
 
-/// An endpoint on a thread of its own, for as long as the test's process lives.
+/// An endpoint on its own thread, which runs until the test process ends.
 struct Fixture {
     address: SocketAddr,
     status: watch::Sender<Arc<Status>>,
@@ -40,7 +40,7 @@ impl Fixture {
         stream
     }
 
-    /// The status code, the head and the body.
+    /// Sends a request and returns the status code, the head and the body.
     fn ask(&self, method: &str, path: &str, headers: &str) -> (u16, String, String) {
         let mut stream = self.connect();
         let request = format!("{method} {path} HTTP/1.0\r\nHost: x\r\n{headers}\r\n");
@@ -66,13 +66,13 @@ fn it_is_healthy_while_the_reconciler_is_alive() {
     std::thread::sleep(Duration::from_millis(150));
     let (code, text) = fixture.get("/healthz");
     assert_eq!(code, 503);
-    assert!(text.contains("nothing was heard of the keeper"), "{text}");
+    assert!(text.contains("the reconciler has made no progress"), "{text}");
     fixture.liveness.mark_alive();
     assert_eq!(fixture.get("/healthz").0, 200);
 }
 
 #[test]
-fn it_is_ready_as_the_state_says_and_lists_every_reason() {
+fn readiness_follows_the_state_and_lists_every_reason() {
     let fixture = Fixture::new();
     assert_eq!(fixture.get("/readyz"), (503, "starting\n".to_owned()));
     fixture.status.send_modify(|status| Arc::make_mut(status).state = crate::State::Ok);
@@ -84,7 +84,7 @@ fn it_is_ready_as_the_state_says_and_lists_every_reason() {
     });
     let expected = "degraded\nthe spec is bad\na step failed\n".to_owned();
     assert_eq!(fixture.get("/readyz"), (503, expected));
-    // In a pause, as long as nothing is left to be done.
+    // A paused daemon is ready as long as no step is pending.
     for (pending_steps, code) in [(vec![], 200), (vec!["+ bind vip".to_owned()], 503)] {
         fixture.status.send_modify(|status| {
             let status = Arc::make_mut(status);
@@ -105,7 +105,7 @@ fn the_status_is_the_whole_document() {
 }
 
 #[test]
-fn metrics_come_in_the_format_that_is_asked_for() {
+fn metrics_are_sent_in_the_accepted_format() {
     let fixture = Fixture::new();
     let (code, head, body) = fixture.ask("GET", "/metrics", "");
     assert_eq!(code, 200);
@@ -119,7 +119,7 @@ fn metrics_come_in_the_format_that_is_asked_for() {
 }
 
 #[test]
-fn the_first_page_leads_to_the_others_and_there_are_no_more() {
+fn the_index_links_to_every_page() {
     let fixture = Fixture::new();
     let (code, page) = fixture.get("/");
     assert_eq!(code, 200);
@@ -131,7 +131,7 @@ fn the_first_page_leads_to_the_others_and_there_are_no_more() {
 }
 
 #[test]
-fn it_can_be_read_and_nothing_else() {
+fn only_get_and_head_are_allowed() {
     let fixture = Fixture::new();
     for path in ["/", "/metrics", "/healthz", "/readyz", "/status"] {
         for method in ["POST", "PUT", "DELETE", "PATCH"] {
@@ -143,7 +143,7 @@ fn it_can_be_read_and_nothing_else() {
 }
 
 #[test]
-fn a_client_that_says_nothing_is_let_go() {
+fn a_silent_client_is_disconnected() {
     let head = Duration::from_millis(100);
     let fixture = Fixture::within(Limits { head, ..LIMITS });
     let mut silent = fixture.connect();
@@ -156,7 +156,7 @@ fn a_client_that_says_nothing_is_let_go() {
 }
 
 #[test]
-fn further_clients_wait_for_a_place_and_get_one() {
+fn clients_beyond_the_limit_wait_and_are_served() {
     let head = Duration::from_millis(200);
     let fixture = Fixture::within(Limits { connections: 2, head, ..LIMITS });
     let _silent = [fixture.connect(), fixture.connect()];
@@ -167,7 +167,7 @@ fn further_clients_wait_for_a_place_and_get_one() {
 }
 
 #[test]
-fn what_comes_with_a_request_is_not_read() {
+fn the_body_and_an_overlong_head_of_a_request_are_not_read() {
     let fixture = Fixture::new();
     let (code, _, _) = fixture.ask("GET", "/readyz", "Content-Length: 100000000\r\n");
     assert_eq!(code, 503);

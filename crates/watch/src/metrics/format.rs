@@ -1,6 +1,6 @@
-//! The two forms in which metrics are sent: OpenMetrics to those who ask for it, as Prometheus does,
-//! and to all others, such as `curl` and `promtool check metrics`, the older text format, which has
-//! the same lines and a few words less.
+//! The two formats of metrics: OpenMetrics for clients that accept it, as Prometheus does, and for all
+//! others, such as `curl` and `promtool check metrics`, the older text format, which has the same
+//! samples and less metadata.
 
 /// A text format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    /// The one for a request with that Accept header.
+    /// Chooses the format for a request with this Accept header.
     pub(crate) fn accepted(accept: Option<&str>) -> Self {
         match accept {
             Some(accept) if accept.contains("application/openmetrics-text") => Self::OpenMetrics,
@@ -20,7 +20,7 @@ impl Format {
         }
     }
 
-    /// As in the Content-Type header.
+    /// Returns the Content-Type header.
     pub(crate) fn content_type(self) -> &'static str {
         match self {
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
@@ -28,7 +28,7 @@ impl Format {
         }
     }
 
-    /// What is to follow the last metric before [`Self::of`].
+    /// Returns what must follow the last metric of the text passed to [`Self::of`].
     pub(super) fn end(self) -> &'static str {
         match self {
             Self::OpenMetrics => "# EOF\n",
@@ -36,7 +36,7 @@ impl Format {
         }
     }
 
-    /// The OpenMetrics text in this format.
+    /// Converts the OpenMetrics text to this format.
     pub(super) fn of(self, text: String) -> String {
         match self {
             Self::OpenMetrics => text,
@@ -45,7 +45,7 @@ impl Format {
     }
 }
 
-/// OpenMetrics names a family without the suffix that its samples have, and has a type `info`.
+/// Converts OpenMetrics, which names a family without the suffix of its samples and has a type `info`.
 fn classic(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + text.len() / 16);
     let mut help = "";
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn openmetrics_is_for_those_who_ask_for_it() {
+    fn openmetrics_is_chosen_if_it_is_accepted() {
         let prometheus =
             "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5";
         assert_eq!(Format::accepted(Some(prometheus)), Format::OpenMetrics);

@@ -1,4 +1,4 @@
-//! The last status as gauges.
+//! Exports the last status as gauges.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,9 +9,9 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-use crate::{Mode, State, Status};
+use crate::status::{Mode, State, Status};
 
-/// The status that is shown; before the first one all is 0 and the state is `starting`.
+/// The status to export; before the first one every gauge is 0 and the state is `starting`.
 #[derive(Debug, Default)]
 pub(super) struct Gauges(RwLock<Option<Arc<Status>>>);
 
@@ -21,43 +21,43 @@ impl Gauges {
     }
 }
 
-/// A gauge without labels: its name, its help text, its value.
+/// A gauge without labels: its name, help text and value.
 type Plain = (&'static str, &'static str, fn(&Status) -> u64);
 
 const PLAIN: [Plain; 20] = [
-    ("ready", "1 while the host is as it was asked for, as `/readyz` tells", |status| {
+    ("ready", "1 while the host is as the spec asks, as `/readyz` reports", |status| {
         u64::from(status.is_ready())
     }),
-    ("enforcing", "1 if the host is kept on the spec, 0 in observe mode", |status| {
+    ("enforcing", "1 if the daemon keeps the host on the spec, 0 in observe mode", |status| {
         u64::from(status.mode == Mode::Enforce)
     }),
-    ("paused", "1 while nothing is changed on request", |status| {
-        u64::from(status.paused.is_some())
-    }),
+    ("paused", "1 while the daemon is paused", |status| u64::from(status.paused.is_some())),
     ("plan_held", "1 while a plan waits for approval", |status| {
         u64::from(status.spec.held.is_some())
     }),
     (
         "plan_held_since_timestamp_seconds",
-        "Since when a plan waits for approval, in seconds since 1970; 0 where none does",
+        "Since when a plan waits for approval, in seconds since 1970; 0 if none does",
         |status| status.spec.held.as_ref().map_or(0, |held| held.since),
     ),
-    ("spec_problem", "1 while what the files hold is not taken, for it is bad", |status| {
+    ("spec_problem", "1 while the current spec files are rejected as invalid", |status| {
         u64::from(status.spec.problem.is_some())
     }),
     (
         "spec_problem_since_timestamp_seconds",
-        "Since when what the files hold is not taken, in seconds since 1970; 0 where it is",
+        "Since when the current spec files are rejected, in seconds since 1970; 0 if they are not",
         |status| status.spec.problem.as_ref().map_or(0, |problem| problem.since),
     ),
-    ("spec_generation", "How many specs have come into force since the daemon began", |status| {
+    ("spec_generation", "The number of specs activated since the daemon started", |status| {
         status.spec.active.as_ref().map_or(0, |spec| spec.generation)
     }),
-    ("start_time_seconds", "When the daemon began, in seconds since 1970", |status| status.started),
+    ("start_time_seconds", "When the daemon started, in seconds since 1970", |status| {
+        status.started
+    }),
     (
         "last_success_timestamp_seconds",
-        "When the host was last seen to be, or brought, as the spec in force asks, in seconds \
-         since 1970; 0 for never",
+        "When the host was last found or brought in sync with the active spec, in seconds since \
+         1970; 0 for never",
         |status| status.last_success.unwrap_or(0),
     ),
     (
@@ -68,20 +68,18 @@ const PLAIN: [Plain; 20] = [
     ),
     (
         "pending_steps",
-        "Steps that are kept back: in observe mode, while paused or while held",
+        "Steps that are not applied: in observe mode, while paused or while held",
         |status| count(status.pending_steps.len()),
     ),
-    (
-        "draining_real_servers",
-        "Real servers that may finish their connections before they go",
-        |status| count(status.draining),
-    ),
-    ("failing_objects", "Objects on which a step failed and which are tried again", |status| {
+    ("draining_real_servers", "Real servers that drain before they are deleted", |status| {
+        count(status.draining)
+    }),
+    ("failing_objects", "Objects on which a step failed and which are retried", |status| {
         count(status.failing.len())
     }),
     (
         "conflicts",
-        "Objects that someone else keeps changing, so that their repair is put off",
+        "Objects that another program keeps changing, so that their repair backs off",
         |status| {
             let objects: BTreeSet<&str> =
                 status.conflicts.iter().map(|conflict| &*conflict.object).collect();
@@ -90,17 +88,17 @@ const PLAIN: [Plain; 20] = [
     ),
     (
         "known_writers",
-        "Programs seen on this host that are known to change the same things",
+        "Programs found on this host that are known to change IPVS or addresses",
         |status| count(status.known_writers.len()),
     ),
-    ("unmanaged_services", "Live services that are none of the spec's business", |status| {
+    ("unmanaged_services", "Live services outside the scope of the spec", |status| {
         count(status.unmanaged)
     }),
-    ("services", "Services of the spec in force", |status| count(status.services)),
-    ("real_servers", "Real servers in the services of the spec in force", |status| {
+    ("services", "Services of the active spec", |status| count(status.services)),
+    ("real_servers", "Real servers in the services of the active spec", |status| {
         count(status.real_servers)
     }),
-    ("vips", "VIPs of the spec in force", |status| count(status.vips)),
+    ("vips", "VIPs of the active spec", |status| count(status.vips)),
 ];
 
 impl Collector for Gauges {
@@ -115,7 +113,7 @@ impl Collector for Gauges {
             value.encode(family.encode_family(&[("state", each.as_str())])?)?;
         }
         if let Some(spec) = status.and_then(|status| status.spec.active.as_ref()) {
-            let help = "The spec in force, by the SHA-256 of its texts";
+            let help = "The active spec, by the SHA-256 of its texts";
             let mut family = gauge(&mut encoder, "spec_info", help)?;
             let labels = [("digest", spec.digest.as_str())];
             ConstGauge::new(1u64).encode(family.encode_family(&labels)?)?;
@@ -133,7 +131,7 @@ fn gauge<'a>(
     name: &'a str,
     help: &str,
 ) -> Result<MetricEncoder<'a>, fmt::Error> {
-    // The registry ends its own help texts so.
+    // As the registry ends its own help texts.
     encoder.encode_descriptor(name, &format!("{help}."), None, MetricType::Gauge)
 }
 

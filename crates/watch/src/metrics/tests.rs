@@ -5,9 +5,10 @@ use evenkeel_model::statistics::{Rates, RealServerStatistics, Statistics, Traffi
 use evenkeel_spec::Source as Text;
 
 use super::*;
-use crate::{
-    ActiveSpec, Conflict, ConflictChange, Held, PassStatus, Pause, Problem, State, test_fixtures,
+use crate::status::{
+    ActiveSpec, Conflict, ConflictChange, Held, PassStatus, Pause, Problem, State,
 };
+use crate::test_fixtures;
 
 /// The table of every metric.
 const DOCUMENTED: &str = include_str!("../../../../deploy/metrics.md");
@@ -15,7 +16,7 @@ const DOCUMENTED: &str = include_str!("../../../../deploy/metrics.md");
 /// The alerts on them.
 const ALERTS: &str = include_str!("../../../../deploy/evenkeel.rules.yaml");
 
-/// A kernel that has what a spec asks for, and has counted something everywhere.
+/// A kernel with the desired state of a spec and counters that are not 0.
 struct Kernel {
     spec: String,
     readings: Arc<AtomicUsize>,
@@ -50,7 +51,7 @@ impl Traffic for Kernel {
     }
 }
 
-/// More than a 32-bit counter, or a float, could tell.
+/// More than a 32-bit counter or a float can represent.
 const MANY: u64 = (1 << 53) + 1;
 
 fn traffic() -> Counted {
@@ -74,7 +75,7 @@ fn metrics_of(spec: String, options: TrafficOptions) -> (Metrics, Arc<AtomicUsiz
     (Metrics::new("1.2.3", Some((Box::new(kernel), options))), readings)
 }
 
-/// The whole of it in the older format, whose names are those that queries use.
+/// Returns the exposition in the older format, whose names are those that queries use.
 fn text(metrics: &Metrics) -> String {
     text_in(metrics, Format::Classic)
 }
@@ -88,7 +89,7 @@ fn conflict(object: &str) -> Conflict {
     Conflict { object: object.into(), change, times: 5, next: 1 }
 }
 
-/// A status in which every gauge has something to show.
+/// Returns a status in which nearly every gauge has a value of its own.
 fn eventful() -> crate::Status {
     let held = Held { id: "x".into(), since: 71, guards: BTreeMap::default(), steps: 3 };
     let problem = Problem { since: 72, text: "bad".into() };
@@ -119,7 +120,7 @@ fn eventful() -> crate::Status {
     status
 }
 
-/// Everything that can be counted has been.
+/// Returns metrics in which every event has been counted.
 fn busy() -> Metrics {
     let (metrics, _) = metrics_of(spec(), TrafficOptions::default());
     metrics.pass(Trigger::Resync, "in_sync", Duration::from_millis(3));
@@ -130,7 +131,7 @@ fn busy() -> Metrics {
     metrics
 }
 
-/// Type, names of the labels and help text by name.
+/// The type, the names of the labels and the help text, by name.
 type Described = BTreeMap<String, (String, BTreeSet<String>, String)>;
 
 fn described(text: &str) -> Described {
@@ -139,7 +140,7 @@ fn described(text: &str) -> Described {
         if let Some((name, help)) = line.strip_prefix("# HELP ").and_then(|it| it.split_once(' ')) {
             let help = help.to_owned();
             let before = all.insert(name.to_owned(), (String::new(), BTreeSet::new(), help));
-            assert_eq!(before, None, "{name} comes twice");
+            assert_eq!(before, None, "{name} is there twice");
         } else if let Some((name, kind)) =
             line.strip_prefix("# TYPE ").and_then(|it| it.split_once(' '))
         {
@@ -162,7 +163,7 @@ fn described(text: &str) -> Described {
 
 const SERVICE: [&str; 6] = ["service", "vip", "port", "protocol", "fwmark", "family"];
 
-/// As the table has it: name, type, labels, meaning.
+/// Reads the table: name, type, labels, meaning.
 fn documented() -> Described {
     let rows = DOCUMENTED.lines().filter(|line| line.starts_with("| `"));
     let rows = rows.map(|row| {
@@ -181,7 +182,7 @@ fn documented() -> Described {
 }
 
 #[test]
-fn every_metric_is_documented_and_every_documented_one_is_there() {
+fn every_metric_is_documented_and_every_documented_metric_exists() {
     let mut there = described(&text(&busy()));
     // The bounds of the buckets are part of the format.
     there.get_mut("evenkeel_pass_duration_seconds").expect("a histogram").1.remove("le");
@@ -190,12 +191,12 @@ fn every_metric_is_documented_and_every_documented_one_is_there() {
         assert_eq!(documented.get(name), Some(found), "{name}");
     }
     for name in documented.keys() {
-        assert!(there.contains_key(name), "{name} is documented, and there is none");
+        assert!(there.contains_key(name), "{name} is documented but does not exist");
     }
 }
 
 #[test]
-fn alerts_are_on_metrics_that_there_are() {
+fn alerts_use_existing_metrics() {
     let documented = documented();
     let expressions = ALERTS.split(|each: char| !each.is_ascii_alphanumeric() && each != '_');
     let names: BTreeSet<_> = expressions.filter(|word| word.starts_with("evenkeel_")).collect();
@@ -267,7 +268,7 @@ fn gauges_show_the_last_status() {
 }
 
 #[test]
-fn before_the_first_status_it_is_starting() {
+fn before_the_first_status_the_state_is_starting() {
     let metrics = Metrics::new("1.2.3", None);
     let text = text(&metrics);
     assert!(text.contains("evenkeel_state{state=\"starting\"} 1\n"), "{text}");
@@ -311,16 +312,16 @@ fn traffic_is_exported_completely_under_the_names_of_the_spec() {
 }
 
 #[test]
-fn many_who_ask_cost_one_reading() {
+fn many_scrapes_cost_one_reading() {
     let (metrics, readings) = metrics_of(spec(), TrafficOptions::default());
-    let asked: Vec<_> = (0..8)
+    let scrapes: Vec<_> = (0..8)
         .map(|number| {
             let metrics = metrics.clone();
             let format = if number % 2 == 0 { Format::Classic } else { Format::OpenMetrics };
             std::thread::spawn(move || text_in(&metrics, format).len())
         })
         .collect();
-    assert!(asked.into_iter().all(|each| each.join().expect("a text") > 1000));
+    assert!(scrapes.into_iter().all(|each| each.join().expect("a text") > 1000));
     assert_eq!(readings.load(Ordering::Relaxed), 1);
     std::thread::sleep(Duration::from_millis(1100));
     text(&metrics);
@@ -328,18 +329,18 @@ fn many_who_ask_cost_one_reading() {
 }
 
 #[test]
-fn beyond_the_limit_real_servers_are_left_out_and_then_services() {
+fn beyond_the_limit_real_servers_are_omitted_first_and_then_services() {
     // 3 services, with 2, 2 and 1 real servers.
     let count = |limit, detail| {
         let (metrics, _) = metrics_of(spec(), TrafficOptions { detail, limit });
         let text = text(&metrics);
         let lines = |start: &str| text.lines().filter(|line| line.starts_with(start)).count();
-        let left_out = text.lines().find(|line| line.starts_with("evenkeel_traffic_objects_"));
-        let left_out = left_out.and_then(|line| line.rsplit(' ').next()?.parse().ok());
+        let omitted = text.lines().find(|line| line.starts_with("evenkeel_traffic_objects_"));
+        let omitted = omitted.and_then(|line| line.rsplit(' ').next()?.parse().ok());
         (
             lines("evenkeel_service_connections_total{"),
             lines("evenkeel_real_server_weight{"),
-            left_out.expect("a number"),
+            omitted.expect("a number"),
         )
     };
     assert_eq!(count(8, Detail::RealServers), (3, 5, 0));
@@ -360,7 +361,7 @@ fn traffic_that_is_off_is_not_read() {
 }
 
 #[test]
-fn a_kernel_that_cannot_be_read_takes_only_its_own_counters_away() {
+fn an_unreadable_kernel_removes_only_its_own_counters() {
     let kernel = Kernel { spec: spec(), readings: Arc::default(), is_down: true };
     let metrics = Metrics::new("1.2.3", Some((Box::new(kernel), TrafficOptions::default())));
     let text = text(&metrics);
@@ -370,7 +371,7 @@ fn a_kernel_that_cannot_be_read_takes_only_its_own_counters_away() {
 }
 
 #[test]
-fn openmetrics_ends_once_and_at_the_end() {
+fn openmetrics_has_one_end_mark_at_the_end() {
     for metrics in [busy(), Metrics::new("1.2.3", None)] {
         let text = text_in(&metrics, Format::OpenMetrics);
         assert!(text.ends_with("\n# EOF\n"), "{text}");

@@ -1,8 +1,8 @@
-//! What the kernel counts for the services of the spec in force, under the spec's names.
+//! Exports the kernel's counters for the services of the active spec, with the names in the spec.
 //!
-//! It is read when someone asks and kept for a moment, so that many who ask cost one reading. How
-//! many series that may make is limited: where the real servers are too many they are all left out,
-//! rather than some of them that would change from one time to the next.
+//! They are read at a scrape and cached for a moment, so that many scrapes cost one reading. The number
+//! of series is limited: if there are too many real servers, all of them are omitted, rather than
+//! some that would change from one scrape to the next.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,63 +19,63 @@ use prometheus_client::registry::Registry;
 
 use super::{Format, PREFIX};
 
-/// How long a reading is good for whoever asks.
+/// How long a reading is cached.
 const MAX_AGE: Duration = Duration::from_secs(1);
 
-/// Reads the kernel's counters. It may block.
+/// Reads the kernel's counters; it may block.
 pub(crate) trait Traffic: Send {
-    /// As they are now.
+    /// Reads the current counters.
     ///
     /// # Errors
-    /// Words that say why they cannot be read.
+    /// A message that says why they cannot be read.
     fn read(&mut self) -> Result<Reading, String>;
 }
 
-/// The kernel's counters, and what they are told by.
+/// The kernel's counters, with what is needed to export them.
 #[derive(Debug)]
 pub(crate) struct Reading {
-    /// The spec in force: its services are shown, under its names.
+    /// The active spec: its services are exported, with its names.
     pub desired: Arc<Desired>,
-    /// The table: weights, and which of the services there are.
+    /// The table: weights, and which of the services exist.
     pub live: Live,
     /// The counters.
     pub statistics: Statistics,
 }
 
-/// Which counters of the kernel are shown.
+/// Which counters of the kernel are exported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TrafficOptions {
-    /// Of what.
+    /// The kinds of objects.
     pub detail: Detail,
-    /// Of how many services and real servers at most. Beyond it all real servers are left out, and
-    /// if the services alone are more, the last of them by their keys.
+    /// The maximum number of services and real servers. Beyond it all real servers are omitted, and if
+    /// the services alone are more, the last of them by their keys.
     pub limit: usize,
 }
 
 impl Default for TrafficOptions {
-    /// All, up to what a Prometheus takes from one target without pain: some 10 series each.
+    /// All, up to what Prometheus handles well from one target, with over 10 series each.
     fn default() -> Self {
         Self { detail: Detail::RealServers, limit: 10_000 }
     }
 }
 
-/// Of what the kernel's counters are shown.
+/// The kinds of objects whose counters are exported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Detail {
-    /// Of nothing; the kernel is not read for it.
+    /// None; the kernel is not read for it.
     Off,
-    /// Of services.
+    /// Services.
     Services,
-    /// Of services and of the real servers in them.
+    /// Services and the real servers in them.
     RealServers,
 }
 
-/// The counters with their last text.
+/// The reader of the counters, with the cached text.
 pub(super) struct Source {
     reader: Box<dyn Traffic>,
     options: TrafficOptions,
     cached: Option<CachedRows>,
-    /// Why the last reading failed: told once, not at each scrape.
+    /// Why the last reading failed: logged once, not at each scrape.
     failure: Option<String>,
 }
 
@@ -86,13 +86,13 @@ struct CachedRows {
 }
 
 impl Source {
-    /// `None` where nothing is to be shown.
+    /// Creates it; `None` if nothing is to be exported.
     pub(super) fn new(reader: Box<dyn Traffic>, options: TrafficOptions) -> Option<Self> {
         let source = Self { reader, options, cached: None, failure: None };
         (options.detail != Detail::Off).then_some(source)
     }
 
-    /// The text, to its end.
+    /// Returns the text, including the end of the exposition.
     pub(super) fn text(&mut self, format: Format) -> Bytes {
         let cached = match self.cached.take() {
             Some(cached) if cached.at.elapsed() < MAX_AGE => cached,
@@ -116,13 +116,13 @@ impl Source {
         let table = match self.reader.read() {
             Ok(reading) => {
                 if self.failure.take().is_some() {
-                    tracing::info!("the traffic can be read again");
+                    tracing::info!("traffic counters can be read again");
                 }
                 Some(Table::new(&reading, self.options))
             }
             Err(error) => {
                 if self.failure.as_ref() != Some(&error) {
-                    tracing::warn!(%error, "the traffic cannot be read for the metrics");
+                    tracing::warn!(%error, "cannot read traffic counters for the metrics");
                 }
                 self.failure = Some(error);
                 None
@@ -133,7 +133,7 @@ impl Source {
         let mut text = String::new();
         // Writing to a string does not fail.
         if encode_registry(&mut text, &registry).is_err() {
-            tracing::error!("the traffic could not be written");
+            tracing::error!("the traffic metrics could not be written");
         }
         text.push_str(Format::OpenMetrics.end());
         text
@@ -146,7 +146,7 @@ impl fmt::Debug for Source {
     }
 }
 
-/// What is shown; `None` where nothing could be read.
+/// The rows to export; `None` if nothing could be read.
 #[derive(Debug)]
 struct Rows(Option<Table>);
 
@@ -154,7 +154,7 @@ struct Rows(Option<Table>);
 struct Table {
     services: Vec<Row>,
     real_servers: Vec<Row>,
-    left_out: usize,
+    omitted: usize,
 }
 
 #[derive(Debug)]
@@ -215,7 +215,7 @@ impl Table {
             });
         }
         let all = services + real_servers;
-        table.left_out = all - table.services.len() - table.real_servers.len();
+        table.omitted = all - table.services.len() - table.real_servers.len();
         table
     }
 }
@@ -235,8 +235,8 @@ fn labels(name: &str, key: &ServiceKey) -> Vec<(&'static str, String)> {
     labels
 }
 
-/// Of a service or a real server, which takes the place of `{}`: the end of the name, the help text,
-/// the type and the value.
+/// A metric of a service or a real server: the suffix of the name, the help text, in which the noun
+/// replaces `{}`, the type and the value.
 type Shown = (&'static str, &'static str, MetricType, fn(&Row) -> u64);
 
 const SHOWN: [Shown; 13] = [
@@ -251,7 +251,7 @@ const SHOWN: [Shown; 13] = [
     }),
     (
         "outgoing_packets",
-        "Packets from the {} to clients; 0 in DR and TUN, whose answers do not pass here",
+        "Packets from the {} to clients; 0 in DR and TUN, whose replies bypass this host",
         MetricType::Counter,
         |row| row.traffic.packets_out,
     ),
@@ -323,9 +323,9 @@ impl Collector for Rows {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let help = "1 if the counters of the kernel could be read";
         plain(&mut encoder, "traffic_readable", help, u64::from(self.0.is_some()))?;
-        let Some(Table { services, real_servers, left_out }) = &self.0 else { return Ok(()) };
-        let help = "Services and real servers that are left out for there are too many";
-        plain(&mut encoder, "traffic_objects_omitted", help, *left_out as u64)?;
+        let Some(Table { services, real_servers, omitted }) = &self.0 else { return Ok(()) };
+        let help = "Services and real servers omitted because there are too many";
+        plain(&mut encoder, "traffic_objects_omitted", help, *omitted as u64)?;
         for shown in &SHOWN {
             rows(&mut encoder, "service", "service", shown, services)?;
         }

@@ -1,17 +1,18 @@
-//! What the keeper does when someone asks for it over the control socket.
+//! Executes the requests of the control socket.
 
 use evenkeel_engine::Kernel;
 use tracing::{info, warn};
 
 use super::{PassError, Reconciler};
 use crate::control::{Answer, Request};
+use crate::pause;
 use crate::status::{Mode, Status};
-use crate::{Trigger, pause};
+use crate::trigger::Trigger;
 
 impl<K: Kernel> Reconciler<K> {
     pub(super) fn handle(&mut self, request: Request) -> Answer {
         match request {
-            // Whoever serves the socket answers that.
+            // The server of the socket answers this itself.
             Request::Status => {
                 Answer::Status(Box::new(Status::clone(&self.outputs.publish.borrow())))
             }
@@ -25,7 +26,7 @@ impl<K: Kernel> Reconciler<K> {
                 self.paused = Some(paused);
                 info!(seconds, "paused");
                 self.pass(Trigger::Command);
-                Answer::Done("Paused: nothing is changed".to_owned())
+                Answer::Done("Paused: the daemon changes nothing".to_owned())
             }
             Request::Resume => {
                 if self.paused.is_none() {
@@ -42,7 +43,7 @@ impl<K: Kernel> Reconciler<K> {
     pub(super) fn resume(&mut self) {
         self.paused = None;
         if let Err(error) = pause::remove(&self.options.state) {
-            warn!("{error}; the daemon would be paused again if it were started anew");
+            warn!("{error}; the daemon will be paused again after a restart");
         }
         self.failing.retry_all();
         self.conflicts.clear();
@@ -54,7 +55,7 @@ impl<K: Kernel> Reconciler<K> {
             Some(held) if held.id != id => {
                 let other = &held.id;
                 return Answer::Refused(format!(
-                    "the plan that is held is {other}, not {id}: look at it with `evenkeel status`"
+                    "the held plan is {other}, not {id}; see `evenkeel status`"
                 ));
             }
             Some(_) => {}
@@ -63,15 +64,15 @@ impl<K: Kernel> Reconciler<K> {
         self.pass(Trigger::Command);
         match (&self.pass_error, &self.held) {
             (Some(PassError::Locked(_)), _) => Answer::Done(
-                "Approved: it is let through as soon as the process has ended that is changing \
-                 this network namespace"
+                "Approved: it will be applied once the process that is changing this network \
+                 namespace has ended"
                     .to_owned(),
             ),
             (Some(PassError::Other(message)), Some(_)) => {
-                Answer::Refused(format!("plan {id} is not let through: {message}"))
+                Answer::Refused(format!("plan {id} cannot be applied: {message}"))
             }
             (None, Some(held)) => Answer::Refused(format!(
-                "what plan {id} was made for has changed meanwhile; {} is held now",
+                "the host or the spec has changed since plan {id} was made; plan {} is held now",
                 held.id
             )),
             (_, None) => {
@@ -80,14 +81,13 @@ impl<K: Kernel> Reconciler<K> {
         }
     }
 
-    /// Whether someone else may apply the spec at those places: only the one that is kept anyway.
+    /// Answers whether the spec at these paths may be applied beside the daemon: only its own spec may.
     fn may_apply(&self, sources: &[String]) -> Answer {
         if self.options.mode == Mode::Observe || *sources == *self.options.sources {
             return Answer::Done(String::new());
         }
         Answer::Refused(format!(
-            "`evenkeel watch` (process {}) keeps this host on {}, and takes back whatever else is \
-             changed",
+            "`evenkeel watch` (process {}) keeps this host on {} and would undo any other change",
             std::process::id(),
             self.options.sources.join(" "),
         ))

@@ -1,7 +1,7 @@
 //! One pass of the daemon: the same plan, guards, order and verification as `apply`.
 //!
-//! Where `apply` goes back after a failure, the daemon goes on: the object is left alone until its
-//! time comes, with all that depends on it ([`evenkeel_plan::hold_back`]), and the rest is done.
+//! Where `apply` rolls back after a failure, the daemon continues: it holds back the failed object and
+//! all that depends on it until its back-off ends ([`evenkeel_plan::hold_back`]), and applies the rest.
 
 mod admission;
 mod apply;
@@ -18,25 +18,25 @@ use evenkeel_plan::{Object, Op, Plan};
 use tracing::{info, warn};
 
 use super::{PassError, Reconciler, SyncBaseline};
-use crate::Trigger;
 use crate::spec_source::SpecText;
 use crate::status::Mode;
+use crate::trigger::Trigger;
 use admission::lines;
 
-/// Up to so many services a table is read as a whole each time: that costs little, and nothing is
-/// hidden from it.
+/// Up to this number of services the table is read completely each time: that costs little, and
+/// detects every change.
 const SMALL: usize = 64;
 
-/// How often the lock is found taken before its holder is asked for.
+/// After how many failures to take the lock its holder is determined.
 const PATIENCE: u32 = 10;
 
 /// How a pass ended.
 pub(super) struct End {
-    /// A word for logs and metrics.
+    /// The name in logs and metrics.
     pub(super) result: &'static str,
-    /// How many operations were carried out.
+    /// The number of operations that were applied.
     pub(super) changes: usize,
-    /// Another pass at once does what this one left.
+    /// Another pass at once can do what this one left.
     pub(super) needs_follow_up: bool,
     /// It read the whole kernel.
     pub(super) is_reported: bool,
@@ -61,14 +61,14 @@ impl<K: Kernel> Reconciler<K> {
             }
         }
         let end = self.full_pass();
-        // It was for that pass, unless there was none.
+        // The approval was for this pass, unless none could be made.
         if !matches!(end, Err(PassError::Locked(_))) {
             self.approved = None;
         }
         match end {
             Ok(end) => {
                 if self.pass_error.take().is_some() {
-                    info!("able to work again");
+                    info!("passes succeed again");
                 }
                 self.consecutive_failures = 0;
                 end
@@ -79,7 +79,7 @@ impl<K: Kernel> Reconciler<K> {
 
     fn record_failure(&mut self, pass_error: PassError) -> End {
         self.consecutive_failures = self.consecutive_failures.saturating_add(1);
-        self.known = None;
+        self.baseline = None;
         let result = match &pass_error {
             PassError::Locked(_) => "locked",
             PassError::Other(message) => {
@@ -94,19 +94,22 @@ impl<K: Kernel> Reconciler<K> {
         End::quiet(result)
     }
 
-    /// Whether the host looks as it did when it was last in sync; not asked for where that is old,
-    /// or not known.
+    /// Whether a probe finds the host as it was when it was last in sync. False, without a probe, if
+    /// there is no baseline or it is too old.
     fn is_unchanged_since_sync(&mut self) -> Result<bool, KernelError> {
         let now = self.clock.now();
-        let (Some(kernel), Some(known)) = (&mut self.kernel, &self.known) else { return Ok(false) };
-        if known.until <= now || self.specs.newest().is_some() {
+        let (Some(kernel), Some(baseline)) = (&mut self.kernel, &self.baseline) else {
+            return Ok(false);
+        };
+        if baseline.until <= now || self.specs.newest().is_some() {
             return Ok(false);
         }
-        kernel.is_unchanged(&known.table_digest, &known.live, &known.not_in_proc, &known.sysctls)
+        let SyncBaseline { table_digest, live, not_in_proc, sysctls, until: _ } = baseline;
+        kernel.is_unchanged(table_digest, live, not_in_proc, sysctls)
     }
 
     fn full_pass(&mut self) -> Result<End, PassError> {
-        self.known = None;
+        self.baseline = None;
         let is_read_only = self.is_read_only();
         let _lock = if is_read_only { None } else { Some(self.lock()?) };
         self.read_journal(is_read_only)?;
@@ -117,7 +120,7 @@ impl<K: Kernel> Reconciler<K> {
         }
         self.admit_newest(&live)?;
         let spec = match self.options.mode {
-            // Nothing comes into force; what is told is what would be done.
+            // No spec becomes active; the status reports what would be done.
             Mode::Observe => self.specs.newest().or_else(|| self.specs.active()),
             Mode::Enforce => self.specs.active(),
         };
@@ -126,7 +129,7 @@ impl<K: Kernel> Reconciler<K> {
         };
         let (plan, last) = self.plan(&spec, &live)?;
         self.unmanaged = plan.out_of_scope;
-        self.note(&plan.warnings);
+        self.log_warnings(&plan.warnings);
         self.forget(&plan);
         if plan.is_in_sync() {
             self.is_in_sync(&spec, is_read_only)?;
@@ -134,18 +137,18 @@ impl<K: Kernel> Reconciler<K> {
             return Ok(End::quiet("in_sync"));
         }
         if is_read_only {
-            // A newer spec that waits for the end of a pause is what will be done then.
+            // A newer spec that waits for the end of a pause has set the pending steps already.
             if self.pending_steps.is_empty() {
                 self.pending_steps = lines(&plan, self.specs.names(&spec));
             }
             return Ok(End::quiet("drifted"));
         }
-        let taken = self.held_by_drift(&plan, &spec);
-        self.apply_plan(plan, &spec, last.as_ref(), (live, taken))
+        let held_back = self.held_by_drift(&plan, &spec);
+        self.apply_plan(plan, &spec, last.as_ref(), (live, held_back))
     }
 
-    /// What plans are worth a word for; logged when it is news.
-    fn note(&mut self, warnings: &[String]) {
+    /// Stores the warnings of a plan, and logs the new ones.
+    fn log_warnings(&mut self, warnings: &[String]) {
         for warning in warnings.iter().filter(|it| !self.warnings.contains(it)) {
             warn!("{warning}");
         }
@@ -165,7 +168,7 @@ impl<K: Kernel> Reconciler<K> {
             });
         }
         Err(match &self.pass_error {
-            Some(known @ PassError::Locked(_)) => known.clone(),
+            Some(locked @ PassError::Locked(_)) => locked.clone(),
             _ => {
                 let message = "another process is changing this network namespace";
                 PassError::Locked(message.to_owned())
@@ -191,8 +194,8 @@ impl<K: Kernel> Reconciler<K> {
         Ok(())
     }
 
-    /// Reads the kernel. For a large table a glance is taken first: what changes in between shows
-    /// as a difference later.
+    /// Reads the kernel. For a large table a probe is taken first: then the next probe detects a change
+    /// between the two.
     fn observe(&mut self) -> Result<(Live, Option<TableDigest>, Sysctls), PassError> {
         let addresses = self.journal.addresses.clone();
         let kernel = match &mut self.kernel {
@@ -219,7 +222,7 @@ impl<K: Kernel> Reconciler<K> {
         Ok((live, table_digest, sysctls))
     }
 
-    /// What the next looks are compared with.
+    /// Stores the baseline that the next probes compare with.
     fn remember(
         &mut self,
         live: Live,
@@ -230,7 +233,7 @@ impl<K: Kernel> Reconciler<K> {
         let Some(table_digest) = table_digest else { return };
         let not_in_proc = not_in_proc(&spec.desired, &live);
         let until = self.clock.now() + self.options.full_interval;
-        self.known = Some(SyncBaseline { table_digest, live, not_in_proc, sysctls, until });
+        self.baseline = Some(SyncBaseline { table_digest, live, not_in_proc, sysctls, until });
     }
 
     fn plan(&mut self, spec: &SpecText, live: &Live) -> Result<(Plan, Option<Desired>), PassError> {
@@ -274,7 +277,7 @@ impl PassError {
     }
 }
 
-/// Every pass that reads the kernel has connected to it before.
+/// Returns the kernel, to which every pass connects before it is used.
 fn connected<K>(kernel: &mut Option<K>) -> Result<&mut K, PassError> {
     kernel.as_mut().ok_or_else(|| PassError::Other("the kernel is not connected".to_owned()))
 }

@@ -1,5 +1,5 @@
-//! When the keeper reads the spec: once its files are at rest and not while they are being written,
-//! or after a limit ([`LIMIT`]).
+//! Reads the spec once its files are stable and no program is writing them, or after a limit
+//! ([`LIMIT`]).
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -8,19 +8,19 @@ use evenkeel_engine::Kernel;
 use tracing::warn;
 
 use super::Reconciler;
-use crate::Trigger;
 use crate::debounce::{LIMIT, Stability, Writer};
+use crate::trigger::Trigger;
 
 /// How long the start and a reload wait for files that are being written.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Until the next look at files that changed while they were read, and the longest time between two
-/// looks while the start or a reload waits for files.
+/// Until the next sample of files that changed while they were read, and the longest time between two
+/// samples while the start or a reload waits for files.
 const RECHECK: Duration = Duration::from_millis(25);
 
 impl<K: Kernel> Reconciler<K> {
-    /// Reads the spec when its files are at rest, and at the latest when they have not come to rest
-    /// for a while: then it is left for later.
+    /// Reads the spec when its files are stable. If they do not become stable within [`PATIENCE`], they
+    /// are read later.
     pub(super) fn read_when_stable(&mut self) {
         let end = Instant::now() + PATIENCE;
         self.schedule.debounce = None;
@@ -31,10 +31,10 @@ impl<K: Kernel> Reconciler<K> {
                     thread::sleep(time.saturating_duration_since(Instant::now()).min(RECHECK));
                     self.schedule.debounce = Some(self.at(time));
                 }
-                // What does not come from files may be different all the same.
+                // Idle too: a spec that does not come from files may have changed.
                 verdict @ (Stability::Idle | Stability::Read | Stability::ReadAnyway) => {
                     let is_read = self.read_spec();
-                    self.schedule.debounce = self.look_after_reading(verdict, is_read);
+                    self.schedule.debounce = self.next_sample_after_reading(verdict, is_read);
                     if is_read {
                         return;
                     }
@@ -43,23 +43,24 @@ impl<K: Kernel> Reconciler<K> {
         }
     }
 
-    /// How the files are.
+    /// Takes a sample of the files.
     fn check_stability(&mut self) -> Stability {
         let unreliable = self.files.rearm();
         if unreliable != self.unreliable {
             for message in &unreliable {
-                warn!("{message}; they are looked at in each interval");
+                warn!("{message}; polling every interval");
             }
             self.unreliable = unreliable;
         }
         let fingerprint = self.files.fingerprint();
-        // After the signature: what is written by one that closes in between shows in the next.
+        // After the fingerprint: a write by a program that closes the file in between shows in the
+        // next fingerprint.
         let is_written = !self.files.open_writers().is_empty();
         let writer = if is_written { Writer::Open } else { Writer::Closed };
         self.debounce.sample(Instant::now(), &fingerprint, writer)
     }
 
-    /// Reads the spec, unless it changes meanwhile: then nothing comes of it.
+    /// Reads the spec. Returns false if it changed during the reading, whose result is discarded then.
     pub(super) fn read_spec(&mut self) -> bool {
         let read = self.specs.read();
         if !self.debounce.accept_read(&self.files.fingerprint()) {
@@ -70,7 +71,7 @@ impl<K: Kernel> Reconciler<K> {
         true
     }
 
-    /// Reads the spec if its files are at rest and not as they were when they were read last.
+    /// Reads the spec if its files are stable and not as they were last read.
     pub(super) fn check_files(&mut self) {
         let verdict = self.check_stability();
         self.schedule.debounce = match verdict {
@@ -82,14 +83,14 @@ impl<K: Kernel> Reconciler<K> {
                     self.failing.retry_all();
                     self.pass(Trigger::Spec);
                 }
-                self.look_after_reading(verdict, is_read)
+                self.next_sample_after_reading(verdict, is_read)
             }
         };
     }
 
-    /// When to look again after the files were read on that verdict. Logs a reading of files that
-    /// were not at rest.
-    fn look_after_reading(&self, verdict: Stability, is_read: bool) -> Option<Duration> {
+    /// Returns when to take the next sample after a reading with this verdict. Logs a reading of files
+    /// that were not stable.
+    fn next_sample_after_reading(&self, verdict: Stability, is_read: bool) -> Option<Duration> {
         let next = Some(self.clock.now() + RECHECK);
         match verdict {
             _ if !is_read => next,
@@ -105,7 +106,7 @@ impl<K: Kernel> Reconciler<K> {
                     open = format!(" (open for writing: {open})");
                 }
                 warn!(
-                    "the files of the spec did not come to rest within {limit} s{open}: they were read as they are"
+                    "the spec files did not become stable within {limit} s{open}; they were read anyway"
                 );
                 next
             }
@@ -113,19 +114,18 @@ impl<K: Kernel> Reconciler<K> {
         }
     }
 
-    /// That time on the keeper's own clock.
+    /// Converts a time to the reconciler's own clock.
     pub(super) fn at(&self, time: Instant) -> Duration {
         self.clock.now() + time.saturating_duration_since(Instant::now())
     }
 
-    /// What to report of files that keep changing; `None` while they have not done so for longer
-    /// than the limit.
+    /// Returns a message if files have kept changing for longer than the limit.
     pub(super) fn instability(&self) -> Option<String> {
         let since = self.debounce.unstable_since()?.elapsed();
         (since > LIMIT).then(|| {
             format!(
-                "the files of the spec have kept changing for {} s without coming to rest; they are \
-                 read as they are every {} s, unless they change during the reading",
+                "the spec files have kept changing for {} s; they are read anyway every {} s, unless \
+                 they change while they are read",
                 since.as_secs(),
                 LIMIT.as_secs()
             )

@@ -1,20 +1,22 @@
-//! What the keeper tells of itself after each pass.
+//! Builds and publishes the status after each pass.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use evenkeel_engine::Kernel;
+use evenkeel_plan::render::count;
 use tracing::{info, warn};
 
 use super::{PassError, Reconciler};
+use crate::known_writers;
+use crate::options::Options;
 use crate::status::{DrainStatus, FORMAT, Mode, SpecStatus, State, Status};
-use crate::{Options, known_writers};
 
-/// Between two looks at which other programs run.
+/// Between two searches for other programs.
 const KNOWN_WRITERS_INTERVAL: Duration = Duration::from_secs(60);
 
 impl Status {
-    /// Before the first pass.
+    /// Creates the status before the first pass.
     pub(crate) fn starting(options: &Options, now: u64) -> Self {
         Self {
             format: FORMAT,
@@ -43,7 +45,7 @@ impl Status {
         }
     }
 
-    /// The state in a line.
+    /// Summarizes the state in one line.
     pub fn summary(&self) -> String {
         let mut text = self.state.as_str().to_owned();
         if let Some(reason) = self.reasons.first() {
@@ -61,12 +63,12 @@ impl Status {
 }
 
 impl<K: Kernel> Reconciler<K> {
-    /// Publishes how it is.
+    /// Publishes the current status.
     pub(super) fn publish_status(&mut self) {
         let before = Arc::clone(&self.outputs.publish.borrow());
         let (state, reasons) = self.state();
         let desired = self.specs.desired();
-        // To look for other hands takes a look at every process.
+        // The search for other writers reads every process, so it is not made each time.
         let now = self.clock.now();
         let known_writers = if self.schedule.known_writers_at <= now
             || before.conflicts.is_empty() && !self.conflicts.is_empty()
@@ -78,7 +80,7 @@ impl<K: Kernel> Reconciler<K> {
         };
         let (services, real_servers, vips) = match (self.specs.active_status(), &before.spec.active)
         {
-            (entries, known) if entries == known.as_ref() => {
+            (active, published) if active == published.as_ref() => {
                 (before.services, before.real_servers, before.vips)
             }
             _ => {
@@ -144,7 +146,7 @@ impl<K: Kernel> Reconciler<K> {
                 None => "paused until `evenkeel resume`".to_owned(),
                 Some(until) => {
                     let left = until.saturating_sub(self.clock.wall());
-                    format!("paused for {left} s more")
+                    format!("paused for another {left} s")
                 }
             });
         }
@@ -153,51 +155,51 @@ impl<K: Kernel> Reconciler<K> {
             for (guard, message) in &held.guards {
                 let id = &held.id;
                 reasons.push(format!(
-                    "guard {guard} holds plan {id}: {message}; `evenkeel approve {id}` lets it through"
+                    "guard {guard} holds plan {id}: {message}; to apply it anyway: `evenkeel approve {id}`"
                 ));
             }
         }
-        let mut worse = |sentence: String| {
+        let mut degraded = |sentence: String| {
             states.push(State::Degraded);
             reasons.push(sentence);
         };
         if let Some(problem) = self.specs.problem() {
             let kept = match self.specs.active_status() {
-                Some(_) => "the last good one stays in force",
-                None => "nothing is in force",
+                Some(_) => "the last valid one stays active",
+                None => "no spec is active",
             };
-            worse(format!("the spec is bad, and {kept}: {}", problem.text.trim()));
+            degraded(format!("the spec is invalid; {kept}: {}", problem.text.trim()));
         }
         if let Some(sentence) = self.instability() {
-            worse(sentence);
+            degraded(sentence);
         }
         match &self.pass_error {
-            Some(PassError::Other(sentence)) => worse(sentence.clone()),
-            // An apply that drains may take its time.
+            Some(PassError::Other(sentence)) => degraded(sentence.clone()),
+            // An apply that waits for drains may hold the lock for long.
             Some(PassError::Locked(sentence)) if self.consecutive_failures > 1 => {
-                worse(sentence.clone())
+                degraded(sentence.clone())
             }
             _ => {}
         }
         for precondition in &self.unmet_preconditions {
-            worse(precondition.clone());
+            degraded(precondition.clone());
         }
         let desired = self.specs.desired();
         for failing in self.failing.status(&desired, &self.clock) {
-            worse(format!("{}: {}", failing.object, failing.error));
+            degraded(format!("{}: {}", failing.object, failing.error));
         }
         for conflict in self.conflicts.status(&desired, &self.clock) {
             let (change, object) = (&conflict.change, &conflict.object);
-            worse(format!(
-                "someone else keeps changing {object}: {} is found {}, the spec says {}; undone {} times",
+            degraded(format!(
+                "another program keeps changing {object}: {} is {}, the spec says {}; undone {} times",
                 change.field, change.found, change.expected, conflict.times
             ));
         }
         if !self.pending_steps.is_empty() && self.options.mode == Mode::Observe {
             states.push(State::Drifted);
             reasons.push(format!(
-                "{} to do; nothing is changed in observe mode",
-                self.pending_steps.len()
+                "{} pending; observe mode changes nothing",
+                count(self.pending_steps.len(), "step")
             ));
         }
         (states.into_iter().min().unwrap_or(State::Ok), reasons)

@@ -1,7 +1,7 @@
-//! What of all that inotify tells is passed on.
+//! Filters inotify events down to those that affect the spec.
 //!
-//! A watched directory also tells of files that are none of the spec's, such as an editor's swap
-//! files or everything else in `/tmp`, and of our own reading. None of that may wake anybody.
+//! A watched directory also reports events of other files, such as an editor's swap files or
+//! everything else in `/tmp`, and of the daemon's own reading. These must not wake the reconciler.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -15,40 +15,40 @@ use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
 use super::fingerprint::is_spec;
 use super::writers::OpenWriters;
 
-/// Passes on what matters, once.
+/// Signals relevant events, once until it is rearmed.
 pub(super) struct EventFilter {
     on_change: Box<dyn Fn() + Send + Sync>,
-    /// Something was passed on since [`Self::rearm`].
+    /// Whether a signal was sent since [`Self::rearm`].
     is_signalled: AtomicBool,
-    /// Not to be held while speaking with the watcher, whose thread may be waiting for it.
+    /// Must not be locked during calls to the watcher, whose thread may be waiting for it.
     state: Mutex<State>,
 }
 
-/// What the events are compared with, and what they left behind.
+/// What events are compared with, and what they changed.
 #[derive(Debug, Default)]
 struct State {
-    /// By watched directory.
+    /// The relevant names by watched directory.
     interests: BTreeMap<PathBuf, Interest>,
     writers: OpenWriters,
     stale: StaleWatches,
 }
 
-/// Watches that may no longer exist, or no longer be those of their path's directory, though
-/// nothing may be seen of it by the path.
+/// Watches that may no longer exist, or may belong to another directory than the one that the path
+/// leads to now, which the path alone does not show.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct StaleWatches {
-    /// Any watch may have been dropped with its filesystem, or events of that were lost.
+    /// Any watch may be stale: filesystems were mounted or unmounted, or events were lost.
     pub(super) all: bool,
-    /// These directories were removed or moved; of those below them the watcher may have
-    /// dropped the watches too.
+    /// These directories were removed or moved; the watcher may also have dropped the watches of the
+    /// directories below them.
     pub(super) directories: BTreeSet<PathBuf>,
 }
 
-/// Which names in a directory matter.
+/// The relevant names in a directory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Interest {
     pub(super) names: BTreeSet<OsString>,
-    /// Each that makes a spec file.
+    /// Every name of a spec file is relevant.
     pub(super) specs: bool,
 }
 
@@ -61,21 +61,21 @@ impl EventFilter {
         }
     }
 
-    /// Something happened that matters.
+    /// Signals that something relevant happened.
     pub(super) fn signal(&self) {
         if !self.is_signalled.swap(true, Ordering::AcqRel) {
             (self.on_change)();
         }
     }
 
-    /// Passes on the next event again. Returns which watches became stale since the last time.
+    /// Allows the next signal. Returns the watches that became stale since the last call.
     pub(super) fn rearm(&self) -> StaleWatches {
-        // First, so that what becomes stale after it was taken is passed on.
+        // First, so that a watch which becomes stale after this call is signalled.
         self.is_signalled.store(false, Ordering::Release);
         std::mem::take(&mut self.state().stale)
     }
 
-    /// From now on, these matter.
+    /// Sets the relevant names.
     pub(super) fn set_interests(&self, interests: BTreeMap<PathBuf, Interest>) {
         let mut state = self.state();
         state.interests = interests;
@@ -83,26 +83,26 @@ impl EventFilter {
         writers.retain(|path| covers(interests, path));
     }
 
-    /// The spec files that a program has modified and not closed since.
+    /// Returns the spec files that a program has modified and not closed since.
     pub(super) fn open_writers(&self) -> Vec<PathBuf> {
         self.state().writers.paths()
     }
 
-    /// Filesystems were mounted or unmounted.
+    /// Handles that filesystems were mounted or unmounted.
     pub(super) fn mounts_changed(&self) {
         self.state().stale.all = true;
         self.signal();
     }
 
-    /// An event of inotify, or an error in reading them.
+    /// Handles an event of inotify, or an error in reading events.
     pub(super) fn event(&self, event: &notify::Result<notify::Event>) {
-        let matters = match event {
-            // Without a path: events were lost.
+        let is_relevant = match event {
+            // An event without a path means that events were lost.
             Ok(event) if event.paths.is_empty() || event.need_rescan() => self.events_lost(),
             Ok(event) => is_change(event.kind) && self.changed(event),
             Err(_) => self.events_lost(),
         };
-        if matters {
+        if is_relevant {
             self.signal();
         }
     }
@@ -118,23 +118,23 @@ impl EventFilter {
     fn changed(&self, event: &notify::Event) -> bool {
         let mut state = self.state();
         let State { interests, writers, stale } = &mut *state;
-        let mut matters = false;
+        let mut is_relevant = false;
         for path in &event.paths {
-            // A watched directory itself, even where nobody asked for it: the watcher may have
+            // A watched directory itself is relevant even if its name is not: the watcher may have
             // dropped its watch.
             if interests.contains_key(path) {
-                matters = true;
+                is_relevant = true;
                 if is_of_watch(event.kind) {
                     writers.retain(|file| !file.starts_with(path));
                     stale.directories.insert(path.clone());
                 }
             }
             if covers(interests, path) {
-                matters = true;
+                is_relevant = true;
                 writers.event(event.kind, path);
             }
         }
-        matters
+        is_relevant
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -158,17 +158,17 @@ impl fmt::Debug for EventFilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { on_change: _, is_signalled, state } = self;
         let mut it = f.debug_struct("EventFilter");
-        it.field("stirred", is_signalled).field("state", state).finish_non_exhaustive()
+        it.field("is_signalled", is_signalled).field("state", state).finish_non_exhaustive()
     }
 }
 
-/// Whether a path is one of the names that matter in its directory.
+/// Whether a path is one of the relevant names in its directory.
 fn covers(interests: &BTreeMap<PathBuf, Interest>, path: &Path) -> bool {
     let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return false };
     interests.get(directory).is_some_and(|interest| interest.covers(name))
 }
 
-/// Whether it is more than somebody's reading, such as our own.
+/// Whether it is more than a read access, such as the daemon's own.
 fn is_change(kind: EventKind) -> bool {
     match kind {
         EventKind::Access(access) => access == AccessKind::Close(AccessMode::Write),
@@ -180,8 +180,8 @@ fn is_change(kind: EventKind) -> bool {
     }
 }
 
-/// Whether an event of a watched directory itself means that its watch is to be made anew. A change
-/// of its permissions does not, and a directory that is made was removed before, if it was watched.
+/// Whether an event of a watched directory itself means that its watch must be renewed. A change of
+/// its permissions does not, and the creation of a watched directory follows its removal.
 fn is_of_watch(kind: EventKind) -> bool {
     match kind {
         EventKind::Access(_)

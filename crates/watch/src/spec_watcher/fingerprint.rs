@@ -1,4 +1,4 @@
-//! How files are, by what the kernel keeps about them and without reading them.
+//! Fingerprints of the spec files: their metadata, without their contents.
 
 use std::ffi::OsStr;
 use std::fs::{self, Metadata};
@@ -6,24 +6,24 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-/// How the files of a spec were at some time, and which there were. Equal ones mean equal contents,
-/// if at least a tick of the clock that files are stamped with (10 ms at most) lies between the
-/// last change and the earlier of the two.
+/// The names and metadata of the spec files at one time. Equal fingerprints mean equal contents if at
+/// least a tick of the clock that the kernel stamps files with (10 ms at most) lies between the last
+/// change and the earlier of the two.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fingerprint(Vec<(PathBuf, Seen)>);
 
 /// What was found at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Seen {
-    /// A directory whose spec files follow. How it is itself says nothing of them.
+    /// A directory whose spec files follow. Its own metadata does not matter.
     Directory,
     File(Stamp),
-    /// It could not be looked at: missing, not permitted.
+    /// Its metadata could not be read: missing, not permitted.
     Error(io::ErrorKind),
 }
 
-/// What changes when a file is written, replaced, or given other owners or permissions; of a
-/// symbolic link, that of the file that it leads to.
+/// The metadata that changes when a file is written, replaced, or gets another owner or other
+/// permissions; for a symbolic link, that of its target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Stamp {
     device: u64,
@@ -47,8 +47,8 @@ impl Fingerprint {
     }
 }
 
-/// Whether a file of that name in a directory is a part of the spec. Hidden files are left out, for
-/// editors put theirs there, and Kubernetes the folders behind its symbolic links.
+/// Whether a file of this name in a directory is a part of the spec. Hidden files are not: editors
+/// create such temporary files, and Kubernetes the directories behind its symbolic links.
 pub fn is_spec(name: &OsStr) -> bool {
     let extension = Path::new(name).extension();
     extension.is_some_and(|it| it == "yaml" || it == "yml")

@@ -1,8 +1,8 @@
-//! Hearing of mounts and unmounts.
+//! Detects mounts and unmounts.
 //!
-//! inotify does not tell of a mount over a watched directory, and the library does not pass on that
-//! a watched filesystem was unmounted. Whoever polls `/proc/self/mountinfo` is woken by every change
-//! of its mount namespace (proc_pid_mountinfo(5)).
+//! inotify does not report a mount over a watched directory, and the library does not report that a
+//! watched filesystem was unmounted. poll(2) on `/proc/self/mountinfo` returns at every change of the
+//! mount namespace (proc_pid_mountinfo(5)).
 
 use std::fs::File;
 use std::io;
@@ -13,21 +13,21 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 
-/// Listens until it is dropped.
+/// Monitors mounts until it is dropped.
 #[derive(Debug)]
 pub(super) struct Mounts {
     stop: Arc<OwnedFd>,
 }
 
 impl Mounts {
-    /// Calls `changed` from a thread of its own.
-    pub(super) fn listen(changed: impl Fn() + Send + 'static) -> io::Result<Self> {
+    /// Starts a thread that calls `changed` at every change.
+    pub(super) fn start(changed: impl Fn() + Send + 'static) -> io::Result<Self> {
         let mounts = File::open("/proc/self/mountinfo")?;
         let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC)?);
         let stopped = Arc::clone(&stop);
         thread::Builder::new()
             .name("mounts".to_owned())
-            .spawn(move || pass_on(&mounts, &stopped, changed))?;
+            .spawn(move || wait_for_changes(&mounts, &stopped, changed))?;
         Ok(Self { stop })
     }
 }
@@ -39,7 +39,7 @@ impl Drop for Mounts {
     }
 }
 
-fn pass_on(mounts: &File, stop: &OwnedFd, changed: impl Fn()) {
+fn wait_for_changes(mounts: &File, stop: &OwnedFd, changed: impl Fn()) {
     loop {
         let mut fds = [PollFd::new(mounts, PollFlags::PRI), PollFd::new(stop, PollFlags::IN)];
         match poll(&mut fds, None) {

@@ -1,4 +1,4 @@
-//! With the real inotify, in folders of their own.
+//! Tests with the real inotify, each in its own directory.
 
 mod listener;
 mod watch_set;
@@ -44,7 +44,7 @@ fn a_file_that_replaces_another_is_noticed_each_time() {
 fn an_editor_is_noticed_when_it_saves_and_not_before() {
     let mut listener = Listener::of_file();
     listener.gets_nothing(|root| write(&root.join(".spec.yaml.swp"), "swap"));
-    listener.gets_nothing(|root| write(&root.join("4913"), "may I write here?"));
+    listener.gets_nothing(|root| write(&root.join("4913"), "a test of write permission"));
     listener.gets_event(|root| {
         fs::rename(root.join("spec.yaml"), root.join("spec.yaml~")).expect("renamed");
         write(&root.join("spec.yaml"), "saved");
@@ -56,7 +56,7 @@ fn an_editor_is_noticed_when_it_saves_and_not_before() {
     listener.gets_event(|root| append(&root.join("spec.yaml"), "more"));
 }
 
-/// What a kubelet makes of a ConfigMap.
+/// Writes files as a kubelet does for a ConfigMap.
 fn config_map(root: &Path, generation: u32) {
     let folder = format!("..2026_11_{generation}");
     fs::create_dir(root.join(&folder)).expect("a folder");
@@ -164,19 +164,19 @@ fn a_directory_replaced_without_an_event_is_watched_from_the_next_check() {
             write(&root.join(folder).join("spec.yaml"), folder);
         }
     });
-    // Of what happens further up nothing is heard.
+    // Changes further up cause no event.
     fs::rename(listener.root.path().join("above"), listener.root.path().join("old"))
         .expect("renamed");
     fs::rename(listener.root.path().join("next"), listener.root.path().join("above"))
         .expect("renamed");
-    assert!(listener.events.recv_timeout(MAX_SILENCE).is_err(), "not heard");
+    assert!(listener.events.recv_timeout(MAX_SILENCE).is_err(), "no event");
     listener.files.rearm();
     listener.gets_event(|root| append(&root.join("above/specs/spec.yaml"), "more"));
     listener.gets_nothing(|root| append(&root.join("old/specs/spec.yaml"), "old"));
 }
 
 #[test]
-fn what_comes_while_the_watches_are_made_is_not_missed() {
+fn a_file_created_while_the_watches_are_set_is_not_missed() {
     for round in 0_u64..80 {
         let root = tempfile::tempdir().expect("a folder");
         let spec = root.path().join("a/b/spec.yaml");
@@ -184,7 +184,7 @@ fn what_comes_while_the_watches_are_made_is_not_missed() {
         let mut files = Files::new(vec![spec.clone()], move || {
             let _ = sender.send(());
         });
-        // Its threads are there before the race.
+        // Starts its threads before the race.
         files.rearm();
         for path in std::mem::take(&mut files.watched).into_keys() {
             files.unwatch(&path);
@@ -198,14 +198,14 @@ fn what_comes_while_the_watches_are_made_is_not_missed() {
         });
         while files.rearm().is_empty() && format!("{:?}", files.fingerprint()).contains("NotFound")
         {
-            events.recv_timeout(SOON).expect("it is heard");
+            events.recv_timeout(SOON).expect("an event");
         }
         writer.join().expect("it writes");
     }
 }
 
 #[test]
-fn what_does_not_exist_yet_is_noticed_when_created() {
+fn a_path_that_does_not_exist_yet_is_noticed_when_created() {
     let mut listener = Listener::of(&["a/b/c/spec.yaml"], |_| {});
     listener.notices_path_changes(|root| fs::create_dir(root.join("a")).expect("a folder"));
     listener.notices_path_changes(|root| fs::create_dir(root.join("a/b")).expect("a folder"));
@@ -302,7 +302,7 @@ fn the_callback_is_called_once_until_it_is_rearmed() {
         replace(&path, &step.to_string());
     }
     let end = listener.files.fingerprint();
-    listener.events.recv_timeout(SOON).expect("it is heard");
+    listener.events.recv_timeout(SOON).expect("an event");
     assert!(listener.events.recv_timeout(MAX_SILENCE).is_err(), "once");
     assert_eq!(listener.calls.load(Ordering::SeqCst), 1);
     listener.files.rearm();
@@ -310,9 +310,9 @@ fn the_callback_is_called_once_until_it_is_rearmed() {
     listener.gets_event(|root| append(&root.join("spec.yaml"), "more"));
 }
 
-/// As the daemon does it, but that it looks only when it hears something.
+/// Works as the daemon does, but takes samples only after events.
 #[test]
-fn a_file_replaced_a_thousand_times_in_a_second_is_looked_at_seldom_and_read_at_the_end() {
+fn a_file_replaced_a_thousand_times_in_a_second_is_sampled_seldom_and_read_at_the_end() {
     let Listener { root, mut files, events, calls } = Listener::of_file();
     let path = root.path().join("spec.yaml");
     let (spec, writes) = (path.clone(), Arc::new(AtomicBool::new(true)));
@@ -325,27 +325,27 @@ fn a_file_replaced_a_thousand_times_in_a_second_is_looked_at_seldom_and_read_at_
         }
         writing.store(false, Ordering::SeqCst);
     });
-    let mut settle = Debounce::new(STABLE_FOR, LIMIT);
-    let (mut due, mut looks, mut read) = (Some(Instant::now()), 0, String::new());
+    let mut debounce = Debounce::new(STABLE_FOR, LIMIT);
+    let (mut due, mut samples, mut read) = (Some(Instant::now()), 0, String::new());
     let deadline = Instant::now() + Duration::from_secs(10);
     while read != "1000" {
         assert!(Instant::now() < deadline, "the last one is read, not {read:?}");
         let now = Instant::now();
         let wait = due.map_or(SOON, |due| due.saturating_duration_since(now));
         if events.recv_timeout(wait).is_ok() {
-            let at = settle.next_sample(Instant::now());
+            let at = debounce.next_sample(Instant::now());
             due = Some(due.map_or(at, |due| due.min(at)));
             continue;
         }
-        looks += 1;
+        samples += 1;
         files.rearm();
         let now = Instant::now();
-        due = match settle.sample(now, &files.fingerprint(), Writer::Closed) {
+        due = match debounce.sample(now, &files.fingerprint(), Writer::Closed) {
             Stability::Idle => None,
             Stability::WaitUntil(at) => Some(at),
             Stability::Read | Stability::ReadAnyway => {
                 let text = fs::read_to_string(&path).expect("it is read");
-                if settle.accept_read(&files.fingerprint()) {
+                if debounce.accept_read(&files.fingerprint()) {
                     read = text;
                 }
                 Some(now)
@@ -355,11 +355,11 @@ fn a_file_replaced_a_thousand_times_in_a_second_is_looked_at_seldom_and_read_at_
     writer.join().expect("it writes");
     assert!(!writes.load(Ordering::SeqCst), "nothing is read before the last was written");
     let calls = calls.load(Ordering::SeqCst);
-    assert!(looks < 200 && calls < 200, "{looks} looks, called {calls} times");
+    assert!(samples < 200 && calls < 200, "{samples} samples, called {calls} times");
 }
 
 #[test]
-fn a_directory_that_comes_and_goes_is_still_noticed_afterwards() {
+fn a_directory_created_and_removed_many_times_is_still_noticed_afterwards() {
     let mut listener = Listener::of(&["a/b/spec.yaml", "a/spec.yaml"], |_| {});
     let root = listener.root.path().to_owned();
     let stop = Arc::new(AtomicBool::new(false));
@@ -374,20 +374,20 @@ fn a_directory_that_comes_and_goes_is_still_noticed_afterwards() {
         write(&root.join("a/b/spec.yaml"), "to stay");
         stopped.store(true, Ordering::SeqCst);
     });
-    // Now and then it hears nothing for a while and then everything at once.
+    // Sometimes events are not read for a while, and then all at once.
     while !stop.load(Ordering::SeqCst) {
         if listener.events.recv_timeout(Duration::from_millis(1)).is_ok() {
             listener.files.rearm();
         }
     }
-    churn.join().expect("it comes and goes");
+    churn.join().expect("it creates and removes");
     listener.calms_down();
     listener.gets_event(|root| append(&root.join("a/b/spec.yaml"), "more"));
     listener.gets_event(|root| write(&root.join("a/spec.yaml"), "new"));
 }
 
 #[test]
-fn what_cannot_be_watched_is_reported_until_it_can() {
+fn a_directory_that_cannot_be_watched_is_reported_until_it_can() {
     let root = tempfile::tempdir().expect("a folder");
     let folder = root.path().join("secret");
     fs::create_dir(&folder).expect("a folder");
@@ -396,31 +396,28 @@ fn what_cannot_be_watched_is_reported_until_it_can() {
         fs::set_permissions(&folder, fs::Permissions::from_mode(mode)).expect("chmod");
     };
     let test = || {
-        become_someone(&[root.path(), &folder]);
+        become_unprivileged(&[root.path(), &folder]);
         let mut files = Files::new(vec![folder.join("spec.yaml")], || {});
         mode(0o300);
-        let expected = format!(
-            "changes in {} are not heard: Permission denied (os error 13)",
-            folder.display()
-        );
+        let expected =
+            format!("cannot watch {}: Permission denied (os error 13)", folder.display());
         assert_eq!(files.rearm(), [expected]);
         mode(0o700);
         assert!(files.rearm().is_empty());
     };
-    thread::scope(|scope| scope.spawn(test).join().expect("it is told"));
+    thread::scope(|scope| scope.spawn(test).join().expect("it is reported"));
 }
 
-/// For root there is nothing that it may not read: makes another user of this thread, to whom those
-/// folders belong.
-fn become_someone(folders: &[&Path]) {
+/// Makes this thread another user, to whom these directories belong: root may read everything.
+fn become_unprivileged(folders: &[&Path]) {
     if !rustix::process::geteuid().is_root() {
         return;
     }
-    let someone = rustix::process::Uid::from_raw(65_534);
+    let user = rustix::process::Uid::from_raw(65_534);
     for folder in folders {
-        std::os::unix::fs::chown(folder, Some(someone.as_raw()), None).expect("chown");
+        std::os::unix::fs::chown(folder, Some(user.as_raw()), None).expect("chown");
     }
-    rustix::thread::set_thread_res_uid(None, someone, None).expect("root may be anyone");
+    rustix::thread::set_thread_res_uid(None, user, None).expect("root may become any user");
 }
 
 #[test]
@@ -458,7 +455,7 @@ fn no_thread_outlives_the_files() {
     drop(files);
     let deadline = Instant::now() + SOON;
     while Arc::strong_count(&gone) > 1 {
-        assert!(Instant::now() < deadline, "both threads let go");
+        assert!(Instant::now() < deadline, "both threads end");
         thread::sleep(Duration::from_millis(1));
     }
 }

@@ -1,11 +1,11 @@
-//! Where inotify works and yet does not hear every change.
+//! Detects filesystems and mounts on which inotify works but misses changes.
 
 use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statfs, statx};
 
-/// Filesystems whose files others than this kernel's programs change, by their number in
-/// `linux/magic.h` or, where it has none, in their own source.
+/// Filesystems whose files can change without this kernel's involvement, by their magic number in
+/// `linux/magic.h` or, if it is not there, in their own source.
 const SHARED: [(u32, &str); 16] = [
     (0x5346_414f, "AFS"),
     (0x6b41_4653, "AFS"),
@@ -21,25 +21,22 @@ const SHARED: [(u32, &str); 16] = [
     (0x6969, "NFS"),
     (0x7461_636f, "OCFS2"),
     (0x0102_1997, "9p"),
-    (0x786f_4256, "a folder that VirtualBox shares"),
+    (0x786f_4256, "a VirtualBox shared folder"),
     (0x9fa0, "procfs"),
 ];
 
-/// Says so if the directory is on a filesystem that does not tell of every change.
+/// Returns a message if the directory is on a filesystem on which inotify misses changes.
 pub(super) fn filesystem(directory: &Path) -> Option<String> {
     let kind = statfs(directory).ok()?.f_type as u32;
     let (_, name) = SHARED.iter().find(|(number, _)| *number == kind)?;
-    Some(format!(
-        "not every change in {} is heard: it is on {name}, which others may change unheard",
-        directory.display()
-    ))
+    Some(format!("{} is on {name}, where inotify may miss changes", directory.display()))
 }
 
-/// Says so if the file is mounted by itself, as containers do with single files: what happens to
-/// the directory that it really is in is not heard here.
+/// Returns a message if the file is a mount point of its own, as single files in containers are:
+/// inotify does not report what happens in the directory that it really is in.
 pub(super) fn file(path: &Path) -> Option<String> {
     let stat = statx(CWD, path, AtFlags::empty(), StatxFlags::empty()).ok()?;
     let is_mounted = stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT);
     is_mounted
-        .then(|| format!("changes of {} are not heard: it is mounted by itself", path.display()))
+        .then(|| format!("{} is a mount point, where inotify may miss changes", path.display()))
 }

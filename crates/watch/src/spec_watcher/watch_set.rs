@@ -1,10 +1,10 @@
-//! Which directories are to be watched, so that no change of the files goes unheard.
+//! Determines which directories must be watched so that no change of the files is missed.
 //!
-//! A path leads over symbolic links, any of which may be changed to lead elsewhere: what a
-//! Kubernetes ConfigMap does with its `..data`. So each directory is watched in which the path
-//! meets a link or ends, for the name by which it goes on there. Where it breaks off, because
-//! something does not exist yet, that is the last directory that exists; its own is watched as
-//! well, for a place that lost its files may be about to be removed.
+//! A path may lead over symbolic links, any of which may be changed to lead elsewhere, as a Kubernetes
+//! ConfigMap does with its `..data`. So each directory in which the path meets a link or ends is
+//! watched, for the name by which the path continues there. If a part of the path does not exist yet,
+//! the last existing directory is watched, and its parent as well, since a directory that lost its
+//! files may be about to be removed.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -16,15 +16,15 @@ use super::event_filter::Interest;
 use super::fingerprint::is_spec;
 use super::unreliable_fs;
 
-/// How many symbolic links a path may lead over, as in the kernel (path_resolution(7)).
+/// The maximum number of symbolic links in a path, as in the kernel (path_resolution(7)).
 const MOST_LINKS: usize = 40;
 
-/// The directories that matter, as they are now.
+/// The directories to watch, as they are now.
 #[derive(Debug, Default)]
 pub(super) struct WatchSet {
-    /// By path without symbolic links; each directory once, however many paths it has.
+    /// By path without symbolic links; each directory once, even if it has several paths.
     pub(super) directories: BTreeMap<PathBuf, Directory>,
-    /// What will not be heard even so, a sentence each.
+    /// What inotify misses in spite of the watches, a message each.
     pub(super) unreliable: Vec<String>,
 }
 
@@ -34,12 +34,12 @@ pub(super) struct Directory {
     interest: Interest,
 }
 
-/// Which directory it is that has a path: device and inode.
+/// Identifies a directory by device and inode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Identity(u64, u64);
 
 impl Identity {
-    /// That of the directory which the path leads to now; `None` where it cannot be looked at.
+    /// Returns the identity of the directory that the path leads to now; `None` if it cannot be read.
     pub(super) fn of(path: &Path) -> Option<Self> {
         let metadata = fs::metadata(path).ok()?;
         Some(Self(metadata.dev(), metadata.ino()))
@@ -56,9 +56,9 @@ impl WatchSet {
         let mut directories: BTreeMap<PathBuf, Directory> = BTreeMap::new();
         let mut paths: BTreeMap<Identity, PathBuf> = BTreeMap::new();
         for (path, interest) in found {
-            // If it is gone already, the next survey does not find it.
+            // If it is gone already, the next lookup does not find it.
             let Some(identity) = Identity::of(&path) else { continue };
-            // inotify has one watch for a directory, and tells of it by one path.
+            // inotify has one watch per directory, and reports events with one path.
             let path = paths.entry(identity).or_insert(path);
             if let Some(known) = directories.get_mut(path) {
                 known.interest.add(interest);
@@ -89,7 +89,7 @@ impl Search {
             Ok(here) => here,
             Err(error) => {
                 self.unreliable.push(format!(
-                    "changes of {} are not heard: the working directory is not known: {error}",
+                    "cannot watch {}: the working directory is unknown: {error}",
                     place.display()
                 ));
                 return;
@@ -102,7 +102,7 @@ impl Search {
         }
     }
 
-    /// A directory, of whose entries each spec file is one.
+    /// Adds a directory whose spec files belong to the spec.
     fn directory(&mut self, path: &Path) {
         self.found.entry(path.to_owned()).or_default().specs = true;
         let entries = fs::read_dir(path).into_iter().flatten().flatten();
@@ -118,8 +118,8 @@ impl Search {
         }
     }
 
-    /// Goes the way of a path and notes where it may change. Returns its end, a path without
-    /// symbolic links, if it exists.
+    /// Resolves a path and records where its resolution may change. Returns the path without symbolic
+    /// links, if it exists.
     fn follow(&mut self, mut here: PathBuf, path: &Path) -> Option<PathBuf> {
         let mut ahead = Vec::new();
         push_components(&mut ahead, path);
@@ -147,7 +147,7 @@ impl Search {
                         here = next;
                     } else {
                         self.note(&here, &step);
-                        // A file in the place of a directory leads nowhere.
+                        // A file in place of a directory ends the path.
                         return ahead.is_empty().then_some(next);
                     }
                 }
@@ -160,7 +160,7 @@ impl Search {
         self.found.entry(directory.to_owned()).or_default().names.insert(name.to_owned());
     }
 
-    /// Notes the directory itself, in the one that it is in.
+    /// Watches for the directory itself in its parent.
     fn watch_parent(&mut self, directory: &Path) {
         if let (Some(parent), Some(name)) = (directory.parent(), directory.file_name()) {
             self.note(parent, name);
@@ -168,7 +168,7 @@ impl Search {
     }
 }
 
-/// Puts the steps of a path before those that are still ahead, of which the last is the next.
+/// Pushes the components of a path onto the stack of components to resolve, whose top is the next.
 fn push_components(ahead: &mut Vec<OsString>, path: &Path) {
     let first = ahead.len();
     ahead.extend(path.components().map(|it| it.as_os_str().to_owned()));

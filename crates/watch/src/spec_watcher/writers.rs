@@ -26,8 +26,8 @@ impl OpenWriters {
                     self.0.insert(path.to_owned());
                 }
             }
-            // Whatever has the path after one of the latter was not modified by it: a new file, a
-            // link, a file that was written elsewhere.
+            // The file that has the path after one of the latter three was not modified by it: a new
+            // file, a link, a file that was written elsewhere.
             EventKind::Access(AccessKind::Close(AccessMode::Write))
             | EventKind::Create(_)
             | EventKind::Remove(_)
@@ -38,17 +38,17 @@ impl OpenWriters {
         }
     }
 
-    /// Forgets the files that are not to be kept.
+    /// Removes all other files.
     pub(super) fn retain(&mut self, mut is_kept: impl FnMut(&Path) -> bool) {
         self.0.retain(|path| is_kept(path));
     }
 
-    /// Forgets all, as events were lost.
+    /// Removes all files, because events were lost.
     pub(super) fn clear(&mut self) {
         self.0.clear();
     }
 
-    /// The files, in order.
+    /// Returns the files in order.
     pub(super) fn paths(&self) -> Vec<PathBuf> {
         self.0.iter().cloned().collect()
     }

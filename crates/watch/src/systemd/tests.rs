@@ -3,8 +3,8 @@ use std::process::Command;
 
 use super::*;
 
-/// Runs one of the `as_a_service` tests below in a process of its own, whose environment is that of
-/// a service, and gives the datagrams that it sent.
+/// Runs one of the `as_a_service` tests below in its own process with the environment of a service,
+/// and returns the datagrams that it sent.
 fn sent_by(test: &str, more: &[(&str, &str)]) -> Vec<String> {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("notify");
@@ -12,7 +12,7 @@ fn sent_by(test: &str, more: &[(&str, &str)]) -> Vec<String> {
     let mut service = Command::new(std::env::current_exe().expect("the tests' program"));
     service.args(["--exact", "--ignored", &format!("systemd::tests::as_a_service::{test}")]);
     service.env("NOTIFY_SOCKET", &path).envs(more.iter().copied());
-    // Read meanwhile, since the kernel queues but a few for one that does not.
+    // Read concurrently, since the kernel queues only a few datagrams.
     let end = UnixDatagram::unbound().expect("a socket");
     let reader = std::thread::spawn(move || {
         let mut datagrams = Vec::new();
@@ -32,7 +32,7 @@ fn sent_by(test: &str, more: &[(&str, &str)]) -> Vec<String> {
     reader.join().expect("datagrams")
 }
 
-/// Told by the test itself when nothing more can come.
+/// Sent by the test itself when nothing more can arrive.
 const END: &str = "the end";
 
 #[test]
@@ -50,13 +50,13 @@ fn the_service_manager_is_notified_of_start_reload_and_stop() {
 #[test]
 fn watchdog_notifications_come_at_half_the_interval_while_the_reconciler_lives() {
     let sent = sent_by("lives_and_falls_silent", &[("WATCHDOG_USEC", "100000")]);
-    // 300 ms at 50 ms each, of which the keeper is heard of in the first half.
+    // 300 ms at 50 ms each; the reconciler is alive in the first half only.
     assert!((3..=5).contains(&sent.len()), "{sent:?}");
     assert!(sent.iter().all(|datagram| datagram == "WATCHDOG=1\n"), "{sent:?}");
 }
 
 #[test]
-fn no_signs_of_life_are_given_to_whom_they_are_not_for() {
+fn no_keep_alives_are_sent_without_a_watchdog_for_this_process() {
     assert!(sent_by("lives", &[("WATCHDOG_USEC", "1000"), ("WATCHDOG_PID", "1")]).is_empty());
     assert!(sent_by("lives", &[("WATCHDOG_USEC", "0")]).is_empty());
     assert!(sent_by("lives", &[]).is_empty());
@@ -69,12 +69,12 @@ fn a_status_is_one_line_of_bounded_length() {
     assert_eq!(one_line(&"é".repeat(1000)).chars().count(), SHOWN);
 }
 
-/// Not tests of their own: what [`sent_by`] runs.
+/// Run by [`sent_by`]; they test nothing by themselves.
 mod as_a_service {
     use super::*;
 
     #[test]
-    #[ignore = "run by other tests, in a process of its own"]
+    #[ignore = "run by other tests in its own process"]
     fn notifies_all() {
         let notifier = Notifier::new();
         notifier.ready("ok: 3 services");
@@ -85,14 +85,14 @@ mod as_a_service {
     }
 
     #[test]
-    #[ignore = "run by other tests, in a process of its own"]
+    #[ignore = "run by other tests in its own process"]
     fn lives_and_falls_silent() {
         let patience = Duration::from_millis(170);
         keep_alive_for(Duration::from_millis(300), patience);
     }
 
     #[test]
-    #[ignore = "run by other tests, in a process of its own"]
+    #[ignore = "run by other tests in its own process"]
     fn lives() {
         keep_alive_for(Duration::from_millis(20), Duration::from_secs(5));
     }

@@ -94,7 +94,10 @@ fn the_refusal_of_a_saved_plan_names_the_reason() {
     fixture.write("plan", SPEC);
     assert_refused(&fixture, &["plan is not a plan written by `evenkeel plan --out`"]);
     fixture.write("plan", text.replace("\"weight\": 5", "\"weight\": 6"));
-    assert_refused(&fixture, &["plan was changed after it was written: its checksum does not match"]);
+    assert_refused(
+        &fixture,
+        &["plan was changed after it was written: its checksum does not match"],
+    );
     fixture.write("plan", text.replace("{\"evenkeel_plan\":2,", "{\"evenkeel_plan\":1,"));
     assert_refused(&fixture, &["plan has saved-plan format 1; this build reads format 2"]);
     for (from, to, words) in [

@@ -238,7 +238,7 @@ fn a_filesystem_without_events() {
     let daemon = host.watch("specs/spec.yaml", "--interval 1s");
     host.wait_for_state("ok");
     fs::write(limit, before.trim()).unwrap();
-    assert!(daemon.log().contains("looked at in each interval"), "{}", daemon.log());
+    assert!(daemon.log().contains("polling every interval"), "{}", daemon.log());
     host.write("spec.yaml", spec("10.0.0.11"));
     assert!(within(Duration::from_millis(1_600), || table().contains("0A00000B")), "{}", table());
 }
@@ -251,7 +251,11 @@ fn a_pipe_in_place_of_the_file_is_reported_and_does_not_block() {
     let path = host.path("specs/spec.yaml");
     fs::remove_file(&path).unwrap();
     run(&format!("mkfifo {}", path.display()));
-    assert!(within(ENFORCED, || host.reasons().contains("not a regular file")), "{}", host.reasons());
+    assert!(
+        within(ENFORCED, || host.reasons().contains("not a regular file")),
+        "{}",
+        host.reasons()
+    );
     run("ipvsadm -D -t 192.0.2.1:80");
     assert!(within(Duration::from_secs(2), || table() == before), "{}", table());
     daemon.signal(Signal::SIGTERM);

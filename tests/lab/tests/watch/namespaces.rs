@@ -42,7 +42,7 @@ fn a_daemon_whose_namespace_is_recreated_ends_and_the_next_one_manages_the_new_o
     named.delete();
     named.make();
     let words = last_words(&named, daemon);
-    assert!(words.starts_with("error: ") && words.contains("made anew"), "{words}");
+    assert!(words.starts_with("error: ") && words.contains("created again"), "{words}");
     assert_eq!(table_of(&named), "");
     let mut daemon = daemon_in(&named, &host);
     std::thread::sleep(Duration::from_secs(3));

@@ -52,7 +52,7 @@ fn the_service_manager_is_notified_of_ready_state_reload_life_and_end() {
     manager.wait_for("READY=1");
     host.write("spec.yaml", "version: 1\nservices: [");
     let status = manager.wait_for("STATUS=degraded");
-    assert!(status.contains("the spec is bad"), "{status}");
+    assert!(status.contains("the spec is invalid"), "{status}");
     let before = table();
     daemon.signal(Signal::SIGTERM);
     manager.wait_for("STOPPING=1");
@@ -106,5 +106,5 @@ fn after_a_restart_with_a_bad_file_the_last_good_spec_is_enforced() {
     let _daemon = host.watch("specs/spec.yaml", "");
     host.wait_for_state("degraded");
     assert_eq!(table(), before);
-    assert!(host.reasons().contains("the last good one stays in force"), "{}", host.reasons());
+    assert!(host.reasons().contains("the last valid one stays active"), "{}", host.reasons());
 }

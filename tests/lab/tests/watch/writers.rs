@@ -129,7 +129,7 @@ fn a_file_that_is_touched_all_the_time_is_read_after_ten_seconds() {
     // It is reported until the file comes to rest.
     let is_reported = within(ENFORCED, || {
         touch();
-        host.reasons().contains("without coming to rest")
+        host.reasons().contains("the spec files have kept changing")
     });
     assert!(is_reported, "{:#}", host.status());
     host.wait_for_state("ok");

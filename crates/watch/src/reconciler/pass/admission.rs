@@ -1,5 +1,5 @@
-//! Which plans are let through: whether a newer spec comes into force, and which drift is undone. A
-//! plan that guards refuse is held until someone approves it.
+//! Decides whether a newer spec becomes active, and which drift is repaired. A plan that guards refuse
+//! is held until a user approves it.
 
 use std::collections::BTreeSet;
 
@@ -15,11 +15,11 @@ use crate::reconciler::{PassError, Reconciler};
 use crate::spec_source::SpecText;
 use crate::status::{Held, Mode};
 
-/// How many lines of what is to be done are told.
+/// The maximum number of pending steps in the status.
 const LINES: usize = 200;
 
 impl<K: Kernel> Reconciler<K> {
-    /// Lets the newest spec come into force if its guards, or someone, let it.
+    /// Activates the newest spec if its guards accept its plan, or a user approved it.
     pub(super) fn admit_newest(&mut self, live: &Live) -> Result<(), PassError> {
         let Some(newest) = self.specs.newest() else { return Ok(()) };
         if self.options.mode == Mode::Observe {
@@ -35,7 +35,7 @@ impl<K: Kernel> Reconciler<K> {
             return Ok(());
         }
         if self.was_applied(&newest) {
-            // By `apply`, which has asked its guards, or was told to pass them.
+            // By `apply`, whose guards accepted the plan or were passed with `--allow`.
             self.specs.accept(self.clock.wall());
             self.granted = Some((newest.digest(), Guard::ALL.to_vec()));
             self.failing.clear();
@@ -43,23 +43,24 @@ impl<K: Kernel> Reconciler<K> {
             return Ok(());
         }
         if let Some(live_without_drift) = self.live_without_drift(live)? {
-            // What someone else has broken is no reason to let through what would break it, nor
-            // to call it by another name.
-            let on_live = plan.refusals;
+            // Damage by another program must not let a plan through that would cause the same damage,
+            // nor change the id of the plan.
+            let live_refusals = plan.refusals;
             plan = self.plan_on(&newest, &live_without_drift);
-            let known: Vec<Guard> = plan.refusals.iter().map(|refusal| refusal.guard).collect();
-            plan.refusals.extend(on_live.into_iter().filter(|it| !known.contains(&it.guard)));
+            let guards: Vec<Guard> = plan.refusals.iter().map(|refusal| refusal.guard).collect();
+            plan.refusals
+                .extend(live_refusals.into_iter().filter(|it| !guards.contains(&it.guard)));
         }
         if let Some(held) = self.refused(&plan, &newest) {
             self.hold(held, &plan, &newest);
             return Ok(());
         }
-        // Whatever follows, this is the last good spec from now on: it is enforced again after a
-        // restart. A journal that cannot be written is found out before the first change, and
-        // leaves the one in force that is.
+        // From now on this is the last valid spec, which is enforced again after a restart, even if a
+        // later step fails. A journal that cannot be written is detected here, before the first
+        // change, and the spec that is active stays so.
         if let Err(error) = self.record_spec(&newest, live) {
             self.unmet_preconditions
-                .push(format!("the newest spec is not taken: {}", error_chain(&error)));
+                .push(format!("the newest spec is not activated: {}", error_chain(&error)));
             return Ok(());
         }
         self.specs.accept(self.clock.wall());
@@ -68,21 +69,21 @@ impl<K: Kernel> Reconciler<K> {
         Ok(())
     }
 
-    /// Whether the journal says that someone else has applied it here. A spec that was applied in
-    /// an earlier namespace of this name has yet to pass its guards.
+    /// Whether the journal records that `apply` has applied this spec here. A spec that was applied in
+    /// an earlier namespace of this name still has to pass its guards.
     fn was_applied(&self, spec: &SpecText) -> bool {
         let Journal { record, spec: applied, .. } = &self.journal;
         record.applied && applied.as_ref().is_some_and(|applied| spec.is_stored_as(applied))
     }
 
-    /// The host as the spec in force wants it, where someone else has changed it.
+    /// Returns the live state with all drift from the active spec repaired; `None` without drift.
     fn live_without_drift(&mut self, live: &Live) -> Result<Option<Live>, PassError> {
         let Some(active) = self.specs.active() else { return Ok(None) };
         let (plan, _) = self.plan(&active, live)?;
         Ok((!plan.is_in_sync()).then(|| simulate(live, &plan.steps)))
     }
 
-    /// A plan for a host that is not this one.
+    /// Plans for a live state other than the kernel's.
     fn plan_on(&self, spec: &SpecText, live: &Live) -> Plan {
         let inputs = Inputs::new(&spec.desired, live, &self.journal.record);
         let steps = plan(inputs).steps;
@@ -91,7 +92,7 @@ impl<K: Kernel> Reconciler<K> {
         plan(Inputs { last, cut_off, lost_files: &lost_files, ..inputs })
     }
 
-    /// What is held where guards refuse a plan that nobody let through.
+    /// Returns the plan to be held if guards refuse it and no user has approved it.
     fn refused(&mut self, plan: &Plan, spec: &SpecText) -> Option<Held> {
         let digest = spec.digest();
         let allowed: &[Guard] = match &self.granted {
@@ -114,14 +115,14 @@ impl<K: Kernel> Reconciler<K> {
         Some(Held { id, since: self.clock.wall(), guards, steps: plan.steps.len() })
     }
 
-    /// Tells of it, the first time also in the log.
+    /// Reports the held plan, and logs it the first time.
     fn hold(&mut self, held: Held, plan: &Plan, spec: &SpecText) {
         let before = self.last_held.take().filter(|before| before.id == held.id);
         let since = before.as_ref().map_or(held.since, |before| before.since);
         if before.is_none() {
             for (guard, message) in &held.guards {
                 let id = &held.id;
-                warn!(guard, id, "held: {message}; `evenkeel approve {id}` lets it through");
+                warn!(guard, id, "held: {message}; to apply it anyway: `evenkeel approve {id}`");
             }
             self.outputs.metrics.reload(Reload::Held);
         }
@@ -130,23 +131,23 @@ impl<K: Kernel> Reconciler<K> {
         self.held.clone_from(&self.last_held);
     }
 
-    /// Where guards refuse to repair what someone else has changed, the objects that this would
-    /// take something away from: those are left alone, and the rest is repaired.
+    /// Returns the objects to leave alone because guards refuse to repair drift: those that a repair
+    /// would remove something from. The rest is repaired.
     pub(super) fn held_by_drift(&mut self, plan: &Plan, spec: &SpecText) -> BTreeSet<Object> {
         let Some(held) = self.refused(plan, spec) else { return BTreeSet::new() };
         if self.held.is_none() {
             self.hold(held, plan, spec);
         } else {
-            // Only one plan is held at a time; the turn of this one comes next.
+            // Only one plan is held at a time; this one follows later.
             let guards = held.guards.into_iter();
             self.unmet_preconditions.extend(guards.map(|(guard, message)| {
-                format!("guard {guard} keeps drift from being undone: {message}")
+                format!("guard {guard} prevents the repair of drift: {message}")
             }));
         }
-        plan.steps.iter().filter(|op| takes(op)).map(Op::object).collect()
+        plan.steps.iter().filter(|op| removes(op)).map(Op::object).collect()
     }
 
-    /// What the last good spec is must not be forgotten with a journal that was lost.
+    /// Records the active spec again if the journal was lost, so that it stays the last valid spec.
     pub(super) fn restore_spec_record(&mut self, live: &Live) {
         let Some(active) = self.specs.active() else { return };
         if self.journal.spec.is_none()
@@ -156,9 +157,9 @@ impl<K: Kernel> Reconciler<K> {
         }
     }
 
-    /// Makes that spec the last applied one, on disk too, and adopts what it lists and what is there
-    /// already. With a journal that was lost that is all it lists: what evenkeel created of it is no
-    /// longer known, and a teardown deletes nothing that it may not have created.
+    /// Makes this spec the last applied one, on disk too, and adopts the objects that it lists and that
+    /// exist already. After the loss of a journal these are all that it lists: which of them evenkeel
+    /// created is no longer known, and a teardown deletes nothing that others may have created.
     fn record_spec(&mut self, spec: &SpecText, live: &Live) -> Result<(), JournalError> {
         let state = &self.options.state;
         let mut journal = self.journal.clone();
@@ -182,15 +183,15 @@ impl<K: Kernel> Reconciler<K> {
     }
 }
 
-/// Whether it takes away something that clients may be using.
-fn takes(op: &Op) -> bool {
+/// Whether the operation removes something that clients may be using.
+fn removes(op: &Op) -> bool {
     match op {
         Op::EditRealServer { before, after, .. } => after.weight == 0 && before.weight > 0,
         _ => matches!(op.verb(), Verb::Drain | Verb::Delete | Verb::Unbind),
     }
 }
 
-/// The steps as a plan shows them.
+/// Returns the steps as a plan shows them.
 pub(super) fn lines(plan: &Plan, names: Names<'_>) -> Vec<String> {
     let labels = Labels::new(names);
     let scope = plan.wider_scope.iter().map(ToString::to_string);
@@ -203,8 +204,8 @@ pub(super) fn lines(plan: &Plan, names: Names<'_>) -> Vec<String> {
     lines
 }
 
-/// What `evenkeel approve` takes: the spec and all that would be done for it. What else is
-/// different on the host, as counters are, makes no other plan of it.
+/// Returns the id for `evenkeel approve`: a digest of the spec and its steps. Other differences of the
+/// host, such as counters, do not change it.
 fn plan_id(digest: &str, plan: &Plan, spec: &SpecText) -> String {
     let labels = Labels::new(&spec.desired);
     let mut hash = Sha256::new();

@@ -1,5 +1,4 @@
-//! What is done of a plan and what becomes of it: all but what is left alone, with what relies on
-//! that.
+//! Applies a plan except for what is held back and what depends on it, and records the results.
 
 use std::collections::BTreeSet;
 
@@ -34,8 +33,8 @@ impl<K: Kernel> Reconciler<K> {
         }
         let now = self.clock.now();
         held_back.extend(self.failing.waiting(now).cloned());
-        let entry = plan.steps.iter().filter(|op| self.conflicts.backs_off(op, now));
-        held_back.extend(entry.map(Op::object));
+        let conflicting = plan.steps.iter().filter(|op| self.conflicts.backs_off(op, now));
+        held_back.extend(conflicting.map(Op::object));
         for precondition in &plan.unmet_preconditions {
             held_back.extend(blocked_by(precondition, &plan.steps));
             self.unmet_preconditions.push(precondition.to_string());
@@ -45,7 +44,7 @@ impl<K: Kernel> Reconciler<K> {
         if !unrecorded.is_empty()
             && let Err(error) = self.options.state.write(&self.journal)
         {
-            // What is known of already is repaired all the same.
+            // Drift of what the journal records already is repaired all the same.
             held_back.extend(unrecorded);
             self.unmet_preconditions.push(error_chain(&error));
         }
@@ -72,7 +71,7 @@ impl<K: Kernel> Reconciler<K> {
         Ok(self.record_report(&report, spec, &drift, held_back.is_empty()))
     }
 
-    /// What became of it.
+    /// Records the outcome of each step.
     fn record_report(
         &mut self,
         report: &Report,
@@ -83,7 +82,7 @@ impl<K: Kernel> Reconciler<K> {
         let now = self.clock.now();
         for done in report.iter() {
             let object = done.op.object();
-            // A drain that goes on is no operation.
+            // A running drain is not an operation of this pass.
             if !matches!(done.outcome, Outcome::AlreadyInPlace | Outcome::Draining) {
                 let (verb, outcome) = (done.op.verb().as_str(), done.outcome.as_str());
                 self.outputs.metrics.operation(verb, outcome);
@@ -105,8 +104,8 @@ impl<K: Kernel> Reconciler<K> {
             }
         }
         for op in &report.mismatches {
-            let why = "someone else keeps changing it while it is applied".to_owned();
-            self.failing.failed(op.object(), why, now);
+            let error = "another program changed it while it was applied".to_owned();
+            self.failing.failed(op.object(), error, now);
         }
         for warning in &report.warnings {
             warn!("{warning}");
@@ -116,7 +115,7 @@ impl<K: Kernel> Reconciler<K> {
                 service = %spec.desired.label(service),
                 %real_server,
                 connections,
-                "deleted at the end of its drain with connections left"
+                "deleted at its drain limit with connections left"
             );
         }
         if let Some(error) = &report.error {
@@ -139,13 +138,13 @@ impl<K: Kernel> Reconciler<K> {
             (true, true) => "draining",
             (true, false) => "changed",
         };
-        // What was skipped for the sake of what failed can be done without it.
+        // Steps that were skipped because another one failed can be done without it.
         let needs_follow_up = skipped > 0 && report.has_failed() && report.error.is_none();
         End { result, changes, needs_follow_up, is_reported: true }
     }
 }
 
-/// Whether the journal must know of it beforehand, and does not.
+/// Whether the journal must record the operation beforehand and does not yet.
 fn is_unrecorded(op: &Op, journal: &Journal) -> bool {
     match op {
         Op::Bind { binding } => !journal.addresses.contains(binding),
@@ -158,13 +157,13 @@ fn is_unrecorded(op: &Op, journal: &Journal) -> bool {
     }
 }
 
-/// The steps that mend what someone else changed.
+/// Returns the steps that repair drift.
 fn repairs(plan: &Plan) -> impl Iterator<Item = &Op> {
     let caused = plan.steps.iter().zip(&plan.causes);
     caused.filter(|(_, cause)| **cause == Cause::Drift).map(|(op, _)| op)
 }
 
-/// The objects that cannot be brought about as long as that obstacle stands.
+/// Returns the objects that cannot be created while the precondition is unmet.
 fn blocked_by<'a>(
     precondition: &'a UnmetPrecondition,
     steps: &'a [Op],

@@ -12,10 +12,10 @@ use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{Live, ServiceKey};
 use rustix::io::Errno;
 
-use crate::Trigger;
 use crate::control::{Answer, Request};
 use crate::reconciler::Message;
 use crate::status::{Mode, State};
+use crate::trigger::Trigger;
 use fixture::{Fixture, set_weight, spec_text};
 
 const SPEC: &str = "version: 1
@@ -31,21 +31,21 @@ services:
 ";
 
 #[test]
-fn a_host_is_brought_to_the_spec_and_left_alone_then() {
+fn a_host_is_brought_to_the_spec_and_then_not_changed() {
     let mut fixture = Fixture::new(SPEC);
     fixture.assert_state(State::Ok, "");
     let live = fixture.live();
     assert_eq!((live.services.len(), live.addresses.len()), (2, 1));
     let received = fixture.received();
-    for reason in [Trigger::Resync, Trigger::Address, Trigger::Spec, Trigger::Signal] {
-        fixture.pass(reason);
+    for trigger in [Trigger::Resync, Trigger::Address, Trigger::Spec, Trigger::Signal] {
+        fixture.pass(trigger);
     }
     assert_eq!(fixture.received(), received);
     assert_eq!(fixture.status().last_pass.as_ref().map(|it| &*it.result), Some("in_sync"));
 }
 
 #[test]
-fn drift_is_repaired_whatever_it_is() {
+fn drift_of_every_kind_is_repaired() {
     let mut fixture = Fixture::new(SPEC);
     let before = fixture.live();
     for change in [
@@ -62,7 +62,7 @@ fn drift_is_repaired_whatever_it_is() {
 }
 
 #[test]
-fn addresses_wait_for_their_turn_unless_a_vip_went() {
+fn address_events_are_rate_limited_unless_a_vip_was_removed() {
     let mut fixture = Fixture::new(SPEC);
     let mut on_message = |gone: &[[u8; 4]]| {
         let gone = gone.iter().map(|address| (*address).into()).collect();
@@ -71,14 +71,14 @@ fn addresses_wait_for_their_turn_unless_a_vip_went() {
         (schedule.address.expect("a pass"), schedule.addresses_from, fixture.reconciler.clock.now())
     };
     for gone in [&[][..], &[[198, 51, 100, 9]]] {
-        let (schedule, turn, _) = on_message(gone);
-        assert_eq!(schedule, turn, "{gone:?}");
+        let (due, from, _) = on_message(gone);
+        assert_eq!(due, from, "{gone:?}");
     }
-    let (schedule, turn, now) = on_message(&[[198, 51, 100, 9], [192, 0, 2, 1]]);
-    assert!(schedule < turn && schedule <= now);
-    // What comes after it makes it wait no longer.
-    assert_eq!(on_message(&[]).0, schedule);
-    // One pass is enough for all that was heard before it, unless none could be made.
+    let (due, from, now) = on_message(&[[198, 51, 100, 9], [192, 0, 2, 1]]);
+    assert!(due < from && due <= now);
+    // A later event does not delay it.
+    assert_eq!(on_message(&[]).0, due);
+    // One pass covers all events before it, unless it could not be made.
     fixture.kernel.get().is_unreachable = true;
     fixture.reconciler.pass(Trigger::Signal);
     assert!(fixture.reconciler.schedule.address.is_some());
@@ -88,7 +88,7 @@ fn addresses_wait_for_their_turn_unless_a_vip_went() {
 }
 
 #[test]
-fn a_device_of_our_own_that_someone_sets_down_is_brought_up_and_what_it_lost_bound_again() {
+fn an_own_device_that_was_set_down_is_set_up_and_its_vips_are_bound_again() {
     let mut fixture =
         Fixture::new(&SPEC.replace("interface: eth0", "interface: vips, dummy: true"));
     let before = fixture.live();
@@ -97,14 +97,14 @@ fn a_device_of_our_own_that_someone_sets_down_is_brought_up_and_what_it_lost_bou
         links.get_mut(name).expect("it is there").up = false;
     };
     set_down(&mut fixture.kernel.get().live, "vips");
-    // As the kernel does it to those of IPv6.
+    // The kernel removes those of IPv6.
     fixture.kernel.get().live.addresses.clear();
     let seen = fixture.received();
     fixture.pass(Trigger::Address);
     assert_eq!(fixture.live(), before);
     assert_eq!(fixture.received(), seen + 1 + before.addresses.len());
     fixture.assert_state(State::Ok, "");
-    // Other interfaces are someone else's.
+    // Other interfaces are not evenkeel's.
     set_down(&mut fixture.kernel.get().live, "eth0");
     fixture.pass(Trigger::Address);
     assert!(fixture.live().links.is_some_and(|links| !links["eth0"].up));
@@ -120,7 +120,7 @@ fn a_failed_vip_reported_as_gone_is_retried_at_once() {
     fixture.assert_state(State::Degraded, "vip 192.0.2.1/32 on eth0");
     let gone: BTreeSet<IpAddr> = [[192, 0, 2, 1].into()].into();
     fixture.pass(Trigger::Address);
-    assert!(fixture.live().addresses.is_empty(), "its time has not come");
+    assert!(fixture.live().addresses.is_empty(), "its back-off has not ended");
     fixture.reconciler.on_message(Message::Address { gone });
     fixture.pass(Trigger::Address);
     assert_eq!(fixture.live().addresses.len(), 1);
@@ -128,7 +128,7 @@ fn a_failed_vip_reported_as_gone_is_retried_at_once() {
 }
 
 #[test]
-fn what_fails_is_left_for_later_and_the_rest_is_done() {
+fn a_failed_object_is_retried_later_and_the_rest_is_applied() {
     let mut fixture = Fixture::new(SPEC);
     let number = fixture.received();
     // The first operation of the next plan: one of the two real servers that are added.
@@ -141,7 +141,7 @@ fn what_fails_is_left_for_later_and_the_rest_is_done() {
     assert_eq!(status.state, State::Degraded);
     assert_eq!((status.failing.len(), status.failing[0].attempts), (1, 1), "{status:?}");
     let weights = fixture.weights();
-    // The other service was changed as a whole; in this one nothing is taken away.
+    // The other service was changed completely; in this one nothing is removed.
     let is_kept = |address: &str| weights.contains_key(address);
     let web = (is_kept("10.0.0.2"), is_kept("10.0.0.4"));
     let dns = (is_kept("10.0.0.3"), is_kept("10.0.0.5"));
@@ -157,20 +157,20 @@ fn what_fails_is_left_for_later_and_the_rest_is_done() {
 }
 
 #[test]
-fn a_bad_spec_changes_nothing_and_the_last_good_one_is_enforced() {
+fn an_invalid_spec_changes_nothing_and_the_last_valid_one_is_enforced() {
     let mut fixture = Fixture::new(SPEC);
     let before = fixture.live();
     for bad in ["", "version: 1\nservices: [", "version: 1\nservises: []\n"] {
         fixture.write(bad);
         fixture
-            .assert_state(State::Degraded, "the spec is bad, and the last good one stays in force");
+            .assert_state(State::Degraded, "the spec is invalid; the last valid one stays active");
         fixture.assert_state(State::Degraded, "spec.yaml");
         fixture.kernel.get().live.addresses.clear();
         fixture.pass(Trigger::Address);
         assert_eq!(fixture.live(), before);
-        // Also by a daemon that never saw another one.
+        // Also by a daemon that never read another one.
         fixture.restart();
-        fixture.assert_state(State::Degraded, "the last good one stays in force");
+        fixture.assert_state(State::Degraded, "the last valid one stays active");
         fixture.kernel.get().live.services.pop_first();
         fixture.pass(Trigger::Resync);
         assert_eq!(fixture.live(), before);
@@ -192,7 +192,7 @@ fn a_plan_that_a_guard_refuses_is_held_until_it_is_approved() {
     fixture.assert_state(State::Held, "guard no-server holds plan");
     fixture.kernel.get().live.addresses.clear();
     fixture.pass(Trigger::Address);
-    assert_eq!(fixture.live(), before, "the last good one is enforced");
+    assert_eq!(fixture.live(), before, "the last valid one is enforced");
     let held = fixture.status().spec.held.clone().expect("it is held");
     let answer = fixture.reconciler.handle(Request::Approve { id: "other".to_owned() });
     assert!(
@@ -226,7 +226,7 @@ fn an_approval_for_which_no_pass_can_be_made_says_why() {
 }
 
 #[test]
-fn drift_lets_no_held_plan_through() {
+fn drift_does_not_release_a_held_plan() {
     let mut fixture = Fixture::new(SPEC);
     let before = fixture.live();
     let quiet = SPEC.replace(", weight: 3 }, { address: 10.0.0.2", ", weight: 0");
@@ -236,7 +236,7 @@ fn drift_lets_no_held_plan_through() {
     fixture.pass(Trigger::Resync);
     assert_eq!(fixture.live(), before);
     assert_eq!(fixture.status().spec.held.as_ref().map(|held| &held.id), Some(&id));
-    // Nor one that is new when the host has drifted.
+    // Nor does it let a plan pass that is new when the host has drifted.
     fixture.write(SPEC);
     fixture.assert_state(State::Ok, "");
     fixture.kernel.get().live.services.clear();
@@ -245,8 +245,8 @@ fn drift_lets_no_held_plan_through() {
     assert_eq!(fixture.live(), before);
 }
 
-/// Someone else has added so many services that their deletion takes a guard's leave.
-fn crowd(fixture: &Fixture) {
+/// Adds so many services as another program that a guard refuses their deletion.
+fn add_foreign_services(fixture: &Fixture) {
     let mut kernel = fixture.kernel.get();
     let (key, service) =
         kernel.live.services.iter().next().map(|(k, s)| (*k, s.clone())).expect("one");
@@ -260,13 +260,13 @@ fn crowd(fixture: &Fixture) {
 }
 
 #[test]
-fn drift_that_a_guard_keeps_from_being_undone_stops_only_what_takes_away() {
+fn a_guard_on_the_repair_of_drift_holds_back_only_removals() {
     for is_newer_held in [false, true] {
         let mut fixture = Fixture::new(SPEC);
         if is_newer_held {
             fixture.write(&SPEC.replace(", weight: 3 }, { address: 10.0.0.2", ", weight: 0"));
         }
-        crowd(&fixture);
+        add_foreign_services(&fixture);
         fixture.kernel.get().live.addresses.clear();
         set_weight(&mut fixture.kernel.get().live, "10.0.0.1", 9);
         fixture.pass(Trigger::Resync);
@@ -278,7 +278,7 @@ fn drift_that_a_guard_keeps_from_being_undone_stops_only_what_takes_away() {
 }
 
 #[test]
-fn what_apply_put_in_force_is_in_force() {
+fn a_spec_that_apply_applied_becomes_active() {
     let mut fixture = Fixture::new(SPEC);
     let quiet = SPEC.replace(", weight: 3 }, { address: 10.0.0.2", ", weight: 0");
     fixture.write(&quiet);
@@ -296,7 +296,7 @@ fn what_apply_put_in_force_is_in_force() {
 }
 
 #[test]
-fn a_journal_that_is_lost_is_written_anew_with_the_last_good_spec() {
+fn a_lost_journal_is_written_again_with_the_last_valid_spec() {
     let mut fixture = Fixture::new(SPEC);
     let before = fixture.live();
     std::fs::remove_dir_all(fixture.folder.path().join("init")).expect("it is there");
@@ -315,7 +315,7 @@ fn a_conflict_on_one_object_delays_no_other() {
         set_weight(&mut fixture.kernel.get().live, "10.0.0.1", 9);
         fixture.pass(Trigger::Resync);
     }
-    assert_eq!(fixture.weights()["10.0.0.1"], 9, "it is put off");
+    assert_eq!(fixture.weights()["10.0.0.1"], 9, "it backs off");
     fixture.kernel.get().live.services.clear();
     fixture.pass(Trigger::Resync);
     assert_eq!(fixture.weights()["10.0.0.1"], 3);
@@ -323,7 +323,7 @@ fn a_conflict_on_one_object_delays_no_other() {
 }
 
 #[test]
-fn what_was_approved_continues_through_its_drains() {
+fn an_approved_plan_continues_through_its_drains() {
     let more = "{ address: 10.0.0.2 }, { address: 10.0.0.4 }, { address: 10.0.0.5 }";
     let text = SPEC.replace("drain: 0s", "drain: 1h").replace("{ address: 10.0.0.2 }", more);
     let text = text.replace("services:", "guards: { mass_delete_from: 2 }\nservices:");
@@ -340,7 +340,7 @@ fn what_was_approved_continues_through_its_drains() {
         + "services:\n  - { name: new, vip: 192.0.2.1, port: 8080, real_servers: [ { address: 10.0.0.9 } ] }\n";
     fixture.write(&smaller);
     fixture.assert_state(State::Held, "guard mass-delete");
-    // What leaves keeps its name until it is gone.
+    // A removed service keeps its name until it is deleted.
     let pending_steps = fixture.status().pending_steps.join("\n");
     assert!(pending_steps.contains("delete service dns/192.0.2.1:53/udp"), "{pending_steps}");
     let id = fixture.status().spec.held.clone().expect("it is held").id;
@@ -406,12 +406,12 @@ fn a_change_that_keeps_coming_back_is_a_conflict_with_backoff() {
         fixture.pass(Trigger::Resync);
         assert_eq!(fixture.weights()["10.0.0.1"], 3);
     }
-    fixture.assert_state(State::Degraded, "weight is found 9, the spec says 3; undone 5 times");
+    fixture.assert_state(State::Degraded, "weight is 9, the spec says 3; undone 5 times");
     spoil(&fixture);
     fixture.kernel.get().live.addresses.clear();
     fixture.pass(Trigger::Resync);
     assert_eq!((fixture.weights()["10.0.0.1"], fixture.live().addresses.len()), (9, 1));
-    // Who asks for something else is heard at once.
+    // A new spec is applied at once.
     fixture.write(&SPEC.replace("weight: 3", "weight: 4"));
     assert_eq!(fixture.weights()["10.0.0.1"], 4);
     fixture.assert_state(State::Ok, "");
@@ -445,7 +445,7 @@ fn an_unreachable_kernel_is_reported_and_retried() {
 }
 
 #[test]
-fn only_the_spec_that_is_kept_may_be_applied_beside_it() {
+fn only_the_daemons_own_spec_may_be_applied_beside_it() {
     let mut fixture = Fixture::new(SPEC);
     let mut may = |source: &str| {
         fixture.reconciler.handle(Request::MayApply { sources: vec![source.to_owned()] })
@@ -459,7 +459,7 @@ fn only_the_spec_that_is_kept_may_be_applied_beside_it() {
 }
 
 #[test]
-fn what_was_there_before_is_adopted_once_and_nothing_else_is() {
+fn objects_from_before_the_first_spec_are_adopted_and_no_others() {
     let mut fixture = Fixture::new("");
     let by_hand = "services: [ { name: web, vip: 192.0.2.1, port: 80, scheduler: wrr, \
                    real_servers: [ { address: 10.0.0.1, weight: 7 } ] } ]";
@@ -475,13 +475,13 @@ fn what_was_there_before_is_adopted_once_and_nothing_else_is() {
         fixture.reconciler.journal.adopted.services, found,
         "web, with one of two real servers"
     );
-    // Neither a daemon that begins anew nor a newer spec adopts what evenkeel made of it.
+    // Neither a restarted daemon nor a newer spec adopts what evenkeel changed of it.
     fixture.restart();
     fixture.assert_state(State::Ok, "");
     fixture.write(&SPEC.replace("weight: 3", "weight: 5"));
     assert_eq!(fixture.weights()["10.0.0.1"], 5);
     assert_eq!(fixture.reconciler.journal.adopted.services, found);
-    // What is deleted on purpose, and comes back, is evenkeel's.
+    // An object that a spec removes and a later one adds again is evenkeel's.
     let without = SPEC.replace("{ address: 10.0.0.1, weight: 3 }, ", "");
     fixture.write(&without);
     fixture.write(SPEC);
@@ -491,7 +491,7 @@ fn what_was_there_before_is_adopted_once_and_nothing_else_is() {
 }
 
 #[test]
-fn with_a_journal_that_was_lost_nothing_is_known_to_be_evenkeels() {
+fn after_the_loss_of_the_journal_all_existing_objects_are_adopted() {
     let mut fixture = Fixture::new(SPEC);
     assert!(fixture.reconciler.journal.adopted.is_empty());
     std::fs::remove_dir_all(fixture.folder.path().join("init")).expect("it is there");

@@ -1,4 +1,4 @@
-//! Who listens to files in a folder of its own, and hands that change them.
+//! A watcher of files in its own directory, and helpers that change them.
 
 use std::fs;
 use std::path::Path;
@@ -11,12 +11,12 @@ use tempfile::TempDir;
 
 use crate::spec_watcher::{Files, Fingerprint};
 
-/// What is heard comes within this time, or not at all.
+/// Events arrive within this time, or not at all.
 pub(super) const SOON: Duration = Duration::from_secs(3);
-/// For so long nothing is heard where nothing is to be.
+/// How long to wait to be sure that there is no event.
 pub(super) const MAX_SILENCE: Duration = Duration::from_millis(60);
 
-/// A daemon that only looks when it hears something.
+/// A watcher that takes fingerprints only after events.
 pub(super) struct Listener {
     pub(super) root: TempDir,
     pub(super) files: Files,
@@ -25,7 +25,7 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    /// Of those places in a new folder that was prepared.
+    /// Watches these paths in a new directory that was prepared.
     pub(super) fn of(places: &[&str], prepare: impl FnOnce(&Path)) -> Self {
         let root = tempfile::tempdir().expect("a folder");
         prepare(root.path());
@@ -43,12 +43,12 @@ impl Listener {
         listener
     }
 
-    /// Of a file `spec.yaml`.
+    /// Watches a file `spec.yaml`.
     pub(super) fn of_file() -> Self {
         Self::of(&["spec.yaml"], |root| write(&root.join("spec.yaml"), "first"))
     }
 
-    /// Makes a change, and waits until hearing alone has led to what it made of the files.
+    /// Makes a change, and asserts that events alone lead to the fingerprint after it.
     #[track_caller]
     pub(super) fn gets_event(&mut self, change: impl FnOnce(&Path)) {
         let before = self.files.fingerprint();
@@ -58,11 +58,11 @@ impl Listener {
         self.follows(&after);
     }
 
-    /// Makes a change after which the files are as before, but not the way to them.
+    /// Makes a change after which the files are as before, but not the path to them.
     #[track_caller]
     pub(super) fn notices_path_changes(&mut self, change: impl FnOnce(&Path)) {
         change(self.root.path());
-        self.events.recv_timeout(SOON).expect("it is heard");
+        self.events.recv_timeout(SOON).expect("an event");
         self.files.rearm();
         self.calms_down();
     }
@@ -70,7 +70,7 @@ impl Listener {
     #[track_caller]
     fn follows(&mut self, after: &Fingerprint) {
         loop {
-            self.events.recv_timeout(SOON).expect("it is heard");
+            self.events.recv_timeout(SOON).expect("an event");
             self.files.rearm();
             if self.files.fingerprint() == *after {
                 break;
@@ -79,12 +79,12 @@ impl Listener {
         self.calms_down();
     }
 
-    /// More may be on its way.
+    /// Waits until no more events arrive.
     #[track_caller]
     pub(super) fn calms_down(&mut self) {
         let deadline = Instant::now() + SOON;
         while self.events.recv_timeout(MAX_SILENCE).is_ok() {
-            assert!(Instant::now() < deadline, "it hears something all the time");
+            assert!(Instant::now() < deadline, "events never end");
             self.files.rearm();
         }
     }
@@ -93,7 +93,7 @@ impl Listener {
     pub(super) fn gets_nothing(&mut self, act: impl FnOnce(&Path)) {
         let before = self.files.fingerprint();
         act(self.root.path());
-        assert!(self.events.recv_timeout(MAX_SILENCE).is_err(), "nothing is heard");
+        assert!(self.events.recv_timeout(MAX_SILENCE).is_err(), "an event");
         assert_eq!(self.files.fingerprint(), before);
     }
 }
@@ -102,7 +102,7 @@ pub(super) fn write(path: &Path, text: &str) {
     fs::write(path, text).expect("a file is written");
 }
 
-/// Writes another file and puts it in the place of the one that is there.
+/// Writes another file and renames it over the existing one.
 pub(super) fn replace(path: &Path, text: &str) {
     let new = path.with_file_name(".new");
     write(&new, text);

@@ -1,4 +1,4 @@
-//! Which directories are watched for which path.
+//! Tests of which directories are watched for a path.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::spec_watcher::watch_set::WatchSet;
 
-/// The watched directories of a place, below the folder that all is in.
+/// Returns the watched directories of a path, relative to the root.
 fn watched(root: &Path, place: &str) -> Vec<String> {
     let watch_set = WatchSet::of(&[root.join(place)]);
     let below = |path: &PathBuf| match path.strip_prefix(root) {
@@ -41,14 +41,14 @@ fn a_directory_with_specs_is_watched_itself() {
 }
 
 #[test]
-fn a_directory_without_specs_may_be_about_to_go() {
+fn a_directory_without_specs_is_watched_with_its_parent() {
     let (_folder, root) = folder();
     fs::create_dir_all(root.join("a/b")).expect("folders");
     assert_eq!(watched(&root, "a/b"), ["./a", "./a/b"]);
 }
 
 #[test]
-fn what_is_missing_is_watched_for_where_its_path_breaks_off() {
+fn a_missing_path_is_watched_at_its_last_existing_directory() {
     let (_folder, root) = folder();
     fs::create_dir_all(root.join("a/b")).expect("folders");
     fs::write(root.join("a/file"), "").expect("a file");
@@ -57,7 +57,7 @@ fn what_is_missing_is_watched_for_where_its_path_breaks_off() {
 }
 
 #[test]
-fn each_directory_with_a_link_on_the_way_is_watched() {
+fn each_directory_with_a_link_of_the_path_is_watched() {
     let (_folder, root) = folder();
     fs::create_dir_all(root.join("a/real")).expect("folders");
     fs::create_dir_all(root.join("b")).expect("folders");
@@ -68,7 +68,7 @@ fn each_directory_with_a_link_on_the_way_is_watched() {
 }
 
 #[test]
-fn links_that_lead_in_circles_end_the_way() {
+fn a_loop_of_links_ends_the_path() {
     let (_folder, root) = folder();
     symlink("two", root.join("one")).expect("a link");
     symlink("one", root.join("two")).expect("a link");
@@ -91,9 +91,8 @@ fn a_directory_of_two_paths_is_watched_once() {
 
 #[test]
 fn a_shared_filesystem_is_reported() {
-    // Process files are on one on every machine.
+    // procfs is one on every machine.
     let watch_set = WatchSet::of(&["/proc/version".into()]);
-    let expected = "not every change in /proc is heard: it is on procfs, which others may change \
-                    unheard";
+    let expected = "/proc is on procfs, where inotify may miss changes";
     assert_eq!(watch_set.unreliable, [expected]);
 }

@@ -1,4 +1,4 @@
-//! Which files count as being written, with the real inotify.
+//! Tests of which files count as being written, with the real inotify.
 
 use std::fs::{self, File, hard_link};
 use std::io::Write as _;
@@ -12,7 +12,7 @@ use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_OMIT, utimensat};
 
 use super::listener::{Listener, MAX_SILENCE, SOON, replace, write};
 
-/// Waits until these files are those that are being written, by their names, and stay it.
+/// Waits until exactly the files of these names count as being written, and asserts that it stays so.
 #[track_caller]
 fn assert_written(listener: &Listener, names: &[&str]) {
     let written = || -> Vec<String> {
@@ -28,7 +28,7 @@ fn assert_written(listener: &Listener, names: &[&str]) {
     assert_eq!(written(), names);
 }
 
-/// A file that was opened to be written in place, and a first part of it that was written.
+/// Opens a file to write it in place, and writes a first part.
 fn begin(path: &Path) -> File {
     let mut file = File::create(path).expect("a file is opened");
     file.write_all(b"a first part\n").expect("a file is written");
@@ -47,7 +47,7 @@ fn a_file_is_written_from_its_first_change_until_it_is_closed() {
         assert_written(&listener, &[name]);
         listener.calms_down();
         drop(file);
-        listener.events.recv_timeout(SOON).expect("the close is heard");
+        listener.events.recv_timeout(SOON).expect("an event of the close");
         listener.files.rearm();
         assert_written(&listener, &[]);
     }
@@ -63,7 +63,7 @@ fn a_file_that_is_emptied_and_not_closed_is_written() {
 }
 
 #[test]
-fn what_comes_into_place_as_a_whole_has_no_writer() {
+fn a_file_that_appears_complete_has_no_writer() {
     let mut listener = Listener::of(&["."], |root| {
         write(&root.join("a.yaml"), "first");
         write(&root.join("other"), "other");
@@ -79,7 +79,7 @@ fn what_comes_into_place_as_a_whole_has_no_writer() {
 }
 
 #[test]
-fn a_file_that_leaves_its_place_is_written_no_more() {
+fn a_file_that_is_removed_or_replaced_no_longer_counts_as_written() {
     let ways: [fn(&Path); 3] = [
         |path| fs::remove_file(path).expect("removed"),
         |path| fs::rename(path, path.with_extension("old")).expect("renamed"),
@@ -98,7 +98,7 @@ fn a_file_that_leaves_its_place_is_written_no_more() {
 }
 
 #[test]
-fn files_of_a_folder_that_is_removed_or_moved_are_written_no_more() {
+fn files_of_a_removed_or_moved_directory_no_longer_count_as_written() {
     let ways: [fn(&Path); 2] = [
         |folder| fs::remove_dir_all(folder).expect("removed"),
         |folder| fs::rename(folder, folder.with_extension("old")).expect("renamed"),
@@ -125,7 +125,7 @@ fn files_of_a_folder_that_is_removed_or_moved_are_written_no_more() {
 }
 
 #[test]
-fn files_that_are_not_of_the_spec_or_no_longer_are_not_counted() {
+fn files_outside_the_spec_do_not_count_as_written() {
     let mut listener = Listener::of(&["current/spec.yaml"], |root| {
         for release in ["one", "two"] {
             fs::create_dir(root.join(release)).expect("a folder");
@@ -146,7 +146,7 @@ fn files_that_are_not_of_the_spec_or_no_longer_are_not_counted() {
     assert_written(&listener, &[]);
 }
 
-/// No close follows; the limit of waiting is for such changes.
+/// No close follows such a change; the limit of waiting exists for it.
 #[test]
 fn a_file_whose_time_of_change_is_set_by_its_path_counts_as_written() {
     let listener = Listener::of_file();
@@ -161,7 +161,7 @@ fn a_file_whose_time_of_change_is_set_by_its_path_counts_as_written() {
 }
 
 #[test]
-fn nothing_is_known_of_writers_before_the_folder_is_watched() {
+fn writers_from_before_the_directory_is_watched_are_unknown() {
     let mut file = None;
     let mut listener = Listener::of(&["spec.yaml"], |root| {
         file = Some(begin(&root.join("spec.yaml")));
@@ -176,7 +176,7 @@ fn nothing_is_known_of_writers_before_the_folder_is_watched() {
 }
 
 #[test]
-fn nothing_is_known_of_writers_after_events_were_lost() {
+fn writers_are_unknown_after_events_were_lost() {
     let listener = Listener::of_file();
     let mut file = begin(&listener.root.path().join("spec.yaml"));
     assert_written(&listener, &["spec.yaml"]);
@@ -188,7 +188,7 @@ fn nothing_is_known_of_writers_after_events_were_lost() {
     assert_written(&listener, &[]);
 }
 
-/// Each event makes the daemon look up its directories anew. If they were not watched meanwhile,
+/// After each event the daemon looks up its directories again. If they were not watched during that,
 /// some of so many closes would be missed.
 #[test]
 fn no_close_is_missed_while_the_directories_are_looked_up() {

@@ -33,6 +33,22 @@ enum Listed {
     Vip(IpAddr),
 }
 
+/// What clients know an object by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Client {
+    Address(IpAddr),
+    Mark(ServiceKey),
+}
+
+impl Client {
+    fn of(listed: &Listed) -> Self {
+        match listed {
+            Listed::Vip(address) => Self::Address(*address),
+            Listed::Service(key) => key.vip().map_or(Self::Mark(*key), Self::Address),
+        }
+    }
+}
+
 /// The guards that refuse an edit on a host that is as the texts before ask.
 pub(super) fn refusals(before: &Texts, after: &Texts) -> BTreeSet<&'static str> {
     let change = Change { old: desired(before), new: desired(after), before, after };
@@ -74,12 +90,6 @@ impl Change<'_> {
         keeps_vips && keeps_services && adds_servers
     }
 
-    fn changes_nothing(&self) -> bool {
-        let added = self.new.services.len() + self.new.vips.len();
-        let grows = self.kept().any(|(old, new)| new.real_servers.len() > old.real_servers.len());
-        self.only_adds() && !grows && added == self.old.services.len() + self.old.vips.len()
-    }
-
     fn is_cut_off(&self) -> bool {
         let pairs =
             || self.before.iter().filter_map(|(name, old)| Some((old, self.after.get(name)?)));
@@ -87,8 +97,7 @@ impl Change<'_> {
             |(old, new): (&String, &String)| old != new && old.starts_with(new.as_str());
         let lost_mark =
             |(old, new): (&String, &String)| old.ends_with(MARK) && !new.ends_with(MARK);
-        (pairs().any(is_beginning) && !self.only_adds())
-            || (pairs().any(lost_mark) && !self.changes_nothing())
+        (pairs().any(is_beginning) && !self.only_adds()) || pairs().any(lost_mark)
     }
 
     /// What the file of that name lists, alone: its services and VIPs.
@@ -108,20 +117,30 @@ impl Change<'_> {
             Listed::Service(key) => self.new.services.contains_key(key),
             Listed::Vip(address) => self.new.vips.keys().any(|vip| vip.address == *address),
         };
-        let new_files = self.after.keys().filter(|name| !self.before.contains_key(*name));
-        let moved: BTreeSet<Listed> =
-            new_files.flat_map(|name| Self::listed(self.after, name)).collect();
+        let everything: BTreeSet<Listed> =
+            self.before.keys().flat_map(|name| Self::listed(self.before, name)).collect();
         self.before.keys().any(|name| {
             let old = Self::listed(self.before, name);
             let takes = old.iter().any(|it| !of_new(it));
             let is_gone = if self.after.contains_key(name) {
                 let new = Self::listed(self.after, name);
-                !old.is_empty() && !new.is_empty() && !old.iter().any(of_new)
+                let former: BTreeSet<Client> = old.iter().map(Client::of).collect();
+                let left = former.iter().filter(|client| self.serves(client)).count();
+                let known: BTreeSet<Client> = everything.iter().map(Client::of).collect();
+                let lists_others = new.iter().any(|it| !known.contains(&Client::of(it)));
+                left * 2 < former.len() && lists_others
             } else {
-                old.intersection(&moved).count() * 2 < old.len()
+                true
             };
             takes && is_gone
         })
+    }
+
+    /// Whether the new spec has anything on that address or mark.
+    fn serves(&self, client: &Client) -> bool {
+        let services = self.new.services.keys().copied().map(Listed::Service);
+        let vips = self.new.vips.keys().map(|vip| Listed::Vip(vip.address));
+        services.chain(vips).any(|it| Client::of(&it) == *client)
     }
 
     /// Whether services of others are in the new scope and were not in the old one: no spec here

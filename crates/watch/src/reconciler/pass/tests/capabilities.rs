@@ -4,8 +4,8 @@ use evenkeel_host::Capability;
 
 use super::SPEC;
 use super::fixture::Fixture;
-use crate::Trigger;
 use crate::status::State;
+use crate::trigger::Trigger;
 
 #[test]
 fn without_net_admin_nothing_is_changed_and_the_status_names_it() {

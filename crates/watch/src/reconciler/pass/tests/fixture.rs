@@ -1,4 +1,4 @@
-//! A host in memory with a daemon that makes its passes when it is told to.
+//! A host in memory, and a reconciler whose passes the test triggers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::RandomState;
@@ -25,9 +25,10 @@ use crate::spec_source::{SpecSource, SpecText};
 use crate::spec_watcher::Files;
 use crate::status::{Mode, State, Status};
 use crate::systemd::Notifier;
-use crate::{Trigger, test_fixtures};
+use crate::test_fixtures;
+use crate::trigger::Trigger;
 
-/// A kernel in memory that the test sees too.
+/// A kernel in memory that the test shares.
 #[derive(Clone, Default)]
 pub(super) struct Shared(Arc<Mutex<FakeKernel>>);
 
@@ -137,7 +138,7 @@ impl SpecSource for Text {
     }
 }
 
-/// Host and daemon.
+/// A host and a daemon.
 pub(super) struct Fixture {
     pub(super) folder: TempDir,
     pub(super) kernel: Shared,
@@ -185,7 +186,7 @@ impl Fixture {
         fixture
     }
 
-    /// Another daemon on the same host.
+    /// Starts another daemon on the same host.
     pub(super) fn restart(&mut self) {
         (self.reconciler, self.status) =
             reconciler(self.folder.path(), &self.kernel, &self.text, Mode::Enforce);
@@ -198,9 +199,9 @@ impl Fixture {
         self.pass(Trigger::Spec);
     }
 
-    /// A pass, and those that follow at once.
-    pub(super) fn pass(&mut self, reason: Trigger) {
-        self.reconciler.pass(reason);
+    /// Makes a pass, and those that follow at once.
+    pub(super) fn pass(&mut self, trigger: Trigger) {
+        self.reconciler.pass(trigger);
         for _ in 0..20 {
             if self.reconciler.schedule.retry.is_none_or(|time| time > self.reconciler.clock.now())
             {
@@ -208,7 +209,7 @@ impl Fixture {
             }
             self.reconciler.pass(Trigger::Retry);
         }
-        panic!("it makes passes without an end");
+        panic!("passes follow each other without an end");
     }
 
     pub(super) fn status(&self) -> Arc<Status> {
@@ -226,7 +227,7 @@ impl Fixture {
         self.kernel.get().live.clone()
     }
 
-    /// The weights by the last number of the real servers' addresses.
+    /// Returns the weights by the addresses of the real servers.
     pub(super) fn weights(&self) -> BTreeMap<String, u32> {
         let live = self.live();
         let services = live.services.values();
