@@ -162,7 +162,7 @@ impl Error {
             }
             Self::Journal(error) => format!("nothing was changed; {}", error.remedy()),
             Self::Lock(LockError::Held(_)) => {
-                "nothing was changed; try again when that process has ended".to_owned()
+                "nothing was changed; try again when it has ended".to_owned()
             }
             Self::Unconfirmed(_) => "nothing was changed".to_owned(),
             Self::Watched(_) => {

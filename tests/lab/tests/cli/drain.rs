@@ -134,7 +134,7 @@ fn a_drain_ends_at_its_deadline_and_the_report_shows_the_remaining_connections()
     let answer = farm.apply("");
     assert_eq!(answer.status, 0, "{answer:?}");
     assert!(begin.elapsed() >= Duration::from_secs(2));
-    assert!(answer.stderr.contains("with 1 connection"), "{answer:?}");
+    assert!(answer.stderr.contains("1 connection broke"), "{answer:?}");
     assert_eq!(listed(), [(2, 6, 0)]);
 }
 
@@ -351,7 +351,7 @@ fn a_drain_lasts_exactly_its_time_even_if_the_clock_is_set() {
         let output = child.wait_with_output().unwrap();
         let took = begin.elapsed();
         assert!(output.status.success(), "{step} {options}: {said}");
-        assert!(said.contains("with 1 connection"), "{step} {options}: {said}");
+        assert!(said.contains("1 connection broke"), "{step} {options}: {said}");
         let (least, most) = (Duration::from_secs(6), Duration::from_secs(10));
         assert!(least <= took && took < most, "{step} {options}: {took:?}");
         assert_eq!(listed(), [(2, 6, 0)]);

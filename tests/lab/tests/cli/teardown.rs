@@ -200,7 +200,7 @@ services:
     assert_eq!(addresses(), lines("192.0.2.1/32 eth0"));
     let answer = fixture.evenkeel("teardown --yes");
     assert_eq!(answer.status, 0, "{answer:?}");
-    assert!(answer.stderr.contains("with 1 connection"), "{answer:?}");
+    assert!(answer.stderr.contains("1 connection broke"), "{answer:?}");
     assert_eq!((ipvsadm::save(), addresses()), (lines(""), lines("")));
     assert_eq!(fixture.done("teardown --yes"), "Nothing to undo.\n");
 }
