@@ -7,7 +7,7 @@
 use std::fmt::Write;
 
 const CASES: &str = include_str!("cases.txt");
-const TOO_MANY: &str = "the aliases up to here stand for more than 1000000 values; write the values \
+const TOO_MANY: &str = "the aliases up to here expand to more than 1000000 values; write the values \
                         out, or share real servers through a pool";
 
 /// An invalid spec.
@@ -26,7 +26,7 @@ pub(crate) fn all() -> Vec<BadInput> {
         BadInput {
             title: "an empty file",
             bytes: Vec::new(),
-            answer: "1:1: the spec is empty; write one, or say that nothing is wanted: \
+            answer: "1:1: the spec is empty; write one, or state that nothing is wanted: \
                      `version: 1` and `services: []`"
                 .to_owned(),
         },
