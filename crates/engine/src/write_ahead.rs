@@ -56,10 +56,13 @@ fn record_intent(journal: &mut Journal, pass: &Pass<'_>, context: &dyn Execution
     let reading = context.now();
     let now = reading.wall.as_secs() + 1;
     let drains = &mut journal.record.drains.0;
-    drains.retain(|(service, key), _| {
-        let service = pass.live.services.get(service);
-        service.is_some_and(|service| service.real_servers.get(key).is_some())
-    });
+    // A pass for single services knows nothing of the others: their drains continue.
+    if pass.is_complete {
+        drains.retain(|(service, key), _| {
+            let service = pass.live.services.get(service);
+            service.is_some_and(|service| service.real_servers.get(key).is_some())
+        });
+    }
     for op in &pass.steps {
         match op {
             Op::Bind { binding } => {

@@ -138,6 +138,28 @@ fn a_real_server_that_is_listed_again_gets_its_weight_back_and_its_drain_is_forg
 }
 
 #[test]
+fn a_pass_for_single_services_keeps_the_drains_of_the_others() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = StateDir::new(folder.path(), "init");
+    let (service, _) = web([], Drain::NONE);
+    let server = evenkeel_model::RealServerKey { address: [10, 0, 0, 9].into(), port: 80 };
+    let draining = Draining { since: 5, weight: 3, limit: Drain(60), uptime: None };
+    for (is_complete, remaining) in [(false, 1), (true, 0)] {
+        let mut journal = Journal::default();
+        journal.record.drains.0.insert((service, server), draining);
+        let mut kernel = host_with([]);
+        let desired = with_vips([vip(1)]);
+        let live = kernel.live.clone();
+        let steps = plan_of(&desired, &live).steps;
+        let pass = Pass { is_complete, ..pass(&desired, live, steps) };
+        let options = ApplyOptions::default();
+        execute_journalled(&mut kernel, pass, options, &mut NoopContext, &state, &mut journal)
+            .expect("the journal can be written");
+        assert_eq!(journal.record.drains.0.len(), remaining);
+    }
+}
+
+#[test]
 fn an_address_that_another_program_bound_is_not_in_the_journal() {
     let folder = tempfile::tempdir().expect("a folder");
     let state = StateDir::new(folder.path(), "init");
