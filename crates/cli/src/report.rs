@@ -40,7 +40,12 @@ pub(crate) fn print_report(
         .collect();
     let mut name = command.to_owned();
     name[..1].make_ascii_uppercase();
-    output.answer(format_args!("{name}: {}.\n", counts.join(", ")))?;
+    let counts = match counts.is_empty() {
+        // A wider scope takes no operation.
+        true => "no operation was needed".to_owned(),
+        false => counts.join(", "),
+    };
+    output.answer(format_args!("{name}: {counts}.\n"))?;
     output.flush()?;
     for warning in &report.warnings {
         output.warning(warning);
