@@ -134,7 +134,10 @@ fn a_sync_daemon_is_started_stopped_and_changed_by_both() {
     assert!(daemons().contains("backup sync daemon"));
     fixture.apply(SERVICE);
     assert!(daemons().contains("backup sync daemon"), "without the key it is someone else's");
-    fixture.apply(&with("sync: []"));
+    fixture.write("spec.yaml", with("sync: []"));
+    let answer = fixture.evenkeel("apply --yes spec.yaml");
+    assert!(answer.stderr.contains("refused: guard wider-scope: "), "{answer:?}");
+    fixture.done("apply --yes --allow wider-scope spec.yaml");
     assert_eq!(daemons().trim(), "");
     fixture.assert_in_sync("spec.yaml");
 }
