@@ -32,7 +32,7 @@ pub(crate) struct JudgingGuards {
     /// Each threshold as the stricter of the two below has it.
     pub(crate) judging: Guards,
     /// Those in force before the spec.
-    pub(crate) connection_sysctls: Guards,
+    pub(crate) in_force: Guards,
     /// Those of the spec itself.
     pub(crate) desired: Guards,
 }
@@ -57,16 +57,16 @@ impl<'a> Inputs<'a> {
         let Self { desired, record, last, .. } = *self;
         let known = record.guards.or(last.map(|last| last.guards));
         let unknown = if record.applied { desired.guards } else { Guards::default() };
-        let connection_sysctls = known.unwrap_or(unknown);
-        let judging = connection_sysctls.stricter(desired.guards);
-        JudgingGuards { judging, connection_sysctls, desired: desired.guards }
+        let in_force = known.unwrap_or(unknown);
+        let judging = in_force.stricter(desired.guards);
+        JudgingGuards { judging, in_force, desired: desired.guards }
     }
 }
 
 impl JudgingGuards {
     /// The spec's thresholds that count only from the next spec on, in words.
     pub(crate) fn postponed(&self) -> Option<String> {
-        let Self { judging, connection_sysctls: _, desired } = *self;
+        let Self { judging, in_force: _, desired } = *self;
         let thresholds = [
             ("mass_delete", judging.mass_delete_text(), desired.mass_delete_text()),
             (
@@ -92,12 +92,12 @@ impl JudgingGuards {
 
     /// Which value of `mass_delete` judges, in words.
     pub(crate) fn mass_delete_text(&self) -> String {
-        let Self { judging, connection_sysctls, desired } = *self;
+        let Self { judging, in_force, desired } = *self;
         let value = judging.mass_delete_text();
         if judging.mass_delete == desired.mass_delete {
             return format!("mass_delete: {value}");
         }
-        debug_assert_eq!(judging.mass_delete, connection_sysctls.mass_delete);
+        debug_assert_eq!(judging.mass_delete, in_force.mass_delete);
         let own = desired.mass_delete_text();
         format!(
             "mass_delete: {value}, in force before this spec, whose {own} counts from the next on"
@@ -106,7 +106,7 @@ impl JudgingGuards {
 
     /// Which value of `unbind_in_use` judges, in words.
     pub(crate) fn unbind_in_use_text(&self) -> String {
-        let Self { judging, connection_sysctls: _, desired } = *self;
+        let Self { judging, in_force: _, desired } = *self;
         let value = judging.unbind_in_use;
         if value == desired.unbind_in_use {
             return format!("unbind_in_use: {value}");

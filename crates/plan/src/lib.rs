@@ -35,6 +35,7 @@ mod teardown;
 #[cfg(test)]
 mod test_fixtures;
 mod unchanged;
+mod value;
 
 pub use adopted::{Adopted, Governed};
 pub use cause::Cause;

@@ -11,7 +11,7 @@ use std::fmt;
 use evenkeel_model::{Live, Scheduler, ServiceConfig, ServiceKey};
 
 use crate::order::order;
-use crate::resource::Value;
+use crate::value::Value;
 use crate::{Object, Op, canonical};
 
 /// A way back.

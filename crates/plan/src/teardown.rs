@@ -8,7 +8,6 @@
 mod remaining;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 
 use evenkeel_model::{Desired, DesiredTimeouts, Live, Owner};
 
@@ -16,6 +15,7 @@ use crate::connection_sysctls::{ConnectionSysctls, NODEST};
 use crate::guard::{DRAIN, KEEP, MARKED};
 use crate::plan::{SPEC_ORDER, dropping_drains, in_the_spec};
 use crate::resource::timeouts::left_timeouts;
+use crate::rollback_plan::is_link_local;
 use crate::{Guard, GuardRefusal, Op, Plan, PriorState};
 
 pub use remaining::{Remaining, StayingService, Stays, TeardownInputs, remaining};
@@ -132,7 +132,7 @@ fn deleted_dummies<'a>(
         let mut left = live.addresses.iter().filter(|(binding, owner)| {
             binding.interface == *interface
                 && !unbound.contains(binding)
-                && !(**owner == Owner::Other && is_of_the_link(binding.address))
+                && !(**owner == Owner::Other && is_link_local(binding.address))
         });
         match left.next() {
             None => deleted.push(Op::DeleteDummy { interface: interface.clone() }),
@@ -143,11 +143,6 @@ fn deleted_dummies<'a>(
         }
     }
     deleted
-}
-
-/// Whether the kernel gives it to every interface by itself.
-fn is_of_the_link(address: IpAddr) -> bool {
-    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
 }
 
 #[cfg(test)]

@@ -47,7 +47,6 @@
 use evenkeel_model::{Names, ServiceKey};
 use serde_json::{Map, Value, json};
 
-use crate::field::{FieldChange, FieldValue};
 use crate::{Effect, Impact, Op, Plan, WiderScope};
 
 /// The version of the document.
@@ -126,23 +125,6 @@ fn step(op: &Op, names: Names<'_>) -> Map<String, Value> {
     }
     op.write_json(&mut step);
     step
-}
-
-/// Adds the values before and after an edit, and the fields that change.
-pub(crate) fn write_edit<const N: usize>(
-    step: &mut Map<String, Value>,
-    before: [(&'static str, FieldValue); N],
-    after: [(&'static str, FieldValue); N],
-    changes: Vec<FieldChange>,
-) {
-    step.insert("before".to_owned(), json_fields(before));
-    step.insert("after".to_owned(), json_fields(after));
-    step.insert("changes".to_owned(), json!(changes));
-}
-
-/// The fields of an object as a JSON object.
-pub(crate) fn json_fields<const N: usize>(fields: [(&'static str, FieldValue); N]) -> Value {
-    fields.into_iter().map(|(field, value)| (field.to_owned(), json!(value))).collect()
 }
 
 fn service(key: &ServiceKey, names: Names<'_>) -> Value {

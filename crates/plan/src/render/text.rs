@@ -1,11 +1,10 @@
 //! A plan as lines of text.
 
-use std::cell::RefCell;
 use std::fmt;
 
-use evenkeel_model::{Names, ServiceKey};
+use evenkeel_model::Names;
 
-use crate::field::{FieldChange, FieldValue};
+use super::{Labels, count};
 use crate::{Cause, Op, Plan, StayingService, Stays, Verb, WiderScope};
 
 /// One operation in words: `~ edit real server 10.0.0.1:80 of web/192.0.2.1:80/tcp: weight 1 -> 2`.
@@ -45,35 +44,6 @@ impl fmt::Display for Remark<'_> {
             (Some(cause), None) => write!(f, " # {}", cause.as_str()),
             (None, Some(impact)) => write!(f, " # {impact}"),
             (Some(cause), Some(impact)) => write!(f, " # {}; {impact}", cause.as_str()),
-        }
-    }
-}
-
-/// How services are called. Plans of large tables name the same one in many lines running, so the
-/// last one is remembered.
-#[derive(Debug)]
-pub struct Labels<'a> {
-    names: Names<'a>,
-    last: RefCell<Option<(ServiceKey, String)>>,
-}
-
-impl<'a> Labels<'a> {
-    /// The names of that spec, or of that one and the one before.
-    pub fn new(names: impl Into<Names<'a>>) -> Self {
-        Self { names: names.into(), last: RefCell::new(None) }
-    }
-
-    /// Writes a service under its name.
-    pub(crate) fn write(&self, f: &mut fmt::Formatter<'_>, key: &ServiceKey) -> fmt::Result {
-        let mut last = self.last.borrow_mut();
-        match &*last {
-            Some((known, label)) if known == key => f.write_str(label),
-            _ => {
-                let label = self.names.label(key).to_string();
-                f.write_str(&label)?;
-                *last = Some((*key, label));
-                Ok(())
-            }
         }
     }
 }
@@ -126,11 +96,6 @@ pub fn changed_by_others<'a>(stays: &'a Stays, names: Names<'a>) -> impl Iterato
     })
 }
 
-/// `1 service`, `2 services`.
-pub fn count<N: fmt::Display + From<u8> + PartialEq>(number: N, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == N::from(1) { "" } else { "s" })
-}
-
 /// Verbs that the counts leave out where there is nothing of them.
 fn is_occasional(verb: Verb) -> bool {
     matches!(verb, Verb::Drain | Verb::Bind | Verb::Unbind)
@@ -152,40 +117,4 @@ impl fmt::Display for WiderScope {
         let services = count(*services, "live service");
         write!(f, "{sign} {verb} scope: {before} -> {after}, which newly covers {services}")
     }
-}
-
-/// Writes the fields that change: `: weight 1 -> 2`.
-pub(crate) fn arrows(f: &mut fmt::Formatter<'_>, changes: Vec<FieldChange>) -> fmt::Result {
-    for (number, change) in changes.into_iter().enumerate() {
-        let gap = if number == 0 { ": " } else { ", " };
-        write!(f, "{gap}{change}")?;
-    }
-    Ok(())
-}
-
-/// The fields that say something: all but the ones that are not set. A weight of 0 is a value.
-pub(crate) fn write_fields<const N: usize>(
-    f: &mut fmt::Formatter<'_>,
-    fields: [(&'static str, FieldValue); N],
-) -> fmt::Result {
-    f.write_str(": ")?;
-    list(f, fields)
-}
-
-/// The same, without what stands before them.
-pub(crate) fn list<const N: usize>(
-    f: &mut fmt::Formatter<'_>,
-    fields: [(&'static str, FieldValue); N],
-) -> fmt::Result {
-    let says = |(field, value): &(&'static str, FieldValue)| match value {
-        FieldValue::None | FieldValue::Switch(false) => false,
-        FieldValue::Words(words) => !words.is_empty(),
-        FieldValue::Number(number) => *field == "weight" || *field == "persistence" || *number > 0,
-        FieldValue::Word(_) | FieldValue::Name(_) | FieldValue::Switch(true) => true,
-    };
-    for (number, (field, value)) in fields.into_iter().filter(says).enumerate() {
-        let gap = if number == 0 { "" } else { ", " };
-        write!(f, "{gap}{field} {value}")?;
-    }
-    Ok(())
 }

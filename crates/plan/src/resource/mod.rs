@@ -18,16 +18,17 @@ pub(crate) mod vip;
 
 use std::fmt;
 
-use evenkeel_model::{Live, Names, RealServer, ServiceConfig, ServiceKey, SyncDaemon, Timeouts};
+use evenkeel_model::{Live, Names, ServiceKey};
 use serde_json::Map;
 
 use crate::cause::SpecPair;
-use crate::field::{FieldChange, real_server_fields, service_fields, timeout_fields};
+use crate::field::FieldChange;
 use crate::hold_back::OmittedSteps;
 use crate::impact_analysis::AnalysisContext;
 use crate::order::{Phase, Stage};
-use crate::render::{Labels, list};
+use crate::render::Labels;
 use crate::rollback_plan::{OpHistory, RollbackBuilder, TouchedObjects};
+use crate::value::Value;
 use crate::{Impact, Object, Op, Verb};
 
 use self::device::{DeviceObject, DeviceOp};
@@ -111,31 +112,6 @@ pub(crate) trait Resource {
 
     /// Adds the operations that give it the value that it had before the first step.
     fn restore(&self, history: &OpHistory, now: Option<Value>, rollback: &mut RollbackBuilder<'_>);
-}
-
-/// The value of an object, as a rollback compares and reports it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Value {
-    Sysctl(Box<str>),
-    Timeouts(Timeouts),
-    Sync(SyncDaemon),
-    Service(ServiceConfig),
-    RealServer(RealServer),
-    /// All there is to say of an address or a dummy device.
-    Present,
-}
-
-impl fmt::Display for Value {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Present => f.write_str("there"),
-            Self::Sysctl(value) => f.write_str(value),
-            Self::Timeouts(timeouts) => list(f, timeout_fields(timeouts)),
-            Self::Sync(daemon) => write!(f, "{daemon}"),
-            Self::Service(config) => list(f, service_fields(config)),
-            Self::RealServer(real_server) => list(f, real_server_fields(real_server)),
-        }
-    }
 }
 
 impl Op {
