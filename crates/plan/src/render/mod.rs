@@ -1,4 +1,4 @@
-//! A plan for people and for programs. Each form is deterministic to the byte.
+//! Plans as text and as JSON. Each form is deterministic, byte for byte.
 
 mod count;
 mod diff;
