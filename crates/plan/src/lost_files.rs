@@ -117,7 +117,7 @@ mod tests {
     const MARK: &str = "fwmark-7/ipv4";
 
     #[test]
-    fn a_file_that_is_gone_is_lost_unless_it_listed_nothing() {
+    fn a_missing_file_is_lost_unless_it_listed_nothing() {
         let before = [file("a", &[A]), file("b", &[B]), file("empty", &[])];
         assert_eq!(losses(&before, &before[..1]), [("b".to_owned(), Loss::Missing)]);
         assert_eq!(losses(&before, &before), []);
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_another_cluster_in_its_place_is_a_loss() {
+    fn a_file_replaced_by_that_of_another_cluster_is_lost() {
         let before = [file("a", &[A, MARK]), file("b", &[B])];
         let other = [file("a", &["10.9.9.9:80/tcp"]), file("b", &[B])];
         assert_eq!(losses(&before, &other), [("a".to_owned(), Loss::Replaced)]);

@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_may_be_cut_off_at_every_byte_but_where_only_empty_lines_are_missing() {
+    fn a_file_is_cut_off_at_any_byte_unless_only_empty_lines_are_missing() {
         let whole = "version: 1\nservices:\n  - { name: a, weight: 10 }\n\n";
         let texts = |text: &'static str| [("spec.yaml", text.as_bytes())];
         for end in 0..whole.len() - 1 {
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn an_edited_text_may_be_cut_off_where_it_lost_the_end_of_its_last_line() {
+    fn an_edited_file_is_cut_off_if_it_lost_its_last_newline() {
         let ended: &[(&str, &[u8])] = &[("a", b"a: 1\n"), ("b", b"b: 2\n")];
         let texts = |text: &'static [u8]| [("a", b"a: 1\n".as_slice()), ("b", text)];
         assert_eq!(lack(&texts(b"b: 3"), ended), Some(Lack::Newline));
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_text_that_begins_like_another_is_not_cut_off() {
+    fn a_new_file_that_begins_like_another_is_not_cut_off() {
         let last: &[(&str, &[u8])] = &[("1", b"version: 1\nservices: []\n")];
         let beside = [("0", b"version: 1\n".as_slice()), last[0]];
         assert_eq!(lack(&beside, last), None);
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_with_an_end_mark_is_complete() {
+    fn a_file_with_an_end_mark_is_complete() {
         let last: &[(&str, &[u8])] = &[("a", b"a: 1\nb: 2\n")];
         for complete in
             ["a: 1\n...\n", "a: 1\n...", "a: 1\r\n...\r\n\n", "...", "a: 1\n... # end\n# more\n\n"]
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_lost_its_end_mark_is_incomplete_whatever_else_changed() {
+    fn a_file_that_lost_its_end_mark_is_incomplete() {
         let last: &[(&str, &[u8])] = &[("/etc/a", b"a: 1\n...\n"), ("/etc/b", b"b: 2\n")];
         let b = last[1];
         assert_eq!(lack(&[("a", b"c: 9\nd: 8\n"), b], last), Some(Lack::EndMark));

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// `1 service`, `2 services`.
+/// Formats a number with its noun: `1 service`, `2 services`.
 pub fn count<N: fmt::Display + From<u8> + PartialEq>(number: N, noun: &str) -> String {
     format!("{number} {noun}{}", if number == N::from(1) { "" } else { "s" })
 }

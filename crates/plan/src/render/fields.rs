@@ -15,7 +15,7 @@ pub(crate) fn arrows(f: &mut fmt::Formatter<'_>, changes: Vec<FieldChange>) -> f
     Ok(())
 }
 
-/// The fields that say something: all but the ones that are not set. A weight of 0 is a value.
+/// Writes the fields that are set. A weight of 0 is a value.
 pub(crate) fn write_fields<const N: usize>(
     f: &mut fmt::Formatter<'_>,
     fields: [(&'static str, FieldValue); N],
@@ -24,7 +24,7 @@ pub(crate) fn write_fields<const N: usize>(
     list(f, fields)
 }
 
-/// The same, without what stands before them.
+/// Writes the fields that are set, without the leading colon.
 pub(crate) fn list<const N: usize>(
     f: &mut fmt::Formatter<'_>,
     fields: [(&'static str, FieldValue); N],
@@ -54,7 +54,7 @@ pub(crate) fn write_edit<const N: usize>(
     step.insert("changes".to_owned(), json!(changes));
 }
 
-/// The fields of an object as a JSON object.
+/// Returns the fields of an object as a JSON object.
 pub(crate) fn json_fields<const N: usize>(fields: [(&'static str, FieldValue); N]) -> Value {
     fields.into_iter().map(|(field, value)| (field.to_owned(), json!(value))).collect()
 }

@@ -5,8 +5,8 @@ use std::fmt;
 
 use evenkeel_model::{Names, ServiceKey};
 
-/// How services are called. Plans of large tables name the same one in many lines running, so the
-/// last one is remembered.
+/// The labels of services. Plans of large tables name the same service on many consecutive lines,
+/// so the last label is cached.
 #[derive(Debug)]
 pub struct Labels<'a> {
     names: Names<'a>,
@@ -14,7 +14,7 @@ pub struct Labels<'a> {
 }
 
 impl<'a> Labels<'a> {
-    /// The names of that spec, or of that one and the one before.
+    /// Creates labels with the names of one spec, or of the new and the last one.
     pub fn new(names: impl Into<Names<'a>>) -> Self {
         Self { names: names.into(), last: RefCell::new(None) }
     }

@@ -12,12 +12,12 @@ use crate::{Cause, Op, Plan, StayingService, Stays, Verb, WiderScope};
 pub struct Line<'a> {
     /// The operation.
     pub op: &'a Op,
-    /// How its service is called.
+    /// The labels of services.
     pub labels: &'a Labels<'a>,
 }
 
-/// What a plan knows of a step beside the operation, behind ` # `; nothing where there is nothing
-/// to say: ` # drift; 17 connections would break: drain first`.
+/// The cause and the impact of a step, behind ` # `; empty if there is nothing to report: ` #
+/// drift; 17 connections would break: drain first`.
 #[derive(Debug, Clone, Copy)]
 pub struct Remark<'a> {
     plan: &'a Plan,
@@ -26,9 +26,8 @@ pub struct Remark<'a> {
 }
 
 impl<'a> Remark<'a> {
-    /// What stands behind the step at that place: that it mends drift, and what it does to
-    /// connections where that is worth a word. With `all`, the cause and the impact whatever they
-    /// are.
+    /// Creates the remark on the step at that index: whether it repairs drift, and its impact if
+    /// notable. With `all`, the cause and the impact in any case.
     pub fn new(plan: &'a Plan, place: usize, all: bool) -> Self {
         Self { plan, place, all }
     }
@@ -48,7 +47,7 @@ impl fmt::Display for Remark<'_> {
     }
 }
 
-/// The last line of a plan: the counts, or that there is nothing to do.
+/// Returns the last line of a plan: the counts, or that it is in sync.
 pub fn summary(plan: &Plan) -> String {
     let mut text = if plan.is_in_sync() {
         "In sync".to_owned()
@@ -74,8 +73,8 @@ pub fn summary(plan: &Plan) -> String {
     text
 }
 
-/// What a teardown leaves because it is adopted, a line each:
-/// `  adopted, stays: service web/192.0.2.1:80/tcp with 2 real servers`.
+/// Returns a line for each adopted object that a teardown keeps: `  adopted, stays: service
+/// web/192.0.2.1:80/tcp with 2 real servers`.
 pub fn staying<'a>(stays: &'a Stays, names: Names<'a>) -> impl Iterator<Item = String> {
     let service = move |StayingService { key, real_servers }: &StayingService| {
         let real_servers = count(*real_servers, "real server");
@@ -85,18 +84,19 @@ pub fn staying<'a>(stays: &'a Stays, names: Names<'a>) -> impl Iterator<Item = S
     stays.services.iter().map(service).chain(sync)
 }
 
-/// A warning for each adopted object that someone else changed, so that a teardown leaves it.
+/// Returns a warning for each adopted object that another program changed, so that a teardown keeps
+/// it.
 pub fn changed_by_others<'a>(stays: &'a Stays, names: Names<'a>) -> impl Iterator<Item = String> {
     stays.changed.iter().map(move |object| {
         format!(
-            "{} stays as it is: someone else changed it since, and it is neither as it was before \
+            "{} stays as it is: another program changed it, and it is neither as it was before \
              evenkeel nor as the spec asks",
             object.named(names)
         )
     })
 }
 
-/// Verbs that the counts leave out where there is nothing of them.
+/// Verbs that the counts omit if there are none.
 fn is_occasional(verb: Verb) -> bool {
     matches!(verb, Verb::Drain | Verb::Bind | Verb::Unbind)
 }
