@@ -449,8 +449,9 @@ fn a_service_that_stays_keeps_a_real_server_of_a_positive_weight() {
     };
     let message = |number| {
         Some(format!(
-            "web/192.0.2.1:80/tcp would keep no real server of a positive weight, of {number} now, \
-             and refuse all clients; list one with a weight, or take it out of the spec"
+            "web/192.0.2.1:80/tcp would have no real server with a positive weight left ({number} \
+             now) and refuse all clients; list one with a positive weight, or remove it from the \
+             spec"
         ))
     };
     for drain in [Drain::NONE, Drain(30)] {
@@ -553,9 +554,9 @@ fn a_vip_without_a_service_of_its_own_stays_while_fwmark_services_have_connectio
             let plan = plan(Inputs { statistics, ..Inputs::new(&wanted, found, &record) });
             (refused(&plan).map(|(_, message)| message.to_owned()), plan.warnings)
         };
-    let message = "unbinding 192.0.2.2, on which is no service of its own, would break those of 17 \
-                   connections to web/fwmark-7/ipv4 that come in by it (unbind_in_use: 0); keep it \
-                   under `vips` until they have ended";
+    let message = "unbinding 192.0.2.2, which has no service of its own, could break up to 17 \
+                   connections to web/fwmark-7/ipv4 (unbind_in_use: 0); keep it under `vips` until \
+                   they have ended";
     let refusal = |drain, stays, statistics| unbinding(&found, drain, stays, statistics).0;
     assert_eq!(refusal(Drain(30), true, Some(&counted)).as_deref(), Some(message));
     assert!(refusal(Drain::NONE, false, Some(&counted)).is_some());

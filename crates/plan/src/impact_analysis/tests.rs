@@ -99,11 +99,11 @@ fn a_deletion_without_a_drain_reports_how_many_break_and_how() {
     assert_eq!(
         case().texts(),
         ["existing connections would break: drain first; unless expire_nodest_conn is 1, their \
-          packets are dropped in silence"]
+          packets are silently dropped"]
     );
     assert_eq!(
         case().counted(17, 5).with(NODEST, "0").texts(),
-        ["17 connections would break: drain first; their packets are dropped in silence until \
+        ["17 connections would break: drain first; their packets are silently dropped until \
           they time out (expire_nodest_conn=0)"]
     );
     assert_eq!(
@@ -263,8 +263,8 @@ fn a_change_of_schedulers_has_a_gap_and_a_change_of_persistence_forgets_clients(
     let stay = "existing connections stay";
     let gap = "about 20 ms without a scheduler on a multi-processor kernel: new connections are \
                refused meanwhile";
-    let forgets = "persistent clients are no longer known: their next connection may go to \
-                   another real server";
+    let forgets = "persistence entries no longer match: the next connection of a client may \
+                   go to another real server";
     assert_eq!(edit(wlc(), scheduled_by("sh")), format!("{stay}; {gap}"));
     assert_eq!(edit(scheduled_by("none"), wlc()), stay);
     let fallback =

@@ -170,7 +170,7 @@ fn timeouts_that_stay_are_reported_and_nothing_mentions_a_spec() {
     let plan = torn_down(Some(&last), &live, &record, &[]);
     assert_eq!(
         plan.warnings,
-        ["timeouts stay, tcp at 600 s: what they were before is not on record; `ipvsadm --set` \
+        ["timeouts stay, tcp at 600 s: their earlier values are not recorded; `ipvsadm --set` \
              changes them"]
     );
     let [refusal] = &plan.refusals[..] else { panic!("{:?}", plan.refusals) };

@@ -315,6 +315,6 @@ fn an_order_that_was_the_specs_is_again_as_it_was() {
     assert_eq!(answer.status, 0, "{answer:?}");
     assert_ne!(run("cat /proc/net/ip_vs"), before);
     let answer = fixture.evenkeel("teardown --yes");
-    assert!(answer.stderr.contains("to stand in the order of before"), "{answer:?}");
+    assert!(answer.stderr.contains("to be in their earlier order"), "{answer:?}");
     assert_eq!(run("cat /proc/net/ip_vs"), before);
 }
