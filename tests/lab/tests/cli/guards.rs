@@ -470,7 +470,7 @@ fn a_vip_with_open_connections_is_kept_unless_so_many_may_break() {
     let message = |allowed: &str| {
         format!(
             "unbinding 192.0.2.1 would break 2 connections to web/192.0.2.1:80/tcp (unbind_in_use: \
-             {allowed}); give the service a `drain` and apply that before you take it out"
+             {allowed}); give the service a `drain` and apply that before you remove it"
         )
     };
     fixture.write("spec.yaml", OTHER);
