@@ -1,9 +1,10 @@
-//! Objects that were on the host before evenkeel and that a spec lists: they are adopted.
+//! Adopted objects: they were live before evenkeel managed them, and a spec lists them.
 //!
-//! A spec that lists what is there already, as a snapshot does, makes nothing. What it lists and
-//! what is live by then belongs to someone else, and a teardown leaves it; what evenkeel changed of
-//! it goes back to the value that is kept here. Only objects that can be told apart that way are in
-//! here: addresses carry their owner, and sysctls have their first values in [`crate::PriorState`].
+//! A spec that lists what is already there, as a snapshot does, creates nothing. An object that is
+//! live when a spec first lists it belongs to another program: a teardown keeps it, and restores
+//! what evenkeel changed of it to the value recorded here. Only objects that need this record are
+//! in it: addresses carry their owner in the kernel, and the original values of sysctls are in
+//! [`crate::PriorState`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,26 +16,26 @@ use serde::{Deserialize, Serialize};
 
 use crate::{DrainRecords, Object, Op};
 
-/// The adopted objects of a network namespace, each with the value it had when it was adopted.
+/// The adopted objects of a network namespace, each with its value at the time of adoption.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Written", into = "Written")]
 pub struct Adopted {
-    /// The services, each with those of its real servers that are adopted too, in their order. A
-    /// service that evenkeel created has no entry: its real servers cannot stay without it.
+    /// The services, each with its adopted real servers in their order. A service that evenkeel
+    /// created has no entry: its real servers cannot stay without it.
     pub services: BTreeMap<ServiceKey, Service>,
     /// The sync daemons.
     pub sync: BTreeMap<SyncState, SyncDaemon>,
 }
 
-/// What evenkeel governs already when a spec comes into force, and so cannot adopt.
+/// What evenkeel already manages when a spec is activated, and so cannot adopt.
 #[derive(Debug, Clone, Copy)]
 pub struct Governed<'a> {
     /// The last applied spec; `None` where none is known.
     pub last: Option<&'a Desired>,
-    /// The spec of an attempt that did not finish. What was there before that attempt is adopted
-    /// since it began; what is there now in addition, it created.
+    /// The spec of an unfinished apply. What was there before that apply was adopted when it began;
+    /// what is there in addition now was created by it.
     pub attempted: Option<&'a Desired>,
-    /// The drains that evenkeel began.
+    /// The drains that evenkeel started.
     pub drains: &'a DrainRecords,
 }
 
@@ -66,8 +67,8 @@ impl Adopted {
         self.services.is_empty() && self.sync.is_empty()
     }
 
-    /// Adopts what is live and listed by a spec that is about to come into force, unless evenkeel
-    /// governs it already. An entry of something that evenkeel governs keeps its value, which is
+    /// Adopts what is live and listed by a spec that is about to be activated, unless evenkeel
+    /// already manages it. The entry of an object that evenkeel manages keeps its value, which is
     /// the first one; any other entry is out of date and is dropped.
     pub fn adopt(&mut self, desired: &Desired, live: &Live, governed: Governed<'_>) {
         self.drop_ungoverned(governed, |_| true);
@@ -82,8 +83,8 @@ impl Adopted {
         }
     }
 
-    /// The same for these services alone, where only they are to come into force; `desired` lists
-    /// no others.
+    /// Adopts objects of these services only, for a spec of which only they are activated;
+    /// `desired` lists no others.
     pub fn adopt_services(
         &mut self,
         services: &BTreeSet<ServiceKey>,
@@ -95,8 +96,9 @@ impl Adopted {
         self.adopt_listed(desired, live, governed);
     }
 
-    /// Adopts a real server that is about to drain, with its service, where the last spec listed
-    /// neither: it is someone else's, and has its weight back if a teardown comes before its end.
+    /// Adopts a real server that is about to drain, with its service, if the last spec listed
+    /// neither: it belongs to another program, and a teardown before the drain ends restores its
+    /// weight.
     pub fn adopt_draining(
         &mut self,
         service: ServiceKey,
@@ -119,8 +121,9 @@ impl Adopted {
         }
     }
 
-    /// Takes out what those operations, which were carried out, deleted for good: created again, it
-    /// is evenkeel's. What they deleted only to add it again stays.
+    /// Removes the entries of objects that the executed operations `done` deleted for good: if
+    /// created again, they are evenkeel's. Objects that were deleted only to be added again keep
+    /// their entries.
     pub fn forget_deleted<'a>(&mut self, done: impl IntoIterator<Item = &'a Op>) {
         if self.is_empty() {
             return;
@@ -186,7 +189,7 @@ impl Adopted {
     }
 }
 
-/// The live real servers of an adopted service that become adopted with that spec.
+/// Returns the live real servers of an adopted service that this spec newly adopts.
 fn new_real_servers(
     service: &ServiceKey,
     named: &NamedService,
@@ -203,7 +206,7 @@ fn new_real_servers(
     all.map(|(key, value)| (*key, *value)).collect()
 }
 
-/// As it is written: a map with such keys has no place in JSON.
+/// The serialized form: JSON has no maps with structured keys.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {

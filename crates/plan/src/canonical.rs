@@ -1,15 +1,15 @@
-//! The one form in which states are compared.
+//! The canonical form in which states are compared.
 //!
-//! The kernel keeps and echoes values that mean nothing where they stand (the port of an ipip
-//! tunnel, say). Left in, each would be a difference that no operation can close. Both sides go
-//! through the same functions, so that "equal" is decided here and nowhere else.
+//! The kernel stores and echoes values that have no meaning in their context (e.g. the port of an
+//! ipip tunnel). Left in, each would be a difference that no operation can remove. Both sides pass
+//! through the same functions, so that equality is decided only here.
 
 use evenkeel_model::RealServer;
 
-/// A real server in canonical form.
+/// Converts a real server to canonical form.
 ///
-/// A service's own configuration needs no such step: what means nothing there (the timeout of a
-/// service without persistence) has no place in its type.
+/// The configuration of a service needs no conversion: its type cannot hold values without meaning
+/// (e.g. the timeout of a service without persistence).
 pub fn real_server(mut real_server: RealServer) -> RealServer {
     real_server.forward = real_server.forward.canonical();
     real_server

@@ -1,4 +1,4 @@
-//! Why a step is needed: the spec changed, or the host did.
+//! Causes of steps: a change of the spec, or drift of the host.
 
 use std::collections::BTreeSet;
 
@@ -7,18 +7,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::{DrainRecords, Inputs, Op, canonical};
 
-/// Why a step is needed.
+/// The cause of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
-    /// The spec asks for something else than the last applied one did.
+    /// The spec differs here from the last applied one.
     SpecChanged,
-    /// The spec asks for what it asked for before, and the host no longer has it.
+    /// The spec is unchanged here, and the host no longer matches it.
     Drift,
 }
 
 impl Cause {
-    /// The word in texts.
+    /// Returns the words for texts.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::SpecChanged => "spec changed",
@@ -27,7 +27,7 @@ impl Cause {
     }
 }
 
-/// The cause of each step; none where no last applied spec is known.
+/// Returns the cause of each step; empty if no last applied spec is known.
 pub(crate) fn causes(inputs: &Inputs<'_>, steps: &[Op]) -> Vec<Cause> {
     let Some(last) = inputs.last else {
         return Vec::new();
@@ -52,14 +52,14 @@ pub(crate) fn causes(inputs: &Inputs<'_>, steps: &[Op]) -> Vec<Cause> {
     steps.iter().zip(&own).map(cause).collect()
 }
 
-/// The last applied spec and this one, and what was begun since.
+/// The last applied spec, the new spec, and the drains that were started since.
 pub(crate) struct SpecPair<'a> {
     pub(crate) last: &'a Desired,
     pub(crate) desired: &'a Desired,
     pub(crate) drains: &'a DrainRecords,
-    /// The services of which a real server drains.
+    /// The services with a real server that drains.
     pub(crate) draining: BTreeSet<ServiceKey>,
-    /// The services of which another order of real servers is asked for than before.
+    /// The services whose real servers the new spec lists in another order.
     pub(crate) reordered: BTreeSet<ServiceKey>,
 }
 
@@ -78,7 +78,7 @@ impl<'a> SpecPair<'a> {
         }
     }
 
-    /// The cause that a step has by itself; `None` for one that is there for others.
+    /// Returns the cause of a step on its own; `None` if it only serves other steps.
     fn own(&self, op: &Op) -> Option<Cause> {
         let is_drift = op.is_drift(self)?;
         Some(if is_drift { Cause::Drift } else { Cause::SpecChanged })
@@ -88,19 +88,19 @@ impl<'a> SpecPair<'a> {
         (self.last.services.get(key), self.desired.services.get(key))
     }
 
-    /// Whether both ask for the same of a service.
+    /// Whether both specs ask for the same configuration of a service.
     pub(crate) fn same_service(&self, key: &ServiceKey) -> bool {
         let asked = |named: &'a NamedService| (named.ignore, &named.service.config);
         let (last, desired) = self.both(key);
         last.map(asked) == desired.map(asked) && self.was_in_scope(key)
     }
 
-    /// Whether it was the last spec's business already.
+    /// Whether the service was in the scope of the last spec.
     fn was_in_scope(&self, key: &ServiceKey) -> bool {
         self.last.scope.contains(key)
     }
 
-    /// Whether both ask for the same value of a real server, or neither lists it.
+    /// Whether both specs ask for the same value of a real server, or neither lists it.
     pub(crate) fn same_real_server(&self, service: &ServiceKey, key: &RealServerKey) -> bool {
         let (last, desired) = self.both(service);
         let value = |named: Option<&NamedService>| -> Option<RealServer> {
@@ -110,7 +110,7 @@ impl<'a> SpecPair<'a> {
         value(last) == value(desired) && self.was_in_scope(service)
     }
 
-    /// Whether both leave the same fields of a service to someone else.
+    /// Whether both specs leave the same fields of a service to other programs.
     pub(crate) fn same_ignore(&self, service: &ServiceKey) -> bool {
         let (last, desired) = self.both(service);
         last.map(|it| it.ignore) == desired.map(|it| it.ignore)
@@ -123,7 +123,8 @@ impl<'a> SpecPair<'a> {
     }
 }
 
-/// Whether both list the same real servers in the same order, and care.
+/// Whether both specs list the same real servers in the same order, with the same
+/// `canonical_order`.
 fn same_order(last: &NamedService, desired: &NamedService) -> bool {
     let keys = |named: &'_ NamedService| -> Vec<RealServerKey> {
         named.service.real_servers.in_order().map(|(key, _)| *key).collect()

@@ -1,8 +1,8 @@
-//! Two clocks, and how a time that is kept on disk is told by both.
+//! Readings of two clocks, and times on disk that are recorded with both.
 //!
-//! The wall's clock is stepped, by NTP and by hand, and survives a reboot; the kernel's time since
-//! its boot is the other way round. What began at some time is kept with both, and in the same boot
-//! the second one counts. Nothing here reads a clock.
+//! The wall clock is stepped, by NTP and by hand, and survives a reboot; the kernel's time since
+//! boot is not stepped and does not survive a reboot. A start time is recorded with both, and
+//! within the same boot the second one decides. Nothing here reads a clock.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,37 +10,38 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// The two clocks are read one after the other, so that their difference is the same only to
-/// within this time, in milliseconds.
+/// The uncertainty of the difference between the two clocks, in milliseconds: they are read one
+/// after the other.
 const JITTER: u128 = 50;
 
-/// One boot of a kernel, by the name that it has in `/proc/sys/kernel/random/boot_id` (random(4)).
+/// Identifies one boot of a kernel, as in `/proc/sys/kernel/random/boot_id` (random(4)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct BootId(u128);
 
-/// A time of the clock that begins with a boot, goes on while the host sleeps, and that nobody can
-/// set (`CLOCK_BOOTTIME` of clock_gettime(2)).
+/// The time since boot, including suspend, on a clock that cannot be set (`CLOCK_BOOTTIME` of
+/// clock_gettime(2)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Uptime {
-    /// Which boot.
+    /// The boot.
     pub boot: BootId,
-    /// The milliseconds since.
+    /// The milliseconds since that boot.
     pub milliseconds: u64,
 }
 
 /// A reading of both clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClockReading {
-    /// The wall's: the time since 1970.
+    /// The wall clock: the time since 1970.
     pub wall: Duration,
-    /// The other one; `None` where the kernel does not tell which boot this is.
+    /// The time since boot; `None` if the kernel does not report a boot ID.
     pub uptime: Option<Uptime>,
 }
 
 impl ClockReading {
-    /// What is kept on disk beside a time of the wall's clock, so that it is the same time when
-    /// that clock is stepped; nothing where it was before this boot.
+    /// Converts a wall-clock time, in seconds since 1970, to a time since boot, which is recorded
+    /// beside it so that a step of the wall clock does not move it; `None` if it was before this
+    /// boot.
     pub fn uptime_at(&self, wall: u64) -> Option<Uptime> {
         let Uptime { boot, milliseconds } = self.uptime?;
         let at = u128::from(wall) * 1_000 + u128::from(milliseconds);
@@ -48,10 +49,10 @@ impl ClockReading {
         Some(Uptime { boot, milliseconds: u64::try_from(milliseconds).ok()? })
     }
 
-    /// The time that was kept, as the wall's clock would have shown it if it had always gone as it
-    /// does now, in seconds since 1970. In another boot, and where nothing was kept beside it, it is
-    /// taken for what it is. Never in the future: what has begun did so before now, or in this very
-    /// second, for a start is kept rounded up.
+    /// Converts a recorded time to the present wall clock, in seconds since 1970, as if that clock
+    /// had never been stepped. In another boot, and without a recorded time since boot, `since` is
+    /// used as it is. Never in the future: a recorded start is in the past, or in the present
+    /// second, as starts are rounded up.
     pub fn wall_at(&self, since: u64, stored: Option<Uptime>) -> u64 {
         let rebased = match (stored, self.uptime) {
             (Some(stored), Some(now)) if stored.boot == now.boot => {
@@ -65,14 +66,14 @@ impl ClockReading {
         rebased.min(self.wall.as_secs() + 1)
     }
 
-    /// Whether that was kept in this boot.
+    /// Whether that time was recorded in this boot.
     pub fn is_of_this_boot(&self, stored: Option<Uptime>) -> bool {
         let (stored, now) = (stored.map(|it| it.boot), self.uptime.map(|it| it.boot));
         stored.is_some() && stored == now
     }
 }
 
-/// A text is no name of a boot.
+/// The error for a text that is not a boot ID.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidBootId;
 
@@ -80,7 +81,7 @@ impl std::error::Error for InvalidBootId {}
 
 impl fmt::Display for InvalidBootId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("this is not the name of a boot")
+        f.write_str("not a boot ID")
     }
 }
 
@@ -110,7 +111,7 @@ impl From<BootId> for String {
 }
 
 impl fmt::Display for BootId {
-    /// As the kernel writes it.
+    /// Writes it as the kernel does.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digits = format!("{:032x}", self.0);
         let pieces = [0..8, 8..12, 12..16, 16..20, 20..32].map(|piece| &digits[piece]);
@@ -125,7 +126,7 @@ mod tests {
     const NOON: u64 = 1_767_268_800;
     const HOUR: u64 = 3_600;
 
-    /// A host that has run for so many seconds, and whose wall's clock shows that.
+    /// A reading on a host with that uptime and wall clock, in seconds.
     fn reading(boot: u128, wall: u64, uptime: u64) -> ClockReading {
         let uptime = Uptime { boot: BootId(boot), milliseconds: uptime * 1_000 + 120 };
         ClockReading { wall: Duration::from_millis(wall * 1_000 + 480), uptime: Some(uptime) }
@@ -135,7 +136,7 @@ mod tests {
     fn a_start_moves_with_the_wall_clock_when_that_is_stepped() {
         let stored = reading(1, NOON, 500).uptime_at(NOON);
         assert!(stored.is_some());
-        // Twenty seconds later, by whatever clock.
+        // Twenty seconds later by the clock since boot, with the wall clock stepped.
         for step in [0, HOUR, 1_000 * HOUR] {
             let ahead = reading(1, NOON + 20 + step, 520);
             assert_eq!(ahead.wall_at(NOON, stored), NOON + step);
@@ -145,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_start_is_never_moved_to_before_its_time() {
+    fn a_start_is_never_moved_before_the_true_start() {
         for milliseconds in [0, 1, 51, 499, 500, 999] {
             let began =
                 ClockReading { wall: Duration::from_millis(NOON * 1_000), ..reading(1, 0, 500) };
@@ -161,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn in_another_boot_or_with_nothing_kept_the_wall_clock_counts() {
+    fn in_another_boot_or_without_a_recorded_uptime_the_wall_clock_counts() {
         let stored = reading(1, NOON, 500).uptime_at(NOON);
         let later = reading(2, NOON + HOUR, 20);
         for stored in [stored, None] {
@@ -175,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_start_in_the_future_is_taken_for_now() {
+    fn a_start_in_the_future_becomes_the_present() {
         let stored = reading(1, NOON, 500).uptime_at(NOON);
         let back = reading(2, NOON - HOUR, 20);
         for stored in [stored, None] {
@@ -184,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_began_before_this_boot_has_no_place_on_its_clock() {
+    fn a_time_before_this_boot_has_no_uptime() {
         let now = reading(2, NOON, 20);
         assert_eq!(now.uptime_at(NOON - HOUR), None);
         assert!(now.is_of_this_boot(now.uptime_at(NOON - 10)));

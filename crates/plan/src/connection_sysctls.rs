@@ -1,19 +1,20 @@
-//! The sysctls that have a say in what becomes of connections, as they are while the steps of a
-//! plan are carried out that touch any.
+//! The sysctls that decide what happens to connections, with their values while a plan executes the
+//! steps that affect connections.
 
 use evenkeel_model::Live;
 
 use crate::Op;
 
-/// Connections whose real server is deleted end at their next packet; without it their packets are
-/// dropped in silence until they time out (`ip_vs_in`).
+/// If on, connections whose real server is deleted end at their next packet; if off, their packets
+/// are silently dropped until they time out (`ip_vs_in`).
 pub(crate) const NODEST: &str = "net.ipv4.vs.expire_nodest_conn";
-/// Persistent clients leave a real server when its weight is 0 (`ip_vs_check_template`).
+/// If on, persistent clients leave a real server of weight 0 (`ip_vs_check_template`).
 pub(crate) const QUIESCENT: &str = "net.ipv4.vs.expire_quiescent_template";
-/// A new connection from a source port of an old one is scheduled anew (`ip_vs_in`).
+/// If on, a new connection that reuses the source port of an old one is scheduled anew
+/// (`ip_vs_in`).
 pub(crate) const REUSE: &str = "net.ipv4.vs.conn_reuse_mode";
 
-/// Whether each is on; `None` where that is not known.
+/// Whether each sysctl is on; `None` if unknown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct ConnectionSysctls {
     pub(crate) nodest: Option<bool>,
@@ -22,7 +23,7 @@ pub(crate) struct ConnectionSysctls {
 }
 
 impl ConnectionSysctls {
-    /// As they are once the sysctls of the plan are set, which comes first.
+    /// Returns the values after the sysctls of the plan are set, which happens first.
     pub(crate) fn new(live: &Live, steps: &[Op]) -> Self {
         let value = |asked: &str| {
             let set = steps.iter().find_map(|op| match op {

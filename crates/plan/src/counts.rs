@@ -1,4 +1,4 @@
-//! How many operations of each kind a plan holds.
+//! The number of operations of each kind in a plan.
 
 use serde::Serialize;
 
@@ -13,7 +13,8 @@ pub struct Counts {
     pub edit: usize,
     /// Real servers that drain.
     pub drain: usize,
-    /// Services and real servers deleted; a service counts once, whatever it takes along.
+    /// Services and real servers deleted; a service counts once, whatever real servers are deleted
+    /// with it.
     pub delete: usize,
     /// VIPs bound.
     pub bind: usize,
@@ -31,7 +32,7 @@ impl Counts {
         counts
     }
 
-    /// How many there are of that verb.
+    /// Returns the number of operations of that verb.
     pub fn get(mut self, verb: Verb) -> usize {
         *self.slot(verb)
     }

@@ -1,4 +1,4 @@
-//! Finds the objects that differ, kind by kind. [`crate::order`] makes a plan of that.
+//! Finds the objects that differ, kind by kind. [`crate::order`] puts the result in order.
 
 use crate::Inputs;
 use crate::difference::Difference;
@@ -14,7 +14,7 @@ pub(crate) fn difference(inputs: &Inputs<'_>) -> Difference {
     found.ops.extend(sysctl::diff(desired, live, &record.sysctls));
     found.ops.extend(timeouts::diff(desired, live));
     found.ops.extend(sync::diff(desired, live));
-    // What all of that needs.
+    // Modules that those operations need.
     let modules = module::diff(found.added.iter().chain(&found.ops), live);
     found.ops.extend(modules);
     found

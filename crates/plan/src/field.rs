@@ -1,4 +1,4 @@
-//! The fields of an object as people and programs see them, and which of them an edit changes.
+//! The fields of an object as users and programs see them, and which of them an edit changes.
 
 use std::fmt;
 
@@ -12,12 +12,12 @@ pub struct FieldChange {
     pub field: &'static str,
     /// Its value as read.
     pub before: FieldValue,
-    /// The value it gets.
+    /// The value it is set to.
     pub after: FieldValue,
 }
 
 impl fmt::Display for FieldChange {
-    /// As plans and logs show it: `weight 1 -> 3`.
+    /// Writes it as plans and logs show it: `weight 1 -> 3`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { field, before, after } = self;
         write!(f, "{field} {before} -> {after}")
@@ -58,7 +58,7 @@ impl std::fmt::Display for FieldValue {
 
 type Fields<const N: usize> = [(&'static str, FieldValue); N];
 
-/// The fields of a service, in the order of every output.
+/// Returns the fields of a service, in the order of every output.
 pub(crate) fn service_fields(config: &ServiceConfig) -> Fields<6> {
     let ServiceConfig { scheduler, scheduler_flags, persistence, engine, one_packet } = config;
     let word = |value: &dyn std::fmt::Display| FieldValue::Word(value.to_string());
@@ -72,7 +72,7 @@ pub(crate) fn service_fields(config: &ServiceConfig) -> Fields<6> {
     ]
 }
 
-/// The fields of a real server, in the order of every output.
+/// Returns the fields of a real server, in the order of every output.
 pub(crate) fn real_server_fields(real_server: &RealServer) -> Fields<5> {
     let RealServer { forward, weight, upper_threshold, lower_threshold } = real_server;
     let tunnel = match forward {
@@ -92,7 +92,7 @@ pub(crate) fn real_server_fields(real_server: &RealServer) -> Fields<5> {
     ]
 }
 
-/// The timeouts, in the order of every output, in seconds.
+/// Returns the timeouts in seconds, in the order of every output.
 pub(crate) fn timeout_fields(timeouts: &Timeouts) -> Fields<3> {
     let Timeouts { tcp, tcp_fin, udp } = *timeouts;
     [
@@ -102,7 +102,7 @@ pub(crate) fn timeout_fields(timeouts: &Timeouts) -> Fields<3> {
     ]
 }
 
-/// The fields of a sync daemon, in the order of every output.
+/// Returns the fields of a sync daemon, in the order of every output.
 pub(crate) fn sync_fields(daemon: &SyncDaemon) -> Fields<6> {
     let SyncDaemon { interface, id, max_length, group, port, ttl } = daemon;
     let number = |value: Option<u32>| value.map_or(FieldValue::None, FieldValue::Number);
@@ -116,7 +116,7 @@ pub(crate) fn sync_fields(daemon: &SyncDaemon) -> Fields<6> {
     ]
 }
 
-/// The fields in which two values of one object differ.
+/// Returns the fields in which two values of one object differ.
 pub(crate) fn changes<const N: usize>(before: Fields<N>, after: Fields<N>) -> Vec<FieldChange> {
     let pairs = before.into_iter().zip(after);
     pairs

@@ -1,4 +1,4 @@
-//! Guards: plans that are refused unless their guard is named in `--allow`.
+//! Guards: reasons to refuse a plan unless `--allow` names them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -24,19 +24,20 @@ pub(crate) use unbind_in_use::{DRAIN, KEEP, MARKED, marked_warnings};
 pub enum Guard {
     /// The spec desires nothing at all.
     Empty,
-    /// A text of the spec may be incomplete.
+    /// A file of the spec may be incomplete.
     CutOff,
-    /// The first apply to this host would delete what it finds and does not list.
+    /// The first apply to this host would delete live objects that the spec does not list.
     TakeOver,
-    /// Too few of the live services, VIPs or real servers of a service would be left.
+    /// Too few of the live services, of the VIPs, or of the real servers of a service would be
+    /// left.
     MassDelete,
-    /// The scope is wider than the one in force, and the plan touches what it newly covers.
+    /// The scope is wider than the one in force, and the plan changes objects that it newly covers.
     WiderScope,
-    /// A file of the spec in force is gone, and what it listed would go with it.
+    /// A file of the spec in force is gone, and objects that it listed would be deleted.
     MissingFile,
-    /// A service that stays would lose its last real server of a positive weight.
+    /// A service that stays would lose its last real server with a positive weight.
     NoServer,
-    /// A VIP would go that a service needs, or connections that nothing lets end.
+    /// A VIP would be unbound that a service needs, or that open connections use without a drain.
     UnbindInUse,
 }
 
@@ -53,7 +54,7 @@ impl Guard {
         Self::UnbindInUse,
     ];
 
-    /// The name that `--allow` takes.
+    /// Returns the name for `--allow`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Empty => "empty",
@@ -74,7 +75,7 @@ impl fmt::Display for Guard {
     }
 }
 
-/// A name that is no guard's.
+/// The error for a name that is not a guard.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnknownGuard(pub String);
 
@@ -96,16 +97,16 @@ impl FromStr for Guard {
     }
 }
 
-/// A guard that holds, with the numbers that made it.
+/// The refusal of a plan by a guard.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct GuardRefusal {
-    /// Which guard.
+    /// The guard.
     pub guard: Guard,
-    /// One sentence for people: what the plan would do, and what to do about it.
+    /// One sentence for users: what the plan would do, and what to do about it.
     pub message: String,
 }
 
-/// Every guard that refuses the plan made of these operations.
+/// Returns the refusals of the plan made of these operations.
 pub(crate) fn refusals(inputs: &Inputs<'_>, ops: &[Op]) -> Vec<GuardRefusal> {
     let found = [
         (Guard::Empty, empty(inputs.desired)),
@@ -130,22 +131,22 @@ fn empty(desired: &Desired) -> Option<String> {
     })
 }
 
-/// Services as people call them.
+/// Returns the labels of services.
 fn labels<'a>(inputs: &Inputs<'_>, keys: impl IntoIterator<Item = &'a ServiceKey>) -> Vec<String> {
     keys.into_iter().map(|key| label(inputs, key)).collect()
 }
 
-/// A service as people call it.
+/// Returns the label of a service.
 fn label(inputs: &Inputs<'_>, key: &ServiceKey) -> String {
     Names { desired: inputs.desired, last: inputs.last }.label(key).to_string()
 }
 
-/// The first three by name, the others by their number.
+/// Lists the first three by name and counts the others.
 fn some_of(all: &[String]) -> String {
     list_of(all, 3)
 }
 
-/// The first `shown` by name, the others by their number.
+/// Lists the first `shown` by name and counts the others.
 fn list_of(all: &[String], shown: usize) -> String {
     match all.len().checked_sub(shown) {
         None | Some(0) => match all {

@@ -1,26 +1,26 @@
-//! What of a plan may still be carried out when some objects are left alone: a step on them failed
-//! a moment ago, or somebody else keeps changing them.
+//! Determines which steps of a plan may be executed while some objects are held back: a step on
+//! them failed a moment ago, or another program keeps changing them.
 //!
-//! The rest is in the plan's order, and every prefix of it is a state that serves, as
-//! [`crate::order`] has it for the whole plan. What relies on a step that is left out is left out
-//! too:
+//! The other steps keep the order of the plan, and every prefix of them is a state that serves, as
+//! [`crate::order`] defines it for the whole plan. A step that depends on an omitted step is
+//! omitted too:
 //!
-//! - What gives (a new service or real server, a raise, an edit) goes on, but for what cannot be
-//!   without the missing step: the real servers of a service that is not added, a service whose
-//!   scheduler is not loaded, a binding on a device that is not there or not up.
-//! - What takes waits for all that gives in the same service: weights are lowered, and real servers
-//!   drained and deleted, only where nothing is missing that may make up for them. Steps that only
-//!   take keep nothing else waiting.
-//! - A service is not added if none of the real servers can be that were to take its clients: it
-//!   would refuse clients that another service may have now.
-//! - A VIP is bound if one service on it is ready of those that the whole plan makes ready. It is
-//!   not unbound where its new binding is missing.
-//! - A VIP that leaves the host, and the services on it that leave with it, go together or not at
-//!   all, as do the drains of a service and its deletion. A service waits also for new ones on its
-//!   VIP, which may be to take its clients over.
+//! - Additive steps (a new service or real server, a raised weight, an edit) proceed unless they
+//!   depend on a missing step: the real servers of a service that is not added, a service whose
+//!   scheduler is not loaded, a binding on a device that does not exist or is not up.
+//! - Steps that take capacity wait for all additive steps in the same service: weights are lowered,
+//!   and real servers drained and deleted, only if nothing is missing that may replace them. Steps
+//!   that only take capacity block no others.
+//! - A service is not added if none of the real servers that would serve its clients can be added:
+//!   it would refuse clients that another service may serve now.
+//! - A VIP is bound if, of the services on it that the whole plan makes ready, at least one is
+//!   ready. It is not unbound if its new binding is missing.
+//! - A VIP that leaves the host, and the services that leave with it, go together or not at all, as
+//!   do the drains of a service and its deletion. A service also waits for new services on its VIP,
+//!   which may be meant to take over its clients.
 //!
-//! Sysctls and timeouts keep nothing waiting. Sync daemons do only where the kernel refuses real
-//! servers of the other family beside them.
+//! Sysctls and timeouts block nothing. Sync daemons do only where the kernel refuses real servers
+//! of the other family beside them.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -30,8 +30,8 @@ use evenkeel_model::{Binding, Family, Live, RealServerKey, Service, ServiceKey};
 use crate::impact_analysis::vanishing;
 use crate::{Object, Op};
 
-/// The steps of a plan for that live state that may be carried out while some objects are held
-/// back, in their order. With nothing held back these are all of them.
+/// Returns the steps of a plan for that live state that may be executed while some objects are held
+/// back, in the order of the plan. If nothing is held back these are all steps.
 pub fn hold_back(steps: Vec<Op>, live: &Live, held_back: &BTreeSet<Object>) -> Vec<Op> {
     let omitted = omitted(&steps, live, held_back);
     if omitted.is_empty() {
@@ -41,33 +41,33 @@ pub fn hold_back(steps: Vec<Op>, live: &Live, held_back: &BTreeSet<Object>) -> V
     places.filter(|(place, _)| !omitted.contains(place)).map(|(_, op)| op).collect()
 }
 
-/// The places of the other steps: those on the objects that are held back, and all that relies on
-/// them.
+/// Returns the indices of the omitted steps: those on objects that are held back, and those that
+/// depend on them.
 fn omitted(steps: &[Op], live: &Live, held_back: &BTreeSet<Object>) -> BTreeSet<usize> {
     let mut omitted = BTreeSet::new();
     if held_back.is_empty() {
         return omitted;
     }
     let index = PlanIndex::new(steps, live, held_back);
-    // A service may have its real servers only because what deletes them waits, so bindings are
-    // judged last.
+    // A service may keep its real servers only because their deletions wait, so bindings are
+    // checked last.
     for checks_bindings in [false, true] {
         while index.omit_more(&mut omitted, checks_bindings) {}
     }
     omitted
 }
 
-/// The plan as it was made.
+/// The whole plan, indexed.
 struct PlanIndex<'a> {
     steps: &'a [Op],
     held_back: &'a BTreeSet<Object>,
-    /// The services with a real server that is held back.
+    /// The services of which a real server is held back.
     holding: BTreeSet<ServiceKey>,
     /// The addresses that leave the host.
     vanishing: BTreeSet<IpAddr>,
     /// The live services that share an address with one that is bound.
     neighbours: Live,
-    /// The services, of those and of the added ones, that serve in the end.
+    /// The neighbours and the added services that serve at the end of the plan.
     serving: BTreeSet<ServiceKey>,
 }
 
@@ -99,7 +99,7 @@ impl<'a> PlanIndex<'a> {
         index
     }
 
-    /// Adds the steps that rely on those left out so far; whether there are any.
+    /// Adds the steps that depend on omitted ones; returns whether there were any.
     fn omit_more(&self, omitted: &mut BTreeSet<usize>, checks_bindings: bool) -> bool {
         let missing = self.missing(omitted, checks_bindings);
         let included = self.steps.iter().enumerate().filter(|(place, _)| !omitted.contains(place));
@@ -110,7 +110,8 @@ impl<'a> PlanIndex<'a> {
         !more.is_empty()
     }
 
-    /// Whether an operation is on an object that is held back, or takes one along.
+    /// Whether an operation changes an object that is held back, or deletes one with its own
+    /// object.
     fn touches_held_back(&self, op: &Op) -> bool {
         let takes_along = match op {
             Op::DeleteService { key, .. } => self.holding.contains(key),
@@ -122,7 +123,7 @@ impl<'a> PlanIndex<'a> {
         takes_along || self.held_back.contains(&op.object())
     }
 
-    /// The added services, and those beside a VIP that is bound, that serve in the end.
+    /// Returns the added services, and those on a VIP that is bound, that serve at the end.
     fn serving(&self, omitted: &BTreeSet<usize>) -> BTreeSet<ServiceKey> {
         let mut after = self.neighbours.clone();
         let included = self.steps.iter().enumerate().filter(|(place, _)| !omitted.contains(place));
@@ -133,7 +134,7 @@ impl<'a> PlanIndex<'a> {
         serving.map(|(key, _)| *key).collect()
     }
 
-    /// What is not as the whole plan would have it while those steps are left out.
+    /// Returns what is missing while those steps are omitted.
     fn missing(&self, omitted: &BTreeSet<usize>, checks_bindings: bool) -> OmittedSteps<'a> {
         let mut missing = OmittedSteps { checks_bindings, ..OmittedSteps::default() };
         for op in omitted.iter().filter_map(|place| self.steps.get(*place)) {
@@ -156,39 +157,38 @@ impl<'a> PlanIndex<'a> {
     }
 }
 
-/// What is not as the whole plan would have it.
+/// The parts of the result of the whole plan that are missing.
 #[derive(Debug, Default)]
 pub(crate) struct OmittedSteps<'a> {
-    /// Whether it is time to ask if services are ready for their VIP.
+    /// Whether bindings check that services on their VIP are ready.
     checks_bindings: bool,
     /// Modules that are not loaded.
     pub(crate) modules: BTreeSet<&'a str>,
-    /// Dummy devices that are not created, or not brought up.
+    /// Dummy devices that are not created or not brought up.
     pub(crate) dummies: BTreeSet<&'a str>,
-    /// A sync daemon runs that was to stop.
+    /// Whether a sync daemon still runs that should have stopped.
     pub(crate) is_synced: bool,
-    /// A real server of the other family than its service's stays.
+    /// Whether a real server stays whose family differs from that of its service.
     pub(crate) is_mixed: bool,
     /// Services that are not added.
     pub(crate) not_added: BTreeSet<ServiceKey>,
-    /// Services that stay and were to leave.
+    /// Services that should have been deleted.
     pub(crate) not_deleted: BTreeSet<ServiceKey>,
-    /// Services in which something is missing that gives.
+    /// Services in which an additive step is missing.
     pub(crate) incomplete: BTreeSet<ServiceKey>,
     /// Real servers that are not added, or not deleted.
     pub(crate) real_servers: BTreeSet<(ServiceKey, RealServerKey)>,
-    /// Added services, and those beside a VIP that is bound, that serve by the whole plan: those
-    /// that still do, and those that do not.
+    /// Added services, and those on a VIP that is bound, that serve after the whole plan: here
+    /// those that still do, below those that do not.
     ready: BTreeSet<ServiceKey>,
     pub(crate) not_ready: BTreeSet<ServiceKey>,
-    /// Addresses of which a binding is not made.
+    /// Addresses with a missing binding.
     pub(crate) unbound: BTreeSet<IpAddr>,
-    /// Bindings that stay and were to leave.
+    /// Bindings that should have been removed.
     pub(crate) bound: BTreeSet<&'a Binding>,
-    /// The addresses of those that were to leave the host.
+    /// The addresses of those bindings that should have left the host.
     pub(crate) staying: BTreeSet<IpAddr>,
-    /// Addresses that were to leave the host, through which clients may come to a service that
-    /// stays.
+    /// Addresses that should leave the host, but by which clients may reach a service that stays.
     pub(crate) needed: BTreeSet<IpAddr>,
 }
 
@@ -210,12 +210,12 @@ fn serves(service: &Service) -> bool {
     service.real_servers.iter().any(|(_, real_server)| real_server.weight > 0)
 }
 
-/// Whether a real server is of the other family than its service.
+/// Whether the family of a real server differs from that of its service.
 pub(crate) fn is_mixed(service: &ServiceKey, real_server: &RealServerKey) -> bool {
     Family::from(real_server.address) != service.family()
 }
 
-/// Whether clients of one service may be clients of the other.
+/// Whether the two services may have clients in common.
 pub(crate) fn may_share_clients(one: &ServiceKey, other: &ServiceKey) -> bool {
     match (one.vip(), other.vip()) {
         (Some(vip), _) => other.may_be_reached_by(vip),

@@ -1,8 +1,8 @@
-//! What a step means for connections that exist.
+//! Impacts of steps on existing connections.
 //!
-//! The rules are the kernel's: a connection holds on to its real server and its way of forwarding,
-//! whatever becomes of weights and schedulers (`ip_vs_bind_dest`); only the deletion of the real
-//! server, or of the address that packets come in by, takes it away.
+//! The rules are the kernel's: a connection keeps its real server and its forwarding method,
+//! whatever happens to weights and schedulers (`ip_vs_bind_dest`); it loses them only when the real
+//! server is deleted, or the address that its packets arrive at.
 
 use std::fmt;
 
@@ -11,78 +11,79 @@ use evenkeel_model::{Drain, Scheduler, SyncState};
 use crate::connection_sysctls::ConnectionSysctls;
 use crate::render::count;
 
-/// What a step means for connections that exist; its text form is a sentence without an end.
+/// The impact of a step on existing connections; its text form is a sentence without a final
+/// period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Impact {
-    /// What becomes of them.
+    /// The effect on them.
     pub effect: Effect,
-    /// How many there are of them; `None` where they were not counted.
+    /// The number of affected connections; `None` if they were not counted.
     pub connections: Option<u64>,
-    /// Persistence ties clients to the real server.
+    /// Whether persistence ties clients to the real server.
     pub is_persistent: bool,
-    /// The sysctls that have a say in it.
+    /// The sysctls that decide the effect.
     pub(crate) connection_sysctls: ConnectionSysctls,
 }
 
-/// What becomes of connections that exist.
+/// The effect of a step on existing connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
-    /// They stay as they are.
+    /// They are unaffected.
     Stay,
-    /// They stay, idle for as long as the new timeouts say from their next packet on
-    /// (`set_tcp_state` and its like).
+    /// They stay; the new timeouts apply from their next packet on (`set_tcp_state` and the like).
     Retimed,
     /// They stay, and the real server gets no new ones.
     Quiesced,
-    /// They stay, by the way of forwarding that they began with (`cp->packet_xmit`).
+    /// They stay and keep the forwarding method that they started with (`cp->packet_xmit`).
     KeepForward,
-    /// Their packets are wrapped in the new way at once (`ip_vs_tunnel_xmit` asks the real server).
+    /// Their packets use the new encapsulation at once (`ip_vs_tunnel_xmit` reads it from the real
+    /// server).
     Rewrapped,
     /// They stay while their service is edited.
     Rescheduled {
-        /// The scheduler is another: between the two the service is without one for an RCU grace
-        /// period (`ip_vs_edit_service`).
+        /// The scheduler changes: in between, the service has none for an RCU grace period
+        /// (`ip_vs_edit_service`).
         gap: bool,
         /// The entries that tie clients to real servers no longer match.
         forgets: bool,
     },
-    /// They may end in a given time, from the beginning of the drain.
+    /// They may end within a given time from the start of the drain.
     Drain {
-        /// That time.
+        /// The maximum duration.
         limit: Drain,
-        /// The drain has begun in an earlier pass.
+        /// Whether an earlier pass started the drain.
         is_begun: bool,
-        /// What is left of the time of such a drain; `None` where nobody told the time
-        /// ([`Plan::set_time_left`](crate::Plan::tell_time_left)).
+        /// The remaining time of such a drain; `None` until it is set
+        /// ([`Plan::set_time_left`](crate::Plan::set_time_left)).
         left: Option<Drain>,
     },
-    /// They were given time to end; those that did not break.
+    /// They had time to end; those that did not end break.
     Drained,
     /// They break.
     Break {
-        /// The scheduler that lets no real server drain, if that is why.
+        /// The scheduler, if it is the reason why the real server cannot drain.
         held_by: Option<Scheduler>,
     },
-    /// Their real server is gone until it is added again, a moment later.
+    /// Their real server is deleted and added again a moment later.
     Interrupted,
     /// Their packets no longer reach a service.
     CutOff {
-        /// They were given time to end.
+        /// Whether they had time to end.
         drained: bool,
-        /// They are those of fwmark services, of which some, or all, may come in elsewhere.
+        /// Whether they belong to fwmark services; some or all of them may use another address.
         marked: bool,
     },
     /// They stay, but are no longer copied between directors.
     Uncopied {
-        /// The daemon that stops.
+        /// The sync daemon that stops.
         state: SyncState,
-        /// It is started again later in the plan.
+        /// Whether it is started again later in the plan.
         comes_back: bool,
     },
 }
 
 impl Effect {
-    /// One word for programs.
+    /// Returns the word for programs.
     pub fn name(self) -> &'static str {
         match self {
             Self::Stay => "stay",
@@ -102,19 +103,19 @@ impl Effect {
 }
 
 impl Impact {
-    /// How many connections break for certain; `None` where they were not counted.
+    /// Returns how many connections certainly break; `None` if they were not counted.
     pub fn breaks(&self) -> Option<u64> {
         match self.effect {
             Effect::Break { .. } | Effect::CutOff { drained: false, marked: false } => {
                 self.connections
             }
-            // None for certain, and yet not none.
+            // None breaks for certain, but some may.
             Effect::CutOff { drained: false, marked: true } if self.connections != Some(0) => None,
             _ => Some(0),
         }
     }
 
-    /// Whether it is worth a word in a short text: connections are touched, or may be.
+    /// Whether a short text mentions it: connections are affected, or may be.
     pub fn is_notable(&self) -> bool {
         let some = self.connections != Some(0);
         match self.effect {
@@ -129,7 +130,7 @@ impl Impact {
             | Effect::Interrupted
             | Effect::Rewrapped
             | Effect::KeepForward => some,
-            // The line of a drain tells how long it may take by itself.
+            // The line of a drain already shows its maximum duration.
             Effect::Drain { left, .. } => {
                 self.connections.is_some() || left.is_some() || self.new_connections().is_some()
             }
@@ -137,37 +138,37 @@ impl Impact {
         }
     }
 
-    /// Who reaches a real server of weight 0 all the same.
+    /// Describes new connections that still reach a real server of weight 0.
     fn new_connections(&self) -> Option<&'static str> {
         let ConnectionSysctls { nodest, quiescent, reuse } = self.connection_sysctls;
         match (self.is_persistent, quiescent) {
             (true, Some(false)) => {
-                return Some("persistent clients keep coming (expire_quiescent_template=0)");
+                return Some("persistent clients still arrive (expire_quiescent_template=0)");
             }
             (true, None) => {
                 return Some(
-                    "persistent clients keep coming unless expire_quiescent_template is 1",
+                    "persistent clients still arrive unless expire_quiescent_template is 1",
                 );
             }
             (true, Some(true)) | (false, _) => {}
         }
         // With expire_nodest_conn=1 such a connection is scheduled anew whatever the mode.
         let reused = reuse == Some(false) && nodest != Some(true);
-        reused.then_some("clients that reuse a source port keep coming (conn_reuse_mode=0)")
+        reused.then_some("clients that reuse a source port still arrive (conn_reuse_mode=0)")
     }
 
-    /// What becomes of packets whose real server is gone (`ip_vs_in`).
+    /// Describes what happens to packets whose real server is gone (`ip_vs_in`).
     fn without_real_server(&self) -> &'static str {
         match self.connection_sysctls.nodest {
             Some(true) => "they end at their next packet (expire_nodest_conn=1)",
             Some(false) => {
-                "their packets are dropped in silence until they time out (expire_nodest_conn=0)"
+                "their packets are silently dropped until they time out (expire_nodest_conn=0)"
             }
-            None => "unless expire_nodest_conn is 1, their packets are dropped in silence",
+            None => "unless expire_nodest_conn is 1, their packets are silently dropped",
         }
     }
 
-    /// `17 connections`, or `existing connections` where they were not counted.
+    /// Returns `17 connections`, or `existing connections` if they were not counted.
     fn subject(&self) -> String {
         match self.connections {
             None => "existing connections".to_owned(),
@@ -183,17 +184,15 @@ impl fmt::Display for Impact {
         match self.effect {
             Effect::Stay => f.write_str("existing connections stay"),
             Effect::Retimed => {
-                f.write_str("existing connections take the new times with their next packet")
+                f.write_str("existing connections use the new timeouts from their next packet on")
             }
             Effect::Quiesced => {
-                f.write_str("existing connections stay, no new ones come")?;
+                f.write_str("existing connections stay, no new ones are accepted")?;
                 also(f, self.new_connections())
             }
-            Effect::KeepForward => {
-                f.write_str("existing connections keep the way of forwarding they began with")
-            }
+            Effect::KeepForward => f.write_str("existing connections keep their forwarding method"),
             Effect::Rewrapped => {
-                f.write_str("packets of existing connections are wrapped in the new way at once")
+                f.write_str("packets of existing connections use the new encapsulation at once")
             }
             Effect::Rescheduled { gap, forgets } => {
                 f.write_str("existing connections stay")?;
@@ -207,15 +206,15 @@ impl fmt::Display for Impact {
                 also(
                     f,
                     forgets.then_some(
-                        "persistent clients are no longer known: their next connection may go to \
+                        "persistence entries no longer match: the next connection of a client may go to \
                          another real server",
                     ),
                 )
             }
             Effect::Drain { limit, is_begun: _, left: Some(left) } => {
                 match left {
-                    Drain::NONE => write!(f, "drain goes on, its time of {limit} is over")?,
-                    left => write!(f, "drain goes on, {left} left of {limit}")?,
+                    Drain::NONE => write!(f, "drain continues, its limit of {limit} is over")?,
+                    left => write!(f, "drain continues, {left} left of {limit}")?,
                 }
                 match self.connections {
                     None => {}
@@ -225,7 +224,7 @@ impl fmt::Display for Impact {
                 also(f, self.new_connections())
             }
             Effect::Drain { limit, is_begun, left: None } => {
-                let time = if is_begun { "what is left of " } else { "" };
+                let time = if is_begun { "the rest of " } else { "" };
                 match self.connections {
                     Some(0) => f.write_str("no connections to wait for")?,
                     Some(1) => write!(f, "1 connection has {time}{limit} to end")?,
@@ -233,16 +232,16 @@ impl fmt::Display for Impact {
                 }
                 also(f, self.new_connections())
             }
-            Effect::Drained if none => f.write_str("no connections are left"),
+            Effect::Drained if none => f.write_str("no connections remain"),
             Effect::Drained => {
-                write!(f, "connections that are left break: {}", self.without_real_server())
+                write!(f, "remaining connections break: {}", self.without_real_server())
             }
             Effect::Break { .. } if none => f.write_str("no connections would break"),
             Effect::Break { held_by } => {
                 write!(f, "{subject} would break: ")?;
                 match held_by.as_ref().map(Scheduler::as_str) {
                     None => f.write_str("drain first")?,
-                    Some("dh") => f.write_str("dh lets no real server drain")?,
+                    Some("dh") => f.write_str("dh cannot drain real servers")?,
                     Some(name) => write!(f, "{name} needs {name}-fallback to let it drain")?,
                 }
                 also(f, Some(self.without_real_server()))
@@ -254,21 +253,18 @@ impl fmt::Display for Impact {
                     f,
                     match self.connection_sysctls.nodest {
                         Some(false) => None,
-                        Some(true) => Some("they may end by that (expire_nodest_conn=1)"),
-                        None => Some("they may end by that unless expire_nodest_conn is 0"),
+                        Some(true) => Some("this may end them (expire_nodest_conn=1)"),
+                        None => Some("this may end them unless expire_nodest_conn is 0"),
                     },
                 )
             }
-            Effect::CutOff { .. } if none => f.write_str("no connections come in by it"),
-            Effect::CutOff { drained: true, .. } => f.write_str(
-                "connections that are left break: their packets no longer reach a service",
-            ),
+            Effect::CutOff { .. } if none => f.write_str("no connections use it"),
+            Effect::CutOff { drained: true, .. } => {
+                f.write_str("remaining connections break: their packets no longer reach a service")
+            }
             Effect::CutOff { drained: false, marked: true } => {
                 let most = if self.connections.is_some() { "up to " } else { "" };
-                write!(
-                    f,
-                    "{most}{subject} of fwmark services would break, as far as they come in by it"
-                )
+                write!(f, "{most}{subject} of fwmark services could break, if they use it")
             }
             Effect::CutOff { drained: false, marked: false } => {
                 write!(f, "{subject} would break: their packets no longer reach a service")

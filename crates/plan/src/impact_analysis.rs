@@ -1,4 +1,4 @@
-//! Tells for each step what it means for connections that exist.
+//! Determines the impact of each step on existing connections.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -11,7 +11,7 @@ use evenkeel_model::{
 use crate::connection_sysctls::ConnectionSysctls;
 use crate::{DrainRecords, Effect, Impact, Inputs, Op};
 
-/// The impacts of steps by their places; a step that is not there touches no connection.
+/// Returns the impacts by the index of the step; a step without an entry affects no connections.
 pub(crate) fn impacts(inputs: &Inputs<'_>, steps: &[Op]) -> BTreeMap<usize, Impact> {
     let context = AnalysisContext::new(inputs, steps);
     let found = steps.iter().enumerate().filter_map(|(place, op)| {
@@ -21,7 +21,7 @@ pub(crate) fn impacts(inputs: &Inputs<'_>, steps: &[Op]) -> BTreeMap<usize, Impa
     found.collect()
 }
 
-/// The addresses that those steps take from the host altogether.
+/// Returns the addresses that those steps remove from the host entirely.
 pub(crate) fn vanishing(live: &Live, steps: &[Op]) -> BTreeSet<IpAddr> {
     let unbound: BTreeSet<&Binding> = steps
         .iter()
@@ -45,7 +45,7 @@ pub(crate) fn vanishing(live: &Live, steps: &[Op]) -> BTreeSet<IpAddr> {
     gone
 }
 
-/// The live services that go with all connections having been given time to end.
+/// Returns the live services that are deleted after all their real servers have drained.
 pub(crate) fn drained_services(live: &Live, steps: &[Op]) -> BTreeSet<ServiceKey> {
     let mut draining: BTreeMap<ServiceKey, usize> = BTreeMap::new();
     for op in steps {
@@ -61,14 +61,14 @@ pub(crate) fn drained_services(live: &Live, steps: &[Op]) -> BTreeSet<ServiceKey
     deleted.filter_map(Op::service).filter(drains).collect()
 }
 
-/// The live fwmark services whose packets may come in by that address: all of its family, for which
-/// address a packet had is known only connection by connection.
+/// Returns the live fwmark services whose packets may arrive at that address: all of its family, as
+/// the address of a packet is known only per connection.
 pub(crate) fn marked(live: &Live, address: IpAddr) -> impl Iterator<Item = &ServiceKey> {
     live.services.keys().filter(move |key| key.is_marked_in(address))
 }
 
-/// How many connections need a service, or one of its real servers; `None` where they were not
-/// counted.
+/// Returns the number of connections that need a service, or one of its real servers; `None` if
+/// they were not counted.
 pub(crate) fn open(
     statistics: Option<&Statistics>,
     service: &ServiceKey,
@@ -81,16 +81,16 @@ pub(crate) fn open(
     }
 }
 
-/// What several steps say together.
+/// The facts that several steps determine together.
 pub(crate) struct AnalysisContext<'a> {
     live: &'a Live,
     statistics: Option<&'a Statistics>,
     pub(crate) drains: &'a DrainRecords,
     connection_sysctls: ConnectionSysctls,
-    /// Services as they are edited, which is before anything drains.
+    /// Services after their edits, which precede all drains.
     edited: BTreeMap<ServiceKey, &'a ServiceConfig>,
     pub(crate) draining: BTreeSet<(ServiceKey, RealServerKey)>,
-    /// Services that go when all their real servers have drained.
+    /// Services that are deleted after all their real servers have drained.
     pub(crate) drained: BTreeSet<ServiceKey>,
     pub(crate) started: BTreeSet<SyncState>,
     vanishing: BTreeSet<IpAddr>,
@@ -127,7 +127,7 @@ impl<'a> AnalysisContext<'a> {
         context
     }
 
-    /// The impact on the connections of a service, or of one of its real servers.
+    /// Returns the impact on the connections of a service, or of one of its real servers.
     pub(crate) fn impact_on(
         &self,
         effect: Effect,
@@ -142,7 +142,7 @@ impl<'a> AnalysisContext<'a> {
         }
     }
 
-    /// The impact on connections that are not counted.
+    /// Returns an impact on connections that are not counted.
     pub(crate) fn everywhere(&self, effect: Effect) -> Impact {
         Impact {
             effect,
@@ -152,14 +152,14 @@ impl<'a> AnalysisContext<'a> {
         }
     }
 
-    /// What becomes of the connections that come in by an address.
+    /// Returns the impact of unbinding an address.
     pub(crate) fn unbinding(&self, address: IpAddr) -> Impact {
         if !self.vanishing.contains(&address) {
             return self.everywhere(Effect::Stay);
         }
         let mut on_it: Vec<&ServiceKey> =
             self.live.services.keys().filter(|key| key.vip() == Some(address)).collect();
-        // A VIP without a service of its own is there for the packets of fwmark services.
+        // A VIP without a service of its own exists for the packets of fwmark services.
         let marked = on_it.is_empty();
         if marked {
             on_it.extend(self::marked(self.live, address));
@@ -175,13 +175,13 @@ impl<'a> AnalysisContext<'a> {
         Impact { connections: counted, ..self.everywhere(effect) }
     }
 
-    /// The configuration that a service has when anything of it drains or is deleted.
+    /// Returns the configuration of a service at the time of its drains and its deletion.
     fn config(&self, key: &ServiceKey) -> Option<&'a ServiceConfig> {
         let live = || self.live.services.get(key).map(|service| &service.config);
         self.edited.get(key).copied().or_else(live)
     }
 
-    /// The scheduler of a service that refuses clients of a real server at weight 0, if it does.
+    /// Returns the scheduler of a service if it refuses the clients of a real server at weight 0.
     pub(crate) fn held_by(&self, key: &ServiceKey) -> Option<Scheduler> {
         let config = self.config(key)?;
         let refuses = config.scheduler.refuses_clients_of_drained(config.scheduler_flags);

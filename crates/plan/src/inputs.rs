@@ -1,72 +1,73 @@
-//! All that a plan depends on.
+//! The inputs of a plan.
 
 use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{Desired, Guards, Live, Scope};
 
 use crate::{CutOff, LostFile, PriorState};
 
-/// All that a plan depends on.
+/// All inputs that a plan depends on.
 #[derive(Debug, Clone, Copy)]
 pub struct Inputs<'a> {
-    /// What the spec asks for.
+    /// The desired state of the spec.
     pub desired: &'a Desired,
-    /// What the kernel answered.
+    /// The live state as read from the kernel.
     pub live: &'a Live,
-    /// What is on record of this namespace.
+    /// The recorded state of earlier applies to this network namespace.
     pub record: &'a PriorState,
-    /// What the last applied spec asked for; `None` where that is not known, and then neither are
-    /// the causes of steps.
+    /// The desired state of the last applied spec; `None` if unknown, in which case the causes of
+    /// steps are unknown too.
     pub last: Option<&'a Desired>,
-    /// The text of the spec that may be incomplete ([`crate::cut_off`]).
+    /// The spec file that may be incomplete ([`crate::cut_off`]).
     pub cut_off: Option<&'a CutOff>,
     /// The files of the last applied spec whose content is gone ([`crate::lost_files`]).
     pub lost_files: &'a [LostFile],
     /// The connections of the services that the plan touches, as far as they were counted; they
-    /// tell the impact of steps and decide no step.
+    /// affect only the reported impacts and the guards, never the steps.
     pub statistics: Option<&'a Statistics>,
 }
 
-/// The thresholds that judge a plan.
+/// The guard thresholds that apply to a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct JudgingGuards {
-    /// Each threshold as the stricter of the two below has it.
+    /// The stricter value of each threshold of the two below.
     pub(crate) judging: Guards,
-    /// Those in force before the spec.
-    pub(crate) connection_sysctls: Guards,
-    /// Those of the spec itself.
+    /// The thresholds in force before this spec.
+    pub(crate) in_force: Guards,
+    /// The thresholds of this spec.
     pub(crate) desired: Guards,
 }
 
 impl<'a> Inputs<'a> {
-    /// With nothing known of the last applied spec and of connections.
+    /// Creates inputs without a last applied spec and without connection counts.
     pub fn new(desired: &'a Desired, live: &'a Live, record: &'a PriorState) -> Self {
         Self { desired, live, record, last: None, cut_off: None, lost_files: &[], statistics: None }
     }
 
-    /// What the spec in force governs; `None` where nothing was applied yet, or that is not known.
+    /// Returns the scope of the spec in force; `None` if nothing was applied yet or the scope is
+    /// unknown.
     pub(crate) fn scope_in_force(&self) -> Option<&'a Scope> {
         let Self { record, last, .. } = *self;
         let known = record.scope.as_ref().or(last.map(|last| &last.scope));
         known.filter(|_| record.applied)
     }
 
-    /// The thresholds that judge this plan: a commit must not disarm its own judge. Before the
-    /// first spec the usual ones are in force; where a spec was applied and its thresholds are not
-    /// known, as offline, those of the new one judge alone.
+    /// Returns the thresholds that apply to this plan: a commit must not loosen the guards that
+    /// judge it. Before the first apply the default thresholds are in force. If a spec was applied
+    /// and its thresholds are unknown, as offline, only those of the new spec apply.
     pub(crate) fn judging_guards(&self) -> JudgingGuards {
         let Self { desired, record, last, .. } = *self;
         let known = record.guards.or(last.map(|last| last.guards));
         let unknown = if record.applied { desired.guards } else { Guards::default() };
-        let connection_sysctls = known.unwrap_or(unknown);
-        let judging = connection_sysctls.stricter(desired.guards);
-        JudgingGuards { judging, connection_sysctls, desired: desired.guards }
+        let in_force = known.unwrap_or(unknown);
+        let judging = in_force.stricter(desired.guards);
+        JudgingGuards { judging, in_force, desired: desired.guards }
     }
 }
 
 impl JudgingGuards {
-    /// The spec's thresholds that count only from the next spec on, in words.
+    /// Describes the spec's looser thresholds, which apply only from the next spec on.
     pub(crate) fn postponed(&self) -> Option<String> {
-        let Self { judging, connection_sysctls: _, desired } = *self;
+        let Self { judging, in_force: _, desired } = *self;
         let thresholds = [
             ("mass_delete", judging.mass_delete_text(), desired.mass_delete_text()),
             (
@@ -90,23 +91,23 @@ impl JudgingGuards {
         })
     }
 
-    /// Which value of `mass_delete` judges, in words.
+    /// Describes the value of `mass_delete` that applies.
     pub(crate) fn mass_delete_text(&self) -> String {
-        let Self { judging, connection_sysctls, desired } = *self;
+        let Self { judging, in_force, desired } = *self;
         let value = judging.mass_delete_text();
         if judging.mass_delete == desired.mass_delete {
             return format!("mass_delete: {value}");
         }
-        debug_assert_eq!(judging.mass_delete, connection_sysctls.mass_delete);
+        debug_assert_eq!(judging.mass_delete, in_force.mass_delete);
         let own = desired.mass_delete_text();
         format!(
             "mass_delete: {value}, in force before this spec, whose {own} counts from the next on"
         )
     }
 
-    /// Which value of `unbind_in_use` judges, in words.
+    /// Describes the value of `unbind_in_use` that applies.
     pub(crate) fn unbind_in_use_text(&self) -> String {
-        let Self { judging, connection_sysctls: _, desired } = *self;
+        let Self { judging, in_force: _, desired } = *self;
         let value = judging.unbind_in_use;
         if value == desired.unbind_in_use {
             return format!("unbind_in_use: {value}");

@@ -1,8 +1,8 @@
-//! The difference between the desired and the live state, as an ordered list of operations.
+//! Plans the ordered operations that bring the live state to the desired state.
 //!
-//! Pure: nothing here reads a file, a clock or a kernel, and the same inputs give the same plan,
-//! to the byte. Both states are brought into one [canonical](canonical) form before they are
-//! compared, and nowhere else is decided what counts as equal.
+//! Pure: no I/O and no clock; the same inputs give the same plan, byte for byte. Both states are
+//! converted to one [canonical](canonical) form before they are compared; only that form decides
+//! what counts as equal.
 
 mod adopted;
 pub mod canonical;
@@ -35,6 +35,7 @@ mod teardown;
 #[cfg(test)]
 mod test_fixtures;
 mod unchanged;
+mod value;
 
 pub use adopted::{Adopted, Governed};
 pub use cause::Cause;

@@ -1,5 +1,5 @@
-//! Files of the spec in force whose content is gone: a failed mount or half a checkout looks like a
-//! spec that lists less.
+//! Detects files of the spec in force whose content is gone: after a failed mount or a partial
+//! checkout, a spec looks as if it listed less.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -9,16 +9,16 @@ use evenkeel_model::{FileContents, ServiceKey};
 
 use crate::{Op, Verb};
 
-/// A file of the spec in force whose content is gone from the new spec.
+/// A file of the spec in force whose content is missing from the new spec.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LostFile {
-    /// What it listed.
+    /// The objects that it listed.
     pub contents: FileContents,
-    /// Why its content is taken for lost.
+    /// The reason why its content counts as lost.
     pub loss: Loss,
 }
 
-/// Why a file's content is taken for lost.
+/// The reason why the content of a file counts as lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Loss {
     /// The file is gone.
@@ -28,12 +28,12 @@ pub enum Loss {
     Replaced,
 }
 
-/// The files of the spec in force that are gone, or list other objects, in the new spec.
+/// Returns the files of the spec in force that are gone, or list other objects, in the new spec.
 ///
-/// A file is found again by its path, else by its base name, as where another directory is named.
-/// One that is renamed or split is gone as well; what it listed and the new files list too does not
-/// go with it. One that lists nothing any more was emptied on purpose, and is not lost when it goes
-/// later. A spec of one file before and after is the same file whatever its name.
+/// A file is matched by its path, else by its base name, in case the directory changed. A renamed
+/// or split file counts as gone too; objects that the new files also list are unaffected. A file
+/// that listed nothing was emptied on purpose, and is not lost when it is removed later. If the
+/// spec is a single file before and after, they match under any name.
 pub fn lost_files(before: &[FileContents], after: &[FileContents]) -> Vec<LostFile> {
     let is_known = |file: &&FileContents| before.iter().any(|it| it.name == file.name);
     let (_, new): (Vec<_>, Vec<_>) = after.iter().partition(is_known);
@@ -52,19 +52,19 @@ pub fn lost_files(before: &[FileContents], after: &[FileContents]) -> Vec<LostFi
         let former: BTreeSet<Identity> = identities(file).collect();
         let survivors = former.intersection(&left).count();
         let is_replaced = match is_alone {
-            // The guard `mass-delete` judges the others.
+            // `mass-delete` covers the other cases.
             true => former.len() > 1 && survivors == 0,
             false => survivors * 2 < former.len(),
         };
         let lists_others = identities(found).any(|it| !listed.contains(&it));
-        // The file to mend is the one that is there.
+        // Names the file that exists, which is the one to repair.
         let contents = FileContents { name: found.name.clone(), ..file.clone() };
         (is_replaced && lists_others).then_some(LostFile { contents, loss: Loss::Replaced })
     };
     before.iter().filter(|file| !file.is_empty()).filter_map(lost).collect()
 }
 
-/// What clients know a service or a VIP by: its address, or its mark.
+/// The identity of a service or a VIP for clients: its address, or its mark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Identity {
     Address(IpAddr),
@@ -76,8 +76,8 @@ fn identities(file: &FileContents) -> impl Iterator<Item = Identity> + '_ {
     addresses.chain(file.marked().copied().map(Identity::Marked))
 }
 
-/// Whether [`lost_files`] may have something to say of those operations. It takes a second reading
-/// of both specs, which changes of weights and additions are spared.
+/// Whether [`lost_files`] may find anything for those operations. The check avoids reading both
+/// specs a second time for changes of weights and additions.
 pub fn may_have_lost_files(ops: &[Op], before: &[(&str, &[u8])], after: &[(&str, &[u8])]) -> bool {
     let takes = |op: &Op| {
         matches!(op.verb(), Verb::Delete | Verb::Unbind) || matches!(op, Op::EditSysctl { .. })
@@ -91,7 +91,7 @@ pub fn may_have_lost_files(ops: &[Op], before: &[(&str, &[u8])], after: &[(&str,
     (ops.iter().any(takes) && !is_same()) || (ops.iter().any(edits) && is_missing())
 }
 
-/// The last part of a path.
+/// Returns the last component of a path.
 pub(crate) fn base_name(name: &str) -> &str {
     Path::new(name).file_name().and_then(|base| base.to_str()).unwrap_or(name)
 }
@@ -117,7 +117,7 @@ mod tests {
     const MARK: &str = "fwmark-7/ipv4";
 
     #[test]
-    fn a_file_that_is_gone_is_lost_unless_it_listed_nothing() {
+    fn a_missing_file_is_lost_unless_it_listed_nothing() {
         let before = [file("a", &[A]), file("b", &[B]), file("empty", &[])];
         assert_eq!(losses(&before, &before[..1]), [("b".to_owned(), Loss::Missing)]);
         assert_eq!(losses(&before, &before), []);
@@ -128,29 +128,29 @@ mod tests {
     fn a_file_is_found_under_another_directory_and_not_under_another_name() {
         let before = [file("/old/a.yaml", &[A, MARK]), file("/old/b.yaml", &[B])];
         assert_eq!(losses(&before, &[file("a.yaml", &[A]), file("b.yaml", &[])]), []);
-        // What new files list of it does not go with it.
+        // Objects that the new files list are unaffected.
         let both = ["/old/a.yaml", "/old/b.yaml"].map(|name| (name.to_owned(), Loss::Missing));
         let renamed = [file("c.yaml", &[A, MARK]), file("d.yaml", &[B])];
         assert_eq!(losses(&before, &renamed), both);
     }
 
     #[test]
-    fn a_file_of_another_cluster_in_its_place_is_a_loss() {
+    fn a_file_replaced_by_that_of_another_cluster_is_lost() {
         let before = [file("a", &[A, MARK]), file("b", &[B])];
         let other = [file("a", &["10.9.9.9:80/tcp"]), file("b", &[B])];
         assert_eq!(losses(&before, &other), [("a".to_owned(), Loss::Replaced)]);
-        // Half of what clients know it by is left.
+        // Half of its identities are left.
         for left in [MARK, "10.0.0.1:8080/tcp"] {
             let some = [file("a", &[left, "10.9.9.9:80/tcp"]), file("b", &[B])];
             assert_eq!(losses(&before, &some), []);
         }
-        // Fewer, but it lists nothing else: that was taken out on purpose.
+        // Fewer, but it lists nothing else: the objects were removed on purpose.
         let three = [file("a", &[A, MARK, "10.0.0.2:80/tcp"]), file("b", &[B])];
         assert_eq!(losses(&three, &[file("a", &[A]), file("b", &[B])]), []);
         // One mark in common with another cluster does not make it the same file.
         let common = [file("a", &[MARK, "10.9.9.9:80/tcp"]), file("b", &[B])];
         assert_eq!(losses(&three, &common), [("a".to_owned(), Loss::Replaced)]);
-        // It moved to another file.
+        // The content moved to another file.
         let moved = [file("a", &["10.9.9.9:80/tcp"]), file("b", &[A, B])];
         assert_eq!(losses(&before, &moved), []);
     }

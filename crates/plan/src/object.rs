@@ -1,15 +1,15 @@
-//! What operations are done to.
+//! The objects that operations change.
 
 use evenkeel_model::{Binding, RealServerKey, ServiceKey, SyncState};
 
-/// What an operation is done to, by identity.
+/// The identity of an object that an operation changes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Object {
     /// A kernel module.
     Module(Box<str>),
     /// A sysctl.
     Sysctl(Box<str>),
-    /// The timeouts of the namespace.
+    /// The connection timeouts of the network namespace.
     Timeouts,
     /// A sync daemon.
     Sync(SyncState),

@@ -1,4 +1,4 @@
-//! Operations: what a plan is made of, and all that an execution needs to know.
+//! The operations of a plan, with all that their execution needs.
 
 use evenkeel_model::{
     Binding, Drain, RealServer, RealServerKey, Service, ServiceConfig, ServiceKey, SyncDaemon,
@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 
 /// One change to one object, with its value before and after.
 ///
-/// Plans of large tables hold tens of thousands of these, most of them about real servers, so the
-/// larger values are behind a pointer.
+/// Plans of large tables hold tens of thousands of operations, most of them on real servers, so
+/// larger values are boxed.
 ///
-/// An edit replaces the object as a whole, as the kernel's SET operations do; `after` is
-/// therefore complete, fields that are left to someone else included.
+/// An edit replaces the whole object, as the kernel's SET operations do; `after` is therefore
+/// complete and includes fields that are left to other programs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Op {
@@ -21,7 +21,7 @@ pub enum Op {
         /// Its name.
         module: Box<str>,
     },
-    /// A sysctl gets another value.
+    /// A sysctl is set to another value.
     EditSysctl {
         /// Its key.
         key: Box<str>,
@@ -30,11 +30,11 @@ pub enum Op {
         /// The value it gets.
         after: Box<str>,
     },
-    /// Timeouts get other values, all of them with one message.
+    /// The connection timeouts are edited, all with one message.
     EditTimeouts {
         /// As read.
         before: Timeouts,
-        /// What they get; those that the spec does not name stay.
+        /// The values to set; timeouts that the spec does not name keep theirs.
         after: Timeouts,
     },
     /// A sync daemon is started.
@@ -56,19 +56,19 @@ pub enum Op {
         /// Its name.
         interface: Box<str>,
     },
-    /// A dummy device that evenkeel created, and someone else set down, is brought up. Its IPv6
-    /// addresses went when it was set down; those of IPv4 are served all the same, but routing
-    /// daemons tell nobody of addresses on an interface that is down.
+    /// A dummy device that evenkeel created, and that another program set down, is brought up. Its
+    /// IPv6 addresses were removed when it was set down; its IPv4 addresses still accept traffic,
+    /// but routing daemons do not announce addresses of an interface that is down.
     EditDummy {
         /// Its name.
         interface: Box<str>,
     },
-    /// A dummy device that evenkeel created is deleted, with whatever is bound on it.
+    /// A dummy device that evenkeel created is deleted, with all addresses on it.
     DeleteDummy {
         /// Its name.
         interface: Box<str>,
     },
-    /// A service is added, without real servers as yet.
+    /// A service is added; its real servers follow as operations of their own.
     AddService {
         /// Which.
         key: ServiceKey,
@@ -84,11 +84,11 @@ pub enum Op {
         /// The value it gets.
         after: Box<ServiceConfig>,
     },
-    /// A service is deleted; the kernel takes its real servers along.
+    /// A service is deleted; the kernel deletes its real servers with it.
     DeleteService {
         /// Which.
         key: ServiceKey,
-        /// Its value as read, with the real servers that go with it.
+        /// Its value as read, with the real servers that are deleted with it.
         before: Box<Service>,
     },
     /// A real server is added to a service.
@@ -111,17 +111,17 @@ pub enum Op {
         /// The value it gets.
         after: RealServer,
     },
-    /// A real server that is to be deleted gets no new connections (weight 0), and may finish
-    /// those it has. The deletion that follows waits for that.
+    /// A real server that is to be deleted is set to weight 0: it gets no new connections and may
+    /// finish those it has. The deletion that follows waits for that.
     DrainRealServer {
         /// The service.
         service: ServiceKey,
         /// Which.
         key: RealServerKey,
-        /// Its value as read; with a weight of 0 the drain goes on that an earlier pass began, and
-        /// there is nothing to send.
+        /// Its value as read; with a weight of 0 this continues a drain that an earlier pass
+        /// started, and no message is sent.
         before: RealServer,
-        /// How long it may take from its beginning; never 0.
+        /// The maximum duration from its start; never 0.
         limit: Drain,
     },
     /// A real server is deleted from a service that stays.
@@ -149,17 +149,17 @@ pub enum Op {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verb {
-    /// An object that was not there.
+    /// Creates an object.
     Add,
-    /// An object that stays with other values.
+    /// Changes the values of an object in place.
     Edit,
-    /// A real server that takes no new connections and may finish those it has.
+    /// Stops new connections to a real server while it finishes those it has.
     Drain,
-    /// An object that goes.
+    /// Deletes an object.
     Delete,
-    /// An address that was not on that interface.
+    /// Adds an address to an interface.
     Bind,
-    /// An address that leaves its interface.
+    /// Removes an address from an interface.
     Unbind,
 }
 
@@ -180,7 +180,7 @@ impl Verb {
         }
     }
 
-    /// The sign at the start of a plan's line.
+    /// The sign at the start of a line of a plan.
     pub fn sign(self) -> char {
         match self {
             Self::Add | Self::Bind => '+',

@@ -27,7 +27,7 @@
 //!     loses its IPv6 addresses, and those are bound again here.
 //! 11. Whatever leaves drains: it gets weight 0, with the VIPs still bound, so that connections
 //!     can end and new clients are served by others, or, where the service leaves, refused at
-//!     once. Whoever carries out a plan waits behind this phase, for all drains together: they
+//!     once. An execution waits behind this phase, for all drains together: they
 //!     take as long as the longest, and nothing else of the plan is left to wait for them.
 //! 12. Drained real servers are deleted.
 //! 13. VIPs are unbound that no service needs, and then services are deleted: between the two

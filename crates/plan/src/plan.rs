@@ -1,4 +1,4 @@
-//! From two states to a plan.
+//! Makes a plan from two states.
 
 use std::collections::BTreeMap;
 
@@ -20,28 +20,28 @@ use crate::{
     UnmetPrecondition, Verb,
 };
 
-/// What it takes to bring a host from its live to its desired state.
+/// The steps that bring a host from its live to its desired state, with all that is reported about
+/// them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// The operations in the order of their execution; every prefix is a state that serves.
+    /// The operations in the order of their execution; the state after every prefix serves.
     pub steps: Vec<Op>,
-    /// The wider scope, where the spec governs more than the one in force. Nothing is done for it
-    /// by itself, but what it newly covers may be deleted by this plan or a later one.
+    /// The wider scope, if the spec governs more than the one in force. It changes nothing on its
+    /// own, but this plan or a later one may delete objects that it newly covers.
     pub wider_scope: Option<WiderScope>,
-    /// Why each step is needed, in the same order; empty where no last applied spec is known.
+    /// The cause of each step, in the same order; empty if no last applied spec is known.
     pub causes: Vec<Cause>,
-    /// What steps mean for connections, by the place of the step; a step that is not there means
-    /// nothing for them.
+    /// The impacts on connections, by the index of the step; a step without an entry affects none.
     pub impacts: BTreeMap<usize, Impact>,
     /// The guards that refuse this plan.
     pub refusals: Vec<GuardRefusal>,
-    /// What would make operations fail.
+    /// Conditions that would make operations fail.
     pub unmet_preconditions: Vec<UnmetPrecondition>,
-    /// Worth knowing, in the way of nothing.
+    /// Warnings, which do not prevent the plan.
     pub warnings: Vec<String>,
-    /// How many objects are as they shall be.
+    /// The number of objects that match the desired state.
     pub unchanged: Unchanged,
-    /// How many live services are none of the spec's business.
+    /// The number of live services outside the scope.
     pub out_of_scope: usize,
 }
 
@@ -50,13 +50,13 @@ pub struct Plan {
 pub struct WiderScope {
     /// The scope in force.
     pub before: Scope,
-    /// That of the spec.
+    /// The scope of the spec.
     pub after: Scope,
-    /// How many live services it newly covers.
+    /// The number of live services that it newly covers.
     pub services: usize,
 }
 
-/// Plans. The same inputs give the same plan.
+/// Makes a plan. The same inputs give the same plan.
 pub fn plan(inputs: Inputs<'_>) -> Plan {
     let Inputs { desired, live, record, last: _, cut_off: _, lost_files: _, statistics: _ } =
         inputs;
@@ -85,13 +85,13 @@ pub fn plan(inputs: Inputs<'_>) -> Plan {
 }
 
 impl Plan {
-    /// Whether live is as desired, and the spec governs no more than the one in force.
+    /// Whether the live state matches the desired state, and the spec governs no more than the one
+    /// in force.
     pub fn is_in_sync(&self) -> bool {
         self.steps.is_empty() && self.wider_scope.is_none()
     }
 
-    /// Has the impacts of drains that go on say how much of their time is left, at that time in
-    /// seconds since 1970.
+    /// Sets the remaining time of continuing drains, at the time `now` in seconds since 1970.
     pub fn set_time_left(&mut self, drains: &DrainRecords, now: u64) {
         for (place, impact) in &mut self.impacts {
             let Some(Op::DrainRealServer { service, key, .. }) = self.steps.get(*place) else {
@@ -99,21 +99,21 @@ impl Plan {
             };
             let Some(begun) = drains.0.get(&(*service, *key)) else { continue };
             if let Effect::Drain { limit, is_begun: true, left } = &mut impact.effect {
-                // A start in the future is a clock that was set back.
+                // A start in the future means that the clock was set back.
                 let gone = u32::try_from(now.saturating_sub(begun.since)).unwrap_or(u32::MAX);
                 *left = Some(Drain(limit.0.saturating_sub(gone)));
             }
         }
     }
 
-    /// The operations by verb; a wider scope is an edit.
+    /// Counts the operations by verb; a wider scope counts as an edit.
     pub fn counts(&self) -> Counts {
         let mut counts = Counts::of(&self.steps);
         counts.edit += usize::from(self.wider_scope.is_some());
         counts
     }
 
-    /// The refusals that `allowed` does not lift.
+    /// Returns the refusals that `allowed` does not lift.
     pub fn refused<'a>(&'a self, allowed: &'a [Guard]) -> impl Iterator<Item = &'a GuardRefusal> {
         self.refusals.iter().filter(|refusal| !allowed.contains(&refusal.guard))
     }
@@ -130,10 +130,10 @@ fn wider_scope(inputs: &Inputs<'_>) -> Option<WiderScope> {
     Some(WiderScope { before, after, services })
 }
 
-/// Where real servers stand that are added again for it.
+/// The position of real servers that are added again for their order.
 pub(crate) const SPEC_ORDER: &str = "in the spec's order";
 
-/// What adding real servers again costs, per service.
+/// Warns of the cost of adding real servers again, per service.
 fn reordered(desired: &Desired, readded: &[Op]) -> Vec<String> {
     let deleted = readded.iter().filter_map(|op| match op {
         Op::DeleteRealServer { service, .. } => Some(*service),
@@ -145,7 +145,7 @@ fn reordered(desired: &Desired, readded: &[Op]) -> Vec<String> {
     }
     let words = counts.into_iter().map(|(service, number)| {
         format!(
-            "{}: {} deleted and added again, to stand {SPEC_ORDER}; packets of their \
+            "{}: {} deleted and added again, to be {SPEC_ORDER}; packets of their \
              connections are dropped in between, and with net.ipv4.vs.expire_nodest_conn=1 the \
              connections end",
             desired.label(&service),
@@ -155,8 +155,8 @@ fn reordered(desired: &Desired, readded: &[Op]) -> Vec<String> {
     words.collect()
 }
 
-/// What a drain leaves behind where the kernel keeps connections whose real server is gone:
-/// measured are 8 seconds of silence until a client gave up that used its source port again.
+/// Warns of drains if the kernel keeps connections whose real server is gone: a client that reused
+/// its source port got no answer for 8 seconds (measured) before it gave up.
 pub(crate) fn dropping_drains(
     connection_sysctls: ConnectionSysctls,
     steps: &[Op],
@@ -166,14 +166,14 @@ pub(crate) fn dropping_drains(
     let dropping = connection_sysctls.nodest == Some(false);
     (drains && dropping).then(|| {
         format!(
-            "{NODEST} is 0: when a drain is over, clients that use a source port again, and \
-             connections that are left, go on to the deleted real server and are dropped in \
-             silence; {remedy}"
+            "{NODEST} is 0: after a drain, packets of remaining connections, and of clients that \
+             reuse a source port, are still assigned to the deleted real server and silently \
+             dropped; {remedy}"
         )
     })
 }
 
-/// What a spec can do about that.
+/// Returns the remedy in a spec.
 pub(crate) fn in_the_spec() -> String {
     format!("write `{NODEST}: 1` under `sysctls`")
 }
@@ -186,12 +186,12 @@ fn warnings(desired: &Desired, live: &Live) -> Vec<String> {
         });
         if let Some((foreign, _)) = foreign.filter(|_| !live.addresses.contains_key(binding)) {
             found.push(format!(
-                "{} is bound as /{} by someone else and is used as it is; the spec says /{}",
+                "{} is bound as /{} by another program and is used as it is; the spec says /{}",
                 foreign.address, foreign.prefix, binding.prefix
             ));
         }
         let link = live.links.as_ref().and_then(|links| links.get(&binding.interface));
-        // One of evenkeel's own is brought up.
+        // A device of evenkeel is brought up.
         if link.is_some_and(|link| !link.up && link.owner == Owner::Other) {
             found.push(format!(
                 "interface {} is down: {} gets no traffic through it until it is up",

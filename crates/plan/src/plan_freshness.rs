@@ -1,8 +1,8 @@
-//! Whether a plan that was made earlier still holds.
+//! Checks whether a plan that was made earlier is still valid.
 //!
-//! It holds as long as the same inputs give the same steps. What is none of the plan's business
-//! may change meanwhile: fields that the spec leaves to someone else, timeouts that it does not
-//! name, kernel modules that were loaded, drains that were begun.
+//! It is valid as long as the same inputs give the same steps. Changes that do not concern the plan
+//! are ignored: fields that the spec leaves to other programs, timeouts that it does not name,
+//! kernel modules that were loaded, drains that were started.
 
 use std::collections::HashMap;
 use std::mem::{Discriminant, discriminant};
@@ -16,11 +16,11 @@ use crate::render::{Labels, Line};
 use crate::resource::service::leave_config;
 use crate::{Object, Op};
 
-/// How the steps of an earlier plan differ from those of a fresh one, as a unified diff of their
-/// lines; `None` if the earlier plan holds.
+/// Compares the steps of an earlier plan with those of a fresh one; returns a unified diff of their
+/// lines, or `None` if the earlier plan is still valid.
 ///
-/// `last` is the last applied spec: what that left to someone else does not count for services
-/// that leave.
+/// `last` is the last applied spec: for services that leave the spec, the fields that it left to
+/// other programs are ignored.
 pub fn freshness_diff(
     saved: &[Op],
     fresh: &[Op],
@@ -52,12 +52,12 @@ pub fn freshness_diff(
     Some(diff.unified_diff().context_radius(1).header("the saved plan", "a fresh plan").to_string())
 }
 
-/// Whether a step is part of what was decided: a module is loaded as far as it is missing.
+/// Whether a step is compared: modules are not, as they are loaded only if missing.
 fn is_compared(op: &Op) -> bool {
     !matches!(op, Op::AddModule { .. })
 }
 
-/// Takes over from the earlier step what may have changed meanwhile.
+/// Copies the values that may have changed meanwhile from the earlier step.
 fn mask_ignored(op: &mut Op, saved: &Op, ignore: Ignore) {
     match (op, saved) {
         (
@@ -65,7 +65,7 @@ fn mask_ignored(op: &mut Op, saved: &Op, ignore: Ignore) {
             Op::EditRealServer { before: saved_before, after: saved_after, .. },
         ) => {
             for field in ignored_numbers(ignore) {
-                // A weight that comes back after a drain is a decision of the plan.
+                // A weight that is restored after a drain is a decision of the plan.
                 mask_number(field, [before.as_mut(), after], [**saved_before, *saved_after]);
             }
         }
@@ -106,7 +106,7 @@ fn mask_ignored(op: &mut Op, saved: &Op, ignore: Ignore) {
     }
 }
 
-/// A number among the fields of an object.
+/// An accessor of a number among the fields of an object.
 type Number<T> = fn(&mut T) -> &mut u32;
 
 const TIMEOUTS: [Number<Timeouts>; 3] = [|it| &mut it.tcp, |it| &mut it.tcp_fin, |it| &mut it.udp];
@@ -123,7 +123,7 @@ fn ignored_numbers(ignore: Ignore) -> impl Iterator<Item = Number<RealServer>> {
     })
 }
 
-/// Takes a number over that neither edit changes.
+/// Copies a number that neither edit changes.
 fn mask_number<T>(number: Number<T>, [before, after]: [&mut T; 2], mut saved: [T; 2]) {
     let [saved_before, saved_after] = saved.each_mut().map(|it| *number(it));
     if saved_before == saved_after && *number(before) == *number(after) {
@@ -139,7 +139,7 @@ fn take_over_ignored(ignore: Ignore, mut value: RealServer, mut saved: RealServe
     value
 }
 
-/// The lines of those steps; what goes with a service stands below it.
+/// Returns the lines of those steps; the parts that are deleted with a service follow its line.
 fn text(steps: &[Op], labels: &Labels<'_>) -> String {
     let mut text = String::new();
     for op in steps.iter().filter(|op| is_compared(op)) {
@@ -152,7 +152,7 @@ fn text(steps: &[Op], labels: &Labels<'_>) -> String {
             });
             for part in std::iter::once(config).chain(real_servers) {
                 let line = Line { op: &part, labels }.to_string();
-                // Without the verb: none of it is a step.
+                // Without the verb, as these are not steps.
                 let words = line.splitn(3, ' ').nth(2).unwrap_or_default();
                 text.push_str(&format!("    {words}\n"));
             }

@@ -1,4 +1,4 @@
-//! What would make an operation fail, known before the first one is sent.
+//! Preconditions of a plan, checked before the first operation is sent.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -7,10 +7,11 @@ use evenkeel_model::{Desired, Live};
 
 use crate::Op;
 
-/// A condition of the host under which the plan cannot be carried out.
+/// A condition of the host that would make operations of the plan fail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UnmetPrecondition {
-    /// The interface of a VIP or a sync daemon does not exist and is not to be created.
+    /// The interface of a VIP or a sync daemon does not exist, and the spec does not ask for its
+    /// creation.
     NoInterface {
         /// Its name.
         interface: Box<str>,
@@ -20,7 +21,7 @@ pub enum UnmetPrecondition {
         /// Its key.
         key: Box<str>,
     },
-    /// The loopback interface is down: the kernel takes no address for a unicast one and refuses
+    /// The loopback interface is down: the kernel then treats no address as unicast and refuses
     /// every new real server (`ip_vs_new_dest`).
     LoopbackDown,
 }
@@ -34,17 +35,17 @@ impl fmt::Display for UnmetPrecondition {
                  `dummy: true` to have it created as a dummy device"
             ),
             Self::NoSysctl { key } => {
-                write!(f, "this kernel has no sysctl {key}; correct its name, or take it out")
+                write!(f, "this kernel has no sysctl {key}; correct its name, or remove it from the spec")
             }
             Self::LoopbackDown => f.write_str(
-                "interface lo is down, and the kernel refuses every new real server meanwhile; \
+                "interface lo is down, and the kernel refuses every new real server until it is up; \
                  `ip link set lo up` brings it up",
             ),
         }
     }
 }
 
-/// Every obstacle to those operations.
+/// Returns every unmet precondition of those operations.
 pub(crate) fn unmet_preconditions(
     desired: &Desired,
     live: &Live,
@@ -66,7 +67,8 @@ pub(crate) fn unmet_preconditions(
         .into_iter()
         .map(|interface| UnmetPrecondition::NoInterface { interface: interface.into() })
         .collect();
-    // A snapshot holds the sysctls that its own spec named; only a kernel can say which exist.
+    // A snapshot holds only the sysctls that its own spec named; only a live kernel shows which
+    // exist.
     let is_kernel = live.modules.is_some();
     let unknown = desired.sysctls.keys().filter(|key| !live.sysctls.contains_key(*key));
     found.extend(

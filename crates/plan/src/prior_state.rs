@@ -1,4 +1,4 @@
-//! What is on record of earlier applies to a network namespace.
+//! The recorded state of earlier applies to a network namespace.
 
 use std::collections::BTreeMap;
 
@@ -7,69 +7,69 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ClockReading, Uptime};
 
-/// The part of the record that every plan depends on. The last applied spec, which only plans
-/// with changes need, is apart: [`crate::Inputs::last`].
+/// The part of the record that every plan depends on. The last applied spec, which only plans with
+/// changes need, is separate: [`crate::Inputs::last`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PriorState {
-    /// Whether there was any apply.
+    /// Whether anything was ever applied.
     pub applied: bool,
-    /// What the spec in force governs; `None` where that is not on record.
+    /// The scope of the spec in force; `None` if not recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<Scope>,
-    /// The thresholds of the spec in force; `None` where they are not on record.
+    /// The guard thresholds of the spec in force; `None` if not recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guards: Option<Guards>,
-    /// Whether a file of the spec in force ends with an end mark ([`crate::has_end_mark`]), so that
-    /// its texts are compared even where nothing differs.
+    /// Whether a file of the spec in force ends with an end mark ([`crate::has_end_mark`]); if so,
+    /// the files are compared even if the states do not differ.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub end_marks: bool,
     /// The values that sysctls had before evenkeel set them.
     pub sysctls: BTreeMap<Box<str>, Box<str>>,
     /// The timeouts that the last spec named.
     pub timeouts: DesiredTimeouts,
-    /// The drains that were begun and have not ended.
+    /// The drains that were started and have not ended.
     #[serde(default)]
     pub drains: DrainRecords,
 }
 
 impl PriorState {
-    /// The spec that asks for this is in force: its scope and its thresholds judge the next plan.
+    /// Records that this spec is in force: its scope and its thresholds apply to the next plan.
     pub fn governed_by(&mut self, desired: &Desired) {
         self.applied = true;
         self.scope = Some(desired.scope.clone());
         self.guards = Some(desired.guards);
     }
 
-    /// As if there had been one: for plans against a snapshot, which has no record.
+    /// Returns a state as after an apply, for plans against a snapshot, which has no record.
     pub fn for_snapshot() -> Self {
         Self { applied: true, ..Self::default() }
     }
 }
 
-/// Drains by the real server that leaves.
+/// Drains by their real server.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Vec<Entry>", into = "Vec<Entry>")]
 pub struct DrainRecords(pub BTreeMap<(ServiceKey, RealServerKey), Draining>);
 
-/// A drain that was begun.
+/// A drain that was started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Draining {
-    /// When, in seconds since 1970 ([`DrainRecords::rebase`]).
+    /// The start time, in seconds since 1970 ([`DrainRecords::rebase`]).
     pub since: u64,
-    /// The weight before.
+    /// The weight before the drain.
     pub weight: u32,
-    /// How long it may take; what a service that left had said is known nowhere else any more.
+    /// The maximum duration; for a service that left the spec, this is its only record.
     #[serde(default)]
     pub limit: Drain,
-    /// When, by a clock that nobody steps; `None` where an earlier version wrote it, or the kernel
-    /// has no such clock.
+    /// The start time on the clock since boot, which cannot be stepped; `None` if an earlier
+    /// version wrote the record, or the kernel has no such clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uptime: Option<Uptime>,
 }
 
 impl DrainRecords {
-    /// Makes their starts times of the wall's clock as it goes now, whatever was done to it since.
+    /// Converts the start times to the present wall clock, whatever steps it has had since.
     pub fn rebase(&mut self, now: &ClockReading) {
         for Draining { since, uptime, .. } in self.0.values_mut() {
             *since = now.wall_at(*since, *uptime);
@@ -77,7 +77,7 @@ impl DrainRecords {
     }
 }
 
-/// As it is written: a map with such keys has no place in JSON.
+/// The serialized form: JSON has no maps with structured keys.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Entry {
     service: ServiceKey,

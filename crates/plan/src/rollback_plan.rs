@@ -1,9 +1,9 @@
-//! The way back from steps that were carried out, in whole or in part, to what was there before.
+//! Plans the rollback of steps that were executed, in whole or in part.
 //!
-//! Every step knows its object before and after. What is found now decides: an object that is as
-//! it was needs nothing, one that is as a step left it goes back, and one that is neither was
-//! changed by someone else and is left alone. The way back is a plan like any other, in the order
-//! of [`crate::order`].
+//! Every step holds its object's value before and after. The live value decides: an object with its
+//! value from before needs nothing, an object with a value that a step set is rolled back, and any
+//! other value was set by another program and is kept. A rollback is a plan like any other, in the
+//! order of [`crate::order`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -11,27 +11,27 @@ use std::fmt;
 use evenkeel_model::{Live, Scheduler, ServiceConfig, ServiceKey};
 
 use crate::order::order;
-use crate::resource::Value;
+use crate::value::Value;
 use crate::{Object, Op, canonical};
 
-/// A way back.
+/// The plan of a rollback.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RollbackPlan {
     /// The operations, in the order of their execution.
     pub steps: Vec<Op>,
-    /// Objects that are neither as before nor as the steps left them: someone else changed them,
-    /// and they are left as they are.
+    /// Objects that have neither their value from before nor one that a step set: another program
+    /// changed them, and they are left alone.
     pub foreign: BTreeSet<Object>,
-    /// The values of every object that is not as before.
+    /// The values of every object that differs from before.
     pub traces: BTreeMap<Object, ObjectTrace>,
 }
 
-/// The values of an object from before the first step on it until now. Its text form is theirs, one
-/// behind the other.
+/// The values of an object from before the first step on it until now. Its text form lists them in
+/// sequence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectTrace {
     before: Option<Value>,
-    /// What steps made of it, or would have.
+    /// The values that steps set, or would have set.
     after: Vec<Option<Value>>,
     now: Option<Value>,
 }
@@ -47,7 +47,7 @@ impl fmt::Display for ObjectTrace {
     }
 }
 
-/// A value in words, or that there is none.
+/// Writes a value, or that the object is absent.
 struct ValueText<'a>(Option<&'a Value>);
 
 impl fmt::Display for ValueText<'_> {
@@ -59,8 +59,8 @@ impl fmt::Display for ValueText<'_> {
     }
 }
 
-/// Plans the way back from `done`, which may have been carried out or not, given what is found
-/// now. Kernel modules stay loaded: nothing depends on their absence.
+/// Plans the rollback of `done`, steps that may or may not have been executed, from the live state.
+/// Kernel modules stay loaded: nothing depends on their absence.
 pub fn rollback_plan(done: &[Op], live: &Live) -> RollbackPlan {
     let touched = TouchedObjects::of(done);
     let mut builder = RollbackBuilder {
@@ -78,17 +78,17 @@ pub fn rollback_plan(done: &[Op], live: &Live) -> RollbackPlan {
     RollbackPlan { steps: order(added, Vec::new(), ops), foreign, traces }
 }
 
-/// What an object was before the first step on it, and what steps may have made of it; `None` is
-/// its absence.
+/// The value of an object before the first step on it, and the values that steps may have set;
+/// `None` means absent.
 #[derive(Debug, Default)]
 pub(crate) struct OpHistory {
     pub(crate) before: Option<Value>,
     after: Vec<Option<Value>>,
-    /// For a service that was there: its real servers in their order.
+    /// For a service that existed: its real servers in their order.
     pub(crate) real_servers: Vec<Object>,
 }
 
-/// The objects that steps touched, with their values.
+/// The objects that steps changed, with their values.
 #[derive(Debug, Default)]
 pub(crate) struct TouchedObjects(BTreeMap<Object, OpHistory>);
 
@@ -101,7 +101,7 @@ impl TouchedObjects {
         touched
     }
 
-    /// Records what a step may have made of an object.
+    /// Records the value that a step may have set.
     pub(crate) fn note(&mut self, object: Object, before: Option<Value>, after: Option<Value>) {
         let first = || OpHistory { before, ..OpHistory::default() };
         self.0.entry(object).or_insert_with(first).after.push(after);
@@ -114,12 +114,12 @@ impl TouchedObjects {
         }
     }
 
-    /// Whether a step touched that object.
+    /// Whether a step changed that object.
     pub(crate) fn contains(&self, object: &Object) -> bool {
         self.0.contains_key(object)
     }
 
-    /// The value of an object before the first step; `None` where it was absent.
+    /// Returns the value of an object before the first step; `None` if it was absent.
     pub(crate) fn before(&self, object: &Object) -> Option<&Value> {
         self.0.get(object)?.before.as_ref()
     }
@@ -133,7 +133,7 @@ pub(crate) struct RollbackBuilder<'a> {
     pub(crate) added: Vec<Op>,
     /// All other operations.
     pub(crate) ops: Vec<Op>,
-    /// Objects that others changed, and that stay as they are.
+    /// Objects that other programs changed, which are left alone.
     pub(crate) foreign: BTreeSet<Object>,
     traces: BTreeMap<Object, ObjectTrace>,
 }
@@ -153,7 +153,8 @@ impl RollbackBuilder<'_> {
         object.restore(history, now, self);
     }
 
-    /// Whether the service was not there before, is now, and takes nobody else's real server along.
+    /// Whether the service was absent before, exists now, and holds no real server of another
+    /// program.
     pub(crate) fn is_removed(&self, key: &ServiceKey) -> bool {
         let was_absent = |history: &OpHistory| history.before.is_none();
         let ours = self.touched.0.get(&Object::Service(*key)).is_some_and(was_absent);
@@ -167,14 +168,14 @@ impl RollbackBuilder<'_> {
         })
     }
 
-    /// Whether the service was there before, and is not now.
+    /// Whether the service existed before and is absent now.
     pub(crate) fn is_restored(&self, key: &ServiceKey) -> bool {
         let was_present = |history: &OpHistory| history.before.is_some();
         let ours = self.touched.0.get(&Object::Service(*key)).is_some_and(was_present);
         ours && !self.live.services.contains_key(key)
     }
 
-    /// Whether this is what a step leaves behind.
+    /// Whether a step left this value behind.
     fn is_ours(&self, history: &OpHistory, now: Option<&Value>) -> bool {
         history.after.iter().any(|after| is_same(now, after.as_ref()))
             || history.after.iter().chain([&history.before]).flatten().any(|value| {
@@ -191,7 +192,7 @@ impl RollbackBuilder<'_> {
     }
 }
 
-/// Whether what is found is that value. The kernel fills in what a sync daemon was not told.
+/// Whether the live value matches. The kernel fills in fields of a sync daemon that were not set.
 fn is_same(now: Option<&Value>, value: Option<&Value>) -> bool {
     match (now, value) {
         (Some(Value::Sync(now)), Some(Value::Sync(asked))) => asked.is_met_by(now),
@@ -199,7 +200,7 @@ fn is_same(now: Option<&Value>, value: Option<&Value>) -> bool {
     }
 }
 
-/// Whether the kernel gives such an address to every interface by itself.
+/// Whether the kernel assigns such an address to every interface.
 pub(crate) fn is_link_local(address: std::net::IpAddr) -> bool {
     matches!(address, std::net::IpAddr::V6(address) if address.is_unicast_link_local())
 }

@@ -1,8 +1,8 @@
-//! The part of a host that is meant when services are named: `--target`.
+//! Narrows states to selected services: `--target`.
 //!
-//! Both states are narrowed before they are compared, so that a targeted plan cannot hold
-//! anything else. What the named services share with others stays as it is: timeouts, sync
-//! daemons, sysctls, and the VIPs on which other services are.
+//! Both states are narrowed before they are compared, so that a targeted plan cannot contain
+//! anything else. What the selected services share with others stays as it is: timeouts, sync
+//! daemons, sysctls, and the VIPs of other services.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -12,7 +12,7 @@ use evenkeel_model::{Desired, DesiredTimeouts, Live, NamedService, Owner, Servic
 
 use crate::{Guard, PriorState};
 
-/// Some services and the bindings of their VIPs.
+/// Selected services and the bindings of their VIPs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceSelection {
     keys: BTreeSet<ServiceKey>,
@@ -28,26 +28,26 @@ pub struct ServiceSelection {
     is_taken_out: bool,
 }
 
-/// A word that names no service.
+/// The error for a selector that matches no service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnknownSelection {
-    /// As it was written.
+    /// The selector as given.
     pub selector: String,
-    /// Names and keys like it, the likest first; all names where none is like it and they are
+    /// Similar names and keys, the most similar first; all names if none is similar and there are
     /// few.
     pub near: Vec<String>,
 }
 
 impl ServiceSelection {
-    /// The services of those words, each the name of a service, which stands for all that it
-    /// expands to, or a key as plans print it (`192.0.2.1:80/tcp`, `fwmark-7/ipv4`), alone or
-    /// behind its name (`web/192.0.2.1:80/tcp`).
+    /// Selects services. A selector is the name of a service, which selects all services that it
+    /// expands to, or a key as plans print it (`192.0.2.1:80/tcp`, `fwmark-7/ipv4`), alone or after
+    /// its name (`web/192.0.2.1:80/tcp`).
     ///
-    /// Both specs are looked at, so that a service that was taken out since the last apply can
-    /// still be named.
+    /// Both specs are searched, so that a service that was removed since the last apply can still
+    /// be selected.
     ///
     /// # Errors
-    /// The first word that is none of these.
+    /// Returns the first selector that matches no service.
     pub fn new<W: AsRef<str>>(
         selectors: &[W],
         desired: &Desired,
@@ -87,8 +87,8 @@ impl ServiceSelection {
         &self.keys
     }
 
-    /// What a spec asks for these services: their values and the bindings of their VIPs. The
-    /// spec's scope, thresholds and drain time stay as they are.
+    /// Narrows a spec to these services: their values and the bindings of their VIPs. The scope,
+    /// thresholds and default drain of the spec are unchanged.
     pub fn narrow_desired(&self, desired: Desired) -> Desired {
         let Desired {
             scope,
@@ -114,17 +114,17 @@ impl ServiceSelection {
         }
     }
 
-    /// What the kernel has of these services.
+    /// Narrows the live state to these services.
     ///
-    /// Of the addresses that evenkeel bound only those remain its own that a plan for these
-    /// services may unbind: their VIPs, if no other service is on them or the spec only binds
-    /// them elsewhere. All others are as someone else's.
+    /// Of the addresses that evenkeel bound, it keeps ownership only of those that a plan for these
+    /// services may unbind: their VIPs, if no other service uses them or the spec only binds them
+    /// elsewhere. All others are marked as those of other programs.
     pub fn narrow_live(&self, live: Live) -> Live {
         let Live { mut services, mut addresses, links, modules, sysctls, timeouts: _, sync: _ } =
             live;
         let mut used = self.used.clone();
         let others = services.keys().filter(|key| !self.keys.contains(key));
-        // One that a whole plan would delete has no claim on its VIP, but is still there.
+        // A service that a whole plan would delete does not keep its VIP, but still uses it now.
         used.extend(others.filter_map(ServiceKey::vip));
         services.retain(|key, _| self.keys.contains(key));
         for (binding, owner) in &mut addresses {
@@ -134,20 +134,20 @@ impl ServiceSelection {
                 *owner = Owner::Other;
             }
         }
-        // They tell what a change means for connections; none of them is changed.
+        // They determine the impact on connections; none of them is changed.
         Live { services, addresses, links, modules, sysctls, ..Live::default() }
     }
 
-    /// What is on record, without the sysctls and timeouts, which a part of the spec leaves alone.
+    /// Narrows the record: without the sysctls and timeouts, which a targeted plan leaves alone.
     pub fn narrow_record(&self, record: &PriorState) -> PriorState {
         let mut record = record.clone();
         (record.sysctls, record.timeouts) = Default::default();
         record
     }
 
-    /// Whether a guard that judges by the whole spec has nothing to say here: a spec that lists
-    /// other services is not empty, and who names a service that the spec lists no longer means
-    /// to delete it, however much of the table it is.
+    /// Whether a guard that judges the whole spec does not apply here: a spec that lists other
+    /// services is not empty, and a user who selects a service that the spec no longer lists
+    /// intends to delete it, however large its share of the table.
     pub fn exempts(&self, guard: Guard) -> bool {
         match guard {
             Guard::Empty => !self.is_spec_empty,
@@ -169,7 +169,7 @@ fn matches_name(selector: &str, key: &ServiceKey, named: &NamedService) -> bool 
             .is_some_and(|name| *named.name == *name)
 }
 
-/// How many names are told at most.
+/// The maximum number of suggested names.
 const SOME: usize = 5;
 
 fn similar_names<'a>(selector: &str, specs: impl Iterator<Item = &'a Desired>) -> Vec<String> {

@@ -1,10 +1,10 @@
-//! What a plan makes of a live state when every operation is applied.
+//! Simulates a plan on a live state.
 
 use evenkeel_model::Live;
 
 use crate::Op;
 
-/// The live state after those operations. One on an object that is not there changes nothing.
+/// Returns the live state after those operations. An operation on an absent object changes nothing.
 pub fn simulate(live: &Live, steps: &[Op]) -> Live {
     let mut after = live.clone();
     for op in steps {

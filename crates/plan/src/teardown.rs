@@ -1,14 +1,13 @@
-//! The way back to a host without evenkeel: what it put there goes, and nothing else.
+//! Removes evenkeel's objects from a host, and nothing else.
 //!
-//! What is evenkeel's: the services, real servers and sync daemons that the last applied spec lists
-//! and that are not adopted ([`crate::Adopted`]), the changes to those that are, the addresses that
-//! evenkeel bound in its scope, the dummy devices it created, and the values of sysctls it set.
-//! Timeouts stay, for nobody wrote down what they were before.
+//! These are: the services, real servers and sync daemons that the last applied spec lists and that
+//! are not adopted ([`crate::Adopted`]), the changes to those that are, the addresses that evenkeel
+//! bound in its scope, the dummy devices it created, and the values of sysctls it set. Timeouts
+//! stay, as their earlier values are not recorded.
 
 mod remaining;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 
 use evenkeel_model::{Desired, DesiredTimeouts, Live, Owner};
 
@@ -16,15 +15,16 @@ use crate::connection_sysctls::{ConnectionSysctls, NODEST};
 use crate::guard::{DRAIN, KEEP, MARKED};
 use crate::plan::{SPEC_ORDER, dropping_drains, in_the_spec};
 use crate::resource::timeouts::left_timeouts;
+use crate::rollback_plan::is_link_local;
 use crate::{Guard, GuardRefusal, Op, Plan, PriorState};
 
 pub use remaining::{Remaining, StayingService, Stays, TeardownInputs, remaining};
 
-/// Makes a teardown of a plan for [`remaining`]: the dummy devices that evenkeel created go when
-/// nothing is bound on them any more, and sysctls go back last, for what drains may depend on
-/// them. Of the guards, only `unbind-in-use` has something to say: who tears down means to delete.
+/// Makes a teardown of a plan for [`remaining`]: the dummy devices that evenkeel created are
+/// deleted once nothing is bound on them, and sysctls are restored last, as drains may depend on
+/// them. Of the guards, only `unbind-in-use` applies: a teardown is meant to delete.
 ///
-/// What the plan has to say of a spec is said without one.
+/// Messages of the plan that mention a spec are replaced.
 pub fn teardown(
     plan: Plan,
     live: &Live,
@@ -51,11 +51,11 @@ pub fn teardown(
     let dropping = dropping_drains(ConnectionSysctls::new(live, &steps), &steps, &in_the_spec());
     warnings.retain(|it| !no_longer_asked.contains(it) && dropping.as_ref() != Some(it));
     for warning in &mut warnings {
-        *warning = warning.replace(SPEC_ORDER, "in the order of before");
+        *warning = warning.replace(SPEC_ORDER, "in their earlier order");
     }
     warnings.extend(kept_timeouts(live, record.timeouts));
     let is_sysctl = |(_, op): &(usize, Op)| matches!(op, Op::EditSysctl { .. });
-    // Drains, and what comes after them, go on with the sysctls as they are.
+    // Drains and all later steps run with the present sysctls.
     let connection_sysctls = ConnectionSysctls::new(live, &[]);
     impacts.values_mut().for_each(|impact| impact.connection_sysctls = connection_sysctls);
     let (sysctls, first): (Vec<_>, Vec<_>) = steps.into_iter().enumerate().partition(is_sysctl);
@@ -71,7 +71,7 @@ pub fn teardown(
         }
         ordered.push(op);
     }
-    let remedy = format!("set {NODEST} to 1 until it is done");
+    let remedy = format!("set {NODEST} to 1 during the teardown");
     warnings.extend(dropping_drains(connection_sysctls, &ordered, &remedy));
     Plan {
         steps: ordered,
@@ -86,7 +86,7 @@ pub fn teardown(
     }
 }
 
-/// The timeouts that the last spec named.
+/// Reports the timeouts that the last spec named.
 fn kept_timeouts(live: &Live, last: DesiredTimeouts) -> Option<String> {
     let live = live.timeouts?;
     let fields = [
@@ -98,20 +98,20 @@ fn kept_timeouts(live: &Live, last: DesiredTimeouts) -> Option<String> {
     let kept: Vec<String> = kept.map(|(field, _, live)| format!("{field} at {live} s")).collect();
     (!kept.is_empty()).then(|| {
         format!(
-            "timeouts stay, {}: what they were before is not on record; `ipvsadm --set` changes them",
+            "timeouts stay, {}: their earlier values are not recorded; `ipvsadm --set` changes them",
             kept.join(", ")
         )
     })
 }
 
-/// A refusal whose advice does not speak of a spec.
+/// Replaces advice in a refusal that mentions a spec.
 fn without_a_spec(message: &str) -> String {
-    let others = format!("; {}", "let them have another VIP, or delete them, first");
+    let others = format!("; {}", "move them to another VIP, or delete them, first");
     let connections = "; wait until they have ended";
     message.replace(KEEP, &others).replace(DRAIN, connections).replace(MARKED, connections)
 }
 
-/// Deletions of the dummy devices with nothing on them after those steps; a warning for the
+/// Deletes the dummy devices that are empty after those steps; adds a warning for each of the
 /// others.
 fn deleted_dummies<'a>(
     steps: impl Iterator<Item = &'a Op>,
@@ -132,22 +132,17 @@ fn deleted_dummies<'a>(
         let mut left = live.addresses.iter().filter(|(binding, owner)| {
             binding.interface == *interface
                 && !unbound.contains(binding)
-                && !(**owner == Owner::Other && is_of_the_link(binding.address))
+                && !(**owner == Owner::Other && is_link_local(binding.address))
         });
         match left.next() {
             None => deleted.push(Op::DeleteDummy { interface: interface.clone() }),
             Some((binding, _)) => warnings.push(format!(
-                "dummy device {interface} stays, for {}/{} on it is not evenkeel's to unbind",
+                "dummy device {interface} stays: another program bound {}/{} on it",
                 binding.address, binding.prefix
             )),
         }
     }
     deleted
-}
-
-/// Whether the kernel gives it to every interface by itself.
-fn is_of_the_link(address: IpAddr) -> bool {
-    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
 }
 
 #[cfg(test)]

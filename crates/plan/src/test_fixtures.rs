@@ -1,4 +1,4 @@
-//! Small states for tests: what most of them are made of.
+//! Small states for tests.
 
 use evenkeel_model::{
     Desired, Drain, Forward, NamedService, Protocol, RealServer, RealServerKey, Scheduler, Scope,
@@ -10,7 +10,7 @@ pub(crate) fn on(last: u8) -> ServiceKey {
     on_port(last, 80)
 }
 
-/// One on another port.
+/// A TCP service on that port.
 pub(crate) fn on_port(last: u8, port: u16) -> ServiceKey {
     ServiceKey::Address { address: [192, 0, 2, last].into(), port, protocol: Protocol::Tcp }
 }
@@ -28,7 +28,8 @@ pub(crate) fn scheduled_by(name: &str) -> ServiceConfig {
     ServiceConfig::new(Scheduler::new(name).expect("a scheduler"))
 }
 
-/// Asks for those services in the whole table, all by the name `web`. Nothing drains.
+/// A spec of those services with the scope of the whole table, all with the name `web` and without
+/// drain.
 pub(crate) fn spec(services: impl IntoIterator<Item = (ServiceKey, Service)>) -> Desired {
     let named = |service| NamedService::new("web", service);
     Desired {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-/// Objects that are as they shall be.
+/// The number of objects that match the desired state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Unchanged {
     /// Services.

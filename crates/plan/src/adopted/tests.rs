@@ -36,7 +36,7 @@ fn nothing(drains: &DrainRecords) -> Governed<'_> {
 
 proptest! {
     #[test]
-    fn with_nothing_known_what_is_listed_and_live_is_adopted_as_it_is(pair in pair(8)) {
+    fn without_a_last_spec_listed_live_objects_are_adopted_unchanged(pair in pair(8)) {
         let drains = DrainRecords::default();
         let mut adopted = Adopted::default();
         adopted.adopt(&pair.desired, &pair.live, nothing(&drains));
@@ -52,7 +52,7 @@ proptest! {
             }
         }
         let all = adopted.services.keys().all(|key| pair.live.services.contains_key(key));
-        prop_assert!(all, "nothing that is not there");
+        prop_assert!(all, "no absent object");
         let text = serde_json::to_string(&adopted).expect("it has a text form");
         let read: Adopted = serde_json::from_str(&text).expect("it is what was written");
         prop_assert_eq!(read, adopted);
@@ -60,7 +60,7 @@ proptest! {
 }
 
 #[test]
-fn what_is_governed_already_is_not_adopted_and_an_entry_keeps_its_first_value() {
+fn managed_objects_are_not_adopted_and_entries_keep_their_first_value() {
     let drains = DrainRecords::default();
     let (found, asked) = (live([(1, 1), (2, 2)]), spec([(1, 5), (2, 2)]));
     for governed in [
@@ -77,7 +77,7 @@ fn what_is_governed_already_is_not_adopted_and_an_entry_keeps_its_first_value() 
 }
 
 #[test]
-fn of_an_adopted_service_a_later_spec_adopts_what_others_added_meanwhile() {
+fn a_later_spec_adopts_real_servers_that_others_added_to_an_adopted_service() {
     let drains = DrainRecords::default();
     let first = spec([(1, 1)]);
     let mut adopted = Adopted::default();
@@ -88,7 +88,7 @@ fn of_an_adopted_service_a_later_spec_adopts_what_others_added_meanwhile() {
 }
 
 #[test]
-fn a_service_of_evenkeels_own_has_no_adopted_real_servers() {
+fn a_service_that_evenkeel_created_has_no_adopted_real_servers() {
     let drains = DrainRecords::default();
     let first = spec([(1, 1)]);
     let mut adopted = Adopted::default();
@@ -98,7 +98,7 @@ fn a_service_of_evenkeels_own_has_no_adopted_real_servers() {
 }
 
 #[test]
-fn what_no_spec_governs_any_more_is_adopted_with_the_value_it_has_now() {
+fn objects_that_no_spec_governs_any_more_are_adopted_with_their_present_value() {
     let mut drains = DrainRecords::default();
     let mut adopted = Adopted::default();
     adopted.adopt(&spec([(1, 1), (2, 2)]), &live([(1, 1), (2, 2)]), nothing(&drains));
@@ -109,7 +109,7 @@ fn what_no_spec_governs_any_more_is_adopted_with_the_value_it_has_now() {
     drains.0.insert((KEY, rs(2)), draining);
     let governed = Governed { last: Some(&last), ..nothing(&drains) };
     adopted.adopt(&all, &live([(1, 1), (2, 0)]), governed);
-    assert_eq!(adopted, found, "it drains, so that it is evenkeel's to put back");
+    assert_eq!(adopted, found, "it drains, so evenkeel restores it");
     let drains = DrainRecords::default();
     let governed = Governed { last: Some(&last), ..nothing(&drains) };
     adopted.adopt(&all, &live([(1, 1), (2, 9)]), governed);
@@ -117,7 +117,7 @@ fn what_no_spec_governs_any_more_is_adopted_with_the_value_it_has_now() {
 }
 
 #[test]
-fn other_services_than_those_asked_for_are_left_alone() {
+fn services_that_were_not_selected_are_not_adopted() {
     let drains = DrainRecords::default();
     let other = ServiceKey::Fwmark { family: Family::Ipv4, fwmark: 7 };
     let mut adopted = Adopted::default();
@@ -130,7 +130,7 @@ fn other_services_than_those_asked_for_are_left_alone() {
 }
 
 #[test]
-fn what_is_deleted_only_to_be_added_again_stays_adopted() {
+fn objects_that_are_deleted_only_to_be_added_again_stay_adopted() {
     let drains = DrainRecords::default();
     let mut adopted = Adopted::default();
     let daemon = SyncDaemon {

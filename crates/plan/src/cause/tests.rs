@@ -59,14 +59,14 @@ fn causes_of(last: &Desired, desired: &Desired, live: &Live) -> Vec<(Verb, &'sta
 use Cause::{Drift, SpecChanged};
 
 #[test]
-fn without_a_last_spec_nothing_is_said() {
+fn without_a_last_spec_there_are_no_causes() {
     let (desired, live) = (spec(&[(WEB, service("wrr", &[(1, 1)]))]), Live::default());
     let plan = plan(Inputs::new(&desired, &live, &PriorState::for_snapshot()));
     assert_eq!((plan.steps.len(), plan.causes), (2, vec![]));
 }
 
 #[test]
-fn what_the_spec_asked_for_before_is_drift_and_what_it_did_not_is_its_change() {
+fn steps_for_unchanged_parts_of_the_spec_are_drift_and_others_are_spec_changes() {
     let last = spec(&[(WEB, service("wrr", &[(1, 1), (2, 2)]))]);
     let now = spec(&[(WEB, service("wrr", &[(1, 1), (2, 5)]))]);
     let live = host(&[(WEB, service("sh", &[(1, 7), (2, 2)]))]);
@@ -98,7 +98,7 @@ fn what_the_spec_asked_for_before_is_drift_and_what_it_did_not_is_its_change() {
 }
 
 #[test]
-fn what_no_spec_lists_is_drift_until_its_drain_is_on_record() {
+fn unlisted_objects_are_drift_until_their_drain_is_recorded() {
     let web = (WEB, service("wrr", &[(1, 1)]));
     let now = spec(std::slice::from_ref(&web));
     let live = host(&[(WEB, service("wrr", &[(1, 1), (9, 1)])), (OLD, service("wrr", &[(1, 0)]))]);
@@ -119,7 +119,7 @@ fn what_no_spec_lists_is_drift_until_its_drain_is_on_record() {
 }
 
 #[test]
-fn what_a_wider_scope_takes_in_is_a_change_of_the_spec() {
+fn objects_that_a_wider_scope_newly_covers_are_spec_changes() {
     let now = spec(&[]);
     let live = host(&[(OLD, service("wrr", &[(1, 1)]))]);
     let mut last = now.clone();
@@ -130,7 +130,7 @@ fn what_a_wider_scope_takes_in_is_a_change_of_the_spec() {
 }
 
 #[test]
-fn a_field_that_is_no_longer_left_to_another_program_is_a_change_of_the_spec() {
+fn a_field_that_is_no_longer_ignored_is_a_spec_change() {
     let now = spec(&[(WEB, service("wrr", &[(1, 1)]))]);
     let mut last = now.clone();
     for named in last.services.values_mut() {
@@ -163,7 +163,7 @@ fn a_moved_real_server_has_the_cause_of_its_move() {
 }
 
 #[test]
-fn modules_and_devices_are_there_for_what_needs_them() {
+fn modules_and_devices_have_the_cause_of_the_steps_that_need_them() {
     let binding = Binding::host([192, 0, 2, 1].into(), "web0");
     let mut now = spec(&[(WEB, service("sh", &[]))]);
     now.vips.insert(binding.clone(), Vip { dummy: true });
@@ -194,7 +194,7 @@ fn modules_and_devices_are_there_for_what_needs_them() {
 }
 
 #[test]
-fn timeouts_daemons_and_sysctls_are_compared_like_the_rest() {
+fn timeouts_daemons_and_sysctls_have_causes_too() {
     let mut now = spec(&[(WEB, service("rr", &[]))]);
     now.timeouts.tcp = Some(60);
     now.sysctls.insert("net.a".into(), "1".into());

@@ -1,44 +1,44 @@
-//! `cut-off`: half a file is half a spec, and may well be a good one.
+//! `cut-off`: a truncated file can still be a valid spec.
 
 use crate::lost_files::base_name;
 use crate::{Op, Verb};
 
-/// The last line of a text that is complete for certain: YAML's end of a document.
+/// The last line of a file that is certainly complete: the end mark of a YAML document.
 const END_MARK: &[u8] = b"...";
 
-/// A text that may be incomplete.
+/// A file of a spec that may be incomplete.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CutOff {
     /// Its name.
     pub name: String,
-    /// Its bytes.
+    /// Its length in bytes.
     pub length: usize,
-    /// What it lacks.
+    /// The part that it lacks.
     pub lacks: Lack,
 }
 
-/// What an incomplete text lacks.
+/// What an incomplete file lacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lack {
-    /// The end mark, which the spec in force has: it is incomplete for certain.
+    /// The end mark, which the file has in the spec in force: it is certainly incomplete.
     EndMark,
-    /// All but the first bytes of a text of the spec in force.
+    /// All but the first bytes of a file of the spec in force.
     Rest {
-        /// The bytes of that text.
+        /// The length of that file in bytes.
         of: usize,
     },
-    /// The end of its last line, which every text of the spec in force has.
+    /// The newline at its end, which every file of the spec in force has.
     Newline,
 }
 
-/// The first text that may be incomplete.
+/// Returns the first file that may be incomplete.
 ///
-/// A text whose last line is the end mark `...` is complete. A text without the mark is incomplete
-/// where its counterpart of the spec in force had it, or all texts of that spec. Else a text may be
-/// incomplete that is the beginning of a text of the spec in force which is no longer there in
-/// full, or has no end of line at its end where every text of that spec had one.
+/// A file whose last line is the end mark `...` is complete. A file without the mark is incomplete
+/// if its counterpart in the spec in force had it, or if all files of that spec had it. Otherwise a
+/// file may be incomplete if it is the beginning of a file of the spec in force that is no longer
+/// there in full, or if it lacks a newline at its end and every file of that spec had one.
 ///
-/// Nothing is known without a spec in force. Empty lines at the end may come and go.
+/// Without a spec in force nothing is reported. Empty lines at the end may be added and removed.
 pub fn cut_off(texts: &[(&str, &[u8])], last: &[(&str, &[u8])]) -> Option<CutOff> {
     let is_there = |text: &[u8]| texts.iter().any(|(_, other)| *other == text);
     let last_texts = || last.iter().map(|(_, text)| *text);
@@ -86,7 +86,7 @@ pub(super) fn refusal(cut_off: Option<&CutOff>, ops: &[Op]) -> Option<String> {
     let takes =
         |op: &Op| matches!(op.verb(), Verb::Edit | Verb::Drain | Verb::Delete | Verb::Unbind);
     let is_refused = match lacks {
-        // Even without an operation: what is missing may be its scope or its guards.
+        // Even without an operation: the missing part may be its scope or its guards.
         Lack::EndMark => true,
         Lack::Rest { .. } | Lack::Newline => ops.iter().any(takes),
     };
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_may_be_cut_off_at_every_byte_but_where_only_empty_lines_are_missing() {
+    fn a_file_is_cut_off_at_any_byte_unless_only_empty_lines_are_missing() {
         let whole = "version: 1\nservices:\n  - { name: a, weight: 10 }\n\n";
         let texts = |text: &'static str| [("spec.yaml", text.as_bytes())];
         for end in 0..whole.len() - 1 {
@@ -132,11 +132,11 @@ mod tests {
         for same in [&whole[..whole.len() - 1], whole] {
             assert_eq!(lack(&texts(same), &texts(whole)), None);
         }
-        assert_eq!(lack(&texts("version: 1\n"), &[]), None, "nothing is known");
+        assert_eq!(lack(&texts("version: 1\n"), &[]), None, "no spec is in force");
     }
 
     #[test]
-    fn an_edited_text_may_be_cut_off_where_it_lost_the_end_of_its_last_line() {
+    fn an_edited_file_is_cut_off_if_it_lost_its_last_newline() {
         let ended: &[(&str, &[u8])] = &[("a", b"a: 1\n"), ("b", b"b: 2\n")];
         let texts = |text: &'static [u8]| [("a", b"a: 1\n".as_slice()), ("b", text)];
         assert_eq!(lack(&texts(b"b: 3"), ended), Some(Lack::Newline));
@@ -144,11 +144,11 @@ mod tests {
         assert_eq!(lack(&texts(b"b: 3\r\n"), ended), None);
         let unended: &[(&str, &[u8])] = &[("a", b"a: 1\n"), ("b", b"b: 2")];
         assert_eq!(lack(&texts(b"b: 3"), unended), None, "it never had one");
-        assert_eq!(lack(&texts(b"b: 2"), unended), None, "it is the same");
+        assert_eq!(lack(&texts(b"b: 2"), unended), None, "it is unchanged");
     }
 
     #[test]
-    fn a_new_text_that_begins_like_another_is_not_cut_off() {
+    fn a_new_file_that_begins_like_another_is_not_cut_off() {
         let last: &[(&str, &[u8])] = &[("1", b"version: 1\nservices: []\n")];
         let beside = [("0", b"version: 1\n".as_slice()), last[0]];
         assert_eq!(lack(&beside, last), None);
@@ -157,13 +157,13 @@ mod tests {
     }
 
     #[test]
-    fn a_text_with_an_end_mark_is_complete() {
+    fn a_file_with_an_end_mark_is_complete() {
         let last: &[(&str, &[u8])] = &[("a", b"a: 1\nb: 2\n")];
         for complete in
             ["a: 1\n...\n", "a: 1\n...", "a: 1\r\n...\r\n\n", "...", "a: 1\n... # end\n# more\n\n"]
         {
             assert_eq!(lack(&[("a", complete.as_bytes())], last), None, "{complete:?}");
-            // The beginning of one that had more in front of its mark.
+            // This is the beginning of a file that had more before its mark.
             let longer: &[(&str, &[u8])] = &[("a", b"a: 1\n...\nb: 2\n...\n")];
             assert_eq!(lack(&[("a", complete.as_bytes())], longer), None, "{complete:?}");
         }
@@ -175,13 +175,13 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_lost_its_end_mark_is_incomplete_whatever_else_changed() {
+    fn a_file_that_lost_its_end_mark_is_incomplete() {
         let last: &[(&str, &[u8])] = &[("/etc/a", b"a: 1\n...\n"), ("/etc/b", b"b: 2\n")];
         let b = last[1];
         assert_eq!(lack(&[("a", b"c: 9\nd: 8\n"), b], last), Some(Lack::EndMark));
         assert_eq!(lack(&[last[0], ("b", b"c: 9\n")], last), None, "it never had one");
         assert_eq!(lack(&[last[0], b, ("c", b"c: 9\n")], last), None);
-        // Where every text has one, a new text has one too.
+        // If every file has a mark, a new file is expected to have one too.
         assert_eq!(lack(&[last[0], ("c", b"c: 9\n")], &last[..1]), Some(Lack::EndMark));
     }
 }

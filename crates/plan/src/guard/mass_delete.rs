@@ -1,8 +1,7 @@
-//! `mass-delete`: too little would be left of what is live.
+//! `mass-delete`: too few of the live objects would be left.
 //!
-//! Services and VIPs are counted by what survives, for as many others in their place serve none of
-//! their clients. Real servers are counted by the net loss of each service, so that a pool can be
-//! replaced.
+//! Services and VIPs are counted by those that survive, as replacements do not serve their clients.
+//! Real servers are counted by the net loss of each service, so that a pool can be replaced.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -12,14 +11,14 @@ use evenkeel_model::{Guards, Owner, RealServerKey, Service, ServiceKey};
 use super::{label, some_of};
 use crate::Inputs;
 
-/// Live objects of one kind, and those of them that would be left.
+/// The number of live objects of one kind, and of those that would be left.
 struct Survivors {
     left: usize,
     live: usize,
 }
 
 impl Survivors {
-    /// Whether the guard refuses that.
+    /// Whether the guard refuses these numbers.
     fn are_too_few(&self, guards: Guards) -> bool {
         let Guards { mass_delete: percent, mass_delete_from: from, unbind_in_use: _ } = guards;
         let (left, live) = (self.left as u128, self.live as u128);
@@ -49,7 +48,7 @@ pub(super) fn refusal(inputs: &Inputs<'_>) -> Option<String> {
     (!parts.is_empty()).then(|| format!("{} ({})", parts.join(", "), guards.mass_delete_text()))
 }
 
-/// What drains already was decided on when it began.
+/// A drain that has started already passed the guard when it started.
 fn stays(inputs: &Inputs<'_>, service: &ServiceKey, key: &RealServerKey) -> bool {
     !inputs.record.drains.0.contains_key(&(*service, *key))
 }
@@ -81,7 +80,7 @@ fn vips(inputs: &Inputs<'_>) -> Survivors {
     Survivors { left, live: governed.len() }
 }
 
-/// The real servers of each service that stays.
+/// Counts the real servers of each service that stays.
 fn real_servers<'a>(inputs: &'a Inputs<'_>) -> impl Iterator<Item = (&'a ServiceKey, Survivors)> {
     let Inputs { desired, live, .. } = *inputs;
     desired.services.iter().filter_map(move |(key, named)| {

@@ -1,5 +1,5 @@
-//! `missing-file`: a file of the spec in force is gone, or holds something else, and what it listed
-//! would go with it.
+//! `missing-file`: a file of the spec in force is gone, or lists other objects, and objects that it
+//! listed would be deleted.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,7 @@ pub(super) fn refusal(inputs: &Inputs<'_>, ops: &[Op]) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join("; "))
 }
 
-/// The sentence on one file; `None` where nothing goes with it.
+/// Describes the loss of one file; `None` if the plan deletes nothing that it listed.
 fn lost_objects(inputs: &Inputs<'_>, lost: &LostFile, ops: &[Op]) -> Option<String> {
     let LostFile { contents, loss } = lost;
     let FileContents { name, services, vips, sync, sysctls, defaults } = contents;

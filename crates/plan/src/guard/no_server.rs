@@ -1,4 +1,4 @@
-//! `no-server`: a service that stays would lose its last real server of a positive weight, and
+//! `no-server`: a service that stays would lose its last real server with a positive weight, and
 //! refuse all its clients.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,8 +41,8 @@ pub(super) fn refusal(inputs: &Inputs<'_>, ops: &[Op]) -> Option<String> {
     (!bare.is_empty()).then(|| {
         let them = if bare.len() == 1 { "it" } else { "them" };
         format!(
-            "{} would keep no real server of a positive weight, of {all} now, and refuse all \
-             clients; list one with a weight, or take {them} out of the spec",
+            "{} would have no real server with a positive weight left ({all} now) and refuse all \
+             clients; list one with a positive weight, or remove {them} from the spec",
             some_of(&labels(inputs, &bare)),
         )
     })

@@ -62,7 +62,7 @@ fn every_guard_is_found_by_its_name() {
 }
 
 #[test]
-fn an_empty_spec_is_refused_even_where_there_is_nothing_to_delete() {
+fn an_empty_spec_is_refused_even_if_nothing_would_be_deleted() {
     let plan = planned(&spec([], Drain::NONE), &Live::default());
     assert_eq!(refused(&plan).map(|(guard, _)| guard), Some(Guard::Empty));
     let plan = planned(&spec([(on(1), weighing(&[]))], Drain::NONE), &Live::default());
@@ -103,7 +103,7 @@ fn the_first_apply_refuses_to_delete_what_it_does_not_list_whatever_its_scope() 
         let more = "service 192.0.2.2:80/tcp, service 192.0.2.3:80/tcp, service 192.0.2.4:80/tcp \
                     and 2 more";
         assert_eq!(first(&wanted, &strangers(5)), message("5 live objects", more));
-        assert_eq!(refused(&planned(&wanted, &strangers(1))), None, "it is not the first");
+        assert_eq!(refused(&planned(&wanted, &strangers(1))), None, "not the first apply");
         assert_eq!(first(&wanted, &Live::default()), None);
         // What it lists was meant: that is how a host is adopted.
         assert_eq!(first(&wanted, &host([(on(1), weighing(&[5]))])), None);
@@ -120,7 +120,7 @@ fn the_first_apply_refuses_to_stop_a_sync_daemon_that_it_does_not_list() {
         let plan = plan(Inputs::new(desired, &live, &PriorState::default()));
         refused(&plan).map(|(guard, _)| guard)
     };
-    assert_eq!(first(&wanted), None, "it is someone else's");
+    assert_eq!(first(&wanted), None, "it belongs to another program");
     wanted.sync = Some(BTreeMap::new());
     assert_eq!(first(&wanted), Some(Guard::TakeOver));
     wanted.sync = Some([(SyncState::Backup, SyncDaemon { id: 9, ..daemon() })].into());
@@ -202,11 +202,11 @@ fn a_wider_scope_unbinds_no_vip_and_a_spec_that_newly_has_sync_stops_no_daemon()
     let live = Live { sync, ..host([(on(1), weighing(&[1]))]) };
     let stops = Desired { sync: Some(BTreeMap::new()), ..desired.clone() };
     assert_eq!(plan_of(&stops, &live, Some(&desired)), Some(Guard::WiderScope));
-    assert_eq!(plan_of(&stops, &live, Some(&stops)), None, "it governed them before");
+    assert_eq!(plan_of(&stops, &live, Some(&stops)), None, "the last spec governed them too");
 }
 
 #[test]
-fn a_missing_file_takes_nothing_with_it() {
+fn objects_of_a_missing_file_are_not_deleted() {
     let wanted = spec([(on(1), weighing(&[1]))], Drain::NONE);
     let live = bound(host([(on(1), weighing(&[1])), (on(2), weighing(&[1]))]), [vip(2)]);
     let record = PriorState::for_snapshot();
@@ -241,7 +241,7 @@ fn a_missing_file_takes_nothing_with_it() {
 }
 
 #[test]
-fn a_missing_file_takes_no_defaults_with_it() {
+fn a_missing_file_of_defaults_is_refused() {
     let wanted = spec([(on(1), weighing(&[5])), (on(2), weighing(&[1]))], Drain::NONE);
     let live = host([(on(1), weighing(&[1])), (on(2), weighing(&[1]))]);
     let record = PriorState::for_snapshot();
@@ -255,7 +255,7 @@ fn a_missing_file_takes_no_defaults_with_it() {
 }
 
 #[test]
-fn a_missing_file_takes_no_sync_daemon_and_no_sysctl_with_it() {
+fn sync_daemons_and_sysctls_of_a_missing_file_are_not_reset() {
     let key: Box<str> = "net.ipv4.ip_forward".into();
     let wanted =
         Desired { sync: Some(BTreeMap::new()), ..spec([(on(1), weighing(&[1]))], Drain::NONE) };
@@ -281,7 +281,7 @@ fn a_missing_file_takes_no_sync_daemon_and_no_sysctl_with_it() {
 }
 
 #[test]
-fn a_mass_deletion_leaves_fewer_than_the_share_of_as_many_as_the_spec_says() {
+fn a_mass_deletion_leaves_less_than_the_configured_share_of_the_configured_minimum() {
     let many = |number: u8| (0..number).map(|last| (on(last), weighing(&[])));
     let falls = |guards: Guards, from: u8, to: u8| -> Option<String> {
         let wanted = Desired { guards, ..spec(many(to), Drain::NONE) };
@@ -317,7 +317,7 @@ fn a_mass_deletion_leaves_fewer_than_the_share_of_as_many_as_the_spec_says() {
 }
 
 #[test]
-fn the_real_servers_of_one_service_can_be_a_mass_deletion_by_themselves() {
+fn deleting_real_servers_of_one_service_can_be_a_mass_deletion() {
     let found = host([(on(1), weighing(&[1, 1, 1, 1]))]);
     let plan = planned(&spec([(on(1), weighing(&[1]))], Drain::NONE), &found);
     let message = "1 of 4 real servers of web/192.0.2.1:80/tcp would be left (mass_delete: 50%)";
@@ -329,7 +329,7 @@ fn the_real_servers_of_one_service_can_be_a_mass_deletion_by_themselves() {
 }
 
 #[test]
-fn as_many_others_are_no_survivors() {
+fn replacements_are_not_survivors() {
     let many = |first: u8| (first..first + 6).map(|last| (on(last), weighing(&[])));
     let plan = planned(&spec(many(11), Drain::NONE), &host(many(1)));
     let message = "0 of 6 live services would be left (mass_delete: 50%)";
@@ -353,7 +353,7 @@ fn vips_that_move_to_another_interface_survive_a_mass_deletion() {
 }
 
 #[test]
-fn a_spec_cannot_disarm_its_own_judge() {
+fn a_spec_cannot_loosen_the_guards_that_judge_it() {
     let many = |number: u8| (0..number).map(|last| (on(last), weighing(&[])));
     let loose = Guards { mass_delete: 0, ..Guards::default() };
     let judged = |before: Option<Guards>, after: Guards, applied| {
@@ -381,7 +381,7 @@ fn a_spec_cannot_disarm_its_own_judge() {
 }
 
 #[test]
-fn what_is_out_of_scope_does_not_count_as_a_mass_deletion() {
+fn objects_out_of_scope_do_not_count_as_a_mass_deletion() {
     let mut wanted = spec([(on(1), weighing(&[]))], Drain::NONE);
     wanted.scope = Scope::Limited(Limits {
         vips: vec!["192.0.2.1/32".parse().expect("a net")],
@@ -392,7 +392,7 @@ fn what_is_out_of_scope_does_not_count_as_a_mass_deletion() {
 }
 
 #[test]
-fn what_drains_already_was_decided_on_before() {
+fn a_drain_that_has_started_does_not_count_again() {
     let found = host((1..=5).map(|last| (on(last), weighing(&[0]))));
     let wanted = spec([(on(1), weighing(&[0]))], Drain(30));
     assert!(refused(&planned(&wanted, &found)).is_some());
@@ -404,7 +404,7 @@ fn what_drains_already_was_decided_on_before() {
 }
 
 #[test]
-fn an_incomplete_text_takes_nothing_away() {
+fn an_incomplete_file_deletes_nothing() {
     let wanted = spec([(on(1), weighing(&[1]))], Drain::NONE);
     let (edited, empty) = (host([(on(1), weighing(&[5]))]), host([]));
     let record = PriorState::for_snapshot();
@@ -449,14 +449,15 @@ fn a_service_that_stays_keeps_a_real_server_of_a_positive_weight() {
     };
     let message = |number| {
         Some(format!(
-            "web/192.0.2.1:80/tcp would keep no real server of a positive weight, of {number} now, \
-             and refuse all clients; list one with a weight, or take it out of the spec"
+            "web/192.0.2.1:80/tcp would have no real server with a positive weight left ({number} \
+             now) and refuse all clients; list one with a positive weight, or remove it from the \
+             spec"
         ))
     };
     for drain in [Drain::NONE, Drain(30)] {
         assert_eq!(bare(&[1, 2], &[], drain), message(2), "deleted");
         assert_eq!(bare(&[1, 0], &[0, 0], drain), message(1), "set to 0");
-        assert_eq!(bare(&[5, 0], &[0, 0, 0], drain), message(1), "and one added that takes none");
+        assert_eq!(bare(&[5, 0], &[0, 0, 0], drain), message(1), "and one added with weight 0");
         assert_eq!(bare(&[5, 0], &[0, 1], drain), None);
         assert_eq!(bare(&[5], &[0, 1], drain), None);
         assert_eq!(bare(&[0, 0], &[0], drain), None, "it had none before");
@@ -465,7 +466,7 @@ fn a_service_that_stays_keeps_a_real_server_of_a_positive_weight() {
 }
 
 #[test]
-fn weights_that_are_left_to_another_program_count_as_they_are() {
+fn ignored_weights_count_with_their_live_values() {
     let mut wanted = spec([(on(1), weighing(&[7]))], Drain::NONE);
     for named in wanted.services.values_mut() {
         named.ignore = [IgnoredField::Weight].into_iter().collect();
@@ -509,12 +510,12 @@ fn connected(services: impl IntoIterator<Item = (ServiceKey, u32)>) -> Statistic
 }
 
 #[test]
-fn a_vip_stays_where_a_service_on_it_stays_or_comes() {
+fn a_vip_stays_while_a_service_on_it_stays_or_is_added() {
     let found = bound(host([(on(1), weighing(&[1])), (on(2), weighing(&[1]))]), [vip(1), vip(2)]);
     let mut wanted = spec([(on(1), weighing(&[1])), (on(2), weighing(&[1]))], Drain::NONE);
     wanted.vips.insert(vip(1), Vip::default());
     let message = "unbinding 192.0.2.2 takes it from this host, but web/192.0.2.2:80/tcp needs it; \
-                   keep it under `vips`, or take what is on it out";
+                   keep it under `vips`, or remove its services from the spec";
     let plan = planned(&wanted, &found);
     assert_eq!(refused(&plan), Some((Guard::UnbindInUse, message)));
 
@@ -532,7 +533,7 @@ fn a_vip_stays_where_a_service_on_it_stays_or_comes() {
     let empty = bound(host([(on(1), weighing(&[1]))]), [vip(1), vip(2)]);
     assert_eq!(refused(&planned(&wanted, &empty)), Some((Guard::UnbindInUse, message)));
     wanted.services.remove(&on(2));
-    assert_eq!(refused(&planned(&wanted, &found)), None, "it goes with its service");
+    assert_eq!(refused(&planned(&wanted, &found)), None, "it is unbound with its service");
 }
 
 fn mark(family: Family) -> ServiceKey {
@@ -553,15 +554,15 @@ fn a_vip_without_a_service_of_its_own_stays_while_fwmark_services_have_connectio
             let plan = plan(Inputs { statistics, ..Inputs::new(&wanted, found, &record) });
             (refused(&plan).map(|(_, message)| message.to_owned()), plan.warnings)
         };
-    let message = "unbinding 192.0.2.2, on which is no service of its own, would break those of 17 \
-                   connections to web/fwmark-7/ipv4 that come in by it (unbind_in_use: 0); keep it \
-                   under `vips` until they have ended";
+    let message = "unbinding 192.0.2.2, which has no service of its own, could break up to 17 \
+                   connections to web/fwmark-7/ipv4 (unbind_in_use: 0); keep it under `vips` until \
+                   they have ended";
     let refusal = |drain, stays, statistics| unbinding(&found, drain, stays, statistics).0;
     assert_eq!(refusal(Drain(30), true, Some(&counted)).as_deref(), Some(message));
     assert!(refusal(Drain::NONE, false, Some(&counted)).is_some());
-    assert_eq!(refusal(Drain(30), false, Some(&counted)), None, "they are given time to end");
+    assert_eq!(refusal(Drain(30), false, Some(&counted)), None, "they have time to end");
     assert_eq!(refusal(Drain(30), true, Some(&idle)), None);
-    assert_eq!(refusal(Drain(30), true, None), None, "nobody counted");
+    assert_eq!(refusal(Drain(30), true, None), None, "not counted");
 
     // Those of the other family come in elsewhere.
     let other = bound(host([(mark(Family::Ipv6), weighing(&[1]))]), [vip(2)]);
@@ -577,14 +578,14 @@ fn a_vip_without_a_service_of_its_own_stays_while_fwmark_services_have_connectio
     both.services.insert(on(2), weighing(&[]));
     let (refusal, warnings) = unbinding(&both, Drain(30), true, Some(&counted));
     assert_eq!(refusal, None);
-    let warning = "17 connections to web/fwmark-7/ipv4: those that come in by 192.0.2.2 break when \
+    let warning = "17 connections to web/fwmark-7/ipv4: those that use 192.0.2.2 break when \
                    it is unbound";
     assert_eq!(warnings, [warning]);
     assert_eq!(unbinding(&both, Drain(30), true, None).1, Vec::<String>::new());
 }
 
 #[test]
-fn a_vip_without_its_drained_services_may_go_and_with_open_connections_may_not() {
+fn a_vip_may_be_unbound_after_drains_but_not_with_open_connections() {
     let found = bound(host([(on(1), weighing(&[1])), (on(2), weighing(&[1]))]), [vip(2)]);
     let (counted, idle) = (connected([(on(1), 5), (on(2), 17)]), connected([(on(2), 0)]));
     let record = PriorState::for_snapshot();
@@ -601,7 +602,7 @@ fn a_vip_without_its_drained_services_may_go_and_with_open_connections_may_not()
         unbinding(Drain::NONE, 0, Some(&counted)),
         Some(
             "unbinding 192.0.2.2 would break 17 connections to 192.0.2.2:80/tcp (unbind_in_use: \
-             0); give the service a `drain` and apply that before you take it out"
+             0); give the service a `drain` and apply that before you remove it"
                 .to_owned()
         )
     );
@@ -609,5 +610,5 @@ fn a_vip_without_its_drained_services_may_go_and_with_open_connections_may_not()
     assert_eq!(unbinding(Drain::NONE, 17, Some(&counted)), None);
     assert_eq!(unbinding(Drain(30), 0, Some(&counted)), None);
     assert_eq!(unbinding(Drain::NONE, 0, Some(&idle)), None);
-    assert_eq!(unbinding(Drain::NONE, 0, None), None, "nobody counted");
+    assert_eq!(unbinding(Drain::NONE, 0, None), None, "not counted");
 }

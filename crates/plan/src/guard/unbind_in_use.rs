@@ -1,10 +1,10 @@
-//! `unbind-in-use`: a VIP would leave the host while a service needs it, or connections that
-//! nothing lets end.
+//! `unbind-in-use`: a VIP would leave the host while a service needs it, or while connections use
+//! it that do not drain.
 //!
-//! Which VIP the packets of a fwmark service had is known only connection by connection, and not
-//! counted. A VIP that has no service of its own is there for such packets, so that all connections
-//! of the fwmark services of its family count; where it has some, they get a warning of the plan
-//! ([`marked_warnings`]), for refusing would mean to refuse it of every host that has both.
+//! The VIP of a packet of a fwmark service is known only per connection, and is not counted. A VIP
+//! without a service of its own exists for such packets, so all connections of the fwmark services
+//! of its family count. For a VIP with services of its own, the plan only warns about them
+//! ([`marked_warnings`]): a refusal would affect every host that has both.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -16,11 +16,11 @@ use crate::impact_analysis::{drained_services, marked, open, vanishing};
 use crate::render::count;
 use crate::{Inputs, Op};
 
-/// What to do about services that need it.
-pub(crate) const KEEP: &str = "; keep it under `vips`, or take what is on it out";
-/// What to do about connections to services of its own.
-pub(crate) const DRAIN: &str = "; give the service a `drain` and apply that before you take it out";
-/// What to do about connections to fwmark services.
+/// The advice if services need the VIP.
+pub(crate) const KEEP: &str = "; keep it under `vips`, or remove its services from the spec";
+/// The advice if services of the VIP have connections.
+pub(crate) const DRAIN: &str = "; give the service a `drain` and apply that before you remove it";
+/// The advice if fwmark services have connections.
 pub(crate) const MARKED: &str = "; keep it under `vips` until they have ended";
 
 pub(super) fn refusal(inputs: &Inputs<'_>, ops: &[Op]) -> Option<String> {
@@ -43,7 +43,8 @@ pub(super) fn refusal(inputs: &Inputs<'_>, ops: &[Op]) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join("; "))
 }
 
-/// Services that stay on it, or come to it; those out of scope are somebody's too.
+/// Refuses to unbind a VIP with services that stay on it or are added to it, including those that
+/// are out of scope.
 fn needed(inputs: &Inputs<'_>, vip: IpAddr, deleted: &BTreeSet<ServiceKey>) -> Option<String> {
     let Inputs { desired, live, .. } = inputs;
     let on_it = |key: &&ServiceKey| key.vip() == Some(vip) && !deleted.contains(key);
@@ -58,7 +59,7 @@ fn needed(inputs: &Inputs<'_>, vip: IpAddr, deleted: &BTreeSet<ServiceKey>) -> O
     })
 }
 
-/// Connections to services that go at once.
+/// Refuses to unbind a VIP with connections to services that do not drain.
 fn connected(inputs: &Inputs<'_>, vip: IpAddr, drained: &BTreeSet<ServiceKey>) -> Option<String> {
     let Inputs { live, statistics, .. } = *inputs;
     let mut cut: Vec<&ServiceKey> = on_it(inputs, vip).collect();
@@ -80,13 +81,13 @@ fn connected(inputs: &Inputs<'_>, vip: IpAddr, drained: &BTreeSet<ServiceKey>) -
             format!("unbinding {vip} would break {connections} to {services} ({allowed}){DRAIN}")
         }
         true => format!(
-            "unbinding {vip}, on which is no service of its own, would break those of {connections} \
-             to {services} that come in by it ({allowed}){MARKED}"
+            "unbinding {vip}, which has no service of its own, could break up to {connections} to \
+             {services} ({allowed}){MARKED}"
         ),
     })
 }
 
-/// What should be known of VIPs that go with their services while fwmark services have connections.
+/// Returns warnings for VIPs that leave with their services while fwmark services have connections.
 pub(crate) fn marked_warnings(inputs: &Inputs<'_>, ops: &[Op]) -> Vec<String> {
     let Inputs { live, statistics, .. } = *inputs;
     let gone = vanishing(live, ops);
@@ -102,7 +103,7 @@ pub(crate) fn marked_warnings(inputs: &Inputs<'_>, ops: &[Op]) -> Vec<String> {
         let number: u64 = all.iter().filter_map(|key| open(statistics, key, None)).sum();
         (number > 0).then(|| {
             format!(
-                "{} to {}: those that come in by {vip} break when it is unbound",
+                "{} to {}: those that use {vip} break when it is unbound",
                 count(number, "connection"),
                 some_of(&labels(inputs, all)),
             )
@@ -111,7 +112,7 @@ pub(crate) fn marked_warnings(inputs: &Inputs<'_>, ops: &[Op]) -> Vec<String> {
     gone.into_iter().filter_map(warning).collect()
 }
 
-/// The live services of an address.
+/// Returns the live services on an address.
 fn on_it<'a>(inputs: &Inputs<'a>, vip: IpAddr) -> impl Iterator<Item = &'a ServiceKey> {
     inputs.live.services.keys().filter(move |key| key.vip() == Some(vip))
 }

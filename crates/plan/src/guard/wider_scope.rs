@@ -1,9 +1,9 @@
-//! `take-over` and `wider-scope`: what comes newly under a scope belongs to somebody.
+//! `take-over` and `wider-scope`: objects that a scope newly covers belong to other programs.
 //!
-//! Before the first apply everything that is live is newly covered. What the spec lists was meant,
-//! and may be edited: that is how a host is adopted. What it does not list is not deleted without a
-//! word. A scope that grows later may be a lost file or a lost line, so that its plan must not
-//! touch what is newly covered at all.
+//! Before the first apply everything live is newly covered. Objects that the spec lists are
+//! intended and may be edited: that is how a host is adopted. Objects that it does not list are not
+//! deleted without consent. A scope that widens later may be caused by a lost file or a lost line,
+//! so its plan must not change anything that is newly covered.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use super::{labels, some_of};
 use crate::render::count;
 use crate::{Inputs, Op};
 
-/// The refusal of a first apply.
+/// Refuses a first apply that deletes live objects.
 pub(super) fn take_over(inputs: &Inputs<'_>, ops: &[Op]) -> Option<String> {
     if inputs.record.applied {
         return None;
@@ -45,12 +45,13 @@ pub(super) fn take_over(inputs: &Inputs<'_>, ops: &[Op]) -> Option<String> {
     })
 }
 
-/// The refusal of a scope that governs more than the one in force.
+/// Refuses a scope wider than the one in force.
 pub(super) fn wider_scope(inputs: &Inputs<'_>, ops: &[Op]) -> Option<String> {
     let Inputs { desired, live, last, .. } = inputs;
     let before = inputs.scope_in_force()?;
     if let (Scope::Limited(limits), Scope::Implied) = (before, &desired.scope) {
-        // Whatever is live at this moment: what comes to the host later would be deleted as drift.
+        // Independent of what is live now: objects that are created later would be deleted as
+        // drift.
         return Some(format!(
             "the spec has no `scope`, so it governs the whole table; the one in force governs \
              {limits}; bring the `scope` back, or write `scope: all` if the whole table is meant"
@@ -58,7 +59,7 @@ pub(super) fn wider_scope(inputs: &Inputs<'_>, ops: &[Op]) -> Option<String> {
     }
     let is_newly_covered =
         |key: &ServiceKey| live.services.contains_key(key) && !before.contains(key);
-    // A spec without `sync` leaves the daemons to others.
+    // A spec without `sync` leaves the sync daemons to other programs.
     let governed_sync = last.is_none_or(|last| last.sync.is_some());
     let (mut services, mut others) = (BTreeSet::new(), BTreeSet::new());
     for op in ops {

@@ -96,7 +96,7 @@ fn a_service_whose_scheduler_or_engine_is_not_loaded_is_neither_added_nor_edited
 }
 
 #[test]
-fn nothing_is_taken_from_a_service_while_anything_is_missing_that_gives() {
+fn capacity_is_not_reduced_while_an_additive_step_is_missing() {
     let live = host([(on(1), service(&[(1, 5), (2, 1), (3, 5), (4, 1)]))], &[]);
     let mut wanted = service(&[(1, 1), (2, 5), (4, 1), (5, 1), (6, 1)]);
     wanted.config = scheduled_by("wlc");
@@ -117,7 +117,7 @@ fn nothing_is_taken_from_a_service_while_anything_is_missing_that_gives() {
 }
 
 #[test]
-fn what_only_takes_keeps_nothing_waiting() {
+fn steps_that_only_reduce_capacity_block_nothing() {
     let live = host([(on(1), service(&[(1, 5), (2, 5), (3, 5)]))], &[]);
     let desired = spec([(on(1), service(&[(1, 1), (4, 1)]))], &[]);
     let [added, lowered] = [(Add, real_server(4)), (Edit, real_server(1))];
@@ -140,7 +140,7 @@ fn other_services_do_not_wait() {
 }
 
 #[test]
-fn a_service_is_not_added_when_nothing_would_take_its_clients() {
+fn a_service_is_not_added_without_a_real_server_for_its_clients() {
     let desired = |weight| spec([(on(1), service(&[(1, 1), (2, weight)]))], &[]);
     let live = host([], &[]);
     assert_eq!(rest(&desired(0), &live, [real_server(1)]), []);
@@ -157,7 +157,7 @@ fn a_service_is_not_added_when_nothing_would_take_its_clients() {
 }
 
 #[test]
-fn a_vip_is_bound_if_one_service_on_it_is_ready_and_if_none_shall_be() {
+fn a_vip_is_bound_if_one_service_on_it_is_ready_or_none_is_expected_to_be() {
     let [web, tls] = [on(1), on_port(1, 443)];
     let live = host([], &[]);
     let both = spec([(web, service(&[(1, 1)])), (tls, service(&[(1, 1)]))], &[vip(1)]);
@@ -270,7 +270,7 @@ fn a_vip_and_its_services_leave_together_or_not_at_all() {
 }
 
 #[test]
-fn a_mark_may_be_behind_any_vip_of_its_family() {
+fn a_fwmark_service_may_be_reached_by_any_vip_of_its_family() {
     let mark = marked(Family::Ipv4);
     let live = host([(mark, service(&[(1, 1)]))], &[vip(1)]);
     let desired = spec([], &[]);
@@ -331,7 +331,7 @@ fn real_servers_of_the_other_family_and_sync_daemons_wait_for_each_other() {
 }
 
 #[test]
-fn sysctls_and_timeouts_keep_nothing_waiting() {
+fn sysctls_and_timeouts_block_nothing() {
     let mut live = host([(on(1), service(&[(1, 1)]))], &[]);
     live.sysctls.insert("net.ipv4.vs.expire_nodest_conn".into(), "0".into());
     let mut desired = spec([(on(1), service(&[(2, 1)]))], &[]);

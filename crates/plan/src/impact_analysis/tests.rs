@@ -99,11 +99,11 @@ fn a_deletion_without_a_drain_reports_how_many_break_and_how() {
     assert_eq!(
         case().texts(),
         ["existing connections would break: drain first; unless expire_nodest_conn is 1, their \
-          packets are dropped in silence"]
+          packets are silently dropped"]
     );
     assert_eq!(
         case().counted(17, 5).with(NODEST, "0").texts(),
-        ["17 connections would break: drain first; their packets are dropped in silence until \
+        ["17 connections would break: drain first; their packets are silently dropped until \
           they time out (expire_nodest_conn=0)"]
     );
     assert_eq!(
@@ -121,7 +121,7 @@ fn a_deletion_without_a_drain_reports_how_many_break_and_how() {
 }
 
 #[test]
-fn where_datagrams_may_be_among_them_inactive_connections_count_too() {
+fn inactive_connections_count_if_they_may_be_datagrams() {
     let case = Case::leaving(WEB, scheduled_by("wlc"), 0).counted(17, 5);
     assert_eq!(case.plan().impacts[&0].connections, Some(22));
 }
@@ -138,20 +138,20 @@ fn a_real_server_that_cannot_drain_is_reported_with_the_reason() {
         said("mh"),
         "existing connections would break: mh needs mh-fallback to let it drain"
     );
-    assert_eq!(said("dh"), "existing connections would break: dh lets no real server drain");
+    assert_eq!(said("dh"), "existing connections would break: dh cannot drain real servers");
 }
 
 #[test]
-fn a_drain_reports_connections_time_and_who_keeps_coming() {
+fn a_drain_reports_connections_duration_and_remaining_new_connections() {
     let case = || Case::leaving(on(1), scheduled_by("wlc"), 120);
     assert_eq!(
         case().with(NODEST, "1").texts(),
         [
             "existing connections have 2m to end",
-            "connections that are left break: they end at their next packet (expire_nodest_conn=1)",
+            "remaining connections break: they end at their next packet (expire_nodest_conn=1)",
         ]
     );
-    assert_eq!(case().notable(), [false, false], "the line tells as much");
+    assert_eq!(case().notable(), [false, false], "the line of the drain shows it");
     assert_eq!(case().counted(17, 5).notable(), [true, false]);
     let first = |case: Case| case.texts().remove(0);
     assert_eq!(first(case().counted(17, 5)), "17 connections have 2m to end");
@@ -162,20 +162,20 @@ fn a_drain_reports_connections_time_and_who_keeps_coming() {
         (on(1), at(2)),
         Draining { since: 1, weight: 1, limit: Drain::default(), uptime: None },
     );
-    assert_eq!(first(begun), "17 connections have what is left of 2m to end");
+    assert_eq!(first(begun), "17 connections have the rest of 2m to end");
 
     let sticky = || Case::leaving(on(1), persistent(scheduled_by("wlc"), 32), 120).counted(17, 0);
     assert_eq!(
         first(sticky()),
-        "17 connections have 2m to end; persistent clients keep coming unless \
+        "17 connections have 2m to end; persistent clients still arrive unless \
          expire_quiescent_template is 1"
     );
     assert_eq!(
         first(sticky().with(QUIESCENT, "0")),
-        "17 connections have 2m to end; persistent clients keep coming (expire_quiescent_template=0)"
+        "17 connections have 2m to end; persistent clients still arrive (expire_quiescent_template=0)"
     );
     assert_eq!(first(sticky().with(QUIESCENT, "1")), "17 connections have 2m to end");
-    let reused = "17 connections have 2m to end; clients that reuse a source port keep coming \
+    let reused = "17 connections have 2m to end; clients that reuse a source port still arrive \
                   (conn_reuse_mode=0)";
     let reuse = || case().counted(17, 0).with(REUSE, "0");
     assert_eq!(first(reuse()), reused);
@@ -193,7 +193,7 @@ fn a_sysctl_counts_as_the_plan_sets_it() {
 }
 
 #[test]
-fn a_service_that_leaves_takes_all_its_connections_along_unless_they_drained() {
+fn deleting_a_service_breaks_all_its_connections_unless_they_drained() {
     let leaving = |drain| {
         let all: &[_] = &[(1, weighing(1)), (2, weighing(0))];
         let config = scheduled_by("wlc");
@@ -208,7 +208,7 @@ fn a_service_that_leaves_takes_all_its_connections_along_unless_they_drained() {
         [
             "1 connection has 30s to end".to_owned(),
             "17 connections have 30s to end".to_owned(),
-            format!("connections that are left break: {end}"),
+            format!("remaining connections break: {end}"),
         ]
     );
 }
@@ -229,16 +229,16 @@ fn weights_and_thresholds_leave_connections_alone() {
         );
     }
     let case = edit(scheduled_by("wlc"), weighing(1), weighing(0));
-    let quiet = "existing connections stay, no new ones come";
+    let quiet = "existing connections stay, no new ones are accepted";
     assert_eq!((case.texts(), case.notable()), (vec![quiet.into()], vec![false]));
     let case =
         edit(persistent(scheduled_by("wlc"), 32), weighing(1), weighing(0)).with(QUIESCENT, "0");
-    let coming = format!("{quiet}; persistent clients keep coming (expire_quiescent_template=0)");
+    let coming = format!("{quiet}; persistent clients still arrive (expire_quiescent_template=0)");
     assert_eq!((case.texts(), case.notable()), (vec![coming], vec![true]));
 }
 
 #[test]
-fn a_way_of_forwarding_is_kept_and_a_tunnel_is_not() {
+fn connections_keep_their_forwarding_method_but_not_their_tunnel() {
     let edit = |before, after| {
         let real_server = |forward| [(1, RealServer { forward, ..weighing(1) })];
         let config = scheduled_by("wlc");
@@ -247,24 +247,24 @@ fn a_way_of_forwarding_is_kept_and_a_tunnel_is_not() {
     };
     let gue = Forward::Tun(Tunnel { kind: TunnelKind::Gue, port: 6080, ..Tunnel::IPIP });
     let ipip = Forward::Tun(Tunnel::IPIP);
-    let kept = "existing connections keep the way of forwarding they began with";
+    let kept = "existing connections keep their forwarding method";
     assert_eq!(edit(Forward::Dr, Forward::Nat), [kept]);
     assert_eq!(edit(Forward::Dr, ipip), [kept]);
     assert_eq!(
         edit(ipip, gue),
-        ["packets of existing connections are wrapped in the new way at once"]
+        ["packets of existing connections use the new encapsulation at once"]
     );
 }
 
 #[test]
-fn a_service_is_without_a_scheduler_only_between_two_and_forgets_clients_it_looks_for_elsewhere() {
+fn a_change_of_schedulers_has_a_gap_and_a_change_of_persistence_forgets_clients() {
     let edit = |before, after| Case::of(on(1), (before, &[]), (after, &[]), 0).texts().remove(0);
     let wlc = || scheduled_by("wlc");
     let stay = "existing connections stay";
     let gap = "about 20 ms without a scheduler on a multi-processor kernel: new connections are \
                refused meanwhile";
-    let forgets = "persistent clients are no longer known: their next connection may go to \
-                   another real server";
+    let forgets = "persistence entries no longer match: the next connection of a client may \
+                   go to another real server";
     assert_eq!(edit(wlc(), scheduled_by("sh")), format!("{stay}; {gap}"));
     assert_eq!(edit(scheduled_by("none"), wlc()), stay);
     let fallback =
@@ -283,7 +283,7 @@ fn a_service_is_without_a_scheduler_only_between_two_and_forgets_clients_it_look
 }
 
 #[test]
-fn what_moves_in_the_order_is_gone_for_a_moment() {
+fn a_real_server_that_moves_in_the_order_interrupts_its_connections() {
     let all: &[_] = &[(1, weighing(1)), (2, weighing(1))];
     let moved = |sysctl: Option<&str>| {
         let turned: &[_] = &[all[1], all[0]];
@@ -300,15 +300,12 @@ fn what_moves_in_the_order_is_gone_for_a_moment() {
     };
     let dropped = "packets of 17 connections are dropped until it is added again";
     assert_eq!(moved(Some("0")), dropped);
-    assert_eq!(moved(Some("1")), format!("{dropped}; they may end by that (expire_nodest_conn=1)"));
-    assert_eq!(
-        moved(None),
-        format!("{dropped}; they may end by that unless expire_nodest_conn is 0")
-    );
+    assert_eq!(moved(Some("1")), format!("{dropped}; this may end them (expire_nodest_conn=1)"));
+    assert_eq!(moved(None), format!("{dropped}; this may end them unless expire_nodest_conn is 0"));
 }
 
 #[test]
-fn a_vip_that_goes_cuts_off_what_did_not_drain() {
+fn unbinding_a_vip_cuts_off_connections_that_did_not_drain() {
     let address: IpAddr = [192, 0, 2, 1].into();
     let unbinding = |drain, stays: bool, elsewhere: bool| {
         let config = scheduled_by("wlc");
@@ -330,7 +327,7 @@ fn a_vip_that_goes_cuts_off_what_did_not_drain() {
     assert_eq!(unbinding(0, false, false), cut);
     assert_eq!(
         unbinding(30, false, false),
-        "connections that are left break: their packets no longer reach a service"
+        "remaining connections break: their packets no longer reach a service"
     );
     assert_eq!(unbinding(0, false, true), "existing connections stay");
 }
@@ -353,9 +350,7 @@ fn a_vip_without_a_service_of_its_own_may_cut_off_those_of_fwmark_services() {
         let impact = plan.impacts[&place.expect("it is unbound")];
         (impact.to_string(), impact.breaks(), impact.is_notable())
     };
-    let would = |subject: &str| {
-        format!("{subject} of fwmark services would break, as far as they come in by it")
-    };
+    let would = |subject: &str| format!("{subject} of fwmark services could break, if they use it");
     assert_eq!(unbinding(true, false), (would("up to 18 connections"), None, true));
     assert_eq!(unbinding(false, false), (would("existing connections"), None, true));
     assert!(!unbinding(true, true).2);
@@ -372,7 +367,7 @@ fn a_vip_that_changes_its_prefix_length_stays() {
 }
 
 #[test]
-fn daemons_and_timeouts_say_what_they_mean() {
+fn sync_daemons_and_timeouts_report_their_impact() {
     let mut case = Case::of(on(1), (scheduled_by("wlc"), &[]), (scheduled_by("wlc"), &[]), 0);
     let daemon = |id| SyncDaemon {
         interface: "eth1".into(),
@@ -392,7 +387,7 @@ fn daemons_and_timeouts_say_what_they_mean() {
         [
             "connections are no longer copied to other directors",
             "connections of other directors are no longer taken over until it runs again",
-            "existing connections take the new times with their next packet",
+            "existing connections use the new timeouts from their next packet on",
             "",
         ]
     );
@@ -416,12 +411,12 @@ fn a_continuing_drain_reports_its_remaining_time() {
     };
     assert_eq!(
         impact_text(1_018),
-        ("drain goes on, 12s left of 30s; 1 connection".to_owned(), Some(12))
+        ("drain continues, 12s left of 30s; 1 connection".to_owned(), Some(12))
     );
-    let over = "drain goes on, its time of 30s is over; 1 connection";
+    let over = "drain continues, its limit of 30s is over; 1 connection";
     assert_eq!(impact_text(1_031), (over.to_owned(), Some(0)));
     assert_eq!(
         impact_text(0),
-        ("drain goes on, 30s left of 30s; 1 connection".to_owned(), Some(30))
+        ("drain continues, 30s left of 30s; 1 connection".to_owned(), Some(30))
     );
 }

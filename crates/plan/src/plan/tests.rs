@@ -31,7 +31,7 @@ fn lines(desired: &Desired, live: &Live) -> Vec<String> {
 }
 
 #[test]
-fn what_is_equal_needs_no_operation() {
+fn equal_states_need_no_operation() {
     let services = || [(on(1), service([(at(1), weighing(1)), (at(2), weighing(0))]))];
     let plan = plan_of(&spec(services()), &live(services()));
     assert!(plan.is_in_sync());
@@ -66,7 +66,7 @@ fn an_edit_of_one_field_carries_all_the_others() {
 }
 
 #[test]
-fn a_real_server_with_another_port_is_another_real_server_added_before_the_old_one_goes() {
+fn a_real_server_with_another_port_is_added_before_the_old_one_is_deleted() {
     let other = RealServerKey { port: 8080, ..at(1) };
     let nat = RealServer { forward: Forward::Nat, ..weighing(1) };
     let plan = plan_of(
@@ -94,7 +94,7 @@ fn new_real_servers_are_added_in_the_order_of_the_spec() {
 }
 
 #[test]
-fn real_servers_are_added_again_only_as_far_as_their_order_asks() {
+fn real_servers_are_added_again_only_if_their_order_requires_it() {
     let ordered = |lasts: &[u8]| lasts.iter().map(|last| (at(*last), weighing(1))).collect();
     let with = |real_servers| Service { config: scheduled_by("sh"), real_servers };
     // Live, desired, and which are added (again).
@@ -128,7 +128,7 @@ fn real_servers_are_added_again_only_as_far_as_their_order_asks() {
 }
 
 #[test]
-fn a_removed_service_is_one_operation_whatever_it_takes_along() {
+fn a_service_is_deleted_with_its_real_servers_by_one_operation() {
     let found = live([
         (on(1), service([(at(1), weighing(1)), (at(2), weighing(1))])),
         (on(2), service([])),
@@ -154,7 +154,7 @@ fn ignored_fields_keep_their_live_values_and_new_objects_get_the_specs() {
 }
 
 #[test]
-fn what_the_kernel_echoes_without_meaning_is_no_difference() {
+fn meaningless_values_that_the_kernel_echoes_are_no_difference() {
     let echoed = Tunnel { kind: TunnelKind::Ipip, port: 6080, ..Tunnel::IPIP };
     let tunnelled = |tunnel| RealServer { forward: Forward::Tun(tunnel), ..weighing(1) };
     let wanted = spec([(on(1), service([(at(1), tunnelled(Tunnel::IPIP))]))]);
@@ -163,7 +163,7 @@ fn what_the_kernel_echoes_without_meaning_is_no_difference() {
 }
 
 #[test]
-fn what_is_out_of_scope_is_counted_and_never_touched() {
+fn objects_out_of_scope_are_counted_and_never_changed() {
     let mut wanted = spec([]);
     wanted.scope = Scope::Limited(Limits {
         vips: vec!["192.0.2.1/32".parse().expect("a net")],
@@ -184,7 +184,7 @@ fn draining(limit: u32, mut desired: Desired) -> Desired {
 }
 
 #[test]
-fn a_real_server_that_leaves_drains_behind_all_that_takes_its_place_and_goes_last() {
+fn a_real_server_drains_after_its_replacements_are_added_and_is_deleted_last() {
     let wanted = draining(120, spec([(on(1), service([(at(2), weighing(1))]))]));
     let found = live([(on(1), service([(at(1), weighing(5)), (at(3), weighing(0))]))]);
     let label = "web/192.0.2.1:80/tcp";
@@ -203,7 +203,7 @@ fn a_real_server_that_leaves_drains_behind_all_that_takes_its_place_and_goes_las
 }
 
 #[test]
-fn a_service_that_leaves_drains_by_the_spec_that_last_listed_it_and_is_one_deletion() {
+fn a_removed_service_drains_as_its_last_spec_says_and_is_one_deletion() {
     let there = service([(at(1), weighing(5)), (at(2), weighing(0))]);
     let (wanted, found) = (draining(30, spec([])), live([(on(1), there.clone())]));
     let steps = |last: Option<&Desired>| {
@@ -227,7 +227,7 @@ fn a_service_that_leaves_drains_by_the_spec_that_last_listed_it_and_is_one_delet
 }
 
 #[test]
-fn a_real_server_that_is_listed_again_gets_its_weight_back_also_where_that_is_left_to_others() {
+fn a_real_server_that_is_listed_again_regains_its_weight_even_if_weights_are_ignored() {
     let mut wanted = spec([(on(1), service([(at(1), weighing(7))]))]);
     let drained = live([(on(1), service([(at(1), weighing(0))]))]);
     let weights = |desired: &Desired, live: &Live, record: &PriorState| -> Vec<u32> {
@@ -261,7 +261,7 @@ fn a_real_server_that_is_listed_again_gets_its_weight_back_also_where_that_is_le
 }
 
 #[test]
-fn what_is_added_again_for_its_order_does_not_drain_and_waits_for_the_others_weights() {
+fn a_real_server_that_moves_does_not_drain_and_waits_for_the_weights_of_others() {
     let listed = |all: &[(u8, u32)]| Service {
         config: scheduled_by("wrr"),
         real_servers: all.iter().map(|(last, weight)| (at(*last), weighing(*weight))).collect(),
@@ -285,7 +285,7 @@ fn what_is_added_again_for_its_order_does_not_drain_and_waits_for_the_others_wei
 }
 
 #[test]
-fn a_drain_under_which_connections_are_dropped_in_silence_is_warned_of() {
+fn a_drain_that_silently_drops_connections_is_warned_of() {
     const NODEST: &str = "net.ipv4.vs.expire_nodest_conn";
     let found = |value: Option<&str>| Live {
         sysctls: value.map(|value| (NODEST.into(), value.into())).into_iter().collect(),
@@ -297,7 +297,7 @@ fn a_drain_under_which_connections_are_dropped_in_silence_is_warned_of() {
     };
     assert!(warned(&wanted, &found(Some("0"))));
     assert!(!warned(&wanted, &found(Some("1"))));
-    assert!(!warned(&wanted, &found(None)), "it is not known");
+    assert!(!warned(&wanted, &found(None)), "unknown");
     assert!(!warned(&draining(0, wanted.clone()), &found(Some("0"))), "nothing drains");
     wanted.sysctls.insert(NODEST.into(), "1".into());
     assert!(!warned(&wanted, &found(Some("0"))), "it is set before");
@@ -327,7 +327,7 @@ fn vips_are_bound_after_their_services_are_ready_and_unbound_before_they_go() {
 }
 
 #[test]
-fn an_interface_that_is_not_there_is_an_obstacle_unless_it_may_be_created() {
+fn a_missing_interface_is_an_unmet_precondition_unless_it_may_be_created() {
     let mut wanted = spec([]);
     wanted.vips.insert(vip(1), Vip::default());
     let found = Live { links: Some([].into()), ..Live::default() };
@@ -349,7 +349,7 @@ fn an_interface_that_is_not_there_is_an_obstacle_unless_it_may_be_created() {
 }
 
 #[test]
-fn a_device_of_our_own_that_is_down_is_brought_up_behind_its_services_and_before_its_bindings() {
+fn a_device_of_evenkeel_that_is_down_is_brought_up_after_its_services_and_before_its_bindings() {
     let mut wanted = spec([(on(1), service([(at(1), weighing(2))]))]);
     wanted.vips = [(vip(1), Vip { dummy: true }), (vip(2), Vip::default())].into();
     let link = |up| Link { up, dummy: true, owner: Owner::Evenkeel };
@@ -397,7 +397,7 @@ fn a_device_of_another_program_that_is_down_is_warned_of_and_left_alone() {
 }
 
 #[test]
-fn a_loopback_that_is_down_is_an_obstacle_to_new_real_servers_only() {
+fn a_loopback_that_is_down_prevents_only_new_real_servers() {
     let links = |up| Some([("lo".into(), Link { up, dummy: false, owner: Owner::Other })].into());
     let wanted = spec([(on(1), service([(at(1), weighing(1))]))]);
     let down = Live { links: links(false), ..Live::default() };
@@ -409,7 +409,7 @@ fn a_loopback_that_is_down_is_an_obstacle_to_new_real_servers_only() {
 }
 
 #[test]
-fn a_scheduler_needs_its_module_unless_it_is_there_and_none_needs_no_module() {
+fn a_scheduler_needs_its_module_unless_it_is_loaded_and_none_needs_no_module() {
     let modules = |name: &str| {
         let service = Service { config: scheduled_by(name), ..service([]) };
         let found = Live { modules: Some(["ip_vs_rr".into()].into()), ..live([]) };

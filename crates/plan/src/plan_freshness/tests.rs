@@ -52,7 +52,7 @@ fn between(desired: &Desired, then: &Live, now: &Live, last: Option<&Desired>) -
 }
 
 #[test]
-fn a_value_that_the_plan_would_change_is_what_makes_it_stale() {
+fn a_change_of_a_value_that_the_plan_edits_makes_it_stale() {
     let desired = asking(&[(1, 5), (2, 5)], &[], 0);
     let then = having(&[(1, 1), (2, 5)]);
     assert_eq!(between(&desired, &then, &then, None), None);
@@ -99,21 +99,21 @@ fn what_the_last_spec_ignored_does_not_count_for_a_service_that_leaves() {
 }
 
 #[test]
-fn a_drain_that_was_begun_meanwhile_does_not_count() {
+fn a_drain_that_was_started_meanwhile_does_not_count() {
     let desired = asking(&[(1, 1)], &[], 60);
     let then = having(&[(1, 1), (2, 3)]);
     assert_eq!(between(&desired, &then, &having(&[(1, 1), (2, 0)]), None), None);
     assert!(between(&desired, &then, &having(&[(1, 1), (2, 4)]), None).is_some());
-    assert!(between(&desired, &then, &having(&[(1, 1)]), None).is_some(), "it is over");
+    assert!(between(&desired, &then, &having(&[(1, 1)]), None).is_some(), "it has ended");
     let begun = having(&[(1, 1), (2, 0)]);
-    assert!(between(&desired, &begun, &then, None).is_some(), "someone ended it");
+    assert!(between(&desired, &begun, &then, None).is_some(), "another program ended it");
 
     let nothing = Desired { drain: Drain(60), ..Desired::default() };
     assert_eq!(between(&nothing, &then, &having(&[(1, 0), (2, 0)]), None), None);
 }
 
 #[test]
-fn what_goes_with_a_service_counts_and_is_shown() {
+fn real_servers_deleted_with_a_service_count_and_are_shown() {
     let desired = Desired { drain: Drain::NONE, ..Desired::default() };
     let (then, now) = (having(&[(1, 1), (2, 1)]), having(&[(1, 1), (2, 9)]));
     let diff = between(&desired, &then, &now, None).expect("it is stale");
@@ -156,7 +156,7 @@ fn a_vip_that_was_bound_meanwhile_makes_it_stale() {
 
 proptest! {
     #[test]
-    fn a_plan_for_the_same_host_holds_and_one_that_was_carried_out_does_not(pair in pair(6)) {
+    fn a_plan_is_valid_for_an_unchanged_host_and_stale_once_executed(pair in pair(6)) {
         let record = PriorState::for_snapshot();
         let steps = |live: &Live| plan(Inputs::new(&pair.desired, live, &record)).steps;
         let saved = steps(&pair.live);
@@ -167,7 +167,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_is_stale_is_shown(one in pair(4), other in pair(4)) {
+    fn a_stale_plan_always_has_a_visible_difference(one in pair(4), other in pair(4)) {
         let record = PriorState::for_snapshot();
         let steps = |live: &Live| plan(Inputs::new(&one.desired, live, &record)).steps;
         let (saved, fresh) = (steps(&one.live), steps(&other.live));

@@ -1,9 +1,9 @@
-//! The two states as a unified diff.
+//! Writes two states as a unified diff.
 
 use similar::TextDiff;
 
-/// A unified diff from the live to the desired state, both written by the caller in the spec's
-/// own syntax; empty where they are the same.
+/// Returns a unified diff from the live to the desired state, both written by the caller in the
+/// syntax of specs; empty if they are equal.
 pub fn unified_diff(live: &str, desired: &str) -> String {
     TextDiff::from_lines(live, desired)
         .unified_diff()

@@ -1,7 +1,7 @@
 //! A plan as JSON, for programs.
 //!
-//! The document is versioned by [`FORMAT`]; a field may be added within a version, none changes
-//! its meaning or goes.
+//! The document is versioned by [`FORMAT`]; within a version fields may be added, but none
+//! is removed or changes its meaning.
 //!
 //! ```text
 //! format        number   version of this document, 2
@@ -20,25 +20,25 @@
 //!   sysctl      string   the sysctl's key; before and after hold its value
 //!   sync        string   the sync daemon's state: master | backup
 //!   before      object   the fields as read; absent for add
-//!   after       object   the fields it gets; absent for delete
+//!   after       object   the fields to set; absent for delete
 //!   changes     array    for edit and drain: field, before, after
-//!   limit       number   for drain: how long it may take, in seconds
-//!   left        number   for a drain that goes on: how much of that is left, in seconds; absent where
-//!                        nothing is on record of it
-//!   cause       string   spec_changed | drift; absent where no last applied spec is known
-//!   impact      object   what the step means for connections that exist; absent where it touches
+//!   limit       number   for drain: its maximum duration in seconds
+//!   left        number   for a continuing drain: the rest of that, in seconds; absent if it is
+//!                        not recorded
+//!   cause       string   spec_changed | drift; absent if no last applied spec is known
+//!   impact      object   the impact on existing connections; absent if the step affects
 //!                        none:
 //!     effect      string   stay | retimed | quiesced | keep_forward | rewrapped | rescheduled |
 //!                          drain | drained | break | interrupted | cut_off | uncopied
-//!     connections number   how many it concerns; absent where they were not counted
-//!     breaks      number   how many of them break for certain; absent where not counted
-//!     notable     boolean  whether the text of a plan says it without being asked
+//!     connections number   how many are affected; absent if they were not counted
+//!     breaks      number   how many of them certainly break; absent if not counted
+//!     notable     boolean  whether the text of a plan shows it by default
 //!     text        string   the same in words
 //! scope         object   where the spec governs more than the one in force: before and after in
 //!                        words, newly_covered the number of live services; absent else
 //! counts        object   operations by verb
 //! unchanged     object   services, real_servers, vips
-//! out_of_scope  number   live services that are none of the spec's business
+//! out_of_scope  number   live services that are out of the scope of the spec
 //! refusals      array    guard, message
 //! unmet_preconditions array strings
 //! warnings      array    strings
@@ -47,13 +47,12 @@
 use evenkeel_model::{Names, ServiceKey};
 use serde_json::{Map, Value, json};
 
-use crate::field::{FieldChange, FieldValue};
 use crate::{Effect, Impact, Op, Plan, WiderScope};
 
-/// The version of the document.
+/// The version of the JSON document.
 pub const FORMAT: u32 = 2;
 
-/// The document of a plan.
+/// Returns the JSON document of a plan.
 pub fn json<'a>(plan: &Plan, names: impl Into<Names<'a>>) -> Value {
     let names = names.into();
     let Plan {
@@ -126,23 +125,6 @@ fn step(op: &Op, names: Names<'_>) -> Map<String, Value> {
     }
     op.write_json(&mut step);
     step
-}
-
-/// Adds the values before and after an edit, and the fields that change.
-pub(crate) fn write_edit<const N: usize>(
-    step: &mut Map<String, Value>,
-    before: [(&'static str, FieldValue); N],
-    after: [(&'static str, FieldValue); N],
-    changes: Vec<FieldChange>,
-) {
-    step.insert("before".to_owned(), json_fields(before));
-    step.insert("after".to_owned(), json_fields(after));
-    step.insert("changes".to_owned(), json!(changes));
-}
-
-/// The fields of an object as a JSON object.
-pub(crate) fn json_fields<const N: usize>(fields: [(&'static str, FieldValue); N]) -> Value {
-    fields.into_iter().map(|(field, value)| (field.to_owned(), json!(value))).collect()
 }
 
 fn service(key: &ServiceKey, names: Names<'_>) -> Value {

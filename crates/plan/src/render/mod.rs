@@ -1,11 +1,15 @@
-//! A plan for people and for programs. Each form is deterministic to the byte.
+//! Plans as text and as JSON. Each form is deterministic, byte for byte.
 
+mod count;
 mod diff;
+mod fields;
 mod json;
+mod labels;
 mod text;
 
+pub use count::count;
 pub use diff::unified_diff;
+pub(crate) use fields::{arrows, json_fields, list, write_edit, write_fields};
 pub use json::{FORMAT, json};
-pub(crate) use json::{json_fields, write_edit};
-pub use text::{Labels, Line, Remark, changed_by_others, count, staying, summary};
-pub(crate) use text::{arrows, list, write_fields};
+pub use labels::Labels;
+pub use text::{Line, Remark, changed_by_others, staying, summary};

@@ -1,11 +1,10 @@
 //! A plan as lines of text.
 
-use std::cell::RefCell;
 use std::fmt;
 
-use evenkeel_model::{Names, ServiceKey};
+use evenkeel_model::Names;
 
-use crate::field::{FieldChange, FieldValue};
+use super::{Labels, count};
 use crate::{Cause, Op, Plan, StayingService, Stays, Verb, WiderScope};
 
 /// One operation in words: `~ edit real server 10.0.0.1:80 of web/192.0.2.1:80/tcp: weight 1 -> 2`.
@@ -13,12 +12,12 @@ use crate::{Cause, Op, Plan, StayingService, Stays, Verb, WiderScope};
 pub struct Line<'a> {
     /// The operation.
     pub op: &'a Op,
-    /// How its service is called.
+    /// The labels of services.
     pub labels: &'a Labels<'a>,
 }
 
-/// What a plan knows of a step beside the operation, behind ` # `; nothing where there is nothing
-/// to say: ` # drift; 17 connections would break: drain first`.
+/// The cause and the impact of a step, behind ` # `; empty if there is nothing to report: ` #
+/// drift; 17 connections would break: drain first`.
 #[derive(Debug, Clone, Copy)]
 pub struct Remark<'a> {
     plan: &'a Plan,
@@ -27,9 +26,8 @@ pub struct Remark<'a> {
 }
 
 impl<'a> Remark<'a> {
-    /// What stands behind the step at that place: that it mends drift, and what it does to
-    /// connections where that is worth a word. With `all`, the cause and the impact whatever they
-    /// are.
+    /// Creates the remark on the step at that index: whether it repairs drift, and its impact if
+    /// notable. With `all`, the cause and the impact in any case.
     pub fn new(plan: &'a Plan, place: usize, all: bool) -> Self {
         Self { plan, place, all }
     }
@@ -49,36 +47,7 @@ impl fmt::Display for Remark<'_> {
     }
 }
 
-/// How services are called. Plans of large tables name the same one in many lines running, so the
-/// last one is remembered.
-#[derive(Debug)]
-pub struct Labels<'a> {
-    names: Names<'a>,
-    last: RefCell<Option<(ServiceKey, String)>>,
-}
-
-impl<'a> Labels<'a> {
-    /// The names of that spec, or of that one and the one before.
-    pub fn new(names: impl Into<Names<'a>>) -> Self {
-        Self { names: names.into(), last: RefCell::new(None) }
-    }
-
-    /// Writes a service under its name.
-    pub(crate) fn write(&self, f: &mut fmt::Formatter<'_>, key: &ServiceKey) -> fmt::Result {
-        let mut last = self.last.borrow_mut();
-        match &*last {
-            Some((known, label)) if known == key => f.write_str(label),
-            _ => {
-                let label = self.names.label(key).to_string();
-                f.write_str(&label)?;
-                *last = Some((*key, label));
-                Ok(())
-            }
-        }
-    }
-}
-
-/// The last line of a plan: the counts, or that there is nothing to do.
+/// Returns the last line of a plan: the counts, or that it is in sync.
 pub fn summary(plan: &Plan) -> String {
     let mut text = if plan.is_in_sync() {
         "In sync".to_owned()
@@ -104,8 +73,8 @@ pub fn summary(plan: &Plan) -> String {
     text
 }
 
-/// What a teardown leaves because it is adopted, a line each:
-/// `  adopted, stays: service web/192.0.2.1:80/tcp with 2 real servers`.
+/// Returns a line for each adopted object that a teardown keeps: `  adopted, stays: service
+/// web/192.0.2.1:80/tcp with 2 real servers`.
 pub fn staying<'a>(stays: &'a Stays, names: Names<'a>) -> impl Iterator<Item = String> {
     let service = move |StayingService { key, real_servers }: &StayingService| {
         let real_servers = count(*real_servers, "real server");
@@ -115,23 +84,19 @@ pub fn staying<'a>(stays: &'a Stays, names: Names<'a>) -> impl Iterator<Item = S
     stays.services.iter().map(service).chain(sync)
 }
 
-/// A warning for each adopted object that someone else changed, so that a teardown leaves it.
+/// Returns a warning for each adopted object that another program changed, so that a teardown keeps
+/// it.
 pub fn changed_by_others<'a>(stays: &'a Stays, names: Names<'a>) -> impl Iterator<Item = String> {
     stays.changed.iter().map(move |object| {
         format!(
-            "{} stays as it is: someone else changed it since, and it is neither as it was before \
+            "{} stays as it is: another program changed it, and it is neither as it was before \
              evenkeel nor as the spec asks",
             object.named(names)
         )
     })
 }
 
-/// `1 service`, `2 services`.
-pub fn count<N: fmt::Display + From<u8> + PartialEq>(number: N, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == N::from(1) { "" } else { "s" })
-}
-
-/// Verbs that the counts leave out where there is nothing of them.
+/// Verbs that the counts omit if there are none.
 fn is_occasional(verb: Verb) -> bool {
     matches!(verb, Verb::Drain | Verb::Bind | Verb::Unbind)
 }
@@ -152,40 +117,4 @@ impl fmt::Display for WiderScope {
         let services = count(*services, "live service");
         write!(f, "{sign} {verb} scope: {before} -> {after}, which newly covers {services}")
     }
-}
-
-/// Writes the fields that change: `: weight 1 -> 2`.
-pub(crate) fn arrows(f: &mut fmt::Formatter<'_>, changes: Vec<FieldChange>) -> fmt::Result {
-    for (number, change) in changes.into_iter().enumerate() {
-        let gap = if number == 0 { ": " } else { ", " };
-        write!(f, "{gap}{change}")?;
-    }
-    Ok(())
-}
-
-/// The fields that say something: all but the ones that are not set. A weight of 0 is a value.
-pub(crate) fn write_fields<const N: usize>(
-    f: &mut fmt::Formatter<'_>,
-    fields: [(&'static str, FieldValue); N],
-) -> fmt::Result {
-    f.write_str(": ")?;
-    list(f, fields)
-}
-
-/// The same, without what stands before them.
-pub(crate) fn list<const N: usize>(
-    f: &mut fmt::Formatter<'_>,
-    fields: [(&'static str, FieldValue); N],
-) -> fmt::Result {
-    let says = |(field, value): &(&'static str, FieldValue)| match value {
-        FieldValue::None | FieldValue::Switch(false) => false,
-        FieldValue::Words(words) => !words.is_empty(),
-        FieldValue::Number(number) => *field == "weight" || *field == "persistence" || *number > 0,
-        FieldValue::Word(_) | FieldValue::Name(_) | FieldValue::Switch(true) => true,
-    };
-    for (number, (field, value)) in fields.into_iter().filter(says).enumerate() {
-        let gap = if number == 0 { "" } else { ", " };
-        write!(f, "{gap}{field} {value}")?;
-    }
-    Ok(())
 }

@@ -1,4 +1,4 @@
-//! Dummy devices that evenkeel creates for VIPs, brings up, and deletes at a teardown.
+//! Dummy devices: created for VIPs, brought up, and deleted at a teardown.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -19,7 +19,7 @@ pub(super) enum DeviceOp<'a> {
     Add {
         interface: &'a str,
     },
-    /// It is brought up.
+    /// Brings it up.
     Edit {
         interface: &'a str,
     },
@@ -30,9 +30,9 @@ pub(super) enum DeviceOp<'a> {
 
 pub(super) struct DeviceObject<'a>(pub(super) &'a str);
 
-/// Creates the devices that VIPs ask for and that are missing, and brings up evenkeel's own.
+/// Creates the missing devices that VIPs ask for, and brings up those that evenkeel created.
 pub(crate) fn diff(desired: &Desired, live: &Live) -> Vec<Op> {
-    // Where the interfaces are not known, those with an address are there.
+    // If the interfaces are unknown, those with an address exist.
     let exists = |interface: &str| match &live.links {
         Some(links) => links.contains_key(interface),
         None => live.addresses.keys().any(|binding| *binding.interface == *interface),
@@ -117,7 +117,7 @@ impl<'a> Operation<'a> for DeviceOp<'a> {
     fn record(&self, touched: &mut TouchedObjects) {
         match self {
             Self::Add { .. } => touched.note(self.object(), None, Some(Value::Present)),
-            // One that was brought up stays up: it takes nothing from anyone.
+            // A device that was brought up stays up: that does no harm.
             Self::Edit { .. } => {}
             Self::Delete { .. } => touched.note(self.object(), Some(Value::Present), None),
         }
@@ -126,9 +126,9 @@ impl<'a> Operation<'a> for DeviceOp<'a> {
     fn is_drift(&self, _: &SpecPair<'_>) -> Option<bool> {
         match self {
             Self::Add { .. } => None,
-            // evenkeel creates them up.
+            // evenkeel creates devices up, so another program set it down.
             Self::Edit { .. } => Some(true),
-            // Only one that evenkeel created is deleted, so a spec asked for it once.
+            // Only a device that evenkeel created is deleted, so an earlier spec asked for it.
             Self::Delete { .. } => Some(false),
         }
     }
@@ -184,7 +184,8 @@ impl Resource for DeviceObject<'_> {
             rollback.ops.push(Op::AddDummy { interface: interface.into() });
             return;
         }
-        // Someone else's addresses would go with it. Those of the kernel's own making do.
+        // A deletion would remove addresses of other programs. Addresses that the kernel assigns
+        // itself do not count.
         let addresses = rollback.live.addresses.keys();
         let mut foreign = addresses.filter(|binding| {
             *binding.interface == *interface

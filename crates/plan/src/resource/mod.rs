@@ -1,11 +1,11 @@
-//! What plans know of each kind of object, one file for each kind.
+//! The kinds of objects in plans, one file for each kind.
 //!
-//! A kind of object is two things: its operations ([`Operation`]: phase, simulation, rollback
-//! value, impact, cause, what they rely on, text and JSON) and its objects ([`Resource`]: name,
-//! live value, how it is restored); a file also holds how the kind is compared. [`Op`] and
-//! [`Object`] are closed enums, and this page is the only one that matches all of their variants:
-//! a new kind is a variant of each, a file here, and an arm in each of the two dispatchers below.
-//! The order of a plan is not here but on a page of its own, [`crate::order`].
+//! A kind of object has two parts: its operations ([`Operation`]: phase, simulation, rollback
+//! value, impact, cause, dependencies, text and JSON) and its objects ([`Resource`]: name, live
+//! value, how it is restored); its file also holds its comparison. [`Op`] and [`Object`] are closed
+//! enums, and only this file matches all of their variants: a new kind is a variant of each, a file
+//! here, and an arm in each of the two dispatchers below. The order of a plan is defined in
+//! [`crate::order`].
 
 pub(crate) mod device;
 pub(crate) mod module;
@@ -18,16 +18,17 @@ pub(crate) mod vip;
 
 use std::fmt;
 
-use evenkeel_model::{Live, Names, RealServer, ServiceConfig, ServiceKey, SyncDaemon, Timeouts};
+use evenkeel_model::{Live, Names, ServiceKey};
 use serde_json::Map;
 
 use crate::cause::SpecPair;
-use crate::field::{FieldChange, real_server_fields, service_fields, timeout_fields};
+use crate::field::FieldChange;
 use crate::hold_back::OmittedSteps;
 use crate::impact_analysis::AnalysisContext;
 use crate::order::{Phase, Stage};
-use crate::render::{Labels, list};
+use crate::render::Labels;
 use crate::rollback_plan::{OpHistory, RollbackBuilder, TouchedObjects};
+use crate::value::Value;
 use crate::{Impact, Object, Op, Verb};
 
 use self::device::{DeviceObject, DeviceOp};
@@ -41,56 +42,56 @@ use self::vip::{VipObject, VipOp};
 
 /// An operation on one kind of object.
 pub(crate) trait Operation<'a> {
-    /// What it does.
+    /// Returns the verb.
     fn verb(&self) -> Verb;
 
-    /// What it is done to.
+    /// Returns the object that it changes.
     fn object(&self) -> Object;
 
-    /// The service it belongs to; `None` for all that is not in the IPVS table.
+    /// Returns its service; `None` for everything outside the IPVS table.
     fn service(&self) -> Option<ServiceKey> {
         None
     }
 
-    /// Where it stands in a plan.
+    /// Returns its phase in a plan.
     fn phase(&self) -> Phase;
 
-    /// The fields that it changes; none for what adds or takes away a whole object.
+    /// Returns the fields that it changes; empty if it adds or deletes a whole object.
     fn changes(&self) -> Vec<FieldChange> {
         Vec::new()
     }
 
-    /// The kernel modules that it needs.
+    /// Returns the kernel modules that it needs.
     fn needed_modules(&self) -> Vec<String> {
         Vec::new()
     }
 
-    /// Changes the state as the kernel would. One on an object that is absent changes nothing.
+    /// Changes the state as the kernel would. An operation on an absent object changes nothing.
     fn simulate(&self, state: &mut Live);
 
-    /// Records its values before and after, for a rollback. One that is never rolled back records
-    /// nothing.
+    /// Records the values before and after, for a rollback. An operation that is never rolled back
+    /// records nothing.
     fn record(&self, touched: &mut TouchedObjects);
 
-    /// What it means for existing connections; `None` where it touches none. `next` is the step
-    /// behind it.
+    /// Returns its impact on existing connections; `None` if it affects none. `next` is the
+    /// following step.
     fn impact(&self, _context: &AnalysisContext<'_>, _next: Option<&Op>) -> Option<Impact> {
         None
     }
 
     /// Whether both specs ask for the same here, so that the host has drifted; `None` for an
-    /// operation that only serves others, and has their cause.
+    /// operation that only serves others and shares their cause.
     fn is_drift(&self, specs: &SpecPair<'_>) -> Option<bool>;
 
-    /// Records what is missing while it is held back.
+    /// Records what is missing if it is omitted.
     fn note_omitted(&self, _omitted: &mut OmittedSteps<'a>) {}
 
-    /// Whether it relies on something that is missing.
+    /// Whether it depends on something that is missing.
     fn is_blocked(&self, _omitted: &OmittedSteps<'_>) -> bool {
         false
     }
 
-    /// Writes its object and values as a line of a plan shows them, behind sign and verb.
+    /// Writes its object and values as in a line of a plan, after sign and verb.
     fn write(&self, f: &mut fmt::Formatter<'_>, labels: &Labels<'_>) -> fmt::Result;
 
     /// Adds the keys of its kind to its JSON.
@@ -99,47 +100,22 @@ pub(crate) trait Operation<'a> {
 
 /// An object of one kind.
 pub(crate) trait Resource {
-    /// The kind in the vocabulary of plans.
+    /// Returns the kind as plans name it.
     fn kind(&self) -> &'static str;
 
-    /// Writes its name behind its kind, with a blank before it; nothing for the only one of a
-    /// kind. Services are written by their names where there are any.
+    /// Writes its name after its kind, with a leading space; nothing for the only object of a kind.
+    /// Services are written with their names if they have any.
     fn write_name(&self, f: &mut fmt::Formatter<'_>, names: Option<Names<'_>>) -> fmt::Result;
 
-    /// Its value in that state; `None` where it is absent, or never rolled back.
+    /// Returns its value in that state; `None` if it is absent or never rolled back.
     fn value_in(&self, live: &Live) -> Option<Value>;
 
-    /// Adds the operations that give it the value that it had before the first step.
+    /// Adds the operations that restore its value from before the first step.
     fn restore(&self, history: &OpHistory, now: Option<Value>, rollback: &mut RollbackBuilder<'_>);
 }
 
-/// The value of an object, as a rollback compares and reports it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Value {
-    Sysctl(Box<str>),
-    Timeouts(Timeouts),
-    Sync(SyncDaemon),
-    Service(ServiceConfig),
-    RealServer(RealServer),
-    /// All there is to say of an address or a dummy device.
-    Present,
-}
-
-impl fmt::Display for Value {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Present => f.write_str("there"),
-            Self::Sysctl(value) => f.write_str(value),
-            Self::Timeouts(timeouts) => list(f, timeout_fields(timeouts)),
-            Self::Sync(daemon) => write!(f, "{daemon}"),
-            Self::Service(config) => list(f, service_fields(config)),
-            Self::RealServer(real_server) => list(f, real_server_fields(real_server)),
-        }
-    }
-}
-
 impl Op {
-    /// Calls `run` with this operation as one of its kind: the one match of all operations.
+    /// Calls `run` with this operation as one of its kind: the only match of all operations.
     fn with<'a, R>(&'a self, run: impl FnOnce(&dyn Operation<'a>) -> R) -> R {
         match self {
             Self::AddModule { module } => run(&ModuleOp { module }),
@@ -172,37 +148,37 @@ impl Op {
         }
     }
 
-    /// What it does.
+    /// Returns the verb.
     pub fn verb(&self) -> Verb {
         self.with(|it| it.verb())
     }
 
-    /// What it is done to.
+    /// Returns the object that it changes.
     pub fn object(&self) -> Object {
         self.with(|it| it.object())
     }
 
-    /// The service it belongs to; `None` for all that is not in the IPVS table.
+    /// Returns its service; `None` for everything outside the IPVS table.
     pub fn service(&self) -> Option<ServiceKey> {
         self.with(|it| it.service())
     }
 
-    /// The fields that it changes; none for what adds or takes away a whole object.
+    /// Returns the fields that it changes; empty if it adds or deletes a whole object.
     pub fn changes(&self) -> Vec<FieldChange> {
         self.with(|it| it.changes())
     }
 
-    /// Where it stands in a plan.
+    /// Returns its phase in a plan.
     pub(crate) fn phase(&self) -> Phase {
         self.with(|it| it.phase())
     }
 
-    /// The part of a plan that it belongs to, for whoever executes it.
+    /// Returns the stage of a plan that it belongs to, for its execution.
     pub fn stage(&self) -> Stage {
         self.phase().stage()
     }
 
-    /// The kernel modules that it needs.
+    /// Returns the kernel modules that it needs.
     pub(crate) fn needed_modules(&self) -> Vec<String> {
         self.with(|it| it.needed_modules())
     }
@@ -212,12 +188,12 @@ impl Op {
         self.with(|it| it.simulate(state));
     }
 
-    /// Records its values before and after, for a rollback.
+    /// Records the values before and after, for a rollback.
     pub(crate) fn record(&self, touched: &mut TouchedObjects) {
         self.with(|it| it.record(touched));
     }
 
-    /// What it means for existing connections.
+    /// Returns its impact on existing connections.
     pub(crate) fn impact(
         &self,
         context: &AnalysisContext<'_>,
@@ -231,17 +207,17 @@ impl Op {
         self.with(|it| it.is_drift(specs))
     }
 
-    /// Records what is missing while it is held back.
+    /// Records what is missing if it is omitted.
     pub(crate) fn note_omitted<'a>(&'a self, omitted: &mut OmittedSteps<'a>) {
         self.with(|it| it.note_omitted(omitted));
     }
 
-    /// Whether it relies on something that is missing.
+    /// Whether it depends on something that is missing.
     pub(crate) fn is_blocked(&self, omitted: &OmittedSteps<'_>) -> bool {
         self.with(|it| it.is_blocked(omitted))
     }
 
-    /// Writes what stands behind sign and verb in a line of a plan.
+    /// Writes the part of a line of a plan after sign and verb.
     pub(crate) fn write(&self, f: &mut fmt::Formatter<'_>, labels: &Labels<'_>) -> fmt::Result {
         self.with(|it| it.write(f, labels))
     }
@@ -253,7 +229,7 @@ impl Op {
 }
 
 impl Object {
-    /// Calls `run` with this object as one of its kind: the one match of all objects.
+    /// Calls `run` with this object as one of its kind: the only match of all objects.
     fn with<R>(&self, run: impl FnOnce(&dyn Resource) -> R) -> R {
         match self {
             Self::Module(module) => run(&ModuleObject(module)),
@@ -269,22 +245,22 @@ impl Object {
         }
     }
 
-    /// The kind of object in the vocabulary of plans.
+    /// Returns the kind of object as plans name it.
     pub fn kind(&self) -> &'static str {
         self.with(|it| it.kind())
     }
 
-    /// Its kind and its name, services under the names that specs give them.
+    /// Returns its kind and its name, services with the names of the specs.
     pub fn named<'a>(&'a self, names: impl Into<Names<'a>>) -> impl fmt::Display {
         NamedObject { object: self, names: Some(names.into()) }
     }
 
-    /// Its value in that state, for a rollback.
+    /// Returns its value in that state, for a rollback.
     pub(crate) fn value_in(&self, live: &Live) -> Option<Value> {
         self.with(|it| it.value_in(live))
     }
 
-    /// Adds the operations that give it the value that it had before the first step.
+    /// Adds the operations that restore its value from before the first step.
     pub(crate) fn restore(
         &self,
         history: &OpHistory,
@@ -296,7 +272,7 @@ impl Object {
 }
 
 impl fmt::Display for Object {
-    /// Its kind and its name, services by their keys.
+    /// Writes its kind and its name, services by their keys.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         NamedObject { object: self, names: None }.fmt(f)
     }
@@ -316,7 +292,7 @@ impl fmt::Display for NamedObject<'_> {
     }
 }
 
-/// Writes a service under its name where there is one.
+/// Writes a service with its name if it has one.
 pub(crate) fn write_service(
     f: &mut fmt::Formatter<'_>,
     names: Option<Names<'_>>,

@@ -1,5 +1,5 @@
-//! Kernel modules of schedulers and persistence engines. They are loaded and stay loaded: nothing
-//! depends on their absence.
+//! Kernel modules of schedulers and persistence engines. They are loaded and never unloaded:
+//! nothing depends on their absence.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -21,8 +21,8 @@ pub(super) struct ModuleOp<'a> {
 
 pub(super) struct ModuleObject<'a>(pub(super) &'a str);
 
-/// The modules that those operations need and that are not there. One that a live service uses is
-/// there, whatever the kernel lists.
+/// Loads the missing modules that those operations need. The module of a scheduler that a live
+/// service uses is loaded, whether or not the kernel lists it.
 pub(crate) fn diff<'a>(ops: impl IntoIterator<Item = &'a Op>, live: &Live) -> Vec<Op> {
     let Some(present) = &live.modules else {
         return Vec::new();
@@ -38,9 +38,9 @@ pub(crate) fn diff<'a>(ops: impl IntoIterator<Item = &'a Op>, live: &Live) -> Ve
     needed.into_iter().map(|module| Op::AddModule { module: module.into() }).collect()
 }
 
-/// The modules that a service of that configuration needs.
+/// Returns the modules that a service with that configuration needs.
 pub(super) fn of_config(config: &ServiceConfig) -> Vec<String> {
-    // `none` is the kernel's word for the absence of one.
+    // The kernel reports a missing scheduler as `none`.
     let scheduler = Some(config.scheduler).filter(|it| *it != Scheduler::none());
     let engine = config.engine.as_ref();
     let scheduler = scheduler.map(|scheduler| format!("ip_vs_{scheduler}"));

@@ -1,8 +1,8 @@
 //! Real servers of services: added, edited in place, drained and deleted.
 //!
-//! What leaves drains first: it gets weight 0 by a step of its own, and its deletion is of the
-//! value after that. A real server that is deleted only to be added again does not drain: it has
-//! its connections back at once.
+//! A real server that leaves drains first: a step of its own sets it to weight 0, and its deletion
+//! has the value after that. A real server that is deleted only to be added again does not drain:
+//! its connections resume at once.
 
 use std::fmt;
 
@@ -72,7 +72,7 @@ pub(super) fn diff(
         let desired = canonical::real_server(*value);
         let after = before.map_or(desired, |before| ignored.over(desired, before));
         match before {
-            // It stands in the wrong place, or behind one that does.
+            // It is in the wrong position, or after one that is.
             _ if place >= in_place => {
                 let deleted = before.map(|before| Op::DeleteRealServer { service, key, before });
                 found.readded.extend(deleted);
@@ -99,15 +99,15 @@ pub(super) fn diff(
     }
 }
 
-/// How many real servers, counted from the first of the spec, can stay where they are so that the
-/// kernel's list ends up in the spec's order. The kernel puts a new one before all others and
-/// moves none, so what cannot stay has to be added again.
+/// Returns how many real servers from the start of the spec's list can stay in place so that the
+/// kernel's list ends up in the spec's order. The kernel inserts a new one before all others and
+/// moves none, so all others have to be added again.
 fn kept_in_place(desired: &RealServers, live: &RealServers) -> usize {
     let expected: Vec<_> = desired.in_order().map(|(key, _)| key).collect();
     let there = live.in_order().map(|(key, _)| key).filter(|key| desired.get(key).is_some());
     let mut in_place = 0;
-    // The longest beginning of the spec's list that the live list holds in that order, with
-    // whatever in between; what is passed over stands later in the spec's list, and moves there.
+    // Finds the longest prefix of the spec's list that the live list holds in that order, with any
+    // others in between; those come later in the spec's list and move there.
     let mut passed = false;
     for key in there {
         if expected.get(in_place) == Some(&key) {
@@ -116,21 +116,21 @@ fn kept_in_place(desired: &RealServers, live: &RealServers) -> usize {
             passed = true;
         }
     }
-    // Nothing that is live stands behind them: what follows is only to be added, in its order.
+    // No live real server follows them: the rest is only added, in its order.
     if passed { in_place } else { expected.len() }
 }
 
-/// What of a real server is left to someone else.
+/// The fields of a real server that are left to other programs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct IgnoredFields {
     pub(crate) ignore: Ignore,
-    /// The weight it had before it was drained, if it was.
+    /// The weight before its drain, if it was drained.
     pub(crate) drained: Option<u32>,
 }
 
 impl IgnoredFields {
-    /// The desired value with the live values of the fields that are left to someone else. A
-    /// weight of 0 that evenkeel's own drain left behind gives way to the weight before the drain.
+    /// Returns the desired value with the live values of the ignored fields. A weight of 0 from a
+    /// drain of evenkeel is replaced by the weight before the drain.
     pub(crate) fn over(self, desired: RealServer, live: RealServer) -> RealServer {
         let mut after = desired;
         if self.ignore.contains(IgnoredField::Weight) {
@@ -149,12 +149,12 @@ impl IgnoredFields {
     }
 }
 
-/// The value as rollbacks compare it.
+/// Returns the value as rollbacks compare it.
 pub(super) fn value(real_server: &RealServer) -> Value {
     Value::RealServer(canonical::real_server(*real_server))
 }
 
-/// The operation that gives a real server its value back.
+/// Returns the operation that restores the value of a real server.
 pub(super) fn restoring(
     object: &Object,
     before: Option<&Value>,
@@ -300,9 +300,9 @@ impl<'a> Operation<'a> for RealServerOp<'a> {
         Some(
             is_same
                 && match self {
-                    // Which fields are left to someone else is a part of what is asked for.
+                    // The ignored fields are a part of the desired state.
                     Self::Edit { .. } => specs.same_ignore(service),
-                    // One that is listed is deleted only to be added again, in another place.
+                    // A listed real server is deleted only to be added again in another position.
                     Self::Add { .. } | Self::Delete { .. } => {
                         !specs.lists(service, key) || !specs.reordered.contains(service)
                     }
@@ -399,7 +399,8 @@ fn effect_of_edit(before: &RealServer, after: &RealServer) -> Effect {
     }
 }
 
-/// Whether an edit may make up for what another step takes: unless all it does is to lower.
+/// Whether an edit may replace capacity that another step takes: any edit except one that only
+/// lowers.
 fn adds_capacity(before: &RealServer, after: &RealServer) -> bool {
     let lowered = RealServer { weight: after.weight, ..*before };
     after.weight >= before.weight || *after != lowered
@@ -423,7 +424,7 @@ impl Resource for RealServerObject {
     fn restore(&self, history: &OpHistory, now: Option<Value>, rollback: &mut RollbackBuilder<'_>) {
         let Self { service, key } = *self;
         let object = Object::RealServer(service, key);
-        // With a service that comes or goes, its real servers do.
+        // It is added or deleted with its service.
         let is_there = rollback.live.services.contains_key(&service);
         if is_there && !rollback.is_removed(&service) {
             rollback.ops.extend(restoring(&object, history.before.as_ref(), now.as_ref()));

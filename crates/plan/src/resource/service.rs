@@ -1,5 +1,5 @@
-//! Virtual services: added with their real servers behind them, edited in place, deleted with
-//! whatever real servers they have.
+//! Virtual services: added, followed by their real servers; edited in place; deleted with their
+//! real servers.
 
 use std::fmt;
 
@@ -28,11 +28,11 @@ pub(super) enum ServiceOp<'a> {
 
 pub(super) struct ServiceObject(pub(super) ServiceKey);
 
-/// Compares the services and their real servers, in the order of the keys, and within a service
-/// first those of the spec in its order.
+/// Compares the services and their real servers, in the order of their keys; within a service,
+/// first the real servers of the spec in its order.
 pub(crate) fn diff(inputs: &Inputs<'_>, found: &mut Difference) {
     let Inputs { desired, live, record, last, .. } = *inputs;
-    // Room for all of it at once: a list that grows as it goes is copied again and again.
+    // Reserves the whole capacity: a growing vector would be copied again and again.
     let is_added = |(key, _): &(&ServiceKey, &NamedService)| !live.services.contains_key(key);
     let operations = |(_, named): (_, &NamedService)| 1 + named.service.real_servers.len();
     found.added.reserve_exact(desired.services.iter().filter(is_added).map(operations).sum());
@@ -46,8 +46,8 @@ pub(crate) fn diff(inputs: &Inputs<'_>, found: &mut Difference) {
         if !desired.scope.contains(key) {
             found.out_of_scope += 1;
         } else if !desired.services.contains_key(key) {
-            // The spec that last had a word about it; else what was said when its drain began;
-            // else what services drain that say nothing.
+            // From the last spec that listed it; else from the record of its drain; else the
+            // default for services.
             let known = last.and_then(|last| last.services.get(key)).map(|known| known.drain);
             let limit = known.or_else(|| drain_begun(key, &record.drains));
             delete(key, service, limit.unwrap_or(desired.drain), found);
@@ -55,7 +55,7 @@ pub(crate) fn diff(inputs: &Inputs<'_>, found: &mut Difference) {
     }
 }
 
-/// How long the real servers of a service may drain that have begun to.
+/// Returns the maximum duration of the drain that the real servers of a service have started.
 fn drain_begun(service: &ServiceKey, drains: &DrainRecords) -> Option<Drain> {
     let of_service = drains.0.iter().filter(|((key, _), _)| key == service);
     of_service.map(|(_, draining)| draining.limit).max()
@@ -100,7 +100,7 @@ fn delete(key: &ServiceKey, live: &Service, limit: Drain, found: &mut Difference
     found.ops.push(Op::DeleteService { key: *key, before });
 }
 
-/// The desired configuration with the live values of the fields that are left to someone else.
+/// Returns the desired configuration with the live values of the ignored fields.
 pub(crate) fn leave_config(
     ignore: Ignore,
     desired: ServiceConfig,
@@ -193,7 +193,8 @@ impl<'a> Operation<'a> for ServiceOp<'a> {
                 touched.note(self.object(), value(before), value(after));
             }
             Self::Delete { key, before } => {
-                // The kernel deletes them with their service; they come back behind it, in order.
+                // The kernel deletes them with their service; a rollback adds them after it, in
+                // order.
                 let mut all = Vec::with_capacity(before.real_servers.len());
                 for (real_server, config) in before.real_servers.in_order() {
                     let object = Object::RealServer(*key, *real_server);
@@ -227,7 +228,7 @@ impl<'a> Operation<'a> for ServiceOp<'a> {
         let key = self.key();
         Some(match self {
             Self::Add { .. } | Self::Edit { .. } => specs.same_service(key),
-            // What began to drain was taken out by some spec.
+            // A service that has started to drain was removed by some spec.
             Self::Delete { .. } => specs.same_service(key) && !specs.draining.contains(key),
         })
     }
@@ -299,9 +300,10 @@ impl<'a> Operation<'a> for ServiceOp<'a> {
 }
 
 fn effect_of_edit(before: &ServiceConfig, after: &ServiceConfig) -> Effect {
-    // From no scheduler to one there is nothing to be without.
+    // A service without a scheduler has none to lose.
     let gap = before.scheduler != after.scheduler && before.scheduler != Scheduler::none();
-    // Entries are found by the masked address, or by what the engine makes of a packet.
+    // The kernel looks up entries by the masked address, or by the data that the engine extracts
+    // from a packet.
     let netmask = |config: &ServiceConfig| config.persistence.map(|it| it.netmask);
     let same_entries = netmask(before) == netmask(after) && before.engine == after.engine;
     let forgets = before.persistence.is_some() && !same_entries;
@@ -341,7 +343,7 @@ impl Resource for ServiceObject {
                     let before = Box::new(before.clone());
                     rollback.ops.push(Op::DeleteService { key, before });
                 }
-                // Someone else's real servers would go with it.
+                // A deletion would remove real servers of other programs.
                 _ => {
                     rollback.foreign.insert(Object::Service(key));
                 }

@@ -1,4 +1,4 @@
-//! Sync daemons. The kernel has no edit for them: one that changes is stopped and started.
+//! Sync daemons. The kernel cannot edit them: a change stops and restarts the daemon.
 
 use std::fmt;
 
@@ -22,7 +22,7 @@ pub(super) enum SyncOp<'a> {
 
 pub(super) struct SyncObject(pub(super) SyncState);
 
-/// Compares the sync daemons, unless the spec leaves them to someone else.
+/// Compares the sync daemons, unless the spec leaves them to other programs.
 pub(crate) fn diff(desired: &Desired, live: &Live) -> Vec<Op> {
     let Some(expected) = &desired.sync else {
         return Vec::new();
@@ -105,7 +105,7 @@ impl<'a> Operation<'a> for SyncOp<'a> {
 
     fn is_blocked(&self, omitted: &OmittedSteps<'_>) -> bool {
         match self {
-            // The kernel starts none while a service has real servers of the other family.
+            // The kernel refuses to start one while a service has real servers of the other family.
             Self::Add { after, .. } => {
                 omitted.is_mixed || omitted.dummies.contains(&*after.interface)
             }

@@ -1,4 +1,4 @@
-//! Sysctls: each has a value before evenkeel sets it, and goes back to it.
+//! Sysctls: set, and restored to the value from before evenkeel set them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,8 +22,8 @@ pub(super) struct SysctlOp<'a> {
 
 pub(super) struct SysctlObject<'a>(pub(super) &'a str);
 
-/// Compares the sysctls. `original` holds the values that they had before evenkeel set them: one
-/// that the spec no longer names goes back to it.
+/// Compares the sysctls. `original` holds their values from before evenkeel set them: a sysctl that
+/// the spec no longer names is restored.
 pub(crate) fn diff(
     desired: &Desired,
     live: &Live,
@@ -34,7 +34,7 @@ pub(crate) fn diff(
     expected
         .into_iter()
         .filter_map(|(key, after)| {
-            // One that is not there can only be wished for, not put back.
+            // An absent sysctl can be desired, but not restored.
             let before = match live.sysctls.get(&key) {
                 Some(before) => before.clone(),
                 None if desired.sysctls.contains_key(&key) => "unset".into(),

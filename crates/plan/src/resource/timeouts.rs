@@ -1,4 +1,4 @@
-//! The connection timeouts of a namespace: one object, edited with one message.
+//! The connection timeouts of a network namespace: one object, edited with one message.
 
 use std::fmt;
 
@@ -28,8 +28,8 @@ pub(crate) fn diff(desired: &Desired, live: &Live) -> Option<Op> {
     (after != before).then_some(Op::EditTimeouts { before, after })
 }
 
-/// The timeouts that the last spec named and this one does not: they stay as they are, for their
-/// values before are not on record.
+/// Reports the timeouts that the last spec named and this one does not: they stay as they are, as
+/// their earlier values are not recorded.
 pub(crate) fn left_timeouts(desired: &Desired, live: &Live, last: DesiredTimeouts) -> Vec<String> {
     let now = desired.timeouts;
     let Some(live) = live.timeouts else {

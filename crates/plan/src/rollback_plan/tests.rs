@@ -41,7 +41,7 @@ fn check(cases: u32, test: impl Fn(Pair) -> Result<(), TestCaseError>) {
 }
 
 #[test]
-fn after_any_prefix_of_a_plan_the_way_back_leads_to_what_was_before() {
+fn a_rollback_of_any_prefix_of_a_plan_restores_the_state_from_before() {
     check(1_000, |pair| {
         let steps = steps_of(&pair);
         for length in 0..=steps.len() {
@@ -59,7 +59,7 @@ fn after_any_prefix_of_a_plan_the_way_back_leads_to_what_was_before() {
 }
 
 #[test]
-fn what_others_changed_meanwhile_is_left_alone_and_reported() {
+fn objects_that_other_programs_changed_are_left_alone_and_reported() {
     check(1_000, |pair| {
         let steps = steps_of(&pair);
         let mut now = simulate(&pair.live, &steps);
@@ -89,7 +89,7 @@ fn example() -> (ServiceKey, ServiceConfig, evenkeel_model::RealServerKey, RealS
 }
 
 #[test]
-fn a_service_left_without_a_scheduler_gets_its_own_back() {
+fn a_service_left_without_a_scheduler_regains_its_scheduler() {
     let (key, before, ..) = example();
     let mh = ServiceConfig { scheduler: Scheduler::new("mh").expect("a name"), ..before.clone() };
     let edit =
@@ -106,7 +106,7 @@ fn a_service_left_without_a_scheduler_gets_its_own_back() {
 }
 
 #[test]
-fn a_service_that_was_added_stays_where_another_program_put_a_real_server_into_it() {
+fn an_added_service_stays_if_another_program_added_a_real_server_to_it() {
     let (key, config, real_server, value) = example();
     let add = Op::AddService { key, after: Box::new(config.clone()) };
     let service = Service { config, real_servers: [(real_server, value)].into_iter().collect() };
@@ -116,7 +116,7 @@ fn a_service_that_was_added_stays_where_another_program_put_a_real_server_into_i
 }
 
 #[test]
-fn a_drained_real_server_gets_the_weight_back_that_it_had_before_the_drain() {
+fn a_drained_real_server_regains_its_weight_from_before_the_drain() {
     let (service, config, key, before) = example();
     let drain = Op::DrainRealServer { service, key, before, limit: evenkeel_model::Drain(30) };
     let delete = Op::DeleteRealServer { service, key, before: before.drained() };
@@ -127,7 +127,7 @@ fn a_drained_real_server_gets_the_weight_back_that_it_had_before_the_drain() {
 }
 
 #[test]
-fn a_dummy_device_stays_where_another_program_bound_an_address_on_it() {
+fn a_dummy_device_stays_if_another_program_bound_an_address_on_it() {
     let bind = Binding::host([203, 0, 113, 3].into(), "vips");
     let done = [Op::AddDummy { interface: "vips".into() }, Op::Bind { binding: bind.clone() }];
     let foreign = Binding::host([203, 0, 113, 4].into(), "vips");
@@ -144,7 +144,7 @@ fn a_dummy_device_stays_where_another_program_bound_an_address_on_it() {
 }
 
 #[test]
-fn what_differs_from_before_is_reported_with_all_its_values() {
+fn objects_that_differ_from_before_are_reported_with_all_values() {
     let (service, config, key, before) = example();
     let weighing = |weight| RealServer { weight, ..before };
     let edit = Op::EditRealServer { service, key, before: Box::new(before), after: weighing(5) };

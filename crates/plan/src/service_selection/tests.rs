@@ -72,7 +72,7 @@ fn targeted(selectors: &[&str], desired: &Desired, last: Option<&Desired>, live:
 }
 
 #[test]
-fn a_service_goes_by_its_name_its_key_or_both() {
+fn a_service_is_selected_by_its_name_its_key_or_both() {
     let desired = example();
     let keys =
         |selector: &str| ServiceSelection::new(&[selector], &desired, None).map(|it| it.keys);
@@ -96,7 +96,7 @@ fn a_service_that_was_taken_out_of_the_spec_is_known_from_the_last_one() {
 }
 
 #[test]
-fn an_unknown_word_is_answered_with_names_like_it() {
+fn an_unknown_selector_is_answered_with_similar_names() {
     let desired = example();
     let unknown = ServiceSelection::new(&["wbe"], &desired, None).expect_err("there is none");
     assert_eq!(unknown.to_string(), "no service is called `wbe`; there is `web`");
@@ -127,7 +127,7 @@ fn drift_elsewhere_is_left_alone() {
 }
 
 #[test]
-fn what_services_share_is_left_alone() {
+fn objects_that_services_share_are_left_alone() {
     let mut desired = example();
     desired.timeouts.tcp = Some(100);
     desired.sync = Some(BTreeMap::new());
@@ -147,7 +147,7 @@ fn what_services_share_is_left_alone() {
 }
 
 #[test]
-fn a_vip_goes_with_its_last_service_and_not_before() {
+fn a_vip_is_unbound_with_its_last_service_and_not_before() {
     let last = example();
     let (mut desired, mut live) = (example(), live_in_sync(&last));
     desired.services.clear();
@@ -159,7 +159,7 @@ fn a_vip_goes_with_its_last_service_and_not_before() {
         (unbound, simulate(live, &plan.steps))
     };
     let (number, after) = unbound("api", &live);
-    assert_eq!(number, 0, "web is live there");
+    assert_eq!(number, 0, "web is live on it");
     live = after;
     let (number, after) = unbound("192.0.2.1:80/tcp", &live);
     assert_eq!(number, 1);
@@ -167,7 +167,7 @@ fn a_vip_goes_with_its_last_service_and_not_before() {
 
     desired.services.insert(on(1, 443), named("api", service(1)));
     let plan = targeted(&["192.0.2.1:80/tcp"], &desired, Some(&last), &live);
-    assert_eq!(plan.counts().unbind, 0, "api shall be there");
+    assert_eq!(plan.counts().unbind, 0, "the spec lists api on it");
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn an_address_of_another_program_is_used_and_never_unbound() {
 }
 
 #[test]
-fn a_named_service_may_be_the_last_and_largest_to_go_but_not_of_an_empty_spec() {
+fn a_selected_service_may_be_deleted_whatever_its_share_but_not_with_an_empty_spec() {
     let many = |name| {
         let mut service = service(1);
         for last in 2..9 {
@@ -253,7 +253,7 @@ fn any_pair() -> impl Strategy<Value = Pair> {
 
 proptest! {
     #[test]
-    fn a_targeted_plan_touches_nothing_but_its_target(pair in any_pair()) {
+    fn a_targeted_plan_changes_only_its_target(pair in any_pair()) {
         let last = last_of(&pair);
         let keys: BTreeSet<_> =
             pair.desired.services.keys().chain(last.services.keys()).copied().collect();
@@ -287,7 +287,7 @@ proptest! {
     }
 
     #[test]
-    fn one_service_after_the_other_ends_where_the_whole_plan_does(pair in any_pair()) {
+    fn targeting_every_service_in_turn_gives_the_result_of_the_whole_plan(pair in any_pair()) {
         let last = last_of(&pair);
         let mut live = pair.live.clone();
         let keys: BTreeSet<_> =

@@ -1,4 +1,4 @@
-//! What a teardown leaves on a host, and what it gives a value back.
+//! Determines what a teardown leaves on a host, and which values it restores.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,28 +11,28 @@ use crate::resource::real_server::IgnoredFields;
 use crate::resource::service::leave_config;
 use crate::{Adopted, DrainRecords, Object, canonical};
 
-/// All that decides what a teardown leaves.
+/// The inputs that decide what a teardown leaves.
 #[derive(Debug, Clone, Copy)]
 pub struct TeardownInputs<'a> {
-    /// The last applied spec; without one all services stay.
+    /// The last applied spec; `None` keeps all services.
     pub last: Option<&'a Desired>,
-    /// The spec of an attempt that did not finish. What it may have created goes only where it is
-    /// exactly as that spec asks.
+    /// The spec of an unfinished apply. Objects that it may have created are deleted only if they
+    /// are exactly as that spec asks.
     pub attempted: Option<&'a Desired>,
-    /// What the kernel answered.
+    /// The live state as read from the kernel.
     pub live: &'a Live,
-    /// The drains that were begun and have not ended.
+    /// The drains that were started and have not ended.
     pub drains: &'a DrainRecords,
-    /// What stays; nothing where that shall go too.
+    /// The adopted objects, which stay; empty if they should be deleted too.
     pub adopted: &'a Adopted,
 }
 
-/// What shall be left.
+/// The state that a teardown leaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remaining {
     /// The desired state of the plan ([`super::teardown`]).
     pub desired: Desired,
-    /// What is worth a word of it.
+    /// The adopted objects in it, for reports.
     pub stays: Stays,
 }
 
@@ -43,8 +43,8 @@ pub struct Stays {
     pub services: Vec<StayingService>,
     /// Sync daemons.
     pub sync: BTreeSet<SyncState>,
-    /// Those that have neither the value from before nor one of evenkeel's: someone else changed
-    /// them, and they keep the value they have.
+    /// Objects that have neither their value from before nor one of evenkeel: another program
+    /// changed them, and they keep their value.
     pub changed: BTreeSet<Object>,
 }
 
@@ -53,13 +53,13 @@ pub struct Stays {
 pub struct StayingService {
     /// The service.
     pub key: ServiceKey,
-    /// How many of its real servers are adopted and stay with it.
+    /// The number of its real servers that are adopted and stay with it.
     pub real_servers: usize,
 }
 
-/// What shall be left, as the desired state of a plan: the live services that the last applied
-/// spec does not list, the adopted ones with their values from before, and the sync daemons that
-/// are adopted or not as the spec asks.
+/// Returns the state to leave, as the desired state of a plan: the live services that the last
+/// applied spec does not list, the adopted ones with their values from before, and the sync daemons
+/// that are adopted or differ from the spec.
 pub fn remaining(inputs: TeardownInputs<'_>) -> Remaining {
     let TeardownInputs { last, live, .. } = inputs;
     let mut stays = Stays::default();
@@ -80,21 +80,21 @@ pub fn remaining(inputs: TeardownInputs<'_>) -> Remaining {
     Remaining { desired, stays }
 }
 
-/// As it is, under a word that stands where names do.
+/// Returns the service unchanged, with a placeholder as its name.
 pub(super) fn unlisted(service: &Service) -> NamedService {
     NamedService::new("unlisted", service.clone())
 }
 
-/// An adopted service, as far as it decides about its real servers.
+/// An adopted service, with what decides about its real servers.
 struct Kept<'a> {
     key: &'a ServiceKey,
-    /// What was found when it was adopted.
+    /// Its value at the time of adoption.
     found: &'a Service,
-    /// What the last applied spec asks of it; `None` where that does not list it.
+    /// Its value in the last applied spec; `None` if that does not list it.
     last: Option<&'a NamedService>,
-    /// The same of the unfinished attempt.
+    /// Its value in the spec of the unfinished apply.
     attempted: Option<&'a NamedService>,
-    /// The fields that are left to someone else.
+    /// The fields that are left to other programs.
     ignore: Ignore,
     drains: &'a DrainRecords,
 }
@@ -104,17 +104,17 @@ impl<'a> TeardownInputs<'a> {
         [self.last, self.attempted].into_iter().flatten()
     }
 
-    /// What shall be left of a live service; `None` where it goes.
+    /// Returns the remaining value of a live service; `None` if it is deleted.
     fn service(&self, key: &ServiceKey, live: &Service, stays: &mut Stays) -> Option<NamedService> {
         let of = |spec: Option<&'a Desired>| spec.and_then(|spec| spec.services.get(key));
         let (last, attempted) = (of(self.last), of(self.attempted));
         let drain = begun(key, live, self.drains);
         match self.adopted.services.get(key) {
-            // Left, its real servers would keep weight 0 forever.
+            // If it stayed, its real servers would keep weight 0 forever.
             None if last.is_some() || (self.last.is_some() && drain.is_some()) => None,
             None if attempted.is_some_and(|asked| is_made_by(asked, live)) => None,
             None => Some(unlisted(live)),
-            // No spec has a word about it any more.
+            // No spec lists it any more.
             Some(_) if last.is_none() && attempted.is_none() && drain.is_none() => {
                 Some(unlisted(live))
             }
@@ -126,7 +126,7 @@ impl<'a> TeardownInputs<'a> {
         }
     }
 
-    /// The sync daemons that shall be left; `None` where no spec has a word about them.
+    /// Returns the sync daemons to leave; `None` if no spec sets any.
     fn sync(&self, stays: &mut Stays) -> Option<BTreeMap<SyncState, SyncDaemon>> {
         let asked: Vec<_> = self.specs().filter_map(|spec| spec.sync.as_ref()).collect();
         if asked.is_empty() {
@@ -154,12 +154,12 @@ impl<'a> Kept<'a> {
         self.last.into_iter().chain(self.attempted)
     }
 
-    /// The service as it shall be left; `drain` is how long its real servers may drain where it
-    /// drains as a whole.
+    /// Returns the remaining value of the service; `drain` is the maximum duration of its drain, if
+    /// it drains as a whole.
     fn named(&self, live: &Service, drain: Option<Drain>, stays: &mut Stays) -> NamedService {
         let mut real_servers = Vec::new();
         let is_found = |key: &RealServerKey| self.found.real_servers.get(key).is_some();
-        // In the order they had, for services where that is evenkeel's to keep.
+        // In their earlier order, for services whose order evenkeel keeps.
         for (key, found) in self.found.real_servers.in_order() {
             if let Some(now) = live.real_servers.get(key) {
                 real_servers.push((*key, self.real_server(key, *found, *now, stays)));
@@ -187,7 +187,7 @@ impl<'a> Kept<'a> {
     }
 
     fn config(&self, live: &ServiceConfig, stays: &mut Stays) -> ServiceConfig {
-        // While it drains nobody else has a hand in it.
+        // While it drains, no other program is expected to change it.
         let is_made = self.asked().next().is_none()
             || self.asked().any(|named| {
                 leave_config(named.ignore, named.service.config.clone(), live) == *live
@@ -200,7 +200,7 @@ impl<'a> Kept<'a> {
         back
     }
 
-    /// An adopted real server as it shall be left.
+    /// Returns the remaining value of an adopted real server.
     fn real_server(
         &self,
         key: &RealServerKey,
@@ -240,7 +240,7 @@ fn real_server_is_made_by(named: &NamedService, key: &RealServerKey, now: RealSe
     left.over(canonical::real_server(*asked), now) == now
 }
 
-/// Whether a service is what a spec makes of none: all it has is as that asks.
+/// Whether a service could have been created by a spec: everything in it is as the spec asks.
 fn is_made_by(named: &NamedService, live: &Service) -> bool {
     leave_config(named.ignore, named.service.config.clone(), &live.config) == live.config
         && live
@@ -249,7 +249,8 @@ fn is_made_by(named: &NamedService, live: &Service) -> bool {
             .all(|(key, now)| real_server_is_made_by(named, key, canonical::real_server(*now)))
 }
 
-/// How long the real servers of a service may drain, where evenkeel drains all of them.
+/// Returns the maximum duration of the drain of a service, if evenkeel drains all of its real
+/// servers.
 fn begun(service: &ServiceKey, live: &Service, drains: &DrainRecords) -> Option<Drain> {
     let all = live.real_servers.iter().map(|(key, _)| drains.0.get(&(*service, *key)));
     let all: Option<Vec<Drain>> = all.map(|draining| Some(draining?.limit)).collect();

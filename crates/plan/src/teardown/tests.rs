@@ -57,7 +57,7 @@ fn torn_down(last: Option<&Desired>, live: &Live, record: &PriorState, dummies: 
 }
 
 #[test]
-fn services_go_before_dummy_devices_and_sysctls_go_back_last() {
+fn services_are_deleted_before_dummy_devices_and_sysctls_are_restored_last() {
     let (last, live, record) = example();
     let steps = torn_down(Some(&last), &live, &record, &["vips", "gone"]).steps;
     let [Op::Unbind { .. }, Op::DeleteService { key, .. }, Op::DeleteDummy { interface }, sysctl] =
@@ -84,7 +84,7 @@ fn a_dummy_device_with_an_address_of_others_stays() {
     assert_eq!(plan.counts().delete, 1);
     assert_eq!(
         plan.warnings,
-        ["dummy device vips stays, for 192.0.2.9/32 on it is not evenkeel's to unbind"]
+        ["dummy device vips stays: another program bound 192.0.2.9/32 on it"]
     );
 }
 
@@ -114,7 +114,7 @@ fn only_the_sync_daemon_that_the_spec_started_is_stopped() {
 }
 
 #[test]
-fn deleting_is_what_it_is_for_but_a_vip_that_others_need_is_guarded() {
+fn a_teardown_may_delete_but_not_unbind_a_vip_that_others_need() {
     let (last, mut live, mut record) = example();
     record.applied = false;
     let guards = |live: &Live| {
@@ -127,7 +127,7 @@ fn deleting_is_what_it_is_for_but_a_vip_that_others_need_is_guarded() {
 }
 
 #[test]
-fn without_a_last_spec_no_service_goes() {
+fn without_a_last_spec_no_service_is_deleted() {
     let (_, mut live, record) = example();
     live.services.remove(&web(1, 80));
     let steps = torn_down(None, &live, &record, &["vips"]).steps;
@@ -138,7 +138,7 @@ fn without_a_last_spec_no_service_goes() {
 }
 
 #[test]
-fn what_is_out_of_scope_stays() {
+fn objects_out_of_scope_stay() {
     let (mut last, live, record) = example();
     let vips = vec!["198.51.100.0/24".parse().expect("a network")];
     last.scope = Scope::Limited(Limits { vips, ..Limits::default() });
@@ -148,7 +148,7 @@ fn what_is_out_of_scope_stays() {
 
 proptest! {
     #[test]
-    fn what_the_spec_lists_goes_and_all_else_stays(pair in pair(8)) {
+    fn objects_that_the_spec_lists_are_deleted_and_all_others_stay(pair in pair(8)) {
         let last = &pair.desired;
         let record = PriorState::for_snapshot();
         let after = simulate(&pair.live, &torn_down(Some(last), &pair.live, &record, &[]).steps);
@@ -170,7 +170,7 @@ fn timeouts_that_stay_are_reported_and_nothing_mentions_a_spec() {
     let plan = torn_down(Some(&last), &live, &record, &[]);
     assert_eq!(
         plan.warnings,
-        ["timeouts stay, tcp at 600 s: what they were before is not on record; `ipvsadm --set` \
+        ["timeouts stay, tcp at 600 s: their earlier values are not recorded; `ipvsadm --set` \
              changes them"]
     );
     let [refusal] = &plan.refusals[..] else { panic!("{:?}", plan.refusals) };
@@ -178,7 +178,7 @@ fn timeouts_that_stay_are_reported_and_nothing_mentions_a_spec() {
 }
 
 #[test]
-fn a_sysctl_that_goes_back_last_is_in_force_while_services_drain() {
+fn a_sysctl_that_is_restored_last_is_in_force_during_drains() {
     let (mut last, mut live, mut record) = example();
     let real_server = evenkeel_model::RealServerKey { address: [10, 0, 0, 1].into(), port: 80 };
     let value = evenkeel_model::RealServer::new(evenkeel_model::Forward::Dr, 1);

@@ -164,7 +164,7 @@ fn changes_by_another_program_are_kept_and_reported() {
     let answer = fixture.evenkeel("teardown --yes");
     assert_eq!(answer.status, 0, "{answer:?}");
     assert!(answer.stdout.starts_with("Nothing to undo.\n"), "{answer:?}");
-    let words = "real server 10.0.0.2:80 of web/192.0.2.1:80/tcp stays as it is: someone else";
+    let words = "real server 10.0.0.2:80 of web/192.0.2.1:80/tcp stays as it is: another program";
     assert!(answer.stderr.contains(words), "{answer:?}");
     assert_eq!(table(), changed);
 }
@@ -315,6 +315,6 @@ fn an_order_that_was_the_specs_is_again_as_it_was() {
     assert_eq!(answer.status, 0, "{answer:?}");
     assert_ne!(run("cat /proc/net/ip_vs"), before);
     let answer = fixture.evenkeel("teardown --yes");
-    assert!(answer.stderr.contains("to stand in the order of before"), "{answer:?}");
+    assert!(answer.stderr.contains("to be in their earlier order"), "{answer:?}");
     assert_eq!(run("cat /proc/net/ip_vs"), before);
 }

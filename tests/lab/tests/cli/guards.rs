@@ -414,8 +414,8 @@ fn a_service_that_loses_its_last_server_is_refused_until_it_is_allowed() {
         assert_holds(
             &fixture,
             "no-server",
-            "web/192.0.2.1:80/tcp would keep no real server of a positive weight, of 2 now, and \
-             refuse all clients; list one with a weight, or take it out of the spec",
+            "web/192.0.2.1:80/tcp would have no real server with a positive weight left (2 now) and \
+             refuse all clients; list one with a positive weight, or remove it from the spec",
         );
         yields(&fixture, "no-server");
         let mut expected = lines("-A -t 192.0.2.1:80 -s wlc");
@@ -437,8 +437,8 @@ fn a_service_whose_only_ready_server_leaves_is_refused_though_the_spec_gives_oth
     assert_holds(
         &fixture,
         "no-server",
-        "web/192.0.2.1:80/tcp would keep no real server of a positive weight, of 1 now, and \
-         refuse all clients; list one with a weight, or take it out of the spec",
+        "web/192.0.2.1:80/tcp would have no real server with a positive weight left (1 now) and \
+         refuse all clients; list one with a positive weight, or remove it from the spec",
     );
     yields(&fixture, "no-server");
 }
@@ -459,7 +459,7 @@ fn a_vip_that_a_service_needs_is_kept_until_it_is_allowed_to_go() {
         &fixture,
         "unbind-in-use",
         "unbinding 192.0.2.1 takes it from this host, but web/192.0.2.1:80/tcp needs it; keep it \
-         under `vips`, or take what is on it out",
+         under `vips`, or remove its services from the spec",
     );
     yields(&fixture, "unbind-in-use");
     assert!(addresses().is_empty());
@@ -480,7 +480,7 @@ fn a_vip_with_open_connections_is_kept_unless_so_many_may_break() {
     let message = |allowed: &str| {
         format!(
             "unbinding 192.0.2.1 would break 2 connections to web/192.0.2.1:80/tcp (unbind_in_use: \
-             {allowed}); give the service a `drain` and apply that before you take it out"
+             {allowed}); give the service a `drain` and apply that before you remove it"
         )
     };
     fixture.write("spec.yaml", OTHER);

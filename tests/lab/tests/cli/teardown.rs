@@ -71,7 +71,7 @@ fn what_was_applied_is_undone_and_what_others_did_is_left() {
     ] {
         assert!(answer.stdout.contains(words), "{words}: {answer:?}");
     }
-    assert!(answer.stderr.contains("timeouts stay, tcp at 600 s: what they were before"));
+    assert!(answer.stderr.contains("timeouts stay, tcp at 600 s: their earlier values"));
     assert_only_others(&before);
 }
 
@@ -130,7 +130,7 @@ fn a_dummy_device_that_others_use_too_stays() {
     run("ip addr add 198.51.100.7/32 dev vips");
     let answer = fixture.evenkeel("teardown --yes");
     assert_eq!(answer.status, 0, "{answer:?}");
-    let words = "dummy device vips stays, for 198.51.100.7/32 on it is not evenkeel's";
+    let words = "dummy device vips stays: another program bound 198.51.100.7/32 on it";
     assert!(answer.stderr.contains(words), "{answer:?}");
     assert_eq!(addresses(), lines(&format!("{FOREIGN}\n198.51.100.7/32 vips")));
     run("ip addr del 198.51.100.7/32 dev vips");

@@ -100,7 +100,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 800, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn after_every_step_of_the_rest_a_host_serves(case in case()) {
+    fn after_every_remaining_step_the_host_serves(case in case()) {
         let Case { desired, live, held_back } = case;
         let steps = steps_of(&desired, &live);
         let complete = simulate(&live, &steps);
@@ -120,7 +120,7 @@ proptest! {
                 }
                 Op::DeleteService { key, before } => {
                     let vip = key.vip().filter(|vip| !is_bound(&complete, *vip));
-                    prop_assert!(vip.is_none_or(|vip| !is_bound(&now, vip)), "{key} leaves its VIP");
+                    prop_assert!(vip.is_none_or(|vip| !is_bound(&now, vip)), "{key} is deleted before its VIP");
                     for (real_server, _) in &before.real_servers {
                         prop_assert!(!held_back.contains(&Object::RealServer(*key, *real_server)));
                     }
@@ -133,7 +133,7 @@ proptest! {
                 prop_assert!(serving.contains(key), "{key} has no server after {step:?}");
             }
             for binding in live.addresses.keys().filter(|it| is_bound(&complete, it.address)) {
-                prop_assert!(is_bound(&now, binding.address), "{binding} is gone after {step:?}");
+                prop_assert!(is_bound(&now, binding.address), "{binding} is unbound after {step:?}");
             }
             // No service that stays is cut off.
             for binding in live.addresses.keys().filter(|it| !is_bound(&now, it.address)) {
@@ -161,7 +161,7 @@ proptest! {
     }
 
     #[test]
-    fn nothing_held_back_leaves_the_plan_as_it_is(case in case()) {
+    fn with_nothing_held_back_the_plan_is_unchanged(case in case()) {
         let steps = steps_of(&case.desired, &case.live);
         prop_assert_eq!(&hold_back(steps.clone(), &case.live, &BTreeSet::new()), &steps);
         let strange = [Object::Timeouts, Object::Service(on_port(77, 7))].into();
@@ -169,7 +169,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_held_back_in_one_service_keeps_others_from_nothing_but_leaving(case in case(), which: usize) {
+    fn objects_held_back_in_one_service_block_only_deletions_of_others(case in case(), which: usize) {
         let Case { desired, live, .. } = case;
         let steps = steps_of(&desired, &live);
         let services: BTreeSet<ServiceKey> = steps.iter().filter_map(Op::service).collect();

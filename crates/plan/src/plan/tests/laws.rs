@@ -28,7 +28,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn after_every_step_a_host_serves(pair in pair(5), places: u32) {
+    fn after_every_step_the_host_serves(pair in pair(5), places: u32) {
         let Pair { desired, live, .. } = with_vips(pair, places);
         let steps = plan_of(&desired, &live).steps;
         let mut now = live.clone();
@@ -69,7 +69,7 @@ proptest! {
     }
 
     #[test]
-    fn nothing_is_deleted_before_all_that_drains_has_begun_and_all_else_is_done(pair in pair(5)) {
+    fn deletions_come_after_all_drains_have_started_and_all_else_is_done(pair in pair(5)) {
         let steps = plan_of(&pair.desired, &pair.live).steps;
         let first_drain = steps.iter().position(|op| op.verb() == Verb::Drain);
         let drains = steps.iter().filter(|op| op.verb() == Verb::Drain).count();
@@ -93,7 +93,7 @@ proptest! {
     }
 
     #[test]
-    fn a_spec_that_did_not_change_causes_nothing(pair in pair(5), places: u32) {
+    fn an_unchanged_spec_causes_no_steps(pair in pair(5), places: u32) {
         let Pair { desired, live, .. } = with_vips(pair, places);
         let record = PriorState::for_snapshot();
         let plan = plan(Inputs { last: Some(&desired), ..Inputs::new(&desired, &live, &record) });
@@ -107,7 +107,7 @@ proptest! {
 
 proptest! {
     #[test]
-    fn the_same_inputs_give_the_same_plan_and_a_state_against_itself_none(pair in pair(5)) {
+    fn the_same_inputs_give_the_same_plan_and_equal_states_an_empty_one(pair in pair(5)) {
         let plan = plan_of(&pair.desired, &pair.live);
         prop_assert_eq!(&plan, &plan_of(&pair.desired, &pair.live));
         prop_assert_eq!(plan.steps.len(), pair.operations + pair.idle_drains);
@@ -118,7 +118,7 @@ proptest! {
     }
 
     #[test]
-    fn a_plan_that_is_carried_out_leaves_nothing_to_do(pair in pair(5)) {
+    fn an_executed_plan_leaves_nothing_to_do(pair in pair(5)) {
         let plan = plan_of(&pair.desired, &pair.live);
         let after = simulate(&pair.live, &plan.steps);
         prop_assert!(plan_of(&pair.desired, &after).is_in_sync());
