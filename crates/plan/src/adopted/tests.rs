@@ -1,4 +1,4 @@
-//! What a spec adopts, and what it cannot.
+//! Laws of adoption.
 
 use evenkeel_model::arbitrary::pair;
 use evenkeel_model::{

@@ -78,7 +78,7 @@ fn steps_for_unchanged_parts_of_the_spec_are_drift_and_others_are_spec_changes()
             (Verb::Edit, "real server", Drift),
         ]
     );
-    // A service that somebody deleted comes back, with what is new in it.
+    // A service that another program deleted is added again, with the changes of the spec.
     assert_eq!(
         causes_of(&last, &now, &Live::default()),
         [
@@ -180,7 +180,7 @@ fn modules_and_devices_have_the_cause_of_the_steps_that_need_them() {
         );
     }
     let bound = Live { addresses: [(binding, Owner::Evenkeel)].into(), ..host(&[]) };
-    // evenkeel creates them up, so it was someone else who set it down.
+    // evenkeel creates devices up, so another program set it down.
     let down = Link { up: false, dummy: true, owner: Owner::Evenkeel };
     let down = Live { links: Some([("web0".into(), down)].into()), ..bound.clone() };
     let (mut before, mut after) = (spec(&[]), spec(&[]));

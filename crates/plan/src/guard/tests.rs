@@ -34,7 +34,7 @@ fn planned(desired: &Desired, live: &Live) -> Plan {
     plan(Inputs::new(desired, live, &PriorState::for_snapshot()))
 }
 
-/// The one guard that refuses, and its sentence. It yields to its name, and to no other.
+/// Returns the only refusal: its guard and its message. Only the name of that guard lifts it.
 fn refused(plan: &Plan) -> Option<(Guard, &str)> {
     let [refusal] = &plan.refusals[..] else {
         assert_eq!(plan.refusals, []);
@@ -75,7 +75,7 @@ fn the_first_apply_refuses_to_delete_what_it_does_not_list_whatever_its_scope() 
     wanted.guards.mass_delete = 0;
     let strangers = |number: u8| host((2..2 + number).map(|last| (on(last), weighing(&[]))));
     let first = |desired: &Desired, live: &Live| -> Option<String> {
-        // The thresholds are in force already, as where a namespace was made anew.
+        // The thresholds are recorded already, as for a namespace that was created again.
         let record = PriorState { guards: Some(desired.guards), ..PriorState::default() };
         let plan = plan(Inputs::new(desired, live, &record));
         refused(&plan).map(|(guard, message)| {
@@ -105,7 +105,7 @@ fn the_first_apply_refuses_to_delete_what_it_does_not_list_whatever_its_scope() 
         assert_eq!(first(&wanted, &strangers(5)), message("5 live objects", more));
         assert_eq!(refused(&planned(&wanted, &strangers(1))), None, "not the first apply");
         assert_eq!(first(&wanted, &Live::default()), None);
-        // What it lists was meant: that is how a host is adopted.
+        // Listed objects are intended: that is how a host is adopted.
         assert_eq!(first(&wanted, &host([(on(1), weighing(&[5]))])), None);
     }
     wanted.scope = Scope::Limited(Limits { services: [on(1)].into(), ..Limits::default() });
@@ -127,7 +127,7 @@ fn the_first_apply_refuses_to_stop_a_sync_daemon_that_it_does_not_list() {
     assert_eq!(first(&wanted), None, "it is listed, and changed");
 }
 
-/// A spec of one service under that scope, and what is on record of one under another.
+/// A spec of one service with that scope, and the record of one with another.
 fn widened(before: Scope, after: Scope) -> (Desired, PriorState) {
     let desired = Desired { scope: after, ..spec([(on(1), weighing(&[1]))], Drain::NONE) };
     (desired, PriorState { scope: Some(before), ..PriorState::for_snapshot() })
@@ -151,18 +151,19 @@ fn a_wider_scope_does_not_touch_what_it_newly_covers() {
         // The unlisted service on 192.0.2.2 would be deleted.
         assert_eq!(guards(services([on(1)]), whole.clone(), &live), (Some(1), refuses));
         assert_eq!(guards(whole.clone(), Scope::All, &live), (None, None), "as wide as before");
-        // One that is written may touch nothing; one that was lost covers what comes later.
+        // A written scope may not change newly covered objects; a missing one also covers later
+        // objects.
         let own = host([(on(1), weighing(&[1]))]);
         let lost = (whole == Scope::Implied).then_some(Guard::WiderScope);
         assert_eq!(guards(services([on(1)]), whole.clone(), &own), (Some(0), lost));
         assert_eq!(guards(whole, services([on(1)]), &live), (None, None), "narrower");
     }
-    // One that is listed would be edited, or gets a real server.
+    // A listed service would be edited, or gets a real server.
     for weights in [&[5][..], &[]] {
         let live = host([(on(1), weighing(weights))]);
         assert_eq!(guards(services([]), services([on(1)]), &live), (Some(1), refuses));
     }
-    // One that is as listed is covered without a change; one that is not there is added.
+    // A service that matches the spec is covered without a change; an absent one is added.
     for live in [host([(on(1), weighing(&[1]))]), host([])] {
         assert_eq!(guards(services([]), services([on(1)]), &live).1, None);
     }
@@ -234,7 +235,7 @@ fn objects_of_a_missing_file_are_not_deleted() {
     );
     let replaced = message(&live, file(&[on(2)], Loss::Replaced)).expect("it is refused");
     assert!(replaced.starts_with("b.yaml lists other addresses than"), "{replaced}");
-    // What it listed is not there, or stays.
+    // Its objects are absent, or stay.
     let gone = host([(on(1), weighing(&[1]))]);
     assert_eq!(message(&gone, file(&[on(2)], Loss::Missing)), None);
     assert_eq!(message(&gone, file(&[on(1)], Loss::Missing)), None);
@@ -322,7 +323,7 @@ fn deleting_real_servers_of_one_service_can_be_a_mass_deletion() {
     let plan = planned(&spec([(on(1), weighing(&[1]))], Drain::NONE), &found);
     let message = "1 of 4 real servers of web/192.0.2.1:80/tcp would be left (mass_delete: 50%)";
     assert_eq!(refused(&plan), Some((Guard::MassDelete, message)));
-    // A pool can be replaced by as many others.
+    // A pool can be replaced by one of the same size.
     let others = (5..=8).map(|last| (at(last), test_fixtures::weighing(1))).collect();
     let pool = Service { real_servers: others, ..weighing(&[]) };
     assert_eq!(refused(&planned(&spec([(on(1), pool)], Drain::NONE), &found)), None);
@@ -334,7 +335,7 @@ fn replacements_are_not_survivors() {
     let plan = planned(&spec(many(11), Drain::NONE), &host(many(1)));
     let message = "0 of 6 live services would be left (mass_delete: 50%)";
     assert_eq!(refused(&plan), Some((Guard::MassDelete, message)));
-    // Half of them are left, and the others are new.
+    // Half of them survive, and the others are new.
     assert_eq!(refused(&planned(&spec(many(4), Drain::NONE), &host(many(1)))), None);
 }
 
@@ -370,13 +371,13 @@ fn a_spec_cannot_loosen_the_guards_that_judge_it() {
     let warning = "looser guards count from the next spec on, stricter ones at once: \
                    `mass_delete: off` (50% judges this plan)";
     assert_eq!(warnings, [warning]);
-    // From the next spec on it counts.
+    // It applies from the next spec on.
     assert_eq!(judged(Some(loose), loose, true), (None, vec![]));
-    // A stricter one counts at once.
+    // A stricter one applies at once.
     assert!(judged(Some(loose), Guards::default(), true).0.is_some());
-    // Before the first spec the usual thresholds are in force.
+    // Before the first spec the default thresholds are in force.
     assert!(judged(None, loose, false).0.is_some());
-    // Offline nothing is known but the spec.
+    // Offline only the spec is known.
     assert_eq!(judged(None, loose, true), (None, vec![]));
 }
 
@@ -425,7 +426,7 @@ fn an_incomplete_file_deletes_nothing() {
     );
     assert!(cut(&edited, Lack::Newline).expect("it is refused").contains("a newline"));
     assert!(cut(&edited, Lack::EndMark).expect("it is refused").contains("is incomplete"));
-    // What only adds takes nothing away, unless the text is incomplete for certain.
+    // Additions delete nothing, but a file that is certainly incomplete is refused.
     assert_eq!(cut(&empty, rest), None);
     assert_eq!(cut(&empty, Lack::Newline), None);
     assert!(cut(&empty, Lack::EndMark).is_some());
@@ -433,7 +434,7 @@ fn an_incomplete_file_deletes_nothing() {
     for lacks in [rest, Lack::Newline] {
         assert_eq!(cut(&same, lacks), None, "nothing would change");
     }
-    // Its scope or its guards may be what is missing.
+    // The missing part may be its scope or its guards.
     assert!(cut(&same, Lack::EndMark).is_some());
 }
 
@@ -471,7 +472,7 @@ fn ignored_weights_count_with_their_live_values() {
     for named in wanted.services.values_mut() {
         named.ignore = [IgnoredField::Weight].into_iter().collect();
     }
-    // The second one leaves, and a health checker has set the first to 0.
+    // The second one is removed, and a health checker has set the first to 0.
     let plan = planned(&wanted, &host([(on(1), weighing(&[0, 1]))]));
     assert_eq!(refused(&plan).map(|(guard, _)| guard), Some(Guard::NoServer));
     let plan = planned(&wanted, &host([(on(1), weighing(&[3, 1]))]));
@@ -519,7 +520,7 @@ fn a_vip_stays_while_a_service_on_it_stays_or_is_added() {
     let plan = planned(&wanted, &found);
     assert_eq!(refused(&plan), Some((Guard::UnbindInUse, message)));
 
-    // On another interface, or with another prefix length, it is still there.
+    // On another interface, or with another prefix length, the VIP stays on the host.
     for place in [Binding::host([192, 0, 2, 2].into(), "eth1"), Binding { prefix: 24, ..vip(2) }] {
         let mut wanted = wanted.clone();
         wanted.vips.insert(place, Vip::default());
@@ -529,7 +530,7 @@ fn a_vip_stays_while_a_service_on_it_stays_or_is_added() {
     elsewhere.addresses.insert(Binding::host([192, 0, 2, 2].into(), "lo"), Owner::Other);
     assert_eq!(refused(&planned(&wanted, &elsewhere)), None);
 
-    // One that comes needs it as much.
+    // A new service needs it as much.
     let empty = bound(host([(on(1), weighing(&[1]))]), [vip(1), vip(2)]);
     assert_eq!(refused(&planned(&wanted, &empty)), Some((Guard::UnbindInUse, message)));
     wanted.services.remove(&on(2));
@@ -564,7 +565,7 @@ fn a_vip_without_a_service_of_its_own_stays_while_fwmark_services_have_connectio
     assert_eq!(refusal(Drain(30), true, Some(&idle)), None);
     assert_eq!(refusal(Drain(30), true, None), None, "not counted");
 
-    // Those of the other family come in elsewhere.
+    // Packets of the other family use other addresses.
     let other = bound(host([(mark(Family::Ipv6), weighing(&[1]))]), [vip(2)]);
     let counted_there = connected([(mark(Family::Ipv6), 17)]);
     let mut wanted = spec([(mark(Family::Ipv6), weighing(&[1]))], Drain::NONE);
@@ -573,7 +574,7 @@ fn a_vip_without_a_service_of_its_own_stays_while_fwmark_services_have_connectio
     let elsewhere = plan(Inputs { statistics, ..Inputs::new(&wanted, &other, &record) });
     assert_eq!(refused(&elsewhere), None);
 
-    // With a service of its own the VIP may be there for that alone: a word, and no refusal.
+    // The VIP may exist for its own service alone: a warning, and no refusal.
     let mut both = found.clone();
     both.services.insert(on(2), weighing(&[]));
     let (refusal, warnings) = unbinding(&both, Drain(30), true, Some(&counted));

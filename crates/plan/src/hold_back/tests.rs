@@ -1,4 +1,4 @@
-//! One law for each rule, on small states, and in [`laws`] those of the whole.
+//! One law for each rule, on small states; [`laws`] holds those on arbitrary states.
 
 mod laws;
 
@@ -48,7 +48,7 @@ fn steps_of(desired: &Desired, live: &Live) -> Vec<Op> {
     plan(Inputs::new(desired, live, &PriorState::for_snapshot())).steps
 }
 
-/// What is left of a plan, as verbs and objects.
+/// The remaining steps of a plan, as verbs and objects.
 fn rest<const N: usize>(
     desired: &Desired,
     live: &Live,
@@ -148,7 +148,7 @@ fn a_service_is_not_added_without_a_real_server_for_its_clients() {
         rest(&desired(1), &live, [real_server(1)]),
         [(Add, Object::Service(on(1))), (Add, real_server(2))]
     );
-    // The spec itself gives it nothing to serve with.
+    // The spec itself lists no real server that serves it.
     let idle = spec([(on(1), service(&[(1, 0), (2, 0)]))], &[]);
     assert_eq!(
         rest(&idle, &live, [real_server(1)]),
@@ -173,10 +173,10 @@ fn a_vip_is_bound_if_one_service_on_it_is_ready_or_none_is_expected_to_be() {
         [(Add, Object::Service(web)), bind.clone()]
     );
 
-    // One that lives already is as good.
+    // A live service on it is enough.
     let there = host([(tls, service(&[(1, 1)]))], &[]);
     assert_eq!(rest(&both, &there, [Object::Service(web)]), std::slice::from_ref(&bind));
-    // It is ready just because what would take its last real server waits, too.
+    // It is ready only because the step that would delete its last real server waits too.
     let replaced = spec([(web, service(&[(2, 1)]))], &[vip(1)]);
     let there = host([(web, service(&[(1, 1)]))], &[]);
     assert_eq!(rest(&replaced, &there, [real_server(2)]), [bind]);
@@ -245,7 +245,7 @@ fn a_device_is_not_deleted_while_a_vip_stays_on_it() {
     let unbind = |last| Op::Unbind { binding: vip(last) };
     let steps = || vec![unbind(1), unbind(2), delete()];
     assert_eq!(hold_back(steps(), &live, &[AVip(vip(2))].into()), [unbind(1)]);
-    // Not even one that the plan does not know of.
+    // Not even a VIP that the plan does not contain.
     assert_eq!(hold_back(steps(), &live, &[AVip(vip(3))].into()), [unbind(1), unbind(2)]);
 }
 
@@ -262,7 +262,7 @@ fn a_vip_and_its_services_leave_together_or_not_at_all() {
     for held in [Object::Service(web), AVip(vip(1)), real_server(1)] {
         assert_eq!(rest(&desired, &live, [held.clone()]), others, "{held:?}");
     }
-    // A VIP that stays anyway, somewhere, keeps no service from leaving.
+    // A VIP that stays on some interface does not prevent the deletion of a service.
     let mut kept = live.clone();
     kept.addresses.insert(Binding { interface: "eth1".into(), ..vip(1) }, Owner::Other);
     let left = rest(&desired, &kept, [AVip(vip(1))]);

@@ -16,7 +16,7 @@ fn persistent(config: ServiceConfig, netmask: u8) -> ServiceConfig {
     ServiceConfig { persistence: Some(Persistence { timeout: 300, netmask }), ..config }
 }
 
-/// Two states that differ, and what is known beside them.
+/// Two different states and the other inputs.
 struct Case {
     desired: Desired,
     live: Live,
@@ -51,13 +51,13 @@ impl Case {
         }
     }
 
-    /// A service whose second real server leaves.
+    /// A service whose second real server is removed.
     fn leaving(key: ServiceKey, config: ServiceConfig, drain: u32) -> Self {
         let (one, two) = ((1, weighing(1)), (2, weighing(1)));
         Self::of(key, (config.clone(), &[one, two]), (config, &[one]), drain)
     }
 
-    /// With so many connections to the second real server, and one to the first.
+    /// Sets the connections of the second real server, and one of the first.
     fn counted(mut self, active: u32, inactive: u32) -> Self {
         let key = *self.live.services.keys().next().expect("a service");
         let counted = |active_connections, inactive_connections| RealServerStatistics {
@@ -81,7 +81,7 @@ impl Case {
         plan(Inputs { statistics, ..Inputs::new(&self.desired, &self.live, &self.record) })
     }
 
-    /// The impact of each step in words; a step that touches no connection has none.
+    /// Returns the text of the impact of each step; empty if it affects no connections.
     fn texts(&self) -> Vec<String> {
         let plan = self.plan();
         let word = |place| plan.impacts.get(&place).map(ToString::to_string).unwrap_or_default();

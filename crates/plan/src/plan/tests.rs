@@ -1,4 +1,4 @@
-//! Laws of planning, on small states; in [`laws`] on arbitrary ones.
+//! Laws of planning, on small states; [`laws`] holds those on arbitrary states.
 
 mod laws;
 
@@ -176,7 +176,7 @@ fn objects_out_of_scope_are_counted_and_never_changed() {
     assert_eq!(plan.out_of_scope, 1);
 }
 
-/// The same with that drain for every service, and for those that leave.
+/// Sets that drain for every service, and for removed ones.
 fn draining(limit: u32, mut desired: Desired) -> Desired {
     desired.drain = Drain(limit);
     desired.services.values_mut().for_each(|named| named.drain = Drain(limit));
@@ -255,7 +255,7 @@ fn a_real_server_that_is_listed_again_regains_its_weight_even_if_weights_are_ign
     assert_eq!(weights(&wanted, &drained, &record(&[(at(1), 3)])), [3]);
     assert_eq!(weights(&wanted, &drained, &record(&[(at(2), 3)])), [0; 0]);
     assert_eq!(weights(&wanted, &drained, &record(&[(at(1), 0)])), [0; 0]);
-    // Somebody else has raised it already.
+    // Another program has raised it already.
     let raised = live([(on(1), service([(at(1), weighing(4))]))]);
     assert_eq!(weights(&wanted, &raised, &record(&[(at(1), 3)])), [0; 0]);
 }
@@ -353,7 +353,7 @@ fn a_device_of_evenkeel_that_is_down_is_brought_up_after_its_services_and_before
     let mut wanted = spec([(on(1), service([(at(1), weighing(2))]))]);
     wanted.vips = [(vip(1), Vip { dummy: true }), (vip(2), Vip::default())].into();
     let link = |up| Link { up, dummy: true, owner: Owner::Evenkeel };
-    // What IPv4 has stays bound; the other one is new, or one that IPv6 lost.
+    // The IPv4 address stays bound; the other one is new, or an IPv6 address that was lost.
     let found = Live {
         links: Some([("eth0".into(), link(false)), ("unused".into(), link(false))].into()),
         addresses: [(vip(1), Owner::Evenkeel)].into(),
@@ -454,6 +454,6 @@ fn a_service_that_leaves_has_the_name_that_the_last_spec_gave_it() {
     let document = render::json(&plan, names);
     assert_eq!(document["steps"][0]["service"]["name"], "gone");
     assert_eq!(document["steps"][1]["service"].get("name"), None);
-    // A name of the new spec goes before one of the last.
+    // A name of the new spec takes precedence over one of the last.
     assert_eq!(names.label(&on(1)).to_string(), "web/192.0.2.1:80/tcp");
 }

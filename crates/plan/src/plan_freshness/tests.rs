@@ -1,4 +1,4 @@
-//! What makes a plan stale, and what does not.
+//! Laws of stale plans.
 
 use evenkeel_model::arbitrary::pair;
 use evenkeel_model::{
@@ -43,7 +43,7 @@ fn having(weights: &[(u8, u32)]) -> Live {
     Live { services: [(WEB, service(weights))].into(), ..Live::default() }
 }
 
-/// The difference between the plan for the host as it was and that for the host as it is.
+/// The difference between the plans for the earlier and the present host.
 fn between(desired: &Desired, then: &Live, now: &Live, last: Option<&Desired>) -> Option<String> {
     let record = PriorState::for_snapshot();
     let steps = |live| plan(Inputs { last, ..Inputs::new(desired, live, &record) }).steps;

@@ -16,8 +16,8 @@ pub struct Line<'a> {
     pub labels: &'a Labels<'a>,
 }
 
-/// The cause and the impact of a step, behind ` # `; empty if there is nothing to report: ` #
-/// drift; 17 connections would break: drain first`.
+/// The cause and the impact of a step, as a comment after its line, or nothing: ` # drift; 17
+/// connections would break: drain first`.
 #[derive(Debug, Clone, Copy)]
 pub struct Remark<'a> {
     plan: &'a Plan,

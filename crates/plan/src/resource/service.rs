@@ -49,14 +49,14 @@ pub(crate) fn diff(inputs: &Inputs<'_>, found: &mut Difference) {
             // From the last spec that listed it; else from the record of its drain; else the
             // default for services.
             let known = last.and_then(|last| last.services.get(key)).map(|known| known.drain);
-            let limit = known.or_else(|| drain_begun(key, &record.drains));
+            let limit = known.or_else(|| started_drain(key, &record.drains));
             delete(key, service, limit.unwrap_or(desired.drain), found);
         }
     }
 }
 
 /// Returns the maximum duration of the drain that the real servers of a service have started.
-fn drain_begun(service: &ServiceKey, drains: &DrainRecords) -> Option<Drain> {
+fn started_drain(service: &ServiceKey, drains: &DrainRecords) -> Option<Drain> {
     let of_service = drains.0.iter().filter(|((key, _), _)| key == service);
     of_service.map(|(_, draining)| draining.limit).max()
 }

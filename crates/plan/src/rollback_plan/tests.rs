@@ -1,4 +1,4 @@
-//! Laws of the way back.
+//! Laws of rollbacks.
 
 use evenkeel_model::arbitrary::{Pair, populated};
 use evenkeel_model::{
@@ -46,7 +46,7 @@ fn a_rollback_of_any_prefix_of_a_plan_restores_the_state_from_before() {
         let steps = steps_of(&pair);
         for length in 0..=steps.len() {
             let now = simulate(&pair.live, &steps[..length]);
-            // Whether or not the others were tried, they left nothing behind.
+            // Whether or not the other steps were tried, they had no effect.
             for tried in [&steps[..length], &steps] {
                 let RollbackPlan { steps: back, foreign, .. } = rollback_plan(tried, &now);
                 prop_assert_eq!(&foreign, &BTreeSet::new());

@@ -1,4 +1,4 @@
-//! What a targeted plan holds, and what it leaves alone.
+//! Laws of targeted plans.
 
 use std::sync::Arc;
 
@@ -52,7 +52,7 @@ fn example() -> Desired {
     }
 }
 
-/// The host on which a spec is in force.
+/// The host with that spec applied.
 fn live_in_sync(desired: &Desired) -> Live {
     let services = desired.services.iter();
     Live {
@@ -215,7 +215,7 @@ fn a_selected_service_may_be_deleted_whatever_its_share_but_not_with_an_empty_sp
     assert!(guards(&Desired::default()).contains(&Guard::Empty));
 }
 
-/// The whole pair as the last applied spec: it lists all that is live.
+/// The live state as the last applied spec.
 fn last_of(pair: &Pair) -> Desired {
     let name: Arc<str> = "old".into();
     let services = pair.live.services.iter();
@@ -300,7 +300,8 @@ proptest! {
         let whole = plan(Inputs::new(&pair.desired, &pair.live, &PriorState::for_snapshot()));
         let whole = simulate(&pair.live, &whole.steps);
         prop_assert_eq!(live.services, whole.services);
-        // A VIP that services share and that the spec no longer binds is left to the whole plan.
+        // A VIP that services share and that the spec no longer binds is only unbound by the whole
+        // plan.
         for (binding, owner) in &whole.addresses {
             prop_assert_eq!(live.addresses.get(binding), Some(owner));
         }

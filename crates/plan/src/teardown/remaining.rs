@@ -108,7 +108,7 @@ impl<'a> TeardownInputs<'a> {
     fn service(&self, key: &ServiceKey, live: &Service, stays: &mut Stays) -> Option<NamedService> {
         let of = |spec: Option<&'a Desired>| spec.and_then(|spec| spec.services.get(key));
         let (last, attempted) = (of(self.last), of(self.attempted));
-        let drain = begun(key, live, self.drains);
+        let drain = drain_limit(key, live, self.drains);
         match self.adopted.services.get(key) {
             // If it stayed, its real servers would keep weight 0 forever.
             None if last.is_some() || (self.last.is_some() && drain.is_some()) => None,
@@ -251,7 +251,7 @@ fn is_made_by(named: &NamedService, live: &Service) -> bool {
 
 /// Returns the maximum duration of the drain of a service, if evenkeel drains all of its real
 /// servers.
-fn begun(service: &ServiceKey, live: &Service, drains: &DrainRecords) -> Option<Drain> {
+fn drain_limit(service: &ServiceKey, live: &Service, drains: &DrainRecords) -> Option<Drain> {
     let all = live.real_servers.iter().map(|(key, _)| drains.0.get(&(*service, *key)));
     let all: Option<Vec<Drain>> = all.map(|draining| Some(draining?.limit)).collect();
     all?.into_iter().max()

@@ -1,4 +1,4 @@
-//! What a teardown undoes, and what it leaves.
+//! Laws of teardowns.
 
 use evenkeel_model::arbitrary::pair;
 use evenkeel_model::{
@@ -25,8 +25,8 @@ fn service() -> Service {
     Service { config, real_servers: RealServers::new() }
 }
 
-/// A spec with one service, and the host on which it is in force, beside a service and an address
-/// of others.
+/// A spec with one service, and the host with that spec applied, beside a service and an address of
+/// other programs.
 fn example() -> (Desired, Live, PriorState) {
     let named = NamedService { name: "web".into(), ..unlisted(&service()) };
     let last = Desired {

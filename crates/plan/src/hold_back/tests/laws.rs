@@ -1,4 +1,4 @@
-//! The laws of the whole, on arbitrary states.
+//! Laws of held-back plans, on arbitrary states.
 
 use std::collections::BTreeMap;
 
@@ -11,8 +11,8 @@ use super::steps_of;
 use crate::simulate;
 use crate::test_fixtures::on_port;
 
-/// A pair whose VIPs are bound where there are services, on either side or both, on an interface or
-/// on a dummy device that is still to be created, with no module loaded; and what is held back.
+/// A pair whose VIPs are bound for services on either side or both, on an interface or on a dummy
+/// device that is still to be created, with no module loaded; and the objects that are held back.
 #[derive(Debug)]
 struct Case {
     desired: Desired,
@@ -43,7 +43,7 @@ fn case() -> impl Strategy<Value = Case> {
             }
             let steps = steps_of(&desired, &live);
             let mut objects: BTreeSet<Object> = steps.iter().map(Op::object).collect();
-            // Those that a plan only takes along.
+            // Real servers that a plan only deletes with their service.
             for (service, value) in live.services.iter().filter(|_| is_set(known, 0)) {
                 let taken = value.real_servers.iter().map(|(key, _)| *key);
                 objects.extend(taken.map(|key| Object::RealServer(*service, key)));
@@ -54,8 +54,8 @@ fn case() -> impl Strategy<Value = Case> {
     )
 }
 
-/// Whether the kernel would find what an operation is about as the operation expects it. What a
-/// service used `before` all of them is loaded.
+/// Whether the state allows the operation. The module of a scheduler that a service used `before`
+/// the plan is loaded.
 fn is_possible(before: &Live, now: &Live, op: &Op) -> bool {
     let real_servers = |key: &ServiceKey| now.services.get(key).map(|it| &it.real_servers);
     let loaded = |op: &Op| {
@@ -148,14 +148,14 @@ proptest! {
                 prop_assert!(now.services.keys().filter(cut).all(|key| leaving.contains(key)));
             }
         }
-        // What has drained has gone.
+        // Drained real servers are deleted.
         for step in &rest {
             if let Op::DrainRealServer { service, key, .. } = step {
                 let there = now.services.get(service).and_then(|it| it.real_servers.get(key));
                 prop_assert!(there.is_none(), "{key} of {service} is left without weight");
             }
         }
-        // With nothing held back any more the next pass brings it to its end.
+        // Once nothing is held back, the next pass completes the plan.
         let end = simulate(&now, &steps_of(&desired, &now));
         prop_assert!(steps_of(&desired, &end).is_empty());
     }

@@ -9,7 +9,7 @@ use super::plan_of;
 use crate::PriorState;
 use crate::{Verb, simulate};
 
-/// A pair whose VIPs are bound where there are services: on a host by evenkeel, by a spec or not.
+/// A pair whose VIPs are bound for services: by evenkeel on the host, or by the spec, or not.
 fn with_vips(mut pair: Pair, places: u32) -> Pair {
     let binding = |key: &ServiceKey| key.vip().map(|vip| Binding::host(vip, "eth0"));
     let live = pair.live.services.keys().filter_map(binding);
@@ -34,7 +34,7 @@ proptest! {
         let mut now = live.clone();
         for step in &steps {
             match step {
-                // What is bound now is ready in full.
+                // The services of a VIP that is bound are complete.
                 Op::Bind { binding } => {
                     let on_it = |(key, _): &(&ServiceKey, &NamedService)| key.vip() == Some(binding.address);
                     for (key, named) in desired.services.iter().filter(on_it) {
@@ -44,13 +44,13 @@ proptest! {
                         }
                     }
                 }
-                // Its clients no longer get here.
+                // Its clients no longer reach this host.
                 Op::DeleteService { key, .. } => {
                     let vip = key.vip().map(|vip| Binding::host(vip, "eth0"));
                     let leaves = vip.filter(|vip| !desired.vips.contains_key(vip));
                     prop_assert!(leaves.is_none_or(|vip| !now.addresses.contains_key(&vip)));
                 }
-                // What could take over has done so.
+                // Its replacements are in place.
                 Op::DrainRealServer { service, .. } => {
                     for (key, wanted) in desired.services.get(service).into_iter().flat_map(|it| &it.service.real_servers) {
                         prop_assert_eq!(now.services[service].real_servers.get(key).map(|it| it.weight), Some(wanted.weight));
@@ -78,7 +78,7 @@ proptest! {
             prop_assert!(steps[first + drains..].iter().all(|op| op.verb() == Verb::Delete));
             prop_assert!(steps[..first].iter().all(|op| matches!(op.verb(), Verb::Add | Verb::Edit)));
         }
-        // What drains goes, and what goes has drained before.
+        // Every drained real server is deleted, and every deleted one has drained.
         for op in &steps {
             if let Op::DrainRealServer { service, key, limit, .. } = op {
                 prop_assert!(*limit > Drain::NONE);
