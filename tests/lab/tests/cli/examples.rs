@@ -244,7 +244,7 @@ fn a_snapshot_keeps_what_only_other_tools_write() {
     here.write("snapshot.yaml", &snapshot);
     let plan = here.evenkeel("plan snapshot.yaml --detailed-exitcode");
     assert_eq!(plan.status, 0, "{plan:?}");
-    assert!(plan.stderr.contains("taken as it is written"), "{plan:?}");
+    assert!(plan.stderr.contains("accepted as written"), "{plan:?}");
 
     let there = Fixture::new("");
     there.write("snapshot.yaml", &snapshot);

@@ -158,6 +158,8 @@ impl SpecFile {
             let expected = match mark {
                 '!' => Expected::BadSpec,
                 '-' => Expected::Refused("cut-off"),
+                // What is missing may be nothing but the mark, and yet that is known for certain.
+                '=' if layout.mark => Expected::Refused("cut-off"),
                 '=' => Expected::same(),
                 other => panic!("{other} is no mark"),
             };
