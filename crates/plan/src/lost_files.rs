@@ -79,8 +79,15 @@ fn identities(file: &FileContents) -> impl Iterator<Item = Identity> + '_ {
 /// Whether [`lost_files`] may find anything for those operations. The check avoids reading both
 /// specs a second time for changes of weights and additions.
 pub fn may_have_lost_files(ops: &[Op], before: &[(&str, &[u8])], after: &[(&str, &[u8])]) -> bool {
+    // Real servers go with their service, or are an everyday change of a file that is there.
     let takes = |op: &Op| {
-        matches!(op.verb(), Verb::Delete | Verb::Unbind) || matches!(op, Op::EditSysctl { .. })
+        matches!(
+            op,
+            Op::DeleteService { .. }
+                | Op::Unbind { .. }
+                | Op::DeleteSync { .. }
+                | Op::EditSysctl { .. }
+        )
     };
     let edits = |op: &Op| op.verb() == Verb::Edit;
     let is_missing = || {
