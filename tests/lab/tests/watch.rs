@@ -182,7 +182,10 @@ fn within(time: Duration, mut condition: impl FnMut() -> bool) -> bool {
 
 /// The table as the kernel shows it without counters: cheap enough to be looked at all the time.
 fn table() -> String {
-    let text = std::fs::read_to_string("/proc/thread-self/net/ip_vs").unwrap();
+    // In one read: where one is continued, the kernel counts the services of other namespaces, which
+    // it does not show, and leaves out as many of this one (`ip_vs_info_seq_next`).
+    let mut text = String::with_capacity(1 << 16);
+    File::open("/proc/thread-self/net/ip_vs").unwrap().read_to_string(&mut text).unwrap();
     let line = |line: &str| -> String {
         let kept = if line.starts_with("  ->") { 4 } else { usize::MAX };
         line.split_whitespace().take(kept).collect::<Vec<_>>().join(" ") + "\n"
