@@ -79,7 +79,7 @@ fn bound(steps: &[Op]) -> impl Iterator<Item = &Binding> {
     });
     let created: BTreeSet<&str> = created.collect();
     steps.iter().filter_map(move |op| match op {
-        Op::Bind { binding } if !created.contains(&*binding.interface) => Some(binding),
+        Op::Bind { binding, .. } if !created.contains(&*binding.interface) => Some(binding),
         _ => None,
     })
 }
@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     fn bind(last: u8, interface: &str) -> Op {
-        Op::Bind { binding: Binding::host([192, 0, 2, last].into(), interface) }
+        Op::Bind { binding: Binding::host([192, 0, 2, last].into(), interface), label: None }
     }
 
     fn missing_text(steps: &[Op], lacks: &[Capability]) -> String {
@@ -147,7 +147,8 @@ mod tests {
 
     #[test]
     fn what_no_step_needs_is_not_missed() {
-        let unbind = Op::Unbind { binding: Binding::host([192, 0, 2, 1].into(), "eth0") };
+        let unbind =
+            Op::Unbind { binding: Binding::host([192, 0, 2, 1].into(), "eth0"), label: None };
         assert_eq!(missing_text(&[], &ALL), "");
         // The kernel loads modules for whoever adds what needs them.
         let module = Op::AddModule { module: "ip_vs_sh".into() };

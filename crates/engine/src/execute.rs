@@ -175,7 +175,7 @@ impl DesiredState<'_> {
 /// Whether it binds on a device that the step brings up: what that had lost may not have been known.
 fn is_on(op: &Op, step: &Op) -> bool {
     match (op, step) {
-        (Op::Bind { binding }, Op::EditDummy { interface }) => binding.interface == *interface,
+        (Op::Bind { binding, .. }, Op::EditDummy { interface }) => binding.interface == *interface,
         _ => false,
     }
 }

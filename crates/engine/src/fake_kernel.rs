@@ -117,6 +117,7 @@ impl FakeKernel {
                 let links = self.live.links.get_or_insert_default();
                 links.remove(interface).ok_or(Errno::NODEV)?;
                 self.live.addresses.retain(|binding, _| binding.interface != *interface);
+                self.live.labels.retain(|binding, _| binding.interface != *interface);
                 Ok(())
             }
             Op::AddService { key, after } => self.add_service(*key, after),
@@ -135,7 +136,7 @@ impl FakeKernel {
                 let service = self.live.services.get_mut(service).ok_or(Errno::SRCH)?;
                 service.real_servers.remove(key).map(drop).ok_or(Errno::NOENT)
             }
-            Op::Bind { binding } => {
+            Op::Bind { binding, label } => {
                 self.require_interface(&binding.interface)?;
                 // IPv6 refuses a second prefix length of one address, IPv4 takes it.
                 let is_taken = |other: &Binding| match Family::from(other.address) {
@@ -146,10 +147,14 @@ impl FakeKernel {
                     return Err(Errno::EXIST);
                 }
                 self.live.addresses.insert(binding.clone(), Owner::Evenkeel);
+                if let Some(label) = label.as_ref().filter(|_| binding.address.is_ipv4()) {
+                    self.live.labels.insert(binding.clone(), label.clone());
+                }
                 Ok(())
             }
-            Op::Unbind { binding } => {
+            Op::Unbind { binding, .. } => {
                 self.require_interface(&binding.interface)?;
+                self.live.labels.remove(binding);
                 self.live.addresses.remove(binding).map(drop).ok_or(Errno::ADDRNOTAVAIL)
             }
         }

@@ -94,7 +94,7 @@ impl Kernel for HostKernel {
     }
 
     fn read_namespace(&mut self, sysctls: &Sysctls, live: &mut Live) -> Result<(), KernelError> {
-        (live.addresses, live.links) = self.addresses()?;
+        self.read_addresses(live)?;
         let read = self.ipvs.timeouts();
         live.timeouts =
             Some(timeouts(read.map_err(|error| ipvs_error("reading the timeouts", error))?));

@@ -245,7 +245,7 @@ pub fn explain(op: &Op, refused: &Refused) -> String {
             "the kernel runs no sync daemon beside real servers of the other family".to_owned()
         }
         (_, Errno::EXIST) => "it exists already".to_owned(),
-        (Op::Bind { binding }, Errno::NODEV) => {
+        (Op::Bind { binding, .. }, Errno::NODEV) => {
             format!("interface {} does not exist", binding.interface)
         }
         (_, Errno::SRCH) => "its service does not exist".to_owned(),
@@ -265,7 +265,7 @@ pub fn explain(op: &Op, refused: &Refused) -> String {
         (_, Errno::RANGE) => "a weight or threshold is out of range".to_owned(),
         (_, Errno::AFNOSUPPORT) => "the kernel has no support for its address family".to_owned(),
         // `inet6_addr_add`; IPv4 has no such switch.
-        (Op::Bind { binding }, Errno::ACCESS) if binding.address.is_ipv6() => format!(
+        (Op::Bind { binding, .. }, Errno::ACCESS) if binding.address.is_ipv6() => format!(
             "IPv6 is off there: net.ipv6.conf.{}.disable_ipv6 is 1",
             binding.interface.replace('.', "/")
         ),

@@ -57,7 +57,7 @@ fn record_intent(journal: &mut Journal, pass: &Pass<'_>, context: &dyn Execution
     });
     for op in &pass.steps {
         match op {
-            Op::Bind { binding } => {
+            Op::Bind { binding, .. } => {
                 journal.addresses.insert(binding.clone());
             }
             Op::AddDummy { interface } => {
@@ -106,8 +106,12 @@ fn record_outcome(
         let drains = &mut journal.record.drains.0;
         match op {
             // Someone else's, or taken back, unless it was ours before this pass.
-            Op::Bind { binding } if !may_be_done && !before.addresses.contains(binding) => {
+            Op::Bind { binding, .. } if !may_be_done && !before.addresses.contains(binding) => {
                 journal.addresses.remove(binding);
+            }
+            // It may have been unbound first, to be bound with another label.
+            Op::Bind { binding, .. } if may_be_done => {
+                journal.addresses.insert(binding.clone());
             }
             Op::AddDummy { interface } if !may_be_done && !before.dummies.contains(interface) => {
                 journal.dummies.remove(interface);
@@ -117,7 +121,7 @@ fn record_outcome(
             {
                 journal.record.sysctls.remove(key);
             }
-            Op::Unbind { binding } if is_there => {
+            Op::Unbind { binding, .. } if is_there => {
                 journal.addresses.remove(binding);
             }
             Op::DeleteDummy { interface } if is_there => {

@@ -54,7 +54,7 @@ fn drain() -> impl Strategy<Value = Drain> {
 /// A pair, and on both sides VIPs, a dummy device, timeouts and a sysctl in any relation. Their
 /// operations are not counted.
 pub fn populated(most: usize) -> impl Strategy<Value = Pair> {
-    (pair(most), any::<[bool; 5]>()).prop_map(|(mut pair, choices)| {
+    (pair(most), any::<[bool; 6]>()).prop_map(|(mut pair, choices)| {
         const SYSCTL: &str = "net.ipv4.vs.expire_nodest_conn";
         let Pair { desired, live, .. } = &mut pair;
         let vip = |last, interface| Binding::host([203, 0, 113, last].into(), interface);
@@ -62,7 +62,7 @@ pub fn populated(most: usize) -> impl Strategy<Value = Pair> {
             Some([("eth0".into(), Link { up: true, dummy: false, owner: Owner::Other })].into());
         live.timeouts = Some(Timeouts::INITIAL);
         live.sysctls.insert(SYSCTL.into(), "0".into());
-        let [leaves, comes, is_on_dummy, has_timeouts, has_sysctl] = choices;
+        let [leaves, comes, is_on_dummy, has_timeouts, has_sysctl, is_relabelled] = choices;
         if leaves {
             live.addresses.insert(vip(1, "eth0"), Owner::Evenkeel);
         }
@@ -70,7 +70,13 @@ pub fn populated(most: usize) -> impl Strategy<Value = Pair> {
             desired.vips.insert(vip(2, "eth0"), Vip::default());
         }
         if is_on_dummy {
-            desired.vips.insert(vip(3, "vips"), Vip { dummy: true });
+            desired.vips.insert(vip(3, "vips"), Vip { dummy: true, ..Vip::default() });
+        }
+        if is_relabelled {
+            live.addresses.insert(vip(4, "eth0"), Owner::Evenkeel);
+            live.labels.insert(vip(4, "eth0"), "eth0:1".into());
+            let label = Some("eth0:2".into());
+            desired.vips.insert(vip(4, "eth0"), Vip { label, ..Vip::default() });
         }
         if has_timeouts {
             desired.timeouts = DesiredTimeouts { tcp: Some(60), ..DesiredTimeouts::default() };

@@ -43,4 +43,4 @@ pub use service::{Iter as RealServersIter, Persistence, RealServers, Service, Se
 pub use service_key::ServiceKey;
 pub use sync_daemon::{SyncDaemon, SyncState};
 pub use timeouts::{DesiredTimeouts, Timeouts};
-pub use vip::{Binding, Vip};
+pub use vip::{Binding, MAX_LABEL, Vip};

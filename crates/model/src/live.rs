@@ -14,6 +14,9 @@ pub struct Live {
     pub services: BTreeMap<ServiceKey, Service>,
     /// Every address of the namespace, VIP or not.
     pub addresses: BTreeMap<Binding, Owner>,
+    /// The labels of IPv4 addresses that are not the interface's name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<Binding, Box<str>>,
     /// Every interface, by name; `None` if unknown, as for the empty host of `--live none`.
     pub links: Option<BTreeMap<Box<str>, Link>>,
     /// The timeouts; `None` if unknown.
@@ -25,6 +28,15 @@ pub struct Live {
     /// The kernel modules of IPVS that are there, loaded or built in; `None` where nothing is
     /// known of them.
     pub modules: Option<BTreeSet<Box<str>>>,
+}
+
+impl Live {
+    /// The label of an address: the interface's name unless it has another one. IPv6 addresses
+    /// have none.
+    pub fn label<'a>(&'a self, binding: &'a Binding) -> Option<&'a str> {
+        let label = self.labels.get(binding).unwrap_or(&binding.interface);
+        binding.address.is_ipv4().then_some(label)
+    }
 }
 
 /// Who bound an address, or made an interface.

@@ -76,7 +76,7 @@ impl<'a> PlanIndex<'a> {
         let bound: BTreeSet<IpAddr> = steps
             .iter()
             .filter_map(|op| match op {
-                Op::Bind { binding } => Some(binding.address),
+                Op::Bind { binding, .. } => Some(binding.address),
                 _ => None,
             })
             .collect();

@@ -137,11 +137,17 @@ pub enum Op {
     Bind {
         /// Which, and where.
         binding: Binding,
+        /// The label it gets; `None` for the interface's name, and for IPv6, which has no labels.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        label: Option<Box<str>>,
     },
     /// A VIP is unbound.
     Unbind {
         /// Which, and from where.
         binding: Binding,
+        /// The label it has; `None` for the interface's name, and for IPv6.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        label: Option<Box<str>>,
     },
 }
 

@@ -105,31 +105,36 @@ impl Phase {
     }
 }
 
-/// Where a VIP only changes its prefix length, brings the two operations together: a VIP must not
-/// be gone while drains or deletions run.
+/// Where a VIP only changes its prefix length or its label, brings the two operations together: a
+/// VIP must not be gone while drains or deletions run.
 ///
 /// IPv4 takes both lengths at once, so the new one comes first and the VIP is never gone. IPv6
 /// refuses an address that the interface has with any length (`ipv6_add_addr`), so the old one
-/// has to go first.
+/// has to go first. Neither takes the same address and length twice, which is what a change of the
+/// label would be: the address is unbound and bound again at once.
 fn rebind_in_pairs(ops: &mut Vec<Op>) {
     let bound: Vec<Binding> = ops
         .iter()
         .filter_map(|op| match op {
-            Op::Bind { binding } => Some(binding.clone()),
+            Op::Bind { binding, .. } => Some(binding.clone()),
             _ => None,
         })
         .collect();
     for new in bound {
-        let Some(from) = ops
-            .iter()
-            .position(|op| matches!(op, Op::Unbind { binding } if binding.same_place(&new)))
+        let unbound = |is_same: &dyn Fn(&Binding) -> bool| {
+            ops.iter().position(|op| matches!(op, Op::Unbind { binding, .. } if is_same(binding)))
+        };
+        let same_binding = unbound(&|binding| *binding == new);
+        let Some(from) = same_binding.or_else(|| unbound(&|binding| binding.same_place(&new)))
         else {
             continue;
         };
         let unbind = ops.remove(from);
-        let bind = ops.iter().position(|op| matches!(op, Op::Bind { binding } if *binding == new));
+        let bind =
+            ops.iter().position(|op| matches!(op, Op::Bind { binding, .. } if *binding == new));
         if let Some(bind) = bind {
-            let after = usize::from(Family::from(new.address) == Family::Ipv4);
+            let takes_both = Family::from(new.address) == Family::Ipv4 && same_binding.is_none();
+            let after = usize::from(takes_both);
             ops.insert(bind + after, unbind);
         }
     }

@@ -120,8 +120,16 @@ impl ServiceSelection {
     /// services may unbind: their VIPs, if no other service is on them or the spec only binds
     /// them elsewhere. All others are as someone else's.
     pub fn narrow_live(&self, live: Live) -> Live {
-        let Live { mut services, mut addresses, links, modules, sysctls, timeouts: _, sync: _ } =
-            live;
+        let Live {
+            mut services,
+            mut addresses,
+            labels,
+            links,
+            modules,
+            sysctls,
+            timeouts: _,
+            sync: _,
+        } = live;
         let mut used = self.used.clone();
         let others = services.keys().filter(|key| !self.keys.contains(key));
         // One that a whole plan would delete has no claim on its VIP, but is still there.
@@ -135,7 +143,7 @@ impl ServiceSelection {
             }
         }
         // They tell what a change means for connections; none of them is changed.
-        Live { services, addresses, links, modules, sysctls, ..Live::default() }
+        Live { services, addresses, labels, links, modules, sysctls, ..Live::default() }
     }
 
     /// What is on record, without the sysctls and timeouts, which a part of the spec leaves alone.

@@ -48,11 +48,19 @@ impl Loaded {
     pub fn into_live(self) -> Live {
         let Desired { services, vips, timeouts, sync, sysctls, scope: _, guards: _, drain: _ } =
             self.desired;
-        let SnapshotSection { addresses, links, modules, statistics: _ } = self.observed;
+        let SnapshotSection { addresses, mut labels, links, modules, statistics: _ } =
+            self.observed;
+        if addresses.is_none() {
+            labels.extend(vips.iter().filter_map(|(binding, vip)| {
+                let label = vip.label.clone().filter(|label| *label != binding.interface);
+                Some((binding.clone(), label?))
+            }));
+        }
         let bound = || vips.into_keys().map(|binding| (binding, Owner::Evenkeel)).collect();
         Live {
             services: services.into_iter().map(|(key, named)| (key, named.service)).collect(),
             addresses: addresses.unwrap_or_else(bound),
+            labels,
             links,
             timeouts: (timeouts != DesiredTimeouts::default())
                 .then(|| timeouts.over(Timeouts::INITIAL)),

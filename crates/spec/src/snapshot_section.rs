@@ -18,6 +18,8 @@ use serde::de::{
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct SnapshotSection {
     pub(crate) addresses: Option<BTreeMap<Binding, Owner>>,
+    /// Labels that are not the interface's name; a part of `addresses` in the text.
+    pub(crate) labels: BTreeMap<Binding, Box<str>>,
     pub(crate) links: Option<BTreeMap<Box<str>, Link>>,
     pub(crate) modules: Option<BTreeSet<Box<str>>>,
     pub(crate) statistics: Option<Statistics>,
@@ -27,6 +29,7 @@ impl SnapshotSection {
     pub(crate) fn of(live: &Live) -> Self {
         Self {
             addresses: Some(live.addresses.clone()),
+            labels: live.labels.clone(),
             links: live.links.clone(),
             modules: live.modules.clone(),
             statistics: None,
@@ -38,13 +41,15 @@ impl<'de> Deserialize<'de> for SnapshotSection {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let any = Any::deserialize(deserializer)?;
         let addresses = any.get("addresses").map(|list| list.items().filter_map(address).collect());
+        let labels = any.get("addresses").map(|list| list.items().filter_map(label).collect());
         let links = any.get("interfaces").map(|list| list.items().filter_map(link).collect());
         let modules = any
             .get("modules")
             .map(|list| list.items().filter_map(Any::text).map(Into::into).collect());
         let services = any.get("counters").map(|list| list.items().filter_map(service).collect());
         let statistics = services.map(|services| Statistics { services });
-        Ok(Self { addresses, links, modules, statistics })
+        let labels = labels.unwrap_or_default();
+        Ok(Self { addresses, labels, links, modules, statistics })
     }
 }
 
@@ -55,6 +60,11 @@ fn address(item: &Any) -> Option<(Binding, Owner)> {
     let binding =
         Binding { address: address.parse().ok()?, interface, prefix: prefix.parse().ok()? };
     Some((binding, owner))
+}
+
+fn label(item: &Any) -> Option<(Binding, Box<str>)> {
+    let (binding, _) = address(item)?;
+    Some((binding, item.get("label")?.text()?.into()))
 }
 
 fn link(item: &Any) -> Option<(Box<str>, Link)> {

@@ -85,8 +85,9 @@ impl HostKernel {
         }
         let mut now = Live::default();
         self.read_namespace(sysctls, &mut now)?;
-        let Live { services: _, addresses, links, timeouts, sync, sysctls, modules } = live;
+        let Live { services: _, addresses, labels, links, timeouts, sync, sysctls, modules } = live;
         Ok(now.addresses == *addresses
+            && now.labels == *labels
             && now.links == *links
             && now.timeouts == *timeouts
             && now.sync == *sync

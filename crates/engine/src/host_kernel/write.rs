@@ -79,8 +79,10 @@ impl HostKernel {
             Op::AddDummy { interface } => host_answer(self.host.create_dummy(interface))?,
             Op::EditDummy { interface } => host_answer(self.host.bring_up_dummy(interface))?,
             Op::DeleteDummy { interface } => host_answer(self.host.delete_dummy(interface))?,
-            Op::Bind { binding } => host_answer(self.bind(binding, &mut replies.warnings))?,
-            Op::Unbind { binding } => host_answer(self.host.unbind(&host_binding(binding)))?,
+            Op::Bind { binding, label } => {
+                host_answer(self.bind(binding, label.as_deref(), &mut replies.warnings))?
+            }
+            Op::Unbind { binding, .. } => host_answer(self.host.unbind(&host_binding(binding)))?,
             Op::AddService { .. }
             | Op::EditService { .. }
             | Op::DeleteService { .. }
@@ -98,9 +100,10 @@ impl HostKernel {
     fn bind(
         &mut self,
         binding: &Binding,
+        label: Option<&str>,
         warnings: &mut Vec<String>,
     ) -> Result<(), evenkeel_host::Error> {
-        self.host.bind(&host_binding(binding))?;
+        self.host.bind_labelled(&host_binding(binding), label)?;
         self.journalled.insert(binding.clone());
         if let Err(error) = self.host.announce(binding.address, &binding.interface) {
             warnings.push(format!("{binding} is bound, but not announced: {error}"));

@@ -23,7 +23,7 @@ fn lost_objects(inputs: &Inputs<'_>, lost: &LostFile, ops: &[Op]) -> Option<Stri
         Op::DeleteService { key, .. } if services.contains(key) => {
             Some(format!("service {}", label(inputs, key)))
         }
-        Op::Unbind { binding } if vips.contains(binding) => Some(format!("vip {binding}")),
+        Op::Unbind { binding, .. } if vips.contains(binding) => Some(format!("vip {binding}")),
         Op::DeleteSync { state, .. } if sync.contains(state) => {
             Some(format!("sync daemon {state}"))
         }

@@ -54,7 +54,7 @@ pub(super) fn wider_scope(inputs: &Inputs<'_>, ops: &[Op]) -> Option<String> {
     let (mut services, mut vips) = (BTreeSet::new(), BTreeSet::new());
     for op in ops {
         match op {
-            Op::Unbind { binding } if !before.contains_address(binding.address) => {
+            Op::Unbind { binding, .. } if !before.contains_address(binding.address) => {
                 vips.insert(format!("vip {binding}"));
             }
             _ => services.extend(op.service().filter(is_newly_covered)),

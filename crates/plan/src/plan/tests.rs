@@ -334,16 +334,16 @@ fn an_interface_that_is_not_there_is_an_obstacle_unless_it_may_be_created() {
     let precondition = UnmetPrecondition::NoInterface { interface: "eth0".into() };
     assert_eq!(plan_of(&wanted, &found).unmet_preconditions, [precondition]);
 
-    wanted.vips.insert(vip(1), Vip { dummy: true });
-    wanted.vips.insert(vip(2), Vip { dummy: true });
+    wanted.vips.insert(vip(1), Vip { dummy: true, ..Vip::default() });
+    wanted.vips.insert(vip(2), Vip { dummy: true, ..Vip::default() });
     let plan = plan_of(&wanted, &found);
     assert_eq!(plan.unmet_preconditions, []);
     assert_eq!(
         plan.steps,
         [
             Op::AddDummy { interface: "eth0".into() },
-            Op::Bind { binding: vip(1) },
-            Op::Bind { binding: vip(2) },
+            Op::Bind { binding: vip(1), label: None },
+            Op::Bind { binding: vip(2), label: None },
         ]
     );
 }
@@ -351,7 +351,8 @@ fn an_interface_that_is_not_there_is_an_obstacle_unless_it_may_be_created() {
 #[test]
 fn a_device_of_our_own_that_is_down_is_brought_up_behind_its_services_and_before_its_bindings() {
     let mut wanted = spec([(on(1), service([(at(1), weighing(2))]))]);
-    wanted.vips = [(vip(1), Vip { dummy: true }), (vip(2), Vip::default())].into();
+    wanted.vips =
+        [(vip(1), Vip { dummy: true, ..Vip::default() }), (vip(2), Vip::default())].into();
     let link = |up| Link { up, dummy: true, owner: Owner::Evenkeel };
     // What IPv4 has stays bound; the other one is new, or one that IPv6 lost.
     let found = Live {
@@ -384,7 +385,7 @@ fn a_device_of_our_own_that_is_down_is_brought_up_behind_its_services_and_before
 #[test]
 fn a_device_of_another_program_that_is_down_is_warned_of_and_left_alone() {
     let mut wanted = spec([]);
-    wanted.vips.insert(vip(1), Vip { dummy: true });
+    wanted.vips.insert(vip(1), Vip { dummy: true, ..Vip::default() });
     let down = Link { up: false, dummy: true, owner: Owner::Other };
     let found = Live {
         links: Some([("eth0".into(), down)].into()),
@@ -456,4 +457,73 @@ fn a_service_that_leaves_has_the_name_that_the_last_spec_gave_it() {
     assert_eq!(document["steps"][1]["service"].get("name"), None);
     // A name of the new spec goes before one of the last.
     assert_eq!(names.label(&on(1)).to_string(), "web/192.0.2.1:80/tcp");
+}
+
+/// A VIP with that label in the spec, live with another owner or label.
+fn labelled(label: Option<&str>, live_label: Option<&str>, owner: Owner) -> (Desired, Live) {
+    let mut wanted = spec([(on(1), service([(at(1), weighing(1))]))]);
+    wanted.vips.insert(vip(1), Vip { label: label.map(Into::into), ..Vip::default() });
+    let found = Live {
+        addresses: [(vip(1), owner)].into(),
+        labels: live_label.map(|label| (vip(1), label.into())).into_iter().collect(),
+        ..live([(on(1), service([(at(1), weighing(1))]))])
+    };
+    (wanted, found)
+}
+
+#[test]
+fn a_label_is_changed_by_unbinding_and_binding_again_at_once() {
+    for (label, live_label, expected) in [
+        (None, Some("eth0:9"), [].as_slice()),
+        (Some("eth0:1"), Some("eth0:1"), &[]),
+        (Some("eth0"), None, &[]),
+        (
+            Some("eth0:1"),
+            None,
+            &["- unbind vip 192.0.2.1/32 on eth0", "+ bind vip 192.0.2.1/32 on eth0 label eth0:1"],
+        ),
+        (
+            Some("eth0"),
+            Some("eth0:9"),
+            &["- unbind vip 192.0.2.1/32 on eth0 label eth0:9", "+ bind vip 192.0.2.1/32 on eth0"],
+        ),
+    ] {
+        let (wanted, found) = labelled(label, live_label, Owner::Evenkeel);
+        assert_eq!(lines(&wanted, &found), expected, "{label:?} {live_label:?}");
+        let after = simulate(&found, &plan_of(&wanted, &found).steps);
+        assert!(plan_of(&wanted, &after).is_in_sync());
+    }
+}
+
+#[test]
+fn a_label_is_changed_before_drains_and_leaves_no_other_length_of_the_address_behind() {
+    let (mut wanted, mut found) = labelled(Some("eth0:1"), None, Owner::Evenkeel);
+    let wide = Binding { prefix: 24, ..vip(1) };
+    found.addresses.insert(wide, Owner::Evenkeel);
+    let mut named = evenkeel_model::NamedService::new("web", service([(at(2), weighing(1))]));
+    named.drain = evenkeel_model::Drain(30);
+    wanted.services.insert(on(1), named);
+    assert_eq!(
+        lines(&wanted, &found),
+        [
+            "+ add real server 198.51.100.2:80 to web/192.0.2.1:80/tcp: forward dr, weight 1",
+            "- unbind vip 192.0.2.1/32 on eth0",
+            "+ bind vip 192.0.2.1/32 on eth0 label eth0:1",
+            "~ drain real server 198.51.100.1:80 of web/192.0.2.1:80/tcp: weight 1 -> 0, for 30s at most",
+            "- delete real server 198.51.100.1:80 of web/192.0.2.1:80/tcp: forward dr, weight 0",
+            "- unbind vip 192.0.2.1/24 on eth0",
+        ]
+    );
+}
+
+#[test]
+fn the_label_of_an_address_of_another_program_stays_with_a_warning() {
+    let (wanted, found) = labelled(Some("eth0:1"), Some("eth0:9"), Owner::Other);
+    let plan = plan_of(&wanted, &found);
+    assert!(plan.is_in_sync());
+    let warning = "192.0.2.1/32 on eth0 was bound by someone else and keeps its label eth0:9; \
+                   the spec says eth0:1";
+    assert_eq!(plan.warnings, [warning]);
+    let (wanted, found) = labelled(Some("eth0:1"), Some("eth0:1"), Owner::Other);
+    assert_eq!(plan_of(&wanted, &found).warnings, [""; 0]);
 }

@@ -14,7 +14,7 @@
 //!                        applied one lists it), address, port and
 //!                        protocol or fwmark and family; for services and real servers
 //!   real_server object   address, port
-//!   vip         object   address, prefix, interface
+//!   vip         object   address, prefix, interface; label where it is not the interface's name
 //!   interface   string   the dummy device's name
 //!   module      string   the kernel module's name
 //!   sysctl      string   the sysctl's key; before and after hold its value
@@ -29,7 +29,8 @@
 //!   impact      object   what the step means for connections that exist; absent where it touches
 //!                        none:
 //!     effect      string   stay | retimed | quiesced | keep_forward | rewrapped | rescheduled |
-//!                          drain | drained | break | interrupted | cut_off | uncopied
+//!                          drain | drained | break | interrupted | cut_off | rebound |
+//!                          uncopied
 //!     connections number   how many it concerns; absent where they were not counted
 //!     breaks      number   how many of them break for certain; absent where not counted
 //!     notable     boolean  whether the text of a plan says it without being asked

@@ -121,14 +121,19 @@ pub(crate) enum Value {
     Sync(SyncDaemon),
     Service(ServiceConfig),
     RealServer(RealServer),
-    /// All there is to say of an address or a dummy device.
+    Vip {
+        /// `None` for the interface's name.
+        label: Option<Box<str>>,
+    },
+    /// All there is to say of a dummy device.
     Present,
 }
 
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Present => f.write_str("there"),
+            Self::Present | Self::Vip { label: None } => f.write_str("there"),
+            Self::Vip { label: Some(label) } => write!(f, "there with label {label}"),
             Self::Sysctl(value) => f.write_str(value),
             Self::Timeouts(timeouts) => list(f, timeout_fields(timeouts)),
             Self::Sync(daemon) => write!(f, "{daemon}"),
@@ -167,8 +172,8 @@ impl Op {
             Self::DeleteRealServer { service, key, before } => {
                 run(&RealServerOp::Delete { service, key, before })
             }
-            Self::Bind { binding } => run(&VipOp::Bind { binding }),
-            Self::Unbind { binding } => run(&VipOp::Unbind { binding }),
+            Self::Bind { binding, label } => run(&VipOp::Bind { binding, label }),
+            Self::Unbind { binding, label } => run(&VipOp::Unbind { binding, label }),
         }
     }
 

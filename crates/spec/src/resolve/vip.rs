@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use evenkeel_model::{Binding, Vip};
+use evenkeel_model::{Binding, MAX_LABEL, Vip};
 
 use super::not_unicast;
 use super::scope::Merged;
 use crate::path::{At, Path};
 use crate::resolve::{Diagnostics, SpecObject};
 use crate::spec::{Prefixed, Spec, VipEntry};
+use crate::suggest::quote;
 
 pub(crate) fn collect(
     sources: &[(At<'_>, &Spec)],
@@ -45,7 +46,7 @@ fn check(
     scope: &Merged,
     diagnostics: &mut Diagnostics,
 ) -> Option<(Binding, Vip)> {
-    let VipEntry { address, interface, dummy } = entry;
+    let VipEntry { address, interface, dummy, label } = entry;
     if address.is_absent() {
         diagnostics
             .error(at, "the VIP has no `address`")
@@ -72,5 +73,32 @@ fn check(
     let (address, interface) = (address.value()?, interface.value()?);
     let dummy = dummy.value().is_some_and(|flag| flag.0);
     let Prefixed { address, prefix } = *address;
-    Some((Binding { address, interface: interface.0.clone(), prefix }, Vip { dummy }))
+    let binding = Binding { address, interface: interface.0.clone(), prefix };
+    let label = label.value().map(|label| &*label.0);
+    if let Some(label) = label {
+        check_label(label, &binding, at, diagnostics);
+    }
+    Some((binding, Vip { dummy, label: label.map(Into::into) }))
+}
+
+fn check_label(label: &str, binding: &Binding, at: &At<'_>, diagnostics: &mut Diagnostics) {
+    let interface = &*binding.interface;
+    let at = at.key("label");
+    if binding.address.is_ipv6() {
+        diagnostics
+            .error(&at, format!("{} cannot have a label, for IPv6 has none", binding.address))
+            .remedy("take the label out");
+    } else if !Vip::is_label(label, interface) {
+        let longest = MAX_LABEL.saturating_sub(interface.len() + 1);
+        let remedy = match longest {
+            0 => format!("write `{interface}`, for this name has no room for a suffix"),
+            _ => format!(
+                "write `{interface}`, or `{interface}:` and a suffix of up to {longest} bytes \
+                 without blanks, such as `{interface}:0`"
+            ),
+        };
+        diagnostics
+            .error(&at, format!("{} cannot be a label on {interface}", quote(label)))
+            .remedy(remedy);
+    }
 }

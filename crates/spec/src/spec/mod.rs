@@ -23,7 +23,7 @@ pub(crate) use keyword::{
     ChecksumWord, EngineWord, FamilyWord, Flag, ForwardWord, IgnoreWord, Method, ProtocolWord,
     SyncStateWord, TunnelWord,
 };
-pub(crate) use name::{InterfaceName, Name};
+pub(crate) use name::{InterfaceName, LabelText, Name};
 pub(crate) use netmask::NetmaskText;
 pub(crate) use number::{
     Connections, Fwmark, MessageLength, Objects, Port, SyncId, SyncPort, Threshold, Ttl, Version,
@@ -80,6 +80,9 @@ keys! {
         interface: InterfaceName,
         /// The interface is a dummy device, created when it is not there. Absent means false.
         dummy: Flag,
+        /// The label of an IPv4 address, as ifconfig shows it: the name of the interface, or that,
+        /// a colon and a suffix, such as eth0:1. Absent means any label is fine.
+        label: LabelText,
     }
 }
 

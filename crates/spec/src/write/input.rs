@@ -84,12 +84,18 @@ impl WriteInput {
         };
         let vip = |(binding, owner): (&Binding, &Owner)| {
             let ours = *owner == Owner::Evenkeel && desired.scope.contains_address(binding.address);
-            let vip = match desired.vips.get(binding) {
-                Some(vip) => *vip,
-                None if ours => Vip { dummy: is_dummy(&binding.interface) },
-                None => return None,
+            let asked = desired.vips.get(binding);
+            if asked.is_none() && !ours {
+                return None;
+            }
+            let dummy = asked.map_or_else(|| is_dummy(&binding.interface), |vip| vip.dummy);
+            // One that is the interface's name is written only where the spec has an opinion.
+            let label = match asked {
+                Some(vip) => vip.label.as_ref().and_then(|_| live.label(binding)),
+                None => live.labels.get(binding).map(|label| &**label),
             };
-            Some((binding.clone(), vip))
+            let label = label.filter(|label| Vip::is_label(label, &binding.interface));
+            Some((binding.clone(), Vip { dummy, label: label.map(Into::into) }))
         };
         let says_sync = !live.sync.is_empty() || desired.sync.is_some();
         Self {

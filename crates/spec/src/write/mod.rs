@@ -27,7 +27,7 @@ pub fn write(input: &WriteInput) -> String {
     if !input.vips.is_empty() {
         out.push_str("\nvips:\n");
         for (binding, vip) in &input.vips {
-            line(&mut out, format_args!("  - {{ {} }}", vip_keys(binding, *vip)));
+            line(&mut out, format_args!("  - {{ {} }}", vip_keys(binding, vip)));
         }
     }
     let entries = merge::entries(input);
@@ -83,13 +83,14 @@ fn scope(scope: &Scope, out: &mut String) {
     }
 }
 
-fn vip_keys(binding: &Binding, vip: Vip) -> String {
+fn vip_keys(binding: &Binding, vip: &Vip) -> String {
     let Binding { address: bound, interface, prefix } = binding;
-    let Vip { dummy } = vip;
+    let Vip { dummy, label } = vip;
     let host = evenkeel_model::Family::from(*bound).host_prefix();
     let bound = if *prefix == host { address(*bound) } else { text(&format!("{bound}/{prefix}")) };
-    let dummy = if dummy { ", dummy: true" } else { "" };
-    format!("address: {bound}, interface: {}{dummy}", text(interface))
+    let dummy = if *dummy { ", dummy: true" } else { "" };
+    let label = label.as_ref().map(|label| format!(", label: {}", text(label))).unwrap_or_default();
+    format!("address: {bound}, interface: {}{dummy}{label}", text(interface))
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ pub(super) fn write(input: &WriteInput, out: &mut String) {
 }
 
 fn host(observed: &SnapshotSection, out: &mut String) {
-    let SnapshotSection { addresses, links, modules, statistics: _ } = observed;
+    let SnapshotSection { addresses, labels, links, modules, statistics: _ } = observed;
     if let Some(addresses) = addresses {
         line(out, format_args!("  addresses:{}", if addresses.is_empty() { " []" } else { "" }));
         for (binding, owner) in addresses {
@@ -49,10 +49,12 @@ fn host(observed: &SnapshotSection, out: &mut String) {
             };
             let address = text(&format!("{}/{}", binding.address, binding.prefix));
             let interface = text(&binding.interface);
+            let label = labels.get(binding).map(|label| format!(", label: {}", text(label)));
+            let label = label.unwrap_or_default();
             line(
                 out,
                 format_args!(
-                    "    - {{ address: {address}, interface: {interface}, owner: {owner} }}"
+                    "    - {{ address: {address}, interface: {interface}, owner: {owner}{label} }}"
                 ),
             );
         }

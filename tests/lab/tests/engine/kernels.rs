@@ -45,18 +45,20 @@ fn answers(kernel: &mut impl Kernel, ops: &[Op]) -> Vec<Answer> {
 type State = (
     Vec<(ServiceKey, ServiceConfig, Vec<(RealServerKey, RealServer)>)>,
     BTreeMap<Binding, Owner>,
+    BTreeMap<Binding, Box<str>>,
     Option<BTreeMap<Box<str>, Link>>,
 );
 
 /// The state of a kernel, without the addresses that the real one gives to devices by itself.
 fn state(kernel: &mut impl Kernel) -> State {
-    let Live { services, mut addresses, links, .. } = kernel.observe(&Sysctls::new()).unwrap();
+    let Live { services, mut addresses, labels, links, .. } =
+        kernel.observe(&Sysctls::new()).unwrap();
     addresses.retain(|binding, _| !binding.address.to_string().starts_with("fe80:"));
     let ordered = |(key, service): (ServiceKey, Service)| {
         let pairs = service.real_servers.in_order().map(|(key, value)| (*key, *value));
         (key, service.config, pairs.collect())
     };
-    (services.into_iter().map(ordered).collect(), addresses, links)
+    (services.into_iter().map(ordered).collect(), addresses, labels, links)
 }
 
 /// One operation after the other, each with the answer that both kernels give.
@@ -256,8 +258,14 @@ fn addresses_and_devices_are_refused_alike() {
         prefix,
         ..Binding::host(text.parse().unwrap(), interface)
     };
-    let bind = |text, prefix, interface| Op::Bind { binding: binding(text, prefix, interface) };
-    let unbind = |text, prefix, interface| Op::Unbind { binding: binding(text, prefix, interface) };
+    let bind = |text, prefix, interface| Op::Bind {
+        binding: binding(text, prefix, interface),
+        label: None,
+    };
+    let unbind = |text, prefix, interface| Op::Unbind {
+        binding: binding(text, prefix, interface),
+        label: None,
+    };
     let dummy = |name: &str| Op::AddDummy { interface: name.into() };
     let up = |name: &str| Op::EditDummy { interface: name.into() };
     let no_device = Err(Errno::NODEV);

@@ -198,9 +198,18 @@ fn complete_live() -> impl Strategy<Value = Live> {
                     _ => (binding, Owner::Other),
                 }
             };
+            let addresses: BTreeMap<Binding, Owner> = addresses.into_iter().map(ours).collect();
+            // The labels that a spec can write, on every second of the addresses that may have one.
+            let labelled = addresses
+                .iter()
+                .filter(|(binding, owner)| **owner == Owner::Evenkeel && binding.address.is_ipv4());
+            let labels = labelled
+                .step_by(2)
+                .map(|(binding, _)| (binding.clone(), format!("{}:0", binding.interface).into()));
             Live {
                 services: pair.live.services,
-                addresses: addresses.into_iter().map(ours).collect(),
+                labels: labels.collect(),
+                addresses,
                 links: links.map(|all| all.into_iter().collect()),
                 timeouts,
                 sync: if mixed { Daemons::new() } else { sync },
