@@ -5,16 +5,17 @@ use evenkeel_plan::Op;
 
 use crate::report::Rollback;
 use crate::rollback::restore;
-use crate::{Done, Journal, Kernel, Outcome, PartialApplies, Report, Sysctls};
+use crate::{Done, Journal, Kernel, Outcome, PartialApplies, ReadRequest, Report};
 
-/// The sysctls that the way back needs to know.
-pub fn pending_sysctls(journal: &Journal) -> Sysctls {
+/// What the way back needs to know.
+pub fn pending_request(journal: &Journal) -> ReadRequest {
     let steps = journal.pending.iter().flat_map(|pending| &pending.steps);
     let edited = steps.filter_map(|op| match op {
         Op::EditSysctl { key, .. } => Some(key),
         _ => None,
     });
-    edited.chain(journal.record.sysctls.keys()).cloned().collect()
+    let sysctls = edited.chain(journal.record.sysctls.keys()).cloned().collect();
+    ReadRequest { sysctls, routes: !journal.routes.is_empty() }
 }
 
 /// The steps of a report that a way back must know.
@@ -57,6 +58,9 @@ pub fn roll_back_pending(
         return rollback;
     }
     journal.addresses.retain(|binding| live.addresses.get(binding) == Some(&Owner::Evenkeel));
+    if let Some(routes) = &live.routes {
+        journal.routes.retain(|route| routes.contains_key(route));
+    }
     let links = live.links.as_ref();
     journal.dummies.retain(|dummy| links.is_none_or(|links| links.contains_key(dummy)));
     // One that has its first value again is nobody's to put back.

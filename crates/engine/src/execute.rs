@@ -14,7 +14,7 @@ use evenkeel_plan::{Inputs, Object, Op, PriorState, plan};
 use crate::drain::DrainWaiter;
 use crate::execute_stages::{execute_stages, is_already_draining};
 use crate::rollback::roll_back;
-use crate::{ExecutionContext, Kernel, KernelError, Outcome, Report, Sysctls};
+use crate::{ExecutionContext, Kernel, KernelError, Outcome, ReadRequest, Report};
 
 /// What an execution needs to know beside the kernel.
 #[derive(Debug)]
@@ -200,8 +200,8 @@ pub(crate) fn read_touched(
         live.services.extend(read);
     }
     if ops.iter().any(|op| op.service().is_none()) {
-        let sysctls: Sysctls = live.sysctls.keys().cloned().collect();
-        kernel.read_namespace(&sysctls, live)?;
+        let request = ReadRequest::again(live);
+        kernel.read_namespace(&request, live)?;
     }
     Ok(())
 }

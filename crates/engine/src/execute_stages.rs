@@ -157,6 +157,10 @@ fn waits_for_drain(op: &Op, draining: &BTreeSet<RealServerId>, steps: &[Op]) -> 
                 && service.vip().is_none_or(|vip| vip == binding.address)
                 && !is_bound_again(binding, steps)
         }),
+        Op::DeleteRoute { route } => steps.iter().any(|step| {
+            matches!(step, Op::Unbind { binding, .. } if *binding == route.binding())
+                && waits_for_drain(step, draining, steps)
+        }),
         Op::DeleteDummy { interface } => steps.iter().any(|step| {
             let on_it =
                 matches!(step, Op::Unbind { binding, .. } if binding.interface == *interface);
@@ -189,7 +193,8 @@ pub(crate) fn outcome(
             | Op::AddSync { .. },
             Errno::EXIST,
         )
-        | (Op::Bind { .. }, Errno::EXIST)
+        | (Op::Bind { .. } | Op::AddRoute { .. }, Errno::EXIST)
+        | (Op::DeleteRoute { .. }, Errno::SRCH | Errno::NODEV)
         | (Op::DeleteService { .. } | Op::DeleteSync { .. }, Errno::SRCH)
         | (Op::DeleteRealServer { .. } | Op::DrainRealServer { .. }, Errno::NOENT | Errno::SRCH)
         | (Op::DeleteDummy { .. }, Errno::NODEV)

@@ -8,13 +8,14 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{
-    Binding, Family, Forward, Link, Live, MAX_WEIGHT, Netmask, Owner, RealServer, RealServerKey,
-    Scheduler, Service, ServiceConfig, ServiceKey, SyncDaemon, SyncState, Tunnel, TunnelKind,
+    Binding, Family, Forward, HostRoute, Link, Live, LiveRoute, MAX_WEIGHT, Netmask, Owner,
+    RealServer, RealServerKey, Scheduler, Service, ServiceConfig, ServiceKey, SyncDaemon,
+    SyncState, Tunnel, TunnelKind,
 };
 use evenkeel_plan::{Object, Op};
 use rustix::io::Errno;
 
-use crate::{Exception, Kernel, KernelError, Replies, Sysctls};
+use crate::{Exception, Kernel, KernelError, ReadRequest, Replies};
 
 /// A network namespace in memory.
 #[derive(Debug, Default)]
@@ -118,6 +119,10 @@ impl FakeKernel {
                 links.remove(interface).ok_or(Errno::NODEV)?;
                 self.live.addresses.retain(|binding, _| binding.interface != *interface);
                 self.live.labels.retain(|binding, _| binding.interface != *interface);
+                if let Some(routes) = &mut self.live.routes {
+                    routes.retain(|route, _| route.interface != *interface);
+                }
+                self.forget_sources();
                 Ok(())
             }
             Op::AddService { key, after } => self.add_service(*key, after),
@@ -155,9 +160,69 @@ impl FakeKernel {
             Op::Unbind { binding, .. } => {
                 self.require_interface(&binding.interface)?;
                 self.live.labels.remove(binding);
-                self.live.addresses.remove(binding).map(drop).ok_or(Errno::ADDRNOTAVAIL)
+                self.live.addresses.remove(binding).ok_or(Errno::ADDRNOTAVAIL)?;
+                self.forget_sources();
+                Ok(())
+            }
+            Op::AddRoute { route } => self.add_route(route),
+            Op::DeleteRoute { route } => {
+                self.require_interface(&route.interface)?;
+                let routes = self.live.routes.get_or_insert_default();
+                match routes.get(route) {
+                    Some(found) if found.owner == Owner::Evenkeel => {
+                        routes.remove(route);
+                        Ok(())
+                    }
+                    _ => Err(Errno::SRCH),
+                }
             }
         }
+    }
+
+    /// `fib_table_insert` and `fib6_add`, with what the host crate makes of a route that exists.
+    fn add_route(&mut self, route: &HostRoute) -> Result<(), Errno> {
+        self.require_interface(&route.interface)?;
+        let routes = self.live.routes.get_or_insert_default();
+        let mut others = routes.keys().filter(|it| it.destination == route.destination);
+        match routes.get(route) {
+            Some(found) if found.owner == Owner::Other || found.source.is_some() => {
+                return Err(Errno::EXIST);
+            }
+            None if others.next().is_some() => return Err(Errno::BUSY),
+            _ => {}
+        }
+        let mut links = self.live.links.iter().flatten();
+        if links.any(|(name, link)| *name == route.interface && !link.up) {
+            return Err(Errno::NETDOWN);
+        }
+        // IPv4 takes any address of the host for a source, IPv6 one of the interface.
+        let is_source = |binding: &Binding| {
+            binding.address == route.destination
+                && (binding.address.is_ipv4() || binding.interface == route.interface)
+        };
+        if !self.live.addresses.keys().any(is_source) {
+            return Err(Errno::INVAL);
+        }
+        routes.insert(route.clone(), LiveRoute::of_evenkeel(route));
+        Ok(())
+    }
+
+    /// IPv4 routes go with their source address, and those of IPv6 lose it (`fib_sync_down_addr`,
+    /// `fib6_remove_prefsrc`).
+    fn forget_sources(&mut self) {
+        let Live { routes, addresses, .. } = &mut self.live;
+        let is_gone = |source: IpAddr| !addresses.keys().any(|it| it.address == source);
+        let Some(routes) = routes else { return };
+        routes.retain(|_, route| !route.source.is_some_and(|it| it.is_ipv4() && is_gone(it)));
+        for route in routes.values_mut() {
+            route.source = route.source.filter(|source| !is_gone(*source));
+        }
+    }
+
+    /// The state as it is read: routes are there only where they were asked for.
+    fn read(&self, request: &ReadRequest) -> Live {
+        let routes = request.routes.then(|| self.live.routes.clone().unwrap_or_default());
+        Live { routes, ..self.live.clone() }
     }
 
     fn require_interface(&self, name: &str) -> Result<(), Errno> {
@@ -334,14 +399,17 @@ fn check_values(
 }
 
 impl Kernel for FakeKernel {
-    fn observe(&mut self, _: &Sysctls) -> Result<Live, KernelError> {
+    fn observe(&mut self, request: &ReadRequest) -> Result<Live, KernelError> {
         self.reach("reading")?;
-        Ok(self.live.clone())
+        Ok(self.read(request))
     }
 
-    fn observe_with_statistics(&mut self, _: &Sysctls) -> Result<(Live, Statistics), KernelError> {
+    fn observe_with_statistics(
+        &mut self,
+        request: &ReadRequest,
+    ) -> Result<(Live, Statistics), KernelError> {
         self.reach("reading")?;
-        Ok((self.live.clone(), self.statistics.clone()))
+        Ok((self.read(request), self.statistics.clone()))
     }
 
     fn services(
@@ -374,10 +442,14 @@ impl Kernel for FakeKernel {
         Ok((services, counted))
     }
 
-    fn read_namespace(&mut self, _: &Sysctls, live: &mut Live) -> Result<(), KernelError> {
+    fn read_namespace(
+        &mut self,
+        request: &ReadRequest,
+        live: &mut Live,
+    ) -> Result<(), KernelError> {
         self.reach("reading")?;
         let services = std::mem::take(&mut live.services);
-        *live = Live { services, ..self.live.clone() };
+        *live = Live { services, ..self.read(request) };
         Ok(())
     }
 

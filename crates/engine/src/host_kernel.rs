@@ -19,7 +19,7 @@ use self::reannounce::LinkTracker;
 pub use probe::{TableDigest, not_in_proc};
 
 use crate::convert::{real_server, real_server_statistics, sync_daemon, timeouts};
-use crate::{Kernel, KernelError, Replies, Sysctls};
+use crate::{Kernel, KernelError, ReadRequest, Replies};
 
 /// The network namespace of the thread that connected.
 #[derive(Debug)]
@@ -51,24 +51,24 @@ impl HostKernel {
 }
 
 impl Kernel for HostKernel {
-    fn observe(&mut self, sysctls: &Sysctls) -> Result<Live, KernelError> {
+    fn observe(&mut self, request: &ReadRequest) -> Result<Live, KernelError> {
         let mut services = self.listed(|_, _| ())?;
         self.fill(&mut services, |_, _| ())?;
         let mut live = Live { services, ..Live::default() };
-        self.read_namespace(sysctls, &mut live)?;
+        self.read_namespace(request, &mut live)?;
         Ok(live)
     }
 
     fn observe_with_statistics(
         &mut self,
-        sysctls: &Sysctls,
+        request: &ReadRequest,
     ) -> Result<(Live, Statistics), KernelError> {
         let mut statistics = Statistics::default();
         let mut services = self
             .listed(|key, traffic| statistics.services.entry(key).or_default().traffic = traffic)?;
         self.fill(&mut services, |service, reply| count(&mut statistics, service, reply))?;
         let mut live = Live { services, ..Live::default() };
-        self.read_namespace(sysctls, &mut live)?;
+        self.read_namespace(request, &mut live)?;
         Ok((live, statistics))
     }
 
@@ -93,7 +93,11 @@ impl Kernel for HostKernel {
         Ok((services, statistics))
     }
 
-    fn read_namespace(&mut self, sysctls: &Sysctls, live: &mut Live) -> Result<(), KernelError> {
+    fn read_namespace(
+        &mut self,
+        request: &ReadRequest,
+        live: &mut Live,
+    ) -> Result<(), KernelError> {
         self.read_addresses(live)?;
         let read = self.ipvs.timeouts();
         live.timeouts =
@@ -102,7 +106,8 @@ impl Kernel for HostKernel {
         let daemons = daemons.map_err(|error| ipvs_error("reading the sync daemons", error))?;
         live.sync = daemons.iter().filter_map(|entry| sync_daemon(&entry.daemon)).collect();
         live.sysctls.clear();
-        for key in sysctls {
+        live.routes = if request.routes { Some(self.read_routes()?) } else { None };
+        for key in &request.sysctls {
             let value = evenkeel_host::sysctl(key);
             let value = value.map_err(|error| host_error("reading the sysctls", error))?;
             live.sysctls.extend(value.map(|value| (key.clone(), value.into())));

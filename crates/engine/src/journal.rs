@@ -18,7 +18,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use evenkeel_host::{Namespace, NamespaceIdentity};
-use evenkeel_model::Binding;
+use evenkeel_model::{Binding, HostRoute};
 use evenkeel_plan::{Adopted, PriorState};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -41,6 +41,10 @@ pub struct Journal {
     pub record: PriorState,
     /// The addresses that evenkeel bound; written down before they are bound.
     pub addresses: BTreeSet<Binding>,
+    /// The routes that evenkeel added; written down before they are added. Routes are read only while
+    /// there are some, or a spec asks for one.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub routes: BTreeSet<HostRoute>,
     /// The dummy devices that evenkeel created.
     pub dummies: BTreeSet<Box<str>>,
     /// The last spec that was applied; its texts are read by [`StateDir::last_spec`].

@@ -245,6 +245,15 @@ pub fn explain(op: &Op, refused: &Refused) -> String {
             "the kernel runs no sync daemon beside real servers of the other family".to_owned()
         }
         (_, Errno::EXIST) => "it exists already".to_owned(),
+        (Op::AddRoute { route }, Errno::NETDOWN) => {
+            format!("interface {} is down", route.interface)
+        }
+        (Op::AddRoute { route }, Errno::NODEV) => {
+            format!("interface {} does not exist", route.interface)
+        }
+        (Op::AddRoute { route }, Errno::INVAL) => {
+            format!("{} is no address of this host that can be a source", route.destination)
+        }
         (Op::Bind { binding, .. }, Errno::NODEV) => {
             format!("interface {} does not exist", binding.interface)
         }

@@ -60,6 +60,9 @@ fn record_intent(journal: &mut Journal, pass: &Pass<'_>, context: &dyn Execution
             Op::Bind { binding, .. } => {
                 journal.addresses.insert(binding.clone());
             }
+            Op::AddRoute { route } => {
+                journal.routes.insert(route.clone());
+            }
             Op::AddDummy { interface } => {
                 journal.dummies.insert(interface.clone());
             }
@@ -108,6 +111,15 @@ fn record_outcome(
             // Someone else's, or taken back, unless it was ours before this pass.
             Op::Bind { binding, .. } if !may_be_done && !before.addresses.contains(binding) => {
                 journal.addresses.remove(binding);
+            }
+            Op::AddRoute { route } if may_be_done => {
+                journal.routes.insert(route.clone());
+            }
+            Op::AddRoute { route } if !before.routes.contains(route) => {
+                journal.routes.remove(route);
+            }
+            Op::DeleteRoute { route } if is_there => {
+                journal.routes.remove(route);
             }
             // It may have been unbound first, to be bound with another label.
             Op::Bind { binding, .. } if may_be_done => {
@@ -163,6 +175,11 @@ impl Journal {
         self.record.timeouts = desired.timeouts;
         // What the spec no longer names has gone back to what it was.
         self.record.sysctls.retain(|key, _| desired.sysctls.contains_key(key));
+        // The kernel deletes a route with its source address. What is out of scope stays on record.
+        self.routes.retain(|route| {
+            desired.vips.get(&route.binding()).is_some_and(|vip| vip.route)
+                || !desired.scope.contains_address(route.destination)
+        });
         self.targeted = PartialApplies::default();
         self.attempted = PartialApplies::default();
         self.promote_next_spec();

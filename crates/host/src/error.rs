@@ -25,6 +25,22 @@ pub enum Action {
     Bind(Binding),
     /// [`Host::unbind`](crate::Host::unbind).
     Unbind(Binding),
+    /// [`Host::host_routes`](crate::Host::host_routes).
+    ListRoutes,
+    /// [`Host::add_host_route`](crate::Host::add_host_route).
+    AddRoute {
+        /// The address that it leads to.
+        destination: IpAddr,
+        /// The interface.
+        interface: String,
+    },
+    /// [`Host::delete_host_route`](crate::Host::delete_host_route).
+    DeleteRoute {
+        /// The address that it leads to.
+        destination: IpAddr,
+        /// The interface.
+        interface: String,
+    },
     /// [`Host::announce`](crate::Host::announce).
     Announce {
         /// The address announced.
@@ -56,6 +72,13 @@ impl fmt::Display for Action {
             Self::FindLink(name) => write!(f, "look up interface {name}"),
             Self::Bind(binding) => write!(f, "bind {binding}"),
             Self::Unbind(binding) => write!(f, "unbind {binding}"),
+            Self::ListRoutes => write!(f, "list the routes"),
+            Self::AddRoute { destination, interface } => {
+                write!(f, "add route {destination} dev {interface}")
+            }
+            Self::DeleteRoute { destination, interface } => {
+                write!(f, "delete route {destination} dev {interface}")
+            }
             Self::Announce { address, interface } => write!(f, "announce {address} on {interface}"),
             Self::CreateDummy(name) => write!(f, "create dummy device {name}"),
             Self::BringUpDummy(name) => write!(f, "bring up dummy device {name}"),
@@ -130,6 +153,30 @@ pub enum Error {
     /// The interface does not have this address with this prefix.
     #[error("{0} is not bound")]
     NotBound(Binding),
+    /// Someone else added a route to the address through the same interface.
+    #[error("route {destination} dev {interface} exists already")]
+    RouteExists {
+        /// The address.
+        destination: IpAddr,
+        /// The interface.
+        interface: String,
+    },
+    /// Another route to the address stands in the way: the main table holds one of a metric.
+    #[error("another route to {destination}{} stands in the way; `ip route del` takes it out", through.as_ref().map(|it| format!(" through {it}")).unwrap_or_default())]
+    RouteTaken {
+        /// The address.
+        destination: IpAddr,
+        /// The interface of the other route; absent where it has none, as a blackhole.
+        through: Option<String>,
+    },
+    /// There is no route of evenkeel's to the address through the interface.
+    #[error("there is no route {destination} dev {interface} of evenkeel's")]
+    RouteMissing {
+        /// The address.
+        destination: IpAddr,
+        /// The interface.
+        interface: String,
+    },
     /// The prefix is longer than the address.
     #[error("{0}: the prefix is longer than the address")]
     InvalidPrefix(Binding),

@@ -22,6 +22,7 @@ mod module;
 mod monitor;
 mod namespace;
 mod netlink;
+mod route;
 mod sysctl;
 
 pub use address::{Address, AddressFlags, AddressScope};
@@ -36,4 +37,5 @@ pub use link::{Link, OperationalState};
 pub use module::modules;
 pub use monitor::{AddressMonitor, Change};
 pub use namespace::{Namespace, NamespaceIdentity, NamespaceState};
+pub use route::Route;
 pub use sysctl::{folded, set_sysctl, sysctl};

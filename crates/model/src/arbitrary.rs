@@ -11,10 +11,10 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
 use crate::{
-    Binding, Checksum, Desired, DesiredTimeouts, Drain, Family, Forward, Link, Live, MAX_WEIGHT,
-    NamedService, Netmask, Owner, Persistence, Protocol, RealServer, RealServerKey, RealServers,
-    Scheduler, SchedulerFlags, Scope, Service, ServiceConfig, ServiceKey, Timeouts, Tunnel,
-    TunnelKind, Vip,
+    Binding, Checksum, Desired, DesiredTimeouts, Drain, Family, Forward, HostRoute, Link, Live,
+    LiveRoute, MAX_WEIGHT, NamedService, Netmask, Owner, Persistence, Protocol, RealServer,
+    RealServerKey, RealServers, Scheduler, SchedulerFlags, Scope, Service, ServiceConfig,
+    ServiceKey, Timeouts, Tunnel, TunnelKind, Vip,
 };
 
 /// A desired and a live state, and what their difference is.
@@ -54,15 +54,27 @@ fn drain() -> impl Strategy<Value = Drain> {
 /// A pair, and on both sides VIPs, a dummy device, timeouts and a sysctl in any relation. Their
 /// operations are not counted.
 pub fn populated(most: usize) -> impl Strategy<Value = Pair> {
-    (pair(most), any::<[bool; 6]>()).prop_map(|(mut pair, choices)| {
+    (pair(most), any::<[bool; 8]>()).prop_map(|(mut pair, choices)| {
         const SYSCTL: &str = "net.ipv4.vs.expire_nodest_conn";
         let Pair { desired, live, .. } = &mut pair;
         let vip = |last, interface| Binding::host([203, 0, 113, last].into(), interface);
-        live.links =
-            Some([("eth0".into(), Link { up: true, dummy: false, owner: Owner::Other })].into());
+        live.links = Some(
+            ["eth0", "lo"]
+                .map(|name| (name.into(), Link { up: true, dummy: false, owner: Owner::Other }))
+                .into(),
+        );
         live.timeouts = Some(Timeouts::INITIAL);
         live.sysctls.insert(SYSCTL.into(), "0".into());
-        let [leaves, comes, is_on_dummy, has_timeouts, has_sysctl, is_relabelled] = choices;
+        let [
+            leaves,
+            comes,
+            is_on_dummy,
+            has_timeouts,
+            has_sysctl,
+            is_relabelled,
+            gets_route,
+            loses_route,
+        ] = choices;
         if leaves {
             live.addresses.insert(vip(1, "eth0"), Owner::Evenkeel);
         }
@@ -78,6 +90,33 @@ pub fn populated(most: usize) -> impl Strategy<Value = Pair> {
             let label = Some("eth0:2".into());
             desired.vips.insert(vip(4, "eth0"), Vip { label, ..Vip::default() });
         }
+        let mut routes = BTreeMap::new();
+        if gets_route {
+            let binding = vip(5, "eth0");
+            desired.vips.insert(binding.clone(), Vip { route: true, ..Vip::default() });
+            if is_relabelled {
+                // Through the interface that the VIP was on before.
+                let before = HostRoute { interface: "lo".into(), ..HostRoute::of(&binding) };
+                live.addresses.insert(before.binding(), Owner::Evenkeel);
+                routes.insert(before.clone(), LiveRoute::of_evenkeel(&before));
+            }
+        }
+        if loses_route {
+            let binding = vip(6, "eth0");
+            live.addresses.insert(binding.clone(), Owner::Evenkeel);
+            let route = HostRoute::of(&binding);
+            routes.insert(route.clone(), LiveRoute::of_evenkeel(&route));
+            if comes {
+                desired.vips.insert(binding, Vip::default());
+            }
+        }
+        if is_relabelled && leaves {
+            // It is made anew, for the VIP is unbound for its label.
+            let route = HostRoute::of(&vip(4, "eth0"));
+            routes.insert(route.clone(), LiveRoute::of_evenkeel(&route));
+            desired.vips.entry(route.binding()).or_default().route = true;
+        }
+        live.routes = Some(routes);
         if has_timeouts {
             desired.timeouts = DesiredTimeouts { tcp: Some(60), ..DesiredTimeouts::default() };
         }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Binding, Service, ServiceKey, SyncDaemon, SyncState, Timeouts};
+use crate::{Binding, HostRoute, LiveRoute, Service, ServiceKey, SyncDaemon, SyncState, Timeouts};
 
 /// The configuration of one network namespace, as read. Statistics are kept apart in
 /// [`crate::statistics::Statistics`].
@@ -17,6 +17,9 @@ pub struct Live {
     /// The labels of IPv4 addresses that are not the interface's name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<Binding, Box<str>>,
+    /// The routes of the main table to single addresses; `None` where nobody needed them, so that
+    /// they were not read.
+    pub routes: Option<BTreeMap<HostRoute, LiveRoute>>,
     /// Every interface, by name; `None` if unknown, as for the empty host of `--live none`.
     pub links: Option<BTreeMap<Box<str>, Link>>,
     /// The timeouts; `None` if unknown.

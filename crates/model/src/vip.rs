@@ -46,6 +46,10 @@ pub struct Vip {
     /// The label of an IPv4 address (`IFA_LABEL`), such as `eth0:1`; `None` accepts any label.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<Box<str>>,
+    /// The main table gets a host route to the address, through the interface and with the address
+    /// as its source.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub route: bool,
 }
 
 /// The longest label that the kernel takes, in bytes (`IFNAMSIZ` without the closing zero).

@@ -183,6 +183,8 @@ pub(crate) struct OmittedSteps<'a> {
     pub(crate) not_ready: BTreeSet<ServiceKey>,
     /// Addresses of which a binding is not made.
     pub(crate) unbound: BTreeSet<IpAddr>,
+    /// Addresses of which a route is not added, or not deleted.
+    pub(crate) routes: BTreeSet<IpAddr>,
     /// Bindings that stay and were to leave.
     pub(crate) bound: BTreeSet<&'a Binding>,
     /// The addresses of those that were to leave the host.

@@ -1,6 +1,6 @@
 //! What operations are done to.
 
-use evenkeel_model::{Binding, RealServerKey, ServiceKey, SyncState};
+use evenkeel_model::{Binding, HostRoute, RealServerKey, ServiceKey, SyncState};
 
 /// What an operation is done to, by identity.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,4 +21,6 @@ pub enum Object {
     RealServer(ServiceKey, RealServerKey),
     /// A VIP on an interface.
     Vip(Binding),
+    /// A host route to a VIP.
+    Route(HostRoute),
 }

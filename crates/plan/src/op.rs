@@ -1,8 +1,8 @@
 //! Operations: what a plan is made of, and all that an execution needs to know.
 
 use evenkeel_model::{
-    Binding, Drain, RealServer, RealServerKey, Service, ServiceConfig, ServiceKey, SyncDaemon,
-    SyncState, Timeouts,
+    Binding, Drain, HostRoute, RealServer, RealServerKey, Service, ServiceConfig, ServiceKey,
+    SyncDaemon, SyncState, Timeouts,
 };
 use serde::{Deserialize, Serialize};
 
@@ -148,6 +148,16 @@ pub enum Op {
         /// The label it has; `None` for the interface's name, and for IPv6.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         label: Option<Box<str>>,
+    },
+    /// A host route to a VIP is added, with the VIP as its source.
+    AddRoute {
+        /// Which.
+        route: HostRoute,
+    },
+    /// A host route that evenkeel added is deleted.
+    DeleteRoute {
+        /// Which.
+        route: HostRoute,
     },
 }
 

@@ -24,13 +24,14 @@
 //!  9. Weights are lowered.
 //! 10. Dummy devices that someone set down are brought up, and VIPs are bound and announced: the
 //!     services on them have their real servers. In this order, for an interface that goes down
-//!     loses its IPv6 addresses, and those are bound again here.
+//!     loses its IPv6 addresses, and those are bound again here. Host routes to VIPs follow, for
+//!     their source has to be an address of the host (`fib_valid_prefsrc`).
 //! 11. Whatever leaves drains: it gets weight 0, with the VIPs still bound, so that connections
 //!     can end and new clients are served by others, or, where the service leaves, refused at
 //!     once. Whoever carries out a plan waits behind this phase, for all drains together: they
 //!     take as long as the longest, and nothing else of the plan is left to wait for them.
 //! 12. Drained real servers are deleted.
-//! 13. VIPs are unbound that no service needs, and then services are deleted: between the two
+//! 13. Host routes go before their source does. VIPs are unbound that no service needs, and then services are deleted: between the two
 //!     their traffic would reach the host's own sockets. Unbinding stops every connection through
 //!     the VIP, so it comes behind the drains. The kernel deletes real servers with their service,
 //!     in one operation. Dummy devices that nothing is bound on any more go.
@@ -38,6 +39,9 @@
 //!
 //! Within a phase the order is that of the spec for additions (the sh and mh schedulers depend on
 //! it) and that of the keys for all else.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use evenkeel_model::{Binding, Family};
 
@@ -48,6 +52,7 @@ pub(crate) fn order(added: Vec<Op>, readded: Vec<Op>, mut others: Vec<Op>) -> Ve
     // The sort is stable: within a phase the order of the difference stays, which goes by key, and
     // within a service by the spec.
     others.sort_by_key(Op::phase);
+    make_room_for_routes(&mut others);
     rebind_in_pairs(&mut others);
     let mut steps = added;
     let before = others.partition_point(|op| op.phase() < Phase::AddRealServers);
@@ -76,9 +81,11 @@ pub(crate) enum Phase {
     LowerRealServers,
     EditDummies,
     Bind,
+    AddRoutes,
     DrainRealServers,
     // Here is waited for the drains.
     DeleteRealServers,
+    DeleteRoutes,
     Unbind,
     DeleteServices,
     DeleteDummies,
@@ -103,6 +110,26 @@ impl Phase {
             alone => alone,
         })
     }
+}
+
+/// Where a route makes room for another one to the same address, or is added again because its VIP
+/// is unbound and bound again, brings its deletion before the bindings.
+fn make_room_for_routes(ops: &mut Vec<Op>) {
+    let added: BTreeSet<IpAddr> = ops
+        .iter()
+        .filter_map(|op| match op {
+            Op::AddRoute { route } => Some(route.destination),
+            _ => None,
+        })
+        .collect();
+    if added.is_empty() {
+        return;
+    }
+    let makes_room =
+        |op: &Op| matches!(op, Op::DeleteRoute { route } if added.contains(&route.destination));
+    let early: Vec<Op> = ops.extract_if(.., |op| makes_room(op)).collect();
+    let before = ops.partition_point(|op| op.phase() < Phase::Bind);
+    ops.splice(before..before, early);
 }
 
 /// Where a VIP only changes its prefix length or its label, brings the two operations together: a

@@ -8,10 +8,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use evenkeel_model::{Live, Scheduler, ServiceConfig, ServiceKey};
+use evenkeel_model::{HostRoute, Live, Scheduler, ServiceConfig, ServiceKey};
 
 use crate::order::order;
 use crate::resource::Value;
+use crate::resource::route::{anew, lost_sources, touches};
 use crate::{Object, Op, canonical};
 
 /// A way back.
@@ -74,7 +75,10 @@ pub fn rollback_plan(done: &[Op], live: &Live) -> RollbackPlan {
     for (object, history) in &touched.0 {
         builder.restore(object, history);
     }
-    let RollbackBuilder { added, ops, foreign, traces, .. } = builder;
+    let RollbackBuilder { added, mut ops, foreign, traces, .. } = builder;
+    let lost = lost_sources(&ops, live).filter(|route| !touches(&ops, route));
+    let lost: Vec<HostRoute> = lost.collect();
+    ops.extend(lost.iter().flat_map(anew));
     RollbackPlan { steps: order(added, Vec::new(), ops), foreign, traces }
 }
 

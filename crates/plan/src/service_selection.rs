@@ -124,6 +124,7 @@ impl ServiceSelection {
             mut services,
             mut addresses,
             labels,
+            mut routes,
             links,
             modules,
             sysctls,
@@ -135,15 +136,22 @@ impl ServiceSelection {
         // One that a whole plan would delete has no claim on its VIP, but is still there.
         used.extend(others.filter_map(ServiceKey::vip));
         services.retain(|key, _| self.keys.contains(key));
+        let may_go = |address: &IpAddr| {
+            let is_free = self.bound.contains(address) || !used.contains(address);
+            self.vips.contains(address) && is_free
+        };
         for (binding, owner) in &mut addresses {
-            let address = &binding.address;
-            let may_go = self.bound.contains(address) || !used.contains(address);
-            if !(self.vips.contains(address) && may_go) {
+            if !may_go(&binding.address) {
                 *owner = Owner::Other;
             }
         }
+        for (route, found) in routes.iter_mut().flatten() {
+            if !may_go(&route.destination) {
+                found.owner = Owner::Other;
+            }
+        }
         // They tell what a change means for connections; none of them is changed.
-        Live { services, addresses, labels, links, modules, sysctls, ..Live::default() }
+        Live { services, addresses, labels, routes, links, modules, sysctls, ..Live::default() }
     }
 
     /// What is on record, without the sysctls and timeouts, which a part of the spec leaves alone.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use evenkeel_model::statistics::Statistics;
-use evenkeel_model::{Desired, DesiredTimeouts, Live, Owner, Timeouts};
+use evenkeel_model::{Desired, DesiredTimeouts, HostRoute, Live, LiveRoute, Owner, Timeouts};
 
 use crate::parameter::{self, NoParameters, Parameters, Values};
 use crate::path::Path;
@@ -48,19 +48,24 @@ impl Loaded {
     pub fn into_live(self) -> Live {
         let Desired { services, vips, timeouts, sync, sysctls, scope: _, guards: _, drain: _ } =
             self.desired;
-        let SnapshotSection { addresses, mut labels, links, modules, statistics: _ } =
+        let SnapshotSection { addresses, mut labels, mut routes, links, modules, statistics: _ } =
             self.observed;
         if addresses.is_none() {
             labels.extend(vips.iter().filter_map(|(binding, vip)| {
                 let label = vip.label.clone().filter(|label| *label != binding.interface);
                 Some((binding.clone(), label?))
             }));
+            let routed = vips.iter().filter(|(_, vip)| vip.route);
+            let routed = routed.map(|(binding, _)| HostRoute::of(binding));
+            let owned = routed.map(|route| (route.clone(), LiveRoute::of_evenkeel(&route)));
+            routes.get_or_insert_default().extend(owned);
         }
         let bound = || vips.into_keys().map(|binding| (binding, Owner::Evenkeel)).collect();
         Live {
             services: services.into_iter().map(|(key, named)| (key, named.service)).collect(),
             addresses: addresses.unwrap_or_else(bound),
             labels,
+            routes,
             links,
             timeouts: (timeouts != DesiredTimeouts::default())
                 .then(|| timeouts.over(Timeouts::INITIAL)),

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use evenkeel_model::statistics::{
     Rates, RealServerStatistics, ServiceStatistics, Statistics, Traffic,
 };
-use evenkeel_model::{Binding, Link, Live, Owner, RealServerKey, ServiceKey};
+use evenkeel_model::{Binding, HostRoute, Link, Live, LiveRoute, Owner, RealServerKey, ServiceKey};
 use serde::de::{
     Deserialize, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor,
 };
@@ -20,6 +20,7 @@ pub(crate) struct SnapshotSection {
     pub(crate) addresses: Option<BTreeMap<Binding, Owner>>,
     /// Labels that are not the interface's name; a part of `addresses` in the text.
     pub(crate) labels: BTreeMap<Binding, Box<str>>,
+    pub(crate) routes: Option<BTreeMap<HostRoute, LiveRoute>>,
     pub(crate) links: Option<BTreeMap<Box<str>, Link>>,
     pub(crate) modules: Option<BTreeSet<Box<str>>>,
     pub(crate) statistics: Option<Statistics>,
@@ -30,6 +31,7 @@ impl SnapshotSection {
         Self {
             addresses: Some(live.addresses.clone()),
             labels: live.labels.clone(),
+            routes: live.routes.clone(),
             links: live.links.clone(),
             modules: live.modules.clone(),
             statistics: None,
@@ -49,7 +51,8 @@ impl<'de> Deserialize<'de> for SnapshotSection {
         let services = any.get("counters").map(|list| list.items().filter_map(service).collect());
         let statistics = services.map(|services| Statistics { services });
         let labels = labels.unwrap_or_default();
-        Ok(Self { addresses, labels, links, modules, statistics })
+        let routes = any.get("routes").map(|list| list.items().filter_map(route).collect());
+        Ok(Self { addresses, labels, routes, links, modules, statistics })
     }
 }
 
@@ -65,6 +68,14 @@ fn address(item: &Any) -> Option<(Binding, Owner)> {
 fn label(item: &Any) -> Option<(Binding, Box<str>)> {
     let (binding, _) = address(item)?;
     Some((binding, item.get("label")?.text()?.into()))
+}
+
+fn route(item: &Any) -> Option<(HostRoute, LiveRoute)> {
+    let destination = item.get("destination")?.text()?.parse().ok()?;
+    let interface = item.get("interface")?.text()?.into();
+    let source = item.get("source").and_then(Any::text).and_then(|source| source.parse().ok());
+    let owner = owner(item.get("owner")?)?;
+    Some((HostRoute { destination, interface }, LiveRoute { owner, source }))
 }
 
 fn link(item: &Any) -> Option<(Box<str>, Link)> {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use evenkeel_engine::{Journal, Sysctls};
+use evenkeel_engine::{Journal, ReadRequest};
 use evenkeel_model::{Live, ServiceKey};
 use evenkeel_plan::{Guard, Object};
 use tokio::sync::watch;
@@ -132,7 +132,7 @@ struct SyncBaseline<G> {
     table_digest: G,
     live: Live,
     not_in_proc: BTreeSet<ServiceKey>,
-    sysctls: Sysctls,
+    request: ReadRequest,
     /// When the whole of it is to be read again, whatever it looks like.
     until: Duration,
 }

@@ -1,6 +1,6 @@
 //! `evenkeel snapshot`: the live state, written as a spec that plans empty.
 
-use evenkeel_engine::Kernel;
+use evenkeel_engine::{Kernel, ReadRequest};
 use evenkeel_model::{Desired, Scope};
 use evenkeel_spec::WriteInput;
 
@@ -21,8 +21,9 @@ pub(crate) fn run(
         crate::input::spec(&arguments.names, &arguments.parameters, global, output)?.desired
     };
     let mut host = HostSession::connect(global, Access::Read, output)?;
-    let sysctls = host.sysctls(&named);
-    let (live, statistics) = host.kernel.observe_with_statistics(&sysctls)?;
+    // A snapshot keeps the routes whatever is on record.
+    let request = ReadRequest { routes: true, ..host.read_request(&named) };
+    let (live, statistics) = host.kernel.observe_with_statistics(&request)?;
     let mut input = WriteInput::of_live(&live, &named);
     if arguments.names.is_empty() {
         // What comes to the host later is not the snapshot's to delete.

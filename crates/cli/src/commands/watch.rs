@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_engine::{HostKernel, Kernel, StoredSpecTexts, Sysctls};
+use evenkeel_engine::{HostKernel, Kernel, ReadRequest, StoredSpecTexts};
 use evenkeel_model::{FileContents, Live};
 use evenkeel_spec::Source;
 use evenkeel_watch::{Detail, Mode, Options, SpecSource, SpecText, TrafficOptions};
@@ -41,7 +41,8 @@ pub(crate) fn run(
     let state = state_dir(global)?;
     // What a kernel cannot do now it will hardly do later: without IPVS, or without the right to
     // it, there is nothing to begin.
-    HostKernel::connect(BTreeSet::new())?.read_namespace(&Sysctls::new(), &mut Live::default())?;
+    HostKernel::connect(BTreeSet::new())?
+        .read_namespace(&ReadRequest::new(), &mut Live::default())?;
     let interval = Duration::from_secs(u64::from(*interval));
     let options = Options {
         version: env!("CARGO_PKG_VERSION"),

@@ -16,7 +16,7 @@ use evenkeel_model::{
 };
 
 use super::HostKernel;
-use crate::{Kernel, KernelError, Sysctls};
+use crate::{Kernel, KernelError, ReadRequest};
 
 /// The table of the calling thread's network namespace.
 const TABLE: &str = "/proc/thread-self/net/ip_vs";
@@ -72,7 +72,7 @@ impl HostKernel {
         table_digest: &TableDigest,
         live: &Live,
         not_in_proc: &BTreeSet<ServiceKey>,
-        sysctls: &Sysctls,
+        request: &ReadRequest,
     ) -> Result<bool, KernelError> {
         if self.digest_of(&table_digest.keys)? != table_digest.file_digest {
             return Ok(false);
@@ -84,10 +84,21 @@ impl HostKernel {
             }
         }
         let mut now = Live::default();
-        self.read_namespace(sysctls, &mut now)?;
-        let Live { services: _, addresses, labels, links, timeouts, sync, sysctls, modules } = live;
+        self.read_namespace(request, &mut now)?;
+        let Live {
+            services: _,
+            addresses,
+            labels,
+            routes,
+            links,
+            timeouts,
+            sync,
+            sysctls,
+            modules,
+        } = live;
         Ok(now.addresses == *addresses
             && now.labels == *labels
+            && now.routes == *routes
             && now.links == *links
             && now.timeouts == *timeouts
             && now.sync == *sync

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_ipvs as ipvs;
 use evenkeel_model::statistics::Traffic;
-use evenkeel_model::{Binding, Link, Live, Owner, RealServers, Service, ServiceKey};
+use evenkeel_model::{
+    Binding, HostRoute, Link, Live, LiveRoute, Owner, RealServers, Service, ServiceKey,
+};
 
 use super::{HostKernel, host_error, ipvs_error};
 use crate::KernelError;
@@ -127,6 +129,31 @@ impl HostKernel {
         });
         live.links = Some(links.collect());
         Ok(())
+    }
+}
+
+impl HostKernel {
+    /// Reads the host routes with who added them. Of several through one interface, which differ in
+    /// their metric, evenkeel's own counts.
+    pub(super) fn read_routes(&mut self) -> Result<BTreeMap<HostRoute, LiveRoute>, KernelError> {
+        let read = self.host.host_routes();
+        let read = read.map_err(|error| host_error("reading the routes", error))?;
+        let mut routes = BTreeMap::new();
+        for found in read {
+            let owner = if found.is_ours() { Owner::Evenkeel } else { Owner::Other };
+            let route =
+                HostRoute { destination: found.destination, interface: found.interface.into() };
+            let found = LiveRoute { owner, source: found.source };
+            match owner {
+                Owner::Evenkeel => {
+                    routes.insert(route, found);
+                }
+                Owner::Other => {
+                    routes.entry(route).or_insert(found);
+                }
+            }
+        }
+        Ok(routes)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use evenkeel_host::{Capabilities, Capability};
 use evenkeel_ipvs::{self as ipvs, Command, Interrupted, modules};
-use evenkeel_model::Binding;
+use evenkeel_model::{Binding, HostRoute};
 use evenkeel_plan::Op;
 use rustix::io::Errno;
 
@@ -81,6 +81,12 @@ impl HostKernel {
             Op::DeleteDummy { interface } => host_answer(self.host.delete_dummy(interface))?,
             Op::Bind { binding, label } => {
                 host_answer(self.bind(binding, label.as_deref(), &mut replies.warnings))?
+            }
+            Op::AddRoute { route: HostRoute { destination, interface } } => {
+                host_answer(self.host.add_host_route(*destination, interface))?
+            }
+            Op::DeleteRoute { route: HostRoute { destination, interface } } => {
+                host_answer(self.host.delete_host_route(*destination, interface))?
             }
             Op::Unbind { binding, .. } => host_answer(self.host.unbind(&host_binding(binding)))?,
             Op::AddService { .. }
@@ -179,7 +185,9 @@ fn command(op: &Op) -> Option<Command> {
         | Op::EditDummy { .. }
         | Op::DeleteDummy { .. }
         | Op::Bind { .. }
-        | Op::Unbind { .. } => return None,
+        | Op::Unbind { .. }
+        | Op::AddRoute { .. }
+        | Op::DeleteRoute { .. } => return None,
     })
 }
 
@@ -193,14 +201,17 @@ fn host_binding(binding: &Binding) -> evenkeel_host::Binding {
 fn host_refusal(error: &evenkeel_host::Error) -> Refused {
     use evenkeel_host::Error;
     match error {
-        Error::AlreadyBound(_) | Error::InterfaceExists { .. } => Errno::EXIST.into(),
+        Error::AlreadyBound(_) | Error::InterfaceExists { .. } | Error::RouteExists { .. } => {
+            Errno::EXIST.into()
+        }
+        Error::RouteMissing { .. } => Errno::SRCH.into(),
         Error::NotBound(_) => Errno::ADDRNOTAVAIL.into(),
         Error::InterfaceMissing { .. } => Errno::NODEV.into(),
         Error::Refused { source, .. } | Error::DummyUnavailable { source, .. } => Refused {
             errno: Errno::from_raw_os_error(source.errno),
             message: source.message.as_deref().map(Into::into),
         },
-        Error::WouldDropSecondaries { .. } => {
+        Error::WouldDropSecondaries { .. } | Error::RouteTaken { .. } => {
             Refused { errno: Errno::BUSY, message: Some(error.to_string().into()) }
         }
         Error::Io { source, .. } => match source.raw_os_error() {

@@ -28,6 +28,7 @@ impl Journal {
             namespace: _,
             record: PriorState { applied, scope, guards, sysctls: _, timeouts: _, drains: _ },
             addresses: _,
+            routes: _,
             dummies: _,
             spec,
             next: _,

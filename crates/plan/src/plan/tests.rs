@@ -3,9 +3,9 @@
 mod laws;
 
 use evenkeel_model::{
-    Binding, Drain, Forward, IgnoredField, Limits, Link, MAX_WEIGHT, Names, Netmask, Owner,
-    Persistence, RealServer, RealServerKey, Scheduler, Scope, Service, ServiceKey, Tunnel,
-    TunnelKind, Vip,
+    Binding, Drain, Forward, HostRoute, IgnoredField, Limits, Link, LiveRoute, MAX_WEIGHT, Names,
+    Netmask, Owner, Persistence, RealServer, RealServerKey, Scheduler, Scope, Service, ServiceKey,
+    Tunnel, TunnelKind, Vip,
 };
 
 use super::*;
@@ -526,4 +526,116 @@ fn the_label_of_an_address_of_another_program_stays_with_a_warning() {
     assert_eq!(plan.warnings, [warning]);
     let (wanted, found) = labelled(Some("eth0:1"), Some("eth0:1"), Owner::Other);
     assert_eq!(plan_of(&wanted, &found).warnings, [""; 0]);
+}
+
+fn routed(vips: impl IntoIterator<Item = Binding>) -> Desired {
+    let vip = || Vip { route: true, ..Vip::default() };
+    Desired { vips: vips.into_iter().map(|binding| (binding, vip())).collect(), ..spec([]) }
+}
+
+/// A host where evenkeel bound those addresses and added those routes.
+fn host_of(bound: impl IntoIterator<Item = Binding>, routes: &[(Binding, LiveRoute)]) -> Live {
+    let routes = routes.iter().map(|(binding, found)| (HostRoute::of(binding), *found));
+    Live {
+        addresses: bound.into_iter().map(|binding| (binding, Owner::Evenkeel)).collect(),
+        routes: Some(routes.collect()),
+        ..Live::default()
+    }
+}
+
+fn own_route(binding: &Binding) -> (Binding, LiveRoute) {
+    (binding.clone(), LiveRoute::of_evenkeel(&HostRoute::of(binding)))
+}
+
+#[test]
+fn a_route_is_added_behind_its_vip_and_deleted_before_it() {
+    let six = Binding::host("2001:db8::1".parse().expect("an address"), "eth0");
+    let both = [vip(1), six];
+    let found = host_of(both.clone(), &both.clone().map(|it| own_route(&it)));
+    assert_eq!(
+        lines(&routed(both.clone()), &host_of([], &[])),
+        [
+            "+ bind vip 192.0.2.1/32 on eth0",
+            "+ bind vip 2001:db8::1/128 on eth0",
+            "+ add route 192.0.2.1 dev eth0",
+            "+ add route 2001:db8::1 dev eth0",
+        ]
+    );
+    assert!(plan_of(&routed(both.clone()), &found).is_in_sync());
+    let gone = [
+        "- delete route 192.0.2.1 dev eth0",
+        "- delete route 2001:db8::1 dev eth0",
+        "- unbind vip 192.0.2.1/32 on eth0",
+        "- unbind vip 2001:db8::1/128 on eth0",
+    ];
+    assert_eq!(lines(&spec([]), &found), gone);
+    let mut kept = routed(both);
+    kept.vips.values_mut().for_each(|vip| vip.route = false);
+    assert_eq!(lines(&kept, &found), gone[..2]);
+}
+
+#[test]
+fn a_route_of_another_program_through_the_interface_is_used_and_never_deleted() {
+    let foreign = LiveRoute { owner: Owner::Other, source: None };
+    let found = host_of([vip(1)], &[(vip(1), foreign)]);
+    assert!(plan_of(&routed([vip(1)]), &found).is_in_sync());
+    assert_eq!(lines(&spec([]), &found), ["- unbind vip 192.0.2.1/32 on eth0"]);
+}
+
+#[test]
+fn a_route_that_lost_its_source_or_moves_to_another_interface_makes_room_first() {
+    let bare = LiveRoute { owner: Owner::Evenkeel, source: None };
+    assert_eq!(
+        lines(&routed([vip(1)]), &host_of([vip(1)], &[(vip(1), bare)])),
+        ["- delete route 192.0.2.1 dev eth0", "+ add route 192.0.2.1 dev eth0"]
+    );
+    let moved = Binding { interface: "eth1".into(), ..vip(1) };
+    let found = host_of([vip(1)], &[own_route(&vip(1))]);
+    assert_eq!(
+        lines(&routed([moved]), &found),
+        [
+            "- delete route 192.0.2.1 dev eth0",
+            "+ bind vip 192.0.2.1/32 on eth1",
+            "+ add route 192.0.2.1 dev eth1",
+            "- unbind vip 192.0.2.1/32 on eth0",
+        ]
+    );
+}
+
+#[test]
+fn the_route_of_a_vip_that_gets_another_label_is_added_anew() {
+    let mut wanted = routed([vip(1)]);
+    wanted.vips.entry(vip(1)).or_default().label = Some("eth0:1".into());
+    let found = host_of([vip(1)], &[own_route(&vip(1))]);
+    let forth = [
+        "- delete route 192.0.2.1 dev eth0",
+        "- unbind vip 192.0.2.1/32 on eth0",
+        "+ bind vip 192.0.2.1/32 on eth0 label eth0:1",
+        "+ add route 192.0.2.1 dev eth0",
+    ];
+    assert_eq!(lines(&wanted, &found), forth);
+    let steps = plan_of(&wanted, &found).steps;
+    let after = simulate(&found, &steps);
+    assert!(plan_of(&wanted, &after).is_in_sync());
+    let back = crate::rollback_plan(&steps, &after).steps;
+    assert_eq!(simulate(&after, &back), found);
+    // Someone else took the VIP, and with it the route, while the plan ran.
+    let without = Live { routes: Some([].into()), ..Live::default() };
+    let back = crate::rollback_plan(&steps, &without).steps;
+    assert_eq!(simulate(&without, &back), found);
+}
+
+#[test]
+fn no_route_is_added_through_an_interface_that_stays_down() {
+    let link = |up, owner| Link { up, dummy: true, owner };
+    let down = |owner| Live {
+        links: Some([("eth0".into(), link(false, owner))].into()),
+        ..host_of([vip(1)], &[])
+    };
+    let plan = plan_of(&routed([vip(1)]), &down(Owner::Other));
+    assert!(plan.is_in_sync() && plan.warnings[0].contains("interface eth0 is down"));
+    assert_eq!(
+        lines(&routed([vip(1)]), &down(Owner::Evenkeel)),
+        ["~ edit dummy device eth0: up no -> yes", "+ add route 192.0.2.1 dev eth0"]
+    );
 }

@@ -10,6 +10,7 @@
 pub(crate) mod device;
 pub(crate) mod module;
 pub(crate) mod real_server;
+pub(crate) mod route;
 pub(crate) mod service;
 pub(crate) mod sync;
 pub(crate) mod sysctl;
@@ -33,6 +34,7 @@ use crate::{Impact, Object, Op, Verb};
 use self::device::{DeviceObject, DeviceOp};
 use self::module::{ModuleObject, ModuleOp};
 use self::real_server::{RealServerObject, RealServerOp};
+use self::route::{RouteObject, RouteOp};
 use self::service::{ServiceObject, ServiceOp};
 use self::sync::{SyncObject, SyncOp};
 use self::sysctl::{SysctlObject, SysctlOp};
@@ -125,7 +127,7 @@ pub(crate) enum Value {
         /// `None` for the interface's name.
         label: Option<Box<str>>,
     },
-    /// All there is to say of a dummy device.
+    /// All there is to say of a dummy device or a route.
     Present,
 }
 
@@ -174,6 +176,8 @@ impl Op {
             }
             Self::Bind { binding, label } => run(&VipOp::Bind { binding, label }),
             Self::Unbind { binding, label } => run(&VipOp::Unbind { binding, label }),
+            Self::AddRoute { route } => run(&RouteOp::Add { route }),
+            Self::DeleteRoute { route } => run(&RouteOp::Delete { route }),
         }
     }
 
@@ -271,6 +275,7 @@ impl Object {
                 run(&RealServerObject { service: *service, key: *key })
             }
             Self::Vip(binding) => run(&VipObject(binding)),
+            Self::Route(route) => run(&RouteObject(route)),
         }
     }
 

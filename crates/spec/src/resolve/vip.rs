@@ -46,7 +46,7 @@ fn check(
     scope: &Merged,
     diagnostics: &mut Diagnostics,
 ) -> Option<(Binding, Vip)> {
-    let VipEntry { address, interface, dummy, label } = entry;
+    let VipEntry { address, interface, dummy, label, route } = entry;
     if address.is_absent() {
         diagnostics
             .error(at, "the VIP has no `address`")
@@ -78,7 +78,13 @@ fn check(
     if let Some(label) = label {
         check_label(label, &binding, at, diagnostics);
     }
-    Some((binding, Vip { dummy, label: label.map(Into::into) }))
+    let route = route.value().is_some_and(|flag| flag.0);
+    if route && binding != Binding::host(address, &binding.interface) {
+        diagnostics
+            .error(&at.key("route"), format!("{address}/{prefix} brings a route to its network"))
+            .remedy(format!("take the route out, or write the address alone, `{address}`"));
+    }
+    Some((binding, Vip { dummy, label: label.map(Into::into), route }))
 }
 
 fn check_label(label: &str, binding: &Binding, at: &At<'_>, diagnostics: &mut Diagnostics) {

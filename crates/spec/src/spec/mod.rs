@@ -83,6 +83,9 @@ keys! {
         /// The label of an IPv4 address, as ifconfig shows it: the name of the interface, or that,
         /// a colon and a suffix, such as eth0:1. Absent means any label is fine.
         label: LabelText,
+        /// The main table gets a host route to the address, through the interface and with the
+        /// address as its source. For /32 and /128 only. Absent means false.
+        route: Flag,
     }
 }
 

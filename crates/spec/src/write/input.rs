@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{
-    Binding, Desired, DesiredTimeouts, Drain, Guards, Limits, Live, NamedService, Owner, Scope,
-    Service, ServiceConfig, ServiceKey, SyncDaemon, SyncState, Timeouts, Vip,
+    Binding, Desired, DesiredTimeouts, Drain, Guards, HostRoute, Limits, Live, NamedService, Owner,
+    Scope, Service, ServiceConfig, ServiceKey, SyncDaemon, SyncState, Timeouts, Vip,
 };
 
 use ipnet::IpNet;
@@ -95,7 +95,11 @@ impl WriteInput {
                 None => live.labels.get(binding).map(|label| &**label),
             };
             let label = label.filter(|label| Vip::is_label(label, &binding.interface));
-            Some((binding.clone(), Vip { dummy, label: label.map(Into::into) }))
+            let found = live.routes.as_ref().and_then(|all| all.get(&HostRoute::of(binding)));
+            let is_asked = asked.is_some_and(|vip| vip.route);
+            let route = *binding == Binding::host(binding.address, &binding.interface)
+                && found.is_some_and(|found| is_asked || found.owner == Owner::Evenkeel);
+            Some((binding.clone(), Vip { dummy, label: label.map(Into::into), route }))
         };
         let says_sync = !live.sync.is_empty() || desired.sync.is_some();
         Self {

@@ -85,12 +85,13 @@ fn scope(scope: &Scope, out: &mut String) {
 
 fn vip_keys(binding: &Binding, vip: &Vip) -> String {
     let Binding { address: bound, interface, prefix } = binding;
-    let Vip { dummy, label } = vip;
+    let Vip { dummy, label, route } = vip;
     let host = evenkeel_model::Family::from(*bound).host_prefix();
     let bound = if *prefix == host { address(*bound) } else { text(&format!("{bound}/{prefix}")) };
     let dummy = if *dummy { ", dummy: true" } else { "" };
     let label = label.as_ref().map(|label| format!(", label: {}", text(label))).unwrap_or_default();
-    format!("address: {bound}, interface: {}{dummy}{label}", text(interface))
+    let route = if *route { ", route: true" } else { "" };
+    format!("address: {bound}, interface: {}{dummy}{label}{route}", text(interface))
 }
 
 #[cfg(test)]

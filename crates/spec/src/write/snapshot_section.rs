@@ -1,7 +1,7 @@
 //! The `observed:` section of a snapshot.
 
 use evenkeel_model::statistics::{RealServerStatistics, ServiceStatistics, Traffic};
-use evenkeel_model::{Link, Owner, ServiceKey};
+use evenkeel_model::{Link, LiveRoute, Owner, ServiceKey};
 
 use super::input::Moment;
 use super::scalar::{address, list, text};
@@ -39,7 +39,7 @@ pub(super) fn write(input: &WriteInput, out: &mut String) {
 }
 
 fn host(observed: &SnapshotSection, out: &mut String) {
-    let SnapshotSection { addresses, labels, links, modules, statistics: _ } = observed;
+    let SnapshotSection { addresses, labels, routes, links, modules, statistics: _ } = observed;
     if let Some(addresses) = addresses {
         line(out, format_args!("  addresses:{}", if addresses.is_empty() { " []" } else { "" }));
         for (binding, owner) in addresses {
@@ -55,6 +55,24 @@ fn host(observed: &SnapshotSection, out: &mut String) {
                 out,
                 format_args!(
                     "    - {{ address: {address}, interface: {interface}, owner: {owner}{label} }}"
+                ),
+            );
+        }
+    }
+    if let Some(routes) = routes {
+        line(out, format_args!("  routes:{}", if routes.is_empty() { " []" } else { "" }));
+        for (route, LiveRoute { owner, source }) in routes {
+            let (destination, interface) = (address(route.destination), text(&route.interface));
+            let source = source.map(|source| format!(", source: {}", address(source)));
+            let source = source.unwrap_or_default();
+            let owner = match owner {
+                Owner::Evenkeel => "evenkeel",
+                Owner::Other => "other",
+            };
+            line(
+                out,
+                format_args!(
+                    "    - {{ destination: {destination}, interface: {interface}, owner: {owner}{source} }}"
                 ),
             );
         }

@@ -98,7 +98,7 @@ fn the_text_is_what_a_person_would_write() {
     ]);
     let host: IpAddr = [192, 0, 2, 1].into();
     let label = Some("eth0:1".into());
-    all.vips.insert(Binding::host(host, "eth0"), Vip { label, ..Vip::default() });
+    all.vips.insert(Binding::host(host, "eth0"), Vip { label, route: true, ..Vip::default() });
     let wide = Binding { prefix: 64, ..Binding::host("2001:db8::1".parse().expect("one"), "web0") };
     all.vips.insert(wide, Vip { dummy: true, ..Vip::default() });
     all.scope = Scope::Limited(Limits {
@@ -117,7 +117,7 @@ scope:
     - "[2001:db9::1]:53/udp"
 
 vips:
-  - { address: 192.0.2.1, interface: eth0, label: eth0:1 }
+  - { address: 192.0.2.1, interface: eth0, label: eth0:1, route: true }
   - { address: 2001:db8::1/64, interface: web0, dummy: true }
 
 services:

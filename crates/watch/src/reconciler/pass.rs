@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::error::Error;
 
 use evenkeel_engine::{
-    CONNECTION_SYSCTLS, KernelError, LockError, Sysctls, error_chain, not_in_proc, plan_changes,
+    CONNECTION_SYSCTLS, KernelError, LockError, ReadRequest, error_chain, not_in_proc, plan_changes,
 };
 use evenkeel_model::{Desired, Live};
 use evenkeel_plan::{Object, Op, Plan};
@@ -101,7 +101,7 @@ impl<K: Platform> Reconciler<K> {
         if known.until <= now || self.specs.newest().is_some() {
             return Ok(false);
         }
-        kernel.is_unchanged(&known.table_digest, &known.live, &known.not_in_proc, &known.sysctls)
+        kernel.is_unchanged(&known.table_digest, &known.live, &known.not_in_proc, &known.request)
     }
 
     fn full_pass(&mut self) -> Result<End, PassError> {
@@ -109,7 +109,7 @@ impl<K: Platform> Reconciler<K> {
         let is_read_only = self.is_read_only();
         let _lock = if is_read_only { None } else { Some(self.lock()?) };
         self.read_journal(is_read_only)?;
-        let (live, table_digest, sysctls) = self.observe()?;
+        let (live, table_digest, request) = self.observe()?;
         (self.held, self.unmet_preconditions, self.pending_steps) = (None, Vec::new(), Vec::new());
         if !is_read_only {
             self.restore_spec_record(&live);
@@ -129,7 +129,7 @@ impl<K: Platform> Reconciler<K> {
         self.forget(&plan);
         if plan.is_in_sync() {
             self.is_in_sync(&spec, is_read_only)?;
-            self.remember(live, table_digest, &spec, sysctls);
+            self.remember(live, table_digest, &spec, request);
             return Ok(End::quiet("in_sync"));
         }
         if is_read_only {
@@ -192,7 +192,7 @@ impl<K: Platform> Reconciler<K> {
 
     /// Reads the kernel. For a large table a glance is taken first: what changes in between shows
     /// as a difference later.
-    fn observe(&mut self) -> Result<(Live, Option<K::TableDigest>, Sysctls), PassError> {
+    fn observe(&mut self) -> Result<(Live, Option<K::TableDigest>, ReadRequest), PassError> {
         let addresses = self.journal.addresses.clone();
         let kernel = match &mut self.kernel {
             Some(kernel) => {
@@ -207,15 +207,15 @@ impl<K: Platform> Reconciler<K> {
         let specs = [self.specs.newest(), self.specs.active()];
         let desired = specs.iter().flatten().map(|spec| &spec.desired);
         let is_large = desired.clone().any(|desired| desired.services.len() > SMALL);
-        let mut sysctls: Sysctls = CONNECTION_SYSCTLS.map(Into::into).into();
-        sysctls.extend(desired.flat_map(|desired| desired.sysctls.keys().cloned()));
-        sysctls.extend(self.journal.record.sysctls.keys().cloned());
+        let journalled = ReadRequest::for_journal(&self.journal);
+        let mut request = desired.fold(journalled, |request, desired| request.with_spec(desired));
+        request.extend(CONNECTION_SYSCTLS.map(Into::into));
         let read = || -> Result<(Live, Option<K::TableDigest>), KernelError> {
             let table_digest = if is_large { Some(kernel.probe()?) } else { None };
-            Ok((kernel.observe(&sysctls)?, table_digest))
+            Ok((kernel.observe(&request)?, table_digest))
         };
         let (live, table_digest) = { read }().map_err(|error| PassError::of(&error))?;
-        Ok((live, table_digest, sysctls))
+        Ok((live, table_digest, request))
     }
 
     /// What the next looks are compared with.
@@ -224,12 +224,12 @@ impl<K: Platform> Reconciler<K> {
         live: Live,
         table_digest: Option<K::TableDigest>,
         spec: &SpecText,
-        sysctls: Sysctls,
+        request: ReadRequest,
     ) {
         let Some(table_digest) = table_digest else { return };
         let not_in_proc = not_in_proc(&spec.desired, &live);
         let until = self.clock.now() + self.options.full_interval;
-        self.known = Some(SyncBaseline { table_digest, live, not_in_proc, sysctls, until });
+        self.known = Some(SyncBaseline { table_digest, live, not_in_proc, request, until });
     }
 
     fn plan(&mut self, spec: &SpecText, live: &Live) -> Result<(Plan, Option<Desired>), PassError> {

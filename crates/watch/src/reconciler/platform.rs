@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use evenkeel_engine::{HostKernel, Kernel, KernelError, Lock, LockError, Sysctls, TableDigest};
+use evenkeel_engine::{HostKernel, Kernel, KernelError, Lock, LockError, ReadRequest, TableDigest};
 use evenkeel_model::{Binding, Live, ServiceKey};
 
 /// Connects to a kernel; the addresses are those that the journal knows as evenkeel's.
@@ -26,7 +26,7 @@ pub(crate) trait Platform: Kernel + Sized {
         table_digest: &Self::TableDigest,
         live: &Live,
         not_in_proc: &BTreeSet<ServiceKey>,
-        sysctls: &Sysctls,
+        request: &ReadRequest,
     ) -> Result<bool, KernelError>;
 
     /// As [`HostKernel::reannounce`].
@@ -55,9 +55,9 @@ impl Platform for HostKernel {
         table_digest: &TableDigest,
         live: &Live,
         not_in_proc: &BTreeSet<ServiceKey>,
-        sysctls: &Sysctls,
+        request: &ReadRequest,
     ) -> Result<bool, KernelError> {
-        self.is_unchanged(table_digest, live, not_in_proc, sysctls)
+        self.is_unchanged(table_digest, live, not_in_proc, request)
     }
 
     fn reannounce(&mut self, vips: &[&Binding]) -> Result<Vec<String>, KernelError> {

@@ -47,7 +47,7 @@ fn a_label_is_given_changed_left_alone_and_taken_back() {
         let report = apply(&mut kernel, &desired);
         assert!(report.is_success(), "{report:?}");
         assert_eq!(labels("d0"), names([expected]));
-        assert!(plan_of(&desired, &kernel.observe(&Sysctls::new()).unwrap()).is_in_sync());
+        assert!(plan_of(&desired, &kernel.observe(&ReadRequest::new()).unwrap()).is_in_sync());
     }
 }
 
@@ -83,14 +83,14 @@ fn vips_are_bound_and_unbound_as_ip_shows_and_the_journal_knows() {
     let mut pass = |desired: &Desired| {
         let (mut journal, warning) = state.read(true).unwrap();
         assert_eq!(warning, None);
-        let live = kernel.observe(&Sysctls::new()).unwrap();
+        let live = kernel.observe(&ReadRequest::new()).unwrap();
         let steps = plan_of(desired, &live).steps;
         let pass = Pass::new(desired, live, steps);
         let (options, context) = (ApplyOptions::default(), &mut NoopContext);
         let report =
             execute_journalled(&mut kernel, pass, options, context, &state, &mut journal).unwrap();
         assert!(report.is_success(), "{report:?}");
-        assert!(plan_of(desired, &kernel.observe(&Sysctls::new()).unwrap()).is_in_sync());
+        assert!(plan_of(desired, &kernel.observe(&ReadRequest::new()).unwrap()).is_in_sync());
         let (read, _) = state.read(true).unwrap();
         assert_eq!(read.addresses, journal.addresses);
         assert!(read.record.applied);
@@ -155,7 +155,7 @@ fn a_dummy_device_is_created_on_request_with_all_its_vips() {
         serde_json::from_str(&run("ip -j -d link show dev vip0")).unwrap();
     assert_eq!(shown_link[0]["linkinfo"]["info_kind"], "dummy", "{shown_link}");
     assert_eq!(shown("vip0"), names(["192.0.2.1/32", "192.0.2.2/32", "2001:db8::1/128"]));
-    assert!(plan_of(&desired, &kernel.observe(&Sysctls::new()).unwrap()).is_in_sync());
+    assert!(plan_of(&desired, &kernel.observe(&ReadRequest::new()).unwrap()).is_in_sync());
 }
 
 #[test]

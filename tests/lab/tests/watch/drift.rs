@@ -205,3 +205,46 @@ fn binding(address: &str) -> Binding {
         interface: "eth0".to_owned(),
     }
 }
+
+/// A VIP with a label and a route, and one of IPv6 with a route.
+const ROUTED: &str = "version: 1
+vips:
+  - { address: 192.0.2.1, interface: eth0, label: 'eth0:0', route: true }
+  - { address: '2001:db8::1', interface: eth0, route: true }
+services:
+  - { name: web, vips: [192.0.2.1, '2001:db8::1'], port: 80, drain: 0s, real_servers: [] }
+";
+
+#[test]
+fn labels_and_routes_are_repaired_within_an_interval() {
+    let host = Host::new();
+    let daemon = host.watching(ROUTED, "--interval 1s");
+    let state = || {
+        [
+            run("ip -d -4 addr show dev eth0"),
+            run("ip -d -6 addr show dev eth0 scope global"),
+            run("ip route show table main"),
+            run("ip -6 route show table main"),
+        ]
+    };
+    let before = state();
+    assert!(before[0].contains("eth0:0") && before[2].contains("192.0.2.1 dev eth0 proto 101"));
+    assert!(before[3].contains("2001:db8::1 dev eth0 proto 101 src 2001:db8::1"));
+    for changes in [
+        "ip route del 192.0.2.1 dev eth0",
+        "ip -6 route del 2001:db8::1 dev eth0",
+        "ip addr del 192.0.2.1/32 dev eth0",
+        "ip addr del 2001:db8::1/128 dev eth0",
+        "ip addr del 192.0.2.1/32 dev eth0; ip addr add 192.0.2.1/32 dev eth0 noprefixroute label eth0:9 proto 101",
+    ] {
+        // It sees all of the changes at once.
+        daemon.signal(Signal::SIGSTOP);
+        for change in changes.split("; ") {
+            run(change);
+        }
+        assert_ne!(state(), before, "{changes}");
+        daemon.signal(Signal::SIGCONT);
+        let is_repaired = within(INTERVAL + LOOK, || state() == before);
+        assert!(is_repaired, "{changes}: {:#?}, before {before:#?}", state());
+    }
+}

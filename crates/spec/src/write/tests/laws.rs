@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use evenkeel_model::{
-    Desired, DesiredTimeouts, Family, Link, Live, Owner, Service, ServiceKey, SyncDaemon,
-    SyncState, Timeouts, arbitrary,
+    Desired, DesiredTimeouts, Family, HostRoute, Link, Live, LiveRoute, Owner, Service, ServiceKey,
+    SyncDaemon, SyncState, Timeouts, arbitrary,
 };
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
@@ -206,8 +206,17 @@ fn complete_live() -> impl Strategy<Value = Live> {
             let labels = labelled
                 .step_by(2)
                 .map(|(binding, _)| (binding.clone(), format!("{}:0", binding.interface).into()));
+            let hosts =
+                addresses.keys().filter(|it| **it == Binding::host(it.address, &it.interface));
+            let routes = hosts.enumerate().map(|(number, binding)| {
+                let route = HostRoute::of(binding);
+                let source = (number % 2 == 0).then_some(binding.address);
+                let owner = addresses[binding];
+                (route, LiveRoute { owner, source })
+            });
             Live {
                 services: pair.live.services,
+                routes: Some(routes.collect()),
                 labels: labels.collect(),
                 addresses,
                 links: links.map(|all| all.into_iter().collect()),

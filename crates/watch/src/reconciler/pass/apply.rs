@@ -148,6 +148,7 @@ impl<K: Platform> Reconciler<K> {
 fn is_unrecorded(op: &Op, journal: &Journal) -> bool {
     match op {
         Op::Bind { binding, .. } => !journal.addresses.contains(binding),
+        Op::AddRoute { route } => !journal.routes.contains(route),
         Op::AddDummy { interface } => !journal.dummies.contains(interface),
         Op::EditSysctl { key, .. } => !journal.record.sysctls.contains_key(key),
         Op::DrainRealServer { service, key, .. } => {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use evenkeel_engine::fake_kernel::FakeKernel;
-use evenkeel_engine::{Kernel, KernelError, LockError, Replies, StoredSpecTexts, Sysctls};
+use evenkeel_engine::{Kernel, KernelError, LockError, ReadRequest, Replies, StoredSpecTexts};
 use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{
     Binding, FileContents, Link, Live, Owner, RealServerKey, Service, ServiceKey,
@@ -34,15 +34,15 @@ impl Shared {
 }
 
 impl Kernel for Shared {
-    fn observe(&mut self, sysctls: &Sysctls) -> Result<Live, KernelError> {
-        self.get().observe(sysctls)
+    fn observe(&mut self, request: &ReadRequest) -> Result<Live, KernelError> {
+        self.get().observe(request)
     }
 
     fn observe_with_statistics(
         &mut self,
-        sysctls: &Sysctls,
+        request: &ReadRequest,
     ) -> Result<(Live, Statistics), KernelError> {
-        self.get().observe_with_statistics(sysctls)
+        self.get().observe_with_statistics(request)
     }
 
     fn services(
@@ -59,8 +59,12 @@ impl Kernel for Shared {
         self.get().services_with_statistics(keys)
     }
 
-    fn read_namespace(&mut self, sysctls: &Sysctls, live: &mut Live) -> Result<(), KernelError> {
-        self.get().read_namespace(sysctls, live)
+    fn read_namespace(
+        &mut self,
+        request: &ReadRequest,
+        live: &mut Live,
+    ) -> Result<(), KernelError> {
+        self.get().read_namespace(request, live)
     }
 
     fn execute(&mut self, ops: &[Op]) -> Result<Replies, KernelError> {
@@ -81,7 +85,7 @@ impl Platform for Shared {
         (): &(),
         _: &Live,
         _: &BTreeSet<ServiceKey>,
-        _: &Sysctls,
+        _: &ReadRequest,
     ) -> Result<bool, KernelError> {
         Ok(false)
     }
