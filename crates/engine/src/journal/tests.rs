@@ -27,6 +27,11 @@ fn example() -> Journal {
         namespace: None,
         record: PriorState { applied: true, ..PriorState::default() },
         addresses: BTreeSet::from([Binding::host([192, 0, 2, 1].into(), "eth0")]),
+        routes: [evenkeel_model::HostRoute {
+            destination: [192, 0, 2, 1].into(),
+            interface: "eth0".into(),
+        }]
+        .into(),
         dummies: BTreeSet::from(["vips".into()]),
         spec: None,
         next: None,

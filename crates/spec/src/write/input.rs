@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{
-    Binding, Desired, DesiredTimeouts, Drain, Guards, HostRoute, Limits, Live, NamedService, Owner,
+    Binding, Desired, DesiredTimeouts, Drain, Guards, HostRoute, Limits, LiveRoute, Live, NamedService, Owner,
     Scope, Service, ServiceConfig, ServiceKey, SyncDaemon, SyncState, Timeouts, Vip,
 };
 
@@ -98,7 +98,10 @@ impl WriteInput {
             let found = live.routes.as_ref().and_then(|all| all.get(&HostRoute::of(binding)));
             let is_asked = asked.is_some_and(|vip| vip.route);
             let route = *binding == Binding::host(binding.address, &binding.interface)
-                && found.is_some_and(|found| is_asked || found.owner == Owner::Evenkeel);
+                && found.is_some_and(|found| match found.owner {
+                    Owner::Evenkeel => *found == LiveRoute::of_evenkeel(&HostRoute::of(binding)),
+                    Owner::Other => is_asked,
+                });
             Some((binding.clone(), Vip { dummy, label: label.map(Into::into), route }))
         };
         let says_sync = !live.sync.is_empty() || desired.sync.is_some();
