@@ -75,10 +75,16 @@ pub fn rollback_plan(done: &[Op], live: &Live) -> RollbackPlan {
     for (object, history) in &touched.0 {
         builder.restore(object, history);
     }
-    let RollbackBuilder { added, mut ops, foreign, traces, .. } = builder;
+    let RollbackBuilder { added, mut ops, foreign, mut traces, .. } = builder;
     let lost = lost_sources(&ops, live).filter(|route| !touches(&ops, route));
     let lost: Vec<HostRoute> = lost.collect();
-    ops.extend(lost.iter().flat_map(anew));
+    for route in &lost {
+        ops.extend(anew(route));
+        let object = Object::Route(route.clone());
+        let there = || Some(Value::Present);
+        let after = touched.0.get(&object).map_or_else(|| vec![there()], |it| it.after.clone());
+        traces.insert(object, ObjectTrace { before: there(), after, now: there() });
+    }
     RollbackPlan { steps: order(added, Vec::new(), ops), foreign, traces }
 }
 

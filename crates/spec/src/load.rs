@@ -56,9 +56,13 @@ impl Loaded {
                 Some((binding.clone(), label?))
             }));
             let routed = vips.iter().filter(|(_, vip)| vip.route);
-            let routed = routed.map(|(binding, _)| HostRoute::of(binding));
-            let owned = routed.map(|route| (route.clone(), LiveRoute::of_evenkeel(&route)));
-            routes.get_or_insert_default().extend(owned);
+            let owned = routed.map(|(binding, _)| {
+                let route = HostRoute::of(binding);
+                let found = LiveRoute::of_evenkeel(&route);
+                (route, found)
+            });
+            let owned: BTreeMap<HostRoute, LiveRoute> = owned.collect();
+            routes = routes.or_else(|| (!owned.is_empty()).then_some(owned));
         }
         let bound = || vips.into_keys().map(|binding| (binding, Owner::Evenkeel)).collect();
         Live {

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{
-    Binding, Desired, DesiredTimeouts, Drain, Guards, HostRoute, Limits, LiveRoute, Live, NamedService, Owner,
-    Scope, Service, ServiceConfig, ServiceKey, SyncDaemon, SyncState, Timeouts, Vip,
+    Binding, Desired, DesiredTimeouts, Drain, Guards, HostRoute, Limits, Live, LiveRoute,
+    NamedService, Owner, Scope, Service, ServiceConfig, ServiceKey, SyncDaemon, SyncState,
+    Timeouts, Vip,
 };
 
 use ipnet::IpNet;
