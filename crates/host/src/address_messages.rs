@@ -21,7 +21,7 @@ use rtnetlink::packet_route::address::{
 
 use crate::address::{Address, AddressFlags};
 
-/// The `IFA_PROTO` value of the addresses that evenkeel binds.
+/// The `IFA_PROTO` value of the addresses that evenkeel binds, and the protocol number of its routes.
 ///
 /// The kernel uses 1 to 3 (`IFAPROT_KERNEL_*`) and leaves the rest to user space, with no registry. Some
 /// programs write their route protocol number here, so this one is none of those either (rtnetlink(7),
