@@ -73,7 +73,7 @@ fn an_empty_spec_is_refused_even_if_nothing_would_be_deleted() {
 fn the_first_apply_refuses_to_delete_what_it_does_not_list_whatever_its_scope() {
     let mut wanted = spec([(on(1), weighing(&[1]))], Drain::NONE);
     wanted.guards.mass_delete = 0;
-    let strangers = |number: u8| host((2..2 + number).map(|last| (on(last), weighing(&[]))));
+    let unlisted = |number: u8| host((2..2 + number).map(|last| (on(last), weighing(&[]))));
     let first = |desired: &Desired, live: &Live| -> Option<String> {
         // The thresholds are recorded already, as for a namespace that was created again.
         let record = PriorState { guards: Some(desired.guards), ..PriorState::default() };
@@ -99,17 +99,17 @@ fn the_first_apply_refuses_to_delete_what_it_does_not_list_whatever_its_scope() 
             ))
         };
         let one = "service 192.0.2.2:80/tcp";
-        assert_eq!(first(&wanted, &strangers(1)), message("1 live object", one));
+        assert_eq!(first(&wanted, &unlisted(1)), message("1 live object", one));
         let more = "service 192.0.2.2:80/tcp, service 192.0.2.3:80/tcp, service 192.0.2.4:80/tcp \
                     and 2 more";
-        assert_eq!(first(&wanted, &strangers(5)), message("5 live objects", more));
-        assert_eq!(refused(&planned(&wanted, &strangers(1))), None, "not the first apply");
+        assert_eq!(first(&wanted, &unlisted(5)), message("5 live objects", more));
+        assert_eq!(refused(&planned(&wanted, &unlisted(1))), None, "not the first apply");
         assert_eq!(first(&wanted, &Live::default()), None);
         // Listed objects are intended: that is how a host is adopted.
         assert_eq!(first(&wanted, &host([(on(1), weighing(&[5]))])), None);
     }
     wanted.scope = Scope::Limited(Limits { services: [on(1)].into(), ..Limits::default() });
-    assert_eq!(first(&wanted, &strangers(5)), None, "they are out of scope");
+    assert_eq!(first(&wanted, &unlisted(5)), None, "they are out of scope");
 }
 
 #[test]

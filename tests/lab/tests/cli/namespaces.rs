@@ -8,7 +8,7 @@ use evenkeel_lab_tests::this_namespace;
 
 use super::*;
 
-/// Without a scope: the first apply deletes no strangers.
+/// Without a scope: the first apply deletes no service that the spec does not list.
 const SPEC: &str = "version: 1
 vips: [ { address: 192.0.2.1, interface: eth0 } ]
 sysctls: { net.ipv4.vs.expire_nodest_conn: 1 }
@@ -52,7 +52,7 @@ fn status(fixture: &Fixture) -> serde_json::Value {
     serde_json::from_str(&fixture.done("status --output json")).unwrap()
 }
 
-/// Asserts that an apply is refused by the guard and leaves the strangers alone.
+/// Asserts that an apply is refused by the guard and leaves the unlisted services as they are.
 #[track_caller]
 fn assert_taken_over_by_no_one(fixture: &Fixture) {
     let before = everything();

@@ -59,7 +59,7 @@ fn a_daemon_whose_namespace_is_deleted_ends() {
     assert!(words.starts_with("error: ") && words.contains("nothing left"), "{words}");
 }
 
-/// A spec without a scope: of the first one in a namespace, strangers are not deleted.
+/// A spec without a scope: the first one applied in a namespace deletes nothing that it does not list.
 fn unscoped() -> String {
     spec("10.0.0.10").replace("scope: all\n", "")
 }
