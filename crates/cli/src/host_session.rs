@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use evenkeel_engine::{Holder, HostKernel, Journal, Lock, LockError, StateDir, Sysctls};
+use evenkeel_engine::{Holder, HostKernel, Journal, Lock, LockError, ReadRequest, StateDir};
 use evenkeel_host::Namespace;
 use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{Desired, Live};
@@ -123,10 +123,10 @@ pub(crate) fn now() -> u64 {
 }
 
 impl HostSession {
-    /// The sysctls that a plan for the spec depends on: its own, and those that evenkeel set for
-    /// an earlier spec.
-    pub(crate) fn sysctls(&self, desired: &Desired) -> Sysctls {
-        desired.sysctls.keys().chain(self.journal.record.sysctls.keys()).cloned().collect()
+    /// What a plan for the spec depends on: what the spec names, and what evenkeel did for an
+    /// earlier spec.
+    pub(crate) fn read_request(&self, desired: &Desired) -> ReadRequest {
+        ReadRequest::for_journal(&self.journal).with_spec(desired)
     }
 }
 

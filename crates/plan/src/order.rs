@@ -24,13 +24,14 @@
 //!  9. Weights are lowered.
 //! 10. Dummy devices that someone set down are brought up, and VIPs are bound and announced: the
 //!     services on them have their real servers. In this order, for an interface that goes down
-//!     loses its IPv6 addresses, and those are bound again here.
+//!     loses its IPv6 addresses, and those are bound again here. Host routes to VIPs follow, for
+//!     their source has to be an address of the host (`fib_valid_prefsrc`).
 //! 11. Whatever leaves drains: it gets weight 0, with the VIPs still bound, so that connections
 //!     can end and new clients are served by others, or, where the service leaves, refused at
 //!     once. An execution waits behind this phase, for all drains together: they
 //!     take as long as the longest, and nothing else of the plan is left to wait for them.
 //! 12. Drained real servers are deleted.
-//! 13. VIPs are unbound that no service needs, and then services are deleted: between the two
+//! 13. Host routes go before their source does. VIPs are unbound that no service needs, and then services are deleted: between the two
 //!     their traffic would reach the host's own sockets. Unbinding stops every connection through
 //!     the VIP, so it comes behind the drains. The kernel deletes real servers with their service,
 //!     in one operation. Dummy devices that nothing is bound on any more go.
@@ -39,7 +40,10 @@
 //! Within a phase the order is that of the spec for additions (the sh and mh schedulers depend on
 //! it) and that of the keys for all else.
 
-use evenkeel_model::{Binding, Family};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use evenkeel_model::{Binding, Family, HostObjectKind};
 
 use crate::Op;
 
@@ -48,6 +52,7 @@ pub(crate) fn order(added: Vec<Op>, readded: Vec<Op>, mut others: Vec<Op>) -> Ve
     // The sort is stable: within a phase the order of the difference stays, which goes by key, and
     // within a service by the spec.
     others.sort_by_key(Op::phase);
+    make_room(&mut others);
     rebind_in_pairs(&mut others);
     let mut steps = added;
     let before = others.partition_point(|op| op.phase() < Phase::AddRealServers);
@@ -76,9 +81,11 @@ pub(crate) enum Phase {
     LowerRealServers,
     EditDummies,
     Bind,
+    AddHostObjects,
     DrainRealServers,
     // Here is waited for the drains.
     DeleteRealServers,
+    DeleteHostObjects,
     Unbind,
     DeleteServices,
     DeleteDummies,
@@ -105,31 +112,59 @@ impl Phase {
     }
 }
 
-/// Where a VIP only changes its prefix length, brings the two operations together: a VIP must not
-/// be gone while drains or deletions run.
+/// Deletes a host object before VIPs are bound if another one of its kind is added for the same VIP:
+/// the kernel accepts only one route to an address, and the route of a VIP that is unbound and bound
+/// again is added again.
+fn make_room(ops: &mut Vec<Op>) {
+    let added: BTreeSet<(HostObjectKind, IpAddr)> = ops
+        .iter()
+        .filter_map(|op| match op {
+            Op::AddHostObject { object, .. } => Some((object.kind(), object.vip())),
+            _ => None,
+        })
+        .collect();
+    if added.is_empty() {
+        return;
+    }
+    let makes_room = |op: &Op| match op {
+        Op::DeleteHostObject { object, .. } => added.contains(&(object.kind(), object.vip())),
+        _ => false,
+    };
+    let early: Vec<Op> = ops.extract_if(.., |op| makes_room(op)).collect();
+    let before = ops.partition_point(|op| op.phase() < Phase::Bind);
+    ops.splice(before..before, early);
+}
+
+/// Where a VIP only changes its prefix length or its label, brings the two operations together: a
+/// VIP must not be gone while drains or deletions run.
 ///
 /// IPv4 takes both lengths at once, so the new one comes first and the VIP is never gone. IPv6
 /// refuses an address that the interface has with any length (`ipv6_add_addr`), so the old one
-/// has to go first.
+/// has to go first. Neither takes the same address and length twice, which is what a change of the
+/// label would be: the address is unbound and bound again at once.
 fn rebind_in_pairs(ops: &mut Vec<Op>) {
     let bound: Vec<Binding> = ops
         .iter()
         .filter_map(|op| match op {
-            Op::Bind { binding } => Some(binding.clone()),
+            Op::Bind { binding, .. } => Some(binding.clone()),
             _ => None,
         })
         .collect();
     for new in bound {
-        let Some(from) = ops
-            .iter()
-            .position(|op| matches!(op, Op::Unbind { binding } if binding.same_place(&new)))
+        let unbound = |is_same: &dyn Fn(&Binding) -> bool| {
+            ops.iter().position(|op| matches!(op, Op::Unbind { binding, .. } if is_same(binding)))
+        };
+        let same_binding = unbound(&|binding| *binding == new);
+        let Some(from) = same_binding.or_else(|| unbound(&|binding| binding.same_place(&new)))
         else {
             continue;
         };
         let unbind = ops.remove(from);
-        let bind = ops.iter().position(|op| matches!(op, Op::Bind { binding } if *binding == new));
+        let bind =
+            ops.iter().position(|op| matches!(op, Op::Bind { binding, .. } if *binding == new));
         if let Some(bind) = bind {
-            let after = usize::from(Family::from(new.address) == Family::Ipv4);
+            let takes_both = Family::from(new.address) == Family::Ipv4 && same_binding.is_none();
+            let after = usize::from(takes_both);
             ops.insert(bind + after, unbind);
         }
     }

@@ -173,7 +173,7 @@ mod tests {
             prefix: 32,
             interface: "eth0".into(),
         };
-        Op::Bind { binding }
+        Op::Bind { binding, label: None }
     }
 
     fn undo(conflicts: &mut Conflicts, op: &Op, at: Duration) {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use evenkeel_engine::{Journal, Kernel, KernelError, Sysctls, TableDigest};
+use evenkeel_engine::{Journal, Kernel, KernelError, ReadRequest, TableDigest};
 use evenkeel_model::{Binding, Live, ServiceKey};
 use evenkeel_plan::{Guard, Object};
 use tokio::sync::watch;
@@ -136,7 +136,7 @@ struct SyncBaseline {
     table_digest: TableDigest,
     live: Live,
     not_in_proc: BTreeSet<ServiceKey>,
-    sysctls: Sysctls,
+    request: ReadRequest,
     /// When the whole of it is to be read again, even if a probe sees no change.
     until: Duration,
 }

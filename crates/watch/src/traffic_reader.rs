@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use evenkeel_engine::{HostKernel, Kernel, KernelError, Sysctls, error_chain};
+use evenkeel_engine::{HostKernel, Kernel, KernelError, ReadRequest, error_chain};
 use evenkeel_model::Desired;
 
 use crate::metrics::{Reading, Traffic};
@@ -32,7 +32,7 @@ impl KernelTraffic {
             // The owners of addresses do not matter here.
             None => self.kernel.insert(HostKernel::connect(BTreeSet::new())?),
         };
-        let (live, statistics) = kernel.observe_with_statistics(&Sysctls::new())?;
+        let (live, statistics) = kernel.observe_with_statistics(&ReadRequest::new())?;
         let desired = Arc::clone(&self.names.lock().unwrap_or_else(PoisonError::into_inner));
         Ok(Reading { desired, live, statistics })
     }

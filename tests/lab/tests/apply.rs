@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use evenkeel_engine::{ApplyOptions, HostKernel, Kernel, NoopContext, Pass, Sysctls, execute};
+use evenkeel_engine::{ApplyOptions, HostKernel, Kernel, NoopContext, Pass, ReadRequest, execute};
 use evenkeel_model::{Desired, Live};
 use evenkeel_plan::{Inputs, Op, PriorState, plan};
 use evenkeel_spec::{Loaded, Source, load};
@@ -37,7 +37,7 @@ pub(crate) fn put_in_force(desired: &Desired) -> Tested {
 
 /// This namespace, with the sysctls that a spec names.
 pub(crate) fn observe(named: &Desired) -> Live {
-    let sysctls: Sysctls = named.sysctls.keys().cloned().collect();
+    let sysctls: ReadRequest = named.sysctls.keys().cloned().collect();
     HostKernel::connect(BTreeSet::new()).unwrap().observe(&sysctls).unwrap()
 }
 

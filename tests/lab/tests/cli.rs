@@ -29,6 +29,7 @@ mod show;
 mod targets;
 mod teardown;
 mod traffic;
+mod vip_keys;
 mod writers;
 
 /// A folder with specs and a state directory of its own, and the program run in it: in the network

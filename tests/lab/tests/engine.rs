@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use evenkeel_engine::{
-    ApplyOptions, HostKernel, Kernel, NoopContext, Pass, Report, Sysctls, execute,
+    ApplyOptions, HostKernel, Kernel, NoopContext, Pass, ReadRequest, Report, execute,
 };
 use evenkeel_lab_tests::ipvsadm::Table;
 use evenkeel_lab_tests::nlmon::{Capture, Change, Object, Verb};
@@ -89,7 +89,7 @@ fn plan_of(desired: &Desired, live: &Live) -> Plan {
 
 /// A whole pass.
 fn apply(kernel: &mut impl Kernel, desired: &Desired) -> Report {
-    let live = kernel.observe(&Sysctls::new()).unwrap();
+    let live = kernel.observe(&ReadRequest::new()).unwrap();
     let steps = plan_of(desired, &live).steps;
     carry_out(kernel, Pass::new(desired, live, steps))
 }
@@ -111,7 +111,7 @@ fn apply_capturing(kernel: &mut impl Kernel, desired: &Desired) -> Vec<Change> {
 fn assert_in_place(kernel: &mut impl Kernel, desired: &Desired) {
     assert_eq!(ipvsadm::save(), ipvsadm::saved(&table(desired)));
     assert_eq!(ipvsadm::listed_thresholds(), ipvsadm::thresholds(&table(desired)));
-    let live = kernel.observe(&Sysctls::new()).unwrap();
+    let live = kernel.observe(&ReadRequest::new()).unwrap();
     assert_eq!(live.services, table(desired));
     assert_eq!(plan_of(desired, &live).steps, []);
 }

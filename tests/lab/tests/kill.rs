@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use evenkeel_engine::{
     ApplyOptions, HostKernel, Kernel, KernelError, LastApplied, Lock, LockError, NoopContext, Pass,
-    Replies, StateDir, Sysctls, TableDigest, execute_journalled, plan_changes,
+    ReadRequest, Replies, StateDir, TableDigest, execute_journalled, plan_changes,
 };
 use evenkeel_host::Capability;
 use evenkeel_lab_tests::{fresh_namespace, ipvsadm, program, run, run_with};
@@ -81,17 +81,17 @@ impl Kernel for KillableKernel {
         self.kernel.set_journalled(bindings);
     }
 
-    fn observe(&mut self, sysctls: &Sysctls) -> Result<Live, KernelError> {
+    fn observe(&mut self, request: &ReadRequest) -> Result<Live, KernelError> {
         self.reading(PHASES[4]);
-        self.kernel.observe(sysctls)
+        self.kernel.observe(request)
     }
 
     fn observe_with_statistics(
         &mut self,
-        sysctls: &Sysctls,
+        request: &ReadRequest,
     ) -> Result<(Live, Statistics), KernelError> {
         self.reading(PHASES[4]);
-        self.kernel.observe_with_statistics(sysctls)
+        self.kernel.observe_with_statistics(request)
     }
 
     fn services(
@@ -110,9 +110,13 @@ impl Kernel for KillableKernel {
         self.kernel.services_with_statistics(keys)
     }
 
-    fn read_namespace(&mut self, sysctls: &Sysctls, live: &mut Live) -> Result<(), KernelError> {
+    fn read_namespace(
+        &mut self,
+        request: &ReadRequest,
+        live: &mut Live,
+    ) -> Result<(), KernelError> {
         self.reading(PHASES[4]);
-        self.kernel.read_namespace(sysctls, live)
+        self.kernel.read_namespace(request, live)
     }
 
     /// One by one, so that there is a turn between any two.
@@ -275,7 +279,7 @@ fn child() {
     let phase = path("EVENKEEL_KILL_STATE").with_file_name("phase");
     let (calls, has_written) = (Cell::new(0), Cell::new(false));
     let mut kernel = KillableKernel { kernel, calls, at, has_written, phase };
-    let mut sysctls: Sysctls = journal.record.sysctls.keys().cloned().collect();
+    let mut sysctls: ReadRequest = journal.record.sysctls.keys().cloned().collect();
     sysctls.extend(desired.sysctls.keys().cloned());
     let live = kernel.observe(&sysctls).unwrap();
     let record = journal.record.clone();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use evenkeel_engine::{Journal, Kernel, StateDir, pending_sysctls, roll_back_pending};
+use evenkeel_engine::{Journal, Kernel, StateDir, pending_request, roll_back_pending};
 use evenkeel_model::Names;
 use evenkeel_plan::render::count;
 use evenkeel_plan::rollback_plan;
@@ -60,7 +60,7 @@ fn write_with_retries(state: &StateDir, journal: &Journal) -> Result<(), Error> 
 /// Rolls the pending apply back, and prints the result.
 pub(crate) fn abort(host: &mut HostSession, output: &mut Output) -> Result<Status, Error> {
     let HostSession { kernel, state, journal, lock: _ } = host;
-    let mut live = kernel.observe(&pending_sysctls(journal))?;
+    let mut live = kernel.observe(&pending_request(journal))?;
     if let Some(pending) = &journal.pending {
         check_permitted(kernel, &rollback_plan(&pending.steps, &live).steps)?;
     }

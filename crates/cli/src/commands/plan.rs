@@ -116,6 +116,7 @@ fn place<'a>(op: &Op, places: &'a Provenance) -> Option<&'a Position> {
         Object::Service(key) => places.service(&key),
         Object::RealServer(service, key) => places.real_server(&service, &key),
         Object::Vip(binding) => places.vip(&binding),
+        Object::Host(object) => places.host_object(&object),
         Object::Sync(state) => places.sync(state),
         Object::Sysctl(key) => places.sysctl(&key),
         Object::Timeouts => ["tcp", "tcp_fin", "udp"].iter().find_map(|key| places.timeout(key)),

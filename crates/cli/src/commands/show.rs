@@ -22,8 +22,8 @@ pub(crate) fn run(arguments: &Show, global: &Global, output: &mut Output) -> Res
         crate::input::spec(&arguments.spec, &arguments.parameters, global, output)?.desired
     };
     let mut host = HostSession::connect(global, Access::Read, output)?;
-    let sysctls = host.sysctls(&named);
-    let (mut live, statistics) = host.kernel.observe_with_statistics(&sysctls)?;
+    let request = host.read_request(&named);
+    let (mut live, statistics) = host.kernel.observe_with_statistics(&request)?;
     if arguments.connections {
         let target = target(&arguments.target, &named, &live)?;
         return connections::run(&live, &named, target.as_ref(), arguments.output, output);

@@ -1,7 +1,7 @@
 //! `evenkeel snapshot`: writes the live state as a spec, for which a plan has no changes.
 
-use evenkeel_engine::Kernel;
-use evenkeel_model::{Desired, Scope};
+use evenkeel_engine::{Kernel, ReadRequest};
+use evenkeel_model::{Desired, HostObjectKind, Scope};
 use evenkeel_spec::WriteInput;
 
 use crate::args::{Global, Snapshot};
@@ -21,8 +21,10 @@ pub(crate) fn run(
         crate::input::spec(&arguments.names, &arguments.parameters, global, output)?.desired
     };
     let mut host = HostSession::connect(global, Access::Read, output)?;
-    let sysctls = host.sysctls(&named);
-    let (live, statistics) = host.kernel.observe_with_statistics(&sysctls)?;
+    // A snapshot includes all host objects, whatever is recorded.
+    let host_objects = HostObjectKind::ALL.into();
+    let request = ReadRequest { host_objects, ..host.read_request(&named) };
+    let (live, statistics) = host.kernel.observe_with_statistics(&request)?;
     let mut input = WriteInput::of_live(&live, &named);
     if arguments.names.is_empty() {
         // Applying the snapshot later must not delete objects that were added after it.

@@ -3,7 +3,7 @@
 
 use evenkeel_engine::{
     ApplyOptions, Journal, Kernel, LastApplied, OnFailure, Outcome, ParameterValues,
-    PartialApplies, Pass, Report, execute_journalled, plan_changes,
+    PartialApplies, Pass, ReadRequest, Report, execute_journalled, plan_changes,
 };
 use evenkeel_model::{Live, Names};
 use evenkeel_plan::{
@@ -48,7 +48,7 @@ pub(crate) fn run(
         false => journal.targeted.over(None),
     };
     let record = journal.record.clone();
-    let live = kernel.observe(&record.sysctls.keys().cloned().collect())?;
+    let live = kernel.observe(&ReadRequest::for_journal(&journal))?;
     let attempted = journal.attempted.over(attempted(&state, &journal));
     let adopted = match arguments.adopted {
         true => Adopted::default(),
@@ -137,6 +137,7 @@ fn forget(journal: &mut Journal, live: &Live) {
     journal.attempted = PartialApplies::default();
     journal.adopted = Adopted::default();
     journal.addresses.retain(|binding| live.addresses.contains_key(binding));
+    journal.host_objects.retain(|object| !live.host_objects.is_gone(object));
     let links = live.links.as_ref();
     journal.dummies.retain(|name| links.is_none_or(|links| links.contains_key(name)));
 }

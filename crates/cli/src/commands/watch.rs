@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_engine::{HostKernel, Kernel, StoredSpecTexts, Sysctls};
+use evenkeel_engine::{HostKernel, Kernel, ReadRequest, StoredSpecTexts};
 use evenkeel_model::{FileContents, Live};
 use evenkeel_spec::Source;
 use evenkeel_watch::{Detail, Mode, Options, SpecSource, SpecText, TrafficOptions};
@@ -42,7 +42,8 @@ pub(crate) fn run(
     let state = state_dir(global)?;
     // Fails now if the kernel has no IPVS or access to it is not permitted, since that is unlikely
     // to change later.
-    HostKernel::connect(BTreeSet::new())?.read_namespace(&Sysctls::new(), &mut Live::default())?;
+    HostKernel::connect(BTreeSet::new())?
+        .read_namespace(&ReadRequest::new(), &mut Live::default())?;
     let interval = Duration::from_secs(u64::from(*interval));
     let options = Options {
         version: env!("CARGO_PKG_VERSION"),

@@ -613,3 +613,37 @@ fn a_vip_may_be_unbound_after_drains_but_not_with_open_connections() {
     assert_eq!(unbinding(Drain::NONE, 0, Some(&idle)), None);
     assert_eq!(unbinding(Drain::NONE, 0, None), None, "not counted");
 }
+
+#[test]
+fn a_label_changes_only_while_no_more_connections_come_in_by_the_vip_than_the_spec_allows() {
+    let relabelled = |guards| {
+        let mut wanted = Desired { guards, ..spec([(on(1), weighing(&[1]))], Drain::NONE) };
+        let label = Some("eth0:1".into());
+        wanted.vips.insert(vip(1), Vip { label, ..Vip::default() });
+        wanted
+    };
+    let found = bound(host([(on(1), weighing(&[1]))]), [vip(1)]);
+    let planned = |guards: Guards, live: &Live, number| {
+        let (wanted, record) = (relabelled(guards), PriorState::for_snapshot());
+        let statistics = connected([(on(1), number)]);
+        let inputs = Inputs::new(&wanted, live, &record);
+        plan(Inputs { statistics: Some(&statistics), ..inputs })
+    };
+    let usual = Guards::default();
+    assert_eq!(refused(&planned(usual, &found, 0)), None);
+    let plan = planned(usual, &found, 3);
+    let (guard, message) = refused(&plan).expect("it is refused");
+    assert_eq!(guard, Guard::UnbindInUse);
+    let words = "changing the label of 192.0.2.1 unbinds it for a moment, which may break \
+                 3 connections to web/192.0.2.1:80/tcp (unbind_in_use: 0)";
+    assert!(message.starts_with(words), "{message}");
+    let impact = plan.impacts.get(&0).expect("it has an impact");
+    let words = "3 connections may break: their packets reach no service until it is bound again";
+    assert_eq!((impact.to_string().as_str(), impact.is_notable()), (words, true));
+    assert_eq!(refused(&planned(Guards { unbind_in_use: 3, ..usual }, &found, 3)), None);
+    // The address stays on the host through another interface.
+    let elsewhere = Binding::host([192, 0, 2, 1].into(), "lo");
+    let mut both = found;
+    both.addresses.insert(elsewhere, Owner::Other);
+    assert_eq!(refused(&planned(usual, &both, 3)), None);
+}

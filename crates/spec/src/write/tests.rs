@@ -97,9 +97,13 @@ fn the_text_is_what_a_person_would_write() {
         (mark, marked),
     ]);
     let host: IpAddr = [192, 0, 2, 1].into();
-    all.vips.insert(Binding::host(host, "eth0"), Vip::default());
+    let label = Some("eth0:1".into());
+    let binding = Binding::host(host, "eth0");
+    let route = evenkeel_model::HostRoute::of(&binding);
+    all.host_objects.insert(route.clone().into(), route.value());
+    all.vips.insert(binding, Vip { label, ..Vip::default() });
     let wide = Binding { prefix: 64, ..Binding::host("2001:db8::1".parse().expect("one"), "web0") };
-    all.vips.insert(wide, Vip { dummy: true });
+    all.vips.insert(wide, Vip { dummy: true, ..Vip::default() });
     all.scope = Scope::Limited(Limits {
         vips: vec!["192.0.2.1/32".parse().expect("a net"), "2001:db8::/32".parse().expect("a net")],
         fwmarks: vec![7..=7, 10..=19],
@@ -116,7 +120,7 @@ scope:
     - "[2001:db9::1]:53/udp"
 
 vips:
-  - { address: 192.0.2.1, interface: eth0 }
+  - { address: 192.0.2.1, interface: eth0, label: eth0:1, route: true }
   - { address: 2001:db8::1/64, interface: web0, dummy: true }
 
 services:
@@ -332,6 +336,7 @@ fn a_snapshot_is_read_back_as_the_live_state_it_was() {
     live.addresses.insert(host("192.0.2.1", "vip0"), Owner::Evenkeel);
     live.addresses.insert(Binding { prefix: 24, ..host("10.0.0.5", "eth0") }, Owner::Other);
     live.addresses.insert(host("::1", "lo"), Owner::Other);
+    live.host_objects.read = evenkeel_model::HostObjectKind::ALL.into();
     live.links = Some(
         [("lo", false), ("vip0", true), ("we\"ird", false)]
             .map(|(name, dummy)| {
@@ -346,7 +351,7 @@ fn a_snapshot_is_read_back_as_the_live_state_it_was() {
     input.observe(&live);
     let loaded = read(&write(&input));
     let bound: Vec<_> = loaded.desired.vips.iter().collect();
-    assert_eq!(bound, [(&host("192.0.2.1", "vip0"), &Vip { dummy: true })]);
+    assert_eq!(bound, [(&host("192.0.2.1", "vip0"), &Vip { dummy: true, ..Vip::default() })]);
     assert_eq!(loaded.into_live(), live);
 }
 

@@ -466,6 +466,37 @@ fn a_vip_that_a_service_needs_is_kept_until_it_is_allowed_to_go() {
 }
 
 #[test]
+fn a_label_is_not_changed_while_connections_come_in_by_the_vip_unless_they_may_break() {
+    let fixture = Fixture::expiring("");
+    let _server = TcpListener::bind("127.0.0.1:80").unwrap();
+    let labelled = |label: &str| {
+        let vip = VIP.replace(" }", &format!(", label: '{label}', route: true }}"));
+        web(&vip, "{ address: 127.0.0.1 }")
+    };
+    let labels = || run("ip -4 -o addr show dev eth0");
+    fixture.apply(&labelled("eth0:0"));
+    let open = TcpStream::connect("192.0.2.1:80").unwrap();
+    rustix::net::sockopt::set_socket_linger(&open, Some(Duration::ZERO)).unwrap();
+    fixture.write("spec.yaml", labelled("eth0:1"));
+    assert_holds(
+        &fixture,
+        "unbind-in-use",
+        "changing the label of 192.0.2.1 unbinds it for a moment, which may break 1 connection to \
+         web/192.0.2.1:80/tcp (unbind_in_use: 0); wait until they have ended, or keep the label that \
+         it has",
+    );
+    let plan = fixture.evenkeel("plan spec.yaml").stdout;
+    let impact = "1 connection may break: their packets reach no service until it is bound again";
+    assert!(plan.contains(impact), "{plan}");
+    assert!(labels().contains("eth0:0"));
+    yields(&fixture, "unbind-in-use");
+    assert!(labels().contains("eth0:1"));
+    drop(open);
+    fixture.apply(&labelled("eth0:2"));
+    assert!(labels().contains("eth0:2"));
+}
+
+#[test]
 fn a_vip_with_open_connections_is_kept_unless_so_many_may_break() {
     let fixture = Fixture::expiring("");
     let _server = TcpListener::bind("127.0.0.1:80").unwrap();

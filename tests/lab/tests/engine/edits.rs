@@ -31,7 +31,7 @@ fn a_table_that_is_as_desired_is_left_alone() {
         "-A -t 192.0.2.1:80 -s wrr -p 360 -M 255.255.255.0
          -a -t 192.0.2.1:80 -r 198.51.100.1:80 -i -w 1 --tun-type gue --tun-port 6080 --tun-csum",
     );
-    let live = kernel.observe(&Sysctls::new()).unwrap();
+    let live = kernel.observe(&ReadRequest::new()).unwrap();
     let [(key, live)] = live.services.into_iter().collect::<Vec<_>>().try_into().unwrap();
     assert_eq!(apply_capturing(&mut kernel, &spec([(key, live)])), []);
 }
@@ -40,7 +40,7 @@ fn a_table_that_is_as_desired_is_left_alone() {
 fn edited(rules: &str, edit: impl Fn(&mut Service)) -> (Vec<Change>, Vec<String>, Vec<String>) {
     let mut kernel = host_with(rules);
     let before = ipvsadm::save();
-    let live = kernel.observe(&Sysctls::new()).unwrap();
+    let live = kernel.observe(&ReadRequest::new()).unwrap();
     let [(key, mut wanted)] = live.services.into_iter().collect::<Vec<_>>().try_into().unwrap();
     edit(&mut wanted);
     let desired = spec([(key, wanted)]);
@@ -208,7 +208,7 @@ fn a_scheduler_without_a_module_stops_the_pass_before_the_first_change() {
         (tcp(WEB), service(config("wrr"), [("198.51.100.1:80", dr(1))])),
         (tcp("192.0.2.3:80"), service(config("nosuch"), [])),
     ]);
-    let live = kernel.observe(&Sysctls::new()).unwrap();
+    let live = kernel.observe(&ReadRequest::new()).unwrap();
     let steps = plan_of(&desired, &live).steps;
     let mut capture = Capture::start();
     let report = carry_out(&mut kernel, Pass::new(&desired, live, steps));

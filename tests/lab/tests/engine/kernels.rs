@@ -8,7 +8,8 @@ use evenkeel_engine::{Exception, Refused};
 use evenkeel_lab_tests::property::check;
 use evenkeel_model::arbitrary;
 use evenkeel_model::{
-    Binding, Checksum, Family, Link, Netmask, Owner, Persistence, Tunnel, TunnelKind,
+    Binding, Checksum, Family, HostObject, HostObjectKind, HostRoute, Link, LiveHostObject,
+    Netmask, Owner, Persistence, Tunnel, TunnelKind,
 };
 use evenkeel_plan::Op;
 use proptest::prelude::*;
@@ -23,7 +24,7 @@ const NO_SCHEDULER: &str = "nosuch";
 /// The two kernels in the same state: that of a new namespace.
 fn both() -> (HostKernel, FakeKernel) {
     let mut real = host_with("");
-    let mut memory = FakeKernel::new(real.observe(&Sysctls::new()).unwrap());
+    let mut memory = FakeKernel::new(real.observe(&ReadRequest::new()).unwrap());
     memory.missing_schedulers.insert(Scheduler::new(NO_SCHEDULER).unwrap());
     (real, memory)
 }
@@ -45,18 +46,22 @@ fn answers(kernel: &mut impl Kernel, ops: &[Op]) -> Vec<Answer> {
 type State = (
     Vec<(ServiceKey, ServiceConfig, Vec<(RealServerKey, RealServer)>)>,
     BTreeMap<Binding, Owner>,
+    BTreeMap<Binding, Box<str>>,
+    BTreeMap<HostObject, LiveHostObject>,
     Option<BTreeMap<Box<str>, Link>>,
 );
 
 /// The state of a kernel, without the addresses that the real one gives to devices by itself.
 fn state(kernel: &mut impl Kernel) -> State {
-    let Live { services, mut addresses, links, .. } = kernel.observe(&Sysctls::new()).unwrap();
+    let request = ReadRequest { host_objects: HostObjectKind::ALL.into(), ..ReadRequest::new() };
+    let Live { services, mut addresses, labels, host_objects, links, .. } =
+        kernel.observe(&request).unwrap();
     addresses.retain(|binding, _| !binding.address.to_string().starts_with("fe80:"));
     let ordered = |(key, service): (ServiceKey, Service)| {
         let pairs = service.real_servers.in_order().map(|(key, value)| (*key, *value));
         (key, service.config, pairs.collect())
     };
-    (services.into_iter().map(ordered).collect(), addresses, links)
+    (services.into_iter().map(ordered).collect(), addresses, labels, host_objects.objects, links)
 }
 
 /// One operation after the other, each with the answer that both kernels give.
@@ -256,8 +261,14 @@ fn addresses_and_devices_are_refused_alike() {
         prefix,
         ..Binding::host(text.parse().unwrap(), interface)
     };
-    let bind = |text, prefix, interface| Op::Bind { binding: binding(text, prefix, interface) };
-    let unbind = |text, prefix, interface| Op::Unbind { binding: binding(text, prefix, interface) };
+    let bind = |text, prefix, interface| Op::Bind {
+        binding: binding(text, prefix, interface),
+        label: None,
+    };
+    let unbind = |text, prefix, interface| Op::Unbind {
+        binding: binding(text, prefix, interface),
+        label: None,
+    };
     let dummy = |name: &str| Op::AddDummy { interface: name.into() };
     let up = |name: &str| Op::EditDummy { interface: name.into() };
     let no_device = Err(Errno::NODEV);
@@ -287,9 +298,53 @@ fn addresses_and_devices_are_refused_alike() {
         (unbind("192.0.2.1", 24, "vip0"), Ok(())),
         (unbind("192.0.2.1", 32, "vip0"), Ok(())),
     ]);
+    let route = |text: &str, interface: &str| HostRoute {
+        destination: text.parse().unwrap(),
+        interface: interface.into(),
+    };
+    let add = |text, interface| {
+        let route = route(text, interface);
+        Op::AddHostObject { after: Box::new(route.value()), object: route.into() }
+    };
+    let delete = |text, interface| {
+        let route = route(text, interface);
+        Op::DeleteHostObject { before: Box::new(route.value()), object: route.into() }
+    };
+    let labelled = |label: &str| Op::Bind {
+        binding: binding("192.0.2.1", 32, "vip0"),
+        label: Some(label.into()),
+    };
+    table_of_answers(vec![
+        (add("192.0.2.1", "vip0"), no_device),
+        (delete("192.0.2.1", "vip0"), no_device),
+        (dummy("vip0"), Ok(())),
+        (dummy("vip1"), Ok(())),
+        (add("192.0.2.1", "vip0"), Err(Errno::INVAL)),
+        (add("2001:db8::1", "vip0"), Err(Errno::INVAL)),
+        (labelled("vip0:1"), Ok(())),
+        (labelled("vip0:2"), EXISTS),
+        (add("192.0.2.1", "vip0"), Ok(())),
+        (add("192.0.2.1", "vip0"), EXISTS),
+        (add("192.0.2.1", "vip1"), Err(Errno::BUSY)),
+        (delete("192.0.2.1", "vip1"), Err(Errno::SRCH)),
+        (delete("192.0.2.1", "vip0"), Ok(())),
+        (delete("192.0.2.1", "vip0"), Err(Errno::SRCH)),
+        (add("192.0.2.1", "vip1"), Ok(())),
+        (unbind("192.0.2.1", 32, "vip0"), Ok(())),
+        (delete("192.0.2.1", "vip1"), Err(Errno::SRCH)),
+        (bind("2001:db8::1", 128, "vip0"), Ok(())),
+        (add("2001:db8::1", "vip0"), Ok(())),
+        (add("2001:db8::1", "vip1"), Err(Errno::BUSY)),
+        (add("2001:db8::1", "vip0"), EXISTS),
+        (unbind("2001:db8::1", 128, "vip0"), Ok(())),
+        (bind("2001:db8::1", 128, "vip0"), Ok(())),
+        (add("2001:db8::1", "vip0"), Ok(())),
+        (Op::DeleteDummy { interface: "vip0".into() }, Ok(())),
+    ]);
     let (mut real, _) = both();
     assert!(answers(&mut real, &[dummy("vip0"), bind("192.0.2.1", 32, "vip0")]) == [Ok(()); 2]);
-    let owner = real.observe(&Sysctls::new()).unwrap().addresses[&binding("192.0.2.1", 32, "vip0")];
+    let owner =
+        real.observe(&ReadRequest::new()).unwrap().addresses[&binding("192.0.2.1", 32, "vip0")];
     assert_eq!(owner, Owner::Evenkeel);
 }
 

@@ -11,14 +11,14 @@ struct InSync {
     desired: Desired,
     table_digest: TableDigest,
     live: Live,
-    sysctls: Sysctls,
+    sysctls: ReadRequest,
 }
 
 impl InSync {
     /// After those `ipvsadm` rules, with a spec of what they made.
     fn with(rules: &str) -> Self {
         let mut kernel = host_with(rules);
-        let sysctls = Sysctls::from(["net.ipv4.vs.expire_nodest_conn".into()]);
+        let sysctls = ReadRequest::from_iter(["net.ipv4.vs.expire_nodest_conn".into()]);
         let table_digest = kernel.probe().unwrap();
         let live = kernel.observe(&sysctls).unwrap();
         let services = live.services.iter().map(|(key, service)| {

@@ -23,7 +23,7 @@ fn a_pass_reaches_the_desired_table_by_one_message_for_each_object_that_differs(
         let Pair { desired, live, operations, same_services, same_real_servers, .. } = pair;
         let mut kernel = host_with("");
         put_up(&mut kernel, &live.services);
-        let observed = kernel.observe(&Sysctls::new()).unwrap();
+        let observed = kernel.observe(&ReadRequest::new()).unwrap();
         prop_assert_eq!(&observed.services, &live.services);
 
         let steps = plan_of(&desired, &observed).steps;
@@ -46,7 +46,7 @@ fn a_pass_reaches_the_desired_table_by_one_message_for_each_object_that_differs(
         let wanted = table(&desired);
         prop_assert_eq!(ipvsadm::save(), ipvsadm::saved(&wanted));
         prop_assert_eq!(ipvsadm::listed_thresholds(), ipvsadm::thresholds(&wanted));
-        let live = kernel.observe(&Sysctls::new()).unwrap();
+        let live = kernel.observe(&ReadRequest::new()).unwrap();
         prop_assert_eq!(&live.services, &wanted);
         prop_assert_eq!(plan_of(&desired, &live).steps, []);
         Ok(())

@@ -41,15 +41,15 @@ impl Kernel for Beside {
         self.kernel.set_journalled(bindings);
     }
 
-    fn observe(&mut self, sysctls: &Sysctls) -> Result<Live, KernelError> {
-        self.kernel.observe(sysctls)
+    fn observe(&mut self, request: &ReadRequest) -> Result<Live, KernelError> {
+        self.kernel.observe(request)
     }
 
     fn observe_with_statistics(
         &mut self,
-        sysctls: &Sysctls,
+        request: &ReadRequest,
     ) -> Result<(Live, Statistics), KernelError> {
-        self.kernel.observe_with_statistics(sysctls)
+        self.kernel.observe_with_statistics(request)
     }
 
     fn services(
@@ -66,8 +66,12 @@ impl Kernel for Beside {
         self.kernel.services_with_statistics(keys)
     }
 
-    fn read_namespace(&mut self, sysctls: &Sysctls, live: &mut Live) -> Result<(), KernelError> {
-        self.kernel.read_namespace(sysctls, live)
+    fn read_namespace(
+        &mut self,
+        request: &ReadRequest,
+        live: &mut Live,
+    ) -> Result<(), KernelError> {
+        self.kernel.read_namespace(request, live)
     }
 
     fn execute(&mut self, ops: &[Op]) -> Result<Replies, KernelError> {

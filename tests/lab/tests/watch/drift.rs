@@ -205,3 +205,53 @@ fn binding(address: &str) -> Binding {
         interface: "eth0".to_owned(),
     }
 }
+
+/// A VIP with a label and a route, and one of IPv6 with a route.
+const ROUTED: &str = "version: 1
+vips:
+  - { address: 192.0.2.1, interface: eth0, label: 'eth0:0', route: true }
+  - { address: '2001:db8::1', interface: eth0, route: true }
+services:
+  - { name: web, vips: [192.0.2.1, '2001:db8::1'], port: 80, drain: 0s, real_servers: [] }
+";
+
+#[test]
+fn labels_and_routes_are_repaired_within_an_interval() {
+    let host = Host::new();
+    let daemon = host.watching(ROUTED, "--interval 1s");
+    let state = || {
+        [
+            run("ip -d -4 addr show dev eth0"),
+            run("ip -d -6 addr show dev eth0 scope global"),
+            run("ip route show table main"),
+            run("ip -6 route show table main"),
+        ]
+    };
+    let before = state();
+    assert!(before[0].contains("eth0:0") && before[2].contains("192.0.2.1 dev eth0 proto 101"));
+    assert!(before[3].contains("2001:db8::1 dev eth0 proto 101 src 2001:db8::1"));
+    let relabel = || {
+        run("ip addr del 192.0.2.1/32 dev eth0");
+        let vip = Binding::host([192, 0, 2, 1].into(), "eth0");
+        let host = evenkeel_host::Host::connect().unwrap();
+        host.bind_labelled(&vip, Some("eth0:9")).unwrap();
+    };
+    for change in [
+        "ip route del 192.0.2.1 dev eth0",
+        "ip -6 route del 2001:db8::1 dev eth0",
+        "ip addr del 192.0.2.1/32 dev eth0",
+        "ip addr del 2001:db8::1/128 dev eth0",
+        "relabel",
+    ] {
+        // The daemon sees all of a change at once.
+        daemon.signal(Signal::SIGSTOP);
+        match change {
+            "relabel" => relabel(),
+            command => drop(run(command)),
+        }
+        assert_ne!(state(), before, "{change}");
+        daemon.signal(Signal::SIGCONT);
+        let is_repaired = within(INTERVAL + LOOK, || state() == before);
+        assert!(is_repaired, "{change}: {:#?}, before {before:#?}", state());
+    }
+}

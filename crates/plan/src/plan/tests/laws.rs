@@ -35,7 +35,7 @@ proptest! {
         for step in &steps {
             match step {
                 // The services of a VIP that is bound are complete.
-                Op::Bind { binding } => {
+                Op::Bind { binding, .. } => {
                     let on_it = |(key, _): &(&ServiceKey, &NamedService)| key.vip() == Some(binding.address);
                     for (key, named) in desired.services.iter().filter(on_it) {
                         for (real_server, wanted) in &named.service.real_servers {

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use evenkeel_model::{
-    Desired, DesiredTimeouts, Family, Link, Live, Owner, Service, ServiceKey, SyncDaemon,
-    SyncState, Timeouts, arbitrary,
+    Desired, DesiredTimeouts, Family, HostObject, HostObjectKind, HostRoute, Link, Live,
+    LiveHostObject, LiveHostObjects, Owner, RouteValue, Service, ServiceKey, SyncDaemon, SyncState,
+    Timeouts, arbitrary,
 };
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
@@ -198,9 +199,28 @@ fn complete_live() -> impl Strategy<Value = Live> {
                     _ => (binding, Owner::Other),
                 }
             };
+            let addresses: BTreeMap<Binding, Owner> = addresses.into_iter().map(ours).collect();
+            // The labels that a spec can write, on every second of the addresses that may have one.
+            let labelled = addresses
+                .iter()
+                .filter(|(binding, owner)| **owner == Owner::Evenkeel && binding.address.is_ipv4());
+            let labels = labelled
+                .step_by(2)
+                .map(|(binding, _)| (binding.clone(), format!("{}:0", binding.interface).into()));
+            let hosts =
+                addresses.keys().filter(|it| **it == Binding::host(it.address, &it.interface));
+            let routes = hosts.enumerate().map(|(number, binding)| {
+                let route = HostRoute::of(binding);
+                let source = (number % 2 == 0).then_some(binding.address);
+                let (owner, value) = (addresses[binding], RouteValue { source }.into());
+                (HostObject::from(route), LiveHostObject { owner, value })
+            });
+            let read = HostObjectKind::ALL.into();
             Live {
                 services: pair.live.services,
-                addresses: addresses.into_iter().map(ours).collect(),
+                host_objects: LiveHostObjects { read, objects: routes.collect() },
+                labels: labels.collect(),
+                addresses,
                 links: links.map(|all| all.into_iter().collect()),
                 timeouts,
                 sync: if mixed { Daemons::new() } else { sync },
