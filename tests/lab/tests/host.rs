@@ -1,4 +1,4 @@
-//! evenkeel-host against a real kernel, its effects read back with `ip`.
+//! Tests evenkeel-host on a real kernel; its effects are read with `ip`.
 
 use std::net::IpAddr;
 use std::process::Command;
@@ -15,7 +15,7 @@ use serde_json::Value;
 mod monitor;
 mod wire;
 
-/// A new namespace with a dummy device `d0` that is up and not evenkeel's.
+/// Creates a namespace with a dummy device `d0` that is up and was not created by evenkeel.
 fn host_with_dummy() -> Host {
     fresh_namespace();
     run("ip link add d0 type dummy");
@@ -37,22 +37,22 @@ fn ip(arguments: &str) -> Value {
     serde_json::from_str(&run(&format!("ip -j {arguments}"))).unwrap()
 }
 
-/// What `ip addr` says of one address, or null.
+/// Returns the entry of `ip addr` for one address, or null.
 fn shown(interface: &str, address: &str) -> Value {
     let links = ip(&format!("-d addr show dev {interface}"));
     let entries = links[0]["addr_info"].as_array().unwrap();
     entries.iter().find(|entry| entry["local"] == address).cloned().unwrap_or(Value::Null)
 }
 
-/// Whether the kernel's raw entries hold our IFA_PROTO attribute: `ip` of Debian 12 knows no name for it, but
-/// saves what it does not know.
+/// Whether the kernel's raw entries contain our IFA_PROTO attribute: `ip` of Debian 12 has no name
+/// for it, but saves unknown attributes.
 fn carries_our_protocol(interface: &str) -> bool {
     let saved = Command::new("ip").args(["addr", "save", "dev", interface]).output().unwrap();
     assert!(saved.status.success(), "{saved:?}");
     saved.stdout.windows(5).any(|attribute| attribute == [5, 0, 11, 0, EVENKEEL_PROTOCOL])
 }
 
-/// Waits for what the kernel does a moment later: it works out a link's state in a task of its own.
+/// Waits for asynchronous work of the kernel: it updates a link's state in a task of its own.
 fn settled(mut condition: impl FnMut() -> bool) {
     for _ in 0..300 {
         if condition() {
@@ -116,7 +116,7 @@ fn a_shorter_prefix_brings_its_route() {
 }
 
 #[test]
-fn binding_what_is_bound_says_so_and_leaves_it_as_it_is() {
+fn binding_a_bound_address_is_reported_and_changes_nothing() {
     let host = host_with_dummy();
     run("ip addr add 192.0.2.1/32 dev d0");
     run("ip addr add 2001:db8::1/64 dev d0 nodad");
@@ -133,7 +133,7 @@ fn binding_what_is_bound_says_so_and_leaves_it_as_it_is() {
 }
 
 #[test]
-fn unbinding_takes_one_address_and_no_other() {
+fn unbinding_removes_one_address_and_no_other() {
     let host = host_with_dummy();
     run("ip addr add 192.0.2.9/32 dev d0");
     run("ip addr add 2001:db8::9/128 dev d0 nodad");
@@ -150,7 +150,7 @@ fn unbinding_takes_one_address_and_no_other() {
 }
 
 #[test]
-fn unbinding_what_is_not_bound_says_so() {
+fn unbinding_an_address_that_is_not_bound_is_reported() {
     let host = host_with_dummy();
     host.bind(&binding("192.0.2.1/32@d0")).unwrap();
     host.bind(&binding("2001:db8::1/128@d0")).unwrap();
@@ -200,7 +200,7 @@ fn a_missing_interface_is_named() {
 }
 
 #[test]
-fn a_primary_is_not_unbound_while_others_would_go_with_it() {
+fn a_primary_is_not_unbound_while_secondaries_would_be_deleted_with_it() {
     let host = host_with_dummy();
     host.bind(&binding("192.0.2.1/24@d0")).unwrap();
     run("ip addr add 192.0.2.7/24 dev d0");
@@ -313,7 +313,7 @@ fn links_are_those_that_ip_shows() {
         assert_eq!(link.ethernet, shown["link_type"] == "ether", "{shown}");
         let octets: Vec<String> =
             link.hardware_address.iter().map(|byte| format!("{byte:02x}")).collect();
-        // `ip` writes those of tunnels as the IP addresses that they are.
+        // `ip` prints those of tunnels as the IP addresses that they are.
         if link.ethernet || link.loopback {
             assert_eq!(Value::from(octets.join(":")), shown["address"]);
         }
@@ -330,14 +330,14 @@ fn an_alternative_name_is_not_an_interface() {
 }
 
 #[test]
-fn a_list_of_many_addresses_is_whole_even_while_others_change_it() {
+fn a_list_of_many_addresses_is_complete_while_another_program_changes_it() {
     const KEPT: usize = 2000;
     const PASSING: usize = 200;
     let host = host_with_dummy();
     let kept = |number: usize| binding(&format!("10.{}.{}.1/32@d0", number / 250, number % 250));
     let passing = |number: usize| binding(&format!("10.200.{number}.1/32@d0"));
-    // Those that come and go stand first: when one of them goes, all that are kept move up, and a reading that is
-    // half-way through the list misses one.
+    // The changing addresses come first: when one is deleted, all later ones move up, and a reading
+    // that is half-way through the list misses one.
     (0..PASSING).map(passing).for_each(|binding| host.bind(&binding).unwrap());
     (0..KEPT).map(kept).for_each(|binding| host.bind(&binding).unwrap());
 
@@ -390,7 +390,7 @@ fn a_dummy_is_created_marked_and_up() {
 }
 
 #[test]
-fn a_dummy_of_our_own_is_brought_up_and_only_ipv6_has_to_be_bound_again() {
+fn a_dummy_of_evenkeel_is_brought_up_and_only_ipv6_must_be_bound_again() {
     fresh_namespace();
     let host = Host::connect().unwrap();
     host.create_dummy("vip0").unwrap();
@@ -408,7 +408,7 @@ fn a_dummy_of_our_own_is_brought_up_and_only_ipv6_has_to_be_bound_again() {
         let routes = run(&format!("ip {family} route show table local"));
         routes.lines().any(|line| line.starts_with(&format!("local {address} ")))
     };
-    // The kernel makes the route of an IPv6 address some time after the address.
+    // The kernel creates the route of an IPv6 address some time after the address.
     let becomes_local = |address| {
         (0..500).any(|_| {
             std::thread::sleep(Duration::from_millis(2));
@@ -431,7 +431,7 @@ fn a_dummy_of_our_own_is_brought_up_and_only_ipv6_has_to_be_bound_again() {
 }
 
 #[test]
-fn a_device_that_we_did_not_make_is_not_brought_up_or_deleted() {
+fn a_device_that_evenkeel_did_not_create_is_neither_brought_up_nor_deleted() {
     let host = host_with_dummy();
     run("ip link set d0 down");
     run("ip link add v0 type veth peer name v1");
@@ -459,9 +459,9 @@ fn a_name_that_the_kernel_would_expand_is_refused() {
 }
 
 #[test]
-fn what_lacks_a_capability_names_it_and_changes_nothing() {
+fn a_missing_capability_is_named_and_nothing_is_changed() {
     let host = host_with_dummy();
-    // The cable lives as long as its other end.
+    // The cable exists as long as its other end.
     let _away = wire::pair();
     host.bind(&binding("192.0.2.1/32@d0")).unwrap();
     let held = capabilities(None).unwrap();
@@ -497,7 +497,7 @@ fn what_lacks_a_capability_names_it_and_changes_nothing() {
 }
 
 #[test]
-fn nothing_is_announced_where_there_are_no_neighbours() {
+fn nothing_is_announced_without_neighbours() {
     let host = host_with_dummy();
     host.create_dummy("vip0").unwrap();
     run("ip link add near type veth peer name far");
@@ -517,20 +517,20 @@ fn nothing_is_announced_where_there_are_no_neighbours() {
 }
 
 #[test]
-fn a_connection_belongs_to_the_namespace_it_was_made_in() {
+fn a_connection_belongs_to_the_namespace_in_which_it_was_created() {
     let host = host_with_dummy();
     let home = this_namespace();
     fresh_namespace();
     let error = host.announce("192.0.2.1".parse().unwrap(), "d0").unwrap_err();
     assert!(matches!(error, Error::OtherNamespace { .. }), "{error:?}");
-    // What goes over the socket alone still reaches home.
+    // Requests over the socket alone still reach the first namespace.
     host.bind(&binding("192.0.2.1/32@d0")).unwrap();
     enter_namespace(&home);
     assert!(!shown("d0", "192.0.2.1").is_null());
 }
 
 #[test]
-fn a_namespace_is_known_by_its_name_or_its_inode() {
+fn a_namespace_is_identified_by_its_name_or_its_inode() {
     assert_eq!(Namespace::current().unwrap().label(), "init", "where the tests start");
     fresh_namespace();
     let nameless = Namespace::current().unwrap();

@@ -1,5 +1,5 @@
-//! SIGKILL at every point of an apply: whatever was interrupted, the next apply converges, and no
-//! object of other programs was changed.
+//! Sends SIGKILL at every point of an apply: the next apply converges, and no object of other
+//! programs is changed.
 //!
 //! The killed process is this test program, which runs a pass by the libraries and kills itself at
 //! a given call to the kernel, so that every point is covered. In addition, the evenkeel program is
@@ -26,13 +26,13 @@ use evenkeel_spec::{Source, load};
 use nix::sys::signal::{Signal, raise};
 use tempfile::TempDir;
 
-/// Ends the process at the given call to it.
+/// A kernel that kills the process at the given call.
 struct KillableKernel {
     kernel: HostKernel,
     calls: Cell<usize>,
     at: usize,
     has_written: Cell<bool>,
-    /// Where it reports its progress.
+    /// The file to which it writes its phase.
     phase: PathBuf,
 }
 
@@ -115,7 +115,7 @@ impl Kernel for KillableKernel {
         self.kernel.read_namespace(sysctls, live)
     }
 
-    /// One by one, so that there is a turn between any two.
+    /// Runs the operations one by one, so that the process can be killed between any two.
     fn execute(&mut self, ops: &[Op]) -> Result<Replies, KernelError> {
         let mut all = Replies::default();
         for (place, op) in ops.iter().enumerate() {
@@ -140,9 +140,9 @@ impl Kernel for KillableKernel {
 const FOREIGN_SERVICE: &str =
     "-A -t 203.0.113.1:80 -s rr\n-a -t 203.0.113.1:80 -r 10.0.0.9:80 -g -w 1\n";
 
-/// Two specs between which everything changes: services, real servers that drain,
-/// a scheduler, weights, VIPs, a dummy device, a sysctl, timeouts. (A
-/// drain that waits for open connections is killed in `cli::drain`.)
+/// Two specs between which everything changes: services, real servers that drain, a scheduler,
+/// weights, VIPs, a dummy device, a sysctl, timeouts. (`cli::drain` kills a drain that waits for
+/// open connections.)
 const SPECS: [&str; 2] = [
     "version: 1
 scope: { vips: [192.0.2.0/24] }
@@ -197,7 +197,7 @@ impl Fixture {
         fresh_namespace();
         run("ip link add eth0 up type dummy");
         run("ip address add 203.0.113.1/32 dev eth0");
-        // In scope, and yet not evenkeel's to take away.
+        // In scope, and yet bound by another program.
         run("ip address add 192.0.2.77/32 dev eth0");
         run_with("ipvsadm -R", FOREIGN_SERVICE);
         let fixture = Self { folder: tempfile::tempdir().unwrap() };
@@ -219,7 +219,7 @@ impl Fixture {
         command
     }
 
-    /// A whole apply of that spec, after which nothing is left to do.
+    /// Applies that spec completely and asserts that nothing is left to do.
     fn apply(&self, number: usize) {
         let name = format!("{number}.yaml");
         let apply = ["apply", "--yes", &name, "--allow", "unbind-in-use"];
@@ -231,8 +231,8 @@ impl Fixture {
         assert_eq!(plan.status.code(), Some(0), "{plan:?}");
     }
 
-    /// Nothing outside the scope is touched, and no address of someone else is gone.
-    fn assert_foreign_services_are_untouched(&self) {
+    /// Asserts that no object out of scope and no address of another program was changed.
+    fn assert_foreign_objects_are_unchanged(&self) {
         let table = ipvsadm::save();
         assert!(FOREIGN_SERVICE.lines().all(|line| table.contains(line)), "{table:?}");
         let shown = run("ip -o address show dev eth0");
@@ -241,8 +241,8 @@ impl Fixture {
         }
     }
 
-    /// Carries a spec out in a process that ends at that call, and how far it came; `None` where
-    /// it came to its end before.
+    /// Applies a spec in a process that kills itself at that call, and returns the phase it had
+    /// reached; `None` if it finished before.
     fn killed_at(&self, call: usize, number: usize) -> Option<&'static str> {
         let mut child = Command::new(std::env::current_exe().unwrap());
         child.args(["kill::child", "--exact", "--ignored"]);
@@ -259,7 +259,7 @@ impl Fixture {
     }
 }
 
-/// Not a test by itself: what [`Fixture::killed_at`] runs.
+/// Not a test by itself: the process that [`Fixture::killed_at`] starts.
 #[test]
 #[ignore = "run by the others in a process of its own"]
 fn child() {
@@ -290,8 +290,8 @@ fn child() {
     execute_journalled(&mut kernel, pass, options, &mut NoopContext, &state, &mut journal).unwrap();
 }
 
-/// Every call of a pass in both directions once, and then those of each phase until there are
-/// enough of it.
+/// Kills a pass once at every call in both directions, and then at calls of each phase until there
+/// are enough of it.
 #[test]
 #[expect(clippy::print_stdout, reason = "a test that counts says how many")]
 fn a_pass_that_is_killed_at_any_call_to_the_kernel_is_finished_by_the_next_apply() {
@@ -303,9 +303,9 @@ fn a_pass_that_is_killed_at_any_call_to_the_kernel_is_finished_by_the_next_apply
     let mut direction = 1;
     let mut kill = |call: usize, direction: usize| {
         let phase = fixture.killed_at(call, direction);
-        fixture.assert_foreign_services_are_untouched();
+        fixture.assert_foreign_objects_are_unchanged();
         fixture.apply(direction);
-        fixture.assert_foreign_services_are_untouched();
+        fixture.assert_foreign_objects_are_unchanged();
         if let Some(phase) = phase {
             *counts.entry(phase).or_default() += 1;
         }
@@ -339,11 +339,11 @@ fn a_pass_that_is_killed_at_any_call_to_the_kernel_is_finished_by_the_next_apply
     assert!(PHASES.iter().all(|phase| counted[phase] >= ENOUGH), "{counted:?}");
 }
 
-/// The program, killed after more and more time: in its start, while it reads, around the journal,
-/// while it writes, while it waits.
+/// Kills the program at increasing times: at its start, while it reads, around the journal, while
+/// it writes, while it waits.
 #[test]
 #[expect(clippy::print_stdout, reason = "a test that counts says how many")]
-fn the_program_killed_at_any_moment_leaves_what_the_next_apply_finishes() {
+fn the_next_apply_finishes_after_the_program_was_killed_at_any_moment() {
     let fixture = Fixture::new();
     let (mut killed, mut ended) = (0, 0);
     let mut phases: BTreeMap<&str, usize> = BTreeMap::new();
@@ -370,9 +370,9 @@ fn the_program_killed_at_any_moment_leaves_what_the_next_apply_finishes() {
                 (true, _) => "amid the writes",
             })
             .or_default() += 1;
-        fixture.assert_foreign_services_are_untouched();
+        fixture.assert_foreign_objects_are_unchanged();
         fixture.apply(direction);
-        fixture.assert_foreign_services_are_untouched();
+        fixture.assert_foreign_objects_are_unchanged();
     }
     println!("killed {killed} times, {ended} ended before: {phases:?}");
     assert!(killed >= 15, "{killed} {ended}");

@@ -1,4 +1,4 @@
-//! One law for each rule, on small states; [`laws`] holds those on arbitrary states.
+//! Tests each rule on small states; [`laws`] tests properties on arbitrary states.
 
 mod laws;
 

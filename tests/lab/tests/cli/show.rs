@@ -1,4 +1,4 @@
-//! The live table as evenkeel shows it, against what `ipvsadm` shows of it.
+//! Compares the live table of `evenkeel show` with that of `ipvsadm`.
 
 use std::collections::BTreeMap;
 use std::net::TcpStream;
@@ -22,7 +22,7 @@ services:
 /// Weight, active and inactive connections by real server.
 type Counts = BTreeMap<String, [u64; 3]>;
 
-/// As `ipvsadm -Ln` shows them.
+/// Returns the values of `ipvsadm -Ln`.
 fn listed() -> Counts {
     let text = run("ipvsadm -Ln");
     let words = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
@@ -35,7 +35,7 @@ fn listed() -> Counts {
     .collect()
 }
 
-/// As `evenkeel show` does.
+/// Returns the values of `evenkeel show`.
 fn shown(text: &str) -> Counts {
     let words = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
     let rows = words.filter(|words| words.first() == Some(&"->"));
@@ -47,7 +47,7 @@ fn shown(text: &str) -> Counts {
 }
 
 #[test]
-fn names_weights_and_connections_are_shown_as_ipvsadm_counts_them() {
+fn names_weights_and_connections_agree_with_ipvsadm() {
     let topology = Topology {
         forward: Forward::Dr,
         vips: vec!["10.0.0.100".parse().unwrap()],
@@ -64,7 +64,7 @@ fn names_weights_and_connections_are_shown_as_ipvsadm_counts_them() {
     network.director.run(|| fixture.apply(SPEC)).unwrap();
     let vip = "10.0.0.100:80".parse().unwrap();
     network.ask(vip, 6).unwrap();
-    // Two that stay open.
+    // Two connections that stay open.
     let open = network
         .client
         .run(|| [(); 2].map(|()| TcpStream::connect_timeout(&vip, Duration::from_secs(3)).unwrap()))

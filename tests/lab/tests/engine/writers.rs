@@ -1,4 +1,5 @@
-//! Beside another writer, which changes the table after a plan is made and before it is applied.
+//! Tests passes while another program changes the table after the plan is made and before it is
+//! applied.
 
 use std::collections::BTreeMap;
 use std::hash::RandomState;
@@ -12,7 +13,7 @@ use evenkeel_plan::Op;
 
 use super::*;
 
-/// A kernel that someone else changes just before it is first written to.
+/// A kernel that another program changes just before the first write to it.
 struct Beside {
     kernel: HostKernel,
     rules: Option<&'static str>,
@@ -86,7 +87,8 @@ impl Kernel for Beside {
     }
 }
 
-/// Applies to a table while someone else runs those commands, and asserts that the spec prevails.
+/// Applies to a table while another program runs these commands, asserts that the spec prevails,
+/// and returns the outcomes.
 fn prevails(before: &str, desired: &Desired, meanwhile: &'static str) -> Vec<Outcome> {
     let mut kernel = Beside { kernel: host_with(before), rules: Some(meanwhile) };
     let report = apply(&mut kernel, desired);
@@ -105,20 +107,20 @@ const WEB: &str = "-A -t 192.0.2.1:80 -s wrr
                    -a -t 192.0.2.1:80 -r 198.51.100.2:80 -g -w 1";
 
 #[test]
-fn what_another_program_adds_first_gets_the_values_of_the_spec() {
+fn an_object_that_another_program_adds_first_gets_the_values_of_the_spec() {
     let outcomes = prevails(
         "",
         &web("wrr", 5),
         "ipvsadm -A -t 192.0.2.1:80 -s rr -p 100
          ipvsadm -a -t 192.0.2.1:80 -r 198.51.100.1:80 -i -w 3 -x 7",
     );
-    // The service and one real server are there already, and then both are edited.
+    // The service and one real server exist already; both are edited in a second round.
     let [exists, applied] = [Outcome::AlreadyInPlace, Outcome::Applied];
     assert_eq!(outcomes, [exists.clone(), exists, applied.clone(), applied.clone(), applied]);
 }
 
 #[test]
-fn what_another_program_adds_first_with_the_same_values_is_in_place() {
+fn an_object_that_another_program_adds_first_with_the_same_values_is_in_place() {
     let outcomes = prevails("", &web("wrr", 1), "ipvsadm -A -t 192.0.2.1:80 -s wrr");
     assert_eq!(outcomes, [Outcome::AlreadyInPlace, Outcome::Applied, Outcome::Applied]);
 }
@@ -134,7 +136,7 @@ fn a_service_that_another_program_deletes_first_is_added_again() {
 }
 
 #[test]
-fn deleting_what_another_program_deleted_is_no_failure() {
+fn deleting_an_object_that_another_program_deleted_is_no_failure() {
     let outcomes = prevails(WEB, &spec([]), "ipvsadm -D -t 192.0.2.1:80");
     assert_eq!(outcomes, [Outcome::AlreadyInPlace]);
     let one = spec([(tcp("192.0.2.1:80"), service(config("wrr"), [("198.51.100.2:80", dr(1))]))]);
@@ -143,7 +145,7 @@ fn deleting_what_another_program_deleted_is_no_failure() {
 }
 
 #[test]
-fn a_vip_that_another_program_binds_first_is_theirs() {
+fn a_vip_that_another_program_binds_first_belongs_to_it() {
     let mut kernel =
         Beside { kernel: host_with(""), rules: Some("ip addr add 192.0.2.1/32 dev d0") };
     run("ip link add d0 up type dummy");

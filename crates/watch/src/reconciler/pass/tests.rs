@@ -245,7 +245,7 @@ fn drift_does_not_release_a_held_plan() {
     assert_eq!(fixture.live(), before);
 }
 
-/// Adds so many services as another program that a guard refuses their deletion.
+/// Adds enough services as another program for a guard to refuse their deletion.
 fn add_foreign_services(fixture: &Fixture) {
     let mut kernel = fixture.kernel.get();
     let (key, service) =
