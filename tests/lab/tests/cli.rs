@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use evenkeel_lab_tests::{fresh_namespace, ipvsadm, program, root, run, run_with};
 use tempfile::TempDir;
@@ -23,6 +23,7 @@ mod journal;
 mod lock;
 mod namespaces;
 mod permissions;
+mod prompt;
 mod saved_plans;
 mod scope;
 mod show;
@@ -140,6 +141,20 @@ fn addresses() -> BTreeSet<String> {
         }
     }
     all
+}
+
+/// Runs the program on a terminal and types this text.
+fn on_a_terminal(fixture: &Fixture, arguments: &str, typed: &str) -> Answer {
+    let mut command = Command::new("script");
+    let state = fixture.path().join("state");
+    let line = format!("{} {arguments} --state-dir {}", program().display(), state.display());
+    command.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
+    command.current_dir(fixture.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    std::io::Write::write_all(&mut stdin, typed.as_bytes()).unwrap();
+    child.wait_with_output().unwrap().into()
 }
 
 /// Returns all state that must not change: the table, its thresholds, the addresses.

@@ -141,7 +141,7 @@ fn a_teardown_deletes_an_added_real_server_of_an_adopted_service() {
     let fixture = Fixture::expiring(WEB);
     let before = table();
     fixture.apply(&web(&[(1, 1), (2, 5), (3, 1)]));
-    let answer = guards::on_a_terminal(&fixture, "teardown", "y\n");
+    let answer = on_a_terminal(&fixture, "teardown", "y\n");
     assert_eq!(answer.status, 0, "{answer:?}");
     let said = answer.stdout.replace('\r', "");
     for words in [

@@ -99,13 +99,13 @@ fn apply_prompts_and_requires_yes_without_a_terminal() {
     let before = everything();
     let answer = fixture.evenkeel("teardown");
     assert_eq!((answer.status, &*answer.stdout), (64, ""), "{answer:?}");
-    let answer = guards::on_a_terminal(&fixture, "teardown", "n\n");
+    let answer = on_a_terminal(&fixture, "teardown", "n\n");
     assert_eq!(answer.status, 3, "{answer:?}");
     for words in ["- delete service web/192.0.2.1:80/tcp", "Undo all of this? [y/N]", "declined"] {
         assert!(answer.stdout.contains(words), "{words}: {answer:?}");
     }
     assert!(everything() == before);
-    assert_eq!(guards::on_a_terminal(&fixture, "teardown", "y\n").status, 0);
+    assert_eq!(on_a_terminal(&fixture, "teardown", "y\n").status, 0);
     assert_eq!(ipvsadm::save(), lines(FOREIGN_SERVICE));
 }
 
