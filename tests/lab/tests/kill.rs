@@ -5,48 +5,40 @@
 //! a given call to the kernel, so that every point is covered. In addition, the evenkeel program is
 //! killed at random moments.
 
-use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet};
-use std::hash::RandomState;
+use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use evenkeel_engine::{
-    ApplyOptions, HostKernel, Kernel, KernelError, LastApplied, Lock, LockError, NoopContext, Pass,
-    Replies, StateDir, Sysctls, TableDigest, execute_journalled, plan_changes,
+    ApplyOptions, HostKernel, Kernel, KernelError, LastApplied, NoopContext, Pass, Replies,
+    StateDir, Sysctls, execute_journalled, plan_changes,
 };
-use evenkeel_host::Capability;
 use evenkeel_lab_tests::{fresh_namespace, ipvsadm, program, run, run_with};
-use evenkeel_model::statistics::Statistics;
-use evenkeel_model::{Binding, Live, Service, ServiceKey};
 use evenkeel_plan::Op;
 use evenkeel_spec::{Source, load};
 use nix::sys::signal::{Signal, raise};
 use tempfile::TempDir;
 
-/// A kernel that kills the process at the given call.
-struct KillableKernel {
-    kernel: HostKernel,
-    calls: Cell<usize>,
+use crate::hooked_kernel::{HookedKernel, Hooks, Reading};
+
+/// Kills the process at the given call to the kernel.
+struct Kill {
+    calls: usize,
     at: usize,
-    has_written: Cell<bool>,
+    has_written: bool,
     /// The file to which it writes its phase.
     phase: PathBuf,
 }
 
-impl KillableKernel {
-    fn turn(&self, phase: &str) {
-        let call = self.calls.replace(self.calls.get() + 1);
-        if call == self.at {
+impl Kill {
+    fn count_call(&mut self, phase: &str) {
+        if self.calls == self.at {
             std::fs::write(&self.phase, phase).unwrap();
             raise(Signal::SIGKILL).unwrap();
         }
-    }
-
-    fn reading(&self, after_writes: &'static str) {
-        self.turn(if self.has_written.get() { after_writes } else { PHASES[0] });
+        self.calls += 1;
     }
 }
 
@@ -58,82 +50,26 @@ const PHASES: [&str; 5] = [
     "after the writes",
 ];
 
-impl Kernel for KillableKernel {
-    type LockGuard = Lock;
-
-    fn lock() -> Result<Lock, LockError> {
-        HostKernel::lock()
-    }
-
-    fn try_lock() -> Result<Option<Lock>, LockError> {
-        HostKernel::try_lock()
-    }
-
-    fn has_capability(&self, capability: Capability) -> bool {
-        self.kernel.has_capability(capability)
-    }
-
-    fn silent_interfaces(&mut self) -> Result<BTreeSet<Box<str>>, KernelError> {
-        self.kernel.silent_interfaces()
-    }
-
-    fn set_journalled(&mut self, bindings: BTreeSet<Binding>) {
-        self.kernel.set_journalled(bindings);
-    }
-
-    fn observe(&mut self, sysctls: &Sysctls) -> Result<Live, KernelError> {
-        self.reading(PHASES[4]);
-        self.kernel.observe(sysctls)
-    }
-
-    fn observe_with_statistics(
-        &mut self,
-        sysctls: &Sysctls,
-    ) -> Result<(Live, Statistics), KernelError> {
-        self.reading(PHASES[4]);
-        self.kernel.observe_with_statistics(sysctls)
-    }
-
-    fn services(
-        &mut self,
-        keys: &BTreeSet<ServiceKey>,
-    ) -> Result<BTreeMap<ServiceKey, Service>, KernelError> {
-        self.reading(PHASES[4]);
-        self.kernel.services(keys)
-    }
-
-    fn services_with_statistics(
-        &mut self,
-        keys: &BTreeSet<ServiceKey>,
-    ) -> Result<(BTreeMap<ServiceKey, Service>, Statistics), KernelError> {
-        self.reading(PHASES[3]);
-        self.kernel.services_with_statistics(keys)
-    }
-
-    fn read_namespace(&mut self, sysctls: &Sysctls, live: &mut Live) -> Result<(), KernelError> {
-        self.reading(PHASES[4]);
-        self.kernel.read_namespace(sysctls, live)
+impl Hooks for Kill {
+    fn before_reading(&mut self, reading: Reading) {
+        self.count_call(match reading {
+            _ if !self.has_written => PHASES[0],
+            Reading::Drains => PHASES[3],
+            Reading::State => PHASES[4],
+        });
     }
 
     /// Runs the operations one by one, so that the process can be killed between any two.
-    fn execute(&mut self, ops: &[Op]) -> Result<Replies, KernelError> {
+    fn execute(&mut self, kernel: &mut HostKernel, ops: &[Op]) -> Result<Replies, KernelError> {
         let mut all = Replies::default();
         for (place, op) in ops.iter().enumerate() {
-            let is_first = !self.has_written.replace(true);
-            self.turn(PHASES[if is_first { 1 } else { 2 }]);
-            let Replies { exceptions, warnings } = self.kernel.execute(std::slice::from_ref(op))?;
+            self.count_call(PHASES[if self.has_written { 2 } else { 1 }]);
+            self.has_written = true;
+            let Replies { exceptions, warnings } = kernel.execute(std::slice::from_ref(op))?;
             all.exceptions.extend(exceptions.into_values().map(|exception| (place, exception)));
             all.warnings.extend(warnings);
         }
         Ok(all)
-    }
-
-    fn reannounce(&mut self, vips: &[&Binding]) -> Result<Vec<String>, KernelError> {
-        self.kernel.reannounce(vips)
-    }
-
-    fn digest_table(&mut self, keys: &RandomState) -> Result<TableDigest, KernelError> {
-        self.kernel.digest_table(keys)
     }
 }
 
@@ -273,8 +209,8 @@ fn child() {
     let kernel = HostKernel::connect(journal.addresses.clone()).unwrap();
     let at = at.to_str().unwrap().parse().unwrap();
     let phase = path("EVENKEEL_KILL_STATE").with_file_name("phase");
-    let (calls, has_written) = (Cell::new(0), Cell::new(false));
-    let mut kernel = KillableKernel { kernel, calls, at, has_written, phase };
+    let hooks = Kill { calls: 0, at, has_written: false, phase };
+    let mut kernel = HookedKernel { kernel, hooks };
     let mut sysctls: Sysctls = journal.record.sysctls.keys().cloned().collect();
     sysctls.extend(desired.sysctls.keys().cloned());
     let live = kernel.observe(&sysctls).unwrap();

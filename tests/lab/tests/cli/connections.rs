@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
-use evenkeel_lab::net::{Forward, Host, Topology};
+use evenkeel_lab::net::Forward;
 use nix::sys::socket::{setsockopt, sockopt::Mark};
 
 use super::*;
+use crate::networks::dual_stack_cluster;
 
 /// Protocol, client, service, real server and state, with the seconds until the entry expires.
 type Table = BTreeMap<[String; 5], u64>;
@@ -60,25 +61,7 @@ fn assert_same(shown: &Table, listed: &Table) {
 /// Tests a cluster of both families with finished and open connections, and with IPv6 clients whose
 /// service is persistent.
 fn check(forward: Forward, word: &str, port: u16) {
-    let is_nat = forward == Forward::Nat;
-    let client: &[&str] =
-        if is_nat { &["10.9.0.9/24", "fd09::9/64"] } else { &["10.0.0.9/24", "fd00::9/64"] };
-    let mut director = vec!["10.0.0.1/24", "fd00::1/64"];
-    if is_nat {
-        director.extend(["10.9.0.1/24", "fd09::1/64"]);
-    }
-    let topology = Topology {
-        forward,
-        vips: ["10.0.0.100", "fd00::100"].map(|vip| vip.parse().unwrap()).to_vec(),
-        client: Host::new("client", client),
-        director: Host::new("ds1", &director),
-        real_servers: vec![
-            Host::new("rs1", &["10.0.0.11/24", "fd00::11/64"]),
-            Host::new("rs2", &["10.0.0.12/24", "fd00::12/64"]),
-        ],
-        ports: vec![port],
-    };
-    let network = topology.build().unwrap();
+    let network = dual_stack_cluster(forward, port);
     let fixture = Fixture::here();
     let spec = format!(
         "version: 1

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::net::TcpStream;
 use std::time::Duration;
 
-use evenkeel_lab::net::{Forward, Host, Topology};
-
 use super::*;
+use crate::networks::ipv4_cluster;
 
 const SPEC: &str = "version: 1
 vips:
@@ -48,18 +47,7 @@ fn shown(text: &str) -> Counts {
 
 #[test]
 fn names_weights_and_connections_agree_with_ipvsadm() {
-    let topology = Topology {
-        forward: Forward::Dr,
-        vips: vec!["10.0.0.100".parse().unwrap()],
-        client: Host::new("client", &["10.0.0.9/24"]),
-        director: Host::new("ds1", &["10.0.0.1/24"]),
-        real_servers: vec![
-            Host::new("rs1", &["10.0.0.11/24"]),
-            Host::new("rs2", &["10.0.0.12/24"]),
-        ],
-        ports: vec![80],
-    };
-    let network = topology.build().unwrap();
+    let network = ipv4_cluster();
     let fixture = Fixture::here();
     network.director.run(|| fixture.apply(SPEC)).unwrap();
     let vip = "10.0.0.100:80".parse().unwrap();

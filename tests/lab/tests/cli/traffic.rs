@@ -2,35 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use evenkeel_lab::net::{Forward, Host, Network, Topology};
+use evenkeel_lab::net::{Forward, Network};
 
 use super::*;
-
-const VIPS: [&str; 2] = ["10.0.0.100", "fd00::100"];
-
-/// Builds a cluster of both families. For NAT its client is in another network.
-fn network(forward: Forward, port: u16) -> Network {
-    let client: &[&str] = match forward {
-        Forward::Nat => &["10.9.0.9/24", "fd09::9/64"],
-        Forward::Dr | Forward::Tun => &["10.0.0.9/24", "fd00::9/64"],
-    };
-    let mut director = vec!["10.0.0.1/24", "fd00::1/64"];
-    if forward == Forward::Nat {
-        director.extend(["10.9.0.1/24", "fd09::1/64"]);
-    }
-    let topology = Topology {
-        forward,
-        vips: VIPS.map(|vip| vip.parse().unwrap()).to_vec(),
-        client: Host::new("client", client),
-        director: Host::new("ds1", &director),
-        real_servers: vec![
-            Host::new("rs1", &["10.0.0.11/24", "fd00::11/64"]),
-            Host::new("rs2", &["10.0.0.12/24", "fd00::12/64"]),
-        ],
-        ports: vec![port],
-    };
-    topology.build().unwrap()
-}
+use crate::networks::{VIPS, dual_stack_cluster};
 
 /// Returns the spec of that cluster, with one service for each family, this port on the real
 /// servers and this weight on the first of each family.
@@ -77,7 +52,7 @@ fn assert_they_alternate(network: &Network) {
 
 /// Applies on the director, checks the traffic, changes a weight, and checks that.
 fn check(forward: Forward, word: &str, port: u16) {
-    let network = network(forward, port);
+    let network = dual_stack_cluster(forward, port);
     let fixture = Fixture::here();
     let on_director = |spec: &str| network.director.run(|| fixture.apply(spec)).unwrap();
     for vip in vips() {
@@ -124,7 +99,7 @@ fn tunnels_alternate_in_both_families() {
 
 #[test]
 fn neighbours_with_another_machine_cached_for_a_vip_learn_the_director() {
-    let network = network(Forward::Dr, 80);
+    let network = dual_stack_cluster(Forward::Dr, 80);
     let fixture = Fixture::here();
     let link = network.director.output("ip", &["-j", "link", "show", "eth0"]).unwrap();
     let link: serde_json::Value = serde_json::from_str(&link).unwrap();
@@ -143,7 +118,7 @@ fn neighbours_with_another_machine_cached_for_a_vip_learn_the_director() {
 
 #[test]
 fn a_removed_vip_no_longer_serves() {
-    let network = network(Forward::Dr, 80);
+    let network = dual_stack_cluster(Forward::Dr, 80);
     let fixture = Fixture::here();
     network.director.run(expire_connections).unwrap();
     network.director.run(|| fixture.apply(&spec("dr", 80, 1))).unwrap();

@@ -1,96 +1,33 @@
 //! Tests passes while another program changes the table after the plan is made and before it is
 //! applied.
 
-use std::collections::BTreeMap;
-use std::hash::RandomState;
-
-use evenkeel_engine::{KernelError, Lock, LockError, Outcome, Replies, TableDigest};
-use evenkeel_host::Capability;
+use evenkeel_engine::{KernelError, Outcome, Replies};
 use evenkeel_lab_tests::run;
-use evenkeel_model::Binding;
-use evenkeel_model::statistics::Statistics;
 use evenkeel_plan::Op;
 
 use super::*;
+use crate::hooked_kernel::{HookedKernel, Hooks};
 
-/// A kernel that another program changes just before the first write to it.
-struct Beside {
-    kernel: HostKernel,
-    rules: Option<&'static str>,
+/// Commands of another program, which run just before the first write to the kernel.
+struct Disturbance(Option<&'static str>);
+
+impl Hooks for Disturbance {
+    fn execute(&mut self, kernel: &mut HostKernel, ops: &[Op]) -> Result<Replies, KernelError> {
+        for command in self.0.take().unwrap_or_default().lines() {
+            run(command);
+        }
+        kernel.execute(ops)
+    }
 }
 
-impl Kernel for Beside {
-    type LockGuard = Lock;
-
-    fn lock() -> Result<Lock, LockError> {
-        HostKernel::lock()
-    }
-
-    fn try_lock() -> Result<Option<Lock>, LockError> {
-        HostKernel::try_lock()
-    }
-
-    fn has_capability(&self, capability: Capability) -> bool {
-        self.kernel.has_capability(capability)
-    }
-
-    fn silent_interfaces(&mut self) -> Result<BTreeSet<Box<str>>, KernelError> {
-        self.kernel.silent_interfaces()
-    }
-
-    fn set_journalled(&mut self, bindings: BTreeSet<Binding>) {
-        self.kernel.set_journalled(bindings);
-    }
-
-    fn observe(&mut self, sysctls: &Sysctls) -> Result<Live, KernelError> {
-        self.kernel.observe(sysctls)
-    }
-
-    fn observe_with_statistics(
-        &mut self,
-        sysctls: &Sysctls,
-    ) -> Result<(Live, Statistics), KernelError> {
-        self.kernel.observe_with_statistics(sysctls)
-    }
-
-    fn services(
-        &mut self,
-        keys: &BTreeSet<ServiceKey>,
-    ) -> Result<BTreeMap<ServiceKey, Service>, KernelError> {
-        self.kernel.services(keys)
-    }
-
-    fn services_with_statistics(
-        &mut self,
-        keys: &BTreeSet<ServiceKey>,
-    ) -> Result<(BTreeMap<ServiceKey, Service>, Statistics), KernelError> {
-        self.kernel.services_with_statistics(keys)
-    }
-
-    fn read_namespace(&mut self, sysctls: &Sysctls, live: &mut Live) -> Result<(), KernelError> {
-        self.kernel.read_namespace(sysctls, live)
-    }
-
-    fn execute(&mut self, ops: &[Op]) -> Result<Replies, KernelError> {
-        for rule in self.rules.take().unwrap_or_default().lines() {
-            run(rule);
-        }
-        self.kernel.execute(ops)
-    }
-
-    fn reannounce(&mut self, vips: &[&Binding]) -> Result<Vec<String>, KernelError> {
-        self.kernel.reannounce(vips)
-    }
-
-    fn digest_table(&mut self, keys: &RandomState) -> Result<TableDigest, KernelError> {
-        self.kernel.digest_table(keys)
-    }
+fn disturbed(kernel: HostKernel, commands: &'static str) -> HookedKernel<Disturbance> {
+    HookedKernel { kernel, hooks: Disturbance(Some(commands)) }
 }
 
 /// Applies to a table while another program runs these commands, asserts that the spec prevails,
 /// and returns the outcomes.
 fn prevails(before: &str, desired: &Desired, meanwhile: &'static str) -> Vec<Outcome> {
-    let mut kernel = Beside { kernel: host_with(before), rules: Some(meanwhile) };
+    let mut kernel = disturbed(host_with(before), meanwhile);
     let report = apply(&mut kernel, desired);
     assert!(report.is_success(), "{report:?}");
     assert_in_place(&mut kernel, desired);
@@ -146,8 +83,7 @@ fn deleting_an_object_that_another_program_deleted_is_no_failure() {
 
 #[test]
 fn a_vip_that_another_program_binds_first_belongs_to_it() {
-    let mut kernel =
-        Beside { kernel: host_with(""), rules: Some("ip addr add 192.0.2.1/32 dev d0") };
+    let mut kernel = disturbed(host_with(""), "ip addr add 192.0.2.1/32 dev d0");
     run("ip link add d0 up type dummy");
     let vip = evenkeel_model::Binding::host([192, 0, 2, 1].into(), "d0");
     let desired = Desired { vips: [(vip, Default::default())].into(), ..spec([]) };

@@ -7,11 +7,12 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use evenkeel_ipvs::{forward, protocol};
-use evenkeel_lab::net::{Forward, Host, Network, Topology};
+use evenkeel_lab::net::Network;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketType, sockopt};
 
 use super::*;
+use crate::networks::ipv4_cluster;
 
 const VIP: &str = "10.0.0.100:80";
 const CLIENT: &str = "10.0.0.9";
@@ -38,18 +39,7 @@ fn real_server(name: &str, weight: u32) -> Destination {
 
 impl Cluster {
     fn new(settings: &[(&str, &str)]) -> Self {
-        let topology = Topology {
-            forward: Forward::Dr,
-            vips: vec!["10.0.0.100".parse().unwrap()],
-            client: Host::new("client", &["10.0.0.9/24"]),
-            director: Host::new("ds1", &["10.0.0.1/24"]),
-            real_servers: vec![
-                Host::new("rs1", &["10.0.0.11/24"]),
-                Host::new("rs2", &["10.0.0.12/24"]),
-            ],
-            ports: vec![80],
-        };
-        let network = topology.build().unwrap();
+        let network = ipv4_cluster();
         let ipvs = network.director.run(|| Client::connect().unwrap()).unwrap();
         let mut cluster = Self { network, ipvs };
         cluster.bind();
