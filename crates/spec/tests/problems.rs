@@ -70,7 +70,7 @@ fn each_bad_input_is_reported_at_its_position() {
 }
 
 #[test]
-fn every_error_says_what_to_do() {
+fn every_error_has_a_remedy() {
     for (title, text, _) in cases() {
         if let Err(problems) = load_with(&[Source::new("spec.yaml", text)], &Known) {
             for problem in &problems {

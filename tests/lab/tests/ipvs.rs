@@ -89,7 +89,7 @@ fn services_of_each_protocol_and_family_read_back_as_written() {
 }
 
 #[test]
-fn a_mark_of_each_family_is_a_service_of_its_own() {
+fn a_mark_is_a_separate_service_in_each_family() {
     round_trip([
         (marked(Family::Ipv4, 5), "-A -f 5 -s wlc"),
         (marked(Family::Ipv6, 5), "-A -f 5 -6 -s wlc"),

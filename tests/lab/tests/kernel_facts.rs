@@ -5,7 +5,7 @@
 //!
 //! | fact | about | tests here | elsewhere |
 //! |---|---|---|---|
-//! | P1 | what identifies a service | `p01` | `ipvs::a_mark_of_each_family_is_a_service_of_its_own` |
+//! | P1 | what identifies a service | `p01` | `ipvs::a_mark_is_a_separate_service_in_each_family` |
 //! | P2 | what identifies a destination | `p02`; the kernel's `BUG_ON` for a change of family cannot be reached: the family is part of the key | `engine::edits::a_tunnel_becomes_another_one_in_place` |
 //! | P3 | addresses and families in replies | `p03`; what kernels before 3.18 omit is tested without a kernel | `ipvs::a_tunnel_reaches_the_other_family` |
 //! | P4 | byte order | `p04` | |

@@ -133,7 +133,7 @@ fn a_sync_daemon_is_started_stopped_and_changed() {
     fixture.apply(&spec);
     assert!(daemons().contains("backup sync daemon"));
     fixture.apply(SERVICE);
-    assert!(daemons().contains("backup sync daemon"), "without the key it is someone else's");
+    assert!(daemons().contains("backup sync daemon"), "without the key it is not governed");
     fixture.write("spec.yaml", with("sync: []"));
     let answer = fixture.evenkeel("apply --yes spec.yaml");
     assert!(answer.stderr.contains("refused: guard wider-scope: "), "{answer:?}");

@@ -12,7 +12,7 @@ const SPEC: &str = "version: 1
 scope: { vips: [192.0.2.0/24], fwmarks: [1-4] }
 vips:
   - { address: 192.0.2.1, interface: eth0 }
-  - { address: 192.0.2.2, interface: eth0 } # bound by someone else already
+  - { address: 192.0.2.2, interface: eth0 } # bound by another program already
 services:
   - { name: web, vip: 192.0.2.1, port: 80, real_servers: [ { address: 10.0.0.1 } ] }
 ";
@@ -76,7 +76,7 @@ fn objects_out_of_scope_are_shown_as_a_count_only() {
 #[test]
 fn an_address_is_unbound_only_if_evenkeel_bound_it() {
     let fixture = Fixture::new("");
-    fixture.apply(&SPEC.replace(" # bound by someone else already", ""));
+    fixture.apply(&SPEC.replace(" # bound by another program already", ""));
     assert_eq!(addresses(), lines("192.0.2.1/32 eth0\n192.0.2.2/32 eth0"));
     run("ip addr add 192.0.2.7/32 dev eth0");
     fixture.apply(&SPEC.replace("192.0.2.2,", "192.0.2.4,"));

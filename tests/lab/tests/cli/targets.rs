@@ -93,7 +93,11 @@ fn a_removed_service_keeps_its_old_name_and_its_vip_is_unbound_with_the_last_ser
     // The last applied spec is still the whole one, so the names are still known.
     assert!(fixture.done("plan spec.yaml --target web").starts_with("In sync; "));
     fixture.done("apply --yes spec.yaml");
-    assert_eq!(fixture.evenkeel("plan spec.yaml --target web").status, 64, "long gone");
+    assert_eq!(
+        fixture.evenkeel("plan spec.yaml --target web").status,
+        64,
+        "its service no longer exists"
+    );
 }
 
 #[test]

@@ -8,7 +8,7 @@ const SPEC: &str = "version: 1
 vips:
   - { address: 192.0.2.1, interface: eth0 }
   - { address: 192.0.2.2, interface: vips, dummy: true }
-  - { address: 192.0.2.3, interface: eth0 } # bound by someone else already
+  - { address: 192.0.2.3, interface: eth0 } # bound by another program already
 timeouts: { tcp: 10m }
 sync: [ { state: master, interface: eth0, id: 7 } ]
 sysctls: { net.ipv4.vs.drop_entry: 1, net.ipv4.vs.conn_reuse_mode: 0 }

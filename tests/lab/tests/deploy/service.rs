@@ -240,7 +240,7 @@ fn the_daemon_does_all_its_work_under_the_restrictions_of_its_unit() {
 }
 
 #[test]
-fn a_reload_takes_the_new_spec_and_a_stop_leaves_the_host_as_it_is() {
+fn a_reload_activates_the_new_spec_and_a_stop_leaves_the_host_unchanged() {
     let director = Director::new(SPEC, "");
     director.done("start evenkeel.service");
     let daemon = director.daemon();

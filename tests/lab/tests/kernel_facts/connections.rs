@@ -84,8 +84,8 @@ fn p20_packets_of_a_deleted_real_servers_connections_are_dropped() {
     let gone = choices()[&1];
     director.done([delete(gone)]);
     assert!(!is_taken(&clients[0]) && !is_taken(&clients[0]));
-    assert!(is_taken(&clients[1]), "those of the other go on");
-    assert_eq!(choices()[&1], gone, "it is not given to the other");
+    assert!(is_taken(&clients[1]), "connections of the other server continue");
+    assert_eq!(choices()[&1], gone, "it is not moved to the other server");
     assert!(visit(1), "though a new one from the same client is");
 }
 

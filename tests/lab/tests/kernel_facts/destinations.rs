@@ -188,7 +188,7 @@ fn p14_raising_a_threshold_ends_an_overload_at_once_and_lowering_it_starts_none(
     director.done(set(0));
     assert!(visit(6) && visit(7), "0 is no limit");
     director.done(set(1));
-    assert!(visit(8), "five above the limit, but it is looked at only when one more has come");
+    assert!(visit(8), "five above the limit, which is checked only after another connection");
     assert!(!visit(9));
     assert_eq!(director.counts(), [6]);
 }

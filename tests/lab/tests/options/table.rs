@@ -13,7 +13,7 @@ const fn row(commands: &'static [&'static str], spec: &'static str) -> Row {
 
 /// Options without a row, and the reasons.
 pub(super) const EXCEPTED: &[(&[&str], &str)] = &[
-    (&["--zero", "-Z"], "counters are no state that anyone could desire"),
+    (&["--zero", "-Z"], "counters are not part of a desired state"),
     (&["--restore", "-R"], "reads the same commands from a text; the snapshot law is held with it"),
     (&["--save", "-S", "--list", "-L", "-l", "--help", "-h"], "only reads"),
     (

@@ -76,11 +76,11 @@ struct Older {
     expected: Expected,
 }
 
-const REVERT: &str = "a `git revert` makes this version; only what later commits added goes";
+const REVERT: &str = "a `git revert` makes this version; only later additions are deleted";
 const SETTINGS: &str =
     "it lists no service, server or VIP: settings change, and nothing is deleted";
 const POOL: &str = "one pool in place of another of the same size is an everyday change";
-const SAME: &str = "it asks for the same";
+const SAME: &str = "it requests the same state";
 const HALF: &str =
     "a commit that takes out the last item looks the same; only the end mark distinguishes them";
 

@@ -90,5 +90,5 @@ fn a_daemon_brings_up_a_device_of_evenkeel_that_was_set_down_with_its_vips() {
     host.wait_for_state("ok");
     run("ip link set eth0 down");
     std::thread::sleep(Duration::from_secs(1));
-    assert!(!is_up("eth0"), "that one is someone else's");
+    assert!(!is_up("eth0"), "it belongs to another program");
 }

@@ -17,7 +17,7 @@ fn table_of(named: &NamedNamespace) -> String {
 }
 
 /// Returns the daemon's message about its namespace as it ends.
-fn last_words(named: &NamedNamespace, mut daemon: Daemon) -> String {
+fn last_message(named: &NamedNamespace, mut daemon: Daemon) -> String {
     assert_eq!(daemon.ended().code(), Some(1), "{}", daemon.log());
     let log = daemon.log();
     let of_it = |line: &&str| {
@@ -41,7 +41,7 @@ fn a_daemon_whose_namespace_is_recreated_ends_and_the_next_one_manages_the_new_o
     assert!(daemon.child.try_wait().unwrap().is_none(), "{}", daemon.log());
     named.delete();
     named.make();
-    let words = last_words(&named, daemon);
+    let words = last_message(&named, daemon);
     assert!(words.starts_with("error: ") && words.contains("created again"), "{words}");
     assert_eq!(table_of(&named), "");
     let mut daemon = daemon_in(&named, &host);
@@ -55,7 +55,7 @@ fn a_daemon_whose_namespace_is_deleted_ends() {
     host.write("spec.yaml", spec("10.0.0.10"));
     let daemon = daemon_in(&named, &host);
     named.delete();
-    let words = last_words(&named, daemon);
+    let words = last_message(&named, daemon);
     assert!(words.starts_with("error: ") && words.contains("nothing left"), "{words}");
 }
 

@@ -7,7 +7,7 @@ use evenkeel_model::{Limits, SyncState};
 use super::*;
 
 #[test]
-fn the_first_apply_refuses_to_delete_what_it_does_not_list_whatever_its_scope() {
+fn the_first_apply_refuses_to_delete_unlisted_objects_whatever_its_scope() {
     let mut wanted = spec([(on(1), weighing(&[1]))], Drain::NONE);
     wanted.guards.mass_delete = 0;
     let unlisted = |number: u8| host((2..2 + number).map(|last| (on(last), weighing(&[]))));

@@ -50,7 +50,7 @@ fn mark(family: Family) -> ServiceKey {
 }
 
 #[test]
-fn a_vip_without_a_service_of_its_own_stays_while_fwmark_services_have_connections() {
+fn a_vip_without_its_own_service_stays_while_fwmark_services_have_connections() {
     let found = bound(host([(mark(Family::Ipv4), weighing(&[1]))]), [vip(2)]);
     let counted = connected([(mark(Family::Ipv4), 17)]);
     let idle = connected([(mark(Family::Ipv4), 0)]);

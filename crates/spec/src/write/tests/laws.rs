@@ -192,9 +192,9 @@ fn complete_live() -> impl Strategy<Value = Live> {
             // A spec lists a VIP once for each interface, with an interface name that it can write.
             let ours = |(binding, owner): (Binding, Owner)| {
                 let plain = matches!(&*binding.interface, "eth0" | "lo" | "vip0");
-                let parse_integer = Binding::host(binding.address, &binding.interface);
+                let whole = Binding::host(binding.address, &binding.interface);
                 match owner {
-                    Owner::Evenkeel if plain => (parse_integer, owner),
+                    Owner::Evenkeel if plain => (whole, owner),
                     _ => (binding, Owner::Other),
                 }
             };
@@ -227,8 +227,8 @@ proptest! {
         live in complete_live(),
         pooled in any::<bool>(),
     ) {
-        let parse_integer = Desired { scope: Scope::All, ..Desired::default() };
-        let mut input = WriteInput::of_live(&live, &parse_integer);
+        let whole = Desired { scope: Scope::All, ..Desired::default() };
+        let mut input = WriteInput::of_live(&live, &whole);
         input.observe(&live);
         input.observe_moment("2026-03-01T12:00:00Z", "6.1.176");
         let text = write(&if pooled { input.pooled() } else { input });

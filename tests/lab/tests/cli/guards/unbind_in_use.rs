@@ -28,7 +28,7 @@ fn a_vip_that_a_service_needs_is_kept_until_unbinding_is_allowed() {
 }
 
 #[test]
-fn a_vip_with_open_connections_is_kept_unless_so_many_may_break() {
+fn a_vip_with_more_open_connections_than_may_break_is_kept() {
     let fixture = Fixture::expiring("");
     let _server = TcpListener::bind("127.0.0.1:80").unwrap();
     fixture.apply(&web(&format!("{VIP}defaults: {{ drain: 0s }}\n"), "{ address: 127.0.0.1 }"));

@@ -4,7 +4,7 @@
 use super::*;
 
 #[test]
-fn a_snapshot_governs_what_it_lists_and_nothing_that_comes_later() {
+fn a_snapshot_governs_listed_objects_and_none_added_later() {
     let fixture = Fixture::expiring(FOREIGN_SERVICE);
     let snapshot = fixture.done("snapshot");
     assert!(snapshot.contains("scope:\n  services:\n    - 203.0.113.1:80/tcp\n"), "{snapshot}");
