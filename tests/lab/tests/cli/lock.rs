@@ -61,7 +61,7 @@ fn holder(answer: &Answer) -> u32 {
 fn a_second_apply_is_refused_with_the_lock_holder_and_changes_nothing() {
     let fixture = Fixture::new("");
     let first = Asking::start(&fixture, "");
-    // Whatever its state directory and command.
+    // Another state directory and overridden guards make no difference.
     let second = Fixture::here();
     let nothing = "version: 1\nscope: all\ndefaults: { drain: 0s }\nservices: []\n";
     second.write("spec.yaml", nothing);
@@ -112,7 +112,7 @@ fn a_killed_apply_leaves_no_lock() {
 #[test]
 fn a_holder_of_another_ordinary_user_is_called_untrusted() {
     let fixture = Fixture::new("");
-    // Everything that file modes can permit: the lock is taken before the first request to the
+    // The other user must be able to write here. The lock is taken before the first request to the
     // kernel.
     run(&format!("chmod 777 {}", fixture.path().display()));
     let first = Asking::start(

@@ -155,7 +155,7 @@ fn a_service_with_an_attribute_that_the_file_omits_is_dumped() {
         run_with("ipvsadm -R", change);
         assert!(host.is_unchanged_but_for(&BTreeSet::new()), "it is in the file: {change}");
         assert!(!host.is_unchanged(), "{change}");
-        // A service with the attribute in the spec alone is dumped as well.
+        // A service that has the attribute only in the spec is dumped as well.
         host.live = host.kernel.observe(&host.sysctls).unwrap();
         assert!(!host.not_in_proc().is_empty(), "{change}");
     }
