@@ -1,4 +1,5 @@
-//! Networks that several tests use: a client, a director `ds1`, and the real servers `rs1` and `rs2`.
+//! Networks that several tests use: a client, a director `ds1`, and the real servers `rs1` and
+//! `rs2`.
 
 use evenkeel_lab::net::{Forward, Host, Network, Topology};
 
