@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 
 use evenkeel_watch::control::{Answer, AskError, Request, ask};
 
-use crate::args::Global;
+use crate::args::GlobalArgs;
 use crate::error::Error;
-use crate::exit_code::Status;
+use crate::exit_code::CommandExit;
 use crate::host_session::enter;
 use crate::output::Output;
 
 /// Sends a request to the daemon in the network namespace of `--netns`.
-pub(crate) fn query(request: &Request, global: &Global) -> Result<Answer, Error> {
+pub(crate) fn query(request: &Request, global: &GlobalArgs) -> Result<Answer, Error> {
     enter(global)?;
     Ok(ask(request)?)
 }
@@ -19,19 +19,19 @@ pub(crate) fn query(request: &Request, global: &Global) -> Result<Answer, Error>
 /// Sends a command to the daemon and prints its answer.
 pub(crate) fn send_command(
     request: Request,
-    global: &Global,
+    global: &GlobalArgs,
     output: &mut Output,
-) -> Result<Status, Error> {
+) -> Result<CommandExit, Error> {
     match query(&request, global)? {
         Answer::Refused(message) => {
             output.refusal(&message);
-            Ok(Status::Refused)
+            Ok(CommandExit::Refused)
         }
         Answer::Done(message) => {
             output.answer(format_args!("{message}.\n"))?;
-            Ok(Status::Done)
+            Ok(CommandExit::Done)
         }
-        Answer::Status(_) => Ok(Status::Done),
+        Answer::Status(_) => Ok(CommandExit::Done),
     }
 }
 

@@ -8,7 +8,7 @@ use evenkeel_host::Namespace;
 use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{Desired, Live};
 
-use crate::args::Global;
+use crate::args::GlobalArgs;
 use crate::error::Error;
 use crate::output::Output;
 
@@ -37,7 +37,7 @@ impl HostSession {
     ///
     /// A command that may change something takes the lock first, so that the journal stays current.
     pub(crate) fn connect(
-        global: &Global,
+        global: &GlobalArgs,
         access: Access,
         output: &mut Output,
     ) -> Result<Self, Error> {
@@ -83,13 +83,13 @@ fn is_daemon(holder: &Holder) -> bool {
 }
 
 /// Enters the network namespace of `--netns`, and returns the directory of its journal.
-pub(crate) fn state_dir(global: &Global) -> Result<StateDir, Error> {
+pub(crate) fn state_dir(global: &GlobalArgs) -> Result<StateDir, Error> {
     enter(global)?;
     Ok(StateDir::of(&global.state_dir, namespace()?))
 }
 
 /// Enters the network namespace of `--netns`, if there is one.
-pub(crate) fn enter(global: &Global) -> Result<(), Error> {
+pub(crate) fn enter(global: &GlobalArgs) -> Result<(), Error> {
     match &global.netns {
         Some(name) => Namespace::enter(name).map_err(Error::Namespace),
         None => Ok(()),

@@ -13,7 +13,7 @@ use evenkeel_watch::Mode;
 use evenkeel_watch::control::{Answer, AskError, Request, ask};
 
 use crate::error::Error;
-use crate::exit_code::Status;
+use crate::exit_code::CommandExit;
 use crate::output::Output;
 use crate::progress::ProgressDisplay;
 
@@ -41,7 +41,7 @@ pub(crate) fn wait(
     kernel: &mut impl Kernel,
     names: Names<'_>,
     output: &mut Output,
-) -> Result<Status, Error> {
+) -> Result<CommandExit, Error> {
     let drains = begun_drains(report);
     let services: BTreeSet<ServiceKey> = drains.iter().map(|(service, _)| *service).collect();
     // A real server that is listed again gets its weight back, and no longer drains.
@@ -53,7 +53,7 @@ pub(crate) fn wait(
         Ok(drains.iter().filter_map(found).any(|real_server| real_server.weight == 0))
     };
     if !are_draining()? {
-        return Ok(Status::Done);
+        return Ok(CommandExit::Done);
     }
     let mut progress_display = ProgressDisplay::new(names, output)?;
     let stopped = loop {
@@ -71,11 +71,11 @@ pub(crate) fn wait(
     match stopped {
         None => {
             output.message("drained\n");
-            Ok(Status::Done)
+            Ok(CommandExit::Done)
         }
         Some(message) => {
             output.hint(message);
-            Ok(Status::Failed)
+            Ok(CommandExit::Failed)
         }
     }
 }

@@ -41,6 +41,6 @@ pub use spec_source::{SpecSource, SpecText};
 pub use spec_watcher::is_spec;
 pub use status::{
     ActiveSpec, Conflict, ConflictChange, DrainStatus, FORMAT, FailingObject, Held, Mode,
-    PassStatus, Pause, Problem, SpecStatus, State, Status,
+    PassStatus, Pause, SpecProblem, SpecStatus, State, Status,
 };
 pub use trigger::Trigger;

@@ -22,7 +22,7 @@ use tracing::{debug, info, warn};
 
 use crate::active_spec::SpecVersions;
 use crate::backoff::{delay, jittered};
-use crate::clock::Clock;
+use crate::clock::DaemonClock;
 use crate::conflict::Conflicts;
 use crate::control::Command;
 use crate::debounce::{Debounce, LIMIT, STABLE_FOR};
@@ -88,7 +88,7 @@ pub(crate) struct Reconciler<K: Kernel> {
     connect: Connect<K>,
     kernel: Option<K>,
     outputs: Outputs,
-    clock: Clock,
+    clock: DaemonClock,
     files: Files,
     debounce: Debounce<Fingerprint>,
     /// What inotify misses of the files, a message each.
@@ -168,7 +168,7 @@ impl<K: Kernel> Reconciler<K> {
             connect,
             kernel: None,
             outputs,
-            clock: Clock::new(),
+            clock: DaemonClock::new(),
             files,
             debounce: Debounce::new(STABLE_FOR, LIMIT),
             unreliable: Vec::new(),

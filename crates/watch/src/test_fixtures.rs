@@ -9,7 +9,7 @@ use crate::metrics::TrafficOptions;
 use crate::options::Options;
 use crate::status::{Mode, Status};
 
-/// Returns the options of a daemon with its journal in this folder.
+/// Returns the options of a daemon with its journal in this directory.
 pub(crate) fn options(folder: &Path, mode: Mode) -> Options {
     Options {
         version: "1.2.3",

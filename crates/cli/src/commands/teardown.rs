@@ -11,11 +11,11 @@ use evenkeel_plan::{
 };
 
 use crate::adoption::attempted;
-use crate::args::{Global, Teardown};
+use crate::args::{GlobalArgs, TeardownArgs};
 use crate::commands::plan::{print_warnings, show_steps};
 use crate::daemon_client::{DaemonUse, check_no_conflict};
 use crate::error::Error;
-use crate::exit_code::Status;
+use crate::exit_code::CommandExit;
 use crate::host_session::{Access, HostSession};
 use crate::last_applied::{NewSpec, history};
 use crate::output::Output;
@@ -25,10 +25,10 @@ use crate::report::print_report;
 use crate::source_cache::SourceCache;
 
 pub(crate) fn run(
-    arguments: &Teardown,
-    global: &Global,
+    arguments: &TeardownArgs,
+    global: &GlobalArgs,
     output: &mut Output,
-) -> Result<Status, Error> {
+) -> Result<CommandExit, Error> {
     let prompt = Prompt {
         allow: &arguments.allow,
         assume_yes: arguments.yes,
@@ -87,7 +87,7 @@ pub(crate) fn run(
     if plan.is_in_sync() {
         forget(&mut journal, &live);
         state.write(&journal)?;
-        return Ok(Status::Done);
+        return Ok(CommandExit::Done);
     }
     let bound = live.clone();
     let pass = Pass {

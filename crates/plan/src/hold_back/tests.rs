@@ -1,4 +1,4 @@
-//! One law for each rule, on small states; [`laws`] holds those on arbitrary states.
+//! Tests each rule on small states; [`laws`] tests properties on arbitrary states.
 
 mod laws;
 
@@ -282,7 +282,7 @@ fn a_fwmark_service_may_be_reached_by_any_vip_of_its_family() {
 }
 
 #[test]
-fn a_service_does_not_leave_before_the_new_one_on_its_vip_is_there() {
+fn a_service_is_not_deleted_before_the_new_one_on_its_vip_exists() {
     let (all_ports, web) = (on_port(1, 0), on(1));
     let live = host([(all_ports, service(&[(1, 1)])), (on(2), service(&[(1, 1)]))], &[]);
     let desired = spec([(web, service(&[(1, 1)]))], &[]);

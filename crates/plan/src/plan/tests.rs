@@ -385,7 +385,7 @@ fn a_device_of_evenkeel_that_is_down_is_brought_up_after_its_services_and_before
 }
 
 #[test]
-fn a_device_of_another_program_that_is_down_is_warned_of_and_left_alone() {
+fn a_device_of_another_program_that_is_down_causes_a_warning_and_is_not_changed() {
     let mut wanted = spec([]);
     wanted.vips.insert(vip(1), Vip { dummy: true, ..Vip::default() });
     let down = Link { up: false, dummy: true, owner: Owner::Other };
@@ -423,7 +423,7 @@ fn a_scheduler_needs_its_module_unless_it_is_loaded_and_none_needs_no_module() {
 }
 
 #[test]
-fn the_json_document_has_before_after_and_what_changed() {
+fn the_json_document_has_before_after_and_the_changed_fields() {
     let wanted = spec([(on(1), service([(at(1), weighing(2))]))]);
     let found = live([(on(1), service([(at(1), weighing(1))]))]);
     let document = render::json(&plan_of(&wanted, &found), &wanted);

@@ -108,7 +108,7 @@ fn an_unknown_selector_is_answered_with_similar_names() {
 }
 
 #[test]
-fn drift_elsewhere_is_left_alone() {
+fn drift_of_other_services_is_not_repaired() {
     let desired = example();
     let mut live = live_in_sync(&desired);
     live.services.insert(on(1, 443), service(9));
@@ -127,7 +127,7 @@ fn drift_elsewhere_is_left_alone() {
 }
 
 #[test]
-fn objects_that_services_share_are_left_alone() {
+fn objects_that_services_share_are_not_changed() {
     let mut desired = example();
     desired.timeouts.tcp = Some(100);
     desired.sync = Some(BTreeMap::new());

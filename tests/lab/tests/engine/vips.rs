@@ -1,4 +1,4 @@
-//! VIPs: bound, unbound, in their order, with the journal.
+//! Tests VIPs: binding, unbinding, their order, and the journal.
 
 use evenkeel_engine::{Outcome, StateDir, execute_journalled};
 use evenkeel_lab_tests::run;
@@ -51,7 +51,7 @@ fn a_label_is_given_changed_left_alone_and_taken_back() {
     }
 }
 
-/// The addresses of an interface as `ip` lists them, `fe80::` ones left out.
+/// Returns the addresses of an interface as `ip` lists them, without `fe80::` ones.
 fn shown(interface: &str) -> BTreeSet<String> {
     let shown: serde_json::Value =
         serde_json::from_str(&run(&format!("ip -j addr show dev {interface}"))).unwrap();
@@ -76,7 +76,7 @@ fn web() -> (ServiceKey, Service) {
 }
 
 #[test]
-fn vips_are_bound_and_unbound_as_ip_shows_and_the_journal_knows() {
+fn vips_are_bound_and_unbound_as_ip_and_the_journal_show() {
     let mut kernel = host_with_device("");
     let folder = tempfile::tempdir().unwrap();
     let state = StateDir::new(folder.path(), "lab");
@@ -123,7 +123,7 @@ fn an_address_that_evenkeel_did_not_bind_is_used_and_survives() {
 }
 
 #[test]
-fn a_vip_is_bound_after_its_services_have_their_servers_and_unbound_before_they_go() {
+fn a_vip_is_bound_after_its_services_are_complete_and_unbound_before_they_are_deleted() {
     let mut kernel = host_with_device("");
     let key = tcp("192.0.2.1:80");
     let address = |verb| Change { verb, object: Object::Address(VIP.parse().unwrap()) };
@@ -159,7 +159,7 @@ fn a_dummy_device_is_created_on_request_with_all_its_vips() {
 }
 
 #[test]
-fn a_vip_whose_service_cannot_be_made_is_not_bound() {
+fn a_vip_whose_service_cannot_be_added_is_not_bound() {
     let mut kernel = host_with_device("");
     let multicast = [("224.0.0.1:80", dr(1))];
     let desired = spec([(tcp("192.0.2.1:80"), service(config("wrr"), multicast))]);
