@@ -51,7 +51,7 @@ impl HostSession {
         print_notices(&mut journal, is_writer.then_some(&state), output)?;
         match journal.check_writable(now()) {
             Err(unconfirmed) if access == Access::Write => return Err(unconfirmed.into()),
-            Err(unconfirmed) if access == Access::Read => output.warning(&unconfirmed.to_string()),
+            Err(unconfirmed) if access == Access::Read => output.warning(unconfirmed.to_string()),
             _ => {}
         }
         let kernel = HostKernel::connect(journal.addresses.clone())?;
@@ -101,18 +101,21 @@ pub(crate) fn namespace() -> Result<Namespace, Error> {
     Namespace::current().map_err(Error::Namespace)
 }
 
-/// Prints the notice in the journal. A writer, which passes `state`, also removes it.
+/// Prints the notices in the journal. A writer, which passes `state`, also removes them.
 fn print_notices(
     journal: &mut Journal,
     state: Option<&StateDir>,
     output: &mut Output,
 ) -> Result<(), Error> {
     journal.drop_stale_pending();
-    if let Some(notice) = journal.notice.take() {
-        output.warning(&notice);
-        if let Some(state) = state {
-            state.write(journal)?;
-        }
+    let notices = std::mem::take(&mut journal.notices);
+    for notice in &notices {
+        output.warning(notice);
+    }
+    if !notices.is_empty()
+        && let Some(state) = state
+    {
+        state.write(journal)?;
     }
     Ok(())
 }

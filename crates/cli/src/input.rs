@@ -40,7 +40,7 @@ pub(crate) fn spec_and_texts(
     let (sources, files): (Vec<_>, Vec<_>) = sources(places)?.into_iter().unzip();
     let loaded = merged(&sources, &known, output)?;
     for name in known.unused() {
-        output.warning(&format!("--set gives `{name}` a value, but no spec has `${{{name}}}`"));
+        output.warning(format!("--set gives `{name}` a value, but no spec has `${{{name}}}`"));
     }
     if !loaded.warnings.is_empty() {
         let rendered = loaded.warnings.render(&sources, output.colors_errors());

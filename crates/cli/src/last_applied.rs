@@ -36,14 +36,14 @@ pub(crate) fn history(
         Ok(Some(last)) => last,
         Ok(None) => return LastApplied { last: targeted.over(None), ..LastApplied::default() },
         Err(lost) => {
-            output.warning(&lost.to_string());
+            output.warning(lost.to_string());
             return LastApplied::default();
         }
     };
     let sources = match new.texts.read() {
         Ok(sources) => sources,
         Err(error) => {
-            output.warning(&error_chain(&error));
+            output.warning(error_chain(&error));
             return LastApplied::default();
         }
     };

@@ -90,7 +90,7 @@ impl Output {
         }
     }
 
-    pub(crate) fn warning(&mut self, text: &str) {
+    pub(crate) fn warning(&mut self, text: impl Display) {
         self.message(&format!("{WARNING}warning:{WARNING:#} {text}\n"));
     }
 

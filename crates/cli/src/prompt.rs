@@ -60,7 +60,7 @@ impl Prompt<'_> {
         check_permitted(kernel, &plan.steps)?;
         let mut guards = Vec::new();
         for refusal in plan.refused(self.allow) {
-            output.refusal(&format!("guard {}: {}", refusal.guard, refusal.message));
+            output.refusal(&format!("guard {}: {refusal}", refusal.guard));
             guards.push(refusal.guard.name());
         }
         if !guards.is_empty() {

@@ -51,14 +51,14 @@ pub(crate) fn print_report(
         output.warning(warning);
     }
     for ((service, real_server), connections) in &report.cut {
-        output.warning(&format!(
+        output.warning(format!(
             "real server {real_server} of {} was deleted at its drain deadline; {} broke",
             names.label(service),
             count(*connections, "connection"),
         ));
     }
     for ((service, real_server), connections) in &report.deleted_by_others {
-        output.warning(&format!(
+        output.warning(format!(
             "another program deleted real server {real_server} of {} while it drained; it last had \
              {}",
             names.label(service),
@@ -66,7 +66,7 @@ pub(crate) fn print_report(
         ));
     }
     for (service, real_server) in &report.added_by_others {
-        output.warning(&format!(
+        output.warning(format!(
             "another program added real server {real_server} to {} or raised its weight while the \
              service drained; it drains too before the service is deleted",
             names.label(service),
@@ -125,7 +125,7 @@ pub(crate) fn print_rollback(
 ) -> CommandExit {
     let labels = &Labels::new(names);
     if rollback.broken > 0 {
-        output.warning(&format!(
+        output.warning(format!(
             "{} to added objects broke in the rollback",
             count(rollback.broken, "connection")
         ));

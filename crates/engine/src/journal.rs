@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use self::file::{Problem, VERSION};
-use crate::{Clock, PartialApplies, Pending, Unconfirmed, pending_marker};
+use crate::{Clock, Notice, PartialApplies, Pending, Unconfirmed, pending_marker};
 
 pub use adoption::EarlierSpecs;
 pub use spec_store::{SpecUnavailable, StoredSpec, StoredSpecTexts, StoredText};
@@ -64,9 +64,15 @@ pub struct Journal {
     pub adopted: Adopted,
     /// The apply that is not confirmed yet.
     pub pending: Option<Pending>,
-    /// A message about something that happened in the background. The next command prints it; the
-    /// next command that may change something removes it.
-    pub notice: Option<String>,
+    /// What happened in the background. The next command prints it; the next command that may change
+    /// something removes it.
+    #[serde(
+        default,
+        alias = "notice",
+        deserialize_with = "crate::notice::deserialize",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub notices: Vec<Notice>,
 }
 
 /// The directory that holds a namespace's journal.
@@ -200,21 +206,10 @@ impl Journal {
         targeted
     }
 
-    /// Removes an unconfirmed apply of an earlier boot and reports it in the notice.
+    /// Removes an unconfirmed apply of an earlier boot and reports it in a notice.
     pub fn drop_stale_pending(&mut self) {
         if let Some(pending) = self.pending.take_if(|pending| !pending.is_of_this_boot()) {
-            self.push_notice(&pending.earlier_boot_notice());
-        }
-    }
-
-    /// Adds a message to the notice that the next command prints.
-    pub fn push_notice(&mut self, message: &str) {
-        match &mut self.notice {
-            Some(notice) => {
-                notice.push_str("; ");
-                notice.push_str(message);
-            }
-            None => self.notice = Some(message.to_owned()),
+            self.notices.push(pending.loss_notice());
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::error::KernelError;
 use crate::journal::Journal;
 use crate::lock::LockError;
 use crate::probe::TableDigest;
+use crate::warning::ExecutionWarning;
 
 /// A network namespace of a kernel with IPVS, real or in memory.
 ///
@@ -217,7 +218,7 @@ pub struct Replies {
     /// The operations that were not simply done, by their index in the list.
     pub exceptions: BTreeMap<usize, Exception>,
     /// What did not prevent an operation but should be reported.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<ExecutionWarning>,
 }
 
 /// A result of one operation other than "done".

@@ -20,6 +20,7 @@ mod host_kernel;
 mod journal;
 mod kernel;
 mod lock;
+mod notice;
 mod partial_apply;
 mod pending;
 mod pending_marker;
@@ -29,6 +30,7 @@ mod refresh;
 mod report;
 mod rollback;
 mod stages;
+mod warning;
 mod write_ahead;
 
 pub use apply_options::{ApplyOptions, OnFailure};
@@ -46,10 +48,12 @@ pub use journal::{
 };
 pub use kernel::{Exception, Kernel, ReadRequest, Refused, Replies};
 pub use lock::{Holder, Lock, LockError};
+pub use notice::Notice;
 pub use partial_apply::PartialApplies;
 pub use pending::{Pending, PendingState, Unconfirmed};
 pub use pending_marker::PendingMarker;
 pub use planning::{CONNECTION_SYSCTLS, LastApplied, plan_changes};
 pub use probe::{TableDigest, not_in_proc};
 pub use report::{Done, Outcome, Report, Rollback, explain};
+pub use warning::ExecutionWarning;
 pub use write_ahead::execute_journalled;

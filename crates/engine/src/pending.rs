@@ -8,11 +8,11 @@ use std::fs;
 use std::io;
 
 use evenkeel_plan::Op;
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::PartialApplies;
+use crate::notice::{Notice, utc};
 
 /// An apply that was started and is neither confirmed nor rolled back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,18 +113,13 @@ impl Pending {
         line.split(|byte| *byte == 0).any(|word| word == b"watchdog")
     }
 
-    /// When it was started, formatted for users.
-    pub fn begun_at(&self) -> String {
-        utc(self.begun)
-    }
-
     /// Describes it to users at `now`, in seconds since 1970, with what they can do.
     pub fn description(&self, now: u64) -> String {
         let begun = utc(self.begun);
         let either =
             "run `evenkeel confirm` to keep it, or `evenkeel confirm --abort` to roll it back";
         match (self.state(now), self.deadline.unwrap_or_default(), self.watchdog) {
-            (PendingState::EarlierBoot, ..) => self.earlier_boot_notice(),
+            (PendingState::EarlierBoot, ..) => self.loss_notice().to_string(),
             (PendingState::Waiting { remaining }, deadline, _) => {
                 let alone = match self.is_watched() {
                     true => "",
@@ -159,17 +154,13 @@ impl Pending {
         }
     }
 
-    /// Describes one that ended with its boot or with its network namespace.
-    pub fn earlier_boot_notice(&self) -> String {
-        let end = match self.is_of_this_boot() {
-            true => "its network namespace was deleted",
-            false => "this host went down",
-        };
-        format!(
-            "an apply of {} was not confirmed when {end}; its changes to the kernel were lost \
-             with it, and nothing is left to confirm or roll back",
-            utc(self.begun)
-        )
+    /// The notice of an apply whose changes are lost with the kernel's state.
+    pub fn loss_notice(&self) -> Notice {
+        let begun = self.begun;
+        match self.is_of_this_boot() {
+            true => Notice::LostWithNamespace { begun },
+            false => Notice::LostAtBoot { begun },
+        }
     }
 }
 
@@ -177,13 +168,6 @@ impl Pending {
 fn boot() -> io::Result<Box<str>> {
     let text = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
     Ok(text.trim().into())
-}
-
-/// A time formatted for users.
-fn utc(seconds: u64) -> String {
-    let found = i64::try_from(seconds).ok().and_then(|it| Timestamp::from_second(it).ok());
-    // A time beyond the year 9999 cannot be formatted as a date.
-    found.map_or_else(|| format!("{seconds} s"), |it| it.strftime("%F %T UTC").to_string())
 }
 
 #[cfg(test)]

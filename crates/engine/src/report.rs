@@ -7,7 +7,7 @@ use evenkeel_model::{Family, RealServerKey, ServiceKey};
 use evenkeel_plan::{Object, ObjectTrace, Op};
 use rustix::io::Errno;
 
-use crate::{KernelError, Refused};
+use crate::{ExecutionWarning, KernelError, Refused};
 
 /// The result of executing a plan.
 #[derive(Debug, Default)]
@@ -21,7 +21,7 @@ pub struct Report {
     /// the same objects.
     pub mismatches: Vec<Op>,
     /// Warnings that did not prevent any step.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<ExecutionWarning>,
     /// The error that prevented reading or writing the kernel during the pass.
     pub error: Option<KernelError>,
     /// Whether it was interrupted; it stopped at a point at which the state still serves clients.

@@ -7,8 +7,8 @@ use evenkeel_model::{Desired, RealServer};
 use evenkeel_plan::{Draining, Op};
 
 use crate::{
-    ApplyOptions, Done, ExecutionContext, Journal, JournalError, Kernel, Outcome, PartialApplies,
-    Pass, Report, StateDir, error_chain, execute,
+    ApplyOptions, Done, ExecutionContext, ExecutionWarning, Journal, JournalError, Kernel, Outcome,
+    PartialApplies, Pass, Report, StateDir, error_chain, execute,
 };
 
 /// Executes a pass as [`execute`] does, and keeps the journal. The journal's record replaces the one
@@ -42,10 +42,8 @@ pub fn execute_journalled(
         && let Err(error) = state.write(journal)
     {
         // The changes were made and are reported; the next apply writes the journal again.
-        let message = error_chain(&error);
-        report.warnings.push(format!(
-            "{message}; the journal still records the intended steps, not their outcome"
-        ));
+        let error = error_chain(&error);
+        report.warnings.push(ExecutionWarning::OutcomeNotRecorded { error });
     }
     Ok(report)
 }

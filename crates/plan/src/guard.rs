@@ -16,7 +16,7 @@ mod unbind_in_use;
 mod wider_scope;
 
 pub use cut_off::{CutOff, Lack, cut_off, has_end_mark};
-pub(crate) use unbind_in_use::{DRAIN, KEEP, MARKED, marked_warnings};
+pub(crate) use unbind_in_use::marked_warnings;
 
 /// A named reason to refuse a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -97,13 +97,73 @@ impl FromStr for Guard {
     }
 }
 
-/// The refusal of a plan by a guard.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// The refusal of a plan by a guard. Its text form is one sentence for users: what the plan would
+/// do, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GuardRefusal {
     /// The guard.
     pub guard: Guard,
-    /// One sentence for users: what the plan would do, and what to do about it.
-    pub message: String,
+    /// Why it refuses the plan; at least one.
+    pub reasons: Vec<Reason>,
+}
+
+/// A reason to refuse a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason {
+    /// What the plan would do, and what to do about it if `advice` is absent.
+    pub what: String,
+    /// What to do about it.
+    pub advice: Option<Advice>,
+}
+
+/// What to do about a refusal. Only the advice that a teardown changes has a type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Advice {
+    /// Keep a VIP that services need.
+    KeepVip,
+    /// Move the services that need the VIP: no spec lists it.
+    MoveServices,
+    /// Give the service a drain before it is removed.
+    Drain,
+    /// Keep the VIP until the connections of fwmark services have ended.
+    KeepMarked,
+    /// Keep the label while connections use the VIP.
+    KeepLabel,
+    /// Wait until the connections have ended.
+    Wait,
+}
+
+impl Advice {
+    /// Returns the advice for a teardown, which no spec can influence.
+    pub(crate) fn for_teardown(self) -> Self {
+        match self {
+            Self::KeepVip | Self::MoveServices => Self::MoveServices,
+            Self::Drain | Self::KeepMarked | Self::KeepLabel | Self::Wait => Self::Wait,
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::KeepVip => "keep it under `vips`, or remove its services from the spec",
+            Self::MoveServices => "move them to another VIP, or delete them, first",
+            Self::Drain => "give the service a `drain` and apply that before you remove it",
+            Self::KeepMarked => "keep it under `vips` until they have ended",
+            Self::KeepLabel => "wait until they have ended, or keep the label that it has",
+            Self::Wait => "wait until they have ended",
+        }
+    }
+}
+
+impl fmt::Display for GuardRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, Reason { what, advice }) in self.reasons.iter().enumerate() {
+            write!(f, "{}{what}", if number == 0 { "" } else { "; " })?;
+            if let Some(advice) = advice {
+                write!(f, "; {}", advice.as_str())?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Returns the refusals of the plan made of these operations.
@@ -116,11 +176,16 @@ pub(crate) fn refusals(inputs: &Inputs<'_>, ops: &[Op]) -> Vec<GuardRefusal> {
         (Guard::WiderScope, wider_scope::wider_scope(inputs, ops)),
         (Guard::MissingFile, missing_file::refusal(inputs, ops)),
         (Guard::NoServer, no_server::refusal(inputs, ops)),
-        (Guard::UnbindInUse, unbind_in_use::refusal(inputs, ops)),
     ];
-    let refusal =
-        |(guard, message): (Guard, Option<String>)| Some(GuardRefusal { guard, message: message? });
-    found.into_iter().filter_map(refusal).collect()
+    let refusal = |(guard, what): (Guard, Option<String>)| {
+        Some(GuardRefusal { guard, reasons: vec![Reason { what: what?, advice: None }] })
+    };
+    let mut refusals: Vec<GuardRefusal> = found.into_iter().filter_map(refusal).collect();
+    let reasons = unbind_in_use::refusal(inputs, ops);
+    if !reasons.is_empty() {
+        refusals.push(GuardRefusal { guard: Guard::UnbindInUse, reasons });
+    }
+    refusals
 }
 
 fn empty(desired: &Desired) -> Option<String> {

@@ -3,7 +3,8 @@
 use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{Desired, Guards, Live, Scope};
 
-use crate::{CutOff, LostFile, PriorState};
+use crate::warning::LooserGuard;
+use crate::{CutOff, LostFile, PriorState, Warning};
 
 /// All inputs that a plan depends on.
 #[derive(Debug, Clone, Copy)]
@@ -65,8 +66,8 @@ impl<'a> Inputs<'a> {
 }
 
 impl JudgingGuards {
-    /// Describes the spec's looser thresholds, which apply only from the next spec on.
-    pub(crate) fn postponed(&self) -> Option<String> {
+    /// Warns of the spec's looser thresholds, which apply only from the next spec on.
+    pub(crate) fn postponed(&self) -> Option<Warning> {
         let Self { judging, in_force: _, desired } = *self;
         let thresholds = [
             ("mass_delete", judging.mass_delete_text(), desired.mass_delete_text()),
@@ -77,18 +78,12 @@ impl JudgingGuards {
             ),
             ("unbind_in_use", judging.unbind_in_use.to_string(), desired.unbind_in_use.to_string()),
         ];
-        let looser = thresholds.iter().filter(|(_, judging, desired)| judging != desired);
-        let parts: Vec<String> = looser
-            .map(|(key, judging, desired)| {
-                format!("`{key}: {desired}` ({judging} judges this plan)")
-            })
+        let looser: Vec<LooserGuard> = thresholds
+            .into_iter()
+            .filter(|(_, judging, desired)| judging != desired)
+            .map(|(key, judging, desired)| LooserGuard { key, judging, desired })
             .collect();
-        (!parts.is_empty()).then(|| {
-            format!(
-                "looser guards count from the next spec on, stricter ones at once: {}",
-                parts.join(", ")
-            )
-        })
+        (!looser.is_empty()).then_some(Warning::LooserGuards(looser))
     }
 
     /// Describes the value of `mass_delete` that applies.

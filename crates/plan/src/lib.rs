@@ -36,13 +36,16 @@ mod teardown;
 mod test_fixtures;
 mod unchanged;
 mod value;
+mod warning;
 
 pub use adopted::{Adopted, Governed};
 pub use cause::Cause;
 pub use clock_reading::{BootId, ClockReading, InvalidBootId, Uptime};
 pub use counts::Counts;
 pub use field::{FieldChange, FieldValue};
-pub use guard::{CutOff, Guard, GuardRefusal, Lack, UnknownGuard, cut_off, has_end_mark};
+pub use guard::{
+    Advice, CutOff, Guard, GuardRefusal, Lack, Reason, UnknownGuard, cut_off, has_end_mark,
+};
 pub use hold_back::hold_back;
 pub use impact::{Effect, Impact};
 pub use inputs::Inputs;
@@ -59,3 +62,4 @@ pub use service_selection::{ServiceSelection, UnknownSelection};
 pub use simulate::simulate;
 pub use teardown::{Remaining, StayingService, Stays, TeardownInputs, remaining, teardown};
 pub use unchanged::Unchanged;
+pub use warning::{KeptTimeout, LooserGuard, Warning};

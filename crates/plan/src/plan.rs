@@ -6,19 +6,18 @@ use evenkeel_model::{Desired, Drain, Live, Owner, Scope, ServiceKey};
 use serde::Serialize;
 
 use crate::cause::causes;
-use crate::connection_sysctls::{ConnectionSysctls, NODEST};
+use crate::connection_sysctls::ConnectionSysctls;
 use crate::diff::difference;
 use crate::difference::Difference;
 use crate::guard::{marked_warnings, refusals};
 use crate::impact_analysis::impacts;
 use crate::order::order;
 use crate::precondition::unmet_preconditions;
-use crate::render::count;
 use crate::resource::timeouts::left_timeouts;
 use crate::resource::vip::foreign_labels;
 use crate::{
     Cause, Counts, DrainRecords, Effect, Guard, GuardRefusal, Impact, Inputs, Op, Unchanged,
-    UnmetPrecondition, Verb,
+    UnmetPrecondition, Verb, Warning,
 };
 
 /// The steps that bring a host from its live to its desired state, with all that is reported about
@@ -39,7 +38,7 @@ pub struct Plan {
     /// Conditions that would make operations fail.
     pub unmet_preconditions: Vec<UnmetPrecondition>,
     /// Warnings, which do not prevent the plan.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
     /// The number of objects that match the desired state.
     pub unchanged: Unchanged,
     /// The number of live services outside the scope.
@@ -66,7 +65,9 @@ pub fn plan(inputs: Inputs<'_>) -> Plan {
     warnings.extend(foreign_labels(desired, live));
     warnings.extend(reordered(desired, &readded));
     let steps = order(added, readded, ops);
-    warnings.extend(dropping_drains(ConnectionSysctls::new(live, &steps), &steps, &in_the_spec()));
+    if drops_after_drains(ConnectionSysctls::new(live, &steps), &steps) {
+        warnings.push(Warning::DroppingDrains { is_teardown: false });
+    }
     warnings.extend(marked_warnings(&inputs, &steps));
     warnings.extend(left_timeouts(desired, live, record.timeouts));
     let takes = |op: &Op| matches!(op.verb(), Verb::Drain | Verb::Delete | Verb::Unbind);
@@ -132,11 +133,8 @@ fn wider_scope(inputs: &Inputs<'_>) -> Option<WiderScope> {
     Some(WiderScope { before, after, services })
 }
 
-/// The position of real servers that are added again for their order.
-pub(crate) const SPEC_ORDER: &str = "in the spec's order";
-
 /// Warns of the cost of adding real servers again, per service.
-fn reordered(desired: &Desired, readded: &[Op]) -> Vec<String> {
+fn reordered(desired: &Desired, readded: &[Op]) -> Vec<Warning> {
     let deleted = readded.iter().filter_map(|op| match op {
         Op::DeleteRealServer { service, .. } => Some(*service),
         _ => None,
@@ -145,60 +143,35 @@ fn reordered(desired: &Desired, readded: &[Op]) -> Vec<String> {
     for service in deleted {
         *counts.entry(service).or_default() += 1;
     }
-    let words = counts.into_iter().map(|(service, number)| {
-        format!(
-            "{}: {} deleted and added again, to be {SPEC_ORDER}; packets of their \
-             connections are dropped in between, and with net.ipv4.vs.expire_nodest_conn=1 the \
-             connections end",
-            desired.label(&service),
-            count(number, "real server"),
-        )
-    });
-    words.collect()
+    let warning = |(service, real_servers)| Warning::Reordered {
+        service: desired.label(&service).to_string(),
+        real_servers,
+        is_teardown: false,
+    };
+    counts.into_iter().map(warning).collect()
 }
 
-/// Warns of drains if the kernel keeps connections whose real server is gone: a client that reused
-/// its source port got no answer for 8 seconds (measured) before it gave up.
-pub(crate) fn dropping_drains(
-    connection_sysctls: ConnectionSysctls,
-    steps: &[Op],
-    remedy: &str,
-) -> Option<String> {
+/// Whether the kernel keeps connections whose drained real server is gone: a client that reused its
+/// source port got no answer for 8 seconds (measured) before it gave up.
+pub(crate) fn drops_after_drains(connection_sysctls: ConnectionSysctls, steps: &[Op]) -> bool {
     let drains = steps.iter().any(|op| matches!(op, Op::DrainRealServer { .. }));
-    let dropping = connection_sysctls.nodest == Some(false);
-    (drains && dropping).then(|| {
-        format!(
-            "{NODEST} is 0: after a drain, packets of remaining connections, and of clients that \
-             reuse a source port, are still assigned to the deleted real server and silently \
-             dropped; {remedy}"
-        )
-    })
+    drains && connection_sysctls.nodest == Some(false)
 }
 
-/// Returns the remedy in a spec.
-pub(crate) fn in_the_spec() -> String {
-    format!("write `{NODEST}: 1` under `sysctls`")
-}
-
-fn warnings(desired: &Desired, live: &Live) -> Vec<String> {
+fn warnings(desired: &Desired, live: &Live) -> Vec<Warning> {
     let mut found = Vec::new();
     for binding in desired.vips.keys() {
         let foreign = live.addresses.iter().find(|(other, owner)| {
             **owner == Owner::Other && other.same_place(binding) && *other != binding
         });
         if let Some((foreign, _)) = foreign.filter(|_| !live.addresses.contains_key(binding)) {
-            found.push(format!(
-                "{} is bound as /{} by another program and is used as it is; the spec says /{}",
-                foreign.address, foreign.prefix, binding.prefix
-            ));
+            found.push(Warning::OtherPrefix { bound: foreign.clone(), desired: binding.prefix });
         }
         let link = live.links.as_ref().and_then(|links| links.get(&binding.interface));
         // A device of evenkeel is brought up.
         if link.is_some_and(|link| !link.up && link.owner == Owner::Other) {
-            found.push(format!(
-                "interface {} is down: {} gets no traffic through it until it is up",
-                binding.interface, binding.address
-            ));
+            let (interface, vip) = (binding.interface.clone(), binding.address);
+            found.push(Warning::InterfaceDown { interface, vip });
         }
     }
     found

@@ -9,14 +9,14 @@ mod remaining;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use evenkeel_model::{Desired, DesiredTimeouts, Live, Owner};
+use evenkeel_model::{DesiredTimeouts, Live, Owner};
 
-use crate::connection_sysctls::{ConnectionSysctls, NODEST};
-use crate::guard::{DRAIN, KEEP, MARKED};
-use crate::plan::{SPEC_ORDER, dropping_drains, in_the_spec};
-use crate::resource::timeouts::left_timeouts;
+use crate::connection_sysctls::ConnectionSysctls;
+use crate::guard::Advice;
+use crate::plan::drops_after_drains;
 use crate::rollback_plan::is_link_local;
-use crate::{Guard, GuardRefusal, Op, Plan, PriorState};
+use crate::warning::KeptTimeout;
+use crate::{Guard, Op, Plan, PriorState, Warning};
 
 pub use remaining::{Remaining, StayingService, Stays, TeardownInputs, remaining};
 
@@ -24,7 +24,7 @@ pub use remaining::{Remaining, StayingService, Stays, TeardownInputs, remaining}
 /// deleted once nothing is bound on them, and sysctls are restored last, as drains may depend on
 /// them. Of the guards, only `unbind-in-use` applies: a teardown is meant to delete.
 ///
-/// Messages of the plan that mention a spec are replaced.
+/// Warnings and advice that concern a spec are replaced.
 pub fn teardown(
     plan: Plan,
     live: &Live,
@@ -43,15 +43,16 @@ pub fn teardown(
         out_of_scope,
     } = plan;
     refusals.retain(|refusal| refusal.guard == Guard::UnbindInUse);
-    for GuardRefusal { guard: _, message } in &mut refusals {
-        *message = without_a_spec(message);
+    for reason in refusals.iter_mut().flat_map(|refusal| &mut refusal.reasons) {
+        reason.advice = reason.advice.map(Advice::for_teardown);
     }
-    let no_longer_asked: BTreeSet<String> =
-        left_timeouts(&Desired::default(), live, record.timeouts).into_iter().collect();
-    let dropping = dropping_drains(ConnectionSysctls::new(live, &steps), &steps, &in_the_spec());
-    warnings.retain(|it| !no_longer_asked.contains(it) && dropping.as_ref() != Some(it));
+    // No spec follows: timeouts that it does not name, and its sysctls, are none of a teardown's.
+    warnings
+        .retain(|it| !matches!(it, Warning::TimeoutStays { .. } | Warning::DroppingDrains { .. }));
     for warning in &mut warnings {
-        *warning = warning.replace(SPEC_ORDER, "in their earlier order");
+        if let Warning::Reordered { is_teardown, .. } = warning {
+            *is_teardown = true;
+        }
     }
     warnings.extend(kept_timeouts(live, record.timeouts));
     let is_sysctl = |(_, op): &(usize, Op)| matches!(op, Op::EditSysctl { .. });
@@ -71,8 +72,9 @@ pub fn teardown(
         }
         ordered.push(op);
     }
-    let remedy = format!("set {NODEST} to 1 during the teardown");
-    warnings.extend(dropping_drains(connection_sysctls, &ordered, &remedy));
+    if drops_after_drains(connection_sysctls, &ordered) {
+        warnings.push(Warning::DroppingDrains { is_teardown: true });
+    }
     Plan {
         steps: ordered,
         wider_scope: None,
@@ -87,28 +89,19 @@ pub fn teardown(
 }
 
 /// Reports the timeouts that the last spec named.
-fn kept_timeouts(live: &Live, last: DesiredTimeouts) -> Option<String> {
+fn kept_timeouts(live: &Live, last: DesiredTimeouts) -> Option<Warning> {
     let live = live.timeouts?;
     let fields = [
         ("tcp", last.tcp, live.tcp),
         ("tcp_fin", last.tcp_fin, live.tcp_fin),
         ("udp", last.udp, live.udp),
     ];
-    let kept = fields.iter().filter(|(_, last, _)| last.is_some());
-    let kept: Vec<String> = kept.map(|(field, _, live)| format!("{field} at {live} s")).collect();
-    (!kept.is_empty()).then(|| {
-        format!(
-            "timeouts stay, {}: their earlier values are not recorded; `ipvsadm --set` changes them",
-            kept.join(", ")
-        )
-    })
-}
-
-/// Replaces advice in a refusal that mentions a spec.
-fn without_a_spec(message: &str) -> String {
-    let others = format!("; {}", "move them to another VIP, or delete them, first");
-    let connections = "; wait until they have ended";
-    message.replace(KEEP, &others).replace(DRAIN, connections).replace(MARKED, connections)
+    let kept: Vec<KeptTimeout> = fields
+        .into_iter()
+        .filter(|(_, last, _)| last.is_some())
+        .map(|(field, _, seconds)| KeptTimeout { field, seconds })
+        .collect();
+    (!kept.is_empty()).then_some(Warning::TimeoutsKept(kept))
 }
 
 /// Deletes the dummy devices that are empty after those steps; adds a warning for each of the
@@ -117,7 +110,7 @@ fn deleted_dummies<'a>(
     steps: impl Iterator<Item = &'a Op>,
     live: &Live,
     dummies: &BTreeSet<Box<str>>,
-    warnings: &mut Vec<String>,
+    warnings: &mut Vec<Warning>,
 ) -> Vec<Op> {
     let unbound: BTreeSet<_> = steps
         .filter_map(|op| match op {
@@ -136,10 +129,8 @@ fn deleted_dummies<'a>(
         });
         match left.next() {
             None => deleted.push(Op::DeleteDummy { interface: interface.clone() }),
-            Some((binding, _)) => warnings.push(format!(
-                "dummy device {interface} stays: another program bound {}/{} on it",
-                binding.address, binding.prefix
-            )),
+            Some((bound, _)) => warnings
+                .push(Warning::DeviceStays { interface: interface.clone(), bound: bound.clone() }),
         }
     }
     deleted

@@ -39,3 +39,8 @@ pub(crate) fn spec(services: impl IntoIterator<Item = (ServiceKey, Service)>) ->
         ..Desired::default()
     }
 }
+
+/// Returns the texts of the warnings of a plan.
+pub(crate) fn warnings(plan: &crate::Plan) -> Vec<String> {
+    plan.warnings.iter().map(ToString::to_string).collect()
+}

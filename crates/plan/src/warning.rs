@@ -112,7 +112,10 @@ impl fmt::Display for Warning {
                  {desired}"
             ),
             Self::InterfaceDown { interface, vip } => {
-                write!(f, "interface {interface} is down: {vip} gets no traffic through it until it is up")
+                write!(
+                    f,
+                    "interface {interface} is down: {vip} gets no traffic through it until it is up"
+                )
             }
             Self::Reordered { service, real_servers, is_teardown } => write!(
                 f,
@@ -156,9 +159,9 @@ impl fmt::Display for Warning {
                 bound.address, bound.prefix
             ),
             Self::LooserGuards(looser) => {
-                let looser = looser
-                    .iter()
-                    .map(|it| format!("`{}: {}` ({} judges this plan)", it.key, it.desired, it.judging));
+                let looser = looser.iter().map(|it| {
+                    format!("`{}: {}` ({} judges this plan)", it.key, it.desired, it.judging)
+                });
                 write!(
                     f,
                     "looser guards count from the next spec on, stricter ones at once: {}",

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use evenkeel_engine::{Journal, Kernel, KernelError, ReadRequest, TableDigest};
 use evenkeel_model::{Binding, Live, ServiceKey};
-use evenkeel_plan::{Guard, Object};
+use evenkeel_plan::{Guard, Object, Warning};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
@@ -113,7 +113,7 @@ pub(crate) struct Reconciler<K: Kernel> {
     unmet_preconditions: Vec<String>,
     pending_steps: Vec<String>,
     /// The warnings of the last plan.
-    warnings: Vec<String>,
+    warnings: Vec<Warning>,
     /// The state of the host when it was last in sync.
     baseline: Option<SyncBaseline>,
     unmanaged: usize,

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use evenkeel_engine::{
-    ApplyOptions, OnFailure, PartialApplies, Pass, error_chain, execute_journalled,
+    ApplyOptions, ExecutionWarning, OnFailure, PartialApplies, Pass, error_chain,
+    execute_journalled,
 };
 use evenkeel_model::Names;
 use evenkeel_spec::Loaded;
@@ -136,9 +137,8 @@ pub(crate) fn run(
     if arguments.confirm.is_none() && !asked.is_empty() && report.is_success() {
         journal.targeted_is_applied(asked);
         if let Err(error) = state.write(&journal) {
-            let message =
-                "the next plan does not take into account that these services were applied";
-            report.warnings.push(format!("{}; {message}", error_chain(&error)));
+            let error = error_chain(&error);
+            report.warnings.push(ExecutionWarning::SelectionNotRecorded { error });
         }
     }
     let status = print_report(&report, "apply", is_daemon_enforcing, names, output)?;

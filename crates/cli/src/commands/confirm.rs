@@ -75,7 +75,7 @@ pub(crate) fn abort(host: &mut HostSession, output: &mut Output) -> Result<Comma
     if rollback.is_clean() {
         output.answer("Rolled back: everything that the apply touched is as it was before.\n")?;
         if rollback.broken > 0 {
-            output.warning(&format!(
+            output.warning(format!(
                 "{} to added objects broke",
                 count(rollback.broken, "connection")
             ));

@@ -13,7 +13,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use evenkeel_engine::{
-    Found, HostKernel, Journal, Lock, Pending, PendingMarker, PendingState, StateDir,
+    Found, HostKernel, Journal, Lock, Notice, Pending, PendingMarker, PendingState, StateDir,
 };
 use signal_hook::consts::SIGHUP;
 
@@ -61,21 +61,15 @@ pub(crate) fn run(
     let Some((journal, pending, lock)) = wait(&state, &arguments.id, &marker)? else {
         return Ok(CommandExit::Done);
     };
-    let why = match pending.state(now()) {
-        PendingState::Unfinished => "did not finish",
-        _ => "was not confirmed in time",
-    };
+    let is_unfinished = matches!(pending.state(now()), PendingState::Unfinished);
     // A damaged journal is set aside, and does not prevent the rollback.
     let _aside = state.read(true);
     let kernel = HostKernel::connect(journal.addresses.clone())?;
     let mut host = HostSession { kernel, state, journal, lock: Some(lock) };
     let status = abort(&mut host, output)?;
-    let how = match status {
-        CommandExit::Done => "everything that it touched is as it was before",
-        _ => "not everything that it touched could be restored: `evenkeel plan` shows what differs",
-    };
-    let begun = pending.begun_at();
-    host.journal.push_notice(&format!("an apply of {begun} {why} and was rolled back; {how}"));
+    let is_complete = status == CommandExit::Done;
+    let notice = Notice::RolledBack { begun: pending.begun, is_unfinished, is_complete };
+    host.journal.notices.push(notice);
     host.state.write(&host.journal)?;
     // Released before the lock, so that the next writer does not find a marker without an apply.
     drop(marker);

@@ -59,13 +59,13 @@ pub(crate) fn run(
     output.flush()?;
     print_warnings(&plan, output);
     for refusal in &plan.refusals {
-        output.warning(&format!(
+        output.warning(format!(
             "apply would refuse this plan without --allow {}: {}",
-            refusal.guard, refusal.message
+            refusal.guard, refusal
         ));
     }
     for precondition in &plan.unmet_preconditions {
-        output.warning(&format!("apply could not execute this plan: {precondition}"));
+        output.warning(format!("apply could not execute this plan: {precondition}"));
     }
     if let Some(path) = &arguments.out {
         output.hint(&format!("saved; `evenkeel apply --plan {}` applies it", path.display()));

@@ -82,8 +82,14 @@ fn plan_with_last(case: &Path, form: &str) -> Answer {
             steps.chain([render::summary(&plan) + "\n"]).collect()
         }
     };
-    let refusals = plan.refusals.iter().map(|refusal| &refusal.message);
-    let stderr = plan.warnings.iter().chain(refusals).map(|line| format!("{line}\n")).collect();
+    let refusals = plan.refusals.iter().map(ToString::to_string);
+    let stderr = plan
+        .warnings
+        .iter()
+        .map(ToString::to_string)
+        .chain(refusals)
+        .map(|line| format!("{line}\n"))
+        .collect();
     Answer { status: if plan.is_in_sync() { 0 } else { 2 }, stdout, stderr }
 }
 

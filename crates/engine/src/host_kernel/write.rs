@@ -13,6 +13,7 @@ use crate::convert::{
 };
 use crate::error::KernelError;
 use crate::kernel::{Exception, Refused, Replies};
+use crate::warning::ExecutionWarning;
 
 impl HostKernel {
     /// Executes operations on the IPVS table; `first` is the index of the first one in the whole list.
@@ -50,7 +51,7 @@ impl HostKernel {
             exceptions.insert(first + index, Exception::Refused(refused));
         }
         if let Some(cause) = cause {
-            replies.warnings.push(format!("a batch was interrupted: {cause}"));
+            replies.warnings.push(ExecutionWarning::Interrupted { cause: cause.to_string() });
         }
         Ok(())
     }
@@ -109,12 +110,15 @@ impl HostKernel {
         &mut self,
         binding: &Binding,
         label: Option<&str>,
-        warnings: &mut Vec<String>,
+        warnings: &mut Vec<ExecutionWarning>,
     ) -> Result<(), evenkeel_host::Error> {
         self.host.bind_labelled(&host_binding(binding), label)?;
         self.journalled.insert(binding.clone());
         if let Err(error) = self.host.announce(binding.address, &binding.interface) {
-            warnings.push(format!("{binding} is bound, but not announced: {error}"));
+            warnings.push(ExecutionWarning::NotAnnounced {
+                binding: binding.clone(),
+                error: error.to_string(),
+            });
         }
         Ok(())
     }

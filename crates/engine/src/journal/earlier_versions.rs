@@ -87,7 +87,7 @@ fn an_earlier_journal_is_read_with_everything_in_it() {
         let asked =
             evenkeel_model::Desired { services: [(diameter, asked)].into(), ..Default::default() };
         assert_eq!(journal.targeted, PartialApplies::new(&[diameter].into(), &asked), "{name}");
-        assert_eq!((&journal.attempted, &journal.notice), (&PartialApplies::default(), &None));
+        assert_eq!((&journal.attempted, &*journal.notices), (&PartialApplies::default(), &[][..]));
 
         // Version 4 added host objects.
         let route = evenkeel_model::HostRoute {

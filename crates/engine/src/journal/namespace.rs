@@ -37,7 +37,7 @@ impl Journal {
             attempted: _,
             adopted: _,
             pending,
-            notice,
+            notices,
         } = self;
         let is_same_host = before.is_first && here.identity.is_first;
         let mut journal = Self {
@@ -49,12 +49,10 @@ impl Journal {
                 ..PriorState::default()
             },
             spec,
-            notice,
+            notices,
             ..Self::default()
         };
-        if let Some(message) = pending.as_ref().map(Pending::earlier_boot_notice) {
-            journal.push_notice(&message);
-        }
+        journal.notices.extend(pending.as_ref().map(Pending::loss_notice));
         journal
     }
 }

@@ -40,7 +40,7 @@ fn example() -> Journal {
         attempted: PartialApplies::default(),
         adopted: Adopted::default(),
         pending: Some(pending),
-        notice: Some("something happened".into()),
+        notices: vec![Notice::Message("something happened".into())],
     }
 }
 
@@ -413,10 +413,11 @@ fn an_unconfirmed_apply_of_an_earlier_boot_is_reported_and_dropped() {
     assert_eq!(journal.check_writable(0), Ok(()));
     journal.drop_stale_pending();
     assert_eq!(journal.pending, None);
-    let notice = journal.notice.clone().expect("a notice");
-    assert!(notice.starts_with("something happened; an apply of 1970-01-01 00:00:05"), "{notice}");
+    let notices = [Notice::Message("something happened".into()), Notice::LostAtBoot { begun: 5 }];
+    assert_eq!(journal.notices, notices);
+    assert!(notices[1].to_string().starts_with("an apply of 1970-01-01 00:00:05"), "{notices:?}");
     journal.drop_stale_pending();
-    assert_eq!(journal.notice, Some(notice), "reported once");
+    assert_eq!(journal.notices, notices, "reported once");
 }
 
 #[test]

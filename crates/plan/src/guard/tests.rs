@@ -1,7 +1,7 @@
 use evenkeel_model::{Binding, Drain, Live, NamedService, Owner, Scope, Service, SyncDaemon};
 
 use super::*;
-use crate::test_fixtures::{self, at, on};
+use crate::test_fixtures::{self, at, on, warnings};
 use crate::{Plan, PriorState, plan};
 
 mod cut_off;
@@ -57,7 +57,7 @@ fn bound(live: Live, vips: impl IntoIterator<Item = Binding>) -> Live {
 }
 
 /// Returns the only refusal: its guard and its message. Only the name of that guard lifts it.
-fn refused(plan: &Plan) -> Option<(Guard, &str)> {
+fn refused(plan: &Plan) -> Option<(Guard, String)> {
     let [refusal] = &plan.refusals[..] else {
         assert_eq!(plan.refusals, []);
         return None;
@@ -66,7 +66,7 @@ fn refused(plan: &Plan) -> Option<(Guard, &str)> {
         assert_eq!(plan.refused(&[guard]).count(), usize::from(guard != refusal.guard));
     }
     assert_eq!(plan.refused(&[]).count(), 1);
-    Some((refusal.guard, &refusal.message))
+    Some((refusal.guard, refusal.to_string()))
 }
 
 #[test]

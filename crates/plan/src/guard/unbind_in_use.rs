@@ -11,25 +11,16 @@ use std::net::IpAddr;
 
 use evenkeel_model::ServiceKey;
 
-use super::{labels, some_of};
+use super::{Advice, Reason, labels, some_of};
 use crate::impact_analysis::{drained_services, marked, open, rebound, vanishing};
 use crate::render::count;
-use crate::{Inputs, Op};
+use crate::{Inputs, Op, Warning};
 
-/// The advice if services need the VIP.
-pub(crate) const KEEP: &str = "; keep it under `vips`, or remove its services from the spec";
-/// The advice if services of the VIP have connections.
-pub(crate) const DRAIN: &str = "; give the service a `drain` and apply that before you remove it";
-/// The advice if connections use a VIP that gets another label.
-const RELABEL: &str = "; wait until they have ended, or keep the label that it has";
-/// The advice if fwmark services have connections.
-pub(crate) const MARKED: &str = "; keep it under `vips` until they have ended";
-
-pub(super) fn refusal(inputs: &Inputs<'_>, ops: &[Op]) -> Option<String> {
+pub(super) fn refusal(inputs: &Inputs<'_>, ops: &[Op]) -> Vec<Reason> {
     let gone = vanishing(inputs.live, ops);
     let rebound = rebound(inputs.live, ops);
     if gone.is_empty() && rebound.is_empty() {
-        return None;
+        return Vec::new();
     }
     let deleted: BTreeSet<ServiceKey> = ops
         .iter()
@@ -41,28 +32,28 @@ pub(super) fn refusal(inputs: &Inputs<'_>, ops: &[Op]) -> Option<String> {
         needed(inputs, vip, &deleted).or_else(|| connected(inputs, vip, &drained))
     });
     let interrupted = rebound.into_iter().filter_map(|vip| interrupted(inputs, vip));
-    let parts: Vec<String> = unbound.chain(interrupted).collect();
-    (!parts.is_empty()).then(|| parts.join("; "))
+    unbound.chain(interrupted).collect()
 }
 
 /// Refuses to unbind a VIP with services that stay on it or are added to it, including those that
 /// are out of scope.
-fn needed(inputs: &Inputs<'_>, vip: IpAddr, deleted: &BTreeSet<ServiceKey>) -> Option<String> {
+fn needed(inputs: &Inputs<'_>, vip: IpAddr, deleted: &BTreeSet<ServiceKey>) -> Option<Reason> {
     let Inputs { desired, live, .. } = inputs;
     let on_it = |key: &&ServiceKey| key.vip() == Some(vip) && !deleted.contains(key);
     let staying: BTreeSet<ServiceKey> =
         live.services.keys().chain(desired.services.keys()).filter(on_it).copied().collect();
     (!staying.is_empty()).then(|| {
         let need = if staying.len() == 1 { "needs it" } else { "need it" };
-        format!(
-            "unbinding {vip} takes it from this host, but {} {need}{KEEP}",
-            some_of(&labels(inputs, &staying)),
-        )
+        let services = some_of(&labels(inputs, &staying));
+        Reason {
+            what: format!("unbinding {vip} takes it from this host, but {services} {need}"),
+            advice: Some(Advice::KeepVip),
+        }
     })
 }
 
 /// Refuses to unbind a VIP with connections to services that do not drain.
-fn connected(inputs: &Inputs<'_>, vip: IpAddr, drained: &BTreeSet<ServiceKey>) -> Option<String> {
+fn connected(inputs: &Inputs<'_>, vip: IpAddr, drained: &BTreeSet<ServiceKey>) -> Option<Reason> {
     let Inputs { live, statistics, .. } = *inputs;
     let mut cut: Vec<&ServiceKey> = on_it(inputs, vip).collect();
     let is_marked = cut.is_empty();
@@ -78,19 +69,24 @@ fn connected(inputs: &Inputs<'_>, vip: IpAddr, drained: &BTreeSet<ServiceKey>) -
     let connections = count(number, "connection");
     let services = some_of(&labels(inputs, cut));
     let allowed = guards.unbind_in_use_text();
-    Some(match is_marked {
-        false => {
-            format!("unbinding {vip} would break {connections} to {services} ({allowed}){DRAIN}")
-        }
-        true => format!(
-            "unbinding {vip}, which has no service of its own, could break up to {connections} to \
-             {services} ({allowed}){MARKED}"
+    let (what, advice) = match is_marked {
+        false => (
+            format!("unbinding {vip} would break {connections} to {services} ({allowed})"),
+            Advice::Drain,
         ),
-    })
+        true => (
+            format!(
+                "unbinding {vip}, which has no service of its own, could break up to {connections} \
+                 to {services} ({allowed})"
+            ),
+            Advice::KeepMarked,
+        ),
+    };
+    Some(Reason { what, advice: Some(advice) })
 }
 
 /// Refuses to unbind a VIP for a moment, to change its label, while connections use it.
-fn interrupted(inputs: &Inputs<'_>, vip: IpAddr) -> Option<String> {
+fn interrupted(inputs: &Inputs<'_>, vip: IpAddr) -> Option<Reason> {
     let Inputs { live, statistics, .. } = *inputs;
     let mut concerned: Vec<&ServiceKey> = on_it(inputs, vip).collect();
     let is_marked = concerned.is_empty();
@@ -103,17 +99,17 @@ fn interrupted(inputs: &Inputs<'_>, vip: IpAddr) -> Option<String> {
         return None;
     }
     let some = if is_marked { "some of " } else { "" };
-    Some(format!(
-        "changing the label of {vip} unbinds it for a moment, which may break {some}{} to {} \
-         ({}){RELABEL}",
+    let what = format!(
+        "changing the label of {vip} unbinds it for a moment, which may break {some}{} to {} ({})",
         count(number, "connection"),
         some_of(&labels(inputs, concerned)),
         guards.unbind_in_use_text(),
-    ))
+    );
+    Some(Reason { what, advice: Some(Advice::KeepLabel) })
 }
 
 /// Returns warnings for VIPs that leave with their services while fwmark services have connections.
-pub(crate) fn marked_warnings(inputs: &Inputs<'_>, ops: &[Op]) -> Vec<String> {
+pub(crate) fn marked_warnings(inputs: &Inputs<'_>, ops: &[Op]) -> Vec<Warning> {
     let Inputs { live, statistics, .. } = *inputs;
     let gone = vanishing(live, ops);
     if gone.is_empty() {
@@ -126,13 +122,8 @@ pub(crate) fn marked_warnings(inputs: &Inputs<'_>, ops: &[Op]) -> Vec<String> {
             .filter(|key| !drained.contains(key) && open(statistics, key, None) > Some(0))
             .collect();
         let number: u64 = all.iter().filter_map(|key| open(statistics, key, None)).sum();
-        (number > 0).then(|| {
-            format!(
-                "{} to {}: those that use {vip} break when it is unbound",
-                count(number, "connection"),
-                some_of(&labels(inputs, all)),
-            )
-        })
+        let services = some_of(&labels(inputs, all));
+        (number > 0).then_some(Warning::MarkedConnections { vip, connections: number, services })
     };
     gone.into_iter().filter_map(warning).collect()
 }

@@ -11,7 +11,7 @@ use evenkeel_model::{
 };
 
 use super::*;
-use crate::test_fixtures::{at, on, scheduled_by, spec, weighing};
+use crate::test_fixtures::{at, on, scheduled_by, spec, warnings, weighing};
 use crate::{DrainRecords, Draining, PriorState, render, simulate};
 
 fn service<const N: usize>(real_servers: [(RealServerKey, RealServer); N]) -> Service {
@@ -295,7 +295,7 @@ fn a_drain_that_silently_drops_connections_is_warned_of() {
     };
     let mut wanted = draining(30, spec([(on(1), service([(at(1), weighing(1))]))]));
     let warned = |desired: &Desired, live: &Live| -> bool {
-        plan_of(desired, live).warnings.iter().any(|warning| warning.contains(NODEST))
+        warnings(&plan_of(desired, live)).iter().any(|warning| warning.contains(NODEST))
     };
     assert!(warned(&wanted, &found(Some("0"))));
     assert!(!warned(&wanted, &found(Some("1"))));
@@ -371,7 +371,7 @@ fn a_device_of_evenkeel_that_is_down_is_brought_up_after_its_services_and_before
             "+ bind vip 192.0.2.2/32 on eth0",
         ]
     );
-    assert_eq!(plan.warnings, Vec::<String>::new());
+    assert_eq!(plan.warnings, []);
     let document = render::json(&plan, &wanted);
     let step = &document["steps"][1];
     assert_eq!((&step["verb"], &step["object"]), (&"edit".into(), &"dummy device".into()));
@@ -396,7 +396,11 @@ fn a_device_of_another_program_that_is_down_causes_a_warning_and_is_not_changed(
     };
     let plan = plan_of(&wanted, &found);
     assert!(plan.is_in_sync());
-    assert!(plan.warnings[0].contains("interface eth0 is down: 192.0.2.1"), "{:?}", plan.warnings);
+    assert!(
+        warnings(&plan)[0].contains("interface eth0 is down: 192.0.2.1"),
+        "{:?}",
+        plan.warnings
+    );
 }
 
 #[test]

@@ -49,7 +49,7 @@
 use evenkeel_model::{Names, ServiceKey};
 use serde_json::{Map, Value, json};
 
-use crate::{Effect, Impact, Op, Plan, WiderScope};
+use crate::{Effect, GuardRefusal, Impact, Op, Plan, WiderScope};
 
 /// The version of the JSON document.
 pub const FORMAT: u32 = 2;
@@ -89,9 +89,9 @@ pub fn json<'a>(plan: &Plan, names: impl Into<Names<'a>>) -> Value {
         "counts": plan.counts(),
         "unchanged": unchanged,
         "out_of_scope": out_of_scope,
-        "refusals": refusals,
+        "refusals": refusals.iter().map(refusal).collect::<Vec<_>>(),
         "unmet_preconditions": unmet_preconditions.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "warnings": warnings,
+        "warnings": warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
     });
     if let Some(WiderScope { before, after, services }) = wider_scope {
         document["scope"] = json!({
@@ -101,6 +101,10 @@ pub fn json<'a>(plan: &Plan, names: impl Into<Names<'a>>) -> Value {
         });
     }
     document
+}
+
+fn refusal(refusal: &GuardRefusal) -> Value {
+    json!({ "guard": refusal.guard, "message": refusal.to_string() })
 }
 
 fn impact(impact: &Impact) -> Value {

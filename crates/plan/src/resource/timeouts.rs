@@ -12,7 +12,7 @@ use crate::impact_analysis::AnalysisContext;
 use crate::order::Phase;
 use crate::render::{Labels, arrows, write_edit};
 use crate::rollback_plan::{OpHistory, RollbackBuilder, TouchedObjects};
-use crate::{Effect, Impact, Object, Op, Verb};
+use crate::{Effect, Impact, Object, Op, Verb, Warning};
 
 pub(super) struct TimeoutsOp<'a> {
     pub(super) before: &'a Timeouts,
@@ -30,7 +30,7 @@ pub(crate) fn diff(desired: &Desired, live: &Live) -> Option<Op> {
 
 /// Reports the timeouts that the last spec named and this one does not: they stay as they are, as
 /// their earlier values are not recorded.
-pub(crate) fn left_timeouts(desired: &Desired, live: &Live, last: DesiredTimeouts) -> Vec<String> {
+pub(crate) fn left_timeouts(desired: &Desired, live: &Live, last: DesiredTimeouts) -> Vec<Warning> {
     let now = desired.timeouts;
     let Some(live) = live.timeouts else {
         return Vec::new();
@@ -41,10 +41,7 @@ pub(crate) fn left_timeouts(desired: &Desired, live: &Live, last: DesiredTimeout
         ("udp", last.udp, now.udp, live.udp),
     ];
     let left = fields.into_iter().filter(|(_, last, now, _)| last.is_some() && now.is_none());
-    left.map(|(field, _, _, live)| {
-        format!("timeout {field} is no longer in the spec and stays at {live} s")
-    })
-    .collect()
+    left.map(|(field, _, _, seconds)| Warning::TimeoutStays { field, seconds }).collect()
 }
 
 impl<'a> Operation<'a> for TimeoutsOp<'a> {

@@ -13,7 +13,7 @@ use crate::impact_analysis::AnalysisContext;
 use crate::order::Phase;
 use crate::render::Labels;
 use crate::rollback_plan::{OpHistory, RollbackBuilder, TouchedObjects};
-use crate::{Impact, Object, Op, Verb};
+use crate::{Impact, Object, Op, Verb, Warning};
 
 pub(super) enum VipOp<'a> {
     Bind { binding: &'a Binding, label: &'a Option<Box<str>> },
@@ -67,17 +67,16 @@ fn has_other_label(binding: &Binding, vip: &Vip, live: &Live) -> bool {
 pub(crate) fn foreign_labels<'a>(
     desired: &'a Desired,
     live: &'a Live,
-) -> impl Iterator<Item = String> + 'a {
+) -> impl Iterator<Item = Warning> + 'a {
     let labelled = desired.vips.iter().filter_map(|(binding, vip)| {
         let mut there = live.addresses.iter().filter(|(other, _)| other.same_place(binding));
         let (bound, _) = there.find(|(_, owner)| **owner == Owner::Other)?;
         has_other_label(bound, vip, live).then_some((bound, vip.label.as_deref()?))
     });
-    labelled.map(|(bound, label)| {
-        format!(
-            "{bound} was bound by another program and keeps its label {}; the spec says {label}",
-            live.label(bound).unwrap_or_default()
-        )
+    labelled.map(|(bound, desired)| Warning::OtherLabel {
+        bound: bound.clone(),
+        label: live.label(bound).unwrap_or_default().into(),
+        desired: desired.into(),
     })
 }
 

@@ -2,13 +2,15 @@
 
 use evenkeel_model::arbitrary::pair;
 use evenkeel_model::{
-    Binding, Drain, Limits, Link, NamedService, RealServers, Scheduler, Scope, Service,
+    Binding, Desired, Drain, Limits, Link, NamedService, RealServers, Scheduler, Scope, Service,
     ServiceConfig, ServiceKey, SyncDaemon, SyncState,
 };
 use proptest::prelude::*;
 
 use super::remaining::unlisted;
 use super::*;
+use crate::connection_sysctls::NODEST;
+use crate::test_fixtures::warnings;
 use crate::{Adopted, DrainRecords, Inputs, PriorState, plan, simulate};
 
 fn web(last: u8, port: u16) -> ServiceKey {
@@ -83,7 +85,7 @@ fn a_dummy_device_with_an_address_of_others_stays() {
     let plan = torn_down(Some(&last), &live, &record, &["vips"]);
     assert_eq!(plan.counts().delete, 1);
     assert_eq!(
-        plan.warnings,
+        warnings(&plan),
         ["dummy device vips stays: another program bound 192.0.2.9/32 on it"]
     );
 }
@@ -169,12 +171,15 @@ fn timeouts_that_stay_are_reported_and_nothing_mentions_a_spec() {
     live.services.insert(web(1, 8080), service());
     let plan = torn_down(Some(&last), &live, &record, &[]);
     assert_eq!(
-        plan.warnings,
+        warnings(&plan),
         ["timeouts stay, tcp at 600 s: their earlier values are not recorded; `ipvsadm --set` \
              changes them"]
     );
     let [refusal] = &plan.refusals[..] else { panic!("{:?}", plan.refusals) };
-    assert!(refusal.message.ends_with("first") && !refusal.message.contains('`'), "{refusal:?}");
+    assert!(
+        refusal.to_string().ends_with("first") && !refusal.to_string().contains('`'),
+        "{refusal:?}"
+    );
 }
 
 #[test]
@@ -189,9 +194,9 @@ fn a_sysctl_that_is_restored_last_is_in_force_during_drains() {
         live.sysctls.insert(NODEST.into(), now.into());
         record.sysctls.insert(NODEST.into(), "0".into());
         let plan = torn_down(Some(&last), &live, &record, &[]);
-        let reported = plan.warnings.iter().filter(|it| it.contains(NODEST)).count();
+        let reported = warnings(&plan).iter().filter(|it| it.contains(NODEST)).count();
         assert_eq!(reported, usize::from(is_reported), "{:?}", plan.warnings);
-        assert!(plan.warnings.iter().all(|it| !it.contains("under `sysctls`")));
+        assert!(warnings(&plan).iter().all(|it| !it.contains("under `sysctls`")));
         let words: Vec<String> = plan.impacts.values().map(ToString::to_string).collect();
         let ends = words.iter().any(|it| it.contains("expire_nodest_conn=1"));
         assert_eq!(ends, !is_reported, "{words:?}");

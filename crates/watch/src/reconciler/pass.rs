@@ -14,7 +14,7 @@ use evenkeel_engine::{
     not_in_proc, plan_changes,
 };
 use evenkeel_model::{Desired, Live};
-use evenkeel_plan::{Object, Op, Plan};
+use evenkeel_plan::{Object, Op, Plan, Warning};
 use tracing::{info, warn};
 
 use super::{PassError, Reconciler, SyncBaseline};
@@ -148,7 +148,7 @@ impl<K: Kernel> Reconciler<K> {
     }
 
     /// Stores the warnings of a plan, and logs the new ones.
-    fn log_warnings(&mut self, warnings: &[String]) {
+    fn log_warnings(&mut self, warnings: &[Warning]) {
         for warning in warnings.iter().filter(|it| !self.warnings.contains(it)) {
             warn!("{warning}");
         }
@@ -185,8 +185,11 @@ impl<K: Kernel> Reconciler<K> {
         journal.drop_stale_pending();
         if !is_read_only {
             journal.check_writable(self.clock.wall()).map_err(|error| PassError::of(&error))?;
-            if let Some(notice) = journal.notice.take() {
+            let notices = std::mem::take(&mut journal.notices);
+            for notice in &notices {
                 warn!("{notice}");
+            }
+            if !notices.is_empty() {
                 self.options.state.write(&journal).map_err(|error| PassError::of(&error))?;
             }
         }

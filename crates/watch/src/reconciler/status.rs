@@ -111,7 +111,7 @@ impl<K: Kernel> Reconciler<K> {
             draining: drains.len(),
             drains,
             pending_steps: self.pending_steps.clone(),
-            warnings: self.warnings.clone(),
+            warnings: self.warnings.iter().map(ToString::to_string).collect(),
             failing: self.failing.status(&desired, &self.clock),
             conflicts: self.conflicts.status(&desired, &self.clock),
             known_writers,

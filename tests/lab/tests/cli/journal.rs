@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use evenkeel_engine::{Journal, Pending, StateDir};
+use evenkeel_engine::{Journal, Notice, Pending, StateDir};
 use evenkeel_host::Namespace;
 
 use super::*;
@@ -175,13 +175,14 @@ fn an_unconfirmed_apply_of_an_earlier_boot_is_reported_until_something_is_change
     fixture.write("spec.yaml", spec(1));
     let pending = Pending::begin(now(), 600, Vec::new()).unwrap();
     let pending = Pending { boot: "another".into(), ..pending };
-    let notice = Some("the watchdog undid an apply".to_owned());
-    let journal = Journal { pending: Some(pending), notice, ..Journal::default() };
+    let notices = vec![Notice::Message("an apply was rolled back".to_owned())];
+    let journal = Journal { pending: Some(pending), notices, ..Journal::default() };
     state(&fixture).write(&journal).unwrap();
     for command in ["plan spec.yaml", "apply --yes spec.yaml"] {
         let answer = fixture.evenkeel(command);
         assert_eq!(answer.status, 0, "{answer:?}");
-        for word in ["the watchdog undid an apply; ", "was not confirmed when this host went down"]
+        for word in
+            ["warning: an apply was rolled back\n", "was not confirmed when this host went down"]
         {
             assert!(answer.stderr.contains(word), "{word}: {answer:?}");
         }

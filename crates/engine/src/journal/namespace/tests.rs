@@ -5,6 +5,7 @@ use evenkeel_plan::{DrainRecords, Draining};
 use tempfile::TempDir;
 
 use super::*;
+use crate::Notice;
 use crate::execute::tests::web;
 use crate::{Found, ParameterValues, PartialApplies, StoredSpecTexts};
 
@@ -55,7 +56,7 @@ fn full() -> Journal {
         addresses: BTreeSet::from([Binding::host([192, 0, 2, 1].into(), "eth0")]),
         dummies: BTreeSet::from(["vips".into()]),
         pending: Some(Pending::begin(5, 120, Vec::new()).expect("this boot has a name")),
-        notice: Some("something happened".into()),
+        notices: vec![Notice::Message("something happened".into())],
         targeted,
         ..Journal::default()
     }
@@ -99,13 +100,15 @@ fn kept(before: &Journal, here: &Namespace, applied: bool, end: &str) -> Journal
             ..PriorState::default()
         },
         spec: before.spec.clone(),
-        notice: before.notice.clone(),
+        notices: before.notices.clone(),
         ..Journal::default()
     };
-    journal.push_notice(&format!(
+    let text = format!(
         "an apply of 1970-01-01 00:00:05 UTC was not confirmed when {end}; its changes to the \
          kernel were lost with it, and nothing is left to confirm or roll back"
-    ));
+    );
+    let notices = [Notice::LostWithNamespace { begun: 5 }, Notice::LostAtBoot { begun: 5 }];
+    journal.notices.extend(notices.into_iter().find(|notice| notice.to_string() == text));
     journal
 }
 

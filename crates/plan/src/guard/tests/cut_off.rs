@@ -12,7 +12,7 @@ fn an_incomplete_file_deletes_nothing() {
         let plan = plan(Inputs { cut_off: Some(&cut_off), ..Inputs::new(&wanted, live, &record) });
         refused(&plan).map(|(guard, message)| {
             assert_eq!(guard, Guard::CutOff);
-            message.to_owned()
+            message
         })
     };
     let rest = Lack::Rest { of: 1830 };

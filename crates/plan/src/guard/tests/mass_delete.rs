@@ -13,7 +13,7 @@ fn a_mass_deletion_leaves_less_than_the_configured_share_of_the_configured_minim
         let plan = planned(&wanted, &host(many(from)));
         refused(&plan).map(|(guard, message)| {
             assert_eq!(guard, Guard::MassDelete);
-            message.to_owned()
+            message
         })
     };
     let usual = Guards::default();
@@ -46,7 +46,7 @@ fn deleting_real_servers_of_one_service_can_be_a_mass_deletion() {
     let found = host([(on(1), weighing(&[1, 1, 1, 1]))]);
     let plan = planned(&spec([(on(1), weighing(&[1]))], Drain::NONE), &found);
     let message = "1 of 4 real servers of web/192.0.2.1:80/tcp would be left (mass_delete: 50%)";
-    assert_eq!(refused(&plan), Some((Guard::MassDelete, message)));
+    assert_eq!(refused(&plan), Some((Guard::MassDelete, message.to_owned())));
     // A pool can be replaced by one of the same size.
     let others = (5..=8).map(|last| (at(last), test_fixtures::weighing(1))).collect();
     let pool = Service { real_servers: others, ..weighing(&[]) };
@@ -58,7 +58,7 @@ fn replacements_are_not_survivors() {
     let many = |first: u8| (first..first + 6).map(|last| (on(last), weighing(&[])));
     let plan = planned(&spec(many(11), Drain::NONE), &host(many(1)));
     let message = "0 of 6 live services would be left (mass_delete: 50%)";
-    assert_eq!(refused(&plan), Some((Guard::MassDelete, message)));
+    assert_eq!(refused(&plan), Some((Guard::MassDelete, message.to_owned())));
     // Half of them survive, and the others are new.
     assert_eq!(refused(&planned(&spec(many(4), Drain::NONE), &host(many(1)))), None);
 }
@@ -72,7 +72,7 @@ fn vips_that_move_to_another_interface_survive_a_mass_deletion() {
     };
     let plan = planned(&wanted(vec![vip(1), vip(7), vip(8), vip(9)]), &found);
     let message = "1 of 4 live VIPs would be left (mass_delete: 50%)";
-    assert_eq!(refused(&plan), Some((Guard::MassDelete, message)));
+    assert_eq!(refused(&plan), Some((Guard::MassDelete, message.to_owned())));
     let on_lo = |last| Binding::host([192, 0, 2, last].into(), "lo");
     assert_eq!(refused(&planned(&wanted((1..=4).map(on_lo).collect()), &found)), None);
 }
@@ -86,7 +86,7 @@ fn a_spec_cannot_loosen_the_guards_that_judge_it() {
         let record = PriorState { guards: before, applied, ..PriorState::for_snapshot() };
         let plan = plan(Inputs::new(&wanted, &host(many(4)), &record));
         let refusal = plan.refusals.iter().find(|it| it.guard == Guard::MassDelete);
-        (refusal.map(|it| it.message.clone()), plan.warnings)
+        (refusal.map(|it| it.to_string()), warnings(&plan))
     };
     let (refusal, warnings) = judged(Some(Guards::default()), loose, true);
     let message = "1 of 4 live services would be left (mass_delete: 50%, in force before this \

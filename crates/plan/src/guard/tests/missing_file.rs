@@ -25,7 +25,7 @@ fn objects_of_a_missing_file_are_not_deleted() {
         let plan = plan(Inputs { lost_files: &[lost], ..Inputs::new(&wanted, live, &record) });
         refused(&plan).map(|(guard, message)| {
             assert_eq!(guard, Guard::MissingFile);
-            message.to_owned()
+            message
         })
     };
     assert_eq!(

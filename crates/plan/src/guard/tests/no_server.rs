@@ -11,7 +11,7 @@ fn a_service_that_stays_keeps_a_real_server_of_a_positive_weight() {
         let plan = planned(&wanted, &host([(on(1), weighing(live))]));
         refused(&plan).map(|(guard, message)| {
             assert_eq!(guard, Guard::NoServer);
-            message.to_owned()
+            message
         })
     };
     let message = |number| {

@@ -17,7 +17,7 @@ fn the_first_apply_refuses_to_delete_unlisted_objects_whatever_its_scope() {
         let plan = plan(Inputs::new(desired, live, &record));
         refused(&plan).map(|(guard, message)| {
             assert_eq!(guard, Guard::TakeOver);
-            message.to_owned()
+            message
         })
     };
     let network = vec!["192.0.2.0/24".parse().expect("a net")];

@@ -26,7 +26,7 @@ fn a_vip_stays_while_a_service_on_it_stays_or_is_added() {
     let message = "unbinding 192.0.2.2 takes it from this host, but web/192.0.2.2:80/tcp needs it; \
                    keep it under `vips`, or remove its services from the spec";
     let plan = planned(&wanted, &found);
-    assert_eq!(refused(&plan), Some((Guard::UnbindInUse, message)));
+    assert_eq!(refused(&plan), Some((Guard::UnbindInUse, message.to_owned())));
 
     // On another interface, or with another prefix length, the VIP stays on the host.
     for place in [Binding::host([192, 0, 2, 2].into(), "eth1"), Binding { prefix: 24, ..vip(2) }] {
@@ -40,7 +40,7 @@ fn a_vip_stays_while_a_service_on_it_stays_or_is_added() {
 
     // A new service needs it as much.
     let empty = bound(host([(on(1), weighing(&[1]))]), [vip(1), vip(2)]);
-    assert_eq!(refused(&planned(&wanted, &empty)), Some((Guard::UnbindInUse, message)));
+    assert_eq!(refused(&planned(&wanted, &empty)), Some((Guard::UnbindInUse, message.to_owned())));
     wanted.services.remove(&on(2));
     assert_eq!(refused(&planned(&wanted, &found)), None, "it is unbound with its service");
 }
@@ -61,7 +61,7 @@ fn a_vip_without_its_own_service_stays_while_fwmark_services_have_connections() 
             let mut wanted = spec(services, drain);
             wanted.services.extend(spec([(on(9), weighing(&[]))], drain).services);
             let plan = plan(Inputs { statistics, ..Inputs::new(&wanted, found, &record) });
-            (refused(&plan).map(|(_, message)| message.to_owned()), plan.warnings)
+            (refused(&plan).map(|(_, message)| message), warnings(&plan))
         };
     let message = "unbinding 192.0.2.2, which has no service of its own, could break up to 17 \
                    connections to web/fwmark-7/ipv4 (unbind_in_use: 0); keep it under `vips` until \
@@ -104,7 +104,7 @@ fn a_vip_may_be_unbound_after_drains_but_not_with_open_connections() {
         let plan = plan(Inputs { statistics, ..Inputs::new(&wanted, &found, &record) });
         refused(&plan).map(|(guard, message)| {
             assert_eq!(guard, Guard::UnbindInUse);
-            message.to_owned()
+            message
         })
     };
     assert_eq!(

@@ -56,13 +56,13 @@ fn a_wider_scope_is_reported_with_both_scopes_and_what_would_change() {
     let message = "the spec has no `scope`, so it governs the whole table; the one in force governs \
                    services 192.0.2.1:80/tcp; bring the `scope` back, or write `scope: all` if the \
                    whole table is meant";
-    assert_eq!(refused(&plan), Some((Guard::WiderScope, message)));
+    assert_eq!(refused(&plan), Some((Guard::WiderScope, message.to_owned())));
     let (all, record) = widened(services([on(1)]), Scope::All);
     let message = "the spec in force does not govern 1 live object that this plan would change \
                    (192.0.2.2:80/tcp): its scope is services 192.0.2.1:80/tcp, and that of this \
                    spec is all";
     let written = crate::plan(Inputs::new(&all, &live, &record));
-    assert_eq!(refused(&written), Some((Guard::WiderScope, message)));
+    assert_eq!(refused(&written), Some((Guard::WiderScope, message.to_owned())));
     let line = "~ edit scope: services 192.0.2.1:80/tcp -> the whole table, as no `scope` is \
                 written, which newly covers 1 live service";
     assert_eq!(plan.wider_scope.as_ref().map(ToString::to_string).as_deref(), Some(line));

@@ -125,7 +125,7 @@ fn no_route_is_added_through_an_interface_that_stays_down() {
         ..host_of([vip(1)], [])
     };
     let plan = plan_of(&routed([vip(1)]), &down(Owner::Other));
-    assert!(plan.is_in_sync() && plan.warnings[0].contains("interface eth0 is down"));
+    assert!(plan.is_in_sync() && warnings(&plan)[0].contains("interface eth0 is down"));
     assert_eq!(
         lines(&routed([vip(1)]), &down(Owner::Evenkeel)),
         [

@@ -28,9 +28,9 @@ impl<K: Kernel> Reconciler<K> {
         let (mut plan, _) = self.plan(&newest, live)?;
         if self.paused.is_some() {
             self.pending_steps = lines(&plan, self.specs.names(&newest));
-            for GuardRefusal { guard, message } in &plan.refusals {
+            for refusal in &plan.refusals {
                 self.unmet_preconditions
-                    .push(format!("guard {guard} would hold this plan: {message}"));
+                    .push(format!("guard {} would hold this plan: {refusal}", refusal.guard));
             }
             return Ok(());
         }
@@ -111,7 +111,7 @@ impl<K: Kernel> Reconciler<K> {
             return None;
         }
         let guards = refusals.iter();
-        let guards = guards.map(|it| (it.guard.name().to_owned(), it.message.clone())).collect();
+        let guards = guards.map(|it| (it.guard.name().to_owned(), it.to_string())).collect();
         Some(Held { id, since: self.clock.wall(), guards, steps: plan.steps.len() })
     }
 
