@@ -101,7 +101,7 @@ pub struct LiveHostObjects {
     /// The kinds that were read: of other kinds nothing is known. A kind is read only where a spec
     /// or the journal lists one of its objects.
     pub read: BTreeSet<HostObjectKind>,
-    /// The objects of these kinds, whoever added them.
+    /// The objects of these kinds, of any owner.
     pub objects: BTreeMap<HostObject, LiveHostObject>,
 }
 
