@@ -44,7 +44,8 @@ fn every_command_and_option_is_described() {
     let sections = sections(&text);
     let common = sections["Options of all commands"];
     for command in commands() {
-        let named = sections.iter().find(|(heading, _)| heading.split(", ").any(|it| it == command));
+        let named =
+            sections.iter().find(|(heading, _)| heading.split(", ").any(|it| it == command));
         let (_, section) = named.unwrap_or_else(|| panic!("{command} has no section"));
         for option in options(&command) {
             let is_described = [section, common].iter().any(|it| it.contains(&option));
@@ -105,8 +106,9 @@ fn every_key_of_a_spec_is_described() {
     collect_keys(&schema, &mut keys);
     assert!(keys.len() >= 50, "{keys:?}");
     for key in keys {
-        let is_described =
-            [format!("`{key}`"), format!("`{key}:"), format!("\n  {key}:")].iter().any(|it| text.contains(it));
+        let is_described = [format!("`{key}`"), format!("`{key}:"), format!("\n  {key}:")]
+            .iter()
+            .any(|it| text.contains(it));
         assert!(is_described, "{key}");
     }
 }

@@ -15,7 +15,8 @@ fn texts() -> Vec<PathBuf> {
 
 /// The text without its code blocks.
 fn prose(path: &Path) -> String {
-    let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let text =
+        fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     text.split("\n```").step_by(2).collect::<Vec<_>>().join("\n")
 }
 
