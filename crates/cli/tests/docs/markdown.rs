@@ -106,11 +106,6 @@ impl Block {
 }
 
 impl Command {
-    /// The command as the shell gets it, where `/etc/evenkeel` is below that folder.
-    pub(crate) fn in_folder(&self, folder: &Path) -> String {
-        self.text.replace("/etc/evenkeel", &format!("{}/etc/evenkeel", folder.display()))
-    }
-
     /// Whether the shown output is that of a command that fails.
     pub(crate) fn shows_failure(&self) -> bool {
         self.output.iter().any(|line| line.starts_with("error: ") || line.starts_with("refused: "))
