@@ -86,6 +86,21 @@ fn commands_and_options_in_the_text_exist() {
 }
 
 #[test]
+fn tasks_of_the_source_tree_in_the_text_exist() {
+    let mut checked = 0;
+    for page in crate::markdown::pages(&root()) {
+        let text = self::page(page.path.to_str().expect("text"));
+        for rest in text.split("cargo xtask ").skip(1) {
+            let task: String = rest.chars().take_while(|it| it.is_alphanumeric()).collect();
+            let path = root().join(format!("crates/xtask/src/{task}.rs"));
+            assert!(path.exists(), "{}: there is no task {task}", page.path.display());
+            checked += 1;
+        }
+    }
+    assert!(checked >= 4, "only {checked} tasks were found");
+}
+
+#[test]
 fn every_exit_status_is_described() {
     let help = printed(&["--help"]);
     let (_, list) = help.split_once("Exit status:\n").expect("a list");

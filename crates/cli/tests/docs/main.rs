@@ -12,7 +12,7 @@
 //! the spec there.
 //!
 //! **Commands.** A block `console` has commands with their output. The prompt `$` means that a command
-//! needs no privileges: it is run here. `#` means that it needs a live host: `tests/lab/tests/docs.rs`
+//! needs no privileges and changes nothing: it is run here. `#` means that it needs a live host: `tests/lab/tests/docs.rs`
 //! runs it in the lab, with all other commands of its page. The output of both is compared; a line
 //! `...` stands for any number of lines, and a command without output is not compared. In a block
 //! `console,varies`, numbers, times and ids may differ. `UPDATE=1` rewrites the output of `$` commands.
