@@ -7,6 +7,7 @@
 mod bench;
 mod demo;
 mod dist;
+mod docs;
 mod error;
 mod lab;
 mod large_table;
@@ -40,6 +41,8 @@ enum Task {
     /// The part of `demo` that runs in the guest
     #[command(hide = true)]
     DemoScript(demo::DemoScript),
+    /// Build the documentation as a book, check its links, and print its path
+    Docs(docs::Docs),
     /// Run a command, or a shell, in a real kernel with IPVS
     Lab(lab::Lab),
     /// Measure the effect of re-configurations on clients, on a real kernel
@@ -78,6 +81,7 @@ fn run(task: Task) -> Result<u8, Error> {
         Task::Demo(demo) => demo.run(),
         Task::Dist(dist) => dist.run(),
         Task::DemoScript(script) => script.run(),
+        Task::Docs(docs) => docs.run(),
         Task::Lab(lab) => lab.run(),
         Task::Load(load) => load.run(),
         Task::Record(record) => record.run(),

@@ -3,6 +3,7 @@
 mod apply;
 mod cli;
 mod deploy;
+mod docs;
 mod dump;
 mod engine;
 mod hooked_kernel;
