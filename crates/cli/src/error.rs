@@ -3,9 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 
-use evenkeel_engine::{JournalError, KernelError, LockError, MissingCapabilities, Unconfirmed};
-use evenkeel_watch::DaemonError;
-use evenkeel_watch::control::{AskError, BindError};
+use evenkeel_control::{AskError, LockError};
+use evenkeel_engine::{JournalError, KernelError, MissingCapabilities, Unconfirmed};
+use evenkeel_watch::{BindError, DaemonError};
 use thiserror::Error;
 
 use crate::exit_code::Status;
@@ -172,6 +172,9 @@ impl Error {
             Self::Ask(AskError::NoDaemon) => {
                 "start it with `evenkeel watch`; use --netns for a daemon in another namespace"
                     .to_owned()
+            }
+            Self::Ask(AskError::OtherVersion(_)) => {
+                "restart the daemon, so that both are of the same version of evenkeel".to_owned()
             }
             Self::Listen { .. } => {
                 "nothing was changed; name another address with --listen, or `--listen none`"

@@ -1,6 +1,6 @@
 //! `evenkeel pause` and `evenkeel resume`: keep the daemon from changing anything for a while.
 
-use evenkeel_watch::control::Request;
+use evenkeel_control::Request;
 
 use crate::args::{Global, Pause};
 use crate::daemon_client::send_command;

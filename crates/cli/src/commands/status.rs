@@ -3,10 +3,10 @@
 use std::fmt::Display;
 use std::time::Duration;
 
+use evenkeel_control::{Answer, AskError, DrainStatus, FORMAT, Mode, Request, State, Status};
 use evenkeel_model::Desired;
 use evenkeel_plan::render::count;
-use evenkeel_watch::control::{Answer, AskError, Request};
-use evenkeel_watch::{DrainStatus, FORMAT, Mode, State, Status};
+use evenkeel_watch::list_drains;
 use jiff::Timestamp;
 
 use crate::args::{self, Global, ShowOutput};
@@ -52,7 +52,7 @@ fn without(
     }
     let digest = journal.spec.as_ref().map(|spec| &*spec.digest);
     // The spec, which has the names, is not read here.
-    let drains = DrainStatus::of(&journal.record.drains, &Desired::default());
+    let drains = list_drains(&journal.record.drains, &Desired::default());
     let waits = journal.pending.as_ref().map(|pending| pending.description(now()));
     if form == ShowOutput::Json {
         let document = serde_json::json!({
