@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use evenkeel_control::{Answer, AskError, Client, Request};
+use evenkeel_control::{Answer, AskError, Client, Request, Subscription};
 
 use crate::args::Global;
 use crate::error::Error;
@@ -14,6 +14,12 @@ use crate::output::Output;
 pub(crate) fn query(request: &Request, global: &Global) -> Result<Answer, Error> {
     enter(global)?;
     Ok(Client::of_namespace().ask(request)?)
+}
+
+/// Subscribes to the events of the daemon in the network namespace of `--netns`.
+pub(crate) fn subscribe(global: &Global) -> Result<Subscription, Error> {
+    enter(global)?;
+    Ok(Client::of_namespace().subscribe()?)
 }
 
 /// Sends a command to the daemon and prints its answer.

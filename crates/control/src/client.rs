@@ -127,6 +127,7 @@ impl Iterator for Subscription {
             return None;
         }
         let event = read_line(&mut self.reader)
+            .map_err(missing_end)
             .and_then(|line| Ok(serde_json::from_str::<Event>(&line)?))
             .map_err(AskError::Failed);
         self.is_over = match &event {
@@ -157,6 +158,18 @@ fn read_line(reader: &mut BufReader<UnixStream>) -> io::Result<String> {
         false => "the answer is incomplete",
     };
     Err(io::Error::new(ErrorKind::UnexpectedEof, message))
+}
+
+/// Replaces the error of a connection that ended without [`EventKind::End`].
+fn missing_end(error: io::Error) -> io::Error {
+    match error.kind() {
+        ErrorKind::UnexpectedEof => io::Error::new(
+            ErrorKind::UnexpectedEof,
+            "the connection ended without a last event: the daemon was killed, or this program read \
+             its events too slowly",
+        ),
+        _ => error,
+    }
 }
 
 fn invalid(message: &'static str) -> AskError {

@@ -13,9 +13,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use evenkeel_control::{LockError, LockGuard};
 use evenkeel_engine::{
-    ApplyOptions, HostKernel, Kernel, KernelError, LastApplied, Lock, LockError, NoopContext, Pass,
-    Replies, StateDir, Sysctls, TableDigest, execute_journalled, plan_changes,
+    ApplyOptions, HostKernel, Kernel, KernelError, LastApplied, NoopContext, Pass, Replies,
+    StateDir, Sysctls, TableDigest, execute_journalled, plan_changes,
 };
 use evenkeel_host::Capability;
 use evenkeel_lab_tests::{fresh_namespace, ipvsadm, program, run, run_with};
@@ -59,13 +60,13 @@ const PHASES: [&str; 5] = [
 ];
 
 impl Kernel for KillableKernel {
-    type LockGuard = Lock;
+    type LockGuard = LockGuard;
 
-    fn lock() -> Result<Lock, LockError> {
+    fn lock() -> Result<LockGuard, LockError> {
         HostKernel::lock()
     }
 
-    fn try_lock() -> Result<Option<Lock>, LockError> {
+    fn try_lock() -> Result<Option<LockGuard>, LockError> {
         HostKernel::try_lock()
     }
 

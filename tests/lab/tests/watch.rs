@@ -23,6 +23,7 @@ mod git;
 mod namespaces;
 mod neighbours;
 mod signals;
+mod subscription;
 mod writers;
 
 /// What a new spec may take from its last byte until the kernel has it.

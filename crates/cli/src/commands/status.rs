@@ -1,4 +1,6 @@
-//! `evenkeel status`: shows the daemon's status.
+//! `evenkeel status`: shows the daemon's status; [`follow`] prints its events.
+
+mod follow;
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -21,6 +23,9 @@ pub(crate) fn run(
     global: &Global,
     output: &mut Output,
 ) -> Result<exit_code::Status, Error> {
+    if arguments.follow {
+        return follow::run(arguments.output, global, output);
+    }
     let status = match query(&Request::Status, global) {
         Err(Error::Ask(AskError::NoDaemon)) => return without(arguments.output, global, output),
         Err(error) => return Err(error),

@@ -200,7 +200,7 @@ fn a_daemon_that_dies_is_an_error_and_not_an_end() {
     assert_eq!(numbers(&mut subscription, 1), [1]);
     match subscription.next() {
         Some(Err(AskError::Failed(error))) => {
-            assert!(error.to_string().contains("incomplete"), "{error}")
+            assert!(error.to_string().contains("without a last event"), "{error}")
         }
         event => panic!("{event:?}"),
     }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::hash::RandomState;
 
-use evenkeel_engine::{KernelError, Lock, LockError, Outcome, Replies, TableDigest};
+use evenkeel_control::{LockError, LockGuard};
+use evenkeel_engine::{KernelError, Outcome, Replies, TableDigest};
 use evenkeel_host::Capability;
 use evenkeel_lab_tests::run;
 use evenkeel_model::Binding;
@@ -19,13 +20,13 @@ struct Beside {
 }
 
 impl Kernel for Beside {
-    type LockGuard = Lock;
+    type LockGuard = LockGuard;
 
-    fn lock() -> Result<Lock, LockError> {
+    fn lock() -> Result<LockGuard, LockError> {
         HostKernel::lock()
     }
 
-    fn try_lock() -> Result<Option<Lock>, LockError> {
+    fn try_lock() -> Result<Option<LockGuard>, LockError> {
         HostKernel::try_lock()
     }
 
