@@ -34,12 +34,12 @@ pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
     #[command(flatten)]
-    pub(crate) global: Global,
+    pub(crate) global: GlobalArgs,
 }
 
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct Global {
+pub(crate) struct GlobalArgs {
     /// The role of this host in the cluster.
     // Hidden until there is a second role.
     #[arg(long, global = true, hide = true, value_parser = roles(), default_value = "director")]
@@ -83,50 +83,50 @@ pub(crate) enum When {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Check a spec; needs no privileges and no kernel.
-    Validate(LazyArgs<Validate>),
+    Validate(LazyArgs<ValidateArgs>),
     /// Show what apply would change, without changing anything.
-    Plan(LazyArgs<Plan>),
+    Plan(LazyArgs<PlanArgs>),
     /// Bring this host to the state of the spec.
-    Apply(LazyArgs<Apply>),
+    Apply(LazyArgs<ApplyArgs>),
     /// Confirm what an apply with --confirm changed, or roll it back.
-    Confirm(LazyArgs<Confirm>),
+    Confirm(LazyArgs<ConfirmArgs>),
     /// Roll back an apply with --confirm that is not confirmed; started by that apply.
     #[command(hide = true)]
-    Watchdog(LazyArgs<Watchdog>),
+    Watchdog(LazyArgs<WatchdogArgs>),
     /// Run the daemon: keep this host on the spec, follow its files and repair drift.
-    Watch(LazyArgs<Watch>),
+    Watch(LazyArgs<WatchArgs>),
     /// Show the daemon's status.
-    Status(LazyArgs<Status>),
+    Status(LazyArgs<StatusArgs>),
     /// Approve a plan that the daemon holds because of a guard.
-    Approve(LazyArgs<Approve>),
+    Approve(LazyArgs<ApproveArgs>),
     /// Keep the daemon from changing anything, for some time or until resume.
-    Pause(LazyArgs<Pause>),
+    Pause(LazyArgs<PauseArgs>),
     /// Let the daemon continue after a pause.
     Resume,
     /// Write the live state as a spec, for which a plan has no changes.
-    Snapshot(LazyArgs<Snapshot>),
+    Snapshot(LazyArgs<SnapshotArgs>),
     /// Show the live table with the spec's names.
-    Show(LazyArgs<Show>),
+    Show(LazyArgs<ShowArgs>),
     /// Undo everything that evenkeel did on this host, and nothing else; adopted objects, which were
     /// there before, stay.
-    Teardown(LazyArgs<Teardown>),
+    Teardown(LazyArgs<TeardownArgs>),
     /// Print the JSON Schema of a spec.
     Schema,
 }
 
 /// The spec of a command.
 #[derive(Debug, Args)]
-pub(crate) struct Spec {
+pub(crate) struct SpecArgs {
     /// Files, directories (every *.yaml and *.yml in them) or `-` for stdin; they are merged.
     #[arg(value_name = "SPEC", default_value = "/etc/evenkeel")]
     pub(crate) spec: Vec<PathBuf>,
     #[command(flatten)]
-    pub(crate) parameters: Parameters,
+    pub(crate) parameters: ParameterArgs,
 }
 
 /// The values of a spec's parameters.
 #[derive(Debug, Args)]
-pub(crate) struct Parameters {
+pub(crate) struct ParameterArgs {
     /// The value of `${NAME}` in the spec; once for each name. `${env:NAME}` is a variable of the
     /// environment, `${host:INTERFACE}` that interface's first address.
     #[arg(long, value_name = "NAME=VALUE")]
@@ -134,15 +134,15 @@ pub(crate) struct Parameters {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Validate {
+pub(crate) struct ValidateArgs {
     #[command(flatten)]
-    pub(crate) spec: Spec,
+    pub(crate) spec: SpecArgs,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Plan {
+pub(crate) struct PlanArgs {
     #[command(flatten)]
-    pub(crate) spec: Spec,
+    pub(crate) spec: SpecArgs,
     /// Plan against this snapshot instead of the kernel; `none` is an empty host.
     #[arg(long, value_name = "FILE|none")]
     pub(crate) live: Option<PathBuf>,
@@ -171,9 +171,9 @@ pub(crate) enum PlanOutput {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Apply {
+pub(crate) struct ApplyArgs {
     #[command(flatten)]
-    pub(crate) spec: Spec,
+    pub(crate) spec: SpecArgs,
     /// Apply this plan, which `plan --out FILE` saved, unless the host has changed since. It
     /// contains its spec, and does not prompt, because it was reviewed.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["spec", "set", "target"])]
@@ -191,7 +191,7 @@ pub(crate) struct Apply {
     pub(crate) allow: Vec<Guard>,
     /// What to do with the applied steps when a step fails.
     #[arg(long, value_enum, default_value = "rollback")]
-    pub(crate) on_failure: OnFailure,
+    pub(crate) on_failure: OnFailureArg,
     /// Start drains without waiting; steps that depend on them are left to the next apply.
     #[arg(long)]
     pub(crate) no_wait: bool,
@@ -223,20 +223,20 @@ fn listen(text: &str) -> Result<String, String> {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Confirm {
+pub(crate) struct ConfirmArgs {
     /// Roll it back now.
     #[arg(long)]
     pub(crate) abort: bool,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Watchdog {
+pub(crate) struct WatchdogArgs {
     /// The id of the apply in the journal.
     pub(crate) id: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum OnFailure {
+pub(crate) enum OnFailureArg {
     /// Restore what they touched.
     Rollback,
     /// Keep them applied.
@@ -244,7 +244,7 @@ pub(crate) enum OnFailure {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Teardown {
+pub(crate) struct TeardownArgs {
     /// Do not ask before acting.
     #[arg(short, long)]
     pub(crate) yes: bool,
@@ -261,9 +261,9 @@ pub(crate) struct Teardown {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Watch {
+pub(crate) struct WatchArgs {
     #[command(flatten)]
-    pub(crate) spec: Spec,
+    pub(crate) spec: SpecArgs,
     /// Maximum time between checks of the host; drift that the kernel does not report is repaired
     /// within it.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = positive_time)]
@@ -280,7 +280,7 @@ pub(crate) struct Watch {
     pub(crate) observe: bool,
     /// The objects whose connections, packets, bytes and rates /metrics exports.
     #[arg(long, value_enum, default_value = "real-servers")]
-    pub(crate) traffic: Traffic,
+    pub(crate) traffic: TrafficDetail,
     /// Maximum number of services and real servers in these metrics; beyond it real servers are
     /// dropped first, then services.
     #[arg(long, value_name = "NUMBER", default_value = "10000")]
@@ -288,7 +288,7 @@ pub(crate) struct Watch {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Traffic {
+pub(crate) enum TrafficDetail {
     /// None.
     Off,
     /// Services.
@@ -298,7 +298,7 @@ pub(crate) enum Traffic {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Status {
+pub(crate) struct StatusArgs {
     /// After the status, print each event of the daemon as it happens, one a line.
     #[arg(long)]
     pub(crate) follow: bool,
@@ -308,38 +308,38 @@ pub(crate) struct Status {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Approve {
+pub(crate) struct ApproveArgs {
     /// The id of the plan, as `evenkeel status` shows it.
     #[arg(value_name = "ID")]
     pub(crate) id: String,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Pause {
+pub(crate) struct PauseArgs {
     /// The length of the pause: 90s, 15m; by default until `evenkeel resume`.
     #[arg(value_name = "TIME", value_parser = positive_time)]
     pub(crate) time: Option<u32>,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Snapshot {
+pub(crate) struct SnapshotArgs {
     /// A spec whose names and scope the snapshot uses.
     #[arg(long, value_name = "SPEC")]
     pub(crate) names: Vec<PathBuf>,
     #[command(flatten)]
-    pub(crate) parameters: Parameters,
+    pub(crate) parameters: ParameterArgs,
     /// Write lists of real servers that several services share as pools.
     #[arg(long)]
     pub(crate) pools: bool,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Show {
+pub(crate) struct ShowArgs {
     /// The spec whose names are shown; without one, keys are.
     #[arg(value_name = "SPEC")]
     pub(crate) spec: Vec<PathBuf>,
     #[command(flatten)]
-    pub(crate) parameters: Parameters,
+    pub(crate) parameters: ParameterArgs,
     /// Show each connection instead of the services.
     #[arg(long)]
     pub(crate) connections: bool,

@@ -4,7 +4,7 @@ use evenkeel_engine::{Journal, PartialApplies, Pending, Report, StateDir, steps_
 use evenkeel_model::Drain;
 use evenkeel_plan::Op;
 
-use crate::args::Global;
+use crate::args::GlobalArgs;
 use crate::commands::confirm_rollback;
 use crate::error::Error;
 use crate::host_session::now;
@@ -18,7 +18,7 @@ pub(crate) fn begin(
     steps: &[Op],
     state: &StateDir,
     journal: &mut Journal,
-    global: &Global,
+    global: &GlobalArgs,
 ) -> Result<(), Error> {
     let mut pending = Pending::begin(now(), within, steps.to_vec()).map_err(Error::Watchdog)?;
     // If the journal is not written, the watchdog ends as soon as the lock is free.

@@ -4,20 +4,20 @@ use std::path::{Path, PathBuf};
 
 use evenkeel_control::{Answer, AskError, Client, Request, Subscription};
 
-use crate::args::Global;
+use crate::args::GlobalArgs;
 use crate::error::Error;
-use crate::exit_code::Status;
+use crate::exit_code::CommandExit;
 use crate::host_session::enter;
 use crate::output::Output;
 
 /// Sends a request to the daemon in the network namespace of `--netns`.
-pub(crate) fn query(request: &Request, global: &Global) -> Result<Answer, Error> {
+pub(crate) fn query(request: &Request, global: &GlobalArgs) -> Result<Answer, Error> {
     enter(global)?;
     Ok(Client::of_namespace().ask(request)?)
 }
 
 /// Subscribes to the events of the daemon in the network namespace of `--netns`.
-pub(crate) fn subscribe(global: &Global) -> Result<Subscription, Error> {
+pub(crate) fn subscribe(global: &GlobalArgs) -> Result<Subscription, Error> {
     enter(global)?;
     Ok(Client::of_namespace().subscribe()?)
 }
@@ -25,19 +25,19 @@ pub(crate) fn subscribe(global: &Global) -> Result<Subscription, Error> {
 /// Sends a command to the daemon and prints its answer.
 pub(crate) fn send_command(
     request: Request,
-    global: &Global,
+    global: &GlobalArgs,
     output: &mut Output,
-) -> Result<Status, Error> {
+) -> Result<CommandExit, Error> {
     match query(&request, global)? {
         Answer::Refused(message) => {
             output.refusal(&message);
-            Ok(Status::Refused)
+            Ok(CommandExit::Refused)
         }
         Answer::Done(message) => {
             output.answer(format_args!("{message}.\n"))?;
-            Ok(Status::Done)
+            Ok(CommandExit::Done)
         }
-        Answer::Status(_) => Ok(Status::Done),
+        Answer::Status(_) => Ok(CommandExit::Done),
     }
 }
 

@@ -8,7 +8,7 @@ use evenkeel_engine::{JournalError, KernelError, MissingCapabilities, Unconfirme
 use evenkeel_watch::{BindError, DaemonError};
 use thiserror::Error;
 
-use crate::exit_code::Status;
+use crate::exit_code::CommandExit;
 use crate::saved_plan::{PlanFileError, SavedPlanError};
 
 /// Why a command failed.
@@ -96,22 +96,24 @@ impl From<SavedPlanError> for Error {
 
 impl Error {
     /// The exit status of the command.
-    pub(crate) fn status(&self) -> Status {
+    pub(crate) fn status(&self) -> CommandExit {
         match self {
             Self::BadSpec(_) | Self::Unreadable { .. } | Self::NoSpecInDirectory { .. } => {
-                Status::BadSpec
+                CommandExit::BadSpec
             }
-            Self::Usage(_) => Status::Usage,
-            Self::PlanFile(PlanFileError::Refused(_)) => Status::Refused,
-            Self::Lock(LockError::Held(_)) => Status::LockHeld,
-            Self::Daemon(DaemonError::Control(BindError::Taken(_))) => Status::LockHeld,
+            Self::Usage(_) => CommandExit::Usage,
+            Self::PlanFile(PlanFileError::Refused(_)) => CommandExit::Refused,
+            Self::Lock(LockError::Held(_)) => CommandExit::LockHeld,
+            Self::Daemon(DaemonError::Control(BindError::Taken(_))) => CommandExit::LockHeld,
             Self::Unconfirmed(_)
             | Self::NothingPending
             | Self::Watched(_)
-            | Self::Ask(AskError::Refused(_)) => Status::Refused,
+            | Self::Ask(AskError::Refused(_)) => CommandExit::Refused,
             Self::NotPermitted(_)
             | Self::Kernel(KernelError::NotPermitted { .. })
-            | Self::Namespace(evenkeel_host::Error::NotPermitted { .. }) => Status::NotPermitted,
+            | Self::Namespace(evenkeel_host::Error::NotPermitted { .. }) => {
+                CommandExit::NotPermitted
+            }
             Self::Kernel(_)
             | Self::Journal(_)
             | Self::PlanFile(_)
@@ -125,7 +127,7 @@ impl Error {
             | Self::Listen { .. }
             | Self::Daemon(_)
             | Self::Signal(_)
-            | Self::Output(_) => Status::Failed,
+            | Self::Output(_) => CommandExit::Failed,
         }
     }
 

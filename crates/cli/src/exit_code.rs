@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 /// The exit status of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Status {
+pub(crate) enum CommandExit {
     /// Done, or in sync.
     Done,
     /// Something failed.
@@ -25,18 +25,18 @@ pub(crate) enum Status {
     NotPermitted,
 }
 
-impl From<Status> for ExitCode {
-    fn from(status: Status) -> Self {
+impl From<CommandExit> for ExitCode {
+    fn from(status: CommandExit) -> Self {
         Self::from(match status {
-            Status::Done => 0,
-            Status::Failed => 1,
-            Status::Changes => 2,
-            Status::Refused => 3,
-            Status::RolledBack => 4,
-            Status::Usage => 64,
-            Status::BadSpec => 65,
-            Status::LockHeld => 75,
-            Status::NotPermitted => 77,
+            CommandExit::Done => 0,
+            CommandExit::Failed => 1,
+            CommandExit::Changes => 2,
+            CommandExit::Refused => 3,
+            CommandExit::RolledBack => 4,
+            CommandExit::Usage => 64,
+            CommandExit::BadSpec => 65,
+            CommandExit::LockHeld => 75,
+            CommandExit::NotPermitted => 77,
         })
     }
 }

@@ -4,12 +4,12 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use evenkeel_control::{Lock, LockError, LockGuard, Process};
-use evenkeel_engine::{HostKernel, Journal, StateDir, Sysctls};
+use evenkeel_engine::{HostKernel, Journal, ReadRequest, StateDir};
 use evenkeel_host::Namespace;
 use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{Desired, Live};
 
-use crate::args::Global;
+use crate::args::GlobalArgs;
 use crate::error::Error;
 use crate::output::Output;
 
@@ -38,7 +38,7 @@ impl HostSession {
     ///
     /// A command that may change something takes the lock first, so that the journal stays current.
     pub(crate) fn connect(
-        global: &Global,
+        global: &GlobalArgs,
         access: Access,
         output: &mut Output,
     ) -> Result<Self, Error> {
@@ -85,13 +85,13 @@ fn is_daemon(holder: &Process) -> bool {
 }
 
 /// Enters the network namespace of `--netns`, and returns the directory of its journal.
-pub(crate) fn state_dir(global: &Global) -> Result<StateDir, Error> {
+pub(crate) fn state_dir(global: &GlobalArgs) -> Result<StateDir, Error> {
     enter(global)?;
     Ok(StateDir::of(&global.state_dir, namespace()?))
 }
 
 /// Enters the network namespace of `--netns`, if there is one.
-pub(crate) fn enter(global: &Global) -> Result<(), Error> {
+pub(crate) fn enter(global: &GlobalArgs) -> Result<(), Error> {
     match &global.netns {
         Some(name) => Namespace::enter(name).map_err(Error::Namespace),
         None => Ok(()),
@@ -125,10 +125,10 @@ pub(crate) fn now() -> u64 {
 }
 
 impl HostSession {
-    /// The sysctls that a plan for the spec depends on: its own, and those that evenkeel set for
-    /// an earlier spec.
-    pub(crate) fn sysctls(&self, desired: &Desired) -> Sysctls {
-        desired.sysctls.keys().chain(self.journal.record.sysctls.keys()).cloned().collect()
+    /// What a plan for the spec depends on: what the spec names, and what evenkeel did for an
+    /// earlier spec.
+    pub(crate) fn read_request(&self, desired: &Desired) -> ReadRequest {
+        ReadRequest::for_journal(&self.journal).with_spec(desired)
     }
 }
 

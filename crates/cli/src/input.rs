@@ -9,7 +9,7 @@ use evenkeel_engine::error_chain;
 use evenkeel_spec::{Loaded, NoParameters, RememberedParameters, Source, load_with};
 use evenkeel_watch::{SpecText, is_spec};
 
-use crate::args::{Global, Parameters};
+use crate::args::{GlobalArgs, ParameterArgs};
 use crate::bounded_read::bounded;
 use crate::error::Error;
 use crate::output::Output;
@@ -22,8 +22,8 @@ use crate::source_cache::SourceCache;
 /// A path that cannot be read, or every problem of the texts at once.
 pub(crate) fn spec(
     places: &[PathBuf],
-    parameters: &Parameters,
-    global: &Global,
+    parameters: &ParameterArgs,
+    global: &GlobalArgs,
     output: &mut Output,
 ) -> Result<Loaded, Error> {
     Ok(spec_and_texts(places, parameters, global, output)?.0)
@@ -32,8 +32,8 @@ pub(crate) fn spec(
 /// Reads specs as [`spec`] does, and also returns the texts, which give the positions.
 pub(crate) fn spec_and_texts(
     places: &[PathBuf],
-    parameters: &Parameters,
-    global: &Global,
+    parameters: &ParameterArgs,
+    global: &GlobalArgs,
     output: &mut Output,
 ) -> Result<(Loaded, SourceCache), Error> {
     let known = HostParameters::new(&parameters.set, global)?;
@@ -56,8 +56,8 @@ pub(crate) fn spec_and_texts(
 /// As [`spec`], as text.
 pub(crate) fn text(
     places: &[PathBuf],
-    parameters: &Parameters,
-    global: &Global,
+    parameters: &ParameterArgs,
+    global: &GlobalArgs,
 ) -> Result<SpecText, String> {
     let read = || -> Result<SpecText, Error> {
         let known = HostParameters::new(&parameters.set, global)?;

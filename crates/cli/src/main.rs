@@ -31,7 +31,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::args::Arguments;
-use crate::exit_code::Status;
+use crate::exit_code::CommandExit;
 use crate::output::Output;
 
 fn main() -> ExitCode {
@@ -53,5 +53,5 @@ fn main() -> ExitCode {
 fn usage(error: &clap::Error) -> ExitCode {
     // A closed pipe is not worth an error.
     let _shown = error.print();
-    if error.use_stderr() { Status::Usage.into() } else { Status::Done.into() }
+    if error.use_stderr() { CommandExit::Usage.into() } else { CommandExit::Done.into() }
 }

@@ -10,7 +10,7 @@ use evenkeel_plan::Verb;
 
 use crate::args::When;
 use crate::error::Error;
-use crate::exit_code::Status;
+use crate::exit_code::CommandExit;
 
 /// The two streams of the program.
 pub(crate) struct Output {
@@ -118,13 +118,13 @@ impl Output {
     }
 
     /// Prints an error with its causes and a hint, and returns the exit status.
-    pub(crate) fn error(&mut self, error: &Error) -> Status {
+    pub(crate) fn error(&mut self, error: &Error) -> CommandExit {
         // The output so far comes first; if it cannot be written, the error below matters more.
         let _flushed = self.flush();
         match error {
             // Already rendered, with several errors and their positions.
             Error::BadSpec(rendered) => self.message(&format!("{}\n", rendered.trim_end())),
-            _ if error.status() == Status::Refused => self.refusal(&error_chain(error)),
+            _ if error.status() == CommandExit::Refused => self.refusal(&error_chain(error)),
             _ => self.cause(error),
         }
         if let Some(hint) = error.hint() {

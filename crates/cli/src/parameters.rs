@@ -9,7 +9,7 @@ use evenkeel_host::{Address, AddressFlags, AddressScope, Host, Namespace};
 use evenkeel_model::Family;
 use evenkeel_spec::{Parameter, Parameters};
 
-use crate::args::{Assignment, Global};
+use crate::args::{Assignment, GlobalArgs};
 use crate::error::Error;
 
 /// The values of `--set`, of the environment, and the addresses of the network namespace.
@@ -26,7 +26,7 @@ impl<'a> HostParameters<'a> {
     ///
     /// # Errors
     /// A name that is given twice.
-    pub(crate) fn new(set: &'a [Assignment], global: &'a Global) -> Result<Self, Error> {
+    pub(crate) fn new(set: &'a [Assignment], global: &'a GlobalArgs) -> Result<Self, Error> {
         let mut values = BTreeMap::new();
         for Assignment { name, value } in set {
             if values.insert(&**name, &**value).is_some() {

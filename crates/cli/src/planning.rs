@@ -35,9 +35,9 @@ impl PlannedHost {
         selectors: &[String],
         output: &mut Output,
     ) -> Result<Self, Error> {
-        let mut sysctls = host.sysctls(&desired);
-        sysctls.extend(CONNECTION_SYSCTLS.map(Into::into));
-        let live = host.kernel.observe(&sysctls)?;
+        let mut request = host.read_request(&desired);
+        request.extend(CONNECTION_SYSCTLS.map(Into::into));
+        let live = host.kernel.observe(&request)?;
         let HostSession { kernel, state, journal, lock: _ } = host;
         let mut known = |ops: &[Op]| history(state, journal, new, ops, output);
         let record = &journal.record;

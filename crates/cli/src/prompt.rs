@@ -6,7 +6,7 @@ use evenkeel_engine::{Kernel, MissingCapabilities, missing_capabilities};
 use evenkeel_plan::{Guard, Op, Plan};
 
 use crate::error::Error;
-use crate::exit_code::Status;
+use crate::exit_code::CommandExit;
 use crate::output::Output;
 
 /// How to decide on a plan.
@@ -56,7 +56,7 @@ impl Prompt<'_> {
         kernel: &mut impl Kernel,
         plan: &Plan,
         output: &mut Output,
-    ) -> Result<Option<Status>, Error> {
+    ) -> Result<Option<CommandExit>, Error> {
         check_permitted(kernel, &plan.steps)?;
         let mut guards = Vec::new();
         for refusal in plan.refused(self.allow) {
@@ -69,20 +69,20 @@ impl Prompt<'_> {
             let all: Vec<&str> = allowed.chain(guards).collect();
             let all = all.join(",");
             output.hint(&format!("nothing was changed; if this is intended, pass --allow {all}"));
-            return Ok(Some(Status::Refused));
+            return Ok(Some(CommandExit::Refused));
         }
         for precondition in &plan.unmet_preconditions {
             output.failure(&precondition.to_string());
         }
         if !plan.unmet_preconditions.is_empty() {
             output.hint("nothing was changed");
-            return Ok(Some(Status::Failed));
+            return Ok(Some(CommandExit::Failed));
         }
         if plan.is_in_sync() || self.assume_yes || self.ask(output)? {
             return Ok(None);
         }
         output.message("declined; nothing was changed\n");
-        Ok(Some(Status::Refused))
+        Ok(Some(CommandExit::Refused))
     }
 
     fn ask(&self, output: &mut Output) -> Result<bool, Error> {

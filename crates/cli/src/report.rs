@@ -6,7 +6,7 @@ use evenkeel_plan::Object;
 use evenkeel_plan::render::{Labels, Line, count};
 
 use crate::error::Error;
-use crate::exit_code::Status;
+use crate::exit_code::CommandExit;
 use crate::output::Output;
 
 /// Prints each step with its outcome, the counts, and messages; returns the exit status.
@@ -19,7 +19,7 @@ pub(crate) fn print_report(
     is_daemon_enforcing: bool,
     names: Names<'_>,
     output: &mut Output,
-) -> Result<Status, Error> {
+) -> Result<CommandExit, Error> {
     let labels = Labels::new(names);
     for done in report.iter() {
         let verb = done.op.verb();
@@ -89,7 +89,7 @@ pub(crate) fn print_report(
             "interrupted; what was done so far is valid, and drains continue; run {command} again \
              to finish"
         ));
-        return Ok(Status::Failed);
+        return Ok(CommandExit::Failed);
     }
     if report.is_success() {
         if report.count(Outcome::Draining.as_str()) > 0 {
@@ -103,7 +103,7 @@ pub(crate) fn print_report(
                 }
             });
         }
-        return Ok(Status::Done);
+        return Ok(CommandExit::Done);
     }
     let nothing_changed = report.count(Outcome::Applied.as_str()) == 0;
     output.hint(&if nothing_changed {
@@ -112,13 +112,17 @@ pub(crate) fn print_report(
         format!("what was done stays; fix the cause and run {command} again to continue from here")
     });
     Ok(match &report.error {
-        Some(KernelError::NotPermitted { .. }) if nothing_changed => Status::NotPermitted,
-        _ => Status::Failed,
+        Some(KernelError::NotPermitted { .. }) if nothing_changed => CommandExit::NotPermitted,
+        _ => CommandExit::Failed,
     })
 }
 
 /// Prints the result of a rollback: complete, or what differs from before.
-pub(crate) fn print_rollback(rollback: &Rollback, names: Names<'_>, output: &mut Output) -> Status {
+pub(crate) fn print_rollback(
+    rollback: &Rollback,
+    names: Names<'_>,
+    output: &mut Output,
+) -> CommandExit {
     let labels = &Labels::new(names);
     if rollback.broken > 0 {
         output.warning(&format!(
@@ -130,7 +134,7 @@ pub(crate) fn print_rollback(rollback: &Rollback, names: Names<'_>, output: &mut
         output.hint(
             "rolled back: everything touched is as it was before; fix the cause and run apply again",
         );
-        return Status::RolledBack;
+        return CommandExit::RolledBack;
     }
     output.failure("the rollback did not restore the state before");
     if let Some(error) = &rollback.error {
@@ -161,5 +165,5 @@ pub(crate) fn print_rollback(rollback: &Rollback, names: Names<'_>, output: &mut
         ));
     }
     output.hint("`evenkeel plan` shows what differs from the spec");
-    Status::Failed
+    CommandExit::Failed
 }

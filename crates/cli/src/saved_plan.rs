@@ -296,7 +296,8 @@ mod tests {
     }
 
     fn example() -> SavedPlan {
-        let steps = [Op::Bind { binding: Binding::host([192, 0, 2, 1].into(), "eth0") }];
+        let steps =
+            [Op::Bind { binding: Binding::host([192, 0, 2, 1].into(), "eth0"), label: None }];
         let sources = [Source::new("web.yaml", "version: 1\n# caf\u{e9}\n")];
         let parameters = [("env:CLUSTER".into(), "a".into())].into();
         SavedPlan::new(lb1(), &["web".to_owned()], &sources, parameters, &steps)

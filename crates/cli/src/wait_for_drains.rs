@@ -12,7 +12,7 @@ use evenkeel_model::{Names, RealServerKey, ServiceKey};
 use evenkeel_plan::Op;
 
 use crate::error::Error;
-use crate::exit_code::Status;
+use crate::exit_code::CommandExit;
 use crate::output::Output;
 use crate::progress::ProgressDisplay;
 
@@ -40,7 +40,7 @@ pub(crate) fn wait(
     kernel: &mut impl Kernel,
     names: Names<'_>,
     output: &mut Output,
-) -> Result<Status, Error> {
+) -> Result<CommandExit, Error> {
     let drains = begun_drains(report);
     let services: BTreeSet<ServiceKey> = drains.iter().map(|(service, _)| *service).collect();
     // A real server that is listed again gets its weight back, and no longer drains.
@@ -52,7 +52,7 @@ pub(crate) fn wait(
         Ok(drains.iter().filter_map(found).any(|real_server| real_server.weight == 0))
     };
     if !are_draining()? {
-        return Ok(Status::Done);
+        return Ok(CommandExit::Done);
     }
     let mut progress_display = ProgressDisplay::new(names, output)?;
     let stopped = loop {
@@ -70,11 +70,11 @@ pub(crate) fn wait(
     match stopped {
         None => {
             output.message("drained\n");
-            Ok(Status::Done)
+            Ok(CommandExit::Done)
         }
         Some(message) => {
             output.hint(message);
-            Ok(Status::Failed)
+            Ok(CommandExit::Failed)
         }
     }
 }

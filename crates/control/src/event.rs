@@ -7,7 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::status::{
-    ActiveSpec, Conflict, DrainStatus, FailingObject, Held, PassStatus, Pause, Problem, State,
+    ActiveSpec, Conflict, DrainStatus, FailingObject, Held, PassStatus, Pause, SpecProblem, State,
 };
 
 /// An event. On the wire it is one object: `{"at": ..., "event": "pass", "pass": {...}}`.
@@ -46,7 +46,7 @@ pub enum EventKind {
     /// The current files are rejected, or are now rejected for another reason.
     SpecRejected {
         /// What is wrong and where.
-        problem: Problem,
+        problem: SpecProblem,
     },
     /// The current files are no longer rejected.
     SpecRejectionEnded,

@@ -150,7 +150,7 @@ pub struct SpecStatus {
     /// The active spec; `None` if there never was a valid one.
     pub active: Option<ActiveSpec>,
     /// Why the current files are rejected.
-    pub problem: Option<Problem>,
+    pub problem: Option<SpecProblem>,
     /// The plan that waits for approval.
     pub held: Option<Held>,
 }
@@ -168,7 +168,7 @@ pub struct ActiveSpec {
 
 /// A spec that cannot be read or is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Problem {
+pub struct SpecProblem {
     /// Since when.
     pub since: u64,
     /// What is wrong and where; several lines.

@@ -81,7 +81,7 @@ fn bound(steps: &[Op]) -> impl Iterator<Item = &Binding> {
     });
     let created: BTreeSet<&str> = created.collect();
     steps.iter().filter_map(move |op| match op {
-        Op::Bind { binding } if !created.contains(&*binding.interface) => Some(binding),
+        Op::Bind { binding, .. } if !created.contains(&*binding.interface) => Some(binding),
         _ => None,
     })
 }
@@ -125,7 +125,7 @@ mod tests {
     use crate::fake_kernel::FakeKernel;
 
     fn bind(last: u8, interface: &str) -> Op {
-        Op::Bind { binding: Binding::host([192, 0, 2, last].into(), interface) }
+        Op::Bind { binding: Binding::host([192, 0, 2, last].into(), interface), label: None }
     }
 
     fn missing_text(steps: &[Op], lacks: &[Capability]) -> String {
@@ -156,7 +156,8 @@ mod tests {
 
     #[test]
     fn a_capability_that_no_step_needs_is_not_reported() {
-        let unbind = Op::Unbind { binding: Binding::host([192, 0, 2, 1].into(), "eth0") };
+        let unbind =
+            Op::Unbind { binding: Binding::host([192, 0, 2, 1].into(), "eth0"), label: None };
         assert_eq!(missing_text(&[], &ALL), "");
         // The kernel loads the module itself for a program that adds what needs it.
         let module = Op::AddModule { module: "ip_vs_sh".into() };

@@ -5,16 +5,17 @@ use evenkeel_plan::Op;
 
 use crate::report::Rollback;
 use crate::rollback::restore;
-use crate::{Done, Journal, Kernel, Outcome, PartialApplies, Report, Sysctls};
+use crate::{Done, Journal, Kernel, Outcome, PartialApplies, ReadRequest, Report};
 
-/// The sysctls that a rollback of the pending apply reads.
-pub fn pending_sysctls(journal: &Journal) -> Sysctls {
+/// What a rollback of the pending apply reads.
+pub fn pending_request(journal: &Journal) -> ReadRequest {
     let steps = journal.pending.iter().flat_map(|pending| &pending.steps);
     let edited = steps.filter_map(|op| match op {
         Op::EditSysctl { key, .. } => Some(key),
         _ => None,
     });
-    edited.chain(journal.record.sysctls.keys()).cloned().collect()
+    let sysctls = edited.chain(journal.record.sysctls.keys()).cloned().collect();
+    ReadRequest { sysctls, ..ReadRequest::for_journal(journal) }
 }
 
 /// The steps of a report that a rollback must take into account.
@@ -59,6 +60,7 @@ pub fn roll_back_pending(
         return rollback;
     }
     journal.addresses.retain(|binding| live.addresses.get(binding) == Some(&Owner::Evenkeel));
+    journal.host_objects.retain(|object| !live.host_objects.is_gone(object));
     let links = live.links.as_ref();
     journal.dummies.retain(|dummy| links.is_none_or(|links| links.contains_key(dummy)));
     // A sysctl that has its original value again needs no restoring.

@@ -149,7 +149,7 @@ impl DesiredState<'_> {
 /// which addresses the device had lost.
 fn is_on(op: &Op, step: &Op) -> bool {
     match (op, step) {
-        (Op::Bind { binding }, Op::EditDummy { interface }) => binding.interface == *interface,
+        (Op::Bind { binding, .. }, Op::EditDummy { interface }) => binding.interface == *interface,
         _ => false,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use evenkeel_model::{Family, RealServers, ServiceKey};
+use evenkeel_model::{Binding, Family, RealServers, ServiceKey};
 use evenkeel_plan::{Op, PriorState};
 use rustix::io::Errno;
 use tracing::{debug, info};
@@ -37,7 +37,7 @@ pub(crate) fn execute_stages(
                 is_clean = false;
             }
         }
-        if is_clean && added_by_others.is_none() && removes_services(&ops[0]) {
+        if is_clean && added_by_others.is_none() && removes_services(&ops[0], &steps) {
             match drains.added_by_others(kernel, &departing(&steps)) {
                 Ok(found) => {
                     report.added_by_others.extend(&found);
@@ -97,8 +97,17 @@ pub(crate) fn execute_stages(
 }
 
 /// Whether the stage that starts with `op` stops the traffic of departing services.
-fn removes_services(op: &Op) -> bool {
-    matches!(op, Op::Unbind { .. } | Op::DeleteService { .. })
+fn removes_services(op: &Op, steps: &[Op]) -> bool {
+    match op {
+        Op::Unbind { binding, .. } => !is_bound_again(binding, steps),
+        op => matches!(op, Op::DeleteService { .. }),
+    }
+}
+
+/// Whether a VIP only changes its label or prefix length.
+fn is_bound_again(unbound: &Binding, steps: &[Op]) -> bool {
+    let again = |op: &Op| matches!(op, Op::Bind { binding, .. } if binding.same_place(unbound));
+    steps.iter().any(again)
 }
 
 /// The departing services, with the real servers that the plan knows of.
@@ -144,11 +153,21 @@ fn waits_for_drain(op: &Op, draining: &BTreeSet<RealServerId>, steps: &[Op]) -> 
         Op::DeleteService { key, .. } => all.any(|(service, _)| service == key),
         // Connections through it may belong to a service that drains; those of a fwmark service
         // may come through any VIP.
-        Op::Unbind { binding } => all.any(|(service, _)| {
-            departs(service) && service.vip().is_none_or(|vip| vip == binding.address)
+        Op::Unbind { binding, .. } => all.any(|(service, _)| {
+            departs(service)
+                && service.vip().is_none_or(|vip| vip == binding.address)
+                && !is_bound_again(binding, steps)
+        }),
+        Op::DeleteHostObject { object, .. } => steps.iter().any(|step| {
+            let is_on_it = |binding: &Binding| {
+                binding.address == object.vip() && *binding.interface == *object.interface()
+            };
+            matches!(step, Op::Unbind { binding, .. } if is_on_it(binding))
+                && waits_for_drain(step, draining, steps)
         }),
         Op::DeleteDummy { interface } => steps.iter().any(|step| {
-            let on_it = matches!(step, Op::Unbind { binding } if binding.interface == *interface);
+            let on_it =
+                matches!(step, Op::Unbind { binding, .. } if binding.interface == *interface);
             on_it && waits_for_drain(step, draining, steps)
         }),
         // The kernel starts no sync daemon while a service has real servers of the other family.
@@ -178,7 +197,8 @@ pub(crate) fn outcome(
             | Op::AddSync { .. },
             Errno::EXIST,
         )
-        | (Op::Bind { .. }, Errno::EXIST)
+        | (Op::Bind { .. } | Op::AddHostObject { .. }, Errno::EXIST)
+        | (Op::DeleteHostObject { .. }, Errno::NOENT | Errno::SRCH | Errno::NODEV)
         | (Op::DeleteService { .. } | Op::DeleteSync { .. }, Errno::SRCH)
         | (Op::DeleteRealServer { .. } | Op::DrainRealServer { .. }, Errno::NOENT | Errno::SRCH)
         | (Op::DeleteDummy { .. }, Errno::NODEV)

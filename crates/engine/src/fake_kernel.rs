@@ -3,6 +3,7 @@
 //! It exists for property and fault tests: ten thousand passes take seconds, and any operation
 //! can be made to fail. It does not replace the real kernel; the same tests run against both.
 
+mod host_objects;
 mod proc_table;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +21,7 @@ use evenkeel_plan::{Object, Op};
 use rustix::io::Errno;
 
 use crate::error::KernelError;
-use crate::kernel::{Exception, Kernel, Replies, Sysctls};
+use crate::kernel::{Exception, Kernel, ReadRequest, Replies};
 use crate::probe::TableDigest;
 
 /// A network namespace in memory.
@@ -128,6 +129,9 @@ impl FakeKernel {
                 let links = self.live.links.get_or_insert_default();
                 links.remove(interface).ok_or(Errno::NODEV)?;
                 self.live.addresses.retain(|binding, _| binding.interface != *interface);
+                self.live.labels.retain(|binding, _| binding.interface != *interface);
+                self.live.host_objects.objects.retain(|it, _| *it.interface() != **interface);
+                self.forget_sources();
                 Ok(())
             }
             Op::AddService { key, after } => self.add_service(*key, after),
@@ -146,7 +150,7 @@ impl FakeKernel {
                 let service = self.live.services.get_mut(service).ok_or(Errno::SRCH)?;
                 service.real_servers.remove(key).map(drop).ok_or(Errno::NOENT)
             }
-            Op::Bind { binding } => {
+            Op::Bind { binding, label } => {
                 self.require_interface(&binding.interface)?;
                 // IPv6 refuses a second prefix length of one address, IPv4 takes it.
                 let is_taken = |other: &Binding| match Family::from(other.address) {
@@ -157,12 +161,24 @@ impl FakeKernel {
                     return Err(Errno::EXIST);
                 }
                 self.live.addresses.insert(binding.clone(), Owner::Evenkeel);
+                if let Some(label) = label.as_ref().filter(|_| binding.address.is_ipv4()) {
+                    self.live.labels.insert(binding.clone(), label.clone());
+                }
                 Ok(())
             }
-            Op::Unbind { binding } => {
+            Op::Unbind { binding, .. } => {
                 self.require_interface(&binding.interface)?;
-                self.live.addresses.remove(binding).map(drop).ok_or(Errno::ADDRNOTAVAIL)
+                self.live.labels.remove(binding);
+                self.live.addresses.remove(binding).ok_or(Errno::ADDRNOTAVAIL)?;
+                self.forget_sources();
+                Ok(())
             }
+            Op::AddHostObject { object, after } => self.add_host_object(object, after),
+            Op::EditHostObject { object, after, .. } => {
+                self.delete_host_object(object)?;
+                self.add_host_object(object, after)
+            }
+            Op::DeleteHostObject { object, .. } => self.delete_host_object(object),
         }
     }
 
@@ -366,15 +382,18 @@ impl Kernel for FakeKernel {
     /// Does nothing: it stores who bound an address.
     fn set_journalled(&mut self, _: BTreeSet<Binding>) {}
 
-    fn observe(&mut self, _: &Sysctls) -> Result<Live, KernelError> {
+    fn observe(&mut self, request: &ReadRequest) -> Result<Live, KernelError> {
         self.reach("reading")?;
         self.complete_reads += 1;
-        Ok(self.live.clone())
+        Ok(self.read(request))
     }
 
-    fn observe_with_statistics(&mut self, _: &Sysctls) -> Result<(Live, Statistics), KernelError> {
+    fn observe_with_statistics(
+        &mut self,
+        request: &ReadRequest,
+    ) -> Result<(Live, Statistics), KernelError> {
         self.reach("reading")?;
-        Ok((self.live.clone(), self.statistics.clone()))
+        Ok((self.read(request), self.statistics.clone()))
     }
 
     fn services(
@@ -407,10 +426,14 @@ impl Kernel for FakeKernel {
         Ok((services, counted))
     }
 
-    fn read_namespace(&mut self, _: &Sysctls, live: &mut Live) -> Result<(), KernelError> {
+    fn read_namespace(
+        &mut self,
+        request: &ReadRequest,
+        live: &mut Live,
+    ) -> Result<(), KernelError> {
         self.reach("reading")?;
         let services = std::mem::take(&mut live.services);
-        *live = Live { services, ..self.live.clone() };
+        *live = Live { services, ..self.read(request) };
         Ok(())
     }
 

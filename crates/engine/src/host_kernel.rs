@@ -1,6 +1,8 @@
 //! The real kernel: IPVS over generic netlink, addresses over rtnetlink. [`read`] reads it, [`write`]
-//! executes operations, [`reannounce`] announces VIPs again when a link comes up.
+//! executes operations, [`host_objects`] does both for
+//! host objects, [`reannounce`] announces VIPs again when a link comes up.
 
+mod host_objects;
 mod read;
 mod reannounce;
 mod write;
@@ -19,7 +21,7 @@ use evenkeel_plan::Op;
 use self::reannounce::LinkTracker;
 use crate::convert::{real_server, real_server_statistics, sync_daemon, timeouts};
 use crate::error::KernelError;
-use crate::kernel::{Kernel, Replies, Sysctls};
+use crate::kernel::{Kernel, ReadRequest, Replies};
 use crate::probe::TableDigest;
 
 /// The IPVS table of the calling thread's network namespace.
@@ -75,24 +77,24 @@ impl Kernel for HostKernel {
         self.journalled = bindings;
     }
 
-    fn observe(&mut self, sysctls: &Sysctls) -> Result<Live, KernelError> {
+    fn observe(&mut self, request: &ReadRequest) -> Result<Live, KernelError> {
         let mut services = self.listed(|_, _| ())?;
         self.fill(&mut services, |_, _| ())?;
         let mut live = Live { services, ..Live::default() };
-        self.read_namespace(sysctls, &mut live)?;
+        self.read_namespace(request, &mut live)?;
         Ok(live)
     }
 
     fn observe_with_statistics(
         &mut self,
-        sysctls: &Sysctls,
+        request: &ReadRequest,
     ) -> Result<(Live, Statistics), KernelError> {
         let mut statistics = Statistics::default();
         let mut services = self
             .listed(|key, traffic| statistics.services.entry(key).or_default().traffic = traffic)?;
         self.fill(&mut services, |service, reply| count(&mut statistics, service, reply))?;
         let mut live = Live { services, ..Live::default() };
-        self.read_namespace(sysctls, &mut live)?;
+        self.read_namespace(request, &mut live)?;
         Ok((live, statistics))
     }
 
@@ -117,8 +119,12 @@ impl Kernel for HostKernel {
         Ok((services, statistics))
     }
 
-    fn read_namespace(&mut self, sysctls: &Sysctls, live: &mut Live) -> Result<(), KernelError> {
-        (live.addresses, live.links) = self.addresses()?;
+    fn read_namespace(
+        &mut self,
+        request: &ReadRequest,
+        live: &mut Live,
+    ) -> Result<(), KernelError> {
+        self.read_addresses(live)?;
         let read = self.ipvs.timeouts();
         live.timeouts =
             Some(timeouts(read.map_err(|error| ipvs_error("reading the timeouts", error))?));
@@ -126,7 +132,8 @@ impl Kernel for HostKernel {
         let daemons = daemons.map_err(|error| ipvs_error("reading the sync daemons", error))?;
         live.sync = daemons.iter().filter_map(|entry| sync_daemon(&entry.daemon)).collect();
         live.sysctls.clear();
-        for key in sysctls {
+        live.host_objects = self.read_host_objects(&request.host_objects)?;
+        for key in &request.sysctls {
             let value = evenkeel_host::sysctl(key);
             let value = value.map_err(|error| host_error("reading the sysctls", error))?;
             live.sysctls.extend(value.map(|value| (key.clone(), value.into())));

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 use evenkeel_control::PendingMarker;
 use evenkeel_host::{Namespace, NamespaceIdentity};
-use evenkeel_model::Binding;
+use evenkeel_model::{Binding, HostObject};
 use evenkeel_plan::{Adopted, PriorState};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -43,6 +43,10 @@ pub struct Journal {
     pub record: PriorState,
     /// The addresses that evenkeel bound; recorded before they are bound.
     pub addresses: BTreeSet<Binding>,
+    /// The host objects that evenkeel added; recorded before they are added. A kind of host object is
+    /// read only while there is one of it here, or a spec asks for one.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub host_objects: BTreeSet<HostObject>,
     /// The dummy devices that evenkeel created.
     pub dummies: BTreeSet<Box<str>>,
     /// The last applied spec; [`StateDir::last_spec`] reads its texts.

@@ -6,11 +6,12 @@ use std::hash::RandomState;
 use evenkeel_control::LockError;
 use evenkeel_host::Capability;
 use evenkeel_model::statistics::Statistics;
-use evenkeel_model::{Binding, Live, Service, ServiceKey};
+use evenkeel_model::{Binding, Desired, HostObject, HostObjectKind, Live, Service, ServiceKey};
 use evenkeel_plan::Op;
 use rustix::io::Errno;
 
 use crate::error::KernelError;
+use crate::journal::Journal;
 use crate::probe::TableDigest;
 
 /// A network namespace of a kernel with IPVS, real or in memory.
@@ -48,11 +49,11 @@ pub trait Kernel {
     /// it with the address.
     fn set_journalled(&mut self, bindings: BTreeSet<Binding>);
 
-    /// Reads everything a plan depends on, including these sysctls.
+    /// Reads everything a plan depends on, including what the request names.
     ///
     /// # Errors
     /// Something could not be read.
-    fn observe(&mut self, sysctls: &Sysctls) -> Result<Live, KernelError>;
+    fn observe(&mut self, request: &ReadRequest) -> Result<Live, KernelError>;
 
     /// Reads the same and the counters.
     ///
@@ -60,7 +61,7 @@ pub trait Kernel {
     /// As [`Self::observe`].
     fn observe_with_statistics(
         &mut self,
-        sysctls: &Sysctls,
+        request: &ReadRequest,
     ) -> Result<(Live, Statistics), KernelError>;
 
     /// Reads some services; those that do not exist are absent from the result.
@@ -85,7 +86,8 @@ pub trait Kernel {
     ///
     /// # Errors
     /// As [`Self::observe`].
-    fn read_namespace(&mut self, sysctls: &Sysctls, live: &mut Live) -> Result<(), KernelError>;
+    fn read_namespace(&mut self, request: &ReadRequest, live: &mut Live)
+    -> Result<(), KernelError>;
 
     /// Executes the operations in order. A refused operation does not stop the others: the caller
     /// passes only operations that may follow each other's failure.
@@ -124,7 +126,7 @@ pub trait Kernel {
 
     /// Whether everything is still as in `live`, as far as a probe can see: the table as it was at
     /// that probe; the services in `not_in_proc`, which are dumped; and everything that is not a
-    /// service, including these sysctls. Statistics are not compared.
+    /// service, including what the request names. Statistics are not compared.
     ///
     /// With the real kernel it takes as many system calls as a probe, and for the services in
     /// `not_in_proc` and everything else what a complete reading takes for them: two for the list of
@@ -138,7 +140,7 @@ pub trait Kernel {
         digest: &TableDigest,
         live: &Live,
         not_in_proc: &BTreeSet<ServiceKey>,
-        sysctls: &Sysctls,
+        request: &ReadRequest,
     ) -> Result<bool, KernelError> {
         if !self.digest_table(digest.keys())?.is_same(digest) {
             return Ok(false);
@@ -150,19 +152,63 @@ pub trait Kernel {
             }
         }
         let mut now = Live::default();
-        self.read_namespace(sysctls, &mut now)?;
-        let Live { services: _, addresses, links, timeouts, sync, sysctls, modules } = live;
-        Ok(now.addresses == *addresses
-            && now.links == *links
-            && now.timeouts == *timeouts
-            && now.sync == *sync
-            && now.sysctls == *sysctls
-            && now.modules == *modules)
+        self.read_namespace(request, &mut now)?;
+        Ok(now.same_beside_services(live))
     }
 }
 
-/// The keys of sysctls.
-pub type Sysctls = BTreeSet<Box<str>>;
+/// What is read only if it is needed, beside everything that is always read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ReadRequest {
+    /// The keys of sysctls.
+    pub sysctls: BTreeSet<Box<str>>,
+    /// The kinds of host objects that are read: reading routes takes a dump of the main table.
+    pub host_objects: BTreeSet<HostObjectKind>,
+}
+
+impl ReadRequest {
+    /// Requests nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Requests what was read into that state before.
+    pub fn again(live: &Live) -> Self {
+        Self {
+            sysctls: live.sysctls.keys().cloned().collect(),
+            host_objects: live.host_objects.read.clone(),
+        }
+    }
+
+    /// Requests what evenkeel did in that namespace.
+    pub fn for_journal(journal: &Journal) -> Self {
+        let sysctls = journal.record.sysctls.keys().cloned().collect();
+        let host_objects = journal.host_objects.iter().map(HostObject::kind).collect();
+        Self { sysctls, host_objects }
+    }
+
+    /// Adds what a spec depends on.
+    #[must_use]
+    pub fn with_spec(mut self, desired: &Desired) -> Self {
+        self.sysctls.extend(desired.sysctls.keys().cloned());
+        self.host_objects.extend(desired.host_objects.keys().map(HostObject::kind));
+        self
+    }
+}
+
+impl FromIterator<Box<str>> for ReadRequest {
+    /// Requests only those sysctls.
+    fn from_iter<I: IntoIterator<Item = Box<str>>>(keys: I) -> Self {
+        Self { sysctls: keys.into_iter().collect(), ..Self::default() }
+    }
+}
+
+impl Extend<Box<str>> for ReadRequest {
+    /// Adds sysctls.
+    fn extend<I: IntoIterator<Item = Box<str>>>(&mut self, keys: I) {
+        self.sysctls.extend(keys);
+    }
+}
 
 /// The results of a list of operations. Nearly all of them are "done", tens of thousands on a large
 /// table, so only the others are stored.

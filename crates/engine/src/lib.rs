@@ -32,7 +32,7 @@ mod write_ahead;
 pub use apply_options::{ApplyOptions, OnFailure};
 pub use capabilities::{MissingCapabilities, MissingCapability, missing_capabilities};
 pub use clock::Clock;
-pub use confirm::{pending_sysctls, roll_back_pending, steps_to_roll_back};
+pub use confirm::{pending_request, roll_back_pending, steps_to_roll_back};
 pub use connections::{Connection, connections};
 pub use context::{DrainProgress, ExecutionContext, NoopContext};
 pub use error::{KernelError, error_chain};
@@ -42,7 +42,7 @@ pub use journal::{
     EarlierSpecs, Found, Journal, JournalError, ParameterValues, SpecUnavailable, StateDir,
     StoredSpec, StoredSpecTexts, StoredText,
 };
-pub use kernel::{Exception, Kernel, Refused, Replies, Sysctls};
+pub use kernel::{Exception, Kernel, ReadRequest, Refused, Replies};
 pub use partial_apply::PartialApplies;
 pub use pending::{Pending, PendingState, Unconfirmed};
 pub use planning::{CONNECTION_SYSCTLS, LastApplied, plan_changes};

@@ -83,7 +83,7 @@ fn affected_services(steps: &[Op], live: &Live) -> BTreeSet<ServiceKey> {
     let mut affected_services = BTreeSet::new();
     for op in steps {
         match op {
-            Op::Unbind { binding } => {
+            Op::Unbind { binding, .. } => {
                 let comes_in = |key: &&ServiceKey| key.may_be_reached_by(binding.address);
                 affected_services.extend(live.services.keys().filter(comes_in));
             }

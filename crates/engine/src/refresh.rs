@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use evenkeel_model::{Live, ServiceKey};
 use evenkeel_plan::Op;
 
-use crate::{Kernel, KernelError, Sysctls};
+use crate::{Kernel, KernelError, ReadRequest};
 
 /// How often the remaining steps are planned and executed again before they count as mismatches.
 pub(crate) const FURTHER_ROUNDS: usize = 2;
@@ -30,8 +30,8 @@ pub(crate) fn read_touched(
         live.services.extend(read);
     }
     if ops.iter().any(|op| op.service().is_none()) {
-        let sysctls: Sysctls = live.sysctls.keys().cloned().collect();
-        kernel.read_namespace(&sysctls, live)?;
+        let request = ReadRequest::again(live);
+        kernel.read_namespace(&request, live)?;
     }
     Ok(())
 }

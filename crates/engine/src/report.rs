@@ -248,7 +248,13 @@ pub fn explain(op: &Op, refused: &Refused) -> String {
                 .to_owned()
         }
         (_, Errno::EXIST) => "it already exists".to_owned(),
-        (Op::Bind { binding }, Errno::NODEV) => {
+        (Op::AddHostObject { object, .. }, Errno::NETDOWN) => {
+            format!("interface {} is down", object.interface())
+        }
+        (Op::AddHostObject { object, .. }, Errno::NODEV) => {
+            format!("interface {} does not exist", object.interface())
+        }
+        (Op::Bind { binding, .. }, Errno::NODEV) => {
             format!("interface {} does not exist", binding.interface)
         }
         (_, Errno::SRCH) => "its service does not exist".to_owned(),
@@ -268,7 +274,7 @@ pub fn explain(op: &Op, refused: &Refused) -> String {
         (_, Errno::RANGE) => "a weight or threshold is out of range".to_owned(),
         (_, Errno::AFNOSUPPORT) => "the kernel has no support for its address family".to_owned(),
         // `inet6_addr_add`; IPv4 has no such sysctl.
-        (Op::Bind { binding }, Errno::ACCESS) if binding.address.is_ipv6() => format!(
+        (Op::Bind { binding, .. }, Errno::ACCESS) if binding.address.is_ipv6() => format!(
             "IPv6 is disabled on the interface: net.ipv6.conf.{}.disable_ipv6 is 1",
             binding.interface.replace('.', "/")
         ),

@@ -65,8 +65,11 @@ fn record_intent(journal: &mut Journal, pass: &Pass<'_>, context: &dyn Execution
     }
     for op in &pass.steps {
         match op {
-            Op::Bind { binding } => {
+            Op::Bind { binding, .. } => {
                 journal.addresses.insert(binding.clone());
+            }
+            Op::AddHostObject { object, .. } => {
+                journal.host_objects.insert(object.clone());
             }
             Op::AddDummy { interface } => {
                 journal.dummies.insert(interface.clone());
@@ -114,8 +117,21 @@ fn record_outcome(
         let drains = &mut journal.record.drains.0;
         match op {
             // Bound by another program, or rolled back, unless it was ours before this pass.
-            Op::Bind { binding } if !may_be_done && !before.addresses.contains(binding) => {
+            Op::Bind { binding, .. } if !may_be_done && !before.addresses.contains(binding) => {
                 journal.addresses.remove(binding);
+            }
+            Op::AddHostObject { object, .. } if may_be_done => {
+                journal.host_objects.insert(object.clone());
+            }
+            Op::AddHostObject { object, .. } if !before.host_objects.contains(object) => {
+                journal.host_objects.remove(object);
+            }
+            Op::DeleteHostObject { object, .. } if is_there => {
+                journal.host_objects.remove(object);
+            }
+            // It may have been unbound first, to be bound with another label.
+            Op::Bind { binding, .. } if may_be_done => {
+                journal.addresses.insert(binding.clone());
             }
             Op::AddDummy { interface } if !may_be_done && !before.dummies.contains(interface) => {
                 journal.dummies.remove(interface);
@@ -125,7 +141,7 @@ fn record_outcome(
             {
                 journal.record.sysctls.remove(key);
             }
-            Op::Unbind { binding } if is_there => {
+            Op::Unbind { binding, .. } if is_there => {
                 journal.addresses.remove(binding);
             }
             Op::DeleteDummy { interface } if is_there => {
@@ -168,6 +184,11 @@ impl Journal {
         self.record.timeouts = desired.timeouts;
         // Sysctls that the spec no longer names have their original value again.
         self.record.sysctls.retain(|key, _| desired.sysctls.contains_key(key));
+        // The kernel deletes a route with its source address. Objects out of scope stay recorded.
+        self.host_objects.retain(|object| {
+            desired.host_objects.contains_key(object)
+                || !desired.scope.contains_address(object.vip())
+        });
         self.targeted = PartialApplies::default();
         self.attempted = PartialApplies::default();
         self.promote_next_spec();

@@ -68,14 +68,16 @@ impl Binding {
         }
     }
 
-    /// The payload of the `RTM_NEWADDR` that binds it.
-    pub(crate) fn to_add(&self, index: u32) -> AddressMessage {
+    /// The payload of the `RTM_NEWADDR` that binds it. The kernel labels an IPv4 address with the
+    /// interface's name unless it is given another label.
+    pub(crate) fn to_add(&self, index: u32, label: Option<&str>) -> AddressMessage {
         let flags = self.flags();
         let mut message = self.message(index);
         message.attributes.push(AddressAttribute::Flags(WireFlags::from_bits_retain(flags.0)));
         message
             .attributes
             .push(AddressAttribute::Protocol(AddressProtocol::Other(EVENKEEL_PROTOCOL)));
+        message.attributes.extend(label.map(|label| AddressAttribute::Label(label.to_owned())));
         if flags.contains(AddressFlags::DEPRECATED) {
             // The flag alone is ignored: the kernel works it out from a preferred lifetime of zero.
             let mut lifetime = CacheInfo::default();

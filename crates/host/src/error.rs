@@ -25,6 +25,12 @@ pub enum Action {
     Bind(Binding),
     /// [`Host::unbind`](crate::Host::unbind).
     Unbind(Binding),
+    /// Listing the objects of one kind: `routes`.
+    List(&'static str),
+    /// Adding an object: `route 192.0.2.1 dev eth0`.
+    Add(String),
+    /// Deleting an object.
+    Delete(String),
     /// [`Host::announce`](crate::Host::announce).
     Announce {
         /// The address announced.
@@ -56,6 +62,9 @@ impl fmt::Display for Action {
             Self::FindLink(name) => write!(f, "look up interface {name}"),
             Self::Bind(binding) => write!(f, "bind {binding}"),
             Self::Unbind(binding) => write!(f, "unbind {binding}"),
+            Self::List(kind) => write!(f, "list the {kind}"),
+            Self::Add(object) => write!(f, "add {object}"),
+            Self::Delete(object) => write!(f, "delete {object}"),
             Self::Announce { address, interface } => write!(f, "announce {address} on {interface}"),
             Self::CreateDummy(name) => write!(f, "create dummy device {name}"),
             Self::BringUpDummy(name) => write!(f, "bring up dummy device {name}"),
@@ -92,6 +101,36 @@ pub enum Error {
     /// The interface does not have this address with this prefix.
     #[error("{0} is not bound")]
     NotBound(Binding),
+    /// Another program added such an object.
+    #[error("{object} already exists")]
+    Exists {
+        /// The object: `route 192.0.2.1 dev eth0`.
+        object: String,
+    },
+    /// Another object prevents it.
+    #[error("{other} is in the way of {object}; `{remedy}` removes it")]
+    InTheWay {
+        /// The object that was to be added.
+        object: String,
+        /// The other one.
+        other: String,
+        /// The command that removes the other one.
+        remedy: String,
+    },
+    /// evenkeel has no such object on this host.
+    #[error("{object} does not exist, or another program added it")]
+    Missing {
+        /// The object.
+        object: String,
+    },
+    /// The kernel refuses an address as the source of a route.
+    #[error("{address} cannot be the source of {object}: it is not bound on this host")]
+    SourceNotBound {
+        /// The address.
+        address: IpAddr,
+        /// The route.
+        object: String,
+    },
     /// The prefix is longer than the address.
     #[error("{0}: the prefix is longer than the address")]
     InvalidPrefix(Binding),

@@ -119,8 +119,17 @@ impl Host {
     /// [`Error::AlreadyBound`] if the interface has the address already, which is left unchanged;
     /// [`Error::InterfaceMissing`]; [`Error::InvalidPrefix`]; [`Error::NotPermitted`] without CAP_NET_ADMIN.
     pub fn bind(&self, binding: &Binding) -> Result<(), Error> {
+        self.bind_labelled(binding, None)
+    }
+
+    /// As [`Self::bind`], with a label (`IFA_LABEL`) of at most 15 bytes, which only IPv4 addresses
+    /// have; `None` leaves it to the kernel, which takes the interface's name.
+    ///
+    /// # Errors
+    /// As [`Self::bind`]; also a label that the kernel refuses.
+    pub fn bind_labelled(&self, binding: &Binding, label: Option<&str>) -> Result<(), Error> {
         let index = self.index_for(binding)?;
-        let message = RouteNetlinkMessage::NewAddress(binding.to_add(index));
+        let message = RouteNetlinkMessage::NewAddress(binding.to_add(index, label));
         match self.netlink.request(message, NLM_F_CREATE | NLM_F_EXCL) {
             Ok(_) => {
                 debug!(vip = %binding.address, prefix = binding.prefix, interface = binding.interface, "bound");

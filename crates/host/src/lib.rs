@@ -23,6 +23,7 @@ mod monitor;
 mod namespace;
 mod netlink;
 mod ownership;
+mod route;
 mod sysctl;
 
 pub use address::{Address, AddressFlags, AddressScope};
@@ -38,4 +39,5 @@ pub use monitor::{AddressMonitor, Change};
 pub use namespace::{Namespace, NamespaceIdentity, NamespaceState};
 pub use netlink::NetlinkRefusal;
 pub use ownership::{DUMMY_ALIAS, EVENKEEL_PROTOCOL};
+pub use route::Route;
 pub use sysctl::{folded, set_sysctl, sysctl};

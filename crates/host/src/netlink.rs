@@ -125,6 +125,21 @@ impl Netlink {
         uninterrupted(|| self.exchange(message.clone(), NLM_F_REQUEST | NLM_F_DUMP))
     }
 
+    /// As [`Self::dump`], with the table in the request's header as a filter; before Linux 4.20 the
+    /// kernel does not filter, and answers with all tables.
+    pub(crate) fn dump_filtered(
+        &self,
+        message: &RouteNetlinkMessage,
+    ) -> Result<Vec<Vec<u8>>, Failure> {
+        let filters = self.socket.set_netlink_get_strict_chk(true).is_ok();
+        let outcome = self.dump(message);
+        if filters {
+            // The other dumps are not written for strict checks.
+            self.socket.set_netlink_get_strict_chk(false).map_err(Failure::Io)?;
+        }
+        outcome
+    }
+
     fn exchange(&self, message: RouteNetlinkMessage, flags: u16) -> Result<Vec<Vec<u8>>, Failure> {
         let sequence = self.sequence.get().wrapping_add(1);
         self.sequence.set(sequence);

@@ -1,4 +1,4 @@
-//! Replays what fuzzing has found worth keeping.
+//! Replays the corpus collected by fuzzing.
 
 use std::fs;
 use std::path::Path;

@@ -11,10 +11,10 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
 use crate::{
-    Binding, Checksum, Desired, DesiredTimeouts, Drain, Family, Forward, Link, Live, MAX_WEIGHT,
-    NamedService, Netmask, Owner, Persistence, Protocol, RealServer, RealServerKey, RealServers,
-    Scheduler, SchedulerFlags, Scope, Service, ServiceConfig, ServiceKey, Timeouts, Tunnel,
-    TunnelKind, Vip,
+    Binding, Checksum, Desired, DesiredTimeouts, Drain, Family, Forward, HostObject,
+    HostObjectKind, HostRoute, Link, Live, LiveHostObject, MAX_WEIGHT, NamedService, Netmask,
+    Owner, Persistence, Protocol, RealServer, RealServerKey, RealServers, Scheduler,
+    SchedulerFlags, Scope, Service, ServiceConfig, ServiceKey, Timeouts, Tunnel, TunnelKind, Vip,
 };
 
 /// A desired and a live state, and their difference.
@@ -54,15 +54,27 @@ fn drain() -> impl Strategy<Value = Drain> {
 /// A pair, and on both sides VIPs, a dummy device, timeouts and a sysctl in any relation. Their
 /// operations are not counted.
 pub fn populated(most: usize) -> impl Strategy<Value = Pair> {
-    (pair(most), any::<[bool; 5]>()).prop_map(|(mut pair, choices)| {
+    (pair(most), any::<[bool; 8]>()).prop_map(|(mut pair, choices)| {
         const SYSCTL: &str = "net.ipv4.vs.expire_nodest_conn";
         let Pair { desired, live, .. } = &mut pair;
         let vip = |last, interface| Binding::host([203, 0, 113, last].into(), interface);
-        live.links =
-            Some([("eth0".into(), Link { up: true, dummy: false, owner: Owner::Other })].into());
+        live.links = Some(
+            ["eth0", "lo"]
+                .map(|name| (name.into(), Link { up: true, dummy: false, owner: Owner::Other }))
+                .into(),
+        );
         live.timeouts = Some(Timeouts::INITIAL);
         live.sysctls.insert(SYSCTL.into(), "0".into());
-        let [leaves, comes, is_on_dummy, has_timeouts, has_sysctl] = choices;
+        let [
+            leaves,
+            comes,
+            is_on_dummy,
+            has_timeouts,
+            has_sysctl,
+            is_relabelled,
+            gets_route,
+            loses_route,
+        ] = choices;
         if leaves {
             live.addresses.insert(vip(1, "eth0"), Owner::Evenkeel);
         }
@@ -70,8 +82,49 @@ pub fn populated(most: usize) -> impl Strategy<Value = Pair> {
             desired.vips.insert(vip(2, "eth0"), Vip::default());
         }
         if is_on_dummy {
-            desired.vips.insert(vip(3, "vips"), Vip { dummy: true });
+            desired.vips.insert(vip(3, "vips"), Vip { dummy: true, ..Vip::default() });
         }
+        if is_relabelled {
+            live.addresses.insert(vip(4, "eth0"), Owner::Evenkeel);
+            live.labels.insert(vip(4, "eth0"), "eth0:1".into());
+            let label = Some("eth0:2".into());
+            desired.vips.insert(vip(4, "eth0"), Vip { label, ..Vip::default() });
+        }
+        let mut want = |route: &HostRoute| {
+            desired.host_objects.insert(route.clone().into(), route.value());
+        };
+        let mut routes: Vec<HostRoute> = Vec::new();
+        if gets_route {
+            let binding = vip(5, "eth0");
+            want(&HostRoute::of(&binding));
+            desired.vips.insert(binding.clone(), Vip::default());
+            if is_relabelled {
+                // Through the interface that the VIP was on before.
+                let before = HostRoute { interface: "lo".into(), ..HostRoute::of(&binding) };
+                live.addresses.insert(before.binding(), Owner::Evenkeel);
+                routes.push(before);
+            }
+        }
+        if loses_route {
+            let binding = vip(6, "eth0");
+            live.addresses.insert(binding.clone(), Owner::Evenkeel);
+            routes.push(HostRoute::of(&binding));
+            if comes {
+                desired.vips.insert(binding, Vip::default());
+            }
+        }
+        if is_relabelled && leaves {
+            // It is added again, because the VIP is unbound to change its label.
+            let route = HostRoute::of(&vip(4, "eth0"));
+            want(&route);
+            routes.push(route);
+        }
+        live.host_objects.read = HostObjectKind::ALL.into();
+        let owned = |route: HostRoute| {
+            let value = route.value();
+            (HostObject::from(route), LiveHostObject::of_evenkeel(value))
+        };
+        live.host_objects.objects = routes.into_iter().map(owned).collect();
         if has_timeouts {
             desired.timeouts = DesiredTimeouts { tcp: Some(60), ..DesiredTimeouts::default() };
         }

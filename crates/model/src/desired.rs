@@ -7,8 +7,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Binding, DesiredTimeouts, Drain, Guards, Ignore, Scope, Service, ServiceKey, SyncDaemon,
-    SyncState, Vip,
+    Binding, DesiredTimeouts, Drain, Guards, HostObject, HostValue, Ignore, Scope, Service,
+    ServiceKey, SyncDaemon, SyncState, Vip,
 };
 
 /// The desired state of one host.
@@ -20,6 +20,9 @@ pub struct Desired {
     pub services: BTreeMap<ServiceKey, NamedService>,
     /// The addresses that evenkeel binds.
     pub vips: BTreeMap<Binding, Vip>,
+    /// The host objects that evenkeel adds: routes to VIPs.
+    #[serde(default)]
+    pub host_objects: BTreeMap<HostObject, HostValue>,
     /// The timeouts; none of them unless the spec names it.
     pub timeouts: DesiredTimeouts,
     /// The sync daemons; `None` leaves them alone, an empty map means that none shall run.

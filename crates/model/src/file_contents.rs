@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use crate::{Binding, ServiceKey, SyncState};
+use crate::{Binding, HostObject, ServiceKey, SyncState};
 
 /// The objects that one file of a spec lists.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub struct FileContents {
     pub services: BTreeSet<ServiceKey>,
     /// The VIPs.
     pub vips: BTreeSet<Binding>,
+    /// The host objects, such as the routes of VIPs.
+    pub host_objects: BTreeSet<HostObject>,
     /// The sync daemons.
     pub sync: BTreeSet<SyncState>,
     /// The sysctls.
@@ -30,17 +32,18 @@ impl FileContents {
 
     /// How many objects it lists.
     pub fn len(&self) -> usize {
-        let Self { name: _, services, vips, sync, sysctls, defaults } = self;
-        let sets = services.len() + vips.len() + sync.len() + sysctls.len();
+        let Self { name: _, services, vips, host_objects, sync, sysctls, defaults } = self;
+        let sets = services.len() + vips.len() + host_objects.len() + sync.len() + sysctls.len();
         sets + usize::from(*defaults)
     }
 
     /// How many of its objects those files list as well.
     pub fn shared_with(&self, others: &[&Self]) -> usize {
-        let Self { name: _, services, vips, sync, sysctls, defaults } = self;
+        let Self { name: _, services, vips, host_objects, sync, sysctls, defaults } = self;
         let any = |lists: &dyn Fn(&Self) -> bool| others.iter().any(|other| lists(other));
         services.iter().filter(|it| any(&|other| other.services.contains(it))).count()
             + vips.iter().filter(|it| any(&|other| other.vips.contains(it))).count()
+            + host_objects.iter().filter(|it| any(&|other| other.host_objects.contains(it))).count()
             + sync.iter().filter(|it| any(&|other| other.sync.contains(it))).count()
             + sysctls.iter().filter(|it| any(&|other| other.sysctls.contains(*it))).count()
             + usize::from(*defaults && any(&|other| other.defaults))

@@ -14,6 +14,7 @@ mod family;
 mod file_contents;
 mod forward;
 mod guards;
+mod host_object;
 mod ignore;
 mod live;
 mod netmask;
@@ -35,6 +36,9 @@ pub use family::Family;
 pub use file_contents::FileContents;
 pub use forward::{Checksum, Forward, Tunnel, TunnelKind};
 pub use guards::Guards;
+pub use host_object::{
+    HostObject, HostObjectKind, HostRoute, HostValue, LiveHostObject, LiveHostObjects, RouteValue,
+};
 pub use ignore::{Ignore, IgnoredField};
 pub use live::{Link, Live, Owner};
 pub use netmask::Netmask;
@@ -47,4 +51,4 @@ pub use service::{Iter as RealServersIter, Persistence, RealServers, Service, Se
 pub use service_key::ServiceKey;
 pub use sync_daemon::{SyncDaemon, SyncState};
 pub use timeouts::{DesiredTimeouts, Timeouts};
-pub use vip::{Binding, Vip};
+pub use vip::{Binding, MAX_LABEL, Vip};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Binding, Service, ServiceKey, SyncDaemon, SyncState, Timeouts};
+use crate::{Binding, LiveHostObjects, Service, ServiceKey, SyncDaemon, SyncState, Timeouts};
 
 /// The configuration of one network namespace, as read. Statistics are kept apart in
 /// [`crate::statistics::Statistics`].
@@ -14,6 +14,12 @@ pub struct Live {
     pub services: BTreeMap<ServiceKey, Service>,
     /// Every address of the namespace, VIP or not.
     pub addresses: BTreeMap<Binding, Owner>,
+    /// The labels (`IFA_LABEL`) of IPv4 addresses that differ from the interface's name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<Binding, Box<str>>,
+    /// The host objects: routes to VIPs.
+    #[serde(default)]
+    pub host_objects: LiveHostObjects,
     /// Every interface, by name; `None` if unknown, as for the empty host of `--live none`.
     pub links: Option<BTreeMap<Box<str>, Link>>,
     /// The timeouts; `None` if unknown.
@@ -24,6 +30,38 @@ pub struct Live {
     pub sysctls: BTreeMap<Box<str>, Box<str>>,
     /// The kernel modules of IPVS that are loaded or built in; `None` if unknown.
     pub modules: Option<BTreeSet<Box<str>>>,
+}
+
+impl Live {
+    /// The label of an address: the interface's name unless it has another one. IPv6 addresses
+    /// have none.
+    pub fn label<'a>(&'a self, binding: &'a Binding) -> Option<&'a str> {
+        let label = self.labels.get(binding).unwrap_or(&binding.interface);
+        binding.address.is_ipv4().then_some(label)
+    }
+
+    /// Whether everything that is not a service is the same.
+    pub fn same_beside_services(&self, other: &Self) -> bool {
+        let Self {
+            services: _,
+            addresses,
+            labels,
+            host_objects,
+            links,
+            timeouts,
+            sync,
+            sysctls,
+            modules,
+        } = self;
+        *addresses == other.addresses
+            && *labels == other.labels
+            && *host_objects == other.host_objects
+            && *links == other.links
+            && *timeouts == other.timeouts
+            && *sync == other.sync
+            && *sysctls == other.sysctls
+            && *modules == other.modules
+    }
 }
 
 /// Who bound an address, or made an interface.

@@ -39,10 +39,41 @@ impl fmt::Display for Binding {
 }
 
 /// The settings of a binding apart from its identity.
-#[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Vip {
     /// Whether the interface is created as a dummy device if it is missing.
     pub dummy: bool,
+    /// The label of an IPv4 address (`IFA_LABEL`), such as `eth0:1`; `None` accepts any label.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<Box<str>>,
+}
+
+/// The longest label that the kernel takes, in bytes (`IFNAMSIZ` without the closing zero).
+pub const MAX_LABEL: usize = 15;
+
+impl Vip {
+    /// Whether a spec may give that label to an address on that interface: the interface's name,
+    /// or that name, a colon and a suffix, within [`MAX_LABEL`] bytes.
+    pub fn is_label(label: &str, interface: &str) -> bool {
+        let suffix = label.strip_prefix(interface);
+        label.len() <= MAX_LABEL
+            && label.chars().all(|it| !it.is_whitespace() && !it.is_control())
+            && suffix.is_some_and(|it| it.is_empty() || it.len() > 1 && it.starts_with(':'))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_is_the_interface_name_with_or_without_a_suffix() {
+        for label in ["eth2", "eth2:0", "eth2:web", "eth2:1234567890"] {
+            assert!(Vip::is_label(label, "eth2"), "{label}");
+        }
+        for label in ["", "eth", "eth2:", "eth20", "eth2 :0", "eth2:a b", "eth2:\u{7}", "eth3:0"] {
+            assert!(!Vip::is_label(label, "eth2"), "{label}");
+        }
+        assert!(!Vip::is_label("eth2:12345678901", "eth2"), "16 bytes");
+    }
 }

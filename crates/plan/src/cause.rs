@@ -45,7 +45,7 @@ pub(crate) fn causes(inputs: &Inputs<'_>, steps: &[Op]) -> Vec<Cause> {
             changed_needs(&|op| op.needed_modules().iter().any(|needed| **needed == **module))
         }
         (Op::AddDummy { interface }, None) => changed_needs(
-            &|op| matches!(op, Op::Bind { binding } if binding.interface == *interface),
+            &|op| matches!(op, Op::Bind { binding, .. } if binding.interface == *interface),
         ),
         (_, None) => Cause::SpecChanged,
     };

@@ -2,7 +2,7 @@
 
 use crate::Inputs;
 use crate::difference::Difference;
-use crate::resource::{device, module, service, sync, sysctl, timeouts, vip};
+use crate::resource::{device, host_object, module, service, sync, sysctl, timeouts, vip};
 
 /// Compares the two states in canonical form.
 pub(crate) fn difference(inputs: &Inputs<'_>) -> Difference {
@@ -11,6 +11,8 @@ pub(crate) fn difference(inputs: &Inputs<'_>) -> Difference {
     service::diff(inputs, &mut found);
     found.ops.extend(device::diff(desired, live));
     found.ops.extend(vip::diff(desired, live, &mut found.unchanged.vips));
+    let host_objects = host_object::diff(desired, live, &found.ops);
+    found.ops.extend(host_objects);
     found.ops.extend(sysctl::diff(desired, live, &record.sysctls));
     found.ops.extend(timeouts::diff(desired, live));
     found.ops.extend(sync::diff(desired, live));

@@ -56,7 +56,10 @@ impl std::fmt::Display for FieldValue {
     }
 }
 
-type Fields<const N: usize> = [(&'static str, FieldValue); N];
+/// A field and its value.
+pub(crate) type Field = (&'static str, FieldValue);
+
+type Fields<const N: usize> = [Field; N];
 
 /// Returns the fields of a service, in the order of every output.
 pub(crate) fn service_fields(config: &ServiceConfig) -> Fields<6> {
@@ -117,7 +120,10 @@ pub(crate) fn sync_fields(daemon: &SyncDaemon) -> Fields<6> {
 }
 
 /// Returns the fields in which two values of one object differ.
-pub(crate) fn changes<const N: usize>(before: Fields<N>, after: Fields<N>) -> Vec<FieldChange> {
+pub(crate) fn changes(
+    before: impl IntoIterator<Item = Field>,
+    after: impl IntoIterator<Item = Field>,
+) -> Vec<FieldChange> {
     let pairs = before.into_iter().zip(after);
     pairs
         .filter(|((_, before), (_, after))| before != after)

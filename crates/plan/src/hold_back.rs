@@ -25,7 +25,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use evenkeel_model::{Binding, Family, Live, RealServerKey, Service, ServiceKey};
+use evenkeel_model::{Binding, Family, HostObject, Live, RealServerKey, Service, ServiceKey};
 
 use crate::impact_analysis::vanishing;
 use crate::{Object, Op};
@@ -76,7 +76,7 @@ impl<'a> PlanIndex<'a> {
         let bound: BTreeSet<IpAddr> = steps
             .iter()
             .filter_map(|op| match op {
-                Op::Bind { binding } => Some(binding.address),
+                Op::Bind { binding, .. } => Some(binding.address),
                 _ => None,
             })
             .collect();
@@ -184,6 +184,8 @@ pub(crate) struct OmittedSteps<'a> {
     pub(crate) not_ready: BTreeSet<ServiceKey>,
     /// Addresses with a missing binding.
     pub(crate) unbound: BTreeSet<IpAddr>,
+    /// Host objects that are not added, edited or deleted.
+    pub(crate) host_objects: BTreeSet<&'a HostObject>,
     /// Bindings that should have been removed.
     pub(crate) bound: BTreeSet<&'a Binding>,
     /// The addresses of those bindings that should have left the host.

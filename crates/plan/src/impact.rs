@@ -73,6 +73,11 @@ pub enum Effect {
         /// Whether they belong to fwmark services; some or all of them may use another address.
         marked: bool,
     },
+    /// Their packets do not reach a service until the VIP is bound again, a moment later.
+    Rebound {
+        /// They are those of fwmark services, of which some, or all, may come in elsewhere.
+        marked: bool,
+    },
     /// They stay, but are no longer copied between directors.
     Uncopied {
         /// The sync daemon that stops.
@@ -97,6 +102,7 @@ impl Effect {
             Self::Break { .. } => "break",
             Self::Interrupted => "interrupted",
             Self::CutOff { .. } => "cut_off",
+            Self::Rebound { .. } => "rebound",
             Self::Uncopied { .. } => "uncopied",
         }
     }
@@ -128,6 +134,7 @@ impl Impact {
             Effect::Break { .. }
             | Effect::CutOff { drained: false, .. }
             | Effect::Interrupted
+            | Effect::Rebound { .. }
             | Effect::Rewrapped
             | Effect::KeepForward => some,
             // The line of a drain already shows its maximum duration.
@@ -268,6 +275,16 @@ impl fmt::Display for Impact {
             }
             Effect::CutOff { drained: false, marked: false } => {
                 write!(f, "{subject} would break: their packets no longer reach a service")
+            }
+            Effect::Rebound { .. } if none => f.write_str("no connections come in by it"),
+            Effect::Rebound { marked } => {
+                let most = if marked && self.connections.is_some() { "up to " } else { "" };
+                let whose = if marked { " of fwmark services" } else { "" };
+                write!(
+                    f,
+                    "{most}{subject}{whose} may break: their packets reach no service until it is \
+                     bound again"
+                )
             }
             Effect::Uncopied { state, comes_back } => {
                 f.write_str(match state {

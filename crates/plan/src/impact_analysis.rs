@@ -26,7 +26,7 @@ pub(crate) fn vanishing(live: &Live, steps: &[Op]) -> BTreeSet<IpAddr> {
     let unbound: BTreeSet<&Binding> = steps
         .iter()
         .filter_map(|op| match op {
-            Op::Unbind { binding } => Some(binding),
+            Op::Unbind { binding, .. } => Some(binding),
             _ => None,
         })
         .collect();
@@ -35,7 +35,7 @@ pub(crate) fn vanishing(live: &Live, steps: &[Op]) -> BTreeSet<IpAddr> {
         return gone;
     }
     for op in steps {
-        if let Op::Bind { binding } = op {
+        if let Op::Bind { binding, .. } = op {
             gone.remove(&binding.address);
         }
     }
@@ -43,6 +43,29 @@ pub(crate) fn vanishing(live: &Live, steps: &[Op]) -> BTreeSet<IpAddr> {
         gone.remove(&binding.address);
     }
     gone
+}
+
+/// Returns the addresses that those steps unbind and bind again at once, with another label.
+pub(crate) fn rebound(live: &Live, steps: &[Op]) -> BTreeSet<IpAddr> {
+    let unbound: BTreeSet<&Binding> = steps
+        .iter()
+        .filter_map(|op| match op {
+            Op::Unbind { binding, .. } => Some(binding),
+            _ => None,
+        })
+        .collect();
+    if unbound.is_empty() {
+        return BTreeSet::new();
+    }
+    let again = steps.iter().filter_map(|op| match op {
+        Op::Bind { binding, .. } if unbound.contains(binding) => Some(binding.address),
+        _ => None,
+    });
+    let mut rebound: BTreeSet<IpAddr> = again.collect();
+    for binding in live.addresses.keys().filter(|binding| !unbound.contains(binding)) {
+        rebound.remove(&binding.address);
+    }
+    rebound
 }
 
 /// Returns the live services that are deleted after all their real servers have drained.
@@ -94,6 +117,7 @@ pub(crate) struct AnalysisContext<'a> {
     pub(crate) drained: BTreeSet<ServiceKey>,
     pub(crate) started: BTreeSet<SyncState>,
     vanishing: BTreeSet<IpAddr>,
+    rebound: BTreeSet<IpAddr>,
 }
 
 impl<'a> AnalysisContext<'a> {
@@ -109,6 +133,7 @@ impl<'a> AnalysisContext<'a> {
             drained: drained_services(live, steps),
             started: BTreeSet::new(),
             vanishing: vanishing(live, steps),
+            rebound: rebound(live, steps),
         };
         for op in steps {
             match op {
@@ -153,8 +178,10 @@ impl<'a> AnalysisContext<'a> {
     }
 
     /// Returns the impact of unbinding an address.
-    pub(crate) fn unbinding(&self, address: IpAddr) -> Impact {
-        if !self.vanishing.contains(&address) {
+    pub(crate) fn unbinding(&self, binding: &Binding) -> Impact {
+        let address = binding.address;
+        let is_rebound = self.rebound.contains(&address);
+        if !is_rebound && !self.vanishing.contains(&address) {
             return self.everywhere(Effect::Stay);
         }
         let mut on_it: Vec<&ServiceKey> =
@@ -167,6 +194,11 @@ impl<'a> AnalysisContext<'a> {
         let (drained, cut): (Vec<&ServiceKey>, Vec<_>) =
             on_it.into_iter().partition(|key| self.drained.contains(key));
         let marked = marked && !(drained.is_empty() && cut.is_empty());
+        if is_rebound {
+            let concerned = drained.iter().chain(&cut);
+            let counted = concerned.map(|key| open(self.statistics, key, None)).sum();
+            return Impact { connections: counted, ..self.everywhere(Effect::Rebound { marked }) };
+        }
         let (effect, concerned) = match cut.is_empty() {
             true => (Effect::CutOff { drained: !drained.is_empty(), marked }, drained),
             false => (Effect::CutOff { drained: false, marked }, cut),

@@ -85,6 +85,7 @@ pub fn may_have_lost_files(ops: &[Op], before: &[(&str, &[u8])], after: &[(&str,
             op,
             Op::DeleteService { .. }
                 | Op::Unbind { .. }
+                | Op::DeleteHostObject { .. }
                 | Op::DeleteSync { .. }
                 | Op::EditSysctl { .. }
         )

@@ -1,6 +1,6 @@
 //! The objects that operations change.
 
-use evenkeel_model::{Binding, RealServerKey, ServiceKey, SyncState};
+use evenkeel_model::{Binding, HostObject, RealServerKey, ServiceKey, SyncState};
 
 /// The identity of an object that an operation changes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,4 +21,6 @@ pub enum Object {
     RealServer(ServiceKey, RealServerKey),
     /// A VIP on an interface.
     Vip(Binding),
+    /// A host object: a route to a VIP.
+    Host(HostObject),
 }

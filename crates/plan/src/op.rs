@@ -1,8 +1,8 @@
 //! The operations of a plan, with all that their execution needs.
 
 use evenkeel_model::{
-    Binding, Drain, RealServer, RealServerKey, Service, ServiceConfig, ServiceKey, SyncDaemon,
-    SyncState, Timeouts,
+    Binding, Drain, HostObject, HostValue, RealServer, RealServerKey, Service, ServiceConfig,
+    ServiceKey, SyncDaemon, SyncState, Timeouts,
 };
 use serde::{Deserialize, Serialize};
 
@@ -137,11 +137,40 @@ pub enum Op {
     Bind {
         /// Which, and where.
         binding: Binding,
+        /// The label it gets; `None` for the interface's name, and for IPv6, which has no labels.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        label: Option<Box<str>>,
     },
     /// A VIP is unbound.
     Unbind {
         /// Which, and from where.
         binding: Binding,
+        /// The label it has; `None` for the interface's name, and for IPv6.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        label: Option<Box<str>>,
+    },
+    /// A host object is added.
+    AddHostObject {
+        /// Which.
+        object: HostObject,
+        /// Its value.
+        after: Box<HostValue>,
+    },
+    /// A host object that evenkeel added is edited.
+    EditHostObject {
+        /// Which.
+        object: HostObject,
+        /// Its value as read.
+        before: Box<HostValue>,
+        /// The value it gets.
+        after: Box<HostValue>,
+    },
+    /// A host object that evenkeel added is deleted.
+    DeleteHostObject {
+        /// Which.
+        object: HostObject,
+        /// Its value as read.
+        before: Box<HostValue>,
     },
 }
 

@@ -1,53 +1,60 @@
-//! The order of operations, so that no client notices and the kernel is quick. What the order is
-//! and why is said here and nowhere else.
+//! The order of operations: it keeps clients unaffected at every step, and it suits the kernel's
+//! data structures. This file alone defines the order and gives the reasons.
 //!
-//! A plan may stop after any operation: the process is killed, the kernel refuses. The order
-//! makes every prefix a state that serves: no VIP is bound without a ready service behind it, and
-//! no service that stays and had a positive weight is without one. These are the phases:
+//! A plan may stop after any operation, because the process is killed or the kernel refuses. The
+//! order makes every prefix of a plan a state that serves: no VIP is bound without a ready service
+//! behind it, and no service that stays loses its last positive weight. These are the phases:
 //!
-//!  1. Modules are loaded and sysctls set, for what follows may need them: a scheduler, or
-//!     `expire_nodest_conn` for the drains of this very plan.
-//!  2. Sync daemons that must stop or change stop before the table changes, and those that start
-//!     do so after it (14.): the kernel refuses real servers of the other family while one runs,
+//!  1. Load modules and set sysctls, because later phases may need them: a scheduler, or
+//!     `expire_nodest_conn` for the drains of this plan.
+//!  2. Stop sync daemons that are to stop or change. This precedes changes of the table, and starts
+//!     follow them (14.): the kernel refuses real servers of the other family while a daemon runs,
 //!     and a daemon while there are such real servers (`ip_vs_add_dest`, `ip_vs_genl_new_daemon`).
-//!  3. Timeouts. Dummy devices are created, for VIPs to be bound on.
-//!  4. Services are added, each followed by its real servers: without any it refuses its clients.
-//!  5. Real servers are added to services that are there. Additions come before deletions: a
-//!     service whose real servers are all replaced is never without one, and the kernel searches
-//!     its trash of deleted real servers at every addition (`ip_vs_trash_get_dest`), so that
-//!     deleting first costs time on large tables.
-//!  6. Services are edited.
-//!  7. Weights are raised before others are lowered (9.) or go (11.), so that the sum never dips.
-//!  8. Real servers that stand in the wrong place are deleted and added again, one by one; all
-//!     that can help out has its weight by now. Only here may a service be without a real server
-//!     for a moment: where the only one of a positive weight is the one that moves.
-//!  9. Weights are lowered.
-//! 10. Dummy devices that someone set down are brought up, and VIPs are bound and announced: the
-//!     services on them have their real servers. In this order, for an interface that goes down
-//!     loses its IPv6 addresses, and those are bound again here.
-//! 11. Whatever leaves drains: it gets weight 0, with the VIPs still bound, so that connections
-//!     can end and new clients are served by others, or, where the service leaves, refused at
-//!     once. An execution waits behind this phase, for all drains together: they
-//!     take as long as the longest, and nothing else of the plan is left to wait for them.
-//! 12. Drained real servers are deleted.
-//! 13. VIPs are unbound that no service needs, and then services are deleted: between the two
-//!     their traffic would reach the host's own sockets. Unbinding stops every connection through
-//!     the VIP, so it comes behind the drains. The kernel deletes real servers with their service,
-//!     in one operation. Dummy devices that nothing is bound on any more go.
-//! 14. Sync daemons start.
+//!  3. Set timeouts. Create dummy devices, on which VIPs are bound later.
+//!  4. Add services, each followed by its real servers: a service without any refuses its clients.
+//!  5. Add real servers to existing services. Additions precede deletions, so that a service whose
+//!     real servers are all replaced always has some. They are also faster in this order: the
+//!     kernel searches its trash of deleted real servers at every addition
+//!     (`ip_vs_trash_get_dest`), so earlier deletions cost time on large tables.
+//!  6. Edit services.
+//!  7. Raise weights, before others are lowered (9.) or drained (11.), so that the sum never drops.
+//!  8. Delete and add again the real servers that are in the wrong place of the list, one by one;
+//!     the others have their raised weights by now. Only in this phase can a service be without a
+//!     usable real server for a moment: when the only one with a positive weight moves.
+//!  9. Lower weights.
+//! 10. Bring up dummy devices that another program set down, then bind and announce VIPs: their
+//!     services are complete now. Devices precede VIPs, because an interface that goes down loses
+//!     its IPv6 addresses, which this phase binds again. Host objects follow: the source of a
+//!     route must be an address of the host (`fib_valid_prefsrc`).
+//! 11. Drain the real servers that are to be deleted: set weight 0 while the VIPs are still bound.
+//!     Open connections can end; new clients reach other real servers or, if the service is to be
+//!     deleted, are refused immediately. The execution waits after this phase, for all drains
+//!     together: the wait takes as long as the longest drain, and no later phase waits for one.
+//! 12. Delete drained real servers.
+//! 13. Delete host objects before the VIPs that they serve; one that makes room for another of the
+//!     same VIP is deleted before VIPs are bound (10.). Unbind VIPs that no service needs, then
+//!     delete services: in the reverse order their traffic
+//!     would reach the host's own sockets in between. Unbinding a VIP stops every connection
+//!     through it, so this phase follows the drains. The kernel deletes real servers with their
+//!     service, in one operation. Finally, delete dummy devices without VIPs.
+//! 14. Start sync daemons.
 //!
-//! Within a phase the order is that of the spec for additions (the sh and mh schedulers depend on
-//! it) and that of the keys for all else.
+//! Within a phase, additions are in the order of the spec, on which the sh and mh schedulers
+//! depend; all other operations are in the order of their keys.
 
-use evenkeel_model::{Binding, Family};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use evenkeel_model::{Binding, Family, HostObjectKind};
 
 use crate::Op;
 
-/// Puts the operations of one difference into the order of their execution.
+/// Sorts the operations of one difference into the order of their execution.
 pub(crate) fn order(added: Vec<Op>, readded: Vec<Op>, mut others: Vec<Op>) -> Vec<Op> {
-    // The sort is stable: within a phase the order of the difference stays, which goes by key, and
-    // within a service by the spec.
+    // The sort is stable: within a phase the operations keep the order of the difference, which is
+    // by key, and within a service by the spec.
     others.sort_by_key(Op::phase);
+    make_room(&mut others);
     rebind_in_pairs(&mut others);
     let mut steps = added;
     let before = others.partition_point(|op| op.phase() < Phase::AddRealServers);
@@ -59,8 +66,8 @@ pub(crate) fn order(added: Vec<Op>, readded: Vec<Op>, mut others: Vec<Op>) -> Ve
     steps
 }
 
-/// The phases of an execution. Their order is this declaration's; which operation belongs where is
-/// said by its kind ([`crate::resource`]).
+/// The phases of an execution, in the order of this declaration. Each kind of object assigns its
+/// operations to them ([`crate::resource`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
     AddModules,
@@ -68,34 +75,37 @@ pub(crate) enum Phase {
     DeleteSync,
     EditTimeouts,
     AddDummies,
-    // Here come the services that are added, with their real servers.
+    // Added services follow here, with their real servers.
     AddRealServers,
     EditServices,
     RaiseRealServers,
-    // Here come the real servers that are added again for the sake of their order.
+    // Real servers that are added again to change their order follow here.
     LowerRealServers,
     EditDummies,
     Bind,
+    AddHostObjects,
     DrainRealServers,
-    // Here is waited for the drains.
+    // The execution waits for the drains here.
     DeleteRealServers,
+    DeleteHostObjects,
     Unbind,
     DeleteServices,
     DeleteDummies,
     AddSync,
 }
 
-/// A part of a plan that is not begun after a failure in an earlier part.
+/// A part of a plan that is not started after a failure in an earlier part.
 ///
-/// Within a stage an operation may be sent whatever became of the one before: the kernel takes
-/// batches that way. Between stages the answers are looked at, so that nothing is lowered or
-/// deleted when an addition failed, and no VIP is bound to services that are not there. A scheduler
-/// is changed, and a weight lowered, only where all that makes up for it is there.
+/// Within a stage, operations are sent without the result of the one before: in the kernel, a
+/// failed operation does not stop the rest of a batch. Replies are checked between stages, so that
+/// after a failed addition no weight is lowered, no object is deleted and no VIP is bound to a
+/// missing service. A scheduler is changed, and a weight lowered, only after the additions and
+/// higher weights that compensate for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stage(Phase);
 
 impl Phase {
-    /// The stage that it belongs to: most are one by themselves.
+    /// Returns the stage of this phase; most phases are a stage of their own.
     pub(crate) fn stage(self) -> Stage {
         Stage(match self {
             Self::EditSysctls | Self::DeleteSync | Self::EditTimeouts => Self::EditSysctls,
@@ -105,31 +115,59 @@ impl Phase {
     }
 }
 
-/// Where a VIP only changes its prefix length, brings the two operations together: a VIP must not
-/// be gone while drains or deletions run.
+/// Deletes a host object before VIPs are bound if another one of its kind is added for the same VIP:
+/// the kernel accepts only one route to an address, and the route of a VIP that is unbound and bound
+/// again is added again.
+fn make_room(ops: &mut Vec<Op>) {
+    let added: BTreeSet<(HostObjectKind, IpAddr)> = ops
+        .iter()
+        .filter_map(|op| match op {
+            Op::AddHostObject { object, .. } => Some((object.kind(), object.vip())),
+            _ => None,
+        })
+        .collect();
+    if added.is_empty() {
+        return;
+    }
+    let makes_room = |op: &Op| match op {
+        Op::DeleteHostObject { object, .. } => added.contains(&(object.kind(), object.vip())),
+        _ => false,
+    };
+    let early: Vec<Op> = ops.extract_if(.., |op| makes_room(op)).collect();
+    let before = ops.partition_point(|op| op.phase() < Phase::Bind);
+    ops.splice(before..before, early);
+}
+
+/// Moves the two operations of a VIP that only changes its prefix length or its label next to each
+/// other: the VIP must not be missing while drains or deletions run.
 ///
-/// IPv4 takes both lengths at once, so the new one comes first and the VIP is never gone. IPv6
-/// refuses an address that the interface has with any length (`ipv6_add_addr`), so the old one
-/// has to go first.
+/// IPv4 accepts both lengths at once, so the new one is bound first and the VIP is never missing.
+/// IPv6 refuses an address that the interface has with any length (`ipv6_add_addr`), so the old one
+/// must be unbound first. Neither accepts the same address and length twice, which a changed label
+/// would be: the address is unbound and bound again at once.
 fn rebind_in_pairs(ops: &mut Vec<Op>) {
     let bound: Vec<Binding> = ops
         .iter()
         .filter_map(|op| match op {
-            Op::Bind { binding } => Some(binding.clone()),
+            Op::Bind { binding, .. } => Some(binding.clone()),
             _ => None,
         })
         .collect();
     for new in bound {
-        let Some(from) = ops
-            .iter()
-            .position(|op| matches!(op, Op::Unbind { binding } if binding.same_place(&new)))
+        let unbound = |is_same: &dyn Fn(&Binding) -> bool| {
+            ops.iter().position(|op| matches!(op, Op::Unbind { binding, .. } if is_same(binding)))
+        };
+        let same_binding = unbound(&|binding| *binding == new);
+        let Some(from) = same_binding.or_else(|| unbound(&|binding| binding.same_place(&new)))
         else {
             continue;
         };
         let unbind = ops.remove(from);
-        let bind = ops.iter().position(|op| matches!(op, Op::Bind { binding } if *binding == new));
+        let bind =
+            ops.iter().position(|op| matches!(op, Op::Bind { binding, .. } if *binding == new));
         if let Some(bind) = bind {
-            let after = usize::from(Family::from(new.address) == Family::Ipv4);
+            let takes_both = Family::from(new.address) == Family::Ipv4 && same_binding.is_none();
+            let after = usize::from(takes_both);
             ops.insert(bind + after, unbind);
         }
     }

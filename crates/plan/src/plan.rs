@@ -15,6 +15,7 @@ use crate::order::order;
 use crate::precondition::unmet_preconditions;
 use crate::render::count;
 use crate::resource::timeouts::left_timeouts;
+use crate::resource::vip::foreign_labels;
 use crate::{
     Cause, Counts, DrainRecords, Effect, Guard, GuardRefusal, Impact, Inputs, Op, Unchanged,
     UnmetPrecondition, Verb,
@@ -62,6 +63,7 @@ pub fn plan(inputs: Inputs<'_>) -> Plan {
         inputs;
     let Difference { added, readded, ops, unchanged, out_of_scope } = difference(&inputs);
     let mut warnings = warnings(desired, live);
+    warnings.extend(foreign_labels(desired, live));
     warnings.extend(reordered(desired, &readded));
     let steps = order(added, readded, ops);
     warnings.extend(dropping_drains(ConnectionSysctls::new(live, &steps), &steps, &in_the_spec()));

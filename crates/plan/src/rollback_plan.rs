@@ -11,6 +11,7 @@ use std::fmt;
 use evenkeel_model::{Live, Scheduler, ServiceConfig, ServiceKey};
 
 use crate::order::order;
+use crate::resource::host_object::{again, route, touches};
 use crate::value::Value;
 use crate::{Object, Op, canonical};
 
@@ -74,7 +75,16 @@ pub fn rollback_plan(done: &[Op], live: &Live) -> RollbackPlan {
     for (object, history) in &touched.0 {
         builder.restore(object, history);
     }
-    let RollbackBuilder { added, ops, foreign, traces, .. } = builder;
+    let RollbackBuilder { added, mut ops, foreign, mut traces, .. } = builder;
+    let lost: Vec<_> =
+        route::added_again(&ops, live).filter(|(object, _)| !touches(&ops, object)).collect();
+    for (object, value) in lost {
+        ops.extend(again(object, value));
+        let object = Object::Host(object.clone());
+        let now = || Some(Value::Host(value.clone()));
+        let after = touched.0.get(&object).map_or_else(|| vec![now()], |it| it.after.clone());
+        traces.insert(object, ObjectTrace { before: now(), after, now: now() });
+    }
     RollbackPlan { steps: order(added, Vec::new(), ops), foreign, traces }
 }
 

@@ -94,6 +94,7 @@ impl ServiceSelection {
             scope,
             mut services,
             mut vips,
+            mut host_objects,
             guards,
             drain,
             timeouts: _,
@@ -102,10 +103,12 @@ impl ServiceSelection {
         } = desired;
         services.retain(|key, _| self.keys.contains(key));
         vips.retain(|binding, _| self.vips.contains(&binding.address));
+        host_objects.retain(|object, _| self.vips.contains(&object.vip()));
         Desired {
             scope,
             services,
             vips,
+            host_objects,
             timeouts: DesiredTimeouts::default(),
             sync: None,
             sysctls: BTreeMap::new(),
@@ -120,22 +123,47 @@ impl ServiceSelection {
     /// services may unbind: their VIPs, if no other service uses them or the spec only binds them
     /// elsewhere. All others are marked as those of other programs.
     pub fn narrow_live(&self, live: Live) -> Live {
-        let Live { mut services, mut addresses, links, modules, sysctls, timeouts: _, sync: _ } =
-            live;
+        let Live {
+            mut services,
+            mut addresses,
+            labels,
+            mut host_objects,
+            links,
+            modules,
+            sysctls,
+            timeouts: _,
+            sync: _,
+        } = live;
         let mut used = self.used.clone();
         let others = services.keys().filter(|key| !self.keys.contains(key));
         // A service that a whole plan would delete does not keep its VIP, but still uses it now.
         used.extend(others.filter_map(ServiceKey::vip));
         services.retain(|key, _| self.keys.contains(key));
+        let may_go = |address: &IpAddr| {
+            let is_free = self.bound.contains(address) || !used.contains(address);
+            self.vips.contains(address) && is_free
+        };
         for (binding, owner) in &mut addresses {
-            let address = &binding.address;
-            let may_go = self.bound.contains(address) || !used.contains(address);
-            if !(self.vips.contains(address) && may_go) {
+            if !may_go(&binding.address) {
                 *owner = Owner::Other;
             }
         }
+        for (object, found) in &mut host_objects.objects {
+            if !may_go(&object.vip()) {
+                found.owner = Owner::Other;
+            }
+        }
         // They determine the impact on connections; none of them is changed.
-        Live { services, addresses, links, modules, sysctls, ..Live::default() }
+        Live {
+            services,
+            addresses,
+            labels,
+            host_objects,
+            links,
+            modules,
+            sysctls,
+            ..Live::default()
+        }
     }
 
     /// Narrows the record: without the sysctls and timeouts, which a targeted plan leaves alone.

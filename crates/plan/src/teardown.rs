@@ -121,7 +121,7 @@ fn deleted_dummies<'a>(
 ) -> Vec<Op> {
     let unbound: BTreeSet<_> = steps
         .filter_map(|op| match op {
-            Op::Unbind { binding } => Some(binding),
+            Op::Unbind { binding, .. } => Some(binding),
             _ => None,
         })
         .collect();

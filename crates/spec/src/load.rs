@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 
 use evenkeel_model::statistics::Statistics;
-use evenkeel_model::{Desired, DesiredTimeouts, Live, Owner, Timeouts};
+use evenkeel_model::{
+    Desired, DesiredTimeouts, HostObjectKind, Live, LiveHostObjects, Owner, Timeouts,
+};
 
 use crate::parameter::{self, NoParameters, Parameters, Values};
 use crate::path::Path;
@@ -47,13 +49,35 @@ impl Loaded {
     /// none describes a host on which exactly its VIPs are bound. If it names some timeouts, the
     /// others have the kernel's initial values; if it names none, the timeouts are unknown.
     pub fn into_live(self) -> Live {
-        let Desired { services, vips, timeouts, sync, sysctls, scope: _, guards: _, drain: _ } =
-            self.desired;
-        let SnapshotSection { addresses, links, modules, statistics: _ } = self.observed;
+        let Desired {
+            services,
+            vips,
+            host_objects: asked,
+            timeouts,
+            sync,
+            sysctls,
+            scope: _,
+            guards: _,
+            drain: _,
+        } = self.desired;
+        let SnapshotSection { addresses, mut labels, host_objects, links, modules, statistics: _ } =
+            self.observed;
+        if addresses.is_none() {
+            labels.extend(vips.iter().filter_map(|(binding, vip)| {
+                let label = vip.label.clone().filter(|label| *label != binding.interface);
+                Some((binding.clone(), label?))
+            }));
+        }
+        let host_objects = match host_objects {
+            Some(objects) => LiveHostObjects { read: HostObjectKind::ALL.into(), objects },
+            None => LiveHostObjects::of_evenkeel(asked),
+        };
         let bound = || vips.into_keys().map(|binding| (binding, Owner::Evenkeel)).collect();
         Live {
             services: services.into_iter().map(|(key, named)| (key, named.service)).collect(),
             addresses: addresses.unwrap_or_else(bound),
+            labels,
+            host_objects,
             links,
             timeouts: (timeouts != DesiredTimeouts::default())
                 .then(|| timeouts.over(Timeouts::INITIAL)),

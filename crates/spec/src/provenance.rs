@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use evenkeel_model::{Binding, FileContents, RealServerKey, ServiceKey, SyncState};
+use evenkeel_model::{Binding, FileContents, HostObject, RealServerKey, ServiceKey, SyncState};
 
 use crate::load::Loaded;
 use crate::parameter::NoParameters;
@@ -68,6 +68,7 @@ impl Loaded {
                 SpecObject::Sync(state) => drop(file.sync.insert(state)),
                 SpecObject::Sysctl(key) => drop(file.sysctls.insert(key)),
                 SpecObject::Defaults(_) => file.defaults = true,
+                SpecObject::Host(object) => drop(file.host_objects.insert(object)),
                 SpecObject::RealServer(..) | SpecObject::Timeout(_) | SpecObject::Guard(_) => {}
             }
         }
@@ -89,6 +90,11 @@ impl Provenance {
     /// The VIP's item.
     pub fn vip(&self, binding: &Binding) -> Option<&Position> {
         self.0.get(&SpecObject::Vip(binding.clone()))
+    }
+
+    /// The item that asks for a host object: for a route, that of its VIP.
+    pub fn host_object(&self, object: &HostObject) -> Option<&Position> {
+        self.0.get(&SpecObject::Host(object.clone()))
     }
 
     /// The value of a timeout: `tcp`, `tcp_fin` or `udp`.

@@ -8,7 +8,9 @@ use std::str::FromStr;
 use evenkeel_model::statistics::{
     Rates, RealServerStatistics, ServiceStatistics, Statistics, Traffic,
 };
-use evenkeel_model::{Binding, Link, Live, Owner, RealServerKey, ServiceKey};
+use evenkeel_model::{
+    Binding, HostObject, HostValue, Link, Live, LiveHostObject, Owner, RealServerKey, ServiceKey,
+};
 use serde::de::{
     Deserialize, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor,
 };
@@ -17,6 +19,9 @@ use serde::de::{
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct SnapshotSection {
     pub(crate) addresses: Option<BTreeMap<Binding, Owner>>,
+    /// Labels that differ from the interface's name; a part of `addresses` in the text.
+    pub(crate) labels: BTreeMap<Binding, Box<str>>,
+    pub(crate) host_objects: Option<BTreeMap<HostObject, LiveHostObject>>,
     pub(crate) links: Option<BTreeMap<Box<str>, Link>>,
     pub(crate) modules: Option<BTreeSet<Box<str>>>,
     pub(crate) statistics: Option<Statistics>,
@@ -26,6 +31,8 @@ impl SnapshotSection {
     pub(crate) fn of(live: &Live) -> Self {
         Self {
             addresses: Some(live.addresses.clone()),
+            labels: live.labels.clone(),
+            host_objects: Some(live.host_objects.objects.clone()),
             links: live.links.clone(),
             modules: live.modules.clone(),
             statistics: None,
@@ -37,13 +44,17 @@ impl<'de> Deserialize<'de> for SnapshotSection {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let any = Any::deserialize(deserializer)?;
         let addresses = any.get("addresses").map(|list| list.items().filter_map(address).collect());
+        let labels = any.get("addresses").map(|list| list.items().filter_map(label).collect());
         let links = any.get("interfaces").map(|list| list.items().filter_map(link).collect());
         let modules = any
             .get("modules")
             .map(|list| list.items().filter_map(Any::text).map(Into::into).collect());
         let services = any.get("counters").map(|list| list.items().filter_map(service).collect());
         let statistics = services.map(|services| Statistics { services });
-        Ok(Self { addresses, links, modules, statistics })
+        let labels = labels.unwrap_or_default();
+        let host_objects =
+            any.get("host_objects").map(|list| list.items().filter_map(host_object).collect());
+        Ok(Self { addresses, labels, host_objects, links, modules, statistics })
     }
 }
 
@@ -54,6 +65,27 @@ fn address(item: &Any) -> Option<(Binding, Owner)> {
     let binding =
         Binding { address: address.parse().ok()?, interface, prefix: prefix.parse().ok()? };
     Some((binding, owner))
+}
+
+fn label(item: &Any) -> Option<(Binding, Box<str>)> {
+    let (binding, _) = address(item)?;
+    Some((binding, item.get("label")?.text()?.into()))
+}
+
+/// A host object as [`super::write`] writes it; one of a kind that this version does not know is
+/// ignored.
+fn host_object(item: &Any) -> Option<(HostObject, LiveHostObject)> {
+    let owner = owner(item.get("owner")?)?;
+    // Identity and value are written as one; each takes its own keys.
+    let item = item.to_json();
+    let value: HostValue = serde_json::from_value(only_kind(&item)).ok()?;
+    Some((serde_json::from_value(only_kind(&item)).ok()?, LiveHostObject { owner, value }))
+}
+
+/// Returns the object without the key that is not its kind.
+fn only_kind(item: &serde_json::Value) -> serde_json::Value {
+    let entries = item.as_object().into_iter().flatten().filter(|(key, _)| *key != "owner");
+    entries.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
 fn link(item: &Any) -> Option<(Box<str>, Link)> {
@@ -125,6 +157,20 @@ impl Any {
     fn items(&self) -> impl Iterator<Item = &Self> {
         let items: &[Self] = if let Self::List(items) = self { items } else { &[] };
         items.iter()
+    }
+
+    /// The value as JSON; numbers become strings.
+    fn to_json(&self) -> serde_json::Value {
+        match self {
+            Self::Text(text) => text.as_str().into(),
+            Self::Flag(flag) => (*flag).into(),
+            Self::List(items) => items.iter().map(Self::to_json).collect(),
+            Self::Map(entries) => {
+                let named = entries.iter().filter_map(|(key, value)| Some((key.text()?, value)));
+                named.map(|(key, value)| (key.to_owned(), value.to_json())).collect()
+            }
+            Self::Nothing => serde_json::Value::Null,
+        }
     }
 
     fn text(&self) -> Option<&str> {

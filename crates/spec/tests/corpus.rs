@@ -1,4 +1,4 @@
-//! Replays what fuzzing has found worth keeping.
+//! Replays the corpus collected by fuzzing.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::path::Path;
 mod spec;
 
 #[test]
-fn every_text_of_the_corpus_has_an_answer() {
+fn every_text_of_the_corpus_gets_a_result() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fuzz/corpus/spec");
     let mut count = 0;
     for entry in fs::read_dir(folder).expect("a corpus") {

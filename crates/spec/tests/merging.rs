@@ -1,4 +1,4 @@
-//! Several sources make one spec.
+//! Merges several sources into one spec.
 
 use std::collections::BTreeMap;
 
@@ -94,7 +94,7 @@ fn thresholds_of_guards_merge_by_key_and_the_default_drain_is_that_of_any_source
 }
 
 #[test]
-fn what_no_source_names_is_not_ours_and_an_empty_list_of_daemons_is_none() {
+fn keys_in_no_source_are_not_governed_and_an_empty_list_of_daemons_means_none() {
     let desired = good(&["version: 1\nservices: []\n"]).desired;
     assert_eq!((desired.timeouts, desired.sync), (DesiredTimeouts::default(), None));
     let desired = good(&["version: 1\nservices: []\n", "sync: []\n"]).desired;
@@ -113,7 +113,7 @@ fn the_same_timeout_sysctl_or_daemon_in_two_sources_names_both_places() {
 }
 
 #[test]
-fn what_two_sources_say_of_the_same_thing_names_both_places() {
+fn conflicting_values_in_two_sources_name_both_places() {
     assert_eq!(
         bad(&[
             "version: 1\nservices:\n  - { name: a, vip: 192.0.2.1, port: 80, real_servers: [] }\nvips:\n  - { address: 192.0.2.1, interface: eth0 }\n",
@@ -128,7 +128,7 @@ fn what_two_sources_say_of_the_same_thing_names_both_places() {
 }
 
 #[test]
-fn one_source_has_to_say_the_version_and_each_may() {
+fn one_source_must_state_the_version_and_each_may() {
     assert_eq!(good(&["services: []\n", "version: 1\n"]).desired.services.len(), 0);
     assert_eq!(
         bad(&["services: []\n", "pools: []\n"]),
@@ -137,7 +137,7 @@ fn one_source_has_to_say_the_version_and_each_may() {
 }
 
 #[test]
-fn a_source_that_cannot_be_read_hides_no_problem_of_the_others_and_makes_up_none() {
+fn an_unreadable_source_neither_hides_nor_causes_problems_of_the_others() {
     assert_eq!(
         bad(&[
             "version: 1\nservices: [ { name: a, vip: 192.0.2.1, port: 80, pool: there } ]\n",

@@ -1,7 +1,7 @@
-//! Every rule of the spec, each with the texts that break it and the exact answer.
+//! Tests every rule of the spec with texts that violate it, and the exact report.
 //!
-//! `problems.txt` holds the cases: a title behind `###`, the spec, and behind `--->` what is
-//! reported. `UPDATE=1` writes the answers anew; read the difference before committing it.
+//! `problems.txt` holds the cases: a title after `###`, the spec, and after `--->` the report.
+//! `UPDATE=1` rewrites the reports; read the difference before committing it.
 
 use std::fmt::Write;
 
@@ -10,7 +10,7 @@ use evenkeel_spec::{Parameter, Parameters, Source, load_with};
 
 const CASES: &str = include_str!("problems.txt");
 
-/// What the parameters of the cases come to.
+/// Resolves the parameters of the cases.
 struct Known;
 
 impl Parameters for Known {
@@ -40,7 +40,7 @@ fn answer(text: &str) -> String {
     }
 }
 
-/// Title, spec and answer of each case.
+/// Returns title, spec and report of each case.
 fn cases() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
     CASES.split("### ").skip(1).map(|case| {
         let (title, rest) = case.split_once('\n').expect("a title");
@@ -50,7 +50,7 @@ fn cases() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
 }
 
 #[test]
-fn each_bad_input_has_its_answer_at_its_place() {
+fn each_bad_input_is_reported_at_its_position() {
     let (mut wrong, mut anew) =
         (String::new(), CASES.split("### ").next().unwrap_or("").to_owned());
     for (title, text, expected) in cases() {
@@ -70,7 +70,7 @@ fn each_bad_input_has_its_answer_at_its_place() {
 }
 
 #[test]
-fn every_error_says_what_to_do() {
+fn every_error_has_a_remedy() {
     for (title, text, _) in cases() {
         if let Err(problems) = load_with(&[Source::new("spec.yaml", text)], &Known) {
             for problem in &problems {

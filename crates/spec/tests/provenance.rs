@@ -1,11 +1,11 @@
-//! Where the objects of a desired state were written.
+//! Tests the positions at which objects of a desired state were written.
 
 use std::net::IpAddr;
 
 use evenkeel_model::{Binding, Family, Protocol, RealServerKey, ServiceKey, SyncState};
 use evenkeel_spec::{Parameter, Parameters, Position, Source, load_with};
 
-/// The address of every interface.
+/// Resolves the address of every interface.
 struct Host;
 
 impl Parameters for Host {
@@ -64,7 +64,7 @@ guards: { mass_delete: 80% }
 ";
 
 #[test]
-fn every_object_is_where_it_was_written_whatever_the_file() {
+fn every_object_has_the_position_at_which_it_was_written() {
     let sources = [Source::new("1.yaml", ONE), Source::new("2.yaml", OTHER)];
     let loaded = load_with(&sources, &Host).unwrap_or_else(|problems| panic!("{problems}"));
     let found = loaded.provenance(&sources);
@@ -102,7 +102,7 @@ fn every_object_is_where_it_was_written_whatever_the_file() {
 }
 
 #[test]
-fn nothing_of_any_example_is_nowhere() {
+fn every_object_of_every_example_has_a_position() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples");
     let mut count = 0;
     for entry in std::fs::read_dir(folder).expect("a folder") {
@@ -126,7 +126,7 @@ fn nothing_of_any_example_is_nowhere() {
 }
 
 #[test]
-fn of_other_sources_than_those_that_were_loaded_nothing_is_known() {
+fn sources_that_were_not_loaded_have_no_positions() {
     let sources = [Source::new("1.yaml", ONE), Source::new("2.yaml", OTHER)];
     let loaded = load_with(&sources, &Host).expect("it is good");
     let found = loaded.provenance(&[Source::new("x", "[")]);

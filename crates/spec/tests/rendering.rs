@@ -1,4 +1,4 @@
-//! What people see.
+//! Tests how problems are shown to users.
 
 use evenkeel_spec::{Source, load};
 
@@ -11,7 +11,7 @@ fn one(text: impl Into<Vec<u8>>) -> String {
 }
 
 #[test]
-fn an_excerpt_points_at_the_very_value() {
+fn an_excerpt_points_at_the_exact_value() {
     let text = "version: 1
 services:
   - name: web
@@ -68,7 +68,7 @@ error: service other: two services on 192.0.2.1:80/tcp
 }
 
 #[test]
-fn a_byte_order_mark_other_scripts_and_line_ends_move_no_place() {
+fn byte_order_marks_scripts_and_line_ends_do_not_shift_positions() {
     let expected = "\
 error: `-1` is not a weight
  --> web.yaml:3:31
@@ -88,7 +88,7 @@ error: `-1` is not a weight
 }
 
 #[test]
-fn a_warning_says_so() {
+fn a_warning_is_labelled_as_one() {
     let text = "version: 1
 services:
   - { name: a, vip: 192.0.2.1, port: 80, scheduler: sh, real_servers: [ { address: 10.0.0.1, weight: 0 } ] }
@@ -100,7 +100,7 @@ services:
 }
 
 #[test]
-fn of_a_very_long_line_only_the_neighbourhood_is_shown() {
+fn only_a_part_of_a_very_long_line_is_shown() {
     let many = "1, ".repeat(100_000);
     let last = one(format!("{{ version: 1, observed: [ {many} ], services: [ {{ name: -x }} ] }}"));
     let last = last.split("\n\n").find(|it| it.contains("cannot be a name")).expect("it is there");
@@ -125,7 +125,7 @@ fn a_position_far_right_on_a_line_is_reported_once() {
 }
 
 #[test]
-fn bytes_that_are_no_text_are_named_by_their_place() {
+fn bytes_that_are_not_text_are_reported_with_their_position() {
     assert_eq!(
         one(b"version: 1\nservices: \xff\xfe\x00\n".to_vec()),
         "\

@@ -1,4 +1,4 @@
-//! Whatever the text, there is an answer, soon, and its places are in the text.
+//! Every text gets a result in bounded time, with positions that lie in the text.
 
 use std::fmt::Write;
 
@@ -19,7 +19,7 @@ const SPECS: [&str; 10] = [
     include_str!("../../../examples/drain.yaml"),
 ];
 
-/// Pieces that turn a spec into another thing than it was.
+/// Fragments that change the meaning of a spec.
 const PIECES: [&str; 41] = [
     "", " ", "\t", "\n", "\r", "\n\n  - ", ":", ": ", "- ", "? ", "|", ">", "&a ", "*a", "!t ",
     "!!int ", "[", "]", "{", "}", ",", "\"", "'", "#", " #", "%", "---\n", "...\n", "<<: *a",
@@ -31,7 +31,7 @@ fn check(sources: &[Source]) {
         Ok(loaded) => {
             let provenance = loaded.provenance(sources);
             for key in loaded.desired.services.keys() {
-                // The two parsers do not agree on every text that is hardly YAML.
+                // The two parsers disagree on some texts that are barely YAML.
                 if let Some(place) = provenance.service(key) {
                     check_place(place, &sources[place.source]);
                 }
@@ -66,19 +66,19 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
-    fn any_bytes_have_an_answer(text in prop::collection::vec(any::<u8>(), 0..300)) {
+    fn arbitrary_bytes_get_a_result(text in prop::collection::vec(any::<u8>(), 0..300)) {
         check(&[Source::new("any", text)]);
     }
 
     #[test]
-    fn any_text_of_yaml_marks_has_an_answer(
+    fn arbitrary_yaml_punctuation_gets_a_result(
         pieces in prop::collection::vec(select(PIECES.to_vec()), 0..40),
     ) {
         check(&[Source::new("marks", pieces.concat())]);
     }
 
     #[test]
-    fn a_spec_with_changes_has_an_answer(
+    fn a_mutated_spec_gets_a_result(
         spec in select(SPECS.to_vec()),
         changes in prop::collection::vec((any::<Index>(), 0..12_usize, select(PIECES.to_vec())), 1..5),
     ) {
@@ -92,7 +92,7 @@ proptest! {
     }
 
     #[test]
-    fn two_changed_specs_have_an_answer_together(
+    fn two_mutated_specs_together_get_a_result(
         specs in (select(SPECS.to_vec()), select(SPECS.to_vec())),
         cut in any::<Index>(),
     ) {
@@ -110,7 +110,7 @@ fn first_problem(text: impl Into<Vec<u8>>) -> String {
 const TEN_MIB: usize = 10 << 20;
 
 #[test]
-fn ten_mebibytes_of_anchors_are_refused_at_the_alias_that_is_too_much() {
+fn ten_mebibytes_of_anchors_are_refused_at_the_first_excess_alias() {
     let mut expansions =
         String::from("version: 1\nobserved:\n  a: &a [x, x, x, x, x, x, x, x, x, x]\n");
     for (before, next) in ('a'..='k').zip('b'..) {
@@ -136,7 +136,7 @@ fn ten_mebibytes_of_nesting_are_refused() {
 }
 
 #[test]
-fn ten_mebibytes_of_anything_else_end_too() {
+fn ten_mebibytes_of_anything_else_terminate_too() {
     for piece in ["\"", "x ", ",", "!", "&a ", "%T\n", "---\n", "\t", "'", "|\n", "@", "\r"] {
         let found = first_problem(piece.repeat(TEN_MIB / piece.len()));
         assert!(found.starts_with("big:"), "{piece}: {found}");
@@ -144,13 +144,13 @@ fn ten_mebibytes_of_anything_else_end_too() {
 }
 
 #[test]
-fn a_text_that_is_too_long_is_not_looked_at() {
+fn a_text_that_is_too_long_is_not_parsed() {
     let found = first_problem(vec![b'#'; MAX_SOURCE + 1]);
     assert!(found.contains("at most 16777216 are read; split it"), "{found}");
 }
 
 #[test]
-fn of_very_many_problems_a_thousand_are_reported_and_the_rest_counted() {
+fn a_thousand_problems_are_reported_and_the_rest_is_counted() {
     let mut text = String::from("version: 1\n");
     for number in 0..5_000 {
         writeln!(text, "k{number}: 1").expect("a string");
@@ -161,7 +161,7 @@ fn of_very_many_problems_a_thousand_are_reported_and_the_rest_counted() {
 }
 
 #[test]
-fn a_spec_of_many_real_servers_with_a_problem_in_each_is_answered() {
+fn a_spec_of_many_real_servers_with_a_problem_in_each_gets_a_result() {
     let mut text = String::from("version: 1\nservices:\n");
     for number in 0..2_000 {
         writeln!(text, "  - name: s{number}\n    vip: 192.0.2.1\n    port: 0").expect("a string");
@@ -172,7 +172,8 @@ fn a_spec_of_many_real_servers_with_a_problem_in_each_is_answered() {
     assert!(problems.left_out() > 0);
 }
 
-/// More services than are read at once; of each the real servers are `first` or `other`.
+/// Returns a spec with more services than are read at once; their real servers are `first` or
+/// `other`.
 fn large(first: &str, other: &str) -> String {
     let mut text = String::from("version: 1\nservices:\n");
     for port in 1..=500 {

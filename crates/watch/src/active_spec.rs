@@ -9,7 +9,7 @@ use tracing::{info, warn};
 
 use crate::metrics::Reload;
 use crate::spec_source::{SpecSource, SpecText};
-use crate::status::{ActiveSpec, Problem};
+use crate::status::{ActiveSpec, SpecProblem};
 
 /// The specs known to the daemon.
 pub(crate) struct SpecVersions {
@@ -21,7 +21,7 @@ pub(crate) struct SpecVersions {
     /// The spec that the host last reached, for the causes of steps. It is older than `active` until
     /// that is reached.
     reached: Option<Arc<SpecText>>,
-    problem: Option<Problem>,
+    problem: Option<SpecProblem>,
 }
 
 impl SpecVersions {
@@ -88,7 +88,7 @@ impl SpecVersions {
                         None => "no spec is active",
                     };
                     warn!("the spec is invalid; {kept}:\n{}", text.trim_end());
-                    self.problem = Some(Problem { since: now, text });
+                    self.problem = Some(SpecProblem { since: now, text });
                 }
                 Reload::Bad
             }
@@ -162,7 +162,7 @@ impl SpecVersions {
         self.active_status.as_ref()
     }
 
-    pub(crate) fn problem(&self) -> Option<&Problem> {
+    pub(crate) fn problem(&self) -> Option<&SpecProblem> {
         self.problem.as_ref()
     }
 }

@@ -6,14 +6,14 @@ use evenkeel_plan::ClockReading;
 
 /// Both clocks.
 #[derive(Debug)]
-pub(crate) struct Clock {
+pub(crate) struct DaemonClock {
     begin: Instant,
 }
 
 /// The first reading of the monotonic clock: a day, more than any back-off or conflict reaches back.
 const BEGIN: Duration = Duration::from_secs(24 * 60 * 60);
 
-impl Clock {
+impl DaemonClock {
     pub(crate) fn new() -> Self {
         Self { begin: Instant::now() }
     }

@@ -17,7 +17,7 @@ use evenkeel_plan::{Object, Op, Verb};
 use tracing::warn;
 
 use crate::backoff::{LONGEST, jittered};
-use crate::clock::Clock;
+use crate::clock::DaemonClock;
 use crate::known_writers;
 
 /// How often the same change is undone before it counts as a conflict.
@@ -124,7 +124,7 @@ impl Conflicts {
         self.active.clear();
     }
 
-    pub(crate) fn status(&self, desired: &Desired, clock: &Clock) -> Vec<Conflict> {
+    pub(crate) fn status(&self, desired: &Desired, clock: &DaemonClock) -> Vec<Conflict> {
         let entries = self.active.iter().map(|((object, change), entry)| {
             let (field, expected, found) = change.clone();
             Conflict {
@@ -173,7 +173,7 @@ mod tests {
             prefix: 32,
             interface: "eth0".into(),
         };
-        Op::Bind { binding }
+        Op::Bind { binding, label: None }
     }
 
     fn undo(conflicts: &mut Conflicts, op: &Op, at: Duration) {
@@ -189,7 +189,7 @@ mod tests {
         }
         let now = BEGIN + INTERVAL * 4;
         undo(&mut conflicts, &edit("0"), now);
-        let entries = conflicts.status(&Desired::default(), &Clock::new());
+        let entries = conflicts.status(&Desired::default(), &DaemonClock::new());
         let change =
             ConflictChange { field: "value".into(), expected: "1".into(), found: "0".into() };
         assert_eq!((entries.len(), &entries[0].change, entries[0].times), (1, &change, 5));
@@ -245,7 +245,7 @@ mod tests {
             for _ in 0..5 {
                 undo(&mut conflicts, &edit(found), BEGIN);
             }
-            let entries = conflicts.status(&Desired::default(), &Clock::new());
+            let entries = conflicts.status(&Desired::default(), &DaemonClock::new());
             assert_eq!(entries.len(), number + 1);
             assert!(
                 entries

@@ -19,7 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tracing::{info, warn};
 
-use crate::clock::Clock;
+use crate::clock::DaemonClock;
 use crate::http::{self, Endpoint};
 use crate::liveness::Liveness;
 use crate::metrics::Metrics;
@@ -107,7 +107,7 @@ async fn serve(
     let mut signals = Signals::new().map_err(system("install signal handlers"))?;
 
     let (publish, status) =
-        watch::channel(Arc::new(status::starting(&options, Clock::new().wall())));
+        watch::channel(Arc::new(status::starting(&options, DaemonClock::new().wall())));
     let traffic = KernelTraffic::default();
     let names = traffic.names();
     let metrics = Metrics::new(options.version, Some((Box::new(traffic), options.traffic)));

@@ -23,10 +23,10 @@ use prometheus_client::registry::{Registry, Unit};
 
 pub(crate) use format::Format;
 pub use traffic::{Detail, TrafficOptions};
-pub(crate) use traffic::{Reading, Traffic};
+pub(crate) use traffic::{TrafficReader, TrafficReading};
 
 use gauges::Gauges;
-use traffic::Source;
+use traffic::TrafficExporter;
 
 /// The prefix of every name.
 const PREFIX: &str = "evenkeel";
@@ -49,7 +49,7 @@ struct Inner {
     operations: Family<OperationLabels, Counter>,
     reloads: Family<ReloadLabels, Counter>,
     gauges: Arc<Gauges>,
-    traffic: Option<Mutex<Source>>,
+    traffic: Option<Mutex<TrafficExporter>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -102,7 +102,7 @@ impl Metrics {
     /// exported.
     pub(crate) fn new(
         version: &'static str,
-        traffic: Option<(Box<dyn Traffic>, TrafficOptions)>,
+        traffic: Option<(Box<dyn TrafficReader>, TrafficOptions)>,
     ) -> Self {
         let inner = Inner {
             registry: Registry::with_prefix(PREFIX),
@@ -113,7 +113,7 @@ impl Metrics {
             reloads: Family::default(),
             gauges: Arc::default(),
             traffic: traffic
-                .and_then(|(reader, options)| Source::new(reader, options))
+                .and_then(|(reader, options)| TrafficExporter::new(reader, options))
                 .map(Mutex::new),
         };
         // Alerts on an increase need the 0 before it.

@@ -17,7 +17,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use evenkeel_control::{Command, EventPublisher, Held, Mode, PassStatus, Pause, Status, Trigger};
-use evenkeel_engine::{Journal, Kernel, KernelError, Sysctls, TableDigest};
+use evenkeel_engine::{Journal, Kernel, KernelError, ReadRequest, TableDigest};
 use evenkeel_model::{Binding, Live, ServiceKey};
 use evenkeel_plan::{Guard, Object};
 use tokio::sync::watch;
@@ -25,7 +25,7 @@ use tracing::{debug, info, warn};
 
 use crate::active_spec::SpecVersions;
 use crate::backoff::{delay, jittered};
-use crate::clock::Clock;
+use crate::clock::DaemonClock;
 use crate::conflict::Conflicts;
 use crate::debounce::{Debounce, LIMIT, STABLE_FOR};
 use crate::liveness::Liveness;
@@ -90,7 +90,7 @@ pub(crate) struct Reconciler<K: Kernel> {
     connect: Connect<K>,
     kernel: Option<K>,
     outputs: Outputs,
-    clock: Clock,
+    clock: DaemonClock,
     files: Files,
     debounce: Debounce<Fingerprint>,
     /// What inotify misses of the files, a message each.
@@ -138,7 +138,7 @@ struct SyncBaseline {
     table_digest: TableDigest,
     live: Live,
     not_in_proc: BTreeSet<ServiceKey>,
-    sysctls: Sysctls,
+    request: ReadRequest,
     /// When the whole of it is to be read again, even if a probe sees no change.
     until: Duration,
 }
@@ -170,7 +170,7 @@ impl<K: Kernel> Reconciler<K> {
             connect,
             kernel: None,
             outputs,
-            clock: Clock::new(),
+            clock: DaemonClock::new(),
             files,
             debounce: Debounce::new(STABLE_FOR, LIMIT),
             unreliable: Vec::new(),

@@ -9,7 +9,7 @@ use evenkeel_plan::Object;
 use tracing::warn;
 
 use crate::backoff::delay;
-use crate::clock::Clock;
+use crate::clock::DaemonClock;
 
 /// After how many failures an object is no longer retried at once when an event suggests it.
 const MAX_IMMEDIATE_RETRIES: u32 = 5;
@@ -89,7 +89,7 @@ impl RetryQueue {
         }
     }
 
-    pub(crate) fn status(&self, desired: &Desired, clock: &Clock) -> Vec<FailingObject> {
+    pub(crate) fn status(&self, desired: &Desired, clock: &DaemonClock) -> Vec<FailingObject> {
         let entries = self.0.iter().map(|(object, failure)| FailingObject {
             object: object.named(desired).to_string(),
             error: failure.error.clone(),
@@ -139,7 +139,7 @@ mod tests {
             failing.failed(object(name), "no".to_owned(), NOW);
         }
         failing.retain(&BTreeSet::from([object("b")]));
-        let left = failing.status(&Desired::default(), &Clock::new());
+        let left = failing.status(&Desired::default(), &DaemonClock::new());
         assert_eq!((left.len(), &*left[0].object), (1, "sysctl b"));
     }
 

@@ -10,7 +10,7 @@ use crate::metrics::TrafficOptions;
 use crate::options::Options;
 use crate::status;
 
-/// Returns the options of a daemon with its journal in this folder.
+/// Returns the options of a daemon with its journal in this directory.
 pub(crate) fn options(folder: &Path, mode: Mode) -> Options {
     Options {
         version: "1.2.3",

@@ -5,10 +5,10 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use evenkeel_engine::{HostKernel, Kernel, KernelError, Sysctls, error_chain};
+use evenkeel_engine::{HostKernel, Kernel, KernelError, ReadRequest, error_chain};
 use evenkeel_model::Desired;
 
-use crate::metrics::{Reading, Traffic};
+use crate::metrics::{TrafficReader, TrafficReading};
 
 /// The active spec, for its names.
 pub(crate) type Names = Arc<Mutex<Arc<Desired>>>;
@@ -26,20 +26,20 @@ impl KernelTraffic {
         Arc::clone(&self.names)
     }
 
-    fn try_read(&mut self) -> Result<Reading, KernelError> {
+    fn try_read(&mut self) -> Result<TrafficReading, KernelError> {
         let kernel = match &mut self.kernel {
             Some(kernel) => kernel,
             // The owners of addresses do not matter here.
             None => self.kernel.insert(HostKernel::connect(BTreeSet::new())?),
         };
-        let (live, statistics) = kernel.observe_with_statistics(&Sysctls::new())?;
+        let (live, statistics) = kernel.observe_with_statistics(&ReadRequest::new())?;
         let desired = Arc::clone(&self.names.lock().unwrap_or_else(PoisonError::into_inner));
-        Ok(Reading { desired, live, statistics })
+        Ok(TrafficReading { desired, live, statistics })
     }
 }
 
-impl Traffic for KernelTraffic {
-    fn read(&mut self) -> Result<Reading, String> {
+impl TrafficReader for KernelTraffic {
+    fn read(&mut self) -> Result<TrafficReading, String> {
         self.try_read().map_err(|error| {
             self.kernel = None;
             error_chain(&error)

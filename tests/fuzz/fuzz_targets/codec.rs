@@ -1,4 +1,4 @@
-//! Any bytes as datagrams of IPVS.
+//! Decodes arbitrary bytes as IPVS datagrams.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Any bytes as a spec.
+//! Reads arbitrary bytes as a spec.
 
 #![no_main]
 

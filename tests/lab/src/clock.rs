@@ -1,17 +1,18 @@
-//! Steps the wall clock, which the whole of the lab's kernel shares: one test runs at a time there.
+//! Steps the wall clock, which is shared by the whole kernel of the lab: only one test runs at a
+//! time there.
 
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime, clock_settime};
 
-/// A step of the wall clock, which is reversed when this is dropped.
+/// A step of the wall clock, reversed on drop.
 #[derive(Debug)]
 pub struct Stepped(i64);
 
 impl Stepped {
-    /// Steps it by so many seconds, backwards where they are negative.
+    /// Steps the clock by this many seconds, backwards if negative.
     ///
     /// # Panics
-    /// Where that is not permitted.
+    /// Panics if the process may not set the clock.
     #[must_use]
     pub fn by(seconds: i64) -> Self {
         step(seconds);

@@ -5,18 +5,18 @@
 pub struct TestRng(u64);
 
 impl TestRng {
-    /// Begins with that seed.
+    /// Creates a generator with this seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// A number below that one.
+    /// Returns a number below `limit`.
     ///
     /// # Panics
-    /// Where that is 0.
+    /// Panics if it is 0.
     pub fn below(&mut self, end: usize) -> usize {
-        // SplitMix64: few lines, and good enough to choose what to break.
+        // SplitMix64: short, and good enough to choose what to break.
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut bits = self.0;
         bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -25,20 +25,20 @@ impl TestRng {
         usize::try_from(bits % u64::try_from(end).expect("it fits")).expect("it fits")
     }
 
-    /// A number of that range, its end included.
+    /// Returns a number in this range, its end included.
     pub fn between(&mut self, begin: usize, end: usize) -> usize {
         begin + self.below(end - begin + 1)
     }
 
-    /// True so many times of a hundred.
+    /// Returns true with this probability in percent.
     pub fn percent(&mut self, share: usize) -> bool {
         self.below(100) < share
     }
 
-    /// One of these.
+    /// Returns one of these values.
     ///
     /// # Panics
-    /// Where there is none.
+    /// Panics if there is none.
     pub fn one_of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
         &all[self.below(all.len())]
     }

@@ -1,4 +1,4 @@
-//! The endpoint of a daemon in this network namespace.
+//! Requests to the HTTP endpoint of a daemon in this network namespace.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -9,10 +9,11 @@ use serde_json::Value;
 /// The default listening address.
 pub const ENDPOINT: &str = "127.0.0.1:9479";
 
-/// Requests a path: the HTTP status and the body. `None` where no daemon answers in full.
+/// Requests a path and returns the HTTP status and the body, or `None` if no daemon answers
+/// completely.
 ///
 /// # Panics
-/// Where the socket takes no timeout.
+/// Panics if no timeout can be set on the socket.
 #[must_use]
 pub fn get(path: &str) -> Option<(u16, String)> {
     let endpoint: SocketAddr = ENDPOINT.parse().expect("an address");

@@ -1,5 +1,5 @@
-//! Tables in the syntax of `ipvsadm`, written here and compared with the output of that program: a
-//! reading of the kernel that shares only the model with evenkeel's own.
+//! Tables in the syntax of `ipvsadm`, generated here and compared with that program's output: a way
+//! to read the kernel that shares only the model with evenkeel's own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -11,16 +11,17 @@ use evenkeel_model::{
 
 use crate::{run, run_with};
 
-/// A table, as the model keeps it.
+/// A table as in the model.
 pub type Table = BTreeMap<ServiceKey, Service>;
 
-/// The largest threshold that `ipvsadm` takes; the kernel takes 32 bits.
+/// The largest threshold that `ipvsadm` accepts; the kernel accepts 32 bits.
 pub const MAX_THRESHOLD: u32 = i32::MAX as u32;
 
-/// What `ipvsadm -Sn` prints for a table; the order of lines carries no meaning.
+/// Returns the expected output of `ipvsadm -Sn` for a table; the order of lines carries no meaning.
 ///
 /// # Panics
-/// On what no command line of ipvsadm can express: protocols and forwarding methods of other tools.
+/// Panics on protocols and forwarding methods of other tools, which ipvsadm's command line cannot
+/// express.
 #[must_use]
 pub fn saved(table: &Table) -> BTreeSet<String> {
     let mut lines = BTreeSet::new();
@@ -35,7 +36,7 @@ pub fn saved(table: &Table) -> BTreeSet<String> {
     lines
 }
 
-/// What `ipvsadm -Sn` prints here and now.
+/// Returns the output of `ipvsadm -Sn` in this namespace.
 #[must_use]
 pub fn save() -> BTreeSet<String> {
     run("ipvsadm -Sn").lines().map(|line| line.trim_end().to_owned()).collect()
@@ -44,7 +45,7 @@ pub fn save() -> BTreeSet<String> {
 /// Adds a table with `ipvsadm -R`. Thresholds that it cannot express are left at 0.
 ///
 /// # Panics
-/// When the program refuses it.
+/// Panics if `ipvsadm` refuses it.
 pub fn restore(table: &Table) {
     let mut rules = String::new();
     for (key, service) in table {
@@ -62,7 +63,7 @@ pub fn restore(table: &Table) {
 /// Service, real server, upper and lower threshold.
 pub type Limits = (String, String, u32, u32);
 
-/// What `ipvsadm -Ln --thresholds` says of a table.
+/// Returns the expected output of `ipvsadm -Ln --thresholds` for a table.
 #[must_use]
 pub fn thresholds(table: &Table) -> BTreeSet<Limits> {
     let mut all = BTreeSet::new();
@@ -76,10 +77,10 @@ pub fn thresholds(table: &Table) -> BTreeSet<Limits> {
     all
 }
 
-/// What `ipvsadm -Ln --thresholds` prints here and now.
+/// Returns the thresholds that `ipvsadm -Ln --thresholds` prints in this namespace.
 ///
 /// # Panics
-/// When it prints what is no such list.
+/// Panics if the output is not such a list.
 #[must_use]
 pub fn listed_thresholds() -> BTreeSet<Limits> {
     let mut all = BTreeSet::new();
@@ -128,7 +129,7 @@ fn service_name(key: &ServiceKey, mark: impl Fn(u32) -> String) -> String {
     }
 }
 
-/// The use of the text: printing omits some of what reading accepts.
+/// The purpose of the text: `ipvsadm` omits on output some of what it accepts as input.
 #[derive(PartialEq, Eq, Clone, Copy)]
 enum For {
     Saved,
@@ -156,8 +157,8 @@ fn settings(config: &ServiceConfig, key: &ServiceKey, purpose: For) -> String {
     }
     if *scheduler_flags != SchedulerFlags::EMPTY {
         let mut names: Vec<&str> = scheduler_flags.names(scheduler).collect();
-        // It takes this flag for any scheduler and does not print it for those with flags of
-        // their own.
+        // `ipvsadm` accepts this flag for any scheduler and does not print it for those with flags
+        // of their own.
         if purpose == Saved && matches!(scheduler.as_str(), "sh" | "mh") {
             names.retain(|name| *name != "flag-3");
         }
@@ -201,7 +202,7 @@ fn limits(real_server: &RealServer) -> String {
     }
 }
 
-/// The real servers whose thresholds [`restore`] leaves at 0.
+/// Returns the real servers whose thresholds [`restore`] leaves at 0.
 pub fn beyond(table: &Table) -> impl Iterator<Item = (ServiceKey, RealServerKey, RealServer)> {
     table.iter().flat_map(|(key, service)| {
         let real_servers = service.real_servers.iter();

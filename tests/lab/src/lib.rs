@@ -18,18 +18,18 @@ pub mod netns;
 pub mod nlmon;
 pub mod property;
 
-/// The evenkeel program that is tested.
+/// Returns the path of the evenkeel program under test.
 ///
 /// # Panics
-/// If the environment does not name it; `cargo xtask` sets it.
+/// Panics if `EVENKEEL_BIN` is not set; `cargo xtask` sets it.
 pub fn program() -> PathBuf {
     variable("EVENKEEL_BIN").into()
 }
 
-/// The project's folder, with its examples and units.
+/// Returns the project's directory, with its examples and units.
 ///
 /// # Panics
-/// As [`program`].
+/// Panics if `EVENKEEL_ROOT` is not set.
 pub fn root() -> PathBuf {
     variable("EVENKEEL_ROOT").into()
 }
@@ -41,30 +41,30 @@ fn variable(name: &str) -> OsString {
 /// Prints even if the test passes, for measurements.
 ///
 /// # Panics
-/// If the output is closed.
+/// Panics if standard output is closed.
 pub fn say(text: &str) {
     let mut stdout = std::io::stdout();
     writeln!(stdout, "{text}").expect("someone reads it");
 }
 
-/// Puts the calling thread, and the programs it starts from now on, into a new network namespace
+/// Moves the calling thread, and the programs it starts from now on, into a new network namespace
 /// with `lo` up.
 ///
 /// # Panics
-/// Where that is not permitted: the tests are run as root, inside the lab.
+/// Panics without the privilege to do so: the tests run as root, inside the lab.
 pub fn fresh_namespace() {
     bare_namespace();
     run("ip link set lo up");
 }
 
-/// As [`fresh_namespace`], with an interface `eth0` that has addresses, so that VIPs can be bound
-/// to it and sync daemons use it.
+/// Does the same as [`fresh_namespace`], and adds an interface `eth0` with addresses, so that VIPs
+/// can be bound to it and sync daemons can use it.
 ///
 /// # Panics
 /// As [`fresh_namespace`].
 pub fn fresh_host() {
     bare_namespace();
-    // The address that the kernel generates is not usable at once.
+    // The address that the kernel generates cannot be used immediately.
     let commands = "link set lo up
         link add eth0 type dummy
         link set eth0 addrgenmode none
@@ -72,7 +72,7 @@ pub fn fresh_host() {
         address add 203.0.113.1/24 dev eth0
         address add fe80::1/64 dev eth0 nodad";
     run_with("ip -batch -", commands);
-    // The kernel makes the route of an IPv6 address some time after the address.
+    // The kernel creates the route of an IPv6 address some time after the address.
     let routes = || std::fs::read_to_string("/proc/thread-self/net/ipv6_route").expect("routes");
     for _ in 0..5_000 {
         if routes().lines().any(|line| line.starts_with("fe800000000000000000000000000001 80")) {
@@ -83,7 +83,7 @@ pub fn fresh_host() {
     panic!("fe80::1 on eth0 is of no use:\n{}", routes());
 }
 
-/// As [`fresh_namespace`], with `lo` down as the kernel makes it.
+/// Does the same as [`fresh_namespace`], but leaves `lo` down as the kernel creates it.
 ///
 /// # Panics
 /// As [`fresh_namespace`].
@@ -91,33 +91,33 @@ pub fn bare_namespace() {
     unshare(CloneFlags::CLONE_NEWNET).expect("a new network namespace");
 }
 
-/// The calling thread's network namespace, which lives while this is open. See [`enter_namespace`].
+/// Returns the calling thread's network namespace, which exists while the file is open. See
+/// [`enter_namespace`].
 ///
 /// # Panics
-/// Without `/proc`.
+/// Panics if `/proc` is not mounted.
 #[must_use]
 pub fn this_namespace() -> File {
     File::open("/proc/thread-self/ns/net").expect("the thread's network namespace")
 }
 
-/// Puts the calling thread back into a namespace that it or another thread made.
+/// Moves the calling thread back into a namespace that it or another thread created.
 ///
 /// # Panics
-/// Where that is not permitted.
+/// Panics without the privilege to do so.
 pub fn enter_namespace(namespace: &File) {
     setns(namespace, CloneFlags::CLONE_NEWNET).expect("the other network namespace");
 }
 
-/// Runs a program with its arguments, split at blanks, and returns what it wrote to standard
-/// output.
+/// Runs a program with its arguments, split at spaces, and returns its standard output.
 ///
 /// # Panics
-/// If it cannot be started or fails, with what it wrote to standard error.
+/// Panics if it cannot be started or fails, with its standard error.
 pub fn run(command: &str) -> String {
     run_with(command, "")
 }
 
-/// As [`run`], with a text on the program's standard input.
+/// Runs a program as [`run`] does, with a text on its standard input.
 ///
 /// # Panics
 /// As [`run`].

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::run;
 
-/// The setting of the program by which the kernel loads missing modules.
+/// The setting that names the program with which the kernel loads missing modules.
 const MODPROBE: &str = "/proc/sys/kernel/modprobe";
 
 /// Whether a module is loaded.
@@ -15,11 +15,11 @@ pub fn is_loaded(module: &str) -> bool {
     Path::new("/sys/module").join(module).exists()
 }
 
-/// Unloads a module and all whose names begin alike, `ip_vs` with its schedulers. Namespaces of
-/// earlier tests may still hold it and be on their way out.
+/// Unloads a module and all others with the same prefix, such as `ip_vs` with its schedulers.
+/// Namespaces of earlier tests may still use it for a while.
 ///
 /// # Panics
-/// When it is in use for longer than that takes.
+/// Panics if it stays in use for longer than that.
 pub fn unload(module: &str) {
     for _ in 0..100 {
         let listed = run("lsmod");
@@ -28,17 +28,17 @@ pub fn unload(module: &str) {
         if all.is_empty() {
             return;
         }
-        // Those in use are refused.
+        // Modules in use are refused.
         let _in_use = Command::new("rmmod").args(all).output().expect("rmmod");
         std::thread::sleep(Duration::from_millis(50));
     }
     panic!("{module} is still in use");
 }
 
-/// Runs something while module loading is disabled.
+/// Runs `work` while module loading is disabled.
 ///
 /// # Panics
-/// When the setting cannot be changed.
+/// Panics if the setting cannot be changed.
 pub fn without_modprobe<T>(work: impl FnOnce() -> T) -> T {
     let program = std::fs::read_to_string(MODPROBE).expect("it can be read");
     std::fs::write(MODPROBE, "/bin/false").expect("it can be changed");

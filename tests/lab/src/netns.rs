@@ -1,24 +1,24 @@
-//! Network namespaces with a name, as ip-netns(8) keeps them.
+//! Network namespaces with names, as ip-netns(8) manages them.
 
 use std::fs::File;
 use std::process::{Command, Stdio};
 
 use crate::{enter_namespace, run, this_namespace};
 
-/// A network namespace with a name of this process's own. It is deleted when this is dropped, and the calling thread
-/// is back then in the namespace from which it was made.
+/// A network namespace with a name that no other process uses. Dropping it deletes the namespace
+/// and moves the calling thread back into the namespace from which it was created.
 #[derive(Debug)]
 pub struct NamedNamespace {
-    /// Its name under `/run/netns`.
+    /// The name under `/run/netns`.
     pub name: String,
     home: File,
 }
 
 impl NamedNamespace {
-    /// Makes one, with `lo` up, whose name contains that word.
+    /// Creates a namespace with `lo` up whose name contains this word.
     ///
     /// # Panics
-    /// Where that is not permitted.
+    /// Panics without the privilege to do so.
     #[must_use]
     pub fn new(word: &str) -> Self {
         let name = format!("evenkeel-{word}-{}", std::process::id());
@@ -27,36 +27,36 @@ impl NamedNamespace {
         named
     }
 
-    /// Makes the one of that name, with `lo` up.
+    /// Creates the namespace of that name, with `lo` up.
     ///
     /// # Panics
-    /// Where there is one.
+    /// Panics if it exists.
     pub fn make(&self) {
         run(&format!("ip netns add {}", self.name));
         run(&format!("ip -n {} link set lo up", self.name));
     }
 
-    /// Deletes it; it lives on while there is a process in it.
+    /// Deletes it; it continues to exist while a process is in it.
     ///
     /// # Panics
-    /// Where there is none.
+    /// Panics if it does not exist.
     pub fn delete(&self) {
         run(&format!("ip netns del {}", self.name));
     }
 
-    /// Puts the calling thread into it.
+    /// Moves the calling thread into it.
     ///
     /// # Panics
-    /// Where there is none.
+    /// Panics if it does not exist.
     pub fn enter(&self) {
         let path = format!("/run/netns/{}", self.name);
         enter_namespace(&File::open(path).expect("a namespace of that name"));
     }
 
-    /// Deletes it, makes one anew under the same name and puts the calling thread into that.
+    /// Deletes it, creates another one under the same name and moves the calling thread into that.
     ///
     /// # Panics
-    /// Where there is none.
+    /// Panics if it does not exist.
     pub fn replace(&self) {
         enter_namespace(&self.home);
         self.delete();
@@ -64,10 +64,10 @@ impl NamedNamespace {
         self.enter();
     }
 
-    /// What a command writes that is run in it.
+    /// Runs a command in it and returns its output.
     ///
     /// # Panics
-    /// If it fails.
+    /// Panics if it fails.
     #[must_use]
     pub fn run(&self, command: &str) -> String {
         run(&format!("ip netns exec {} {command}", self.name))

@@ -1,8 +1,8 @@
-//! Captures the changes that programs of a namespace request of the kernel.
+//! Captures the changes that programs in a namespace request from the kernel.
 //!
-//! An `nlmon` device shows every netlink message of its namespace to packet sockets. What passes is
-//! decoded here from bytes, without evenkeel's own codec, because this checks what evenkeel sends.
-//! Numbers are those of `include/uapi/linux/{netlink,rtnetlink,if_addr,ip_vs}.h`.
+//! An `nlmon` device passes every netlink message of its namespace to packet sockets. The messages
+//! are decoded here from bytes, without evenkeel's own codec, because this checks what evenkeel
+//! sends. Numbers are those of `include/uapi/linux/{netlink,rtnetlink,if_addr,ip_vs}.h`.
 
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -16,26 +16,26 @@ use nix::sys::socket::{
 
 use crate::run;
 
-/// `NLM_F_REQUEST`: set in what a program sends and not in what it is answered.
+/// `NLM_F_REQUEST`: set in requests and not in answers.
 const REQUEST: u16 = 1;
 /// `ARPHRD_NETLINK`
 const NETLINK_DEVICE: u16 = 824;
-/// `NETLINK_ROUTE` and `NETLINK_GENERIC`, which stand in place of an Ethernet protocol.
+/// `NETLINK_ROUTE` and `NETLINK_GENERIC`, in the field of the Ethernet protocol.
 const ROUTE: u16 = 0;
 const GENERIC: u16 = 16;
-/// Enough for the largest batch with its answers.
+/// Large enough for the largest batch with its answers.
 const RECEIVE_BUFFER: usize = 16 << 20;
 
-/// One message that asks for a change.
+/// One message that requests a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// What to do.
+    /// The requested action.
     pub verb: Verb,
-    /// To what.
+    /// The object of the change.
     pub object: Object,
 }
 
-/// What a message asks for.
+/// The action that a message requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verb {
     /// `IPVS_CMD_NEW_*`, `RTM_NEW*`
@@ -46,18 +46,18 @@ pub enum Verb {
     Delete,
 }
 
-/// What a message is about.
+/// The object of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Object {
     /// A service.
     Service(ServiceKey),
     /// A destination of a service.
     Destination(ServiceKey, RealServerKey),
-    /// An address, wherever it is bound.
+    /// An address on any interface.
     Address(IpAddr),
     /// An interface.
     Link,
-    /// Anything else of IPVS, by its command: the whole table, timeouts, daemons.
+    /// Any other IPVS object, by its command: the whole table, timeouts, daemons.
     Other(u8),
 }
 
@@ -69,10 +69,10 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// Listens from now on in the calling thread's namespace, of which it is the first listener.
+    /// Starts to capture in the calling thread's namespace, in which there is no other capture yet.
     ///
     /// # Panics
-    /// When the device or the socket cannot be made.
+    /// Panics if the device or the socket cannot be created.
     #[must_use]
     pub fn start() -> Self {
         run("ip link add nlmon0 up type nlmon");
@@ -83,11 +83,11 @@ impl Capture {
         Self { socket, ipvs: ipvs_family() }
     }
 
-    /// The changes that were asked for since the last call. The kernel shows a message before the
-    /// call that sends it returns, so that none is still on its way.
+    /// Returns the changes requested since the last call. The kernel passes a message to the device
+    /// before the call that sends it returns, so none can arrive later.
     ///
     /// # Panics
-    /// On what is no netlink message.
+    /// Panics on invalid netlink messages.
     #[must_use]
     pub fn changes(&mut self) -> Vec<Change> {
         let mut changes = Vec::new();
@@ -112,7 +112,7 @@ impl Capture {
         while bytes.len() >= 16 {
             let length = usize::try_from(u32_at(bytes, 0)).unwrap();
             let (kind, flags) = (u16_at(bytes, 4), u16_at(bytes, 6));
-            // As `NLMSG_OK`: some programs send zeros behind their last message.
+            // As in `NLMSG_OK`: some programs send zeros behind their last message.
             if length < 16 {
                 break;
             }
@@ -127,7 +127,7 @@ impl Capture {
     }
 }
 
-/// The number of the IPVS family, as another program reports it.
+/// Returns the number of the IPVS family, as another program reports it.
 fn ipvs_family() -> u16 {
     let shown = run("genl ctrl get name IPVS");
     let (_, rest) = shown.split_once("ID: 0x").expect("an identity");
@@ -138,7 +138,7 @@ fn ipvs_family() -> u16 {
 fn ipvs_change(payload: &[u8]) -> Option<Change> {
     let command = payload[0];
     // IPVS_CMD_NEW_SERVICE to IPVS_CMD_FLUSH; GET_SERVICE, GET_DEST, GET_DAEMON, GET_CONFIG and
-    // GET_INFO read.
+    // GET_INFO only read.
     let (verb, has_destination) = match command {
         1 => (Verb::New, false),
         2 => (Verb::Set, false),

@@ -1,25 +1,25 @@
-//! Runs property tests on random values: how many, and how to reproduce a failure.
+//! Runs property tests on random values, with a configurable number of cases and seed.
 
 use std::hash::{BuildHasher, RandomState};
 
 use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestRunner};
 
-/// How many cases a property is tested with: `EVENKEEL_LAB_CASES`, else `usual`.
+/// Returns the number of cases for a property: `EVENKEEL_LAB_CASES`, else `usual`.
 ///
 /// # Panics
-/// When that is no number.
+/// Panics if that is not a number.
 #[must_use]
 pub fn cases(usual: u32) -> u32 {
     let cases = std::env::var("EVENKEEL_LAB_CASES").ok();
     cases.map_or(usual, |text| text.parse().expect("EVENKEEL_LAB_CASES is a number"))
 }
 
-/// Runs `test` on so many values. A failure prints the seed, with which `EVENKEEL_LAB_SEED` repeats
-/// it.
+/// Runs `test` on this many values. A failure prints the seed; `EVENKEEL_LAB_SEED` repeats the run
+/// with it.
 ///
 /// # Panics
-/// When a value fails, with the smallest that was found to.
+/// Panics if a value fails, with the smallest failing value found.
 pub fn check<S: Strategy>(
     cases: u32,
     strategy: &S,

@@ -1,20 +1,20 @@
-//! A spec put in force by the libraries, without the program.
+//! Applies specs with the libraries, without the program.
 
 use std::collections::BTreeSet;
 
-use evenkeel_engine::{ApplyOptions, HostKernel, Kernel, NoopContext, Pass, Sysctls, execute};
+use evenkeel_engine::{ApplyOptions, HostKernel, Kernel, NoopContext, Pass, ReadRequest, execute};
 use evenkeel_model::{Desired, Live};
 use evenkeel_plan::{Inputs, Op, PriorState, plan};
 use evenkeel_spec::{Loaded, Source, load};
 use proptest::prelude::*;
 
-/// What a law comes to in one case.
+/// The result of a property in one case.
 pub(crate) type Tested<T = ()> = Result<T, TestCaseError>;
 
-/// Puts the keys of a spec that governs all of this namespace in force.
+/// Applies these keys as a spec whose scope is this whole namespace.
 pub(crate) fn apply(keys: &str) {
     let text = format!("version: 1\nscope: all\n{keys}");
-    let applied = read(&text).and_then(|loaded| put_in_force(&loaded.desired));
+    let applied = read(&text).and_then(|loaded| apply_completely(&loaded.desired));
     applied.unwrap_or_else(|error| panic!("{error}\n{text}"));
 }
 
@@ -23,8 +23,8 @@ pub(crate) fn read(text: &str) -> Tested<Loaded> {
     loaded.map_err(|problems| TestCaseError::fail(format!("{problems}\n{text}")))
 }
 
-/// A whole pass over this namespace, after which nothing is left to do.
-pub(crate) fn put_in_force(desired: &Desired) -> Tested {
+/// Runs a whole pass over this namespace and asserts that nothing is left to do.
+pub(crate) fn apply_completely(desired: &Desired) -> Tested {
     let mut kernel = HostKernel::connect(BTreeSet::new()).unwrap();
     let live = observe(desired);
     let steps = steps(desired, &live);
@@ -35,9 +35,9 @@ pub(crate) fn put_in_force(desired: &Desired) -> Tested {
     Ok(())
 }
 
-/// This namespace, with the sysctls that a spec names.
+/// Reads this namespace, with the sysctls that a spec names.
 pub(crate) fn observe(named: &Desired) -> Live {
-    let sysctls: Sysctls = named.sysctls.keys().cloned().collect();
+    let sysctls: ReadRequest = named.sysctls.keys().cloned().collect();
     HostKernel::connect(BTreeSet::new()).unwrap().observe(&sysctls).unwrap()
 }
 

@@ -1,8 +1,8 @@
-//! The program on a real kernel: what it does is looked at with `ipvsadm`, `ip` and traffic.
+//! Tests the program on a real kernel; its effects are checked with `ipvsadm`, `ip` and traffic.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use evenkeel_lab_tests::{fresh_namespace, ipvsadm, program, root, run, run_with};
 use tempfile::TempDir;
@@ -23,21 +23,23 @@ mod journal;
 mod lock;
 mod namespaces;
 mod permissions;
+mod prompt;
 mod saved_plans;
 mod scope;
 mod show;
 mod targets;
 mod teardown;
 mod traffic;
+mod vip_keys;
 mod writers;
 
-/// A folder with specs and a state directory of its own, and the program run in it: in the network
-/// namespace of the calling thread.
+/// A directory with specs and a state directory of its own, in which the program runs in the
+/// calling thread's network namespace.
 struct Fixture {
     folder: TempDir,
 }
 
-/// What a run left behind.
+/// The result of a run.
 #[derive(Debug, PartialEq, Eq)]
 struct Answer {
     status: i32,
@@ -54,7 +56,7 @@ impl From<Output> for Answer {
 }
 
 impl Fixture {
-    /// In a new namespace whose table is that of those `ipvsadm` rules, with a device `eth0` for
+    /// Creates a new namespace with the table of these `ipvsadm` rules and a device `eth0` for
     /// VIPs.
     fn new(rules: &str) -> Self {
         fresh_namespace();
@@ -65,15 +67,15 @@ impl Fixture {
         Self::here()
     }
 
-    /// As [`Fixture::new`], where drains that are over leave nothing behind, so that no plan warns of
-    /// that.
+    /// Does the same as [`Fixture::new`], and sets `expire_nodest_conn`, so that no plan warns
+    /// about connections that remain after a drain.
     fn expiring(rules: &str) -> Self {
         let fixture = Self::new(rules);
         expire_connections();
         fixture
     }
 
-    /// In the namespace that the thread is in.
+    /// Uses the namespace of the calling thread.
     fn here() -> Self {
         Self { folder: tempfile::tempdir().unwrap() }
     }
@@ -86,33 +88,33 @@ impl Fixture {
         std::fs::write(self.path().join(name), text).unwrap();
     }
 
-    /// Runs the program with arguments split at blanks.
+    /// Runs the program with arguments split at spaces.
     fn evenkeel(&self, arguments: &str) -> Answer {
         let mut command = Command::new(program());
         command.args(arguments.split_whitespace());
         self.output(command)
     }
 
-    /// Runs a command that is the program behind another one, `setpriv` for example.
+    /// Runs a command that ends with the program and its arguments, such as `setpriv`.
     fn output(&self, mut command: Command) -> Answer {
         command.arg("--state-dir").arg(self.path().join("state")).current_dir(self.path());
         command.output().unwrap().into()
     }
 
-    /// What a run that ends with 0 and nothing on stderr answers.
+    /// Runs the program, asserts status 0 and an empty stderr, and returns stdout.
     fn done(&self, arguments: &str) -> String {
         let Answer { status, stdout, stderr } = self.evenkeel(arguments);
         assert_eq!((status, &*stderr), (0, ""), "{arguments}: {stdout}");
         stdout
     }
 
-    /// Writes a spec and applies it; gives the answer of a run that ends well.
+    /// Writes a spec, applies it successfully and returns stdout.
     fn apply(&self, spec: &str) -> String {
         self.write("spec.yaml", spec);
         self.done("apply --yes spec.yaml")
     }
 
-    /// Asserts that there is nothing left to do.
+    /// Asserts that nothing is left to do.
     fn assert_in_sync(&self, spec: &str) {
         let answer = self.evenkeel(&format!("plan --detailed-exitcode {spec}"));
         assert_eq!(answer.status, 0, "{answer:?}");
@@ -120,13 +122,13 @@ impl Fixture {
     }
 }
 
-/// Has connections end whose real server is deleted, in this namespace.
+/// Makes the kernel end connections whose real server is deleted, in this namespace.
 fn expire_connections() {
     std::fs::write("/proc/sys/net/ipv4/vs/expire_nodest_conn", "1").unwrap();
 }
 
-/// The addresses of this namespace as `ip` lists them, each with its interface; loopback and
-/// link-local ones left out.
+/// Returns the addresses of this namespace as `ip` lists them, each with its interface, without
+/// loopback and link-local ones.
 fn addresses() -> BTreeSet<String> {
     let shown: serde_json::Value = serde_json::from_str(&run("ip -j addr show")).unwrap();
     let mut all = BTreeSet::new();
@@ -142,12 +144,26 @@ fn addresses() -> BTreeSet<String> {
     all
 }
 
-/// What must not change: the table, its thresholds, the addresses.
+/// Runs the program on a terminal and types this text.
+fn on_a_terminal(fixture: &Fixture, arguments: &str, typed: &str) -> Answer {
+    let mut command = Command::new("script");
+    let state = fixture.path().join("state");
+    let line = format!("{} {arguments} --state-dir {}", program().display(), state.display());
+    command.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
+    command.current_dir(fixture.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    std::io::Write::write_all(&mut stdin, typed.as_bytes()).unwrap();
+    child.wait_with_output().unwrap().into()
+}
+
+/// Returns all state that must not change: the table, its thresholds, the addresses.
 fn everything() -> impl PartialEq + std::fmt::Debug {
     (ipvsadm::save(), ipvsadm::listed_thresholds(), addresses())
 }
 
-/// The lines of a text, trimmed, without empty ones: how tables are written down here.
+/// Returns the lines of a text, trimmed, without empty ones, to compare tables.
 fn lines(text: &str) -> BTreeSet<String> {
     text.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect()
 }

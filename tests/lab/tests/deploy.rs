@@ -1,4 +1,4 @@
-//! The files shipped with the program, units and alerts, checked by the tools that read them.
+//! Checks the files shipped with the program, units and alerts, with the programs that read them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use evenkeel_lab_tests::{modules, program, root, run};
 mod prometheus;
 mod service;
 
-/// How exposed a unit may be at most, in tenths, as `systemd-analyze security` counts.
+/// The highest permitted exposure of a unit, in tenths, as `systemd-analyze security` counts.
 const EXPOSURE: u32 = 25;
 
 fn deploy() -> PathBuf {
@@ -24,8 +24,8 @@ fn units() -> Vec<PathBuf> {
     units
 }
 
-/// The program where units expect it, in the guest's own root. Bound rather than linked: units see
-/// neither `/home` nor `/tmp`, where it may have been built.
+/// Provides the program where units expect it, in the guest's own root. It is bound rather than
+/// linked: units see neither `/home` nor `/tmp`, where it may have been built.
 fn installed() {
     let place = Path::new("/usr/bin/evenkeel");
     if !place.exists() {
@@ -34,7 +34,7 @@ fn installed() {
     }
 }
 
-/// What it wrote, provided that it ended well.
+/// Runs a command, asserts success and returns its output.
 fn passed(command: &mut Command) -> String {
     let ended = command.output().expect("it runs");
     let words = [ended.stdout, ended.stderr].map(|it| String::from_utf8_lossy(&it).into_owned());
@@ -46,7 +46,7 @@ fn passed(command: &mut Command) -> String {
 fn systemd_finds_nothing_wrong_with_the_units() {
     installed();
     for unit in units() {
-        // Other units of the host, which it reads too, are none of ours.
+        // `systemd-analyze` also reads and reports other units of the host, which are not ours.
         let words = passed(Command::new("systemd-analyze").arg("verify").arg(&unit));
         let name = unit.file_name().expect("a name").to_string_lossy().into_owned();
         let ours: Vec<_> = words.lines().filter(|line| line.contains(&name)).collect();
@@ -66,7 +66,7 @@ fn the_modules_of_the_list_are_loaded_at_boot() {
 }
 
 #[test]
-fn no_unit_is_more_exposed_than_it_has_to_be() {
+fn no_unit_is_more_exposed_than_permitted() {
     for unit in units() {
         let mut analyze = Command::new("systemd-analyze");
         analyze.args(["security", "--no-pager", "--offline=true"]);
@@ -75,7 +75,7 @@ fn no_unit_is_more_exposed_than_it_has_to_be() {
 }
 
 #[test]
-fn prometheus_takes_the_alerts_and_they_are_raised_by_their_conditions() {
+fn prometheus_accepts_the_alerts_and_their_conditions_raise_them() {
     let words = passed(
         Command::new("promtool").args(["check", "rules"]).arg(deploy().join("evenkeel.rules.yaml")),
     );

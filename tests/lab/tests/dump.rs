@@ -1,5 +1,5 @@
-//! All that the kernel keeps of a namespace's IPVS, statistics apart, as the netlink crate reads it:
-//! before anything is put into the words of a spec or made canonical.
+//! The complete IPVS state of a namespace, statistics excluded, as the netlink crate reads it:
+//! before any conversion to the spec's terms or to canonical form.
 
 use std::collections::BTreeMap;
 
@@ -12,14 +12,14 @@ use evenkeel_ipvs::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Dump {
     services: BTreeMap<ServiceKey, (Service, BTreeMap<DestinationKey, Destination>)>,
-    /// The lists of destinations as the kernel has them, the newest first.
+    /// The lists of destinations in the kernel's order, the newest first.
     orders: BTreeMap<ServiceKey, Vec<DestinationKey>>,
     timeouts: Timeouts,
     daemons: BTreeMap<SyncState, SyncDaemon>,
 }
 
 impl Dump {
-    /// That of the calling thread's namespace.
+    /// Reads the state of the calling thread's namespace.
     pub(crate) fn take() -> Self {
         let mut client = Client::connect().unwrap();
         let (mut services, mut orders) = (BTreeMap::new(), BTreeMap::new());
@@ -41,8 +41,8 @@ impl Dump {
         Self { services, orders, timeouts: client.timeouts().unwrap(), daemons }
     }
 
-    /// Forgets what the kernel keeps and never looks at: a service's timeout and netmask without
-    /// persistence, and what a tunnel of its kind does not have.
+    /// Removes values that the kernel stores and never uses: a service's timeout and netmask
+    /// without persistence, and parameters that a tunnel of its kind does not have.
     pub(crate) fn without_idle_values(mut self) -> Self {
         for (service, destinations) in self.services.values_mut() {
             if service.flags & flags::PERSISTENT == 0 {

@@ -1,11 +1,11 @@
-//! Passes on a real kernel, their effects read back with `ipvsadm` and `ip`, their messages counted
-//! on an `nlmon` device.
+//! Runs passes on a real kernel, reads their effects with `ipvsadm` and `ip`, and counts their
+//! messages on an `nlmon` device.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use evenkeel_engine::{
-    ApplyOptions, HostKernel, Kernel, NoopContext, Pass, Report, Sysctls, execute,
+    ApplyOptions, HostKernel, Kernel, NoopContext, Pass, ReadRequest, Report, execute,
 };
 use evenkeel_lab_tests::ipvsadm::Table;
 use evenkeel_lab_tests::nlmon::{Capture, Change, Object, Verb};
@@ -23,7 +23,7 @@ mod properties;
 mod vips;
 mod writers;
 
-/// A new namespace that has the table of those `ipvsadm` rules.
+/// Creates a namespace with the table of these `ipvsadm` rules.
 fn host_with(rules: &str) -> HostKernel {
     fresh_namespace();
     if !rules.is_empty() {
@@ -69,7 +69,7 @@ fn service<const N: usize>(
     Service { config, real_servers }
 }
 
-/// A spec of those services whose scope is the whole table.
+/// Returns a spec of these services whose scope is the whole table.
 fn spec<const N: usize>(services: [(ServiceKey, Service); N]) -> Desired {
     let named = services
         .into_iter()
@@ -87,9 +87,9 @@ fn plan_of(desired: &Desired, live: &Live) -> Plan {
     plan(Inputs::new(desired, live, &PriorState::for_snapshot()))
 }
 
-/// A whole pass.
+/// Runs a whole pass.
 fn apply(kernel: &mut impl Kernel, desired: &Desired) -> Report {
-    let live = kernel.observe(&Sysctls::new()).unwrap();
+    let live = kernel.observe(&ReadRequest::new()).unwrap();
     let steps = plan_of(desired, &live).steps;
     carry_out(kernel, Pass::new(desired, live, steps))
 }
@@ -98,7 +98,7 @@ fn carry_out(kernel: &mut impl Kernel, pass: Pass<'_>) -> Report {
     execute(kernel, pass, ApplyOptions::default(), &mut NoopContext)
 }
 
-/// A whole pass that succeeds, and the messages it sent.
+/// Runs a whole pass that succeeds, and returns the messages it sent.
 fn apply_capturing(kernel: &mut impl Kernel, desired: &Desired) -> Vec<Change> {
     let mut capture = Capture::start();
     let report = apply(kernel, desired);
@@ -111,7 +111,7 @@ fn apply_capturing(kernel: &mut impl Kernel, desired: &Desired) -> Vec<Change> {
 fn assert_in_place(kernel: &mut impl Kernel, desired: &Desired) {
     assert_eq!(ipvsadm::save(), ipvsadm::saved(&table(desired)));
     assert_eq!(ipvsadm::listed_thresholds(), ipvsadm::thresholds(&table(desired)));
-    let live = kernel.observe(&Sysctls::new()).unwrap();
+    let live = kernel.observe(&ReadRequest::new()).unwrap();
     assert_eq!(live.services, table(desired));
     assert_eq!(plan_of(desired, &live).steps, []);
 }

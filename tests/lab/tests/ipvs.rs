@@ -1,4 +1,4 @@
-//! evenkeel-ipvs against a real kernel, its effects read back with `ipvsadm`.
+//! Tests evenkeel-ipvs on a real kernel; its effects are read with `ipvsadm`.
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -46,17 +46,17 @@ fn done(client: &mut Client, commands: impl IntoIterator<Item = Command>) {
     assert_eq!(client.execute(commands).unwrap(), []);
 }
 
-/// A service as replies show it.
+/// Returns a service as replies show it.
 fn hashed(service: Service) -> Service {
     Service { flags: service.flags | flags::HASHED, ..service }
 }
 
-/// Asserts what `ipvsadm -Sn` prints.
+/// Asserts the output of `ipvsadm -Sn`.
 fn assert_saved<const N: usize>(lines: [&str; N]) {
     assert_eq!(ipvsadm::save(), lines.map(str::to_owned).into());
 }
 
-/// Adds each service, and asserts that it reads back as it was sent and that `ipvsadm` says so.
+/// Adds each service, and asserts that netlink and `ipvsadm` read it back unchanged.
 fn round_trip<const N: usize>(services: [(Service, &str); N]) {
     let mut client = client();
     let sent = services.map(|(service, _)| service);
@@ -89,12 +89,12 @@ fn services_of_each_protocol_and_family_read_back_as_written() {
 }
 
 #[test]
-fn a_mark_of_each_family_is_a_service_of_its_own() {
+fn a_mark_is_a_separate_service_in_each_family() {
     round_trip([
         (marked(Family::Ipv4, 5), "-A -f 5 -s wlc"),
         (marked(Family::Ipv6, 5), "-A -f 5 -6 -s wlc"),
         (marked(Family::Ipv4, 1), "-A -f 1 -s wlc"),
-        // ipvsadm prints marks from 2^31 on as negative numbers.
+        // `ipvsadm` prints marks from 2^31 on as negative numbers.
         (marked(Family::Ipv4, u32::MAX), "-A -f -1 -s wlc"),
     ]);
 }
@@ -176,8 +176,8 @@ fn a_bit_that_the_kernel_sets_itself_may_be_sent_back() {
     assert_saved(["-A -t 192.0.2.1:80 -s wrr"]);
 }
 
-/// Adds each destination to one service, and asserts that it reads back as it was sent and that
-/// `ipvsadm` says so.
+/// Adds each destination to one service, and asserts that netlink and `ipvsadm` read it back
+/// unchanged.
 fn destinations_round_trip<const N: usize>(service: Service, all: [(Destination, &str); N]) {
     let mut client = client();
     let sent = all.map(|(destination, _)| destination);
@@ -189,7 +189,7 @@ fn destinations_round_trip<const N: usize>(service: Service, all: [(Destination,
     assert_eq!(rules, all.map(|(_, rule)| rule).into());
     let mut answered = client.destinations(&service.key).unwrap();
     assert!(answered.iter().all(|entry| entry.unknown.is_empty()), "{answered:?}");
-    // The kernel puts what comes last in front.
+    // The kernel puts the last one in front.
     answered.reverse();
     let answered: Vec<Destination> = answered.iter().map(|entry| entry.destination).collect();
     assert_eq!(answered, sent);
@@ -286,7 +286,7 @@ fn weights_and_thresholds_keep_all_their_bits() {
 }
 
 #[test]
-fn setting_replaces_all_that_is_not_sent() {
+fn setting_replaces_all_values_that_are_not_sent() {
     let mut client = client();
     let sip = Service {
         persistence_engine: Some(Name::new("sip").unwrap()),
@@ -318,7 +318,7 @@ fn setting_replaces_all_that_is_not_sent() {
 }
 
 #[test]
-fn deleting_a_destination_leaves_the_others_and_deleting_a_service_takes_them() {
+fn deleting_a_destination_keeps_the_others_and_deleting_a_service_deletes_them() {
     let mut client = client();
     let other = service("192.0.2.2:80", protocol::TCP, "wrr");
     let [one, two] =
@@ -347,7 +347,7 @@ fn deleting_a_destination_leaves_the_others_and_deleting_a_service_takes_them() 
 }
 
 #[test]
-fn a_large_table_is_written_and_read_whole() {
+fn a_large_table_is_written_and_read_completely() {
     const SERVICES: u16 = 300;
     const DESTINATIONS: u8 = 250;
     let mut client = client();

@@ -1,53 +1,44 @@
-//! SIGKILL at every point of an apply: whatever was interrupted, the next apply converges, and no
-//! object of other programs was changed.
+//! Sends SIGKILL at every point of an apply: the next apply converges, and no object of other
+//! programs is changed.
 //!
 //! The killed process is this test program, which runs a pass by the libraries and kills itself at
 //! a given call to the kernel, so that every point is covered. In addition, the evenkeel program is
 //! killed at random moments.
 
-use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet};
-use std::hash::RandomState;
+use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use evenkeel_control::{LockError, LockGuard};
 use evenkeel_engine::{
-    ApplyOptions, HostKernel, Kernel, KernelError, LastApplied, NoopContext, Pass, Replies,
-    StateDir, Sysctls, TableDigest, execute_journalled, plan_changes,
+    ApplyOptions, HostKernel, Kernel, KernelError, LastApplied, NoopContext, Pass, ReadRequest,
+    Replies, StateDir, execute_journalled, plan_changes,
 };
-use evenkeel_host::Capability;
 use evenkeel_lab_tests::{fresh_namespace, ipvsadm, program, run, run_with};
-use evenkeel_model::statistics::Statistics;
-use evenkeel_model::{Binding, Live, Service, ServiceKey};
 use evenkeel_plan::Op;
 use evenkeel_spec::{Source, load};
 use nix::sys::signal::{Signal, raise};
 use tempfile::TempDir;
 
-/// Ends the process at the given call to it.
-struct KillableKernel {
-    kernel: HostKernel,
-    calls: Cell<usize>,
+use crate::hooked_kernel::{HookedKernel, Hooks, Reading};
+
+/// Kills the process at the given call to the kernel.
+struct Kill {
+    calls: usize,
     at: usize,
-    has_written: Cell<bool>,
-    /// Where it reports its progress.
+    has_written: bool,
+    /// The file to which it writes its phase.
     phase: PathBuf,
 }
 
-impl KillableKernel {
-    fn turn(&self, phase: &str) {
-        let call = self.calls.replace(self.calls.get() + 1);
-        if call == self.at {
+impl Kill {
+    fn count_call(&mut self, phase: &str) {
+        if self.calls == self.at {
             std::fs::write(&self.phase, phase).unwrap();
             raise(Signal::SIGKILL).unwrap();
         }
-    }
-
-    fn reading(&self, after_writes: &'static str) {
-        self.turn(if self.has_written.get() { after_writes } else { PHASES[0] });
+        self.calls += 1;
     }
 }
 
@@ -59,91 +50,35 @@ const PHASES: [&str; 5] = [
     "after the writes",
 ];
 
-impl Kernel for KillableKernel {
-    type LockGuard = LockGuard;
-
-    fn lock() -> Result<LockGuard, LockError> {
-        HostKernel::lock()
+impl Hooks for Kill {
+    fn before_reading(&mut self, reading: Reading) {
+        self.count_call(match reading {
+            _ if !self.has_written => PHASES[0],
+            Reading::Drains => PHASES[3],
+            Reading::State => PHASES[4],
+        });
     }
 
-    fn try_lock() -> Result<Option<LockGuard>, LockError> {
-        HostKernel::try_lock()
-    }
-
-    fn has_capability(&self, capability: Capability) -> bool {
-        self.kernel.has_capability(capability)
-    }
-
-    fn silent_interfaces(&mut self) -> Result<BTreeSet<Box<str>>, KernelError> {
-        self.kernel.silent_interfaces()
-    }
-
-    fn set_journalled(&mut self, bindings: BTreeSet<Binding>) {
-        self.kernel.set_journalled(bindings);
-    }
-
-    fn observe(&mut self, sysctls: &Sysctls) -> Result<Live, KernelError> {
-        self.reading(PHASES[4]);
-        self.kernel.observe(sysctls)
-    }
-
-    fn observe_with_statistics(
-        &mut self,
-        sysctls: &Sysctls,
-    ) -> Result<(Live, Statistics), KernelError> {
-        self.reading(PHASES[4]);
-        self.kernel.observe_with_statistics(sysctls)
-    }
-
-    fn services(
-        &mut self,
-        keys: &BTreeSet<ServiceKey>,
-    ) -> Result<BTreeMap<ServiceKey, Service>, KernelError> {
-        self.reading(PHASES[4]);
-        self.kernel.services(keys)
-    }
-
-    fn services_with_statistics(
-        &mut self,
-        keys: &BTreeSet<ServiceKey>,
-    ) -> Result<(BTreeMap<ServiceKey, Service>, Statistics), KernelError> {
-        self.reading(PHASES[3]);
-        self.kernel.services_with_statistics(keys)
-    }
-
-    fn read_namespace(&mut self, sysctls: &Sysctls, live: &mut Live) -> Result<(), KernelError> {
-        self.reading(PHASES[4]);
-        self.kernel.read_namespace(sysctls, live)
-    }
-
-    /// One by one, so that there is a turn between any two.
-    fn execute(&mut self, ops: &[Op]) -> Result<Replies, KernelError> {
+    /// Runs the operations one by one, so that the process can be killed between any two.
+    fn execute(&mut self, kernel: &mut HostKernel, ops: &[Op]) -> Result<Replies, KernelError> {
         let mut all = Replies::default();
         for (place, op) in ops.iter().enumerate() {
-            let is_first = !self.has_written.replace(true);
-            self.turn(PHASES[if is_first { 1 } else { 2 }]);
-            let Replies { exceptions, warnings } = self.kernel.execute(std::slice::from_ref(op))?;
+            self.count_call(PHASES[if self.has_written { 2 } else { 1 }]);
+            self.has_written = true;
+            let Replies { exceptions, warnings } = kernel.execute(std::slice::from_ref(op))?;
             all.exceptions.extend(exceptions.into_values().map(|exception| (place, exception)));
             all.warnings.extend(warnings);
         }
         Ok(all)
-    }
-
-    fn reannounce(&mut self, vips: &[&Binding]) -> Result<Vec<String>, KernelError> {
-        self.kernel.reannounce(vips)
-    }
-
-    fn digest_table(&mut self, keys: &RandomState) -> Result<TableDigest, KernelError> {
-        self.kernel.digest_table(keys)
     }
 }
 
 const FOREIGN_SERVICE: &str =
     "-A -t 203.0.113.1:80 -s rr\n-a -t 203.0.113.1:80 -r 10.0.0.9:80 -g -w 1\n";
 
-/// Two specs between which everything changes: services, real servers that drain,
-/// a scheduler, weights, VIPs, a dummy device, a sysctl, timeouts. (A
-/// drain that waits for open connections is killed in `cli::drain`.)
+/// Two specs between which everything changes: services, real servers that drain, a scheduler,
+/// weights, VIPs, a dummy device, a sysctl, timeouts. (`cli::drain` kills a drain that waits for
+/// open connections.)
 const SPECS: [&str; 2] = [
     "version: 1
 scope: { vips: [192.0.2.0/24] }
@@ -198,7 +133,7 @@ impl Fixture {
         fresh_namespace();
         run("ip link add eth0 up type dummy");
         run("ip address add 203.0.113.1/32 dev eth0");
-        // In scope, and yet not evenkeel's to take away.
+        // In scope, and yet bound by another program.
         run("ip address add 192.0.2.77/32 dev eth0");
         run_with("ipvsadm -R", FOREIGN_SERVICE);
         let fixture = Self { folder: tempfile::tempdir().unwrap() };
@@ -220,7 +155,7 @@ impl Fixture {
         command
     }
 
-    /// A whole apply of that spec, after which nothing is left to do.
+    /// Applies that spec completely and asserts that nothing is left to do.
     fn apply(&self, number: usize) {
         let name = format!("{number}.yaml");
         let apply = ["apply", "--yes", &name, "--allow", "unbind-in-use"];
@@ -232,8 +167,8 @@ impl Fixture {
         assert_eq!(plan.status.code(), Some(0), "{plan:?}");
     }
 
-    /// Nothing outside the scope is touched, and no address of someone else is gone.
-    fn assert_foreign_services_are_untouched(&self) {
+    /// Asserts that no object out of scope and no address of another program was changed.
+    fn assert_foreign_objects_are_unchanged(&self) {
         let table = ipvsadm::save();
         assert!(FOREIGN_SERVICE.lines().all(|line| table.contains(line)), "{table:?}");
         let shown = run("ip -o address show dev eth0");
@@ -242,8 +177,8 @@ impl Fixture {
         }
     }
 
-    /// Carries a spec out in a process that ends at that call, and how far it came; `None` where
-    /// it came to its end before.
+    /// Applies a spec in a process that kills itself at that call, and returns the phase it had
+    /// reached; `None` if it finished before.
     fn killed_at(&self, call: usize, number: usize) -> Option<&'static str> {
         let mut child = Command::new(std::env::current_exe().unwrap());
         child.args(["kill::child", "--exact", "--ignored"]);
@@ -260,7 +195,7 @@ impl Fixture {
     }
 }
 
-/// Not a test by itself: what [`Fixture::killed_at`] runs.
+/// Not a test by itself: the process that [`Fixture::killed_at`] starts.
 #[test]
 #[ignore = "run by the others in a process of its own"]
 fn child() {
@@ -274,9 +209,9 @@ fn child() {
     let kernel = HostKernel::connect(journal.addresses.clone()).unwrap();
     let at = at.to_str().unwrap().parse().unwrap();
     let phase = path("EVENKEEL_KILL_STATE").with_file_name("phase");
-    let (calls, has_written) = (Cell::new(0), Cell::new(false));
-    let mut kernel = KillableKernel { kernel, calls, at, has_written, phase };
-    let mut sysctls: Sysctls = journal.record.sysctls.keys().cloned().collect();
+    let hooks = Kill { calls: 0, at, has_written: false, phase };
+    let mut kernel = HookedKernel { kernel, hooks };
+    let mut sysctls: ReadRequest = journal.record.sysctls.keys().cloned().collect();
     sysctls.extend(desired.sysctls.keys().cloned());
     let live = kernel.observe(&sysctls).unwrap();
     let record = journal.record.clone();
@@ -291,8 +226,8 @@ fn child() {
     execute_journalled(&mut kernel, pass, options, &mut NoopContext, &state, &mut journal).unwrap();
 }
 
-/// Every call of a pass in both directions once, and then those of each phase until there are
-/// enough of it.
+/// Kills a pass once at every call in both directions, and then at calls of each phase until there
+/// are enough of it.
 #[test]
 #[expect(clippy::print_stdout, reason = "a test that counts says how many")]
 fn a_pass_that_is_killed_at_any_call_to_the_kernel_is_finished_by_the_next_apply() {
@@ -304,9 +239,9 @@ fn a_pass_that_is_killed_at_any_call_to_the_kernel_is_finished_by_the_next_apply
     let mut direction = 1;
     let mut kill = |call: usize, direction: usize| {
         let phase = fixture.killed_at(call, direction);
-        fixture.assert_foreign_services_are_untouched();
+        fixture.assert_foreign_objects_are_unchanged();
         fixture.apply(direction);
-        fixture.assert_foreign_services_are_untouched();
+        fixture.assert_foreign_objects_are_unchanged();
         if let Some(phase) = phase {
             *counts.entry(phase).or_default() += 1;
         }
@@ -340,11 +275,11 @@ fn a_pass_that_is_killed_at_any_call_to_the_kernel_is_finished_by_the_next_apply
     assert!(PHASES.iter().all(|phase| counted[phase] >= ENOUGH), "{counted:?}");
 }
 
-/// The program, killed after more and more time: in its start, while it reads, around the journal,
-/// while it writes, while it waits.
+/// Kills the program at increasing times: at its start, while it reads, around the journal, while
+/// it writes, while it waits.
 #[test]
 #[expect(clippy::print_stdout, reason = "a test that counts says how many")]
-fn the_program_killed_at_any_moment_leaves_what_the_next_apply_finishes() {
+fn the_next_apply_finishes_after_the_program_was_killed_at_any_moment() {
     let fixture = Fixture::new();
     let (mut killed, mut ended) = (0, 0);
     let mut phases: BTreeMap<&str, usize> = BTreeMap::new();
@@ -371,9 +306,9 @@ fn the_program_killed_at_any_moment_leaves_what_the_next_apply_finishes() {
                 (true, _) => "amid the writes",
             })
             .or_default() += 1;
-        fixture.assert_foreign_services_are_untouched();
+        fixture.assert_foreign_objects_are_unchanged();
         fixture.apply(direction);
-        fixture.assert_foreign_services_are_untouched();
+        fixture.assert_foreign_objects_are_unchanged();
     }
     println!("killed {killed} times, {ended} ended before: {phases:?}");
     assert!(killed >= 15, "{killed} {ended}");

@@ -1,6 +1,6 @@
-//! Re-configurations under load: `evenkeel apply` affects neither clients that send requests
-//! without pause nor downloads that take longer than any change. Results of `ipvsadm-restore` are
-//! printed for comparison.
+//! Reconfigurations under load: `evenkeel apply` affects neither clients that send requests without
+//! pause nor downloads that take longer than any change. Results of `ipvsadm-restore` are printed
+//! for comparison.
 
 use std::ops::RangeInclusive;
 
@@ -17,24 +17,25 @@ mod changes;
 mod cluster;
 mod run;
 
-/// At least so many requests are made for each re-configuration; with fewer nothing is shown.
+/// The minimum of requests for each reconfiguration; fewer prove nothing.
 const REQUESTS: u64 = 20;
-/// From so many re-configurations on it is a measurement, with longer downloads and every way.
+/// From this many reconfigurations on, the run is a measurement, with longer downloads and every
+/// method.
 const FULL: u32 = 100;
 
 /// Enough for 258,048 connections of four clients.
 const ALL_PORTS: RangeInclusive<u16> = 1024..=u16::MAX;
 
-/// Runs all programs and checks that evenkeel loses nothing.
+/// Runs all methods and checks that evenkeel loses nothing.
 ///
-/// Where there are several processors, changes of a scheduler are apart: the kernel itself leaves
+/// On several processors, changes of a scheduler are tested separately: the kernel itself leaves
 /// the service without one for a while, in which it refuses clients, whichever program makes the
 /// change.
 fn check(name: &str, kind: Kind, usual: u32) {
     check_with(name, kind, ALL_PORTS, usual);
 }
 
-/// The same with clients that have only these ports, and use each again soon.
+/// Does the same with clients that have only these ports, and reuse each soon.
 fn check_with(name: &str, kind: Kind, ports: RangeInclusive<u16>, usual: u32) {
     let (count, seed) = (cases(usual), seed());
     let processors = std::thread::available_parallelism().unwrap().get();
@@ -121,9 +122,9 @@ fn direct_routing_of_ipv6_loses_nothing() {
     check("DR, IPv6", Kind { forward: Forward::Dr, is_ipv6: true }, 8);
 }
 
-/// In DR the director does not see that a connection is over. A port that is used again meets what
-/// it knows of the last one, which may be at a real server that has been drained or deleted since.
+/// In DR the director does not see the end of a connection. A reused port matches the entry of the
+/// previous connection, whose real server may have been drained or deleted since.
 #[test]
-fn direct_routing_with_ports_used_again_loses_nothing() {
+fn direct_routing_with_reused_ports_loses_nothing() {
     check_with("DR, 400 ports", Kind { forward: Forward::Dr, is_ipv6: false }, 2000..=2399, 8);
 }

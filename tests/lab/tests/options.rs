@@ -1,4 +1,4 @@
-//! Every option of ipvsadm that writes kernel state, and the spec that says the same.
+//! Tests every option of ipvsadm that writes kernel state against the spec that requests the same.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ fn ipvsadm(commands: &[&str]) {
     }
 }
 
-/// The options of `ipvsadm --help`, each with its other spelling where it has one.
+/// Returns the options of `ipvsadm --help`, each with its other spelling if it has one.
 fn printed() -> BTreeMap<String, Option<String>> {
     let help = run("ipvsadm --help");
     let (_, lists) = help.split_once("\nCommands:\n").expect("a list of commands");
@@ -39,7 +39,7 @@ fn printed() -> BTreeMap<String, Option<String>> {
     all
 }
 
-/// The same command with each option in its other spelling.
+/// Returns the same command with each option in its other spelling.
 fn respelled(command: &str, spellings: &BTreeMap<String, Option<String>>) -> String {
     let other = |word: &str| {
         let other = spellings.get(word).and_then(Option::as_deref);

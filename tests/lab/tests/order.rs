@@ -1,8 +1,8 @@
-//! Two directors with one spec and opposite histories: which real server each client is sent to, by
-//! packets that arrive.
+//! Compares two directors with one spec and opposite histories by the real server that each
+//! client's packets reach.
 //!
-//! A director is its own clients and real servers here: clients at 127.1.x.x, the VIP and the real
-//! servers on `lo`, behind address translation that leaves the client's address as it is.
+//! A director here is its own clients and real servers: clients at 127.1.x.x, the VIP and the real
+//! servers on `lo`, behind address translation that leaves the client's address unchanged.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -12,19 +12,19 @@ use evenkeel_lab_tests::{fresh_namespace, run_with};
 
 use crate::apply::apply;
 
-/// How many clients ask, each once.
+/// The number of clients; each sends one packet.
 const CLIENTS: u16 = 1_000;
 
 const VIP: &str = "192.0.2.1:53";
 
-/// Which real server each client was sent to, the latter by its last number.
+/// The real server of each client, by its last number.
 type Choices = BTreeMap<IpAddr, u8>;
 
-/// Histories of one service: how it came to what it is before the spec is applied.
+/// Histories of one service before the spec is applied.
 const HISTORIES: [&str; 3] = [
     // An empty director.
     "",
-    // In the order of the spec, with weights of another time and one that is to go.
+    // In the order of the spec, with old weights and a real server that is to be deleted.
     "-A -u 192.0.2.1:53 -s SCHEDULER
 -a -u 192.0.2.1:53 -r 10.0.0.9:53 -m -w 1
 -a -u 192.0.2.1:53 -r 10.0.0.1:53 -m -w 1
@@ -32,7 +32,7 @@ const HISTORIES: [&str; 3] = [
 -a -u 192.0.2.1:53 -r 10.0.0.3:53 -m -w 1
 -a -u 192.0.2.1:53 -r 10.0.0.4:53 -m -w 1
 ",
-    // The other way round.
+    // In the opposite order.
     "-A -u 192.0.2.1:53 -s rr
 -a -u 192.0.2.1:53 -r 10.0.0.4:53 -m -w 3
 -a -u 192.0.2.1:53 -r 10.0.0.3:53 -m -w 1
@@ -60,7 +60,7 @@ fn spec(scheduler: &str, canonical: bool) -> String {
     )
 }
 
-/// Where a director of that history sends its clients once the spec is applied.
+/// Returns the real server of each client once the spec is applied on a director with that history.
 fn choices(history: &str, scheduler: &str, canonical: bool) -> Choices {
     fresh_namespace();
     run_with("ip -batch -", "address add 192.0.2.1/32 dev lo\naddress add 10.0.0.0/24 dev lo");
@@ -76,7 +76,7 @@ fn choices(history: &str, scheduler: &str, canonical: bool) -> Choices {
         let [high, low] = client.to_be_bytes();
         let socket = UdpSocket::bind((Ipv4Addr::new(127, 1, high, low), 0)).unwrap();
         socket.send_to(b"?", VIP).unwrap();
-        // On `lo` a packet has arrived when it is sent.
+        // On `lo` a packet has arrived when the send returns.
         for (number, server) in &servers {
             if let Some(client) = received(server) {
                 assert_eq!(choices.insert(client, *number), None, "each is sent to one");
@@ -95,7 +95,7 @@ fn server(number: u8) -> UdpSocket {
     socket
 }
 
-/// The client whose packet arrived, if one did.
+/// Returns the client whose packet arrived, if one did.
 fn received(server: &UdpSocket) -> Option<IpAddr> {
     match server.recv_from(&mut [0]) {
         Ok((_, client)) => Some(client.ip()),
@@ -105,7 +105,7 @@ fn received(server: &UdpSocket) -> Option<IpAddr> {
 }
 
 #[test]
-fn directors_of_opposite_histories_choose_alike_where_the_order_is_canonical() {
+fn directors_with_opposite_histories_choose_alike_with_canonical_order() {
     for scheduler in ["sh", "mh"] {
         let [fresh, same, opposite] = HISTORIES.map(|history| choices(history, scheduler, true));
         assert_eq!(fresh, same, "{scheduler}");
@@ -114,7 +114,7 @@ fn directors_of_opposite_histories_choose_alike_where_the_order_is_canonical() {
 }
 
 #[test]
-fn directors_of_opposite_histories_choose_differently_without_canonical_order() {
+fn directors_with_opposite_histories_choose_differently_without_canonical_order() {
     for scheduler in ["sh", "mh"] {
         let [fresh, same, opposite] = HISTORIES.map(|history| choices(history, scheduler, false));
         assert_eq!(fresh, same, "{scheduler}: they were added in the same order");

@@ -1,23 +1,24 @@
-//! A snapshot loses nothing: it plans empty where it was taken, and makes an empty host the same.
+//! A snapshot loses nothing: it plans empty in its own namespace, and recreates the state on an
+//! empty host.
 
 use evenkeel_model::{Desired, Family, Scope, Service, ServiceKey};
 use evenkeel_spec::{WriteInput, write};
 use proptest::prelude::*;
 
-use crate::apply::{Tested, observe, put_in_force, read, steps};
+use crate::apply::{Tested, apply_completely, observe, read, steps};
 
 mod others;
 mod specs;
 
-/// How many cases, unless `EVENKEEL_LAB_CASES` says: each makes two or three namespaces.
+/// The number of cases without `EVENKEEL_LAB_CASES`: each creates two or three namespaces.
 const CASES: u32 = 25;
 
-/// A desired state that governs the whole table and is silent about all else.
+/// Returns a desired state that governs the whole table and omits everything else.
 fn everything() -> Desired {
     Desired { scope: Scope::All, ..Desired::default() }
 }
 
-/// The text of a snapshot of this namespace.
+/// Returns the text of a snapshot of this namespace.
 fn snapshot(named: &Desired, pooled: bool) -> String {
     let live = observe(named);
     let mut input = WriteInput::of_live(&live, named);

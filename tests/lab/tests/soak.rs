@@ -1,9 +1,9 @@
-//! All disturbances at once, for a long time: the spec changes several times a second, other
-//! programs break the table and unbind the VIP, a client scrapes, and the daemon is killed
+//! Runs all disturbances at once, for a long time: the spec changes several times a second, other
+//! programs change the table and unbind the VIP, a client scrapes, and the daemon is killed
 //! repeatedly. In the second half it is no longer killed, and must not grow.
 //!
-//! `EVENKEEL_SOAK_SECONDS` says for how long; `cargo xtask soak` sets it. Among the other tests it
-//! takes seconds, so that it is known to work.
+//! `EVENKEEL_SOAK_SECONDS` sets the duration; `cargo xtask soak` passes it. Among the other tests
+//! it takes a few seconds, which checks that the test itself works.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
@@ -28,17 +28,17 @@ mod leaks;
 mod specs;
 mod versions;
 
-/// Long enough for the daemon to be killed, and then to be left alone.
+/// Long enough to kill the daemon a few times and then to leave it running.
 const USUAL: Duration = Duration::from_secs(8);
 
-/// From this length on it is a soak: with all the kills, and with memory looked at, which a program
-/// that has just begun still takes.
+/// From this length on the run is a soak: with all kills, and with a check of memory, which still
+/// grows in a program that has just started.
 const FULL: Duration = Duration::from_secs(60);
 
-/// How long the host may take at the end.
+/// The longest time until the host converges at the end.
 const CONVERGED: Duration = Duration::from_secs(10);
 
-/// What became of a version that stood for long enough.
+/// The result of a version that stayed long enough.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum SpecOutcome {
     Enforced,
@@ -47,17 +47,17 @@ enum SpecOutcome {
     Missed,
 }
 
-/// All that is counted.
+/// All counters.
 #[derive(Debug, Default)]
 struct OutcomeCounts {
     written: BTreeMap<Kind, usize>,
     /// In the second half.
     outcomes: BTreeMap<SpecOutcome, usize>,
-    /// From their last byte until they were enforced or reported.
+    /// The times from the last byte of a version until it was enforced or reported.
     took: Vec<Duration>,
     breaks: usize,
     taken: usize,
-    /// In the second half.
+    /// In the second half: the times that the VIP was missing.
     away: Vec<Duration>,
     scrapes: usize,
     kills: usize,
@@ -82,7 +82,7 @@ impl Shared {
         self.counts.lock().unwrap()
     }
 
-    /// Records a failure. The test continues nevertheless; a few of a kind are enough.
+    /// Records a failure. The test continues; a few failures of a kind are enough.
     fn fail(&self, text: String) {
         let mut counts = self.counts();
         if counts.failures.len() < 20 {
@@ -92,7 +92,7 @@ impl Shared {
     }
 }
 
-/// Stops the other threads when the leading one panics.
+/// Stops the other threads when the main thread panics.
 struct Ending<'a>(&'a Shared);
 
 impl Drop for Ending<'_> {
@@ -102,7 +102,7 @@ impl Drop for Ending<'_> {
 }
 
 #[test]
-fn a_host_under_everything_at_once_converges_and_nothing_leaks() {
+fn a_host_under_all_disturbances_at_once_converges_and_nothing_leaks() {
     let length = std::env::var("EVENKEEL_SOAK_SECONDS").ok();
     let length = length.map_or(USUAL, |text| Duration::from_secs(text.parse().unwrap()));
     let seed = std::env::var("EVENKEEL_LAB_SEED").ok();
@@ -141,13 +141,13 @@ fn a_host_under_everything_at_once_converges_and_nothing_leaks() {
     assert!(failures.is_empty(), "{} failures, the first: {}", failures.len(), failures[0]);
 }
 
-/// The first half.
+/// Runs the first half.
 fn kill_again_and_again(shared: &Shared, fixture: &Fixture, daemon: &mut Child, length: Duration) {
     let begin = Instant::now();
     let kills = if length < FULL { 3 } else { 20 };
     for number in 1..=kills {
-        // The time after the last one belongs to the first half too: the daemon comes to itself,
-        // and takes the memory that it needs at times.
+        // The time after the last kill belongs to the first half too: the daemon starts, and
+        // allocates its usual memory.
         let at = length * 3 / 8 * number / kills;
         sleep(at.saturating_sub(begin.elapsed()));
         if let Some(status) = daemon.try_wait().unwrap() {
@@ -156,7 +156,7 @@ fn kill_again_and_again(shared: &Shared, fixture: &Fixture, daemon: &mut Child, 
         daemon.kill().unwrap();
         daemon.wait().unwrap();
         if let Some(harm) = fixture.harmed() {
-            shared.fail(format!("strangers at restart {number}: {harm}"));
+            shared.fail(format!("other programs' objects at restart {number}: {harm}"));
         }
         *daemon = fixture.watch();
         shared.counts().kills += 1;
@@ -164,7 +164,7 @@ fn kill_again_and_again(shared: &Shared, fixture: &Fixture, daemon: &mut Child, 
     sleep((length / 2).saturating_sub(begin.elapsed()));
 }
 
-/// The second half.
+/// Runs the second half.
 fn leave_alone(shared: &Shared, daemon: &mut Child, length: Duration) -> Samples {
     let begin = Instant::now();
     let mut samples = Samples::default();
@@ -179,7 +179,8 @@ fn leave_alone(shared: &Shared, daemon: &mut Child, length: Duration) -> Samples
     samples
 }
 
-/// Waits until the host is as that spec asks, by all accounts, and says how long it took.
+/// Waits until the daemon, `ipvsadm` and `evenkeel plan` agree that the host matches that spec, and
+/// returns how long it took.
 fn converge(shared: &Shared, fixture: &Fixture, text: &str) -> Duration {
     let begin = Instant::now();
     let desired = load(&[Source::new("spec.yaml", text.as_bytes().to_vec())]).unwrap().desired;
@@ -208,7 +209,7 @@ fn converge(shared: &Shared, fixture: &Fixture, text: &str) -> Duration {
     }
 }
 
-/// Looks at what is left, and prints it all.
+/// Checks the final state, and prints all results.
 fn finish(
     shared: &Shared,
     fixture: &Fixture,
@@ -217,7 +218,7 @@ fn finish(
     samples: &Samples,
 ) {
     if let Some(harm) = fixture.harmed() {
-        shared.fail(format!("strangers at the end: {harm}"));
+        shared.fail(format!("other programs' objects at the end: {harm}"));
     }
     for line in fixture.alarms() {
         shared.fail(format!("the daemon's log says: {line}"));
@@ -265,7 +266,7 @@ fn finish(
     }
 }
 
-/// What the daemon counted since it was started last.
+/// Prints the daemon's counters since its last start.
 fn say_counters(metrics: &str) {
     say("since the last start, by the daemon's own count");
     for name in ["evenkeel_passes_total", "evenkeel_spec_loads_total", "evenkeel_drift_total"] {

@@ -1,9 +1,9 @@
-//! Every fault of a single file in a directory of specs: whatever it is, nothing is deleted that
+//! Tests every fault of a single file in a directory of specs: no fault may delete an object that
 //! was not removed on purpose.
 //!
-//! What each fault must lead to is written down in [`files`] beforehand. `cargo xtask sweep` runs
-//! all of them and prints the table; among the other tests a part of them is run. `cargo xtask
-//! sweep --git` does the same for everyday edits of a Git repository ([`git`]).
+//! The expected outcome of each fault is defined in [`files`] beforehand. `cargo xtask sweep` runs
+//! all of them and prints the table; among the other tests a part of them runs. `cargo xtask sweep
+//! --git` does the same for everyday edits of a Git repository ([`git`]).
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -21,18 +21,18 @@ mod files;
 mod git;
 mod host;
 
-/// Every guard: what brings a good directory back into force, whatever was before.
+/// Every guard: overriding them all makes a good directory active again, whatever was before.
 const ALL_GUARDS: &str =
     "empty,cut-off,take-over,mass-delete,wider-scope,missing-file,no-server,unbind-in-use";
 
-/// The short sweep takes one cut of so many.
+/// The short sweep tests one of this many cuts.
 const CUTS: usize = 8;
 
 /// The outcome of a fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Outcome {
     BadSpec,
-    /// By `apply`, or held by the daemon.
+    /// By a guard of `apply`, or held by the daemon.
     Refused(BTreeSet<String>),
     InSync,
     Applied(String),
@@ -76,7 +76,7 @@ impl Expected {
         }
     }
 
-    /// Why it is accepted; `None` where it is not.
+    /// Returns why the fault is accepted, or `None` if it is not.
     fn why(&self) -> Option<&'static str> {
         match self {
             Self::InSync { why } | Self::Applied { why, .. } => Some(why),
@@ -85,7 +85,7 @@ impl Expected {
     }
 }
 
-/// A fault of a file in a layout, and what became of it.
+/// A fault of a file in a layout, and its outcome.
 struct Row {
     layout: Layout,
     file: &'static str,
@@ -119,17 +119,17 @@ impl fmt::Display for Row {
     }
 }
 
-/// All files as they are in force.
+/// Writes all files in their active version.
 fn write_all(host: &Host, files: &[SpecFile], layout: Layout) {
     for file in files {
         fs::write(host.specs().join(file.name), file.good(layout)).unwrap();
     }
 }
 
-/// Puts that in the place of a file.
+/// Puts this in place of a file.
 fn put(path: &Path, found: &Found) {
     match found {
-        // As an editor or a copy does: in place.
+        // In place, as an editor or a copy does.
         Found::Text(text) => return fs::write(path, text).unwrap(),
         Found::NoPermission => {
             return fs::set_permissions(path, fs::Permissions::from_mode(0o0)).unwrap();
@@ -143,7 +143,7 @@ fn put(path: &Path, found: &Found) {
     }
 }
 
-/// Puts the good text back in the place of whatever is there.
+/// Replaces whatever is there by the good text.
 fn put_back(path: &Path, good: &str) {
     if path.is_dir() {
         fs::remove_dir(path).unwrap();
@@ -153,7 +153,7 @@ fn put_back(path: &Path, good: &str) {
     fs::write(path, good).unwrap();
 }
 
-/// What an apply came to, on a host that was like that before.
+/// Returns the outcome of an apply on a host whose state before is given.
 fn applied(output: &Output, before: &Observed) -> Outcome {
     let stderr = String::from_utf8_lossy(&output.stderr);
     let now = Observed::now();
@@ -174,7 +174,7 @@ fn applied(output: &Output, before: &Observed) -> Outcome {
     harmed(before, &now, outcome)
 }
 
-/// What the daemon made of a change, on a host that was like that before.
+/// Returns the outcome of a change under the daemon on a host whose state before is given.
 fn watched(daemon: &Daemon, generation: u64, before: &Observed) -> Outcome {
     let is_seen = |it: &Status| {
         it.is_bad() || it.held().is_some() || (it.generation() > generation && it.is_ok())
@@ -195,7 +195,7 @@ fn watched(daemon: &Daemon, generation: u64, before: &Observed) -> Outcome {
     harmed(before, &now, outcome)
 }
 
-/// The outcome, unless others lost anything, which no fault may lead to.
+/// Returns the outcome, unless another program lost an object, which no fault may cause.
 fn harmed(before: &Observed, now: &Observed, outcome: Outcome) -> Outcome {
     let changes = before.foreign().changes(&now.foreign());
     match changes.is_empty() {
@@ -228,7 +228,7 @@ fn sweep_apply(rows: &mut [Row], files: &[SpecFile], layout: Layout) {
     assert!(last.stdout.starts_with(b"In sync"), "{last:?}");
 }
 
-/// Has one daemon meet every fault, each from the good directory.
+/// Runs one daemon through every fault, each from the good directory.
 fn sweep_watch<'a>(rows: impl Iterator<Item = &'a mut Row>, files: &[SpecFile], layout: Layout) {
     let host = Host::new(layout.scope);
     write_all(&host, files, layout);
@@ -250,7 +250,7 @@ fn sweep_watch<'a>(rows: impl Iterator<Item = &'a mut Row>, files: &[SpecFile], 
     }
 }
 
-/// Waits until the good directory is in force again, from that generation on.
+/// Waits until the good directory is active again, from that generation on.
 fn back_to_good(daemon: &Daemon, generation: u64) -> Status {
     let is_good = |it: &Status| {
         it.is_ok() && it.generation() >= generation && it.held().is_none() && !it.is_bad()
@@ -258,13 +258,13 @@ fn back_to_good(daemon: &Daemon, generation: u64) -> Status {
     daemon.wait_for(is_good).unwrap_or_else(|last| panic!("not back to good: {last:?}"))
 }
 
-/// Whether the sweep is to be run as a whole.
+/// Whether the whole sweep is to be run.
 fn is_full() -> bool {
     std::env::var_os("EVENKEEL_SWEEP").is_some()
 }
 
 #[test]
-fn no_fault_of_a_single_file_deletes_what_was_not_removed_on_purpose() {
+fn no_fault_of_a_single_file_deletes_objects_that_were_not_removed_on_purpose() {
     let mut all = Vec::new();
     for (scope, mark) in [(true, false), (true, true), (false, false), (false, true)] {
         let layout = Layout { scope, mark };
@@ -325,8 +325,8 @@ fn report(rows: &[Row]) {
     ));
 }
 
-/// Prints what is known beforehand: which faults are accepted and why, and what refuses the others
-/// that are good specs.
+/// Prints the expectations: which faults are accepted and why, and which guard refuses the other
+/// valid specs.
 fn say_expected(rows: &[Row]) {
     let mut accepted: Vec<(String, BTreeSet<String>)> = Vec::new();
     let mut refused: Vec<(String, BTreeSet<String>)> = Vec::new();

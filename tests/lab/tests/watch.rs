@@ -1,4 +1,4 @@
-//! The daemon on a real kernel, with real inotify and rtnetlink: what it does is looked at with
+//! Tests the daemon on a real kernel, with real inotify and rtnetlink; its effects are checked with
 //! `ipvsadm`, `ip` and `sysctl`.
 
 use std::fs::File;
@@ -26,16 +26,16 @@ mod signals;
 mod subscription;
 mod writers;
 
-/// What a new spec may take from its last byte until the kernel has it.
+/// The longest time from the last byte of a new spec until the kernel has it.
 const ENFORCED: Duration = Duration::from_millis(500);
 
-/// A host with a folder for a spec, and a state directory, in a network namespace of its own.
+/// A host with a directory for a spec, and a state directory, in a network namespace of its own.
 struct Host {
     folder: TempDir,
 }
 
 impl Host {
-    /// With a device `eth0` for VIPs.
+    /// Creates it with a device `eth0` for VIPs.
     fn new() -> Self {
         fresh_namespace();
         run("ip link add eth0 up type dummy");
@@ -48,12 +48,12 @@ impl Host {
         self.folder.path().join(name)
     }
 
-    /// Writes a file of the folder `specs`.
+    /// Writes a file in the directory `specs`.
     fn write(&self, name: &str, text: impl AsRef<[u8]>) {
         std::fs::write(self.path("specs").join(name), text).unwrap();
     }
 
-    /// A daemon on that place below the folder, with those further options.
+    /// Starts a daemon on that path below the directory, with these further options.
     fn watch(&self, place: &str, options: &str) -> Daemon {
         let mut command = self.command("watch");
         command.arg(self.path(place)).args(options.split_whitespace());
@@ -63,7 +63,7 @@ impl Host {
         Daemon::start(command, &self.path("log"))
     }
 
-    /// A daemon on `specs/spec.yaml` with those capabilities only.
+    /// Starts a daemon on `specs/spec.yaml` with only these capabilities.
     fn watch_with(&self, capabilities: &str) -> Daemon {
         let mut command = Command::new("setpriv");
         command.args(["--bounding-set", capabilities, "--inh-caps", "-all"]);
@@ -72,7 +72,7 @@ impl Host {
         Daemon::start(command, &self.path("log"))
     }
 
-    /// A daemon on `specs/spec.yaml`, which is written, and is in force.
+    /// Writes `specs/spec.yaml`, starts a daemon on it and waits until it is active.
     fn watching(&self, spec: &str, options: &str) -> Daemon {
         self.write("spec.yaml", spec);
         let daemon = self.watch("specs/spec.yaml", options);
@@ -86,7 +86,7 @@ impl Host {
         command
     }
 
-    /// What another command says, with its status.
+    /// Runs another command and returns its status and output.
     fn evenkeel(&self, arguments: &str) -> (i32, String, String) {
         let mut words = arguments.split_whitespace();
         let mut command = self.command(words.next().unwrap());
@@ -111,7 +111,7 @@ impl Host {
         assert!(is_so, "{status:#}");
     }
 
-    /// The reasons that its status gives, in one text.
+    /// Returns the reasons of its status, in one text.
     fn reasons(&self) -> String {
         let status = self.status();
         let reasons = status["reasons"].as_array().unwrap().iter();
@@ -136,7 +136,7 @@ impl Daemon {
         kill(Pid::from_raw(self.child.id().try_into().unwrap()), signal).unwrap();
     }
 
-    /// Waits for its end.
+    /// Waits until it ends.
     fn ended(&mut self) -> ExitStatus {
         let mut status = None;
         assert!(
@@ -167,7 +167,7 @@ impl Drop for Daemon {
     }
 }
 
-/// Whether that comes about in time.
+/// Whether the condition holds within this time.
 fn within(time: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + time;
     loop {
@@ -181,10 +181,10 @@ fn within(time: Duration, mut condition: impl FnMut() -> bool) -> bool {
     }
 }
 
-/// The table as the kernel shows it without counters: cheap enough to be looked at all the time.
+/// Returns the table as the kernel shows it without counters: cheap enough to be read continuously.
 fn table() -> String {
-    // In one read: where one is continued, the kernel counts the services of other namespaces, which
-    // it does not show, and leaves out as many of this one (`ip_vs_info_seq_next`).
+    // In one read: a continued read counts the services of other namespaces, which the kernel does
+    // not show, and skips as many of this one (`ip_vs_info_seq_next`).
     let mut text = String::with_capacity(1 << 16);
     File::open("/proc/thread-self/net/ip_vs").unwrap().read_to_string(&mut text).unwrap();
     let line = |line: &str| -> String {
@@ -204,7 +204,7 @@ fn assert_enforced(address: &str, begin: Instant) {
     assert!(is_there, "no {address} after {:?}:\n{}", begin.elapsed(), table());
 }
 
-/// A spec with one service and that real server.
+/// Returns a spec with one service and that real server.
 fn spec(address: &str) -> String {
     format!(
         "version: 1\nscope: all\nservices:\n  - {{ name: web, vip: 192.0.2.1, port: 80, drain: 0s, \
@@ -216,7 +216,7 @@ fn is_signal(status: ExitStatus) -> bool {
     status.signal().is_some()
 }
 
-/// One service behind a VIP whose real servers drain for that long at most.
+/// Returns a spec of one service behind a VIP whose real servers drain for at most that long.
 fn draining(limit: &str, real_servers: &str) -> String {
     format!(
         "version: 1

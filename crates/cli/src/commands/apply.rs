@@ -9,12 +9,12 @@ use evenkeel_model::Names;
 use evenkeel_spec::Loaded;
 
 use crate::adoption::Adoption;
-use crate::args::{self, Apply, Global, Spec};
+use crate::args::{ApplyArgs, GlobalArgs, OnFailureArg, SpecArgs};
 use crate::commands::plan::{print_warnings, show};
 use crate::confirm_timeout;
 use crate::daemon_client::{DaemonUse, check_no_conflict};
 use crate::error::Error;
-use crate::exit_code::Status;
+use crate::exit_code::CommandExit;
 use crate::host_session::{Access, HostSession};
 use crate::last_applied::{NewSpec, absolute};
 use crate::output::Output;
@@ -28,10 +28,10 @@ use crate::source_cache::SourceCache;
 use crate::wait_for_drains;
 
 pub(crate) fn run(
-    arguments: &Apply,
-    global: &Global,
+    arguments: &ApplyArgs,
+    global: &GlobalArgs,
     output: &mut Output,
-) -> Result<Status, Error> {
+) -> Result<CommandExit, Error> {
     let prompt = Prompt {
         allow: &arguments.allow,
         // A saved plan was reviewed.
@@ -103,7 +103,7 @@ pub(crate) fn run(
         if journal != before {
             state.write(&journal)?;
         }
-        return Ok(Status::Done);
+        return Ok(CommandExit::Done);
     }
     let steps = std::mem::take(&mut plan.steps);
     if let Some(within) = arguments.confirm {
@@ -115,8 +115,8 @@ pub(crate) fn run(
     let is_daemon_enforcing = wait_for_drains::is_daemon_enforcing()?;
     let options = ApplyOptions {
         on_failure: match arguments.on_failure {
-            args::OnFailure::Rollback => OnFailure::Rollback,
-            args::OnFailure::Keep => OnFailure::Keep,
+            OnFailureArg::Rollback => OnFailure::Rollback,
+            OnFailureArg::Keep => OnFailure::Keep,
         },
         wait: !arguments.no_wait && !is_daemon_enforcing,
         ..ApplyOptions::default()
@@ -163,13 +163,17 @@ struct ApplyRequest {
 }
 
 impl ApplyRequest {
-    fn of_spec(arguments: &Apply, global: &Global, output: &mut Output) -> Result<Self, Error> {
-        let Spec { spec, parameters } = &arguments.spec;
+    fn of_spec(
+        arguments: &ApplyArgs,
+        global: &GlobalArgs,
+        output: &mut Output,
+    ) -> Result<Self, Error> {
+        let SpecArgs { spec, parameters } = &arguments.spec;
         let (loaded, texts) = crate::input::spec_and_texts(spec, parameters, global, output)?;
         Ok(Self { loaded, texts, target: arguments.target.clone(), saved: None })
     }
 
-    fn of_saved_plan(path: &Path, global: &Global, output: &Output) -> Result<Self, Error> {
+    fn of_saved_plan(path: &Path, global: &GlobalArgs, output: &Output) -> Result<Self, Error> {
         let here = PlanOrigin::here(global.role).map_err(Error::Namespace)?;
         let saved = SavedPlan::read(path, &here)?;
         let sources = saved.sources();

@@ -2,16 +2,16 @@
 
 use evenkeel_control::Request;
 
-use crate::args::{Approve, Global};
+use crate::args::{ApproveArgs, GlobalArgs};
 use crate::daemon_client::send_command;
 use crate::error::Error;
-use crate::exit_code::Status;
+use crate::exit_code::CommandExit;
 use crate::output::Output;
 
 pub(crate) fn run(
-    arguments: &Approve,
-    global: &Global,
+    arguments: &ApproveArgs,
+    global: &GlobalArgs,
     output: &mut Output,
-) -> Result<Status, Error> {
+) -> Result<CommandExit, Error> {
     send_command(Request::Approve { id: arguments.id.clone() }, global, output)
 }

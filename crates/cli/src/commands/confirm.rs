@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use evenkeel_engine::{Journal, Kernel, StateDir, pending_sysctls, roll_back_pending};
+use evenkeel_engine::{Journal, Kernel, StateDir, pending_request, roll_back_pending};
 use evenkeel_model::Names;
 use evenkeel_plan::render::count;
 use evenkeel_plan::rollback_plan;
 
-use crate::args::{Confirm, Global};
+use crate::args::{ConfirmArgs, GlobalArgs};
 use crate::error::Error;
-use crate::exit_code::Status;
+use crate::exit_code::CommandExit;
 use crate::host_session::{Access, HostSession, now};
 use crate::last_applied::stored;
 use crate::output::Output;
@@ -17,10 +17,10 @@ use crate::prompt::check_permitted;
 use crate::report::print_rollback;
 
 pub(crate) fn run(
-    arguments: &Confirm,
-    global: &Global,
+    arguments: &ConfirmArgs,
+    global: &GlobalArgs,
     output: &mut Output,
-) -> Result<Status, Error> {
+) -> Result<CommandExit, Error> {
     let mut host = HostSession::connect(global, Access::ConfirmPending, output)?;
     if host.journal.pending.is_none() {
         // An apply may be pending in another journal.
@@ -32,7 +32,7 @@ pub(crate) fn run(
     }
     keep(&host.state, &mut host.journal)?;
     output.answer("Confirmed: what was applied stays.\n")?;
-    Ok(Status::Done)
+    Ok(CommandExit::Done)
 }
 
 fn keep(state: &StateDir, journal: &mut Journal) -> Result<(), Error> {
@@ -58,9 +58,9 @@ fn write_with_retries(state: &StateDir, journal: &Journal) -> Result<(), Error> 
 }
 
 /// Rolls the pending apply back, and prints the result.
-pub(crate) fn abort(host: &mut HostSession, output: &mut Output) -> Result<Status, Error> {
+pub(crate) fn abort(host: &mut HostSession, output: &mut Output) -> Result<CommandExit, Error> {
     let HostSession { kernel, state, journal, lock: _ } = host;
-    let mut live = kernel.observe(&pending_sysctls(journal))?;
+    let mut live = kernel.observe(&pending_request(journal))?;
     if let Some(pending) = &journal.pending {
         check_permitted(kernel, &rollback_plan(&pending.steps, &live).steps)?;
     }
@@ -80,7 +80,7 @@ pub(crate) fn abort(host: &mut HostSession, output: &mut Output) -> Result<Statu
                 count(rollback.broken, "connection")
             ));
         }
-        return Ok(Status::Done);
+        return Ok(CommandExit::Done);
     }
     let names = Names { desired: &asked.unwrap_or_default(), last: last.as_ref() };
     Ok(print_rollback(&rollback, names, output))

@@ -16,10 +16,10 @@ use evenkeel_control::{Lock, LockGuard, PendingMarker};
 use evenkeel_engine::{Found, HostKernel, Journal, Pending, PendingState, StateDir};
 use signal_hook::consts::SIGHUP;
 
-use crate::args::{Global, Watchdog};
+use crate::args::{GlobalArgs, WatchdogArgs};
 use crate::commands::confirm::abort;
 use crate::error::Error;
-use crate::exit_code::Status;
+use crate::exit_code::CommandExit;
 use crate::host_session::{HostSession, now, state_dir};
 use crate::output::Output;
 
@@ -27,7 +27,7 @@ use crate::output::Output;
 const READY: &[u8] = b"ready\n";
 
 /// Starts a watchdog for the apply with that id, and waits until it is ready.
-pub(crate) fn start(id: &str, global: &Global) -> Result<Child, Error> {
+pub(crate) fn start(id: &str, global: &GlobalArgs) -> Result<Child, Error> {
     let start = || {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["watchdog", id]).arg("--state-dir").arg(&global.state_dir);
@@ -44,10 +44,10 @@ pub(crate) fn start(id: &str, global: &Global) -> Result<Child, Error> {
 }
 
 pub(crate) fn run(
-    arguments: &Watchdog,
-    global: &Global,
+    arguments: &WatchdogArgs,
+    global: &GlobalArgs,
     output: &mut Output,
-) -> Result<Status, Error> {
+) -> Result<CommandExit, Error> {
     // Fails only for a process that already leads a session.
     let _session = rustix::process::setsid();
     // The SIGHUP of the session in which it was started may still be pending.
@@ -58,7 +58,7 @@ pub(crate) fn run(
     let mut stdout = io::stdout();
     stdout.write_all(READY).and_then(|()| stdout.flush()).map_err(Error::Output)?;
     let Some((journal, pending, lock)) = wait(&state, &arguments.id, &marker)? else {
-        return Ok(Status::Done);
+        return Ok(CommandExit::Done);
     };
     let why = match pending.state(now()) {
         PendingState::Unfinished => "did not finish",
@@ -70,7 +70,7 @@ pub(crate) fn run(
     let mut host = HostSession { kernel, state, journal, lock: Some(lock) };
     let status = abort(&mut host, output)?;
     let how = match status {
-        Status::Done => "everything that it touched is as it was before",
+        CommandExit::Done => "everything that it touched is as it was before",
         _ => "not everything that it touched could be restored: `evenkeel plan` shows what differs",
     };
     let begun = pending.begun_at();

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::args::ShowOutput;
 use crate::error::Error;
-use crate::exit_code::Status;
+use crate::exit_code::CommandExit;
 use crate::output::Output;
 
 pub(crate) fn run(
@@ -21,7 +21,7 @@ pub(crate) fn run(
     target: Option<&ServiceSelection>,
     form: ShowOutput,
     output: &mut Output,
-) -> Result<Status, Error> {
+) -> Result<CommandExit, Error> {
     let is_selected = |connection: &Connection| match target {
         None => true,
         Some(target) => connection.service.is_some_and(|key| target.services().contains(&key)),
@@ -49,7 +49,7 @@ pub(crate) fn run(
     if form == ShowOutput::Json {
         output.answer(if shown == 0 { "]\n}\n" } else { "\n  ]\n}\n" })?;
     }
-    Ok(Status::Done)
+    Ok(CommandExit::Done)
 }
 
 const COLUMNS: usize = 7;

@@ -19,11 +19,11 @@ use evenkeel_model::Role;
 
 use crate::args::{Arguments, Command};
 use crate::error::Error;
-use crate::exit_code::Status;
+use crate::exit_code::CommandExit;
 use crate::output::Output;
 
 /// Runs the command of the command line.
-pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> Result<Status, Error> {
+pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> Result<CommandExit, Error> {
     let Arguments { command, global } = arguments;
     let Role::Director = global.role;
     let status = match command {

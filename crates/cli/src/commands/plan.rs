@@ -5,9 +5,9 @@ use evenkeel_plan::render::{self, Labels, Line, Remark};
 use evenkeel_plan::{Object, Op, Plan, Verb};
 use evenkeel_spec::{Position, Provenance, WriteInput};
 
-use crate::args::{self, Global, PlanOutput};
+use crate::args::{GlobalArgs, PlanArgs, PlanOutput};
 use crate::error::Error;
-use crate::exit_code::Status;
+use crate::exit_code::CommandExit;
 use crate::host_session::{self, Access, HostSession};
 use crate::last_applied::NewSpec;
 use crate::output::Output;
@@ -16,10 +16,10 @@ use crate::planning::PlannedHost;
 use crate::saved_plan::SavedPlan;
 
 pub(crate) fn run(
-    arguments: &args::Plan,
-    global: &Global,
+    arguments: &PlanArgs,
+    global: &GlobalArgs,
     output: &mut Output,
-) -> Result<Status, Error> {
+) -> Result<CommandExit, Error> {
     let spec = &arguments.spec;
     let (loaded, texts) =
         crate::input::spec_and_texts(&spec.spec, &spec.parameters, global, output)?;
@@ -71,7 +71,7 @@ pub(crate) fn run(
         output.hint(&format!("saved; `evenkeel apply --plan {}` applies it", path.display()));
     }
     let changes = arguments.detailed_exitcode && !plan.is_in_sync();
-    Ok(if changes { Status::Changes } else { Status::Done })
+    Ok(if changes { CommandExit::Changes } else { CommandExit::Done })
 }
 
 /// Prints the steps and the counts, for plan and apply. With `places`, also prints the position in
@@ -116,6 +116,7 @@ fn place<'a>(op: &Op, places: &'a Provenance) -> Option<&'a Position> {
         Object::Service(key) => places.service(&key),
         Object::RealServer(service, key) => places.real_server(&service, &key),
         Object::Vip(binding) => places.vip(&binding),
+        Object::Host(object) => places.host_object(&object),
         Object::Sync(state) => places.sync(state),
         Object::Sysctl(key) => places.sysctl(&key),
         Object::Timeouts => ["tcp", "tcp_fin", "udp"].iter().find_map(|key| places.timeout(key)),

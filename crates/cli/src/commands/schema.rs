@@ -1,10 +1,10 @@
 //! `evenkeel schema`: prints the JSON Schema of a spec, for editors and CI.
 
 use crate::error::Error;
-use crate::exit_code::Status;
+use crate::exit_code::CommandExit;
 use crate::output::Output;
 
-pub(crate) fn run(output: &mut Output) -> Result<Status, Error> {
+pub(crate) fn run(output: &mut Output) -> Result<CommandExit, Error> {
     output.answer(format_args!("{:#}\n", evenkeel_spec::schema()))?;
-    Ok(Status::Done)
+    Ok(CommandExit::Done)
 }

@@ -8,22 +8,26 @@ use evenkeel_model::{
 use evenkeel_plan::ServiceSelection;
 use serde_json::{Value, json};
 
-use crate::args::{Global, Show, ShowOutput};
+use crate::args::{GlobalArgs, ShowArgs, ShowOutput};
 use crate::commands::connections;
 use crate::error::Error;
-use crate::exit_code::Status;
+use crate::exit_code::CommandExit;
 use crate::host_session::{Access, HostSession};
 use crate::output::Output;
 
-pub(crate) fn run(arguments: &Show, global: &Global, output: &mut Output) -> Result<Status, Error> {
+pub(crate) fn run(
+    arguments: &ShowArgs,
+    global: &GlobalArgs,
+    output: &mut Output,
+) -> Result<CommandExit, Error> {
     let named = if arguments.spec.is_empty() {
         Desired::default()
     } else {
         crate::input::spec(&arguments.spec, &arguments.parameters, global, output)?.desired
     };
     let mut host = HostSession::connect(global, Access::Read, output)?;
-    let sysctls = host.sysctls(&named);
-    let (mut live, statistics) = host.kernel.observe_with_statistics(&sysctls)?;
+    let request = host.read_request(&named);
+    let (mut live, statistics) = host.kernel.observe_with_statistics(&request)?;
     if arguments.connections {
         let target = target(&arguments.target, &named, &live)?;
         return connections::run(&live, &named, target.as_ref(), arguments.output, output);
@@ -36,7 +40,7 @@ pub(crate) fn run(arguments: &Show, global: &Global, output: &mut Output) -> Res
         ShowOutput::Json => format!("{:#}\n", document(&live, &statistics, &named)),
     };
     output.answer(answer)?;
-    Ok(Status::Done)
+    Ok(CommandExit::Done)
 }
 
 /// The selected services: services of the spec, or live services that it does not list, by their

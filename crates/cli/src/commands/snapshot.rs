@@ -1,28 +1,30 @@
 //! `evenkeel snapshot`: writes the live state as a spec, for which a plan has no changes.
 
-use evenkeel_engine::Kernel;
-use evenkeel_model::{Desired, Scope};
+use evenkeel_engine::{Kernel, ReadRequest};
+use evenkeel_model::{Desired, HostObjectKind, Scope};
 use evenkeel_spec::WriteInput;
 
-use crate::args::{Global, Snapshot};
+use crate::args::{GlobalArgs, SnapshotArgs};
 use crate::error::Error;
-use crate::exit_code::Status;
+use crate::exit_code::CommandExit;
 use crate::host_session::{Access, HostSession};
 use crate::output::Output;
 
 pub(crate) fn run(
-    arguments: &Snapshot,
-    global: &Global,
+    arguments: &SnapshotArgs,
+    global: &GlobalArgs,
     output: &mut Output,
-) -> Result<Status, Error> {
+) -> Result<CommandExit, Error> {
     let named = if arguments.names.is_empty() {
         Desired { scope: Scope::All, ..Desired::default() }
     } else {
         crate::input::spec(&arguments.names, &arguments.parameters, global, output)?.desired
     };
     let mut host = HostSession::connect(global, Access::Read, output)?;
-    let sysctls = host.sysctls(&named);
-    let (live, statistics) = host.kernel.observe_with_statistics(&sysctls)?;
+    // A snapshot includes all host objects, whatever is recorded.
+    let host_objects = HostObjectKind::ALL.into();
+    let request = ReadRequest { host_objects, ..host.read_request(&named) };
+    let (live, statistics) = host.kernel.observe_with_statistics(&request)?;
     let mut input = WriteInput::of_live(&live, &named);
     if arguments.names.is_empty() {
         // Applying the snapshot later must not delete objects that were added after it.
@@ -35,7 +37,7 @@ pub(crate) fn run(
     input.observe_moment(now(), rustix::system::uname().release().to_string_lossy());
     input.observe_statistics(&statistics);
     output.answer(evenkeel_spec::write(&input))?;
-    Ok(Status::Done)
+    Ok(CommandExit::Done)
 }
 
 /// The time in UTC, to the second: `2026-01-31T23:59:59Z`.

@@ -11,18 +11,18 @@ use evenkeel_plan::render::count;
 use evenkeel_watch::list_drains;
 use jiff::Timestamp;
 
-use crate::args::{self, Global, ShowOutput};
+use crate::args::{GlobalArgs, ShowOutput, StatusArgs};
 use crate::daemon_client::query;
 use crate::error::Error;
-use crate::exit_code;
+use crate::exit_code::CommandExit;
 use crate::host_session::{now, state_dir};
 use crate::output::Output;
 
 pub(crate) fn run(
-    arguments: &args::Status,
-    global: &Global,
+    arguments: &StatusArgs,
+    global: &GlobalArgs,
     output: &mut Output,
-) -> Result<exit_code::Status, Error> {
+) -> Result<CommandExit, Error> {
     if arguments.follow {
         return follow::run(arguments.output, global, output);
     }
@@ -32,7 +32,7 @@ pub(crate) fn run(
         Ok(Answer::Status(status)) => status,
         Ok(Answer::Done(message) | Answer::Refused(message)) => {
             output.refusal(&message);
-            return Ok(exit_code::Status::Refused);
+            return Ok(CommandExit::Refused);
         }
     };
     match arguments.output {
@@ -42,15 +42,15 @@ pub(crate) fn run(
         }
         ShowOutput::Text => print_status(&status, output)?,
     }
-    Ok(exit_code::Status::Done)
+    Ok(CommandExit::Done)
 }
 
 /// Prints what the journal records, where no daemon runs.
 fn without(
     form: ShowOutput,
-    global: &Global,
+    global: &GlobalArgs,
     output: &mut Output,
-) -> Result<exit_code::Status, Error> {
+) -> Result<CommandExit, Error> {
     let (journal, warning) = state_dir(global)?.read(false)?;
     if let Some(warning) = warning {
         output.warning(&warning);
@@ -69,7 +69,7 @@ fn without(
             "drains": drains,
         });
         output.answer(format_args!("{document:#}\n"))?;
-        return Ok(exit_code::Status::Done);
+        return Ok(CommandExit::Done);
     }
     output.answer("not running: no daemon manages this network namespace\n")?;
     let digest = digest.and_then(|it| it.get(..12)).unwrap_or("nothing");
@@ -80,7 +80,7 @@ fn without(
     if let Some(message) = waits {
         row("unconfirmed", message, output)?;
     }
-    Ok(exit_code::Status::Done)
+    Ok(CommandExit::Done)
 }
 
 /// The rows of drains, with their remaining time.

@@ -3,7 +3,7 @@
 
 use evenkeel_engine::{
     ApplyOptions, Journal, Kernel, LastApplied, OnFailure, Outcome, ParameterValues,
-    PartialApplies, Pass, Report, execute_journalled, plan_changes,
+    PartialApplies, Pass, ReadRequest, Report, execute_journalled, plan_changes,
 };
 use evenkeel_model::{Live, Names};
 use evenkeel_plan::{
@@ -11,11 +11,11 @@ use evenkeel_plan::{
 };
 
 use crate::adoption::attempted;
-use crate::args::{Global, Teardown};
+use crate::args::{GlobalArgs, TeardownArgs};
 use crate::commands::plan::{print_warnings, show_steps};
 use crate::daemon_client::{DaemonUse, check_no_conflict};
 use crate::error::Error;
-use crate::exit_code::Status;
+use crate::exit_code::CommandExit;
 use crate::host_session::{Access, HostSession};
 use crate::last_applied::{NewSpec, history};
 use crate::output::Output;
@@ -25,10 +25,10 @@ use crate::report::print_report;
 use crate::source_cache::SourceCache;
 
 pub(crate) fn run(
-    arguments: &Teardown,
-    global: &Global,
+    arguments: &TeardownArgs,
+    global: &GlobalArgs,
     output: &mut Output,
-) -> Result<Status, Error> {
+) -> Result<CommandExit, Error> {
     let prompt = Prompt {
         allow: &arguments.allow,
         assume_yes: arguments.yes,
@@ -48,7 +48,7 @@ pub(crate) fn run(
         false => journal.targeted.over(None),
     };
     let record = journal.record.clone();
-    let live = kernel.observe(&record.sysctls.keys().cloned().collect())?;
+    let live = kernel.observe(&ReadRequest::for_journal(&journal))?;
     let attempted = journal.attempted.over(attempted(&state, &journal));
     let adopted = match arguments.adopted {
         true => Adopted::default(),
@@ -87,7 +87,7 @@ pub(crate) fn run(
     if plan.is_in_sync() {
         forget(&mut journal, &live);
         state.write(&journal)?;
-        return Ok(Status::Done);
+        return Ok(CommandExit::Done);
     }
     let bound = live.clone();
     let pass = Pass {
@@ -137,6 +137,7 @@ fn forget(journal: &mut Journal, live: &Live) {
     journal.attempted = PartialApplies::default();
     journal.adopted = Adopted::default();
     journal.addresses.retain(|binding| live.addresses.contains_key(binding));
+    journal.host_objects.retain(|object| !live.host_objects.is_gone(object));
     let links = live.links.as_ref();
     journal.dummies.retain(|name| links.is_none_or(|links| links.contains_key(name)));
 }

@@ -2,16 +2,16 @@
 
 use evenkeel_plan::render::count;
 
-use crate::args::{Global, Validate};
+use crate::args::{GlobalArgs, ValidateArgs};
 use crate::error::Error;
-use crate::exit_code::Status;
+use crate::exit_code::CommandExit;
 use crate::output::Output;
 
 pub(crate) fn run(
-    arguments: &Validate,
-    global: &Global,
+    arguments: &ValidateArgs,
+    global: &GlobalArgs,
     output: &mut Output,
-) -> Result<Status, Error> {
+) -> Result<CommandExit, Error> {
     let spec = &arguments.spec;
     let desired = crate::input::spec(&spec.spec, &spec.parameters, global, output)?.desired;
     let real_servers: usize =
@@ -22,5 +22,5 @@ pub(crate) fn run(
         count(real_servers, "real server"),
         count(desired.vips.len(), "VIP"),
     ))?;
-    Ok(Status::Done)
+    Ok(CommandExit::Done)
 }

@@ -7,15 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_control::Mode;
-use evenkeel_engine::{HostKernel, Kernel, StoredSpecTexts, Sysctls};
+use evenkeel_engine::{HostKernel, Kernel, ReadRequest, StoredSpecTexts};
 use evenkeel_model::{FileContents, Live};
 use evenkeel_spec::Source;
 use evenkeel_watch::{Detail, Options, SpecSource, SpecText, TrafficOptions};
 
-use crate::args::{Global, Parameters, Traffic, Watch};
+use crate::args::{GlobalArgs, ParameterArgs, TrafficDetail, WatchArgs};
 use crate::daemon_client::absolute;
 use crate::error::Error;
-use crate::exit_code::Status;
+use crate::exit_code::CommandExit;
 use crate::host_session::{namespace, state_dir};
 use crate::last_applied;
 use crate::output::Output;
@@ -24,11 +24,11 @@ use crate::output::Output;
 const INTERVALS: u32 = 10;
 
 pub(crate) fn run(
-    arguments: &Watch,
-    global: &Global,
+    arguments: &WatchArgs,
+    global: &GlobalArgs,
     output: &mut Output,
-) -> Result<Status, Error> {
-    let Watch { spec, interval, full_interval, listen, observe, traffic, traffic_limit } =
+) -> Result<CommandExit, Error> {
+    let WatchArgs { spec, interval, full_interval, listen, observe, traffic, traffic_limit } =
         arguments;
     if spec.spec.iter().any(|place| place == Path::new("-")) {
         return Err(Error::Usage(
@@ -43,7 +43,8 @@ pub(crate) fn run(
     let state = state_dir(global)?;
     // Fails now if the kernel has no IPVS or access to it is not permitted, since that is unlikely
     // to change later.
-    HostKernel::connect(BTreeSet::new())?.read_namespace(&Sysctls::new(), &mut Live::default())?;
+    HostKernel::connect(BTreeSet::new())?
+        .read_namespace(&ReadRequest::new(), &mut Live::default())?;
     let interval = Duration::from_secs(u64::from(*interval));
     let options = Options {
         version: env!("CARGO_PKG_VERSION"),
@@ -57,22 +58,22 @@ pub(crate) fn run(
         sources: absolute(&spec.spec),
         traffic: TrafficOptions {
             detail: match traffic {
-                Traffic::Off => Detail::Off,
-                Traffic::Services => Detail::Services,
-                Traffic::RealServers => Detail::RealServers,
+                TrafficDetail::Off => Detail::Off,
+                TrafficDetail::Services => Detail::Services,
+                TrafficDetail::RealServers => Detail::RealServers,
             },
             limit: *traffic_limit,
         },
     };
     let places: Vec<PathBuf> = options.sources.iter().map(PathBuf::from).collect();
-    let files = Files {
+    let files = FileSource {
         places: places.clone(),
-        parameters: Parameters { set: spec.parameters.set.clone() },
+        parameters: ParameterArgs { set: spec.parameters.set.clone() },
         global: global.clone(),
     };
     output.flush()?;
     evenkeel_watch::run(options, Box::new(files), places, listener)?;
-    Ok(Status::Done)
+    Ok(CommandExit::Done)
 }
 
 fn listener(address: &str) -> Result<Option<TcpListener>, Error> {
@@ -84,13 +85,13 @@ fn listener(address: &str) -> Result<Option<TcpListener>, Error> {
 }
 
 /// The spec of the command line, which the daemon reads repeatedly.
-struct Files {
+struct FileSource {
     places: Vec<PathBuf>,
-    parameters: Parameters,
-    global: Global,
+    parameters: ParameterArgs,
+    global: GlobalArgs,
 }
 
-impl SpecSource for Files {
+impl SpecSource for FileSource {
     fn read(&mut self) -> Result<SpecText, String> {
         let Self { places, parameters, global } = self;
         crate::input::text(places, parameters, global)

@@ -1,5 +1,5 @@
-//! Truncates the last applied spec at every byte: what remains changes nothing. The lab tests the
-//! program with the same texts on a real kernel.
+//! Truncates the last applied spec at every byte and asserts that no truncated spec changes
+//! anything. The lab tests the program with the same texts on a real kernel.
 
 use evenkeel_model::{Desired, Live};
 use evenkeel_plan::{Guard, Inputs, Plan, PriorState, cut_off, plan, simulate};
@@ -16,14 +16,14 @@ struct Applied<'a> {
     record: PriorState,
 }
 
-/// How many truncated specs had which result.
+/// Counts truncated specs by their result.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Endings {
     /// Invalid specs.
     bad: usize,
-    /// Valid specs that ask for something else, and are refused.
+    /// Valid specs that request something else and are refused.
     refused: usize,
-    /// Valid specs that ask for the same.
+    /// Valid specs that request the same state.
     in_sync: usize,
 }
 
@@ -39,7 +39,7 @@ impl<'a> Applied<'a> {
         applied
     }
 
-    /// The plan for other texts; `None` if they are not a valid spec.
+    /// Returns the plan for other texts, or `None` if they are not a valid spec.
     fn plan(&self, texts: &[&str]) -> Option<Plan> {
         let sources = sources(texts);
         let desired = load(&sources).ok()?.desired;
@@ -65,7 +65,7 @@ impl<'a> Applied<'a> {
                 None => endings.bad += 1,
                 Some(plan) if plan.is_in_sync() => endings.in_sync += 1,
                 Some(plan) => {
-                    // By this guard, even if all others are overridden.
+                    // This guard refuses the plan even if all others are overridden.
                     let others = Guard::ALL.into_iter().filter(|guard| *guard != Guard::CutOff);
                     let others: Vec<Guard> = others.collect();
                     let rest = &texts[which][texts[which].rfind('\n').unwrap_or(0)..];

@@ -43,7 +43,7 @@ fn a_wrong_command_line_is_64() {
 }
 
 #[test]
-fn apply_without_a_terminal_and_without_yes_is_64_whatever_stands_on_stdin() {
+fn apply_without_a_terminal_and_without_yes_is_64_whatever_stdin_contains() {
     let root = root();
     for (command, input) in [
         ("apply examples/dr.yaml", ""),
@@ -58,7 +58,7 @@ fn apply_without_a_terminal_and_without_yes_is_64_whatever_stands_on_stdin() {
 }
 
 #[test]
-fn changes_are_2_only_where_that_is_asked_for() {
+fn changes_are_2_only_with_detailed_exitcode() {
     let root = root();
     let example = "plan examples/dr.yaml --live";
     for (command, status) in [
@@ -74,7 +74,7 @@ fn changes_are_2_only_where_that_is_asked_for() {
 }
 
 #[test]
-fn errors_keep_their_own_status_where_changes_are_2() {
+fn errors_keep_their_own_status_with_detailed_exitcode() {
     let folder =
         folder_with(&[("bad.yaml", "version: 1\nservice: []\n"), ("good.yaml", "version: 1\n")]);
     for (command, status) in [

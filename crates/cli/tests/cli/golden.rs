@@ -129,7 +129,7 @@ fn every_example_is_a_case() {
 }
 
 #[test]
-fn no_case_has_changes_on_a_host_in_its_own_state() {
+fn no_case_has_changes_on_a_host_in_its_desired_state() {
     for case in cases() {
         let (spec, _) = inputs(&case);
         let answer = evenkeel_in(&case, &format!("plan {spec} --live {spec} --detailed-exitcode"));

@@ -14,8 +14,8 @@ pub(crate) struct Answer {
     pub(crate) stderr: String,
 }
 
-/// The program with arguments split at spaces, in a directory, without the caller's environment
-/// variables for colours.
+/// Prepares the program with arguments split at spaces, in a directory, without the caller's
+/// environment variables for colours.
 pub(crate) fn command(folder: &Path, arguments: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_evenkeel"));
     command.args(arguments.split_whitespace()).current_dir(folder);
@@ -50,7 +50,7 @@ pub(crate) fn root() -> PathBuf {
     root.canonicalize().expect("the workspace")
 }
 
-/// Every example, as a path from the root.
+/// Returns the path of every example, relative to the root.
 pub(crate) fn examples() -> Vec<String> {
     let listed = std::fs::read_dir(root().join("examples")).expect("examples");
     let names = listed.map(|entry| entry.expect("an entry").file_name());
@@ -61,7 +61,7 @@ pub(crate) fn examples() -> Vec<String> {
     names
 }
 
-/// A temporary directory with those files.
+/// Creates a temporary directory with these files.
 pub(crate) fn folder_with(files: &[(&str, &str)]) -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     for (name, text) in files {
@@ -72,7 +72,7 @@ pub(crate) fn folder_with(files: &[(&str, &str)]) -> TempDir {
     folder
 }
 
-/// The difference, line by line.
+/// Returns the difference, line by line.
 pub(crate) fn difference(expected: &str, found: &str) -> String {
     similar::TextDiff::from_lines(expected, found)
         .unified_diff()

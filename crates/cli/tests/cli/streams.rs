@@ -6,8 +6,9 @@ use std::process::Stdio;
 use crate::program::{command, evenkeel_in, folder_with, root};
 
 #[test]
-fn a_reader_that_leaves_is_no_error() {
-    // More than a pipe's capacity, so that the program is still writing when the reader has left.
+fn a_reader_that_closes_the_pipe_early_is_no_error() {
+    // More than a pipe's capacity, so that the program is still writing when the reader closes the
+    // pipe.
     let real_servers: String =
         (0..60).map(|last| format!("      - {{ address: 10.0.0.{last} }}\n")).collect();
     let ports: Vec<String> = (1..=60).map(|port| port.to_string()).collect();
@@ -31,7 +32,7 @@ fn a_reader_that_leaves_is_no_error() {
 }
 
 #[test]
-fn help_for_a_reader_that_has_left_is_no_error() {
+fn help_for_a_reader_that_has_closed_the_pipe_is_no_error() {
     let mut child = command(&root(), "--help").stdout(Stdio::piped()).spawn().expect("it starts");
     drop(child.stdout.take());
     assert!(child.wait().expect("it ends").code() == Some(0));

@@ -5,7 +5,7 @@ use std::thread;
 use super::*;
 use crate::event::{EndReason, Event, EventKind};
 use crate::event_publisher::Limits;
-use crate::{Problem, State, Subscription};
+use crate::{SpecProblem, State, Subscription};
 
 /// Starts a daemon that answers no commands, and returns its publisher.
 fn publisher(name: &Name, limits: Limits) -> EventPublisher {
@@ -20,7 +20,7 @@ fn subscribe(name: &Name) -> Result<Subscription, AskError> {
 
 /// An event that is recognized by its number and as long as the given text.
 fn event(number: u64, text: &str) -> Event {
-    let problem = Problem { since: number, text: text.to_owned() };
+    let problem = SpecProblem { since: number, text: text.to_owned() };
     Event { at: number, kind: EventKind::SpecRejected { problem } }
 }
 

@@ -35,7 +35,10 @@ fn value(live: &Live, object: &Object) -> String {
             let service = live.services.get(service);
             format!("{:?}", service.and_then(|it| it.real_servers.get(key)))
         }
-        Object::Vip(binding) => format!("{:?}", live.addresses.get(binding)),
+        Object::Vip(binding) => {
+            format!("{:?} {:?}", live.addresses.get(binding), live.labels.get(binding))
+        }
+        Object::Host(object) => format!("{:?}", live.host_objects.get(object)),
         Object::Sysctl(key) => format!("{:?}", live.sysctls.get(key)),
         Object::Timeouts => format!("{:?}", live.timeouts),
         Object::Sync(state) => format!("{:?}", live.sync.get(state)),

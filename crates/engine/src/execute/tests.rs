@@ -182,7 +182,10 @@ fn an_ipv4_vip_stays_bound_while_its_prefix_length_changes() {
     let wide = Binding { prefix: 24, ..vip(1) };
     let kernel = host_with([(wide.clone(), Owner::Evenkeel)]);
     let steps = plan_of(&with_vips([vip(1)]), &kernel.live).steps;
-    assert_eq!(steps, [Op::Bind { binding: vip(1) }, Op::Unbind { binding: wide }]);
+    assert_eq!(
+        steps,
+        [Op::Bind { binding: vip(1), label: None }, Op::Unbind { binding: wide, label: None }]
+    );
 }
 
 #[test]
@@ -242,8 +245,10 @@ pub(crate) fn web<const N: usize>(
 #[test]
 fn a_device_that_was_deleted_before_it_is_brought_up_is_created_again() {
     let vip = Binding::host([192, 0, 2, 1].into(), "vips");
-    let desired =
-        Desired { vips: [(vip.clone(), Vip { dummy: true })].into(), ..Desired::default() };
+    let desired = Desired {
+        vips: [(vip.clone(), Vip { dummy: true, ..Vip::default() })].into(),
+        ..Desired::default()
+    };
     let link =
         |up| Some([("vips".into(), Link { up, dummy: true, owner: Owner::Evenkeel })].into());
     let seen =

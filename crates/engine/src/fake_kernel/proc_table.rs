@@ -56,7 +56,7 @@ mod tests {
 
     use super::*;
     use crate::fake_kernel::FakeKernel;
-    use crate::kernel::{Kernel, Sysctls};
+    use crate::kernel::{Kernel, ReadRequest};
     use crate::probe::not_in_proc;
 
     const KEY: ServiceKey = ServiceKey::Address {
@@ -76,14 +76,16 @@ mod tests {
     /// Whether a probe sees no change after this one.
     fn is_unchanged_after(kernel: &mut FakeKernel, change: impl FnOnce(&mut FakeKernel)) -> bool {
         let digest = kernel.probe().expect("it is reachable");
-        let live = kernel.observe(&Sysctls::new()).expect("it is reachable");
+        let live = kernel.observe(&ReadRequest::new()).expect("it is reachable");
         let services = live.services.iter();
         let services = services.map(|(key, it)| (*key, NamedService::new("web", it.clone())));
         let desired =
             Desired { services: services.collect(), scope: Scope::All, ..Desired::default() };
         let not_in_proc = not_in_proc(&desired, &live);
         change(kernel);
-        kernel.is_unchanged(&digest, &live, &not_in_proc, &Sysctls::new()).expect("it is reachable")
+        kernel
+            .is_unchanged(&digest, &live, &not_in_proc, &ReadRequest::new())
+            .expect("it is reachable")
     }
 
     fn edit(kernel: &mut FakeKernel, change: impl Fn(&mut RealServer)) {

@@ -4,14 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_ipvs as ipvs;
 use evenkeel_model::statistics::Traffic;
-use evenkeel_model::{Binding, Link, Owner, RealServers, Service, ServiceKey};
+use evenkeel_model::{Binding, Link, Live, Owner, RealServers, Service, ServiceKey};
 
 use super::{HostKernel, host_error, ipvs_error};
 use crate::convert::{real_server, service_config, service_key, traffic, wire_service_key};
 use crate::error::KernelError;
-
-/// Addresses with their owners, and interfaces.
-type Addresses = (BTreeMap<Binding, Owner>, Option<BTreeMap<Box<str>, Link>>);
 
 impl HostKernel {
     /// Lists the services, still without their real servers, and passes their traffic to `each`.
@@ -101,23 +98,26 @@ impl HostKernel {
         Ok(answer.is_some())
     }
 
-    /// Reads the addresses with their owners, and the interfaces.
-    pub(super) fn addresses(&mut self) -> Result<Addresses, KernelError> {
+    /// Reads the addresses with their owners and labels, and the interfaces, into `live`.
+    pub(super) fn read_addresses(&mut self, live: &mut Live) -> Result<(), KernelError> {
         let read = self.host.links_and_addresses();
         let (links, addresses) =
             read.map_err(|error| host_error("reading the interfaces and addresses", error))?;
         // A kernel that stores the mark shows its own on the loopback address, if nowhere else.
         let keeps_marks = addresses.iter().any(|address| address.protocol.is_some());
-        let mut owned = BTreeMap::new();
+        live.addresses.clear();
+        live.labels.clear();
         for address in addresses {
             let is_ours = address.is_ours();
+            let label = address.label.filter(|label| *label != address.interface);
             let binding = Binding {
                 address: address.address,
                 interface: address.interface.into(),
                 prefix: address.prefix,
             };
             let ours = is_ours || !keeps_marks && self.journalled.contains(&binding);
-            owned.insert(binding, if ours { Owner::Evenkeel } else { Owner::Other });
+            live.labels.extend(label.map(|label| (binding.clone(), label.into())));
+            live.addresses.insert(binding, if ours { Owner::Evenkeel } else { Owner::Other });
         }
         self.link_tracker.update(&links);
         let links = links.into_iter().map(|link| {
@@ -125,7 +125,8 @@ impl HostKernel {
             let dummy = link.is_dummy();
             (link.name.into(), Link { up: link.up, dummy, owner })
         });
-        Ok((owned, Some(links.collect())))
+        live.links = Some(links.collect());
+        Ok(())
     }
 }
 

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use evenkeel_host::Link;
-use evenkeel_model::Binding;
+use evenkeel_model::{Binding, Live};
 
 use super::HostKernel;
 use crate::error::KernelError;
@@ -44,7 +44,9 @@ impl HostKernel {
         if came_up.is_empty() {
             return Ok(Vec::new());
         }
-        let (bound, _) = self.addresses()?;
+        let mut live = Live::default();
+        self.read_addresses(&mut live)?;
+        let bound = live.addresses;
         let mut failed = Vec::new();
         for vip in
             vips.iter().filter(|it| came_up.contains(&*it.interface) && bound.contains_key(it))

@@ -80,8 +80,17 @@ impl HostKernel {
             Op::AddDummy { interface } => host_answer(self.host.create_dummy(interface))?,
             Op::EditDummy { interface } => host_answer(self.host.bring_up_dummy(interface))?,
             Op::DeleteDummy { interface } => host_answer(self.host.delete_dummy(interface))?,
-            Op::Bind { binding } => host_answer(self.bind(binding, &mut replies.warnings))?,
-            Op::Unbind { binding } => host_answer(self.host.unbind(&host_binding(binding)))?,
+            Op::Bind { binding, label } => {
+                host_answer(self.bind(binding, label.as_deref(), &mut replies.warnings))?
+            }
+            Op::AddHostObject { object, after } => {
+                host_answer(self.add_host_object(object, after))?
+            }
+            Op::EditHostObject { object, after, .. } => {
+                host_answer(self.edit_host_object(object, after))?
+            }
+            Op::DeleteHostObject { object, .. } => host_answer(self.delete_host_object(object))?,
+            Op::Unbind { binding, .. } => host_answer(self.host.unbind(&host_binding(binding)))?,
             Op::AddService { .. }
             | Op::EditService { .. }
             | Op::DeleteService { .. }
@@ -99,9 +108,10 @@ impl HostKernel {
     fn bind(
         &mut self,
         binding: &Binding,
+        label: Option<&str>,
         warnings: &mut Vec<String>,
     ) -> Result<(), evenkeel_host::Error> {
-        self.host.bind(&host_binding(binding))?;
+        self.host.bind_labelled(&host_binding(binding), label)?;
         self.journalled.insert(binding.clone());
         if let Err(error) = self.host.announce(binding.address, &binding.interface) {
             warnings.push(format!("{binding} is bound, but not announced: {error}"));
@@ -178,7 +188,10 @@ fn command(op: &Op) -> Option<Command> {
         | Op::EditDummy { .. }
         | Op::DeleteDummy { .. }
         | Op::Bind { .. }
-        | Op::Unbind { .. } => return None,
+        | Op::Unbind { .. }
+        | Op::AddHostObject { .. }
+        | Op::EditHostObject { .. }
+        | Op::DeleteHostObject { .. } => return None,
     })
 }
 
@@ -192,15 +205,21 @@ fn host_binding(binding: &Binding) -> evenkeel_host::Binding {
 fn host_refusal(error: &evenkeel_host::Error) -> Refused {
     use evenkeel_host::Error;
     match error {
-        Error::AlreadyBound(_) | Error::InterfaceExists { .. } => Errno::EXIST.into(),
+        Error::AlreadyBound(_) | Error::InterfaceExists { .. } | Error::Exists { .. } => {
+            Errno::EXIST.into()
+        }
+        Error::Missing { .. } => Errno::SRCH.into(),
         Error::NotBound(_) => Errno::ADDRNOTAVAIL.into(),
         Error::InterfaceMissing { .. } => Errno::NODEV.into(),
         Error::Refused { source, .. } | Error::DummyUnavailable { source, .. } => Refused {
             errno: Errno::from_raw_os_error(source.errno),
             message: source.message.as_deref().map(Into::into),
         },
-        Error::WouldDropSecondaries { .. } => {
+        Error::WouldDropSecondaries { .. } | Error::InTheWay { .. } => {
             Refused { errno: Errno::BUSY, message: Some(error.to_string().into()) }
+        }
+        Error::SourceNotBound { .. } => {
+            Refused { errno: Errno::INVAL, message: Some(error.to_string().into()) }
         }
         Error::Io { source, .. } => match source.raw_os_error() {
             Some(errno) => Errno::from_raw_os_error(errno).into(),

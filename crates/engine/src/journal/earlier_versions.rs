@@ -1,7 +1,8 @@
 //! Reads journals that programs of earlier versions wrote, from `fixtures`.
 //!
-//! Each was copied in the lab while `evenkeel apply --confirm` waited for drains. Before that, the
-//! program had adopted a service, applied a whole spec, and applied one service by `--target`.
+//! Versions 2 and 3 were copied in the lab while `evenkeel apply --confirm` waited for drains. Before that, the
+//! program had adopted a service, applied a whole spec, and applied one service by `--target`. Version
+//! 4 is the same with a labelled VIP and its route.
 
 use evenkeel_model::{Drain, NamedService, Scheduler, Service, ServiceKey};
 use evenkeel_model::{Forward, Protocol, RealServer, RealServerKey, Scope};
@@ -11,7 +12,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::StoredSpecTexts;
 
-const VERSIONS: [(u32, &str); 2] = [(2, "v2"), (3, "v3")];
+const VERSIONS: [(u32, &str); 3] = [(2, "v2"), (3, "v3"), (4, "v4")];
 
 /// A copy of a fixture in a state directory, and its text.
 fn fixture(name: &str) -> (TempDir, StateDir, Vec<u8>) {
@@ -88,6 +89,13 @@ fn an_earlier_journal_is_read_with_everything_in_it() {
         assert_eq!(journal.targeted, PartialApplies::new(&[diameter].into(), &asked), "{name}");
         assert_eq!((&journal.attempted, &journal.notice), (&PartialApplies::default(), &None));
 
+        // Version 4 added host objects.
+        let route = evenkeel_model::HostRoute {
+            destination: [192, 0, 2, 21].into(),
+            interface: "web0".into(),
+        };
+        let routes = (version > 3).then(|| route.into()).into_iter().collect();
+        assert_eq!(journal.host_objects, routes, "{name}");
         // Version 2 had neither a scope and guards on record, nor adoption, nor an identity.
         assert_eq!(scope.is_some(), version > 2, "{name}");
         assert_eq!(guards.map(|it| it.mass_delete), (version > 2).then_some(75), "{name}");
@@ -105,7 +113,7 @@ fn an_earlier_journal_is_read_with_everything_in_it() {
 
 #[test]
 fn the_pending_apply_of_an_earlier_journal_has_all_its_steps() {
-    for (_, name) in VERSIONS {
+    for (version, name) in VERSIONS {
         let pending = parse(&fixture(name).2).pending.expect("a pending apply");
         assert_eq!((pending.timeout_seconds, pending.deadline), (600, None), "{name}");
         assert_eq!(pending.watchdog, Some(755), "{name}");
@@ -115,7 +123,9 @@ fn the_pending_apply_of_an_earlier_journal_has_all_its_steps() {
             .iter()
             .map(|op| format!("{} {}", op.verb().as_str(), op.object()))
             .collect();
-        assert_eq!(steps, STEPS, "{name}");
+        let route = (version > 3).then_some("add route 192.0.2.21 dev web0");
+        let expected = STEPS[..12].iter().copied().chain(route).chain(STEPS[12..].iter().copied());
+        assert_eq!(steps, expected.collect::<Vec<_>>(), "{name}");
         let edit = pending.steps.iter().find_map(|op| match op {
             Op::EditRealServer { before, after, .. } => Some((before.weight, after.weight)),
             _ => None,
@@ -184,20 +194,20 @@ fn an_earlier_journal_is_written_in_this_version_and_nothing_of_it_changes() {
 /// would read what it writes itself.
 #[test]
 fn a_journal_of_this_version_is_written_as_it_was() {
-    let text = fixture("v3").2;
+    let text = fixture("v4").2;
     let parts = file::written(&parse(&text)).expect("it can be written");
     assert_eq!(String::from_utf8_lossy(&parts.concat()), String::from_utf8_lossy(&text));
 }
 
 #[test]
 fn an_intact_journal_of_the_next_version_is_refused_and_kept() {
-    let (_folder, state, text) = fixture("v3");
+    let (_folder, state, text) = fixture("v4");
     let end = text.iter().position(|byte| *byte == b'\n').expect("a first line") + 1;
     let next = [file::header(VERSION + 1, &text[end..]).as_bytes(), &text[end..]].concat();
     fs::write(state.path(), &next).expect("it can be written");
     for is_writer in [false, true] {
         let error = state.read(is_writer).expect_err("it is refused");
-        assert!(matches!(error, JournalError::Newer { version: 4, .. }), "{error}");
+        assert!(matches!(error, JournalError::Newer { version: 5, .. }), "{error}");
         assert_eq!(fs::read(state.path()).expect("it is there"), next);
     }
 }

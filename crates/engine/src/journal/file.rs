@@ -22,7 +22,7 @@ use sha2::{Digest, Sha256};
 use super::{Journal, JournalError};
 
 /// The format version that this build writes.
-pub(super) const VERSION: u32 = 3;
+pub(super) const VERSION: u32 = 4;
 
 /// Why this build cannot read a journal.
 #[derive(Debug)]

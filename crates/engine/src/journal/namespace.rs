@@ -29,6 +29,7 @@ impl Journal {
             record:
                 PriorState { applied, scope, guards, end_marks, sysctls: _, timeouts: _, drains: _ },
             addresses: _,
+            host_objects: _,
             dummies: _,
             spec,
             next: _,

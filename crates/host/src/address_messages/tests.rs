@@ -55,12 +55,12 @@ fn an_ipv4_host_binding_is_these_bytes() {
         8, 0, 8, 0, 0, 2, 0, 0,                 // IFA_FLAGS: noprefixroute
         5, 0, 11, 0, EVENKEEL_PROTOCOL, 0, 0, 0, // IFA_PROTO
     ];
-    assert_eq!(bytes(&binding("192.0.2.1/32").to_add(5)), expected);
+    assert_eq!(bytes(&binding("192.0.2.1/32").to_add(5, None)), expected);
 }
 
 #[test]
 fn an_ipv6_host_binding_is_preferred_for_no_time_and_valid_for_ever() {
-    let bytes = bytes(&binding("2001:db8::1/128").to_add(5));
+    let bytes = bytes(&binding("2001:db8::1/128").to_add(5, None));
     #[rustfmt::skip]
     let tail = [
         8, 0, 8, 0, 0x22, 2, 0, 0,              // IFA_FLAGS: nodad, deprecated, noprefixroute
@@ -72,8 +72,15 @@ fn an_ipv6_host_binding_is_preferred_for_no_time_and_valid_for_ever() {
 }
 
 #[test]
+fn a_label_is_sent_with_its_closing_zero() {
+    let bytes = bytes(&binding("192.0.2.1/32").to_add(5, Some("eth2:0")));
+    let label = [11, 0, 3, 0, b'e', b't', b'h', b'2', b':', b'0', 0, 0];
+    assert_eq!(bytes[bytes.len() - 12..], label);
+}
+
+#[test]
 fn an_ipv6_subnet_binding_stays_preferred() {
-    let message = binding("2001:db8::1/64").to_add(5);
+    let message = binding("2001:db8::1/64").to_add(5, None);
     let limited = message
         .attributes
         .iter()

@@ -1,5 +1,5 @@
-//! What holds for any bytes taken for a datagram. The fuzz target and the replay of its corpus
-//! share this file.
+//! Properties of arbitrary bytes decoded as a datagram. The fuzz target and the replay of its
+//! corpus share this file.
 
 use evenkeel_ipvs::codec::{
     Encoder, Header, decode_destination, decode_info, decode_object, decode_service,
@@ -10,14 +10,14 @@ use evenkeel_ipvs::{
     flags,
 };
 
-/// Decodes everything in every way, and holds what could be decoded against its own encoding.
+/// Decodes everything in every way, and compares each decoded value with its own encoding.
 ///
 /// # Panics
-/// When one of the laws does not hold.
+/// Panics if one of the properties does not hold.
 pub(crate) fn check(datagram: &[u8]) {
     payload(datagram);
     for message in messages(datagram) {
-        // Nothing follows what is no message.
+        // Nothing can follow an invalid message.
         let Ok(message) = message else { return };
         let _answer = message.answer();
         let _interrupted = message.is_interrupted();

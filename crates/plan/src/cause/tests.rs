@@ -166,7 +166,7 @@ fn a_moved_real_server_has_the_cause_of_its_move() {
 fn modules_and_devices_have_the_cause_of_the_steps_that_need_them() {
     let binding = Binding::host([192, 0, 2, 1].into(), "web0");
     let mut now = spec(&[(WEB, service("sh", &[]))]);
-    now.vips.insert(binding.clone(), Vip { dummy: true });
+    now.vips.insert(binding.clone(), Vip { dummy: true, ..Vip::default() });
     let live = Live { links: Some([].into()), modules: Some([].into()), ..host(&[]) };
     for (last, cause) in [(&now, Drift), (&spec(&[]), SpecChanged)] {
         assert_eq!(

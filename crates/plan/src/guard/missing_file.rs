@@ -21,12 +21,15 @@ pub(super) fn refusal(inputs: &Inputs<'_>, ops: &[Op]) -> Option<String> {
 /// Describes the loss of one file; `None` if the plan deletes nothing that it listed.
 fn lost_objects(inputs: &Inputs<'_>, lost: &LostFile, ops: &[Op]) -> Option<String> {
     let LostFile { contents, loss } = lost;
-    let FileContents { name, services, vips, sync, sysctls, defaults } = contents;
+    let FileContents { name, services, vips, host_objects, sync, sysctls, defaults } = contents;
     let gone = ops.iter().filter_map(|op| match op {
         Op::DeleteService { key, .. } if services.contains(key) => {
             Some(format!("service {}", label(inputs, key)))
         }
-        Op::Unbind { binding } if vips.contains(binding) => Some(format!("vip {binding}")),
+        Op::Unbind { binding, .. } if vips.contains(binding) => Some(format!("vip {binding}")),
+        Op::DeleteHostObject { object, .. } if host_objects.contains(object) => {
+            Some(op.object().to_string())
+        }
         Op::DeleteSync { state, .. } if sync.contains(state) => {
             Some(format!("sync daemon {state}"))
         }

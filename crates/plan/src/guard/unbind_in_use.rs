@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use evenkeel_model::ServiceKey;
 
 use super::{labels, some_of};
-use crate::impact_analysis::{drained_services, marked, open, vanishing};
+use crate::impact_analysis::{drained_services, marked, open, rebound, vanishing};
 use crate::render::count;
 use crate::{Inputs, Op};
 
@@ -20,12 +20,15 @@ use crate::{Inputs, Op};
 pub(crate) const KEEP: &str = "; keep it under `vips`, or remove its services from the spec";
 /// The advice if services of the VIP have connections.
 pub(crate) const DRAIN: &str = "; give the service a `drain` and apply that before you remove it";
+/// The advice if connections use a VIP that gets another label.
+const RELABEL: &str = "; wait until they have ended, or keep the label that it has";
 /// The advice if fwmark services have connections.
 pub(crate) const MARKED: &str = "; keep it under `vips` until they have ended";
 
 pub(super) fn refusal(inputs: &Inputs<'_>, ops: &[Op]) -> Option<String> {
     let gone = vanishing(inputs.live, ops);
-    if gone.is_empty() {
+    let rebound = rebound(inputs.live, ops);
+    if gone.is_empty() && rebound.is_empty() {
         return None;
     }
     let deleted: BTreeSet<ServiceKey> = ops
@@ -34,12 +37,11 @@ pub(super) fn refusal(inputs: &Inputs<'_>, ops: &[Op]) -> Option<String> {
         .filter_map(Op::service)
         .collect();
     let drained = drained_services(inputs.live, ops);
-    let parts: Vec<String> = gone
-        .into_iter()
-        .filter_map(|vip| {
-            needed(inputs, vip, &deleted).or_else(|| connected(inputs, vip, &drained))
-        })
-        .collect();
+    let unbound = gone.into_iter().filter_map(|vip| {
+        needed(inputs, vip, &deleted).or_else(|| connected(inputs, vip, &drained))
+    });
+    let interrupted = rebound.into_iter().filter_map(|vip| interrupted(inputs, vip));
+    let parts: Vec<String> = unbound.chain(interrupted).collect();
     (!parts.is_empty()).then(|| parts.join("; "))
 }
 
@@ -85,6 +87,29 @@ fn connected(inputs: &Inputs<'_>, vip: IpAddr, drained: &BTreeSet<ServiceKey>) -
              {services} ({allowed}){MARKED}"
         ),
     })
+}
+
+/// Refuses to unbind a VIP for a moment, to change its label, while connections use it.
+fn interrupted(inputs: &Inputs<'_>, vip: IpAddr) -> Option<String> {
+    let Inputs { live, statistics, .. } = *inputs;
+    let mut concerned: Vec<&ServiceKey> = on_it(inputs, vip).collect();
+    let is_marked = concerned.is_empty();
+    if is_marked {
+        concerned.extend(marked(live, vip));
+    }
+    let number: u64 = concerned.iter().filter_map(|key| open(statistics, key, None)).sum();
+    let guards = inputs.judging_guards();
+    if number <= u64::from(guards.judging.unbind_in_use) {
+        return None;
+    }
+    let some = if is_marked { "some of " } else { "" };
+    Some(format!(
+        "changing the label of {vip} unbinds it for a moment, which may break {some}{} to {} \
+         ({}){RELABEL}",
+        count(number, "connection"),
+        some_of(&labels(inputs, concerned)),
+        guards.unbind_in_use_text(),
+    ))
 }
 
 /// Returns warnings for VIPs that leave with their services while fwmark services have connections.

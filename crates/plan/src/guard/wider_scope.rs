@@ -64,7 +64,7 @@ pub(super) fn wider_scope(inputs: &Inputs<'_>, ops: &[Op]) -> Option<String> {
     let (mut services, mut others) = (BTreeSet::new(), BTreeSet::new());
     for op in ops {
         match op {
-            Op::Unbind { binding } if !before.contains_address(binding.address) => {
+            Op::Unbind { binding, .. } if !before.contains_address(binding.address) => {
                 others.insert(format!("vip {binding}"));
             }
             Op::DeleteSync { state, .. } if !governed_sync => {

@@ -1,4 +1,4 @@
-//! One law for each rule, on small states; [`laws`] holds those on arbitrary states.
+//! Tests each rule on small states; [`laws`] tests properties on arbitrary states.
 
 mod laws;
 
@@ -215,7 +215,7 @@ fn nothing_is_bound_on_a_device_that_is_not_created_and_no_daemon_started() {
     live.links =
         Some([("eth0".into(), Link { up: true, dummy: false, owner: Owner::Other })].into());
     let mut desired = spec(services(), &[]);
-    desired.vips.insert(on_dummy, Vip { dummy: true });
+    desired.vips.insert(on_dummy, Vip { dummy: true, ..Vip::default() });
     desired.vips.insert(vip(2), Vip::default());
     desired.sync = Some([(SyncState::Master, daemon("vips"))].into());
     assert_eq!(rest(&desired, &live, [Dummy("vips".into())]), [(Bind, AVip(vip(2)))]);
@@ -242,7 +242,7 @@ fn daemon(interface: &str) -> SyncDaemon {
 fn a_device_is_not_deleted_while_a_vip_stays_on_it() {
     let live = host([], &[vip(1), vip(2)]);
     let delete = || Op::DeleteDummy { interface: "eth0".into() };
-    let unbind = |last| Op::Unbind { binding: vip(last) };
+    let unbind = |last| Op::Unbind { binding: vip(last), label: None };
     let steps = || vec![unbind(1), unbind(2), delete()];
     assert_eq!(hold_back(steps(), &live, &[AVip(vip(2))].into()), [unbind(1)]);
     // Not even a VIP that the plan does not contain.
@@ -282,7 +282,7 @@ fn a_fwmark_service_may_be_reached_by_any_vip_of_its_family() {
 }
 
 #[test]
-fn a_service_does_not_leave_before_the_new_one_on_its_vip_is_there() {
+fn a_service_is_not_deleted_before_the_new_one_on_its_vip_exists() {
     let (all_ports, web) = (on_port(1, 0), on(1));
     let live = host([(all_ports, service(&[(1, 1)])), (on(2), service(&[(1, 1)]))], &[]);
     let desired = spec([(web, service(&[(1, 1)]))], &[]);

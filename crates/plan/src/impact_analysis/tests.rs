@@ -333,7 +333,7 @@ fn unbinding_a_vip_cuts_off_connections_that_did_not_drain() {
 }
 
 #[test]
-fn a_vip_without_a_service_of_its_own_may_cut_off_those_of_fwmark_services() {
+fn unbinding_a_vip_without_its_own_service_may_break_connections_of_fwmark_services() {
     let unbinding = |counted: bool, leaves: bool| {
         let config = scheduled_by("wlc");
         let all: &[_] = &[(1, weighing(1)), (2, weighing(1))];

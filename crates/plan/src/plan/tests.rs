@@ -1,5 +1,7 @@
 //! Laws of planning, on small states; [`laws`] holds those on arbitrary states.
 
+mod host_object;
+mod label;
 mod laws;
 
 use evenkeel_model::{
@@ -334,16 +336,16 @@ fn a_missing_interface_is_an_unmet_precondition_unless_it_may_be_created() {
     let precondition = UnmetPrecondition::NoInterface { interface: "eth0".into() };
     assert_eq!(plan_of(&wanted, &found).unmet_preconditions, [precondition]);
 
-    wanted.vips.insert(vip(1), Vip { dummy: true });
-    wanted.vips.insert(vip(2), Vip { dummy: true });
+    wanted.vips.insert(vip(1), Vip { dummy: true, ..Vip::default() });
+    wanted.vips.insert(vip(2), Vip { dummy: true, ..Vip::default() });
     let plan = plan_of(&wanted, &found);
     assert_eq!(plan.unmet_preconditions, []);
     assert_eq!(
         plan.steps,
         [
             Op::AddDummy { interface: "eth0".into() },
-            Op::Bind { binding: vip(1) },
-            Op::Bind { binding: vip(2) },
+            Op::Bind { binding: vip(1), label: None },
+            Op::Bind { binding: vip(2), label: None },
         ]
     );
 }
@@ -351,7 +353,8 @@ fn a_missing_interface_is_an_unmet_precondition_unless_it_may_be_created() {
 #[test]
 fn a_device_of_evenkeel_that_is_down_is_brought_up_after_its_services_and_before_its_bindings() {
     let mut wanted = spec([(on(1), service([(at(1), weighing(2))]))]);
-    wanted.vips = [(vip(1), Vip { dummy: true }), (vip(2), Vip::default())].into();
+    wanted.vips =
+        [(vip(1), Vip { dummy: true, ..Vip::default() }), (vip(2), Vip::default())].into();
     let link = |up| Link { up, dummy: true, owner: Owner::Evenkeel };
     // The IPv4 address stays bound; the other one is new, or an IPv6 address that was lost.
     let found = Live {
@@ -382,9 +385,9 @@ fn a_device_of_evenkeel_that_is_down_is_brought_up_after_its_services_and_before
 }
 
 #[test]
-fn a_device_of_another_program_that_is_down_is_warned_of_and_left_alone() {
+fn a_device_of_another_program_that_is_down_causes_a_warning_and_is_not_changed() {
     let mut wanted = spec([]);
-    wanted.vips.insert(vip(1), Vip { dummy: true });
+    wanted.vips.insert(vip(1), Vip { dummy: true, ..Vip::default() });
     let down = Link { up: false, dummy: true, owner: Owner::Other };
     let found = Live {
         links: Some([("eth0".into(), down)].into()),
@@ -420,7 +423,7 @@ fn a_scheduler_needs_its_module_unless_it_is_loaded_and_none_needs_no_module() {
 }
 
 #[test]
-fn the_json_document_has_before_after_and_what_changed() {
+fn the_json_document_has_before_after_and_the_changed_fields() {
     let wanted = spec([(on(1), service([(at(1), weighing(2))]))]);
     let found = live([(on(1), service([(at(1), weighing(1))]))]);
     let document = render::json(&plan_of(&wanted, &found), &wanted);

@@ -85,7 +85,7 @@ fn a_field_that_the_spec_ignores_does_not_count() {
 }
 
 #[test]
-fn what_the_last_spec_ignored_does_not_count_for_a_service_that_leaves() {
+fn fields_that_the_last_spec_ignored_do_not_count_for_a_removed_service() {
     let last = asking(&[(1, 1)], &[IgnoredField::Weight, IgnoredField::Persistence], 0);
     let desired = Desired { drain: Drain::NONE, ..Desired::default() };
     let then = having(&[(1, 1)]);

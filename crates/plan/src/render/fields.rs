@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::{Map, Value, json};
 
-use crate::field::{FieldChange, FieldValue};
+use crate::field::{Field, FieldChange, FieldValue};
 
 /// Writes the fields that change: `: weight 1 -> 2`.
 pub(crate) fn arrows(f: &mut fmt::Formatter<'_>, changes: Vec<FieldChange>) -> fmt::Result {
@@ -16,20 +16,20 @@ pub(crate) fn arrows(f: &mut fmt::Formatter<'_>, changes: Vec<FieldChange>) -> f
 }
 
 /// Writes the fields that are set. A weight of 0 is a value.
-pub(crate) fn write_fields<const N: usize>(
+pub(crate) fn write_fields(
     f: &mut fmt::Formatter<'_>,
-    fields: [(&'static str, FieldValue); N],
+    fields: impl IntoIterator<Item = Field>,
 ) -> fmt::Result {
     f.write_str(": ")?;
     list(f, fields)
 }
 
 /// Writes the fields that are set, without the leading colon.
-pub(crate) fn list<const N: usize>(
+pub(crate) fn list(
     f: &mut fmt::Formatter<'_>,
-    fields: [(&'static str, FieldValue); N],
+    fields: impl IntoIterator<Item = Field>,
 ) -> fmt::Result {
-    let says = |(field, value): &(&'static str, FieldValue)| match value {
+    let says = |(field, value): &Field| match value {
         FieldValue::None | FieldValue::Switch(false) => false,
         FieldValue::Words(words) => !words.is_empty(),
         FieldValue::Number(number) => *field == "weight" || *field == "persistence" || *number > 0,
@@ -43,10 +43,10 @@ pub(crate) fn list<const N: usize>(
 }
 
 /// Adds the values before and after an edit, and the fields that change.
-pub(crate) fn write_edit<const N: usize>(
+pub(crate) fn write_edit(
     step: &mut Map<String, Value>,
-    before: [(&'static str, FieldValue); N],
-    after: [(&'static str, FieldValue); N],
+    before: impl IntoIterator<Item = Field>,
+    after: impl IntoIterator<Item = Field>,
     changes: Vec<FieldChange>,
 ) {
     step.insert("before".to_owned(), json_fields(before));
@@ -55,6 +55,6 @@ pub(crate) fn write_edit<const N: usize>(
 }
 
 /// Returns the fields of an object as a JSON object.
-pub(crate) fn json_fields<const N: usize>(fields: [(&'static str, FieldValue); N]) -> Value {
+pub(crate) fn json_fields(fields: impl IntoIterator<Item = Field>) -> Value {
     fields.into_iter().map(|(field, value)| (field.to_owned(), json!(value))).collect()
 }

@@ -9,12 +9,13 @@
 //! steps         array    the operations in the order of their execution, each:
 //!   verb        string   add | edit | drain | delete | bind | unbind
 //!   object      string   kernel module | sysctl | timeouts | sync daemon | dummy device |
-//!                        service | real server | vip
+//!                        service | real server | vip | route
 //!   service     object   name (absent where neither this spec nor the last
 //!                        applied one lists it), address, port and
 //!                        protocol or fwmark and family; for services and real servers
 //!   real_server object   address, port
-//!   vip         object   address, prefix, interface
+//!   vip         object   address, prefix, interface; label where it is not the interface's name
+//!   route       object   destination, interface; before and after hold its source
 //!   interface   string   the dummy device's name
 //!   module      string   the kernel module's name
 //!   sysctl      string   the sysctl's key; before and after hold its value
@@ -29,7 +30,8 @@
 //!   impact      object   the impact on existing connections; absent if the step affects
 //!                        none:
 //!     effect      string   stay | retimed | quiesced | keep_forward | rewrapped | rescheduled |
-//!                          drain | drained | break | interrupted | cut_off | uncopied
+//!                          drain | drained | break | interrupted | cut_off | rebound |
+//!                          uncopied
 //!     connections number   how many are affected; absent if they were not counted
 //!     breaks      number   how many of them certainly break; absent if not counted
 //!     notable     boolean  whether the text of a plan shows it by default

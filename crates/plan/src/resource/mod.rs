@@ -8,6 +8,7 @@
 //! [`crate::order`].
 
 pub(crate) mod device;
+pub(crate) mod host_object;
 pub(crate) mod module;
 pub(crate) mod real_server;
 pub(crate) mod service;
@@ -32,6 +33,7 @@ use crate::value::Value;
 use crate::{Impact, Object, Op, Verb};
 
 use self::device::{DeviceObject, DeviceOp};
+use self::host_object::{HostObjectOp, HostObjectResource};
 use self::module::{ModuleObject, ModuleOp};
 use self::real_server::{RealServerObject, RealServerOp};
 use self::service::{ServiceObject, ServiceOp};
@@ -143,8 +145,15 @@ impl Op {
             Self::DeleteRealServer { service, key, before } => {
                 run(&RealServerOp::Delete { service, key, before })
             }
-            Self::Bind { binding } => run(&VipOp::Bind { binding }),
-            Self::Unbind { binding } => run(&VipOp::Unbind { binding }),
+            Self::Bind { binding, label } => run(&VipOp::Bind { binding, label }),
+            Self::Unbind { binding, label } => run(&VipOp::Unbind { binding, label }),
+            Self::AddHostObject { object, after } => run(&HostObjectOp::Add { object, after }),
+            Self::EditHostObject { object, before, after } => {
+                run(&HostObjectOp::Edit { object, before, after })
+            }
+            Self::DeleteHostObject { object, before } => {
+                run(&HostObjectOp::Delete { object, before })
+            }
         }
     }
 
@@ -242,6 +251,7 @@ impl Object {
                 run(&RealServerObject { service: *service, key: *key })
             }
             Self::Vip(binding) => run(&VipObject(binding)),
+            Self::Host(object) => run(&HostObjectResource(object)),
         }
     }
 

@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use evenkeel_model::{Binding, Desired, Live, Names, Owner};
+use evenkeel_model::{Binding, Desired, Live, Names, Owner, Vip};
 use serde_json::{Map, Value as Json, json};
 
+use super::host_object::route::lose_source;
 use super::{Operation, Resource, Value};
 use crate::cause::SpecPair;
 use crate::hold_back::OmittedSteps;
@@ -15,22 +16,31 @@ use crate::rollback_plan::{OpHistory, RollbackBuilder, TouchedObjects};
 use crate::{Impact, Object, Op, Verb};
 
 pub(super) enum VipOp<'a> {
-    Bind { binding: &'a Binding },
-    Unbind { binding: &'a Binding },
+    Bind { binding: &'a Binding, label: &'a Option<Box<str>> },
+    Unbind { binding: &'a Binding, label: &'a Option<Box<str>> },
 }
 
 pub(super) struct VipObject<'a>(pub(super) &'a Binding);
 
 /// Compares the VIPs; `unchanged` counts those that are bound. An address that is on the interface
 /// already is used as it is, unless evenkeel bound it with a prefix length that the spec no longer
-/// has.
+/// has, or with another label. The kernel edits neither, so it is unbound and bound again.
 pub(crate) fn diff(desired: &Desired, live: &Live, unchanged: &mut usize) -> Vec<Op> {
     let mut ops = Vec::new();
-    for binding in desired.vips.keys() {
-        if is_bound(binding, live) {
-            *unchanged += 1;
+    let bind = |binding: &Binding, vip: &Vip| {
+        let label = vip.label.clone().filter(|label| **label != *binding.interface);
+        Op::Bind { binding: binding.clone(), label }
+    };
+    for (binding, vip) in &desired.vips {
+        if !is_bound(binding, live) {
+            ops.push(bind(binding, vip));
+        } else if has_other_label(binding, vip, live)
+            && live.addresses.get(binding) == Some(&Owner::Evenkeel)
+        {
+            ops.push(unbind(binding, live));
+            ops.push(bind(binding, vip));
         } else {
-            ops.push(Op::Bind { binding: binding.clone() });
+            *unchanged += 1;
         }
     }
     for (binding, owner) in &live.addresses {
@@ -38,10 +48,37 @@ pub(crate) fn diff(desired: &Desired, live: &Live, unchanged: &mut usize) -> Vec
             && desired.scope.contains_address(binding.address)
             && !desired.vips.contains_key(binding)
         {
-            ops.push(Op::Unbind { binding: binding.clone() });
+            ops.push(unbind(binding, live));
         }
     }
     ops
+}
+
+fn unbind(binding: &Binding, live: &Live) -> Op {
+    Op::Unbind { binding: binding.clone(), label: live.labels.get(binding).cloned() }
+}
+
+/// Whether a bound address has a label that the spec does not accept.
+fn has_other_label(binding: &Binding, vip: &Vip, live: &Live) -> bool {
+    vip.label.as_deref().is_some_and(|label| live.label(binding) != Some(label))
+}
+
+/// Warnings about labels that stay as they are, because another program bound the address.
+pub(crate) fn foreign_labels<'a>(
+    desired: &'a Desired,
+    live: &'a Live,
+) -> impl Iterator<Item = String> + 'a {
+    let labelled = desired.vips.iter().filter_map(|(binding, vip)| {
+        let mut there = live.addresses.iter().filter(|(other, _)| other.same_place(binding));
+        let (bound, _) = there.find(|(_, owner)| **owner == Owner::Other)?;
+        has_other_label(bound, vip, live).then_some((bound, vip.label.as_deref()?))
+    });
+    labelled.map(|(bound, label)| {
+        format!(
+            "{bound} was bound by another program and keeps its label {}; the spec says {label}",
+            live.label(bound).unwrap_or_default()
+        )
+    })
 }
 
 /// Whether the interface has the address: with this very prefix length, or with any that someone
@@ -57,8 +94,18 @@ fn is_bound(binding: &Binding, live: &Live) -> bool {
 impl<'a> VipOp<'a> {
     fn binding(&self) -> &'a Binding {
         match self {
-            Self::Bind { binding } | Self::Unbind { binding } => binding,
+            Self::Bind { binding, .. } | Self::Unbind { binding, .. } => binding,
         }
+    }
+
+    fn label(&self) -> Option<&'a str> {
+        match self {
+            Self::Bind { label, .. } | Self::Unbind { label, .. } => label.as_deref(),
+        }
+    }
+
+    fn value(&self) -> Option<Value> {
+        Some(Value::Vip { label: self.label().map(Into::into) })
     }
 }
 
@@ -83,45 +130,54 @@ impl<'a> Operation<'a> for VipOp<'a> {
 
     fn simulate(&self, state: &mut Live) {
         match self {
-            Self::Bind { binding } => {
+            Self::Bind { binding, label } => {
                 state.addresses.insert((*binding).clone(), Owner::Evenkeel);
+                state.labels.remove(binding);
+                let label = label.as_ref().map(|label| ((*binding).clone(), label.clone()));
+                state.labels.extend(label);
             }
-            Self::Unbind { binding } => {
+            Self::Unbind { binding, .. } => {
                 state.addresses.remove(binding);
+                state.labels.remove(binding);
+                lose_source(state, binding.address);
             }
         }
     }
 
     fn record(&self, touched: &mut TouchedObjects) {
         match self {
-            Self::Bind { .. } => touched.note(self.object(), None, Some(Value::Present)),
-            Self::Unbind { .. } => touched.note(self.object(), Some(Value::Present), None),
+            Self::Bind { .. } => touched.note(self.object(), None, self.value()),
+            Self::Unbind { .. } => touched.note(self.object(), self.value(), None),
         }
     }
 
     fn impact(&self, context: &AnalysisContext<'_>, _: Option<&Op>) -> Option<Impact> {
         match self {
             Self::Bind { .. } => None,
-            Self::Unbind { binding } => Some(context.unbinding(binding.address)),
+            Self::Unbind { binding, .. } => Some(context.unbinding(binding)),
         }
     }
 
     fn is_drift(&self, specs: &SpecPair<'_>) -> Option<bool> {
         Some(match self {
-            Self::Bind { binding } => {
+            Self::Bind { binding, .. } => {
                 specs.last.vips.get(binding) == specs.desired.vips.get(binding)
             }
-            // Only what evenkeel bound is unbound, so a spec asked for it once.
-            Self::Unbind { .. } => false,
+            // Only what evenkeel bound is unbound, so a spec asked for it once. Where the spec still
+            // does, the address is bound again with its label.
+            Self::Unbind { binding, .. } => {
+                let asked = specs.desired.vips.get(binding);
+                asked.is_some() && specs.last.vips.get(binding) == asked
+            }
         })
     }
 
     fn note_omitted(&self, omitted: &mut OmittedSteps<'a>) {
         match self {
-            Self::Bind { binding } => {
+            Self::Bind { binding, .. } => {
                 omitted.unbound.insert(binding.address);
             }
-            Self::Unbind { binding } => {
+            Self::Unbind { binding, .. } => {
                 omitted.bound.insert(binding);
             }
         }
@@ -129,8 +185,8 @@ impl<'a> Operation<'a> for VipOp<'a> {
 
     fn is_blocked(&self, omitted: &OmittedSteps<'_>) -> bool {
         match self {
-            Self::Bind { binding } => omitted.blocks_bind(binding),
-            Self::Unbind { binding } => {
+            Self::Bind { binding, .. } => omitted.blocks_bind(binding),
+            Self::Unbind { binding, .. } => {
                 omitted.unbound.contains(&binding.address)
                     || omitted.needed.contains(&binding.address)
             }
@@ -138,12 +194,16 @@ impl<'a> Operation<'a> for VipOp<'a> {
     }
 
     fn write(&self, f: &mut fmt::Formatter<'_>, _: &Labels<'_>) -> fmt::Result {
-        write!(f, "vip {}", self.binding())
+        write!(f, "vip {}", self.binding())?;
+        self.label().map_or(Ok(()), |label| write!(f, " label {label}"))
     }
 
     fn write_json(&self, step: &mut Map<String, Json>) {
         let Binding { address, interface, prefix } = self.binding();
-        let vip = json!({ "address": address, "prefix": prefix, "interface": interface });
+        let mut vip = json!({ "address": address, "prefix": prefix, "interface": interface });
+        if let (Some(label), Some(vip)) = (self.label(), vip.as_object_mut()) {
+            vip.insert("label".to_owned(), json!(label));
+        }
         step.insert("vip".to_owned(), vip);
     }
 }
@@ -158,14 +218,17 @@ impl Resource for VipObject<'_> {
     }
 
     fn value_in(&self, live: &Live) -> Option<Value> {
-        live.addresses.get(self.0).map(|_| Value::Present)
+        live.addresses.get(self.0)?;
+        Some(Value::Vip { label: live.labels.get(self.0).cloned() })
     }
 
-    fn restore(&self, history: &OpHistory, _: Option<Value>, rollback: &mut RollbackBuilder<'_>) {
-        let binding = self.0.clone();
-        rollback.ops.push(match history.before {
-            Some(_) => Op::Bind { binding },
-            None => Op::Unbind { binding },
-        });
+    fn restore(&self, history: &OpHistory, now: Option<Value>, rollback: &mut RollbackBuilder<'_>) {
+        let binding = self.0;
+        if let Some(Value::Vip { label }) = now {
+            rollback.ops.push(Op::Unbind { binding: binding.clone(), label });
+        }
+        if let Some(Value::Vip { label }) = &history.before {
+            rollback.ops.push(Op::Bind { binding: binding.clone(), label: label.clone() });
+        }
     }
 }

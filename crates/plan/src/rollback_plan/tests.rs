@@ -129,7 +129,10 @@ fn a_drained_real_server_regains_its_weight_from_before_the_drain() {
 #[test]
 fn a_dummy_device_stays_if_another_program_bound_an_address_on_it() {
     let bind = Binding::host([203, 0, 113, 3].into(), "vips");
-    let done = [Op::AddDummy { interface: "vips".into() }, Op::Bind { binding: bind.clone() }];
+    let done = [
+        Op::AddDummy { interface: "vips".into() },
+        Op::Bind { binding: bind.clone(), label: None },
+    ];
     let foreign = Binding::host([203, 0, 113, 4].into(), "vips");
     let now = Live {
         links: Some(
@@ -139,7 +142,7 @@ fn a_dummy_device_stays_if_another_program_bound_an_address_on_it() {
         ..Live::default()
     };
     let found = rollback_plan(&done, &now);
-    assert_eq!(found.steps, [Op::Unbind { binding: bind }]);
+    assert_eq!(found.steps, [Op::Unbind { binding: bind, label: None }]);
     assert_eq!(found.foreign, BTreeSet::from([Object::Dummy("vips".into())]));
 }
 
@@ -189,4 +192,26 @@ fn every_rollback_step_is_reported_with_its_values() {
         }
         Ok(())
     });
+}
+
+#[test]
+fn a_label_that_was_changed_goes_back() {
+    let vip = Binding::host([203, 0, 113, 3].into(), "eth0");
+    let labelled = |label: Option<&str>| Live {
+        addresses: [(vip.clone(), Owner::Evenkeel)].into(),
+        labels: label.map(|label| (vip.clone(), label.into())).into_iter().collect(),
+        ..Live::default()
+    };
+    let op = |unbinds, label: Option<&str>| {
+        let (binding, label) = (vip.clone(), label.map(Into::into));
+        if unbinds { Op::Unbind { binding, label } } else { Op::Bind { binding, label } }
+    };
+    let done = [op(true, Some("eth0:1")), op(false, Some("eth0:2"))];
+    let back = |now: &Live| rollback_plan(&done, now);
+    let after = labelled(Some("eth0:2"));
+    assert_eq!(back(&after).steps, [op(true, Some("eth0:2")), op(false, Some("eth0:1"))]);
+    assert_eq!(back(&Live::default()).steps, [op(false, Some("eth0:1"))]);
+    assert_eq!(back(&labelled(Some("eth0:1"))).steps, []);
+    let foreign = back(&labelled(None));
+    assert_eq!((foreign.steps, foreign.foreign.len()), (vec![], 1));
 }

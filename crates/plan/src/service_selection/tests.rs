@@ -108,7 +108,7 @@ fn an_unknown_selector_is_answered_with_similar_names() {
 }
 
 #[test]
-fn drift_elsewhere_is_left_alone() {
+fn drift_of_other_services_is_not_repaired() {
     let desired = example();
     let mut live = live_in_sync(&desired);
     live.services.insert(on(1, 443), service(9));
@@ -120,14 +120,14 @@ fn drift_elsewhere_is_left_alone() {
     let steps = targeted(&["api"], &desired, None, &live).steps;
     assert!(matches!(&steps[..], [Op::EditRealServer { service, .. }] if *service == on(1, 443)));
     let steps = targeted(&["192.0.2.2:80/tcp"], &desired, None, &live).steps;
-    let [Op::EditRealServer { service, .. }, Op::Bind { binding }] = &steps[..] else {
+    let [Op::EditRealServer { service, .. }, Op::Bind { binding, .. }] = &steps[..] else {
         panic!("{steps:?}");
     };
     assert_eq!((*service, binding), (on(2, 80), &bound(2)));
 }
 
 #[test]
-fn objects_that_services_share_are_left_alone() {
+fn objects_that_services_share_are_not_changed() {
     let mut desired = example();
     desired.timeouts.tcp = Some(100);
     desired.sync = Some(BTreeMap::new());
@@ -177,7 +177,10 @@ fn a_shared_vip_that_the_spec_binds_elsewhere_moves() {
     let moved = Binding { interface: "eth1".into(), ..bound(1) };
     desired.vips.insert(moved.clone(), Vip::default());
     let steps = targeted(&["api"], &desired, None, &live).steps;
-    assert_eq!(steps, [Op::Bind { binding: moved }, Op::Unbind { binding: bound(1) }]);
+    assert_eq!(
+        steps,
+        [Op::Bind { binding: moved, label: None }, Op::Unbind { binding: bound(1), label: None }]
+    );
 }
 
 #[test]
@@ -262,8 +265,8 @@ proptest! {
             let plan = targeted(&[&selector], &pair.desired, Some(&last), &pair.live);
             for op in &plan.steps {
                 match op {
-                    Op::Bind { binding } => prop_assert_eq!(Some(binding.address), key.vip()),
-                    Op::Unbind { binding } => {
+                    Op::Bind { binding, .. } => prop_assert_eq!(Some(binding.address), key.vip()),
+                    Op::Unbind { binding, .. } => {
                         prop_assert_eq!(Some(binding.address), key.vip());
                         let is_other = |it: &&ServiceKey| **it != key && it.vip() == key.vip();
                         let stays = pair.desired.services.keys().find(is_other);

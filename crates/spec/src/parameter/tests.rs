@@ -36,7 +36,7 @@ fn a_parameter_is_replaced_and_any_other_dollar_is_itself() {
 }
 
 #[test]
-fn what_stands_between_the_braces_is_a_name_a_variable_or_an_interface() {
+fn a_reference_is_a_name_a_variable_or_an_interface() {
     let host = |interface, family| Some(Parameter::Host { interface, family });
     for (name, parameter) in [
         ("port", Some(Parameter::Set("port"))),
@@ -87,7 +87,7 @@ fn a_value_stays_within_its_scalar() {
 }
 
 #[test]
-fn one_that_is_not_asked_for_is_not_looked_up() {
+fn an_unused_parameter_is_not_looked_up() {
     struct Never;
 
     impl Parameters for Never {
@@ -101,7 +101,7 @@ fn one_that_is_not_asked_for_is_not_looked_up() {
 }
 
 #[test]
-fn each_is_looked_up_once() {
+fn each_parameter_is_looked_up_once() {
     use std::cell::Cell;
 
     struct Counting(Cell<usize>);
@@ -124,7 +124,7 @@ fn each_is_looked_up_once() {
 }
 
 #[test]
-fn values_come_to_no_more_than_a_source_may_have() {
+fn a_source_with_its_values_may_not_exceed_the_maximum_length() {
     struct Long;
 
     impl Parameters for Long {
@@ -144,7 +144,7 @@ fn values_come_to_no_more_than_a_source_may_have() {
 }
 
 #[test]
-fn with_the_values_it_once_had_a_text_says_again_what_it_said() {
+fn a_text_with_its_former_values_is_read_as_before() {
     struct Host;
     impl Parameters for Host {
         fn value(&self, parameter: Parameter<'_>) -> Result<Option<String>, String> {
@@ -168,7 +168,7 @@ fn with_the_values_it_once_had_a_text_says_again_what_it_said() {
 
 proptest! {
     #[test]
-    fn an_escaped_text_is_read_as_it_was(
+    fn an_escaped_text_is_read_back_unchanged(
         pieces in prop::collection::vec(select(vec!["$", "{", "}", "a", "${", "$${"]), 0..12),
     ) {
         let text = pieces.concat();

@@ -20,6 +20,7 @@ mod sysctls;
 mod timeouts;
 mod vip;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use evenkeel_model::Desired;
@@ -52,7 +53,8 @@ pub(crate) fn resolve(
     let scope = scope::merge(&sources, diagnostics);
     let defaults = defaults::merge(&sources, diagnostics);
     let pools = pool::collect(&sources, complete, diagnostics);
-    let vips = vip::collect(&sources, &scope, diagnostics);
+    let mut host_objects = BTreeMap::new();
+    let vips = vip::collect(&sources, &scope, &mut host_objects, diagnostics);
     let timeouts = timeouts::merge(&sources, diagnostics);
     let sync = sync::merge(&sources, diagnostics);
     let sysctls = sysctls::merge(&sources, diagnostics);
@@ -62,7 +64,7 @@ pub(crate) fn resolve(
     let services = service::expand(lists, &sources, &context, diagnostics)?;
     let (scope, drain) = (scope.scope, defaults.drain);
     let sync = sync.daemons;
-    Ok(Desired { scope, services, vips, timeouts, sync, sysctls, guards, drain })
+    Ok(Desired { scope, services, vips, host_objects, timeouts, sync, sysctls, guards, drain })
 }
 
 /// Reports a leaf that occurs in two sources.

@@ -1,6 +1,6 @@
 //! The origins of the objects of the desired state, recorded only on request.
 
-use evenkeel_model::{Binding, RealServerKey, ServiceKey, SyncState};
+use evenkeel_model::{Binding, HostObject, RealServerKey, ServiceKey, SyncState};
 
 use crate::path::Path;
 
@@ -10,6 +10,7 @@ pub(crate) enum SpecObject {
     Service(ServiceKey),
     RealServer(ServiceKey, RealServerKey),
     Vip(Binding),
+    Host(HostObject),
     Timeout(&'static str),
     Sync(SyncState),
     Sysctl(Box<str>),

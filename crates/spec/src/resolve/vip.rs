@@ -3,17 +3,20 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use evenkeel_model::{Binding, Vip};
+use evenkeel_model::{Binding, HostObject, HostRoute, HostValue, MAX_LABEL, Vip};
 
 use super::not_unicast;
 use super::scope::Merged;
 use crate::path::{At, Path};
 use crate::resolve::{Diagnostics, SpecObject};
 use crate::spec::{Prefixed, Spec, VipEntry};
+use crate::suggest::quote;
 
+/// Resolves the VIPs; their routes are added to `host_objects`.
 pub(crate) fn collect(
     sources: &[(At<'_>, &Spec)],
     scope: &Merged,
+    host_objects: &mut BTreeMap<HostObject, HostValue>,
     diagnostics: &mut Diagnostics,
 ) -> BTreeMap<Binding, Vip> {
     let mut vips = BTreeMap::new();
@@ -36,6 +39,13 @@ pub(crate) fn collect(
             }
             written.insert(place, at.key("address").path());
             diagnostics.origin(SpecObject::Vip(binding.clone()), || at.path());
+            if entry.route.value().is_some_and(|flag| flag.0) {
+                let route = HostRoute::of(&binding);
+                let value = route.value();
+                let object = HostObject::from(route);
+                diagnostics.origin(SpecObject::Host(object.clone()), || at.path());
+                host_objects.insert(object, value);
+            }
             vips.insert(binding, vip);
         }
     }
@@ -48,7 +58,7 @@ fn check(
     scope: &Merged,
     diagnostics: &mut Diagnostics,
 ) -> Option<(Binding, Vip)> {
-    let VipEntry { address, interface, dummy } = entry;
+    let VipEntry { address, interface, dummy, label, route } = entry;
     if address.is_absent() {
         diagnostics
             .error(at, "the VIP has no `address`")
@@ -75,5 +85,44 @@ fn check(
     let (address, interface) = (address.value()?, interface.value()?);
     let dummy = dummy.value().is_some_and(|flag| flag.0);
     let Prefixed { address, prefix } = *address;
-    Some((Binding { address, interface: interface.0.clone(), prefix }, Vip { dummy }))
+    let binding = Binding { address, interface: interface.0.clone(), prefix };
+    let label = label.value().map(|label| &*label.0);
+    if let Some(label) = label {
+        check_label(label, &binding, at, diagnostics);
+    }
+    let route = route.value().is_some_and(|flag| flag.0);
+    if route && binding != Binding::host(address, &binding.interface) {
+        diagnostics
+            .error(
+                &at.key("route"),
+                format!("{address}/{prefix} cannot have a host route: the kernel adds a route to its network"),
+            )
+            .remedy(format!("remove `route`, or write the address alone, `{address}`"));
+    }
+    Some((binding, Vip { dummy, label: label.map(Into::into) }))
+}
+
+fn check_label(label: &str, binding: &Binding, at: &At<'_>, diagnostics: &mut Diagnostics) {
+    let interface = &*binding.interface;
+    let at = at.key("label");
+    if binding.address.is_ipv6() {
+        diagnostics
+            .error(
+                &at,
+                format!("{} cannot have a label: IPv6 addresses have none", binding.address),
+            )
+            .remedy("remove the label");
+    } else if !Vip::is_label(label, interface) {
+        let longest = MAX_LABEL.saturating_sub(interface.len() + 1);
+        let remedy = match longest {
+            0 => format!("write `{interface}`; this name leaves no room for a suffix"),
+            _ => format!(
+                "write `{interface}`, or `{interface}:` and a suffix of up to {longest} bytes \
+                 without blanks, such as `{interface}:0`"
+            ),
+        };
+        diagnostics
+            .error(&at, format!("{} cannot be a label on {interface}", quote(label)))
+            .remedy(remedy);
+    }
 }

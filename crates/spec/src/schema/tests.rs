@@ -53,7 +53,7 @@ fn every_example_is_good_without_a_warning_and_fits_the_schema() {
 }
 
 #[test]
-fn what_is_good_fits_the_schema() {
+fn valid_specs_match_the_schema() {
     let validator = validator();
     let mut good = 0;
     for case in CASES.split("### ").skip(1) {
@@ -71,7 +71,7 @@ fn what_is_good_fits_the_schema() {
 }
 
 #[test]
-fn what_is_wrong_by_itself_does_not_fit_the_schema() {
+fn values_that_are_invalid_by_themselves_do_not_match_the_schema() {
     let validator = validator();
     for title in [
         "not a map",

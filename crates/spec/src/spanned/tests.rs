@@ -104,7 +104,7 @@ fn texts() -> Vec<String> {
 }
 
 #[test]
-fn what_the_quick_reading_takes_the_careful_one_takes_as_the_same() {
+fn both_parsers_agree_on_every_text_that_the_quick_one_accepts() {
     let (mut good, mut bad) = (0, 0);
     for text in texts() {
         let quick = serde_yaml_read(&text);

@@ -23,7 +23,7 @@ pub(crate) use keyword::{
     ChecksumWord, EngineWord, FamilyWord, Flag, ForwardWord, IgnoreWord, Method, ProtocolWord,
     SyncStateWord, TunnelWord,
 };
-pub(crate) use name::{InterfaceName, Name};
+pub(crate) use name::{InterfaceName, LabelText, Name};
 pub(crate) use netmask::NetmaskText;
 pub(crate) use number::{
     Connections, Fwmark, MessageLength, Objects, Port, SyncId, SyncPort, Threshold, Ttl, Version,
@@ -82,6 +82,12 @@ keys! {
         /// Whether the interface is a dummy device, which is created if missing. Absent means
         /// false.
         dummy: Flag,
+        /// The label of an IPv4 address, as ifconfig shows it: the name of the interface, or that,
+        /// a colon and a suffix, such as eth0:1. Absent means any label is fine.
+        label: LabelText,
+        /// The main table gets a host route to the address, through the interface and with the
+        /// address as its source. For /32 and /128 only. Absent means false.
+        route: Flag,
     }
 }
 

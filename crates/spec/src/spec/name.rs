@@ -14,6 +14,17 @@ pub(crate) struct Name(pub(crate) Box<str>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct InterfaceName(pub(crate) Box<str>);
 
+/// The label of an address. What it has to begin with is its interface's name, so that
+/// [`crate::resolve`] judges it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LabelText(pub(crate) Box<str>);
+
+impl<'de> Deserialize<'de> for LabelText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        text(deserializer, "a label, one such as eth0:1", |written| Ok(Self(written.into())))
+    }
+}
+
 impl Name {
     const LONGEST: usize = 64;
 
@@ -58,4 +69,5 @@ impl<'de> Deserialize<'de> for InterfaceName {
 }
 
 schema!(Name, { "type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$" });
+schema!(LabelText, { "type": "string", "pattern": "^[^\\s:]{1,15}(:\\S+)?$", "maxLength": 15 });
 schema!(InterfaceName, { "type": "string", "pattern": "^[!-.0-9;-~]{1,15}$" });

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{
-    Binding, Desired, DesiredTimeouts, Drain, Guards, Limits, Live, NamedService, Owner, Scope,
-    Service, ServiceConfig, ServiceKey, SyncDaemon, SyncState, Timeouts, Vip,
+    Binding, Desired, DesiredTimeouts, Drain, Guards, HostObject, HostValue, Limits, Live,
+    LiveHostObject, NamedService, Owner, Scope, Service, ServiceConfig, ServiceKey, SyncDaemon,
+    SyncState, Timeouts, Vip,
 };
 
 use ipnet::IpNet;
@@ -24,6 +25,8 @@ pub struct WriteInput {
     pub services: BTreeMap<ServiceKey, NamedService>,
     /// The addresses that evenkeel binds.
     pub vips: BTreeMap<Binding, Vip>,
+    /// The host objects. A route is written with its VIP.
+    pub host_objects: BTreeMap<HostObject, HostValue>,
     /// The timeouts.
     pub timeouts: DesiredTimeouts,
     /// The sync daemons; `None` writes nothing about them, an empty map writes that there are none.
@@ -54,12 +57,13 @@ pub(super) struct Moment {
 impl WriteInput {
     /// The input for a desired state.
     pub fn of_desired(desired: &Desired) -> Self {
-        let Desired { scope, services, vips, timeouts, sync, sysctls, guards, drain } =
+        let Desired { scope, services, vips, host_objects, timeouts, sync, sysctls, guards, drain } =
             desired.clone();
         Self {
             scope,
             services,
             vips,
+            host_objects,
             timeouts,
             sync,
             sysctls,
@@ -84,18 +88,34 @@ impl WriteInput {
         };
         let vip = |(binding, owner): (&Binding, &Owner)| {
             let ours = *owner == Owner::Evenkeel && desired.scope.contains_address(binding.address);
-            let vip = match desired.vips.get(binding) {
-                Some(vip) => *vip,
-                None if ours => Vip { dummy: is_dummy(&binding.interface) },
-                None => return None,
+            let asked = desired.vips.get(binding);
+            if asked.is_none() && !ours {
+                return None;
+            }
+            let dummy = asked.map_or_else(|| is_dummy(&binding.interface), |vip| vip.dummy);
+            // A label that is the interface's name is written only if the spec sets one.
+            let label = match asked {
+                Some(vip) => vip.label.as_ref().and_then(|_| live.label(binding)),
+                None => live.labels.get(binding).map(|label| &**label),
             };
-            Some((binding.clone(), vip))
+            let label = label.filter(|label| Vip::is_label(label, &binding.interface));
+            Some((binding.clone(), Vip { dummy, label: label.map(Into::into) }))
+        };
+        let host_object = |(object, live): (&HostObject, &LiveHostObject)| {
+            let value = match live.owner {
+                Owner::Evenkeel if desired.scope.contains_address(object.vip()) => &live.value,
+                Owner::Evenkeel => return None,
+                // An object of another program is used as it is, so it is what the spec asks for.
+                Owner::Other => desired.host_objects.get(object)?,
+            };
+            Some((object.clone(), value.clone()))
         };
         let says_sync = !live.sync.is_empty() || desired.sync.is_some();
         Self {
             scope: desired.scope.clone(),
             services,
             vips: live.addresses.iter().filter_map(vip).collect(),
+            host_objects: live.host_objects.objects.iter().filter_map(host_object).collect(),
             timeouts: live.timeouts.map(all_of).unwrap_or_default(),
             sync: says_sync.then(|| live.sync.clone()),
             sysctls: live.sysctls.clone(),

@@ -6,6 +6,7 @@
 
 mod entry;
 mod global;
+mod host_object;
 mod input;
 mod merge;
 mod pools;
@@ -27,7 +28,7 @@ pub fn write(input: &WriteInput) -> String {
     if !input.vips.is_empty() {
         out.push_str("\nvips:\n");
         for (binding, vip) in &input.vips {
-            line(&mut out, format_args!("  - {{ {} }}", vip_keys(binding, *vip)));
+            line(&mut out, format_args!("  - {{ {} }}", vip_keys(input, binding, vip)));
         }
     }
     let entries = merge::entries(input);
@@ -83,13 +84,15 @@ fn scope(scope: &Scope, out: &mut String) {
     }
 }
 
-fn vip_keys(binding: &Binding, vip: Vip) -> String {
+fn vip_keys(input: &WriteInput, binding: &Binding, vip: &Vip) -> String {
     let Binding { address: bound, interface, prefix } = binding;
-    let Vip { dummy } = vip;
+    let Vip { dummy, label } = vip;
     let host = evenkeel_model::Family::from(*bound).host_prefix();
     let bound = if *prefix == host { address(*bound) } else { text(&format!("{bound}/{prefix}")) };
-    let dummy = if dummy { ", dummy: true" } else { "" };
-    format!("address: {bound}, interface: {}{dummy}", text(interface))
+    let dummy = if *dummy { ", dummy: true" } else { "" };
+    let label = label.as_ref().map(|label| format!(", label: {}", text(label))).unwrap_or_default();
+    let route = host_object::route_key(input, binding);
+    format!("address: {bound}, interface: {}{dummy}{label}{route}", text(interface))
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! Writes the `observed:` section of a snapshot.
 
 use evenkeel_model::statistics::{RealServerStatistics, ServiceStatistics, Traffic};
-use evenkeel_model::{Link, Owner, ServiceKey};
+use evenkeel_model::{Link, LiveHostObject, Owner, ServiceKey};
+
+use serde_json::{Value as Json, json};
 
 use super::input::Moment;
 use super::scalar::{address, list, text};
@@ -39,7 +41,8 @@ pub(super) fn write(input: &WriteInput, out: &mut String) {
 }
 
 fn host(observed: &SnapshotSection, out: &mut String) {
-    let SnapshotSection { addresses, links, modules, statistics: _ } = observed;
+    let SnapshotSection { addresses, labels, host_objects, links, modules, statistics: _ } =
+        observed;
     if let Some(addresses) = addresses {
         line(out, format_args!("  addresses:{}", if addresses.is_empty() { " []" } else { "" }));
         for (binding, owner) in addresses {
@@ -49,12 +52,23 @@ fn host(observed: &SnapshotSection, out: &mut String) {
             };
             let address = text(&format!("{}/{}", binding.address, binding.prefix));
             let interface = text(&binding.interface);
+            let label = labels.get(binding).map(|label| format!(", label: {}", text(label)));
+            let label = label.unwrap_or_default();
             line(
                 out,
                 format_args!(
-                    "    - {{ address: {address}, interface: {interface}, owner: {owner} }}"
+                    "    - {{ address: {address}, interface: {interface}, owner: {owner}{label} }}"
                 ),
             );
+        }
+    }
+    if let Some(objects) = host_objects {
+        line(out, format_args!("  host_objects:{}", if objects.is_empty() { " []" } else { "" }));
+        for (object, LiveHostObject { owner, value }) in objects {
+            let mut item = json!(object);
+            merge(&mut item, json!(value));
+            merge(&mut item, json!({ "owner": owner }));
+            line(out, format_args!("    - {}", flow(&item)));
         }
     }
     if let Some(links) = links {
@@ -70,6 +84,33 @@ fn host(observed: &SnapshotSection, out: &mut String) {
     }
     if let Some(modules) = modules {
         line(out, format_args!("  modules: {}", list(modules.iter().map(|name| text(name)))));
+    }
+}
+
+/// Adds the keys of another value, at every level.
+fn merge(to: &mut Json, from: Json) {
+    match (to, from) {
+        (Json::Object(to), Json::Object(from)) => {
+            for (key, value) in from {
+                merge(to.entry(key).or_insert(Json::Null), value);
+            }
+        }
+        (to, from) => *to = from,
+    }
+}
+
+/// Writes a value in YAML's flow style; keys without a value are left out.
+fn flow(value: &Json) -> String {
+    match value {
+        Json::Object(entries) => {
+            let set = entries.iter().filter(|(_, value)| !value.is_null());
+            let entries: Vec<String> =
+                set.map(|(key, value)| format!("{key}: {}", flow(value))).collect();
+            format!("{{ {} }}", entries.join(", "))
+        }
+        Json::Array(items) => list(items.iter().map(flow)),
+        Json::String(word) => text(word),
+        other => other.to_string(),
     }
 }
 

@@ -60,14 +60,14 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(10_000))]
 
     #[test]
-    fn pieces_come_to_what_the_whole_is(
+    fn pieces_parse_to_the_same_result_as_the_whole(
         lines in prop::collection::vec(select(LINES.to_vec()), 0..14),
         end in select(vec!["\n", "\r\n", "\r"]),
     ) {
         let text: String = lines.iter().flat_map(|line| [*line, end]).collect();
         if let Some(spec) = from_pieces(&text) {
-            let parse_integer = serde_yaml::from_str::<Spec>(&text);
-            prop_assert_eq!(format!("{:?}", Ok::<_, String>(spec)), format!("{:?}", parse_integer.map_err(|e| e.to_string())));
+            let whole = serde_yaml::from_str::<Spec>(&text);
+            prop_assert_eq!(format!("{:?}", Ok::<_, String>(spec)), format!("{:?}", whole.map_err(|e| e.to_string())));
         }
     }
 }

@@ -1,19 +1,19 @@
-//! What holds for any bytes taken for a spec. The fuzz target and the replay of its corpus share
+//! Properties of arbitrary bytes read as a spec. The fuzz target and the replay of its corpus share
 //! this file.
 
 use evenkeel_spec::{Parameter, Parameters, Source, load_with};
 
-/// Reads the bytes as one text, and as two: a cut one and its rest.
+/// Reads the bytes as one text, and as two texts that together make it up.
 ///
 /// # Panics
-/// When one of the laws does not hold.
+/// Panics if one of the properties does not hold.
 pub(crate) fn check(bytes: &[u8]) {
     sources(&[Source::new("a.yaml", bytes)]);
     let (first, second) = bytes.split_at(bytes.len() / 2);
     sources(&[Source::new("a.yaml", first), Source::new("b.yaml", second)]);
 }
 
-/// Every parameter is a port, an address or itself.
+/// Every parameter is a port, an address or its own name.
 struct Echo;
 
 impl Parameters for Echo {
@@ -27,7 +27,8 @@ impl Parameters for Echo {
     }
 }
 
-/// There is an answer, it says whether it is one, and its places are in the texts.
+/// Asserts that there is a result, that it says whether the spec is valid, and that its positions
+/// lie within the texts.
 fn sources(sources: &[Source]) {
     let (problems, is_refused) = match load_with(sources, &Echo) {
         Ok(loaded) => {

@@ -2,10 +2,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use evenkeel_control::{
-    ActiveSpec, Conflict, ConflictChange, Held, PassStatus, Pause, Problem, State, Status,
+    ActiveSpec, Conflict, ConflictChange, Held, PassStatus, Pause, SpecProblem, State, Status,
 };
-use evenkeel_model::statistics::{Rates, RealServerStatistics, Statistics, Traffic as Counted};
-use evenkeel_spec::Source as Text;
+use evenkeel_model::statistics::{Rates, RealServerStatistics, Statistics, Traffic};
+use evenkeel_spec::Source;
 
 use super::*;
 use crate::test_fixtures;
@@ -23,13 +23,13 @@ struct Kernel {
     is_down: bool,
 }
 
-impl Traffic for Kernel {
-    fn read(&mut self) -> Result<Reading, String> {
+impl TrafficReader for Kernel {
+    fn read(&mut self) -> Result<TrafficReading, String> {
         self.readings.fetch_add(1, Ordering::Relaxed);
         if self.is_down {
             return Err("the kernel does not answer".into());
         }
-        let loaded = evenkeel_spec::load(&[Text::new("spec", self.spec.as_str())]);
+        let loaded = evenkeel_spec::load(&[Source::new("spec", self.spec.as_str())]);
         let loaded = loaded.expect("a good spec");
         let desired = Arc::new(loaded.desired.clone());
         let live = loaded.into_live();
@@ -47,16 +47,16 @@ impl Traffic for Kernel {
                 counted.real_servers.insert(*key, real_server);
             }
         }
-        Ok(Reading { desired, live, statistics })
+        Ok(TrafficReading { desired, live, statistics })
     }
 }
 
 /// More than a 32-bit counter or a float can represent.
 const MANY: u64 = (1 << 53) + 1;
 
-fn traffic() -> Counted {
+fn traffic() -> Traffic {
     let rates = Rates { connections: 6, packets_in: 7, packets_out: 8, bytes_in: 9, bytes_out: 10 };
-    Counted { connections: 1, packets_in: 2, packets_out: 3, bytes_in: MANY, bytes_out: 5, rates }
+    Traffic { connections: 1, packets_in: 2, packets_out: 3, bytes_in: MANY, bytes_out: 5, rates }
 }
 
 fn spec() -> String {
@@ -92,7 +92,7 @@ fn conflict(object: &str) -> Conflict {
 /// Returns a status in which nearly every gauge has a value of its own.
 fn eventful() -> Status {
     let held = Held { id: "x".into(), since: 71, guards: BTreeMap::default(), steps: 3 };
-    let problem = Problem { since: 72, text: "bad".into() };
+    let problem = SpecProblem { since: 72, text: "bad".into() };
     let active = ActiveSpec { digest: "ab12".into(), generation: 73, since: 74 };
     let pass = PassStatus {
         at: 75,

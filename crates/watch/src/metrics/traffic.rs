@@ -23,17 +23,17 @@ use super::{Format, PREFIX};
 const MAX_AGE: Duration = Duration::from_secs(1);
 
 /// Reads the kernel's counters; it may block.
-pub(crate) trait Traffic: Send {
+pub(crate) trait TrafficReader: Send {
     /// Reads the current counters.
     ///
     /// # Errors
     /// A message that says why they cannot be read.
-    fn read(&mut self) -> Result<Reading, String>;
+    fn read(&mut self) -> Result<TrafficReading, String>;
 }
 
 /// The kernel's counters, with what is needed to export them.
 #[derive(Debug)]
-pub(crate) struct Reading {
+pub(crate) struct TrafficReading {
     /// The active spec: its services are exported, with its names.
     pub desired: Arc<Desired>,
     /// The table: weights, and which of the services exist.
@@ -71,8 +71,8 @@ pub enum Detail {
 }
 
 /// The reader of the counters, with the cached text.
-pub(super) struct Source {
-    reader: Box<dyn Traffic>,
+pub(super) struct TrafficExporter {
+    reader: Box<dyn TrafficReader>,
     options: TrafficOptions,
     cached: Option<CachedRows>,
     /// Why the last reading failed: logged once, not at each scrape.
@@ -85,9 +85,9 @@ struct CachedRows {
     classic: Option<Bytes>,
 }
 
-impl Source {
+impl TrafficExporter {
     /// Creates it; `None` if nothing is to be exported.
-    pub(super) fn new(reader: Box<dyn Traffic>, options: TrafficOptions) -> Option<Self> {
+    pub(super) fn new(reader: Box<dyn TrafficReader>, options: TrafficOptions) -> Option<Self> {
         let source = Self { reader, options, cached: None, failure: None };
         (options.detail != Detail::Off).then_some(source)
     }
@@ -140,9 +140,9 @@ impl Source {
     }
 }
 
-impl fmt::Debug for Source {
+impl fmt::Debug for TrafficExporter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Source").field("options", &self.options).finish_non_exhaustive()
+        f.debug_struct("TrafficExporter").field("options", &self.options).finish_non_exhaustive()
     }
 }
 
@@ -169,8 +169,8 @@ struct Row {
 }
 
 impl Table {
-    fn new(reading: &Reading, options: TrafficOptions) -> Self {
-        let Reading { desired, live, statistics } = reading;
+    fn new(reading: &TrafficReading, options: TrafficOptions) -> Self {
+        let TrafficReading { desired, live, statistics } = reading;
         let TrafficOptions { detail, limit } = options;
         let shown = || {
             desired.services.iter().filter_map(|(key, named)| {

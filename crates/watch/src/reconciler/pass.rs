@@ -11,7 +11,7 @@ use std::error::Error;
 
 use evenkeel_control::{EventKind, LockError, Mode, Trigger};
 use evenkeel_engine::{
-    CONNECTION_SYSCTLS, Kernel, KernelError, Sysctls, TableDigest, error_chain, not_in_proc,
+    CONNECTION_SYSCTLS, Kernel, KernelError, ReadRequest, TableDigest, error_chain, not_in_proc,
     plan_changes,
 };
 use evenkeel_model::{Desired, Live};
@@ -105,8 +105,8 @@ impl<K: Kernel> Reconciler<K> {
         if baseline.until <= now || self.specs.newest().is_some() {
             return Ok(false);
         }
-        let SyncBaseline { table_digest, live, not_in_proc, sysctls, until: _ } = baseline;
-        kernel.is_unchanged(table_digest, live, not_in_proc, sysctls)
+        let SyncBaseline { table_digest, live, not_in_proc, request, until: _ } = baseline;
+        kernel.is_unchanged(table_digest, live, not_in_proc, request)
     }
 
     fn full_pass(&mut self) -> Result<End, PassError> {
@@ -114,7 +114,7 @@ impl<K: Kernel> Reconciler<K> {
         let is_read_only = self.is_read_only();
         let _lock = if is_read_only { None } else { Some(self.lock()?) };
         self.read_journal(is_read_only)?;
-        let (live, table_digest, sysctls) = self.observe()?;
+        let (live, table_digest, request) = self.observe()?;
         (self.held, self.unmet_preconditions, self.pending_steps) = (None, Vec::new(), Vec::new());
         if !is_read_only {
             self.restore_spec_record(&live);
@@ -134,7 +134,7 @@ impl<K: Kernel> Reconciler<K> {
         self.forget(&plan);
         if plan.is_in_sync() {
             self.is_in_sync(&spec, is_read_only)?;
-            self.remember(live, table_digest, &spec, sysctls);
+            self.remember(live, table_digest, &spec, request);
             return Ok(End::quiet("in_sync"));
         }
         if is_read_only {
@@ -197,7 +197,7 @@ impl<K: Kernel> Reconciler<K> {
 
     /// Reads the kernel. For a large table a probe is taken first: then the next probe detects a change
     /// between the two.
-    fn observe(&mut self) -> Result<(Live, Option<TableDigest>, Sysctls), PassError> {
+    fn observe(&mut self) -> Result<(Live, Option<TableDigest>, ReadRequest), PassError> {
         let addresses = self.journal.addresses.clone();
         let kernel = match &mut self.kernel {
             Some(kernel) => {
@@ -212,15 +212,15 @@ impl<K: Kernel> Reconciler<K> {
         let specs = [self.specs.newest(), self.specs.active()];
         let desired = specs.iter().flatten().map(|spec| &spec.desired);
         let is_large = desired.clone().any(|desired| desired.services.len() > SMALL);
-        let mut sysctls: Sysctls = CONNECTION_SYSCTLS.map(Into::into).into();
-        sysctls.extend(desired.flat_map(|desired| desired.sysctls.keys().cloned()));
-        sysctls.extend(self.journal.record.sysctls.keys().cloned());
+        let journalled = ReadRequest::for_journal(&self.journal);
+        let mut request = desired.fold(journalled, |request, desired| request.with_spec(desired));
+        request.extend(CONNECTION_SYSCTLS.map(Into::into));
         let read = || -> Result<(Live, Option<TableDigest>), KernelError> {
             let table_digest = if is_large { Some(kernel.probe()?) } else { None };
-            Ok((kernel.observe(&sysctls)?, table_digest))
+            Ok((kernel.observe(&request)?, table_digest))
         };
         let (live, table_digest) = { read }().map_err(|error| PassError::of(&error))?;
-        Ok((live, table_digest, sysctls))
+        Ok((live, table_digest, request))
     }
 
     /// Stores the baseline that the next probes compare with.
@@ -229,12 +229,12 @@ impl<K: Kernel> Reconciler<K> {
         live: Live,
         table_digest: Option<TableDigest>,
         spec: &SpecText,
-        sysctls: Sysctls,
+        request: ReadRequest,
     ) {
         let Some(table_digest) = table_digest else { return };
         let not_in_proc = not_in_proc(&spec.desired, &live);
         let until = self.clock.now() + self.options.full_interval;
-        self.baseline = Some(SyncBaseline { table_digest, live, not_in_proc, sysctls, until });
+        self.baseline = Some(SyncBaseline { table_digest, live, not_in_proc, request, until });
     }
 
     fn plan(&mut self, spec: &SpecText, live: &Live) -> Result<(Plan, Option<Desired>), PassError> {

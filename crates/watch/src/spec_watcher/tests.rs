@@ -82,7 +82,7 @@ fn a_config_map_is_noticed_each_time_it_is_swapped() {
 }
 
 #[test]
-fn a_directory_behind_a_link_is_noticed_and_so_is_a_new_one() {
+fn a_directory_behind_a_link_is_detected_and_so_is_a_new_one() {
     let mut listener = Listener::of(&["current/spec.yaml"], |root| {
         for release in ["one", "two"] {
             fs::create_dir(root.join(release)).expect("a folder");

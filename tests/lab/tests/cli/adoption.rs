@@ -3,7 +3,7 @@
 
 use super::*;
 
-/// A table as someone makes it by hand, in every kind of service.
+/// A table created by hand, with every kind of service.
 const BY_HAND: &str = "-A -t 192.0.2.1:80 -s wrr
     -a -t 192.0.2.1:80 -r 10.0.0.3:80 -g -w 7 -x 11 -y 5
     -a -t 192.0.2.1:80 -r 10.0.0.1:80 -g -w 1
@@ -21,12 +21,12 @@ const BY_HAND: &str = "-A -t 192.0.2.1:80 -s wrr
     -A -f 6 -6 -s mh -b mh-port
     -a -f 6 -6 -r [2001:db8:1::3]:0 -g -w 1";
 
-/// All that a teardown must restore, as `ipvsadm` prints it, byte for byte.
+/// Returns everything that a teardown must restore, as `ipvsadm` prints it, byte for byte.
 fn table() -> (String, String, String) {
     (run("ipvsadm -Sn"), run("ipvsadm -Ln --thresholds"), run("ipvsadm -Ln --daemon"))
 }
 
-/// A site with the table made by hand and, in `spec.yaml`, a snapshot of it.
+/// Creates a host with the table created by hand and a snapshot of it in `spec.yaml`.
 fn by_hand() -> Fixture {
     let fixture = Fixture::expiring(BY_HAND);
     let snapshot = fixture.done("snapshot");
@@ -39,7 +39,7 @@ impl Fixture {
         std::fs::read_to_string(self.path().join(name)).unwrap()
     }
 
-    /// Edits the spec; each text to be replaced must be there.
+    /// Edits the spec; each text to be replaced must occur in it.
     fn edit(&self, edits: &[(&str, &str)]) {
         let mut text = self.read("spec.yaml");
         for (before, after) in edits {
@@ -49,7 +49,7 @@ impl Fixture {
         self.write("spec.yaml", text);
     }
 
-    /// Tears down without a question; gives what is printed of a run that ends well.
+    /// Runs a teardown without a prompt, asserts success and returns stdout.
     fn tear_down(&self, options: &str) -> String {
         let answer = self.evenkeel(&format!("teardown --yes {options}"));
         assert_eq!(answer.status, 0, "{answer:?}");
@@ -58,7 +58,7 @@ impl Fixture {
 }
 
 #[test]
-fn a_snapshot_that_is_applied_and_torn_down_leaves_the_table_as_it_was() {
+fn a_snapshot_that_is_applied_and_torn_down_leaves_the_table_unchanged() {
     let fixture = by_hand();
     let before = table();
     assert!(fixture.done("apply --yes spec.yaml").starts_with("In sync; "));
@@ -77,7 +77,7 @@ fn a_snapshot_that_is_applied_and_torn_down_leaves_the_table_as_it_was() {
 }
 
 #[test]
-fn an_edited_weight_goes_back_to_what_it_was() {
+fn an_edited_weight_is_restored_by_a_teardown() {
     let fixture = by_hand();
     let before = table();
     fixture.edit(&[("weight: 7", "weight: 70")]);
@@ -92,7 +92,7 @@ fn an_edited_weight_goes_back_to_what_it_was() {
 }
 
 #[test]
-fn whatever_is_edited_or_added_the_table_is_as_before_after_a_teardown() {
+fn a_teardown_restores_the_table_after_any_edits_and_additions() {
     let fixture = by_hand();
     run("ipvsadm --start-daemon master --mcast-interface eth0 --syncid 7");
     let before = table();
@@ -104,7 +104,7 @@ fn whatever_is_edited_or_added_the_table_is_as_before_after_a_teardown() {
         ("scheduler: sed", "scheduler: nq"),
     ];
     fixture.edit(&edits);
-    // The spec asks for another id of the live sync daemon, and for a new service.
+    // The spec requests another id for the live sync daemon, and a new service.
     let text = fixture.read("spec.yaml");
     let added = "  - { name: new, vip: 192.0.2.9, port: 80, drain: 0s, real_servers: [ { address: 10.0.0.9 } ] }\n";
     let text = format!("sync: [ {{ state: master, interface: eth0, id: 9 }} ]\n{text}");
@@ -120,7 +120,7 @@ fn whatever_is_edited_or_added_the_table_is_as_before_after_a_teardown() {
     assert_eq!(table(), before);
 }
 
-/// A spec of one service with real servers of these last numbers and weights.
+/// Returns a spec of one service whose real servers have these last numbers and weights.
 fn web(real_servers: &[(u8, u32)]) -> String {
     let real_server = |(last, weight): &(u8, u32)| {
         format!("      - {{ address: 10.0.0.{last}, weight: {weight} }}\n")
@@ -137,11 +137,11 @@ const WEB: &str = "-A -t 192.0.2.1:80 -s wlc
     -a -t 192.0.2.1:80 -r 10.0.0.2:80 -g -w 2";
 
 #[test]
-fn a_real_server_that_evenkeel_added_leaves_an_adopted_service() {
+fn a_teardown_deletes_an_added_real_server_of_an_adopted_service() {
     let fixture = Fixture::expiring(WEB);
     let before = table();
     fixture.apply(&web(&[(1, 1), (2, 5), (3, 1)]));
-    let answer = guards::on_a_terminal(&fixture, "teardown", "y\n");
+    let answer = on_a_terminal(&fixture, "teardown", "y\n");
     assert_eq!(answer.status, 0, "{answer:?}");
     let said = answer.stdout.replace('\r', "");
     for words in [
@@ -179,7 +179,7 @@ fn adopted_objects_are_deleted_on_request() {
 }
 
 #[test]
-fn what_the_spec_deleted_on_purpose_is_evenkeels_when_it_comes_back() {
+fn an_object_deleted_by_the_spec_is_evenkeels_when_listed_again() {
     let fixture = Fixture::expiring(WEB);
     fixture.apply(&web(&[(1, 1)]));
     fixture.apply(&web(&[(1, 1), (2, 2)]));
@@ -218,7 +218,7 @@ fn an_adopted_real_server_that_drains_accepts_clients_again() {
     assert_eq!(run("ipvsadm -Sn"), before);
 }
 
-/// A real server that the kernel refuses where [`broadcast`] was called: no spec can know.
+/// A real server that the kernel refuses after [`broadcast`]; no check of the spec can detect that.
 const REFUSED: &str = "      - { address: 10.9.0.255, weight: 1 }\n";
 
 fn broadcast() {
@@ -226,7 +226,7 @@ fn broadcast() {
 }
 
 #[test]
-fn what_an_attempt_added_before_it_was_killed_is_not_adopted() {
+fn objects_added_by_a_killed_apply_are_not_adopted() {
     let fixture = Fixture::expiring(WEB);
     broadcast();
     let before = table();
@@ -240,7 +240,7 @@ fn what_an_attempt_added_before_it_was_killed_is_not_adopted() {
 }
 
 #[test]
-fn a_teardown_after_an_attempt_that_failed_undoes_what_it_did() {
+fn a_teardown_after_a_failed_apply_undoes_its_changes() {
     let fixture = Fixture::expiring(WEB);
     broadcast();
     let before = table();
@@ -258,7 +258,7 @@ fn objects_are_recorded_again_after_a_rollback() {
     broadcast();
     fixture.write("spec.yaml", web(&[(1, 1), (2, 2), (3, 1)]) + REFUSED);
     assert_eq!(fixture.evenkeel("apply --yes spec.yaml").status, 4);
-    // By now someone else has made what that would have.
+    // Meanwhile another program has added what that apply would have added.
     run("ipvsadm -a -t 192.0.2.1:80 -r 10.0.0.3:80 -g -w 1");
     let before = table();
     fixture.apply(&web(&[(1, 1), (2, 2), (3, 1)]));
@@ -268,7 +268,7 @@ fn objects_are_recorded_again_after_a_rollback() {
 }
 
 #[test]
-fn single_services_and_applies_that_wait_adopt_too() {
+fn partial_and_unconfirmed_applies_adopt_too() {
     let fixture = Fixture::expiring(WEB);
     let before = table();
     fixture.write("spec.yaml", web(&[(1, 1), (2, 9), (3, 1)]));
@@ -291,7 +291,7 @@ fn single_services_and_applies_that_wait_adopt_too() {
 }
 
 #[test]
-fn fields_that_are_left_to_another_program_keep_their_live_values() {
+fn ignored_fields_keep_their_live_values() {
     let fixture = Fixture::expiring(WEB);
     let spec = web(&[(1, 1), (2, 2)]);
     let spec =
@@ -304,7 +304,7 @@ fn fields_that_are_left_to_another_program_keep_their_live_values() {
 }
 
 #[test]
-fn an_order_that_was_the_specs_is_again_as_it_was() {
+fn a_teardown_restores_the_order_of_real_servers() {
     let fixture = Fixture::expiring(&WEB.replace("wlc", "sh"));
     let before = run("cat /proc/net/ip_vs");
     let spec = web(&[(2, 2), (1, 1)]);

@@ -1,4 +1,4 @@
-//! Bad input leaves the live table as it was.
+//! Bad input leaves the live table unchanged.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Applies that are rolled back unless they are confirmed.
+//! Tests applies that are rolled back unless they are confirmed.
 
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -35,7 +35,7 @@ fn state() -> impl PartialEq + std::fmt::Debug {
     (ipvsadm::save(), addresses(), sysctl())
 }
 
-/// With the first spec in force, and the second one at hand.
+/// Applies the first spec and writes the second one.
 fn prepared() -> Fixture {
     let fixture = Fixture::new(FOREIGN_SERVICE);
     fixture.apply(BEFORE);
@@ -59,7 +59,7 @@ fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// The process that waits beside an apply of that site.
+/// Returns the watchdog process of a pending apply of that fixture.
 fn watchdog(fixture: &Fixture) -> Option<Pid> {
     let folder = fixture.path().display().to_string();
     let all = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
@@ -94,7 +94,7 @@ fn an_unconfirmed_apply_is_rolled_back_and_the_next_command_says_so() {
 }
 
 #[test]
-fn what_is_confirmed_stays() {
+fn a_confirmed_apply_stays() {
     let fixture = prepared();
     apply(&fixture, "1h");
     // Its changes have the cause "spec changed", not drift.
@@ -109,17 +109,17 @@ fn what_is_confirmed_stays() {
     eventually("the end of the watchdog", || watchdog(&fixture).is_none());
     assert_eq!(state(), after);
     fixture.assert_in_sync("after.yaml");
-    // The spec that was confirmed is the last applied one: what is broken now is drift.
+    // The confirmed spec is the last applied one, so the damage made now is drift.
     run("ipvsadm -e -t 192.0.2.1:80 -r 10.0.0.1:80 -g -w 1");
     let plan = fixture.done("plan after.yaml");
     assert!(plan.contains("# drift"), "{plan}");
-    // And a sysctl that it set is restored when it is removed from the spec.
+    // A sysctl that it set is restored when it is removed from the spec.
     let answer = fixture.evenkeel("apply --yes spec.yaml --allow unbind-in-use");
     assert_eq!((answer.status, &*sysctl()), (0, "0"), "{answer:?}");
 }
 
 #[test]
-fn what_is_aborted_is_rolled_back_at_once() {
+fn an_aborted_apply_is_rolled_back_at_once() {
     let fixture = prepared();
     let before = state();
     apply(&fixture, "1h");
@@ -168,8 +168,8 @@ fn an_unconfirmed_apply_is_rolled_back_although_the_terminal_was_closed() {
     }
 }
 
-/// Applies with a confirmation, and kills the process at the question of a full pipe: it never
-/// gets to its end.
+/// Starts an apply with a confirmation and kills it while it blocks on a full pipe, so that it
+/// never finishes.
 fn start(fixture: &Fixture) -> Child {
     let mut command = Command::new(program());
     command.args(["apply", "--yes", "after.yaml", "--allow", "unbind-in-use", "--confirm", "1h"]);
@@ -195,7 +195,7 @@ fn an_apply_that_is_killed_half_way_is_rolled_back_by_its_watchdog() {
         };
         half_way += usize::from(pending());
         if fixture.evenkeel("plan spec.yaml").stderr.contains("waits for confirmation until") {
-            // It came to its end.
+            // This one finished.
             assert_eq!(fixture.evenkeel("confirm --abort").status, 0);
         }
         eventually("the rollback", || state() == before && !pending());
@@ -205,7 +205,7 @@ fn an_apply_that_is_killed_half_way_is_rolled_back_by_its_watchdog() {
 }
 
 #[test]
-fn another_state_directory_changes_nothing_and_settles_nothing_while_an_apply_waits() {
+fn another_state_directory_can_neither_change_nor_confirm_anything_while_an_apply_is_pending() {
     let fixture = prepared();
     apply(&fixture, "1h");
     let after = state();
@@ -231,7 +231,7 @@ fn another_state_directory_changes_nothing_and_settles_nothing_while_an_apply_wa
         }
     }
     assert_eq!(state(), after);
-    // The watchdog may end the apply at its next check.
+    // The watchdog may roll the apply back at its next check.
     fixture.done("confirm");
     let answer = elsewhere("apply --yes after.yaml --allow take-over");
     assert_eq!(answer.status, 0, "{answer:?}");
@@ -246,7 +246,7 @@ fn an_unconfirmed_apply_is_rolled_back_although_the_journal_was_lost() {
         apply(&fixture, "5s");
         let label = evenkeel_host::Namespace::current().unwrap().label();
         let journal = fixture.path().join("state").join(label).join("journal.json");
-        // The watchdog has read it by then.
+        // The watchdog has read the journal by then.
         std::thread::sleep(Duration::from_millis(500));
         match damage {
             None => std::fs::remove_file(&journal).unwrap(),

@@ -1,18 +1,19 @@
-//! The connection table as evenkeel shows it, against what `ipvsadm -Lnc` shows of it.
+//! Compares the connection table of `evenkeel show` with that of `ipvsadm -Lnc`.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
-use evenkeel_lab::net::{Forward, Host, Topology};
+use evenkeel_lab::net::Forward;
 use nix::sys::socket::{setsockopt, sockopt::Mark};
 
 use super::*;
+use crate::networks::dual_stack_cluster;
 
-/// Protocol, client, service, real server and state; and in how many seconds it ends.
+/// Protocol, client, service, real server and state, with the seconds until the entry expires.
 type Table = BTreeMap<[String; 5], u64>;
 
-/// As `ipvsadm` shows it.
+/// Returns the table of `ipvsadm`.
 fn listed() -> Table {
     let text = run("ipvsadm -Lnc");
     let rows = text.lines().skip(2).map(|line| line.split_whitespace().collect::<Vec<_>>());
@@ -28,13 +29,13 @@ fn listed() -> Table {
     .collect()
 }
 
-/// As `evenkeel show --connections --output json` does, and the service of each.
+/// Returns the table of `evenkeel show --connections --output json`, and the service of each entry.
 fn documented(text: &str) -> (Table, BTreeMap<String, Option<String>>) {
     let document: serde_json::Value = serde_json::from_str(text).unwrap();
     let (mut table, mut services) = (Table::new(), BTreeMap::new());
     for entry in document["connections"].as_array().unwrap() {
         let word = |name: &str| entry[name].as_str().unwrap().to_owned();
-        // A template of a fwmark service has its mark in the place of an address.
+        // A template of a fwmark service has its mark in place of an address.
         let to = entry["to"].as_str().map_or_else(|| "0.0.0.7:0".to_owned(), str::to_owned);
         let protocol = word("protocol").replace("any", "ip");
         let key = [protocol, word("client"), to, word("real_server"), word("state")];
@@ -48,7 +49,7 @@ fn documented(text: &str) -> (Table, BTreeMap<String, Option<String>>) {
     (table, services)
 }
 
-/// The same entries, at nearly the same time.
+/// Asserts that both tables, read at nearly the same time, have the same entries.
 fn assert_same(shown: &Table, listed: &Table) {
     let keys = |table: &Table| table.keys().cloned().collect::<BTreeSet<_>>();
     assert_eq!(keys(shown), keys(listed));
@@ -57,28 +58,10 @@ fn assert_same(shown: &Table, listed: &Table) {
     }
 }
 
-/// A cluster of both families with finished and open connections over both, and clients of IPv6
-/// that stay with their real servers.
+/// Tests a cluster of both families with finished and open connections, and with IPv6 clients whose
+/// service is persistent.
 fn check(forward: Forward, word: &str, port: u16) {
-    let is_nat = forward == Forward::Nat;
-    let client: &[&str] =
-        if is_nat { &["10.9.0.9/24", "fd09::9/64"] } else { &["10.0.0.9/24", "fd00::9/64"] };
-    let mut director = vec!["10.0.0.1/24", "fd00::1/64"];
-    if is_nat {
-        director.extend(["10.9.0.1/24", "fd09::1/64"]);
-    }
-    let topology = Topology {
-        forward,
-        vips: ["10.0.0.100", "fd00::100"].map(|vip| vip.parse().unwrap()).to_vec(),
-        client: Host::new("client", client),
-        director: Host::new("ds1", &director),
-        real_servers: vec![
-            Host::new("rs1", &["10.0.0.11/24", "fd00::11/64"]),
-            Host::new("rs2", &["10.0.0.12/24", "fd00::12/64"]),
-        ],
-        ports: vec![port],
-    };
-    let network = topology.build().unwrap();
+    let network = dual_stack_cluster(forward, port);
     let fixture = Fixture::here();
     let spec = format!(
         "version: 1
@@ -121,7 +104,7 @@ services:
         .unwrap();
     drop(open);
 
-    // Two open and three finished ones in each family, and a template in one.
+    // Two open and three finished connections in each family, and a template in one of them.
     assert_eq!(table.len(), 11, "{table:?}");
     let (shown, services) = documented(&document);
     assert_same(&shown, &table);
@@ -133,7 +116,7 @@ services:
         };
         assert_eq!(service.as_deref(), Some(expected), "{client}");
     }
-    // The text holds the same words.
+    // The text output has the same values.
     let of = |text: &str| {
         let rows = text.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
         rows.map(|words| {
@@ -161,7 +144,7 @@ fn connections_over_address_translation_are_those_that_ipvsadm_lists() {
 }
 
 #[test]
-fn connections_of_a_fwmark_service_are_known_by_mark_and_by_real_server() {
+fn connections_of_a_fwmark_service_are_listed_by_mark_and_real_server() {
     let fixture = Fixture::new(
         "-A -f 7 -s rr -p 60
         -a -f 7 -r 127.0.0.1:9 -m

@@ -1,8 +1,8 @@
-//! Specs that were not written in full, applied without a question: nothing is changed.
+//! Applies specs that were not written completely, without a prompt: nothing is changed.
 //!
-//! That the plan is refused at every byte is tested without a kernel, beside the texts themselves.
-//! Here the program is run on some hundred beginnings of them, or on each where
-//! `EVENKEEL_LAB_CASES` is as large as they are long.
+//! Unit tests beside the texts cut them at every byte, without a kernel. Here the program runs on
+//! some hundred prefixes of them, or on all if `EVENKEEL_LAB_CASES` is as large as the texts are
+//! long.
 
 use std::io::Write;
 use std::process::Stdio;
@@ -17,7 +17,7 @@ const SERVICES_FIRST: &str =
 const SERVICES_LAST: &str =
     include_str!("../../../../crates/cli/tests/cli/cut_off/services_last.yaml");
 
-/// Entries of others, out of both specs' scope, which lies behind the services of one.
+/// Services of other programs, out of both specs' scope, listed behind the services of one.
 const FOREIGN_SERVICES: &str = "-A -t 198.51.100.1:80 -s rr
     -a -t 198.51.100.1:80 -r 10.0.0.99:80 -g -w 77
     -A -f 20 -s wlc
@@ -33,7 +33,7 @@ fn timeouts() -> String {
     run("ipvsadm --list --timeout")
 }
 
-/// Runs the program with that on its standard input.
+/// Runs the program with this text on its standard input.
 fn reading(fixture: &Fixture, arguments: &str, input: &str) -> Answer {
     let mut command = Command::new(program());
     command.args(arguments.split_whitespace()).arg("--state-dir").arg(fixture.path().join("state"));
@@ -43,20 +43,20 @@ fn reading(fixture: &Fixture, arguments: &str, input: &str) -> Answer {
     child.wait_with_output().unwrap().into()
 }
 
-/// A host with a spec in force, and how the applies ended since.
+/// A host with an applied spec, and the results of later applies.
 struct Applied {
     fixture: Fixture,
     capture: Capture,
-    /// 65: no good spec.
+    /// Status 65: not a valid spec.
     bad: usize,
-    /// 3, with the guard `cut-off` among those that hold.
+    /// Status 3, refused by the guard `cut-off` among others.
     refused: usize,
-    /// 0, with nothing to do.
+    /// Status 0, with nothing to do.
     in_sync: usize,
 }
 
 impl Applied {
-    /// Applies that spec in a place that has entries of others.
+    /// Applies this spec on a host with services of other programs.
     fn new(apply: impl FnOnce(&Fixture) -> Answer) -> Self {
         let fixture = Fixture::new(FOREIGN_SERVICES);
         run("ip addr add 198.51.100.1/32 dev eth0");
@@ -65,7 +65,7 @@ impl Applied {
         Self { capture: Capture::start(), fixture, bad: 0, refused: 0, in_sync: 0 }
     }
 
-    /// Applies, and asserts that the kernel is asked for no change.
+    /// Applies, and asserts that no change is requested from the kernel.
     fn changes_nothing(&mut self, apply: impl FnOnce(&Fixture) -> Answer) {
         let before = sysctls();
         let answer = apply(&self.fixture);
@@ -79,12 +79,12 @@ impl Applied {
         assert_eq!(sysctls(), before, "{answer:?}");
     }
 
-    /// At each place of a text, or only after every so many bytes.
+    /// Runs `check` at each position of a text, or at every `step`th.
     #[expect(clippy::print_stdout, reason = "a test that counts its cases says how many")]
     fn at_places(&mut self, text: &str, usual: usize, apply: impl Fn(&Fixture, &str) -> Answer) {
         let step = if cases(0) as usize >= text.len() { 1 } else { usual };
         let before = (everything(), timeouts());
-        // Without the end of its last line it asks for the same.
+        // Without the end of its last line it requests the same state.
         for end in (0..text.len() - 1).step_by(step).chain([text.len() - 1]) {
             self.changes_nothing(|fixture| apply(fixture, &text[..end]));
         }
@@ -96,7 +96,7 @@ impl Applied {
         );
     }
 
-    /// Asserts that the whole text still asks for nothing.
+    /// Asserts that the whole text still requests no change.
     fn ends(self, apply: impl FnOnce(&Fixture) -> Answer) {
         let Self { fixture, mut capture, bad, refused, in_sync } = self;
         assert!(bad > 0 && refused > 0 && in_sync > 0, "{bad} {refused} {in_sync}");
@@ -116,7 +116,7 @@ fn stdin(fixture: &Fixture, text: &str) -> Answer {
 }
 
 #[test]
-fn a_file_cut_off_anywhere_changes_nothing() {
+fn a_truncated_file_changes_nothing() {
     for text in [SERVICES_FIRST, SERVICES_LAST] {
         let mut applied = Applied::new(|fixture| file(fixture, text));
         applied.at_places(text, 29, file);
@@ -125,14 +125,14 @@ fn a_file_cut_off_anywhere_changes_nothing() {
 }
 
 #[test]
-fn a_standard_input_that_ends_too_early_changes_nothing() {
+fn a_truncated_standard_input_changes_nothing() {
     let mut applied = Applied::new(|fixture| stdin(fixture, SERVICES_LAST));
     applied.at_places(SERVICES_LAST, 23, stdin);
     applied.ends(|fixture| stdin(fixture, SERVICES_LAST));
 }
 
 #[test]
-fn a_folder_with_a_file_that_is_cut_off_changes_nothing() {
+fn a_directory_with_a_truncated_file_changes_nothing() {
     let at = SERVICES_LAST.find("  - name: marked").unwrap();
     let (one, other) = SERVICES_LAST.split_at(at);
     let other = format!("version: 1\nservices:\n{other}");
@@ -150,7 +150,7 @@ fn a_folder_with_a_file_that_is_cut_off_changes_nothing() {
     for (name, text) in whole {
         applied.at_places(text, 17, |fixture, text| apply(fixture, name, text));
     }
-    // A whole file that is not there any more looks like none at all.
+    // A file that is missing completely looks the same as an empty one.
     applied.ends(|fixture| apply(fixture, "", ""));
 }
 

@@ -1,5 +1,5 @@
-//! Drains, with connections that are really open: the real servers are sockets of this host behind
-//! address translation.
+//! Tests drains with connections that are really open: the real servers are sockets of this host
+//! behind address translation.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -14,7 +14,7 @@ use super::*;
 
 const VIP: &str = "192.0.2.1:80";
 
-/// A site with sockets at 127.0.0.1 to 127.0.0.3 that take connections and keep them.
+/// A host with sockets at 127.0.0.1 to 127.0.0.3 that accept connections and keep them open.
 struct Farm {
     fixture: Fixture,
     _servers: Vec<TcpListener>,
@@ -27,7 +27,7 @@ impl Farm {
         Self { fixture, _servers: (1..=3).map(|number| at(number).unwrap()).collect() }
     }
 
-    /// Applies a spec with those real servers and that drain.
+    /// Returns a spec with these real servers and this drain.
     fn spec(&self, real_servers: &[u8], drain: &str) {
         let list: String = real_servers
             .iter()
@@ -51,7 +51,7 @@ impl Farm {
         self.fixture.evenkeel(&format!("apply --yes spec.yaml {options}"))
     }
 
-    /// An apply that has not ended yet, and its stderr.
+    /// Starts an apply, and returns the process and its stderr.
     fn start(&self, options: &str) -> (Child, BufReader<std::process::ChildStderr>) {
         let mut command = Command::new(program());
         command.args(["apply", "--yes", "spec.yaml"]).args(options.split_whitespace());
@@ -67,7 +67,7 @@ fn connect() -> TcpStream {
     TcpStream::connect(VIP).unwrap()
 }
 
-/// The real servers of the service by their last numbers, with their weights and active
+/// Returns the real servers of the service by their last numbers, with weights and active
 /// connections, as `ipvsadm` lists them.
 fn listed() -> Vec<(u8, u32, u32)> {
     let text = run("ipvsadm -Ln");
@@ -93,7 +93,7 @@ fn until(stderr: &mut impl BufRead, word: &str) -> String {
 }
 
 #[test]
-fn a_real_server_that_leaves_keeps_its_connections_until_they_end() {
+fn a_removed_real_server_keeps_its_connections_until_they_end() {
     let farm = Farm::new();
     farm.spec(&[1, 2], "60s");
     assert_eq!(farm.apply("").status, 0);
@@ -107,7 +107,7 @@ fn a_real_server_that_leaves_keeps_its_connections_until_they_end() {
     let (child, mut stderr) = farm.start("");
     let line = until(&mut stderr, "draining");
     assert!(line.contains("127.0.0.1:80 of web/192.0.2.1:80/tcp: 1 connection, 1m left"), "{line}");
-    // New clients go elsewhere, the open connections stay.
+    // New clients reach other real servers; the open connections stay.
     assert_eq!(listed(), [(1, 0, 1), (2, 6, 1)]);
     open.iter_mut().for_each(|stream| stream.write_all(b"still here").unwrap());
     let others: Vec<TcpStream> = (0..4).map(|_| connect()).collect();
@@ -152,7 +152,7 @@ fn a_drain_that_is_not_waited_for_continues_in_the_next_apply_and_is_cancelled_b
             && answer.stdout.contains(": draining"),
         "{answer:?}"
     );
-    // What does not wait for it is done.
+    // Steps that do not depend on the drain are done.
     assert_eq!(listed(), [(1, 0, 1), (2, 6, 1), (3, 7, 0)]);
     let plan = farm.fixture.evenkeel("plan --detailed-exitcode spec.yaml");
     assert_eq!(plan.status, 2, "{plan:?}");
@@ -166,7 +166,7 @@ fn a_drain_that_is_not_waited_for_continues_in_the_next_apply_and_is_cancelled_b
     farm.spec(&[2, 3], "1h");
     assert_eq!(farm.apply("--no-wait").status, 0);
     drop(open);
-    // Half a minute is the longest that a closed connection may count as an active one.
+    // A closed connection may count as active for at most half a minute.
     let end = Instant::now() + Duration::from_secs(30);
     while listed().len() > 2 {
         assert!(Instant::now() < end, "{:?}", listed());
@@ -177,7 +177,7 @@ fn a_drain_that_is_not_waited_for_continues_in_the_next_apply_and_is_cancelled_b
 }
 
 #[test]
-fn a_service_that_leaves_drains_with_its_vip_bound() {
+fn a_removed_service_drains_with_its_vip_bound() {
     let farm = Farm::new();
     farm.spec(&[1, 2], "1h");
     assert_eq!(farm.apply("").status, 0);
@@ -188,7 +188,7 @@ fn a_service_that_leaves_drains_with_its_vip_bound() {
     assert!(listed().iter().all(|(_, weight, _)| *weight == 0), "{:?}", listed());
     assert!(addresses().contains("192.0.2.1/32 eth0"));
     open.write_all(b"still here").unwrap();
-    // New clients are refused at once.
+    // New clients are refused immediately.
     assert!(TcpStream::connect_timeout(&VIP.parse().unwrap(), Duration::from_secs(5)).is_err());
     drop(open);
     assert!(child.wait_with_output().unwrap().status.success());
@@ -196,7 +196,7 @@ fn a_service_that_leaves_drains_with_its_vip_bound() {
 }
 
 #[test]
-fn ctrl_c_leaves_a_drain_that_the_next_apply_finishes_after_a_kill_too() {
+fn a_drain_interrupted_by_ctrl_c_or_a_kill_is_finished_by_the_next_apply() {
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGKILL] {
         let farm = Farm::new();
         farm.spec(&[1, 2], "1h");
@@ -302,7 +302,7 @@ fn a_real_server_that_another_program_adds_to_a_departing_service_drains_too() {
     let mut other = connect();
     assert_eq!(listed(), [(1, 0, 1), (2, 1, 1)]);
     drop(open);
-    // The wait for the first is over; the second is waited for now, with the VIP bound.
+    // The wait for the first drain is over; the second one runs now, with the VIP bound.
     let end = Instant::now() + Duration::from_secs(15);
     while listed().iter().any(|(number, weight, _)| (*number, *weight) == (2, 1)) {
         assert!(Instant::now() < end, "it keeps its weight: {:?}", listed());

@@ -1,4 +1,4 @@
-//! Small changes: what they send, and what they leave as it is.
+//! Tests small changes: the messages they send, and the fields they preserve.
 
 use evenkeel_lab_tests::nlmon::{Capture, Change, Verb};
 
@@ -9,7 +9,7 @@ const RULES: &str = "-A -t 192.0.2.1:80 -s sh -p 600 -M 255.255.255.0 -b sh-fall
     -a -t 192.0.2.1:80 -r 10.0.0.2:80 -m -w 3 -x 50 -y 40
     ";
 
-/// The spec of those rules, with its scheduler's lines and the first weight to be filled in.
+/// Returns the spec of those rules, with the scheduler's lines and the first weight filled in.
 fn spec(scheduler: &str, weight: u32) -> String {
     format!(
         "version: 1
@@ -34,11 +34,11 @@ services:
 const SH: &str = "scheduler: sh
     scheduler_flags: [sh-fallback, sh-port]";
 
-/// The table of the rules after words of theirs were replaced.
+/// Returns the table of the rules after these replacements.
 fn table(before: &str, after: &str) -> BTreeSet<String> {
     assert!(RULES.contains(before));
     let rules = RULES.replace(before, after);
-    // Listed elsewhere.
+    // Thresholds are listed by another command.
     lines(&rules.replace(" -x 1000 -y 800", "").replace(" -x 50 -y 40", ""))
 }
 
@@ -67,7 +67,7 @@ fn a_scheduler_that_changes_keeps_persistence_and_netmask_and_its_real_servers()
     let mut capture = Capture::start();
     for (scheduler, saved) in [
         ("scheduler: wrr", "-s wrr -p 600 -M 255.255.255.0"),
-        // Flags are the scheduler's own; mh has them on the same bits.
+        // Flags belong to the scheduler; mh has its own on the same bits.
         (
             "scheduler: mh\n    scheduler_flags: [mh-port]",
             "-s mh -p 600 -M 255.255.255.0 -b mh-port",
@@ -121,7 +121,7 @@ services:
 }
 
 #[test]
-fn an_ignored_weight_is_left_to_its_setter() {
+fn an_ignored_weight_keeps_its_live_value() {
     let fixture = Fixture::new("");
     let spec = |limit: u32, real_servers: &[u32]| {
         let list: String = real_servers
@@ -151,7 +151,7 @@ fn an_ignored_weight_is_left_to_its_setter() {
 }
 
 #[test]
-fn udp_and_sctp_services_are_made_beside_tcp_on_the_same_port() {
+fn udp_and_sctp_services_are_added_beside_tcp_on_the_same_port() {
     let fixture = Fixture::new("");
     let service = |protocol: &str| {
         format!(

@@ -1,5 +1,5 @@
-//! Every example on a real kernel: applied, read back by others' programs, found in sync, and
-//! rebuilt from its snapshot.
+//! Tests every example on a real kernel: applies it, reads it back with other programs, finds it in
+//! sync, and rebuilds it from its snapshot.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,7 +12,7 @@ use evenkeel_plan::Op;
 
 use super::*;
 
-/// The table and the addresses that each example asks for, as `ipvsadm -Sn` and `ip` show them.
+/// The expected table and addresses of each example, as `ipvsadm -Sn` and `ip` show them.
 const EXPECTED: [(&str, &str, &str); 10] = [
     (
         "dr",
@@ -131,14 +131,15 @@ const EXPECTED: [(&str, &str, &str); 10] = [
     ),
 ];
 
-/// A host as an example expects it.
+/// Creates the host that an example expects.
 fn fixture() -> Fixture {
     let fixture = Fixture::new("");
     run("ip link add eth1 up type dummy");
     fixture
 }
 
-/// The real servers of each service in the kernel's own order, which some schedulers go by.
+/// Returns the real servers of each service in the kernel's own order, which some schedulers depend
+/// on.
 fn in_order() -> BTreeMap<String, Vec<String>> {
     let mut services: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for line in run("ipvsadm -Sn").lines() {
@@ -158,7 +159,7 @@ fn in_order() -> BTreeMap<String, Vec<String>> {
 }
 
 #[test]
-fn every_example_is_here() {
+fn every_example_has_an_expected_state() {
     let listed = fs::read_dir(root().join("examples")).unwrap();
     let files: BTreeSet<_> = listed.map(|entry| entry.unwrap().file_name()).collect();
     let expected = EXPECTED.map(|(name, _, _)| format!("{name}.yaml").into());
@@ -190,7 +191,7 @@ fn the_thresholds_of_an_example_are_in_the_kernel() {
 }
 
 #[test]
-fn a_snapshot_of_every_example_is_in_sync_and_builds_the_same_host_elsewhere() {
+fn a_snapshot_of_every_example_is_in_sync_and_builds_the_same_host_in_another_namespace() {
     for (name, _, _) in EXPECTED {
         let here = fixture();
         here.done(&format!(
@@ -213,7 +214,7 @@ fn a_snapshot_of_every_example_is_in_sync_and_builds_the_same_host_elsewhere() {
 }
 
 #[test]
-fn a_snapshot_keeps_what_only_other_tools_write() {
+fn a_snapshot_keeps_objects_that_only_other_tools_can_write() {
     let here = Fixture::new(
         "-A --sctp-service 192.0.2.2:80 -s mh -b flag-1
         -A -t 192.0.2.3:0 -s lc -p 5

@@ -1,4 +1,5 @@
-//! What stops an apply: before its first change where that can be known, half-way where it cannot.
+//! Tests obstacles to an apply: those that can be detected stop it before its first change, others
+//! half-way.
 
 use evenkeel_lab_tests::bare_namespace;
 
@@ -23,7 +24,7 @@ services:
 
 const VIP: &str = "{ address: 192.0.2.1, interface: eth0 }";
 
-/// Asserts that the spec is refused with status 1, and in those words, before anything is changed.
+/// Asserts that the spec is refused with status 1 and this message before anything is changed.
 fn assert_stopped(fixture: &Fixture, spec: &str, words: &[&str]) {
     let before = everything();
     fixture.write("spec.yaml", spec);
@@ -36,7 +37,7 @@ fn assert_stopped(fixture: &Fixture, spec: &str, words: &[&str]) {
 }
 
 #[test]
-fn an_interface_that_is_missing_stops_it_before_the_first_change() {
+fn a_missing_interface_stops_an_apply_before_the_first_change() {
     let fixture = Fixture::expiring(OLD);
     let spec = spec("{ address: 192.0.2.1, interface: eth7 }", "wrr", "10.0.0.2");
     assert_stopped(
@@ -50,7 +51,7 @@ fn an_interface_that_is_missing_stops_it_before_the_first_change() {
 }
 
 #[test]
-fn a_loopback_that_is_down_stops_it_before_the_first_change() {
+fn a_loopback_that_is_down_stops_an_apply_before_the_first_change() {
     bare_namespace();
     run("ip link add eth0 up type dummy");
     let fixture = Fixture::here();
@@ -62,7 +63,7 @@ fn a_loopback_that_is_down_stops_it_before_the_first_change() {
 }
 
 #[test]
-fn a_scheduler_that_cannot_be_loaded_stops_it_before_the_first_change() {
+fn a_scheduler_that_cannot_be_loaded_stops_an_apply_before_the_first_change() {
     let fixture = Fixture::expiring(OLD);
     let before = everything();
     fixture.write("spec.yaml", spec(VIP, "{ module: nosuch }", "10.0.0.2"));
@@ -77,8 +78,8 @@ fn a_scheduler_that_cannot_be_loaded_stops_it_before_the_first_change() {
     assert!(everything() == before);
 }
 
-/// A site whose kernel refuses a real server that no reading of the spec can know to be wrong: a
-/// broadcast address of this host's.
+/// Creates a host whose kernel refuses a real server that no check of the spec can detect: a
+/// broadcast address of the host.
 fn fixture_that_refuses_half_way() -> Fixture {
     let fixture = Fixture::expiring(OLD);
     run("ip addr add 10.5.0.1/24 dev eth0");
@@ -90,7 +91,7 @@ const REFUSED: &str = "+ add real server 10.5.0.255:80 to web/192.0.2.1:80/tcp: 
                        weight 1: failed: the kernel rejects 10.5.0.255 as the address of a real \
                        server: ";
 
-/// What became of each step, and the counts.
+/// Returns the outcome of each step, and the counts.
 fn outcomes(answer: &Answer) -> Vec<&str> {
     let lines = answer.stdout.lines();
     lines.map(|line| line.rsplit_once(": ").map_or(line, |(_, last)| last)).collect()
@@ -111,7 +112,7 @@ fn a_refused_step_rolls_back_the_steps_before_it() {
     assert!(!answer.stderr.contains('\x1b'), "not on a terminal: {}", answer.stderr);
     assert_eq!(everything(), before);
 
-    // Corrected, it is applied completely.
+    // After a correction it is applied completely.
     fixture.write("spec.yaml", spec(VIP, "wrr", "10.5.0.2"));
     let answer = fixture.done("apply --yes --allow take-over spec.yaml");
     assert!(answer.ends_with("Apply: 6 applied.\n"), "{answer}");
@@ -138,7 +139,7 @@ fn with_on_failure_keep_a_refused_step_keeps_the_steps_before_it_and_nothing_is_
     assert_eq!(ipvsadm::save(), lines(&format!("{OLD}{expected}")));
     assert_eq!(addresses(), addresses_before);
 
-    // Corrected, it continues from there.
+    // After a correction the apply continues from there.
     fixture.write("spec.yaml", spec(VIP, "wrr", "10.5.0.2"));
     let answer = fixture.done("apply --yes --allow take-over spec.yaml");
     assert!(answer.ends_with("Apply: 4 applied.\n"), "{answer}");
@@ -147,7 +148,7 @@ fn with_on_failure_keep_a_refused_step_keeps_the_steps_before_it_and_nothing_is_
 }
 
 #[test]
-fn a_state_directory_that_cannot_be_written_stops_it_before_the_first_change() {
+fn a_state_directory_that_cannot_be_written_stops_an_apply_before_the_first_change() {
     for vip in ["", VIP] {
         let fixture = Fixture::expiring(OLD);
         let state = fixture.path().join("state");

@@ -1,8 +1,9 @@
-//! Adoption as a new user goes about it: a table made by hand, a snapshot of it, one edit, and back.
+//! Tests adoption as a new user does it: a table created by hand, a snapshot of it, one edit, and a
+//! teardown.
 
 use super::*;
 
-/// A table as someone keeps it by hand: every protocol, both families and marks.
+/// A table maintained by hand: every protocol, both families and marks.
 const BY_HAND: &str = "-A -t 192.0.2.1:80 -s wrr
 -a -t 192.0.2.1:80 -r 10.0.0.1:80 -g -w 3
 -a -t 192.0.2.1:80 -r 10.0.0.2:80 -g -w 1
@@ -20,10 +21,11 @@ const BY_HAND: &str = "-A -t 192.0.2.1:80 -s wrr
 -a -f 7 -6 -r [2001:db8:1::2]:0 -g -w 1
 ";
 
-/// Addresses that someone bound by hand.
+/// Addresses bound by hand.
 const ADDRESSES: [&str; 2] = ["192.0.2.1/24", "2001:db8::1/64"];
 
-/// A host with that table and addresses, and the table as `ipvsadm -Sn` prints it.
+/// Creates a host with this table and these addresses; also returns the table as `ipvsadm -Sn`
+/// prints it.
 fn host() -> (Fixture, String) {
     let fixture = Fixture::new(BY_HAND);
     for address in ADDRESSES {
@@ -32,7 +34,7 @@ fn host() -> (Fixture, String) {
     (fixture, run("ipvsadm -Sn"))
 }
 
-/// `evenkeel snapshot > spec.yaml`, and the text.
+/// Runs `evenkeel snapshot > spec.yaml`, and returns the text.
 fn snapshot(fixture: &Fixture) -> String {
     let text = fixture.done("snapshot");
     fixture.write("spec.yaml", &text);
@@ -64,7 +66,7 @@ fn a_table_made_by_hand_is_byte_for_byte_the_same_after_an_edit_and_a_teardown()
     assert_eq!(answer.status, 0, "{answer:?}");
     assert_eq!(run("ipvsadm -Sn"), start, "{answer:?}");
     assert_eq!(addresses(), bound);
-    // A second teardown finds nothing left to undo, and the host can be adopted again.
+    // A second teardown has nothing to undo, and the host can be adopted again.
     assert_eq!(fixture.evenkeel("teardown --yes").status, 0);
     assert_eq!(run("ipvsadm -Sn"), start);
     snapshot(&fixture);
@@ -81,17 +83,17 @@ fn a_snapshot_applied_as_it_is_and_torn_down_changes_nothing() {
 }
 
 #[test]
-fn what_someone_adds_after_the_snapshot_is_not_the_specs() {
+fn services_added_after_the_snapshot_are_not_governed() {
     let (fixture, start) = host();
     let text = snapshot(&fixture);
     run("ipvsadm -A -t 192.0.2.200:25 -s rr");
     run("ipvsadm -A -t 192.0.2.1:8080 -s rr");
-    let with_strangers = run("ipvsadm -Sn");
+    let with_unlisted = run("ipvsadm -Sn");
     assert!(fixture.done("apply --yes spec.yaml").starts_with("In sync; "));
     edit_one_weight(&fixture, &text);
     fixture.done("apply --yes spec.yaml");
     assert_eq!(fixture.evenkeel("teardown --yes").status, 0);
-    assert_eq!(run("ipvsadm -Sn"), with_strangers);
+    assert_eq!(run("ipvsadm -Sn"), with_unlisted);
     run("ipvsadm -D -t 192.0.2.200:25");
     run("ipvsadm -D -t 192.0.2.1:8080");
     assert_eq!(run("ipvsadm -Sn"), start);

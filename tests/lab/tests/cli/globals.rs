@@ -11,8 +11,8 @@ services:
     real_servers: [{ address: 10.0.0.1 }]
 ";
 
-/// With those keys before the services: behind them, their absence would look like a text cut
-/// short.
+/// Puts these keys before the services: with the keys behind them, a spec without the keys would
+/// look truncated.
 fn with(keys: &str) -> String {
     SERVICE.replacen("services:", &format!("{keys}\nservices:"), 1)
 }
@@ -28,7 +28,7 @@ fn timeouts() -> String {
 }
 
 #[test]
-fn timeouts_are_set_repaired_and_left_where_the_spec_is_silent() {
+fn timeouts_are_set_repaired_and_left_where_the_spec_omits_them() {
     let fixture = Fixture::new("");
     let before = timeouts();
     assert_eq!(before, "900 120 300");
@@ -109,7 +109,7 @@ fn a_sysctl_that_the_kernel_does_not_have_is_refused_before_the_first_change() {
 }
 
 #[test]
-fn a_sync_daemon_is_started_stopped_and_changed_by_both() {
+fn a_sync_daemon_is_started_stopped_and_changed() {
     let fixture = Fixture::new("");
     let daemons = || run("ipvsadm --list --daemon");
     let answer = fixture.apply(&with("sync: [{ state: master, interface: eth0, id: 7 }]"));
@@ -133,7 +133,7 @@ fn a_sync_daemon_is_started_stopped_and_changed_by_both() {
     fixture.apply(&spec);
     assert!(daemons().contains("backup sync daemon"));
     fixture.apply(SERVICE);
-    assert!(daemons().contains("backup sync daemon"), "without the key it is someone else's");
+    assert!(daemons().contains("backup sync daemon"), "without the key it is not governed");
     fixture.write("spec.yaml", with("sync: []"));
     let answer = fixture.evenkeel("apply --yes spec.yaml");
     assert!(answer.stderr.contains("refused: guard wider-scope: "), "{answer:?}");
@@ -162,7 +162,7 @@ fn a_snapshot_holds_timeouts_and_sync_daemons_and_plans_empty() {
 }
 
 #[test]
-fn another_namespace_is_worked_in_by_its_name_and_the_callers_own_is_left_alone() {
+fn netns_selects_a_namespace_and_leaves_the_callers_own_unchanged() {
     let fixture = Fixture::new("");
     let name = format!("evenkeel-{}", std::process::id());
     run(&format!("ip netns add {name}"));
@@ -182,7 +182,7 @@ fn another_namespace_is_worked_in_by_its_name_and_the_callers_own_is_left_alone(
     assert!(stderr.contains("network namespace nosuch"), "{stderr}");
 }
 
-/// The real servers in the kernel's own order, which `ipvsadm` sorts by default.
+/// Returns the real servers in the kernel's own order; `ipvsadm` sorts them by default.
 fn kernel_order() -> Vec<String> {
     let listed = run("ipvsadm -Ln --nosort");
     let rows = listed.lines().filter_map(|line| line.trim().strip_prefix("-> 10."));
@@ -190,7 +190,7 @@ fn kernel_order() -> Vec<String> {
 }
 
 #[test]
-fn opposite_histories_end_in_the_same_order_when_it_is_asked_for() {
+fn opposite_histories_end_in_the_same_order_with_canonical_order() {
     let spec = |canonical: bool| {
         format!(
             "version: 1

@@ -1,4 +1,4 @@
-//! The journal: where it cannot be written, and what it provides.
+//! Tests the journal: errors when it cannot be written, and what it provides for planning.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -25,7 +25,7 @@ services:
     )
 }
 
-/// The folder of this namespace's journal, as evenkeel knows it.
+/// Returns the directory of this namespace's journal, as evenkeel reports it.
 fn state(fixture: &Fixture) -> StateDir {
     StateDir::new(&fixture.path().join("state"), &label())
 }
@@ -42,7 +42,7 @@ fn now() -> u64 {
     std::time::UNIX_EPOCH.elapsed().unwrap().as_secs()
 }
 
-/// A state directory on a disk with room for so many pages of 4 KiB.
+/// A state directory on a filesystem of this many pages of 4 KiB.
 struct Disk<'a>(&'a Fixture);
 
 impl<'a> Disk<'a> {
@@ -53,7 +53,7 @@ impl<'a> Disk<'a> {
         Self(fixture)
     }
 
-    /// Fills it up but for so many pages.
+    /// Fills it up to this many free pages.
     fn fill(&self, free: usize) {
         let ballast = self.0.path().join("state/ballast");
         let mut room = 0;
@@ -95,7 +95,7 @@ fn a_full_disk_stops_an_apply_before_its_first_change_however_full_it_is() {
                 }
                 assert!(everything() == before);
             }
-            // With space again it continues normally, and no partial file is left.
+            // With free space again the apply succeeds, and no partial file is left.
             fs::remove_file(fixture.path().join("state/ballast")).unwrap();
             fixture.done("apply --yes --allow take-over spec.yaml");
             fixture.assert_in_sync("spec.yaml");
@@ -110,7 +110,7 @@ fn a_full_disk_stops_an_apply_before_its_first_change_however_full_it_is() {
 }
 
 #[test]
-fn a_folder_in_the_way_is_named_and_stops_an_apply_before_its_first_change() {
+fn a_directory_in_place_of_the_journal_is_reported_and_stops_an_apply_before_its_first_change() {
     for name in ["journal.json", "journal.json.new"] {
         let fixture = Fixture::new(OLD);
         let in_the_way = folder(&fixture).join(name);
@@ -128,7 +128,7 @@ fn a_folder_in_the_way_is_named_and_stops_an_apply_before_its_first_change() {
 }
 
 #[test]
-fn lost_texts_of_the_last_spec_are_a_warning_and_are_written_anew() {
+fn lost_texts_of_the_last_spec_cause_a_warning_and_are_written_again() {
     let fixture = Fixture::new("");
     fixture.apply(&spec(1));
     let texts = fs::read_dir(folder(&fixture)).unwrap().map(|entry| entry.unwrap().path());
@@ -136,7 +136,7 @@ fn lost_texts_of_the_last_spec_are_a_warning_and_are_written_anew() {
         texts.filter(|path| path.to_string_lossy().contains("/spec-")).collect();
     assert_eq!(texts.len(), 1);
     fs::write(&texts[0], "version: 1\n").unwrap();
-    // A plan in sync has no need of them.
+    // A plan in sync does not need them.
     fixture.assert_in_sync("spec.yaml");
     assert_eq!(fixture.evenkeel("plan spec.yaml").stderr, "");
     fixture.write("spec.yaml", spec(2));
@@ -148,7 +148,7 @@ fn lost_texts_of_the_last_spec_are_a_warning_and_are_written_anew() {
 }
 
 #[test]
-fn an_unconfirmed_apply_refuses_everyone_who_would_change_something() {
+fn an_unconfirmed_apply_blocks_every_writer() {
     let fixture = Fixture::new(OLD);
     fixture.write("spec.yaml", spec(1));
     let pending = Pending::begin(now(), 600, Vec::new()).unwrap();

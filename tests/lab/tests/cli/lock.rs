@@ -1,4 +1,4 @@
-//! One writer at a time in a network namespace, and how others report its process.
+//! Tests the lock: one writer at a time in a network namespace, and reports of its holder.
 
 use std::io::Read;
 use std::process::{Child, Stdio};
@@ -13,11 +13,11 @@ services:
   - { name: web, vip: 192.0.2.1, port: 80, drain: 0s, real_servers: [ { address: 10.0.0.1 } ] }
 ";
 
-/// An apply on a terminal that waits for the answer to its question, the lock in hand.
+/// An apply on a terminal that waits at its prompt and holds the lock.
 struct Asking(Child);
 
 impl Asking {
-    /// Behind that command.
+    /// Starts it behind this command.
     fn start(fixture: &Fixture, before: &str) -> Self {
         fixture.write("spec.yaml", SPEC);
         let mut command = Command::new("script");
@@ -49,7 +49,7 @@ impl Asking {
     }
 }
 
-/// The process that a refusal names.
+/// Returns the process that a refusal names.
 fn holder(answer: &Answer) -> u32 {
     assert_eq!((answer.status, &*answer.stdout), (75, ""), "{answer:?}");
     let (_, named) = answer.stderr.split_once("process ").unwrap_or_else(|| panic!("{answer:?}"));
@@ -61,7 +61,7 @@ fn holder(answer: &Answer) -> u32 {
 fn a_second_apply_is_refused_with_the_lock_holder_and_changes_nothing() {
     let fixture = Fixture::new("");
     let first = Asking::start(&fixture, "");
-    // Whatever its state directory and whatever it is asked to do.
+    // Another state directory and overridden guards make no difference.
     let second = Fixture::here();
     let nothing = "version: 1\nscope: all\ndefaults: { drain: 0s }\nservices: []\n";
     second.write("spec.yaml", nothing);
@@ -85,21 +85,21 @@ fn a_second_apply_is_refused_with_the_lock_holder_and_changes_nothing() {
 }
 
 #[test]
-fn another_namespace_has_a_lock_of_its_own() {
+fn each_namespace_has_its_own_lock() {
     let one = Fixture::new("");
     let here = this_namespace();
     let first = Asking::start(&one, "");
     fresh_namespace();
     let two = Fixture::here();
     two.apply(SPEC);
-    // From the other namespace into the one where an apply is at work.
+    // A writer in the other namespace enters the one in which an apply runs.
     enter_namespace(&here);
     holder(&two.evenkeel("apply --yes spec.yaml"));
     assert_eq!(first.agree(), 0);
 }
 
 #[test]
-fn one_that_is_killed_leaves_nothing_behind() {
+fn a_killed_apply_leaves_no_lock() {
     let fixture = Fixture::new("");
     let mut first = Asking::start(&fixture, "");
     let pid = holder(&fixture.evenkeel("apply --yes spec.yaml"));
@@ -110,9 +110,10 @@ fn one_that_is_killed_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_holder_that_is_neither_root_nor_oneself_is_called_untrusted() {
+fn a_holder_of_another_ordinary_user_is_called_untrusted() {
     let fixture = Fixture::new("");
-    // As much as anyone may: the lock is taken before the kernel is asked for anything.
+    // The other user must be able to write here. The lock is taken before the first request to the
+    // kernel.
     run(&format!("chmod 777 {}", fixture.path().display()));
     let first = Asking::start(
         &fixture,
@@ -128,7 +129,7 @@ fn a_holder_that_is_neither_root_nor_oneself_is_called_untrusted() {
 }
 
 #[test]
-fn a_holder_in_another_pid_namespace_is_named_as_far_as_it_is_known() {
+fn a_holder_in_another_pid_namespace_is_reported_as_far_as_known() {
     let fixture = Fixture::new("");
     let first = Asking::start(&fixture, "");
     let mut inside = Command::new("unshare");

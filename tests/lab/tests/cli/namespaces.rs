@@ -1,4 +1,4 @@
-//! What a network namespace inherits from an earlier one that had the same name or inode number.
+//! Tests what a network namespace inherits from an earlier one with the same name or inode number.
 
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::MetadataExt;
@@ -8,7 +8,7 @@ use evenkeel_lab_tests::this_namespace;
 
 use super::*;
 
-/// Without a scope: the first apply deletes no service that the spec does not list.
+/// A spec without a scope: the first apply deletes no service that the spec does not list.
 const SPEC: &str = "version: 1
 vips: [ { address: 192.0.2.1, interface: eth0 } ]
 sysctls: { net.ipv4.vs.expire_nodest_conn: 1 }
@@ -29,7 +29,7 @@ const FOREIGN_SERVICES: &str = "-A -t 192.0.2.9:80 -s rr
 
 const SYSCTL: &str = "/proc/sys/net/ipv4/vs/expire_nodest_conn";
 
-/// A site in a named namespace in which the spec is in force.
+/// Creates a named namespace, applies the spec in it and returns both.
 fn applied(word: &str) -> (NamedNamespace, Fixture) {
     let named = NamedNamespace::new(word);
     named.enter();
@@ -41,20 +41,21 @@ fn applied(word: &str) -> (NamedNamespace, Fixture) {
     (named, fixture)
 }
 
-/// Makes the namespace anew, with a device for VIPs.
+/// Creates the namespace again, with a device for VIPs.
 fn replace(named: &NamedNamespace) {
     named.replace();
     run("ip link add eth0 up type dummy");
 }
 
-/// What `status` says where no daemon runs.
+/// Returns the output of `status` without a daemon.
 fn status(fixture: &Fixture) -> serde_json::Value {
     serde_json::from_str(&fixture.done("status --output json")).unwrap()
 }
 
-/// Asserts that an apply is refused by the guard and leaves the unlisted services as they are.
+/// Asserts that the guard `take-over` refuses an apply, and that the unlisted services are
+/// unchanged.
 #[track_caller]
-fn assert_taken_over_by_no_one(fixture: &Fixture) {
+fn assert_take_over_is_refused(fixture: &Fixture) {
     let before = everything();
     let answer = fixture.evenkeel("apply --yes spec.yaml");
     assert_eq!(answer.status, 3, "{answer:?}");
@@ -63,19 +64,19 @@ fn assert_taken_over_by_no_one(fixture: &Fixture) {
 }
 
 #[test]
-fn foreign_services_in_a_recreated_namespace_are_no_drift_and_the_last_good_spec_is_known() {
-    let (named, fixture) = applied("strangers");
+fn unlisted_services_in_a_recreated_namespace_are_no_drift_and_the_last_good_spec_is_known() {
+    let (named, fixture) = applied("unlisted");
     let known = status(&fixture)["last_applied"].clone();
     assert!(known.is_string());
     replace(&named);
     run_with("ipvsadm -R", FOREIGN_SERVICES);
-    assert_taken_over_by_no_one(&fixture);
+    assert_take_over_is_refused(&fixture);
     assert_eq!(status(&fixture)["last_applied"], known);
-    // It is the last spec for what is compared with it, such as a text that is cut short.
+    // It is still the last applied spec for comparisons, for example with a truncated text.
     fixture.write("spec.yaml", &SPEC[..SPEC.len() - 1]);
     let answer = fixture.evenkeel("plan spec.yaml");
     assert!(answer.stdout.contains("cut-off") || answer.stderr.contains("cut-off"), "{answer:?}");
-    // With a scope that leaves them out it is this namespace's from now on.
+    // With a scope that excludes the unlisted services the spec is applied in this namespace.
     let scoped = format!("{SPEC}scope: {{ vips: [192.0.2.1] }}\n");
     fixture.write("spec.yaml", scoped);
     fixture.done("apply --yes spec.yaml");
@@ -84,7 +85,7 @@ fn foreign_services_in_a_recreated_namespace_are_no_drift_and_the_last_good_spec
 }
 
 #[test]
-fn a_teardown_deletes_nothing_that_an_earlier_namespace_had() {
+fn a_teardown_deletes_no_objects_of_an_earlier_namespace() {
     let (named, fixture) = applied("teardown");
     replace(&named);
     run("ipvsadm -A -t 192.0.2.1:80 -s rr");
@@ -97,7 +98,7 @@ fn a_teardown_deletes_nothing_that_an_earlier_namespace_had() {
 fn a_former_sysctl_value_is_not_restored_in_a_recreated_namespace() {
     let (named, fixture) = applied("sysctl");
     replace(&named);
-    // Someone else's value, which happens to be the spec's.
+    // A value set by another program, by chance the same as the spec's.
     std::fs::write(SYSCTL, "1").unwrap();
     fixture
         .write("spec.yaml", SPEC.replace("sysctls: { net.ipv4.vs.expire_nodest_conn: 1 }\n", ""));
@@ -135,23 +136,24 @@ fn an_unconfirmed_apply_ends_with_its_namespace_and_is_reported_once() {
     assert!(answer.stderr.contains(words), "{answer:?}");
     fixture.done("plan spec.yaml");
     fixture.assert_in_sync("spec.yaml");
-    // The process that waited for it is in the namespace before, and has no part in this one.
+    // The watchdog of the pending apply is in the former namespace and does not affect this one.
     let journal = fixture.path().join("state").join(&named.name).join("journal.json");
     let (before, table) = (std::fs::read(&journal).unwrap(), everything());
     std::thread::sleep(std::time::Duration::from_secs(14));
     assert!(std::fs::read(&journal).unwrap() == before && everything() == table);
 }
 
-/// The inode number of the thread's network namespace.
+/// Returns the inode number of the thread's network namespace.
 fn inode() -> u64 {
     this_namespace().metadata().unwrap().ino()
 }
 
-/// Puts the thread into a new namespace that has the inode number of the one it is in, which is gone
-/// then.
+/// Moves the thread into a new namespace with the inode number of its current one, which no longer
+/// exists then.
 fn until_the_inode_is_used_again() {
     let wanted = inode();
-    // Those with lower numbers are kept, so that the lowest free one is at last that one.
+    // Namespaces with lower numbers are kept, so that eventually the lowest free number is the
+    // wanted one.
     let mut kept = Vec::new();
     for _ in 0..2_000 {
         fresh_namespace();
@@ -159,7 +161,7 @@ fn until_the_inode_is_used_again() {
             run("ip link add eth0 up type dummy");
             return;
         }
-        // The kernel takes its time to delete one.
+        // The kernel deletes a namespace asynchronously.
         std::thread::sleep(std::time::Duration::from_millis(20));
         if kept.len() < 200 {
             kept.push(this_namespace());
@@ -178,7 +180,7 @@ fn a_nameless_namespace_with_the_inode_of_an_earlier_one_inherits_nothing() {
     until_the_inode_is_used_again();
     assert_eq!(status(&fixture)["last_applied"], serde_json::Value::Null);
     run_with("ipvsadm -R", FOREIGN_SERVICES);
-    assert_taken_over_by_no_one(&fixture);
+    assert_take_over_is_refused(&fixture);
 }
 
 #[test]
@@ -194,7 +196,7 @@ fn a_saved_plan_is_refused_in_a_namespace_with_the_inode_of_an_earlier_one() {
 }
 
 #[test]
-fn what_a_container_takes_for_the_first_namespace_is_reported_from_the_next_ones() {
+fn a_journal_that_a_container_wrote_for_its_first_namespace_is_reported_in_later_ones() {
     let fixture = Fixture::here();
     fixture.write("spec.yaml", SPEC);
     let contained = |then: &str| {

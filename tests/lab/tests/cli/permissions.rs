@@ -1,4 +1,4 @@
-//! Which privileges are needed, and how missing ones are reported.
+//! Tests which privileges are needed, and how missing ones are reported.
 
 use std::os::unix::fs::{PermissionsExt, chown};
 
@@ -16,7 +16,8 @@ services:
   - { name: web, vip: 192.0.2.1, port: 80, real_servers: [ { address: 10.0.0.1 } ] }
 ";
 
-/// A fixture with a copy of the program that every user may run, in folders of user 65534.
+/// Creates a fixture with a copy of the program that every user may run, in directories of user
+/// 65534.
 fn fixture() -> Fixture {
     let fixture = Fixture::new("");
     fixture.write("spec.yaml", SPEC);
@@ -29,7 +30,7 @@ fn fixture() -> Fixture {
     fixture
 }
 
-/// Runs the program behind `setpriv` with those options.
+/// Runs the program behind `setpriv` with these options.
 fn with_privileges(fixture: &Fixture, options: &str, arguments: &str) -> Answer {
     let mut command = Command::new("setpriv");
     command.args(options.split_whitespace()).arg(fixture.path().join("evenkeel"));
@@ -96,7 +97,7 @@ fn an_ordinary_user_with_that_one_capability_can_do_everything() {
     assert_eq!(answer.status, 0, "{answer:?}");
 }
 
-/// An ordinary user's options, with those capabilities and no other.
+/// Returns the options of an ordinary user with these capabilities and no others.
 fn ordinary_with(capabilities: &[&str]) -> String {
     let list: Vec<String> = capabilities.iter().map(|name| format!("+{name}")).collect();
     let list = list.join(",");
@@ -106,7 +107,7 @@ fn ordinary_with(capabilities: &[&str]) -> String {
     )
 }
 
-/// Asserts that an apply with those capabilities names the one it lacks, and what for, before it
+/// Asserts that an apply with these capabilities reports the missing one and its purpose before it
 /// changes anything.
 fn assert_lacks(fixture: &Fixture, capabilities: &[&str], lack: &str) {
     let before = everything();
@@ -126,7 +127,7 @@ fn a_vip_with_neighbours_needs_the_capability_to_announce() {
     run("ip link del eth0");
     run("ip link add eth0 up type veth peer name cable");
     run("ip link set cable up");
-    // The kernel takes its time to notice the carrier.
+    // The kernel detects the carrier asynchronously.
     let is_up = || run("ip -br link show eth0").contains("LOWER_UP");
     let is_up = (0..500).any(|_| {
         std::thread::sleep(std::time::Duration::from_millis(10));
@@ -139,7 +140,8 @@ fn a_vip_with_neighbours_needs_the_capability_to_announce() {
     let answer = with_privileges(&fixture, &both, "apply --yes spec.yaml");
     assert_eq!((answer.status, &*answer.stderr), (0, ""), "{answer:?}");
     assert_eq!(addresses(), lines("192.0.2.1/32 eth0"));
-    // What is bound already is announced no more, so that the table alone needs the one.
+    // A VIP that is already bound is not announced again, so changes of the table alone need only
+    // CAP_NET_ADMIN.
     fixture.write("spec.yaml", SPEC.replace("10.0.0.1", "10.0.0.2"));
     let one = ordinary_with(&["net_admin"]);
     let answer = with_privileges(&fixture, &one, "apply --yes spec.yaml");
@@ -147,9 +149,9 @@ fn a_vip_with_neighbours_needs_the_capability_to_announce() {
     fixture.assert_in_sync("spec.yaml");
 }
 
-/// The kernel does that by itself, as for `ipvsadm`.
+/// The kernel loads modules by itself, as for `ipvsadm`.
 #[test]
-fn a_module_that_is_not_loaded_takes_no_further_capability() {
+fn loading_a_module_needs_no_further_capability() {
     let fixture = fixture();
     let (one, both) = (ordinary_with(&["net_admin"]), ordinary_with(&["net_admin", "sys_module"]));
     // A new service, and other schedulers for it.
@@ -174,7 +176,7 @@ fn a_module_that_cannot_be_loaded_is_reported_and_changes_nothing() {
     modules::unload("ip_vs_mh");
     let before = everything();
     for (capabilities, status, words) in [
-        // It is known only when the service is added, and what was touched is put back.
+        // The kernel reports it only when the service is added; earlier steps are rolled back.
         (&["net_admin"][..], 4, "the kernel has no scheduler mh"),
         (&["net_admin", "sys_module"], 1, "module ip_vs_mh cannot be loaded"),
     ] {
@@ -188,7 +190,7 @@ fn a_module_that_cannot_be_loaded_is_reported_and_changes_nothing() {
 }
 
 #[test]
-fn a_sysctl_a_dummy_device_and_a_drain_take_no_further_capability() {
+fn a_sysctl_a_dummy_device_and_a_drain_need_no_further_capability() {
     let fixture = fixture();
     let one = ordinary_with(&["net_admin"]);
     let spec = SPEC.replace("interface: eth0", "interface: vips, dummy: true");
@@ -204,10 +206,10 @@ fn a_sysctl_a_dummy_device_and_a_drain_take_no_further_capability() {
 }
 
 #[test]
-fn a_kernel_without_ipvs_is_reported_with_what_to_do_about_it() {
+fn a_kernel_without_ipvs_is_reported_with_a_remedy() {
     let fixture = Fixture::new("");
     fixture.write("spec.yaml", SPEC);
-    // A namespace in which IPVS was used holds the module too; in this one it was not.
+    // A namespace in which IPVS was used also holds the module; this one did not use it.
     modules::unload("ip_vs");
     let answers =
         modules::without_modprobe(|| COMMANDS.map(|command| (command, fixture.evenkeel(command))));

@@ -1,4 +1,4 @@
-//! Plans that are saved, reviewed and applied later.
+//! Tests plans that are saved, reviewed and applied later.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -14,7 +14,7 @@ services:
     real_servers: [ { address: 10.0.0.1, weight: 1 }, { address: 10.0.0.2, weight: 2 } ]
 ";
 
-/// A site with that spec in force, and a plan saved that gives the first real server weight 5.
+/// Applies the spec and saves a plan that gives the first real server weight 5.
 fn planned() -> Fixture {
     let fixture = Fixture::new("");
     fixture.apply(SPEC);
@@ -26,7 +26,7 @@ fn planned() -> Fixture {
     fixture
 }
 
-/// Asserts that the plan is refused with these words, and that nothing is changed.
+/// Asserts that the plan is refused with this message, and that nothing is changed.
 fn assert_refused(fixture: &Fixture, words: &[&str]) -> Answer {
     let before = everything();
     let answer = fixture.evenkeel("apply --plan plan");
@@ -53,7 +53,7 @@ fn a_saved_plan_is_applied_without_its_spec_and_without_a_prompt() {
     fixture.done("apply --plan plan");
     assert!(has(RAISED));
     assert_refused(&fixture, &["the plan is out of date"]);
-    // It is the spec in force from now on, as if it had been applied itself.
+    // It is the active spec from now on, as if it had been applied directly.
     fixture.write("spec.yaml", SPEC.replace("weight: 1", "weight: 5"));
     fixture.assert_in_sync("spec.yaml");
 }
@@ -113,7 +113,7 @@ fn the_refusal_of_a_saved_plan_names_the_reason() {
     fixture.done("apply --plan plan");
 }
 
-/// The same body under a checksum that fits, as only someone who means it writes it.
+/// Returns the same body with a matching checksum, as only a deliberate edit has it.
 fn sealed(text: &str) -> String {
     let (_, body) = text.split_once('\n').unwrap();
     let sum = run_with("sha256sum", body);
@@ -131,7 +131,7 @@ fn a_saved_plan_is_refused_in_another_namespace() {
 }
 
 #[test]
-fn a_plan_is_stale_when_what_it_touches_has_changed_and_shows_the_difference() {
+fn a_plan_is_stale_when_its_objects_have_changed_and_shows_the_difference() {
     let fixture = planned();
     run("ipvsadm -e -t 192.0.2.1:80 -r 10.0.0.1:80 -g -w 3");
     let label = "edit real server 10.0.0.1:80 of web/192.0.2.1:80/tcp: weight";
@@ -155,7 +155,7 @@ fn changes_of_objects_outside_the_plan_do_not_make_it_stale() {
     fixture.write("spec.yaml", changed.replace(", { address: 10.0.0.2, weight: 2 }", ""));
     let answer = fixture.evenkeel("plan spec.yaml --out plan");
     assert!(answer.stdout.contains("~ drain real server 10.0.0.2:80"), "{answer:?}");
-    // Another program's weight, a running drain, an unrelated address.
+    // A weight set by another program, a running drain, an unrelated address.
     run("ipvsadm -e -t 192.0.2.1:80 -r 10.0.0.1:80 -g -w 7");
     run("ipvsadm -e -t 192.0.2.1:80 -r 10.0.0.2:80 -g -w 0");
     run("ip addr add 198.51.100.1/32 dev eth0");
@@ -167,7 +167,7 @@ fn changes_of_objects_outside_the_plan_do_not_make_it_stale() {
 }
 
 #[test]
-fn guards_hold_for_saved_plans_and_what_was_allowed_is_not_saved() {
+fn guards_judge_saved_plans_and_overrides_are_not_saved() {
     let fixture = planned();
     fixture.write("spec.yaml", "version: 1\nservices: []\ndefaults: { drain: 0s }\n");
     let answer = fixture.evenkeel("plan spec.yaml --out plan");
@@ -190,7 +190,7 @@ fn a_saved_plan_of_a_host_in_sync_has_nothing_to_do() {
 }
 
 #[test]
-fn a_saved_plan_stands_alone_on_the_command_line() {
+fn a_saved_plan_excludes_other_sources_on_the_command_line() {
     let fixture = planned();
     let before = everything();
     for arguments in [

@@ -1,4 +1,4 @@
-//! What is not the spec's survives every command.
+//! Objects out of the spec's scope survive every command.
 
 use super::*;
 
@@ -12,7 +12,7 @@ const SPEC: &str = "version: 1
 scope: { vips: [192.0.2.0/24], fwmarks: [1-4] }
 vips:
   - { address: 192.0.2.1, interface: eth0 }
-  - { address: 192.0.2.2, interface: eth0 } # bound by someone else already
+  - { address: 192.0.2.2, interface: eth0 } # bound by another program already
 services:
   - { name: web, vip: 192.0.2.1, port: 80, real_servers: [ { address: 10.0.0.1 } ] }
 ";
@@ -63,7 +63,7 @@ fn a_service_out_of_scope_and_an_address_of_others_survive_every_command() {
 }
 
 #[test]
-fn what_is_out_of_scope_is_shown_as_a_count_only() {
+fn objects_out_of_scope_are_shown_as_a_count_only() {
     let fixture = Fixture::new(FOREIGN_SERVICES);
     fixture.write("spec.yaml", SPEC);
     let plan = fixture.done("plan spec.yaml");
@@ -76,7 +76,7 @@ fn what_is_out_of_scope_is_shown_as_a_count_only() {
 #[test]
 fn an_address_is_unbound_only_if_evenkeel_bound_it() {
     let fixture = Fixture::new("");
-    fixture.apply(&SPEC.replace(" # bound by someone else already", ""));
+    fixture.apply(&SPEC.replace(" # bound by another program already", ""));
     assert_eq!(addresses(), lines("192.0.2.1/32 eth0\n192.0.2.2/32 eth0"));
     run("ip addr add 192.0.2.7/32 dev eth0");
     fixture.apply(&SPEC.replace("192.0.2.2,", "192.0.2.4,"));
@@ -84,7 +84,7 @@ fn an_address_is_unbound_only_if_evenkeel_bound_it() {
 }
 
 #[test]
-fn an_address_that_was_bound_by_evenkeel_is_known_as_its_own_without_the_journal() {
+fn an_address_bound_by_evenkeel_is_recognised_without_the_journal() {
     let fixture = Fixture::new("");
     fixture.apply(SPEC);
     std::fs::remove_dir_all(fixture.path().join("state")).unwrap();

@@ -1,12 +1,11 @@
-//! The live table as evenkeel shows it, against what `ipvsadm` shows of it.
+//! Compares the live table of `evenkeel show` with that of `ipvsadm`.
 
 use std::collections::BTreeMap;
 use std::net::TcpStream;
 use std::time::Duration;
 
-use evenkeel_lab::net::{Forward, Host, Topology};
-
 use super::*;
+use crate::networks::ipv4_cluster;
 
 const SPEC: &str = "version: 1
 vips:
@@ -22,7 +21,7 @@ services:
 /// Weight, active and inactive connections by real server.
 type Counts = BTreeMap<String, [u64; 3]>;
 
-/// As `ipvsadm -Ln` shows them.
+/// Returns the values of `ipvsadm -Ln`.
 fn listed() -> Counts {
     let text = run("ipvsadm -Ln");
     let words = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
@@ -35,7 +34,7 @@ fn listed() -> Counts {
     .collect()
 }
 
-/// As `evenkeel show` does.
+/// Returns the values of `evenkeel show`.
 fn shown(text: &str) -> Counts {
     let words = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
     let rows = words.filter(|words| words.first() == Some(&"->"));
@@ -47,24 +46,13 @@ fn shown(text: &str) -> Counts {
 }
 
 #[test]
-fn names_weights_and_connections_are_shown_as_ipvsadm_counts_them() {
-    let topology = Topology {
-        forward: Forward::Dr,
-        vips: vec!["10.0.0.100".parse().unwrap()],
-        client: Host::new("client", &["10.0.0.9/24"]),
-        director: Host::new("ds1", &["10.0.0.1/24"]),
-        real_servers: vec![
-            Host::new("rs1", &["10.0.0.11/24"]),
-            Host::new("rs2", &["10.0.0.12/24"]),
-        ],
-        ports: vec![80],
-    };
-    let network = topology.build().unwrap();
+fn names_weights_and_connections_agree_with_ipvsadm() {
+    let network = ipv4_cluster();
     let fixture = Fixture::here();
     network.director.run(|| fixture.apply(SPEC)).unwrap();
     let vip = "10.0.0.100:80".parse().unwrap();
     network.ask(vip, 6).unwrap();
-    // Two that stay open.
+    // Two connections that stay open.
     let open = network
         .client
         .run(|| [(); 2].map(|()| TcpStream::connect_timeout(&vip, Duration::from_secs(3)).unwrap()))

@@ -1,4 +1,4 @@
-//! Plans and applies for single services.
+//! Tests plans and applies for single services.
 
 use super::*;
 
@@ -58,7 +58,7 @@ fn a_targeted_apply_changes_its_service_and_nothing_else() {
 }
 
 #[test]
-fn drift_of_others_is_left_as_it_is() {
+fn drift_of_other_services_is_not_repaired() {
     let fixture = Fixture::new("");
     fixture.apply(SPEC);
     run("ipvsadm -e -u 192.0.2.1:53 -r 10.0.0.3:53 -g -w 9");
@@ -73,7 +73,7 @@ fn drift_of_others_is_left_as_it_is() {
 }
 
 #[test]
-fn a_removed_service_keeps_its_old_name_and_its_vip_is_unbound_with_the_last_one() {
+fn a_removed_service_keeps_its_old_name_and_its_vip_is_unbound_with_the_last_service_on_it() {
     let fixture = Fixture::new("");
     fixture.apply(SPEC);
     let without = |name: &str, spec: &str| -> String {
@@ -90,14 +90,18 @@ fn a_removed_service_keeps_its_old_name_and_its_vip_is_unbound_with_the_last_one
     fixture.done("apply --yes spec.yaml --target dns");
     assert_table(&[API]);
     assert_eq!(addresses(), lines("192.0.2.2/32 eth0"));
-    // The last applied spec is still the whole one, so that the names are still known.
+    // The last applied spec is still the whole one, so the names are still known.
     assert!(fixture.done("plan spec.yaml --target web").starts_with("In sync; "));
     fixture.done("apply --yes spec.yaml");
-    assert_eq!(fixture.evenkeel("plan spec.yaml --target web").status, 64, "long gone");
+    assert_eq!(
+        fixture.evenkeel("plan spec.yaml --target web").status,
+        64,
+        "its service no longer exists"
+    );
 }
 
 #[test]
-fn an_unknown_target_is_answered_with_names_like_it() {
+fn an_unknown_target_is_reported_with_similar_names() {
     let fixture = Fixture::new("");
     fixture.write("spec.yaml", SPEC);
     for command in ["plan spec.yaml", "apply --yes spec.yaml", "plan spec.yaml --live none"] {
@@ -111,7 +115,7 @@ fn an_unknown_target_is_answered_with_names_like_it() {
 }
 
 #[test]
-fn guards_hold_for_a_target() {
+fn guards_judge_a_targeted_apply() {
     let fixture = Fixture::new("");
     let services =
         |weight: u8| SPEC.replace("10.0.0.2 }", &format!("10.0.0.2, weight: {weight} }}"));
@@ -137,13 +141,13 @@ fn a_saved_plan_for_a_target_is_applied_to_it_alone() {
 }
 
 #[test]
-fn what_was_applied_to_single_services_is_remembered() {
+fn partial_applies_are_recorded() {
     let fixture = Fixture::expiring("");
     let two = SPEC.replace("[ { address: 10.0.0.2 } ]", "[ { address: 10.0.0.2, weight: 5 } ]");
     fixture.apply(SPEC);
     fixture.write("two.yaml", &two);
     fixture.done("apply --yes two.yaml --target api");
-    // The spec is another one than was applied there; the host is as it was left.
+    // The spec differs from the one applied there; the host is unchanged since.
     let plan = fixture.done("plan spec.yaml");
     assert!(plan.contains("weight 5 -> 1") && !plan.contains("# drift"), "{plan}");
     run("ipvsadm -e -t 192.0.2.2:80 -r 10.0.0.2:80 -g -w 9");
@@ -152,7 +156,7 @@ fn what_was_applied_to_single_services_is_remembered() {
 }
 
 #[test]
-fn a_teardown_takes_services_along_that_only_a_targeted_apply_put_there() {
+fn a_teardown_deletes_services_that_only_a_targeted_apply_added() {
     let fixture = Fixture::expiring(&format!("{FOREIGN_SERVICE}\n"));
     fixture.write("spec.yaml", SPEC);
     fixture.done("apply --yes spec.yaml --target api");

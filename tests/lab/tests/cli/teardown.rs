@@ -1,4 +1,4 @@
-//! What evenkeel did is undone, and nothing else.
+//! A teardown undoes what evenkeel did, and nothing else.
 
 use std::net::UdpSocket;
 
@@ -8,7 +8,7 @@ const SPEC: &str = "version: 1
 vips:
   - { address: 192.0.2.1, interface: eth0 }
   - { address: 192.0.2.2, interface: vips, dummy: true }
-  - { address: 192.0.2.3, interface: eth0 } # bound by someone else already
+  - { address: 192.0.2.3, interface: eth0 } # bound by another program already
 timeouts: { tcp: 10m }
 sync: [ { state: master, interface: eth0, id: 7 } ]
 sysctls: { net.ipv4.vs.drop_entry: 1, net.ipv4.vs.conn_reuse_mode: 0 }
@@ -24,7 +24,7 @@ const FOREIGN_SERVICE: &str = "-A -t 203.0.113.1:80 -s rr
 const FOREIGN: &str = "192.0.2.3/32 eth0
     192.0.2.9/32 eth0";
 
-/// All that a spec can change on a host.
+/// Returns everything that a spec can change on a host.
 fn host() -> impl PartialEq + std::fmt::Debug {
     let links: serde_json::Value = serde_json::from_str(&run("ip -j link show")).unwrap();
     let names = links.as_array().unwrap().iter().map(|link| link["ifname"].to_string());
@@ -34,7 +34,8 @@ fn host() -> impl PartialEq + std::fmt::Debug {
     (ipvsadm::save(), addresses(), names, sysctls, run("ipvsadm -Ln --daemon"))
 }
 
-/// A host with services and addresses of others, seen before the spec was in force.
+/// Creates a host with services and addresses of other programs, applies the spec, and also returns
+/// the state from before.
 fn applied() -> (Fixture, impl PartialEq + std::fmt::Debug) {
     let fixture = Fixture::new("");
     for address in ["192.0.2.3/32", "192.0.2.9/32"] {
@@ -46,7 +47,7 @@ fn applied() -> (Fixture, impl PartialEq + std::fmt::Debug) {
     (fixture, before)
 }
 
-/// Asserts that nothing of the spec is left, and all of the others.
+/// Asserts that nothing of the spec is left, and that everything of other programs is.
 fn assert_only_others(before: &(impl PartialEq + std::fmt::Debug)) {
     assert_eq!(ipvsadm::save(), lines(FOREIGN_SERVICE));
     assert_eq!(addresses(), lines(FOREIGN));
@@ -56,7 +57,7 @@ fn assert_only_others(before: &(impl PartialEq + std::fmt::Debug)) {
 }
 
 #[test]
-fn what_was_applied_is_undone_and_what_others_did_is_left() {
+fn applied_changes_are_undone_and_changes_by_other_programs_are_left() {
     let (fixture, before) = applied();
     assert!(run("ip link show vips").contains("vips"));
     let answer = fixture.evenkeel("teardown --yes");
@@ -76,7 +77,7 @@ fn what_was_applied_is_undone_and_what_others_did_is_left() {
 }
 
 #[test]
-fn after_a_teardown_nothing_is_applied_here() {
+fn after_a_teardown_the_namespace_counts_as_never_applied() {
     let (fixture, _) = applied();
     assert_eq!(fixture.evenkeel("teardown --yes").status, 0);
     assert_eq!(fixture.done("teardown --yes"), "Nothing to undo.\n");
@@ -86,7 +87,7 @@ fn after_a_teardown_nothing_is_applied_here() {
         answer.stderr.contains("guard take-over: nothing was applied here before"),
         "{answer:?}"
     );
-    // The names of the spec are forgotten with it.
+    // The names of the spec are dropped with it.
     fixture.write("other.yaml", SPEC.replace("web", "www"));
     assert_eq!(fixture.evenkeel("plan other.yaml --target web").status, 64);
     assert_eq!(Fixture::new("").done("teardown --yes"), "Nothing to undo.\n");
@@ -98,18 +99,18 @@ fn apply_prompts_and_requires_yes_without_a_terminal() {
     let before = everything();
     let answer = fixture.evenkeel("teardown");
     assert_eq!((answer.status, &*answer.stdout), (64, ""), "{answer:?}");
-    let answer = guards::on_a_terminal(&fixture, "teardown", "n\n");
+    let answer = on_a_terminal(&fixture, "teardown", "n\n");
     assert_eq!(answer.status, 3, "{answer:?}");
     for words in ["- delete service web/192.0.2.1:80/tcp", "Undo all of this? [y/N]", "declined"] {
         assert!(answer.stdout.contains(words), "{words}: {answer:?}");
     }
     assert!(everything() == before);
-    assert_eq!(guards::on_a_terminal(&fixture, "teardown", "y\n").status, 0);
+    assert_eq!(on_a_terminal(&fixture, "teardown", "y\n").status, 0);
     assert_eq!(ipvsadm::save(), lines(FOREIGN_SERVICE));
 }
 
 #[test]
-fn a_vip_that_someone_elses_service_needs_is_guarded() {
+fn a_vip_that_another_programs_service_needs_is_guarded() {
     let (fixture, _) = applied();
     run("ipvsadm -A -t 192.0.2.1:8080 -s rr");
     let before = everything();
@@ -125,7 +126,7 @@ fn a_vip_that_someone_elses_service_needs_is_guarded() {
 }
 
 #[test]
-fn a_dummy_device_that_others_use_too_stays() {
+fn a_dummy_device_with_addresses_of_other_programs_stays() {
     let (fixture, _) = applied();
     run("ip addr add 198.51.100.7/32 dev vips");
     let answer = fixture.evenkeel("teardown --yes");
@@ -138,7 +139,7 @@ fn a_dummy_device_that_others_use_too_stays() {
 }
 
 #[test]
-fn a_scope_bounds_what_is_undone() {
+fn objects_out_of_scope_are_not_undone() {
     let fixture = Fixture::new("");
     fixture.apply(
         "version: 1
@@ -160,7 +161,7 @@ services: [ { name: web, vip: 192.0.2.1, port: 80, drain: 0s, real_servers: [ { 
 }
 
 #[test]
-fn without_the_last_spec_no_service_is_taken_for_evenkeels() {
+fn without_the_last_spec_no_service_counts_as_evenkeels() {
     let (fixture, _) = applied();
     std::fs::remove_dir_all(fixture.path().join("state")).unwrap();
     let table = ipvsadm::save();

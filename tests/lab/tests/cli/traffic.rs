@@ -1,39 +1,14 @@
-//! Traffic through what `evenkeel apply` has set up on a director.
+//! Tests traffic through a director that `evenkeel apply` configured.
 
 use std::net::{IpAddr, SocketAddr};
 
-use evenkeel_lab::net::{Forward, Host, Network, Topology};
+use evenkeel_lab::net::{Forward, Network};
 
 use super::*;
+use crate::networks::{VIPS, dual_stack_cluster};
 
-const VIPS: [&str; 2] = ["10.0.0.100", "fd00::100"];
-
-/// A cluster of both families. For NAT its client is in another network.
-fn network(forward: Forward, port: u16) -> Network {
-    let client: &[&str] = match forward {
-        Forward::Nat => &["10.9.0.9/24", "fd09::9/64"],
-        Forward::Dr | Forward::Tun => &["10.0.0.9/24", "fd00::9/64"],
-    };
-    let mut director = vec!["10.0.0.1/24", "fd00::1/64"];
-    if forward == Forward::Nat {
-        director.extend(["10.9.0.1/24", "fd09::1/64"]);
-    }
-    let topology = Topology {
-        forward,
-        vips: VIPS.map(|vip| vip.parse().unwrap()).to_vec(),
-        client: Host::new("client", client),
-        director: Host::new("ds1", &director),
-        real_servers: vec![
-            Host::new("rs1", &["10.0.0.11/24", "fd00::11/64"]),
-            Host::new("rs2", &["10.0.0.12/24", "fd00::12/64"]),
-        ],
-        ports: vec![port],
-    };
-    topology.build().unwrap()
-}
-
-/// The spec of that cluster, a service for each family; the real servers are on that port, the
-/// first of each family has that weight.
+/// Returns the spec of that cluster, with one service for each family, this port on the real
+/// servers and this weight on the first of each family.
 fn spec(forward: &str, port: u16, weight: u32) -> String {
     let service = |family: &str, vip: &str, net: &str| {
         format!(
@@ -66,8 +41,8 @@ fn vips() -> impl Iterator<Item = SocketAddr> {
     VIPS.into_iter().map(|vip| SocketAddr::new(vip.parse::<IpAddr>().unwrap(), 80))
 }
 
-/// Asks each VIP four times: the two real servers take turns.
-fn assert_they_take_turns(network: &Network) {
+/// Sends four requests to each VIP and asserts that the two real servers alternate.
+fn assert_they_alternate(network: &Network) {
     for vip in vips() {
         let answers = network.ask(vip, 4).unwrap();
         let other = if answers[0] == "rs1" { "rs2" } else { "rs1" };
@@ -75,16 +50,16 @@ fn assert_they_take_turns(network: &Network) {
     }
 }
 
-/// Applies on the director, sees traffic, changes a weight, and sees that.
+/// Applies on the director, checks the traffic, changes a weight, and checks that.
 fn check(forward: Forward, word: &str, port: u16) {
-    let network = network(forward, port);
+    let network = dual_stack_cluster(forward, port);
     let fixture = Fixture::here();
     let on_director = |spec: &str| network.director.run(|| fixture.apply(spec)).unwrap();
     for vip in vips() {
         assert!(network.ask(vip, 1).is_err(), "{vip} is not bound yet");
     }
     on_director(&spec(word, port, 1));
-    assert_they_take_turns(&network);
+    assert_they_alternate(&network);
     let (bound, in_sync) = network
         .director
         .run(|| (addresses(), fixture.evenkeel("plan --detailed-exitcode spec.yaml").status))
@@ -104,27 +79,27 @@ fn check(forward: Forward, word: &str, port: u16) {
         assert_eq!(network.ask(vip, 3).unwrap(), ["rs2"; 3], "{vip}");
     }
     on_director(&spec(word, port, 1));
-    assert_they_take_turns(&network);
+    assert_they_alternate(&network);
 }
 
 #[test]
-fn direct_routing_takes_turns_over_both_families() {
+fn direct_routing_alternates_in_both_families() {
     check(Forward::Dr, "dr", 80);
 }
 
 #[test]
-fn address_translation_reaches_another_port_over_both_families() {
+fn address_translation_reaches_another_port_in_both_families() {
     check(Forward::Nat, "nat", 8080);
 }
 
 #[test]
-fn tunnels_take_turns_over_both_families() {
+fn tunnels_alternate_in_both_families() {
     check(Forward::Tun, "tun", 80);
 }
 
 #[test]
-fn neighbours_that_knew_another_machine_behind_a_vip_learn_of_the_director() {
-    let network = network(Forward::Dr, 80);
+fn neighbours_with_another_machine_cached_for_a_vip_learn_the_director() {
+    let network = dual_stack_cluster(Forward::Dr, 80);
     let fixture = Fixture::here();
     let link = network.director.output("ip", &["-j", "link", "show", "eth0"]).unwrap();
     let link: serde_json::Value = serde_json::from_str(&link).unwrap();
@@ -138,16 +113,16 @@ fn neighbours_that_knew_another_machine_behind_a_vip_learn_of_the_director() {
         let shown = network.client.output("ip", &["neigh", "show", vip]).unwrap();
         assert!(shown.contains(own), "{vip}: {shown}, not {own}");
     }
-    assert_they_take_turns(&network);
+    assert_they_alternate(&network);
 }
 
 #[test]
 fn a_removed_vip_no_longer_serves() {
-    let network = network(Forward::Dr, 80);
+    let network = dual_stack_cluster(Forward::Dr, 80);
     let fixture = Fixture::here();
     network.director.run(expire_connections).unwrap();
     network.director.run(|| fixture.apply(&spec("dr", 80, 1))).unwrap();
-    assert_they_take_turns(&network);
+    assert_they_alternate(&network);
     let whole = spec("dr", 80, 1);
     let without_six = whole.find("  - name: web6").map(|at| &whole[..at]).unwrap();
     let shorter = without_six.replace("  - { address: \"fd00::100\", interface: eth0 }\n", "");

@@ -15,11 +15,11 @@ use evenkeel_lab_tests::property::cases;
 
 use super::*;
 
-/// Services that a spec may list.
+/// The largest number of services in a spec.
 const MOST: u64 = 5;
 
-/// A table as `ipvsadm -Sn` writes it: what names an entry (`-t 192.0.2.1:80`, for a real server
-/// with ` -r 10.0.0.1:80` behind it), and the rest of its line.
+/// A table as `ipvsadm -Sn` prints it: the identity of each entry (`-t 192.0.2.1:80`, for a real
+/// server with ` -r 10.0.0.1:80` behind it), and the rest of its line.
 type Entries = BTreeMap<String, String>;
 
 fn entries(saved: &BTreeSet<String>) -> Entries {
@@ -31,7 +31,7 @@ fn entries(saved: &BTreeSet<String>) -> Entries {
     saved.iter().map(entry).collect()
 }
 
-/// What of a table is out of scope.
+/// Returns the entries of a table that are out of scope.
 fn foreign(table: &Entries) -> Entries {
     let is_foreign = |entry: &String| entry.contains(" 198.51.100.") || entry.starts_with("-f 33");
     let foreign = table.iter().filter(|(entry, _)| is_foreign(entry));
@@ -46,11 +46,11 @@ fn values(rng: &mut TestRng) -> String {
     format!("-g -w {}", rng.up_to(100))
 }
 
-/// A command of `ipvsadm` in scope, which may well be refused.
+/// Returns a command of `ipvsadm` in scope, which may be refused.
 fn command(rng: &mut TestRng) -> (&'static str, String, String) {
     let (service, port) = match rng.up_to(MOST + 1) {
         0 => ("-f 7".to_owned(), 0),
-        // The last one no spec lists.
+        // No spec lists the last one.
         number => (format!("-t 192.0.2.{number}:80"), 80),
     };
     let real_server = format!("{service} -r 10.0.0.{}:{port}", 1 + rng.up_to(22));
@@ -64,7 +64,7 @@ fn command(rng: &mut TestRng) -> (&'static str, String, String) {
     }
 }
 
-/// Numbers that look random and are the same each time.
+/// Pseudo-random numbers, the same each time.
 struct TestRng(u64);
 
 impl TestRng {
@@ -75,7 +75,7 @@ impl TestRng {
     }
 }
 
-/// One of the specs that applies alternate between, and the table that it asks for.
+/// Returns one of the specs between which the applies alternate, and the table that it requests.
 fn spec(rng: &mut TestRng) -> (String, Entries) {
     let mut text = "version: 1
 scope: { vips: [192.0.2.0/24], fwmarks: [1-9] }
@@ -89,7 +89,7 @@ guards: { mass_delete: off }
     writeln!(text, "defaults: {{ drain: {}s }}", 30 * rng.up_to(2)).unwrap();
     text += "services:\n";
     for number in 0..MOST {
-        // Most of them are always there.
+        // Most real servers are always listed.
         if rng.up_to(4) == 0 {
             continue;
         }
@@ -120,28 +120,28 @@ guards: { mass_delete: off }
 #[derive(Default)]
 struct Writer {
     ipvsadm: Option<Child>,
-    /// When each entry was last to be written, and how often any was.
+    /// When each entry was last written, and how many writes there were.
     at: BTreeMap<String, Instant>,
     number: usize,
     /// The entries out of scope, which only this program changes.
     foreign: Entries,
 }
 
-/// Writes until the writer is held, in the calling thread's namespace.
+/// Writes in the calling thread's namespace until the writer is stopped.
 fn start(writer: &Arc<Mutex<Writer>>, is_over: &Arc<AtomicBool>) -> JoinHandle<()> {
     let (writer, is_over) = (Arc::clone(writer), Arc::clone(is_over));
     std::thread::spawn(move || {
         let mut rng = TestRng(7);
         while !is_over.load(Ordering::Relaxed) {
             writer.lock().unwrap().write(&mut rng);
-            // A process that sleeps gets the processor as soon as it wakes up, while others are
-            // running.
+            // A process that sleeps gets the processor as soon as it wakes up, even while others
+            // are running.
             std::thread::sleep(Duration::from_micros(300));
         }
     })
 }
 
-/// Waits until all that was to be written is.
+/// Waits until all requested writes are done.
 fn hold(writer: &Mutex<Writer>) -> MutexGuard<'_, Writer> {
     let mut writer = writer.lock().unwrap();
     if let Some(mut ipvsadm) = writer.ipvsadm.take() {
@@ -160,7 +160,7 @@ impl Writer {
         };
         let ipvsadm = self.ipvsadm.get_or_insert_with(|| {
             let mut ipvsadm = Command::new("ipvsadm");
-            // Existing entries cannot be added, and so on: it reports that, and continues.
+            // Commands such as adding an existing entry fail; `ipvsadm` reports them and continues.
             ipvsadm.arg("-R").stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
         });
         let stdin = ipvsadm.stdin.as_mut().unwrap();
@@ -169,7 +169,7 @@ impl Writer {
         self.at.insert(name, Instant::now());
     }
 
-    /// A command that succeeds, because no other program writes there.
+    /// Returns a command that succeeds, because no other program writes there.
     fn foreign_command(&mut self, rng: &mut TestRng) -> (&'static str, String, String) {
         let (service, port) = match rng.up_to(3) {
             0 => ("-f 33".to_owned(), 0),
@@ -205,7 +205,7 @@ impl Writer {
     }
 }
 
-/// The service of an entry.
+/// Returns the service of an entry.
 fn service(entry: &str) -> &str {
     entry.split(" -r ").next().unwrap()
 }
@@ -215,14 +215,14 @@ fn belongs(entry: &str, name: &str) -> bool {
     service(entry) == name
 }
 
-/// The entry that a line of an apply is about, with whether it is there afterwards; `None` for a
-/// line that claims nothing of an entry.
+/// Returns the entry of a line in an apply's report, and whether it exists afterwards; `None` for a
+/// line without a claim about an entry.
 fn claim(line: &str) -> Option<(String, bool)> {
     let (line, outcome) = line.rsplit_once(": ")?;
     if !matches!(outcome, "applied" | "already in place") {
         return None;
     }
-    // The name is followed by values, or by a blank and a remark.
+    // The name is followed by values, or by a space and a remark.
     let first = |text: &str| text.split([' ']).next().unwrap().trim_end_matches(':').to_owned();
     let service = |label: &str| {
         let label = first(label);
@@ -240,21 +240,21 @@ fn claim(line: &str) -> Option<(String, bool)> {
     }
     let rest = object.strip_prefix("real server ")?;
     let (_, label) = rest.split_once(" of ").or_else(|| rest.split_once(" to "))?;
-    // Drained ones are deleted by a line of their own.
+    // Drained real servers are deleted by a step of their own.
     (verb != "drain").then(|| (format!("{} -r {}", service(label), first(rest)), is_there))
 }
 
-/// How the applies ended, and what of their reports was looked at.
+/// The results of the applies, and how many claims of their reports were checked.
 #[derive(Debug, Default)]
 struct OutcomeCounts {
     statuses: BTreeMap<i32, usize>,
     /// Claims that the kernel confirmed.
     confirmed: usize,
-    /// Claims of entries that were written again before they were looked at.
+    /// Claims about entries that were written again before the check.
     overwritten: usize,
     /// Lines by their outcome.
     outcomes: BTreeMap<String, usize>,
-    /// The first lines of what went wrong.
+    /// The first lines of errors.
     reported: BTreeMap<String, usize>,
 }
 
@@ -316,8 +316,8 @@ fn beside_another_writer_every_apply_succeeds_or_reports_what_it_found() {
         let since = Instant::now();
         drop(held);
         let child = command.spawn().unwrap();
-        // In every other one the writer holds still from some moment on, and then nothing that
-        // the apply says at its end is overwritten before it is looked at.
+        // In every other apply the writer stops at some point, and then nothing that the apply
+        // reports at its end is overwritten before the check.
         let early = (number % 2 == 0).then(|| {
             std::thread::sleep(Duration::from_millis(rng.up_to(200)));
             hold(&writer)
@@ -327,7 +327,7 @@ fn beside_another_writer_every_apply_succeeds_or_reports_what_it_found() {
         counts.count(&answer);
         match answer.status {
             0 => counts.check(&answer, &specs[which].1, &held, since),
-            // It could not converge, and names the objects.
+            // The apply could not converge, and names the objects.
             1 => assert!(
                 answer.stderr.contains("another program keeps changing what was applied"),
                 "{answer:?}"

@@ -1,4 +1,4 @@
-//! A real Prometheus on the daemon's endpoint, with the alerts that are shipped.
+//! Runs a real Prometheus against the daemon's endpoint, with the shipped alerts.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ use super::deploy;
 const DAEMON: &str = "127.0.0.1:9479";
 const PROMETHEUS: &str = "127.0.0.1:9090";
 
-/// A process that is ended when dropped.
+/// A process that is killed when dropped.
 struct Process(Child);
 
 impl Process {
@@ -32,12 +32,12 @@ impl Drop for Process {
     }
 }
 
-/// The values of what is found, by the query.
+/// Returns the values that a query finds.
 fn query(query: &str) -> Vec<(Value, String)> {
     let mut curl = Command::new("curl");
     curl.args(["--silent", "--get", "--data-urlencode", &format!("query={query}")]);
     let answer = curl.arg(format!("http://{PROMETHEUS}/api/v1/query")).output().expect("curl");
-    // Nothing as long as it does not listen.
+    // The answer is empty until Prometheus listens.
     let answer: Value = serde_json::from_slice(&answer.stdout).unwrap_or_default();
     let found = answer["data"]["result"].as_array().cloned().unwrap_or_default();
     let value = |each: &Value| each["value"][1].as_str().unwrap_or_default().to_owned();
@@ -96,7 +96,7 @@ services:
     shows(&format!("evenkeel_real_server_weight{{{web}, real_server='192.0.2.11:8080'}}"), "3");
     shows("sum(evenkeel_passes_total{trigger='start'})", "1");
     shows("sum(evenkeel_pass_duration_seconds_bucket{le='+Inf'}) > bool 0", "1");
-    // It keeps the kinds of metrics only of a text that it has understood.
+    // Prometheus stores the types of metrics only of a text that it could parse.
     let curl = "curl --silent --fail --max-time 60";
     let kinds = run(&format!("{curl} http://{PROMETHEUS}/api/v1/metadata?metric=evenkeel_passes"));
     assert!(kinds.contains("\"counter\""), "{kinds}");

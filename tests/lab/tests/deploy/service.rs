@@ -1,4 +1,4 @@
-//! The units under a real systemd, which runs as process 1 of a container of its own.
+//! Runs the units under a real systemd, which is process 1 of a container of its own.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::{deploy, installed, units};
 
-/// How long anything here may take; nothing comes near it but on an emulated machine.
+/// An upper bound for each wait; only an emulated machine comes near it.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// CAP_NET_ADMIN and CAP_NET_RAW (linux/capability.h).
@@ -22,15 +22,15 @@ const CAPABILITIES: u64 = 1 << 12 | 1 << 13;
 /// Another host on the director's link.
 const PEER: &str = "evenkeel-peer";
 
-/// A director whose services systemd keeps, in a network namespace of its own. Beside it is a host
-/// that believes announcements.
+/// A director whose services systemd runs, in a network namespace of its own, and a neighbouring
+/// host that accepts announcements.
 struct Director {
     folder: TempDir,
     systemd: Child,
 }
 
 impl Director {
-    /// With that spec, and that said of `evenkeel.service` besides.
+    /// Creates it with this spec and these additional settings of `evenkeel.service`.
     fn new(spec: &str, more: &str) -> Self {
         installed();
         fresh_namespace();
@@ -83,7 +83,7 @@ impl Director {
         command
     }
 
-    /// What it wrote; both kinds of words where it failed.
+    /// Runs `systemctl` and returns its output; on failure stdout and stderr.
     fn systemctl(&self, arguments: &str) -> Result<String, String> {
         let mut command = self.inside("systemctl");
         let ended = command.args(arguments.split(' ')).output().expect("it runs");
@@ -93,7 +93,7 @@ impl Director {
         if ended.status.success() { Ok(words) } else { Err(words) }
     }
 
-    /// As [`Self::systemctl`], of what must not fail.
+    /// Runs `systemctl` and asserts success.
     #[track_caller]
     fn done(&self, arguments: &str) {
         if let Err(words) = self.systemctl(arguments) {
@@ -101,7 +101,7 @@ impl Director {
         }
     }
 
-    /// A property of the daemon's unit.
+    /// Returns a property of the daemon's unit.
     fn property(&self, name: &str) -> String {
         self.systemctl(&format!("show --value --property={name} evenkeel.service"))
             .expect("a value")
@@ -120,7 +120,7 @@ impl Director {
         }
     }
 
-    /// The daemon's process, by its number out here.
+    /// Returns the id of the daemon's process in the lab's process namespace.
     fn daemon(&self) -> u32 {
         let daemons =
             processes().into_iter().filter(|(_, line)| line.contains("evenkeel\0watch\0"));
@@ -129,7 +129,7 @@ impl Director {
         daemons[0]
     }
 
-    /// The hardware address that the neighbouring host has for an address.
+    /// Returns the hardware address that the neighbouring host has for an address.
     fn neighbour(&self, address: &str) -> String {
         run(&format!("ip -n {PEER} neigh show {address} dev eth1"))
     }
@@ -137,14 +137,14 @@ impl Director {
 
 impl Drop for Director {
     fn drop(&mut self) {
-        // Its whole container goes with process 1.
+        // Its whole container ends with process 1.
         let _ = self.systemd.kill();
         let _ = self.systemd.wait();
         run(&format!("ip netns del {PEER}"));
     }
 }
 
-/// Starts systemd as process 1, with folders of its own where it and the units write or read.
+/// Starts systemd as process 1, with directories of its own where it and the units write or read.
 fn boot(folder: &Path) -> Child {
     const SCRIPT: &str = "set -e
         mount -t cgroup2 none /sys/fs/cgroup
@@ -157,7 +157,7 @@ fn boot(folder: &Path) -> Child {
     let mut command = Command::new("unshare");
     command.args(["--mount", "--cgroup", "--mount-proc", "sh", "-c", SCRIPT, "sh"]).arg(folder);
     command.env("container", "lab").stdin(Stdio::null()).stdout(Stdio::null());
-    // In a thread that ends, since all its further children would be in that container too.
+    // In a thread that ends, since all its later children would be in that container too.
     let booted = std::thread::spawn(move || {
         unshare(CloneFlags::CLONE_NEWPID).expect("a pid namespace");
         command.spawn().expect("it runs")
@@ -165,7 +165,7 @@ fn boot(folder: &Path) -> Child {
     booted.join().expect("systemd")
 }
 
-/// Every process with its command line.
+/// Returns every process with its command line.
 fn processes() -> Vec<(u32, String)> {
     let entries = fs::read_dir("/proc").expect("/proc").flatten();
     let numbers = entries.filter_map(|entry| entry.file_name().to_string_lossy().parse().ok());
@@ -195,7 +195,7 @@ fn is_as_the_spec_asks(director: &Director) {
     assert_eq!(run("ipvsadm -Sn"), TABLE, "{}", director.log());
     assert!(run("ip -o addr show dev eth0").contains(" 192.0.2.1/32 "), "{}", director.log());
     assert_eq!(run("sysctl -n net.ipv4.vs.expire_nodest_conn"), "1\n", "{}", director.log());
-    // The host beside it has never asked for the VIP, and knows it.
+    // The neighbouring host has never asked for the VIP, and knows it from the announcement.
     let link = run("ip -o link show dev eth0");
     let mac = link.split(" link/ether ").nth(1).and_then(|rest| rest.split(' ').next());
     let mac = mac.expect(&link);
@@ -240,7 +240,7 @@ fn the_daemon_does_all_its_work_under_the_restrictions_of_its_unit() {
 }
 
 #[test]
-fn a_reload_takes_the_new_spec_and_a_stop_leaves_the_host_as_it_is() {
+fn a_reload_activates_the_new_spec_and_a_stop_leaves_the_host_unchanged() {
     let director = Director::new(SPEC, "");
     director.done("start evenkeel.service");
     let daemon = director.daemon();
@@ -266,7 +266,7 @@ fn a_daemon_that_hangs_or_dies_is_restarted() {
     let director = Director::new(SPEC, more);
     director.done("start evenkeel.service");
     let first = director.daemon();
-    // It gives signs of life for longer than the watchdog waits for them.
+    // It reports liveness for longer than the watchdog's timeout.
     std::thread::sleep(Duration::from_secs(5));
     assert_eq!((director.daemon(), &*director.property("NRestarts")), (first, "0"));
 

@@ -1,4 +1,4 @@
-//! Edits in place: what one changes, and what it leaves.
+//! Tests edits in place: which fields one changes, and which it preserves.
 
 use evenkeel_model::{Checksum, IgnoredField, Limits, Tunnel, TunnelKind};
 
@@ -26,21 +26,22 @@ fn a_weight_to_zero_and_back_is_one_edit_each() {
 }
 
 #[test]
-fn a_table_that_is_as_desired_is_left_alone() {
+fn a_table_in_the_desired_state_is_not_changed() {
     let mut kernel = host_with(
         "-A -t 192.0.2.1:80 -s wrr -p 360 -M 255.255.255.0
          -a -t 192.0.2.1:80 -r 198.51.100.1:80 -i -w 1 --tun-type gue --tun-port 6080 --tun-csum",
     );
-    let live = kernel.observe(&Sysctls::new()).unwrap();
+    let live = kernel.observe(&ReadRequest::new()).unwrap();
     let [(key, live)] = live.services.into_iter().collect::<Vec<_>>().try_into().unwrap();
     assert_eq!(apply_capturing(&mut kernel, &spec([(key, live)])), []);
 }
 
-/// The lines of `ipvsadm -Sn` before and after a pass to the live table with one thing changed.
+/// Returns the lines of `ipvsadm -Sn` before and after a pass that changes one thing of the live
+/// table.
 fn edited(rules: &str, edit: impl Fn(&mut Service)) -> (Vec<Change>, Vec<String>, Vec<String>) {
     let mut kernel = host_with(rules);
     let before = ipvsadm::save();
-    let live = kernel.observe(&Sysctls::new()).unwrap();
+    let live = kernel.observe(&ReadRequest::new()).unwrap();
     let [(key, mut wanted)] = live.services.into_iter().collect::<Vec<_>>().try_into().unwrap();
     edit(&mut wanted);
     let desired = spec([(key, wanted)]);
@@ -57,7 +58,7 @@ fn scheduler(name: &str) -> impl Fn(&mut Service) {
 }
 
 #[test]
-fn another_scheduler_keeps_persistence_flags_and_netmask() {
+fn a_change_of_the_scheduler_keeps_persistence_flags_and_netmask() {
     let rules = "-A -t 192.0.2.1:80 -s sh -p 360 -M 255.255.255.0 -b sh-fallback,sh-port
                  -a -t 192.0.2.1:80 -r 198.51.100.1:80 -g -w 1";
     let (changes, before, after) = edited(rules, scheduler("mh"));
@@ -67,7 +68,7 @@ fn another_scheduler_keeps_persistence_flags_and_netmask() {
 }
 
 #[test]
-fn another_scheduler_keeps_the_engine_one_packet_and_a_netmask_of_ipv6() {
+fn a_change_of_the_scheduler_keeps_the_engine_one_packet_and_a_netmask_of_ipv6() {
     let rules = "-A -u [2001:db8::1]:5060 -s rr -p 60 -M 64 --pe sip -o -b flag-3";
     let (_, before, after) = edited(rules, scheduler("wlc"));
     assert_eq!(before, ["-A -u [2001:db8::1]:5060 -s rr -p 60 -M 64 --pe sip -o -b flag-3"]);
@@ -75,7 +76,7 @@ fn another_scheduler_keeps_the_engine_one_packet_and_a_netmask_of_ipv6() {
 }
 
 #[test]
-fn another_weight_keeps_thresholds_and_tunnel_attributes() {
+fn a_change_of_a_weight_keeps_thresholds_and_tunnel_attributes() {
     for (tunnel, method) in [
         ("gue --tun-port 6080 --tun-remcsum", "-i"),
         ("gre --tun-csum", "-i"),
@@ -103,7 +104,7 @@ fn another_weight_keeps_thresholds_and_tunnel_attributes() {
 }
 
 #[test]
-fn an_ignored_weight_is_sent_as_it_is_live_when_another_field_is_edited() {
+fn an_edit_of_another_field_sends_the_live_value_of_an_ignored_weight() {
     let mut kernel = host_with(
         "-A -t 192.0.2.1:80 -s wrr
          -a -t 192.0.2.1:80 -r 198.51.100.1:80 -g -w 5",
@@ -165,7 +166,7 @@ fn a_tunnel_becomes_another_one_in_place() {
 }
 
 #[test]
-fn what_is_out_of_scope_survives() {
+fn objects_out_of_scope_survive() {
     let foreign_service = "-A -t 203.0.113.1:80 -s rr -p 100
                     -a -t 203.0.113.1:80 -r 198.51.100.7:80 -g -w 3
                     -A -f 100 -s wlc
@@ -208,7 +209,7 @@ fn a_scheduler_without_a_module_stops_the_pass_before_the_first_change() {
         (tcp(WEB), service(config("wrr"), [("198.51.100.1:80", dr(1))])),
         (tcp("192.0.2.3:80"), service(config("nosuch"), [])),
     ]);
-    let live = kernel.observe(&Sysctls::new()).unwrap();
+    let live = kernel.observe(&ReadRequest::new()).unwrap();
     let steps = plan_of(&desired, &live).steps;
     let mut capture = Capture::start();
     let report = carry_out(&mut kernel, Pass::new(&desired, live, steps));

@@ -1,4 +1,4 @@
-//! Compares the kernel in memory with the real one: the same operations get the same answers and
+//! Compares the kernel in memory with the real one: the same operations get the same replies and
 //! leave the same table, in the same order.
 
 use std::collections::BTreeMap;
@@ -8,7 +8,8 @@ use evenkeel_engine::{Exception, Refused};
 use evenkeel_lab_tests::property::check;
 use evenkeel_model::arbitrary;
 use evenkeel_model::{
-    Binding, Checksum, Family, Link, Netmask, Owner, Persistence, Tunnel, TunnelKind,
+    Binding, Checksum, Family, HostObject, HostObjectKind, HostRoute, Link, LiveHostObject,
+    Netmask, Owner, Persistence, RouteValue, Tunnel, TunnelKind,
 };
 use evenkeel_plan::Op;
 use proptest::prelude::*;
@@ -20,17 +21,17 @@ use super::*;
 
 const NO_SCHEDULER: &str = "nosuch";
 
-/// The two kernels in the same state: that of a new namespace.
+/// Returns the two kernels in the same state: that of a new namespace.
 fn both() -> (HostKernel, FakeKernel) {
     let mut real = host_with("");
-    let mut memory = FakeKernel::new(real.observe(&Sysctls::new()).unwrap());
+    let mut memory = FakeKernel::new(real.observe(&ReadRequest::new()).unwrap());
     memory.missing_schedulers.insert(Scheduler::new(NO_SCHEDULER).unwrap());
     (real, memory)
 }
 
 type Answer = Result<(), Errno>;
 
-/// The answers of a kernel, without the words that only the real one has.
+/// Returns the replies of a kernel, without the messages that only the real one has.
 fn answers(kernel: &mut impl Kernel, ops: &[Op]) -> Vec<Answer> {
     let mut exceptions = kernel.execute(ops).unwrap().exceptions;
     let answer = |place| match exceptions.remove(&place) {
@@ -41,25 +42,30 @@ fn answers(kernel: &mut impl Kernel, ops: &[Op]) -> Vec<Answer> {
     (0..ops.len()).map(answer).collect()
 }
 
-/// A table with real servers in the order they were added, addresses and interfaces.
+/// A table with real servers in the order in which they were added, addresses and interfaces.
 type State = (
     Vec<(ServiceKey, ServiceConfig, Vec<(RealServerKey, RealServer)>)>,
     BTreeMap<Binding, Owner>,
+    BTreeMap<Binding, Box<str>>,
+    BTreeMap<HostObject, LiveHostObject>,
     Option<BTreeMap<Box<str>, Link>>,
 );
 
-/// The state of a kernel, without the addresses that the real one gives to devices by itself.
+/// Returns the state of a kernel, without the addresses that the real one adds to devices by
+/// itself.
 fn state(kernel: &mut impl Kernel) -> State {
-    let Live { services, mut addresses, links, .. } = kernel.observe(&Sysctls::new()).unwrap();
+    let request = ReadRequest { host_objects: HostObjectKind::ALL.into(), ..ReadRequest::new() };
+    let Live { services, mut addresses, labels, host_objects, links, .. } =
+        kernel.observe(&request).unwrap();
     addresses.retain(|binding, _| !binding.address.to_string().starts_with("fe80:"));
     let ordered = |(key, service): (ServiceKey, Service)| {
         let pairs = service.real_servers.in_order().map(|(key, value)| (*key, *value));
         (key, service.config, pairs.collect())
     };
-    (services.into_iter().map(ordered).collect(), addresses, links)
+    (services.into_iter().map(ordered).collect(), addresses, labels, host_objects.objects, links)
 }
 
-/// One operation after the other, each with the answer that both kernels give.
+/// Runs one operation after the other, and asserts that both kernels give this reply.
 fn table_of_answers(rows: Vec<(Op, Answer)>) {
     let (mut real, mut memory) = both();
     for (number, (op, expected)) in rows.into_iter().enumerate() {
@@ -111,13 +117,13 @@ fn persistent(netmask: Netmask) -> ServiceConfig {
 }
 
 #[test]
-fn what_is_there_cannot_be_added_and_what_is_not_cannot_be_changed() {
+fn existing_objects_cannot_be_added_and_missing_ones_cannot_be_changed() {
     let (web, other) = (tcp("192.0.2.1:80"), tcp("192.0.2.2:80"));
     let [one, two] = ["198.51.100.1:80", "198.51.100.2:80"];
     table_of_answers(vec![
         (add_service(web, config("wrr")), Ok(())),
         (add_service(web, config("rr")), EXISTS),
-        // What exists is seen before what is missing.
+        // The check for existing objects comes before the one for missing ones.
         (add_service(web, config(NO_SCHEDULER)), EXISTS),
         (add_service(other, config(NO_SCHEDULER)), NO_ENTRY),
         (edit_service(web, config(NO_SCHEDULER)), NO_ENTRY),
@@ -166,7 +172,7 @@ fn values_are_refused_alike_and_in_the_same_order() {
         (edit(web, one, crossed), OUT_OF_RANGE),
         (edit(web, one, no_port), INVALID),
         (edit(web, one, dr(1)), NO_ENTRY),
-        // Deleting looks at nothing but the key.
+        // Deletion looks at the key only.
         (delete(web, six), Ok(())),
         (add(web, one, dr(i32::MAX.cast_unsigned())), Ok(())),
         (edit(web, one, RealServer { upper_threshold: u32::MAX, ..dr(0) }), Ok(())),
@@ -221,14 +227,14 @@ fn netmasks_are_refused_and_replaced_alike() {
         (add_service(six, persistent(Netmask::V6(1))), Ok(())),
         (edit_service(six, persistent(Netmask::V6(0))), INVALID),
         (edit_service(six, persistent(Netmask::V6(128))), Ok(())),
-        // A mask of the other family has no place in a message; the whole address is sent.
+        // The message has no field for a netmask of the other family; the full mask is sent.
         (edit_service(four, persistent(Netmask::V6(64))), Ok(())),
         (edit_service(six, persistent(v4(255, 0))), Ok(())),
     ]);
 }
 
 #[test]
-fn what_other_tools_write_is_kept_alike() {
+fn values_of_other_tools_are_kept_alike() {
     let odd = ServiceKey::Address {
         address: [192, 0, 2, 1].into(),
         port: 0,
@@ -256,8 +262,14 @@ fn addresses_and_devices_are_refused_alike() {
         prefix,
         ..Binding::host(text.parse().unwrap(), interface)
     };
-    let bind = |text, prefix, interface| Op::Bind { binding: binding(text, prefix, interface) };
-    let unbind = |text, prefix, interface| Op::Unbind { binding: binding(text, prefix, interface) };
+    let bind = |text, prefix, interface| Op::Bind {
+        binding: binding(text, prefix, interface),
+        label: None,
+    };
+    let unbind = |text, prefix, interface| Op::Unbind {
+        binding: binding(text, prefix, interface),
+        label: None,
+    };
     let dummy = |name: &str| Op::AddDummy { interface: name.into() };
     let up = |name: &str| Op::EditDummy { interface: name.into() };
     let no_device = Err(Errno::NODEV);
@@ -287,14 +299,65 @@ fn addresses_and_devices_are_refused_alike() {
         (unbind("192.0.2.1", 24, "vip0"), Ok(())),
         (unbind("192.0.2.1", 32, "vip0"), Ok(())),
     ]);
+    let route = |text: &str, interface: &str| HostRoute {
+        destination: text.parse().unwrap(),
+        interface: interface.into(),
+    };
+    let add = |text, interface| {
+        let route = route(text, interface);
+        Op::AddHostObject { after: Box::new(route.value()), object: route.into() }
+    };
+    let delete = |text, interface| {
+        let route = route(text, interface);
+        Op::DeleteHostObject { before: Box::new(route.value()), object: route.into() }
+    };
+    let edit = |text, interface| {
+        let route = route(text, interface);
+        let before = Box::new(RouteValue { source: None }.into());
+        Op::EditHostObject { before, after: Box::new(route.value()), object: route.into() }
+    };
+    let labelled = |label: &str| Op::Bind {
+        binding: binding("192.0.2.1", 32, "vip0"),
+        label: Some(label.into()),
+    };
+    table_of_answers(vec![
+        (add("192.0.2.1", "vip0"), no_device),
+        (delete("192.0.2.1", "vip0"), no_device),
+        (dummy("vip0"), Ok(())),
+        (dummy("vip1"), Ok(())),
+        (add("192.0.2.1", "vip0"), Err(Errno::INVAL)),
+        (add("2001:db8::1", "vip0"), Err(Errno::INVAL)),
+        (labelled("vip0:1"), Ok(())),
+        (labelled("vip0:2"), EXISTS),
+        (add("192.0.2.1", "vip0"), Ok(())),
+        (add("192.0.2.1", "vip0"), EXISTS),
+        (add("192.0.2.1", "vip1"), Err(Errno::BUSY)),
+        (delete("192.0.2.1", "vip1"), Err(Errno::SRCH)),
+        (delete("192.0.2.1", "vip0"), Ok(())),
+        (delete("192.0.2.1", "vip0"), Err(Errno::SRCH)),
+        (add("192.0.2.1", "vip1"), Ok(())),
+        (unbind("192.0.2.1", 32, "vip0"), Ok(())),
+        (delete("192.0.2.1", "vip1"), Err(Errno::SRCH)),
+        (bind("2001:db8::1", 128, "vip0"), Ok(())),
+        (add("2001:db8::1", "vip0"), Ok(())),
+        (add("2001:db8::1", "vip1"), Err(Errno::BUSY)),
+        (add("2001:db8::1", "vip0"), EXISTS),
+        (unbind("2001:db8::1", 128, "vip0"), Ok(())),
+        (bind("2001:db8::1", 128, "vip0"), Ok(())),
+        // The route has lost its source.
+        (add("2001:db8::1", "vip0"), EXISTS),
+        (edit("2001:db8::1", "vip0"), Ok(())),
+        (Op::DeleteDummy { interface: "vip0".into() }, Ok(())),
+    ]);
     let (mut real, _) = both();
     assert!(answers(&mut real, &[dummy("vip0"), bind("192.0.2.1", 32, "vip0")]) == [Ok(()); 2]);
-    let owner = real.observe(&Sysctls::new()).unwrap().addresses[&binding("192.0.2.1", 32, "vip0")];
+    let owner =
+        real.observe(&ReadRequest::new()).unwrap().addresses[&binding("192.0.2.1", 32, "vip0")];
     assert_eq!(owner, Owner::Evenkeel);
 }
 
 #[test]
-fn any_operations_in_any_order_get_the_same_answers() {
+fn any_operations_in_any_order_get_the_same_replies() {
     let strategy = prop::collection::vec(op(), 1..40);
     check(cases(), &strategy, |ops| {
         let (mut real, mut memory) = both();
@@ -305,7 +368,7 @@ fn any_operations_in_any_order_get_the_same_answers() {
     });
 }
 
-/// Operations on few enough objects for them to meet.
+/// Generates operations on few enough objects for them to affect each other.
 fn op() -> impl Strategy<Value = Op> {
     let key = || select(keys());
     let real_server_key = || select(real_server_keys());
@@ -342,8 +405,8 @@ fn real_server_keys() -> Vec<RealServerKey> {
     keys.map(real_server_key).to_vec()
 }
 
-/// Mostly what a spec can write. The missing scheduler is rare: the kernel starts a program to
-/// look for it.
+/// Generates mostly what a spec can express. The missing scheduler is rare, because the kernel
+/// starts a program to look for it.
 fn config_of(key: ServiceKey) -> impl Strategy<Value = ServiceConfig> {
     (arbitrary::config(key), prop::bool::weighted(0.02), prop::bool::weighted(0.1)).prop_map(
         |(config, is_missing, has_bad_mask)| {

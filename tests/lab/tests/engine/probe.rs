@@ -1,4 +1,5 @@
-//! The probe: what it detects, what it does not, and that the services it cannot check are known.
+//! Tests the probe: the changes it detects, those it cannot detect, and that the services it cannot
+//! check are known.
 
 use evenkeel_engine::{TableDigest, not_in_proc};
 use evenkeel_lab_tests::run;
@@ -11,14 +12,14 @@ struct InSync {
     desired: Desired,
     table_digest: TableDigest,
     live: Live,
-    sysctls: Sysctls,
+    sysctls: ReadRequest,
 }
 
 impl InSync {
-    /// After those `ipvsadm` rules, with a spec of what they made.
+    /// Creates one with these `ipvsadm` rules, and with a spec of the resulting table.
     fn with(rules: &str) -> Self {
         let mut kernel = host_with(rules);
-        let sysctls = Sysctls::from(["net.ipv4.vs.expire_nodest_conn".into()]);
+        let sysctls = ReadRequest::from_iter(["net.ipv4.vs.expire_nodest_conn".into()]);
         let table_digest = kernel.probe().unwrap();
         let live = kernel.observe(&sysctls).unwrap();
         let services = live.services.iter().map(|(key, service)| {
@@ -56,7 +57,7 @@ const RULES: &str = "\
 ";
 
 #[test]
-fn each_change_that_the_file_shows_is_seen_without_any_dump() {
+fn each_change_that_the_file_shows_is_detected_without_a_dump() {
     let mut host = InSync::with(RULES);
     assert_eq!(host.not_in_proc(), BTreeSet::new());
     assert!(host.is_unchanged());
@@ -104,7 +105,7 @@ fn each_change_that_the_file_shows_is_seen_without_any_dump() {
         run_with("ipvsadm -R", &back);
         assert!(host.is_unchanged(), "{back}");
     }
-    // The kernel's list has them the other way round now.
+    // The order of the kernel's list is reversed now.
     run_with(
         "ipvsadm -R",
         &format!("-d {web} -r 198.51.100.1:80\n-a {web} -r 198.51.100.1:80 -g -w 1"),
@@ -114,8 +115,8 @@ fn each_change_that_the_file_shows_is_seen_without_any_dump() {
 }
 
 #[test]
-fn each_attribute_that_the_file_hides_makes_its_service_one_that_is_dumped() {
-    // A service with the attribute, and how it is changed out of the file's sight.
+fn a_service_with_an_attribute_that_the_file_omits_is_dumped() {
+    // A service with the attribute, and a change of it that the file does not show.
     for (rules, change) in [
         ("-A -t 192.0.2.1:80 -s sh -b sh-port", "-E -t 192.0.2.1:80 -s sh"),
         ("-A -t 192.0.2.1:80 -s sh -b sh-port", "-E -t 192.0.2.1:80 -s sh -b sh-fallback"),
@@ -154,14 +155,14 @@ fn each_attribute_that_the_file_hides_makes_its_service_one_that_is_dumped() {
         run_with("ipvsadm -R", change);
         assert!(host.is_unchanged_but_for(&BTreeSet::new()), "it is in the file: {change}");
         assert!(!host.is_unchanged(), "{change}");
-        // Where the spec alone has it, it is looked for as well.
+        // A service that has the attribute only in the spec is dumped as well.
         host.live = host.kernel.observe(&host.sysctls).unwrap();
         assert!(!host.not_in_proc().is_empty(), "{change}");
     }
 }
 
 #[test]
-fn more_hidden_services_than_are_asked_for_one_by_one_are_compared_too() {
+fn more_incomplete_services_than_are_dumped_one_by_one_are_compared_too() {
     let rules: String =
         (1..=20).map(|port| format!("-A -t 192.0.2.1:{port} -s sh -b sh-port\n")).collect();
     let mut host = InSync::with(&rules);
@@ -172,7 +173,7 @@ fn more_hidden_services_than_are_asked_for_one_by_one_are_compared_too() {
 }
 
 #[test]
-fn whatever_is_not_a_service_is_compared_as_well() {
+fn objects_other_than_services_are_compared_too() {
     let mut host = InSync::with(RULES);
     for (there, back) in [
         ("ip addr add 192.0.2.1/32 dev lo", "ip addr del 192.0.2.1/32 dev lo"),
@@ -203,7 +204,7 @@ fn a_change_between_the_probe_and_the_reading_is_detected_later() {
 }
 
 #[test]
-fn traffic_is_no_change() {
+fn traffic_is_not_a_change() {
     let rules = "\
 -A -t 127.0.0.2:80 -s rr -p 300
 -a -t 127.0.0.2:80 -r 127.0.0.1:80 -m -w 1
@@ -225,7 +226,7 @@ fn traffic_is_no_change() {
 }
 
 #[test]
-fn the_changes_of_evenkeel_itself_count_as_well() {
+fn changes_by_evenkeel_itself_are_detected_too() {
     let mut host = InSync::with(RULES);
     host.desired.services.remove(&tcp("192.0.2.1:80"));
     let report = apply(&mut host.kernel, &host.desired);

@@ -1,4 +1,4 @@
-//! The law of a pass, on random pairs of tables.
+//! Tests the central property of a pass on random pairs of tables.
 
 use evenkeel_lab_tests::property::{self, check};
 use evenkeel_model::arbitrary::{Pair, pair};
@@ -7,23 +7,24 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// How many pairs: `EVENKEEL_LAB_CASES`. Each costs a tenth of a second, most of it for starting programs.
+/// The number of pairs without `EVENKEEL_LAB_CASES`. Each takes a tenth of a second, most of it to
+/// start programs.
 const CASES: u32 = 40;
 
-/// How many cases a law is held against.
+/// Returns the number of cases for a property.
 pub(super) fn cases() -> u32 {
     property::cases(CASES)
 }
 
-/// No step is excepted from the count: what the kernel would justify beyond one message for each
-/// object (a service made with another scheduler first, say) is not done.
+/// The count has no exceptions: where the kernel would justify more than one message for an object,
+/// such as adding a service with another scheduler first, evenkeel does not do that.
 #[test]
-fn a_pass_reaches_the_desired_table_by_one_message_for_each_object_that_differs() {
+fn a_pass_reaches_the_desired_table_with_one_message_for_each_object_that_differs() {
     check(cases(), &pair(6), |pair| {
         let Pair { desired, live, operations, same_services, same_real_servers, .. } = pair;
         let mut kernel = host_with("");
-        put_up(&mut kernel, &live.services);
-        let observed = kernel.observe(&Sysctls::new()).unwrap();
+        create_table(&mut kernel, &live.services);
+        let observed = kernel.observe(&ReadRequest::new()).unwrap();
         prop_assert_eq!(&observed.services, &live.services);
 
         let steps = plan_of(&desired, &observed).steps;
@@ -46,15 +47,15 @@ fn a_pass_reaches_the_desired_table_by_one_message_for_each_object_that_differs(
         let wanted = table(&desired);
         prop_assert_eq!(ipvsadm::save(), ipvsadm::saved(&wanted));
         prop_assert_eq!(ipvsadm::listed_thresholds(), ipvsadm::thresholds(&wanted));
-        let live = kernel.observe(&Sysctls::new()).unwrap();
+        let live = kernel.observe(&ReadRequest::new()).unwrap();
         prop_assert_eq!(&live.services, &wanted);
         prop_assert_eq!(plan_of(&desired, &live).steps, []);
         Ok(())
     });
 }
 
-/// Writes a table with `ipvsadm`, and by netlink only the thresholds that it cannot write.
-fn put_up(kernel: &mut HostKernel, table: &Table) {
+/// Writes a table with `ipvsadm`, and only the thresholds that `ipvsadm` cannot write by netlink.
+fn create_table(kernel: &mut HostKernel, table: &Table) {
     ipvsadm::restore(table);
     let edits: Vec<Op> = ipvsadm::beyond(table)
         .map(|(service, key, after)| {

@@ -1,4 +1,4 @@
-//! Notifications of changes by other programs.
+//! Tests notifications of changes by other programs.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -22,13 +22,13 @@ fn gone(address: &str) -> Change {
     Change { gone: [address].into(), ..ADDRESSES }
 }
 
-/// Whether there is something to be taken within that time.
+/// Whether a notification arrives within this time.
 fn is_readable(changes: &AddressMonitor, within: Duration) -> bool {
     let within = Timespec::try_from(within).unwrap();
     poll(&mut [PollFd::new(changes, PollFlags::IN)], Some(&within)).unwrap() > 0
 }
 
-/// Merges all notifications until none comes for a moment: the kernel sends some a little later.
+/// Merges all notifications until none arrives for a moment; the kernel sends some with a delay.
 fn received(changes: &mut AddressMonitor) -> Change {
     let mut sum = Change::default();
     while is_readable(changes, Duration::from_millis(20)) {
@@ -69,7 +69,7 @@ fn changes_of_addresses_and_links_are_reported_from_any_program() {
         run(command);
         assert!(received(&mut changes).links, "{command}");
     }
-    // evenkeel's own.
+    // Changes by evenkeel itself.
     let host = Host::connect().unwrap();
     host.bind(&binding("192.0.2.1/32@eth0")).unwrap();
     assert_eq!(received(&mut changes), ADDRESSES);

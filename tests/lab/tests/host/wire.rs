@@ -1,4 +1,4 @@
-//! Announcements as they arrive at the other end of a cable.
+//! Tests announcements as they arrive at the other end of a cable.
 
 use std::fs::File;
 use std::net::IpAddr;
@@ -13,8 +13,8 @@ use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType
 
 use super::{ip, link, settled};
 
-/// A cable from `near`, in the calling thread's namespace, to `far`, in a new one that is returned. Both ends
-/// are up when it returns.
+/// Creates a cable from `near`, in the calling thread's namespace, to `far`, in a new namespace
+/// that is returned. Both ends are up on return.
 pub(super) fn pair() -> File {
     let home = this_namespace();
     fresh_namespace();
@@ -32,7 +32,7 @@ pub(super) fn pair() -> File {
     away
 }
 
-/// A listener on everything that reaches a namespace.
+/// Opens a listener for all frames that reach a namespace.
 fn listen(namespace: &File) -> OwnedFd {
     let home = this_namespace();
     enter_namespace(namespace);
@@ -46,7 +46,7 @@ fn listen(namespace: &File) -> OwnedFd {
     listener.unwrap()
 }
 
-/// All frames of the next moment that are from `hardware` and hold the address.
+/// Returns all frames of the next moment that come from `hardware` and contain the address.
 fn received(listener: &OwnedFd, hardware: HardwareAddress, address: IpAddr) -> Vec<Vec<u8>> {
     let octets = match address {
         IpAddr::V4(address) => address.octets().to_vec(),
@@ -124,7 +124,7 @@ fn binding_alone_announces_nothing() {
 }
 
 #[test]
-fn a_neighbour_that_knew_another_owner_learns_the_new_one() {
+fn a_neighbour_with_another_owner_cached_learns_the_new_one() {
     fresh_namespace();
     let away = pair();
     let host = Host::connect().unwrap();

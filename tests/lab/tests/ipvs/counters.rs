@@ -1,4 +1,4 @@
-//! What the kernel counts.
+//! Tests the kernel's counters.
 
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};
@@ -24,7 +24,7 @@ fn counters_are_those_that_ipvsadm_shows_and_start_at_zero() {
     let entry = client.service(&echo.key).unwrap().unwrap();
     assert_eq!(entry.statistics, Statistics::default());
 
-    // 20 bytes of IP and 8 of UDP before what is said.
+    // 20 bytes of IP and 8 bytes of UDP before the payload.
     for words in ["one", "another"] {
         let visitor = UdpSocket::bind("192.0.2.1:0").unwrap();
         visitor.connect("192.0.2.1:53").unwrap();
@@ -41,7 +41,8 @@ fn counters_are_those_that_ipvsadm_shows_and_start_at_zero() {
         rates: Rates::default(),
     };
     let without_rates = |statistics| Statistics { rates: Rates::default(), ..statistics };
-    // The kernel adds up its processors' counts every two seconds only (`estimation_timer`).
+    // The kernel sums up the counters of its processors only every two seconds
+    // (`estimation_timer`).
     let mut read = || client.service(&echo.key).unwrap().unwrap().statistics;
     let end = Instant::now() + Duration::from_secs(10);
     while read() == Statistics::default() && Instant::now() < end {

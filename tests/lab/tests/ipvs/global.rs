@@ -1,4 +1,4 @@
-//! Timeouts, sync daemons and the version of IPVS.
+//! Tests timeouts, sync daemons and the version of IPVS.
 
 use evenkeel_ipvs::{Error, Refusal, RefusalReason, SyncDaemon, SyncState, Timeouts};
 use evenkeel_lab_tests::run;
@@ -6,15 +6,15 @@ use evenkeel_lab_tests::run;
 use super::refusals::unprivileged;
 use super::*;
 
-/// The ticks a second that kernels are built with (`CONFIG_HZ`).
+/// The ticks per second with which kernels are built (`CONFIG_HZ`).
 const TICKS: [u32; 4] = [100, 250, 300, 1000];
 
-/// A client in a namespace with two interfaces joined by a wire, the first with addresses.
+/// Returns a client in a namespace with two interfaces joined by a cable, the first with addresses.
 fn wired() -> Client {
     let client = client();
     run("ip link add sync0 type veth peer name sync1");
     for interface in ["sync0", "sync1"] {
-        // Not the address the kernel makes up, which is not to be used at once.
+        // The address that the kernel generates cannot be used immediately.
         run(&format!("ip link set {interface} addrgenmode none up"));
     }
     run("ip address add 192.0.2.1/24 dev sync0");
@@ -26,7 +26,7 @@ fn daemon(state: SyncState, interface: &str) -> SyncDaemon {
     SyncDaemon::new(state, Name::new(interface).unwrap())
 }
 
-/// A daemon with all that the kernel chooses.
+/// Returns a daemon whose optional values the kernel chooses.
 fn chosen(daemon: SyncDaemon) -> SyncDaemon {
     SyncDaemon {
         max_length: Some(1472),
@@ -43,7 +43,7 @@ fn running(client: &mut Client) -> Vec<SyncDaemon> {
     entries.into_iter().map(|entry| entry.daemon).collect()
 }
 
-/// Asserts what `ipvsadm --list --daemon` prints.
+/// Asserts the output of `ipvsadm --list --daemon`.
 fn assert_listed<const N: usize>(lines: [&str; N]) {
     assert_eq!(run("ipvsadm --list --daemon").lines().collect::<Vec<_>>(), lines);
 }
@@ -78,7 +78,7 @@ fn timeouts_are_set_for_ipvsadm_and_read_as_it_set_them() {
 }
 
 #[test]
-fn a_timeout_of_zero_leaves_the_one_that_is_there() {
+fn a_timeout_of_zero_keeps_the_current_one() {
     let mut client = client();
     let none = Timeouts::default();
     client.set_timeouts(&none).unwrap();
@@ -91,7 +91,7 @@ fn a_timeout_of_zero_leaves_the_one_that_is_there() {
 }
 
 #[test]
-fn a_timeout_is_at_most_what_fits_in_ticks_and_one_refused_leaves_all() {
+fn a_timeout_is_limited_by_its_ticks_and_a_refused_one_changes_none() {
     let mut client = client();
     let all = |seconds| Timeouts { tcp: seconds, tcp_fin: seconds, udp: seconds };
     let most = TICKS
@@ -123,7 +123,7 @@ fn timeouts_belong_to_the_namespace() {
 }
 
 #[test]
-fn what_a_daemon_leaves_open_the_kernel_chooses() {
+fn the_kernel_chooses_the_values_that_a_daemon_omits() {
     let mut client = wired();
     assert_eq!(running(&mut client), []);
     let master = SyncDaemon { sync_id: 7, ..daemon(SyncState::Master, "sync0") };
@@ -157,7 +157,7 @@ fn a_daemon_can_be_stopped_before_its_first_pass() {
 }
 
 #[test]
-fn a_value_of_zero_is_one_left_open() {
+fn a_value_of_zero_counts_as_omitted() {
     let mut client = wired();
     for state in [SyncState::Master, SyncState::Backup] {
         let zero = SyncDaemon {
@@ -172,7 +172,7 @@ fn a_value_of_zero_is_one_left_open() {
     }
 }
 
-/// A daemon with every value its own, and `ipvsadm`'s line for it.
+/// Returns a daemon with a distinct value in every field, and `ipvsadm`'s line for it.
 fn particular(state: SyncState, group: &str) -> (SyncDaemon, String) {
     let wanted = SyncDaemon {
         sync_id: 255,
@@ -189,7 +189,7 @@ fn particular(state: SyncState, group: &str) -> (SyncDaemon, String) {
 }
 
 #[test]
-fn daemons_started_here_are_the_ones_that_ipvsadm_lists() {
+fn ipvsadm_lists_daemons_that_evenkeel_started() {
     let mut client = wired();
     for state in [SyncState::Master, SyncState::Backup] {
         for group in ["239.1.2.3", "ff02::81", "ff15::1:2"] {
@@ -224,7 +224,7 @@ fn daemons_started_by_ipvsadm_read_back_unchanged() {
 }
 
 #[test]
-fn lengths_are_bent_to_what_a_packet_and_a_backup_can_hold() {
+fn lengths_are_clamped_to_the_capacity_of_a_packet_and_a_backup() {
     let mut client = wired();
     run("ip link set sync0 mtu 9000");
     let v4 = Ipv4Addr::new(224, 0, 0, 81).into();
@@ -236,7 +236,8 @@ fn lengths_are_bent_to_what_a_packet_and_a_backup_can_hold() {
         (master, v4, Some(1), 1),
         (master, v4, Some(u16::MAX), 65507),
         (master, v6, Some(u16::MAX), 65487),
-        // It takes what the interface carries, as it must hear the longest that is sent.
+        // The maximum follows the interface's MTU, as a backup must receive the longest message
+        // sent.
         (backup, v4, None, 8972),
         (backup, v6, None, 8952),
         (backup, v4, Some(1), 1024),
@@ -266,7 +267,7 @@ fn a_sync_id_keeps_all_its_bits() {
 }
 
 #[test]
-fn a_daemon_that_runs_is_not_started_again_nor_changed() {
+fn a_running_daemon_is_neither_started_again_nor_changed() {
     let mut client = wired();
     for state in [SyncState::Master, SyncState::Backup] {
         let (first, _) = particular(state, "239.1.2.3");
@@ -328,7 +329,7 @@ fn a_master_needs_its_interface_up_and_no_daemon_needs_it_later() {
     run("ip link set sync1 down");
     assert_eq!(refused(client.start_daemon(&master)).reason(), RefusalReason::Unreachable);
     client.start_daemon(&backup).unwrap();
-    // Up, it does without an IPv4 address.
+    // Once it is up, it needs no IPv4 address.
     run("ip link set sync1 up");
     client.start_daemon(&master).unwrap();
     run("ip link delete sync1");
@@ -355,7 +356,7 @@ fn daemons_and_destinations_of_another_family_exclude_each_other() {
 
         done(&mut client, [add()]);
         assert_eq!(refused(client.start_daemon(&wanted)).reason(), RefusalReason::Invalid);
-        // Either way out: the service takes its destinations with it.
+        // Either way: deleting the service also deletes its destinations.
         done(&mut client, [Command::DeleteService(web().key)]);
         client.start_daemon(&wanted).unwrap();
         client.stop_daemon(state).unwrap();
@@ -363,7 +364,7 @@ fn daemons_and_destinations_of_another_family_exclude_each_other() {
 }
 
 #[test]
-fn none_of_it_is_permitted_without_cap_net_admin() {
+fn nothing_is_permitted_without_cap_net_admin() {
     let mut client = wired();
     let wanted = daemon(SyncState::Master, "sync0");
     unprivileged(|| {

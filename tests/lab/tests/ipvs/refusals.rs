@@ -1,4 +1,4 @@
-//! What the kernel refuses, and how refusals are reported.
+//! Tests what the kernel refuses, and how refusals are reported.
 
 use evenkeel_ipvs::{Error, Interrupted, RefusalReason};
 use evenkeel_lab_tests::run;
@@ -7,7 +7,7 @@ use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use super::*;
 
 #[test]
-fn each_refusal_has_its_reason_and_its_place_in_the_batch() {
+fn each_refusal_has_its_reason_and_its_index_in_the_batch() {
     let server = destination("198.51.100.1:80", forward::DROUTE);
     let other = destination("198.51.100.2:80", forward::DROUTE);
     let absent = service("192.0.2.2:80", protocol::TCP, "wrr");
@@ -54,7 +54,7 @@ fn each_refusal_has_its_reason_and_its_place_in_the_batch() {
         (Command::NewService(no_netmask(0)), Some(RefusalReason::Invalid)),
         (Command::NewService(no_netmask(129)), Some(RefusalReason::Invalid)),
         (Command::NewService(odd_family), Some(RefusalReason::NoAddressFamily)),
-        // What was refused in between left no trace.
+        // The refused commands in between had no effect.
         (Command::NewService(absent), None),
         (Command::DeleteService(absent.key), None),
     ];
@@ -76,7 +76,7 @@ fn each_refusal_has_its_reason_and_its_place_in_the_batch() {
     assert_saved(["-A -t 192.0.2.1:80 -s wrr", "-a -t 192.0.2.1:80 -r 198.51.100.1:80 -g -w 1"]);
 }
 
-/// Places of destinations of one service, as many as asked for.
+/// Returns this many addresses of destinations of one service.
 fn numbered(number: u32) -> Destination {
     let address = Ipv4Addr::from_bits(u32::from(Ipv4Addr::new(10, 0, 0, 1)) + number);
     destination(&format!("{address}:80"), forward::DROUTE)
@@ -117,7 +117,7 @@ fn none_of_thousands_of_refusals_is_lost() {
     }
 }
 
-/// Runs something without any capability.
+/// Runs `work` without any capability.
 pub(super) fn unprivileged<T>(act: impl FnOnce() -> T) -> T {
     let held = capabilities(None).unwrap();
     let mut fewer = held;
@@ -151,7 +151,7 @@ fn reading_and_writing_without_cap_net_admin_is_not_permitted() {
         }
     };
     unprivileged(|| attempts(&mut Client::connect().unwrap()));
-    // A socket opened with the capability does not carry it over.
+    // A socket opened with the capability does not keep the permission.
     unprivileged(|| attempts(&mut privileged));
     assert_saved(["-A -t 192.0.2.1:80 -s wrr"]);
     assert_eq!(privileged.services().unwrap().len(), 1, "it is of use again");

@@ -1,25 +1,27 @@
 //! P20, P22, P45, P46 and P49: TCP across a cluster in direct routing, where the director sees the
-//! clients' half only. "Silence" is waited for, as no event marks it; answers are not timed.
+//! packets of clients only. Silence is tested by waiting, as no event marks it; answers are not
+//! timed.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use evenkeel_ipvs::{forward, protocol};
-use evenkeel_lab::net::{Forward, Host, Network, Topology};
+use evenkeel_lab::net::Network;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketType, sockopt};
 
 use super::*;
+use crate::networks::ipv4_cluster;
 
 const VIP: &str = "10.0.0.100:80";
 const CLIENT: &str = "10.0.0.9";
-/// How long nothing comes before it is called silence.
+/// The time without an answer that counts as silence.
 const SILENCE: Duration = Duration::from_millis(1200);
-/// How long an answer may take at most, with what has to be sent again.
+/// The longest wait for an answer, retransmissions included.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A client, a director with the VIP and a service, and the real servers `rs1` and `rs2` in it.
+/// A client, a director with the VIP and a service, and the service's real servers `rs1` and `rs2`.
 struct Cluster {
     network: Network,
     ipvs: Client,
@@ -29,7 +31,7 @@ fn web() -> Service {
     service(VIP, protocol::TCP, "rr")
 }
 
-/// `rs1` or `rs2`.
+/// Returns the destination of `rs1` or `rs2`.
 fn real_server(name: &str, weight: u32) -> Destination {
     let text = name.replace("rs", "10.0.0.1") + ":80";
     Destination { weight, ..destination(&text, forward::DROUTE) }
@@ -37,18 +39,7 @@ fn real_server(name: &str, weight: u32) -> Destination {
 
 impl Cluster {
     fn new(settings: &[(&str, &str)]) -> Self {
-        let topology = Topology {
-            forward: Forward::Dr,
-            vips: vec!["10.0.0.100".parse().unwrap()],
-            client: Host::new("client", &["10.0.0.9/24"]),
-            director: Host::new("ds1", &["10.0.0.1/24"]),
-            real_servers: vec![
-                Host::new("rs1", &["10.0.0.11/24"]),
-                Host::new("rs2", &["10.0.0.12/24"]),
-            ],
-            ports: vec![80],
-        };
-        let network = topology.build().unwrap();
+        let network = ipv4_cluster();
         let ipvs = network.director.run(|| Client::connect().unwrap()).unwrap();
         let mut cluster = Self { network, ipvs };
         cluster.bind();
@@ -78,14 +69,14 @@ impl Cluster {
         self.network.client.run(|| connect(port)).unwrap()
     }
 
-    /// Connects from a port and asks; the name of who answers.
+    /// Connects from a port, sends a request and returns the name of the real server that answered.
     fn ask(&self, port: u16) -> io::Result<String> {
         let mut stream = self.connect(port)?;
         request(&mut stream);
         answer(&mut stream, PATIENCE)
     }
 
-    /// Active and inactive connections of both real servers.
+    /// Returns the active and inactive connections of both real servers.
     fn counts(&mut self) -> (u32, u32) {
         let entries = self.ipvs.destinations(&web().key).unwrap();
         let connections = entries.iter().map(|entry| entry.connections);
@@ -118,11 +109,11 @@ fn delete(name: &str) -> Command {
 fn connect(port: u16) -> io::Result<TcpStream> {
     let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
-    // Holds for connecting, too.
+    // This timeout also applies to connecting.
     sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(SILENCE))?;
     rustix::net::bind(&socket, &SocketAddr::new(CLIENT.parse().unwrap(), port))?;
     match rustix::net::connect(&socket, &VIP.parse::<SocketAddr>().unwrap()) {
-        // The time is over.
+        // The connection timed out.
         Err(Errno::INPROGRESS) => Err(ErrorKind::TimedOut.into()),
         outcome => Ok(outcome.map(|()| socket.into())?),
     }
@@ -132,7 +123,7 @@ fn request(stream: &mut TcpStream) {
     stream.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
 }
 
-/// What follows the head of an answer.
+/// Returns the body of an answer.
 fn answer(stream: &mut TcpStream, limit: Duration) -> io::Result<String> {
     stream.set_read_timeout(Some(limit))?;
     let mut text = String::new();
@@ -146,7 +137,7 @@ fn assert_silent(stream: &mut TcpStream) {
     assert_eq!(kind, Err(ErrorKind::WouldBlock));
 }
 
-/// A connection that is open, and the real server that has it.
+/// Opens a connection, and returns it with the name of its real server.
 fn open(cluster: &mut Cluster) -> (TcpStream, &'static str) {
     let stream = cluster.connect(0).unwrap();
     let entries = cluster.ipvs.destinations(&web().key).unwrap();
@@ -157,7 +148,7 @@ fn open(cluster: &mut Cluster) -> (TcpStream, &'static str) {
 }
 
 #[test]
-fn p20_a_connection_to_a_deleted_real_server_hangs_and_continues_when_that_is_added_again() {
+fn p20_a_connection_to_a_deleted_real_server_hangs_and_continues_when_the_server_is_added_again() {
     let mut cluster = Cluster::new(&[("expire_nodest_conn", "0")]);
     let (mut stream, name) = open(&mut cluster);
     cluster.done([delete(name)]);
@@ -177,9 +168,9 @@ fn p20_with_expire_nodest_conn_its_client_is_reset_at_the_next_packet() {
     assert_eq!(error_kind, Err(ErrorKind::ConnectionReset));
 }
 
-/// Asks from a port, gives weight 0 to the real server that answered, and asks from the same port again: whether
-/// the same one answers.
-fn is_reached_at_rest(settings: &[(&str, &str)]) -> bool {
+/// Sends a request from a port, gives weight 0 to the real server that answered, and sends another
+/// from the same port. Returns whether the same real server answered.
+fn is_reached_at_weight_0(settings: &[(&str, &str)]) -> bool {
     let mut cluster = Cluster::new(settings);
     let first = cluster.ask(4000).unwrap();
     cluster.settle();
@@ -187,22 +178,23 @@ fn is_reached_at_rest(settings: &[(&str, &str)]) -> bool {
     cluster.ask(4000).unwrap() == first
 }
 
-/// It is `expire_nodest_conn` that decides here (older kernels left even that to `conn_reuse_mode`). The
-/// latter asks for a state that the director sees only where the answers pass it, too.
+/// `expire_nodest_conn` decides here (on older kernels `conn_reuse_mode` decided this too).
+/// `conn_reuse_mode` depends on a connection state that the director sees only if it forwards the
+/// answers, too.
 #[test]
-fn p22_in_dr_a_port_that_is_used_again_reaches_a_real_server_of_weight_0_in_either_reuse_mode() {
+fn p22_in_dr_a_reused_port_reaches_a_real_server_of_weight_0_in_either_reuse_mode() {
     for conn_reuse_mode in ["0", "1"] {
         let is_reached = |expire_nodest_conn| {
             let reuse = ("conn_reuse_mode", conn_reuse_mode);
-            is_reached_at_rest(&[reuse, ("expire_nodest_conn", expire_nodest_conn)])
+            is_reached_at_weight_0(&[reuse, ("expire_nodest_conn", expire_nodest_conn)])
         };
         assert!(is_reached("0"), "{conn_reuse_mode}");
         assert!(!is_reached("1"), "{conn_reuse_mode}");
     }
 }
 
-/// Asks from a port, deletes the real server that answered when no connection is active, and connects from the
-/// same port again.
+/// Sends a request from a port, deletes the real server that answered once no connection is active,
+/// and connects from the same port again.
 fn again_after_deletion(expire_nodest_conn: &str) -> Result<String, ErrorKind> {
     let mut cluster = Cluster::new(&[("expire_nodest_conn", expire_nodest_conn)]);
     let first = cluster.ask(4000).unwrap();
@@ -225,7 +217,7 @@ fn p46_with_expire_nodest_conn_a_reused_port_is_served_by_another() {
 }
 
 #[test]
-fn p45_in_dr_finished_connections_stay_inactive_as_the_servers_half_is_not_seen() {
+fn p45_in_dr_finished_connections_stay_inactive_as_the_servers_packets_are_not_seen() {
     let mut cluster = Cluster::new(&[]);
     cluster.network.ask(VIP.parse().unwrap(), 6).unwrap();
     cluster.settle();
@@ -233,7 +225,7 @@ fn p45_in_dr_finished_connections_stay_inactive_as_the_servers_half_is_not_seen(
     let table = cluster.network.director.output("cat", &["/proc/net/ip_vs_conn"]).unwrap();
     let states: Vec<&str> =
         table.lines().skip(1).filter_map(|line| line.split_whitespace().nth(7)).collect();
-    // For two minutes, however short the time in which they are over.
+    // They remain for two minutes, although they end sooner.
     assert_eq!(states, ["FIN_WAIT"; 6], "{table}");
 }
 

@@ -1,4 +1,4 @@
-//! P7, P8, P19 to P22 and P25: what becomes of connections, seen on one host.
+//! P7, P8, P19 to P22 and P25: the fate of connections, observed on one host.
 
 use std::io::Read;
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
@@ -12,7 +12,7 @@ use super::director::{
 };
 use super::*;
 
-/// Keeps a client for five minutes.
+/// Returns a service with a persistence of five minutes.
 fn persistent() -> Service {
     Service { flags: flags::PERSISTENT, timeout: 300, ..scheduled("rr") }
 }
@@ -29,7 +29,7 @@ fn add(number: u8) -> Command {
     Command::NewDestination(scheduled("rr").key, server(number))
 }
 
-/// Waits, with patience, for what the kernel does in its own time.
+/// Waits until a condition holds that the kernel fulfils asynchronously.
 fn eventually(mut condition: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(30);
     while !condition() {
@@ -39,13 +39,13 @@ fn eventually(mut condition: impl FnMut() -> bool) {
 }
 
 #[test]
-fn p07_a_timeout_keeps_no_client_without_the_persistence_bit() {
+fn p07_a_timeout_without_the_persistence_bit_has_no_effect() {
     for (service, expected) in
         [(persistent(), [4, 0]), (Service { flags: 0, ..persistent() }, [2, 2])]
     {
         let mut director = Director::new(service, [1, 2].map(server));
         assert!((0..4).all(|_| visit(1)));
-        // A template is no connection, active or inactive.
+        // A template is no connection, neither active nor inactive.
         let mut counts = director.counts();
         counts.sort_unstable_by(|a, b| b.cmp(a));
         assert_eq!(counts, expected, "{service:?}");
@@ -53,7 +53,7 @@ fn p07_a_timeout_keeps_no_client_without_the_persistence_bit() {
 }
 
 #[test]
-fn p08_a_netmask_of_zero_takes_all_clients_for_one() {
+fn p08_a_netmask_of_zero_treats_all_clients_as_one() {
     let masked = |mask: [u8; 4]| Service { netmask: Netmask::Ipv4(mask.into()), ..persistent() };
     for (mask, expected) in [([255; 4], [2, 2]), ([0; 4], [4, 0])] {
         let mut director = Director::new(masked(mask), [1, 2].map(server));
@@ -84,13 +84,13 @@ fn p20_packets_of_a_deleted_real_servers_connections_are_dropped() {
     let gone = choices()[&1];
     director.done([delete(gone)]);
     assert!(!is_taken(&clients[0]) && !is_taken(&clients[0]));
-    assert!(is_taken(&clients[1]), "those of the other go on");
-    assert_eq!(choices()[&1], gone, "it is not given to the other");
+    assert!(is_taken(&clients[1]), "connections of the other server continue");
+    assert_eq!(choices()[&1], gone, "it is not moved to the other server");
     assert!(visit(1), "though a new one from the same client is");
 }
 
 #[test]
-fn p20_with_expire_nodest_conn_they_are_ended_and_the_next_packet_goes_to_another() {
+fn p20_with_expire_nodest_conn_they_end_and_the_next_packet_goes_to_another_real_server() {
     let mut director = Director::new(scheduled("rr"), [1, 2].map(server));
     set("expire_nodest_conn", "1");
     let clients = [1, 2].map(visitor);
@@ -100,7 +100,8 @@ fn p20_with_expire_nodest_conn_they_are_ended_and_the_next_packet_goes_to_anothe
     assert_eq!(director.counts(), [2]);
 }
 
-/// The kernel looks for them by itself (`ip_vs_enqueue_expire_nodest_conns`); older ones did not.
+/// The kernel finds these connections by itself (`ip_vs_enqueue_expire_nodest_conns`); older
+/// kernels did not.
 #[test]
 fn p20_with_expire_nodest_conn_connections_end_without_another_packet() {
     let mut director = Director::new(scheduled("rr"), [server(1)]);
@@ -111,7 +112,7 @@ fn p20_with_expire_nodest_conn_connections_end_without_another_packet() {
 }
 
 #[test]
-fn p21_a_real_server_that_is_added_again_has_its_connections_back() {
+fn p21_a_real_server_that_is_added_again_regains_its_connections() {
     let mut director = Director::new(scheduled("rr"), [server(1)]);
     set("expire_nodest_conn", "0");
     let client = visitor(1);
@@ -122,20 +123,20 @@ fn p21_a_real_server_that_is_added_again_has_its_connections_back() {
     assert_eq!(director.counts(), [1]);
     assert!(is_taken(&client));
 
-    // Even by way of another service of the same name.
+    // This also holds after the service was deleted and added again.
     let key = scheduled("rr").key;
     director.done([Command::DeleteService(key)]);
     director.done([Command::NewService(scheduled("wlc")), add(1)]);
     assert_eq!(director.counts(), [1]);
     assert!(is_taken(&client));
-    // Not by way of another port.
+    // It does not hold for another port.
     director.done([delete(1), Command::NewDestination(key, Destination { port: 10, ..server(1) })]);
     assert_eq!(director.counts(), [0]);
     assert!(!is_taken(&client));
 }
 
 #[test]
-fn p21_with_expire_nodest_conn_it_comes_back_without_them() {
+fn p21_with_expire_nodest_conn_it_does_not_regain_them() {
     let mut director = Director::new(scheduled("rr"), [server(1)]);
     set("expire_nodest_conn", "1");
     assert!(visit(1));
@@ -146,7 +147,7 @@ fn p21_with_expire_nodest_conn_it_comes_back_without_them() {
 }
 
 #[test]
-fn p21_statistics_come_back_with_it_but_not_in_another_service() {
+fn p21_it_regains_its_statistics_but_not_in_another_service() {
     let mut director = Director::new(scheduled("rr"), [server(1)]);
     set("expire_nodest_conn", "0");
     assert!((1..=3).all(visit));
@@ -156,7 +157,7 @@ fn p21_statistics_come_back_with_it_but_not_in_another_service() {
             director.client.destinations(&key).unwrap()[0].statistics;
         connections
     };
-    // They are added up every two seconds.
+    // The kernel sums them up every two seconds.
     eventually(|| counted(&mut director) == 3);
     director.done([delete(1), add(1)]);
     assert_eq!(counted(&mut director), 3);
@@ -164,9 +165,9 @@ fn p21_statistics_come_back_with_it_but_not_in_another_service() {
     assert_eq!(counted(&mut director), 0);
 }
 
-/// Visits of a client that is kept, before and after its real server gets weight 0: the one it had,
-/// and the one that new connections get.
-fn kept(expire_quiescent_template: &str) -> (u8, Vec<u32>) {
+/// Sends packets of a persistent client before and after its real server gets weight 0. Returns
+/// that real server, and the connections of each.
+fn persistent_visits(expire_quiescent_template: &str) -> (u8, Vec<u32>) {
     let mut director = Director::new(persistent(), [1, 2].map(server));
     set("expire_quiescent_template", expire_quiescent_template);
     assert!(visit(1));
@@ -178,21 +179,21 @@ fn kept(expire_quiescent_template: &str) -> (u8, Vec<u32>) {
 }
 
 #[test]
-fn p22_a_client_that_is_kept_opens_new_connections_to_a_real_server_of_weight_0() {
-    let (first, counts) = kept("0");
+fn p22_a_persistent_client_opens_new_connections_to_a_real_server_of_weight_0() {
+    let (first, counts) = persistent_visits("0");
     assert_eq!(counts[usize::from(first) - 1], 4, "{counts:?}");
 }
 
 #[test]
-fn p22_with_expire_quiescent_template_its_next_connection_goes_elsewhere() {
-    let (first, counts) = kept("1");
+fn p22_with_expire_quiescent_template_its_next_connection_reaches_another_real_server() {
+    let (first, counts) = persistent_visits("1");
     assert_eq!(counts[usize::from(first) - 1], 1, "{counts:?}");
     assert_eq!(counts.iter().sum::<u32>(), 4);
 }
 
-/// Connects from a port and ends, gives weight 0 to the real server that had it, and connects from
-/// the same port again: whether the same one has it.
-fn is_reached_at_rest(conn_reuse_mode: &str) -> bool {
+/// Connects from a port and closes the connection, gives weight 0 to its real server, and connects
+/// from the same port again. Returns whether the same real server has it.
+fn is_reached_at_weight_0(conn_reuse_mode: &str) -> bool {
     let web = service("192.0.2.1:80", protocol::TCP, "rr");
     let at = |number: &u8| destination(&format!("127.0.0.{number}:80"), forward::MASQ);
     let mut director = Director::new(web, [1, 2].iter().map(at));
@@ -205,7 +206,7 @@ fn is_reached_at_rest(conn_reuse_mode: &str) -> bool {
     let serve = || {
         let mut stream = connect(4000).unwrap();
         let mut served = None;
-        // The server ends first, so that the port is free again for the client.
+        // The server closes first, so that the client's port is free again.
         eventually(|| {
             served = servers.iter().find(|(_, server)| server.accept().is_ok());
             served.is_some()
@@ -220,9 +221,9 @@ fn is_reached_at_rest(conn_reuse_mode: &str) -> bool {
 }
 
 #[test]
-fn p22_where_answers_pass_the_director_a_port_used_again_goes_elsewhere_in_reuse_mode_1() {
-    assert!(is_reached_at_rest("0"));
-    assert!(!is_reached_at_rest("1"));
+fn p22_with_nat_a_reused_port_reaches_another_real_server_in_reuse_mode_1() {
+    assert!(is_reached_at_weight_0("0"));
+    assert!(!is_reached_at_weight_0("1"));
 }
 
 #[test]
@@ -239,7 +240,7 @@ fn p22_a_udp_conversation_continues_at_weight_0_and_counts_as_inactive() {
 }
 
 #[test]
-fn p25_a_service_without_real_servers_refuses_and_without_the_service_the_host_answers_itself() {
+fn p25_a_service_without_real_servers_refuses_and_without_the_service_the_host_itself_answers() {
     let mut director = Director::new(scheduled("rr"), [server(1)]);
     let own = UdpSocket::bind(VIP).unwrap();
     own.set_read_timeout(Some(Duration::from_secs(10))).unwrap();

@@ -23,7 +23,7 @@ const TUN_TYPE: u16 = 13;
 const TUN_PORT: u16 = 14;
 const TUN_FLAGS: u16 = 15;
 
-/// The service of the raw messages here: mark 5 of IPv4.
+/// Returns the service of the raw messages here: IPv4 mark 5.
 fn mark() -> Service {
     marked(Family::Ipv4, 5)
 }
@@ -34,7 +34,7 @@ fn mark_key() -> Vec<u8> {
     nest(wire::SERVICE, &[(SERVICE_AF, family), (SERVICE_FWMARK, five)])
 }
 
-/// What a request for 198.51.100.1:80 must hold.
+/// Returns the attributes that a request for 198.51.100.1:80 must contain.
 fn complete(forward: u32) -> Vec<(u16, Vec<u8>)> {
     let mut address = vec![198, 51, 100, 1];
     address.resize(16, 0);
@@ -53,14 +53,14 @@ fn write(wire: &Wire, command: u8, attributes: &[(u16, Vec<u8>)]) -> Result<(), 
     wire.ask(command, &request).map(drop)
 }
 
-/// The only destination of the mark, as it is answered.
+/// Returns the only destination of the mark, as the kernel reports it.
 fn only(wire: &Wire) -> Vec<u8> {
     let answers: Vec<_> = wire.dump(command::GET_DESTINATION, &mark_key()).flatten().collect();
     let [answer] = &answers[..] else { panic!("{} destinations", answers.len()) };
     find(answer, wire::DESTINATION).unwrap().to_vec()
 }
 
-/// A new namespace with the service and no destination.
+/// Creates a namespace with the service and no destination.
 fn with_service() -> (Client, Wire) {
     let mut client = client();
     done(&mut client, [Command::NewService(mark())]);
@@ -87,7 +87,7 @@ fn p02_everything_but_address_and_port_changes_in_place() {
     let read: Vec<_> =
         client.destinations(&web.key).unwrap().into_iter().map(|it| it.destination).collect();
     assert_eq!(read, [all[2], edited, all[0]], "its place in the list stays");
-    // The last is what would be a change of family: another destination, which is not there.
+    // The last one would be a change of family: it is another destination, which does not exist.
     for text in ["198.51.100.3:80", "198.51.100.1:8080", "[c633:6401::]:80"] {
         let other = destination(text, forward::TUNNEL);
         let refusal = reason(&mut client, Command::SetDestination(web.key, other));
@@ -96,7 +96,7 @@ fn p02_everything_but_address_and_port_changes_in_place() {
 }
 
 #[test]
-fn p03_a_destination_without_a_family_has_its_services_and_is_answered_with_it() {
+fn p03_a_destination_without_a_family_gets_its_services_and_is_reported_with_it() {
     let (_client, wire) = with_service();
     write(&wire, command::NEW_DESTINATION, &complete(forward::DROUTE)).unwrap();
     let answer = only(&wire);
@@ -105,9 +105,9 @@ fn p03_a_destination_without_a_family_has_its_services_and_is_answered_with_it()
     assert_eq!((address.len(), &address[..4]), (16, &[198, 51, 100, 1][..]));
 }
 
-/// Without a kernel: none before 3.18 can be booted here.
+/// Tested without a kernel: none before 3.18 can be booted here.
 #[test]
-fn p03_a_destination_that_an_old_kernel_answers_without_a_family_has_its_services() {
+fn p03_a_destination_that_an_old_kernel_reports_without_a_family_has_its_services() {
     // The generic netlink header, which is not read.
     let header = vec![0; 4];
     let mut old = complete(forward::MASQ);
@@ -120,7 +120,7 @@ fn p03_a_destination_that_an_old_kernel_answers_without_a_family_has_its_service
 }
 
 #[test]
-fn p04_ports_of_destinations_and_tunnels_are_in_the_networks_order() {
+fn p04_ports_of_destinations_and_tunnels_are_in_network_byte_order() {
     let (mut client, wire) = with_service();
     let tunnel = Tunnel { kind: tunnel_kind::GUE, port: 0x1234, flags: tunnel_flags::REMCSUM };
     let it = Destination { tunnel, ..destination("198.51.100.1:80", forward::TUNNEL) };
@@ -164,7 +164,7 @@ fn p11_setting_a_destination_without_one_of_its_values_is_refused() {
 }
 
 #[test]
-fn p11_a_client_that_knows_no_tunnels_makes_ipip_of_each_by_setting_a_weight() {
+fn p11_a_client_that_knows_no_tunnels_turns_each_into_ipip_when_it_sets_a_weight() {
     let (mut client, wire) = with_service();
     let tunnel = Tunnel { kind: tunnel_kind::GUE, port: 6080, flags: tunnel_flags::REMCSUM };
     let it = Destination { tunnel, ..destination("198.51.100.1:80", forward::TUNNEL) };
@@ -175,7 +175,7 @@ fn p11_a_client_that_knows_no_tunnels_makes_ipip_of_each_by_setting_a_weight() {
 }
 
 #[test]
-fn p14_raising_a_threshold_ends_an_overload_at_once_and_lowering_it_begins_none() {
+fn p14_raising_a_threshold_ends_an_overload_at_once_and_lowering_it_starts_none() {
     let limited = |upper_threshold| Destination { upper_threshold, ..server(1) };
     let service = scheduled("rr");
     let mut director = Director::new(service, [limited(2)]);
@@ -188,7 +188,7 @@ fn p14_raising_a_threshold_ends_an_overload_at_once_and_lowering_it_begins_none(
     director.done(set(0));
     assert!(visit(6) && visit(7), "0 is no limit");
     director.done(set(1));
-    assert!(visit(8), "five above the limit, but it is looked at only when one more has come");
+    assert!(visit(8), "five above the limit, which is checked only after another connection");
     assert!(!visit(9));
     assert_eq!(director.counts(), [6]);
 }
@@ -205,13 +205,13 @@ fn p14_a_lower_threshold_needs_an_upper_one_that_is_not_below_it() {
     let set = |upper, lower| Command::SetDestination(mark().key, limited(upper, lower));
     assert_eq!(reason(&mut client, add(0, 1)), Some(RefusalReason::OutOfRange));
     assert_eq!(reason(&mut client, add(2, 3)), Some(RefusalReason::OutOfRange));
-    // Both at once, past each other's old values.
+    // Both change in one message, each past the other's old value.
     done(&mut client, [add(5, 5), set(50, 40), set(3, 2), set(0, 0)]);
     assert_eq!(reason(&mut client, set(0, 1)), Some(RefusalReason::OutOfRange));
 }
 
 #[test]
-fn p15_tunnel_attributes_of_what_is_no_tunnel_are_stored_and_answered() {
+fn p15_tunnel_attributes_of_other_forwarding_methods_are_stored_and_reported() {
     let (mut client, wire) = with_service();
     let mut odd = complete(forward::DROUTE);
     odd.extend([(TUN_TYPE, vec![tunnel_kind::GUE]), (TUN_PORT, vec![0x17, 0xc0])]);
@@ -221,16 +221,16 @@ fn p15_tunnel_attributes_of_what_is_no_tunnel_are_stored_and_answered() {
     let tunnel = Tunnel { kind: tunnel_kind::GUE, port: 0x17c0, flags: tunnel_flags::CSUM };
     assert_eq!((read.forward, read.tunnel), (forward::DROUTE, tunnel));
     assert!(kinds(&only(&wire)).contains(&TUN_TYPE));
-    // Every one is answered, whether it has a meaning or not.
+    // Each attribute is reported, even without a meaning.
     write(&wire, command::SET_DESTINATION, &complete(forward::MASQ)).unwrap();
     let answered = kinds(&only(&wire));
     assert!([TUN_TYPE, TUN_PORT, TUN_FLAGS].iter().all(|it| answered.contains(it)), "{answered:?}");
 }
 
-/// Seen for direct routing and address translation alike; `ipvsadm` and evenkeel send a port with GUE
-/// only.
+/// The same holds for direct routing and address translation; `ipvsadm` and evenkeel send a port
+/// with GUE only.
 #[test]
-fn p15_a_gue_tunnel_needs_a_port_even_where_there_is_no_tunnel() {
+fn p15_the_gue_type_needs_a_port_even_with_other_forwarding_methods() {
     let (_client, wire) = with_service();
     for method in [forward::TUNNEL, forward::DROUTE, forward::MASQ] {
         let mut gue = complete(method);
@@ -241,10 +241,10 @@ fn p15_a_gue_tunnel_needs_a_port_even_where_there_is_no_tunnel() {
 }
 
 #[test]
-fn p17_an_address_is_looked_at_when_it_is_new_and_not_when_it_comes_back() {
+fn p17_an_address_is_checked_when_it_is_new_and_not_when_it_is_added_again() {
     let mut client = client();
     let six = marked(Family::Ipv6, 5);
-    // Link-local addresses are good for a real server only where they are this host's own.
+    // A link-local address is valid for a real server only if it belongs to this host.
     let it = destination("[fe80::17]:80", forward::MASQ);
     let add = || Command::NewDestination(six.key, it);
     done(&mut client, [Command::NewService(six)]);

@@ -1,6 +1,6 @@
 //! A director that is its own clients and real servers: a VIP on `lo`, real servers at 127.0.0.x
-//! behind address translation, clients at 127.1.x.x. Nothing crosses a wire, and what the kernel did
-//! is done when a call returns.
+//! behind address translation, clients at 127.1.x.x. No packet leaves the host, and the kernel has
+//! processed each packet when the call returns.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,25 +12,26 @@ use rustix::net::{AddressFamily, SocketType, sockopt};
 
 use super::{destination, done, service};
 
-/// The service that everyone asks.
+/// The address of the service.
 pub(super) const VIP: &str = "192.0.2.1:53";
 
 pub(super) struct Director {
     pub(super) client: Client,
 }
 
-/// The real server of that number.
+/// Returns the real server of that number.
 pub(super) fn server(number: u8) -> Destination {
     destination(&format!("127.0.0.{number}:9"), forward::MASQ)
 }
 
-/// The UDP service with that scheduler.
+/// Returns the UDP service with that scheduler.
 pub(super) fn scheduled(scheduler: &str) -> Service {
     service(VIP, protocol::UDP, scheduler)
 }
 
 impl Director {
-    /// A new namespace with the VIP and, of that service, those real servers, added in that order.
+    /// Creates a namespace with the VIP and the service with these real servers, added in this
+    /// order.
     pub(super) fn new(service: Service, servers: impl IntoIterator<Item = Destination>) -> Self {
         fresh_namespace();
         run("ip address add 192.0.2.1/32 dev lo");
@@ -45,7 +46,7 @@ impl Director {
         done(&mut self.client, commands);
     }
 
-    /// Connections of each real server of the UDP service, by its last number.
+    /// Returns the connections of each real server of the UDP service, by its last number.
     pub(super) fn connections(&mut self) -> BTreeMap<u8, Connections> {
         let entries = self.client.destinations(&scheduled("rr").key).unwrap();
         let number = |address: std::net::IpAddr| match address {
@@ -58,13 +59,13 @@ impl Director {
             .collect()
     }
 
-    /// How many connections each real server has, in order of their numbers.
+    /// Returns the number of connections of each real server, in order of their numbers.
     pub(super) fn counts(&mut self) -> Vec<u32> {
         self.connections().values().map(|it| it.active + it.inactive).collect()
     }
 }
 
-/// A client's socket.
+/// Opens a client's socket.
 pub(super) fn visitor(number: u16) -> UdpSocket {
     let [high, low] = number.to_be_bytes();
     let socket = UdpSocket::bind((Ipv4Addr::new(127, 1, high, low), 0)).unwrap();
@@ -72,8 +73,8 @@ pub(super) fn visitor(number: u16) -> UdpSocket {
     socket
 }
 
-/// Sends one packet from a new port of a client. False means that IPVS took the packet and had
-/// no real server for it: a packet that is dropped on the way out fails in the sender's send.
+/// Sends one packet from a new port of a client. Returns false if IPVS took the packet and had no
+/// real server for it: a packet that is dropped on the way out makes the sender's call fail.
 pub(super) fn visit(number: u16) -> bool {
     is_taken(&visitor(number))
 }
@@ -89,7 +90,7 @@ pub(super) fn is_taken(visitor: &UdpSocket) -> bool {
     }
 }
 
-/// A TCP connection to port 80 of the VIP, from a port of the first client; 0 for any.
+/// Opens a TCP connection to port 80 of the VIP, from a port of the first client; 0 for any.
 pub(super) fn connect(port: u16) -> io::Result<TcpStream> {
     let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
@@ -98,7 +99,7 @@ pub(super) fn connect(port: u16) -> io::Result<TcpStream> {
     Ok(socket.into())
 }
 
-/// Which real server each client of the connection table was given, both by their last numbers.
+/// Returns the real server of each client in the connection table, both by their last numbers.
 pub(super) fn choices() -> BTreeMap<u16, u8> {
     let table = std::fs::read_to_string("/proc/thread-self/net/ip_vs_conn").unwrap();
     let rows = table.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
@@ -107,7 +108,8 @@ pub(super) fn choices() -> BTreeMap<u16, u8> {
     rows.map(|words| (client(words[1]), server(words[5]))).collect()
 }
 
-/// Each of so many clients comes once; which real server they were given. Those refused are absent.
+/// Sends one packet from each of this many clients and returns the real server of each. Refused
+/// clients are absent.
 pub(super) fn choices_of(clients: u16) -> BTreeMap<u16, u8> {
     let served = (1..=clients).filter(|number| visit(*number)).count();
     let choices = choices();

@@ -1,4 +1,4 @@
-//! P4, P13, P29, P30, P33 and P34: the module, its privileges, what it has once a namespace.
+//! P4, P13, P29, P30, P33 and P34: the module, its privileges, and its state per namespace.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use super::*;
 const GROUP: u16 = 5;
 const PORT: u16 = 7;
 
-/// A client in a namespace with an interface that daemons can send and listen on.
+/// Returns a client in a namespace with an interface on which daemons can send and listen.
 fn wired() -> Client {
     let client = client();
     run("ip link add sync0 type veth peer name sync1");
@@ -35,7 +35,7 @@ fn output(program: &mut Program) -> Output {
 }
 
 #[test]
-fn p04_the_port_of_a_daemon_is_in_the_hosts_order_and_its_group_in_the_networks() {
+fn p04_the_port_of_a_daemon_is_in_host_byte_order_and_its_group_in_network_byte_order() {
     let mut client = wired();
     client.start_daemon(&daemon(SyncState::Backup)).unwrap();
     let wire = Wire::open();
@@ -46,7 +46,7 @@ fn p04_the_port_of_a_daemon_is_in_the_hosts_order_and_its_group_in_the_networks(
     client.stop_daemon(SyncState::Backup).unwrap();
 }
 
-/// `ipvsadm` runs modprobe itself, which has to fail for it, too.
+/// `ipvsadm` itself runs modprobe, which must fail for it as well.
 #[test]
 fn p13_without_the_module_ipvsadm_gets_no_such_protocol() {
     fresh_namespace();
@@ -59,13 +59,14 @@ fn p13_without_the_module_ipvsadm_gets_no_such_protocol() {
     assert!(!output.status.success() && words.contains("Protocol not available"), "{words}");
 }
 
-/// Settled: `GENL_ADMIN_PERM` asks for the capability in the initial user namespace, so that root of
-/// another one is refused even to read. The older socket options ask for it in the user namespace
-/// that owns the network namespace: by `getsockopt` and `setsockopt` alone, a rootless namespace was
-/// seen to read its table and to add a service to it. `ipvsadm` does not try them where it finds the
-/// family, which it always does. `/proc/sys/net/ipv4/vs` is there and empty; `/proc/net/ip_vs` shows it.
+/// Verified: `GENL_ADMIN_PERM` requires the capability in the initial user namespace, so root of
+/// another one may not even read. The older socket options require it in the user namespace that
+/// owns the network namespace: with `getsockopt` and `setsockopt` alone, a rootless namespace could
+/// read its table and add a service to it. `ipvsadm` does not try them if it finds the family,
+/// which it always does. `/proc/sys/net/ipv4/vs` exists and is empty; `/proc/net/ip_vs` shows the
+/// table.
 #[test]
-fn p29_root_of_a_user_namespace_of_its_own_may_not_ask_and_has_no_settings() {
+fn p29_root_of_its_own_user_namespace_may_not_read_and_has_no_settings() {
     client();
     let inside = |namespaces: &[&str], script: &str| {
         let mut program = Program::new("unshare");
@@ -84,10 +85,10 @@ fn p29_root_of_a_user_namespace_of_its_own_may_not_ask_and_has_no_settings() {
     assert!(inside(&rootless, "cat /proc/net/ip_vs").stdout.starts_with(b"IP Virtual Server"));
 }
 
-/// Settled: the family is ENOENT. Where modprobe works this is never seen, as the request itself loads
-/// the module by its alias and is answered at once; asking again was never needed.
+/// Verified: the family is reported as ENOENT. If modprobe works, this never occurs, as the request
+/// itself loads the module by its alias and gets an answer; it never had to be repeated.
 #[test]
-fn p30_the_family_is_no_entry_until_the_module_is_there_for_which_asking_is_enough() {
+fn p30_the_family_is_missing_until_a_request_loads_the_module() {
     fresh_namespace();
     modules::unload("ip_vs");
     let refused = modules::without_modprobe(wire::lookup);
@@ -99,7 +100,7 @@ fn p30_the_family_is_no_entry_until_the_module_is_there_for_which_asking_is_enou
     assert_eq!((found, came), (Ok(()), true));
 }
 
-/// Threads of the kernel that are daemons of any namespace.
+/// Returns the kernel threads that are daemons of any namespace.
 fn threads() -> BTreeSet<PathBuf> {
     let processes = std::fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());
     let is_daemon = |path: &PathBuf| {
@@ -109,9 +110,9 @@ fn threads() -> BTreeSet<PathBuf> {
 }
 
 #[test]
-fn p33_how_many_ports_daemons_use_is_settled_when_the_first_one_starts() {
+fn p33_the_first_daemon_decides_how_many_ports_daemons_use() {
     let mut client = wired();
-    // Those of earlier tests may be on their way out.
+    // Daemons of earlier tests may still be ending.
     let mut starting = |state, sync_ports| {
         let before = threads();
         set_sysctl("net.ipv4.vs.sync_ports", sync_ports).unwrap();
@@ -129,7 +130,7 @@ fn p33_how_many_ports_daemons_use_is_settled_when_the_first_one_starts() {
 }
 
 #[test]
-fn p34_a_flush_takes_every_service_of_the_namespace_and_of_no_other() {
+fn p34_a_flush_deletes_every_service_of_the_namespace_and_of_no_other() {
     let web = service("192.0.2.1:80", protocol::TCP, "rr");
     let mut elsewhere = client();
     done(&mut elsewhere, [Command::NewService(web)]);

@@ -15,7 +15,7 @@ const DESTINATION_PORT: u16 = 2;
 const OPERATIONS: u16 = 6;
 const GROUPS: u16 = 7;
 
-/// Enough for several datagrams of the smallest size.
+/// Enough objects for several datagrams of the smallest size.
 const OBJECTS: u16 = 60;
 
 fn mark() -> Service {
@@ -26,7 +26,8 @@ fn numbered(port: u16) -> Destination {
     destination(&format!("198.51.100.1:{port}"), forward::MASQ)
 }
 
-/// A new namespace with a service of so many destinations, which are listed from the last one down.
+/// Creates a namespace with a service of this many destinations, which are listed from the last one
+/// down.
 fn crowded() -> (Client, Wire) {
     let mut client = client();
     done(&mut client, [Command::NewService(mark())]);
@@ -40,14 +41,15 @@ fn mark_key() -> Vec<u8> {
     nest(wire::SERVICE, &[family, mark])
 }
 
-/// The ports of a dump of the destinations after whose second datagram that is written.
+/// Returns the ports of a dump of the destinations during which `write` runs after the second
+/// datagram.
 fn disturbed(wire: &Wire, write: impl FnOnce()) -> Vec<u16> {
     let names = (wire::DESTINATION, DESTINATION_PORT);
     ports_of(wire, command::GET_DESTINATION, &mark_key(), names, write)
 }
 
-/// Reads one datagram of a dump, lets something be written, and reads on. By then two datagrams are
-/// made: what is written falls between the second and the third.
+/// Reads one datagram of a dump, runs `write`, and reads the rest. The kernel has made two
+/// datagrams by then, so the change falls between the second and the third.
 fn ports_of(
     wire: &Wire,
     command: u8,
@@ -68,7 +70,7 @@ fn ports_of(
     read.iter().map(port).collect()
 }
 
-/// 60, 59, ... without those that a predicate takes out.
+/// Returns 60, 59, ... without the numbers that a predicate removes.
 fn descending(keep: impl Fn(u16) -> bool) -> Vec<u16> {
     (1..=OBJECTS).rev().filter(|port| keep(*port)).collect()
 }
@@ -92,7 +94,7 @@ fn p27_a_destination_deleted_during_a_dump_hides_another_one() {
 }
 
 #[test]
-fn p27_a_destination_added_during_a_dump_shows_another_one_twice_and_not_itself() {
+fn p27_a_destination_added_during_a_dump_duplicates_another_one_and_is_missing_itself() {
     let (mut client, wire) = crowded();
     let add = Command::NewDestination(mark().key, numbered(OBJECTS + 1));
     let mut read = disturbed(&wire, || done(&mut client, [add]));
@@ -132,7 +134,7 @@ fn p28_the_family_has_operations_and_no_multicast_group() {
 }
 
 #[test]
-fn p31_a_dump_for_a_key_that_makes_no_sense_is_empty_and_not_refused() {
+fn p31_a_dump_for_an_invalid_key_is_empty_and_not_refused() {
     let (_client, wire) = crowded();
     let odd_family = nest(wire::SERVICE, &[(SERVICE_AF, 7_u16.to_ne_bytes().to_vec())]);
     for key in [vec![], nest(wire::SERVICE, &[]), odd_family] {
@@ -141,7 +143,7 @@ fn p31_a_dump_for_a_key_that_makes_no_sense_is_empty_and_not_refused() {
 }
 
 #[test]
-fn p48_the_file_in_proc_hides_what_netlink_shows() {
+fn p48_the_file_in_proc_omits_attributes_that_netlink_shows() {
     let mut client = client();
     let sip = Some(Name::new("sip").unwrap());
     let persistent = Service {
@@ -159,7 +161,7 @@ fn p48_the_file_in_proc_hides_what_netlink_shows() {
         ..destination("198.51.100.1:53", forward::TUNNEL)
     };
     for (services, expected) in [
-        // The timeout is in ticks; flag and engine are not there.
+        // The timeout is in ticks; flag and engine are missing.
         (vec![persistent], "UDP C0000201:13C4 sh persistent 30000 FFFFFFFF\n"),
         (vec![ops("192.0.2.1:53")], "UDP C0000201:0035 rr ops\n"),
         (vec![ops("[2001:db8::1]:53")], "UDP [2001:0db8:0000:0000:0000:0000:0000:0001]:0035 rr\n"),
@@ -177,7 +179,7 @@ fn p48_the_file_in_proc_hides_what_netlink_shows() {
     assert_eq!(shown(), "UDP C0000201:0035 rr\n-> C6336401:0035 Tunnel 1 0 0\n");
 }
 
-/// The table as a file, its blanks folded, without its three lines of heading.
+/// Returns the table as a file, with single spaces, without its three lines of heading.
 fn shown() -> String {
     let text = std::fs::read_to_string("/proc/thread-self/net/ip_vs").unwrap();
     let lines = text.lines().skip(3);

@@ -1,4 +1,5 @@
-//! P23, P24, P42, P47 and P50: whom schedulers choose, and what that depends on.
+//! P23, P24, P42, P47 and P50: which real server a scheduler chooses, and what the choice depends
+//! on.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, TcpListener};
@@ -8,7 +9,7 @@ use evenkeel_ipvs::{flags, forward, protocol};
 use super::director::{Director, choices_of, connect, is_taken, scheduled, server, visit, visitor};
 use super::*;
 
-/// Enough to see that order matters to mh, too: there it decides about few of them.
+/// Enough to see that the order matters to mh, too, for which it decides about few clients.
 const CLIENTS: u16 = 500;
 
 fn weighted(number: u8, weight: u32) -> Destination {
@@ -19,14 +20,15 @@ fn with_flags(scheduler: &str, flags: u32) -> Service {
     Service { flags, ..scheduled(scheduler) }
 }
 
-/// What the clients are given by a service of that scheduler that got its servers in that order.
+/// Returns the real server of each client, for a service with that scheduler and real servers added
+/// in that order.
 fn given(scheduler: &str, servers: impl IntoIterator<Item = u8>) -> BTreeMap<u16, u8> {
     drop(Director::new(scheduled(scheduler), servers.into_iter().map(server)));
     choices_of(CLIENTS)
 }
 
-/// The opposite order moves every client of `sh` (four servers of one weight), and of `mh` a few: seen
-/// were 5 of 500.
+/// The opposite order moves every client of `sh` (four servers of one weight), and a few of `mh`: 5
+/// of 500 were observed.
 #[test]
 fn p23_sh_and_mh_choose_by_the_order_in_which_real_servers_were_added() {
     for (scheduler, some) in [("sh", CLIENTS..=CLIENTS), ("mh", 1..=CLIENTS / 20)] {
@@ -37,7 +39,7 @@ fn p23_sh_and_mh_choose_by_the_order_in_which_real_servers_were_added() {
         let moved = forwards.iter().filter(|(client, it)| backwards[client] != **it).count();
         let moved = u16::try_from(moved).unwrap();
         assert!(some.contains(&moved), "{scheduler}: the opposite one: {moved}");
-        // The same set in the same order of addition, by way of a detour.
+        // The same set in the same order of addition, after other changes.
         let mut director = Director::new(scheduled(scheduler), [3, 1, 2].map(server));
         let key = scheduled(scheduler).key;
         director.done([Command::DeleteDestination(key, server(3).key())]);
@@ -46,28 +48,28 @@ fn p23_sh_and_mh_choose_by_the_order_in_which_real_servers_were_added() {
     }
 }
 
-/// Whom the clients are given when the third of four servers gets weight 0 before they come.
-fn given_with_one_at_rest(service: Service) -> BTreeMap<u16, u8> {
+/// Returns the real server of each client if the third of four servers gets weight 0 first.
+fn assignments_with_one_at_weight_0(service: Service) -> BTreeMap<u16, u8> {
     let mut director = Director::new(service, (1..=4).map(server));
     director.done([Command::SetDestination(service.key, weighted(3, 0))]);
     choices_of(CLIENTS)
 }
 
 #[test]
-fn p23_weight_0_moves_no_client_between_the_others_and_refuses_its_own() {
+fn p23_weight_0_refuses_the_clients_of_its_server_and_moves_no_others() {
     for scheduler in ["sh", "mh"] {
         let before = given(scheduler, 1..=4);
         let others: BTreeMap<u16, u8> =
             before.iter().filter(|(_, it)| **it != 3).map(|(a, b)| (*a, *b)).collect();
         assert!(others.len() < before.len(), "{scheduler}");
-        assert_eq!(given_with_one_at_rest(scheduled(scheduler)), others, "{scheduler}");
-        let fallback = given_with_one_at_rest(with_flags(scheduler, flags::SCHED1));
+        assert_eq!(assignments_with_one_at_weight_0(scheduled(scheduler)), others, "{scheduler}");
+        let fallback = assignments_with_one_at_weight_0(with_flags(scheduler, flags::SCHED1));
         assert_eq!(fallback.len(), usize::from(CLIENTS), "{scheduler}: all are served");
         assert!(others.iter().all(|(client, it)| fallback[client] == *it), "{scheduler}");
     }
 }
 
-/// How many clients are refused once one of two real servers got weight 0.
+/// Returns how many clients are refused after one of two real servers got weight 0.
 fn refused(service: Service, rested: u8) -> usize {
     let mut director = Director::new(service, [1, 2].map(server));
     director.done([Command::SetDestination(service.key, weighted(rested, 0))]);
@@ -75,7 +77,7 @@ fn refused(service: Service, rested: u8) -> usize {
 }
 
 #[test]
-fn p47_a_real_server_at_rest_costs_sh_and_mh_its_clients_unless_they_fall_back() {
+fn p47_with_sh_and_mh_the_clients_of_a_real_server_of_weight_0_are_refused_without_fallback() {
     for scheduler in ["sh", "mh"] {
         let plainly = [1, 2].map(|rested| refused(scheduled(scheduler), rested));
         assert!(plainly.iter().all(|it| *it > 0), "{scheduler}: {plainly:?}");
@@ -84,9 +86,9 @@ fn p47_a_real_server_at_rest_costs_sh_and_mh_its_clients_unless_they_fall_back()
     }
 }
 
-/// `mh` goes by the last weight that was not 0, and this one never had any.
+/// `mh` uses the last weight that was not 0, and this server never had any.
 #[test]
-fn p47_a_real_server_that_is_added_at_weight_0_costs_sh_its_clients_and_mh_none() {
+fn p47_adding_a_real_server_at_weight_0_refuses_clients_with_sh_and_none_with_mh() {
     for (scheduler, is_missed) in [("sh", true), ("mh", false)] {
         drop(Director::new(scheduled(scheduler), [weighted(1, 1), weighted(2, 0)]));
         assert_eq!(choices_of(CLIENTS).len() < CLIENTS.into(), is_missed, "{scheduler}");
@@ -96,11 +98,11 @@ fn p47_a_real_server_that_is_added_at_weight_0_costs_sh_its_clients_and_mh_none(
 #[test]
 fn p47_dh_refuses_all_clients_or_none() {
     let refusals = [1, 2].map(|rested| refused(scheduled("dh"), rested));
-    // The VIP belongs to one of the two, whichever it is.
+    // The VIP is hashed to one of the two.
     assert_eq!(BTreeSet::from(refusals), BTreeSet::from([0, CLIENTS.into()]));
 }
 
-/// How twenty connections are shared by two servers of those weights.
+/// Returns how two servers of these weights share twenty connections.
 fn shared(scheduler: &str, weights: [u32; 2]) -> [u32; 2] {
     let [one, two] = weights;
     let mut director = Director::new(scheduled(scheduler), [weighted(1, one), weighted(2, two)]);
@@ -110,9 +112,9 @@ fn shared(scheduler: &str, weights: [u32; 2]) -> [u32; 2] {
     director.counts().try_into().unwrap()
 }
 
-/// Settled: `rr` and `lc` look at a weight only for whether it is 0; so does `dh` (P47).
+/// Verified: `rr` and `lc` only check whether a weight is 0; so does `dh` (P47).
 #[test]
-fn p24_rr_and_lc_take_a_weight_for_on_or_off_and_wrr_and_wlc_for_a_share() {
+fn p24_rr_and_lc_treat_a_weight_as_on_or_off_and_wrr_and_wlc_as_a_share() {
     for scheduler in ["rr", "lc"] {
         assert_eq!(shared(scheduler, [9, 1]), [10, 10], "{scheduler}");
         assert_eq!(shared(scheduler, [9, 0]), [20, 0], "{scheduler}");
@@ -135,10 +137,10 @@ fn p24_fo_gives_everything_to_the_highest_weight() {
     assert_eq!(director.counts(), [3, 5, 0]);
 }
 
-/// The weight is what may be exceeded by one: seen as in `ip_vs_ovf.c`, which passes over a real server
-/// only when it has more active connections than its weight.
+/// The weight may be exceeded by one connection: `ip_vs_ovf.c` skips a real server only if it has
+/// more active connections than its weight.
 #[test]
-fn p24_ovf_takes_a_weight_for_a_number_of_active_connections() {
+fn p24_ovf_treats_a_weight_as_a_number_of_active_connections() {
     let service = service("192.0.2.1:80", protocol::TCP, "ovf");
     let server = |number: u8, weight| Destination {
         weight,
@@ -157,20 +159,20 @@ fn p24_ovf_takes_a_weight_for_a_number_of_active_connections() {
     assert!(connect(0).is_err(), "no real server has room");
 }
 
-/// The faster way to a large table of `mh`, by its outcome; what it saves is time, which is measured
-/// and not tested.
+/// This is the faster way to create a large `mh` table; the test checks the result. The time saved
+/// is measured and not tested.
 #[test]
-fn p42_a_service_that_becomes_mh_when_it_is_complete_chooses_as_one_that_always_was() {
+fn p42_a_complete_service_switched_to_mh_chooses_like_one_that_always_was_mh() {
     let always = given("mh", 1..=4);
     let mut director = Director::new(scheduled("rr"), (1..=4).map(server));
     director.done([Command::SetService(scheduled("mh"))]);
     assert_eq!(choices_of(CLIENTS), always);
 }
 
-/// That new clients are refused during the change shows on several processors only. Around it,
-/// nothing is lost.
+/// New clients are refused during the change on several processors only. Before and after it, none
+/// is lost.
 #[test]
-fn p50_a_change_of_the_scheduler_keeps_connections_and_takes_new_ones_when_it_is_done() {
+fn p50_a_change_of_the_scheduler_keeps_connections_and_accepts_new_ones_afterwards() {
     let mut director = Director::new(scheduled("rr"), [1, 2].map(server));
     let open = [1, 2].map(visitor);
     assert!(open.iter().all(is_taken));

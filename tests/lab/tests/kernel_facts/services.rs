@@ -1,5 +1,5 @@
-//! P1 and P3 to P12 of services: what identifies them, how their values are written down, and what
-//! an edit does to them.
+//! P1 and P3 to P12 of services: their identity, the encoding of their values, and the effects of
+//! an edit.
 
 use std::net::Ipv4Addr;
 
@@ -25,14 +25,14 @@ fn web() -> Service {
     service("192.0.2.1:80", protocol::TCP, "rr")
 }
 
-/// The only service of the table, as it is answered.
+/// Returns the only service of the table, as the kernel reports it.
 fn only(wire: &Wire) -> Vec<u8> {
     let answers: Vec<Vec<u8>> = wire.dump(command::GET_SERVICE, &[]).flatten().collect();
     let [answer] = &answers[..] else { panic!("{} services", answers.len()) };
     find(answer, wire::SERVICE).unwrap().to_vec()
 }
 
-/// What a request for that service must hold; for IPv6 by its mark.
+/// Returns the attributes that a request for that service must contain; for IPv6 by its mark.
 fn complete(family: u16, key: &[(u16, Vec<u8>)]) -> Vec<(u16, Vec<u8>)> {
     let mask = if family == 2 { u32::MAX } else { 128 };
     let mut attributes = vec![(AF, family.to_ne_bytes().to_vec())];
@@ -46,7 +46,7 @@ fn complete(family: u16, key: &[(u16, Vec<u8>)]) -> Vec<(u16, Vec<u8>)> {
     attributes
 }
 
-/// TCP 192.0.2.1:80
+/// Returns the attributes of TCP 192.0.2.1:80.
 fn complete_web() -> Vec<(u16, Vec<u8>)> {
     let mut address = vec![192, 0, 2, 1];
     address.resize(16, 0);
@@ -70,7 +70,7 @@ fn write(wire: &Wire, command: u8, attributes: &[(u16, Vec<u8>)]) -> Result<(), 
 }
 
 #[test]
-fn p01_a_mark_is_answered_without_protocol_address_and_port() {
+fn p01_a_mark_is_reported_without_protocol_address_and_port() {
     let mut client = client();
     let wire = Wire::open();
     done(&mut client, [Command::NewService(marked(Family::Ipv6, 5))]);
@@ -98,7 +98,7 @@ fn p03_addresses_of_services_have_sixteen_bytes_in_either_family() {
 }
 
 #[test]
-fn p04_a_port_and_a_mask_are_in_the_networks_order_and_a_prefix_length_in_the_hosts() {
+fn p04_a_port_and_a_mask_are_in_network_byte_order_and_a_prefix_length_in_host_byte_order() {
     let mut client = client();
     let masked = Service { netmask: Netmask::Ipv4(Ipv4Addr::new(255, 254, 0, 0)), ..web() };
     done(&mut client, [Command::NewService(masked)]);
@@ -114,7 +114,7 @@ fn p04_a_port_and_a_mask_are_in_the_networks_order_and_a_prefix_length_in_the_ho
 }
 
 #[test]
-fn p05_flags_are_answered_with_every_bit_in_their_mask() {
+fn p05_flags_are_reported_with_every_bit_in_their_mask() {
     let mut client = client();
     done(&mut client, [Command::NewService(web())]);
     let answered = [flags::HASHED, u32::MAX].map(u32::to_ne_bytes).concat();
@@ -122,7 +122,7 @@ fn p05_flags_are_answered_with_every_bit_in_their_mask() {
 }
 
 #[test]
-fn p06_an_unknown_bit_is_stored_and_survives_an_edit_whose_mask_leaves_it_out() {
+fn p06_an_unknown_bit_is_stored_and_survives_an_edit_whose_mask_omits_it() {
     const NEW: u32 = 0x4000_0000;
     let mut client = client();
     let wire = Wire::open();
@@ -163,7 +163,7 @@ fn p08_an_ipv6_service_needs_a_prefix_length_even_without_persistence() {
     write(&wire, command::NEW_SERVICE, &marked()).unwrap();
     let wrong = with(marked(), NETMASK, &[0; 4]);
     assert_eq!(write(&wire, command::SET_SERVICE, &wrong), Err(Errno::EINVAL));
-    // IPv4 takes anything.
+    // IPv4 accepts any value.
     write(&wire, command::NEW_SERVICE, &with(complete_web(), NETMASK, &[0; 4])).unwrap();
 }
 
@@ -180,7 +180,7 @@ fn p09_a_scheduler_has_at_most_fifteen_bytes_and_no_other_name() {
 }
 
 #[test]
-fn p09_flags_of_a_scheduler_are_bits_that_stay_when_it_changes_and_then_mean_something_else() {
+fn p09_flag_bits_stay_when_the_scheduler_changes_and_get_another_meaning() {
     let mut client = client();
     let bits = flags::SCHED1 | flags::SCHED2;
     let hashed = service("192.0.2.1:80", protocol::TCP, "sh");
@@ -193,7 +193,7 @@ fn p09_flags_of_a_scheduler_are_bits_that_stay_when_it_changes_and_then_mean_som
 }
 
 #[test]
-fn p10_an_engine_is_answered_only_where_there_is_one() {
+fn p10_an_engine_is_reported_only_if_there_is_one() {
     let mut client = client();
     let wire = Wire::open();
     done(&mut client, [Command::NewService(web())]);
@@ -216,17 +216,18 @@ fn p11_setting_a_service_without_one_of_its_values_is_refused() {
         let partial = without(complete_web(), kind);
         assert_eq!(write(&wire, command::SET_SERVICE, &partial), Err(Errno::EINVAL), "{kind}");
     }
-    // The key alone is enough to find it by.
+    // The key alone is enough to find it.
     let [af, protocol, address, port, ..] = &complete_web()[..] else { panic!("too few") };
     let key = [af, protocol, address, port].map(|(kind, bytes)| attribute(*kind, bytes)).concat();
     let key = attribute(wire::SERVICE | 0x8000, &key);
     assert!(wire.ask(command::GET_SERVICE, &key).unwrap().is_some());
 }
 
-/// The kernel looks for the new scheduler before it lets go of the old one, which is therefore kept.
-/// It goes without any only when the new one is found and then cannot be set up, for lack of memory.
+/// The kernel looks for the new scheduler before it detaches the old one, which is therefore kept.
+/// The service is left without a scheduler only if the new one is found and cannot be initialised,
+/// for lack of memory.
 #[test]
-fn p12_a_scheduler_that_is_missing_leaves_the_service_with_the_one_it_had() {
+fn p12_a_missing_scheduler_leaves_the_service_with_its_former_one() {
     let mut client = client();
     done(&mut client, [Command::NewService(service("192.0.2.1:80", protocol::TCP, "wrr"))]);
     let nosuch = service("192.0.2.1:80", protocol::TCP, "nosuch");

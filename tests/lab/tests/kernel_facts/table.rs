@@ -1,13 +1,13 @@
-//! The table in the documentation above holds what it says.
+//! Checks the table in the parent module's documentation.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-/// The notes on the table that can be provoked.
-const NOTES: [std::ops::RangeInclusive<u8>; 3] = [1..=25, 27..=34, 41..=50];
+/// The facts about the table that a test can provoke.
+const FACTS: [std::ops::RangeInclusive<u8>; 3] = [1..=25, 27..=34, 41..=50];
 
-/// Each row's number and the names in backquotes behind its subject.
+/// Returns the number of each row, and the names in backquotes behind its subject.
 fn rows() -> BTreeMap<u8, Vec<&'static str>> {
     let rows =
         include_str!("../kernel_facts.rs").lines().filter_map(|line| line.strip_prefix("//! | P"));
@@ -21,7 +21,7 @@ fn rows() -> BTreeMap<u8, Vec<&'static str>> {
     .collect()
 }
 
-/// All tests' source texts.
+/// Returns the source texts of all tests.
 fn sources(folder: &Path) -> String {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     entries
@@ -33,9 +33,9 @@ fn sources(folder: &Path) -> String {
 }
 
 #[test]
-fn every_note_has_its_row_and_every_row_names_tests_that_exist() {
+fn every_fact_has_its_row_and_every_row_names_existing_tests() {
     let rows = rows();
-    assert!(rows.keys().copied().eq(NOTES.into_iter().flatten()), "{:?}", rows.keys());
+    assert!(rows.keys().copied().eq(FACTS.into_iter().flatten()), "{:?}", rows.keys());
     let sources = sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests"));
     for (number, names) in rows {
         assert!(names.iter().any(|name| *name != "BUG_ON"), "P{number} has no test");

@@ -1,5 +1,5 @@
-//! Generic netlink spoken byte by byte: what no codec would send, and what answers hold before one
-//! makes sense of them. Numbers are those of `include/uapi/linux/{netlink,genetlink,ip_vs}.h`.
+//! Generic netlink encoded byte by byte: requests that no codec would send, and the raw content of
+//! replies. Numbers are those of `include/uapi/linux/{netlink,genetlink,ip_vs}.h`.
 
 use std::collections::BTreeSet;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -41,17 +41,17 @@ const ACKNOWLEDGE: u16 = 0x4;
 const DUMP: u16 = 0x300;
 /// `NLM_F_DUMP_INTR`
 const INTERRUPTED: u16 = 0x10;
-/// The kernel fills a dump's datagrams up to the longest buffer that a socket received with; this
-/// one is its smallest.
+/// The kernel fills a dump's datagrams up to the longest buffer with which a socket has received;
+/// this is the smallest.
 const DATAGRAM: usize = 4096;
 
-/// A socket, and the number that the kernel has given to IPVS.
+/// A socket, and the number that the kernel assigned to the IPVS family.
 pub(super) struct Wire {
     socket: OwnedFd,
     family: u16,
 }
 
-/// One message, read no further than its header.
+/// One message, of which only the header is decoded.
 struct Message {
     kind: u16,
     flags: u16,
@@ -67,13 +67,13 @@ impl Wire {
         Self { socket, family: u16::from_ne_bytes(id.try_into().unwrap()) }
     }
 
-    /// Asks for something to be done or for one object; gives the attributes of the answer, if there
-    /// are any.
+    /// Requests a change or a single object, and returns the attributes of the reply, if there are
+    /// any.
     pub(super) fn ask(&self, command: u8, attributes: &[u8]) -> Result<Option<Vec<u8>>, Errno> {
         ask(&self.socket, self.family, command, attributes)
     }
 
-    /// Begins a dump. The kernel has its first datagram ready when this returns, and makes another
+    /// Starts a dump. The kernel has its first datagram ready when this returns, and makes another
     /// one at each [`Dump::next`].
     pub(super) fn dump(&self, command: u8, attributes: &[u8]) -> Dump<'_> {
         say(&self.socket, self.family, REQUEST | DUMP, command, attributes);
@@ -81,18 +81,18 @@ impl Wire {
     }
 }
 
-/// A dump that is being read.
+/// A dump in progress.
 pub(super) struct Dump<'a> {
     socket: &'a OwnedFd,
     is_done: bool,
-    /// Whether any message said that the table changed meanwhile.
+    /// Whether a message reported that the table changed during the dump.
     pub(super) was_interrupted: bool,
 }
 
 impl Iterator for Dump<'_> {
     type Item = Vec<Vec<u8>>;
 
-    /// The attributes of the objects in the next datagram.
+    /// Returns the attributes of the objects in the next datagram.
     fn next(&mut self) -> Option<Vec<Vec<u8>>> {
         if self.is_done {
             return None;
@@ -110,7 +110,7 @@ impl Iterator for Dump<'_> {
     }
 }
 
-/// The attributes with which the kernel describes the family IPVS, or its refusal.
+/// Returns the attributes with which the kernel describes the IPVS family, or its refusal.
 pub(super) fn lookup() -> Result<Vec<u8>, Errno> {
     family(&open())
 }
@@ -173,12 +173,12 @@ fn receive(socket: &OwnedFd) -> Vec<Message> {
     messages
 }
 
-/// What an error message says; an acknowledgement is the unknown error 0.
+/// Returns the error number of an error message; an acknowledgement is the unknown error 0.
 fn errno(payload: &[u8]) -> Errno {
     Errno::from_raw(-i32::from_ne_bytes(payload[..4].try_into().unwrap()))
 }
 
-/// One attribute, filled up to four bytes.
+/// Encodes one attribute, padded to four bytes.
 pub(super) fn attribute(kind: u16, payload: &[u8]) -> Vec<u8> {
     let mut bytes = u16::try_from(4 + payload.len()).unwrap().to_ne_bytes().to_vec();
     bytes.extend(kind.to_ne_bytes());
@@ -187,7 +187,8 @@ pub(super) fn attribute(kind: u16, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The attributes of an object, each a number and its bytes, in the attribute that holds them.
+/// Encodes the attributes of an object, each a number and its bytes, in the attribute that contains
+/// them.
 pub(super) fn nest(kind: u16, attributes: &[(u16, Vec<u8>)]) -> Vec<u8> {
     let inner: Vec<u8> =
         attributes.iter().flat_map(|(kind, payload)| attribute(*kind, payload)).collect();
@@ -195,12 +196,12 @@ pub(super) fn nest(kind: u16, attributes: &[(u16, Vec<u8>)]) -> Vec<u8> {
     attribute(kind | 0x8000, &inner)
 }
 
-/// The bytes of an attribute.
+/// Returns the bytes of an attribute.
 pub(super) fn find(attributes: &[u8], wanted: u16) -> Option<&[u8]> {
     each(attributes).find(|(kind, _)| *kind == wanted).map(|(_, payload)| payload)
 }
 
-/// The numbers of all attributes.
+/// Returns the numbers of all attributes.
 pub(super) fn kinds(attributes: &[u8]) -> BTreeSet<u16> {
     each(attributes).map(|(kind, _)| kind).collect()
 }

@@ -1,4 +1,4 @@
-//! Random re-configurations, the same for the same seed.
+//! Random reconfigurations, the same for the same seed.
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
@@ -10,9 +10,9 @@ use proptest::test_runner::{RngSeed, TestRunner};
 use super::cluster::{Other, REAL_SERVERS, Setup};
 
 const SCHEDULERS: [&str; 8] = ["rr", "wrr", "lc", "wlc", "sed", "nq", "sh", "mh"];
-/// How many services there may be beside the loaded one.
+/// The largest number of services beside the loaded one.
 const OTHERS: u8 = 6;
-/// So many of the loaded service's real servers have a weight at any time.
+/// The number of the loaded service's real servers that have a weight at any time.
 const READY: usize = 2;
 
 /// One change of a spec.
@@ -27,14 +27,14 @@ pub(super) enum Change {
     RemoveService(u8),
 }
 
-/// A seed: `EVENKEEL_LAB_SEED`, else any.
+/// Returns the seed: `EVENKEEL_LAB_SEED`, else a random one.
 pub(super) fn seed() -> u64 {
     let seed = std::env::var("EVENKEEL_LAB_SEED").ok();
     let seed = seed.map(|text| text.parse().expect("EVENKEEL_LAB_SEED is a number"));
     seed.unwrap_or_else(|| RandomState::new().hash_one("load"))
 }
 
-/// So many set-ups, one after the other, each with what it changes in the one before.
+/// Returns this many set-ups, one after the other, each with its change to the one before.
 pub(super) fn setups(seed: u64, count: u32, schedulers: Schedulers) -> Vec<(Setup, Vec<Change>)> {
     let config = ProptestConfig { rng_seed: RngSeed::Fixed(seed), ..ProptestConfig::default() };
     let mut runner = TestRunner::new(config);
@@ -83,7 +83,7 @@ fn change(schedulers: Schedulers) -> impl Strategy<Value = Change> {
 }
 
 impl Setup {
-    /// Makes a change where it is one and leaves enough real servers ready.
+    /// Makes a change, unless it changes nothing or leaves too few real servers ready.
     fn make(&mut self, change: &Change) {
         let ready: BTreeSet<u8> =
             self.real_servers.iter().filter(|(_, weight)| **weight > 0).map(|(n, _)| *n).collect();

@@ -1,4 +1,4 @@
-//! The cluster that is loaded, and its set-up in the words of a spec and of `ipvsadm`.
+//! The cluster under load, and its set-up as a spec and as rules of `ipvsadm`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -6,22 +6,22 @@ use std::net::{IpAddr, SocketAddr};
 
 use evenkeel_lab::net::{Forward, Host, Network, Topology};
 
-/// How many real servers there are to choose from.
+/// The number of real servers to choose from.
 pub(super) const REAL_SERVERS: u8 = 5;
-/// The service that is loaded, and all clients know.
+/// The port of the loaded service.
 const PORT: u16 = 80;
-/// The addresses that services have: the first is the loaded one's.
+/// The number of addresses that services have; the first is the loaded service's.
 const VIPS: u8 = 3;
 const CLIENTS: u8 = 4;
 
-/// How packets are forwarded, and by which protocol.
+/// The forwarding method and the protocol.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Kind {
     pub(super) forward: Forward,
     pub(super) is_ipv6: bool,
 }
 
-/// The state that is wanted of the director.
+/// The desired state of the director.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Setup {
     pub(super) scheduler: &'static str,
@@ -38,7 +38,7 @@ pub(super) struct Other {
     pub(super) real_servers: BTreeSet<u8>,
 }
 
-/// A service as it is written down: the number of its VIP, its real servers' numbers and weights.
+/// A service to be written: the number of its VIP, its real servers' numbers and weights.
 struct Service {
     vip: u8,
     port: u16,
@@ -68,14 +68,14 @@ impl Kind {
         topology.build().unwrap()
     }
 
-    /// Four, so that their ports last for a quarter of a million connections. For NAT they are in
-    /// another network than the real servers.
+    /// Returns four clients, so that their ports suffice for a quarter of a million connections.
+    /// For NAT they are in another network than the real servers.
     pub(super) fn clients(self) -> Vec<IpAddr> {
         let net = if self.forward == Forward::Nat { 9 } else { 0 };
         (0..CLIENTS).map(|number| self.address(net, 21 + number)).collect()
     }
 
-    /// Where the clients ask.
+    /// Returns the address to which the clients connect.
     pub(super) fn target(self) -> SocketAddr {
         SocketAddr::new(self.vip(0), PORT)
     }
@@ -101,7 +101,7 @@ impl Kind {
         self.address(0, 10 + number)
     }
 
-    /// Address translation can go to another port, so it does.
+    /// Address translation can use another port, so it does.
     fn server_port(self, port: u16) -> u16 {
         if self.forward == Forward::Nat { port + 8000 } else { port }
     }
@@ -133,12 +133,12 @@ impl Setup {
         all
     }
 
-    /// The VIPs that services need.
+    /// Returns the VIPs that services need.
     pub(super) fn vips(&self, kind: Kind) -> BTreeSet<IpAddr> {
         self.services().into_iter().map(|service| kind.vip(service.vip)).collect()
     }
 
-    /// As a spec, whose drains are longer than the downloads.
+    /// Writes a spec whose drains are longer than the downloads.
     pub(super) fn spec(&self, kind: Kind) -> String {
         let forward = match kind.forward {
             Forward::Dr => "dr",
@@ -169,12 +169,12 @@ impl Setup {
                     .unwrap();
             }
         }
-        // Last, so that a spec without its last service does not look cut off.
+        // Last, so that a spec without its last service does not look truncated.
         writeln!(text, "defaults: {{ forward: {forward}, drain: 10s }}").unwrap();
         text + "sysctls: { net.ipv4.vs.expire_nodest_conn: 1 }\n"
     }
 
-    /// As rules for `ipvsadm -R`.
+    /// Writes rules for `ipvsadm -R`.
     pub(super) fn rules(&self, kind: Kind) -> String {
         let method = match kind.forward {
             Forward::Dr => "-g",
@@ -195,7 +195,7 @@ impl Setup {
     }
 }
 
-/// Without it, clients whose choice has weight 0 are refused.
+/// Without the flag, clients whose choice has weight 0 are refused.
 fn fallback(scheduler: &str) -> Option<&'static str> {
     match scheduler {
         "sh" => Some("sh-fallback"),

@@ -1,4 +1,4 @@
-//! One way of re-configuring a director, taken through all set-ups under load.
+//! Runs one method of reconfiguring a director through all set-ups under load.
 
 use std::io::Write as _;
 use std::ops::RangeInclusive;
@@ -13,31 +13,31 @@ use tempfile::TempDir;
 
 use super::changes::Change;
 use super::cluster::{Kind, Setup};
-/// The load is on for so long before the first change and after the last.
+/// The time under load before the first change and after the last.
 const STEADY: Duration = Duration::from_millis(500);
 
 /// How a director gets its next set-up.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Way {
-    /// `evenkeel apply`; every third does not wait for its drains.
+    /// `evenkeel apply`; every third apply does not wait for its drains.
     Apply,
-    /// `ipvsadm -C` and `ipvsadm -R`, which is what `ipvsadm-restore` runs, with that value of the
-    /// sysctl `expire_nodest_conn`.
+    /// `ipvsadm -C` and `ipvsadm -R`, as `ipvsadm-restore` runs them, with this value of the sysctl
+    /// `expire_nodest_conn`.
     Restore { expire_nodest_conn: &'static str },
 }
 
-/// A re-configuration that was made.
+/// One reconfiguration.
 #[derive(Debug)]
 pub(super) struct Step {
     pub(super) changes: Vec<Change>,
     /// Since the start of the load.
     pub(super) begin: Duration,
     pub(super) end: Duration,
-    /// What the program printed.
+    /// The program's output.
     output: String,
 }
 
-/// All that came of one way.
+/// The results of one method.
 #[derive(Debug)]
 pub(super) struct Run {
     pub(super) way: Way,
@@ -46,10 +46,10 @@ pub(super) struct Run {
     pub(super) took: Duration,
 }
 
-/// What is loaded, and how.
+/// The load.
 pub(super) struct Loaded {
     pub(super) kind: Kind,
-    /// How long a download takes.
+    /// The duration of a download.
     pub(super) seconds: u32,
     /// The clients' ports.
     pub(super) ports: RangeInclusive<u16>,
@@ -63,7 +63,7 @@ struct Director<'a> {
 }
 
 impl Way {
-    /// Builds a cluster, loads it, and takes it through the set-ups.
+    /// Builds a cluster, loads it, and runs it through the set-ups.
     pub(super) fn run(self, loaded: &Loaded, setups: &[(Setup, Vec<Change>)]) -> Run {
         let Loaded { kind, seconds, ref ports } = *loaded;
         let network: Network = kind.build();
@@ -86,7 +86,7 @@ impl Way {
             sleep(Duration::from_millis(number as u64 * 37 % 100));
         }
         if self == Self::Apply {
-            // What earlier ones did not wait for.
+            // Drains for which earlier applies did not wait.
             director.turn(&present, &present, 0);
         }
         sleep(STEADY);
@@ -96,7 +96,7 @@ impl Way {
 }
 
 impl Director<'_> {
-    /// The first set-up, before there is load.
+    /// Applies the first set-up, before there is load.
     fn begin(&self, setup: &Setup) {
         match self.way {
             Way::Apply => drop(self.apply(setup, 0)),
@@ -163,12 +163,12 @@ impl Director<'_> {
 }
 
 impl Run {
-    /// The step that was the last to begin before the client of an incident knew of it.
+    /// Returns the last step that began before the client of an incident noticed it.
     pub(super) fn step_before(&self, incident: &Incident) -> Option<&Step> {
         self.steps.iter().rev().find(|step| step.begin <= incident.at)
     }
 
-    /// The first failures, with what was being changed at the time.
+    /// Describes the first failures and the change that was being made at the time.
     pub(super) fn story(&self) -> String {
         let mut text = String::new();
         for incident in self.measured.incidents.iter().take(12) {
@@ -180,7 +180,7 @@ impl Run {
         text
     }
 
-    /// How long one re-configuration took on average.
+    /// Returns the mean duration of a reconfiguration.
     pub(super) fn mean(&self) -> Duration {
         let all: Duration = self.steps.iter().map(|step| step.end - step.begin).sum();
         all / u32::try_from(self.steps.len().max(1)).unwrap()

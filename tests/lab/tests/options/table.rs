@@ -1,8 +1,8 @@
-//! The table itself: commands of ipvsadm and the spec for the state they leave.
+//! The table: commands of ipvsadm, and the spec for the state they leave.
 
 /// Commands, and the keys of a spec beside `version` and `scope: all`.
 pub(super) struct Row {
-    /// Arguments of ipvsadm, one command after the other; the last is what the row is about.
+    /// Arguments of ipvsadm, one command after the other; the row tests the last one.
     pub(super) commands: &'static [&'static str],
     pub(super) spec: &'static str,
 }
@@ -11,9 +11,9 @@ const fn row(commands: &'static [&'static str], spec: &'static str) -> Row {
     Row { commands, spec }
 }
 
-/// Options that are in no row, and why.
+/// Options without a row, and the reasons.
 pub(super) const EXCEPTED: &[(&[&str], &str)] = &[
-    (&["--zero", "-Z"], "counters are no state that anyone could desire"),
+    (&["--zero", "-Z"], "counters are not part of a desired state"),
     (&["--restore", "-R"], "reads the same commands from a text; the snapshot law is held with it"),
     (&["--save", "-S", "--list", "-L", "-l", "--help", "-h"], "only reads"),
     (
@@ -333,7 +333,7 @@ pub(super) const ROWS: &[Row] = &[
             scheduler: wrr
             real_servers: [{ address: 10.0.0.2 }]",
     ),
-    // What concerns the namespace.
+    // Settings of the namespace.
     row(
         &["--set 7200 60 30"],
         "services: []

@@ -1,5 +1,5 @@
-//! The law with other writers: ipvsadm, which takes more than a spec's rules let pass, and netlink
-//! itself, which takes more than ipvsadm.
+//! Tests the property with other writers: ipvsadm, which accepts more than the rules of a spec, and
+//! netlink itself, which accepts more than ipvsadm.
 
 use std::net::SocketAddr;
 
@@ -15,7 +15,7 @@ use proptest::sample::subsequence;
 use super::*;
 use crate::dump::Dump;
 
-/// Rules that ipvsadm takes, and that the rules of a spec refuse or have no word for.
+/// Rules that ipvsadm accepts, and that a spec refuses or cannot express.
 const ODD: [&str; 15] = [
     "-A -t 192.0.2.201:80 -s wlc -M 255.255.0.0",
     "-A -u 192.0.2.202:80 -s wlc --pe sip
@@ -47,7 +47,7 @@ const ODD: [&str; 15] = [
 ];
 
 #[test]
-fn a_snapshot_of_what_ipvsadm_wrote_plans_empty_and_makes_an_empty_host_the_same() {
+fn a_snapshot_of_a_table_of_ipvsadm_plans_empty_and_rebuilds_it_on_an_empty_host() {
     let odd = subsequence(ODD.to_vec(), 0..=ODD.len());
     let around = (1..=7_200_u32, prop::bool::ANY, prop::bool::ANY);
     check(cases(CASES), &(pair(4), odd, around), |(pair, odd, (seconds, syncs, pooled))| {
@@ -64,13 +64,13 @@ fn a_snapshot_of_what_ipvsadm_wrote_plans_empty_and_makes_an_empty_host_the_same
     });
 }
 
-/// Asserts the law on this namespace, in whatever state it is.
+/// Asserts the property on this namespace, in its current state.
 fn assert_lossless(pooled: bool) -> Tested {
     let text = snapshot(&everything(), pooled);
     let kept = assert_plans_empty(&text)?;
     let (dump, listed) = (Dump::take().without_idle_values(), ipvsadm::save());
     fresh_host();
-    put_in_force(&kept)?;
+    apply_completely(&kept)?;
     prop_assert_eq!(Dump::take().without_idle_values(), dump, "{}", text);
     prop_assert_eq!(ipvsadm::save(), listed, "{}", text);
     prop_assert_eq!(snapshot(&everything(), pooled), text);
@@ -92,12 +92,13 @@ fn through(text: &str, kind: u8, port: u16, flags: u16) -> Destination {
     Destination { tunnel: Tunnel { kind, port, flags }, ..to(text, forward::TUNNEL) }
 }
 
-/// What netlink takes and ipvsadm has no words for: services, each with its destinations.
-fn unreliable_dirs() -> Vec<(Service, Vec<Destination>)> {
+/// Returns objects that netlink accepts and ipvsadm cannot express: services, each with its
+/// destinations.
+fn services_beyond_ipvsadm() -> Vec<(Service, Vec<Destination>)> {
     let [one, two] = ["192.0.2.1:80", "[2001:db8::1]:80"];
     let persistent = flags::PERSISTENT;
     vec![
-        // A port map where the packet is not changed, and ways of forwarding of other tools.
+        // A port map although the packet is not changed, and forwarding methods of other tools.
         (
             on(one, protocol::TCP),
             vec![
@@ -123,7 +124,7 @@ fn unreliable_dirs() -> Vec<(Service, Vec<Destination>)> {
             vec![],
         ),
         (
-            // A timeout and a netmask that mean nothing without the flag.
+            // A timeout and a netmask, which have no meaning without the flag.
             Service {
                 timeout: 77,
                 netmask: Netmask::Ipv6(3),
@@ -164,9 +165,9 @@ fn unreliable_dirs() -> Vec<(Service, Vec<Destination>)> {
 }
 
 #[test]
-fn a_snapshot_of_what_only_netlink_writes_plans_empty_and_makes_an_empty_host_the_same() {
+fn a_snapshot_of_a_table_beyond_ipvsadm_plans_empty_and_rebuilds_it_on_an_empty_host() {
     let mut different = Vec::new();
-    let all = unreliable_dirs();
+    let all = services_beyond_ipvsadm();
     let singly = all.iter().map(|entry| vec![entry.clone()]);
     for table in singly.chain([all.clone()]) {
         fresh_host();
@@ -187,7 +188,7 @@ fn a_snapshot_of_what_only_netlink_writes_plans_empty_and_makes_an_empty_host_th
 }
 
 #[test]
-fn a_snapshot_of_a_daemon_with_all_its_parameters_makes_an_empty_host_the_same() {
+fn a_snapshot_of_a_daemon_with_all_its_parameters_rebuilds_it_on_an_empty_host() {
     for state in [SyncState::Master, SyncState::Backup] {
         fresh_host();
         let daemon = SyncDaemon {

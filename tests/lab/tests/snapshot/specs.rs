@@ -1,4 +1,5 @@
-//! The law with evenkeel as the writer: random specs, applied to what another spec left.
+//! Tests the property with evenkeel as the writer: random specs, applied to the result of another
+//! spec.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -16,26 +17,26 @@ use proptest::sample::select;
 use super::*;
 use crate::dump::Dump;
 
-/// A spec for everything that one can be written for, and what is there before it.
+/// A spec with everything that can be expressed, and the state before it.
 #[derive(Debug, Clone)]
 struct Case {
     before: Desired,
     desired: Desired,
     /// Whether the snapshot gets the spec, from which it takes names and the objects to read.
     named: bool,
-    /// It writes real servers that services share as pools.
+    /// Whether it writes real servers that services share as pools.
     pooled: bool,
 }
 
 #[test]
-fn a_snapshot_of_any_spec_plans_empty_and_makes_an_empty_host_the_same() {
+fn a_snapshot_of_any_spec_plans_empty_and_rebuilds_it_on_an_empty_host() {
     check(cases(CASES), &case(), |Case { before, desired, named, pooled }| {
         fresh_host();
-        put_in_force(&before)?;
+        apply_completely(&before)?;
         let spec = write(&WriteInput::of_desired(&desired));
         let asked = read(&spec)?.desired;
         prop_assert_eq!(&asked, &desired, "{}", spec);
-        put_in_force(&asked)?;
+        apply_completely(&asked)?;
         assert_canonical_orders(&desired)?;
 
         let known = if named { asked } else { everything() };
@@ -44,7 +45,7 @@ fn a_snapshot_of_any_spec_plans_empty_and_makes_an_empty_host_the_same() {
         let (dump, around) = (Dump::take(), read_namespace(&kept));
 
         fresh_host();
-        put_in_force(&kept)?;
+        apply_completely(&kept)?;
         prop_assert_eq!(Dump::take(), dump, "{}", text);
         prop_assert_eq!(read_namespace(&kept), around, "{}", text);
         prop_assert_eq!(snapshot(&known, pooled), text);
@@ -52,7 +53,7 @@ fn a_snapshot_of_any_spec_plans_empty_and_makes_an_empty_host_the_same() {
     });
 }
 
-/// The addresses that evenkeel bound, and the sysctls that a spec names.
+/// Reads the addresses that evenkeel bound, and the sysctls that a spec names.
 fn read_namespace(named: &Desired) -> impl PartialEq + std::fmt::Debug {
     let mut live = observe(named);
     live.addresses.retain(|_, owner| *owner == Owner::Evenkeel);
@@ -104,7 +105,7 @@ fn case() -> impl Strategy<Value = Case> {
     )
 }
 
-/// The same ones in any order.
+/// Returns the same elements in any order.
 fn scattered(real_servers: &RealServers, seed: u64) -> RealServers {
     let mut all: Vec<_> = real_servers.iter().map(|(key, value)| (*key, *value)).collect();
     all.sort_by_key(|(key, _)| number(seed, key));

@@ -1,4 +1,4 @@
-//! Threads that disturb the daemon or query it all the time; each runs until it is stopped.
+//! Threads that disturb the daemon or query it continuously; each runs until it is stopped.
 
 use std::net::UdpSocket;
 use std::process::{Child, Command, Stdio};
@@ -12,10 +12,10 @@ use super::Shared;
 use super::specs::VIP;
 use evenkeel_lab_tests::dice::TestRng;
 
-/// Longer than the daemon's interval; changes of addresses are reported to it.
+/// Longer than the daemon's interval; changes of addresses are reported to it anyway.
 const AWAY: Duration = Duration::from_secs(3);
 
-/// Breaks the table, in scope, with `ipvsadm`.
+/// Changes the table, in scope, with `ipvsadm`.
 pub(super) fn break_table(shared: &Shared, mut rng: TestRng) {
     while shared.goes_on() {
         sleep(Duration::from_millis(rng.between(100, 500) as u64));
@@ -36,7 +36,7 @@ fn is_in_scope(line: &str) -> bool {
     !line.contains(" 203.0.113.")
 }
 
-/// A change of a line of `ipvsadm -Sn`.
+/// Returns a damaging change of a line of `ipvsadm -Sn`.
 fn breach(words: &[&str], rng: &mut TestRng) -> Vec<String> {
     let is_after_name = |word: &&str| matches!(*word, "-s" | "-r");
     let name_end = words.iter().position(is_after_name).unwrap_or(words.len());
@@ -61,13 +61,14 @@ fn breach(words: &[&str], rng: &mut TestRng) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
 }
 
-/// What it prints; `None` where it fails, as the daemon may have been there first.
+/// Runs `ipvsadm` and returns its output, or `None` if it fails, as the daemon may have changed the
+/// entry first.
 fn ipvsadm(arguments: &[String]) -> Option<String> {
     let output = Command::new("ipvsadm").args(arguments).stdin(Stdio::null()).output().unwrap();
     output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
 }
 
-/// Unbinds the VIP, and measures how long it is missing.
+/// Unbinds the VIP repeatedly, and measures how long it is missing.
 pub(super) fn take_vip(shared: &Shared, mut rng: TestRng) {
     while shared.goes_on() {
         sleep(Duration::from_millis(rng.between(700, 1300) as u64));
@@ -85,7 +86,7 @@ pub(super) fn take_vip(shared: &Shared, mut rng: TestRng) {
     }
 }
 
-/// For how long the VIP was away after it was taken; `None` where it was not there.
+/// Returns how long the VIP was missing after it was unbound, or `None` if it was not bound.
 fn taken_away() -> Option<Duration> {
     let taker = Command::new("ip")
         .args(["address", "delete", &format!("{VIP}/32"), "dev", "eth0"])
@@ -94,7 +95,7 @@ fn taken_away() -> Option<Duration> {
         .spawn();
     let mut taker = taker.unwrap();
     let mut gone = None;
-    // It may be back before the one that took it has ended.
+    // It may be bound again before the unbinding command has ended.
     while gone.is_none() && is_running(&mut taker) {
         if !is_here() {
             gone = Some(Instant::now());
@@ -106,7 +107,7 @@ fn taken_away() -> Option<Duration> {
         gone = Some(Instant::now());
     }
     let Some(gone) = gone else { return was_taken.then_some(Duration::ZERO) };
-    // In the first half the daemon may not run for a while, and nothing restores it.
+    // In the first half the daemon may be down for a while, and nothing restores it.
     while !is_here() && gone.elapsed() < Duration::from_secs(10) {
         sleep(Duration::from_millis(1));
     }
@@ -117,7 +118,7 @@ fn is_running(child: &mut Child) -> bool {
     child.try_wait().unwrap().is_none()
 }
 
-/// Only an address of the host can be bound to.
+/// A socket can be bound only to an address of the host.
 fn is_here() -> bool {
     UdpSocket::bind((VIP, 0)).is_ok()
 }

@@ -1,4 +1,5 @@
-//! The host of the soak test: its spec, its daemon, and objects of others that must not change.
+//! The host of the soak test: its spec, its daemon, and objects of other programs that must not
+//! change.
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -10,17 +11,17 @@ use evenkeel_lab_tests::endpoint::ENDPOINT;
 use evenkeel_lab_tests::{fresh_namespace, program, run, run_with};
 use tempfile::TempDir;
 
-/// Out of scope, in the words of `ipvsadm -Sn`.
+/// Out of scope, in the format of `ipvsadm -Sn`.
 pub(super) const FOREIGN_SERVICE: &str =
     "-A -t 203.0.113.1:80 -s rr\n-a -t 203.0.113.1:80 -r 10.0.0.9:80 -g -w 3\n";
 
-/// Bound by someone else, out of scope and in scope.
+/// Bound by another program, out of scope and in scope.
 const ADDRESSES: [&str; 2] = ["203.0.113.1/32", "192.0.2.77/32"];
 
 /// A host in a network namespace of its own.
 pub(super) struct Fixture {
     folder: TempDir,
-    /// As they were at the beginning.
+    /// The objects of other programs at the beginning.
     foreign_services: Vec<String>,
 }
 
@@ -45,14 +46,14 @@ impl Fixture {
         self.path("specs/spec.yaml")
     }
 
-    /// Puts a spec in the place of the last one, at once.
+    /// Replaces the spec atomically.
     pub(super) fn replace(&self, text: &str) {
         let new = self.path("new.yaml");
         fs::write(&new, text).unwrap();
         fs::rename(&new, self.spec()).unwrap();
     }
 
-    /// Writes a spec over the last one, in two parts.
+    /// Overwrites the spec in place, in two parts.
     pub(super) fn overwrite(&self, text: &str) {
         let mut file = File::create(self.spec()).unwrap();
         let (begin, end) = text.as_bytes().split_at(text.len() / 2);
@@ -70,7 +71,7 @@ impl Fixture {
         command.spawn().unwrap()
     }
 
-    /// Whether nothing is to be done, and what `evenkeel plan` says otherwise.
+    /// Returns Ok if nothing is left to do, else the output of `evenkeel plan`.
     pub(super) fn plan(&self) -> Result<(), String> {
         let mut command = Command::new(program());
         command.args(["plan", "--detailed-exitcode"]).arg(self.spec());
@@ -82,14 +83,14 @@ impl Fixture {
         }
     }
 
-    /// The differences in objects of others.
+    /// Returns the differences in objects of other programs.
     pub(super) fn harmed(&self) -> Option<String> {
         let now = foreign_services();
         (now != self.foreign_services)
             .then(|| format!("{:?} became {now:?}", self.foreign_services))
     }
 
-    /// The end of the daemon's log.
+    /// Returns the end of the daemon's log.
     pub(super) fn end_of_log(&self) -> String {
         let mut file = File::open(self.path("log")).unwrap();
         let length = file.metadata().unwrap().len();
@@ -99,7 +100,7 @@ impl Fixture {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// Lines of the daemon's log that must not be in it.
+    /// Returns lines of the daemon's log that must not occur.
     pub(super) fn alarms(&self) -> Vec<String> {
         let log = fs::read(self.path("log")).unwrap();
         let log = String::from_utf8_lossy(&log);
@@ -108,7 +109,7 @@ impl Fixture {
     }
 }
 
-/// The objects of others, as other programs show them.
+/// Returns the objects of other programs, as `ipvsadm` and `ip` show them.
 fn foreign_services() -> Vec<String> {
     let table = run("ipvsadm -Sn");
     let table = table.lines().filter(|line| line.contains(" 203.0.113."));
@@ -116,7 +117,7 @@ fn foreign_services() -> Vec<String> {
     let shown = run("ip -o address show dev eth0");
     let is_theirs = |line: &&str| ADDRESSES.iter().any(|address| line.contains(address));
     all.extend(shown.lines().filter(is_theirs).map(str::to_owned));
-    // Who was bound first comes first, and comes after others when bound again.
+    // Addresses are listed in the order of binding; one that is bound again comes last.
     all.sort();
     all
 }

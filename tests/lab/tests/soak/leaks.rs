@@ -1,8 +1,8 @@
-//! What the daemon holds: its memory and its descriptors, sampled over time.
+//! Samples the daemon's memory and descriptors over time.
 
 use std::fs;
 
-/// One look at the daemon.
+/// One sample of the daemon.
 #[derive(Debug, Clone, Copy)]
 struct Sample {
     resident_kib: u64,
@@ -10,15 +10,15 @@ struct Sample {
     descriptors: u64,
 }
 
-/// All looks, in their order.
+/// All samples, in order.
 #[derive(Debug, Default)]
 pub(super) struct Samples(Vec<Sample>);
 
-/// How one quantity changed.
+/// The change of one quantity over time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Change {
     pub(super) name: &'static str,
-    /// The medians of its quarters.
+    /// The medians of the four quarters of the time.
     pub(super) quarters: [u64; 4],
 }
 
@@ -41,7 +41,7 @@ impl Samples {
         self.0.len()
     }
 
-    /// Resident memory and memory for data in KiB, and descriptors.
+    /// Returns the changes of resident memory and data memory in KiB, and of descriptors.
     pub(super) fn changes(&self) -> [Change; 3] {
         let change = |name, value: fn(&Sample) -> u64| {
             let median = |quarter: usize| {
@@ -62,8 +62,8 @@ impl Samples {
 }
 
 impl Change {
-    /// Whether memory grew by more than a twentieth and half a MiB, or descriptors by more than
-    /// the one of a client that is just being served.
+    /// Whether memory grew by more than a twentieth and half a MiB, or descriptors by more than the
+    /// one of a client that is being served.
     pub(super) fn is_leak(self) -> bool {
         let [first, .., last] = self.quarters;
         let grown = last.saturating_sub(first);
@@ -75,7 +75,7 @@ impl Change {
 }
 
 #[test]
-fn growth_is_a_leak_and_a_client_is_none() {
+fn growth_is_a_leak_and_a_connected_client_is_not() {
     let change = |name, first, last| Change { name, quarters: [first, 0, 9_999, last] };
     for (leak, first, last) in [(false, 8000, 8400), (true, 8000, 8600), (false, 20_000, 20_900)] {
         assert_eq!(change("resident, KiB", first, last).is_leak(), leak, "{first} {last}");

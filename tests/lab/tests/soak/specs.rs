@@ -1,37 +1,37 @@
-//! Specs, one changed a little from the one before, good ones and bad ones.
+//! Specs, valid and invalid, each a small change of the one before.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use evenkeel_lab_tests::dice::TestRng;
 
-/// How many services there may be.
+/// The largest number of services.
 const SLOTS: usize = 40;
 
-/// From here on every service has a VIP of its own, which comes and goes with it.
+/// From this number on every service has a VIP of its own, which is added and removed with it.
 const OWN_VIP: usize = 32;
 
-/// On the host in every spec, unless someone takes it away.
+/// The VIP of every spec, which another program may unbind.
 pub(super) const VIP: &str = "192.0.2.1";
 
 const VIPS: [&str; 4] = [VIP, "192.0.2.2", "192.0.2.3", "2001:db8::1"];
 const SCHEDULERS: [&str; 8] = ["rr", "wrr", "lc", "wlc", "sed", "nq", "sh", "mh"];
 
-/// What a version is meant to be.
+/// The intended kind of a version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     Good,
-    /// It is no YAML.
+    /// Not valid YAML.
     Syntax,
-    /// It has a key that there is not.
+    /// Has an unknown key.
     UnknownKey,
-    /// The last good one, cut short somewhere.
+    /// The last good spec, truncated somewhere.
     Cut,
-    /// A service would lose all its weights, if it is there.
+    /// A service would lose all its weights, if it exists.
     NoServer,
 }
 
-/// One text after the other.
+/// Generates one text after the other.
 #[derive(Debug, Clone)]
 pub(super) struct Writer {
     rng: TestRng,
@@ -57,7 +57,7 @@ impl Writer {
         this
     }
 
-    /// A good one.
+    /// Returns a valid spec.
     pub(super) fn good(&mut self) -> String {
         self.number += 1;
         if self.rng.percent(4) {
@@ -70,7 +70,7 @@ impl Writer {
         self.last_good.clone()
     }
 
-    /// Any one.
+    /// Returns a spec of any kind.
     pub(super) fn next(&mut self) -> (Kind, String) {
         let kind = match self.rng.below(100) {
             _ if self.last_good.is_empty() => Kind::Good,
@@ -90,7 +90,7 @@ impl Writer {
         self.number += 1;
         let number = self.number;
         match kind {
-            // The number is in the excerpt, so that no two are reported alike.
+            // The number occurs in the excerpt, so that no two reports are the same.
             Kind::Syntax => format!("{}  - bad-{number}: {number}: 1\n", self.last_good),
             Kind::UnknownKey => format!("{}unknown_{number}: 1\n", self.last_good),
             Kind::Cut => {
@@ -109,7 +109,7 @@ impl Writer {
         }
     }
 
-    /// All anew, few or many.
+    /// Generates all services anew, few or many.
     fn roll(&mut self) {
         let share = self.rng.between(15, 95);
         self.services.clear();
@@ -142,7 +142,7 @@ impl Writer {
         for _ in 0..rng.between(1, 4) {
             real_servers.insert(rng.between(1, 8), rng.below(6));
         }
-        // One that loses all its weights is held; here that is done on purpose only.
+        // A spec that takes all weights from a service is held; only `NoServer` may do that.
         let first = real_servers.keys().next().copied().unwrap_or(1);
         real_servers.insert(first, rng.between(1, 5));
         Service {
@@ -183,7 +183,7 @@ fn text(number: usize, services: &BTreeMap<usize, Service>) -> String {
         };
         write!(text, "  - {{ name: s{slot}, {key}, scheduler: {scheduler}, drain: {drain}")
             .unwrap();
-        // Without it a drain under these is an error.
+        // Without the flag a drain with these schedulers is an error.
         if matches!(*scheduler, "sh" | "mh") {
             write!(text, ", scheduler_flags: [{scheduler}-fallback]").unwrap();
         }
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_are_what_they_are_meant_to_be_and_differ_from_each_other() {
+    fn versions_are_of_the_intended_kind_and_differ_from_each_other() {
         let mut writer = Writer::new(TestRng::new(1));
         let mut before = writer.good();
         let mut sizes = Vec::new();

@@ -13,16 +13,16 @@ use super::specs::{Kind, Writer};
 use super::{Shared, SpecOutcome};
 use evenkeel_lab_tests::dice::TestRng;
 
-/// How long a version stands, mostly.
+/// The usual time that a version stays.
 const SHORT: Duration = Duration::from_millis(200);
 
-/// One of so many stands for longer than the daemon may take.
+/// One of this many versions stays longer than the daemon may take.
 const ONE_OF: usize = 8;
 
-/// How long the daemon may take: until the file is stable, and then until it is active.
+/// The longest time for the daemon: until the file is stable, and then until it is active.
 const MAY_TAKE: Duration = Duration::from_millis(600);
 
-/// Between two looks at what becomes of a version.
+/// The time between two checks for the result of a version.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Writes until it is stopped.
@@ -67,7 +67,8 @@ pub(super) fn write(shared: &Shared, fixture: &Fixture, writer: &mut Writer, mut
     }
 }
 
-/// Waits for that time, and returns the result of the version and its time; else the last status.
+/// Waits for that time, and returns the result of the version and the time it took, or the last
+/// status.
 fn stand(
     kind: Kind,
     text: &str,
@@ -89,8 +90,8 @@ fn stand(
     outcome.ok_or(last)
 }
 
-/// What became of a version; `None` for nothing yet. A status says for sure which spec is in force;
-/// that a problem or a held plan is this one's is seen by its being another one than before.
+/// Returns the result of a version, or `None` if there is none yet. A status names the active spec;
+/// a problem or a held plan belongs to this version if it differs from the one before.
 fn became(kind: Kind, digest: &str, before: Option<&Value>, now: &Value) -> Option<SpecOutcome> {
     let is_new = |pointer: &str| {
         let before = before.and_then(|before| before.pointer(pointer));

@@ -1,35 +1,35 @@
-//! The five files of the sweep, what their faults are, and what each must lead to.
+//! The five files of the sweep, their faults, and the expected outcome of each.
 //!
 //! Everything here is specified before a run: the outcome of each fault, and why an accepted one is
 //! accepted. Each line of a file has a mark for the outcome if the file ends with that line:
 //!
-//! - `!` the directory is no spec any more;
+//! - `!` the directory is no longer a valid spec;
 //! - `-` live objects would be edited or deleted, so that `cut-off` refuses it;
-//! - `=` it asks for the same.
+//! - `=` it requests the same state.
 
-/// How the directory of a sweep is written.
+/// The form in which the directory of a sweep is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Layout {
-    /// `00-scope.yaml` is one of the files. Without it, the whole table is the spec's.
+    /// `00-scope.yaml` is one of the files. Without it, the scope is the whole table.
     pub(super) scope: bool,
     /// Every file ends with the end mark `...`.
     pub(super) mark: bool,
 }
 
-/// What a fault must lead to.
+/// The expected outcome of a fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Expected {
-    /// No spec: `apply` ends with 65, the daemon keeps the last good spec.
+    /// An invalid spec: `apply` ends with 65, the daemon keeps the last good spec.
     BadSpec,
     /// Refused, by this guard among others.
     Refused(&'static str),
-    /// Accepted, as it asks for the same.
+    /// Accepted, as it requests the same state.
     InSync { why: &'static str },
-    /// Accepted, and changes so much.
+    /// Accepted, with these changes.
     Applied { changes: String, why: &'static str },
 }
 
-/// What is found in place of a file.
+/// The content in place of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Found {
     Nothing,
@@ -45,7 +45,7 @@ pub(super) struct Fault {
     pub(super) name: String,
     pub(super) found: Found,
     pub(super) expected: Expected,
-    /// One of many of its kind, of which the short sweep takes a few.
+    /// One of many of its kind, of which the short sweep tests a few.
     pub(super) is_cut: bool,
 }
 
@@ -57,12 +57,12 @@ pub(super) struct SpecFile {
     text: String,
     /// A mark for each line of `text`.
     cuts: Vec<char>,
-    /// What its absence leads to.
+    /// The outcome if the file is missing.
     missing: Expected,
     /// The file of that name in another cluster's repository.
     other_cluster: (String, Expected),
     older: Vec<Older>,
-    /// A new version of which the tail was not written: no beginning of the text in force.
+    /// A new version whose tail was not written; it is not a prefix of the active text.
     half_written: (String, Expected),
 }
 
@@ -71,16 +71,16 @@ pub(super) struct SpecFile {
 struct Older {
     name: &'static str,
     text: String,
-    /// Unless the text is a beginning of the active one, which only the end mark distinguishes from
-    /// one that was cut.
+    /// This outcome, unless the text is a prefix of the active one; only the end mark distinguishes
+    /// that from a cut.
     expected: Expected,
 }
 
-const REVERT: &str = "a `git revert` makes this version; only what later commits added goes";
+const REVERT: &str = "a `git revert` makes this version; only later additions are deleted";
 const SETTINGS: &str =
     "it lists no service, server or VIP: settings change, and nothing is deleted";
 const POOL: &str = "one pool in place of another of the same size is an everyday change";
-const SAME: &str = "it asks for the same";
+const SAME: &str = "it requests the same state";
 const HALF: &str =
     "a commit that takes out the last item looks the same; only the end mark distinguishes them";
 
@@ -95,7 +95,7 @@ impl Expected {
 }
 
 impl SpecFile {
-    /// From a text with its marks.
+    /// Creates a file from a text with its marks.
     fn new(name: &'static str, marked: &str, missing: Expected) -> Self {
         let (mut text, mut cuts) = (String::new(), Vec::new());
         for line in marked.lines() {
@@ -123,7 +123,7 @@ impl SpecFile {
         self
     }
 
-    /// A new version whose first line differs, and which ends before that text.
+    /// Adds a new version whose first line differs, and which ends before that text.
     fn half_written(mut self, before: &str, expected: Expected) -> Self {
         let (_, rest) = self.text.split_once('\n').unwrap();
         let (head, _) = rest.split_once(before).unwrap();
@@ -131,12 +131,12 @@ impl SpecFile {
         self
     }
 
-    /// The text in force.
+    /// Returns the active text.
     pub(super) fn good(&self, layout: Layout) -> String {
         ended(&self.text, layout.mark)
     }
 
-    /// Every fault of this file in that layout.
+    /// Returns every fault of this file in that layout.
     pub(super) fn faults(&self, layout: Layout) -> Vec<Fault> {
         let mut all = Vec::new();
         let mut add = |name: String, found, expected, is_cut| {
@@ -158,7 +158,8 @@ impl SpecFile {
             let expected = match mark {
                 '!' => Expected::BadSpec,
                 '-' => Expected::Refused("cut-off"),
-                // What is missing may be nothing but the mark, and yet that is known for certain.
+                // The missing part may be nothing but the end mark, yet the file is certainly
+                // incomplete.
                 '=' if layout.mark => Expected::Refused("cut-off"),
                 '=' => Expected::same(),
                 other => panic!("{other} is no mark"),
@@ -198,23 +199,23 @@ impl SpecFile {
     }
 }
 
-/// A text with or without the end mark.
+/// Returns a text with or without the end mark.
 fn ended(text: &str, mark: bool) -> String {
     if mark { format!("{text}...\n") } else { text.to_owned() }
 }
 
-/// A text without the line that has those words.
+/// Returns a text without the line that contains these words.
 fn without(text: &str, words: &str) -> String {
     let lines = text.split_inclusive('\n').filter(|line| !line.contains(words));
     lines.collect()
 }
 
-/// The beginning of a text, before those words.
+/// Returns the part of a text before these words.
 fn before(text: &str, words: &str) -> String {
     text.split_once(words).unwrap().0.to_owned()
 }
 
-/// The files of that layout.
+/// Returns the files of that layout.
 pub(super) fn files(layout: Layout) -> Vec<SpecFile> {
     let mut all = Vec::new();
     if layout.scope {

@@ -1,8 +1,8 @@
-//! Everyday edits of a Git repository, each brought by `git pull` to the very directory that a
-//! daemon watches: guards refuse those that were expected beforehand, and no other.
+//! Everyday edits of a Git repository, each brought by `git pull` into the directory that a daemon
+//! watches: guards refuse the edits that were expected to be refused, and no others.
 //!
-//! `EVENKEEL_SWEEP_EDITS` says how many, `EVENKEEL_LAB_SEED` which; `cargo xtask sweep --git` sets
-//! them. In the middle of a run every file gets the end mark.
+//! `EVENKEEL_SWEEP_EDITS` sets the number of edits, `EVENKEEL_LAB_SEED` their seed; `cargo xtask
+//! sweep --git` sets both. In the middle of a run every file gets the end mark.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,7 +23,7 @@ mod tree;
 /// Enough for each kind of edit.
 const USUAL: usize = 24;
 
-/// Of those among the other tests.
+/// The seed among the other tests.
 const SEED: u64 = 10;
 
 /// An edit that was refused, and what was done about it.
@@ -35,7 +35,7 @@ struct Refused {
 }
 
 #[test]
-fn everyday_edits_of_a_git_repository_are_refused_only_where_that_was_expected() {
+fn everyday_edits_of_a_git_repository_are_refused_only_as_expected() {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
     let edits = number("EVENKEEL_SWEEP_EDITS").map_or(USUAL, |it| usize::try_from(it).unwrap());
     let seed = number("EVENKEEL_LAB_SEED").unwrap_or(SEED);
@@ -83,9 +83,9 @@ fn everyday_edits_of_a_git_repository_are_refused_only_where_that_was_expected()
             ));
         }
         if status.held().is_some() {
-            // Meanwhile nothing is as the edit asks.
+            // Meanwhile no part of the edit is applied.
             assert_in_force(&before.texts(), &foreign, &edit);
-            // What others have is not to be lost by this test.
+            // Objects of other programs must not be lost in this test.
             let may_be_meant = !expected.contains("wider-scope");
             let way_out = if may_be_meant && author.percent(60) { "approved" } else { "reverted" };
             if way_out == "approved" {
@@ -107,8 +107,8 @@ fn everyday_edits_of_a_git_repository_are_refused_only_where_that_was_expected()
     assert!(unexpected.is_empty(), "{}", unexpected.join("\n"));
 }
 
-/// Waits until the daemon holds those files, or they are in force, as is expected; gives its last
-/// status where that does not come about.
+/// Waits until the daemon holds these files or has activated them, as expected; returns its last
+/// status if that does not happen.
 fn settled(daemon: &Daemon, host: &Host, texts: &Texts, is_refused: bool) -> Status {
     let named: Vec<(String, &[u8])> = texts
         .iter()
@@ -120,15 +120,15 @@ fn settled(daemon: &Daemon, host: &Host, texts: &Texts, is_refused: bool) -> Sta
         Some(_) => is_refused,
         None => !is_refused && it.is_ok() && it.digest() == Some(&digest),
     };
-    // It notices them by itself, ...
+    // The daemon detects them by itself, ...
     let noticed = daemon.wait_for(is_expected);
-    // ... and reading them again makes no difference.
+    // ... and a reload makes no difference.
     daemon.reload();
     let settled = daemon.wait_for(is_expected);
     noticed.and(settled).unwrap_or_else(|last| last)
 }
 
-/// Asserts that the host is as those texts ask, and that others have what they had.
+/// Asserts that the host matches these texts, and that objects of other programs are unchanged.
 fn assert_in_force(texts: &Texts, foreign: &Observed, edit: &str) {
     let desired = predict::desired(texts);
     let table = desired.services.iter().map(|(key, named)| (*key, named.service.clone()));

@@ -1,4 +1,4 @@
-//! A host whose spec is a directory: what is on it, the program run on it, and its daemon.
+//! A host whose spec is a directory: its state, commands on it, and its daemon.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -15,7 +15,8 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// IPVS entries of others, out of the scope of every spec here, in the words of `ipvsadm -Sn`.
+/// IPVS entries of other programs, out of the scope of every spec here, in the format of `ipvsadm
+/// -Sn`.
 pub(super) const FOREIGN: &str = "-A -t 203.0.113.1:80 -s rr
 -a -t 203.0.113.1:80 -r 10.8.0.1:80 -g -w 3
 -A -u [2001:db8:f::1]:53 -s rr
@@ -24,31 +25,31 @@ pub(super) const FOREIGN: &str = "-A -t 203.0.113.1:80 -s rr
 -a -f 100 -r 10.8.0.2:0 -g -w 1
 ";
 
-/// Addresses of others, two of them in the scope of every spec here.
+/// Addresses of other programs, two of them in the scope of every spec here.
 const FOREIGN_ADDRESSES: [&str; 4] =
     ["192.0.2.77/32", "2001:db8:1::77/128", "203.0.113.1/32", "2001:db8:f::1/128"];
 
 /// Sysctls that specs here set.
 const SYSCTLS: [&str; 2] = ["drop_entry", "expire_nodest_conn"];
 
-/// How long the daemon may take until it shows what became of a change.
+/// How long the daemon may take to show the result of a change.
 const SEEN: Duration = Duration::from_secs(10);
 
-/// It was looked at so often, too, before it counts as late: a machine may stall.
+/// The status must also have been read this often before it counts as late, as a machine may stall.
 const LOOKS: usize = 20;
 
-/// Root's own files are closed to a program without these.
+/// Without these capabilities, a program cannot read root's files that are closed to it by mode.
 const CAPABILITIES: &str = "-dac_override,-dac_read_search";
 
 /// A host in a network namespace of its own.
 pub(super) struct Host {
     folder: TempDir,
-    /// Whether others have IPVS entries here.
+    /// Whether other programs have IPVS entries here.
     is_shared: bool,
 }
 
 impl Host {
-    /// With addresses of others and, where it is shared, IPVS entries of others.
+    /// Creates it with addresses and, if it is shared, IPVS entries of other programs.
     pub(super) fn new(is_shared: bool) -> Self {
         fresh_namespace();
         run("ip link add eth0 up type dummy");
@@ -65,12 +66,12 @@ impl Host {
         self.folder.path().join(name)
     }
 
-    /// The directory of the spec.
+    /// Returns the directory of the spec.
     pub(super) fn specs(&self) -> PathBuf {
         self.path("specs")
     }
 
-    /// Adds the IPVS entries of others that are missing.
+    /// Adds the missing IPVS entries of other programs.
     pub(super) fn restore_foreign(&self) {
         if !self.is_shared {
             return;
@@ -98,7 +99,7 @@ impl Host {
         self.command(arguments).output().unwrap()
     }
 
-    /// Applies the directory, past these guards.
+    /// Applies the directory and overrides these guards.
     pub(super) fn apply(&self, allowed: &str) -> Output {
         let mut command = self.command("apply --yes");
         if !allowed.is_empty() {
@@ -107,7 +108,7 @@ impl Host {
         command.arg(self.specs()).output().unwrap()
     }
 
-    /// A daemon on the directory, once its first pass is over.
+    /// Starts a daemon on the directory, and waits for its first pass.
     pub(super) fn watch(&self) -> Daemon {
         let socket = self.path("notify");
         let ready = readiness(UnixDatagram::bind(&socket).unwrap());
@@ -126,7 +127,7 @@ impl Host {
 /// A running daemon, which is killed when dropped.
 pub(super) struct Daemon {
     child: Child,
-    /// Receives each time that it is ready, first or after a reload.
+    /// Receives a message each time the daemon is ready, at first or after a reload.
     ready: Receiver<()>,
     log: PathBuf,
 }
@@ -138,7 +139,7 @@ impl Daemon {
         }
     }
 
-    /// Has it read the spec again, and waits until it has acted on it.
+    /// Makes the daemon read the spec again, and waits until it has done so.
     pub(super) fn reload(&self) {
         kill(Pid::from_raw(self.child.id().try_into().unwrap()), Signal::SIGHUP).unwrap();
         self.wait_for_ready();
@@ -154,7 +155,7 @@ impl Daemon {
         panic!("no status: {}", self.threads());
     }
 
-    /// Waits for a status like that; gives the last one otherwise.
+    /// Waits for a status that satisfies the condition, and returns the last one otherwise.
     pub(super) fn wait_for(&self, is_so: impl Fn(&Status) -> bool) -> Result<Status, Status> {
         let begin = Instant::now();
         let mut looks = 0;
@@ -171,7 +172,7 @@ impl Daemon {
         }
     }
 
-    /// What its threads do, where it does not answer.
+    /// Returns the states of its threads, for an error report when it does not answer.
     fn threads(&self) -> String {
         let folder = format!("/proc/{}/task", self.child.id());
         let threads = fs::read_dir(folder).into_iter().flatten();
@@ -189,8 +190,8 @@ impl Daemon {
     }
 }
 
-/// Reads what a daemon reports to its service manager, for as long as the test program runs, and
-/// passes on that it is ready: a daemon may wait for a manager that does not read.
+/// Reads the daemon's messages to its service manager for as long as the test program runs, and
+/// reports readiness: a daemon may block on a manager that does not read.
 fn readiness(manager: UnixDatagram) -> Receiver<()> {
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
@@ -220,7 +221,7 @@ impl Drop for Daemon {
 pub(super) struct Status(Value);
 
 impl Status {
-    /// How many specs came into force since it started.
+    /// Returns how many specs became active since it started.
     pub(super) fn generation(&self) -> u64 {
         self.0["spec"]["active"]["generation"].as_u64().unwrap_or(0)
     }
@@ -233,12 +234,12 @@ impl Status {
         !self.0["spec"]["problem"].is_null()
     }
 
-    /// The id of the plan that is held.
+    /// Returns the id of the held plan.
     pub(super) fn held(&self) -> Option<&str> {
         self.0["spec"]["held"]["id"].as_str()
     }
 
-    /// The guards that hold it.
+    /// Returns the guards that hold it.
     pub(super) fn guards(&self) -> BTreeSet<String> {
         let guards = self.0["spec"]["held"]["guards"].as_object();
         guards.into_iter().flatten().map(|(name, _)| name.clone()).collect()
@@ -267,7 +268,7 @@ enum Kind {
 }
 
 impl Observed {
-    /// This namespace, as other programs show it.
+    /// Reads the state of this namespace with other programs.
     pub(super) fn now() -> Self {
         let mut all = BTreeMap::new();
         for line in ipvsadm::save() {
@@ -293,7 +294,7 @@ impl Observed {
         Self(all)
     }
 
-    /// The entries and addresses of others.
+    /// Returns the entries and addresses of other programs.
     pub(super) fn foreign(&self) -> Self {
         let is_foreign = |(_, key): &(Kind, String)| {
             key.contains("203.0.113.")
@@ -311,7 +312,7 @@ impl Observed {
         )
     }
 
-    /// The addresses that others did not bind.
+    /// Returns the addresses that other programs did not bind.
     pub(super) fn own_addresses(&self) -> BTreeSet<String> {
         let foreign = self.foreign();
         let own = self.0.keys().filter(|key| !foreign.0.contains_key(*key));
@@ -319,7 +320,7 @@ impl Observed {
         own.map(|(_, address)| address.split('/').next().unwrap().to_owned()).collect()
     }
 
-    /// What is different later, in short: `-1 service, +2 -2 real servers`; empty for nothing.
+    /// Summarises the later differences: `-1 service, +2 -2 real servers`; empty for none.
     pub(super) fn changes(&self, later: &Self) -> String {
         let mut counts: BTreeMap<Kind, [usize; 3]> = BTreeMap::new();
         for (key, value) in &later.0 {

@@ -1,16 +1,16 @@
-//! The daemon while the wall clock is set.
+//! Tests the daemon while the wall clock is set.
 
 use evenkeel_lab_tests::clock::Stepped;
 
 use super::*;
 
-/// What a drain or a pause may take.
+/// The duration of a drain or a pause.
 const TIME: Duration = Duration::from_secs(6);
 
-/// Of that, as it comes to its end.
+/// Shortly before its end.
 const NEARLY: Duration = Duration::from_millis(5_500);
 
-/// From there to its end, with the rounding of seconds and one look of the daemon.
+/// The time from there to its end, with the rounding of seconds and one check of the daemon.
 const SOON: Duration = Duration::from_secs(4);
 
 const HOUR: i64 = 3_600;
@@ -32,7 +32,7 @@ fn a_drain_lasts_its_full_time_even_if_the_clock_is_set() {
         std::thread::sleep(Duration::from_secs(1));
         let _stepped = Stepped::by(steps[0]);
         std::thread::sleep(Duration::from_secs(1));
-        // The journal decides.
+        // Only the journal is left.
         daemon.signal(Signal::SIGKILL);
         assert!(is_signal(daemon.ended()));
         let _again = Stepped::by(steps[1]);

@@ -1,4 +1,4 @@
-//! The daemon's commands, and other programs beside it.
+//! Tests the daemon's commands, and other programs beside it.
 
 use evenkeel_lab_tests::modules;
 
@@ -8,7 +8,7 @@ const HELD: &str = "version: 1\nscope: all\nservices:\n  - { name: web, vip: 192
                     real_servers: [ { address: 10.0.0.1, weight: 0 } ] }\n";
 
 #[test]
-fn without_a_daemon_status_says_so_and_the_others_refuse() {
+fn without_a_daemon_status_reports_that_and_the_others_refuse() {
     let host = Host::new();
     let (code, stdout, _) = host.evenkeel("status");
     assert_eq!(code, 0);
@@ -22,7 +22,7 @@ fn without_a_daemon_status_says_so_and_the_others_refuse() {
 }
 
 #[test]
-fn a_plan_that_a_guard_holds_is_let_through_by_its_id() {
+fn a_held_plan_is_approved_by_its_id() {
     let host = Host::new();
     let _daemon = host.watching(&spec("10.0.0.10"), "--interval 1s");
     let before = table();
@@ -31,7 +31,7 @@ fn a_plan_that_a_guard_holds_is_let_through_by_its_id() {
     let (_, stdout, _) = host.evenkeel("status");
     assert!(stdout.starts_with("held") && stdout.contains("guard no-server"), "{stdout}");
     run("ipvsadm -D -t 192.0.2.1:80");
-    // The last good spec is enforced all the same.
+    // The last good spec is enforced nevertheless.
     let (code, _, stderr) = host.evenkeel("approve 00000000");
     assert_eq!(code, 3, "{stderr}");
     assert!(within(Duration::from_secs(2), || table() == before), "{}", table());
@@ -51,7 +51,7 @@ fn a_pause_leaves_manual_work_alone_until_it_ends() {
     assert_eq!(code, 0, "{stdout}");
     let begin = Instant::now();
     run("ipvsadm -D -t 192.0.2.1:80");
-    // Not even a daemon that is started anew undoes it.
+    // A restarted daemon does not undo it either.
     daemon.signal(Signal::SIGKILL);
     assert!(is_signal(daemon.ended()));
     let _daemon = host.watch("specs/spec.yaml", "--interval 1s");
@@ -137,7 +137,7 @@ fn a_drain_continues_beside_other_changes() {
     host.write("spec.yaml", of(&[2]));
     assert!(within(Duration::from_secs(3), || host.status()["draining"] == 1));
     assert!(table().contains("7F000001:0050 Masq 0"), "{}", table());
-    // Something else is changed meanwhile, and drift repaired.
+    // Meanwhile another change is made, and drift is repaired.
     host.write("spec.yaml", of(&[2, 3]));
     assert!(within(ENFORCED, || table().contains("7F000003")), "{}", table());
     run("ipvsadm -e -t 192.0.2.1:80 -r 127.0.0.2 -m -w 9");
@@ -151,7 +151,7 @@ fn a_drain_continues_beside_other_changes() {
     let left = row.strip_prefix("real server 127.0.0.1:80 of web/192.0.2.1:80/tcp: ").unwrap();
     let left: u64 = left.strip_suffix(" s left").unwrap().parse().unwrap();
     assert!((3_580..=3_601).contains(&left), "{stdout}");
-    // As long as nothing more is done, nothing is logged.
+    // As long as nothing changes, nothing is logged.
     let before = daemon.log();
     std::thread::sleep(Duration::from_millis(2_500));
     assert_eq!(daemon.log(), before);
@@ -170,13 +170,13 @@ fn an_apply_that_waits_for_drains_lets_the_daemon_continue() {
     let mut applies = Vec::new();
     for end in ["the drain", "the daemon"] {
         let open = std::net::TcpStream::connect("192.0.2.1:80").unwrap();
-        // The faster of the two starts the drain.
+        // The daemon or the apply, whichever is faster, starts the drain.
         host.write("spec.yaml", text.replace("127.0.0.1 }", "127.0.0.2 }"));
         let mut command = host.command("apply");
         command.args(["--yes", "specs/spec.yaml"]).current_dir(host.folder.path());
         let mut apply = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         assert!(within(Duration::from_secs(3), || host.status()["draining"] == 1));
-        // It holds nothing: a VIP that is lost meanwhile is back at once.
+        // The apply holds no lock: a VIP that is lost meanwhile is restored immediately.
         std::thread::sleep(Duration::from_millis(300));
         assert!(apply.try_wait().unwrap().is_none(), "it waits");
         run("ip address delete 192.0.2.1/32 dev eth0");
@@ -204,7 +204,7 @@ fn an_apply_that_waits_for_drains_lets_the_daemon_continue() {
 }
 
 #[test]
-fn a_scheduler_that_cannot_be_loaded_costs_its_service_only_and_is_reported() {
+fn a_scheduler_that_cannot_be_loaded_affects_its_service_only_and_is_reported() {
     let host = Host::new();
     let more = "  - { name: odd, vip: 192.0.2.1, port: 81, scheduler: sed, drain: 0s, real_servers: [ { address: 10.0.0.9 } ] }\n";
     host.write("spec.yaml", spec("10.0.0.10") + more);
@@ -255,7 +255,7 @@ fn drift_repair_continues_on_a_full_disk() {
     run("ip addr del 192.0.2.1/32 dev eth0");
     let is_back = || table() == before && run("ip -br addr show dev eth0").contains("192.0.2.1/32");
     assert!(within(Duration::from_secs(3), is_back), "{}", table());
-    // A new spec cannot be kept, and is not begun.
+    // A new spec cannot be recorded, and is not started.
     host.write("spec.yaml", text.replace("10.0.0.10", "10.0.0.11"));
     assert!(within(Duration::from_secs(3), || host.reasons().contains("No space left")));
     assert_eq!(table(), before);

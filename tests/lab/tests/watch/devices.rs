@@ -1,4 +1,4 @@
-//! A dummy device that evenkeel made, while someone sets it down.
+//! Tests a dummy device that evenkeel created while another program sets it down.
 
 use super::*;
 
@@ -16,8 +16,8 @@ services:
     real_servers: [ { address: 10.0.0.1 }, { address: '2001:db8:1::1' } ]
 ";
 
-/// What makes the VIPs on the device work, as `ip` shows it: its addresses, and the routes that
-/// make them local. What the kernel adds to every device is left out.
+/// Returns what VIPs on the device need, as `ip` shows it: its addresses, and the routes that make
+/// them local, without those that the kernel adds to every device.
 fn alive() -> (Vec<String>, Vec<String>) {
     let lines = |command: &str| -> Vec<String> {
         let text = run(command);
@@ -40,14 +40,14 @@ fn is_up(interface: &str) -> bool {
 }
 
 #[test]
-fn a_device_of_our_own_that_is_set_down_is_planned_up_and_brought_up_by_apply() {
+fn apply_brings_up_a_device_of_evenkeel_that_was_set_down() {
     let host = Host::new();
     host.write("spec.yaml", SPEC);
     assert_eq!(host.evenkeel("apply --yes specs/spec.yaml").0, 0);
     assert!(within(Duration::from_secs(3), || alive().1.len() == 2), "{:?}", alive());
     let before = alive();
     run("ip link set vip0 down");
-    // IPv4 outlasts it.
+    // IPv4 addresses survive that.
     let (addresses, routes) = alive();
     assert_eq!((addresses, routes.len()), (vec!["192.0.2.1/32".to_owned()], 1));
     run("ip link set eth0 down");
@@ -61,7 +61,7 @@ fn a_device_of_our_own_that_is_set_down_is_planned_up_and_brought_up_by_apply() 
         ),
         "{stdout}"
     );
-    // What someone else made is only warned of.
+    // A device of another program causes a warning only.
     assert!(stderr.contains("interface eth0 is down: 192.0.2.2"), "{stderr}");
     assert!(!stderr.contains("vip0"), "{stderr}");
     let (code, stdout, stderr) = host.evenkeel("apply --yes specs/spec.yaml");
@@ -73,7 +73,7 @@ fn a_device_of_our_own_that_is_set_down_is_planned_up_and_brought_up_by_apply() 
 }
 
 #[test]
-fn a_device_of_our_own_that_is_set_down_under_a_daemon_is_up_again_with_its_vips() {
+fn a_daemon_brings_up_a_device_of_evenkeel_that_was_set_down_with_its_vips() {
     let host = Host::new();
     let daemon = host.watching(SPEC, "--interval 30s");
     assert!(within(Duration::from_secs(3), || alive().1.len() == 2), "{:?}", alive());
@@ -81,7 +81,7 @@ fn a_device_of_our_own_that_is_set_down_under_a_daemon_is_up_again_with_its_vips
     for _ in 0..3 {
         let begin = Instant::now();
         run("ip link set vip0 down");
-        // The kernel reports it, so that no interval passes.
+        // The kernel reports it, so the daemon does not wait for its interval.
         let is_back = || is_up("vip0") && alive() == before;
         assert!(within(Duration::from_secs(2), is_back), "{:?}: {}", alive(), daemon.log());
         say(&format!("a device is up again, with its VIPs, after {:?}", begin.elapsed()));
@@ -90,5 +90,5 @@ fn a_device_of_our_own_that_is_set_down_under_a_daemon_is_up_again_with_its_vips
     host.wait_for_state("ok");
     run("ip link set eth0 down");
     std::thread::sleep(Duration::from_secs(1));
-    assert!(!is_up("eth0"), "that one is someone else's");
+    assert!(!is_up("eth0"), "it belongs to another program");
 }

@@ -10,7 +10,7 @@ use super::*;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Checking takes some time as well.
+/// The checks take some time as well.
 const LOOK: Duration = Duration::from_millis(500);
 
 const SPEC: &str = "version: 1
@@ -44,11 +44,11 @@ services:
     real_servers: [ { address: 10.1.0.5 } ]
 ";
 
-/// Objects of others, out of scope.
+/// Objects of other programs, out of scope.
 const FOREIGN_SERVICE: &str =
     "-A -t 203.0.113.1:80 -s rr\n-a -t 203.0.113.1:80 -r 10.0.0.9:80 -g -w 3\n";
 
-/// Everything that evenkeel keeps, as other programs tell it.
+/// Returns everything that evenkeel manages, as other programs show it.
 fn everything() -> (BTreeSet<String>, String, String, String) {
     let addresses = run("ip -br addr show dev eth0");
     let timeouts = run("ipvsadm -Ln --timeout");
@@ -64,7 +64,7 @@ fn drift_of_every_kind_is_repaired_within_an_interval() {
     let before = everything();
     assert!(before.0.iter().any(|line| line.contains("203.0.113.1")));
     let changes = [
-        // Services: gone, another one, each attribute.
+        // Services: deleted, added, each attribute.
         "ipvsadm -D -t 192.0.2.1:80",
         "ipvsadm -D -t [2001:db8::1]:80",
         "ipvsadm -D -f 7",
@@ -78,7 +78,7 @@ fn drift_of_every_kind_is_repaired_within_an_interval() {
         "ipvsadm -E -t [2001:db8::1]:80 -s sh -b sh-fallback,sh-port -p 300 -M 64",
         "ipvsadm -E -u 192.0.2.1:53 -s wrr",
         "ipvsadm -E -f 7 -s wlc",
-        // Real servers: gone, another one, each attribute.
+        // Real servers: deleted, added, each attribute.
         "ipvsadm -d -t 192.0.2.1:80 -r 10.0.0.2",
         "ipvsadm -a -t 192.0.2.1:80 -r 10.0.0.66 -g",
         "ipvsadm -e -t 192.0.2.1:80 -r 10.0.0.2 -g -w 8",
@@ -110,9 +110,10 @@ fn drift_of_every_kind_is_repaired_within_an_interval() {
     say(&format!("{} kinds of drift repaired, the slowest after {worst:?}", changes.len()));
 }
 
-/// Every kind in a table that is too large to be read as a whole each time.
+/// Tests every kind in a table that is too large to be read completely each time.
 #[test]
-fn in_a_large_table_what_shows_is_repaired_within_an_interval_and_the_rest_within_a_longer_one() {
+fn in_a_large_table_visible_drift_is_repaired_within_an_interval_and_the_rest_within_a_longer_one()
+{
     let host = Host::new();
     let mut spec = SPEC.to_owned();
     for number in 1..=80 {
@@ -147,7 +148,7 @@ fn a_vip_that_anything_unbinds_is_restored_within_a_tenth_of_a_second() {
     let _daemon = host.watching(SPEC, "");
     let mut times: Vec<Duration> = (0..50)
         .map(|number| {
-            // Sometimes it is taken again as soon as it is back.
+            // Sometimes the VIP is unbound again as soon as it is restored.
             std::thread::sleep(Duration::from_millis(number % 5 * 15));
             time_without(if number % 2 == 0 { "192.0.2.1/32" } else { "2001:db8::1/128" })
         })
@@ -162,7 +163,7 @@ fn a_vip_that_anything_unbinds_is_restored_within_a_tenth_of_a_second() {
     host.wait_for_state("ok");
 }
 
-/// Permanent changes of other addresses must not delay the repair of a VIP.
+/// Continuous changes of other addresses must not delay the repair of a VIP.
 #[test]
 fn a_vip_is_restored_at_once_however_many_other_addresses_change() {
     let host = Host::new();
@@ -186,7 +187,7 @@ fn a_vip_is_restored_at_once_however_many_other_addresses_change() {
 fn time_without(address: &str) -> Duration {
     let binding = binding(address);
     let kernel = evenkeel_host::Host::connect().unwrap();
-    // Only an address of the host can be bound to.
+    // A socket can be bound only to an address of the host.
     let is_here = || UdpSocket::bind((binding.address, 0)).is_ok();
     assert!(is_here());
     kernel.unbind(&binding).unwrap();
@@ -203,5 +204,55 @@ fn binding(address: &str) -> Binding {
         address: address.parse().unwrap(),
         prefix: prefix.parse().unwrap(),
         interface: "eth0".to_owned(),
+    }
+}
+
+/// A VIP with a label and a route, and one of IPv6 with a route.
+const ROUTED: &str = "version: 1
+vips:
+  - { address: 192.0.2.1, interface: eth0, label: 'eth0:0', route: true }
+  - { address: '2001:db8::1', interface: eth0, route: true }
+services:
+  - { name: web, vips: [192.0.2.1, '2001:db8::1'], port: 80, drain: 0s, real_servers: [] }
+";
+
+#[test]
+fn labels_and_routes_are_repaired_within_an_interval() {
+    let host = Host::new();
+    let daemon = host.watching(ROUTED, "--interval 1s");
+    let state = || {
+        [
+            run("ip -d -4 addr show dev eth0"),
+            run("ip -d -6 addr show dev eth0 scope global"),
+            run("ip route show table main"),
+            run("ip -6 route show table main"),
+        ]
+    };
+    let before = state();
+    assert!(before[0].contains("eth0:0") && before[2].contains("192.0.2.1 dev eth0 proto 101"));
+    assert!(before[3].contains("2001:db8::1 dev eth0 proto 101 src 2001:db8::1"));
+    let relabel = || {
+        run("ip addr del 192.0.2.1/32 dev eth0");
+        let vip = Binding::host([192, 0, 2, 1].into(), "eth0");
+        let host = evenkeel_host::Host::connect().unwrap();
+        host.bind_labelled(&vip, Some("eth0:9")).unwrap();
+    };
+    for change in [
+        "ip route del 192.0.2.1 dev eth0",
+        "ip -6 route del 2001:db8::1 dev eth0",
+        "ip addr del 192.0.2.1/32 dev eth0",
+        "ip addr del 2001:db8::1/128 dev eth0",
+        "relabel",
+    ] {
+        // The daemon sees all of a change at once.
+        daemon.signal(Signal::SIGSTOP);
+        match change {
+            "relabel" => relabel(),
+            command => drop(run(command)),
+        }
+        assert_ne!(state(), before, "{change}");
+        daemon.signal(Signal::SIGCONT);
+        let is_repaired = within(INTERVAL + LOOK, || state() == before);
+        assert!(is_repaired, "{change}: {:#?}, before {before:#?}", state());
     }
 }

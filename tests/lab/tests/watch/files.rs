@@ -1,5 +1,6 @@
-//! Whatever happens to the files of a spec: a new one is active within half a second of its last
-//! byte, a bad one changes nothing and is reported with its position, a good one after it recovers.
+//! Tests all ways to change the files of a spec: a new spec is active within half a second of its
+//! last byte, a bad one changes nothing and is reported with its position, and a good one after it
+//! recovers.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -15,7 +16,7 @@ fn check(host: &Host, mut write: impl FnMut(&str)) {
     }
     let before = settled();
     write("version: 1\nservices:\n  - { name: web, vip: 192.0.2.1, prot: 80, real_servers: [] }\n");
-    // The state alone is not enough if writing has degraded it before.
+    // The state alone is not enough, as writing may have degraded it before.
     let is_reported = within(ENFORCED, || {
         let reasons = host.reasons();
         reasons.contains("prot") && reasons.contains(":3:")
@@ -28,7 +29,7 @@ fn check(host: &Host, mut write: impl FnMut(&str)) {
     host.wait_for_state("ok");
 }
 
-/// The table when nothing of the last change is left to do.
+/// Returns the table when all steps of the last change are done.
 fn settled() -> String {
     let (mut last, mut since) = (table(), Instant::now());
     while since.elapsed() < Duration::from_millis(100) {
@@ -40,7 +41,7 @@ fn settled() -> String {
     last
 }
 
-/// As an editor or `mv` replaces a file.
+/// Replaces a file as an editor or `mv` does.
 fn replace(path: &Path, text: &str) {
     let new = path.with_extension("new");
     fs::write(&new, text).unwrap();
@@ -55,7 +56,7 @@ fn a_file_that_is_written_in_place() {
 }
 
 #[test]
-fn a_file_that_is_written_piece_by_piece_is_read_when_it_is_whole() {
+fn a_file_that_is_written_piece_by_piece_is_read_when_it_is_complete() {
     use std::io::Write;
     let host = Host::new();
     let _daemon = host.watching(&spec("10.0.0.10"), "");
@@ -64,7 +65,7 @@ fn a_file_that_is_written_piece_by_piece_is_read_when_it_is_whole() {
         for piece in text.as_bytes().chunks(16) {
             file.write_all(piece).unwrap();
             std::thread::sleep(Duration::from_millis(30));
-            // The service that is there all the time never goes.
+            // The service that is listed all the time is never deleted.
             assert!(table().contains("C0000201:0050"), "{}", table());
         }
     };
@@ -95,8 +96,8 @@ fn an_editor_with_its_swap_and_backup_files() {
     });
 }
 
-/// As Kubernetes mounts a ConfigMap: the file is a link through `..data`, which is swapped.
-/// Followed by the file or by the folder it is in.
+/// Mounts the spec as Kubernetes mounts a ConfigMap: the file is a link through `..data`, which is
+/// swapped. The daemon watches the file or its directory.
 fn check_config_map(place: &str) {
     let host = Host::new();
     let folder = host.path("specs");
@@ -125,7 +126,7 @@ fn a_config_map_whose_link_is_swapped() {
 }
 
 #[test]
-fn a_config_map_as_a_folder() {
+fn a_config_map_as_a_directory() {
     check_config_map("specs");
 }
 
@@ -144,7 +145,7 @@ fn a_file_that_is_removed_and_created_again() {
 }
 
 #[test]
-fn a_folder_that_is_removed_and_created_again() {
+fn a_directory_that_is_removed_and_created_again() {
     let host = Host::new();
     let _daemon = host.watching(&spec("10.0.0.10"), "");
     let folder = host.path("specs");
@@ -157,7 +158,7 @@ fn a_folder_that_is_removed_and_created_again() {
 }
 
 #[test]
-fn a_folder_that_is_unmounted_and_mounted() {
+fn a_directory_that_is_unmounted_and_mounted() {
     let host = Host::new();
     let folder = host.path("specs");
     let mount = format!("mount -t tmpfs none {}", folder.display());
@@ -190,7 +191,7 @@ fn a_path_that_does_not_exist_yet() {
 }
 
 #[test]
-fn a_folder_of_files_of_which_one_goes_bad() {
+fn a_directory_in_which_one_file_becomes_invalid() {
     let host = Host::new();
     let other = "version: 1\nservices:\n  - { name: dns, vip: 192.0.2.1, port: 53, protocol: udp, \
                  drain: 0s, real_servers: [ { address: 10.0.0.99 } ] }\n";
@@ -226,7 +227,7 @@ fn a_file_that_is_replaced_a_thousand_times_in_a_second() {
     check(&host, |text| replace(&path, text));
 }
 
-/// A change without an event is detected when the interval is over.
+/// A change without an event is detected at the next interval.
 #[test]
 fn a_filesystem_without_events() {
     let host = Host::new();

@@ -1,18 +1,18 @@
-//! A spec in a working tree of Git, which does not rename new files into place: it unlinks the old
-//! ones and creates them again, one after the other.
+//! Tests a spec in a working tree of Git, which does not rename new files into place: it unlinks
+//! the old ones and creates them again, one after the other.
 
 use evenkeel_lab_tests::nlmon::{Capture, Object, Verb};
 
 use super::writers::of_services;
 use super::*;
 
-/// A repository, and a clone of it whose working tree is the folder that is watched.
+/// A repository, and a clone of it whose working tree is the watched directory.
 struct Repository {
     host: Host,
 }
 
 impl Repository {
-    /// With a file for each team, of services of every kind.
+    /// Creates it with a file for each team, with services of every kind.
     fn new() -> Self {
         let repository = Self { host: Host::new() };
         std::fs::create_dir(repository.host.path("origin")).unwrap();
@@ -31,7 +31,7 @@ impl Repository {
         repository
     }
 
-    /// Runs `git` in a folder of the host, with a configuration of its own.
+    /// Runs `git` in a directory of the host, with its own configuration.
     #[track_caller]
     fn git(&self, folder: &str, arguments: &str) {
         let output = Command::new("git")
@@ -49,7 +49,7 @@ impl Repository {
         assert!(output.status.success(), "git {arguments}: {}: {text}", output.status);
     }
 
-    /// Writes a file of the repository that is pulled from.
+    /// Writes a file of the repository from which is pulled.
     fn write(&self, name: &str, services: &str) {
         let text = format!("version: 1\n{services}");
         std::fs::write(self.host.path("origin").join(name), text).unwrap();
@@ -60,15 +60,15 @@ impl Repository {
         self.git("origin", &format!("commit --quiet --message {}", subject.replace(' ', "-")));
     }
 
-    /// A daemon on the working tree.
+    /// Starts a daemon on the working tree.
     fn watch(&self) -> Daemon {
         let daemon = self.host.watch("specs", "");
         self.host.wait_for_state("ok");
         daemon
     }
 
-    /// Runs `git` in the working tree, and checks that what it leaves there is in force in time, by
-    /// nothing but changes of these real servers.
+    /// Runs `git` in the working tree, and checks that the result is active in time, by nothing but
+    /// changes of these real servers.
     #[track_caller]
     fn check(&self, capture: &mut Capture, arguments: &str, added: &[&str], deleted: &[&str]) {
         assert_eq!(capture.changes(), []);
@@ -78,7 +78,7 @@ impl Repository {
             assert_enforced(address, begin);
         }
         self.host.wait_for_state("ok");
-        // What a half of it would have led to, and what a second reading would lead to.
+        // Time for the effects of a partial reading, or of a second one.
         std::thread::sleep(Duration::from_millis(300));
         let changes = capture.changes();
         assert!(of_services(&changes).is_empty(), "git {arguments}: {changes:#?}");
@@ -111,7 +111,7 @@ fn sig(address: &str) -> String {
 }
 
 #[test]
-fn git_pull_in_the_watched_folder() {
+fn git_pull_in_the_watched_directory() {
     let repository = Repository::new();
     let _daemon = repository.watch();
     let mut capture = Capture::start();
@@ -153,7 +153,7 @@ fn git_pull_of_a_service_that_moves_to_another_file_and_of_a_file_that_is_rename
 }
 
 #[test]
-fn git_revert_and_git_checkout_in_the_watched_folder() {
+fn git_revert_and_git_checkout_in_the_watched_directory() {
     let repository = Repository::new();
     repository.write("10-web.yaml", &web("10.0.0.11"));
     repository.commit("another web server");

@@ -4,7 +4,7 @@ use evenkeel_lab_tests::netns::NamedNamespace;
 
 use super::*;
 
-/// A daemon on the spec in that namespace, once it has enforced it.
+/// Starts a daemon on the spec in that namespace, and waits until it has enforced it.
 fn daemon_in(named: &NamedNamespace, host: &Host) -> Daemon {
     let daemon = host.watch("specs/spec.yaml", &format!("--interval 1s --netns {}", named.name));
     let is_enforced = || table_of(named).contains("10.0.0.10");
@@ -16,8 +16,8 @@ fn table_of(named: &NamedNamespace) -> String {
     named.run("ipvsadm -Sn")
 }
 
-/// What the daemon says of its namespace as it ends.
-fn last_words(named: &NamedNamespace, mut daemon: Daemon) -> String {
+/// Returns the daemon's message about its namespace as it ends.
+fn last_message(named: &NamedNamespace, mut daemon: Daemon) -> String {
     assert_eq!(daemon.ended().code(), Some(1), "{}", daemon.log());
     let log = daemon.log();
     let of_it = |line: &&str| {
@@ -34,14 +34,14 @@ fn a_daemon_whose_namespace_is_recreated_ends_and_the_next_one_manages_the_new_o
         (Host::new(), NamedNamespace::new("blue"), NamedNamespace::new("red"));
     host.write("spec.yaml", spec("10.0.0.10"));
     let mut daemon = daemon_in(&named, &host);
-    // Other namespaces do not matter to it.
+    // Other namespaces do not affect it.
     other.delete();
     other.make();
     std::thread::sleep(Duration::from_secs(3));
     assert!(daemon.child.try_wait().unwrap().is_none(), "{}", daemon.log());
     named.delete();
     named.make();
-    let words = last_words(&named, daemon);
+    let words = last_message(&named, daemon);
     assert!(words.starts_with("error: ") && words.contains("created again"), "{words}");
     assert_eq!(table_of(&named), "");
     let mut daemon = daemon_in(&named, &host);
@@ -55,19 +55,20 @@ fn a_daemon_whose_namespace_is_deleted_ends() {
     host.write("spec.yaml", spec("10.0.0.10"));
     let daemon = daemon_in(&named, &host);
     named.delete();
-    let words = last_words(&named, daemon);
+    let words = last_message(&named, daemon);
     assert!(words.starts_with("error: ") && words.contains("nothing left"), "{words}");
 }
 
-/// A spec without a scope: the first one applied in a namespace deletes nothing that it does not list.
+/// Returns a spec without a scope: the first apply in a namespace deletes nothing that it does not
+/// list.
 fn unscoped() -> String {
     spec("10.0.0.10").replace("scope: all\n", "")
 }
 
 const FOREIGN_SERVICE: &str = "192.0.2.9:http";
 
-/// A namespace that was made anew under its name after the spec had been enforced there, with a
-/// service of someone else's.
+/// Creates a namespace, has a daemon enforce the spec in it, and creates it again under the same
+/// name, with a service of another program.
 fn replaced(word: &str, host: &Host) -> NamedNamespace {
     let named = NamedNamespace::new(word);
     host.write("spec.yaml", unscoped());
@@ -81,12 +82,12 @@ fn replaced(word: &str, host: &Host) -> NamedNamespace {
 }
 
 #[test]
-fn foreign_services_in_a_recreated_namespace_are_no_drift() {
+fn unlisted_services_in_a_recreated_namespace_are_no_drift() {
     let host = Host::new();
     for is_spec_broken in [false, true] {
-        let named = replaced(&format!("strangers-{is_spec_broken}"), &host);
+        let named = replaced(&format!("unlisted-{is_spec_broken}"), &host);
         if is_spec_broken {
-            // The last good spec is still known by name, and held to its guards all the same.
+            // The last good spec is still known by name, and its guards still apply.
             host.write("spec.yaml", "version: 1\nservices: [");
         }
         let daemon = daemon_in(&named, &host);
@@ -100,7 +101,7 @@ fn foreign_services_in_a_recreated_namespace_are_no_drift() {
 }
 
 #[test]
-fn a_pause_ends_with_the_namespace_it_was_for() {
+fn a_pause_ends_with_its_namespace() {
     let (host, named) = (Host::new(), NamedNamespace::new("paused"));
     host.write("spec.yaml", spec("10.0.0.10"));
     let mut daemon = daemon_in(&named, &host);
@@ -108,7 +109,7 @@ fn a_pause_ends_with_the_namespace_it_was_for() {
     assert_eq!(code, 0, "{stderr}");
     daemon.signal(Signal::SIGTERM);
     daemon.ended();
-    // In the same namespace it continues.
+    // In the same namespace the pause continues.
     let mut daemon = host.watch("specs/spec.yaml", &format!("--netns {}", named.name));
     let status = || host.evenkeel(&format!("status --netns {}", named.name)).1;
     assert!(within(Duration::from_secs(10), || status().starts_with("paused")), "{}", status());
@@ -121,10 +122,10 @@ fn a_pause_ends_with_the_namespace_it_was_for() {
 }
 
 #[test]
-fn a_daemon_of_the_namespace_before_leaves_the_journal_of_the_new_one_alone() {
+fn a_daemon_of_the_former_namespace_does_not_touch_the_journal_of_the_new_one() {
     let (host, named) = (Host::new(), NamedNamespace::new("late"));
     host.write("spec.yaml", spec("10.0.0.10"));
-    // It will not look for a while whether its namespace is still the one of the name.
+    // It will not check for a while whether the name still refers to its namespace.
     let options = format!("--interval 10m --netns {}", named.name);
     let mut daemon = host.watch("specs/spec.yaml", &options);
     let is_enforced = || table_of(&named).contains("10.0.0.10");

@@ -1,8 +1,8 @@
-//! The announcements to the neighbours of a VIP.
+//! Tests announcements to the neighbours of a VIP.
 
 use super::*;
 
-/// Another host on the link, in a network namespace of its own, which believes announcements.
+/// Another host on the link, in a network namespace of its own, which accepts announcements.
 const PEER: &str = "evenkeel-neighbour";
 
 const SPEC: &str = "version: 1
@@ -32,7 +32,7 @@ impl Linked {
         Self { host }
     }
 
-    /// The hardware address that the neighbour has for the VIP.
+    /// Returns the hardware address that the neighbour has for the VIP.
     fn known(&self) -> String {
         run(&format!("ip -n {PEER} neigh show 192.0.2.1 dev eth1"))
     }
@@ -56,7 +56,7 @@ fn a_vip_is_announced_again_when_its_interface_comes_up() {
         (format!("ip -n {PEER} link set eth1 down"), format!("ip -n {PEER} link set eth1 up")),
     ] {
         run(&down);
-        // The daemon sees it.
+        // Time for the daemon to notice.
         std::thread::sleep(Duration::from_millis(500));
         run(&format!("ip -n {PEER} neigh flush all"));
         assert!(!is_known(), "{down}");
@@ -68,7 +68,7 @@ fn a_vip_is_announced_again_when_its_interface_comes_up() {
 }
 
 #[test]
-fn without_the_right_to_announce_a_vip_is_bound_and_everything_else_repaired() {
+fn without_the_capability_to_announce_a_vip_is_bound_and_everything_else_repaired() {
     let linked = Linked::new();
     linked.host.write("spec.yaml", SPEC);
     let daemon = linked.host.watch_with("-all,+net_admin");

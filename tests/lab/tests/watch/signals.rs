@@ -1,10 +1,10 @@
-//! Signals, the service manager's protocol, and sudden ends.
+//! Tests signals, the service manager's protocol, and sudden ends.
 
 use std::os::unix::net::UnixDatagram;
 
 use super::*;
 
-/// The messages of a daemon to its service manager.
+/// Receives the messages of a daemon to its service manager.
 struct Manager(UnixDatagram);
 
 impl Manager {
@@ -32,7 +32,7 @@ impl Manager {
 }
 
 #[test]
-fn the_service_manager_is_notified_of_ready_state_reload_life_and_end() {
+fn the_service_manager_is_notified_of_ready_state_reload_liveness_and_end() {
     let host = Host::new();
     host.write("spec.yaml", spec("10.0.0.10"));
     let manager = Manager::at(&host.path("notify"));
@@ -61,7 +61,7 @@ fn the_service_manager_is_notified_of_ready_state_reload_life_and_end() {
 }
 
 #[test]
-fn the_table_stays_as_it_is_however_the_daemon_ends() {
+fn the_table_is_unchanged_however_the_daemon_ends() {
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGKILL] {
         let host = Host::new();
         let mut daemon = host.watching(&spec("10.0.0.10"), "");
@@ -70,7 +70,7 @@ fn the_table_stays_as_it_is_however_the_daemon_ends() {
         let status = daemon.ended();
         assert_eq!(status.code() == Some(0), signal != Signal::SIGKILL, "{status:?}");
         assert_eq!(table(), before);
-        // The next one finds nothing to do.
+        // The next daemon has nothing to do.
         let _daemon = host.watch("specs/spec.yaml", "");
         host.wait_for_state("ok");
         assert_eq!(host.status()["last_pass"]["result"], "in_sync");
@@ -89,7 +89,8 @@ fn sighup_reloads_the_spec_and_retries_failed_steps() {
     run("ip link add eth7 type dummy");
     host.wait_for_state("ok");
     daemon.signal(Signal::SIGHUP);
-    // The last pass is soon another one: addresses keep changing on a new interface.
+    // Another pass soon replaces it as the last one, as the kernel still adds addresses to a new
+    // interface.
     assert!(within(Duration::from_secs(2), || daemon.log().contains("trigger=\"signal\"")));
     host.wait_for_state("ok");
 }

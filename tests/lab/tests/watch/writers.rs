@@ -1,5 +1,5 @@
-//! Programs that write a spec file in place slowly: nothing is read in between, and the daemon
-//! waits for ten seconds at most.
+//! Tests programs that write a spec file in place slowly: nothing is read before they finish, and
+//! the daemon waits for at most ten seconds.
 
 use std::fs::{self, OpenOptions};
 use std::ops::Range;
@@ -8,10 +8,10 @@ use evenkeel_lab_tests::nlmon::{Capture, Change, Object};
 
 use super::*;
 
-/// When files that do not become stable are read, counted from their first change.
+/// The time after the first change at which files that do not become stable are read.
 const LIMIT: Range<Duration> = Duration::from_millis(9_800)..Duration::from_millis(10_800);
 
-/// Services of every kind, each on a line of its own, of which the first has that real server.
+/// Returns services of every kind, each on a line of its own; the first one has that real server.
 pub(super) fn every_kind(address: &str) -> String {
     format!(
         "version: 1
@@ -27,7 +27,7 @@ services:
     )
 }
 
-/// Those that are about services themselves.
+/// Returns the changes of services themselves, without those of destinations.
 pub(super) fn of_services(changes: &[Change]) -> Vec<&Change> {
     changes.iter().filter(|change| !matches!(change.object, Object::Destination(..))).collect()
 }
@@ -67,9 +67,9 @@ fn a_writer_that_stalls_for_3_s_is_waited_for() {
     check_stall(Duration::from_secs(3));
 }
 
-/// A writer that is at work when SIGHUP comes: what it has written by then is not read either.
+/// SIGHUP arrives while a writer runs: its unfinished text is not read either.
 #[test]
-fn a_reload_does_not_read_what_a_writer_has_not_finished() {
+fn a_reload_does_not_read_an_unfinished_file() {
     let host = Host::new();
     let daemon = host.watching(&every_kind("10.0.0.10"), "");
     let before = table();
@@ -86,7 +86,7 @@ fn a_reload_does_not_read_what_a_writer_has_not_finished() {
     host.wait_for_state("ok");
 }
 
-/// Touches the file again and again until what it holds is in force, and checks when that is.
+/// Touches the file repeatedly until its content is active, and checks when that happens.
 fn check_limit(host: &Host, mut touch: impl FnMut()) {
     let begin = Instant::now();
     while !table().contains("0A00000B") {
@@ -114,7 +114,7 @@ fn a_file_that_its_writer_keeps_open_and_touches_is_read_after_ten_seconds() {
 }
 
 #[test]
-fn a_file_that_is_touched_all_the_time_is_read_after_ten_seconds() {
+fn a_file_that_is_touched_continuously_is_read_after_ten_seconds() {
     let host = Host::new();
     let _daemon = host.watching(&spec("10.0.0.10"), "");
     let path = host.path("specs/spec.yaml");
@@ -126,7 +126,7 @@ fn a_file_that_is_touched_all_the_time_is_read_after_ten_seconds() {
         std::thread::sleep(Duration::from_millis(5));
     };
     check_limit(&host, touch);
-    // It is reported until the file comes to rest.
+    // It is reported until the file is stable.
     let is_reported = within(ENFORCED, || {
         touch();
         host.reasons().contains("the spec files have kept changing")

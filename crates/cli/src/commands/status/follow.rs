@@ -5,15 +5,19 @@ use evenkeel_plan::render::count;
 use jiff::Timestamp;
 
 use super::print_status;
-use crate::args::{Global, ShowOutput};
+use crate::args::{GlobalArgs, ShowOutput};
 use crate::daemon_client::subscribe;
 use crate::error::Error;
-use crate::exit_code::Status;
+use crate::exit_code::CommandExit;
 use crate::host_session::now;
 use crate::output::Output;
 
 /// Ends when the daemon stops or when nothing reads the output any more.
-pub(super) fn run(form: ShowOutput, global: &Global, output: &mut Output) -> Result<Status, Error> {
+pub(super) fn run(
+    form: ShowOutput,
+    global: &GlobalArgs,
+    output: &mut Output,
+) -> Result<CommandExit, Error> {
     let subscription = subscribe(global)?;
     match form {
         ShowOutput::Text => print_status(&subscription.status, output)?,
@@ -26,7 +30,7 @@ pub(super) fn run(form: ShowOutput, global: &Global, output: &mut Output) -> Res
     let mut is_read = output.flush_to_reader()?;
     for event in subscription {
         if !is_read {
-            return Ok(Status::Done);
+            return Ok(CommandExit::Done);
         }
         let event = event?;
         match form {
@@ -42,7 +46,7 @@ pub(super) fn run(form: ShowOutput, global: &Global, output: &mut Output) -> Res
             return Err(Error::MissedEvents);
         }
     }
-    Ok(Status::Done)
+    Ok(CommandExit::Done)
 }
 
 fn print_json(event: &Event, output: &mut Output) -> Result<(), Error> {
@@ -144,7 +148,7 @@ fn utc(at: u64) -> String {
 #[cfg(test)]
 mod tests {
     use evenkeel_control::{
-        Conflict, ConflictChange, FailingObject, PassStatus, Problem, State, Trigger,
+        Conflict, ConflictChange, FailingObject, PassStatus, SpecProblem, State, Trigger,
     };
 
     use super::*;
@@ -172,7 +176,7 @@ mod tests {
         assert_shown(state, "state degraded: it is broken");
         let text = "error: bad\n  --> spec.yaml:3:4\n\n  | x\n".to_owned();
         assert_shown(
-            EventKind::SpecRejected { problem: Problem { since: 0, text } },
+            EventKind::SpecRejected { problem: SpecProblem { since: 0, text } },
             "spec rejected: error: bad --> spec.yaml:3:4 | x",
         );
         let guards = [("empty", "none"), ("mass-delete", "all")];

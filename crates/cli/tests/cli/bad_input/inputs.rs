@@ -1,8 +1,8 @@
-//! Invalid specs, each with one problem, and the expected errors. The lab runs them, too, against a
+//! Invalid specs, each with one problem, and the expected errors. The lab also runs them against a
 //! live table, which must not change.
 //!
-//! `cases.txt` has those that are texts: a title after `###`, the spec, and after `--->` the error as
-//! `LINE:COLUMN: message; remedy`.
+//! `cases.txt` holds those that are texts: a title after `###`, the spec, and after `--->` the
+//! error as `LINE:COLUMN: message; remedy`.
 
 use std::fmt::Write;
 
@@ -12,7 +12,7 @@ const TOO_MANY: &str = "the aliases up to here expand to more than 1000000 value
 
 /// An invalid spec.
 pub(crate) struct BadInput {
-    /// What is wrong with it.
+    /// The problem.
     pub(crate) title: &'static str,
     /// The content of the file.
     pub(crate) bytes: Vec<u8>,
@@ -58,7 +58,7 @@ pub(crate) fn texts() -> impl Iterator<Item = BadInput> {
     })
 }
 
-/// Binary data, the same each time.
+/// Returns binary data, the same each time.
 fn garbage() -> Vec<u8> {
     let mut state = 0x9e37_79b9_u32;
     let noise = std::iter::repeat_with(|| {
@@ -68,7 +68,7 @@ fn garbage() -> Vec<u8> {
     b"\x7fELF\x02\x01\x01\0".iter().copied().chain(noise.take(4096)).collect()
 }
 
-/// Ten aliases of ten aliases and so on: ten thousand million real servers.
+/// Returns ten aliases of ten aliases and so on, which expand to ten thousand million real servers.
 fn laughs() -> String {
     let mut text = "version: 1\nobserved:\n  l0: &l0 [ { address: 10.0.0.1 } ]\n".to_owned();
     for level in 1..=9 {
@@ -78,7 +78,7 @@ fn laughs() -> String {
     text + "services:\n  - { name: web, vip: 192.0.2.1, port: 80, real_servers: *l9 }\n"
 }
 
-/// Lines of anchors and aliases, as many as fit into that many bytes.
+/// Returns lines of anchors and aliases, as many as fit into `length` bytes.
 fn anchors(size: usize) -> String {
     let mut text = String::with_capacity(size + 100);
     text += "version: 1\nobserved:\n  l0: &l0 [x, x, x, x, x, x, x, x, x, x]\n";

@@ -1,4 +1,4 @@
-//! What holds for all timeouts and sync daemons, and any bytes in their place.
+//! Properties of all timeouts and sync daemons, and of arbitrary bytes in their place.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -84,7 +84,7 @@ proptest! {
     }
 
     #[test]
-    fn a_sync_daemon_keeps_what_is_unknown(
+    fn a_sync_daemon_keeps_unknown_attributes(
         daemon in daemon(), kind in 9..0x4000_u16, bytes in any::<Vec<u8>>(),
     ) {
         let more = with(payload(&started(&daemon)), GENERIC.len(), &[attribute(kind, &bytes)]);
@@ -160,7 +160,7 @@ fn an_old_kernels_sync_daemon_has_its_first_three_values() {
 }
 
 #[test]
-fn what_every_kernel_sends_is_missed() {
+fn a_missing_attribute_that_every_kernel_sends_is_an_error() {
     let error = decode_info(&GENERIC).unwrap_err();
     assert_eq!(error, DecodeError::Missing("IPVS_INFO_ATTR_VERSION"));
     let error = decode_sync_daemon(&GENERIC).unwrap_err();

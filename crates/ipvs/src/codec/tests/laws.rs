@@ -1,4 +1,4 @@
-//! What holds for all values and all bytes.
+//! Properties of all values and of arbitrary bytes.
 
 use std::net::IpAddr;
 
@@ -95,7 +95,7 @@ pub(super) fn payload(bytes: &[u8]) -> &[u8] {
     messages(bytes).next().unwrap().unwrap().payload
 }
 
-/// An attribute with its padding.
+/// Returns an attribute with its padding.
 pub(super) fn attribute(kind: u16, payload: &[u8]) -> Vec<u8> {
     let length = u16::try_from(payload.len() + 4).unwrap();
     let mut bytes = [length.to_ne_bytes(), kind.to_ne_bytes()].concat();
@@ -104,7 +104,7 @@ pub(super) fn attribute(kind: u16, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A message's payload with more attributes behind those of its nested one, the last of it.
+/// Returns a message's payload with more attributes behind those of its last, nested attribute.
 pub(super) fn with(payload: &[u8], nested_at: usize, more: &[Vec<u8>]) -> Vec<u8> {
     let mut bytes = [payload, &more.concat()].concat();
     let length = u16::try_from(bytes.len() - nested_at).unwrap();
@@ -112,7 +112,7 @@ pub(super) fn with(payload: &[u8], nested_at: usize, more: &[Vec<u8>]) -> Vec<u8
     bytes
 }
 
-/// Every decoder over every message in some bytes.
+/// Runs every decoder over every message in these bytes.
 pub(super) fn decode_everything(bytes: &[u8]) {
     for message in messages(bytes).flatten() {
         let _answer = message.answer();
@@ -173,7 +173,7 @@ proptest! {
         let mut encoder = Encoder::default();
         for command in &commands {
             encoder.command(HEADER, command).unwrap();
-            // The client's chunks are cut by this bound.
+            // The client relies on this bound when it splits commands into chunks.
             prop_assert!(encoded(*command).len() <= 256);
         }
         let objects: Vec<CommandObject> = messages(encoder.bytes())
@@ -259,8 +259,8 @@ proptest! {
     }
 }
 
-/// The length of the destination's attribute at the end of a request of [`Destination::new`]
-/// by NAT: its family, address, port and four numbers.
+/// Returns the length of the destination's attribute at the end of a request of
+/// [`Destination::new`] by NAT: its family, address, port and four numbers.
 fn nested_length(payload: &[u8]) -> usize {
     let length = 4 + 8 + 20 + 8 + 4 * 8;
     let at = payload.len() - length;
@@ -293,7 +293,7 @@ fn an_old_kernels_destination_has_its_services_family() {
     let address = "2001:db8::1".parse().unwrap();
     let destination = Destination::new(DestinationKey { address, port: 80 }, forward::DROUTE);
     let mut bytes = encoded(Command::NewDestination(key, destination));
-    // Renumbered, the family's attribute is one this crate does not know.
+    // The family's attribute gets a number that this crate does not know.
     let family = attribute(IPVS_DEST_ATTR_ADDR_FAMILY, &AF_INET6.to_ne_bytes());
     let at = bytes.windows(8).position(|window| window == family);
     bytes[at.unwrap() + 2] = 99;
@@ -314,7 +314,7 @@ fn a_netmask_of_the_other_family_is_sent_as_the_host_mask() {
 }
 
 #[test]
-fn a_dump_that_broke_off_is_a_failure_and_not_an_end() {
+fn an_interrupted_dump_is_a_failure_and_not_an_end() {
     let errno = (-12_i32).to_ne_bytes();
     let message = Message { kind: 3, flags: 2, sequence: 1, port: 1, payload: &errno };
     let failure = Failure { errno: 12, message: None };

@@ -1,4 +1,4 @@
-//! Bytes that a kernel sent or took, each file with the command that made it.
+//! Bytes that a kernel sent or accepted, each file with the command that produced it.
 
 use std::net::Ipv4Addr;
 
@@ -104,7 +104,7 @@ fn a_tunnel_keeps_its_kind_and_port_and_a_weight_of_zero() {
 }
 
 #[test]
-fn a_new_service_is_encoded_as_the_kernel_took_it() {
+fn a_new_service_is_encoded_as_the_kernel_accepted_it() {
     let mut encoder = Encoder::default();
     let header = Header { family: 0x1c, sequence: 7 };
     let service = Service { flags: flags::PERSISTENT | flags::HASHED, ..web() };
@@ -116,13 +116,13 @@ fn a_new_service_is_encoded_as_the_kernel_took_it() {
 }
 
 #[test]
-fn a_refusal_without_words_has_its_number() {
+fn a_refusal_without_a_message_has_its_number() {
     let failure = Failure { errno: 17, message: None };
     assert_eq!(only(&wire!("exists")).answer(), Ok(Answer::Failed(failure)));
 }
 
 #[test]
-fn a_refusal_carries_the_kernels_words_behind_the_echo() {
+fn a_refusal_contains_the_kernels_message_behind_the_echo() {
     let failure = Failure { errno: 34, message: Some("Attribute failed policy validation".into()) };
     assert_eq!(only(&wire!("policy")).answer(), Ok(Answer::Failed(failure)));
 }
@@ -171,7 +171,7 @@ fn backup() -> SyncDaemon {
 }
 
 #[test]
-fn a_dump_of_sync_daemons_holds_all_that_the_kernel_chose() {
+fn a_dump_of_sync_daemons_holds_the_values_chosen_by_the_kernel() {
     let datagram = wire!("daemons");
     let daemons: Vec<_> = messages(&datagram)
         .map(|message| {
@@ -193,14 +193,14 @@ fn a_dump_of_sync_daemons_holds_all_that_the_kernel_chose() {
 }
 
 #[test]
-fn a_new_sync_daemon_is_encoded_as_the_kernel_took_it() {
+fn a_new_sync_daemon_is_encoded_as_the_kernel_accepted_it() {
     let mut encoder = Encoder::default();
     encoder.new_sync_daemon(HEADER, &backup()).unwrap();
     assert_eq!(encoder.bytes(), wire!("new_daemon"));
 }
 
 #[test]
-fn stopping_a_sync_daemon_that_is_not_there_is_refused() {
+fn stopping_a_missing_sync_daemon_is_refused() {
     let datagram = wire!("no_daemon");
     let failure = Failure { errno: 3, message: None };
     assert_eq!(only(&datagram).answer(), Ok(Answer::Failed(failure)));

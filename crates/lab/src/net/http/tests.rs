@@ -47,7 +47,7 @@ fn a_client_that_sends_nothing_keeps_no_other_waiting() {
 }
 
 #[test]
-fn a_download_takes_its_time_and_comes_whole_while_others_are_served() {
+fn a_slow_download_arrives_completely_while_others_are_served() {
     let (_server, address) = serve();
     let start = std::time::Instant::now();
     let download = std::thread::spawn(move || {
@@ -77,7 +77,7 @@ fn an_answer_that_is_not_http_is_an_error() {
 }
 
 #[test]
-fn a_connection_leaves_from_the_port_that_was_asked_for() {
+fn a_connection_uses_the_requested_source_port() {
     let (listener, to) = listen();
     let from = {
         let (free, address) = listen();

@@ -38,7 +38,9 @@ fn case() -> impl Strategy<Value = Case> {
                 if is_set(wanted, number) {
                     let dummy = is_set(moved, number);
                     let interface = if dummy { "vips" } else { "eth0" };
-                    desired.vips.insert(Binding::host(vip, interface), Vip { dummy });
+                    desired
+                        .vips
+                        .insert(Binding::host(vip, interface), Vip { dummy, ..Vip::default() });
                 }
             }
             let steps = steps_of(&desired, &live);
@@ -78,11 +80,11 @@ fn is_possible(before: &Live, now: &Live, op: &Op) -> bool {
         | Op::DeleteRealServer { service, key, .. } => {
             real_servers(service).is_some_and(|it| it.get(key).is_some())
         }
-        Op::Bind { binding } => {
+        Op::Bind { binding, .. } => {
             let links = now.links.as_ref().expect("links");
             links.contains_key(&binding.interface) && !now.addresses.contains_key(binding)
         }
-        Op::Unbind { binding } => now.addresses.contains_key(binding),
+        Op::Unbind { binding, .. } => now.addresses.contains_key(binding),
         _ => true,
     }
 }
@@ -112,7 +114,7 @@ proptest! {
             prop_assert!(!held_back.contains(&step.object()), "{step:?} is held back");
             prop_assert!(is_possible(&live, &now, step), "{step:?} cannot be done");
             match step {
-                Op::Bind { binding } => {
+                Op::Bind { binding, .. } => {
                     let on_it = |key: &&ServiceKey| key.vip() == Some(binding.address);
                     let mut ready = served.iter().filter(on_it).peekable();
                     let serving = serving(&now);

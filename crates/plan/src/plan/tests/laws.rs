@@ -9,7 +9,8 @@ use super::plan_of;
 use crate::PriorState;
 use crate::{Verb, simulate};
 
-/// A pair whose VIPs are bound for services: by evenkeel on the host, or by the spec, or not.
+/// Generates a pair whose VIPs are bound for services: by evenkeel on the host, or by the spec, or
+/// not at all.
 fn with_vips(mut pair: Pair, places: u32) -> Pair {
     let binding = |key: &ServiceKey| key.vip().map(|vip| Binding::host(vip, "eth0"));
     let live = pair.live.services.keys().filter_map(binding);
@@ -35,7 +36,7 @@ proptest! {
         for step in &steps {
             match step {
                 // The services of a VIP that is bound are complete.
-                Op::Bind { binding } => {
+                Op::Bind { binding, .. } => {
                     let on_it = |(key, _): &(&ServiceKey, &NamedService)| key.vip() == Some(binding.address);
                     for (key, named) in desired.services.iter().filter(on_it) {
                         for (real_server, wanted) in &named.service.real_servers {
@@ -69,7 +70,7 @@ proptest! {
     }
 
     #[test]
-    fn deletions_come_after_all_drains_have_started_and_all_else_is_done(pair in pair(5)) {
+    fn deletions_come_after_all_drains_have_started_and_all_other_steps(pair in pair(5)) {
         let steps = plan_of(&pair.desired, &pair.live).steps;
         let first_drain = steps.iter().position(|op| op.verb() == Verb::Drain);
         let drains = steps.iter().filter(|op| op.verb() == Verb::Drain).count();

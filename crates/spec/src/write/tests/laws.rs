@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use evenkeel_model::{
-    Desired, DesiredTimeouts, Family, Link, Live, Owner, Service, ServiceKey, SyncDaemon,
-    SyncState, Timeouts, arbitrary,
+    Desired, DesiredTimeouts, Family, HostObject, HostObjectKind, HostRoute, Link, Live,
+    LiveHostObject, LiveHostObjects, Owner, RouteValue, Service, ServiceKey, SyncDaemon, SyncState,
+    Timeouts, arbitrary,
 };
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
@@ -13,7 +14,7 @@ use proptest::sample::{select, subsequence};
 use super::super::*;
 use super::{assert_written, read};
 
-/// A service of a spec with several VIPs and ports, as text.
+/// Returns a service of a spec with several VIPs and ports, as text.
 fn service_of_many() -> impl Strategy<Value = String> {
     let vips = vec!["192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::"];
     let server = (0..4_u8, prop::bool::ANY, select(vec!["", ", weight: 0", ", forward: tun"]));
@@ -131,14 +132,14 @@ fn sysctls() -> impl Strategy<Value = Sysctls> {
         .prop_map(|all| all.into_iter().map(|(key, value)| (key.into(), value.into())).collect())
 }
 
-/// Whether there are real servers of the other family, beside which the kernel has no sync daemon.
+/// Whether there are real servers of the other family; the kernel runs no sync daemon beside them.
 fn is_mixed<'a>(services: impl IntoIterator<Item = (&'a ServiceKey, &'a Service)>) -> bool {
     services.into_iter().any(|(key, service)| {
         service.real_servers.iter().any(|(it, _)| Family::from(it.address) != key.family())
     })
 }
 
-/// A desired state with everything that a spec can express.
+/// Generates a desired state with everything that a spec can express.
 fn complete() -> impl Strategy<Value = Desired> {
     let timeouts =
         (prop::option::of(timeout()), prop::option::of(timeout()), prop::option::of(timeout()));
@@ -157,7 +158,7 @@ fn complete() -> impl Strategy<Value = Desired> {
     )
 }
 
-/// A live state with everything that a kernel can hold and a snapshot can express.
+/// Generates a live state with everything that a kernel can hold and a snapshot can express.
 fn complete_live() -> impl Strategy<Value = Live> {
     let timeouts = (timeout(), timeout(), timeout()).prop_map(|(tcp, tcp_fin, udp)| Timeouts {
         tcp,
@@ -192,15 +193,34 @@ fn complete_live() -> impl Strategy<Value = Live> {
             // A spec lists a VIP once for each interface, with an interface name that it can write.
             let ours = |(binding, owner): (Binding, Owner)| {
                 let plain = matches!(&*binding.interface, "eth0" | "lo" | "vip0");
-                let parse_integer = Binding::host(binding.address, &binding.interface);
+                let whole = Binding::host(binding.address, &binding.interface);
                 match owner {
-                    Owner::Evenkeel if plain => (parse_integer, owner),
+                    Owner::Evenkeel if plain => (whole, owner),
                     _ => (binding, Owner::Other),
                 }
             };
+            let addresses: BTreeMap<Binding, Owner> = addresses.into_iter().map(ours).collect();
+            // The labels that a spec can write, on every second of the addresses that may have one.
+            let labelled = addresses
+                .iter()
+                .filter(|(binding, owner)| **owner == Owner::Evenkeel && binding.address.is_ipv4());
+            let labels = labelled
+                .step_by(2)
+                .map(|(binding, _)| (binding.clone(), format!("{}:0", binding.interface).into()));
+            let hosts =
+                addresses.keys().filter(|it| **it == Binding::host(it.address, &it.interface));
+            let routes = hosts.enumerate().map(|(number, binding)| {
+                let route = HostRoute::of(binding);
+                let source = (number % 2 == 0).then_some(binding.address);
+                let (owner, value) = (addresses[binding], RouteValue { source }.into());
+                (HostObject::from(route), LiveHostObject { owner, value })
+            });
+            let read = HostObjectKind::ALL.into();
             Live {
                 services: pair.live.services,
-                addresses: addresses.into_iter().map(ours).collect(),
+                host_objects: LiveHostObjects { read, objects: routes.collect() },
+                labels: labels.collect(),
+                addresses,
                 links: links.map(|all| all.into_iter().collect()),
                 timeouts,
                 sync: if mixed { Daemons::new() } else { sync },
@@ -212,23 +232,23 @@ fn complete_live() -> impl Strategy<Value = Live> {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read_as_the_same(desired in complete()) {
+    fn a_written_state_is_read_back_unchanged(desired in complete()) {
         assert_written(&desired);
     }
 
     #[test]
-    fn what_is_written_with_pools_is_read_as_the_same(desired in complete()) {
+    fn a_state_written_with_pools_is_read_back_unchanged(desired in complete()) {
         let text = write(&WriteInput::of_desired(&desired).pooled());
         prop_assert_eq!(&read(&text).desired, &desired, "\n{}", text);
     }
 
     #[test]
-    fn a_snapshot_is_read_back_as_the_complete_live_state_it_was(
+    fn a_snapshot_is_read_back_as_the_complete_live_state(
         live in complete_live(),
         pooled in any::<bool>(),
     ) {
-        let parse_integer = Desired { scope: Scope::All, ..Desired::default() };
-        let mut input = WriteInput::of_live(&live, &parse_integer);
+        let whole = Desired { scope: Scope::All, ..Desired::default() };
+        let mut input = WriteInput::of_live(&live, &whole);
         input.observe(&live);
         input.observe_moment("2026-03-01T12:00:00Z", "6.1.176");
         let text = write(&if pooled { input.pooled() } else { input });
@@ -244,7 +264,7 @@ proptest! {
     }
 
     #[test]
-    fn a_live_table_is_written_as_a_spec_that_asks_for_it(pair in arbitrary::pair(8)) {
+    fn a_live_table_is_written_as_a_spec_that_requests_it(pair in arbitrary::pair(8)) {
         let text = write(&WriteInput::of_live(&pair.live, &Desired::default()));
         let loaded = read(&text);
         let services: std::collections::BTreeMap<_, _> =

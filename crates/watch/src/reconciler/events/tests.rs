@@ -1,4 +1,4 @@
-use evenkeel_control::{ActiveSpec, ConflictChange, Held, Problem, Trigger};
+use evenkeel_control::{ActiveSpec, ConflictChange, Held, SpecProblem, Trigger};
 
 use super::*;
 use crate::test_fixtures;
@@ -86,7 +86,7 @@ fn the_seconds_of_a_pause_are_not_reported() {
 #[test]
 fn a_spec_is_rejected_and_then_valid_and_active() {
     let active = |generation| ActiveSpec { digest: "ab".into(), generation, since: 5 };
-    let problem = |text: &str| Problem { since: 3, text: text.into() };
+    let problem = |text: &str| SpecProblem { since: 3, text: text.into() };
     let mut before = ok();
     before.spec.active = Some(active(1));
     let mut bad = before.clone();

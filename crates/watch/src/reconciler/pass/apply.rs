@@ -169,7 +169,8 @@ impl<K: Kernel> Reconciler<K> {
 /// Whether the journal must record the operation beforehand and does not yet.
 fn is_unrecorded(op: &Op, journal: &Journal) -> bool {
     match op {
-        Op::Bind { binding } => !journal.addresses.contains(binding),
+        Op::Bind { binding, .. } => !journal.addresses.contains(binding),
+        Op::AddHostObject { object, .. } => !journal.host_objects.contains(object),
         Op::AddDummy { interface } => !journal.dummies.contains(interface),
         Op::EditSysctl { key, .. } => !journal.record.sysctls.contains_key(key),
         Op::DrainRealServer { service, key, .. } => {
@@ -191,7 +192,7 @@ fn blocked_by<'a>(
     steps: &'a [Op],
 ) -> impl Iterator<Item = Object> + 'a {
     let is_blocked = move |op: &&Op| match (precondition, op) {
-        (UnmetPrecondition::NoInterface { interface }, Op::Bind { binding }) => {
+        (UnmetPrecondition::NoInterface { interface }, Op::Bind { binding, .. }) => {
             binding.interface == *interface
         }
         (UnmetPrecondition::NoInterface { interface }, Op::AddSync { after, .. }) => {

@@ -109,7 +109,7 @@ fn an_own_device_that_was_set_down_is_set_up_and_its_vips_are_bound_again() {
 }
 
 #[test]
-fn a_failed_vip_reported_as_gone_is_retried_at_once() {
+fn a_failed_vip_that_is_reported_as_unbound_is_retried_at_once() {
     let mut fixture = Fixture::new(SPEC);
     fixture.kernel.get().live.addresses.clear();
     let number = fixture.received();
@@ -207,7 +207,7 @@ fn a_plan_that_a_guard_refuses_is_held_until_it_is_approved() {
 }
 
 #[test]
-fn an_approval_for_which_no_pass_can_be_made_says_why() {
+fn an_approval_for_which_no_pass_can_be_made_reports_the_reason() {
     let mut fixture = Fixture::new(SPEC);
     fixture.write(&SPEC.replace(", weight: 3 }, { address: 10.0.0.2", ", weight: 0"));
     let id = fixture.status().spec.held.clone().expect("it is held").id;
@@ -243,7 +243,7 @@ fn drift_does_not_release_a_held_plan() {
     assert_eq!(fixture.live(), before);
 }
 
-/// Adds so many services as another program that a guard refuses their deletion.
+/// Adds enough services as another program for a guard to refuse their deletion.
 fn add_foreign_services(fixture: &Fixture) {
     let mut kernel = fixture.kernel.get();
     let (key, service) =
@@ -416,7 +416,7 @@ fn a_change_that_keeps_coming_back_is_a_conflict_with_backoff() {
 }
 
 #[test]
-fn an_interface_that_is_missing_stops_only_what_needs_it() {
+fn a_missing_interface_stops_only_steps_that_need_it() {
     let mut fixture = Fixture::new(&SPEC.replace("interface: eth0", "interface: eth7"));
     fixture.assert_state(State::Degraded, "interface eth7 does not exist");
     assert_eq!((fixture.live().services.len(), fixture.live().addresses.len()), (2, 0));

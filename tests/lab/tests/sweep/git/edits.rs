@@ -18,9 +18,9 @@ pub(super) enum Kind {
     Reorder,
     RenameFile,
     SplitFile,
-    /// The next of the two commits that take a service out: its weights to 0, or its removal.
+    /// The next of the two commits that remove a service: its weights to 0, or its removal.
     Decommission,
-    /// The next of the two commits that take a team out: its file emptied, or its removal.
+    /// The next of the two commits that remove a team: its file emptied, or its removal.
     Retire,
     AddFile,
     /// Removes a file that still lists something.
@@ -30,15 +30,15 @@ pub(super) enum Kind {
     ReplaceServers,
     /// Leaves one real server of a service that has many.
     ThinOut,
-    /// Adds a network without services to the scope, or takes it out.
+    /// Adds a network without services to the scope, or removes it.
     Scope,
-    /// Adds a network to the scope on which others have a service.
+    /// Adds a network to the scope in which other programs have a service.
     WidenScope,
-    /// Adds the end mark to every file or takes it off all of them.
+    /// Adds the end mark to every file or removes it from all of them.
     Mark,
 }
 
-/// A deck of cards: how often each kind comes before all are shuffled again.
+/// How often each kind occurs before all are shuffled again, as in a deck of cards.
 const DECK: [(Kind, usize); 19] = [
     (Kind::AppendService, 3),
     (Kind::AppendServer, 3),
@@ -61,7 +61,7 @@ const DECK: [(Kind, usize); 19] = [
     (Kind::WidenScope, 1),
 ];
 
-/// So many services are enough: nothing is appended any more.
+/// From this number of services on, none is added.
 const MANY: usize = 40;
 
 /// Makes one edit after the other.
@@ -69,7 +69,7 @@ const MANY: usize = 40;
 pub(super) struct Author {
     rng: TestRng,
     deck: Vec<Kind>,
-    /// Of the next service, file and team: none is used again.
+    /// The number of the next service, file and team; none is reused.
     next: usize,
 }
 
@@ -78,7 +78,7 @@ impl Author {
         Self { rng, deck: Vec::new(), next: 10 }
     }
 
-    /// A repository of four teams with a few services each.
+    /// Returns a repository of four teams with a few services each.
     pub(super) fn first(&mut self) -> Tree {
         let mut tree = Tree { files: BTreeMap::new(), mark: false, networks: BTreeSet::new() };
         for _ in 0..4 {
@@ -87,7 +87,7 @@ impl Author {
         tree
     }
 
-    /// Chooses a kind of edit and makes it; gives its words. A revert is left to Git.
+    /// Chooses a kind of edit, makes it and returns its description. A revert is left to Git.
     pub(super) fn edit(&mut self, tree: &mut Tree) -> (Kind, String) {
         loop {
             let kind = self.draw();
@@ -97,7 +97,7 @@ impl Author {
         }
     }
 
-    /// True so many times of a hundred.
+    /// Returns true with this probability in percent.
     pub(super) fn percent(&mut self, share: usize) -> bool {
         self.rng.percent(share)
     }
@@ -116,7 +116,7 @@ impl Author {
         self.next
     }
 
-    /// `None` where there is nothing to edit that way.
+    /// Makes an edit of this kind; `None` if there is nothing to edit that way.
     pub(super) fn make(&mut self, kind: Kind, tree: &mut Tree) -> Option<String> {
         let is_full = tree.services() >= MANY;
         match kind {
@@ -267,7 +267,7 @@ impl Author {
         Service { number, team, scheduler: "rr", real_servers }
     }
 
-    /// A file like that, by chance.
+    /// Returns a random file that satisfies the condition.
     fn file<'a>(
         &mut self,
         tree: &'a mut Tree,
@@ -282,7 +282,7 @@ impl Author {
         Some((name.clone(), file))
     }
 
-    /// A service like that, by chance, and its name.
+    /// Returns the name of a random service that satisfies the condition, with its file.
     fn service_of<'a>(
         &mut self,
         tree: &'a mut Tree,

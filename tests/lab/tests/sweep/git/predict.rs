@@ -9,31 +9,31 @@ use evenkeel_spec::{Source, load};
 
 use super::tree::MARK;
 
-/// From so many live objects on their number is judged, and such a share of them must survive.
+/// From this number of live objects on, this share of them must survive.
 const MASS_FROM: usize = 4;
 const MASS_PERCENT: usize = 50;
 
-/// The services of others on the host.
+/// The services of other programs on the host.
 const OTHERS: [&str; 3] = ["203.0.113.1:80/tcp", "[2001:db8:f::1]:53/udp", "fwmark-100/ipv4"];
 
 /// Texts by the names of their files.
 pub(super) type Texts = BTreeMap<String, String>;
 
-/// What those texts ask for.
+/// Returns the desired state of these texts.
 pub(super) fn desired(texts: &Texts) -> Desired {
     let sources: Vec<Source> =
         texts.iter().map(|(name, text)| Source::new(name, text.as_bytes().to_vec())).collect();
     load(&sources).unwrap_or_else(|problems| panic!("{}", problems.render(&sources, false))).desired
 }
 
-/// What a file lists, by itself.
+/// An object that a file lists, by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Listed {
     Service(ServiceKey),
     Vip(IpAddr),
 }
 
-/// What clients know an object by.
+/// The identity of an object for clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Client {
     Address(IpAddr),
@@ -49,7 +49,7 @@ impl Client {
     }
 }
 
-/// The guards that refuse an edit on a host that is as the texts before ask.
+/// Returns the guards that refuse an edit on a host that matches the texts before it.
 pub(super) fn refusals(before: &Texts, after: &Texts) -> BTreeSet<&'static str> {
     let change = Change { old: desired(before), new: desired(after), before, after };
     let guards = [
@@ -71,7 +71,7 @@ struct Change<'a> {
 }
 
 impl Change<'_> {
-    /// The services that stay, as they are and as they become.
+    /// Returns the services that stay, before and after the edit.
     fn kept(&self) -> impl Iterator<Item = (&Service, &Service)> {
         self.old.services.iter().filter_map(|(key, old)| {
             let new = self.new.services.get(key)?;
@@ -79,7 +79,7 @@ impl Change<'_> {
         })
     }
 
-    /// Whether nothing live is edited or goes.
+    /// Whether no live object is edited or deleted.
     fn only_adds(&self) -> bool {
         let keeps_vips = self.old.vips.keys().all(|vip| self.new.vips.contains_key(vip));
         let keeps_services = self.kept().count() == self.old.services.len();
@@ -100,7 +100,7 @@ impl Change<'_> {
         (pairs().any(is_beginning) && !self.only_adds()) || pairs().any(lost_mark)
     }
 
-    /// What the file of that name lists, alone: its services and VIPs.
+    /// Returns the services and VIPs that the file of that name lists, alone.
     fn listed(texts: &Texts, name: &str) -> BTreeSet<Listed> {
         let all = desired(texts);
         let mut others = texts.clone();
@@ -136,15 +136,15 @@ impl Change<'_> {
         })
     }
 
-    /// Whether the new spec has anything on that address or mark.
+    /// Whether the new spec has an object with that address or mark.
     fn serves(&self, client: &Client) -> bool {
         let services = self.new.services.keys().copied().map(Listed::Service);
         let vips = self.new.vips.keys().map(|vip| Listed::Vip(vip.address));
         services.chain(vips).any(|it| Client::of(&it) == *client)
     }
 
-    /// Whether services of others are in the new scope and were not in the old one: no spec here
-    /// lists them, so that they would be deleted.
+    /// Whether services of other programs are in the new scope and were not in the old one: no spec
+    /// here lists them, so they would be deleted.
     fn covers_others(&self) -> bool {
         let others = OTHERS.map(|service| ServiceKey::parse(service).unwrap());
         others.iter().any(|key| self.new.scope.contains(key) && !self.old.scope.contains(key))
@@ -185,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn edits_are_good_specs_and_meet_each_guard_that_is_predicted() {
+    fn edits_are_valid_specs_and_trigger_each_predicted_guard() {
         let mut author = Author::new(TestRng::new(1));
         let mut tree = author.first();
         let mut before_last = tree.clone();

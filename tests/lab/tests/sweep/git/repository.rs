@@ -1,11 +1,11 @@
-//! Two clones: the one that authors commit in, and the one that a host has pulled.
+//! Two clones: the one in which authors commit, and the one that a host has pulled.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Where edits are committed.
+/// The clone in which edits are committed.
 pub(super) struct Repository {
     author: PathBuf,
     /// The directory that a daemon watches.
@@ -13,7 +13,8 @@ pub(super) struct Repository {
 }
 
 impl Repository {
-    /// With a first commit of those files, cloned to where the host's spec is.
+    /// Creates it with a first commit of those files, and clones it to the directory of the host's
+    /// spec.
     pub(super) fn new(author: PathBuf, host: PathBuf, texts: &BTreeMap<String, String>) -> Self {
         fs::create_dir(&author).unwrap();
         let repository = Self { author, host };
@@ -24,7 +25,7 @@ impl Repository {
         repository
     }
 
-    /// Commits these files in place of those that are there.
+    /// Commits these files in place of the existing ones.
     pub(super) fn commit(&self, texts: &BTreeMap<String, String>, message: &str) {
         for name in self.read(&self.author).into_keys().filter(|it| !texts.contains_key(it)) {
             fs::remove_file(self.author.join(name)).unwrap();
@@ -41,12 +42,12 @@ impl Repository {
         self.git(&self.author, &["revert", "--no-edit", "HEAD"]);
     }
 
-    /// Brings the host's clone up to date.
+    /// Updates the host's clone.
     pub(super) fn pull(&self) {
         self.git(&self.host, &["pull", "--quiet", "--ff-only"]);
     }
 
-    /// What is checked out at the host.
+    /// Returns the files that are checked out at the host.
     pub(super) fn pulled(&self) -> BTreeMap<String, String> {
         self.read(&self.host)
     }
@@ -61,7 +62,7 @@ impl Repository {
     fn git(&self, folder: &Path, arguments: &[&str]) {
         let mut command = Command::new("git");
         command.current_dir(folder).args(arguments);
-        // Nothing of the machine's own configuration.
+        // The machine's own configuration is ignored.
         command.envs([("GIT_CONFIG_GLOBAL", "/dev/null"), ("GIT_CONFIG_NOSYSTEM", "1")]);
         for who in ["AUTHOR", "COMMITTER"] {
             command.env(format!("GIT_{who}_NAME"), "Operator");

@@ -3,32 +3,32 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-/// The file that says what the others govern.
+/// The file with the scope of the others.
 pub(super) const SETTINGS: &str = "00-settings.yaml";
 
-/// A network on which nothing is.
+/// A network in which there is no service.
 pub(super) const UNUSED: &str = "198.51.100.0/24";
 
-/// A network on which others have a service.
+/// A network in which other programs have a service.
 pub(super) const FOREIGN: &str = "203.0.113.0/24";
 
 /// The end mark of a file.
 pub(super) const MARK: &str = "...\n";
 
-/// Everything that is in the repository.
+/// The content of the repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Tree {
     pub(super) files: BTreeMap<String, TeamFile>,
     /// Whether every file ends with the end mark.
     pub(super) mark: bool,
-    /// Networks that the scope has besides those of the teams.
+    /// Networks in the scope besides those of the teams.
     pub(super) networks: BTreeSet<&'static str>,
 }
 
 /// A team's file.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct TeamFile {
-    /// Whose, for the comment at its top.
+    /// The number of the team, for the comment at the top of the file.
     pub(super) team: usize,
     /// Whether it lists the team's two VIPs.
     pub(super) vips: bool,
@@ -76,7 +76,7 @@ impl TeamFile {
     }
 }
 
-/// One of a team's VIPs.
+/// Returns one of a team's VIPs.
 fn vip(team: usize, is_ipv6: bool) -> String {
     match is_ipv6 {
         true => format!("2001:db8:1::{team}"),
@@ -118,14 +118,14 @@ impl Service {
         }
     }
 
-    /// Whether it takes no connections, as the first of two commits that take it out leaves it.
+    /// Whether all its weights are 0, as after the first of two commits that remove it.
     pub(super) fn is_at_zero(&self) -> bool {
         self.real_servers.iter().all(|(_, weight)| *weight == 0)
     }
 }
 
 impl Tree {
-    /// Every file's text by its name.
+    /// Returns every file's text by its name.
     pub(super) fn texts(&self) -> BTreeMap<String, String> {
         let teams = self.files.iter().map(|(name, file)| (name.clone(), file.text(self.mark)));
         let mut all: BTreeMap<String, String> = teams.collect();

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use evenkeel_control::{EventPublisher, LockError, Mode, State, Status, Trigger};
 use evenkeel_engine::fake_kernel::FakeKernel;
-use evenkeel_engine::{Kernel, KernelError, Replies, StoredSpecTexts, Sysctls, TableDigest};
+use evenkeel_engine::{Kernel, KernelError, ReadRequest, Replies, StoredSpecTexts, TableDigest};
 use evenkeel_host::Capability;
 use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{
@@ -59,15 +59,15 @@ impl Kernel for Shared {
         self.get().set_journalled(bindings);
     }
 
-    fn observe(&mut self, sysctls: &Sysctls) -> Result<Live, KernelError> {
-        self.get().observe(sysctls)
+    fn observe(&mut self, request: &ReadRequest) -> Result<Live, KernelError> {
+        self.get().observe(request)
     }
 
     fn observe_with_statistics(
         &mut self,
-        sysctls: &Sysctls,
+        request: &ReadRequest,
     ) -> Result<(Live, Statistics), KernelError> {
-        self.get().observe_with_statistics(sysctls)
+        self.get().observe_with_statistics(request)
     }
 
     fn services(
@@ -84,8 +84,12 @@ impl Kernel for Shared {
         self.get().services_with_statistics(keys)
     }
 
-    fn read_namespace(&mut self, sysctls: &Sysctls, live: &mut Live) -> Result<(), KernelError> {
-        self.get().read_namespace(sysctls, live)
+    fn read_namespace(
+        &mut self,
+        request: &ReadRequest,
+        live: &mut Live,
+    ) -> Result<(), KernelError> {
+        self.get().read_namespace(request, live)
     }
 
     fn execute(&mut self, ops: &[Op]) -> Result<Replies, KernelError> {

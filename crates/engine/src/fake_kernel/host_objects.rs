@@ -1,0 +1,83 @@
+//! Host objects in memory, refused where the real kernel refuses them.
+
+use std::net::IpAddr;
+
+use evenkeel_model::{Binding, HostObject, HostValue, Live, LiveHostObject, Owner, RouteValue};
+use rustix::io::Errno;
+
+use super::FakeKernel;
+use crate::kernel::ReadRequest;
+
+impl FakeKernel {
+    /// Adds a host object as the host crate does.
+    pub(super) fn add_host_object(
+        &mut self,
+        object: &HostObject,
+        value: &HostValue,
+    ) -> Result<(), Errno> {
+        self.require_interface(object.interface())?;
+        if self.live.host_objects.get(object).is_some() {
+            return Err(Errno::EXIST);
+        }
+        match object {
+            HostObject::Route(route) => self.check_route(object, route.destination)?,
+        }
+        let mut links = self.live.links.iter().flatten();
+        if links.any(|(name, link)| **name == *object.interface() && !link.up) {
+            return Err(Errno::NETDOWN);
+        }
+        let live = LiveHostObject::of_evenkeel(value.clone());
+        self.live.host_objects.objects.insert(object.clone(), live);
+        Ok(())
+    }
+
+    /// Deletes a host object that evenkeel added.
+    pub(super) fn delete_host_object(&mut self, object: &HostObject) -> Result<(), Errno> {
+        self.require_interface(object.interface())?;
+        match self.live.host_objects.get(object) {
+            Some(live) if live.owner == Owner::Evenkeel => {
+                self.live.host_objects.objects.remove(object);
+                Ok(())
+            }
+            _ => Err(Errno::SRCH),
+        }
+    }
+
+    /// Checks what `fib_table_insert`, `fib6_add` and `fib_valid_prefsrc` check.
+    fn check_route(&self, object: &HostObject, destination: IpAddr) -> Result<(), Errno> {
+        let is_other = |it: &HostObject| it.kind() == object.kind() && it.vip() == destination;
+        if self.live.host_objects.objects.keys().any(is_other) {
+            return Err(Errno::BUSY);
+        }
+        // IPv4 accepts any address of the host as a source, IPv6 one of the interface.
+        let is_source = |binding: &Binding| {
+            binding.address == destination
+                && (binding.address.is_ipv4() || *binding.interface == *object.interface())
+        };
+        if self.live.addresses.keys().any(is_source) { Ok(()) } else { Err(Errno::INVAL) }
+    }
+
+    /// Deletes the IPv4 routes whose source address is gone, and removes the source from those of
+    /// IPv6 (`fib_sync_down_addr`, `fib6_remove_prefsrc`).
+    pub(super) fn forget_sources(&mut self) {
+        let Live { host_objects, addresses, .. } = &mut self.live;
+        let is_gone = |source: IpAddr| !addresses.keys().any(|it| it.address == source);
+        host_objects.objects.retain(|_, live| match &mut live.value {
+            HostValue::Route(RouteValue { source }) => match source.filter(|it| is_gone(*it)) {
+                Some(gone) => {
+                    *source = None;
+                    gone.is_ipv6()
+                }
+                None => true,
+            },
+        });
+    }
+
+    /// Returns the state as it is read: with the host objects that were requested.
+    pub(super) fn read(&self, request: &ReadRequest) -> Live {
+        let mut live = self.live.clone();
+        live.host_objects.read.clone_from(&request.host_objects);
+        live.host_objects.objects.retain(|it, _| request.host_objects.contains(&it.kind()));
+        live
+    }
+}

@@ -1,0 +1,136 @@
+//! Laws of host objects, on routes to VIPs.
+
+use evenkeel_model::{HostObject, HostRoute, LiveHostObject, RouteValue};
+
+use super::*;
+
+/// A spec that asks for these VIPs and their routes.
+fn routed(vips: impl IntoIterator<Item = Binding>) -> Desired {
+    let mut desired = spec([]);
+    for binding in vips {
+        let route = HostRoute::of(&binding);
+        desired.host_objects.insert(route.clone().into(), route.value());
+        desired.vips.insert(binding, Vip::default());
+    }
+    desired
+}
+
+/// A host where evenkeel bound those addresses, with these routes.
+fn host_of(
+    bound: impl IntoIterator<Item = Binding>,
+    routes: impl IntoIterator<Item = (HostObject, LiveHostObject)>,
+) -> Live {
+    let mut live = Live {
+        addresses: bound.into_iter().map(|binding| (binding, Owner::Evenkeel)).collect(),
+        ..Live::default()
+    };
+    live.host_objects.objects = routes.into_iter().collect();
+    live
+}
+
+fn own_route(binding: &Binding) -> (HostObject, LiveHostObject) {
+    let route = HostRoute::of(binding);
+    let value = route.value();
+    (route.into(), LiveHostObject::of_evenkeel(value))
+}
+
+/// The route to a VIP without a source.
+fn bare_route(binding: &Binding, owner: Owner) -> (HostObject, LiveHostObject) {
+    let value = RouteValue { source: None }.into();
+    (HostRoute::of(binding).into(), LiveHostObject { owner, value })
+}
+
+#[test]
+fn a_route_is_added_behind_its_vip_and_deleted_before_it() {
+    let six = Binding::host("2001:db8::1".parse().expect("an address"), "eth0");
+    let both = [vip(1), six];
+    let found = host_of(both.clone(), both.clone().map(|it| own_route(&it)));
+    assert_eq!(
+        lines(&routed(both.clone()), &host_of([], [])),
+        [
+            "+ bind vip 192.0.2.1/32 on eth0",
+            "+ bind vip 2001:db8::1/128 on eth0",
+            "+ add route 192.0.2.1 dev eth0: source 192.0.2.1",
+            "+ add route 2001:db8::1 dev eth0: source 2001:db8::1",
+        ]
+    );
+    assert!(plan_of(&routed(both.clone()), &found).is_in_sync());
+    let gone = [
+        "- delete route 192.0.2.1 dev eth0: source 192.0.2.1",
+        "- delete route 2001:db8::1 dev eth0: source 2001:db8::1",
+        "- unbind vip 192.0.2.1/32 on eth0",
+        "- unbind vip 2001:db8::1/128 on eth0",
+    ];
+    assert_eq!(lines(&spec([]), &found), gone);
+    let mut kept = routed(both);
+    kept.host_objects.clear();
+    assert_eq!(lines(&kept, &found), gone[..2]);
+}
+
+#[test]
+fn a_route_of_another_program_through_the_interface_is_used_and_never_deleted() {
+    let found = host_of([vip(1)], [bare_route(&vip(1), Owner::Other)]);
+    assert!(plan_of(&routed([vip(1)]), &found).is_in_sync());
+    assert_eq!(lines(&spec([]), &found), ["- unbind vip 192.0.2.1/32 on eth0"]);
+}
+
+#[test]
+fn a_route_that_lost_its_source_is_edited_and_one_that_moves_makes_room_first() {
+    let found = host_of([vip(1)], [bare_route(&vip(1), Owner::Evenkeel)]);
+    assert_eq!(
+        lines(&routed([vip(1)]), &found),
+        ["~ edit route 192.0.2.1 dev eth0: source none -> 192.0.2.1"]
+    );
+    let moved = Binding { interface: "eth1".into(), ..vip(1) };
+    let found = host_of([vip(1)], [own_route(&vip(1))]);
+    assert_eq!(
+        lines(&routed([moved]), &found),
+        [
+            "- delete route 192.0.2.1 dev eth0: source 192.0.2.1",
+            "+ bind vip 192.0.2.1/32 on eth1",
+            "+ add route 192.0.2.1 dev eth1: source 192.0.2.1",
+            "- unbind vip 192.0.2.1/32 on eth0",
+        ]
+    );
+}
+
+#[test]
+fn the_route_of_a_vip_that_gets_another_label_is_added_again() {
+    let mut wanted = routed([vip(1)]);
+    wanted.vips.entry(vip(1)).or_default().label = Some("eth0:1".into());
+    let found = host_of([vip(1)], [own_route(&vip(1))]);
+    let forth = [
+        "- delete route 192.0.2.1 dev eth0: source 192.0.2.1",
+        "- unbind vip 192.0.2.1/32 on eth0",
+        "+ bind vip 192.0.2.1/32 on eth0 label eth0:1",
+        "+ add route 192.0.2.1 dev eth0: source 192.0.2.1",
+    ];
+    assert_eq!(lines(&wanted, &found), forth);
+    let steps = plan_of(&wanted, &found).steps;
+    let after = simulate(&found, &steps);
+    assert!(plan_of(&wanted, &after).is_in_sync());
+    let back = crate::rollback_plan(&steps, &after).steps;
+    assert_eq!(simulate(&after, &back), found);
+    // Another program removed the VIP, and with it the route, while the plan ran.
+    let without = Live::default();
+    let back = crate::rollback_plan(&steps, &without).steps;
+    assert_eq!(simulate(&without, &back), found);
+}
+
+#[test]
+fn no_route_is_added_through_an_interface_that_stays_down() {
+    let link = |up, owner| Link { up, dummy: true, owner };
+    let down = |owner| Live {
+        links: Some([("eth0".into(), link(false, owner))].into()),
+        ..host_of([vip(1)], [])
+    };
+    let plan = plan_of(&routed([vip(1)]), &down(Owner::Other));
+    assert!(plan.is_in_sync() && plan.warnings[0].contains("interface eth0 is down"));
+    assert_eq!(
+        lines(&routed([vip(1)]), &down(Owner::Evenkeel)),
+        [
+            "~ edit dummy device eth0: up no -> yes",
+            "+ add route 192.0.2.1 dev eth0: source 192.0.2.1"
+        ]
+    );
+}

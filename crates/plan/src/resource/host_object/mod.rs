@@ -1,0 +1,247 @@
+//! Host objects: added, edited and deleted like any other object.
+//!
+//! Everything but the words and the fields is the same for all kinds ([`evenkeel_model::HostObject`]);
+//! those are in one file for each kind. An object of another program is used as it is.
+
+pub(crate) mod route;
+
+use std::fmt;
+
+use evenkeel_model::{Desired, HostObject, HostValue, Live, LiveHostObject, Names, Owner};
+use serde_json::{Map, Value as Json, json};
+
+use super::{Operation, Resource, Value};
+use crate::cause::SpecPair;
+use crate::field::{Field, FieldChange, changes};
+use crate::hold_back::OmittedSteps;
+use crate::order::Phase;
+use crate::render::{Labels, arrows, json_fields, write_edit, write_fields};
+use crate::rollback_plan::{OpHistory, RollbackBuilder, TouchedObjects};
+use crate::{Object, Op, Verb};
+
+pub(super) enum HostObjectOp<'a> {
+    Add { object: &'a HostObject, after: &'a HostValue },
+    Edit { object: &'a HostObject, before: &'a HostValue, after: &'a HostValue },
+    Delete { object: &'a HostObject, before: &'a HostValue },
+}
+
+pub(super) struct HostObjectResource<'a>(pub(super) &'a HostObject);
+
+/// Returns the kind as plans name it.
+fn kind(object: &HostObject) -> &'static str {
+    match object {
+        HostObject::Route(_) => "route",
+    }
+}
+
+/// Returns the fields of a value, as plans show them.
+pub(crate) fn fields(value: &HostValue) -> Vec<Field> {
+    match value {
+        HostValue::Route(value) => route::fields(value),
+    }
+}
+
+/// Compares the host objects, given the other operations of the plan. None is added on an interface
+/// that is down, as the kernel refuses it, unless evenkeel brings the interface up.
+pub(crate) fn diff(desired: &Desired, live: &Live, others: &[Op]) -> Vec<Op> {
+    let is_down = |object: &HostObject| {
+        let link = live.links.as_ref().and_then(|links| links.get(object.interface()));
+        link.is_some_and(|link| !link.up && link.owner == Owner::Other)
+    };
+    let mut ops = Vec::new();
+    for (object, after) in &desired.host_objects {
+        match live.host_objects.get(object) {
+            None if is_down(object) => {}
+            None => ops.push(add(object, after)),
+            Some(LiveHostObject { owner: Owner::Evenkeel, value }) if value != after => {
+                let (object, before) = (object.clone(), Box::new(value.clone()));
+                ops.push(Op::EditHostObject { object, before, after: Box::new(after.clone()) });
+            }
+            Some(_) => {}
+        }
+    }
+    for (object, before) in live.host_objects.owned() {
+        if desired.scope.contains_address(object.vip())
+            && !desired.host_objects.contains_key(object)
+        {
+            ops.push(delete(object, before));
+        }
+    }
+    let lost: Vec<Op> = route::added_again(others, live)
+        .filter(|(object, _)| desired.host_objects.contains_key(object) && !touches(&ops, object))
+        .flat_map(|(object, value)| again(object, value))
+        .collect();
+    ops.extend(lost);
+    ops
+}
+
+fn add(object: &HostObject, after: &HostValue) -> Op {
+    Op::AddHostObject { object: object.clone(), after: Box::new(after.clone()) }
+}
+
+fn delete(object: &HostObject, before: &HostValue) -> Op {
+    Op::DeleteHostObject { object: object.clone(), before: Box::new(before.clone()) }
+}
+
+/// Deletes an object and adds it again.
+pub(crate) fn again(object: &HostObject, value: &HostValue) -> [Op; 2] {
+    [delete(object, value), add(object, value)]
+}
+
+/// Whether one of the operations is on that object.
+pub(crate) fn touches(ops: &[Op], object: &HostObject) -> bool {
+    ops.iter().any(|op| op.object() == Object::Host(object.clone()))
+}
+
+impl<'a> HostObjectOp<'a> {
+    fn identity(&self) -> &'a HostObject {
+        match self {
+            Self::Add { object, .. } | Self::Edit { object, .. } | Self::Delete { object, .. } => {
+                object
+            }
+        }
+    }
+
+    fn before(&self) -> Option<&'a HostValue> {
+        match self {
+            Self::Add { .. } => None,
+            Self::Edit { before, .. } | Self::Delete { before, .. } => Some(before),
+        }
+    }
+
+    fn after(&self) -> Option<&'a HostValue> {
+        match self {
+            Self::Add { after, .. } | Self::Edit { after, .. } => Some(after),
+            Self::Delete { .. } => None,
+        }
+    }
+}
+
+impl<'a> Operation<'a> for HostObjectOp<'a> {
+    fn verb(&self) -> Verb {
+        match self {
+            Self::Add { .. } => Verb::Add,
+            Self::Edit { .. } => Verb::Edit,
+            Self::Delete { .. } => Verb::Delete,
+        }
+    }
+
+    fn object(&self) -> Object {
+        Object::Host(self.identity().clone())
+    }
+
+    fn phase(&self) -> Phase {
+        match self {
+            Self::Add { .. } | Self::Edit { .. } => Phase::AddHostObjects,
+            Self::Delete { .. } => Phase::DeleteHostObjects,
+        }
+    }
+
+    fn changes(&self) -> Vec<FieldChange> {
+        match self {
+            Self::Edit { before, after, .. } => changes(fields(before), fields(after)),
+            Self::Add { .. } | Self::Delete { .. } => Vec::new(),
+        }
+    }
+
+    fn simulate(&self, state: &mut Live) {
+        let objects = &mut state.host_objects.objects;
+        match self.after() {
+            Some(after) => {
+                let live = LiveHostObject::of_evenkeel(after.clone());
+                objects.insert(self.identity().clone(), live);
+            }
+            None => drop(objects.remove(self.identity())),
+        }
+    }
+
+    fn record(&self, touched: &mut TouchedObjects) {
+        let value = |value: &HostValue| Value::Host(value.clone());
+        touched.note(self.object(), self.before().map(value), self.after().map(value));
+    }
+
+    fn is_drift(&self, specs: &SpecPair<'_>) -> Option<bool> {
+        // Only what evenkeel added is deleted. Where both specs ask for it, it is added again.
+        let desired = specs.desired.host_objects.get(self.identity());
+        Some(desired.is_some() && specs.last.host_objects.get(self.identity()) == desired)
+    }
+
+    fn note_omitted(&self, omitted: &mut OmittedSteps<'a>) {
+        omitted.host_objects.insert(self.identity());
+    }
+
+    fn is_blocked(&self, omitted: &OmittedSteps<'_>) -> bool {
+        let object = self.identity();
+        let is_same_place =
+            |other: &&HostObject| other.kind() == object.kind() && other.vip() == object.vip();
+        // An object that makes room for another one of the same VIP goes together with it.
+        omitted.host_objects.iter().any(is_same_place)
+            || match self {
+                Self::Add { .. } | Self::Edit { .. } => {
+                    omitted.unbound.contains(&object.vip())
+                        || omitted.dummies.contains(object.interface())
+                }
+                Self::Delete { .. } => omitted.bound.iter().any(|binding| {
+                    binding.address == object.vip() && *binding.interface == *object.interface()
+                }),
+            }
+    }
+
+    fn write(&self, f: &mut fmt::Formatter<'_>, _: &Labels<'_>) -> fmt::Result {
+        let object = self.identity();
+        write!(f, "{} {object}", kind(object))?;
+        match self {
+            Self::Add { after: value, .. } | Self::Delete { before: value, .. } => {
+                write_fields(f, fields(value))
+            }
+            Self::Edit { .. } => arrows(f, self.changes()),
+        }
+    }
+
+    fn write_json(&self, step: &mut Map<String, Json>) {
+        // The key is the name of the kind.
+        if let Json::Object(identity) = json!(self.identity()) {
+            step.extend(identity);
+        }
+        match self {
+            Self::Add { after, .. } => {
+                step.insert("after".to_owned(), json_fields(fields(after)));
+            }
+            Self::Edit { before, after, .. } => {
+                write_edit(step, fields(before), fields(after), self.changes());
+            }
+            Self::Delete { before, .. } => {
+                step.insert("before".to_owned(), json_fields(fields(before)));
+            }
+        }
+    }
+}
+
+impl Resource for HostObjectResource<'_> {
+    fn kind(&self) -> &'static str {
+        kind(self.0)
+    }
+
+    fn write_name(&self, f: &mut fmt::Formatter<'_>, _: Option<Names<'_>>) -> fmt::Result {
+        write!(f, " {}", self.0)
+    }
+
+    fn value_in(&self, live: &Live) -> Option<Value> {
+        let found = live.host_objects.get(self.0)?;
+        (found.owner == Owner::Evenkeel).then(|| Value::Host(found.value.clone()))
+    }
+
+    fn restore(&self, history: &OpHistory, now: Option<Value>, rollback: &mut RollbackBuilder<'_>) {
+        let object = self.0.clone();
+        rollback.ops.extend(match (now, history.before.clone()) {
+            (Some(Value::Host(before)), Some(Value::Host(after))) => Some(Op::EditHostObject {
+                object,
+                before: Box::new(before),
+                after: Box::new(after),
+            }),
+            (_, Some(Value::Host(after))) => Some(add(self.0, &after)),
+            (Some(Value::Host(before)), _) => Some(delete(self.0, &before)),
+            _ => None,
+        });
+    }
+}

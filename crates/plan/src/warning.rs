@@ -1,0 +1,170 @@
+//! Warnings of a plan. A warning prevents nothing; its text is made here, and nowhere else.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use evenkeel_model::Binding;
+
+use crate::connection_sysctls::NODEST;
+use crate::render::count;
+
+/// What a user should know about a plan or a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Warning {
+    /// Another program bound a VIP with another prefix length than the spec's.
+    OtherPrefix {
+        /// The address as it is bound.
+        bound: Binding,
+        /// The prefix length of the spec.
+        desired: u8,
+    },
+    /// Another program bound a VIP with another label than the spec's.
+    OtherLabel {
+        /// The address as it is bound.
+        bound: Binding,
+        /// Its label.
+        label: Box<str>,
+        /// The label of the spec.
+        desired: Box<str>,
+    },
+    /// An interface that evenkeel does not manage is down.
+    InterfaceDown {
+        /// The interface.
+        interface: Box<str>,
+        /// The VIP that gets no traffic through it.
+        vip: IpAddr,
+    },
+    /// Real servers are deleted and added again to change their order.
+    Reordered {
+        /// The service, with its name.
+        service: String,
+        /// How many real servers.
+        real_servers: usize,
+        /// Whether a teardown restores an earlier order; otherwise it is that of the spec.
+        is_teardown: bool,
+    },
+    /// Drains are followed by dropped packets: `net.ipv4.vs.expire_nodest_conn` is 0.
+    DroppingDrains {
+        /// Whether the plan is a teardown, in which no spec can set the sysctl.
+        is_teardown: bool,
+    },
+    /// A VIP is unbound while fwmark services, which may be reached by it, have connections.
+    MarkedConnections {
+        /// The VIP.
+        vip: IpAddr,
+        /// How many connections.
+        connections: u64,
+        /// The services.
+        services: String,
+    },
+    /// The last spec named a timeout and this one does not.
+    TimeoutStays {
+        /// The timeout.
+        field: &'static str,
+        /// Its value in seconds.
+        seconds: u32,
+    },
+    /// A teardown leaves the timeouts that the last spec named.
+    TimeoutsKept(Vec<KeptTimeout>),
+    /// A teardown leaves a dummy device, because another program bound an address on it.
+    DeviceStays {
+        /// The device.
+        interface: Box<str>,
+        /// The address of the other program.
+        bound: Binding,
+    },
+    /// The spec has looser guard thresholds, which apply only from the next spec on.
+    LooserGuards(Vec<LooserGuard>),
+}
+
+/// A timeout that keeps its value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeptTimeout {
+    /// The timeout.
+    pub field: &'static str,
+    /// Its value in seconds.
+    pub seconds: u32,
+}
+
+/// A guard threshold that is looser than the one in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LooserGuard {
+    /// Its key in the spec.
+    pub key: &'static str,
+    /// The threshold that judges this plan.
+    pub judging: String,
+    /// The threshold of the spec.
+    pub desired: String,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OtherPrefix { bound, desired } => write!(
+                f,
+                "{} is bound as /{} by another program and is used as it is; the spec says \
+                 /{desired}",
+                bound.address, bound.prefix
+            ),
+            Self::OtherLabel { bound, label, desired } => write!(
+                f,
+                "{bound} was bound by another program and keeps its label {label}; the spec says \
+                 {desired}"
+            ),
+            Self::InterfaceDown { interface, vip } => {
+                write!(f, "interface {interface} is down: {vip} gets no traffic through it until it is up")
+            }
+            Self::Reordered { service, real_servers, is_teardown } => write!(
+                f,
+                "{service}: {} deleted and added again, to be {}; packets of their connections are \
+                 dropped in between, and with net.ipv4.vs.expire_nodest_conn=1 the connections end",
+                count(*real_servers, "real server"),
+                if *is_teardown { "in their earlier order" } else { "in the spec's order" },
+            ),
+            Self::DroppingDrains { is_teardown } => {
+                write!(
+                    f,
+                    "{NODEST} is 0: after a drain, packets of remaining connections, and of clients \
+                     that reuse a source port, are still assigned to the deleted real server and \
+                     silently dropped; "
+                )?;
+                match is_teardown {
+                    true => write!(f, "set {NODEST} to 1 during the teardown"),
+                    false => write!(f, "write `{NODEST}: 1` under `sysctls`"),
+                }
+            }
+            Self::MarkedConnections { vip, connections, services } => write!(
+                f,
+                "{} to {services}: those that use {vip} break when it is unbound",
+                count(*connections, "connection")
+            ),
+            Self::TimeoutStays { field, seconds } => {
+                write!(f, "timeout {field} is no longer in the spec and stays at {seconds} s")
+            }
+            Self::TimeoutsKept(kept) => {
+                let kept = kept.iter().map(|it| format!("{} at {} s", it.field, it.seconds));
+                write!(
+                    f,
+                    "timeouts stay, {}: their earlier values are not recorded; `ipvsadm --set` \
+                     changes them",
+                    kept.collect::<Vec<_>>().join(", ")
+                )
+            }
+            Self::DeviceStays { interface, bound } => write!(
+                f,
+                "dummy device {interface} stays: another program bound {}/{} on it",
+                bound.address, bound.prefix
+            ),
+            Self::LooserGuards(looser) => {
+                let looser = looser
+                    .iter()
+                    .map(|it| format!("`{}: {}` ({} judges this plan)", it.key, it.desired, it.judging));
+                write!(
+                    f,
+                    "looser guards count from the next spec on, stricter ones at once: {}",
+                    looser.collect::<Vec<_>>().join(", ")
+                )
+            }
+        }
+    }
+}

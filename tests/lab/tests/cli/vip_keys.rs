@@ -1,0 +1,150 @@
+//! Labels of VIPs and host routes to them, as `ip` shows them.
+
+use super::*;
+
+const VIPS: &str = "version: 1
+vips:
+  - { address: 192.0.2.1, interface: eth0, label: 'eth0:0', route: true }
+  - { address: '2001:db8::1', interface: vips, dummy: true, route: true }
+";
+const SERVICES: &str = "services:
+  - { name: web, vips: [192.0.2.1, '2001:db8::1'], port: 80, drain: 0s, real_servers: [] }
+";
+
+fn spec() -> String {
+    format!("{VIPS}{SERVICES}")
+}
+
+/// Addresses with all their details, and the routes of the main table, of both families. IPv6
+/// link-local addresses are left out: their flags change by themselves.
+fn host() -> [String; 4] {
+    [
+        run("ip -d -4 addr show"),
+        run("ip -d -6 addr show scope global"),
+        run("ip -d route show table main"),
+        run("ip -d -6 route show table main"),
+    ]
+}
+
+/// The lines of `ip route` to the VIPs.
+fn routes() -> Vec<String> {
+    let all = run("ip route show table main") + "\n" + &run("ip -6 route show table main");
+    let to_vips = |line: &&str| line.starts_with("192.0.2.1 ") || line.starts_with("2001:db8::1 ");
+    all.lines().filter(to_vips).map(|line| line.trim().to_owned()).collect()
+}
+
+fn label() -> String {
+    let shown: serde_json::Value =
+        serde_json::from_str(&run("ip -j -d -4 addr show dev eth0")).unwrap();
+    shown[0]["addr_info"][0]["label"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn labels_and_routes_are_applied_and_a_teardown_removes_them() {
+    let fixture = Fixture::new("");
+    let before = host();
+    let answer = fixture.apply(&spec());
+    for words in [
+        "+ bind vip 192.0.2.1/32 on eth0 label eth0:0: applied\n",
+        "+ add route 192.0.2.1 dev eth0: source 192.0.2.1: applied\n",
+        "+ add route 2001:db8::1 dev vips: source 2001:db8::1: applied\n",
+    ] {
+        assert!(answer.contains(words), "{words}: {answer}");
+    }
+    assert_eq!(label(), "eth0:0");
+    let shown = routes();
+    assert_eq!(shown.len(), 2, "{shown:?}");
+    assert_eq!(shown[0], "192.0.2.1 dev eth0 proto 101 scope link src 192.0.2.1");
+    assert!(shown[1].starts_with("2001:db8::1 dev vips proto 101 src 2001:db8::1 metric 1024"));
+    fixture.assert_in_sync("spec.yaml");
+
+    // The keys are removed from the spec, and the VIPs stay.
+    let plain = spec().replace(", route: true", "").replace(", label: 'eth0:0'", "");
+    let answer = fixture.apply(&plain);
+    assert!(
+        answer.contains("- delete route 192.0.2.1 dev eth0: source 192.0.2.1: applied\n"),
+        "{answer}"
+    );
+    assert_eq!((routes(), label()), (vec![], "eth0:0".to_owned()));
+    assert_eq!(addresses(), lines("192.0.2.1/32 eth0\n2001:db8::1/128 vips"));
+    // Routes are not read any more, and none is left.
+    fixture.assert_in_sync("spec.yaml");
+
+    // A route is deleted with its VIP, and by a teardown.
+    fixture.apply(&spec());
+    fixture.apply(
+        &spec()
+            .replace(
+                "  - { address: 192.0.2.1, interface: eth0, label: 'eth0:0', route: true }\n",
+                "",
+            )
+            .replace("[192.0.2.1, ", "["),
+    );
+    assert_eq!(routes().len(), 1);
+    fixture.apply(&spec());
+    let answer = fixture.evenkeel("teardown --yes");
+    assert_eq!(answer.status, 0, "{answer:?}");
+    assert_eq!(host(), before);
+}
+
+#[test]
+fn a_changed_label_keeps_its_route_and_is_rolled_back_when_an_apply_fails() {
+    let fixture = Fixture::new("");
+    fixture.apply(&spec());
+    let before = host();
+    let other = spec().replace("eth0:0", "eth0:1");
+    fixture.apply(&other);
+    assert_eq!((label(), routes().len()), ("eth0:1".to_owned(), 2));
+    fixture.assert_in_sync("spec.yaml");
+    fixture.apply(&spec());
+    assert_eq!(host(), before);
+    // The last step is refused, and everything is rolled back.
+    run("ip link add eth1 up type dummy");
+    run("ip route add 192.0.2.9 dev eth1");
+    let refused = "  - { address: 192.0.2.9, interface: eth0, route: true }\nservices";
+    fixture.write("spec.yaml", other.replacen("services", refused, 1));
+    let before = host();
+    let answer = fixture.evenkeel("apply --yes spec.yaml");
+    assert_ne!(answer.status, 0, "{answer:?}");
+    let words = "route 192.0.2.9 dev eth1 is in the way of route 192.0.2.9 dev eth0";
+    assert!((answer.stdout.clone() + &answer.stderr).contains(words), "{answer:?}");
+    assert_eq!(host(), before);
+}
+
+#[test]
+fn routes_and_labels_of_another_program_stay() {
+    let fixture = Fixture::new("");
+    run("ip addr add 192.0.2.1/32 dev eth0 label eth0:9");
+    run("ip route add 192.0.2.1 dev eth0 proto static");
+    let before = host();
+    fixture.write("spec.yaml", spec());
+    let answer = fixture.evenkeel("apply --yes spec.yaml");
+    assert_eq!(answer.status, 0, "{answer:?}");
+    let words = "192.0.2.1/32 on eth0 was bound by another program and keeps its label eth0:9";
+    assert!(answer.stderr.contains(words), "{answer:?}");
+    assert_eq!(label(), "eth0:9");
+    assert_eq!(routes()[0], "192.0.2.1 dev eth0 proto static scope link");
+    assert_eq!(fixture.evenkeel("teardown --yes").status, 0);
+    assert_eq!(host(), before);
+}
+
+#[test]
+fn a_snapshot_keeps_labels_and_routes() {
+    let fixture = Fixture::new("");
+    fixture.apply(&spec());
+    let snapshot = fixture.done("snapshot");
+    for words in ["label: eth0:0, route: true }", "interface: vips, dummy: true, route: true }"] {
+        assert!(snapshot.contains(words), "{words}: {snapshot}");
+    }
+    fixture.write("snapshot.yaml", &snapshot);
+    fixture.assert_in_sync("snapshot.yaml");
+    let against_itself = fixture.evenkeel("plan snapshot.yaml --live snapshot.yaml");
+    assert!(against_itself.stdout.starts_with("In sync; "), "{against_itself:?}");
+    let before = host();
+    let elsewhere = Fixture::new("");
+    elsewhere.write("snapshot.yaml", &snapshot);
+    let answer = elsewhere.evenkeel("apply --yes snapshot.yaml");
+    assert_eq!(answer.status, 0, "{answer:?}");
+    assert_eq!(host()[2..], before[2..]);
+    assert_eq!(label(), "eth0:0");
+}
