@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use evenkeel_watch::control::{Answer, AskError, Request, ask};
+use evenkeel_control::{Answer, AskError, Client, Request, Subscription};
 
 use crate::args::GlobalArgs;
 use crate::error::Error;
@@ -13,7 +13,13 @@ use crate::output::Output;
 /// Sends a request to the daemon in the network namespace of `--netns`.
 pub(crate) fn query(request: &Request, global: &GlobalArgs) -> Result<Answer, Error> {
     enter(global)?;
-    Ok(ask(request)?)
+    Ok(Client::of_namespace().ask(request)?)
+}
+
+/// Subscribes to the events of the daemon in the network namespace of `--netns`.
+pub(crate) fn subscribe(global: &GlobalArgs) -> Result<Subscription, Error> {
+    enter(global)?;
+    Ok(Client::of_namespace().subscribe()?)
 }
 
 /// Sends a command to the daemon and prints its answer.
@@ -54,7 +60,8 @@ pub(crate) fn check_no_conflict(daemon_use: DaemonUse<'_>) -> Result<(), Error> 
         DaemonUse::Spec(places) => absolute(places),
         DaemonUse::Nothing(_) => Vec::new(),
     };
-    match (ask(&Request::MayApply { sources }), daemon_use) {
+    let answer = Client::of_namespace().ask(&Request::MayApply { sources });
+    match (answer, daemon_use) {
         (Ok(Answer::Refused(message)), DaemonUse::Spec(_)) => Err(Error::Watched(message)),
         (Ok(Answer::Refused(message)), DaemonUse::Nothing(what)) => {
             Err(Error::Watched(format!("{what} is not possible while the daemon runs: {message}")))

@@ -3,9 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 
-use evenkeel_engine::{JournalError, KernelError, LockError, MissingCapabilities, Unconfirmed};
-use evenkeel_watch::DaemonError;
-use evenkeel_watch::control::{AskError, BindError};
+use evenkeel_control::{AskError, EndReason, LockError};
+use evenkeel_engine::{JournalError, KernelError, MissingCapabilities, Unconfirmed};
+use evenkeel_watch::{BindError, DaemonError};
 use thiserror::Error;
 
 use crate::exit_code::CommandExit;
@@ -70,6 +70,9 @@ pub(crate) enum Error {
     /// The daemon does not answer, or there is none.
     #[error(transparent)]
     Ask(#[from] AskError),
+    /// The events of `status --follow` are incomplete.
+    #[error("the daemon ended the output of its events: {}", EndReason::TooSlow)]
+    MissedEvents,
     /// The daemon's endpoint cannot be bound.
     #[error("cannot listen on {address}")]
     Listen {
@@ -102,7 +105,10 @@ impl Error {
             Self::PlanFile(PlanFileError::Refused(_)) => CommandExit::Refused,
             Self::Lock(LockError::Held(_)) => CommandExit::LockHeld,
             Self::Daemon(DaemonError::Control(BindError::Taken(_))) => CommandExit::LockHeld,
-            Self::Unconfirmed(_) | Self::NothingPending | Self::Watched(_) => CommandExit::Refused,
+            Self::Unconfirmed(_)
+            | Self::NothingPending
+            | Self::Watched(_)
+            | Self::Ask(AskError::Refused(_)) => CommandExit::Refused,
             Self::NotPermitted(_)
             | Self::Kernel(KernelError::NotPermitted { .. })
             | Self::Namespace(evenkeel_host::Error::NotPermitted { .. }) => {
@@ -117,6 +123,7 @@ impl Error {
             | Self::PendingNotUpdated(_)
             | Self::Unrecorded(_)
             | Self::Ask(_)
+            | Self::MissedEvents
             | Self::Listen { .. }
             | Self::Daemon(_)
             | Self::Signal(_)
@@ -174,6 +181,13 @@ impl Error {
             Self::Ask(AskError::NoDaemon) => {
                 "start it with `evenkeel watch`; use --netns for a daemon in another namespace"
                     .to_owned()
+            }
+            Self::MissedEvents => {
+                "run it again; if its output goes through a pipe, the reader has to keep up"
+                    .to_owned()
+            }
+            Self::Ask(AskError::OtherVersion(_)) => {
+                "restart the daemon, so that both are of the same version of evenkeel".to_owned()
             }
             Self::Listen { .. } => {
                 "nothing was changed; name another address with --listen, or `--listen none`"

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use evenkeel_engine::{Holder, HostKernel, Journal, Lock, LockError, ReadRequest, StateDir};
+use evenkeel_control::{Lock, LockError, LockGuard, Process};
+use evenkeel_engine::{HostKernel, Journal, ReadRequest, StateDir};
 use evenkeel_host::Namespace;
 use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{Desired, Live};
@@ -18,7 +19,7 @@ pub(crate) struct HostSession {
     pub(crate) state: StateDir,
     pub(crate) journal: Journal,
     /// Held until dropped; `None` for a command that changes nothing.
-    pub(crate) lock: Option<Lock>,
+    pub(crate) lock: Option<LockGuard>,
 }
 
 /// How a command accesses the host.
@@ -63,22 +64,23 @@ impl HostSession {
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Takes the lock. Waits for a daemon, which holds it only during its passes.
-fn lock() -> Result<Lock, LockError> {
-    let held = match Lock::acquire() {
+fn lock() -> Result<LockGuard, LockError> {
+    let lock = Lock::of_namespace();
+    let held = match lock.acquire() {
         Err(LockError::Held(Some(holder))) if is_daemon(&holder) => holder,
         other => return other,
     };
     let end = Instant::now() + LOCK_TIMEOUT;
     while Instant::now() < end {
         std::thread::sleep(Duration::from_millis(20));
-        if let Some(lock) = Lock::try_acquire()? {
-            return Ok(lock);
+        if let Some(guard) = lock.try_acquire()? {
+            return Ok(guard);
         }
     }
     Err(LockError::Held(Some(held)))
 }
 
-fn is_daemon(holder: &Holder) -> bool {
+fn is_daemon(holder: &Process) -> bool {
     holder.command.as_ref().is_some_and(|line| line.split_whitespace().any(|word| word == "watch"))
 }
 

@@ -82,12 +82,18 @@ impl Output {
         }
     }
 
+    /// Flushes stdout, for output that has no end of its own; false if its reader has closed the pipe.
+    pub(crate) fn flush_to_reader(&mut self) -> Result<bool, Error> {
+        match self.stdout.flush() {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+            Err(error) => Err(Error::Output(error)),
+        }
+    }
+
     /// Flushes stdout.
     pub(crate) fn flush(&mut self) -> Result<(), Error> {
-        match self.stdout.flush() {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Output(error)),
-            _ => Ok(()),
-        }
+        self.flush_to_reader().map(|_| ())
     }
 
     pub(crate) fn warning(&mut self, text: impl Display) {

@@ -6,11 +6,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use evenkeel_control::{Answer, AskError, Client, Mode, Request};
 use evenkeel_engine::{ExecutionContext, Kernel, Report};
 use evenkeel_model::{Names, RealServerKey, ServiceKey};
 use evenkeel_plan::Op;
-use evenkeel_watch::Mode;
-use evenkeel_watch::control::{Answer, AskError, Request, ask};
 
 use crate::error::Error;
 use crate::exit_code::CommandExit;
@@ -25,7 +24,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// # Errors
 /// A daemon runs and does not answer.
 pub(crate) fn is_daemon_enforcing() -> Result<bool, Error> {
-    match ask(&Request::Status) {
+    match Client::of_namespace().ask(&Request::Status) {
         Ok(Answer::Status(status)) => Ok(status.mode == Mode::Enforce && status.paused.is_none()),
         Ok(_) | Err(AskError::NoDaemon) => Ok(false),
         Err(error) => Err(error.into()),

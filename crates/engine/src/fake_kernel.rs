@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::RandomState;
 use std::net::{IpAddr, Ipv4Addr};
 
+use evenkeel_control::LockError;
 use evenkeel_host::Capability;
 use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{
@@ -21,7 +22,6 @@ use rustix::io::Errno;
 
 use crate::error::KernelError;
 use crate::kernel::{Exception, Kernel, ReadRequest, Replies};
-use crate::lock::LockError;
 use crate::probe::TableDigest;
 
 /// A network namespace in memory.

@@ -23,6 +23,7 @@ mod git;
 mod namespaces;
 mod neighbours;
 mod signals;
+mod subscription;
 mod writers;
 
 /// The longest time from the last byte of a new spec until the kernel has it.

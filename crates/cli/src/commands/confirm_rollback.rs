@@ -12,9 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use evenkeel_engine::{
-    Found, HostKernel, Journal, Lock, Notice, Pending, PendingMarker, PendingState, StateDir,
-};
+use evenkeel_control::{Lock, LockGuard, PendingMarker};
+use evenkeel_engine::{Found, HostKernel, Journal, Notice, Pending, PendingState, StateDir};
 use signal_hook::consts::SIGHUP;
 
 use crate::args::{GlobalArgs, WatchdogArgs};
@@ -82,11 +81,11 @@ fn wait(
     state: &StateDir,
     id: &str,
     marker: &PendingMarker,
-) -> Result<Option<(Journal, Pending, Lock)>, Error> {
+) -> Result<Option<(Journal, Pending, LockGuard)>, Error> {
     let mut watch = PendingWatch { id, known: None };
     let mut end = None;
     loop {
-        marker.drain_backlog();
+        marker.maintain();
         let remaining = match watch.poll(state) {
             TimeLeft::Nothing => return Ok(None),
             remaining => remaining,
@@ -99,7 +98,7 @@ fn wait(
             TimeLeft::Nothing | TimeLeft::Unknown | TimeLeft::Unfinished => true,
         };
         // The applying process holds the lock while it runs.
-        if is_over && let Some(lock) = Lock::try_acquire()? {
+        if is_over && let Some(lock) = Lock::of_namespace().try_acquire()? {
             // The apply may have finished between the reading and the lock.
             match (remaining, watch.poll(state)) {
                 (_, TimeLeft::Nothing | TimeLeft::Unknown) => return Ok(None),

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use evenkeel_control::Mode;
 use evenkeel_engine::{HostKernel, Kernel, ReadRequest, StoredSpecTexts};
 use evenkeel_model::{FileContents, Live};
 use evenkeel_spec::Source;
-use evenkeel_watch::{Detail, Mode, Options, SpecSource, SpecText, TrafficOptions};
+use evenkeel_watch::{Detail, Options, SpecSource, SpecText, TrafficOptions};
 
 use crate::args::{GlobalArgs, ParameterArgs, TrafficDetail, WatchArgs};
 use crate::daemon_client::absolute;
