@@ -1,6 +1,6 @@
 //! Identifies the process at the other end of a unix socket, and decides whether to trust it.
 //!
-//! Any process of a network namespace may take an abstract name, and connect to one, so each side of
+//! Any process of a network namespace may take an abstract name and connect to one. So each side of
 //! every socket of this crate checks its peer here, and nowhere else.
 
 use std::fmt;
@@ -13,7 +13,7 @@ use nix::sys::socket::{UnixCredentials, getsockopt, sockopt};
 /// The maximum length of a shown command line, in characters.
 const SHOWN: usize = 120;
 
-/// A process, as the kernel identifies it to the processes that meet it.
+/// A process, as the kernel identifies it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Process {
     /// Its process id; `None` where it runs in another pid namespace.
