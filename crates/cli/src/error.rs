@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use evenkeel_control::{AskError, EndReason, LockError};
 use evenkeel_engine::{JournalError, KernelError, MissingCapabilities, Unconfirmed};
 use evenkeel_watch::{BindError, DaemonError};
+use evenkeel_workflow::{PlanFileError, SavedPlanError, WorkflowError};
 use thiserror::Error;
 
 use crate::exit_code::CommandExit;
-use crate::saved_plan::{PlanFileError, SavedPlanError};
 
 /// Why a command failed.
 #[derive(Debug, Error)]
@@ -91,6 +91,25 @@ pub(crate) enum Error {
 impl From<SavedPlanError> for Error {
     fn from(error: SavedPlanError) -> Self {
         Self::PlanFile(error.into())
+    }
+}
+
+impl From<WorkflowError> for Error {
+    fn from(error: WorkflowError) -> Self {
+        match error {
+            WorkflowError::Kernel(error) => error.into(),
+            WorkflowError::Journal(error) => error.into(),
+            WorkflowError::Lock(error) => error.into(),
+            WorkflowError::Unconfirmed(error) => error.into(),
+            WorkflowError::NotPermitted(error) => error.into(),
+            WorkflowError::UnknownSelection(unknown) => Self::Usage(unknown.to_string()),
+            WorkflowError::NothingPending => Self::NothingPending,
+            WorkflowError::Watchdog(error) => Self::Watchdog(error),
+            WorkflowError::Unrecorded(error) => Self::Unrecorded(error),
+            WorkflowError::Watched(message) => Self::Watched(message),
+            WorkflowError::Ask(error) => error.into(),
+            WorkflowError::SavedPlan(error) => error.into(),
+        }
     }
 }
 

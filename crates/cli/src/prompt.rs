@@ -1,9 +1,9 @@
-//! Decides whether a plan may be applied: capabilities, guards, preconditions, and the prompt.
+//! Asks before a plan is executed, and prints why one is not.
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
-use evenkeel_engine::{Kernel, MissingCapabilities, missing_capabilities};
-use evenkeel_plan::{Guard, Op, Plan};
+use evenkeel_plan::Guard;
+use evenkeel_workflow::Blocked;
 
 use crate::error::Error;
 use crate::exit_code::CommandExit;
@@ -22,15 +22,6 @@ pub(crate) struct Prompt<'a> {
     pub(crate) question: &'static str,
 }
 
-/// Checks that this process has the capabilities that the steps need.
-///
-/// # Errors
-/// A capability is missing.
-pub(crate) fn check_permitted(kernel: &mut impl Kernel, steps: &[Op]) -> Result<(), Error> {
-    let missing = missing_capabilities(kernel, steps)?;
-    if missing.is_empty() { Ok(()) } else { Err(MissingCapabilities(missing).into()) }
-}
-
 impl Prompt<'_> {
     /// Checks that the prompt can be shown, if there will be one.
     ///
@@ -47,42 +38,50 @@ impl Prompt<'_> {
         ))
     }
 
-    /// The exit status to end with if the plan is not applied; `None` if it is.
+    /// Prints why a plan is not executed, and returns the exit status.
+    pub(crate) fn print_blocked(&self, blocked: &Blocked, output: &mut Output) -> CommandExit {
+        match blocked {
+            Blocked::Guards(refusals) => {
+                for refusal in refusals {
+                    output.refusal(&format!("guard {}: {refusal}", refusal.guard));
+                }
+                // The hint repeats the guards that are already overridden.
+                let all = self.allow.iter().copied().chain(refusals.iter().map(|it| it.guard));
+                let all: Vec<&str> = all.map(Guard::name).collect();
+                let all = all.join(",");
+                output
+                    .hint(&format!("nothing was changed; if this is intended, pass --allow {all}"));
+                CommandExit::Refused
+            }
+            Blocked::Preconditions(unmet) => {
+                for precondition in unmet {
+                    output.failure(&precondition.to_string());
+                }
+                output.hint("nothing was changed");
+                CommandExit::Failed
+            }
+        }
+    }
+
+    /// Asks whether to execute the plan; returns the exit status if the answer is no.
     ///
     /// # Errors
-    /// A capability is missing, or the answer cannot be read.
-    pub(crate) fn blocking_status(
-        &self,
-        kernel: &mut impl Kernel,
-        plan: &Plan,
-        output: &mut Output,
-    ) -> Result<Option<CommandExit>, Error> {
-        check_permitted(kernel, &plan.steps)?;
-        let mut guards = Vec::new();
-        for refusal in plan.refused(self.allow) {
-            output.refusal(&format!("guard {}: {refusal}", refusal.guard));
-            guards.push(refusal.guard.name());
-        }
-        if !guards.is_empty() {
-            // The hint repeats the guards that are already overridden.
-            let allowed = self.allow.iter().map(|guard| guard.name());
-            let all: Vec<&str> = allowed.chain(guards).collect();
-            let all = all.join(",");
-            output.hint(&format!("nothing was changed; if this is intended, pass --allow {all}"));
-            return Ok(Some(CommandExit::Refused));
-        }
-        for precondition in &plan.unmet_preconditions {
-            output.failure(&precondition.to_string());
-        }
-        if !plan.unmet_preconditions.is_empty() {
-            output.hint("nothing was changed");
-            return Ok(Some(CommandExit::Failed));
-        }
-        if plan.is_in_sync() || self.assume_yes || self.ask(output)? {
+    /// The answer cannot be read.
+    pub(crate) fn declined(&self, output: &mut Output) -> Result<Option<CommandExit>, Error> {
+        if self.ask(output)? {
             return Ok(None);
         }
         output.message("declined; nothing was changed\n");
         Ok(Some(CommandExit::Refused))
+    }
+
+    /// Reports that the plan changed while the user was asked.
+    pub(crate) fn print_changed(difference: &str, output: &mut Output) {
+        output.warning(format_args!(
+            "the host has changed since the plan was shown; nothing was changed, and this is the \
+             plan now\n{}",
+            difference.trim_end()
+        ));
     }
 
     fn ask(&self, output: &mut Output) -> Result<bool, Error> {

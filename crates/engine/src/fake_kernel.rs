@@ -5,6 +5,7 @@
 
 mod host_objects;
 mod proc_table;
+mod shared;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::RandomState;
@@ -19,6 +20,8 @@ use evenkeel_model::{
 };
 use evenkeel_plan::{Object, Op};
 use rustix::io::Errno;
+
+pub use shared::SharedKernel;
 
 use crate::error::KernelError;
 use crate::kernel::{Exception, Kernel, ReadRequest, Replies};

@@ -12,7 +12,7 @@ use crate::args::{GlobalArgs, ShowArgs, ShowOutput};
 use crate::commands::connections;
 use crate::error::Error;
 use crate::exit_code::CommandExit;
-use crate::host_session::{Access, HostSession};
+use crate::host::open_for_reading;
 use crate::output::Output;
 
 pub(crate) fn run(
@@ -25,7 +25,7 @@ pub(crate) fn run(
     } else {
         crate::input::spec(&arguments.spec, &arguments.parameters, global, output)?.desired
     };
-    let mut host = HostSession::connect(global, Access::Read, output)?;
+    let mut host = open_for_reading(global, output)?;
     let request = host.read_request(&named);
     let (mut live, statistics) = host.kernel.observe_with_statistics(&request)?;
     if arguments.connections {

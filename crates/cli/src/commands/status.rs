@@ -9,13 +9,14 @@ use evenkeel_control::{Answer, AskError, DrainStatus, FORMAT, Mode, Request, Sta
 use evenkeel_model::Desired;
 use evenkeel_plan::render::count;
 use evenkeel_watch::list_drains;
+use evenkeel_workflow::now;
 use jiff::Timestamp;
 
 use crate::args::{GlobalArgs, ShowOutput, StatusArgs};
 use crate::daemon_client::query;
 use crate::error::Error;
 use crate::exit_code::CommandExit;
-use crate::host_session::{now, state_dir};
+use crate::host::state_dir;
 use crate::output::Output;
 
 pub(crate) fn run(

@@ -2,6 +2,7 @@
 
 use evenkeel_control::{EndReason, Event, EventKind, Held, Pause};
 use evenkeel_plan::render::count;
+use evenkeel_workflow::now;
 use jiff::Timestamp;
 
 use super::print_status;
@@ -9,7 +10,6 @@ use crate::args::{GlobalArgs, ShowOutput};
 use crate::daemon_client::subscribe;
 use crate::error::Error;
 use crate::exit_code::CommandExit;
-use crate::host_session::now;
 use crate::output::Output;
 
 /// Ends when the daemon stops or when nothing reads the output any more.
