@@ -19,3 +19,4 @@ mod snapshot;
 mod soak;
 mod sweep;
 mod watch;
+mod workflow;
