@@ -6,7 +6,7 @@ use std::time::Duration;
 use evenkeel_model::Desired;
 use evenkeel_plan::render::count;
 use evenkeel_watch::control::{Answer, AskError, Request};
-use evenkeel_watch::{DrainStatus, FORMAT, Mode, State, Status};
+use evenkeel_watch::{DrainStatus, FORMAT, Mode, ParameterStatus, State, Status};
 use jiff::Timestamp;
 
 use crate::args::{self, Global, ShowOutput};
@@ -126,6 +126,9 @@ fn print_status(status: &Status, output: &mut Output) -> Result<(), Error> {
         )?,
         None => row("active spec", "none".to_owned())?,
     }
+    for parameter in &status.spec.parameters {
+        row("parameter", parameter_row(parameter))?;
+    }
     if let Some(pass) = &status.last_pass {
         row(
             "last pass",
@@ -168,6 +171,15 @@ fn print_status(status: &Status, output: &mut Output) -> Result<(), Error> {
         row("", "try again in a moment".to_owned())?;
     }
     Ok(())
+}
+
+/// What became of a parameter, from its last value to the current one.
+fn parameter_row(parameter: &ParameterStatus) -> String {
+    let ParameterStatus { name, value, error, previous, since } = parameter;
+    let before = previous.as_ref().map(|previous| format!("{previous} -> ")).unwrap_or_default();
+    let now = value.as_deref().unwrap_or("no value");
+    let why = error.as_ref().map(|error| format!(" ({error})")).unwrap_or_default();
+    format!("${{{name}}}: {before}{now}{why}, for {}", ago(*since))
 }
 
 /// The time since `at`, which is in seconds since 1970, for users.

@@ -15,10 +15,10 @@ use evenkeel_engine::{
 };
 use evenkeel_model::{Desired, Live};
 use evenkeel_plan::{Object, Op, Plan};
+use evenkeel_source::SpecText;
 use tracing::{info, warn};
 
 use super::{PassError, Reconciler, SyncBaseline};
-use crate::spec_source::SpecText;
 use crate::status::Mode;
 use crate::trigger::Trigger;
 use admission::lines;
