@@ -66,14 +66,14 @@ pub(crate) enum Writer {
 /// What to do after a sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stability {
-    /// Nothing: the files are as they were last read. The next sample is due after an event or at the
-    /// next resync.
+    /// Nothing: source and parameters are as they were last read. The next sample is due after an event
+    /// or at the next resync.
     Idle,
     /// Take another sample at this time, or after an event before it.
     WaitUntil(Instant),
-    /// Read the files, take their fingerprint again, and pass it to [`Debounce::accept_read`].
+    /// Read: they have changed and are stable, or the last reading is to be repeated.
     Read,
-    /// The same, but the files are not stable: the limit is over.
+    /// Read: they have changed and are not stable, but [`LIMIT`] is over.
     ReadAnyway,
 }
 

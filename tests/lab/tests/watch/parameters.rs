@@ -144,12 +144,12 @@ fn a_guard_holds_the_plan_of_a_changed_address() {
 fn the_addresses_are_those_of_the_daemons_namespace() {
     let (host, named) = (Host::new(), NamedNamespace::new("blue"));
     run("ip address add 203.0.113.5/24 dev eth0");
-    named.run("ip link add eth0 up type dummy");
+    let _none = named.run("ip link add eth0 up type dummy");
     host.write("spec.yaml", LOCAL);
     let daemon = host.watch("specs/spec.yaml", &format!("{LONG} --netns {}", named.name));
     let message = "`${host:eth0}` has no value";
     assert!(within(Duration::from_secs(10), || daemon.log().contains(message)), "{}", daemon.log());
-    named.run("ip address add 203.0.113.6/24 dev eth0");
+    let _none = named.run("ip address add 203.0.113.6/24 dev eth0");
     let is_enforced = || named.run("ipvsadm -Sn").contains("203.0.113.6");
     assert!(within(Duration::from_secs(5), is_enforced), "{}", daemon.log());
 }
@@ -178,8 +178,7 @@ impl NoFiles {
 
 impl Drop for NoFiles {
     fn drop(&mut self) {
-        let before = self.before.clone();
-        prlimit(Some(self.process), Resource::Nofile, before).unwrap();
+        prlimit(Some(self.process), Resource::Nofile, self.before).unwrap();
     }
 }
 
