@@ -1,16 +1,14 @@
 //! Reads the last applied spec, for plans with changes.
 
-use std::path::Path;
-
 use evenkeel_engine::{
     Journal, LastApplied, ParameterValues, StateDir, StoredSpecTexts, error_chain,
 };
 use evenkeel_model::{Desired, FileContents};
 use evenkeel_plan::{Op, cut_off, lost_files, may_have_lost_files};
-use evenkeel_spec::{RememberedParameters, Source, load_with};
+use evenkeel_source::{SourceCache, contents};
+use evenkeel_spec::Source;
 
 use crate::output::Output;
-use crate::source_cache::SourceCache;
 
 /// The spec that a plan is made for, with its texts.
 #[derive(Clone, Copy)]
@@ -59,16 +57,6 @@ pub(crate) fn history(
     LastApplied { last: targeted.over(desired(last)), cut_off, lost_files }
 }
 
-/// What each of the texts lists, by absolute names; empty where they are not a valid spec.
-pub(crate) fn contents(sources: &[Source], parameters: &ParameterValues) -> Vec<FileContents> {
-    let loaded = load_with(sources, &RememberedParameters(parameters.clone()));
-    let mut contents = loaded.map(|loaded| loaded.contents(sources)).unwrap_or_default();
-    for file in &mut contents {
-        file.name = absolute(&file.name);
-    }
-    contents
-}
-
 /// What each text of the stored spec lists.
 pub(crate) fn contents_of_last(last: &StoredSpecTexts) -> Vec<FileContents> {
     let StoredSpecTexts { texts, parameters } = last;
@@ -77,26 +65,12 @@ pub(crate) fn contents_of_last(last: &StoredSpecTexts) -> Vec<FileContents> {
     contents(&sources, parameters)
 }
 
-/// The absolute name of a text; a name such as `<stdin>` that is not a file's stays unchanged.
-pub(crate) fn absolute(name: &str) -> String {
-    match name.starts_with('<') {
-        true => name.to_owned(),
-        false => std::path::absolute(Path::new(name))
-            .map_or_else(|_| name.to_owned(), |path| path.display().to_string()),
-    }
-}
-
 /// What the last applied spec asked for; `None` where it cannot be read.
 pub(crate) fn stored(state: &StateDir, journal: &Journal) -> Option<Desired> {
     state.last_spec(journal).ok().flatten().and_then(desired)
 }
 
-/// What a stored spec asked for; `None` for one that an earlier version accepted and this version
-/// does not.
-pub(crate) fn desired(last: StoredSpecTexts) -> Option<Desired> {
+fn desired(last: StoredSpecTexts) -> Option<Desired> {
     let StoredSpecTexts { texts, parameters } = last;
-    let sources: Vec<Source> =
-        texts.into_iter().map(|(name, text)| Source::new(name, text)).collect();
-    let loaded = load_with(&sources, &RememberedParameters(parameters));
-    loaded.ok().map(|loaded| loaded.desired)
+    evenkeel_source::desired(texts, parameters)
 }

@@ -4,7 +4,6 @@
 
 mod adoption;
 mod args;
-mod bounded_read;
 mod commands;
 mod confirm_timeout;
 mod daemon_client;
@@ -23,7 +22,6 @@ mod progress;
 mod prompt;
 mod report;
 mod saved_plan;
-mod source_cache;
 mod wait_for_drains;
 
 use std::process::ExitCode;

@@ -7,6 +7,7 @@ use evenkeel_engine::{
     execute_journalled,
 };
 use evenkeel_model::Names;
+use evenkeel_source::{SourceCache, absolute_name};
 use evenkeel_spec::Loaded;
 
 use crate::adoption::Adoption;
@@ -17,7 +18,7 @@ use crate::daemon_client::{DaemonUse, check_no_conflict};
 use crate::error::Error;
 use crate::exit_code::CommandExit;
 use crate::host_session::{Access, HostSession};
-use crate::last_applied::{NewSpec, absolute};
+use crate::last_applied::NewSpec;
 use crate::output::Output;
 use crate::plan_origin::PlanOrigin;
 use crate::planning::PlannedHost;
@@ -25,7 +26,6 @@ use crate::progress::ProgressDisplay;
 use crate::prompt::Prompt;
 use crate::report::print_report;
 use crate::saved_plan::SavedPlan;
-use crate::source_cache::SourceCache;
 use crate::wait_for_drains;
 
 pub(crate) fn run(
@@ -82,7 +82,7 @@ pub(crate) fn run(
     let attempt = journal.next.take();
     if is_complete {
         let sources = texts.read()?;
-        let names: Vec<String> = sources.iter().map(|source| absolute(&source.name)).collect();
+        let names: Vec<String> = sources.iter().map(|source| absolute_name(&source.name)).collect();
         let named = names.iter().zip(sources.iter());
         let texts: Vec<(&str, &[u8])> =
             named.map(|(name, source)| (&**name, &*source.text)).collect();

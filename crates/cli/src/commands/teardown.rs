@@ -9,6 +9,7 @@ use evenkeel_model::{Live, Names};
 use evenkeel_plan::{
     Adopted, Op, PriorState, Remaining, TeardownInputs, remaining, render, teardown,
 };
+use evenkeel_source::SourceCache;
 
 use crate::adoption::attempted;
 use crate::args::{GlobalArgs, TeardownArgs};
@@ -22,7 +23,6 @@ use crate::output::Output;
 use crate::progress::ProgressDisplay;
 use crate::prompt::Prompt;
 use crate::report::print_report;
-use crate::source_cache::SourceCache;
 
 pub(crate) fn run(
     arguments: &TeardownArgs,
