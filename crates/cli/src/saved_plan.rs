@@ -233,7 +233,7 @@ impl SavedPlan {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     use evenkeel_host::NamespaceIdentity;
     use evenkeel_model::Binding;
@@ -289,6 +289,29 @@ mod tests {
             assert!(matches!(outcome, Err(PlanFileError::Unwritable { .. })), "{outcome:?}");
         }
         assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1);
+    }
+
+    #[test]
+    fn a_link_beside_it_or_in_its_place_is_replaced_and_what_it_points_to_stays() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, victim) = (folder.path().join("plan"), folder.path().join("victim"));
+        fs::write(&victim, "untouched").expect("a file");
+        let beside = folder.path().join(format!("plan.{}.new", std::process::id()));
+        for link in [&path, &beside] {
+            symlink(&victim, link).expect("a link");
+        }
+        example().write(&path).expect("it can be written");
+        assert_eq!(fs::read_to_string(&victim).expect("it is there"), "untouched");
+        assert!(path.symlink_metadata().expect("it is there").is_file());
+        assert!(!beside.is_symlink());
+    }
+
+    #[test]
+    fn the_first_line_has_the_digest_of_the_body_alone() {
+        // echo -n body | sha256sum
+        let digest = "230d8358dc8e8890b4c58deeb62912ee2f20357ae92a5cc861b98e68fe31acb5";
+        let expected = format!("{{\"evenkeel_plan\":2,\"sha256\":\"{digest}\"}}\n");
+        assert_eq!(ENVELOPE.header(FORMAT, b"body"), expected);
     }
 
     #[test]

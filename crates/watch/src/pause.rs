@@ -224,4 +224,29 @@ mod tests {
         let now = reading('a', 7, 7);
         assert_eq!(read(&state, &now), Some(StoredPause::begin(&state, None, &now)));
     }
+
+    #[test]
+    fn a_link_in_its_place_is_not_read_and_counts_as_a_pause_that_can_be_resumed() {
+        let (folder, state) = state_dir();
+        let ended = folder.path().join("ended");
+        fs::write(&ended, r#"{"since":5,"until":6}"#).expect("a file");
+        let link = state.folder().join(NAME);
+        std::os::unix::fs::symlink(&ended, &link).expect("a link");
+        let now = reading('a', 7, 7);
+        assert_eq!(read(&state, &now), Some(StoredPause::begin(&state, None, &now)));
+        let error = remove(&state).err();
+        assert!(error.is_none() && ended.exists() && !link.is_symlink(), "{error:?}");
+        assert_eq!(read(&state, &now), None);
+    }
+
+    #[test]
+    fn a_pause_that_cannot_be_stored_is_an_error_that_names_the_file() {
+        let (folder, state) = state_dir();
+        fs::remove_dir(state.folder()).expect("it is empty");
+        std::os::unix::fs::symlink(folder.path(), state.folder()).expect("a link");
+        let pause = StoredPause::begin(&state, None, &reading('a', 7, 7));
+        let error = write(&state, &pause).expect_err("the directory is a link");
+        let message = error.to_string();
+        assert!(message.contains("/init is a symbolic link"), "{message}");
+    }
 }
