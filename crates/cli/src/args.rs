@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use evenkeel_model::Role;
 use evenkeel_plan::Guard;
 
@@ -330,15 +330,44 @@ pub(crate) struct SnapshotArgs {
     pub(crate) pools: bool,
 }
 
+/// The options of `show` that choose the columns of its table of services.
+const COLUMN_OPTIONS: [&str; 5] = ["stats", "rates", "exact", "thresholds", "persistent"];
+
+/// The options of `show` on services, which settings of the namespace do not have.
+const SERVICE_OPTIONS: [&str; 7] =
+    ["stats", "rates", "exact", "thresholds", "persistent", "connections", "target"];
+
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("traffic").args(["stats", "rates"]).multiple(true)))]
 pub(crate) struct ShowArgs {
     /// The spec whose names are shown; without one, keys are.
     #[arg(value_name = "SPEC")]
     pub(crate) spec: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) parameters: ParameterArgs,
-    /// Show each connection instead of the services.
+    /// Show the connections, packets and bytes that each service and real server had.
     #[arg(long)]
+    pub(crate) stats: bool,
+    /// Show the same per second, as the kernel estimates it.
+    #[arg(long)]
+    pub(crate) rates: bool,
+    /// Show large numbers of --stats and --rates in full, without K, M, G and T.
+    #[arg(long, requires = "traffic")]
+    pub(crate) exact: bool,
+    /// Add the connection thresholds of each real server; 0 for none.
+    #[arg(long)]
+    pub(crate) thresholds: bool,
+    /// Add the number of persistence entries that point to each real server.
+    #[arg(long)]
+    pub(crate) persistent: bool,
+    /// Show the timeouts of the network namespace instead of the services.
+    #[arg(long, conflicts_with_all = SERVICE_OPTIONS)]
+    pub(crate) timeouts: bool,
+    /// Show the sync daemons instead of the services.
+    #[arg(long, conflicts_with_all = SERVICE_OPTIONS)]
+    pub(crate) sync: bool,
+    /// Show each connection instead of the services.
+    #[arg(long, conflicts_with_all = COLUMN_OPTIONS)]
     pub(crate) connections: bool,
     /// Show only this service, by its name or by its key; can be repeated.
     #[arg(long, value_name = "SERVICE")]

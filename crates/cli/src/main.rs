@@ -23,6 +23,7 @@ mod progress;
 mod prompt;
 mod report;
 mod saved_plan;
+mod selection;
 mod source_cache;
 mod wait_for_drains;
 
