@@ -107,6 +107,8 @@ pub(crate) enum Command {
     Snapshot(LazyArgs<SnapshotArgs>),
     /// Show the live table with the spec's names.
     Show(LazyArgs<ShowArgs>),
+    /// Reset the counters of services in scope and of their real servers.
+    Zero(LazyArgs<ZeroArgs>),
     /// Undo everything that evenkeel did on this host, and nothing else; adopted objects, which were
     /// there before, stay.
     Teardown(LazyArgs<TeardownArgs>),
@@ -375,6 +377,22 @@ pub(crate) struct ShowArgs {
     /// The output format.
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) output: ShowOutput,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ZeroArgs {
+    /// The services, by their names or by their keys; without any, all live services in scope.
+    #[arg(value_name = "SERVICE")]
+    pub(crate) services: Vec<String>,
+    /// The spec whose scope and names count; without one, those of the last applied spec. Can be
+    /// repeated.
+    #[arg(long, value_name = "SPEC")]
+    pub(crate) spec: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) parameters: ParameterArgs,
+    /// Do not ask before acting.
+    #[arg(short, long)]
+    pub(crate) yes: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

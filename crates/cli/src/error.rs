@@ -3,7 +3,10 @@
 use std::io;
 use std::path::PathBuf;
 
-use evenkeel_engine::{JournalError, KernelError, LockError, MissingCapabilities, Unconfirmed};
+use evenkeel_engine::{
+    JournalError, KernelError, LockError, MissingCapabilities, SpecUnavailable, Unconfirmed,
+};
+use evenkeel_model::ServiceKey;
 use evenkeel_watch::DaemonError;
 use evenkeel_watch::control::{AskError, BindError};
 use thiserror::Error;
@@ -80,6 +83,18 @@ pub(crate) enum Error {
     /// The daemon cannot start, or had to stop.
     #[error(transparent)]
     Daemon(#[from] DaemonError),
+    /// The scope of a command is that of a spec, and none is known.
+    #[error("no spec is known for this network namespace: none was applied as a whole")]
+    NoSpec,
+    /// The last applied spec is lost.
+    #[error(transparent)]
+    SpecUnavailable(#[from] SpecUnavailable),
+    /// A selected service is not governed by the spec.
+    #[error("service {service} is out of the scope of the spec, which is {scope}")]
+    OutOfScope { service: ServiceKey, scope: String },
+    /// What was shown before a question is not what there is after it.
+    #[error("the services in scope changed while the question was open")]
+    SelectionChanged,
     /// The output cannot be written to stdout.
     #[error("cannot write the answer")]
     Output(#[source] io::Error),
@@ -98,11 +113,14 @@ impl Error {
             Self::BadSpec(_) | Self::Unreadable { .. } | Self::NoSpecInDirectory { .. } => {
                 CommandExit::BadSpec
             }
-            Self::Usage(_) => CommandExit::Usage,
+            Self::Usage(_) | Self::NoSpec | Self::OutOfScope { .. } => CommandExit::Usage,
             Self::PlanFile(PlanFileError::Refused(_)) => CommandExit::Refused,
             Self::Lock(LockError::Held(_)) => CommandExit::LockHeld,
             Self::Daemon(DaemonError::Control(BindError::Taken(_))) => CommandExit::LockHeld,
-            Self::Unconfirmed(_) | Self::NothingPending | Self::Watched(_) => CommandExit::Refused,
+            Self::Unconfirmed(_)
+            | Self::NothingPending
+            | Self::Watched(_)
+            | Self::SelectionChanged => CommandExit::Refused,
             Self::NotPermitted(_)
             | Self::Kernel(KernelError::NotPermitted { .. })
             | Self::Namespace(evenkeel_host::Error::NotPermitted { .. }) => {
@@ -120,6 +138,7 @@ impl Error {
             | Self::Listen { .. }
             | Self::Daemon(_)
             | Self::Signal(_)
+            | Self::SpecUnavailable(_)
             | Self::Output(_) => CommandExit::Failed,
         }
     }
@@ -182,6 +201,13 @@ impl Error {
             Self::NotPermitted(_) => {
                 "nothing was changed; run as root, or grant the missing capability".to_owned()
             }
+            Self::NoSpec | Self::SpecUnavailable(_) => {
+                "nothing was changed; name the spec whose scope counts with --spec".to_owned()
+            }
+            Self::OutOfScope { .. } => {
+                "nothing was changed; evenkeel leaves such services to others".to_owned()
+            }
+            Self::SelectionChanged => "nothing was changed; run the command again".to_owned(),
             _ => return None,
         })
     }

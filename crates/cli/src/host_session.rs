@@ -26,6 +26,9 @@ pub(crate) struct HostSession {
 pub(crate) enum Access {
     /// Changes and writes nothing; needs no lock.
     Read,
+    /// Asks, and then changes something: takes no lock yet ([`HostSession::begin_writing`]), and fails
+    /// while an apply is pending.
+    Ask,
     /// May change something: takes the lock, and fails while an apply is pending.
     Write,
     /// Confirms or rolls back the pending apply, if there is one: takes the lock.
@@ -42,7 +45,7 @@ impl HostSession {
         output: &mut Output,
     ) -> Result<Self, Error> {
         let state = state_dir(global)?;
-        let is_writer = access != Access::Read;
+        let is_writer = matches!(access, Access::Write | Access::ConfirmPending);
         let lock = if is_writer { Some(lock()?) } else { None };
         let (mut journal, warning) = state.read(is_writer)?;
         if let Some(warning) = warning {
@@ -50,12 +53,23 @@ impl HostSession {
         }
         print_notices(&mut journal, is_writer.then_some(&state), output)?;
         match journal.check_writable(now()) {
-            Err(unconfirmed) if access == Access::Write => return Err(unconfirmed.into()),
             Err(unconfirmed) if access == Access::Read => output.warning(unconfirmed.to_string()),
-            _ => {}
+            Err(_) if access == Access::ConfirmPending => {}
+            checked => checked?,
         }
         let kernel = HostKernel::connect(journal.addresses.clone())?;
         Ok(Self { kernel, state, journal, lock })
+    }
+
+    /// Takes the lock after a question was answered, and reads the journal again.
+    pub(crate) fn begin_writing(&mut self) -> Result<(), Error> {
+        self.lock = Some(lock()?);
+        // A warning about it was printed before the question.
+        let (mut journal, _) = self.state.read(false)?;
+        journal.drop_stale_pending();
+        journal.check_writable(now())?;
+        self.journal = journal;
+        Ok(())
     }
 }
 

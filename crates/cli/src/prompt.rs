@@ -22,6 +22,55 @@ pub(crate) struct Prompt<'a> {
     pub(crate) question: &'static str,
 }
 
+/// A yes/no question before an action.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Question {
+    pub(crate) text: &'static str,
+    /// Whether the answer is yes without asking.
+    pub(crate) assume_yes: bool,
+    /// Whether an answer can be read from stdin: not if the spec is on stdin.
+    pub(crate) is_interactive: bool,
+    /// The command that shows what the action is about, and changes nothing.
+    pub(crate) preview: &'static str,
+}
+
+impl Question {
+    /// Checks that the question can be asked, if it will be.
+    ///
+    /// # Errors
+    /// It must be asked, but there is no terminal.
+    pub(crate) fn check_can_ask(self) -> Result<(), Error> {
+        if self.assume_yes || (self.is_interactive && io::stdin().is_terminal()) {
+            return Ok(());
+        }
+        Err(Error::Usage(format!(
+            "cannot ask before acting: there is no terminal; pass --yes to act without asking, or \
+             use `{}`",
+            self.preview
+        )))
+    }
+
+    /// Asks, and reports it where the answer is not yes.
+    ///
+    /// # Errors
+    /// The answer cannot be read.
+    pub(crate) fn ask(self, output: &mut Output) -> Result<bool, Error> {
+        if self.assume_yes {
+            return Ok(true);
+        }
+        output.message(&format!("{} [y/N] ", self.text));
+        io::stderr().flush().map_err(Error::Output)?;
+        let mut answer = String::new();
+        let read = io::stdin().lock().read_line(&mut answer);
+        read.map_err(|source| Error::Unreadable { path: "the answer".into(), source })?;
+        let is_yes = matches!(answer.trim(), "y" | "Y" | "yes" | "Yes" | "YES");
+        if !is_yes {
+            output.message("declined; nothing was changed\n");
+        }
+        Ok(is_yes)
+    }
+}
+
 /// Checks that this process has the capabilities that the steps need.
 ///
 /// # Errors
@@ -37,14 +86,7 @@ impl Prompt<'_> {
     /// # Errors
     /// The prompt is needed, but there is no terminal.
     pub(crate) fn check_can_prompt(&self) -> Result<(), Error> {
-        if self.assume_yes || (self.is_interactive && io::stdin().is_terminal()) {
-            return Ok(());
-        }
-        Err(Error::Usage(
-            "cannot ask before acting: there is no terminal; pass --yes to act without asking, \
-             or use `evenkeel plan`"
-                .to_owned(),
-        ))
+        self.question().check_can_ask()
     }
 
     /// The exit status to end with if the plan is not applied; `None` if it is.
@@ -78,19 +120,16 @@ impl Prompt<'_> {
             output.hint("nothing was changed");
             return Ok(Some(CommandExit::Failed));
         }
-        if plan.is_in_sync() || self.assume_yes || self.ask(output)? {
-            return Ok(None);
-        }
-        output.message("declined; nothing was changed\n");
-        Ok(Some(CommandExit::Refused))
+        let may_apply = plan.is_in_sync() || self.question().ask(output)?;
+        Ok((!may_apply).then_some(CommandExit::Refused))
     }
 
-    fn ask(&self, output: &mut Output) -> Result<bool, Error> {
-        output.message(&format!("{} [y/N] ", self.question));
-        io::stderr().flush().map_err(Error::Output)?;
-        let mut answer = String::new();
-        let read = io::stdin().lock().read_line(&mut answer);
-        read.map_err(|source| Error::Unreadable { path: "the answer".into(), source })?;
-        Ok(matches!(answer.trim(), "y" | "Y" | "yes" | "Yes" | "YES"))
+    fn question(&self) -> Question {
+        Question {
+            text: self.question,
+            assume_yes: self.assume_yes,
+            is_interactive: self.is_interactive,
+            preview: "evenkeel plan",
+        }
     }
 }

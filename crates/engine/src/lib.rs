@@ -54,6 +54,6 @@ pub use pending::{Pending, PendingState, Unconfirmed};
 pub use pending_marker::PendingMarker;
 pub use planning::{CONNECTION_SYSCTLS, LastApplied, plan_changes};
 pub use probe::{TableDigest, not_in_proc};
-pub use report::{Done, Outcome, Report, Rollback, explain};
+pub use report::{Done, Outcome, Report, Rollback, explain, explain_zero};
 pub use warning::ExecutionWarning;
 pub use write_ahead::execute_journalled;
