@@ -15,7 +15,7 @@ const RULES: &str = "\
     -A -u 192.0.2.1:53 -s rr
     -a -u 192.0.2.1:53 -r 127.0.0.1:9 -m -w 5
     -A --sctp-service 192.0.2.1:2905 -s wlc
-    -a --sctp-service 192.0.2.1:2905 -r 127.0.0.1:2906 -m -x 7
+    -a --sctp-service 192.0.2.1:2905 -r 127.0.0.1:2906 -m -x 7000
     -A -t [2001:db8::1]:80 -s rr -p 120
     -a -t [2001:db8::1]:80 -r [2001:db8::11]:8080 -m -x 9 -y 3
     -A -u [2001:db8::1]:53 -s rr
@@ -23,7 +23,7 @@ const RULES: &str = "\
     -A --sctp-service [2001:db8::1]:2905 -s rr
     -a --sctp-service [2001:db8::1]:2905 -r [2001:db8::11]:2906 -m
     -A -f 7 -s rr -p 60
-    -a -f 7 -r 127.0.0.1:9 -m -x 8
+    -a -f 7 -r 127.0.0.1:9 -m -x 800
     -A -f 7 -6 -s sh
     -a -f 7 -6 -r [2001:db8::11]:9 -m -w 4";
 
