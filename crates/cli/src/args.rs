@@ -301,6 +301,9 @@ pub(crate) enum TrafficDetail {
 
 #[derive(Debug, Args)]
 pub(crate) struct StatusArgs {
+    /// After the status, print each event of the daemon as it happens, one a line.
+    #[arg(long)]
+    pub(crate) follow: bool,
     /// The output format.
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) output: ShowOutput,

@@ -2,18 +2,24 @@
 
 use std::path::{Path, PathBuf};
 
-use evenkeel_watch::control::{Answer, AskError, Request, ask};
+use evenkeel_control::{Answer, Client, Request, Subscription};
 
 use crate::args::GlobalArgs;
 use crate::error::Error;
 use crate::exit_code::CommandExit;
-use crate::host_session::enter;
+use crate::host::enter;
 use crate::output::Output;
 
 /// Sends a request to the daemon in the network namespace of `--netns`.
 pub(crate) fn query(request: &Request, global: &GlobalArgs) -> Result<Answer, Error> {
     enter(global)?;
-    Ok(ask(request)?)
+    Ok(Client::of_namespace().ask(request)?)
+}
+
+/// Subscribes to the events of the daemon in the network namespace of `--netns`.
+pub(crate) fn subscribe(global: &GlobalArgs) -> Result<Subscription, Error> {
+    enter(global)?;
+    Ok(Client::of_namespace().subscribe()?)
 }
 
 /// Sends a command to the daemon and prints its answer.
@@ -32,35 +38,6 @@ pub(crate) fn send_command(
             Ok(CommandExit::Done)
         }
         Answer::Status(_) => Ok(CommandExit::Done),
-    }
-}
-
-/// What a command does where a daemon may run.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum DaemonUse<'a> {
-    /// It applies the spec at these paths.
-    Spec(&'a [PathBuf]),
-    /// Something that is not possible while a daemon runs, described for the message.
-    Nothing(&'a str),
-}
-
-/// Checks that a command does not conflict with a running daemon: only the daemon's own spec may be
-/// applied.
-///
-/// # Errors
-/// A daemon runs and enforces another spec.
-pub(crate) fn check_no_conflict(daemon_use: DaemonUse<'_>) -> Result<(), Error> {
-    let sources = match daemon_use {
-        DaemonUse::Spec(places) => absolute(places),
-        DaemonUse::Nothing(_) => Vec::new(),
-    };
-    match (ask(&Request::MayApply { sources }), daemon_use) {
-        (Ok(Answer::Refused(message)), DaemonUse::Spec(_)) => Err(Error::Watched(message)),
-        (Ok(Answer::Refused(message)), DaemonUse::Nothing(what)) => {
-            Err(Error::Watched(format!("{what} is not possible while the daemon runs: {message}")))
-        }
-        (Ok(_) | Err(AskError::NoDaemon), _) => Ok(()),
-        (Err(error), _) => Err(error.into()),
     }
 }
 

@@ -3,16 +3,13 @@
 use std::io;
 use std::path::PathBuf;
 
-use evenkeel_engine::{
-    JournalError, KernelError, LockError, MissingCapabilities, SpecUnavailable, Unconfirmed,
-};
-use evenkeel_model::ServiceKey;
-use evenkeel_watch::DaemonError;
-use evenkeel_watch::control::{AskError, BindError};
+use evenkeel_control::{AskError, EndReason, LockError};
+use evenkeel_engine::{JournalError, KernelError, MissingCapabilities, Unconfirmed};
+use evenkeel_watch::{BindError, DaemonError};
+use evenkeel_workflow::{PlanFileError, SavedPlanError, WorkflowError};
 use thiserror::Error;
 
 use crate::exit_code::CommandExit;
-use crate::saved_plan::{PlanFileError, SavedPlanError};
 
 /// Why a command failed.
 #[derive(Debug, Error)]
@@ -73,6 +70,9 @@ pub(crate) enum Error {
     /// The daemon does not answer, or there is none.
     #[error(transparent)]
     Ask(#[from] AskError),
+    /// The events of `status --follow` are incomplete.
+    #[error("the daemon ended the output of its events: {}", EndReason::TooSlow)]
+    MissedEvents,
     /// The daemon's endpoint cannot be bound.
     #[error("cannot listen on {address}")]
     Listen {
@@ -84,17 +84,8 @@ pub(crate) enum Error {
     #[error(transparent)]
     Daemon(#[from] DaemonError),
     /// The scope of a command is that of a spec, and none is known.
-    #[error("no spec is known for this network namespace: none was applied as a whole")]
-    NoSpec,
-    /// The last applied spec is lost.
-    #[error(transparent)]
-    SpecUnavailable(#[from] SpecUnavailable),
-    /// A selected service is not governed by the spec.
-    #[error("service {service} is out of the scope of the spec, which is {scope}")]
-    OutOfScope { service: ServiceKey, scope: String },
-    /// What was shown before a question is not what there is after it.
-    #[error("the services in scope changed while the question was open")]
-    SelectionChanged,
+    #[error("{0}")]
+    NoSpec(String),
     /// The output cannot be written to stdout.
     #[error("cannot write the answer")]
     Output(#[source] io::Error),
@@ -106,6 +97,29 @@ impl From<SavedPlanError> for Error {
     }
 }
 
+impl From<WorkflowError> for Error {
+    fn from(error: WorkflowError) -> Self {
+        match error {
+            WorkflowError::Kernel(error) => error.into(),
+            WorkflowError::Journal(error) => error.into(),
+            WorkflowError::Lock(error) => error.into(),
+            WorkflowError::Unconfirmed(error) => error.into(),
+            WorkflowError::NotPermitted(error) => error.into(),
+            WorkflowError::UnknownSelection(unknown) => Self::Usage(unknown.to_string()),
+            WorkflowError::OutOfScope { .. } => Self::Usage(error.to_string()),
+            WorkflowError::NoSpec | WorkflowError::SpecUnavailable(_) => {
+                Self::NoSpec(error.to_string())
+            }
+            WorkflowError::NothingPending => Self::NothingPending,
+            WorkflowError::Watchdog(error) => Self::Watchdog(error),
+            WorkflowError::Unrecorded(error) => Self::Unrecorded(error),
+            WorkflowError::Watched(message) => Self::Watched(message),
+            WorkflowError::Ask(error) => error.into(),
+            WorkflowError::SavedPlan(error) => error.into(),
+        }
+    }
+}
+
 impl Error {
     /// The exit status of the command.
     pub(crate) fn status(&self) -> CommandExit {
@@ -113,14 +127,14 @@ impl Error {
             Self::BadSpec(_) | Self::Unreadable { .. } | Self::NoSpecInDirectory { .. } => {
                 CommandExit::BadSpec
             }
-            Self::Usage(_) | Self::NoSpec | Self::OutOfScope { .. } => CommandExit::Usage,
+            Self::Usage(_) | Self::NoSpec(_) => CommandExit::Usage,
             Self::PlanFile(PlanFileError::Refused(_)) => CommandExit::Refused,
             Self::Lock(LockError::Held(_)) => CommandExit::LockHeld,
             Self::Daemon(DaemonError::Control(BindError::Taken(_))) => CommandExit::LockHeld,
             Self::Unconfirmed(_)
             | Self::NothingPending
             | Self::Watched(_)
-            | Self::SelectionChanged => CommandExit::Refused,
+            | Self::Ask(AskError::Refused(_)) => CommandExit::Refused,
             Self::NotPermitted(_)
             | Self::Kernel(KernelError::NotPermitted { .. })
             | Self::Namespace(evenkeel_host::Error::NotPermitted { .. }) => {
@@ -135,10 +149,10 @@ impl Error {
             | Self::PendingNotUpdated(_)
             | Self::Unrecorded(_)
             | Self::Ask(_)
+            | Self::MissedEvents
             | Self::Listen { .. }
             | Self::Daemon(_)
             | Self::Signal(_)
-            | Self::SpecUnavailable(_)
             | Self::Output(_) => CommandExit::Failed,
         }
     }
@@ -194,6 +208,13 @@ impl Error {
                 "start it with `evenkeel watch`; use --netns for a daemon in another namespace"
                     .to_owned()
             }
+            Self::MissedEvents => {
+                "run it again; if its output goes through a pipe, the reader has to keep up"
+                    .to_owned()
+            }
+            Self::Ask(AskError::OtherVersion(_)) => {
+                "restart the daemon, so that both are of the same version of evenkeel".to_owned()
+            }
             Self::Listen { .. } => {
                 "nothing was changed; name another address with --listen, or `--listen none`"
                     .to_owned()
@@ -201,13 +222,9 @@ impl Error {
             Self::NotPermitted(_) => {
                 "nothing was changed; run as root, or grant the missing capability".to_owned()
             }
-            Self::NoSpec | Self::SpecUnavailable(_) => {
+            Self::NoSpec(_) => {
                 "nothing was changed; name the spec whose scope counts with --spec".to_owned()
             }
-            Self::OutOfScope { .. } => {
-                "nothing was changed; evenkeel leaves such services to others".to_owned()
-            }
-            Self::SelectionChanged => "nothing was changed; run the command again".to_owned(),
             _ => return None,
         })
     }

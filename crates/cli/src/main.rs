@@ -2,30 +2,22 @@
 //!
 //! This is the only crate that prints. stdout has the output of a command, stderr everything else.
 
-mod adoption;
 mod args;
 mod bounded_read;
 mod commands;
-mod confirm_timeout;
 mod daemon_client;
 mod error;
 mod exit_code;
-mod host_session;
+mod host;
 mod input;
-mod last_applied;
 mod logging;
 mod malloc;
 mod output;
 mod parameters;
-mod plan_origin;
-mod planning;
 mod progress;
 mod prompt;
 mod report;
-mod saved_plan;
-mod selection;
 mod source_cache;
-mod wait_for_drains;
 
 use std::process::ExitCode;
 

@@ -19,6 +19,7 @@ pub(crate) struct Output {
     colors_answers: bool,
     /// The buffer in which a line is formatted: writing its many small parts one by one costs more.
     line: String,
+    color: When,
     stderr: AutoStream<io::Stderr>,
 }
 
@@ -38,13 +39,22 @@ fn style(verb: Verb) -> Style {
     }
 }
 
+/// Returns stderr, with colours where they are wanted.
+pub(crate) fn stderr(color: When) -> AutoStream<io::Stderr> {
+    AutoStream::new(io::stderr(), choice(color))
+}
+
+fn choice(color: When) -> ColorChoice {
+    match color {
+        When::Auto => ColorChoice::Auto,
+        When::Always => ColorChoice::Always,
+        When::Never => ColorChoice::Never,
+    }
+}
+
 impl Output {
     pub(crate) fn new(color: When) -> Self {
-        let choice = match color {
-            When::Auto => ColorChoice::Auto,
-            When::Always => ColorChoice::Always,
-            When::Never => ColorChoice::Never,
-        };
+        let choice = choice(color);
         Self {
             stdout: io::BufWriter::with_capacity(64 * 1024, io::stdout()),
             colors_answers: match choice {
@@ -52,8 +62,14 @@ impl Output {
                 chosen => chosen != ColorChoice::Never,
             },
             line: String::new(),
-            stderr: AutoStream::new(io::stderr(), choice),
+            color,
+            stderr: stderr(color),
         }
+    }
+
+    /// When colours are wanted.
+    pub(crate) fn color(&self) -> When {
+        self.color
     }
 
     /// Whether stderr shows colours; for texts that are coloured elsewhere.
@@ -82,12 +98,18 @@ impl Output {
         }
     }
 
+    /// Flushes stdout, for output that has no end of its own; false if its reader has closed the pipe.
+    pub(crate) fn flush_to_reader(&mut self) -> Result<bool, Error> {
+        match self.stdout.flush() {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+            Err(error) => Err(Error::Output(error)),
+        }
+    }
+
     /// Flushes stdout.
     pub(crate) fn flush(&mut self) -> Result<(), Error> {
-        match self.stdout.flush() {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Output(error)),
-            _ => Ok(()),
-        }
+        self.flush_to_reader().map(|_| ())
     }
 
     pub(crate) fn warning(&mut self, text: impl Display) {

@@ -1,43 +1,50 @@
-//! Shows the progress of drains during a pass, and handles Ctrl-C.
+//! Shows the progress of drains during an execution, and handles Ctrl-C.
+//!
+//! The execution holds the lock of the network namespace, so a thread of its own writes to stderr: a
+//! reader that does not keep up delays nothing.
 
 use std::collections::BTreeMap;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
+use anstream::AutoStream;
 use evenkeel_engine::{Clock, DrainProgress, ExecutionContext};
 use evenkeel_model::{Drain, Names, RealServerKey, ServiceKey};
-use evenkeel_plan::ClockReading;
 use evenkeel_plan::render::count;
+use evenkeel_plan::{ClockReading, Op};
+use evenkeel_workflow::Progress;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+use crate::args::When;
 use crate::error::Error;
-use crate::output::Output;
+use crate::output::stderr;
 
-/// Shows drains on stderr: as progress bars on a terminal, as lines elsewhere.
-pub(crate) struct ProgressDisplay<'a> {
-    names: Names<'a>,
-    output: &'a mut Output,
+/// Follows an execution: shows drains on stderr, and is interrupted by signals.
+pub(crate) struct ProgressDisplay {
     clock: Clock,
     is_interrupted: Arc<AtomicBool>,
-    bars: Option<MultiProgress>,
-    shown: BTreeMap<(ServiceKey, RealServerKey), Shown>,
+    color: When,
+    /// The services that the steps drain, with their names.
+    labels: BTreeMap<ServiceKey, String>,
+    /// Started with the first drain.
+    display: Option<DisplayThread>,
 }
 
-/// A drain that is shown.
-struct Shown {
-    bar: Option<ProgressBar>,
-    /// The highest number of connections so far.
-    most: u64,
-    is_over: bool,
+/// The thread that shows drains.
+struct DisplayThread {
+    updates: Sender<Vec<DrainProgress>>,
+    thread: JoinHandle<()>,
 }
 
-impl<'a> ProgressDisplay<'a> {
-    /// Installs handlers for SIGINT, SIGTERM and SIGHUP: the first signal asks the pass to stop at
-    /// a point at which the state still serves clients.
-    pub(crate) fn new(names: Names<'a>, output: &'a mut Output) -> Result<Self, Error> {
+impl ProgressDisplay {
+    /// Installs handlers for SIGINT, SIGTERM and SIGHUP: the first signal asks the execution to stop
+    /// at a point at which the state still serves clients.
+    pub(crate) fn new(color: When) -> Result<Self, Error> {
         let is_interrupted = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM, SIGHUP] {
             // The second signal ends the process, whatever it waits for.
@@ -46,22 +53,21 @@ impl<'a> ProgressDisplay<'a> {
                 .and_then(|_| signal_hook::flag::register(signal, flag))
                 .map_err(Error::Signal)?;
         }
-        let bars = io::stderr().is_terminal().then(MultiProgress::new);
-        let clock = Clock::start();
-        Ok(Self { names, output, clock, is_interrupted, bars, shown: BTreeMap::new() })
-    }
-
-    fn bar(&self, label: String, connections: u64) -> Option<ProgressBar> {
-        let style = ProgressStyle::with_template("{prefix} {bar:20} {msg}")
-            .unwrap_or_else(|_| ProgressStyle::default_bar());
-        let bar = self.bars.as_ref()?.add(ProgressBar::new(connections.max(1)));
-        bar.set_style(style);
-        bar.set_prefix(label);
-        Some(bar)
+        let (clock, labels) = (Clock::start(), BTreeMap::new());
+        Ok(Self { clock, is_interrupted, color, labels, display: None })
     }
 }
 
-impl ExecutionContext for ProgressDisplay<'_> {
+impl Progress for ProgressDisplay {
+    fn begin(&mut self, steps: &[Op], names: Names<'_>) {
+        let drained = steps.iter().filter(|op| matches!(op, Op::DrainRealServer { .. }));
+        let labels =
+            drained.filter_map(Op::service).map(|key| (key, names.label(&key).to_string()));
+        self.labels = labels.collect();
+    }
+}
+
+impl ExecutionContext for ProgressDisplay {
     fn now(&self) -> ClockReading {
         self.clock.now()
     }
@@ -82,47 +88,109 @@ impl ExecutionContext for ProgressDisplay<'_> {
     }
 
     fn draining(&mut self, drains: &[DrainProgress]) {
-        for drain in drains {
-            let DrainProgress { service, real_server, connections, remaining, is_over, is_gone } =
-                *drain;
-            let place = (service, real_server);
-            let is_shown = self.shown.contains_key(&place);
-            // A drain without connections ends at once, or within the time of a handshake.
-            if !is_shown && (connections == 0 || is_over) {
-                continue;
+        let (color, labels) = (self.color, &self.labels);
+        let display = self.display.get_or_insert_with(|| {
+            let (updates, received) = mpsc::channel();
+            let display = Display::new(color, labels.clone());
+            DisplayThread { updates, thread: std::thread::spawn(move || display.run(&received)) }
+        });
+        // The thread ends only after this.
+        let _sent = display.updates.send(drains.to_vec());
+    }
+}
+
+impl Drop for ProgressDisplay {
+    /// Waits until everything is shown. No lock is held by now.
+    fn drop(&mut self) {
+        if let Some(DisplayThread { updates, thread }) = self.display.take() {
+            drop(updates);
+            let _ended = thread.join();
+        }
+    }
+}
+
+/// What is shown: progress bars on a terminal, lines elsewhere.
+struct Display {
+    stderr: AutoStream<io::Stderr>,
+    labels: BTreeMap<ServiceKey, String>,
+    bars: Option<MultiProgress>,
+    shown: BTreeMap<(ServiceKey, RealServerKey), Shown>,
+}
+
+/// A drain that is shown.
+struct Shown {
+    bar: Option<ProgressBar>,
+    /// The highest number of connections so far.
+    most: u64,
+    is_over: bool,
+}
+
+impl Display {
+    fn new(color: When, labels: BTreeMap<ServiceKey, String>) -> Self {
+        let bars = io::stderr().is_terminal().then(MultiProgress::new);
+        Self { stderr: stderr(color), labels, bars, shown: BTreeMap::new() }
+    }
+
+    fn run(mut self, updates: &Receiver<Vec<DrainProgress>>) {
+        for drains in updates {
+            drains.into_iter().for_each(|drain| self.update(drain));
+        }
+    }
+
+    fn update(&mut self, drain: DrainProgress) {
+        let DrainProgress { service, real_server, connections, remaining, is_over, is_gone } =
+            drain;
+        let place = (service, real_server);
+        let is_shown = self.shown.contains_key(&place);
+        // A drain without connections ends at once, or within the time of a handshake.
+        if !is_shown && (connections == 0 || is_over) {
+            return;
+        }
+        let service = self.labels.get(&service).cloned().unwrap_or_else(|| service.to_string());
+        let label = format!("real server {real_server} of {service}");
+        let number = count(connections, "connection");
+        // Rounded up, so that the countdown starts at the full time.
+        let remaining = remaining.as_millis().div_ceil(1_000);
+        let remaining = Drain(u32::try_from(remaining).unwrap_or(u32::MAX));
+        if !is_shown {
+            let bar = self.bar(format!("draining {label}"), connections);
+            if bar.is_none() {
+                self.line(&format!("draining {label}: {number}, {remaining} left\n"));
             }
-            let label = format!("real server {real_server} of {}", self.names.label(&service));
-            let number = count(connections, "connection");
-            // Rounded up, so that the countdown starts at the full time.
-            let remaining = remaining.as_millis().div_ceil(1_000);
-            let remaining = Drain(u32::try_from(remaining).unwrap_or(u32::MAX));
-            if !is_shown {
-                let bar = self.bar(format!("draining {label}"), connections);
-                if bar.is_none() {
-                    self.output.message(&format!("draining {label}: {number}, {remaining} left\n"));
-                }
-                let shown = Shown { bar, most: connections, is_over: false };
-                self.shown.insert(place, shown);
-            }
-            let Some(shown) = self.shown.get_mut(&place) else { continue };
-            if let Some(bar) = &shown.bar {
-                shown.most = shown.most.max(connections);
-                bar.set_length(shown.most.max(1));
-                bar.set_position(shown.most - connections);
-                bar.set_message(format!("{number}, {remaining} left"));
-            }
-            if is_over && !shown.is_over {
-                shown.is_over = true;
-                let line = match connections {
-                    _ if is_gone => format!("{label} was deleted by another program\n"),
-                    0 => format!("drained {label}: no connections left\n"),
-                    _ => format!("drained {label}: deadline reached, {number} left\n"),
-                };
-                match &shown.bar {
-                    Some(bar) => bar.finish_and_clear(),
-                    None => self.output.message(&line),
-                }
+            self.shown.insert(place, Shown { bar, most: connections, is_over: false });
+        }
+        let Some(shown) = self.shown.get_mut(&place) else { return };
+        if let Some(bar) = &shown.bar {
+            shown.most = shown.most.max(connections);
+            bar.set_length(shown.most.max(1));
+            bar.set_position(shown.most - connections);
+            bar.set_message(format!("{number}, {remaining} left"));
+        }
+        if is_over && !shown.is_over {
+            shown.is_over = true;
+            let line = match connections {
+                _ if is_gone => format!("{label} was deleted by another program\n"),
+                0 => format!("drained {label}: no connections left\n"),
+                _ => format!("drained {label}: deadline reached, {number} left\n"),
+            };
+            match &shown.bar {
+                Some(bar) => bar.finish_and_clear(),
+                None => self.line(&line),
             }
         }
+    }
+
+    fn bar(&self, label: String, connections: u64) -> Option<ProgressBar> {
+        let style = ProgressStyle::with_template("{prefix} {bar:20} {msg}")
+            .unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bar = self.bars.as_ref()?.add(ProgressBar::new(connections.max(1)));
+        bar.set_style(style);
+        bar.set_prefix(label);
+        Some(bar)
+    }
+
+    /// Writes to stderr. A failure cannot be reported and is ignored.
+    fn line(&mut self, text: &str) {
+        let _written = self.stderr.write_all(text.as_bytes());
     }
 }

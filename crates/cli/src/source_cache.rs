@@ -11,6 +11,7 @@ use std::io::{self, Seek};
 use std::path::PathBuf;
 
 use evenkeel_spec::Source;
+use evenkeel_workflow::SpecTexts;
 
 use crate::bounded_read::bounded;
 use crate::error::Error;
@@ -74,6 +75,12 @@ impl SourceCache {
             sources[*place].text = released.read().map_err(fail)?;
         }
         Ok(Cow::Owned(sources))
+    }
+}
+
+impl SpecTexts for SourceCache {
+    fn read(&self) -> Result<Cow<'_, [Source]>, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(Self::read(self)?)
     }
 }
 

@@ -5,11 +5,13 @@
 
 mod host_objects;
 mod proc_table;
+mod shared;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::RandomState;
 use std::net::{IpAddr, Ipv4Addr};
 
+use evenkeel_control::LockError;
 use evenkeel_host::Capability;
 use evenkeel_model::statistics::{Statistics, Traffic};
 use evenkeel_model::{
@@ -19,9 +21,10 @@ use evenkeel_model::{
 use evenkeel_plan::{Object, Op};
 use rustix::io::Errno;
 
+pub use shared::SharedKernel;
+
 use crate::error::KernelError;
 use crate::kernel::{Exception, Kernel, ReadRequest, Replies};
-use crate::lock::LockError;
 use crate::probe::TableDigest;
 
 /// A network namespace in memory.

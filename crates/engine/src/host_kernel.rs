@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::hash::RandomState;
 
+use evenkeel_control::{Lock, LockError, LockGuard};
 use evenkeel_host::{Capabilities, Capability, Host};
 use evenkeel_ipvs::{self as ipvs, Client, Command};
 use evenkeel_model::statistics::Statistics;
@@ -23,7 +24,6 @@ use crate::convert::{
 };
 use crate::error::KernelError;
 use crate::kernel::{Kernel, ReadRequest, Replies};
-use crate::lock::{Lock, LockError};
 use crate::probe::TableDigest;
 
 /// The IPVS table of the calling thread's network namespace.
@@ -54,14 +54,14 @@ impl HostKernel {
 }
 
 impl Kernel for HostKernel {
-    type LockGuard = Lock;
+    type LockGuard = LockGuard;
 
-    fn lock() -> Result<Lock, LockError> {
-        Lock::acquire()
+    fn lock() -> Result<LockGuard, LockError> {
+        Lock::of_namespace().acquire()
     }
 
-    fn try_lock() -> Result<Option<Lock>, LockError> {
-        Lock::try_acquire()
+    fn try_lock() -> Result<Option<LockGuard>, LockError> {
+        Lock::of_namespace().try_acquire()
     }
 
     fn has_capability(&self, capability: Capability) -> bool {

@@ -18,6 +18,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use evenkeel_control::PendingMarker;
 use evenkeel_host::{Namespace, NamespaceIdentity};
 use evenkeel_model::{Binding, HostObject};
 use evenkeel_plan::{Adopted, PriorState};
@@ -25,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use self::file::{Problem, VERSION};
-use crate::{Clock, Notice, PartialApplies, Pending, Unconfirmed, pending_marker};
+use crate::{Clock, Notice, PartialApplies, Pending, Unconfirmed};
 
 pub use adoption::EarlierSpecs;
 pub use spec_store::{SpecUnavailable, StoredSpec, StoredSpecTexts, StoredText};
@@ -176,14 +177,14 @@ impl Journal {
     ///
     /// # Errors
     /// An apply is pending, here or under another state directory
-    /// ([`PendingMarker`](crate::PendingMarker)). One of an earlier boot does not count:
+    /// ([`PendingMarker`]). One of an earlier boot does not count:
     /// [`Self::drop_stale_pending`].
     pub fn check_writable(&self, now: u64) -> Result<(), Unconfirmed> {
         match &self.pending {
             Some(pending) if pending.is_of_this_boot() => {
                 Err(Unconfirmed(pending.description(now)))
             }
-            _ => pending_marker::check_none(),
+            _ => PendingMarker::check_none().map_err(|pending| Unconfirmed(pending.to_string())),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::RandomState;
 
+use evenkeel_control::LockError;
 use evenkeel_host::Capability;
 use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{Binding, Desired, HostObject, HostObjectKind, Live, Service, ServiceKey};
@@ -11,7 +12,6 @@ use rustix::io::Errno;
 
 use crate::error::KernelError;
 use crate::journal::Journal;
-use crate::lock::LockError;
 use crate::probe::TableDigest;
 use crate::warning::ExecutionWarning;
 
@@ -26,14 +26,14 @@ pub trait Kernel {
     /// Takes the lock of the network namespace without waiting for it.
     ///
     /// # Errors
-    /// As [`Lock::acquire`](crate::Lock::acquire).
+    /// As [`Lock::acquire`](evenkeel_control::Lock::acquire).
     fn lock() -> Result<Self::LockGuard, LockError>;
 
     /// Takes the lock without waiting for it and without asking who holds it; `None` while another
     /// process holds it.
     ///
     /// # Errors
-    /// As [`Lock::try_acquire`](crate::Lock::try_acquire).
+    /// As [`Lock::try_acquire`](evenkeel_control::Lock::try_acquire).
     fn try_lock() -> Result<Option<Self::LockGuard>, LockError>;
 
     /// Whether the calling thread has this capability in effect. True where it cannot be determined,

@@ -19,11 +19,9 @@ pub mod fake_kernel;
 mod host_kernel;
 mod journal;
 mod kernel;
-mod lock;
 mod notice;
 mod partial_apply;
 mod pending;
-mod pending_marker;
 mod planning;
 mod probe;
 mod refresh;
@@ -47,11 +45,9 @@ pub use journal::{
     StoredSpec, StoredSpecTexts, StoredText,
 };
 pub use kernel::{Exception, Kernel, ReadRequest, Refused, Replies};
-pub use lock::{Holder, Lock, LockError};
 pub use notice::Notice;
 pub use partial_apply::PartialApplies;
 pub use pending::{Pending, PendingState, Unconfirmed};
-pub use pending_marker::PendingMarker;
 pub use planning::{CONNECTION_SYSCTLS, LastApplied, plan_changes};
 pub use probe::{TableDigest, not_in_proc};
 pub use report::{Done, Outcome, Report, Rollback, explain, explain_zero};

@@ -11,6 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use evenkeel_control::{Conflict, ConflictChange};
 use evenkeel_model::Desired;
 use evenkeel_plan::{Object, Op, Verb};
 use tracing::warn;
@@ -18,7 +19,6 @@ use tracing::warn;
 use crate::backoff::{LONGEST, jittered};
 use crate::clock::DaemonClock;
 use crate::known_writers;
-use crate::status::{Conflict, ConflictChange};
 
 /// How often the same change is undone before it counts as a conflict.
 const TIMES: usize = 5;

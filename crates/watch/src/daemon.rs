@@ -9,6 +9,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::Duration;
 
+use evenkeel_control::{BindError, EventPublisher, Server};
 use evenkeel_engine::HostKernel;
 use evenkeel_host::AddressMonitor;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -19,7 +20,6 @@ use tokio::sync::{oneshot, watch};
 use tracing::{info, warn};
 
 use crate::clock::DaemonClock;
-use crate::control;
 use crate::http::{self, Endpoint};
 use crate::liveness::Liveness;
 use crate::metrics::Metrics;
@@ -28,7 +28,7 @@ use crate::options::Options;
 use crate::reconciler::{Message, Outputs, Reconciler};
 use crate::spec_source::SpecSource;
 use crate::spec_watcher::Files;
-use crate::status::Status;
+use crate::status;
 use crate::systemd::Notifier;
 use crate::traffic_reader::KernelTraffic;
 
@@ -38,12 +38,15 @@ const MAX_SILENCE: Duration = Duration::from_secs(60);
 /// How long the reconciler may take to stop: enough for the rest of a pass over any table.
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// How long subscribers may take for their last events when the daemon stops.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Why the daemon could not start, or had to end.
 #[derive(Debug, Error)]
 pub enum DaemonError {
     /// The control socket is taken, mostly by another daemon.
     #[error(transparent)]
-    Control(#[from] control::BindError),
+    Control(#[from] BindError),
     /// The kernel's notifications of address changes are not available.
     #[error("cannot subscribe to address changes")]
     AddressMonitor(#[source] evenkeel_host::Error),
@@ -99,12 +102,12 @@ async fn serve(
     places: Vec<PathBuf>,
     listener: Option<TcpListener>,
 ) -> Result<(), DaemonError> {
-    let control = control::Socket::bind()?;
+    let server = Server::bind()?;
     let changes = AddressMonitor::subscribe().map_err(DaemonError::AddressMonitor)?;
     let mut signals = Signals::new().map_err(system("install signal handlers"))?;
 
     let (publish, status) =
-        watch::channel(Arc::new(Status::starting(&options, DaemonClock::new().wall())));
+        watch::channel(Arc::new(status::starting(&options, DaemonClock::new().wall())));
     let traffic = KernelTraffic::default();
     let names = traffic.names();
     let metrics = Metrics::new(options.version, Some((Box::new(traffic), options.traffic)));
@@ -131,9 +134,10 @@ async fn serve(
         // Without a reconciler the reply is dropped, which the client sees as a stopping daemon.
         let _sent = commands.send(Message::Command(command));
     };
-    let current_status = status.clone();
+    let events = EventPublisher::new();
+    let publisher = events.clone();
     tokio::spawn(async move {
-        let Err(error) = control.serve(current_status, send_command).await;
+        let Err(error) = server.serve(status, publisher, send_command).await;
         warn!("the control socket failed: {error}");
     });
     let sender = messages.clone();
@@ -146,7 +150,7 @@ async fn serve(
     });
     let mut namespace = NetnsMonitor::new(options.netns.clone());
     let mut namespace_checks = tokio::time::interval(options.interval);
-    let outputs = Outputs { metrics, liveness, notifier, names, publish };
+    let outputs = Outputs { metrics, liveness, notifier, names, publish, events: events.clone() };
     let (ended, mut end) = oneshot::channel();
     let run_reconciler = move || {
         let connect = Box::new(HostKernel::connect);
@@ -157,7 +161,7 @@ async fn serve(
     let reconciler = thread::Builder::new().name("reconciler".to_owned()).spawn(run_reconciler);
     let reconciler = reconciler.map_err(system("start the reconciler"))?;
     let (mut deadline, mut lost) = (None, None);
-    loop {
+    let has_stopped = loop {
         tokio::select! {
             _ = namespace_checks.tick(), if lost.is_none() => {
                 lost = namespace.check();
@@ -176,11 +180,17 @@ async fn serve(
                     deadline.get_or_insert(tokio::time::Instant::now() + STOP_TIMEOUT);
                 }
             },
-            _ = &mut end => break,
+            _ = &mut end => break true,
             () = tokio::time::sleep_until(deadline.unwrap_or_else(tokio::time::Instant::now)), if deadline.is_some() => {
-                return Err(DaemonError::ReconcilerHangs);
+                break false;
             }
         }
+    };
+    events.end();
+    // A subscriber that does not read its last events delays the end only so long.
+    let _all = tokio::time::timeout(FAREWELL_TIMEOUT, events.disconnected()).await;
+    if !has_stopped {
+        return Err(DaemonError::ReconcilerHangs);
     }
     reconciler.join().map_err(|_| DaemonError::ReconcilerDied)?;
     lost.map_or(Ok(()), |lost| Err(lost.into()))

@@ -18,6 +18,7 @@ use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use evenkeel_control::Status;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -28,7 +29,6 @@ use tokio::time::{sleep, timeout};
 
 use crate::liveness::Liveness;
 use crate::metrics::{Format, Metrics};
-use crate::status::Status;
 
 /// The data that the endpoint serves.
 #[derive(Debug, Clone)]

@@ -12,7 +12,6 @@ mod active_spec;
 mod backoff;
 mod clock;
 mod conflict;
-pub mod control;
 mod daemon;
 mod debounce;
 mod http;
@@ -31,16 +30,12 @@ mod systemd;
 #[cfg(test)]
 mod test_fixtures;
 mod traffic_reader;
-mod trigger;
 
 pub use daemon::{DaemonError, run};
+pub use evenkeel_control::BindError;
 pub use metrics::{Detail, TrafficOptions};
 pub use netns_monitor::NamespaceLost;
 pub use options::Options;
 pub use spec_source::{SpecSource, SpecText};
 pub use spec_watcher::is_spec;
-pub use status::{
-    ActiveSpec, Conflict, ConflictChange, DrainStatus, FORMAT, FailingObject, Held, Mode,
-    PassStatus, Pause, SpecProblem, SpecStatus, State, Status,
-};
-pub use trigger::Trigger;
+pub use status::list_drains;

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::Bytes;
+use evenkeel_control::{Status, Trigger};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode_registry;
 use prometheus_client::metrics::counter::Counter;
@@ -24,8 +25,6 @@ pub(crate) use format::Format;
 pub use traffic::{Detail, TrafficOptions};
 pub(crate) use traffic::{TrafficReader, TrafficReading};
 
-use crate::status::Status;
-use crate::trigger::Trigger;
 use gauges::Gauges;
 use traffic::TrafficExporter;
 
@@ -124,7 +123,7 @@ impl Metrics {
         Self(Arc::new(inner.registered(version)))
     }
 
-    /// Counts a pass. `result` is that of [`PassStatus`](crate::status::PassStatus).
+    /// Counts a pass. `result` is that of [`PassStatus`](evenkeel_control::PassStatus).
     pub(crate) fn pass(&self, trigger: Trigger, result: &'static str, took: Duration) {
         let labels = PassLabels { trigger: trigger.as_str(), result };
         self.0.passes.get_or_create_owned(&labels).inc();

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use evenkeel_control::Mode;
 use evenkeel_engine::StateDir;
 
 use crate::metrics::TrafficOptions;
-use crate::status::Mode;
 
 /// The options of the daemon.
 #[derive(Debug)]

@@ -5,14 +5,13 @@
 use std::fs;
 use std::io;
 
+use evenkeel_control::Pause;
 use evenkeel_engine::StateDir;
 use evenkeel_host::NamespaceIdentity;
 use evenkeel_plan::{ClockReading, Uptime};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tracing::warn;
-
-use crate::status::Pause;
 
 const NAME: &str = "paused.json";
 

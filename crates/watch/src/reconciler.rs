@@ -1,8 +1,10 @@
 //! The reconcile loop: the single thread that reads and changes the host, and its timers. [`pass`]
 //! is one pass, [`reload`] reads the spec, [`commands`] executes requests of the control socket,
-//! [`status`] publishes the state.
+//! [`status`] publishes the state,
+//! and [`events`] what changed.
 
 mod commands;
+mod events;
 mod pass;
 mod reload;
 mod status;
@@ -14,6 +16,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use evenkeel_control::{Command, EventPublisher, Held, Mode, PassStatus, Pause, Status, Trigger};
 use evenkeel_engine::{Journal, Kernel, KernelError, ReadRequest, TableDigest};
 use evenkeel_model::{Binding, Live, ServiceKey};
 use evenkeel_plan::{Guard, Object, Warning};
@@ -24,7 +27,6 @@ use crate::active_spec::SpecVersions;
 use crate::backoff::{delay, jittered};
 use crate::clock::DaemonClock;
 use crate::conflict::Conflicts;
-use crate::control::Command;
 use crate::debounce::{Debounce, LIMIT, STABLE_FOR};
 use crate::liveness::Liveness;
 use crate::metrics::Metrics;
@@ -33,10 +35,9 @@ use crate::pause;
 use crate::retry::RetryQueue;
 use crate::spec_source::SpecSource;
 use crate::spec_watcher::{Files, Fingerprint};
-use crate::status::{Held, Mode, PassStatus, Pause, Status};
 use crate::systemd::Notifier;
 use crate::traffic_reader::Names;
-use crate::trigger::Trigger;
+use events::PassEvents;
 
 /// Connects to a kernel; the addresses are those that the journal records as evenkeel's.
 pub(crate) type Connect<K> = Box<dyn FnMut(BTreeSet<Binding>) -> Result<K, KernelError> + Send>;
@@ -80,6 +81,7 @@ pub(crate) struct Outputs {
     /// The active spec, for the names in traffic metrics.
     pub(crate) names: Names,
     pub(crate) publish: watch::Sender<Arc<Status>>,
+    pub(crate) events: EventPublisher,
 }
 
 /// Keeps one network namespace on its spec.
@@ -352,17 +354,19 @@ impl<K: Kernel> Reconciler<K> {
         } else {
             debug!(trigger = trigger.as_str(), result = end.result, milliseconds, "pass");
         }
+        let mut events = PassEvents { pass: None, steps: end.steps };
         if end.is_reported {
-            self.last_pass = Some(PassStatus {
+            events.pass = Some(PassStatus {
                 at: self.clock.wall(),
                 trigger,
                 result: end.result.to_owned(),
                 milliseconds,
                 changes: end.changes,
             });
+            self.last_pass.clone_from(&events.pass);
         }
         self.schedule_next(now, now - begin, end.needs_follow_up);
-        self.publish_status();
+        self.publish_status(events);
     }
 
     /// Announces VIPs on interfaces that came up.

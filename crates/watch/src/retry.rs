@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use evenkeel_control::FailingObject;
 use evenkeel_model::Desired;
 use evenkeel_plan::Object;
 use tracing::warn;
 
 use crate::backoff::delay;
 use crate::clock::DaemonClock;
-use crate::status;
 
 /// After how many failures an object is no longer retried at once when an event suggests it.
 const MAX_IMMEDIATE_RETRIES: u32 = 5;
@@ -89,12 +89,8 @@ impl RetryQueue {
         }
     }
 
-    pub(crate) fn status(
-        &self,
-        desired: &Desired,
-        clock: &DaemonClock,
-    ) -> Vec<status::FailingObject> {
-        let entries = self.0.iter().map(|(object, failure)| status::FailingObject {
+    pub(crate) fn status(&self, desired: &Desired, clock: &DaemonClock) -> Vec<FailingObject> {
+        let entries = self.0.iter().map(|(object, failure)| FailingObject {
             object: object.named(desired).to_string(),
             error: failure.error.clone(),
             attempts: failure.attempts,

@@ -1,257 +1,50 @@
-//! The status document behind `evenkeel status`, `/status`, `/readyz` and the metrics. Times are
-//! seconds since 1970; objects have the names that plans give them.
+//! What the daemon puts into its status ([`evenkeel_control::Status`]).
 
-use std::collections::BTreeMap;
-
+use evenkeel_control::{DrainStatus, FORMAT, SpecStatus, State, Status};
 use evenkeel_model::Names;
 use evenkeel_plan::{DrainRecords, Object};
-use serde::{Deserialize, Serialize};
 
-use crate::trigger::Trigger;
+use crate::known_writers;
+use crate::options::Options;
 
-/// The version of the document.
-pub const FORMAT: u32 = 2;
+// For `active_spec`.
+pub(crate) use evenkeel_control::{ActiveSpec, SpecProblem};
 
-/// The status of the daemon.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Status {
-    /// The version of the document format.
-    pub format: u32,
-    /// The version of evenkeel.
-    pub version: String,
-    /// The process id of the daemon.
-    pub pid: u32,
-    /// The network namespace it works in, by the name of its folder in the state directory.
-    pub namespace: String,
-    /// When the daemon started.
-    pub started: u64,
-    /// Whether the daemon changes anything.
-    pub mode: Mode,
-    /// The state.
-    pub state: State,
-    /// Why the state is not [`State::Ok`], a message each; empty if it is.
-    pub reasons: Vec<String>,
-    /// The spec.
-    pub spec: SpecStatus,
-    /// The pause, while the daemon is paused.
-    pub paused: Option<Pause>,
-    /// The last pass that read the whole kernel or changed something.
-    pub last_pass: Option<PassStatus>,
-    /// When the host was last found or brought in sync with the active spec, apart from running
-    /// drains.
-    pub last_success: Option<u64>,
-    /// The number of draining real servers.
-    pub draining: usize,
-    /// The draining real servers.
-    #[serde(default)]
-    pub drains: Vec<DrainStatus>,
-    /// The pending steps as lines of a plan: in observe mode, while paused or while held.
-    pub pending_steps: Vec<String>,
-    /// The warnings of the plan; they prevent nothing.
-    #[serde(default)]
-    pub warnings: Vec<String>,
-    /// Objects on which a step failed; they are retried while the rest proceeds.
-    pub failing: Vec<FailingObject>,
-    /// What other programs keep changing, an entry for each change; repairing it backs off.
-    pub conflicts: Vec<Conflict>,
-    /// Programs seen on this host that are known to change the same things.
-    pub known_writers: Vec<String>,
-    /// The number of live services outside the scope of the spec.
-    pub unmanaged: usize,
-    /// The number of services in the active spec.
-    pub services: usize,
-    /// The number of real servers in them.
-    pub real_servers: usize,
-    /// The number of VIPs in the active spec.
-    pub vips: usize,
-}
-
-impl Status {
-    /// Whether the host is as the spec asks, which `/readyz` reports. A paused daemon is ready as long
-    /// as no step is pending.
-    pub fn is_ready(&self) -> bool {
-        match self.state {
-            State::Ok => true,
-            State::Paused => self.pending_steps.is_empty(),
-            _ => false,
-        }
+/// Creates the status before the first pass.
+pub(crate) fn starting(options: &Options, now: u64) -> Status {
+    Status {
+        format: FORMAT,
+        version: options.version.to_owned(),
+        pid: std::process::id(),
+        namespace: options.namespace.clone(),
+        started: now,
+        mode: options.mode,
+        state: State::Starting,
+        reasons: vec!["no pass has been made yet".to_owned()],
+        spec: SpecStatus { sources: options.sources.clone(), ..SpecStatus::default() },
+        paused: None,
+        last_pass: None,
+        last_success: None,
+        draining: 0,
+        drains: Vec::new(),
+        pending_steps: Vec::new(),
+        warnings: Vec::new(),
+        failing: Vec::new(),
+        conflicts: Vec::new(),
+        known_writers: known_writers::of_this_host(),
+        unmanaged: 0,
+        services: 0,
+        real_servers: 0,
+        vips: 0,
     }
 }
 
-/// Whether the daemon changes anything.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Mode {
-    /// The daemon keeps the host on the spec.
-    Enforce,
-    /// The daemon reports differences and changes nothing.
-    Observe,
-}
-
-/// The state of the daemon. If several apply, it is the first of them in this order; the reasons
-/// cover all of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    /// No pass has been made yet.
-    Starting,
-    /// The daemon is paused and changes nothing.
-    Paused,
-    /// A guard refuses the plan of the newest spec, and the last valid spec stays active; or it
-    /// refuses to repair drift, and only repairs that remove nothing are made. `evenkeel approve`
-    /// applies the plan anyway.
-    Held,
-    /// The newest spec is invalid, a step failed, or another program keeps changing the same objects.
-    /// Everything else is kept on the last valid spec.
-    Degraded,
-    /// In observe mode: the host differs from the spec.
-    Drifted,
-    /// The host is as the newest spec asks; drains may be running.
-    Ok,
-}
-
-impl State {
-    /// Every state.
-    pub const ALL: [Self; 6] =
-        [Self::Starting, Self::Paused, Self::Held, Self::Degraded, Self::Drifted, Self::Ok];
-
-    /// Returns the name in texts and metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Starting => "starting",
-            Self::Paused => "paused",
-            Self::Held => "held",
-            Self::Degraded => "degraded",
-            Self::Drifted => "drifted",
-            Self::Ok => "ok",
-        }
-    }
-}
-
-/// The active spec, and what is wrong with a newer one.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SpecStatus {
-    /// Where it is read from.
-    pub sources: Vec<String>,
-    /// The active spec; `None` if there never was a valid one.
-    pub active: Option<ActiveSpec>,
-    /// Why the current files are rejected.
-    pub problem: Option<SpecProblem>,
-    /// The plan that waits for approval.
-    pub held: Option<Held>,
-}
-
-/// The spec that is enforced.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ActiveSpec {
-    /// The SHA-256 of its texts, in hexadecimal.
-    pub digest: String,
-    /// Counts the specs activated since the daemon started; the first has 1.
-    pub generation: u64,
-    /// When this daemon activated it.
-    pub since: u64,
-}
-
-/// A spec that cannot be read or is invalid.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SpecProblem {
-    /// Since when.
-    pub since: u64,
-    /// What is wrong and where; several lines.
-    pub text: String,
-}
-
-/// A plan that guards refuse.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Held {
-    /// The argument of `evenkeel approve`. Another plan has another id.
-    pub id: String,
-    /// Since when a plan is held.
-    pub since: u64,
-    /// The messages of the guards, by their names.
-    pub guards: BTreeMap<String, String>,
-    /// The number of steps.
-    pub steps: usize,
-}
-
-/// A pause, in which the daemon changes nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pause {
-    /// Since when.
-    pub since: u64,
-    /// When it ends; `None` means at `evenkeel resume`.
-    pub until: Option<u64>,
-}
-
-/// The result of a pass.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PassStatus {
-    /// When it ended.
-    pub at: u64,
-    /// What triggered it.
-    pub trigger: Trigger,
-    /// How it ended: `in_sync`, `changed`, `failed`, ...
-    pub result: String,
-    /// How long it took, in milliseconds.
-    pub milliseconds: u64,
-    /// The number of operations that were applied.
-    pub changes: usize,
-}
-
-/// A draining real server.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DrainStatus {
-    /// The object.
-    pub object: String,
-    /// When it is deleted even if it still has connections.
-    pub until: u64,
-}
-
-impl DrainStatus {
-    /// Lists the recorded drains, with these names of services.
-    pub fn of<'a>(drains: &DrainRecords, names: impl Into<Names<'a>>) -> Vec<Self> {
-        let names = names.into();
-        let entries = drains.0.iter().map(|((service, key), draining)| Self {
-            object: Object::RealServer(*service, *key).named(names).to_string(),
-            until: draining.since.saturating_add(draining.limit.0.into()),
-        });
-        entries.collect()
-    }
-}
-
-/// An object on which a step failed and which is retried with back-off.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FailingObject {
-    /// The object.
-    pub object: String,
-    /// Why the last attempt failed.
-    pub error: String,
-    /// The number of attempts.
-    pub attempts: u32,
-    /// When the next attempt is due.
-    pub next: u64,
-}
-
-/// A change that another program keeps making.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Conflict {
-    /// The object.
-    pub object: String,
-    /// The change, with both values.
-    pub change: ConflictChange,
-    /// How often the daemon has undone it.
-    pub times: u32,
-    /// When the daemon undoes it next.
-    pub next: u64,
-}
-
-/// A change by another program, as the operation that undoes it shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ConflictChange {
-    /// The field, or the object's kind if the whole object is added or deleted.
-    pub field: String,
-    /// The value in the spec; `absent` if the spec does not have the object.
-    pub expected: String,
-    /// The value found; `absent` if there was none.
-    pub found: String,
+/// Lists the recorded drains, with these names of services.
+pub fn list_drains<'a>(drains: &DrainRecords, names: impl Into<Names<'a>>) -> Vec<DrainStatus> {
+    let names = names.into();
+    let entries = drains.0.iter().map(|((service, key), draining)| DrainStatus {
+        object: Object::RealServer(*service, *key).named(names).to_string(),
+        until: draining.since.saturating_add(draining.limit.0.into()),
+    });
+    entries.collect()
 }

@@ -3,11 +3,12 @@
 use std::path::Path;
 use std::time::Duration;
 
+use evenkeel_control::{Mode, Status};
 use evenkeel_engine::StateDir;
 
 use crate::metrics::TrafficOptions;
 use crate::options::Options;
-use crate::status::{Mode, Status};
+use crate::status;
 
 /// Returns the options of a daemon with its journal in this directory.
 pub(crate) fn options(folder: &Path, mode: Mode) -> Options {
@@ -30,6 +31,6 @@ pub(crate) fn status() -> Status {
         pid: 7,
         reasons: Vec::new(),
         known_writers: Vec::new(),
-        ..Status::starting(&options(Path::new("/nowhere"), Mode::Enforce), 1_790_000_000)
+        ..status::starting(&options(Path::new("/nowhere"), Mode::Enforce), 1_790_000_000)
     }
 }

@@ -44,7 +44,7 @@ fn variable(name: &str) -> OsString {
 /// Panics if standard output is closed.
 pub fn say(text: &str) {
     let mut stdout = std::io::stdout();
-    writeln!(stdout, "{text}").expect("someone reads it");
+    writeln!(stdout, "{text}").expect("stdout is open");
 }
 
 /// Moves the calling thread, and the programs it starts from now on, into a new network namespace

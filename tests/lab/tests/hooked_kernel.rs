@@ -4,9 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::RandomState;
 
-use evenkeel_engine::{
-    HostKernel, Kernel, KernelError, Lock, LockError, ReadRequest, Replies, TableDigest,
-};
+use evenkeel_control::{LockError, LockGuard};
+use evenkeel_engine::{HostKernel, Kernel, KernelError, ReadRequest, Replies, TableDigest};
 use evenkeel_host::Capability;
 use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{Binding, Live, Service, ServiceKey};
@@ -37,13 +36,13 @@ pub(crate) struct HookedKernel<H> {
 }
 
 impl<H: Hooks> Kernel for HookedKernel<H> {
-    type LockGuard = Lock;
+    type LockGuard = LockGuard;
 
-    fn lock() -> Result<Lock, LockError> {
+    fn lock() -> Result<LockGuard, LockError> {
         HostKernel::lock()
     }
 
-    fn try_lock() -> Result<Option<Lock>, LockError> {
+    fn try_lock() -> Result<Option<LockGuard>, LockError> {
         HostKernel::try_lock()
     }
 

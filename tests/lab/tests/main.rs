@@ -20,3 +20,4 @@ mod snapshot;
 mod soak;
 mod sweep;
 mod watch;
+mod workflow;

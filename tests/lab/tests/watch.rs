@@ -23,6 +23,8 @@ mod git;
 mod namespaces;
 mod neighbours;
 mod signals;
+mod subscription;
+mod waiting_commands;
 mod writers;
 
 /// The longest time from the last byte of a new spec until the kernel has it.

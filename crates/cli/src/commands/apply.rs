@@ -2,31 +2,26 @@
 
 use std::path::Path;
 
-use evenkeel_engine::{
-    ApplyOptions, ExecutionWarning, OnFailure, PartialApplies, Pass, error_chain,
-    execute_journalled,
+use evenkeel_engine::{HostKernel, OnFailure};
+use evenkeel_model::{Drain, Names};
+use evenkeel_plan::Op;
+use evenkeel_workflow::{
+    Applied, ApplyOptions, ApplyOutcome, ApplyRequest, ApplyResult, ConfirmOptions, DaemonUse,
+    DrainEnd, Host, PendingUpdate, PlanOrigin, PlannedHost, SavedPlan, apply, review_apply,
+    wait_for_drains,
 };
-use evenkeel_model::Names;
-use evenkeel_spec::Loaded;
 
-use crate::adoption::Adoption;
 use crate::args::{ApplyArgs, GlobalArgs, OnFailureArg, SpecArgs};
 use crate::commands::plan::{print_warnings, show};
-use crate::confirm_timeout;
-use crate::daemon_client::{DaemonUse, check_no_conflict};
+use crate::commands::watchdog;
+use crate::daemon_client::absolute;
 use crate::error::Error;
 use crate::exit_code::CommandExit;
-use crate::host_session::{Access, HostSession};
-use crate::last_applied::{NewSpec, absolute};
+use crate::host::{EventLog, enter, host};
 use crate::output::Output;
-use crate::plan_origin::PlanOrigin;
-use crate::planning::PlannedHost;
 use crate::progress::ProgressDisplay;
 use crate::prompt::Prompt;
 use crate::report::print_report;
-use crate::saved_plan::SavedPlan;
-use crate::source_cache::SourceCache;
-use crate::wait_for_drains;
 
 pub(crate) fn run(
     arguments: &ApplyArgs,
@@ -41,144 +36,190 @@ pub(crate) fn run(
         question: "Apply this plan?",
     };
     prompt.check_can_prompt()?;
-    let (mut host, request) = match &arguments.plan {
-        // An invalid spec is reported first, whatever else is wrong.
-        None => {
-            let request = ApplyRequest::of_spec(arguments, global, output)?;
-            (HostSession::connect(global, Access::Write, output)?, request)
-        }
-        Some(path) => {
-            let host = HostSession::connect(global, Access::Write, output)?;
-            (host, ApplyRequest::of_saved_plan(path, global, output)?)
-        }
+    // Files are read before the lock is taken, and an invalid spec is reported first.
+    let request = match &arguments.plan {
+        None => of_spec(arguments, global, output)?,
+        Some(path) => of_saved_plan(path, arguments, global, output)?,
     };
-    match (&arguments.confirm, &arguments.plan) {
-        (Some(_), _) => check_no_conflict(DaemonUse::Nothing("an apply with --confirm"))?,
-        (_, Some(_)) => check_no_conflict(DaemonUse::Nothing("a saved plan"))?,
-        (None, None) => check_no_conflict(DaemonUse::Spec(&arguments.spec.spec))?,
+    let mut host = host(global)?;
+    let mut events = EventLog::default();
+    loop {
+        let reviewed = match prompt.assume_yes {
+            true => None,
+            false => match review(&mut host, &request, prompt, &mut events, output)? {
+                Reviewed::Steps(steps) => Some(steps),
+                Reviewed::Ended(status) => return Ok(status),
+            },
+        };
+        let result =
+            execute(&mut host, &request, reviewed.as_deref(), arguments, global, &mut events);
+        events.print(output);
+        let ApplyResult { planned, outcome, mut kernel } = result?;
+        let names = Names { desired: &planned.desired, last: planned.last.as_ref() };
+        if prompt.assume_yes {
+            if planned.plan.is_in_sync() && !matches!(outcome, ApplyOutcome::Applied(_)) {
+                show(&planned.plan, names, None, output)?;
+                output.flush()?;
+            }
+            print_warnings(&planned.plan, output);
+        }
+        return match outcome {
+            ApplyOutcome::Blocked(blocked) => Ok(prompt.print_blocked(&blocked, output)),
+            ApplyOutcome::InSync => Ok(CommandExit::Done),
+            ApplyOutcome::Changed(difference) => {
+                Prompt::print_changed(&difference, output);
+                continue;
+            }
+            ApplyOutcome::Applied(applied) => {
+                finish(*applied, &mut kernel, arguments.no_wait, names, output)
+            }
+        };
     }
-    let ApplyRequest { loaded, texts, target, saved } = request;
-    let parameters = loaded.parameters();
-    let new = NewSpec { texts: &texts, parameters: &parameters };
-    let PlannedHost { mut plan, desired, live, last, targeted } =
-        PlannedHost::for_host(&mut host, loaded.desired, new, &target, output)?;
-    if let Some(saved) = saved {
-        saved.check(&plan.steps, &desired, last.as_ref())?;
-    }
-    let HostSession { mut kernel, state, mut journal, lock } = host;
-    let record = journal.record.clone();
-    if !prompt.assume_yes || plan.is_in_sync() {
-        show(&plan, Names { desired: &desired, last: last.as_ref() }, None, output)?;
-    }
+}
+
+/// The result of a review.
+enum Reviewed {
+    /// The user accepted these steps.
+    Steps(Vec<Op>),
+    /// Nothing is to be executed.
+    Ended(CommandExit),
+}
+
+/// Shows the plan and asks. No lock is held meanwhile.
+fn review(
+    host: &mut Host<'_, HostKernel>,
+    request: &ApplyRequest<'_>,
+    prompt: Prompt<'_>,
+    events: &mut EventLog,
+    output: &mut Output,
+) -> Result<Reviewed, Error> {
+    let reviewed = review_apply(host, request, prompt.allow, events);
+    events.print(output);
+    let (PlannedHost { plan, desired, last, .. }, blocked) = reviewed?;
+    show(&plan, Names { desired: &desired, last: last.as_ref() }, None, output)?;
     output.flush()?;
     print_warnings(&plan, output);
-    if let Some(status) = prompt.blocking_status(&mut kernel, &plan, output)? {
-        return Ok(status);
+    if let Some(blocked) = blocked {
+        return Ok(Reviewed::Ended(prompt.print_blocked(&blocked, output)));
     }
-    // A part of a spec does not become the last applied spec.
-    let is_complete = target.is_empty();
-    let asked = PartialApplies::new(&targeted, &desired);
-    let before = journal.clone();
-    let attempt = journal.next.take();
-    if is_complete {
-        let sources = texts.read()?;
-        let names: Vec<String> = sources.iter().map(|source| absolute(&source.name)).collect();
-        let named = names.iter().zip(sources.iter());
-        let texts: Vec<(&str, &[u8])> =
-            named.map(|(name, source)| (&**name, &*source.text)).collect();
-        state.store_spec(&mut journal, &texts, &parameters)?;
+    if !plan.is_in_sync()
+        && let Some(status) = prompt.declined(output)?
+    {
+        return Ok(Reviewed::Ended(status));
     }
-    // An unchanged spec was applied before, and adopted what there was to adopt.
-    if !is_complete || journal.next.is_some() {
-        let (desired, live, last) = (&desired, &live, last.as_ref());
-        let adoption = Adoption { desired, live, last, attempt, services: &targeted };
-        adoption.record(&state, &mut journal);
-    }
-    if plan.is_in_sync() {
-        // A spec without changes still becomes the applied one.
-        if is_complete {
-            journal.set_active_spec(&desired);
-        } else {
-            journal.targeted_is_applied(asked);
-        }
-        if journal != before {
-            state.write(&journal)?;
-        }
-        return Ok(CommandExit::Done);
-    }
-    let steps = std::mem::take(&mut plan.steps);
-    if let Some(within) = arguments.confirm {
-        confirm_timeout::begin(within, &steps, &state, &mut journal, global)?;
-    }
-    // A pending apply does not make the spec the applied one yet.
-    let is_complete = is_complete && arguments.confirm.is_none();
-    let pass = Pass { desired: &desired, last: last.as_ref(), is_complete, record, live, steps };
-    let is_daemon_enforcing = wait_for_drains::is_daemon_enforcing()?;
+    Ok(Reviewed::Steps(plan.steps))
+}
+
+/// Executes the plan. Prints nothing but the progress of drains, which a thread of its own shows.
+fn execute(
+    host: &mut Host<'_, HostKernel>,
+    request: &ApplyRequest<'_>,
+    reviewed: Option<&[Op]>,
+    arguments: &ApplyArgs,
+    global: &GlobalArgs,
+    events: &mut EventLog,
+) -> Result<ApplyResult<HostKernel>, Error> {
+    let mut start_watchdog = |id: &str| watchdog::start(id, global);
+    let confirm = arguments
+        .confirm
+        .map(|seconds| ConfirmOptions { seconds, start_watchdog: &mut start_watchdog });
     let options = ApplyOptions {
+        allow: &arguments.allow,
+        reviewed,
         on_failure: match arguments.on_failure {
             OnFailureArg::Rollback => OnFailure::Rollback,
             OnFailureArg::Keep => OnFailure::Keep,
         },
-        wait: !arguments.no_wait && !is_daemon_enforcing,
-        ..ApplyOptions::default()
+        wait: !arguments.no_wait,
+        confirm,
     };
-    let names = Names { desired: &desired, last: last.as_ref() };
-    let mut progress_display = ProgressDisplay::new(names, output)?;
-    let mut report = execute_journalled(
-        &mut kernel,
-        pass,
-        options,
-        &mut progress_display,
-        &state,
-        &mut journal,
-    )?;
-    // The journal is updated before printing, so that it does not depend on stdout.
-    let confirm_hint = confirm_timeout::finish(&report, &asked, &state, &mut journal);
-    if arguments.confirm.is_none() && !asked.is_empty() && report.is_success() {
-        journal.targeted_is_applied(asked);
-        if let Err(error) = state.write(&journal) {
-            let error = error_chain(&error);
-            report.warnings.push(ExecutionWarning::SelectionNotRecorded { error });
-        }
-    }
+    let mut progress = ProgressDisplay::new(global.color)?;
+    Ok(apply(host, request, options, &mut progress, events)?)
+}
+
+/// Prints the report, and follows the drains that a daemon continues.
+fn finish(
+    applied: Applied,
+    kernel: &mut HostKernel,
+    no_wait: bool,
+    names: Names<'_>,
+    output: &mut Output,
+) -> Result<CommandExit, Error> {
+    let Applied { report, is_daemon_enforcing, pending } = applied;
     let status = print_report(&report, "apply", is_daemon_enforcing, names, output)?;
-    if let Some(message) = confirm_hint? {
-        output.hint(&message);
+    match pending {
+        PendingUpdate::NotPending => {}
+        PendingUpdate::Interrupted => output.hint("its watchdog rolls the apply back"),
+        PendingUpdate::Waiting(seconds) => output.hint(&format!(
+            "the apply is rolled back in {} unless `evenkeel confirm` confirms it; `evenkeel \
+             confirm --abort` rolls it back now",
+            Drain(seconds)
+        )),
+        PendingUpdate::NotUpdated(error) => return Err(Error::PendingNotUpdated(error)),
     }
-    if is_daemon_enforcing && !arguments.no_wait && report.is_success() {
-        drop(lock);
-        return wait_for_drains::wait(&report, &mut kernel, names, output);
+    if !is_daemon_enforcing || no_wait || !report.is_success() {
+        return Ok(status);
     }
-    Ok(status)
+    let mut progress = ProgressDisplay::new(output.color())?;
+    let end = wait_for_drains(&report, kernel, &mut progress)?;
+    drop(progress);
+    Ok(match end {
+        DrainEnd::NoDrains => CommandExit::Done,
+        DrainEnd::Drained => {
+            output.message("drained\n");
+            CommandExit::Done
+        }
+        DrainEnd::Interrupted => {
+            output.hint("interrupted; the drains continue");
+            CommandExit::Failed
+        }
+        DrainEnd::DaemonStopped => {
+            output.hint("`evenkeel watch` was paused or has stopped; run apply again to finish");
+            CommandExit::Failed
+        }
+    })
 }
 
-/// What is to be applied.
-struct ApplyRequest {
-    loaded: Loaded,
-    texts: SourceCache,
-    /// The services that it is limited to; empty for all.
-    target: Vec<String>,
-    /// The saved plan that a fresh plan must match.
-    saved: Option<SavedPlan>,
+fn of_spec<'a>(
+    arguments: &ApplyArgs,
+    global: &GlobalArgs,
+    output: &mut Output,
+) -> Result<ApplyRequest<'a>, Error> {
+    let SpecArgs { spec, parameters } = &arguments.spec;
+    let (loaded, texts) = crate::input::spec_and_texts(spec, parameters, global, output)?;
+    Ok(ApplyRequest {
+        parameters: loaded.parameters(),
+        desired: loaded.desired,
+        texts: texts.read()?.into_owned(),
+        selectors: arguments.target.clone(),
+        saved: None,
+        daemon_use: match arguments.confirm {
+            Some(_) => DaemonUse::Nothing("an apply with --confirm"),
+            None => DaemonUse::Spec(absolute(spec)),
+        },
+    })
 }
 
-impl ApplyRequest {
-    fn of_spec(
-        arguments: &ApplyArgs,
-        global: &GlobalArgs,
-        output: &mut Output,
-    ) -> Result<Self, Error> {
-        let SpecArgs { spec, parameters } = &arguments.spec;
-        let (loaded, texts) = crate::input::spec_and_texts(spec, parameters, global, output)?;
-        Ok(Self { loaded, texts, target: arguments.target.clone(), saved: None })
-    }
-
-    fn of_saved_plan(path: &Path, global: &GlobalArgs, output: &Output) -> Result<Self, Error> {
-        let here = PlanOrigin::here(global.role).map_err(Error::Namespace)?;
-        let saved = SavedPlan::read(path, &here)?;
-        let sources = saved.sources();
-        let loaded = crate::input::remembered(&sources, &saved.parameters(), output)?;
-        let texts = SourceCache::from(sources);
-        Ok(Self { loaded, texts, target: saved.target().to_vec(), saved: Some(saved) })
-    }
+fn of_saved_plan<'a>(
+    path: &Path,
+    arguments: &ApplyArgs,
+    global: &GlobalArgs,
+    output: &Output,
+) -> Result<ApplyRequest<'a>, Error> {
+    enter(global)?;
+    let here = PlanOrigin::here(global.role).map_err(Error::Namespace)?;
+    let saved = SavedPlan::read(path, &here)?;
+    let texts = saved.sources();
+    let loaded = crate::input::remembered(&texts, &saved.parameters(), output)?;
+    Ok(ApplyRequest {
+        parameters: loaded.parameters(),
+        desired: loaded.desired,
+        texts,
+        selectors: saved.target().to_vec(),
+        saved: Some(saved),
+        daemon_use: DaemonUse::Nothing(match arguments.confirm {
+            Some(_) => "an apply with --confirm",
+            None => "a saved plan",
+        }),
+    })
 }

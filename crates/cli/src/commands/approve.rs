@@ -1,6 +1,6 @@
 //! `evenkeel approve`: approves a plan that the daemon holds because of a guard.
 
-use evenkeel_watch::control::Request;
+use evenkeel_control::Request;
 
 use crate::args::{ApproveArgs, GlobalArgs};
 use crate::daemon_client::send_command;

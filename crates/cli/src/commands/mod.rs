@@ -3,7 +3,6 @@
 mod apply;
 mod approve;
 mod confirm;
-pub(crate) mod confirm_rollback;
 mod connections;
 mod pause;
 mod plan;
@@ -14,6 +13,7 @@ mod status;
 mod teardown;
 mod validate;
 mod watch;
+mod watchdog;
 mod zero;
 
 use evenkeel_model::Role;
@@ -33,7 +33,7 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> Result<CommandE
         Command::Apply(apply) => apply::run(apply, global, output),
         Command::Snapshot(snapshot) => snapshot::run(snapshot, global, output),
         Command::Confirm(confirm) => confirm::run(confirm, global, output),
-        Command::Watchdog(watchdog) => confirm_rollback::run(watchdog, global, output),
+        Command::Watchdog(watchdog) => watchdog::run(watchdog, global),
         Command::Teardown(teardown) => teardown::run(teardown, global, output),
         Command::Show(show) => show::run(show, global, output),
         Command::Zero(zero) => zero::run(zero, global, output),

@@ -1,6 +1,6 @@
 //! `evenkeel pause` and `evenkeel resume`: keep the daemon from changing anything for a while.
 
-use evenkeel_watch::control::Request;
+use evenkeel_control::Request;
 
 use crate::args::{GlobalArgs, PauseArgs};
 use crate::daemon_client::send_command;

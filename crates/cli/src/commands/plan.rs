@@ -4,16 +4,13 @@ use evenkeel_model::{Desired, Live, Names};
 use evenkeel_plan::render::{self, Labels, Line, Remark};
 use evenkeel_plan::{Object, Op, Plan, Verb};
 use evenkeel_spec::{Position, Provenance, WriteInput};
+use evenkeel_workflow::{NewSpec, PlanOrigin, PlannedHost, SavedPlan};
 
 use crate::args::{GlobalArgs, PlanArgs, PlanOutput};
 use crate::error::Error;
 use crate::exit_code::CommandExit;
-use crate::host_session::{self, Access, HostSession};
-use crate::last_applied::NewSpec;
+use crate::host::{self, EventLog};
 use crate::output::Output;
-use crate::plan_origin::PlanOrigin;
-use crate::planning::PlannedHost;
-use crate::saved_plan::SavedPlan;
 
 pub(crate) fn run(
     arguments: &PlanArgs,
@@ -31,14 +28,16 @@ pub(crate) fn run(
     let desired = loaded.desired;
     let new = NewSpec { texts: &texts, parameters: &parameters };
     let planned = match &arguments.live {
-        Some(path) => PlannedHost::for_snapshot(
-            host_session::from_file(path, output)?,
-            desired,
-            &arguments.target,
-        )?,
+        Some(path) => {
+            PlannedHost::for_snapshot(host::from_file(path, output)?, desired, &arguments.target)?
+        }
         None => {
-            let mut host = HostSession::connect(global, Access::Read, output)?;
-            PlannedHost::for_host(&mut host, desired, new, &arguments.target, output)?
+            let mut session = host::open_for_reading(global, output)?;
+            let mut events = EventLog::default();
+            let target = &arguments.target;
+            let planned = PlannedHost::for_host(&mut session, desired, new, target, &mut events);
+            events.print(output);
+            planned?
         }
     };
     let PlannedHost { plan, desired, live, last, targeted: _ } = planned;

@@ -12,15 +12,15 @@ mod table;
 use evenkeel_engine::{Kernel, ReadRequest};
 use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{Desired, Live};
+use evenkeel_workflow::select_live;
 
 use self::columns::{Listing, columns};
 use crate::args::{GlobalArgs, ShowArgs, ShowOutput};
 use crate::commands::connections;
 use crate::error::Error;
 use crate::exit_code::CommandExit;
-use crate::host_session::{Access, HostSession};
+use crate::host::open_for_reading;
 use crate::output::Output;
-use crate::selection::select_live;
 
 /// What is shown: the live state, its counters and the spec's names.
 struct Shown<'a> {
@@ -39,7 +39,7 @@ pub(crate) fn run(
     } else {
         crate::input::spec(&arguments.spec, &arguments.parameters, global, output)?.desired
     };
-    let mut host = HostSession::connect(global, Access::Read, output)?;
+    let mut host = open_for_reading(global, output)?;
     let is_text = arguments.output == ShowOutput::Text;
     if is_text && (arguments.timeouts || arguments.sync) {
         let mut live = Live::default();
@@ -49,7 +49,8 @@ pub(crate) fn run(
     }
     let request = host.read_request(&named);
     let (mut live, statistics) = host.kernel.observe_with_statistics(&request)?;
-    let selection = select_live(&arguments.target, &named, &live)?;
+    let selection = select_live(&arguments.target, &named, &live)
+        .map_err(|unknown| Error::Usage(unknown.to_string()))?;
     if arguments.connections {
         let selection = selection.as_ref();
         return connections::run(&live, &named, selection, arguments.output, output);

@@ -1,19 +1,22 @@
-//! `evenkeel status`: shows the daemon's status.
+//! `evenkeel status`: shows the daemon's status; [`follow`] prints its events.
+
+mod follow;
 
 use std::fmt::Display;
 use std::time::Duration;
 
+use evenkeel_control::{Answer, AskError, DrainStatus, FORMAT, Mode, Request, State, Status};
 use evenkeel_model::Desired;
 use evenkeel_plan::render::count;
-use evenkeel_watch::control::{Answer, AskError, Request};
-use evenkeel_watch::{DrainStatus, FORMAT, Mode, State, Status};
+use evenkeel_watch::list_drains;
+use evenkeel_workflow::now;
 use jiff::Timestamp;
 
 use crate::args::{GlobalArgs, ShowOutput, StatusArgs};
 use crate::daemon_client::query;
 use crate::error::Error;
 use crate::exit_code::CommandExit;
-use crate::host_session::{now, state_dir};
+use crate::host::state_dir;
 use crate::output::Output;
 
 pub(crate) fn run(
@@ -21,6 +24,9 @@ pub(crate) fn run(
     global: &GlobalArgs,
     output: &mut Output,
 ) -> Result<CommandExit, Error> {
+    if arguments.follow {
+        return follow::run(arguments.output, global, output);
+    }
     let status = match query(&Request::Status, global) {
         Err(Error::Ask(AskError::NoDaemon)) => return without(arguments.output, global, output),
         Err(error) => return Err(error),
@@ -52,7 +58,7 @@ fn without(
     }
     let digest = journal.spec.as_ref().map(|spec| &*spec.digest);
     // The spec, which has the names, is not read here.
-    let drains = DrainStatus::of(&journal.record.drains, &Desired::default());
+    let drains = list_drains(&journal.record.drains, &Desired::default());
     let waits = journal.pending.as_ref().map(|pending| pending.description(now()));
     if form == ShowOutput::Json {
         let document = serde_json::json!({

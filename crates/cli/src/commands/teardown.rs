@@ -1,28 +1,20 @@
 //! `evenkeel teardown`: undoes everything that evenkeel did here, and nothing else. Adopted objects,
 //! which were there before, stay and get their original values back.
 
-use evenkeel_engine::{
-    ApplyOptions, Journal, Kernel, LastApplied, OnFailure, Outcome, ParameterValues,
-    PartialApplies, Pass, ReadRequest, Report, execute_journalled, plan_changes,
-};
-use evenkeel_model::{Live, Names};
-use evenkeel_plan::{
-    Adopted, Op, PriorState, Remaining, TeardownInputs, remaining, render, teardown,
+use evenkeel_plan::render;
+use evenkeel_workflow::{
+    TeardownOptions, TeardownOutcome, TeardownPlan, TeardownResult, review_teardown, tear_down,
 };
 
-use crate::adoption::attempted;
 use crate::args::{GlobalArgs, TeardownArgs};
 use crate::commands::plan::{print_warnings, show_steps};
-use crate::daemon_client::{DaemonUse, check_no_conflict};
 use crate::error::Error;
 use crate::exit_code::CommandExit;
-use crate::host_session::{Access, HostSession};
-use crate::last_applied::{NewSpec, history};
+use crate::host::{EventLog, host};
 use crate::output::Output;
 use crate::progress::ProgressDisplay;
 use crate::prompt::Prompt;
 use crate::report::print_report;
-use crate::source_cache::SourceCache;
 
 pub(crate) fn run(
     arguments: &TeardownArgs,
@@ -36,108 +28,70 @@ pub(crate) fn run(
         question: "Undo all of this?",
     };
     prompt.check_can_prompt()?;
-    let host = HostSession::connect(global, Access::Write, output)?;
-    check_no_conflict(DaemonUse::Nothing("a teardown"))?;
-    let HostSession { mut kernel, state, mut journal, lock: _lock } = host;
-    // A teardown has no new spec.
-    let none =
-        NewSpec { texts: &SourceCache::from(Vec::new()), parameters: &ParameterValues::new() };
-    let last = match journal.record.applied {
-        true => history(&state, &journal, none, &[], output).last,
-        // A last spec on record was then applied in an earlier namespace of this name.
-        false => journal.targeted.over(None),
+    let mut host = host(global)?;
+    let mut events = EventLog::default();
+    let base = TeardownOptions {
+        adopted: arguments.adopted,
+        allow: &arguments.allow,
+        reviewed: None,
+        wait: !arguments.no_wait,
     };
-    let record = journal.record.clone();
-    let live = kernel.observe(&ReadRequest::for_journal(&journal))?;
-    let attempted = journal.attempted.over(attempted(&state, &journal));
-    let adopted = match arguments.adopted {
-        true => Adopted::default(),
-        false => journal.adopted.clone(),
-    };
-    let Remaining { desired: left, stays } = remaining(TeardownInputs {
-        last: last.as_ref(),
-        attempted: attempted.as_ref(),
-        live: &live,
-        drains: &record.drains,
-        adopted: &adopted,
-    });
-    let known = |_: &[Op]| LastApplied { last: last.clone(), ..LastApplied::default() };
-    let (plan, _) = plan_changes(&mut kernel, &left, &live, &record, known)?;
-    let plan = teardown(plan, &live, &record, &journal.dummies);
-    let names = Names::from(last.as_ref().or(attempted.as_ref()).unwrap_or(&left));
-    if plan.is_in_sync() {
-        output.answer("Nothing to undo.\n")?;
-    } else if !arguments.yes {
-        show_steps(&plan, names, None, output)?;
+    loop {
+        let mut reviewed = None;
+        if !arguments.yes {
+            let found = review_teardown(&mut host, &base, &mut events);
+            events.print(output);
+            let (planned, blocked) = found?;
+            print_plan(&planned, true, output)?;
+            if let Some(blocked) = blocked {
+                return Ok(prompt.print_blocked(&blocked, output));
+            }
+            if !planned.plan.is_in_sync()
+                && let Some(status) = prompt.declined(output)?
+            {
+                return Ok(status);
+            }
+            reviewed = Some(planned.plan.steps);
+        }
+        let options = TeardownOptions { reviewed: reviewed.as_deref(), ..base };
+        let mut progress = ProgressDisplay::new(global.color)?;
+        let result = tear_down(&mut host, &options, &mut progress, &mut events);
+        drop(progress);
+        events.print(output);
+        let TeardownResult { planned, outcome } = result?;
+        if arguments.yes {
+            print_plan(&planned, false, output)?;
+        }
+        match outcome {
+            TeardownOutcome::Blocked(blocked) => return Ok(prompt.print_blocked(&blocked, output)),
+            TeardownOutcome::NothingToUndo => return Ok(CommandExit::Done),
+            TeardownOutcome::Changed(difference) => Prompt::print_changed(&difference, output),
+            TeardownOutcome::Executed(report) => {
+                return print_report(&report, "teardown", false, planned.names(), output);
+            }
+        }
     }
-    for line in render::staying(&stays, names) {
+}
+
+/// Prints what stays, and with `is_review` also the steps and the counts.
+fn print_plan(planned: &TeardownPlan, is_review: bool, output: &mut Output) -> Result<(), Error> {
+    let TeardownPlan { plan, stays, .. } = planned;
+    let names = planned.names();
+    if planned.is_nothing_to_undo() {
+        output.answer("Nothing to undo.\n")?;
+    } else if is_review {
+        show_steps(plan, names, None, output)?;
+    }
+    for line in render::staying(stays, names) {
         output.answer(format_args!("{line}\n"))?;
     }
-    if !plan.is_in_sync() && !arguments.yes {
-        output.answer(format_args!("{}\n", render::summary(&plan)))?;
+    if !planned.is_nothing_to_undo() && is_review {
+        output.answer(format_args!("{}\n", render::summary(plan)))?;
     }
     output.flush()?;
-    print_warnings(&plan, output);
-    for message in render::changed_by_others(&stays, names) {
+    print_warnings(plan, output);
+    for message in render::changed_by_others(stays, names) {
         output.warning(&message);
     }
-    if let Some(status) = prompt.blocking_status(&mut kernel, &plan, output)? {
-        return Ok(status);
-    }
-    if plan.is_in_sync() {
-        forget(&mut journal, &live);
-        state.write(&journal)?;
-        return Ok(CommandExit::Done);
-    }
-    let bound = live.clone();
-    let pass = Pass {
-        desired: &left,
-        last: last.as_ref(),
-        is_complete: false,
-        record,
-        live,
-        steps: plan.steps,
-    };
-    // A failure does not bring back what was removed.
-    let options = ApplyOptions {
-        on_failure: OnFailure::Keep,
-        wait: !arguments.no_wait,
-        ..ApplyOptions::default()
-    };
-    let mut progress_display = ProgressDisplay::new(names, output)?;
-    let report = execute_journalled(
-        &mut kernel,
-        pass,
-        options,
-        &mut progress_display,
-        &state,
-        &mut journal,
-    )?;
-    let status = print_report(&report, "teardown", false, names, output)?;
-    if is_complete(&report) {
-        forget(&mut journal, &bound);
-        state.write(&journal)?;
-    }
-    Ok(status)
-}
-
-/// Whether nothing remains for another teardown.
-fn is_complete(report: &Report) -> bool {
-    let draining = report.count(Outcome::Draining.as_str());
-    report.is_success() && !report.interrupted && draining == 0
-}
-
-/// Resets the journal: nothing is applied here any more. Objects that evenkeel created and may not
-/// remove now, such as an address out of scope, stay on record as its own.
-fn forget(journal: &mut Journal, live: &Live) {
-    journal.record = PriorState::default();
-    journal.spec = None;
-    journal.targeted = PartialApplies::default();
-    journal.next = None;
-    journal.attempted = PartialApplies::default();
-    journal.adopted = Adopted::default();
-    journal.addresses.retain(|binding| live.addresses.contains_key(binding));
-    journal.host_objects.retain(|object| !live.host_objects.is_gone(object));
-    let links = live.links.as_ref();
-    journal.dummies.retain(|name| links.is_none_or(|links| links.contains_key(name)));
+    Ok(())
 }

@@ -6,17 +6,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use evenkeel_control::Mode;
 use evenkeel_engine::{HostKernel, Kernel, ReadRequest, StoredSpecTexts};
 use evenkeel_model::{FileContents, Live};
 use evenkeel_spec::Source;
-use evenkeel_watch::{Detail, Mode, Options, SpecSource, SpecText, TrafficOptions};
+use evenkeel_watch::{Detail, Options, SpecSource, SpecText, TrafficOptions};
 
 use crate::args::{GlobalArgs, ParameterArgs, TrafficDetail, WatchArgs};
 use crate::daemon_client::absolute;
 use crate::error::Error;
 use crate::exit_code::CommandExit;
-use crate::host_session::{namespace, state_dir};
-use crate::last_applied;
+use crate::host::{namespace, state_dir};
 use crate::output::Output;
 
 /// The default full interval, in intervals: until then the cheap probe is enough.
@@ -97,7 +97,7 @@ impl SpecSource for FileSource {
     }
 
     fn remembered(&mut self, last: StoredSpecTexts) -> Option<SpecText> {
-        let desired = Arc::new(last_applied::desired(last.clone())?);
+        let desired = Arc::new(evenkeel_workflow::desired(last.clone())?);
         let StoredSpecTexts { texts, parameters } = last;
         Some(SpecText { desired, texts, parameters, warnings: String::new() })
     }
@@ -106,6 +106,6 @@ impl SpecSource for FileSource {
         let texts = spec.texts.iter();
         let sources: Vec<Source> =
             texts.map(|(name, text)| Source::new(name.clone(), text.clone())).collect();
-        last_applied::contents(&sources, &spec.parameters)
+        evenkeel_workflow::contents(&sources, &spec.parameters)
     }
 }

@@ -2,6 +2,8 @@ use std::io::{Read, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Instant;
 
+use evenkeel_control::State;
+
 use super::*;
 use crate::test_fixtures::status;
 
@@ -75,11 +77,11 @@ fn it_is_healthy_while_the_reconciler_is_alive() {
 fn readiness_follows_the_state_and_lists_every_reason() {
     let fixture = Fixture::new();
     assert_eq!(fixture.get("/readyz"), (503, "starting\n".to_owned()));
-    fixture.status.send_modify(|status| Arc::make_mut(status).state = crate::State::Ok);
+    fixture.status.send_modify(|status| Arc::make_mut(status).state = State::Ok);
     assert_eq!(fixture.get("/readyz"), (200, "ok\n".to_owned()));
     fixture.status.send_modify(|status| {
         let status = Arc::make_mut(status);
-        status.state = crate::State::Degraded;
+        status.state = State::Degraded;
         status.reasons = vec!["the spec is bad".into(), "a step failed".into()];
     });
     let expected = "degraded\nthe spec is bad\na step failed\n".to_owned();
@@ -88,7 +90,7 @@ fn readiness_follows_the_state_and_lists_every_reason() {
     for (pending_steps, code) in [(vec![], 200), (vec!["+ bind vip".to_owned()], 503)] {
         fixture.status.send_modify(|status| {
             let status = Arc::make_mut(status);
-            (status.state, status.pending_steps) = (crate::State::Paused, pending_steps.clone());
+            (status.state, status.pending_steps) = (State::Paused, pending_steps.clone());
         });
         assert_eq!(fixture.get("/readyz").0, code, "{pending_steps:?}");
     }

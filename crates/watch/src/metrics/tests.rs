@@ -1,13 +1,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use evenkeel_control::{
+    ActiveSpec, Conflict, ConflictChange, Held, PassStatus, Pause, SpecProblem, State, Status,
+};
 use evenkeel_model::statistics::{Rates, RealServerStatistics, Statistics, Traffic};
 use evenkeel_spec::Source;
 
 use super::*;
-use crate::status::{
-    ActiveSpec, Conflict, ConflictChange, Held, PassStatus, Pause, SpecProblem, State,
-};
 use crate::test_fixtures;
 
 /// The table of every metric.
@@ -90,7 +90,7 @@ fn conflict(object: &str) -> Conflict {
 }
 
 /// Returns a status in which nearly every gauge has a value of its own.
-fn eventful() -> crate::Status {
+fn eventful() -> Status {
     let held = Held { id: "x".into(), since: 71, guards: BTreeMap::default(), steps: 3 };
     let problem = SpecProblem { since: 72, text: "bad".into() };
     let active = ActiveSpec { digest: "ab12".into(), generation: 73, since: 74 };
@@ -260,7 +260,7 @@ fn gauges_show_the_last_status() {
     ] {
         assert!(shown(&format!("evenkeel_{name} {value}")), "{name}\n{}", text(&metrics));
     }
-    metrics.status(Arc::new(crate::Status { state: State::Ok, ..test_fixtures::status() }));
+    metrics.status(Arc::new(Status { state: State::Ok, ..test_fixtures::status() }));
     for line in ["ready 1", "state{state=\"ok\"} 1", "state{state=\"held\"} 0", "plan_held 0"] {
         assert!(shown(&format!("evenkeel_{line}")), "{line}");
     }

@@ -1,19 +1,17 @@
 //! Executes the requests of the control socket.
 
+use evenkeel_control::{Answer, Mode, Request, Status, Trigger};
 use evenkeel_engine::Kernel;
 use tracing::{info, warn};
 
 use super::{PassError, Reconciler};
-use crate::control::{Answer, Request};
 use crate::pause;
-use crate::status::{Mode, Status};
-use crate::trigger::Trigger;
 
 impl<K: Kernel> Reconciler<K> {
     pub(super) fn handle(&mut self, request: Request) -> Answer {
         match request {
-            // The server of the socket answers this itself.
-            Request::Status => {
+            // The server of the socket answers these itself.
+            Request::Status | Request::Subscribe => {
                 Answer::Status(Box::new(Status::clone(&self.outputs.publish.borrow())))
             }
             Request::Approve { id } => self.approve(id),

@@ -9,9 +9,10 @@ mod apply;
 use std::collections::BTreeSet;
 use std::error::Error;
 
+use evenkeel_control::{EventKind, LockError, Mode, Trigger};
 use evenkeel_engine::{
-    CONNECTION_SYSCTLS, Kernel, KernelError, LockError, ReadRequest, TableDigest, error_chain,
-    not_in_proc, plan_changes,
+    CONNECTION_SYSCTLS, Kernel, KernelError, ReadRequest, TableDigest, error_chain, not_in_proc,
+    plan_changes,
 };
 use evenkeel_model::{Desired, Live};
 use evenkeel_plan::{Object, Op, Plan, Warning};
@@ -19,8 +20,6 @@ use tracing::{info, warn};
 
 use super::{PassError, Reconciler, SyncBaseline};
 use crate::spec_source::SpecText;
-use crate::status::Mode;
-use crate::trigger::Trigger;
 use admission::lines;
 
 /// Up to this number of services the table is read completely each time: that costs little, and
@@ -40,11 +39,13 @@ pub(super) struct End {
     pub(super) needs_follow_up: bool,
     /// It read the whole kernel.
     pub(super) is_reported: bool,
+    /// The applied steps, as events; none are made without subscribers.
+    pub(super) steps: Vec<EventKind>,
 }
 
 impl End {
     fn quiet(result: &'static str) -> Self {
-        Self { result, changes: 0, needs_follow_up: false, is_reported: true }
+        Self { result, changes: 0, needs_follow_up: false, is_reported: true, steps: Vec::new() }
     }
 }
 

@@ -4,12 +4,12 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use evenkeel_control::Trigger;
 use evenkeel_engine::Kernel;
 use tracing::warn;
 
 use super::Reconciler;
 use crate::debounce::{LIMIT, Stability, Writer};
-use crate::trigger::Trigger;
 
 /// How long the start and a reload wait for files that are being written.
 const PATIENCE: Duration = Duration::from_secs(1);

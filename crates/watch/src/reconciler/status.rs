@@ -3,68 +3,22 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use evenkeel_control::{Mode, SpecStatus, State, Status};
 use evenkeel_engine::Kernel;
 use evenkeel_plan::render::count;
 use tracing::{info, warn};
 
+use super::events::PassEvents;
 use super::{PassError, Reconciler};
 use crate::known_writers;
-use crate::options::Options;
-use crate::status::{DrainStatus, FORMAT, Mode, SpecStatus, State, Status};
+use crate::status::list_drains;
 
 /// Between two searches for other programs.
 const KNOWN_WRITERS_INTERVAL: Duration = Duration::from_secs(60);
 
-impl Status {
-    /// Creates the status before the first pass.
-    pub(crate) fn starting(options: &Options, now: u64) -> Self {
-        Self {
-            format: FORMAT,
-            version: options.version.to_owned(),
-            pid: std::process::id(),
-            namespace: options.namespace.clone(),
-            started: now,
-            mode: options.mode,
-            state: State::Starting,
-            reasons: vec!["no pass has been made yet".to_owned()],
-            spec: SpecStatus { sources: options.sources.clone(), ..SpecStatus::default() },
-            paused: None,
-            last_pass: None,
-            last_success: None,
-            draining: 0,
-            drains: Vec::new(),
-            pending_steps: Vec::new(),
-            warnings: Vec::new(),
-            failing: Vec::new(),
-            conflicts: Vec::new(),
-            known_writers: known_writers::of_this_host(),
-            unmanaged: 0,
-            services: 0,
-            real_servers: 0,
-            vips: 0,
-        }
-    }
-
-    /// Summarizes the state in one line.
-    pub fn summary(&self) -> String {
-        let mut text = self.state.as_str().to_owned();
-        if let Some(reason) = self.reasons.first() {
-            let reason = reason.lines().next().unwrap_or_default();
-            text.push_str(&format!(": {reason}"));
-        }
-        if self.reasons.len() > 1 {
-            text.push_str(&format!(" (and {} more)", self.reasons.len() - 1));
-        }
-        if self.draining > 0 {
-            text.push_str(&format!("; {} draining", self.draining));
-        }
-        text
-    }
-}
-
 impl<K: Kernel> Reconciler<K> {
-    /// Publishes the current status.
-    pub(super) fn publish_status(&mut self) {
+    /// Publishes the current status, and the events of the pass that led to it.
+    pub(super) fn publish_status(&mut self, events: PassEvents) {
         let before = Arc::clone(&self.outputs.publish.borrow());
         let (state, reasons) = self.state();
         let desired = self.specs.desired();
@@ -93,8 +47,8 @@ impl<K: Kernel> Reconciler<K> {
         };
         let drains = &self.journal.record.drains;
         let drains = match self.specs.active() {
-            Some(spec) => DrainStatus::of(drains, self.specs.names(&spec)),
-            None => DrainStatus::of(drains, &*desired),
+            Some(spec) => list_drains(drains, self.specs.names(&spec)),
+            None => list_drains(drains, &*desired),
         };
         let status = Status {
             state,
@@ -134,7 +88,8 @@ impl<K: Kernel> Reconciler<K> {
         if before.summary() != summary {
             self.outputs.notifier.status(&summary);
         }
-        self.outputs.publish.send_replace(status);
+        self.outputs.publish.send_replace(Arc::clone(&status));
+        self.publish_events(events, &before, &status);
     }
 
     fn state(&self) -> (State, Vec<String>) {

@@ -214,9 +214,11 @@ fn it_asks_without_the_lock_and_resets_only_what_it_showed() {
 
     let asking = Asking::start(&fixture);
     run("ipvsadm -A -u 192.0.2.1:5353 -s rr");
-    let answer = asking.answer("y\n");
+    // It asks again.
+    let answer = asking.answer("y\nn\n");
     assert_eq!(answer.status, 3, "{answer:?}");
-    assert!(answer.stdout.contains("the services in scope changed"), "{answer:?}");
+    assert!(answer.stdout.contains("the services in scope have changed"), "{answer:?}");
+    assert!(answer.stdout.contains("~ reset counters of 192.0.2.1:5353/udp"), "{answer:?}");
     run("ipvsadm -D -u 192.0.2.1:5353");
     assert_eq!(counters(), before);
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use evenkeel_control::{Held, Mode};
 use evenkeel_engine::{EarlierSpecs, Journal, JournalError, Kernel, LastApplied, error_chain};
 use evenkeel_model::{Desired, Live, Names};
 use evenkeel_plan::render::{Labels, Line, count};
@@ -13,7 +14,6 @@ use tracing::{info, warn};
 use crate::metrics::Reload;
 use crate::reconciler::{PassError, Reconciler};
 use crate::spec_source::SpecText;
-use crate::status::{Held, Mode};
 
 /// The maximum number of pending steps in the status.
 const LINES: usize = 200;

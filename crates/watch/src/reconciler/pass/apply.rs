@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use evenkeel_control::EventKind;
 use evenkeel_engine::{
-    ApplyOptions, Journal, Kernel, MissingCapabilities, NoopContext, OnFailure, Outcome, Pass,
-    Report, error_chain, execute_journalled, missing_capabilities,
+    ApplyOptions, Done, Journal, Kernel, MissingCapabilities, NoopContext, OnFailure, Outcome,
+    Pass, Report, error_chain, execute_journalled, missing_capabilities,
 };
 use evenkeel_host::Capability;
 use evenkeel_model::{Desired, Live};
+use evenkeel_plan::render::{Labels, Line};
 use evenkeel_plan::{Cause, Object, Op, Plan, UnmetPrecondition, hold_back};
 use tracing::warn;
 
@@ -140,7 +142,27 @@ impl<K: Kernel> Reconciler<K> {
         };
         // Steps that were skipped because another one failed can be done without it.
         let needs_follow_up = skipped > 0 && report.has_failed() && report.error.is_none();
-        End { result, changes, needs_follow_up, is_reported: true }
+        let steps = self.step_events(report, spec, drift);
+        End { result, changes, needs_follow_up, is_reported: true, steps }
+    }
+
+    /// Returns the applied steps for subscribers, if there are any.
+    fn step_events(
+        &self,
+        report: &Report,
+        spec: &SpecText,
+        drift: &BTreeSet<Object>,
+    ) -> Vec<EventKind> {
+        if !self.outputs.events.has_subscribers() {
+            return Vec::new();
+        }
+        let labels = Labels::new(self.specs.names(spec));
+        let applied = report.iter().filter(|done| matches!(done.outcome, Outcome::Applied));
+        let event = |done: Done<'_>| EventKind::Step {
+            step: Line { op: done.op, labels: &labels }.to_string(),
+            repairs_drift: drift.contains(&done.op.object()),
+        };
+        applied.map(event).collect()
     }
 }
 

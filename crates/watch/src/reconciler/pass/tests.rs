@@ -6,16 +6,14 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use evenkeel_control::{Answer, Mode, Request, State, Trigger};
 use evenkeel_engine::StateDir;
 use evenkeel_engine::fake_kernel::Fault;
 use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{Live, ServiceKey};
 use rustix::io::Errno;
 
-use crate::control::{Answer, Request};
 use crate::reconciler::Message;
-use crate::status::{Mode, State};
-use crate::trigger::Trigger;
 use fixture::{Fixture, set_weight, spec_text};
 
 const SPEC: &str = "version: 1

@@ -1,11 +1,10 @@
 //! The capabilities of the process, as the kernel in memory reports them.
 
+use evenkeel_control::{State, Trigger};
 use evenkeel_host::Capability;
 
 use super::SPEC;
 use super::fixture::Fixture;
-use crate::status::State;
-use crate::trigger::Trigger;
 
 #[test]
 fn without_net_admin_nothing_is_changed_and_the_status_names_it() {

@@ -5,10 +5,9 @@ use std::hash::RandomState;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use evenkeel_control::{EventPublisher, LockError, Mode, State, Status, Trigger};
 use evenkeel_engine::fake_kernel::FakeKernel;
-use evenkeel_engine::{
-    Kernel, KernelError, LockError, ReadRequest, Replies, StoredSpecTexts, TableDigest,
-};
+use evenkeel_engine::{Kernel, KernelError, ReadRequest, Replies, StoredSpecTexts, TableDigest};
 use evenkeel_host::Capability;
 use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{
@@ -23,10 +22,9 @@ use crate::metrics::Metrics;
 use crate::reconciler::{Outputs, Reconciler};
 use crate::spec_source::{SpecSource, SpecText};
 use crate::spec_watcher::Files;
-use crate::status::{Mode, State, Status};
+use crate::status;
 use crate::systemd::Notifier;
 use crate::test_fixtures;
-use crate::trigger::Trigger;
 
 /// A kernel in memory that the test shares.
 #[derive(Clone, Default)]
@@ -162,13 +160,14 @@ fn reconciler(
     mode: Mode,
 ) -> (Reconciler<Shared>, watch::Receiver<Arc<Status>>) {
     let options = test_fixtures::options(folder, mode);
-    let (publish, status) = watch::channel(Arc::new(Status::starting(&options, 0)));
+    let (publish, status) = watch::channel(Arc::new(status::starting(&options, 0)));
     let outputs = Outputs {
         metrics: Metrics::new("0", None),
         liveness: Arc::new(Liveness::new()),
         notifier: Arc::new(Notifier::new()),
         names: Arc::default(),
         publish,
+        events: EventPublisher::new(),
     };
     let connected = kernel.clone();
     let connect = Box::new(move |_| Ok(connected.clone()));

@@ -2,12 +2,11 @@
 
 use std::fmt::Write as _;
 
+use evenkeel_control::{State, Trigger};
 use evenkeel_model::Live;
 
 use super::fixture::{Fixture, set_weight};
 use crate::reconciler::pass::SMALL;
-use crate::status::State;
-use crate::trigger::Trigger;
 
 /// A fixture with more services than are read completely each time. The last one has a threshold,
 /// which `/proc/net/ip_vs` does not show.

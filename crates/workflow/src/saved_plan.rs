@@ -32,7 +32,7 @@ const LONGEST: u64 = 1 << 30;
 /// A plan with its inputs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct SavedPlan {
+pub struct SavedPlan {
     /// The version of evenkeel that made it: other versions may plan differently.
     evenkeel: String,
     origin: PlanOrigin,
@@ -61,44 +61,83 @@ struct Header {
 
 /// Why the file of a saved plan was not written, or cannot be applied.
 #[derive(Debug, Error)]
-pub(crate) enum PlanFileError {
+pub enum PlanFileError {
+    /// It cannot be read.
     #[error("cannot read the saved plan {}", path.display())]
     Unreadable {
+        /// The file.
         path: PathBuf,
+        /// Why.
         #[source]
         source: io::Error,
     },
+    /// It cannot be written.
     #[error("cannot write {}", path.display())]
     Unwritable {
+        /// The file.
         path: PathBuf,
+        /// Why.
         #[source]
         source: io::Error,
     },
+    /// The plan is not applied.
     #[error(transparent)]
     Refused(#[from] SavedPlanError),
 }
 
 /// Why a saved plan is not applied.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub(crate) enum SavedPlanError {
+pub enum SavedPlanError {
+    /// It is no saved plan.
     #[error("{} is not a plan written by `evenkeel plan --out`", .0.display())]
     NoPlan(PathBuf),
+    /// Its format is not the one that this build reads.
     #[error("{} has saved-plan format {format}; this build reads format {FORMAT}", path.display())]
-    Format { path: PathBuf, format: u32 },
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        format: u32,
+    },
+    /// It was changed after it was written.
     #[error("{} was changed after it was written: its checksum does not match", .0.display())]
     Changed(PathBuf),
+    /// Another version of evenkeel made it.
     #[error("the plan was made by evenkeel {made}; this is evenkeel {}", env!("CARGO_PKG_VERSION"))]
-    Version { made: String },
+    Version {
+        /// That version.
+        made: String,
+    },
+    /// It was made on another host.
     #[error("the plan was made on host `{made}`; this is `{here}`")]
-    Host { made: String, here: String },
+    Host {
+        /// That host.
+        made: String,
+        /// This one.
+        here: String,
+    },
+    /// The host was rebooted.
     #[error("the host was rebooted since the plan was made")]
     Boot,
+    /// It was made in another network namespace.
     #[error("the plan was made in network namespace `{made}`; this is `{here}`")]
-    Namespace { made: String, here: String },
+    Namespace {
+        /// That namespace.
+        made: String,
+        /// This one.
+        here: String,
+    },
+    /// The network namespace was deleted and created again.
     #[error("network namespace `{0}` was recreated since the plan was made")]
     NamespaceRecreated(String),
+    /// It was made for another role.
     #[error("the plan was made for role `{made}`; this is `{here}`")]
-    Role { made: String, here: String },
+    Role {
+        /// That role.
+        made: String,
+        /// This one.
+        here: String,
+    },
     /// The host has changed; holds the difference of the steps.
     #[error("the plan is out of date: the host has changed since it was made\n{}", .0.trim_end())]
     Stale(String),
@@ -106,7 +145,7 @@ pub(crate) enum SavedPlanError {
 
 impl SavedPlan {
     /// A plan made from those texts with those values of parameters.
-    pub(crate) fn new(
+    pub fn new(
         origin: PlanOrigin,
         target: &[String],
         sources: &[Source],
@@ -132,7 +171,7 @@ impl SavedPlan {
     ///
     /// # Errors
     /// The file cannot be written; an existing one is unchanged.
-    pub(crate) fn write(&self, path: &Path) -> Result<(), PlanFileError> {
+    pub fn write(&self, path: &Path) -> Result<(), PlanFileError> {
         let fail = |source| PlanFileError::Unwritable { path: path.to_owned(), source };
         // Renaming would replace a terminal or a pipe with a file.
         if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
@@ -160,7 +199,7 @@ impl SavedPlan {
     ///
     /// # Errors
     /// The file cannot be read, is damaged, or was made by another version or for another host.
-    pub(crate) fn read(path: &Path, here: &PlanOrigin) -> Result<Self, PlanFileError> {
+    pub fn read(path: &Path, here: &PlanOrigin) -> Result<Self, PlanFileError> {
         let fail = |source| PlanFileError::Unreadable { path: path.to_owned(), source };
         let mut text = Vec::new();
         File::open(path).map_err(fail)?.take(LONGEST).read_to_end(&mut text).map_err(fail)?;
@@ -170,17 +209,17 @@ impl SavedPlan {
     }
 
     /// The texts of its spec.
-    pub(crate) fn sources(&self) -> Vec<Source> {
+    pub fn sources(&self) -> Vec<Source> {
         self.texts.iter().map(|it| Source::new(it.name.clone(), it.text.as_bytes())).collect()
     }
 
     /// The values of the parameters in the texts.
-    pub(crate) fn parameters(&self) -> RememberedParameters {
+    pub fn parameters(&self) -> RememberedParameters {
         RememberedParameters(self.parameters.clone())
     }
 
     /// The services that it is limited to; empty for all.
-    pub(crate) fn target(&self) -> &[String] {
+    pub fn target(&self) -> &[String] {
         &self.target
     }
 
@@ -188,7 +227,7 @@ impl SavedPlan {
     ///
     /// # Errors
     /// [`SavedPlanError::Stale`]
-    pub(crate) fn check(
+    pub fn check(
         &self,
         fresh: &[Op],
         desired: &Desired,

@@ -1,58 +1,70 @@
+//! The client and the server together.
+
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::client::ask_at;
-use super::*;
+use crate::abstract_socket::Name;
+use crate::event_publisher::EventPublisher;
 use crate::test_fixtures;
+use crate::{Answer, AskError, Client, Command, Request, Server, Status};
+
+mod subscription;
 
 const LONG: Duration = Duration::from_secs(30);
 
-/// Returns a name for this test only, since the tests share a network namespace.
-fn name(of: &str) -> Vec<u8> {
-    format!("evenkeel/watch/test/{of}/{}", std::process::id()).into_bytes()
+fn ask(name: &Name, request: &Request) -> Result<Answer, AskError> {
+    Client::with_name(name, LONG).ask(request)
 }
 
-fn connect(name: &[u8]) -> UnixStream {
-    let address = SocketAddr::from_abstract_name(name).expect("a name");
-    UnixStream::connect_addr(&address).expect("it listens")
+fn connect(name: &Name) -> UnixStream {
+    name.connect(LONG).expect("it can be reached").expect("it listens")
 }
 
 /// Starts a daemon on its own thread, which runs until the test process ends.
 fn daemon(
-    name: &[u8],
+    name: &Name,
+    events: EventPublisher,
     reconciler: impl Fn(Command) + Send + Sync + 'static,
 ) -> watch::Sender<Arc<Status>> {
-    let socket = Socket::with_name(name).expect("the name is free");
+    let server = Server::with_name(name).expect("the name is free");
     let (sender, receiver) = watch::channel(Arc::new(test_fixtures::status()));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime");
-    std::thread::spawn(move || runtime.block_on(socket.serve(receiver, reconciler)));
+    std::thread::spawn(move || runtime.block_on(server.serve(receiver, events, reconciler)));
     sender
 }
 
 /// Starts a daemon whose reconciler records every request and accepts it.
-fn accepted(name: &[u8]) -> Arc<Mutex<Vec<Request>>> {
+fn accepted(name: &Name) -> Arc<Mutex<Vec<Request>>> {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let recorded = Arc::clone(&asked);
-    daemon(name, move |Command { request, reply }| {
+    daemon(name, EventPublisher::new(), move |Command { request, reply }| {
         recorded.lock().expect("a list").push(request);
         reply.send(Answer::Done("it is done".into())).expect("the client waits");
     });
     asked
 }
 
+/// The answer on a connection, without its version.
+fn answer(stream: UnixStream) -> Answer {
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).expect("an answer");
+    let message: serde_json::Value = serde_json::from_str(&line).expect(&line);
+    assert_eq!(message["version"], 1, "{line}");
+    serde_json::from_value(message["answer"].clone()).expect(&line)
+}
+
 #[test]
 fn the_status_is_answered_without_the_reconciler() {
-    let name = name("status");
-    let sender = daemon(&name, |_| panic!("the reconciler got a command"));
+    let name = Name::for_test("status");
+    let sender = daemon(&name, EventPublisher::new(), |_| panic!("the reconciler got a command"));
     let expect = |status| {
         assert_eq!(
-            ask_at(&name, &Request::Status, LONG).expect("an answer"),
+            ask(&name, &Request::Status).expect("an answer"),
             Answer::Status(Box::new(status))
         )
     };
@@ -63,7 +75,7 @@ fn the_status_is_answered_without_the_reconciler() {
 
 #[test]
 fn every_command_reaches_the_reconciler_unchanged() {
-    let name = name("commands");
+    let name = Name::for_test("commands");
     let asked = accepted(&name);
     let requests = [
         Request::Approve { id: "a\"b\n".into() },
@@ -73,7 +85,7 @@ fn every_command_reaches_the_reconciler_unchanged() {
         Request::MayApply { sources: vec!["/etc/evenkeel".into(), "/srv/x y".into()] },
     ];
     for request in &requests {
-        let answer = ask_at(&name, request, LONG).expect("an answer");
+        let answer = ask(&name, request).expect("an answer");
         assert_eq!(answer, Answer::Done("it is done".into()));
     }
     assert_eq!(*asked.lock().expect("a list"), requests);
@@ -81,34 +93,32 @@ fn every_command_reaches_the_reconciler_unchanged() {
 
 #[test]
 fn without_a_listener_there_is_no_daemon() {
-    let answer = ask_at(&name("no-daemon"), &Request::Resume, LONG);
+    let answer = ask(&Name::for_test("no-daemon"), &Request::Resume);
     assert!(matches!(answer, Err(AskError::NoDaemon)), "{answer:?}");
 }
 
 #[test]
 fn a_second_daemon_is_refused_with_the_first_ones_name() {
-    let name = name("second");
-    let daemon = Socket::with_name(&name).expect("the name is free");
-    let refusal = Socket::with_name(&name).expect_err("it is taken").to_string();
+    let name = Name::for_test("second");
+    let daemon = Server::with_name(&name).expect("the name is free");
+    let refusal = Server::with_name(&name).expect_err("it is taken").to_string();
     let first =
         format!("another daemon manages this network namespace: process {} ", std::process::id());
     assert!(refusal.starts_with(&first), "{refusal}");
     drop(daemon);
-    assert!(Socket::with_name(&name).is_ok());
+    assert!(Server::with_name(&name).is_ok());
 }
 
 #[test]
 fn a_malformed_request_is_refused_with_the_reason() {
-    let name = name("malformed");
+    let name = Name::for_test("malformed");
     let asked = accepted(&name);
     let refused = |sent: &[u8], why: &str| {
         let mut stream = connect(&name);
         // The daemon may have refused and closed it already.
         let _ = stream.write_all(sent);
         let _ = stream.shutdown(std::net::Shutdown::Write);
-        let mut line = String::new();
-        BufReader::new(stream).read_line(&mut line).expect("an answer");
-        match serde_json::from_str(&line).expect(&line) {
+        match answer(stream) {
             Answer::Refused(message) => assert!(message.contains(why), "{message}"),
             answer => panic!("{answer:?}"),
         }
@@ -121,16 +131,16 @@ fn a_malformed_request_is_refused_with_the_reason() {
     refused(b"\"resume\" \"resume\"\n", "invalid request");
     refused(&vec![b' '; 1024 * 1024], "must be one line");
     assert_eq!(*asked.lock().expect("a list"), []);
-    ask_at(&name, &Request::Resume, LONG).expect("it still answers");
+    ask(&name, &Request::Resume).expect("it still answers");
 }
 
 #[test]
 fn silent_clients_block_no_others_and_are_disconnected() {
-    let name = name("silent");
+    let name = Name::for_test("silent");
     accepted(&name);
     let began = Instant::now();
     let mut silent: Vec<_> = (0..10).map(|_| connect(&name)).collect();
-    ask_at(&name, &Request::Resume, LONG).expect("an answer");
+    ask(&name, &Request::Resume).expect("an answer");
     assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
     let mut line = String::new();
     silent[0].read_to_string(&mut line).expect("an answer");
@@ -140,19 +150,18 @@ fn silent_clients_block_no_others_and_are_disconnected() {
 
 #[test]
 fn a_reconciler_that_ended_is_reported() {
-    let name = name("gone");
-    daemon(&name, drop);
-    let answer = ask_at(&name, &Request::Resume, LONG).expect("an answer");
+    let name = Name::for_test("gone");
+    daemon(&name, EventPublisher::new(), drop);
+    let answer = ask(&name, &Request::Resume).expect("an answer");
     assert_eq!(answer, Answer::Refused("the daemon is stopping".into()));
 }
 
 #[test]
 fn waiting_for_an_answer_times_out() {
-    let name = name("mute");
-    let address = SocketAddr::from_abstract_name(&name).expect("a name");
-    let listener = UnixListener::bind_addr(&address).expect("the name is free");
-    let limit = Duration::from_millis(100);
-    let failed = |message: &str| match ask_at(&name, &Request::Status, limit) {
+    let name = Name::for_test("mute");
+    let listener = name.bind().expect("it can be asked for").expect("the name is free");
+    let client = Client::with_name(&name, Duration::from_millis(100));
+    let failed = |message: &str| match client.ask(&Request::Status) {
         Err(AskError::Failed(error)) => assert!(error.to_string().contains(message), "{error}"),
         answer => panic!("{answer:?}"),
     };
@@ -177,22 +186,22 @@ fn untrusted_peers_are_refused_and_not_queried() {
     if rustix::process::geteuid().as_raw() != 0 {
         return;
     }
-    let as_untrusted = |test: &str, name: &[u8]| {
+    let as_untrusted = |test: &str, name: &Name| {
         let mut command = std::process::Command::new("/proc/self/exe");
         command.args(["--exact", "--ignored", "--nocapture"]);
-        command.arg(format!("control::tests::as_untrusted_user::{test}"));
-        command.env("EVENKEEL_TEST_NAME", String::from_utf8_lossy(name).into_owned());
+        command.arg(format!("tests::as_untrusted_user::{test}"));
+        command.env("EVENKEEL_TEST_NAME", name.to_text());
         command.uid(65_534).gid(65_534).stdout(std::process::Stdio::piped());
         command.stdin(std::process::Stdio::piped()).spawn().expect("it runs")
     };
-    let own = name("daemon-of-root");
+    let own = Name::for_test("daemon-of-root");
     let asked = accepted(&own);
     let ended = as_untrusted("asks", &own).wait_with_output().expect("it ends");
     let message = String::from_utf8_lossy(&ended.stdout);
     assert!(ended.status.success() && message.contains("1 passed"), "{message}");
     assert_eq!(*asked.lock().expect("a list"), []);
 
-    let other = name("untrusted-daemon");
+    let other = Name::for_test("untrusted-daemon");
     let mut daemon = as_untrusted("listens", &other);
     let mut out = BufReader::new(daemon.stdout.take().expect("its output"));
     let mut line = String::new();
@@ -200,11 +209,11 @@ fn untrusted_peers_are_refused_and_not_queried() {
         line.clear();
         assert_ne!(out.read_line(&mut line).expect("a line"), 0, "it ended");
     }
-    match ask_at(&other, &Request::Status, LONG) {
-        Err(AskError::Untrusted(who)) => assert!(who.contains("of user 65534"), "{who}"),
+    match ask(&other, &Request::Status) {
+        Err(AskError::Untrusted(who)) => assert_eq!(who.uid, 65_534),
         answer => panic!("{answer:?}"),
     }
-    let refusal = Socket::with_name(&other).expect_err("it is taken").to_string();
+    let refusal = Server::with_name(&other).expect_err("it is taken").to_string();
     assert!(refusal.contains("neither root nor"), "{refusal}");
     drop(daemon.stdin.take());
     daemon.wait().expect("it ends");
@@ -214,8 +223,8 @@ fn untrusted_peers_are_refused_and_not_queried() {
 mod as_untrusted_user {
     use super::*;
 
-    fn given_name() -> Vec<u8> {
-        std::env::var("EVENKEEL_TEST_NAME").expect("a name").into_bytes()
+    fn given_name() -> Name {
+        Name::parse(std::env::var("EVENKEEL_TEST_NAME").expect("a name"))
     }
 
     #[test]
@@ -224,7 +233,7 @@ mod as_untrusted_user {
         let name = given_name();
         // The client trusts root's daemon; the daemon does not trust it.
         for request in [Request::Status, Request::Resume] {
-            match ask_at(&name, &request, LONG).expect("an answer") {
+            match ask(&name, &request).expect("an answer") {
                 Answer::Refused(message) => {
                     assert!(message.contains("user 65534 is not permitted"), "{message}")
                 }
@@ -237,7 +246,7 @@ mod as_untrusted_user {
     #[ignore = "run by another test, as another user"]
     #[expect(clippy::print_stdout, reason = "signals the other test that it listens")]
     fn listens() {
-        let _socket = Socket::with_name(&given_name()).expect("the name is free");
+        let _socket = Server::with_name(&given_name()).expect("the name is free");
         println!("listening");
         std::io::stdin().read_to_end(&mut Vec::new()).expect("an end");
     }

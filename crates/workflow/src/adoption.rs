@@ -8,21 +8,23 @@ use evenkeel_model::{Desired, Live, ServiceKey};
 use crate::last_applied::stored;
 
 /// The spec that is about to be applied, and the specs before it.
-pub(crate) struct Adoption<'a> {
-    pub(crate) desired: &'a Desired,
-    pub(crate) live: &'a Live,
+pub struct Adoption<'a> {
+    /// What it asks for.
+    pub desired: &'a Desired,
+    /// The live state.
+    pub live: &'a Live,
     /// The last applied spec, if it was already read.
-    pub(crate) last: Option<&'a Desired>,
+    pub last: Option<&'a Desired>,
     /// The spec of an unfinished attempt.
-    pub(crate) attempt: Option<StoredSpec>,
+    pub attempt: Option<StoredSpec>,
     /// The services that the apply is limited to; empty for all.
-    pub(crate) services: &'a BTreeSet<ServiceKey>,
+    pub services: &'a BTreeSet<ServiceKey>,
 }
 
 impl Adoption<'_> {
     /// Adds to the journal what is adopted; the caller writes it. Reads the earlier specs only if
     /// adoption can change.
-    pub(crate) fn record(self, state: &StateDir, journal: &mut Journal) {
+    pub fn record(self, state: &StateDir, journal: &mut Journal) {
         let Self { desired, live, last, attempt, services } = self;
         if !journal.may_adopt(live) && services.is_empty() {
             return;
@@ -42,6 +44,6 @@ impl Adoption<'_> {
 
 /// What the spec of an unfinished attempt asked for; `None` where there is none, or where it cannot
 /// be read.
-pub(crate) fn attempted(state: &StateDir, journal: &Journal) -> Option<Desired> {
+pub fn attempted(state: &StateDir, journal: &Journal) -> Option<Desired> {
     stored(state, &journal.of_attempt()?)
 }

@@ -7,16 +7,16 @@ use serde::{Deserialize, Serialize};
 /// The origin of a plan; a saved plan is applied only where all of it is the same.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct PlanOrigin {
+pub struct PlanOrigin {
     /// The host name, from uname(2).
-    pub(crate) host: String,
+    pub host: String,
     /// The label of the network namespace, as in the state directory.
-    pub(crate) namespace: String,
+    pub namespace: String,
     /// The identity of the network namespace, which differs from others of that name and includes
     /// the boot.
-    pub(crate) identity: NamespaceIdentity,
+    pub identity: NamespaceIdentity,
     /// The host's role.
-    pub(crate) role: String,
+    pub role: String,
 }
 
 impl PlanOrigin {
@@ -24,7 +24,7 @@ impl PlanOrigin {
     ///
     /// # Errors
     /// The network namespace cannot be identified.
-    pub(crate) fn here(role: Role) -> Result<Self, evenkeel_host::Error> {
+    pub fn here(role: Role) -> Result<Self, evenkeel_host::Error> {
         let namespace = Namespace::current()?;
         Ok(Self {
             host: rustix::system::uname().nodename().to_string_lossy().into_owned(),

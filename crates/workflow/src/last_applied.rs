@@ -1,5 +1,7 @@
 //! Reads the last applied spec, for plans with changes.
 
+use std::borrow::Cow;
+use std::error::Error;
 use std::path::Path;
 
 use evenkeel_engine::{
@@ -9,41 +11,56 @@ use evenkeel_model::{Desired, FileContents};
 use evenkeel_plan::{Op, cut_off, lost_files, may_have_lost_files};
 use evenkeel_spec::{RememberedParameters, Source, load_with};
 
-use crate::output::Output;
-use crate::source_cache::SourceCache;
+use crate::event::{Event, EventSink};
+
+/// The texts of a spec, which may have to be read again.
+pub trait SpecTexts {
+    /// Returns all texts, in their order.
+    ///
+    /// # Errors
+    /// A text is not available any more.
+    fn read(&self) -> Result<Cow<'_, [Source]>, Box<dyn Error + Send + Sync>>;
+}
+
+impl SpecTexts for Vec<Source> {
+    fn read(&self) -> Result<Cow<'_, [Source]>, Box<dyn Error + Send + Sync>> {
+        Ok(Cow::Borrowed(self))
+    }
+}
 
 /// The spec that a plan is made for, with its texts.
 #[derive(Clone, Copy)]
-pub(crate) struct NewSpec<'a> {
-    pub(crate) texts: &'a SourceCache,
+pub struct NewSpec<'a> {
+    /// The texts.
+    pub texts: &'a dyn SpecTexts,
     /// The values of the parameters in them.
-    pub(crate) parameters: &'a ParameterValues,
+    pub parameters: &'a ParameterValues,
 }
 
 /// Reads the last applied spec and compares the texts of the new one with it.
 ///
-/// Compares what the files list only if an operation removes something. Failures are printed as
-/// warnings, and the result is then empty.
-pub(crate) fn history(
+/// Compares what the files list only if an operation removes something. What cannot be read is
+/// reported as an event, and the result is then empty.
+pub fn compare(
     state: &StateDir,
     journal: &Journal,
     new: NewSpec<'_>,
     ops: &[Op],
-    output: &mut Output,
+    events: &mut dyn EventSink,
 ) -> LastApplied {
     let targeted = journal.active_partial_applies();
     let last = match state.last_spec(journal) {
         Ok(Some(last)) => last,
         Ok(None) => return LastApplied { last: targeted.over(None), ..LastApplied::default() },
         Err(lost) => {
-            output.warning(lost.to_string());
+            events.emit(Event::LastSpecUnavailable(lost));
             return LastApplied::default();
         }
     };
     let sources = match new.texts.read() {
         Ok(sources) => sources,
         Err(error) => {
-            output.warning(error_chain(&error));
+            events.emit(Event::TextsUnavailable(error_chain(&*error)));
             return LastApplied::default();
         }
     };
@@ -60,7 +77,7 @@ pub(crate) fn history(
 }
 
 /// What each of the texts lists, by absolute names; empty where they are not a valid spec.
-pub(crate) fn contents(sources: &[Source], parameters: &ParameterValues) -> Vec<FileContents> {
+pub fn contents(sources: &[Source], parameters: &ParameterValues) -> Vec<FileContents> {
     let loaded = load_with(sources, &RememberedParameters(parameters.clone()));
     let mut contents = loaded.map(|loaded| loaded.contents(sources)).unwrap_or_default();
     for file in &mut contents {
@@ -70,7 +87,7 @@ pub(crate) fn contents(sources: &[Source], parameters: &ParameterValues) -> Vec<
 }
 
 /// What each text of the stored spec lists.
-pub(crate) fn contents_of_last(last: &StoredSpecTexts) -> Vec<FileContents> {
+fn contents_of_last(last: &StoredSpecTexts) -> Vec<FileContents> {
     let StoredSpecTexts { texts, parameters } = last;
     let source = |(name, text): &(String, Vec<u8>)| Source::new(name.clone(), text.clone());
     let sources: Vec<Source> = texts.iter().map(source).collect();
@@ -78,7 +95,7 @@ pub(crate) fn contents_of_last(last: &StoredSpecTexts) -> Vec<FileContents> {
 }
 
 /// The absolute name of a text; a name such as `<stdin>` that is not a file's stays unchanged.
-pub(crate) fn absolute(name: &str) -> String {
+pub fn absolute(name: &str) -> String {
     match name.starts_with('<') {
         true => name.to_owned(),
         false => std::path::absolute(Path::new(name))
@@ -87,13 +104,13 @@ pub(crate) fn absolute(name: &str) -> String {
 }
 
 /// What the last applied spec asked for; `None` where it cannot be read.
-pub(crate) fn stored(state: &StateDir, journal: &Journal) -> Option<Desired> {
+pub fn stored(state: &StateDir, journal: &Journal) -> Option<Desired> {
     state.last_spec(journal).ok().flatten().and_then(desired)
 }
 
 /// What a stored spec asked for; `None` for one that an earlier version accepted and this version
 /// does not.
-pub(crate) fn desired(last: StoredSpecTexts) -> Option<Desired> {
+pub fn desired(last: StoredSpecTexts) -> Option<Desired> {
     let StoredSpecTexts { texts, parameters } = last;
     let sources: Vec<Source> =
         texts.into_iter().map(|(name, text)| Source::new(name, text)).collect();

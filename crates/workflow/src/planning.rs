@@ -5,22 +5,26 @@ use std::collections::BTreeSet;
 use evenkeel_engine::{CONNECTION_SYSCTLS, Kernel, LastApplied, plan_changes};
 use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{Desired, Live, ServiceKey};
-use evenkeel_plan::{Inputs, Op, Plan, PriorState, ServiceSelection, plan};
+use evenkeel_plan::{Inputs, Op, Plan, PriorState, ServiceSelection, UnknownSelection, plan};
 
-use crate::error::Error;
-use crate::host_session::{HostSession, now};
-use crate::last_applied::{NewSpec, history, stored};
-use crate::output::Output;
+use crate::error::WorkflowError;
+use crate::event::EventSink;
+use crate::host::{Session, now};
+use crate::last_applied::{NewSpec, compare, stored};
 
 /// A plan and its inputs: the whole spec, or what concerns the services of `--target`.
-pub(crate) struct PlannedHost {
-    pub(crate) plan: Plan,
-    pub(crate) desired: Desired,
-    pub(crate) live: Live,
+#[derive(Debug)]
+pub struct PlannedHost {
+    /// The plan.
+    pub plan: Plan,
+    /// The desired state.
+    pub desired: Desired,
+    /// The live state.
+    pub live: Live,
     /// What the last applied spec asked for, if it was read.
-    pub(crate) last: Option<Desired>,
+    pub last: Option<Desired>,
     /// The services that the plan is limited to; empty for all.
-    pub(crate) targeted: BTreeSet<ServiceKey>,
+    pub targeted: BTreeSet<ServiceKey>,
 }
 
 impl PlannedHost {
@@ -28,18 +32,18 @@ impl PlannedHost {
     ///
     /// # Errors
     /// The kernel cannot be read, or a selector names no service.
-    pub(crate) fn for_host(
-        host: &mut HostSession,
+    pub fn for_host<K: Kernel>(
+        session: &mut Session<K>,
         desired: Desired,
         new: NewSpec<'_>,
         selectors: &[String],
-        output: &mut Output,
-    ) -> Result<Self, Error> {
-        let mut request = host.read_request(&desired);
+        events: &mut dyn EventSink,
+    ) -> Result<Self, WorkflowError> {
+        let mut request = session.read_request(&desired);
         request.extend(CONNECTION_SYSCTLS.map(Into::into));
-        let live = host.kernel.observe(&request)?;
-        let HostSession { kernel, state, journal, lock: _ } = host;
-        let mut known = |ops: &[Op]| history(state, journal, new, ops, output);
+        let live = session.kernel.observe(&request)?;
+        let Session { kernel, state, journal, lock: _ } = session;
+        let mut known = |ops: &[Op]| compare(state, journal, new, ops, events);
         let record = &journal.record;
         if selectors.is_empty() {
             let (mut plan, LastApplied { last, .. }) =
@@ -72,11 +76,11 @@ impl PlannedHost {
     ///
     /// # Errors
     /// A selector names no service.
-    pub(crate) fn for_snapshot(
+    pub fn for_snapshot(
         (mut live, statistics): (Live, Option<Statistics>),
         mut desired: Desired,
         selectors: &[String],
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, WorkflowError> {
         let mut exempts = None;
         if !selectors.is_empty() {
             let target = target(selectors, &desired, None)?;
@@ -97,7 +101,6 @@ fn target(
     selectors: &[String],
     desired: &Desired,
     last: Option<&Desired>,
-) -> Result<ServiceSelection, Error> {
+) -> Result<ServiceSelection, UnknownSelection> {
     ServiceSelection::new(selectors, desired, last)
-        .map_err(|unknown| Error::Usage(unknown.to_string()))
 }

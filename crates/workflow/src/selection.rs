@@ -1,20 +1,18 @@
-//! Selects services by name or by key, for commands on the live table.
+//! Selects services by name or by key, for use cases on the live table.
 
 use evenkeel_model::{Desired, Live, NamedService, RealServers, Service};
-use evenkeel_plan::ServiceSelection;
-
-use crate::error::Error;
+use evenkeel_plan::{ServiceSelection, UnknownSelection};
 
 /// Selects services of the spec, or live services that it does not list, by their keys; `None` for
 /// all, which no selector means.
 ///
 /// # Errors
 /// A selector matches neither.
-pub(crate) fn select_live(
+pub fn select_live(
     selectors: &[String],
     named: &Desired,
     live: &Live,
-) -> Result<Option<ServiceSelection>, Error> {
+) -> Result<Option<ServiceSelection>, UnknownSelection> {
     if selectors.is_empty() {
         return Ok(None);
     }
@@ -23,6 +21,5 @@ pub(crate) fn select_live(
         (*key, NamedService::new(key.to_string(), service))
     });
     let nameless = Desired { services: nameless.collect(), ..Desired::default() };
-    let selection = ServiceSelection::new(selectors, named, Some(&nameless));
-    selection.map(Some).map_err(|unknown| Error::Usage(unknown.to_string()))
+    ServiceSelection::new(selectors, named, Some(&nameless)).map(Some)
 }

@@ -1,0 +1,87 @@
+//! The host of a command: its network namespace, journal and kernel.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use evenkeel_engine::{HostKernel, StateDir};
+use evenkeel_host::Namespace;
+use evenkeel_model::Live;
+use evenkeel_model::statistics::Statistics;
+use evenkeel_workflow::{Access, Event, EventSink, Host, Session};
+
+use crate::args::GlobalArgs;
+use crate::error::Error;
+use crate::output::Output;
+
+/// Enters the network namespace of `--netns`, and returns its host.
+pub(crate) fn host(global: &GlobalArgs) -> Result<Host<'static, HostKernel>, Error> {
+    let state = state_dir(global)?;
+    Ok(Host { state, connect: Box::new(HostKernel::connect) })
+}
+
+/// Opens the host for reading, and prints the events.
+pub(crate) fn open_for_reading(
+    global: &GlobalArgs,
+    output: &mut Output,
+) -> Result<Session<HostKernel>, Error> {
+    let mut events = EventLog::default();
+    let session = host(global)?.open(Access::Read, &mut events);
+    events.print(output);
+    Ok(session?)
+}
+
+/// The events of a use case, which are printed when it no longer holds the lock.
+#[derive(Debug, Default)]
+pub(crate) struct EventLog {
+    events: Vec<Event>,
+    /// The texts that were printed: a review and the use case after it emit the same events.
+    printed: BTreeSet<String>,
+}
+
+impl EventSink for EventLog {
+    fn emit(&mut self, event: Event) {
+        self.events.push(event);
+    }
+}
+
+impl EventLog {
+    /// Prints the events that were not printed before.
+    pub(crate) fn print(&mut self, output: &mut Output) {
+        for event in self.events.drain(..) {
+            let text = event.to_string();
+            if !self.printed.contains(&text) {
+                output.warning(&text);
+                self.printed.insert(text);
+            }
+        }
+    }
+}
+
+/// Enters the network namespace of `--netns`, and returns the directory of its journal.
+pub(crate) fn state_dir(global: &GlobalArgs) -> Result<StateDir, Error> {
+    enter(global)?;
+    Ok(StateDir::of(&global.state_dir, namespace()?))
+}
+
+/// Enters the network namespace of `--netns`, if there is one.
+pub(crate) fn enter(global: &GlobalArgs) -> Result<(), Error> {
+    match &global.netns {
+        Some(name) => Namespace::enter(name).map_err(Error::Namespace),
+        None => Ok(()),
+    }
+}
+
+/// The network namespace of this thread.
+pub(crate) fn namespace() -> Result<Namespace, Error> {
+    Namespace::current().map_err(Error::Namespace)
+}
+
+/// The live state of `--live FILE`: a snapshot with its counters; `none` is an empty host.
+pub(crate) fn from_file(path: &Path, output: &Output) -> Result<(Live, Option<Statistics>), Error> {
+    if path == Path::new("none") {
+        return Ok((Live::default(), None));
+    }
+    let snapshot = crate::input::snapshot(path, output)?;
+    let statistics = snapshot.statistics().cloned();
+    Ok((snapshot.into_live(), statistics))
+}

@@ -1,0 +1,185 @@
+//! The client of the control socket: sends a request to the daemon of a network namespace.
+
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::abstract_socket::Name;
+use crate::event::{Event, EventKind};
+use crate::peer::{self, Process, UntrustedPeer};
+use crate::protocol::{
+    Answer, LineError, PROTOCOL_VERSION, Request, decode_answer, encode_request,
+};
+use crate::status::Status;
+
+/// The timeout of each step; the daemon's own timeout is a little shorter, so that its message arrives.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The longest line, in bytes: a status with very many failing objects.
+const LINE: u64 = 64 * 1024 * 1024;
+
+/// A client of the daemon in a network namespace.
+#[derive(Debug)]
+pub struct Client {
+    name: Name,
+    patience: Duration,
+}
+
+/// A subscription to the daemon's events: iterates over them, and waits for each. The last one is
+/// [`EventKind::End`], or an error.
+#[derive(Debug)]
+pub struct Subscription {
+    /// The status when the subscription began. The first events may report changes that it shows
+    /// already; none is missing.
+    pub status: Box<Status>,
+    reader: BufReader<UnixStream>,
+    is_over: bool,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Error)]
+pub enum AskError {
+    /// No daemon manages this network namespace.
+    #[error("no daemon runs in this network namespace")]
+    NoDaemon,
+    /// The process that listens runs neither as root nor as the client's user.
+    #[error(
+        "the control socket of this network namespace belongs to {0}, which is neither root nor the \
+         current user; it is not trusted as the daemon"
+    )]
+    Untrusted(Process),
+    /// The daemon is of another version of evenkeel; `None` if it is from before there were versions.
+    #[error(
+        "the daemon uses {} of the control protocol, and this program version {PROTOCOL_VERSION}",
+        .0.map_or_else(|| "an earlier version".to_owned(), |version| format!("version {version}"))
+    )]
+    OtherVersion(Option<u64>),
+    /// The daemon refused the subscription; the reason.
+    #[error("{0}")]
+    Refused(String),
+    /// The communication failed.
+    #[error("cannot communicate with the daemon")]
+    Failed(#[source] io::Error),
+}
+
+impl Client {
+    /// The client of the daemon in the network namespace of the thread that asks.
+    pub fn of_namespace() -> Self {
+        Self { name: Name::DAEMON, patience: PATIENCE }
+    }
+
+    /// For tests, which share a network namespace.
+    #[cfg(test)]
+    pub(crate) fn with_name(name: &Name, patience: Duration) -> Self {
+        Self { name: name.clone(), patience }
+    }
+
+    /// Sends a request, and waits for its answer.
+    ///
+    /// # Errors
+    /// [`AskError::NoDaemon`] if there is none.
+    pub fn ask(&self, request: &Request) -> Result<Answer, AskError> {
+        self.send(request).map(|(answer, _)| answer)
+    }
+
+    /// Subscribes to the daemon's events.
+    ///
+    /// # Errors
+    /// As [`Self::ask`]; [`AskError::Refused`] if the daemon has too many subscribers.
+    pub fn subscribe(&self) -> Result<Subscription, AskError> {
+        let (answer, reader) = self.send(&Request::Subscribe)?;
+        let status = match answer {
+            Answer::Status(status) => status,
+            Answer::Refused(message) => return Err(AskError::Refused(message)),
+            Answer::Done(_) => return Err(invalid("the answer to a subscription has no status")),
+        };
+        // Events may be days apart.
+        reader.get_ref().set_read_timeout(None).map_err(AskError::Failed)?;
+        Ok(Subscription { status, reader, is_over: false })
+    }
+
+    fn send(&self, request: &Request) -> Result<(Answer, BufReader<UnixStream>), AskError> {
+        let connected = self.name.connect(self.patience);
+        let connected = connected.map_err(|error| AskError::Failed(timeout_error(error)))?;
+        let stream = connected.ok_or(AskError::NoDaemon)?;
+        peer::check(&stream).map_err(|untrusted| match untrusted {
+            UntrustedPeer::Other(process) => AskError::Untrusted(process),
+            UntrustedPeer::Unknown(error) => AskError::Failed(error),
+        })?;
+        write_request(&stream, request).map_err(AskError::Failed)?;
+        let mut reader = BufReader::new(stream);
+        let line = read_line(&mut reader).map_err(AskError::Failed)?;
+        match decode_answer(&line) {
+            Ok(answer) => Ok((answer, reader)),
+            Err(LineError::OtherVersion(version)) => Err(AskError::OtherVersion(version)),
+            Err(LineError::Invalid(error)) => Err(AskError::Failed(error.into())),
+        }
+    }
+}
+
+impl Iterator for Subscription {
+    type Item = Result<Event, AskError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.is_over {
+            return None;
+        }
+        let event = read_line(&mut self.reader)
+            .map_err(missing_end)
+            .and_then(|line| Ok(serde_json::from_str::<Event>(&line)?))
+            .map_err(AskError::Failed);
+        self.is_over = match &event {
+            Ok(event) => matches!(event.kind, EventKind::End { .. }),
+            Err(_) => true,
+        };
+        Some(event)
+    }
+}
+
+fn write_request(mut stream: &UnixStream, request: &Request) -> io::Result<()> {
+    let line = encode_request(request)?;
+    match stream.write_all(line.as_bytes()) {
+        // The daemon refused the peer before it read the request: its answer says why.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written.map_err(timeout_error),
+    }
+}
+
+fn read_line(reader: &mut BufReader<UnixStream>) -> io::Result<String> {
+    let mut line = String::new();
+    reader.take(LINE).read_line(&mut line).map_err(timeout_error)?;
+    if line.ends_with('\n') {
+        return Ok(line);
+    }
+    let message = match line.is_empty() {
+        true => "the daemon closed the connection",
+        false => "the answer is incomplete",
+    };
+    Err(io::Error::new(ErrorKind::UnexpectedEof, message))
+}
+
+/// Replaces the error of a connection that ended without [`EventKind::End`].
+fn missing_end(error: io::Error) -> io::Error {
+    match error.kind() {
+        ErrorKind::UnexpectedEof => io::Error::new(
+            ErrorKind::UnexpectedEof,
+            "the connection ended without a last event: the daemon was killed, or this program read \
+             its events too slowly",
+        ),
+        _ => error,
+    }
+}
+
+fn invalid(message: &'static str) -> AskError {
+    AskError::Failed(io::Error::new(ErrorKind::InvalidData, message))
+}
+
+/// Replaces the error of a timeout, "resource temporarily unavailable", by a clear message.
+fn timeout_error(error: io::Error) -> io::Error {
+    match error.kind() {
+        ErrorKind::WouldBlock => io::Error::new(ErrorKind::TimedOut, "no answer in time"),
+        _ => error,
+    }
+}

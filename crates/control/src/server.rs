@@ -1,0 +1,249 @@
+//! The daemon's end of the control socket.
+//!
+//! The socket also shows that a daemon runs: only one process in a network namespace can have it. Any
+//! process may connect, so the daemon answers root and its own user only.
+
+use std::io;
+use std::os::unix::net::UnixListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tokio::time::{sleep, timeout};
+
+use crate::abstract_socket::{Name, Owner};
+use crate::event_publisher::{EventPublisher, Feed, NoFeed};
+use crate::peer::{self, Process, UntrustedPeer};
+use crate::protocol::{
+    Answer, Form, LineError, PROTOCOL_VERSION, Request, decode_request, encode_answer,
+};
+use crate::status::Status;
+
+/// The longest request, in bytes: many long paths.
+const LINE: u64 = 64 * 1024;
+
+/// How long a client may take to send its request, and again to receive the answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long the daemon may take to answer: it may be in a pass over a large table. Shorter than the
+/// client's timeout, so that the client gets an answer.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(25);
+
+/// The number of concurrent connections, more than that of subscribers; further ones wait to be
+/// accepted.
+const CONNECTIONS: usize = 64;
+
+/// How long to wait after a connection could not be accepted, for example because the process has no
+/// file descriptors left.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The listening control socket.
+#[derive(Debug)]
+pub struct Server(UnixListener);
+
+/// Why the daemon cannot bind its socket.
+#[derive(Debug, Error)]
+pub enum BindError {
+    /// Another process has it.
+    #[error("{}", taken(.0.as_ref()))]
+    Taken(Option<Process>),
+    /// The system did not allow to create it.
+    #[error("cannot create the control socket")]
+    Failed(#[source] io::Error),
+}
+
+/// A command for the daemon.
+#[derive(Debug)]
+pub struct Command {
+    /// Any request but [`Request::Status`] and [`Request::Subscribe`].
+    pub request: Request,
+    /// Takes the answer. If it is dropped, the client gets the answer that the daemon is stopping.
+    pub reply: oneshot::Sender<Answer>,
+}
+
+/// What the connections share.
+struct Context<C> {
+    status: watch::Receiver<Arc<Status>>,
+    events: EventPublisher,
+    command: C,
+}
+
+/// The result of a request.
+struct Reply {
+    answer: Answer,
+    form: Form,
+    /// The events to write after the answer.
+    feed: Option<Feed>,
+}
+
+impl Server {
+    /// Binds the socket in the calling thread's network namespace.
+    ///
+    /// # Errors
+    /// [`BindError::Taken`] if another daemon or another process has it.
+    pub fn bind() -> Result<Self, BindError> {
+        Self::with_name(&Name::DAEMON)
+    }
+
+    pub(crate) fn with_name(name: &Name) -> Result<Self, BindError> {
+        match name.bind().map_err(BindError::Failed)? {
+            Some(listener) => Ok(Self(listener)),
+            None => Err(BindError::Taken(match name.owner() {
+                Owner::None => None,
+                Owner::Process(process) => process,
+            })),
+        }
+    }
+
+    /// Serves requests until it is dropped. `command` sends a command to the daemon and does not
+    /// wait; subscribers receive what is published with `events`.
+    ///
+    /// # Errors
+    /// The socket cannot be used at all.
+    pub async fn serve(
+        self,
+        status: watch::Receiver<Arc<Status>>,
+        events: EventPublisher,
+        command: impl Fn(Command) + Send + Sync + 'static,
+    ) -> io::Result<std::convert::Infallible> {
+        let Self(listener) = self;
+        listener.set_nonblocking(true)?;
+        let listener = tokio::net::UnixListener::from_std(listener)?;
+        let permits = Arc::new(Semaphore::new(CONNECTIONS));
+        let context = Arc::new(Context { status, events, command });
+        loop {
+            let permit = Arc::clone(&permits).acquire_owned().await.map_err(io::Error::other)?;
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    tokio::spawn(connection(stream, Arc::clone(&context), permit));
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "a control connection could not be accepted");
+                    sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+async fn connection<C: Fn(Command)>(
+    mut stream: UnixStream,
+    context: Arc<Context<C>>,
+    _permit: OwnedSemaphorePermit,
+) {
+    let Reply { answer, form, feed } = reply(&mut stream, &context).await;
+    let line = match encode_answer(&answer, form) {
+        Ok(line) => line,
+        Err(error) => {
+            tracing::error!(%error, "an answer could not be written");
+            return;
+        }
+    };
+    match timeout(PATIENCE, stream.write_all(line.as_bytes())).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => return tracing::debug!(%error, "an answer was not taken"),
+        Err(_) => return tracing::debug!("an answer was not taken in time"),
+    }
+    if let Some(feed) = feed {
+        feed.serve(stream).await;
+    }
+}
+
+async fn reply(stream: &mut UnixStream, context: &Context<impl Fn(Command)>) -> Reply {
+    if let Err(untrusted) = peer::check(stream) {
+        return Reply::refused(match untrusted {
+            UntrustedPeer::Other(Process { uid, .. }) => {
+                format!("user {uid} is not permitted: only root and the daemon's user are")
+            }
+            UntrustedPeer::Unknown(error) => format!("cannot identify the peer: {error}"),
+        });
+    }
+    let line = match timeout(PATIENCE, read_line(stream)).await {
+        Ok(Ok(line)) => line,
+        Ok(Err(message)) => return Reply::refused(message),
+        Err(_) => return Reply::refused("no request arrived in time".to_owned()),
+    };
+    match decode_request(&line) {
+        Ok((request, form)) => {
+            let (answer, feed) = answer(request, context).await;
+            Reply { answer, form, feed }
+        }
+        Err(LineError::Invalid(error)) => Reply::refused(format!("invalid request: {error}")),
+        Err(LineError::OtherVersion(_)) => Reply::refused(format!(
+            "the daemon uses version {PROTOCOL_VERSION} of the control protocol, and the request \
+             another one"
+        )),
+    }
+}
+
+impl Reply {
+    /// The refusal of something that is no request.
+    fn refused(message: String) -> Self {
+        Self { answer: Answer::Refused(message), form: Form::Versioned, feed: None }
+    }
+}
+
+/// Reads the line of a request, or returns why there is none.
+async fn read_line(stream: &mut UnixStream) -> Result<Vec<u8>, String> {
+    let mut line = Vec::new();
+    let mut reader = BufReader::new(stream.take(LINE));
+    let read = reader.read_until(b'\n', &mut line).await;
+    read.map_err(|error| format!("cannot read the request: {error}"))?;
+    match line.last() {
+        Some(b'\n') => Ok(line),
+        _ => Err(format!("the request must be one line of at most {LINE} bytes")),
+    }
+}
+
+async fn answer(request: Request, context: &Context<impl Fn(Command)>) -> (Answer, Option<Feed>) {
+    let status = || Answer::Status(Box::new(Status::clone(&context.status.borrow())));
+    match request {
+        Request::Status => (status(), None),
+        // The subscription begins before the status is read, so that no event is missing.
+        Request::Subscribe => match context.events.subscribe() {
+            Ok(feed) => (status(), Some(feed)),
+            Err(NoFeed::TooMany(maximum)) => {
+                let message = format!(
+                    "the daemon has {maximum} subscribers, the maximum; end one of them first"
+                );
+                (Answer::Refused(message), None)
+            }
+            Err(NoFeed::Ended) => (stopping(), None),
+        },
+        request => (send_command(request, &context.command).await, None),
+    }
+}
+
+async fn send_command(request: Request, command: &impl Fn(Command)) -> Answer {
+    let (reply, answer) = oneshot::channel();
+    command(Command { request, reply });
+    match timeout(COMMAND_TIMEOUT, answer).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(_)) => stopping(),
+        Err(_) => Answer::Refused(format!(
+            "the daemon is busy and did not answer within {} s; the request may still be executed",
+            COMMAND_TIMEOUT.as_secs()
+        )),
+    }
+}
+
+fn stopping() -> Answer {
+    Answer::Refused("the daemon is stopping".to_owned())
+}
+
+/// Returns the message that the socket is taken.
+fn taken(holder: Option<&Process>) -> String {
+    match holder {
+        None => "another daemon manages this network namespace, or did a moment ago".to_owned(),
+        Some(holder) if holder.is_trusted() => {
+            format!("another daemon manages this network namespace: {holder}")
+        }
+        Some(holder) => format!(
+            "{holder}, which is neither root nor the current user, has the daemon's control socket in \
+             this network namespace; no daemon can start here until it ends"
+        ),
+    }
+}

@@ -1,0 +1,108 @@
+//! Applies that wait for a confirmation: begun and finished with an apply, kept or rolled back later.
+
+mod abort;
+mod watchdog;
+
+use std::io;
+
+use evenkeel_engine::{
+    Journal, JournalError, Kernel, PartialApplies, Pending, Report, StateDir, steps_to_roll_back,
+};
+use evenkeel_plan::Op;
+
+use crate::error::WorkflowError;
+use crate::event::EventSink;
+use crate::host::{Access, Host, now};
+use crate::last_applied::stored;
+
+pub use abort::{Aborted, abort, abort_in};
+pub use watchdog::{PendingWatch, TimeLeft};
+
+/// What became of the confirm timeout of an apply.
+#[derive(Debug)]
+pub enum PendingUpdate {
+    /// The apply has none, or it failed and is no longer pending.
+    NotPending,
+    /// It is rolled back unless it is confirmed within this time, in seconds.
+    Waiting(u32),
+    /// It was interrupted, and its watchdog rolls it back.
+    Interrupted,
+    /// The journal could not be updated after the last step, so its watchdog rolls it back.
+    NotUpdated(JournalError),
+}
+
+/// Starts the watchdog and records it with the pending apply in the journal, before the first
+/// change.
+///
+/// The watchdog rolls the apply back if it is not confirmed, or if this process ends prematurely.
+pub(crate) fn begin(
+    seconds: u32,
+    steps: &[Op],
+    state: &StateDir,
+    journal: &mut Journal,
+    start_watchdog: &mut dyn FnMut(&str) -> io::Result<u32>,
+) -> Result<(), WorkflowError> {
+    let pending = Pending::begin(now(), seconds, steps.to_vec());
+    let mut pending = pending.map_err(WorkflowError::Watchdog)?;
+    // If the journal is not written, the watchdog ends as soon as the lock is free.
+    pending.watchdog = Some(start_watchdog(&pending.id).map_err(WorkflowError::Watchdog)?);
+    journal.pending = Some(pending);
+    state.write(journal)?;
+    Ok(())
+}
+
+/// Starts the timeout after a successful apply. A failed apply is no longer pending.
+pub(crate) fn finish(
+    report: &Report,
+    asked: &PartialApplies,
+    state: &StateDir,
+    journal: &mut Journal,
+) -> PendingUpdate {
+    let Some(pending) = &mut journal.pending else { return PendingUpdate::NotPending };
+    if report.interrupted {
+        return PendingUpdate::Interrupted;
+    }
+    let update = if report.is_success() {
+        pending.steps = steps_to_roll_back(report);
+        pending.targeted = asked.clone();
+        pending.deadline = Some(now() + u64::from(pending.timeout_seconds));
+        PendingUpdate::Waiting(pending.timeout_seconds)
+    } else {
+        journal.pending = None;
+        PendingUpdate::NotPending
+    };
+    match state.write(journal) {
+        Ok(()) => update,
+        Err(error) => PendingUpdate::NotUpdated(error),
+    }
+}
+
+/// Confirms the pending apply.
+///
+/// # Errors
+/// No apply is pending here, the lock is held, or the journal cannot be read or written.
+pub fn keep<K: Kernel>(
+    host: &mut Host<'_, K>,
+    events: &mut dyn EventSink,
+) -> Result<(), WorkflowError> {
+    let mut session = host.open(Access::ConfirmPending, events)?;
+    check_pending(&session.journal)?;
+    let journal = &mut session.journal;
+    // The texts of the pending spec, which become the last applied ones only now, say what it asks
+    // for; without a pending spec they are those applied before.
+    let spec = journal.next.clone().or_else(|| journal.spec.clone());
+    let desired = stored(&session.state, &Journal { spec, ..journal.clone() });
+    journal.commit_pending(desired.as_ref());
+    session.state.write(journal)?;
+    Ok(())
+}
+
+/// Checks that an apply is pending in this journal.
+fn check_pending(journal: &Journal) -> Result<(), WorkflowError> {
+    if journal.pending.is_none() {
+        // An apply may be pending in another journal.
+        journal.check_writable(now())?;
+        return Err(WorkflowError::NothingPending);
+    }
+    Ok(())
+}

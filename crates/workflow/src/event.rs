@@ -1,0 +1,56 @@
+//! The events of a use case.
+
+use std::fmt;
+
+use evenkeel_engine::{ExecutionContext, Notice, SpecUnavailable, Unconfirmed};
+use evenkeel_model::Names;
+use evenkeel_plan::Op;
+
+/// Something that a user should know, and that is no part of a result.
+#[derive(Debug)]
+pub enum Event {
+    /// Something happened in the background, earlier.
+    Notice(Notice),
+    /// An apply waits for its confirmation.
+    Unconfirmed(Unconfirmed),
+    /// The journal could not be parsed, and counts as empty; describes it.
+    JournalDamaged(String),
+    /// The last applied spec is not available, so changes cannot be told from drift.
+    LastSpecUnavailable(SpecUnavailable),
+    /// The texts of the new spec cannot be read again, so its files are not compared with earlier ones.
+    TextsUnavailable(String),
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Notice(notice) => notice.fmt(f),
+            Self::Unconfirmed(unconfirmed) => unconfirmed.fmt(f),
+            Self::JournalDamaged(message) | Self::TextsUnavailable(message) => f.write_str(message),
+            Self::LastSpecUnavailable(reason) => reason.fmt(f),
+        }
+    }
+}
+
+/// Receives the events of a use case.
+pub trait EventSink {
+    /// Receives an event. It must not block: a use case may hold the lock.
+    fn emit(&mut self, event: Event);
+}
+
+impl EventSink for Vec<Event> {
+    fn emit(&mut self, event: Event) {
+        self.push(event);
+    }
+}
+
+/// Follows an execution, and may interrupt it.
+pub trait Progress: ExecutionContext {
+    /// Called before the first step, with the names of services. It must not block, and nor must the
+    /// methods of [`ExecutionContext`] other than `pause`: the lock is held.
+    fn begin(&mut self, steps: &[Op], names: Names<'_>);
+}
+
+impl Progress for evenkeel_engine::NoopContext {
+    fn begin(&mut self, _: &[Op], _: Names<'_>) {}
+}
