@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use evenkeel_model::Role;
 use evenkeel_plan::Guard;
 
@@ -107,6 +107,8 @@ pub(crate) enum Command {
     Snapshot(LazyArgs<SnapshotArgs>),
     /// Show the live table with the spec's names.
     Show(LazyArgs<ShowArgs>),
+    /// Reset the counters of services in scope and of their real servers.
+    Zero(LazyArgs<ZeroArgs>),
     /// Undo everything that evenkeel did on this host, and nothing else; adopted objects, which were
     /// there before, stay.
     Teardown(LazyArgs<TeardownArgs>),
@@ -333,15 +335,44 @@ pub(crate) struct SnapshotArgs {
     pub(crate) pools: bool,
 }
 
+/// The options of `show` that choose the columns of its table of services.
+const COLUMN_OPTIONS: [&str; 5] = ["stats", "rates", "exact", "thresholds", "persistent"];
+
+/// The options of `show` on services, which settings of the namespace do not have.
+const SERVICE_OPTIONS: [&str; 7] =
+    ["stats", "rates", "exact", "thresholds", "persistent", "connections", "target"];
+
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("traffic").args(["stats", "rates"]).multiple(true)))]
 pub(crate) struct ShowArgs {
     /// The spec whose names are shown; without one, keys are.
     #[arg(value_name = "SPEC")]
     pub(crate) spec: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) parameters: ParameterArgs,
-    /// Show each connection instead of the services.
+    /// Show the connections, packets and bytes that each service and real server had.
     #[arg(long)]
+    pub(crate) stats: bool,
+    /// Show the same per second, as the kernel estimates it.
+    #[arg(long)]
+    pub(crate) rates: bool,
+    /// Show large numbers of --stats and --rates in full, without K, M, G and T.
+    #[arg(long, requires = "traffic")]
+    pub(crate) exact: bool,
+    /// Add the connection thresholds of each real server; 0 for none.
+    #[arg(long)]
+    pub(crate) thresholds: bool,
+    /// Add the number of persistence entries that point to each real server.
+    #[arg(long)]
+    pub(crate) persistent: bool,
+    /// Show the timeouts of the network namespace instead of the services.
+    #[arg(long, conflicts_with_all = SERVICE_OPTIONS)]
+    pub(crate) timeouts: bool,
+    /// Show the sync daemons instead of the services.
+    #[arg(long, conflicts_with_all = SERVICE_OPTIONS)]
+    pub(crate) sync: bool,
+    /// Show each connection instead of the services.
+    #[arg(long, conflicts_with_all = COLUMN_OPTIONS)]
     pub(crate) connections: bool,
     /// Show only this service, by its name or by its key; can be repeated.
     #[arg(long, value_name = "SERVICE")]
@@ -349,6 +380,22 @@ pub(crate) struct ShowArgs {
     /// The output format.
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) output: ShowOutput,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ZeroArgs {
+    /// The services, by their names or by their keys; without any, all live services in scope.
+    #[arg(value_name = "SERVICE")]
+    pub(crate) services: Vec<String>,
+    /// The spec whose scope and names count; without one, those of the last applied spec. Can be
+    /// repeated.
+    #[arg(long, value_name = "SPEC")]
+    pub(crate) spec: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) parameters: ParameterArgs,
+    /// Do not ask before acting.
+    #[arg(short, long)]
+    pub(crate) yes: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

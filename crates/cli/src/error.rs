@@ -79,6 +79,9 @@ pub(crate) enum Error {
     /// The answer to a question cannot be read from stdin.
     #[error("cannot read the answer")]
     Prompt(#[source] io::Error),
+    /// The scope of a command is that of a spec, and none is known.
+    #[error("{0}")]
+    NoSpec(String),
     /// The output cannot be written to stdout.
     #[error("cannot write the answer")]
     Output(#[source] io::Error),
@@ -99,6 +102,10 @@ impl From<WorkflowError> for Error {
             WorkflowError::Unconfirmed(error) => error.into(),
             WorkflowError::NotPermitted(error) => error.into(),
             WorkflowError::UnknownSelection(unknown) => Self::Usage(unknown.to_string()),
+            WorkflowError::OutOfScope { .. } => Self::Usage(error.to_string()),
+            WorkflowError::NoSpec | WorkflowError::SpecUnavailable(_) => {
+                Self::NoSpec(error.to_string())
+            }
             WorkflowError::NothingPending => Self::NothingPending,
             WorkflowError::Watchdog(error) => Self::Watchdog(error),
             WorkflowError::Unrecorded(error) => Self::Unrecorded(error),
@@ -114,7 +121,7 @@ impl Error {
     pub(crate) fn status(&self) -> CommandExit {
         match self {
             Self::BadSpec(_) | Self::Source(_) => CommandExit::BadSpec,
-            Self::Usage(_) => CommandExit::Usage,
+            Self::Usage(_) | Self::NoSpec(_) => CommandExit::Usage,
             Self::PlanFile(PlanFileError::Refused(_)) => CommandExit::Refused,
             Self::Lock(LockError::Held(_)) => CommandExit::LockHeld,
             Self::Daemon(DaemonError::Control(BindError::Taken(_))) => CommandExit::LockHeld,
@@ -211,6 +218,9 @@ impl Error {
             }
             Self::NotPermitted(_) => {
                 "nothing was changed; run as root, or grant the missing capability".to_owned()
+            }
+            Self::NoSpec(_) => {
+                "nothing was changed; name the spec whose scope counts with --spec".to_owned()
             }
             _ => return None,
         })

@@ -28,14 +28,7 @@ impl Prompt<'_> {
     /// # Errors
     /// The prompt is needed, but there is no terminal.
     pub(crate) fn check_can_prompt(&self) -> Result<(), Error> {
-        if self.assume_yes || (self.is_interactive && io::stdin().is_terminal()) {
-            return Ok(());
-        }
-        Err(Error::Usage(
-            "cannot ask before acting: there is no terminal; pass --yes to act without asking, \
-             or use `evenkeel plan`"
-                .to_owned(),
-        ))
+        self.question().check_can_ask()
     }
 
     /// Prints why a plan is not executed, and returns the exit status.
@@ -68,11 +61,7 @@ impl Prompt<'_> {
     /// # Errors
     /// The answer cannot be read.
     pub(crate) fn declined(&self, output: &mut Output) -> Result<Option<CommandExit>, Error> {
-        if self.ask(output)? {
-            return Ok(None);
-        }
-        output.message("declined; nothing was changed\n");
-        Ok(Some(CommandExit::Refused))
+        self.question().declined(output)
     }
 
     /// Reports that the plan changed while the user was asked.
@@ -84,12 +73,54 @@ impl Prompt<'_> {
         ));
     }
 
-    fn ask(&self, output: &mut Output) -> Result<bool, Error> {
-        output.message(&format!("{} [y/N] ", self.question));
+    fn question(&self) -> Question {
+        let Self { allow: _, assume_yes, is_interactive, question: text } = *self;
+        Question { text, assume_yes, is_interactive, preview: "evenkeel plan" }
+    }
+}
+
+/// A yes/no question before an action.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Question {
+    pub(crate) text: &'static str,
+    /// Whether the action is done without asking.
+    pub(crate) assume_yes: bool,
+    /// Whether an answer can be read from stdin: not if the spec is on stdin.
+    pub(crate) is_interactive: bool,
+    /// The command that shows what the action is about, and changes nothing.
+    pub(crate) preview: &'static str,
+}
+
+impl Question {
+    /// Checks that the question can be asked, if it will be.
+    ///
+    /// # Errors
+    /// It must be asked, but there is no terminal.
+    pub(crate) fn check_can_ask(self) -> Result<(), Error> {
+        if self.assume_yes || (self.is_interactive && io::stdin().is_terminal()) {
+            return Ok(());
+        }
+        Err(Error::Usage(format!(
+            "cannot ask before acting: there is no terminal; pass --yes to act without asking, \
+             or use `{}`",
+            self.preview
+        )))
+    }
+
+    /// Asks; returns the exit status if the answer is not yes.
+    ///
+    /// # Errors
+    /// The answer cannot be read.
+    pub(crate) fn declined(self, output: &mut Output) -> Result<Option<CommandExit>, Error> {
+        output.message(&format!("{} [y/N] ", self.text));
         io::stderr().flush().map_err(Error::Output)?;
         let mut answer = String::new();
         let read = io::stdin().lock().read_line(&mut answer);
         read.map_err(Error::Prompt)?;
-        Ok(matches!(answer.trim(), "y" | "Y" | "yes" | "Yes" | "YES"))
+        if matches!(answer.trim(), "y" | "Y" | "yes" | "Yes" | "YES") {
+            return Ok(None);
+        }
+        output.message("declined; nothing was changed\n");
+        Ok(Some(CommandExit::Refused))
     }
 }

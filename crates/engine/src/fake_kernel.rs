@@ -13,7 +13,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use evenkeel_control::LockError;
 use evenkeel_host::Capability;
-use evenkeel_model::statistics::Statistics;
+use evenkeel_model::statistics::{Statistics, Traffic};
 use evenkeel_model::{
     Binding, Family, Forward, Link, Live, MAX_WEIGHT, Netmask, Owner, RealServer, RealServerKey,
     Scheduler, Service, ServiceConfig, ServiceKey, SyncDaemon, SyncState, Tunnel, TunnelKind,
@@ -467,6 +467,20 @@ impl Kernel for FakeKernel {
                 }
             };
             replies.exceptions.extend(exception.map(|exception| (place, exception)));
+        }
+        Ok(replies)
+    }
+
+    fn zero(&mut self, services: &BTreeSet<ServiceKey>) -> Result<Replies, KernelError> {
+        self.reach("writing")?;
+        let mut replies = Replies::default();
+        for (place, key) in services.iter().enumerate() {
+            if !self.live.services.contains_key(key) {
+                replies.exceptions.insert(place, Exception::Refused(Errno::SRCH.into()));
+            } else if let Some(counted) = self.statistics.services.get_mut(key) {
+                counted.traffic = Traffic::default();
+                counted.real_servers.values_mut().for_each(|it| it.traffic = Traffic::default());
+            }
         }
         Ok(replies)
     }

@@ -13,13 +13,15 @@ use std::hash::RandomState;
 
 use evenkeel_control::{Lock, LockError, LockGuard};
 use evenkeel_host::{Capabilities, Capability, Host};
-use evenkeel_ipvs::{self as ipvs, Client};
+use evenkeel_ipvs::{self as ipvs, Client, Command};
 use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{Binding, Live, Service, ServiceKey};
 use evenkeel_plan::Op;
 
 use self::reannounce::LinkTracker;
-use crate::convert::{real_server, real_server_statistics, sync_daemon, timeouts};
+use crate::convert::{
+    real_server, real_server_statistics, sync_daemon, timeouts, wire_service_key,
+};
 use crate::error::KernelError;
 use crate::kernel::{Kernel, ReadRequest, Replies};
 use crate::probe::TableDigest;
@@ -157,6 +159,13 @@ impl Kernel for HostKernel {
             }
             first += run.len();
         }
+        Ok(replies)
+    }
+
+    fn zero(&mut self, services: &BTreeSet<ServiceKey>) -> Result<Replies, KernelError> {
+        let mut replies = Replies::default();
+        let commands = services.iter().map(|key| Command::ZeroService(wire_service_key(key)));
+        self.send_batch(commands, 0..services.len(), &mut replies)?;
         Ok(replies)
     }
 

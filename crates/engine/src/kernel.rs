@@ -97,6 +97,14 @@ pub trait Kernel {
     /// The kernel could not be reached at all.
     fn execute(&mut self, ops: &[Op]) -> Result<Replies, KernelError>;
 
+    /// Resets the counters and rates of these services and of their real servers to 0; connections
+    /// stay. The replies are in the order of the services. Of services that do not exist, it is
+    /// refused with `ESRCH`.
+    ///
+    /// # Errors
+    /// As [`Self::execute`].
+    fn zero(&mut self, services: &BTreeSet<ServiceKey>) -> Result<Replies, KernelError>;
+
     /// Announces the VIPs whose interfaces came up, or changed their hardware address, between
     /// readings since the last call. Interfaces that were up at the first reading do not count.
     /// Returns a message for each VIP that could not be announced.

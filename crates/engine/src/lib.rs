@@ -51,7 +51,7 @@ pub use partial_apply::PartialApplies;
 pub use pending::{Pending, PendingState, Unconfirmed};
 pub use planning::{CONNECTION_SYSCTLS, LastApplied, plan_changes};
 pub use probe::{TableDigest, not_in_proc};
-pub use report::{Done, Outcome, Report, Rollback, explain};
+pub use report::{Done, Outcome, Report, Rollback, explain, explain_zero};
 pub use store::{Directory, Envelope, FileError, FileUse, StateDir, hexadecimal};
 pub use warning::ExecutionWarning;
 pub use write_ahead::execute_journalled;

@@ -278,15 +278,35 @@ pub fn explain(op: &Op, refused: &Refused) -> String {
             "IPv6 is disabled on the interface: net.ipv6.conf.{}.disable_ipv6 is 1",
             binding.interface.replace('.', "/")
         ),
-        (_, Errno::PERM | Errno::ACCESS) => "CAP_NET_ADMIN is needed".to_owned(),
-        (_, Errno::NOMEM | Errno::NOBUFS) => "the kernel is out of memory".to_owned(),
-        (_, errno) => {
+        (_, errno) => general_meaning(errno),
+    };
+    with_number(&meaning, refused)
+}
+
+/// Explains the kernel's refusal to reset the counters of a service.
+pub fn explain_zero(refused: &Refused) -> String {
+    let meaning = match refused.errno {
+        Errno::SRCH => "it does not exist any more".to_owned(),
+        errno => general_meaning(errno),
+    };
+    with_number(&meaning, refused)
+}
+
+/// What an error number means for any operation.
+fn general_meaning(errno: Errno) -> String {
+    match errno {
+        Errno::PERM | Errno::ACCESS => "CAP_NET_ADMIN is needed".to_owned(),
+        Errno::NOMEM | Errno::NOBUFS => "the kernel is out of memory".to_owned(),
+        errno => {
             let text = errno.to_string();
             let number = format!(" (os error {})", errno.raw_os_error());
-            // The error number is appended below.
+            // The error number is appended to the explanation.
             text.strip_suffix(&number).unwrap_or(&text).to_owned()
         }
-    };
+    }
+}
+
+fn with_number(meaning: &str, refused: &Refused) -> String {
     match &refused.message {
         Some(message) => format!("{meaning} (errno {}: {message})", refused.errno.raw_os_error()),
         None => format!("{meaning} (errno {})", refused.errno.raw_os_error()),

@@ -24,6 +24,9 @@ pub enum Command {
     SetDestination(ServiceKey, Destination),
     /// Removes a destination.
     DeleteDestination(ServiceKey, DestinationKey),
+    /// Resets the counters and rates of a service and of its destinations to 0; their connections
+    /// stay. It always names a service, because the same message without one resets the whole table.
+    ZeroService(ServiceKey),
 }
 
 impl Command {
@@ -37,6 +40,7 @@ impl Command {
             Self::NewDestination(..) => Operation::NewDestination,
             Self::SetDestination(..) => Operation::SetDestination,
             Self::DeleteDestination(..) => Operation::DeleteDestination,
+            Self::ZeroService(_) => Operation::ZeroService,
         }
     }
 
@@ -46,7 +50,8 @@ impl Command {
         match *self {
             Self::NewService(Service { key, .. })
             | Self::SetService(Service { key, .. })
-            | Self::DeleteService(key) => CommandObject::Service(key),
+            | Self::DeleteService(key)
+            | Self::ZeroService(key) => CommandObject::Service(key),
             Self::NewDestination(service, destination)
             | Self::SetDestination(service, destination) => {
                 CommandObject::Destination(service, destination.key())
@@ -76,6 +81,8 @@ pub enum Operation {
     SetDestination,
     /// `IPVS_CMD_DEL_DEST`
     DeleteDestination,
+    /// `IPVS_CMD_ZERO` for one service
+    ZeroService,
     /// `IPVS_CMD_GET_DEST`
     GetDestinations,
     /// `IPVS_CMD_GET_INFO`
@@ -103,6 +110,7 @@ impl Operation {
             IPVS_CMD_NEW_DEST => Self::NewDestination,
             IPVS_CMD_SET_DEST => Self::SetDestination,
             IPVS_CMD_DEL_DEST => Self::DeleteDestination,
+            IPVS_CMD_ZERO => Self::ZeroService,
             IPVS_CMD_GET_DEST => Self::GetDestinations,
             IPVS_CMD_GET_INFO => Self::GetInfo,
             IPVS_CMD_GET_CONFIG => Self::GetTimeouts,
@@ -122,6 +130,7 @@ impl fmt::Display for Operation {
             Self::NewService | Self::NewDestination => "adding",
             Self::SetService | Self::SetDestination => "setting",
             Self::DeleteService | Self::DeleteDestination => "deleting",
+            Self::ZeroService => "resetting the counters of",
             Self::GetServices => "reading",
             Self::GetDestinations => "reading the destinations of",
             Self::GetInfo => "reading the version of",

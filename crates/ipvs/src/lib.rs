@@ -3,8 +3,8 @@
 //! It reads and changes virtual services, their destinations, sync daemons and timeouts: every
 //! attribute of `include/uapi/linux/ip_vs.h` for these is decoded and encoded, and attributes of
 //! objects that it does not know are kept. It uses the kernel's words ("destination", not "real
-//! server"). It deliberately lacks the commands that empty a table or its counters at once
-//! (`IPVS_CMD_FLUSH`, `IPVS_CMD_ZERO`).
+//! server"). It deliberately lacks what acts on a whole table at once: `IPVS_CMD_FLUSH`, and
+//! `IPVS_CMD_ZERO` without a service.
 //!
 //! It decides nothing: no defaults beyond those a message needs, no comparison, no retry, no
 //! policy. What the kernel refuses is reported, not guessed beforehand.

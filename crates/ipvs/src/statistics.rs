@@ -2,7 +2,8 @@
 //! configuration ever looks at a counter.
 
 /// Counters and rates of a service or a destination (`struct ip_vs_stats_user` and its 64-bit
-/// successor). They start at 0 when the object is made.
+/// successor). They start at 0 when the object is made, and again when
+/// [`Command::ZeroService`](crate::Command::ZeroService) resets them.
 ///
 /// "In" is from the clients, "out" towards them; with direct routing and tunnels the answers
 /// do not pass here and "out" stays 0. Kernels before 4.1 count connections and packets in 32

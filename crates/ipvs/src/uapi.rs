@@ -1,7 +1,6 @@
 //! The numbers of `include/uapi/linux/ip_vs.h`, under the kernel's own names.
 //!
-//! All of the family's but what would empty the table or its counters (`IPVS_CMD_FLUSH`,
-//! `IPVS_CMD_ZERO`): neither is spoken by this crate.
+//! All of the family's but `IPVS_CMD_FLUSH`, which would empty the table: this crate never sends it.
 
 /// `IPVS_GENL_NAME`
 pub(crate) const IPVS_GENL_NAME: &str = "IPVS";
@@ -22,6 +21,7 @@ pub(crate) const IPVS_CMD_GET_DAEMON: u8 = 11;
 pub(crate) const IPVS_CMD_SET_CONFIG: u8 = 12;
 pub(crate) const IPVS_CMD_GET_CONFIG: u8 = 13;
 pub(crate) const IPVS_CMD_GET_INFO: u8 = 15;
+pub(crate) const IPVS_CMD_ZERO: u8 = 16;
 
 pub(crate) const IPVS_CMD_ATTR_SERVICE: u16 = 1;
 pub(crate) const IPVS_CMD_ATTR_DEST: u16 = 2;

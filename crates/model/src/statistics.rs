@@ -16,7 +16,7 @@ pub struct Statistics {
 /// The counters of a service and its real servers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceStatistics {
-    /// What passed through the service since it was added.
+    /// What passed through the service.
     pub traffic: Traffic,
     /// By real server.
     pub real_servers: BTreeMap<RealServerKey, RealServerStatistics>,
@@ -31,7 +31,7 @@ pub struct RealServerStatistics {
     pub inactive_connections: u32,
     /// Persistence entries that point to it.
     pub persistent_connections: u32,
-    /// What passed through it since it was added.
+    /// What passed through it.
     pub traffic: Traffic,
 }
 
@@ -55,7 +55,7 @@ impl RealServerStatistics {
     }
 }
 
-/// Counted since the object was added.
+/// Counted since the object was added, or since its counters were reset.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Traffic {
     /// Connections scheduled.

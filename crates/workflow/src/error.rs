@@ -3,7 +3,10 @@
 use std::io;
 
 use evenkeel_control::{AskError, LockError};
-use evenkeel_engine::{JournalError, KernelError, MissingCapabilities, Unconfirmed};
+use evenkeel_engine::{
+    JournalError, KernelError, MissingCapabilities, SpecUnavailable, Unconfirmed,
+};
+use evenkeel_model::{Scope, ServiceKey};
 use evenkeel_plan::UnknownSelection;
 use thiserror::Error;
 
@@ -30,6 +33,23 @@ pub enum WorkflowError {
     /// A selector names no service.
     #[error(transparent)]
     UnknownSelection(#[from] UnknownSelection),
+    /// A selected service is not governed by the spec.
+    #[error(
+        "service {service} is out of the scope of the spec, which is {scope}; evenkeel leaves it to \
+         others"
+    )]
+    OutOfScope {
+        /// The service.
+        service: ServiceKey,
+        /// The scope.
+        scope: Scope,
+    },
+    /// No spec says which services are in scope.
+    #[error("no spec is known for this network namespace: none was applied as a whole")]
+    NoSpec,
+    /// The last applied spec, which says which services are in scope, is not available.
+    #[error(transparent)]
+    SpecUnavailable(#[from] SpecUnavailable),
     /// No apply is pending.
     #[error("no apply is waiting for confirmation")]
     NothingPending,

@@ -1,8 +1,9 @@
-//! The use cases of evenkeel: plan, apply, confirm, teardown, snapshot, saved plans, waiting for drains.
+//! The use cases of evenkeel: plan, apply, confirm, teardown, snapshot, saved plans, waiting for drains,
+//! resetting counters.
 //!
 //! A use case returns values and emits [`Event`]s; it prints nothing and asks nothing, so a command, a
 //! daemon, another front end and a test without a terminal use it alike. A front end that asks before it
-//! acts calls the review of a use case first ([`review_apply`], [`review_teardown`]), which needs no lock,
+//! acts calls the review of a use case first ([`review_apply`], [`review_teardown`], [`review_zero`]), which needs no lock,
 //! and passes the reviewed steps to the use case. That one takes the lock of the network namespace,
 //! makes the plan again, and acts only if the steps are still the same. The lock is released when it
 //! returns: it is never held while someone is asked, an answer is printed, or a spec is read.
@@ -20,8 +21,10 @@ mod last_applied;
 mod plan_origin;
 mod planning;
 mod saved_plan;
+mod selection;
 mod snapshot;
 mod teardown;
+mod zero;
 
 pub use adoption::{Adoption, attempted};
 pub use apply::{
@@ -40,7 +43,9 @@ pub use last_applied::{NewSpec, SpecTexts, compare, stored};
 pub use plan_origin::PlanOrigin;
 pub use planning::PlannedHost;
 pub use saved_plan::{PlanFileError, SavedPlan, SavedPlanError};
+pub use selection::select_live;
 pub use snapshot::{SnapshotOptions, snapshot};
 pub use teardown::{
     TeardownOptions, TeardownOutcome, TeardownPlan, TeardownResult, review_teardown, tear_down,
 };
+pub use zero::{ZeroOptions, ZeroOutcome, ZeroResult, ZeroSelection, review_zero, zero};

@@ -100,6 +100,43 @@ pub fn listed_thresholds() -> BTreeSet<Limits> {
     all
 }
 
+/// The numbers of each service, and of each real server under `SERVICE REAL-SERVER`. Services have
+/// the form of [`ServiceKey`]'s text.
+pub type Numbers = BTreeMap<String, Vec<u64>>;
+
+/// Returns the numbers that `ipvsadm -Ln` prints with this option in this namespace; services are left
+/// out where it prints none for them.
+///
+/// # Panics
+/// Panics if the output is not such a list.
+#[must_use]
+pub fn numbers(option: &str) -> Numbers {
+    let mut all = Numbers::new();
+    let mut service = String::new();
+    for line in run(&format!("ipvsadm -Ln {option}")).lines().skip(3) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let (name, cells) = match words[..] {
+            ["->", real_server, ref cells @ ..] => (format!("{service} {real_server}"), cells),
+            [kind, name, ref cells @ ..] => {
+                let is_ipv6 = cells.first() == Some(&"IPv6");
+                service = match kind {
+                    "FWM" => format!("fwmark-{name}/{}", if is_ipv6 { "ipv6" } else { "ipv4" }),
+                    protocol => format!("{name}/{}", protocol.to_lowercase()),
+                };
+                (service.clone(), if is_ipv6 { &cells[1..] } else { cells })
+            }
+            _ => panic!("an unknown line: {line}"),
+        };
+        // A service may have its scheduler in place of numbers.
+        if let Ok(numbers) = cells.iter().map(|cell| cell.parse()).collect::<Result<Vec<_>, _>>()
+            && !numbers.is_empty()
+        {
+            all.insert(name, numbers);
+        }
+    }
+    all
+}
+
 fn listed_name(key: &ServiceKey) -> String {
     match *key {
         ServiceKey::Address { address, port, protocol } => {

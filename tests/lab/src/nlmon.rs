@@ -44,6 +44,8 @@ pub enum Verb {
     Set,
     /// `IPVS_CMD_DEL_*`, `RTM_DEL*`
     Delete,
+    /// `IPVS_CMD_ZERO` of one service
+    Zero,
 }
 
 /// The object of a message.
@@ -146,6 +148,7 @@ fn ipvs_change(payload: &[u8]) -> Option<Change> {
         5 => (Verb::New, true),
         6 => (Verb::Set, true),
         7 => (Verb::Delete, true),
+        16 if attribute(&payload[4..], 1).is_some() => (Verb::Zero, false),
         4 | 8 | 11 | 13 | 15 => return None,
         other => return Some(Change { verb: Verb::Set, object: Object::Other(other) }),
     };

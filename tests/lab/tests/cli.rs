@@ -20,6 +20,7 @@ mod first_steps;
 mod globals;
 mod guards;
 mod journal;
+mod listings;
 mod lock;
 mod namespaces;
 mod permissions;
@@ -32,6 +33,7 @@ mod teardown;
 mod traffic;
 mod vip_keys;
 mod writers;
+mod zero;
 
 /// A directory with specs and a state directory of its own, in which the program runs in the
 /// calling thread's network namespace.

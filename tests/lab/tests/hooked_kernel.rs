@@ -100,6 +100,10 @@ impl<H: Hooks> Kernel for HookedKernel<H> {
         self.hooks.execute(&mut self.kernel, ops)
     }
 
+    fn zero(&mut self, services: &BTreeSet<ServiceKey>) -> Result<Replies, KernelError> {
+        self.kernel.zero(services)
+    }
+
     fn reannounce(&mut self, vips: &[&Binding]) -> Result<Vec<String>, KernelError> {
         self.kernel.reannounce(vips)
     }

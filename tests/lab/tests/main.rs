@@ -12,6 +12,7 @@ mod ipvs;
 mod kernel_facts;
 mod kill;
 mod load;
+mod local_traffic;
 mod networks;
 mod options;
 mod order;

@@ -14,6 +14,7 @@ mod teardown;
 mod validate;
 mod watch;
 mod watchdog;
+mod zero;
 
 use evenkeel_model::Role;
 
@@ -35,6 +36,7 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> Result<CommandE
         Command::Watchdog(watchdog) => watchdog::run(watchdog, global),
         Command::Teardown(teardown) => teardown::run(teardown, global, output),
         Command::Show(show) => show::run(show, global, output),
+        Command::Zero(zero) => zero::run(zero, global, output),
         Command::Watch(watch) => watch::run(watch, global, output),
         Command::Status(status) => status::run(status, global, output),
         Command::Approve(approve) => approve::run(approve, global, output),

@@ -43,13 +43,15 @@ fn a_wrong_command_line_is_64() {
 }
 
 #[test]
-fn apply_without_a_terminal_and_without_yes_is_64_whatever_stdin_contains() {
+fn without_a_terminal_and_without_yes_changing_commands_are_64_whatever_stdin_contains() {
     let root = root();
     for (command, input) in [
         ("apply examples/dr.yaml", ""),
         ("apply examples/dr.yaml", "y\n"),
         ("apply -", "version: 1\n"),
         ("apply missing.yaml", ""),
+        ("zero", "y\n"),
+        ("zero web --spec -", "version: 1\n"),
     ] {
         let answer = evenkeel_reading(&root, command, input);
         assert_eq!((answer.status, &*answer.stdout), (64, ""), "{command}: {answer:?}");

@@ -92,6 +92,10 @@ impl Kernel for SharedKernel {
         self.get().execute(ops)
     }
 
+    fn zero(&mut self, services: &BTreeSet<ServiceKey>) -> Result<Replies, KernelError> {
+        self.get().zero(services)
+    }
+
     fn reannounce(&mut self, vips: &[&Binding]) -> Result<Vec<String>, KernelError> {
         self.get().reannounce(vips)
     }

@@ -1,5 +1,7 @@
 //! Executes operations: those on the IPVS table in batches, all others one by one.
 
+use std::ops::Range;
+
 use evenkeel_host::{Capabilities, Capability};
 use evenkeel_ipvs::{self as ipvs, Command, Interrupted, modules};
 use evenkeel_model::Binding;
@@ -23,25 +25,37 @@ impl HostKernel {
         first: usize,
         replies: &mut Replies,
     ) -> Result<(), KernelError> {
-        let exceptions = &mut replies.exceptions;
+        let places = first..first + ops.len();
         if ops.iter().any(|op| command(op).is_none()) {
             // A name is longer than the kernel's fields. Nothing is sent, so that no reply can be
             // attributed to another operation.
             let refused = || Exception::Refused(Errno::INVAL.into());
-            exceptions.extend((first..first + ops.len()).map(|place| (place, refused())));
+            replies.exceptions.extend(places.map(|place| (place, refused())));
             return Ok(());
         }
-        let (refusals, unknown, cause) = match self.ipvs.execute(ops.iter().filter_map(command)) {
-            Ok(refusals) => (refusals, ops.len()..ops.len(), None),
+        self.send_batch(ops.iter().filter_map(command), places, replies)
+    }
+
+    /// Sends commands; `places` are their indices in the replies.
+    pub(super) fn send_batch(
+        &mut self,
+        commands: impl Iterator<Item = Command>,
+        places: Range<usize>,
+        replies: &mut Replies,
+    ) -> Result<(), KernelError> {
+        let Range { start: first, end } = places;
+        let exceptions = &mut replies.exceptions;
+        let (refusals, unknown, cause) = match self.ipvs.execute(commands) {
+            Ok(refusals) => (refusals, places.len()..places.len(), None),
             Err(Interrupted { source: error @ ipvs::Error::PermissionDenied { .. }, .. }) => {
                 return Err(ipvs_error("writing the IPVS table", error));
             }
             Err(Interrupted { refusals, unknown, source }) => (refusals, unknown, Some(source)),
         };
-        for place in unknown.start..ops.len() {
-            let is_lost = place < unknown.end;
+        for place in first + unknown.start..end {
+            let is_lost = place < first + unknown.end;
             let exception = if is_lost { Exception::Lost } else { Exception::NotSent };
-            exceptions.insert(first + place, exception);
+            exceptions.insert(place, exception);
         }
         for ipvs::CommandRefusal { index, refusal } in refusals {
             let refused = Refused {

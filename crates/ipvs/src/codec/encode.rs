@@ -69,6 +69,7 @@ impl Encoder {
                 ServicePart::Key(*key),
                 Some(DestinationPart::Key(*destination)),
             ),
+            Command::ZeroService(key) => (IPVS_CMD_ZERO, ServicePart::Key(*key), None),
         };
         let part = TablePart { service: Some(service), destination };
         self.request(header, NlmF::REQUEST, number, part)

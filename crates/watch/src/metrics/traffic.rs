@@ -242,7 +242,7 @@ type Shown = (&'static str, &'static str, MetricType, fn(&Row) -> u64);
 const SHOWN: [Shown; 13] = [
     (
         "connections",
-        "Connections scheduled to the {} since it was added",
+        "Connections scheduled to the {} since it was added or its counters were reset",
         MetricType::Counter,
         |row| row.traffic.connections,
     ),

@@ -30,6 +30,7 @@ fn each_refusal_has_its_reason_and_its_index_in_the_batch() {
         (add(server), Some(RefusalReason::Exists)),
         (Command::SetService(absent), Some(RefusalReason::NoService)),
         (Command::DeleteService(absent.key), Some(RefusalReason::NoService)),
+        (Command::ZeroService(absent.key), Some(RefusalReason::NoService)),
         (Command::NewDestination(absent.key, server), Some(RefusalReason::NoService)),
         (Command::SetDestination(absent.key, server), Some(RefusalReason::NoService)),
         (Command::DeleteDestination(absent.key, server.key()), Some(RefusalReason::NoService)),

@@ -3,6 +3,7 @@
 use evenkeel_lab_tests::modules;
 
 use super::*;
+use crate::local_traffic::{add_to_lo, send_datagrams};
 
 const HELD: &str = "version: 1\nscope: all\nservices:\n  - { name: web, vip: 192.0.2.1, port: 80, drain: 0s, \
                     real_servers: [ { address: 10.0.0.1, weight: 0 } ] }\n";
@@ -264,4 +265,39 @@ fn drift_repair_continues_on_a_full_disk() {
     host.wait_for_state("ok");
     drop(daemon);
     run(&format!("umount {}", state.display()));
+}
+
+#[test]
+fn counters_are_reset_beside_the_daemon_and_its_metrics_start_at_zero_again() {
+    let host = Host::new();
+    add_to_lo(&["192.0.2.1/32", "192.0.2.100/32"]);
+    let spec = "version: 1\nscope: all\nservices:\n  - { name: dns, vip: 192.0.2.1, port: 53, protocol: udp, \
+                forward: nat, real_servers: [ { address: 192.0.2.100, port: 9 } ] }\n";
+    let _daemon = host.watching(spec, "--interval 1s --listen 127.0.0.1:9479");
+    let packets = || {
+        let text = run("curl --silent --fail http://127.0.0.1:9479/metrics");
+        let value = |object: &str| {
+            let name = format!("evenkeel_{object}_incoming_packets_total{{");
+            let line = text.lines().find(|line| line.starts_with(&name)).expect("the metric");
+            line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()
+        };
+        [value("service"), value("real_server")]
+    };
+    let shows = |number: u64| {
+        let mut found = packets();
+        let is_shown = within(Duration::from_secs(10), || {
+            found = packets();
+            found == [number; 2]
+        });
+        assert!(is_shown, "{found:?}");
+    };
+    send_datagrams("192.0.2.1:53", 0, 5, 10);
+    shows(5);
+    let (code, stdout, stderr) = host.evenkeel("zero --yes dns");
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stdout.contains("~ reset counters of dns/192.0.2.1:53/udp: done"), "{stdout}");
+    shows(0);
+    send_datagrams("192.0.2.1:53", 0, 3, 10);
+    shows(3);
+    host.wait_for_state("ok");
 }

@@ -75,13 +75,14 @@ fn destination() -> impl Strategy<Value = Destination> {
 }
 
 fn command() -> impl Strategy<Value = Command> {
-    (service(), destination(), 0..6).prop_map(|(service, destination, which)| match which {
+    (service(), destination(), 0..7).prop_map(|(service, destination, which)| match which {
         0 => Command::NewService(service),
         1 => Command::SetService(service),
         2 => Command::DeleteService(service.key),
         3 => Command::NewDestination(service.key, destination),
         4 => Command::SetDestination(service.key, destination),
-        _ => Command::DeleteDestination(service.key, destination.key()),
+        5 => Command::DeleteDestination(service.key, destination.key()),
+        _ => Command::ZeroService(service.key),
     })
 }
 

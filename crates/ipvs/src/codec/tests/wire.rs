@@ -116,6 +116,15 @@ fn a_new_service_is_encoded_as_the_kernel_accepted_it() {
 }
 
 #[test]
+fn a_reset_of_counters_names_its_service_and_nothing_else() {
+    let mut encoder = Encoder::default();
+    encoder.command(HEADER, &Command::ZeroService(web().key)).unwrap();
+    assert_eq!(encoder.bytes(), wire!("zero"));
+    let object = decode_object(only(encoder.bytes()).payload);
+    assert_eq!(object, Ok(CommandObject::Service(web().key)));
+}
+
+#[test]
 fn a_refusal_without_a_message_has_its_number() {
     let failure = Failure { errno: 17, message: None };
     assert_eq!(only(&wire!("exists")).answer(), Ok(Answer::Failed(failure)));
