@@ -123,13 +123,13 @@ pub enum Error {
         /// The object.
         object: String,
     },
-    /// The kernel refuses an address as the source of a route.
-    #[error("{address} cannot be the source of {object}: it is not bound on this host")]
-    SourceNotBound {
-        /// The address.
-        address: IpAddr,
-        /// The route.
+    /// The host is not one on which such an object is possible.
+    #[error("{object} is not possible: {why}")]
+    Impossible {
+        /// The object: `route 192.0.2.1 dev eth0`.
         object: String,
+        /// Why.
+        why: String,
     },
     /// The prefix is longer than the address.
     #[error("{0}: the prefix is longer than the address")]

@@ -138,7 +138,7 @@ impl Host {
     ///
     /// # Errors
     /// [`Error::Exists`] if there is one through the same interface already, which is left unchanged;
-    /// [`Error::InTheWay`] if there is another route to the address; [`Error::SourceNotBound`];
+    /// [`Error::InTheWay`] if there is another route to the address; [`Error::Impossible`] if the VIP is not bound;
     /// [`Error::InterfaceMissing`]; [`Error::NotPermitted`] without CAP_NET_ADMIN. The kernel refuses
     /// a route through an interface that is down.
     pub fn add_host_route(&self, destination: IpAddr, interface: &str) -> Result<(), Error> {
@@ -168,7 +168,8 @@ impl Host {
             }
             // `fib_valid_prefsrc`, `ip6_route_info_create`.
             Err(failure) if failure.is(Errno::EINVAL) => {
-                Err(Error::SourceNotBound { address: destination, object })
+                let why = format!("{destination} is not bound on this host");
+                Err(Error::Impossible { object, why })
             }
             Err(failure) => Err(failure.during(Action::Add(object))),
         }

@@ -36,9 +36,7 @@ pub use family::Family;
 pub use file_contents::FileContents;
 pub use forward::{Checksum, Forward, Tunnel, TunnelKind};
 pub use guards::Guards;
-pub use host_object::{
-    HostObject, HostObjectKind, HostRoute, HostValue, LiveHostObject, LiveHostObjects, RouteValue,
-};
+pub use host_object::*;
 pub use ignore::{Ignore, IgnoredField};
 pub use live::{Link, Live, Owner};
 pub use netmask::Netmask;

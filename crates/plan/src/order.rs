@@ -31,8 +31,8 @@
 //!     deleted, are refused immediately. The execution waits after this phase, for all drains
 //!     together: the wait takes as long as the longest drain, and no later phase waits for one.
 //! 12. Delete drained real servers.
-//! 13. Delete host objects before the VIPs that they serve; one that makes room for another of the
-//!     same VIP is deleted before VIPs are bound (10.). Unbind VIPs that no service needs, then
+//! 13. Delete host objects before the VIPs that they serve; one that makes room for another, where the
+//!     kernel does not accept both, is deleted before VIPs are bound (10.). Unbind VIPs that no service needs, then
 //!     delete services: in the reverse order their traffic
 //!     would reach the host's own sockets in between. Unbinding a VIP stops every connection
 //!     through it, so this phase follows the drains. The kernel deletes real servers with their
@@ -45,7 +45,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use evenkeel_model::{Binding, Family, HostObjectKind};
+use evenkeel_model::{Binding, Family, HostObject, HostObjectKind};
 
 use crate::Op;
 
@@ -115,14 +115,15 @@ impl Phase {
     }
 }
 
-/// Deletes a host object before VIPs are bound if another one of its kind is added for the same VIP:
-/// the kernel accepts only one route to an address, and the route of a VIP that is unbound and bound
-/// again is added again.
+/// Deletes a host object before VIPs are bound if another one is added and the kernel does not accept
+/// both: it accepts only one route to an address, and the route of a VIP that is unbound and bound again
+/// is added again.
 fn make_room(ops: &mut Vec<Op>) {
+    let place = |object: &HostObject| Some((object.kind(), object.exclusive_address()?));
     let added: BTreeSet<(HostObjectKind, IpAddr)> = ops
         .iter()
         .filter_map(|op| match op {
-            Op::AddHostObject { object, .. } => Some((object.kind(), object.vip())),
+            Op::AddHostObject { object, .. } => place(object),
             _ => None,
         })
         .collect();
@@ -130,7 +131,9 @@ fn make_room(ops: &mut Vec<Op>) {
         return;
     }
     let makes_room = |op: &Op| match op {
-        Op::DeleteHostObject { object, .. } => added.contains(&(object.kind(), object.vip())),
+        Op::DeleteHostObject { object, .. } => {
+            place(object).is_some_and(|place| added.contains(&place))
+        }
         _ => false,
     };
     let early: Vec<Op> = ops.extract_if(.., |op| makes_room(op)).collect();

@@ -160,6 +160,11 @@ pub(crate) fn drops_after_drains(connection_sysctls: ConnectionSysctls, steps: &
 
 fn warnings(desired: &Desired, live: &Live) -> Vec<Warning> {
     let mut found = Vec::new();
+    // A device of evenkeel is brought up.
+    let is_down = |interface: &str| {
+        let link = live.links.as_ref().and_then(|links| links.get(interface));
+        link.is_some_and(|link| !link.up && link.owner == Owner::Other)
+    };
     for binding in desired.vips.keys() {
         let foreign = live.addresses.iter().find(|(other, owner)| {
             **owner == Owner::Other && other.same_place(binding) && *other != binding
@@ -167,11 +172,17 @@ fn warnings(desired: &Desired, live: &Live) -> Vec<Warning> {
         if let Some((foreign, _)) = foreign.filter(|_| !live.addresses.contains_key(binding)) {
             found.push(Warning::OtherPrefix { bound: foreign.clone(), desired: binding.prefix });
         }
-        let link = live.links.as_ref().and_then(|links| links.get(&binding.interface));
-        // A device of evenkeel is brought up.
-        if link.is_some_and(|link| !link.up && link.owner == Owner::Other) {
+        if is_down(&binding.interface) {
             let (interface, vip) = (binding.interface.clone(), binding.address);
             found.push(Warning::InterfaceDown { interface, vip });
+        }
+    }
+    for object in desired.host_objects.keys().filter(|object| is_down(object.interface())) {
+        let (interface, vip) = (object.interface().into(), object.vip());
+        let warning = Warning::InterfaceDown { interface, vip };
+        // The route of a VIP is on the VIP's interface.
+        if !found.contains(&warning) {
+            found.push(warning);
         }
     }
     found

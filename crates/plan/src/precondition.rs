@@ -3,15 +3,15 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use evenkeel_model::{Desired, Live};
+use evenkeel_model::{Desired, HostObject, Live};
 
 use crate::Op;
 
 /// A condition of the host that would make operations of the plan fail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UnmetPrecondition {
-    /// The interface of a VIP or a sync daemon does not exist, and the spec does not ask for its
-    /// creation.
+    /// The interface of a VIP, a host object or a sync daemon does not exist, and the spec does not
+    /// ask for its creation.
     NoInterface {
         /// Its name.
         interface: Box<str>,
@@ -58,8 +58,10 @@ pub(crate) fn unmet_preconditions(
         ops.iter().any(|op| matches!(op, Op::AddDummy { interface: it } if **it == *interface))
     };
     let of_vips = desired.vips.keys().map(|binding| &*binding.interface);
+    let of_host_objects = desired.host_objects.keys().map(HostObject::interface);
     let of_daemons = desired.sync.iter().flatten().map(|(_, daemon)| &*daemon.interface);
     let missing: BTreeSet<&str> = of_vips
+        .chain(of_host_objects)
         .chain(of_daemons)
         .filter(|interface| !links.contains_key(*interface) && !created(interface))
         .collect();

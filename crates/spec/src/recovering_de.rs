@@ -285,6 +285,18 @@ macro_rules! keys {
                 }
                 Ok(read)
             }
+
+            /// Takes over the fields of another part of the same map; `None` if both have one of them.
+            #[allow(dead_code, reason = "only the whole spec is read in parts")]
+            pub(crate) fn merge(&mut self, part: Self) -> Option<()> {
+                $(if !part.$field.is_absent() {
+                    if !self.$field.is_absent() {
+                        return None;
+                    }
+                    self.$field = part.$field;
+                })*
+                Some(())
+            }
         }
 
         impl<'de> serde::Deserialize<'de> for $name {

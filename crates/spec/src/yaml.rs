@@ -125,49 +125,11 @@ fn in_pieces(text: &str, piece: usize) -> Option<Reading<'_>> {
                 if reading.unread.is_some() && !section.services.is_absent() {
                     return None;
                 }
-                merge(&mut reading.spec, section)?;
+                reading.spec.merge(section)?;
             }
         }
     }
     Some(reading)
-}
-
-/// Merges a section into the spec; `None` if the spec has it already.
-fn merge(spec: &mut Spec, section: Spec) -> Option<()> {
-    fn once<T>(field: &mut Field<T>, said: Field<T>) -> Option<()> {
-        match (&*field, said) {
-            (_, Field::Absent) => Some(()),
-            (Field::Absent, said) => {
-                *field = said;
-                Some(())
-            }
-            _ => None,
-        }
-    }
-    let Spec {
-        version,
-        scope,
-        vips,
-        services,
-        pools,
-        defaults,
-        timeouts,
-        sync,
-        sysctls,
-        guards,
-        observed,
-    } = section;
-    once(&mut spec.version, version)?;
-    once(&mut spec.scope, scope)?;
-    once(&mut spec.vips, vips)?;
-    once(&mut spec.services, services)?;
-    once(&mut spec.pools, pools)?;
-    once(&mut spec.defaults, defaults)?;
-    once(&mut spec.timeouts, timeouts)?;
-    once(&mut spec.sync, sync)?;
-    once(&mut spec.sysctls, sysctls)?;
-    once(&mut spec.guards, guards)?;
-    once(&mut spec.observed, observed)
 }
 
 /// The list below its key, in pieces of at least `piece` bytes.

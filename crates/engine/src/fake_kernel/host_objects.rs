@@ -19,8 +19,12 @@ impl FakeKernel {
         if self.live.host_objects.get(object).is_some() {
             return Err(Errno::EXIST);
         }
-        match object {
-            HostObject::Route(route) => self.check_route(object, route.destination)?,
+        if let Some(address) = object.exclusive_address() {
+            self.check_exclusive(object, address)?;
+        }
+        #[allow(irrefutable_let_patterns, reason = "for the kinds to come")]
+        if let HostObject::Route(route) = object {
+            self.check_source(object, route.destination)?;
         }
         let mut links = self.live.links.iter().flatten();
         if links.any(|(name, link)| **name == *object.interface() && !link.up) {
@@ -43,12 +47,16 @@ impl FakeKernel {
         }
     }
 
-    /// Checks what `fib_table_insert`, `fib6_add` and `fib_valid_prefsrc` check.
-    fn check_route(&self, object: &HostObject, destination: IpAddr) -> Result<(), Errno> {
-        let is_other = |it: &HostObject| it.kind() == object.kind() && it.vip() == destination;
-        if self.live.host_objects.objects.keys().any(is_other) {
-            return Err(Errno::BUSY);
-        }
+    /// Checks that no other object of this kind has the address (`fib_table_insert`, `fib6_add`).
+    fn check_exclusive(&self, object: &HostObject, address: IpAddr) -> Result<(), Errno> {
+        let is_other =
+            |it: &HostObject| it.kind() == object.kind() && it.exclusive_address() == Some(address);
+        let is_any = self.live.host_objects.objects.keys().any(is_other);
+        if is_any { Err(Errno::BUSY) } else { Ok(()) }
+    }
+
+    /// Checks that a route has a source (`fib_valid_prefsrc`).
+    fn check_source(&self, object: &HostObject, destination: IpAddr) -> Result<(), Errno> {
         // IPv4 accepts any address of the host as a source, IPv6 one of the interface.
         let is_source = |binding: &Binding| {
             binding.address == destination
@@ -70,6 +78,8 @@ impl FakeKernel {
                 }
                 None => true,
             },
+            #[allow(unreachable_patterns, reason = "for the kinds to come")]
+            _ => true,
         });
     }
 

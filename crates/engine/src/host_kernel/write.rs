@@ -236,7 +236,7 @@ fn host_refusal(error: &evenkeel_host::Error) -> Refused {
         Error::WouldDropSecondaries { .. } | Error::InTheWay { .. } => {
             Refused { errno: Errno::BUSY, message: Some(error.to_string().into()) }
         }
-        Error::SourceNotBound { .. } => {
+        Error::Impossible { .. } => {
             Refused { errno: Errno::INVAL, message: Some(error.to_string().into()) }
         }
         Error::Io { source, .. } => match source.raw_os_error() {

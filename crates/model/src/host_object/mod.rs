@@ -62,6 +62,14 @@ impl HostObject {
         }
     }
 
+    /// Returns the address for which the kernel accepts a single object of this kind; `None` if it
+    /// accepts one on each interface. An object makes room for another one of the same address.
+    pub fn exclusive_address(&self) -> Option<IpAddr> {
+        match self {
+            Self::Route(route) => Some(route.destination),
+        }
+    }
+
     /// Returns the interface without which it cannot exist.
     pub fn interface(&self) -> &str {
         match self {

@@ -4,6 +4,10 @@ use evenkeel_model::{Binding, HostObject, HostRoute};
 
 use super::WriteInput;
 
+/// Writes the kinds that have a list of their own. Routes have none: [`route_key`] writes them with
+/// their VIPs.
+pub(super) fn sections(_: &WriteInput, _: &mut String) {}
+
 /// Returns the key of a VIP that asks for its route; nothing if there is no route, or none that a
 /// spec can ask for.
 pub(super) fn route_key(input: &WriteInput, binding: &Binding) -> &'static str {

@@ -25,7 +25,7 @@ pub struct WriteInput {
     pub services: BTreeMap<ServiceKey, NamedService>,
     /// The addresses that evenkeel binds.
     pub vips: BTreeMap<Binding, Vip>,
-    /// The host objects. A route is written with its VIP.
+    /// The host objects; [`super::host_object`] writes each kind.
     pub host_objects: BTreeMap<HostObject, HostValue>,
     /// The timeouts.
     pub timeouts: DesiredTimeouts,
@@ -126,14 +126,16 @@ impl WriteInput {
         }
     }
 
-    /// Limits the scope to what is written: the single services, and the VIPs without any of
-    /// them. The text then does not govern what is added to the host later.
+    /// Limits the scope to what is written: the single services, and the VIPs and host objects
+    /// without any of them. The text then does not govern what is added to the host later.
     #[must_use]
     pub fn scoped_to_itself(mut self) -> Self {
         let services: BTreeSet<ServiceKey> = self.services.keys().copied().collect();
         let served: BTreeSet<IpAddr> = services.iter().filter_map(ServiceKey::vip).collect();
-        let bound: BTreeSet<IpAddr> = self.vips.keys().map(|binding| binding.address).collect();
-        let vips = bound.difference(&served).copied().map(IpNet::from).collect();
+        let bound = self.vips.keys().map(|binding| binding.address);
+        let served_by_objects = self.host_objects.keys().map(HostObject::vip);
+        let addresses: BTreeSet<IpAddr> = bound.chain(served_by_objects).collect();
+        let vips = addresses.difference(&served).copied().map(IpNet::from).collect();
         self.scope = Scope::Limited(Limits { vips, services, ..Limits::default() });
         self
     }

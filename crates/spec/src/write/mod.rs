@@ -31,6 +31,7 @@ pub fn write(input: &WriteInput) -> String {
             line(&mut out, format_args!("  - {{ {} }}", vip_keys(input, binding, vip)));
         }
     }
+    host_object::sections(input, &mut out);
     let entries = merge::entries(input);
     let pools = if input.pooled { Pools::of(&entries) } else { Pools::default() };
     let none = if entries.is_empty() { " []" } else { "" };

@@ -1,18 +1,20 @@
 //! Host objects: added, edited and deleted like any other object.
 //!
 //! Everything but the words and the fields is the same for all kinds ([`evenkeel_model::HostObject`]);
-//! those are in one file for each kind. An object of another program is used as it is.
+//! what else a kind needs is in a file of its own. An object of another program is used as it is.
 
 pub(crate) mod route;
 
 use std::fmt;
 
-use evenkeel_model::{Desired, HostObject, HostValue, Live, LiveHostObject, Names, Owner};
+use evenkeel_model::{
+    Binding, Desired, HostObject, HostValue, Live, LiveHostObject, Names, Owner, RouteValue,
+};
 use serde_json::{Map, Value as Json, json};
 
 use super::{Operation, Resource, Value};
 use crate::cause::SpecPair;
-use crate::field::{Field, FieldChange, changes};
+use crate::field::{Field, FieldChange, FieldValue, changes};
 use crate::hold_back::OmittedSteps;
 use crate::order::Phase;
 use crate::render::{Labels, arrows, json_fields, write_edit, write_fields};
@@ -37,12 +39,16 @@ fn kind(object: &HostObject) -> &'static str {
 /// Returns the fields of a value, as plans show them.
 pub(crate) fn fields(value: &HostValue) -> Vec<Field> {
     match value {
-        HostValue::Route(value) => route::fields(value),
+        HostValue::Route(RouteValue { source }) => {
+            let source = source.map(|source| FieldValue::Word(source.to_string()));
+            vec![("source", source.unwrap_or(FieldValue::None))]
+        }
     }
 }
 
 /// Compares the host objects, given the other operations of the plan. None is added on an interface
-/// that is down, as the kernel refuses it, unless evenkeel brings the interface up.
+/// that is down, where the kernel refuses it or it has no effect, unless evenkeel brings the interface
+/// up.
 pub(crate) fn diff(desired: &Desired, live: &Live, others: &[Op]) -> Vec<Op> {
     let is_down = |object: &HostObject| {
         let link = live.links.as_ref().and_then(|links| links.get(object.interface()));
@@ -174,16 +180,23 @@ impl<'a> Operation<'a> for HostObjectOp<'a> {
         let object = self.identity();
         let is_same_place =
             |other: &&HostObject| other.kind() == object.kind() && other.vip() == object.vip();
-        // An object that makes room for another one of the same VIP goes together with it.
-        omitted.host_objects.iter().any(is_same_place)
+        let replaces =
+            |other: &&HostObject| object.exclusive_address().is_some() && is_same_place(other);
+        // An object that makes room for another one goes together with it.
+        omitted.host_objects.iter().any(replaces)
             || match self {
                 Self::Add { .. } | Self::Edit { .. } => {
                     omitted.unbound.contains(&object.vip())
                         || omitted.dummies.contains(object.interface())
                 }
-                Self::Delete { .. } => omitted.bound.iter().any(|binding| {
-                    binding.address == object.vip() && *binding.interface == *object.interface()
-                }),
+                Self::Delete { .. } => {
+                    let is_on_it = |binding: &&Binding| {
+                        binding.address == object.vip() && *binding.interface == *object.interface()
+                    };
+                    // Another one of the same VIP may take its place.
+                    omitted.host_objects.iter().any(is_same_place)
+                        || omitted.bound.iter().any(is_on_it)
+                }
             }
     }
 

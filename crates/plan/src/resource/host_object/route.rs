@@ -8,14 +8,6 @@ use std::net::IpAddr;
 use evenkeel_model::{HostObject, HostRoute, HostValue, Live, RouteValue};
 
 use crate::Op;
-use crate::field::{Field, FieldValue};
-
-/// Returns the fields of a route.
-pub(super) fn fields(value: &RouteValue) -> Vec<Field> {
-    let RouteValue { source } = value;
-    let source = source.map_or(FieldValue::None, |source| FieldValue::Word(source.to_string()));
-    vec![("source", source)]
-}
 
 /// Returns the routes of evenkeel whose VIP those operations unbind and bind again.
 pub(crate) fn added_again<'l>(
@@ -36,6 +28,8 @@ pub(crate) fn added_again<'l>(
     };
     live.host_objects.owned().filter(move |(object, _)| match object {
         HostObject::Route(HostRoute { destination, interface }) => rebound(*destination, interface),
+        #[allow(unreachable_patterns, reason = "for the kinds to come")]
+        _ => false,
     })
 }
 
@@ -51,6 +45,6 @@ pub(in crate::resource) fn lose_source(state: &mut Live, address: IpAddr) {
             value.source = None;
             address.is_ipv6()
         }
-        HostValue::Route(_) => true,
+        _ => true,
     });
 }

@@ -198,6 +198,9 @@ fn blocked_by<'a>(
         (UnmetPrecondition::NoInterface { interface }, Op::AddSync { after, .. }) => {
             after.interface == *interface
         }
+        (UnmetPrecondition::NoInterface { interface }, Op::AddHostObject { object, .. }) => {
+            *object.interface() == **interface
+        }
         (UnmetPrecondition::NoSysctl { key: missing }, Op::EditSysctl { key, .. }) => {
             key == missing
         }
