@@ -1,10 +1,10 @@
 //! Errors that end a command: what was wrong, what caused it, and what to do.
 
 use std::io;
-use std::path::PathBuf;
 
 use evenkeel_control::{AskError, EndReason, LockError};
 use evenkeel_engine::{JournalError, KernelError, MissingCapabilities, Unconfirmed};
+use evenkeel_source::SourceError;
 use evenkeel_watch::{BindError, DaemonError};
 use evenkeel_workflow::{PlanFileError, SavedPlanError, WorkflowError};
 use thiserror::Error;
@@ -17,16 +17,9 @@ pub(crate) enum Error {
     /// A spec is invalid. The text is rendered with positions.
     #[error("{0}")]
     BadSpec(String),
-    /// A file cannot be read.
-    #[error("cannot read {}", path.display())]
-    Unreadable {
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
-    /// A directory has no spec in it.
-    #[error("there is no *.yaml or *.yml file in {}", path.display())]
-    NoSpecInDirectory { path: PathBuf },
+    /// The texts of a spec cannot be read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
     /// The file of a saved plan was not read, not written, or is not applied.
     #[error(transparent)]
     PlanFile(#[from] PlanFileError),
@@ -83,6 +76,9 @@ pub(crate) enum Error {
     /// The daemon cannot start, or had to stop.
     #[error(transparent)]
     Daemon(#[from] DaemonError),
+    /// The answer to a question cannot be read from stdin.
+    #[error("cannot read the answer")]
+    Prompt(#[source] io::Error),
     /// The scope of a command is that of a spec, and none is known.
     #[error("{0}")]
     NoSpec(String),
@@ -124,9 +120,7 @@ impl Error {
     /// The exit status of the command.
     pub(crate) fn status(&self) -> CommandExit {
         match self {
-            Self::BadSpec(_) | Self::Unreadable { .. } | Self::NoSpecInDirectory { .. } => {
-                CommandExit::BadSpec
-            }
+            Self::BadSpec(_) | Self::Source(_) => CommandExit::BadSpec,
             Self::Usage(_) | Self::NoSpec(_) => CommandExit::Usage,
             Self::PlanFile(PlanFileError::Refused(_)) => CommandExit::Refused,
             Self::Lock(LockError::Held(_)) => CommandExit::LockHeld,
@@ -153,6 +147,7 @@ impl Error {
             | Self::Listen { .. }
             | Self::Daemon(_)
             | Self::Signal(_)
+            | Self::Prompt(_)
             | Self::Output(_) => CommandExit::Failed,
         }
     }
@@ -160,7 +155,9 @@ impl Error {
     /// What the user can do; `None` where that is not known.
     pub(crate) fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Unreadable { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+            Self::Source(SourceError::Unreadable { source, .. })
+                if source.kind() == io::ErrorKind::NotFound =>
+            {
                 "name a file, a directory with *.yaml files, or `-` for stdin".to_owned()
             }
             Self::PlanFile(PlanFileError::Unreadable { source, .. })
@@ -181,7 +178,7 @@ impl Error {
             Self::PendingNotUpdated(_) => {
                 "its watchdog rolls it back; make the state directory writable".to_owned()
             }
-            Self::NoSpecInDirectory { .. } => {
+            Self::Source(SourceError::NoSpecInDirectory { .. }) => {
                 "an empty directory does not count as an empty spec; put a spec there or name \
                  another path"
                     .to_owned()

@@ -3,7 +3,6 @@
 //! This is the only crate that prints. stdout has the output of a command, stderr everything else.
 
 mod args;
-mod bounded_read;
 mod commands;
 mod daemon_client;
 mod error;
@@ -17,7 +16,6 @@ mod parameters;
 mod progress;
 mod prompt;
 mod report;
-mod source_cache;
 
 use std::process::ExitCode;
 

@@ -116,7 +116,7 @@ impl Question {
         io::stderr().flush().map_err(Error::Output)?;
         let mut answer = String::new();
         let read = io::stdin().lock().read_line(&mut answer);
-        read.map_err(|source| Error::Unreadable { path: "the answer".into(), source })?;
+        read.map_err(Error::Prompt)?;
         if matches!(answer.trim(), "y" | "Y" | "yes" | "Yes" | "YES") {
             return Ok(None);
         }

@@ -7,7 +7,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::status::{
-    ActiveSpec, Conflict, DrainStatus, FailingObject, Held, PassStatus, Pause, SpecProblem, State,
+    ActiveSpec, Conflict, DrainStatus, FailingObject, Held, ParameterStatus, PassStatus, Pause,
+    SpecProblem, State,
 };
 
 /// An event. On the wire it is one object: `{"at": ..., "event": "pass", "pass": {...}}`.
@@ -50,6 +51,17 @@ pub enum EventKind {
     },
     /// The current files are no longer rejected.
     SpecRejectionEnded,
+    /// A parameter of the spec has another value than before, or has none.
+    ParameterChanged {
+        /// The parameter.
+        parameter: ParameterStatus,
+    },
+    /// A parameter is no longer listed in [`SpecStatus::parameters`](crate::SpecStatus::parameters): it
+    /// has its first value, or its last one again; or the spec no longer has it.
+    ParameterChangeEnded {
+        /// As [`ParameterStatus::name`].
+        name: String,
+    },
     /// Guards refuse a plan, which waits for approval.
     PlanHeld {
         /// The plan.

@@ -35,6 +35,6 @@ pub use protocol::{Answer, PROTOCOL_VERSION, Request};
 pub use server::{BindError, Command, Server};
 pub use status::{
     ActiveSpec, Conflict, ConflictChange, DrainStatus, FORMAT, FailingObject, Held, Mode,
-    PassStatus, Pause, SpecProblem, SpecStatus, State, Status,
+    ParameterStatus, PassStatus, Pause, SpecProblem, SpecStatus, State, Status,
 };
 pub use trigger::Trigger;

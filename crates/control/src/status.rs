@@ -153,6 +153,9 @@ pub struct SpecStatus {
     pub problem: Option<SpecProblem>,
     /// The plan that waits for approval.
     pub held: Option<Held>,
+    /// The parameters whose value changed while the daemon runs, or that have none.
+    #[serde(default)]
+    pub parameters: Vec<ParameterStatus>,
 }
 
 /// The spec that is enforced.
@@ -173,6 +176,39 @@ pub struct SpecProblem {
     pub since: u64,
     /// What is wrong and where; several lines.
     pub text: String,
+    /// Whether it may pass by itself: the spec is read again within the interval. Otherwise it is read
+    /// again when its files or parameters change.
+    #[serde(default)]
+    pub temporary: bool,
+}
+
+impl SpecProblem {
+    /// Describes its effect: whether a spec is active in spite of it, and what happens next.
+    pub fn effect(&self, is_any_active: bool) -> String {
+        let kept = match is_any_active {
+            true => "the last valid one stays active",
+            false => "no spec is active",
+        };
+        match self.temporary {
+            true => format!("the spec cannot be read; {kept}; retrying within the interval"),
+            false => format!("the spec is invalid; {kept}"),
+        }
+    }
+}
+
+/// A parameter of the spec that changed or has no value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParameterStatus {
+    /// The text between its braces: `host:eth0`.
+    pub name: String,
+    /// Its value as last read; `None` if it has none.
+    pub value: Option<String>,
+    /// Why its value could not be read.
+    pub error: Option<String>,
+    /// The last value before this one, if there was another.
+    pub previous: Option<String>,
+    /// Since when it is so.
+    pub since: u64,
 }
 
 /// A plan that guards refuse.

@@ -14,18 +14,17 @@ mod namespace;
 mod spec_store;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use evenkeel_control::PendingMarker;
-use evenkeel_host::{Namespace, NamespaceIdentity};
+use evenkeel_host::NamespaceIdentity;
 use evenkeel_model::{Binding, HostObject};
 use evenkeel_plan::{Adopted, PriorState};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use self::file::{Problem, VERSION};
+use crate::store::{FileError, FileUse, StateDir};
 use crate::{Clock, Notice, PartialApplies, Pending, Unconfirmed};
 
 pub use adoption::EarlierSpecs;
@@ -76,13 +75,8 @@ pub struct Journal {
     pub notices: Vec<Notice>,
 }
 
-/// The directory that holds a namespace's journal.
-#[derive(Debug, Clone)]
-pub struct StateDir {
-    folder: PathBuf,
-    /// The namespace whose journal is read and written; `None` where only its name is known.
-    namespace: Option<Namespace>,
-}
+/// The name of the file.
+const NAME: &str = "journal.json";
 
 /// The result of looking for a journal.
 #[derive(Debug, PartialEq, Eq)]
@@ -98,17 +92,9 @@ pub enum Found {
 /// The journal, or the spec texts beside it, could not be read or written.
 #[derive(Debug, Error)]
 pub enum JournalError {
-    /// A file operation failed.
-    #[error("cannot {tried} {}", path.display())]
-    Failed {
-        /// The operation.
-        tried: &'static str,
-        /// The file or directory.
-        path: PathBuf,
-        /// Why it failed.
-        #[source]
-        source: io::Error,
-    },
+    /// A file operation failed, or a symbolic link is in the place of a file or directory.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// A later version of evenkeel wrote the journal. It is kept, since only its content is unknown.
     #[error(
         "a newer evenkeel wrote {}: it is a journal of version {version}, and this build reads up to \
@@ -137,17 +123,10 @@ pub enum JournalError {
 }
 
 impl JournalError {
-    fn new(tried: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        let path = path.to_owned();
-        move |source| Self::Failed { tried, path, source }
-    }
-
     /// What the user can do about it.
     pub fn remedy(&self) -> &'static str {
         match self {
-            Self::Failed { .. } => {
-                "make the state directory writable, with room in it, or name another with --state-dir"
-            }
+            Self::File(error) => error.remedy(),
             Self::Newer { .. } => {
                 "use the evenkeel that wrote it, or a later one; or move the file away; earlier bindings \
                  and sysctl values are then no longer tracked"
@@ -216,28 +195,6 @@ impl Journal {
 }
 
 impl StateDir {
-    /// The directory of that namespace below the state directory. Creates nothing.
-    pub fn of(state_dir: &Path, namespace: Namespace) -> Self {
-        Self { folder: state_dir.join(namespace.label()), namespace: Some(namespace) }
-    }
-
-    /// The directory of that label, without the identity of a namespace: the journal is read as it
-    /// was written. For tests and tools; use [`Self::of`] inside a namespace.
-    pub fn new(state_dir: &Path, label: &str) -> Self {
-        Self { folder: state_dir.join(label), namespace: None }
-    }
-
-    /// The directory itself; everything else stored for the namespace is beside the journal.
-    pub fn folder(&self) -> &Path {
-        &self.folder
-    }
-
-    /// The identity of the namespace, which differs from others of its name; `None` where only the
-    /// name is known.
-    pub fn identity(&self) -> Option<&NamespaceIdentity> {
-        self.namespace.as_ref().map(|namespace| &namespace.identity)
-    }
-
     /// Reads the journal; an empty one where there is no file.
     ///
     /// A file that cannot be parsed is renamed when `set_aside` is true; the second value is a
@@ -251,11 +208,9 @@ impl StateDir {
             Found::Valid(journal) => return Ok((*journal, None)),
             Found::Damaged(problem) => problem,
         };
-        let path = self.path();
-        let mut message = format!("the journal {} {problem}", path.display());
+        let mut message = format!("the journal {} {problem}", self.path().display());
         if set_aside {
-            let aside = self.free_name();
-            fs::rename(&path, &aside).map_err(JournalError::new("set aside", &path))?;
+            let aside = self.folder().join(self.set_aside()?);
             message.push_str(&format!("; it was renamed to {}", aside.display()));
         }
         message.push_str(
@@ -274,29 +229,28 @@ impl StateDir {
     /// The file exists and cannot be read, a newer evenkeel wrote it, or the namespace that has the
     /// name now is not the one of this process.
     pub fn find(&self) -> Result<Found, JournalError> {
-        let path = self.path();
-        let text = match fs::read(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
-            Err(error) => return Err(JournalError::new("read", &path)(error)),
-        };
+        let Some(text) = self.read_file(NAME)? else { return Ok(Found::Nothing) };
         match file::parse(&text) {
             Ok(mut journal) => {
                 journal.record.drains.rebase(&Clock::start().now());
                 Ok(Found::Valid(Box::new(self.as_read_here(journal)?)))
             }
-            Err(Problem::Newer(version)) => Err(JournalError::Newer { path, version }),
+            Err(Problem::Newer(version)) => Err(JournalError::Newer { path: self.path(), version }),
             Err(Problem::Damage(message)) => Ok(Found::Damaged(message)),
         }
     }
 
-    /// An unused name for a damaged journal: `journal.json.damaged`, `journal.json.damaged.2`.
-    fn free_name(&self) -> PathBuf {
-        let numbered = (2..).map(|number| format!("json.damaged.{number}"));
-        let mut names = std::iter::once("json.damaged".to_owned()).chain(numbered);
-        let is_free = |path: &PathBuf| path.symlink_metadata().is_err();
-        let free = names.find_map(|name| Some(self.path().with_extension(name)).filter(is_free));
-        free.unwrap_or_else(|| self.path().with_extension("json.damaged"))
+    /// Renames a damaged journal to an unused name, which is returned: `journal.json.damaged`,
+    /// `journal.json.damaged.2`.
+    fn set_aside(&self) -> Result<String, FileError> {
+        let directory = self.create()?;
+        let first = format!("{NAME}.damaged");
+        let numbered = (2..).map(|number| format!("{first}.{number}"));
+        let mut names = std::iter::once(first.clone()).chain(numbered);
+        let aside = names.find(|name| !directory.has(name)).unwrap_or(first);
+        let renamed = directory.rename(NAME, &aside);
+        renamed.map_err(FileError::new("set aside", &self.path()))?;
+        Ok(aside)
     }
 
     /// Writes the journal atomically, and then removes the spec texts that it no longer refers to.
@@ -308,21 +262,17 @@ impl StateDir {
     /// now is not the one of this process; the old journal is kept.
     pub fn write(&self, journal: &Journal) -> Result<(), JournalError> {
         self.check_not_replaced()?;
-        self.create()?;
+        let directory = self.create()?;
         let journal = &*self.as_written_here(journal);
         let [header, body] =
-            file::written(journal).map_err(JournalError::new("write", &self.folder))?;
-        file::replace(&self.path(), &[&header, &body])?;
-        self.remove_other_texts(journal);
+            file::written(journal).map_err(FileError::new("write", &self.path()))?;
+        directory.replace(NAME, FileUse::State, &[&header, &body])?;
+        spec_store::remove_other_texts(&directory, journal);
         Ok(())
     }
 
-    fn create(&self) -> Result<(), JournalError> {
-        fs::create_dir_all(&self.folder).map_err(JournalError::new("create", &self.folder))
-    }
-
     fn path(&self) -> PathBuf {
-        self.folder.join("journal.json")
+        self.folder().join(NAME)
     }
 }
 

@@ -28,6 +28,7 @@ mod refresh;
 mod report;
 mod rollback;
 mod stages;
+mod store;
 mod warning;
 mod write_ahead;
 
@@ -41,8 +42,8 @@ pub use error::{KernelError, error_chain};
 pub use execute::{Pass, execute};
 pub use host_kernel::HostKernel;
 pub use journal::{
-    EarlierSpecs, Found, Journal, JournalError, ParameterValues, SpecUnavailable, StateDir,
-    StoredSpec, StoredSpecTexts, StoredText,
+    EarlierSpecs, Found, Journal, JournalError, ParameterValues, SpecUnavailable, StoredSpec,
+    StoredSpecTexts, StoredText,
 };
 pub use kernel::{Exception, Kernel, ReadRequest, Refused, Replies};
 pub use notice::Notice;
@@ -51,5 +52,6 @@ pub use pending::{Pending, PendingState, Unconfirmed};
 pub use planning::{CONNECTION_SYSCTLS, LastApplied, plan_changes};
 pub use probe::{TableDigest, not_in_proc};
 pub use report::{Done, Outcome, Report, Rollback, explain, explain_zero};
+pub use store::{Directory, Envelope, FileError, FileUse, StateDir, hexadecimal};
 pub use warning::ExecutionWarning;
 pub use write_ahead::execute_journalled;

@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
-use evenkeel_engine::{Journal, LastApplied, StateDir};
+use evenkeel_control::{ActiveSpec, ParameterStatus, SpecProblem};
+use evenkeel_engine::{Journal, LastApplied, StateDir, StoredSpec, StoredSpecTexts};
 use evenkeel_model::{Desired, Names};
 use evenkeel_plan::{Op, cut_off, lost_files, may_have_lost_files};
+use evenkeel_source::{Reading, SpecText};
 use tracing::{info, warn};
 
 use crate::metrics::Reload;
-use crate::spec_source::{SpecSource, SpecText};
-use crate::status::{ActiveSpec, SpecProblem};
+use crate::parameter_changes::ParameterChanges;
 
-/// The specs known to the daemon.
+/// The specs known to the daemon, whatever source they come from.
+#[derive(Default)]
 pub(crate) struct SpecVersions {
-    source: Box<dyn SpecSource>,
     /// Read and valid, and not active yet.
     newest: Option<Arc<SpecText>>,
     active: Option<Arc<SpecText>>,
@@ -22,20 +23,10 @@ pub(crate) struct SpecVersions {
     /// that is reached.
     reached: Option<Arc<SpecText>>,
     problem: Option<SpecProblem>,
+    parameters: ParameterChanges,
 }
 
 impl SpecVersions {
-    pub(crate) fn new(source: Box<dyn SpecSource>) -> Self {
-        Self {
-            source,
-            newest: None,
-            active: None,
-            active_status: None,
-            reached: None,
-            problem: None,
-        }
-    }
-
     /// Activates the last applied spec of the journal, until a newer one is valid.
     pub(crate) fn remember(&mut self, state: &StateDir, journal: &Journal, now: u64) {
         let last = match state.last_spec(journal) {
@@ -43,8 +34,9 @@ impl SpecVersions {
             Ok(None) => return,
             Err(lost) => return warn!("{lost}"),
         };
-        match self.source.remembered(last) {
+        match remembered(last) {
             Some(spec) => {
+                self.parameters.remember(&spec.parameters, now);
                 let spec = Arc::new(spec);
                 self.reached = Some(Arc::clone(&spec));
                 self.enforce(spec, now);
@@ -55,20 +47,17 @@ impl SpecVersions {
 
     /// Returns the desired state of the spec that a journal records as last applied; `None` if it is
     /// not available.
-    pub(crate) fn stored(&mut self, state: &StateDir, journal: &Journal) -> Option<Arc<Desired>> {
+    pub(crate) fn stored(&self, state: &StateDir, journal: &Journal) -> Option<Arc<Desired>> {
         let last = state.last_spec(journal).ok().flatten()?;
-        Some(self.source.remembered(last)?.desired)
-    }
-
-    /// Reads the current spec, without effect until [`Self::take`].
-    pub(crate) fn read(&mut self) -> Result<SpecText, String> {
-        self.source.read()
+        Some(remembered(last)?.desired)
     }
 
     /// Accepts what was read at this time, in seconds since 1970, and returns whether it is valid.
-    pub(crate) fn take(&mut self, read: Result<SpecText, String>, now: u64) -> Reload {
-        match read {
+    pub(crate) fn take(&mut self, reading: Reading, now: u64) -> Reload {
+        self.parameters.update(&reading.parameters, now);
+        match reading.spec {
             Ok(spec) => {
+                self.parameters.retain(&spec.parameters);
                 if self.problem.take().is_some() {
                     info!("the spec is valid again");
                 }
@@ -80,15 +69,14 @@ impl SpecVersions {
                 self.newest = (!is_active).then(|| Arc::new(spec));
                 Reload::Good
             }
-            Err(text) => {
+            Err(error) => {
                 self.newest = None;
-                if self.problem.as_ref().is_none_or(|problem| problem.text != text) {
-                    let kept = match &self.active {
-                        Some(_) => "the last valid one stays active",
-                        None => "no spec is active",
-                    };
-                    warn!("the spec is invalid; {kept}:\n{}", text.trim_end());
-                    self.problem = Some(SpecProblem { since: now, text });
+                if self.problem.as_ref().is_none_or(|problem| problem.text != error.text) {
+                    let kept = self.active.is_some();
+                    let problem =
+                        SpecProblem { since: now, text: error.text, temporary: error.is_temporary };
+                    warn!("{}:\n{}", problem.effect(kept), problem.text.trim_end());
+                    self.problem = Some(problem);
                 }
                 Reload::Bad
             }
@@ -116,7 +104,7 @@ impl SpecVersions {
     fn enforce(&mut self, spec: Arc<SpecText>, now: u64) {
         let generation =
             self.active_status.as_ref().map_or(0, |active_status| active_status.generation) + 1;
-        let digest = spec.digest();
+        let digest = digest(&spec);
         info!(digest = &digest[..12], generation, "spec activated");
         self.active_status = Some(ActiveSpec { digest, generation, since: now });
         self.active = Some(spec);
@@ -136,7 +124,7 @@ impl SpecVersions {
             return LastApplied { last, ..LastApplied::default() };
         };
         let lost_files = match may_have_lost_files(ops, &before.texts(), &spec.texts()) {
-            true => lost_files(&self.source.contents(before), &self.source.contents(spec)),
+            true => lost_files(&before.contents(), &spec.contents()),
             false => Vec::new(),
         };
         LastApplied { last, cut_off: cut_off(&spec.texts(), &before.texts()), lost_files }
@@ -165,4 +153,26 @@ impl SpecVersions {
     pub(crate) fn problem(&self) -> Option<&SpecProblem> {
         self.problem.as_ref()
     }
+
+    /// Lists the parameters that changed or have no value.
+    pub(crate) fn parameters(&self) -> Vec<ParameterStatus> {
+        self.parameters.status()
+    }
+}
+
+/// Returns the SHA-256 of a spec's texts, in hexadecimal digits.
+pub(crate) fn digest(spec: &SpecText) -> String {
+    StoredSpec::new(&spec.texts(), &spec.parameters).digest.into()
+}
+
+/// Whether it is the spec that the journal records. Names are not compared.
+pub(crate) fn is_stored_as(spec: &SpecText, stored: &StoredSpec) -> bool {
+    spec.parameters == stored.parameters && *digest(spec) == *stored.digest
+}
+
+/// Parses the texts of a spec that was applied before; `None` if this version does not accept them any
+/// more.
+fn remembered(last: StoredSpecTexts) -> Option<SpecText> {
+    let StoredSpecTexts { texts, parameters } = last;
+    SpecText::recorded(texts, parameters)
 }

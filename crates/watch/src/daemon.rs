@@ -3,7 +3,6 @@
 
 use std::io;
 use std::net::TcpListener;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
@@ -12,6 +11,7 @@ use std::time::Duration;
 use evenkeel_control::{BindError, EventPublisher, Server};
 use evenkeel_engine::HostKernel;
 use evenkeel_host::AddressMonitor;
+use evenkeel_source::{Follower, HostParameters, OpenSource};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use thiserror::Error;
@@ -26,8 +26,6 @@ use crate::metrics::Metrics;
 use crate::netns_monitor::{NamespaceLost, NetnsMonitor};
 use crate::options::Options;
 use crate::reconciler::{Message, Outputs, Reconciler};
-use crate::spec_source::SpecSource;
-use crate::spec_watcher::Files;
 use crate::status;
 use crate::systemd::Notifier;
 use crate::traffic_reader::KernelTraffic;
@@ -75,22 +73,23 @@ fn system(tried: &'static str) -> impl FnOnce(io::Error) -> DaemonError {
 }
 
 /// Runs the daemon in the calling thread's network namespace until SIGTERM or SIGINT, or until the
-/// namespace's name stands for another one. The listener, if there is one, serves the HTTP endpoint;
+/// namespace's name stands for another one. The spec comes from the source, with these parameters. The
+/// listener, if there is one, serves the HTTP endpoint;
 /// it may belong to another namespace.
 ///
 /// # Errors
 /// [`DaemonError`]; nothing was changed then, unless the reconciler had started.
 pub fn run(
     options: Options,
-    source: Box<dyn SpecSource>,
-    places: Vec<PathBuf>,
+    source: OpenSource,
+    parameters: HostParameters,
     listener: Option<TcpListener>,
 ) -> Result<(), DaemonError> {
     // Metrics are written one at a time: one blocking thread suffices and bounds memory.
     let runtime =
         tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).enable_all().build();
     let runtime = runtime.map_err(system("start the async runtime"))?;
-    let outcome = runtime.block_on(serve(options, source, places, listener));
+    let outcome = runtime.block_on(serve(options, source, parameters, listener));
     // Does not wait for open connections, which may last long.
     runtime.shutdown_background();
     outcome
@@ -98,8 +97,8 @@ pub fn run(
 
 async fn serve(
     options: Options,
-    source: Box<dyn SpecSource>,
-    places: Vec<PathBuf>,
+    source: OpenSource,
+    parameters: HostParameters,
     listener: Option<TcpListener>,
 ) -> Result<(), DaemonError> {
     let server = Server::bind()?;
@@ -144,17 +143,18 @@ async fn serve(
     let builder = thread::Builder::new().name("addresses".to_owned());
     builder.spawn(move || forward_changes(changes, &sender)).map_err(system("start a thread"))?;
 
-    let file_events = messages.clone();
-    let files = Files::new(places, move || {
-        let _sent = file_events.send(Message::Files);
-    });
+    let source_events = messages.clone();
+    let source = source(Box::new(move || {
+        let _sent = source_events.send(Message::Source);
+    }));
+    let follower = Follower::new(source, parameters, options.interval);
     let mut namespace = NetnsMonitor::new(options.netns.clone());
     let mut namespace_checks = tokio::time::interval(options.interval);
     let outputs = Outputs { metrics, liveness, notifier, names, publish, events: events.clone() };
     let (ended, mut end) = oneshot::channel();
     let run_reconciler = move || {
         let connect = Box::new(HostKernel::connect);
-        let mut reconciler = Reconciler::new(options, connect, source, files, outputs);
+        let mut reconciler = Reconciler::new(options, connect, follower, outputs);
         reconciler.run(&receiver);
         let _sent = ended.send(());
     };

@@ -6,25 +6,23 @@
 //!
 //! The reconciler does all that on its own thread; everything else (files, addresses, timers, signals,
 //! the endpoint, the control socket) is asynchronous and communicates with it by messages. The crate
-//! prints nothing and parses no spec: specs come from a [`SpecSource`].
+//! prints nothing and parses no spec: `evenkeel_source` fetches and parses specs.
 
 mod active_spec;
 mod backoff;
 mod clock;
 mod conflict;
 mod daemon;
-mod debounce;
 mod http;
 mod known_writers;
 mod liveness;
 mod metrics;
 mod netns_monitor;
 mod options;
+mod parameter_changes;
 mod pause;
 mod reconciler;
 mod retry;
-mod spec_source;
-mod spec_watcher;
 mod status;
 mod systemd;
 #[cfg(test)]
@@ -36,6 +34,4 @@ pub use evenkeel_control::BindError;
 pub use metrics::{Detail, TrafficOptions};
 pub use netns_monitor::NamespaceLost;
 pub use options::Options;
-pub use spec_source::{SpecSource, SpecText};
-pub use spec_watcher::is_spec;
 pub use status::list_drains;

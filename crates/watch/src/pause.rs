@@ -2,27 +2,16 @@
 //! It has its own file beside the journal, because only the holder of the lock may write the journal.
 //! A pause ends with the network namespace it is for, and so with the boot.
 
-use std::fs;
 use std::io;
 
 use evenkeel_control::Pause;
-use evenkeel_engine::StateDir;
+use evenkeel_engine::{FileError, StateDir, error_chain};
 use evenkeel_host::NamespaceIdentity;
 use evenkeel_plan::{ClockReading, Uptime};
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 use tracing::warn;
 
 const NAME: &str = "paused.json";
-
-/// The pause cannot be stored or removed.
-#[derive(Debug, Error)]
-#[error("cannot {tried} {path}: {source}")]
-pub(crate) struct PauseError {
-    tried: &'static str,
-    path: String,
-    source: io::Error,
-}
 
 /// A pause as stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,58 +73,46 @@ pub(crate) fn read(state: &StateDir, now: &ClockReading) -> Option<StoredPause> 
     if stored_pause.uptime.is_some()
         && let Err(error) = write(state, &stored_pause)
     {
-        warn!("{error}; after a restart of the daemon the pause follows the wall clock");
+        warn!(
+            "{}; after a restart of the daemon the pause follows the wall clock",
+            error_chain(&error)
+        );
     }
     Some(stored_pause)
 }
 
 fn find(state: &StateDir, now: &ClockReading) -> Option<StoredPause> {
-    let path = state.folder().join(NAME);
-    let text = match fs::read(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+    let text = match state.read_file(NAME) {
+        Ok(text) => text?,
         Err(error) => {
-            warn!("cannot read {}: {error}", path.display());
+            warn!("{}: paused until `evenkeel resume`", error_chain(&error));
             // The user who paused the daemon knows how to resume it.
             return Some(StoredPause::begin(state, None, now));
         }
     };
     let stored_pause = serde_json::from_slice(&text).unwrap_or_else(|error| {
+        let path = state.folder().join(NAME);
         warn!("{} is damaged ({error}): paused until `evenkeel resume`", path.display());
         StoredPause::begin(state, None, now)
     });
     Some(stored_pause)
 }
 
-/// Stores the pause atomically: after a crash the file holds it or what it held before.
-pub(crate) fn write(state: &StateDir, stored_pause: &StoredPause) -> Result<(), PauseError> {
-    let folder = state.folder();
-    let fail = |tried| {
-        let path = folder.join(NAME).display().to_string();
-        move |source| PauseError { tried, path, source }
-    };
-    let (path, new) = (folder.join(NAME), folder.join("paused.json.new"));
-    fs::create_dir_all(folder).map_err(fail("write"))?;
-    let text = serde_json::to_vec(stored_pause).map_err(io::Error::from).map_err(fail("write"))?;
-    fs::write(&new, text)
-        .and_then(|()| fs::File::open(&new)?.sync_all())
-        .and_then(|()| fs::rename(&new, &path))
-        .map_err(fail("write"))
+/// Stores the pause durably: after a crash the file holds it or what it held before.
+pub(crate) fn write(state: &StateDir, stored_pause: &StoredPause) -> Result<(), FileError> {
+    let text = serde_json::to_vec(stored_pause).map_err(io::Error::from);
+    let text = text.map_err(FileError::new("write", &state.folder().join(NAME)))?;
+    state.replace_file(NAME, &[&text])
 }
 
 /// Removes the stored pause.
-pub(crate) fn remove(state: &StateDir) -> Result<(), PauseError> {
-    let path = state.folder().join(NAME);
-    match fs::remove_file(&path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => {
-            Err(PauseError { tried: "remove", path: path.display().to_string(), source })
-        }
-        _ => Ok(()),
-    }
+pub(crate) fn remove(state: &StateDir) -> Result<(), FileError> {
+    state.remove_file(NAME)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::time::Duration;
 
     use evenkeel_host::Namespace;
@@ -245,5 +222,30 @@ mod tests {
         fs::write(state.folder().join(NAME), "{").expect("a file");
         let now = reading('a', 7, 7);
         assert_eq!(read(&state, &now), Some(StoredPause::begin(&state, None, &now)));
+    }
+
+    #[test]
+    fn a_link_in_its_place_is_not_read_and_counts_as_a_pause_that_can_be_resumed() {
+        let (folder, state) = state_dir();
+        let ended = folder.path().join("ended");
+        fs::write(&ended, r#"{"since":5,"until":6}"#).expect("a file");
+        let link = state.folder().join(NAME);
+        std::os::unix::fs::symlink(&ended, &link).expect("a link");
+        let now = reading('a', 7, 7);
+        assert_eq!(read(&state, &now), Some(StoredPause::begin(&state, None, &now)));
+        let error = remove(&state).err();
+        assert!(error.is_none() && ended.exists() && !link.is_symlink(), "{error:?}");
+        assert_eq!(read(&state, &now), None);
+    }
+
+    #[test]
+    fn a_pause_that_cannot_be_stored_is_an_error_that_names_the_file() {
+        let (folder, state) = state_dir();
+        fs::remove_dir(state.folder()).expect("it is empty");
+        std::os::unix::fs::symlink(folder.path(), state.folder()).expect("a link");
+        let pause = StoredPause::begin(&state, None, &reading('a', 7, 7));
+        let error = write(&state, &pause).expect_err("the directory is a link");
+        let message = error.to_string();
+        assert!(message.contains("/init is a symbolic link"), "{message}");
     }
 }

@@ -20,6 +20,7 @@ use evenkeel_control::{Command, EventPublisher, Held, Mode, PassStatus, Pause, S
 use evenkeel_engine::{Journal, Kernel, KernelError, ReadRequest, TableDigest};
 use evenkeel_model::{Binding, Live, ServiceKey};
 use evenkeel_plan::{Guard, Object, Warning};
+use evenkeel_source::Follower;
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
@@ -27,14 +28,11 @@ use crate::active_spec::SpecVersions;
 use crate::backoff::{delay, jittered};
 use crate::clock::DaemonClock;
 use crate::conflict::Conflicts;
-use crate::debounce::{Debounce, LIMIT, STABLE_FOR};
 use crate::liveness::Liveness;
 use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::pause;
 use crate::retry::RetryQueue;
-use crate::spec_source::SpecSource;
-use crate::spec_watcher::{Files, Fingerprint};
 use crate::systemd::Notifier;
 use crate::traffic_reader::Names;
 use events::PassEvents;
@@ -63,8 +61,8 @@ const MAX_SLEEP: Duration = Duration::from_secs(10);
 pub(crate) enum Message {
     /// An address or an interface changed; these addresses were removed.
     Address { gone: BTreeSet<IpAddr> },
-    /// The spec files may have changed.
-    Files,
+    /// The source of the spec may have changed.
+    Source,
     /// Read the spec again, whether or not it seems to have changed.
     Reload,
     /// A request of the control socket.
@@ -91,9 +89,8 @@ pub(crate) struct Reconciler<K: Kernel> {
     kernel: Option<K>,
     outputs: Outputs,
     clock: DaemonClock,
-    files: Files,
-    debounce: Debounce<Fingerprint>,
-    /// What inotify misses of the files, a message each.
+    follower: Follower,
+    /// Changes that the source may not report, a message each.
     unreliable: Vec<String>,
     specs: SpecVersions,
     /// The journal as last read or written.
@@ -161,8 +158,7 @@ impl<K: Kernel> Reconciler<K> {
     pub(crate) fn new(
         options: Options,
         connect: Connect<K>,
-        source: Box<dyn SpecSource>,
-        files: Files,
+        follower: Follower,
         outputs: Outputs,
     ) -> Self {
         let interval = options.interval;
@@ -171,10 +167,9 @@ impl<K: Kernel> Reconciler<K> {
             kernel: None,
             outputs,
             clock: DaemonClock::new(),
-            files,
-            debounce: Debounce::new(STABLE_FOR, LIMIT),
+            follower,
             unreliable: Vec::new(),
-            specs: SpecVersions::new(source),
+            specs: SpecVersions::default(),
             journal: Journal::default(),
             failing: RetryQueue::default(),
             conflicts: Conflicts::new(interval),
@@ -258,18 +253,24 @@ impl<K: Kernel> Reconciler<K> {
                 }
                 self.schedule.address =
                     Some(self.schedule.address.map_or(from, |time| time.min(from)));
+                if self.follower.uses_addresses() {
+                    // As rarely as the passes, however many events there are.
+                    self.sample_at(self.schedule.addresses_from);
+                }
             }
-            Message::Files => {
-                let time = self.at(self.debounce.next_sample(Instant::now()));
-                self.schedule.debounce =
-                    Some(self.schedule.debounce.map_or(time, |due| due.min(time)));
-            }
+            Message::Source => self.sample_at(Duration::ZERO),
             Message::Command(Command { request, reply }) => {
                 let answer = self.handle(request);
                 // The client may have disconnected.
                 let _answered = reply.send(answer);
             }
         }
+    }
+
+    /// Schedules a sample of the source for this time, or a moment after the last one.
+    fn sample_at(&mut self, time: Duration) {
+        let time = self.at(self.follower.next_sample(Instant::now())).max(time);
+        self.schedule.debounce = Some(self.schedule.debounce.map_or(time, |due| due.min(time)));
     }
 
     fn reload(&mut self) {
@@ -307,7 +308,7 @@ impl<K: Kernel> Reconciler<K> {
         let now = self.clock.now();
         let is_due = |time: &mut Option<Duration>| time.take_if(|time| *time <= now).is_some();
         if is_due(&mut self.schedule.debounce) {
-            self.check_files();
+            self.check_source();
         }
         let wall = self.clock.wall();
         if self.pause().is_some_and(|pause| pause.until.is_some_and(|until| until <= wall)) {
@@ -322,9 +323,9 @@ impl<K: Kernel> Reconciler<K> {
             is_due(&mut self.schedule.retry),
         );
         if self.schedule.resync <= now {
-            self.check_files();
+            self.check_source();
         }
-        // No longer due if the files triggered a pass.
+        // No longer due if the source triggered a pass.
         let is_resync = self.schedule.resync <= now;
         match (address, drain, retry, is_resync) {
             (true, ..) => self.pass(Trigger::Address),

@@ -7,9 +7,6 @@ use evenkeel_plan::{DrainRecords, Object};
 use crate::known_writers;
 use crate::options::Options;
 
-// For `active_spec`.
-pub(crate) use evenkeel_control::{ActiveSpec, SpecProblem};
-
 /// Creates the status before the first pass.
 pub(crate) fn starting(options: &Options, now: u64) -> Status {
     Status {

@@ -8,6 +8,7 @@ use evenkeel_engine::{
 };
 use evenkeel_model::{Desired, Names};
 use evenkeel_plan::{Guard, Op, freshness_diff};
+use evenkeel_source::absolute_name;
 use evenkeel_spec::Source;
 
 use crate::adoption::Adoption;
@@ -17,7 +18,7 @@ use crate::daemon::{DaemonUse, check_no_conflict, is_daemon_enforcing};
 use crate::error::WorkflowError;
 use crate::event::{EventSink, Progress};
 use crate::host::{Access, Host, Session};
-use crate::last_applied::{NewSpec, absolute};
+use crate::last_applied::NewSpec;
 use crate::planning::PlannedHost;
 use crate::saved_plan::SavedPlan;
 
@@ -180,7 +181,7 @@ fn execute<K: Kernel>(
     let attempt = journal.next.take();
     if is_complete {
         let named: Vec<(String, &Source)> =
-            request.texts.iter().map(|source| (absolute(&source.name), source)).collect();
+            request.texts.iter().map(|source| (absolute_name(&source.name), source)).collect();
         let texts: Vec<(&str, &[u8])> =
             named.iter().map(|(name, source)| (&**name, &*source.text)).collect();
         state.store_spec(journal, &texts, &request.parameters)?;

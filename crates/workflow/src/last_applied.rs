@@ -2,14 +2,14 @@
 
 use std::borrow::Cow;
 use std::error::Error;
-use std::path::Path;
 
 use evenkeel_engine::{
     Journal, LastApplied, ParameterValues, StateDir, StoredSpecTexts, error_chain,
 };
 use evenkeel_model::{Desired, FileContents};
 use evenkeel_plan::{Op, cut_off, lost_files, may_have_lost_files};
-use evenkeel_spec::{RememberedParameters, Source, load_with};
+use evenkeel_source::{SourceCache, contents, desired};
+use evenkeel_spec::Source;
 
 use crate::event::{Event, EventSink};
 
@@ -25,6 +25,12 @@ pub trait SpecTexts {
 impl SpecTexts for Vec<Source> {
     fn read(&self) -> Result<Cow<'_, [Source]>, Box<dyn Error + Send + Sync>> {
         Ok(Cow::Borrowed(self))
+    }
+}
+
+impl SpecTexts for SourceCache {
+    fn read(&self) -> Result<Cow<'_, [Source]>, Box<dyn Error + Send + Sync>> {
+        Ok(Self::read(self)?)
     }
 }
 
@@ -73,17 +79,8 @@ pub fn compare(
         true => lost_files(&contents_of_last(&last), &contents(&sources, new.parameters)),
         false => Vec::new(),
     };
-    LastApplied { last: targeted.over(desired(last)), cut_off, lost_files }
-}
-
-/// What each of the texts lists, by absolute names; empty where they are not a valid spec.
-pub fn contents(sources: &[Source], parameters: &ParameterValues) -> Vec<FileContents> {
-    let loaded = load_with(sources, &RememberedParameters(parameters.clone()));
-    let mut contents = loaded.map(|loaded| loaded.contents(sources)).unwrap_or_default();
-    for file in &mut contents {
-        file.name = absolute(&file.name);
-    }
-    contents
+    let StoredSpecTexts { texts, parameters } = last;
+    LastApplied { last: targeted.over(desired(texts, parameters)), cut_off, lost_files }
 }
 
 /// What each text of the stored spec lists.
@@ -94,26 +91,8 @@ fn contents_of_last(last: &StoredSpecTexts) -> Vec<FileContents> {
     contents(&sources, parameters)
 }
 
-/// The absolute name of a text; a name such as `<stdin>` that is not a file's stays unchanged.
-pub fn absolute(name: &str) -> String {
-    match name.starts_with('<') {
-        true => name.to_owned(),
-        false => std::path::absolute(Path::new(name))
-            .map_or_else(|_| name.to_owned(), |path| path.display().to_string()),
-    }
-}
-
 /// What the last applied spec asked for; `None` where it cannot be read.
 pub fn stored(state: &StateDir, journal: &Journal) -> Option<Desired> {
-    state.last_spec(journal).ok().flatten().and_then(desired)
-}
-
-/// What a stored spec asked for; `None` for one that an earlier version accepted and this version
-/// does not.
-pub fn desired(last: StoredSpecTexts) -> Option<Desired> {
-    let StoredSpecTexts { texts, parameters } = last;
-    let sources: Vec<Source> =
-        texts.into_iter().map(|(name, text)| Source::new(name, text)).collect();
-    let loaded = load_with(&sources, &RememberedParameters(parameters));
-    loaded.ok().map(|loaded| loaded.desired)
+    let StoredSpecTexts { texts, parameters } = state.last_spec(journal).ok().flatten()?;
+    desired(texts, parameters)
 }

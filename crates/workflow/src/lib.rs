@@ -40,7 +40,7 @@ pub use drain_handover::{DrainEnd, wait_for_drains};
 pub use error::WorkflowError;
 pub use event::{Event, EventSink, Progress};
 pub use host::{Access, Host, Session, now};
-pub use last_applied::{NewSpec, SpecTexts, absolute, compare, contents, desired, stored};
+pub use last_applied::{NewSpec, SpecTexts, compare, stored};
 pub use plan_origin::PlanOrigin;
 pub use planning::PlannedHost;
 pub use saved_plan::{PlanFileError, SavedPlan, SavedPlanError};

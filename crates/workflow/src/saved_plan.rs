@@ -8,23 +8,24 @@
 //! The checksum protects against damage and careless edits, not against malice: anyone who may
 //! write the file might as well write a spec. Guards overridden with `--allow` are not stored.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use evenkeel_engine::ParameterValues;
+use evenkeel_engine::{Directory, Envelope, FileError, FileUse, ParameterValues};
 use evenkeel_model::Desired;
 use evenkeel_plan::{Op, freshness_diff};
 use evenkeel_spec::{RememberedParameters, Source};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::plan_origin::PlanOrigin;
 
 /// The format that this build writes, and the only one that it reads.
 const FORMAT: u32 = 2;
+
+/// The first line.
+const ENVELOPE: Envelope = Envelope { key: "evenkeel_plan", version_covered_since: None };
 
 /// An upper bound for the length of a plan, given the maximum length of a spec.
 const LONGEST: u64 = 1 << 30;
@@ -49,14 +50,6 @@ pub struct SavedPlan {
 struct Text {
     name: String,
     text: String,
-}
-
-/// The first line, as in every format.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Header {
-    evenkeel_plan: u32,
-    sha256: String,
 }
 
 /// Why the file of a saved plan was not written, or cannot be applied.
@@ -167,7 +160,7 @@ impl SavedPlan {
         }
     }
 
-    /// Writes it to a file that only its owner may read, atomically replacing an existing one.
+    /// Writes it durably to a file that only its owner may read, atomically replacing an existing one.
     ///
     /// # Errors
     /// The file cannot be written; an existing one is unchanged.
@@ -177,22 +170,14 @@ impl SavedPlan {
         if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
             return Err(fail(io::Error::other("it exists and is not a regular file")));
         }
-        let text = self.to_bytes().map_err(fail)?;
-        let mut fresh = path.as_os_str().to_owned();
-        fresh.push(format!(".{}.new", std::process::id()));
-        let fresh = PathBuf::from(fresh);
-        let written = new_file(&fresh)
-            .and_then(|mut file| {
-                file.write_all(&text)?;
-                file.sync_all()
-            })
-            .and_then(|()| fs::rename(&fresh, path));
-        if let Err(error) = written {
-            // A partial plan is useless. The error to report is the earlier one.
-            let _removed = fs::remove_file(&fresh);
-            return Err(fail(error));
-        }
-        Ok(())
+        let Some(name) = path.file_name() else {
+            return Err(fail(io::ErrorKind::IsADirectory.into()));
+        };
+        let [header, body] = self.to_parts().map_err(fail)?;
+        let folder = path.parent().filter(|folder| *folder != Path::new(""));
+        Directory::open(folder.unwrap_or(Path::new(".")))
+            .and_then(|folder| folder.replace(name, FileUse::Export, &[&header, &body]))
+            .map_err(|error: FileError| fail(error.into()))
     }
 
     /// Reads a plan that is to be applied here.
@@ -237,29 +222,22 @@ impl SavedPlan {
             .map_or(Ok(()), |diff| Err(SavedPlanError::Stale(diff)))
     }
 
-    fn to_bytes(&self) -> io::Result<Vec<u8>> {
+    /// Its two parts: the first line and the body.
+    fn to_parts(&self) -> io::Result<[Vec<u8>; 2]> {
         let mut body = serde_json::to_vec_pretty(self)?;
         body.push(b'\n');
-        let mut text = header(&body)?;
-        text.append(&mut body);
-        Ok(text)
+        Ok([ENVELOPE.header(FORMAT, &body).into_bytes(), body])
     }
 
     fn from_bytes(text: &[u8], path: &Path) -> Result<Self, SavedPlanError> {
         let changed = || SavedPlanError::Changed(path.to_owned());
-        let end = text.iter().position(|byte| *byte == b'\n').map_or(text.len(), |end| end + 1);
-        let (first, body) = text.split_at(end);
-        match serde_json::from_slice(first) {
-            Err(_) if text.starts_with(b"{\"evenkeel_plan\":") => return Err(changed()),
-            Err(_) => return Err(SavedPlanError::NoPlan(path.to_owned())),
-            Ok(Header { evenkeel_plan: FORMAT, .. }) => {}
-            Ok(Header { evenkeel_plan: format, .. }) => {
-                return Err(SavedPlanError::Format { path: path.to_owned(), format });
-            }
+        match ENVELOPE.version(text) {
+            None if text.starts_with(b"{\"evenkeel_plan\":") => return Err(changed()),
+            None => return Err(SavedPlanError::NoPlan(path.to_owned())),
+            Some(FORMAT) => {}
+            Some(format) => return Err(SavedPlanError::Format { path: path.to_owned(), format }),
         }
-        if !header(body).is_ok_and(|header| header == first) {
-            return Err(changed());
-        }
+        let body = ENVELOPE.body(FORMAT, text).ok_or_else(changed)?;
         serde_json::from_slice(body).map_err(|_| changed())
     }
 
@@ -292,27 +270,9 @@ impl SavedPlan {
     }
 }
 
-/// The first line of a file with that body.
-fn header(body: &[u8]) -> io::Result<Vec<u8>> {
-    let digest = Sha256::digest(body);
-    let sha256 = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    let mut line = serde_json::to_vec(&Header { evenkeel_plan: FORMAT, sha256 })?;
-    line.push(b'\n');
-    Ok(line)
-}
-
-fn new_file(path: &Path) -> io::Result<File> {
-    // A killed process with the same id may have left one behind.
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     use evenkeel_host::NamespaceIdentity;
     use evenkeel_model::Binding;
@@ -371,8 +331,31 @@ mod tests {
     }
 
     #[test]
+    fn a_link_beside_it_or_in_its_place_is_replaced_and_what_it_points_to_stays() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, victim) = (folder.path().join("plan"), folder.path().join("victim"));
+        fs::write(&victim, "untouched").expect("a file");
+        let beside = folder.path().join(format!("plan.{}.new", std::process::id()));
+        for link in [&path, &beside] {
+            symlink(&victim, link).expect("a link");
+        }
+        example().write(&path).expect("it can be written");
+        assert_eq!(fs::read_to_string(&victim).expect("it is there"), "untouched");
+        assert!(path.symlink_metadata().expect("it is there").is_file());
+        assert!(!beside.is_symlink());
+    }
+
+    #[test]
+    fn the_first_line_has_the_digest_of_the_body_alone() {
+        // echo -n body | sha256sum
+        let digest = "230d8358dc8e8890b4c58deeb62912ee2f20357ae92a5cc861b98e68fe31acb5";
+        let expected = format!("{{\"evenkeel_plan\":2,\"sha256\":\"{digest}\"}}\n");
+        assert_eq!(ENVELOPE.header(FORMAT, b"body"), expected);
+    }
+
+    #[test]
     fn every_changed_byte_is_detected() {
-        let text = example().to_bytes().expect("it can be written");
+        let text = example().to_parts().expect("it can be written").concat();
         assert_eq!(parse(&text), Ok(example()));
         for place in 0..text.len() {
             for change in [1, 0x20, 0x80] {
@@ -385,7 +368,7 @@ mod tests {
 
     #[test]
     fn a_truncated_or_extended_file_is_refused() {
-        let text = example().to_bytes().expect("it can be written");
+        let text = example().to_parts().expect("it can be written").concat();
         for length in 0..text.len() {
             assert!(parse(&text[..length]).is_err(), "{length} bytes");
         }

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use evenkeel_engine::{Kernel, ReadRequest, Replies};
 use evenkeel_model::{Desired, Names, ServiceKey};
+use evenkeel_source::desired;
 
 use crate::error::WorkflowError;
 use crate::event::EventSink;
 use crate::host::{Access, Host, Session};
-use crate::last_applied::desired;
 use crate::selection::select_live;
 
 /// Which counters are reset.
@@ -118,6 +118,7 @@ fn last_applied<K: Kernel>(session: &Session<K>) -> Result<Desired, WorkflowErro
         false => None,
     };
     // Services that were applied one by one come without the scope of their spec.
-    let last = last.and_then(desired).ok_or(WorkflowError::NoSpec)?;
+    let last = last.and_then(|last| desired(last.texts, last.parameters));
+    let last = last.ok_or(WorkflowError::NoSpec)?;
     journal.active_partial_applies().over(Some(last)).ok_or(WorkflowError::NoSpec)
 }

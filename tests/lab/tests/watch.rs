@@ -22,6 +22,7 @@ mod files;
 mod git;
 mod namespaces;
 mod neighbours;
+mod parameters;
 mod signals;
 mod subscription;
 mod waiting_commands;

@@ -5,7 +5,9 @@ mod follow;
 use std::fmt::Display;
 use std::time::Duration;
 
-use evenkeel_control::{Answer, AskError, DrainStatus, FORMAT, Mode, Request, State, Status};
+use evenkeel_control::{
+    Answer, AskError, DrainStatus, FORMAT, Mode, ParameterStatus, Request, State, Status,
+};
 use evenkeel_model::Desired;
 use evenkeel_plan::render::count;
 use evenkeel_watch::list_drains;
@@ -132,6 +134,10 @@ fn print_status(status: &Status, output: &mut Output) -> Result<(), Error> {
         )?,
         None => row("active spec", "none".to_owned())?,
     }
+    for parameter in &status.spec.parameters {
+        let change = parameter_change(parameter);
+        row("parameter", format!("{change}, for {}", ago(parameter.since)))?;
+    }
     if let Some(pass) = &status.last_pass {
         row(
             "last pass",
@@ -174,6 +180,15 @@ fn print_status(status: &Status, output: &mut Output) -> Result<(), Error> {
         row("", "try again in a moment".to_owned())?;
     }
     Ok(())
+}
+
+/// A parameter with its last value and the current one.
+fn parameter_change(parameter: &ParameterStatus) -> String {
+    let ParameterStatus { name, value, error, previous, since: _ } = parameter;
+    let before = previous.as_ref().map(|previous| format!("{previous} -> ")).unwrap_or_default();
+    let now = value.as_deref().unwrap_or("no value");
+    let why = error.as_ref().map(|error| format!(" ({error})")).unwrap_or_default();
+    format!("${{{name}}}: {before}{now}{why}")
 }
 
 /// The time since `at`, which is in seconds since 1970, for users.

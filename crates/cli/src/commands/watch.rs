@@ -3,21 +3,21 @@
 use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_control::Mode;
-use evenkeel_engine::{HostKernel, Kernel, ReadRequest, StoredSpecTexts};
-use evenkeel_model::{FileContents, Live};
-use evenkeel_spec::Source;
-use evenkeel_watch::{Detail, Options, SpecSource, SpecText, TrafficOptions};
+use evenkeel_engine::{HostKernel, Kernel, ReadRequest};
+use evenkeel_model::Live;
+use evenkeel_source::{FileSource, OpenSource};
+use evenkeel_watch::{Detail, Options, TrafficOptions};
 
-use crate::args::{GlobalArgs, ParameterArgs, TrafficDetail, WatchArgs};
+use crate::args::{GlobalArgs, TrafficDetail, WatchArgs};
 use crate::daemon_client::absolute;
 use crate::error::Error;
 use crate::exit_code::CommandExit;
 use crate::host::{namespace, state_dir};
 use crate::output::Output;
+use crate::parameters::host_parameters;
 
 /// The default full interval, in intervals: until then the cheap probe is enough.
 const INTERVALS: u32 = 10;
@@ -34,8 +34,8 @@ pub(crate) fn run(
             "`watch` follows files, and stdin cannot be read again".to_owned(),
         ));
     }
-    // An invalid `--set` is reported now, since reading the spec again cannot correct it.
-    crate::parameters::HostParameters::new(&spec.parameters.set, global)?;
+    // The daemon stays in the namespace that is entered below, whatever its name refers to later.
+    let parameters = host_parameters(&spec.parameters, None)?;
     // The endpoint serves the host's monitoring, so it is bound before the network namespace is
     // entered.
     let listener = listener(listen)?;
@@ -65,13 +65,10 @@ pub(crate) fn run(
         },
     };
     let places: Vec<PathBuf> = options.sources.iter().map(PathBuf::from).collect();
-    let files = FileSource {
-        places: places.clone(),
-        parameters: ParameterArgs { set: spec.parameters.set.clone() },
-        global: global.clone(),
-    };
+    let source: OpenSource =
+        Box::new(move |on_change| Box::new(FileSource::new(places, on_change)));
     output.flush()?;
-    evenkeel_watch::run(options, Box::new(files), places, listener)?;
+    evenkeel_watch::run(options, source, parameters, listener)?;
     Ok(CommandExit::Done)
 }
 
@@ -81,31 +78,4 @@ fn listener(address: &str) -> Result<Option<TcpListener>, Error> {
     }
     let fail = |source| Error::Listen { address: address.to_owned(), source };
     TcpListener::bind(address).map(Some).map_err(fail)
-}
-
-/// The spec of the command line, which the daemon reads repeatedly.
-struct FileSource {
-    places: Vec<PathBuf>,
-    parameters: ParameterArgs,
-    global: GlobalArgs,
-}
-
-impl SpecSource for FileSource {
-    fn read(&mut self) -> Result<SpecText, String> {
-        let Self { places, parameters, global } = self;
-        crate::input::text(places, parameters, global)
-    }
-
-    fn remembered(&mut self, last: StoredSpecTexts) -> Option<SpecText> {
-        let desired = Arc::new(evenkeel_workflow::desired(last.clone())?);
-        let StoredSpecTexts { texts, parameters } = last;
-        Some(SpecText { desired, texts, parameters, warnings: String::new() })
-    }
-
-    fn contents(&self, spec: &SpecText) -> Vec<FileContents> {
-        let texts = spec.texts.iter();
-        let sources: Vec<Source> =
-            texts.map(|(name, text)| Source::new(name.clone(), text.clone())).collect();
-        evenkeel_workflow::contents(&sources, &spec.parameters)
-    }
 }

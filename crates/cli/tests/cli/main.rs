@@ -8,4 +8,5 @@ mod golden;
 mod parameters;
 mod program;
 mod specs;
+mod state_dir;
 mod streams;

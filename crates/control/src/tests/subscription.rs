@@ -20,7 +20,7 @@ fn subscribe(name: &Name) -> Result<Subscription, AskError> {
 
 /// An event that is recognized by its number and as long as the given text.
 fn event(number: u64, text: &str) -> Event {
-    let problem = SpecProblem { since: number, text: text.to_owned() };
+    let problem = SpecProblem { since: number, text: text.to_owned(), temporary: false };
     Event { at: number, kind: EventKind::SpecRejected { problem } }
 }
 

@@ -4,6 +4,9 @@
 //! program had adopted a service, applied a whole spec, and applied one service by `--target`. Version
 //! 4 is the same with a labelled VIP and its route.
 
+use std::fs;
+use std::path::Path;
+
 use evenkeel_model::{Drain, NamedService, Scheduler, Service, ServiceKey};
 use evenkeel_model::{Forward, Protocol, RealServer, RealServerKey, Scope};
 use evenkeel_plan::Op;
@@ -203,7 +206,7 @@ fn a_journal_of_this_version_is_written_as_it_was() {
 fn an_intact_journal_of_the_next_version_is_refused_and_kept() {
     let (_folder, state, text) = fixture("v4");
     let end = text.iter().position(|byte| *byte == b'\n').expect("a first line") + 1;
-    let next = [file::header(VERSION + 1, &text[end..]).as_bytes(), &text[end..]].concat();
+    let next = [file::ENVELOPE.header(VERSION + 1, &text[end..]).as_bytes(), &text[end..]].concat();
     fs::write(state.path(), &next).expect("it can be written");
     for is_writer in [false, true] {
         let error = state.read(is_writer).expect_err("it is refused");

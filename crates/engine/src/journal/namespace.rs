@@ -13,8 +13,8 @@ use std::borrow::Cow;
 use evenkeel_host::{Namespace, NamespaceIdentity, NamespaceState};
 use evenkeel_plan::PriorState;
 
-use super::{Journal, JournalError, StateDir};
-use crate::Pending;
+use super::{Journal, JournalError};
+use crate::{Pending, StateDir};
 
 impl Journal {
     /// What remains of a journal that another namespace of that label wrote.
@@ -66,7 +66,7 @@ impl StateDir {
     /// Adapts a journal to this namespace. One without an identity, as earlier versions wrote it,
     /// counts as this namespace's own.
     pub(super) fn as_read_here(&self, journal: Journal) -> Result<Journal, JournalError> {
-        let Some(here) = &self.namespace else { return Ok(journal) };
+        let Some(here) = self.namespace() else { return Ok(journal) };
         let journal = match journal.namespace.clone() {
             Some(before) if !before.is_same(&here.identity) => {
                 self.check_not_replaced()?;
@@ -92,11 +92,11 @@ impl StateDir {
     /// A process keeps its own namespace alive when that is deleted, but the directory then belongs
     /// to the new one.
     pub(super) fn check_not_replaced(&self) -> Result<(), JournalError> {
-        let named = self.namespace.as_ref().filter(|it| !it.initial && it.is_known_by_name());
+        let named = self.namespace().filter(|it| !it.initial && it.is_known_by_name());
         let Some(name) = named.and_then(|it| it.name.clone()) else { return Ok(()) };
         match Namespace::state(&name) {
             Ok(NamespaceState::Another) => {
-                Err(JournalError::Replaced { name, folder: self.folder.clone() })
+                Err(JournalError::Replaced { name, folder: self.folder().to_owned() })
             }
             // If the names can no longer be read, the check cannot find a replacement and passes.
             Ok(NamespaceState::This | NamespaceState::Nothing) | Err(_) => Ok(()),

@@ -4,17 +4,18 @@
 //! is current, and where its texts begin and end. The file is written before the journal refers to
 //! it, so that the journal never names an incomplete file.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use evenkeel_plan::has_end_mark;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use super::file::{hexadecimal, replace};
-use super::{Journal, JournalError, ParameterValues, StateDir};
+use super::{Journal, JournalError, ParameterValues};
+use crate::error_chain;
+use crate::store::{Directory, FileError, StateDir, hexadecimal};
 
 /// The prefix of these file names.
 const PREFIX: &str = "spec-";
@@ -81,16 +82,18 @@ impl StateDir {
         parameters: &ParameterValues,
     ) -> Result<(), JournalError> {
         let is_same = |spec: &StoredSpec| {
-            spec.describes(texts, parameters) && holds(&self.texts(spec), texts).unwrap_or(false)
+            // A file that cannot be read is written again.
+            let open = || self.open_file(&spec.file_name()).ok().flatten();
+            spec.describes(texts, parameters)
+                && open().is_some_and(|file| holds(file, texts).unwrap_or(false))
         };
         if journal.spec.as_ref().is_some_and(is_same) {
             journal.next = None;
             return Ok(());
         }
         let spec = StoredSpec::new(texts, parameters);
-        self.create()?;
         let bytes: Vec<&[u8]> = texts.iter().map(|(_, text)| *text).collect();
-        replace(&self.texts(&spec), &bytes)?;
+        self.replace_file(&spec.file_name(), &bytes)?;
         journal.next = Some(spec);
         Ok(())
     }
@@ -101,37 +104,35 @@ impl StateDir {
     /// Its texts are missing or damaged; callers print this as a warning.
     pub fn last_spec(&self, journal: &Journal) -> Result<Option<StoredSpecTexts>, SpecUnavailable> {
         let Some(spec) = journal.active_spec() else { return Ok(None) };
-        let path = self.texts(spec);
-        let read = match read(&path, spec) {
-            Ok(Some(texts)) => return Ok(Some(texts)),
-            Ok(None) => "is damaged".to_owned(),
-            Err(error) => format!("cannot be read: {error}"),
+        let path = self.folder().join(spec.file_name());
+        let problem = match self.open_file(&spec.file_name()) {
+            Ok(Some(file)) => match read(file, spec) {
+                Ok(Some(texts)) => return Ok(Some(texts)),
+                Ok(None) => "is damaged".to_owned(),
+                Err(error) => format!("cannot be read: {error}"),
+            },
+            Ok(None) => "is missing".to_owned(),
+            Err(FileError::Failed { source, .. }) => format!("cannot be read: {source}"),
+            Err(FileError::Symlink { .. }) => "is a symbolic link".to_owned(),
         };
-        Err(SpecUnavailable { path, problem: read })
+        Err(SpecUnavailable { path, problem })
     }
+}
 
-    /// Removes spec texts that the journal does not refer to, including partial files.
-    pub(super) fn remove_other_texts(&self, journal: &Journal) {
-        let is_referred_to = |name: &str| {
-            let specs = [&journal.spec, &journal.next].into_iter().flatten();
-            specs.into_iter().any(|spec| name.strip_prefix(PREFIX) == Some(&spec.digest))
-        };
-        let Ok(entries) = fs::read_dir(&self.folder) else { return };
-        for entry in entries.filter_map(Result::ok) {
-            let name = entry.file_name();
-            let name = name.to_string_lossy();
-            if name.starts_with(PREFIX)
-                && !is_referred_to(&name)
-                && let Err(error) = fs::remove_file(entry.path())
-            {
-                // It only takes up space, and the next writer tries again.
-                tracing::debug!(path = %entry.path().display(), %error, "not removed");
-            }
+/// Removes spec texts that the journal does not refer to, including partial files.
+pub(super) fn remove_other_texts(directory: &Directory, journal: &Journal) {
+    let is_referred_to = |name: &str| {
+        let specs = [&journal.spec, &journal.next].into_iter().flatten();
+        specs.into_iter().any(|spec| name.strip_prefix(PREFIX) == Some(&spec.digest))
+    };
+    // What is not removed only takes up space, and the next writer tries again.
+    let report = |error| tracing::debug!(error = error_chain(&error), "not removed");
+    let names = directory.names().map_err(report).unwrap_or_default();
+    for name in names {
+        let text = name.to_string_lossy();
+        if text.starts_with(PREFIX) && !is_referred_to(&text) {
+            let _removed = directory.remove(&name).map_err(report);
         }
-    }
-
-    pub(super) fn texts(&self, spec: &StoredSpec) -> PathBuf {
-        self.folder.join(format!("{PREFIX}{}", spec.digest))
     }
 }
 
@@ -154,6 +155,10 @@ impl StoredSpec {
         }
     }
 
+    pub(super) fn file_name(&self) -> String {
+        format!("{PREFIX}{}", self.digest)
+    }
+
     /// Whether the texts have the recorded names and lengths, and the parameters the recorded
     /// values; does not compare the contents.
     fn describes(&self, texts: &[(&str, &[u8])], parameters: &ParameterValues) -> bool {
@@ -168,8 +173,8 @@ impl StoredSpec {
 
 /// Whether a file consists of the concatenated texts. Compares in pieces, which costs less than a
 /// digest.
-fn holds(path: &Path, texts: &[(&str, &[u8])]) -> io::Result<bool> {
-    let mut file = BufReader::with_capacity(64 * 1024, File::open(path)?);
+fn holds(file: File, texts: &[(&str, &[u8])]) -> io::Result<bool> {
+    let mut file = BufReader::with_capacity(64 * 1024, file);
     let mut piece = [0; 16 * 1024];
     for (_, text) in texts {
         for expected in text.chunks(piece.len()) {
@@ -184,8 +189,7 @@ fn holds(path: &Path, texts: &[(&str, &[u8])]) -> io::Result<bool> {
 }
 
 /// Reads the texts of a spec; `None` where they do not match the journal.
-fn read(path: &Path, spec: &StoredSpec) -> io::Result<Option<StoredSpecTexts>> {
-    let mut file = File::open(path)?;
+fn read(mut file: File, spec: &StoredSpec) -> io::Result<Option<StoredSpecTexts>> {
     let lengths = spec.texts.iter().map(|text| text.length);
     let length = lengths.fold(0, u64::saturating_add);
     // Checked before memory is allocated for these lengths.

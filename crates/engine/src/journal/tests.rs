@@ -1,3 +1,6 @@
+use std::fs;
+use std::path::Path;
+
 use evenkeel_model::arbitrary::pair;
 use evenkeel_model::{Drain, RealServerKey};
 use evenkeel_plan::{DrainRecords, Draining, Inputs, Uptime, plan};
@@ -46,7 +49,7 @@ fn example() -> Journal {
 
 /// The file names in the directory.
 fn files(state: &StateDir) -> Vec<String> {
-    let entries = fs::read_dir(&state.folder).expect("it can be listed");
+    let entries = fs::read_dir(state.folder()).expect("it can be listed");
     let names = entries.map(|entry| entry.expect("an entry").file_name());
     let mut names: Vec<String> = names.map(|name| name.into_string().expect("text")).collect();
     names.sort();
@@ -56,7 +59,7 @@ fn files(state: &StateDir) -> Vec<String> {
 impl StateDir {
     /// The file with the texts of the last applied spec.
     fn texts_of(&self, journal: &Journal) -> PathBuf {
-        self.texts(journal.spec.as_ref().expect("a spec"))
+        self.folder().join(journal.spec.as_ref().expect("a spec").file_name())
     }
 }
 
@@ -104,7 +107,7 @@ fn a_journal_of_version_1_is_read_and_written_in_the_current_version() {
 }
 "#;
     for text in [text.to_owned(), text.replace('\n', "")] {
-        fs::create_dir_all(&state.folder).expect("a folder");
+        fs::create_dir_all(state.folder()).expect("a folder");
         fs::write(state.path(), text).expect("a file");
         let (journal, warning) = state.read(true).expect("it can be read");
         assert_eq!(warning, None);
@@ -123,8 +126,8 @@ fn a_journal_of_version_1_is_read_and_written_in_the_current_version() {
 fn a_journal_of_version_2_is_read_and_written_in_the_current_version() {
     let (_folder, state) = state_dir();
     let body = serde_json::to_vec_pretty(&example()).expect("text");
-    fs::create_dir_all(&state.folder).expect("a folder");
-    let text = [file::header(2, &body).as_bytes(), &body].concat();
+    fs::create_dir_all(state.folder()).expect("a folder");
+    let text = [file::ENVELOPE.header(2, &body).as_bytes(), &body].concat();
     fs::write(state.path(), text).expect("a file");
     assert_eq!(state.read(true).expect("it can be read"), (example(), None));
     state.write(&example()).expect("it can be written");
@@ -147,7 +150,7 @@ fn assert_set_aside(state: &StateDir, text: &[u8], word: &str) {
         assert_eq!(state.path().exists(), !is_writer, "{warning}");
         assert_eq!(warning.contains("journal.json.damaged"), is_writer, "{warning}");
     }
-    fs::remove_file(state.folder.join("journal.json.damaged")).expect("it was set aside");
+    fs::remove_file(state.folder().join("journal.json.damaged")).expect("it was set aside");
 }
 
 #[test]
@@ -221,12 +224,12 @@ fn every_damaged_journal_is_kept_under_its_own_name() {
         fs::write(state.path(), text).expect("it can be written");
         let (_, warning) = state.read(true).expect("damage is no error");
         let warning = warning.expect("a warning");
-        let name = files(&state)
-            .into_iter()
-            .find(|name| fs::read_to_string(state.folder.join(name)).expect("it is text") == text);
+        let name = files(&state).into_iter().find(|name| {
+            fs::read_to_string(state.folder().join(name)).expect("it is text") == text
+        });
         let name = name.expect("it is kept");
         assert!(
-            warning.contains(&format!("renamed to {}", state.folder.join(name).display())),
+            warning.contains(&format!("renamed to {}", state.folder().join(name).display())),
             "{warning}"
         );
     }
@@ -357,7 +360,7 @@ fn a_blocked_write_is_an_error_with_its_path_and_keeps_the_old_journal() {
     let (folder, state) = state_dir();
     state.write(&example()).expect("it can be written");
     let after = Journal::default();
-    let obstruction = state.folder.join("journal.json.new");
+    let obstruction = state.folder().join("journal.json.new");
     fs::create_dir(&obstruction).expect("a folder");
     let error = state.write(&after).expect_err("it cannot be written");
     assert_eq!(error.to_string(), format!("cannot write {}", obstruction.display()));
@@ -382,17 +385,20 @@ fn a_blocked_write_is_an_error_with_its_path_and_keeps_the_old_journal() {
 }
 
 #[test]
-fn a_full_disk_is_an_error_and_leaves_no_partial_file() {
-    let (_folder, state) = state_dir();
+fn a_link_in_place_of_the_journal_is_an_error_with_a_remedy_and_stays() {
+    let (folder, state) = state_dir();
     state.write(&example()).expect("it can be written");
-    // Every write to it fails with "no space left".
-    let full = state.folder.join("journal.json.new");
-    std::os::unix::fs::symlink("/dev/full", &full).expect("a link");
-    let error = state.write(&Journal::default()).expect_err("there is no room");
-    let cause = std::error::Error::source(&error).expect("a cause").to_string();
-    assert!(cause.contains("No space left"), "{cause}");
-    assert_eq!(state.read(true).expect("it can be read").0, example());
-    assert_eq!(files(&state), ["journal.json"]);
+    let elsewhere = folder.path().join("elsewhere");
+    fs::rename(state.path(), &elsewhere).expect("renamed");
+    std::os::unix::fs::symlink(&elsewhere, state.path()).expect("a link");
+    for is_writer in [false, true] {
+        let error = state.read(is_writer).expect_err("it is a link");
+        let message = format!("{error}; {}", error.remedy());
+        for word in ["journal.json is a symbolic link", "move what it points to into its place"] {
+            assert!(message.contains(word), "{word}: {message}");
+        }
+        assert!(state.path().is_symlink() && elsewhere.exists());
+    }
 }
 
 #[test]

@@ -92,7 +92,7 @@ fn conflict(object: &str) -> Conflict {
 /// Returns a status in which nearly every gauge has a value of its own.
 fn eventful() -> Status {
     let held = Held { id: "x".into(), since: 71, guards: BTreeMap::default(), steps: 3 };
-    let problem = SpecProblem { since: 72, text: "bad".into() };
+    let problem = SpecProblem { since: 72, text: "bad".into(), temporary: false };
     let active = ActiveSpec { digest: "ab12".into(), generation: 73, since: 74 };
     let pass = PassStatus {
         at: 75,

@@ -1,7 +1,7 @@
 //! Executes the requests of the control socket.
 
 use evenkeel_control::{Answer, Mode, Request, Status, Trigger};
-use evenkeel_engine::Kernel;
+use evenkeel_engine::{Kernel, error_chain};
 use tracing::{info, warn};
 
 use super::{PassError, Reconciler};
@@ -19,7 +19,7 @@ impl<K: Kernel> Reconciler<K> {
                 let paused =
                     pause::StoredPause::begin(&self.options.state, seconds, &self.clock.both());
                 if let Err(error) = pause::write(&self.options.state, &paused) {
-                    return Answer::Refused(error.to_string());
+                    return Answer::Refused(error_chain(&error));
                 }
                 self.paused = Some(paused);
                 info!(seconds, "paused");
@@ -41,7 +41,7 @@ impl<K: Kernel> Reconciler<K> {
     pub(super) fn resume(&mut self) {
         self.paused = None;
         if let Err(error) = pause::remove(&self.options.state) {
-            warn!("{error}; the daemon will be paused again after a restart");
+            warn!("{}; the daemon will be paused again after a restart", error_chain(&error));
         }
         self.failing.retry_all();
         self.conflicts.clear();

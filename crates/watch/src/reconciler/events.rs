@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use evenkeel_control::{
-    Conflict, DrainStatus, Event, EventKind, FailingObject, PassStatus, Pause, State, Status,
+    Conflict, DrainStatus, Event, EventKind, FailingObject, ParameterStatus, PassStatus, Pause,
+    State, Status,
 };
 use evenkeel_engine::Kernel;
 
@@ -41,6 +42,7 @@ fn events(of_pass: PassEvents, before: &Status, after: &Status) -> Vec<EventKind
     let mut events: Vec<EventKind> =
         pass.map(|pass| EventKind::Pass { pass }).into_iter().collect();
     events.extend(state(before, after));
+    events.extend(parameters(&before.spec.parameters, &after.spec.parameters));
     events.extend(spec(before, after));
     events.extend(hold(before, after));
     events.extend(pause(before.paused, after.paused));
@@ -81,6 +83,17 @@ fn spec(before: &Status, after: &Status) -> impl Iterator<Item = EventKind> {
     let rejected = rejected.map(|problem| EventKind::SpecRejected { problem });
     let activated = activated.map(|spec| EventKind::SpecActivated { spec });
     rejected.into_iter().chain(ended).chain(activated)
+}
+
+fn parameters<'a>(
+    before: &'a [ParameterStatus],
+    after: &'a [ParameterStatus],
+) -> impl Iterator<Item = EventKind> + 'a {
+    let changed = missing_from(before, after, |it| (&it.name, &it.value, &it.error));
+    let ended = missing_from(after, before, |it| &it.name);
+    changed
+        .map(|parameter| EventKind::ParameterChanged { parameter: parameter.clone() })
+        .chain(ended.map(|old| EventKind::ParameterChangeEnded { name: old.name.clone() }))
 }
 
 fn hold(before: &Status, after: &Status) -> impl Iterator<Item = EventKind> {

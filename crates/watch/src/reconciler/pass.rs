@@ -16,10 +16,10 @@ use evenkeel_engine::{
 };
 use evenkeel_model::{Desired, Live};
 use evenkeel_plan::{Object, Op, Plan, Warning};
+use evenkeel_source::SpecText;
 use tracing::{info, warn};
 
 use super::{PassError, Reconciler, SyncBaseline};
-use crate::spec_source::SpecText;
 use admission::lines;
 
 /// Up to this number of services the table is read completely each time: that costs little, and

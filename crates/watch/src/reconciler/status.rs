@@ -58,6 +58,7 @@ impl<K: Kernel> Reconciler<K> {
                 active: self.specs.active_status().cloned(),
                 problem: self.specs.problem().cloned(),
                 held: self.held.clone(),
+                parameters: self.specs.parameters(),
             },
             paused: self.pause(),
             last_pass: self.last_pass.clone(),
@@ -119,11 +120,8 @@ impl<K: Kernel> Reconciler<K> {
             reasons.push(sentence);
         };
         if let Some(problem) = self.specs.problem() {
-            let kept = match self.specs.active_status() {
-                Some(_) => "the last valid one stays active",
-                None => "no spec is active",
-            };
-            degraded(format!("the spec is invalid; {kept}: {}", problem.text.trim()));
+            let effect = problem.effect(self.specs.active_status().is_some());
+            degraded(format!("{effect}: {}", problem.text.trim()));
         }
         if let Some(sentence) = self.instability() {
             degraded(sentence);

@@ -236,3 +236,42 @@ fn a_module_that_is_not_loaded_yet_is_loaded() {
     assert!(modules::is_loaded("ip_vs") && modules::is_loaded("ip_vs_wlc"));
     fixture.assert_in_sync("spec.yaml");
 }
+
+/// Root reads and writes in a directory of another user, who may put anything there.
+#[test]
+fn no_link_in_the_state_directory_makes_a_command_of_root_read_or_write_another_file() {
+    for (file, is_refused) in
+        [(None, true), (Some("journal.json"), true), (Some("journal.json.new"), false)]
+    {
+        let fixture = fixture();
+        let victim = fixture.path().join("victim");
+        std::fs::create_dir(&victim).unwrap();
+        std::fs::write(victim.join("journal.json"), "{\"version\":9}\n").unwrap();
+        let label = evenkeel_host::Namespace::current().unwrap().label();
+        let mut link = fixture.path().join("state").join(label);
+        let mut target = victim.clone();
+        if let Some(file) = file {
+            std::fs::create_dir(&link).unwrap();
+            link.push(file);
+            target.push("journal.json");
+        }
+        std::os::unix::fs::symlink(target, &link).unwrap();
+        let before = everything();
+        for command in ["plan spec.yaml", "apply --yes spec.yaml", "teardown --yes"] {
+            let answer = fixture.evenkeel(command);
+            if !is_refused {
+                assert_eq!((answer.status, &*answer.stderr), (0, ""), "{command}: {answer:?}");
+                continue;
+            }
+            assert_eq!((answer.status, &*answer.stdout), (1, ""), "{command}: {answer:?}");
+            let error = format!("error: {} is a symbolic link", link.display());
+            assert!(answer.stderr.starts_with(&error), "{command}: {answer:?}");
+            assert!(answer.stderr.contains("nothing was changed"), "{command}: {answer:?}");
+            assert!(everything() == before);
+        }
+        let names = std::fs::read_dir(&victim).unwrap().map(|entry| entry.unwrap().file_name());
+        assert_eq!(names.collect::<Vec<_>>(), ["journal.json"]);
+        let text = std::fs::read_to_string(victim.join("journal.json")).unwrap();
+        assert_eq!(text, "{\"version\":9}\n");
+    }
+}

@@ -8,7 +8,7 @@ use super::*;
 
 /// Waits for an event of that kind.
 #[track_caller]
-fn wait_for(
+pub(super) fn wait_for(
     subscription: &mut Subscription,
     what: &str,
     is_it: impl Fn(&EventKind) -> bool,

@@ -5,7 +5,7 @@ use evenkeel_plan::render::count;
 use evenkeel_workflow::now;
 use jiff::Timestamp;
 
-use super::print_status;
+use super::{parameter_change, print_status};
 use crate::args::{GlobalArgs, ShowOutput};
 use crate::daemon_client::subscribe;
 use crate::error::Error;
@@ -76,6 +76,12 @@ fn description(event: &EventKind) -> Option<String> {
         }
         EventKind::SpecRejected { problem } => format!("spec rejected: {}", problem.text.trim()),
         EventKind::SpecRejectionEnded => "spec no longer rejected".to_owned(),
+        EventKind::ParameterChanged { parameter } => {
+            format!("parameter {}", parameter_change(parameter))
+        }
+        EventKind::ParameterChangeEnded { name } => {
+            format!("parameter no longer changed or without a value: ${{{name}}}")
+        }
         EventKind::PlanHeld { held: Held { id, guards, steps, .. } } => {
             let guards: Vec<&str> = guards.keys().map(String::as_str).collect();
             format!(
@@ -148,7 +154,8 @@ fn utc(at: u64) -> String {
 #[cfg(test)]
 mod tests {
     use evenkeel_control::{
-        Conflict, ConflictChange, FailingObject, PassStatus, SpecProblem, State, Trigger,
+        Conflict, ConflictChange, FailingObject, ParameterStatus, PassStatus, SpecProblem, State,
+        Trigger,
     };
 
     use super::*;
@@ -176,8 +183,19 @@ mod tests {
         assert_shown(state, "state degraded: it is broken");
         let text = "error: bad\n  --> spec.yaml:3:4\n\n  | x\n".to_owned();
         assert_shown(
-            EventKind::SpecRejected { problem: SpecProblem { since: 0, text } },
+            EventKind::SpecRejected { problem: SpecProblem { since: 0, text, temporary: false } },
             "spec rejected: error: bad --> spec.yaml:3:4 | x",
+        );
+        let parameter = ParameterStatus {
+            name: "host:eth0".into(),
+            value: None,
+            error: None,
+            previous: Some("192.0.2.1".into()),
+            since: 0,
+        };
+        assert_shown(
+            EventKind::ParameterChanged { parameter },
+            "parameter ${host:eth0}: 192.0.2.1 -> no value",
         );
         let guards = [("empty", "none"), ("mass-delete", "all")];
         let guards = guards.map(|(guard, why)| (guard.to_owned(), why.to_owned())).into();

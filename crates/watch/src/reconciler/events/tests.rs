@@ -1,4 +1,4 @@
-use evenkeel_control::{ActiveSpec, ConflictChange, Held, SpecProblem, Trigger};
+use evenkeel_control::{ActiveSpec, ConflictChange, Held, ParameterStatus, SpecProblem, Trigger};
 
 use super::*;
 use crate::test_fixtures;
@@ -86,7 +86,7 @@ fn the_seconds_of_a_pause_are_not_reported() {
 #[test]
 fn a_spec_is_rejected_and_then_valid_and_active() {
     let active = |generation| ActiveSpec { digest: "ab".into(), generation, since: 5 };
-    let problem = |text: &str| SpecProblem { since: 3, text: text.into() };
+    let problem = |text: &str| SpecProblem { since: 3, text: text.into(), temporary: false };
     let mut before = ok();
     before.spec.active = Some(active(1));
     let mut bad = before.clone();
@@ -100,6 +100,32 @@ fn a_spec_is_rejected_and_then_valid_and_active() {
     good.spec.active = Some(active(2));
     let activated = EventKind::SpecActivated { spec: active(2) };
     assert_eq!(between(&bad, &good), [EventKind::SpecRejectionEnded, activated]);
+}
+
+#[test]
+fn each_change_of_a_parameter_is_reported_before_the_spec_that_it_causes() {
+    let parameter = |value: Option<&str>, since| ParameterStatus {
+        name: "host:eth0".into(),
+        value: value.map(Into::into),
+        error: None,
+        previous: Some("192.0.2.1".into()),
+        since,
+    };
+    let of = |value, since| {
+        let mut status = ok();
+        status.spec.parameters = vec![parameter(value, since)];
+        status
+    };
+    let changed = |value, since| EventKind::ParameterChanged { parameter: parameter(value, since) };
+    let ended = EventKind::ParameterChangeEnded { name: "host:eth0".into() };
+    let mut begun = of(Some("192.0.2.2"), 3);
+    begun.spec.active = Some(ActiveSpec { digest: "ab".into(), generation: 2, since: 5 });
+    let activated =
+        begun.spec.active.clone().map(|spec| EventKind::SpecActivated { spec }).expect("a spec");
+    assert_eq!(between(&ok(), &begun), [changed(Some("192.0.2.2"), 3), activated]);
+    assert_eq!(between(&of(None, 4), &of(None, 4)), []);
+    assert_eq!(between(&of(Some("192.0.2.2"), 3), &of(None, 4)), [changed(None, 4)]);
+    assert_eq!(between(&of(None, 4), &ok()), [ended]);
 }
 
 #[test]

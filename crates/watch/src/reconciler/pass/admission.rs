@@ -8,12 +8,13 @@ use evenkeel_engine::{EarlierSpecs, Journal, JournalError, Kernel, LastApplied, 
 use evenkeel_model::{Desired, Live, Names};
 use evenkeel_plan::render::{Labels, Line, count};
 use evenkeel_plan::{Guard, GuardRefusal, Inputs, Object, Op, Plan, Verb, plan, simulate};
+use evenkeel_source::SpecText;
 use sha2::{Digest, Sha256};
 use tracing::{info, warn};
 
+use crate::active_spec::{digest, is_stored_as};
 use crate::metrics::Reload;
 use crate::reconciler::{PassError, Reconciler};
-use crate::spec_source::SpecText;
 
 /// The maximum number of pending steps in the status.
 const LINES: usize = 200;
@@ -37,7 +38,7 @@ impl<K: Kernel> Reconciler<K> {
         if self.was_applied(&newest) {
             // By `apply`, whose guards accepted the plan or were passed with `--allow`.
             self.specs.accept(self.clock.wall());
-            self.granted = Some((newest.digest(), Guard::ALL.to_vec()));
+            self.granted = Some((digest(&newest), Guard::ALL.to_vec()));
             self.failing.clear();
             self.conflicts.clear();
             return Ok(());
@@ -73,7 +74,7 @@ impl<K: Kernel> Reconciler<K> {
     /// an earlier namespace of this name still has to pass its guards.
     fn was_applied(&self, spec: &SpecText) -> bool {
         let Journal { record, spec: applied, .. } = &self.journal;
-        record.applied && applied.as_ref().is_some_and(|applied| spec.is_stored_as(applied))
+        record.applied && applied.as_ref().is_some_and(|applied| is_stored_as(spec, applied))
     }
 
     /// Returns the live state with all drift from the active spec repaired; `None` without drift.
@@ -94,7 +95,7 @@ impl<K: Kernel> Reconciler<K> {
 
     /// Returns the plan to be held if guards refuse it and no user has approved it.
     fn refused(&mut self, plan: &Plan, spec: &SpecText) -> Option<Held> {
-        let digest = spec.digest();
+        let digest = digest(spec);
         let allowed: &[Guard] = match &self.granted {
             Some((granted, guards)) if *granted == digest => guards,
             _ => &[],

@@ -11,11 +11,11 @@ use evenkeel_host::Capability;
 use evenkeel_model::{Desired, Live};
 use evenkeel_plan::render::{Labels, Line};
 use evenkeel_plan::{Cause, Object, Op, Plan, UnmetPrecondition, hold_back};
+use evenkeel_source::SpecText;
 use tracing::warn;
 
 use super::{End, connected};
 use crate::reconciler::{PassError, Reconciler};
-use crate::spec_source::SpecText;
 
 impl<K: Kernel> Reconciler<K> {
     pub(super) fn apply_plan(

@@ -2,26 +2,25 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::RandomState;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use evenkeel_control::{EventPublisher, LockError, Mode, State, Status, Trigger};
 use evenkeel_engine::fake_kernel::FakeKernel;
-use evenkeel_engine::{Kernel, KernelError, ReadRequest, Replies, StoredSpecTexts, TableDigest};
+use evenkeel_engine::{Kernel, KernelError, ReadRequest, Replies, TableDigest};
 use evenkeel_host::Capability;
 use evenkeel_model::statistics::Statistics;
-use evenkeel_model::{
-    Binding, FileContents, Link, Live, Owner, RealServerKey, Service, ServiceKey,
-};
+use evenkeel_model::{Binding, Link, Live, Owner, RealServerKey, Service, ServiceKey};
 use evenkeel_plan::Op;
+use evenkeel_source::{Follower, HostParameters, Revision, SourceError, SpecSource, SpecText};
+use evenkeel_spec::{NoParameters, Source};
 use tempfile::TempDir;
 use tokio::sync::watch;
 
 use crate::liveness::Liveness;
 use crate::metrics::Metrics;
+use crate::reconciler::reload::Outcome;
 use crate::reconciler::{Outputs, Reconciler};
-use crate::spec_source::{SpecSource, SpecText};
-use crate::spec_watcher::Files;
 use crate::status;
 use crate::systemd::Notifier;
 use crate::test_fixtures;
@@ -114,33 +113,26 @@ impl Kernel for Shared {
 pub(super) struct Text(Arc<Mutex<String>>);
 
 pub(super) fn spec_text(name: &str, text: &str) -> Result<SpecText, String> {
-    let sources = [evenkeel_spec::Source::new(name, text)];
-    let loaded =
-        evenkeel_spec::load(&sources).map_err(|problems| problems.render(&sources, false))?;
-    Ok(SpecText {
-        parameters: loaded.parameters(),
-        desired: Arc::new(loaded.desired),
-        texts: vec![(name.to_owned(), text.as_bytes().to_vec())],
-        warnings: String::new(),
-    })
+    SpecText::load(vec![Source::new(name, text)], &NoParameters)
 }
 
 impl SpecSource for Text {
-    fn read(&mut self) -> Result<SpecText, String> {
-        spec_text("spec.yaml", &self.0.lock().expect("no test panics with it"))
+    fn watch(&mut self) -> Vec<String> {
+        Vec::new()
     }
 
-    fn remembered(&mut self, last: StoredSpecTexts) -> Option<SpecText> {
-        let (name, text) = last.texts.first()?;
-        spec_text(name, std::str::from_utf8(text).ok()?).ok()
+    /// Always the same: the test decides when the text is read.
+    fn revision(&mut self) -> Revision {
+        "always".into()
     }
 
-    fn contents(&self, spec: &SpecText) -> Vec<FileContents> {
-        let texts = spec.texts.iter();
-        let sources: Vec<_> = texts
-            .map(|(name, text)| evenkeel_spec::Source::new(name.clone(), text.clone()))
-            .collect();
-        evenkeel_spec::load(&sources).map(|it| it.contents(&sources)).unwrap_or_default()
+    fn open_writers(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
+
+    fn fetch(&mut self) -> Result<Vec<Source>, SourceError> {
+        let text = self.0.lock().expect("no test panics with it");
+        Ok(vec![Source::new("spec.yaml", text.clone())])
     }
 }
 
@@ -171,8 +163,9 @@ fn reconciler(
     };
     let connected = kernel.clone();
     let connect = Box::new(move |_| Ok(connected.clone()));
-    let files = Files::new(Vec::new(), || ());
-    (Reconciler::new(options, connect, Box::new(text.clone()), files, outputs), status)
+    let parameters = HostParameters::new(BTreeMap::new(), None);
+    let follower = Follower::new(Box::new(text.clone()), parameters, options.interval);
+    (Reconciler::new(options, connect, follower, outputs), status)
 }
 
 impl Fixture {
@@ -202,7 +195,7 @@ impl Fixture {
 
     pub(super) fn write(&mut self, text: &str) {
         text.clone_into(&mut self.text.0.lock().expect("no test panics with it"));
-        assert!(self.reconciler.read_spec());
+        assert_ne!(self.reconciler.read_spec(), Outcome::Discarded);
         self.pass(Trigger::Spec);
     }
 

@@ -1,16 +1,19 @@
 //! Fingerprints of the spec files: their metadata, without their contents.
 
-use std::ffi::OsStr;
 use std::fs::{self, Metadata};
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+
+use super::spec_files::is_spec;
+use crate::source::Revision;
 
 /// The names and metadata of the spec files at one time. Equal fingerprints mean equal contents if at
 /// least a tick of the clock that the kernel stamps files with (10 ms at most) lies between the last
 /// change and the earlier of the two.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Fingerprint(Vec<(PathBuf, Seen)>);
+pub(super) struct Fingerprint(Vec<(PathBuf, Seen)>);
 
 /// What was found at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,14 +48,6 @@ impl Fingerprint {
         }
         Self(all)
     }
-}
-
-/// Whether a file of this name in a directory is a part of the spec. Hidden files are not: editors
-/// create such temporary files, and Kubernetes the directories behind its symbolic links.
-pub fn is_spec(name: &OsStr) -> bool {
-    let extension = Path::new(name).extension();
-    extension.is_some_and(|it| it == "yaml" || it == "yml")
-        && !name.as_encoded_bytes().starts_with(b".")
 }
 
 fn directory(place: &Path, all: &mut Vec<(PathBuf, Seen)>) {
@@ -91,5 +86,34 @@ impl Stamp {
             modified: (metadata.mtime(), metadata.mtime_nsec()),
             changed: (metadata.ctime(), metadata.ctime_nsec()),
         }
+    }
+}
+
+impl From<Fingerprint> for Revision {
+    /// Encodes it without loss: each path is preceded by its length, and each kind of entry by a byte.
+    fn from(Fingerprint(entries): Fingerprint) -> Self {
+        let mut bytes = Vec::with_capacity(entries.len() * 128);
+        for (path, seen) in entries {
+            let path = path.as_os_str().as_bytes();
+            bytes.extend(path.len().to_ne_bytes());
+            bytes.extend(path);
+            match seen {
+                Seen::Directory => bytes.push(b'd'),
+                Seen::File(stamp) => {
+                    let Stamp { device, inode, size, modified, changed } = stamp;
+                    bytes.push(b'f');
+                    bytes.extend([device, inode, size].map(u64::to_ne_bytes).as_flattened());
+                    let times = [modified.0, modified.1, changed.0, changed.1];
+                    bytes.extend(times.map(i64::to_ne_bytes).as_flattened());
+                }
+                Seen::Error(kind) => {
+                    let kind = format!("{kind:?}");
+                    bytes.push(b'e');
+                    bytes.extend(kind.len().to_ne_bytes());
+                    bytes.extend(kind.as_bytes());
+                }
+            }
+        }
+        bytes.into()
     }
 }

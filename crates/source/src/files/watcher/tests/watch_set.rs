@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use crate::spec_watcher::watch_set::WatchSet;
+use crate::files::watch_set::WatchSet;
 
 /// Returns the watched directories of a path, relative to the root.
 fn watched(root: &Path, place: &str) -> Vec<String> {

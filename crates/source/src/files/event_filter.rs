@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
 
-use super::fingerprint::is_spec;
+use super::spec_files::is_spec;
 use super::writers::OpenWriters;
 
 /// Signals relevant events, once until it is rearmed.

@@ -13,7 +13,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::event_filter::Interest;
-use super::fingerprint::is_spec;
+use super::spec_files::is_spec;
 use super::unreliable_fs;
 
 /// The maximum number of symbolic links in a path, as in the kernel (path_resolution(7)).

@@ -1,4 +1,4 @@
-//! Decides when changing spec files are stable enough to be read.
+//! Decides when a changing source is stable enough to be read. Its texts are called files here.
 //!
 //! A program may write a spec in several steps: truncate the file and fill it, remove it and create
 //! another, write one file of a directory after the other. The states in between are not meant as a
@@ -28,14 +28,14 @@ pub(crate) const STABLE_FOR: Duration = Duration::from_millis(100);
 ///
 /// It is longer than any stall of a program that is writing a file, and short enough for a user who
 /// left the file open and waits for the spec to become active.
-pub(crate) const LIMIT: Duration = Duration::from_secs(10);
+pub const LIMIT: Duration = Duration::from_secs(10);
 
 /// How many samples are taken per quiet period while events arrive. A change is detected at most one
 /// part of the period late, and a file that is replaced all the time costs no more samples than this.
 const SAMPLES_PER_PERIOD: u32 = 4;
 
-/// Decides when to read the files. `S` is their [`Fingerprint`](crate::spec_watcher::Fingerprint):
-/// equal fingerprints mean equal contents.
+/// Decides when to read the files. `S` is the fingerprint of all that a reading depends on: equal
+/// fingerprints mean equal contents.
 #[derive(Debug)]
 pub(crate) struct Debounce<S> {
     quiet: Duration,
@@ -65,15 +65,15 @@ pub(crate) enum Writer {
 
 /// What to do after a sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stability {
-    /// Nothing: the files are as they were last read. The next sample is due after an event or at the
-    /// next resync.
+pub enum Stability {
+    /// Nothing: source and parameters are as they were last read. The next sample is due after an event
+    /// or at the next resync.
     Idle,
     /// Take another sample at this time, or after an event before it.
     WaitUntil(Instant),
-    /// Read the files, take their fingerprint again, and pass it to [`Debounce::accept_read`].
+    /// Read: they have changed and are stable, or the last reading is to be repeated.
     Read,
-    /// The same, but the files are not stable: the limit is over.
+    /// Read: they have changed and are not stable, but [`LIMIT`] is over.
     ReadAnyway,
 }
 
@@ -118,6 +118,18 @@ impl<S: Clone + PartialEq> Debounce<S> {
             Writer::Closed => Stability::WaitUntil(quiet_at.min(read_anyway_at)),
             Writer::Open => Stability::WaitUntil(read_anyway_at),
         }
+    }
+
+    /// Replaces the fingerprint of the last sample by one that describes the same state in more detail.
+    pub(crate) fn refine(&mut self, fingerprint: S) {
+        if let Some(last) = &mut self.last {
+            last.fingerprint = fingerprint;
+        }
+    }
+
+    /// Returns the fingerprint of the last sample.
+    pub(crate) fn last(&self) -> Option<&S> {
+        self.last.as_ref().map(|last| &last.fingerprint)
     }
 
     /// Decides whether a reading counts, successful or not. `after` is the fingerprint after it. True

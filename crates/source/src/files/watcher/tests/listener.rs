@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::spec_watcher::{Files, Fingerprint};
+use crate::files::fingerprint::Fingerprint;
+use crate::files::watcher::FileWatcher;
 
 /// Events arrive within this time, or not at all.
 pub(super) const SOON: Duration = Duration::from_secs(3);
@@ -19,7 +20,7 @@ pub(super) const MAX_SILENCE: Duration = Duration::from_millis(60);
 /// A watcher that takes fingerprints only after events.
 pub(super) struct Listener {
     pub(super) root: TempDir,
-    pub(super) files: Files,
+    pub(super) files: FileWatcher,
     pub(super) events: Receiver<()>,
     pub(super) calls: Arc<AtomicUsize>,
 }
@@ -33,7 +34,7 @@ impl Listener {
         let (sender, events) = channel();
         let calls = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&calls);
-        let files = Files::new(places, move || {
+        let files = FileWatcher::new(places, move || {
             counted.fetch_add(1, Ordering::SeqCst);
             // The receiver is gone once the test is over.
             let _ = sender.send(());

@@ -1,7 +1,7 @@
 //! Caches the texts of a loaded spec, and releases large ones.
 //!
 //! The texts are seldom needed again, and those of a large spec use as much memory as the parsed
-//! spec. So the text of a large file is released, but the file is kept open, and read again when its
+//! spec. So the text of a large file can be released, but the file is kept open, and read again when its
 //! text is needed. A hash ensures that the text is still the same.
 
 use std::borrow::Cow;
@@ -11,82 +11,93 @@ use std::io::{self, Seek};
 use std::path::PathBuf;
 
 use evenkeel_spec::Source;
-use evenkeel_workflow::SpecTexts;
 
-use crate::bounded_read::bounded;
-use crate::error::Error;
+use super::read::bounded;
+use crate::error::SourceError;
 
 /// The size in bytes from which a text is released.
 const LARGE: usize = 64 << 10;
 
 /// All texts of a spec, in their order.
-pub(crate) struct SourceCache {
+#[derive(Debug, Default)]
+pub struct SourceCache {
     /// Released texts are empty here.
     sources: Vec<Source>,
+    /// The files of large texts that can be read again, by the index of their texts.
+    files: Vec<(usize, OpenFile)>,
     /// The released texts, by their index.
     released: Vec<(usize, Released)>,
 }
 
+/// A file that was read. It stays open, so that replacing the file does not lose the text.
+#[derive(Debug)]
+pub(super) struct OpenFile {
+    pub(super) file: File,
+    pub(super) path: PathBuf,
+}
+
 /// A text that is only in its file.
+#[derive(Debug)]
 struct Released {
-    /// Open since it was first read, so that replacing the file does not lose the text.
-    file: File,
-    path: PathBuf,
+    file: OpenFile,
     length: usize,
     hash: u64,
 }
 
 impl From<Vec<Source>> for SourceCache {
-    /// Texts that are not in files; none is released.
+    /// Texts that are not in files; none can be released.
     fn from(sources: Vec<Source>) -> Self {
-        Self { sources, released: Vec::new() }
+        Self { sources, ..Self::default() }
     }
 }
 
 impl SourceCache {
-    /// Releases the texts that are large and in a file that can be read again.
-    pub(crate) fn release(
-        mut sources: Vec<Source>,
-        files: impl IntoIterator<Item = Option<(PathBuf, File)>>,
-    ) -> Self {
-        let mut released = Vec::new();
-        for (place, (source, file)) in sources.iter_mut().zip(files).enumerate() {
-            if let (Some((path, file)), LARGE..) = (file, source.text.len()) {
-                let text = std::mem::take(&mut source.text);
-                let (length, hash) = (text.len(), hash(&text));
-                released.push((place, Released { file, path, length, hash }));
-            }
-        }
-        Self { sources, released }
+    /// Adds a text, with its file if that can be read again. The file of a small text is closed.
+    pub(super) fn push(&mut self, source: Source, file: Option<OpenFile>) {
+        let index = self.sources.len();
+        let file = file.filter(|_| source.text.len() >= LARGE);
+        self.files.extend(file.map(|file| (index, file)));
+        self.sources.push(source);
     }
 
-    /// All texts; reads the released ones again.
+    /// Returns the texts; none must have been released.
+    pub(super) fn into_sources(self) -> Vec<Source> {
+        self.sources
+    }
+
+    /// Releases the texts that are large and in a file that can be read again.
+    #[must_use]
+    pub fn release(mut self) -> Self {
+        for (index, file) in std::mem::take(&mut self.files) {
+            let text = std::mem::take(&mut self.sources[index].text);
+            let (length, hash) = (text.len(), hash(&text));
+            self.released.push((index, Released { file, length, hash }));
+        }
+        self
+    }
+
+    /// Returns all texts; reads the released ones again.
     ///
     /// # Errors
-    /// [`Error::Unreadable`], also for a file that was changed in place meanwhile, whose text is
+    /// [`SourceError::Unreadable`], also for a file that was changed in place meanwhile, whose text is
     /// lost.
-    pub(crate) fn read(&self) -> Result<Cow<'_, [Source]>, Error> {
+    pub fn read(&self) -> Result<Cow<'_, [Source]>, SourceError> {
         if self.released.is_empty() {
             return Ok(Cow::Borrowed(&self.sources));
         }
         let mut sources = self.sources.clone();
-        for (place, released) in &self.released {
-            let fail = |source| Error::Unreadable { path: released.path.clone(), source };
-            sources[*place].text = released.read().map_err(fail)?;
+        for (index, released) in &self.released {
+            let fail =
+                |source| SourceError::Unreadable { path: released.file.path.clone(), source };
+            sources[*index].text = released.read().map_err(fail)?;
         }
         Ok(Cow::Owned(sources))
     }
 }
 
-impl SpecTexts for SourceCache {
-    fn read(&self) -> Result<Cow<'_, [Source]>, Box<dyn std::error::Error + Send + Sync>> {
-        Ok(Self::read(self)?)
-    }
-}
-
 impl Released {
     fn read(&self) -> io::Result<Vec<u8>> {
-        let mut file = &self.file;
+        let mut file = &self.file.file;
         file.rewind()?;
         let text = bounded(file, self.length as u64)?;
         if text.len() == self.length && hash(&text) == self.hash {
@@ -114,8 +125,10 @@ mod tests {
         fs::write(path, &text).expect("a file");
         let file = File::open(path).expect("it is there");
         let sources = vec![Source::new("-", "small"), Source::new("large", text)];
-        let files = [None, Some((path.to_owned(), file))];
-        (SourceCache::release(sources.clone(), files), sources)
+        let mut cache = SourceCache::default();
+        cache.push(sources[0].clone(), None);
+        cache.push(sources[1].clone(), Some(OpenFile { file, path: path.to_owned() }));
+        (cache.release(), sources)
     }
 
     #[test]
@@ -147,7 +160,7 @@ mod tests {
         let (texts, sources) = released(&path);
         for changed in [b"# Large\n".repeat(LARGE / 4), sources[1].text[1..].to_vec()] {
             fs::write(&path, changed).expect("a file");
-            assert!(matches!(texts.read(), Err(Error::Unreadable { .. })));
+            assert!(matches!(texts.read(), Err(SourceError::Unreadable { .. })));
         }
     }
 }

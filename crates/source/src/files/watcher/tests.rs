@@ -181,7 +181,7 @@ fn a_file_created_while_the_watches_are_set_is_not_missed() {
         let root = tempfile::tempdir().expect("a folder");
         let spec = root.path().join("a/b/spec.yaml");
         let (sender, events) = channel();
-        let mut files = Files::new(vec![spec.clone()], move || {
+        let mut files = FileWatcher::new(vec![spec.clone()], move || {
             let _ = sender.send(());
         });
         // Starts its threads before the race.
@@ -397,7 +397,7 @@ fn a_directory_that_cannot_be_watched_is_reported_until_it_can() {
     };
     let test = || {
         become_unprivileged(&[root.path(), &folder]);
-        let mut files = Files::new(vec![folder.join("spec.yaml")], || {});
+        let mut files = FileWatcher::new(vec![folder.join("spec.yaml")], || {});
         mode(0o300);
         let expected =
             format!("cannot watch {}: Permission denied (os error 13)", folder.display());
@@ -425,7 +425,7 @@ fn a_fingerprint_covers_missing_and_unreadable_files() {
     let root = tempfile::tempdir().expect("a folder");
     let place = root.path().join("spec.yaml");
     let fingerprint = |places: &[&PathBuf]| {
-        Files::new(places.iter().map(|it| (*it).clone()).collect(), || {}).fingerprint()
+        FileWatcher::new(places.iter().map(|it| (*it).clone()).collect(), || {}).fingerprint()
     };
     let missing = fingerprint(&[&place]);
     assert!(format!("{missing:?}").contains("NotFound"), "{missing:?}");
@@ -447,7 +447,7 @@ fn no_thread_outlives_the_files() {
     let gone = Arc::new(());
     let root = tempfile::tempdir().expect("a folder");
     let held = Arc::clone(&gone);
-    let mut files = Files::new(vec![root.path().to_owned()], move || {
+    let mut files = FileWatcher::new(vec![root.path().to_owned()], move || {
         assert!(Arc::strong_count(&held) > 0);
     });
     files.rearm();

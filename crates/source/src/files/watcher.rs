@@ -1,10 +1,10 @@
 //! Watches the files that a spec is read from, and takes their fingerprint.
 //!
 //! These are two mechanisms, of which one may fail. inotify is the fast one: a change takes effect at
-//! once. [`Files::fingerprint`] is the reliable one: checked at every resync, it detects each change
+//! once. [`FileWatcher::fingerprint`] is the reliable one: checked at every resync, it detects each change
 //! within a resync interval even if inotify missed it. inotify misses, always or sometimes:
 //! - changes by another machine on a network filesystem, and changes below a file that is a mount
-//!   point of its own ([`Files::rearm`] reports both);
+//!   point of its own ([`FileWatcher::rearm`] reports both);
 //! - a change through another hard link of the file, or through a memory mapping of it;
 //! - that a directory further up is moved away, or that one is removed while it is the working
 //!   directory of a process (the removal of its files before that is reported);
@@ -13,15 +13,8 @@
 //! Directories are watched, not files: editors and deployments replace files by new ones, and a watch
 //! would stay with the old one. This module reads no contents and does not decide when to read: that
 //! is the task of [`Debounce`](crate::debounce::Debounce). For it this module also tracks which files a
-//! program is writing in place ([`Files::open_writers`]), as far as inotify reports it: programs that
+//! program is writing in place ([`FileWatcher::open_writers`]), as far as inotify reports it: programs that
 //! wrote before a directory was watched, as at the start, are unknown until they write again.
-
-mod event_filter;
-mod fingerprint;
-mod mount_monitor;
-mod unreliable_fs;
-mod watch_set;
-mod writers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -29,12 +22,10 @@ use std::sync::Arc;
 
 use notify::{Config, ErrorKind, INotifyWatcher, RecursiveMode, Watcher as _};
 
-use self::event_filter::{EventFilter, StaleWatches};
-use self::mount_monitor::Mounts;
-use self::watch_set::{Identity, WatchSet};
-
-pub(crate) use self::fingerprint::Fingerprint;
-pub use self::fingerprint::is_spec;
+use super::event_filter::{EventFilter, StaleWatches};
+use super::fingerprint::Fingerprint;
+use super::mount_monitor::Mounts;
+use super::watch_set::{Identity, WatchSet};
 
 /// How many times in a row the directories are looked up while they keep changing.
 const ROUNDS: usize = 8;
@@ -45,7 +36,7 @@ const ROUNDS: usize = 8;
 /// [`Self::fingerprint`]. In this order nothing is missed: changes before the watches are set are in
 /// the fingerprint, changes after that cause an event.
 #[derive(Debug)]
-pub(crate) struct Files {
+pub(super) struct FileWatcher {
     places: Vec<PathBuf>,
     event_filter: Arc<EventFilter>,
     watcher: Option<INotifyWatcher>,
@@ -53,21 +44,21 @@ pub(crate) struct Files {
     watched: BTreeMap<PathBuf, Identity>,
 }
 
-impl Files {
+impl FileWatcher {
     /// Creates a watcher, which watches nothing before the first [`Self::rearm`]. The places are those
     /// of the command line: files, directories, or paths that do not exist yet.
     ///
     /// `on_change` is called after an event that may have changed the files, and then not again before
     /// the next [`Self::rearm`], so that a file that is replaced all the time does not flood the
     /// caller. It is called from other threads, or from `rearm`, and must not block.
-    pub(crate) fn new(places: Vec<PathBuf>, on_change: impl Fn() + Send + Sync + 'static) -> Self {
+    pub(super) fn new(places: Vec<PathBuf>, on_change: impl Fn() + Send + Sync + 'static) -> Self {
         let event_filter = Arc::new(EventFilter::new(on_change));
         Self { places, event_filter, watcher: None, mounts: None, watched: BTreeMap::new() }
     }
 
     /// Determines which directories to watch and watches them. Returns a message for each part of the
     /// files that inotify cannot watch completely; every call tries these again.
-    pub(crate) fn rearm(&mut self) -> Vec<String> {
+    pub(super) fn rearm(&mut self) -> Vec<String> {
         // Events from here on are reported again.
         let stale = self.event_filter.rearm();
         let mut unreliable = BTreeSet::new();
@@ -93,14 +84,14 @@ impl Files {
     }
 
     /// Takes the fingerprint of the files: one `stat` per file, and the names in each directory.
-    pub(crate) fn fingerprint(&self) -> Fingerprint {
+    pub(super) fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of(&self.places)
     }
 
     /// Returns the spec files that a program has modified in place and not closed since, as far as
     /// events show. It may be wrong in both directions, so a caller must not wait for it without a
     /// limit.
-    pub(crate) fn open_writers(&self) -> Vec<PathBuf> {
+    pub(super) fn open_writers(&self) -> Vec<PathBuf> {
         self.event_filter.open_writers()
     }
 

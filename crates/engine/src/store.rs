@@ -1,0 +1,14 @@
+//! Files: one durable way to replace one, and access to those below the state directory without
+//! following symbolic links.
+
+mod atomic_file;
+mod directory;
+mod envelope;
+mod error;
+mod state_dir;
+
+pub use atomic_file::FileUse;
+pub use directory::Directory;
+pub use envelope::{Envelope, hexadecimal};
+pub use error::FileError;
+pub use state_dir::StateDir;

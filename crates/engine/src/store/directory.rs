@@ -1,0 +1,173 @@
+//! A handle to a directory. Its files are opened, renamed and removed by name, relative to the
+//! handle, so that nothing that is put into the path meanwhile can redirect an operation.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{
+    AtFlags, CWD, Dir, DirEntry, FileType, Mode, OFlags, fsync, mkdirat, openat, renameat, statat,
+    unlinkat,
+};
+use rustix::io::Errno;
+
+use super::FileError;
+
+/// The handle serves to find names only, which takes no permission to list the directory.
+const HANDLE: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// An open directory.
+#[derive(Debug)]
+pub struct Directory {
+    pub(super) handle: OwnedFd,
+    path: PathBuf,
+}
+
+impl Directory {
+    /// Opens a directory that the user named; symbolic links in its path are followed.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be accessed.
+    pub fn open(path: &Path) -> Result<Self, FileError> {
+        let handle = openat(CWD, path, HANDLE, Mode::empty());
+        let handle = handle.map_err(FileError::new("open", path))?;
+        Ok(Self { handle, path: path.to_owned() })
+    }
+
+    /// Opens a directory that the user named, and creates it if there is none.
+    pub(super) fn create(path: &Path) -> Result<Self, FileError> {
+        if !path.is_dir() {
+            create_durably(path).map_err(FileError::new("create", path))?;
+        }
+        Self::open(path)
+    }
+
+    /// Opens a directory in this one.
+    pub(super) fn open_child(&self, name: &str) -> Result<Self, FileError> {
+        self.child(name, "open")
+    }
+
+    /// Opens a directory in this one, and creates it if there is none.
+    pub(super) fn create_child(&self, name: &str) -> Result<Self, FileError> {
+        match mkdirat(&self.handle, name, Mode::from_raw_mode(0o777)) {
+            Ok(()) => self.flush()?,
+            Err(Errno::EXIST) => {}
+            Err(error) => return Err(self.failed("create", name)(error)),
+        }
+        self.child(name, "create")
+    }
+
+    fn child(&self, name: &str, tried: &'static str) -> Result<Self, FileError> {
+        match openat(&self.handle, name, HANDLE | OFlags::NOFOLLOW, Mode::empty()) {
+            Ok(handle) => Ok(Self { handle, path: self.path_of(name) }),
+            // What the kernel calls a link that is to be a directory.
+            Err(Errno::NOTDIR) if self.is_symlink(name) => Err(self.symlink(name)),
+            Err(error) => Err(self.failed(tried, name)(error)),
+        }
+    }
+
+    /// Opens a file for reading.
+    pub(super) fn open_file(&self, name: &str) -> Result<File, FileError> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match openat(&self.handle, name, flags, Mode::empty()) {
+            Ok(file) => Ok(file.into()),
+            Err(Errno::LOOP) => Err(self.symlink(name)),
+            Err(error) => Err(self.failed("read", name)(error)),
+        }
+    }
+
+    /// Whether something has this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+    }
+
+    /// Renames a file within the directory; replaces what has the new name, link or file.
+    pub(crate) fn rename(
+        &self,
+        from: impl AsRef<OsStr>,
+        to: impl AsRef<OsStr>,
+    ) -> Result<(), io::Error> {
+        Ok(renameat(&self.handle, from.as_ref(), &self.handle, to.as_ref())?)
+    }
+
+    /// Removes a file, or a link itself; `false` where there is none.
+    pub(crate) fn remove(&self, name: impl AsRef<OsStr>) -> Result<bool, FileError> {
+        match unlinkat(&self.handle, name.as_ref(), AtFlags::empty()) {
+            Ok(()) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(error) => Err(self.failed("remove", name)(error)),
+        }
+    }
+
+    /// The names of its entries, `.` and `..` among them.
+    pub(crate) fn names(&self) -> Result<Vec<OsString>, FileError> {
+        let names = self.readable().and_then(Dir::new).and_then(|entries| {
+            let name = |entry: DirEntry| OsStr::from_bytes(entry.file_name().to_bytes()).to_owned();
+            entries.map(|entry| entry.map(name)).collect()
+        });
+        names.map_err(FileError::new("list", &self.path))
+    }
+
+    /// Makes its entries durable: files that were renamed to, created or removed.
+    pub(super) fn flush(&self) -> Result<(), FileError> {
+        let flushed = self.readable().and_then(|readable| match fsync(&readable) {
+            // A filesystem that cannot flush a directory, as some network filesystems.
+            Err(Errno::INVAL) => Ok(()),
+            flushed => flushed,
+        });
+        flushed.map_err(FileError::new("flush", &self.path))
+    }
+
+    /// The directory opened for more than names.
+    fn readable(&self) -> Result<OwnedFd, Errno> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        openat(&self.handle, ".", flags, Mode::empty())
+    }
+
+    fn path_of(&self, name: impl AsRef<OsStr>) -> PathBuf {
+        self.path.join(name.as_ref())
+    }
+
+    /// A failed operation on a file in this directory, for `map_err`.
+    pub(super) fn failed<E: Into<io::Error>, N: AsRef<OsStr>>(
+        &self,
+        tried: &'static str,
+        name: N,
+    ) -> impl FnOnce(E) -> FileError + use<E, N> {
+        FileError::new(tried, &self.path_of(name))
+    }
+
+    fn symlink(&self, name: &str) -> FileError {
+        FileError::Symlink { path: self.path_of(name) }
+    }
+
+    fn is_symlink(&self, name: &str) -> bool {
+        statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW)
+            .is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::Symlink)
+    }
+}
+
+/// Creates a directory and its missing parents. Each of them is durable only once the directory that
+/// it is in is flushed.
+fn create_durably(path: &Path) -> Result<(), io::Error> {
+    let parent = path.parent().map(|it| if it == Path::new("") { Path::new(".") } else { it });
+    let created = match (fs::create_dir(path), parent) {
+        (Err(error), Some(parent)) if error.kind() == io::ErrorKind::NotFound && parent != path => {
+            create_durably(parent)?;
+            fs::create_dir(path)
+        }
+        (created, _) => created,
+    };
+    match created {
+        // Another process was faster.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => parent.map_or(Ok(()), |parent| Ok(Directory::open(parent)?.flush()?)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,66 @@
+//! Why a file was not read or written.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+/// A file or directory could not be used.
+#[derive(Debug, Error)]
+pub enum FileError {
+    /// A file operation failed.
+    #[error("cannot {tried} {}", path.display())]
+    Failed {
+        /// The operation.
+        tried: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// A symbolic link is in the place of a file or directory.
+    #[error("{} is a symbolic link, and evenkeel follows none below its state directory", path.display())]
+    Symlink {
+        /// The link.
+        path: PathBuf,
+    },
+}
+
+impl FileError {
+    /// A failed operation on that file, for `map_err`.
+    pub fn new<E: Into<io::Error>>(
+        tried: &'static str,
+        path: &Path,
+    ) -> impl FnOnce(E) -> Self + use<E> {
+        let path = path.to_owned();
+        move |source| Self::Failed { tried, path, source: source.into() }
+    }
+
+    /// What the user can do about it.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::Failed { .. } => {
+                "make the state directory writable, with room in it, or name another with --state-dir"
+            }
+            Self::Symlink { .. } => {
+                "check who put the link there, and move what it points to into its place; only the \
+                 state directory as a whole (--state-dir) may be a link"
+            }
+        }
+    }
+
+    pub(super) fn is_missing(&self) -> bool {
+        matches!(self, Self::Failed { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+}
+
+impl From<FileError> for io::Error {
+    /// The cause alone, for callers that name the file themselves.
+    fn from(error: FileError) -> Self {
+        match error {
+            FileError::Failed { source, .. } => source,
+            FileError::Symlink { .. } => Self::other(error),
+        }
+    }
+}

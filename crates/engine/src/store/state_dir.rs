@@ -1,0 +1,113 @@
+//! The directory in which evenkeel keeps what it knows of one network namespace.
+//!
+//! The user names the state directory, and may reach it through symbolic links: `/var/lib/evenkeel`
+//! may be one. Everything below it is evenkeel's own and is never opened through a link, so that
+//! someone who can write there cannot make a process with privileges read or write another file.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use evenkeel_host::{Namespace, NamespaceIdentity};
+
+use super::{Directory, FileError, FileUse};
+
+/// The directory of one namespace below the state directory.
+#[derive(Debug, Clone)]
+pub struct StateDir {
+    root: PathBuf,
+    label: String,
+    folder: PathBuf,
+    namespace: Option<Namespace>,
+}
+
+impl StateDir {
+    /// The directory of that namespace below the state directory. Creates nothing.
+    pub fn of(state_dir: &Path, namespace: Namespace) -> Self {
+        Self { namespace: Some(namespace.clone()), ..Self::new(state_dir, &namespace.label()) }
+    }
+
+    /// The directory of that label, without the identity of a namespace: the journal is read as it
+    /// was written. For tests and tools; use [`Self::of`] inside a namespace.
+    pub fn new(state_dir: &Path, label: &str) -> Self {
+        Self {
+            root: state_dir.to_owned(),
+            label: label.to_owned(),
+            folder: state_dir.join(label),
+            namespace: None,
+        }
+    }
+
+    /// The path of the directory, for messages and tests. Its files are accessed with the other
+    /// functions only.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The namespace whose files are read and written; `None` where only its name is known.
+    pub(crate) fn namespace(&self) -> Option<&Namespace> {
+        self.namespace.as_ref()
+    }
+
+    /// The identity of the namespace, which differs from others of its name; `None` where only the
+    /// name is known.
+    pub fn identity(&self) -> Option<&NamespaceIdentity> {
+        self.namespace.as_ref().map(|namespace| &namespace.identity)
+    }
+
+    /// Reads a file of the namespace; `None` where there is none.
+    ///
+    /// # Errors
+    /// It cannot be read, or it or the directory is a symbolic link.
+    pub fn read_file(&self, name: &str) -> Result<Option<Vec<u8>>, FileError> {
+        let Some(mut file) = self.open_file(name)? else { return Ok(None) };
+        let mut text = Vec::new();
+        file.read_to_end(&mut text).map_err(FileError::new("read", &self.folder.join(name)))?;
+        Ok(Some(text))
+    }
+
+    /// Opens a file of the namespace for reading; `None` where there is none.
+    pub(crate) fn open_file(&self, name: &str) -> Result<Option<File>, FileError> {
+        let Some(directory) = self.open()? else { return Ok(None) };
+        if_there(directory.open_file(name))
+    }
+
+    /// Replaces a file of the namespace atomically with the concatenated parts. Creates the directory
+    /// where there is none.
+    ///
+    /// # Errors
+    /// The file is unchanged, except where the directory cannot be flushed.
+    pub fn replace_file(&self, name: &str, parts: &[&[u8]]) -> Result<(), FileError> {
+        self.create()?.replace(name, FileUse::State, parts)
+    }
+
+    /// Removes a file of the namespace, or a link in its place; there may be none.
+    ///
+    /// # Errors
+    /// It cannot be removed, or the directory is a symbolic link.
+    pub fn remove_file(&self, name: &str) -> Result<(), FileError> {
+        let Some(directory) = self.open()? else { return Ok(()) };
+        if directory.remove(name)? { directory.flush() } else { Ok(()) }
+    }
+
+    /// Opens the directory; `None` where there is none.
+    pub(crate) fn open(&self) -> Result<Option<Directory>, FileError> {
+        let Some(root) = if_there(Directory::open(&self.root))? else { return Ok(None) };
+        if_there(root.open_child(&self.label))
+    }
+
+    /// Opens the directory, and creates it where there is none.
+    pub(crate) fn create(&self) -> Result<Directory, FileError> {
+        Directory::create(&self.root)?.create_child(&self.label)
+    }
+}
+
+fn if_there<T>(found: Result<T, FileError>) -> Result<Option<T>, FileError> {
+    match found {
+        Err(error) if error.is_missing() => Ok(None),
+        found => found.map(Some),
+    }
+}
+
+#[cfg(test)]
+mod tests;

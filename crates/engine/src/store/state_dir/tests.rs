@@ -1,0 +1,112 @@
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use tempfile::TempDir;
+
+use super::*;
+
+const NAME: &str = "journal.json";
+
+fn state_dir() -> (TempDir, StateDir) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = StateDir::new(&folder.path().join("state"), "init");
+    (folder, state)
+}
+
+fn text(state: &StateDir) -> Option<Vec<u8>> {
+    state.read_file(NAME).expect("it can be read")
+}
+
+/// Asserts that the error names the link, and says what to do.
+fn assert_symlink<T: std::fmt::Debug>(outcome: Result<T, FileError>, link: &Path) {
+    let error = outcome.expect_err("it is a link");
+    let message = format!("{error}; {}", error.remedy());
+    let words = [&*link.display().to_string(), "is a symbolic link", "into its place"];
+    for word in words {
+        assert!(message.contains(word), "{word}: {message}");
+    }
+}
+
+#[test]
+fn a_file_is_read_as_written_and_nothing_is_created_by_reading() {
+    let (folder, state) = state_dir();
+    assert_eq!(text(&state), None);
+    state.remove_file(NAME).expect("there is none");
+    assert!(!folder.path().join("state").exists());
+    state.replace_file(NAME, &[b"a", b"b"]).expect("it can be written");
+    assert_eq!(text(&state).as_deref(), Some(&b"ab"[..]));
+    assert_eq!(fs::read(state.folder().join(NAME)).expect("it is there"), b"ab");
+    state.remove_file(NAME).expect("it is there");
+    assert_eq!(text(&state), None);
+}
+
+#[test]
+fn the_state_directory_itself_may_be_a_link_and_lie_below_one() {
+    let (folder, _) = state_dir();
+    fs::create_dir_all(folder.path().join("disk/evenkeel")).expect("folders");
+    symlink("disk", folder.path().join("lib")).expect("a link");
+    symlink("evenkeel", folder.path().join("disk/link")).expect("a link");
+    let state = StateDir::new(&folder.path().join("lib/link"), "init");
+    state.replace_file(NAME, &[b"a"]).expect("it can be written");
+    assert_eq!(text(&state).as_deref(), Some(&b"a"[..]));
+    let file = folder.path().join("disk/evenkeel/init").join(NAME);
+    assert_eq!(fs::read(file).expect("it is there"), b"a");
+}
+
+#[test]
+fn a_link_in_place_of_the_namespace_directory_is_refused() {
+    for is_dangling in [false, true] {
+        let (folder, state) = state_dir();
+        let victim = folder.path().join("victim");
+        if !is_dangling {
+            fs::create_dir(&victim).expect("a folder");
+            fs::write(victim.join(NAME), "secret").expect("a file");
+        }
+        fs::create_dir(folder.path().join("state")).expect("a folder");
+        symlink(&victim, state.folder()).expect("a link");
+        assert_symlink(state.read_file(NAME), state.folder());
+        assert_symlink(state.replace_file(NAME, &[b"new"]), state.folder());
+        assert_symlink(state.remove_file(NAME), state.folder());
+        assert_eq!(fs::read(victim.join(NAME)).is_ok_and(|it| it == b"secret"), !is_dangling);
+    }
+}
+
+#[test]
+fn a_link_in_place_of_a_file_is_not_read_and_can_be_removed() {
+    for target in ["secret", "nowhere", "/dev/zero"] {
+        let (folder, state) = state_dir();
+        fs::create_dir_all(state.folder()).expect("folders");
+        let secret = folder.path().join("secret");
+        fs::write(&secret, "secret").expect("a file");
+        let link = state.folder().join(NAME);
+        symlink(folder.path().join(target), &link).expect("a link");
+        assert_symlink(state.read_file(NAME), &link);
+        state.remove_file(NAME).expect("the link is removed");
+        assert_eq!(text(&state), None);
+        assert_eq!(fs::read(&secret).expect("it is there"), b"secret");
+    }
+}
+
+/// Root may do it all, so that there is nothing to test.
+#[test]
+fn an_ordinary_user_reads_without_listing_and_learns_what_is_denied() {
+    if rustix::process::geteuid().is_root() {
+        return;
+    }
+    let (folder, state) = state_dir();
+    state.replace_file(NAME, &[b"a"]).expect("it can be written");
+    let mode = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("chmod");
+    };
+    mode(state.folder(), 0o100);
+    assert_eq!(text(&state).as_deref(), Some(&b"a"[..]));
+    let error = state.replace_file(NAME, &[b"b"]).expect_err("not permitted");
+    assert!(error.to_string().starts_with("cannot write "), "{error}");
+    let root = folder.path().join("state");
+    mode(&root, 0);
+    let error = state.read_file(NAME).expect_err("not permitted");
+    assert_eq!(error.to_string(), format!("cannot open {}", state.folder().display()));
+    mode(&root, 0o700);
+    mode(state.folder(), 0o700);
+    assert_eq!(text(&state).as_deref(), Some(&b"a"[..]));
+}

@@ -1,0 +1,59 @@
+//! The source of files and directories.
+
+mod event_filter;
+mod fingerprint;
+mod mount_monitor;
+mod read;
+mod source_cache;
+mod spec_files;
+mod unreliable_fs;
+mod watch_set;
+mod watcher;
+mod writers;
+
+use std::path::PathBuf;
+
+use evenkeel_spec::Source;
+
+use crate::error::SourceError;
+use crate::source::{OnChange, Revision, SpecSource};
+use read::check_regular;
+use watcher::FileWatcher;
+
+pub use read::read;
+pub use source_cache::SourceCache;
+
+/// Files and directories as a source. Its revisions are the fingerprints of the files.
+#[derive(Debug)]
+pub struct FileSource {
+    places: Vec<PathBuf>,
+    watcher: FileWatcher,
+}
+
+impl FileSource {
+    /// Opens the source of these paths: files, directories, or paths that do not exist yet.
+    pub fn new(places: Vec<PathBuf>, on_change: OnChange) -> Self {
+        Self { watcher: FileWatcher::new(places.clone(), on_change), places }
+    }
+}
+
+impl SpecSource for FileSource {
+    fn watch(&mut self) -> Vec<String> {
+        self.watcher.rearm()
+    }
+
+    fn revision(&mut self) -> Revision {
+        self.watcher.fingerprint().into()
+    }
+
+    fn open_writers(&self) -> Vec<PathBuf> {
+        self.watcher.open_writers()
+    }
+
+    fn fetch(&mut self) -> Result<Vec<Source>, SourceError> {
+        for place in &self.places {
+            check_regular(place)?;
+        }
+        Ok(read(&self.places)?.into_sources())
+    }
+}
