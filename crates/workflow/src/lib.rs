@@ -1,12 +1,13 @@
 //! The use cases of evenkeel: plan, apply, confirm, teardown, snapshot, saved plans, waiting for drains,
 //! resetting counters.
 //!
-//! A use case returns values and emits [`Event`]s; it prints nothing and asks nothing, so a command, a
-//! daemon, another front end and a test without a terminal use it alike. A front end that asks before it
-//! acts calls the review of a use case first ([`review_apply`], [`review_teardown`], [`review_zero`]), which needs no lock,
-//! and passes the reviewed steps to the use case. That one takes the lock of the network namespace,
-//! makes the plan again, and acts only if the steps are still the same. The lock is released when it
-//! returns: it is never held while someone is asked, an answer is printed, or a spec is read.
+//! A use case returns values and emits [`Event`]s; it prints nothing and asks nothing, so a command,
+//! a daemon, another front end and a test without a terminal use it alike. A front end that asks
+//! before it acts calls the review of a use case first ([`review_apply`], [`review_teardown`],
+//! [`review_zero`]), which needs no lock, and passes the reviewed steps to the use case. That one
+//! takes the lock of the network namespace, makes the plan again, and acts only if the steps are
+//! still the same. The lock is released when it returns: it is never held while someone is asked, an
+//! answer is printed, or a spec is read.
 
 mod adoption;
 mod apply;

@@ -151,7 +151,7 @@ fn counters_are_those_of_ipvsadm_for_every_kind_of_service() {
 #[test]
 fn rates_are_those_of_ipvsadm_for_every_kind_of_service() {
     let Busy { fixture, _open } = busy();
-    // Those that send nothing any more have no rate soon, so that TCP connections write on.
+    // The TCP connections send nothing any more, so their rates may be 0.
     let ((text, document), expected) = settled(|| {
         let before = numbers("--rate --exact");
         let busy = |name: &str| before[name][1] > 0 && before[name][3] > 0;
@@ -222,7 +222,7 @@ fn thresholds_and_persistence_entries_are_those_of_ipvsadm() {
 fn large_counters_are_shortened_as_ipvsadm_shortens_them() {
     let fixture = Fixture::new("-A -u 192.0.2.1:53 -s rr\n-a -u 192.0.2.1:53 -r 127.0.0.1:9 -m");
     add_to_lo(&["192.0.2.1/32"]);
-    // 100 million bytes are written in full, and 1 more not.
+    // 102 million bytes, of which ipvsadm shows the thousands.
     send_datagrams("192.0.2.1:53", 0, 1_700, 60_000);
     let words = |text: &str| -> Vec<Vec<String>> {
         let lines = text.lines().filter(|line| line.contains(":53") || line.contains(":9 "));

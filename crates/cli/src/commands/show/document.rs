@@ -70,3 +70,68 @@ fn real_server_document(
         "statistics": counted,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use evenkeel_model::statistics::Statistics;
+    use evenkeel_model::{
+        Desired, Forward, Live, Netmask, Persistence, RealServers, Scheduler, SyncDaemon,
+        SyncState, Timeouts,
+    };
+
+    use super::*;
+
+    fn collect_keys(value: &Value, keys: &mut BTreeSet<String>) {
+        match value {
+            Value::Object(fields) => {
+                for (key, value) in fields {
+                    keys.insert(key.clone());
+                    collect_keys(value, keys);
+                }
+            }
+            Value::Array(all) => all.iter().for_each(|value| collect_keys(value, keys)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn the_page_of_commands_describes_every_field() {
+        let key = ServiceKey::parse("192.0.2.1:80/tcp").expect("a service");
+        let mut config = ServiceConfig::new(Scheduler::new("rr").expect("a scheduler"));
+        let netmask = Netmask::host(key.family());
+        config.persistence = Some(Persistence { timeout: 300, netmask });
+        let mut real_servers = RealServers::new();
+        let real_server = RealServerKey { address: [10, 0, 0, 1].into(), port: 80 };
+        real_servers.insert(real_server, RealServer::new(Forward::Dr, 1));
+        let daemon = SyncDaemon {
+            interface: "eth0".into(),
+            id: 1,
+            max_length: None,
+            group: None,
+            port: None,
+            ttl: None,
+        };
+        let live = Live {
+            services: [(key, Service { config, real_servers })].into(),
+            timeouts: Some(Timeouts::INITIAL),
+            sync: [(SyncState::Master, daemon.clone()), (SyncState::Backup, daemon)].into(),
+            ..Live::default()
+        };
+        let (statistics, named) = (Statistics::default(), Desired::default());
+        let shown = Shown { live: &live, statistics: &statistics, named: &named };
+        let mut keys = BTreeSet::new();
+        collect_keys(&document(&shown), &mut keys);
+        assert!(keys.len() > 35, "{keys:?}");
+
+        let page = include_str!("../../../../../docs/commands.md");
+        let (_, section) = page.split_once("\n## show\n").expect("the section");
+        let (section, _) = section.split_once("\nWith `--connections`").expect("its end");
+        // The last part of a path such as `services[].name`.
+        let names = section.split('`').skip(1).step_by(2).map(|code| code.rsplit('.').next());
+        let described: BTreeSet<&str> = names.flatten().collect();
+        let missing: Vec<_> = keys.iter().filter(|key| !described.contains(&***key)).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+    }
+}
