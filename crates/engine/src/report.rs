@@ -257,6 +257,9 @@ pub fn explain(op: &Op, refused: &Refused) -> String {
         (Op::Bind { binding, .. }, Errno::NODEV) => {
             format!("interface {} does not exist", binding.interface)
         }
+        (Op::EditHostObject { .. } | Op::DeleteHostObject { .. }, Errno::SRCH) => {
+            "it does not exist".to_owned()
+        }
         (_, Errno::SRCH) => "its service does not exist".to_owned(),
         (_, Errno::NOENT) => "it does not exist".to_owned(),
         (Op::AddRealServer { service, key, .. }, Errno::INVAL)

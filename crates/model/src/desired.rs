@@ -20,7 +20,7 @@ pub struct Desired {
     pub services: BTreeMap<ServiceKey, NamedService>,
     /// The addresses that evenkeel binds.
     pub vips: BTreeMap<Binding, Vip>,
-    /// The host objects that evenkeel adds: routes to VIPs.
+    /// The host objects that evenkeel adds, such as routes to VIPs.
     #[serde(default)]
     pub host_objects: BTreeMap<HostObject, HostValue>,
     /// The timeouts; none of them unless the spec names it.
@@ -68,9 +68,9 @@ impl NamedService {
 }
 
 impl Desired {
-    /// Whether neither a service nor a VIP is desired.
+    /// Whether neither a service nor a VIP nor a host object is desired.
     pub fn is_empty(&self) -> bool {
-        self.services.is_empty() && self.vips.is_empty()
+        self.services.is_empty() && self.vips.is_empty() && self.host_objects.is_empty()
     }
 
     /// How a service is shown to people: `web/192.0.2.1:80/tcp`, or the key alone where the spec

@@ -21,6 +21,6 @@ pub enum Object {
     RealServer(ServiceKey, RealServerKey),
     /// A VIP on an interface.
     Vip(Binding),
-    /// A host object: a route to a VIP.
+    /// A host object, such as a route to a VIP.
     Host(HostObject),
 }

@@ -9,13 +9,14 @@
 //! steps         array    the operations in the order of their execution, each:
 //!   verb        string   add | edit | drain | delete | bind | unbind
 //!   object      string   kernel module | sysctl | timeouts | sync daemon | dummy device |
-//!                        service | real server | vip | route
+//!                        service | real server | vip | the kind of a host object
 //!   service     object   name (absent where neither this spec nor the last
 //!                        applied one lists it), address, port and
 //!                        protocol or fwmark and family; for services and real servers
 //!   real_server object   address, port
 //!   vip         object   address, prefix, interface; label where it is not the interface's name
-//!   route       object   destination, interface; before and after hold its source
+//!   KIND        object   for host objects: their identity, under the name of their kind
+//!                        (docs/commands.md lists the kinds and their fields)
 //!   interface   string   the dummy device's name
 //!   module      string   the kernel module's name
 //!   sysctl      string   the sysctl's key; before and after hold its value
