@@ -12,9 +12,10 @@ use proptest::sample::{select, subsequence};
 
 use crate::{
     Binding, Checksum, Desired, DesiredTimeouts, Drain, Family, Forward, HostObject,
-    HostObjectKind, HostRoute, Link, Live, LiveHostObject, MAX_WEIGHT, NamedService, Netmask,
-    Owner, Persistence, Protocol, RealServer, RealServerKey, RealServers, Scheduler,
-    SchedulerFlags, Scope, Service, ServiceConfig, ServiceKey, Timeouts, Tunnel, TunnelKind, Vip,
+    HostObjectKind, HostRoute, Link, Live, LiveHostObject, MAX_WEIGHT, MacAddress, NamedService,
+    Neighbour, Netmask, Owner, Persistence, Protocol, RealServer, RealServerKey, RealServers,
+    Scheduler, SchedulerFlags, Scope, Service, ServiceConfig, ServiceKey, Timeouts, Tunnel,
+    TunnelKind, Vip,
 };
 
 /// A desired and a live state, and their difference.
@@ -54,7 +55,7 @@ fn drain() -> impl Strategy<Value = Drain> {
 /// A pair, and on both sides VIPs, a dummy device, timeouts and a sysctl in any relation. Their
 /// operations are not counted.
 pub fn populated(most: usize) -> impl Strategy<Value = Pair> {
-    (pair(most), any::<[bool; 8]>()).prop_map(|(mut pair, choices)| {
+    (pair(most), any::<[bool; 10]>()).prop_map(|(mut pair, choices)| {
         const SYSCTL: &str = "net.ipv4.vs.expire_nodest_conn";
         let Pair { desired, live, .. } = &mut pair;
         let vip = |last, interface| Binding::host([203, 0, 113, last].into(), interface);
@@ -74,6 +75,8 @@ pub fn populated(most: usize) -> impl Strategy<Value = Pair> {
             is_relabelled,
             gets_route,
             loses_route,
+            gets_neighbour,
+            has_neighbour,
         ] = choices;
         if leaves {
             live.addresses.insert(vip(1, "eth0"), Owner::Evenkeel);
@@ -125,6 +128,19 @@ pub fn populated(most: usize) -> impl Strategy<Value = Pair> {
             (HostObject::from(route), LiveHostObject::of_evenkeel(value))
         };
         live.host_objects.objects = routes.into_iter().map(owned).collect();
+        let neighbour = |interface: &str| {
+            HostObject::from(Neighbour { address: vip(7, "").address, interface: interface.into() })
+        };
+        let mac = |last| MacAddress([2, 0, 0, 0, 0, last]);
+        if gets_neighbour {
+            desired.host_objects.insert(neighbour("eth0"), mac(1).into());
+        }
+        if has_neighbour {
+            // With another MAC address, or on another interface.
+            let interface = if is_relabelled { "lo" } else { "eth0" };
+            let found = LiveHostObject::of_evenkeel(mac(2).into());
+            live.host_objects.objects.insert(neighbour(interface), found);
+        }
         if has_timeouts {
             desired.timeouts = DesiredTimeouts { tcp: Some(60), ..DesiredTimeouts::default() };
         }

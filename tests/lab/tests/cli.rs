@@ -23,6 +23,7 @@ mod journal;
 mod listings;
 mod lock;
 mod namespaces;
+mod neighbours;
 mod permissions;
 mod prompt;
 mod saved_plans;

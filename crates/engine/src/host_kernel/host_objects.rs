@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use evenkeel_host::{Error, Route};
+use evenkeel_host::{Action, Error, Route};
 use evenkeel_model::{
-    HostObject, HostObjectKind, HostRoute, HostValue, LiveHostObject, LiveHostObjects, Owner,
-    RouteValue,
+    HostObject, HostObjectKind, HostRoute, HostValue, LiveHostObject, LiveHostObjects, MacAddress,
+    Neighbour, NeighbourValue, Owner, RouteValue,
 };
 
 use super::{HostKernel, host_error};
@@ -27,6 +27,11 @@ impl HostKernel {
                     let read = read.map_err(|error| host_error("reading the routes", error))?;
                     read.into_iter().for_each(|found| insert_route(&mut objects, found));
                 }
+                HostObjectKind::Neighbour => {
+                    let read = self.host.neighbours();
+                    let read = read.map_err(|error| host_error("reading the neighbours", error))?;
+                    objects.extend(read.into_iter().filter_map(neighbour));
+                }
             }
         }
         Ok(LiveHostObjects { read: kinds.clone(), objects })
@@ -36,13 +41,17 @@ impl HostKernel {
     pub(super) fn add_host_object(
         &mut self,
         object: &HostObject,
-        _: &HostValue,
+        value: &HostValue,
     ) -> Result<(), Error> {
-        match object {
+        match (object, value) {
             // The only value of a route is its source, which is its destination.
-            HostObject::Route(HostRoute { destination, interface }) => {
+            (HostObject::Route(HostRoute { destination, interface }), HostValue::Route(_)) => {
                 self.host.add_host_route(*destination, interface)
             }
+            (HostObject::Neighbour(it), HostValue::Neighbour(NeighbourValue { mac })) => {
+                self.host.add_neighbour(it.address, &it.interface, mac.0)
+            }
+            (HostObject::Route(_) | HostObject::Neighbour(_), _) => Err(other_kind(object)),
         }
     }
 
@@ -52,12 +61,16 @@ impl HostKernel {
         object: &HostObject,
         after: &HostValue,
     ) -> Result<(), Error> {
-        match object {
+        match (object, after) {
             // An atomic replacement could hit a route of another program.
-            HostObject::Route(_) => {
+            (HostObject::Route(_), HostValue::Route(_)) => {
                 self.delete_host_object(object)?;
                 self.add_host_object(object, after)
             }
+            (HostObject::Neighbour(it), HostValue::Neighbour(NeighbourValue { mac })) => {
+                self.host.replace_neighbour(it.address, &it.interface, mac.0)
+            }
+            (HostObject::Route(_) | HostObject::Neighbour(_), _) => Err(other_kind(object)),
         }
     }
 
@@ -66,6 +79,9 @@ impl HostKernel {
         match object {
             HostObject::Route(HostRoute { destination, interface }) => {
                 self.host.delete_host_route(*destination, interface)
+            }
+            HostObject::Neighbour(Neighbour { address, interface }) => {
+                self.host.delete_neighbour(*address, interface)
             }
         }
     }
@@ -82,4 +98,18 @@ fn insert_route(objects: &mut Objects, found: Route) {
         Owner::Evenkeel => drop(objects.insert(route.into(), live)),
         Owner::Other => drop(objects.entry(route.into()).or_insert(live)),
     }
+}
+
+/// Converts an entry as read. One without a MAC address is on no interface that a spec can name.
+fn neighbour(found: evenkeel_host::Neighbour) -> Option<(HostObject, LiveHostObject)> {
+    let owner = if found.is_ours() { Owner::Evenkeel } else { Owner::Other };
+    let value = HostValue::from(MacAddress(found.mac?));
+    let neighbour = Neighbour { address: found.address, interface: found.interface.into() };
+    Some((neighbour.into(), LiveHostObject { owner, value }))
+}
+
+/// An edited plan may give an object a value of another kind.
+fn other_kind(object: &HostObject) -> Error {
+    let what = "its value is of another kind".to_owned();
+    Error::Malformed { action: Action::Add(object.to_string()), what }
 }

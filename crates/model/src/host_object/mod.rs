@@ -1,10 +1,11 @@
 //! Host objects: parts of the host's network configuration that evenkeel adds and removes for VIPs,
-//! such as routes.
+//! such as routes and neighbour entries.
 //!
 //! Every kind has an identity, a value and an owner. A new kind is a file here, and one variant in
 //! each of the three enums below; all states, the journal and snapshots hold every kind in the same
 //! maps.
 
+mod neighbour;
 mod route;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Owner;
 
+pub use neighbour::{InvalidMac, MacAddress, Neighbour, NeighbourValue};
 pub use route::{HostRoute, RouteValue};
 
 /// The identity of a host object.
@@ -23,6 +25,8 @@ pub use route::{HostRoute, RouteValue};
 pub enum HostObject {
     /// A route of the main table to a single address.
     Route(HostRoute),
+    /// A neighbour entry.
+    Neighbour(Neighbour),
 }
 
 /// The value of a host object, of the same kind as its identity.
@@ -31,6 +35,8 @@ pub enum HostObject {
 pub enum HostValue {
     /// The value of a route.
     Route(RouteValue),
+    /// The value of a neighbour entry.
+    Neighbour(NeighbourValue),
 }
 
 /// A kind of host object.
@@ -39,11 +45,13 @@ pub enum HostValue {
 pub enum HostObjectKind {
     /// Routes of the main table to single addresses.
     Route,
+    /// Neighbour entries that a program added; those of the kernel's cache are none.
+    Neighbour,
 }
 
 impl HostObjectKind {
     /// Every kind.
-    pub const ALL: [Self; 1] = [Self::Route];
+    pub const ALL: [Self; 2] = [Self::Route, Self::Neighbour];
 }
 
 impl HostObject {
@@ -51,6 +59,7 @@ impl HostObject {
     pub fn kind(&self) -> HostObjectKind {
         match self {
             Self::Route(_) => HostObjectKind::Route,
+            Self::Neighbour(_) => HostObjectKind::Neighbour,
         }
     }
 
@@ -59,6 +68,7 @@ impl HostObject {
     pub fn vip(&self) -> IpAddr {
         match self {
             Self::Route(route) => route.destination,
+            Self::Neighbour(neighbour) => neighbour.address,
         }
     }
 
@@ -67,6 +77,7 @@ impl HostObject {
     pub fn exclusive_address(&self) -> Option<IpAddr> {
         match self {
             Self::Route(route) => Some(route.destination),
+            Self::Neighbour(_) => None,
         }
     }
 
@@ -74,6 +85,7 @@ impl HostObject {
     pub fn interface(&self) -> &str {
         match self {
             Self::Route(route) => &route.interface,
+            Self::Neighbour(neighbour) => &neighbour.interface,
         }
     }
 }
@@ -83,6 +95,7 @@ impl fmt::Display for HostObject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Route(route) => route.fmt(f),
+            Self::Neighbour(neighbour) => neighbour.fmt(f),
         }
     }
 }

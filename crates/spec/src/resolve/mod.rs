@@ -8,6 +8,7 @@ mod config;
 mod defaults;
 mod diagnostic;
 mod guards;
+mod neighbour;
 mod origins;
 mod pool;
 mod real_server;
@@ -55,6 +56,7 @@ pub(crate) fn resolve(
     let pools = pool::collect(&sources, complete, diagnostics);
     let mut host_objects = BTreeMap::new();
     let vips = vip::collect(&sources, &scope, &mut host_objects, diagnostics);
+    neighbour::collect(&sources, &scope, &mut host_objects, diagnostics);
     let timeouts = timeouts::merge(&sources, diagnostics);
     let sync = sync::merge(&sources, diagnostics);
     let sysctls = sysctls::merge(&sources, diagnostics);

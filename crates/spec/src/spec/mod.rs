@@ -6,6 +6,7 @@
 mod address;
 mod duration;
 mod keyword;
+mod mac;
 mod name;
 mod netmask;
 mod number;
@@ -23,6 +24,7 @@ pub(crate) use keyword::{
     ChecksumWord, EngineWord, FamilyWord, Flag, ForwardWord, IgnoreWord, Method, ProtocolWord,
     SyncStateWord, TunnelWord,
 };
+pub(crate) use mac::Mac;
 pub(crate) use name::{InterfaceName, LabelText, Name};
 pub(crate) use netmask::NetmaskText;
 pub(crate) use number::{
@@ -51,6 +53,9 @@ keys! {
         /// Addresses that evenkeel binds on a director. The VIP of a service that is not listed
         /// here is bound by another program.
         vips: List<VipEntry>,
+        /// Permanent neighbour entries (ARP, NDP) of VIPs: this host sends packets for the address
+        /// to that MAC address without asking for it.
+        neighbours: List<NeighbourEntry>,
         /// The services.
         services: List<Service>,
         /// Lists of real servers that several services share.
@@ -88,6 +93,19 @@ keys! {
         /// The main table gets a host route to the address, through the interface and with the
         /// address as its source. For /32 and /128 only. Absent means false.
         route: Flag,
+    }
+}
+
+keys! {
+    /// A permanent neighbour entry.
+    #[schemars(extend("required" = ["address", "interface", "mac"]))]
+    NeighbourEntry, "a neighbour, a map with `address`, `interface` and `mac`", {
+        /// The address.
+        address: Address,
+        /// The interface through which it is reached.
+        interface: InterfaceName,
+        /// The MAC address of the device that has it.
+        mac: Mac,
     }
 }
 

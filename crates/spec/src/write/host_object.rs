@@ -1,12 +1,37 @@
 //! Writes host objects, each kind as a spec asks for it.
 
-use evenkeel_model::{Binding, HostObject, HostRoute};
+use evenkeel_model::{Binding, HostObject, HostRoute, HostValue, Neighbour, NeighbourValue};
 
-use super::WriteInput;
+use super::scalar::{address, text};
+use super::{WriteInput, line};
 
 /// Writes the kinds that have a list of their own. Routes have none: [`route_key`] writes them with
 /// their VIPs.
-pub(super) fn sections(_: &WriteInput, _: &mut String) {}
+pub(super) fn sections(input: &WriteInput, out: &mut String) {
+    neighbours(input, out);
+}
+
+/// Writes the neighbour entries. One that no spec can ask for, as another program changed its MAC
+/// address, is left out.
+fn neighbours(input: &WriteInput, out: &mut String) {
+    let written = input.host_objects.iter().filter_map(|(object, value)| match (object, value) {
+        (HostObject::Neighbour(it), HostValue::Neighbour(NeighbourValue { mac })) => {
+            mac.is_unicast().then_some((it, mac))
+        }
+        _ => None,
+    });
+    for (number, (Neighbour { address: resolved, interface }, mac)) in written.enumerate() {
+        if number == 0 {
+            out.push_str("\nneighbours:\n");
+        }
+        let (resolved, interface) = (address(*resolved), text(interface));
+        let mac = text(&mac.to_string());
+        line(
+            out,
+            format_args!("  - {{ address: {resolved}, interface: {interface}, mac: {mac} }}"),
+        );
+    }
+}
 
 /// Returns the key of a VIP that asks for its route; nothing if there is no route, or none that a
 /// spec can ask for.

@@ -9,7 +9,7 @@ use evenkeel_lab_tests::property::check;
 use evenkeel_model::arbitrary;
 use evenkeel_model::{
     Binding, Checksum, Family, HostObject, HostObjectKind, HostRoute, Link, LiveHostObject,
-    Netmask, Owner, Persistence, RouteValue, Tunnel, TunnelKind,
+    MacAddress, Neighbour, Netmask, Owner, Persistence, RouteValue, Tunnel, TunnelKind,
 };
 use evenkeel_plan::Op;
 use proptest::prelude::*;
@@ -354,6 +354,47 @@ fn addresses_and_devices_are_refused_alike() {
     let owner =
         real.observe(&ReadRequest::new()).unwrap().addresses[&binding("192.0.2.1", 32, "vip0")];
     assert_eq!(owner, Owner::Evenkeel);
+}
+
+#[test]
+fn neighbours_are_refused_and_stored_alike() {
+    let neighbour = |text: &str, interface: &str| {
+        let (address, interface) = (text.parse().unwrap(), interface.into());
+        HostObject::from(Neighbour { address, interface })
+    };
+    let mac = |last| Box::new(MacAddress([2, 0, 0, 0, 0, last]).into());
+    let add = |text, interface, last| Op::AddHostObject {
+        object: neighbour(text, interface),
+        after: mac(last),
+    };
+    let edit = |text, interface, last| Op::EditHostObject {
+        object: neighbour(text, interface),
+        before: mac(0xff),
+        after: mac(last),
+    };
+    let delete = |text, interface| Op::DeleteHostObject {
+        object: neighbour(text, interface),
+        before: mac(0xff),
+    };
+    let dummy = |name: &str| Op::AddDummy { interface: name.into() };
+    let no_device = Err(Errno::NODEV);
+    let mut rows = vec![(dummy("vip1"), Ok(()))];
+    for address in ["192.0.2.1", "2001:db8::1"] {
+        rows.extend([
+            (add(address, "vip0", 1), no_device),
+            (delete(address, "vip0"), no_device),
+            (dummy("vip0"), Ok(())),
+            (delete(address, "vip0"), Err(Errno::SRCH)),
+            (add(address, "vip0", 1), Ok(())),
+            (add(address, "vip0", 1), EXISTS),
+            (add(address, "vip1", 1), Ok(())),
+            (edit(address, "vip0", 2), Ok(())),
+            (delete(address, "vip1"), Ok(())),
+            (delete(address, "vip1"), Err(Errno::SRCH)),
+            (Op::DeleteDummy { interface: "vip0".into() }, Ok(())),
+        ]);
+    }
+    table_of_answers(rows);
 }
 
 #[test]

@@ -1,8 +1,9 @@
-//! Laws of host objects, on routes to VIPs.
+//! Laws of host objects, on routes to VIPs and on neighbour entries.
 
-use evenkeel_model::{HostObject, HostRoute, LiveHostObject, RouteValue};
+use evenkeel_model::{HostObject, HostRoute, LiveHostObject, MacAddress, Neighbour, RouteValue};
 
 use super::*;
+use crate::Object;
 
 /// A spec that asks for these VIPs and their routes.
 fn routed(vips: impl IntoIterator<Item = Binding>) -> Desired {
@@ -133,4 +134,82 @@ fn no_route_is_added_through_an_interface_that_stays_down() {
             "+ add route 192.0.2.1 dev eth0: source 192.0.2.1"
         ]
     );
+}
+
+fn neighbour(last: u8, interface: &str) -> HostObject {
+    Neighbour { address: [192, 0, 2, last].into(), interface: interface.into() }.into()
+}
+
+fn mac(last: u8) -> MacAddress {
+    MacAddress([2, 0, 0, 0, 0, last])
+}
+
+/// A spec that asks for a neighbour entry of the first VIP on these interfaces.
+fn resolved(interfaces: &[&str]) -> Desired {
+    let mut desired = spec([]);
+    for interface in interfaces {
+        desired.host_objects.insert(neighbour(1, interface), mac(1).into());
+    }
+    desired
+}
+
+fn own_neighbour(interface: &str, last: u8) -> (HostObject, LiveHostObject) {
+    (neighbour(1, interface), LiveHostObject::of_evenkeel(mac(last).into()))
+}
+
+#[test]
+fn a_neighbour_needs_no_vip_and_its_mac_address_is_edited_in_place() {
+    let wanted = resolved(&["eth0"]);
+    assert_eq!(
+        lines(&wanted, &Live::default()),
+        ["+ add neighbour 192.0.2.1 dev eth0: mac 02:00:00:00:00:01"]
+    );
+    let found = host_of([], [own_neighbour("eth0", 2)]);
+    let steps = plan_of(&wanted, &found).steps;
+    assert_eq!(
+        lines(&wanted, &found),
+        ["~ edit neighbour 192.0.2.1 dev eth0: mac 02:00:00:00:00:02 -> 02:00:00:00:00:01"]
+    );
+    let after = simulate(&found, &steps);
+    assert!(plan_of(&wanted, &after).is_in_sync());
+    assert_eq!(simulate(&after, &crate::rollback_plan(&steps, &after).steps), found);
+    assert_eq!(
+        lines(&spec([]), &found),
+        ["- delete neighbour 192.0.2.1 dev eth0: mac 02:00:00:00:00:02"]
+    );
+}
+
+#[test]
+fn a_neighbour_that_moves_is_added_before_it_is_deleted() {
+    let found = host_of([], [own_neighbour("eth0", 1)]);
+    assert_eq!(
+        lines(&resolved(&["eth1"]), &found),
+        [
+            "+ add neighbour 192.0.2.1 dev eth1: mac 02:00:00:00:00:01",
+            "- delete neighbour 192.0.2.1 dev eth0: mac 02:00:00:00:00:01",
+        ]
+    );
+}
+
+#[test]
+fn a_neighbour_that_is_held_back_delays_its_deletion_elsewhere_and_no_addition() {
+    let found = host_of([], [own_neighbour("eth0", 1)]);
+    let steps = plan_of(&resolved(&["eth1", "eth2"]), &found).steps;
+    let held_back = [Object::Host(neighbour(1, "eth1"))].into();
+    let rest = crate::hold_back(steps, &found, &held_back);
+    let objects: Vec<Object> = rest.iter().map(Op::object).collect();
+    assert_eq!(objects, [Object::Host(neighbour(1, "eth2"))]);
+}
+
+#[test]
+fn a_neighbour_on_a_missing_interface_is_an_unmet_precondition_and_on_one_that_is_down_a_warning() {
+    let link = |up| Link { up, dummy: false, owner: Owner::Other };
+    let wanted = resolved(&["eth0"]);
+    let missing = Live { links: Some([("lo".into(), link(true))].into()), ..Live::default() };
+    let unmet = plan_of(&wanted, &missing).unmet_preconditions;
+    let interface = "eth0".into();
+    assert_eq!(unmet, [crate::UnmetPrecondition::NoInterface { interface }]);
+    let down = Live { links: Some([("eth0".into(), link(false))].into()), ..Live::default() };
+    let plan = plan_of(&wanted, &down);
+    assert!(plan.is_in_sync() && warnings(&plan)[0].contains("interface eth0 is down"));
 }

@@ -8,7 +8,8 @@ pub(crate) mod route;
 use std::fmt;
 
 use evenkeel_model::{
-    Binding, Desired, HostObject, HostValue, Live, LiveHostObject, Names, Owner, RouteValue,
+    Binding, Desired, HostObject, HostValue, Live, LiveHostObject, Names, NeighbourValue, Owner,
+    RouteValue,
 };
 use serde_json::{Map, Value as Json, json};
 
@@ -33,6 +34,7 @@ pub(super) struct HostObjectResource<'a>(pub(super) &'a HostObject);
 fn kind(object: &HostObject) -> &'static str {
     match object {
         HostObject::Route(_) => "route",
+        HostObject::Neighbour(_) => "neighbour",
     }
 }
 
@@ -42,6 +44,9 @@ pub(crate) fn fields(value: &HostValue) -> Vec<Field> {
         HostValue::Route(RouteValue { source }) => {
             let source = source.map(|source| FieldValue::Word(source.to_string()));
             vec![("source", source.unwrap_or(FieldValue::None))]
+        }
+        HostValue::Neighbour(NeighbourValue { mac }) => {
+            vec![("mac", FieldValue::Word(mac.to_string()))]
         }
     }
 }

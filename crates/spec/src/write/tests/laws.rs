@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use evenkeel_model::{
     Desired, DesiredTimeouts, Family, HostObject, HostObjectKind, HostRoute, Link, Live,
-    LiveHostObject, LiveHostObjects, Owner, RouteValue, Service, ServiceKey, SyncDaemon, SyncState,
-    Timeouts, arbitrary,
+    LiveHostObject, LiveHostObjects, MacAddress, Neighbour, Owner, RouteValue, Service, ServiceKey,
+    SyncDaemon, SyncState, Timeouts, arbitrary,
 };
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
@@ -209,16 +209,25 @@ fn complete_live() -> impl Strategy<Value = Live> {
                 .map(|(binding, _)| (binding.clone(), format!("{}:0", binding.interface).into()));
             let hosts =
                 addresses.keys().filter(|it| **it == Binding::host(it.address, &it.interface));
-            let routes = hosts.enumerate().map(|(number, binding)| {
+            let routes = hosts.clone().enumerate().map(|(number, binding)| {
                 let route = HostRoute::of(binding);
                 let source = (number % 2 == 0).then_some(binding.address);
                 let (owner, value) = (addresses[binding], RouteValue { source }.into());
                 (HostObject::from(route), LiveHostObject { owner, value })
             });
+            let neighbours = hosts.clone().enumerate().map(|(number, binding)| {
+                let Binding { address, interface, .. } = binding.clone();
+                // An odd first byte is a group's, which no spec can ask for.
+                let mac = MacAddress([12 + u8::from(number % 3 == 2), 0x34, 0x56, 0, 0, 0x10]);
+                let owner = addresses[binding];
+                let value = LiveHostObject { owner, value: mac.into() };
+                (HostObject::from(Neighbour { address, interface }), value)
+            });
             let read = HostObjectKind::ALL.into();
+            let objects = routes.chain(neighbours).collect();
             Live {
                 services: pair.live.services,
-                host_objects: LiveHostObjects { read, objects: routes.collect() },
+                host_objects: LiveHostObjects { read, objects },
                 labels: labels.collect(),
                 addresses,
                 links: links.map(|all| all.into_iter().collect()),

@@ -44,6 +44,12 @@ fn the_text_is_as_a_person_would_write_it() {
     let route = evenkeel_model::HostRoute::of(&binding);
     all.host_objects.insert(route.clone().into(), route.value());
     all.vips.insert(binding, Vip { label, ..Vip::default() });
+    for (address, last) in [("192.0.2.1", 1), ("2001:db8::1", 0xaa)] {
+        let address = address.parse().expect("an address");
+        let neighbour = evenkeel_model::Neighbour { address, interface: "eth1".into() };
+        let mac = evenkeel_model::MacAddress([2, 0, 0, 0, 0, last]);
+        all.host_objects.insert(neighbour.into(), mac.into());
+    }
     let wide = Binding { prefix: 64, ..Binding::host("2001:db8::1".parse().expect("one"), "web0") };
     all.vips.insert(wide, Vip { dummy: true, ..Vip::default() });
     all.scope = Scope::Limited(Limits {
@@ -64,6 +70,10 @@ scope:
 vips:
   - { address: 192.0.2.1, interface: eth0, label: eth0:1, route: true }
   - { address: 2001:db8::1/64, interface: web0, dummy: true }
+
+neighbours:
+  - { address: 192.0.2.1, interface: eth1, mac: 02:00:00:00:00:01 }
+  - { address: 2001:db8::1, interface: eth1, mac: 02:00:00:00:00:aa }
 
 services:
   - name: web
