@@ -22,7 +22,6 @@ impl FakeKernel {
         if let Some(address) = object.exclusive_address() {
             self.check_exclusive(object, address)?;
         }
-        #[allow(irrefutable_let_patterns, reason = "for the kinds to come")]
         if let HostObject::Route(route) = object {
             self.check_source(object, route.destination)?;
         }
@@ -78,7 +77,6 @@ impl FakeKernel {
                 }
                 None => true,
             },
-            #[allow(unreachable_patterns, reason = "for the kinds to come")]
             _ => true,
         });
     }

@@ -28,7 +28,6 @@ pub(crate) fn added_again<'l>(
     };
     live.host_objects.owned().filter(move |(object, _)| match object {
         HostObject::Route(HostRoute { destination, interface }) => rebound(*destination, interface),
-        #[allow(unreachable_patterns, reason = "for the kinds to come")]
         _ => false,
     })
 }
