@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use evenkeel_model::{Desired, Live};
 use evenkeel_plan::{Inputs, Object, Op, PriorState, plan};
 
-use crate::drain::DrainWaiter;
+use crate::drain_wait::DrainWaiter;
 use crate::execute_stages::{execute_stages, is_already_draining};
 use crate::refresh::{FURTHER_ROUNDS, read_touched, services};
 use crate::rollback::roll_back;

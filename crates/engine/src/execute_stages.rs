@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use tracing::{debug, info};
 
 use crate::apply_options::ApplyOptions;
-use crate::drain::{DrainWaiter, RealServerId};
+use crate::drain_wait::{DrainWaiter, RealServerId};
 use crate::stages::stages;
 use crate::{Exception, ExecutionContext, Kernel, KernelError, Outcome, Replies, Report};
 

@@ -11,7 +11,7 @@ mod confirm;
 mod connections;
 mod context;
 mod convert;
-mod drain;
+mod drain_wait;
 mod error;
 mod execute;
 mod execute_stages;

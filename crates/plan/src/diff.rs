@@ -2,14 +2,14 @@
 
 use crate::Inputs;
 use crate::difference::Difference;
-use crate::resource::{device, host_object, module, service, sync, sysctl, timeouts, vip};
+use crate::resource::{dummy, host_object, module, service, sync, sysctl, timeouts, vip};
 
 /// Compares the two states in canonical form.
 pub(crate) fn difference(inputs: &Inputs<'_>) -> Difference {
     let Inputs { desired, live, record, .. } = *inputs;
     let mut found = Difference::default();
     service::diff(inputs, &mut found);
-    found.ops.extend(device::diff(desired, live));
+    found.ops.extend(dummy::diff(desired, live));
     found.ops.extend(vip::diff(desired, live, &mut found.unchanged.vips));
     let host_objects = host_object::diff(desired, live, &found.ops);
     found.ops.extend(host_objects);

@@ -3,13 +3,13 @@
 mod event_filter;
 mod fingerprint;
 mod mount_monitor;
+mod open_writers;
 mod read;
 mod source_cache;
 mod spec_files;
 mod unreliable_fs;
 mod watch_set;
 mod watcher;
-mod writers;
 
 use std::path::PathBuf;
 

@@ -7,7 +7,7 @@
 //! here, and an arm in each of the two dispatchers below. The order of a plan is defined in
 //! [`crate::order`].
 
-pub(crate) mod device;
+pub(crate) mod dummy;
 pub(crate) mod host_object;
 pub(crate) mod module;
 pub(crate) mod real_server;
@@ -32,7 +32,7 @@ use crate::rollback_plan::{OpHistory, RollbackBuilder, TouchedObjects};
 use crate::value::Value;
 use crate::{Impact, Object, Op, Verb};
 
-use self::device::{DeviceObject, DeviceOp};
+use self::dummy::{DeviceObject, DeviceOp};
 use self::host_object::{HostObjectOp, HostObjectResource};
 use self::module::{ModuleObject, ModuleOp};
 use self::real_server::{RealServerObject, RealServerOp};

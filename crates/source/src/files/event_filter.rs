@@ -12,8 +12,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
 
+use super::open_writers::OpenWriters;
 use super::spec_files::is_spec;
-use super::writers::OpenWriters;
 
 /// Signals relevant events, once until it is rearmed.
 pub(super) struct EventFilter {

@@ -4,7 +4,6 @@
 //! The kernel enforces few of these rules. What it accepts silently and then handles in an
 //! unexpected way is refused here.
 
-mod config;
 mod defaults;
 mod diagnostic;
 mod guards;
@@ -16,6 +15,7 @@ mod scope;
 mod server_expansion;
 mod service;
 mod service_address;
+mod service_config;
 mod sync;
 mod sysctls;
 mod timeouts;

@@ -7,9 +7,9 @@ use evenkeel_model::{
     Family, Forward, Ignore, IgnoredField, RealServerKey, RealServers, ServiceKey,
 };
 
-use super::config::Config;
 use super::real_server::{self, RealServerContext, Resolved};
 use super::service_address::ServiceAddress;
+use super::service_config::Config;
 use crate::path::{At, Path, Step};
 use crate::recovering_de::List;
 use crate::resolve::{Diagnostics, SpecObject};

@@ -7,13 +7,13 @@ use evenkeel_model::{
     Drain, Ignore, IgnoredField, NamedService, Service as Modelled, ServiceKey, Tunnel,
 };
 
-use super::config::Config;
 use super::defaults::Defaults;
 use super::pool::Pools;
 use super::real_server::{self, RealServerContext};
 use super::scope::Merged;
 use super::server_expansion::ServerExpansion;
 use super::service_address::{ServiceAddress, both, outside};
+use super::service_config::Config;
 use crate::path::{At, Path};
 use crate::recovering_de::{Field, List};
 use crate::resolve::{Diagnostics, SpecObject};

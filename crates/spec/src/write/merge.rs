@@ -12,8 +12,8 @@ use evenkeel_model::{
     ServiceConfig, ServiceKey,
 };
 
-use super::entry::{Entry, EntryAddress, Server};
 use super::input::{WriteInput, name_of};
+use super::service::{Entry, EntryAddress, Server};
 
 type Member<'a> = (&'a ServiceKey, &'a NamedService);
 

@@ -4,13 +4,13 @@
 //! refuse, but that a kernel may hold because another tool wrote them, carry `unchecked: true`. The
 //! few settings that no spec can express are left out, with a comment that names them.
 
-mod entry;
 mod global;
 mod host_object;
 mod input;
 mod merge;
 mod pools;
 mod scalar;
+mod service;
 mod snapshot_section;
 
 use std::fmt::Write;

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::entry::Entry;
 use super::line;
 use super::scalar::text;
+use super::service::Entry;
 
 /// The pools, in the order of the services that use them first.
 #[derive(Default)]
