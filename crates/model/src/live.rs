@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Binding, LiveHostObjects, Service, ServiceKey, SyncDaemon, SyncState, Timeouts};
+use crate::{
+    Binding, LiveHostObjects, Owner, Service, ServiceKey, SyncDaemon, SyncState, Timeouts,
+};
 
 /// The configuration of one network namespace, as read. Statistics are kept apart in
 /// [`crate::statistics::Statistics`].
@@ -62,16 +64,6 @@ impl Live {
             && *sysctls == other.sysctls
             && *modules == other.modules
     }
-}
-
-/// Who bound an address, or made an interface.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Owner {
-    /// evenkeel; only such an address may be unbound, and only such an interface brought up.
-    Evenkeel,
-    /// Another program or a person. It is used where a spec names it, and never changed or removed.
-    Other,
 }
 
 /// An interface.

@@ -14,7 +14,7 @@ use evenkeel_model::{DesiredTimeouts, Live, Owner};
 use crate::connection_sysctls::ConnectionSysctls;
 use crate::guard::Advice;
 use crate::plan::drops_after_drains;
-use crate::rollback_plan::is_link_local;
+use crate::resource::dummy::is_link_local;
 use crate::warning::KeptTimeout;
 use crate::{Guard, Op, Plan, PriorState, Warning};
 

@@ -1,5 +1,6 @@
 //! The source of files and directories.
 
+mod bounded_read;
 mod event_filter;
 mod fingerprint;
 mod mount_monitor;

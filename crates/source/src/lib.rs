@@ -22,6 +22,6 @@ pub use error::{SourceError, SpecError};
 pub use files::{FileSource, SourceCache, read};
 pub use follower::{Follower, Reading};
 pub use parameters::{HostParameters, ParameterName, ParameterReadings, ParameterValue};
-pub use recorded::{absolute_name, contents, desired};
+pub use recorded::{ParameterValues, absolute_name, contents, desired};
 pub use source::{OnChange, OpenSource, Revision, SpecSource};
-pub use spec_text::{ParameterValues, SpecText};
+pub use spec_text::SpecText;

@@ -1,11 +1,13 @@
 //! Parses specs that were read before, with the values that their parameters had then.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use evenkeel_model::{Desired, FileContents};
 use evenkeel_spec::{RememberedParameters, Source, load_with};
 
-use crate::spec_text::ParameterValues;
+/// The values of a spec's parameters, by the text between their braces.
+pub type ParameterValues = BTreeMap<Box<str>, Box<str>>;
 
 /// Returns what each of the texts lists, by absolute names; empty where they are not a valid spec.
 pub fn contents(sources: &[Source], parameters: &ParameterValues) -> Vec<FileContents> {

@@ -1,15 +1,11 @@
 //! Specs that were parsed and are valid.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use evenkeel_model::{Desired, FileContents};
 use evenkeel_spec::{Parameters, RememberedParameters, Source, load_with};
 
-use crate::recorded::contents;
-
-/// The values of a spec's parameters, by the text between their braces.
-pub type ParameterValues = BTreeMap<Box<str>, Box<str>>;
+use crate::recorded::{ParameterValues, contents};
 
 /// A valid spec with its texts.
 #[derive(Debug, Clone, PartialEq, Eq)]

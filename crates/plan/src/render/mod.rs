@@ -5,6 +5,7 @@ mod diff;
 mod fields;
 mod json;
 mod labels;
+mod object_trace;
 mod text;
 
 pub use count::count;

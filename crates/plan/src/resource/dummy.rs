@@ -12,7 +12,7 @@ use crate::field::{FieldChange, FieldValue};
 use crate::hold_back::OmittedSteps;
 use crate::order::Phase;
 use crate::render::{Labels, arrows, write_edit};
-use crate::rollback_plan::{OpHistory, RollbackBuilder, TouchedObjects, is_link_local};
+use crate::rollback_builder::{OpHistory, RollbackBuilder, TouchedObjects};
 use crate::{Object, Op, Verb};
 
 pub(super) enum DeviceOp<'a> {
@@ -198,4 +198,9 @@ impl Resource for DeviceObject<'_> {
             rollback.ops.push(Op::DeleteDummy { interface: interface.into() });
         }
     }
+}
+
+/// Whether the kernel assigns such an address to every interface.
+pub(crate) fn is_link_local(address: std::net::IpAddr) -> bool {
+    matches!(address, std::net::IpAddr::V6(address) if address.is_unicast_link_local())
 }

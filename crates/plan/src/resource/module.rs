@@ -12,7 +12,7 @@ use crate::cause::SpecPair;
 use crate::hold_back::OmittedSteps;
 use crate::order::Phase;
 use crate::render::Labels;
-use crate::rollback_plan::{OpHistory, RollbackBuilder, TouchedObjects};
+use crate::rollback_builder::{OpHistory, RollbackBuilder, TouchedObjects};
 use crate::{Object, Op, Verb};
 
 pub(super) struct ModuleOp<'a> {

@@ -20,7 +20,7 @@ use crate::hold_back::{OmittedSteps, is_mixed};
 use crate::impact_analysis::AnalysisContext;
 use crate::order::Phase;
 use crate::render::{Labels, arrows, json_fields, write_edit, write_fields};
-use crate::rollback_plan::{OpHistory, RollbackBuilder, TouchedObjects};
+use crate::rollback_builder::{OpHistory, RollbackBuilder, TouchedObjects};
 use crate::{DrainRecords, Effect, Impact, Object, Op, Verb, canonical};
 
 pub(super) enum RealServerOp<'a> {

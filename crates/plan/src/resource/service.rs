@@ -17,7 +17,7 @@ use crate::hold_back::{OmittedSteps, is_mixed, may_share_clients};
 use crate::impact_analysis::AnalysisContext;
 use crate::order::Phase;
 use crate::render::{Labels, arrows, count, json_fields, write_edit, write_fields};
-use crate::rollback_plan::{OpHistory, RollbackBuilder, TouchedObjects};
+use crate::rollback_builder::{OpHistory, RollbackBuilder, TouchedObjects};
 use crate::{DrainRecords, Effect, Impact, Inputs, Object, Op, Verb, canonical};
 
 pub(super) enum ServiceOp<'a> {

@@ -12,7 +12,7 @@ use crate::hold_back::OmittedSteps;
 use crate::impact_analysis::AnalysisContext;
 use crate::order::Phase;
 use crate::render::{Labels, json_fields};
-use crate::rollback_plan::{OpHistory, RollbackBuilder, TouchedObjects};
+use crate::rollback_builder::{OpHistory, RollbackBuilder, TouchedObjects};
 use crate::{Effect, Impact, Object, Op, Verb};
 
 pub(super) enum SyncOp<'a> {

@@ -11,7 +11,7 @@ use crate::cause::SpecPair;
 use crate::field::{FieldChange, FieldValue};
 use crate::order::Phase;
 use crate::render::{Labels, write_edit};
-use crate::rollback_plan::{OpHistory, RollbackBuilder, TouchedObjects};
+use crate::rollback_builder::{OpHistory, RollbackBuilder, TouchedObjects};
 use crate::{Object, Op, Verb};
 
 pub(super) struct SysctlOp<'a> {

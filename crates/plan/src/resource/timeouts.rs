@@ -11,7 +11,7 @@ use crate::field::{FieldChange, changes, timeout_fields};
 use crate::impact_analysis::AnalysisContext;
 use crate::order::Phase;
 use crate::render::{Labels, arrows, write_edit};
-use crate::rollback_plan::{OpHistory, RollbackBuilder, TouchedObjects};
+use crate::rollback_builder::{OpHistory, RollbackBuilder, TouchedObjects};
 use crate::{Effect, Impact, Object, Op, Verb, Warning};
 
 pub(super) struct TimeoutsOp<'a> {

@@ -12,7 +12,7 @@ use crate::hold_back::OmittedSteps;
 use crate::impact_analysis::AnalysisContext;
 use crate::order::Phase;
 use crate::render::Labels;
-use crate::rollback_plan::{OpHistory, RollbackBuilder, TouchedObjects};
+use crate::rollback_builder::{OpHistory, RollbackBuilder, TouchedObjects};
 use crate::{Impact, Object, Op, Verb, Warning};
 
 pub(super) enum VipOp<'a> {

@@ -2,7 +2,8 @@
 
 use evenkeel_model::arbitrary::{Pair, populated};
 use evenkeel_model::{
-    Binding, Link, Owner, RealServer, RealServers, Service, SyncDaemon, SyncState,
+    Binding, Link, Owner, RealServer, RealServers, Scheduler, Service, ServiceConfig, ServiceKey,
+    SyncDaemon, SyncState,
 };
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;

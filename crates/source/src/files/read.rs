@@ -1,11 +1,12 @@
 //! Reads the texts of specs from files, directories and stdin.
 
 use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
-use evenkeel_spec::{MAX_SOURCE, Source};
+use evenkeel_spec::Source;
 
+use super::bounded_read::bounded;
 use super::source_cache::{OpenFile, SourceCache};
 use super::spec_files::of_directory;
 use crate::error::SourceError;
@@ -62,14 +63,4 @@ fn stdin() -> Result<Source, SourceError> {
     let fail = |source| SourceError::Unreadable { path: "-".into(), source };
     let text = bounded(io::stdin().lock(), 0).map_err(fail)?;
     Ok(Source { name: "<stdin>".to_owned(), text })
-}
-
-/// Reads a text of about the expected length, up to one byte more than a spec may have, which shows
-/// that it is too long.
-pub(super) fn bounded(reader: impl io::Read, expected: u64) -> io::Result<Vec<u8>> {
-    let most = MAX_SOURCE as u64 + 1;
-    // One byte more than expected, so that reading to the end does not double the buffer.
-    let mut text = Vec::with_capacity(usize::try_from(most.min(expected) + 1).unwrap_or_default());
-    reader.take(most).read_to_end(&mut text)?;
-    Ok(text)
 }

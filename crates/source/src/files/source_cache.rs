@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use evenkeel_spec::Source;
 
-use super::read::bounded;
+use super::bounded_read::bounded;
 use crate::error::SourceError;
 
 /// The size in bytes from which a text is released.
@@ -42,13 +42,6 @@ struct Released {
     file: OpenFile,
     length: usize,
     hash: u64,
-}
-
-impl From<Vec<Source>> for SourceCache {
-    /// Texts that are not in files; none can be released.
-    fn from(sources: Vec<Source>) -> Self {
-        Self { sources, ..Self::default() }
-    }
 }
 
 impl SourceCache {

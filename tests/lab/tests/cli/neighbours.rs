@@ -110,7 +110,7 @@ fn a_failed_apply_is_rolled_back() {
     fixture.write("spec.yaml", other);
     let answer = fixture.evenkeel("apply --yes spec.yaml");
     assert_eq!(answer.status, 4, "{answer:?}");
-    let words = "interface tunnel has no MAC addresses";
+    let words = "a neighbour on tunnel is not possible: the interface has no MAC addresses";
     assert!((answer.stdout.clone() + &answer.stderr).contains(words), "{answer:?}");
     assert_eq!(neighbours(), before);
 }

@@ -19,7 +19,7 @@ use crate::field::{Field, FieldChange, FieldValue, changes};
 use crate::hold_back::OmittedSteps;
 use crate::order::Phase;
 use crate::render::{Labels, arrows, json_fields, write_edit, write_fields};
-use crate::rollback_plan::{OpHistory, RollbackBuilder, TouchedObjects};
+use crate::rollback_builder::{OpHistory, RollbackBuilder, TouchedObjects};
 use crate::{Object, Op, Verb};
 
 pub(super) enum HostObjectOp<'a> {
