@@ -121,7 +121,7 @@ impl ServiceAddress {
                 .at_key()
                 .remedy("remove it, as the VIP determines the family; or write `fwmark`");
         }
-        let (vips, parse_integer) = vips(service, at, diagnostics);
+        let (vips, all_valid) = vips(service, at, diagnostics);
         for (address, index) in &vips {
             let list = at.key("vips");
             let at = match index {
@@ -152,7 +152,7 @@ impl ServiceAddress {
         let mut families: Vec<Family> = vips.iter().map(|(vip, _)| Family::from(*vip)).collect();
         families.sort_unstable();
         families.dedup();
-        if !parse_integer {
+        if !all_valid {
             families.clear();
         }
         Self { vips, ports, protocol, mark: None, marked: false, families }

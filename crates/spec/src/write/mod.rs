@@ -61,8 +61,8 @@ fn scope(scope: &Scope, out: &mut String) {
         Scope::All => out.push_str("\nscope: all\n"),
         Scope::Limited(Limits { vips, fwmarks, services }) => {
             let vips = vips.iter().map(|network| {
-                let parse_integer = network.prefix_len() == network.max_prefix_len();
-                if parse_integer { address(network.addr()) } else { text(&network.to_string()) }
+                let is_host = network.prefix_len() == network.max_prefix_len();
+                if is_host { address(network.addr()) } else { text(&network.to_string()) }
             });
             let fwmarks = fwmarks.iter().map(|range| match (range.start(), range.end()) {
                 (first, last) if first == last => first.to_string(),
