@@ -66,7 +66,11 @@ fn address_events_are_rate_limited_unless_a_vip_was_removed() {
         let gone = gone.iter().map(|address| (*address).into()).collect();
         fixture.reconciler.on_message(Message::Address { gone });
         let schedule = &fixture.reconciler.schedule;
-        (schedule.address.expect("a pass"), schedule.addresses_from, fixture.reconciler.clock.now())
+        (
+            schedule.address.expect("a pass"),
+            schedule.addresses_from,
+            fixture.reconciler.schedule.clock.now(),
+        )
     };
     for gone in [&[][..], &[[198, 51, 100, 9]]] {
         let (due, from, _) = on_message(gone);
@@ -348,7 +352,7 @@ fn an_approved_plan_continues_through_its_drains() {
     let status = fixture.status();
     let objects: Vec<&str> = status.drains.iter().map(|drain| &*drain.object).collect();
     assert!(objects.contains(&"real server 10.0.0.3:53 of dns/192.0.2.1:53/udp"), "{objects:?}");
-    let left = status.drains[0].until - fixture.reconciler.clock.wall();
+    let left = status.drains[0].until - fixture.reconciler.schedule.clock.wall();
     assert!((3_590..=3_601).contains(&left), "{left} s");
     fixture.pass(Trigger::Drain);
     assert_eq!((fixture.status().state, fixture.status().draining), (State::Ok, 5));
@@ -470,7 +474,8 @@ fn objects_from_before_the_first_spec_are_adopted_and_no_others() {
     fixture.assert_state(State::Ok, "");
     assert_eq!((fixture.live().services.len(), fixture.weights()["10.0.0.1"]), (2, 3));
     assert_eq!(
-        fixture.reconciler.journal.adopted.services, found,
+        fixture.reconciler.host.journal().adopted.services,
+        found,
         "web, with one of two real servers"
     );
     // Neither a restarted daemon nor a newer spec adopts what evenkeel changed of it.
@@ -478,21 +483,28 @@ fn objects_from_before_the_first_spec_are_adopted_and_no_others() {
     fixture.assert_state(State::Ok, "");
     fixture.write(&SPEC.replace("weight: 3", "weight: 5"));
     assert_eq!(fixture.weights()["10.0.0.1"], 5);
-    assert_eq!(fixture.reconciler.journal.adopted.services, found);
+    assert_eq!(fixture.reconciler.host.journal().adopted.services, found);
     // An object that a spec removes and a later one adds again is evenkeel's.
     let without = SPEC.replace("{ address: 10.0.0.1, weight: 3 }, ", "");
     fixture.write(&without);
     fixture.write(SPEC);
-    let adopted =
-        fixture.reconciler.journal.adopted.services.values().next().expect("web stays adopted");
+    let adopted = fixture
+        .reconciler
+        .host
+        .journal()
+        .adopted
+        .services
+        .values()
+        .next()
+        .expect("web stays adopted");
     assert!(adopted.real_servers.is_empty(), "{adopted:?}");
 }
 
 #[test]
 fn after_the_loss_of_the_journal_all_existing_objects_are_adopted() {
     let mut fixture = Fixture::new(SPEC);
-    assert!(fixture.reconciler.journal.adopted.is_empty());
+    assert!(fixture.reconciler.host.journal().adopted.is_empty());
     std::fs::remove_dir_all(fixture.folder.path().join("init")).expect("it is there");
     fixture.pass(Trigger::Resync);
-    assert_eq!(fixture.reconciler.journal.adopted.services, fixture.live().services);
+    assert_eq!(fixture.reconciler.host.journal().adopted.services, fixture.live().services);
 }
