@@ -156,3 +156,6 @@ impl Admission {
         before.is_none()
     }
 }
+
+#[cfg(test)]
+mod tests;

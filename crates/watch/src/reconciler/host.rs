@@ -213,3 +213,6 @@ impl<K: Kernel> Host<K> {
 fn connected<K>(kernel: &mut Option<K>) -> Result<&mut K, PassError> {
     kernel.as_mut().ok_or_else(|| PassError::Other("the kernel is not connected".to_owned()))
 }
+
+#[cfg(test)]
+mod tests;
