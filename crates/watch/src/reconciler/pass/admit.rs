@@ -4,11 +4,12 @@
 use std::collections::BTreeSet;
 
 use evenkeel_control::{Held, Mode};
-use evenkeel_engine::{EarlierSpecs, Journal, JournalError, Kernel, LastApplied, error_chain};
+use evenkeel_engine::{Journal, JournalError, Kernel, LastApplied, error_chain};
 use evenkeel_model::{Desired, Live};
 use evenkeel_plan::render::{Labels, Line};
 use evenkeel_plan::{Guard, Inputs, Object, Op, Plan, Verb, plan, simulate};
 use evenkeel_source::SpecText;
+use evenkeel_workflow::SpecRecord;
 use sha2::{Digest, Sha256};
 
 use crate::active_spec::{digest, is_stored_as};
@@ -142,16 +143,18 @@ impl<K: Kernel> Reconciler<K> {
     fn record_spec(&mut self, spec: &SpecText, live: &Live) -> Result<(), JournalError> {
         let state = &self.options.state;
         let mut journal = self.host.journal().clone();
-        let attempt = journal.of_attempt();
-        state.store_spec(&mut journal, &spec.texts(), &spec.parameters)?;
-        if journal.next.is_some() && journal.may_adopt(live) {
-            let active = self.specs.active().filter(|_| journal.spec.is_some());
-            let active = active.map(|active| Desired::clone(&active.desired));
-            let last = journal.active_partial_applies().over(active);
-            let attempted = attempt.and_then(|attempt| self.specs.stored(state, &attempt));
-            let earlier = EarlierSpecs { last: last.as_ref(), attempted: attempted.as_deref() };
-            journal.adopt(&spec.desired, live, earlier);
-        }
+        let active = self.specs.active().filter(|_| journal.spec.is_some());
+        let last = active.and_then(|active| {
+            journal.active_partial_applies().over(Some(Desired::clone(&active.desired)))
+        });
+        let record = SpecRecord {
+            texts: &spec.texts(),
+            parameters: &spec.parameters,
+            desired: &spec.desired,
+            live,
+            last: last.as_ref(),
+        };
+        record.record(state, &mut journal)?;
         journal.promote_next_spec();
         journal.record.governed_by(&spec.desired);
         self.host.update_journal(state, journal)
