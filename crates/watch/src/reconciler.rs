@@ -1,18 +1,26 @@
 //! The reconcile loop: the single thread that reads and changes the host.
 //!
 //! Its parts own their state: [`host`] the kernel and the journal, [`followed_source`] the source of the
-//! spec, [`admission`] what may be applied, [`schedule`] the timers, [`report`] what the passes found.
+//! spec, [`active_spec`] the specs, [`admission`] what may be applied, [`retry`] the failed objects,
+//! [`conflict`] the changes that other programs repeat, [`schedule`] the timers, [`report`] what the
+//! passes found.
 //! The loop combines them: [`pass`] is one pass, [`reload`] reads the spec, [`commands`] executes
 //! requests of the control socket, [`status`] publishes the state, and [`events`] what changed.
 
+mod active_spec;
 mod admission;
+mod backoff;
 mod commands;
+mod conflict;
 mod events;
 mod followed_source;
 mod host;
+mod parameter_changes;
 mod pass;
+mod pause;
 mod reload;
 mod report;
+mod retry;
 mod schedule;
 mod status;
 
@@ -29,19 +37,19 @@ use evenkeel_source::Follower;
 use tokio::sync::watch;
 use tracing::{debug, info};
 
-use crate::active_spec::SpecVersions;
-use crate::conflict::Conflicts;
 use crate::liveness::Liveness;
 use crate::metrics::Metrics;
 use crate::options::Options;
-use crate::retry::RetryQueue;
 use crate::systemd::Notifier;
 use crate::traffic_reader::Names;
+use active_spec::SpecVersions;
 use admission::Admission;
+use conflict::Conflicts;
 use events::PassEvents;
 use followed_source::FollowedSource;
 use host::{Connect, Host};
 use report::PassReport;
+use retry::RetryQueue;
 use schedule::{PassEnd, Schedule};
 
 /// A message to the reconciler.

@@ -6,7 +6,7 @@ use evenkeel_engine::{FileError, StateDir, error_chain};
 use evenkeel_plan::{ClockReading, Guard, GuardRefusal, Plan};
 use tracing::{info, warn};
 
-use crate::pause::{self, StoredPause};
+use super::pause::{self, StoredPause};
 
 /// The pause, the held plan and what users approved.
 #[derive(Debug, Default)]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use evenkeel_control::Trigger;
 
-use crate::backoff::{delay, jittered};
+use super::backoff::{delay, jittered};
 use crate::clock::DaemonClock;
 
 /// Between two checks of running drains.

@@ -12,9 +12,9 @@ use evenkeel_source::SpecText;
 use evenkeel_workflow::SpecRecord;
 use sha2::{Digest, Sha256};
 
-use crate::active_spec::{digest, is_stored_as};
 use crate::metrics::Reload;
 use crate::reconciler::Reconciler;
+use crate::reconciler::active_spec::{digest, is_stored_as};
 use crate::reconciler::admission::Candidate;
 use crate::reconciler::report::PassError;
 

@@ -10,8 +10,8 @@ use evenkeel_source::{Reading, SpecText};
 use evenkeel_workflow::compare_texts;
 use tracing::{info, warn};
 
+use super::parameter_changes::ParameterChanges;
 use crate::metrics::Reload;
-use crate::parameter_changes::ParameterChanges;
 
 /// The specs known to the daemon, whatever source they come from.
 #[derive(Default)]
