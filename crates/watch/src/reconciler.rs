@@ -17,6 +17,7 @@ mod followed_source;
 mod host;
 mod parameter_changes;
 mod pass;
+mod pass_error;
 mod pause;
 mod reload;
 mod report;

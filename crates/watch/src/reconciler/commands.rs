@@ -5,7 +5,7 @@ use evenkeel_engine::{Kernel, error_chain};
 use tracing::info;
 
 use super::Reconciler;
-use super::report::PassError;
+use super::pass_error::PassError;
 
 impl<K: Kernel> Reconciler<K> {
     pub(super) fn handle(&mut self, request: Request) -> Answer {

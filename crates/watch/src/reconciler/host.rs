@@ -12,7 +12,7 @@ use evenkeel_model::{Binding, Desired, Live, ServiceKey};
 use evenkeel_plan::{Op, Plan};
 use tracing::{debug, warn};
 
-use super::report::PassError;
+use super::pass_error::PassError;
 
 /// Connects to a kernel; the addresses are those that the journal records as evenkeel's.
 pub(crate) type Connect<K> = Box<dyn FnMut(BTreeSet<Binding>) -> Result<K, KernelError> + Send>;

@@ -16,7 +16,7 @@ use evenkeel_source::SpecText;
 
 use super::Reconciler;
 use super::host::{Observation, SyncBaseline};
-use super::report::PassError;
+use super::pass_error::PassError;
 
 /// How a pass ended.
 pub(super) struct End {

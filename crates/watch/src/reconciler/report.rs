@@ -1,36 +1,18 @@
 //! What the passes found and left undone, for the status.
 
-use std::error::Error;
-
 use evenkeel_control::PassStatus;
-use evenkeel_engine::error_chain;
 use evenkeel_model::Names;
 use evenkeel_plan::render::{Labels, Line, count};
 use evenkeel_plan::{Plan, Warning};
 use tracing::{info, warn};
 
-use super::schedule::PassProblem;
+use super::pass_error::{PassError, PassProblem};
 
 /// The maximum number of pending steps in the status.
 const LINES: usize = 200;
 
 /// After how many failures to take the lock its holder is determined.
 const PATIENCE: u32 = 10;
-
-/// Why a pass could not be made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum PassError {
-    /// Another process is changing the namespace.
-    Locked(String),
-    /// Anything else, as a message.
-    Other(String),
-}
-
-impl PassError {
-    pub(super) fn of(error: &dyn Error) -> Self {
-        Self::Other(error_chain(error))
-    }
-}
 
 /// The findings of the last passes.
 #[derive(Debug, Default)]

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use evenkeel_control::Trigger;
 
 use super::backoff::{delay, jittered};
+use super::pass_error::PassProblem;
 use crate::clock::DaemonClock;
 
 /// Between two checks of running drains.
@@ -58,15 +59,6 @@ pub(super) struct PassEnd {
     pub(super) failed_object: Option<Duration>,
     /// As `failed_object`, for the next conflict.
     pub(super) conflict: Option<Duration>,
-}
-
-/// Why a pass could not be made, as far as it determines the next attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum PassProblem {
-    /// Another process has the lock.
-    Locked,
-    /// Anything else, so many times in a row.
-    Failed(u32),
 }
 
 /// The timers that were due together.

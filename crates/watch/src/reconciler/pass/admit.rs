@@ -16,7 +16,7 @@ use crate::metrics::Reload;
 use crate::reconciler::Reconciler;
 use crate::reconciler::active_spec::{digest, is_stored_as};
 use crate::reconciler::admission::Candidate;
-use crate::reconciler::report::PassError;
+use crate::reconciler::pass_error::PassError;
 
 impl<K: Kernel> Reconciler<K> {
     /// Activates the newest spec if its guards accept its plan, or a user approved it.

@@ -16,7 +16,7 @@ use tracing::warn;
 
 use super::End;
 use crate::reconciler::Reconciler;
-use crate::reconciler::report::PassError;
+use crate::reconciler::pass_error::PassError;
 
 impl<K: Kernel> Reconciler<K> {
     pub(super) fn apply_plan(
