@@ -105,6 +105,14 @@ impl Fixture {
         self.reconciler.begin();
     }
 
+    /// Starts a daemon with a spec of its own on the same host, and stops it after its first pass.
+    pub(super) fn run_another_daemon(&self, text: &str) {
+        let text = Text(Arc::new(Mutex::new(text.to_owned())));
+        let (mut other, _status) =
+            reconciler(self.folder.path(), &self.kernel, &text, Mode::Enforce);
+        other.begin();
+    }
+
     pub(super) fn write(&mut self, text: &str) {
         text.clone_into(&mut self.text.0.lock().expect("no test panics with it"));
         assert_ne!(self.reconciler.read_spec(), Outcome::Discarded);
