@@ -8,10 +8,7 @@
 //! the endpoint, the control socket) is asynchronous and communicates with it by messages. The crate
 //! prints nothing and parses no spec: `evenkeel_source` fetches and parses specs.
 
-mod active_spec;
-mod backoff;
 mod clock;
-mod conflict;
 mod daemon;
 mod http;
 mod known_writers;
@@ -19,10 +16,7 @@ mod liveness;
 mod metrics;
 mod netns_monitor;
 mod options;
-mod parameter_changes;
-mod pause;
 mod reconciler;
-mod retry;
 mod status;
 mod systemd;
 #[cfg(test)]

@@ -1,60 +1,57 @@
-//! The reconcile loop: the single thread that reads and changes the host, and its timers. [`pass`]
-//! is one pass, [`reload`] reads the spec, [`commands`] executes requests of the control socket,
-//! [`status`] publishes the state,
-//! and [`events`] what changed.
+//! The reconcile loop: the single thread that reads and changes the host.
+//!
+//! Its parts own their state: [`host`] the kernel and the journal, [`followed_source`] the source of the
+//! spec, [`active_spec`] the specs, [`admission`] what may be applied, [`retry`] the failed objects,
+//! [`conflict`] the changes that other programs repeat, [`schedule`] the timers, [`report`] what the
+//! passes found.
+//! The loop combines them: [`pass`] is one pass, [`reload`] reads the spec, [`commands`] executes
+//! requests of the control socket, [`status`] publishes the state, and [`events`] what changed.
 
+mod active_spec;
+mod admission;
+mod backoff;
 mod commands;
+mod conflict;
 mod events;
+mod followed_source;
+mod host;
+mod parameter_changes;
 mod pass;
+mod pass_error;
+mod pause;
 mod reload;
+mod report;
+mod retry;
+mod schedule;
 mod status;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use evenkeel_control::{Command, EventPublisher, Held, Mode, PassStatus, Pause, Status, Trigger};
-use evenkeel_engine::{Journal, Kernel, KernelError, ReadRequest, TableDigest};
-use evenkeel_model::{Binding, Live, ServiceKey};
-use evenkeel_plan::{Guard, Object, Warning};
+use evenkeel_control::{Command, EventPublisher, Mode, PassStatus, Pause, Status, Trigger};
+use evenkeel_engine::Kernel;
+use evenkeel_plan::Object;
 use evenkeel_source::Follower;
 use tokio::sync::watch;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
-use crate::active_spec::SpecVersions;
-use crate::backoff::{delay, jittered};
-use crate::clock::DaemonClock;
-use crate::conflict::Conflicts;
 use crate::liveness::Liveness;
 use crate::metrics::Metrics;
 use crate::options::Options;
-use crate::pause;
-use crate::retry::RetryQueue;
 use crate::systemd::Notifier;
 use crate::traffic_reader::Names;
+use active_spec::SpecVersions;
+use admission::Admission;
+use conflict::Conflicts;
 use events::PassEvents;
-
-/// Connects to a kernel; the addresses are those that the journal records as evenkeel's.
-pub(crate) type Connect<K> = Box<dyn FnMut(BTreeSet<Binding>) -> Result<K, KernelError> + Send>;
-
-/// Between two checks of running drains.
-const DRAIN: Duration = Duration::from_secs(1);
-
-/// Between two attempts to take a lock that another process holds.
-const LOCK: Duration = Duration::from_millis(200);
-
-/// Between the end of a pass and the next one that address events trigger, however many there are:
-/// nine times as long as the pass took, so that a storm of events costs a tenth of a processor, but
-/// never so long that a VIP whose removal was not reported would be missing for a tenth of a second.
-/// The first such pass does not wait, nor does one for a VIP that is reported as removed: conflict
-/// detection limits these.
-const ADDRESSES: RangeInclusive<Duration> = Duration::from_millis(20)..=Duration::from_millis(80);
-
-/// The upper bound on sleeping, so that the liveness check does not expire.
-const MAX_SLEEP: Duration = Duration::from_secs(10);
+use followed_source::FollowedSource;
+use host::{Connect, Host};
+use report::PassReport;
+use retry::RetryQueue;
+use schedule::{PassEnd, Schedule};
 
 /// A message to the reconciler.
 #[derive(Debug)]
@@ -82,76 +79,18 @@ pub(crate) struct Outputs {
     pub(crate) events: EventPublisher,
 }
 
-/// Keeps one network namespace on its spec.
+/// Keeps one network namespace on its spec: the loop and the parts that own its state.
 pub(crate) struct Reconciler<K: Kernel> {
     options: Options,
-    connect: Connect<K>,
-    kernel: Option<K>,
     outputs: Outputs,
-    clock: DaemonClock,
-    follower: Follower,
-    /// Changes that the source may not report, a message each.
-    unreliable: Vec<String>,
+    host: Host<K>,
+    source: FollowedSource,
     specs: SpecVersions,
-    /// The journal as last read or written.
-    journal: Journal,
-    failing: RetryQueue,
+    admission: Admission,
+    retries: RetryQueue,
     conflicts: Conflicts,
-    paused: Option<pause::StoredPause>,
-    held: Option<Held>,
-    /// The last held plan that was logged; the same plan is not logged twice.
-    last_held: Option<Held>,
-    /// The approved plan that the next pass may apply.
-    approved: Option<String>,
-    /// The guards that the spec with this digest may pass until it is reached.
-    granted: Option<(String, Vec<Guard>)>,
-    /// Why no pass can be made, and how many passes in a row have failed.
-    pass_error: Option<PassError>,
-    consecutive_failures: u32,
-    /// Why some steps cannot be tried.
-    unmet_preconditions: Vec<String>,
-    pending_steps: Vec<String>,
-    /// The warnings of the last plan.
-    warnings: Vec<Warning>,
-    /// The state of the host when it was last in sync.
-    baseline: Option<SyncBaseline>,
-    unmanaged: usize,
-    last_pass: Option<PassStatus>,
-    last_success: Option<u64>,
     schedule: Schedule,
-}
-
-/// Why a pass could not be made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum PassError {
-    /// Another process is changing the namespace.
-    Locked(String),
-    /// Anything else, as a message.
-    Other(String),
-}
-
-/// A host in sync, with what a probe compares to find out whether it still is.
-struct SyncBaseline {
-    table_digest: TableDigest,
-    live: Live,
-    not_in_proc: BTreeSet<ServiceKey>,
-    request: ReadRequest,
-    /// When the whole of it is to be read again, even if a probe sees no change.
-    until: Duration,
-}
-
-/// The deadlines of the timers, by the monotonic clock.
-#[derive(Debug, Default)]
-struct Schedule {
-    resync: Duration,
-    retry: Option<Duration>,
-    drain: Option<Duration>,
-    debounce: Option<Duration>,
-    address: Option<Duration>,
-    /// Before this time, address events trigger no further pass.
-    addresses_from: Duration,
-    /// When to look for other programs again, in the pass after it; it is not a timer.
-    known_writers_at: Duration,
+    report: PassReport,
 }
 
 impl<K: Kernel> Reconciler<K> {
@@ -161,33 +100,16 @@ impl<K: Kernel> Reconciler<K> {
         follower: Follower,
         outputs: Outputs,
     ) -> Self {
-        let interval = options.interval;
         Self {
-            connect,
-            kernel: None,
             outputs,
-            clock: DaemonClock::new(),
-            follower,
-            unreliable: Vec::new(),
+            host: Host::new(connect),
+            source: FollowedSource::new(follower),
             specs: SpecVersions::default(),
-            journal: Journal::default(),
-            failing: RetryQueue::default(),
-            conflicts: Conflicts::new(interval),
-            paused: None,
-            held: None,
-            last_held: None,
-            approved: None,
-            granted: None,
-            pass_error: None,
-            consecutive_failures: 0,
-            unmet_preconditions: Vec::new(),
-            pending_steps: Vec::new(),
-            warnings: Vec::new(),
-            baseline: None,
-            unmanaged: 0,
-            last_pass: None,
-            last_success: None,
-            schedule: Schedule::default(),
+            admission: Admission::default(),
+            retries: RetryQueue::default(),
+            conflicts: Conflicts::new(options.interval),
+            schedule: Schedule::new(options.interval),
+            report: PassReport::default(),
             options,
         }
     }
@@ -197,7 +119,8 @@ impl<K: Kernel> Reconciler<K> {
         self.begin();
         'running: loop {
             self.outputs.liveness.mark_alive();
-            let wait = self.next().saturating_sub(self.clock.now()).min(MAX_SLEEP);
+            let pause_end = self.pause().and_then(|pause| pause.until);
+            let wait = self.schedule.wait(pause_end);
             let first = match messages.recv_timeout(wait) {
                 Err(RecvTimeoutError::Disconnected) => break,
                 received => received.ok(),
@@ -221,12 +144,10 @@ impl<K: Kernel> Reconciler<K> {
     }
 
     fn begin(&mut self) {
-        self.paused = pause::read(&self.options.state, &self.clock.both());
-        match self.options.state.read(false) {
-            Ok((journal, _)) => {
-                self.specs.remember(&self.options.state, &journal, self.clock.wall());
-                self.journal = journal;
-            }
+        let Self { options, host, specs, admission, schedule, .. } = self;
+        admission.restore_pause(&options.state, &schedule.clock.both());
+        match host.load_journal(&options.state) {
+            Ok(()) => specs.remember(&options.state, host.journal(), schedule.clock.wall()),
             // The first pass fails with it too, and reports it.
             Err(error) => debug!("{error}"),
         }
@@ -237,23 +158,22 @@ impl<K: Kernel> Reconciler<K> {
     }
 
     fn on_message(&mut self, message: Message) {
-        let now = self.clock.now();
+        let now = self.schedule.clock.now();
         match message {
             // Handled by the loop.
             Message::Stop | Message::Reload => {}
             Message::Address { gone } => {
-                let mut from = self.schedule.addresses_from.max(now);
+                let mut is_vip_gone = false;
                 let desired = self.specs.desired();
                 for vip in desired.vips.keys().filter(|it| gone.contains(&it.address)) {
-                    from = now;
+                    is_vip_gone = true;
                     // A probe against the baseline does not suffice here. And a VIP that was removed
                     // had been bound, whatever prevented a pass from binding it before.
-                    self.baseline = None;
-                    self.failing.retry(&Object::Vip(vip.clone()));
+                    self.host.forget_baseline();
+                    self.retries.retry(&Object::Vip(vip.clone()));
                 }
-                self.schedule.address =
-                    Some(self.schedule.address.map_or(from, |time| time.min(from)));
-                if self.follower.uses_addresses() {
+                self.schedule.on_addresses(now, is_vip_gone);
+                if self.source.uses_addresses() {
                     // As rarely as the passes, however many events there are.
                     self.sample_at(self.schedule.addresses_from);
                 }
@@ -269,79 +189,49 @@ impl<K: Kernel> Reconciler<K> {
 
     /// Schedules a sample of the source for this time, or a moment after the last one.
     fn sample_at(&mut self, time: Duration) {
-        let time = self.at(self.follower.next_sample(Instant::now())).max(time);
-        self.schedule.debounce = Some(self.schedule.debounce.map_or(time, |due| due.min(time)));
+        let time = self.schedule.at(self.source.next_sample()).max(time);
+        self.schedule.sample_at(time);
     }
 
     fn reload(&mut self) {
         info!("SIGHUP: reading the spec again");
         self.outputs.notifier.reloading();
         self.read_when_stable();
-        self.failing.retry_all();
+        self.retries.retry_all();
         self.conflicts.clear();
         self.pass(Trigger::Signal);
         let summary = self.outputs.publish.borrow().summary();
         self.outputs.notifier.ready(&summary);
     }
 
-    /// Returns the next deadline.
-    fn next(&self) -> Duration {
-        let Schedule {
-            resync,
-            retry,
-            drain,
-            debounce,
-            address,
-            addresses_from: _,
-            known_writers_at: _,
-        } = &self.schedule;
-        let paused = self.pause().and_then(|pause| pause.until);
-        let wall = self.clock.wall();
-        let resumed =
-            paused.map(|until| self.clock.now() + Duration::from_secs(until.saturating_sub(wall)));
-        let all = [*retry, *drain, *debounce, *address, resumed];
-        all.into_iter().flatten().fold(*resync, Duration::min)
-    }
-
     /// Executes what is due.
     fn on_timer(&mut self) {
-        let now = self.clock.now();
-        let is_due = |time: &mut Option<Duration>| time.take_if(|time| *time <= now).is_some();
-        if is_due(&mut self.schedule.debounce) {
+        let now = self.schedule.clock.now();
+        if self.schedule.take_debounce(now) {
             self.check_source();
         }
-        let wall = self.clock.wall();
+        let wall = self.schedule.clock.wall();
         if self.pause().is_some_and(|pause| pause.until.is_some_and(|until| until <= wall)) {
             info!("the pause is over");
             self.resume();
             return self.pass(Trigger::Command);
         }
-        // One pass serves all; it is reported with the most specific trigger.
-        let (address, drain, retry) = (
-            is_due(&mut self.schedule.address),
-            is_due(&mut self.schedule.drain),
-            is_due(&mut self.schedule.retry),
-        );
-        if self.schedule.resync <= now {
+        let due = self.schedule.take_due(now);
+        if self.schedule.is_resync_due(now) {
             self.check_source();
         }
-        // No longer due if the source triggered a pass.
-        let is_resync = self.schedule.resync <= now;
-        match (address, drain, retry, is_resync) {
-            (true, ..) => self.pass(Trigger::Address),
-            (_, true, ..) => self.pass(Trigger::Drain),
-            (_, _, true, _) => self.pass(Trigger::Retry),
-            (_, _, _, true) => self.pass(Trigger::Resync),
-            _ => {}
+        // The resync is no longer due if the source triggered a pass.
+        if let Some(trigger) = due.trigger(self.schedule.is_resync_due(now)) {
+            self.pass(trigger);
         }
     }
 
     /// Makes a pass and schedules the next one.
     fn pass(&mut self, trigger: Trigger) {
-        let begin = self.clock.now();
+        let begin = self.schedule.clock.now();
         let end = self.reconcile(trigger);
         self.reannounce();
-        let now = self.clock.now();
+        let now = self.schedule.clock.now();
         self.outputs.metrics.pass(trigger, end.result, now - begin);
         let milliseconds = u64::try_from((now - begin).as_millis()).unwrap_or(u64::MAX);
         if end.changes > 0 {
@@ -357,14 +247,15 @@ impl<K: Kernel> Reconciler<K> {
         }
         let mut events = PassEvents { pass: None, steps: end.steps };
         if end.is_reported {
-            events.pass = Some(PassStatus {
-                at: self.clock.wall(),
+            let pass = PassStatus {
+                at: self.schedule.clock.wall(),
                 trigger,
                 result: end.result.to_owned(),
                 milliseconds,
                 changes: end.changes,
-            });
-            self.last_pass.clone_from(&events.pass);
+            };
+            self.report.set_last_pass(&pass);
+            events.pass = Some(pass);
         }
         self.schedule_next(now, now - begin, end.needs_follow_up);
         self.publish_status(events);
@@ -377,41 +268,30 @@ impl<K: Kernel> Reconciler<K> {
         }
         let desired = self.specs.desired();
         let vips: Vec<_> = desired.vips.keys().collect();
-        match self.kernel.as_mut().map(|kernel| kernel.reannounce(&vips)) {
-            Some(Ok(failed)) => failed.iter().for_each(|message| warn!("{message}")),
-            // The next pass fails with it too, and reports it.
-            Some(Err(error)) => debug!("{error}"),
-            None => {}
-        }
+        self.host.reannounce(&vips);
     }
 
     fn schedule_next(&mut self, now: Duration, took: Duration, needs_follow_up: bool) {
-        self.schedule.resync = now + jittered(self.options.interval);
-        self.schedule.addresses_from = now + (took * 9).clamp(*ADDRESSES.start(), *ADDRESSES.end());
-        // Events before the pass are in what it read, if it got to read anything.
-        let received = self.schedule.address.filter(|_| self.pass_error.is_some());
-        self.schedule.address = received.map(|time| time.max(self.schedule.addresses_from));
-        let is_draining = !self.journal.record.drains.0.is_empty();
-        self.schedule.drain = (is_draining && !self.is_read_only()).then(|| now + DRAIN);
-        self.schedule.retry = match &self.pass_error {
-            Some(PassError::Locked(_)) => Some(now + LOCK),
-            Some(PassError::Other(_)) => Some(now + delay(self.consecutive_failures)),
-            None if needs_follow_up => Some(now),
-            None if self.is_read_only() => None,
-            None => {
-                let failing = self.failing.next().map(|next| next.max(now + LOCK));
-                failing.into_iter().chain(self.conflicts.next(now)).min()
-            }
-        };
+        let may_change = !self.is_read_only();
+        let is_draining = !self.host.journal().record.drains.0.is_empty();
+        self.schedule.after_pass(&PassEnd {
+            at: now,
+            took,
+            problem: self.report.problem(),
+            needs_follow_up,
+            is_draining: is_draining && may_change,
+            failed_object: self.retries.next().filter(|_| may_change),
+            conflict: self.conflicts.next(now).filter(|_| may_change),
+        });
     }
 
     /// Returns the active pause, in terms of the current wall clock.
     fn pause(&self) -> Option<Pause> {
-        self.paused.as_ref().map(|stored| stored.at(&self.clock.both()))
+        self.admission.paused(|| self.schedule.clock.both())
     }
 
     /// Whether the daemon must not change anything.
     fn is_read_only(&self) -> bool {
-        self.options.mode == Mode::Observe || self.paused.is_some()
+        self.options.mode == Mode::Observe || self.admission.is_paused()
     }
 }

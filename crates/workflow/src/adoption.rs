@@ -1,11 +1,43 @@
-//! Records what an apply adopts, before its first change.
+//! Records a spec that is about to be applied and what it adopts, before its first change.
 
 use std::collections::BTreeSet;
 
-use evenkeel_engine::{EarlierSpecs, Journal, StateDir, StoredSpec};
+use evenkeel_engine::{EarlierSpecs, Journal, JournalError, ParameterValues, StateDir, StoredSpec};
 use evenkeel_model::{Desired, Live, ServiceKey};
 
 use crate::last_applied::stored;
+
+/// A spec that is about to be applied as a whole.
+pub struct SpecRecord<'a> {
+    /// Its texts, with absolute names.
+    pub texts: &'a [(&'a str, &'a [u8])],
+    /// The values of the parameters in them.
+    pub parameters: &'a ParameterValues,
+    /// What it asks for.
+    pub desired: &'a Desired,
+    /// The live state.
+    pub live: &'a Live,
+    /// The last applied spec, if it was already read.
+    pub last: Option<&'a Desired>,
+}
+
+impl SpecRecord<'_> {
+    /// Stores the texts, and adds the spec and what it adopts to the journal, which the caller writes.
+    ///
+    /// # Errors
+    /// The texts cannot be stored.
+    pub fn record(self, state: &StateDir, journal: &mut Journal) -> Result<(), JournalError> {
+        let Self { texts, parameters, desired, live, last } = self;
+        let attempt = journal.next.take();
+        state.store_spec(journal, texts, parameters)?;
+        // An unchanged spec was applied before, and adopted what there was to adopt.
+        if journal.next.is_some() {
+            let services = &BTreeSet::new();
+            Adoption { desired, live, last, attempt, services }.record(state, journal);
+        }
+        Ok(())
+    }
+}
 
 /// The spec that is about to be applied, and the specs before it.
 pub struct Adoption<'a> {

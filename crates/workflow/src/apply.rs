@@ -11,7 +11,7 @@ use evenkeel_plan::{Guard, Op, freshness_diff};
 use evenkeel_source::absolute_name;
 use evenkeel_spec::Source;
 
-use crate::adoption::Adoption;
+use crate::adoption::{Adoption, SpecRecord};
 use crate::check::{Blocked, check_plan};
 use crate::confirm::{self, PendingUpdate};
 use crate::daemon::{DaemonUse, check_no_conflict, is_daemon_enforcing};
@@ -178,16 +178,16 @@ fn execute<K: Kernel>(
     let is_complete = request.selectors.is_empty();
     let asked = PartialApplies::new(targeted, desired);
     let before = journal.clone();
-    let attempt = journal.next.take();
     if is_complete {
         let named: Vec<(String, &Source)> =
             request.texts.iter().map(|source| (absolute_name(&source.name), source)).collect();
         let texts: Vec<(&str, &[u8])> =
             named.iter().map(|(name, source)| (&**name, &*source.text)).collect();
-        state.store_spec(journal, &texts, &request.parameters)?;
-    }
-    // An unchanged spec was applied before, and adopted what there was to adopt.
-    if !is_complete || journal.next.is_some() {
+        let parameters = &request.parameters;
+        let last = last.as_ref();
+        SpecRecord { texts: &texts, parameters, desired, live, last }.record(state, journal)?;
+    } else {
+        let attempt = journal.next.take();
         let adoption = Adoption { desired, live, last: last.as_ref(), attempt, services: targeted };
         adoption.record(state, journal);
     }

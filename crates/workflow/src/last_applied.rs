@@ -8,7 +8,7 @@ use evenkeel_engine::{
 };
 use evenkeel_model::{Desired, FileContents};
 use evenkeel_plan::{Op, cut_off, lost_files, may_have_lost_files};
-use evenkeel_source::{SourceCache, contents, desired};
+use evenkeel_source::{SourceCache, SpecText, contents, desired};
 use evenkeel_spec::Source;
 
 use crate::event::{Event, EventSink};
@@ -70,25 +70,72 @@ pub fn compare(
             return LastApplied::default();
         }
     };
-    let texts: Vec<(&str, &[u8])> =
-        sources.iter().map(|source| (&*source.name, &*source.text)).collect();
-    let before: Vec<(&str, &[u8])> =
-        last.texts.iter().map(|(name, text)| (&**name, &**text)).collect();
-    let cut_off = cut_off(&texts, &before);
-    let lost_files = match may_have_lost_files(ops, &before, &texts) {
-        true => lost_files(&contents_of_last(&last), &contents(&sources, new.parameters)),
-        false => Vec::new(),
-    };
+    let after = LoadedTexts { sources: &sources, parameters: new.parameters };
+    let compared = compare_texts(&last, &after, ops);
     let StoredSpecTexts { texts, parameters } = last;
-    LastApplied { last: targeted.over(desired(texts, parameters)), cut_off, lost_files }
+    LastApplied { last: targeted.over(desired(texts, parameters)), ..compared }
 }
 
-/// What each text of the stored spec lists.
-fn contents_of_last(last: &StoredSpecTexts) -> Vec<FileContents> {
-    let StoredSpecTexts { texts, parameters } = last;
-    let source = |(name, text): &(String, Vec<u8>)| Source::new(name.clone(), text.clone());
-    let sources: Vec<Source> = texts.iter().map(source).collect();
-    contents(&sources, parameters)
+/// A spec whose texts are compared with those of another one.
+pub trait ComparedSpec {
+    /// Returns the texts with their names, in order.
+    fn texts(&self) -> Vec<(&str, &[u8])>;
+
+    /// Returns what each text lists, which takes a parse.
+    fn contents(&self) -> Vec<FileContents>;
+}
+
+impl ComparedSpec for SpecText {
+    fn texts(&self) -> Vec<(&str, &[u8])> {
+        self.texts()
+    }
+
+    fn contents(&self) -> Vec<FileContents> {
+        self.contents()
+    }
+}
+
+impl ComparedSpec for StoredSpecTexts {
+    fn texts(&self) -> Vec<(&str, &[u8])> {
+        self.texts.iter().map(|(name, text)| (&**name, &**text)).collect()
+    }
+
+    fn contents(&self) -> Vec<FileContents> {
+        let source = |(name, text): &(String, Vec<u8>)| Source::new(name.clone(), text.clone());
+        let sources: Vec<Source> = self.texts.iter().map(source).collect();
+        contents(&sources, &self.parameters)
+    }
+}
+
+/// The texts of a new spec.
+struct LoadedTexts<'a> {
+    sources: &'a [Source],
+    parameters: &'a ParameterValues,
+}
+
+impl ComparedSpec for LoadedTexts<'_> {
+    fn texts(&self) -> Vec<(&str, &[u8])> {
+        self.sources.iter().map(|source| (&*source.name, &*source.text)).collect()
+    }
+
+    fn contents(&self) -> Vec<FileContents> {
+        contents(self.sources, self.parameters)
+    }
+}
+
+/// Compares the texts of a spec with those of the one before. What the files list is compared only if
+/// these operations remove something. The caller adds what the spec before asked for.
+pub fn compare_texts(
+    before: &impl ComparedSpec,
+    after: &impl ComparedSpec,
+    ops: &[Op],
+) -> LastApplied {
+    let (texts, texts_before) = (after.texts(), before.texts());
+    let lost_files = match may_have_lost_files(ops, &texts_before, &texts) {
+        true => lost_files(&before.contents(), &after.contents()),
+        false => Vec::new(),
+    };
+    LastApplied { last: None, cut_off: cut_off(&texts, &texts_before), lost_files }
 }
 
 /// What the last applied spec asked for; `None` where it cannot be read.

@@ -27,7 +27,7 @@ mod snapshot;
 mod teardown;
 mod zero;
 
-pub use adoption::{Adoption, attempted};
+pub use adoption::{Adoption, SpecRecord, attempted};
 pub use apply::{
     Applied, ApplyOptions, ApplyOutcome, ApplyRequest, ApplyResult, ConfirmOptions, apply,
     review_apply,
@@ -40,7 +40,7 @@ pub use drain_handover::{DrainEnd, wait_for_drains};
 pub use error::WorkflowError;
 pub use event::{Event, EventSink, Progress};
 pub use host::{Access, Host, Session, now};
-pub use last_applied::{NewSpec, SpecTexts, compare, stored};
+pub use last_applied::{ComparedSpec, NewSpec, SpecTexts, compare, compare_texts, stored};
 pub use plan_origin::PlanOrigin;
 pub use planning::PlannedHost;
 pub use saved_plan::{PlanFileError, SavedPlan, SavedPlanError};

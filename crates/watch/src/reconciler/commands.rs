@@ -2,10 +2,10 @@
 
 use evenkeel_control::{Answer, Mode, Request, Status, Trigger};
 use evenkeel_engine::{Kernel, error_chain};
-use tracing::{info, warn};
+use tracing::info;
 
-use super::{PassError, Reconciler};
-use crate::pause;
+use super::Reconciler;
+use super::pass_error::PassError;
 
 impl<K: Kernel> Reconciler<K> {
     pub(super) fn handle(&mut self, request: Request) -> Answer {
@@ -14,20 +14,18 @@ impl<K: Kernel> Reconciler<K> {
             Request::Status | Request::Subscribe => {
                 Answer::Status(Box::new(Status::clone(&self.outputs.publish.borrow())))
             }
-            Request::Approve { id } => self.approve(id),
+            Request::Approve { id } => self.approve(&id),
             Request::Pause { seconds } => {
-                let paused =
-                    pause::StoredPause::begin(&self.options.state, seconds, &self.clock.both());
-                if let Err(error) = pause::write(&self.options.state, &paused) {
+                let (state, now) = (&self.options.state, self.schedule.clock.both());
+                if let Err(error) = self.admission.pause(state, seconds, &now) {
                     return Answer::Refused(error_chain(&error));
                 }
-                self.paused = Some(paused);
                 info!(seconds, "paused");
                 self.pass(Trigger::Command);
                 Answer::Done("Paused: the daemon changes nothing".to_owned())
             }
             Request::Resume => {
-                if self.paused.is_none() {
+                if !self.admission.is_paused() {
                     return Answer::Refused("the daemon is not paused".to_owned());
                 }
                 self.resume();
@@ -39,28 +37,17 @@ impl<K: Kernel> Reconciler<K> {
     }
 
     pub(super) fn resume(&mut self) {
-        self.paused = None;
-        if let Err(error) = pause::remove(&self.options.state) {
-            warn!("{}; the daemon will be paused again after a restart", error_chain(&error));
-        }
-        self.failing.retry_all();
+        self.admission.resume(&self.options.state);
+        self.retries.retry_all();
         self.conflicts.clear();
     }
 
-    fn approve(&mut self, id: String) -> Answer {
-        match &self.held {
-            None => return Answer::Refused("no plan is held".to_owned()),
-            Some(held) if held.id != id => {
-                let other = &held.id;
-                return Answer::Refused(format!(
-                    "the held plan is {other}, not {id}; see `evenkeel status`"
-                ));
-            }
-            Some(_) => {}
+    fn approve(&mut self, id: &str) -> Answer {
+        if let Err(reason) = self.admission.approve(id) {
+            return Answer::Refused(reason);
         }
-        self.approved = Some(id.clone());
         self.pass(Trigger::Command);
-        match (&self.pass_error, &self.held) {
+        match (self.report.error(), self.admission.held()) {
             (Some(PassError::Locked(_)), _) => Answer::Done(
                 "Approved: it will be applied once the process that is changing this network \
                  namespace has ended"

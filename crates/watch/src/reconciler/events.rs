@@ -30,7 +30,7 @@ impl<K: Kernel> Reconciler<K> {
         if !publisher.has_subscribers() {
             return;
         }
-        let at = self.clock.wall();
+        let at = self.schedule.clock.wall();
         let kinds = limited(events(of_pass, before, after), MAX_EVENTS);
         publisher.publish(kinds.into_iter().map(|kind| Event { at, kind }));
     }

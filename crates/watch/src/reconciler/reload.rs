@@ -1,4 +1,4 @@
-//! Reads the spec once its source is stable and no program is writing it, or after a limit ([`LIMIT`]).
+//! Reads the spec once its source is stable and no program is writing it, or after a limit ([`LIMIT`](evenkeel_source::LIMIT)).
 //! When that is, [`Follower`](evenkeel_source::Follower) decides; this module sets the timers, and makes
 //! a pass after a reading.
 
@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 
 use evenkeel_control::Trigger;
 use evenkeel_engine::Kernel;
-use evenkeel_source::{LIMIT, Stability};
-use tracing::warn;
+use evenkeel_source::Stability;
 
 use super::Reconciler;
 
@@ -36,13 +35,13 @@ impl<K: Kernel> Reconciler<K> {
     pub(super) fn read_when_stable(&mut self) {
         let end = Instant::now() + PATIENCE;
         self.schedule.debounce = None;
-        self.follower.retry_now();
+        self.source.retry_now();
         while Instant::now() < end {
             match self.sample() {
                 Stability::WaitUntil(time) => {
                     // A writer may close its file before that.
                     thread::sleep(time.saturating_duration_since(Instant::now()).min(RECHECK));
-                    self.schedule.debounce = Some(self.at(time));
+                    self.schedule.debounce = Some(self.schedule.at(time));
                 }
                 // Idle too: the reading was requested.
                 stability @ (Stability::Idle | Stability::Read | Stability::ReadAnyway) => {
@@ -56,25 +55,15 @@ impl<K: Kernel> Reconciler<K> {
         }
     }
 
-    /// Takes a sample of the source and the parameters.
     fn sample(&mut self) -> Stability {
-        self.follower.set_journalled(&self.journal.addresses);
-        let stability = self.follower.sample();
-        let unreliable = self.follower.unreliable();
-        if unreliable != self.unreliable {
-            for message in unreliable {
-                warn!("{message}; polling every interval");
-            }
-            self.unreliable = unreliable.to_vec();
-        }
-        stability
+        self.source.sample(&self.host.journal().addresses)
     }
 
     /// Reads the spec.
     pub(super) fn read_spec(&mut self) -> Outcome {
-        let Some(reading) = self.follower.read() else { return Outcome::Discarded };
+        let Some(reading) = self.source.read() else { return Outcome::Discarded };
         let before = self.specs.problem().cloned();
-        let result = self.specs.take(reading, self.clock.wall());
+        let result = self.specs.take(reading, self.schedule.clock.wall());
         self.outputs.metrics.reload(result);
         match before {
             Some(problem) if self.specs.problem() == Some(&problem) => Outcome::SameProblem,
@@ -88,11 +77,11 @@ impl<K: Kernel> Reconciler<K> {
         let stability = self.sample();
         self.schedule.debounce = match stability {
             Stability::Idle => None,
-            Stability::WaitUntil(time) => Some(self.at(time)),
+            Stability::WaitUntil(time) => Some(self.schedule.at(time)),
             Stability::Read | Stability::ReadAnyway => {
                 let outcome = self.read_spec();
                 if outcome == Outcome::New {
-                    self.failing.retry_all();
+                    self.retries.retry_all();
                     self.pass(Trigger::Spec);
                 }
                 self.next_sample_after_reading(stability, outcome)
@@ -107,46 +96,16 @@ impl<K: Kernel> Reconciler<K> {
         stability: Stability,
         outcome: Outcome,
     ) -> Option<Duration> {
-        let next = Some(self.clock.now() + RECHECK);
+        let next = Some(self.schedule.clock.now() + RECHECK);
         match stability {
             _ if outcome == Outcome::Discarded => next,
             Stability::ReadAnyway => {
-                let limit = LIMIT.as_secs();
-                let writers = self.follower.open_writers();
-                let mut open = writers
-                    .iter()
-                    .map(|path| path.display().to_string())
-                    .collect::<Vec<_>>()
-                    .join(", ");
-                if !open.is_empty() {
-                    open = format!(" (open for writing: {open})");
-                }
-                warn!(
-                    "the spec files did not become stable within {limit} s{open}; they were read anyway"
-                );
+                self.source.warn_of_unstable_reading();
                 next
             }
             Stability::Idle | Stability::Read | Stability::WaitUntil(_) => {
-                self.follower.retry_at().map(|time| self.at(time))
+                self.source.retry_at().map(|time| self.schedule.at(time))
             }
         }
-    }
-
-    /// Converts a time to the reconciler's own clock.
-    pub(super) fn at(&self, time: Instant) -> Duration {
-        self.clock.now() + time.saturating_duration_since(Instant::now())
-    }
-
-    /// Returns a message if the source has kept changing for longer than the limit.
-    pub(super) fn instability(&self) -> Option<String> {
-        let since = self.follower.unstable_since()?.elapsed();
-        (since > LIMIT).then(|| {
-            format!(
-                "the spec files have kept changing for {} s; they are read anyway every {} s, unless \
-                 they change while they are read",
-                since.as_secs(),
-                LIMIT.as_secs()
-            )
-        })
     }
 }

@@ -1,20 +1,16 @@
 //! Builds and publishes the status after each pass.
 
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
 
 use evenkeel_control::{Mode, SpecStatus, State, Status};
 use evenkeel_engine::Kernel;
 use evenkeel_plan::render::count;
 use tracing::{info, warn};
 
+use super::Reconciler;
 use super::events::PassEvents;
-use super::{PassError, Reconciler};
 use crate::known_writers;
 use crate::status::list_drains;
-
-/// Between two searches for other programs.
-const KNOWN_WRITERS_INTERVAL: Duration = Duration::from_secs(60);
 
 impl<K: Kernel> Reconciler<K> {
     /// Publishes the current status, and the events of the pass that led to it.
@@ -22,15 +18,10 @@ impl<K: Kernel> Reconciler<K> {
         let before = Arc::clone(&self.outputs.publish.borrow());
         let (state, reasons) = self.state();
         let desired = self.specs.desired();
-        // The search for other writers reads every process, so it is not made each time.
-        let now = self.clock.now();
-        let known_writers = if self.schedule.known_writers_at <= now
-            || before.conflicts.is_empty() && !self.conflicts.is_empty()
-        {
-            self.schedule.known_writers_at = now + KNOWN_WRITERS_INTERVAL;
-            known_writers::of_this_host()
-        } else {
-            before.known_writers.clone()
+        let is_new_conflict = before.conflicts.is_empty() && !self.conflicts.is_empty();
+        let known_writers = match self.schedule.take_known_writers(is_new_conflict) {
+            true => known_writers::of_this_host(),
+            false => before.known_writers.clone(),
         };
         let (services, real_servers, vips) = match (self.specs.active_status(), &before.spec.active)
         {
@@ -45,7 +36,7 @@ impl<K: Kernel> Reconciler<K> {
                 (desired.services.len(), real_servers, desired.vips.len())
             }
         };
-        let drains = &self.journal.record.drains;
+        let drains = &self.host.journal().record.drains;
         let drains = match self.specs.active() {
             Some(spec) => list_drains(drains, self.specs.names(&spec)),
             None => list_drains(drains, &*desired),
@@ -57,20 +48,20 @@ impl<K: Kernel> Reconciler<K> {
                 sources: self.options.sources.clone(),
                 active: self.specs.active_status().cloned(),
                 problem: self.specs.problem().cloned(),
-                held: self.held.clone(),
+                held: self.admission.held().cloned(),
                 parameters: self.specs.parameters(),
             },
             paused: self.pause(),
-            last_pass: self.last_pass.clone(),
-            last_success: self.last_success,
+            last_pass: self.report.last_pass().cloned(),
+            last_success: self.report.last_success(),
             draining: drains.len(),
             drains,
-            pending_steps: self.pending_steps.clone(),
-            warnings: self.warnings.iter().map(ToString::to_string).collect(),
-            failing: self.failing.status(&desired, &self.clock),
-            conflicts: self.conflicts.status(&desired, &self.clock),
+            pending_steps: self.report.pending_steps().to_vec(),
+            warnings: self.report.warnings(),
+            failing: self.retries.status(&desired, &self.schedule.clock),
+            conflicts: self.conflicts.status(&desired, &self.schedule.clock),
             known_writers,
-            unmanaged: self.unmanaged,
+            unmanaged: self.report.unmanaged(),
             services,
             real_servers,
             vips,
@@ -101,12 +92,12 @@ impl<K: Kernel> Reconciler<K> {
             reasons.push(match pause.until {
                 None => "paused until `evenkeel resume`".to_owned(),
                 Some(until) => {
-                    let left = until.saturating_sub(self.clock.wall());
+                    let left = until.saturating_sub(self.schedule.clock.wall());
                     format!("paused for another {left} s")
                 }
             });
         }
-        if let Some(held) = &self.held {
+        if let Some(held) = self.admission.held() {
             states.push(State::Held);
             for (guard, message) in &held.guards {
                 let id = &held.id;
@@ -123,36 +114,26 @@ impl<K: Kernel> Reconciler<K> {
             let effect = problem.effect(self.specs.active_status().is_some());
             degraded(format!("{effect}: {}", problem.text.trim()));
         }
-        if let Some(sentence) = self.instability() {
+        if let Some(sentence) = self.source.instability() {
             degraded(sentence);
         }
-        match &self.pass_error {
-            Some(PassError::Other(sentence)) => degraded(sentence.clone()),
-            // An apply that waits for drains may hold the lock for long.
-            Some(PassError::Locked(sentence)) if self.consecutive_failures > 1 => {
-                degraded(sentence.clone())
-            }
-            _ => {}
-        }
-        for precondition in &self.unmet_preconditions {
-            degraded(precondition.clone());
-        }
+        self.report.problems().for_each(|problem| degraded(problem.to_owned()));
         let desired = self.specs.desired();
-        for failing in self.failing.status(&desired, &self.clock) {
+        for failing in self.retries.status(&desired, &self.schedule.clock) {
             degraded(format!("{}: {}", failing.object, failing.error));
         }
-        for conflict in self.conflicts.status(&desired, &self.clock) {
+        for conflict in self.conflicts.status(&desired, &self.schedule.clock) {
             let (change, object) = (&conflict.change, &conflict.object);
             degraded(format!(
                 "another program keeps changing {object}: {} is {}, the spec says {}; undone {} times",
                 change.field, change.found, change.expected, conflict.times
             ));
         }
-        if !self.pending_steps.is_empty() && self.options.mode == Mode::Observe {
+        if !self.report.pending_steps().is_empty() && self.options.mode == Mode::Observe {
             states.push(State::Drifted);
             reasons.push(format!(
                 "{} pending; observe mode changes nothing",
-                count(self.pending_steps.len(), "step")
+                count(self.report.pending_steps().len(), "step")
             ));
         }
         (states.into_iter().min().unwrap_or(State::Ok), reasons)

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use evenkeel_control::EventKind;
 use evenkeel_engine::{
-    ApplyOptions, Done, Journal, Kernel, MissingCapabilities, NoopContext, OnFailure, Outcome,
-    Pass, Report, error_chain, execute_journalled, missing_capabilities,
+    Done, Journal, Kernel, MissingCapabilities, Outcome, Pass, Report, error_chain,
+    missing_capabilities,
 };
 use evenkeel_host::Capability;
 use evenkeel_model::{Desired, Live};
@@ -14,8 +14,9 @@ use evenkeel_plan::{Cause, Object, Op, Plan, UnmetPrecondition, hold_back};
 use evenkeel_source::SpecText;
 use tracing::warn;
 
-use super::{End, connected};
-use crate::reconciler::{PassError, Reconciler};
+use super::End;
+use crate::reconciler::Reconciler;
+use crate::reconciler::pass_error::PassError;
 
 impl<K: Kernel> Reconciler<K> {
     pub(super) fn apply_plan(
@@ -25,7 +26,7 @@ impl<K: Kernel> Reconciler<K> {
         last: Option<&Desired>,
         (live, mut held_back): (Live, BTreeSet<Object>),
     ) -> Result<End, PassError> {
-        let kernel = connected(&mut self.kernel)?;
+        let kernel = self.host.kernel()?;
         let missing = missing_capabilities(kernel, &plan.steps);
         let mut missing = missing.map_err(|error| PassError::of(&error))?;
         // A VIP that cannot be announced is bound all the same, with a warning.
@@ -33,43 +34,39 @@ impl<K: Kernel> Reconciler<K> {
         if !missing.is_empty() {
             return Err(PassError::of(&MissingCapabilities(missing)));
         }
-        let now = self.clock.now();
-        held_back.extend(self.failing.waiting(now).cloned());
+        let now = self.schedule.clock.now();
+        held_back.extend(self.retries.waiting(now).cloned());
         let conflicting = plan.steps.iter().filter(|op| self.conflicts.backs_off(op, now));
         held_back.extend(conflicting.map(Op::object));
         for precondition in &plan.unmet_preconditions {
             held_back.extend(blocked_by(precondition, &plan.steps));
-            self.unmet_preconditions.push(precondition.to_string());
+            self.report.prevented(precondition.to_string());
         }
-        let unrecorded = plan.steps.iter().filter(|op| is_unrecorded(op, &self.journal));
+        let unrecorded = plan.steps.iter().filter(|op| is_unrecorded(op, self.host.journal()));
         let unrecorded: BTreeSet<Object> = unrecorded.map(Op::object).collect();
         if !unrecorded.is_empty()
-            && let Err(error) = self.options.state.write(&self.journal)
+            && let Err(error) = self.options.state.write(self.host.journal())
         {
             // Drift of what the journal records already is repaired all the same.
             held_back.extend(unrecorded);
-            self.unmet_preconditions.push(error_chain(&error));
+            self.report.prevented(error_chain(&error));
         }
         let drift: BTreeSet<Object> = repairs(&plan).map(Op::object).collect();
         let steps = hold_back(plan.steps, &live, &held_back);
         if steps.is_empty() {
-            let is_failing = !self.failing.is_empty() || !self.unmet_preconditions.is_empty();
+            let is_failing =
+                !self.retries.is_empty() || !self.report.unmet_preconditions().is_empty();
             return Ok(End::quiet(if is_failing { "failed" } else { "backing_off" }));
         }
         let pass = Pass {
             desired: &spec.desired,
             last,
             is_complete: held_back.is_empty(),
-            record: self.journal.record.clone(),
+            record: self.host.journal().record.clone(),
             live,
             steps,
         };
-        let options =
-            ApplyOptions { on_failure: OnFailure::Keep, wait: false, always_record: false };
-        let kernel = connected(&mut self.kernel)?;
-        let (state, journal) = (&self.options.state, &mut self.journal);
-        let report = execute_journalled(kernel, pass, options, &mut NoopContext, state, journal)
-            .map_err(|error| PassError::of(&error))?;
+        let report = self.host.execute(&self.options.state, pass)?;
         Ok(self.record_report(&report, spec, &drift, held_back.is_empty()))
     }
 
@@ -81,7 +78,7 @@ impl<K: Kernel> Reconciler<K> {
         drift: &BTreeSet<Object>,
         is_complete: bool,
     ) -> End {
-        let now = self.clock.now();
+        let now = self.schedule.clock.now();
         for done in report.iter() {
             let object = done.op.object();
             // A running drain is not an operation of this pass.
@@ -92,22 +89,22 @@ impl<K: Kernel> Reconciler<K> {
             match done.outcome {
                 Outcome::Failed(_) => {
                     let failure = done.failure().unwrap_or_default();
-                    self.failing.failed(object, failure, now);
+                    self.retries.failed(object, failure, now);
                 }
                 Outcome::Applied => {
-                    self.failing.succeeded(&object);
+                    self.retries.succeeded(&object);
                     if drift.contains(&object) {
                         self.outputs.metrics.drift(object.kind());
                         self.conflicts.undone(done.op, &spec.desired, now);
                     }
                 }
-                Outcome::AlreadyInPlace => self.failing.succeeded(&object),
+                Outcome::AlreadyInPlace => self.retries.succeeded(&object),
                 _ => {}
             }
         }
         for op in &report.mismatches {
             let error = "another program changed it while it was applied".to_owned();
-            self.failing.failed(op.object(), error, now);
+            self.retries.failed(op.object(), error, now);
         }
         for warning in &report.warnings {
             warn!("{warning}");
@@ -122,18 +119,18 @@ impl<K: Kernel> Reconciler<K> {
         }
         if let Some(error) = &report.error {
             warn!("{}", error_chain(error));
-            self.kernel = None;
+            self.host.disconnect();
         }
         let changes = report.count(Outcome::Applied.as_str());
         let skipped = report.count(Outcome::Skipped.as_str());
         let is_done = report.is_success() && is_complete;
         let is_draining = report.count(Outcome::Draining.as_str()) > 0;
         if is_done {
-            self.last_success = Some(self.clock.wall());
+            self.report.succeeded(self.schedule.clock.wall());
         }
         if is_done && !is_draining {
             self.specs.set_reached();
-            self.granted = None;
+            self.admission.end_grant();
         }
         let result = match (is_done, is_draining) {
             (false, _) => "failed",

@@ -1,17 +1,12 @@
 //! A host in memory, and a reconciler whose passes the test triggers.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::RandomState;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 
-use evenkeel_control::{EventPublisher, LockError, Mode, State, Status, Trigger};
-use evenkeel_engine::fake_kernel::FakeKernel;
-use evenkeel_engine::{Kernel, KernelError, ReadRequest, Replies, TableDigest};
-use evenkeel_host::Capability;
-use evenkeel_model::statistics::Statistics;
-use evenkeel_model::{Binding, Link, Live, Owner, RealServerKey, Service, ServiceKey};
-use evenkeel_plan::Op;
+use evenkeel_control::{EventPublisher, Mode, State, Status, Trigger};
+use evenkeel_engine::fake_kernel::SharedKernel;
+use evenkeel_model::{Link, Live, Owner, RealServerKey};
 use evenkeel_source::{Follower, HostParameters, Revision, SourceError, SpecSource, SpecText};
 use evenkeel_spec::{NoParameters, Source};
 use tempfile::TempDir;
@@ -24,89 +19,6 @@ use crate::reconciler::{Outputs, Reconciler};
 use crate::status;
 use crate::systemd::Notifier;
 use crate::test_fixtures;
-
-/// A kernel in memory that the test shares.
-#[derive(Clone, Default)]
-pub(super) struct Shared(Arc<Mutex<FakeKernel>>);
-
-impl Shared {
-    pub(super) fn get(&self) -> MutexGuard<'_, FakeKernel> {
-        self.0.lock().expect("no test panics with it")
-    }
-}
-
-impl Kernel for Shared {
-    type LockGuard = ();
-
-    fn lock() -> Result<(), LockError> {
-        FakeKernel::lock()
-    }
-
-    fn try_lock() -> Result<Option<()>, LockError> {
-        FakeKernel::try_lock()
-    }
-
-    fn has_capability(&self, capability: Capability) -> bool {
-        self.get().has_capability(capability)
-    }
-
-    fn silent_interfaces(&mut self) -> Result<BTreeSet<Box<str>>, KernelError> {
-        self.get().silent_interfaces()
-    }
-
-    fn set_journalled(&mut self, bindings: BTreeSet<Binding>) {
-        self.get().set_journalled(bindings);
-    }
-
-    fn observe(&mut self, request: &ReadRequest) -> Result<Live, KernelError> {
-        self.get().observe(request)
-    }
-
-    fn observe_with_statistics(
-        &mut self,
-        request: &ReadRequest,
-    ) -> Result<(Live, Statistics), KernelError> {
-        self.get().observe_with_statistics(request)
-    }
-
-    fn services(
-        &mut self,
-        keys: &BTreeSet<ServiceKey>,
-    ) -> Result<BTreeMap<ServiceKey, Service>, KernelError> {
-        self.get().services(keys)
-    }
-
-    fn services_with_statistics(
-        &mut self,
-        keys: &BTreeSet<ServiceKey>,
-    ) -> Result<(BTreeMap<ServiceKey, Service>, Statistics), KernelError> {
-        self.get().services_with_statistics(keys)
-    }
-
-    fn read_namespace(
-        &mut self,
-        request: &ReadRequest,
-        live: &mut Live,
-    ) -> Result<(), KernelError> {
-        self.get().read_namespace(request, live)
-    }
-
-    fn execute(&mut self, ops: &[Op]) -> Result<Replies, KernelError> {
-        self.get().execute(ops)
-    }
-
-    fn zero(&mut self, services: &BTreeSet<ServiceKey>) -> Result<Replies, KernelError> {
-        self.get().zero(services)
-    }
-
-    fn reannounce(&mut self, vips: &[&Binding]) -> Result<Vec<String>, KernelError> {
-        self.get().reannounce(vips)
-    }
-
-    fn digest_table(&mut self, keys: &RandomState) -> Result<TableDigest, KernelError> {
-        self.get().digest_table(keys)
-    }
-}
 
 /// A text that the test changes.
 #[derive(Clone)]
@@ -139,18 +51,18 @@ impl SpecSource for Text {
 /// A host and a daemon.
 pub(super) struct Fixture {
     pub(super) folder: TempDir,
-    pub(super) kernel: Shared,
+    pub(super) kernel: SharedKernel,
     pub(super) text: Text,
-    pub(super) reconciler: Reconciler<Shared>,
+    pub(super) reconciler: Reconciler<SharedKernel>,
     pub(super) status: watch::Receiver<Arc<Status>>,
 }
 
 fn reconciler(
     folder: &Path,
-    kernel: &Shared,
+    kernel: &SharedKernel,
     text: &Text,
     mode: Mode,
-) -> (Reconciler<Shared>, watch::Receiver<Arc<Status>>) {
+) -> (Reconciler<SharedKernel>, watch::Receiver<Arc<Status>>) {
     let options = test_fixtures::options(folder, mode);
     let (publish, status) = watch::channel(Arc::new(status::starting(&options, 0)));
     let outputs = Outputs {
@@ -174,7 +86,7 @@ impl Fixture {
     }
 
     pub(super) fn with(text: &str, mode: Mode) -> Self {
-        let kernel = Shared::default();
+        let kernel = SharedKernel::default();
         let up = |name: &str| (name.into(), Link { up: true, dummy: false, owner: Owner::Other });
         kernel.get().live.links = Some(["lo", "eth0"].map(up).into());
         kernel.get().live.modules = Some(BTreeSet::new());
@@ -193,6 +105,14 @@ impl Fixture {
         self.reconciler.begin();
     }
 
+    /// Starts a daemon with a spec of its own on the same host, and stops it after its first pass.
+    pub(super) fn run_another_daemon(&self, text: &str) {
+        let text = Text(Arc::new(Mutex::new(text.to_owned())));
+        let (mut other, _status) =
+            reconciler(self.folder.path(), &self.kernel, &text, Mode::Enforce);
+        other.begin();
+    }
+
     pub(super) fn write(&mut self, text: &str) {
         text.clone_into(&mut self.text.0.lock().expect("no test panics with it"));
         assert_ne!(self.reconciler.read_spec(), Outcome::Discarded);
@@ -203,7 +123,11 @@ impl Fixture {
     pub(super) fn pass(&mut self, trigger: Trigger) {
         self.reconciler.pass(trigger);
         for _ in 0..20 {
-            if self.reconciler.schedule.retry.is_none_or(|time| time > self.reconciler.clock.now())
+            if self
+                .reconciler
+                .schedule
+                .retry
+                .is_none_or(|time| time > self.reconciler.schedule.clock.now())
             {
                 return;
             }

@@ -6,7 +6,7 @@ use evenkeel_control::{State, Trigger};
 use evenkeel_model::Live;
 
 use super::fixture::{Fixture, set_weight};
-use crate::reconciler::pass::SMALL;
+use crate::reconciler::host::SMALL;
 
 /// A fixture with more services than are read completely each time. The last one has a threshold,
 /// which `/proc/net/ip_vs` does not show.

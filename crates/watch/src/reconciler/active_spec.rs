@@ -5,12 +5,13 @@ use std::sync::Arc;
 use evenkeel_control::{ActiveSpec, ParameterStatus, SpecProblem};
 use evenkeel_engine::{Journal, LastApplied, StateDir, StoredSpec, StoredSpecTexts};
 use evenkeel_model::{Desired, Names};
-use evenkeel_plan::{Op, cut_off, lost_files, may_have_lost_files};
+use evenkeel_plan::Op;
 use evenkeel_source::{Reading, SpecText};
+use evenkeel_workflow::compare_texts;
 use tracing::{info, warn};
 
+use super::parameter_changes::ParameterChanges;
 use crate::metrics::Reload;
-use crate::parameter_changes::ParameterChanges;
 
 /// The specs known to the daemon, whatever source they come from.
 #[derive(Default)]
@@ -43,13 +44,6 @@ impl SpecVersions {
             }
             None => warn!("this version cannot read the last applied spec; it is not enforced"),
         }
-    }
-
-    /// Returns the desired state of the spec that a journal records as last applied; `None` if it is
-    /// not available.
-    pub(crate) fn stored(&self, state: &StateDir, journal: &Journal) -> Option<Arc<Desired>> {
-        let last = state.last_spec(journal).ok().flatten()?;
-        Some(remembered(last)?.desired)
     }
 
     /// Accepts what was read at this time, in seconds since 1970, and returns whether it is valid.
@@ -123,11 +117,7 @@ impl SpecVersions {
         let Some(before) = self.active.as_ref().filter(|before| !before.is_same(spec)) else {
             return LastApplied { last, ..LastApplied::default() };
         };
-        let lost_files = match may_have_lost_files(ops, &before.texts(), &spec.texts()) {
-            true => lost_files(&before.contents(), &spec.contents()),
-            false => Vec::new(),
-        };
-        LastApplied { last, cut_off: cut_off(&spec.texts(), &before.texts()), lost_files }
+        LastApplied { last, ..compare_texts(&**before, spec, ops) }
     }
 
     /// Returns the names of services for plans of this spec.

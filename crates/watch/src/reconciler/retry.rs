@@ -8,7 +8,7 @@ use evenkeel_model::Desired;
 use evenkeel_plan::Object;
 use tracing::warn;
 
-use crate::backoff::delay;
+use super::backoff::delay;
 use crate::clock::DaemonClock;
 
 /// After how many failures an object is no longer retried at once when an event suggests it.

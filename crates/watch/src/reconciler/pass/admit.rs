@@ -4,20 +4,19 @@
 use std::collections::BTreeSet;
 
 use evenkeel_control::{Held, Mode};
-use evenkeel_engine::{EarlierSpecs, Journal, JournalError, Kernel, LastApplied, error_chain};
-use evenkeel_model::{Desired, Live, Names};
-use evenkeel_plan::render::{Labels, Line, count};
-use evenkeel_plan::{Guard, GuardRefusal, Inputs, Object, Op, Plan, Verb, plan, simulate};
+use evenkeel_engine::{Journal, JournalError, Kernel, LastApplied, error_chain};
+use evenkeel_model::{Desired, Live};
+use evenkeel_plan::render::{Labels, Line};
+use evenkeel_plan::{Guard, Inputs, Object, Op, Plan, Verb, plan, simulate};
 use evenkeel_source::SpecText;
+use evenkeel_workflow::SpecRecord;
 use sha2::{Digest, Sha256};
-use tracing::{info, warn};
 
-use crate::active_spec::{digest, is_stored_as};
 use crate::metrics::Reload;
-use crate::reconciler::{PassError, Reconciler};
-
-/// The maximum number of pending steps in the status.
-const LINES: usize = 200;
+use crate::reconciler::Reconciler;
+use crate::reconciler::active_spec::{digest, is_stored_as};
+use crate::reconciler::admission::Candidate;
+use crate::reconciler::pass_error::PassError;
 
 impl<K: Kernel> Reconciler<K> {
     /// Activates the newest spec if its guards accept its plan, or a user approved it.
@@ -27,19 +26,19 @@ impl<K: Kernel> Reconciler<K> {
             return Ok(());
         }
         let (mut plan, _) = self.plan(&newest, live)?;
-        if self.paused.is_some() {
-            self.pending_steps = lines(&plan, self.specs.names(&newest));
+        if self.admission.is_paused() {
+            self.report.set_pending(&plan, self.specs.names(&newest));
             for refusal in &plan.refusals {
-                self.unmet_preconditions
-                    .push(format!("guard {} would hold this plan: {refusal}", refusal.guard));
+                self.report
+                    .prevented(format!("guard {} would hold this plan: {refusal}", refusal.guard));
             }
             return Ok(());
         }
         if self.was_applied(&newest) {
             // By `apply`, whose guards accepted the plan or were passed with `--allow`.
-            self.specs.accept(self.clock.wall());
-            self.granted = Some((digest(&newest), Guard::ALL.to_vec()));
-            self.failing.clear();
+            self.specs.accept(self.schedule.clock.wall());
+            self.admission.grant_all(digest(&newest));
+            self.retries.clear();
             self.conflicts.clear();
             return Ok(());
         }
@@ -60,12 +59,12 @@ impl<K: Kernel> Reconciler<K> {
         // later step fails. A journal that cannot be written is detected here, before the first
         // change, and the spec that is active stays so.
         if let Err(error) = self.record_spec(&newest, live) {
-            self.unmet_preconditions
-                .push(format!("the newest spec is not activated: {}", error_chain(&error)));
+            self.report
+                .prevented(format!("the newest spec is not activated: {}", error_chain(&error)));
             return Ok(());
         }
-        self.specs.accept(self.clock.wall());
-        self.failing.clear();
+        self.specs.accept(self.schedule.clock.wall());
+        self.retries.clear();
         self.conflicts.clear();
         Ok(())
     }
@@ -73,7 +72,7 @@ impl<K: Kernel> Reconciler<K> {
     /// Whether the journal records that `apply` has applied this spec here. A spec that was applied in
     /// an earlier namespace of this name still has to pass its guards.
     fn was_applied(&self, spec: &SpecText) -> bool {
-        let Journal { record, spec: applied, .. } = &self.journal;
+        let Journal { record, spec: applied, .. } = self.host.journal();
         record.applied && applied.as_ref().is_some_and(|applied| is_stored_as(spec, applied))
     }
 
@@ -86,7 +85,7 @@ impl<K: Kernel> Reconciler<K> {
 
     /// Plans for a live state other than the kernel's.
     fn plan_on(&self, spec: &SpecText, live: &Live) -> Plan {
-        let inputs = Inputs::new(&spec.desired, live, &self.journal.record);
+        let inputs = Inputs::new(&spec.desired, live, &self.host.journal().record);
         let steps = plan(inputs).steps;
         let LastApplied { last, cut_off, lost_files } = self.specs.history(spec, &steps);
         let (last, cut_off) = (last.as_ref(), cut_off.as_ref());
@@ -96,54 +95,34 @@ impl<K: Kernel> Reconciler<K> {
     /// Returns the plan to be held if guards refuse it and no user has approved it.
     fn refused(&mut self, plan: &Plan, spec: &SpecText) -> Option<Held> {
         let digest = digest(spec);
-        let allowed: &[Guard] = match &self.granted {
-            Some((granted, guards)) if *granted == digest => guards,
-            _ => &[],
-        };
-        let refusals: Vec<&GuardRefusal> = plan.refused(allowed).collect();
-        if refusals.is_empty() {
-            return None;
-        }
-        let id = plan_id(&digest, plan, spec);
-        if self.approved.as_ref() == Some(&id) {
-            info!(id, "approved");
-            let guards = plan.refusals.iter().map(|refusal| refusal.guard).collect();
-            self.granted = Some((digest, guards));
-            return None;
-        }
-        let guards = refusals.iter();
-        let guards = guards.map(|it| (it.guard.name().to_owned(), it.to_string())).collect();
-        Some(Held { id, since: self.clock.wall(), guards, steps: plan.steps.len() })
+        self.admission.review(&Candidate {
+            plan,
+            spec: &digest,
+            id: &|| plan_id(&digest, plan, spec),
+            now: self.schedule.clock.wall(),
+        })
     }
 
-    /// Reports the held plan, and logs it the first time.
+    /// Reports the held plan.
     fn hold(&mut self, held: Held, plan: &Plan, spec: &SpecText) {
-        let before = self.last_held.take().filter(|before| before.id == held.id);
-        let since = before.as_ref().map_or(held.since, |before| before.since);
-        if before.is_none() {
-            for (guard, message) in &held.guards {
-                let id = &held.id;
-                warn!(guard, id, "held: {message}; to apply it anyway: `evenkeel approve {id}`");
-            }
+        if self.admission.hold(held) {
             self.outputs.metrics.reload(Reload::Held);
         }
-        self.pending_steps = lines(plan, self.specs.names(spec));
-        self.last_held = Some(Held { since, ..held });
-        self.held.clone_from(&self.last_held);
+        self.report.set_pending(plan, self.specs.names(spec));
     }
 
     /// Returns the objects to leave alone because guards refuse to repair drift: those that a repair
     /// would remove something from. The rest is repaired.
     pub(super) fn held_by_drift(&mut self, plan: &Plan, spec: &SpecText) -> BTreeSet<Object> {
         let Some(held) = self.refused(plan, spec) else { return BTreeSet::new() };
-        if self.held.is_none() {
+        if self.admission.held().is_none() {
             self.hold(held, plan, spec);
         } else {
             // Only one plan is held at a time; this one follows later.
-            let guards = held.guards.into_iter();
-            self.unmet_preconditions.extend(guards.map(|(guard, message)| {
-                format!("guard {guard} prevents the repair of drift: {message}")
-            }));
+            for (guard, message) in held.guards {
+                self.report
+                    .prevented(format!("guard {guard} prevents the repair of drift: {message}"));
+            }
         }
         plan.steps.iter().filter(|op| removes(op)).map(Op::object).collect()
     }
@@ -151,10 +130,10 @@ impl<K: Kernel> Reconciler<K> {
     /// Records the active spec again if the journal was lost, so that it stays the last valid spec.
     pub(super) fn restore_spec_record(&mut self, live: &Live) {
         let Some(active) = self.specs.active() else { return };
-        if self.journal.spec.is_none()
+        if self.host.journal().spec.is_none()
             && let Err(error) = self.record_spec(&active, live)
         {
-            self.unmet_preconditions.push(error_chain(&error));
+            self.report.prevented(error_chain(&error));
         }
     }
 
@@ -163,24 +142,22 @@ impl<K: Kernel> Reconciler<K> {
     /// created is no longer known, and a teardown deletes nothing that others may have created.
     fn record_spec(&mut self, spec: &SpecText, live: &Live) -> Result<(), JournalError> {
         let state = &self.options.state;
-        let mut journal = self.journal.clone();
-        let attempt = journal.of_attempt();
-        state.store_spec(&mut journal, &spec.texts(), &spec.parameters)?;
-        if journal.next.is_some() && journal.may_adopt(live) {
-            let active = self.specs.active().filter(|_| journal.spec.is_some());
-            let active = active.map(|active| Desired::clone(&active.desired));
-            let last = journal.active_partial_applies().over(active);
-            let attempted = attempt.and_then(|attempt| self.specs.stored(state, &attempt));
-            let earlier = EarlierSpecs { last: last.as_ref(), attempted: attempted.as_deref() };
-            journal.adopt(&spec.desired, live, earlier);
-        }
+        let mut journal = self.host.journal().clone();
+        let active = self.specs.active().filter(|_| journal.spec.is_some());
+        let last = active.and_then(|active| {
+            journal.active_partial_applies().over(Some(Desired::clone(&active.desired)))
+        });
+        let record = SpecRecord {
+            texts: &spec.texts(),
+            parameters: &spec.parameters,
+            desired: &spec.desired,
+            live,
+            last: last.as_ref(),
+        };
+        record.record(state, &mut journal)?;
         journal.promote_next_spec();
         journal.record.governed_by(&spec.desired);
-        if journal != self.journal {
-            state.write(&journal)?;
-            self.journal = journal;
-        }
-        Ok(())
+        self.host.update_journal(state, journal)
     }
 }
 
@@ -190,19 +167,6 @@ fn removes(op: &Op) -> bool {
         Op::EditRealServer { before, after, .. } => after.weight == 0 && before.weight > 0,
         _ => matches!(op.verb(), Verb::Drain | Verb::Delete | Verb::Unbind),
     }
-}
-
-/// Returns the steps as a plan shows them.
-pub(super) fn lines(plan: &Plan, names: Names<'_>) -> Vec<String> {
-    let labels = Labels::new(names);
-    let scope = plan.wider_scope.iter().map(ToString::to_string);
-    let steps = plan.steps.iter().take(LINES);
-    let mut lines: Vec<String> =
-        scope.chain(steps.map(|op| Line { op, labels: &labels }.to_string())).collect();
-    if plan.steps.len() > LINES {
-        lines.push(format!("... and {} more", count(plan.steps.len() - LINES, "operation")));
-    }
-    lines
 }
 
 /// Returns the id for `evenkeel approve`: a digest of the spec and its steps. Other differences of the

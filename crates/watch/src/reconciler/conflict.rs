@@ -16,7 +16,7 @@ use evenkeel_model::Desired;
 use evenkeel_plan::{Object, Op, Verb};
 use tracing::warn;
 
-use crate::backoff::{LONGEST, jittered};
+use super::backoff::{LONGEST, jittered};
 use crate::clock::DaemonClock;
 use crate::known_writers;
 

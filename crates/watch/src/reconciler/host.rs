@@ -1,0 +1,218 @@
+//! The host that the reconciler keeps: its kernel, its journal, and how it was when last in sync.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use evenkeel_engine::{
+    ApplyOptions, CONNECTION_SYSCTLS, Journal, JournalError, Kernel, KernelError, LastApplied,
+    NoopContext, OnFailure, Pass, ReadRequest, Report, StateDir, TableDigest, execute_journalled,
+    plan_changes,
+};
+use evenkeel_model::{Binding, Desired, Live, ServiceKey};
+use evenkeel_plan::{Op, Plan};
+use tracing::{debug, warn};
+
+use super::pass_error::PassError;
+
+/// Connects to a kernel; the addresses are those that the journal records as evenkeel's.
+pub(crate) type Connect<K> = Box<dyn FnMut(BTreeSet<Binding>) -> Result<K, KernelError> + Send>;
+
+/// Up to this number of services the table is read completely each time: that costs little, and
+/// detects every change.
+pub(super) const SMALL: usize = 64;
+
+/// The host of one network namespace.
+pub(super) struct Host<K> {
+    connect: Connect<K>,
+    kernel: Option<K>,
+    /// The journal as last read or written.
+    journal: Journal,
+    /// The state of the host when it was last in sync.
+    baseline: Option<SyncBaseline>,
+}
+
+/// What a pass read.
+pub(super) struct Observation {
+    pub(super) live: Live,
+    /// A probe from before the reading, for a large table.
+    pub(super) table_digest: Option<TableDigest>,
+    pub(super) request: ReadRequest,
+}
+
+/// A host in sync, with what a probe compares to find out whether it still is.
+pub(super) struct SyncBaseline {
+    pub(super) table_digest: TableDigest,
+    pub(super) live: Live,
+    pub(super) not_in_proc: BTreeSet<ServiceKey>,
+    pub(super) request: ReadRequest,
+    /// When the whole of it is to be read again, even if a probe sees no change.
+    pub(super) until: Duration,
+}
+
+impl<K: Kernel> Host<K> {
+    pub(super) fn new(connect: Connect<K>) -> Self {
+        Self { connect, kernel: None, journal: Journal::default(), baseline: None }
+    }
+
+    pub(super) fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// Reads the journal before the first pass and leaves it unchanged.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(super) fn load_journal(&mut self, state: &StateDir) -> Result<(), JournalError> {
+        (self.journal, _) = state.read(false)?;
+        Ok(())
+    }
+
+    /// Reads the journal for a pass. To write it, no apply may be pending.
+    pub(super) fn read_journal(
+        &mut self,
+        state: &StateDir,
+        is_read_only: bool,
+        now: u64,
+    ) -> Result<(), PassError> {
+        let (mut journal, warning) =
+            state.read(!is_read_only).map_err(|error| PassError::of(&error))?;
+        if let Some(warning) = warning {
+            warn!("{warning}");
+        }
+        journal.drop_stale_pending();
+        if !is_read_only {
+            journal.check_writable(now).map_err(|error| PassError::of(&error))?;
+            let notices = std::mem::take(&mut journal.notices);
+            for notice in &notices {
+                warn!("{notice}");
+            }
+            if !notices.is_empty() {
+                state.write(&journal).map_err(|error| PassError::of(&error))?;
+            }
+        }
+        self.journal = journal;
+        Ok(())
+    }
+
+    /// Replaces the journal if it differs.
+    ///
+    /// # Errors
+    /// It cannot be written; the one before is kept.
+    pub(super) fn update_journal(
+        &mut self,
+        state: &StateDir,
+        journal: Journal,
+    ) -> Result<(), JournalError> {
+        if journal != self.journal {
+            state.write(&journal)?;
+            self.journal = journal;
+        }
+        Ok(())
+    }
+
+    /// Returns the kernel, to which every pass connects before it is used.
+    pub(super) fn kernel(&mut self) -> Result<&mut K, PassError> {
+        connected(&mut self.kernel)
+    }
+
+    /// Closes the connection; the next pass connects again.
+    pub(super) fn disconnect(&mut self) {
+        self.kernel = None;
+    }
+
+    /// Reads the kernel for these specs. For a large table a probe is taken first: then the next probe
+    /// detects a change between the two.
+    pub(super) fn observe<'a>(
+        &mut self,
+        desired: impl Iterator<Item = &'a Desired> + Clone,
+    ) -> Result<Observation, PassError> {
+        let addresses = self.journal.addresses.clone();
+        let kernel = match &mut self.kernel {
+            Some(kernel) => {
+                kernel.set_journalled(addresses);
+                kernel
+            }
+            None => {
+                let connected = (self.connect)(addresses).map_err(|error| PassError::of(&error))?;
+                self.kernel.insert(connected)
+            }
+        };
+        let is_large = desired.clone().any(|desired| desired.services.len() > SMALL);
+        let journalled = ReadRequest::for_journal(&self.journal);
+        let mut request = desired.fold(journalled, |request, desired| request.with_spec(desired));
+        request.extend(CONNECTION_SYSCTLS.map(Into::into));
+        let read = || -> Result<(Live, Option<TableDigest>), KernelError> {
+            let table_digest = if is_large { Some(kernel.probe()?) } else { None };
+            Ok((kernel.observe(&request)?, table_digest))
+        };
+        let (live, table_digest) = { read }().map_err(|error| PassError::of(&error))?;
+        Ok(Observation { live, table_digest, request })
+    }
+
+    /// Plans for a live state that was read before.
+    pub(super) fn plan(
+        &mut self,
+        desired: &Desired,
+        live: &Live,
+        known: impl FnMut(&[Op]) -> LastApplied,
+    ) -> Result<(Plan, LastApplied), PassError> {
+        let kernel = connected(&mut self.kernel)?;
+        plan_changes(kernel, desired, live, &self.journal.record, known)
+            .map_err(|error| PassError::of(&error))
+    }
+
+    /// Applies steps, each retried later if it fails, and records them in the journal.
+    pub(super) fn execute(
+        &mut self,
+        state: &StateDir,
+        pass: Pass<'_>,
+    ) -> Result<Report, PassError> {
+        let options =
+            ApplyOptions { on_failure: OnFailure::Keep, wait: false, always_record: false };
+        let kernel = connected(&mut self.kernel)?;
+        execute_journalled(kernel, pass, options, &mut NoopContext, state, &mut self.journal)
+            .map_err(|error| PassError::of(&error))
+    }
+
+    /// Announces VIPs on interfaces that came up.
+    pub(super) fn reannounce(&mut self, vips: &[&Binding]) {
+        match self.kernel.as_mut().map(|kernel| kernel.reannounce(vips)) {
+            Some(Ok(failed)) => failed.iter().for_each(|message| warn!("{message}")),
+            // The next pass fails with it too, and reports it.
+            Some(Err(error)) => debug!("{error}"),
+            None => {}
+        }
+    }
+
+    /// Stores the state in sync that the next probes compare with.
+    pub(super) fn set_baseline(&mut self, baseline: SyncBaseline) {
+        self.baseline = Some(baseline);
+    }
+
+    /// Makes the next pass read the whole kernel.
+    pub(super) fn forget_baseline(&mut self) {
+        self.baseline = None;
+    }
+
+    /// Whether a probe finds the host as it was when it was last in sync. False, without a probe, if
+    /// there is no baseline or it is too old.
+    pub(super) fn is_unchanged_since_sync(&mut self, now: Duration) -> Result<bool, KernelError> {
+        let (Some(kernel), Some(baseline)) = (&mut self.kernel, &self.baseline) else {
+            return Ok(false);
+        };
+        if baseline.until <= now {
+            return Ok(false);
+        }
+        let SyncBaseline { table_digest, live, not_in_proc, request, until: _ } = baseline;
+        kernel.is_unchanged(table_digest, live, not_in_proc, request)
+    }
+}
+
+/// Returns the kernel if it is connected. It takes the field alone, so that the journal can be borrowed
+/// beside it.
+fn connected<K>(kernel: &mut Option<K>) -> Result<&mut K, PassError> {
+    kernel.as_mut().ok_or_else(|| PassError::Other("the kernel is not connected".to_owned()))
+}
+
+#[cfg(test)]
+mod tests;
