@@ -22,6 +22,13 @@ Exit status:
   3   refused by a guard, blocked by an unconfirmed apply, declined, or saved plan
       out of date
   4   failed, and rolled back
+  10  status: no daemon runs
+  11  status: the daemon is starting
+  12  status: the daemon only observes; the host is in sync
+  13  status: the daemon only observes; the host differs from the spec
+  14  status: the daemon is paused
+  15  status: a guard holds a plan
+  16  status: degraded
   64  wrong usage
   65  the spec is wrong
   75  another process is changing this network namespace; the message names it

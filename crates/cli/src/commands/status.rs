@@ -45,7 +45,7 @@ pub(crate) fn run(
         }
         ShowOutput::Text => print_status(&status, output)?,
     }
-    Ok(CommandExit::Done)
+    Ok(CommandExit::of_daemon(status.mode, status.state))
 }
 
 /// Prints what the journal records, where no daemon runs.
@@ -72,7 +72,7 @@ fn without(
             "drains": drains,
         });
         output.answer(format_args!("{document:#}\n"))?;
-        return Ok(CommandExit::Done);
+        return Ok(CommandExit::NotRunning);
     }
     output.answer("not running: no daemon manages this network namespace\n")?;
     let digest = digest.and_then(|it| it.get(..12)).unwrap_or("nothing");
@@ -83,7 +83,7 @@ fn without(
     if let Some(message) = waits {
         row("unconfirmed", message, output)?;
     }
-    Ok(CommandExit::Done)
+    Ok(CommandExit::NotRunning)
 }
 
 /// The rows of drains, with their remaining time.

@@ -12,7 +12,7 @@ const HELD: &str = "version: 1\nscope: all\nservices:\n  - { name: web, vip: 192
 fn without_a_daemon_status_reports_that_and_the_others_refuse() {
     let host = Host::new();
     let (code, stdout, _) = host.evenkeel("status");
-    assert_eq!(code, 0);
+    assert_eq!(code, 10);
     assert!(stdout.starts_with("not running"), "{stdout}");
     assert_eq!(host.status()["state"], "not_running");
     for command in ["approve 1234", "pause", "resume"] {
