@@ -65,6 +65,28 @@ impl CommandExit {
         }
     }
 
+    /// The name in documents.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Changes => "changes",
+            Self::Refused => "refused",
+            Self::RolledBack => "rolled_back",
+            Self::NotRunning => "not_running",
+            Self::Starting => "starting",
+            Self::Observing => "observing",
+            Self::Drifted => "drifted",
+            Self::Paused => "paused",
+            Self::Held => "held",
+            Self::Degraded => "degraded",
+            Self::Usage => "usage",
+            Self::BadSpec => "bad_spec",
+            Self::LockHeld => "lock_held",
+            Self::NotPermitted => "not_permitted",
+        }
+    }
+
     /// The exit status of `status` for a daemon: [`Self::Done`] only if it keeps the host on its spec
     /// and has nothing left to do but to wait for drains.
     pub(crate) fn of_daemon(mode: Mode, state: State) -> Self {

@@ -14,7 +14,7 @@ use evenkeel_watch::list_drains;
 use evenkeel_workflow::now;
 use jiff::Timestamp;
 
-use crate::args::{GlobalArgs, ShowOutput, StatusArgs};
+use crate::args::{GlobalArgs, OutputFormat, StatusArgs};
 use crate::daemon_client::query;
 use crate::error::Error;
 use crate::exit_code::CommandExit;
@@ -39,18 +39,18 @@ pub(crate) fn run(
         }
     };
     match arguments.output {
-        ShowOutput::Json => {
+        OutputFormat::Json => {
             let text = serde_json::to_string_pretty(&status).map_err(std::io::Error::from);
             output.answer(format_args!("{}\n", text.map_err(Error::Output)?))?;
         }
-        ShowOutput::Text => print_status(&status, output)?,
+        OutputFormat::Text => print_status(&status, output)?,
     }
     Ok(CommandExit::of_daemon(status.mode, status.state))
 }
 
 /// Prints what the journal records, where no daemon runs.
 fn without(
-    form: ShowOutput,
+    form: OutputFormat,
     global: &GlobalArgs,
     output: &mut Output,
 ) -> Result<CommandExit, Error> {
@@ -62,7 +62,7 @@ fn without(
     // The spec, which has the names, is not read here.
     let drains = list_drains(&journal.record.drains, &Desired::default());
     let waits = journal.pending.as_ref().map(|pending| pending.description(now()));
-    if form == ShowOutput::Json {
+    if form == OutputFormat::Json {
         let document = serde_json::json!({
             "format": FORMAT,
             "state": "not_running",
