@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use evenkeel_control::{Mode, SpecStatus, State, Status};
 use evenkeel_engine::Kernel;
+use evenkeel_model::Span;
 use evenkeel_plan::render::count;
 use tracing::{info, warn};
 
@@ -102,7 +103,7 @@ impl<K: Kernel> Reconciler<K> {
                 None => "paused until `evenkeel resume`".to_owned(),
                 Some(until) => {
                     let left = until.saturating_sub(self.clock.wall());
-                    format!("paused for another {left} s")
+                    format!("paused for another {}", Span(left))
                 }
             });
         }
