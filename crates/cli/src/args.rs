@@ -13,6 +13,7 @@ use evenkeel_plan::Guard;
 
 pub(crate) use self::assignment::Assignment;
 use self::lazy_args::LazyArgs;
+use crate::output::Answers;
 
 const EXIT_STATUSES: &str = "\
 Exit status:
@@ -22,6 +23,13 @@ Exit status:
   3   refused by a guard, blocked by an unconfirmed apply, declined, or saved plan
       out of date
   4   failed, and rolled back
+  10  status: no daemon runs
+  11  status: the daemon is starting
+  12  status: the daemon only observes; the host is in sync
+  13  status: the daemon only observes; the host differs from the spec
+  14  status: the daemon is paused
+  15  status: a guard holds a plan
+  16  status: degraded
   64  wrong usage
   65  the spec is wrong
   75  another process is changing this network namespace; the message names it
@@ -102,7 +110,7 @@ pub(crate) enum Command {
     /// Keep the daemon from changing anything, for some time or until resume.
     Pause(LazyArgs<PauseArgs>),
     /// Let the daemon continue after a pause.
-    Resume,
+    Resume(LazyArgs<ResumeArgs>),
     /// Write the live state as a spec, for which a plan has no changes.
     Snapshot(LazyArgs<SnapshotArgs>),
     /// Show the live table with the spec's names.
@@ -114,6 +122,61 @@ pub(crate) enum Command {
     Teardown(LazyArgs<TeardownArgs>),
     /// Print the JSON Schema of a spec.
     Schema,
+}
+
+impl Command {
+    /// The name on the command line.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Validate(_) => "validate",
+            Self::Plan(_) => "plan",
+            Self::Apply(_) => "apply",
+            Self::Confirm(_) => "confirm",
+            Self::Watchdog(_) => "watchdog",
+            Self::Watch(_) => "watch",
+            Self::Status(_) => "status",
+            Self::Approve(_) => "approve",
+            Self::Pause(_) => "pause",
+            Self::Resume(_) => "resume",
+            Self::Snapshot(_) => "snapshot",
+            Self::Show(_) => "show",
+            Self::Zero(_) => "zero",
+            Self::Teardown(_) => "teardown",
+            Self::Schema => "schema",
+        }
+    }
+
+    /// What stdout has.
+    pub(crate) fn answers(&self) -> Answers {
+        let of_report = |args: OutputArgs| match args.output {
+            OutputFormat::Text => Answers::Text,
+            OutputFormat::Json => Answers::Document,
+        };
+        let of_listing = |output| match output {
+            OutputFormat::Text => Answers::Text,
+            OutputFormat::Json => Answers::OwnJson,
+        };
+        match self {
+            Self::Validate(it) => of_report(it.output),
+            Self::Apply(it) => of_report(it.output),
+            Self::Confirm(it) => of_report(it.output),
+            Self::Approve(it) => of_report(it.output),
+            Self::Pause(it) => of_report(it.output),
+            Self::Resume(it) => of_report(it.output),
+            Self::Teardown(it) => of_report(it.output),
+            Self::Status(it) => of_listing(it.output),
+            Self::Show(it) => of_listing(it.output),
+            Self::Plan(it) => match it.output {
+                PlanOutput::Json => Answers::OwnJson,
+                PlanOutput::Text | PlanOutput::Diff => Answers::Text,
+            },
+            Self::Watchdog(_)
+            | Self::Watch(_)
+            | Self::Snapshot(_)
+            | Self::Zero(_)
+            | Self::Schema => Answers::Text,
+        }
+    }
 }
 
 /// The spec of a command.
@@ -135,10 +198,20 @@ pub(crate) struct ParameterArgs {
     pub(crate) set: Vec<Assignment>,
 }
 
+/// The output of a command that reports what it did.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct OutputArgs {
+    /// The output format.
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) output: OutputFormat,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct ValidateArgs {
     #[command(flatten)]
     pub(crate) spec: SpecArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
 }
 
 #[derive(Debug, Args)]
@@ -200,6 +273,8 @@ pub(crate) struct ApplyArgs {
     /// Roll the apply back unless `evenkeel confirm` confirms it within this time: 90s, 2m.
     #[arg(long, value_name = "TIME", value_parser = positive_time, conflicts_with = "no_wait")]
     pub(crate) confirm: Option<u32>,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
 }
 
 /// A time in seconds, of at least one.
@@ -229,6 +304,8 @@ pub(crate) struct ConfirmArgs {
     /// Roll it back now.
     #[arg(long)]
     pub(crate) abort: bool,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
 }
 
 #[derive(Debug, Args)]
@@ -260,6 +337,8 @@ pub(crate) struct TeardownArgs {
     /// Start drains without waiting; steps that depend on them are left to the next teardown.
     #[arg(long)]
     pub(crate) no_wait: bool,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
 }
 
 #[derive(Debug, Args)]
@@ -306,7 +385,7 @@ pub(crate) struct StatusArgs {
     pub(crate) follow: bool,
     /// The output format.
     #[arg(long, value_enum, default_value = "text")]
-    pub(crate) output: ShowOutput,
+    pub(crate) output: OutputFormat,
 }
 
 #[derive(Debug, Args)]
@@ -314,6 +393,8 @@ pub(crate) struct ApproveArgs {
     /// The id of the plan, as `evenkeel status` shows it.
     #[arg(value_name = "ID")]
     pub(crate) id: String,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
 }
 
 #[derive(Debug, Args)]
@@ -321,6 +402,14 @@ pub(crate) struct PauseArgs {
     /// The length of the pause: 90s, 15m; by default until `evenkeel resume`.
     #[arg(value_name = "TIME", value_parser = positive_time)]
     pub(crate) time: Option<u32>,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ResumeArgs {
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
 }
 
 #[derive(Debug, Args)]
@@ -379,7 +468,7 @@ pub(crate) struct ShowArgs {
     pub(crate) target: Vec<String>,
     /// The output format.
     #[arg(long, value_enum, default_value = "text")]
-    pub(crate) output: ShowOutput,
+    pub(crate) output: OutputFormat,
 }
 
 #[derive(Debug, Args)]
@@ -399,7 +488,7 @@ pub(crate) struct ZeroArgs {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ShowOutput {
+pub(crate) enum OutputFormat {
     Text,
     Json,
 }

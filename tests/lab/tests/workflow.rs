@@ -109,7 +109,7 @@ fn a_spec_is_planned_applied_drained_confirmed_and_torn_down_without_a_terminal(
     let ApplyOutcome::Applied(applied) = result.outcome else { panic!("{:?}", result.outcome) };
     let Applied { report, pending, .. } = *applied;
     assert!(report.is_success() && draining.waited_for == 1, "{report:?}");
-    assert!(matches!(pending, PendingUpdate::Waiting(60)));
+    assert!(matches!(pending, PendingUpdate::Waiting { seconds: 60, .. }));
     let table = run("ipvsadm -Sn");
     assert!(table.contains("-r 127.0.0.1:80") && !table.contains("127.0.0.2"), "{table}");
     keep(&mut host, &mut events).unwrap();

@@ -25,7 +25,7 @@ pub(crate) fn run(
         is_interactive: !arguments.spec.iter().any(|place| place == Path::new("-")),
         preview: "evenkeel show --stats",
     };
-    question.check_can_ask()?;
+    question.check_can_ask(output)?;
     let spec = match arguments.spec.as_slice() {
         [] => None,
         places => Some(crate::input::spec(places, &arguments.parameters, global, output)?.desired),

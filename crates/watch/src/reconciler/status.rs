@@ -4,6 +4,7 @@ use std::sync::{Arc, PoisonError};
 
 use evenkeel_control::{Mode, SpecStatus, State, Status};
 use evenkeel_engine::Kernel;
+use evenkeel_model::Span;
 use evenkeel_plan::render::count;
 use tracing::{info, warn};
 
@@ -93,7 +94,7 @@ impl<K: Kernel> Reconciler<K> {
                 None => "paused until `evenkeel resume`".to_owned(),
                 Some(until) => {
                     let left = until.saturating_sub(self.schedule.clock.wall());
-                    format!("paused for another {left} s")
+                    format!("paused for another {}", Span(left))
                 }
             });
         }
