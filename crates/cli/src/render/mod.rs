@@ -12,6 +12,7 @@ mod execution;
 mod problem;
 mod teardown;
 mod validate;
+mod zero;
 
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ pub(crate) use self::event::event;
 pub(crate) use self::problem::problem;
 pub(crate) use self::teardown::teardown;
 pub(crate) use self::validate::{invalid, valid};
+pub(crate) use self::zero::zero;
 
 /// Grows when a field is removed or changes its meaning.
 const FORMAT: u32 = 1;

@@ -2,11 +2,13 @@ use std::collections::BTreeSet;
 use std::io;
 
 use evenkeel_control::LockError;
-use evenkeel_engine::{KernelError, Notice, Refused, Rollback};
+use evenkeel_engine::{Exception, KernelError, Notice, Refused, Replies, Rollback};
 use evenkeel_model::{Live, Names};
 use evenkeel_plan::{Guard, GuardRefusal, Op, UnmetPrecondition};
 use evenkeel_spec::{Source, load};
-use evenkeel_workflow::{Applied, ApplyOutcome, Blocked, Event, PendingUpdate, PlannedHost};
+use evenkeel_workflow::{
+    Applied, ApplyOutcome, Blocked, Event, PendingUpdate, PlannedHost, ZeroSelection,
+};
 use serde_json::{Value, json};
 
 use super::*;
@@ -94,6 +96,16 @@ fn the_exit_status_of_an_error_is_that_of_the_command() {
     assert_eq!(document["command"], "apply");
 }
 
+/// A reset of a service and of one that the kernel refused.
+fn failed_zero() -> Value {
+    let spec = planned().desired;
+    let services = spec.services.keys().copied().collect();
+    let selection = ZeroSelection { services, absent: BTreeSet::new(), spec };
+    let refused = Exception::Refused(Refused::from(rustix::io::Errno::PERM));
+    let replies = Replies { exceptions: [(0, refused)].into(), ..Replies::default() };
+    Value::Object(zero(&selection, &replies))
+}
+
 /// The keys of an object and of everything in it.
 fn keys(value: &Value, all: &mut BTreeSet<String>) {
     match value {
@@ -127,6 +139,7 @@ fn every_field_is_described_in_the_reference() {
         Value::Object(kept()),
         super::execution::rollback(&incomplete(), names),
         Value::Object(daemon_command(DaemonCommand { is_done: true, message: "", pause })),
+        failed_zero(),
     ];
     let mut all = BTreeSet::new();
     documents.iter().for_each(|document| keys(document, &mut all));
