@@ -14,8 +14,8 @@ pub(crate) struct WatchArgs {
     /// Check the host at least this often, to repair drift that the kernel does not report.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = positive_time)]
     pub(crate) interval: u32,
-    /// Read a table of more than 64 services completely at least this often (default: 10 times
-    /// --interval). Other checks read a summary (/proc/net/ip_vs), which does not show all drift.
+    /// Read a table of more than 64 services completely at least this often (default: ten
+    /// intervals). Other checks read a summary (/proc/net/ip_vs), which does not show all drift.
     #[arg(long, value_name = "TIME", value_parser = positive_time)]
     pub(crate) full_interval: Option<u32>,
     /// The address that serves /metrics, /healthz, /readyz and /status; `none` for no endpoint.
