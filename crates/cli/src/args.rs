@@ -36,7 +36,8 @@ Exit status:
   13  status: the daemon only observes; the host differs from the spec
   14  status: the daemon is paused
   15  status: a guard holds a plan
-  16  status: degraded
+  16  status: degraded: the newest spec is invalid, a step failed, or another program
+      keeps changing an object
   64  wrong usage
   65  the spec is wrong
   75  another process is changing this network namespace; the message names it
@@ -195,8 +196,8 @@ pub(crate) struct SpecArgs {
 /// The values of a spec's parameters.
 #[derive(Debug, Args)]
 pub(crate) struct ParameterArgs {
-    /// Set `${NAME}` in the spec; can be repeated for other names. Without --set, a spec can use
-    /// `${env:NAME}` (an environment variable) and `${host:eth0}` (the first address of eth0).
+    /// Set `${NAME}` in the spec; can be repeated for other names. `${env:NAME}` (an environment
+    /// variable) and `${host:eth0}` (the first address of eth0) need no --set.
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) set: Vec<Assignment>,
 }

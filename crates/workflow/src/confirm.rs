@@ -1,7 +1,7 @@
 //! Applies that wait for a confirmation: begun and finished with an apply, kept or rolled back later.
 
 mod abort;
-mod watchdog;
+mod timeout;
 
 use std::io;
 use std::sync::Arc;
@@ -16,8 +16,9 @@ use crate::event::EventSink;
 use crate::host::{Access, Host, now};
 use crate::last_applied::stored;
 
-pub use abort::{Aborted, abort, abort_in};
-pub use watchdog::{PendingWatch, TimeLeft};
+use abort::abort_in;
+pub use abort::{Aborted, abort};
+pub use timeout::{TimeoutEnd, roll_back_at_timeout};
 
 /// What became of the confirm timeout of an apply.
 #[derive(Debug)]

@@ -12,8 +12,8 @@ use super::{OutputArgs, SpecArgs};
 pub(crate) struct ApplyArgs {
     #[command(flatten)]
     pub(crate) spec: SpecArgs,
-    /// Apply the plan that `plan --out FILE` saved, with the spec in it, without a prompt. evenkeel
-    /// refuses it if the host has changed since.
+    /// Apply the plan and the spec that `plan --out FILE` saved, without a prompt. evenkeel refuses
+    /// them if the host has changed since.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["spec", "set", "target"])]
     pub(crate) plan: Option<PathBuf>,
     /// Apply only what concerns this service (web, or 192.0.2.1:80/tcp) and its VIPs; can be
@@ -23,14 +23,14 @@ pub(crate) struct ApplyArgs {
     /// Do not ask before acting.
     #[arg(short, long)]
     pub(crate) yes: bool,
-    /// Override guards (safety checks): empty, cut-off, take-over, mass-delete, wider-scope,
-    /// missing-file, no-server, unbind-in-use.
+    /// Override these guards (safety checks), separated by commas: empty, cut-off, take-over,
+    /// mass-delete, wider-scope, missing-file, no-server, unbind-in-use.
     #[arg(long, value_name = "GUARD", value_delimiter = ',')]
     pub(crate) allow: Vec<Guard>,
     /// What to do if a step fails.
     #[arg(long, value_enum, default_value = "rollback")]
     pub(crate) on_failure: OnFailureArg,
-    /// Start drains, do not wait for their end, and leave the steps behind them to the next apply.
+    /// Start drains without waiting for their end, and leave dependent steps to the next apply.
     #[arg(long)]
     pub(crate) no_wait: bool,
     /// Roll the apply back unless you run `evenkeel confirm` within this time (90s, 2m).
@@ -72,10 +72,10 @@ pub(crate) struct TeardownArgs {
     /// restores their original values.
     #[arg(long)]
     pub(crate) adopted: bool,
-    /// Override guards (safety checks): unbind-in-use.
+    /// Override this guard (a safety check): unbind-in-use.
     #[arg(long, value_name = "GUARD", value_delimiter = ',')]
     pub(crate) allow: Vec<Guard>,
-    /// Start drains, do not wait for their end, and leave the steps behind them to the next teardown.
+    /// Start drains without waiting for their end, and leave dependent steps to the next teardown.
     #[arg(long)]
     pub(crate) no_wait: bool,
     #[command(flatten)]

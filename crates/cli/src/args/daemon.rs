@@ -28,7 +28,7 @@ pub(crate) struct WatchArgs {
     #[arg(long, value_enum, default_value = "real-servers")]
     pub(crate) traffic: TrafficDetail,
     /// Export traffic of at most this many objects. If there are more, /metrics omits all real
-    /// servers, and if the services alone are more, the rest of the services.
+    /// servers, and any services beyond the limit.
     #[arg(long, value_name = "NUMBER", default_value = "10000")]
     pub(crate) traffic_limit: usize,
 }

@@ -59,7 +59,7 @@ const PLAIN: [Plain; 20] = [
     ),
     (
         "last_pass_timestamp_seconds",
-        "The Unix time when a pass last completed a full reading or a change; 0 for never",
+        "The Unix time when a pass last read all live state or made a change; 0 for never",
         |status| status.last_pass.as_ref().map_or(0, |pass| pass.at),
     ),
     ("pending_steps", "Planned steps that observe mode, a pause or a guard prevents", |status| {
@@ -82,7 +82,7 @@ const PLAIN: [Plain; 20] = [
     ),
     (
         "known_writers",
-        "Other programs that run on this host and usually change IPVS or addresses",
+        "Other programs on this host that are known to change IPVS or addresses",
         |status| count(status.known_writers.len()),
     ),
     ("unmanaged_services", "Live services outside the scope of the spec", |status| {
@@ -107,7 +107,7 @@ impl Collector for Gauges {
             value.encode(family.encode_family(&[("state", each.as_str())])?)?;
         }
         if let Some(spec) = status.and_then(|status| status.spec.active.as_ref()) {
-            let help = "The active spec; `digest` is the SHA-256 of its files";
+            let help = "The active (enforced) spec, by the SHA-256 of its files (`digest`)";
             let mut family = gauge(&mut encoder, "spec_info", help)?;
             let labels = [("digest", spec.digest.as_str())];
             ConstGauge::new(1u64).encode(family.encode_family(&labels)?)?;

@@ -49,7 +49,7 @@ impl<K: Kernel> Reconciler<K> {
                 sources: self.options.sources.clone(),
                 active: self.specs.active_status().cloned(),
                 problem: self.specs.problem().cloned(),
-                held: self.admission.held().cloned(),
+                held: self.gate.held().cloned(),
                 parameters: self.specs.parameters(),
             },
             paused: self.pause(),
@@ -98,7 +98,7 @@ impl<K: Kernel> Reconciler<K> {
                 }
             });
         }
-        if let Some(held) = self.admission.held() {
+        if let Some(held) = self.gate.held() {
             states.push(State::Held);
             for (guard, message) in &held.guards {
                 let id = &held.id;
