@@ -3,12 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use evenkeel_control::{Answer, Client, Request, Subscription};
+use evenkeel_workflow::now;
 
 use crate::args::GlobalArgs;
 use crate::error::Error;
 use crate::exit_code::CommandExit;
 use crate::host::enter;
 use crate::output::Output;
+use crate::render::{self, DaemonCommand, PauseEnd};
 
 /// Sends a request to the daemon in the network namespace of `--netns`.
 pub(crate) fn query(request: &Request, global: &GlobalArgs) -> Result<Answer, Error> {
@@ -28,17 +30,26 @@ pub(crate) fn send_command(
     global: &GlobalArgs,
     output: &mut Output,
 ) -> Result<CommandExit, Error> {
-    match query(&request, global)? {
+    let (status, message) = match query(&request, global)? {
         Answer::Refused(message) => {
             output.refusal(&message);
-            Ok(CommandExit::Refused)
+            (CommandExit::Refused, message)
         }
         Answer::Done(message) => {
             output.answer(format_args!("{message}.\n"))?;
-            Ok(CommandExit::Done)
+            (CommandExit::Done, message)
         }
-        Answer::Status(_) => Ok(CommandExit::Done),
-    }
+        Answer::Status(_) => (CommandExit::Done, String::new()),
+    };
+    let is_done = status == CommandExit::Done;
+    let pause = match request {
+        Request::Pause { seconds: Some(seconds) } if is_done => {
+            Some(PauseEnd { seconds, until: now() + seconds })
+        }
+        _ => None,
+    };
+    let command = DaemonCommand { is_done, message: &message, pause };
+    output.conclude(Ok(status), || render::daemon_command(command))
 }
 
 /// The paths of a spec in the form in which the daemon reports and compares them.

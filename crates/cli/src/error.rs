@@ -1,10 +1,12 @@
 //! Errors that end a command: what was wrong, what caused it, and what to do.
 
 use std::io;
+use std::sync::Arc;
 
 use evenkeel_control::{AskError, EndReason, LockError};
 use evenkeel_engine::{JournalError, KernelError, MissingCapabilities, Unconfirmed};
 use evenkeel_source::SourceError;
+use evenkeel_spec::Problems;
 use evenkeel_watch::{BindError, DaemonError};
 use evenkeel_workflow::{PlanFileError, SavedPlanError, WorkflowError};
 use thiserror::Error;
@@ -14,9 +16,9 @@ use crate::exit_code::CommandExit;
 /// Why a command failed.
 #[derive(Debug, Error)]
 pub(crate) enum Error {
-    /// A spec is invalid. The text is rendered with positions.
-    #[error("{0}")]
-    BadSpec(String),
+    /// A spec is invalid.
+    #[error("the spec is wrong")]
+    BadSpec(Box<BadSpec>),
     /// The texts of a spec cannot be read.
     #[error(transparent)]
     Source(#[from] SourceError),
@@ -53,7 +55,7 @@ pub(crate) enum Error {
     Unrecorded(#[source] JournalError),
     /// The journal of a pending apply could not be updated after its last step.
     #[error("the apply was made, but the journal could not be updated")]
-    PendingNotUpdated(#[source] JournalError),
+    PendingNotUpdated(#[source] Arc<JournalError>),
     /// The process cannot listen for signals.
     #[error("cannot listen for Ctrl-C")]
     Signal(#[source] io::Error),
@@ -85,6 +87,14 @@ pub(crate) enum Error {
     /// The output cannot be written to stdout.
     #[error("cannot write the answer")]
     Output(#[source] io::Error),
+}
+
+/// What is wrong with a spec.
+#[derive(Debug)]
+pub(crate) struct BadSpec {
+    pub(crate) problems: Problems,
+    /// The problems as text, with excerpts of the spec.
+    pub(crate) rendered: String,
 }
 
 impl From<SavedPlanError> for Error {

@@ -50,7 +50,7 @@ impl EventLog {
         for event in self.events.drain(..) {
             let text = event.to_string();
             if !self.printed.contains(&text) {
-                output.warning(&text);
+                output.event(&event, &text);
                 self.printed.insert(text);
             }
         }

@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use evenkeel_source::{SourceCache, read};
-use evenkeel_spec::{Loaded, NoParameters, RememberedParameters, Source, load_with};
+use evenkeel_spec::{
+    Loaded, NoParameters, Problem, RememberedParameters, Severity, Source, load_with,
+};
 
 use crate::args::{GlobalArgs, ParameterArgs};
-use crate::error::Error;
+use crate::error::{BadSpec, Error};
 use crate::output::Output;
 use crate::parameters::host_parameters;
 
@@ -38,9 +40,15 @@ pub(crate) fn spec_and_texts(
     let sources = texts.read()?;
     let loaded = merged(&sources, &known, output)?;
     for name in known.unused() {
-        output.warning(format!("--set gives `{name}` a value, but no spec has `${{{name}}}`"));
+        let message = format!("--set gives `{name}` a value, but no spec has `${{{name}}}`");
+        output.warning(&message);
+        let (severity, place, context, remedy) = (Severity::Warning, None, None, None);
+        let related = Vec::new();
+        let problem = Problem { severity, place, context, message, remedy, related };
+        output.note_spec_warnings([&problem]);
     }
     if !loaded.warnings.is_empty() {
+        output.note_spec_warnings(&loaded.warnings);
         let rendered = loaded.warnings.render(&sources, output.colors_errors());
         output.message(&format!("{}\n", rendered.trim_end()));
     }
@@ -74,6 +82,8 @@ fn merged(
     parameters: &dyn evenkeel_spec::Parameters,
     output: &Output,
 ) -> Result<Loaded, Error> {
-    load_with(sources, parameters)
-        .map_err(|problems| Error::BadSpec(problems.render(sources, output.colors_errors())))
+    load_with(sources, parameters).map_err(|problems| {
+        let rendered = problems.render(sources, output.colors_errors());
+        Error::BadSpec(Box::new(BadSpec { problems, rendered }))
+    })
 }

@@ -15,6 +15,7 @@ mod output;
 mod parameters;
 mod progress;
 mod prompt;
+mod render;
 mod report;
 
 use std::process::ExitCode;
@@ -31,7 +32,8 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return usage(&error),
     };
-    let mut output = Output::new(arguments.global.color);
+    let command = &arguments.command;
+    let mut output = Output::new(command.name(), command.answers(), arguments.global.color);
     logging::start(&arguments, output.colors_errors());
     let status = match commands::run(&arguments, &mut output) {
         Ok(status) => status,

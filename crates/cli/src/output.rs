@@ -7,13 +7,34 @@ use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
 use evenkeel_engine::error_chain;
 use evenkeel_plan::Verb;
+use evenkeel_spec::Problem;
+use evenkeel_workflow::Event;
+use serde_json::{Map, Value};
 
 use crate::args::When;
 use crate::error::Error;
 use crate::exit_code::CommandExit;
+use crate::render::{self, Remarks};
+
+/// What a command writes to stdout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answers {
+    /// Text. An error is described on stderr alone.
+    Text,
+    /// JSON of the command's own. An error is a document on stdout, too.
+    OwnJson,
+    /// One document at the end, instead of the text; also for an error.
+    Document,
+}
 
 /// The two streams of the program.
 pub(crate) struct Output {
+    /// The name of the command.
+    command: &'static str,
+    answers: Answers,
+    /// What every document contains beside the result of the command.
+    remarks: Remarks,
+    is_answered: bool,
     /// Not an [`AutoStream`], which writes every line separately, with a system call each.
     stdout: io::BufWriter<io::Stdout>,
     colors_answers: bool,
@@ -53,9 +74,13 @@ fn choice(color: When) -> ColorChoice {
 }
 
 impl Output {
-    pub(crate) fn new(color: When) -> Self {
+    pub(crate) fn new(command: &'static str, answers: Answers, color: When) -> Self {
         let choice = choice(color);
         Self {
+            command,
+            answers,
+            remarks: Remarks::default(),
+            is_answered: false,
             stdout: io::BufWriter::with_capacity(64 * 1024, io::stdout()),
             colors_answers: match choice {
                 ColorChoice::Auto => AutoStream::choice(&io::stdout()) != ColorChoice::Never,
@@ -77,8 +102,55 @@ impl Output {
         self.stderr.current_choice() != ColorChoice::Never
     }
 
-    /// Writes a part of the output to stdout. A reader that has closed the pipe is not an error.
+    /// Whether the command ends with a document.
+    pub(crate) fn is_document(&self) -> bool {
+        self.answers == Answers::Document
+    }
+
+    /// Writes a part of the text to stdout; nothing where a document takes its place. A reader that has
+    /// closed the pipe is not an error.
     pub(crate) fn answer(&mut self, text: impl Display) -> Result<(), Error> {
+        match self.answers {
+            Answers::Document => Ok(()),
+            Answers::Text | Answers::OwnJson => {
+                self.is_answered = true;
+                self.write(text)
+            }
+        }
+    }
+
+    /// Ends a command that reports what it did: writes the document if one is asked for, with the
+    /// exit status and the error. Returns how the command ended.
+    pub(crate) fn conclude(
+        &mut self,
+        ended: Result<CommandExit, Error>,
+        result: impl FnOnce() -> Map<String, Value>,
+    ) -> Result<CommandExit, Error> {
+        if self.answers == Answers::Document {
+            self.write_document(result(), ended.as_ref())?;
+        }
+        ended
+    }
+
+    /// Writes the document of a command that failed, unless it has already written one.
+    fn document_failure(&mut self, error: &Error) {
+        if self.answers != Answers::Text && !self.is_answered {
+            // The error that the document describes matters more; stderr describes it, too.
+            let _written = self.write_document(Map::new(), Err(error)).and_then(|()| self.flush());
+        }
+    }
+
+    fn write_document(
+        &mut self,
+        result: Map<String, Value>,
+        ended: Result<&CommandExit, &Error>,
+    ) -> Result<(), Error> {
+        self.is_answered = true;
+        let document = render::document(self.command, result, &self.remarks, ended);
+        self.write(format_args!("{document:#}\n"))
+    }
+
+    fn write(&mut self, text: impl Display) -> Result<(), Error> {
         self.line.clear();
         // Writing to a String cannot fail.
         let _written = write!(self.line, "{text}");
@@ -112,6 +184,24 @@ impl Output {
         self.flush_to_reader().map(|_| ())
     }
 
+    /// Reports an event of a use case.
+    pub(crate) fn event(&mut self, event: &Event, text: &str) {
+        self.warning(text);
+        if self.answers == Answers::Document {
+            self.remarks.events.push(render::event(event));
+        }
+    }
+
+    /// Remembers warnings of a spec, which were reported, for the document.
+    pub(crate) fn note_spec_warnings<'a>(
+        &mut self,
+        warnings: impl IntoIterator<Item = &'a Problem>,
+    ) {
+        if self.answers == Answers::Document {
+            self.remarks.spec_warnings.extend(warnings.into_iter().map(render::problem));
+        }
+    }
+
     pub(crate) fn warning(&mut self, text: impl Display) {
         self.message(&format!("{WARNING}warning:{WARNING:#} {text}\n"));
     }
@@ -137,9 +227,10 @@ impl Output {
     pub(crate) fn error(&mut self, error: &Error) -> CommandExit {
         // The output so far comes first; if it cannot be written, the error below matters more.
         let _flushed = self.flush();
+        self.document_failure(error);
         match error {
             // Already rendered, with several errors and their positions.
-            Error::BadSpec(rendered) => self.message(&format!("{}\n", rendered.trim_end())),
+            Error::BadSpec(bad) => self.message(&format!("{}\n", bad.rendered.trim_end())),
             _ if error.status() == CommandExit::Refused => self.refusal(&error_chain(error)),
             _ => self.cause(error),
         }

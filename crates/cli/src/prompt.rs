@@ -27,8 +27,8 @@ impl Prompt<'_> {
     ///
     /// # Errors
     /// The prompt is needed, but there is no terminal.
-    pub(crate) fn check_can_prompt(&self) -> Result<(), Error> {
-        self.question().check_can_ask()
+    pub(crate) fn check_can_prompt(&self, output: &Output) -> Result<(), Error> {
+        self.question().check_can_ask(output)
     }
 
     /// Prints why a plan is not executed, and returns the exit status.
@@ -95,8 +95,15 @@ impl Question {
     /// Checks that the question can be asked, if it will be.
     ///
     /// # Errors
-    /// It must be asked, but there is no terminal.
-    pub(crate) fn check_can_ask(self) -> Result<(), Error> {
+    /// It must be asked, but there is no terminal, or a document takes the place of what is shown.
+    pub(crate) fn check_can_ask(self, output: &Output) -> Result<(), Error> {
+        if output.is_document() && !self.assume_yes {
+            return Err(Error::Usage(format!(
+                "--output json does not ask before acting; pass --yes to act without asking, or use \
+                 `{}`",
+                self.preview
+            )));
+        }
         if self.assume_yes || (self.is_interactive && io::stdin().is_terminal()) {
             return Ok(());
         }

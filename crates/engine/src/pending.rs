@@ -7,6 +7,7 @@
 use std::fs;
 use std::io;
 
+use evenkeel_model::Span;
 use evenkeel_plan::Op;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -128,9 +129,10 @@ impl Pending {
                     }
                 };
                 format!(
-                    "an apply of {begun} waits for confirmation until {}, {remaining} s from now{alone}: \
+                    "an apply of {begun} waits for confirmation until {}, {} from now{alone}: \
                      {either}",
-                    utc(deadline)
+                    utc(deadline),
+                    Span(remaining.into())
                 )
             }
             (PendingState::Unfinished, _, Some(pid)) if self.is_watched() => format!(
@@ -211,7 +213,7 @@ mod tests {
         let message = waiting().description(NOON + 100);
         for word in [
             "an apply of 2026-01-01 12:00:03 UTC waits for confirmation until ",
-            "until 2026-01-01 12:02:13 UTC, 30 s from now",
+            "until 2026-01-01 12:02:13 UTC, 30s from now",
             "`evenkeel confirm` to keep it",
             "`evenkeel confirm --abort` to roll it back",
         ] {

@@ -32,11 +32,11 @@
 //!     together: the wait takes as long as the longest drain, and no later phase waits for one.
 //! 12. Delete drained real servers.
 //! 13. Delete host objects before the VIPs that they serve; one that makes room for another, where the
-//!     kernel does not accept both, is deleted before VIPs are bound (10.). Unbind VIPs that no service needs, then
-//!     delete services: in the reverse order their traffic
-//!     would reach the host's own sockets in between. Unbinding a VIP stops every connection
-//!     through it, so this phase follows the drains. The kernel deletes real servers with their
-//!     service, in one operation. Finally, delete dummy devices without VIPs.
+//!     kernel does not accept both, is deleted before VIPs are bound (10.). Unbind VIPs that no
+//!     service needs, then delete services: in the reverse order their traffic would reach the host's
+//!     own sockets in between. Unbinding a VIP stops every connection through it, so this phase
+//!     follows the drains. The kernel deletes real servers with their service, in one operation.
+//!     Finally, delete dummy devices without VIPs.
 //! 14. Start sync daemons.
 //!
 //! Within a phase, additions are in the order of the spec, on which the sh and mh schedulers

@@ -175,26 +175,30 @@ impl Inner {
     fn registered(mut self, version: &'static str) -> Self {
         let registry = &mut self.registry;
         registry.register("build", "The version of evenkeel", Info::new([("version", version)]));
-        registry.register("passes", "Passes, by trigger and result", self.passes.clone());
+        registry.register(
+            "passes",
+            "Reconciliation passes, by what triggered them and by result",
+            self.passes.clone(),
+        );
         registry.register_with_unit(
             "pass_duration",
-            "The duration of passes, including verification",
+            "The duration of passes, from the first reading of the kernel to the last",
             Unit::Seconds,
             self.durations.clone(),
         );
         registry.register(
             "drift",
-            "Objects that had drifted from the active spec and were repaired, by kind",
+            "Repairs of objects that differed from the active spec, by kind of object",
             self.drift.clone(),
         );
         registry.register(
             "operations",
-            "Operations of passes, by verb and outcome",
+            "Operations on the kernel, by verb (add, edit, delete, ...) and outcome",
             self.operations.clone(),
         );
         registry.register(
             "spec_loads",
-            "Readings of the spec, good (valid) or bad (invalid), and plans that a guard held",
+            "Readings of the spec: `good`, `bad` (invalid) or `held` (a guard refused its plan)",
             self.reloads.clone(),
         );
         registry.register_collector(Box::new(self.gauges.clone()));

@@ -1,15 +1,15 @@
 //! The reconcile loop: the single thread that reads and changes the host.
 //!
 //! Its parts own their state: [`host`] the kernel and the journal, [`followed_source`] the source of the
-//! spec, [`active_spec`] the specs, [`admission`] what may be applied, [`retry`] the failed objects,
+//! spec, [`active_spec`] the specs, [`change_gate`] what may be applied, [`retry`] the failed objects,
 //! [`conflict`] the changes that other programs repeat, [`schedule`] the timers, [`report`] what the
 //! passes found.
 //! The loop combines them: [`pass`] is one pass, [`reload`] reads the spec, [`commands`] executes
 //! requests of the control socket, [`status`] publishes the state, and [`events`] what changed.
 
 mod active_spec;
-mod admission;
 mod backoff;
+mod change_gate;
 mod commands;
 mod conflict;
 mod events;
@@ -44,7 +44,7 @@ use crate::options::Options;
 use crate::systemd::Notifier;
 use crate::traffic_reader::Names;
 use active_spec::SpecVersions;
-use admission::Admission;
+use change_gate::ChangeGate;
 use conflict::Conflicts;
 use events::PassEvents;
 use followed_source::FollowedSource;
@@ -86,7 +86,7 @@ pub(crate) struct Reconciler<K: Kernel> {
     host: Host<K>,
     source: FollowedSource,
     specs: SpecVersions,
-    admission: Admission,
+    gate: ChangeGate,
     retries: RetryQueue,
     conflicts: Conflicts,
     schedule: Schedule,
@@ -105,7 +105,7 @@ impl<K: Kernel> Reconciler<K> {
             host: Host::new(connect),
             source: FollowedSource::new(follower),
             specs: SpecVersions::default(),
-            admission: Admission::default(),
+            gate: ChangeGate::default(),
             retries: RetryQueue::default(),
             conflicts: Conflicts::new(options.interval),
             schedule: Schedule::new(options.interval),
@@ -144,8 +144,8 @@ impl<K: Kernel> Reconciler<K> {
     }
 
     fn begin(&mut self) {
-        let Self { options, host, specs, admission, schedule, .. } = self;
-        admission.restore_pause(&options.state, &schedule.clock.both());
+        let Self { options, host, specs, gate, schedule, .. } = self;
+        gate.restore_pause(&options.state, &schedule.clock.both());
         match host.load_journal(&options.state) {
             Ok(()) => specs.remember(&options.state, host.journal(), schedule.clock.wall()),
             // The first pass fails with it too, and reports it.
@@ -287,11 +287,11 @@ impl<K: Kernel> Reconciler<K> {
 
     /// Returns the active pause, in terms of the current wall clock.
     fn pause(&self) -> Option<Pause> {
-        self.admission.paused(|| self.schedule.clock.both())
+        self.gate.paused(|| self.schedule.clock.both())
     }
 
     /// Whether the daemon must not change anything.
     fn is_read_only(&self) -> bool {
-        self.options.mode == Mode::Observe || self.admission.is_paused()
+        self.options.mode == Mode::Observe || self.gate.is_paused()
     }
 }

@@ -1,9 +1,10 @@
 //! Applies that wait for a confirmation: begun and finished with an apply, kept or rolled back later.
 
 mod abort;
-mod watchdog;
+mod timeout;
 
 use std::io;
+use std::sync::Arc;
 
 use evenkeel_engine::{
     Journal, JournalError, Kernel, PartialApplies, Pending, Report, StateDir, steps_to_roll_back,
@@ -15,20 +16,26 @@ use crate::event::EventSink;
 use crate::host::{Access, Host, now};
 use crate::last_applied::stored;
 
-pub use abort::{Aborted, abort, abort_in};
-pub use watchdog::{PendingWatch, TimeLeft};
+use abort::abort_in;
+pub use abort::{Aborted, abort};
+pub use timeout::{TimeoutEnd, roll_back_at_timeout};
 
 /// What became of the confirm timeout of an apply.
 #[derive(Debug)]
 pub enum PendingUpdate {
     /// The apply has none, or it failed and is no longer pending.
     NotPending,
-    /// It is rolled back unless it is confirmed within this time, in seconds.
-    Waiting(u32),
+    /// It is rolled back unless it is confirmed in time.
+    Waiting {
+        /// The timeout, from the last step on.
+        seconds: u32,
+        /// Its end, in seconds since 1970.
+        deadline: u64,
+    },
     /// It was interrupted, and its watchdog rolls it back.
     Interrupted,
     /// The journal could not be updated after the last step, so its watchdog rolls it back.
-    NotUpdated(JournalError),
+    NotUpdated(Arc<JournalError>),
 }
 
 /// Starts the watchdog and records it with the pending apply in the journal, before the first
@@ -65,15 +72,17 @@ pub(crate) fn finish(
     let update = if report.is_success() {
         pending.steps = steps_to_roll_back(report);
         pending.targeted = asked.clone();
-        pending.deadline = Some(now() + u64::from(pending.timeout_seconds));
-        PendingUpdate::Waiting(pending.timeout_seconds)
+        let seconds = pending.timeout_seconds;
+        let deadline = now() + u64::from(seconds);
+        pending.deadline = Some(deadline);
+        PendingUpdate::Waiting { seconds, deadline }
     } else {
         journal.pending = None;
         PendingUpdate::NotPending
     };
     match state.write(journal) {
         Ok(()) => update,
-        Err(error) => PendingUpdate::NotUpdated(error),
+        Err(error) => PendingUpdate::NotUpdated(Arc::new(error)),
     }
 }
 

@@ -34,7 +34,7 @@ pub use apply::{
 };
 pub use check::{Blocked, check_permitted, check_plan};
 pub use confirm::PendingUpdate;
-pub use confirm::{Aborted, PendingWatch, TimeLeft, abort, abort_in, keep};
+pub use confirm::{Aborted, TimeoutEnd, abort, keep, roll_back_at_timeout};
 pub use daemon::{DaemonUse, check_no_conflict, is_daemon_enforcing};
 pub use drain_handover::{DrainEnd, wait_for_drains};
 pub use error::WorkflowError;

@@ -29,7 +29,8 @@ pub struct ZeroSelection {
     pub services: BTreeSet<ServiceKey>,
     /// Those that it does not have.
     pub absent: BTreeSet<ServiceKey>,
-    spec: Desired,
+    /// The spec whose scope and names were used.
+    pub spec: Desired,
 }
 
 /// A reset that has ended.

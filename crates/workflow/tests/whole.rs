@@ -159,7 +159,7 @@ fn a_spec_is_planned_applied_drained_confirmed_and_torn_down_without_a_terminal(
         .expect("it can be applied");
     let Applied { report, pending, .. } = applied(result.outcome);
     assert!(report.is_success(), "{report:?}");
-    assert!(matches!(pending, PendingUpdate::Waiting(60)), "{pending:?}");
+    assert!(matches!(pending, PendingUpdate::Waiting { seconds: 60, .. }), "{pending:?}");
     assert_eq!(follower.drained, [2, 1, 0], "the connections that were left");
     assert_eq!(watchdogs.len(), 1);
     assert_eq!(real_servers(&kernel), ["198.51.100.1"]);

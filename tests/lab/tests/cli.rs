@@ -20,6 +20,7 @@ mod first_steps;
 mod globals;
 mod guards;
 mod journal;
+mod json;
 mod listings;
 mod lock;
 mod namespaces;

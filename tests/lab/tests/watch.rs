@@ -99,8 +99,20 @@ impl Host {
 
     fn status(&self) -> Value {
         let (code, stdout, stderr) = self.evenkeel("status --output json");
-        assert_eq!(code, 0, "{stderr}");
-        serde_json::from_str(&stdout).unwrap()
+        let status: Value = serde_json::from_str(&stdout).unwrap_or_else(|_| panic!("{stderr}"));
+        let expected = match (status["state"].as_str().unwrap(), status["mode"].as_str()) {
+            ("ok", Some("enforce")) => 0,
+            ("not_running", None) => 10,
+            ("starting", _) => 11,
+            ("ok", Some("observe")) => 12,
+            ("drifted", _) => 13,
+            ("paused", _) => 14,
+            ("held", _) => 15,
+            ("degraded", _) => 16,
+            _ => panic!("{status:#}"),
+        };
+        assert_eq!(code, expected, "{status:#}");
+        status
     }
 
     #[track_caller]

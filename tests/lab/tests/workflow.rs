@@ -4,7 +4,10 @@
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
-use evenkeel_engine::{Clock, DrainProgress, ExecutionContext, HostKernel, OnFailure, StateDir};
+use evenkeel_control::PendingMarker;
+use evenkeel_engine::{
+    Clock, DrainProgress, ExecutionContext, HostKernel, Journal, Notice, OnFailure, StateDir,
+};
 use evenkeel_host::Namespace;
 use evenkeel_lab_tests::{fresh_namespace, ipvsadm, run};
 use evenkeel_model::Names;
@@ -12,8 +15,8 @@ use evenkeel_plan::{ClockReading, Op};
 use evenkeel_spec::{Source, load};
 use evenkeel_workflow::{
     Applied, ApplyOptions, ApplyOutcome, ApplyRequest, ConfirmOptions, DaemonUse, Event, Host,
-    PendingUpdate, Progress, SnapshotOptions, TeardownOptions, TeardownOutcome, apply, keep,
-    review_apply, snapshot, tear_down,
+    PendingUpdate, Progress, SnapshotOptions, TeardownOptions, TeardownOutcome, TimeoutEnd, apply,
+    keep, review_apply, roll_back_at_timeout, snapshot, tear_down,
 };
 
 /// A spec with these real servers.
@@ -109,10 +112,31 @@ fn a_spec_is_planned_applied_drained_confirmed_and_torn_down_without_a_terminal(
     let ApplyOutcome::Applied(applied) = result.outcome else { panic!("{:?}", result.outcome) };
     let Applied { report, pending, .. } = *applied;
     assert!(report.is_success() && draining.waited_for == 1, "{report:?}");
-    assert!(matches!(pending, PendingUpdate::Waiting(60)));
+    assert!(matches!(pending, PendingUpdate::Waiting { seconds: 60, .. }));
     let table = run("ipvsadm -Sn");
     assert!(table.contains("-r 127.0.0.1:80") && !table.contains("127.0.0.2"), "{table}");
     keep(&mut host, &mut events).unwrap();
+
+    // What is not confirmed in time is rolled back.
+    let before = run("ipvsadm -Sn");
+    let mut id = String::new();
+    let mut start_watchdog = |begun: &str| {
+        id = begun.to_owned();
+        Ok(std::process::id())
+    };
+    let confirm = ConfirmOptions { seconds: 1, start_watchdog: &mut start_watchdog };
+    let with_timeout = ApplyOptions { confirm: Some(confirm), ..options(None) };
+    let third = request("{ address: 127.0.0.1, weight: 5 }");
+    let result = apply(&mut host, &third, with_timeout, &mut client(None), &mut events).unwrap();
+    assert!(matches!(result.outcome, ApplyOutcome::Applied(_)));
+    assert_ne!(run("ipvsadm -Sn"), before);
+    let state = StateDir::of(folder.path(), Namespace::current().unwrap());
+    let connect = |journal: &Journal| HostKernel::connect(journal.addresses.clone());
+    let marker = PendingMarker::begin().unwrap();
+    let end = roll_back_at_timeout(state, &id, marker, connect).unwrap();
+    assert_eq!(end, TimeoutEnd::RolledBack { is_complete: true });
+    assert_eq!(run("ipvsadm -Sn"), before);
+    let rolled_back = |event: &Event| matches!(event, Event::Notice(Notice::RolledBack { .. }));
 
     let text = snapshot(&mut host, SnapshotOptions::default(), &mut events).unwrap();
     assert!(text.contains("address: 127.0.0.1"), "{text}");
@@ -123,5 +147,6 @@ fn a_spec_is_planned_applied_drained_confirmed_and_torn_down_without_a_terminal(
     assert!(report.is_success(), "{report:?}");
     assert!(ipvsadm::save().is_empty());
     assert!(!run("ip addr show dev eth0").contains("192.0.2.1"));
-    assert!(events.is_empty(), "{events:?}");
+    // Each command reports the rollback until one has changed something.
+    assert!(events.len() == 2 && events.iter().all(rolled_back), "{events:?}");
 }

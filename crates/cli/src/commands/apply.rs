@@ -1,8 +1,9 @@
 //! `evenkeel apply`: brings this host to the state of the spec.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use evenkeel_engine::{HostKernel, OnFailure};
+use evenkeel_engine::{HostKernel, OnFailure, Report};
 use evenkeel_model::{Drain, Names};
 use evenkeel_plan::Op;
 use evenkeel_workflow::{
@@ -21,6 +22,7 @@ use crate::host::{EventLog, enter, host};
 use crate::output::Output;
 use crate::progress::ProgressDisplay;
 use crate::prompt::Prompt;
+use crate::render::{self, ApplyEnd};
 use crate::report::print_report;
 
 pub(crate) fn run(
@@ -35,7 +37,7 @@ pub(crate) fn run(
         is_interactive: !arguments.spec.spec.iter().any(|place| place == Path::new("-")),
         question: "Apply this plan?",
     };
-    prompt.check_can_prompt()?;
+    prompt.check_can_prompt(output)?;
     // Files are read before the lock is taken, and an invalid spec is reported first.
     let request = match &arguments.plan {
         None => of_spec(arguments, global, output)?,
@@ -63,17 +65,21 @@ pub(crate) fn run(
             }
             print_warnings(&planned.plan, output);
         }
-        return match outcome {
-            ApplyOutcome::Blocked(blocked) => Ok(prompt.print_blocked(&blocked, output)),
-            ApplyOutcome::InSync => Ok(CommandExit::Done),
+        let Finished { ended, drains } = match &outcome {
+            ApplyOutcome::Blocked(blocked) => {
+                Finished::without_drains(prompt.print_blocked(blocked, output))
+            }
+            ApplyOutcome::InSync => Finished::without_drains(CommandExit::Done),
             ApplyOutcome::Changed(difference) => {
-                Prompt::print_changed(&difference, output);
+                Prompt::print_changed(difference, output);
                 continue;
             }
             ApplyOutcome::Applied(applied) => {
-                finish(*applied, &mut kernel, arguments.no_wait, names, output)
+                finish(applied, &mut kernel, arguments.no_wait, names, output)?
             }
         };
+        let end = ApplyEnd { planned: &planned, outcome: &outcome, drains };
+        return output.conclude(ended, || render::apply(end));
     }
 }
 
@@ -137,33 +143,65 @@ fn execute(
     Ok(apply(host, request, options, &mut progress, events)?)
 }
 
+/// How an apply ended, after its report.
+struct Finished {
+    ended: Result<CommandExit, Error>,
+    /// How the wait for the drains of the daemon ended; `None` if there was no such wait.
+    drains: Option<DrainEnd>,
+}
+
+impl Finished {
+    fn without_drains(status: CommandExit) -> Self {
+        Self { ended: Ok(status), drains: None }
+    }
+}
+
 /// Prints the report, and follows the drains that a daemon continues.
+///
+/// # Errors
+/// The report cannot be printed.
 fn finish(
-    applied: Applied,
+    applied: &Applied,
     kernel: &mut HostKernel,
     no_wait: bool,
     names: Names<'_>,
     output: &mut Output,
-) -> Result<CommandExit, Error> {
+) -> Result<Finished, Error> {
     let Applied { report, is_daemon_enforcing, pending } = applied;
-    let status = print_report(&report, "apply", is_daemon_enforcing, names, output)?;
+    let status = print_report(report, "apply", *is_daemon_enforcing, names, output)?;
     match pending {
         PendingUpdate::NotPending => {}
         PendingUpdate::Interrupted => output.hint("its watchdog rolls the apply back"),
-        PendingUpdate::Waiting(seconds) => output.hint(&format!(
+        PendingUpdate::Waiting { seconds, deadline: _ } => output.hint(&format!(
             "the apply is rolled back in {} unless `evenkeel confirm` confirms it; `evenkeel \
              confirm --abort` rolls it back now",
-            Drain(seconds)
+            Drain(*seconds)
         )),
-        PendingUpdate::NotUpdated(error) => return Err(Error::PendingNotUpdated(error)),
+        PendingUpdate::NotUpdated(error) => {
+            let error = Error::PendingNotUpdated(Arc::clone(error));
+            return Ok(Finished { ended: Err(error), drains: None });
+        }
     }
     if !is_daemon_enforcing || no_wait || !report.is_success() {
-        return Ok(status);
+        return Ok(Finished::without_drains(status));
     }
+    Ok(match follow_drains(report, kernel, output) {
+        Ok(end) => Finished { ended: Ok(print_drain_end(end, output)), drains: Some(end) },
+        Err(error) => Finished { ended: Err(error), drains: None },
+    })
+}
+
+fn follow_drains(
+    report: &Report,
+    kernel: &mut HostKernel,
+    output: &Output,
+) -> Result<DrainEnd, Error> {
     let mut progress = ProgressDisplay::new(output.color())?;
-    let end = wait_for_drains(&report, kernel, &mut progress)?;
-    drop(progress);
-    Ok(match end {
+    Ok(wait_for_drains(report, kernel, &mut progress)?)
+}
+
+fn print_drain_end(end: DrainEnd, output: &mut Output) -> CommandExit {
+    match end {
         DrainEnd::NoDrains => CommandExit::Done,
         DrainEnd::Drained => {
             output.message("drained\n");
@@ -177,7 +215,7 @@ fn finish(
             output.hint("`evenkeel watch` was paused or has stopped; run apply again to finish");
             CommandExit::Failed
         }
-    })
+    }
 }
 
 fn of_spec<'a>(

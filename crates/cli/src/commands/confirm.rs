@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::exit_code::CommandExit;
 use crate::host::{EventLog, host};
 use crate::output::Output;
+use crate::render;
 use crate::report::print_rollback;
 
 pub(crate) fn run(
@@ -20,13 +21,15 @@ pub(crate) fn run(
     if arguments.abort {
         let aborted = abort(&mut host, &mut events);
         events.print(output);
-        return print_aborted(&aborted?, output);
+        let aborted = aborted?;
+        let status = print_aborted(&aborted, output)?;
+        return output.conclude(Ok(status), || render::aborted(&aborted));
     }
     let kept = keep(&mut host, &mut events);
     events.print(output);
     kept?;
     output.answer("Confirmed: what was applied stays.\n")?;
-    Ok(CommandExit::Done)
+    output.conclude(Ok(CommandExit::Done), render::kept)
 }
 
 /// Prints the result of a rollback.

@@ -10,7 +10,7 @@ use evenkeel_model::{Desired, Live};
 use evenkeel_plan::ServiceSelection;
 use serde_json::{Value, json};
 
-use crate::args::ShowOutput;
+use crate::args::OutputFormat;
 use crate::error::Error;
 use crate::exit_code::CommandExit;
 use crate::output::Output;
@@ -19,7 +19,7 @@ pub(crate) fn run(
     live: &Live,
     named: &Desired,
     target: Option<&ServiceSelection>,
-    form: ShowOutput,
+    form: OutputFormat,
     output: &mut Output,
 ) -> Result<CommandExit, Error> {
     let is_selected = |connection: &Connection| match target {
@@ -29,8 +29,8 @@ pub(crate) fn run(
     let mut shown = 0_usize;
     let mut columns = Columns::default();
     match form {
-        ShowOutput::Text => output.answer(columns.row(&HEADING.map(str::to_owned)))?,
-        ShowOutput::Json => output.answer("{\n  \"format\": 1,\n  \"connections\": [")?,
+        OutputFormat::Text => output.answer(columns.row(&HEADING.map(str::to_owned)))?,
+        OutputFormat::Json => output.answer("{\n  \"format\": 1,\n  \"connections\": [")?,
     }
     for connection in evenkeel_engine::connections(&live.services)? {
         let connection = connection?;
@@ -38,15 +38,15 @@ pub(crate) fn run(
             continue;
         }
         match form {
-            ShowOutput::Text => output.answer(columns.row(&cells(&connection, named)))?,
-            ShowOutput::Json => {
+            OutputFormat::Text => output.answer(columns.row(&cells(&connection, named)))?,
+            OutputFormat::Json => {
                 let gap = if shown == 0 { "\n    " } else { ",\n    " };
                 output.answer(format_args!("{gap}{}", document(&connection, named)))?;
             }
         }
         shown += 1;
     }
-    if form == ShowOutput::Json {
+    if form == OutputFormat::Json {
         output.answer(if shown == 0 { "]\n}\n" } else { "\n  ]\n}\n" })?;
     }
     Ok(CommandExit::Done)

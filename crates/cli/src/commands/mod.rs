@@ -41,7 +41,7 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> Result<CommandE
         Command::Status(status) => status::run(status, global, output),
         Command::Approve(approve) => approve::run(approve, global, output),
         Command::Pause(pause) => pause::pause(pause, global, output),
-        Command::Resume => pause::resume(global, output),
+        Command::Resume(_) => pause::resume(global, output),
         Command::Schema => schema::run(output),
     }?;
     output.flush()?;

@@ -15,7 +15,7 @@ use evenkeel_model::{Desired, Live};
 use evenkeel_workflow::select_live;
 
 use self::columns::{Listing, columns};
-use crate::args::{GlobalArgs, ShowArgs, ShowOutput};
+use crate::args::{GlobalArgs, OutputFormat, ShowArgs};
 use crate::commands::connections;
 use crate::error::Error;
 use crate::exit_code::CommandExit;
@@ -40,7 +40,7 @@ pub(crate) fn run(
         crate::input::spec(&arguments.spec, &arguments.parameters, global, output)?.desired
     };
     let mut host = open_for_reading(global, output)?;
-    let is_text = arguments.output == ShowOutput::Text;
+    let is_text = arguments.output == OutputFormat::Text;
     if is_text && (arguments.timeouts || arguments.sync) {
         let mut live = Live::default();
         host.kernel.read_namespace(&ReadRequest::new(), &mut live)?;

@@ -8,13 +8,13 @@ use std::time::Duration;
 use evenkeel_control::{
     Answer, AskError, DrainStatus, FORMAT, Mode, ParameterStatus, Request, State, Status,
 };
-use evenkeel_model::Desired;
+use evenkeel_model::{Desired, Span};
 use evenkeel_plan::render::count;
 use evenkeel_watch::list_drains;
 use evenkeel_workflow::now;
 use jiff::Timestamp;
 
-use crate::args::{GlobalArgs, ShowOutput, StatusArgs};
+use crate::args::{GlobalArgs, OutputFormat, StatusArgs};
 use crate::daemon_client::query;
 use crate::error::Error;
 use crate::exit_code::CommandExit;
@@ -39,18 +39,18 @@ pub(crate) fn run(
         }
     };
     match arguments.output {
-        ShowOutput::Json => {
+        OutputFormat::Json => {
             let text = serde_json::to_string_pretty(&status).map_err(std::io::Error::from);
             output.answer(format_args!("{}\n", text.map_err(Error::Output)?))?;
         }
-        ShowOutput::Text => print_status(&status, output)?,
+        OutputFormat::Text => print_status(&status, output)?,
     }
-    Ok(CommandExit::Done)
+    Ok(CommandExit::of_daemon(status.mode, status.state))
 }
 
 /// Prints what the journal records, where no daemon runs.
 fn without(
-    form: ShowOutput,
+    form: OutputFormat,
     global: &GlobalArgs,
     output: &mut Output,
 ) -> Result<CommandExit, Error> {
@@ -62,7 +62,7 @@ fn without(
     // The spec, which has the names, is not read here.
     let drains = list_drains(&journal.record.drains, &Desired::default());
     let waits = journal.pending.as_ref().map(|pending| pending.description(now()));
-    if form == ShowOutput::Json {
+    if form == OutputFormat::Json {
         let document = serde_json::json!({
             "format": FORMAT,
             "state": "not_running",
@@ -72,7 +72,7 @@ fn without(
             "drains": drains,
         });
         output.answer(format_args!("{document:#}\n"))?;
-        return Ok(CommandExit::Done);
+        return Ok(CommandExit::NotRunning);
     }
     output.answer("not running: no daemon manages this network namespace\n")?;
     let digest = digest.and_then(|it| it.get(..12)).unwrap_or("nothing");
@@ -83,7 +83,7 @@ fn without(
     if let Some(message) = waits {
         row("unconfirmed", message, output)?;
     }
-    Ok(CommandExit::Done)
+    Ok(CommandExit::NotRunning)
 }
 
 /// The rows of drains, with their remaining time.
@@ -92,7 +92,7 @@ fn drain_rows(drains: &[DrainStatus]) -> impl Iterator<Item = (&'static str, Str
     let each = drains.iter().map(|DrainStatus { object, until }| {
         let message = match until.saturating_sub(now()) {
             0 => "deadline reached".to_owned(),
-            remaining => format!("{remaining} s left"),
+            remaining => format!("{} left, until {}", Span(remaining), utc(*until)),
         };
         ("", format!("{object}: {message}"))
     });
@@ -118,6 +118,9 @@ fn print_status(status: &Status, output: &mut Output) -> Result<(), Error> {
         output.answer(format_args!("  {}\n", reason.replace('\n', "\n  ")))?;
     }
     let mut row = |what: &str, text: String| row(what, text, output);
+    if let Some(until) = status.paused.and_then(|pause| pause.until) {
+        row("paused until", utc(until))?;
+    }
     row("spec", status.spec.sources.join(" "))?;
     match &status.spec.active {
         Some(spec) => row(
@@ -192,16 +195,15 @@ fn parameter_change(parameter: &ParameterStatus) -> String {
 }
 
 /// The time since `at`, which is in seconds since 1970, for users.
-fn ago(at: u64) -> String {
+fn ago(at: u64) -> Span {
     let seconds = now().saturating_sub(at);
-    let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    let (hours, minutes) = (rest / 3_600, rest % 3_600 / 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds} s"),
-        (0, 0, minutes) => format!("{minutes} min {} s", rest % 60),
-        (0, hours, minutes) => format!("{hours} h {minutes} min"),
-        (days, hours, _) => format!("{days} d {hours} h"),
-    }
+    // Of a long time, the smaller units do not matter.
+    let unit = match seconds {
+        86_400.. => 3_600,
+        3_600.. => 60,
+        _ => 1,
+    };
+    Span(seconds - seconds % unit)
 }
 
 fn utc(at: u64) -> String {

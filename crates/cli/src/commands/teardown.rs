@@ -1,7 +1,7 @@
 //! `evenkeel teardown`: undoes everything that evenkeel did here, and nothing else. Adopted objects,
 //! which were there before, stay and get their original values back.
 
-use evenkeel_plan::render;
+use evenkeel_plan::render::{changed_by_others, staying, summary};
 use evenkeel_workflow::{
     TeardownOptions, TeardownOutcome, TeardownPlan, TeardownResult, review_teardown, tear_down,
 };
@@ -14,6 +14,7 @@ use crate::host::{EventLog, host};
 use crate::output::Output;
 use crate::progress::ProgressDisplay;
 use crate::prompt::Prompt;
+use crate::render;
 use crate::report::print_report;
 
 pub(crate) fn run(
@@ -27,7 +28,7 @@ pub(crate) fn run(
         is_interactive: true,
         question: "Undo all of this?",
     };
-    prompt.check_can_prompt()?;
+    prompt.check_can_prompt(output)?;
     let mut host = host(global)?;
     let mut events = EventLog::default();
     let base = TeardownOptions {
@@ -62,14 +63,18 @@ pub(crate) fn run(
         if arguments.yes {
             print_plan(&planned, false, output)?;
         }
-        match outcome {
-            TeardownOutcome::Blocked(blocked) => return Ok(prompt.print_blocked(&blocked, output)),
-            TeardownOutcome::NothingToUndo => return Ok(CommandExit::Done),
-            TeardownOutcome::Changed(difference) => Prompt::print_changed(&difference, output),
-            TeardownOutcome::Executed(report) => {
-                return print_report(&report, "teardown", false, planned.names(), output);
+        let status = match &outcome {
+            TeardownOutcome::Blocked(blocked) => prompt.print_blocked(blocked, output),
+            TeardownOutcome::NothingToUndo => CommandExit::Done,
+            TeardownOutcome::Changed(difference) => {
+                Prompt::print_changed(difference, output);
+                continue;
             }
-        }
+            TeardownOutcome::Executed(report) => {
+                print_report(report, "teardown", false, planned.names(), output)?
+            }
+        };
+        return output.conclude(Ok(status), || render::teardown(&planned, &outcome));
     }
 }
 
@@ -82,15 +87,15 @@ fn print_plan(planned: &TeardownPlan, is_review: bool, output: &mut Output) -> R
     } else if is_review {
         show_steps(plan, names, None, output)?;
     }
-    for line in render::staying(stays, names) {
+    for line in staying(stays, names) {
         output.answer(format_args!("{line}\n"))?;
     }
     if !planned.is_nothing_to_undo() && is_review {
-        output.answer(format_args!("{}\n", render::summary(plan)))?;
+        output.answer(format_args!("{}\n", summary(plan)))?;
     }
     output.flush()?;
     print_warnings(plan, output);
-    for message in render::changed_by_others(stays, names) {
+    for message in changed_by_others(stays, names) {
         output.warning(&message);
     }
     Ok(())

@@ -2,19 +2,16 @@
 //! the apply ends prematurely.
 //!
 //! `apply` starts it before the first change, in a session of its own, so that it survives the loss
-//! of the terminal. It reads the pending apply from the journal and remembers it, so that it can
-//! roll back even if the journal is removed or damaged meanwhile. Only an intact journal without
-//! the apply ends the wait: that is how `confirm` confirms it.
+//! of the terminal. [`roll_back_at_timeout`] waits and rolls back.
 
 use std::io::{self, Read, Write};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Instant;
 
-use evenkeel_control::{Lock, LockGuard, PendingMarker};
-use evenkeel_engine::{HostKernel, Journal, Notice, Pending, PendingState, StateDir};
-use evenkeel_workflow::{PendingWatch, Session, TimeLeft, abort_in, now};
+use evenkeel_control::PendingMarker;
+use evenkeel_engine::{HostKernel, Journal};
+use evenkeel_workflow::{TimeoutEnd, roll_back_at_timeout};
 use signal_hook::consts::SIGHUP;
 
 use crate::args::{GlobalArgs, WatchdogArgs};
@@ -49,56 +46,9 @@ pub(crate) fn run(arguments: &WatchdogArgs, global: &GlobalArgs) -> Result<Comma
     let marker = PendingMarker::begin().map_err(Error::Watchdog)?;
     let mut stdout = io::stdout();
     stdout.write_all(READY).and_then(|()| stdout.flush()).map_err(Error::Output)?;
-    let Some((journal, pending, lock)) = wait(&state, &arguments.id, &marker)? else {
-        return Ok(CommandExit::Done);
-    };
-    let is_unfinished = matches!(pending.state(now()), PendingState::Unfinished);
-    // A damaged journal is set aside, and does not prevent the rollback.
-    let _aside = state.read(true);
-    let kernel = HostKernel::connect(journal.addresses.clone())?;
-    let mut session = Session { kernel, state, journal, lock: Some(lock) };
-    let is_complete = abort_in(&mut session)?.rollback.is_clean();
-    let notice = Notice::RolledBack { begun: pending.begun, is_unfinished, is_complete };
-    session.journal.notices.push(notice);
-    session.state.write(&session.journal)?;
-    // Released before the lock, so that the next writer does not find a marker without an apply.
-    drop(marker);
-    Ok(if is_complete { CommandExit::Done } else { CommandExit::Failed })
-}
-
-/// Waits until the apply has to be rolled back; returns the lock, and the journal with the apply.
-/// `None` if the apply is no longer pending.
-fn wait(
-    state: &StateDir,
-    id: &str,
-    marker: &PendingMarker,
-) -> Result<Option<(Journal, Pending, LockGuard)>, Error> {
-    let mut watch = PendingWatch { id, known: None };
-    let mut end = None;
-    loop {
-        marker.maintain();
-        let remaining = match watch.poll(state) {
-            TimeLeft::Nothing => return Ok(None),
-            remaining => remaining,
-        };
-        // The wall clock may be stepped, so the remaining time is measured from here on.
-        let is_over = match remaining {
-            TimeLeft::Time(remaining) => {
-                Instant::now() >= *end.get_or_insert(Instant::now() + remaining)
-            }
-            TimeLeft::Nothing | TimeLeft::Unknown | TimeLeft::Unfinished => true,
-        };
-        // The applying process holds the lock while it runs.
-        if is_over && let Some(lock) = Lock::of_namespace().try_acquire()? {
-            // The apply may have finished between the reading and the lock.
-            match (remaining, watch.poll(state)) {
-                (_, TimeLeft::Nothing | TimeLeft::Unknown) => return Ok(None),
-                (TimeLeft::Unknown | TimeLeft::Unfinished, TimeLeft::Time(_)) => {}
-                _ => {
-                    return Ok(watch.known.map(|(journal, pending)| (*journal, pending, lock)));
-                }
-            }
-        }
-        std::thread::sleep(PendingMarker::POLL_INTERVAL);
-    }
+    let connect = |journal: &Journal| HostKernel::connect(journal.addresses.clone());
+    Ok(match roll_back_at_timeout(state, &arguments.id, marker, connect)? {
+        TimeoutEnd::NotPending | TimeoutEnd::RolledBack { is_complete: true } => CommandExit::Done,
+        TimeoutEnd::RolledBack { is_complete: false } => CommandExit::Failed,
+    })
 }

@@ -13,6 +13,7 @@ use crate::exit_code::CommandExit;
 use crate::host::{EventLog, host};
 use crate::output::Output;
 use crate::prompt::Question;
+use crate::render;
 
 pub(crate) fn run(
     arguments: &ZeroArgs,
@@ -25,7 +26,7 @@ pub(crate) fn run(
         is_interactive: !arguments.spec.iter().any(|place| place == Path::new("-")),
         preview: "evenkeel show --stats",
     };
-    question.check_can_ask()?;
+    question.check_can_ask(output)?;
     let spec = match arguments.spec.as_slice() {
         [] => None,
         places => Some(crate::input::spec(places, &arguments.parameters, global, output)?.desired),
@@ -63,10 +64,13 @@ pub(crate) fn run(
                 "the services in scope have changed since they were shown; nothing was changed, and \
                  these are the services now",
             ),
-            ZeroOutcome::Executed(_) if selection.services.is_empty() => {
-                return Ok(CommandExit::Done);
+            ZeroOutcome::Executed(replies) => {
+                let status = match selection.services.is_empty() {
+                    true => CommandExit::Done,
+                    false => print_report(&selection, &replies, output)?,
+                };
+                return output.conclude(Ok(status), || render::zero(&selection, &replies));
             }
-            ZeroOutcome::Executed(replies) => return print_report(&selection, &replies, output),
         }
     }
 }

@@ -11,7 +11,7 @@ fn help_and_version_are_answers() {
         assert!(!answer.stdout.is_empty(), "{command}");
     }
     let help = evenkeel_in(&root, "--help").stdout;
-    for status in ["0 ", "1 ", "2 ", "3 ", "4 ", "64", "65", "75", "77"] {
+    for status in ["0 ", "1 ", "2 ", "3 ", "4 ", "10", "16", "64", "65", "75", "77"] {
         assert!(help.contains(&format!("\n  {status}  ")), "{status}: {help}");
     }
 }

@@ -5,6 +5,7 @@ mod bad_input;
 mod cut_off;
 mod exit_codes;
 mod golden;
+mod json;
 mod offline_plans;
 mod parameters;
 mod program;

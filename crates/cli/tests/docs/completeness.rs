@@ -143,7 +143,9 @@ fn collect_keys(schema: &Value, keys: &mut BTreeSet<String>) {
 #[test]
 fn every_guard_has_a_section() {
     let help = printed(&["apply", "--help"]);
-    let (_, list) = help.split_once("Guards to override: ").expect("a list");
+    let (_, list) = help
+        .split_once("Override these guards (safety checks), separated by commas: ")
+        .expect("a list");
     let (list, _) = list.split_once("\n\n").expect("its end");
     let text = page("docs/guards.md");
     let sections = sections(&text);

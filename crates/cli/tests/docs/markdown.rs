@@ -106,8 +106,12 @@ impl Block {
 }
 
 impl Command {
-    /// Whether the shown output is that of a command that fails.
+    /// Whether the shown output is that of a command that does not end with 0: one that fails, or a
+    /// `status` of another state than `ok`.
     pub(crate) fn shows_failure(&self) -> bool {
+        if self.text == "evenkeel status" {
+            return !self.output.first().is_some_and(|line| line.starts_with("ok ("));
+        }
         self.output.iter().any(|line| line.starts_with("error: ") || line.starts_with("refused: "))
     }
 

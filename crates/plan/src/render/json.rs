@@ -72,7 +72,7 @@ pub fn json<'a>(plan: &Plan, names: impl Into<Names<'a>>) -> Value {
         out_of_scope,
     } = plan;
     let all = steps.iter().enumerate().map(|(place, op)| {
-        let mut step = step(op, names);
+        let mut step = json_step(op, names);
         if let Some(cause) = causes.get(place) {
             step.insert("cause".to_owned(), json!(cause));
         }
@@ -92,7 +92,7 @@ pub fn json<'a>(plan: &Plan, names: impl Into<Names<'a>>) -> Value {
         "counts": plan.counts(),
         "unchanged": unchanged,
         "out_of_scope": out_of_scope,
-        "refusals": refusals.iter().map(refusal).collect::<Vec<_>>(),
+        "refusals": refusals.iter().map(json_refusal).collect::<Vec<_>>(),
         "guards_not_judged": guards_not_judged(warnings),
         "unmet_preconditions": unmet_preconditions.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "warnings": warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
@@ -107,7 +107,8 @@ pub fn json<'a>(plan: &Plan, names: impl Into<Names<'a>>) -> Value {
     document
 }
 
-fn refusal(refusal: &GuardRefusal) -> Value {
+/// Returns a refusal as in the document of a plan.
+pub fn json_refusal(refusal: &GuardRefusal) -> Value {
     json!({ "guard": refusal.guard, "message": refusal.to_string() })
 }
 
@@ -134,18 +135,20 @@ fn impact(impact: &Impact) -> Value {
     value
 }
 
-fn step(op: &Op, names: Names<'_>) -> Map<String, Value> {
+/// Returns an operation as in the document of a plan, without its cause and its impact.
+pub fn json_step(op: &Op, names: Names<'_>) -> Map<String, Value> {
     let mut step = Map::new();
     step.insert("verb".to_owned(), json!(op.verb()));
     step.insert("object".to_owned(), json!(op.object().kind()));
     if let Some(key) = op.service() {
-        step.insert("service".to_owned(), service(&key, names));
+        step.insert("service".to_owned(), json_service(&key, names));
     }
     op.write_json(&mut step);
     step
 }
 
-fn service(key: &ServiceKey, names: Names<'_>) -> Value {
+/// Returns a service as in the document of a plan.
+pub fn json_service(key: &ServiceKey, names: Names<'_>) -> Value {
     let mut value = match key {
         ServiceKey::Address { address, port, protocol } => {
             json!({ "address": address, "port": port, "protocol": protocol.to_string() })

@@ -11,6 +11,6 @@ mod text;
 pub use count::count;
 pub use diff::unified_diff;
 pub(crate) use fields::{arrows, json_fields, list, write_edit, write_fields};
-pub use json::{FORMAT, json};
+pub use json::{FORMAT, json, json_refusal, json_service, json_step};
 pub use labels::Labels;
 pub use text::{Line, Remark, changed_by_others, staying, summary};

@@ -26,10 +26,14 @@ impl Duration {
     }
 }
 
-/// The seconds of a duration as specs write it (`90s`, `5m`, `1h30m`): the sum of numbers with
-/// units, each unit at most once, the largest first; `None` if it is not a duration.
+/// The seconds of a duration as specs and the command line write it (`90`, `90s`, `5m`, `1h30m`): a number
+/// of seconds, or the sum of numbers with units, each unit at most once, the largest first; `None` if it
+/// is not a duration.
 pub fn seconds(written: &str) -> Option<u32> {
     const UNITS: [(char, u32); 4] = [('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)];
+    if written.bytes().all(|byte| byte.is_ascii_digit()) {
+        return written.parse().ok();
+    }
     let (mut rest, mut units, mut sum) = (written, UNITS.as_slice(), 0u32);
     while !rest.is_empty() {
         let digits = rest.find(|character: char| !character.is_ascii_digit())?;
@@ -40,7 +44,7 @@ pub fn seconds(written: &str) -> Option<u32> {
         units = &units[position + 1..];
         rest = &rest[digits + 1..];
     }
-    (!written.is_empty()).then_some(sum)
+    Some(sum)
 }
 
 struct Seconds;
@@ -71,7 +75,7 @@ impl<'de> Deserialize<'de> for Duration {
 schema!(Duration, {
     "anyOf": [
         { "type": "integer", "minimum": 0, "maximum": u32::MAX },
-        { "type": "string", "pattern": "^(?=.)([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$" },
+        { "type": "string", "pattern": "^([0-9]+|(?=.)([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?)$" },
     ],
 });
 
@@ -88,7 +92,9 @@ mod tests {
             ("1h30m", Some(5_400)),
             ("31d", Some(2_678_400)),
             ("", None),
-            ("5", None),
+            ("5", Some(5)),
+            ("4294967296", None),
+            ("1h30", None),
             ("m", None),
             ("5x", None),
             ("5 m", None),

@@ -24,10 +24,10 @@ impl Gauges {
 type Plain = (&'static str, &'static str, fn(&Status) -> u64);
 
 const PLAIN: [Plain; 20] = [
-    ("ready", "1 while the host is as the spec asks, as `/readyz` reports", |status| {
+    ("ready", "1 while the host matches the spec (the same as `/readyz`)", |status| {
         u64::from(status.is_ready())
     }),
-    ("enforcing", "1 if the daemon keeps the host on the spec, 0 in observe mode", |status| {
+    ("enforcing", "1 if the daemon applies changes, 0 in observe mode", |status| {
         u64::from(status.mode == Mode::Enforce)
     }),
     ("paused", "1 while the daemon is paused", |status| u64::from(status.paused.is_some())),
@@ -36,49 +36,44 @@ const PLAIN: [Plain; 20] = [
     }),
     (
         "plan_held_since_timestamp_seconds",
-        "Since when a plan waits for approval, in seconds since 1970; 0 if none does",
+        "The Unix time when the held plan began to wait for approval; 0 without one",
         |status| status.spec.held.as_ref().map_or(0, |held| held.since),
     ),
-    ("spec_problem", "1 while the current spec files are rejected as invalid", |status| {
+    ("spec_problem", "1 while the spec files on disk are invalid", |status| {
         u64::from(status.spec.problem.is_some())
     }),
     (
         "spec_problem_since_timestamp_seconds",
-        "Since when the current spec files are rejected, in seconds since 1970; 0 if they are not",
+        "The Unix time when the daemon first rejected the spec files now on disk; 0 if they are valid",
         |status| status.spec.problem.as_ref().map_or(0, |problem| problem.since),
     ),
     ("spec_generation", "The number of specs activated since the daemon started", |status| {
         status.spec.active.as_ref().map_or(0, |spec| spec.generation)
     }),
-    ("start_time_seconds", "When the daemon started, in seconds since 1970", |status| {
-        status.started
-    }),
+    ("start_time_seconds", "The Unix time when the daemon started", |status| status.started),
     (
         "last_success_timestamp_seconds",
-        "When the host was last found or brought in sync with the active spec, in seconds since \
-         1970; 0 for never",
+        "The Unix time when the daemon last verified that the host matches the active spec; 0 for \
+         never",
         |status| status.last_success.unwrap_or(0),
     ),
     (
         "last_pass_timestamp_seconds",
-        "When the last pass ended that read the whole kernel or changed something, in seconds \
-         since 1970; 0 for never",
+        "The Unix time when a pass last read all live state or made a change; 0 for never",
         |status| status.last_pass.as_ref().map_or(0, |pass| pass.at),
     ),
-    (
-        "pending_steps",
-        "Steps that are not applied: in observe mode, while paused or while held",
-        |status| count(status.pending_steps.len()),
-    ),
-    ("draining_real_servers", "Real servers that drain before they are deleted", |status| {
+    ("pending_steps", "Planned steps that observe mode, a pause or a guard prevents", |status| {
+        count(status.pending_steps.len())
+    }),
+    ("draining_real_servers", "Real servers that are draining now, before deletion", |status| {
         count(status.draining)
     }),
-    ("failing_objects", "Objects on which a step failed and which are retried", |status| {
+    ("failing_objects", "Objects whose failed step the daemon will retry", |status| {
         count(status.failing.len())
     }),
     (
         "conflicts",
-        "Objects that another program keeps changing, so that their repair backs off",
+        "Objects that another program keeps changing; evenkeel backs off from them",
         |status| {
             let objects: BTreeSet<&str> =
                 status.conflicts.iter().map(|conflict| &*conflict.object).collect();
@@ -87,7 +82,7 @@ const PLAIN: [Plain; 20] = [
     ),
     (
         "known_writers",
-        "Programs found on this host that are known to change IPVS or addresses",
+        "Other programs on this host that are known to change IPVS or addresses",
         |status| count(status.known_writers.len()),
     ),
     ("unmanaged_services", "Live services outside the scope of the spec", |status| {
@@ -112,7 +107,7 @@ impl Collector for Gauges {
             value.encode(family.encode_family(&[("state", each.as_str())])?)?;
         }
         if let Some(spec) = status.and_then(|status| status.spec.active.as_ref()) {
-            let help = "The active spec, by the SHA-256 of its texts";
+            let help = "The active (enforced) spec, by the SHA-256 of its files (`digest`)";
             let mut family = gauge(&mut encoder, "spec_info", help)?;
             let labels = [("digest", spec.digest.as_str())];
             ConstGauge::new(1u64).encode(family.encode_family(&labels)?)?;

@@ -266,31 +266,31 @@ const SHOWN: [Shown; 13] = [
     ),
     (
         "connections_per_second",
-        "The kernel's estimate of connections scheduled to the {}",
+        "New connections per second to the {} (kernel estimate)",
         MetricType::Gauge,
         |row| row.traffic.rates.connections,
     ),
     (
         "incoming_packets_per_second",
-        "The kernel's estimate of packets from clients to the {}",
+        "Packets per second from clients to the {} (kernel estimate)",
         MetricType::Gauge,
         |row| row.traffic.rates.packets_in,
     ),
     (
         "outgoing_packets_per_second",
-        "The kernel's estimate of packets from the {} to clients",
+        "Packets per second from the {} to clients (kernel estimate)",
         MetricType::Gauge,
         |row| row.traffic.rates.packets_out,
     ),
     (
         "incoming_bytes_per_second",
-        "The kernel's estimate of bytes from clients to the {}",
+        "Bytes per second from clients to the {} (kernel estimate)",
         MetricType::Gauge,
         |row| row.traffic.rates.bytes_in,
     ),
     (
         "outgoing_bytes_per_second",
-        "The kernel's estimate of bytes from the {} to clients",
+        "Bytes per second from the {} to clients (kernel estimate)",
         MetricType::Gauge,
         |row| row.traffic.rates.bytes_out,
     ),
@@ -321,10 +321,10 @@ const WEIGHT: Shown =
 
 impl Collector for Rows {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let help = "1 if the counters of the kernel could be read";
+        let help = "1 if the last reading of the IPVS counters succeeded";
         plain(&mut encoder, "traffic_readable", help, u64::from(self.0.is_some()))?;
         let Some(Table { services, real_servers, omitted }) = &self.0 else { return Ok(()) };
-        let help = "Services and real servers omitted because there are too many";
+        let help = "Services and real servers without traffic metrics, because there are more than `--traffic-limit`";
         plain(&mut encoder, "traffic_objects_omitted", help, *omitted as u64)?;
         for shown in &SHOWN {
             rows(&mut encoder, "service", "service", shown, services)?;

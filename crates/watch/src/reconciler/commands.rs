@@ -17,7 +17,7 @@ impl<K: Kernel> Reconciler<K> {
             Request::Approve { id } => self.approve(&id),
             Request::Pause { seconds } => {
                 let (state, now) = (&self.options.state, self.schedule.clock.both());
-                if let Err(error) = self.admission.pause(state, seconds, &now) {
+                if let Err(error) = self.gate.pause(state, seconds, &now) {
                     return Answer::Refused(error_chain(&error));
                 }
                 info!(seconds, "paused");
@@ -25,7 +25,7 @@ impl<K: Kernel> Reconciler<K> {
                 Answer::Done("Paused: the daemon changes nothing".to_owned())
             }
             Request::Resume => {
-                if !self.admission.is_paused() {
+                if !self.gate.is_paused() {
                     return Answer::Refused("the daemon is not paused".to_owned());
                 }
                 self.resume();
@@ -37,17 +37,17 @@ impl<K: Kernel> Reconciler<K> {
     }
 
     pub(super) fn resume(&mut self) {
-        self.admission.resume(&self.options.state);
+        self.gate.resume(&self.options.state);
         self.retries.retry_all();
         self.conflicts.clear();
     }
 
     fn approve(&mut self, id: &str) -> Answer {
-        if let Err(reason) = self.admission.approve(id) {
+        if let Err(reason) = self.gate.approve(id) {
             return Answer::Refused(reason);
         }
         self.pass(Trigger::Command);
-        match (self.report.error(), self.admission.held()) {
+        match (self.report.error(), self.gate.held()) {
             (Some(PassError::Locked(_)), _) => Answer::Done(
                 "Approved: it will be applied once the process that is changing this network \
                  namespace has ended"

@@ -3,7 +3,7 @@
 //! Where `apply` rolls back after a failure, the daemon continues: it holds back the failed object and
 //! all that depends on it until its back-off ends ([`evenkeel_plan::hold_back`]), and applies the rest.
 
-mod admit;
+mod admission;
 mod apply;
 
 use std::collections::BTreeSet;
@@ -53,7 +53,7 @@ impl<K: Kernel> Reconciler<K> {
         let end = self.full_pass();
         // The approval was for this pass, unless none could be made.
         if !matches!(end, Err(PassError::Locked(_))) {
-            self.admission.end_approval();
+            self.gate.end_approval();
         }
         match end {
             Ok(end) => {
@@ -94,7 +94,7 @@ impl<K: Kernel> Reconciler<K> {
         let specs = [self.specs.newest(), self.specs.active()];
         let desired = specs.iter().flatten().map(|spec| &*spec.desired);
         let observation = self.host.observe(desired)?;
-        self.admission.begin_pass();
+        self.gate.begin_pass();
         self.report.begin_pass();
         let live = &observation.live;
         if !is_read_only {
@@ -107,11 +107,7 @@ impl<K: Kernel> Reconciler<K> {
             Mode::Enforce => self.specs.active(),
         };
         let Some(spec) = spec else {
-            return Ok(End::quiet(if self.admission.held().is_some() {
-                "held"
-            } else {
-                "no_spec"
-            }));
+            return Ok(End::quiet(if self.gate.held().is_some() { "held" } else { "no_spec" }));
         };
         let (plan, last) = self.plan(&spec, live)?;
         self.report.planned(&plan);
@@ -177,7 +173,7 @@ impl<K: Kernel> Reconciler<K> {
             return Ok(());
         }
         self.specs.set_reached();
-        self.admission.end_grant();
+        self.gate.end_grant();
         let mut journal = self.host.journal().clone();
         journal.set_active_spec(&spec.desired);
         let updated = self.host.update_journal(&self.options.state, journal);

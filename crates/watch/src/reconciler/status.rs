@@ -4,6 +4,7 @@ use std::sync::{Arc, PoisonError};
 
 use evenkeel_control::{Mode, SpecStatus, State, Status};
 use evenkeel_engine::Kernel;
+use evenkeel_model::Span;
 use evenkeel_plan::render::count;
 use tracing::{info, warn};
 
@@ -48,7 +49,7 @@ impl<K: Kernel> Reconciler<K> {
                 sources: self.options.sources.clone(),
                 active: self.specs.active_status().cloned(),
                 problem: self.specs.problem().cloned(),
-                held: self.admission.held().cloned(),
+                held: self.gate.held().cloned(),
                 parameters: self.specs.parameters(),
             },
             paused: self.pause(),
@@ -93,11 +94,11 @@ impl<K: Kernel> Reconciler<K> {
                 None => "paused until `evenkeel resume`".to_owned(),
                 Some(until) => {
                     let left = until.saturating_sub(self.schedule.clock.wall());
-                    format!("paused for another {left} s")
+                    format!("paused for another {}", Span(left))
                 }
             });
         }
-        if let Some(held) = self.admission.held() {
+        if let Some(held) = self.gate.held() {
             states.push(State::Held);
             for (guard, message) in &held.guards {
                 let id = &held.id;

@@ -49,7 +49,7 @@ pub fn abort<K: Kernel>(
 ///
 /// # Errors
 /// As [`abort`].
-pub fn abort_in<K: Kernel>(session: &mut Session<K>) -> Result<Aborted, WorkflowError> {
+pub(super) fn abort_in<K: Kernel>(session: &mut Session<K>) -> Result<Aborted, WorkflowError> {
     let Session { kernel, state, journal, lock: _ } = session;
     let mut live = kernel.observe(&pending_request(journal))?;
     if let Some(pending) = &journal.pending {

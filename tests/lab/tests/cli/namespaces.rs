@@ -49,7 +49,9 @@ fn replace(named: &NamedNamespace) {
 
 /// Returns the output of `status` without a daemon.
 fn status(fixture: &Fixture) -> serde_json::Value {
-    serde_json::from_str(&fixture.done("status --output json")).unwrap()
+    let answer = fixture.evenkeel("status --output json");
+    assert_eq!((answer.status, &*answer.stderr), (10, ""), "{answer:?}");
+    serde_json::from_str(&answer.stdout).unwrap()
 }
 
 /// Asserts that the guard `take-over` refuses an apply, and that the unlisted services are

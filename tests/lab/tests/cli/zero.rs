@@ -135,6 +135,19 @@ fn named_services_are_reset_by_name_or_key() {
     assert!(foreign.stderr.contains(text), "{foreign:?}");
     assert_eq!(counters(), unchanged);
 
+    // As a document.
+    let answer = fixture.evenkeel("zero --yes --output json dns");
+    let document: serde_json::Value = serde_json::from_str(&answer.stdout).expect(&answer.stdout);
+    assert_eq!((answer.status, &document["command"]), (0, &"zero".into()), "{answer:?}");
+    let [service] = document["services"].as_array().unwrap().as_slice() else {
+        panic!("{answer:?}")
+    };
+    assert_eq!(service["service"]["name"], "dns");
+    assert_eq!(service["outcome"], "reset");
+    assert_eq!(document["absent"], serde_json::json!([]));
+    let asked = fixture.evenkeel("zero --output json dns");
+    assert_eq!(asked.status, 64, "{asked:?}");
+
     // A service of the spec that is not there.
     run("ipvsadm -D -f 7");
     let absent = fixture.evenkeel("zero --yes marked");

@@ -6,7 +6,7 @@ use evenkeel_workflow::now;
 use jiff::Timestamp;
 
 use super::{parameter_change, print_status};
-use crate::args::{GlobalArgs, ShowOutput};
+use crate::args::{GlobalArgs, OutputFormat};
 use crate::daemon_client::subscribe;
 use crate::error::Error;
 use crate::exit_code::CommandExit;
@@ -14,14 +14,14 @@ use crate::output::Output;
 
 /// Ends when the daemon stops or when nothing reads the output any more.
 pub(super) fn run(
-    form: ShowOutput,
+    form: OutputFormat,
     global: &GlobalArgs,
     output: &mut Output,
 ) -> Result<CommandExit, Error> {
     let subscription = subscribe(global)?;
     match form {
-        ShowOutput::Text => print_status(&subscription.status, output)?,
-        ShowOutput::Json => {
+        OutputFormat::Text => print_status(&subscription.status, output)?,
+        OutputFormat::Json => {
             let status = &subscription.status;
             let line = serde_json::json!({ "at": now(), "event": "status", "status": status });
             output.answer(format_args!("{line}\n"))?;
@@ -34,12 +34,12 @@ pub(super) fn run(
         }
         let event = event?;
         match form {
-            ShowOutput::Text => {
+            OutputFormat::Text => {
                 if let Some(line) = description(&event.kind) {
                     output.answer(format_args!("{}  {line}\n", utc(event.at)))?;
                 }
             }
-            ShowOutput::Json => print_json(&event, output)?,
+            OutputFormat::Json => print_json(&event, output)?,
         }
         is_read = output.flush_to_reader()?;
         if let EventKind::End { reason: EndReason::TooSlow } = event.kind {

@@ -62,19 +62,19 @@ fn the_seconds_of_a_pause_are_not_reported() {
         reasons: vec![reason.to_owned()],
         ..ok()
     };
-    let begun = paused(10, Some(100), "paused for another 90 s");
+    let begun = paused(10, Some(100), "paused for another 1m30s");
     let state = |from, to, summary: &str| EventKind::State { from, to, summary: summary.into() };
     let pause = Pause { since: 10, until: Some(100) };
     assert_eq!(
         between(&ok(), &begun),
         [
-            state(State::Ok, State::Paused, "paused: paused for another 90 s"),
+            state(State::Ok, State::Paused, "paused: paused for another 1m30s"),
             EventKind::Paused { pause },
         ]
     );
     // The times are rounded anew.
-    assert_eq!(between(&begun, &paused(11, Some(101), "paused for another 61 s")), []);
-    let longer = paused(40, Some(500), "paused for another 460 s");
+    assert_eq!(between(&begun, &paused(11, Some(101), "paused for another 1m1s")), []);
+    let longer = paused(40, Some(500), "paused for another 7m40s");
     let pause = Pause { since: 40, until: Some(500) };
     assert_eq!(between(&begun, &longer), [EventKind::Paused { pause }]);
     let endless = paused(10, None, "paused until `evenkeel resume`");

@@ -130,7 +130,7 @@ impl<K: Kernel> Reconciler<K> {
         }
         if is_done && !is_draining {
             self.specs.set_reached();
-            self.admission.end_grant();
+            self.gate.end_grant();
         }
         let result = match (is_done, is_draining) {
             (false, _) => "failed",

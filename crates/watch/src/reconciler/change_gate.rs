@@ -10,7 +10,7 @@ use super::pause::{self, StoredPause};
 
 /// The pause, the held plan and what users approved.
 #[derive(Debug, Default)]
-pub(super) struct Admission {
+pub(super) struct ChangeGate {
     paused: Option<StoredPause>,
     held: Option<Held>,
     /// The last held plan that was logged; the same plan is not logged twice.
@@ -40,7 +40,7 @@ pub(super) struct Candidate<'a> {
     pub(super) now: u64,
 }
 
-impl Admission {
+impl ChangeGate {
     /// Continues a pause that an earlier daemon stored.
     pub(super) fn restore_pause(&mut self, state: &StateDir, now: &ClockReading) {
         self.paused = pause::read(state, now);

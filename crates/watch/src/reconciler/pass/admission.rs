@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use crate::metrics::Reload;
 use crate::reconciler::Reconciler;
 use crate::reconciler::active_spec::{digest, is_stored_as};
-use crate::reconciler::admission::Candidate;
+use crate::reconciler::change_gate::Candidate;
 use crate::reconciler::pass_error::PassError;
 
 impl<K: Kernel> Reconciler<K> {
@@ -26,7 +26,7 @@ impl<K: Kernel> Reconciler<K> {
             return Ok(());
         }
         let (mut plan, _) = self.plan(&newest, live)?;
-        if self.admission.is_paused() {
+        if self.gate.is_paused() {
             self.report.set_pending(&plan, self.specs.names(&newest));
             for refusal in &plan.refusals {
                 self.report
@@ -37,7 +37,7 @@ impl<K: Kernel> Reconciler<K> {
         if self.was_applied(&newest) {
             // By `apply`, whose guards accepted the plan or were passed with `--allow`.
             self.specs.accept(self.schedule.clock.wall());
-            self.admission.grant_all(digest(&newest));
+            self.gate.grant_all(digest(&newest));
             self.retries.clear();
             self.conflicts.clear();
             return Ok(());
@@ -95,7 +95,7 @@ impl<K: Kernel> Reconciler<K> {
     /// Returns the plan to be held if guards refuse it and no user has approved it.
     fn refused(&mut self, plan: &Plan, spec: &SpecText) -> Option<Held> {
         let digest = digest(spec);
-        self.admission.review(&Candidate {
+        self.gate.review(&Candidate {
             plan,
             spec: &digest,
             id: &|| plan_id(&digest, plan, spec),
@@ -105,7 +105,7 @@ impl<K: Kernel> Reconciler<K> {
 
     /// Reports the held plan.
     fn hold(&mut self, held: Held, plan: &Plan, spec: &SpecText) {
-        if self.admission.hold(held) {
+        if self.gate.hold(held) {
             self.outputs.metrics.reload(Reload::Held);
         }
         self.report.set_pending(plan, self.specs.names(spec));
@@ -115,7 +115,7 @@ impl<K: Kernel> Reconciler<K> {
     /// would remove something from. The rest is repaired.
     pub(super) fn held_by_drift(&mut self, plan: &Plan, spec: &SpecText) -> BTreeSet<Object> {
         let Some(held) = self.refused(plan, spec) else { return BTreeSet::new() };
-        if self.admission.held().is_none() {
+        if self.gate.held().is_none() {
             self.hold(held, plan, spec);
         } else {
             // Only one plan is held at a time; this one follows later.

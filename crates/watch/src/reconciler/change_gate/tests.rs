@@ -11,19 +11,19 @@ fn plan(guards: &[Guard]) -> Plan {
 }
 
 /// Reviews a plan of the spec `spec`, whose id is `id`.
-fn review(admission: &mut Admission, plan: &Plan, spec: &str, id: &str) -> Option<Held> {
+fn review(admission: &mut ChangeGate, plan: &Plan, spec: &str, id: &str) -> Option<Held> {
     admission.review(&Candidate { plan, spec, id: &|| id.to_owned(), now: 100 })
 }
 
 /// Reviews and holds a plan.
-fn hold(admission: &mut Admission, plan: &Plan, id: &str) -> bool {
+fn hold(admission: &mut ChangeGate, plan: &Plan, id: &str) -> bool {
     let held = review(admission, plan, "spec", id).expect("a guard refuses it");
     admission.hold(held)
 }
 
 #[test]
 fn a_plan_that_no_guard_refuses_is_admitted_and_needs_no_id() {
-    let mut admission = Admission::default();
+    let mut admission = ChangeGate::default();
     let plan = plan(&[]);
     let no_id = || panic!("an id costs a digest of the plan");
     let candidate = Candidate { plan: &plan, spec: "spec", id: &no_id, now: 100 };
@@ -32,7 +32,7 @@ fn a_plan_that_no_guard_refuses_is_admitted_and_needs_no_id() {
 
 #[test]
 fn a_refused_plan_is_held_with_its_guards_and_only_the_first_time_is_new() {
-    let mut admission = Admission::default();
+    let mut admission = ChangeGate::default();
     let refused = plan(&[Guard::Empty, Guard::TakeOver]);
     assert!(hold(&mut admission, &refused, "a1"));
     let held = admission.held().expect("it is held");
@@ -49,7 +49,7 @@ fn a_refused_plan_is_held_with_its_guards_and_only_the_first_time_is_new() {
 
 #[test]
 fn only_the_held_plan_can_be_approved_and_the_approval_is_for_one_pass() {
-    let mut admission = Admission::default();
+    let mut admission = ChangeGate::default();
     let refused = plan(&[Guard::Empty]);
     assert_eq!(admission.approve("a1"), Err("no plan is held".to_owned()));
     hold(&mut admission, &refused, "a1");
@@ -64,7 +64,7 @@ fn only_the_held_plan_can_be_approved_and_the_approval_is_for_one_pass() {
 
 #[test]
 fn an_approved_spec_passes_the_same_guards_until_it_is_reached() {
-    let mut admission = Admission::default();
+    let mut admission = ChangeGate::default();
     let refused = plan(&[Guard::Empty]);
     hold(&mut admission, &refused, "a1");
     admission.approve("a1").expect("it is held");
@@ -82,7 +82,7 @@ fn an_approved_spec_passes_the_same_guards_until_it_is_reached() {
 
 #[test]
 fn a_spec_that_apply_has_applied_passes_all_guards() {
-    let mut admission = Admission::default();
+    let mut admission = ChangeGate::default();
     admission.grant_all("spec".to_owned());
     let refused = plan(Guard::ALL.as_slice());
     assert_eq!(review(&mut admission, &refused, "spec", "a1"), None);
@@ -96,11 +96,11 @@ fn clock(seconds: u64) -> ClockReading {
 fn a_pause_lasts_until_it_is_ended_and_outlives_the_daemon() {
     let folder = tempfile::tempdir().expect("a folder");
     let state = StateDir::new(folder.path(), "init");
-    let mut admission = Admission::default();
+    let mut admission = ChangeGate::default();
     assert_eq!(admission.paused(|| panic!("without a pause no clock is read")), None);
     admission.pause(&state, None, &clock(500)).expect("it is stored");
     assert!(admission.is_paused());
-    let mut next = Admission::default();
+    let mut next = ChangeGate::default();
     next.restore_pause(&state, &clock(500));
     assert_eq!(next.paused(|| clock(500)), Some(Pause { since: 500, until: None }));
     next.resume(&state);
@@ -112,7 +112,7 @@ fn a_pause_lasts_until_it_is_ended_and_outlives_the_daemon() {
 #[test]
 fn a_pause_that_cannot_be_stored_does_not_begin() {
     let state = StateDir::new(Path::new("/proc/self/nothing"), "init");
-    let mut admission = Admission::default();
+    let mut admission = ChangeGate::default();
     assert!(admission.pause(&state, None, &clock(500)).is_err());
     assert!(!admission.is_paused());
 }
