@@ -135,14 +135,19 @@ fn fits(expected: &[String], found: &[String]) -> bool {
     }
 }
 
-/// The line with a `0` for each number and each id of hexadecimal digits, and single blanks.
+/// Whether it is a number, or a time such as `1m22s`.
+fn is_number(word: &str) -> bool {
+    let is_part = |it: char| it.is_ascii_digit() || "dhms".contains(it);
+    word.starts_with(|it: char| it.is_ascii_digit()) && word.chars().all(is_part)
+}
+
+/// The line with a `0` for each number, each time and each id of hexadecimal digits, and single blanks.
 fn without_numbers(line: &str) -> String {
     let mut result = String::new();
     for word in line.split_inclusive(|it: char| !it.is_ascii_alphanumeric()) {
         let bare = word.trim_end_matches(|it: char| !it.is_ascii_alphanumeric());
         let is_id = bare.len() >= 8 && bare.chars().all(|it| it.is_ascii_hexdigit());
-        let is_number = !bare.is_empty() && bare.chars().all(|it| it.is_ascii_digit());
-        if is_id || is_number {
+        if is_id || is_number(bare) {
             result.push('0');
             result.push_str(&word[bare.len()..]);
         } else {
