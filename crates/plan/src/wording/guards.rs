@@ -43,18 +43,16 @@ pub(super) fn add(golden: &mut Golden) {
     section!(
         golden,
         Lack { EndMark, Rest, Newline },
-        [Lack::EndMark, Lack::Rest { of: 1200 }, Lack::Newline].map(|lack| {
-            let refusal = cut_off(lack);
-            (lack, refusal.iter().map(ToString::to_string).collect::<String>())
-        })
+        [Lack::EndMark, Lack::Rest { of: 1200 }, Lack::Newline]
+            .into_iter()
+            .flat_map(|lack| cut_off(lack).map(|it| (lack, it.to_string())))
     );
     section!(
         golden,
         Loss { Missing, Replaced },
-        [Loss::Missing, Loss::Replaced].map(|loss| {
-            let refusal = missing_file(loss);
-            (loss, refusal.iter().map(ToString::to_string).collect::<String>())
-        })
+        [Loss::Missing, Loss::Replaced]
+            .into_iter()
+            .flat_map(|loss| missing_file(loss).into_iter().map(move |it| (loss, it.to_string())))
     );
     let advice = [
         Advice::KeepVip,
