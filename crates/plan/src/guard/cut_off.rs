@@ -105,8 +105,8 @@ pub(super) fn refusal(cut_off: Option<&CutOff>, ops: &[Op]) -> Option<String> {
         ),
         Lack::Newline => format!(
             "{name}, {length} bytes, does not end with a newline as the spec in force does, and \
-             may not have been written in full; if it is complete, end its last line, or end it \
-             with a line `...`"
+             may not have been written in full; if it is complete, end its last line with a \
+             newline, or end it with a line `...`"
         ),
     })
 }

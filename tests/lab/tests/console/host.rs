@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command as Process, Stdio};
 use std::time::{Duration, Instant};
 
-use evenkeel_lab_tests::{fresh_namespace, program, root, run};
+use evenkeel_lab_tests::{fresh_namespace, install_program, root, run};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
@@ -62,6 +62,7 @@ struct Connection {
 
 impl Host {
     pub(super) fn new() -> Self {
+        install_program();
         fresh_namespace();
         for interface in ["eth0", "eth1"] {
             run(&format!("ip link add {interface} up type dummy"));
@@ -73,7 +74,6 @@ impl Host {
         let folder = tempfile::tempdir().unwrap();
         let programs = folder.path().join("bin");
         fs::create_dir(&programs).unwrap();
-        symlink(program(), programs.join("evenkeel")).unwrap();
         let terminal = programs.join("terminal");
         fs::write(&terminal, TERMINAL).unwrap();
         fs::set_permissions(terminal, fs::Permissions::from_mode(0o755)).unwrap();
@@ -151,7 +151,7 @@ impl Host {
         }
     }
 
-    /// A shell whose `evenkeel` is the program that is tested.
+    /// A shell that finds `evenkeel`, the program that is tested, and `terminal`.
     fn process(&self, text: &str) -> Process {
         let programs = self.path().join("bin");
         let path = std::env::var("PATH").unwrap();
@@ -208,7 +208,7 @@ impl Host {
     /// Starts the daemon with these arguments, and waits until it has looked at the host.
     fn start_daemon(&mut self, arguments: &str) {
         let log = fs::File::create(self.path().join("log")).unwrap();
-        let mut command = Process::new(self.path().join("bin/evenkeel"));
+        let mut command = Process::new("evenkeel");
         command.args(arguments.split_whitespace());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         self.daemon = Some(command.spawn().unwrap());

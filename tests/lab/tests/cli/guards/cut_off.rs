@@ -39,8 +39,8 @@ services:
     );
     let ended = format!(
         "spec.yaml, {} bytes, does not end with a newline as the spec in force does, and may not \
-         have been written in full; if it is complete, end its last line, or end it with a line \
-         `...`",
+         have been written in full; if it is complete, end its last line with a newline, \
+         or end it with a line `...`",
         without_end.len()
     );
     for (text, weight, message) in [(cut, 1, first), (&without_end, 20, ended)] {
