@@ -1,7 +1,7 @@
 //! Checks the files shipped with the program, units and alerts, with the programs that read them.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use evenkeel_lab_tests::{install_program, modules, root};

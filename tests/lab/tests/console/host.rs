@@ -116,10 +116,10 @@ impl Host {
                 self.stop_daemon();
             }
             ["connect", address] => {
-                return self.connect(address).err().map(|error| Outcome {
-                    text: format!("connect: {error}\n"),
-                    status: 1,
-                });
+                return self
+                    .connect(address)
+                    .err()
+                    .map(|error| Outcome { text: format!("connect: {error}\n"), status: 1 });
             }
             ["disconnect"] => self.connection = None,
             [.., "&"] => self.start_in_background(text),
