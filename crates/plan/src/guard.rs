@@ -13,10 +13,12 @@ mod mass_delete;
 mod missing_file;
 mod no_server;
 mod unbind_in_use;
+mod unjudged;
 mod wider_scope;
 
 pub use cut_off::{CutOff, Lack, cut_off, has_end_mark};
 pub(crate) use unbind_in_use::marked_warnings;
+pub use unjudged::guards_without_journal;
 
 /// A named reason to refuse a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

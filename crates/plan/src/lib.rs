@@ -47,7 +47,8 @@ pub use clock_reading::{BootId, ClockReading, InvalidBootId, Uptime};
 pub use counts::Counts;
 pub use field::{FieldChange, FieldValue};
 pub use guard::{
-    Advice, CutOff, Guard, GuardRefusal, Lack, Reason, UnknownGuard, cut_off, has_end_mark,
+    Advice, CutOff, Guard, GuardRefusal, Lack, Reason, UnknownGuard, cut_off,
+    guards_without_journal, has_end_mark,
 };
 pub use hold_back::hold_back;
 pub use impact::{Effect, Impact};

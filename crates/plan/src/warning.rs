@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use evenkeel_model::Binding;
 
+use crate::Guard;
 use crate::connection_sysctls::NODEST;
 use crate::render::count;
 
@@ -75,6 +76,9 @@ pub enum Warning {
     },
     /// The spec has looser guard thresholds, which apply only from the next spec on.
     LooserGuards(Vec<LooserGuard>),
+    /// These guards could refuse the plan, and were not judged: they compare with the journal of
+    /// the host, and the plan was made without one.
+    GuardsNotJudged(Vec<Guard>),
 }
 
 /// A timeout that keeps its value.
@@ -166,6 +170,15 @@ impl fmt::Display for Warning {
                     f,
                     "looser guards apply from the next spec on, stricter ones at once: {}",
                     looser.collect::<Vec<_>>().join(", ")
+                )
+            }
+            Self::GuardsNotJudged(guards) => {
+                let names: Vec<&str> = guards.iter().map(|guard| guard.name()).collect();
+                write!(
+                    f,
+                    "not judged, without the journal of the host: {}; `evenkeel plan` and `evenkeel \
+                     apply` on the host judge every guard",
+                    names.join(", ")
                 )
             }
         }

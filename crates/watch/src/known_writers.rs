@@ -1,5 +1,5 @@
-//! Finds other programs that are known to change IPVS or addresses: kube-proxy, keepalived and
-//! systemd-networkd. That one runs does not prove that it changes anything; it is the first suspect.
+//! Finds other programs that are known to change IPVS or addresses: kube-proxy, keepalived,
+//! ldirectord and systemd-networkd. That one runs does not prove that it changes anything; it is the first suspect.
 
 use std::fs;
 use std::path::Path;
@@ -7,13 +7,17 @@ use std::path::Path;
 /// The interface that kube-proxy creates in its IPVS mode, in which it deletes unknown services.
 const KUBE_INTERFACE: &str = "kube-ipvs0";
 
+/// Its processes for single services append the service to their name.
+const LDIRECTORD: &str = "ldirectord";
+
 /// The programs, by the name that the kernel shows (at most 15 bytes), with a description.
-const PROGRAMS: [(&str, &str); 3] = [
+const PROGRAMS: [(&str, &str); 4] = [
     (
         "kube-proxy",
         "kube-proxy (deletes services it does not know unless excludeCIDRs spares them)",
     ),
     ("keepalived", "keepalived (keeps its own virtual servers and addresses)"),
+    (LDIRECTORD, "ldirectord (keeps its own virtual servers)"),
     (
         "systemd-network",
         "systemd-networkd (removes addresses it does not know unless ManageForeignAddresses=no)",
@@ -38,7 +42,11 @@ fn running(processes: &Path, interfaces: &Path) -> Vec<String> {
         line.trim_start().split_once(':').is_some_and(|(name, _)| name == KUBE_INTERFACE)
     });
     let is_seen = |program: &str| {
-        names.iter().any(|name| name == program) || (program == "kube-proxy" && has_kube)
+        let is_it = |name: &String| match program {
+            LDIRECTORD => name.split(' ').next() == Some(program),
+            _ => name == program,
+        };
+        names.iter().any(is_it) || (program == "kube-proxy" && has_kube)
     };
     let found = PROGRAMS.iter().filter(|(program, _)| is_seen(program));
     found.map(|(_, message)| (*message).to_owned()).collect()
@@ -62,10 +70,12 @@ mod tests {
 
     #[test]
     fn programs_are_found_by_their_process_and_kube_proxy_by_its_interface_too() {
-        let all = among(&["systemd-network", "sh", "keepalived", "kube-proxy"], "");
-        assert_eq!(all.len(), 3, "{all:?}");
+        let all = among(&["systemd-network", "sh", "keepalived", "kube-proxy", "ldirectord"], "");
+        assert_eq!(all.len(), 4, "{all:?}");
+        let one = among(&["ldirectord tcp:"], "");
+        assert!(one.len() == 1 && one[0].starts_with("ldirectord"), "{one:?}");
         let kube = among(&[], "Inter-|\n face |\n    lo: 0 0\nkube-ipvs0: 0 0\n");
         assert!(kube.len() == 1 && kube[0].starts_with("kube-proxy"), "{kube:?}");
-        assert_eq!(among(&["sh", "keepalive"], "    lo: 0\n"), Vec::<String>::new());
+        assert_eq!(among(&["sh", "keepalive", "ldirectord2"], "    lo: 0\n"), Vec::<String>::new());
     }
 }

@@ -5,12 +5,15 @@ use std::collections::BTreeSet;
 use evenkeel_engine::{CONNECTION_SYSCTLS, Kernel, LastApplied, plan_changes};
 use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{Desired, Live, ServiceKey};
-use evenkeel_plan::{Inputs, Op, Plan, PriorState, ServiceSelection, UnknownSelection, plan};
+use evenkeel_plan::{
+    Inputs, Op, Plan, PriorState, ServiceSelection, UnknownSelection, Warning,
+    guards_without_journal, has_end_mark, plan,
+};
 
 use crate::error::WorkflowError;
 use crate::event::EventSink;
 use crate::host::{Session, now};
-use crate::last_applied::{NewSpec, compare, stored};
+use crate::last_applied::{NewSpec, SpecTexts, compare, stored};
 
 /// A plan and its inputs: the whole spec, or what concerns the services of `--target`.
 #[derive(Debug)]
@@ -72,13 +75,15 @@ impl PlannedHost {
         Ok(Self { plan, desired, live, last, targeted })
     }
 
-    /// Plans for the host of a snapshot, for which there is no journal.
+    /// Plans for the host of a snapshot, for which there is no journal. Warns of the guards that
+    /// need it.
     ///
     /// # Errors
     /// A selector names no service.
     pub fn for_snapshot(
         (mut live, statistics): (Live, Option<Statistics>),
         mut desired: Desired,
+        texts: &dyn SpecTexts,
         selectors: &[String],
     ) -> Result<Self, WorkflowError> {
         let mut exempts = None;
@@ -89,7 +94,15 @@ impl PlannedHost {
         }
         let record = PriorState::for_snapshot();
         let statistics = statistics.as_ref();
-        let mut plan = plan(Inputs { statistics, ..Inputs::new(&desired, &live, &record) });
+        let inputs = Inputs { statistics, ..Inputs::new(&desired, &live, &record) };
+        let mut plan = plan(inputs);
+        // Files that cannot be read again are not known to be complete.
+        let is_complete = !plan.steps.is_empty()
+            && texts.read().is_ok_and(|texts| texts.iter().all(|it| has_end_mark(&it.text)));
+        let unjudged = guards_without_journal(&inputs, &plan.steps, is_complete);
+        if !unjudged.is_empty() {
+            plan.warnings.push(Warning::GuardsNotJudged(unjudged));
+        }
         if let Some(target) = exempts {
             plan.refusals.retain(|refusal| !target.exempts(refusal.guard));
         }

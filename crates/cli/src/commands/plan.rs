@@ -29,7 +29,8 @@ pub(crate) fn run(
     let new = NewSpec { texts: &texts, parameters: &parameters };
     let planned = match &arguments.live {
         Some(path) => {
-            PlannedHost::for_snapshot(host::from_file(path, output)?, desired, &arguments.target)?
+            let live = host::from_file(path, output)?;
+            PlannedHost::for_snapshot(live, desired, &texts, &arguments.target)?
         }
         None => {
             let mut session = host::open_for_reading(global, output)?;
@@ -69,8 +70,11 @@ pub(crate) fn run(
     if let Some(path) = &arguments.out {
         output.hint(&format!("saved; `evenkeel apply --plan {}` applies it", path.display()));
     }
-    let changes = arguments.detailed_exitcode && !plan.is_in_sync();
-    Ok(if changes { CommandExit::Changes } else { CommandExit::Done })
+    Ok(match arguments.detailed_exitcode {
+        true if !plan.refusals.is_empty() => CommandExit::Refused,
+        true if !plan.is_in_sync() => CommandExit::Changes,
+        _ => CommandExit::Done,
+    })
 }
 
 /// Prints the steps and the counts, for plan and apply. With `places`, also prints the position in

@@ -20,7 +20,13 @@ services:
 
 fn planned() -> PlannedHost {
     let loaded = load(&[Source::new("spec.yaml", SPEC)]).expect("a spec");
-    PlannedHost::for_snapshot((Live::default(), None), loaded.desired, &[]).expect("a plan")
+    PlannedHost::for_snapshot(
+        (Live::default(), None),
+        loaded.desired,
+        &Vec::<evenkeel_spec::Source>::new(),
+        &[],
+    )
+    .expect("a plan")
 }
 
 fn ended(planned: &PlannedHost, outcome: &ApplyOutcome) -> Value {

@@ -76,6 +76,27 @@ fn changes_are_2_only_with_detailed_exitcode() {
 }
 
 #[test]
+fn a_refused_plan_is_3_only_with_detailed_exitcode() {
+    let service = |address: u8, port: u16| {
+        format!("  - {{ name: s{port}, vip: 192.0.2.{address}, port: {port}, real_servers: [] }}\n")
+    };
+    let all: String = (1..=4).map(|port| service(1, port)).collect();
+    let folder = folder_with(&[
+        ("live.yaml", &format!("version: 1\nservices:\n{all}")),
+        ("one.yaml", &format!("version: 1\nservices:\n{}", service(1, 1))),
+    ]);
+    for (options, status) in
+        [("", 0), ("--output json", 0), ("--detailed-exitcode", 3), ("--target s1", 0)]
+    {
+        let command = format!("plan one.yaml --live live.yaml {options}");
+        let answer = evenkeel_in(folder.path(), &command);
+        assert_eq!(answer.status, status, "{command}: {answer:?}");
+    }
+    let selected = "plan one.yaml --live live.yaml --target s1 --detailed-exitcode";
+    assert_eq!(evenkeel_in(folder.path(), selected).status, 0);
+}
+
+#[test]
 fn errors_keep_their_own_status_with_detailed_exitcode() {
     let folder =
         folder_with(&[("bad.yaml", "version: 1\nservice: []\n"), ("good.yaml", "version: 1\n")]);

@@ -6,6 +6,7 @@ mod cut_off;
 mod exit_codes;
 mod golden;
 mod json;
+mod offline_plans;
 mod parameters;
 mod program;
 mod specs;

@@ -81,10 +81,13 @@ pub fn has_end_mark(text: &[u8]) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || (rest[0].is_ascii_whitespace() && is_comment(rest)))
 }
 
+/// Whether the operation may be due to the part that a file lacks.
+pub(super) fn takes(op: &Op) -> bool {
+    matches!(op.verb(), Verb::Edit | Verb::Drain | Verb::Delete | Verb::Unbind)
+}
+
 pub(super) fn refusal(cut_off: Option<&CutOff>, ops: &[Op]) -> Option<String> {
     let CutOff { name, length, lacks } = cut_off?;
-    let takes =
-        |op: &Op| matches!(op.verb(), Verb::Edit | Verb::Drain | Verb::Delete | Verb::Unbind);
     let is_refused = match lacks {
         // Even without an operation: the missing part may be its scope or its guards.
         Lack::EndMark => true,

@@ -10,6 +10,7 @@ mod missing_file;
 mod no_server;
 mod take_over;
 mod unbind_in_use;
+mod unjudged;
 mod wider_scope;
 
 /// Returns a service whose real servers have these weights.

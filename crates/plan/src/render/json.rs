@@ -43,6 +43,8 @@
 //! unchanged     object   services, real_servers, vips
 //! out_of_scope  number   live services that are out of the scope of the spec
 //! refusals      array    guard, message
+//! guards_not_judged array strings: the guards that could refuse this plan and were not judged,
+//!                        because it was made without the journal of the host (`--live FILE`)
 //! unmet_preconditions array strings
 //! warnings      array    strings
 //! ```
@@ -50,7 +52,7 @@
 use evenkeel_model::{Names, ServiceKey};
 use serde_json::{Map, Value, json};
 
-use crate::{Effect, GuardRefusal, Impact, Op, Plan, WiderScope};
+use crate::{Effect, Guard, GuardRefusal, Impact, Op, Plan, Warning, WiderScope};
 
 /// The version of the JSON document.
 pub const FORMAT: u32 = 2;
@@ -91,6 +93,7 @@ pub fn json<'a>(plan: &Plan, names: impl Into<Names<'a>>) -> Value {
         "unchanged": unchanged,
         "out_of_scope": out_of_scope,
         "refusals": refusals.iter().map(json_refusal).collect::<Vec<_>>(),
+        "guards_not_judged": guards_not_judged(warnings),
         "unmet_preconditions": unmet_preconditions.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "warnings": warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
     });
@@ -107,6 +110,14 @@ pub fn json<'a>(plan: &Plan, names: impl Into<Names<'a>>) -> Value {
 /// Returns a refusal as in the document of a plan.
 pub fn json_refusal(refusal: &GuardRefusal) -> Value {
     json!({ "guard": refusal.guard, "message": refusal.to_string() })
+}
+
+fn guards_not_judged(warnings: &[Warning]) -> Vec<Guard> {
+    let lists = warnings.iter().filter_map(|warning| match warning {
+        Warning::GuardsNotJudged(guards) => Some(guards),
+        _ => None,
+    });
+    lists.flatten().copied().collect()
 }
 
 fn impact(impact: &Impact) -> Value {

@@ -88,7 +88,7 @@ fn assert_holds(fixture: &Fixture, guard: &str, message: &str) {
         assert_eq!(refusals(fixture, &options), [format!("{guard}: {message}")]);
     }
     let plan = fixture.evenkeel("plan --detailed-exitcode spec.yaml");
-    assert_eq!(plan.status, 2, "{plan:?}");
+    assert_eq!(plan.status, 3, "{plan:?}");
     assert!(plan.stderr.contains(&format!("without --allow {guard}")), "{plan:?}");
 }
 
