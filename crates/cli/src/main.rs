@@ -17,6 +17,8 @@ mod progress;
 mod prompt;
 mod render;
 mod report;
+#[cfg(test)]
+mod wording;
 
 use std::process::ExitCode;
 

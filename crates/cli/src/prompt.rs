@@ -20,6 +20,8 @@ pub(crate) struct Prompt<'a> {
     pub(crate) is_interactive: bool,
     /// The question of the prompt.
     pub(crate) question: &'static str,
+    /// The command that shows the plan and changes nothing, if there is one.
+    pub(crate) preview: Option<&'static str>,
 }
 
 impl Prompt<'_> {
@@ -74,8 +76,8 @@ impl Prompt<'_> {
     }
 
     fn question(&self) -> Question {
-        let Self { allow: _, assume_yes, is_interactive, question: text } = *self;
-        Question { text, assume_yes, is_interactive, preview: "evenkeel plan" }
+        let Self { allow: _, assume_yes, is_interactive, question: text, preview } = *self;
+        Question { text, assume_yes, is_interactive, preview }
     }
 }
 
@@ -87,8 +89,8 @@ pub(crate) struct Question {
     pub(crate) assume_yes: bool,
     /// Whether an answer can be read from stdin: not if the spec is on stdin.
     pub(crate) is_interactive: bool,
-    /// The command that shows what the action is about, and changes nothing.
-    pub(crate) preview: &'static str,
+    /// The command that shows what the action is about, and changes nothing, if there is one.
+    pub(crate) preview: Option<&'static str>,
 }
 
 impl Question {
@@ -99,19 +101,23 @@ impl Question {
     pub(crate) fn check_can_ask(self, output: &Output) -> Result<(), Error> {
         if output.is_document() && !self.assume_yes {
             return Err(Error::Usage(format!(
-                "--output json does not ask before acting; pass --yes to act without asking, or use \
-                 `{}`",
-                self.preview
+                "--output json does not ask before acting; {}",
+                self.alternatives()
             )));
         }
         if self.assume_yes || (self.is_interactive && io::stdin().is_terminal()) {
             return Ok(());
         }
         Err(Error::Usage(format!(
-            "cannot ask before acting: there is no terminal; pass --yes to act without asking, \
-             or use `{}`",
-            self.preview
+            "cannot ask before acting: there is no terminal; {}",
+            self.alternatives()
         )))
+    }
+
+    /// What the user can do instead of answering.
+    fn alternatives(self) -> String {
+        let preview = self.preview.map(|preview| format!(", or use `{preview}`"));
+        format!("pass --yes to act without asking{}", preview.unwrap_or_default())
     }
 
     /// Asks; returns the exit status if the answer is not yes.

@@ -136,7 +136,7 @@ pub(crate) fn print_rollback(
         );
         return CommandExit::RolledBack;
     }
-    output.failure("the rollback did not restore the state before");
+    output.failure("the rollback could not restore everything");
     if let Some(error) = &rollback.error {
         output.cause(error);
     }

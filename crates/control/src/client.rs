@@ -52,7 +52,7 @@ pub enum AskError {
     Untrusted(Process),
     /// The daemon is of another version of evenkeel; `None` if it is from before there were versions.
     #[error(
-        "the daemon uses {} of the control protocol, and this program version {PROTOCOL_VERSION}",
+        "the daemon uses {} of the control protocol, and this program uses version {PROTOCOL_VERSION}",
         .0.map_or_else(|| "an earlier version".to_owned(), |version| format!("version {version}"))
     )]
     OtherVersion(Option<u64>),

@@ -22,6 +22,8 @@ mod test_fixtures;
 #[cfg(test)]
 mod tests;
 mod trigger;
+#[cfg(test)]
+mod wording;
 
 pub use client::{AskError, Client, Subscription};
 pub use event::{EndReason, Event, EventKind};

@@ -128,8 +128,8 @@ impl JournalError {
         match self {
             Self::File(error) => error.remedy(),
             Self::Newer { .. } => {
-                "use the evenkeel that wrote it, or a later one; or move the file away; earlier bindings \
-                 and sysctl values are then no longer tracked"
+                "use the evenkeel that wrote it, or a later one; or move the file away, but then earlier \
+                 bindings and sysctl values are no longer tracked"
             }
             Self::Replaced { .. } => "restart the process; it then works in the new namespace",
         }

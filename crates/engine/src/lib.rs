@@ -30,6 +30,8 @@ mod rollback;
 mod stages;
 mod store;
 mod warning;
+#[cfg(test)]
+mod wording;
 mod write_ahead;
 
 pub use apply_options::{ApplyOptions, OnFailure};

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Span;
+
 /// How long a removed real server may keep its connections, in seconds; 0 deletes it at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -15,14 +17,9 @@ impl Drain {
 }
 
 impl fmt::Display for Drain {
-    /// As specs write it: `0s`, `90s`, `2m`, `1h`.
+    /// As a [`Span`]: `0s`, `1m30s`, `1h`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            0 => f.write_str("0s"),
-            hours if hours % 3600 == 0 => write!(f, "{}h", hours / 3600),
-            minutes if minutes % 60 == 0 => write!(f, "{}m", minutes / 60),
-            seconds => write!(f, "{seconds}s"),
-        }
+        Span(u64::from(self.0)).fmt(f)
     }
 }
 

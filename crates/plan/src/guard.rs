@@ -146,12 +146,12 @@ impl Advice {
 
     fn as_str(self) -> &'static str {
         match self {
-            Self::KeepVip => "keep it under `vips`, or remove its services from the spec",
+            Self::KeepVip => "keep the VIP under `vips`, or remove its services from the spec",
             Self::MoveServices => "move them to another VIP, or delete them, first",
             Self::Drain => "give the service a `drain` and apply that before you remove it",
-            Self::KeepMarked => "keep it under `vips` until they have ended",
-            Self::KeepLabel => "wait until they have ended, or keep the label that it has",
-            Self::Wait => "wait until they have ended",
+            Self::KeepMarked => "keep the VIP under `vips` until the connections have ended",
+            Self::KeepLabel => "wait until the connections have ended, or keep its present label",
+            Self::Wait => "wait until the connections have ended",
         }
     }
 }
@@ -192,8 +192,8 @@ pub(crate) fn refusals(inputs: &Inputs<'_>, ops: &[Op]) -> Vec<GuardRefusal> {
 
 fn empty(desired: &Desired) -> Option<String> {
     desired.is_empty().then(|| {
-        "the spec lists no service and no VIP, so everything in its scope would be deleted; a file \
-         cut short looks the same"
+        "the spec lists no service and no VIP, so everything in its scope would be deleted; a \
+         truncated file looks the same"
             .to_owned()
     })
 }

@@ -276,7 +276,7 @@ impl fmt::Display for Impact {
             Effect::CutOff { drained: false, marked: false } => {
                 write!(f, "{subject} would break: their packets no longer reach a service")
             }
-            Effect::Rebound { .. } if none => f.write_str("no connections come in by it"),
+            Effect::Rebound { .. } if none => f.write_str("no connections use it"),
             Effect::Rebound { marked } => {
                 let most = if marked && self.connections.is_some() { "up to " } else { "" };
                 let whose = if marked { " of fwmark services" } else { "" };

@@ -96,7 +96,7 @@ impl JudgingGuards {
         debug_assert_eq!(judging.mass_delete, in_force.mass_delete);
         let own = desired.mass_delete_text();
         format!(
-            "mass_delete: {value}, in force before this spec, whose {own} counts from the next on"
+            "mass_delete: {value}, from the spec in force; {own}, from this spec, applies from the next one on"
         )
     }
 
@@ -109,7 +109,7 @@ impl JudgingGuards {
         }
         let own = desired.unbind_in_use;
         format!(
-            "unbind_in_use: {value}, in force before this spec, whose {own} counts from the next on"
+            "unbind_in_use: {value}, from the spec in force; {own}, from this spec, applies from the next one on"
         )
     }
 }

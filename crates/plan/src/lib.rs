@@ -38,6 +38,8 @@ mod test_fixtures;
 mod unchanged;
 mod value;
 mod warning;
+#[cfg(test)]
+mod wording;
 
 pub use adopted::{Adopted, Governed};
 pub use cause::Cause;

@@ -123,10 +123,10 @@ impl fmt::Display for Warning {
             }
             Self::Reordered { service, real_servers, is_teardown } => write!(
                 f,
-                "{service}: {} deleted and added again, to be {}; packets of their connections are \
-                 dropped in between, and with net.ipv4.vs.expire_nodest_conn=1 the connections end",
+                "{service}: {} deleted and added again, to establish {}; packets of existing connections \
+                 are dropped in between, and with net.ipv4.vs.expire_nodest_conn=1 the connections end",
                 count(*real_servers, "real server"),
-                if *is_teardown { "in their earlier order" } else { "in the spec's order" },
+                if *is_teardown { "the earlier order" } else { "the order of the spec" },
             ),
             Self::DroppingDrains { is_teardown } => {
                 write!(
@@ -168,7 +168,7 @@ impl fmt::Display for Warning {
                 });
                 write!(
                     f,
-                    "looser guards count from the next spec on, stricter ones at once: {}",
+                    "looser guards apply from the next spec on, stricter ones at once: {}",
                     looser.collect::<Vec<_>>().join(", ")
                 )
             }

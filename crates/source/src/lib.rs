@@ -16,6 +16,8 @@ mod parameters;
 mod recorded;
 mod source;
 mod spec_text;
+#[cfg(test)]
+mod wording;
 
 pub use debounce::{LIMIT, Stability};
 pub use error::{SourceError, SpecError};

@@ -22,6 +22,8 @@ mod systemd;
 #[cfg(test)]
 mod test_fixtures;
 mod traffic_reader;
+#[cfg(test)]
+mod wording;
 
 pub use daemon::{DaemonError, run};
 pub use evenkeel_control::BindError;

@@ -25,6 +25,8 @@ mod saved_plan;
 mod selection;
 mod snapshot;
 mod teardown;
+#[cfg(test)]
+mod wording;
 mod zero;
 
 pub use adoption::{Adoption, SpecRecord, attempted};

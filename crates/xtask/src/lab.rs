@@ -26,7 +26,7 @@ const PASSED_ON: [&str; 12] = [
     "RUST_",
     "TERM",
     "TZ",
-    "UPDATE_",
+    "UPDATE",
     "LANG",
 ];
 

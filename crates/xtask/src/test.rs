@@ -52,7 +52,10 @@ fn anywhere(workspace: &Workspace) -> Result<(), Error> {
 }
 
 fn in_the_lab(workspace: &Workspace, arguments: &[String]) -> Result<u8, Error> {
-    let job = job(workspace, &workspace.evenkeel()?, arguments)?;
+    let mut job = job(workspace, &workspace.evenkeel()?, arguments)?;
+    if std::env::var_os("UPDATE").is_some() {
+        job.writable.push(workspace.root.join("tests/transcripts"));
+    }
     let mut boot = lab::boot(workspace)?;
     boot.limit = Some(LIMIT);
     let (release, machine) = (boot.kernel.release(), boot.kernel.machine());

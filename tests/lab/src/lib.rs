@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -24,6 +24,19 @@ pub mod property;
 /// Panics if `EVENKEEL_BIN` is not set; `cargo xtask` sets it.
 pub fn program() -> PathBuf {
     variable("EVENKEEL_BIN").into()
+}
+
+/// Provides the program where units and users expect it, in the guest's own root. It is bound rather than
+/// linked: units see neither `/home` nor `/tmp`, where it may have been built.
+///
+/// # Panics
+/// Panics without the privilege to do so.
+pub fn install_program() {
+    let place = Path::new("/usr/bin/evenkeel");
+    if !place.exists() {
+        std::fs::write(place, "").expect("a place");
+        run(&format!("mount --bind {} {}", program().display(), place.display()));
+    }
 }
 
 /// Returns the project's directory, with its examples and units.

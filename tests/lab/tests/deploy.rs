@@ -1,10 +1,10 @@
 //! Checks the files shipped with the program, units and alerts, with the programs that read them.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
-use evenkeel_lab_tests::{modules, program, root, run};
+use evenkeel_lab_tests::{install_program, modules, root};
 
 mod prometheus;
 mod service;
@@ -24,16 +24,6 @@ fn units() -> Vec<PathBuf> {
     units
 }
 
-/// Provides the program where units expect it, in the guest's own root. It is bound rather than
-/// linked: units see neither `/home` nor `/tmp`, where it may have been built.
-fn installed() {
-    let place = Path::new("/usr/bin/evenkeel");
-    if !place.exists() {
-        fs::write(place, "").expect("a place");
-        run(&format!("mount --bind {} {}", program().display(), place.display()));
-    }
-}
-
 /// Runs a command, asserts success and returns its output.
 fn passed(command: &mut Command) -> String {
     let ended = command.output().expect("it runs");
@@ -44,7 +34,7 @@ fn passed(command: &mut Command) -> String {
 
 #[test]
 fn systemd_finds_nothing_wrong_with_the_units() {
-    installed();
+    install_program();
     for unit in units() {
         // `systemd-analyze` also reads and reports other units of the host, which are not ours.
         let words = passed(Command::new("systemd-analyze").arg("verify").arg(&unit));

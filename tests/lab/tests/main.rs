@@ -2,6 +2,7 @@
 
 mod apply;
 mod cli;
+mod console;
 mod deploy;
 mod docs;
 mod dump;
@@ -19,5 +20,6 @@ mod order;
 mod snapshot;
 mod soak;
 mod sweep;
+mod transcripts;
 mod watch;
 mod workflow;

@@ -36,6 +36,7 @@ pub(crate) fn run(
         assume_yes: arguments.yes || arguments.plan.is_some(),
         is_interactive: !arguments.spec.spec.iter().any(|place| place == Path::new("-")),
         question: "Apply this plan?",
+        preview: Some("evenkeel plan"),
     };
     prompt.check_can_prompt(output)?;
     // Files are read before the lock is taken, and an invalid spec is reported first.
@@ -257,7 +258,7 @@ fn of_saved_plan<'a>(
         saved: Some(saved),
         daemon_use: DaemonUse::Nothing(match arguments.confirm {
             Some(_) => "an apply with --confirm",
-            None => "a saved plan",
+            None => "applying a saved plan",
         }),
     })
 }

@@ -115,7 +115,10 @@ fn print_status(status: &Status, output: &mut Output) -> Result<(), Error> {
         ago(status.started)
     ))?;
     for reason in &status.reasons {
-        output.answer(format_args!("  {}\n", reason.replace('\n', "\n  ")))?;
+        for line in reason.lines() {
+            // Without blanks on an empty line.
+            output.answer(format_args!("{}\n", format!("  {line}").trim_end()))?;
+        }
     }
     let mut row = |what: &str, text: String| row(what, text, output);
     if let Some(until) = status.paused.and_then(|pause| pause.until) {
@@ -164,11 +167,11 @@ fn print_status(status: &Status, output: &mut Output) -> Result<(), Error> {
     }
     for failing in &status.failing {
         let (attempts, next) = (failing.attempts, utc(failing.next));
-        row("failing", format!("{}: tried {attempts} times, next at {next}", failing.object))?;
+        row("failing", format!("{}: tried {}, next at {next}", failing.object, times(attempts)))?;
     }
     for conflict in &status.conflicts {
-        let (times, next) = (conflict.times, utc(conflict.next));
-        row("conflict", format!("{}: undone {times} times, next at {next}", conflict.object))?;
+        let (number, next) = (conflict.times, utc(conflict.next));
+        row("conflict", format!("{}: undone {}, next at {next}", conflict.object, times(number)))?;
     }
     for warning in &status.warnings {
         row("warning", warning.clone())?;
@@ -183,6 +186,14 @@ fn print_status(status: &Status, output: &mut Output) -> Result<(), Error> {
         row("", "try again in a moment".to_owned())?;
     }
     Ok(())
+}
+
+/// How often: `once`, `3 times`.
+fn times(number: u32) -> String {
+    match number {
+        1 => "once".to_owned(),
+        _ => format!("{number} times"),
+    }
 }
 
 /// A parameter with its last value and the current one.

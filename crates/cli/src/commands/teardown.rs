@@ -27,6 +27,7 @@ pub(crate) fn run(
         assume_yes: arguments.yes,
         is_interactive: true,
         question: "Undo all of this?",
+        preview: None,
     };
     prompt.check_can_prompt(output)?;
     let mut host = host(global)?;

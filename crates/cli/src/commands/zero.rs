@@ -24,7 +24,7 @@ pub(crate) fn run(
         text: "Reset these counters?",
         assume_yes: arguments.yes,
         is_interactive: !arguments.spec.iter().any(|place| place == Path::new("-")),
-        preview: "evenkeel show --stats",
+        preview: Some("evenkeel show --stats"),
     };
     question.check_can_ask(output)?;
     let spec = match arguments.spec.as_slice() {
@@ -87,8 +87,8 @@ fn print_consequences(selection: &ZeroSelection, output: &mut Output) -> Result<
     }
     if !selection.services.is_empty() {
         output.warning(
-            "counters of monitoring restart at 0: rate() and increase() of Prometheus take that \
-             into account, graphs of plain counters drop",
+            "the counters in monitoring restart at 0: rate() and increase() of Prometheus take that \
+             into account, but graphs of plain counters drop",
         );
     }
     Ok(())

@@ -36,18 +36,25 @@ pub(crate) struct Command {
 
 /// README.md and all pages of `docs`, below the root of the workspace.
 pub(crate) fn pages(root: &Path) -> Vec<Page> {
-    let listed = fs::read_dir(root.join("docs")).expect("the pages");
+    let mut pages = vec![page(root, root.join("README.md"))];
+    pages.extend(pages_in(root, "docs"));
+    pages
+}
+
+/// The pages of a folder below the root of the workspace, by their names.
+pub(crate) fn pages_in(root: &Path, folder: &str) -> Vec<Page> {
+    let listed = fs::read_dir(root.join(folder)).expect("the pages");
     let names = listed.map(|entry| entry.expect("an entry").path());
     let mut paths: Vec<PathBuf> =
         names.filter(|path| path.extension().is_some_and(|it| it == "md")).collect();
     paths.sort();
-    paths.insert(0, root.join("README.md"));
-    let page = |path: PathBuf| {
-        let text = fs::read_to_string(&path).expect("a page");
-        let path = path.strip_prefix(root).expect("it is below the root").to_owned();
-        Page { path, blocks: blocks(&text) }
-    };
-    paths.into_iter().map(page).collect()
+    paths.into_iter().map(|path| page(root, path)).collect()
+}
+
+fn page(root: &Path, path: PathBuf) -> Page {
+    let text = fs::read_to_string(&path).expect("a page");
+    let path = path.strip_prefix(root).expect("it is below the root").to_owned();
+    Page { path, blocks: blocks(&text) }
 }
 
 /// The fenced blocks, and the set-ups: comments that begin with `<!-- lab`.
@@ -135,19 +142,15 @@ fn fits(expected: &[String], found: &[String]) -> bool {
     }
 }
 
-/// Whether it is a number, or a time such as `1m22s`.
-fn is_number(word: &str) -> bool {
-    let is_part = |it: char| it.is_ascii_digit() || "dhms".contains(it);
-    word.starts_with(|it: char| it.is_ascii_digit()) && word.chars().all(is_part)
-}
-
-/// The line with a `0` for each number, each time and each id of hexadecimal digits, and single blanks.
-fn without_numbers(line: &str) -> String {
+/// The line with a `0` for each number, each span (`1m30s`) and each id of hexadecimal digits, and single
+/// blanks.
+pub(crate) fn without_numbers(line: &str) -> String {
     let mut result = String::new();
     for word in line.split_inclusive(|it: char| !it.is_ascii_alphanumeric()) {
         let bare = word.trim_end_matches(|it: char| !it.is_ascii_alphanumeric());
         let is_id = bare.len() >= 8 && bare.chars().all(|it| it.is_ascii_hexdigit());
-        if is_id || is_number(bare) {
+        let is_number = !bare.is_empty() && bare.chars().all(|it| it.is_ascii_digit());
+        if is_id || is_number || is_span(bare) {
             result.push('0');
             result.push_str(&word[bare.len()..]);
         } else {
@@ -155,4 +158,16 @@ fn without_numbers(line: &str) -> String {
         }
     }
     result.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Whether the word is a span: numbers, each with a unit.
+fn is_span(word: &str) -> bool {
+    let mut rest = word;
+    while let Some(units) = rest.strip_prefix(|it: char| it.is_ascii_digit()) {
+        let units = units.trim_start_matches(|it: char| it.is_ascii_digit());
+        let found = ["ms", "s", "m", "h", "d"].iter().find_map(|unit| units.strip_prefix(unit));
+        let Some(after) = found else { return false };
+        rest = after;
+    }
+    rest.is_empty() && !word.is_empty()
 }

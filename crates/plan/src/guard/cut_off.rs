@@ -104,12 +104,12 @@ pub(super) fn refusal(cut_off: Option<&CutOff>, ops: &[Op]) -> Option<String> {
         Lack::Rest { of } => format!(
             "{name} is the first {length} of {of} bytes of a file of the spec in force, and may \
              not have been written in full; if it is complete, end it with a line `...`, which \
-             says so for certain"
+             marks it as complete"
         ),
         Lack::Newline => format!(
             "{name}, {length} bytes, does not end with a newline as the spec in force does, and \
-             may not have been written in full; if it is complete, end its last line, or end it \
-             with a line `...`"
+             may not have been written in full; if it is complete, end its last line with a \
+             newline, or end it with a line `...`"
         ),
     })
 }

@@ -36,7 +36,7 @@ fn lost_objects(inputs: &Inputs<'_>, lost: &LostFile, ops: &[Op]) -> Option<Stri
         Op::EditSysctl { key, after, .. }
             if sysctls.contains(key) && !inputs.desired.sysctls.contains_key(key) =>
         {
-            Some(format!("sysctl {key}, which would go back to {after}"))
+            Some(format!("sysctl {key} (restored to {after})"))
         }
         _ => None,
     });
@@ -44,10 +44,7 @@ fn lost_objects(inputs: &Inputs<'_>, lost: &LostFile, ops: &[Op]) -> Option<Stri
     let edited = ops.iter().filter(|op| op.verb() == Verb::Edit && op.service().is_some());
     let edited: BTreeSet<_> = edited.filter_map(Op::service).collect();
     if *defaults && *loss == Loss::Missing && !edited.is_empty() {
-        gone.push(format!(
-            "its `defaults`, by which {} would be edited",
-            count(edited.len(), "service")
-        ));
+        gone.push(format!("its `defaults` ({} would be edited)", count(edited.len(), "service")));
     }
     if gone.is_empty() {
         return None;
@@ -55,13 +52,14 @@ fn lost_objects(inputs: &Inputs<'_>, lost: &LostFile, ops: &[Op]) -> Option<Stri
     let gone = list_of(&gone, LISTED);
     Some(match loss {
         Loss::Missing => format!(
-            "{name} is a file of the spec in force and is missing; with it would go {gone}; bring \
-             it back, or empty it (`services: []`) in one change and remove it in a later one"
+            "{name} is a file of the spec in force and is missing; this plan would remove what it \
+             lists: {gone}; restore it, or empty it (`services: []`) in one change and remove it in \
+             a later one"
         ),
         Loss::Replaced => format!(
             "{name} lists other addresses than it does in the spec in force, as another cluster's \
-             file would; its former content would go: {gone}; restore it, or list the new services \
-             in one change and take the old ones out in a later one"
+             file would; this plan would remove what it listed: {gone}; restore it, or list the new \
+             services in one change and remove the old ones in a later one"
         ),
     })
 }

@@ -54,7 +54,7 @@ pub(super) fn wider_scope(inputs: &Inputs<'_>, ops: &[Op]) -> Option<String> {
         // drift.
         return Some(format!(
             "the spec has no `scope`, so it governs the whole table; the one in force governs \
-             {limits}; bring the `scope` back, or write `scope: all` if the whole table is meant"
+             {limits}; restore the `scope`, or write `scope: all` if the whole table is meant"
         ));
     }
     let is_newly_covered =

@@ -11,11 +11,11 @@ use crate::value::Value;
 impl fmt::Display for ObjectTrace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { before, after, now } = self;
-        write!(f, "before {}; the plan made it ", ValueText(before.as_ref()))?;
+        write!(f, "before: {}; by the plan: ", ValueText(before.as_ref()))?;
         for (number, value) in after.iter().enumerate() {
             write!(f, "{}{}", if number == 0 { "" } else { ", then " }, ValueText(value.as_ref()))?;
         }
-        write!(f, "; now {}", ValueText(now.as_ref()))
+        write!(f, "; now: {}", ValueText(now.as_ref()))
     }
 }
 

@@ -162,7 +162,7 @@ fn objects_that_differ_from_before_are_reported_with_all_values() {
     assert_eq!(
         trace_text(std::slice::from_ref(&edit), Some(weighing(7))).as_deref(),
         Some(
-            "before forward dr, weight 1; the plan made it forward dr, weight 5; now forward dr, \
+            "before: forward dr, weight 1; by the plan: forward dr, weight 5; now: forward dr, \
              weight 7"
         )
     );
@@ -172,7 +172,7 @@ fn objects_that_differ_from_before_are_reported_with_all_values() {
     assert_eq!(
         trace_text(&[drain, delete], None).as_deref(),
         Some(
-            "before forward dr, weight 1; the plan made it forward dr, weight 0, then absent; now \
+            "before: forward dr, weight 1; by the plan: forward dr, weight 0, then absent; now: \
              absent"
         )
     );

@@ -101,7 +101,7 @@ fn yields(fixture: &Fixture, guard: &str) -> String {
 fn applies_looser_guards(fixture: &Fixture) {
     let answer = fixture.evenkeel("apply --yes spec.yaml");
     assert_eq!(answer.status, 0, "{answer:?}");
-    assert!(answer.stderr.contains("looser guards count from the next spec on"), "{answer:?}");
+    assert!(answer.stderr.contains("looser guards apply from the next spec on"), "{answer:?}");
 }
 
 #[test]

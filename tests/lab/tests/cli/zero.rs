@@ -100,7 +100,7 @@ fn all_services_in_scope_are_reset_by_one_message_each_and_others_are_not_touche
     assert_eq!(counters(), with_zero(&before, &LABELS));
     assert_ne!(counters()["192.0.2.9:53/udp"], [0; 5], "a foreign service");
     assert_eq!((answer.status, &*answer.stdout), (0, &*report(&LABELS)), "{answer:?}");
-    assert!(answer.stderr.starts_with("warning: counters of monitoring restart"), "{answer:?}");
+    assert!(answer.stderr.starts_with("warning: the counters in monitoring restart"), "{answer:?}");
     let keys = LABELS.map(|label| label.split_once('/').unwrap().1);
     let is_expected = |(change, key): (&Change, &str)| match &change.object {
         Object::Service(service) => change.verb == Verb::Zero && service.to_string() == key,

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use evenkeel_lab_tests::{fresh_namespace, run};
+use evenkeel_lab_tests::{fresh_namespace, install_program, run};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use super::{deploy, installed, units};
+use super::{deploy, units};
 
 /// An upper bound for each wait; only an emulated machine comes near it.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -32,7 +32,7 @@ struct Director {
 impl Director {
     /// Creates it with this spec and these additional settings of `evenkeel.service`.
     fn new(spec: &str, more: &str) -> Self {
-        installed();
+        install_program();
         fresh_namespace();
         run(&format!("ip netns add {PEER}"));
         run(&format!("ip link add eth0 type veth peer name eth1 netns {PEER}"));

@@ -89,10 +89,10 @@ fn a_spec_cannot_loosen_the_guards_that_judge_it() {
         (refusal.map(|it| it.to_string()), warnings(&plan))
     };
     let (refusal, warnings) = judged(Some(Guards::default()), loose, true);
-    let message = "1 of 4 live services would be left (mass_delete: 50%, in force before this \
-                   spec, whose off counts from the next on)";
+    let message = "1 of 4 live services would be left (mass_delete: 50%, from the spec in \
+                   force; off, from this spec, applies from the next one on)";
     assert_eq!(refusal.as_deref(), Some(message));
-    let warning = "looser guards count from the next spec on, stricter ones at once: \
+    let warning = "looser guards apply from the next spec on, stricter ones at once: \
                    `mass_delete: off` (50% judges this plan)";
     assert_eq!(warnings, [warning]);
     // It applies from the next spec on.

@@ -30,9 +30,9 @@ fn objects_of_a_missing_file_are_not_deleted() {
     };
     assert_eq!(
         message(&live, file(&[on(2), on(3)], Loss::Missing)).expect("it is refused"),
-        "b.yaml is a file of the spec in force and is missing; with it would go vip 192.0.2.2/32 on \
-         eth0 and service 192.0.2.2:80/tcp; bring it back, or empty it (`services: []`) in one \
-         change and remove it in a later one"
+        "b.yaml is a file of the spec in force and is missing; this plan would remove what it \
+         lists: vip 192.0.2.2/32 on eth0 and service 192.0.2.2:80/tcp; restore it, or empty it \
+         (`services: []`) in one change and remove it in a later one"
     );
     let replaced = message(&live, file(&[on(2)], Loss::Replaced)).expect("it is refused");
     assert!(replaced.starts_with("b.yaml lists other addresses than"), "{replaced}");
@@ -78,6 +78,6 @@ fn sync_daemons_and_sysctls_of_a_missing_file_are_not_reset() {
     let plan = plan(Inputs { lost_files: &lost_files, ..Inputs::new(&wanted, &live, &record) });
     let (guard, message) = refused(&plan).expect("it is refused");
     assert_eq!(guard, Guard::MissingFile);
-    let gone = "sysctl net.ipv4.ip_forward, which would go back to 0";
+    let gone = "sysctl net.ipv4.ip_forward (restored to 0)";
     assert!(message.contains(gone) && message.contains("sync daemon master"), "{message}");
 }

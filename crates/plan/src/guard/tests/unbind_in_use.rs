@@ -24,7 +24,7 @@ fn a_vip_stays_while_a_service_on_it_stays_or_is_added() {
     let mut wanted = spec([(on(1), weighing(&[1])), (on(2), weighing(&[1]))], Drain::NONE);
     wanted.vips.insert(vip(1), Vip::default());
     let message = "unbinding 192.0.2.2 takes it from this host, but web/192.0.2.2:80/tcp needs it; \
-                   keep it under `vips`, or remove its services from the spec";
+                   keep the VIP under `vips`, or remove its services from the spec";
     let plan = planned(&wanted, &found);
     assert_eq!(refused(&plan), Some((Guard::UnbindInUse, message.to_owned())));
 
@@ -64,8 +64,8 @@ fn a_vip_without_its_own_service_stays_while_fwmark_services_have_connections() 
             (refused(&plan).map(|(_, message)| message), warnings(&plan))
         };
     let message = "unbinding 192.0.2.2, which has no service of its own, could break up to 17 \
-                   connections to web/fwmark-7/ipv4 (unbind_in_use: 0); keep it under `vips` until \
-                   they have ended";
+                   connections to web/fwmark-7/ipv4 (unbind_in_use: 0); keep the VIP under `vips` \
+                   until the connections have ended";
     let refusal = |drain, stays, statistics| unbinding(&found, drain, stays, statistics).0;
     assert_eq!(refusal(Drain(30), true, Some(&counted)).as_deref(), Some(message));
     assert!(refusal(Drain::NONE, false, Some(&counted)).is_some());

@@ -54,7 +54,7 @@ fn a_wider_scope_is_reported_with_both_scopes_and_what_would_change() {
     let (desired, record) = widened(services([on(1)]), Scope::Implied);
     let plan = plan(Inputs::new(&desired, &live, &record));
     let message = "the spec has no `scope`, so it governs the whole table; the one in force governs \
-                   services 192.0.2.1:80/tcp; bring the `scope` back, or write `scope: all` if the \
+                   services 192.0.2.1:80/tcp; restore the `scope`, or write `scope: all` if the \
                    whole table is meant";
     assert_eq!(refused(&plan), Some((Guard::WiderScope, message.to_owned())));
     let (all, record) = widened(services([on(1)]), Scope::All);

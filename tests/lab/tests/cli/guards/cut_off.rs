@@ -12,7 +12,7 @@ fn an_empty_spec_is_refused_until_it_is_allowed() {
         &fixture,
         "empty",
         "the spec lists no service and no VIP, so everything in its scope would be deleted; a \
-         file cut short looks the same",
+         truncated file looks the same",
     );
     yields(&fixture, "empty");
     assert_eq!(services(), 0);
@@ -34,13 +34,13 @@ services:
     let without_end = whole.replace("weight: 10\n", "weight: 20");
     let (cut, length) = (&whole[..whole.len() - 2], whole.len());
     let first = format!(
-        "spec.yaml is the first {} of {length} bytes of a file of the spec in force, and may not have been written in full; if it is complete, end it with a line `...`, which says so for certain",
+        "spec.yaml is the first {} of {length} bytes of a file of the spec in force, and may not have been written in full; if it is complete, end it with a line `...`, which marks it as complete",
         cut.len()
     );
     let ended = format!(
         "spec.yaml, {} bytes, does not end with a newline as the spec in force does, and may not \
-         have been written in full; if it is complete, end its last line, or end it with a line \
-         `...`",
+         have been written in full; if it is complete, end its last line with a newline, \
+         or end it with a line `...`",
         without_end.len()
     );
     for (text, weight, message) in [(cut, 1, first), (&without_end, 20, ended)] {

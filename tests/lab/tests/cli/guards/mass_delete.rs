@@ -21,8 +21,8 @@ fn a_spec_cannot_loosen_the_guard_that_judges_it() {
     let fixture = Fixture::expiring("");
     fixture.apply(&spec("scope: all\n", 5));
     fixture.write("spec.yaml", spec("scope: all\nguards: { mass_delete: off }\n", 1));
-    let message = "1 of 5 live services would be left (mass_delete: 50%, in force before this \
-                   spec, whose off counts from the next on)";
+    let message = "1 of 5 live services would be left (mass_delete: 50%, from the spec in \
+                   force; off, from this spec, applies from the next one on)";
     assert_eq!(refusals(&fixture, ""), [format!("mass-delete: {message}")]);
     let loose = |services| spec("scope: all\nguards: { mass_delete: off }\n", services);
     fixture.write("spec.yaml", loose(5));

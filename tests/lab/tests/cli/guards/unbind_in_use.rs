@@ -50,7 +50,7 @@ fn a_vip_with_more_open_connections_than_may_break_is_kept() {
     assert_holds(&fixture, "unbind-in-use", &message("0"));
     // A looser threshold applies from the next spec on.
     fixture.write("spec.yaml", format!("{OTHER}guards: {{ unbind_in_use: 2 }}\n"));
-    let postponed = "0, in force before this spec, whose 2 counts from the next on";
+    let postponed = "0, from the spec in force; 2, from this spec, applies from the next one on";
     assert_eq!(refusals(&fixture, ""), [format!("unbind-in-use: {}", message(postponed))]);
     let in_force = |allowed: u32| {
         let guards =
@@ -100,8 +100,8 @@ fn a_label_is_not_changed_while_connections_use_the_vip_unless_they_may_break() 
         &fixture,
         "unbind-in-use",
         "changing the label of 192.0.2.1 unbinds it for a moment, which may break 1 connection to \
-         web/192.0.2.1:80/tcp (unbind_in_use: 0); wait until they have ended, or keep the label that \
-         it has",
+         web/192.0.2.1:80/tcp (unbind_in_use: 0); wait until the connections have \
+         ended, or keep its present label",
     );
     let plan = fixture.evenkeel("plan spec.yaml").stdout;
     let impact = "1 connection may break: their packets reach no service until it is bound again";

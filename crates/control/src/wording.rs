@@ -1,0 +1,100 @@
+//! Tests the texts of this crate against `tests/wording/control.txt`.
+
+use std::io;
+
+use crate::{
+    AskError, BindError, EndReason, LockError, PendingElsewhere, Process, SpecProblem, State,
+    Trigger,
+};
+
+#[path = "../../../tests/wording/golden.rs"]
+mod golden;
+
+use golden::{Golden, chained, displayed, section};
+
+#[test]
+fn every_text_is_as_reviewed() {
+    let mut golden = Golden::new("control.txt");
+    golden.add_texts("Process", processes().map(|it| it.to_string()).to_vec());
+    section!(golden, LockError { Held, Failed }, chained(lock_errors()));
+    let holders = processes().map(Some).into_iter().chain([None]);
+    golden.add_texts(
+        "PendingElsewhere",
+        holders.map(|it| PendingElsewhere(it).to_string()).collect(),
+    );
+    section!(golden, BindError { Taken, Failed }, chained(bind_errors()));
+    section!(
+        golden,
+        AskError { NoDaemon, Untrusted, OtherVersion, Refused, Failed },
+        chained(ask_errors())
+    );
+    section!(
+        golden,
+        EndReason { Stopping, TooSlow },
+        displayed(vec![EndReason::Stopping, EndReason::TooSlow])
+    );
+    section!(
+        golden,
+        State { Starting, Paused, Held, Degraded, Drifted, Ok },
+        State::ALL.map(|state| (state, state.as_str().to_owned()))
+    );
+    let triggers = [
+        Trigger::Start,
+        Trigger::Spec,
+        Trigger::Address,
+        Trigger::Resync,
+        Trigger::Retry,
+        Trigger::Drain,
+        Trigger::Signal,
+        Trigger::Command,
+    ];
+    section!(
+        golden,
+        Trigger { Start, Spec, Address, Resync, Retry, Drain, Signal, Command },
+        triggers.map(|trigger| (trigger, trigger.as_str().to_owned()))
+    );
+    let effect = |temporary, is_any_active| {
+        SpecProblem { since: 0, text: String::new(), temporary }.effect(is_any_active)
+    };
+    let effects = [(false, true), (false, false), (true, true), (true, false)];
+    let effects = effects.map(|(temporary, is_any_active)| effect(temporary, is_any_active));
+    golden.add_texts("SpecProblem", effects.to_vec());
+    golden.check();
+}
+
+/// A trusted process, an untrusted one, and one that is not visible.
+fn processes() -> [Process; 3] {
+    let process =
+        |pid, uid, command: Option<&str>| Process { pid, uid, command: command.map(str::to_owned) };
+    [
+        process(Some(7), 0, Some("evenkeel apply web.yaml")),
+        process(Some(8), 4_000_000_000, Some("nc -lU socket")),
+        process(None, 0, None),
+    ]
+}
+
+fn refusal() -> io::Error {
+    io::Error::from_raw_os_error(24)
+}
+
+fn lock_errors() -> Vec<LockError> {
+    let held = processes().map(|process| LockError::Held(Some(process)));
+    held.into_iter().chain([LockError::Held(None), LockError::Failed(refusal())]).collect()
+}
+
+fn bind_errors() -> Vec<BindError> {
+    let taken = processes().map(|process| BindError::Taken(Some(process)));
+    taken.into_iter().chain([BindError::Taken(None), BindError::Failed(refusal())]).collect()
+}
+
+fn ask_errors() -> Vec<AskError> {
+    let [_, untrusted, _] = processes();
+    vec![
+        AskError::NoDaemon,
+        AskError::Untrusted(untrusted),
+        AskError::OtherVersion(Some(9)),
+        AskError::OtherVersion(None),
+        AskError::Refused("the daemon already has 16 subscribers".to_owned()),
+        AskError::Failed(refusal()),
+    ]
+}

@@ -1,0 +1,284 @@
+//! Tests the texts of plans against `tests/wording/plan.txt`.
+
+use evenkeel_model::{
+    Binding, Desired, Drain, Forward, HostObject, HostRoute, MacAddress, NamedService, Neighbour,
+    Protocol, RealServerKey, RouteValue, Scheduler, Service, ServiceConfig, ServiceKey, SyncDaemon,
+    SyncState, Timeouts,
+};
+
+use crate::render::{self, Labels, Line};
+use crate::test_fixtures::{at, on, scheduled_by, weighing};
+use crate::{
+    Cause, KeptTimeout, LooserGuard, Object, Op, StayingService, Stays, UnknownSelection,
+    UnmetPrecondition, Warning, WiderScope,
+};
+
+#[path = "../../../tests/wording/golden.rs"]
+mod golden;
+mod guards;
+mod impacts;
+
+use golden::{Golden, displayed, section};
+
+#[test]
+fn every_text_of_a_plan_is_as_reviewed() {
+    let golden = &mut Golden::new("plan.txt");
+    section!(
+        golden,
+        Op {
+            AddModule,
+            EditSysctl,
+            EditTimeouts,
+            AddSync,
+            DeleteSync,
+            AddDummy,
+            EditDummy,
+            DeleteDummy,
+            AddService,
+            EditService,
+            DeleteService,
+            AddRealServer,
+            EditRealServer,
+            DrainRealServer,
+            DeleteRealServer,
+            Bind,
+            Unbind,
+            AddHostObject,
+            EditHostObject,
+            DeleteHostObject,
+        },
+        ops().into_iter().map(|op| (line(&op), op)).map(|(line, op)| (op, line))
+    );
+    section!(
+        golden,
+        Object { Module, Sysctl, Timeouts, Sync, Dummy, Service, RealServer, Vip, Host },
+        displayed(ops().iter().map(Op::object).collect()).into_iter().fold(
+            Vec::new(),
+            |mut all, it| {
+                if !all.contains(&it) {
+                    all.push(it);
+                }
+                all
+            }
+        )
+    );
+    let causes = [Cause::SpecChanged, Cause::Drift];
+    section!(
+        golden,
+        Cause { SpecChanged, Drift },
+        causes.map(|cause| (cause, cause.as_str().to_owned()))
+    );
+    impacts::add(golden);
+    section!(
+        golden,
+        Warning {
+            OtherPrefix,
+            OtherLabel,
+            InterfaceDown,
+            Reordered,
+            DroppingDrains,
+            MarkedConnections,
+            TimeoutStays,
+            TimeoutsKept,
+            DeviceStays,
+            LooserGuards,
+        },
+        displayed(warnings())
+    );
+    guards::add(golden);
+    section!(
+        golden,
+        UnmetPrecondition { NoInterface, NoSysctl, LoopbackDown },
+        displayed(vec![
+            UnmetPrecondition::NoInterface { interface: "eth7".into() },
+            UnmetPrecondition::NoSysctl { key: "net.ipv4.vs.nosuch".into() },
+            UnmetPrecondition::LoopbackDown,
+        ])
+    );
+    golden.add_texts("WiderScope", wider_scopes());
+    golden.add_texts("Stays", stays());
+    golden.add_texts("UnknownSelection", unknown_selections());
+    golden.check();
+}
+
+/// An IPv6 service.
+fn on_ipv6() -> ServiceKey {
+    let address = "2001:db8::1".parse().expect("an address");
+    ServiceKey::Address { address, port: 53, protocol: Protocol::Udp }
+}
+
+fn at_ipv6() -> RealServerKey {
+    RealServerKey { address: "2001:db8:1::1".parse().expect("an address"), port: 53 }
+}
+
+/// A service whose real servers have these weights.
+fn service(weights: &[u32]) -> Service {
+    let real_servers = (1..).map(at).zip(weights.iter().copied().map(weighing)).collect();
+    Service { config: scheduled_by("wlc"), real_servers }
+}
+
+/// A name for `on(1)`.
+fn named() -> Desired {
+    let service = NamedService::new("web", service(&[]));
+    Desired { services: [(on(1), service)].into(), ..Desired::default() }
+}
+
+fn line(op: &Op) -> String {
+    Line { op, labels: &Labels::new(&named()) }.to_string()
+}
+
+fn vip() -> Binding {
+    Binding::host([192, 0, 2, 1].into(), "eth0")
+}
+
+fn vip_ipv6() -> Binding {
+    Binding::host("2001:db8::1".parse().expect("an address"), "eth0")
+}
+
+fn sync_daemon() -> Box<SyncDaemon> {
+    Box::new(SyncDaemon {
+        interface: "eth1".into(),
+        id: 7,
+        max_length: None,
+        group: None,
+        port: None,
+        ttl: None,
+    })
+}
+
+fn ops() -> Vec<Op> {
+    let config = || Box::new(scheduled_by("wlc"));
+    let other = ServiceConfig { one_packet: true, ..ServiceConfig::new(scheduler("sh")) };
+    let before = Timeouts::INITIAL;
+    let route = |binding| HostObject::Route(HostRoute::of(&binding));
+    let value = || Box::new(HostRoute::of(&vip()).value());
+    let neighbour =
+        HostObject::Neighbour(Neighbour { address: vip_ipv6().address, interface: "eth0".into() });
+    let mac = |last| Box::new(MacAddress([2, 0, 0, 0, 0, last]).into());
+    let whole = |weights| Box::new(service(weights));
+    vec![
+        Op::AddModule { module: "ip_vs_sh".into() },
+        Op::EditSysctl { key: "net.ipv4.ip_forward".into(), before: "0".into(), after: "1".into() },
+        Op::EditTimeouts { before, after: Timeouts { tcp: 60, ..before } },
+        Op::AddSync { state: SyncState::Master, after: sync_daemon() },
+        Op::DeleteSync { state: SyncState::Backup, before: sync_daemon() },
+        Op::AddDummy { interface: "vip0".into() },
+        Op::EditDummy { interface: "vip0".into() },
+        Op::DeleteDummy { interface: "vip0".into() },
+        Op::AddService { key: on(1), after: config() },
+        Op::AddService { key: on_ipv6(), after: Box::new(other.clone()) },
+        Op::EditService { key: on(1), before: config(), after: Box::new(other) },
+        Op::DeleteService { key: on(1), before: whole(&[]) },
+        Op::DeleteService { key: on(1), before: whole(&[1]) },
+        Op::DeleteService { key: on_ipv6(), before: whole(&[1, 1]) },
+        Op::AddRealServer { service: on(1), key: at(1), after: weighing(1) },
+        Op::AddRealServer { service: on_ipv6(), key: at_ipv6(), after: weighing(0) },
+        Op::EditRealServer {
+            service: on(1),
+            key: at(1),
+            before: Box::new(weighing(1)),
+            after: evenkeel_model::RealServer::new(Forward::Nat, 2),
+        },
+        Op::DrainRealServer { service: on(1), key: at(1), before: weighing(1), limit: Drain(60) },
+        Op::DrainRealServer { service: on(1), key: at(1), before: weighing(0), limit: Drain(60) },
+        Op::DeleteRealServer { service: on(1), key: at(1), before: weighing(1) },
+        Op::Bind { binding: vip(), label: None },
+        Op::Bind { binding: vip(), label: Some("eth0:web".into()) },
+        Op::Bind { binding: vip_ipv6(), label: None },
+        Op::Unbind { binding: vip(), label: None },
+        Op::Unbind { binding: vip(), label: Some("eth0:web".into()) },
+        Op::AddHostObject { object: route(vip()), after: value() },
+        Op::AddHostObject { object: neighbour.clone(), after: mac(1) },
+        Op::EditHostObject {
+            object: route(vip()),
+            before: Box::new(RouteValue { source: None }.into()),
+            after: value(),
+        },
+        Op::EditHostObject { object: neighbour.clone(), before: mac(2), after: mac(1) },
+        Op::DeleteHostObject { object: route(vip_ipv6()), before: value() },
+        Op::DeleteHostObject { object: neighbour, before: mac(1) },
+    ]
+}
+
+fn scheduler(name: &str) -> Scheduler {
+    Scheduler::new(name).expect("a scheduler")
+}
+
+fn warnings() -> Vec<Warning> {
+    let reordered = |real_servers, is_teardown| Warning::Reordered {
+        service: "web/192.0.2.1:80/tcp".to_owned(),
+        real_servers,
+        is_teardown,
+    };
+    let looser = |key, judging: &str, desired: &str| LooserGuard {
+        key,
+        judging: judging.to_owned(),
+        desired: desired.to_owned(),
+    };
+    vec![
+        Warning::OtherPrefix { bound: Binding { prefix: 24, ..vip() }, desired: 32 },
+        Warning::OtherPrefix { bound: Binding { prefix: 64, ..vip_ipv6() }, desired: 128 },
+        Warning::OtherLabel { bound: vip(), label: "eth0".into(), desired: "eth0:web".into() },
+        Warning::InterfaceDown { interface: "eth0".into(), vip: vip().address },
+        Warning::InterfaceDown { interface: "eth0".into(), vip: vip_ipv6().address },
+        reordered(1, false),
+        reordered(2, true),
+        Warning::DroppingDrains { is_teardown: false },
+        Warning::DroppingDrains { is_teardown: true },
+        Warning::MarkedConnections {
+            vip: vip().address,
+            connections: 1,
+            services: "mail/fwmark-7/ipv4".to_owned(),
+        },
+        Warning::MarkedConnections {
+            vip: vip_ipv6().address,
+            connections: 17,
+            services: "a/fwmark-7/ipv6 and b/fwmark-8/ipv6".to_owned(),
+        },
+        Warning::TimeoutStays { field: "tcp_fin", seconds: 60 },
+        Warning::TimeoutsKept(vec![KeptTimeout { field: "tcp", seconds: 900 }]),
+        Warning::TimeoutsKept(vec![
+            KeptTimeout { field: "tcp", seconds: 900 },
+            KeptTimeout { field: "udp", seconds: 300 },
+        ]),
+        Warning::DeviceStays { interface: "vip0".into(), bound: vip() },
+        Warning::DeviceStays { interface: "vip0".into(), bound: vip_ipv6() },
+        Warning::LooserGuards(vec![looser("mass_delete", "50%", "off")]),
+        Warning::LooserGuards(vec![
+            looser("mass_delete_from", "4", "10"),
+            looser("unbind_in_use", "0", "100"),
+        ]),
+    ]
+}
+
+fn wider_scopes() -> Vec<String> {
+    let limits = evenkeel_model::Limits {
+        vips: vec!["192.0.2.0/24".parse().expect("a net")],
+        fwmarks: vec![1..=9],
+        ..evenkeel_model::Limits::default()
+    };
+    let before = evenkeel_model::Scope::Limited(limits);
+    let after = evenkeel_model::Scope::All;
+    let scope = |services| WiderScope { before: before.clone(), after: after.clone(), services };
+    vec![scope(1).to_string(), scope(5).to_string()]
+}
+
+fn stays() -> Vec<String> {
+    let service = |key, real_servers| StayingService { key, real_servers };
+    let stays = Stays {
+        services: vec![service(on(1), 1), service(on_ipv6(), 2)],
+        sync: [SyncState::Master].into(),
+        changed: [Object::Service(on(1)), Object::RealServer(on_ipv6(), at_ipv6())].into(),
+    };
+    let desired = named();
+    let lines = render::staying(&stays, (&desired).into());
+    lines.chain(render::changed_by_others(&stays, (&desired).into())).collect()
+}
+
+fn unknown_selections() -> Vec<String> {
+    let unknown = |near: &[&str]| {
+        let near = near.iter().map(|it| (*it).to_owned()).collect();
+        UnknownSelection { selector: "wbe".to_owned(), near }.to_string()
+    };
+    vec![unknown(&[]), unknown(&["web"]), unknown(&["web", "[2001:db8::1]:53/udp"])]
+}
