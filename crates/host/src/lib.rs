@@ -26,6 +26,8 @@ mod netlink;
 mod ownership;
 mod route;
 mod sysctl;
+#[cfg(test)]
+mod wording;
 
 pub use address::{Address, AddressFlags, AddressScope};
 pub use address_messages::Binding;

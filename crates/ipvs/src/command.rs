@@ -126,7 +126,7 @@ impl Operation {
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::ResolveFamily => "looking up the family",
+            Self::ResolveFamily => "looking up the netlink family of",
             Self::NewService | Self::NewDestination => "adding",
             Self::SetService | Self::SetDestination => "setting",
             Self::DeleteService | Self::DeleteDestination => "deleting",

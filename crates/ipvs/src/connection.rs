@@ -61,7 +61,7 @@ pub struct EngineData {
 
 /// A line that is no entry of the table; holds the line.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("a line of the connection table makes no sense: {}", .0.escape_debug())]
+#[error("a line of the connection table cannot be parsed: {}", .0.escape_debug())]
 pub struct UnknownLine(pub String);
 
 /// Why the rest of the table cannot be read.

@@ -40,7 +40,7 @@ pub enum Error {
         source: io::Error,
     },
     /// No answer came in time. Whether a change was made is unknown.
-    #[error("no answer from the kernel within {limit:?} to {operation} {object}")]
+    #[error("no answer from the kernel to {operation} {object} within {limit:?}")]
     Timeout {
         /// What was asked.
         operation: Operation,
@@ -50,7 +50,7 @@ pub enum Error {
         limit: Duration,
     },
     /// An answer could not be decoded.
-    #[error("an answer of the kernel to {operation} {object} makes no sense")]
+    #[error("the kernel's answer to {operation} {object} cannot be decoded")]
     Malformed {
         /// What was asked.
         operation: Operation,
@@ -72,7 +72,7 @@ pub enum Error {
         object: CommandObject,
     },
     /// The table changed while it was read, so the reading is incomplete; read again.
-    #[error("the table changed during {operation} {object}")]
+    #[error("the table changed while {operation} {object}")]
     DumpInterrupted {
         /// What was read.
         operation: Operation,
@@ -80,7 +80,7 @@ pub enum Error {
         object: CommandObject,
     },
     /// A message could not be serialised.
-    #[error("a message could not be serialised")]
+    #[error("a message cannot be encoded")]
     Encode(#[from] EncodeError),
 }
 

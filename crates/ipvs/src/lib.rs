@@ -60,6 +60,8 @@ mod statistics;
 mod sync_daemon;
 mod timeouts;
 mod uapi;
+#[cfg(test)]
+mod wording;
 
 pub use client::Client;
 pub use command::{Command, CommandObject, Operation};

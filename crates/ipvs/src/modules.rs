@@ -19,7 +19,7 @@ const MODPROBE: &str = "modprobe";
 #[non_exhaustive]
 pub enum ModuleError {
     /// The text cannot be a module's name.
-    #[error("\"{0}\" is no name of a kernel module")]
+    #[error("\"{0}\" is not the name of a kernel module")]
     BadName(String),
     /// There is no modprobe, as in most containers: the host has to load the module.
     #[error("module {module} cannot be loaded from here: there is no modprobe")]

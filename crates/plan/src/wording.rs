@@ -9,7 +9,7 @@ use evenkeel_model::{
 use crate::render::{self, Labels, Line};
 use crate::test_fixtures::{at, on, scheduled_by, weighing};
 use crate::{
-    Cause, KeptTimeout, LooserGuard, Object, Op, StayingService, Stays, UnknownSelection,
+    Cause, Guard, KeptTimeout, LooserGuard, Object, Op, StayingService, Stays, UnknownSelection,
     UnmetPrecondition, Warning, WiderScope,
 };
 
@@ -82,6 +82,7 @@ fn every_text_of_a_plan_is_as_reviewed() {
             TimeoutsKept,
             DeviceStays,
             LooserGuards,
+            GuardsNotJudged,
         },
         displayed(warnings())
     );
@@ -248,6 +249,8 @@ fn warnings() -> Vec<Warning> {
             looser("mass_delete_from", "4", "10"),
             looser("unbind_in_use", "0", "100"),
         ]),
+        Warning::GuardsNotJudged(vec![Guard::TakeOver]),
+        Warning::GuardsNotJudged(vec![Guard::CutOff, Guard::TakeOver, Guard::MissingFile]),
     ]
 }
 

@@ -187,7 +187,7 @@ fn every_rollback_step_is_reported_with_its_values() {
         for object in back.iter().map(Op::object).chain(foreign) {
             let trace_text = traces.get(&object).map(ToString::to_string).unwrap_or_default();
             prop_assert!(
-                trace_text.starts_with("before ") && trace_text.contains("; now "),
+                trace_text.starts_with("before: ") && trace_text.contains("; now: "),
                 "{object}"
             );
         }

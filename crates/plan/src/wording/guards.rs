@@ -277,7 +277,7 @@ fn unbind_in_use() -> Vec<GuardRefusal> {
         case.desired.services.extend(spec([(live, service(&[1]))]).services);
         case
     };
-    let cases = vec![
+    let cases = [
         needed,
         all_need,
         connected,

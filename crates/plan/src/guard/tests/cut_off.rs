@@ -19,8 +19,8 @@ fn an_incomplete_file_deletes_nothing() {
     assert_eq!(
         cut(&edited, rest).expect("it is refused"),
         "web.yaml is the first 412 of 1830 bytes of a file of the spec in force, and may not have \
-         been written in full; if it is complete, end it with a line `...`, which says so for \
-         certain"
+         been written in full; if it is complete, end it with a line `...`, which marks it as \
+         complete"
     );
     assert!(cut(&edited, Lack::Newline).expect("it is refused").contains("a newline"));
     assert!(cut(&edited, Lack::EndMark).expect("it is refused").contains("is incomplete"));

@@ -53,7 +53,7 @@ fn a_missing_file_of_defaults_is_refused() {
     let plan = plan(Inputs { lost_files: &lost_files, ..Inputs::new(&wanted, &live, &record) });
     let (guard, message) = refused(&plan).expect("it is refused");
     assert_eq!(guard, Guard::MissingFile);
-    assert!(message.contains("its `defaults`, by which 1 service would be edited"), "{message}");
+    assert!(message.contains("its `defaults` (1 service would be edited)"), "{message}");
 }
 
 #[test]

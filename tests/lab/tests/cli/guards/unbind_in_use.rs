@@ -20,8 +20,8 @@ fn a_vip_that_a_service_needs_is_kept_until_unbinding_is_allowed() {
     assert_holds(
         &fixture,
         "unbind-in-use",
-        "unbinding 192.0.2.1 takes it from this host, but web/192.0.2.1:80/tcp needs it; keep it \
-         under `vips`, or remove its services from the spec",
+        "unbinding 192.0.2.1 takes it from this host, but web/192.0.2.1:80/tcp needs it; keep the \
+         VIP under `vips`, or remove its services from the spec",
     );
     yields(&fixture, "unbind-in-use");
     assert!(addresses().is_empty());
