@@ -26,7 +26,7 @@ const EXIT_STATUSES: &str = "\
 Exit status:
   0   done, or in sync
   1   failed
-  2   there are changes (plan --detailed-exitcode only)
+  2   there are changes (plan --detailed-exitcode only; 3 if a guard refuses them)
   3   refused: a guard or an unconfirmed apply blocks it, you declined, or the saved
       plan is out of date
   4   failed, and rolled back
@@ -228,7 +228,7 @@ pub(crate) struct PlanArgs {
     /// The output format.
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) output: PlanOutput,
-    /// Exit with status 2 if there are changes.
+    /// Exit with status 2 if there are changes, and with 3 if a guard refuses them.
     #[arg(long)]
     pub(crate) detailed_exitcode: bool,
     /// Save the plan to this file, for `apply --plan FILE`.
