@@ -144,7 +144,7 @@ pub(crate) fn decode_answer(line: &str) -> Result<Answer, LineError> {
             match version(&message) {
                 None => {
                     // Only a daemon from before there was a version answers without one.
-                    Answer::deserialize(message)?;
+                    serde_json::from_str::<Answer>(line)?;
                     Err(LineError::OtherVersion(None))
                 }
                 Some(version) => {

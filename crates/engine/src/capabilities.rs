@@ -48,7 +48,7 @@ impl fmt::Display for MissingCapabilities {
 /// # Errors
 /// The interfaces cannot be read.
 pub fn missing_capabilities(
-    kernel: &mut impl Kernel,
+    kernel: &mut dyn Kernel,
     steps: &[Op],
 ) -> Result<Vec<MissingCapability>, KernelError> {
     let announced = if kernel.has_capability(Capability::NetRaw) {
@@ -61,7 +61,7 @@ pub fn missing_capabilities(
 
 /// Returns the bindings that are announced to neighbours.
 fn announced_bindings<'a>(
-    kernel: &mut impl Kernel,
+    kernel: &mut dyn Kernel,
     steps: &'a [Op],
 ) -> Result<Vec<&'a Binding>, KernelError> {
     let bound: Vec<&Binding> = bound(steps).collect();

@@ -48,7 +48,7 @@ impl Journal {
 ///
 /// Where the rollback is incomplete, the apply stays pending.
 pub fn roll_back_pending(
-    kernel: &mut impl Kernel,
+    kernel: &mut dyn Kernel,
     journal: &mut Journal,
     live: &mut Live,
 ) -> Rollback {

@@ -72,7 +72,7 @@ impl DrainWaiter {
     /// started.
     pub(crate) fn added_by_others(
         &self,
-        kernel: &mut impl Kernel,
+        kernel: &mut dyn Kernel,
         departing: &BTreeMap<ServiceKey, &RealServers>,
     ) -> Result<BTreeSet<RealServerId>, KernelError> {
         let places = self.waiting.keys().chain(self.over.keys()).chain(self.gone.keys());
@@ -109,7 +109,7 @@ impl DrainWaiter {
     /// Waits until all drains have ended; without `wait_for_all` reads the counters only once.
     pub(crate) fn wait(
         &mut self,
-        kernel: &mut impl Kernel,
+        kernel: &mut dyn Kernel,
         wait_for_all: bool,
         context: &mut dyn ExecutionContext,
     ) -> Result<(), KernelError> {
@@ -129,7 +129,7 @@ impl DrainWaiter {
     /// Reads the counters once and moves the drains that have ended.
     fn poll_connections(
         &mut self,
-        kernel: &mut impl Kernel,
+        kernel: &mut dyn Kernel,
         now: Duration,
     ) -> Result<Vec<DrainProgress>, KernelError> {
         if self.waiting.is_empty() {

@@ -46,7 +46,7 @@ impl<'a> Pass<'a> {
 ///
 /// Every failure is in the report.
 pub fn execute(
-    kernel: &mut impl Kernel,
+    kernel: &mut dyn Kernel,
     pass: Pass<'_>,
     options: ApplyOptions,
     context: &mut dyn ExecutionContext,
@@ -110,7 +110,7 @@ impl DesiredState<'_> {
     /// Steps that wait for a drain are left out.
     fn remaining_steps(
         &self,
-        kernel: &mut impl Kernel,
+        kernel: &mut dyn Kernel,
         live: &mut Live,
         report: &Report,
         first: usize,

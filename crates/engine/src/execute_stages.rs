@@ -16,7 +16,7 @@ use crate::{Exception, ExecutionContext, Kernel, KernelError, Outcome, Replies, 
 ///
 /// Returns whether every reply arrived and was a success.
 pub(crate) fn execute_stages(
-    kernel: &mut impl Kernel,
+    kernel: &mut dyn Kernel,
     steps: Vec<Op>,
     report: &mut Report,
     (drains, record): (&mut DrainWaiter, &PriorState),
@@ -126,7 +126,7 @@ pub(crate) fn is_already_draining(op: &Op) -> bool {
 
 /// Sends the operations, except for the skipped ones.
 fn send(
-    kernel: &mut impl Kernel,
+    kernel: &mut dyn Kernel,
     ops: &[Op],
     skip: impl Fn(&Op) -> bool,
 ) -> Result<Replies, KernelError> {

@@ -19,22 +19,31 @@ use crate::warning::ExecutionWarning;
 ///
 /// The same tests hold both kinds to the same behaviour. Reads are never partial: one that fails is
 /// an error, not a shorter list.
+///
+/// Functions take it as `&mut dyn Kernel`, so that each exists once in the program. Only what takes
+/// the lock names the type.
 pub trait Kernel {
     /// Excludes other writers of the network namespace until it is dropped.
-    type LockGuard;
+    type LockGuard
+    where
+        Self: Sized;
 
     /// Takes the lock of the network namespace without waiting for it.
     ///
     /// # Errors
     /// As [`Lock::acquire`](evenkeel_control::Lock::acquire).
-    fn lock() -> Result<Self::LockGuard, LockError>;
+    fn lock() -> Result<Self::LockGuard, LockError>
+    where
+        Self: Sized;
 
     /// Takes the lock without waiting for it and without asking who holds it; `None` while another
     /// process holds it.
     ///
     /// # Errors
     /// As [`Lock::try_acquire`](evenkeel_control::Lock::try_acquire).
-    fn try_lock() -> Result<Option<Self::LockGuard>, LockError>;
+    fn try_lock() -> Result<Option<Self::LockGuard>, LockError>
+    where
+        Self: Sized;
 
     /// Whether the calling thread has this capability in effect. True where it cannot be determined,
     /// because a system-call filter forbids it: then the kernel's refusals report what is missing.

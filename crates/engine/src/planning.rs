@@ -43,7 +43,7 @@ impl LastApplied {
 /// # Errors
 /// The kernel cannot be read.
 pub fn plan_changes(
-    kernel: &mut impl Kernel,
+    kernel: &mut dyn Kernel,
     desired: &Desired,
     live: &Live,
     record: &PriorState,

@@ -17,7 +17,7 @@ pub(crate) fn services(ops: &[Op]) -> BTreeSet<ServiceKey> {
 
 /// Updates `live` with a fresh reading of the objects that the operations touched.
 pub(crate) fn read_touched(
-    kernel: &mut impl Kernel,
+    kernel: &mut dyn Kernel,
     live: &mut Live,
     ops: &[Op],
 ) -> Result<(), KernelError> {

@@ -15,11 +15,7 @@ use crate::stages::stages;
 use crate::{Exception, Kernel, KernelError, Outcome, Report};
 
 /// Rolls back the steps of the report, and updates their outcomes.
-pub(crate) fn roll_back(
-    kernel: &mut impl Kernel,
-    report: &mut Report,
-    live: &mut Live,
-) -> Rollback {
+pub(crate) fn roll_back(kernel: &mut dyn Kernel, report: &mut Report, live: &mut Live) -> Rollback {
     let is_ours = |outcome: &Outcome| {
         matches!(outcome, Outcome::Applied | Outcome::Failed(_) | Outcome::Unknown)
     };
@@ -35,7 +31,7 @@ pub(crate) fn roll_back(
 }
 
 /// Rolls back the steps, whichever of them were executed.
-pub(crate) fn restore(kernel: &mut impl Kernel, done: &[Op], live: &mut Live) -> Rollback {
+pub(crate) fn restore(kernel: &mut dyn Kernel, done: &[Op], live: &mut Live) -> Rollback {
     let mut rollback = Rollback::default();
     for round in 0.. {
         if let Err(error) = read_touched(kernel, live, done) {
@@ -61,7 +57,7 @@ pub(crate) fn restore(kernel: &mut impl Kernel, done: &[Op], live: &mut Live) ->
 }
 
 fn execute_rollback(
-    kernel: &mut impl Kernel,
+    kernel: &mut dyn Kernel,
     steps: &[Op],
     rollback: &mut Rollback,
 ) -> Result<(), KernelError> {
@@ -86,7 +82,7 @@ fn execute_rollback(
 }
 
 /// How many connections break when the operations delete their objects.
-fn connections(kernel: &mut impl Kernel, ops: &[Op]) -> Result<u64, KernelError> {
+fn connections(kernel: &mut dyn Kernel, ops: &[Op]) -> Result<u64, KernelError> {
     let deletes = |op: &&Op| matches!(op, Op::DeleteService { .. } | Op::DeleteRealServer { .. });
     let services: BTreeSet<_> = ops.iter().filter(deletes).filter_map(Op::service).collect();
     if services.is_empty() {

@@ -17,7 +17,7 @@ use crate::{
 /// # Errors
 /// The journal cannot be written; nothing was changed.
 pub fn execute_journalled(
-    kernel: &mut impl Kernel,
+    kernel: &mut dyn Kernel,
     mut pass: Pass<'_>,
     options: ApplyOptions,
     context: &mut dyn ExecutionContext,

@@ -83,15 +83,24 @@ impl Limits {
     }
 
     fn cover(&self, other: &Self) -> bool {
-        let networks = IpNet::aggregate(&self.vips);
         let marks = joined(&self.fwmarks);
         let Self { vips, fwmarks, services } = other;
-        vips.iter().all(|network| networks.iter().any(|it| it.contains(network)))
+        vips.iter().all(|network| cover_network(&self.vips, network))
             && joined(fwmarks).iter().all(|range| {
                 marks.iter().any(|it| it.contains(range.start()) && it.contains(range.end()))
             })
             && services.iter().all(|service| self.contains(service))
     }
+}
+
+/// Whether the networks together contain all of that one: one of them does, or they contain both of
+/// its halves.
+fn cover_network(networks: &[IpNet], network: &IpNet) -> bool {
+    let is_touched = || networks.iter().any(|it| network.contains(it));
+    let halves = || network.subnets(network.prefix_len() + 1);
+    networks.iter().any(|it| it.contains(network))
+        || is_touched()
+            && halves().is_ok_and(|mut all| all.all(|half| cover_network(networks, &half)))
 }
 
 /// The same marks in as few ranges as possible.

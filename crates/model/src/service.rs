@@ -190,9 +190,15 @@ impl PartialEq for RealServers {
 impl Eq for RealServers {}
 
 impl FromIterator<(RealServerKey, RealServer)> for RealServers {
-    /// Of several under one key the last counts, in the place of the first.
+    /// As from a list.
     fn from_iter<I: IntoIterator<Item = (RealServerKey, RealServer)>>(items: I) -> Self {
-        let mut listed: Vec<_> = items.into_iter().collect();
+        Self::from(items.into_iter().collect::<Vec<_>>())
+    }
+}
+
+impl From<Vec<(RealServerKey, RealServer)>> for RealServers {
+    /// Of several under one key the last counts, in the place of the first.
+    fn from(mut listed: Vec<(RealServerKey, RealServer)>) -> Self {
         if listed.is_sorted_by(|(one, _), (next, _)| one < next) {
             listed.shrink_to_fit();
             return Self { sorted: listed, order: Vec::new() };
@@ -214,12 +220,6 @@ impl FromIterator<(RealServerKey, RealServer)> for RealServers {
             places[at as usize] = index(place);
         }
         Self { sorted, order: places }
-    }
-}
-
-impl From<Vec<(RealServerKey, RealServer)>> for RealServers {
-    fn from(items: Vec<(RealServerKey, RealServer)>) -> Self {
-        items.into_iter().collect()
     }
 }
 

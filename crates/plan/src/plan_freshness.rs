@@ -10,9 +10,8 @@ use std::mem::{Discriminant, discriminant};
 use evenkeel_model::{
     Desired, Ignore, IgnoredField, Names, RealServer, Service, ServiceKey, Timeouts,
 };
-use similar::TextDiff;
 
-use crate::render::{Labels, Line};
+use crate::render::{Labels, Line, NamedText, unified_diff_of};
 use crate::resource::service::leave_config;
 use crate::{Object, Op};
 
@@ -48,8 +47,8 @@ pub fn freshness_diff(
     }
     let labels = Labels::new(Names { desired, last });
     let (before, after) = (text(saved, &labels), text(&masked, &labels));
-    let diff = TextDiff::from_lines(&before, &after);
-    Some(diff.unified_diff().context_radius(1).header("the saved plan", "a fresh plan").to_string())
+    let before = NamedText { name: "the saved plan", text: &before };
+    Some(unified_diff_of(before, NamedText { name: "a fresh plan", text: &after }, 1))
 }
 
 /// Whether a step is compared: modules are not, as they are loaded only if missing.

@@ -150,7 +150,7 @@ fn planned<K: Kernel>(
 
 /// Returns why the plan is not executed.
 fn obstacle(
-    kernel: &mut impl Kernel,
+    kernel: &mut dyn Kernel,
     planned: &PlannedHost,
     options: &ApplyOptions<'_>,
 ) -> Result<Option<ApplyOutcome>, WorkflowError> {

@@ -18,7 +18,7 @@ pub enum Blocked {
 ///
 /// # Errors
 /// A capability is missing, or the interfaces cannot be read.
-pub fn check_permitted(kernel: &mut impl Kernel, steps: &[Op]) -> Result<(), WorkflowError> {
+pub fn check_permitted(kernel: &mut dyn Kernel, steps: &[Op]) -> Result<(), WorkflowError> {
     let missing = missing_capabilities(kernel, steps)?;
     if missing.is_empty() { Ok(()) } else { Err(MissingCapabilities(missing).into()) }
 }
@@ -28,7 +28,7 @@ pub fn check_permitted(kernel: &mut impl Kernel, steps: &[Op]) -> Result<(), Wor
 /// # Errors
 /// As [`check_permitted`].
 pub fn check_plan(
-    kernel: &mut impl Kernel,
+    kernel: &mut dyn Kernel,
     plan: &Plan,
     allow: &[Guard],
 ) -> Result<Option<Blocked>, WorkflowError> {

@@ -35,7 +35,7 @@ pub enum DrainEnd {
 /// The kernel cannot be read, or the daemon does not answer.
 pub fn wait_for_drains(
     report: &Report,
-    kernel: &mut impl Kernel,
+    kernel: &mut dyn Kernel,
     context: &mut dyn ExecutionContext,
 ) -> Result<DrainEnd, WorkflowError> {
     let drains = begun_drains(report);

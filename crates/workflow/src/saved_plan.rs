@@ -1,56 +1,26 @@
 //! Plans saved to files, to be reviewed and then applied unchanged or not at all.
 //!
-//! The file is a line with its format and a checksum, then its body, both JSON. The body holds all
-//! inputs of the plan except for the host: the texts of the spec and the values of their parameters,
-//! so that the spec's files are no longer needed. An apply makes a fresh plan from these, and the
-//! saved one must be the same ([`evenkeel_plan::freshness_diff`]).
-//!
-//! The checksum protects against damage and careless edits, not against malice: anyone who may
-//! write the file might as well write a spec. Guards overridden with `--allow` are not stored.
+//! The file ([`PlanFile`]) holds the plan with its inputs. An apply makes a fresh plan from these, and
+//! the saved one must be the same ([`evenkeel_plan::freshness_diff`]).
 
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use evenkeel_engine::{Directory, Envelope, FileError, FileUse, ParameterValues};
+use evenkeel_engine::{
+    Directory, FileError, FileUse, ParameterValues, PlanFile, PlanFileProblem, PlanOrigin, PlanText,
+};
 use evenkeel_model::Desired;
 use evenkeel_plan::{Op, freshness_diff};
 use evenkeel_spec::{RememberedParameters, Source};
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
-
-use crate::plan_origin::PlanOrigin;
-
-/// The format that this build writes, and the only one that it reads.
-const FORMAT: u32 = 2;
-
-/// The first line.
-const ENVELOPE: Envelope = Envelope { key: "evenkeel_plan", version_covered_since: None };
 
 /// An upper bound for the length of a plan, given the maximum length of a spec.
 const LONGEST: u64 = 1 << 30;
 
 /// A plan with its inputs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SavedPlan {
-    /// The version of evenkeel that made it: other versions may plan differently.
-    evenkeel: String,
-    origin: PlanOrigin,
-    /// The services that it is limited to; empty for all.
-    target: Vec<String>,
-    texts: Vec<Text>,
-    parameters: ParameterValues,
-    steps: Vec<Op>,
-}
-
-/// A text of the spec with its name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Text {
-    name: String,
-    text: String,
-}
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SavedPlan(PlanFile);
 
 /// Why the file of a saved plan was not written, or cannot be applied.
 #[derive(Debug, Error)]
@@ -85,7 +55,7 @@ pub enum SavedPlanError {
     #[error("{} is not a plan written by `evenkeel plan --out`", .0.display())]
     NoPlan(PathBuf),
     /// Its format is not the one that this build reads.
-    #[error("{} has saved-plan format {format}; this build reads format {FORMAT}", path.display())]
+    #[error("{} has saved-plan format {format}; this build reads format {}", path.display(), PlanFile::FORMAT)]
     Format {
         /// The file.
         path: PathBuf,
@@ -145,19 +115,19 @@ impl SavedPlan {
         parameters: ParameterValues,
         steps: &[Op],
     ) -> Self {
-        let texts = sources.iter().map(|Source { name, text }| Text {
+        let texts = sources.iter().map(|Source { name, text }| PlanText {
             name: name.clone(),
             // A spec that is not UTF-8 is rejected before planning.
             text: String::from_utf8_lossy(text).into_owned(),
         });
-        Self {
+        Self(PlanFile {
             evenkeel: env!("CARGO_PKG_VERSION").to_owned(),
             origin,
             target: target.to_vec(),
             texts: texts.collect(),
             parameters,
             steps: steps.to_vec(),
-        }
+        })
     }
 
     /// Writes it durably to a file that only its owner may read, atomically replacing an existing one.
@@ -173,7 +143,7 @@ impl SavedPlan {
         let Some(name) = path.file_name() else {
             return Err(fail(io::ErrorKind::IsADirectory.into()));
         };
-        let [header, body] = self.to_parts().map_err(fail)?;
+        let [header, body] = self.0.to_parts().map_err(|error| fail(error.into()))?;
         let folder = path.parent().filter(|folder| *folder != Path::new(""));
         Directory::open(folder.unwrap_or(Path::new(".")))
             .and_then(|folder| folder.replace(name, FileUse::Export, &[&header, &body]))
@@ -195,17 +165,17 @@ impl SavedPlan {
 
     /// The texts of its spec.
     pub fn sources(&self) -> Vec<Source> {
-        self.texts.iter().map(|it| Source::new(it.name.clone(), it.text.as_bytes())).collect()
+        self.0.texts.iter().map(|it| Source::new(it.name.clone(), it.text.as_bytes())).collect()
     }
 
     /// The values of the parameters in the texts.
     pub fn parameters(&self) -> RememberedParameters {
-        RememberedParameters(self.parameters.clone())
+        RememberedParameters(self.0.parameters.clone())
     }
 
     /// The services that it is limited to; empty for all.
     pub fn target(&self) -> &[String] {
-        &self.target
+        &self.0.target
     }
 
     /// Compares it with a fresh plan of the same texts.
@@ -218,31 +188,23 @@ impl SavedPlan {
         desired: &Desired,
         last: Option<&Desired>,
     ) -> Result<(), SavedPlanError> {
-        freshness_diff(&self.steps, fresh, desired, last)
+        freshness_diff(&self.0.steps, fresh, desired, last)
             .map_or(Ok(()), |diff| Err(SavedPlanError::Stale(diff)))
     }
 
-    /// Its two parts: the first line and the body.
-    fn to_parts(&self) -> io::Result<[Vec<u8>; 2]> {
-        let mut body = serde_json::to_vec_pretty(self)?;
-        body.push(b'\n');
-        Ok([ENVELOPE.header(FORMAT, &body).into_bytes(), body])
-    }
-
     fn from_bytes(text: &[u8], path: &Path) -> Result<Self, SavedPlanError> {
-        let changed = || SavedPlanError::Changed(path.to_owned());
-        match ENVELOPE.version(text) {
-            None if text.starts_with(b"{\"evenkeel_plan\":") => return Err(changed()),
-            None => return Err(SavedPlanError::NoPlan(path.to_owned())),
-            Some(FORMAT) => {}
-            Some(format) => return Err(SavedPlanError::Format { path: path.to_owned(), format }),
-        }
-        let body = ENVELOPE.body(FORMAT, text).ok_or_else(changed)?;
-        serde_json::from_slice(body).map_err(|_| changed())
+        PlanFile::from_bytes(text).map(Self).map_err(|problem| {
+            let path = path.to_owned();
+            match problem {
+                PlanFileProblem::NoPlan => SavedPlanError::NoPlan(path),
+                PlanFileProblem::Format(format) => SavedPlanError::Format { path, format },
+                PlanFileProblem::Changed => SavedPlanError::Changed(path),
+            }
+        })
     }
 
     fn check_origin(&self, here: &PlanOrigin) -> Result<(), SavedPlanError> {
-        let Self { evenkeel, origin, .. } = self;
+        let PlanFile { evenkeel, origin, .. } = &self.0;
         if evenkeel != env!("CARGO_PKG_VERSION") {
             return Err(SavedPlanError::Version { made: evenkeel.clone() });
         }
@@ -346,40 +308,6 @@ mod tests {
     }
 
     #[test]
-    fn the_first_line_has_the_digest_of_the_body_alone() {
-        // echo -n body | sha256sum
-        let digest = "230d8358dc8e8890b4c58deeb62912ee2f20357ae92a5cc861b98e68fe31acb5";
-        let expected = format!("{{\"evenkeel_plan\":2,\"sha256\":\"{digest}\"}}\n");
-        assert_eq!(ENVELOPE.header(FORMAT, b"body"), expected);
-    }
-
-    #[test]
-    fn every_changed_byte_is_detected() {
-        let text = example().to_parts().expect("it can be written").concat();
-        assert_eq!(parse(&text), Ok(example()));
-        for place in 0..text.len() {
-            for change in [1, 0x20, 0x80] {
-                let mut changed = text.clone();
-                changed[place] ^= change;
-                assert!(parse(&changed).is_err(), "byte {place}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_truncated_or_extended_file_is_refused() {
-        let text = example().to_parts().expect("it can be written").concat();
-        for length in 0..text.len() {
-            assert!(parse(&text[..length]).is_err(), "{length} bytes");
-        }
-        assert_eq!(
-            parse(&[&*text, b"\n"].concat()),
-            Err(SavedPlanError::Changed("plan".into())),
-            "a line too many"
-        );
-    }
-
-    #[test]
     fn another_file_and_another_format_are_distinguished_from_damage() {
         assert_eq!(parse(b"version: 1\n"), Err(SavedPlanError::NoPlan("plan".into())));
         assert_eq!(parse(b""), Err(SavedPlanError::NoPlan("plan".into())));
@@ -390,9 +318,9 @@ mod tests {
 
     #[test]
     fn a_plan_of_another_version_or_origin_is_refused_with_the_reason() {
-        let made = |change: fn(&mut SavedPlan)| {
+        let made = |change: fn(&mut PlanFile)| {
             let mut plan = example();
-            change(&mut plan);
+            change(&mut plan.0);
             plan.check_origin(&lb1()).map_err(|plan_error| plan_error.to_string())
         };
         assert_eq!(made(|_| {}), Ok(()));
@@ -400,7 +328,7 @@ mod tests {
         assert!(version.starts_with("the plan was made by evenkeel 0.0.1; this is "), "{version}");
         for (change, message) in [
             (
-                (|it| it.origin.host = "lb2".into()) as fn(&mut SavedPlan),
+                (|it| it.origin.host = "lb2".into()) as fn(&mut PlanFile),
                 "the plan was made on host `lb2`; this is `lb1`",
             ),
             (

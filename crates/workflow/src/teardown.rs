@@ -158,7 +158,7 @@ fn planned<K: Kernel>(
 
 /// Returns why the plan is not executed.
 fn obstacle(
-    kernel: &mut impl Kernel,
+    kernel: &mut dyn Kernel,
     planned: &TeardownPlan,
     options: &TeardownOptions<'_>,
 ) -> Result<Option<TeardownOutcome>, WorkflowError> {

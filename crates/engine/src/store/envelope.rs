@@ -10,16 +10,16 @@ use sha2::{Digest, Sha256};
 
 /// The first line of one kind of file.
 #[derive(Debug, Clone, Copy)]
-pub struct Envelope {
+pub(crate) struct Envelope {
     /// The key of the version in the first line, which says what kind of file it is.
-    pub key: &'static str,
+    pub(crate) key: &'static str,
     /// From which version on the checksum covers the version too; `None` where it never does.
-    pub version_covered_since: Option<u32>,
+    pub(crate) version_covered_since: Option<u32>,
 }
 
 impl Envelope {
     /// The first line of a file with that version and body.
-    pub fn header(&self, version: u32, body: &[u8]) -> String {
+    pub(crate) fn header(&self, version: u32, body: &[u8]) -> String {
         let mut digest = Sha256::new();
         if self.version_covered_since.is_some_and(|first| first <= version) {
             digest.update(format!("{version}\n"));
@@ -31,7 +31,7 @@ impl Envelope {
 
     /// The version that the first line names; `None` where it names none. Any version can be read, and
     /// is not checked yet.
-    pub fn version(&self, text: &[u8]) -> Option<u32> {
+    pub(crate) fn version(&self, text: &[u8]) -> Option<u32> {
         let (first, _) = split(text);
         let fields: Value = serde_json::from_slice(first).ok()?;
         u32::try_from(fields.get(self.key)?.as_u64()?).ok()
@@ -39,7 +39,7 @@ impl Envelope {
 
     /// The body of a file of that version; `None` if the checksum, or anything else in the first line,
     /// does not match.
-    pub fn body<'a>(&self, version: u32, text: &'a [u8]) -> Option<&'a [u8]> {
+    pub(crate) fn body<'a>(&self, version: u32, text: &'a [u8]) -> Option<&'a [u8]> {
         let (first, body) = split(text);
         (first == self.header(version, body).as_bytes()).then_some(body)
     }

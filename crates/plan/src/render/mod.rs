@@ -10,6 +10,7 @@ mod text;
 
 pub use count::count;
 pub use diff::unified_diff;
+pub(crate) use diff::{NamedText, unified_diff_of};
 pub(crate) use fields::{arrows, json_fields, list, write_edit, write_fields};
 pub use json::{FORMAT, json, json_refusal, json_service, json_step};
 pub use labels::Labels;
