@@ -114,6 +114,7 @@ impl StateDir {
             Ok(None) => "is missing".to_owned(),
             Err(FileError::Failed { source, .. }) => format!("cannot be read: {source}"),
             Err(FileError::Symlink { .. }) => "is a symbolic link".to_owned(),
+            Err(FileError::NotRegular { .. }) => "is not a regular file".to_owned(),
         };
         Err(SpecUnavailable { path, problem })
     }

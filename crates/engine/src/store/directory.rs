@@ -69,13 +69,21 @@ impl Directory {
         }
     }
 
-    /// Opens a file for reading.
+    /// Opens a regular file for reading. Anything else is refused: opening a pipe may never return, and
+    /// reading a device never end, while the caller holds the lock of the network namespace.
     pub(super) fn open_file(&self, name: &str) -> Result<File, FileError> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        match openat(&self.handle, name, flags, Mode::empty()) {
-            Ok(file) => Ok(file.into()),
-            Err(Errno::LOOP) => Err(self.symlink(name)),
-            Err(error) => Err(self.failed("read", name)(error)),
+        // With NONBLOCK, opening a pipe does not wait for its writer.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = match openat(&self.handle, name, flags, Mode::empty()) {
+            Ok(file) => File::from(file),
+            Err(Errno::LOOP) => return Err(self.symlink(name)),
+            // What the kernel calls opening a socket.
+            Err(Errno::NXIO) => return Err(self.not_regular(name)),
+            Err(error) => return Err(self.failed("read", name)(error)),
+        };
+        match file.metadata().map_err(self.failed("read", name))?.is_file() {
+            true => Ok(file),
+            false => Err(self.not_regular(name)),
         }
     }
 
@@ -142,6 +150,10 @@ impl Directory {
 
     fn symlink(&self, name: &str) -> FileError {
         FileError::Symlink { path: self.path_of(name) }
+    }
+
+    fn not_regular(&self, name: &str) -> FileError {
+        FileError::NotRegular { path: self.path_of(name) }
     }
 
     fn is_symlink(&self, name: &str) -> bool {

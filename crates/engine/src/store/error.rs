@@ -25,6 +25,12 @@ pub enum FileError {
         /// The link.
         path: PathBuf,
     },
+    /// A directory, a pipe, a device or a socket is in the place of a file.
+    #[error("cannot read {}: it is not a regular file", path.display())]
+    NotRegular {
+        /// What is in the place of the file.
+        path: PathBuf,
+    },
 }
 
 impl FileError {
@@ -47,6 +53,7 @@ impl FileError {
                 "check who put the link there, and move what it points to into its place; only the \
                  state directory as a whole (--state-dir) may be a link"
             }
+            Self::NotRegular { .. } => "check who put it there, and remove it",
         }
     }
 
@@ -60,7 +67,7 @@ impl From<FileError> for io::Error {
     fn from(error: FileError) -> Self {
         match error {
             FileError::Failed { source, .. } => source,
-            FileError::Symlink { .. } => Self::other(error),
+            FileError::Symlink { .. } | FileError::NotRegular { .. } => Self::other(error),
         }
     }
 }

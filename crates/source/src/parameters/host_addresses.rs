@@ -54,10 +54,12 @@ fn message(error: &evenkeel_host::Error) -> String {
     }
 }
 
-/// Returns the interface's first address of the host's own.
+/// Returns the interface's first address of the host's own: the one that was added first, so that an
+/// address that is added later changes nothing.
 ///
 /// Leaves out addresses that evenkeel bound, which may come before the host's own and change with
-/// the spec, and link-local ones. Kernels before 5.18 do not store that evenkeel bound an address; there
+/// the spec, and link-local ones; of IPv6 also temporary ones (RFC 8981), which the kernel replaces
+/// every day, and those that another host has already. Kernels before 5.18 do not store that evenkeel bound an address; there
 /// the journal shows it.
 pub(super) fn first_own<'a>(
     addresses: &'a [Address],
@@ -81,9 +83,21 @@ pub(super) fn first_own<'a>(
             && (keeps_marks || !is_journalled(it))
             && !it.flags.contains(AddressFlags::DEPRECATED)
     };
-    let of = |family| addresses.iter().filter(is_own).find(|it| Family::from(it.address) == family);
+    let own = addresses.iter().filter(is_own);
+    let ipv4 = || own.clone().find(|it| it.address.is_ipv4());
+    // The kernel lists IPv4 addresses in the order in which they were added, and IPv6 addresses of a
+    // scope in the opposite order.
+    let ipv6 = || own.clone().rfind(|it| it.address.is_ipv6() && is_lasting(it));
     match family {
-        Some(family) => of(family),
-        None => of(Family::Ipv4).or_else(|| of(Family::Ipv6)),
+        Some(Family::Ipv4) => ipv4(),
+        Some(Family::Ipv6) => ipv6(),
+        None => ipv4().or_else(ipv6),
     }
+}
+
+/// Whether an IPv6 address is neither temporary nor a duplicate of another host's.
+fn is_lasting(address: &Address) -> bool {
+    // The bit of secondary IPv4 addresses marks temporary IPv6 ones.
+    let unusable = [AddressFlags::SECONDARY, AddressFlags::DADFAILED];
+    !unusable.into_iter().any(|flag| address.flags.contains(flag))
 }

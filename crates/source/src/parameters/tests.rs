@@ -52,6 +52,31 @@ fn the_first_address_is_the_hosts_own_and_ipv4_before_ipv6() {
 }
 
 #[test]
+fn an_address_that_is_added_later_changes_nothing() {
+    let found = |all: &[Address], family| found(all, "eth0", family, &BTreeSet::new());
+    // As the kernel lists them: the latest IPv6 address comes first.
+    let four = ["192.0.2.1", "192.0.2.2"].map(|address| on("eth0", address));
+    assert_eq!(found(&four, None).as_deref(), Some("192.0.2.1"));
+    let six = ["fd00::3", "2001:db8::2", "2001:db8::1"].map(|address| on("eth0", address));
+    assert_eq!(found(&six, None).as_deref(), Some("2001:db8::1"));
+    assert_eq!(found(&six[..2], Some(Family::Ipv6)).as_deref(), Some("2001:db8::2"));
+}
+
+#[test]
+fn a_temporary_address_and_a_duplicate_are_never_the_value() {
+    for flag in [AddressFlags::SECONDARY, AddressFlags::DADFAILED] {
+        let unusable = Address { flags: flag, ..on("eth0", "2001:db8::2") };
+        let all = [unusable.clone(), on("eth0", "2001:db8::1"), unusable];
+        let found = |all: &[Address]| found(all, "eth0", None, &BTreeSet::new());
+        assert_eq!(found(&all).as_deref(), Some("2001:db8::1"));
+        assert_eq!(found(&all[..1]), None);
+    }
+    // In IPv4 the same bit marks further addresses of a subnet.
+    let secondary = Address { flags: AddressFlags::SECONDARY, ..on("eth0", "192.0.2.2") };
+    assert_eq!(found(&[secondary], "eth0", None, &BTreeSet::new()).as_deref(), Some("192.0.2.2"));
+}
+
+#[test]
 fn on_a_kernel_without_marks_the_journal_shows_which_addresses_are_not_the_hosts_own() {
     let all = [on("eth0", "192.0.2.9"), on("eth0", "192.0.2.1")];
     let binding = Binding {

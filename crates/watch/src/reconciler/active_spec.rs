@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use evenkeel_control::{ActiveSpec, ParameterStatus, SpecProblem};
-use evenkeel_engine::{Journal, LastApplied, StateDir, StoredSpec, StoredSpecTexts};
+use evenkeel_engine::{Journal, LastApplied, StateDir, StoredSpec, StoredSpecTexts, hexadecimal};
 use evenkeel_model::{Desired, Names};
 use evenkeel_plan::Op;
 use evenkeel_source::{Reading, SpecText};
 use evenkeel_workflow::compare_texts;
+use sha2::{Digest, Sha256};
 use tracing::{info, warn};
 
 use super::parameter_changes::ParameterChanges;
@@ -153,6 +154,20 @@ impl SpecVersions {
 /// Returns the SHA-256 of a spec's texts, in hexadecimal digits.
 pub(crate) fn digest(spec: &SpecText) -> String {
     StoredSpec::new(&spec.texts(), &spec.parameters).digest.into()
+}
+
+/// Returns the digest of a spec's texts together with the values of its parameters: what a user approved
+/// for one value says nothing about another.
+pub(crate) fn digest_with_parameters(spec: &SpecText) -> String {
+    let mut hash = Sha256::new();
+    hash.update(digest(spec));
+    for (name, value) in &spec.parameters {
+        for part in [name, value] {
+            hash.update(part.len().to_ne_bytes());
+            hash.update(part.as_bytes());
+        }
+    }
+    hexadecimal(&hash.finalize())
 }
 
 /// Whether it is the spec that the journal records. Names are not compared.

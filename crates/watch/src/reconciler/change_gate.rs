@@ -17,14 +17,14 @@ pub(super) struct ChangeGate {
     last_held: Option<Held>,
     /// The approved plan that the next pass may apply.
     approved: Option<String>,
-    /// The guards that the spec with this digest may pass until it is reached.
+    /// The guards that one spec may pass until it is reached.
     granted: Option<Grant>,
 }
 
 /// The guards that a spec may pass.
 #[derive(Debug, PartialEq, Eq)]
 struct Grant {
-    /// The digest of the spec.
+    /// The digest of the spec and of the values of its parameters.
     spec: String,
     guards: Vec<Guard>,
 }
@@ -32,7 +32,7 @@ struct Grant {
 /// A plan to be admitted.
 pub(super) struct Candidate<'a> {
     pub(super) plan: &'a Plan,
-    /// The digest of its spec.
+    /// The digest of its spec and of the values of its parameters.
     pub(super) spec: &'a str,
     /// The id that a user approves it by.
     pub(super) id: &'a dyn Fn() -> String,

@@ -1,6 +1,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
+use rustix::fs::{CWD, FileType, Mode};
 use tempfile::TempDir;
 
 use super::*;
@@ -85,6 +86,30 @@ fn a_link_in_place_of_a_file_is_not_read_and_can_be_removed() {
         assert_eq!(text(&state), None);
         assert_eq!(fs::read(&secret).expect("it is there"), b"secret");
     }
+}
+
+/// Opening a pipe would wait for a writer, and reading a device never end.
+#[test]
+fn what_is_no_regular_file_is_not_read_and_can_be_replaced() {
+    let (_folder, state) = state_dir();
+    fs::create_dir_all(state.folder()).expect("folders");
+    let path = state.folder().join(NAME);
+    let assert_refused = || {
+        let error = state.read_file(NAME).expect_err("it is no file");
+        let message = format!("cannot read {}: it is not a regular file", path.display());
+        assert_eq!(error.to_string(), message);
+        assert!(error.remedy().contains("remove it"), "{}", error.remedy());
+    };
+    rustix::fs::mknodat(CWD, &path, FileType::Fifo, Mode::RWXU, 0).expect("a pipe");
+    assert_refused();
+    state.replace_file(NAME, &[b"a"]).expect("the pipe is replaced");
+    assert_eq!(text(&state).as_deref(), Some(&b"a"[..]));
+    state.remove_file(NAME).expect("it is there");
+    let _socket = std::os::unix::net::UnixListener::bind(&path).expect("a socket");
+    assert_refused();
+    state.remove_file(NAME).expect("it is there");
+    fs::create_dir(&path).expect("a folder");
+    assert_refused();
 }
 
 /// Root may do it all, so that there is nothing to test.

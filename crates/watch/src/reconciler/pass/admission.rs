@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use crate::metrics::Reload;
 use crate::reconciler::Reconciler;
-use crate::reconciler::active_spec::{digest, is_stored_as};
+use crate::reconciler::active_spec::{digest, digest_with_parameters, is_stored_as};
 use crate::reconciler::change_gate::Candidate;
 use crate::reconciler::pass_error::PassError;
 
@@ -37,7 +37,7 @@ impl<K: Kernel> Reconciler<K> {
         if self.was_applied(&newest) {
             // By `apply`, whose guards accepted the plan or were passed with `--allow`.
             self.specs.accept(self.schedule.clock.wall());
-            self.gate.grant_all(digest(&newest));
+            self.gate.grant_all(digest_with_parameters(&newest));
             self.retries.clear();
             self.conflicts.clear();
             return Ok(());
@@ -94,11 +94,10 @@ impl<K: Kernel> Reconciler<K> {
 
     /// Returns the plan to be held if guards refuse it and no user has approved it.
     fn refused(&mut self, plan: &Plan, spec: &SpecText) -> Option<Held> {
-        let digest = digest(spec);
         self.gate.review(&Candidate {
             plan,
-            spec: &digest,
-            id: &|| plan_id(&digest, plan, spec),
+            spec: &digest_with_parameters(spec),
+            id: &|| plan_id(&digest(spec), plan, spec),
             now: self.schedule.clock.wall(),
         })
     }

@@ -4,6 +4,7 @@ use evenkeel_control::{Answer, Request, State, Trigger};
 use evenkeel_engine::StateDir;
 use evenkeel_model::ServiceKey;
 use evenkeel_model::statistics::Statistics;
+use evenkeel_source::{ParameterReadings, Reading, SpecText};
 
 use super::SPEC;
 use super::fixture::{Fixture, set_weight, spec_text};
@@ -159,4 +160,50 @@ fn an_approved_plan_continues_through_its_drains() {
     fixture.pass(Trigger::Drain);
     assert_eq!((fixture.status().state, fixture.status().draining), (State::Ok, 0));
     assert_eq!(fixture.live().services.len(), 1);
+}
+
+/// The plans of the same texts differ with the values of their parameters.
+#[test]
+fn an_approval_ends_when_a_parameter_changes() {
+    let services: String = (80..84)
+        .map(|port| {
+            format!(
+                "  - {{ name: web{port}, vip: \"${{env:VIP}}\", port: {port}, drain: 1h, \
+                 real_servers: [ {{ address: 10.0.0.1 }} ] }}\n"
+            )
+        })
+        .collect();
+    let text = format!("version: 1\nscope: all\nservices:\n{services}");
+    let mut fixture = Fixture::new(SPEC);
+    let read = |fixture: &mut Fixture, vip: &str| {
+        let texts = vec![("spec.yaml".to_owned(), text.clone().into_bytes())];
+        let parameters = [("env:VIP".into(), vip.into())].into();
+        let spec = SpecText::recorded(texts, parameters).expect("it is valid");
+        let reading = Reading { spec: Ok(spec), parameters: ParameterReadings::new() };
+        fixture.reconciler.specs.take(reading, 100);
+        fixture.pass(Trigger::Spec);
+    };
+    let approve = |fixture: &mut Fixture| {
+        fixture.assert_state(State::Held, "guard");
+        let id = fixture.status().spec.held.clone().expect("it is held").id;
+        let answer = fixture.reconciler.handle(Request::Approve { id });
+        assert!(matches!(answer, Answer::Done(_)), "{answer:?}");
+    };
+    read(&mut fixture, "192.0.2.1");
+    if fixture.status().state == State::Held {
+        approve(&mut fixture);
+    }
+    // Connections keep the real servers of the services before.
+    for (service, value) in &fixture.live().services {
+        let statistics = &mut fixture.kernel.get().statistics;
+        let counted = &mut statistics.services.entry(*service).or_default().real_servers;
+        for (key, _) in value.real_servers.in_order() {
+            counted.entry(*key).or_default().active_connections = 1;
+        }
+    }
+    read(&mut fixture, "192.0.2.2");
+    approve(&mut fixture);
+    assert_eq!((fixture.status().state, fixture.status().draining), (State::Ok, 4));
+    read(&mut fixture, "192.0.2.3");
+    fixture.assert_state(State::Held, "guard mass-delete");
 }
