@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Span;
+
 /// How long a removed real server may keep its connections, in seconds; 0 deletes it at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -15,14 +17,9 @@ impl Drain {
 }
 
 impl fmt::Display for Drain {
-    /// As specs write it: `0s`, `90s`, `2m`, `1h`.
+    /// As a span: `0s`, `2m`, `59m58s`, `1h30m`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            0 => f.write_str("0s"),
-            hours if hours % 3600 == 0 => write!(f, "{}h", hours / 3600),
-            minutes if minutes % 60 == 0 => write!(f, "{}m", minutes / 60),
-            seconds => write!(f, "{seconds}s"),
-        }
+        Span(self.0.into()).fmt(f)
     }
 }
 
@@ -30,5 +27,17 @@ impl Default for Drain {
     /// The default of a spec: 30 seconds.
     fn default() -> Self {
         Self(30)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drain_is_written_as_every_span_is() {
+        for (seconds, text) in [(0, "0s"), (120, "2m"), (3_598, "59m58s"), (5_400, "1h30m")] {
+            assert_eq!(Drain(seconds).to_string(), text);
+        }
     }
 }

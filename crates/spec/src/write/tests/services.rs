@@ -139,7 +139,7 @@ fn drains_and_thresholds_are_written_where_they_differ_from_the_defaults() {
     assert_eq!(drains("none\n"), Some("drain: 0s"));
     assert_eq!(drains("pair\n"), Some("drain: 45s"));
     assert_eq!(drains("odd-192.0.2.7-81"), Some("drain: 46s"));
-    let end = "\ndefaults: { drain: 90s }\n\nguards: { mass_delete: 80%, mass_delete_from: 10, unbind_in_use: 7 }\n";
+    let end = "\ndefaults: { drain: 1m30s }\n\nguards: { mass_delete: 80%, mass_delete_from: 10, unbind_in_use: 7 }\n";
     assert!(text.ends_with(end), "{text}");
     all.services.retain(|_, named| &*named.name != "odd");
     assert_written(&all);
