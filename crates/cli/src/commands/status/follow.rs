@@ -5,7 +5,7 @@ use evenkeel_plan::render::count;
 use evenkeel_workflow::now;
 use jiff::Timestamp;
 
-use super::{parameter_change, print_status};
+use super::{parameter_change, print_status, times};
 use crate::args::{GlobalArgs, OutputFormat};
 use crate::daemon_client::subscribe;
 use crate::error::Error;
@@ -135,13 +135,6 @@ fn description(event: &EventKind) -> Option<String> {
 fn one_line(text: &str) -> String {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     lines.collect::<Vec<_>>().join(" ")
-}
-
-fn times(number: u32) -> String {
-    match number {
-        1 => "once".to_owned(),
-        _ => format!("{number} times"),
-    }
 }
 
 /// A time of an event, which may be of another day.
