@@ -187,7 +187,7 @@ impl Output {
     /// Reports an event of a use case.
     pub(crate) fn event(&mut self, event: &Event, text: &str) {
         self.warning(text);
-        if self.answers == Answers::Document {
+        if self.answers != Answers::Text {
             self.remarks.events.push(render::event(event));
         }
     }
@@ -197,7 +197,7 @@ impl Output {
         &mut self,
         warnings: impl IntoIterator<Item = &'a Problem>,
     ) {
-        if self.answers == Answers::Document {
+        if self.answers != Answers::Text {
             self.remarks.spec_warnings.extend(warnings.into_iter().map(render::problem));
         }
     }

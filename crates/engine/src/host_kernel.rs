@@ -153,9 +153,7 @@ impl Kernel for HostKernel {
             if run[0].service().is_some() {
                 self.execute_ipvs(run, first, &mut replies)?;
             } else {
-                for (place, op) in run.iter().enumerate() {
-                    self.execute_single(op, first + place, &mut replies)?;
-                }
+                self.execute_others(run, first, &mut replies)?;
             }
             first += run.len();
         }

@@ -168,6 +168,7 @@ mod tests {
             up: true,
             running: true,
             loopback: false,
+            point_to_point: false,
             no_arp: false,
             ethernet: true,
             operational: OperationalState::Up,

@@ -43,6 +43,8 @@ pub struct Link {
     pub running: bool,
     /// Whether it is a loopback (`IFF_LOOPBACK`).
     pub loopback: bool,
+    /// Whether it has a single peer (`IFF_POINTOPOINT`).
+    pub point_to_point: bool,
     /// Whether it does not resolve neighbours (`IFF_NOARP`).
     pub no_arp: bool,
     /// Whether its frames are Ethernet's (`ARPHRD_ETHER`).
@@ -81,6 +83,7 @@ impl Link {
             up: header.flags.contains(LinkFlags::Up),
             running: header.flags.contains(LinkFlags::Running | LinkFlags::LowerUp),
             loopback: header.flags.contains(LinkFlags::Loopback),
+            point_to_point: header.flags.contains(LinkFlags::Pointopoint),
             no_arp: header.flags.contains(LinkFlags::Noarp),
             ethernet: header.link_layer_type == LinkLayerType::Ether,
             operational: OperationalState::Unknown,

@@ -59,6 +59,12 @@ impl Neighbour {
         }
     }
 
+    /// Whether it resolves one address. On a loopback or point-to-point interface, the kernel has one
+    /// IPv4 entry for all addresses, 0.0.0.0 (`arp_constructor`).
+    fn is_of_one_address(&self) -> bool {
+        !self.address.is_unspecified()
+    }
+
     /// Reads the payload of an `RTM_NEWNEIGH`, without the interface's name. None for an entry that is
     /// of neither family.
     fn decode(payload: &[u8]) -> Result<Option<Self>, String> {
@@ -107,7 +113,8 @@ impl Host {
                 if payload.first() == Some(&u8::from(family)) {
                     let decoded = Neighbour::decode(&payload);
                     let malformed = |what| Error::Malformed { action: action(), what };
-                    neighbours.extend(decoded.map_err(malformed)?.filter(Neighbour::is_added));
+                    let decoded = decoded.map_err(malformed)?;
+                    neighbours.extend(decoded.filter(|it| it.is_added() && it.is_of_one_address()));
                 }
             }
         }
@@ -212,15 +219,20 @@ impl Host {
         Neighbour::decode(payload).map_err(malformed)
     }
 
-    /// Looks up an interface whose link-layer addresses have the length of a MAC address.
+    /// Looks up an interface that has neighbours: its link-layer addresses have the length of a MAC
+    /// address, and it is not a loopback or point-to-point interface, where the kernel would store an
+    /// IPv4 entry under 0.0.0.0, for all addresses.
     fn index_with_mac(&self, interface: &str) -> Result<u32, Error> {
         let link = self.existing_link(interface)?;
-        if link.hardware_address.len() == HardwareAddress::default().len() {
-            Ok(link.index)
+        let why = if link.hardware_address.len() != HardwareAddress::default().len() {
+            "the interface has no MAC addresses"
+        } else if link.loopback || link.point_to_point {
+            "a loopback or point-to-point interface has no neighbours"
         } else {
-            let object = format!("a neighbour on {interface}");
-            Err(Error::Impossible { object, why: "the interface has no MAC addresses".to_owned() })
-        }
+            return Ok(link.index);
+        };
+        let object = format!("a neighbour on {interface}");
+        Err(Error::Impossible { object, why: why.to_owned() })
     }
 
     fn set_neighbour(

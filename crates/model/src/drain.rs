@@ -17,9 +17,9 @@ impl Drain {
 }
 
 impl fmt::Display for Drain {
-    /// As a [`Span`]: `0s`, `1m30s`, `1h`.
+    /// As a span: `0s`, `2m`, `59m58s`, `1h30m`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Span(u64::from(self.0)).fmt(f)
+        Span(self.0.into()).fmt(f)
     }
 }
 
@@ -27,5 +27,17 @@ impl Default for Drain {
     /// The default of a spec: 30 seconds.
     fn default() -> Self {
         Self(30)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drain_is_written_as_every_span_is() {
+        for (seconds, text) in [(0, "0s"), (120, "2m"), (3_598, "59m58s"), (5_400, "1h30m")] {
+            assert_eq!(Drain(seconds).to_string(), text);
+        }
     }
 }

@@ -34,8 +34,7 @@ pub(crate) fn run(
         Err(error) => return Err(error),
         Ok(Answer::Status(status)) => status,
         Ok(Answer::Done(message) | Answer::Refused(message)) => {
-            output.refusal(&message);
-            return Ok(CommandExit::Refused);
+            return Err(AskError::Refused(message).into());
         }
     };
     match arguments.output {
@@ -166,12 +165,12 @@ fn print_status(status: &Status, output: &mut Output) -> Result<(), Error> {
         row("out of scope", count(status.unmanaged, "service"))?;
     }
     for failing in &status.failing {
-        let (attempts, next) = (failing.attempts, utc(failing.next));
-        row("failing", format!("{}: tried {}, next at {next}", failing.object, times(attempts)))?;
+        let (attempts, next) = (times(failing.attempts), utc(failing.next));
+        row("failing", format!("{}: tried {attempts}, next at {next}", failing.object))?;
     }
     for conflict in &status.conflicts {
-        let (number, next) = (conflict.times, utc(conflict.next));
-        row("conflict", format!("{}: undone {}, next at {next}", conflict.object, times(number)))?;
+        let (undone, next) = (times(conflict.times), utc(conflict.next));
+        row("conflict", format!("{}: undone {undone}, next at {next}", conflict.object))?;
     }
     for warning in &status.warnings {
         row("warning", warning.clone())?;
@@ -217,8 +216,30 @@ fn ago(at: u64) -> Span {
     Span(seconds - seconds % unit)
 }
 
+fn times(number: u32) -> String {
+    match number {
+        1 => "once".to_owned(),
+        _ => format!("{number} times"),
+    }
+}
+
+/// A time, with its date if it is a day or more ahead.
 fn utc(at: u64) -> String {
+    let format = if at.saturating_sub(now()) < 86_400 { "%T UTC" } else { "%F %T UTC" };
     let time = Timestamp::UNIX_EPOCH.checked_add(Duration::from_secs(at));
     // A time beyond the year 9999 cannot be formatted as a date.
-    time.map_or_else(|_| format!("{at} s"), |time| time.strftime("%T UTC").to_string())
+    time.map_or_else(|_| format!("{at} s"), |time| time.strftime(format).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_that_is_days_ahead_has_a_date() {
+        assert_eq!(utc(3_600), "01:00:00 UTC");
+        assert_eq!(utc(now() + 60).len(), "01:00:00 UTC".len());
+        assert_eq!(utc(6_090_632_228), "2163-01-02 10:17:08 UTC");
+        assert_eq!(utc(u64::MAX), format!("{} s", u64::MAX));
+    }
 }

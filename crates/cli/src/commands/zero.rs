@@ -86,10 +86,7 @@ fn print_consequences(selection: &ZeroSelection, output: &mut Output) -> Result<
         output.warning(format_args!("{label} is not in the table and has no counters"));
     }
     if !selection.services.is_empty() {
-        output.warning(
-            "the counters in monitoring restart at 0: rate() and increase() of Prometheus take that \
-             into account, but graphs of plain counters drop",
-        );
+        output.warning(render::RESTART);
     }
     Ok(())
 }

@@ -29,7 +29,7 @@ pub(crate) use self::event::event;
 pub(crate) use self::problem::problem;
 pub(crate) use self::teardown::teardown;
 pub(crate) use self::validate::{invalid, valid};
-pub(crate) use self::zero::zero;
+pub(crate) use self::zero::{RESTART, zero};
 
 /// Grows when a field is removed or changes its meaning.
 const FORMAT: u32 = 1;

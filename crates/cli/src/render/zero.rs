@@ -7,6 +7,10 @@ use serde_json::{Map, Value, json};
 
 use super::fields;
 
+/// What a reset means for monitoring.
+pub(crate) const RESTART: &str = "counters of monitoring restart at 0: rate() and increase() of \
+     Prometheus take that into account, graphs of plain counters drop";
+
 pub(crate) fn zero(selection: &ZeroSelection, replies: &Replies) -> Map<String, Value> {
     let names = selection.names();
     let services = selection.services.iter().enumerate().map(|(place, key)| {
@@ -26,7 +30,8 @@ pub(crate) fn zero(selection: &ZeroSelection, replies: &Replies) -> Map<String, 
         json!({ "service": json_service(key, names), "outcome": outcome, "failure": failure })
     });
     let absent = selection.absent.iter().map(|key| json_service(key, names));
-    let warnings = replies.warnings.iter().map(ToString::to_string);
+    let restart = (!selection.services.is_empty()).then(|| RESTART.to_owned());
+    let warnings = restart.into_iter().chain(replies.warnings.iter().map(ToString::to_string));
     fields([
         ("services", services.collect()),
         ("absent", absent.collect()),

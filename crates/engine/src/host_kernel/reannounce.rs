@@ -73,6 +73,7 @@ mod tests {
             up: true,
             running,
             loopback: false,
+            point_to_point: false,
             no_arp: false,
             ethernet: true,
             operational: OperationalState::Up,

@@ -70,8 +70,38 @@ impl HostKernel {
         Ok(())
     }
 
+    /// Executes operations on anything but the IPVS table, one by one; `first` is the index of the first
+    /// one in the whole list.
+    ///
+    /// An address with which the kernel would remove others of its network is not unbound. If the others
+    /// are unbound by the operations that follow, it is tried again after them.
+    pub(super) fn execute_others(
+        &mut self,
+        ops: &[Op],
+        first: usize,
+        replies: &mut Replies,
+    ) -> Result<(), KernelError> {
+        let is_unbind = |op: &Op| matches!(op, Op::Unbind { .. });
+        let mut first = first;
+        for run in ops.chunk_by(|one, next| is_unbind(one) && is_unbind(next)) {
+            for (place, op) in (first..).zip(run) {
+                self.execute_single(op, place, replies)?;
+            }
+            // A run of more than one operation has unbinds only.
+            for (place, op) in (first..).zip(run).filter(|_| run.len() > 1) {
+                let exception = replies.exceptions.get(&place);
+                if matches!(exception, Some(Exception::Refused(it)) if it.errno == Errno::BUSY) {
+                    replies.exceptions.remove(&place);
+                    self.execute_single(op, place, replies)?;
+                }
+            }
+            first += run.len();
+        }
+        Ok(())
+    }
+
     /// Executes one operation on anything but the IPVS table.
-    pub(super) fn execute_single(
+    fn execute_single(
         &mut self,
         op: &Op,
         place: usize,

@@ -42,6 +42,7 @@ fn a_dummy_with_our_alias_is_ours() {
         up: true,
         running: true,
         loopback: false,
+        point_to_point: false,
         no_arp: true,
         ethernet: true,
         operational: OperationalState::Unknown,

@@ -195,6 +195,67 @@ fn commands_to_the_daemon_are_documents_and_status_exits_by_its_state() {
     }
 }
 
+#[test]
+fn a_failed_plan_reports_notices_and_warnings_of_the_spec() {
+    let fixture = Fixture::expiring("");
+    fixture.write("spec.yaml", SPEC);
+    document(&fixture, "apply --yes spec.yaml --confirm 10m", 0, "done");
+    for arguments in
+        ["plan spec.yaml --set absent=1 --target nix", "show spec.yaml --set absent=1 --target nix"]
+    {
+        let failed = document(&fixture, arguments, 64, "usage");
+        assert_eq!(failed["notices"][0]["kind"], "unconfirmed", "{failed:#}");
+        let warning = failed["spec_warnings"][0]["message"].as_str().unwrap();
+        assert!(warning.contains("`absent`"), "{failed:#}");
+    }
+    document(&fixture, "confirm", 0, "done");
+}
+
+#[test]
+fn the_warnings_of_zero_are_in_its_document() {
+    let fixture = Fixture::expiring("");
+    fixture.apply(SPEC);
+    let answer = fixture.evenkeel("zero --yes");
+    let done = document(&fixture, "zero --yes", 0, "done");
+    let warning = done["warnings"][0].as_str().unwrap();
+    assert_eq!(answer.stderr, format!("warning: {warning}\n"));
+    run("ipvsadm -D -t 192.0.2.1:80");
+    let nothing = document(&fixture, "zero --yes web", 0, "done");
+    assert_eq!((&nothing["services"], &nothing["warnings"]), (&json!([]), &json!([])));
+}
+
+#[test]
+fn a_status_that_is_refused_to_another_user_is_a_document() {
+    let fixture = Fixture::expiring("");
+    fixture.write("spec.yaml", SPEC);
+    std::fs::copy(program(), fixture.path().join("evenkeel")).unwrap();
+    let everyone = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(fixture.path(), everyone).unwrap();
+    let mut command = Command::new(program());
+    command.args(["watch", "spec.yaml", "--listen", "none"]);
+    command.arg("--state-dir").arg(fixture.path().join("state")).current_dir(fixture.path());
+    let mut daemon = command.stderr(Stdio::null()).spawn().unwrap();
+    await_status(&fixture, 0);
+    for options in [&[][..], &["--follow"]] {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+        command.arg(fixture.path().join("evenkeel")).args(["status", "--output", "json"]);
+        let answer = fixture.output({
+            command.args(options);
+            command
+        });
+        let refused: Value = serde_json::from_str(&answer.stdout).unwrap_or_else(|error| {
+            panic!("{error}: {answer:?}");
+        });
+        assert_eq!(refused["exit"]["status"], answer.status, "{refused:#}");
+        let message = refused["error"]["message"].as_str().unwrap();
+        assert!(message.contains("user 65534 is not permitted"), "{refused:#}");
+        assert_eq!(answer.stderr, format!("refused: {message}\n"));
+    }
+    daemon.kill().unwrap();
+    daemon.wait().unwrap();
+}
+
 #[track_caller]
 fn await_status(fixture: &Fixture, status: i32) {
     let end = std::time::Instant::now() + std::time::Duration::from_secs(10);

@@ -148,3 +148,31 @@ fn a_snapshot_keeps_neighbours() {
     assert_eq!(answer.status, 0, "{answer:?}");
     assert_eq!(neighbours(), before);
 }
+
+#[test]
+fn a_loopback_interface_has_no_neighbours() {
+    let fixture = Fixture::new("");
+    let before = neighbours();
+    for address in ["192.0.2.9", "2001:db8::9"] {
+        let spec = format!(
+            "version: 1
+neighbours: [ {{ address: '{address}', interface: lo, mac: '02:00:00:00:00:09' }} ]
+services: []
+"
+        );
+        fixture.write("spec.yaml", &spec);
+        // The kernel would store the IPv4 entry under 0.0.0.0, where no plan finds it again.
+        let answer = fixture.evenkeel("apply --yes spec.yaml");
+        assert_eq!(answer.status, 4, "{answer:?}");
+        assert!(answer.stdout.contains("point-to-point interface has no neighbours"), "{answer:?}");
+        assert_eq!(neighbours(), before, "{address}");
+    }
+    // Another program's entry for all addresses is none that a spec can have.
+    run("ip neigh add 192.0.2.9 dev lo lladdr 02:00:00:00:00:09 nud permanent");
+    assert!(neighbours().iter().any(|line| line.starts_with("0.0.0.0 ")), "{:?}", neighbours());
+    fixture.apply(SPEC);
+    let snapshot = fixture.done("snapshot");
+    assert!(!snapshot.contains("0.0.0.0"), "{snapshot}");
+    fixture.write("snapshot.yaml", &snapshot);
+    fixture.assert_in_sync("snapshot.yaml");
+}

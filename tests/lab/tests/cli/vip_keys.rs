@@ -148,3 +148,41 @@ fn a_snapshot_keeps_labels_and_routes() {
     assert_eq!(host()[2..], before[2..]);
     assert_eq!(label(), "eth0:0");
 }
+
+#[test]
+fn vips_of_one_network_are_unbound_together() {
+    // The kernel removes the secondary addresses of a network with the first one.
+    let spec = |interface: &str| {
+        format!(
+            "version: 1
+vips:
+  - {{ address: 192.0.2.1/24, interface: {interface} }}
+  - {{ address: 192.0.2.2/24, interface: {interface}, label: '{interface}:2' }}
+  - {{ address: 192.0.2.3/24, interface: {interface} }}
+services: []
+"
+        )
+    };
+    let fixture = Fixture::new("");
+    let before = host();
+    fixture.apply(&spec("eth0"));
+    run("ip link add eth9 type dummy");
+    run("ip link set eth9 up");
+    fixture.apply(&spec("eth9"));
+    assert!(!run("ip -4 addr show dev eth0").contains("192.0.2."));
+    assert_eq!(run("ip -4 addr show dev eth9").matches("192.0.2.").count(), 6);
+    fixture.assert_in_sync("spec.yaml");
+    fixture.done("teardown --yes");
+    run("ip link del eth9");
+    assert_eq!(host(), before);
+
+    // A secondary address of another program keeps the first one in place.
+    fixture.apply(&spec("eth0"));
+    run("ip addr add 192.0.2.9/24 dev eth0");
+    let answer = fixture.evenkeel("teardown --yes");
+    assert_eq!(answer.status, 1, "{answer:?}");
+    let words = "unbinding 192.0.2.1/24 on eth0 would remove 192.0.2.9 too";
+    assert!(answer.stdout.contains(words), "{answer:?}");
+    let shown = run("ip -4 addr show dev eth0");
+    assert!(shown.contains("192.0.2.1/24") && shown.contains("192.0.2.9/24"), "{shown}");
+}
