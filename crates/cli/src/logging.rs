@@ -1,9 +1,38 @@
 //! Sets up logging to stderr.
+//!
+//! Lines are logged while the lock of the network namespace is held, too. So a thread of its own writes
+//! them: a reader of stderr that does not keep up delays neither an apply nor the daemon. Lines beyond
+//! [`LIMIT`] are lost then, and the next one says how many.
+
+use std::io::{self, Write};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
+use std::thread;
+use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::fmt;
 
 use crate::args::{Arguments, Command, LogFormat};
+
+/// The most bytes that wait to be written: several lines for each service of a large table.
+const LIMIT: usize = 64 << 20;
+
+/// The lines that wait to be written; created with the first line.
+static QUEUE: OnceLock<Option<Sender<Entry>>> = OnceLock::new();
+
+/// How many bytes wait to be written.
+static WAITING: AtomicUsize = AtomicUsize::new(0);
+
+/// How many lines were lost since the last one that was queued.
+static LOST: AtomicUsize = AtomicUsize::new(0);
+
+enum Entry {
+    Line(Vec<u8>),
+    /// Replied to when all lines before it are written.
+    Flush(SyncSender<()>),
+}
 
 /// Starts logging: warnings only, unless `-v` asks for more; the daemon also logs its operations.
 pub(crate) fn start(Arguments { command, global }: &Arguments, colors: bool) {
@@ -14,10 +43,74 @@ pub(crate) fn start(Arguments { command, global }: &Arguments, colors: bool) {
         2 => LevelFilter::DEBUG,
         _ => LevelFilter::TRACE,
     };
-    let lines = fmt().with_max_level(level).with_writer(std::io::stderr);
+    let lines = fmt().with_max_level(level).with_writer(|| LineWriter);
     let lines = lines.with_target(false).with_ansi(colors);
     match global.log_format {
         LogFormat::Text => lines.init(),
         LogFormat::Json => lines.json().init(),
+    }
+}
+
+/// Waits until what was logged is written, at most for that time if there is one. Not to be called while
+/// the lock of the network namespace is held.
+pub(crate) fn flush(limit: Option<Duration>) {
+    let Some(Some(queue)) = QUEUE.get() else { return };
+    let (written, wait) = mpsc::sync_channel(1);
+    if queue.send(Entry::Flush(written)).is_err() {
+        return;
+    }
+    // The thread ends only with the process.
+    let _written = match limit {
+        None => wait.recv().is_ok(),
+        Some(limit) => wait.recv_timeout(limit).is_ok(),
+    };
+}
+
+/// Queues each line that is written to it. The logger writes a whole line at a time.
+struct LineWriter;
+
+impl Write for LineWriter {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let Some(queue) = QUEUE.get_or_init(start_thread) else {
+            // Without a thread, the line matters more than the delay.
+            return io::stderr().write(line);
+        };
+        if WAITING.load(Ordering::Relaxed) > LIMIT {
+            LOST.fetch_add(1, Ordering::Relaxed);
+            return Ok(line.len());
+        }
+        let mut text = match LOST.swap(0, Ordering::Relaxed) {
+            0 => Vec::with_capacity(line.len()),
+            lost => format!("{lost} log lines were lost: stderr was not read\n").into_bytes(),
+        };
+        text.extend_from_slice(line);
+        WAITING.fetch_add(text.len(), Ordering::Relaxed);
+        queue.send(Entry::Line(text)).map_err(|_| io::ErrorKind::BrokenPipe)?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Starts the thread that writes the lines; `None` if the system refuses it.
+fn start_thread() -> Option<Sender<Entry>> {
+    let (queue, entries) = mpsc::channel();
+    let thread = thread::Builder::new().name("log".to_owned());
+    thread.spawn(move || write(&entries)).ok().map(|_| queue)
+}
+
+fn write(entries: &Receiver<Entry>) {
+    for entry in entries {
+        match entry {
+            Entry::Line(line) => {
+                // A failure cannot be reported and is ignored.
+                let _written = io::stderr().write_all(&line);
+                WAITING.fetch_sub(line.len(), Ordering::Relaxed);
+            }
+            // The receiver may have stopped waiting.
+            Entry::Flush(written) => drop(written.try_send(())),
+        }
     }
 }

@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use crate::args::When;
 use crate::error::Error;
 use crate::exit_code::CommandExit;
+use crate::logging;
 use crate::render::{self, Remarks};
 
 /// What a command writes to stdout.
@@ -172,6 +173,8 @@ impl Output {
 
     /// Flushes stdout, for output that has no end of its own; false if its reader has closed the pipe.
     pub(crate) fn flush_to_reader(&mut self) -> Result<bool, Error> {
+        // What was logged so far comes first.
+        logging::flush(None);
         match self.stdout.flush() {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
@@ -242,6 +245,7 @@ impl Output {
 
     /// Writes text to stderr unchanged. A failure cannot be reported and is ignored.
     pub(crate) fn message(&mut self, text: &str) {
+        logging::flush(None);
         let _written = self.stderr.write_all(text.as_bytes());
     }
 }

@@ -12,8 +12,13 @@ use crate::host::Host;
 use crate::link::check_name;
 use crate::ownership::DUMMY_ALIAS;
 
+/// The name of a device until it is marked. A process that is killed in between leaves it behind, and the
+/// next device replaces it: it is down and of no use, and would otherwise count as another program's.
+const UNFINISHED: &str = "evenkeel-new";
+
 impl Host {
-    /// Creates a dummy device, marks it with [`DUMMY_ALIAS`] and sets it up.
+    /// Creates a dummy device, marks it with [`DUMMY_ALIAS`] and sets it up. No other process may create
+    /// one in this network namespace at the same time.
     ///
     /// # Errors
     /// [`Error::InterfaceExists`] for any interface of that name; [`Error::InvalidName`];
@@ -22,31 +27,35 @@ impl Host {
     pub fn create_dummy(&self, name: &str) -> Result<(), Error> {
         check_name(name)?;
         let action = || Action::CreateDummy(name.to_owned());
-        let exclusive = NLM_F_CREATE | NLM_F_EXCL;
-        match self
-            .netlink
-            .request(RouteNetlinkMessage::NewLink(LinkDummy::new(name).build()), exclusive)
-        {
-            Ok(_) => {}
-            Err(failure) if failure.is(Errno::EEXIST) => {
-                return Err(Error::InterfaceExists { interface: name.to_owned() });
-            }
-            Err(failure) => {
-                return Err(match failure.during(action()) {
-                    Error::Refused { source, .. } if source.is(Errno::EOPNOTSUPP) => {
-                        Error::DummyUnavailable { interface: name.to_owned(), source }
-                    }
-                    error => error,
-                });
-            }
+        let exists = || Error::InterfaceExists { interface: name.to_owned() };
+        if self.link(name)?.is_some() {
+            return Err(exists());
         }
-        // The kernel takes an alias for a link that exists only, so there are two steps.
-        let index = self.existing_link(name)?.index;
-        let marked = LinkUnspec::new_with_index(index).alias(DUMMY_ALIAS).up().build();
+        if let Some(left) = self.link(UNFINISHED)?.filter(|left| left.is_dummy() && !left.up) {
+            self.delete_index(left.index, action())?;
+        }
+        let exclusive = NLM_F_CREATE | NLM_F_EXCL;
+        let unfinished = LinkDummy::new(UNFINISHED).build();
+        if let Err(failure) =
+            self.netlink.request(RouteNetlinkMessage::NewLink(unfinished), exclusive)
+        {
+            return Err(match failure.during(action()) {
+                Error::Refused { source, .. } if source.is(Errno::EOPNOTSUPP) => {
+                    Error::DummyUnavailable { interface: name.to_owned(), source }
+                }
+                error => error,
+            });
+        }
+        // The kernel takes an alias for a link that exists only, so there are two steps. The second one
+        // gives it the name too, so that a device of that name is marked.
+        let index = self.existing_link(UNFINISHED)?.index;
+        let marked = LinkUnspec::new_with_index(index).name(name).alias(DUMMY_ALIAS).up().build();
         if let Err(failure) = self.netlink.request(RouteNetlinkMessage::SetLink(marked), 0) {
+            // Another program created a device of that name meanwhile.
+            let is_taken = failure.is(Errno::EEXIST);
             let error = failure.during(action());
             self.delete_index(index, action())?;
-            return Err(error);
+            return Err(if is_taken { exists() } else { error });
         }
         debug!(interface = name, "created dummy device");
         Ok(())

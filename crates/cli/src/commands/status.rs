@@ -216,13 +216,6 @@ fn ago(at: u64) -> Span {
     Span(seconds - seconds % unit)
 }
 
-fn times(number: u32) -> String {
-    match number {
-        1 => "once".to_owned(),
-        _ => format!("{number} times"),
-    }
-}
-
 /// A time, with its date if it is a day or more ahead.
 fn utc(at: u64) -> String {
     let format = if at.saturating_sub(now()) < 86_400 { "%T UTC" } else { "%F %T UTC" };

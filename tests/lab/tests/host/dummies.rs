@@ -29,6 +29,23 @@ fn a_dummy_is_created_marked_and_up() {
     assert_eq!(host.link("vip0").unwrap(), None);
 }
 
+/// The kernel takes two requests for a dummy device, and a process may be killed between them.
+#[test]
+fn a_dummy_that_was_left_unfinished_is_replaced_by_the_next_one() {
+    fresh_namespace();
+    run("ip link add evenkeel-new type dummy");
+    let host = Host::connect().unwrap();
+    host.create_dummy("vip0").unwrap();
+    let link = link(&host, "vip0");
+    assert!(link.is_ours() && link.up, "{link:?}");
+    assert_eq!(host.link("evenkeel-new").unwrap(), None);
+    // One that is in use is another program's.
+    run("ip link add evenkeel-new up type dummy");
+    host.create_dummy("vip1").unwrap_err();
+    assert!(host.link("evenkeel-new").unwrap().is_some());
+    assert_eq!(host.link("vip1").unwrap(), None);
+}
+
 #[test]
 fn a_dummy_of_evenkeel_is_brought_up_and_only_ipv6_must_be_bound_again() {
     fresh_namespace();
