@@ -46,7 +46,7 @@ fn every_text_is_as_reviewed() {
     section!(golden, PendingState { EarlierBoot, Unfinished, Waiting, Overdue }, pending());
     section!(
         golden,
-        FileError { Failed, Symlink },
+        FileError { Failed, Symlink, NotRegular },
         file_errors().into_iter().map(|it| {
             let text = format!("{}\n  remedy: {}", error_chain(&it), it.remedy());
             (it, text)
@@ -181,7 +181,9 @@ fn file_errors() -> Vec<FileError> {
     let path = "/var/lib/evenkeel/init/journal.json";
     let failed = ["read", "write", "open", "set aside"];
     let failed = failed.map(|tried| FileError::new(tried, path.as_ref())(refusal()));
-    failed.into_iter().chain([FileError::Symlink { path: path.into() }]).collect()
+    let found =
+        [FileError::Symlink { path: path.into() }, FileError::NotRegular { path: path.into() }];
+    failed.into_iter().chain(found).collect()
 }
 
 fn journal_errors() -> Vec<JournalError> {
