@@ -371,7 +371,11 @@ fn a_blocked_write_is_an_error_with_its_path_and_keeps_the_old_journal() {
     fs::remove_file(state.path()).expect("it is there");
     fs::create_dir_all(state.path().join("inside")).expect("a folder");
     let error = state.read(true).expect_err("it cannot be read");
-    assert_eq!(error.to_string(), format!("cannot read {}", state.path().display()));
+    let path = state.path();
+    assert_eq!(
+        error.to_string(),
+        format!("cannot read {}: it is not a regular file", path.display())
+    );
     let error = state.write(&after).expect_err("it cannot be replaced");
     assert_eq!(error.to_string(), format!("cannot replace {}", state.path().display()));
     assert_eq!(files(&state), ["journal.json"], "no partial file is left");
