@@ -6,6 +6,7 @@ mod timeout;
 use std::io;
 use std::sync::Arc;
 
+use evenkeel_control::PendingMarker;
 use evenkeel_engine::{
     Journal, JournalError, Kernel, PartialApplies, Pending, Report, StateDir, steps_to_roll_back,
 };
@@ -13,7 +14,7 @@ use evenkeel_plan::Op;
 
 use crate::error::WorkflowError;
 use crate::event::EventSink;
-use crate::host::{Access, Host, now};
+use crate::host::{Access, Host, Session, now};
 use crate::last_applied::stored;
 
 use abort::abort_in;
@@ -103,7 +104,20 @@ pub fn keep<K: Kernel>(
     let desired = stored(&session.state, &Journal { spec, ..journal.clone() });
     journal.commit_pending(desired.as_ref());
     session.state.write(journal)?;
+    wait_for_watchdog(session);
     Ok(())
+}
+
+/// Releases the lock, and waits until the watchdog has noticed that its apply is no longer pending, so
+/// that the next command finds no marker without an apply.
+///
+/// A watchdog that has not seen the apply in the journal before it was confirmed cannot tell it from one
+/// that is still to be recorded, and takes the lock to find out. So a caller that waited while it held
+/// the lock would wait in vain.
+fn wait_for_watchdog<K: Kernel>(session: Session<K>) {
+    drop(session);
+    // One that does not end is reported by the next command that changes something.
+    let _ended = PendingMarker::check_none();
 }
 
 /// Checks that an apply is pending in this journal.

@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 use super::fields;
 
 /// What a reset means for monitoring.
-pub(crate) const RESTART: &str = "counters of monitoring restart at 0: rate() and increase() of \
-     Prometheus take that into account, graphs of plain counters drop";
+pub(crate) const RESTART: &str = "the counters in monitoring restart at 0: rate() and increase() of \
+     Prometheus take that into account, but graphs of plain counters drop";
 
 pub(crate) fn zero(selection: &ZeroSelection, replies: &Replies) -> Map<String, Value> {
     let names = selection.names();

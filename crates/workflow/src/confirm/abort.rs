@@ -6,7 +6,7 @@ use evenkeel_engine::{Journal, Kernel, Rollback, StateDir, pending_request, roll
 use evenkeel_model::{Desired, Names};
 use evenkeel_plan::rollback_plan;
 
-use super::check_pending;
+use super::{check_pending, wait_for_watchdog};
 use crate::check::check_permitted;
 use crate::error::WorkflowError;
 use crate::event::EventSink;
@@ -42,7 +42,9 @@ pub fn abort<K: Kernel>(
 ) -> Result<Aborted, WorkflowError> {
     let mut session = host.open(Access::ConfirmPending, events)?;
     check_pending(&session.journal)?;
-    abort_in(&mut session)
+    let aborted = abort_in(&mut session)?;
+    wait_for_watchdog(session);
+    Ok(aborted)
 }
 
 /// Rolls the pending apply of a session back, as [`abort`].

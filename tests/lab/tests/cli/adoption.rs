@@ -315,6 +315,6 @@ fn a_teardown_restores_the_order_of_real_servers() {
     assert_eq!(answer.status, 0, "{answer:?}");
     assert_ne!(run("cat /proc/net/ip_vs"), before);
     let answer = fixture.evenkeel("teardown --yes");
-    assert!(answer.stderr.contains("to be in their earlier order"), "{answer:?}");
+    assert!(answer.stderr.contains("to establish the earlier order"), "{answer:?}");
     assert_eq!(run("cat /proc/net/ip_vs"), before);
 }

@@ -223,7 +223,10 @@ services:
         let answer = fixture.evenkeel("apply --yes spec.yaml");
         assert_eq!(answer.status, 0, "{answer:?}");
         let moved = before != kernel_order();
-        assert_eq!(answer.stderr.contains("added again, to be in the spec's order"), moved);
+        assert_eq!(
+            answer.stderr.contains("added again, to establish the order of the spec"),
+            moved
+        );
         orders.insert(kernel_order());
         fixture.assert_in_sync("spec.yaml");
     }
