@@ -158,6 +158,9 @@ fn waits_for_drain(op: &Op, draining: &BTreeSet<RealServerId>, steps: &[Op]) -> 
                 && service.vip().is_none_or(|vip| vip == binding.address)
                 && !is_bound_again(binding, steps)
         }),
+        Op::DeleteHostObject { object, .. } if object.reaches_real_servers() => {
+            !draining.is_empty()
+        }
         Op::DeleteHostObject { object, .. } => steps.iter().any(|step| {
             let is_on_it = |binding: &Binding| {
                 binding.address == object.vip() && *binding.interface == *object.interface()

@@ -182,9 +182,12 @@ impl Journal {
         self.record.timeouts = desired.timeouts;
         // Sysctls that the spec no longer names have their original value again.
         self.record.sysctls.retain(|key, _| desired.sysctls.contains_key(key));
-        // The kernel deletes a route with its source address. Objects out of scope stay recorded.
+        // The kernel deletes a route with its source address. Objects out of scope stay recorded, and so
+        // do those whose deletion waits for a drain: a kind without a record is not read.
+        let is_draining = !self.record.drains.0.is_empty();
         self.host_objects.retain(|object| {
-            desired.host_objects.contains_key(object)
+            (is_draining && object.reaches_real_servers())
+                || desired.host_objects.contains_key(object)
                 || !desired.scope.contains_address(object.vip())
         });
         self.targeted = PartialApplies::default();

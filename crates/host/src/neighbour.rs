@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use nix::errno::Errno;
 use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Parseable};
 use rtnetlink::packet_route::neighbour::{
-    NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
+    NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
 use rtnetlink::packet_route::route::RouteProtocol;
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
@@ -35,6 +35,8 @@ pub struct Neighbour {
     /// always before Linux 5.0.
     pub protocol: u8,
     state: NeighbourState,
+    /// Whether the host is an IPv6 router, as its advertisements say (`NTF_ROUTER`).
+    is_router: bool,
 }
 
 impl Neighbour {
@@ -91,6 +93,7 @@ impl Neighbour {
             mac,
             protocol,
             state: header.state,
+            is_router: header.flags.contains(NeighbourFlags::Router),
         };
         Ok(address.map(found))
     }
@@ -148,12 +151,12 @@ impl Host {
         let index = self.index_with_mac(interface)?;
         let object = name(address, interface);
         let found = self.neighbour(address, index, &Action::Add(object.clone()))?;
-        let flags = match found {
+        let flags = match &found {
             Some(found) if found.is_added() => return Err(Error::Exists { object }),
             Some(_) => NLM_F_CREATE | NLM_F_REPLACE,
             None => NLM_F_CREATE | NLM_F_EXCL,
         };
-        self.set_neighbour(message(address, index), mac, flags, object)
+        self.set_neighbour(replacement(address, index, found.as_ref()), mac, flags, object)
     }
 
     /// Gives an entry that [`Self::add_neighbour`] added another MAC address. At every moment the
@@ -170,10 +173,11 @@ impl Host {
         let index = self.index_with_mac(interface)?;
         let object = name(address, interface);
         let found = self.neighbour(address, index, &Action::Add(object.clone()))?;
-        if found.is_some_and(|found| found.is_added() && !found.is_ours()) {
+        if found.as_ref().is_some_and(|found| found.is_added() && !found.is_ours()) {
             return Err(Error::Exists { object });
         }
-        self.set_neighbour(message(address, index), mac, NLM_F_CREATE | NLM_F_REPLACE, object)
+        let message = replacement(address, index, found.as_ref());
+        self.set_neighbour(message, mac, NLM_F_CREATE | NLM_F_REPLACE, object)
     }
 
     /// Deletes an entry that [`Self::add_neighbour`] added. The kernel does not compare the protocol
@@ -260,6 +264,16 @@ impl Host {
 /// Names an entry in messages.
 fn name(address: IpAddr, interface: &str) -> String {
     format!("neighbour {address} dev {interface}")
+}
+
+/// A message that adds an entry or replaces the one found. The kernel would otherwise forget that the host
+/// is a router, and with it the default routes through it.
+fn replacement(address: IpAddr, index: u32, found: Option<&Neighbour>) -> NeighbourMessage {
+    let mut message = message(address, index);
+    if found.is_some_and(|found| found.is_router) {
+        message.header.flags |= NeighbourFlags::Router;
+    }
+    message
 }
 
 /// A message about one entry, as `RTM_GETNEIGH` and `RTM_DELNEIGH` take it.

@@ -18,6 +18,8 @@
 //! - A VIP that leaves the host, and the services that leave with it, go together or not at all, as
 //!   do the drains of a service and its deletion. A service also waits for new services on its VIP,
 //!   which may be meant to take over its clients.
+//! - A host object that connections to real servers may depend on is not deleted while one stays that
+//!   should have been deleted.
 //!
 //! Sysctls and timeouts block nothing. Sync daemons do only where the kernel refuses real servers
 //! of the other family beside them.
@@ -195,6 +197,11 @@ pub(crate) struct OmittedSteps<'a> {
 }
 
 impl OmittedSteps<'_> {
+    /// Whether a real server may stay that should have been deleted.
+    pub(crate) fn keeps_real_servers(&self) -> bool {
+        !self.real_servers.is_empty() || !self.not_deleted.is_empty()
+    }
+
     /// Whether a VIP cannot be bound.
     pub(crate) fn blocks_bind(&self, binding: &Binding) -> bool {
         let on_it = |key: &&ServiceKey| key.vip() == Some(binding.address);

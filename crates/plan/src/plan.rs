@@ -13,6 +13,7 @@ use crate::guard::{marked_warnings, refusals};
 use crate::impact_analysis::impacts;
 use crate::order::order;
 use crate::precondition::unmet_preconditions;
+use crate::resource::host_object::foreign_values;
 use crate::resource::timeouts::left_timeouts;
 use crate::resource::vip::foreign_labels;
 use crate::{
@@ -63,6 +64,7 @@ pub fn plan(inputs: Inputs<'_>) -> Plan {
     let Difference { added, readded, ops, unchanged, out_of_scope } = difference(&inputs);
     let mut warnings = warnings(desired, live);
     warnings.extend(foreign_labels(desired, live));
+    warnings.extend(foreign_values(desired, live));
     warnings.extend(reordered(desired, &readded));
     let steps = order(added, readded, ops);
     if drops_after_drains(ConnectionSysctls::new(live, &steps), &steps) {

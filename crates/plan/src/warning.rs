@@ -3,10 +3,11 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use evenkeel_model::Binding;
+use evenkeel_model::{Binding, HostObject};
 
 use crate::Guard;
 use crate::connection_sysctls::NODEST;
+use crate::field::{FieldChange, FieldValue};
 use crate::render::count;
 
 /// What a user should know about a plan or a host.
@@ -27,6 +28,13 @@ pub enum Warning {
         label: Box<str>,
         /// The label of the spec.
         desired: Box<str>,
+    },
+    /// Another program added a host object with another value than the spec's.
+    OtherValue {
+        /// The object.
+        object: HostObject,
+        /// Its fields, from the value that it keeps to that of the spec.
+        changes: Vec<FieldChange>,
     },
     /// An interface that evenkeel does not manage is down.
     InterfaceDown {
@@ -101,6 +109,12 @@ pub struct LooserGuard {
     pub desired: String,
 }
 
+/// Lists fields with one of their two values.
+fn fields(changes: &[FieldChange], value: fn(&FieldChange) -> &FieldValue) -> String {
+    let written = changes.iter().map(|it| format!("{} {}", it.field, value(it)));
+    written.collect::<Vec<_>>().join(", ")
+}
+
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -114,6 +128,13 @@ impl fmt::Display for Warning {
                 f,
                 "{bound} was bound by another program and keeps its label {label}; the spec says \
                  {desired}"
+            ),
+            Self::OtherValue { object, changes } => write!(
+                f,
+                "{} {object} was added by another program and keeps {}; the spec says {}",
+                object.kind().name(),
+                fields(changes, |change| &change.before),
+                fields(changes, |change| &change.after)
             ),
             Self::InterfaceDown { interface, vip } => {
                 write!(

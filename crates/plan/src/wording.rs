@@ -6,6 +6,7 @@ use evenkeel_model::{
     SyncState, Timeouts,
 };
 
+use crate::field::{FieldChange, FieldValue};
 use crate::render::{self, Labels, Line};
 use crate::test_fixtures::{at, on, scheduled_by, weighing};
 use crate::{
@@ -74,6 +75,7 @@ fn every_text_of_a_plan_is_as_reviewed() {
         Warning {
             OtherPrefix,
             OtherLabel,
+            OtherValue,
             InterfaceDown,
             Reordered,
             DroppingDrains,
@@ -220,6 +222,22 @@ fn warnings() -> Vec<Warning> {
         Warning::OtherPrefix { bound: Binding { prefix: 24, ..vip() }, desired: 32 },
         Warning::OtherPrefix { bound: Binding { prefix: 64, ..vip_ipv6() }, desired: 128 },
         Warning::OtherLabel { bound: vip(), label: "eth0".into(), desired: "eth0:web".into() },
+        Warning::OtherValue {
+            object: HostRoute::of(&vip()).into(),
+            changes: vec![FieldChange {
+                field: "source",
+                before: FieldValue::None,
+                after: FieldValue::Word(vip().address.to_string()),
+            }],
+        },
+        Warning::OtherValue {
+            object: HostRoute::of(&vip_ipv6()).into(),
+            changes: vec![FieldChange {
+                field: "source",
+                before: FieldValue::Word("2001:db8::9".to_owned()),
+                after: FieldValue::Word(vip_ipv6().address.to_string()),
+            }],
+        },
         Warning::InterfaceDown { interface: "eth0".into(), vip: vip().address },
         Warning::InterfaceDown { interface: "eth0".into(), vip: vip_ipv6().address },
         reordered(1, false),

@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use evenkeel_model::{Binding, Drain, Live, Owner};
+use evenkeel_model::{
+    Binding, Drain, HostObject, HostObjectKind, HostValue, Live, MacAddress, Neighbour,
+    NeighbourValue, Owner,
+};
 use evenkeel_plan::{ClockReading, GuardRefusal, Inputs, PriorState, Uptime, plan};
 use rustix::io::Errno;
 
@@ -116,6 +119,41 @@ fn a_drain_that_is_not_waited_for_is_on_record_and_continues_in_the_next_pass() 
     assert!(report.is_success());
     assert_eq!(kernel.live.services[&key].real_servers.len(), 1);
     assert!(state.read(false).expect("it can be read").0.record.drains.0.is_empty());
+}
+
+#[test]
+fn a_neighbour_stays_and_is_on_record_while_a_real_server_drains() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = StateDir::new(folder.path(), "init");
+    let mut journal = Journal::default();
+    let (key, both) = web([(1, 5), (2, 5)], Drain(3_600));
+    let (_, one) = web([(2, 5)], Drain(3_600));
+    let mut kernel = host_with([]);
+    kernel.live.host_objects.read.extend(HostObjectKind::ALL);
+    let gateway = Neighbour { address: [10, 0, 0, 1].into(), interface: "eth0".into() };
+    let gateway = HostObject::from(gateway);
+    let value = NeighbourValue { mac: MacAddress([2, 0, 0, 0, 0, 1]) };
+    let with = Desired {
+        services: [(key, both)].into(),
+        host_objects: [(gateway.clone(), HostValue::Neighbour(value))].into(),
+        ..Desired::default()
+    };
+    let start = ApplyOptions { wait: false, ..ApplyOptions::default() };
+    let report = run(&mut kernel, &with, start, &state, &mut journal);
+    assert!(report.is_success(), "{report:?}");
+    assert_eq!(journal.host_objects, [gateway.clone()].into());
+    kernel.connect(key, 1, 7);
+    let without = Desired { services: [(key, one)].into(), ..Desired::default() };
+    for _ in 0..2 {
+        assert!(run(&mut kernel, &without, start, &state, &mut journal).is_success());
+        assert!(kernel.live.host_objects.objects.contains_key(&gateway));
+        let (read, _) = state.read(false).expect("it can be read");
+        assert_eq!(read.host_objects, [gateway.clone()].into());
+    }
+    kernel.connect(key, 1, 0);
+    assert!(run(&mut kernel, &without, start, &state, &mut journal).is_success());
+    assert!(kernel.live.host_objects.objects.is_empty());
+    assert!(journal.host_objects.is_empty() && journal.record.drains.0.is_empty());
 }
 
 #[test]

@@ -52,6 +52,14 @@ pub enum HostObjectKind {
 impl HostObjectKind {
     /// Every kind.
     pub const ALL: [Self; 2] = [Self::Route, Self::Neighbour];
+
+    /// Returns its name, as plans show it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Route => "route",
+            Self::Neighbour => "neighbour",
+        }
+    }
 }
 
 impl HostObject {
@@ -78,6 +86,15 @@ impl HostObject {
         match self {
             Self::Route(route) => Some(route.destination),
             Self::Neighbour(_) => None,
+        }
+    }
+
+    /// Whether connections to real servers may depend on it: it then stays while one of them drains. A
+    /// neighbour may be a real server, or the gateway to any of them.
+    pub fn reaches_real_servers(&self) -> bool {
+        match self {
+            Self::Route(_) => false,
+            Self::Neighbour(_) => true,
         }
     }
 

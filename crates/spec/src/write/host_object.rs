@@ -25,10 +25,10 @@ fn neighbours(input: &WriteInput, out: &mut String) {
             out.push_str("\nneighbours:\n");
         }
         let (resolved, interface) = (address(*resolved), text(interface));
-        let mac = text(&mac.to_string());
+        // In quotes: YAML 1.1 takes some for numbers of base 60.
         line(
             out,
-            format_args!("  - {{ address: {resolved}, interface: {interface}, mac: {mac} }}"),
+            format_args!("  - {{ address: {resolved}, interface: {interface}, mac: \"{mac}\" }}"),
         );
     }
 }

@@ -119,12 +119,17 @@ fn a_failed_apply_is_rolled_back() {
 fn entries_of_other_programs_stay_and_those_of_the_cache_are_replaced() {
     let fixture = Fixture::new("");
     run("ip neigh add 192.0.2.1 lladdr 02:00:00:00:00:99 dev eth0 nud permanent");
-    run("ip neigh add 2001:db8::1 lladdr 02:00:00:00:00:99 dev eth0 nud stale");
+    run("ip neigh add 2001:db8::1 lladdr 02:00:00:00:00:99 dev eth0 nud stale router");
     run("ip neigh add 192.0.2.8 lladdr 02:00:00:00:00:08 dev eth0 nud permanent protocol static");
     let before = neighbours();
+    fixture.write("spec.yaml", SPEC);
+    let answer = fixture.evenkeel("plan spec.yaml");
+    let words = "neighbour 192.0.2.1 dev eth0 was added by another program and keeps mac \
+                 02:00:00:00:00:99; the spec says mac 02:00:00:00:00:01";
+    assert!(answer.stderr.contains(words), "{answer:?}");
     fixture.apply(SPEC);
     let mut expected = before.clone();
-    let added = "2001:db8::1 dev eth0 lladdr 02:00:00:00:00:02 PERMANENT proto 101";
+    let added = "2001:db8::1 dev eth0 lladdr 02:00:00:00:00:02 router PERMANENT proto 101";
     expected.insert(added.to_owned());
     assert_eq!(neighbours(), expected);
     fixture.assert_in_sync("spec.yaml");
@@ -138,7 +143,7 @@ fn a_snapshot_keeps_neighbours() {
     fixture.apply(SPEC);
     let before = neighbours();
     let snapshot = fixture.done("snapshot");
-    let words = "  - { address: 192.0.2.1, interface: eth0, mac: 02:00:00:00:00:01 }\n";
+    let words = "  - { address: 192.0.2.1, interface: eth0, mac: \"02:00:00:00:00:01\" }\n";
     assert!(snapshot.contains(words), "{snapshot}");
     fixture.write("snapshot.yaml", &snapshot);
     fixture.assert_in_sync("snapshot.yaml");

@@ -6,6 +6,8 @@ use std::net::UdpSocket;
 use evenkeel_host::Binding;
 use evenkeel_lab_tests::{ipvsadm, run_with};
 
+use std::net::{SocketAddr, TcpListener, TcpStream};
+
 use super::*;
 
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -255,4 +257,29 @@ fn labels_and_routes_are_repaired_within_an_interval() {
         let is_repaired = within(INTERVAL + LOOK, || state() == before);
         assert!(is_repaired, "{change}: {:#?}, before {before:#?}", state());
     }
+}
+
+#[test]
+fn a_neighbour_that_is_removed_with_a_real_server_stays_until_it_has_drained() {
+    let host = Host::new();
+    let at = |number: u8| TcpListener::bind(SocketAddr::from(([127, 0, 0, number], 80)));
+    let _servers = [at(1).unwrap(), at(2).unwrap()];
+    let both = draining("1h", "{ address: 127.0.0.1 }, { address: 127.0.0.2 }");
+    let gateway =
+        "neighbours: [ { address: 192.0.2.9, interface: eth0, mac: \"02:00:00:00:00:09\" } ]\n";
+    let _daemon = host.watching(&(both + gateway), "--interval 1s");
+    let neighbours = || run("ip -d neigh show nud permanent");
+    let is_there =
+        || neighbours().contains("192.0.2.9 dev eth0 lladdr 02:00:00:00:00:09 PERMANENT");
+    assert!(is_there(), "{}", neighbours());
+    // One of each real server.
+    let mut clients = [(); 2].map(|()| Some(TcpStream::connect("192.0.2.1:80").unwrap()));
+    host.write("spec.yaml", draining("1h", "{ address: 127.0.0.1 }"));
+    let is_draining = || run("ipvsadm -Ln").contains("127.0.0.2:80                 Masq    0");
+    assert!(within(Duration::from_secs(3), is_draining), "{}", run("ipvsadm -Ln"));
+    std::thread::sleep(Duration::from_secs(3));
+    assert!(is_there(), "{}", neighbours());
+    clients.iter_mut().for_each(|client| drop(client.take()));
+    run("ipvsadm -C");
+    assert!(within(Duration::from_secs(10), || !is_there()), "{}", neighbours());
 }

@@ -1,9 +1,14 @@
 //! Laws of host objects, on routes to VIPs and on neighbour entries.
 
-use evenkeel_model::{HostObject, HostRoute, LiveHostObject, MacAddress, Neighbour, RouteValue};
+use std::collections::BTreeSet;
+
+use evenkeel_model::{
+    HostObject, HostRoute, HostValue, LiveHostObject, MacAddress, Neighbour, NeighbourValue,
+    RouteValue,
+};
 
 use super::*;
-use crate::Object;
+use crate::{Object, hold_back};
 
 /// A spec that asks for these VIPs and their routes.
 fn routed(vips: impl IntoIterator<Item = Binding>) -> Desired {
@@ -71,7 +76,13 @@ fn a_route_is_added_behind_its_vip_and_deleted_before_it() {
 #[test]
 fn a_route_of_another_program_through_the_interface_is_used_and_never_deleted() {
     let found = host_of([vip(1)], [bare_route(&vip(1), Owner::Other)]);
-    assert!(plan_of(&routed([vip(1)]), &found).is_in_sync());
+    let plan = plan_of(&routed([vip(1)]), &found);
+    assert!(plan.is_in_sync());
+    assert_eq!(
+        warnings(&plan),
+        ["route 192.0.2.1 dev eth0 was added by another program and keeps source none; the spec \
+          says source 192.0.2.1"]
+    );
     assert_eq!(lines(&spec([]), &found), ["- unbind vip 192.0.2.1/32 on eth0"]);
 }
 
@@ -212,4 +223,26 @@ fn a_neighbour_on_a_missing_interface_is_an_unmet_precondition_and_on_one_that_i
     let down = Live { links: Some([("eth0".into(), link(false))].into()), ..Live::default() };
     let plan = plan_of(&wanted, &down);
     assert!(plan.is_in_sync() && warnings(&plan)[0].contains("interface eth0 is down"));
+}
+
+#[test]
+fn a_neighbour_is_deleted_behind_the_real_servers_and_stays_while_one_is_held_back() {
+    let both = service([(at(1), weighing(1)), (at(2), weighing(1))]);
+    let gateway: HostObject =
+        Neighbour { address: [198, 51, 100, 2].into(), interface: "eth0".into() }.into();
+    let value = HostValue::Neighbour(NeighbourValue { mac: MacAddress([2, 0, 0, 0, 0, 2]) });
+    let mut live = Live { services: [(on(1), both)].into(), ..Live::default() };
+    let found = LiveHostObject::of_evenkeel(value);
+    live.host_objects.objects.insert(gateway.clone(), found);
+    let mut desired = spec([(on(1), service([(at(1), weighing(1))]))]);
+    desired.services.values_mut().for_each(|named| named.drain = Drain(30));
+    let steps = plan_of(&desired, &live).steps;
+    let leaving = Object::RealServer(on(1), at(2));
+    let objects: Vec<Object> = steps.iter().map(Op::object).collect();
+    assert_eq!(objects, [leaving.clone(), leaving.clone(), Object::Host(gateway)]);
+    assert_eq!(hold_back(steps, &live, &BTreeSet::from([leaving])), []);
+    // Nor before a service that is held back.
+    let steps = plan_of(&spec([]), &live).steps;
+    let held = BTreeSet::from([Object::Service(on(1))]);
+    assert_eq!(hold_back(steps, &live, &held), []);
 }

@@ -20,7 +20,7 @@ use crate::hold_back::OmittedSteps;
 use crate::order::Phase;
 use crate::render::{Labels, arrows, json_fields, write_edit, write_fields};
 use crate::rollback_builder::{OpHistory, RollbackBuilder, TouchedObjects};
-use crate::{Object, Op, Verb};
+use crate::{Object, Op, Verb, Warning};
 
 pub(super) enum HostObjectOp<'a> {
     Add { object: &'a HostObject, after: &'a HostValue },
@@ -29,14 +29,6 @@ pub(super) enum HostObjectOp<'a> {
 }
 
 pub(super) struct HostObjectResource<'a>(pub(super) &'a HostObject);
-
-/// Returns the kind as plans name it.
-fn kind(object: &HostObject) -> &'static str {
-    match object {
-        HostObject::Route(_) => "route",
-        HostObject::Neighbour(_) => "neighbour",
-    }
-}
 
 /// Returns the fields of a value, as plans show them.
 pub(crate) fn fields(value: &HostValue) -> Vec<Field> {
@@ -84,6 +76,20 @@ pub(crate) fn diff(desired: &Desired, live: &Live, others: &[Op]) -> Vec<Op> {
         .collect();
     ops.extend(lost);
     ops
+}
+
+/// Warnings about objects that keep another value than the spec's, because another program added them.
+pub(crate) fn foreign_values<'a>(
+    desired: &'a Desired,
+    live: &'a Live,
+) -> impl Iterator<Item = Warning> + 'a {
+    desired.host_objects.iter().filter_map(|(object, wanted)| {
+        let LiveHostObject { owner, value } = live.host_objects.get(object)?;
+        (*owner == Owner::Other && value != wanted).then(|| Warning::OtherValue {
+            object: object.clone(),
+            changes: changes(fields(value), fields(wanted)),
+        })
+    })
 }
 
 fn add(object: &HostObject, after: &HostValue) -> Op {
@@ -201,13 +207,14 @@ impl<'a> Operation<'a> for HostObjectOp<'a> {
                     // Another one of the same VIP may take its place.
                     omitted.host_objects.iter().any(is_same_place)
                         || omitted.bound.iter().any(is_on_it)
+                        || (object.reaches_real_servers() && omitted.keeps_real_servers())
                 }
             }
     }
 
     fn write(&self, f: &mut fmt::Formatter<'_>, _: &Labels<'_>) -> fmt::Result {
         let object = self.identity();
-        write!(f, "{} {object}", kind(object))?;
+        write!(f, "{} {object}", object.kind().name())?;
         match self {
             Self::Add { after: value, .. } | Self::Delete { before: value, .. } => {
                 write_fields(f, fields(value))
@@ -237,7 +244,7 @@ impl<'a> Operation<'a> for HostObjectOp<'a> {
 
 impl Resource for HostObjectResource<'_> {
     fn kind(&self) -> &'static str {
-        kind(self.0)
+        self.0.kind().name()
     }
 
     fn write_name(&self, f: &mut fmt::Formatter<'_>, _: Option<Names<'_>>) -> fmt::Result {

@@ -72,8 +72,8 @@ vips:
   - { address: 2001:db8::1/64, interface: web0, dummy: true }
 
 neighbours:
-  - { address: 192.0.2.1, interface: eth1, mac: 02:00:00:00:00:01 }
-  - { address: 2001:db8::1, interface: eth1, mac: 02:00:00:00:00:aa }
+  - { address: 192.0.2.1, interface: eth1, mac: "02:00:00:00:00:01" }
+  - { address: 2001:db8::1, interface: eth1, mac: "02:00:00:00:00:aa" }
 
 services:
   - name: web
