@@ -1,5 +1,6 @@
 //! The command line.
 
+mod answers;
 mod apply;
 mod assignment;
 mod daemon;
@@ -13,6 +14,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use evenkeel_model::Role;
 
+pub(crate) use self::answers::Answers;
 pub(crate) use self::apply::{ApplyArgs, ConfirmArgs, OnFailureArg, TeardownArgs, WatchdogArgs};
 pub(crate) use self::assignment::Assignment;
 pub(crate) use self::daemon::{
@@ -20,7 +22,6 @@ pub(crate) use self::daemon::{
 };
 use self::lazy_args::LazyArgs;
 pub(crate) use self::table::{ShowArgs, SnapshotArgs, ZeroArgs};
-use crate::output::Answers;
 
 const EXIT_STATUSES: &str = "\
 Exit status:
@@ -150,35 +151,6 @@ impl Command {
             Self::Zero(_) => "zero",
             Self::Teardown(_) => "teardown",
             Self::Schema => "schema",
-        }
-    }
-
-    /// What stdout has.
-    pub(crate) fn answers(&self) -> Answers {
-        let of_report = |args: OutputArgs| match args.output {
-            OutputFormat::Text => Answers::Text,
-            OutputFormat::Json => Answers::Document,
-        };
-        let of_listing = |output| match output {
-            OutputFormat::Text => Answers::Text,
-            OutputFormat::Json => Answers::OwnJson,
-        };
-        match self {
-            Self::Validate(it) => of_report(it.output),
-            Self::Apply(it) => of_report(it.output),
-            Self::Confirm(it) => of_report(it.output),
-            Self::Approve(it) => of_report(it.output),
-            Self::Pause(it) => of_report(it.output),
-            Self::Resume(it) => of_report(it.output),
-            Self::Teardown(it) => of_report(it.output),
-            Self::Zero(it) => of_report(it.output),
-            Self::Status(it) => of_listing(it.output),
-            Self::Show(it) => of_listing(it.output),
-            Self::Plan(it) => match it.output {
-                PlanOutput::Json => Answers::OwnJson,
-                PlanOutput::Text | PlanOutput::Diff => Answers::Text,
-            },
-            Self::Watchdog(_) | Self::Watch(_) | Self::Snapshot(_) | Self::Schema => Answers::Text,
         }
     }
 }

@@ -11,22 +11,11 @@ use evenkeel_spec::Problem;
 use evenkeel_workflow::Event;
 use serde_json::{Map, Value};
 
-use crate::args::When;
+use crate::args::{Answers, When};
 use crate::error::Error;
 use crate::exit_code::CommandExit;
 use crate::logging;
 use crate::render::{self, Remarks};
-
-/// What a command writes to stdout.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Answers {
-    /// Text. An error is described on stderr alone.
-    Text,
-    /// JSON of the command's own. An error is a document on stdout, too.
-    OwnJson,
-    /// One document at the end, instead of the text; also for an error.
-    Document,
-}
 
 /// The two streams of the program.
 pub(crate) struct Output {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Inputs, Op};
 
 mod cut_off;
+mod judging;
 mod mass_delete;
 mod missing_file;
 mod no_server;

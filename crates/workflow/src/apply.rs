@@ -7,7 +7,7 @@ use evenkeel_engine::{
     PartialApplies, Pass, Report, error_chain, execute_journalled,
 };
 use evenkeel_model::{Desired, Names};
-use evenkeel_plan::{Guard, Op, freshness_diff};
+use evenkeel_plan::{Guard, Op, staleness_diff};
 use evenkeel_source::absolute_name;
 use evenkeel_spec::Source;
 
@@ -156,7 +156,7 @@ fn obstacle(
 ) -> Result<Option<ApplyOutcome>, WorkflowError> {
     let PlannedHost { plan, desired, last, .. } = planned;
     if let Some(reviewed) = options.reviewed
-        && let Some(difference) = freshness_diff(reviewed, &plan.steps, desired, last.as_ref())
+        && let Some(difference) = staleness_diff(reviewed, &plan.steps, desired, last.as_ref())
     {
         return Ok(Some(ApplyOutcome::Changed(difference)));
     }

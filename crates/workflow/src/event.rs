@@ -15,7 +15,7 @@ pub enum Event {
     Unconfirmed(Unconfirmed),
     /// The journal could not be parsed, and counts as empty; describes it.
     JournalDamaged(String),
-    /// The last applied spec is not available, so changes cannot be told from drift.
+    /// The last applied spec is not available, so changes cannot be distinguished from drift.
     LastSpecUnavailable(SpecUnavailable),
     /// The texts of the new spec cannot be read again, so its files are not compared with earlier ones.
     TextsUnavailable(String),

@@ -1,7 +1,7 @@
 //! Plans saved to files, to be reviewed and then applied unchanged or not at all.
 //!
 //! The file ([`PlanFile`]) holds the plan with its inputs. An apply makes a fresh plan from these, and
-//! the saved one must be the same ([`evenkeel_plan::freshness_diff`]).
+//! the saved one must be the same ([`evenkeel_plan::staleness_diff`]).
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -11,7 +11,7 @@ use evenkeel_engine::{
     Directory, FileError, FileUse, ParameterValues, PlanFile, PlanFileProblem, PlanOrigin, PlanText,
 };
 use evenkeel_model::Desired;
-use evenkeel_plan::{Op, freshness_diff};
+use evenkeel_plan::{Op, staleness_diff};
 use evenkeel_spec::{RememberedParameters, Source};
 use thiserror::Error;
 
@@ -188,7 +188,7 @@ impl SavedPlan {
         desired: &Desired,
         last: Option<&Desired>,
     ) -> Result<(), SavedPlanError> {
-        freshness_diff(&self.0.steps, fresh, desired, last)
+        staleness_diff(&self.0.steps, fresh, desired, last)
             .map_or(Ok(()), |diff| Err(SavedPlanError::Stale(diff)))
     }
 

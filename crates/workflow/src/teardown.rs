@@ -8,8 +8,8 @@ use evenkeel_engine::{
 };
 use evenkeel_model::{Desired, Live, Names};
 use evenkeel_plan::{
-    Adopted, Guard, Op, Plan, PriorState, Remaining, Stays, TeardownInputs, freshness_diff,
-    remaining, teardown,
+    Adopted, Guard, Op, Plan, PriorState, Remaining, Stays, TeardownInputs, remaining,
+    staleness_diff, teardown,
 };
 use evenkeel_spec::Source;
 
@@ -164,7 +164,7 @@ fn obstacle(
 ) -> Result<Option<TeardownOutcome>, WorkflowError> {
     let TeardownPlan { plan, left, last, .. } = planned;
     if let Some(reviewed) = options.reviewed
-        && let Some(difference) = freshness_diff(reviewed, &plan.steps, left, last.as_ref())
+        && let Some(difference) = staleness_diff(reviewed, &plan.steps, left, last.as_ref())
     {
         return Ok(Some(TeardownOutcome::Changed(difference)));
     }

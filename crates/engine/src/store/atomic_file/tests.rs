@@ -70,7 +70,7 @@ fn a_reader_sees_the_old_or_the_new_content_at_any_time() {
 }
 
 #[test]
-fn whoever_opened_the_old_file_keeps_it() {
+fn a_process_that_opened_the_old_file_keeps_it() {
     let (folder, directory) = directory();
     directory.replace("file", FileUse::State, &[b"old"]).expect("it can be written");
     let old = fs::File::open(folder.path().join("file")).expect("it is there");

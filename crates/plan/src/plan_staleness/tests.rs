@@ -48,7 +48,7 @@ fn between(desired: &Desired, then: &Live, now: &Live, last: Option<&Desired>) -
     let record = PriorState::for_snapshot();
     let steps = |live| plan(Inputs { last, ..Inputs::new(desired, live, &record) }).steps;
     assert_ne!(steps(then), [], "there is something to do");
-    freshness_diff(&steps(then), &steps(now), desired, last)
+    staleness_diff(&steps(then), &steps(now), desired, last)
 }
 
 #[test]
@@ -160,9 +160,9 @@ proptest! {
         let record = PriorState::for_snapshot();
         let steps = |live: &Live| plan(Inputs::new(&pair.desired, live, &record)).steps;
         let saved = steps(&pair.live);
-        prop_assert_eq!(freshness_diff(&saved, &steps(&pair.live), &pair.desired, None), None);
+        prop_assert_eq!(staleness_diff(&saved, &steps(&pair.live), &pair.desired, None), None);
         let after = simulate(&pair.live, &saved);
-        let is_stale = freshness_diff(&saved, &steps(&after), &pair.desired, None).is_some();
+        let is_stale = staleness_diff(&saved, &steps(&after), &pair.desired, None).is_some();
         prop_assert_eq!(is_stale, saved.iter().any(is_compared));
     }
 
@@ -171,7 +171,7 @@ proptest! {
         let record = PriorState::for_snapshot();
         let steps = |live: &Live| plan(Inputs::new(&one.desired, live, &record)).steps;
         let (saved, fresh) = (steps(&one.live), steps(&other.live));
-        if let Some(diff) = freshness_diff(&saved, &fresh, &one.desired, None) {
+        if let Some(diff) = staleness_diff(&saved, &fresh, &one.desired, None) {
             let signs = diff.lines().skip(2).filter(|line| line.starts_with(['-', '+']));
             prop_assert!(signs.count() > 0, "{}", diff);
         }

@@ -20,7 +20,7 @@ use crate::{Object, Op};
 ///
 /// `last` is the last applied spec: for services that leave the spec, the fields that it left to
 /// other programs are ignored.
-pub fn freshness_diff(
+pub fn staleness_diff(
     saved: &[Op],
     fresh: &[Op],
     desired: &Desired,
