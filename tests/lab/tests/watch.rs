@@ -28,8 +28,9 @@ mod subscription;
 mod waiting_commands;
 mod writers;
 
-/// The longest time from the last byte of a new spec until the kernel has it.
-const ENFORCED: Duration = Duration::from_millis(500);
+/// How long a test waits from the last byte of a new spec until the kernel has it: several times what the
+/// documentation promises, as the machine may be busy.
+const ENFORCED: Duration = Duration::from_millis(2_000);
 
 /// A host with a directory for a spec, and a state directory, in a network namespace of its own.
 struct Host {
