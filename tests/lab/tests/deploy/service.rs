@@ -144,7 +144,8 @@ impl Drop for Director {
     }
 }
 
-/// Starts systemd as process 1, with directories of its own where it and the units write or read.
+/// Starts systemd as process 1, with a host name of its own, which it sets, and directories of its own where it
+/// and the units write or read.
 fn boot(folder: &Path) -> Child {
     const SCRIPT: &str = "set -e
         mount -t cgroup2 none /sys/fs/cgroup
@@ -155,7 +156,9 @@ fn boot(folder: &Path) -> Child {
         mount --bind \"$1\"/state /var/lib/evenkeel
         exec /usr/lib/systemd/systemd --system --unit=lab.target --log-target=null --show-status=no";
     let mut command = Command::new("unshare");
-    command.args(["--mount", "--cgroup", "--mount-proc", "sh", "-c", SCRIPT, "sh"]).arg(folder);
+    command
+        .args(["--mount", "--cgroup", "--uts", "--mount-proc", "sh", "-c", SCRIPT, "sh"])
+        .arg(folder);
     command.env("container", "lab").stdin(Stdio::null()).stdout(Stdio::null());
     // In a thread that ends, since all its later children would be in that container too.
     let booted = std::thread::spawn(move || {
