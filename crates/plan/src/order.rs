@@ -10,7 +10,8 @@
 //!  2. Stop sync daemons that are to stop or change. This precedes changes of the table, and starts
 //!     follow them (14.): the kernel refuses real servers of the other family while a daemon runs,
 //!     and a daemon while there are such real servers (`ip_vs_add_dest`, `ip_vs_genl_new_daemon`).
-//!  3. Set timeouts. Create dummy devices, on which VIPs are bound later.
+//!  3. Set timeouts. Create dummy devices, on which VIPs are bound later. Add and edit the host objects
+//!     that connections to real servers may depend on: no client is sent to a real server before them.
 //!  4. Add services, each followed by its real servers: a service without any refuses its clients.
 //!  5. Add real servers to existing services. Additions precede deletions, so that a service whose
 //!     real servers are all replaced always has some. They are also faster in this order: the
@@ -24,8 +25,8 @@
 //!  9. Lower weights.
 //! 10. Bring up dummy devices that another program set down, then bind and announce VIPs: their
 //!     services are complete now. Devices precede VIPs, because an interface that goes down loses
-//!     its IPv6 addresses, which this phase binds again. Host objects follow: the source of a
-//!     route must be an address of the host (`fib_valid_prefsrc`).
+//!     its IPv6 addresses, which this phase binds again. The other host objects follow: the source
+//!     of a route to a VIP must be an address of the host (`fib_valid_prefsrc`).
 //! 11. Drain the real servers that are to be deleted: set weight 0 while the VIPs are still bound.
 //!     Open connections can end; new clients reach other real servers or, if the service is to be
 //!     deleted, are refused immediately. The execution waits after this phase, for all drains
@@ -36,6 +37,7 @@
 //!     service needs, then delete services: in the reverse order their traffic would reach the host's
 //!     own sockets in between. Unbinding a VIP stops every connection through it, so this phase
 //!     follows the drains. The kernel deletes real servers with their service, in one operation.
+//!     Then delete the host objects that connections to the deleted real servers depended on.
 //!     Finally, delete dummy devices without VIPs.
 //! 14. Start sync daemons.
 //!
@@ -75,6 +77,7 @@ pub(crate) enum Phase {
     DeleteSync,
     EditTimeouts,
     AddDummies,
+    AddHostObjectsOfRealServers,
     // Added services follow here, with their real servers.
     AddRealServers,
     EditServices,
@@ -90,6 +93,7 @@ pub(crate) enum Phase {
     DeleteHostObjects,
     Unbind,
     DeleteServices,
+    DeleteHostObjectsOfRealServers,
     DeleteDummies,
     AddSync,
 }

@@ -24,10 +24,10 @@ impl FakeKernel {
         }
         if let HostObject::Route(route) = object {
             self.check_source(object, route.destination)?;
-        }
-        let mut links = self.live.links.iter().flatten();
-        if links.any(|(name, link)| **name == *object.interface() && !link.up) {
-            return Err(Errno::NETDOWN);
+            let mut links = self.live.links.iter().flatten();
+            if links.any(|(name, link)| **name == *object.interface() && !link.up) {
+                return Err(Errno::NETDOWN);
+            }
         }
         let live = LiveHostObject::of_evenkeel(value.clone());
         self.live.host_objects.objects.insert(object.clone(), live);

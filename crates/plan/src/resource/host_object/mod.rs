@@ -148,9 +148,11 @@ impl<'a> Operation<'a> for HostObjectOp<'a> {
     }
 
     fn phase(&self) -> Phase {
-        match self {
-            Self::Add { .. } | Self::Edit { .. } => Phase::AddHostObjects,
-            Self::Delete { .. } => Phase::DeleteHostObjects,
+        match (self, self.identity().reaches_real_servers()) {
+            (Self::Add { .. } | Self::Edit { .. }, true) => Phase::AddHostObjectsOfRealServers,
+            (Self::Add { .. } | Self::Edit { .. }, false) => Phase::AddHostObjects,
+            (Self::Delete { .. }, true) => Phase::DeleteHostObjectsOfRealServers,
+            (Self::Delete { .. }, false) => Phase::DeleteHostObjects,
         }
     }
 
