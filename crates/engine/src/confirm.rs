@@ -10,12 +10,20 @@ use crate::{Done, Journal, Kernel, Outcome, PartialApplies, ReadRequest, Report}
 /// What a rollback of the pending apply reads.
 pub fn pending_request(journal: &Journal) -> ReadRequest {
     let steps = journal.pending.iter().flat_map(|pending| &pending.steps);
-    let edited = steps.filter_map(|op| match op {
+    let edited = steps.clone().filter_map(|op| match op {
         Op::EditSysctl { key, .. } => Some(key),
         _ => None,
     });
     let sysctls = edited.chain(journal.record.sysctls.keys()).cloned().collect();
-    ReadRequest { sysctls, ..ReadRequest::for_journal(journal) }
+    let mut request = ReadRequest { sysctls, ..ReadRequest::for_journal(journal) };
+    // The journal no longer lists what the apply deleted.
+    request.host_objects.extend(steps.filter_map(|op| match op {
+        Op::AddHostObject { object, .. }
+        | Op::EditHostObject { object, .. }
+        | Op::DeleteHostObject { object, .. } => Some(object.kind()),
+        _ => None,
+    }));
+    request
 }
 
 /// The steps of a report that a rollback must take into account.

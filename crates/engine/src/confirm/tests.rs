@@ -54,12 +54,15 @@ fn what_a_rollback_adds_again_is_on_record_as_before_the_apply() {
     run(&mut kernel, &with_routes("eth0"), &state, &mut journal);
     let (before, of_host) = (journal.clone(), kernel.live.clone());
     assert_eq!((before.addresses.len(), before.host_objects.len()), (2, 2));
-    let steps = run(&mut kernel, &with_routes("eth1"), &state, &mut journal);
-    assert_ne!((&journal, &kernel.live), (&before, &of_host));
-    journal.pending = Some(Pending::begin(1_000, 60, steps).expect("the boot id can be read"));
-    let mut live = kernel.live.clone();
-    let rollback = roll_back_pending(&mut kernel, &mut journal, &mut live);
-    assert_eq!(rollback.remaining, []);
-    assert_eq!(kernel.live, of_host);
-    assert_eq!(journal, before);
+    // The routes move, or are deleted with their VIPs.
+    for after in [with_routes("eth1"), Desired::default()] {
+        let steps = run(&mut kernel, &after, &state, &mut journal);
+        assert_ne!((&journal, &kernel.live), (&before, &of_host));
+        journal.pending = Some(Pending::begin(1_000, 60, steps).expect("the boot id can be read"));
+        let mut live = kernel.observe(&pending_request(&journal)).expect("it can be read");
+        let rollback = roll_back_pending(&mut kernel, &mut journal, &mut live);
+        assert_eq!(rollback.remaining, []);
+        assert_eq!(kernel.live, of_host);
+        assert_eq!(journal, before);
+    }
 }

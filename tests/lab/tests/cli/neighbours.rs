@@ -127,7 +127,8 @@ fn entries_of_other_programs_stay_and_those_of_the_cache_are_replaced() {
     let words = "neighbour 192.0.2.1 dev eth0 was added by another program and keeps mac \
                  02:00:00:00:00:99; the spec says mac 02:00:00:00:00:01";
     assert!(answer.stderr.contains(words), "{answer:?}");
-    fixture.apply(SPEC);
+    let answer = fixture.evenkeel("apply --yes spec.yaml");
+    assert!(answer.status == 0 && answer.stderr.contains(words), "{answer:?}");
     let mut expected = before.clone();
     let added = "2001:db8::1 dev eth0 lladdr 02:00:00:00:00:02 router PERMANENT proto 101";
     expected.insert(added.to_owned());
