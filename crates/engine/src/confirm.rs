@@ -10,12 +10,20 @@ use crate::{Done, Journal, Kernel, Outcome, PartialApplies, ReadRequest, Report}
 /// What a rollback of the pending apply reads.
 pub fn pending_request(journal: &Journal) -> ReadRequest {
     let steps = journal.pending.iter().flat_map(|pending| &pending.steps);
-    let edited = steps.filter_map(|op| match op {
+    let edited = steps.clone().filter_map(|op| match op {
         Op::EditSysctl { key, .. } => Some(key),
         _ => None,
     });
     let sysctls = edited.chain(journal.record.sysctls.keys()).cloned().collect();
-    ReadRequest { sysctls, ..ReadRequest::for_journal(journal) }
+    let mut request = ReadRequest { sysctls, ..ReadRequest::for_journal(journal) };
+    // The journal no longer lists what the apply deleted.
+    request.host_objects.extend(steps.filter_map(|op| match op {
+        Op::AddHostObject { object, .. }
+        | Op::EditHostObject { object, .. }
+        | Op::DeleteHostObject { object, .. } => Some(object.kind()),
+        _ => None,
+    }));
+    request
 }
 
 /// The steps of a report that a rollback must take into account.
@@ -55,12 +63,14 @@ pub fn roll_back_pending(
     let Some(pending) = &journal.pending else {
         return Rollback::default();
     };
-    let rollback = restore(kernel, &pending.steps, live);
+    let steps = pending.steps.clone();
+    let rollback = restore(kernel, &steps, live);
     if rollback.error.is_some() || !rollback.remaining.is_empty() {
         return rollback;
     }
     journal.addresses.retain(|binding| live.addresses.get(binding) == Some(&Owner::Evenkeel));
     journal.host_objects.retain(|object| !live.host_objects.is_gone(object));
+    record_restored(journal, &steps, live);
     let links = live.links.as_ref();
     journal.dummies.retain(|dummy| links.is_none_or(|links| links.contains_key(dummy)));
     // A sysctl that has its original value again needs no restoring.
@@ -75,3 +85,23 @@ pub fn roll_back_pending(
     journal.attempted = PartialApplies::default();
     rollback
 }
+
+/// Records what the apply removed and the rollback added again: it is evenkeel's as before.
+fn record_restored(journal: &mut Journal, steps: &[Op], live: &Live) {
+    for op in steps {
+        match op {
+            Op::Unbind { binding, .. } if live.addresses.get(binding) == Some(&Owner::Evenkeel) => {
+                journal.addresses.insert(binding.clone());
+            }
+            Op::DeleteHostObject { object, .. }
+                if live.host_objects.get(object).is_some_and(|it| it.owner == Owner::Evenkeel) =>
+            {
+                journal.host_objects.insert(object.clone());
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

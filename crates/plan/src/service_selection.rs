@@ -208,8 +208,7 @@ fn similar_names<'a>(selector: &str, specs: impl Iterator<Item = &'a Desired>) -
     }
     let selector = selector.to_lowercase();
     let mut near: Vec<(usize, &String)> = names
-        .iter()
-        .chain(&keys)
+        .union(&keys)
         .map(|it| (strsim::damerau_levenshtein(&selector, &it.to_lowercase()), it))
         .filter(|(distance, it)| {
             let longest = selector.chars().count().max(it.chars().count());

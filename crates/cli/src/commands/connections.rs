@@ -1,7 +1,7 @@
 //! `evenkeel show --connections`: shows the connection table with the spec's names.
 //!
-//! A table may have millions of entries. Each is written as it is read, without storing or sorting
-//! them.
+//! A table may have millions of entries. They are written as they are read, without sorting them. Only
+//! the first rows are stored, to align the columns.
 
 use std::fmt::Write as _;
 
@@ -27,9 +27,9 @@ pub(crate) fn run(
         Some(target) => connection.service.is_some_and(|key| target.services().contains(&key)),
     };
     let mut shown = 0_usize;
-    let mut columns = Columns::default();
+    let mut table = Table::default();
     match form {
-        OutputFormat::Text => output.answer(columns.row(&HEADING.map(str::to_owned)))?,
+        OutputFormat::Text => output.answer(table.row(HEADING.map(str::to_owned)))?,
         OutputFormat::Json => output.answer("{\n  \"format\": 1,\n  \"connections\": [")?,
     }
     for connection in evenkeel_engine::connections(&live.services)? {
@@ -38,7 +38,7 @@ pub(crate) fn run(
             continue;
         }
         match form {
-            OutputFormat::Text => output.answer(columns.row(&cells(&connection, named)))?,
+            OutputFormat::Text => output.answer(table.row(cells(&connection, named)))?,
             OutputFormat::Json => {
                 let gap = if shown == 0 { "\n    " } else { ",\n    " };
                 output.answer(format_args!("{gap}{}", document(&connection, named)))?;
@@ -46,8 +46,9 @@ pub(crate) fn run(
         }
         shown += 1;
     }
-    if form == OutputFormat::Json {
-        output.answer(if shown == 0 { "]\n}\n" } else { "\n  ]\n}\n" })?;
+    match form {
+        OutputFormat::Text => output.answer(table.remaining())?,
+        OutputFormat::Json => output.answer(if shown == 0 { "]\n}\n" } else { "\n  ]\n}\n" })?,
     }
     Ok(CommandExit::Done)
 }
@@ -56,15 +57,40 @@ const COLUMNS: usize = 7;
 const HEADING: [&str; COLUMNS] =
     ["PROTOCOL", "CLIENT", "SERVICE", "REAL SERVER", "STATE", "EXPIRES", ""];
 
-/// Columns that widen as rows are written, because the widest entry is not known in advance.
-#[derive(Default)]
-struct Columns([usize; COLUMNS]);
+/// How many rows are read before the first one is written.
+const FIRST_ROWS: usize = 1_000;
 
-impl Columns {
-    fn row(&mut self, cells: &[String; COLUMNS]) -> String {
-        let mut line = String::new();
-        for (cell, width) in cells.iter().zip(&mut self.0) {
+/// A table whose columns are as wide as its first rows need. They widen where a later row needs more.
+#[derive(Default)]
+struct Table {
+    widths: [usize; COLUMNS],
+    first_rows: Vec<[String; COLUMNS]>,
+    is_started: bool,
+}
+
+impl Table {
+    /// Adds a row, and returns the lines that can be written by now.
+    fn row(&mut self, cells: [String; COLUMNS]) -> String {
+        for (cell, width) in cells.iter().zip(&mut self.widths) {
             *width = (*width).max(cell.chars().count());
+        }
+        if self.is_started {
+            return self.line(&cells);
+        }
+        self.first_rows.push(cells);
+        if self.first_rows.len() < FIRST_ROWS { String::new() } else { self.remaining() }
+    }
+
+    /// Returns the lines that wait for more rows.
+    fn remaining(&mut self) -> String {
+        self.is_started = true;
+        let rows = std::mem::take(&mut self.first_rows);
+        rows.iter().map(|cells| self.line(cells)).collect()
+    }
+
+    fn line(&self, cells: &[String; COLUMNS]) -> String {
+        let mut line = String::new();
+        for (cell, width) in cells.iter().zip(self.widths) {
             // Writing to a String cannot fail.
             let _written = write!(line, "{cell:width$}  ");
         }
@@ -132,17 +158,35 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_aligned_to_the_widest_so_far() {
-        let mut columns = Columns::default();
-        let mut row = |client: &str| columns.row(&cells(&connection(client), &Desired::default()));
-        let first = row("[2001:db8::1]:4000");
-        let next = row("10.0.0.9:1");
-        assert_eq!(first.find("192.0.2.1"), next.find("192.0.2.1"), "{first}{next}");
+    fn the_columns_of_the_first_rows_are_aligned() {
+        let mut table = Table::default();
+        let mut text = table.row(HEADING.map(str::to_owned));
+        for client in ["10.0.0.9:1", "[2001:db8::1]:4000"] {
+            text += &table.row(cells(&connection(client), &Desired::default()));
+        }
+        assert_eq!(text, "");
+        text = table.remaining();
+        let places: Vec<_> = text.lines().map(|line| line.find("192.0.2.1")).collect();
+        assert_eq!(places[1..], [text.find("SERVICE"); 2], "{text}");
+    }
+
+    #[test]
+    fn every_row_of_a_long_table_is_written_once_and_in_its_place() {
+        let mut table = Table::default();
+        let rows = 2 * FIRST_ROWS;
+        let client = |row: usize| format!("10.0.0.9:{row}");
+        let mut text = String::new();
+        for row in 1..=rows {
+            text += &table.row(cells(&connection(&client(row)), &Desired::default()));
+        }
+        text += &table.remaining();
+        let found: Vec<_> = text.lines().filter_map(|it| it.split_whitespace().nth(1)).collect();
+        assert_eq!(found, (1..=rows).map(client).collect::<Vec<_>>());
     }
 
     #[test]
     fn control_characters_from_clients_are_escaped() {
-        let row = Columns::default().row(&cells(&connection("10.0.0.9:1"), &Desired::default()));
+        let row = Table::default().line(&cells(&connection("10.0.0.9:1"), &Desired::default()));
         assert!(row.ends_with("  sip a\\u{1b}[2J\n"), "{row}");
     }
 }

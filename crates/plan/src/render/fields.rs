@@ -15,18 +15,26 @@ pub(crate) fn arrows(f: &mut fmt::Formatter<'_>, changes: Vec<FieldChange>) -> f
     Ok(())
 }
 
-/// Writes the fields that are set. A weight of 0 is a value.
+/// Writes the fields that are set after a colon, and nothing without such a field. A weight of 0 is a
+/// value.
 pub(crate) fn write_fields(
     f: &mut fmt::Formatter<'_>,
     fields: impl IntoIterator<Item = Field>,
 ) -> fmt::Result {
-    f.write_str(": ")?;
-    list(f, fields)
+    write_list(f, ": ", fields)
 }
 
 /// Writes the fields that are set, without the leading colon.
 pub(crate) fn list(
     f: &mut fmt::Formatter<'_>,
+    fields: impl IntoIterator<Item = Field>,
+) -> fmt::Result {
+    write_list(f, "", fields)
+}
+
+fn write_list(
+    f: &mut fmt::Formatter<'_>,
+    start: &str,
     fields: impl IntoIterator<Item = Field>,
 ) -> fmt::Result {
     let says = |(field, value): &Field| match value {
@@ -36,7 +44,7 @@ pub(crate) fn list(
         FieldValue::Word(_) | FieldValue::Name(_) | FieldValue::Switch(true) => true,
     };
     for (number, (field, value)) in fields.into_iter().filter(says).enumerate() {
-        let gap = if number == 0 { "" } else { ", " };
+        let gap = if number == 0 { start } else { ", " };
         write!(f, "{gap}{field} {value}")?;
     }
     Ok(())

@@ -1,5 +1,6 @@
 //! Laws of targeted plans.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use evenkeel_model::arbitrary::{Pair, pair};
@@ -105,6 +106,18 @@ fn an_unknown_selector_is_answered_with_similar_names() {
     let none =
         ServiceSelection::new(&["web"], &Desired::default(), None).expect_err("there is none");
     assert_eq!(none.to_string(), "no service is called `web`");
+}
+
+#[test]
+fn a_service_whose_name_is_its_key_is_suggested_once() {
+    let mut desired = example();
+    for (key, named) in &mut desired.services {
+        named.name = key.to_string().into();
+    }
+    let unknown = ServiceSelection::new(&["192.0.2.1:44/tcp"], &desired, None);
+    let near = unknown.expect_err("there is none").near;
+    let each: BTreeSet<_> = near.iter().collect();
+    assert!(near[0] == "192.0.2.1:443/tcp" && near.len() == each.len(), "{near:?}");
 }
 
 #[test]

@@ -21,6 +21,7 @@ pub(crate) fn collect(
 ) -> BTreeMap<Binding, Vip> {
     let mut vips = BTreeMap::new();
     let mut written: BTreeMap<(IpAddr, Box<str>), Path> = BTreeMap::new();
+    let mut routes: BTreeMap<IpAddr, Path> = BTreeMap::new();
     for (root, spec) in sources {
         let at = root.key("vips");
         for (index, entry) in spec.vips.value().into_iter().flat_map(|list| list.values()) {
@@ -40,6 +41,7 @@ pub(crate) fn collect(
             written.insert(place, at.key("address").path());
             diagnostics.origin(SpecObject::Vip(binding.clone()), || at.path());
             if entry.route.value().is_some_and(|flag| flag.0) {
+                check_only_route(binding.address, &at.key("route"), &mut routes, diagnostics);
                 let route = HostRoute::of(&binding);
                 let value = route.value();
                 let object = HostObject::from(route);
@@ -100,6 +102,24 @@ fn check(
             .remedy(format!("remove `route`, or write the address alone, `{address}`"));
     }
     Some((binding, Vip { dummy, label: label.map(Into::into) }))
+}
+
+/// Checks that no other VIP of this address has a route: the kernel refuses the second one.
+fn check_only_route(
+    address: IpAddr,
+    at: &At<'_>,
+    routes: &mut BTreeMap<IpAddr, Path>,
+    diagnostics: &mut Diagnostics,
+) {
+    match routes.get(&address) {
+        Some(first) => {
+            diagnostics
+                .error(at, format!("{address} cannot have a second host route"))
+                .remedy("keep `route` on one of its interfaces")
+                .related(first.clone(), "the first one");
+        }
+        None => drop(routes.insert(address, at.path())),
+    }
 }
 
 fn check_label(label: &str, binding: &Binding, at: &At<'_>, diagnostics: &mut Diagnostics) {

@@ -186,3 +186,19 @@ services: []
     let shown = run("ip -4 addr show dev eth0");
     assert!(shown.contains("192.0.2.1/24") && shown.contains("192.0.2.9/24"), "{shown}");
 }
+
+#[test]
+fn a_route_that_a_rollback_added_again_is_removed_by_a_teardown() {
+    let fixture = Fixture::new("");
+    let before = host();
+    fixture.apply(&spec());
+    let with_routes = routes();
+    fixture.write("plain.yaml", spec().replace(", route: true", ""));
+    let answer = fixture.evenkeel("apply --yes --confirm 60 plain.yaml");
+    assert!(answer.stdout.contains("- delete route 192.0.2.1 dev eth0"), "{answer:?}");
+    fixture.done("confirm --abort");
+    assert_eq!(routes(), with_routes);
+    let answer = fixture.done("teardown --yes");
+    assert!(answer.contains("- delete route 192.0.2.1 dev eth0"), "{answer}");
+    assert_eq!(host(), before);
+}

@@ -130,6 +130,13 @@ fn the_route_of_a_vip_that_gets_another_label_is_added_again() {
 }
 
 #[test]
+fn an_object_without_a_value_is_written_by_its_name_alone() {
+    let binding = Binding::host("2001:db8::1".parse().expect("an address"), "eth0");
+    let found = host_of([], [bare_route(&binding, Owner::Evenkeel)]);
+    assert_eq!(lines(&routed([]), &found), ["- delete route 2001:db8::1 dev eth0"]);
+}
+
+#[test]
 fn no_route_is_added_through_an_interface_that_stays_down() {
     let link = |up, owner| Link { up, dummy: true, owner };
     let down = |owner| Live {
