@@ -174,6 +174,7 @@ impl FakeKernel {
                 self.live.labels.remove(binding);
                 self.live.addresses.remove(binding).ok_or(Errno::ADDRNOTAVAIL)?;
                 self.forget_sources();
+                self.forget_neighbours(binding);
                 Ok(())
             }
             Op::AddHostObject { object, after } => self.add_host_object(object, after),

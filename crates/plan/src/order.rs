@@ -36,9 +36,9 @@
 //!     kernel does not accept both, is deleted before VIPs are bound (10.). Unbind VIPs that no
 //!     service needs, then delete services: in the reverse order their traffic would reach the host's
 //!     own sockets in between. Unbinding a VIP stops every connection through it, so this phase
-//!     follows the drains. The kernel deletes real servers with their service, in one operation.
-//!     Then delete the host objects that connections to the deleted real servers depended on.
-//!     Finally, delete dummy devices without VIPs.
+//!     follows the drains. Host objects that connections to real servers may depend on, and that the
+//!     kernel deletes with a VIP, are added again at once. The kernel deletes real servers with their
+//!     service, in one operation. Finally, delete dummy devices without VIPs.
 //! 14. Start sync daemons.
 //!
 //! Within a phase, additions are in the order of the spec, on which the sh and mh schedulers
@@ -65,6 +65,7 @@ pub(crate) fn order(added: Vec<Op>, readded: Vec<Op>, mut others: Vec<Op>) -> Ve
     steps.extend(others.drain(..raised));
     steps.extend(readded);
     steps.append(&mut others);
+    surround_unbinds(&mut steps);
     steps
 }
 
@@ -93,7 +94,6 @@ pub(crate) enum Phase {
     DeleteHostObjects,
     Unbind,
     DeleteServices,
-    DeleteHostObjectsOfRealServers,
     DeleteDummies,
     AddSync,
 }
@@ -143,6 +143,45 @@ fn make_room(ops: &mut Vec<Op>) {
     let early: Vec<Op> = ops.extract_if(.., |op| makes_room(op)).collect();
     let before = ops.partition_point(|op| op.phase() < Phase::Bind);
     ops.splice(before..before, early);
+}
+
+/// Moves the two operations on a host object by which real servers are reached, and that the kernel
+/// deletes when VIPs on its interface are unbound: it is deleted immediately before, and added again
+/// immediately afterwards.
+fn surround_unbinds(steps: &mut Vec<Op>) {
+    let deleted: Vec<HostObject> = steps
+        .iter()
+        .filter_map(|op| match op {
+            Op::DeleteHostObject { object, .. } if object.reaches_real_servers() => Some(object),
+            _ => None,
+        })
+        .cloned()
+        .collect();
+    for object in deleted {
+        let adds = |op: &Op| matches!(op, Op::AddHostObject { object: it, .. } if *it == object);
+        let deletes =
+            |op: &Op| matches!(op, Op::DeleteHostObject { object: it, .. } if *it == object);
+        // The kernel deletes none with an IPv6 address.
+        let unbinds = |op: &Op| match op {
+            Op::Unbind { binding, .. } => {
+                binding.address.is_ipv4() && *binding.interface == *object.interface()
+            }
+            _ => false,
+        };
+        // A new one is added twice: the first time before clients are sent to real servers.
+        let Some(added) = steps.iter().rposition(adds) else { continue };
+        if !steps.iter().any(unbinds) {
+            continue;
+        }
+        let addition = steps.remove(added);
+        if let Some(deleted) = steps.iter().position(deletes) {
+            let deletion = steps.remove(deleted);
+            let first = steps.iter().position(unbinds).unwrap_or(deleted);
+            steps.insert(first, deletion);
+        }
+        let last = steps.iter().rposition(unbinds).unwrap_or(added);
+        steps.insert(last + 1, addition);
+    }
 }
 
 /// Moves the two operations of a VIP that only changes its prefix length or its label next to each

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use evenkeel_model::Live;
 
 use crate::order::order;
-use crate::resource::host_object::{again, route, touches};
+use crate::resource::host_object::add_lost_again;
 use crate::rollback_builder::{ObjectTrace, RollbackBuilder, TouchedObjects};
 use crate::value::Value;
 use crate::{Object, Op};
@@ -43,10 +43,7 @@ pub fn rollback_plan(done: &[Op], live: &Live) -> RollbackPlan {
         builder.restore(object, history);
     }
     let RollbackBuilder { added, mut ops, foreign, mut traces, .. } = builder;
-    let lost: Vec<_> =
-        route::added_again(&ops, live).filter(|(object, _)| !touches(&ops, object)).collect();
-    for (object, value) in lost {
-        ops.extend(again(object, value));
+    for (object, value) in add_lost_again(&mut ops, &[], live, |_| true) {
         let object = Object::Host(object.clone());
         let now = || Some(Value::Host(value.clone()));
         let after = touched.0.get(&object).map_or_else(|| vec![now()], |it| it.after.clone());

@@ -81,6 +81,24 @@ impl FakeKernel {
         });
     }
 
+    /// Deletes the IPv4 neighbour entries of an interface that has lost its last IPv4 address
+    /// (`fib_disable_ip`).
+    pub(super) fn forget_neighbours(&mut self, unbound: &Binding) {
+        let has_ipv4 = self
+            .live
+            .addresses
+            .keys()
+            .any(|it| it.interface == unbound.interface && it.address.is_ipv4());
+        if unbound.address.is_ipv4() && !has_ipv4 {
+            self.live.host_objects.objects.retain(|object, _| match object {
+                HostObject::Neighbour(it) => {
+                    it.interface != unbound.interface || !it.address.is_ipv4()
+                }
+                HostObject::Route(_) => true,
+            });
+        }
+    }
+
     /// Returns the state as it is read: with the host objects that were requested.
     pub(super) fn read(&self, request: &ReadRequest) -> Live {
         let mut live = self.live.clone();

@@ -3,6 +3,7 @@
 mod host_object;
 mod label;
 mod laws;
+mod neighbour;
 
 use evenkeel_model::{
     Binding, Drain, Forward, IgnoredField, Limits, Link, MAX_WEIGHT, Names, Netmask, Owner,

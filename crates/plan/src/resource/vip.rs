@@ -5,7 +5,7 @@ use std::fmt;
 use evenkeel_model::{Binding, Desired, Live, Names, Owner, Vip};
 use serde_json::{Map, Value as Json, json};
 
-use super::host_object::route::lose_source;
+use super::host_object::lose_with_vip;
 use super::{Operation, Resource, Value};
 use crate::cause::SpecPair;
 use crate::hold_back::OmittedSteps;
@@ -138,7 +138,7 @@ impl<'a> Operation<'a> for VipOp<'a> {
             Self::Unbind { binding, .. } => {
                 state.addresses.remove(binding);
                 state.labels.remove(binding);
-                lose_source(state, binding.address);
+                lose_with_vip(state, binding);
             }
         }
     }

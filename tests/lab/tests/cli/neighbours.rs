@@ -182,3 +182,44 @@ services: []
     fixture.write("snapshot.yaml", &snapshot);
     fixture.assert_in_sync("snapshot.yaml");
 }
+
+#[test]
+fn entries_that_the_kernel_deletes_with_the_last_address_are_added_again() {
+    let fixture = Fixture::new("");
+    run("ip link add eth1 up type veth peer name eth2");
+    run("ip link set eth2 up");
+    let spec = SPEC.replace("eth0", "eth1");
+    let with = |vip: &str| spec.replace("services", &format!("vips: [ {vip} ]\nservices"));
+    let vip = "{ address: 192.0.2.200, interface: eth1 }";
+    let labelled = "{ address: 192.0.2.200, interface: eth1, label: 'eth1:1' }";
+    let expected = |mac| {
+        lines(&format!(
+            "192.0.2.1 dev eth1 lladdr 02:00:00:00:00:{mac} PERMANENT proto 101
+            2001:db8::1 dev eth1 lladdr 02:00:00:00:00:02 PERMANENT proto 101"
+        ))
+    };
+    fixture.apply(&with(vip));
+    assert_eq!(neighbours(), expected("01"));
+    // The kernel does that.
+    run("ip addr del 192.0.2.200/32 dev eth1");
+    assert_eq!(neighbours().len(), 1);
+    fixture.done("apply --yes spec.yaml");
+    assert_eq!(neighbours(), expected("01"));
+    let edited = with(vip).replace("00:01'", "00:0c'");
+    for (spec, mac) in [(with(labelled), "01"), (edited, "0c"), (spec.clone(), "01")] {
+        fixture.apply(&spec);
+        assert_eq!(neighbours(), expected(mac), "{spec}");
+        fixture.assert_in_sync("spec.yaml");
+    }
+    // A rollback unbinds the first address of the interface.
+    run("ip route add 192.0.2.9 dev eth2");
+    let two = format!("{vip}, {{ address: 192.0.2.9, interface: eth0, route: true }}");
+    fixture.write("spec.yaml", with(&two));
+    let answer = fixture.evenkeel("apply --yes spec.yaml");
+    assert_eq!(answer.status, 4, "{answer:?}");
+    assert!(!run("ip addr show dev eth1").contains("192.0.2.200"), "{answer:?}");
+    assert_eq!(neighbours(), expected("01"));
+    fixture.apply(&with(vip));
+    fixture.done("teardown --yes");
+    assert_eq!(neighbours(), BTreeSet::new());
+}

@@ -3,7 +3,8 @@
 //! Everything but the words and the fields is the same for all kinds ([`evenkeel_model::HostObject`]);
 //! what else a kind needs is in a file of its own. An object of another program is used as it is.
 
-pub(crate) mod route;
+mod neighbour;
+mod route;
 
 use std::fmt;
 
@@ -70,12 +71,31 @@ pub(crate) fn diff(desired: &Desired, live: &Live, others: &[Op]) -> Vec<Op> {
             ops.push(delete(object, before));
         }
     }
-    let lost: Vec<Op> = route::added_again(others, live)
-        .filter(|(object, _)| desired.host_objects.contains_key(object) && !touches(&ops, object))
-        .flat_map(|(object, value)| again(object, value))
-        .collect();
-    ops.extend(lost);
+    add_lost_again(&mut ops, others, live, |object| desired.host_objects.contains_key(object));
     ops
+}
+
+/// Adds the objects again that the kernel deletes with the VIPs that the operations unbind, if they
+/// stay. Returns those that none of `ops` concerned before.
+pub(crate) fn add_lost_again<'l>(
+    ops: &mut Vec<Op>,
+    others: &[Op],
+    live: &'l Live,
+    is_wanted: impl Fn(&HostObject) -> bool,
+) -> Vec<(&'l HostObject, &'l HostValue)> {
+    let all: Vec<Op> = others.iter().chain(&*ops).cloned().collect();
+    let mut lost: Vec<_> = route::added_again(&all, live)
+        .filter(|(object, _)| is_wanted(object) && !touches(ops, object))
+        .collect();
+    ops.extend(lost.iter().flat_map(|(object, value)| again(object, value)));
+    lost.extend(neighbour::add_lost_again(ops, others, live));
+    lost
+}
+
+/// Changes the state as the kernel does when a VIP was unbound.
+pub(super) fn lose_with_vip(state: &mut Live, unbound: &Binding) {
+    route::lose_source(state, unbound.address);
+    neighbour::lose_entries(state, unbound);
 }
 
 /// Warnings about objects that keep another value than the spec's, because another program added them.
@@ -101,12 +121,12 @@ fn delete(object: &HostObject, before: &HostValue) -> Op {
 }
 
 /// Deletes an object and adds it again.
-pub(crate) fn again(object: &HostObject, value: &HostValue) -> [Op; 2] {
+fn again(object: &HostObject, value: &HostValue) -> [Op; 2] {
     [delete(object, value), add(object, value)]
 }
 
 /// Whether one of the operations is on that object.
-pub(crate) fn touches(ops: &[Op], object: &HostObject) -> bool {
+fn touches(ops: &[Op], object: &HostObject) -> bool {
     ops.iter().any(|op| op.object() == Object::Host(object.clone()))
 }
 
@@ -151,8 +171,7 @@ impl<'a> Operation<'a> for HostObjectOp<'a> {
         match (self, self.identity().reaches_real_servers()) {
             (Self::Add { .. } | Self::Edit { .. }, true) => Phase::AddHostObjectsOfRealServers,
             (Self::Add { .. } | Self::Edit { .. }, false) => Phase::AddHostObjects,
-            (Self::Delete { .. }, true) => Phase::DeleteHostObjectsOfRealServers,
-            (Self::Delete { .. }, false) => Phase::DeleteHostObjects,
+            (Self::Delete { .. }, _) => Phase::DeleteHostObjects,
         }
     }
 

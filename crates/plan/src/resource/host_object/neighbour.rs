@@ -1,0 +1,98 @@
+//! Permanent neighbour entries.
+//!
+//! The kernel deletes the IPv4 entries of an interface that loses its last IPv4 address
+//! (`fib_disable_ip`). Those that are needed afterwards are deleted before, and added again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use evenkeel_model::{Binding, HostObject, HostValue, Live};
+
+use super::again;
+use crate::{Object, Op};
+
+/// Adds the entries again that the operations would lose, whether they exist already or one of `ops`
+/// adds, edits or later deletes them. Returns those that none of `ops` concerned before.
+pub(super) fn add_lost_again<'l>(
+    ops: &mut Vec<Op>,
+    others: &[Op],
+    live: &'l Live,
+) -> Vec<(&'l HostObject, &'l HostValue)> {
+    let interfaces = losing_last_address(ops.iter().chain(others), live);
+    if interfaces.is_empty() {
+        return Vec::new();
+    }
+    let is_lost = |object: &HostObject| {
+        matches!(object, HostObject::Neighbour(it) if it.address.is_ipv4())
+            && interfaces.contains_key(object.interface())
+    };
+    let is_relabelled = |object: &HostObject| interfaces.get(object.interface()) == Some(&true);
+    let mut further = Vec::new();
+    for op in &mut *ops {
+        match op {
+            Op::AddHostObject { object, after } if is_lost(object) => {
+                further.extend(again(object, after));
+            }
+            Op::EditHostObject { object, before, after } if is_lost(object) => {
+                let [_, added] = again(object, after);
+                further.push(added);
+                let [deleted, _] = again(object, before);
+                *op = deleted;
+            }
+            // Its deletion waits for drains, and the label does not.
+            Op::DeleteHostObject { object, before } if is_lost(object) && is_relabelled(object) => {
+                further.extend(again(object, before));
+            }
+            _ => {}
+        }
+    }
+    let is_untouched =
+        |object: &HostObject| !ops.iter().any(|op| op.object() == Object::Host(object.clone()));
+    let owned = live.host_objects.owned();
+    let untouched: Vec<_> =
+        owned.filter(|(object, _)| is_lost(object) && is_untouched(object)).collect();
+    ops.extend(further);
+    ops.extend(untouched.iter().flat_map(|(object, value)| again(object, value)));
+    untouched
+}
+
+/// The interfaces that are without an IPv4 address at the end, or while their only one gets another
+/// label: whether it is the latter.
+fn losing_last_address<'a>(
+    ops: impl Iterator<Item = &'a Op>,
+    live: &Live,
+) -> BTreeMap<Box<str>, bool> {
+    let (mut bound, mut unbound) = (BTreeSet::new(), BTreeSet::new());
+    for op in ops {
+        match op {
+            Op::Bind { binding, .. } => drop(bound.insert(binding)),
+            Op::Unbind { binding, .. } if binding.address.is_ipv4() => {
+                unbound.insert(binding);
+            }
+            _ => {}
+        }
+    }
+    let loses = |interface: &str| {
+        let is_on = |it: &&Binding| it.address.is_ipv4() && *it.interface == *interface;
+        let before: Vec<&Binding> = live.addresses.keys().filter(is_on).collect();
+        let new: Vec<&Binding> = bound.iter().copied().filter(is_on).collect();
+        let is_relabelled = matches!(before[..], [only] if new.contains(&only));
+        // A new address is bound before another one is unbound.
+        let is_without = is_relabelled || new.is_empty();
+        (is_without && before.iter().all(|it| unbound.contains(*it))).then_some(is_relabelled)
+    };
+    let interfaces = unbound.iter().map(|binding| &binding.interface);
+    interfaces.filter_map(|interface| Some((interface.clone(), loses(interface)?))).collect()
+}
+
+/// Deletes the IPv4 entries of an interface without an IPv4 address, as the kernel does
+/// (`fib_disable_ip`).
+pub(super) fn lose_entries(state: &mut Live, unbound: &Binding) {
+    let mut on_it = state.addresses.keys().filter(|it| it.interface == unbound.interface);
+    if unbound.address.is_ipv6() || on_it.any(|it| it.address.is_ipv4()) {
+        return;
+    }
+    state.host_objects.objects.retain(|object, _| match object {
+        HostObject::Neighbour(it) => it.address.is_ipv6() || it.interface != unbound.interface,
+        _ => true,
+    });
+}
