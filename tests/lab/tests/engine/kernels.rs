@@ -394,6 +394,24 @@ fn neighbours_are_refused_and_stored_alike() {
             (Op::DeleteDummy { interface: "vip0".into() }, Ok(())),
         ]);
     }
+    // The kernel deletes the IPv4 entries of an interface with its last IPv4 address, and no others.
+    let vip = |last: u8| Binding::host([192, 0, 2, last].into(), "vip0");
+    let bind = |last| Op::Bind { binding: vip(last), label: None };
+    let unbind = |last| Op::Unbind { binding: vip(last), label: None };
+    rows.extend([
+        (dummy("vip0"), Ok(())),
+        (bind(1), Ok(())),
+        (bind(2), Ok(())),
+        (add("192.0.2.9", "vip0", 1), Ok(())),
+        (add("192.0.2.9", "vip1", 1), Ok(())),
+        (add("2001:db8::9", "vip0", 1), Ok(())),
+        (unbind(1), Ok(())),
+        (edit("192.0.2.9", "vip0", 2), Ok(())),
+        (unbind(2), Ok(())),
+        (delete("192.0.2.9", "vip0"), Err(Errno::SRCH)),
+        (delete("192.0.2.9", "vip1"), Ok(())),
+        (delete("2001:db8::9", "vip0"), Ok(())),
+    ]);
     table_of_answers(rows);
 }
 
