@@ -65,7 +65,7 @@ pub fn roll_back_pending(
     };
     let steps = pending.steps.clone();
     let rollback = restore(kernel, &steps, live);
-    if rollback.error.is_some() || !rollback.remaining.is_empty() {
+    if rollback.is_pending() {
         return rollback;
     }
     journal.addresses.retain(|binding| live.addresses.get(binding) == Some(&Owner::Evenkeel));

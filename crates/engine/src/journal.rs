@@ -215,7 +215,8 @@ impl StateDir {
         }
         message.push_str(
             "; lost are the last applied spec, the original values of sysctls, drains, adopted \
-             objects, a pending apply, and the addresses bound on a kernel before 5.18",
+             objects, a pending apply, routes and neighbour entries that no spec lists any more, and the \
+             addresses bound on a kernel before 5.18",
         );
         Ok((self.empty(), Some(message)))
     }

@@ -59,6 +59,11 @@ pub struct Rollback {
 }
 
 impl Rollback {
+    /// Whether operations are still needed, so that a pending apply stays pending.
+    pub fn is_pending(&self) -> bool {
+        self.error.is_some() || !self.remaining.is_empty()
+    }
+
     /// Whether every touched object is as it was before.
     pub fn is_clean(&self) -> bool {
         self.remaining.is_empty() && self.foreign.is_empty() && self.error.is_none()

@@ -181,8 +181,12 @@ fn file_errors() -> Vec<FileError> {
     let path = "/var/lib/evenkeel/init/journal.json";
     let failed = ["read", "write", "open", "set aside"];
     let failed = failed.map(|tried| FileError::new(tried, path.as_ref())(refusal()));
-    let found =
-        [FileError::Symlink { path: path.into() }, FileError::NotRegular { path: path.into() }];
+    let directory = std::io::Error::from(std::io::ErrorKind::IsADirectory);
+    let found = [
+        FileError::new("replace", path.as_ref())(directory),
+        FileError::Symlink { path: path.into() },
+        FileError::NotRegular { path: path.into() },
+    ];
     failed.into_iter().chain(found).collect()
 }
 

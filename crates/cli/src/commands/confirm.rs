@@ -36,7 +36,14 @@ pub(crate) fn run(
 fn print_aborted(aborted: &Aborted, output: &mut Output) -> Result<CommandExit, Error> {
     let rollback = &aborted.rollback;
     if !rollback.is_clean() {
-        return Ok(print_rollback(rollback, aborted.names(), output));
+        let status = print_rollback(rollback, aborted.names(), output);
+        if rollback.is_pending() {
+            output.hint(
+                "the apply still waits for confirmation and blocks other changes: remove the cause and \
+                 run `evenkeel confirm --abort` again, or run `evenkeel confirm` to keep what is left",
+            );
+        }
+        return Ok(status);
     }
     output.answer("Rolled back: everything that the apply touched is as it was before.\n")?;
     if rollback.broken > 0 {

@@ -46,6 +46,10 @@ impl FileError {
     /// What the user can do about it.
     pub fn remedy(&self) -> &'static str {
         match self {
+            Self::Failed { source, .. } if is_wrong_kind(source) => {
+                "check who put a file or a directory there, and move it away, or name another state \
+                 directory with --state-dir"
+            }
             Self::Failed { .. } => {
                 "make the state directory writable, with room in it, or name another with --state-dir"
             }
@@ -60,6 +64,11 @@ impl FileError {
     pub(super) fn is_missing(&self) -> bool {
         matches!(self, Self::Failed { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
+}
+
+/// Whether a directory is in the place of a file, or a file in that of a directory.
+fn is_wrong_kind(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory)
 }
 
 impl From<FileError> for io::Error {

@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 
 use evenkeel_model::{
-    Binding, Drain, Family, Forward, IgnoredField, Limits, Link, Live, Owner, RealServers,
-    Scheduler, Scope, Service, ServiceConfig, Vip,
+    Binding, Drain, Family, Forward, HostRoute, IgnoredField, Limits, Link, Live, LiveHostObjects,
+    Owner, RealServers, Scheduler, Scope, Service, ServiceConfig, Vip,
 };
 
 use super::*;
@@ -212,4 +212,31 @@ fn timeouts_daemons_and_sysctls_have_causes_too() {
     assert_eq!(causes(&last), [Drift, SpecChanged]);
     last.sysctls.clear();
     assert_eq!(causes(&last), [SpecChanged, SpecChanged]);
+}
+
+#[test]
+fn a_route_that_is_added_again_with_its_vip_has_the_cause_of_the_vip() {
+    let binding = Binding::host([192, 0, 2, 1].into(), "eth0");
+    let route = HostRoute::of(&binding);
+    let labelled = |label: &str| {
+        let vip = Vip { label: Some(label.into()), ..Vip::default() };
+        let mut desired = spec(&[]);
+        desired.vips.insert(binding.clone(), vip);
+        desired.host_objects.insert(route.clone().into(), route.value());
+        desired
+    };
+    let live = |label: &str| Live {
+        addresses: [(binding.clone(), Owner::Evenkeel)].into(),
+        labels: [(binding.clone(), label.into())].into(),
+        host_objects: LiveHostObjects::of_evenkeel([(route.clone().into(), route.value())].into()),
+        ..Live::default()
+    };
+    let (one, two) = (labelled("eth0:1"), labelled("eth0:2"));
+    for (last, found, cause) in
+        [(&one, "eth0:1", Cause::SpecChanged), (&two, "eth0:1", Cause::Drift)]
+    {
+        let causes = causes_of(last, &two, &live(found));
+        assert_eq!(causes.len(), 4, "{causes:?}");
+        assert!(causes.iter().all(|(_, _, found)| *found == cause), "{causes:?}");
+    }
 }

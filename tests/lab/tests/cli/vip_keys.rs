@@ -196,6 +196,10 @@ fn a_route_that_a_rollback_added_again_is_removed_by_a_teardown() {
     fixture.write("plain.yaml", spec().replace(", route: true", ""));
     let answer = fixture.evenkeel("apply --yes --confirm 60 plain.yaml");
     assert!(answer.stdout.contains("- delete route 192.0.2.1 dev eth0"), "{answer:?}");
+    run("ip route add blackhole 192.0.2.1");
+    let answer = fixture.evenkeel("confirm --abort");
+    assert!(answer.status == 1 && answer.stderr.contains("still waits"), "{answer:?}");
+    run("ip route del blackhole 192.0.2.1");
     fixture.done("confirm --abort");
     assert_eq!(routes(), with_routes);
     let answer = fixture.done("teardown --yes");

@@ -201,7 +201,8 @@ impl<'a> Operation<'a> for HostObjectOp<'a> {
     fn is_drift(&self, specs: &SpecPair<'_>) -> Option<bool> {
         // Only what evenkeel added is deleted. Where both specs ask for it, it is added again.
         let desired = specs.desired.host_objects.get(self.identity());
-        Some(desired.is_some() && specs.last.host_objects.get(self.identity()) == desired)
+        let is_same = specs.last.host_objects.get(self.identity()) == desired;
+        Some(desired.is_some() && is_same && !route::is_rebound_by_spec(self.identity(), specs))
     }
 
     fn note_omitted(&self, omitted: &mut OmittedSteps<'a>) {

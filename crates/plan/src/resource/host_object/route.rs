@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use evenkeel_model::{HostObject, HostRoute, HostValue, Live, RouteValue};
 
 use crate::Op;
+use crate::cause::SpecPair;
 
 /// Returns the routes of evenkeel whose VIP those operations unbind and bind again.
 pub(crate) fn added_again<'l>(
@@ -30,6 +31,13 @@ pub(crate) fn added_again<'l>(
         HostObject::Route(HostRoute { destination, interface }) => rebound(*destination, interface),
         _ => false,
     })
+}
+
+/// Whether the VIP of a route is bound again because the spec gives it another label.
+pub(super) fn is_rebound_by_spec(object: &HostObject, specs: &SpecPair<'_>) -> bool {
+    let HostObject::Route(route) = object else { return false };
+    let binding = route.binding();
+    specs.desired.vips.get(&binding) != specs.last.vips.get(&binding)
 }
 
 /// Removes or edits the routes whose source address leaves the host, as the kernel does
