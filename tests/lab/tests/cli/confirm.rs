@@ -243,7 +243,7 @@ fn an_unconfirmed_apply_is_rolled_back_although_the_journal_was_lost() {
     for damage in [None, Some("{\"version\":2,"), Some("no journal")] {
         let fixture = prepared();
         let before = state();
-        apply(&fixture, "5s");
+        apply(&fixture, "8s");
         let label = evenkeel_host::Namespace::current().unwrap().label();
         let journal = fixture.path().join("state").join(label).join("journal.json");
         // The watchdog has read the journal by then.
