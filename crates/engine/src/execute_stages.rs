@@ -163,7 +163,7 @@ fn waits_for_drain(op: &Op, draining: &BTreeSet<RealServerId>, steps: &[Op]) -> 
         }
         Op::DeleteHostObject { object, .. } => steps.iter().any(|step| {
             let is_on_it = |binding: &Binding| {
-                binding.address == object.vip() && *binding.interface == *object.interface()
+                binding.address == object.address() && *binding.interface == *object.interface()
             };
             matches!(step, Op::Unbind { binding, .. } if is_on_it(binding))
                 && waits_for_drain(step, draining, steps)

@@ -188,7 +188,7 @@ impl Journal {
         self.host_objects.retain(|object| {
             (is_draining && object.reaches_real_servers())
                 || desired.host_objects.contains_key(object)
-                || !desired.scope.contains_address(object.vip())
+                || !desired.scope.contains_address(object.address())
         });
         self.targeted = PartialApplies::default();
         self.attempted = PartialApplies::default();

@@ -180,7 +180,7 @@ fn warnings(desired: &Desired, live: &Live) -> Vec<Warning> {
         }
     }
     for object in desired.host_objects.keys().filter(|object| is_down(object.interface())) {
-        let (interface, vip) = (object.interface().into(), object.vip());
+        let (interface, vip) = (object.interface().into(), object.address());
         let warning = Warning::InterfaceDown { interface, vip };
         // The route of a VIP is on the VIP's interface.
         if !found.contains(&warning) {

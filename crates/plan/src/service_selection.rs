@@ -103,7 +103,7 @@ impl ServiceSelection {
         } = desired;
         services.retain(|key, _| self.keys.contains(key));
         vips.retain(|binding, _| self.vips.contains(&binding.address));
-        host_objects.retain(|object, _| self.vips.contains(&object.vip()));
+        host_objects.retain(|object, _| self.vips.contains(&object.address()));
         Desired {
             scope,
             services,
@@ -149,7 +149,7 @@ impl ServiceSelection {
             }
         }
         for (object, found) in &mut host_objects.objects {
-            if !may_go(&object.vip()) {
+            if !may_go(&object.address()) {
                 found.owner = Owner::Other;
             }
         }

@@ -71,9 +71,8 @@ impl HostObject {
         }
     }
 
-    /// Returns the VIP that it serves: the scope and a selection of services apply to it by this
-    /// address.
-    pub fn vip(&self) -> IpAddr {
+    /// Returns its address, by which the scope and a selection of services apply to it: the VIP of a route.
+    pub fn address(&self) -> IpAddr {
         match self {
             Self::Route(route) => route.destination,
             Self::Neighbour(neighbour) => neighbour.address,

@@ -103,7 +103,7 @@ impl WriteInput {
         };
         let host_object = |(object, live): (&HostObject, &LiveHostObject)| {
             let value = match live.owner {
-                Owner::Evenkeel if desired.scope.contains_address(object.vip()) => &live.value,
+                Owner::Evenkeel if desired.scope.contains_address(object.address()) => &live.value,
                 Owner::Evenkeel => return None,
                 // An object of another program is used as it is, so it is what the spec asks for.
                 Owner::Other => desired.host_objects.get(object)?,
@@ -133,7 +133,7 @@ impl WriteInput {
         let services: BTreeSet<ServiceKey> = self.services.keys().copied().collect();
         let served: BTreeSet<IpAddr> = services.iter().filter_map(ServiceKey::vip).collect();
         let bound = self.vips.keys().map(|binding| binding.address);
-        let served_by_objects = self.host_objects.keys().map(HostObject::vip);
+        let served_by_objects = self.host_objects.keys().map(HostObject::address);
         let addresses: BTreeSet<IpAddr> = bound.chain(served_by_objects).collect();
         let vips = addresses.difference(&served).copied().map(IpNet::from).collect();
         self.scope = Scope::Limited(Limits { vips, services, ..Limits::default() });

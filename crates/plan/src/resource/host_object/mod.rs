@@ -65,7 +65,7 @@ pub(crate) fn diff(desired: &Desired, live: &Live, others: &[Op]) -> Vec<Op> {
         }
     }
     for (object, before) in live.host_objects.owned() {
-        if desired.scope.contains_address(object.vip())
+        if desired.scope.contains_address(object.address())
             && !desired.host_objects.contains_key(object)
         {
             ops.push(delete(object, before));
@@ -211,20 +211,22 @@ impl<'a> Operation<'a> for HostObjectOp<'a> {
 
     fn is_blocked(&self, omitted: &OmittedSteps<'_>) -> bool {
         let object = self.identity();
-        let is_same_place =
-            |other: &&HostObject| other.kind() == object.kind() && other.vip() == object.vip();
+        let is_same_place = |other: &&HostObject| {
+            other.kind() == object.kind() && other.address() == object.address()
+        };
         let replaces =
             |other: &&HostObject| object.exclusive_address().is_some() && is_same_place(other);
         // An object that makes room for another one goes together with it.
         omitted.host_objects.iter().any(replaces)
             || match self {
                 Self::Add { .. } | Self::Edit { .. } => {
-                    omitted.unbound.contains(&object.vip())
+                    omitted.unbound.contains(&object.address())
                         || omitted.dummies.contains(object.interface())
                 }
                 Self::Delete { .. } => {
                     let is_on_it = |binding: &&Binding| {
-                        binding.address == object.vip() && *binding.interface == *object.interface()
+                        binding.address == object.address()
+                            && *binding.interface == *object.interface()
                     };
                     // Another one of the same VIP may take its place.
                     omitted.host_objects.iter().any(is_same_place)
