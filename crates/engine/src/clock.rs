@@ -1,8 +1,8 @@
 //! Reads the clocks; [`ClockReading`] interprets the readings.
 
-use std::fs;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use evenkeel_host::boot_id;
 use evenkeel_plan::{BootId, ClockReading, Uptime};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -19,13 +19,12 @@ pub struct Clock {
 impl Clock {
     /// Starts at the current time.
     pub fn start() -> Self {
-        let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         Self {
             // A wall clock before 1970 reads as 0; drains that have no other clock then end at the
             // first check.
             wall: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
             since_boot: since_boot(),
-            boot: text.parse().ok(),
+            boot: boot_id().ok().and_then(|boot| boot.parse().ok()),
         }
     }
 

@@ -7,6 +7,7 @@
 use std::fs;
 use std::io;
 
+use evenkeel_host::boot_id;
 use evenkeel_model::Span;
 use evenkeel_plan::Op;
 use serde::{Deserialize, Serialize};
@@ -74,7 +75,7 @@ impl Pending {
             begun: now,
             timeout_seconds: within,
             deadline: None,
-            boot: boot()?,
+            boot: boot_id()?.into(),
             watchdog: None,
             steps,
             targeted: PartialApplies::default(),
@@ -103,7 +104,7 @@ impl Pending {
 
     /// Whether it belongs to this boot; also true where the boot id cannot be read.
     pub fn is_of_this_boot(&self) -> bool {
-        boot().is_ok_and(|boot| boot == self.boot) || boot().is_err()
+        boot_id().map_or(true, |boot| boot == &*self.boot)
     }
 
     /// Whether its watchdog still runs. A process in another pid namespace is not visible.
@@ -164,12 +165,6 @@ impl Pending {
             false => Notice::LostAtBoot { begun },
         }
     }
-}
-
-/// The kernel's boot id.
-fn boot() -> io::Result<Box<str>> {
-    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
-    Ok(text.trim().into())
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod state_dir;
 
 pub use atomic_file::FileUse;
 pub use directory::Directory;
+pub(crate) use directory::RegularFile;
 pub(crate) use envelope::Envelope;
 pub use envelope::hexadecimal;
 pub use error::FileError;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::sync::OnceLock;
 
 use crate::error::Error;
 
@@ -21,14 +22,26 @@ pub fn modules(prefix: &str) -> Result<BTreeSet<String>, Error> {
     let names = loaded.lines().filter_map(|line| line.split(' ').next());
     let mut found: BTreeSet<String> =
         names.filter(|name| name.starts_with(prefix)).map(str::to_owned).collect();
-    // Without the list, as in most containers, built-in modules are unknown.
-    let release = rustix::system::uname();
-    let built_in = format!("/lib/modules/{}/modules.builtin", release.release().to_string_lossy());
-    let built_in = fs::read_to_string(built_in).unwrap_or_default();
+    let built_in = built_in();
     let names = built_in.lines().filter_map(|line| line.rsplit('/').next()?.split('.').next());
     let names = names.map(|name| name.replace('-', "_"));
     found.extend(names.filter(|name| name.starts_with(prefix)));
     Ok(found)
+}
+
+/// Returns the list of built-in modules, which is that of the running kernel and read once; empty without
+/// it, as in most containers: built-in modules are unknown there.
+fn built_in() -> &'static str {
+    static LIST: OnceLock<String> = OnceLock::new();
+    if let Some(known) = LIST.get() {
+        return known;
+    }
+    let release = rustix::system::uname();
+    let path = format!("/lib/modules/{}/modules.builtin", release.release().to_string_lossy());
+    match fs::read_to_string(path) {
+        Ok(text) => LIST.get_or_init(|| text),
+        Err(_) => "",
+    }
 }
 
 /// Reads a file of `/proc`, whose size is unknown, into a buffer large enough for all of it: a growing buffer

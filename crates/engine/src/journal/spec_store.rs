@@ -15,7 +15,7 @@ use thiserror::Error;
 
 use super::{Journal, JournalError, ParameterValues};
 use crate::error_chain;
-use crate::store::{Directory, FileError, StateDir, hexadecimal};
+use crate::store::{Directory, FileError, RegularFile, StateDir, hexadecimal};
 
 /// The prefix of these file names.
 const PREFIX: &str = "spec-";
@@ -85,7 +85,7 @@ impl StateDir {
             // A file that cannot be read is written again.
             let open = || self.open_file(&spec.file_name()).ok().flatten();
             spec.describes(texts, parameters)
-                && open().is_some_and(|file| holds(file, texts).unwrap_or(false))
+                && open().is_some_and(|opened| holds(opened.file, texts).unwrap_or(false))
         };
         if journal.spec.as_ref().is_some_and(is_same) {
             journal.next = None;
@@ -106,7 +106,7 @@ impl StateDir {
         let Some(spec) = journal.active_spec() else { return Ok(None) };
         let path = self.folder().join(spec.file_name());
         let problem = match self.open_file(&spec.file_name()) {
-            Ok(Some(file)) => match read(file, spec) {
+            Ok(Some(opened)) => match read(opened, spec) {
                 Ok(Some(texts)) => return Ok(Some(texts)),
                 Ok(None) => "is damaged".to_owned(),
                 Err(error) => format!("cannot be read: {error}"),
@@ -190,11 +190,12 @@ fn holds(file: File, texts: &[(&str, &[u8])]) -> io::Result<bool> {
 }
 
 /// Reads the texts of a spec; `None` where they do not match the journal.
-fn read(mut file: File, spec: &StoredSpec) -> io::Result<Option<StoredSpecTexts>> {
+fn read(opened: RegularFile, spec: &StoredSpec) -> io::Result<Option<StoredSpecTexts>> {
+    let RegularFile { mut file, length: found } = opened;
     let lengths = spec.texts.iter().map(|text| text.length);
     let length = lengths.fold(0, u64::saturating_add);
     // Checked before memory is allocated for these lengths.
-    if file.metadata()?.len() != length {
+    if found != length {
         return Ok(None);
     }
     let mut digest = Sha256::new();

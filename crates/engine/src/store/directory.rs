@@ -26,6 +26,14 @@ pub struct Directory {
     path: PathBuf,
 }
 
+/// A regular file that is open for reading.
+#[derive(Debug)]
+pub(crate) struct RegularFile {
+    pub(crate) file: File,
+    /// Its size in bytes when it was opened.
+    pub(crate) length: u64,
+}
+
 impl Directory {
     /// Opens a directory that the user named; symbolic links in its path are followed.
     ///
@@ -71,7 +79,7 @@ impl Directory {
 
     /// Opens a regular file for reading. Anything else is refused: opening a pipe may never return, and
     /// reading a device never end, while the caller holds the lock of the network namespace.
-    pub(super) fn open_file(&self, name: &str) -> Result<File, FileError> {
+    pub(super) fn open_file(&self, name: &str) -> Result<RegularFile, FileError> {
         // With NONBLOCK, opening a pipe does not wait for its writer.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = match openat(&self.handle, name, flags, Mode::empty()) {
@@ -81,8 +89,9 @@ impl Directory {
             Err(Errno::NXIO) => return Err(self.not_regular(name)),
             Err(error) => return Err(self.failed("read", name)(error)),
         };
-        match file.metadata().map_err(self.failed("read", name))?.is_file() {
-            true => Ok(file),
+        let metadata = file.metadata().map_err(self.failed("read", name))?;
+        match metadata.is_file() {
+            true => Ok(RegularFile { file, length: metadata.len() }),
             false => Err(self.not_regular(name)),
         }
     }

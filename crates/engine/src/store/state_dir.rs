@@ -4,13 +4,12 @@
 //! may be one. Everything below it is evenkeel's own and is never opened through a link, so that
 //! someone who can write there cannot make a process with privileges read or write another file.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use evenkeel_host::{Namespace, NamespaceIdentity};
 
-use super::{Directory, FileError, FileUse};
+use super::{Directory, FileError, FileUse, RegularFile};
 
 /// The directory of one namespace below the state directory.
 #[derive(Debug, Clone)]
@@ -60,14 +59,17 @@ impl StateDir {
     /// # Errors
     /// It cannot be read, or it or the directory is a symbolic link.
     pub fn read_file(&self, name: &str) -> Result<Option<Vec<u8>>, FileError> {
-        let Some(mut file) = self.open_file(name)? else { return Ok(None) };
-        let mut text = Vec::new();
-        file.read_to_end(&mut text).map_err(FileError::new("read", &self.folder.join(name)))?;
+        let Some(RegularFile { file, length }) = self.open_file(name)? else { return Ok(None) };
+        // `File` itself would ask for its size and its offset before, with a system call each.
+        let mut text = Vec::with_capacity(usize::try_from(length).unwrap_or_default() + 1);
+        file.take(u64::MAX)
+            .read_to_end(&mut text)
+            .map_err(FileError::new("read", &self.folder.join(name)))?;
         Ok(Some(text))
     }
 
     /// Opens a file of the namespace for reading; `None` where there is none.
-    pub(crate) fn open_file(&self, name: &str) -> Result<Option<File>, FileError> {
+    pub(crate) fn open_file(&self, name: &str) -> Result<Option<RegularFile>, FileError> {
         let Some(directory) = self.open()? else { return Ok(None) };
         if_there(directory.open_file(name))
     }

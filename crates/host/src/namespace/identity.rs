@@ -4,22 +4,18 @@
 //! exists since Linux 5.14, is never reused while the host runs. On older kernels two namespaces of
 //! one boot that have the same inode number one after the other cannot be distinguished.
 
-use std::fs;
-
 use nix::errno::Errno;
 use nix::sys::socket::GetSockOpt;
 use serde::{Deserialize, Serialize};
 
+use crate::boot::{BOOT_ID, boot_id};
 use crate::error::{Action, Error};
-
-/// The kernel's name for the time from one boot to the next (random(4)).
-const BOOT: &str = "/proc/sys/kernel/random/boot_id";
 
 /// The identity of a network namespace among all others, past and future ones included.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NamespaceIdentity {
-    /// The boot in which it was made, as `/proc/sys/kernel/random/boot_id` names it.
+    /// The boot in which it was made ([`boot_id`]).
     pub boot: Box<str>,
     /// The kernel's cookie, unique within that boot (`SO_NETNS_COOKIE`); `None` before Linux 5.14.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -47,9 +43,8 @@ impl NamespaceIdentity {
 
     /// The identity of the calling thread's namespace, whose device and inode are known.
     pub(super) fn current((device, inode): (u64, u64), is_first: bool) -> Result<Self, Error> {
-        let boot =
-            fs::read_to_string(BOOT).map_err(|source| Error::Read { path: BOOT.into(), source })?;
-        Ok(Self { boot: boot.trim().into(), cookie: cookie()?, device, inode, is_first })
+        let boot = boot_id().map_err(|source| Error::Read { path: BOOT_ID.into(), source })?;
+        Ok(Self { boot: boot.into(), cookie: cookie()?, device, inode, is_first })
     }
 }
 
