@@ -53,5 +53,5 @@ pub use problem::{Position, Problem, Problems, Related, Severity};
 pub use provenance::Provenance;
 pub use schema::schema;
 pub use source::{MAX_SOURCE, Source};
-pub use spec::seconds;
+pub use spec::{InvalidDuration, seconds};
 pub use write::{WriteInput, write};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
 use super::parse_str::{InvalidText, schema};
 use crate::suggest::quote;
@@ -17,34 +17,67 @@ impl Duration {
         "a duration, seconds or one such as 90s, 5m, 2h or 1d";
 
     pub(crate) fn parse(written: &str) -> Result<Self, InvalidText> {
-        seconds(written).map(Self).ok_or_else(|| {
-            InvalidText::new(
+        seconds(written).map(Self).map_err(|problem| match problem {
+            InvalidDuration::TooLong => too_long(written),
+            InvalidDuration::Malformed => InvalidText::new(
                 format!("{} is not a duration", quote(written)),
                 "write seconds, or numbers with s, m, h or d: 300, 90s, 5m, 1h30m",
-            )
+            ),
         })
     }
 }
 
+fn too_long(written: &str) -> InvalidText {
+    let days = u32::MAX / DAY;
+    InvalidText::new(
+        format!("{} is too long", quote(written)),
+        format!("write a shorter time, of at most {days} days"),
+    )
+}
+
+/// The seconds of a day.
+const DAY: u32 = 86_400;
+
+/// Why a text is no duration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InvalidDuration {
+    /// It is written in another way.
+    Malformed,
+    /// It has more seconds than a `u32` holds, 136 years.
+    TooLong,
+}
+
 /// The seconds of a duration as specs and the command line write it (`90`, `90s`, `5m`, `1h30m`): a number
-/// of seconds, or the sum of numbers with units, each unit at most once, the largest first; `None` if it
-/// is not a duration.
-pub fn seconds(written: &str) -> Option<u32> {
-    const UNITS: [(char, u32); 4] = [('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)];
+/// of seconds, or the sum of numbers with units, each unit at most once, the largest first.
+///
+/// # Errors
+/// [`InvalidDuration`].
+pub fn seconds(written: &str) -> Result<u32, InvalidDuration> {
+    use InvalidDuration::{Malformed, TooLong};
+    const UNITS: [(char, u32); 4] = [('d', DAY), ('h', 3_600), ('m', 60), ('s', 1)];
+    let number = |digits: &str| match digits.is_empty() {
+        true => Err(Malformed),
+        false => digits.parse::<u32>().map_err(|_| TooLong),
+    };
     if written.bytes().all(|byte| byte.is_ascii_digit()) {
-        return written.parse().ok();
+        return number(written);
     }
-    let (mut rest, mut units, mut sum) = (written, UNITS.as_slice(), 0u32);
+    let (mut rest, mut units, mut sum) = (written, UNITS.as_slice(), Some(0u32));
     while !rest.is_empty() {
-        let digits = rest.find(|character: char| !character.is_ascii_digit())?;
-        let number: u32 = rest[..digits].parse().ok()?;
-        let unit = rest[digits..].chars().next()?;
-        let position = units.iter().position(|(name, _)| *name == unit)?;
-        sum = sum.checked_add(number.checked_mul(units[position].1)?)?;
+        let digits = rest.find(|character: char| !character.is_ascii_digit()).ok_or(Malformed)?;
+        let unit = rest[digits..].chars().next().ok_or(Malformed)?;
+        let position = units.iter().position(|(name, _)| *name == unit).ok_or(Malformed)?;
+        // The rest is read even if the sum is too large: it may be malformed.
+        let part = match number(&rest[..digits]) {
+            Ok(number) => number.checked_mul(units[position].1),
+            Err(TooLong) => None,
+            Err(Malformed) => return Err(Malformed),
+        };
+        sum = sum.zip(part).and_then(|(sum, part)| sum.checked_add(part));
         units = &units[position + 1..];
         rest = &rest[digits + 1..];
     }
-    Some(sum)
+    sum.ok_or(TooLong)
 }
 
 struct Seconds;
@@ -58,7 +91,7 @@ impl Visitor<'_> for Seconds {
 
     fn visit_u64<E: Error>(self, number: u64) -> Result<Duration, E> {
         let seconds = u32::try_from(number);
-        seconds.map(Duration).map_err(|_| E::invalid_value(Unexpected::Unsigned(number), &self))
+        seconds.map(Duration).map_err(|_| too_long(&number.to_string()).into_error())
     }
 
     fn visit_str<E: Error>(self, written: &str) -> Result<Duration, E> {
@@ -83,27 +116,33 @@ schema!(Duration, {
 mod tests {
     use super::*;
 
+    use InvalidDuration::{Malformed, TooLong};
+
     #[test]
     fn a_duration_is_a_sum_of_numbers_with_units() {
         for (written, sum) in [
-            ("0s", Some(0)),
-            ("90s", Some(90)),
-            ("5m", Some(300)),
-            ("1h30m", Some(5_400)),
-            ("31d", Some(2_678_400)),
-            ("", None),
-            ("5", Some(5)),
-            ("4294967296", None),
-            ("1h30", None),
-            ("m", None),
-            ("5x", None),
-            ("5 m", None),
-            ("30m1h", None),
-            ("5m5m", None),
-            ("-5m", None),
-            ("99999999999s", None),
-            ("4294967295d", None),
-            ("5µs", None),
+            ("0s", Ok(0)),
+            ("90s", Ok(90)),
+            ("5m", Ok(300)),
+            ("1h30m", Ok(5_400)),
+            ("31d", Ok(2_678_400)),
+            ("", Err(Malformed)),
+            ("5", Ok(5)),
+            ("4294967295", Ok(u32::MAX)),
+            ("4294967296", Err(TooLong)),
+            ("1h30", Err(Malformed)),
+            ("m", Err(Malformed)),
+            ("5x", Err(Malformed)),
+            ("5 m", Err(Malformed)),
+            ("30m1h", Err(Malformed)),
+            ("5m5m", Err(Malformed)),
+            ("-5m", Err(Malformed)),
+            ("99999999999s", Err(TooLong)),
+            ("4294967295d", Err(TooLong)),
+            ("49710d", Ok(4_294_944_000)),
+            ("49710d7h", Err(TooLong)),
+            ("99999999999d1x", Err(Malformed)),
+            ("5µs", Err(Malformed)),
         ] {
             assert_eq!(seconds(written), sum, "{written}");
         }

@@ -19,7 +19,7 @@ mod sysctl;
 
 pub(crate) use address::{Address, Network, Prefixed};
 pub(crate) use duration::Duration;
-pub use duration::seconds;
+pub use duration::{InvalidDuration, seconds};
 pub(crate) use keyword::{
     ChecksumWord, EngineWord, FamilyWord, Flag, ForwardWord, IgnoreWord, Method, ProtocolWord,
     SyncStateWord, TunnelWord,
