@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! {"version":1,"request":{"pause":{"seconds":900}}}
-//! {"version":1,"answer":{"done":"Paused: the daemon changes nothing"}}
+//! {"version":1,"answer":{"done":"Paused: the daemon changes nothing for 15m"}}
 //! ```
 //!
 //! After the answer to [`Request::Subscribe`], which is the status, the daemon writes an

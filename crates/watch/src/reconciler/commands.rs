@@ -2,6 +2,7 @@
 
 use evenkeel_control::{Answer, Mode, Request, Status, Trigger};
 use evenkeel_engine::{Kernel, error_chain};
+use evenkeel_model::Span;
 use tracing::info;
 
 use super::Reconciler;
@@ -22,7 +23,11 @@ impl<K: Kernel> Reconciler<K> {
                 }
                 info!(seconds, "paused");
                 self.pass(Trigger::Command);
-                Answer::Done("Paused: the daemon changes nothing".to_owned())
+                let end = match seconds {
+                    Some(seconds) => format!("for {}", Span(seconds)),
+                    None => "until `evenkeel resume`".to_owned(),
+                };
+                Answer::Done(format!("Paused: the daemon changes nothing {end}"))
             }
             Request::Resume => {
                 if !self.gate.is_paused() {
