@@ -19,7 +19,7 @@ pub struct Live {
     /// The labels (`IFA_LABEL`) of IPv4 addresses that differ from the interface's name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<Binding, Box<str>>,
-    /// The host objects: routes to VIPs.
+    /// The host objects of the kinds that were read.
     #[serde(default)]
     pub host_objects: LiveHostObjects,
     /// Every interface, by name; `None` if unknown, as for the empty host of `--live none`.
