@@ -255,6 +255,8 @@ fn on_a_terminal_a_bar_shows_the_connections_left_and_the_time() {
     let apply =
         format!("{} apply --yes spec.yaml --state-dir {}", program().display(), state.display());
     let mut terminal = Command::new("script");
+    // A terminal that can move its cursor, whatever the one is in which the tests run.
+    terminal.env("TERM", "xterm");
     terminal.args(["-qec", &apply, "/dev/null"]).current_dir(farm.fixture.path());
     let output = terminal.stdin(Stdio::null()).output().unwrap();
     let shown = String::from_utf8_lossy(&output.stdout);
