@@ -115,7 +115,12 @@ pub fn keep<K: Kernel>(
 /// that is still to be recorded, and takes the lock to find out. So a caller that waited while it held
 /// the lock would wait in vain.
 fn wait_for_watchdog<K: Kernel>(session: Session<K>) {
+    let is_pending = session.journal.pending.is_some();
     drop(session);
+    // After an incomplete rollback, the watchdog tries it again at the deadline.
+    if is_pending {
+        return;
+    }
     // One that does not end is reported by the next command that changes something.
     let _ended = PendingMarker::check_none();
 }
