@@ -34,10 +34,18 @@ fn neighbours(input: &WriteInput, out: &mut String) {
 }
 
 /// Returns the key of a VIP that asks for its route; nothing if there is no route, or none that a
-/// spec can ask for.
+/// spec can ask for: it has one for each address.
 pub(super) fn route_key(input: &WriteInput, binding: &Binding) -> &'static str {
     let route = HostRoute::of(binding);
+    let start = HostRoute { interface: Box::default(), ..route.clone() };
+    let of_address = input.host_objects.range(HostObject::from(start)..);
+    let of_address = of_address.map_while(|(object, value)| match object {
+        HostObject::Route(it) if it.destination == route.destination => Some((it, value)),
+        _ => None,
+    });
+    let mut writable = of_address
+        .filter(|(it, value)| **value == it.value() && input.vips.contains_key(&it.binding()));
     let is_whole_address = *binding == route.binding();
-    let value = input.host_objects.get(&HostObject::from(route.clone()));
-    if is_whole_address && value == Some(&route.value()) { ", route: true" } else { "" }
+    let is_first = writable.next().is_some_and(|(first, _)| *first == route);
+    if is_whole_address && is_first { ", route: true" } else { "" }
 }

@@ -1,7 +1,10 @@
 //! Tests how a live state is written.
 
 use evenkeel_model::statistics::{RealServerStatistics, ServiceStatistics, Statistics, Traffic};
-use evenkeel_model::{Checksum, Drain, Limits, Link, Live, Owner, Tunnel, TunnelKind};
+use evenkeel_model::{
+    Binding, Checksum, Drain, HostObject, HostRoute, Limits, Link, Live, LiveHostObject, Owner,
+    RouteValue, Scope, Tunnel, TunnelKind,
+};
 
 use super::*;
 
@@ -37,6 +40,28 @@ fn a_snapshot_drops_parameters_that_a_tunnel_does_not_have_and_keeps_its_real_se
     let kept = &read(&text).desired.services[&key].service.real_servers;
     let forwards: Vec<Forward> = kept.iter().map(|(_, it)| it.forward).collect();
     assert_eq!(forwards, [Forward::Tun(Tunnel::IPIP)], "{text}");
+}
+
+#[test]
+fn one_route_of_an_address_is_written_however_many_there_are() {
+    for address in ["192.0.2.1", "2001:db8::1"] {
+        let mut live = Live::default();
+        let vips = ["eth0", "eth1", "eth2"]
+            .map(|interface| Binding::host(address.parse().expect("an address"), interface));
+        for binding in &vips {
+            live.addresses.insert(binding.clone(), Owner::Evenkeel);
+            let route = HostRoute::of(binding);
+            let source = (&*binding.interface != "eth0").then_some(binding.address);
+            let found = LiveHostObject::of_evenkeel(RouteValue { source }.into());
+            live.host_objects.objects.insert(route.into(), found);
+        }
+        let whole = Desired { scope: Scope::All, ..Desired::default() };
+        let text = write(&WriteInput::of_live(&live, &whole));
+        let desired = read(&text).desired;
+        let routes: Vec<_> = desired.host_objects.keys().collect();
+        assert_eq!(routes, [&HostObject::from(HostRoute::of(&vips[1]))], "{text}");
+        assert_eq!(desired.vips.len(), 3);
+    }
 }
 
 #[test]
