@@ -176,17 +176,26 @@ struct NoFiles {
 impl NoFiles {
     fn of(daemon: &Daemon) -> Self {
         let process = ProcessId::from_raw(daemon.child.id().try_into().unwrap()).unwrap();
-        let folder = format!("/proc/{}/fd", daemon.child.id());
-        let names = std::fs::read_dir(folder).unwrap();
-        let open: Vec<u64> =
-            names.map(|it| it.unwrap().file_name().to_str().unwrap().parse().unwrap()).collect();
-        let free = (0..).find(|descriptor| !open.contains(descriptor)).unwrap();
+        // The lowest descriptor that is ever free: the daemon may be closing one, such as that of the
+        // connection that answered the last `status`.
+        let samples = (0..50).map(|_| {
+            std::thread::sleep(Duration::from_millis(10));
+            lowest_free_descriptor(daemon)
+        });
+        let free = samples.min().unwrap();
         // The daemon has inherited the limits of this process.
         let maximum = getrlimit(Resource::Nofile).maximum;
         let limit = Rlimit { current: Some(free), maximum };
         let before = prlimit(Some(process), Resource::Nofile, limit).unwrap();
         Self { process, before }
     }
+}
+
+fn lowest_free_descriptor(daemon: &Daemon) -> u64 {
+    let names = std::fs::read_dir(format!("/proc/{}/fd", daemon.child.id())).unwrap();
+    let open: Vec<u64> =
+        names.map(|it| it.unwrap().file_name().to_str().unwrap().parse().unwrap()).collect();
+    (0..).find(|descriptor| !open.contains(descriptor)).unwrap()
 }
 
 impl Drop for NoFiles {
