@@ -4,6 +4,7 @@ mod answers;
 mod apply;
 mod assignment;
 mod daemon;
+mod doctor;
 mod lazy_args;
 mod table;
 mod time;
@@ -12,7 +13,7 @@ use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use evenkeel_model::Role;
+use evenkeel_model::{RequestedRole, Role};
 
 pub(crate) use self::answers::Answers;
 pub(crate) use self::apply::{ApplyArgs, ConfirmArgs, OnFailureArg, TeardownArgs, WatchdogArgs};
@@ -20,13 +21,14 @@ pub(crate) use self::assignment::Assignment;
 pub(crate) use self::daemon::{
     ApproveArgs, PauseArgs, ResumeArgs, StatusArgs, TrafficDetail, WatchArgs,
 };
+pub(crate) use self::doctor::DoctorArgs;
 use self::lazy_args::LazyArgs;
 pub(crate) use self::table::{ShowArgs, SnapshotArgs, ZeroArgs};
 
 const EXIT_STATUSES: &str = "\
 Exit status:
   0   done, or in sync
-  1   failed
+  1   failed; or doctor: there are findings
   2   there are changes (plan --detailed-exitcode only; 3 if a guard refuses them)
   3   refused: a guard or an unconfirmed apply blocks it, you declined, or the saved
       plan is out of date
@@ -44,6 +46,10 @@ Exit status:
   75  another process is changing this network namespace; the message names it
   77  not permitted; the message names the capability";
 
+const PLAN_VERBOSE: &str = "\
+With -v, each line also shows its file and line in the spec, its cause, and its effect on
+existing connections; if the spec lists `directors`, the first line is the role of this host.";
+
 /// Keeps Linux Virtual Server (IPVS) hosts in the state that a YAML file (the spec) sets.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXIT_STATUSES, propagate_version = true)]
@@ -57,15 +63,16 @@ pub(crate) struct Arguments {
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct GlobalArgs {
-    /// The role of this host in the cluster.
-    // Hidden until there is a second role.
-    #[arg(long, global = true, hide = true, value_parser = roles(), default_value = "director")]
-    pub(crate) role: Role,
+    /// The role of this host in the cluster: director, real-server, gateway, or auto, which determines
+    /// it from the host's addresses. Default: auto if the spec lists `directors`, or if the host was a
+    /// real server or a gateway (until `--role director` or a teardown ends that); otherwise director.
+    #[arg(long, global = true, value_parser = roles())]
+    pub(crate) role: Option<RequestedRole>,
     /// Work in this network namespace, by its name in ip-netns(8).
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) netns: Option<String>,
     /// Keep evenkeel's state (the journal) in this directory.
-    #[arg(long, global = true, value_name = "DIR", default_value = "/var/lib/evenkeel")]
+    #[arg(long, global = true, value_name = "DIR", default_value = evenkeel_engine::DEFAULT_STATE_DIR)]
     pub(crate) state_dir: PathBuf,
     /// The format of log lines on stderr.
     #[arg(long, global = true, value_enum, default_value = "text")]
@@ -78,9 +85,10 @@ pub(crate) struct GlobalArgs {
     pub(crate) color: When,
 }
 
-fn roles() -> impl TypedValueParser<Value = Role> {
-    let names = PossibleValuesParser::new(Role::ALL.map(Role::as_str));
-    names.try_map(|name| Role::from_name(&name).ok_or("there is no such role"))
+fn roles() -> impl TypedValueParser<Value = RequestedRole> {
+    let names = Role::ALL.map(Role::as_str).into_iter().chain([RequestedRole::AUTO]);
+    let names = PossibleValuesParser::new(names.collect::<Vec<_>>());
+    names.try_map(|name| RequestedRole::from_name(&name).ok_or("there is no such role"))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -102,7 +110,10 @@ pub(crate) enum Command {
     /// Check a spec; needs no privileges and no IPVS.
     Validate(LazyArgs<ValidateArgs>),
     /// Show what apply would change, without changing anything.
+    #[command(after_help = PLAN_VERBOSE)]
     Plan(LazyArgs<PlanArgs>),
+    /// Find what keeps traffic from flowing through this host, with a remedy for each finding.
+    Doctor(LazyArgs<DoctorArgs>),
     /// Make this host match the spec.
     Apply(LazyArgs<ApplyArgs>),
     /// Keep or roll back the changes of `apply --confirm`.
@@ -138,6 +149,7 @@ impl Command {
         match self {
             Self::Validate(_) => "validate",
             Self::Plan(_) => "plan",
+            Self::Doctor(_) => "doctor",
             Self::Apply(_) => "apply",
             Self::Confirm(_) => "confirm",
             Self::Watchdog(_) => "watchdog",
@@ -209,6 +221,10 @@ pub(crate) struct PlanArgs {
     /// Plan only for this service (web, or 192.0.2.1:80/tcp) and its VIPs; can be repeated.
     #[arg(long, value_name = "SERVICE")]
     pub(crate) target: Vec<String>,
+    /// Show what the spec makes of every director and real server, starting from empty hosts; needs
+    /// no privileges.
+    #[arg(long, conflicts_with_all = ["live", "out", "target", "detailed_exitcode", "role"])]
+    pub(crate) all_hosts: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -44,6 +44,9 @@ pub(crate) enum Error {
     /// The network namespace cannot be identified or entered.
     #[error(transparent)]
     Namespace(evenkeel_host::Error),
+    /// The addresses of this host, which decide its role, cannot be read.
+    #[error("the role of this host cannot be determined: {0}")]
+    Role(String),
     /// No apply is pending.
     #[error("no apply is waiting for confirmation")]
     NothingPending,
@@ -140,6 +143,7 @@ impl Error {
             | Self::Watched(_)
             | Self::Ask(AskError::Refused(_)) => CommandExit::Refused,
             Self::NotPermitted(_)
+            | Self::Lock(LockError::NotPermitted)
             | Self::Kernel(KernelError::NotPermitted { .. })
             | Self::Namespace(evenkeel_host::Error::NotPermitted { .. }) => {
                 CommandExit::NotPermitted
@@ -149,6 +153,7 @@ impl Error {
             | Self::PlanFile(_)
             | Self::Lock(LockError::Failed(_))
             | Self::Namespace(_)
+            | Self::Role(_)
             | Self::Watchdog(_)
             | Self::PendingNotUpdated(_)
             | Self::Unrecorded(_)
@@ -205,6 +210,9 @@ impl Error {
             Self::Journal(error) => format!("nothing was changed; {}", error.remedy()),
             Self::Lock(LockError::Held(_)) => {
                 "nothing was changed; try again when it has ended".to_owned()
+            }
+            Self::Lock(LockError::NotPermitted) => {
+                "nothing was changed; run as root, or grant CAP_NET_ADMIN".to_owned()
             }
             Self::Unconfirmed(_) => "nothing was changed".to_owned(),
             Self::Watched(_) => {

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use evenkeel_engine::{HostKernel, StateDir};
+use evenkeel_engine::{HostKernel, IpvsUse, StateDir};
 use evenkeel_host::Namespace;
-use evenkeel_model::Live;
 use evenkeel_model::statistics::Statistics;
+use evenkeel_model::{HostRoles, Live, Owner};
+use evenkeel_source::{HostRequest, Macs, macs_of};
 use evenkeel_workflow::{Access, Event, EventSink, Host, Session};
 
 use crate::args::GlobalArgs;
@@ -14,18 +15,38 @@ use crate::error::Error;
 use crate::output::Output;
 
 /// Enters the network namespace of `--netns`, and returns its host.
-pub(crate) fn host(global: &GlobalArgs) -> Result<Host<'static, HostKernel>, Error> {
+pub(crate) fn host(
+    global: &GlobalArgs,
+    ipvs_use: IpvsUse,
+) -> Result<Host<'static, HostKernel>, Error> {
     let state = state_dir(global)?;
-    Ok(Host { state, connect: Box::new(HostKernel::connect) })
+    let connect = move |addresses| HostKernel::connect_for(ipvs_use, addresses);
+    Ok(Host { state, connect: Box::new(connect) })
+}
+
+/// Whether a host with these roles needs IPVS in its kernel: only directors do.
+pub(crate) fn ipvs_use(roles: &HostRoles) -> IpvsUse {
+    if roles.is_director() { IpvsUse::Required } else { IpvsUse::IfPresent }
+}
+
+/// As [`ipvs_use`], for commands without a spec: by the journal.
+pub(crate) fn recorded_ipvs_use(global: &GlobalArgs) -> Result<IpvsUse, Error> {
+    Ok(match this_host(global)? {
+        HostRequest::ThisHost { former: Some(_), .. } => IpvsUse::IfPresent,
+        HostRequest::ThisHost { .. } | HostRequest::Snapshot { .. } | HostRequest::AnyHost => {
+            IpvsUse::Required
+        }
+    })
 }
 
 /// Opens the host for reading, and prints the events.
 pub(crate) fn open_for_reading(
     global: &GlobalArgs,
+    ipvs_use: IpvsUse,
     output: &mut Output,
 ) -> Result<Session<HostKernel>, Error> {
     let mut events = EventLog::default();
-    let session = host(global)?.open(Access::Read, &mut events);
+    let session = host(global, ipvs_use)?.open(Access::Read, &mut events);
     events.print(output);
     Ok(session?)
 }
@@ -57,6 +78,19 @@ impl EventLog {
     }
 }
 
+/// The host that a command loads a spec for: this one, in the network namespace of `--netns`.
+pub(crate) fn this_host(global: &GlobalArgs) -> Result<HostRequest, Error> {
+    // What is wrong with the journal is reported when the host is opened.
+    let (former, macs) = match state_dir(global)?.read(false) {
+        Ok((journal, _)) => {
+            let macs = journal.applied_parameters().map(macs_of).unwrap_or_default();
+            (journal.former_role(), macs)
+        }
+        Err(_) => (None, Macs::new()),
+    };
+    Ok(HostRequest::ThisHost { role: global.role, former, macs })
+}
+
 /// Enters the network namespace of `--netns`, and returns the directory of its journal.
 pub(crate) fn state_dir(global: &GlobalArgs) -> Result<StateDir, Error> {
     enter(global)?;
@@ -74,6 +108,15 @@ pub(crate) fn enter(global: &GlobalArgs) -> Result<(), Error> {
 /// The network namespace of this thread.
 pub(crate) fn namespace() -> Result<Namespace, Error> {
     Namespace::current().map_err(Error::Namespace)
+}
+
+/// The host of a snapshot; this one, where it records no addresses of its own, as `none` does.
+pub(crate) fn of_snapshot(live: &Live, global: &GlobalArgs) -> HostRequest {
+    let has_own = live.addresses.values().any(|owner| *owner == Owner::Other);
+    match has_own {
+        true => HostRequest::Snapshot { role: global.role, addresses: live.addresses.clone() },
+        false => HostRequest::ThisHost { role: global.role, former: None, macs: Macs::new() },
+    }
 }
 
 /// The live state of `--live FILE`: a snapshot with its counters; `none` is an empty host.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use evenkeel_source::{SourceCache, read};
+use evenkeel_source::{HostRequest, SourceCache, read};
 use evenkeel_spec::{
     Loaded, NoParameters, Problem, RememberedParameters, Severity, Source, load_with,
 };
@@ -12,7 +12,7 @@ use crate::error::{BadSpec, Error};
 use crate::output::Output;
 use crate::parameters::host_parameters;
 
-/// Reads and merges the specs at these paths, and prints their warnings.
+/// Reads and merges the specs at these paths for no host in particular, and prints their warnings.
 ///
 /// # Errors
 /// A path that cannot be read, or every problem of the texts at once.
@@ -22,17 +22,18 @@ pub(crate) fn spec(
     global: &GlobalArgs,
     output: &mut Output,
 ) -> Result<Loaded, Error> {
-    Ok(spec_and_texts(places, parameters, global, output)?.0)
+    Ok(spec_and_texts(places, parameters, HostRequest::AnyHost, global, output)?.0)
 }
 
-/// Reads specs as [`spec`] does, and also returns the texts, which give the positions.
+/// Reads specs as [`spec`] does, for a host, and also returns the texts, which give the positions.
 pub(crate) fn spec_and_texts(
     places: &[PathBuf],
     parameters: &ParameterArgs,
+    host: HostRequest,
     global: &GlobalArgs,
     output: &mut Output,
 ) -> Result<(Loaded, SourceCache), Error> {
-    let known = host_parameters(parameters, global.netns.as_deref())?;
+    let known = host_parameters(parameters, global.netns.as_deref(), host)?;
     if places.iter().filter(|place| *place == Path::new("-")).count() > 1 {
         return Err(Error::Usage("`-` can be given only once".to_owned()));
     }

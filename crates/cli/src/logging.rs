@@ -6,11 +6,12 @@
 
 use std::io::{self, Write};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::thread;
 use std::time::Duration;
 
+use evenkeel_model::printable;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::fmt;
 
@@ -27,6 +28,9 @@ static WAITING: AtomicUsize = AtomicUsize::new(0);
 
 /// How many lines were lost since the last one that was queued.
 static LOST: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether lines have colours.
+static COLORS: AtomicBool = AtomicBool::new(false);
 
 enum Entry {
     Line(Vec<u8>),
@@ -45,6 +49,7 @@ pub(crate) fn start(Arguments { command, global }: &Arguments, colors: bool) {
     };
     let lines = fmt().with_max_level(level).with_writer(|| LineWriter);
     let lines = lines.with_target(false).with_ansi(colors);
+    COLORS.store(colors, Ordering::Relaxed);
     match global.log_format {
         LogFormat::Text => lines.init(),
         LogFormat::Json => lines.json().init(),
@@ -66,6 +71,17 @@ pub(crate) fn flush(limit: Option<Duration>) {
     };
 }
 
+/// Escapes what a terminal would interpret in a line; where lines have colours, other sequences of control
+/// characters than those are not left in it by the logger.
+fn shown(line: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(line);
+    let colours = text.split_inclusive('\u{1b}').map(|part| match part.strip_suffix('\u{1b}') {
+        Some(part) if COLORS.load(Ordering::Relaxed) => printable(part) + "\u{1b}",
+        _ => printable(part),
+    });
+    colours.collect::<String>().into_bytes()
+}
+
 /// Queues each line that is written to it. The logger writes a whole line at a time.
 struct LineWriter;
 
@@ -73,7 +89,8 @@ impl Write for LineWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let Some(queue) = QUEUE.get_or_init(start_thread) else {
             // Without a thread, the line matters more than the delay.
-            return io::stderr().write(line);
+            io::stderr().write_all(&shown(line))?;
+            return Ok(line.len());
         };
         if WAITING.load(Ordering::Relaxed) > LIMIT {
             LOST.fetch_add(1, Ordering::Relaxed);
@@ -83,7 +100,7 @@ impl Write for LineWriter {
             0 => Vec::with_capacity(line.len()),
             lost => format!("{lost} log lines were lost: stderr was not read\n").into_bytes(),
         };
-        text.extend_from_slice(line);
+        text.extend_from_slice(&shown(line));
         WAITING.fetch_add(text.len(), Ordering::Relaxed);
         queue.send(Entry::Line(text)).map_err(|_| io::ErrorKind::BrokenPipe)?;
         Ok(line.len())

@@ -13,6 +13,7 @@ mod logging;
 mod malloc;
 mod output;
 mod parameters;
+mod places;
 mod progress;
 mod prompt;
 mod render;

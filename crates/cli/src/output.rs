@@ -1,11 +1,13 @@
 //! Writes to stdout and stderr.
 
+use std::borrow::Cow;
 use std::fmt::{Display, Write as _};
 use std::io::{self, Write};
 
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
 use evenkeel_engine::error_chain;
+use evenkeel_model::printable;
 use evenkeel_plan::Verb;
 use evenkeel_spec::Problem;
 use evenkeel_workflow::Event;
@@ -140,11 +142,25 @@ impl Output {
         self.write(format_args!("{document:#}\n"))
     }
 
+    /// Writes text, or a document, without what a terminal would interpret.
     fn write(&mut self, text: impl Display) -> Result<(), Error> {
+        self.write_as(text, printable)
+    }
+
+    /// Writes text with a style.
+    fn write_styled(&mut self, text: impl Display) -> Result<(), Error> {
+        self.write_as(text, |text| Cow::Borrowed(text))
+    }
+
+    fn write_as(
+        &mut self,
+        text: impl Display,
+        shown: impl Fn(&str) -> Cow<'_, str>,
+    ) -> Result<(), Error> {
         self.line.clear();
         // Writing to a String cannot fail.
         let _written = write!(self.line, "{text}");
-        match self.stdout.write_all(self.line.as_bytes()) {
+        match self.stdout.write_all(shown(&self.line).as_bytes()) {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Output(error)),
             _ => Ok(()),
         }
@@ -152,12 +168,16 @@ impl Output {
 
     /// Writes a line of the output in the colour of its verb.
     pub(crate) fn answer_line(&mut self, verb: Verb, line: impl Display) -> Result<(), Error> {
-        if self.colors_answers {
-            let style = style(verb);
-            self.answer(format_args!("{style}{line}{style:#}\n"))
-        } else {
-            self.answer(format_args!("{line}\n"))
+        let style = match self.colors_answers {
+            true => style(verb),
+            false => Style::new(),
+        };
+        if self.answers == Answers::Document {
+            return Ok(());
         }
+        self.is_answered = true;
+        let line = line.to_string();
+        self.write_styled(format_args!("{style}{}{style:#}\n", printable(&line)))
     }
 
     /// Flushes stdout, for output that has no end of its own; false if its reader has closed the pipe.
@@ -195,19 +215,20 @@ impl Output {
     }
 
     pub(crate) fn warning(&mut self, text: impl Display) {
-        self.message(&format!("{WARNING}warning:{WARNING:#} {text}\n"));
+        let text = text.to_string();
+        self.message(&format!("{WARNING}warning:{WARNING:#} {}\n", printable(&text)));
     }
 
     pub(crate) fn refusal(&mut self, text: &str) {
-        self.message(&format!("{ERROR}refused:{ERROR:#} {text}\n"));
+        self.message(&format!("{ERROR}refused:{ERROR:#} {}\n", printable(text)));
     }
 
     pub(crate) fn failure(&mut self, text: &str) {
-        self.message(&format!("{ERROR}error:{ERROR:#} {text}\n"));
+        self.message(&format!("{ERROR}error:{ERROR:#} {}\n", printable(text)));
     }
 
     pub(crate) fn hint(&mut self, text: &str) {
-        self.message(&format!("{HINT}hint:{HINT:#} {text}\n"));
+        self.message(&format!("{HINT}hint:{HINT:#} {}\n", printable(text)));
     }
 
     /// Prints an error with its causes.
@@ -232,7 +253,7 @@ impl Output {
         error.status()
     }
 
-    /// Writes text to stderr unchanged. A failure cannot be reported and is ignored.
+    /// Writes text to stderr unchanged: it has colours, and what came from outside is escaped in it. A failure cannot be reported and is ignored.
     pub(crate) fn message(&mut self, text: &str) {
         logging::flush(None);
         let _written = self.stderr.write_all(text.as_bytes());

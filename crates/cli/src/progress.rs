@@ -1,4 +1,5 @@
-//! Shows the progress of drains during an execution, and handles Ctrl-C.
+//! Shows the progress of drains during an execution, and what stays on a real server after it, and
+//! handles Ctrl-C.
 //!
 //! The execution holds the lock of the network namespace, so a thread of its own writes to stderr: a
 //! reader that does not keep up delays nothing.
@@ -13,9 +14,9 @@ use std::time::Duration;
 
 use anstream::AutoStream;
 use evenkeel_engine::{Clock, DrainProgress, ExecutionContext};
-use evenkeel_model::{Drain, Names, RealServerKey, ServiceKey};
+use evenkeel_model::{Drain, Names, RealServerKey, ServiceKey, printable};
 use evenkeel_plan::render::count;
-use evenkeel_plan::{ClockReading, Op};
+use evenkeel_plan::{ClockReading, Op, StayingObject};
 use evenkeel_workflow::Progress;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -31,17 +32,37 @@ pub(crate) struct ProgressDisplay {
     color: When,
     /// The services that the steps drain, with their names.
     labels: BTreeMap<ServiceKey, String>,
-    /// Started with the first drain.
+    /// Started with the first drain, or the first object that stays.
     display: Option<DisplayThread>,
 }
 
 /// The thread that shows drains.
 struct DisplayThread {
-    updates: Sender<Vec<DrainProgress>>,
+    updates: Sender<Update>,
     thread: JoinHandle<()>,
 }
 
+/// What is to be shown.
+enum Update {
+    /// Drains.
+    Drains(Vec<DrainProgress>),
+    /// What stays for services that this real server leaves.
+    Staying(Vec<StayingObject>),
+}
+
 impl ProgressDisplay {
+    /// Shows something, on a thread that is started with the first of it.
+    fn show(&mut self, update: Update) {
+        let (color, labels) = (self.color, &self.labels);
+        let display = self.display.get_or_insert_with(|| {
+            let (updates, received) = mpsc::channel();
+            let display = Display::new(color, labels.clone());
+            DisplayThread { updates, thread: std::thread::spawn(move || display.run(&received)) }
+        });
+        // The thread ends only after this.
+        let _sent = display.updates.send(update);
+    }
+
     /// Installs handlers for SIGINT, SIGTERM and SIGHUP: the first signal asks the execution to stop
     /// at a point at which the state still serves clients.
     pub(crate) fn new(color: When) -> Result<Self, Error> {
@@ -64,6 +85,10 @@ impl Progress for ProgressDisplay {
         let labels =
             drained.filter_map(Op::service).map(|key| (key, names.label(&key).to_string()));
         self.labels = labels.collect();
+    }
+
+    fn staying(&mut self, staying: &[StayingObject]) {
+        self.show(Update::Staying(staying.to_vec()));
     }
 }
 
@@ -88,14 +113,7 @@ impl ExecutionContext for ProgressDisplay {
     }
 
     fn draining(&mut self, drains: &[DrainProgress]) {
-        let (color, labels) = (self.color, &self.labels);
-        let display = self.display.get_or_insert_with(|| {
-            let (updates, received) = mpsc::channel();
-            let display = Display::new(color, labels.clone());
-            DisplayThread { updates, thread: std::thread::spawn(move || display.run(&received)) }
-        });
-        // The thread ends only after this.
-        let _sent = display.updates.send(drains.to_vec());
+        self.show(Update::Drains(drains.to_vec()));
     }
 }
 
@@ -115,6 +133,7 @@ struct Display {
     labels: BTreeMap<ServiceKey, String>,
     bars: Option<MultiProgress>,
     shown: BTreeMap<(ServiceKey, RealServerKey), Shown>,
+    staying: Option<ShownStaying>,
 }
 
 /// A drain that is shown.
@@ -125,15 +144,48 @@ struct Shown {
     is_over: bool,
 }
 
+/// The objects that stay, as they are shown.
+struct ShownStaying {
+    /// The longest of their times when it was shown first.
+    whole: Drain,
+    bar: Option<ProgressBar>,
+}
+
 impl Display {
     fn new(color: When, labels: BTreeMap<ServiceKey, String>) -> Self {
         let bars = io::stderr().is_terminal().then(MultiProgress::new);
-        Self { stderr: stderr(color), labels, bars, shown: BTreeMap::new() }
+        Self { stderr: stderr(color), labels, bars, shown: BTreeMap::new(), staying: None }
     }
 
-    fn run(mut self, updates: &Receiver<Vec<DrainProgress>>) {
-        for drains in updates {
-            drains.into_iter().for_each(|drain| self.update(drain));
+    fn run(mut self, updates: &Receiver<Update>) {
+        for update in updates {
+            match update {
+                Update::Drains(drains) => drains.into_iter().for_each(|drain| self.update(drain)),
+                Update::Staying(staying) => self.update_staying(&staying),
+            }
+        }
+    }
+
+    /// Shows for how long objects stay: a line at the beginning, or a bar that moves with the time.
+    fn update_staying(&mut self, staying: &[StayingObject]) {
+        let Some(left) = staying.iter().map(|it| it.left).max() else { return };
+        let is_new = self.staying.as_ref().is_none_or(|shown| left > shown.whole);
+        if is_new {
+            if let Some(ShownStaying { bar: Some(bar), .. }) = self.staying.take() {
+                bar.finish_and_clear();
+            }
+            let objects = count(staying.len(), "object");
+            let bar = self.bar(format!("before {objects} are removed:"), u64::from(left.0));
+            if bar.is_none() {
+                self.line(&format!(
+                    "waiting for {left}, then {objects} to remove; Ctrl-C leaves them to a later apply\n"
+                ));
+            }
+            self.staying = Some(ShownStaying { whole: left, bar });
+        }
+        if let Some(ShownStaying { whole, bar: Some(bar) }) = &self.staying {
+            bar.set_position(u64::from(whole.0.saturating_sub(left.0)));
+            bar.set_message(format!("{left} left"));
         }
     }
 
@@ -185,12 +237,12 @@ impl Display {
             .unwrap_or_else(|_| ProgressStyle::default_bar());
         let bar = self.bars.as_ref()?.add(ProgressBar::new(connections.max(1)));
         bar.set_style(style);
-        bar.set_prefix(label);
+        bar.set_prefix(printable(&label).into_owned());
         Some(bar)
     }
 
     /// Writes to stderr. A failure cannot be reported and is ignored.
     fn line(&mut self, text: &str) {
-        let _written = self.stderr.write_all(text.as_bytes());
+        let _written = self.stderr.write_all(printable(text).as_bytes());
     }
 }

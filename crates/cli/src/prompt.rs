@@ -2,12 +2,13 @@
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
-use evenkeel_plan::Guard;
+use evenkeel_plan::{Guard, Op};
 use evenkeel_workflow::Blocked;
 
 use crate::error::Error;
 use crate::exit_code::CommandExit;
 use crate::output::Output;
+use crate::places::Places;
 
 /// How to decide on a plan.
 #[derive(Debug, Clone, Copy)]
@@ -34,7 +35,13 @@ impl Prompt<'_> {
     }
 
     /// Prints why a plan is not executed, and returns the exit status.
-    pub(crate) fn print_blocked(&self, blocked: &Blocked, output: &mut Output) -> CommandExit {
+    pub(crate) fn print_blocked(
+        &self,
+        blocked: &Blocked,
+        steps: &[Op],
+        places: &Places<'_>,
+        output: &mut Output,
+    ) -> CommandExit {
         match blocked {
             Blocked::Guards(refusals) => {
                 for refusal in refusals {
@@ -50,7 +57,7 @@ impl Prompt<'_> {
             }
             Blocked::Preconditions(unmet) => {
                 for precondition in unmet {
-                    output.failure(&precondition.to_string());
+                    output.failure(&places.unmet(precondition, steps));
                 }
                 output.hint("nothing was changed");
                 CommandExit::Failed

@@ -4,12 +4,15 @@ use evenkeel_engine::{KernelError, Outcome, Report, Rollback};
 use evenkeel_model::Names;
 use evenkeel_plan::Object;
 use evenkeel_plan::render::{Labels, Line, count};
+use evenkeel_spec::Position;
 
 use crate::error::Error;
 use crate::exit_code::CommandExit;
 use crate::output::Output;
+use crate::places::Places;
 
-/// Prints each step with its outcome, the counts, and messages; returns the exit status.
+/// Prints each step with its outcome, the counts, and messages; returns the exit status. A step that failed
+/// is shown with the position in the spec.
 ///
 /// `command` is the command that the messages ask users to run again. With `is_daemon_enforcing`,
 /// the daemon continues the drains.
@@ -18,6 +21,7 @@ pub(crate) fn print_report(
     command: &str,
     is_daemon_enforcing: bool,
     names: Names<'_>,
+    places: &Places<'_>,
     output: &mut Output,
 ) -> Result<CommandExit, Error> {
     let labels = Labels::new(names);
@@ -25,9 +29,13 @@ pub(crate) fn print_report(
         let verb = done.op.verb();
         let line = Line { op: done.op, labels: &labels };
         match done.failure() {
-            Some(failure) => {
-                output.answer_line(verb, format_args!("{line}: failed: {failure}"))?;
-            }
+            Some(failure) => match places.of(done.op) {
+                Some(Position { name, line: row, .. }) => {
+                    let line = format_args!("{line}  ({name}:{row}): failed: {failure}");
+                    output.answer_line(verb, line)?;
+                }
+                None => output.answer_line(verb, format_args!("{line}: failed: {failure}"))?,
+            },
             None => output.answer_line(verb, format_args!("{line}: {}", done.outcome))?,
         }
     }

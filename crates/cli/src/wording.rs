@@ -36,6 +36,7 @@ fn every_error_of_a_command_is_as_reviewed() {
             Unconfirmed,
             NotPermitted,
             Namespace,
+            Role,
             NothingPending,
             Watchdog,
             Unrecorded,
@@ -92,7 +93,7 @@ fn of_inputs() -> Vec<Error> {
             source: refusal(28),
         }),
         Error::PlanFile(SavedPlanError::Boot.into()),
-        Error::Usage("no service is called `wbe`; there is `web`".to_owned()),
+        Error::Usage("no service of this host is called `wbe`; there is `web`".to_owned()),
         Error::Signal(refusal(24)),
         Error::Prompt(refusal(5)),
         Error::Output(refusal(28)),
@@ -122,6 +123,7 @@ fn of_the_kernel() -> Vec<Error> {
         Error::NotPermitted(MissingCapabilities(vec![unmet])),
         Error::Namespace(missing),
         Error::Namespace(denied),
+        Error::Role("listing the addresses: Too many open files (os error 24)".to_owned()),
     ]
 }
 
@@ -134,6 +136,7 @@ fn of_the_journal() -> Vec<Error> {
         Error::Journal(FileError::Symlink { path: path() }.into()),
         Error::Journal(JournalError::Newer { path: path(), version: 99 }),
         Error::Lock(LockError::Held(Some(holder))),
+        Error::Lock(LockError::NotPermitted),
         Error::Lock(LockError::Failed(refusal(24))),
         Error::Unconfirmed(Unconfirmed("an apply waits for confirmation".to_owned())),
         Error::NothingPending,
@@ -145,12 +148,9 @@ fn of_the_journal() -> Vec<Error> {
 }
 
 fn of_the_daemon() -> Vec<Error> {
-    let stranger =
-        Process { pid: Some(8), uid: 4_000_000_000, command: Some("nc -lU socket".to_owned()) };
     vec![
         Error::Watched("the daemon follows another spec".to_owned()),
         Error::Ask(AskError::NoDaemon),
-        Error::Ask(AskError::Untrusted(stranger)),
         Error::Ask(AskError::OtherVersion(Some(9))),
         Error::Ask(AskError::Refused("the daemon already has 16 subscribers".to_owned())),
         Error::Ask(AskError::Failed(refusal(11))),

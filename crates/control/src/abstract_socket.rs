@@ -1,10 +1,8 @@
-//! The names that evenkeel keeps in a network namespace: abstract unix sockets (unix(7)).
+//! Abstract unix sockets (unix(7)): names in a network namespace that identify a process.
 //!
-//! The kernel has one set of such names per network namespace, so that their reach is exactly what
-//! evenkeel manages: two processes with different state directories, mount namespaces or users meet
-//! if, and only if, they work on the same table. A file could not do that: it would need a path that
-//! all see and may write, and a killed process would leave it behind. The kernel frees a name when
-//! its process ends for any reason.
+//! Any process may take a free name, without privileges. So the names of evenkeel end with a number that
+//! no other process can know before the name is taken; which name counts is decided by a
+//! [claim](crate::claim). The kernel frees a name when its process ends for any reason.
 
 use std::borrow::Cow;
 use std::io;
@@ -14,7 +12,7 @@ use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, connect, socket};
 
 use crate::peer::Process;
 
@@ -33,14 +31,16 @@ pub(crate) enum Owner {
 }
 
 impl Name {
-    /// Held by the one process that may change the network namespace.
-    pub(crate) const LOCK: Self = Self(Cow::Borrowed(b"evenkeel/lock"));
+    pub(crate) fn new(text: String) -> Self {
+        Self(text.into_bytes().into())
+    }
 
-    /// Held while an apply is pending.
-    pub(crate) const PENDING: Self = Self(Cow::Borrowed(b"evenkeel/pending"));
-
-    /// The daemon listens on it.
-    pub(crate) const DAEMON: Self = Self(Cow::Borrowed(b"evenkeel/watch"));
+    /// The name that the peer of a connection is bound to; `None` if it is bound to none.
+    #[cfg(feature = "server")]
+    pub(crate) fn of_peer(connected: &impl std::os::fd::AsFd) -> io::Result<Option<Self>> {
+        let address: UnixAddr = nix::sys::socket::getpeername(connected.as_fd().as_raw_fd())?;
+        Ok(address.as_abstract().map(|name| Self(name.to_vec().into())))
+    }
 
     /// Takes the name in the calling thread's network namespace; `None` while another process, or
     /// another thread, has it. Child processes do not inherit it.
@@ -72,10 +72,28 @@ impl Name {
         Ok(probe)
     }
 
-    /// Connects to the process that has the name; `None` if none has it. Waits for at most
+    /// Binds a new socket to the name, for [`Self::connect`]; `None` while another one has it.
+    pub(crate) fn bind_stream(&self) -> io::Result<Option<OwnedFd>> {
+        let stream = Self::stream()?;
+        match bind(stream.as_raw_fd(), &UnixAddr::new_abstract(&self.0)?) {
+            Ok(()) => Ok(Some(stream)),
+            Err(Errno::EADDRINUSE) => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// A new socket without a name, for [`Self::connect`].
+    pub(crate) fn stream() -> io::Result<OwnedFd> {
+        Ok(socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?)
+    }
+
+    /// Connects a socket to the process that has the name; `None` if none has it. Waits for at most
     /// `timeout`, as each later reading and writing on the socket does.
-    pub(crate) fn connect(&self, timeout: Duration) -> io::Result<Option<UnixStream>> {
-        let stream = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    pub(crate) fn connect(
+        &self,
+        stream: OwnedFd,
+        timeout: Duration,
+    ) -> io::Result<Option<UnixStream>> {
         let stream = UnixStream::from(stream);
         stream.set_read_timeout(Some(timeout))?;
         // This timeout applies to connect(2) too, which waits while the backlog is full.
@@ -94,15 +112,6 @@ impl Name {
     pub(crate) fn for_test(of: &str) -> Self {
         Self(format!("evenkeel/test/{of}/{}", std::process::id()).into_bytes().into())
     }
-
-    /// A name that another process of a test has chosen.
-    pub(crate) fn parse(name: String) -> Self {
-        Self(name.into_bytes().into())
-    }
-
-    pub(crate) fn to_text(&self) -> String {
-        String::from_utf8_lossy(&self.0).into_owned()
-    }
 }
 
 /// The length of a listener's backlog.
@@ -115,6 +124,10 @@ pub(crate) fn backlog() -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn connect_to(name: &Name, timeout: Duration) -> io::Result<Option<UnixStream>> {
+        name.connect(Name::stream()?, timeout)
+    }
 
     #[test]
     fn a_name_is_had_once_and_free_again_when_dropped() {
@@ -153,19 +166,19 @@ mod tests {
     fn connecting_waits_only_for_a_process_that_has_the_name() {
         let name = Name::for_test("connect");
         let limit = Duration::from_millis(50);
-        assert!(name.connect(limit).expect("it can be asked for").is_none());
+        assert!(connect_to(&name, limit).expect("it can be asked for").is_none());
         let _bound = name.bind().expect("it can be asked for").expect("it is free");
-        let queue: Vec<_> = (0..=backlog()).map(|_| name.connect(limit)).collect();
+        let queue: Vec<_> = (0..=backlog()).map(|_| connect_to(&name, limit)).collect();
         assert!(queue.iter().all(|it| it.as_ref().is_ok_and(Option::is_some)));
-        let error = name.connect(limit).expect_err("the backlog is full");
+        let error = connect_to(&name, limit).expect_err("the backlog is full");
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
     }
 
     #[test]
     fn an_impossible_name_is_an_error() {
-        let name = Name::parse("x".repeat(200));
+        let name = Name::new("x".repeat(200));
         assert!(name.bind().is_err());
         assert_eq!(name.owner(), Owner::None);
-        assert!(name.connect(Duration::from_millis(50)).is_err());
+        assert!(connect_to(&name, Duration::from_millis(50)).is_err());
     }
 }

@@ -1,14 +1,18 @@
 //! The client of the control socket: sends a request to the daemon of a network namespace.
+//!
+//! It finds the daemon by its [claim](crate::claim), which proves that the daemon has CAP_NET_ADMIN, and
+//! proves the same of itself by a claim of its own if it can.
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use thiserror::Error;
 
 use crate::abstract_socket::Name;
+use crate::claim::Role;
 use crate::event::{Event, EventKind};
-use crate::peer::{self, Process, UntrustedPeer};
 use crate::protocol::{
     Answer, LineError, PROTOCOL_VERSION, Request, decode_answer, encode_request,
 };
@@ -23,7 +27,7 @@ const LINE: u64 = 64 * 1024 * 1024;
 /// A client of the daemon in a network namespace.
 #[derive(Debug)]
 pub struct Client {
-    name: Name,
+    daemon: Role,
     patience: Duration,
 }
 
@@ -44,12 +48,6 @@ pub enum AskError {
     /// No daemon manages this network namespace.
     #[error("no daemon runs in this network namespace")]
     NoDaemon,
-    /// The process that listens runs neither as root nor as the client's user.
-    #[error(
-        "the control socket of this network namespace belongs to {0}, which is neither root nor the \
-         current user; it is not trusted as the daemon"
-    )]
-    Untrusted(Process),
     /// The daemon is of another version of evenkeel; `None` if it is from before there were versions.
     #[error(
         "the daemon uses {} of the control protocol, and this program uses version {PROTOCOL_VERSION}",
@@ -67,13 +65,13 @@ pub enum AskError {
 impl Client {
     /// The client of the daemon in the network namespace of the thread that asks.
     pub fn of_namespace() -> Self {
-        Self { name: Name::DAEMON, patience: PATIENCE }
+        Self { daemon: Role::DAEMON, patience: PATIENCE }
     }
 
     /// For tests, which share a network namespace.
     #[cfg(test)]
-    pub(crate) fn with_name(name: &Name, patience: Duration) -> Self {
-        Self { name: name.clone(), patience }
+    pub(crate) fn of_role(daemon: Role, patience: Duration) -> Self {
+        Self { daemon, patience }
     }
 
     /// Sends a request, and waits for its answer.
@@ -101,21 +99,43 @@ impl Client {
     }
 
     fn send(&self, request: &Request) -> Result<(Answer, BufReader<UnixStream>), AskError> {
-        let connected = self.name.connect(self.patience);
-        let connected = connected.map_err(|error| AskError::Failed(timeout_error(error)))?;
-        let stream = connected.ok_or(AskError::NoDaemon)?;
-        peer::check(&stream).map_err(|untrusted| match untrusted {
-            UntrustedPeer::Other(process) => AskError::Untrusted(process),
-            UntrustedPeer::Unknown(error) => AskError::Failed(error),
-        })?;
+        let (proof, stream) = self.connect()?;
         write_request(&stream, request).map_err(AskError::Failed)?;
         let mut reader = BufReader::new(stream);
+        // Held until the answer is there; declared last, so that it goes before the name does.
+        let _proof = proof;
         let line = read_line(&mut reader).map_err(AskError::Failed)?;
         match decode_answer(&line) {
             Ok(answer) => Ok((answer, reader)),
             Err(LineError::OtherVersion(version)) => Err(AskError::OtherVersion(version)),
             Err(LineError::Invalid(error)) => Err(AskError::Failed(error.into())),
         }
+    }
+
+    /// Connects to the daemon, with the proof that this process has CAP_NET_ADMIN, if it has.
+    fn connect(&self) -> Result<(Option<OwnedFd>, UnixStream), AskError> {
+        let listed = self.daemon.holders().map_err(AskError::Failed)?;
+        for name in listed {
+            let (proof, stream) = socket().map_err(AskError::Failed)?;
+            let connected = name.connect(stream, self.patience);
+            let connected = connected.map_err(|error| AskError::Failed(timeout_error(error)))?;
+            // If it ended before the connection, another process may have taken the name.
+            if let Some(stream) = connected
+                && self.daemon.is_held_by(&name).map_err(AskError::Failed)?
+            {
+                return Ok((proof, stream));
+            }
+        }
+        Err(AskError::NoDaemon)
+    }
+}
+
+/// A socket, which has the name of a claim if this process may claim anything.
+fn socket() -> io::Result<(Option<OwnedFd>, OwnedFd)> {
+    match Role::CLIENT.claim_for(Name::bind_stream) {
+        Ok((proof, stream)) => Ok((Some(proof), stream)),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok((None, Name::stream()?)),
+        Err(error) => Err(error),
     }
 }
 

@@ -1,11 +1,12 @@
 //! How the processes of evenkeel find, exclude and talk to each other in a network namespace.
 //!
-//! Three names of the network namespace, each behind an interface that does not show how it is kept:
+//! Three claims on the network namespace, each behind an interface that does not show how it is kept:
 //! the writer's [`Lock`], the [`PendingMarker`] of an unconfirmed apply, and the daemon's control
 //! socket with its [`protocol`](Request), its [`Client`] and, with the feature `server`, its
 //! [`Server`]. A front end needs this crate, and no code of the daemon.
 
 mod abstract_socket;
+mod claim;
 mod client;
 mod event;
 #[cfg(feature = "server")]
@@ -37,6 +38,6 @@ pub use protocol::{Answer, PROTOCOL_VERSION, Request};
 pub use server::{BindError, Command, Server};
 pub use status::{
     ActiveSpec, Conflict, ConflictChange, DrainStatus, FORMAT, FailingObject, Held, Mode,
-    ParameterStatus, PassStatus, Pause, SpecProblem, SpecStatus, State, Status,
+    ParameterStatus, PassStatus, Pause, SpecProblem, SpecStatus, State, Status, StayingStatus,
 };
 pub use trigger::Trigger;

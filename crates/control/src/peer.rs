@@ -1,7 +1,7 @@
 //! Identifies the process at the other end of a unix socket, and decides whether to trust it.
 //!
-//! Any process of a network namespace may take an abstract name and connect to one. So each side of
-//! every socket of this crate checks its peer here, and nowhere else.
+//! The user id decides who may read the daemon's status, and nothing else: what needs privileges needs a
+//! [claim](crate::claim).
 
 use std::fmt;
 use std::fs;
@@ -25,6 +25,7 @@ pub struct Process {
 }
 
 /// Why a peer is not trusted.
+#[cfg(feature = "server")]
 #[derive(Debug)]
 pub(crate) enum UntrustedPeer {
     /// It runs neither as root nor as the current user.
@@ -37,6 +38,7 @@ pub(crate) enum UntrustedPeer {
 ///
 /// For the client of a listener, the peer is the process that called listen(2), not the one that
 /// accepts.
+#[cfg(feature = "server")]
 pub(crate) fn check(connected: &impl AsFd) -> Result<(), UntrustedPeer> {
     let found = credentials(connected).map_err(UntrustedPeer::Unknown)?;
     match is_trusted(found.uid()) {
@@ -58,7 +60,8 @@ impl Process {
     }
 
     /// Whether it runs as root or as the current user.
-    pub fn is_trusted(&self) -> bool {
+    #[cfg(all(test, feature = "server"))]
+    fn is_trusted(&self) -> bool {
         is_trusted(self.uid)
     }
 }
@@ -79,6 +82,7 @@ fn credentials(connected: &impl AsFd) -> io::Result<UnixCredentials> {
     Ok(getsockopt(connected, sockopt::PeerCredentials)?)
 }
 
+#[cfg(feature = "server")]
 fn is_trusted(uid: u32) -> bool {
     uid == 0 || uid == rustix::process::geteuid().as_raw()
 }

@@ -1,10 +1,11 @@
 //! The daemon's end of the control socket.
 //!
-//! The socket also shows that a daemon runs: only one process in a network namespace can have it. Any
-//! process may connect, so the daemon answers root and its own user only.
+//! The socket belongs to the daemon's [claim](crate::claim), of which there is one in a network namespace.
+//! Any process may connect. The daemon obeys those that prove by a claim of their own that they have
+//! CAP_NET_ADMIN: the user id 0 proves nothing, as root of a container has it too. Root and the daemon's
+//! own user may read its status without that.
 
 use std::io;
-use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,8 @@ use tokio::net::UnixStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
-use crate::abstract_socket::{Name, Owner};
+use crate::abstract_socket::Name;
+use crate::claim::{Claim, Role, holder};
 use crate::event_publisher::{EventPublisher, Feed, NoFeed};
 use crate::peer::{self, Process, UntrustedPeer};
 use crate::protocol::{
@@ -42,12 +44,12 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// The listening control socket.
 #[derive(Debug)]
-pub struct Server(UnixListener);
+pub struct Server(Claim);
 
 /// Why the daemon cannot bind its socket.
 #[derive(Debug, Error)]
 pub enum BindError {
-    /// Another process has it.
+    /// Another daemon has it.
     #[error("{}", taken(.0.as_ref()))]
     Taken(Option<Process>),
     /// The system did not allow to create it.
@@ -83,19 +85,14 @@ impl Server {
     /// Binds the socket in the calling thread's network namespace.
     ///
     /// # Errors
-    /// [`BindError::Taken`] if another daemon or another process has it.
+    /// [`BindError::Taken`] if another daemon has it.
     pub fn bind() -> Result<Self, BindError> {
-        Self::with_name(&Name::DAEMON)
+        Self::of_role(Role::DAEMON)
     }
 
-    pub(crate) fn with_name(name: &Name) -> Result<Self, BindError> {
-        match name.bind().map_err(BindError::Failed)? {
-            Some(listener) => Ok(Self(listener)),
-            None => Err(BindError::Taken(match name.owner() {
-                Owner::None => None,
-                Owner::Process(process) => process,
-            })),
-        }
+    pub(crate) fn of_role(role: Role) -> Result<Self, BindError> {
+        let claim = role.claim().map_err(BindError::Failed)?;
+        claim.map(Self).ok_or_else(|| BindError::Taken(holder(role)))
     }
 
     /// Serves requests until it is dropped. `command` sends a command to the daemon and does not
@@ -109,7 +106,8 @@ impl Server {
         events: EventPublisher,
         command: impl Fn(Command) + Send + Sync + 'static,
     ) -> io::Result<std::convert::Infallible> {
-        let Self(listener) = self;
+        let Self(claim) = self;
+        let listener = claim.listener().try_clone()?;
         listener.set_nonblocking(true)?;
         let listener = tokio::net::UnixListener::from_std(listener)?;
         let permits = Arc::new(Semaphore::new(CONNECTIONS));
@@ -153,20 +151,21 @@ async fn connection<C: Fn(Command)>(
 }
 
 async fn reply(stream: &mut UnixStream, context: &Context<impl Fn(Command)>) -> Reply {
-    if let Err(untrusted) = peer::check(stream) {
-        return Reply::refused(match untrusted {
-            UntrustedPeer::Other(Process { uid, .. }) => {
-                format!("user {uid} is not permitted: only root and the daemon's user are")
-            }
-            UntrustedPeer::Unknown(error) => format!("cannot identify the peer: {error}"),
-        });
-    }
+    let rights = match rights(stream) {
+        Ok(rights) => rights,
+        Err(message) => return Reply::refused(message),
+    };
     let line = match timeout(PATIENCE, read_line(stream)).await {
         Ok(Ok(line)) => line,
         Ok(Err(message)) => return Reply::refused(message),
         Err(_) => return Reply::refused("no request arrived in time".to_owned()),
     };
     match decode_request(&line) {
+        Ok((request, form)) if rights == Rights::Read && !is_reading(&request) => {
+            let message = "not permitted: only processes with CAP_NET_ADMIN in this network namespace \
+                           may change what the daemon does";
+            Reply { answer: Answer::Refused(message.to_owned()), form, feed: None }
+        }
         Ok((request, form)) => {
             let (answer, feed) = answer(request, context).await;
             Reply { answer, form, feed }
@@ -177,6 +176,41 @@ async fn reply(stream: &mut UnixStream, context: &Context<impl Fn(Command)>) -> 
              another one"
         )),
     }
+}
+
+/// What a client may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rights {
+    /// Read the status.
+    Read,
+    /// Everything.
+    Command,
+}
+
+/// Determines what a client may do; a message if it may do nothing.
+fn rights(client: &UnixStream) -> Result<Rights, String> {
+    let is_proven = match Name::of_peer(client) {
+        Ok(Some(name)) => Role::CLIENT.is_held_by(&name),
+        Ok(None) => Ok(false),
+        Err(error) => Err(error),
+    };
+    match is_proven {
+        Ok(true) => return Ok(Rights::Command),
+        Ok(false) => {}
+        Err(error) => return Err(format!("cannot find out what the peer may do: {error}")),
+    }
+    match peer::check(client) {
+        Ok(()) => Ok(Rights::Read),
+        Err(UntrustedPeer::Other(Process { uid, .. })) => Err(format!(
+            "user {uid} is not permitted: only root and the daemon's user are, and processes with \
+             CAP_NET_ADMIN"
+        )),
+        Err(UntrustedPeer::Unknown(error)) => Err(format!("cannot identify the peer: {error}")),
+    }
+}
+
+fn is_reading(request: &Request) -> bool {
+    matches!(request, Request::Status | Request::Subscribe)
 }
 
 impl Reply {
@@ -234,16 +268,10 @@ fn stopping() -> Answer {
     Answer::Refused("the daemon is stopping".to_owned())
 }
 
-/// Returns the message that the socket is taken.
+/// Returns the message that another daemon runs.
 fn taken(holder: Option<&Process>) -> String {
     match holder {
         None => "another daemon manages this network namespace, or did a moment ago".to_owned(),
-        Some(holder) if holder.is_trusted() => {
-            format!("another daemon manages this network namespace: {holder}")
-        }
-        Some(holder) => format!(
-            "{holder}, which is neither root nor the current user, has the daemon's control socket in \
-             this network namespace; no daemon can start here until it ends"
-        ),
+        Some(holder) => format!("another daemon manages this network namespace: {holder}"),
     }
 }

@@ -43,9 +43,12 @@ pub struct Status {
     /// The draining real servers.
     #[serde(default)]
     pub drains: Vec<DrainStatus>,
+    /// What stays on a real server for services that no longer list it.
+    #[serde(default)]
+    pub staying: Vec<StayingStatus>,
     /// The pending steps as lines of a plan: in observe mode, while paused or while held.
     pub pending_steps: Vec<String>,
-    /// The warnings of the plan; they prevent nothing.
+    /// The warnings of the plan, and that the HTTP endpoint is missing; they prevent nothing.
     #[serde(default)]
     pub warnings: Vec<String>,
     /// Objects on which a step failed; they are retried while the rest proceeds.
@@ -254,6 +257,17 @@ pub struct DrainStatus {
     /// The object.
     pub object: String,
     /// When it is deleted even if it still has connections.
+    pub until: u64,
+}
+
+/// An object that stays on a real server for a service that no longer lists it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StayingStatus {
+    /// The object.
+    pub object: String,
+    /// The service.
+    pub service: String,
+    /// When it is removed.
     pub until: u64,
 }
 

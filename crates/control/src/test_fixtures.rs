@@ -19,6 +19,7 @@ pub(crate) fn status() -> Status {
         last_success: None,
         draining: 0,
         drains: Vec::new(),
+        staying: Vec::new(),
         pending_steps: Vec::new(),
         warnings: Vec::new(),
         failing: Vec::new(),

@@ -8,29 +8,37 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use crate::abstract_socket::Name;
+use crate::claim::{Role, may_claim};
 use crate::event_publisher::EventPublisher;
 use crate::test_fixtures;
-use crate::{Answer, AskError, Client, Command, Request, Server, Status};
+use crate::{Answer, AskError, BindError, Client, Command, Request, Server, Status};
 
 mod subscription;
 
 const LONG: Duration = Duration::from_secs(30);
 
-fn ask(name: &Name, request: &Request) -> Result<Answer, AskError> {
-    Client::with_name(name, LONG).ask(request)
+fn ask(role: Role, request: &Request) -> Result<Answer, AskError> {
+    Client::of_role(role, LONG).ask(request)
 }
 
-fn connect(name: &Name) -> UnixStream {
-    name.connect(LONG).expect("it can be reached").expect("it listens")
+fn connect(role: Role) -> UnixStream {
+    let name = role.holders().expect("a list").pop().expect("it runs");
+    let stream = Name::stream().expect("a socket");
+    name.connect(stream, LONG).expect("it can be reached").expect("it listens")
+}
+
+/// The role of the daemon of one test; `None` where this process may claim none.
+fn role(of: &str) -> Option<Role> {
+    may_claim().then(|| Role::DAEMON.for_test(of))
 }
 
 /// Starts a daemon on its own thread, which runs until the test process ends.
 fn daemon(
-    name: &Name,
+    role: Role,
     events: EventPublisher,
     reconciler: impl Fn(Command) + Send + Sync + 'static,
 ) -> watch::Sender<Arc<Status>> {
-    let server = Server::with_name(name).expect("the name is free");
+    let server = Server::of_role(role).expect("the name is free");
     let (sender, receiver) = watch::channel(Arc::new(test_fixtures::status()));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime");
@@ -39,10 +47,10 @@ fn daemon(
 }
 
 /// Starts a daemon whose reconciler records every request and accepts it.
-fn accepted(name: &Name) -> Arc<Mutex<Vec<Request>>> {
+fn accepted(role: Role) -> Arc<Mutex<Vec<Request>>> {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let recorded = Arc::clone(&asked);
-    daemon(name, EventPublisher::new(), move |Command { request, reply }| {
+    daemon(role, EventPublisher::new(), move |Command { request, reply }| {
         recorded.lock().expect("a list").push(request);
         reply.send(Answer::Done("it is done".into())).expect("the client waits");
     });
@@ -60,11 +68,11 @@ fn answer(stream: UnixStream) -> Answer {
 
 #[test]
 fn the_status_is_answered_without_the_reconciler() {
-    let name = Name::for_test("status");
-    let sender = daemon(&name, EventPublisher::new(), |_| panic!("the reconciler got a command"));
+    let Some(role) = role("status") else { return };
+    let sender = daemon(role, EventPublisher::new(), |_| panic!("the reconciler got a command"));
     let expect = |status| {
         assert_eq!(
-            ask(&name, &Request::Status).expect("an answer"),
+            ask(role, &Request::Status).expect("an answer"),
             Answer::Status(Box::new(status))
         )
     };
@@ -75,8 +83,8 @@ fn the_status_is_answered_without_the_reconciler() {
 
 #[test]
 fn every_command_reaches_the_reconciler_unchanged() {
-    let name = Name::for_test("commands");
-    let asked = accepted(&name);
+    let Some(role) = role("commands") else { return };
+    let asked = accepted(role);
     let requests = [
         Request::Approve { id: "a\"b\n".into() },
         Request::Pause { seconds: Some(u64::MAX) },
@@ -85,7 +93,7 @@ fn every_command_reaches_the_reconciler_unchanged() {
         Request::MayApply { sources: vec!["/etc/evenkeel".into(), "/srv/x y".into()] },
     ];
     for request in &requests {
-        let answer = ask(&name, request).expect("an answer");
+        let answer = ask(role, request).expect("an answer");
         assert_eq!(answer, Answer::Done("it is done".into()));
     }
     assert_eq!(*asked.lock().expect("a list"), requests);
@@ -93,28 +101,28 @@ fn every_command_reaches_the_reconciler_unchanged() {
 
 #[test]
 fn without_a_listener_there_is_no_daemon() {
-    let answer = ask(&Name::for_test("no-daemon"), &Request::Resume);
+    let answer = ask(Role::DAEMON.for_test("no-daemon"), &Request::Resume);
     assert!(matches!(answer, Err(AskError::NoDaemon)), "{answer:?}");
 }
 
 #[test]
 fn a_second_daemon_is_refused_with_the_first_ones_name() {
-    let name = Name::for_test("second");
-    let daemon = Server::with_name(&name).expect("the name is free");
-    let refusal = Server::with_name(&name).expect_err("it is taken").to_string();
+    let Some(role) = role("second") else { return };
+    let daemon = Server::of_role(role).expect("the name is free");
+    let refusal = Server::of_role(role).expect_err("it is taken").to_string();
     let first =
         format!("another daemon manages this network namespace: process {} ", std::process::id());
     assert!(refusal.starts_with(&first), "{refusal}");
     drop(daemon);
-    assert!(Server::with_name(&name).is_ok());
+    assert!(Server::of_role(role).is_ok());
 }
 
 #[test]
 fn a_malformed_request_is_refused_with_the_reason() {
-    let name = Name::for_test("malformed");
-    let asked = accepted(&name);
+    let Some(role) = role("malformed") else { return };
+    let asked = accepted(role);
     let refused = |sent: &[u8], why: &str| {
-        let mut stream = connect(&name);
+        let mut stream = connect(role);
         // The daemon may have refused and closed it already.
         let _ = stream.write_all(sent);
         let _ = stream.shutdown(std::net::Shutdown::Write);
@@ -131,16 +139,16 @@ fn a_malformed_request_is_refused_with_the_reason() {
     refused(b"\"resume\" \"resume\"\n", "invalid request");
     refused(&vec![b' '; 1024 * 1024], "must be one line");
     assert_eq!(*asked.lock().expect("a list"), []);
-    ask(&name, &Request::Resume).expect("it still answers");
+    ask(role, &Request::Resume).expect("it still answers");
 }
 
 #[test]
 fn silent_clients_block_no_others_and_are_disconnected() {
-    let name = Name::for_test("silent");
-    accepted(&name);
+    let Some(role) = role("silent") else { return };
+    accepted(role);
     let began = Instant::now();
-    let mut silent: Vec<_> = (0..10).map(|_| connect(&name)).collect();
-    ask(&name, &Request::Resume).expect("an answer");
+    let mut silent: Vec<_> = (0..10).map(|_| connect(role)).collect();
+    ask(role, &Request::Resume).expect("an answer");
     assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
     let mut line = String::new();
     silent[0].read_to_string(&mut line).expect("an answer");
@@ -150,17 +158,18 @@ fn silent_clients_block_no_others_and_are_disconnected() {
 
 #[test]
 fn a_reconciler_that_ended_is_reported() {
-    let name = Name::for_test("gone");
-    daemon(&name, EventPublisher::new(), drop);
-    let answer = ask(&name, &Request::Resume).expect("an answer");
+    let Some(role) = role("gone") else { return };
+    daemon(role, EventPublisher::new(), drop);
+    let answer = ask(role, &Request::Resume).expect("an answer");
     assert_eq!(answer, Answer::Refused("the daemon is stopping".into()));
 }
 
 #[test]
 fn waiting_for_an_answer_times_out() {
-    let name = Name::for_test("mute");
-    let listener = name.bind().expect("it can be asked for").expect("the name is free");
-    let client = Client::with_name(&name, Duration::from_millis(100));
+    let Some(role) = role("mute") else { return };
+    let claim = role.claim().expect("it can be made").expect("it is free");
+    let listener = claim.listener().try_clone().expect("a descriptor");
+    let client = Client::of_role(role, Duration::from_millis(100));
     let failed = |message: &str| match client.ask(&Request::Status) {
         Err(AskError::Failed(error)) => assert!(error.to_string().contains(message), "{error}"),
         answer => panic!("{answer:?}"),
@@ -181,73 +190,80 @@ fn waiting_for_an_answer_times_out() {
 
 /// Runs as root only: it starts processes as another user.
 #[test]
-fn untrusted_peers_are_refused_and_not_queried() {
-    use std::os::unix::process::CommandExt;
+fn peers_without_privileges_can_neither_be_the_daemon_nor_command_it() {
+    let (Some(own), Some(other)) = (role("daemon-of-root"), role("no-daemon-of-others")) else {
+        return;
+    };
     if rustix::process::geteuid().as_raw() != 0 {
         return;
     }
-    let as_untrusted = |test: &str, name: &Name| {
-        let mut command = std::process::Command::new("/proc/self/exe");
+    let asked = accepted(own);
+    // Another user, and root without capabilities.
+    for (test, role, is_root) in [
+        ("is_refused", own, false),
+        ("may_only_read", own, true),
+        ("cannot_be_the_daemon", other, false),
+        ("cannot_be_the_daemon", other, true),
+    ] {
+        let mut command = std::process::Command::new("setpriv");
+        match is_root {
+            true => command.args(["--bounding-set=-all", "--inh-caps=-all"]),
+            false => command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]),
+        };
+        command.arg(std::env::current_exe().expect("a program"));
         command.args(["--exact", "--ignored", "--nocapture"]);
-        command.arg(format!("tests::as_untrusted_user::{test}"));
-        command.env("EVENKEEL_TEST_NAME", name.to_text());
-        command.uid(65_534).gid(65_534).stdout(std::process::Stdio::piped());
-        command.stdin(std::process::Stdio::piped()).spawn().expect("it runs")
-    };
-    let own = Name::for_test("daemon-of-root");
-    let asked = accepted(&own);
-    let ended = as_untrusted("asks", &own).wait_with_output().expect("it ends");
-    let message = String::from_utf8_lossy(&ended.stdout);
-    assert!(ended.status.success() && message.contains("1 passed"), "{message}");
+        command.arg(format!("tests::without_privileges::{test}"));
+        command.env("EVENKEEL_TEST_PART", role.part().to_string());
+        let ended = command.output().expect("it runs");
+        let message = String::from_utf8_lossy(&ended.stdout);
+        assert!(ended.status.success() && message.contains("1 passed"), "{test}: {message}");
+    }
     assert_eq!(*asked.lock().expect("a list"), []);
-
-    let other = Name::for_test("untrusted-daemon");
-    let mut daemon = as_untrusted("listens", &other);
-    let mut out = BufReader::new(daemon.stdout.take().expect("its output"));
-    let mut line = String::new();
-    while !line.contains("listening") {
-        line.clear();
-        assert_ne!(out.read_line(&mut line).expect("a line"), 0, "it ended");
-    }
-    match ask(&other, &Request::Status) {
-        Err(AskError::Untrusted(who)) => assert_eq!(who.uid, 65_534),
-        answer => panic!("{answer:?}"),
-    }
-    let refusal = Server::with_name(&other).expect_err("it is taken").to_string();
-    assert!(refusal.contains("neither root nor"), "{refusal}");
-    drop(daemon.stdin.take());
-    daemon.wait().expect("it ends");
 }
 
-/// Run by the test above as another user; they test nothing by themselves.
-mod as_untrusted_user {
+/// Run by the test above without privileges; they test nothing by themselves.
+mod without_privileges {
     use super::*;
 
-    fn given_name() -> Name {
-        Name::parse(std::env::var("EVENKEEL_TEST_NAME").expect("a name"))
+    fn given_role() -> Role {
+        let part = std::env::var("EVENKEEL_TEST_PART").expect("a number");
+        Role::DAEMON.with_part(part.parse().expect("a number"))
     }
 
-    #[test]
-    #[ignore = "run by another test, as another user"]
-    fn asks() {
-        let name = given_name();
-        // The client trusts root's daemon; the daemon does not trust it.
-        for request in [Request::Status, Request::Resume] {
-            match ask(&name, &request).expect("an answer") {
-                Answer::Refused(message) => {
-                    assert!(message.contains("user 65534 is not permitted"), "{message}")
-                }
-                answer => panic!("{answer:?}"),
-            }
+    fn assert_refused(request: &Request, why: &str) {
+        match ask(given_role(), request).expect("an answer") {
+            Answer::Refused(message) => assert!(message.contains(why), "{message}"),
+            answer => panic!("{answer:?}"),
         }
     }
 
     #[test]
     #[ignore = "run by another test, as another user"]
-    #[expect(clippy::print_stdout, reason = "signals the other test that it listens")]
-    fn listens() {
-        let _socket = Server::with_name(&given_name()).expect("the name is free");
-        println!("listening");
-        std::io::stdin().read_to_end(&mut Vec::new()).expect("an end");
+    fn is_refused() {
+        for request in [Request::Status, Request::Resume] {
+            assert_refused(&request, "user 65534 is not permitted");
+        }
+    }
+
+    #[test]
+    #[ignore = "run by another test, as root without capabilities"]
+    fn may_only_read() {
+        let answer = ask(given_role(), &Request::Status).expect("an answer");
+        assert!(matches!(answer, Answer::Status(_)), "{answer:?}");
+        let sources = Vec::new();
+        let pause = Request::Pause { seconds: None };
+        for request in [Request::Resume, pause, Request::MayApply { sources }] {
+            assert_refused(&request, "only processes with CAP_NET_ADMIN");
+        }
+    }
+
+    #[test]
+    #[ignore = "run by another test, as another user"]
+    fn cannot_be_the_daemon() {
+        let refused = Server::of_role(given_role()).expect_err("it is not permitted");
+        let BindError::Failed(error) = refused else { panic!("{refused}") };
+        assert_eq!(error.kind(), std::io::ErrorKind::PermissionDenied);
+        let answer = ask(given_role(), &Request::Status);
+        assert!(matches!(answer, Err(AskError::NoDaemon)), "{answer:?}");
     }
 }

@@ -16,18 +16,10 @@ use golden::{Golden, chained, displayed, section};
 fn every_text_is_as_reviewed() {
     let mut golden = Golden::new("control.txt");
     golden.add_texts("Process", processes().map(|it| it.to_string()).to_vec());
-    section!(golden, LockError { Held, Failed }, chained(lock_errors()));
-    let holders = processes().map(Some).into_iter().chain([None]);
-    golden.add_texts(
-        "PendingElsewhere",
-        holders.map(|it| PendingElsewhere(it).to_string()).collect(),
-    );
+    section!(golden, LockError { Held, NotPermitted, Failed }, chained(lock_errors()));
+    section!(golden, PendingElsewhere { Found, Unknown }, chained(pending_elsewhere()));
     section!(golden, BindError { Taken, Failed }, chained(bind_errors()));
-    section!(
-        golden,
-        AskError { NoDaemon, Untrusted, OtherVersion, Refused, Failed },
-        chained(ask_errors())
-    );
+    section!(golden, AskError { NoDaemon, OtherVersion, Refused, Failed }, chained(ask_errors()));
     section!(
         golden,
         EndReason { Stopping, TooSlow },
@@ -62,7 +54,7 @@ fn every_text_is_as_reviewed() {
     golden.check();
 }
 
-/// A trusted process, an untrusted one, and one that is not visible.
+/// Processes of two users, and one that is not visible.
 fn processes() -> [Process; 3] {
     let process =
         |pid, uid, command: Option<&str>| Process { pid, uid, command: command.map(str::to_owned) };
@@ -79,7 +71,14 @@ fn refusal() -> io::Error {
 
 fn lock_errors() -> Vec<LockError> {
     let held = processes().map(|process| LockError::Held(Some(process)));
-    held.into_iter().chain([LockError::Held(None), LockError::Failed(refusal())]).collect()
+    let others = [LockError::Held(None), LockError::NotPermitted, LockError::Failed(refusal())];
+    held.into_iter().chain(others).collect()
+}
+
+fn pending_elsewhere() -> Vec<PendingElsewhere> {
+    let found = processes().map(|process| PendingElsewhere::Found(Some(process)));
+    let others = [PendingElsewhere::Found(None), PendingElsewhere::Unknown(refusal())];
+    found.into_iter().chain(others).collect()
 }
 
 fn bind_errors() -> Vec<BindError> {
@@ -88,10 +87,8 @@ fn bind_errors() -> Vec<BindError> {
 }
 
 fn ask_errors() -> Vec<AskError> {
-    let [_, untrusted, _] = processes();
     vec![
         AskError::NoDaemon,
-        AskError::Untrusted(untrusted),
         AskError::OtherVersion(Some(9)),
         AskError::OtherVersion(None),
         AskError::Refused("the daemon already has 16 subscribers".to_owned()),

@@ -72,11 +72,12 @@ fn announced_bindings<'a>(
     Ok(bound.into_iter().filter(|binding| !silent.contains(&binding.interface)).collect())
 }
 
-/// Returns the bindings on interfaces that exist already: a dummy device that the same steps create
-/// has no neighbours.
+/// Returns the bindings on interfaces that exist already: a dummy or tunnel device that the same steps
+/// add has no neighbours.
 fn bound(steps: &[Op]) -> impl Iterator<Item = &Binding> {
     let created = steps.iter().filter_map(|op| match op {
         Op::AddDummy { interface } => Some(&**interface),
+        Op::AddHostObject { object, .. } => object.device(),
         _ => None,
     });
     let created: BTreeSet<&str> = created.collect();

@@ -1,21 +1,21 @@
 //! Confirms a pending apply, or rolls it back.
 
-use evenkeel_model::{Desired, Live, Owner};
-use evenkeel_plan::Op;
+use evenkeel_model::{Desired, HostObject, Live, Owner, Timeouts};
+use evenkeel_plan::{Op, PriorState};
 
 use crate::report::Rollback;
 use crate::rollback::restore;
-use crate::{Done, Journal, Kernel, Outcome, PartialApplies, ReadRequest, Report};
+use crate::{Done, Journal, Kernel, Outcome, PartialApplies, Pending, ReadRequest, Report};
 
 /// What a rollback of the pending apply reads.
 pub fn pending_request(journal: &Journal) -> ReadRequest {
     let steps = journal.pending.iter().flat_map(|pending| &pending.steps);
-    let edited = steps.clone().filter_map(|op| match op {
-        Op::EditSysctl { key, .. } => Some(key),
-        _ => None,
-    });
-    let sysctls = edited.chain(journal.record.sysctls.keys()).cloned().collect();
-    let mut request = ReadRequest { sysctls, ..ReadRequest::for_journal(journal) };
+    let mut request = ReadRequest::for_journal(journal);
+    for op in steps.clone() {
+        if let Op::EditSysctl { key, rewrites, .. } | Op::RestoreSysctl { key, rewrites, .. } = op {
+            request.extend(rewrites.keys().chain([key]).cloned());
+        }
+    }
     // The journal no longer lists what the apply deleted.
     request.host_objects.extend(steps.filter_map(|op| match op {
         Op::AddHostObject { object, .. }
@@ -43,11 +43,14 @@ impl Journal {
         if let Some(pending) = &pending {
             self.confirm_adoption(&pending.steps);
         }
-        let targeted = pending.map(|pending| pending.targeted).unwrap_or_default();
+        let (targeted, kept, removed) = match pending {
+            Some(Pending { targeted, kept, removed, .. }) => (targeted, kept, removed),
+            None => Default::default(),
+        };
         if !targeted.is_empty() {
             self.targeted.extend(targeted);
         } else if let Some(desired) = desired {
-            self.set_active_spec(desired);
+            self.set_active_spec(&Desired { kept, removed, ..desired.clone() });
         }
     }
 }
@@ -63,23 +66,33 @@ pub fn roll_back_pending(
     let Some(pending) = &journal.pending else {
         return Rollback::default();
     };
-    let steps = pending.steps.clone();
+    let (steps, real_server) = (pending.steps.clone(), pending.real_server.clone());
     let rollback = restore(kernel, &steps, live);
     if rollback.is_pending() {
         return rollback;
     }
     journal.addresses.retain(|binding| live.addresses.get(binding) == Some(&Owner::Evenkeel));
-    journal.host_objects.retain(|object| !live.host_objects.is_gone(object));
+    journal.host_objects.retain(|object| !live.host_objects.is_given_up(object));
     record_restored(journal, &steps, live);
+    journal.forget_replaced();
     let links = live.links.as_ref();
     journal.dummies.retain(|dummy| links.is_none_or(|links| links.contains_key(dummy)));
     // A sysctl that has its original value again needs no restoring.
-    journal.record.sysctls.retain(|key, first| live.sysctls.get(key) != Some(first));
+    let PriorState { sysctls, side_effects, .. } = &mut journal.record;
+    sysctls.retain(|key, first| live.sysctls.get(key) != Some(first));
+    side_effects.retain(|master, _| sysctls.contains_key(master));
+    if let Some(Timeouts { tcp, tcp_fin, udp }) = live.timeouts {
+        let former = &mut journal.record.former_timeouts;
+        former.tcp.take_if(|it| *it == tcp);
+        former.tcp_fin.take_if(|it| *it == tcp_fin);
+        former.udp.take_if(|it| *it == udp);
+    }
     journal.record.drains.0.retain(|(service, key), _| {
         let service = live.services.get(service);
         let real_server = service.and_then(|service| service.real_servers.get(key));
         real_server.is_some_and(|real_server| real_server.weight == 0)
     });
+    journal.record.real_server = real_server;
     journal.pending = None;
     journal.next = None;
     journal.attempted = PartialApplies::default();
@@ -88,15 +101,28 @@ pub fn roll_back_pending(
 
 /// Records what the apply removed and the rollback added again: it is evenkeel's as before.
 fn record_restored(journal: &mut Journal, steps: &[Op], live: &Live) {
+    let is_ours = |object: &HostObject| {
+        live.host_objects.get(object).is_some_and(|it| it.owner == Owner::Evenkeel)
+    };
+    let links = live.links.as_ref();
+    let has_device = |name: &str| {
+        let link = links.and_then(|links| links.get(name));
+        link.is_some_and(|link| link.owner == Owner::Evenkeel)
+    };
     for op in steps {
         match op {
             Op::Unbind { binding, .. } if live.addresses.get(binding) == Some(&Owner::Evenkeel) => {
                 journal.addresses.insert(binding.clone());
             }
-            Op::DeleteHostObject { object, .. }
-                if live.host_objects.get(object).is_some_and(|it| it.owner == Owner::Evenkeel) =>
-            {
+            Op::DeleteDummy { interface } if has_device(interface) => {
+                journal.dummies.insert(interface.clone());
+            }
+            Op::DeleteHostObject { object, .. } if is_ours(object) => {
                 journal.host_objects.insert(object.clone());
+            }
+            Op::EditHostObject { object, after, .. } if after.is_restored() && is_ours(object) => {
+                journal.host_objects.insert(object.clone());
+                journal.record.replaced.0.insert(object.clone(), (**after).clone());
             }
             _ => {}
         }

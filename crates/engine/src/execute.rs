@@ -76,7 +76,8 @@ pub fn execute(
             }
         };
         // A running drain was started, whatever else remains to be done to its real server.
-        for op in remaining.iter().filter(|op| !is_already_draining(op)) {
+        let is_done = |op: &&Op| is_already_draining(op) || has_sysctl(&live, op);
+        for op in remaining.iter().filter(|op| !is_done(op)) {
             report.not_applied(&op.object());
         }
         if remaining.is_empty() || !report.is_success() || report.interrupted {
@@ -142,6 +143,16 @@ impl DesiredState<'_> {
             !is_drained_with_its_service && !waiting.contains(&op.object())
         });
         Ok(remaining)
+    }
+}
+
+/// Whether a sysctl has its value, and will be rewritten and set again by the steps before this one.
+fn has_sysctl(live: &Live, op: &Op) -> bool {
+    match op {
+        Op::EditSysctl { key, after, .. } | Op::RestoreSysctl { key, after, .. } => {
+            live.sysctls.get(key) == Some(after)
+        }
+        _ => false,
     }
 }
 

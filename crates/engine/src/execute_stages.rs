@@ -161,11 +161,20 @@ fn waits_for_drain(op: &Op, draining: &BTreeSet<RealServerId>, steps: &[Op]) -> 
         Op::DeleteHostObject { object, .. } if object.reaches_real_servers() => {
             !draining.is_empty()
         }
+        Op::EditHostObject { object, after, .. }
+            if after.is_restored() && object.reaches_real_servers() =>
+        {
+            !draining.is_empty()
+        }
+        Op::EditHostObject { object, after, .. } if after.accepts_less() => {
+            let is_on =
+                |step: &Op| matches!(step, Op::Unbind { binding, .. } if object.carries(binding));
+            let mut unbinds = steps.iter().filter(|step| is_on(step));
+            unbinds.any(|step| waits_for_drain(step, draining, steps))
+        }
         Op::DeleteHostObject { object, .. } => steps.iter().any(|step| {
-            let is_on_it = |binding: &Binding| {
-                binding.address == object.address() && *binding.interface == *object.interface()
-            };
-            matches!(step, Op::Unbind { binding, .. } if is_on_it(binding))
+            let serves = |binding| object.is_on(binding) || object.carries(binding);
+            matches!(step, Op::Unbind { binding, .. } if serves(binding))
                 && waits_for_drain(step, draining, steps)
         }),
         Op::DeleteDummy { interface } => steps.iter().any(|step| {
@@ -173,6 +182,8 @@ fn waits_for_drain(op: &Op, draining: &BTreeSet<RealServerId>, steps: &[Op]) -> 
                 matches!(step, Op::Unbind { binding, .. } if binding.interface == *interface);
             on_it && waits_for_drain(step, draining, steps)
         }),
+        // Drains, the deletions after them and the VIPs that wait for them rely on the values in force.
+        Op::RestoreSysctl { .. } => !draining.is_empty(),
         // The kernel starts no sync daemon while a service has real servers of the other family.
         Op::AddSync { .. } => {
             all.any(|(service, real_server)| Family::from(real_server.address) != service.family())

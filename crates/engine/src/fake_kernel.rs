@@ -6,6 +6,7 @@
 mod host_objects;
 mod proc_table;
 mod shared;
+mod sysctls;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::RandomState;
@@ -15,8 +16,9 @@ use evenkeel_control::LockError;
 use evenkeel_host::Capability;
 use evenkeel_model::statistics::{Statistics, Traffic};
 use evenkeel_model::{
-    Binding, Family, Forward, Link, Live, MAX_WEIGHT, Netmask, Owner, RealServer, RealServerKey,
-    Scheduler, Service, ServiceConfig, ServiceKey, SyncDaemon, SyncState, Tunnel, TunnelKind,
+    Binding, Family, ForeignMarks, Forward, HostObject, Link, Live, LocalSessions, MAX_WEIGHT,
+    Netmask, Owner, RealServer, RealServerKey, Scheduler, Service, ServiceConfig, ServiceKey,
+    SyncDaemon, SyncState, Tunnel, TunnelKind,
 };
 use evenkeel_plan::{Object, Op};
 use rustix::io::Errno;
@@ -24,8 +26,9 @@ use rustix::io::Errno;
 pub use shared::SharedKernel;
 
 use crate::error::KernelError;
-use crate::kernel::{Exception, Kernel, ReadRequest, Replies};
+use crate::kernel::{Exception, Journalled, Kernel, ReadRequest, Replies};
 use crate::probe::TableDigest;
+use crate::take_back::take_back;
 
 /// A network namespace in memory.
 #[derive(Debug, Default)]
@@ -40,8 +43,14 @@ pub struct FakeKernel {
     pub faults: BTreeMap<usize, Fault>,
     /// The object of every operation it received, in order.
     pub received: Vec<Object>,
+    /// The sysctls that it forbids to set, as most containers do.
+    pub read_only_sysctls: BTreeSet<Box<str>>,
     /// Its counters.
     pub statistics: Statistics,
+    /// The sessions of programs on the host.
+    pub sessions: LocalSessions,
+    /// How often the sessions were read.
+    pub session_reads: usize,
     /// How many connections of each real server end between two readings of the counters.
     pub ending: u32,
     /// The operations of another program, by the number of the reading of the counters that they
@@ -51,6 +60,8 @@ pub struct FakeKernel {
     pub counter_reads: usize,
     /// How often the whole state was read.
     pub complete_reads: usize,
+    /// What has evenkeel's mark and is another program's.
+    pub foreign: ForeignMarks,
     /// Nothing can be read or written.
     pub is_unreachable: bool,
 }
@@ -103,13 +114,13 @@ impl FakeKernel {
                 modules.insert(module.clone());
                 Ok(())
             }
-            Op::EditSysctl { key, after, .. } => match self.live.sysctls.get_mut(key) {
-                Some(value) => {
-                    value.clone_from(after);
-                    Ok(())
+            Op::EditSysctl { key, after, .. } | Op::RestoreSysctl { key, after, .. } => {
+                // The sysctls of a tunnel device exist with it.
+                if !self.live.sysctls.contains_key(key) && self.is_sysctl_of_tunnel(key) {
+                    self.live.sysctls.insert(key.clone(), after.clone());
                 }
-                None => Err(Errno::NOENT),
-            },
+                self.set_sysctl(key, after)
+            }
             Op::EditTimeouts { after, .. } => {
                 self.live.timeouts = Some(*after);
                 Ok(())
@@ -133,7 +144,7 @@ impl FakeKernel {
                 links.remove(interface).ok_or(Errno::NODEV)?;
                 self.live.addresses.retain(|binding, _| binding.interface != *interface);
                 self.live.labels.retain(|binding, _| binding.interface != *interface);
-                self.live.host_objects.objects.retain(|it, _| *it.interface() != **interface);
+                self.live.host_objects.objects.retain(|it, _| it.interface() != Some(&**interface));
                 self.forget_sources();
                 Ok(())
             }
@@ -178,6 +189,15 @@ impl FakeKernel {
                 Ok(())
             }
             Op::AddHostObject { object, after } => self.add_host_object(object, after),
+            Op::EditHostObject { object: HostObject::DefaultRoute(route), before, after } => {
+                self.replace_default_route(*route, before, after)
+            }
+            // In place: a device is not set down in between.
+            Op::EditHostObject { object: object @ HostObject::TunnelDevice(_), after, .. } => {
+                let found = self.live.host_objects.objects.get_mut(object);
+                found.ok_or(Errno::SRCH)?.value.clone_from(after);
+                Ok(())
+            }
             Op::EditHostObject { object, after, .. } => {
                 self.delete_host_object(object)?;
                 self.add_host_object(object, after)
@@ -383,8 +403,10 @@ impl Kernel for FakeKernel {
         Ok(silent.map(|(name, _)| name.clone()).collect())
     }
 
-    /// Does nothing: it stores who bound an address.
-    fn set_journalled(&mut self, _: BTreeSet<Binding>) {}
+    /// It stores the owner of everything; only what was handed over needs the journal.
+    fn set_journalled(&mut self, journalled: Journalled) {
+        self.foreign = journalled.foreign;
+    }
 
     fn observe(&mut self, request: &ReadRequest) -> Result<Live, KernelError> {
         self.reach("reading")?;
@@ -430,6 +452,13 @@ impl Kernel for FakeKernel {
         Ok((services, counted))
     }
 
+    fn local_sessions(&mut self, addresses: &BTreeSet<IpAddr>) -> LocalSessions {
+        self.session_reads += 1;
+        let mut found = self.sessions.clone();
+        found.sessions.retain(|it| addresses.contains(&it.local.ip()));
+        found
+    }
+
     fn read_namespace(
         &mut self,
         request: &ReadRequest,
@@ -442,6 +471,7 @@ impl Kernel for FakeKernel {
     }
 
     fn execute(&mut self, ops: &[Op]) -> Result<Replies, KernelError> {
+        ops.iter().for_each(|op| take_back(&mut self.foreign, op));
         let mut replies = Replies::default();
         for (place, op) in ops.iter().enumerate() {
             let number = self.received.len();

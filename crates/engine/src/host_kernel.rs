@@ -1,8 +1,10 @@
 //! The real kernel: IPVS over generic netlink, addresses over rtnetlink. [`read`] reads it, [`write`]
 //! executes operations, [`host_objects`] does both for
-//! host objects, [`reannounce`] announces VIPs again when a link comes up.
+//! host objects ([`packet_rules`] for packet rules), [`reannounce`] announces VIPs again when a link comes up.
 
+mod default_routes;
 mod host_objects;
+mod packet_rules;
 mod read;
 mod reannounce;
 mod write;
@@ -10,32 +12,55 @@ mod write;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::hash::RandomState;
+use std::io;
+use std::net::IpAddr;
 
 use evenkeel_control::{Lock, LockError, LockGuard};
-use evenkeel_host::{Capabilities, Capability, Host};
+use evenkeel_host::{
+    Action, Capabilities, Capability, ConnectedSocket, Error, Host, SocketProtocol,
+    connected_sockets,
+};
 use evenkeel_ipvs::{self as ipvs, Client, Command};
 use evenkeel_model::statistics::Statistics;
-use evenkeel_model::{Binding, Live, Service, ServiceKey};
+use evenkeel_model::{
+    Binding, HostObject, Live, LiveHostObject, LocalSession, LocalSessions, Protocol, Service,
+    ServiceKey, TunnelDriver,
+};
 use evenkeel_plan::Op;
 
 use self::reannounce::LinkTracker;
-use crate::convert::{
-    real_server, real_server_statistics, sync_daemon, timeouts, wire_service_key,
-};
-use crate::error::KernelError;
-use crate::kernel::{Kernel, ReadRequest, Replies};
+use crate::convert::{real_server, real_server_statistics, wire_service_key};
+use crate::error::{KernelError, error_chain};
+use crate::kernel::{Journalled, Kernel, ReadRequest, Replies};
 use crate::probe::TableDigest;
+use crate::take_back::take_back;
 
 /// The IPVS table of the calling thread's network namespace.
 const TABLE: &str = "/proc/thread-self/net/ip_vs";
+/// What the kernel shows of that network namespace.
+const NETWORK: &str = "/proc/thread-self/net";
+
+/// Host objects as read.
+type Objects = BTreeMap<HostObject, LiveHostObject>;
+
+/// Whether a host needs IPVS.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum IpvsUse {
+    /// A director: without IPVS in its kernel nothing works.
+    #[default]
+    Required,
+    /// A host that is only a real server: while its kernel has no IPVS, its table is known to be empty.
+    IfPresent,
+}
 
 /// The network namespace of the thread that connected.
 #[derive(Debug)]
 pub struct HostKernel {
-    ipvs: Client,
+    /// `None` if the kernel has no IPVS and the host needs none.
+    ipvs: Option<Client>,
     host: Host,
-    /// The addresses that the journal records as evenkeel's, for kernels that store no mark.
-    journalled: BTreeSet<Binding>,
+    /// What the journal records as evenkeel's, for what the kernel stores no mark of.
+    journalled: Journalled,
     /// The buffer of probes.
     table: Vec<u8>,
     link_tracker: LinkTracker,
@@ -46,8 +71,24 @@ impl HostKernel {
     ///
     /// # Errors
     /// [`KernelError::NoIpvs`], [`KernelError::NotPermitted`], or a socket fails.
-    pub fn connect(journalled: BTreeSet<Binding>) -> Result<Self, KernelError> {
-        let ipvs = Client::connect().map_err(|error| ipvs_error("connecting to IPVS", error))?;
+    pub fn connect(journalled: Journalled) -> Result<Self, KernelError> {
+        Self::connect_for(IpvsUse::Required, journalled)
+    }
+
+    /// Connects to the kernel as [`Self::connect`] does, but loads no module for a host that needs no
+    /// IPVS. Without IPVS the table is empty, without timeouts and sync daemons; an operation on it loads
+    /// the module.
+    ///
+    /// # Errors
+    /// As [`Self::connect`]; with [`IpvsUse::IfPresent`] never [`KernelError::NoIpvs`].
+    pub fn connect_for(ipvs_use: IpvsUse, journalled: Journalled) -> Result<Self, KernelError> {
+        let ipvs = match ipvs_use {
+            IpvsUse::IfPresent if is_absent() => None,
+            IpvsUse::IfPresent | IpvsUse::Required => {
+                let client = Client::connect();
+                Some(client.map_err(|error| ipvs_error("connecting to IPVS", error))?)
+            }
+        };
         let host = Host::connect().map_err(|error| host_error("connecting to rtnetlink", error))?;
         Ok(Self { ipvs, host, journalled, table: Vec::new(), link_tracker: LinkTracker::default() })
     }
@@ -75,8 +116,8 @@ impl Kernel for HostKernel {
         Ok(silent.map(|link| link.name.into()).collect())
     }
 
-    fn set_journalled(&mut self, bindings: BTreeSet<Binding>) {
-        self.journalled = bindings;
+    fn set_journalled(&mut self, journalled: Journalled) {
+        self.journalled = journalled;
     }
 
     fn observe(&mut self, request: &ReadRequest) -> Result<Live, KernelError> {
@@ -121,32 +162,59 @@ impl Kernel for HostKernel {
         Ok((services, statistics))
     }
 
+    fn local_sessions(&mut self, addresses: &BTreeSet<IpAddr>) -> LocalSessions {
+        let mut found = LocalSessions::default();
+        for of in SocketProtocol::ALL {
+            let protocol = Protocol::from(of as u16);
+            match connected_sockets(of, addresses) {
+                Ok(sockets) => {
+                    let session = |ConnectedSocket { local, remote }| LocalSession {
+                        protocol,
+                        local,
+                        remote,
+                    };
+                    found.sessions.extend(sockets.into_iter().map(session));
+                }
+                Err(error) => {
+                    found.unread.insert(protocol, error_chain(&error));
+                }
+            }
+        }
+        found
+    }
+
     fn read_namespace(
         &mut self,
         request: &ReadRequest,
         live: &mut Live,
     ) -> Result<(), KernelError> {
-        self.read_addresses(live)?;
-        let read = self.ipvs.timeouts();
-        live.timeouts =
-            Some(timeouts(read.map_err(|error| ipvs_error("reading the timeouts", error))?));
-        let daemons = self.ipvs.daemons();
-        let daemons = daemons.map_err(|error| ipvs_error("reading the sync daemons", error))?;
-        live.sync = daemons.iter().filter_map(|entry| sync_daemon(&entry.daemon)).collect();
+        let links = self.read_addresses(live)?;
+        self.read_ipvs_settings(live)?;
         live.sysctls.clear();
-        live.host_objects = self.read_host_objects(&request.host_objects)?;
-        for key in &request.sysctls {
-            let value = evenkeel_host::sysctl(key);
-            let value = value.map_err(|error| host_error("reading the sysctls", error))?;
-            live.sysctls.extend(value.map(|value| (key.clone(), value.into())));
+        live.host_objects = self.read_host_objects(&request.host_objects, &links)?;
+        let mut keys = request.sysctls.clone();
+        for master in request.masters_to_read(read_sysctl)? {
+            let interfaces = evenkeel_host::sysctl_interfaces(master.family());
+            let interfaces =
+                interfaces.map_err(|error| host_error("reading the sysctls", error))?;
+            keys.extend(master.side_effects(interfaces.iter().map(String::as_str)));
         }
+        for key in keys {
+            if let Some(value) = read_sysctl(&key)? {
+                live.sysctls.insert(key, value);
+            }
+        }
+        live.sysctls_read_only = read_only_sysctls(&request.sysctls)
+            .map_err(|error| host_error("reading the sysctls", error))?;
         let modules = evenkeel_host::modules("ip_vs");
         let modules = modules.map_err(|error| host_error("reading the modules", error))?;
         live.modules = Some(modules.into_iter().map(Into::into).collect());
+        self.journalled.foreign.disown(live);
         Ok(())
     }
 
     fn execute(&mut self, ops: &[Op]) -> Result<Replies, KernelError> {
+        ops.iter().for_each(|op| take_back(&mut self.journalled.foreign, op));
         let mut replies = Replies::default();
         let mut first = 0;
         for run in ops.chunk_by(|one, next| one.service().is_some() == next.service().is_some()) {
@@ -172,13 +240,70 @@ impl Kernel for HostKernel {
     }
 
     fn digest_table(&mut self, keys: &RandomState) -> Result<TableDigest, KernelError> {
-        let file = File::open(TABLE);
-        let digest = file.and_then(|file| TableDigest::read(file, &mut self.table, keys));
+        let digest = match File::open(TABLE) {
+            Ok(file) => TableDigest::read(file, &mut self.table, keys),
+            Err(error) if self.ipvs.is_none() && error.kind() == io::ErrorKind::NotFound => {
+                TableDigest::read(io::empty(), &mut self.table, keys)
+            }
+            Err(error) => Err(error),
+        };
         digest.map_err(|source| KernelError::Failed {
             tried: "reading /proc/net/ip_vs",
             source: source.into(),
         })
     }
+}
+
+/// An edited plan may give an object a value of another kind.
+fn other_kind(object: &HostObject) -> Error {
+    let what = "its value is of another kind".to_owned();
+    Error::Malformed { action: Action::Add(object.to_string()), what }
+}
+
+/// Whether the kernel has no IPVS now. Looking up the family would make the kernel load the module; a
+/// loaded one has its table below `/proc` in every network namespace.
+fn is_absent() -> bool {
+    let is_missing = |error: io::Error| error.kind() == io::ErrorKind::NotFound;
+    std::fs::metadata(TABLE).is_err_and(is_missing) && std::fs::metadata(NETWORK).is_ok()
+}
+
+/// Returns the sysctl whose value one of a tunnel device has when its driver creates the device: until
+/// then it is read in its place, so that the journal has a value from before, and the device, which stays
+/// with its driver, gets that back.
+fn default_of_tunnel(key: &str) -> Option<String> {
+    let (family, rest) = key.strip_prefix("net.")?.split_once(".conf.")?;
+    let (interface, name) = rest.split_once('.')?;
+    TunnelDriver::of_device(interface)?;
+    Some(format!("net.{family}.conf.default.{name}"))
+}
+
+/// Returns which of these sysctls cannot be set. Where those of the network can be, none is looked at
+/// singly.
+fn read_only_sysctls(
+    keys: &BTreeSet<Box<str>>,
+) -> Result<BTreeSet<Box<str>>, evenkeel_host::Error> {
+    let mut found = BTreeSet::new();
+    if keys.is_empty() || !evenkeel_host::sysctl_is_read_only("net")? {
+        return Ok(found);
+    }
+    for key in keys {
+        if evenkeel_host::sysctl_is_read_only(key)? {
+            found.insert(key.clone());
+        }
+    }
+    Ok(found)
+}
+
+/// Reads a sysctl; `None` if the kernel has no such one.
+fn read_sysctl(key: &str) -> Result<Option<Box<str>>, KernelError> {
+    let read = |key: &str| {
+        evenkeel_host::sysctl(key).map_err(|error| host_error("reading the sysctls", error))
+    };
+    let value = match (read(key)?, default_of_tunnel(key)) {
+        (None, Some(default)) => read(&default)?,
+        (value, _) => value,
+    };
+    Ok(value.map(Into::into))
 }
 
 /// Records the counters of a real server.

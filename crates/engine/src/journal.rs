@@ -18,8 +18,8 @@ use std::path::PathBuf;
 
 use evenkeel_control::PendingMarker;
 use evenkeel_host::NamespaceIdentity;
-use evenkeel_model::{Binding, HostObject};
-use evenkeel_plan::{Adopted, PriorState};
+use evenkeel_model::{Binding, FormerRole, HostObject};
+use evenkeel_plan::{Adopted, MadeObjects, PriorState};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -137,6 +137,12 @@ impl JournalError {
 }
 
 impl Journal {
+    /// The objects that it lists as made by evenkeel.
+    pub fn made(&self) -> MadeObjects<'_> {
+        let Self { addresses, host_objects, dummies, adopted, .. } = self;
+        MadeObjects { addresses, host_objects, dummies, adopted }
+    }
+
     /// Makes the spec that was being applied the last applied one.
     pub fn promote_next_spec(&mut self) {
         if let Some(spec) = self.next.take() {
@@ -152,19 +158,32 @@ impl Journal {
         Some(Self { spec: Some(spec), ..Self::default() })
     }
 
+    /// Returns what the host is and no director, or was before the spec listed it no longer
+    /// ([`evenkeel_model::roles`]).
+    pub fn former_role(&self) -> Option<FormerRole> {
+        self.record.real_server.former
+    }
+
     /// Checks that changes are allowed, at `now` in seconds since 1970.
     ///
     /// # Errors
     /// An apply is pending, here or under another state directory
-    /// ([`PendingMarker`]). One of an earlier boot does not count:
+    /// ([`PendingMarker`]), or the system does not show whether one is. One of an earlier boot does not count:
     /// [`Self::drop_stale_pending`].
     pub fn check_writable(&self, now: u64) -> Result<(), Unconfirmed> {
         match &self.pending {
             Some(pending) if pending.is_of_this_boot() => {
                 Err(Unconfirmed(pending.description(now)))
             }
-            _ => PendingMarker::check_none().map_err(|pending| Unconfirmed(pending.to_string())),
+            _ => {
+                PendingMarker::check_none().map_err(|error| Unconfirmed(crate::error_chain(&error)))
+            }
         }
+    }
+
+    /// The values of the parameters of the last applied spec; `None` where there is none.
+    pub fn applied_parameters(&self) -> Option<&ParameterValues> {
+        self.active_spec().map(|spec| &spec.parameters)
     }
 
     /// The last spec whose steps were all executed, confirmed or not.
@@ -214,8 +233,8 @@ impl StateDir {
             message.push_str(&format!("; it was renamed to {}", aside.display()));
         }
         message.push_str(
-            "; lost are the last applied spec, the original values of sysctls, drains, adopted \
-             objects, a pending apply, routes and neighbour entries that no spec lists any more, and the \
+            "; lost are the last applied spec, the original values of sysctls, replaced default routes, \
+             drains, adopted objects, a pending apply, routes and neighbour entries that no spec lists any more, and the \
              addresses bound on a kernel before 5.18",
         );
         Ok((self.empty(), Some(message)))
@@ -233,7 +252,10 @@ impl StateDir {
         let Some(text) = self.read_file(NAME)? else { return Ok(Found::Nothing) };
         match file::parse(&text) {
             Ok(mut journal) => {
-                journal.record.drains.rebase(&Clock::start().now());
+                let now = Clock::start().now();
+                journal.record.drains.rebase(&now);
+                journal.record.real_server.rebase(&now);
+                journal.pending.iter_mut().for_each(|pending| pending.rebase(&now));
                 Ok(Found::Valid(Box::new(self.as_read_here(journal)?)))
             }
             Err(Problem::Newer(version)) => Err(JournalError::Newer { path: self.path(), version }),

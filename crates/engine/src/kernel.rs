@@ -2,12 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::RandomState;
+use std::net::IpAddr;
 
 use evenkeel_control::LockError;
 use evenkeel_host::Capability;
 use evenkeel_model::statistics::Statistics;
-use evenkeel_model::{Binding, Desired, HostObject, HostObjectKind, Live, Service, ServiceKey};
-use evenkeel_plan::Op;
+use evenkeel_model::{
+    Binding, Desired, ForeignMarks, HostObject, HostObjectKind, Live, LocalSessions, Service,
+    ServiceKey,
+};
+use evenkeel_plan::{MasterSysctl, Op};
 use rustix::io::Errno;
 
 use crate::error::KernelError;
@@ -55,9 +59,8 @@ pub trait Kernel {
     /// The interfaces cannot be read.
     fn silent_interfaces(&mut self) -> Result<BTreeSet<Box<str>>, KernelError>;
 
-    /// Sets the addresses that the journal records as evenkeel's, for kernels that store no mark of
-    /// it with the address.
-    fn set_journalled(&mut self, bindings: BTreeSet<Binding>);
+    /// Sets what the journal records as evenkeel's, for what the kernel stores no mark of.
+    fn set_journalled(&mut self, journalled: Journalled);
 
     /// Reads everything a plan depends on, including what the request names.
     ///
@@ -91,6 +94,10 @@ pub trait Kernel {
         &mut self,
         keys: &BTreeSet<ServiceKey>,
     ) -> Result<(BTreeMap<ServiceKey, Service>, Statistics), KernelError>;
+
+    /// Reads the sessions of programs on the host over these addresses. A protocol whose sessions cannot be
+    /// read is in the result, with the reason: no plan depends on them.
+    fn local_sessions(&mut self, addresses: &BTreeSet<IpAddr>) -> LocalSessions;
 
     /// Reads everything that is not a service into `live`, replacing what it contains.
     ///
@@ -175,6 +182,30 @@ pub trait Kernel {
     }
 }
 
+/// What the journal records as evenkeel's. It decides where the kernel stores no mark: of FOU ports, and
+/// of addresses before Linux 5.18; and about marked objects that evenkeel left to another program. Packet
+/// rules that are recorded count as there while no program can read them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Journalled {
+    /// The addresses.
+    pub addresses: BTreeSet<Binding>,
+    /// The host objects.
+    pub host_objects: BTreeSet<HostObject>,
+    /// What has evenkeel's mark and is another program's.
+    pub foreign: ForeignMarks,
+}
+
+impl From<&Journal> for Journalled {
+    fn from(journal: &Journal) -> Self {
+        let Journal { addresses, host_objects, record, .. } = journal;
+        Self {
+            addresses: addresses.clone(),
+            host_objects: host_objects.clone(),
+            foreign: record.handed_over.clone(),
+        }
+    }
+}
+
 /// What is read only if it is needed, beside everything that is always read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ReadRequest {
@@ -182,6 +213,11 @@ pub struct ReadRequest {
     pub sysctls: BTreeSet<Box<str>>,
     /// The kinds of host objects that are read: reading routes takes a dump of the main table.
     pub host_objects: BTreeSet<HostObjectKind>,
+    /// The sysctls with side effects. The sysctls that the kernel rewrites with one of them, which are
+    /// several for each interface, are read too, unless it already has the value of the spec.
+    pub masters: BTreeSet<MasterSysctl>,
+    /// The values that every spec asks of them; `None` without a spec.
+    pub master_values: Option<BTreeMap<MasterSysctl, Box<str>>>,
 }
 
 impl ReadRequest {
@@ -195,6 +231,7 @@ impl ReadRequest {
         Self {
             sysctls: live.sysctls.keys().cloned().collect(),
             host_objects: live.host_objects.read.clone(),
+            ..Self::default()
         }
     }
 
@@ -202,15 +239,48 @@ impl ReadRequest {
     pub fn for_journal(journal: &Journal) -> Self {
         let sysctls = journal.record.sysctls.keys().cloned().collect();
         let host_objects = journal.host_objects.iter().map(HostObject::kind).collect();
-        Self { sysctls, host_objects }
+        let recorded = journal.record.sysctls.keys().chain(journal.record.side_effects.keys());
+        let masters = recorded.filter_map(|key| MasterSysctl::of(key)).collect();
+        Self { sysctls, host_objects, masters, master_values: None }
     }
 
     /// Adds what a spec depends on.
     #[must_use]
     pub fn with_spec(mut self, desired: &Desired) -> Self {
         self.sysctls.extend(desired.sysctls.keys().cloned());
+        let values = desired.sysctls.iter();
+        let values = values.filter_map(|(key, it)| Some((MasterSysctl::of(key)?, it.clone())));
+        let mut values: BTreeMap<MasterSysctl, Box<str>> = values.collect();
+        self.masters.extend(values.keys().copied());
+        if let Some(others) = &self.master_values {
+            values.retain(|master, value| others.get(master) == Some(&*value));
+        }
+        self.master_values = Some(values);
         self.host_objects.extend(desired.host_objects.keys().map(HostObject::kind));
+        // The default routes are compared with those that NAT needs, and a plan warns of another.
+        if !desired.expected_gateways.is_empty() {
+            self.host_objects.insert(HostObjectKind::DefaultRoute);
+        }
         self
+    }
+
+    /// Returns the masters whose side effects are read, as `value` reads sysctls.
+    ///
+    /// # Errors
+    /// Those of `value`.
+    pub(crate) fn masters_to_read<E>(
+        &self,
+        mut value: impl FnMut(&str) -> Result<Option<Box<str>>, E>,
+    ) -> Result<Vec<MasterSysctl>, E> {
+        let mut found = Vec::new();
+        for master in &self.masters {
+            let asked = self.master_values.as_ref().and_then(|values| values.get(master));
+            let now = value(master.key())?;
+            if now.is_some() && now.as_ref() != asked {
+                found.push(*master);
+            }
+        }
+        Ok(found)
     }
 }
 

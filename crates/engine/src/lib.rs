@@ -31,6 +31,7 @@ mod report;
 mod rollback;
 mod stages;
 mod store;
+mod take_back;
 mod warning;
 #[cfg(test)]
 mod wording;
@@ -44,20 +45,20 @@ pub use connections::{Connection, connections};
 pub use context::{DrainProgress, ExecutionContext, NoopContext};
 pub use error::{KernelError, error_chain};
 pub use execute::{Pass, execute};
-pub use host_kernel::HostKernel;
+pub use host_kernel::{HostKernel, IpvsUse};
 pub use journal::{
     EarlierSpecs, Found, Journal, JournalError, ParameterValues, SpecUnavailable, StoredSpec,
     StoredSpecTexts, StoredText,
 };
-pub use kernel::{Exception, Kernel, ReadRequest, Refused, Replies};
+pub use kernel::{Exception, Journalled, Kernel, ReadRequest, Refused, Replies};
 pub use notice::Notice;
 pub use partial_apply::PartialApplies;
 pub use pending::{Pending, PendingState, Unconfirmed};
 pub use plan_file::{PlanFile, PlanFileProblem, PlanText};
 pub use plan_origin::PlanOrigin;
-pub use planning::{CONNECTION_SYSCTLS, LastApplied, plan_changes};
+pub use planning::{CONNECTION_SYSCTLS, LastApplied, Wanted, plan_changes};
 pub use probe::{TableDigest, not_in_proc};
 pub use report::{Done, Outcome, Report, Rollback, explain, explain_zero};
-pub use store::{Directory, FileError, FileUse, StateDir, hexadecimal};
+pub use store::{DEFAULT_STATE_DIR, Directory, FileError, FileUse, StateDir, hexadecimal};
 pub use warning::ExecutionWarning;
 pub use write_ahead::execute_journalled;

@@ -7,9 +7,10 @@
 use std::fs;
 use std::io;
 
+use evenkeel_control::PendingMarker;
 use evenkeel_host::boot_id;
-use evenkeel_model::Span;
-use evenkeel_plan::Op;
+use evenkeel_model::{LeftScope, Span};
+use evenkeel_plan::{ClockReading, Op, RealServerRecords, Uptime};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -30,6 +31,10 @@ pub struct Pending {
     /// The deadline for its confirmation, in seconds since 1970; `None` until its steps are done and
     /// verified.
     pub deadline: Option<u64>,
+    /// The time since boot when its steps were done; `None` until then. With it, setting the clock neither
+    /// shortens nor extends the time for the confirmation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub done: Option<Uptime>,
     /// The boot in which it was started.
     pub boot: Box<str>,
     /// The process that rolls it back at the deadline; `None` until that is started.
@@ -39,6 +44,15 @@ pub struct Pending {
     /// What it asked for in single services; empty for a whole spec.
     #[serde(default, skip_serializing_if = "PartialApplies::is_empty")]
     pub targeted: PartialApplies,
+    /// The host as a real server before it; after a rollback it is that again.
+    #[serde(default, skip_serializing_if = "RealServerRecords::is_none")]
+    pub real_server: RealServerRecords,
+    /// What left the scope and stays once it is confirmed.
+    #[serde(default, skip_serializing_if = "LeftScope::is_empty")]
+    pub kept: LeftScope,
+    /// What left the scope and is removed by it.
+    #[serde(default, skip_serializing_if = "LeftScope::is_empty")]
+    pub removed: LeftScope,
 }
 
 /// The state of a pending apply.
@@ -75,16 +89,41 @@ impl Pending {
             begun: now,
             timeout_seconds: within,
             deadline: None,
+            done: None,
             boot: boot_id()?.into(),
             watchdog: None,
             steps,
             targeted: PartialApplies::default(),
+            real_server: RealServerRecords::default(),
+            kept: LeftScope::default(),
+            removed: LeftScope::default(),
         })
     }
 
     /// Whether its steps are done and only the confirmation is missing.
     pub fn is_done(&self) -> bool {
         self.deadline.is_some() && self.is_of_this_boot()
+    }
+
+    /// Starts the time for its confirmation.
+    pub fn set_done(&mut self, now: &ClockReading) {
+        let done = now.wall.as_secs();
+        self.deadline = Some(done + u64::from(self.timeout_seconds));
+        self.done = now.uptime_at(done);
+    }
+
+    /// Converts the deadline to the present wall clock, whatever steps it has had since.
+    pub fn rebase(&mut self, now: &ClockReading) {
+        if let (Some(deadline), Some(done)) = (&mut self.deadline, self.done) {
+            let timeout = u64::from(self.timeout_seconds);
+            *deadline = now.wall_at(deadline.saturating_sub(timeout), Some(done)) + timeout;
+        }
+    }
+
+    /// Whether it has to be rolled back now, in the eyes of a process that holds the lock: it was not
+    /// confirmed in time, or ended prematurely.
+    pub fn is_due(&self, now: u64) -> bool {
+        matches!(self.state(now), PendingState::Unfinished | PendingState::Overdue)
     }
 
     /// Its state at `now`, in seconds since 1970.
@@ -107,8 +146,13 @@ impl Pending {
         boot_id().map_or(true, |boot| boot == &*self.boot)
     }
 
-    /// Whether its watchdog still runs. A process in another pid namespace is not visible.
+    /// Whether its watchdog still runs. The service manager may have started it again as another process.
     pub fn is_watched(&self) -> bool {
+        PendingMarker::is_held() || self.is_watchdog_running()
+    }
+
+    /// Whether the process that was started as watchdog runs. One in another pid namespace is not visible.
+    fn is_watchdog_running(&self) -> bool {
         let Some(pid) = self.watchdog else { return false };
         // Process ids are reused: the process must have been started as a watchdog.
         let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
@@ -126,7 +170,8 @@ impl Pending {
                 let alone = match self.is_watched() {
                     true => "",
                     false => {
-                        "; its watchdog is not running, so it is not rolled back automatically"
+                        "; its watchdog is not running, so the daemon or the next command that \
+                         changes something after that rolls it back"
                     }
                 };
                 format!(
@@ -141,8 +186,8 @@ impl Pending {
                  roll it back: try again in a moment"
             ),
             (PendingState::Unfinished, ..) => format!(
-                "an apply of {begun} with --confirm did not finish, and is not rolled back \
-                 automatically: {either}"
+                "an apply of {begun} with --confirm did not finish; its watchdog is not running, so the \
+                 daemon or the next command that changes something rolls it back: {either}"
             ),
             (PendingState::Overdue, deadline, Some(pid)) if self.is_watched() => format!(
                 "an apply of {begun} was not confirmed by {}, and process {pid} is about to roll \
@@ -150,8 +195,8 @@ impl Pending {
                 utc(deadline)
             ),
             (PendingState::Overdue, deadline, _) => format!(
-                "an apply of {begun} was not confirmed by {}, and its watchdog is not running, so it \
-                 is not rolled back automatically: {either}",
+                "an apply of {begun} was not confirmed by {}; its watchdog is not running, so the daemon \
+                 or the next command that changes something rolls it back: {either}",
                 utc(deadline)
             ),
         }

@@ -6,7 +6,9 @@
 use std::collections::BTreeSet;
 
 use evenkeel_model::{Desired, Live, ServiceKey};
-use evenkeel_plan::{CutOff, Inputs, LostFile, Op, Plan, PriorState, plan};
+use evenkeel_plan::{
+    CutOff, Inputs, Leaving, LostFile, Op, Plan, PriorState, interrupted_addresses, plan,
+};
 
 use crate::{Kernel, KernelError};
 
@@ -35,33 +37,67 @@ impl LastApplied {
     }
 }
 
+/// What a plan is made for.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// The desired state.
+    pub desired: &'a Desired,
+    /// The one by which guards judge what begins to leave ([`evenkeel_plan::Leaving::judged`]).
+    pub judged: Option<&'a Desired>,
+    /// The live state.
+    pub live: &'a Live,
+    /// The record of earlier applies.
+    pub record: &'a PriorState,
+}
+
+impl<'a> Wanted<'a> {
+    /// What a spec asks for, with what stays beside it for services that leave.
+    pub fn new(
+        spec: &'a Desired,
+        leaving: &'a Leaving,
+        live: &'a Live,
+        record: &'a PriorState,
+    ) -> Self {
+        Self { desired: leaving.desired(spec), judged: leaving.judged.as_ref(), live, record }
+    }
+
+    /// A desired state beside which nothing stays.
+    pub fn exactly(desired: &'a Desired, live: &'a Live, record: &'a PriorState) -> Self {
+        Self { desired, judged: None, live, record }
+    }
+}
+
 /// Makes a plan, and returns it with the history that it was made with.
 ///
 /// Only if there is something to do, or a text may have lost its end mark, it calls `history` with the operations, which decide how much
-/// of it matters, and counts connections.
+/// of it matters, and counts connections. Only if VIPs are unbound, it reads the sessions of programs over them.
 ///
 /// # Errors
 /// The kernel cannot be read.
 pub fn plan_changes(
     kernel: &mut dyn Kernel,
-    desired: &Desired,
-    live: &Live,
-    record: &PriorState,
+    Wanted { desired, judged, live, record }: Wanted<'_>,
     history: impl FnOnce(&[Op]) -> LastApplied,
 ) -> Result<(Plan, LastApplied), KernelError> {
-    let inputs = Inputs::new(desired, live, record);
+    let inputs = Inputs { judged, ..Inputs::new(desired, live, record) };
     let first = plan(inputs);
-    if first.is_in_sync() && !record.end_marks {
+    if first.is_in_sync() && judged.is_none() && !record.end_marks {
         return Ok((first, LastApplied::default()));
     }
-    let history = history(&first.steps);
-    if first.is_in_sync() && history.cut_off.is_none() {
+    // What begins to leave is removed later, but compared with the spec before now.
+    let judged = judged.map(|desired| plan(Inputs::new(desired, live, record)).steps);
+    let steps = judged.as_ref().unwrap_or(&first.steps);
+    let history = history(steps);
+    if first.is_in_sync() && judged.is_none() && history.cut_off.is_none() {
         return Ok((first, LastApplied::default()));
     }
-    let affected_services = affected_services(&first.steps, live);
-    if history.is_unknown() && affected_services.is_empty() {
+    let affected_services = affected_services(steps, live);
+    let interrupted = interrupted_addresses(live, steps);
+    if history.is_unknown() && affected_services.is_empty() && interrupted.is_empty() {
         return Ok((first, history));
     }
+    // Reading them may cost as much as the host has sockets.
+    let sessions = (!interrupted.is_empty()).then(|| kernel.local_sessions(&interrupted));
     drop(first);
     let statistics = match affected_services.is_empty() {
         true => None,
@@ -73,6 +109,7 @@ pub fn plan_changes(
         cut_off: cut_off.as_ref(),
         lost_files,
         statistics: statistics.as_ref(),
+        sessions: sessions.as_ref(),
         ..inputs
     });
     Ok((plan, history))

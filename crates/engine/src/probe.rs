@@ -66,8 +66,7 @@ struct FileDigest {
 pub fn not_in_proc(desired: &Desired, live: &Live) -> BTreeSet<ServiceKey> {
     let wanted = desired.services.iter().map(|(key, named)| (key, &named.service));
     let there = live.services.iter();
-    let there =
-        there.filter(|(key, _)| desired.services.contains_key(key) || desired.scope.contains(key));
+    let there = there.filter(|(key, _)| desired.services.contains_key(key) || desired.governs(key));
     let all = wanted.chain(there);
     all.filter(|(key, service)| has_fields_not_in_proc(key, service)).map(|(key, _)| *key).collect()
 }

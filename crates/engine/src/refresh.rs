@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use evenkeel_model::{Live, ServiceKey};
-use evenkeel_plan::Op;
+use evenkeel_plan::{Object, Op};
 
 use crate::{Kernel, KernelError, ReadRequest};
 
@@ -30,7 +30,12 @@ pub(crate) fn read_touched(
         live.services.extend(read);
     }
     if ops.iter().any(|op| op.service().is_none()) {
-        let request = ReadRequest::again(live);
+        let mut request = ReadRequest::again(live);
+        // Some exist only since an earlier operation created their device.
+        request.extend(ops.iter().filter_map(|op| match op.object() {
+            Object::Sysctl(key) => Some(key),
+            _ => None,
+        }));
         kernel.read_namespace(&request, live)?;
     }
     Ok(())

@@ -252,12 +252,19 @@ pub fn explain(op: &Op, refused: &Refused) -> String {
              family"
                 .to_owned()
         }
+        (
+            Op::EditSysctl { key, after, .. } | Op::RestoreSysctl { key, after, .. },
+            Errno::ROFS | Errno::PERM | Errno::ACCESS,
+        ) => sysctl_forbidden(key, after, refused.errno),
+        (Op::EditSysctl { key, .. } | Op::RestoreSysctl { key, .. }, Errno::NOENT) => {
+            format!("the kernel has no sysctl {key}")
+        }
         (_, Errno::EXIST) => "it already exists".to_owned(),
         (Op::AddHostObject { object, .. }, Errno::NETDOWN) => {
-            format!("interface {} is down", object.interface())
+            format!("interface {} is down", object.interface().unwrap_or_default())
         }
         (Op::AddHostObject { object, .. }, Errno::NODEV) => {
-            format!("interface {} does not exist", object.interface())
+            format!("interface {} does not exist", object.interface().unwrap_or_default())
         }
         (Op::Bind { binding, .. }, Errno::NODEV) => {
             format!("interface {} does not exist", binding.interface)
@@ -298,6 +305,20 @@ pub fn explain_zero(refused: &Refused) -> String {
         errno => general_meaning(errno),
     };
     with_number(&meaning, refused)
+}
+
+/// Why a sysctl cannot be set, and what to do.
+fn sysctl_forbidden(key: &str, value: &str, errno: Errno) -> String {
+    let cause = match errno {
+        Errno::ROFS => "/proc/sys is read-only here, as in most containers",
+        _ => {
+            "it needs CAP_NET_ADMIN and root in the user namespace that owns the network namespace"
+        }
+    };
+    format!(
+        "sysctl {key} cannot be set: {cause}; set it to {value} where the container is started (Docker: \
+         `--sysctl`, Kubernetes: `securityContext.sysctls`), or run evenkeel on the host"
+    )
 }
 
 /// What an error number means for any operation.
@@ -344,7 +365,7 @@ mod tests {
     #[test]
     fn a_refusal_contains_its_errno_once() {
         let (key, before, after) = ("net.ipv4.ip_forward".into(), "0".into(), "1".into());
-        let op = Op::EditSysctl { key, before, after };
+        let op = Op::EditSysctl { key, before, after, rewrites: BTreeMap::new() };
         for errno in [Errno::ROFS, Errno::NOENT, Errno::from_raw_os_error(4000)] {
             for message in [None, Some("read-only".into())] {
                 let text = explain(&op, &Refused { errno, message });
@@ -352,7 +373,22 @@ mod tests {
                 assert!(text.matches(&number).count() == 1 && !text.contains("os error"), "{text}");
             }
         }
+        let op = Op::AddDummy { interface: "vips".into() };
         let text = explain(&op, &Errno::ROFS.into());
         assert!(text.contains("ead-only file system (errno 30)"), "{text}");
+    }
+
+    #[test]
+    fn a_forbidden_sysctl_is_named_with_its_errno_and_a_remedy() {
+        let key: Box<str> = "net.ipv4.conf.lo.arp_ignore".into();
+        let rewrites = BTreeMap::new();
+        let op = Op::EditSysctl { key, before: "0".into(), after: "1".into(), rewrites };
+        for errno in [Errno::ROFS, Errno::ACCESS, Errno::PERM] {
+            let text = explain(&op, &errno.into());
+            let number = format!("(errno {})", errno.raw_os_error());
+            for part in ["net.ipv4.conf.lo.arp_ignore", &number, "set it to 1"] {
+                assert!(text.contains(part), "{part}: {text}");
+            }
+        }
     }
 }

@@ -8,8 +8,8 @@ mod error;
 mod state_dir;
 
 pub use atomic_file::FileUse;
-pub use directory::Directory;
 pub(crate) use directory::RegularFile;
+pub use directory::{DEFAULT_STATE_DIR, Directory};
 pub(crate) use envelope::Envelope;
 pub use envelope::hexadecimal;
 pub use error::FileError;

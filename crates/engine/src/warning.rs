@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use evenkeel_model::Binding;
+use evenkeel_model::{Binding, DefaultRoute};
 
 /// What went wrong beside the steps of an execution.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +12,15 @@ pub enum ExecutionWarning {
     NotAnnounced {
         /// The VIP.
         binding: Binding,
+        /// Why.
+        error: String,
+    },
+    /// The default route that evenkeel replaced could not be restored; evenkeel's own was deleted.
+    RouteNotRestored {
+        /// The default route.
+        route: DefaultRoute,
+        /// The former one: `via 192.0.2.254 dev eth0`.
+        former: String,
         /// Why.
         error: String,
     },
@@ -38,6 +47,11 @@ impl fmt::Display for ExecutionWarning {
             Self::NotAnnounced { binding, error } => {
                 write!(f, "{binding} is bound, but not announced: {error}")
             }
+            Self::RouteNotRestored { route, former, error } => write!(
+                f,
+                "the former default route {route}, {former}, cannot be restored: {error}; `ip route` adds \
+                 a route where one is needed"
+            ),
             Self::Interrupted { cause } => write!(f, "a batch was interrupted: {cause}"),
             Self::OutcomeNotRecorded { error } => write!(
                 f,

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use evenkeel_host::Capability;
 use evenkeel_ipvs as ipvs;
-use evenkeel_model::Binding;
+use evenkeel_model::{Binding, DefaultRoute, Family};
 
 use crate::{
     ExecutionWarning, FileError, JournalError, KernelError, MissingCapabilities, MissingCapability,
@@ -35,7 +35,13 @@ fn every_text_is_as_reviewed() {
     explanations::add(&mut golden);
     section!(
         golden,
-        ExecutionWarning { NotAnnounced, Interrupted, OutcomeNotRecorded, SelectionNotRecorded },
+        ExecutionWarning {
+            NotAnnounced,
+            RouteNotRestored,
+            Interrupted,
+            OutcomeNotRecorded,
+            SelectionNotRecorded,
+        },
         displayed(warnings())
     );
     section!(
@@ -125,6 +131,11 @@ fn warnings() -> Vec<ExecutionWarning> {
     vec![
         announced(vip()),
         announced(vip_ipv6()),
+        ExecutionWarning::RouteNotRestored {
+            route: DefaultRoute { family: Family::Ipv4 },
+            former: "via 192.0.2.254 dev eth0 metric 100".to_owned(),
+            error: "there is no interface eth0".to_owned(),
+        },
         ExecutionWarning::Interrupted { cause: "no answer from the kernel".to_owned() },
         ExecutionWarning::OutcomeNotRecorded { error: full() },
         ExecutionWarning::SelectionNotRecorded { error: full() },

@@ -3,9 +3,14 @@
 //! The journal records what is about to be bound, created, set and drained before it is done, so
 //! that a crash loses nothing, and the outcome afterwards.
 
-use evenkeel_model::{Desired, RealServer};
-use evenkeel_plan::{Draining, Op};
+use std::collections::{BTreeMap, BTreeSet};
 
+use evenkeel_model::{Desired, DesiredTimeouts, HostObject, HostValue, RealServer, Timeouts};
+use evenkeel_plan::{
+    Draining, MasterSysctl, Object, Op, PriorState, UNSET, forget_removed, recorded_key,
+};
+
+use crate::take_back::take_back;
 use crate::{
     ApplyOptions, Done, ExecutionContext, ExecutionWarning, Journal, JournalError, Kernel, Outcome,
     PartialApplies, Pass, Report, StateDir, error_chain, execute,
@@ -26,6 +31,7 @@ pub fn execute_journalled(
 ) -> Result<Report, JournalError> {
     // The user may have been prompted since the journal was read, and the wall clock set.
     journal.record.drains.rebase(&context.now());
+    journal.record.real_server.rebase(&context.now());
     let before = journal.clone();
     let (desired, is_complete) = (pass.desired, pass.is_complete);
     record_intent(journal, &pass, context);
@@ -53,28 +59,35 @@ fn record_intent(journal: &mut Journal, pass: &Pass<'_>, context: &dyn Execution
     // Rounded up, so that a drain never ends early.
     let reading = context.now();
     let now = reading.wall.as_secs() + 1;
-    let drains = &mut journal.record.drains.0;
     // A pass for single services knows nothing of the others: their drains continue.
     if pass.is_complete {
-        drains.retain(|(service, key), _| {
+        journal.record.drains.0.retain(|(service, key), _| {
             let service = pass.live.services.get(service);
             service.is_some_and(|service| service.real_servers.get(key).is_some())
         });
     }
+    // The kernel deletes none of these as a side effect: another program did.
+    journal.host_objects.retain(|it| !it.carries_vips() || !pass.live.host_objects.is_gone(it));
+    journal.record.handed_over.retain_live(&pass.live);
     for op in &pass.steps {
         match op {
+            Op::EditTimeouts { before, after } => {
+                record_timeouts(&mut journal.record, *before, *after);
+            }
             Op::Bind { binding, .. } => {
                 journal.addresses.insert(binding.clone());
             }
             Op::AddHostObject { object, .. } => {
                 journal.host_objects.insert(object.clone());
             }
+            Op::EditHostObject { object, before, after } if !after.is_restored() => {
+                journal.note_edit(object, before);
+            }
             Op::AddDummy { interface } => {
                 journal.dummies.insert(interface.clone());
             }
-            Op::EditSysctl { key, before, .. } => {
-                let sysctls = &mut journal.record.sysctls;
-                sysctls.entry(key.clone()).or_insert_with(|| before.clone());
+            Op::EditSysctl { key, before, rewrites, .. } => {
+                record_sysctl(&mut journal.record, key, before, rewrites);
             }
             Op::DrainRealServer { service, key, before, limit } => {
                 let draining = Draining {
@@ -83,6 +96,7 @@ fn record_intent(journal: &mut Journal, pass: &Pass<'_>, context: &dyn Execution
                     limit: *limit,
                     uptime: reading.uptime_at(now),
                 };
+                let drains = &mut journal.record.drains.0;
                 if !drains.contains_key(&(*service, *key)) {
                     let (live, last) = (&pass.live, pass.last);
                     journal.adopted.adopt_draining(*service, *key, live, last);
@@ -101,6 +115,46 @@ fn record_intent(journal: &mut Journal, pass: &Pass<'_>, context: &dyn Execution
     }
 }
 
+/// Records the values from before of the timeouts that change, unless they are on record.
+fn record_timeouts(record: &mut PriorState, before: Timeouts, after: Timeouts) {
+    let changed = |before: u32, after: u32| (before != after).then_some(before);
+    let former = DesiredTimeouts {
+        tcp: changed(before.tcp, after.tcp),
+        tcp_fin: changed(before.tcp_fin, after.tcp_fin),
+        udp: changed(before.udp, after.udp),
+    };
+    record.former_timeouts = record.former_timeouts.or(former);
+}
+
+/// Records the value from before of a sysctl and of those that the kernel rewrites with it, unless
+/// they are on record. Interfaces that appear after the first time have no values from before.
+fn record_sysctl(
+    record: &mut PriorState,
+    key: &str,
+    before: &str,
+    rewrites: &BTreeMap<Box<str>, Box<str>>,
+) {
+    let key: Box<str> = recorded_key(key).into();
+    if record.sysctls.contains_key(&key) {
+        return;
+    }
+    // The value that a master gave to an interface that appeared later is not one from before.
+    let is_later = record.side_effects.iter().any(|(master, values)| {
+        MasterSysctl::of(master) == MasterSysctl::rewriting(&key) && !values.contains_key(&key)
+    });
+    record.sysctls.insert(key.clone(), if is_later { UNSET } else { before }.into());
+    if rewrites.is_empty() {
+        return;
+    }
+    let originals = rewrites.iter().map(|(key, before)| {
+        // evenkeel may have set it itself.
+        let recorded = record.sysctls.get(key).filter(|value| ***value != *UNSET);
+        (key.clone(), recorded.unwrap_or(before).clone())
+    });
+    let values = originals.collect();
+    record.side_effects.insert(key, values);
+}
+
 /// Records the outcomes of the steps.
 fn record_outcome(
     journal: &mut Journal,
@@ -108,7 +162,16 @@ fn record_outcome(
     report: &Report,
     (desired, is_complete): (&Desired, bool),
 ) {
+    let mut removed = desired.removed.clone();
     for Done { op, outcome } in report.iter() {
+        if matches!(outcome, Outcome::Applied | Outcome::AlreadyInPlace) {
+            forget_removed(&mut removed, op);
+            // What an unconfirmed apply removed is back after its rollback.
+            if journal.pending.is_none() {
+                forget_removed(&mut journal.record.left, op);
+            }
+            take_back(&mut journal.record.handed_over, op);
+        }
         let is_applied = *outcome == Outcome::Applied;
         let is_there = matches!(outcome, Outcome::Applied | Outcome::AlreadyInPlace);
         let may_be_done = matches!(outcome, Outcome::Applied | Outcome::Unknown);
@@ -124,8 +187,17 @@ fn record_outcome(
             Op::AddHostObject { object, .. } if !before.host_objects.contains(object) => {
                 journal.host_objects.remove(object);
             }
+            Op::EditHostObject { object, after, .. } if after.is_restored() && is_there => {
+                journal.remove_host_object(object);
+            }
+            // What was to be restored still is.
+            Op::EditHostObject { after, .. } if after.is_restored() => {}
+            Op::EditHostObject { object, before: value, .. } if may_be_done => {
+                journal.note_edit(object, value);
+            }
+            Op::EditHostObject { object, .. } => journal.reset_host_object(object, before),
             Op::DeleteHostObject { object, .. } if is_there => {
-                journal.host_objects.remove(object);
+                journal.remove_host_object(object);
             }
             // It may have been unbound first, to be bound with another label.
             Op::Bind { binding, .. } if may_be_done => {
@@ -134,10 +206,16 @@ fn record_outcome(
             Op::AddDummy { interface } if !may_be_done && !before.dummies.contains(interface) => {
                 journal.dummies.remove(interface);
             }
-            Op::EditSysctl { key, .. }
-                if !may_be_done && !before.record.sysctls.contains_key(key) =>
+            Op::EditSysctl { key, rewrites, .. }
+                if !may_be_done
+                    && !before.record.sysctls.contains_key(recorded_key(key))
+                    && !is_any_left(report, rewrites) =>
             {
-                journal.record.sysctls.remove(key);
+                journal.record.sysctls.remove(recorded_key(key));
+                journal.record.side_effects.remove(recorded_key(key));
+            }
+            Op::EditTimeouts { .. } if !may_be_done => {
+                journal.record.former_timeouts = before.record.former_timeouts;
             }
             Op::Unbind { binding, .. } if is_there => {
                 journal.addresses.remove(binding);
@@ -171,28 +249,112 @@ fn record_outcome(
     journal.conclude_adoption(report);
     if report.is_success() && is_complete {
         journal.set_active_spec(desired);
+        journal.record.left = removed;
     }
 }
 
+/// Whether the rollback could not restore one of the sysctls that the kernel rewrote with another.
+fn is_any_left(report: &Report, rewrites: &BTreeMap<Box<str>, Box<str>>) -> bool {
+    let left = report.rollback.iter().flat_map(|rollback| &rollback.remaining);
+    left.map(Op::object)
+        .any(|object| matches!(object, Object::Sysctl(key) if rewrites.contains_key(&key)))
+}
+
 impl Journal {
+    /// Records that a host object is set to a value of evenkeel, and what it replaces.
+    fn note_edit(&mut self, object: &HostObject, before: &HostValue) {
+        self.host_objects.insert(object.clone());
+        if before.is_restored() {
+            self.record.replaced.note(object, before);
+        }
+    }
+
+    /// Records of a host object what an earlier journal does.
+    fn reset_host_object(&mut self, object: &HostObject, before: &Self) {
+        self.remove_host_object(object);
+        self.host_objects.extend(before.host_objects.get(object).cloned());
+        let replaced = before.record.replaced.0.get(object);
+        self.record.replaced.0.extend(replaced.map(|value| (object.clone(), value.clone())));
+    }
+
+    fn remove_host_object(&mut self, object: &HostObject) {
+        self.host_objects.remove(object);
+        self.record.replaced.0.remove(object);
+    }
+
+    /// Forgets what was replaced by objects that are no longer evenkeel's.
+    pub(crate) fn forget_replaced(&mut self) {
+        let Self { record, host_objects, .. } = self;
+        record.replaced.0.retain(|object, _| host_objects.contains(object));
+    }
+
     /// Records that the spec that asks for `desired` is applied, and makes its texts the last applied
     /// ones.
     pub fn set_active_spec(&mut self, desired: &Desired) {
+        self.let_go(desired);
         self.record.governed_by(desired);
         self.record.timeouts = desired.timeouts;
-        // Sysctls that the spec no longer names have their original value again.
-        self.record.sysctls.retain(|key, _| desired.sysctls.contains_key(key));
+        self.record_restored_sysctls(desired);
+        let real_server = &self.record.real_server;
         // The kernel deletes a route with its source address. Objects out of scope stay recorded, and so
-        // do those whose deletion waits for a drain: a kind without a record is not read.
+        // do those whose deletion waits: for a drain, or until no address is on a device. A kind without a
+        // record is not read.
         let is_draining = !self.record.drains.0.is_empty();
         self.host_objects.retain(|object| {
             (is_draining && object.reaches_real_servers())
+                || object.carries_vips()
                 || desired.host_objects.contains_key(object)
-                || !desired.scope.contains_address(object.address())
+                || real_server.keeps_host_object(object)
+                || !object.is_in(&desired.scope)
         });
+        self.forget_replaced();
         self.targeted = PartialApplies::default();
         self.attempted = PartialApplies::default();
         self.promote_next_spec();
+    }
+
+    /// Records what left the scope of a spec that is in force from now on: what stays is another program's,
+    /// and what is removed is evenkeel's until it is gone.
+    pub fn let_go(&mut self, desired: &Desired) {
+        let Desired { kept, removed, timeouts, .. } = desired;
+        self.record.left = removed.clone();
+        let named = timeouts.or(removed.timeouts);
+        self.record.former_timeouts = self.record.former_timeouts.only(named, true);
+        if kept.is_empty() {
+            return;
+        }
+        self.record.handed_over.hand_over(kept);
+        self.addresses.retain(|binding| !kept.vips.contains(binding));
+        self.host_objects.retain(|object| !kept.host_objects.contains(object));
+        self.forget_replaced();
+        self.dummies.retain(|name| !kept.dummies.contains(name));
+        let PriorState { sysctls, side_effects, drains, .. } = &mut self.record;
+        sysctls.retain(|key, _| !kept.sysctls.contains(key));
+        side_effects.retain(|master, _| !kept.sysctls.contains(master));
+        drains.0.retain(|(service, _), _| !kept.services.contains(service));
+        self.adopted.services.retain(|key, _| !kept.services.contains(key));
+        self.adopted.sync.retain(|state, _| !kept.sync.contains(state));
+    }
+
+    /// Forgets the values from before of the sysctls that this spec does not name: they have them
+    /// again, unless they wait for a drain, or stay for a service that leaves this real server.
+    fn record_restored_sysctls(&mut self, desired: &Desired) {
+        let PriorState { sysctls, side_effects, drains, real_server, .. } = &mut self.record;
+        if !drains.0.is_empty() {
+            return;
+        }
+        let named: BTreeSet<&str> = desired.sysctls.keys().map(|key| recorded_key(key)).collect();
+        let is_kept = |key: &str| named.contains(key) || real_server.keeps_sysctl(key);
+        sysctls.retain(|key, _| is_kept(key));
+        side_effects.retain(|master, values| {
+            let stays = is_kept(master);
+            if !stays {
+                // Its own value is the spec's; without a spec it would now be the one from before.
+                let asked = values.iter().filter(|(key, _)| named.contains(&***key));
+                sysctls.extend(asked.map(|(key, value)| (key.clone(), value.clone())));
+            }
+            stays
+        });
     }
 }
 

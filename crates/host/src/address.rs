@@ -38,6 +38,15 @@ impl Address {
         self.protocol == Some(EVENKEEL_PROTOCOL)
     }
 
+    /// Whether the kernel assigns such an address to tunnel devices itself: a link-local one, or, on
+    /// devices over IPv4, one with each IPv4 address of the host in it (`add_v4_addrs`).
+    pub(crate) fn is_of_kernel(&self) -> bool {
+        match self.address {
+            IpAddr::V4(_) => false,
+            IpAddr::V6(it) => it.is_unicast_link_local() || it.segments()[..6] == [0; 6],
+        }
+    }
+
     /// Reads the payload of an `RTM_NEWADDR`. The interface's name is not in it and stays empty.
     pub(crate) fn decode(payload: &[u8]) -> Result<Self, String> {
         let AddressMessage { header, attributes, .. } =

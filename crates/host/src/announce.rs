@@ -146,7 +146,7 @@ fn send(link: &Link, frames: &[Vec<u8>]) -> Result<(), Errno> {
 
 /// The interface as a packet socket's address. A `sockaddr_ll` can only be had from the system
 /// without unsafe code; getifaddrs(3) gives one for each interface.
-fn packet_address(link: &Link) -> Result<LinkAddr, Errno> {
+pub(crate) fn packet_address(link: &Link) -> Result<LinkAddr, Errno> {
     getifaddrs()?
         .filter_map(|entry| entry.address?.as_link_addr().copied())
         .find(|address| u32::try_from(address.ifindex()) == Ok(link.index))
@@ -175,6 +175,7 @@ mod tests {
             alias: None,
             mtu: 1500,
             hardware_address: vec![2, 0, 0, 0, 0, 1],
+            tunnel: None,
         }
     }
 

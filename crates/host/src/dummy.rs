@@ -10,14 +10,14 @@ use tracing::debug;
 use crate::error::{Action, Error};
 use crate::host::Host;
 use crate::link::check_name;
-use crate::ownership::DUMMY_ALIAS;
+use crate::ownership::ALIAS;
 
 /// The name of a device until it is marked. A process that is killed in between leaves it behind, and the
 /// next device replaces it: it is down and of no use, and would otherwise count as another program's.
 const UNFINISHED: &str = "evenkeel-new";
 
 impl Host {
-    /// Creates a dummy device, marks it with [`DUMMY_ALIAS`] and sets it up. No other process may create
+    /// Creates a dummy device, marks it with [`ALIAS`] and sets it up. No other process may create
     /// one in this network namespace at the same time.
     ///
     /// # Errors
@@ -49,7 +49,7 @@ impl Host {
         // The kernel takes an alias for a link that exists only, so there are two steps. The second one
         // gives it the name too, so that a device of that name is marked.
         let index = self.existing_link(UNFINISHED)?.index;
-        let marked = LinkUnspec::new_with_index(index).name(name).alias(DUMMY_ALIAS).up().build();
+        let marked = LinkUnspec::new_with_index(index).name(name).alias(ALIAS).up().build();
         if let Err(failure) = self.netlink.request(RouteNetlinkMessage::SetLink(marked), 0) {
             // Another program created a device of that name meanwhile.
             let is_taken = failure.is(Errno::EEXIST);

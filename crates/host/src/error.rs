@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use crate::address_messages::Binding;
 use crate::capability::Capability;
 use crate::netlink::{Failure, NetlinkRefusal};
+use crate::packet_rules::TablesUnavailable;
 
 /// An operation of this crate; its text continues a sentence that begins with "cannot".
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,14 +22,21 @@ pub enum Action {
     ListAddresses,
     /// Looking up one interface, the first step of every operation on an interface.
     FindLink(String),
+    /// [`Host::resolution`](crate::Host::resolution) and [`Host::resolve`](crate::Host::resolve):
+    /// `neighbour 192.0.2.1 dev eth0`.
+    FindNeighbour(String),
     /// [`Host::bind`](crate::Host::bind).
     Bind(Binding),
     /// [`Host::unbind`](crate::Host::unbind).
     Unbind(Binding),
+    /// Looking up the route to an address.
+    LookUpRoute(IpAddr),
     /// Listing the objects of one kind: `routes`.
     List(&'static str),
     /// Adding an object: `route 192.0.2.1 dev eth0`.
     Add(String),
+    /// Changing an object.
+    Edit(String),
     /// Deleting an object.
     Delete(String),
     /// [`Host::announce`](crate::Host::announce).
@@ -38,6 +46,8 @@ pub enum Action {
         /// The interface announced on.
         interface: String,
     },
+    /// [`Host::ask_neighbours`](crate::Host::ask_neighbours).
+    AskNeighbours,
     /// [`Host::create_dummy`](crate::Host::create_dummy).
     CreateDummy(String),
     /// [`Host::bring_up_dummy`](crate::Host::bring_up_dummy).
@@ -60,12 +70,16 @@ impl fmt::Display for Action {
             Self::ListLinks => write!(f, "list the interfaces"),
             Self::ListAddresses => write!(f, "list the addresses"),
             Self::FindLink(name) => write!(f, "look up interface {name}"),
+            Self::FindNeighbour(name) => write!(f, "look up {name}"),
             Self::Bind(binding) => write!(f, "bind {binding}"),
             Self::Unbind(binding) => write!(f, "unbind {binding}"),
+            Self::LookUpRoute(address) => write!(f, "look up the route to {address}"),
             Self::List(kind) => write!(f, "list the {kind}"),
             Self::Add(object) => write!(f, "add {object}"),
+            Self::Edit(object) => write!(f, "edit {object}"),
             Self::Delete(object) => write!(f, "delete {object}"),
             Self::Announce { address, interface } => write!(f, "announce {address} on {interface}"),
+            Self::AskNeighbours => write!(f, "ask the neighbours for addresses"),
             Self::CreateDummy(name) => write!(f, "create dummy device {name}"),
             Self::BringUpDummy(name) => write!(f, "bring up dummy device {name}"),
             Self::DeleteDummy(name) => write!(f, "delete dummy device {name}"),
@@ -123,6 +137,12 @@ pub enum Error {
         /// The object.
         object: String,
     },
+    /// Another program changed it since it was read.
+    #[error("{object} has changed since it was read; plan again")]
+    Changed {
+        /// The object.
+        object: String,
+    },
     /// The host is not one on which such an object is possible.
     #[error("{object} is not possible: {why}")]
     Impossible {
@@ -155,7 +175,7 @@ pub enum Error {
         /// The name wanted.
         interface: String,
     },
-    /// The interface is not a dummy device that carries [`DUMMY_ALIAS`](crate::DUMMY_ALIAS), so it
+    /// The interface is not a dummy device that carries [`ALIAS`](crate::ALIAS), so it
     /// is not ours to change or delete.
     #[error("{interface} is not a dummy device made by evenkeel")]
     NotOurs {
@@ -177,6 +197,57 @@ pub enum Error {
         interface: String,
         /// What the kernel said.
         source: NetlinkRefusal,
+    },
+    /// The kernel has no such tunnels and could not load the module.
+    #[error(
+        "cannot add tunnel device {interface}: the kernel module {module} is not available; install it, or \
+         use a kernel with {option}"
+    )]
+    TunnelUnavailable {
+        /// The device.
+        interface: String,
+        /// The driver's module.
+        module: &'static str,
+        /// The option that builds the driver.
+        option: &'static str,
+        /// What the kernel said.
+        source: NetlinkRefusal,
+    },
+    /// The kernel cannot unpack UDP packets and could not load the module.
+    #[error(
+        "cannot add {object}: the kernel module fou is not available; load it with `modprobe fou`, or use \
+         a kernel with CONFIG_NET_FOU"
+    )]
+    FouUnavailable {
+        /// The object: `fou port 6080/ipv4`.
+        object: String,
+    },
+    /// The kernel cannot list sockets.
+    #[error(
+        "cannot list the {sockets}: the kernel has no socket diagnostics for them (CONFIG_INET_DIAG and the \
+         like)"
+    )]
+    NoSocketDiagnostics {
+        /// The sockets: `sockets of TCP`.
+        sockets: &'static str,
+    },
+    /// The host cannot have such packet rules.
+    #[error("cannot {action}: {why}")]
+    TablesUnavailable {
+        /// What was tried.
+        action: Action,
+        /// What is missing, with the remedy.
+        why: TablesUnavailable,
+    },
+    /// A program that evenkeel runs failed.
+    #[error("cannot {action}: {program} reports: {message}")]
+    Program {
+        /// What was tried.
+        action: Action,
+        /// The program: `nft`.
+        program: &'static str,
+        /// Its message.
+        message: String,
     },
     /// The kernel refused for another reason.
     #[error("the kernel refused to {action}")]

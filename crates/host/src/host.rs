@@ -7,6 +7,7 @@ use nix::errno::Errno;
 use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::address::AddressMessage;
+use rtnetlink::sys::protocols::NETLINK_ROUTE;
 use tracing::debug;
 
 use crate::address::Address;
@@ -38,7 +39,7 @@ impl Host {
     pub fn connect() -> Result<Self, Error> {
         Ok(Self {
             namespace: namespace::current_nsfs()?,
-            netlink: Netlink::open().map_err(Error::Connect)?,
+            netlink: Netlink::open(NETLINK_ROUTE).map_err(Error::Connect)?,
         })
     }
 

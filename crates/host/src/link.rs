@@ -10,7 +10,11 @@ use rtnetlink::packet_route::link::{
 
 use crate::error::Error;
 use crate::netlink::text;
-use crate::ownership::DUMMY_ALIAS;
+use crate::ownership::ALIAS;
+
+pub(crate) mod tunnel;
+
+use self::tunnel::LinkTunnel;
 
 /// Attribute types of include/uapi/linux/if_link.h.
 const IFLA_ADDRESS: u16 = 1;
@@ -20,6 +24,7 @@ const IFLA_OPERSTATE: u16 = 16;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_IFALIAS: u16 = 20;
 const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_DATA: u16 = 2;
 /// `struct ifinfomsg`.
 const HEADER: usize = 16;
 /// `IFNAMSIZ` without the closing zero.
@@ -58,6 +63,8 @@ pub struct Link {
     /// The link-layer address: six bytes on Ethernet, other lengths elsewhere, empty where there is
     /// none.
     pub hardware_address: Vec<u8>,
+    /// Set for a tunnel device of one of the drivers of [`TunnelDriver`](crate::TunnelDriver).
+    pub tunnel: Option<LinkTunnel>,
 }
 
 impl Link {
@@ -70,7 +77,13 @@ impl Link {
     /// Whether it is a dummy device that [`Host::create_dummy`](crate::Host::create_dummy) made.
     #[must_use]
     pub fn is_ours(&self) -> bool {
-        self.is_dummy() && self.alias.as_deref() == Some(DUMMY_ALIAS)
+        self.is_dummy() && self.has_our_alias()
+    }
+
+    /// Whether it carries the mark of evenkeel's devices.
+    #[must_use]
+    pub fn has_our_alias(&self) -> bool {
+        self.alias.as_deref() == Some(ALIAS)
     }
 
     /// Reads the payload of an `RTM_NEWLINK`.
@@ -90,6 +103,7 @@ impl Link {
             alias: None,
             mtu: 0,
             hardware_address: Vec::new(),
+            tunnel: None,
         };
         for attribute in NlasIterator::new(payload.get(HEADER..).unwrap_or_default()) {
             let attribute = attribute.map_err(|error| error.to_string())?;
@@ -106,7 +120,7 @@ impl Link {
                     link.operational = OperationalState::from(*state);
                 }
                 IFLA_IFALIAS => link.alias = Some(text(value)),
-                IFLA_LINKINFO => link.kind = info_kind(value)?,
+                IFLA_LINKINFO => (link.kind, link.tunnel) = link_info(value)?,
                 _ => {}
             }
         }
@@ -117,14 +131,19 @@ impl Link {
     }
 }
 
-fn info_kind(nested: &[u8]) -> Result<Option<String>, String> {
+/// Reads the driver's name for a link, and what the link is as a tunnel.
+fn link_info(nested: &[u8]) -> Result<(Option<String>, Option<LinkTunnel>), String> {
+    let (mut kind, mut data) = (None, Vec::new());
     for attribute in NlasIterator::new(nested) {
         let attribute = attribute.map_err(|error| error.to_string())?;
-        if attribute.kind() == IFLA_INFO_KIND {
-            return Ok(Some(text(attribute.value())));
+        match attribute.kind() {
+            IFLA_INFO_KIND => kind = Some(text(attribute.value())),
+            IFLA_INFO_DATA => data = attribute.value().to_vec(),
+            _ => {}
         }
     }
-    Ok(None)
+    let tunnel = kind.as_deref().map_or(Ok(None), |kind| LinkTunnel::decode(kind, &data))?;
+    Ok((kind, tunnel))
 }
 
 /// The operational state of an interface (RFC 2863, `IF_OPER_*`).

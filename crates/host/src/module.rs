@@ -29,6 +29,27 @@ pub fn modules(prefix: &str) -> Result<BTreeSet<String>, Error> {
     Ok(found)
 }
 
+/// The modules that are loaded, built in, or installed for the running kernel, with underscores in their
+/// names; `None` if the list of installed ones cannot be read, as in most containers.
+///
+/// # Errors
+/// As [`modules`].
+pub fn installed_modules() -> Result<Option<BTreeSet<String>>, Error> {
+    let Ok(listed) = fs::read_to_string(list_of_kernel("modules.dep")) else { return Ok(None) };
+    let mut found = modules("")?;
+    // Each line is the path of a module, a colon, and what it depends on.
+    let paths = listed.lines().filter_map(|line| line.split(':').next());
+    let names = paths.filter_map(|path| path.rsplit('/').next()?.split('.').next());
+    found.extend(names.map(|name| name.replace('-', "_")));
+    Ok(Some(found))
+}
+
+/// Returns the path of a list of modules of the running kernel.
+fn list_of_kernel(name: &str) -> String {
+    let release = rustix::system::uname();
+    format!("/lib/modules/{}/{name}", release.release().to_string_lossy())
+}
+
 /// Returns the list of built-in modules, which is that of the running kernel and read once; empty without
 /// it, as in most containers: built-in modules are unknown there.
 fn built_in() -> &'static str {
@@ -36,9 +57,7 @@ fn built_in() -> &'static str {
     if let Some(known) = LIST.get() {
         return known;
     }
-    let release = rustix::system::uname();
-    let path = format!("/lib/modules/{}/modules.builtin", release.release().to_string_lossy());
-    match fs::read_to_string(path) {
+    match fs::read_to_string(list_of_kernel("modules.builtin")) {
         Ok(text) => LIST.get_or_init(|| text),
         Err(_) => "",
     }

@@ -4,6 +4,8 @@
 //! added by a program if it is permanent or carries the protocol number of another program; all others
 //! are the cache, which changes by itself and which an added entry replaces.
 
+mod resolution;
+
 use std::net::IpAddr;
 
 use nix::errno::Errno;
@@ -19,6 +21,8 @@ use crate::arp_ndp::HardwareAddress;
 use crate::error::{Action, Error};
 use crate::host::Host;
 use crate::ownership::EVENKEEL_PROTOCOL;
+
+pub use resolution::Resolution;
 
 /// A neighbour entry.
 #[derive(Debug, Clone, PartialEq, Eq)]

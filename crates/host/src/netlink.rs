@@ -1,4 +1,4 @@
-//! One rtnetlink socket and its three exchanges: ask and be acknowledged, ask for one object, dump a table.
+//! One netlink socket, of rtnetlink or generic netlink, and its three exchanges: ask and be acknowledged, ask for one object, dump a table.
 //!
 //! Messages are built and encoded by the rtnetlink crate. Its socket is driven here rather than by its
 //! connection task, which drops extended acknowledgements, does not report interrupted dumps, and skips
@@ -13,10 +13,11 @@ use nix::errno::Errno;
 use nix::libc::MSG_TRUNC;
 use rtnetlink::packet_core::{
     NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST,
-    NLMSG_DONE, NLMSG_ERROR, NLMSG_NOOP, NetlinkBuffer, NetlinkMessage, NlasIterator,
+    NLMSG_DONE, NLMSG_ERROR, NLMSG_NOOP, NetlinkBuffer, NetlinkMessage, NetlinkSerializable,
+    NlasIterator,
 };
 use rtnetlink::packet_route::RouteNetlinkMessage;
-use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use rtnetlink::sys::{Socket, SocketAddr};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 
 /// The kernel answers within the sending system call; this only ends the wait for an answer that was lost.
@@ -101,8 +102,9 @@ pub(crate) struct Netlink {
 }
 
 impl Netlink {
-    pub(crate) fn open() -> io::Result<Self> {
-        let mut socket = Socket::new(NETLINK_ROUTE)?;
+    /// Opens a socket of a protocol (`NETLINK_ROUTE`, `NETLINK_GENERIC`).
+    pub(crate) fn open(protocol: isize) -> io::Result<Self> {
+        let mut socket = Socket::new(protocol)?;
         socket.bind_auto()?;
         // Kernels before 4.12 have no extended acknowledgements; then there are no messages, and no harm.
         let _ = socket.set_ext_ack(true);
@@ -140,16 +142,60 @@ impl Netlink {
         outcome
     }
 
-    fn exchange(&self, message: RouteNetlinkMessage, flags: u16) -> Result<Vec<Vec<u8>>, Failure> {
+    /// As [`Self::request`], with a payload that is encoded already.
+    pub(crate) fn request_raw(
+        &self,
+        kind: u16,
+        payload: &[u8],
+        flags: u16,
+    ) -> Result<Vec<Vec<u8>>, Failure> {
+        self.exchange_raw(kind, payload, NLM_F_REQUEST | NLM_F_ACK | flags)
+    }
+
+    /// As one attempt of [`Self::dump`], with a payload that is encoded already.
+    pub(crate) fn dump_raw(&self, kind: u16, payload: &[u8]) -> Result<Vec<Vec<u8>>, Failure> {
+        self.exchange_raw(kind, payload, NLM_F_REQUEST | NLM_F_DUMP)
+    }
+
+    fn exchange_raw(&self, kind: u16, payload: &[u8], flags: u16) -> Result<Vec<Vec<u8>>, Failure> {
+        let sequence = self.next_sequence();
+        let length = u32::try_from(HEADER + payload.len()).unwrap_or(u32::MAX);
+        let mut bytes = Vec::with_capacity(HEADER + payload.len());
+        bytes.extend(length.to_ne_bytes());
+        bytes.extend(kind.to_ne_bytes());
+        bytes.extend(flags.to_ne_bytes());
+        bytes.extend(sequence.to_ne_bytes());
+        bytes.extend(0_u32.to_ne_bytes());
+        bytes.extend(payload);
+        self.send(&bytes, sequence)
+    }
+
+    fn next_sequence(&self) -> u32 {
         let sequence = self.sequence.get().wrapping_add(1);
         self.sequence.set(sequence);
+        sequence
+    }
+
+    /// Sends a message with these flags, of which one must request an answer that ends: `NLM_F_ACK` or
+    /// `NLM_F_DUMP`. Returns the payloads of the answers.
+    pub(crate) fn exchange<M>(&self, message: M, flags: u16) -> Result<Vec<Vec<u8>>, Failure>
+    where
+        M: NetlinkSerializable,
+        NetlinkMessage<M>: From<M>,
+    {
+        let sequence = self.next_sequence();
         let mut message = NetlinkMessage::from(message);
         message.header.flags = flags;
         message.header.sequence_number = sequence;
         message.finalize();
         let mut bytes = vec![0; message.buffer_len()];
         message.serialize(&mut bytes);
-        self.socket.send_to(&bytes, &SocketAddr::new(0, 0), 0).map_err(Failure::Io)?;
+        self.send(&bytes, sequence)
+    }
+
+    /// Sends an encoded request, and receives the answers to it.
+    fn send(&self, bytes: &[u8], sequence: u32) -> Result<Vec<Vec<u8>>, Failure> {
+        self.socket.send_to(bytes, &SocketAddr::new(0, 0), 0).map_err(Failure::Io)?;
 
         // Read to the end even if the dump is known to be interrupted: the kernel runs one dump at a time on a
         // socket, and what is left of this one would stand before the next answer.
@@ -176,7 +222,7 @@ impl Netlink {
 }
 
 /// Repeats a dump that was interrupted by a change; other failures are returned.
-fn uninterrupted<T>(mut read: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
+pub(crate) fn uninterrupted<T>(mut read: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
     for _ in 0..DUMP_ATTEMPTS {
         match read() {
             Err(Failure::Interrupted) => {}

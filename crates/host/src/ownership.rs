@@ -8,5 +8,6 @@
 /// `RTPROT_*`): it is the letter `e`.
 pub const EVENKEEL_PROTOCOL: u8 = b'e';
 
-/// The alias (`ip link show`) that marks a dummy device as made by evenkeel.
-pub const DUMMY_ALIAS: &str = "evenkeel";
+/// The alias (`ip link show`) that marks a dummy device as made by evenkeel, and a tunnel device as
+/// taken into use by it.
+pub const ALIAS: &str = "evenkeel";

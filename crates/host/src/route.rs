@@ -81,7 +81,7 @@ impl Route {
     }
 }
 
-fn address(value: &[u8]) -> Option<IpAddr> {
+pub(crate) fn address(value: &[u8]) -> Option<IpAddr> {
     match value.len() {
         4 => Some(Ipv4Addr::from(*value.first_chunk::<4>()?).into()),
         16 => Some(Ipv6Addr::from(*value.first_chunk::<16>()?).into()),

@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::netlink::NetlinkRefusal;
-use crate::{Action, Binding, Capability, Error, NotNeeded};
+use crate::{Action, Binding, Capability, Error, NotNeeded, TablesUnavailable};
 
 #[path = "../../../tests/wording/golden.rs"]
 mod golden;
@@ -19,12 +19,16 @@ fn every_error_is_as_reviewed() {
             ListLinks,
             ListAddresses,
             FindLink,
+            FindNeighbour,
             Bind,
             Unbind,
+            LookUpRoute,
             List,
             Add,
+            Edit,
             Delete,
             Announce,
+            AskNeighbours,
             CreateDummy,
             BringUpDummy,
             DeleteDummy,
@@ -45,6 +49,7 @@ fn every_error_is_as_reviewed() {
             Exists,
             InTheWay,
             Missing,
+            Changed,
             Impossible,
             InvalidPrefix,
             WouldDropSecondaries,
@@ -53,6 +58,11 @@ fn every_error_is_as_reviewed() {
             NotOurs,
             InvalidName,
             DummyUnavailable,
+            TunnelUnavailable,
+            FouUnavailable,
+            NoSocketDiagnostics,
+            TablesUnavailable,
+            Program,
             Refused,
             Interrupted,
             Malformed,
@@ -93,13 +103,17 @@ fn actions() -> Vec<Action> {
         Action::ListLinks,
         Action::ListAddresses,
         Action::FindLink("eth0".to_owned()),
+        Action::FindNeighbour("neighbour 192.0.2.2 dev eth0".to_owned()),
         Action::Bind(vip()),
         Action::Bind(vip_ipv6()),
         Action::Unbind(vip()),
+        Action::LookUpRoute([192, 0, 2, 1].into()),
         Action::List("routes"),
         Action::Add("route 192.0.2.1 dev eth0".to_owned()),
+        Action::Edit("tunnel device ip6tnl0".to_owned()),
         Action::Delete("route 192.0.2.1 dev eth0".to_owned()),
         Action::Announce { address: vip().address, interface: "eth0".to_owned() },
+        Action::AskNeighbours,
         Action::CreateDummy(name()),
         Action::BringUpDummy(name()),
         Action::DeleteDummy(name()),
@@ -131,6 +145,7 @@ fn errors() -> Vec<Error> {
             remedy: "ip route delete 192.0.2.0/24 dev eth1".to_owned(),
         },
         Error::Missing { object: object() },
+        Error::Changed { object: "default route ipv4".to_owned() },
         Error::Impossible { object: object(), why: "interface eth0 is down".to_owned() },
         Error::InvalidPrefix(Binding { prefix: 33, ..vip() }),
         Error::WouldDropSecondaries {
@@ -141,6 +156,31 @@ fn errors() -> Vec<Error> {
         Error::InterfaceExists { interface: interface() },
         Error::NotOurs { interface: interface() },
         Error::InvalidName { name: "a b".to_owned(), reason: "it has a blank" },
+        Error::TunnelUnavailable {
+            interface: "ip6tnl0".to_owned(),
+            module: "ip6_tunnel",
+            option: "CONFIG_IPV6_TUNNEL",
+            source: refusal(95, None),
+        },
+        Error::FouUnavailable { object: "fou port 6080/ipv4".to_owned() },
+        Error::NoSocketDiagnostics { sockets: "sockets of TCP" },
+        Error::TablesUnavailable {
+            action: Action::List("source NAT rules"),
+            why: TablesUnavailable::NoProgram("nft"),
+        },
+        Error::TablesUnavailable {
+            action: Action::Add("arp rules 192.0.2.1".to_owned()),
+            why: TablesUnavailable::NoKernelSupport("arp"),
+        },
+        Error::TablesUnavailable {
+            action: Action::List("source NAT rules"),
+            why: TablesUnavailable::OtherTable("ip"),
+        },
+        Error::Program {
+            action: Action::Add("arp rules 192.0.2.1".to_owned()),
+            program: "nft",
+            message: "Error: Could not process rule: File exists".to_owned(),
+        },
         Error::DummyUnavailable { interface: interface(), source: refusal(95, None) },
         Error::Refused { action: action(), source: refusal(16, None) },
         Error::Refused { action: action(), source: refusal(22, Some("invalid prefix")) },

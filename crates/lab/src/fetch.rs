@@ -12,12 +12,22 @@ pub(crate) use packages::run;
 use packages::unpacked;
 
 /// The tools, beside the kernel's package.
-const TOOLS: &[&str] = &["curl", "ipvsadm", "iproute2", "kmod", "strace", "systemd"];
+const TOOLS: &[&str] = &[
+    "arptables",
+    "curl",
+    "ipvsadm",
+    "iproute2",
+    "iptables",
+    "kmod",
+    "nftables",
+    "strace",
+    "systemd",
+];
 /// Tools fetched without the packages they depend on: those of Prometheus are its web pages and
 /// their fonts, and its programs are static.
 const ALONE: &[&str] = &["prometheus"];
 const KERNEL: &str = "user-mode-linux";
-const EMULATED: [&str; 3] = ["busybox-static", "linux-image-amd64", "qemu-system-x86"];
+const EMULATOR: [&str; 2] = ["busybox-static", "qemu-system-x86"];
 
 /// Where the kernel comes from.
 #[derive(Clone, Debug)]
@@ -33,7 +43,33 @@ pub enum Source {
     },
     /// Debian's own kernel on an emulated machine of two processors, a second opinion: many times
     /// slower, but with the races that one processor never has.
-    Emulated,
+    Emulated(DebianKernel),
+}
+
+/// One of the kernels that Debian has for its stable release.
+#[derive(Clone, Copy, Debug)]
+pub enum DebianKernel {
+    /// The release's own.
+    Default,
+    /// Linux 6.12, which bookworm has beside its own.
+    V6_12,
+}
+
+impl DebianKernel {
+    fn package(self) -> &'static str {
+        match self {
+            Self::Default => "linux-image-amd64",
+            Self::V6_12 => "linux-image-6.12-amd64",
+        }
+    }
+
+    /// The folder of its tree: trees of two kernels would each replace the other.
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Default => "emulated",
+            Self::V6_12 => "emulated-6.12",
+        }
+    }
 }
 
 /// A kernel ready to boot.
@@ -80,7 +116,7 @@ pub fn fetch(
 ) -> Result<Kernel, Error> {
     let folder = match source {
         Source::Packages | Source::Given { .. } => folder.to_owned(),
-        Source::Emulated => folder.join("emulated"),
+        Source::Emulated(kernel) => folder.join(kernel.folder()),
     };
     fs::create_dir_all(&folder).on("create", &folder)?;
     let folder = folder.canonicalize().on("find", &folder)?;
@@ -88,7 +124,10 @@ pub fn fetch(
     match source {
         Source::Packages => packages.push(KERNEL),
         Source::Given { .. } => {}
-        Source::Emulated => packages.extend(EMULATED),
+        Source::Emulated(kernel) => {
+            packages.extend(EMULATOR);
+            packages.push(kernel.package());
+        }
     }
     let tools = match unpacked(&folder, &packages, ALONE, progress) {
         Ok(tools) => Some(tools),
@@ -105,7 +144,7 @@ pub fn fetch(
         (Source::Packages, Some(tools)) => {
             (tools.join("usr/bin/linux.uml"), last_below(&tools.join("usr/lib/uml/modules"))?)
         }
-        (Source::Emulated, Some(tools)) => {
+        (Source::Emulated(_), Some(tools)) => {
             let modules = last_below(&below(tools, "lib/modules"))?;
             let emulator = Emulator { tree: tools.clone() };
             if !modules.join("modules.dep").exists() {
@@ -115,7 +154,7 @@ pub fn fetch(
             let release = modules.file_name().unwrap_or_default().to_string_lossy().into_owned();
             (tools.join(format!("boot/vmlinuz-{release}")), modules)
         }
-        (Source::Packages | Source::Emulated, None) => return Err(Error::NoApt),
+        (Source::Packages | Source::Emulated(_), None) => return Err(Error::NoApt),
     };
     for (what, path) in [("kernel", &program), ("modules", &modules.join("modules.dep"))] {
         if !path.exists() {

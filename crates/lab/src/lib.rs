@@ -31,6 +31,6 @@ mod xstate;
 
 pub use boot::{Boot, Input, Outcome};
 pub use error::Error;
-pub use fetch::{Kernel, Source, fetch};
+pub use fetch::{DebianKernel, Kernel, Source, fetch};
 pub use guest_protocol::GuestJob;
 pub use reexec::stage;

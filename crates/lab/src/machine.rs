@@ -12,8 +12,9 @@ mod initramfs;
 
 /// How many processors an emulated machine has: enough for races.
 const PROCESSORS: u32 = 2;
-/// The module that lets a guest see folders of the host.
-const NEEDED: [&str; 3] = ["virtio_pci", "9pnet_virtio", "9p"];
+/// The modules that a guest needs before it sees the host's: those for folders of the host, and
+/// the one that layers its root on them.
+const NEEDED: [&str; 4] = ["virtio_pci", "9pnet_virtio", "9p", "overlay"];
 
 #[derive(Clone, Debug)]
 pub(crate) enum Machine {
@@ -112,7 +113,10 @@ impl Emulator {
         for (place, folder) in folders.iter().enumerate() {
             command.arg("-virtfs").arg(share(folder, &tag(place), writable.contains(folder)));
         }
-        let mut words = OsString::from("console=ttyS0 quiet panic=-1 mitigations=off --");
+        // A guest whose kernel has failed would otherwise stay until the limit. Warnings of the kernel are on
+        // the console, which is shown if it dies.
+        let mut words =
+            OsString::from("console=ttyS0 loglevel=5 oops=panic panic=-1 mitigations=off --");
         for word in init {
             words.push(" ");
             words.push(word);

@@ -11,11 +11,12 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
 use crate::{
-    Binding, Checksum, Desired, DesiredTimeouts, Drain, Family, Forward, HostObject,
-    HostObjectKind, HostRoute, Link, Live, LiveHostObject, MAX_WEIGHT, MacAddress, NamedService,
-    Neighbour, Netmask, Owner, Persistence, Protocol, RealServer, RealServerKey, RealServers,
-    Scheduler, SchedulerFlags, Scope, Service, ServiceConfig, ServiceKey, Timeouts, Tunnel,
-    TunnelKind, Vip,
+    ArpRules, ArpRulesValue, Binding, Checksum, DefaultRoute, DefaultRouteValue, Desired,
+    DesiredTimeouts, Drain, Family, Forward, FouPort, HostObject, HostObjectKind, HostRoute,
+    HostValue, Link, Live, LiveHostObject, MAX_WEIGHT, MacAddress, NamedService, Neighbour,
+    Netmask, Owner, Persistence, Protocol, RealServer, RealServerKey, RealServers, RecordedRoute,
+    RouteMessage, Scheduler, SchedulerFlags, Scope, Service, ServiceConfig, ServiceKey, SourceNat,
+    SourceNatValue, Timeouts, Tunnel, TunnelDevice, TunnelDeviceValue, TunnelKind, TunnelMode, Vip,
 };
 
 /// A desired and a live state, and their difference.
@@ -55,7 +56,7 @@ fn drain() -> impl Strategy<Value = Drain> {
 /// A pair, and on both sides VIPs, a dummy device, timeouts and a sysctl in any relation. Their
 /// operations are not counted.
 pub fn populated(most: usize) -> impl Strategy<Value = Pair> {
-    (pair(most), any::<[bool; 10]>()).prop_map(|(mut pair, choices)| {
+    (pair(most), any::<[bool; 18]>()).prop_map(|(mut pair, choices)| {
         const SYSCTL: &str = "net.ipv4.vs.expire_nodest_conn";
         let Pair { desired, live, .. } = &mut pair;
         let vip = |last, interface| Binding::host([203, 0, 113, last].into(), interface);
@@ -77,6 +78,14 @@ pub fn populated(most: usize) -> impl Strategy<Value = Pair> {
             loses_route,
             gets_neighbour,
             has_neighbour,
+            gets_default_route,
+            has_default_route,
+            leads_elsewhere,
+            is_ipv6,
+            gets_tunnel,
+            has_tunnel,
+            gets_fou_port,
+            has_fou_port,
         ] = choices;
         if leaves {
             live.addresses.insert(vip(1, "eth0"), Owner::Evenkeel);
@@ -141,6 +150,28 @@ pub fn populated(most: usize) -> impl Strategy<Value = Pair> {
             let found = LiveHostObject::of_evenkeel(mac(2).into());
             live.host_objects.objects.insert(neighbour(interface), found);
         }
+        let family = if is_ipv6 { Family::Ipv6 } else { Family::Ipv4 };
+        let default_route = HostObject::from(DefaultRoute { family });
+        let gateway = |last| match family {
+            Family::Ipv4 => v4(last),
+            Family::Ipv6 => v6(last),
+        };
+        if gets_default_route {
+            let value = DefaultRouteValue::Gateway(gateway(1));
+            desired.host_objects.insert(default_route.clone(), value.into());
+        }
+        if has_default_route {
+            // Of evenkeel, or of another program; elsewhere or to the same gateway.
+            let value = match leads_elsewhere {
+                true if has_neighbour => DefaultRouteValue::Gateway(gateway(2)),
+                true => recorded_route(gateway(3)),
+                false => recorded_route(gateway(1)),
+            };
+            live.host_objects.objects.insert(default_route, LiveHostObject::set_to(value.into()));
+        }
+        tunnels(&mut pair, [gets_tunnel, has_tunnel, gets_fou_port, has_fou_port]);
+        packet_rules(&mut pair, [gets_tunnel, has_tunnel, gets_fou_port, has_fou_port]);
+        let Pair { desired, .. } = &mut pair;
         if has_timeouts {
             desired.timeouts = DesiredTimeouts { tcp: Some(60), ..DesiredTimeouts::default() };
         }
@@ -149,6 +180,86 @@ pub fn populated(most: usize) -> impl Strategy<Value = Pair> {
         }
         pair
     })
+}
+
+/// A default route of another program.
+fn recorded_route(gateway: IpAddr) -> DefaultRouteValue {
+    DefaultRouteValue::Found(vec![RecordedRoute {
+        gateway: Some(gateway),
+        interfaces: vec!["eth0".into()],
+        metric: 100,
+        protocol: 16,
+        is_ours: false,
+        message: RouteMessage([2, 0].into()),
+    }])
+}
+
+/// A tunnel device with a VIP of each family on it and a sysctl of its own, and a FOU port, on both
+/// sides.
+fn tunnels(pair: &mut Pair, choices: [bool; 4]) {
+    let [gets_tunnel, has_tunnel, gets_fou_port, has_fou_port] = choices;
+    let Pair { desired, live, .. } = pair;
+    let device = || HostObject::from(TunnelDevice { interface: "ip6tnl0".into() });
+    let mode = |mode| HostValue::from(TunnelDeviceValue { mode });
+    let vips = || [v4(9), v6(9)].map(|address| Binding::host(address, "ip6tnl0"));
+    let sysctl = || "net.ipv4.conf.ip6tnl0.rp_filter".into();
+    let objects = &mut live.host_objects.objects;
+    // The kernel keeps the device of its driver, and with it the sysctl.
+    let link = Link { up: has_tunnel, dummy: false, owner: Owner::Other };
+    live.links.get_or_insert_default().insert("ip6tnl0".into(), link);
+    live.sysctls.insert(sysctl(), "1".into());
+    if has_tunnel {
+        let value = mode(if gets_fou_port { TunnelMode::Any } else { TunnelMode::Ip6ip6 });
+        objects.insert(device(), LiveHostObject::of_evenkeel(value));
+        live.addresses.extend(vips().map(|binding| (binding, Owner::Evenkeel)));
+    }
+    if gets_tunnel {
+        let value = mode(if has_fou_port { TunnelMode::Any } else { TunnelMode::Ip6ip6 });
+        desired.host_objects.insert(device(), value);
+        desired.vips.extend(vips().map(|binding| (binding, Vip::default())));
+        desired.sysctls.insert(sysctl(), "0".into());
+    }
+    let port = |port| FouPort { port, family: Family::Ipv6 };
+    if has_fou_port {
+        objects.insert(port(6080).into(), LiveHostObject::of_evenkeel(port(6080).value()));
+    }
+    if gets_fou_port {
+        let port = port(if has_tunnel { 6080 } else { 6081 });
+        desired.host_objects.insert(port.into(), port.value());
+    }
+}
+
+/// ARP rules for a VIP of `lo`, and source NAT for a real server of the first service, on both sides.
+fn packet_rules(pair: &mut Pair, choices: [bool; 4]) {
+    let [gets_rules, has_rules, gets_source_nat, has_source_nat] = choices;
+    let Pair { desired, live, .. } = pair;
+    let objects = &mut live.host_objects.objects;
+    let address = Ipv4Addr::new(192, 0, 2, 10);
+    let rules = || HostObject::from(ArpRules { address });
+    let binding = Binding::host(address.into(), "lo");
+    if has_rules {
+        let last = if has_source_nat { 1 } else { 2 };
+        let value = ArpRulesValue::with_source(Ipv4Addr::new(10, 0, 0, last));
+        objects.insert(rules(), LiveHostObject::of_evenkeel(value.into()));
+        live.addresses.insert(binding.clone(), Owner::Evenkeel);
+    }
+    if gets_rules {
+        let value = ArpRulesValue::with_source(Ipv4Addr::new(10, 0, 0, 1));
+        desired.host_objects.insert(rules(), value.into());
+        desired.vips.insert(binding, Vip::default());
+    }
+    let keys = desired.services.keys().chain(live.services.keys());
+    let Some(service) = keys.min().copied() else { return };
+    let address = if service.family() == Family::Ipv4 { v4(40) } else { v6(40) };
+    let source_nat = SourceNat { service, real_server: RealServerKey { address, port: 8080 } };
+    if has_source_nat {
+        let value =
+            if gets_rules { SourceNatValue::Address(v4(9)) } else { SourceNatValue::Masquerade };
+        objects.insert(source_nat.into(), LiveHostObject::of_evenkeel(value.into()));
+    }
+    if gets_source_nat {
+        desired.host_objects.insert(source_nat.into(), SourceNatValue::Masquerade.into());
+    }
 }
 
 /// One service on the two sides.

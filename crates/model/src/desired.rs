@@ -1,21 +1,41 @@
 //! The desired state: what a spec asks for, after defaults.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Binding, DesiredTimeouts, Drain, Guards, HostObject, HostValue, Ignore, Scope, Service,
-    ServiceKey, SyncDaemon, SyncState, Vip,
+    Binding, DesiredTimeouts, Drain, Family, Guards, HostObject, HostRoles, HostValue, Ignore,
+    LeftScope, RealServerKey, Scope, Service, ServiceKey, SourceNat, SyncDaemon, SyncState, Vip,
+    WhenLeft,
 };
 
 /// The desired state of one host.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Desired {
+    /// What the host is in the cluster.
+    #[serde(default)]
+    pub roles: HostRoles,
+    /// What the spec places on other directors.
+    #[serde(default, skip_serializing_if = "Elsewhere::is_empty")]
+    pub elsewhere: Elsewhere,
+    /// What its role as a real server adds, for each service of which it is one.
+    #[serde(default)]
+    pub real_server: BTreeMap<ServiceKey, RealServerPart>,
     /// The part of the table this governs.
     pub scope: Scope,
+    /// What becomes of what leaves the scope; `None` if the spec does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when_left: Option<WhenLeft>,
+    /// What left the scope and stays. No spec lists it: it is found on the host before a plan is made.
+    #[serde(default, skip_serializing_if = "LeftScope::is_empty")]
+    pub kept: LeftScope,
+    /// What left the scope and is removed; found as [`Self::kept`] is.
+    #[serde(default, skip_serializing_if = "LeftScope::is_empty")]
+    pub removed: LeftScope,
     /// The services, one for each address, port and protocol of the spec.
     pub services: BTreeMap<ServiceKey, NamedService>,
     /// The addresses that evenkeel binds.
@@ -23,6 +43,10 @@ pub struct Desired {
     /// The host objects that evenkeel adds, such as routes to VIPs.
     #[serde(default)]
     pub host_objects: BTreeMap<HostObject, HostValue>,
+    /// The addresses of directors to one of which the default route of a family must lead, because this
+    /// host is a real server behind NAT whose spec asks for no route. A plan only warns of another one.
+    #[serde(default)]
+    pub expected_gateways: BTreeMap<Family, BTreeSet<IpAddr>>,
     /// The timeouts; none of them unless the spec names it.
     pub timeouts: DesiredTimeouts,
     /// The sync daemons; `None` leaves them alone, an empty map means that none shall run.
@@ -34,6 +58,40 @@ pub struct Desired {
     /// The drain, in seconds, of services that no spec lists any more and that are in no record
     /// (`defaults.drain`).
     pub drain: Drain,
+}
+
+/// What a spec places on other directors than this host. It leaves this host at once, without a drain: two
+/// hosts with one address serve neither well.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Elsewhere {
+    /// The services.
+    pub services: BTreeSet<ServiceKey>,
+    /// The VIPs.
+    pub vips: BTreeSet<IpAddr>,
+}
+
+impl Elsewhere {
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.services.is_empty() && self.vips.is_empty()
+    }
+}
+
+/// What a real server needs for one service. The values are those of the whole state.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RealServerPart {
+    /// The `name` of the spec's service; empty if it is not known.
+    #[serde(default)]
+    pub name: Box<str>,
+    /// The drain of the service: for so long, directors may send connections after it no longer lists
+    /// this real server.
+    pub drain: Drain,
+    /// The addresses that are bound.
+    pub vips: BTreeSet<Binding>,
+    /// The host objects that are added.
+    pub host_objects: BTreeSet<HostObject>,
+    /// The keys of the sysctls that are set.
+    pub sysctls: BTreeSet<Box<str>>,
 }
 
 /// A service together with the settings that exist only in the spec.
@@ -73,6 +131,30 @@ impl Desired {
         self.services.is_empty() && self.vips.is_empty() && self.host_objects.is_empty()
     }
 
+    /// Whether that service is deleted unless the spec lists it: it is in scope, or left the scope to be
+    /// removed.
+    pub fn governs(&self, service: &ServiceKey) -> bool {
+        self.scope.contains(service) || self.removed.services.contains(service)
+    }
+
+    /// Whether that VIP is unbound unless the spec lists it.
+    pub fn governs_vip(&self, vip: &Binding) -> bool {
+        self.scope.contains_address(vip.address) || self.removed.vips.contains(vip)
+    }
+
+    /// Whether that host object is deleted unless the spec lists it.
+    pub fn governs_host_object(&self, object: &HostObject) -> bool {
+        let is_in_scope = object.is_in(&self.scope) && !self.kept.host_objects.contains(object);
+        is_in_scope || self.removed.host_objects.contains(object)
+    }
+
+    /// Whether the connections of a service to that real server get another source address: full NAT.
+    pub fn is_full_nat(&self, service: &ServiceKey, real_server: &RealServerKey) -> bool {
+        let source_nat = SourceNat { service: *service, real_server: *real_server };
+        // Most specs have no such object.
+        !self.host_objects.is_empty() && self.host_objects.contains_key(&source_nat.into())
+    }
+
     /// How a service is shown to people: `web/192.0.2.1:80/tcp`, or the key alone where the spec
     /// does not list it.
     pub fn label(&self, key: &ServiceKey) -> Label<'_> {
@@ -91,11 +173,16 @@ pub struct Names<'a> {
 }
 
 impl<'a> Names<'a> {
-    /// The name of a service; `None` where neither spec lists it.
+    /// The name of a service, of which the host is a director or a real server; `None` where neither spec
+    /// lists it.
     pub fn name(&self, key: &ServiceKey) -> Option<&'a str> {
         let Self { desired, last } = *self;
         let mut specs = [Some(desired), last].into_iter().flatten();
-        specs.find_map(|spec| Some(&*spec.services.get(key)?.name))
+        specs.find_map(|spec| {
+            let service = spec.services.get(key).map(|service| &*service.name);
+            let part = || spec.real_server.get(key).map(|part| &*part.name);
+            service.or_else(part).filter(|name| !name.is_empty())
+        })
     }
 
     /// How a service is shown to people: `web/192.0.2.1:80/tcp`, or the key alone where it has no

@@ -30,6 +30,10 @@ pub struct Live {
     pub sync: BTreeMap<SyncState, SyncDaemon>,
     /// The values of the requested sysctls; one that does not exist is absent.
     pub sysctls: BTreeMap<Box<str>, Box<str>>,
+    /// The requested sysctls that cannot be set, because `/proc/sys` is mounted read-only where they are, as
+    /// in most containers.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub sysctls_read_only: BTreeSet<Box<str>>,
     /// The kernel modules of IPVS that are loaded or built in; `None` if unknown.
     pub modules: Option<BTreeSet<Box<str>>>,
 }
@@ -53,6 +57,7 @@ impl Live {
             timeouts,
             sync,
             sysctls,
+            sysctls_read_only,
             modules,
         } = self;
         *addresses == other.addresses
@@ -62,6 +67,7 @@ impl Live {
             && *timeouts == other.timeouts
             && *sync == other.sync
             && *sysctls == other.sysctls
+            && *sysctls_read_only == other.sysctls_read_only
             && *modules == other.modules
     }
 }

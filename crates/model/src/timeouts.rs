@@ -35,6 +35,29 @@ impl DesiredTimeouts {
     /// second, in an `int` (`ip_vs_set_timeout`).
     pub const MAX: u32 = (i32::MAX / 1000) as u32;
 
+    /// Whether it sets none.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Each timeout, or that of the other one where this sets none.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        let Self { tcp, tcp_fin, udp } = self;
+        Self { tcp: tcp.or(other.tcp), tcp_fin: tcp_fin.or(other.tcp_fin), udp: udp.or(other.udp) }
+    }
+
+    /// Those of the timeouts that the other one sets, or does not set.
+    #[must_use]
+    pub fn only(self, other: Self, is_set: bool) -> Self {
+        let Self { tcp, tcp_fin, udp } = self;
+        Self {
+            tcp: tcp.filter(|_| other.tcp.is_some() == is_set),
+            tcp_fin: tcp_fin.filter(|_| other.tcp_fin.is_some() == is_set),
+            udp: udp.filter(|_| other.udp.is_some() == is_set),
+        }
+    }
+
     /// The live timeouts, replaced by those that the spec sets.
     pub fn over(self, live: Timeouts) -> Timeouts {
         let Self { tcp, tcp_fin, udp } = self;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use evenkeel_model::{Desired, NamedService, RealServer, RealServerKey, ServiceKey};
 use serde::{Deserialize, Serialize};
 
+use crate::left_scope::members::contains;
 use crate::{DrainRecords, Inputs, Op, canonical};
 
 /// The cause of a step.
@@ -13,6 +14,8 @@ use crate::{DrainRecords, Inputs, Op, canonical};
 pub enum Cause {
     /// The spec differs here from the last applied one.
     SpecChanged,
+    /// The scope of the spec no longer covers the object, which is to be removed.
+    LeftScope,
     /// The spec is unchanged here, and the host no longer matches it.
     Drift,
 }
@@ -22,6 +25,7 @@ impl Cause {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::SpecChanged => "spec changed",
+            Self::LeftScope => "left the scope",
             Self::Drift => "drift",
         }
     }
@@ -39,7 +43,9 @@ pub(crate) fn causes(inputs: &Inputs<'_>, steps: &[Op]) -> Vec<Cause> {
         let changed = needing.into_iter().any(|(_, cause)| *cause == Some(Cause::SpecChanged));
         if changed { Cause::SpecChanged } else { Cause::Drift }
     };
+    let has_left = |op: &Op| contains(&inputs.desired.removed, &op.object());
     let cause = |(op, own): (&Op, &Option<Cause>)| match (op, own) {
+        (op, _) if has_left(op) => Cause::LeftScope,
         (_, Some(own)) => *own,
         (Op::AddModule { module }, None) => {
             changed_needs(&|op| op.needed_modules().iter().any(|needed| **needed == **module))

@@ -23,7 +23,8 @@ pub(crate) struct ConnectionSysctls {
 }
 
 impl ConnectionSysctls {
-    /// Returns the values after the sysctls of the plan are set, which happens first.
+    /// Returns the values after the sysctls of the plan are set, which happens first; those that it
+    /// restores keep theirs until the end.
     pub(crate) fn new(live: &Live, steps: &[Op]) -> Self {
         let value = |asked: &str| {
             let set = steps.iter().find_map(|op| match op {

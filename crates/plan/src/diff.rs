@@ -11,9 +11,9 @@ pub(crate) fn difference(inputs: &Inputs<'_>) -> Difference {
     service::diff(inputs, &mut found);
     found.ops.extend(dummy::diff(desired, live));
     found.ops.extend(vip::diff(desired, live, &mut found.unchanged.vips));
-    let host_objects = host_object::diff(desired, live, &found.ops);
+    let host_objects = host_object::diff(inputs, &found.ops);
     found.ops.extend(host_objects);
-    found.ops.extend(sysctl::diff(desired, live, &record.sysctls));
+    found.ops.extend(sysctl::diff(desired, live, record));
     found.ops.extend(timeouts::diff(desired, live));
     found.ops.extend(sync::diff(desired, live));
     // Modules that those operations need.

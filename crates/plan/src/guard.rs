@@ -10,14 +10,18 @@ use crate::{Inputs, Op};
 
 mod cut_off;
 mod judging;
+mod left_scope;
 mod mass_delete;
 mod missing_file;
 mod no_server;
+mod sessions;
 mod unbind_in_use;
 mod unjudged;
 mod wider_scope;
 
 pub use cut_off::{CutOff, Lack, cut_off, has_end_mark};
+pub use sessions::interrupted_addresses;
+pub(crate) use sessions::unread_warnings;
 pub(crate) use unbind_in_use::marked_warnings;
 pub use unjudged::guards_without_journal;
 
@@ -36,6 +40,8 @@ pub enum Guard {
     MassDelete,
     /// The scope is wider than the one in force, and the plan changes objects that it newly covers.
     WiderScope,
+    /// The scope no longer covers what evenkeel manages, and the spec does not say what becomes of it.
+    LeftScope,
     /// A file of the spec in force is gone, and objects that it listed would be deleted.
     MissingFile,
     /// A service that stays would lose its last real server with a positive weight.
@@ -46,12 +52,13 @@ pub enum Guard {
 
 impl Guard {
     /// Every guard.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Empty,
         Self::CutOff,
         Self::TakeOver,
         Self::MassDelete,
         Self::WiderScope,
+        Self::LeftScope,
         Self::MissingFile,
         Self::NoServer,
         Self::UnbindInUse,
@@ -65,6 +72,7 @@ impl Guard {
             Self::TakeOver => "take-over",
             Self::MassDelete => "mass-delete",
             Self::WiderScope => "wider-scope",
+            Self::LeftScope => "left-scope",
             Self::MissingFile => "missing-file",
             Self::NoServer => "no-server",
             Self::UnbindInUse => "unbind-in-use",
@@ -128,6 +136,8 @@ pub enum Advice {
     MoveServices,
     /// Give the service a drain before it is removed.
     Drain,
+    /// End the sessions of programs on the host, or keep the VIP until they have ended.
+    EndSessions,
     /// Keep the VIP until the connections of fwmark services have ended.
     KeepMarked,
     /// Keep the label while connections use the VIP.
@@ -141,7 +151,9 @@ impl Advice {
     pub(crate) fn for_teardown(self) -> Self {
         match self {
             Self::KeepVip | Self::MoveServices => Self::MoveServices,
-            Self::Drain | Self::KeepMarked | Self::KeepLabel | Self::Wait => Self::Wait,
+            Self::Drain | Self::EndSessions | Self::KeepMarked | Self::KeepLabel | Self::Wait => {
+                Self::Wait
+            }
         }
     }
 
@@ -150,6 +162,7 @@ impl Advice {
             Self::KeepVip => "keep the VIP under `vips`, or remove its services from the spec",
             Self::MoveServices => "move them to another VIP, or delete them, first",
             Self::Drain => "give the service a `drain` and apply that before you remove it",
+            Self::EndSessions => "end them, or keep the VIP under `vips` until they have ended",
             Self::KeepMarked => "keep the VIP under `vips` until the connections have ended",
             Self::KeepLabel => "wait until the connections have ended, or keep its present label",
             Self::Wait => "wait until the connections have ended",
@@ -177,6 +190,7 @@ pub(crate) fn refusals(inputs: &Inputs<'_>, ops: &[Op]) -> Vec<GuardRefusal> {
         (Guard::TakeOver, wider_scope::take_over(inputs, ops)),
         (Guard::MassDelete, mass_delete::refusal(inputs)),
         (Guard::WiderScope, wider_scope::wider_scope(inputs, ops)),
+        (Guard::LeftScope, left_scope::refusal(inputs)),
         (Guard::MissingFile, missing_file::refusal(inputs, ops)),
         (Guard::NoServer, no_server::refusal(inputs, ops)),
     ];
@@ -191,8 +205,11 @@ pub(crate) fn refusals(inputs: &Inputs<'_>, ops: &[Op]) -> Vec<GuardRefusal> {
     refusals
 }
 
+/// A host that is no director has no services of its own to lose: a spec that lists it no longer is how a
+/// real server is taken out. A spec that lists what other directors have is not empty.
 fn empty(desired: &Desired) -> Option<String> {
-    desired.is_empty().then(|| {
+    let is_empty = desired.is_empty() && desired.elsewhere.is_empty();
+    (is_empty && desired.roles.is_director()).then(|| {
         "the spec lists no service and no VIP, so everything in its scope would be deleted; a \
          truncated file looks the same"
             .to_owned()
@@ -210,7 +227,7 @@ fn label(inputs: &Inputs<'_>, key: &ServiceKey) -> String {
 }
 
 /// Lists the first three by name and counts the others.
-fn some_of(all: &[String]) -> String {
+pub(crate) fn some_of(all: &[String]) -> String {
     list_of(all, 3)
 }
 

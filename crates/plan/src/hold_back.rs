@@ -21,15 +21,26 @@
 //! - A host object that connections to real servers may depend on is not deleted while one stays that
 //!   should have been deleted.
 //!
-//! Sysctls and timeouts block nothing. Sync daemons do only where the kernel refuses real servers
-//! of the other family beside them.
+//! - A VIP that other hosts of the network have too, on `lo` or a tunnel device, is bound only if the
+//!   sysctls or the ARP rules that keep this host from answering ARP requests for it are set. Neither of
+//!   them gives way to the other before that one is set.
+//! - A real server gets under full NAT only if connection tracking and its source NAT are set.
+//! - A sysctl is not restored while a real server, a service or a VIP stays that should have been
+//!   deleted or unbound and may rely on it.
+//!
+//! Timeouts and all other sysctls block nothing. Sync daemons do only where the kernel refuses real
+//! servers of the other family beside them.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use evenkeel_model::{Binding, Family, HostObject, Live, RealServerKey, Service, ServiceKey};
+use evenkeel_model::{
+    Binding, Family, HostObject, HostObjectKind, Live, RealServerKey, Service, ServiceKey,
+    SourceNat,
+};
 
 use crate::impact_analysis::vanishing;
+use crate::sysctl_side_effects::{MasterSysctl, SysctlOfInterface};
 use crate::{Object, Op};
 
 /// Returns the steps of a plan for that live state that may be executed while some objects are held
@@ -115,11 +126,13 @@ impl<'a> PlanIndex<'a> {
     /// Whether an operation changes an object that is held back, or deletes one with its own
     /// object.
     fn touches_held_back(&self, op: &Op) -> bool {
+        let holds_vip = |is_on: &dyn Fn(&Binding) -> bool| {
+            self.held_back.iter().any(|it| matches!(it, Object::Vip(binding) if is_on(binding)))
+        };
         let takes_along = match op {
             Op::DeleteService { key, .. } => self.holding.contains(key),
-            Op::DeleteDummy { interface } => self.held_back.iter().any(
-                |object| matches!(object, Object::Vip(binding) if binding.interface == *interface),
-            ),
+            Op::DeleteDummy { interface } => holds_vip(&|it| it.interface == *interface),
+            Op::DeleteHostObject { object, .. } => holds_vip(&|it| object.carries(it)),
             _ => false,
         };
         takes_along || self.held_back.contains(&op.object())
@@ -166,12 +179,16 @@ pub(crate) struct OmittedSteps<'a> {
     checks_bindings: bool,
     /// Modules that are not loaded.
     pub(crate) modules: BTreeSet<&'a str>,
-    /// Dummy devices that are not created or not brought up.
-    pub(crate) dummies: BTreeSet<&'a str>,
+    /// Dummy and tunnel devices that are not created, not brought up or not edited.
+    pub(crate) devices: BTreeSet<&'a str>,
     /// Whether a sync daemon still runs that should have stopped.
     pub(crate) is_synced: bool,
     /// Whether a real server stays whose family differs from that of its service.
     pub(crate) is_mixed: bool,
+    /// Sysctls that are not set.
+    pub(crate) sysctls_not_set: BTreeSet<&'a str>,
+    /// Sysctls that are not restored.
+    pub(crate) sysctls_not_restored: BTreeSet<&'a str>,
     /// Services that are not added.
     pub(crate) not_added: BTreeSet<ServiceKey>,
     /// Services that should have been deleted.
@@ -211,8 +228,59 @@ impl OmittedSteps<'_> {
         // IPv6 refuses an address that the interface has with another prefix length.
         let is_taken =
             binding.address.is_ipv6() && self.bound.iter().any(|other| other.same_place(binding));
-        is_unready || is_taken || self.dummies.contains(&*binding.interface)
+        is_unready
+            || is_taken
+            || self.devices.contains(&*binding.interface)
+            || self.sysctls_not_set.iter().any(|key| hides_vip(key, binding))
+            || self.arp_rules().any(|object| object.carries(binding))
     }
+
+    fn arp_rules(&self) -> impl Iterator<Item = &HostObject> {
+        self.host_objects.iter().copied().filter(|it| it.kind() == HostObjectKind::ArpRules)
+    }
+
+    /// Whether sysctls are missing that are to keep this host from answering ARP requests.
+    pub(crate) fn lacks_arp_sysctls(&self) -> bool {
+        self.sysctls_not_set.iter().any(|key| keeps_from_arp(key))
+    }
+
+    /// Whether a real server would be reached without source NAT, and answer past the director.
+    pub(crate) fn lacks_source_nat(&self, service: ServiceKey, real_server: RealServerKey) -> bool {
+        self.host_objects.contains(&HostObject::from(SourceNat { service, real_server }))
+    }
+
+    /// Whether a sysctl must keep the value that it has.
+    pub(crate) fn blocks_restore(&self, key: &str) -> bool {
+        let concerns = |binding: &Binding| {
+            SysctlOfInterface::of(key).is_some_and(|sysctl| sysctl.concerns(binding))
+        };
+        let is_rewritten_later = MasterSysctl::rewriting(key).is_some_and(|master| {
+            let mut waiting = self.sysctls_not_restored.iter();
+            waiting.any(|key| MasterSysctl::of(key) == Some(master))
+        });
+        self.keeps_real_servers()
+            || self.bound.iter().any(|it| concerns(it))
+            || is_rewritten_later
+            || keeps_from_arp(key) && self.arp_rules().next().is_some()
+    }
+}
+
+/// The devices on which real servers bind VIPs that other hosts of the network bind too: `lo` for direct
+/// routing, and the devices that the kernel creates with each kind of tunnel.
+const SHARED_VIPS: [&str; 6] = ["lo", "tunl0", "sit0", "ip6tnl0", "gre0", "ip6gre0"];
+
+/// Whether a real server needs that sysctl before it binds that VIP. IPv6 needs none.
+fn hides_vip(key: &str, binding: &Binding) -> bool {
+    SHARED_VIPS.contains(&&*binding.interface)
+        && SysctlOfInterface::of(key).is_some_and(|sysctl| {
+            let hides = ["arp_ignore", "arp_announce", "rp_filter"].contains(&sysctl.name);
+            hides && sysctl.concerns(binding)
+        })
+}
+
+/// Whether a sysctl keeps a host from answering ARP requests, or from sending some.
+fn keeps_from_arp(key: &str) -> bool {
+    SysctlOfInterface::of(key).is_some_and(|it| ["arp_ignore", "arp_announce"].contains(&it.name))
 }
 
 fn serves(service: &Service) -> bool {

@@ -35,7 +35,13 @@ pub enum Effect {
     /// They stay, and the real server gets no new ones.
     Quiesced,
     /// They stay and keep the forwarding method that they started with (`cp->packet_xmit`).
-    KeepForward,
+    KeepForward {
+        /// The new method is DR. The kernel keeps one route for each real server. If a packet of a
+        /// connection under the former method sets it, packets under DR miss the real server
+        /// (`__ip_vs_get_out_rt`), until the route is set anew: by an edit of the real server, or by
+        /// `ip route flush cache`.
+        to_direct: bool,
+    },
     /// Their packets use the new encapsulation at once (`ip_vs_tunnel_xmit` reads it from the real
     /// server).
     Rewrapped,
@@ -94,7 +100,7 @@ impl Effect {
             Self::Stay => "stay",
             Self::Retimed => "retimed",
             Self::Quiesced => "quiesced",
-            Self::KeepForward => "keep_forward",
+            Self::KeepForward { .. } => "keep_forward",
             Self::Rewrapped => "rewrapped",
             Self::Rescheduled { .. } => "rescheduled",
             Self::Drain { .. } => "drain",
@@ -136,7 +142,7 @@ impl Impact {
             | Effect::Interrupted
             | Effect::Rebound { .. }
             | Effect::Rewrapped
-            | Effect::KeepForward => some,
+            | Effect::KeepForward { .. } => some,
             // The line of a drain already shows its maximum duration.
             Effect::Drain { left, .. } => {
                 self.connections.is_some() || left.is_some() || self.new_connections().is_some()
@@ -197,7 +203,15 @@ impl fmt::Display for Impact {
                 f.write_str("existing connections stay, no new ones are accepted")?;
                 also(f, self.new_connections())
             }
-            Effect::KeepForward => f.write_str("existing connections keep their forwarding method"),
+            Effect::KeepForward { to_direct } => {
+                f.write_str("existing connections keep their forwarding method")?;
+                also(
+                    f,
+                    to_direct.then_some(
+                        "new ones may miss the real server while those last: drain it before",
+                    ),
+                )
+            }
             Effect::Rewrapped => {
                 f.write_str("packets of existing connections use the new encapsulation at once")
             }

@@ -1,7 +1,7 @@
 //! The inputs of a plan.
 
 use evenkeel_model::statistics::Statistics;
-use evenkeel_model::{Desired, Live, Scope};
+use evenkeel_model::{Desired, Live, LocalSessions, Scope};
 
 use crate::{CutOff, LostFile, PriorState};
 
@@ -10,6 +10,9 @@ use crate::{CutOff, LostFile, PriorState};
 pub struct Inputs<'a> {
     /// The desired state of the spec.
     pub desired: &'a Desired,
+    /// The desired state by which guards judge what begins to leave a real server
+    /// ([`crate::Leaving::judged`]); `None` if nothing does.
+    pub judged: Option<&'a Desired>,
     /// The live state as read from the kernel.
     pub live: &'a Live,
     /// The recorded state of earlier applies to this network namespace.
@@ -24,12 +27,25 @@ pub struct Inputs<'a> {
     /// The connections of the services that the plan touches, as far as they were counted; they
     /// affect only the reported impacts and the guards, never the steps.
     pub statistics: Option<&'a Statistics>,
+    /// The sessions of programs on the host over [the addresses](crate::interrupted_addresses) that the plan
+    /// takes from it; `None` if they were not read. They affect only a guard and warnings.
+    pub sessions: Option<&'a LocalSessions>,
 }
 
 impl<'a> Inputs<'a> {
     /// Creates inputs without a last applied spec and without connection counts.
     pub fn new(desired: &'a Desired, live: &'a Live, record: &'a PriorState) -> Self {
-        Self { desired, live, record, last: None, cut_off: None, lost_files: &[], statistics: None }
+        Self {
+            desired,
+            judged: None,
+            live,
+            record,
+            last: None,
+            cut_off: None,
+            lost_files: &[],
+            statistics: None,
+            sessions: None,
+        }
     }
 
     /// Returns the scope of the spec in force; `None` if nothing was applied yet or the scope is

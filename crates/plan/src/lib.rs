@@ -18,6 +18,8 @@ mod hold_back;
 mod impact;
 mod impact_analysis;
 mod inputs;
+mod leaving;
+mod left_scope;
 mod lost_files;
 mod object;
 mod op;
@@ -32,6 +34,7 @@ mod rollback_builder;
 mod rollback_plan;
 mod service_selection;
 mod simulate;
+mod sysctl_side_effects;
 mod teardown;
 #[cfg(test)]
 mod test_fixtures;
@@ -48,11 +51,18 @@ pub use counts::Counts;
 pub use field::{FieldChange, FieldValue};
 pub use guard::{
     Advice, CutOff, Guard, GuardRefusal, Lack, Reason, UnknownGuard, cut_off,
-    guards_without_journal, has_end_mark,
+    guards_without_journal, has_end_mark, interrupted_addresses,
 };
 pub use hold_back::hold_back;
 pub use impact::{Effect, Impact};
 pub use inputs::Inputs;
+pub use leaving::{
+    DEFAULT_INTERVAL, Leaving, LeavingInputs, LeavingPart, PartRecord, RealServerRecords,
+    StayingObject, leaving,
+};
+pub use left_scope::{
+    LeftObjects, LeftScopeInputs, MadeObjects, forget_removed, left_objects, left_scope, narrows,
+};
 pub use lost_files::{Loss, LostFile, lost_files, may_have_lost_files};
 pub use object::Object;
 pub use op::{Op, Verb};
@@ -60,11 +70,13 @@ pub use order::Stage;
 pub use plan::{Plan, WiderScope, plan};
 pub use plan_staleness::staleness_diff;
 pub use precondition::UnmetPrecondition;
-pub use prior_state::{DrainRecords, Draining, PriorState};
+pub use prior_state::{DrainRecords, Draining, PriorState, ReplacedObjects};
+pub use resource::UNSET;
 pub use rollback_builder::ObjectTrace;
 pub use rollback_plan::{RollbackPlan, rollback_plan};
 pub use service_selection::{ServiceSelection, UnknownSelection};
 pub use simulate::simulate;
+pub use sysctl_side_effects::{MasterSysctl, recorded_key};
 pub use teardown::{Remaining, StayingService, Stays, TeardownInputs, remaining, teardown};
 pub use unchanged::Unchanged;
 pub use warning::{KeptTimeout, LooserGuard, Warning};

@@ -87,7 +87,7 @@ pub fn may_have_lost_files(ops: &[Op], before: &[(&str, &[u8])], after: &[(&str,
                 | Op::Unbind { .. }
                 | Op::DeleteHostObject { .. }
                 | Op::DeleteSync { .. }
-                | Op::EditSysctl { .. }
+                | Op::RestoreSysctl { .. }
         )
     };
     let edits = |op: &Op| op.verb() == Verb::Edit;

@@ -1,5 +1,7 @@
 //! The operations of a plan, with all that their execution needs.
 
+use std::collections::BTreeMap;
+
 use evenkeel_model::{
     Binding, Drain, HostObject, HostValue, RealServer, RealServerKey, Service, ServiceConfig,
     ServiceKey, SyncDaemon, SyncState, Timeouts,
@@ -25,10 +27,27 @@ pub enum Op {
     EditSysctl {
         /// Its key.
         key: Box<str>,
-        /// Its value as read.
+        /// Its value as read; `unset` if there is no such sysctl yet.
         before: Box<str>,
         /// The value it gets.
         after: Box<str>,
+        /// The sysctls that the kernel rewrites with it ([`crate::MasterSysctl`]), with their values
+        /// before.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        rewrites: BTreeMap<Box<str>, Box<str>>,
+    },
+    /// A sysctl that the spec no longer names gets the value from before evenkeel set it. The same
+    /// operation corrects a sysctl that the kernel rewrites with another one that is restored.
+    RestoreSysctl {
+        /// Its key.
+        key: Box<str>,
+        /// Its value before, with the side effects of earlier steps.
+        before: Box<str>,
+        /// The value it gets.
+        after: Box<str>,
+        /// As for [`Self::EditSysctl`].
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        rewrites: BTreeMap<Box<str>, Box<str>>,
     },
     /// The connection timeouts are edited, all with one message.
     EditTimeouts {

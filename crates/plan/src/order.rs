@@ -6,9 +6,12 @@
 //! behind it, and no service that stays loses its last positive weight. These are the phases:
 //!
 //!  1. Load modules and set sysctls, because later phases may need them: a scheduler, or
-//!     `expire_nodest_conn` for the drains of this plan.
+//!     `expire_nodest_conn` for the drains of this plan. In between, add tunnel devices and FOU ports:
+//!     a device brings sysctls of its own, which must be set before VIPs are bound on it (10.). A VIP on
+//!     `lo` of a real server is bound only when `arp_ignore` is set: the host would answer ARP requests
+//!     for it otherwise. A sysctl that makes the kernel rewrite others precedes those.
 //!  2. Stop sync daemons that are to stop or change. This precedes changes of the table, and starts
-//!     follow them (14.): the kernel refuses real servers of the other family while a daemon runs,
+//!     follow them (15.): the kernel refuses real servers of the other family while a daemon runs,
 //!     and a daemon while there are such real servers (`ip_vs_add_dest`, `ip_vs_genl_new_daemon`).
 //!  3. Set timeouts. Create dummy devices, on which VIPs are bound later. Add and edit the host objects
 //!     that connections to real servers may depend on: no client is sent to a real server before them.
@@ -39,10 +42,13 @@
 //!     follows the drains. Host objects that connections to real servers may depend on, and that the
 //!     kernel deletes with a VIP, are added again at once. The kernel deletes real servers with their
 //!     service, in one operation. Finally, delete dummy devices without VIPs.
-//! 14. Start sync daemons.
+//! 14. Restore sysctls that the spec no longer names: drains and deletions (11. to 13.) depend on the
+//!     values in force, and the VIPs that rely on `arp_ignore` are unbound now. Those that the kernel
+//!     rewrites with one that is restored follow it. Then delete tunnel devices and FOU ports.
+//! 15. Start sync daemons.
 //!
 //! Within a phase, additions are in the order of the spec, on which the sh and mh schedulers
-//! depend; all other operations are in the order of their keys.
+//! depend; all other operations are in the order of their keys, except for sysctls that rewrite others.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -74,6 +80,7 @@ pub(crate) fn order(added: Vec<Op>, readded: Vec<Op>, mut others: Vec<Op>) -> Ve
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
     AddModules,
+    AddTunnels,
     EditSysctls,
     DeleteSync,
     EditTimeouts,
@@ -95,6 +102,8 @@ pub(crate) enum Phase {
     Unbind,
     DeleteServices,
     DeleteDummies,
+    RestoreSysctls,
+    DeleteTunnels,
     AddSync,
 }
 
@@ -164,7 +173,7 @@ fn surround_unbinds(steps: &mut Vec<Op>) {
         // The kernel deletes none with an IPv6 address.
         let unbinds = |op: &Op| match op {
             Op::Unbind { binding, .. } => {
-                binding.address.is_ipv4() && *binding.interface == *object.interface()
+                binding.address.is_ipv4() && Some(&*binding.interface) == object.interface()
             }
             _ => false,
         };

@@ -2,23 +2,27 @@
 
 use std::collections::BTreeMap;
 
-use evenkeel_model::{Desired, Drain, Live, Owner, Scope, ServiceKey};
+use evenkeel_model::{
+    Desired, Drain, LeftScope, Link, Live, Owner, Scope, ServiceKey, TunnelDevice,
+};
 use serde::Serialize;
 
 use crate::cause::causes;
 use crate::connection_sysctls::ConnectionSysctls;
 use crate::diff::difference;
 use crate::difference::Difference;
-use crate::guard::{marked_warnings, refusals};
+use crate::guard::{marked_warnings, refusals, unread_warnings};
 use crate::impact_analysis::impacts;
 use crate::order::order;
 use crate::precondition::unmet_preconditions;
-use crate::resource::host_object::foreign_values;
+use crate::resource::host_object::{
+    default_route_warnings, foreign_values, staying_devices, untranslated,
+};
 use crate::resource::timeouts::left_timeouts;
 use crate::resource::vip::foreign_labels;
 use crate::{
-    Cause, Counts, DrainRecords, Effect, Guard, GuardRefusal, Impact, Inputs, Op, Unchanged,
-    UnmetPrecondition, Verb, Warning,
+    Cause, Counts, DrainRecords, Effect, Guard, GuardRefusal, Impact, Inputs, Op, StayingObject,
+    Unchanged, UnmetPrecondition, Verb, Warning,
 };
 
 /// The steps that bring a host from its live to its desired state, with all that is reported about
@@ -30,6 +34,8 @@ pub struct Plan {
     /// The wider scope, if the spec governs more than the one in force. It changes nothing on its
     /// own, but this plan or a later one may delete objects that it newly covers.
     pub wider_scope: Option<WiderScope>,
+    /// What left the scope and stays ([`crate::LeftObjects::kept`]). The apply of this plan forgets it.
+    pub kept: LeftScope,
     /// The cause of each step, in the same order; empty if no last applied spec is known.
     pub causes: Vec<Cause>,
     /// The impacts on connections, by the index of the step; a step without an entry affects none.
@@ -44,6 +50,9 @@ pub struct Plan {
     pub unchanged: Unchanged,
     /// The number of live services outside the scope.
     pub out_of_scope: usize,
+    /// What stays on a real server for services that it leaves ([`crate::Leaving::staying`]), as the
+    /// caller found before it made the plan; no step removes it yet.
+    pub staying: Vec<StayingObject>,
 }
 
 /// A scope that governs more than the one in force.
@@ -59,18 +68,31 @@ pub struct WiderScope {
 
 /// Makes a plan. The same inputs give the same plan.
 pub fn plan(inputs: Inputs<'_>) -> Plan {
-    let Inputs { desired, live, record, last: _, cut_off: _, lost_files: _, statistics: _ } =
-        inputs;
+    let Inputs {
+        desired,
+        live,
+        record,
+        judged: _,
+        last: _,
+        cut_off: _,
+        lost_files: _,
+        statistics: _,
+        sessions: _,
+    } = inputs;
     let Difference { added, readded, ops, unchanged, out_of_scope } = difference(&inputs);
     let mut warnings = warnings(desired, live);
     warnings.extend(foreign_labels(desired, live));
     warnings.extend(foreign_values(desired, live));
+    warnings.extend(default_route_warnings(&inputs));
     warnings.extend(reordered(desired, &readded));
     let steps = order(added, readded, ops);
+    warnings.extend(staying_devices(desired, live, &steps));
+    warnings.extend(untranslated(desired, live, &steps));
     if drops_after_drains(ConnectionSysctls::new(live, &steps), &steps) {
         warnings.push(Warning::DroppingDrains { is_teardown: false });
     }
     warnings.extend(marked_warnings(&inputs, &steps));
+    warnings.extend(unread_warnings(&inputs, &steps));
     warnings.extend(left_timeouts(desired, live, record.timeouts));
     let takes = |op: &Op| matches!(op.verb(), Verb::Drain | Verb::Delete | Verb::Unbind);
     if steps.iter().any(takes) || record.guards.is_some() {
@@ -78,7 +100,8 @@ pub fn plan(inputs: Inputs<'_>) -> Plan {
     }
     Plan {
         wider_scope: wider_scope(&inputs),
-        refusals: refusals(&inputs, &steps),
+        kept: desired.kept.clone(),
+        refusals: all_refusals(&inputs, &steps),
         unmet_preconditions: unmet_preconditions(desired, live, &steps),
         warnings,
         causes: causes(&inputs, &steps),
@@ -86,14 +109,30 @@ pub fn plan(inputs: Inputs<'_>) -> Plan {
         steps,
         unchanged,
         out_of_scope,
+        staying: Vec::new(),
     }
 }
 
+/// Returns the refusals of these steps, and of those that are put off because something leaves a real
+/// server first: its removal is judged with the spec that causes it.
+fn all_refusals(inputs: &Inputs<'_>, steps: &[Op]) -> Vec<GuardRefusal> {
+    let mut all = refusals(inputs, steps);
+    if let Some(judged) = inputs.judged {
+        let at_once = Inputs { desired: judged, judged: None, ..*inputs };
+        let Difference { added, readded, ops, .. } = difference(&at_once);
+        let put_off = refusals(&at_once, &order(added, readded, ops));
+        let is_new = |it: &GuardRefusal| all.iter().all(|refusal| refusal.guard != it.guard);
+        let put_off: Vec<_> = put_off.into_iter().filter(is_new).collect();
+        all.extend(put_off);
+    }
+    all
+}
+
 impl Plan {
-    /// Whether the live state matches the desired state, and the spec governs no more than the one
-    /// in force.
+    /// Whether the live state matches the desired state, the spec governs no more than the one in force,
+    /// and nothing left its scope.
     pub fn is_in_sync(&self) -> bool {
-        self.steps.is_empty() && self.wider_scope.is_none()
+        self.steps.is_empty() && self.wider_scope.is_none() && self.kept.is_empty()
     }
 
     /// Sets the remaining time of continuing drains, at the time `now` in seconds since 1970.
@@ -165,7 +204,8 @@ fn warnings(desired: &Desired, live: &Live) -> Vec<Warning> {
     // A device of evenkeel is brought up.
     let is_down = |interface: &str| {
         let link = live.links.as_ref().and_then(|links| links.get(interface));
-        link.is_some_and(|link| !link.up && link.owner == Owner::Other)
+        let is_brought_up = || desired.host_objects.keys().any(|it| it.device() == Some(interface));
+        link.is_some_and(|link| !link.up && link.owner == Owner::Other) && !is_brought_up()
     };
     for binding in desired.vips.keys() {
         let foreign = live.addresses.iter().find(|(other, owner)| {
@@ -174,13 +214,27 @@ fn warnings(desired: &Desired, live: &Live) -> Vec<Warning> {
         if let Some((foreign, _)) = foreign.filter(|_| !live.addresses.contains_key(binding)) {
             found.push(Warning::OtherPrefix { bound: foreign.clone(), desired: binding.prefix });
         }
+        // A director announces the address wherever it has it.
+        let answering = live.addresses.iter().find(|(other, owner)| {
+            let is_elsewhere = other.address == binding.address
+                && other.interface != binding.interface
+                && **owner == Owner::Other;
+            is_elsewhere && !desired.roles.is_director() && has_neighbours(live, &other.interface)
+        });
+        if let Some((bound, _)) = answering {
+            found.push(Warning::AnsweredElsewhere { bound: bound.clone() });
+        }
         if is_down(&binding.interface) {
             let (interface, vip) = (binding.interface.clone(), binding.address);
             found.push(Warning::InterfaceDown { interface, vip });
         }
     }
-    for object in desired.host_objects.keys().filter(|object| is_down(object.interface())) {
-        let (interface, vip) = (object.interface().into(), object.address());
+    for object in desired.host_objects.keys() {
+        let (Some(interface), Some(vip)) = (object.interface(), object.address()) else { continue };
+        if !is_down(interface) {
+            continue;
+        }
+        let interface = interface.into();
         let warning = Warning::InterfaceDown { interface, vip };
         // The route of a VIP is on the VIP's interface.
         if !found.contains(&warning) {
@@ -188,6 +242,14 @@ fn warnings(desired: &Desired, live: &Live) -> Vec<Warning> {
         }
     }
     found
+}
+
+/// Whether hosts may ask for the addresses of an interface on it.
+fn has_neighbours(live: &Live, interface: &str) -> bool {
+    let is_tunnel = TunnelDevice { interface: interface.into() }.driver().is_some();
+    let is_dummy =
+        |links: &BTreeMap<Box<str>, Link>| links.get(interface).is_some_and(|it| it.dummy);
+    interface != "lo" && !is_tunnel && !live.links.as_ref().is_some_and(is_dummy)
 }
 
 #[cfg(test)]

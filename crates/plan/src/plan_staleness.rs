@@ -2,7 +2,8 @@
 //!
 //! It is valid as long as the same inputs give the same steps. Changes that do not concern the plan
 //! are ignored: fields that the spec leaves to other programs, timeouts that it does not name,
-//! kernel modules that were loaded, drains that were started.
+//! kernel modules that were loaded, drains that were started, sysctls that the kernel rewrites with
+//! another one.
 
 use std::collections::HashMap;
 use std::mem::{Discriminant, discriminant};
@@ -101,6 +102,11 @@ fn mask_ignored(op: &mut Op, saved: &Op, ignore: Ignore) {
                 mask_number(field, [before, after], [*saved_before, *saved_after]);
             }
         }
+        // An interface that appeared or vanished does not concern the plan.
+        (
+            Op::EditSysctl { rewrites, .. } | Op::RestoreSysctl { rewrites, .. },
+            Op::EditSysctl { rewrites: saved, .. } | Op::RestoreSysctl { rewrites: saved, .. },
+        ) => rewrites.clone_from(saved),
         _ => {}
     }
 }

@@ -1,9 +1,9 @@
 //! Preconditions of a plan, checked before the first operation is sent.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use evenkeel_model::{Desired, HostObject, Live};
+use evenkeel_model::{DefaultRoute, Desired, HostObject, HostObjectKind, HostValue, Live};
 
 use crate::Op;
 
@@ -21,9 +21,59 @@ pub enum UnmetPrecondition {
         /// Its key.
         key: Box<str>,
     },
+    /// Sysctls need another value, and `/proc/sys` is mounted read-only, as in most containers.
+    ReadOnlySysctls {
+        /// The values that they need, by key.
+        needed: BTreeMap<Box<str>, Box<str>>,
+    },
+    /// The host cannot have host objects of a kind that the spec asks for, or those that evenkeel added
+    /// can be neither read nor changed.
+    Unavailable {
+        /// The kind.
+        kind: HostObjectKind,
+        /// What is missing, with the remedy.
+        why: Box<str>,
+    },
     /// The loopback interface is down: the kernel then treats no address as unicast and refuses
     /// every new real server (`ip_vs_new_dest`).
     LoopbackDown,
+    /// The default route is several IPv6 routes of one metric, which could not be restored as they are.
+    SeveralDefaultRoutes {
+        /// The default route.
+        route: DefaultRoute,
+    },
+}
+
+impl UnmetPrecondition {
+    /// Whether the operation cannot be executed while this is not met.
+    pub fn prevents(&self, op: &Op) -> bool {
+        match (self, op) {
+            (Self::NoInterface { interface }, Op::Bind { binding, .. }) => {
+                binding.interface == *interface
+            }
+            (Self::NoInterface { interface }, Op::AddSync { after, .. }) => {
+                after.interface == *interface
+            }
+            (Self::NoInterface { interface }, Op::AddHostObject { object, .. }) => {
+                object.interface() == Some(&**interface)
+            }
+            (
+                Self::Unavailable { kind, .. },
+                Op::AddHostObject { object, .. }
+                | Op::EditHostObject { object, .. }
+                | Op::DeleteHostObject { object, .. },
+            ) => object.kind() == *kind,
+            (Self::NoSysctl { key: missing }, Op::EditSysctl { key, .. }) => key == missing,
+            (Self::ReadOnlySysctls { needed }, Op::EditSysctl { key, .. }) => {
+                needed.contains_key(key)
+            }
+            (Self::SeveralDefaultRoutes { route }, Op::EditHostObject { object, .. }) => {
+                *object == HostObject::DefaultRoute(*route)
+            }
+            (Self::LoopbackDown, Op::AddRealServer { .. }) => true,
+            _ => false,
+        }
+    }
 }
 
 impl fmt::Display for UnmetPrecondition {
@@ -37,9 +87,29 @@ impl fmt::Display for UnmetPrecondition {
             Self::NoSysctl { key } => {
                 write!(f, "this kernel has no sysctl {key}; correct its name, or remove it from the spec")
             }
+            Self::ReadOnlySysctls { needed } => {
+                let needed: Vec<String> =
+                    needed.iter().map(|(key, value)| format!("{key}={value}")).collect();
+                write!(
+                    f,
+                    "/proc/sys is read-only here, as in most containers, and evenkeel cannot set {}; set \
+                     them where the container is started (Docker: `--sysctl`, Kubernetes: \
+                     `securityContext.sysctls`), or run evenkeel on the host",
+                    needed.join(", ")
+                )
+            }
+            Self::Unavailable { kind, why } => {
+                write!(f, "{} cannot be managed on this host: {why}", kind.name())
+            }
             Self::LoopbackDown => f.write_str(
                 "interface lo is down, and the kernel refuses every new real server until it is up; \
                  `ip link set lo up` brings it up",
+            ),
+            Self::SeveralDefaultRoutes { route } => write!(
+                f,
+                "the default route {route} is several routes of the same metric, which evenkeel could not \
+                 restore exactly and does not replace; delete all but one with `ip -6 route del default \
+                 via GATEWAY`, or give them different metrics"
             ),
         }
     }
@@ -51,14 +121,24 @@ pub(crate) fn unmet_preconditions(
     live: &Live,
     ops: &[Op],
 ) -> Vec<UnmetPrecondition> {
+    let beside_links = read_only_sysctls(live, ops).into_iter().chain(several_default_routes(ops));
+    let beside_links = beside_links.chain(unavailable(live, ops));
     let Some(links) = &live.links else {
-        return Vec::new();
+        return beside_links.collect();
+    };
+    let is_added_tunnel = |interface: &str| {
+        let mut added = ops.iter().filter_map(|op| match op {
+            Op::AddHostObject { object, .. } => object.device(),
+            _ => None,
+        });
+        added.any(|device| device == interface)
     };
     let created = |interface: &str| {
-        ops.iter().any(|op| matches!(op, Op::AddDummy { interface: it } if **it == *interface))
+        let is_dummy = |op: &Op| matches!(op, Op::AddDummy { interface: it } if **it == *interface);
+        ops.iter().any(is_dummy) || is_added_tunnel(interface)
     };
     let of_vips = desired.vips.keys().map(|binding| &*binding.interface);
-    let of_host_objects = desired.host_objects.keys().map(HostObject::interface);
+    let of_host_objects = desired.host_objects.keys().filter_map(HostObject::interface);
     let of_daemons = desired.sync.iter().flatten().map(|(_, daemon)| &*daemon.interface);
     let missing: BTreeSet<&str> = of_vips
         .chain(of_host_objects)
@@ -72,7 +152,10 @@ pub(crate) fn unmet_preconditions(
     // A snapshot holds only the sysctls that its own spec named; only a live kernel shows which
     // exist.
     let is_kernel = live.modules.is_some();
-    let unknown = desired.sysctls.keys().filter(|key| !live.sysctls.contains_key(*key));
+    // The kernel has those of a device once it is there. Dummy devices are created after sysctls are set.
+    let comes = |key: &str| interface_of(key).is_some_and(|interface| is_added_tunnel(&interface));
+    let absent = desired.sysctls.keys().filter(|key| !live.sysctls.contains_key(*key));
+    let unknown = absent.filter(|key| !comes(key));
     found.extend(
         unknown.filter(|_| is_kernel).map(|key| UnmetPrecondition::NoSysctl { key: key.clone() }),
     );
@@ -80,5 +163,54 @@ pub(crate) fn unmet_preconditions(
     if adds && links.get("lo").is_some_and(|lo| !lo.up) {
         found.push(UnmetPrecondition::LoopbackDown);
     }
+    found.extend(beside_links);
     found
+}
+
+/// Returns the sysctls that are to be set where none can be. What a teardown restores does not prevent the
+/// rest of it.
+fn read_only_sysctls(live: &Live, ops: &[Op]) -> Option<UnmetPrecondition> {
+    let edits = ops.iter().filter_map(|op| match op {
+        Op::EditSysctl { key, after, .. } if live.sysctls_read_only.contains(key) => {
+            Some((key.clone(), after.clone()))
+        }
+        _ => None,
+    });
+    let needed: BTreeMap<_, _> = edits.collect();
+    (!needed.is_empty()).then_some(UnmetPrecondition::ReadOnlySysctls { needed })
+}
+
+/// Returns the default routes that are replaced and could not be restored.
+fn several_default_routes(ops: &[Op]) -> impl Iterator<Item = UnmetPrecondition> {
+    ops.iter().filter_map(|op| match op {
+        Op::EditHostObject { object: HostObject::DefaultRoute(route), before, after } => {
+            let HostValue::DefaultRoute(found) = &**before else { return None };
+            let is_lost = !after.is_restored() && !found.is_restorable(route.family);
+            is_lost.then_some(UnmetPrecondition::SeveralDefaultRoutes { route: *route })
+        }
+        _ => None,
+    })
+}
+
+/// Returns the kinds that are to be changed and cannot be.
+fn unavailable(live: &Live, ops: &[Op]) -> impl Iterator<Item = UnmetPrecondition> {
+    let changed = ops.iter().filter_map(|op| match op {
+        Op::AddHostObject { object, .. }
+        | Op::EditHostObject { object, .. }
+        | Op::DeleteHostObject { object, .. } => Some(object.kind()),
+        _ => None,
+    });
+    let changed: BTreeSet<HostObjectKind> = changed.collect();
+    let unavailable = live.host_objects.unavailable.iter();
+    unavailable
+        .filter(move |(kind, _)| changed.contains(kind))
+        .map(|(kind, why)| UnmetPrecondition::Unavailable { kind: *kind, why: why.clone() })
+}
+
+/// Returns the interface that a sysctl is of: `net.ipv4.conf.eth0/100.rp_filter` is one of `eth0.100`.
+fn interface_of(key: &str) -> Option<String> {
+    let mut parts = key.split('.');
+    let (net, _family, kind) = (parts.next()?, parts.next()?, parts.next()?);
+    let interface = parts.next()?.replace('/', ".");
+    (net == "net" && ["conf", "neigh"].contains(&kind)).then_some(interface)
 }

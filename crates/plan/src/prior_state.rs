@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use evenkeel_model::{Desired, DesiredTimeouts, Drain, Guards, RealServerKey, Scope, ServiceKey};
+use evenkeel_model::{
+    DefaultRouteValue, Desired, DesiredTimeouts, Drain, ForeignMarks, Guards, HostObject,
+    HostValue, LeftScope, RealServerKey, Scope, ServiceKey,
+};
 use serde::{Deserialize, Serialize};
 
-use crate::{ClockReading, Uptime};
+use crate::{ClockReading, RealServerRecords, Uptime};
 
 /// The part of the record that every plan depends on. The last applied spec, which only plans with
 /// changes need, is separate: [`crate::Inputs::last`].
@@ -26,11 +29,30 @@ pub struct PriorState {
     pub end_marks: bool,
     /// The values that sysctls had before evenkeel set them.
     pub sysctls: BTreeMap<Box<str>, Box<str>>,
+    /// The values that other sysctls had before the kernel rewrote them with one that evenkeel set, by
+    /// the key of that one ([`crate::MasterSysctl`]). They are restored only with it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub side_effects: BTreeMap<Box<str>, BTreeMap<Box<str>, Box<str>>>,
+    /// What left the scope of the spec in force, is to be removed, and is not gone yet.
+    #[serde(default, skip_serializing_if = "LeftScope::is_empty")]
+    pub left: LeftScope,
+    /// What left the scope with evenkeel's mark, and is another program's.
+    #[serde(default, skip_serializing_if = "ForeignMarks::is_empty")]
+    pub handed_over: ForeignMarks,
+    /// The timeouts before evenkeel changed them, of those that the last spec named.
+    #[serde(default, skip_serializing_if = "DesiredTimeouts::is_empty")]
+    pub former_timeouts: DesiredTimeouts,
     /// The timeouts that the last spec named.
     pub timeouts: DesiredTimeouts,
     /// The drains that were started and have not ended.
     #[serde(default)]
     pub drains: DrainRecords,
+    /// The host objects of other programs that evenkeel replaced, with their values.
+    #[serde(default, skip_serializing_if = "ReplacedObjects::is_empty")]
+    pub replaced: ReplacedObjects,
+    /// The host as a real server.
+    #[serde(default, skip_serializing_if = "RealServerRecords::is_none")]
+    pub real_server: RealServerRecords,
 }
 
 impl PriorState {
@@ -74,6 +96,50 @@ impl DrainRecords {
         for Draining { since, uptime, .. } in self.0.values_mut() {
             *since = now.wall_at(*since, *uptime);
         }
+    }
+}
+
+/// Host objects of other programs that evenkeel replaced, with the values that it restores.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Vec<ReplacedObject>", into = "Vec<ReplacedObject>")]
+pub struct ReplacedObjects(pub BTreeMap<HostObject, HostValue>);
+
+impl ReplacedObjects {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Records that evenkeel replaces the value of an object by one of its own.
+    pub fn note(&mut self, object: &HostObject, before: &HostValue) {
+        let earlier = self.0.get(object);
+        let replaced = match (before, earlier) {
+            (HostValue::DefaultRoute(found), Some(HostValue::DefaultRoute(earlier))) => {
+                DefaultRouteValue::replaced(found, Some(earlier)).into()
+            }
+            (HostValue::DefaultRoute(found), _) => DefaultRouteValue::replaced(found, None).into(),
+            (found, _) => found.clone(),
+        };
+        self.0.insert(object.clone(), replaced);
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct ReplacedObject {
+    object: HostObject,
+    value: HostValue,
+}
+
+impl From<Vec<ReplacedObject>> for ReplacedObjects {
+    fn from(entries: Vec<ReplacedObject>) -> Self {
+        Self(entries.into_iter().map(|it| (it.object, it.value)).collect())
+    }
+}
+
+impl From<ReplacedObjects> for Vec<ReplacedObject> {
+    fn from(replaced: ReplacedObjects) -> Self {
+        let entries = replaced.0.into_iter();
+        entries.map(|(object, value)| ReplacedObject { object, value }).collect()
     }
 }
 

@@ -25,6 +25,8 @@ pub(crate) struct OpHistory {
     pub(crate) after: Vec<Option<Value>>,
     /// For a service that existed: its real servers in their order.
     pub(crate) real_servers: Vec<Object>,
+    /// For a sysctl: whether the first step on it restored it.
+    pub(crate) is_restored: bool,
 }
 
 /// The objects that steps changed, with their values.
@@ -44,6 +46,18 @@ impl TouchedObjects {
     pub(crate) fn note(&mut self, object: Object, before: Option<Value>, after: Option<Value>) {
         let first = || OpHistory { before, ..OpHistory::default() };
         self.0.entry(object).or_insert_with(first).after.push(after);
+    }
+
+    /// Records the value of a sysctl that a step may have set; `is_restored` if it restored it.
+    pub(crate) fn note_sysctl(
+        &mut self,
+        key: &str,
+        before: Option<Value>,
+        after: Option<Value>,
+        is_restored: bool,
+    ) {
+        let first = || OpHistory { before, is_restored, ..OpHistory::default() };
+        self.0.entry(Object::Sysctl(key.into())).or_insert_with(first).after.push(after);
     }
 
     /// Records the real servers that were deleted with their service, in their order.

@@ -11,6 +11,7 @@ use evenkeel_model::Live;
 
 use crate::order::order;
 use crate::resource::host_object::add_lost_again;
+use crate::resource::sysctl::keep_rewritten;
 use crate::rollback_builder::{ObjectTrace, RollbackBuilder, TouchedObjects};
 use crate::value::Value;
 use crate::{Object, Op};
@@ -21,7 +22,8 @@ pub struct RollbackPlan {
     /// The operations, in the order of their execution.
     pub steps: Vec<Op>,
     /// Objects that have neither their value from before nor one that a step set: another program
-    /// changed them, and they are left alone.
+    /// changed them, and they are left alone. Also those that another program had changed before, into
+    /// something that evenkeel cannot set: they keep the value that a step set.
     pub foreign: BTreeSet<Object>,
     /// The values of every object that differs from before.
     pub traces: BTreeMap<Object, ObjectTrace>,
@@ -43,6 +45,7 @@ pub fn rollback_plan(done: &[Op], live: &Live) -> RollbackPlan {
         builder.restore(object, history);
     }
     let RollbackBuilder { added, mut ops, foreign, mut traces, .. } = builder;
+    keep_rewritten(&mut ops, &touched, live);
     for (object, value) in add_lost_again(&mut ops, &[], live, |_| true) {
         let object = Object::Host(object.clone());
         let now = || Some(Value::Host(value.clone()));

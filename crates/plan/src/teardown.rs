@@ -7,13 +7,12 @@
 
 mod remaining;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use evenkeel_model::{DesiredTimeouts, Live, Owner};
+use evenkeel_model::{DesiredTimeouts, LeftScope, Live, Owner};
 
-use crate::connection_sysctls::ConnectionSysctls;
 use crate::guard::Advice;
-use crate::plan::drops_after_drains;
+use crate::order::Phase;
 use crate::resource::dummy::is_link_local;
 use crate::warning::KeptTimeout;
 use crate::{Guard, Op, Plan, PriorState, Warning};
@@ -21,8 +20,8 @@ use crate::{Guard, Op, Plan, PriorState, Warning};
 pub use remaining::{Remaining, StayingService, Stays, TeardownInputs, remaining};
 
 /// Makes a teardown of a plan for [`remaining`]: the dummy devices that evenkeel created are
-/// deleted once nothing is bound on them, and sysctls are restored last, as drains may depend on
-/// them. Of the guards, only `unbind-in-use` applies: a teardown is meant to delete.
+/// deleted once nothing is bound on them. Of the guards, only `unbind-in-use` applies: a teardown is
+/// meant to delete.
 ///
 /// Warnings and advice that concern a spec are replaced.
 pub fn teardown(
@@ -32,59 +31,53 @@ pub fn teardown(
     dummies: &BTreeSet<Box<str>>,
 ) -> Plan {
     let Plan {
-        steps,
+        mut steps,
         wider_scope: _,
+        kept: _,
         causes: _,
-        mut impacts,
+        impacts,
         mut refusals,
         unmet_preconditions,
         mut warnings,
         unchanged,
         out_of_scope,
+        // A teardown removes it at once.
+        staying: _,
     } = plan;
     refusals.retain(|refusal| refusal.guard == Guard::UnbindInUse);
     for reason in refusals.iter_mut().flat_map(|refusal| &mut refusal.reasons) {
         reason.advice = reason.advice.map(Advice::for_teardown);
     }
-    // No spec follows: timeouts that it does not name, and its sysctls, are none of a teardown's.
-    warnings
-        .retain(|it| !matches!(it, Warning::TimeoutStays { .. } | Warning::DroppingDrains { .. }));
+    // No spec follows: timeouts that it does not name are none of a teardown's.
+    warnings.retain(|it| !matches!(it, Warning::TimeoutStays { .. }));
     for warning in &mut warnings {
-        if let Warning::Reordered { is_teardown, .. } = warning {
+        if let Warning::Reordered { is_teardown, .. } | Warning::DroppingDrains { is_teardown } =
+            warning
+        {
             *is_teardown = true;
         }
     }
     warnings.extend(kept_timeouts(live, record.timeouts));
-    let is_sysctl = |(_, op): &(usize, Op)| matches!(op, Op::EditSysctl { .. });
-    // Drains and all later steps run with the present sysctls.
-    let connection_sysctls = ConnectionSysctls::new(live, &[]);
-    impacts.values_mut().for_each(|impact| impact.connection_sysctls = connection_sysctls);
-    let (sysctls, first): (Vec<_>, Vec<_>) = steps.into_iter().enumerate().partition(is_sysctl);
-    let devices = deleted_dummies(first.iter().map(|(_, op)| op), live, dummies, &mut warnings);
-    let keep_place = |(place, op)| (Some(place), op);
-    let placed = first.into_iter().map(keep_place);
-    let placed = placed.chain(devices.into_iter().map(|op| (None, op)));
-    let mut ordered = Vec::new();
-    let mut moved = BTreeMap::new();
-    for (place, op) in placed.chain(sysctls.into_iter().map(keep_place)) {
-        if let Some(impact) = place.and_then(|place| impacts.remove(&place)) {
-            moved.insert(ordered.len(), impact);
-        }
-        ordered.push(op);
-    }
-    if drops_after_drains(connection_sysctls, &ordered) {
-        warnings.push(Warning::DroppingDrains { is_teardown: true });
-    }
+    let devices = deleted_dummies(&steps, live, dummies, &mut warnings);
+    let first = steps.iter().position(|op| op.phase() > Phase::DeleteDummies);
+    let first = first.unwrap_or(steps.len());
+    let impacts = impacts
+        .into_iter()
+        .map(|(place, impact)| (if place < first { place } else { place + devices.len() }, impact));
+    let impacts = impacts.collect();
+    steps.splice(first..first, devices);
     Plan {
-        steps: ordered,
+        steps,
         wider_scope: None,
+        kept: LeftScope::default(),
         causes: Vec::new(),
-        impacts: moved,
+        impacts,
         refusals,
         unmet_preconditions,
         warnings,
         unchanged,
         out_of_scope,
+        staying: Vec::new(),
     }
 }
 
@@ -106,13 +99,14 @@ fn kept_timeouts(live: &Live, last: DesiredTimeouts) -> Option<Warning> {
 
 /// Deletes the dummy devices that are empty after those steps; adds a warning for each of the
 /// others.
-fn deleted_dummies<'a>(
-    steps: impl Iterator<Item = &'a Op>,
+fn deleted_dummies(
+    steps: &[Op],
     live: &Live,
     dummies: &BTreeSet<Box<str>>,
     warnings: &mut Vec<Warning>,
 ) -> Vec<Op> {
     let unbound: BTreeSet<_> = steps
+        .iter()
         .filter_map(|op| match op {
             Op::Unbind { binding, .. } => Some(binding),
             _ => None,

@@ -2,7 +2,7 @@
 
 use evenkeel_model::{
     Desired, Drain, Forward, NamedService, Protocol, RealServer, RealServerKey, Scheduler, Scope,
-    Service, ServiceConfig, ServiceKey,
+    Service, ServiceConfig, ServiceKey, SyncDaemon,
 };
 
 /// A TCP service by the last byte of its address.
@@ -26,6 +26,12 @@ pub(crate) fn weighing(weight: u32) -> RealServer {
 
 pub(crate) fn scheduled_by(name: &str) -> ServiceConfig {
     ServiceConfig::new(Scheduler::new(name).expect("a scheduler"))
+}
+
+/// A sync daemon with the kernel's own settings.
+pub(crate) fn sync_daemon(interface: &str, id: u8) -> SyncDaemon {
+    let interface = interface.into();
+    SyncDaemon { interface, id, max_length: None, group: None, port: None, ttl: None }
 }
 
 /// A spec of those services with the scope of the whole table, all with the name `web` and without

@@ -1,13 +1,15 @@
 //! Warnings of a plan. A warning prevents nothing; its text is made here, and nowhere else.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 
-use evenkeel_model::{Binding, HostObject};
+use evenkeel_model::{Binding, DefaultRoute, Family, HostObject};
 
 use crate::Guard;
 use crate::connection_sysctls::NODEST;
 use crate::field::{FieldChange, FieldValue};
+use crate::guard::some_of;
 use crate::render::count;
 
 /// What a user should know about a plan or a host.
@@ -35,6 +37,11 @@ pub enum Warning {
         object: HostObject,
         /// Its fields, from the value that it keeps to that of the spec.
         changes: Vec<FieldChange>,
+    },
+    /// Another program bound the VIP of a real server on an interface on which it answers neighbours.
+    AnsweredElsewhere {
+        /// The address as it is bound.
+        bound: Binding,
     },
     /// An interface that evenkeel does not manage is down.
     InterfaceDown {
@@ -66,6 +73,13 @@ pub enum Warning {
         /// The services.
         services: String,
     },
+    /// The sessions of programs on the host over VIPs that are unbound are not known.
+    SessionsUnread {
+        /// The VIPs.
+        vips: BTreeSet<IpAddr>,
+        /// Why.
+        why: String,
+    },
     /// The last spec named a timeout and this one does not.
     TimeoutStays {
         /// The timeout.
@@ -82,6 +96,41 @@ pub enum Warning {
         /// The address of the other program.
         bound: Binding,
     },
+    /// The default route that evenkeel replaced is not restored.
+    RouteNotRestored {
+        /// The default route.
+        route: DefaultRoute,
+        /// The former one: `via 192.0.2.254 dev eth0`.
+        former: String,
+        /// The interface of the former one that is missing or down; `None` if the route of evenkeel is
+        /// gone, as the former one would be.
+        interface: Option<Box<str>>,
+    },
+    /// Answers of a real server behind NAT do not return through a director, and the spec asks for no
+    /// default route.
+    OtherGateway {
+        /// The family.
+        family: Family,
+        /// The gateway of the default route; `None` if it has none, or several.
+        gateway: Option<IpAddr>,
+        /// Whether there is no default route.
+        is_missing: bool,
+        /// The addresses of directors to one of which it must lead.
+        expected: BTreeSet<IpAddr>,
+    },
+    /// A tunnel device stays up, because an address stays bound on it.
+    TunnelStays {
+        /// The device.
+        interface: Box<str>,
+        /// The address.
+        bound: Binding,
+    },
+    /// These services stay, and are the last ones of their family that leave full NAT: the kernel stops
+    /// translating the packets of their open connections.
+    Untranslated(Vec<String>),
+    /// A plan for single services leaves what this host has as a real server of these, which the spec no
+    /// longer lists for it.
+    PartsStay(Vec<String>),
     /// The spec has looser guard thresholds, which apply only from the next spec on.
     LooserGuards(Vec<LooserGuard>),
     /// These guards could refuse the plan, and were not judged: they compare with the journal of
@@ -136,6 +185,12 @@ impl fmt::Display for Warning {
                 fields(changes, |change| &change.before),
                 fields(changes, |change| &change.after)
             ),
+            Self::AnsweredElsewhere { bound } => write!(
+                f,
+                "another program bound {bound}, and this real server answers for the VIP there, in place of \
+                 the director; `ip address delete {}/{} dev {}` removes it",
+                bound.address, bound.prefix, bound.interface
+            ),
             Self::InterfaceDown { interface, vip } => {
                 write!(
                     f,
@@ -166,6 +221,14 @@ impl fmt::Display for Warning {
                 "{} to {services}: those that use {vip} break when it is unbound",
                 count(*connections, "connection")
             ),
+            Self::SessionsUnread { vips, why } => {
+                let vips: Vec<String> = vips.iter().map(ToString::to_string).collect();
+                write!(
+                    f,
+                    "it is not known whether unbinding {} breaks connections of programs on this host: {why}",
+                    some_of(&vips)
+                )
+            }
             Self::TimeoutStays { field, seconds } => {
                 write!(f, "timeout {field} is no longer in the spec and stays at {seconds} s")
             }
@@ -182,6 +245,54 @@ impl fmt::Display for Warning {
                 f,
                 "dummy device {interface} stays: another program bound {}/{} on it",
                 bound.address, bound.prefix
+            ),
+            Self::RouteNotRestored { route, former, interface } => {
+                write!(f, "the former default route {route}, {former}, is not restored: ")?;
+                match interface {
+                    Some(interface) => write!(f, "interface {interface} is missing or down"),
+                    None => write!(
+                        f,
+                        "evenkeel's route in its place is gone, deleted by another program or with its \
+                         interface"
+                    ),
+                }?;
+                write!(f, "; `ip route` adds a route where one is needed")
+            }
+            Self::OtherGateway { family, gateway, is_missing, expected } => {
+                let expected: Vec<String> = expected.iter().map(ToString::to_string).collect();
+                let expected = expected.join(" or ");
+                write!(
+                    f,
+                    "answers of a real server behind NAT must return through the director: the default \
+                     route {family} "
+                )?;
+                match gateway {
+                    Some(gateway) => write!(f, "is via {gateway}, not {expected}"),
+                    None if *is_missing => write!(f, "does not exist and should be via {expected}"),
+                    None => write!(f, "has no single gateway and should be via {expected}"),
+                }?;
+                write!(
+                    f,
+                    "; write `gateway: director` in the service, or change the route (routes to single \
+                     networks were not checked)"
+                )
+            }
+            Self::TunnelStays { interface, bound } => write!(
+                f,
+                "tunnel device {interface} stays up, because {}/{} stays bound on it",
+                bound.address, bound.prefix
+            ),
+            Self::Untranslated(services) => write!(
+                f,
+                "the last services leave full NAT, which breaks the open connections of {}; to let them end, give \
+                 the real servers weight 0 before",
+                services.join(", ")
+            ),
+            Self::PartsStay(services) => write!(
+                f,
+                "the spec no longer lists this real server in {}: what the host has for that stays until \
+                 you apply the spec without --target",
+                services.join(", ")
             ),
             Self::LooserGuards(looser) => {
                 let looser = looser.iter().map(|it| {

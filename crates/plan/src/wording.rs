@@ -1,17 +1,19 @@
 //! Tests the texts of plans against `tests/wording/plan.txt`.
 
 use evenkeel_model::{
-    Binding, Desired, Drain, Forward, HostObject, HostRoute, MacAddress, NamedService, Neighbour,
-    Protocol, RealServerKey, RouteValue, Scheduler, Service, ServiceConfig, ServiceKey, SyncDaemon,
-    SyncState, Timeouts,
+    Binding, DefaultRoute, DefaultRouteValue, Desired, DesiredTimeouts, Drain, Family, Forward,
+    FouPort, HostObject, HostObjectKind, HostRoute, LeftScope, MacAddress, NamedService, Neighbour,
+    Protocol, RealServerKey, RecordedRoute, RouteMessage, RouteValue, Scheduler, Service,
+    ServiceConfig, ServiceKey, SyncDaemon, SyncState, Timeouts, TunnelDevice, TunnelDeviceValue,
+    TunnelMode,
 };
 
 use crate::field::{FieldChange, FieldValue};
 use crate::render::{self, Labels, Line};
 use crate::test_fixtures::{at, on, scheduled_by, weighing};
 use crate::{
-    Cause, Guard, KeptTimeout, LooserGuard, Object, Op, StayingService, Stays, UnknownSelection,
-    UnmetPrecondition, Warning, WiderScope,
+    Cause, Guard, KeptTimeout, LooserGuard, Object, Op, Plan, StayingObject, StayingService, Stays,
+    UnknownSelection, UnmetPrecondition, Warning, WiderScope,
 };
 
 #[path = "../../../tests/wording/golden.rs"]
@@ -29,6 +31,7 @@ fn every_text_of_a_plan_is_as_reviewed() {
         Op {
             AddModule,
             EditSysctl,
+            RestoreSysctl,
             EditTimeouts,
             AddSync,
             DeleteSync,
@@ -63,10 +66,10 @@ fn every_text_of_a_plan_is_as_reviewed() {
             }
         )
     );
-    let causes = [Cause::SpecChanged, Cause::Drift];
+    let causes = [Cause::SpecChanged, Cause::LeftScope, Cause::Drift];
     section!(
         golden,
-        Cause { SpecChanged, Drift },
+        Cause { SpecChanged, LeftScope, Drift },
         causes.map(|cause| (cause, cause.as_str().to_owned()))
     );
     impacts::add(golden);
@@ -76,13 +79,20 @@ fn every_text_of_a_plan_is_as_reviewed() {
             OtherPrefix,
             OtherLabel,
             OtherValue,
+            AnsweredElsewhere,
             InterfaceDown,
             Reordered,
             DroppingDrains,
             MarkedConnections,
+            SessionsUnread,
             TimeoutStays,
             TimeoutsKept,
             DeviceStays,
+            RouteNotRestored,
+            OtherGateway,
+            TunnelStays,
+            Untranslated,
+            PartsStay,
             LooserGuards,
             GuardsNotJudged,
         },
@@ -91,17 +101,51 @@ fn every_text_of_a_plan_is_as_reviewed() {
     guards::add(golden);
     section!(
         golden,
-        UnmetPrecondition { NoInterface, NoSysctl, LoopbackDown },
+        UnmetPrecondition {
+            NoInterface,
+            NoSysctl,
+            ReadOnlySysctls,
+            LoopbackDown,
+            SeveralDefaultRoutes,
+            Unavailable
+        },
         displayed(vec![
             UnmetPrecondition::NoInterface { interface: "eth7".into() },
             UnmetPrecondition::NoSysctl { key: "net.ipv4.vs.nosuch".into() },
+            UnmetPrecondition::ReadOnlySysctls {
+                needed: [
+                    ("net.ipv4.conf.all.arp_ignore".into(), "1".into()),
+                    ("net.ipv4.conf.lo.arp_ignore".into(), "1".into()),
+                ]
+                .into(),
+            },
             UnmetPrecondition::LoopbackDown,
+            UnmetPrecondition::SeveralDefaultRoutes {
+                route: DefaultRoute { family: Family::Ipv6 },
+            },
+            UnmetPrecondition::Unavailable {
+                kind: HostObjectKind::SourceNat,
+                why: "the program nft is not installed; install the package nftables".into(),
+            },
         ])
     );
     golden.add_texts("WiderScope", wider_scopes());
+    golden.add_texts("Plan::kept", kept());
     golden.add_texts("Stays", stays());
+    golden.add_texts("StayingObject", staying_objects());
     golden.add_texts("UnknownSelection", unknown_selections());
     golden.check();
+}
+
+fn staying_objects() -> Vec<String> {
+    let staying = |object, name: &str, is_begun| {
+        let (service, left) = (on(1), Drain(60));
+        StayingObject { object, service, name: name.into(), left, is_begun }.to_string()
+    };
+    vec![
+        staying(Object::Vip(vip()), "web", false),
+        staying(Object::Sysctl("net.ipv4.conf.all.arp_ignore".into()), "", true),
+    ]
 }
 
 /// An IPv6 service.
@@ -158,10 +202,26 @@ fn ops() -> Vec<Op> {
     let neighbour =
         HostObject::Neighbour(Neighbour { address: vip_ipv6().address, interface: "eth0".into() });
     let mac = |last| Box::new(MacAddress([2, 0, 0, 0, 0, last]).into());
+    let default = HostObject::from(DefaultRoute { family: Family::Ipv4 });
+    let to_director = || Box::new(DefaultRouteValue::Gateway([192, 0, 2, 2].into()).into());
+    let tunnel = || HostObject::TunnelDevice(TunnelDevice { interface: "ip6tnl0".into() });
+    let mode = |mode| Box::new(TunnelDeviceValue { mode }.into());
+    let fou = FouPort { port: 6080, family: evenkeel_model::Family::Ipv6 };
     let whole = |weights| Box::new(service(weights));
     vec![
         Op::AddModule { module: "ip_vs_sh".into() },
-        Op::EditSysctl { key: "net.ipv4.ip_forward".into(), before: "0".into(), after: "1".into() },
+        Op::EditSysctl {
+            key: "net.ipv4.ip_forward".into(),
+            before: "0".into(),
+            after: "1".into(),
+            rewrites: [("net.ipv4.conf.eth0.forwarding".into(), "0".into())].into(),
+        },
+        Op::RestoreSysctl {
+            key: "net.ipv4.conf.lo.arp_ignore".into(),
+            before: "1".into(),
+            after: "0".into(),
+            rewrites: Default::default(),
+        },
         Op::EditTimeouts { before, after: Timeouts { tcp: 60, ..before } },
         Op::AddSync { state: SyncState::Master, after: sync_daemon() },
         Op::DeleteSync { state: SyncState::Backup, before: sync_daemon() },
@@ -200,7 +260,39 @@ fn ops() -> Vec<Op> {
         Op::EditHostObject { object: neighbour.clone(), before: mac(2), after: mac(1) },
         Op::DeleteHostObject { object: route(vip_ipv6()), before: value() },
         Op::DeleteHostObject { object: neighbour, before: mac(1) },
+        Op::AddHostObject { object: default.clone(), after: to_director() },
+        Op::EditHostObject {
+            object: default.clone(),
+            before: Box::new(former().into()),
+            after: to_director(),
+        },
+        Op::EditHostObject {
+            object: default,
+            before: to_director(),
+            after: Box::new(former().into()),
+        },
+        Op::AddHostObject { object: tunnel(), after: mode(TunnelMode::Any) },
+        Op::EditHostObject {
+            object: tunnel(),
+            before: mode(TunnelMode::Any),
+            after: mode(TunnelMode::Ip6ip6),
+        },
+        Op::DeleteHostObject { object: tunnel(), before: mode(TunnelMode::Ip6ip6) },
+        Op::AddHostObject { object: fou.into(), after: Box::new(fou.value()) },
+        Op::DeleteHostObject { object: fou.into(), before: Box::new(fou.value()) },
     ]
+}
+
+/// A default route of another program.
+fn former() -> DefaultRouteValue {
+    DefaultRouteValue::Found(vec![RecordedRoute {
+        gateway: Some([192, 0, 2, 254].into()),
+        interfaces: vec!["eth0".into()],
+        metric: 100,
+        protocol: 16,
+        is_ours: false,
+        message: RouteMessage([2].into()),
+    }])
 }
 
 fn scheduler(name: &str) -> Scheduler {
@@ -212,6 +304,17 @@ fn warnings() -> Vec<Warning> {
         service: "web/192.0.2.1:80/tcp".to_owned(),
         real_servers,
         is_teardown,
+    };
+    let not_restored = |interface: Option<&str>| Warning::RouteNotRestored {
+        route: DefaultRoute { family: Family::Ipv4 },
+        former: "via 192.0.2.254 dev eth0 metric 100".to_owned(),
+        interface: interface.map(Into::into),
+    };
+    let other_gateway = |gateway, is_missing| Warning::OtherGateway {
+        family: Family::Ipv4,
+        gateway,
+        is_missing,
+        expected: [[192, 0, 2, 2].into(), [192, 0, 2, 3].into()].into(),
     };
     let looser = |key, judging: &str, desired: &str| LooserGuard {
         key,
@@ -238,6 +341,7 @@ fn warnings() -> Vec<Warning> {
                 after: FieldValue::Word(vip_ipv6().address.to_string()),
             }],
         },
+        Warning::AnsweredElsewhere { bound: vip() },
         Warning::InterfaceDown { interface: "eth0".into(), vip: vip().address },
         Warning::InterfaceDown { interface: "eth0".into(), vip: vip_ipv6().address },
         reordered(1, false),
@@ -248,6 +352,10 @@ fn warnings() -> Vec<Warning> {
             vip: vip().address,
             connections: 1,
             services: "mail/fwmark-7/ipv4".to_owned(),
+        },
+        Warning::SessionsUnread {
+            vips: [vip().address, vip_ipv6().address].into(),
+            why: "cannot list the sockets of TCP: the kernel has none".to_owned(),
         },
         Warning::MarkedConnections {
             vip: vip_ipv6().address,
@@ -262,6 +370,14 @@ fn warnings() -> Vec<Warning> {
         ]),
         Warning::DeviceStays { interface: "vip0".into(), bound: vip() },
         Warning::DeviceStays { interface: "vip0".into(), bound: vip_ipv6() },
+        not_restored(Some("eth0")),
+        not_restored(None),
+        other_gateway(Some([192, 0, 2, 254].into()), false),
+        other_gateway(None, true),
+        other_gateway(None, false),
+        Warning::TunnelStays { interface: "tunl0".into(), bound: vip() },
+        Warning::Untranslated(vec!["web/192.0.2.1:80/tcp".into()]),
+        Warning::PartsStay(vec!["web/192.0.2.1:80/tcp".into(), "mail/192.0.2.1:25/tcp".into()]),
         Warning::LooserGuards(vec![looser("mass_delete", "50%", "off")]),
         Warning::LooserGuards(vec![
             looser("mass_delete_from", "4", "10"),
@@ -270,6 +386,20 @@ fn warnings() -> Vec<Warning> {
         Warning::GuardsNotJudged(vec![Guard::TakeOver]),
         Warning::GuardsNotJudged(vec![Guard::CutOff, Guard::TakeOver, Guard::MissingFile]),
     ]
+}
+
+/// The lines of what left the scope, and the last line of such a plan.
+fn kept() -> Vec<String> {
+    let kept = LeftScope {
+        services: [on(1)].into(),
+        vips: [vip()].into(),
+        timeouts: DesiredTimeouts { tcp: Some(900), ..DesiredTimeouts::default() },
+        ..LeftScope::default()
+    };
+    let plan = Plan { kept, ..Plan::default() };
+    let desired = crate::test_fixtures::spec([(on(1), service(&[1]))]);
+    let lines = crate::render::kept(&plan, (&desired).into());
+    lines.chain([crate::render::summary(&plan)]).collect()
 }
 
 fn wider_scopes() -> Vec<String> {

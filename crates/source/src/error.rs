@@ -4,13 +4,14 @@ use std::error::Error as _;
 use std::io;
 use std::path::PathBuf;
 
+use evenkeel_model::printable_name;
 use thiserror::Error;
 
 /// Why a source provides no texts.
 #[derive(Debug, Error)]
 pub enum SourceError {
     /// A file cannot be read.
-    #[error("cannot read {}", path.display())]
+    #[error("cannot read {}", printable_name(&path.to_string_lossy()))]
     Unreadable {
         /// The file or directory; `-` for stdin.
         path: PathBuf,
@@ -20,14 +21,15 @@ pub enum SourceError {
     },
     /// A path leads to a pipe, a device or the like.
     #[error(
-        "cannot read {}: it is not a regular file, and reading it may never end", path.display()
+        "cannot read {}: it is not a regular file, and reading it may never end",
+        printable_name(&path.to_string_lossy())
     )]
     NotRegular {
         /// The path.
         path: PathBuf,
     },
     /// A directory has no spec in it.
-    #[error("there is no *.yaml or *.yml file in {}", path.display())]
+    #[error("there is no *.yaml or *.yml file in {}", printable_name(&path.to_string_lossy()))]
     NoSpecInDirectory {
         /// The directory.
         path: PathBuf,

@@ -8,14 +8,15 @@
 //! in each interval.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use evenkeel_model::Binding;
+use evenkeel_model::{Binding, FormerRole, HostRoles};
 
 use crate::debounce::{Debounce, LIMIT, STABLE_FOR, Stability, Writer};
 use crate::error::SpecError;
-use crate::parameters::{HostParameters, ParameterReadings, ParameterValue};
+use crate::parameters::{HostParameters, Macs, ParameterReadings, ParameterValue};
 use crate::source::{Revision, SpecSource};
 use crate::spec_text::SpecText;
 
@@ -31,9 +32,25 @@ pub struct Follower {
     debounce: Debounce<Inputs>,
     /// The parameters of the last reading, with the values that it used.
     used: ParameterReadings,
+    /// The role of the host, which is fixed while a spec is followed; `None` until a spec was read.
+    role: Option<FixedRole>,
+    /// The roles by the last valid spec; none until there is one.
+    roles: HostRoles,
     /// Changes that the source may not report, a message each.
     unreliable: Vec<String>,
     retry: Option<Retry>,
+}
+
+/// What does not change while a spec is followed: whether the host is a director, and which one, a real
+/// server or a gateway. It may cease to be a real server or a gateway, and become that again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum FixedRole {
+    /// A director; the name is `None` if the spec gives it none.
+    Director(Option<Box<str>>),
+    /// A real server or a gateway.
+    Other(FormerRole),
+    /// None yet: the host was a real server or a gateway, and no spec listed it since.
+    Undecided,
 }
 
 /// All that a reading depends on.
@@ -77,10 +94,12 @@ impl Follower {
     ) -> Self {
         Self {
             source,
-            parameters,
+            parameters: parameters.keeping_macs(),
             interval,
             debounce: Debounce::new(STABLE_FOR, LIMIT),
             used: ParameterReadings::new(),
+            role: None,
+            roles: HostRoles::NONE,
             unreliable: Vec::new(),
             retry: None,
         }
@@ -123,6 +142,7 @@ impl Follower {
         let fetched = self.source.fetch();
         let loaded = match fetched {
             Ok(texts) => SpecText::load(texts, &self.parameters)
+                .and_then(|spec| self.check_role(spec))
                 .map_err(|text| SpecError { text, is_temporary: false }),
             Err(error) => Err(error.into()),
         };
@@ -149,6 +169,58 @@ impl Follower {
         Some(Reading { spec, parameters })
     }
 
+    /// Fixes the role of the host, unless it is fixed already.
+    pub fn fix_role(&mut self, roles: &HostRoles) {
+        if let Some(former) = roles.to_record(None) {
+            self.parameters.set_former(former);
+        }
+        if matches!(self.role, None | Some(FixedRole::Undecided)) {
+            self.role = Some(FixedRole::of(roles));
+        }
+    }
+
+    /// Refuses a spec that gives the host another role.
+    fn check_role(&mut self, spec: SpecText) -> Result<SpecText, String> {
+        let new = FixedRole::of(&spec.desired.roles);
+        match &self.role {
+            Some(fixed) if !fixed.permits(&new) => Err(format!(
+                "the spec and the addresses of this host would make it {new}; it is {fixed}, and stays that \
+                 until evenkeel is restarted: restart it, or correct the spec or the addresses"
+            )),
+            _ => {
+                self.check_own_addresses(&spec.desired.roles)?;
+                self.fix_role(&spec.desired.roles);
+                self.roles.clone_from(&spec.desired.roles);
+                Ok(spec)
+            }
+        }
+    }
+
+    /// Refuses that the host ceases to be a real server or a gateway because it lost its address: only a
+    /// spec that no longer lists the address takes it out of service.
+    fn check_own_addresses(&self, roles: &HostRoles) -> Result<(), String> {
+        let error = |lost: Vec<String>, role: FormerRole| {
+            Err(format!(
+                "this host no longer has {}, by which the spec makes it {}; it stays one until evenkeel is \
+                 restarted: add the address to an interface again, or remove it from the spec",
+                lost.join(", "),
+                role.phrase()
+            ))
+        };
+        let lost = self.roles.real_server.difference(&roles.real_server);
+        let listed = lost.filter(|it| self.parameters.is_real_server(it));
+        let listed: Vec<String> = listed.map(ToString::to_string).collect();
+        if !listed.is_empty() {
+            return error(listed, FormerRole::RealServer);
+        }
+        match &self.roles.gateway {
+            Some(it) if roles.gateway.is_none() && self.parameters.is_gateway(&it.by) => {
+                error(vec![it.by.to_string()], FormerRole::Gateway)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Makes a reading that is to be repeated due at once.
     pub fn retry_now(&mut self) {
         if let Some(retry) = &mut self.retry {
@@ -169,6 +241,11 @@ impl Follower {
     /// Sets the addresses that the journal records as bound by evenkeel, which are not the host's own.
     pub fn set_journalled(&mut self, journalled: &BTreeSet<Binding>) {
         self.parameters.set_journalled(journalled);
+    }
+
+    /// Replaces MAC addresses that are known by those of another applied spec, which a user reviewed.
+    pub fn replace_macs(&mut self, macs: &Macs) {
+        self.parameters.replace_macs(macs);
     }
 
     /// Returns a message for each part of the source whose changes may not be notified, as of the last
@@ -194,6 +271,36 @@ impl Follower {
     fn next_retry(&self) -> Retry {
         let delay = self.retry.map_or(FIRST_RETRY, |retry| retry.delay * 2).min(self.interval);
         Retry { at: Instant::now() + delay, delay }
+    }
+}
+
+impl FixedRole {
+    fn of(roles: &HostRoles) -> Self {
+        match roles.to_record(None) {
+            Some(former) => Self::Other(former),
+            None if roles.is_director() => Self::Director(roles.director_name().map(Into::into)),
+            None => Self::Undecided,
+        }
+    }
+
+    /// Whether the host may become that.
+    fn permits(&self, new: &Self) -> bool {
+        match (self, new) {
+            (Self::Director(_), _) | (_, Self::Director(_)) => self == new,
+            (Self::Undecided, _) | (_, Self::Undecided) => true,
+            (Self::Other(fixed), Self::Other(new)) => fixed == new,
+        }
+    }
+}
+
+impl fmt::Display for FixedRole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Director(Some(name)) => write!(f, "the director `{name}`"),
+            Self::Director(None) => f.write_str("a director"),
+            Self::Other(role) => f.write_str(role.phrase()),
+            Self::Undecided => f.write_str("no director"),
+        }
     }
 }
 

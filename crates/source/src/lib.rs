@@ -23,7 +23,9 @@ pub use debounce::{LIMIT, Stability};
 pub use error::{SourceError, SpecError};
 pub use files::{FileSource, SourceCache, read};
 pub use follower::{Follower, Reading};
-pub use parameters::{HostParameters, ParameterName, ParameterReadings, ParameterValue};
-pub use recorded::{ParameterValues, absolute_name, contents, desired};
+pub use parameters::{
+    HostParameters, HostRequest, Macs, ParameterName, ParameterReadings, ParameterValue,
+};
+pub use recorded::{ParameterValues, absolute_name, contents, desired, macs_of};
 pub use source::{OnChange, OpenSource, Revision, SpecSource};
 pub use spec_text::SpecText;

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use evenkeel_model::{Desired, FileContents};
-use evenkeel_spec::{RememberedParameters, Source, load_with};
+use evenkeel_model::{Desired, FileContents, HostInputs};
+use evenkeel_spec::{HOST_INPUTS, RememberedParameters, Source, load_with};
+
+use crate::parameters::Macs;
 
 /// The values of a spec's parameters, by the text between their braces.
 pub type ParameterValues = BTreeMap<Box<str>, Box<str>>;
@@ -17,6 +19,12 @@ pub fn contents(sources: &[Source], parameters: &ParameterValues) -> Vec<FileCon
         file.name = absolute_name(&file.name);
     }
     contents
+}
+
+/// Returns the MAC addresses that a gateway learned for a spec with these values.
+pub fn macs_of(parameters: &ParameterValues) -> Macs {
+    let inputs = parameters.get(HOST_INPUTS).and_then(|text| text.parse::<HostInputs>().ok());
+    inputs.map(|inputs| inputs.macs).unwrap_or_default()
 }
 
 /// Returns the absolute name of a text; a name such as `<stdin>` that is not a file's stays unchanged.

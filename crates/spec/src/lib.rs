@@ -48,7 +48,10 @@ mod write;
 mod yaml;
 
 pub use load::{Loaded, load, load_with};
-pub use parameter::{NoParameters, Parameter, Parameters, RememberedParameters, is_parameter_name};
+pub use parameter::{
+    HOST_INPUTS, HostKnowledge, NoParameters, Parameter, Parameters, RememberedParameters,
+    is_parameter_name,
+};
 pub use problem::{Position, Problem, Problems, Related, Severity};
 pub use provenance::Provenance;
 pub use schema::schema;

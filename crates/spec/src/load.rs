@@ -5,14 +5,18 @@ use std::collections::BTreeMap;
 
 use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{
-    Desired, DesiredTimeouts, HostObjectKind, Live, LiveHostObjects, Owner, Timeouts,
+    Desired, DesiredTimeouts, HostInputs, HostObjectKind, Live, LiveHostObjects, Owner,
+    RoleProblem, Timeouts,
 };
 
-use crate::parameter::{self, NoParameters, Parameters, Values};
-use crate::path::Path;
+use crate::parameter::{self, HostKnowledge, NoParameters, Parameters, Values};
+use crate::path::{At, Path};
 use crate::problem::{Position, Problem, Problems, Related, Severity};
 use crate::recovering_de::Field;
-use crate::resolve::{self, Diagnostic, Diagnostics, SpanTarget};
+use crate::resolve::{
+    self, ClusterSpec, Diagnostic, Diagnostics, RoleMessage, SpanTarget, ignored_message,
+    place_of_roles, role_message,
+};
 use crate::snapshot_section::SnapshotSection;
 use crate::source::{self, Lines, NotText, Source};
 use crate::spanned::{self, Broken, Mark, Tree};
@@ -28,6 +32,8 @@ pub struct Loaded {
     pub desired: Desired,
     /// The warnings, all of [`Severity::Warning`].
     pub warnings: Problems,
+    /// The spec for the whole cluster; `None` if it lists no directors and the host is one.
+    pub(crate) cluster: Option<ClusterSpec>,
     observed: SnapshotSection,
     /// The values of its parameters.
     pub(crate) values: Values,
@@ -37,6 +43,27 @@ impl Loaded {
     /// The values of the parameters in the texts, by the text between their braces.
     pub fn parameters(&self) -> BTreeMap<Box<str>, Box<str>> {
         self.values.known()
+    }
+
+    /// The hosts that the spec lists; `None` if it lists no directors.
+    pub fn cluster(&self) -> Option<&evenkeel_model::Cluster> {
+        self.cluster.as_ref().map(|spec| &spec.cluster)
+    }
+
+    /// What the spec means for another host of the cluster.
+    ///
+    /// # Errors
+    /// The roles of that host are not known.
+    pub fn for_host(&self, inputs: &HostInputs) -> Result<Desired, RoleProblem> {
+        match &self.cluster {
+            Some(cluster) => cluster.for_host(inputs),
+            None => Ok(self.desired.clone()),
+        }
+    }
+
+    /// The inputs from which the roles of the host were determined; `None` if they were not needed.
+    pub fn host_inputs(&self) -> Option<&HostInputs> {
+        self.values.host()
     }
 
     /// The counters that a snapshot recorded; `None` for a spec without any.
@@ -56,7 +83,14 @@ impl Loaded {
             timeouts,
             sync,
             sysctls,
+            roles: _,
+            elsewhere: _,
+            real_server: _,
+            expected_gateways: _,
             scope: _,
+            when_left: _,
+            kept: _,
+            removed: _,
             guards: _,
             drain: _,
         } = self.desired;
@@ -69,7 +103,11 @@ impl Loaded {
             }));
         }
         let host_objects = match host_objects {
-            Some(objects) => LiveHostObjects { read: HostObjectKind::ALL.into(), objects },
+            Some(objects) => LiveHostObjects {
+                read: HostObjectKind::ALL.into(),
+                objects,
+                ..LiveHostObjects::default()
+            },
             None => LiveHostObjects::of_evenkeel(asked),
         };
         let bound = || vips.into_keys().map(|binding| (binding, Owner::Evenkeel)).collect();
@@ -83,6 +121,7 @@ impl Loaded {
                 .then(|| timeouts.over(Timeouts::INITIAL)),
             sync: sync.unwrap_or_default(),
             sysctls,
+            sysctls_read_only: std::collections::BTreeSet::new(),
             modules,
         }
     }
@@ -115,19 +154,20 @@ pub fn load_with(sources: &[Source], parameters: &dyn Parameters) -> Result<Load
     let texts: Vec<Option<&str>> =
         sources.iter().enumerate().map(|(index, source)| report.text(index, source)).collect();
     let mut read: Read = yaml::read;
-    let (desired, observed, diagnostics) = loop {
+    let Attempt { desired, cluster, observed, diagnostics } = loop {
         match report.attempt(&texts, read) {
             Ok(attempted) => break attempted,
             Err(PieceError) => read = yaml::read_whole,
         }
     };
     report.diagnostics(&texts, diagnostics.into_list());
-    let Report { problems, left_out, values, .. } = report;
+    let Report { mut problems, left_out, values, .. } = report;
+    values.mask(&mut problems);
     let problems = Problems::new(problems, left_out);
     if problems.has_errors() {
         Err(problems)
     } else {
-        Ok(Loaded { desired, warnings: problems, observed, values })
+        Ok(Loaded { desired, warnings: problems, cluster, observed, values })
     }
 }
 
@@ -155,6 +195,14 @@ fn nothing_to_read() -> Problems {
 /// A parser of valid specs.
 type Read = for<'t> fn(&'t str) -> Result<Reading<'t>, yaml::Failure>;
 
+/// The result of resolving all texts.
+struct Attempt {
+    desired: Desired,
+    cluster: Option<ClusterSpec>,
+    observed: SnapshotSection,
+    diagnostics: Diagnostics,
+}
+
 /// Collects problems and resolves their positions.
 struct Report<'s> {
     sources: &'s [Source],
@@ -179,13 +227,51 @@ impl Report<'_> {
         }
     }
 
+    /// Returns the desired state of this host, and the whole spec if it lists directors; reports if the
+    /// host's roles are not known.
+    fn for_host(
+        &mut self,
+        mut spec: ClusterSpec,
+        readings: &[Option<Reading<'_>>],
+        diagnostics: &mut Diagnostics,
+    ) -> (Desired, Option<ClusterSpec>) {
+        if spec.cluster.directors.is_empty() {
+            if !self.parameters.may_be_no_director() {
+                return (spec.whole, None);
+            }
+            spec.list_real_servers();
+        }
+        let sources = readings.iter().enumerate();
+        let sources: Vec<_> = sources
+            .filter_map(|(index, reading)| Some((At::Root(index), &reading.as_ref()?.spec)))
+            .collect();
+        let place = || place_of_roles(&sources);
+        let problem = match self.parameters.host(&spec.cluster) {
+            Ok(HostKnowledge::AnyHost) => return (spec.whole.clone(), Some(spec)),
+            Ok(HostKnowledge::Host(inputs)) => match spec.for_host(&inputs) {
+                Ok(desired) => {
+                    if let Some(RoleMessage { message, remedy }) =
+                        ignored_message(&desired, &spec, &inputs)
+                        && let Some(place) = place()
+                    {
+                        diagnostics.warning(place, message).remedy(remedy);
+                    }
+                    self.values.set_host(inputs);
+                    return (desired, Some(spec));
+                }
+                Err(problem) => role_message(&problem, &spec.cluster, &inputs),
+            },
+            Err(why) => RoleMessage::unavailable(&why),
+        };
+        if let Some(place) = place() {
+            diagnostics.error(place, problem.message).remedy(problem.remedy);
+        }
+        (Desired::default(), None)
+    }
+
     /// Resolves all texts. Services are parsed only when they are consumed, so a piece of them may
     /// then turn out to be unreadable; in that case no problem has been reported for any text.
-    fn attempt(
-        &mut self,
-        texts: &[Option<&str>],
-        read: Read,
-    ) -> Result<(Desired, SnapshotSection, Diagnostics), PieceError> {
+    fn attempt(&mut self, texts: &[Option<&str>], read: Read) -> Result<Attempt, PieceError> {
         let before = (self.problems.len(), self.left_out);
         let readings = texts.iter().enumerate();
         let readings = readings.map(|(index, text)| self.reading(index, (*text)?, read));
@@ -193,7 +279,10 @@ impl Report<'_> {
         let complete = readings.iter().all(Option::is_some);
         let mut diagnostics = Diagnostics::default();
         match resolve::resolve(&mut readings, complete, &mut diagnostics) {
-            Ok(desired) => Ok((desired, observed(readings), diagnostics)),
+            Ok(cluster) => {
+                let (desired, cluster) = self.for_host(cluster, &readings, &mut diagnostics);
+                Ok(Attempt { desired, cluster, observed: observed(readings), diagnostics })
+            }
             Err(PieceError) => {
                 self.problems.truncate(before.0);
                 self.left_out = before.1;

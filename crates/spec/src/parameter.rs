@@ -5,12 +5,15 @@
 //! its text had been written without quotes, so it may be whatever is expected there: an address, a
 //! number, `true`, a duration, a name. `$${` is a literal `${`; any other `$` stands for itself.
 
+mod mask;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use evenkeel_model::Family;
+use evenkeel_model::{Cluster, Family, HostInputs};
 
+use crate::problem::Problem;
 use crate::source::MAX_SOURCE;
 use crate::spanned::{Noted, Replaced, Tree};
 use crate::suggest::quote;
@@ -53,6 +56,29 @@ pub trait Parameters {
     /// # Errors
     /// Why the value cannot be determined, as text: `the variable is not UTF-8`.
     fn value(&self, parameter: Parameter<'_>) -> Result<Option<String>, String>;
+
+    /// Whether the host may be no director of a spec that lists none.
+    fn may_be_no_director(&self) -> bool {
+        false
+    }
+
+    /// What the roles of the host depend on, for the cluster of the spec. It is asked only if the spec
+    /// lists directors, or if the host may be no director without them.
+    ///
+    /// # Errors
+    /// Why it cannot be determined, as text.
+    fn host(&self, _cluster: &Cluster) -> Result<HostKnowledge, String> {
+        Ok(HostKnowledge::AnyHost)
+    }
+}
+
+/// What is known of the host that a spec is loaded for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostKnowledge {
+    /// The spec is loaded for no host in particular: it is resolved for a director with all VIPs.
+    AnyHost,
+    /// The host with these inputs.
+    Host(HostInputs),
 }
 
 /// Provides no values.
@@ -74,7 +100,21 @@ impl Parameters for RememberedParameters {
     fn value(&self, parameter: Parameter<'_>) -> Result<Option<String>, String> {
         Ok(self.0.get(&*parameter.to_string()).map(ToString::to_string))
     }
+
+    fn may_be_no_director(&self) -> bool {
+        self.0.contains_key(HOST_INPUTS)
+    }
+
+    fn host(&self, _: &Cluster) -> Result<HostKnowledge, String> {
+        let Some(text) = self.0.get(HOST_INPUTS) else { return Ok(HostKnowledge::AnyHost) };
+        let inputs = text.parse().map_err(|_| format!("`{text}` does not describe a host"))?;
+        Ok(HostKnowledge::Host(inputs))
+    }
 }
+
+/// The name under which the values of parameters hold what the roles of the host depend on. No spec can
+/// have a parameter of that name.
+pub const HOST_INPUTS: &str = "this host";
 
 /// The delimiters of a parameter.
 const OPEN: &str = "${";
@@ -92,7 +132,7 @@ pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
 
 /// The values of the parameters seen so far, by the text between their braces.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Values(BTreeMap<Box<str>, Result<Box<str>, Wrong>>);
+pub(crate) struct Values(BTreeMap<Box<str>, Result<Box<str>, Wrong>>, Option<HostInputs>);
 
 /// Why a parameter has no value, and how to correct that.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,7 +148,30 @@ impl Values {
             let value = value.as_ref().ok()?;
             Some((name.clone(), value.clone()))
         });
-        known.collect()
+        let host = self.1.as_ref().map(|inputs| (HOST_INPUTS.into(), inputs.to_string().into()));
+        known.chain(host).collect()
+    }
+
+    /// Records what the roles of the host were determined from.
+    pub(crate) fn set_host(&mut self, inputs: HostInputs) {
+        self.1 = Some(inputs);
+    }
+
+    /// What the roles of the host were determined from; `None` if it was not needed.
+    pub(crate) fn host(&self) -> Option<&HostInputs> {
+        self.1.as_ref()
+    }
+
+    /// Masks the values of environment variables in problems.
+    pub(crate) fn mask(&self, problems: &mut [Problem]) {
+        let of_environment = self.0.iter().filter_map(|(name, value)| {
+            let is_env = matches!(parse(name), Some(Parameter::Env(_)));
+            Some((&**name, value.as_deref().ok().filter(|_| is_env)?))
+        });
+        let values: BTreeMap<&str, &str> = of_environment.collect();
+        if !values.is_empty() {
+            problems.iter_mut().for_each(|problem| mask::mask(problem, &values));
+        }
     }
 
     /// Replaces parameters by their values; reports those that have none.

@@ -4,6 +4,8 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
+use evenkeel_model::printable_name;
+
 /// Whether a problem prevents the spec from being used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
@@ -40,7 +42,7 @@ pub struct Position {
 impl fmt::Display for Position {
     /// `web.yaml:3:5`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}", self.name, self.line, self.column)
+        write!(f, "{}:{}:{}", printable_name(&self.name), self.line, self.column)
     }
 }
 

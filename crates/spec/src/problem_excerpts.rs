@@ -2,6 +2,8 @@
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
+use evenkeel_model::{printable, printable_name};
+
 use crate::problem::{Position, Problem, Problems, Severity};
 use crate::source::{Lines, Source};
 
@@ -65,15 +67,15 @@ fn report<'a>(
         Some(context) => format!("{context}: {message}"),
         None => message.clone(),
     };
-    let mut group = Group::with_title(level.primary_title(title));
+    let mut group = Group::with_title(level.primary_title(shown(&title)));
     if let Some(place) = place {
         group = group.element(snippet(place, None, lines, windows));
     }
     for related in related {
-        group = group.element(snippet(&related.place, Some(&related.label), lines, windows));
+        group = group.element(snippet(&related.place, Some(shown(&related.label)), lines, windows));
     }
     if let Some(remedy) = remedy {
-        group = group.element(Level::HELP.message(remedy.as_str()));
+        group = group.element(Level::HELP.message(shown(remedy)));
     }
     vec![group]
 }
@@ -81,7 +83,7 @@ fn report<'a>(
 /// The line of a position, cut to a window around it.
 fn snippet<'a>(
     place: &'a Position,
-    label: Option<&'a str>,
+    label: Option<String>,
     lines: &[Lines<'_>],
     windows: &mut Vec<(&'a Position, String)>,
 ) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
@@ -103,8 +105,10 @@ fn snippet<'a>(
     let span = begin..window.len();
     window += &shown(&line[to..right]);
     let kind = if label.is_none() { AnnotationKind::Primary } else { AnnotationKind::Context };
-    let place_in_file = if left == 0 {
-        place.name.to_string()
+    // What is escaped takes more columns than in the file.
+    let is_as_written = window[..begin].len() == from - left;
+    let place_in_file = if left == 0 && is_as_written {
+        printable_name(&place.name).into_owned()
     } else {
         let column = 1 + window[..begin].chars().count();
         windows.push((place, format!("{}:{column}", place.line)));
@@ -116,8 +120,7 @@ fn snippet<'a>(
         .annotation(kind.span(span).label(label))
 }
 
-/// Removes from a text the characters that a terminal would interpret.
+/// Escapes the characters that a terminal would interpret.
 fn shown(text: &str) -> String {
-    let harmless = |character: char| character == '\t' || !character.is_control();
-    text.chars().map(|it| if harmless(it) { it } else { char::REPLACEMENT_CHARACTER }).collect()
+    printable(text).into_owned()
 }

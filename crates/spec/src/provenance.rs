@@ -41,8 +41,11 @@ impl Loaded {
             located.push(found);
         }
         let mut diagnostics = Diagnostics::with_origins();
-        if resolve::resolve(&mut readings, true, &mut diagnostics).is_err() {
+        let Ok(mut cluster) = resolve::resolve(&mut readings, true, &mut diagnostics) else {
             return Provenance::default();
+        };
+        if let Some(inputs) = self.values.host() {
+            cluster.record_origins(inputs, &mut diagnostics);
         }
         let places = diagnostics.into_origins().into_iter().filter_map(|(object, path)| {
             let located = located.get(path.source)?.as_ref()?;

@@ -230,11 +230,12 @@ impl<'de> DeserializeSeed<'de> for Refused {
 }
 
 /// Declares a map of the spec: a struct of [`Field`]s, its reader and its schema. `read_map` serves
-/// values that may also be written in a shorter form than a map.
+/// values that may also be written in a shorter form than a map. A function after `refuses` explains texts in the
+/// place of the map.
 macro_rules! keys {
     ($(#[$meta:meta])* $name:ident, $what:literal, {
         $($(#[$field_meta:meta])* $field:ident $(as $key:literal)?: $type:ty,)*
-    }) => {
+    } $(, refuses $refuse:path)?) => {
         #[derive(Debug, Default, schemars::JsonSchema)]
         #[serde(deny_unknown_fields)]
         $(#[$meta])*
@@ -316,6 +317,14 @@ macro_rules! keys {
                     ) -> Result<$name, A::Error> {
                         $name::read_map(map)
                     }
+
+                    $(fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<$name, E> {
+                        let found = serde::de::Unexpected::Str(text);
+                        Err(match $refuse(text) {
+                            Some(why) => why.into_error(),
+                            None => E::invalid_type(found, &self),
+                        })
+                    })?
                 }
 
                 deserializer.deserialize_any(Keys)

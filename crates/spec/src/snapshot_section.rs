@@ -141,6 +141,8 @@ fn counter<N: FromStr + Default>(item: &Any, key: &str) -> N {
 /// Any YAML value. What evenkeel never writes here is dropped.
 enum Any {
     Text(String),
+    /// A whole number, by its digits.
+    Number(String),
     Flag(bool),
     List(Vec<Self>),
     Map(Vec<(Self, Self)>),
@@ -159,10 +161,11 @@ impl Any {
         items.iter()
     }
 
-    /// The value as JSON; numbers become strings.
+    /// The value as JSON.
     fn to_json(&self) -> serde_json::Value {
         match self {
             Self::Text(text) => text.as_str().into(),
+            Self::Number(digits) => serde_json::from_str(digits).unwrap_or_default(),
             Self::Flag(flag) => (*flag).into(),
             Self::List(items) => items.iter().map(Self::to_json).collect(),
             Self::Map(entries) => {
@@ -174,7 +177,10 @@ impl Any {
     }
 
     fn text(&self) -> Option<&str> {
-        if let Self::Text(text) = self { Some(text) } else { None }
+        match self {
+            Self::Text(text) | Self::Number(text) => Some(text),
+            _ => None,
+        }
     }
 }
 
@@ -198,7 +204,7 @@ impl<'de> Visitor<'de> for AnyVisitor {
     }
 
     fn visit_i64<E: Error>(self, number: i64) -> Result<Any, E> {
-        Ok(Any::Text(number.to_string()))
+        Ok(Any::Number(number.to_string()))
     }
 
     fn visit_i128<E: Error>(self, _: i128) -> Result<Any, E> {
@@ -206,7 +212,7 @@ impl<'de> Visitor<'de> for AnyVisitor {
     }
 
     fn visit_u64<E: Error>(self, number: u64) -> Result<Any, E> {
-        Ok(Any::Text(number.to_string()))
+        Ok(Any::Number(number.to_string()))
     }
 
     fn visit_u128<E: Error>(self, _: u128) -> Result<Any, E> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use evenkeel_model::{
-    DesiredTimeouts, Drain, Family, Guards, Limits, Scope, ServiceKey, SyncState,
+    DesiredTimeouts, Drain, Family, Guards, Limits, Scope, ServiceKey, SyncState, WhenLeft,
 };
 use evenkeel_spec::{Loaded, Source, load};
 
@@ -38,6 +38,27 @@ fn lists_append_and_maps_merge_by_key() {
     assert_eq!(a.service.real_servers.iter().map(|(_, server)| server.weight).sum::<u32>(), 5);
     let mark = ServiceKey::Fwmark { family: Family::Ipv4, fwmark: 7 };
     assert!(desired.services.contains_key(&mark));
+}
+
+#[test]
+fn the_answer_for_what_leaves_the_scope_may_be_in_several_files_if_they_agree() {
+    let of = |second: &str| {
+        load(&sources(&[
+            "version: 1\nscope: { vips: [192.0.2.0/24], left: remove }\n",
+            &format!("scope: {{ fwmarks: [7]{second} }}\nservices: []\n"),
+        ]))
+    };
+    for second in ["", ", left: remove"] {
+        let loaded = of(second).unwrap_or_else(|problems| panic!("{problems}"));
+        assert_eq!(loaded.desired.when_left, Some(WhenLeft::Remove));
+    }
+    assert_eq!(
+        of(", left: keep").expect_err("they differ").to_string(),
+        "2.yaml:1:30: `left` is `keep` here and `remove` in another file (first written here: \
+         1.yaml:2:38); keep one of them: it is the answer for the whole scope"
+    );
+    let alone = load(&sources(&["version: 1\nscope: { left: keep }\nservices: []\n"]));
+    assert!(alone.expect_err("no list").to_string().contains("none of `vips`"));
 }
 
 #[test]

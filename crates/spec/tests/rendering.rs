@@ -132,7 +132,7 @@ fn bytes_that_are_not_text_are_reported_with_their_position() {
 error: this is not UTF-8 text
  --> web.yaml:2:11
   |
-2 | services: \u{fffd}\u{fffd}\u{fffd}
+2 | services: \u{fffd}\u{fffd}\\u0000
   |           ^
   |
   = help: a spec is a YAML text file; save it as UTF-8"

@@ -6,7 +6,7 @@ use evenkeel_spec::{MAX_SOURCE, Position, Source, load};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-const SPECS: [&str; 10] = [
+const SPECS: [&str; 15] = [
     include_str!("../../../examples/dr.yaml"),
     include_str!("../../../examples/nat.yaml"),
     include_str!("../../../examples/tun.yaml"),
@@ -17,6 +17,11 @@ const SPECS: [&str; 10] = [
     include_str!("../../../examples/ports.yaml"),
     include_str!("../../../examples/failover.yaml"),
     include_str!("../../../examples/drain.yaml"),
+    include_str!("../../../examples/gre.yaml"),
+    include_str!("../../../examples/gue.yaml"),
+    include_str!("../../../examples/local-node.yaml"),
+    include_str!("../../../examples/two-directors.yaml"),
+    include_str!("../../../examples/gateway.yaml"),
 ];
 
 /// Fragments that change the meaning of a spec.

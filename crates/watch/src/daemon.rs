@@ -2,7 +2,6 @@
 //! trigger or query it.
 
 use std::io;
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
@@ -20,7 +19,8 @@ use tokio::sync::{oneshot, watch};
 use tracing::{info, warn};
 
 use crate::clock::DaemonClock;
-use crate::http::{self, Endpoint};
+use crate::http::Endpoint;
+use crate::listen::{EndpointProblem, Listener};
 use crate::liveness::Liveness;
 use crate::metrics::Metrics;
 use crate::netns_monitor::{NamespaceLost, NetnsMonitor};
@@ -74,8 +74,7 @@ fn system(tried: &'static str) -> impl FnOnce(io::Error) -> DaemonError {
 
 /// Runs the daemon in the calling thread's network namespace until SIGTERM or SIGINT, or until the
 /// namespace's name stands for another one. The spec comes from the source, with these parameters. The
-/// listener, if there is one, serves the HTTP endpoint;
-/// it may belong to another namespace.
+/// listener, if there is one, serves the HTTP endpoint; it may belong to another namespace.
 ///
 /// # Errors
 /// [`DaemonError`]; nothing was changed then, unless the reconciler had started.
@@ -83,7 +82,7 @@ pub fn run(
     options: Options,
     source: OpenSource,
     parameters: HostParameters,
-    listener: Option<TcpListener>,
+    listener: Option<Listener>,
 ) -> Result<(), DaemonError> {
     // Metrics are written one at a time: one blocking thread suffices and bounds memory.
     let runtime =
@@ -99,7 +98,7 @@ async fn serve(
     options: Options,
     source: OpenSource,
     parameters: HostParameters,
-    listener: Option<TcpListener>,
+    listener: Option<Listener>,
 ) -> Result<(), DaemonError> {
     let server = Server::bind()?;
     let changes = AddressMonitor::subscribe().map_err(DaemonError::AddressMonitor)?;
@@ -107,22 +106,23 @@ async fn serve(
 
     let (publish, status) =
         watch::channel(Arc::new(status::starting(&options, DaemonClock::new().wall())));
-    let traffic = KernelTraffic::default();
+    let traffic = KernelTraffic::new(options.ipvs_use);
     let names = traffic.names();
     let metrics = Metrics::new(options.version, Some((Box::new(traffic), options.traffic)));
     let liveness = Arc::new(Liveness::new());
     let notifier = Arc::new(Notifier::new());
+    let endpoint_problem = EndpointProblem::default();
     if let Some(listener) = listener {
         let endpoint = Endpoint {
             metrics: metrics.clone(),
             status: status.clone(),
             liveness: Arc::clone(&liveness),
             patience: MAX_SILENCE,
+            allowed_hosts: options.allowed_hosts.clone(),
         };
-        tokio::spawn(async move {
-            let Err(error) = http::serve(listener, endpoint).await;
-            warn!("the HTTP endpoint failed: {error}");
-        });
+        tokio::spawn(listener.serve(endpoint, endpoint_problem.clone()));
+        // So that the first status reports a port that is in use.
+        tokio::task::yield_now().await;
     }
     let alive = (Arc::clone(&notifier), Arc::clone(&liveness));
     tokio::spawn(async move { alive.0.keep_alive(alive.1, MAX_SILENCE).await });
@@ -150,10 +150,19 @@ async fn serve(
     let follower = Follower::new(source, parameters, options.interval);
     let mut namespace = NetnsMonitor::new(options.netns.clone());
     let mut namespace_checks = tokio::time::interval(options.interval);
-    let outputs = Outputs { metrics, liveness, notifier, names, publish, events: events.clone() };
+    let outputs = Outputs {
+        metrics,
+        liveness,
+        notifier,
+        names,
+        publish,
+        events: events.clone(),
+        endpoint_problem,
+    };
     let (ended, mut end) = oneshot::channel();
     let run_reconciler = move || {
-        let connect = Box::new(HostKernel::connect);
+        let ipvs_use = options.ipvs_use;
+        let connect = Box::new(move |addresses| HostKernel::connect_for(ipvs_use, addresses));
         let mut reconciler = Reconciler::new(options, connect, follower, outputs);
         reconciler.run(&receiver);
         let _sent = ended.send(());

@@ -1,9 +1,15 @@
 //! The HTTP endpoint: `/metrics`, `/healthz`, `/readyz`, `/status`. It is read-only: no request
 //! changes anything, and the reconciler does not depend on it.
 //!
+//! A peer is anyone who can connect, so it gets no text of the spec. On a loopback listener, a Host header that
+//! is no loopback name is refused ([`host_header`]).
+//!
 //! Each connection serves one request. The number of connections, the time for the head of a request
 //! and the total time are limited.
 
+mod host_header;
+
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::fmt::Write;
 use std::io;
@@ -13,12 +19,14 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use evenkeel_control::Status;
+use evenkeel_model::printable;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -27,6 +35,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
+use crate::http::host_header::AllowedHosts;
 use crate::liveness::Liveness;
 use crate::metrics::{Format, Metrics};
 
@@ -41,6 +50,8 @@ pub(crate) struct Endpoint {
     pub(crate) liveness: Arc<Liveness>,
     /// How long the reconciler may show no progress and still count as healthy.
     pub(crate) patience: Duration,
+    /// Host names that a loopback listener answers beside loopback names.
+    pub(crate) allowed_hosts: Vec<String>,
 }
 
 /// The limits for clients.
@@ -76,7 +87,8 @@ async fn serve_within(
 ) -> io::Result<Infallible> {
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let router = router(endpoint);
+    let allowed = AllowedHosts::new(listener.local_addr().ok(), &endpoint.allowed_hosts);
+    let router = router(endpoint, allowed);
     let permits = Arc::new(Semaphore::new(limits.connections));
     loop {
         let permit = Arc::clone(&permits).acquire_owned().await.map_err(io::Error::other)?;
@@ -108,7 +120,7 @@ async fn connection(
     }
 }
 
-fn router(endpoint: Endpoint) -> Router {
+fn router(endpoint: Endpoint, allowed: AllowedHosts) -> Router {
     let shared = Shared { endpoint, scrape: Arc::new(Semaphore::new(1)) };
     Router::new()
         .route("/", get(index))
@@ -116,7 +128,20 @@ fn router(endpoint: Endpoint) -> Router {
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/status", get(status))
+        .layer(from_fn_with_state(Arc::new(allowed), refuse_other_hosts))
         .with_state(shared)
+}
+
+async fn refuse_other_hosts(
+    State(allowed): State<Arc<AllowedHosts>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if allowed.allow(request.uri(), request.headers()) {
+        return next.run(request).await;
+    }
+    let text = "this Host is not served on a loopback address; `--allow-host NAME` allows a name\n";
+    (StatusCode::MISDIRECTED_REQUEST, [(CONTENT_TYPE, TEXT)], text).into_response()
 }
 
 #[derive(Debug, Clone)]
@@ -170,12 +195,30 @@ async fn healthz(State(shared): State<Shared>) -> Response {
     (code, [(CONTENT_TYPE, TEXT)], text).into_response()
 }
 
+/// The status without the text of what is wrong with the spec, which has excerpts of it.
+fn without_excerpts(status: &Status) -> Cow<'_, Status> {
+    let Some(problem) = &status.spec.problem else { return Cow::Borrowed(status) };
+    let mut shown = status.clone();
+    let text = problem.text.trim();
+    for reason in shown.reasons.iter_mut().filter(|_| !text.is_empty()) {
+        *reason = reason.replace(text, ELSEWHERE);
+    }
+    if let Some(problem) = &mut shown.spec.problem {
+        problem.text = ELSEWHERE.to_owned();
+    }
+    Cow::Owned(shown)
+}
+
+/// In place of what is wrong with the spec.
+const ELSEWHERE: &str = "`evenkeel status` on the host shows why";
+
 async fn readyz(State(shared): State<Shared>) -> Response {
     let status = shared.endpoint.status.borrow().clone();
+    let status = without_excerpts(&status);
     let code = if status.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let mut text = format!("{}\n", status.state.as_str());
     for reason in &status.reasons {
-        text.push_str(reason);
+        text.push_str(&printable(reason));
         text.push('\n');
     }
     (code, [(CONTENT_TYPE, TEXT)], text).into_response()
@@ -183,8 +226,9 @@ async fn readyz(State(shared): State<Shared>) -> Response {
 
 async fn status(State(shared): State<Shared>) -> Response {
     let status = shared.endpoint.status.borrow().clone();
-    match serde_json::to_string_pretty(&*status) {
-        Ok(text) => ([(CONTENT_TYPE, "application/json")], text + "\n").into_response(),
+    match serde_json::to_string_pretty(&*without_excerpts(&status)) {
+        Ok(text) => ([(CONTENT_TYPE, "application/json")], (printable(&text) + "\n").into_owned())
+            .into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }

@@ -11,7 +11,7 @@
 mod clock;
 mod daemon;
 mod http;
-mod known_writers;
+mod listen;
 mod liveness;
 mod metrics;
 mod netns_monitor;
@@ -27,7 +27,9 @@ mod wording;
 
 pub use daemon::{DaemonError, run};
 pub use evenkeel_control::BindError;
+pub use listen::Listener;
 pub use metrics::{Detail, TrafficOptions};
 pub use netns_monitor::NamespaceLost;
 pub use options::Options;
-pub use status::list_drains;
+pub use status::{list_drains, list_staying};
+pub use systemd::notify_ready;

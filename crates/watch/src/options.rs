@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use evenkeel_control::Mode;
-use evenkeel_engine::StateDir;
+use evenkeel_engine::{IpvsUse, StateDir};
 
 use crate::metrics::TrafficOptions;
 
@@ -22,10 +22,14 @@ pub struct Options {
     pub namespace: String,
     /// The name by which the namespace was entered; `None` if it was not entered.
     pub netns: Option<String>,
+    /// Whether the host needs IPVS in its kernel.
+    pub ipvs_use: IpvsUse,
     /// The state directory, which has the journal.
     pub state: StateDir,
     /// The absolute paths of the spec, as reported and compared.
     pub sources: Vec<String>,
     /// Which traffic counters the metrics export.
     pub traffic: TrafficOptions,
+    /// Host names that the HTTP endpoint answers on a loopback address, beside loopback names.
+    pub allowed_hosts: Vec<String>,
 }

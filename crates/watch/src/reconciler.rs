@@ -32,12 +32,13 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use evenkeel_control::{Command, EventPublisher, Mode, PassStatus, Pause, Status, Trigger};
-use evenkeel_engine::Kernel;
+use evenkeel_engine::{Journal, Kernel};
 use evenkeel_plan::Object;
 use evenkeel_source::Follower;
 use tokio::sync::watch;
 use tracing::{debug, info};
 
+use crate::listen::EndpointProblem;
 use crate::liveness::Liveness;
 use crate::metrics::Metrics;
 use crate::options::Options;
@@ -77,6 +78,8 @@ pub(crate) struct Outputs {
     pub(crate) names: Names,
     pub(crate) publish: watch::Sender<Arc<Status>>,
     pub(crate) events: EventPublisher,
+    /// Why the HTTP endpoint is missing, for the status.
+    pub(crate) endpoint_problem: EndpointProblem,
 }
 
 /// Keeps one network namespace on its spec: the loop and the parts that own its state.
@@ -147,7 +150,11 @@ impl<K: Kernel> Reconciler<K> {
         let Self { options, host, specs, gate, schedule, .. } = self;
         gate.restore_pause(&options.state, &schedule.clock.both());
         match host.load_journal(&options.state) {
-            Ok(()) => specs.remember(&options.state, host.journal(), schedule.clock.wall()),
+            Ok(()) => {
+                // A pending spec is not enforced.
+                let journal = Journal { pending: None, next: None, ..host.journal().clone() };
+                specs.remember(&options.state, &journal, schedule.clock.wall());
+            }
             // The first pass fails with it too, and reports it.
             Err(error) => debug!("{error}"),
         }
@@ -280,9 +287,21 @@ impl<K: Kernel> Reconciler<K> {
             problem: self.report.problem(),
             needs_follow_up,
             is_draining: is_draining && may_change,
+            left: self.next_end().filter(|_| may_change),
             failed_object: self.retries.next().filter(|_| may_change),
             conflict: self.conflicts.next(now).filter(|_| may_change),
         });
+    }
+
+    /// Returns the time until this real server has left a service, or the pending apply is overdue.
+    fn next_end(&self) -> Option<Duration> {
+        let now = self.schedule.clock.both();
+        let pending = self.host.journal().pending.as_ref().and_then(|pending| {
+            let deadline = Duration::from_secs(pending.deadline?);
+            // If it is overdue and could not be rolled back completely, the interval suffices.
+            deadline.checked_sub(now.wall)
+        });
+        [self.host.next_left(&now), pending].into_iter().flatten().min()
     }
 
     /// Returns the active pause, in terms of the current wall clock.

@@ -1,10 +1,9 @@
 //! What the daemon puts into its status ([`evenkeel_control::Status`]).
 
-use evenkeel_control::{DrainStatus, FORMAT, SpecStatus, State, Status};
+use evenkeel_control::{DrainStatus, FORMAT, SpecStatus, State, Status, StayingStatus};
 use evenkeel_model::Names;
-use evenkeel_plan::{DrainRecords, Object};
+use evenkeel_plan::{ClockReading, DrainRecords, Object, StayingObject};
 
-use crate::known_writers;
 use crate::options::Options;
 
 /// Creates the status before the first pass.
@@ -24,16 +23,22 @@ pub(crate) fn starting(options: &Options, now: u64) -> Status {
         last_success: None,
         draining: 0,
         drains: Vec::new(),
+        staying: Vec::new(),
         pending_steps: Vec::new(),
         warnings: Vec::new(),
         failing: Vec::new(),
         conflicts: Vec::new(),
-        known_writers: known_writers::of_this_host(),
+        known_writers: known_writers(),
         unmanaged: 0,
         services: 0,
         real_servers: 0,
         vips: 0,
     }
+}
+
+/// Describes the programs on this host that are known to change the same things.
+pub(crate) fn known_writers() -> Vec<String> {
+    evenkeel_host::known_writers().iter().map(ToString::to_string).collect()
 }
 
 /// Lists the recorded drains, with these names of services.
@@ -44,4 +49,14 @@ pub fn list_drains<'a>(drains: &DrainRecords, names: impl Into<Names<'a>>) -> Ve
         until: draining.since.saturating_add(draining.limit.0.into()),
     });
     entries.collect()
+}
+
+/// Lists what stays on a real server for services that no longer list it, at the time `now`.
+pub fn list_staying(staying: Vec<StayingObject>, now: &ClockReading) -> Vec<StayingStatus> {
+    let status = |it: StayingObject| StayingStatus {
+        object: it.object.to_string(),
+        service: it.label(),
+        until: now.wall.as_secs().saturating_add(it.left.0.into()),
+    };
+    staying.into_iter().map(status).collect()
 }

@@ -84,6 +84,11 @@ impl Notifier {
     }
 }
 
+/// Reports that a process is up; false if it has no service manager that waits for that.
+pub fn notify_ready() -> bool {
+    std::env::var_os("NOTIFY_SOCKET").is_some() && sd_notify::notify(&[NotifyState::Ready]).is_ok()
+}
+
 /// Returns the service manager's watchdog timeout; `None` if it has none for this process.
 pub(crate) fn watchdog_limit() -> Option<Duration> {
     sd_notify::watchdog_enabled().filter(|limit| !limit.is_zero())

@@ -19,9 +19,11 @@ pub(crate) fn options(folder: &Path, mode: Mode) -> Options {
         mode,
         namespace: "init".to_owned(),
         netns: None,
+        ipvs_use: evenkeel_engine::IpvsUse::Required,
         state: StateDir::new(folder, "init"),
         sources: vec!["/etc/evenkeel".to_owned()],
         traffic: TrafficOptions::default(),
+        allowed_hosts: Vec::new(),
     }
 }
 

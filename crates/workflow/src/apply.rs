@@ -3,11 +3,11 @@
 use std::io;
 
 use evenkeel_engine::{
-    ApplyOptions as Execution, ExecutionWarning, Kernel, OnFailure, ParameterValues,
-    PartialApplies, Pass, Report, error_chain, execute_journalled,
+    ApplyOptions as Execution, Clock, ExecutionWarning, Journal, Kernel, OnFailure,
+    ParameterValues, PartialApplies, Pass, Report, StateDir, error_chain, execute_journalled,
 };
 use evenkeel_model::{Desired, Names};
-use evenkeel_plan::{Guard, Op, staleness_diff};
+use evenkeel_plan::{ClockReading, Guard, Op, staleness_diff};
 use evenkeel_source::absolute_name;
 use evenkeel_spec::Source;
 
@@ -108,7 +108,7 @@ pub fn review_apply<K: Kernel>(
     events: &mut dyn EventSink,
 ) -> Result<(PlannedHost, Option<Blocked>), WorkflowError> {
     let mut session = host.open(Access::Review, events)?;
-    let planned = planned(&mut session, request, events)?;
+    let planned = planned(&mut session, request, &Clock::start().now(), events)?;
     let blocked = check_plan(&mut session.kernel, &planned.plan, allow)?;
     Ok((planned, blocked))
 }
@@ -125,7 +125,7 @@ pub fn apply<K: Kernel>(
     events: &mut dyn EventSink,
 ) -> Result<ApplyResult<K>, WorkflowError> {
     let mut session = host.open(Access::Write, events)?;
-    let mut planned = planned(&mut session, request, events)?;
+    let mut planned = planned(&mut session, request, &progress.now(), events)?;
     let outcome = match obstacle(&mut session.kernel, &planned, &options)? {
         Some(obstacle) => obstacle,
         None => execute(&mut session, &mut planned, request, options, progress)?,
@@ -136,12 +136,13 @@ pub fn apply<K: Kernel>(
 fn planned<K: Kernel>(
     session: &mut Session<K>,
     request: &ApplyRequest<'_>,
+    now: &ClockReading,
     events: &mut dyn EventSink,
 ) -> Result<PlannedHost, WorkflowError> {
     let ApplyRequest { desired, texts, parameters, selectors, saved, daemon_use } = request;
     check_no_conflict(daemon_use)?;
     let new = NewSpec { texts, parameters };
-    let planned = PlannedHost::for_host(session, desired.clone(), new, selectors, events)?;
+    let planned = PlannedHost::for_host(session, desired.clone(), new, selectors, now, events)?;
     if let Some(saved) = saved {
         saved.check(&planned.plan.steps, &planned.desired, planned.last.as_ref())?;
     }
@@ -171,13 +172,14 @@ fn execute<K: Kernel>(
     progress: &mut dyn Progress,
 ) -> Result<ApplyOutcome, WorkflowError> {
     let Session { kernel, state, journal, lock: _ } = session;
-    let PlannedHost { plan, desired, live, last, targeted } = planned;
+    let PlannedHost { plan, desired, live, last, targeted, real_server } = planned;
     let ApplyOptions { on_failure, wait, confirm, allow: _, reviewed: _ } = options;
     let record = journal.record.clone();
     // A part of a spec does not become the last applied spec.
     let is_complete = request.selectors.is_empty();
     let asked = PartialApplies::new(targeted, desired);
     let before = journal.clone();
+    journal.record.real_server.clone_from(real_server);
     if is_complete {
         let named: Vec<(String, &Source)> =
             request.texts.iter().map(|source| (absolute_name(&source.name), source)).collect();
@@ -205,7 +207,8 @@ fn execute<K: Kernel>(
     let steps = std::mem::take(&mut plan.steps);
     let is_confirmed_later = confirm.is_some();
     if let Some(ConfirmOptions { seconds, start_watchdog }) = confirm {
-        confirm::begin(seconds, &steps, state, journal, start_watchdog)?;
+        let begun = (&*steps, &before.record.real_server);
+        confirm::begin(seconds, begun, desired, state, journal, start_watchdog)?;
     }
     let is_daemon_enforcing = is_daemon_enforcing()?;
     progress.begin(&steps, Names { desired, last: last.as_ref() });
@@ -221,6 +224,9 @@ fn execute<K: Kernel>(
     let execution =
         Execution { on_failure, wait: wait && !is_daemon_enforcing, ..Execution::default() };
     let mut report = execute_journalled(kernel, pass, execution, progress, state, journal)?;
+    if report.rollback.is_some() {
+        restore_role(state, journal, &before, &mut report);
+    }
     let pending = confirm::finish(&report, &asked, state, journal);
     if !is_confirmed_later && !asked.is_empty() && report.is_success() {
         journal.targeted_is_applied(asked);
@@ -230,4 +236,13 @@ fn execute<K: Kernel>(
         }
     }
     Ok(ApplyOutcome::Applied(Box::new(Applied { report, is_daemon_enforcing, pending })))
+}
+
+/// Records that a rollback has restored the services of this real server: nothing leaves.
+fn restore_role(state: &StateDir, journal: &mut Journal, before: &Journal, report: &mut Report) {
+    journal.record.real_server.clone_from(&before.record.real_server);
+    if let Err(error) = state.write(journal) {
+        let error = error_chain(&error);
+        report.warnings.push(ExecutionWarning::OutcomeNotRecorded { error });
+    }
 }

@@ -1,6 +1,7 @@
 //! Applies that wait for a confirmation: begun and finished with an apply, kept or rolled back later.
 
 mod abort;
+mod rollback;
 mod timeout;
 
 use std::io;
@@ -8,17 +9,20 @@ use std::sync::Arc;
 
 use evenkeel_control::PendingMarker;
 use evenkeel_engine::{
-    Journal, JournalError, Kernel, PartialApplies, Pending, Report, StateDir, steps_to_roll_back,
+    Clock, Journal, JournalError, Kernel, PartialApplies, Pending, Report, StateDir,
+    steps_to_roll_back,
 };
-use evenkeel_plan::Op;
+use evenkeel_model::Desired;
+use evenkeel_plan::{Op, RealServerRecords, forget_removed};
 
 use crate::error::WorkflowError;
 use crate::event::EventSink;
-use crate::host::{Access, Host, Session, now};
+use crate::host::{Access, Host, Session};
 use crate::last_applied::stored;
+use crate::wall_clock::now;
 
-use abort::abort_in;
-pub use abort::{Aborted, abort};
+pub use abort::abort;
+pub use rollback::{Aborted, roll_back_due};
 pub use timeout::{TimeoutEnd, roll_back_at_timeout};
 
 /// What became of the confirm timeout of an apply.
@@ -40,18 +44,22 @@ pub enum PendingUpdate {
 }
 
 /// Starts the watchdog and records it with the pending apply in the journal, before the first
-/// change.
+/// change; `real_server` is the host as a real server until now, `desired` what is applied.
 ///
 /// The watchdog rolls the apply back if it is not confirmed, or if this process ends prematurely.
 pub(crate) fn begin(
     seconds: u32,
-    steps: &[Op],
+    (steps, real_server): (&[Op], &RealServerRecords),
+    desired: &Desired,
     state: &StateDir,
     journal: &mut Journal,
     start_watchdog: &mut dyn FnMut(&str) -> io::Result<u32>,
 ) -> Result<(), WorkflowError> {
     let pending = Pending::begin(now(), seconds, steps.to_vec());
     let mut pending = pending.map_err(WorkflowError::Watchdog)?;
+    pending.real_server = real_server.clone();
+    pending.kept = desired.kept.clone();
+    pending.removed = desired.removed.clone();
     // If the journal is not written, the watchdog ends as soon as the lock is free.
     pending.watchdog = Some(start_watchdog(&pending.id).map_err(WorkflowError::Watchdog)?);
     journal.pending = Some(pending);
@@ -72,11 +80,11 @@ pub(crate) fn finish(
     }
     let update = if report.is_success() {
         pending.steps = steps_to_roll_back(report);
+        pending.steps.iter().for_each(|op| forget_removed(&mut pending.removed, op));
         pending.targeted = asked.clone();
+        pending.set_done(&Clock::start().now());
         let seconds = pending.timeout_seconds;
-        let deadline = now() + u64::from(seconds);
-        pending.deadline = Some(deadline);
-        PendingUpdate::Waiting { seconds, deadline }
+        PendingUpdate::Waiting { seconds, deadline: pending.deadline.unwrap_or_default() }
     } else {
         journal.pending = None;
         PendingUpdate::NotPending

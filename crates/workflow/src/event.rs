@@ -3,8 +3,8 @@
 use std::fmt;
 
 use evenkeel_engine::{ExecutionContext, Notice, SpecUnavailable, Unconfirmed};
-use evenkeel_model::Names;
-use evenkeel_plan::Op;
+use evenkeel_model::{HostObjectKind, Names};
+use evenkeel_plan::{Op, StayingObject};
 
 /// Something that a user should know, and that is no part of a result.
 #[derive(Debug)]
@@ -19,6 +19,17 @@ pub enum Event {
     LastSpecUnavailable(SpecUnavailable),
     /// The texts of the new spec cannot be read again, so its files are not compared with earlier ones.
     TextsUnavailable(String),
+    /// A snapshot is written of a host that is a real server, or was one. It describes the host, and is no
+    /// spec for it.
+    SnapshotOfRealServer,
+    /// A snapshot is written of a host whose objects of a kind cannot be read. Those that the journal records
+    /// are in it, without their values.
+    SnapshotWithout {
+        /// The kind.
+        kind: HostObjectKind,
+        /// What is missing, with the remedy.
+        why: Box<str>,
+    },
 }
 
 impl fmt::Display for Event {
@@ -28,6 +39,16 @@ impl fmt::Display for Event {
             Self::Unconfirmed(unconfirmed) => unconfirmed.fmt(f),
             Self::JournalDamaged(message) | Self::TextsUnavailable(message) => f.write_str(message),
             Self::LastSpecUnavailable(reason) => reason.fmt(f),
+            Self::SnapshotOfRealServer => f.write_str(
+                "this host is a real server, or was one: the snapshot describes the host, and is no spec \
+                 for it; applied here, it would remove what makes the host a real server; keep the spec \
+                 of the cluster",
+            ),
+            Self::SnapshotWithout { kind, why } => write!(
+                f,
+                "{} cannot be read, and the snapshot has only that there is any: {why}",
+                kind.name()
+            ),
         }
     }
 }
@@ -49,6 +70,9 @@ pub trait Progress: ExecutionContext {
     /// Called before the first step, with the names of services. It must not block, and nor must the
     /// methods of [`ExecutionContext`] other than `pause`: the lock is held.
     fn begin(&mut self, steps: &[Op], names: Names<'_>);
+
+    /// Receives what still stays for services that this real server leaves, while that is waited for.
+    fn staying(&mut self, _staying: &[StayingObject]) {}
 }
 
 impl Progress for evenkeel_engine::NoopContext {

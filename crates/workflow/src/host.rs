@@ -1,17 +1,18 @@
 //! A host, and the session of a use case with it: kernel, journal and lock.
 
-use std::collections::BTreeSet;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use evenkeel_control::{LockError, Process};
-use evenkeel_engine::{Journal, Kernel, KernelError, ReadRequest, StateDir};
-use evenkeel_model::{Binding, Desired};
+use evenkeel_engine::{Journal, Journalled, Kernel, KernelError, ReadRequest, StateDir};
+use evenkeel_model::Desired;
 
+use crate::confirm::roll_back_due;
 use crate::error::WorkflowError;
 use crate::event::{Event, EventSink};
+use crate::wall_clock::now;
 
-/// Connects to a kernel; the addresses are those that the journal records as evenkeel's.
-type Connect<'a, K> = dyn FnMut(BTreeSet<Binding>) -> Result<K, KernelError> + 'a;
+/// Connects to a kernel, with what the journal records as evenkeel's.
+type Connect<'a, K> = dyn FnMut(Journalled) -> Result<K, KernelError> + 'a;
 
 /// The network namespace of a host: the calling thread's.
 pub struct Host<'a, K> {
@@ -26,9 +27,11 @@ pub struct Host<'a, K> {
 pub enum Access {
     /// Changes and writes nothing; needs no lock.
     Read,
-    /// Prepares a change, without the lock; fails while an apply is pending.
+    /// Prepares a change, without the lock; fails while an apply may still be confirmed. One that is
+    /// overdue is rolled back first, with the lock.
     Review,
-    /// May change something: takes the lock, and fails while an apply is pending.
+    /// May change something: takes the lock, and fails while an apply may still be confirmed. One that is
+    /// overdue is rolled back first.
     Write,
     /// Confirms or rolls back the pending apply, if there is one: takes the lock.
     ConfirmPending,
@@ -48,7 +51,7 @@ pub struct Session<K: Kernel> {
 
 impl<K: Kernel> Host<'_, K> {
     /// Reads the journal and connects to the kernel. A use case that may change something takes the
-    /// lock first, so that the journal stays current.
+    /// lock first, so that the journal stays current, and rolls back a pending apply that is overdue.
     ///
     /// # Errors
     /// The lock is held, the journal cannot be read, an apply is pending, or the kernel cannot be
@@ -65,6 +68,16 @@ impl<K: Kernel> Host<'_, K> {
             events.emit(Event::JournalDamaged(warning));
         }
         self.report_notices(&mut journal, is_writer, events)?;
+        let is_due = journal.pending.as_ref().is_some_and(|pending| pending.is_due(now()));
+        if is_due && access == Access::Review {
+            // With the lock, it is rolled back; without it, it may have been meanwhile.
+            drop(self.open(Access::Write, events)?);
+            (journal, _) = self.state.read(false)?;
+        } else if is_due && access == Access::Write {
+            let mut kernel = (self.connect)(Journalled::from(&journal))?;
+            let notice = roll_back_due(&mut kernel, &self.state, &mut journal)?;
+            notice.into_iter().for_each(|notice| events.emit(Event::Notice(notice)));
+        }
         match journal.check_writable(now()) {
             Err(unconfirmed) if matches!(access, Access::Review | Access::Write) => {
                 return Err(unconfirmed.into());
@@ -74,7 +87,7 @@ impl<K: Kernel> Host<'_, K> {
             }
             _ => {}
         }
-        let kernel = (self.connect)(journal.addresses.clone())?;
+        let kernel = (self.connect)(Journalled::from(&journal))?;
         Ok(Session { kernel, state: self.state.clone(), journal, lock })
     }
 
@@ -107,10 +120,11 @@ impl<K: Kernel> Session<K> {
 /// How long a use case waits for a pass of the daemon.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Takes the lock. Waits for a daemon, which holds it only during its passes.
+/// Takes the lock. Waits for a daemon, which holds it only during its passes, and for a process that
+/// released it meanwhile or only tried to take it.
 fn lock<K: Kernel>() -> Result<K::LockGuard, LockError> {
     let held = match K::lock() {
-        Err(LockError::Held(Some(holder))) if is_daemon(&holder) => holder,
+        Err(LockError::Held(holder)) if holder.as_ref().is_none_or(is_daemon) => holder,
         other => return other,
     };
     let end = Instant::now() + LOCK_TIMEOUT;
@@ -120,14 +134,9 @@ fn lock<K: Kernel>() -> Result<K::LockGuard, LockError> {
             return Ok(guard);
         }
     }
-    Err(LockError::Held(Some(held)))
+    Err(LockError::Held(held))
 }
 
 fn is_daemon(holder: &Process) -> bool {
     holder.command.as_ref().is_some_and(|line| line.split_whitespace().any(|word| word == "watch"))
-}
-
-/// Seconds since 1970; 0 if the clock is before that.
-pub fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }

@@ -1,5 +1,5 @@
 //! The use cases of evenkeel: plan, apply, confirm, teardown, snapshot, saved plans, waiting for drains,
-//! resetting counters.
+//! resetting counters, examining a host.
 //!
 //! A use case returns values and emits [`Event`]s; it prints nothing and asks nothing, so a command,
 //! a daemon, another front end and a test without a terminal use it alike. A front end that asks
@@ -14,16 +14,20 @@ mod apply;
 mod check;
 mod confirm;
 mod daemon;
+mod doctor;
 mod drain_handover;
 mod error;
 mod event;
 mod host;
 mod last_applied;
+mod leaving_wait;
+mod left_scope;
 mod planning;
 mod saved_plan;
 mod selection;
 mod snapshot;
 mod teardown;
+mod wall_clock;
 #[cfg(test)]
 mod wording;
 mod zero;
@@ -35,14 +39,16 @@ pub use apply::{
 };
 pub use check::{Blocked, check_permitted, check_plan};
 pub use confirm::PendingUpdate;
-pub use confirm::{Aborted, TimeoutEnd, abort, keep, roll_back_at_timeout};
+pub use confirm::{Aborted, TimeoutEnd, abort, keep, roll_back_at_timeout, roll_back_due};
 pub use daemon::{DaemonUse, check_no_conflict, is_daemon_enforcing};
+pub use doctor::{Examination, ExamineRequest, examine};
 pub use drain_handover::{DrainEnd, wait_for_drains};
 pub use error::WorkflowError;
 pub use evenkeel_engine::PlanOrigin;
 pub use event::{Event, EventSink, Progress};
-pub use host::{Access, Host, Session, now};
+pub use host::{Access, Host, Session};
 pub use last_applied::{ComparedSpec, NewSpec, SpecTexts, compare, compare_texts, stored};
+pub use leaving_wait::{LeavingEnd, LeavingWait, wait_for_leaving};
 pub use planning::PlannedHost;
 pub use saved_plan::{PlanFileError, SavedPlan, SavedPlanError};
 pub use selection::select_live;
@@ -50,4 +56,5 @@ pub use snapshot::{SnapshotOptions, snapshot};
 pub use teardown::{
     TeardownOptions, TeardownOutcome, TeardownPlan, TeardownResult, review_teardown, tear_down,
 };
+pub use wall_clock::now;
 pub use zero::{ZeroOptions, ZeroOutcome, ZeroResult, ZeroSelection, review_zero, zero};

@@ -2,18 +2,20 @@
 
 use std::collections::BTreeSet;
 
-use evenkeel_engine::{CONNECTION_SYSCTLS, Kernel, LastApplied, plan_changes};
+use evenkeel_engine::{CONNECTION_SYSCTLS, Kernel, LastApplied, Wanted, plan_changes};
 use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{Desired, Live, ServiceKey};
 use evenkeel_plan::{
-    Inputs, Op, Plan, PriorState, ServiceSelection, UnknownSelection, Warning,
-    guards_without_journal, has_end_mark, plan,
+    ClockReading, DEFAULT_INTERVAL, Inputs, LeavingInputs, Op, Plan, PriorState, RealServerRecords,
+    ServiceSelection, UnknownSelection, UnmetPrecondition, Warning, guards_without_journal,
+    has_end_mark, leaving, plan,
 };
 
 use crate::error::WorkflowError;
 use crate::event::EventSink;
-use crate::host::{Session, now};
+use crate::host::Session;
 use crate::last_applied::{NewSpec, SpecTexts, compare, stored};
+use crate::left_scope::find_left;
 
 /// A plan and its inputs: the whole spec, or what concerns the services of `--target`.
 #[derive(Debug)]
@@ -28,18 +30,22 @@ pub struct PlannedHost {
     pub last: Option<Desired>,
     /// The services that the plan is limited to; empty for all.
     pub targeted: BTreeSet<ServiceKey>,
+    /// The services of this real server, to be recorded before the plan is executed; empty for a plan
+    /// that was made without the journal.
+    pub real_server: RealServerRecords,
 }
 
 impl PlannedHost {
-    /// Plans for this host.
+    /// Plans for this host, at the time `now`.
     ///
     /// # Errors
     /// The kernel cannot be read, or a selector names no service.
     pub fn for_host<K: Kernel>(
         session: &mut Session<K>,
-        desired: Desired,
+        mut desired: Desired,
         new: NewSpec<'_>,
         selectors: &[String],
+        now: &ClockReading,
         events: &mut dyn EventSink,
     ) -> Result<Self, WorkflowError> {
         let mut request = session.read_request(&desired);
@@ -49,16 +55,41 @@ impl PlannedHost {
         let mut known = |ops: &[Op]| compare(state, journal, new, ops, events);
         let record = &journal.record;
         if selectors.is_empty() {
-            let (mut plan, LastApplied { last, .. }) =
-                plan_changes(kernel, &desired, &live, record, known)?;
-            plan.set_time_left(&record.drains, now());
-            return Ok(Self { plan, desired, live, last, targeted: BTreeSet::new() });
+            find_left(state, journal, &desired, &live).add_to(&mut desired);
+            let leaving = leaving(&LeavingInputs {
+                desired: &desired,
+                live: &live,
+                record,
+                now: *now,
+                interval: DEFAULT_INTERVAL,
+            });
+            let known = |ops: &[Op]| {
+                let mut known = known(ops);
+                known.last.iter_mut().for_each(|last| record.real_server.add_leaving_to(last));
+                known
+            };
+            let wanted = Wanted::new(&desired, &leaving, &live, record);
+            let (mut plan, LastApplied { last, .. }) = plan_changes(kernel, wanted, known)?;
+            plan.set_time_left(&record.drains, now.wall.as_secs());
+            plan.staying = leaving.staying;
+            return Ok(Self {
+                plan,
+                desired: leaving.desired.unwrap_or(desired),
+                live,
+                last,
+                targeted: BTreeSet::new(),
+                real_server: leaving.records,
+            });
         }
         let LastApplied { last, .. } = known(&[]);
         let target = target(selectors, &desired, last.as_ref())
             // A service that was removed by `--target` since is only in the last whole spec.
             .or_else(|_| target(selectors, &desired, stored(state, journal).as_ref()))?;
-        let (desired, live) = (target.narrow_desired(desired), target.narrow_live(live));
+        let services = &record.real_server;
+        let warning = target.staying_parts(services, &desired);
+        let real_server = services.with_services(target.services(), &desired);
+        let live = target.narrow_live(live, services);
+        let desired = target.narrow_desired(desired);
         let narrowed = |ops: &[Op]| {
             let LastApplied { last, cut_off, lost_files } = known(ops);
             let last = last.map(|last| target.narrow_desired(last));
@@ -66,13 +97,14 @@ impl PlannedHost {
         };
         let record = target.narrow_record(record);
         let (mut plan, LastApplied { last, .. }) =
-            plan_changes(kernel, &desired, &live, &record, narrowed)?;
+            plan_changes(kernel, Wanted::exactly(&desired, &live, &record), narrowed)?;
         // A part of a spec does not change the scope.
         plan.wider_scope = None;
-        plan.set_time_left(&record.drains, now());
+        plan.set_time_left(&record.drains, now.wall.as_secs());
         plan.refusals.retain(|refusal| !target.exempts(refusal.guard));
+        plan.warnings.extend(warning);
         let targeted = target.services().clone();
-        Ok(Self { plan, desired, live, last, targeted })
+        Ok(Self { plan, desired, live, last, targeted, real_server })
     }
 
     /// Plans for the host of a snapshot, for which there is no journal. Warns of the guards that
@@ -89,13 +121,16 @@ impl PlannedHost {
         let mut exempts = None;
         if !selectors.is_empty() {
             let target = target(selectors, &desired, None)?;
-            (desired, live) = (target.narrow_desired(desired), target.narrow_live(live));
+            live = target.narrow_live(live, &RealServerRecords::default());
+            desired = target.narrow_desired(desired);
             exempts = Some(target);
         }
         let record = PriorState::for_snapshot();
         let statistics = statistics.as_ref();
         let inputs = Inputs { statistics, ..Inputs::new(&desired, &live, &record) };
         let mut plan = plan(inputs);
+        // It records only the sysctls that evenkeel had to do with, not which ones the kernel has.
+        plan.unmet_preconditions.retain(|it| !matches!(it, UnmetPrecondition::NoSysctl { .. }));
         // Files that cannot be read again are not known to be complete.
         let is_complete = !plan.steps.is_empty()
             && texts.read().is_ok_and(|texts| texts.iter().all(|it| has_end_mark(&it.text)));
@@ -106,7 +141,8 @@ impl PlannedHost {
         if let Some(target) = exempts {
             plan.refusals.retain(|refusal| !target.exempts(refusal.guard));
         }
-        Ok(Self { plan, desired, live, last: None, targeted: BTreeSet::new() })
+        let (targeted, real_server) = (BTreeSet::new(), RealServerRecords::default());
+        Ok(Self { plan, desired, live, last: None, targeted, real_server })
     }
 }
 

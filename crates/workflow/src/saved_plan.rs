@@ -11,6 +11,7 @@ use evenkeel_engine::{
     Directory, FileError, FileUse, ParameterValues, PlanFile, PlanFileProblem, PlanOrigin, PlanText,
 };
 use evenkeel_model::Desired;
+use evenkeel_model::HostRoles;
 use evenkeel_plan::{Op, staleness_diff};
 use evenkeel_spec::{RememberedParameters, Source};
 use thiserror::Error;
@@ -94,7 +95,7 @@ pub enum SavedPlanError {
     #[error("network namespace `{0}` was recreated since the plan was made")]
     NamespaceRecreated(String),
     /// It was made for another role.
-    #[error("the plan was made for role `{made}`; this is `{here}`")]
+    #[error("the plan was made for a host that is {made}; this one is: {here}")]
     Role {
         /// That role.
         made: String,
@@ -178,6 +179,15 @@ impl SavedPlan {
         &self.0.target
     }
 
+    /// Checks that it was made for these roles.
+    ///
+    /// # Errors
+    /// [`SavedPlanError::Role`]
+    pub fn check_roles(&self, here: &HostRoles) -> Result<(), SavedPlanError> {
+        let (made, here) = (self.0.origin.role.clone(), here.to_string());
+        if made == here { Ok(()) } else { Err(SavedPlanError::Role { made, here }) }
+    }
+
     /// Compares it with a fresh plan of the same texts.
     ///
     /// # Errors
@@ -208,7 +218,7 @@ impl SavedPlan {
         if evenkeel != env!("CARGO_PKG_VERSION") {
             return Err(SavedPlanError::Version { made: evenkeel.clone() });
         }
-        let PlanOrigin { host, namespace, identity, role } = origin;
+        let PlanOrigin { host, namespace, identity, role: _ } = origin;
         let both = |made: &String, here: &String| (made.clone(), here.clone());
         if *host != here.host {
             let (made, here) = both(host, &here.host);
@@ -223,10 +233,6 @@ impl SavedPlan {
         }
         if !identity.is_same(&here.identity) {
             return Err(SavedPlanError::NamespaceRecreated(namespace.clone()));
-        }
-        if *role != here.role {
-            let (made, here) = both(role, &here.role);
-            return Err(SavedPlanError::Role { made, here });
         }
         Ok(())
     }
@@ -343,12 +349,16 @@ mod tests {
                 |it| it.origin.identity.cookie = Some(2),
                 "network namespace `init` was recreated since the plan was made",
             ),
-            (
-                |it| it.origin.role = "gateway".into(),
-                "the plan was made for role `gateway`; this is `director`",
-            ),
         ] {
             assert_eq!(made(change), Err(message.to_owned()));
         }
+    }
+
+    #[test]
+    fn a_plan_of_another_role_is_refused() {
+        let check = |roles: &HostRoles| example().check_roles(roles).map_err(|it| it.to_string());
+        assert_eq!(check(&HostRoles::default()), Ok(()));
+        let message = "the plan was made for a host that is director; this one is: no role";
+        assert_eq!(check(&HostRoles::NONE), Err(message.to_owned()));
     }
 }

@@ -1,11 +1,13 @@
 //! Describes the live state of a host as a spec, for which a plan has no changes.
 
-use evenkeel_engine::{Kernel, ReadRequest};
-use evenkeel_model::{Desired, HostObjectKind, Scope};
+use std::collections::BTreeSet;
+
+use evenkeel_engine::{Journal, Kernel, ReadRequest};
+use evenkeel_model::{Desired, HostObject, HostObjectKind, Scope};
 use evenkeel_spec::WriteInput;
 
 use crate::error::WorkflowError;
-use crate::event::EventSink;
+use crate::event::{Event, EventSink};
 use crate::host::{Access, Host};
 
 /// What a snapshot contains.
@@ -31,10 +33,20 @@ pub fn snapshot<K: Kernel>(
     let is_whole = named.is_none();
     let named = named.unwrap_or_else(|| Desired { scope: Scope::All, ..Desired::default() });
     let mut session = host.open(Access::Read, events)?;
+    if !is_expressible(&session.journal) {
+        events.emit(Event::SnapshotOfRealServer);
+    }
     // A snapshot includes all host objects, whatever is recorded.
     let host_objects = HostObjectKind::ALL.into();
-    let request = ReadRequest { host_objects, ..session.read_request(&named) };
+    let request =
+        ReadRequest { host_objects, masters: BTreeSet::new(), ..session.read_request(&named) };
     let (live, statistics) = session.kernel.observe_with_statistics(&request)?;
+    let recorded = &session.journal.host_objects;
+    for (kind, why) in &live.host_objects.unavailable {
+        if recorded.iter().any(|object| object.kind() == *kind) {
+            events.emit(Event::SnapshotWithout { kind: *kind, why: why.clone() });
+        }
+    }
     let mut input = WriteInput::of_live(&live, &named);
     if is_whole {
         // Applying the snapshot later must not delete objects that were added after it.
@@ -47,6 +59,19 @@ pub fn snapshot<K: Kernel>(
     input.observe_moment(time(), rustix::system::uname().release().to_string_lossy());
     input.observe_statistics(&statistics);
     Ok(evenkeel_spec::write(&input))
+}
+
+/// Whether a spec of this host alone can ask for what evenkeel did: not for what it did for the role of a
+/// real server.
+fn is_expressible(journal: &Journal) -> bool {
+    let is_of_spec = |object: &HostObject| match object.kind() {
+        HostObjectKind::Route | HostObjectKind::Neighbour | HostObjectKind::SourceNat => true,
+        HostObjectKind::DefaultRoute
+        | HostObjectKind::TunnelDevice
+        | HostObjectKind::FouPort
+        | HostObjectKind::ArpRules => false,
+    };
+    journal.record.real_server.is_none() && journal.host_objects.iter().all(is_of_spec)
 }
 
 /// The time in UTC, to the second: `2026-01-31T23:59:59Z`.

@@ -3,8 +3,8 @@
 
 use evenkeel_engine::{
     ApplyOptions as Execution, ExecutionWarning, Journal, Kernel, LastApplied, OnFailure, Outcome,
-    ParameterValues, PartialApplies, Pass, ReadRequest, Report, error_chain, execute_journalled,
-    plan_changes,
+    ParameterValues, PartialApplies, Pass, ReadRequest, Report, Wanted, error_chain,
+    execute_journalled, plan_changes,
 };
 use evenkeel_model::{Desired, Live, Names};
 use evenkeel_plan::{
@@ -147,10 +147,11 @@ fn planned<K: Kernel>(
         attempted: attempted.as_ref(),
         live: &live,
         drains: &record.drains,
+        removed: &record.left,
         adopted: &adopted,
     });
     let known = |_: &[Op]| LastApplied { last: last.clone(), ..LastApplied::default() };
-    let (plan, _) = plan_changes(kernel, &left, &live, &record, known)?;
+    let (plan, _) = plan_changes(kernel, Wanted::exactly(&left, &live, &record), known)?;
     let plan = teardown(plan, &live, &record, &journal.dummies);
     let is_empty = plan.is_in_sync();
     Ok(TeardownPlan { plan, stays, left, last, attempted, live, record, is_empty })
@@ -222,7 +223,7 @@ fn forget(journal: &mut Journal, live: &Live) {
     journal.attempted = PartialApplies::default();
     journal.adopted = Adopted::default();
     journal.addresses.retain(|binding| live.addresses.contains_key(binding));
-    journal.host_objects.retain(|object| !live.host_objects.is_gone(object));
+    journal.host_objects.retain(|object| !live.host_objects.is_given_up(object));
     let links = live.links.as_ref();
     journal.dummies.retain(|name| links.is_none_or(|links| links.contains_key(name)));
 }

@@ -7,7 +7,7 @@ use evenkeel_engine::{
     FileError, JournalError, KernelError, MissingCapabilities, MissingCapability, Notice,
     Unconfirmed,
 };
-use evenkeel_model::{Limits, Protocol, Scope, ServiceKey};
+use evenkeel_model::{HostObjectKind, Limits, Protocol, Scope, ServiceKey};
 use evenkeel_plan::UnknownSelection;
 
 use crate::{Event, PlanFileError, SavedPlanError, WorkflowError};
@@ -67,7 +67,15 @@ fn every_text_is_as_reviewed() {
     );
     section!(
         golden,
-        Event { Notice, Unconfirmed, JournalDamaged, LastSpecUnavailable, TextsUnavailable },
+        Event {
+            Notice,
+            Unconfirmed,
+            JournalDamaged,
+            LastSpecUnavailable,
+            TextsUnavailable,
+            SnapshotOfRealServer,
+            SnapshotWithout,
+        },
         displayed(events()).into_iter().map(|(it, text)| (it, in_state_dir(&text)))
     );
     golden.check();
@@ -153,7 +161,7 @@ fn saved_plan_errors() -> Vec<SavedPlanError> {
         SavedPlanError::Boot,
         SavedPlanError::Namespace { made: made("blue"), here: here("init") },
         SavedPlanError::NamespaceRecreated("blue".to_owned()),
-        SavedPlanError::Role { made: made("director"), here: here("real-server") },
+        SavedPlanError::Role { made: made("director"), here: here("real server") },
         SavedPlanError::Stale("-+ add service web/192.0.2.1:80/tcp: scheduler wlc\n".to_owned()),
     ]
 }
@@ -174,5 +182,10 @@ fn events() -> Vec<Event> {
         Event::JournalDamaged("the journal is damaged".to_owned()),
         Event::LastSpecUnavailable(spec_unavailable()),
         Event::TextsUnavailable("cannot read web.yaml".to_owned()),
+        Event::SnapshotOfRealServer,
+        Event::SnapshotWithout {
+            kind: HostObjectKind::SourceNat,
+            why: "the program nft is not installed".into(),
+        },
     ]
 }

@@ -15,6 +15,7 @@ use clap::Args;
 use evenkeel_lab::Input;
 
 use crate::error::Error;
+use crate::kernel::Kernel;
 use crate::workspace::Workspace;
 use crate::{lab, pgo};
 
@@ -37,7 +38,7 @@ impl Bench {
         let workspace = Workspace::find()?;
         let evenkeel = pgo::release(&workspace)?;
         let this = workspace.xtask_release()?;
-        let boot = lab::boot(&workspace)?;
+        let boot = Kernel::Uml.boot(&workspace)?;
         println!("Booting Linux {} with IPVS as an ordinary process", boot.kernel.release());
         let mut command = vec![this.into(), "bench-table".into(), evenkeel.into()];
         for number in [self.services, self.real_servers, self.runs] {

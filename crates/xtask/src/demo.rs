@@ -1,8 +1,11 @@
-//! `cargo xtask demo`: the classic DR experiment, from an empty table to an explained error.
+//! `cargo xtask demo`: the classic DR experiment, from hosts with nothing but addresses to a cluster that one
+//! file sets up, and back.
 //!
 //! This half runs on the host; [`script`] runs in the guest.
 
+mod diagram;
 mod script;
+mod stage;
 
 use std::env;
 use std::io;
@@ -12,6 +15,7 @@ use clap::Args;
 use evenkeel_lab::Input;
 
 use crate::error::Error;
+use crate::kernel::Kernel;
 use crate::lab;
 use crate::workspace::Workspace;
 
@@ -23,7 +27,7 @@ impl Demo {
     pub(crate) fn run(self) -> Result<u8, Error> {
         let workspace = Workspace::find()?;
         let evenkeel = workspace.evenkeel()?;
-        let boot = lab::boot(&workspace)?;
+        let boot = Kernel::Uml.boot(&workspace)?;
         let this =
             env::current_exe().map_err(|error| Error::Start("this program".to_owned(), error))?;
         println!("Booting Linux {} with IPVS as an ordinary process", boot.kernel.release());

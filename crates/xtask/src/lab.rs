@@ -8,9 +8,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use evenkeel_lab::{Boot, Error as LabError, GuestJob, Input, Source, fetch};
+use evenkeel_lab::{Error as LabError, GuestJob, Input};
 
 use crate::error::Error;
+use crate::kernel::KernelChoice;
 use crate::workspace::Workspace;
 
 /// The caller's environment variables that are passed to a command in the guest: by name, or by
@@ -33,9 +34,8 @@ const PASSED_ON: [&str; 12] = [
 /// Arguments of `cargo xtask lab`.
 #[derive(Args)]
 pub(crate) struct Lab {
-    /// Debian's own kernel on an emulated machine of two processors, in place of User-Mode Linux
-    #[arg(long)]
-    qemu: bool,
+    #[command(flatten)]
+    kernel: KernelChoice,
     /// Kill the guest after this many seconds [default: 600; none for a shell on a terminal]
     #[arg(long, value_name = "SECONDS")]
     limit: Option<u64>,
@@ -56,7 +56,7 @@ pub(crate) struct Lab {
 impl Lab {
     pub(crate) fn run(self) -> Result<u8, Error> {
         let workspace = Workspace::find()?;
-        let mut boot = if self.qemu { emulated(&workspace) } else { boot(&workspace) }?;
+        let mut boot = self.kernel.boot(&workspace)?;
         boot.memory = self.memory;
         let is_shell = self.command.is_empty();
         let on_terminal = is_shell && io::stdin().is_terminal();
@@ -98,36 +98,6 @@ impl Lab {
             Err(error) => Err(error.into()),
         }
     }
-}
-
-/// Prepares a guest. If the kernel is missing, fetches it and prints that.
-pub(crate) fn boot(workspace: &Workspace) -> Result<Boot, Error> {
-    let source = match (env::var_os("EVENKEEL_LAB_KERNEL"), env::var_os("EVENKEEL_LAB_MODULES")) {
-        (Some(program), Some(modules)) => {
-            Source::Given { program: program.into(), modules: modules.into() }
-        }
-        (None, None) => Source::Packages,
-        _ => {
-            return Err(Error::Claim(
-                "EVENKEEL_LAB_KERNEL and EVENKEEL_LAB_MODULES belong together: set both or neither"
-                    .to_owned(),
-            ));
-        }
-    };
-    of(workspace, &source)
-}
-
-/// Prepares a guest on an emulated machine.
-pub(crate) fn emulated(workspace: &Workspace) -> Result<Boot, Error> {
-    of(workspace, &Source::Emulated)
-}
-
-fn of(workspace: &Workspace, source: &Source) -> Result<Boot, Error> {
-    let kernel =
-        fetch(&workspace.target.join("lab"), source, &mut |step| eprintln!("lab: {step}"))?;
-    let this =
-        env::current_exe().map_err(|error| Error::Start("this program".to_owned(), error))?;
-    Ok(Boot::new(kernel, vec![this.into(), "lab-stage".into()]))
 }
 
 /// A job with the environment that a command expects.

@@ -11,8 +11,9 @@ use clap::Args;
 use evenkeel_lab::Input;
 
 use crate::error::Error;
+use crate::kernel::KernelChoice;
+use crate::test;
 use crate::workspace::Workspace;
-use crate::{lab, test};
 
 /// A measurement that takes longer is considered hung.
 const LIMIT: Duration = Duration::from_secs(2 * 60 * 60);
@@ -20,9 +21,8 @@ const LIMIT: Duration = Duration::from_secs(2 * 60 * 60);
 /// Arguments of `cargo xtask load`.
 #[derive(Args)]
 pub(crate) struct Load {
-    /// Debian's own kernel on an emulated machine of two processors, in place of User-Mode Linux
-    #[arg(long)]
-    qemu: bool,
+    #[command(flatten)]
+    kernel: KernelChoice,
     /// Number of re-configurations
     #[arg(long, value_name = "N", default_value_t = 200)]
     cases: u32,
@@ -47,7 +47,7 @@ impl Load {
         if self.alone {
             job.env.insert("EVENKEEL_LAB_ALONE".to_owned(), "1".to_owned());
         }
-        let mut boot = if self.qemu { lab::emulated(&workspace) } else { lab::boot(&workspace) }?;
+        let mut boot = self.kernel.boot(&workspace)?;
         boot.limit = Some(LIMIT);
         println!("Booting Linux {} ({})", boot.kernel.release(), boot.kernel.machine());
         let outcome = boot.run(job, Input::Null, &mut io::stdout(), &mut io::stderr())?;

@@ -9,6 +9,7 @@ mod demo;
 mod dist;
 mod docs;
 mod error;
+mod kernel;
 mod lab;
 mod large_table;
 mod load_test;
@@ -52,7 +53,7 @@ enum Task {
     Record(pgo::Record),
     /// Run the daemon under all disturbances at once, on a real kernel, and check for leaks
     Soak(soak::Soak),
-    /// Test every fault of a spec's files, or everyday edits in Git, on a real kernel
+    /// Run a long series of tests on a real kernel: faults of a spec's files, or what the options name
     Sweep(sweep::Sweep),
     /// Run all tests, those that need a real kernel in the lab
     Test(test::Test),

@@ -18,6 +18,7 @@ use evenkeel_lab::Input;
 use evenkeel_lab::net::Namespace;
 
 use crate::error::Error;
+use crate::kernel::Kernel;
 use crate::lab;
 use crate::large_table::LargeTable;
 use crate::workspace::{Workspace, rustc};
@@ -60,7 +61,7 @@ fn record(workspace: &Workspace, program: &Path, folder: &Path) -> Result<(), Er
         fs::remove_dir_all(folder).map_err(failed)?;
     }
     fs::create_dir_all(folder).map_err(failed)?;
-    let boot = lab::boot(workspace)?;
+    let boot = Kernel::Uml.boot(workspace)?;
     let command: [OsString; 4] =
         [workspace.xtask_release()?.into(), "record".into(), program.into(), folder.into()];
     let mut job = lab::job(command.into(), workspace.root.clone());

@@ -9,8 +9,9 @@ use clap::Args;
 use evenkeel_lab::Input;
 
 use crate::error::Error;
+use crate::kernel::KernelChoice;
+use crate::test;
 use crate::workspace::Workspace;
-use crate::{lab, test};
 
 /// The time needed in addition to its length: to boot, and to converge at the end.
 const OVERHEAD: Duration = Duration::from_secs(5 * 60);
@@ -18,9 +19,8 @@ const OVERHEAD: Duration = Duration::from_secs(5 * 60);
 /// Arguments of `cargo xtask soak`.
 #[derive(Args)]
 pub(crate) struct Soak {
-    /// Debian's own kernel on an emulated machine of two processors, in place of User-Mode Linux
-    #[arg(long)]
-    qemu: bool,
+    #[command(flatten)]
+    kernel: KernelChoice,
     /// Duration; the daemon is killed repeatedly in the first half and undisturbed in the second
     #[arg(long, value_name = "N", default_value_t = 20)]
     minutes: u32,
@@ -33,7 +33,7 @@ impl Soak {
         let words = ["soak::a_host".to_owned(), "--nocapture".to_owned()];
         let mut job = test::job(&workspace, &workspace.dist()?, &words)?;
         job.env.insert("EVENKEEL_SOAK_SECONDS".to_owned(), length.as_secs().to_string());
-        let mut boot = if self.qemu { lab::emulated(&workspace) } else { lab::boot(&workspace) }?;
+        let mut boot = self.kernel.boot(&workspace)?;
         boot.limit = Some(length + OVERHEAD);
         println!("Booting Linux {} ({})", boot.kernel.release(), boot.kernel.machine());
         let outcome = boot.run(job, Input::Null, &mut io::stdout(), &mut io::stderr())?;

@@ -1,5 +1,7 @@
-//! `cargo xtask sweep`: tests every fault of a single file of a spec, or everyday edits of a Git
-//! repository.
+//! `cargo xtask sweep`: tests every fault of a single file of a spec, everyday edits of a Git repository,
+//! SIGKILL at every step of each role's apply and teardown, every mistake on the hosts of every guide, two
+//! writers that are killed at random, repairs beside processes that hold all names and ports they can,
+//! or unconfirmed applies whose watchdog is killed.
 //!
 //! Runs the lab's tests of that name in full and prints their tables.
 
@@ -11,8 +13,9 @@ use clap::Args;
 use evenkeel_lab::Input;
 
 use crate::error::Error;
+use crate::kernel::KernelChoice;
+use crate::test;
 use crate::workspace::Workspace;
-use crate::{lab, test};
 
 /// How long a sweep may take; it takes minutes.
 const LIMIT: Duration = Duration::from_secs(60 * 60);
@@ -23,21 +26,43 @@ pub(crate) struct Sweep {
     /// Random everyday edits of a Git repository, pulled into the directory of a running daemon
     #[arg(long)]
     git: bool,
+    /// SIGKILL at every step of the apply and the teardown of each role
+    #[arg(long, conflicts_with = "git")]
+    roles: bool,
+    /// Every mistake on the hosts of every guide, found by `doctor` before requests fail
+    #[arg(long, conflicts_with_all = ["git", "roles"])]
+    doctor: bool,
+    /// Two writers in two mount namespaces, killed at random: 10,000 tries to take the lock
+    #[arg(long, conflicts_with_all = ["git", "roles", "doctor"])]
+    lock: bool,
+    /// How long repairs take beside processes without privileges that hold all names and ports they can
+    #[arg(long, conflicts_with_all = ["git", "roles", "doctor", "lock"])]
+    squatters: bool,
+    /// Unconfirmed applies whose watchdog is killed or hindered, with and without systemd and the daemon
+    #[arg(long, conflicts_with_all = ["git", "roles", "doctor", "lock", "squatters"])]
+    confirm: bool,
     /// Number of edits
     #[arg(long, value_name = "N", default_value_t = 200, requires = "git")]
     edits: u32,
     /// Seed of the edits; the same seed gives the same edits [default: random]
     #[arg(long, value_name = "SEED", requires = "git")]
     seed: Option<u64>,
-    /// Debian's own kernel on an emulated machine of two processors, in place of User-Mode Linux
-    #[arg(long)]
-    qemu: bool,
+    #[command(flatten)]
+    kernel: KernelChoice,
 }
 
 impl Sweep {
     pub(crate) fn run(self) -> Result<u8, Error> {
         let workspace = Workspace::find()?;
-        let name = if self.git { "sweep::git::everyday" } else { "sweep::no_fault" };
+        let name = match self {
+            Self { git: true, .. } => "sweep::git::everyday",
+            Self { roles: true, .. } => "roles::kill::after",
+            Self { doctor: true, .. } => "guides::doctor",
+            Self { lock: true, .. } => "two_writers",
+            Self { squatters: true, .. } => "squatters",
+            Self { confirm: true, .. } => "deploy::service::confirm",
+            _ => "sweep::no_fault",
+        };
         let words = [name.to_owned(), "--nocapture".to_owned()];
         let mut job = test::job(&workspace, &workspace.evenkeel()?, &words)?;
         let mut set = |name: &str, value: String| job.env.insert(name.to_owned(), value);
@@ -48,7 +73,7 @@ impl Sweep {
         } else {
             set("EVENKEEL_SWEEP", "full".to_owned());
         }
-        let mut boot = if self.qemu { lab::emulated(&workspace) } else { lab::boot(&workspace) }?;
+        let mut boot = self.kernel.boot(&workspace)?;
         boot.limit = Some(LIMIT);
         println!("Booting Linux {} ({})", boot.kernel.release(), boot.kernel.machine());
         let outcome = boot.run(job, Input::Null, &mut io::stdout(), &mut io::stderr())?;

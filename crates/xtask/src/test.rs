@@ -11,6 +11,7 @@ use clap::Args;
 use evenkeel_lab::GuestJob;
 
 use crate::error::Error;
+use crate::kernel::KernelChoice;
 use crate::lab;
 use crate::workspace::{Workspace, has_subcommand};
 
@@ -18,15 +19,23 @@ const LAB_TESTS: &str = "evenkeel-lab-tests";
 /// Runs each given test program, and fails if one fails.
 const RUN_EACH: &str =
     r#"code=0; for program; do "$program" $ARGUMENTS || code=$?; done; exit $code"#;
-const LIMIT: Duration = Duration::from_secs(30 * 60);
+const LIMIT: Duration = Duration::from_secs(45 * 60);
+/// What runs on an emulated machine without words: the tests of whole topologies. The other tests are
+/// about the program more than the kernel, and all of them take hours there.
+const TOPOLOGIES: [&str; 3] = ["guides::", "roles::", "traffic::"];
+const EMULATED_LIMIT: Duration = Duration::from_secs(3 * 60 * 60);
 
 /// Arguments of `cargo xtask test`.
 #[derive(Args)]
 pub(crate) struct Test {
-    /// Only the tests that need a real kernel
+    /// Only the tests that need a real kernel [implied by other kernels than uml]
     #[arg(long)]
     lab: bool,
+    #[command(flatten)]
+    kernel: KernelChoice,
     /// Arguments for the test programs in the lab: parts of test names, --nocapture, ...
+    ///
+    /// None: all tests, or on an emulated machine those of whole topologies (guides, roles, traffic).
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
 }
@@ -34,10 +43,15 @@ pub(crate) struct Test {
 impl Test {
     pub(crate) fn run(self) -> Result<u8, Error> {
         let workspace = Workspace::find()?;
-        if !self.lab {
+        let is_emulated = self.kernel.is_emulated();
+        if !self.lab && !is_emulated {
             anywhere(&workspace)?;
         }
-        in_the_lab(&workspace, &self.arguments)
+        let mut arguments = self.arguments;
+        if is_emulated && arguments.iter().all(|argument| argument.starts_with('-')) {
+            arguments.extend(TOPOLOGIES.map(str::to_owned));
+        }
+        in_the_lab(&workspace, &self.kernel, &arguments)
     }
 }
 
@@ -51,13 +65,17 @@ fn anywhere(workspace: &Workspace) -> Result<(), Error> {
     workspace.cargo(&["test", "--doc"])
 }
 
-fn in_the_lab(workspace: &Workspace, arguments: &[String]) -> Result<u8, Error> {
+fn in_the_lab(
+    workspace: &Workspace,
+    kernel: &KernelChoice,
+    arguments: &[String],
+) -> Result<u8, Error> {
     let mut job = job(workspace, &workspace.evenkeel()?, arguments)?;
     if std::env::var_os("UPDATE").is_some() {
         job.writable.push(workspace.root.join("tests/transcripts"));
     }
-    let mut boot = lab::boot(workspace)?;
-    boot.limit = Some(LIMIT);
+    let mut boot = kernel.boot(workspace)?;
+    boot.limit = Some(if kernel.is_emulated() { EMULATED_LIMIT } else { LIMIT });
     let (release, machine) = (boot.kernel.release(), boot.kernel.machine());
     let mut counts = OutcomeCounts::new(io::stdout());
     let outcome = boot.run(job, evenkeel_lab::Input::Null, &mut counts, &mut io::stderr())?;

@@ -12,11 +12,14 @@ use nix::sched::{CloneFlags, setns, unshare};
 pub mod clock;
 pub mod dice;
 pub mod endpoint;
+pub mod frames;
 pub mod ipvsadm;
 pub mod modules;
 pub mod netns;
 pub mod nlmon;
+pub mod packet_rules;
 pub mod property;
+pub mod sysctls;
 
 /// Returns the path of the evenkeel program under test.
 ///
@@ -49,6 +52,17 @@ pub fn root() -> PathBuf {
 
 fn variable(name: &str) -> OsString {
     std::env::var_os(name).unwrap_or_else(|| panic!("{name} is set by `cargo xtask`"))
+}
+
+/// Whether the kernel runs on an emulated machine, on which everything takes many times as long: it is not
+/// User-Mode Linux.
+///
+/// # Panics
+/// Panics if `/proc` is not mounted.
+#[must_use]
+pub fn is_emulated() -> bool {
+    let processors = std::fs::read_to_string("/proc/cpuinfo").expect("the processors");
+    !processors.contains("User Mode Linux")
 }
 
 /// Prints even if the test passes, for measurements.

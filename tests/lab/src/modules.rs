@@ -41,8 +41,16 @@ pub fn unload(module: &str) {
 /// Panics if the setting cannot be changed.
 pub fn without_modprobe<T>(work: impl FnOnce() -> T) -> T {
     let program = std::fs::read_to_string(MODPROBE).expect("it can be read");
+    let _restored = Restored(program);
     std::fs::write(MODPROBE, "/bin/false").expect("it can be changed");
-    let outcome = work();
-    std::fs::write(MODPROBE, program.trim()).expect("it can be restored");
-    outcome
+    work()
+}
+
+/// Restores the setting when dropped, also if a test fails meanwhile.
+struct Restored(String);
+
+impl Drop for Restored {
+    fn drop(&mut self) {
+        std::fs::write(MODPROBE, self.0.trim()).expect("it can be restored");
+    }
 }

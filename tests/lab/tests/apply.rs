@@ -1,8 +1,8 @@
 //! Applies specs with the libraries, without the program.
 
-use std::collections::BTreeSet;
-
-use evenkeel_engine::{ApplyOptions, HostKernel, Kernel, NoopContext, Pass, ReadRequest, execute};
+use evenkeel_engine::{
+    ApplyOptions, HostKernel, Journalled, Kernel, NoopContext, Pass, ReadRequest, execute,
+};
 use evenkeel_model::{Desired, Live};
 use evenkeel_plan::{Inputs, Op, PriorState, plan};
 use evenkeel_spec::{Loaded, Source, load};
@@ -25,7 +25,7 @@ pub(crate) fn read(text: &str) -> Tested<Loaded> {
 
 /// Runs a whole pass over this namespace and asserts that nothing is left to do.
 pub(crate) fn apply_completely(desired: &Desired) -> Tested {
-    let mut kernel = HostKernel::connect(BTreeSet::new()).unwrap();
+    let mut kernel = HostKernel::connect(Journalled::default()).unwrap();
     let live = observe(desired);
     let steps = steps(desired, &live);
     let pass = Pass::new(desired, live, steps);
@@ -38,7 +38,7 @@ pub(crate) fn apply_completely(desired: &Desired) -> Tested {
 /// Reads this namespace, with the sysctls that a spec names.
 pub(crate) fn observe(named: &Desired) -> Live {
     let sysctls: ReadRequest = named.sysctls.keys().cloned().collect();
-    HostKernel::connect(BTreeSet::new()).unwrap().observe(&sysctls).unwrap()
+    HostKernel::connect(Journalled::default()).unwrap().observe(&sysctls).unwrap()
 }
 
 pub(crate) fn steps(desired: &Desired, live: &Live) -> Vec<Op> {

@@ -29,7 +29,9 @@ mod permissions;
 mod prompt;
 mod saved_plans;
 mod scope;
+mod secrets;
 mod show;
+mod sysctls;
 mod targets;
 mod teardown;
 mod traffic;
@@ -139,7 +141,8 @@ fn addresses() -> BTreeSet<String> {
     for link in shown.as_array().unwrap() {
         for entry in link["addr_info"].as_array().unwrap() {
             let address = entry["local"].as_str().unwrap();
-            if link["ifname"] != "lo" && !address.starts_with("fe80:") {
+            let is_loopback = address.parse::<std::net::IpAddr>().unwrap().is_loopback();
+            if !is_loopback && !address.starts_with("fe80:") {
                 let interface = link["ifname"].as_str().unwrap();
                 all.insert(format!("{address}/{} {interface}", entry["prefixlen"]));
             }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use evenkeel_engine::{
-    ApplyOptions, HostKernel, Kernel, NoopContext, Pass, ReadRequest, Report, execute,
+    ApplyOptions, HostKernel, Journalled, Kernel, NoopContext, Pass, ReadRequest, Report, execute,
 };
 use evenkeel_lab_tests::ipvsadm::Table;
 use evenkeel_lab_tests::nlmon::{Capture, Change, Object, Verb};
@@ -20,7 +20,9 @@ mod edits;
 mod kernels;
 mod probe;
 mod properties;
+mod tunnels;
 mod vips;
+mod without_ipvs;
 mod writers;
 
 /// Creates a namespace with the table of these `ipvsadm` rules.
@@ -29,7 +31,7 @@ fn host_with(rules: &str) -> HostKernel {
     if !rules.is_empty() {
         run_with("ipvsadm -R", rules);
     }
-    HostKernel::connect(BTreeSet::new()).unwrap()
+    HostKernel::connect(Journalled::default()).unwrap()
 }
 
 fn tcp(text: &str) -> ServiceKey {

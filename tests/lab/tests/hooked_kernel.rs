@@ -3,12 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::RandomState;
+use std::net::IpAddr;
 
 use evenkeel_control::{LockError, LockGuard};
-use evenkeel_engine::{HostKernel, Kernel, KernelError, ReadRequest, Replies, TableDigest};
+use evenkeel_engine::{
+    HostKernel, Journalled, Kernel, KernelError, ReadRequest, Replies, TableDigest,
+};
 use evenkeel_host::Capability;
 use evenkeel_model::statistics::Statistics;
-use evenkeel_model::{Binding, Live, Service, ServiceKey};
+use evenkeel_model::{Binding, Live, LocalSessions, Service, ServiceKey};
 use evenkeel_plan::Op;
 
 /// What a pass reads from the kernel.
@@ -54,8 +57,8 @@ impl<H: Hooks> Kernel for HookedKernel<H> {
         self.kernel.silent_interfaces()
     }
 
-    fn set_journalled(&mut self, bindings: BTreeSet<Binding>) {
-        self.kernel.set_journalled(bindings);
+    fn set_journalled(&mut self, journalled: Journalled) {
+        self.kernel.set_journalled(journalled);
     }
 
     fn observe(&mut self, request: &ReadRequest) -> Result<Live, KernelError> {
@@ -85,6 +88,10 @@ impl<H: Hooks> Kernel for HookedKernel<H> {
     ) -> Result<(BTreeMap<ServiceKey, Service>, Statistics), KernelError> {
         self.hooks.before_reading(Reading::Drains);
         self.kernel.services_with_statistics(keys)
+    }
+
+    fn local_sessions(&mut self, addresses: &BTreeSet<IpAddr>) -> LocalSessions {
+        self.kernel.local_sessions(addresses)
     }
 
     fn read_namespace(

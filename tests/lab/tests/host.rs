@@ -14,6 +14,10 @@ mod bindings;
 mod dummies;
 mod listing;
 mod monitor;
+mod neighbour_query;
+mod resolution;
+mod routes;
+mod tunnels;
 mod wire;
 
 /// Creates a namespace with a dummy device `d0` that is up and was not created by evenkeel.

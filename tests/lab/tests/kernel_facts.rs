@@ -1,5 +1,5 @@
 //! Tests known facts about the kernel's table, one test per fact, so that a change of the kernel
-//! makes a test fail. The facts have numbers, P1 to P50, with which the names of the tests begin;
+//! makes a test fail. The facts have numbers, P1 to P50 and P53, with which the names of the tests begin;
 //! facts that other tests cover are not repeated here but referenced. Rules of behaviour (P26) and
 //! facts about addresses (P35 to P40) are not included.
 //!
@@ -48,6 +48,7 @@
 //! | P48 | `/proc/net/ip_vs` | `p48` | |
 //! | P49 | unbinding | `p49` | |
 //! | P50 | a change of the scheduler | `p50`, for connections; the gap is an RCU grace period, which one processor does not have | |
+//! | P53 | sysctls that rewrite others | `p53` | `cli::sysctls::a_teardown_brings_back_every_sysctl_that_the_kernel_rewrote` |
 
 use std::net::SocketAddr;
 
@@ -60,6 +61,7 @@ mod cluster;
 mod connections;
 mod destinations;
 mod director;
+mod forwarding;
 mod module;
 mod reading;
 mod schedulers;

@@ -13,8 +13,10 @@ use std::time::Duration;
 
 use evenkeel_engine::{
     ApplyOptions, HostKernel, Kernel, KernelError, LastApplied, NoopContext, Pass, ReadRequest,
-    Replies, StateDir, execute_journalled, plan_changes,
+    Replies, StateDir, Wanted, execute_journalled, plan_changes,
 };
+use evenkeel_host::set_sysctl;
+use evenkeel_lab_tests::sysctls::{changed, of_interfaces};
 use evenkeel_lab_tests::{fresh_namespace, ipvsadm, program, run, run_with};
 use evenkeel_plan::Op;
 use evenkeel_spec::{Source, load};
@@ -206,18 +208,16 @@ fn child() {
     let label = evenkeel_host::Namespace::current().unwrap().label();
     let state = StateDir::new(&path("EVENKEEL_KILL_STATE"), &label);
     let (mut journal, _) = state.read(true).unwrap();
-    let kernel = HostKernel::connect(journal.addresses.clone()).unwrap();
+    let kernel = HostKernel::connect((&journal).into()).unwrap();
     let at = at.to_str().unwrap().parse().unwrap();
     let phase = path("EVENKEEL_KILL_STATE").with_file_name("phase");
     let hooks = Kill { calls: 0, at, has_written: false, phase };
     let mut kernel = HookedKernel { kernel, hooks };
-    let mut sysctls: ReadRequest = journal.record.sysctls.keys().cloned().collect();
-    sysctls.extend(desired.sysctls.keys().cloned());
-    let live = kernel.observe(&sysctls).unwrap();
+    let request = ReadRequest::for_journal(&journal).with_spec(&desired);
+    let live = kernel.observe(&request).unwrap();
     let record = journal.record.clone();
-    let (plan, _) =
-        plan_changes(&mut kernel, &desired, &live, &record, |_: &[_]| LastApplied::default())
-            .unwrap();
+    let wanted = Wanted { desired: &desired, judged: None, live: &live, record: &record };
+    let (plan, _) = plan_changes(&mut kernel, wanted, |_: &[_]| LastApplied::default()).unwrap();
     let pass = Pass { record, ..Pass::new(&desired, live, plan.steps) };
     let options = ApplyOptions {
         wait: std::env::var_os("EVENKEEL_KILL_WAIT").is_some(),
@@ -273,6 +273,50 @@ fn a_pass_that_is_killed_at_any_call_to_the_kernel_is_finished_by_the_next_apply
     }
     println!("killed at every call to the kernel, by phase: {counted:?}");
     assert!(PHASES.iter().all(|phase| counted[phase] >= ENOUGH), "{counted:?}");
+}
+
+/// Kills an apply, or its undoing by a spec without it, at every call; then a teardown brings back every
+/// sysctl that the kernel rewrote.
+#[test]
+fn after_a_kill_at_any_call_a_teardown_brings_back_what_the_kernel_rewrote() {
+    let fixture = Fixture::new();
+    run("ip link add eth1 up type dummy");
+    set_sysctl("net.ipv4.conf.eth1.forwarding", "1").unwrap();
+    set_sysctl("net.ipv6.conf.default.forwarding", "1").unwrap();
+    let tear_down = || {
+        let mut teardown = fixture.command(&["teardown", "--yes", "--allow", "unbind-in-use"]);
+        let output = teardown.output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+    };
+    tear_down();
+    let before = of_interfaces();
+    let scope = "version: 1\nscope: { vips: [192.0.2.0/24] }\n";
+    let with = "vips: [ { address: 192.0.2.1, interface: lo } ]
+sysctls:
+  net.ipv4.ip_forward: 1
+  net.ipv4.conf.eth0.forwarding: 0
+  net.ipv4.conf.lo.arp_ignore: 1
+  net.ipv6.conf.all.forwarding: 1
+";
+    std::fs::write(fixture.path().join("2.yaml"), format!("{scope}{with}")).unwrap();
+    std::fs::write(fixture.path().join("3.yaml"), scope).unwrap();
+    for (is_applied, spec) in [(false, 2), (true, 3)] {
+        let mut killed = 0;
+        for call in 0.. {
+            if is_applied {
+                fixture.apply(2);
+            }
+            let phase = fixture.killed_at(call, spec);
+            tear_down();
+            let changed = changed(&before, &of_interfaces());
+            assert_eq!(changed, [].into(), "spec {spec}, killed at {call} ({phase:?})");
+            match phase {
+                Some(_) => killed += 1,
+                None => break,
+            }
+        }
+        assert!(killed >= 8, "spec {spec}: {killed}");
+    }
 }
 
 /// Kills the program at increasing times: at its start, while it reads, around the journal, while

@@ -20,6 +20,8 @@ mod devices;
 mod drift;
 mod files;
 mod git;
+mod http;
+mod left_scope;
 mod namespaces;
 mod neighbours;
 mod parameters;
@@ -36,7 +38,7 @@ const ENFORCED: Duration = Duration::from_millis(500);
 const REPORTED: Duration = Duration::from_secs(2);
 
 /// A host with a directory for a spec, and a state directory, in a network namespace of its own.
-struct Host {
+pub(crate) struct Host {
     folder: TempDir,
 }
 
@@ -45,22 +47,27 @@ impl Host {
     fn new() -> Self {
         fresh_namespace();
         run("ip link add eth0 up type dummy");
+        Self::here()
+    }
+
+    /// Uses the network namespace of the calling thread.
+    pub(crate) fn here() -> Self {
         let host = Self { folder: tempfile::tempdir().unwrap() };
         std::fs::create_dir(host.path("specs")).unwrap();
         host
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// Writes a file in the directory `specs`.
-    fn write(&self, name: &str, text: impl AsRef<[u8]>) {
+    pub(crate) fn write(&self, name: &str, text: impl AsRef<[u8]>) {
         std::fs::write(self.path("specs").join(name), text).unwrap();
     }
 
     /// Starts a daemon on that path below the directory, with these further options.
-    fn watch(&self, place: &str, options: &str) -> Daemon {
+    pub(crate) fn watch(&self, place: &str, options: &str) -> Daemon {
         let mut command = self.command("watch");
         command.arg(self.path(place)).args(options.split_whitespace());
         if !options.contains("--listen") {
@@ -79,7 +86,7 @@ impl Host {
     }
 
     /// Writes `specs/spec.yaml`, starts a daemon on it and waits until it is active.
-    fn watching(&self, spec: &str, options: &str) -> Daemon {
+    pub(crate) fn watching(&self, spec: &str, options: &str) -> Daemon {
         self.write("spec.yaml", spec);
         let daemon = self.watch("specs/spec.yaml", options);
         self.wait_for_state("ok");
@@ -93,7 +100,7 @@ impl Host {
     }
 
     /// Runs another command and returns its status and output.
-    fn evenkeel(&self, arguments: &str) -> (i32, String, String) {
+    pub(crate) fn evenkeel(&self, arguments: &str) -> (i32, String, String) {
         let mut words = arguments.split_whitespace();
         let mut command = self.command(words.next().unwrap());
         let output = command.args(words).current_dir(self.folder.path()).output().unwrap();
@@ -101,7 +108,7 @@ impl Host {
         (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
     }
 
-    fn status(&self) -> Value {
+    pub(crate) fn status(&self) -> Value {
         let (code, stdout, stderr) = self.evenkeel("status --output json");
         let status: Value = serde_json::from_str(&stdout).unwrap_or_else(|_| panic!("{stderr}"));
         let expected = match (status["state"].as_str().unwrap(), status["mode"].as_str()) {
@@ -120,7 +127,7 @@ impl Host {
     }
 
     #[track_caller]
-    fn wait_for_state(&self, state: &str) {
+    pub(crate) fn wait_for_state(&self, state: &str) {
         let mut status = Value::Null;
         let is_so = within(Duration::from_secs(10), || {
             status = self.status();
@@ -130,7 +137,7 @@ impl Host {
     }
 
     /// Returns the reasons of its status, in one text.
-    fn reasons(&self) -> String {
+    pub(crate) fn reasons(&self) -> String {
         let status = self.status();
         let reasons = status["reasons"].as_array().unwrap().iter();
         reasons.map(|it| it.as_str().unwrap().to_owned()).collect::<Vec<_>>().join("\n")
@@ -138,7 +145,7 @@ impl Host {
 }
 
 /// A running daemon, which is killed when dropped.
-struct Daemon {
+pub(crate) struct Daemon {
     child: Child,
     log: PathBuf,
 }
@@ -168,7 +175,7 @@ impl Daemon {
         status.unwrap()
     }
 
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         let mut text = String::new();
         File::open(&self.log).unwrap().read_to_string(&mut text).unwrap();
         text
@@ -186,7 +193,7 @@ impl Drop for Daemon {
 }
 
 /// Whether the condition holds within this time.
-fn within(time: Duration, mut condition: impl FnMut() -> bool) -> bool {
+pub(crate) fn within(time: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + time;
     loop {
         if condition() {

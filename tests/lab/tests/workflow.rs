@@ -6,18 +6,21 @@ use std::time::Duration;
 
 use evenkeel_control::PendingMarker;
 use evenkeel_engine::{
-    Clock, DrainProgress, ExecutionContext, HostKernel, Journal, Notice, OnFailure, StateDir,
+    Clock, DrainProgress, ExecutionContext, HostKernel, Journal, Kernel, Notice, OnFailure,
+    StateDir,
 };
 use evenkeel_host::Namespace;
 use evenkeel_lab_tests::{fresh_namespace, ipvsadm, run};
 use evenkeel_model::Names;
-use evenkeel_plan::{ClockReading, Op};
+use evenkeel_plan::{ClockReading, Guard, Op};
 use evenkeel_spec::{Source, load};
 use evenkeel_workflow::{
     Applied, ApplyOptions, ApplyOutcome, ApplyRequest, ConfirmOptions, DaemonUse, Event, Host,
     PendingUpdate, Progress, SnapshotOptions, TeardownOptions, TeardownOutcome, TimeoutEnd, apply,
     keep, review_apply, roll_back_at_timeout, snapshot, tear_down,
 };
+
+mod default_route;
 
 /// A spec with these real servers.
 fn request(real_servers: &str) -> ApplyRequest<'static> {
@@ -131,9 +134,9 @@ fn a_spec_is_planned_applied_drained_confirmed_and_torn_down_without_a_terminal(
     assert!(matches!(result.outcome, ApplyOutcome::Applied(_)));
     assert_ne!(run("ipvsadm -Sn"), before);
     let state = StateDir::of(folder.path(), Namespace::current().unwrap());
-    let connect = |journal: &Journal| HostKernel::connect(journal.addresses.clone());
+    let connect = |journal: &Journal| HostKernel::connect(journal.into());
     let marker = PendingMarker::begin().unwrap();
-    let end = roll_back_at_timeout(state, &id, marker, connect).unwrap();
+    let end = roll_back_at_timeout(state, &id, marker, connect, |_| {});
     assert_eq!(end, TimeoutEnd::RolledBack { is_complete: true });
     assert_eq!(run("ipvsadm -Sn"), before);
     let rolled_back = |event: &Event| matches!(event, Event::Notice(Notice::RolledBack { .. }));

@@ -26,6 +26,7 @@ impl Command {
         };
         match self {
             Self::Validate(it) => of_report(it.output),
+            Self::Doctor(it) => of_report(it.output),
             Self::Apply(it) => of_report(it.output),
             Self::Confirm(it) => of_report(it.output),
             Self::Approve(it) => of_report(it.output),

@@ -24,7 +24,7 @@ pub(crate) struct ApplyArgs {
     #[arg(short, long)]
     pub(crate) yes: bool,
     /// Override these guards (safety checks), separated by commas: empty, cut-off, take-over,
-    /// mass-delete, wider-scope, missing-file, no-server, unbind-in-use.
+    /// mass-delete, wider-scope, left-scope, missing-file, no-server, unbind-in-use.
     #[arg(long, value_name = "GUARD", value_delimiter = ',')]
     pub(crate) allow: Vec<Guard>,
     /// What to do if a step fails.

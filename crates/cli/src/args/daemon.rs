@@ -21,6 +21,10 @@ pub(crate) struct WatchArgs {
     /// The address that serves /metrics, /healthz, /readyz and /status; `none` for no endpoint.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9479", value_parser = listen)]
     pub(crate) listen: String,
+    /// Answer requests for this host name, too, on a loopback address of --listen; may be repeated. By
+    /// default only loopback names are answered there (localhost, 127.0.0.0/8, ::1).
+    #[arg(long, value_name = "NAME")]
+    pub(crate) allow_host: Vec<String>,
     /// Report drift without changing anything.
     #[arg(long)]
     pub(crate) observe: bool,

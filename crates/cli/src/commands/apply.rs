@@ -1,25 +1,29 @@
 //! `evenkeel apply`: brings this host to the state of the spec.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use evenkeel_engine::{HostKernel, OnFailure, Report};
-use evenkeel_model::{Drain, Names};
+use evenkeel_model::{Cluster, Drain, HostInputs, HostRoles, Names};
 use evenkeel_plan::Op;
+use evenkeel_source::{HostParameters, HostRequest};
+use evenkeel_spec::{HostKnowledge, Loaded, Parameters as _};
 use evenkeel_workflow::{
     Applied, ApplyOptions, ApplyOutcome, ApplyRequest, ApplyResult, ConfirmOptions, DaemonUse,
-    DrainEnd, Host, PendingUpdate, PlanOrigin, PlannedHost, SavedPlan, apply, review_apply,
-    wait_for_drains,
+    DrainEnd, Host, LeavingEnd, LeavingWait, PendingUpdate, PlanOrigin, PlannedHost, SavedPlan,
+    apply, is_daemon_enforcing, review_apply, wait_for_drains, wait_for_leaving,
 };
 
 use crate::args::{ApplyArgs, GlobalArgs, OnFailureArg, SpecArgs};
-use crate::commands::plan::{print_warnings, show};
+use crate::commands::plan::{print_warnings, show, show_kept};
 use crate::commands::watchdog;
 use crate::daemon_client::absolute;
 use crate::error::Error;
 use crate::exit_code::CommandExit;
-use crate::host::{EventLog, enter, host};
+use crate::host::{EventLog, enter, host, ipvs_use, this_host};
 use crate::output::Output;
+use crate::places::Places;
 use crate::progress::ProgressDisplay;
 use crate::prompt::Prompt;
 use crate::render::{self, ApplyEnd};
@@ -44,12 +48,13 @@ pub(crate) fn run(
         None => of_spec(arguments, global, output)?,
         Some(path) => of_saved_plan(path, arguments, global, output)?,
     };
-    let mut host = host(global)?;
+    let places = Places::of_apply(&request);
+    let mut host = host(global, ipvs_use(&request.desired.roles))?;
     let mut events = EventLog::default();
     loop {
         let reviewed = match prompt.assume_yes {
             true => None,
-            false => match review(&mut host, &request, prompt, &mut events, output)? {
+            false => match review(&mut host, &request, prompt, &places, &mut events, output)? {
                 Reviewed::Steps(steps) => Some(steps),
                 Reviewed::Ended(status) => return Ok(status),
             },
@@ -64,22 +69,38 @@ pub(crate) fn run(
                 show(&planned.plan, names, None, output)?;
                 output.flush()?;
             }
+            if matches!(outcome, ApplyOutcome::Applied(_)) {
+                show_kept(&planned.plan, names, output)?;
+            }
             print_warnings(&planned.plan, output);
         }
-        let Finished { ended, drains } = match &outcome {
-            ApplyOutcome::Blocked(blocked) => {
-                Finished::without_drains(prompt.print_blocked(blocked, output))
-            }
+        let Finished { mut ended, drains } = match &outcome {
+            ApplyOutcome::Blocked(blocked) => Finished::without_drains({
+                let steps = &planned.plan.steps;
+                prompt.print_blocked(blocked, steps, &places, output)
+            }),
             ApplyOutcome::InSync => Finished::without_drains(CommandExit::Done),
             ApplyOutcome::Changed(difference) => {
                 Prompt::print_changed(difference, output);
                 continue;
             }
             ApplyOutcome::Applied(applied) => {
-                finish(applied, &mut kernel, arguments.no_wait, names, output)?
+                finish(applied, &mut kernel, arguments.no_wait, names, &places, output)?
             }
         };
-        let end = ApplyEnd { planned: &planned, outcome: &outcome, drains };
+        let mut leaving = None;
+        if matches!(ended, Ok(CommandExit::Done)) && !planned.plan.staying.is_empty() {
+            // The kernel of the apply is closed: a removal connects again.
+            drop(kernel);
+            let followed =
+                finish_leaving(&mut host, &request, arguments, &places, &mut events, output);
+            (ended, leaving) = match followed {
+                Ok(FinishedLeaving { status, wait }) => (Ok(status), wait),
+                Err(error) => (Err(error), None),
+            };
+        }
+        let leaving = leaving.as_ref();
+        let end = ApplyEnd { planned: &planned, outcome: &outcome, drains, leaving };
         return output.conclude(ended, || render::apply(end));
     }
 }
@@ -97,6 +118,7 @@ fn review(
     host: &mut Host<'_, HostKernel>,
     request: &ApplyRequest<'_>,
     prompt: Prompt<'_>,
+    places: &Places<'_>,
     events: &mut EventLog,
     output: &mut Output,
 ) -> Result<Reviewed, Error> {
@@ -107,7 +129,7 @@ fn review(
     output.flush()?;
     print_warnings(&plan, output);
     if let Some(blocked) = blocked {
-        return Ok(Reviewed::Ended(prompt.print_blocked(&blocked, output)));
+        return Ok(Reviewed::Ended(prompt.print_blocked(&blocked, &plan.steps, places, output)));
     }
     if !plan.is_in_sync()
         && let Some(status) = prompt.declined(output)?
@@ -166,10 +188,11 @@ fn finish(
     kernel: &mut HostKernel,
     no_wait: bool,
     names: Names<'_>,
+    places: &Places<'_>,
     output: &mut Output,
 ) -> Result<Finished, Error> {
     let Applied { report, is_daemon_enforcing, pending } = applied;
-    let status = print_report(report, "apply", *is_daemon_enforcing, names, output)?;
+    let status = print_report(report, "apply", *is_daemon_enforcing, names, places, output)?;
     match pending {
         PendingUpdate::NotPending => {}
         PendingUpdate::Interrupted => output.hint("its watchdog rolls the apply back"),
@@ -190,6 +213,60 @@ fn finish(
         Ok(end) => Finished { ended: Ok(print_drain_end(end, output)), drains: Some(end) },
         Err(error) => Finished { ended: Err(error), drains: None },
     })
+}
+
+/// How services were left, after an apply.
+struct FinishedLeaving {
+    status: CommandExit,
+    /// The wait for them; `None` if they are left to a later pass.
+    wait: Option<LeavingWait>,
+}
+
+/// Waits for the services that this real server leaves, and prints the removal of what stayed for them.
+///
+/// # Errors
+/// Something cannot be read, or the report not be printed.
+fn finish_leaving(
+    host: &mut Host<'_, HostKernel>,
+    request: &ApplyRequest<'_>,
+    arguments: &ApplyArgs,
+    places: &Places<'_>,
+    events: &mut EventLog,
+    output: &mut Output,
+) -> Result<FinishedLeaving, Error> {
+    if arguments.no_wait || arguments.confirm.is_some() {
+        output.hint(match is_daemon_enforcing()? {
+            true => "`evenkeel watch` removes what stays for a while",
+            false => "run apply again, later, to remove what stays for a while",
+        });
+        return Ok(FinishedLeaving { status: CommandExit::Done, wait: None });
+    }
+    let mut progress = ProgressDisplay::new(output.color())?;
+    let wait = wait_for_leaving(host, request, &mut progress, events);
+    drop(progress);
+    events.print(output);
+    let wait = wait?;
+    let mut status = CommandExit::Done;
+    for report in &wait.removals {
+        let names = Names::from(&request.desired);
+        status = print_report(report, "apply", false, names, places, output)?;
+    }
+    match wait.end {
+        LeavingEnd::NothingStays | LeavingEnd::Failed => {}
+        LeavingEnd::Left => {
+            output.message("left: nothing stays any more\n");
+        }
+        LeavingEnd::Interrupted => {
+            output.hint(
+                "interrupted; the rest stays until `evenkeel watch` or a later apply removes it",
+            );
+            status = CommandExit::Failed;
+        }
+        LeavingEnd::OtherSpec => {
+            output.hint("another spec was applied meanwhile, and decides what stays");
+        }
+    }
+    Ok(FinishedLeaving { status, wait: Some(wait) })
 }
 
 fn follow_drains(
@@ -225,7 +302,8 @@ fn of_spec<'a>(
     output: &mut Output,
 ) -> Result<ApplyRequest<'a>, Error> {
     let SpecArgs { spec, parameters } = &arguments.spec;
-    let (loaded, texts) = crate::input::spec_and_texts(spec, parameters, global, output)?;
+    let (loaded, texts) =
+        crate::input::spec_and_texts(spec, parameters, this_host(global)?, global, output)?;
     Ok(ApplyRequest {
         parameters: loaded.parameters(),
         desired: loaded.desired,
@@ -239,6 +317,24 @@ fn of_spec<'a>(
     })
 }
 
+/// Determines the roles of the host as for the plan, but by its present addresses.
+fn roles_now(loaded: &Loaded, global: &GlobalArgs) -> Result<HostRoles, Error> {
+    let Some(made) = loaded.host_inputs() else { return Ok(loaded.desired.roles.clone()) };
+    let HostInputs { requested: role, former, macs, .. } = made.clone();
+    let request = HostRequest::ThisHost { role, former, macs };
+    // The MAC addresses of the plan were reviewed: they are not learned again.
+    let parameters =
+        HostParameters::new(BTreeMap::new(), global.netns.as_deref(), request).keeping_macs();
+    let knowledge = parameters.host(loaded.cluster().unwrap_or(&Cluster::default()));
+    match knowledge.map_err(Error::Role)? {
+        HostKnowledge::AnyHost => Ok(loaded.desired.roles.clone()),
+        HostKnowledge::Host(inputs) => {
+            // A host that is not listed any more has no role, and the plan was made for one.
+            Ok(loaded.for_host(&inputs).map_or(HostRoles::NONE, |desired| desired.roles))
+        }
+    }
+}
+
 fn of_saved_plan<'a>(
     path: &Path,
     arguments: &ApplyArgs,
@@ -246,10 +342,11 @@ fn of_saved_plan<'a>(
     output: &Output,
 ) -> Result<ApplyRequest<'a>, Error> {
     enter(global)?;
-    let here = PlanOrigin::here(global.role).map_err(Error::Namespace)?;
+    let here = PlanOrigin::here(&HostRoles::default()).map_err(Error::Namespace)?;
     let saved = SavedPlan::read(path, &here)?;
     let texts = saved.sources();
     let loaded = crate::input::remembered(&texts, &saved.parameters(), output)?;
+    saved.check_roles(&roles_now(&loaded, global)?)?;
     Ok(ApplyRequest {
         parameters: loaded.parameters(),
         desired: loaded.desired,

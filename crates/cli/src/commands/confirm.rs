@@ -1,5 +1,6 @@
 //! `evenkeel confirm`: confirms an apply with `--confirm`, or rolls it back.
 
+use evenkeel_engine::IpvsUse;
 use evenkeel_plan::render::count;
 use evenkeel_workflow::{Aborted, abort, keep};
 
@@ -16,7 +17,7 @@ pub(crate) fn run(
     global: &GlobalArgs,
     output: &mut Output,
 ) -> Result<CommandExit, Error> {
-    let mut host = host(global)?;
+    let mut host = host(global, IpvsUse::IfPresent)?;
     let mut events = EventLog::default();
     if arguments.abort {
         let aborted = abort(&mut host, &mut events);

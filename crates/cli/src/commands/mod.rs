@@ -1,9 +1,11 @@
 //! The commands, one file for each.
 
+mod all_hosts;
 mod apply;
 mod approve;
 mod confirm;
 mod connections;
+mod doctor;
 mod pause;
 mod plan;
 mod schema;
@@ -16,8 +18,6 @@ mod watch;
 mod watchdog;
 mod zero;
 
-use evenkeel_model::Role;
-
 use crate::args::{Arguments, Command};
 use crate::error::Error;
 use crate::exit_code::CommandExit;
@@ -26,10 +26,10 @@ use crate::output::Output;
 /// Runs the command of the command line.
 pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> Result<CommandExit, Error> {
     let Arguments { command, global } = arguments;
-    let Role::Director = global.role;
     let status = match command {
         Command::Validate(validate) => validate::run(validate, global, output),
         Command::Plan(plan) => plan::run(plan, global, output),
+        Command::Doctor(doctor) => doctor::run(doctor, global, output),
         Command::Apply(apply) => apply::run(apply, global, output),
         Command::Snapshot(snapshot) => snapshot::run(snapshot, global, output),
         Command::Confirm(confirm) => confirm::run(confirm, global, output),

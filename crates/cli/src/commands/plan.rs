@@ -1,56 +1,74 @@
 //! `evenkeel plan`: shows what apply would change.
 
-use evenkeel_model::{Desired, Live, Names};
+use evenkeel_engine::Clock;
+use evenkeel_model::{Desired, HostRoles, Live, Names};
 use evenkeel_plan::render::{self, Labels, Line, Remark};
-use evenkeel_plan::{Object, Op, Plan, Verb};
-use evenkeel_spec::{Position, Provenance, WriteInput};
+use evenkeel_plan::{Plan, Verb};
+use evenkeel_spec::{Position, WriteInput};
 use evenkeel_workflow::{NewSpec, PlanOrigin, PlannedHost, SavedPlan};
 
 use crate::args::{GlobalArgs, PlanArgs, PlanOutput};
+use crate::commands::all_hosts;
 use crate::error::Error;
 use crate::exit_code::CommandExit;
 use crate::host::{self, EventLog};
 use crate::output::Output;
+use crate::places::Places;
 
 pub(crate) fn run(
     arguments: &PlanArgs,
     global: &GlobalArgs,
     output: &mut Output,
 ) -> Result<CommandExit, Error> {
+    if arguments.all_hosts {
+        return all_hosts::run(arguments, global, output);
+    }
     let spec = &arguments.spec;
-    let (loaded, texts) =
-        crate::input::spec_and_texts(&spec.spec, &spec.parameters, global, output)?;
-    let provenance = match global.verbose {
-        0 => None,
-        _ => Some(loaded.provenance(&texts.read()?)),
+    let snapshot = match &arguments.live {
+        None => None,
+        Some(path) => Some(host::from_file(path, output)?),
     };
+    let host_request = match &snapshot {
+        None => host::this_host(global)?,
+        Some((live, _)) => host::of_snapshot(live, global),
+    };
+    let (loaded, texts) =
+        crate::input::spec_and_texts(&spec.spec, &spec.parameters, host_request, global, output)?;
+    let sources = texts.read()?;
     let parameters = loaded.parameters();
-    let desired = loaded.desired;
+    let desired = loaded.desired.clone();
+    let places = Places::new(|| loaded.provenance(&sources));
     let new = NewSpec { texts: &texts, parameters: &parameters };
-    let planned = match &arguments.live {
-        Some(path) => {
-            let live = host::from_file(path, output)?;
-            PlannedHost::for_snapshot(live, desired, &texts, &arguments.target)?
-        }
+    let planned = match snapshot {
+        Some(live) => PlannedHost::for_snapshot(live, desired, &texts, &arguments.target)?,
         None => {
-            let mut session = host::open_for_reading(global, output)?;
+            let mut session =
+                host::open_for_reading(global, host::ipvs_use(&desired.roles), output)?;
             let mut events = EventLog::default();
             let target = &arguments.target;
-            let planned = PlannedHost::for_host(&mut session, desired, new, target, &mut events);
+            let now = Clock::start().now();
+            let planned =
+                PlannedHost::for_host(&mut session, desired, new, target, &now, &mut events);
             events.print(output);
             planned?
         }
     };
-    let PlannedHost { plan, desired, live, last, targeted: _ } = planned;
+    let PlannedHost { plan, desired, live, last, targeted: _, real_server: _ } = planned;
     let names = Names { desired: &desired, last: last.as_ref() };
     if let Some(path) = &arguments.out {
-        let origin = PlanOrigin::here(global.role).map_err(Error::Namespace)?;
+        let origin = PlanOrigin::here(&desired.roles).map_err(Error::Namespace)?;
         let steps = &plan.steps;
         SavedPlan::new(origin, &arguments.target, &texts.read()?, parameters.clone(), steps)
             .write(path)?;
     }
     match arguments.output {
-        PlanOutput::Text => show(&plan, names, provenance.as_ref(), output)?,
+        PlanOutput::Text => {
+            // A director of a spec without `directors` has nothing to explain.
+            if global.verbose > 0 && desired.roles != HostRoles::default() {
+                output.answer(format_args!("role: {}\n", desired.roles.explanation()))?;
+            }
+            show(&plan, names, (global.verbose > 0).then_some(&places), output)?;
+        }
         PlanOutput::Json => {
             output.answer(format_args!("{:#}\n", render::json(&plan, names)))?;
         }
@@ -65,7 +83,8 @@ pub(crate) fn run(
         ));
     }
     for precondition in &plan.unmet_preconditions {
-        output.warning(format!("apply could not execute this plan: {precondition}"));
+        let why = places.unmet(precondition, &plan.steps);
+        output.warning(format!("apply could not execute this plan: {why}"));
     }
     if let Some(path) = &arguments.out {
         output.hint(&format!("saved; `evenkeel apply --plan {}` applies it", path.display()));
@@ -82,18 +101,30 @@ pub(crate) fn run(
 pub(crate) fn show(
     plan: &Plan,
     names: Names<'_>,
-    places: Option<&Provenance>,
+    places: Option<&Places<'_>>,
     output: &mut Output,
 ) -> Result<(), Error> {
     show_steps(plan, names, places, output)?;
+    show_kept(plan, names, output)?;
+    for line in render::leaving(&plan.staying) {
+        output.answer(format_args!("{line}\n"))?;
+    }
     output.answer(format_args!("{}\n", render::summary(plan)))
+}
+
+/// Prints what left the scope and stays.
+pub(crate) fn show_kept(plan: &Plan, names: Names<'_>, output: &mut Output) -> Result<(), Error> {
+    for line in render::kept(plan, names) {
+        output.answer(format_args!("{line}\n"))?;
+    }
+    Ok(())
 }
 
 /// Prints the steps as [`show`] does, without the counts.
 pub(crate) fn show_steps(
     plan: &Plan,
     names: Names<'_>,
-    places: Option<&Provenance>,
+    places: Option<&Places<'_>>,
     output: &mut Output,
 ) -> Result<(), Error> {
     let labels = Labels::new(names);
@@ -103,7 +134,7 @@ pub(crate) fn show_steps(
     for (number, op) in plan.steps.iter().enumerate() {
         let line = Line { op, labels: &labels };
         let remark = Remark::new(plan, number, places.is_some());
-        match places.and_then(|places| place(op, places)) {
+        match places.and_then(|places| places.of(op)) {
             Some(Position { name, line: row, .. }) => {
                 output.answer_line(op.verb(), format_args!("{line}  ({name}:{row}){remark}"))?;
             }
@@ -111,20 +142,6 @@ pub(crate) fn show_steps(
         }
     }
     Ok(())
-}
-
-/// The position in the spec of an operation's object; `None` for objects that it does not list.
-fn place<'a>(op: &Op, places: &'a Provenance) -> Option<&'a Position> {
-    match op.object() {
-        Object::Service(key) => places.service(&key),
-        Object::RealServer(service, key) => places.real_server(&service, &key),
-        Object::Vip(binding) => places.vip(&binding),
-        Object::Host(object) => places.host_object(&object),
-        Object::Sync(state) => places.sync(state),
-        Object::Sysctl(key) => places.sysctl(&key),
-        Object::Timeouts => ["tcp", "tcp_fin", "udp"].iter().find_map(|key| places.timeout(key)),
-        Object::Module(_) | Object::Dummy(_) => None,
-    }
 }
 
 /// Prints the warnings of a plan.

@@ -19,7 +19,7 @@ use crate::args::{GlobalArgs, OutputFormat, ShowArgs};
 use crate::commands::connections;
 use crate::error::Error;
 use crate::exit_code::CommandExit;
-use crate::host::open_for_reading;
+use crate::host::{open_for_reading, recorded_ipvs_use};
 use crate::output::Output;
 
 /// What is shown: the live state, its counters and the spec's names.
@@ -39,7 +39,7 @@ pub(crate) fn run(
     } else {
         crate::input::spec(&arguments.spec, &arguments.parameters, global, output)?.desired
     };
-    let mut host = open_for_reading(global, output)?;
+    let mut host = open_for_reading(global, recorded_ipvs_use(global)?, output)?;
     let is_text = arguments.output == OutputFormat::Text;
     if is_text && (arguments.timeouts || arguments.sync) {
         let mut live = Live::default();

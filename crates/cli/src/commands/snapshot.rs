@@ -5,7 +5,7 @@ use evenkeel_workflow::{SnapshotOptions, snapshot};
 use crate::args::{GlobalArgs, SnapshotArgs};
 use crate::error::Error;
 use crate::exit_code::CommandExit;
-use crate::host::{EventLog, host};
+use crate::host::{EventLog, host, recorded_ipvs_use};
 use crate::output::Output;
 
 pub(crate) fn run(
@@ -22,7 +22,7 @@ pub(crate) fn run(
     };
     let mut events = EventLog::default();
     let options = SnapshotOptions { named, pools: arguments.pools };
-    let text = snapshot(&mut host(global)?, options, &mut events);
+    let text = snapshot(&mut host(global, recorded_ipvs_use(global)?)?, options, &mut events);
     events.print(output);
     output.answer(text?)?;
     Ok(CommandExit::Done)

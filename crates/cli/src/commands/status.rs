@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use evenkeel_control::{
     Answer, AskError, DrainStatus, FORMAT, Mode, ParameterStatus, Request, State, Status,
+    StayingStatus,
 };
+use evenkeel_engine::Clock;
 use evenkeel_model::{Desired, Span};
 use evenkeel_plan::render::count;
-use evenkeel_watch::list_drains;
+use evenkeel_watch::{list_drains, list_staying};
 use evenkeel_workflow::now;
 use jiff::Timestamp;
 
@@ -60,6 +62,9 @@ fn without(
     let digest = journal.spec.as_ref().map(|spec| &*spec.digest);
     // The spec, which has the names, is not read here.
     let drains = list_drains(&journal.record.drains, &Desired::default());
+    let now_both = Clock::start().now();
+    let staying = journal.record.real_server.staying_in_force(&now_both);
+    let staying = list_staying(staying, &now_both);
     let waits = journal.pending.as_ref().map(|pending| pending.description(now()));
     if form == OutputFormat::Json {
         let document = serde_json::json!({
@@ -69,6 +74,7 @@ fn without(
             "last_applied": digest,
             "draining": drains.len(),
             "drains": drains,
+            "staying": staying,
         });
         output.answer(format_args!("{document:#}\n"))?;
         return Ok(CommandExit::NotRunning);
@@ -76,7 +82,7 @@ fn without(
     output.answer("not running: no daemon manages this network namespace\n")?;
     let digest = digest.and_then(|it| it.get(..12)).unwrap_or("nothing");
     row("last applied", digest, output)?;
-    for (what, text) in drain_rows(&drains) {
+    for (what, text) in drain_rows(&drains).chain(staying_rows(&staying)) {
         row(what, text, output)?;
     }
     if let Some(message) = waits {
@@ -94,6 +100,16 @@ fn drain_rows(drains: &[DrainStatus]) -> impl Iterator<Item = (&'static str, Str
             remaining => format!("{} left, until {}", Span(remaining), utc(*until)),
         };
         ("", format!("{object}: {message}"))
+    });
+    all.into_iter().chain(each)
+}
+
+/// The rows of what stays on a real server, with the remaining time.
+fn staying_rows(staying: &[StayingStatus]) -> impl Iterator<Item = (&'static str, String)> {
+    let all = (!staying.is_empty()).then(|| ("leaving", count(staying.len(), "object")));
+    let each = staying.iter().map(|StayingStatus { object, service, until }| {
+        let remaining = Span(until.saturating_sub(now()));
+        ("", format!("{object}: {remaining} left, until {}, for {service}", utc(*until)))
     });
     all.into_iter().chain(each)
 }
@@ -158,7 +174,7 @@ fn print_status(status: &Status, output: &mut Output) -> Result<(), Error> {
     }
     let success = status.last_success.map_or("never".to_owned(), |at| format!("{} ago", ago(at)));
     row("in sync", success)?;
-    for (what, text) in drain_rows(&status.drains) {
+    for (what, text) in drain_rows(&status.drains).chain(staying_rows(&status.staying)) {
         row(what, text)?;
     }
     if status.unmanaged > 0 {

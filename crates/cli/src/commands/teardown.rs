@@ -1,6 +1,7 @@
 //! `evenkeel teardown`: undoes everything that evenkeel did here, and nothing else. Adopted objects,
 //! which were there before, stay and get their original values back.
 
+use evenkeel_engine::IpvsUse;
 use evenkeel_plan::render::{changed_by_others, staying, summary};
 use evenkeel_workflow::{
     TeardownOptions, TeardownOutcome, TeardownPlan, TeardownResult, review_teardown, tear_down,
@@ -12,6 +13,7 @@ use crate::error::Error;
 use crate::exit_code::CommandExit;
 use crate::host::{EventLog, host};
 use crate::output::Output;
+use crate::places::Places;
 use crate::progress::ProgressDisplay;
 use crate::prompt::Prompt;
 use crate::render;
@@ -30,7 +32,7 @@ pub(crate) fn run(
         preview: None,
     };
     prompt.check_can_prompt(output)?;
-    let mut host = host(global)?;
+    let mut host = host(global, IpvsUse::IfPresent)?;
     let mut events = EventLog::default();
     let base = TeardownOptions {
         adopted: arguments.adopted,
@@ -46,7 +48,12 @@ pub(crate) fn run(
             let (planned, blocked) = found?;
             print_plan(&planned, true, output)?;
             if let Some(blocked) = blocked {
-                return Ok(prompt.print_blocked(&blocked, output));
+                return Ok(prompt.print_blocked(
+                    &blocked,
+                    &planned.plan.steps,
+                    &Places::none(),
+                    output,
+                ));
             }
             if !planned.plan.is_in_sync()
                 && let Some(status) = prompt.declined(output)?
@@ -65,14 +72,16 @@ pub(crate) fn run(
             print_plan(&planned, false, output)?;
         }
         let status = match &outcome {
-            TeardownOutcome::Blocked(blocked) => prompt.print_blocked(blocked, output),
+            TeardownOutcome::Blocked(blocked) => {
+                prompt.print_blocked(blocked, &planned.plan.steps, &Places::none(), output)
+            }
             TeardownOutcome::NothingToUndo => CommandExit::Done,
             TeardownOutcome::Changed(difference) => {
                 Prompt::print_changed(difference, output);
                 continue;
             }
             TeardownOutcome::Executed(report) => {
-                print_report(report, "teardown", false, planned.names(), output)?
+                print_report(report, "teardown", false, planned.names(), &Places::none(), output)?
             }
         };
         return output.conclude(Ok(status), || render::teardown(&planned, &outcome));

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use evenkeel_engine::{Exception, Replies, explain_zero};
+use evenkeel_engine::{Exception, IpvsUse, Replies, explain_zero};
 use evenkeel_model::{Names, ServiceKey};
 use evenkeel_plan::Verb;
 use evenkeel_workflow::{ZeroOptions, ZeroOutcome, ZeroResult, ZeroSelection, review_zero, zero};
@@ -31,7 +31,7 @@ pub(crate) fn run(
         [] => None,
         places => Some(crate::input::spec(places, &arguments.parameters, global, output)?.desired),
     };
-    let mut host = host(global)?;
+    let mut host = host(global, IpvsUse::Required)?;
     let mut events = EventLog::default();
     let base = ZeroOptions { spec: spec.as_ref(), selectors: &arguments.services, reviewed: None };
     loop {

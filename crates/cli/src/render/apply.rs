@@ -2,7 +2,9 @@
 
 use evenkeel_model::Names;
 use evenkeel_plan::Counts;
-use evenkeel_workflow::{Applied, ApplyOutcome, DrainEnd, PendingUpdate, PlannedHost};
+use evenkeel_workflow::{
+    Applied, ApplyOutcome, DrainEnd, LeavingEnd, LeavingWait, PendingUpdate, PlannedHost,
+};
 use serde_json::{Map, Value, json};
 
 use super::execution::{execution, not_executed, plan, warnings};
@@ -15,10 +17,12 @@ pub(crate) struct ApplyEnd<'a> {
     pub(crate) outcome: &'a ApplyOutcome,
     /// How the wait for the drains of the daemon ended; `None` if there was no such wait.
     pub(crate) drains: Option<DrainEnd>,
+    /// The wait for services that this real server leaves; `None` if there was no such wait.
+    pub(crate) leaving: Option<&'a LeavingWait>,
 }
 
 pub(crate) fn apply(end: ApplyEnd<'_>) -> Map<String, Value> {
-    let ApplyEnd { planned, outcome, drains } = end;
+    let ApplyEnd { planned, outcome, drains, leaving } = end;
     let names = Names { desired: &planned.desired, last: planned.last.as_ref() };
     let mut confirm = Value::Null;
     let mut is_daemon_enforcing = None;
@@ -41,11 +45,13 @@ pub(crate) fn apply(end: ApplyEnd<'_>) -> Map<String, Value> {
     };
     value.extend(fields([
         ("result", json!(result)),
-        ("plan", plan(&planned.plan, counts)),
+        ("plan", plan(&planned.plan, counts, names)),
         ("warnings", warnings(&planned.plan, report)),
         ("confirm", confirm),
         ("daemon_continues_drains", json!(is_daemon_enforcing)),
         ("followed_drains", json!(drains.map(drain_end))),
+        ("followed_leaving", json!(leaving.map(|wait| leaving_end(wait.end)))),
+        ("removals", leaving.map_or(json!([]), |wait| removals(wait, names))),
     ]));
     value
 }
@@ -71,5 +77,20 @@ fn drain_end(end: DrainEnd) -> &'static str {
         DrainEnd::Drained => "drained",
         DrainEnd::Interrupted => "interrupted",
         DrainEnd::DaemonStopped => "daemon_stopped",
+    }
+}
+
+/// The executions that removed what stayed for services that this real server left.
+fn removals(wait: &LeavingWait, names: Names<'_>) -> Value {
+    wait.removals.iter().map(|report| Value::Object(execution(report, names))).collect()
+}
+
+fn leaving_end(end: LeavingEnd) -> &'static str {
+    match end {
+        LeavingEnd::NothingStays => "none",
+        LeavingEnd::Left => "left",
+        LeavingEnd::Interrupted => "interrupted",
+        LeavingEnd::OtherSpec => "other_spec",
+        LeavingEnd::Failed => "failed",
     }
 }

@@ -11,6 +11,8 @@ pub(crate) fn event(event: &Event) -> Value {
         Event::JournalDamaged(_) => "journal_damaged",
         Event::LastSpecUnavailable(_) => "last_spec_unavailable",
         Event::TextsUnavailable(_) => "texts_unavailable",
+        Event::SnapshotOfRealServer => "snapshot_of_real_server",
+        Event::SnapshotWithout { .. } => "snapshot_without",
     };
     json!({ "kind": kind, "message": event.to_string() })
 }

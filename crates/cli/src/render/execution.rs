@@ -6,7 +6,7 @@ use evenkeel_engine::{
     Done, KernelError, Outcome, Refused, Report, Rollback, error_chain, explain,
 };
 use evenkeel_model::{Names, RealServerKey, ServiceKey};
-use evenkeel_plan::render::{json_refusal, json_service, json_step};
+use evenkeel_plan::render::{json_left_scope, json_refusal, json_service, json_staying, json_step};
 use evenkeel_plan::{Counts, Object, Op, Plan, WiderScope};
 use evenkeel_workflow::Blocked;
 use serde_json::{Map, Value, json};
@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use super::fields;
 
 /// What the plan is about, without its steps.
-pub(super) fn plan(plan: &Plan, counts: Counts) -> Value {
+pub(super) fn plan(plan: &Plan, counts: Counts, names: Names<'_>) -> Value {
     let scope = plan.wider_scope.as_ref().map(|WiderScope { before, after, services }| {
         json!({
             "before": before.to_string(),
@@ -22,11 +22,14 @@ pub(super) fn plan(plan: &Plan, counts: Counts) -> Value {
             "newly_covered": services,
         })
     });
+    let left_scope = (!plan.kept.is_empty()).then(|| json_left_scope(plan, names));
     json!({
         "counts": counts,
         "unchanged": plan.unchanged,
         "out_of_scope": plan.out_of_scope,
         "scope": scope,
+        "left_scope": left_scope,
+        "staying": plan.staying.iter().map(|it| json_staying(it, names)).collect::<Vec<_>>(),
     })
 }
 

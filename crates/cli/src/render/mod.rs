@@ -6,6 +6,7 @@
 mod apply;
 mod confirm;
 mod daemon;
+mod doctor;
 mod error;
 mod event;
 mod execution;
@@ -25,6 +26,7 @@ use crate::exit_code::CommandExit;
 pub(crate) use self::apply::{ApplyEnd, apply};
 pub(crate) use self::confirm::{aborted, kept};
 pub(crate) use self::daemon::{DaemonCommand, PauseEnd, daemon_command};
+pub(crate) use self::doctor::{explained, findings};
 pub(crate) use self::event::event;
 pub(crate) use self::problem::problem;
 pub(crate) use self::teardown::teardown;

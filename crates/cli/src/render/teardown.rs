@@ -30,7 +30,7 @@ pub(crate) fn teardown(planned: &TeardownPlan, outcome: &TeardownOutcome) -> Map
     };
     value.extend(fields([
         ("result", json!(result)),
-        ("plan", plan(made, counts)),
+        ("plan", plan(made, counts, names)),
         ("warnings", warnings(made, report)),
         ("stays", self::stays(stays, names)),
     ]));

@@ -30,7 +30,7 @@ fn planned() -> PlannedHost {
 }
 
 fn ended(planned: &PlannedHost, outcome: &ApplyOutcome) -> Value {
-    Value::Object(apply(ApplyEnd { planned, outcome, drains: None }))
+    Value::Object(apply(ApplyEnd { planned, outcome, drains: None, leaving: None }))
 }
 
 #[test]

@@ -31,6 +31,10 @@ fn a_wrong_command_line_is_64() {
         "validate examples/dr.yaml --detailed-exitcode",
         "plan --role gatekeeper",
         "schema examples/dr.yaml",
+        "doctor --explain EK000",
+        "doctor examples/dr.yaml --ignore EK012,EK000",
+        "doctor examples/dr.yaml --explain EK012",
+        "doctor --probe --explain EK012",
         "watch examples/dr.yaml --listen nonsense",
         "watch examples/dr.yaml --listen 127.0.0.1:http",
     ] {
@@ -62,14 +66,14 @@ fn without_a_terminal_and_without_yes_changing_commands_are_64_whatever_stdin_co
 #[test]
 fn changes_are_2_only_with_detailed_exitcode() {
     let root = root();
-    let example = "plan examples/dr.yaml --live";
+    let example = "plan examples/pool.yaml --live";
     for (command, status) in [
         (format!("{example} none"), 0),
         (format!("{example} none --detailed-exitcode"), 2),
         (format!("{example} none --output json --detailed-exitcode"), 2),
         (format!("{example} none --output diff --detailed-exitcode"), 2),
-        (format!("{example} examples/dr.yaml --detailed-exitcode"), 0),
-        (format!("{example} examples/dr.yaml"), 0),
+        (format!("{example} examples/pool.yaml --detailed-exitcode"), 0),
+        (format!("{example} examples/pool.yaml"), 0),
     ] {
         assert_eq!(evenkeel_in(&root, &command).status, status, "{command}");
     }

@@ -4,8 +4,8 @@
 //! live state (without it, an empty host). The expected output is beside them: `plan.txt`, in some
 //! cases `plan.json` and `plan.diff`, and `plan.err` if there is output on stderr. A case with a
 //! `last.yaml`, the last applied spec, runs the libraries instead of the program, which reads that
-//! spec from its journal only. `UPDATE=1` rewrites the expected output; read the difference before
-//! committing it.
+//! spec from its journal only. A case whose spec lists `directors` has `hosts.txt` instead: the plans
+//! of all hosts. `UPDATE=1` rewrites the expected output; read the difference before committing it.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -22,12 +22,27 @@ use crate::program::{Answer, difference, evenkeel_in, examples, root};
 const FORMS: [(&str, &str); 3] =
     [("plan.txt", "text"), ("plan.json", "json"), ("plan.diff", "diff")];
 const ERRORS: &str = "plan.err";
+/// The plans of all hosts of a cluster.
+const HOSTS: &str = "hosts.txt";
 
-fn cases() -> Vec<PathBuf> {
+fn folders() -> Vec<PathBuf> {
     let listed = fs::read_dir(root().join("tests/plan")).expect("the cases");
     let mut folders: Vec<PathBuf> = listed.map(|entry| entry.expect("an entry").path()).collect();
     folders.sort();
     folders
+}
+
+/// The cases of a single host, and those of a cluster.
+fn cases_and_clusters() -> (Vec<PathBuf>, Vec<PathBuf>) {
+    let is_case = |case: &PathBuf| {
+        let text = fs::read_to_string(case.join(inputs(case).0)).expect("a spec");
+        !text.lines().any(|line| line == "directors:")
+    };
+    folders().into_iter().partition(is_case)
+}
+
+fn cases() -> Vec<PathBuf> {
+    cases_and_clusters().0
 }
 
 fn name(case: &Path) -> &str {
@@ -93,29 +108,59 @@ fn plan_with_last(case: &Path, form: &str) -> Answer {
     Answer { status: if plan.is_in_sync() { 0 } else { 2 }, stdout, stderr }
 }
 
+/// Compares an output with its golden file, or rewrites that.
+fn compare(path: PathBuf, found: &str, wrong: &mut String) {
+    let expected = fs::read_to_string(&path).unwrap_or_default();
+    if expected == found {
+        return;
+    }
+    if std::env::var_os("UPDATE").is_none() {
+        *wrong += &format!("{}\n{}\n", path.display(), difference(&expected, found));
+    } else if found.is_empty() {
+        fs::remove_file(&path).expect("it can be removed");
+    } else {
+        fs::write(&path, found).expect("it can be written");
+    }
+}
+
+#[test]
+fn every_cluster_has_the_plans_of_its_hosts() {
+    let mut wrong = String::new();
+    let (_, clusters) = cases_and_clusters();
+    assert!(clusters.len() >= 10, "{clusters:?}");
+    for case in clusters {
+        let command = format!("plan {} --all-hosts", inputs(&case).0);
+        let text = evenkeel_in(&case, &command);
+        assert_eq!((text.status, &*text.stderr), (0, ""), "{}", case.display());
+        compare(case.join(HOSTS), &text.stdout, &mut wrong);
+        let json = evenkeel_in(&case, &format!("{command} --output json"));
+        let json: serde_json::Value = serde_json::from_str(&json.stdout).expect("JSON");
+        let listed: Vec<&str> = json["hosts"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .flat_map(|host| host["addresses"].as_array().expect("a list"))
+            .map(|address| address.as_str().expect("an address"))
+            .collect();
+        for address in &listed {
+            let title = |line: &str| !line.starts_with(' ') && line.contains(*address);
+            assert!(text.stdout.lines().any(title), "{}: {address}", case.display());
+        }
+        assert!(listed.len() >= 2, "{}: {listed:?}", case.display());
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
 #[test]
 fn every_case_has_its_plan() {
     let mut wrong = String::new();
-    let mut compare = |path: PathBuf, found: &str| {
-        let expected = fs::read_to_string(&path).unwrap_or_default();
-        if expected == found {
-            return;
-        }
-        if std::env::var_os("UPDATE").is_none() {
-            wrong += &format!("{}\n{}\n", path.display(), difference(&expected, found));
-        } else if found.is_empty() {
-            fs::remove_file(&path).expect("it can be removed");
-        } else {
-            fs::write(&path, found).expect("it can be written");
-        }
-    };
     for case in cases() {
         for (file, form) in FORMS {
             let path = case.join(file);
             if file == "plan.txt" || path.exists() {
                 let Answer { status, stdout, stderr } = plan(&case, form);
-                compare(path, &stdout);
-                compare(case.join(ERRORS), &stderr);
+                compare(path, &stdout, &mut wrong);
+                compare(case.join(ERRORS), &stderr, &mut wrong);
                 let in_sync = fs::read_to_string(case.join("plan.txt"))
                     .is_ok_and(|text| text.starts_with("In sync"));
                 let expected = match stderr.contains("apply would refuse this plan") {
@@ -132,7 +177,7 @@ fn every_case_has_its_plan() {
 
 #[test]
 fn every_example_is_a_case() {
-    let cases: BTreeSet<String> = cases().iter().map(|case| name(case).to_owned()).collect();
+    let cases: BTreeSet<String> = folders().iter().map(|case| name(case).to_owned()).collect();
     for example in examples() {
         let stem = Path::new(&example).file_stem().and_then(|stem| stem.to_str()).expect("a name");
         assert!(cases.contains(&format!("example-{stem}")), "{example}");

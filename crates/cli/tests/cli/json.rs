@@ -121,3 +121,14 @@ fn a_document_asks_no_question() {
         assert!(error.as_str().is_some_and(|it| it.contains("pass --yes")), "{error}");
     }
 }
+
+#[test]
+fn a_code_is_explained_without_a_spec_and_a_kernel() {
+    let answer = evenkeel_in(&root(), "doctor --explain ek012 --output json");
+    assert_eq!((answer.status, &*answer.stderr), (0, ""));
+    let document = document(&answer.stdout);
+    assert_eq!((&document["command"], &document["code"]), (&json!("doctor"), &json!("EK012")));
+    let title = document["title"].as_str().expect("a title");
+    let text = evenkeel_in(&root(), "doctor --explain EK012").stdout;
+    assert!(text.starts_with(&format!("EK012: {title}\n\nDirect routing changes only")), "{text}");
+}

@@ -9,6 +9,7 @@ mod json;
 mod offline_plans;
 mod parameters;
 mod program;
+mod secrets;
 mod specs;
 mod state_dir;
 mod streams;

@@ -9,9 +9,11 @@ const POOL: &str =
     "version: 1\npools:\n  - { name: all, real_servers: [ { address: 10.0.0.1 } ] }\n";
 
 #[test]
-fn every_example_is_valid_and_plans_on_an_empty_host_with_nothing_on_stderr() {
+fn every_example_is_valid_and_plans_on_empty_hosts_with_nothing_on_stderr() {
     for example in examples() {
-        for command in [format!("validate {example}"), format!("plan {example} --live none")] {
+        let text = std::fs::read_to_string(root().join(&example)).expect("an example");
+        let hosts = if text.contains("\ndirectors:") { "--all-hosts" } else { "--live none" };
+        for command in [format!("validate {example}"), format!("plan {example} {hosts}")] {
             let answer = evenkeel_in(&root(), &command);
             assert_eq!((answer.status, &*answer.stderr), (0, ""), "{command}");
             assert!(!answer.stdout.is_empty(), "{command}");

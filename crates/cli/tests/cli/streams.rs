@@ -41,7 +41,8 @@ fn help_for_a_reader_that_has_closed_the_pipe_is_no_error() {
 #[test]
 fn an_answer_that_cannot_be_written_is_a_failure() {
     let full = std::fs::File::create("/dev/full").expect("the device");
-    for arguments in ["plan examples/dr.yaml --live none", "validate examples/dr.yaml", "schema"] {
+    for arguments in ["plan examples/pool.yaml --live none", "validate examples/dr.yaml", "schema"]
+    {
         let output = command(&root(), arguments).stdout(full.try_clone().expect("a copy")).output();
         let output = output.expect("it ends");
         assert_eq!(output.status.code(), Some(1), "{arguments}");
@@ -53,12 +54,12 @@ fn an_answer_that_cannot_be_written_is_a_failure() {
 #[test]
 fn colours_depend_on_the_terminal_or_the_option() {
     let root = root();
-    let plan = "plan examples/dr.yaml --live none";
+    let plan = "plan examples/pool.yaml --live none";
     let plain = evenkeel_in(&root, plan).stdout;
     assert!(!plain.contains('\x1b'), "{plain}");
     assert_eq!(evenkeel_in(&root, &format!("{plan} --color never")).stdout, plain);
     let coloured = evenkeel_in(&root, &format!("{plan} --color always")).stdout;
-    assert!(coloured.starts_with("\x1b[32m+ add service web/"), "{coloured:?}");
+    assert!(coloured.starts_with("\x1b[32m+ add service api/"), "{coloured:?}");
     let codes = ["\x1b[32m", "\x1b[0m"];
     assert_eq!(codes.iter().fold(coloured, |text, code| text.replace(code, "")), plain);
     for form in ["json", "diff"] {
@@ -105,8 +106,8 @@ fn each_warning_starts_on_its_own_line() {
 #[test]
 fn the_log_goes_to_stderr_and_in_json_too() {
     let root = root();
-    let text = evenkeel_in(&root, "plan examples/dr.yaml --live none -v");
-    let loud = evenkeel_in(&root, "plan examples/dr.yaml --live none -vvv --log-format json");
+    let text = evenkeel_in(&root, "plan examples/pool.yaml --live none -v");
+    let loud = evenkeel_in(&root, "plan examples/pool.yaml --live none -vvv --log-format json");
     assert_eq!(loud.stdout, text.stdout);
     for line in loud.stderr.lines() {
         serde_json::from_str::<serde_json::Value>(line).expect("JSON");

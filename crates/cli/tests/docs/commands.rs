@@ -68,7 +68,9 @@ fn unprivileged_commands_print_what_is_shown() {
 fn is_harmless(text: &str) -> bool {
     match text.split_whitespace().collect::<Vec<_>>().as_slice() {
         ["evenkeel", "validate" | "schema" | "--help" | "--version", ..] => true,
-        ["evenkeel", "plan", rest @ ..] => rest.contains(&"--live"),
+        ["evenkeel", "plan", rest @ ..] => {
+            rest.contains(&"--live") || rest.contains(&"--all-hosts")
+        }
         _ => false,
     }
 }

@@ -8,14 +8,14 @@ use crate::event_publisher::Limits;
 use crate::{SpecProblem, State, Subscription};
 
 /// Starts a daemon that answers no commands, and returns its publisher.
-fn publisher(name: &Name, limits: Limits) -> EventPublisher {
+fn publisher(role: Role, limits: Limits) -> EventPublisher {
     let events = EventPublisher::with_limits(limits);
-    daemon(name, events.clone(), drop);
+    daemon(role, events.clone(), drop);
     events
 }
 
-fn subscribe(name: &Name) -> Result<Subscription, AskError> {
-    Client::with_name(name, LONG).subscribe()
+fn subscribe(role: Role) -> Result<Subscription, AskError> {
+    Client::of_role(role, LONG).subscribe()
 }
 
 /// An event that is recognized by its number and as long as the given text.
@@ -47,11 +47,11 @@ fn assert_soon(what: &str, mut condition: impl FnMut() -> bool) {
 
 #[test]
 fn a_subscriber_gets_the_status_and_then_every_event_in_order() {
-    let name = Name::for_test("subscribe");
-    let events = publisher(&name, Limits::default());
+    let Some(role) = role("subscribe") else { return };
+    let events = publisher(role, Limits::default());
     assert!(!events.has_subscribers());
     events.publish([event(0, "before")]);
-    let mut subscription = subscribe(&name).expect("it is accepted");
+    let mut subscription = subscribe(role).expect("it is accepted");
     assert_eq!(*subscription.status, test_fixtures::status());
     assert!(events.has_subscribers());
     events.publish([event(1, "a\nb"), event(2, "")]);
@@ -60,14 +60,14 @@ fn a_subscriber_gets_the_status_and_then_every_event_in_order() {
     events.publish([Event { at: 3, kind: state.clone() }]);
     assert_eq!(numbers(&mut subscription, 1), [2]);
     assert_eq!(subscription.next().expect("an event").expect("an event").kind, state);
-    ask(&name, &Request::Status).expect("requests are answered meanwhile");
+    ask(role, &Request::Status).expect("requests are answered meanwhile");
 }
 
 #[test]
 fn at_the_end_each_subscriber_gets_all_events_and_a_last_line() {
-    let name = Name::for_test("subscribe-end");
-    let events = publisher(&name, Limits::default());
-    let mut all: Vec<_> = (0..3).map(|_| subscribe(&name).expect("it is accepted")).collect();
+    let Some(role) = role("subscribe-end") else { return };
+    let events = publisher(role, Limits::default());
+    let mut all: Vec<_> = (0..3).map(|_| subscribe(role).expect("it is accepted")).collect();
     events.publish((0..100).map(|number| event(number, "text")));
     events.end();
     for subscription in &mut all {
@@ -76,7 +76,7 @@ fn at_the_end_each_subscriber_gets_all_events_and_a_last_line() {
         assert_eq!(last.kind, EventKind::End { reason: EndReason::Stopping });
         assert!(subscription.next().is_none());
     }
-    match subscribe(&name) {
+    match subscribe(role) {
         Err(AskError::Refused(message)) => assert_eq!(message, "the daemon is stopping"),
         answer => panic!("{answer:?}"),
     }
@@ -86,10 +86,10 @@ fn at_the_end_each_subscriber_gets_all_events_and_a_last_line() {
 
 #[test]
 fn a_slow_subscriber_is_disconnected_with_a_last_line_and_delays_no_one() {
-    let name = Name::for_test("subscribe-slow");
-    let events = publisher(&name, Limits { queue: 64, ..Limits::default() });
-    let slow = subscribe(&name).expect("it is accepted");
-    let fast = subscribe(&name).expect("it is accepted");
+    let Some(role) = role("subscribe-slow") else { return };
+    let events = publisher(role, Limits { queue: 64, ..Limits::default() });
+    let slow = subscribe(role).expect("it is accepted");
+    let fast = subscribe(role).expect("it is accepted");
     let (sender, read) = std::sync::mpsc::channel();
     let reader = thread::spawn(move || {
         for event in fast {
@@ -116,17 +116,17 @@ fn a_slow_subscriber_is_disconnected_with_a_last_line_and_delays_no_one() {
 
 #[test]
 fn a_subscriber_that_never_reads_is_disconnected_after_some_time() {
-    let name = Name::for_test("subscribe-stuck");
+    let Some(role) = role("subscribe-stuck") else { return };
     let limits = Limits { subscribers: 1, queue: 4, linger: Duration::from_secs(2) };
-    let events = publisher(&name, limits);
-    let stuck = subscribe(&name).expect("it is accepted");
+    let events = publisher(role, limits);
+    let stuck = subscribe(role).expect("it is accepted");
     let text = "x".repeat(64 * 1024);
     assert_soon("it is too slow", || {
         events.publish([event(1, &text)]);
         !events.has_subscribers()
     });
-    assert!(matches!(subscribe(&name), Err(AskError::Refused(_))), "its place is not free yet");
-    assert_soon("its place is free", || subscribe(&name).is_ok());
+    assert!(matches!(subscribe(role), Err(AskError::Refused(_))), "its place is not free yet");
+    assert_soon("its place is free", || subscribe(role).is_ok());
     // Its last line was lost with the rest; that it is incomplete is an error, not an end.
     let last = stuck.last().expect("a result");
     assert!(matches!(last, Err(AskError::Failed(_))), "{last:?}");
@@ -134,16 +134,16 @@ fn a_subscriber_that_never_reads_is_disconnected_after_some_time() {
 
 #[test]
 fn the_number_of_subscribers_is_bounded_and_a_place_is_free_after_a_disconnect() {
-    let name = Name::for_test("subscribe-many");
-    let events = publisher(&name, Limits::default());
-    let mut all: Vec<_> = (0..16).map(|_| subscribe(&name).expect("it is accepted")).collect();
-    match subscribe(&name) {
+    let Some(role) = role("subscribe-many") else { return };
+    let events = publisher(role, Limits::default());
+    let mut all: Vec<_> = (0..16).map(|_| subscribe(role).expect("it is accepted")).collect();
+    match subscribe(role) {
         Err(AskError::Refused(message)) => {
             assert!(message.contains("16 subscribers, the maximum"), "{message}")
         }
         answer => panic!("{answer:?}"),
     }
-    ask(&name, &Request::Status).expect("requests are answered all the same");
+    ask(role, &Request::Status).expect("requests are answered all the same");
     events.publish([event(1, "to all")]);
     for subscription in &mut all {
         assert_eq!(numbers(subscription, 1), [1]);
@@ -152,7 +152,7 @@ fn the_number_of_subscribers_is_bounded_and_a_place_is_free_after_a_disconnect()
     // Without any event in between.
     let mut last = None;
     assert_soon("a place is free", || {
-        last = subscribe(&name).ok();
+        last = subscribe(role).ok();
         last.is_some()
     });
     events.publish([event(2, "to the new one")]);
@@ -163,11 +163,11 @@ fn the_number_of_subscribers_is_bounded_and_a_place_is_free_after_a_disconnect()
 
 #[test]
 fn many_subscribers_at_once_all_get_the_same() {
-    let name = Name::for_test("subscribe-crowd");
-    let events = publisher(&name, Limits::default());
+    let Some(role) = role("subscribe-crowd") else { return };
+    let events = publisher(role, Limits::default());
     let readers: Vec<_> = (0..16)
         .map(|_| {
-            let subscription = subscribe(&name).expect("it is accepted");
+            let subscription = subscribe(role).expect("it is accepted");
             thread::spawn(move || subscription.map(|event| event.expect("an event")).collect())
         })
         .collect();
@@ -184,8 +184,9 @@ fn many_subscribers_at_once_all_get_the_same() {
 
 #[test]
 fn a_daemon_that_dies_is_an_error_and_not_an_end() {
-    let name = Name::for_test("subscribe-dead");
-    let listener = name.bind().expect("it can be asked for").expect("the name is free");
+    let Some(role) = role("subscribe-dead") else { return };
+    let claim = role.claim().expect("it can be made").expect("it is free");
+    let listener = claim.listener().try_clone().expect("a descriptor");
     let daemon = thread::spawn(move || {
         let (mut stream, _) = listener.accept().expect("a client");
         let mut request = String::new();
@@ -196,7 +197,7 @@ fn a_daemon_that_dies_is_an_error_and_not_an_end() {
         let event = serde_json::to_string(&event(1, "")).expect("JSON");
         write!(stream, "{answer}\n{event}\n{{\"at\":2,").expect("the client reads");
     });
-    let mut subscription = subscribe(&name).expect("it is accepted");
+    let mut subscription = subscribe(role).expect("it is accepted");
     assert_eq!(numbers(&mut subscription, 1), [1]);
     match subscription.next() {
         Some(Err(AskError::Failed(error))) => {
@@ -210,9 +211,9 @@ fn a_daemon_that_dies_is_an_error_and_not_an_end() {
 
 #[test]
 fn what_a_subscriber_writes_is_ignored() {
-    let name = Name::for_test("subscribe-talks");
-    let events = publisher(&name, Limits::default());
-    let mut stream = connect(&name);
+    let Some(role) = role("subscribe-talks") else { return };
+    let events = publisher(role, Limits::default());
+    let mut stream = connect(role);
     stream.write_all(b"\"subscribe\"\n\"resume\"\n").expect("it is taken");
     let mut lines = BufReader::new(stream.try_clone().expect("a copy")).lines();
     let first = lines.next().expect("an answer").expect("an answer");
@@ -227,9 +228,9 @@ fn what_a_subscriber_writes_is_ignored() {
 
 #[test]
 fn an_end_without_a_reader_is_over_when_it_disconnects() {
-    let name = Name::for_test("subscribe-leaves");
-    let events = publisher(&name, Limits { linger: LONG, ..Limits::default() });
-    let subscription = subscribe(&name).expect("it is accepted");
+    let Some(role) = role("subscribe-leaves") else { return };
+    let events = publisher(role, Limits { linger: LONG, ..Limits::default() });
+    let subscription = subscribe(role).expect("it is accepted");
     let text = "x".repeat(64 * 1024);
     events.publish((0..100).map(|number| event(number, &text)));
     events.end();

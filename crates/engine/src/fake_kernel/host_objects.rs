@@ -2,7 +2,10 @@
 
 use std::net::IpAddr;
 
-use evenkeel_model::{Binding, HostObject, HostValue, Live, LiveHostObject, Owner, RouteValue};
+use evenkeel_model::{
+    Binding, DefaultRoute, DefaultRouteValue, HostObject, HostValue, Link, Live, LiveHostObject,
+    Owner, RouteValue, TunnelDriver,
+};
 use rustix::io::Errno;
 
 use super::FakeKernel;
@@ -15,7 +18,10 @@ impl FakeKernel {
         object: &HostObject,
         value: &HostValue,
     ) -> Result<(), Errno> {
-        self.require_interface(object.interface())?;
+        object.interface().map_or(Ok(()), |it| self.require_interface(it))?;
+        if !value.can_be_set() {
+            return Err(Errno::IO);
+        }
         if self.live.host_objects.get(object).is_some() {
             return Err(Errno::EXIST);
         }
@@ -25,21 +31,43 @@ impl FakeKernel {
         if let HostObject::Route(route) = object {
             self.check_source(object, route.destination)?;
             let mut links = self.live.links.iter().flatten();
-            if links.any(|(name, link)| **name == *object.interface() && !link.up) {
+            if links.any(|(name, link)| Some(&**name) == object.interface() && !link.up) {
                 return Err(Errno::NETDOWN);
             }
         }
-        let live = LiveHostObject::of_evenkeel(value.clone());
+        let live = LiveHostObject::set_to(value.clone());
         self.live.host_objects.objects.insert(object.clone(), live);
+        self.set_tunnel_link(object, true);
+        Ok(())
+    }
+
+    /// Replaces a default route as the host crate does, which reads it first.
+    pub(super) fn replace_default_route(
+        &mut self,
+        route: DefaultRoute,
+        before: &HostValue,
+        after: &HostValue,
+    ) -> Result<(), Errno> {
+        let found = self.live.host_objects.objects.get_mut(&route.into()).ok_or(Errno::BUSY)?;
+        if found.value != *before {
+            return Err(Errno::BUSY);
+        }
+        let owner = match after {
+            HostValue::DefaultRoute(DefaultRouteValue::Found(_)) => Owner::Other,
+            _ => Owner::Evenkeel,
+        };
+        *found = LiveHostObject { owner, value: after.clone() };
         Ok(())
     }
 
     /// Deletes a host object that evenkeel added.
     pub(super) fn delete_host_object(&mut self, object: &HostObject) -> Result<(), Errno> {
-        self.require_interface(object.interface())?;
+        object.interface().map_or(Ok(()), |it| self.require_interface(it))?;
+        self.check_unused(object)?;
         match self.live.host_objects.get(object) {
             Some(live) if live.owner == Owner::Evenkeel => {
                 self.live.host_objects.objects.remove(object);
+                self.set_tunnel_link(object, false);
                 Ok(())
             }
             _ => Err(Errno::SRCH),
@@ -54,12 +82,37 @@ impl FakeKernel {
         if is_any { Err(Errno::BUSY) } else { Ok(()) }
     }
 
+    /// Whether a sysctl is of a tunnel device that exists.
+    pub(super) fn is_sysctl_of_tunnel(&self, key: &str) -> bool {
+        let mut links = self.live.links.iter().flatten();
+        links.any(|(name, _)| {
+            let of_link = key.split('.').nth(3).is_some_and(|it| *it == **name);
+            of_link && TunnelDriver::of_device(name).is_some()
+        })
+    }
+
+    /// Sets the interface of a tunnel device up or down. The kernel keeps it when it is deleted
+    /// (`ip_tunnel_dellink`).
+    fn set_tunnel_link(&mut self, object: &HostObject, up: bool) {
+        let Some(interface) = object.device() else { return };
+        let created = || Link { up, dummy: false, owner: Owner::Other };
+        let links = self.live.links.get_or_insert_default();
+        links.entry(interface.into()).or_insert_with(created).up = up;
+    }
+
+    /// Checks that no address is on a tunnel device.
+    fn check_unused(&self, object: &HostObject) -> Result<(), Errno> {
+        let mut addresses = self.live.addresses.keys();
+        let is_used = addresses.any(|it| Some(&*it.interface) == object.device());
+        if is_used { Err(Errno::BUSY) } else { Ok(()) }
+    }
+
     /// Checks that a route has a source (`fib_valid_prefsrc`).
     fn check_source(&self, object: &HostObject, destination: IpAddr) -> Result<(), Errno> {
         // IPv4 accepts any address of the host as a source, IPv6 one of the interface.
         let is_source = |binding: &Binding| {
             binding.address == destination
-                && (binding.address.is_ipv4() || *binding.interface == *object.interface())
+                && (binding.address.is_ipv4() || Some(&*binding.interface) == object.interface())
         };
         if self.live.addresses.keys().any(is_source) { Ok(()) } else { Err(Errno::INVAL) }
     }
@@ -94,7 +147,7 @@ impl FakeKernel {
                 HostObject::Neighbour(it) => {
                     it.interface != unbound.interface || !it.address.is_ipv4()
                 }
-                HostObject::Route(_) => true,
+                _ => true,
             });
         }
     }
@@ -104,6 +157,7 @@ impl FakeKernel {
         let mut live = self.live.clone();
         live.host_objects.read.clone_from(&request.host_objects);
         live.host_objects.objects.retain(|it, _| request.host_objects.contains(&it.kind()));
+        self.foreign.disown(&mut live);
         live
     }
 }

@@ -3,17 +3,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::RandomState;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use evenkeel_control::LockError;
 use evenkeel_host::Capability;
 use evenkeel_model::statistics::Statistics;
-use evenkeel_model::{Binding, Live, Service, ServiceKey};
+use evenkeel_model::{Binding, Live, LocalSessions, Service, ServiceKey};
 use evenkeel_plan::Op;
 
 use super::FakeKernel;
 use crate::error::KernelError;
-use crate::kernel::{Kernel, ReadRequest, Replies};
+use crate::kernel::{Journalled, Kernel, ReadRequest, Replies};
 use crate::probe::TableDigest;
 
 /// A shared kernel in memory.
@@ -51,8 +52,8 @@ impl Kernel for SharedKernel {
         self.get().silent_interfaces()
     }
 
-    fn set_journalled(&mut self, bindings: BTreeSet<Binding>) {
-        self.get().set_journalled(bindings);
+    fn set_journalled(&mut self, journalled: Journalled) {
+        self.get().set_journalled(journalled);
     }
 
     fn observe(&mut self, request: &ReadRequest) -> Result<Live, KernelError> {
@@ -78,6 +79,10 @@ impl Kernel for SharedKernel {
         keys: &BTreeSet<ServiceKey>,
     ) -> Result<(BTreeMap<ServiceKey, Service>, Statistics), KernelError> {
         self.get().services_with_statistics(keys)
+    }
+
+    fn local_sessions(&mut self, addresses: &BTreeSet<IpAddr>) -> LocalSessions {
+        self.get().local_sessions(addresses)
     }
 
     fn read_namespace(

@@ -7,7 +7,9 @@ use evenkeel_model::statistics::Traffic;
 use evenkeel_model::{Binding, Link, Live, Owner, RealServers, Service, ServiceKey};
 
 use super::{HostKernel, host_error, ipvs_error};
-use crate::convert::{real_server, service_config, service_key, traffic, wire_service_key};
+use crate::convert::{
+    real_server, service_config, service_key, sync_daemon, timeouts, traffic, wire_service_key,
+};
 use crate::error::KernelError;
 
 impl HostKernel {
@@ -17,7 +19,8 @@ impl HostKernel {
         mut each: impl FnMut(ServiceKey, Traffic),
     ) -> Result<BTreeMap<ServiceKey, Service>, KernelError> {
         let mut services = BTreeMap::new();
-        let read = self.ipvs.for_each_service(|reply| {
+        let Some(ipvs) = &mut self.ipvs else { return Ok(services) };
+        let read = ipvs.for_each_service(|reply| {
             if let Some(key) = service_key(&reply.service.key) {
                 each(key, traffic(&reply.statistics().unwrap_or_default()));
                 services.insert(key, without_real_servers(&reply.service));
@@ -36,8 +39,9 @@ impl HostKernel {
         // Reading the whole list costs less than requesting many services one by one.
         const SINGLE_REQUESTS: usize = 8;
         let mut services = BTreeMap::new();
+        let Some(ipvs) = &mut self.ipvs else { return Ok(services) };
         if keys.len() > SINGLE_REQUESTS {
-            let read = self.ipvs.for_each_service(|reply| {
+            let read = ipvs.for_each_service(|reply| {
                 if let Some(key) = service_key(&reply.service.key).filter(|it| keys.contains(it)) {
                     each(key, traffic(&reply.statistics().unwrap_or_default()));
                     services.insert(key, without_real_servers(&reply.service));
@@ -47,7 +51,7 @@ impl HostKernel {
             return Ok(services);
         }
         for key in keys {
-            let answer = self.ipvs.service(&wire_service_key(key));
+            let answer = ipvs.service(&wire_service_key(key));
             let answer = answer.map_err(|error| ipvs_error("reading a service", error))?;
             if let Some(entry) = answer {
                 each(*key, traffic(&entry.statistics));
@@ -82,8 +86,9 @@ impl HostKernel {
         service: &ServiceKey,
         mut each: impl FnMut(&ipvs::codec::DestinationReply<'_>),
     ) -> Result<RealServers, KernelError> {
+        let Some(ipvs) = &mut self.ipvs else { return Ok(RealServers::new()) };
         let mut listed = Vec::with_capacity(16);
-        let read = self.ipvs.for_each_destination(&wire_service_key(service), |reply| {
+        let read = ipvs.for_each_destination(&wire_service_key(service), |reply| {
             each(&reply);
             listed.push(real_server(&reply.destination));
         });
@@ -93,13 +98,43 @@ impl HostKernel {
     }
 
     pub(super) fn exists(&mut self, service: &ServiceKey) -> Result<bool, KernelError> {
-        let answer = self.ipvs.service(&wire_service_key(service));
+        let Some(ipvs) = &mut self.ipvs else { return Ok(false) };
+        let answer = ipvs.service(&wire_service_key(service));
         let answer = answer.map_err(|error| ipvs_error("reading a service", error))?;
         Ok(answer.is_some())
     }
 
-    /// Reads the addresses with their owners and labels, and the interfaces, into `live`.
-    pub(super) fn read_addresses(&mut self, live: &mut Live) -> Result<(), KernelError> {
+    /// Reads the timeouts and sync daemons into `live`.
+    pub(super) fn read_ipvs_settings(&mut self, live: &mut Live) -> Result<(), KernelError> {
+        (live.timeouts, live.sync) = Default::default();
+        let Some(ipvs) = &mut self.ipvs else { return Ok(()) };
+        let read = ipvs.timeouts();
+        live.timeouts =
+            Some(timeouts(read.map_err(|error| ipvs_error("reading the timeouts", error))?));
+        let daemons = ipvs.daemons();
+        let daemons = daemons.map_err(|error| ipvs_error("reading the sync daemons", error))?;
+        live.sync = daemons.iter().filter_map(|entry| sync_daemon(&entry.daemon)).collect();
+        Ok(())
+    }
+
+    /// Returns the client for an operation on IPVS, which needs it.
+    pub(super) fn required_ipvs(&mut self) -> Result<&mut ipvs::Client, KernelError> {
+        match &mut self.ipvs {
+            Some(client) => Ok(client),
+            absent => {
+                let found = ipvs::Client::connect();
+                let found = found.map_err(|error| ipvs_error("connecting to IPVS", error))?;
+                Ok(absent.insert(found))
+            }
+        }
+    }
+
+    /// Reads the addresses with their owners and labels, and the interfaces, into `live`. Returns the
+    /// interfaces as read.
+    pub(super) fn read_addresses(
+        &mut self,
+        live: &mut Live,
+    ) -> Result<Vec<evenkeel_host::Link>, KernelError> {
         let read = self.host.links_and_addresses();
         let (links, addresses) =
             read.map_err(|error| host_error("reading the interfaces and addresses", error))?;
@@ -115,18 +150,18 @@ impl HostKernel {
                 interface: address.interface.into(),
                 prefix: address.prefix,
             };
-            let ours = is_ours || !keeps_marks && self.journalled.contains(&binding);
+            let ours = is_ours || !keeps_marks && self.journalled.addresses.contains(&binding);
             live.labels.extend(label.map(|label| (binding.clone(), label.into())));
             live.addresses.insert(binding, if ours { Owner::Evenkeel } else { Owner::Other });
         }
         self.link_tracker.update(&links);
-        let links = links.into_iter().map(|link| {
+        let named = links.iter().map(|link| {
             let owner = if link.is_ours() { Owner::Evenkeel } else { Owner::Other };
             let dummy = link.is_dummy();
-            (link.name.into(), Link { up: link.up, dummy, owner })
+            (link.name.as_str().into(), Link { up: link.up, dummy, owner })
         });
-        live.links = Some(links.collect());
-        Ok(())
+        live.links = Some(named.collect());
+        Ok(links)
     }
 }
 

@@ -80,6 +80,7 @@ mod tests {
             alias: None,
             mtu: 1500,
             hardware_address: vec![2, 0, 0, 0, 0, last],
+            tunnel: None,
         }
     }
 

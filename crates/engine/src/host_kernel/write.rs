@@ -8,6 +8,7 @@ use evenkeel_model::Binding;
 use evenkeel_plan::Op;
 use rustix::io::Errno;
 
+use super::packet_rules::is_source_nat;
 use super::{HostKernel, host_error, ipvs_error};
 use crate::convert::{
     wire_destination, wire_key, wire_service, wire_service_key, wire_sync_daemon, wire_sync_state,
@@ -45,7 +46,7 @@ impl HostKernel {
     ) -> Result<(), KernelError> {
         let Range { start: first, end } = places;
         let exceptions = &mut replies.exceptions;
-        let (refusals, unknown, cause) = match self.ipvs.execute(commands) {
+        let (refusals, unknown, cause) = match self.required_ipvs()?.execute(commands) {
             Ok(refusals) => (refusals, places.len()..places.len(), None),
             Err(Interrupted { source: error @ ipvs::Error::PermissionDenied { .. }, .. }) => {
                 return Err(ipvs_error("writing the IPVS table", error));
@@ -83,12 +84,35 @@ impl HostKernel {
     ) -> Result<(), KernelError> {
         let is_unbind = |op: &Op| matches!(op, Op::Unbind { .. });
         let mut first = first;
-        for run in ops.chunk_by(|one, next| is_unbind(one) && is_unbind(next)) {
+        let belong_together = |one: &Op, next: &Op| {
+            is_unbind(one) && is_unbind(next) || is_source_nat(one) && is_source_nat(next)
+        };
+        for run in ops.chunk_by(belong_together) {
+            if run.len() > 1 && is_source_nat(&run[0]) {
+                let places = first..first + run.len();
+                match self.change_source_nat(run) {
+                    Ok(()) => {
+                        first = places.end;
+                        continue;
+                    }
+                    // Each of them would wait as long, or fail alike.
+                    Err(error) if concerns_all(&error) => {
+                        let refused = host_answer(Err(error))?.map(Exception::Refused);
+                        let refused = places.clone().zip(std::iter::repeat(refused));
+                        replies
+                            .exceptions
+                            .extend(refused.filter_map(|(place, it)| it.map(|it| (place, it))));
+                        first = places.end;
+                        continue;
+                    }
+                    // One by one, each has a reply of its own.
+                    Err(_) => {}
+                }
+            }
             for (place, op) in (first..).zip(run) {
                 self.execute_single(op, place, replies)?;
             }
-            // A run of more than one operation has unbinds only.
-            for (place, op) in (first..).zip(run).filter(|_| run.len() > 1) {
+            for (place, op) in (first..).zip(run).filter(|(_, op)| run.len() > 1 && is_unbind(op)) {
                 let exception = replies.exceptions.get(&place);
                 if matches!(exception, Some(Exception::Refused(it)) if it.errno == Errno::BUSY) {
                     replies.exceptions.remove(&place);
@@ -110,16 +134,16 @@ impl HostKernel {
         let refused = match op {
             Op::AddModule { module } => load(module),
             Op::EditTimeouts { before, after } => {
-                ipvs_refusal(self.ipvs.set_timeouts(&wire_timeouts(*before, *after)))?
+                ipvs_refusal(self.required_ipvs()?.set_timeouts(&wire_timeouts(*before, *after)))?
             }
             Op::AddSync { state, after } => match wire_sync_daemon(*state, after) {
-                Some(daemon) => ipvs_refusal(self.ipvs.start_daemon(&daemon))?,
+                Some(daemon) => ipvs_refusal(self.required_ipvs()?.start_daemon(&daemon))?,
                 None => Some(Errno::NODEV.into()),
             },
             Op::DeleteSync { state, .. } => {
-                ipvs_refusal(self.ipvs.stop_daemon(wire_sync_state(*state)))?
+                ipvs_refusal(self.required_ipvs()?.stop_daemon(wire_sync_state(*state)))?
             }
-            Op::EditSysctl { key, after, .. } => {
+            Op::EditSysctl { key, after, .. } | Op::RestoreSysctl { key, after, .. } => {
                 host_answer(evenkeel_host::set_sysctl(key, after))?
             }
             Op::AddDummy { interface } => host_answer(self.host.create_dummy(interface))?,
@@ -131,8 +155,9 @@ impl HostKernel {
             Op::AddHostObject { object, after } => {
                 host_answer(self.add_host_object(object, after))?
             }
-            Op::EditHostObject { object, after, .. } => {
-                host_answer(self.edit_host_object(object, after))?
+            Op::EditHostObject { object, before, after } => {
+                let warnings = &mut replies.warnings;
+                host_answer(self.edit_host_object(object, before, after, warnings))?
             }
             Op::DeleteHostObject { object, .. } => host_answer(self.delete_host_object(object))?,
             Op::Unbind { binding, .. } => host_answer(self.host.unbind(&host_binding(binding)))?,
@@ -157,7 +182,7 @@ impl HostKernel {
         warnings: &mut Vec<ExecutionWarning>,
     ) -> Result<(), evenkeel_host::Error> {
         self.host.bind_labelled(&host_binding(binding), label)?;
-        self.journalled.insert(binding.clone());
+        self.journalled.addresses.insert(binding.clone());
         if let Err(error) = self.host.announce(binding.address, &binding.interface) {
             warnings.push(ExecutionWarning::NotAnnounced {
                 binding: binding.clone(),
@@ -207,6 +232,12 @@ fn host_answer(answer: Result<(), evenkeel_host::Error>) -> Result<Option<Refuse
     }
 }
 
+/// Whether an error of a program is the same for all operations.
+fn concerns_all(error: &evenkeel_host::Error) -> bool {
+    use evenkeel_host::Error;
+    matches!(error, Error::TablesUnavailable { .. } | Error::NotPermitted { .. } | Error::Io { .. })
+}
+
 /// Returns the netlink message of an operation on the IPVS table; `None` for other operations, or if a
 /// name is longer than the kernel's fields.
 fn command(op: &Op) -> Option<Command> {
@@ -229,6 +260,7 @@ fn command(op: &Op) -> Option<Command> {
         }
         Op::AddModule { .. }
         | Op::EditSysctl { .. }
+        | Op::RestoreSysctl { .. }
         | Op::EditTimeouts { .. }
         | Op::AddSync { .. }
         | Op::DeleteSync { .. }
@@ -259,11 +291,16 @@ fn host_refusal(error: &evenkeel_host::Error) -> Refused {
         Error::Missing { .. } => Errno::SRCH.into(),
         Error::NotBound(_) => Errno::ADDRNOTAVAIL.into(),
         Error::InterfaceMissing { .. } => Errno::NODEV.into(),
+        Error::TunnelUnavailable { .. }
+        | Error::FouUnavailable { .. }
+        | Error::TablesUnavailable { .. } => {
+            Refused { errno: Errno::OPNOTSUPP, message: Some(error.to_string().into()) }
+        }
         Error::Refused { source, .. } | Error::DummyUnavailable { source, .. } => Refused {
             errno: Errno::from_raw_os_error(source.errno),
             message: source.message.as_deref().map(Into::into),
         },
-        Error::WouldDropSecondaries { .. } | Error::InTheWay { .. } => {
+        Error::WouldDropSecondaries { .. } | Error::InTheWay { .. } | Error::Changed { .. } => {
             Refused { errno: Errno::BUSY, message: Some(error.to_string().into()) }
         }
         Error::Impossible { .. } => {

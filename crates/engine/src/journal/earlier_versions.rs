@@ -58,12 +58,27 @@ fn an_earlier_journal_is_read_with_everything_in_it() {
         let (_folder, state, text) = fixture(name);
         assert!(text.starts_with(format!("{{\"version\":{version},").as_bytes()), "{name}");
         let journal = parse(&text);
-        let PriorState { applied, scope, guards, end_marks: _, sysctls, timeouts, drains } =
-            &journal.record;
-        assert!(*applied, "{name}");
+        let PriorState {
+            applied,
+            scope,
+            guards,
+            end_marks: _,
+            sysctls,
+            side_effects,
+            left,
+            handed_over,
+            former_timeouts,
+            timeouts,
+            drains,
+            replaced,
+            real_server: role,
+        } = &journal.record;
+        assert!(*applied && replaced.is_empty() && role.is_none(), "{name}");
+        assert!(left.is_empty() && handed_over.is_empty() && former_timeouts.is_empty(), "{name}");
         let expected = ["expire_nodest_conn", "expire_quiescent_template"]
             .map(|key| (format!("net.ipv4.vs.{key}").into(), "0".into()));
         assert_eq!(*sysctls, expected.into(), "{name}");
+        assert!(side_effects.is_empty(), "{name}");
         assert_eq!((timeouts.tcp, timeouts.tcp_fin, timeouts.udp), (Some(3_600), None, Some(600)));
         let (dns, dns6) =
             (on("192.0.2.20", 53, Protocol::Udp), on("2001:db8::20", 53, Protocol::Udp));

@@ -3,15 +3,15 @@
 //!
 //! What the user intended is kept by name and across boots: the last good spec with its scope and
 //! its thresholds. What was done to the kernel is kept by identity only, because it is gone with
-//! the namespace: addresses, devices, values of sysctls, drains, a pending apply. The fact that a
-//! spec was applied is kept for the kernel's first namespace only: after a reboot it is still the
-//! same host, whereas any other recreated namespace may hold foreign objects that the spec would
+//! the namespace: addresses, devices, values of sysctls, drains, what stays of a real server, a pending
+//! apply. The facts that a spec was applied, and that the host was a real server or a gateway, are kept for the
+//! kernel's first namespace only: after a reboot it is still the same host, whereas any other recreated namespace may hold foreign objects that the spec would
 //! delete.
 
 use std::borrow::Cow;
 
 use evenkeel_host::{Namespace, NamespaceIdentity, NamespaceState};
-use evenkeel_plan::PriorState;
+use evenkeel_plan::{PriorState, RealServerRecords};
 
 use super::{Journal, JournalError};
 use crate::{Pending, StateDir};
@@ -27,7 +27,21 @@ impl Journal {
         let Self {
             namespace: _,
             record:
-                PriorState { applied, scope, guards, end_marks, sysctls: _, timeouts: _, drains: _ },
+                PriorState {
+                    applied,
+                    scope,
+                    guards,
+                    end_marks,
+                    sysctls: _,
+                    side_effects: _,
+                    left: _,
+                    handed_over: _,
+                    former_timeouts: _,
+                    timeouts: _,
+                    drains: _,
+                    replaced: _,
+                    real_server,
+                },
             addresses: _,
             host_objects: _,
             dummies: _,
@@ -46,6 +60,10 @@ impl Journal {
                 scope,
                 guards,
                 end_marks,
+                real_server: match is_same_host {
+                    true => real_server.after_reboot(),
+                    false => RealServerRecords::default(),
+                },
                 ..PriorState::default()
             },
             spec,

@@ -2,7 +2,7 @@ use std::fs;
 use std::path::Path;
 
 use evenkeel_model::arbitrary::pair;
-use evenkeel_model::{Drain, RealServerKey};
+use evenkeel_model::{Drain, ForeignMarks, RealServerKey};
 use evenkeel_plan::{DrainRecords, Draining, Inputs, Uptime, plan};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -28,7 +28,11 @@ fn example() -> Journal {
     let pending = Pending::begin(5, 120, Vec::new()).expect("this boot has a name");
     Journal {
         namespace: None,
-        record: PriorState { applied: true, ..PriorState::default() },
+        record: PriorState {
+            applied: true,
+            handed_over: ForeignMarks { dummies: ["old".into()].into(), ..ForeignMarks::default() },
+            ..PriorState::default()
+        },
         addresses: BTreeSet::from([Binding::host([192, 0, 2, 1].into(), "eth0")]),
         host_objects: [evenkeel_model::HostRoute {
             destination: [192, 0, 2, 1].into(),

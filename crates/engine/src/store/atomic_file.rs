@@ -9,19 +9,23 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Write};
 
-use rustix::fs::{Mode, OFlags, openat};
+use rustix::fs::{Mode, OFlags, fchmod, openat};
 use rustix::io::Errno;
 
 use super::{Directory, FileError};
 
-/// What a file is for.
+/// Only root, or the user that evenkeel runs as, may read what evenkeel writes: the values of a spec's
+/// parameters may be secrets. The umask does not matter.
+const MODE: Mode = Mode::from_raw_mode(0o600);
+
+/// What a file is for. In both cases only its owner may read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileUse {
     /// Evenkeel's own, below the state directory: it has one writer at a time, which removes what a
-    /// killed one left. The umask decides who may read it.
+    /// killed one left.
     State,
     /// Written for the user, in any directory: several processes may write it at the same time, so each
-    /// has a temporary file of its own. Only its owner may read it.
+    /// has a temporary file of its own.
     Export,
 }
 
@@ -48,7 +52,7 @@ impl Directory {
         write: impl FnOnce(&mut File) -> io::Result<()>,
     ) -> Result<(), FileError> {
         let temporary = file_use.temporary_name(name);
-        let mut file = self.create_file(&temporary, file_use.mode())?;
+        let mut file = self.create_file(&temporary)?;
         // A full disk may be reported only by the flush.
         let written = write(&mut file)
             .and_then(|()| file.sync_all())
@@ -64,10 +68,10 @@ impl Directory {
     }
 
     /// Creates a file, in place of one that has this name.
-    fn create_file(&self, name: &OsStr, mode: Mode) -> Result<File, FileError> {
+    fn create_file(&self, name: &OsStr) -> Result<File, FileError> {
         // EXCL opens nothing that exists, and so follows no link.
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let create = || openat(&self.handle, name, flags, mode);
+        let create = || openat(&self.handle, name, flags, MODE);
         let created = match create() {
             Err(Errno::EXIST) => {
                 let removed = self.remove(name).map_err(io::Error::from);
@@ -75,7 +79,10 @@ impl Directory {
             }
             created => created.map_err(io::Error::from),
         };
-        Ok(created.map_err(self.failed("write", name))?.into())
+        let file = File::from(created.map_err(self.failed("write", name))?);
+        // The umask may have taken the owner's permissions.
+        fchmod(&file, MODE).map_err(self.failed("write", name))?;
+        Ok(file)
     }
 }
 
@@ -87,13 +94,6 @@ impl FileUse {
             Self::Export => temporary.push(format!(".{}.new", std::process::id())),
         }
         temporary
-    }
-
-    fn mode(self) -> Mode {
-        Mode::from_raw_mode(match self {
-            Self::State => 0o666,
-            Self::Export => 0o600,
-        })
     }
 }
 

@@ -9,15 +9,22 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, DirEntry, FileType, Mode, OFlags, fsync, mkdirat, openat, renameat, statat,
-    unlinkat,
+    AtFlags, CWD, Dir, DirEntry, FileType, Mode, OFlags, chmodat, fstat, fsync, mkdirat, openat,
+    renameat, statat, unlinkat,
 };
 use rustix::io::Errno;
+use rustix::process::geteuid;
 
 use super::FileError;
 
 /// The handle serves to find names only, which takes no permission to list the directory.
 const HANDLE: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// The directory in which evenkeel keeps its state unless a user names another one.
+pub const DEFAULT_STATE_DIR: &str = "/var/lib/evenkeel";
+
+/// The mode of evenkeel's directories.
+const PRIVATE: Mode = Mode::from_raw_mode(0o700);
 
 /// An open directory.
 #[derive(Debug)]
@@ -45,12 +52,21 @@ impl Directory {
         Ok(Self { handle, path: path.to_owned() })
     }
 
-    /// Opens a directory that the user named, and creates it if there is none.
+    /// Opens a directory that the user named, and creates it if there is none, for its owner alone. One that
+    /// exists keeps its mode, unless it is the default one: it may be a directory of something else.
     pub(super) fn create(path: &Path) -> Result<Self, FileError> {
-        if !path.is_dir() {
+        let exists = path.is_dir();
+        if !exists {
             create_durably(path).map_err(FileError::new("create", path))?;
+            // Whatever the umask made of it.
+            let changed = chmodat(CWD, path, PRIVATE, AtFlags::empty());
+            changed.map_err(FileError::new("create", path))?;
         }
-        Self::open(path)
+        let directory = Self::open(path)?;
+        if path == Path::new(DEFAULT_STATE_DIR) {
+            directory.close_to_others()?;
+        }
+        Ok(directory)
     }
 
     /// Opens a directory in this one.
@@ -58,14 +74,54 @@ impl Directory {
         self.child(name, "open")
     }
 
-    /// Opens a directory in this one, and creates it if there is none.
+    /// Opens a directory in this one, and creates it if there is none. Only its owner may use it: one that
+    /// others may use, as earlier versions or another umask made it, is closed to them, with its files.
     pub(super) fn create_child(&self, name: &str) -> Result<Self, FileError> {
-        match mkdirat(&self.handle, name, Mode::from_raw_mode(0o777)) {
-            Ok(()) => self.flush()?,
+        match mkdirat(&self.handle, name, PRIVATE) {
+            Ok(()) => {
+                // The umask may have taken the owner's permissions.
+                let complete = chmodat(&self.handle, name, PRIVATE, AtFlags::empty());
+                complete.map_err(self.failed("create", name))?;
+                self.flush()?;
+            }
             Err(Errno::EXIST) => {}
             Err(error) => return Err(self.failed("create", name)(error)),
         }
-        self.child(name, "create")
+        let child = self.child(name, "create")?;
+        if child.close_to_others()? {
+            child.close_files()?;
+        }
+        Ok(child)
+    }
+
+    /// Leaves a directory to its owner alone; `false` if it was so already, or is another user's.
+    fn close_to_others(&self) -> Result<bool, FileError> {
+        let found = fstat(&self.handle).map_err(FileError::new("protect", &self.path))?;
+        let mode = Mode::from_raw_mode(found.st_mode);
+        let is_private = (mode & Mode::from_raw_mode(0o077)).is_empty();
+        if is_private || found.st_uid != geteuid().as_raw() {
+            return Ok(false);
+        }
+        // The handle serves names only: its own mode cannot be changed by it.
+        let changed = chmodat(&self.handle, ".", PRIVATE, AtFlags::empty());
+        changed.map_err(FileError::new("protect", &self.path))?;
+        Ok(true)
+    }
+
+    /// Leaves the regular files of the directory to their owner alone.
+    fn close_files(&self) -> Result<(), FileError> {
+        for name in self.names()? {
+            let Ok(found) = statat(&self.handle, &*name, AtFlags::SYMLINK_NOFOLLOW) else {
+                continue;
+            };
+            let is_file = FileType::from_raw_mode(found.st_mode) == FileType::RegularFile;
+            if is_file && found.st_mode & 0o077 != 0 {
+                let mode = Mode::from_raw_mode(0o600);
+                let closed = chmodat(&self.handle, &*name, mode, AtFlags::empty());
+                closed.map_err(self.failed("protect", &name))?;
+            }
+        }
+        Ok(())
     }
 
     fn child(&self, name: &str, tried: &'static str) -> Result<Self, FileError> {

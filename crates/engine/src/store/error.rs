@@ -3,13 +3,14 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use evenkeel_model::printable_name;
 use thiserror::Error;
 
 /// A file or directory could not be used.
 #[derive(Debug, Error)]
 pub enum FileError {
     /// A file operation failed.
-    #[error("cannot {tried} {}", path.display())]
+    #[error("cannot {tried} {}", printable_name(&path.to_string_lossy()))]
     Failed {
         /// The operation.
         tried: &'static str,
@@ -20,13 +21,13 @@ pub enum FileError {
         source: io::Error,
     },
     /// A symbolic link is in the place of a file or directory.
-    #[error("{} is a symbolic link, and evenkeel follows none below its state directory", path.display())]
+    #[error("{} is a symbolic link, and evenkeel follows none below its state directory", printable_name(&path.to_string_lossy()))]
     Symlink {
         /// The link.
         path: PathBuf,
     },
     /// A directory, a pipe, a device or a socket is in the place of a file.
-    #[error("cannot read {}: it is not a regular file", path.display())]
+    #[error("cannot read {}: it is not a regular file", printable_name(&path.to_string_lossy()))]
     NotRegular {
         /// What is in the place of the file.
         path: PathBuf,

@@ -41,6 +41,12 @@ fn explanations() -> Vec<String> {
     let add_route = Op::AddHostObject { object: route.clone(), after: value.clone() };
     let delete_route = Op::DeleteHostObject { object: route, before: value };
     let bind = |binding| Op::Bind { binding, label: None };
+    let sysctl = Op::EditSysctl {
+        key: "net.ipv4.conf.lo.arp_ignore".into(),
+        before: "0".into(),
+        after: "1".into(),
+        rewrites: [].into(),
+    };
     let (before, after) = (Timeouts::INITIAL, Timeouts { tcp: 1, ..Timeouts::INITIAL });
     let refused = [
         (&add_service, Errno::NOENT),
@@ -60,6 +66,10 @@ fn explanations() -> Vec<String> {
         (&add_route, Errno::NETDOWN),
         (&add_route, Errno::NODEV),
         (&delete_route, Errno::SRCH),
+        (&sysctl, Errno::ROFS),
+        (&sysctl, Errno::PERM),
+        (&sysctl, Errno::NOENT),
+        (&sysctl, Errno::INVAL),
         (&bind(vip()), Errno::NODEV),
         (&bind(vip()), Errno::ACCESS),
         (&bind(vip_ipv6()), Errno::ACCESS),

@@ -1,11 +1,14 @@
 //! Tests what the journal records before, during and after a pass.
 
+mod sysctls;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use evenkeel_model::{
-    Binding, Drain, HostObject, HostObjectKind, HostValue, Live, MacAddress, Neighbour,
-    NeighbourValue, Owner,
+    Binding, DefaultRoute, DefaultRouteValue, Drain, Family, HostObject, HostObjectKind, HostValue,
+    Live, LiveHostObject, MacAddress, Neighbour, NeighbourValue, Owner, RecordedRoute,
+    RouteMessage,
 };
 use evenkeel_plan::{ClockReading, GuardRefusal, Inputs, PriorState, Uptime, plan};
 use rustix::io::Errno;
@@ -314,4 +317,70 @@ fn a_drain_of_an_earlier_boot_or_version_is_timed_by_the_wall_clock_until_the_ne
         assert!(drains_on(&mut kernel, &mut another, Host(100_000, 500)));
         assert!(!drains_on(&mut kernel, &mut journal, Host(100_062, 500)));
     }
+}
+
+fn found(last: u8) -> HostValue {
+    DefaultRouteValue::Found(vec![RecordedRoute {
+        gateway: Some([192, 0, 2, last].into()),
+        interfaces: vec!["eth0".into()],
+        metric: 100,
+        protocol: 16,
+        is_ours: false,
+        message: RouteMessage([last].into()),
+    }])
+    .into()
+}
+
+#[test]
+fn what_a_default_route_replaces_is_on_record_until_it_is_restored() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = StateDir::new(folder.path(), "init");
+    let mut journal = Journal::default();
+    let object = HostObject::from(DefaultRoute { family: Family::Ipv4 });
+    let ours = HostValue::from(DefaultRouteValue::Gateway([192, 0, 2, 2].into()));
+    let wanted =
+        Desired { host_objects: [(object.clone(), ours.clone())].into(), ..Desired::default() };
+    let mut kernel = host_with([]);
+    kernel.live.host_objects.read.insert(HostObjectKind::DefaultRoute);
+    let on_host = LiveHostObject::set_to(found(254));
+    kernel.live.host_objects.objects.insert(object.clone(), on_host.clone());
+    let before = kernel.live.clone();
+    let is_recorded = |journal: &Journal, value: Option<HostValue>| {
+        let (read, _) = state.read(false).expect("it can be read");
+        assert_eq!(read.host_objects, value.iter().map(|_| object.clone()).collect());
+        assert_eq!(read.record.replaced.0.get(&object), value.as_ref());
+        assert_eq!(journal.record.replaced, read.record.replaced);
+    };
+    let pass = |kernel: &mut FakeKernel, desired: &Desired, journal: &mut Journal| {
+        run(kernel, desired, ApplyOptions::default(), &state, journal)
+    };
+
+    // Refused, unknown, done.
+    kernel.faults.insert(0, Fault::Refuse(Errno::NETUNREACH));
+    assert!(!pass(&mut kernel, &wanted, &mut journal).is_success());
+    is_recorded(&journal, None);
+    kernel.faults = [(1, Fault::Vanish)].into();
+    pass(&mut kernel, &wanted, &mut journal);
+    is_recorded(&journal, Some(found(254)));
+    (kernel.faults, kernel.is_unreachable) = Default::default();
+    assert!(pass(&mut kernel, &wanted, &mut journal).is_success());
+    is_recorded(&journal, Some(found(254)));
+    assert_eq!(kernel.live.host_objects.get(&object).map(|it| &it.value), Some(&ours));
+    // Another program replaces it: its route is the one to restore.
+    let other = LiveHostObject::set_to(found(253));
+    kernel.live.host_objects.objects.insert(object.clone(), other);
+    assert!(pass(&mut kernel, &wanted, &mut journal).is_success());
+    is_recorded(&journal, Some(found(253)));
+    kernel.live.host_objects.objects.remove(&object);
+    assert!(pass(&mut kernel, &wanted, &mut journal).is_success());
+    is_recorded(&journal, Some(found(253)));
+    // It is restored, unless that fails.
+    let count = kernel.received.len();
+    kernel.faults.insert(count, Fault::Refuse(Errno::NOMEM));
+    assert!(!pass(&mut kernel, &Desired::default(), &mut journal).is_success());
+    is_recorded(&journal, Some(found(253)));
+    assert!(pass(&mut kernel, &Desired::default(), &mut journal).is_success());
+    is_recorded(&journal, None);
+    kernel.live.host_objects.objects.insert(object.clone(), on_host);
+    assert_eq!(kernel.live, before);
 }

@@ -49,6 +49,7 @@ fn a_dummy_with_our_alias_is_ours() {
         alias: Some("evenkeel".into()),
         mtu: 1500,
         hardware_address: vec![2, 0, 0, 0, 0, 9],
+        tunnel: None,
     };
     assert_eq!(decoded, expected);
     assert!(decoded.is_ours());

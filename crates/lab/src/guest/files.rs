@@ -81,9 +81,11 @@ fn attach_shared(
 
 /// The overlay file system is a module, and nothing can be found before it is there.
 fn load_overlay(modules: &Path) -> Result<(), Error> {
+    let kinds = Path::new("/proc/filesystems");
+    let known = fs::read_to_string(kinds).on("read", kinds)?;
     let path = modules.join("kernel/fs/overlayfs/overlay.ko");
-    if !path.exists() {
-        // It may be built in; otherwise the mount fails with an error.
+    if known.lines().any(|line| line.ends_with("\toverlay")) || !path.exists() {
+        // Built in or loaded already; otherwise the mount fails with an error.
         return Ok(());
     }
     let file = File::open(&path).on("open", &path)?;

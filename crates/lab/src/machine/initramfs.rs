@@ -35,10 +35,12 @@ pub(super) fn make(busybox: &Path, modules: &Path, needed: &[&str]) -> Result<Ve
 fn load_order(list: &str, needed: &[&str]) -> Vec<PathBuf> {
     let mut order: Vec<PathBuf> = Vec::new();
     for name in needed {
-        let file = format!("/{name}.ko");
+        // Some kernels have them compressed, which busybox recognises by the content.
+        let [plain, xz] = ["ko", "ko.xz"].map(|suffix| format!("/{name}.{suffix}"));
+        let is_it = |path: &str| path.ends_with(&plain) || path.ends_with(&xz);
         // What is not listed is built in. "a.ko: b.ko c.ko", where b may need c.
         let line = list.lines().filter_map(|line| line.split_once(':'));
-        let Some((path, needs)) = line.into_iter().find(|(path, _)| path.ends_with(&file)) else {
+        let Some((path, needs)) = line.into_iter().find(|(path, _)| is_it(path)) else {
             continue;
         };
         for path in needs.split_whitespace().rev().chain([path]).map(PathBuf::from) {
@@ -111,6 +113,13 @@ mod tests {
         let expected: Vec<PathBuf> =
             expected.iter().map(|name| PathBuf::from(format!("k/{name}.ko"))).collect();
         assert_eq!(order, expected);
+    }
+
+    #[test]
+    fn compressed_modules_are_found() {
+        let list = "k/9p.ko.xz: k/9pnet.ko.xz\nk/9pnet.ko.xz:\n";
+        let expected = ["k/9pnet.ko.xz", "k/9p.ko.xz"].map(PathBuf::from);
+        assert_eq!(load_order(list, &["9p"]), expected);
     }
 
     #[test]

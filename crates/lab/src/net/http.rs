@@ -4,8 +4,8 @@
 mod client;
 mod server;
 
-pub use client::get;
 pub(super) use client::{Answer, Connect, ask};
+pub use client::{get, get_from};
 pub use server::Server;
 
 /// The path of a long download: `/download?seconds=3`.

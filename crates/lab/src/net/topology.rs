@@ -1,7 +1,8 @@
 //! The classic cluster: a client, a director and real servers, each a namespace, on one bridge.
 //!
-//! The settings that real servers need for each forwarding method are made here. The director gets
-//! its own addresses and nothing else: the program under test sets up VIPs and the IPVS table.
+//! The settings that real servers need for each forwarding method are made here, unless the program
+//! under test makes them ([`Topology::build_bare`]). The director gets its own addresses and nothing
+//! else: the program under test sets up VIPs and the IPVS table.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -88,6 +89,19 @@ impl Topology {
     /// # Errors
     /// When a name is taken, the kernel lacks a kind of link, or an address is refused.
     pub fn build(&self) -> Result<Network, Error> {
+        self.build_hosts(false)
+    }
+
+    /// Builds it with links and the hosts' own addresses only: the program under test sets up the director
+    /// and the real servers.
+    ///
+    /// # Errors
+    /// As for [`Topology::build`].
+    pub fn build_bare(&self) -> Result<Network, Error> {
+        self.build_hosts(true)
+    }
+
+    fn build_hosts(&self, is_bare: bool) -> Result<Network, Error> {
         let hosts: Vec<&Host> =
             [&self.client, &self.director].into_iter().chain(&self.real_servers).collect();
         let bridge = format!("{}-bridge", self.director.name);
@@ -111,16 +125,22 @@ impl Topology {
         }
         bridge.ip(&links(&hosts))?;
         client.ip(&self.client_commands())?;
-        director.sysctls(&[
-            ("ipv4/ip_forward", "1"),
-            ("ipv6/conf/all/forwarding", "1"),
-            ("ipv4/conf/all/send_redirects", "0"),
-            ("ipv4/conf/eth0/send_redirects", "0"),
-        ])?;
+        if !is_bare {
+            director.sysctls(&[
+                ("ipv4/ip_forward", "1"),
+                ("ipv6/conf/all/forwarding", "1"),
+                ("ipv4/conf/all/send_redirects", "0"),
+                ("ipv4/conf/eth0/send_redirects", "0"),
+            ])?;
+        }
         director.ip(&self.director_commands())?;
         let mut servers = Vec::new();
         for (host, namespace) in self.real_servers.iter().zip(&real_servers) {
-            self.prepare_real_server(host, namespace)?;
+            if is_bare {
+                namespace.ip(&addresses(host))?;
+            } else {
+                self.prepare_real_server(host, namespace)?;
+            }
             for &port in &self.ports {
                 servers.push(Server::start(namespace, port, &host.name)?);
             }
@@ -282,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn the_way_back_leads_over_the_directors_address_in_the_same_network() {
+    fn the_return_path_leads_over_the_directors_address_in_the_same_network() {
         let director = Host::new("director", &["10.9.0.1/24", "10.0.0.1/24", "fd00::1/64"]);
         let host = Host::new("rs1", &["10.0.0.2/24"]);
         let gateway = director.address_in_reach_of(&host, host.addresses[0].addr());

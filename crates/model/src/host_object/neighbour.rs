@@ -13,7 +13,7 @@ use super::{HostObject, HostValue};
 pub struct Neighbour {
     /// The address that it resolves.
     pub address: IpAddr,
-    /// The interface's name.
+    /// The interface's name; empty where it is not known, as in a plan without its host.
     pub interface: Box<str>,
 }
 
@@ -33,6 +33,9 @@ pub struct MacAddress(pub [u8; 6]);
 pub struct InvalidMac;
 
 impl MacAddress {
+    /// In a plan without its host, the address that a gateway is to learn; no device has it.
+    pub const UNKNOWN: Self = Self([0; 6]);
+
     /// Whether it is the address of one device: neither a group nor all zeroes.
     pub fn is_unicast(self) -> bool {
         self.0[0] & 1 == 0 && self.0 != [0; 6]
@@ -97,7 +100,8 @@ impl From<Neighbour> for HostObject {
 impl fmt::Display for Neighbour {
     /// `192.0.2.1 dev eth0`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} dev {}", self.address, self.interface)
+        let interface = if self.interface.is_empty() { "?" } else { &self.interface };
+        write!(f, "{} dev {interface}", self.address)
     }
 }
 

@@ -1,13 +1,12 @@
 //! Laws of adoption.
 
 use evenkeel_model::arbitrary::pair;
-use evenkeel_model::{
-    Drain, Family, Forward, NamedService, RealServer, Scheduler, ServiceConfig, SyncDaemon,
-};
+use evenkeel_model::{Drain, Family, Forward, NamedService, RealServer, Scheduler, ServiceConfig};
 use proptest::prelude::*;
 
 use super::*;
 use crate::Draining;
+use crate::test_fixtures::sync_daemon;
 
 const KEY: ServiceKey = ServiceKey::Fwmark { family: Family::Ipv6, fwmark: 7 };
 
@@ -133,14 +132,7 @@ fn services_that_were_not_selected_are_not_adopted() {
 fn objects_that_are_deleted_only_to_be_added_again_stay_adopted() {
     let drains = DrainRecords::default();
     let mut adopted = Adopted::default();
-    let daemon = SyncDaemon {
-        interface: "eth0".into(),
-        id: 1,
-        max_length: None,
-        group: None,
-        port: None,
-        ttl: None,
-    };
+    let daemon = sync_daemon("eth0", 1);
     let asked = Desired {
         sync: Some([(SyncState::Backup, daemon.clone())].into()),
         ..spec([(1, 1), (2, 2)])

@@ -1,7 +1,8 @@
 //! `mass-delete`: too few of the live objects would be left.
 //!
 //! Services and VIPs are counted by those that survive, as replacements do not serve their clients.
-//! Real servers are counted by the net loss of each service, so that a pool can be replaced.
+//! Real servers are counted by the net loss of each service, so that a pool can be replaced. What the spec
+//! places on another director is not counted.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -60,7 +61,8 @@ fn services(inputs: &Inputs<'_>) -> Survivors {
         let is_left = desired.services.contains_key(key);
         let drains_away = !real_servers.is_empty()
             && !real_servers.iter().any(|(real_server, _)| stays(inputs, key, real_server));
-        if desired.scope.contains(key) && (is_left || !drains_away) {
+        let has_moved = desired.elsewhere.services.contains(key);
+        if desired.governs(key) && !has_moved && (is_left || !drains_away) {
             survivors.live += 1;
             survivors.left += usize::from(is_left);
         }
@@ -70,12 +72,18 @@ fn services(inputs: &Inputs<'_>) -> Survivors {
 
 fn vips(inputs: &Inputs<'_>) -> Survivors {
     let Inputs { desired, live, .. } = inputs;
+    // On a host that is no director, it is the directors' decision whether a VIP is used; a real server
+    // that is taken out of its services loses all of its VIPs.
+    if !desired.roles.is_director() {
+        return Survivors { left: 0, live: 0 };
+    }
     let bound = live.addresses.iter().filter(|(_, owner)| **owner == Owner::Evenkeel);
-    let bound: BTreeSet<IpAddr> = bound.map(|(binding, _)| binding.address).collect();
+    let bound = bound.map(|(binding, _)| binding).filter(|it| desired.governs_vip(it));
+    let bound: BTreeSet<IpAddr> = bound.map(|binding| binding.address).collect();
     let desired_addresses: BTreeSet<IpAddr> =
         desired.vips.keys().map(|binding| binding.address).collect();
-    let governed = bound.iter().filter(|address| desired.scope.contains_address(**address));
-    let governed: Vec<_> = governed.collect();
+    let governed: Vec<_> =
+        bound.iter().filter(|address| !desired.elsewhere.vips.contains(address)).collect();
     let left = governed.iter().filter(|address| desired_addresses.contains(address)).count();
     Survivors { left, live: governed.len() }
 }

@@ -33,7 +33,7 @@ fn lost_objects(inputs: &Inputs<'_>, lost: &LostFile, ops: &[Op]) -> Option<Stri
         Op::DeleteSync { state, .. } if sync.contains(state) => {
             Some(format!("sync daemon {state}"))
         }
-        Op::EditSysctl { key, after, .. }
+        Op::RestoreSysctl { key, after, .. }
             if sysctls.contains(key) && !inputs.desired.sysctls.contains_key(key) =>
         {
             Some(format!("sysctl {key} (restored to {after})"))

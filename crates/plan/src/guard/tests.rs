@@ -1,13 +1,16 @@
 use evenkeel_model::{Binding, Drain, Live, NamedService, Owner, Scope, Service, SyncDaemon};
 
 use super::*;
-use crate::test_fixtures::{self, at, on, warnings};
+use crate::test_fixtures::{self, at, on, sync_daemon, warnings};
 use crate::{Plan, PriorState, plan};
 
 mod cut_off;
+mod elsewhere;
+mod left_scope;
 mod mass_delete;
 mod missing_file;
 mod no_server;
+mod sessions;
 mod take_over;
 mod unbind_in_use;
 mod unjudged;
@@ -38,14 +41,7 @@ fn planned(desired: &Desired, live: &Live) -> Plan {
 }
 
 fn daemon() -> SyncDaemon {
-    SyncDaemon {
-        interface: "eth1".into(),
-        id: 1,
-        max_length: None,
-        group: None,
-        port: None,
-        ttl: None,
-    }
+    sync_daemon("eth1", 1)
 }
 
 fn vip(last: u8) -> Binding {
@@ -80,7 +76,7 @@ fn every_guard_is_found_by_its_name() {
     assert_eq!(
         unknown.to_string(),
         "there is no guard `mass_delete`; the guards are empty, cut-off, take-over, mass-delete, \
-         wider-scope, missing-file, no-server, unbind-in-use"
+         wider-scope, left-scope, missing-file, no-server, unbind-in-use"
     );
 }
 

@@ -57,17 +57,22 @@ pub(super) fn wider_scope(inputs: &Inputs<'_>, ops: &[Op]) -> Option<String> {
              {limits}; restore the `scope`, or write `scope: all` if the whole table is meant"
         ));
     }
-    let is_newly_covered =
-        |key: &ServiceKey| live.services.contains_key(key) && !before.contains(key);
+    // What an earlier apply was to remove was governed before that.
+    let removed = &desired.removed;
+    let is_newly_covered = |key: &ServiceKey| {
+        live.services.contains_key(key) && !before.contains(key) && !removed.services.contains(key)
+    };
     // A spec without `sync` leaves the sync daemons to other programs.
     let governed_sync = last.is_none_or(|last| last.sync.is_some());
     let (mut services, mut others) = (BTreeSet::new(), BTreeSet::new());
     for op in ops {
         match op {
-            Op::Unbind { binding, .. } if !before.contains_address(binding.address) => {
+            Op::Unbind { binding, .. }
+                if !before.contains_address(binding.address) && !removed.vips.contains(binding) =>
+            {
                 others.insert(format!("vip {binding}"));
             }
-            Op::DeleteSync { state, .. } if !governed_sync => {
+            Op::DeleteSync { state, .. } if !governed_sync && !removed.sync.contains(state) => {
                 others.insert(format!("sync daemon {state}"));
             }
             _ => services.extend(op.service().filter(is_newly_covered)),

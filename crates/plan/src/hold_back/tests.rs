@@ -3,12 +3,15 @@
 mod laws;
 
 use evenkeel_model::{
-    Desired, Drain, Forward, Link, Owner, RealServer, ServiceConfig, SyncDaemon, SyncState, Tunnel,
-    Vip,
+    ArpRules, ArpRulesValue, CONNECTION_TRACKING, Desired, Drain, Forward, HostValue, Link,
+    LiveHostObjects, Owner, RealServer, ServiceConfig, SourceNat, SourceNatValue, SyncState,
+    Tunnel, Vip,
 };
 
+use std::net::Ipv4Addr;
+
 use super::*;
-use crate::test_fixtures::{self, at, on, on_port, scheduled_by, weighing};
+use crate::test_fixtures::{self, at, on, on_port, scheduled_by, sync_daemon, weighing};
 use crate::{Inputs, PriorState, Verb, plan};
 
 fn marked(family: Family) -> ServiceKey {
@@ -217,7 +220,7 @@ fn nothing_is_bound_on_a_device_that_is_not_created_and_no_daemon_started() {
     let mut desired = spec(services(), &[]);
     desired.vips.insert(on_dummy, Vip { dummy: true, ..Vip::default() });
     desired.vips.insert(vip(2), Vip::default());
-    desired.sync = Some([(SyncState::Master, daemon("vips"))].into());
+    desired.sync = Some([(SyncState::Master, sync_daemon("vips", 1))].into());
     assert_eq!(rest(&desired, &live, [Dummy("vips".into())]), [(Bind, AVip(vip(2)))]);
 }
 
@@ -231,11 +234,6 @@ fn nothing_is_bound_on_a_device_that_stays_down_nor_moved_to_it() {
     desired.vips.insert(Binding { interface: "vips".into(), ..vip(1) }, Vip::default());
     assert_eq!(rest(&desired, &live, []).len(), 3, "up, bind, unbind");
     assert_eq!(rest(&desired, &live, [Dummy("vips".into())]), []);
-}
-
-fn daemon(interface: &str) -> SyncDaemon {
-    let interface = interface.into();
-    SyncDaemon { interface, id: 1, max_length: None, group: None, port: None, ttl: None }
 }
 
 #[test]
@@ -316,7 +314,7 @@ fn real_servers_of_the_other_family_and_sync_daemons_wait_for_each_other() {
         mixed.real_servers.insert(six, tunnelled);
         mixed
     };
-    let daemons = || [(SyncState::Master, daemon("eth0"))].into();
+    let daemons = || [(SyncState::Master, sync_daemon("eth0", 1))].into();
     let master = Object::Sync(SyncState::Master);
 
     let live = Live { sync: daemons(), ..host([(on(1), service(&[(1, 1), (2, 1)]))], &[]) };
@@ -343,4 +341,142 @@ fn sysctls_and_timeouts_block_nothing() {
         let left: Vec<_> = all.iter().filter(|(_, other)| other != object).cloned().collect();
         assert_eq!(rest(&desired, &live, [object.clone()]), left);
     }
+}
+
+const ARP: &str = "net.ipv4.conf.lo.arp_ignore";
+
+fn on_lo(address: &str) -> Binding {
+    Binding::host(address.parse().expect("an address"), "lo")
+}
+
+#[test]
+fn a_vip_that_other_hosts_have_too_is_bound_only_with_its_arp_sysctls() {
+    let tunnel = Binding::host([192, 0, 2, 2].into(), "tunl0");
+    let vips = [on_lo("192.0.2.1"), on_lo("2001:db8::1"), tunnel.clone(), vip(3)];
+    let mut desired = spec([], &vips);
+    let keys = [ARP, "net.ipv4.conf.all.arp_announce", "net.ipv4.conf.tunl0.rp_filter"];
+    let mut live = host([], &[]);
+    for key in keys {
+        desired.sysctls.insert(key.into(), "1".into());
+        live.sysctls.insert(key.into(), "0".into());
+    }
+    let [lo, lo_ipv6, _, eth0] = vips;
+    let bound = |failing: &str| {
+        let rest = rest(&desired, &live, [Object::Sysctl(failing.into())]);
+        let bound = rest.into_iter().filter(|(verb, _)| *verb == Bind).map(|(_, object)| object);
+        bound.collect::<BTreeSet<_>>()
+    };
+    let all = |bindings: &[&Binding]| bindings.iter().map(|it| AVip((*it).clone())).collect();
+    assert_eq!(bound(keys[0]), all(&[&lo_ipv6, &tunnel, &eth0]));
+    assert_eq!(bound(keys[1]), all(&[&lo_ipv6, &eth0]));
+    assert_eq!(bound(keys[2]), all(&[&lo, &lo_ipv6, &eth0]));
+}
+
+#[test]
+fn a_sysctl_is_not_restored_while_a_vip_or_a_service_that_relies_on_it_stays() {
+    let nodest = "net.ipv4.vs.expire_nodest_conn";
+    let mut live = host([(on(9), service(&[(1, 1)]))], &[on_lo("192.0.2.1")]);
+    let mut record = PriorState::for_snapshot();
+    for key in [ARP, nodest] {
+        live.sysctls.insert(key.into(), "1".into());
+        record.sysctls.insert(key.into(), "0".into());
+    }
+    let desired = spec([], &[]);
+    let steps = plan(Inputs::new(&desired, &live, &record)).steps;
+    let restored = |held_back: Object| {
+        let rest = hold_back(steps.clone(), &live, &[held_back].into());
+        let restored = rest.into_iter().filter_map(|op| match op {
+            Op::RestoreSysctl { key, .. } => Some(key),
+            _ => None,
+        });
+        restored.collect::<Vec<_>>()
+    };
+    assert_eq!(restored(AVip(on_lo("192.0.2.1"))), [nodest.into()]);
+    assert_eq!(restored(Object::Service(on(9))), []);
+    assert_eq!(restored(Object::Sysctl(nodest.into())), [ARP.into()]);
+}
+
+#[test]
+fn a_rewritten_sysctl_is_not_restored_before_its_master() {
+    let (master, other) = ("net.ipv4.ip_forward", "net.ipv4.conf.eth0.forwarding");
+    let mut live = host([], &[]);
+    let mut record = PriorState::for_snapshot();
+    live.sysctls = [(master.into(), "1".into()), (other.into(), "1".into())].into();
+    record.sysctls.insert(master.into(), "0".into());
+    record.side_effects.insert(master.into(), [(other.into(), "2".into())].into());
+    let steps = plan(Inputs::new(&spec([], &[]), &live, &record)).steps;
+    assert_eq!(steps.len(), 2);
+    assert_eq!(hold_back(steps, &live, &[Object::Sysctl(master.into())].into()), []);
+}
+
+#[test]
+fn a_vip_is_not_bound_without_its_arp_rules() {
+    let rules = HostObject::from(ArpRules { address: Ipv4Addr::new(192, 0, 2, 1) });
+    let mut desired = spec([], &[on_lo("192.0.2.1"), on_lo("192.0.2.2")]);
+    let value = ArpRulesValue::with_source(Ipv4Addr::new(10, 0, 0, 1));
+    desired.host_objects.insert(rules.clone(), value.into());
+    let rest = rest(&desired, &host([], &[]), [Object::Host(rules)]);
+    assert_eq!(rest, [(Verb::Bind, AVip(on_lo("192.0.2.2")))]);
+}
+
+#[test]
+fn a_vip_is_hidden_from_arp_at_any_time_while_sysctls_and_rules_take_turns() {
+    let rules = HostObject::from(ArpRules { address: Ipv4Addr::new(192, 0, 2, 1) });
+    let value = HostValue::from(ArpRulesValue::with_source(Ipv4Addr::new(10, 0, 0, 1)));
+    let vip = on_lo("192.0.2.1");
+    // Sysctls give way to rules.
+    let mut live = host([], std::slice::from_ref(&vip));
+    live.sysctls.insert(ARP.into(), "1".into());
+    let mut record = PriorState::for_snapshot();
+    record.sysctls.insert(ARP.into(), "0".into());
+    let mut desired = spec([], std::slice::from_ref(&vip));
+    desired.host_objects.insert(rules.clone(), value.clone());
+    let steps = plan(Inputs::new(&desired, &live, &record)).steps;
+    assert_eq!(steps.len(), 2);
+    assert_eq!(hold_back(steps, &live, &[Object::Host(rules.clone())].into()), []);
+    // Rules give way to sysctls.
+    let mut live = host([], std::slice::from_ref(&vip));
+    live.sysctls.insert(ARP.into(), "0".into());
+    live.host_objects = LiveHostObjects::of_evenkeel([(rules, value)].into());
+    let mut desired = spec([], &[vip]);
+    desired.sysctls.insert(ARP.into(), "1".into());
+    assert_eq!(steps_of(&desired, &live).len(), 2);
+    assert_eq!(rest(&desired, &live, [Object::Sysctl(ARP.into())]), []);
+}
+
+#[test]
+fn a_real_server_gets_under_full_nat_only_with_its_source_nat_and_connection_tracking() {
+    let under = |forward| {
+        let real_servers = [(at(1), RealServer::new(forward, 1))].into_iter().collect();
+        (on(1), Service { config: scheduled_by("wrr"), real_servers })
+    };
+    let mut live = host([under(Forward::Dr)], &[]);
+    live.sysctls.insert(CONNECTION_TRACKING.into(), "0".into());
+    let mut desired = spec([under(Forward::Nat)], &[]);
+    let source_nat = HostObject::from(SourceNat { service: on(1), real_server: at(1) });
+    desired.host_objects.insert(source_nat.clone(), SourceNatValue::Masquerade.into());
+    desired.sysctls.insert(CONNECTION_TRACKING.into(), "1".into());
+    assert_eq!(steps_of(&desired, &live).len(), 3);
+    let tracking = Object::Sysctl(CONNECTION_TRACKING.into());
+    let expected = [(Verb::Edit, tracking.clone())];
+    assert_eq!(rest(&desired, &live, [Object::Host(source_nat)]), expected);
+    assert_eq!(rest(&desired, &live, [tracking]), []);
+}
+
+#[test]
+fn a_real_server_under_full_nat_is_not_added_without_its_source_nat() {
+    let mut desired = spec([(on(1), service(&[(1, 1), (2, 1)]))], &[]);
+    let [first, second] = [1, 2].map(|last| {
+        let source_nat = SourceNat { service: on(1), real_server: at(last) };
+        let object = HostObject::from(source_nat);
+        desired.host_objects.insert(object.clone(), SourceNatValue::Masquerade.into());
+        object
+    });
+    let rest = rest(&desired, &host([], &[]), [Object::Host(first)]);
+    let expected = [
+        (Verb::Add, Object::Host(second)),
+        (Verb::Add, Object::Service(on(1))),
+        (Verb::Add, Object::RealServer(on(1), at(2))),
+    ];
+    assert_eq!(rest, expected);
 }

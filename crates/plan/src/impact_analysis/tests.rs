@@ -1,12 +1,12 @@
 use evenkeel_model::statistics::{RealServerStatistics, ServiceStatistics};
 use evenkeel_model::{
     Desired, Drain, Forward, NamedService, Netmask, Owner, Persistence, RealServer, RealServers,
-    SchedulerFlags, Scope, Service, SyncDaemon, Timeouts, Tunnel, TunnelKind, Vip,
+    SchedulerFlags, Scope, Service, Timeouts, Tunnel, TunnelKind, Vip,
 };
 
 use super::*;
 use crate::connection_sysctls::{NODEST, QUIESCENT, REUSE};
-use crate::test_fixtures::{at, on, scheduled_by, weighing};
+use crate::test_fixtures::{at, on, scheduled_by, sync_daemon, weighing};
 use crate::{Draining, Plan, PriorState, plan};
 
 const WEB: ServiceKey = ServiceKey::Fwmark { family: evenkeel_model::Family::Ipv4, fwmark: 1 };
@@ -250,6 +250,10 @@ fn connections_keep_their_forwarding_method_but_not_their_tunnel() {
     let kept = "existing connections keep their forwarding method";
     assert_eq!(edit(Forward::Dr, Forward::Nat), [kept]);
     assert_eq!(edit(Forward::Dr, ipip), [kept]);
+    let missed = "new ones may miss the real server while those last: drain it before";
+    for before in [Forward::Nat, ipip] {
+        assert_eq!(edit(before, Forward::Dr), [format!("{kept}; {missed}")]);
+    }
     assert_eq!(
         edit(ipip, gue),
         ["packets of existing connections use the new encapsulation at once"]
@@ -369,14 +373,7 @@ fn a_vip_that_changes_its_prefix_length_stays() {
 #[test]
 fn sync_daemons_and_timeouts_report_their_impact() {
     let mut case = Case::of(on(1), (scheduled_by("wlc"), &[]), (scheduled_by("wlc"), &[]), 0);
-    let daemon = |id| SyncDaemon {
-        interface: "eth1".into(),
-        id,
-        max_length: None,
-        group: None,
-        port: None,
-        ttl: None,
-    };
+    let daemon = |id| sync_daemon("eth1", id);
     let states = [SyncState::Master, SyncState::Backup];
     case.live.sync = states.map(|state| (state, daemon(1))).into();
     case.desired.sync = Some([(SyncState::Backup, daemon(2))].into());

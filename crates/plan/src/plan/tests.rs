@@ -1,9 +1,12 @@
 //! Laws of planning, on small states; [`laws`] holds those on arbitrary states.
 
+mod default_route;
 mod host_object;
 mod label;
 mod laws;
 mod neighbour;
+mod packet_rules;
+mod tunnel;
 
 use evenkeel_model::{
     Binding, Drain, Forward, IgnoredField, Limits, Link, MAX_WEIGHT, Names, Netmask, Owner,

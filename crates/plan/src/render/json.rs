@@ -5,6 +5,10 @@
 //!
 //! ```text
 //! format        number   version of this document, 2
+//! roles         object   where the spec lists directors, or the host is no director: director
+//!                        (boolean), name (string; null if the spec gives it none), real_server
+//!                        (array of the host's addresses that are those of real servers), gateway
+//!                        (string, its name as a gateway; absent if it is none)
 //! in_sync       boolean  whether there is nothing to do
 //! steps         array    the operations in the order of their execution, each:
 //!   verb        string   add | edit | drain | delete | bind | unbind
@@ -20,6 +24,9 @@
 //!   interface   string   the dummy device's name
 //!   module      string   the kernel module's name
 //!   sysctl      string   the sysctl's key; before and after hold its value
+//!   restores    boolean  true for a sysctl that gets the value from before evenkeel; absent else
+//!   rewrites    object   the sysctls that the kernel rewrites with this one: their values before, by
+//!                        key; absent if there are none, or they were not read
 //!   sync        string   the sync daemon's state: master | backup
 //!   before      object   the fields as read; absent for add
 //!   after       object   the fields to set; absent for delete
@@ -27,7 +34,7 @@
 //!   limit       number   for drain: its maximum duration in seconds
 //!   left        number   for a continuing drain: the rest of that, in seconds; absent if it is
 //!                        not recorded
-//!   cause       string   spec_changed | drift; absent if no last applied spec is known
+//!   cause       string   spec_changed | left_scope | drift; absent if no last applied spec is known
 //!   impact      object   the impact on existing connections; absent if the step affects
 //!                        none:
 //!     effect      string   stay | retimed | quiesced | keep_forward | rewrapped | rescheduled |
@@ -39,9 +46,20 @@
 //!     text        string   the same in words
 //! scope         object   where the spec governs more than the one in force: before and after in
 //!                        words, newly_covered the number of live services; absent else
+//! left_scope    object   where the spec no longer governs what evenkeel manages, which stays: answer, the
+//!                        spec's `scope.left` (null without one), and objects (array: object, name,
+//!                        and service as in steps); absent else
 //! counts        object   operations by verb
 //! unchanged     object   services, real_servers, vips
 //! out_of_scope  number   live services that are out of the scope of the spec
+//! staying       array    what stays on a real server for services that no longer list it; absent
+//!                        if nothing does:
+//!   object      string   the kind, as in steps
+//!   name        string   the object in words: vip 192.0.2.1/32 on lo
+//!   service     object   as in steps
+//!   left        number   the rest of its time in seconds
+//!   begun       boolean  whether its time runs; otherwise it begins with the apply
+//!   text        string   the same in words
 //! refusals      array    guard, message
 //! guards_not_judged array strings: the guards that could refuse this plan and were not judged,
 //!                        because it was made without the journal of the host (`--live FILE`)
@@ -49,10 +67,13 @@
 //! warnings      array    strings
 //! ```
 
-use evenkeel_model::{Names, ServiceKey};
+use evenkeel_model::{HostRoles, Names, ServiceKey};
 use serde_json::{Map, Value, json};
 
-use crate::{Effect, Guard, GuardRefusal, Impact, Op, Plan, Warning, WiderScope};
+use crate::left_scope::left_objects;
+use crate::{
+    Effect, Guard, GuardRefusal, Impact, Object, Op, Plan, StayingObject, Warning, WiderScope,
+};
 
 /// The version of the JSON document.
 pub const FORMAT: u32 = 2;
@@ -63,6 +84,7 @@ pub fn json<'a>(plan: &Plan, names: impl Into<Names<'a>>) -> Value {
     let Plan {
         steps,
         wider_scope,
+        kept,
         causes,
         impacts,
         refusals,
@@ -70,6 +92,7 @@ pub fn json<'a>(plan: &Plan, names: impl Into<Names<'a>>) -> Value {
         warnings,
         unchanged,
         out_of_scope,
+        staying,
     } = plan;
     let all = steps.iter().enumerate().map(|(place, op)| {
         let mut step = json_step(op, names);
@@ -97,6 +120,20 @@ pub fn json<'a>(plan: &Plan, names: impl Into<Names<'a>>) -> Value {
         "unmet_preconditions": unmet_preconditions.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "warnings": warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
     });
+    let roles = &names.desired.roles;
+    if *roles != HostRoles::default() {
+        document["roles"] = json!({
+            "director": roles.is_director(),
+            "name": roles.director_name(),
+            "real_server": roles.real_server,
+        });
+        if let Some(gateway) = &roles.gateway {
+            document["roles"]["gateway"] = json!(gateway.name);
+        }
+    }
+    if !staying.is_empty() {
+        document["staying"] = staying.iter().map(|it| json_staying(it, names)).collect();
+    }
     if let Some(WiderScope { before, after, services }) = wider_scope {
         document["scope"] = json!({
             "before": before.to_string(),
@@ -104,12 +141,45 @@ pub fn json<'a>(plan: &Plan, names: impl Into<Names<'a>>) -> Value {
             "newly_covered": services,
         });
     }
+    if !kept.is_empty() {
+        document["left_scope"] = json_left_scope(plan, names);
+    }
     document
+}
+
+/// Returns what left the scope and stays, as in the document of a plan.
+pub fn json_left_scope(plan: &Plan, names: Names<'_>) -> Value {
+    let object = |object: Object| {
+        let mut value = json!({ "object": object.kind(), "name": object.named(names).to_string() });
+        if let Object::Service(key) = &object {
+            value["service"] = json_service(key, names);
+        }
+        value
+    };
+    let objects: Vec<Value> = left_objects(&plan.kept).map(object).collect();
+    json!({ "answer": names.desired.when_left, "objects": objects })
 }
 
 /// Returns a refusal as in the document of a plan.
 pub fn json_refusal(refusal: &GuardRefusal) -> Value {
     json!({ "guard": refusal.guard, "message": refusal.to_string() })
+}
+
+/// Returns an object that stays as in the document of a plan.
+pub fn json_staying(staying: &StayingObject, names: Names<'_>) -> Value {
+    let StayingObject { object, service, name, left, is_begun } = staying;
+    let mut service = json_service(service, names);
+    if !name.is_empty() {
+        service["name"] = json!(name);
+    }
+    json!({
+        "object": object.kind(),
+        "name": object.to_string(),
+        "service": service,
+        "left": left,
+        "begun": is_begun,
+        "text": staying.to_string(),
+    })
 }
 
 fn guards_not_judged(warnings: &[Warning]) -> Vec<Guard> {

@@ -1,11 +1,13 @@
 //! A plan as lines of text.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
-use evenkeel_model::Names;
+use evenkeel_model::{Drain, Names, ServiceKey};
 
 use super::{Labels, count};
-use crate::{Cause, Op, Plan, StayingService, Stays, Verb, WiderScope};
+use crate::left_scope::left_objects;
+use crate::{Cause, Op, Plan, StayingObject, StayingService, Stays, Verb, WiderScope};
 
 /// One operation in words: `~ edit real server 10.0.0.1:80 of web/192.0.2.1:80/tcp: weight 1 -> 2`.
 #[derive(Debug, Clone, Copy)]
@@ -26,7 +28,7 @@ pub struct Remark<'a> {
 }
 
 impl<'a> Remark<'a> {
-    /// Creates the remark on the step at that index: whether it repairs drift, and its impact if
+    /// Creates the remark on the step at that index: whether it repairs drift or left the scope, and its impact if
     /// notable. With `all`, the cause and the impact in any case.
     pub fn new(plan: &'a Plan, place: usize, all: bool) -> Self {
         Self { plan, place, all }
@@ -36,7 +38,7 @@ impl<'a> Remark<'a> {
 impl fmt::Display for Remark<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { plan, place, all } = *self;
-        let cause = plan.causes.get(place).filter(|cause| all || **cause == Cause::Drift);
+        let cause = plan.causes.get(place).filter(|cause| all || **cause != Cause::SpecChanged);
         let impact = plan.impacts.get(&place).filter(|impact| all || impact.is_notable());
         match (cause, impact) {
             (None, None) => Ok(()),
@@ -50,7 +52,13 @@ impl fmt::Display for Remark<'_> {
 /// Returns the last line of a plan: the counts, or that it is in sync.
 pub fn summary(plan: &Plan) -> String {
     let mut text = if plan.is_in_sync() {
-        "In sync".to_owned()
+        match plan.staying.iter().map(|it| it.left).max() {
+            None => "In sync".to_owned(),
+            Some(left) => {
+                let objects = count(plan.staying.len(), "object");
+                format!("In sync for now; to remove within {left}: {objects}")
+            }
+        }
     } else {
         let counts = plan.counts();
         let parts: Vec<String> = Verb::ALL
@@ -60,6 +68,10 @@ pub fn summary(plan: &Plan) -> String {
             .collect();
         format!("Plan: {}", parts.join(", "))
     };
+    let kept = left_objects(&plan.kept).count();
+    if kept > 0 {
+        text.push_str(&format!("; left the scope: {}", count(kept, "object")));
+    }
     let unchanged = [
         count(plan.unchanged.services, "service"),
         count(plan.unchanged.real_servers, "real server"),
@@ -71,6 +83,34 @@ pub fn summary(plan: &Plan) -> String {
     }
     text.push('.');
     text
+}
+
+/// Returns a line for each service for which objects stay on this real server.
+pub fn leaving(staying: &[StayingObject]) -> impl Iterator<Item = String> {
+    let mut parts: BTreeMap<(ServiceKey, Drain, bool), Vec<&StayingObject>> = BTreeMap::new();
+    for it in staying {
+        parts.entry((it.service, it.left, it.is_begun)).or_default().push(it);
+    }
+    parts.into_iter().map(|((_, left, is_begun), of_service)| {
+        let objects: Vec<String> = of_service.iter().map(|it| it.object.to_string()).collect();
+        let stay = match objects.len() {
+            1 => "1 object stays".to_owned(),
+            several => format!("{several} objects stay"),
+        };
+        format!(
+            "  {stay} for {}{left}, while directors may still drain this real server in {}: {}",
+            if is_begun { "another " } else { "" },
+            of_service[0].label(),
+            objects.join(", ")
+        )
+    })
+}
+
+/// Returns a line for each object that left the scope and stays: `  left the scope, stays: vip
+/// 192.0.2.1/32 on eth0`.
+pub fn kept<'a>(plan: &'a Plan, names: Names<'a>) -> impl Iterator<Item = String> + 'a {
+    let kept = left_objects(&plan.kept);
+    kept.map(move |object| format!("  left the scope, stays: {}", object.named(names)))
 }
 
 /// Returns a line for each adopted object that a teardown keeps: `  adopted, stays: service

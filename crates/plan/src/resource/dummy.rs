@@ -1,4 +1,5 @@
-//! Dummy devices: created for VIPs, brought up, and deleted at a teardown.
+//! Dummy devices: created for VIPs, brought up, and deleted at a teardown or when they left the
+//! scope.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -30,7 +31,8 @@ pub(super) enum DeviceOp<'a> {
 
 pub(super) struct DeviceObject<'a>(pub(super) &'a str);
 
-/// Creates the missing devices that VIPs ask for, and brings up those that evenkeel created.
+/// Creates the missing devices that VIPs ask for, brings up those that evenkeel created, and deletes those
+/// that left the scope to be removed.
 pub(crate) fn diff(desired: &Desired, live: &Live) -> Vec<Op> {
     // If the interfaces are unknown, those with an address exist.
     let exists = |interface: &str| match &live.links {
@@ -51,6 +53,12 @@ pub(crate) fn diff(desired: &Desired, live: &Live) -> Vec<Op> {
         if is_down(interface) && seen.insert(interface) {
             ops.push(Op::EditDummy { interface: interface.clone() });
         }
+    }
+    let exists = |interface: &str| {
+        live.links.as_ref().is_some_and(|links| links.get(interface).is_some_and(|it| it.dummy))
+    };
+    for interface in desired.removed.dummies.iter().filter(|name| exists(name)) {
+        ops.push(Op::DeleteDummy { interface: interface.clone() });
     }
     ops
 }
@@ -136,7 +144,7 @@ impl<'a> Operation<'a> for DeviceOp<'a> {
     fn note_omitted(&self, omitted: &mut OmittedSteps<'a>) {
         match self {
             Self::Add { interface } | Self::Edit { interface } => {
-                omitted.dummies.insert(interface);
+                omitted.devices.insert(interface);
             }
             Self::Delete { .. } => {}
         }

@@ -38,6 +38,7 @@ use self::module::{ModuleObject, ModuleOp};
 use self::real_server::{RealServerObject, RealServerOp};
 use self::service::{ServiceObject, ServiceOp};
 use self::sync::{SyncObject, SyncOp};
+pub use self::sysctl::UNSET;
 use self::sysctl::{SysctlObject, SysctlOp};
 use self::timeouts::{TimeoutsObject, TimeoutsOp};
 use self::vip::{VipObject, VipOp};
@@ -121,7 +122,12 @@ impl Op {
     fn with<'a, R>(&'a self, run: impl FnOnce(&dyn Operation<'a>) -> R) -> R {
         match self {
             Self::AddModule { module } => run(&ModuleOp { module }),
-            Self::EditSysctl { key, before, after } => run(&SysctlOp { key, before, after }),
+            Self::EditSysctl { key, before, after, rewrites } => {
+                run(&SysctlOp { key, before, after, rewrites, is_restored: false })
+            }
+            Self::RestoreSysctl { key, before, after, rewrites } => {
+                run(&SysctlOp { key, before, after, rewrites, is_restored: true })
+            }
             Self::EditTimeouts { before, after } => run(&TimeoutsOp { before, after }),
             Self::AddSync { state, after } => run(&SyncOp::Add { state: *state, after }),
             Self::DeleteSync { state, before } => run(&SyncOp::Delete { state: *state, before }),

@@ -340,9 +340,15 @@ impl<'a> Operation<'a> for RealServerOp<'a> {
             Self::Add { .. } => {
                 omitted.not_added.contains(service)
                     || is_omitted()
+                    || omitted.lacks_source_nat(*service, *key)
                     || omitted.is_synced && is_mixed(service, key)
             }
-            Self::Edit { before, after, .. } => after.weight < before.weight && is_incomplete(),
+            Self::Edit { before, after, .. } => {
+                after.weight < before.weight && is_incomplete()
+                    || before.forward != after.forward
+                        && after.forward == Forward::Nat
+                        && omitted.lacks_source_nat(*service, *key)
+            }
             Self::Drain { .. } => is_incomplete() || omitted.not_deleted.contains(service),
             Self::Delete { .. } => is_incomplete() || is_omitted(),
         }
@@ -393,7 +399,7 @@ fn effect_of_edit(before: &RealServer, after: &RealServer) -> Effect {
     let forward = |it: &RealServer| canonical::real_server(*it).forward;
     match (forward(before), forward(after)) {
         (Forward::Tun(one), Forward::Tun(other)) if one != other => Effect::Rewrapped,
-        (one, other) if one != other => Effect::KeepForward,
+        (one, other) if one != other => Effect::KeepForward { to_direct: other == Forward::Dr },
         _ if after.weight == 0 && before.weight > 0 => Effect::Quiesced,
         _ => Effect::Stay,
     }

@@ -43,8 +43,10 @@ pub(crate) fn diff(inputs: &Inputs<'_>, found: &mut Difference) {
         }
     }
     for (key, service) in &live.services {
-        if !desired.scope.contains(key) {
+        if !desired.governs(key) {
             found.out_of_scope += 1;
+        } else if desired.elsewhere.services.contains(key) {
+            delete(key, service, Drain::NONE, found);
         } else if !desired.services.contains_key(key) {
             // From the last spec that listed it; else from the record of its drain; else the
             // default for services.

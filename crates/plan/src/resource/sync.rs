@@ -22,15 +22,21 @@ pub(super) enum SyncOp<'a> {
 
 pub(super) struct SyncObject(pub(super) SyncState);
 
-/// Compares the sync daemons, unless the spec leaves them to other programs.
+/// Compares the sync daemons, unless the spec leaves them to other programs. Those
+/// that left the scope are stopped if they are to be removed.
 pub(crate) fn diff(desired: &Desired, live: &Live) -> Vec<Op> {
+    let delete = |state: &SyncState, daemon: &SyncDaemon| Op::DeleteSync {
+        state: *state,
+        before: Box::new(daemon.clone()),
+    };
     let Some(expected) = &desired.sync else {
-        return Vec::new();
+        let left = live.sync.iter().filter(|(state, _)| desired.removed.sync.contains(state));
+        return left.map(|(state, daemon)| delete(state, daemon)).collect();
     };
     let mut ops = Vec::new();
     for (state, daemon) in &live.sync {
         if expected.get(state).is_none_or(|asked| !asked.is_met_by(daemon)) {
-            ops.push(Op::DeleteSync { state: *state, before: Box::new(daemon.clone()) });
+            ops.push(delete(state, daemon));
         }
     }
     for (state, asked) in expected {
@@ -107,7 +113,7 @@ impl<'a> Operation<'a> for SyncOp<'a> {
         match self {
             // The kernel refuses to start one while a service has real servers of the other family.
             Self::Add { after, .. } => {
-                omitted.is_mixed || omitted.dummies.contains(&*after.interface)
+                omitted.is_mixed || omitted.devices.contains(&*after.interface)
             }
             Self::Delete { .. } => false,
         }

@@ -21,17 +21,19 @@ pub(super) struct TimeoutsOp<'a> {
 
 pub(super) struct TimeoutsObject;
 
-/// Compares the timeouts that the spec names.
+/// Compares the timeouts that the spec names, and restores those that left the scope to be removed.
 pub(crate) fn diff(desired: &Desired, live: &Live) -> Option<Op> {
     let before = live.timeouts.unwrap_or(Timeouts::INITIAL);
-    let after = desired.timeouts.over(before);
+    let after = desired.timeouts.or(desired.removed.timeouts).over(before);
     (after != before).then_some(Op::EditTimeouts { before, after })
 }
 
 /// Reports the timeouts that the last spec named and this one does not: they stay as they are, as
 /// their earlier values are not recorded.
 pub(crate) fn left_timeouts(desired: &Desired, live: &Live, last: DesiredTimeouts) -> Vec<Warning> {
-    let now = desired.timeouts;
+    // A guard or the plan reports those that left the scope.
+    let Desired { timeouts, kept, removed, .. } = desired;
+    let now = timeouts.or(kept.timeouts).or(removed.timeouts);
     let Some(live) = live.timeouts else {
         return Vec::new();
     };

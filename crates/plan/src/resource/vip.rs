@@ -45,7 +45,7 @@ pub(crate) fn diff(desired: &Desired, live: &Live, unchanged: &mut usize) -> Vec
     }
     for (binding, owner) in &live.addresses {
         if *owner == Owner::Evenkeel
-            && desired.scope.contains_address(binding.address)
+            && desired.governs_vip(binding)
             && !desired.vips.contains_key(binding)
         {
             ops.push(unbind(binding, live));

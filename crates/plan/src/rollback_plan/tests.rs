@@ -2,13 +2,15 @@
 
 use evenkeel_model::arbitrary::{Pair, populated};
 use evenkeel_model::{
-    Binding, Link, Owner, RealServer, RealServers, Scheduler, Service, ServiceConfig, ServiceKey,
-    SyncDaemon, SyncState,
+    ArpRules, ArpRulesValue, Binding, HostObject, HostValue, Link, LiveHostObjects, Owner,
+    RealServer, RealServers, Scheduler, Service, ServiceConfig, ServiceKey, SourceNat,
+    SourceNatValue, SyncState,
 };
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
 use super::*;
+use crate::test_fixtures::sync_daemon;
 use crate::{Inputs, PriorState, plan, simulate};
 
 fn steps_of(pair: &Pair) -> Vec<Op> {
@@ -18,14 +20,7 @@ fn steps_of(pair: &Pair) -> Vec<Op> {
 /// A pair, and a sync daemon that may have to change.
 fn with_sync() -> impl Strategy<Value = Pair> {
     (populated(5), any::<bool>()).prop_map(|(mut pair, changes)| {
-        let daemon = |id| SyncDaemon {
-            interface: "eth0".into(),
-            id,
-            max_length: None,
-            group: None,
-            port: None,
-            ttl: None,
-        };
+        let daemon = |id| sync_daemon("eth0", id);
         if changes {
             pair.live.sync.insert(SyncState::Master, daemon(1));
             pair.desired.sync = Some([(SyncState::Master, daemon(2))].into());
@@ -79,6 +74,37 @@ fn objects_that_other_programs_changed_are_left_alone_and_reported() {
         prop_assert_eq!(left, now.services.get(&key).map(|service| &service.config));
         Ok(())
     });
+}
+
+/// Such a value is repaired, and cannot be set again.
+#[test]
+fn what_another_program_made_of_a_rule_stays_repaired_and_is_reported() {
+    let rules = HostObject::from(ArpRules { address: [192, 0, 2, 1].into() });
+    let wanted = ArpRulesValue::with_source([10, 0, 0, 1].into());
+    let service = ServiceKey::Fwmark { family: evenkeel_model::Family::Ipv4, fwmark: 1 };
+    let real_server = evenkeel_model::RealServerKey { address: [10, 0, 0, 2].into(), port: 0 };
+    let source_nat = HostObject::from(SourceNat { service, real_server });
+    for (object, changed, wanted) in [
+        (rules.clone(), ArpRulesValue { has_others: true, ..wanted }.into(), wanted.into()),
+        (rules, ArpRulesValue { source: None, ..wanted }.into(), wanted.into()),
+        (source_nat, SourceNatValue::Other.into(), HostValue::from(SourceNatValue::Masquerade)),
+    ] {
+        let before: HostValue = changed;
+        let live = |value: &HostValue| {
+            let objects = [(object.clone(), value.clone())].into();
+            Live { host_objects: LiveHostObjects::of_evenkeel(objects), ..Live::default() }
+        };
+        let mut desired = crate::test_fixtures::spec([]);
+        desired.host_objects.insert(object.clone(), wanted.clone());
+        let steps = plan(Inputs::new(&desired, &live(&before), &PriorState::for_snapshot())).steps;
+        assert!(matches!(&*steps, [Op::EditHostObject { .. }]), "{steps:?}");
+        let rollback = rollback_plan(&steps, &live(&wanted));
+        assert_eq!(
+            (rollback.steps, rollback.foreign),
+            (vec![], [Object::Host(object.clone())].into())
+        );
+        assert_eq!(rollback_plan(&steps, &live(&before)), RollbackPlan::default());
+    }
 }
 
 fn example() -> (ServiceKey, ServiceConfig, evenkeel_model::RealServerKey, RealServer) {

@@ -1,6 +1,6 @@
 //! Laws of targeted plans.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use evenkeel_model::arbitrary::{Pair, pair};
@@ -12,6 +12,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{Inputs, Op, Plan, PriorState, plan, simulate};
+
+mod real_server;
 
 fn on(last: u8, port: u16) -> ServiceKey {
     ServiceKey::Address { address: vip(last), port, protocol: Protocol::Tcp }
@@ -65,8 +67,8 @@ fn live_in_sync(desired: &Desired) -> Live {
 
 fn targeted(selectors: &[&str], desired: &Desired, last: Option<&Desired>, live: &Live) -> Plan {
     let target = ServiceSelection::new(selectors, desired, last).expect("it names a service");
-    let (desired, live) =
-        (target.narrow_desired(desired.clone()), target.narrow_live(live.clone()));
+    let live = target.narrow_live(live.clone(), &RealServerRecords::default());
+    let desired = target.narrow_desired(desired.clone());
     let mut plan = plan(Inputs::new(&desired, &live, &PriorState::for_snapshot()));
     plan.refusals.retain(|refusal| !target.exempts(refusal.guard));
     plan
@@ -100,12 +102,12 @@ fn a_service_that_was_taken_out_of_the_spec_is_known_from_the_last_one() {
 fn an_unknown_selector_is_answered_with_similar_names() {
     let desired = example();
     let unknown = ServiceSelection::new(&["wbe"], &desired, None).expect_err("there is none");
-    assert_eq!(unknown.to_string(), "no service is called `wbe`; there is `web`");
+    assert_eq!(unknown.to_string(), "no service of this host is called `wbe`; there is `web`");
     let unknown = ServiceSelection::new(&["zzz"], &desired, None).expect_err("there is none");
     assert_eq!(unknown.near, ["api", "web"]);
     let none =
         ServiceSelection::new(&["web"], &Desired::default(), None).expect_err("there is none");
-    assert_eq!(none.to_string(), "no service is called `web`");
+    assert_eq!(none.to_string(), "no service of this host is called `web`");
 }
 
 #[test]
@@ -153,7 +155,8 @@ fn objects_that_services_share_are_not_changed() {
     let mut record = PriorState { applied: true, ..PriorState::default() };
     record.sysctls.insert("net.ipv4.vs.sloppy_tcp".into(), "0".into());
     record.timeouts.udp = Some(300);
-    let (desired, live) = (target.narrow_desired(desired), target.narrow_live(live));
+    let live = target.narrow_live(live, &record.real_server);
+    let desired = target.narrow_desired(desired);
     let record = target.narrow_record(&record);
     let plan = plan(Inputs::new(&desired, &live, &record));
     assert_eq!((plan.steps, plan.warnings), (vec![], vec![]));

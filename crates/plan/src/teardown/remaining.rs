@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_model::{
-    Desired, Drain, Ignore, Live, NamedService, RealServer, RealServerKey, RealServers, Scope,
-    Service, ServiceConfig, ServiceKey, SyncDaemon, SyncState,
+    Desired, Drain, Ignore, LeftScope, Live, NamedService, RealServer, RealServerKey, RealServers,
+    Scope, Service, ServiceConfig, ServiceKey, SyncDaemon, SyncState,
 };
 
 use crate::resource::real_server::IgnoredFields;
@@ -23,6 +23,8 @@ pub struct TeardownInputs<'a> {
     pub live: &'a Live,
     /// The drains that were started and have not ended.
     pub drains: &'a DrainRecords,
+    /// What left the scope and is to be removed.
+    pub removed: &'a LeftScope,
     /// The adopted objects, which stay; empty if they should be deleted too.
     pub adopted: &'a Adopted,
 }
@@ -73,6 +75,8 @@ pub fn remaining(inputs: TeardownInputs<'_>) -> Remaining {
         scope: last.map_or(Scope::All, |last| last.scope.clone()),
         services,
         sync: inputs.sync(&mut stays),
+        // A teardown deletes all devices of evenkeel that are empty.
+        removed: LeftScope { dummies: BTreeSet::new(), ..inputs.removed.clone() },
         guards: last.map(|last| last.guards).unwrap_or_default(),
         drain: last.map(|last| last.drain).unwrap_or_default(),
         ..Desired::default()
@@ -107,6 +111,9 @@ impl<'a> TeardownInputs<'a> {
     /// Returns the remaining value of a live service; `None` if it is deleted.
     fn service(&self, key: &ServiceKey, live: &Service, stays: &mut Stays) -> Option<NamedService> {
         let of = |spec: Option<&'a Desired>| spec.and_then(|spec| spec.services.get(key));
+        if self.removed.services.contains(key) {
+            return None;
+        }
         let (last, attempted) = (of(self.last), of(self.attempted));
         let drain = drain_limit(key, live, self.drains);
         match self.adopted.services.get(key) {

@@ -3,14 +3,14 @@
 use evenkeel_model::arbitrary::pair;
 use evenkeel_model::{
     Binding, Desired, Drain, Limits, Link, NamedService, RealServers, Scheduler, Scope, Service,
-    ServiceConfig, ServiceKey, SyncDaemon, SyncState,
+    ServiceConfig, ServiceKey, SyncState,
 };
 use proptest::prelude::*;
 
 use super::remaining::unlisted;
 use super::*;
 use crate::connection_sysctls::NODEST;
-use crate::test_fixtures::warnings;
+use crate::test_fixtures::{sync_daemon, warnings};
 use crate::{Adopted, DrainRecords, Inputs, PriorState, plan, simulate};
 
 fn web(last: u8, port: u16) -> ServiceKey {
@@ -51,7 +51,8 @@ fn example() -> (Desired, Live, PriorState) {
 
 fn torn_down(last: Option<&Desired>, live: &Live, record: &PriorState, dummies: &[&str]) -> Plan {
     let (adopted, drains) = (Adopted::default(), DrainRecords::default());
-    let inputs = TeardownInputs { last, attempted: None, live, drains: &drains, adopted: &adopted };
+    let (drains, removed, adopted) = (&drains, &record.left, &adopted);
+    let inputs = TeardownInputs { last, attempted: None, live, drains, removed, adopted };
     let Remaining { desired, stays } = remaining(inputs);
     assert_eq!(stays, Stays::default());
     let dummies = dummies.iter().map(|name| (*name).into()).collect();
@@ -68,7 +69,7 @@ fn services_are_deleted_before_dummy_devices_and_sysctls_are_restored_last() {
         panic!("{steps:?}");
     };
     assert_eq!((*key, &**interface), (web(1, 80), "vips"));
-    assert!(matches!(sysctl, Op::EditSysctl { after, .. } if **after == *"0"));
+    assert!(matches!(sysctl, Op::RestoreSysctl { after, .. } if **after == *"0"));
     let after = simulate(&live, &steps);
     assert_eq!(after.services.into_keys().collect::<Vec<_>>(), [web(2, 80)]);
     assert_eq!(after.addresses.into_keys().collect::<Vec<_>>(), [on(2, "eth0")]);
@@ -93,14 +94,7 @@ fn a_dummy_device_with_an_address_of_others_stays() {
 #[test]
 fn only_the_sync_daemon_that_the_spec_started_is_stopped() {
     let (mut last, mut live, record) = example();
-    let daemon = |id| SyncDaemon {
-        interface: "eth0".into(),
-        id,
-        max_length: None,
-        group: None,
-        port: None,
-        ttl: None,
-    };
+    let daemon = |id| sync_daemon("eth0", id);
     live.sync = [(SyncState::Master, daemon(1)), (SyncState::Backup, daemon(2))].into();
     let stopped = |last: &Desired| {
         let steps = torn_down(Some(last), &live, &record, &[]).steps;
@@ -134,7 +128,7 @@ fn without_a_last_spec_no_service_is_deleted() {
     live.services.remove(&web(1, 80));
     let steps = torn_down(None, &live, &record, &["vips"]).steps;
     assert!(
-        matches!(&steps[..], [Op::Unbind { .. }, Op::DeleteDummy { .. }, Op::EditSysctl { .. }]),
+        matches!(&steps[..], [Op::Unbind { .. }, Op::DeleteDummy { .. }, Op::RestoreSysctl { .. }]),
         "{steps:?}"
     );
 }
@@ -145,7 +139,7 @@ fn objects_out_of_scope_stay() {
     let vips = vec!["198.51.100.0/24".parse().expect("a network")];
     last.scope = Scope::Limited(Limits { vips, ..Limits::default() });
     let steps = torn_down(Some(&last), &live, &record, &[]).steps;
-    assert!(matches!(&steps[..], [Op::EditSysctl { .. }]), "{steps:?}");
+    assert!(matches!(&steps[..], [Op::RestoreSysctl { .. }]), "{steps:?}");
 }
 
 proptest! {

@@ -1,11 +1,12 @@
 //! The refusals of guards. Their reasons depend on plans, so the samples are refusals of small plans.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use evenkeel_model::statistics::{RealServerStatistics, ServiceStatistics, Statistics};
 use evenkeel_model::{
-    Binding, Desired, Family, FileContents, Guards, HostRoute, Limits, Live, Owner, Scope, Service,
-    ServiceKey, SyncState, Vip,
+    Binding, Desired, Family, FileContents, Guards, HostRoute, LeftScope, Limits, Live,
+    LocalSession, LocalSessions, Owner, Protocol, Scope, Service, ServiceKey, SyncState, Vip,
 };
 
 use super::golden::{Golden, section};
@@ -25,6 +26,7 @@ pub(super) fn add(golden: &mut Golden) {
             TakeOver,
             MassDelete,
             WiderScope,
+            LeftScope,
             MissingFile,
             NoServer,
             UnbindInUse
@@ -35,6 +37,7 @@ pub(super) fn add(golden: &mut Golden) {
             .chain(take_over())
             .chain(mass_delete())
             .chain(wider_scope())
+            .chain(left_scope())
             .chain(missing_file(Loss::Missing))
             .chain(no_server())
             .chain(unbind_in_use())
@@ -58,13 +61,14 @@ pub(super) fn add(golden: &mut Golden) {
         Advice::KeepVip,
         Advice::MoveServices,
         Advice::Drain,
+        Advice::EndSessions,
         Advice::KeepMarked,
         Advice::KeepLabel,
         Advice::Wait,
     ];
     section!(
         golden,
-        Advice { KeepVip, MoveServices, Drain, KeepMarked, KeepLabel, Wait },
+        Advice { KeepVip, MoveServices, Drain, EndSessions, KeepMarked, KeepLabel, Wait },
         advice.map(|advice| {
             let reason = |number| Reason { what: format!("reason {number}"), advice: Some(advice) };
             let reasons = vec![reason(1), reason(2)];
@@ -84,6 +88,7 @@ struct Case {
     cut_off: Option<CutOff>,
     lost_files: Vec<LostFile>,
     statistics: Option<Statistics>,
+    sessions: Option<LocalSessions>,
 }
 
 impl Case {
@@ -101,6 +106,7 @@ impl Case {
             cut_off: self.cut_off.as_ref(),
             lost_files: &self.lost_files,
             statistics: self.statistics.as_ref(),
+            sessions: self.sessions.as_ref(),
             ..Inputs::new(&self.desired, &self.live, &self.record)
         });
         let refusal = plan.refusals.into_iter().find(|it| it.guard == guard);
@@ -186,6 +192,32 @@ fn wider_scope() -> Vec<GuardRefusal> {
     sync.desired.sync = Some(BTreeMap::new());
     sync.last = Some(Desired { sync: None, ..sync.desired.clone() });
     [lost_line, more, to_limits, sync].map(|case| case.refusal(Guard::WiderScope)).to_vec()
+}
+
+fn left_scope() -> Vec<GuardRefusal> {
+    let network = |network: &str| {
+        let vips = vec![network.parse().expect("a net")];
+        Scope::Limited(Limits { vips, ..Limits::default() })
+    };
+    let of = |kept: LeftScope, before: Scope| {
+        let scope = network("198.51.100.0/24");
+        let mut case = Case::new(Desired { scope, kept, ..spec([]) }, services(2));
+        case.record.scope = Some(before);
+        case.refusal(Guard::LeftScope)
+    };
+    let one = LeftScope { vips: [vip(1)].into(), ..LeftScope::default() };
+    let several = LeftScope {
+        services: [on(1), on_ipv6()].into(),
+        sysctls: ["net.ipv4.vs.conntrack".into()].into(),
+        sync: [SyncState::Master].into(),
+        ..one.clone()
+    };
+    vec![
+        of(one.clone(), network("192.0.2.0/24")),
+        of(several, Scope::All),
+        // Recorded before, and in the scope of no spec.
+        of(one, network("198.51.100.0/24")),
+    ]
 }
 
 fn missing_file(loss: Loss) -> Vec<GuardRefusal> {
@@ -277,7 +309,24 @@ fn unbind_in_use() -> Vec<GuardRefusal> {
         case.desired.services.extend(spec([(live, service(&[1]))]).services);
         case
     };
+    // Sessions of programs on the host, at one port and at several.
+    let with_sessions = |mut case: Case, ports: &[u16]| {
+        let session = |port: &u16| LocalSession {
+            protocol: Protocol::Tcp,
+            local: SocketAddr::new(vip(1).address, *port),
+            remote: SocketAddr::new([203, 0, 113, 9].into(), 40_000),
+        };
+        let sessions = ports.iter().map(session).collect();
+        case.sessions = Some(LocalSessions { sessions, ..LocalSessions::default() });
+        case
+    };
+    let session = with_sessions(host(vip(1), &[on(1)], 0), &[22]);
+    let both = with_sessions(host(vip(1), &[on(1)], 2), &[22, 179, 873, 5666]);
+    let relabelled_session = with_sessions(relabelled(on(1), 1), &[22]);
     let cases = [
+        session,
+        both,
+        relabelled_session,
         needed,
         all_need,
         connected,

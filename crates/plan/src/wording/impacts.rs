@@ -43,7 +43,13 @@ fn by_nodest(impact: Impact) -> impl Iterator<Item = Impact> {
 }
 
 fn impacts() -> Vec<Impact> {
-    let plain = [Effect::Stay, Effect::Retimed, Effect::KeepForward, Effect::Rewrapped];
+    let plain = [
+        Effect::Stay,
+        Effect::Retimed,
+        Effect::KeepForward { to_direct: false },
+        Effect::KeepForward { to_direct: true },
+        Effect::Rewrapped,
+    ];
     let mut all: Vec<Impact> = plain.map(|effect| on(effect, None)).to_vec();
     all.extend(quiesced());
     for (gap, forgets) in [(true, false), (false, true), (true, true)] {

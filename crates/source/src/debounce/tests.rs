@@ -281,7 +281,8 @@ proptest! {
         }).peekable();
 
         let (mut version, mut changed_at, mut closed_at) = (0_usize, 0, 0);
-        let (mut read, mut read_at, mut unread_since) = (None, 0, Some(0));
+        let (mut read, mut first_read_at, mut last_read_at) = (None, 0, 0);
+        let mut unread_since = Some(0);
         let mut next_sample = Some(start);
         for now in 0..=end {
             let instant = start + ms(now);
@@ -312,13 +313,19 @@ proptest! {
                         next_sample = Some(instant + ms(25));
                     }
                     prop_assert!(debounce.accept_read(&version));
-                    (read, read_at, unread_since) = (Some(version), now, None);
+                    if read != Some(version) {
+                        first_read_at = now;
+                    }
+                    (read, last_read_at, unread_since) = (Some(version), now, None);
                 }
             }
         }
         prop_assert_eq!(read, Some(version));
         prop_assert_eq!(debounce.unstable_since(), None);
         let stable_at = closed_at.max(changed_at + 100);
-        prop_assert!(read_at <= stable_at + 25, "stable {stable_at}, read {read_at}");
+        // A change may be detected 25 ms late. If the limit ends just before evenkeel would consider the
+        // state stable, it is read then, and once more with the sample 25 ms later.
+        prop_assert!(first_read_at <= stable_at + 25, "stable {stable_at}, read {first_read_at}");
+        prop_assert!(last_read_at <= stable_at + 50, "stable {stable_at}, read {last_read_at}");
     }
 }

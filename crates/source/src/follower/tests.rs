@@ -277,3 +277,97 @@ fn a_source_that_changes_during_each_reading_is_never_accepted() {
     world.get().is_restless = false;
     assert_vip(&next_reading(&mut follower), "192.0.2.1");
 }
+
+/// A cluster with these addresses of the director and of the real server.
+fn cluster(director: &str, real_server: &str) -> String {
+    format!(
+        "version: 1\ndirectors: [ {{ name: lb1, addresses: [{director}] }} ]\nservices:\n  - {{ name: a, \
+         vip: 192.0.2.1, port: 80, real_servers: [ {{ address: {real_server} }} ] }}\n"
+    )
+}
+
+#[test]
+fn a_real_server_that_loses_its_address_stays_one_until_the_spec_no_longer_lists_it() {
+    let text = cluster("192.0.2.2", "192.0.2.11");
+    let (shared, mut follower) = follow(&text, &["192.0.2.11", "198.51.100.1"]);
+    assert!(next_reading(&mut follower).spec.is_ok());
+    shared.get().addresses = Ok(vec!["198.51.100.1"]);
+    let error = next_reading(&mut follower).spec.unwrap_err();
+    assert!(
+        error.text.starts_with("this host no longer has 192.0.2.11, by which"),
+        "{}",
+        error.text
+    );
+    shared.get().addresses = Ok(vec!["192.0.2.11", "198.51.100.1"]);
+    let spec = next_reading(&mut follower).spec.unwrap();
+    assert_eq!(spec.desired.roles.real_server.len(), 1);
+    shared.get().addresses = Ok(vec!["198.51.100.1"]);
+    assert!(next_reading(&mut follower).spec.is_err());
+    shared.get().text = cluster("192.0.2.2", "192.0.2.12");
+    let spec = next_reading(&mut follower).spec.unwrap();
+    assert_eq!(spec.desired.roles, HostRoles::NONE);
+}
+
+#[test]
+fn a_real_server_that_loses_one_of_its_addresses_serves_by_all_of_them_until_the_spec_lists_it_no_longer()
+ {
+    let two = "192.0.2.11 }, { address: 192.0.2.12";
+    let (shared, mut follower) = follow(&cluster("192.0.2.2", two), &["192.0.2.11", "192.0.2.12"]);
+    assert_eq!(next_reading(&mut follower).spec.unwrap().desired.roles.real_server.len(), 2);
+    shared.get().addresses = Ok(vec!["192.0.2.12"]);
+    let error = next_reading(&mut follower).spec.unwrap_err();
+    assert!(error.text.starts_with("this host no longer has 192.0.2.11, by which"), "{error:?}");
+    shared.get().text = cluster("192.0.2.2", "192.0.2.12");
+    assert_eq!(next_reading(&mut follower).spec.unwrap().desired.roles.real_server.len(), 1);
+}
+
+#[test]
+fn neither_a_spec_nor_an_address_changes_the_role_of_a_host() {
+    let text = cluster("192.0.2.2", "192.0.2.11");
+    let (shared, mut follower) = follow(&text, &["192.0.2.11"]);
+    assert!(next_reading(&mut follower).spec.is_ok());
+    shared.get().addresses = Ok(vec!["192.0.2.11", "192.0.2.2"]);
+    let words = "would make it the director `lb1`; it is a real server, and stays that";
+    assert!(next_reading(&mut follower).spec.unwrap_err().text.contains(words));
+    shared.get().addresses = Ok(vec!["192.0.2.11"]);
+    assert!(next_reading(&mut follower).spec.is_ok());
+    shared.get().text = cluster("192.0.2.11", "192.0.2.12");
+    assert!(next_reading(&mut follower).spec.unwrap_err().text.contains(words));
+    shared.get().text = text;
+    assert!(next_reading(&mut follower).spec.is_ok());
+}
+
+#[test]
+fn a_gateway_stays_one_until_the_spec_no_longer_lists_it() {
+    let with = |gateway: &str, real_server: &str| {
+        let gateways = format!("gateways: [ {{ name: r1, addresses: [{gateway}] }} ]\nservices:");
+        cluster("192.0.2.2", real_server).replace("services:", &gateways)
+    };
+    let text = with("192.0.2.254", "192.0.2.11");
+    let (shared, mut follower) = follow(&text, &["192.0.2.254", "198.51.100.1"]);
+    let spec = next_reading(&mut follower).spec.unwrap();
+    assert_eq!(spec.desired.roles.to_string(), "gateway r1");
+    shared.get().addresses = Ok(vec!["198.51.100.1"]);
+    let error = next_reading(&mut follower).spec.unwrap_err().text;
+    let words =
+        "this host no longer has 192.0.2.254, by which the spec makes it a gateway; it stays one";
+    assert!(error.starts_with(words), "{error}");
+    shared.get().addresses = Ok(vec!["192.0.2.254", "198.51.100.1"]);
+    assert!(next_reading(&mut follower).spec.is_ok());
+    // Another role is refused, whatever lists it.
+    for (text, role) in [
+        (with("192.0.2.253", "192.0.2.254"), "a real server"),
+        (cluster("192.0.2.254", "192.0.2.11"), "the director `lb1`"),
+    ] {
+        shared.get().text = text;
+        let error = next_reading(&mut follower).spec.unwrap_err().text;
+        let words = format!("would make it {role}; it is a gateway, and stays that");
+        assert!(error.contains(&words), "{error}");
+    }
+    shared.get().text = with("192.0.2.253", "192.0.2.11");
+    let spec = next_reading(&mut follower).spec.unwrap();
+    assert_eq!(spec.desired.roles, HostRoles::NONE);
+    shared.get().text = text;
+    let spec = next_reading(&mut follower).spec.unwrap();
+    assert_eq!(spec.desired.roles.to_string(), "gateway r1");
+}

@@ -1,10 +1,12 @@
 //! The addresses of this host that parameters refer to.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error as _;
+use std::net::IpAddr;
 
-use evenkeel_host::{Address, AddressFlags, AddressScope, Host, Namespace};
-use evenkeel_model::{Binding, Family};
+use evenkeel_host::{Address, AddressFlags, AddressScope, EVENKEEL_PROTOCOL, Host, Namespace};
+use evenkeel_model::{Binding, Cluster, Family, HostInputs, OwnAddress, Owner};
+use ipnet::IpNet;
 
 /// Reads all addresses of a network namespace. Returns the error as text.
 pub(super) type AddressReader = Box<dyn FnMut() -> Result<Vec<Address>, String> + Send>;
@@ -27,6 +29,23 @@ pub(super) fn reader(netns: Option<&str>) -> AddressReader {
     }
 }
 
+/// Returns a reader of the addresses in a snapshot.
+pub(super) fn snapshot(addresses: &BTreeMap<Binding, Owner>) -> AddressReader {
+    let read = addresses.iter().map(|(binding, owner)| Address {
+        address: binding.address,
+        peer: None,
+        prefix: binding.prefix,
+        index: 0,
+        interface: binding.interface.to_string(),
+        protocol: (*owner == Owner::Evenkeel).then_some(EVENKEEL_PROTOCOL),
+        flags: AddressFlags(0),
+        scope: AddressScope::Universe,
+        label: None,
+    });
+    let read: Vec<Address> = read.collect();
+    Box::new(move || Ok(read.clone()))
+}
+
 fn of_this_namespace(connection: &mut Option<Host>) -> Result<Vec<Address>, evenkeel_host::Error> {
     let host = match connection {
         Some(host) => host,
@@ -47,7 +66,7 @@ fn of_namespace(name: &str) -> Result<Vec<Address>, String> {
     }
 }
 
-fn message(error: &evenkeel_host::Error) -> String {
+pub(super) fn message(error: &evenkeel_host::Error) -> String {
     match error.source() {
         Some(cause) => format!("{error}: {cause}"),
         None => error.to_string(),
@@ -65,25 +84,11 @@ pub(super) fn first_own<'a>(
     addresses: &'a [Address],
     interface: &str,
     family: Option<Family>,
-    journalled: &BTreeSet<Binding>,
+    journalled: &'a BTreeSet<Binding>,
 ) -> Option<&'a Address> {
-    // A kernel that stores the mark shows its own on the loopback address, if nowhere else.
-    let keeps_marks = addresses.iter().any(|address| address.protocol.is_some());
-    let is_journalled = |it: &Address| {
-        journalled.iter().any(|binding| {
-            binding.address == it.address
-                && binding.prefix == it.prefix
-                && *binding.interface == *it.interface
-        })
-    };
-    let is_own = |it: &&Address| {
-        it.interface == interface
-            && it.scope != AddressScope::Link
-            && !it.is_ours()
-            && (keeps_marks || !is_journalled(it))
-            && !it.flags.contains(AddressFlags::DEPRECATED)
-    };
-    let own = addresses.iter().filter(is_own);
+    let is_usable =
+        |it: &&Address| it.interface == interface && !it.flags.contains(AddressFlags::DEPRECATED);
+    let own = own(addresses, journalled).filter(is_usable);
     let ipv4 = || own.clone().find(|it| it.address.is_ipv4());
     // The kernel lists IPv4 addresses in the order in which they were added, and IPv6 addresses of a
     // scope in the opposite order.
@@ -93,6 +98,52 @@ pub(super) fn first_own<'a>(
         Some(Family::Ipv6) => ipv6(),
         None => ipv4().or_else(ipv6),
     }
+}
+
+/// Returns the addresses of the host's own: without those that evenkeel bound, and link-local ones.
+fn own<'a>(
+    addresses: &'a [Address],
+    journalled: &'a BTreeSet<Binding>,
+) -> impl DoubleEndedIterator<Item = &'a Address> + Clone {
+    // A kernel that stores the mark shows its own on the loopback address, if nowhere else.
+    let keeps_marks = addresses.iter().any(|address| address.protocol.is_some());
+    let is_journalled = |it: &Address| {
+        journalled.iter().any(|binding| {
+            binding.address == it.address
+                && binding.prefix == it.prefix
+                && *binding.interface == *it.interface
+        })
+    };
+    addresses.iter().filter(move |it| {
+        it.scope != AddressScope::Link && !it.is_ours() && (keeps_marks || !is_journalled(it))
+    })
+}
+
+/// Returns the host's own addresses that concern a cluster: those that its spec lists, and those on a
+/// network of a listed one; if there are none, all others for a message.
+pub(super) fn host_inputs(
+    addresses: &[Address],
+    cluster: &Cluster,
+    journalled: &BTreeSet<Binding>,
+) -> HostInputs {
+    let listed: BTreeSet<IpAddr> = cluster.addresses().copied().collect();
+    let mut inputs = HostInputs::default();
+    let own = own(addresses, journalled).filter(|it| !it.address.is_loopback());
+    for address in own {
+        let Ok(network) = IpNet::new(address.address, address.prefix) else { continue };
+        if listed.contains(&address.address) || listed.iter().any(|it| network.contains(it)) {
+            let interface = address.interface.as_str().into();
+            inputs.addresses.push(OwnAddress { network, interface });
+        } else {
+            inputs.others.insert(address.address);
+        }
+    }
+    inputs.addresses.sort();
+    inputs.addresses.dedup();
+    if inputs.addresses.iter().any(|own| listed.contains(&own.network.addr())) {
+        inputs.others.clear();
+    }
+    inputs
 }
 
 /// Whether an IPv6 address is neither temporary nor a duplicate of another host's.

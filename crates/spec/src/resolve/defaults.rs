@@ -6,7 +6,7 @@ use super::once;
 use crate::path::At;
 use crate::recovering_de::Field;
 use crate::resolve::{Diagnostics, SpecObject};
-use crate::spec::{Method, Spec};
+use crate::spec::{ArpMethod, Method, Spec};
 
 /// The values for services and real servers that set none.
 pub(crate) struct Defaults {
@@ -14,6 +14,8 @@ pub(crate) struct Defaults {
     pub(crate) scheduler: Option<Scheduler>,
     /// `None` if it could not be read.
     pub(crate) forward: Option<Method>,
+    /// For services without an arp.
+    pub(crate) arp: ArpMethod,
     pub(crate) weight: u32,
     /// For services whose scheduler lets a real server drain.
     pub(crate) drain: Drain,
@@ -22,10 +24,11 @@ pub(crate) struct Defaults {
 const TWICE: &str = "this default is written twice";
 
 pub(crate) fn merge(sources: &[(At<'_>, &Spec)], diagnostics: &mut Diagnostics) -> Defaults {
-    let mut written = [None, None, None, None];
+    let mut written = [None, None, None, None, None];
     let mut defaults = Defaults {
         scheduler: Some(Scheduler::wlc()),
         forward: Some(Method::Dr),
+        arp: ArpMethod::default(),
         weight: 1,
         drain: Drain::default(),
     };
@@ -34,7 +37,7 @@ pub(crate) fn merge(sources: &[(At<'_>, &Spec)], diagnostics: &mut Diagnostics) 
         let at = root.key("defaults");
         let source = at.path().source;
         diagnostics.origin(SpecObject::Defaults(source), || at.path());
-        let [scheduler, forward, weight, drain] = &mut written;
+        let [scheduler, forward, arp, weight, drain] = &mut written;
         match &keys.scheduler {
             Field::Absent => {}
             Field::Bad => defaults.scheduler = None,
@@ -58,10 +61,14 @@ pub(crate) fn merge(sources: &[(At<'_>, &Spec)], diagnostics: &mut Diagnostics) 
                 if matches!(word.0, Method::Local | Method::Bypass) {
                     diagnostics
                         .error(&at, "this forwarding method cannot be a default")
-                        .remedy("write dr, nat or tun");
+                        .remedy("write dr, nat, fullnat or tun");
                 }
                 once(forward, &at, TWICE, diagnostics);
             }
+        }
+        if let Some(value) = keys.arp.value() {
+            defaults.arp = value.0;
+            once(arp, &at.key("arp"), TWICE, diagnostics);
         }
         if let Some(value) = keys.weight.value() {
             defaults.weight = value.0;

@@ -65,6 +65,12 @@ impl Diagnostics {
         }
     }
 
+    /// Returns where an object is written, if origins were requested.
+    pub(crate) fn origin_of(&self, object: &SpecObject) -> Option<Path> {
+        let mut found = self.origins.iter().flatten().filter(|(it, _)| it == object);
+        found.next().map(|(_, path)| path.clone())
+    }
+
     pub(crate) fn error(
         &mut self,
         at: impl Into<Path>,

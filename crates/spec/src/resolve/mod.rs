@@ -11,6 +11,7 @@ mod neighbour;
 mod origins;
 mod pool;
 mod real_server;
+mod role;
 mod scope;
 mod server_expansion;
 mod service;
@@ -26,14 +27,18 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use evenkeel_model::Desired;
 
+use self::role::{Directors, Gateways, ServiceRoles};
 use self::service::ServiceContext;
 use crate::path::{At, Path};
 use crate::spec::Spec;
 use crate::yaml::{PieceError, Reading};
 pub(crate) use diagnostic::{Diagnostic, Diagnostics, SpanTarget};
 pub(crate) use origins::SpecObject;
+pub(crate) use role::{
+    ClusterParts, ClusterSpec, RoleMessage, ignored_message, place as place_of_roles, role_message,
+};
 
-/// Resolves all sources together into the desired state, with diagnostics. `None` among the specs
+/// Resolves all sources together for the whole cluster, with diagnostics. `None` among the specs
 /// is a source that could not be read; `complete` states that there is none, so that something
 /// which is not found is really missing.
 ///
@@ -43,7 +48,7 @@ pub(crate) fn resolve(
     readings: &mut [Option<Reading<'_>>],
     complete: bool,
     diagnostics: &mut Diagnostics,
-) -> Result<Desired, PieceError> {
+) -> Result<ClusterSpec, PieceError> {
     let lists = readings.iter_mut().flatten().map(Reading::take_services).collect();
     let sources: Vec<(At<'_>, &Spec)> = readings
         .iter()
@@ -54,19 +59,44 @@ pub(crate) fn resolve(
     let scope = scope::merge(&sources, diagnostics);
     let defaults = defaults::merge(&sources, diagnostics);
     let pools = pool::collect(&sources, complete, diagnostics);
+    let directors = Directors::collect(&sources, diagnostics);
+    let gateways = Gateways::collect(&sources, &directors, diagnostics);
     let mut host_objects = BTreeMap::new();
-    let vips = vip::collect(&sources, &scope, &mut host_objects, diagnostics);
+    let vip::Vips { vips, on } =
+        vip::collect(&sources, &scope, &directors, &mut host_objects, diagnostics);
     neighbour::collect(&sources, &scope, &mut host_objects, diagnostics);
     let timeouts = timeouts::merge(&sources, diagnostics);
     let sync = sync::merge(&sources, diagnostics);
     let sysctls = sysctls::merge(&sources, diagnostics);
     let guards = guards::merge(&sources, diagnostics);
-    let context =
-        ServiceContext { scope: &scope, defaults: &defaults, pools: &pools, sync: sync.written };
-    let services = service::expand(lists, &sources, &context, diagnostics)?;
-    let (scope, drain) = (scope.scope, defaults.drain);
+    let context = ServiceContext {
+        scope: &scope,
+        defaults: &defaults,
+        pools: &pools,
+        sync: sync.written,
+        directors: &directors,
+    };
+    let mut roles = ServiceRoles::new(&directors, defaults.arp);
+    let services =
+        service::expand(lists, &sources, &context, &mut roles, &mut host_objects, diagnostics)?;
+    sysctls.check_connection_tracking(&host_objects, diagnostics);
+    let (scope, when_left, drain) = (scope.scope, scope.when_left, defaults.drain);
     let sync = sync.daemons;
-    Ok(Desired { scope, services, vips, host_objects, timeouts, sync, sysctls, guards, drain })
+    let whole = Desired {
+        scope,
+        when_left,
+        services,
+        vips,
+        host_objects,
+        timeouts,
+        sync,
+        sysctls: sysctls.values,
+        guards,
+        drain,
+        ..Desired::default()
+    };
+    let parts = ClusterParts { whole, directors, gateways, on, services: roles };
+    Ok(ClusterSpec::new(parts, diagnostics))
 }
 
 /// Reports a leaf that occurs in two sources.

@@ -16,6 +16,8 @@ pub(crate) struct Resolved {
     /// `None` means the service's port.
     pub(crate) port: Option<u16>,
     pub(crate) real_server: Modelled,
+    /// Whether it gets to see another address than the client's.
+    pub(crate) is_full_nat: bool,
 }
 
 /// The settings of a service that apply to all of its real servers.
@@ -111,7 +113,9 @@ pub(crate) fn resolve(
     {
         diagnostics
             .error(&at.key("forward"), "this forwarding method cannot be used in a spec")
-            .remedy("write dr, nat or tun; `unchecked: true` accepts what other tools wrote");
+            .remedy(
+                "write dr, nat, fullnat or tun; `unchecked: true` accepts what other tools wrote",
+            );
     }
     let tunnel = tunnel_within(written, method, at, context, diagnostics);
     let address = written.address.value()?.0;
@@ -122,9 +126,19 @@ pub(crate) fn resolve(
     if written.port.is_bad() || written.weight.is_bad() {
         return None;
     }
-    let forward = match method? {
+    let method = method?;
+    if method == Method::FullNat && address.is_loopback() {
+        diagnostics
+            .error(
+                &at.key("address"),
+                format!("{address} is the director itself, not a host that it sends packets to"),
+            )
+            .remedy("write `forward: dr` for a program on the director")
+            .related(context.pool.clone(), "for this service");
+    }
+    let forward = match method {
         Method::Dr => Forward::Dr,
-        Method::Nat => Forward::Nat,
+        Method::Nat | Method::FullNat => Forward::Nat,
         Method::Tun => Forward::Tun(tunnel?),
         Method::Local => Forward::Local,
         Method::Bypass => Forward::Bypass,
@@ -140,6 +154,7 @@ pub(crate) fn resolve(
             upper_threshold: threshold(&written.upper_threshold),
             lower_threshold: threshold(&written.lower_threshold),
         },
+        is_full_nat: method == Method::FullNat,
     })
 }
 
@@ -204,7 +219,7 @@ fn check_port(
         .filter(|service| **service != port.0)
         .map(|service| if *service == 0 { "every port".to_owned() } else { service.to_string() })
         .collect();
-    if method == Method::Nat || others.is_empty() {
+    if matches!(method, Method::Nat | Method::FullNat) || others.is_empty() {
         return;
     }
     let method = match method {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use evenkeel_model::{Limits, Scope, ServiceKey};
+use evenkeel_model::{Limits, Scope, ServiceKey, WhenLeft};
 
 use crate::path::{At, Path};
 use crate::resolve::Diagnostics;
@@ -11,6 +11,8 @@ use crate::spec::{ScopeText, Spec};
 /// The scope, and where it is written.
 pub(crate) struct Merged {
     pub(crate) scope: Scope,
+    /// What becomes of what leaves it.
+    pub(crate) when_left: Option<WhenLeft>,
     /// `None` if no scope was written.
     pub(crate) written: Option<Path>,
     /// Whether a part of it could not be read, so that nothing is certain to be outside.
@@ -30,7 +32,9 @@ impl Merged {
 }
 
 pub(crate) fn merge(sources: &[(At<'_>, &Spec)], diagnostics: &mut Diagnostics) -> Merged {
-    let mut merged = Merged { scope: Scope::Implied, written: None, doubtful: false };
+    let mut merged =
+        Merged { scope: Scope::Implied, when_left: None, written: None, doubtful: false };
+    let mut answer: Option<(WhenLeft, Path)> = None;
     for (root, spec) in sources {
         merged.doubtful |= spec.scope.is_bad();
         let Some(text) = spec.scope.value() else { continue };
@@ -53,6 +57,22 @@ pub(crate) fn merge(sources: &[(At<'_>, &Spec)], diagnostics: &mut Diagnostics) 
         let (Scope::Limited(limits), ScopeText::Limited(keys)) = (&mut merged.scope, text) else {
             continue;
         };
+        if let Some(word) = keys.left.value() {
+            let at = at.key("left");
+            let (first, place) = answer.get_or_insert_with(|| (word.0, at.path()));
+            if *first != word.0 {
+                let message = format!(
+                    "`left` is `{}` here and `{}` in another file",
+                    word.0.as_str(),
+                    first.as_str()
+                );
+                diagnostics
+                    .error(&at, message)
+                    .remedy("keep one of them: it is the answer for the whole scope")
+                    .related(Some(place.clone()), "first written here");
+            }
+            merged.when_left = Some(*first);
+        }
         if keys.vips.is_absent() && keys.fwmarks.is_absent() && keys.services.is_absent() {
             diagnostics
                 .error(&at, "the scope has none of `vips`, `fwmarks` and `services`")

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use evenkeel_model::{
-    Family, Forward, Ignore, IgnoredField, RealServerKey, RealServers, ServiceKey,
+    Family, Forward, HostObject, HostValue, Ignore, IgnoredField, RealServerKey, RealServers,
+    ServiceKey, SourceNat, SourceNatValue,
 };
 
 use super::real_server::{self, RealServerContext, Resolved};
@@ -96,12 +97,15 @@ impl ServerExpansion {
         }
     }
 
-    /// The real servers of one expanded service: except with tun, those of its family.
+    /// The real servers of one expanded service: except with tun, those of its family. The source NAT of
+    /// those under full NAT is added to `host_objects`.
     pub(crate) fn of(
         &self,
         key: &ServiceKey,
         target: &ServiceAddress,
         vip: impl FnOnce() -> Path,
+        source: SourceNatValue,
+        host_objects: &mut BTreeMap<HostObject, HostValue>,
         diagnostics: &mut Diagnostics,
     ) -> RealServers {
         let family = key.family();
@@ -114,6 +118,13 @@ impl ServerExpansion {
                 self.at.clone().then(Step::Item(*index))
             });
             taken.push((real_server, resolved.real_server));
+            if resolved.is_full_nat {
+                let object = HostObject::from(SourceNat { service: *key, real_server });
+                diagnostics.origin(SpecObject::Host(object.clone()), || {
+                    self.at.clone().then(Step::Item(*index))
+                });
+                host_objects.insert(object, source.into());
+            }
         }
         let taken: RealServers = taken.into_iter().collect();
         // With VIPs of one family, each real server of the other family has already been refused.
@@ -152,6 +163,21 @@ impl ServerExpansion {
                 .remedy(format!("list an {family} real server, or remove the daemons from `sync`"))
                 .related(sync.clone(), "the sync daemon");
         }
+    }
+
+    /// Whether one of them is under full NAT.
+    pub(crate) fn has_full_nat(&self) -> bool {
+        self.servers.iter().any(|(_, resolved)| resolved.is_full_nat)
+    }
+
+    /// Whether one of them is under full NAT, or could not be read.
+    pub(crate) fn may_have_full_nat(&self) -> bool {
+        self.doubtful || self.has_full_nat()
+    }
+
+    /// Whether one of them has that address.
+    pub(crate) fn has_address(&self, address: IpAddr) -> bool {
+        self.servers.iter().any(|(_, resolved)| resolved.address == address)
     }
 
     fn path(&self, index: usize, key: &'static str) -> Path {

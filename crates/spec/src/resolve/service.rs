@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use evenkeel_model::{
-    Drain, Ignore, IgnoredField, NamedService, Service as Modelled, ServiceKey, Tunnel,
+    Drain, Family, HostObject, HostValue, Ignore, IgnoredField, NamedService, Service as Modelled,
+    ServiceKey, SourceNatValue, Tunnel,
 };
 
 use super::defaults::Defaults;
+use super::not_unicast;
 use super::pool::Pools;
 use super::real_server::{self, RealServerContext};
+use super::role::{Directors, ServiceRoles};
 use super::scope::Merged;
 use super::server_expansion::ServerExpansion;
 use super::service_address::{ServiceAddress, both, outside};
@@ -20,20 +23,24 @@ use crate::resolve::{Diagnostics, SpecObject};
 use crate::spec::{IgnoreWord, Method, RealServer, Service, Spec};
 use crate::yaml::{PieceError, Services};
 
-/// Resolves all services of all sources. Each is released once it is resolved, so that a large
+/// Resolves all services of all sources; what full NAT needs is added to `host_objects`. Each is released once it is resolved, so that a large
 /// spec and its state are not in memory at the same time.
 pub(crate) fn expand(
     services: Vec<Services<'_>>,
     sources: &[(At<'_>, &Spec)],
     context: &ServiceContext<'_>,
+    roles: &mut ServiceRoles,
+    host_objects: &mut BTreeMap<HostObject, HostValue>,
     diagnostics: &mut Diagnostics,
 ) -> Result<BTreeMap<ServiceKey, NamedService>, PieceError> {
     let mut expansion = Expansion {
         sources,
         context,
+        roles,
         names: BTreeMap::new(),
         origins: BTreeMap::new(),
         services: BTreeMap::new(),
+        host_objects,
     };
     for (source, ((root, _), list)) in sources.iter().zip(services).enumerate() {
         let at = root.key("services");
@@ -54,14 +61,17 @@ pub(crate) struct ServiceContext<'a> {
     pub(crate) pools: &'a Pools<'a>,
     /// Where the first sync daemon is written, if there is one.
     pub(crate) sync: Option<Path>,
+    pub(crate) directors: &'a Directors,
 }
 
 struct Expansion<'a> {
     sources: &'a [(At<'a>, &'a Spec)],
     context: &'a ServiceContext<'a>,
+    roles: &'a mut ServiceRoles,
     names: BTreeMap<Arc<str>, Origin>,
     origins: BTreeMap<ServiceKey, Origin>,
     services: BTreeMap<ServiceKey, NamedService>,
+    host_objects: &'a mut BTreeMap<HostObject, HostValue>,
 }
 
 /// The origin of a service, in a form that allocates nothing.
@@ -100,8 +110,13 @@ impl Expansion<'_> {
         let selection = self.selection(service, &target, at, diagnostics);
         if let (Some(selection), Some(config)) = (&selection, &config) {
             selection.check_weights(config, ignore, diagnostics);
+            check_one_packet(config, selection, at, diagnostics);
         }
+        let source = source(service, &target, selection.as_ref(), at, diagnostics);
         let drain = self.drain(service, config.as_ref(), at, diagnostics);
+        let keys = || target.keys().map(|(key, _)| key).collect();
+        let ServiceContext { scope, directors, .. } = self.context;
+        self.roles.add(service, keys, at, directors, scope, diagnostics);
         for (key, vip) in target.keys() {
             if let Some(first) = self.origins.get(&key) {
                 let services = self.sources[first.source].0.key("services");
@@ -129,7 +144,8 @@ impl Expansion<'_> {
             if let Some(sync) = &self.context.sync {
                 selection.check_families(&key, sync, diagnostics);
             }
-            let real_servers = selection.of(&key, &target, vip, diagnostics);
+            let real_servers =
+                selection.of(&key, &target, vip, source, self.host_objects, diagnostics);
             if let Some(config) = &config {
                 let service = Modelled { config: config.of(key.family()), real_servers };
                 let name = Arc::clone(&name);
@@ -267,9 +283,65 @@ impl Expansion<'_> {
         if matches!(method, Method::Local | Method::Bypass) {
             diagnostics
                 .error(&at.key("forward"), "this forwarding method cannot be used for a service")
-                .remedy("write dr, nat or tun; an `unchecked` real server may use it");
+                .remedy("write dr, nat, fullnat or tun; an `unchecked` real server may use it");
         }
         Some(method)
+    }
+}
+
+/// Reads the source address under full NAT.
+fn source(
+    service: &Service,
+    target: &ServiceAddress,
+    selection: Option<&ServerExpansion>,
+    at: &At<'_>,
+    diagnostics: &mut Diagnostics,
+) -> SourceNatValue {
+    let Some(address) = service.source.value().map(|address| address.0) else {
+        return SourceNatValue::Masquerade;
+    };
+    let at = at.key("source");
+    let family = Family::from(address);
+    let why = match not_unicast(address) {
+        None if address.is_loopback() => Some("is a loopback address"),
+        None if selection.is_some_and(|it| it.has_address(address)) => {
+            Some("is a real server of this service")
+        }
+        why => why,
+    };
+    if let Some(why) = why {
+        diagnostics
+            .error(&at, format!("{address} {why}"))
+            .remedy("write a unicast address of the director");
+    } else if selection.is_some_and(|selection| !selection.may_have_full_nat()) {
+        diagnostics
+            .error(&at, "`source` is only for `forward: fullnat`")
+            .at_key()
+            .remedy("write `forward: fullnat`, or remove the source");
+    } else if target.families.contains(&family.other()) {
+        diagnostics
+            .error(&at, format!("{address} is {family}, the service has an {} VIP", family.other()))
+            .remedy(format!(
+                "write an {} address, or a service of its own for each family",
+                family.other()
+            ));
+    }
+    SourceNatValue::Address(address)
+}
+
+/// Reports one-packet scheduling under full NAT: the kernel forgets such a connection at once, and does not
+/// know the answer (`ip_vs_conn_expire`).
+fn check_one_packet(
+    config: &Config,
+    selection: &ServerExpansion,
+    at: &At<'_>,
+    diagnostics: &mut Diagnostics,
+) {
+    if config.is_one_packet() && selection.has_full_nat() {
+        diagnostics
+            .error(&at.key("one_packet"), "`one_packet` cannot be used with `forward: fullnat`")
+            .at_key()
+            .remedy("remove it: the kernel would not recognize the answers");
     }
 }
 

@@ -61,6 +61,11 @@ impl Config {
         Some(Self { scheduler: scheduler?, flags: flags?, persistence, engine, one_packet })
     }
 
+    /// Whether each datagram is scheduled separately.
+    pub(crate) fn is_one_packet(&self) -> bool {
+        self.one_packet
+    }
+
     pub(crate) fn of(&self, family: Family) -> ServiceConfig {
         let netmask = |text| match (text, family) {
             (Some(NetmaskText::Prefix(length)), Family::Ipv4) => {

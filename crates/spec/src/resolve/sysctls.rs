@@ -2,15 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use evenkeel_model::{CONNECTION_TRACKING, FORWARDING, HostObject, HostObjectKind, HostValue};
+
 use crate::path::{At, Path};
 use crate::resolve::{Diagnostics, SpecObject};
 use crate::spec::{Spec, SysctlValue};
 use crate::suggest::quote;
 
-pub(crate) fn merge(
-    sources: &[(At<'_>, &Spec)],
-    diagnostics: &mut Diagnostics,
-) -> BTreeMap<Box<str>, Box<str>> {
+pub(crate) fn merge(sources: &[(At<'_>, &Spec)], diagnostics: &mut Diagnostics) -> Sysctls {
     let mut sysctls = BTreeMap::new();
     let mut written: BTreeMap<&str, Path> = BTreeMap::new();
     for (root, spec) in sources {
@@ -35,7 +34,48 @@ pub(crate) fn merge(
             }
         }
     }
-    sysctls
+    if let [Some(first), Some(second)] = FORWARDING.map(|key| written.get(key))
+        && let [Some(value), Some(other)] = FORWARDING.map(|key| sysctls.get(key))
+        && value != other
+    {
+        let [key, same] = FORWARDING;
+        let message =
+            format!("{same} is the same setting as {key}, and they have different values");
+        diagnostics
+            .error(second.clone(), message)
+            .remedy("keep one of them")
+            .related(first.clone(), "written here");
+    }
+    Sysctls { values: sysctls, connection_tracking: written.remove(CONNECTION_TRACKING) }
+}
+
+/// The sysctls that a spec names.
+pub(crate) struct Sysctls {
+    /// Their values.
+    pub(crate) values: BTreeMap<Box<str>, Box<str>>,
+    /// Where [`CONNECTION_TRACKING`] is written.
+    connection_tracking: Option<Path>,
+}
+
+impl Sysctls {
+    /// Reports a value with which source NAT does nothing.
+    pub(crate) fn check_connection_tracking(
+        &self,
+        host_objects: &BTreeMap<HostObject, HostValue>,
+        diagnostics: &mut Diagnostics,
+    ) {
+        let mut objects = host_objects.keys();
+        let source_nat = objects.find(|it| it.kind() == HostObjectKind::SourceNat);
+        let is_off = self.values.get(CONNECTION_TRACKING).is_some_and(|value| **value == *"0");
+        let (Some(object), true, Some(at)) = (source_nat, is_off, &self.connection_tracking) else {
+            return;
+        };
+        let real_server = diagnostics.origin_of(&SpecObject::Host(object.clone()));
+        diagnostics
+            .error(at.clone(), format!("`forward: fullnat` needs {CONNECTION_TRACKING}=1"))
+            .remedy("remove it here: evenkeel sets it to 1")
+            .related(real_server, "a real server under full NAT");
+    }
 }
 
 /// How to correct a key that cannot be a sysctl's; `None` if it is valid. Each part after a dot is

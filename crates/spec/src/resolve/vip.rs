@@ -6,20 +6,31 @@ use std::net::IpAddr;
 use evenkeel_model::{Binding, HostObject, HostRoute, HostValue, MAX_LABEL, Vip};
 
 use super::not_unicast;
+use super::role::Directors;
 use super::scope::Merged;
 use crate::path::{At, Path};
 use crate::resolve::{Diagnostics, SpecObject};
 use crate::spec::{Prefixed, Spec, VipEntry};
 use crate::suggest::quote;
 
+/// The VIPs of a spec.
+pub(crate) struct Vips {
+    /// Their values.
+    pub(crate) vips: BTreeMap<Binding, Vip>,
+    /// The directors of those that name one.
+    pub(crate) on: BTreeMap<Binding, Box<str>>,
+}
+
 /// Resolves the VIPs; their routes are added to `host_objects`.
 pub(crate) fn collect(
     sources: &[(At<'_>, &Spec)],
     scope: &Merged,
+    directors: &Directors,
     host_objects: &mut BTreeMap<HostObject, HostValue>,
     diagnostics: &mut Diagnostics,
-) -> BTreeMap<Binding, Vip> {
-    let mut vips = BTreeMap::new();
+) -> Vips {
+    let (mut vips, mut on) = (BTreeMap::new(), BTreeMap::new());
+    let mut of_directors: BTreeMap<IpAddr, (Option<Box<str>>, Path)> = BTreeMap::new();
     let mut written: BTreeMap<(IpAddr, Box<str>), Path> = BTreeMap::new();
     let mut routes: BTreeMap<IpAddr, Path> = BTreeMap::new();
     for (root, spec) in sources {
@@ -39,6 +50,16 @@ pub(crate) fn collect(
                 continue;
             }
             written.insert(place, at.key("address").path());
+            directors.check_on(entry.on.value(), &binding, &at, diagnostics);
+            let director = entry.on.value().map(|name| name.0.clone());
+            check_one_director(
+                binding.address,
+                director.clone(),
+                &at,
+                &mut of_directors,
+                diagnostics,
+            );
+            on.extend(director.map(|name| (binding.clone(), name)));
             diagnostics.origin(SpecObject::Vip(binding.clone()), || at.path());
             if entry.route.value().is_some_and(|flag| flag.0) {
                 check_only_route(binding.address, &at.key("route"), &mut routes, diagnostics);
@@ -51,7 +72,29 @@ pub(crate) fn collect(
             vips.insert(binding, vip);
         }
     }
-    vips
+    Vips { vips, on }
+}
+
+/// Checks that one director binds a VIP, on however many interfaces.
+fn check_one_director(
+    address: IpAddr,
+    director: Option<Box<str>>,
+    at: &At<'_>,
+    of_directors: &mut BTreeMap<IpAddr, (Option<Box<str>>, Path)>,
+    diagnostics: &mut Diagnostics,
+) {
+    match of_directors.get(&address) {
+        Some((first, place)) if *first != director => {
+            diagnostics
+                .error(at, format!("{address} would be bound on two directors at once"))
+                .remedy(
+                    "keep one of them; a VIP that moves is bound by another program (VRRP, BGP)",
+                )
+                .related(place.clone(), "the first one");
+        }
+        Some(_) => {}
+        None => drop(of_directors.insert(address, (director, at.path()))),
+    }
 }
 
 fn check(
@@ -60,7 +103,7 @@ fn check(
     scope: &Merged,
     diagnostics: &mut Diagnostics,
 ) -> Option<(Binding, Vip)> {
-    let VipEntry { address, interface, dummy, label, route } = entry;
+    let VipEntry { address, interface, on: _, dummy, label, route } = entry;
     if address.is_absent() {
         diagnostics
             .error(at, "the VIP has no `address`")

@@ -6,17 +6,23 @@ use crate::{Source, load};
 
 const CASES: &str = include_str!("../../tests/problems.txt");
 
-const EXAMPLES: [(&str, &str); 10] = [
+const EXAMPLES: [(&str, &str); 16] = [
     ("dr", include_str!("../../../../examples/dr.yaml")),
     ("nat", include_str!("../../../../examples/nat.yaml")),
     ("tun", include_str!("../../../../examples/tun.yaml")),
     ("ipv6", include_str!("../../../../examples/ipv6.yaml")),
+    ("full-nat", include_str!("../../../../examples/full-nat.yaml")),
     ("fwmark", include_str!("../../../../examples/fwmark.yaml")),
     ("persistence", include_str!("../../../../examples/persistence.yaml")),
     ("pool", include_str!("../../../../examples/pool.yaml")),
     ("ports", include_str!("../../../../examples/ports.yaml")),
     ("drain", include_str!("../../../../examples/drain.yaml")),
     ("failover", include_str!("../../../../examples/failover.yaml")),
+    ("gre", include_str!("../../../../examples/gre.yaml")),
+    ("gue", include_str!("../../../../examples/gue.yaml")),
+    ("local-node", include_str!("../../../../examples/local-node.yaml")),
+    ("two-directors", include_str!("../../../../examples/two-directors.yaml")),
+    ("gateway", include_str!("../../../../examples/gateway.yaml")),
 ];
 
 fn validator() -> Validator {

@@ -68,7 +68,10 @@ impl Error for NodeError {
             };
         }
         let remedy = match suggest::key(key, known) {
-            None if key == "drain" => "it belongs to a service, or in `defaults`".to_owned(),
+            None if ["source", "gateway"].contains(&key) => "it belongs to a service".to_owned(),
+            None if ["drain", "arp"].contains(&key) => {
+                "it belongs to a service, or in `defaults`".to_owned()
+            }
             Some(value_of) => format!("did you mean `{value_of}`?"),
             None => format!("the keys here are {}", known.join(", ")),
         };
@@ -82,11 +85,7 @@ impl Error for NodeError {
 
 /// Keys beside those of `known` that are planned but not supported by this version.
 fn later(known: &[&str]) -> &'static [&'static str] {
-    if known.contains(&"services") {
-        &["directors", "arp", "health", "gateway"]
-    } else if known.contains(&"scheduler_flags") || known.contains(&"scheduler") {
-        &["health", "arp"]
-    } else if known.contains(&"weight") {
+    if ["services", "scheduler", "weight"].iter().any(|key| known.contains(key)) {
         &["health"]
     } else {
         &[]

@@ -2,18 +2,20 @@
 
 use std::fmt;
 
-use evenkeel_model::{Checksum, Family, IgnoredField, Protocol, SyncState, TunnelKind};
+use evenkeel_model::{Checksum, Family, IgnoredField, Protocol, SyncState, TunnelKind, WhenLeft};
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
 use super::parse_str::{InvalidText, schema, text};
 use crate::suggest;
 
 /// Declares a type whose values are keywords, each for a value of the model. Keywords after `odd`
-/// are accepted, but error messages do not suggest them.
+/// are accepted, but error messages do not suggest them. A function after `meant` returns the remedy for a
+/// word of other tools.
 macro_rules! words {
     (
         $(#[$meta:meta])* $name:ident($value:ty), $what:literal,
         [$($word:literal => $value_of:expr,)*] $(, odd [$($odd:literal => $odd_value:expr,)*])?
+        $(, meant $meant:path)?
     ) => {
         $(#[$meta])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +31,13 @@ macro_rules! words {
                 text(deserializer, EXPECTED, |written| match written {
                     $($word => Ok(Self($value_of)),)*
                     $($($odd => Ok(Self($odd_value)),)*)?
-                    other => Err(unknown(other, $what, Self::WORDS)),
+                    other => {
+                        let unknown = unknown(other, $what, Self::WORDS);
+                        $(if let Some(remedy) = $meant(other) {
+                            return Err(InvalidText { remedy, ..unknown });
+                        })?
+                        Err(unknown)
+                    }
                 })
             }
         }
@@ -48,6 +56,8 @@ fn unknown(written: &str, what: &str, words: &'static [&'static str]) -> Invalid
 pub(crate) enum Method {
     Dr,
     Nat,
+    /// NAT that also replaces the client's address.
+    FullNat,
     Tun,
     Local,
     Bypass,
@@ -58,12 +68,83 @@ words! {
     ForwardWord(Method), "a forwarding method", [
         "dr" => Method::Dr,
         "nat" => Method::Nat,
+        "fullnat" => Method::FullNat,
         "tun" => Method::Tun,
     ], odd [
         "local" => Method::Local,
         "bypass" => Method::Bypass,
+    ], meant meant_method
+}
+words! {
+    /// What becomes of what leaves the scope.
+    WhenLeftWord(WhenLeft), "an answer", [
+        "keep" => WhenLeft::Keep,
+        "remove" => WhenLeft::Remove,
     ]
 }
+
+/// Returns the remedy for the word that another tool uses for a forwarding method, and for a type of tunnel.
+fn meant_method(written: &str) -> Option<String> {
+    let word = written.to_lowercase();
+    let method = match word.trim_start_matches('-') {
+        "m" | "masq" | "masquerade" | "masquerading" => "nat",
+        "g" | "gate" | "gateway" | "gatewaying" | "route" | "droute" | "direct" | "dsr" => "dr",
+        "fnat" | "full-nat" | "full_nat" | "full nat" => "fullnat",
+        "i" | "tunnel" | "tunneling" | "tunnelling" => "tun",
+        "ipip" | "ipip6" | "ip6ip6" | "ip6tnl" | "sit" => {
+            return Some("write `forward: tun`".into());
+        }
+        tunnel => {
+            let map = tunnel_map(tunnel)?;
+            return Some(format!("write `forward: tun` and `tunnel: {map}`"));
+        }
+    };
+    Some(format!("did you mean `{method}`?"))
+}
+
+/// Returns how a type of tunnel is written.
+fn tunnel_map(kind: &str) -> Option<&'static str> {
+    Some(match kind {
+        "ipip" => "{ type: ipip }",
+        "gue" => "{ type: gue, port: 6080 }",
+        "gre" => "{ type: gre }",
+        _ => return None,
+    })
+}
+
+/// Explains a type of tunnel in the place of a tunnel.
+pub(super) fn tunnel_without_map(written: &str) -> Option<InvalidText> {
+    let map = tunnel_map(&written.to_lowercase())?;
+    let message = format!("{} is not a tunnel, but a type of tunnel", suggest::quote(written));
+    Some(InvalidText::new(message, format!("write `tunnel: {map}`")))
+}
+
+/// How real servers hide an IPv4 VIP from ARP.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum ArpMethod {
+    #[default]
+    Sysctls,
+    Arptables,
+}
+
+words! {
+    ArpWord(ArpMethod), "a way to hide a VIP from ARP", [
+        "sysctl" => ArpMethod::Sysctls,
+        "arptables" => ArpMethod::Arptables,
+    ], meant meant_arp
+}
+
+fn meant_arp(written: &str) -> Option<String> {
+    let method = match written.to_lowercase().as_str() {
+        "sysctls" | "arp_ignore" | "arp_announce" => "sysctl",
+        "nft" | "nftables" | "arp_tables" | "arptables-legacy" | "arptables-nft" | "filter" => {
+            "arptables"
+        }
+        _ => return None,
+    };
+    Some(format!("did you mean `{method}`?"))
+}
+
 words! {
     FamilyWord(Family), "a family", [
         "ipv4" => Family::Ipv4,

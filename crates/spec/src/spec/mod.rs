@@ -5,6 +5,7 @@
 
 mod address;
 mod duration;
+mod gateway;
 mod keyword;
 mod mac;
 mod name;
@@ -20,11 +21,12 @@ mod sysctl;
 pub(crate) use address::{Address, Network, Prefixed};
 pub(crate) use duration::Duration;
 pub use duration::{InvalidDuration, seconds};
+pub(crate) use gateway::Gateway;
 pub(crate) use keyword::{
-    ChecksumWord, EngineWord, FamilyWord, Flag, ForwardWord, IgnoreWord, Method, ProtocolWord,
-    SyncStateWord, TunnelWord,
+    ArpMethod, ArpWord, ChecksumWord, EngineWord, FamilyWord, Flag, ForwardWord, IgnoreWord,
+    Method, ProtocolWord, SyncStateWord, TunnelWord,
 };
-pub(crate) use mac::Mac;
+pub(crate) use mac::{Mac, MacOfDirector};
 pub(crate) use name::{InterfaceName, LabelText, Name};
 pub(crate) use netmask::NetmaskText;
 pub(crate) use number::{
@@ -50,6 +52,13 @@ keys! {
         /// is, the first apply refuses to delete live services that the spec does not list (guard
         /// `take-over`).
         scope: ScopeText,
+        /// The directors of the cluster. With it, every host of the cluster uses the same spec, and its
+        /// role follows from its addresses. Absent means that each host that uses the spec is a
+        /// director, unless it was a real server or a gateway.
+        directors: List<DirectorEntry>,
+        /// Linux routers in front of the directors. They get permanent neighbour entries that give
+        /// VIPs the MAC address of their director.
+        gateways: List<GatewayEntry>,
         /// Addresses that evenkeel binds on a director. The VIP of a service that is not listed
         /// here is bound by another program.
         vips: List<VipEntry>,
@@ -77,6 +86,32 @@ keys! {
 }
 
 keys! {
+    /// A director of the cluster.
+    #[schemars(extend("required" = ["name", "addresses"]))]
+    DirectorEntry, "a director, a map with `name` and `addresses`", {
+        /// The name by which `on` and `gateway` refer to it.
+        name: Name,
+        /// Its own addresses, by which it is recognized; none of them is a VIP.
+        addresses: List<Address>,
+        /// The MAC address of its interface that faces the gateways, or `learn`: gateways then learn
+        /// it from its addresses, and keep it until the next apply. Required if the spec lists
+        /// gateways and the director has a VIP.
+        mac: MacOfDirector,
+    }
+}
+
+keys! {
+    /// A Linux router in front of the directors.
+    #[schemars(extend("required" = ["name", "addresses"]))]
+    GatewayEntry, "a gateway, a map with `name` and `addresses`", {
+        /// Its name in messages.
+        name: Name,
+        /// Its own addresses, by which it is recognized; none of them is a VIP.
+        addresses: List<Address>,
+    }
+}
+
+keys! {
     /// An address that evenkeel binds.
     #[schemars(extend("required" = ["address", "interface"]))]
     VipEntry, "a VIP, a map with `address` and `interface`", {
@@ -84,6 +119,8 @@ keys! {
         address: Prefixed,
         /// The interface it is bound on.
         interface: InterfaceName,
+        /// The director that binds it. Required if the spec lists several directors.
+        on: Name,
         /// Whether the interface is a dummy device, which is created if missing. Absent means
         /// false.
         dummy: Flag,
@@ -156,6 +193,19 @@ keys! {
         real_servers: List<RealServer>,
         /// The name of a pool that lists them.
         pool: Name,
+        /// Where real servers under `forward: nat` send their answers: `director`, the name of a
+        /// director, or an address. They set their default route to it. Absent means that evenkeel
+        /// only checks the route.
+        gateway: Gateway,
+        /// The source address of packets to real servers under `forward: fullnat`: an address of the
+        /// director. Absent means that of the interface by which they leave.
+        source: Address,
+        /// How real servers under dr and tun hide an IPv4 VIP from ARP: by the sysctls arp_ignore and
+        /// arp_announce (`sysctl`), or by rules of the kernel's packet filter for this VIP alone
+        /// (`arptables`). Absent means the value of `defaults`.
+        arp: ArpWord,
+        /// What real servers get for this service, beside the VIP.
+        on_real_servers: Box<OnRealServers>,
         /// How long a real server that is removed from this service, or with it, may keep its
         /// connections; 0s breaks them. Absent means the value of `defaults`; under dh, and under
         /// sh and mh without their fallback flag, 0s.
@@ -168,6 +218,20 @@ keys! {
         canonical_order: Flag,
         /// Whether combinations that only other tools write are accepted.
         unchecked: Flag,
+    }
+}
+
+keys! {
+    /// What real servers get for a service.
+    OnRealServers, "what real servers get, a map with `label`, `route` or `vips`", {
+        /// The label of an IPv4 VIP there, such as lo:0.
+        label: LabelText,
+        /// The main table gets a host route to the VIP, through its interface and with the VIP as
+        /// its source. Absent means false.
+        route: Flag,
+        /// The addresses of the packets of a service on a firewall mark, which are bound there.
+        vips: List<Address>,
+
     }
 }
 
@@ -207,11 +271,13 @@ keys! {
 
 keys! {
     /// Values for services and real servers that set none.
-    Defaults, "defaults, a map with `scheduler`, `forward`, `weight` or `drain`", {
+    Defaults, "defaults, a map with `scheduler`, `forward`, `arp`, `weight` or `drain`", {
         /// For services without a scheduler. Absent means wlc.
         scheduler: SchedulerName,
         /// For services without a forward. Absent means dr.
         forward: ForwardWord,
+        /// For services without an arp. Absent means sysctl.
+        arp: ArpWord,
         /// For real servers without a weight. Absent means 1.
         weight: Weight,
         /// For services without a drain whose scheduler does not tie clients to a real server
@@ -278,7 +344,7 @@ keys! {
         port: Port,
         /// The checksum of the outer packet. Absent means none.
         checksum: ChecksumWord,
-    }
+    }, refuses keyword::tunnel_without_map
 }
 
 keys! {

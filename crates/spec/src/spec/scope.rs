@@ -8,6 +8,7 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, Unexpected, Visitor
 use evenkeel_model::ServiceKey;
 
 use super::Network;
+use super::keyword::WhenLeftWord;
 use super::parse_str::{InvalidText, schema, text};
 use crate::recovering_de::{List, keys};
 use crate::suggest::quote;
@@ -29,6 +30,9 @@ keys! {
         fwmarks: List<MarkRange>,
         /// Single services, which are in scope whatever else is on their VIPs.
         services: List<ServiceText>,
+        /// What becomes of what evenkeel manages and a narrower scope no longer covers: `remove` deletes it,
+        /// `keep` leaves it to another program. Without this key such a plan is refused.
+        left: WhenLeftWord,
     }
 }
 

@@ -8,7 +8,7 @@ use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{
     Binding, Desired, DesiredTimeouts, Drain, Guards, HostObject, HostValue, Limits, Live,
     LiveHostObject, NamedService, Owner, Scope, Service, ServiceConfig, ServiceKey, SyncDaemon,
-    SyncState, Timeouts, Vip,
+    SyncState, Timeouts, Vip, WhenLeft,
 };
 
 use ipnet::IpNet;
@@ -20,6 +20,8 @@ use crate::snapshot_section::SnapshotSection;
 pub struct WriteInput {
     /// The scope.
     pub scope: Scope,
+    /// What becomes of what leaves it.
+    pub when_left: Option<WhenLeft>,
     /// The services and their names. Services of one name are written as one service with several
     /// VIPs and ports where possible.
     pub services: BTreeMap<ServiceKey, NamedService>,
@@ -57,10 +59,27 @@ pub(super) struct Moment {
 impl WriteInput {
     /// The input for a desired state.
     pub fn of_desired(desired: &Desired) -> Self {
-        let Desired { scope, services, vips, host_objects, timeouts, sync, sysctls, guards, drain } =
-            desired.clone();
+        let Desired {
+            roles: _,
+            elsewhere: _,
+            real_server: _,
+            expected_gateways: _,
+            scope,
+            when_left,
+            kept: _,
+            removed: _,
+            services,
+            vips,
+            host_objects,
+            timeouts,
+            sync,
+            sysctls,
+            guards,
+            drain,
+        } = desired.clone();
         Self {
             scope,
+            when_left,
             services,
             vips,
             host_objects,
@@ -79,7 +98,7 @@ impl WriteInput {
     /// evenkeel bound. Also the timeouts, the running sync daemons (their absence only if `desired`
     /// sets them), and the requested sysctls.
     pub fn of_live(live: &Live, desired: &Desired) -> Self {
-        let in_scope = live.services.iter().filter(|(key, _)| desired.scope.contains(key));
+        let in_scope = live.services.iter().filter(|(key, _)| desired.governs(key));
         let services =
             in_scope.map(|(key, service)| (*key, named(key, service, desired))).collect();
         let is_dummy = |interface: &str| {
@@ -87,7 +106,7 @@ impl WriteInput {
             link.is_some_and(|link| link.dummy)
         };
         let vip = |(binding, owner): (&Binding, &Owner)| {
-            let ours = *owner == Owner::Evenkeel && desired.scope.contains_address(binding.address);
+            let ours = *owner == Owner::Evenkeel && desired.governs_vip(binding);
             let asked = desired.vips.get(binding);
             if asked.is_none() && !ours {
                 return None;
@@ -103,7 +122,7 @@ impl WriteInput {
         };
         let host_object = |(object, live): (&HostObject, &LiveHostObject)| {
             let value = match live.owner {
-                Owner::Evenkeel if desired.scope.contains_address(object.address()) => &live.value,
+                Owner::Evenkeel if desired.governs_host_object(object) => &live.value,
                 Owner::Evenkeel => return None,
                 // An object of another program is used as it is, so it is what the spec asks for.
                 Owner::Other => desired.host_objects.get(object)?,
@@ -133,7 +152,7 @@ impl WriteInput {
         let services: BTreeSet<ServiceKey> = self.services.keys().copied().collect();
         let served: BTreeSet<IpAddr> = services.iter().filter_map(ServiceKey::vip).collect();
         let bound = self.vips.keys().map(|binding| binding.address);
-        let served_by_objects = self.host_objects.keys().map(HostObject::address);
+        let served_by_objects = self.host_objects.keys().filter_map(HostObject::address);
         let addresses: BTreeSet<IpAddr> = bound.chain(served_by_objects).collect();
         let vips = addresses.difference(&served).copied().map(IpNet::from).collect();
         self.scope = Scope::Limited(Limits { vips, services, ..Limits::default() });

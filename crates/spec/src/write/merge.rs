@@ -8,8 +8,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use evenkeel_model::{
-    Drain, Family, Forward, NamedService, Netmask, Protocol, RealServerKey, RealServers,
-    ServiceConfig, ServiceKey,
+    Drain, Family, Forward, HostValue, NamedService, Netmask, Protocol, RealServerKey, RealServers,
+    ServiceConfig, ServiceKey, SourceNat, SourceNatValue,
 };
 
 use super::input::{WriteInput, name_of};
@@ -27,15 +27,14 @@ pub(super) fn entries(input: &WriteInput) -> Vec<Entry> {
     let mut entries: Vec<(ServiceKey, Entry)> = Vec::with_capacity(input.services.len());
     for (name, members) in groups {
         let shared = members.len() > 1 || input.shared.contains(name);
-        let merged =
-            if input.expanded && shared { None } else { merged(name, &members, input.drain) };
+        let merged = if input.expanded && shared { None } else { merged(name, &members, input) };
         if let (Some(entry), Some((key, _))) = (merged, members.first()) {
             entries.push((**key, entry));
             continue;
         }
         for (key, named) in members {
             let own = free_name(format!("{name}-{}", name_of(key)), &mut taken);
-            entries.push((*key, single(own, key, named, input.drain)));
+            entries.push((*key, single(own, key, named, input)));
         }
     }
     entries.sort_by_key(|(key, _)| *key);
@@ -58,7 +57,19 @@ fn free_name(wanted: String, taken: &mut BTreeSet<String>) -> String {
     name
 }
 
-fn single(name: String, key: &ServiceKey, named: &NamedService, usual: Drain) -> Entry {
+fn source(
+    key: &ServiceKey,
+    real_server: &RealServerKey,
+    input: &WriteInput,
+) -> Option<SourceNatValue> {
+    let object = SourceNat { service: *key, real_server: *real_server }.into();
+    match input.host_objects.get(&object)? {
+        HostValue::SourceNat(value) => Some(*value),
+        _ => None,
+    }
+}
+
+fn single(name: String, key: &ServiceKey, named: &NamedService, input: &WriteInput) -> Entry {
     let target = match *key {
         ServiceKey::Fwmark { family, fwmark } => EntryAddress::Mark { family, fwmark },
         ServiceKey::Address { address, port, protocol } => {
@@ -69,6 +80,7 @@ fn single(name: String, key: &ServiceKey, named: &NamedService, usual: Drain) ->
         address: server.address,
         port: (server.port != key.port()).then_some(server.port),
         real_server: *real_server,
+        source: source(key, server, input),
     });
     Entry {
         name,
@@ -76,7 +88,7 @@ fn single(name: String, key: &ServiceKey, named: &NamedService, usual: Drain) ->
         config: named.service.config.clone(),
         ignore: named.ignore,
         canonical_order: named.canonical_order,
-        drain: asked(named, usual),
+        drain: asked(named, input.drain),
         servers: servers.collect(),
     }
 }
@@ -87,10 +99,10 @@ fn asked(named: &NamedService, usual: Drain) -> Option<Drain> {
 }
 
 /// Merges all members into one service; `None` if no service of a spec expands to them.
-fn merged(name: &str, members: &[Member<'_>], usual: Drain) -> Option<Entry> {
+fn merged(name: &str, members: &[Member<'_>], input: &WriteInput) -> Option<Entry> {
     let (first, named) = members.first()?;
     if members.len() == 1 {
-        return Some(single(name.to_owned(), first, named, usual));
+        return Some(single(name.to_owned(), first, named, input));
     }
     let (mut vips, mut ports) = (BTreeSet::new(), BTreeSet::new());
     for (key, _) in members {
@@ -113,12 +125,18 @@ fn merged(name: &str, members: &[Member<'_>], usual: Drain) -> Option<Entry> {
     if !alike || vips.len() * ports.len() != members.len() {
         return None;
     }
-    let servers = common_servers(members);
+    let servers = common_servers(members, input);
     let reached = members.iter().all(|(key, named)| {
         let expanded = expand(&servers, key);
-        expanded.in_order().eq(named.service.real_servers.in_order())
+        let has_sources = servers.iter().filter(|it| fits(it, key)).all(|server| {
+            let port = server.port.unwrap_or(key.port());
+            server.source == source(key, &RealServerKey { address: server.address, port }, input)
+        });
+        has_sources && expanded.in_order().eq(named.service.real_servers.in_order())
     });
-    reached.then(|| Entry {
+    // A service has one source.
+    let sources: BTreeSet<SourceNatValue> = servers.iter().filter_map(|it| it.source).collect();
+    (reached && sources.len() < 2).then(|| Entry {
         name: name.to_owned(),
         target: EntryAddress::Addresses {
             vips: vips.into_iter().collect(),
@@ -128,7 +146,7 @@ fn merged(name: &str, members: &[Member<'_>], usual: Drain) -> Option<Entry> {
         config: named.service.config.clone(),
         ignore: named.ignore,
         canonical_order: named.canonical_order,
-        drain: asked(named, usual),
+        drain: asked(named, input.drain),
         servers,
     })
 }
@@ -154,10 +172,10 @@ fn common_config(config: &ServiceConfig, families: &BTreeSet<Family>) -> Option<
 
 /// A list that may expand to what every member has: the lists of the first IPv4 and the first
 /// IPv6 member, merged at the real servers that both have.
-fn common_servers(members: &[Member<'_>]) -> Vec<Server> {
+fn common_servers(members: &[Member<'_>], input: &WriteInput) -> Vec<Server> {
     let of = |family: Family| {
         let mut ours = members.iter().filter(|(key, _)| key.family() == family);
-        ours.next().map_or_else(Vec::new, |member| expressible(member, members))
+        ours.next().map_or_else(Vec::new, |member| expressible(member, members, input))
     };
     let (ipv4, ipv6) = (of(Family::Ipv4), of(Family::Ipv6));
     let mut rest = ipv6.as_slice();
@@ -175,7 +193,11 @@ fn common_servers(members: &[Member<'_>]) -> Vec<Server> {
 
 /// The real servers of a member. Each has the service's port if it has that in every member of
 /// the family, else its own.
-fn expressible((key, named): &Member<'_>, members: &[Member<'_>]) -> Vec<Server> {
+fn expressible(
+    (key, named): &Member<'_>,
+    members: &[Member<'_>],
+    input: &WriteInput,
+) -> Vec<Server> {
     let family = key.family();
     let follows = |address: IpAddr| {
         members.iter().filter(|(key, _)| key.family() == family).all(|(key, named)| {
@@ -186,20 +208,23 @@ fn expressible((key, named): &Member<'_>, members: &[Member<'_>]) -> Vec<Server>
     let server = |(server, real_server): (&RealServerKey, &evenkeel_model::RealServer)| {
         let follows = server.port == key.port() && follows(server.address);
         let port = (!follows).then_some(server.port);
-        Server { address: server.address, port, real_server: *real_server }
+        let source = source(key, server, input);
+        Server { address: server.address, port, real_server: *real_server, source }
     };
     named.service.real_servers.in_order().map(server).collect()
 }
 
 /// Expands the list for a service, by the rules of the spec.
 fn expand(servers: &[Server], key: &ServiceKey) -> RealServers {
-    let fits = |server: &&Server| {
-        matches!(server.real_server.forward, Forward::Tun(_))
-            || Family::from(server.address) == key.family()
-    };
     let keyed = |server: &Server| {
         let port = server.port.unwrap_or(key.port());
         (RealServerKey { address: server.address, port }, server.real_server)
     };
-    servers.iter().filter(fits).map(keyed).collect()
+    servers.iter().filter(|it| fits(it, key)).map(keyed).collect()
+}
+
+/// Whether a service has that real server of a list.
+fn fits(server: &Server, key: &ServiceKey) -> bool {
+    matches!(server.real_server.forward, Forward::Tun(_))
+        || Family::from(server.address) == key.family()
 }

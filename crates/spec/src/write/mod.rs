@@ -24,7 +24,7 @@ use scalar::{address, list, text};
 /// Writes the spec of a state.
 pub fn write(input: &WriteInput) -> String {
     let mut out = String::from("version: 1\n");
-    scope(&input.scope, &mut out);
+    scope(input, &mut out);
     if !input.vips.is_empty() {
         out.push_str("\nvips:\n");
         for (binding, vip) in &input.vips {
@@ -55,7 +55,8 @@ fn line(out: &mut String, arguments: std::fmt::Arguments<'_>) {
     out.push('\n');
 }
 
-fn scope(scope: &Scope, out: &mut String) {
+fn scope(input: &WriteInput, out: &mut String) {
+    let WriteInput { scope, when_left, .. } = input;
     match scope {
         Scope::Implied => {}
         Scope::All => out.push_str("\nscope: all\n"),
@@ -80,6 +81,9 @@ fn scope(scope: &Scope, out: &mut String) {
             }
             for service in services {
                 line(out, format_args!("    - {}", text(&service.to_string())));
+            }
+            if let Some(answer) = when_left {
+                line(out, format_args!("  left: {}", answer.as_str()));
             }
         }
     }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use evenkeel_model::{
     Checksum, Drain, Family, Forward, Ignore, Netmask, Persistence, Protocol, RealServer,
-    Scheduler, ServiceConfig, Tunnel, TunnelKind,
+    Scheduler, ServiceConfig, SourceNatValue, Tunnel, TunnelKind,
 };
 
 use super::line;
@@ -38,6 +38,21 @@ pub(super) struct Server {
     /// `None` means the service's port.
     pub(super) port: Option<u16>,
     pub(super) real_server: RealServer,
+    /// The source address that it gets to see; `None` if that is the client's.
+    pub(super) source: Option<SourceNatValue>,
+}
+
+/// How packets reach a real server, in the form of a spec.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Method {
+    forward: Forward,
+    is_full_nat: bool,
+}
+
+impl Method {
+    fn name(self) -> &'static str {
+        if self.is_full_nat { "fullnat" } else { self.forward.name() }
+    }
 }
 
 impl Entry {
@@ -167,11 +182,18 @@ impl Entry {
     }
 
     fn write_forward(&self, out: &mut String) {
-        if let Some(forward) = self.common_forward() {
-            line(out, format_args!("    forward: {}", forward.name()));
-            if let Some(tunnel) = tunnel(forward) {
+        if let Some(method) = self.common_method() {
+            line(out, format_args!("    forward: {}", method.name()));
+            if let Some(tunnel) = tunnel(method.forward) {
                 line(out, format_args!("    tunnel: {tunnel}"));
             }
+        }
+        let sources = self.servers.iter().filter_map(|server| match server.source? {
+            SourceNatValue::Address(source) => Some(source),
+            SourceNatValue::Masquerade | SourceNatValue::Other => None,
+        });
+        if let Some(source) = sources.min() {
+            line(out, format_args!("    source: {}", address(source)));
         }
     }
 
@@ -187,23 +209,27 @@ impl Entry {
     /// The real servers as items of a list. Services that write the same items also agree on what
     /// the items leave to the service.
     pub(super) fn items(&self) -> Vec<String> {
-        let common = self.common_forward();
+        let common = self.common_method();
         let expressible = self.servers.iter().filter(|it| is_expressible(it.real_server.forward));
         expressible.map(|server| format!("{{ {} }}", server.keys(&self.target, common))).collect()
     }
 
     /// The forwarding method that all real servers have, if a service can have it.
-    fn common_forward(&self) -> Option<Forward> {
-        let first = self.servers.first()?.real_server.forward;
-        let all = self.servers.iter().all(|server| server.real_server.forward == first);
-        let expressible = matches!(first, Forward::Dr | Forward::Nat | Forward::Tun(_));
-        (all && expressible && is_expressible(first)).then_some(first)
+    fn common_method(&self) -> Option<Method> {
+        let first = self.servers.first()?.method();
+        let all = self.servers.iter().all(|server| server.method() == first);
+        let expressible = matches!(first.forward, Forward::Dr | Forward::Nat | Forward::Tun(_));
+        (all && expressible && is_expressible(first.forward)).then_some(first)
     }
 }
 
 impl Server {
-    fn keys(&self, target: &EntryAddress, common: Option<Forward>) -> String {
-        let Self { address: host, port, real_server } = self;
+    fn method(&self) -> Method {
+        Method { forward: self.real_server.forward, is_full_nat: self.source.is_some() }
+    }
+
+    fn keys(&self, target: &EntryAddress, common: Option<Method>) -> String {
+        let Self { address: host, port, real_server, source: _ } = self;
         let RealServer { forward, weight, upper_threshold, lower_threshold } = real_server;
         let mut keys = format!("address: {}", address(*host));
         if let Some(port) = port {
@@ -217,7 +243,7 @@ impl Server {
             keys += &format!(", lower_threshold: {lower_threshold}");
         }
         if common.is_none() {
-            keys += &format!(", forward: {}", forward.name());
+            keys += &format!(", forward: {}", self.method().name());
             if let Some(tunnel) = tunnel(*forward) {
                 keys += &format!(", tunnel: {tunnel}");
             }

@@ -2,7 +2,7 @@ use std::io::{Read, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Instant;
 
-use evenkeel_control::State;
+use evenkeel_control::{SpecProblem, State};
 
 use super::*;
 use crate::test_fixtures::status;
@@ -29,6 +29,7 @@ impl Fixture {
             status: receiver,
             liveness: Arc::clone(&liveness),
             patience: Duration::from_millis(100),
+            allowed_hosts: Vec::new(),
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.expect("a runtime");
@@ -45,7 +46,7 @@ impl Fixture {
     /// Sends a request and returns the status code, the head and the body.
     fn ask(&self, method: &str, path: &str, headers: &str) -> (u16, String, String) {
         let mut stream = self.connect();
-        let request = format!("{method} {path} HTTP/1.0\r\nHost: x\r\n{headers}\r\n");
+        let request = format!("{method} {path} HTTP/1.0\r\nHost: localhost\r\n{headers}\r\n");
         stream.write_all(request.as_bytes()).expect("it is sent");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("an answer");
@@ -93,6 +94,44 @@ fn readiness_follows_the_state_and_lists_every_reason() {
             (status.state, status.pending_steps) = (State::Paused, pending_steps.clone());
         });
         assert_eq!(fixture.get("/readyz").0, code, "{pending_steps:?}");
+    }
+}
+
+#[test]
+fn a_peer_gets_no_excerpt_of_the_spec_and_no_control_characters() {
+    let fixture = Fixture::new();
+    let text = "error: bad\n --> web.yaml:3:5\n  | 3 | password: hunter2\n";
+    fixture.status.send_modify(|status| {
+        let status = Arc::make_mut(status);
+        status.state = State::Degraded;
+        let problem = SpecProblem { since: 1, text: text.into(), temporary: false };
+        status.reasons = vec![
+            format!("the spec is invalid; no spec is active: {}", text.trim()),
+            "a \u{1b}[2Jstep \u{202e}failed".into(),
+        ];
+        status.spec.problem = Some(problem);
+    });
+    let expected = "degraded\n\
+                    the spec is invalid; no spec is active: `evenkeel status` on the host shows why\n\
+                    a \\u001b[2Jstep \\u202efailed\n";
+    assert_eq!(fixture.get("/readyz"), (503, expected.to_owned()));
+    let (_, body) = fixture.get("/status");
+    assert!(!body.contains("hunter2") && !body.contains('\u{202e}'), "{body}");
+    let read: Status = serde_json::from_str(&body).expect("a status");
+    assert_eq!(read.reasons[1], "a \u{1b}[2Jstep \u{202e}failed");
+}
+
+#[test]
+fn another_host_name_is_refused_on_every_page() {
+    let fixture = Fixture::new();
+    for path in ["/", "/metrics", "/healthz", "/readyz", "/status", "/nothing"] {
+        let mut stream = fixture.connect();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: attacker.example\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("it is sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 421 "), "{path}: {answer}");
+        assert!(!answer.contains("1.2.3"), "{answer}");
     }
 }
 

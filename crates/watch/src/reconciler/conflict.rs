@@ -18,7 +18,7 @@ use tracing::warn;
 
 use super::backoff::{LONGEST, jittered};
 use crate::clock::DaemonClock;
-use crate::known_writers;
+use crate::status::known_writers;
 
 /// How often the same change is undone before it counts as a conflict.
 const TIMES: usize = 5;
@@ -84,7 +84,7 @@ impl Conflicts {
             found,
             times,
             backoff_s = delay.as_secs(),
-            likely = known_writers::of_this_host().join(", "),
+            likely = known_writers().join(", "),
             "another program keeps changing this"
         );
         self.active.insert(key, ConflictEntry { times, delay, next: now + jittered(delay) });
@@ -164,7 +164,12 @@ mod tests {
     }
 
     fn edit(found: &str) -> Op {
-        Op::EditSysctl { key: "a".into(), before: found.into(), after: "1".into() }
+        Op::EditSysctl {
+            key: "a".into(),
+            before: found.into(),
+            after: "1".into(),
+            rewrites: [].into(),
+        }
     }
 
     fn bind() -> Op {

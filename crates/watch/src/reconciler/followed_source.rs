@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use evenkeel_model::Binding;
-use evenkeel_source::{Follower, LIMIT, Reading, Stability};
+use evenkeel_source::{Follower, LIMIT, Macs, Reading, Stability};
 use tracing::warn;
 
 /// The source of the spec.
@@ -33,6 +33,11 @@ impl FollowedSource {
             self.unreliable = unreliable.to_vec();
         }
         stability
+    }
+
+    /// Replaces the MAC addresses that were learned by those of another applied spec.
+    pub(super) fn replace_macs(&mut self, macs: &Macs) {
+        self.follower.replace_macs(macs);
     }
 
     /// Reads the spec; `None` if the source changed meanwhile.

@@ -4,18 +4,19 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use evenkeel_engine::{
-    ApplyOptions, CONNECTION_SYSCTLS, Journal, JournalError, Kernel, KernelError, LastApplied,
-    NoopContext, OnFailure, Pass, ReadRequest, Report, StateDir, TableDigest, execute_journalled,
-    plan_changes,
+    ApplyOptions, CONNECTION_SYSCTLS, Journal, JournalError, Journalled, Kernel, KernelError,
+    LastApplied, NoopContext, OnFailure, Pass, ReadRequest, Report, StateDir, TableDigest, Wanted,
+    error_chain, execute_journalled, plan_changes,
 };
 use evenkeel_model::{Binding, Desired, Live, ServiceKey};
-use evenkeel_plan::{Op, Plan};
+use evenkeel_plan::{ClockReading, Leaving, Object, Op, Plan};
+use evenkeel_workflow::roll_back_due;
 use tracing::{debug, warn};
 
 use super::pass_error::PassError;
 
-/// Connects to a kernel; the addresses are those that the journal records as evenkeel's.
-pub(crate) type Connect<K> = Box<dyn FnMut(BTreeSet<Binding>) -> Result<K, KernelError> + Send>;
+/// Connects to a kernel, with what the journal records as evenkeel's.
+pub(crate) type Connect<K> = Box<dyn FnMut(Journalled) -> Result<K, KernelError> + Send>;
 
 /// Up to this number of services the table is read completely each time: that costs little, and
 /// detects every change.
@@ -67,7 +68,8 @@ impl<K: Kernel> Host<K> {
         Ok(())
     }
 
-    /// Reads the journal for a pass. To write it, no apply may be pending.
+    /// Reads the journal for a pass. To write it, an apply that is overdue is rolled back first, and none may
+    /// be pending in another journal.
     pub(super) fn read_journal(
         &mut self,
         state: &StateDir,
@@ -81,7 +83,18 @@ impl<K: Kernel> Host<K> {
         }
         journal.drop_stale_pending();
         if !is_read_only {
-            journal.check_writable(now).map_err(|error| PassError::of(&error))?;
+            if journal.pending.as_ref().is_some_and(|pending| pending.is_due(now)) {
+                let kernel = self.connect(&journal)?;
+                match roll_back_due(kernel, state, &mut journal) {
+                    Ok(notice) => notice.iter().for_each(|notice| warn!("{notice}")),
+                    // Drift of what the apply did not touch is repaired all the same.
+                    Err(error) => warn!("{}", error_chain(&error)),
+                }
+            }
+            // What a pending apply of this journal touched is left alone; of another one it is not known.
+            if journal.pending.is_none() {
+                journal.check_writable(now).map_err(|error| PassError::of(&error))?;
+            }
             let notices = std::mem::take(&mut journal.notices);
             for notice in &notices {
                 warn!("{notice}");
@@ -110,6 +123,28 @@ impl<K: Kernel> Host<K> {
         Ok(())
     }
 
+    /// Returns the objects that the pending apply touched; none without one.
+    pub(super) fn pending_objects(&self) -> BTreeSet<Object> {
+        let steps = self.journal.pending.iter().flat_map(|pending| &pending.steps);
+        steps.map(Op::object).collect()
+    }
+
+    /// Connects to the kernel, if that is not done, with what a journal records as evenkeel's.
+    fn connect(&mut self, journal: &Journal) -> Result<&mut K, PassError> {
+        let journalled = Journalled::from(journal);
+        Ok(match &mut self.kernel {
+            Some(kernel) => {
+                kernel.set_journalled(journalled);
+                kernel
+            }
+            empty => {
+                let connected =
+                    (self.connect)(journalled).map_err(|error| PassError::of(&error))?;
+                empty.insert(connected)
+            }
+        })
+    }
+
     /// Returns the kernel, to which every pass connects before it is used.
     pub(super) fn kernel(&mut self) -> Result<&mut K, PassError> {
         connected(&mut self.kernel)
@@ -126,17 +161,11 @@ impl<K: Kernel> Host<K> {
         &mut self,
         desired: impl Iterator<Item = &'a Desired> + Clone,
     ) -> Result<Observation, PassError> {
-        let addresses = self.journal.addresses.clone();
-        let kernel = match &mut self.kernel {
-            Some(kernel) => {
-                kernel.set_journalled(addresses);
-                kernel
-            }
-            None => {
-                let connected = (self.connect)(addresses).map_err(|error| PassError::of(&error))?;
-                self.kernel.insert(connected)
-            }
-        };
+        let journal = std::mem::take(&mut self.journal);
+        let result = self.connect(&journal).map(drop);
+        self.journal = journal;
+        result?;
+        let kernel = connected(&mut self.kernel)?;
         let is_large = desired.clone().any(|desired| desired.services.len() > SMALL);
         let journalled = ReadRequest::for_journal(&self.journal);
         let mut request = desired.fold(journalled, |request, desired| request.with_spec(desired));
@@ -149,16 +178,31 @@ impl<K: Kernel> Host<K> {
         Ok(Observation { live, table_digest, request })
     }
 
-    /// Plans for a live state that was read before.
+    /// Plans for a live state that was read before, and with what stays for services that leave.
     pub(super) fn plan(
         &mut self,
-        desired: &Desired,
+        spec: &Desired,
         live: &Live,
-        known: impl FnMut(&[Op]) -> LastApplied,
+        leaving: &Leaving,
+        known: impl FnOnce(&[Op]) -> LastApplied,
     ) -> Result<(Plan, LastApplied), PassError> {
         let kernel = connected(&mut self.kernel)?;
-        plan_changes(kernel, desired, live, &self.journal.record, known)
-            .map_err(|error| PassError::of(&error))
+        let record = &self.journal.record;
+        let known = |ops: &[Op]| {
+            let mut known = known(ops);
+            known.last.iter_mut().for_each(|last| record.real_server.add_leaving_to(last));
+            known
+        };
+        let wanted = Wanted::new(spec, leaving, live, record);
+        let planned = plan_changes(kernel, wanted, known);
+        let (mut plan, known) = planned.map_err(|error| PassError::of(&error))?;
+        plan.staying.clone_from(&leaving.staying);
+        Ok((plan, known))
+    }
+
+    /// Returns the time until this real server has left the first service; `None` if it leaves none.
+    pub(super) fn next_left(&self, now: &ClockReading) -> Option<Duration> {
+        self.journal.record.real_server.next_end(now)
     }
 
     /// Applies steps, each retried later if it fails, and records them in the journal.

@@ -30,7 +30,8 @@ impl ParameterChanges {
 
     /// Compares the values of a reading with those before it, and logs the changes.
     pub(crate) fn update(&mut self, readings: &ParameterReadings, now: u64) {
-        for (name, value) in readings {
+        // What the roles of this host depend on is no parameter of the spec; a changed role is an error.
+        for (name, value) in readings.iter().filter(|(name, _)| name.is_of_spec()) {
             let name = name.to_string();
             let before = self.0.get(&*name);
             if before.is_some_and(|before| before.value == *value) {
@@ -58,19 +59,25 @@ impl ParameterChanges {
             .filter(|(_, entry)| entry.previous.is_some() || entry.value.value().is_none());
         let status = changed.map(|(name, Entry { value, since, previous })| ParameterStatus {
             name: name.to_string(),
-            value: value.value().map(ToOwned::to_owned),
+            value: value.value().map(|it| shown(name, it).to_owned()),
             error: value.error().map(ToOwned::to_owned),
-            previous: previous.as_deref().map(ToOwned::to_owned),
+            previous: previous.as_deref().map(|it| shown(name, it).to_owned()),
             since: *since,
         });
         status.collect()
     }
 }
 
+/// What is shown of a value: nothing of the environment, which may hold secrets.
+fn shown<'a>(name: &str, value: &'a str) -> &'a str {
+    if name.starts_with("env:") { "(hidden)" } else { value }
+}
+
 fn log(name: &str, before: &ParameterValue, after: &ParameterValue) {
-    let before = before.value().unwrap_or("no value");
+    let before = before.value().map_or("no value", |it| shown(name, it));
     match after {
         ParameterValue::Value(after) => {
+            let after = shown(name, after);
             info!("parameter ${{{name}}} changed from {before} to {after}");
         }
         ParameterValue::Missing => warn!("parameter ${{{name}}} changed from {before} to no value"),

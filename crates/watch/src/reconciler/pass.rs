@@ -7,13 +7,20 @@ mod admission;
 mod apply;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
 
 use evenkeel_control::{EventKind, LockError, Mode, Trigger};
-use evenkeel_engine::{Kernel, KernelError, not_in_proc};
+use evenkeel_engine::{Kernel, KernelError, error_chain, not_in_proc};
 use evenkeel_model::{Desired, Live};
-use evenkeel_plan::{Object, Op, Plan};
+use evenkeel_plan::{
+    Leaving, LeavingInputs, LeftScopeInputs, Object, Op, Plan, leaving, left_scope,
+};
 use evenkeel_source::SpecText;
+use evenkeel_workflow::attempted;
 
+use self::admission::removes;
+use self::apply::Wanted;
 use super::Reconciler;
 use super::host::{Observation, SyncBaseline};
 use super::pass_error::PassError;
@@ -30,6 +37,17 @@ pub(super) struct End {
     pub(super) is_reported: bool,
     /// The applied steps, as events; none are made without subscribers.
     pub(super) steps: Vec<EventKind>,
+}
+
+/// A plan for a spec.
+struct Planned {
+    plan: Plan,
+    /// What the spec asks for, with what left its scope.
+    desired: Arc<Desired>,
+    /// What the spec before it asks for, if that matters.
+    last: Option<Desired>,
+    /// What stays beside it for services that this real server leaves.
+    leaving: Leaving,
 }
 
 impl End {
@@ -77,9 +95,10 @@ impl<K: Kernel> Reconciler<K> {
         End::quiet(result)
     }
 
-    /// Whether a probe finds the host as it was when it was last in sync, and there is no newer spec.
+    /// Whether a probe finds the host as it was when it was last in sync, and there is no newer spec and no
+    /// pending apply.
     fn is_unchanged_since_sync(&mut self) -> Result<bool, KernelError> {
-        if self.specs.newest().is_some() {
+        if self.specs.newest().is_some() || self.host.journal().pending.is_some() {
             return Ok(false);
         }
         self.host.is_unchanged_since_sync(self.schedule.clock.now())
@@ -91,16 +110,21 @@ impl<K: Kernel> Reconciler<K> {
         let _lock = if is_read_only { None } else { Some(self.lock()?) };
         let now = self.schedule.clock.wall();
         self.host.read_journal(&self.options.state, is_read_only, now)?;
+        self.follow_recorded_macs();
         let specs = [self.specs.newest(), self.specs.active()];
         let desired = specs.iter().flatten().map(|spec| &*spec.desired);
         let observation = self.host.observe(desired)?;
         self.gate.begin_pass();
         self.report.begin_pass();
         let live = &observation.live;
-        if !is_read_only {
-            self.restore_spec_record(live);
+        // No spec becomes active while another one may become the applied one.
+        let pending = self.host.journal().pending.as_ref().map(|pending| pending.description(now));
+        if pending.is_none() {
+            if !is_read_only {
+                self.restore_spec_record(live);
+            }
+            self.admit_newest(live)?;
         }
-        self.admit_newest(live)?;
         let spec = match self.options.mode {
             // No spec becomes active; the status reports what would be done.
             Mode::Observe => self.specs.newest().or_else(|| self.specs.active()),
@@ -109,11 +133,18 @@ impl<K: Kernel> Reconciler<K> {
         let Some(spec) = spec else {
             return Ok(End::quiet(if self.gate.held().is_some() { "held" } else { "no_spec" }));
         };
-        let (plan, last) = self.plan(&spec, live)?;
+        let Planned { plan, desired, last, leaving } = self.plan(&spec, live)?;
         self.report.planned(&plan);
         self.forget(&plan);
+        if let Some(pending) = pending.filter(|_| !is_read_only) {
+            self.report.prevented(pending);
+            self.record_leaving(&leaving);
+            let desired = leaving.desired(&desired);
+            let wanted = Wanted { spec: &spec, desired, last: last.as_ref() };
+            return self.repair_beside_pending(plan, wanted, observation.live);
+        }
         if plan.is_in_sync() {
-            self.is_in_sync(&spec, is_read_only)?;
+            self.is_in_sync(&desired, &leaving, is_read_only)?;
             self.remember(observation, &spec);
             return Ok(End::quiet("in_sync"));
         }
@@ -125,7 +156,33 @@ impl<K: Kernel> Reconciler<K> {
             return Ok(End::quiet("drifted"));
         }
         let held_back = self.held_by_drift(&plan, &spec);
-        self.apply_plan(plan, &spec, last.as_ref(), (observation.live, held_back))
+        if plan.steps.is_empty() {
+            // Only what an earlier scope left behind, which is forgotten.
+            if self.gate.held().is_some() {
+                return Ok(End::quiet("held"));
+            }
+            self.is_in_sync(&desired, &leaving, is_read_only)?;
+            return Ok(End::quiet("in_sync"));
+        }
+        self.record_leaving(&leaving);
+        let desired = leaving.desired(&desired);
+        let wanted = Wanted { spec: &spec, desired, last: last.as_ref() };
+        self.apply_plan(plan, wanted, (observation.live, held_back))
+    }
+
+    /// Repairs what is no part of the pending apply. What that touched, and what depends on it, stays as it
+    /// is; so does everything that a repair would remove something from if a guard refuses the repair.
+    fn repair_beside_pending(
+        &mut self,
+        plan: Plan,
+        wanted: Wanted<'_>,
+        live: Live,
+    ) -> Result<End, PassError> {
+        let mut held_back = self.host.pending_objects();
+        if !plan.refusals.is_empty() {
+            held_back.extend(plan.steps.iter().filter(|op| removes(op)).map(Op::object));
+        }
+        self.apply_plan(plan, wanted, (live, held_back))
     }
 
     fn lock(&mut self) -> Result<K::LockGuard, PassError> {
@@ -148,14 +205,63 @@ impl<K: Kernel> Reconciler<K> {
         let Observation { live, table_digest, request } = observation;
         let Some(table_digest) = table_digest else { return };
         let not_in_proc = not_in_proc(&spec.desired, &live);
-        let until = self.schedule.clock.now() + self.options.full_interval;
+        let now = self.schedule.clock.now();
+        // A probe does not see that a service has left.
+        let left = self.host.next_left(&self.schedule.clock.both());
+        let until = now + self.options.full_interval.min(left.unwrap_or(Duration::MAX));
         self.host.set_baseline(SyncBaseline { table_digest, live, not_in_proc, request, until });
     }
 
-    fn plan(&mut self, spec: &SpecText, live: &Live) -> Result<(Plan, Option<Desired>), PassError> {
+    fn plan(&mut self, spec: &SpecText, live: &Live) -> Result<Planned, PassError> {
+        let desired = self.with_left(spec, live);
+        let leaving = self.leaving(&desired, live);
         let Self { host, specs, .. } = self;
-        let (plan, history) = host.plan(&spec.desired, live, |ops| specs.history(spec, ops))?;
-        Ok((plan, history.last))
+        let (plan, history) =
+            host.plan(&desired, live, &leaving, |ops| specs.history(spec, ops))?;
+        Ok(Planned { plan, desired, last: history.last, leaving })
+    }
+
+    /// Returns what a spec asks for, with what left its scope. Of an active spec, that was recorded when it
+    /// became active.
+    fn with_left(&self, spec: &SpecText, live: &Live) -> Arc<Desired> {
+        let journal = self.host.journal();
+        let active = self.specs.active().filter(|active| !active.is_same(spec));
+        let attempted = attempted(&self.options.state, journal);
+        let left = left_scope(&LeftScopeInputs {
+            desired: &spec.desired,
+            live,
+            record: &journal.record,
+            made: journal.made(),
+            last: active.as_ref().map(|active| &*active.desired),
+            attempted: attempted.as_ref(),
+        });
+        if left.is_empty() {
+            return Arc::clone(&spec.desired);
+        }
+        let mut desired = Desired::clone(&spec.desired);
+        left.add_to(&mut desired);
+        Arc::new(desired)
+    }
+
+    /// Determines what stays for services that this real server leaves.
+    fn leaving(&self, desired: &Desired, live: &Live) -> Leaving {
+        leaving(&LeavingInputs {
+            desired,
+            live,
+            record: &self.host.journal().record,
+            now: self.schedule.clock.both(),
+            interval: self.options.interval,
+        })
+    }
+
+    /// Records what stays before anything is changed.
+    fn record_leaving(&mut self, leaving: &Leaving) {
+        let mut journal = self.host.journal().clone();
+        journal.record.real_server.clone_from(&leaving.records);
+        if let Err(error) = self.host.update_journal(&self.options.state, journal) {
+            // What begins to leave stays until the journal can be written.
+            self.report.prevented(error_chain(&error));
+        }
     }
 
     fn forget(&mut self, plan: &Plan) {
@@ -167,7 +273,12 @@ impl<K: Kernel> Reconciler<K> {
         self.conflicts.forget(&planned, self.schedule.clock.now());
     }
 
-    fn is_in_sync(&mut self, spec: &SpecText, is_read_only: bool) -> Result<(), PassError> {
+    fn is_in_sync(
+        &mut self,
+        desired: &Desired,
+        leaving: &Leaving,
+        is_read_only: bool,
+    ) -> Result<(), PassError> {
         self.report.succeeded(self.schedule.clock.wall());
         if is_read_only {
             return Ok(());
@@ -175,7 +286,8 @@ impl<K: Kernel> Reconciler<K> {
         self.specs.set_reached();
         self.gate.end_grant();
         let mut journal = self.host.journal().clone();
-        journal.set_active_spec(&spec.desired);
+        journal.record.real_server.clone_from(&leaving.records);
+        journal.set_active_spec(desired);
         let updated = self.host.update_journal(&self.options.state, journal);
         updated.map_err(|error| PassError::of(&error))
     }

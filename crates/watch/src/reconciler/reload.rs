@@ -2,12 +2,14 @@
 //! When that is, [`Follower`](evenkeel_source::Follower) decides; this module sets the timers, and makes
 //! a pass after a reading.
 
+use std::net::IpAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use evenkeel_control::Trigger;
 use evenkeel_engine::Kernel;
-use evenkeel_source::Stability;
+use evenkeel_model::MacAddress;
+use evenkeel_source::{Stability, macs_of};
 
 use super::Reconciler;
 
@@ -57,6 +59,22 @@ impl<K: Kernel> Reconciler<K> {
 
     fn sample(&mut self) -> Stability {
         self.source.sample(&self.host.journal().addresses)
+    }
+
+    /// Reads the spec again if another apply recorded other MAC addresses of directors than the daemon
+    /// learned: they were reviewed there, and the daemon would undo them.
+    pub(super) fn follow_recorded_macs(&mut self) {
+        let recorded = self.host.journal().applied_parameters().map(macs_of).unwrap_or_default();
+        let is_other = |(address, mac): (IpAddr, MacAddress)| {
+            recorded.get(&address).is_some_and(|recorded| *recorded != mac)
+        };
+        // While the newest spec is not in force, the active one keeps what it was read with.
+        let spec = self.specs.newest().or_else(|| self.specs.active());
+        let mut learned = spec.iter().flat_map(|spec| macs_of(&spec.parameters));
+        if learned.any(is_other) {
+            self.source.replace_macs(&recorded);
+            self.read_when_stable();
+        }
     }
 
     /// Reads the spec.

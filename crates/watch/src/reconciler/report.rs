@@ -2,7 +2,7 @@
 
 use evenkeel_control::PassStatus;
 use evenkeel_model::Names;
-use evenkeel_plan::render::{Labels, Line, count};
+use evenkeel_plan::render::{Labels, Line, count, kept};
 use evenkeel_plan::{Plan, Warning};
 use tracing::{info, warn};
 
@@ -151,9 +151,10 @@ impl PassReport {
 fn lines(plan: &Plan, names: Names<'_>) -> Vec<String> {
     let labels = Labels::new(names);
     let scope = plan.wider_scope.iter().map(ToString::to_string);
+    let kept = kept(plan, names).map(|line| line.trim_start().to_owned()).take(LINES);
     let steps = plan.steps.iter().take(LINES);
-    let mut lines: Vec<String> =
-        scope.chain(steps.map(|op| Line { op, labels: &labels }.to_string())).collect();
+    let steps = steps.map(|op| Line { op, labels: &labels }.to_string());
+    let mut lines: Vec<String> = scope.chain(kept).chain(steps).collect();
     if plan.steps.len() > LINES {
         lines.push(format!("... and {} more", count(plan.steps.len() - LINES, "operation")));
     }

@@ -12,6 +12,9 @@ use crate::clock::DaemonClock;
 /// Between two checks of running drains.
 const DRAIN: Duration = Duration::from_secs(1);
 
+/// At least this time is between two passes for services that this real server leaves.
+const LEFT: Duration = Duration::from_millis(50);
+
 /// Between two attempts to take a lock that another process holds.
 const LOCK: Duration = Duration::from_millis(200);
 
@@ -55,6 +58,9 @@ pub(super) struct PassEnd {
     pub(super) needs_follow_up: bool,
     /// Whether a drain is to be checked.
     pub(super) is_draining: bool,
+    /// The time until this real server has left a service, or a pending apply is overdue; `None` if it leaves
+    /// none and none is pending, or the daemon may not change anything.
+    pub(super) left: Option<Duration>,
     /// When the next failed object is due; `None` if none is, or the daemon may not change anything.
     pub(super) failed_object: Option<Duration>,
     /// As `failed_object`, for the next conflict.
@@ -140,7 +146,10 @@ impl Schedule {
         // Events before the pass are in what it read, if it got to read anything.
         let received = self.address.filter(|_| end.problem.is_some());
         self.address = received.map(|time| time.max(self.addresses_from));
-        self.drain = end.is_draining.then(|| now + DRAIN);
+        // A time that is over already was over only after the pass: the next one removes what stayed.
+        let left = end.left.map(|left| left.max(LEFT));
+        self.drain =
+            end.is_draining.then_some(DRAIN).into_iter().chain(left).min().map(|it| now + it);
         self.retry = match end.problem {
             Some(PassProblem::Locked) => Some(now + LOCK),
             Some(PassProblem::Failed(times)) => Some(now + delay(times)),

@@ -10,8 +10,7 @@ use tracing::{info, warn};
 
 use super::Reconciler;
 use super::events::PassEvents;
-use crate::known_writers;
-use crate::status::list_drains;
+use crate::status::{known_writers, list_drains, list_staying};
 
 impl<K: Kernel> Reconciler<K> {
     /// Publishes the current status, and the events of the pass that led to it.
@@ -21,7 +20,7 @@ impl<K: Kernel> Reconciler<K> {
         let desired = self.specs.desired();
         let is_new_conflict = before.conflicts.is_empty() && !self.conflicts.is_empty();
         let known_writers = match self.schedule.take_known_writers(is_new_conflict) {
-            true => known_writers::of_this_host(),
+            true => known_writers(),
             false => before.known_writers.clone(),
         };
         let (services, real_servers, vips) = match (self.specs.active_status(), &before.spec.active)
@@ -42,6 +41,8 @@ impl<K: Kernel> Reconciler<K> {
             Some(spec) => list_drains(drains, self.specs.names(&spec)),
             None => list_drains(drains, &*desired),
         };
+        let now = self.schedule.clock.both();
+        let staying = self.host.journal().record.real_server.staying(&desired, &now);
         let status = Status {
             state,
             reasons,
@@ -57,8 +58,9 @@ impl<K: Kernel> Reconciler<K> {
             last_success: self.report.last_success(),
             draining: drains.len(),
             drains,
+            staying: list_staying(staying, &now),
             pending_steps: self.report.pending_steps().to_vec(),
-            warnings: self.report.warnings(),
+            warnings: self.warnings(),
             failing: self.retries.status(&desired, &self.schedule.clock),
             conflicts: self.conflicts.status(&desired, &self.schedule.clock),
             known_writers,
@@ -73,9 +75,10 @@ impl<K: Kernel> Reconciler<K> {
         let summary = status.summary();
         if before.state != status.state {
             let (from, to) = (before.state.as_str(), status.state.as_str());
+            let logged = logged_summary(&status);
             match status.state {
-                State::Degraded | State::Held => warn!(from, to, "state: {summary}"),
-                _ => info!(from, to, "state: {summary}"),
+                State::Degraded | State::Held => warn!(from, to, "state: {logged}"),
+                _ => info!(from, to, "state: {logged}"),
             }
         }
         if before.summary() != summary {
@@ -83,6 +86,13 @@ impl<K: Kernel> Reconciler<K> {
         }
         self.outputs.publish.send_replace(Arc::clone(&status));
         self.publish_events(events, &before, &status);
+    }
+
+    /// The warnings of the plan, and that the HTTP endpoint is missing.
+    fn warnings(&self) -> Vec<String> {
+        let mut warnings = self.report.warnings();
+        warnings.extend(self.outputs.endpoint_problem.get());
+        warnings
     }
 
     fn state(&self) -> (State, Vec<String>) {
@@ -138,5 +148,35 @@ impl<K: Kernel> Reconciler<K> {
             ));
         }
         (states.into_iter().min().unwrap_or(State::Ok), reasons)
+    }
+}
+
+/// Returns the summary for the log without the text of an invalid spec, which is logged when it is read.
+fn logged_summary(status: &Status) -> String {
+    let summary = status.summary();
+    let problem = status.spec.problem.as_ref();
+    match problem.and_then(|problem| problem.text.trim().lines().next()) {
+        Some(line) => summary.replacen(&format!(": {line}"), "", 1),
+        None => summary,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use evenkeel_control::SpecProblem;
+
+    use super::*;
+    use crate::test_fixtures;
+
+    #[test]
+    fn the_log_of_a_state_does_not_repeat_what_is_wrong_with_the_spec() {
+        let mut status = test_fixtures::status();
+        status.state = State::Degraded;
+        status.reasons = vec!["a step failed".into(), "other".into()];
+        assert_eq!(logged_summary(&status), "degraded: a step failed (and 1 more)");
+        let text = "error: `version` is missing\n --> spec.yaml:1:1\n".to_owned();
+        status.reasons = vec![format!("the spec is invalid: {}", text.trim()), "other".into()];
+        status.spec.problem = Some(SpecProblem { since: 0, text, temporary: false });
+        assert_eq!(logged_summary(&status), "degraded: the spec is invalid (and 1 more)");
     }
 }

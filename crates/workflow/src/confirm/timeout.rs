@@ -7,9 +7,9 @@ use evenkeel_engine::{
     Found, Journal, Kernel, KernelError, Notice, Pending, PendingState, StateDir,
 };
 
-use super::abort_in;
+use super::rollback::abort_in;
 use crate::error::WorkflowError;
-use crate::host::{Session, now};
+use crate::wall_clock::now;
 
 /// How the wait for a confirmation ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,31 +26,66 @@ pub enum TimeoutEnd {
 /// Waits until the apply with that id has to be rolled back, because it was not confirmed in time or
 /// ended prematurely, and rolls it back. A notice in the journal reports it.
 ///
-/// `connect` opens the kernel, given the journal of the apply.
-///
-/// # Errors
-/// [`WorkflowError`] if the lock, the kernel or the journal cannot be used.
+/// `connect` opens the kernel, given the journal of the apply. `reserve` sets aside, while its argument is
+/// true, what a rollback needs to open files and sockets, and releases it otherwise. An attempt that fails
+/// is repeated until one succeeds.
 pub fn roll_back_at_timeout<K: Kernel>(
     state: StateDir,
     id: &str,
     marker: PendingMarker,
-    connect: impl FnOnce(&Journal) -> Result<K, KernelError>,
-) -> Result<TimeoutEnd, WorkflowError> {
-    let Some(TimedOut { journal, pending, lock }) = wait::<K>(&state, id, &marker)? else {
-        return Ok(TimeoutEnd::NotPending);
-    };
+    mut connect: impl FnMut(&Journal) -> Result<K, KernelError>,
+    mut reserve: impl FnMut(bool),
+) -> TimeoutEnd {
+    let mut watch = PendingWatch { id, known: None };
+    let mut end = None;
+    for pause in RETRIES.into_iter().chain(std::iter::repeat(RETRIES[RETRIES.len() - 1])) {
+        let attempt = wait::<K>(&state, &mut watch, &mut end, &marker, &mut reserve);
+        match attempt
+            .and_then(|due| due.map(|due| roll_back(due, &state, &mut connect)).transpose())
+        {
+            // The lock is released after the marker, so that the next writer does not find a marker
+            // without an apply.
+            Ok(Some((is_complete, lock))) => {
+                drop(marker);
+                drop(lock);
+                return TimeoutEnd::RolledBack { is_complete };
+            }
+            Ok(None) => return TimeoutEnd::NotPending,
+            Err(_) => std::thread::sleep(pause),
+        }
+    }
+    TimeoutEnd::NotPending
+}
+
+/// Between an attempt that failed and the next one; the last one is for all further ones.
+const RETRIES: [Duration; 6] = [
+    Duration::from_millis(200),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(5),
+    Duration::from_secs(30),
+];
+
+/// Rolls the apply back and reports it with a notice in the journal. Returns whether everything was
+/// restored, and the lock.
+fn roll_back<K: Kernel>(
+    due: TimedOut<K::LockGuard>,
+    state: &StateDir,
+    connect: &mut impl FnMut(&Journal) -> Result<K, KernelError>,
+) -> Result<(bool, K::LockGuard), WorkflowError> {
+    let TimedOut { mut journal, pending, lock } = due;
     let is_unfinished = matches!(pending.state(now()), PendingState::Unfinished);
     // A damaged journal is set aside, and does not prevent the rollback.
     let _aside = state.read(true);
-    let kernel = connect(&journal)?;
-    let mut session = Session { kernel, state, journal, lock: Some(lock) };
-    let is_complete = abort_in(&mut session)?.rollback.is_clean();
+    let mut kernel = connect(&journal)?;
+    let is_complete = abort_in(&mut kernel, state, &mut journal)?.rollback.is_clean();
     let notice = Notice::RolledBack { begun: pending.begun, is_unfinished, is_complete };
-    session.journal.notices.push(notice);
-    session.state.write(&session.journal)?;
-    // Released before the lock, so that the next writer does not find a marker without an apply.
-    drop(marker);
-    Ok(TimeoutEnd::RolledBack { is_complete })
+    if journal.notices.last() != Some(&notice) {
+        journal.notices.push(notice);
+    }
+    state.write(&journal)?;
+    Ok((is_complete, lock))
 }
 
 /// An apply that has to be rolled back.
@@ -64,11 +99,11 @@ struct TimedOut<L> {
 /// Waits until the apply has to be rolled back; `None` if it is no longer pending.
 fn wait<K: Kernel>(
     state: &StateDir,
-    id: &str,
+    watch: &mut PendingWatch<'_>,
+    end: &mut Option<Instant>,
     marker: &PendingMarker,
+    reserve: &mut impl FnMut(bool),
 ) -> Result<Option<TimedOut<K::LockGuard>>, WorkflowError> {
-    let mut watch = PendingWatch { id, known: None };
-    let mut end = None;
     loop {
         marker.maintain();
         let remaining = match watch.poll(state) {
@@ -82,6 +117,7 @@ fn wait<K: Kernel>(
             }
             TimeLeft::Nothing | TimeLeft::Unknown | TimeLeft::Unfinished => true,
         };
+        reserve(!is_over);
         // The applying process holds the lock while it runs.
         if is_over && let Some(lock) = K::try_lock()? {
             // The apply may have finished between the reading and the lock.
@@ -94,7 +130,7 @@ fn wait<K: Kernel>(
                         pending,
                         lock,
                     };
-                    return Ok(watch.known.map(timed_out));
+                    return Ok(watch.known.clone().map(timed_out));
                 }
             }
         }

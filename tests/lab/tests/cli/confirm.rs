@@ -132,19 +132,38 @@ fn an_aborted_apply_is_rolled_back_at_once() {
 }
 
 #[test]
-fn without_its_watchdog_every_writer_refuses_until_it_is_confirmed_or_aborted() {
+fn without_its_watchdog_it_can_be_confirmed_or_aborted_after_its_deadline() {
     for word in ["confirm", "confirm --abort"] {
         let fixture = prepared();
         apply(&fixture, "1s");
         kill(watchdog(&fixture).unwrap(), Signal::SIGKILL).unwrap();
         std::thread::sleep(Duration::from_secs(2));
-        for command in ["apply --yes spec.yaml", "apply --yes after.yaml", "teardown --yes"] {
-            let answer = fixture.evenkeel(command);
-            assert_eq!(answer.status, 3, "{command}: {answer:?}");
-            assert!(answer.stderr.contains("its watchdog is not running"), "{command}: {answer:?}");
-        }
+        let plan = fixture.evenkeel("plan spec.yaml");
+        assert!(plan.stderr.contains("its watchdog is not running"), "{plan:?}");
         assert_eq!(fixture.evenkeel(word).status, 0);
         assert_eq!(fixture.evenkeel("apply --yes after.yaml --allow unbind-in-use").status, 0);
+    }
+}
+
+#[test]
+fn without_its_watchdog_the_next_writer_rolls_it_back_after_its_deadline_and_refuses_before() {
+    for command in
+        ["apply --yes spec.yaml", "apply --yes after.yaml --allow unbind-in-use", "teardown --yes"]
+    {
+        let fixture = prepared();
+        let before = state();
+        apply(&fixture, "3s");
+        kill(watchdog(&fixture).unwrap(), Signal::SIGKILL).unwrap();
+        let early = fixture.evenkeel("apply --yes spec.yaml");
+        assert_eq!(early.status, 3, "{early:?}");
+        assert!(early.stderr.contains("its watchdog is not running"), "{early:?}");
+        std::thread::sleep(Duration::from_secs(4));
+        let answer = fixture.evenkeel(command);
+        assert_eq!(answer.status, 0, "{command}: {answer:?}");
+        assert!(answer.stderr.contains("was rolled back"), "{command}: {answer:?}");
+        if command.ends_with("spec.yaml") {
+            assert_eq!(state(), before);
+        }
     }
 }
 

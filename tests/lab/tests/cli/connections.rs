@@ -130,7 +130,10 @@ services:
     let of_web = table.keys().filter(|key| key[2] == "10.0.0.100:80").cloned();
     assert_eq!(of(&web), of_web.collect());
     assert_eq!((none.status, none.stdout.as_str()), (64, ""));
-    assert!(none.stderr.contains("no service is called `wbe`; there is `web`"), "{none:?}");
+    assert!(
+        none.stderr.contains("no service of this host is called `wbe`; there is `web`"),
+        "{none:?}"
+    );
 }
 
 #[test]

@@ -88,7 +88,7 @@ fn fixture_that_refuses_half_way() -> Fixture {
 }
 
 const REFUSED: &str = "+ add real server 10.5.0.255:80 to web/192.0.2.1:80/tcp: forward dr, \
-                       weight 1: failed: the kernel rejects 10.5.0.255 as the address of a real \
+                       weight 1  (spec.yaml:9): failed: the kernel rejects 10.5.0.255 as the address of a real \
                        server: ";
 
 /// Returns the outcome of each step, and the counts.

@@ -4,19 +4,22 @@
 use super::*;
 
 mod cut_off;
+mod left_scope;
 mod mass_delete;
 mod missing_file;
 mod no_server;
+mod sessions;
 mod take_over;
 mod unbind_in_use;
 mod wider_scope;
 
-const GUARDS: [&str; 8] = [
+const GUARDS: [&str; 9] = [
     "empty",
     "cut-off",
     "take-over",
     "mass-delete",
     "wider-scope",
+    "left-scope",
     "missing-file",
     "no-server",
     "unbind-in-use",

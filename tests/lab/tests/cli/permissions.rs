@@ -45,7 +45,7 @@ fn without_the_capability_every_command_that_needs_the_kernel_names_it() {
         "--reuid=65534 --regid=65534 --clear-groups",
         "--inh-caps=-net_admin --bounding-set=-net_admin",
     ] {
-        for command in COMMANDS {
+        for command in COMMANDS.into_iter().chain(["doctor spec.yaml"]) {
             let answer = with_privileges(&fixture, options, command);
             assert_eq!(
                 (answer.status, &*answer.stdout),

@@ -104,7 +104,11 @@ fn the_refusal_of_a_saved_plan_names_the_reason() {
         ("\"evenkeel\": \"", "\"evenkeel\": \"9.", "the plan was made by evenkeel 9."),
         ("\"host\": \"", "\"host\": \"other-", "the plan was made on host `other-"),
         ("\"boot\": \"", "\"boot\": \"0", "the host was rebooted since the plan was made"),
-        ("\"role\": \"director\"", "\"role\": \"gateway\"", "the plan was made for role `gateway`"),
+        (
+            "\"role\": \"director\"",
+            "\"role\": \"gateway\"",
+            "the plan was made for a host that is gateway",
+        ),
     ] {
         fixture.write("plan", sealed(&text.replacen(from, to, 1)));
         assert_refused(&fixture, &[words, "make the plan again"]);

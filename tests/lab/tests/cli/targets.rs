@@ -107,7 +107,10 @@ fn an_unknown_target_is_reported_with_similar_names() {
     for command in ["plan spec.yaml", "apply --yes spec.yaml", "plan spec.yaml --live none"] {
         let answer = fixture.evenkeel(&format!("{command} --target wbe"));
         assert_eq!((answer.status, &*answer.stdout), (64, ""), "{answer:?}");
-        assert!(answer.stderr.contains("no service is called `wbe`; there is `web`"), "{answer:?}");
+        assert!(
+            answer.stderr.contains("no service of this host is called `wbe`; there is `web`"),
+            "{answer:?}"
+        );
     }
     assert_table(&[""]);
     let plan = fixture.done("plan spec.yaml --live none --target api");

@@ -128,7 +128,7 @@ fn named_services_are_reset_by_name_or_key() {
     let unchanged = counters();
     let unknown = fixture.evenkeel("zero --yes wbe");
     assert_eq!(unknown.status, 64, "{unknown:?}");
-    assert!(unknown.stderr.contains("no service is called `wbe`"), "{unknown:?}");
+    assert!(unknown.stderr.contains("no service of this host is called `wbe`"), "{unknown:?}");
     let foreign = fixture.evenkeel("zero --yes web 192.0.2.9:53/udp");
     assert_eq!(foreign.status, 64, "{foreign:?}");
     let text = "service 192.0.2.9:53/udp is out of the scope of the spec, which is vips 192.0.2.1";

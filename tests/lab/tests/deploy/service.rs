@@ -13,6 +13,8 @@ use tempfile::TempDir;
 
 use super::{deploy, units};
 
+mod confirm;
+
 /// An upper bound for each wait; only an emulated machine comes near it.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -145,13 +147,16 @@ impl Drop for Director {
 }
 
 /// Starts systemd as process 1, with a host name of its own, which it sets, and directories of its own where it
-/// and the units write or read.
+/// and the units write or read. What a system starts before transient units is left out: it would clear `/tmp`.
 fn boot(folder: &Path) -> Child {
     const SCRIPT: &str = "set -e
         mount -t cgroup2 none /sys/fs/cgroup
         mount -t tmpfs none /run
         mkdir -p /run/systemd/system /etc/evenkeel /var/lib/evenkeel
         cp -r \"$1\"/units/. /run/systemd/system
+        for unit in /usr/lib/systemd/system/sysinit.target.wants/*; do
+            ln -s /dev/null /run/systemd/system/${unit##*/}
+        done
         mount --bind \"$1\"/spec /etc/evenkeel
         mount --bind \"$1\"/state /var/lib/evenkeel
         exec /usr/lib/systemd/systemd --system --unit=lab.target --log-target=null --show-status=no";

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use evenkeel_host::{Binding, DUMMY_ALIAS, Error, Host};
+use evenkeel_host::{ALIAS, Binding, Error, Host};
 use evenkeel_lab_tests::{fresh_namespace, run};
 use serde_json::Value;
 
@@ -16,7 +16,7 @@ fn a_dummy_is_created_marked_and_up() {
     host.create_dummy("vip0").unwrap();
     let shown = &ip("-d link show dev vip0")[0];
     assert_eq!(shown["linkinfo"]["info_kind"], "dummy", "{shown}");
-    assert_eq!(shown["ifalias"], DUMMY_ALIAS, "{shown}");
+    assert_eq!(shown["ifalias"], ALIAS, "{shown}");
     assert!(shown["flags"].as_array().unwrap().contains(&Value::from("UP")), "{shown}");
     assert!(link(&host, "vip0").is_ours());
 
@@ -92,7 +92,7 @@ fn a_device_that_evenkeel_did_not_create_is_neither_brought_up_nor_deleted() {
     let host = host_with_dummy();
     run("ip link set d0 down");
     run("ip link add v0 type veth peer name v1");
-    run(&format!("ip link set v0 alias {DUMMY_ALIAS}"));
+    run(&format!("ip link set v0 alias {ALIAS}"));
     for name in ["d0", "v0", "lo"] {
         for refused in [host.bring_up_dummy(name), host.delete_dummy(name)] {
             let error = refused.unwrap_err();

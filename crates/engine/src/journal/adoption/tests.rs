@@ -1,7 +1,7 @@
 //! Tests that a teardown restores what was there before, whatever was applied in between.
 
 use evenkeel_model::arbitrary::{Pair, pair};
-use evenkeel_model::{Drain, NamedService, RealServers};
+use evenkeel_model::{Drain, LeftScope, NamedService, RealServers};
 use evenkeel_plan::{
     Inputs, PriorState, Remaining, Stays, TeardownInputs, plan, remaining, teardown,
 };
@@ -62,8 +62,8 @@ fn tear_down(
 ) -> Stays {
     let live = kernel.live.clone();
     let record = &journal.record;
-    let (drains, adopted) = (&record.drains, &journal.adopted);
-    let inputs = TeardownInputs { last, attempted, live: &live, drains, adopted };
+    let (drains, adopted, removed) = (&record.drains, &journal.adopted, &LeftScope::default());
+    let inputs = TeardownInputs { last, attempted, live: &live, drains, removed, adopted };
     let Remaining { desired, stays } = remaining(inputs);
     let plan = plan(Inputs { last, ..Inputs::new(&desired, &live, record) });
     let steps = teardown(plan, &live, record, &journal.dummies).steps;

@@ -1,7 +1,10 @@
 use std::collections::BTreeSet;
 
-use evenkeel_model::{Binding, Desired, DesiredTimeouts, Drain, Guards, RealServerKey, Scope};
-use evenkeel_plan::{DrainRecords, Draining};
+use evenkeel_model::{
+    Binding, DefaultRoute, DefaultRouteValue, Desired, DesiredTimeouts, Drain, Family,
+    ForeignMarks, FormerRole, Guards, LeftScope, RealServerKey, Scope,
+};
+use evenkeel_plan::{DrainRecords, Draining, PartRecord, RealServerRecords, ReplacedObjects};
 use tempfile::TempDir;
 
 use super::*;
@@ -41,6 +44,8 @@ fn full() -> Journal {
     let draining = Draining { since: 5, weight: 3, limit: Drain::default(), uptime: None };
     let server = RealServerKey { address: [10, 0, 0, 1].into(), port: 80 };
     let (service, _) = web([], Drain::default());
+    let route = DefaultRoute { family: Family::Ipv4 };
+    let gateway = DefaultRouteValue::Gateway([192, 0, 2, 254].into());
     let targeted = PartialApplies::new(&[service].into(), &Desired::default());
     assert!(!targeted.is_empty());
     Journal {
@@ -50,8 +55,22 @@ fn full() -> Journal {
             scope: Some(Scope::All),
             guards: Some(Guards::default()),
             sysctls: [("net.ipv4.vs.conn_reuse_mode".into(), "1".into())].into(),
+            side_effects: [(
+                "net.ipv4.ip_forward".into(),
+                [("net.ipv4.conf.eth0.forwarding".into(), "0".into())].into(),
+            )]
+            .into(),
+            left: LeftScope { services: [service].into(), ..LeftScope::default() },
+            former_timeouts: DesiredTimeouts { tcp: Some(600), ..Default::default() },
             timeouts: DesiredTimeouts { tcp: Some(900), ..Default::default() },
             drains: DrainRecords([((service, server), draining)].into()),
+            handed_over: ForeignMarks { dummies: ["old".into()].into(), ..ForeignMarks::default() },
+            replaced: ReplacedObjects([(route.into(), gateway.into())].into()),
+            real_server: RealServerRecords {
+                former: Some(FormerRole::Gateway),
+                in_force: [(service, PartRecord::default())].into(),
+                ..RealServerRecords::default()
+            },
         },
         addresses: BTreeSet::from([Binding::host([192, 0, 2, 1].into(), "eth0")]),
         dummies: BTreeSet::from(["vips".into()]),
@@ -97,6 +116,10 @@ fn kept(before: &Journal, here: &Namespace, applied: bool, end: &str) -> Journal
             end_marks: before.record.end_marks,
             scope: before.record.scope.clone(),
             guards: before.record.guards,
+            real_server: RealServerRecords {
+                former: applied.then_some(FormerRole::Gateway),
+                ..RealServerRecords::default()
+            },
             ..PriorState::default()
         },
         spec: before.spec.clone(),

@@ -164,14 +164,13 @@ fn a_full_disk_is_an_error_that_keeps_the_old_file_and_leaves_no_partial_one() {
 }
 
 #[test]
-fn an_export_is_readable_by_its_owner_only_and_a_state_file_as_the_umask_says() {
+fn a_file_is_readable_by_its_owner_only_whatever_the_umask_and_the_mode_of_an_earlier_one() {
     let (folder, directory) = directory();
     let mode = |name: &str| {
         let found = fs::metadata(folder.path().join(name)).expect("it is there");
         found.permissions().mode() & 0o7777
     };
-    fs::write(folder.path().join("usual"), "").expect("a file");
-    for (file_use, expected) in [(FileUse::State, mode("usual")), (FileUse::Export, 0o600)] {
+    for (file_use, umask) in [(FileUse::State, 0o022), (FileUse::State, 0), (FileUse::Export, 0)] {
         // A file that was there before has no influence on it.
         for before in [None, Some(0o644), Some(0o640)] {
             let path = folder.path().join("file");
@@ -179,8 +178,11 @@ fn an_export_is_readable_by_its_owner_only_and_a_state_file_as_the_umask_says() 
                 fs::write(&path, "").expect("a file");
                 fs::set_permissions(&path, fs::Permissions::from_mode(before)).expect("chmod");
             }
-            directory.replace("file", file_use, &[b"new"]).expect("it can be written");
-            assert_eq!(mode("file"), expected, "{file_use:?} after {before:?}");
+            let usual = rustix::process::umask(rustix::fs::Mode::from_raw_mode(umask));
+            let replaced = directory.replace("file", file_use, &[b"new"]);
+            rustix::process::umask(usual);
+            replaced.expect("it can be written");
+            assert_eq!(mode("file"), 0o600, "{file_use:?} after {before:?}, umask {umask:o}");
         }
     }
 }

@@ -135,3 +135,28 @@ fn an_ordinary_user_reads_without_listing_and_learns_what_is_denied() {
     mode(state.folder(), 0o700);
     assert_eq!(text(&state).as_deref(), Some(&b"a"[..]));
 }
+
+#[test]
+fn directories_are_the_owners_alone_and_those_of_earlier_versions_are_closed_with_their_files() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mode = |path: &Path| fs::metadata(path).expect("it is there").permissions().mode() & 0o7777;
+    let set = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("chmod");
+    };
+    let root = folder.path().join("new");
+    let state = StateDir::new(&root, "init");
+    let usual = rustix::process::umask(rustix::fs::Mode::empty());
+    let written = state.replace_file("file", &[b"x"]);
+    rustix::process::umask(usual);
+    written.expect("it can be written");
+    assert_eq!((mode(&root), mode(state.folder())), (0o700, 0o700));
+
+    let earlier = state.folder().join("spec-0");
+    fs::write(&earlier, "secret").expect("a file");
+    set(&earlier, 0o644);
+    set(state.folder(), 0o755);
+    set(&root, 0o1777);
+    state.replace_file("file", &[b"y"]).expect("it can be written");
+    assert_eq!((mode(state.folder()), mode(&earlier)), (0o700, 0o600));
+    assert_eq!(mode(&root), 0o1777, "a directory that the user named, such as /tmp");
+}

@@ -1,7 +1,7 @@
 //! Requests, each over a connection of its own.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -19,6 +19,15 @@ use super::{DOWNLOAD, byte_at, length};
 pub fn get(address: SocketAddr, limit: Duration) -> io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, limit)?;
     stream.set_read_timeout(Some(limit))?;
+    Ok(ask(&mut stream, None)?.name)
+}
+
+/// Does the same from one of the namespace's addresses.
+///
+/// # Errors
+/// As for [`get`], and when the namespace lacks the address.
+pub fn get_from(from: IpAddr, address: SocketAddr, limit: Duration) -> io::Result<String> {
+    let mut stream = Connect { from: SocketAddr::new(from, 0), to: address, limit }.open()?;
     Ok(ask(&mut stream, None)?.name)
 }
 

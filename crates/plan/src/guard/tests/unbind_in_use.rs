@@ -7,7 +7,7 @@ use evenkeel_model::{Family, Guards, Vip};
 
 use super::*;
 
-fn connected(services: impl IntoIterator<Item = (ServiceKey, u32)>) -> Statistics {
+pub(super) fn connected(services: impl IntoIterator<Item = (ServiceKey, u32)>) -> Statistics {
     let counted = |active_connections| ServiceStatistics {
         real_servers: BTreeMap::from([(
             at(1),

@@ -29,7 +29,10 @@ fn found<const N: usize>(owner: Owner, neighbours: [(HostObject, HostValue); N])
     let live = |(object, value)| (object, LiveHostObject { owner, value });
     let objects = neighbours.into_iter().map(live).collect();
     let read = [HostObjectKind::Neighbour].into();
-    Live { host_objects: LiveHostObjects { read, objects }, ..Live::default() }
+    Live {
+        host_objects: LiveHostObjects { read, objects, ..Default::default() },
+        ..Live::default()
+    }
 }
 
 fn both() -> [(HostObject, HostValue); 2] {

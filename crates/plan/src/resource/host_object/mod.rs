@@ -3,14 +3,17 @@
 //! Everything but the words and the fields is the same for all kinds ([`evenkeel_model::HostObject`]);
 //! what else a kind needs is in a file of its own. An object of another program is used as it is.
 
+mod default_route;
 mod neighbour;
+mod packet_rules;
 mod route;
+mod tunnel;
 
 use std::fmt;
 
 use evenkeel_model::{
-    Binding, Desired, HostObject, HostValue, Live, LiveHostObject, Names, NeighbourValue, Owner,
-    RouteValue,
+    Binding, CONNECTION_TRACKING, Desired, FouPortValue, HostObject, HostObjectKind, HostValue,
+    Live, LiveHostObject, MacAddress, Names, NeighbourValue, Owner, RouteValue, TunnelDeviceValue,
 };
 use serde_json::{Map, Value as Json, json};
 
@@ -21,7 +24,10 @@ use crate::hold_back::OmittedSteps;
 use crate::order::Phase;
 use crate::render::{Labels, arrows, json_fields, write_edit, write_fields};
 use crate::rollback_builder::{OpHistory, RollbackBuilder, TouchedObjects};
-use crate::{Object, Op, Verb, Warning};
+use crate::{Inputs, Object, Op, Verb, Warning};
+
+pub(crate) use packet_rules::untranslated;
+pub(crate) use tunnel::staying_devices;
 
 pub(super) enum HostObjectOp<'a> {
     Add { object: &'a HostObject, after: &'a HostValue },
@@ -39,7 +45,22 @@ pub(crate) fn fields(value: &HostValue) -> Vec<Field> {
             vec![("source", source.unwrap_or(FieldValue::None))]
         }
         HostValue::Neighbour(NeighbourValue { mac }) => {
-            vec![("mac", FieldValue::Word(mac.to_string()))]
+            let is_known = *mac != MacAddress::UNKNOWN;
+            vec![(
+                "mac",
+                if is_known { FieldValue::Word(mac.to_string()) } else { FieldValue::Name("?") },
+            )]
+        }
+        HostValue::DefaultRoute(value) => default_route::fields(value),
+        HostValue::TunnelDevice(TunnelDeviceValue { mode }) => {
+            vec![("mode", FieldValue::Name(mode.name()))]
+        }
+        HostValue::FouPort(FouPortValue { encapsulation }) => {
+            vec![("encapsulation", FieldValue::Name(encapsulation.name()))]
+        }
+        HostValue::ArpRules(value) => packet_rules::arp_fields(*value),
+        HostValue::SourceNat(value) => {
+            vec![("source", FieldValue::Word(value.to_string()))]
         }
     }
 }
@@ -47,13 +68,19 @@ pub(crate) fn fields(value: &HostValue) -> Vec<Field> {
 /// Compares the host objects, given the other operations of the plan. None is added on an interface
 /// that is down, where the kernel refuses it or it has no effect, unless evenkeel brings the interface
 /// up.
-pub(crate) fn diff(desired: &Desired, live: &Live, others: &[Op]) -> Vec<Op> {
+pub(crate) fn diff(inputs: &Inputs<'_>, others: &[Op]) -> Vec<Op> {
+    let Inputs { desired, live, record, .. } = *inputs;
+    let is_brought_up =
+        |interface: &str| desired.host_objects.keys().any(|it| it.device() == Some(interface));
     let is_down = |object: &HostObject| {
-        let link = live.links.as_ref().and_then(|links| links.get(object.interface()));
-        link.is_some_and(|link| !link.up && link.owner == Owner::Other)
+        let Some(interface) = object.interface() else { return false };
+        let link = live.links.as_ref().and_then(|links| links.get(interface));
+        let is_down = link.is_some_and(|link| !link.up && link.owner == Owner::Other);
+        is_down && !is_brought_up(interface)
     };
-    let mut ops = Vec::new();
-    for (object, after) in &desired.host_objects {
+    let (mut ops, _) = default_route::diff(desired, live, &record.replaced);
+    let has_own_diff = |object: &HostObject| matches!(object, HostObject::DefaultRoute(_));
+    for (object, after) in desired.host_objects.iter().filter(|(it, _)| !has_own_diff(it)) {
         match live.host_objects.get(object) {
             None if is_down(object) => {}
             None => ops.push(add(object, after)),
@@ -64,10 +91,10 @@ pub(crate) fn diff(desired: &Desired, live: &Live, others: &[Op]) -> Vec<Op> {
             Some(_) => {}
         }
     }
-    for (object, before) in live.host_objects.owned() {
-        if desired.scope.contains_address(object.address())
-            && !desired.host_objects.contains_key(object)
-        {
+    for (object, before) in live.host_objects.owned().filter(|(it, _)| !has_own_diff(it)) {
+        let is_left =
+            desired.governs_host_object(object) && !desired.host_objects.contains_key(object);
+        if is_left && tunnel::staying_address(object, others, live).is_none() {
             ops.push(delete(object, before));
         }
     }
@@ -98,6 +125,14 @@ pub(super) fn lose_with_vip(state: &mut Live, unbound: &Binding) {
     neighbour::lose_entries(state, unbound);
 }
 
+/// Warnings about default routes: those that cannot be restored, and those that NAT needs otherwise.
+pub(crate) fn default_route_warnings(inputs: &Inputs<'_>) -> Vec<Warning> {
+    let Inputs { desired, live, record, .. } = *inputs;
+    let (_, mut warnings) = default_route::diff(desired, live, &record.replaced);
+    warnings.extend(default_route::unexpected(desired, live));
+    warnings
+}
+
 /// Warnings about objects that keep another value than the spec's, because another program added them.
 pub(crate) fn foreign_values<'a>(
     desired: &'a Desired,
@@ -105,7 +140,9 @@ pub(crate) fn foreign_values<'a>(
 ) -> impl Iterator<Item = Warning> + 'a {
     desired.host_objects.iter().filter_map(|(object, wanted)| {
         let LiveHostObject { owner, value } = live.host_objects.get(object)?;
-        (*owner == Owner::Other && value != wanted).then(|| Warning::OtherValue {
+        // A default route of another program is replaced, or leads to the same gateway.
+        let stays = object.kind() != HostObjectKind::DefaultRoute;
+        (stays && *owner == Owner::Other && value != wanted).then(|| Warning::OtherValue {
             object: object.clone(),
             changes: changes(fields(value), fields(wanted)),
         })
@@ -168,10 +205,19 @@ impl<'a> Operation<'a> for HostObjectOp<'a> {
     }
 
     fn phase(&self) -> Phase {
-        match (self, self.identity().reaches_real_servers()) {
-            (Self::Add { .. } | Self::Edit { .. }, true) => Phase::AddHostObjectsOfRealServers,
-            (Self::Add { .. } | Self::Edit { .. }, false) => Phase::AddHostObjects,
-            (Self::Delete { .. }, _) => Phase::DeleteHostObjects,
+        let object = self.identity();
+        if self.after().is_some_and(HostValue::is_restored) {
+            return Phase::DeleteHostObjects;
+        }
+        match self {
+            Self::Edit { after, .. } if after.accepts_less() => Phase::DeleteTunnels,
+            Self::Add { .. } | Self::Edit { .. } if object.carries_vips() => Phase::AddTunnels,
+            Self::Add { .. } | Self::Edit { .. } if object.reaches_real_servers() => {
+                Phase::AddHostObjectsOfRealServers
+            }
+            Self::Add { .. } | Self::Edit { .. } => Phase::AddHostObjects,
+            Self::Delete { .. } if object.carries_vips() => Phase::DeleteTunnels,
+            Self::Delete { .. } => Phase::DeleteHostObjects,
         }
     }
 
@@ -186,11 +232,12 @@ impl<'a> Operation<'a> for HostObjectOp<'a> {
         let objects = &mut state.host_objects.objects;
         match self.after() {
             Some(after) => {
-                let live = LiveHostObject::of_evenkeel(after.clone());
+                let live = LiveHostObject::set_to(after.clone());
                 objects.insert(self.identity().clone(), live);
             }
             None => drop(objects.remove(self.identity())),
         }
+        tunnel::set_link(state, self.identity(), self.after().is_some());
     }
 
     fn record(&self, touched: &mut TouchedObjects) {
@@ -207,31 +254,42 @@ impl<'a> Operation<'a> for HostObjectOp<'a> {
 
     fn note_omitted(&self, omitted: &mut OmittedSteps<'a>) {
         omitted.host_objects.insert(self.identity());
+        if let Self::Add { .. } | Self::Edit { .. } = self {
+            omitted.devices.extend(self.identity().device());
+        }
     }
 
     fn is_blocked(&self, omitted: &OmittedSteps<'_>) -> bool {
         let object = self.identity();
         let is_same_place = |other: &&HostObject| {
-            other.kind() == object.kind() && other.address() == object.address()
+            let has_same_address =
+                object.address().is_some() && other.address() == object.address();
+            *other == object || (other.kind() == object.kind() && has_same_address)
         };
         let replaces =
             |other: &&HostObject| object.exclusive_address().is_some() && is_same_place(other);
+        let removes =
+            matches!(self, Self::Delete { .. }) || self.after().is_some_and(HostValue::is_restored);
         // An object that makes room for another one goes together with it.
         omitted.host_objects.iter().any(replaces)
-            || match self {
-                Self::Add { .. } | Self::Edit { .. } => {
-                    omitted.unbound.contains(&object.address())
-                        || omitted.dummies.contains(object.interface())
+            || match removes {
+                // It accepts less from then on.
+                false if self.after().is_some_and(HostValue::accepts_less) => {
+                    omitted.bound.iter().any(|it| object.carries(it))
                 }
-                Self::Delete { .. } => {
-                    let is_on_it = |binding: &&Binding| {
-                        binding.address == object.address()
-                            && *binding.interface == *object.interface()
-                    };
+                false => {
+                    object.address().is_some_and(|it| omitted.unbound.contains(&it))
+                        || object.interface().is_some_and(|it| omitted.devices.contains(it))
+                        || object.kind() == HostObjectKind::SourceNat
+                            && omitted.sysctls_not_set.contains(CONNECTION_TRACKING)
+                }
+                true => {
                     // Another one of the same VIP may take its place.
                     omitted.host_objects.iter().any(is_same_place)
-                        || omitted.bound.iter().any(is_on_it)
+                        || omitted.bound.iter().any(|it| object.is_on(it) || object.carries(it))
                         || (object.reaches_real_servers() && omitted.keeps_real_servers())
+                        || (object.kind() == HostObjectKind::ArpRules
+                            && omitted.lacks_arp_sysctls())
                 }
             }
     }
@@ -277,11 +335,17 @@ impl Resource for HostObjectResource<'_> {
 
     fn value_in(&self, live: &Live) -> Option<Value> {
         let found = live.host_objects.get(self.0)?;
-        (found.owner == Owner::Evenkeel).then(|| Value::Host(found.value.clone()))
+        // One of another program that is replaced has a value to restore.
+        (found.owner == Owner::Evenkeel || found.value.is_restored())
+            .then(|| Value::Host(found.value.clone()))
     }
 
     fn restore(&self, history: &OpHistory, now: Option<Value>, rollback: &mut RollbackBuilder<'_>) {
         let object = self.0.clone();
+        if matches!(&history.before, Some(Value::Host(before)) if !before.can_be_set()) {
+            rollback.foreign.insert(Object::Host(object));
+            return;
+        }
         rollback.ops.extend(match (now, history.before.clone()) {
             (Some(Value::Host(before)), Some(Value::Host(after))) => Some(Op::EditHostObject {
                 object,

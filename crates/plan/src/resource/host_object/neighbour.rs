@@ -23,9 +23,10 @@ pub(super) fn add_lost_again<'l>(
     }
     let is_lost = |object: &HostObject| {
         matches!(object, HostObject::Neighbour(it) if it.address.is_ipv4())
-            && interfaces.contains_key(object.interface())
+            && object.interface().is_some_and(|it| interfaces.contains_key(it))
     };
-    let is_relabelled = |object: &HostObject| interfaces.get(object.interface()) == Some(&true);
+    let is_relabelled =
+        |object: &HostObject| object.interface().and_then(|it| interfaces.get(it)) == Some(&true);
     let mut further = Vec::new();
     for op in &mut *ops {
         match op {

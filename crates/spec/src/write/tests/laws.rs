@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use evenkeel_model::{
-    Desired, DesiredTimeouts, Family, HostObject, HostObjectKind, HostRoute, Link, Live,
-    LiveHostObject, LiveHostObjects, MacAddress, Neighbour, Owner, RouteValue, Service, ServiceKey,
-    SyncDaemon, SyncState, Timeouts, arbitrary,
+    ArpRules, ArpRulesValue, Desired, DesiredTimeouts, Family, Forward, FouPort, HostObject,
+    HostObjectKind, HostRoute, HostValue, Link, Live, LiveHostObject, LiveHostObjects, MacAddress,
+    Neighbour, Owner, Protocol, RealServerKey, RouteValue, Service, ServiceKey, SourceNat,
+    SourceNatValue, SyncDaemon, SyncState, Timeouts, arbitrary,
 };
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
@@ -21,7 +22,7 @@ fn service_of_many() -> impl Strategy<Value = String> {
     (
         subsequence(vips, 1..=4),
         subsequence(vec![80, 443, 8080], 1..=3),
-        select(vec!["dr", "nat", "tun"]),
+        select(vec!["dr", "nat", "fullnat", "tun"]),
         prop::collection::vec(server, 0..6),
         prop::option::of(1..9000_u16),
         prop::bool::ANY,
@@ -153,9 +154,61 @@ fn complete() -> impl Strategy<Value = Desired> {
             let mixed = is_mixed(desired.services.iter().map(|(key, it)| (key, &it.service)));
             let timeouts = DesiredTimeouts { tcp, tcp_fin, udp };
             let sync = sync.map(|daemons| if mixed { Daemons::new() } else { daemons });
-            Desired { timeouts, sync, sysctls, ..desired }
+            let mut desired = Desired { timeouts, sync, sysctls, ..desired };
+            add_full_nat(&mut desired);
+            desired
         },
     )
+}
+
+/// Puts real servers under NAT of every second service under full NAT: all of them, or every second one.
+fn add_full_nat(desired: &mut Desired) {
+    let mut objects = Vec::new();
+    for (number, (key, named)) in desired.services.iter().enumerate().filter(|(it, _)| it % 2 == 0)
+    {
+        let source = match key.family() {
+            _ if number % 3 == 0 => SourceNatValue::Masquerade,
+            Family::Ipv4 => SourceNatValue::Address([198, 51, 100, 77].into()),
+            Family::Ipv6 => SourceNatValue::Address("fd00::77".parse().expect("an address")),
+        };
+        let nat = named.service.real_servers.in_order();
+        // No spec has one-packet scheduling under full NAT.
+        let nat = nat
+            .filter(|(_, it)| it.forward == Forward::Nat && !named.service.config.one_packet)
+            .map(|(it, _)| *it);
+        for real_server in nat.step_by(1 + number % 4 / 2) {
+            let object = HostObject::from(SourceNat { service: *key, real_server });
+            objects.push((object, source.into()));
+        }
+    }
+    if !objects.is_empty() {
+        desired.sysctls.insert("net.ipv4.vs.conntrack".into(), "1".into());
+    }
+    desired.host_objects.extend(objects);
+}
+
+/// Host objects that only a snapshot's observations hold.
+fn further_objects(is_many: bool) -> impl Iterator<Item = (HostObject, LiveHostObject)> {
+    let service = |port| ServiceKey::Address {
+        address: [203, 0, 113, 1].into(),
+        port,
+        protocol: Protocol::Sctp,
+    };
+    let real_server = RealServerKey { address: [203, 0, 113, 2].into(), port: 8080 };
+    let source_nat = |service| HostObject::from(SourceNat { service, real_server });
+    let fou = FouPort { port: 6080, family: Family::Ipv6 };
+    let rules = ArpRulesValue::with_source([203, 0, 113, 2].into());
+    let mark = ServiceKey::Fwmark { family: Family::Ipv4, fwmark: 7 };
+    let objects: [(HostObject, HostValue); 6] = [
+        (fou.into(), fou.value()),
+        (ArpRules { address: [203, 0, 113, 3].into() }.into(), rules.into()),
+        (source_nat(service(80)), SourceNatValue::Masquerade.into()),
+        (source_nat(service(81)), SourceNatValue::Address([203, 0, 113, 4].into()).into()),
+        (source_nat(service(82)), SourceNatValue::Other.into()),
+        (source_nat(mark), SourceNatValue::Masquerade.into()),
+    ];
+    let objects = objects.into_iter().take(if is_many { 6 } else { 0 });
+    objects.map(|(object, value)| (object, LiveHostObject::of_evenkeel(value)))
 }
 
 /// Generates a live state with everything that a kernel can hold and a snapshot can express.
@@ -224,16 +277,18 @@ fn complete_live() -> impl Strategy<Value = Live> {
                 (HostObject::from(Neighbour { address, interface }), value)
             });
             let read = HostObjectKind::ALL.into();
-            let objects = routes.chain(neighbours).collect();
+            let objects = routes.chain(neighbours).chain(further_objects(links.is_some()));
+            let objects = objects.collect();
             Live {
                 services: pair.live.services,
-                host_objects: LiveHostObjects { read, objects },
+                host_objects: LiveHostObjects { read, objects, ..Default::default() },
                 labels: labels.collect(),
                 addresses,
                 links: links.map(|all| all.into_iter().collect()),
                 timeouts,
                 sync: if mixed { Daemons::new() } else { sync },
                 sysctls,
+                sysctls_read_only: std::collections::BTreeSet::new(),
                 modules: modules.map(|all| all.into_iter().map(Into::into).collect()),
             }
         })

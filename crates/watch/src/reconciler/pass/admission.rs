@@ -7,11 +7,12 @@ use evenkeel_control::{Held, Mode};
 use evenkeel_engine::{Journal, JournalError, Kernel, LastApplied, error_chain};
 use evenkeel_model::{Desired, Live};
 use evenkeel_plan::render::{Labels, Line};
-use evenkeel_plan::{Guard, Inputs, Object, Op, Plan, Verb, plan, simulate};
+use evenkeel_plan::{Guard, Inputs, Object, Op, Plan, RealServerRecords, Verb, plan, simulate};
 use evenkeel_source::SpecText;
 use evenkeel_workflow::SpecRecord;
 use sha2::{Digest, Sha256};
 
+use super::Planned;
 use crate::metrics::Reload;
 use crate::reconciler::Reconciler;
 use crate::reconciler::active_spec::{digest, digest_with_parameters, is_stored_as};
@@ -25,7 +26,7 @@ impl<K: Kernel> Reconciler<K> {
         if self.options.mode == Mode::Observe {
             return Ok(());
         }
-        let (mut plan, _) = self.plan(&newest, live)?;
+        let Planned { mut plan, desired, leaving, .. } = self.plan(&newest, live)?;
         if self.gate.is_paused() {
             self.report.set_pending(&plan, self.specs.names(&newest));
             for refusal in &plan.refusals {
@@ -58,7 +59,7 @@ impl<K: Kernel> Reconciler<K> {
         // From now on this is the last valid spec, which is enforced again after a restart, even if a
         // later step fails. A journal that cannot be written is detected here, before the first
         // change, and the spec that is active stays so.
-        if let Err(error) = self.record_spec(&newest, live) {
+        if let Err(error) = self.record_spec(&newest, live, Some((leaving.records, &desired))) {
             self.report
                 .prevented(format!("the newest spec is not activated: {}", error_chain(&error)));
             return Ok(());
@@ -79,17 +80,21 @@ impl<K: Kernel> Reconciler<K> {
     /// Returns the live state with all drift from the active spec repaired; `None` without drift.
     fn live_without_drift(&mut self, live: &Live) -> Result<Option<Live>, PassError> {
         let Some(active) = self.specs.active() else { return Ok(None) };
-        let (plan, _) = self.plan(&active, live)?;
+        let Planned { plan, .. } = self.plan(&active, live)?;
         Ok((!plan.is_in_sync()).then(|| simulate(live, &plan.steps)))
     }
 
     /// Plans for a live state other than the kernel's.
     fn plan_on(&self, spec: &SpecText, live: &Live) -> Plan {
-        let inputs = Inputs::new(&spec.desired, live, &self.host.journal().record);
-        let steps = plan(inputs).steps;
+        let desired = self.with_left(spec, live);
+        let leaving = self.leaving(&desired, live);
+        let desired = leaving.desired(&desired);
+        let inputs = Inputs::new(desired, live, &self.host.journal().record);
+        let judged = leaving.judged.as_ref();
+        let steps = plan(Inputs { desired: judged.unwrap_or(desired), ..inputs }).steps;
         let LastApplied { last, cut_off, lost_files } = self.specs.history(spec, &steps);
         let (last, cut_off) = (last.as_ref(), cut_off.as_ref());
-        plan(Inputs { last, cut_off, lost_files: &lost_files, ..inputs })
+        plan(Inputs { judged, last, cut_off, lost_files: &lost_files, ..inputs })
     }
 
     /// Returns the plan to be held if guards refuse it and no user has approved it.
@@ -130,7 +135,7 @@ impl<K: Kernel> Reconciler<K> {
     pub(super) fn restore_spec_record(&mut self, live: &Live) {
         let Some(active) = self.specs.active() else { return };
         if self.host.journal().spec.is_none()
-            && let Err(error) = self.record_spec(&active, live)
+            && let Err(error) = self.record_spec(&active, live, None)
         {
             self.report.prevented(error_chain(&error));
         }
@@ -139,7 +144,15 @@ impl<K: Kernel> Reconciler<K> {
     /// Makes this spec the last applied one, on disk too, and adopts the objects that it lists and that
     /// exist already. After the loss of a journal these are all that it lists: which of them evenkeel
     /// created is no longer known, and a teardown deletes nothing that others may have created.
-    fn record_spec(&mut self, spec: &SpecText, live: &Live) -> Result<(), JournalError> {
+    ///
+    /// `changed` is what it makes of this host as a real server, and what it asks for with what left its
+    /// scope; `None` if that is recorded.
+    fn record_spec(
+        &mut self,
+        spec: &SpecText,
+        live: &Live,
+        changed: Option<(RealServerRecords, &Desired)>,
+    ) -> Result<(), JournalError> {
         let state = &self.options.state;
         let mut journal = self.host.journal().clone();
         let active = self.specs.active().filter(|_| journal.spec.is_some());
@@ -156,12 +169,16 @@ impl<K: Kernel> Reconciler<K> {
         record.record(state, &mut journal)?;
         journal.promote_next_spec();
         journal.record.governed_by(&spec.desired);
+        if let Some((real_server, desired)) = changed {
+            journal.record.real_server = real_server;
+            journal.let_go(desired);
+        }
         self.host.update_journal(state, journal)
     }
 }
 
 /// Whether the operation removes something that clients may be using.
-fn removes(op: &Op) -> bool {
+pub(super) fn removes(op: &Op) -> bool {
     match op {
         Op::EditRealServer { before, after, .. } => after.weight == 0 && before.weight > 0,
         _ => matches!(op.verb(), Verb::Drain | Verb::Delete | Verb::Unbind),

@@ -10,7 +10,7 @@ use evenkeel_engine::{
 use evenkeel_host::Capability;
 use evenkeel_model::{Desired, Live};
 use evenkeel_plan::render::{Labels, Line};
-use evenkeel_plan::{Cause, Object, Op, Plan, UnmetPrecondition, hold_back};
+use evenkeel_plan::{Cause, Object, Op, Plan, hold_back, recorded_key};
 use evenkeel_source::SpecText;
 use tracing::warn;
 
@@ -18,12 +18,21 @@ use super::End;
 use crate::reconciler::Reconciler;
 use crate::reconciler::pass_error::PassError;
 
+/// What a plan was made for.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    pub(super) spec: &'a SpecText,
+    /// What the spec asks for, with what stays for services that this real server leaves.
+    pub(super) desired: &'a Desired,
+    /// What the spec before it asks for, if that matters.
+    pub(super) last: Option<&'a Desired>,
+}
+
 impl<K: Kernel> Reconciler<K> {
     pub(super) fn apply_plan(
         &mut self,
         plan: Plan,
-        spec: &SpecText,
-        last: Option<&Desired>,
+        Wanted { spec, desired, last }: Wanted<'_>,
         (live, mut held_back): (Live, BTreeSet<Object>),
     ) -> Result<End, PassError> {
         let kernel = self.host.kernel()?;
@@ -39,7 +48,8 @@ impl<K: Kernel> Reconciler<K> {
         let conflicting = plan.steps.iter().filter(|op| self.conflicts.backs_off(op, now));
         held_back.extend(conflicting.map(Op::object));
         for precondition in &plan.unmet_preconditions {
-            held_back.extend(blocked_by(precondition, &plan.steps));
+            let prevented = plan.steps.iter().filter(|op| precondition.prevents(op));
+            held_back.extend(prevented.map(Op::object));
             self.report.prevented(precondition.to_string());
         }
         let unrecorded = plan.steps.iter().filter(|op| is_unrecorded(op, self.host.journal()));
@@ -58,16 +68,18 @@ impl<K: Kernel> Reconciler<K> {
                 !self.retries.is_empty() || !self.report.unmet_preconditions().is_empty();
             return Ok(End::quiet(if is_failing { "failed" } else { "backing_off" }));
         }
+        // An unconfirmed apply is not completed by repairs beside it.
+        let is_complete = held_back.is_empty() && self.host.journal().pending.is_none();
         let pass = Pass {
-            desired: &spec.desired,
+            desired,
             last,
-            is_complete: held_back.is_empty(),
+            is_complete,
             record: self.host.journal().record.clone(),
             live,
             steps,
         };
         let report = self.host.execute(&self.options.state, pass)?;
-        Ok(self.record_report(&report, spec, &drift, held_back.is_empty()))
+        Ok(self.record_report(&report, spec, &drift, is_complete))
     }
 
     /// Records the outcome of each step.
@@ -168,8 +180,14 @@ fn is_unrecorded(op: &Op, journal: &Journal) -> bool {
     match op {
         Op::Bind { binding, .. } => !journal.addresses.contains(binding),
         Op::AddHostObject { object, .. } => !journal.host_objects.contains(object),
+        Op::EditHostObject { object, before, after } => {
+            let mut replaced = journal.record.replaced.clone();
+            replaced.note(object, before);
+            let is_replacing = before.is_restored() && !after.is_restored();
+            is_replacing && replaced != journal.record.replaced
+        }
         Op::AddDummy { interface } => !journal.dummies.contains(interface),
-        Op::EditSysctl { key, .. } => !journal.record.sysctls.contains_key(key),
+        Op::EditSysctl { key, .. } => !journal.record.sysctls.contains_key(recorded_key(key)),
         Op::DrainRealServer { service, key, .. } => {
             !journal.record.drains.0.contains_key(&(*service, *key))
         }
@@ -181,28 +199,4 @@ fn is_unrecorded(op: &Op, journal: &Journal) -> bool {
 fn repairs(plan: &Plan) -> impl Iterator<Item = &Op> {
     let caused = plan.steps.iter().zip(&plan.causes);
     caused.filter(|(_, cause)| **cause == Cause::Drift).map(|(op, _)| op)
-}
-
-/// Returns the objects that cannot be created while the precondition is unmet.
-fn blocked_by<'a>(
-    precondition: &'a UnmetPrecondition,
-    steps: &'a [Op],
-) -> impl Iterator<Item = Object> + 'a {
-    let is_blocked = move |op: &&Op| match (precondition, op) {
-        (UnmetPrecondition::NoInterface { interface }, Op::Bind { binding, .. }) => {
-            binding.interface == *interface
-        }
-        (UnmetPrecondition::NoInterface { interface }, Op::AddSync { after, .. }) => {
-            after.interface == *interface
-        }
-        (UnmetPrecondition::NoInterface { interface }, Op::AddHostObject { object, .. }) => {
-            *object.interface() == **interface
-        }
-        (UnmetPrecondition::NoSysctl { key: missing }, Op::EditSysctl { key, .. }) => {
-            key == missing
-        }
-        (UnmetPrecondition::LoopbackDown, Op::AddRealServer { .. }) => true,
-        _ => false,
-    };
-    steps.iter().filter(is_blocked).map(Op::object)
 }

@@ -2,6 +2,7 @@ mod admission;
 mod adoption;
 mod capabilities;
 mod fixture;
+mod leaving;
 mod probe;
 
 use std::collections::BTreeSet;

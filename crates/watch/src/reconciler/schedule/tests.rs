@@ -18,6 +18,7 @@ fn end(at: Duration) -> PassEnd {
         problem: None,
         needs_follow_up: false,
         is_draining: false,
+        left: None,
         failed_object: None,
         conflict: None,
     }
@@ -36,6 +37,13 @@ fn the_next_deadline_is_the_earliest_timer() {
     assert_eq!(schedule.wait(None), MAX_SLEEP, "a longer sleep looks like a stuck loop");
     schedule.sample_at(now + Duration::from_secs(5));
     schedule.after_pass(&PassEnd { is_draining: true, ..end(now) });
+    assert_eq!(schedule.next(None), now + DRAIN);
+    // What stays on a real server is removed at its time.
+    let left = Some(Duration::from_secs(3));
+    schedule.after_pass(&PassEnd { left, ..end(now) });
+    assert_eq!(schedule.next(None), now + Duration::from_secs(3));
+    assert_eq!(schedule.take_due(now + INTERVAL).trigger(true), Some(Trigger::Drain));
+    schedule.after_pass(&PassEnd { left, is_draining: true, ..end(now) });
     assert_eq!(schedule.next(None), now + DRAIN);
     schedule.on_addresses(now, true);
     assert_eq!(schedule.next(None), now);

@@ -78,7 +78,7 @@ fn a_vip_that_is_no_longer_in_scope_stays_with_the_services_on_it() {
     fixture.apply(&web(VIP, "{ address: 10.0.0.1 }"));
     run("ipvsadm -A -t 192.0.2.1:443 -s rr");
     let before = everything();
-    fixture.apply("version: 1\nscope: { vips: [192.0.2.128/25] }\nvips: [ { address: 192.0.2.129, interface: eth0 } ]\nservices: []\n");
+    fixture.apply("version: 1\nscope: { vips: [192.0.2.128/25], left: keep }\nvips: [ { address: 192.0.2.129, interface: eth0 } ]\nservices: []\n");
     run("ip addr del 192.0.2.129/32 dev eth0");
     assert_eq!(everything(), before);
 }

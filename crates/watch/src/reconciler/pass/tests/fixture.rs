@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex};
 use evenkeel_control::{EventPublisher, Mode, State, Status, Trigger};
 use evenkeel_engine::fake_kernel::SharedKernel;
 use evenkeel_model::{Link, Live, Owner, RealServerKey};
-use evenkeel_source::{Follower, HostParameters, Revision, SourceError, SpecSource, SpecText};
+use evenkeel_source::{
+    Follower, HostParameters, HostRequest, Revision, SourceError, SpecSource, SpecText,
+};
 use evenkeel_spec::{NoParameters, Source};
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -72,10 +74,11 @@ fn reconciler(
         names: Arc::default(),
         publish,
         events: EventPublisher::new(),
+        endpoint_problem: Default::default(),
     };
     let connected = kernel.clone();
     let connect = Box::new(move |_| Ok(connected.clone()));
-    let parameters = HostParameters::new(BTreeMap::new(), None);
+    let parameters = HostParameters::new(BTreeMap::new(), None, HostRequest::AnyHost);
     let follower = Follower::new(Box::new(text.clone()), parameters, options.interval);
     (Reconciler::new(options, connect, follower, outputs), status)
 }

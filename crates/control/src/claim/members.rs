@@ -1,0 +1,223 @@
+//! Lists the members of the multicast groups of `NETLINK_USERSOCK` in a network namespace.
+//!
+//! sock_diag(7) lists every bound netlink socket of a protocol, and then, under one lock, those that
+//! are members of a group. Processes without privileges can be in the first list only. `/proc` has the
+//! first list, for kernels without the module netlink_diag.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::net::netlink::SOCK_DIAG;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with,
+};
+
+/// A member of at least one group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Member {
+    /// The port of the socket.
+    pub(super) port: u32,
+    /// The groups, a bit each.
+    pub(super) groups: u32,
+}
+
+/// How often a list is read that came in several pieces: an entry can be missing between two of them if
+/// another one before it was removed meanwhile.
+const READINGS: usize = 3;
+
+/// The kernel answers within the sending system call; this only ends the wait for a lost answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The kernel sends pieces of at most 32 KiB.
+const RECEIVE: usize = 64 * 1024;
+
+// Of include/uapi/linux: netlink.h, sock_diag.h, netlink_diag.h.
+const HEADER: usize = 16;
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+const NLM_F_REQUEST_DUMP: u16 = 0x301;
+const SOCK_DIAG_BY_FAMILY: u16 = 20;
+const AF_NETLINK: u8 = 16;
+const NETLINK_USERSOCK: u8 = 2;
+const NDIAG_SHOW_GROUPS: u32 = 2;
+const REQUEST: usize = 20;
+const ENTRY: usize = 28;
+const NETLINK_DIAG_GROUPS: u16 = 1;
+
+/// A list, and in how many pieces the kernel sent it.
+type Reading = (BTreeSet<Member>, usize);
+
+/// Lists the members in the calling thread's network namespace.
+///
+/// # Errors
+/// Neither the kernel nor `/proc` lists them.
+pub(super) fn members() -> io::Result<BTreeSet<Member>> {
+    whole(ask_kernel).or_else(|error| whole(read_proc).map_err(|_| error))
+}
+
+fn whole(read: impl Fn() -> io::Result<Reading>) -> io::Result<BTreeSet<Member>> {
+    let (mut members, pieces) = read()?;
+    if pieces > 1 {
+        for _ in 1..READINGS {
+            members.extend(read()?.0);
+        }
+    }
+    Ok(members)
+}
+
+fn ask_kernel() -> io::Result<Reading> {
+    let flags = SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, Some(SOCK_DIAG))?;
+    set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE))?;
+    send(&socket, &request(), SendFlags::empty())?;
+    let mut buffer = vec![0; RECEIVE];
+    let mut members = BTreeSet::new();
+    let mut pieces = 0;
+    loop {
+        let piece = receive(&socket, &mut buffer)?;
+        let end = entries(piece, &mut members)?;
+        pieces += usize::from(piece.len() > HEADER + 4);
+        if end {
+            return Ok((members, pieces));
+        }
+    }
+}
+
+fn receive<'a>(socket: &OwnedFd, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
+    loop {
+        match recv(socket, &mut *buffer, RecvFlags::empty()) {
+            Ok((length, _)) => return Ok(&buffer[..length]),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+fn request() -> [u8; HEADER + REQUEST] {
+    let mut bytes = [0; HEADER + REQUEST];
+    let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
+    put(0, &((HEADER + REQUEST) as u32).to_ne_bytes());
+    put(4, &SOCK_DIAG_BY_FAMILY.to_ne_bytes());
+    put(6, &NLM_F_REQUEST_DUMP.to_ne_bytes());
+    put(HEADER, &[AF_NETLINK, NETLINK_USERSOCK]);
+    put(HEADER + 8, &NDIAG_SHOW_GROUPS.to_ne_bytes());
+    bytes
+}
+
+/// Reads the entries of one piece; true if it is the last one.
+fn entries(mut piece: &[u8], members: &mut BTreeSet<Member>) -> io::Result<bool> {
+    let broken = || io::Error::new(io::ErrorKind::InvalidData, "the kernel's list is malformed");
+    while !piece.is_empty() {
+        let length = u32_at(piece, 0).ok_or_else(broken)? as usize;
+        let body = piece.get(HEADER..length).ok_or_else(broken)?;
+        match u16_at(piece, 4).ok_or_else(broken)? {
+            NLMSG_DONE => return Ok(true),
+            NLMSG_ERROR => {
+                let errno = u32_at(body, 0).ok_or_else(broken)?.wrapping_neg();
+                return Err(io::Error::from_raw_os_error(errno.cast_signed()));
+            }
+            SOCK_DIAG_BY_FAMILY => {
+                let port = u32_at(body, 4).ok_or_else(broken)?;
+                let attributes = body.get(ENTRY..).ok_or_else(broken)?;
+                let groups = groups(attributes).unwrap_or_default();
+                if groups != 0 {
+                    members.insert(Member { port, groups });
+                }
+            }
+            _ => {}
+        }
+        piece = piece.get(aligned(length)..).unwrap_or_default();
+    }
+    Ok(false)
+}
+
+/// The first 32 groups.
+fn groups(mut attributes: &[u8]) -> Option<u32> {
+    while !attributes.is_empty() {
+        let length = usize::from(u16_at(attributes, 0)?);
+        let value = attributes.get(4..length)?;
+        if u16_at(attributes, 2)? == NETLINK_DIAG_GROUPS {
+            // An array of longs; their first 32 bits are not the first bytes on every machine.
+            let long = value.get(..size_of::<usize>())?.try_into().ok()?;
+            return Some(usize::from_ne_bytes(long) as u32);
+        }
+        attributes = attributes.get(aligned(length)..).unwrap_or_default();
+    }
+    None
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}
+
+fn aligned(length: usize) -> usize {
+    length.next_multiple_of(4)
+}
+
+/// Reads `/proc/net/netlink`, whose lines begin with an address, the protocol, the port and the groups.
+fn read_proc() -> io::Result<Reading> {
+    let text = fs::read_to_string("/proc/thread-self/net/netlink")?;
+    // The kernel gives at most a page at a time.
+    Ok((lines(&text), text.len().div_ceil(4096)))
+}
+
+fn lines(text: &str) -> BTreeSet<Member> {
+    let member = |line: &str| {
+        let mut words = line.split_whitespace().skip(1);
+        let protocol: u8 = words.next()?.parse().ok()?;
+        let port = words.next()?.parse().ok()?;
+        let groups = u32::from_str_radix(words.next()?, 16).ok()?;
+        (protocol == NETLINK_USERSOCK && groups != 0).then_some(Member { port, groups })
+    };
+    text.lines().filter_map(member).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_members_are_those_of_the_protocol_with_a_group() {
+        let text = "sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops    Inode\n\
+            0000000000000000 0   411        00000551 0        0        0     2        0        15\n\
+            0000000000000000 2   4000000001 e7200000 0        0        0     2        0        47\n\
+            0000000000000000 2   7          00000000 0        0        0     2        0        48\n";
+        let one = Member { port: 4_000_000_001, groups: 0xe720_0000 };
+        assert_eq!(lines(text), BTreeSet::from([one]));
+    }
+
+    #[test]
+    fn an_error_of_the_kernel_is_an_error_and_a_truncated_list_is_none() {
+        let mut error = vec![0; 20];
+        error[0] = 20;
+        error[4] = 2;
+        error[16..].copy_from_slice(&(-2_i32).to_ne_bytes());
+        let refused = entries(&error, &mut BTreeSet::new()).expect_err("it is one");
+        assert_eq!(refused.raw_os_error(), Some(2));
+        for length in 1..error.len() {
+            assert!(entries(&error[..length], &mut BTreeSet::new()).is_err(), "{length}");
+        }
+    }
+
+    #[test]
+    fn the_kernel_and_proc_list_the_same() {
+        let by_kernel = match ask_kernel() {
+            // A kernel without the module.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+            listed => listed.expect("a list").0,
+        };
+        // Other tests come and go.
+        let agrees = (0..100).any(|_| by_kernel == read_proc().expect("a list").0)
+            || (0..100).any(|_| ask_kernel().expect("a list").0 == read_proc().expect("a list").0);
+        assert!(agrees);
+    }
+}

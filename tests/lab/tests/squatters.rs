@@ -1,0 +1,249 @@
+//! Processes without privileges hold every name and port that they can: the daemon starts and repairs all
+//! the same, and applies work.
+//!
+//! `cargo xtask sweep --squatters` also measures how long repairs take with and without them.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::{TcpListener, TcpStream};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use evenkeel_lab_tests::{fresh_namespace, ipvsadm, program, run, say};
+use nix::sys::socket::{
+    AddressFamily, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, socket,
+};
+
+use super::watch::{Host, within};
+
+/// A time in which everything that is awaited happens; a test that waits for all of it fails.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+const SPEC: &str = "version: 1
+scope: all
+vips: [ { address: 192.0.2.1, interface: eth0 } ]
+services:
+  - { name: web, vip: 192.0.2.1, port: 80, real_servers: [ { address: 10.0.0.1 }, { address: 10.0.0.2 } ] }
+";
+
+/// The port of `watch` without `--listen`.
+const ENDPOINT: &str = "127.0.0.1:9479";
+
+/// Who squats.
+#[derive(Debug, Clone, Copy)]
+enum Squatter {
+    User,
+    RootWithoutCapabilities,
+}
+
+impl Squatter {
+    const ALL: [Self; 2] = [Self::User, Self::RootWithoutCapabilities];
+
+    /// Returns a command that runs a program as this one.
+    fn command(self, program: &std::path::Path) -> Command {
+        let mut command = Command::new("setpriv");
+        match self {
+            Self::User => command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]),
+            Self::RootWithoutCapabilities => {
+                command.args(["--bounding-set=-all", "--inh-caps=-all"])
+            }
+        };
+        command.arg(program);
+        command
+    }
+
+    /// Starts it in the namespace of the calling thread, and waits until it holds all that it can.
+    fn start(self) -> Squatting {
+        let mut command = self.command(&std::env::current_exe().unwrap());
+        command.args(["--exact", "--ignored", "--nocapture", "squatters::squat"]);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let mut text = String::new();
+        while !text.ends_with("squatting\n") {
+            assert_ne!(output.read_line(&mut text).unwrap(), 0, "{text}");
+        }
+        Squatting { child, _output: output }
+    }
+}
+
+/// A running squatter, which ends when dropped.
+struct Squatting {
+    child: Child,
+    /// Open as long as the child prints.
+    _output: BufReader<ChildStdout>,
+}
+
+impl Drop for Squatting {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _status = self.child.wait();
+    }
+}
+
+/// Run by the tests of this file without privileges; it tests nothing by itself.
+#[test]
+#[ignore = "run by other tests, without privileges"]
+fn squat() {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    assert!(status.contains("CapEff:\t0000000000000000\n"), "{status}");
+    let names = ["lock", "pending", "watch", "client"].map(|word| format!("evenkeel/{word}"));
+    let _names = names.map(|name| {
+        UnixListener::bind_addr(&SocketAddr::from_abstract_name(name).unwrap()).unwrap()
+    });
+    let _port = TcpListener::bind(ENDPOINT).unwrap();
+    // So many that the kernel lists them in several pieces.
+    let ports: Vec<_> = (0..800)
+        .map(|_| {
+            let flags = SockFlag::SOCK_CLOEXEC;
+            let protocol = SockProtocol::NetlinkUserSock;
+            let port = socket(AddressFamily::Netlink, SockType::Raw, flags, protocol).unwrap();
+            let fd = std::os::fd::AsRawFd::as_raw_fd(&port);
+            bind(fd, &NetlinkAddr::new(0, 0)).unwrap();
+            port
+        })
+        .collect();
+    // What only the privileged can be.
+    let fd = std::os::fd::AsRawFd::as_raw_fd(&ports[0]);
+    for groups in (0..32).map(|group| 1 << group).chain([0xE730_0000, u32::MAX]) {
+        assert_eq!(bind(fd, &NetlinkAddr::new(0, groups)), Err(nix::errno::Errno::EPERM));
+    }
+    say("squatting");
+    std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+}
+
+fn has_vip() -> bool {
+    run("ip -o addr show dev eth0").contains(" 192.0.2.1/32 ")
+}
+
+fn has_real_server() -> bool {
+    run("ipvsadm -Sn").contains("-r 10.0.0.2:80")
+}
+
+/// Takes something away, and returns how long it was missing.
+fn repaired(take: &str, is_there: impl Fn() -> bool) -> Duration {
+    assert!(is_there());
+    run(take);
+    let begin = Instant::now();
+    assert!(within(PATIENCE, is_there), "after {take}");
+    begin.elapsed()
+}
+
+fn vip_repaired() -> Duration {
+    repaired("ip addr del 192.0.2.1/32 dev eth0", has_vip)
+}
+
+fn real_server_repaired() -> Duration {
+    repaired("ipvsadm -d -t 192.0.2.1:80 -r 10.0.0.2:80", has_real_server)
+}
+
+fn host() -> Host {
+    fresh_namespace();
+    run("ip link add eth0 up type dummy");
+    Host::here()
+}
+
+#[test]
+fn the_daemon_starts_and_repairs_whatever_processes_without_privileges_hold() {
+    for squatter in Squatter::ALL {
+        let host = host();
+        let squatting = squatter.start();
+        let options = format!("--interval 1s --listen {ENDPOINT}");
+        let daemon = host.watching(SPEC, &options);
+        let status = host.status();
+        assert!(status["warnings"].to_string().contains("HTTP endpoint is missing"), "{status:#}");
+        vip_repaired();
+        real_server_repaired();
+        host.write("spec.yaml", SPEC.replace("10.0.0.2", "10.0.0.3"));
+        assert!(within(PATIENCE, || run("ipvsadm -Sn").contains("-r 10.0.0.3:80")));
+        drop(squatting);
+        let answers = || TcpStream::connect(ENDPOINT).is_ok();
+        assert!(within(PATIENCE, answers), "{}", daemon.log());
+        let is_silent = || host.status()["warnings"].as_array().is_some_and(Vec::is_empty);
+        assert!(within(PATIENCE, is_silent));
+    }
+}
+
+#[test]
+fn applies_with_and_without_confirmation_work_whatever_processes_without_privileges_hold() {
+    for squatter in Squatter::ALL {
+        let host = host();
+        let _squatting = squatter.start();
+        host.write("spec.yaml", SPEC);
+        let done = |arguments: &str| {
+            let (status, stdout, stderr) = host.evenkeel(arguments);
+            assert_eq!(status, 0, "{squatter:?}: {arguments}: {stdout}{stderr}");
+        };
+        done("apply --yes specs/spec.yaml");
+        assert!(has_vip() && has_real_server());
+        host.write("spec.yaml", SPEC.replace("10.0.0.2", "10.0.0.3"));
+        done("apply --yes specs/spec.yaml --confirm 1h");
+        done("confirm");
+        assert!(run("ipvsadm -Sn").contains("-r 10.0.0.3:80"));
+        done("apply --yes specs/spec.yaml");
+        assert_eq!(ipvsadm::save().len(), 3);
+        let (status, _, _) = host.evenkeel("status");
+        assert_eq!(status, 10, "the squatter is no daemon");
+    }
+}
+
+#[test]
+fn processes_without_privileges_cannot_command_the_daemon_and_root_can_read_its_status() {
+    let host = host();
+    let _daemon = host.watching(SPEC, "--interval 1s");
+    for squatter in Squatter::ALL {
+        for command in ["pause", "resume", "approve 1234567890ab"] {
+            let mut process = squatter.command(&program());
+            let output = process.args(command.split(' ')).output().unwrap();
+            let message = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(3), "{squatter:?}: {command}: {output:?}");
+            assert!(message.contains("permitted"), "{message}");
+        }
+    }
+    assert_eq!(host.status()["state"], "ok");
+    let mut process = Squatter::RootWithoutCapabilities.command(&program());
+    let output = process.arg("status").output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stdout).contains("ok"), "{output:?}");
+    vip_repaired();
+}
+
+/// Prints medians in `cargo xtask sweep --squatters`.
+#[test]
+fn repairs_take_no_longer_than_without() {
+    if std::env::var_os("EVENKEEL_SWEEP").is_none() {
+        return;
+    }
+    const TIMES: usize = 50;
+    let median = |measure: fn() -> Duration| {
+        let mut all: Vec<_> = (0..TIMES)
+            .map(|_| {
+                std::thread::sleep(Duration::from_millis(200));
+                measure()
+            })
+            .collect();
+        all.sort_unstable();
+        all[TIMES / 2].as_secs_f64() * 1000.0
+    };
+    let measured = |squatter: Option<Squatter>| {
+        let host = host();
+        let _squatting = squatter.map(Squatter::start);
+        let _daemon = host.watching(SPEC, "--interval 1s");
+        // The address monitor delays a pass after the one before.
+        vip_repaired();
+        [median(vip_repaired), median(real_server_repaired)]
+    };
+    let without = measured(None);
+    say(&format!(
+        "without:  VIP {:8.1} ms, real server {:8.1} ms (medians)",
+        without[0], without[1]
+    ));
+    for squatter in Squatter::ALL {
+        let with = measured(Some(squatter));
+        let ratios = [with[0] / without[0], with[1] / without[1]];
+        say(&format!(
+            "{squatter:?}: VIP {:8.1} ms ({:.2} times), real server {:8.1} ms ({:.2} times)",
+            with[0], ratios[0], with[1], ratios[1]
+        ));
+        assert!(ratios.iter().all(|ratio| *ratio <= 1.2), "{ratios:?}");
+    }
+}
