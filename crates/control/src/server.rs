@@ -34,9 +34,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// client's timeout, so that the client gets an answer.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(25);
 
-/// The number of concurrent connections, more than that of subscribers; further ones wait to be
-/// accepted.
-const CONNECTIONS: usize = 64;
+/// The number of concurrent connections with each kind of [`Rights`], more than that of subscribers. Clients
+/// that may command wait for a place, those that may only read are refused without one: so the places of
+/// the latter, which processes without privileges can hold, are no others' business.
+pub(crate) const CONNECTIONS: usize = 64;
 
 /// How long to wait after a connection could not be accepted, for example because the process has no
 /// file descriptors left.
@@ -71,6 +72,30 @@ struct Context<C> {
     status: watch::Receiver<Arc<Status>>,
     events: EventPublisher,
     command: C,
+    commanding: Arc<Semaphore>,
+    reading: Arc<Semaphore>,
+}
+
+/// A client with a place.
+struct Admitted {
+    rights: Rights,
+    _place: OwnedSemaphorePermit,
+}
+
+impl<C> Context<C> {
+    /// Gives a client a place, or returns a message why it has none.
+    async fn admit(&self, rights: Rights) -> Result<Admitted, String> {
+        let place = match rights {
+            Rights::Command => Arc::clone(&self.commanding).acquire_owned().await.ok(),
+            Rights::Read => Arc::clone(&self.reading).try_acquire_owned().ok(),
+        };
+        match place {
+            Some(place) => Ok(Admitted { rights, _place: place }),
+            None => Err(format!(
+                "the daemon has {CONNECTIONS} clients without CAP_NET_ADMIN, the maximum; try again later"
+            )),
+        }
+    }
 }
 
 /// The result of a request.
@@ -110,13 +135,12 @@ impl Server {
         let listener = claim.listener().try_clone()?;
         listener.set_nonblocking(true)?;
         let listener = tokio::net::UnixListener::from_std(listener)?;
-        let permits = Arc::new(Semaphore::new(CONNECTIONS));
-        let context = Arc::new(Context { status, events, command });
+        let [commanding, reading] = [(); 2].map(|()| Arc::new(Semaphore::new(CONNECTIONS)));
+        let context = Arc::new(Context { status, events, command, commanding, reading });
         loop {
-            let permit = Arc::clone(&permits).acquire_owned().await.map_err(io::Error::other)?;
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    tokio::spawn(connection(stream, Arc::clone(&context), permit));
+                    tokio::spawn(connection(stream, Arc::clone(&context)));
                 }
                 Err(error) => {
                     tracing::debug!(%error, "a control connection could not be accepted");
@@ -127,12 +151,15 @@ impl Server {
     }
 }
 
-async fn connection<C: Fn(Command)>(
-    mut stream: UnixStream,
-    context: Arc<Context<C>>,
-    _permit: OwnedSemaphorePermit,
-) {
-    let Reply { answer, form, feed } = reply(&mut stream, &context).await;
+async fn connection<C: Fn(Command)>(mut stream: UnixStream, context: Arc<Context<C>>) {
+    let admitted = match rights(&stream) {
+        Ok(rights) => context.admit(rights).await,
+        Err(message) => Err(message),
+    };
+    let Reply { answer, form, feed } = match &admitted {
+        Ok(Admitted { rights, .. }) => reply(&mut stream, *rights, &context).await,
+        Err(message) => Reply::refused(message.clone()),
+    };
     let line = match encode_answer(&answer, form) {
         Ok(line) => line,
         Err(error) => {
@@ -150,11 +177,11 @@ async fn connection<C: Fn(Command)>(
     }
 }
 
-async fn reply(stream: &mut UnixStream, context: &Context<impl Fn(Command)>) -> Reply {
-    let rights = match rights(stream) {
-        Ok(rights) => rights,
-        Err(message) => return Reply::refused(message),
-    };
+async fn reply(
+    stream: &mut UnixStream,
+    rights: Rights,
+    context: &Context<impl Fn(Command)>,
+) -> Reply {
     let line = match timeout(PATIENCE, read_line(stream)).await {
         Ok(Ok(line)) => line,
         Ok(Err(message)) => return Reply::refused(message),

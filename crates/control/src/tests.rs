@@ -267,3 +267,22 @@ mod without_privileges {
         assert!(matches!(answer, Err(AskError::NoDaemon)), "{answer:?}");
     }
 }
+
+#[test]
+fn clients_that_may_only_read_take_no_places_from_those_that_may_command() {
+    let Some(role) = role("places") else { return };
+    let asked = accepted(role);
+    let mut idle: Vec<UnixStream> = Vec::new();
+    let is_answered = |mut idle: &UnixStream| idle.read(&mut [0]).is_ok();
+    while !idle.iter().any(is_answered) {
+        let stream = connect(role);
+        stream.set_nonblocking(true).expect("a socket");
+        idle.push(stream);
+        assert!(idle.len() < 1_000, "no client is refused");
+    }
+    ask(role, &Request::Resume).expect("an answer");
+    assert_eq!(*asked.lock().expect("a list"), [Request::Resume]);
+    // The others, which send nothing for some seconds, have their places still.
+    let admitted = idle.iter().filter(|idle| !is_answered(idle)).count();
+    assert_eq!(admitted, crate::server::CONNECTIONS);
+}

@@ -187,7 +187,7 @@ impl Journal {
     }
 
     /// The last spec whose steps were all executed, confirmed or not.
-    pub(crate) fn active_spec(&self) -> Option<&StoredSpec> {
+    pub fn active_spec(&self) -> Option<&StoredSpec> {
         let is_pending = self.pending.as_ref().is_some_and(Pending::is_done);
         self.next.as_ref().filter(|_| is_pending).or(self.spec.as_ref())
     }

@@ -29,6 +29,11 @@ impl PartialApplies {
         Self(services.iter().map(asked).collect())
     }
 
+    /// Returns the services that were applied and not removed.
+    pub fn services(&self) -> BTreeSet<ServiceKey> {
+        self.0.iter().filter(|(_, asked)| asked.is_some()).map(|(key, _)| *key).collect()
+    }
+
     /// Whether no service differs from the last applied spec on record.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -34,9 +34,31 @@ pub struct LeftScopeInputs<'a> {
     /// What the journal lists as made by evenkeel.
     pub made: MadeObjects<'a>,
     /// The last applied spec; needed only if [`narrows`].
-    pub last: Option<&'a Desired>,
+    pub last: LastSpec<'a>,
     /// The spec of an unfinished apply, of which anything may have been done.
     pub attempted: Option<&'a Desired>,
+    /// Services that were applied one by one since the last spec (`--target`): the scope of that need not
+    /// cover them.
+    pub targeted: &'a BTreeSet<ServiceKey>,
+    /// Those of an unfinished apply.
+    pub attempted_targets: &'a BTreeSet<ServiceKey>,
+}
+
+/// The last applied spec.
+#[derive(Debug, Clone, Copy)]
+pub enum LastSpec<'a> {
+    /// There is none, or it is not needed.
+    None,
+    /// It is on record and cannot be read: everything in its scope may be of it.
+    Unreadable,
+    /// It was read.
+    Read(&'a Desired),
+}
+
+impl<'a> From<Option<&'a Desired>> for LastSpec<'a> {
+    fn from(spec: Option<&'a Desired>) -> Self {
+        spec.map_or(Self::None, Self::Read)
+    }
 }
 
 /// The objects that the journal lists as made by evenkeel.
@@ -96,7 +118,10 @@ pub fn left_scope(inputs: &LeftScopeInputs<'_>) -> LeftObjects {
 impl<'a> LeftScopeInputs<'a> {
     /// Returns the last applied spec of this namespace.
     fn last(&self) -> Option<&'a Desired> {
-        self.last.filter(|_| self.record.applied)
+        match self.last {
+            LastSpec::Read(last) if self.record.applied => Some(last),
+            LastSpec::Read(_) | LastSpec::Unreadable | LastSpec::None => None,
+        }
     }
 
     /// Returns the scopes that were in force.
@@ -113,10 +138,10 @@ impl<'a> LeftScopeInputs<'a> {
         let mut left = LeftScope { vips: self.vips(&before), ..LeftScope::default() };
         left.host_objects = self.host_objects(&before, is_narrower);
         left.dummies = self.dummies(&left.vips);
+        left.services = self.services();
         if !is_narrower {
             return left;
         }
-        left.services = self.services();
         left.sysctls = self.sysctls();
         left.sync = self.sync();
         let former = self.record.former_timeouts.only(desired.timeouts, false);
@@ -125,15 +150,26 @@ impl<'a> LeftScopeInputs<'a> {
     }
 
     fn services(&self) -> BTreeSet<ServiceKey> {
-        let Self { desired, live, made, .. } = *self;
-        let of = |spec: &'a Desired| {
-            let listed = spec.services.keys().filter(|key| spec.scope.contains(key));
-            listed.filter(|key| live.services.contains_key(key) && !desired.scope.contains(key))
-        };
-        let attempted = self.attempted.into_iter().flat_map(of);
+        let Self { desired, live, record, made, .. } = *self;
+        let of = |spec: &'a Desired| spec.services.keys().filter(|key| spec.scope.contains(key));
+        let attempted = self.attempted.into_iter().flat_map(of).chain(self.attempted_targets);
         // What an unfinished apply found was not made by it.
         let attempted = attempted.filter(|key| !made.adopted.services.contains_key(key));
-        self.last().into_iter().flat_map(of).chain(attempted).copied().collect()
+        let draining = record.drains.0.keys().map(|(service, _)| service);
+        let managed = self.last().into_iter().flat_map(of).chain(self.targeted);
+        let managed = managed.chain(draining).chain(attempted).chain(self.unreadable());
+        let is_left =
+            |key: &&ServiceKey| live.services.contains_key(key) && !desired.scope.contains(key);
+        managed.filter(is_left).copied().collect()
+    }
+
+    /// Returns what a spec that cannot be read may have listed.
+    fn unreadable(&self) -> impl Iterator<Item = &'a ServiceKey> {
+        let Self { live, record, .. } = *self;
+        let is_unreadable = matches!(self.last, LastSpec::Unreadable) && record.applied;
+        let scope = record.scope.as_ref().filter(|_| is_unreadable);
+        let keys = scope.into_iter().flat_map(|_| live.services.keys());
+        keys.filter(move |key| scope.is_some_and(|scope| scope.contains(key)))
     }
 
     fn vips(&self, before: &[&Scope]) -> BTreeSet<Binding> {

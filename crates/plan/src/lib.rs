@@ -61,7 +61,8 @@ pub use leaving::{
     StayingObject, leaving,
 };
 pub use left_scope::{
-    LeftObjects, LeftScopeInputs, MadeObjects, forget_removed, left_objects, left_scope, narrows,
+    LastSpec, LeftObjects, LeftScopeInputs, MadeObjects, forget_removed, left_objects, left_scope,
+    narrows,
 };
 pub use lost_files::{Loss, LostFile, lost_files, may_have_lost_files};
 pub use object::Object;

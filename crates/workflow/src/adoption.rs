@@ -76,6 +76,6 @@ impl Adoption<'_> {
 
 /// What the spec of an unfinished attempt asked for; `None` where there is none, or where it cannot
 /// be read.
-pub fn attempted(state: &StateDir, journal: &Journal) -> Option<Desired> {
+pub(crate) fn attempted(state: &StateDir, journal: &Journal) -> Option<Desired> {
     stored(state, &journal.of_attempt()?)
 }

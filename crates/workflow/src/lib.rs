@@ -32,7 +32,7 @@ mod wall_clock;
 mod wording;
 mod zero;
 
-pub use adoption::{Adoption, SpecRecord, attempted};
+pub use adoption::{Adoption, SpecRecord};
 pub use apply::{
     Applied, ApplyOptions, ApplyOutcome, ApplyRequest, ApplyResult, ConfirmOptions, apply,
     review_apply,
@@ -49,6 +49,7 @@ pub use event::{Event, EventSink, Progress};
 pub use host::{Access, Host, Session};
 pub use last_applied::{ComparedSpec, NewSpec, SpecTexts, compare, compare_texts, stored};
 pub use leaving_wait::{LeavingEnd, LeavingWait, wait_for_leaving};
+pub use left_scope::find_left;
 pub use planning::PlannedHost;
 pub use saved_plan::{PlanFileError, SavedPlan, SavedPlanError};
 pub use selection::select_live;

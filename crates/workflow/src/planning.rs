@@ -55,7 +55,7 @@ impl PlannedHost {
         let mut known = |ops: &[Op]| compare(state, journal, new, ops, events);
         let record = &journal.record;
         if selectors.is_empty() {
-            find_left(state, journal, &desired, &live).add_to(&mut desired);
+            find_left(state, journal, &desired, &live, None).add_to(&mut desired);
             let leaving = leaving(&LeavingInputs {
                 desired: &desired,
                 live: &live,

@@ -9,7 +9,7 @@ use evenkeel_model::{
     ArpRules, ArpRulesValue, Family, HostObject, HostObjectKind, HostValue, LiveHostObject,
     Protocol, RealServerKey, ServiceKey, SourceNat, SourceNatValue,
 };
-use evenkeel_plan::Op;
+use evenkeel_plan::{Object, Op};
 
 use super::{HostKernel, Objects, other_kind};
 
@@ -86,9 +86,12 @@ pub(super) fn unread(object: &HostObject) -> Option<(HostObject, LiveHostObject)
     Some((object.clone(), LiveHostObject::of_evenkeel(value)))
 }
 
-/// Whether it is an operation on source NAT.
-pub(super) fn is_source_nat(op: &Op) -> bool {
-    source_nat_change(op).is_some()
+/// Returns the family of an operation on source NAT, which has a table of its own; `None` for any other one.
+pub(super) fn source_nat_family(op: &Op) -> Option<Family> {
+    match op.object() {
+        Object::Host(HostObject::SourceNat(nat)) => Some(nat.real_server.address.into()),
+        _ => None,
+    }
 }
 
 /// Returns what an operation on source NAT changes; `None` for any other one.

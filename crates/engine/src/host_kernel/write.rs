@@ -1,5 +1,6 @@
 //! Executes operations: those on the IPVS table in batches, all others one by one.
 
+use std::io::ErrorKind;
 use std::ops::Range;
 
 use evenkeel_host::{Capabilities, Capability};
@@ -8,7 +9,7 @@ use evenkeel_model::Binding;
 use evenkeel_plan::Op;
 use rustix::io::Errno;
 
-use super::packet_rules::is_source_nat;
+use super::packet_rules::source_nat_family;
 use super::{HostKernel, host_error, ipvs_error};
 use crate::convert::{
     wire_destination, wire_key, wire_service, wire_service_key, wire_sync_daemon, wire_sync_state,
@@ -85,10 +86,12 @@ impl HostKernel {
         let is_unbind = |op: &Op| matches!(op, Op::Unbind { .. });
         let mut first = first;
         let belong_together = |one: &Op, next: &Op| {
-            is_unbind(one) && is_unbind(next) || is_source_nat(one) && is_source_nat(next)
+            // A family is one transaction.
+            let is_next = |family| source_nat_family(next) == Some(family);
+            is_unbind(one) && is_unbind(next) || source_nat_family(one).is_some_and(is_next)
         };
         for run in ops.chunk_by(belong_together) {
-            if run.len() > 1 && is_source_nat(&run[0]) {
+            if run.len() > 1 && source_nat_family(&run[0]).is_some() {
                 let places = first..first + run.len();
                 match self.change_source_nat(run) {
                     Ok(()) => {
@@ -97,11 +100,10 @@ impl HostKernel {
                     }
                     // Each of them would wait as long, or fail alike.
                     Err(error) if concerns_all(&error) => {
-                        let refused = host_answer(Err(error))?.map(Exception::Refused);
-                        let refused = places.clone().zip(std::iter::repeat(refused));
-                        replies
-                            .exceptions
-                            .extend(refused.filter_map(|(place, it)| it.map(|it| (place, it))));
+                        if let Some(exception) = host_answer(Err(error))? {
+                            let exceptions = places.clone().map(|place| (place, exception.clone()));
+                            replies.exceptions.extend(exceptions);
+                        }
                         first = places.end;
                         continue;
                     }
@@ -131,14 +133,14 @@ impl HostKernel {
         place: usize,
         replies: &mut Replies,
     ) -> Result<(), KernelError> {
-        let refused = match op {
-            Op::AddModule { module } => load(module),
+        let exception = match op {
+            Op::AddModule { module } => load(module).map(Exception::Refused),
             Op::EditTimeouts { before, after } => {
                 ipvs_refusal(self.required_ipvs()?.set_timeouts(&wire_timeouts(*before, *after)))?
             }
             Op::AddSync { state, after } => match wire_sync_daemon(*state, after) {
                 Some(daemon) => ipvs_refusal(self.required_ipvs()?.start_daemon(&daemon))?,
-                None => Some(Errno::NODEV.into()),
+                None => Some(Exception::Refused(Errno::NODEV.into())),
             },
             Op::DeleteSync { state, .. } => {
                 ipvs_refusal(self.required_ipvs()?.stop_daemon(wire_sync_state(*state)))?
@@ -169,7 +171,7 @@ impl HostKernel {
             | Op::DrainRealServer { .. }
             | Op::DeleteRealServer { .. } => None,
         };
-        replies.exceptions.extend(refused.map(|refused| (place, Exception::Refused(refused))));
+        replies.exceptions.extend(exception.map(|exception| (place, exception)));
         Ok(())
     }
 
@@ -210,25 +212,29 @@ fn load(module: &str) -> Option<Refused> {
 }
 
 /// Extracts the refusal of a single IPVS request, if it was refused.
-fn ipvs_refusal(answer: Result<(), ipvs::Error>) -> Result<Option<Refused>, KernelError> {
+fn ipvs_refusal(answer: Result<(), ipvs::Error>) -> Result<Option<Exception>, KernelError> {
     match answer {
         Ok(()) => Ok(None),
-        Err(ipvs::Error::Refused(refusal)) => Ok(Some(Refused {
+        Err(ipvs::Error::Refused(refusal)) => Ok(Some(Exception::Refused(Refused {
             errno: Errno::from_raw_os_error(refusal.errno),
             message: refusal.message,
-        })),
+        }))),
         Err(error) => Err(ipvs_error("writing to IPVS", error)),
     }
 }
 
-/// Extracts the refusal of a change to the host, if it was refused.
-fn host_answer(answer: Result<(), evenkeel_host::Error>) -> Result<Option<Refused>, KernelError> {
+/// Extracts what a change to the host met, if it was refused, or if its program was ended: then it may have
+/// been made all the same.
+fn host_answer(answer: Result<(), evenkeel_host::Error>) -> Result<Option<Exception>, KernelError> {
     match answer {
         Ok(()) => Ok(None),
         Err(error @ evenkeel_host::Error::NotPermitted { .. }) => {
             Err(host_error("changing the host", error))
         }
-        Err(error) => Ok(Some(host_refusal(&error))),
+        Err(evenkeel_host::Error::Io { source, .. }) if source.kind() == ErrorKind::TimedOut => {
+            Ok(Some(Exception::Lost))
+        }
+        Err(error) => Ok(Some(Exception::Refused(host_refusal(&error)))),
     }
 }
 

@@ -86,7 +86,7 @@ pub(super) fn delete(vip: Ipv4Addr, action: &Action) -> Result<bool, Error> {
     let left = listed(action)?;
     if left.rules().next().is_none() {
         for (from, chain) in CHAINS {
-            if left.leads_to(chain) {
+            for _ in 0..left.jumps_to(chain) {
                 run(&["-D", from, "-j", chain], action)?;
             }
             if left.has_chain(chain) {
@@ -145,9 +145,14 @@ impl Listed {
     }
 
     fn leads_to(&self, chain: &str) -> bool {
+        self.jumps_to(chain) > 0
+    }
+
+    /// Returns how many rules lead all packets to a chain: another program may have added one again.
+    fn jumps_to(&self, chain: &str) -> usize {
         let from = CHAINS.iter().find(|(_, it)| *it == chain).map(|(from, _)| *from);
         let rules = from.and_then(|from| self.0.get(from)).into_iter().flatten();
-        rules.map(|rule| rule.split_whitespace()).any(|rule| rule.eq(["-j", chain]))
+        rules.filter(|rule| rule.split_whitespace().eq(["-j", chain])).count()
     }
 }
 

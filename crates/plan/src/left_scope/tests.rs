@@ -42,6 +42,10 @@ struct Site {
     host_objects: BTreeSet<HostObject>,
     dummies: BTreeSet<Box<str>>,
     adopted: Adopted,
+    is_unreadable: bool,
+    attempted: Option<Desired>,
+    targeted: BTreeSet<ServiceKey>,
+    attempted_targets: BTreeSet<ServiceKey>,
 }
 
 impl Site {
@@ -95,7 +99,17 @@ impl Site {
             live,
             record,
             adopted: Adopted::default(),
+            is_unreadable: false,
+            attempted: None,
+            targeted: BTreeSet::new(),
+            attempted_targets: BTreeSet::new(),
         }
+    }
+
+    /// Another service is live, which no spec on record lists and no scope on record covers.
+    fn with_service(mut self, number: u8) -> Self {
+        self.live.services.insert(on(number), web());
+        self
     }
 
     /// A spec with this scope that lists nothing of the site, but another service.
@@ -103,7 +117,7 @@ impl Site {
         Desired { scope, when_left, ..spec([(on(9), web())]) }
     }
 
-    /// A spec for only 192.0.2.1, with its service and its VIP on another device.
+    /// This spec with what left its scope.
     fn left(&self, mut desired: Desired) -> Desired {
         let left = left_scope(&LeftScopeInputs {
             desired: &desired,
@@ -115,8 +129,14 @@ impl Site {
                 dummies: &self.dummies,
                 adopted: &self.adopted,
             },
-            last: Some(&self.last),
-            attempted: None,
+            last: if self.is_unreadable {
+                LastSpec::Unreadable
+            } else {
+                LastSpec::Read(&self.last)
+            },
+            attempted: self.attempted.as_ref(),
+            targeted: &self.targeted,
+            attempted_targets: &self.attempted_targets,
         });
         left.add_to(&mut desired);
         desired
@@ -254,4 +274,62 @@ fn what_is_to_be_removed_is_removed_later_and_not_if_the_scope_covers_it_again()
     assert!(simulate(&site.live, &plan.steps).addresses.is_empty());
     let wider = site.left(Site::other(Scope::All, None));
     assert!(wider.removed.services.is_empty() && wider.removed.vips.is_empty());
+}
+
+#[test]
+fn services_outside_the_scope_that_were_applied_one_by_one_are_left() {
+    let adopted = |site: &mut Site| drop(site.adopted.services.insert(on(3), web()));
+    for is_finished in [true, false] {
+        let mut site = Site::new().with_service(3).with_service(4);
+        let targets = if is_finished { &mut site.targeted } else { &mut site.attempted_targets };
+        // The service on 192.0.2.5 is gone.
+        targets.extend([on(3), on(5)]);
+        // The scope on record is the spec's.
+        let unchanged = site.last.clone();
+        assert_eq!(site.left(unchanged.clone()).kept.services, [on(3)].into());
+        // What an unfinished apply found was not made by it.
+        adopted(&mut site);
+        assert_eq!(site.left(unchanged).kept.services.is_empty(), !is_finished);
+    }
+}
+
+#[test]
+fn services_outside_the_scope_that_an_unfinished_apply_listed_are_left_unless_it_found_them() {
+    let mut site = Site::new().with_service(3).with_service(4);
+    let wider = networks(&["192.0.2.0/24"]);
+    site.attempted = Some(Desired { scope: wider, ..spec([(on(3), web()), (on(4), web())]) });
+    site.adopted.services.insert(on(4), web());
+    assert_eq!(site.left(site.last.clone()).kept.services, [on(3)].into());
+}
+
+#[test]
+fn unfinished_targets_widen_no_scope() {
+    let mut site = Site::new();
+    site.live.addresses.insert(vip(3), Owner::Evenkeel);
+    site.attempted_targets = [on(1)].into();
+    let left = site.left(site.last.clone());
+    assert!(left.kept.is_empty(), "{:?}", left.kept);
+}
+
+#[test]
+fn a_service_that_still_drains_is_left_though_no_spec_lists_it() {
+    let mut site = Site::new().with_service(3);
+    site.record.scope = Some(networks(&["192.0.2.0/24"]));
+    site.last.scope = networks(&["192.0.2.0/24"]);
+    let drain =
+        crate::Draining { since: 0, weight: 1, limit: evenkeel_model::Drain(30), uptime: None };
+    site.record.drains.0.insert((on(3), at(1)), drain);
+    let narrower = Site::new().last;
+    assert_eq!(site.left(narrower).kept.services, [on(3)].into());
+}
+
+#[test]
+fn if_the_last_spec_cannot_be_read_every_service_in_its_scope_may_be_of_it() {
+    let mut site = Site::new().with_service(3);
+    site.is_unreadable = true;
+    let elsewhere = site.left(Site::other(networks(&["192.0.2.9/32"]), None));
+    assert_eq!(elsewhere.kept.services, [on(1), on(2)].into());
+    site.record.applied = false;
+    let elsewhere = site.left(Site::other(networks(&["192.0.2.9/32"]), None));
+    assert!(elsewhere.kept.services.is_empty());
 }

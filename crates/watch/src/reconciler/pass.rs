@@ -13,11 +13,9 @@ use std::time::Duration;
 use evenkeel_control::{EventKind, LockError, Mode, Trigger};
 use evenkeel_engine::{Kernel, KernelError, error_chain, not_in_proc};
 use evenkeel_model::{Desired, Live};
-use evenkeel_plan::{
-    Leaving, LeavingInputs, LeftScopeInputs, Object, Op, Plan, leaving, left_scope,
-};
+use evenkeel_plan::{Leaving, LeavingInputs, Object, Op, Plan, leaving};
 use evenkeel_source::SpecText;
-use evenkeel_workflow::attempted;
+use evenkeel_workflow::find_left;
 
 use self::admission::removes;
 use self::apply::Wanted;
@@ -226,15 +224,8 @@ impl<K: Kernel> Reconciler<K> {
     fn with_left(&self, spec: &SpecText, live: &Live) -> Arc<Desired> {
         let journal = self.host.journal();
         let active = self.specs.active().filter(|active| !active.is_same(spec));
-        let attempted = attempted(&self.options.state, journal);
-        let left = left_scope(&LeftScopeInputs {
-            desired: &spec.desired,
-            live,
-            record: &journal.record,
-            made: journal.made(),
-            last: active.as_ref().map(|active| &*active.desired),
-            attempted: attempted.as_ref(),
-        });
+        let active = active.as_ref().map(|active| &*active.desired);
+        let left = find_left(&self.options.state, journal, &spec.desired, live, active);
         if left.is_empty() {
             return Arc::clone(&spec.desired);
         }
