@@ -216,7 +216,9 @@ fn is_complete(report: &Report) -> bool {
 /// Resets the journal: nothing is applied here any more. Objects that evenkeel created and may not
 /// remove now, such as an address out of scope, stay on record as its own.
 fn forget(journal: &mut Journal, live: &Live) {
-    journal.record = PriorState::default();
+    // What was handed over keeps its mark in the kernel.
+    let handed_over = std::mem::take(&mut journal.record.handed_over);
+    journal.record = PriorState { handed_over, ..PriorState::default() };
     journal.spec = None;
     journal.targeted = PartialApplies::default();
     journal.next = None;

@@ -1,6 +1,8 @@
 //! Tests the guard `left-scope`: what evenkeel made is neither forgotten nor removed when the scope no
 //! longer covers it, until the spec says what becomes of it.
 
+use std::net::{TcpListener, TcpStream};
+
 use super::*;
 
 const KEPT_SERVICE: &str = "-A -t 192.0.2.9:80 -s wlc\n-a -t 192.0.2.9:80 -r 10.0.0.1:80 -g -w 1";
@@ -168,18 +170,78 @@ fn a_drain_of_what_left_the_scope_ends_after_the_apply() {
         )
     };
     let web = ", { address: 192.0.2.1, interface: eth0 } ]\nservices: [ { name: web, vip: 192.0.2.1, \
-               port: 80, drain: 1h, real_servers: [ { address: 10.0.0.1 } ] } ]";
+               port: 80, drain: 1h, forward: nat, real_servers: [ { address: 127.0.0.1 } ] } ]";
+    let _server = TcpListener::bind("127.0.0.1:80").unwrap();
     fixture.apply(&spec("vips: [192.0.2.0/24]", web));
+    let connection = TcpStream::connect("192.0.2.1:80").unwrap();
     let none = " ]\nservices: []";
     fixture.write("spec.yaml", spec("vips: [192.0.2.9], left: remove", none));
-    // A connection keeps the drain going.
     let options = "--no-wait --allow empty,mass-delete,unbind-in-use";
     let answer = fixture.evenkeel(&format!("apply --yes {options} spec.yaml"));
     assert_eq!(answer.status, 0, "{answer:?}");
+    let draining = "-A -t 192.0.2.1:80 -s wlc\n-a -t 192.0.2.1:80 -r 127.0.0.1:80 -m -w 0";
+    assert_eq!(ipvsadm::save(), lines(draining));
+    assert_eq!(addresses(), lines("192.0.2.1/32 eth0\n192.0.2.9/32 eth0"));
+    drop(connection);
     // Without the answer, the removal that was begun is finished.
     fixture.write("spec.yaml", spec("vips: [192.0.2.9]", none));
     fixture.done("apply --yes spec.yaml --allow empty,mass-delete,unbind-in-use");
     assert_eq!((ipvsadm::save(), addresses()), (lines(""), lines("192.0.2.9/32 eth0")));
+}
+
+#[test]
+fn a_service_that_already_drains_when_the_scope_becomes_narrower_is_not_forgotten() {
+    let fixture = Fixture::expiring("");
+    let spec = |scope: &str, services: &str| {
+        format!(
+            "version: 1\nscope: {{ {scope} }}\nvips: [ {{ address: 192.0.2.1, interface: eth0 }} ]\n\
+             services: {services}\n"
+        )
+    };
+    let web = "[ { name: web, vip: 192.0.2.1, port: 80, drain: 1h, forward: nat, real_servers: [ { \
+               address: 127.0.0.1 } ] } ]";
+    let _server = TcpListener::bind("127.0.0.1:80").unwrap();
+    fixture.apply(&spec("vips: [192.0.2.0/24]", web));
+    let connection = TcpStream::connect("192.0.2.1:80").unwrap();
+    let options = "--no-wait --allow empty,mass-delete,unbind-in-use,no-server";
+    fixture.write("spec.yaml", spec("vips: [192.0.2.0/24]", "[]"));
+    assert_eq!(fixture.evenkeel(&format!("apply --yes {options} spec.yaml")).status, 0);
+    assert!(ipvsadm::save().iter().any(|line| line.ends_with("-w 0")), "it drains");
+    let elsewhere = |answer: &str| {
+        format!("version: 1\nscope: {{ vips: [192.0.2.9]{answer} }}\nvips: []\nservices: []\n")
+    };
+    fixture.write("spec.yaml", elsewhere(""));
+    let message = refusals(&fixture, "--allow empty,mass-delete,unbind-in-use");
+    assert!(message.len() == 1 && message[0].contains("192.0.2.1:80/tcp"), "{message:?}");
+    fixture.write("spec.yaml", elsewhere(", left: remove"));
+    drop(connection);
+    let options = "--allow empty,mass-delete,unbind-in-use";
+    assert_eq!(fixture.evenkeel(&format!("apply --yes {options} spec.yaml")).status, 0);
+    assert_eq!((ipvsadm::save(), addresses()), (lines(""), lines("")));
+}
+
+#[test]
+fn a_service_of_an_apply_by_target_whose_scope_never_became_active_is_not_forgotten() {
+    let fixture = Fixture::new("");
+    let spec = |scope: &str, more: &str| {
+        format!(
+            "version: 1\nscope: {{ vips: [{scope}] }}\nservices:\n  - {{ name: one, vip: 192.0.2.1, port: 80, \
+             real_servers: [ {{ address: 10.0.0.1 }} ] }}\n{more}"
+        )
+    };
+    let two = "  - { name: two, vip: '2001:db8::2', port: 53, protocol: udp, drain: 0s, real_servers: [ { address: \
+               '2001:db8::a' } ] }\n";
+    let narrow = spec("192.0.2.1", "");
+    fixture.apply(&narrow);
+    fixture.write("spec.yaml", spec("192.0.2.1, '2001:db8::2'", two));
+    fixture.done("apply --yes --target two --allow wider-scope spec.yaml");
+    fixture.write("spec.yaml", &narrow);
+    let message = refusals(&fixture, "");
+    assert!(message.len() == 1 && message[0].contains("two/[2001:db8::2]:53/udp"), "{message:?}");
+    fixture.write("spec.yaml", narrow.replace("[192.0.2.1]", "[192.0.2.1], left: remove"));
+    fixture.done("apply --yes spec.yaml");
+    assert!(!ipvsadm::save().iter().any(|line| line.contains("2001:db8::2")));
+    fixture.assert_in_sync("spec.yaml");
 }
 
 #[test]
