@@ -27,7 +27,9 @@ impl Keepalived {
         let mut command = Command::new("keepalived");
         command.args(["--dont-fork", "--log-console", "--log-detail"]).args(options);
         command.arg("--use-file").arg(&file);
-        for (option, name) in [("--pid", "pid"), ("--vrrp_pid", "vrrp"), ("--checkers_pid", "check")] {
+        for (option, name) in
+            [("--pid", "pid"), ("--vrrp_pid", "vrrp"), ("--checkers_pid", "check")]
+        {
             command.arg(option).arg(folder.join(name));
         }
         let log = std::fs::File::create(folder.join("log")).unwrap();
@@ -77,13 +79,16 @@ fn bound(site: &Site, host: &str) -> usize {
 /// Two hosts between which VRRP moves the VIPs.
 fn pair() -> Site {
     let machine = |name, addresses: &[&str]| Machine::new(name).on("lan", "eth0", addresses);
-    let machines =
-        [machine("lb1", &["10.0.0.1/16", "fd00::1/48"]), machine("lb2", &["10.0.0.2/16", "fd00::2/48"])];
+    let machines = [
+        machine("lb1", &["10.0.0.1/16", "fd00::1/48"]),
+        machine("lb2", &["10.0.0.2/16", "fd00::2/48"]),
+    ];
     Site::build(&machines, &["lb1", "lb2"])
 }
 
 fn vrrp(site: &Site, host: &str, priority: u8) -> Keepalived {
-    let [own, peer] = if host == "lb1" { ["10.0.0.1", "10.0.0.2"] } else { ["10.0.0.2", "10.0.0.1"] };
+    let [own, peer] =
+        if host == "lb1" { ["10.0.0.1", "10.0.0.2"] } else { ["10.0.0.2", "10.0.0.1"] };
     let configuration = format!(
         "vrrp_instance one {{
   state BACKUP
@@ -143,7 +148,10 @@ fn a_vip_that_vrrp_moves_is_not_bound_when_a_peer_takes_it_over() {
     assert_eq!(document["state"], "ok", "{document:#}");
     let warnings = document["warnings"].to_string();
     for vip in VIPS {
-        assert!(warnings.contains(&format!("{vip} is left to the program that had bound it")), "{warnings}");
+        assert!(
+            warnings.contains(&format!("{vip} is left to the program that had bound it")),
+            "{warnings}"
+        );
     }
     // A plan reads the record as well, and an apply keeps to it.
     std::fs::write(site.spec_path(), listed("")).unwrap();
@@ -191,7 +199,10 @@ fn a_backup_of_vrrp_that_never_had_the_vip_binds_it_with_a_warning() {
     assert_eq!(bound(&site, "lb1"), 2);
     let document = status(&site, "lb1");
     let warnings = document["warnings"].to_string();
-    assert!(warnings.contains("keepalived runs on this host") && warnings.contains("fd00::100"), "{document:#}");
+    assert!(
+        warnings.contains("keepalived runs on this host") && warnings.contains("fd00::100"),
+        "{document:#}"
+    );
     site.write("lb1", &listed(", bind: always"));
     let is_quiet = || !status(&site, "lb1")["warnings"].to_string().contains("runs on this host");
     assert!(soon(is_quiet), "{:#}", status(&site, "lb1"));
@@ -205,7 +216,8 @@ fn checked_cluster() -> Site {
         machine("director", &["10.0.0.1/16", "fd00::1/48"]),
     ];
     for (name, number) in [("rs1", 11), ("rs2", 12), ("sorry", 13)] {
-        machines.push(machine(name, &[&format!("10.0.0.{number}/16"), &format!("fd00::{number}/48")]));
+        machines
+            .push(machine(name, &[&format!("10.0.0.{number}/16"), &format!("fd00::{number}/48")]));
     }
     let site = Site::build(&machines, &["director"]);
     for host in ["rs1", "rs2", "sorry"] {
@@ -219,7 +231,8 @@ fn checked_cluster() -> Site {
 }
 
 fn balanced(ignore: &str) -> String {
-    let servers = |prefix: &str| format!("[ {{ address: '{prefix}11' }}, {{ address: '{prefix}12' }} ]");
+    let servers =
+        |prefix: &str| format!("[ {{ address: '{prefix}11' }}, {{ address: '{prefix}12' }} ]");
     let (v4, v6) = (servers("10.0.0."), servers("fd00::"));
     format!(
         "version: 1
@@ -296,9 +309,10 @@ fn answers(site: &Site) -> (usize, std::collections::BTreeSet<String>) {
 fn services_with(site: &Site, number: u8) -> usize {
     let table = site.run("director", "ipvsadm -Sn");
     let found = table.lines().filter(|line| {
-        line.starts_with("-a") && [format!("-r 10.0.0.{number}:"), format!("-r [fd00::{number}]:")]
-            .iter()
-            .any(|it| line.contains(it))
+        line.starts_with("-a")
+            && [format!("-r 10.0.0.{number}:"), format!("-r [fd00::{number}]:")]
+                .iter()
+                .any(|it| line.contains(it))
     });
     found.count()
 }
@@ -306,11 +320,13 @@ fn services_with(site: &Site, number: u8) -> usize {
 #[test]
 fn checks_that_delete_real_servers_and_add_a_sorry_server_keep_traffic_right() {
     let site = checked_cluster();
-    let (first, second, _sorry) = (server(&site, "rs1"), server(&site, "rs2"), server(&site, "sorry"));
+    let (first, second, _sorry) =
+        (server(&site, "rs1"), server(&site, "rs2"), server(&site, "sorry"));
     site.write("director", &balanced("[weight, real_servers]"));
     let daemon = site.watch("director");
     wait_for_state(&site, "director", "ok");
-    let _checks = Keepalived::start(&site, "director", &checks(), &["--check", "--dont-release-ipvs"]);
+    let _checks =
+        Keepalived::start(&site, "director", &checks(), &["--check", "--dont-release-ipvs"]);
     assert!(soon(|| services_with(&site, 11) == 4 && services_with(&site, 12) == 4));
 
     drop(first);
@@ -328,7 +344,8 @@ fn checks_that_delete_real_servers_and_add_a_sorry_server_keep_traffic_right() {
     let document = status(&site, "director");
     assert_eq!((&document["state"], &document["conflicts"]), (&"ok".into(), &Value::Array(vec![])));
     let path = site.spec_path().with_file_name("director.yaml");
-    let plan = site.command("director", &["plan", "--detailed-exitcode"]).arg(&path).output().unwrap();
+    let plan =
+        site.command("director", &["plan", "--detailed-exitcode"]).arg(&path).output().unwrap();
     assert_eq!(plan.status.code(), Some(0), "{plan:?}");
 
     let _first = server(&site, "rs1");
@@ -341,11 +358,13 @@ fn checks_that_delete_real_servers_and_add_a_sorry_server_keep_traffic_right() {
 #[test]
 fn a_check_that_deletes_real_servers_is_a_conflict_unless_they_are_ignored() {
     let site = checked_cluster();
-    let (first, second, _sorry) = (server(&site, "rs1"), server(&site, "rs2"), server(&site, "sorry"));
+    let (first, second, _sorry) =
+        (server(&site, "rs1"), server(&site, "rs2"), server(&site, "sorry"));
     site.write("director", &balanced("[weight]"));
     let daemon = site.watch("director");
     wait_for_state(&site, "director", "ok");
-    let _checks = Keepalived::start(&site, "director", &checks(), &["--check", "--dont-release-ipvs"]);
+    let _checks =
+        Keepalived::start(&site, "director", &checks(), &["--check", "--dont-release-ipvs"]);
     std::thread::sleep(Duration::from_secs(3));
     drop((first, second));
     // evenkeel adds what was deleted, and deletes the sorry server: requests fail.
@@ -357,7 +376,9 @@ fn a_check_that_deletes_real_servers_is_a_conflict_unless_they_are_ignored() {
     let document = status(&site, "director");
     assert_eq!(document["state"], "degraded", "{document:#}");
     let reasons = document["reasons"].to_string();
-    for part in ["real server 10.0.0.11:80 of web/10.0.0.100:80/tcp", "ignore: [weight, real_servers]"] {
+    for part in
+        ["real server 10.0.0.11:80 of web/10.0.0.100:80/tcp", "ignore: [weight, real_servers]"]
+    {
         assert!(reasons.contains(part), "{reasons}");
     }
     // Once the spec says whose they are, the checks decide.
