@@ -189,7 +189,7 @@ words! {
     ]
 }
 words! {
-    BindWord(BindWhen), "when a VIP is bound", [
+    BindWord(BindWhen), "a time to bind a VIP", [
         "auto" => BindWhen::Auto,
         "always" => BindWhen::Always,
     ]
