@@ -195,10 +195,11 @@ impl fmt::Display for Warning {
                 let vips: Vec<String> = vips.iter().map(ToString::to_string).collect();
                 write!(
                     f,
-                    "{} runs on this host and may move VIPs, and evenkeel binds {} when missing, also \
+                    "{} {} on this host and may move VIPs, and evenkeel binds {} when missing, also \
                      while another host has them; remove from `vips` what that program moves, and write \
                      `bind: always` for the rest",
                     managers.join(" and "),
+                    if managers.len() == 1 { "runs" } else { "run" },
                     some_of(&vips)
                 )
             }
