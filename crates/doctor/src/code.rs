@@ -54,8 +54,9 @@ codes! {
         "The host drops packets to an address that it does not have, before IPVS sees them. A VIP that the \
          spec lists under `vips`, or that a real server needs, is bound by `evenkeel apply`. A VIP that it \
          does not list is bound by another program (VRRP, BGP): list it, or start that program. A VIP that \
-         the spec does not list is not looked for where it lists several directors or keepalived runs, as \
-         another director may have it.";
+         the spec does not list is not looked for where it lists several directors or a program runs that \
+         moves VIPs (keepalived, Pacemaker, kube-vip, vrrpd), as another director may have it; nor is a \
+         listed one that another program had bound.";
     ModuleMissing = "006", "a kernel module is not installed",
         "IPVS, a scheduler, a persistence engine, a tunnel device or the UDP port of GUE needs a module that is \
          neither loaded nor built in nor installed for the running kernel. Install it, often as a package of extra modules, \
@@ -65,7 +66,7 @@ codes! {
         "A program that is known to change IPVS or addresses runs, and the host differs from the spec in \
          what that program changes: kube-proxy (in its IPVS mode) deletes services that it does not know, \
          unless `excludeCIDRs` covers them; keepalived and ldirectord have services and addresses of their \
-         own; systemd-networkd removes addresses that it does not know, unless \
+         own; Pacemaker, kube-vip and vrrpd move addresses; systemd-networkd removes addresses that it does not know, unless \
          `ManageForeignAddresses=no`. Give each object one owner: configure that program to leave it \
          alone, or leave it out of the spec with `scope` or `ignore`.";
     Impossible = "008", "the host cannot have what the spec asks for",

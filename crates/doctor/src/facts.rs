@@ -20,6 +20,8 @@ pub struct Facts {
     pub live: Live,
     /// The operations that would bring the one to the other.
     pub steps: Vec<Op>,
+    /// The VIPs that are left to another program, which has released them.
+    pub released_vips: BTreeSet<Binding>,
     /// The hosts that the spec lists; `None` if it lists no directors.
     pub cluster: Option<Cluster>,
     /// Every interface, by name.
@@ -129,8 +131,24 @@ pub enum Writer {
     Keepalived,
     /// ldirectord.
     Ldirectord,
+    /// Pacemaker.
+    Pacemaker,
+    /// kube-vip.
+    KubeVip,
+    /// vrrpd.
+    Vrrpd,
     /// systemd-networkd.
     Networkd,
+}
+
+impl Writer {
+    /// Whether it moves VIPs between hosts.
+    pub(crate) fn moves_vips(self) -> bool {
+        match self {
+            Self::Keepalived | Self::Pacemaker | Self::KubeVip | Self::Vrrpd => true,
+            Self::KubeProxy | Self::Ldirectord | Self::Networkd => false,
+        }
+    }
 }
 
 /// The sockets on a port that accept packets to every address of the host.

@@ -51,7 +51,8 @@ pub fn execute(
     options: ApplyOptions,
     context: &mut dyn ExecutionContext,
 ) -> Report {
-    let Pass { desired, last, is_complete: _, record, mut live, mut steps } = pass;
+    let Pass { desired, last, is_complete: _, mut record, mut live, mut steps } = pass;
+    record.note_new_services(desired, &live, &steps);
     let wanted = DesiredState { desired, last, record: &record };
     let mut report = Report::default();
     let mut drains = DrainWaiter::default();

@@ -5,7 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use evenkeel_model::{Desired, DesiredTimeouts, HostObject, HostValue, RealServer, Timeouts};
+use evenkeel_model::{
+    Desired, DesiredTimeouts, HostObject, HostValue, RealServer, ServiceKey, Timeouts,
+};
 use evenkeel_plan::{
     Draining, MasterSysctl, Object, Op, PriorState, UNSET, forget_removed, recorded_key,
 };
@@ -69,6 +71,9 @@ fn record_intent(journal: &mut Journal, pass: &Pass<'_>, context: &dyn Execution
     // The kernel deletes none of these as a side effect: another program did.
     journal.host_objects.retain(|it| !it.carries_vips() || !pass.live.host_objects.is_gone(it));
     journal.record.handed_over.retain_live(&pass.live);
+    journal.record.note_foreign_vips(pass.desired, &pass.live);
+    journal.record.forget_filled(pass.desired, &pass.live);
+    journal.record.note_new_services(pass.desired, &pass.live, &pass.steps);
     for op in &pass.steps {
         match op {
             Op::EditTimeouts { before, after } => {
@@ -246,11 +251,25 @@ fn record_outcome(
             _ => {}
         }
     }
+    forget_filled(&mut journal.record.unfilled, report);
     journal.conclude_adoption(report);
     if report.is_success() && is_complete {
         journal.set_active_spec(desired);
         journal.record.left = removed;
     }
+}
+
+/// Forgets the new services whose real servers were all added.
+fn forget_filled(unfilled: &mut BTreeSet<ServiceKey>, report: &Report) {
+    let adds = |op: &Op| matches!(op, Op::AddService { .. } | Op::AddRealServer { .. });
+    let (mut touched, mut incomplete) = (BTreeSet::new(), BTreeSet::new());
+    for Done { op, outcome } in report.iter().filter(|done| adds(done.op)) {
+        touched.extend(op.service());
+        if !matches!(outcome, Outcome::Applied | Outcome::AlreadyInPlace) {
+            incomplete.extend(op.service());
+        }
+    }
+    unfilled.retain(|key| !touched.contains(key) || incomplete.contains(key));
 }
 
 /// Whether the rollback could not restore one of the sysctls that the kernel rewrote with another.
@@ -293,6 +312,7 @@ impl Journal {
     pub fn set_active_spec(&mut self, desired: &Desired) {
         self.let_go(desired);
         self.record.governed_by(desired);
+        self.record.forget_foreign_vips(desired);
         self.record.timeouts = desired.timeouts;
         self.record_restored_sysctls(desired);
         let real_server = &self.record.real_server;

@@ -1,5 +1,5 @@
 //! Finds other programs that are known to change IPVS or addresses: kube-proxy, keepalived,
-//! ldirectord and systemd-networkd. That one runs does not prove that it changes anything; it is the first suspect.
+//! ldirectord, Pacemaker, kube-vip, vrrpd and systemd-networkd. That one runs does not prove that it changes anything; it is the first suspect.
 
 use std::fmt;
 use std::fs;
@@ -17,12 +17,49 @@ pub enum KnownWriter {
     Keepalived,
     /// ldirectord.
     Ldirectord,
+    /// Pacemaker, whose resource agents bind VIPs; Corosync, on which it runs, counts as it.
+    Pacemaker,
+    /// kube-vip.
+    KubeVip,
+    /// vrrpd, as of FRR.
+    Vrrpd,
     /// systemd-networkd.
     Networkd,
 }
 
 impl KnownWriter {
-    const ALL: [Self; 4] = [Self::KubeProxy, Self::Keepalived, Self::Ldirectord, Self::Networkd];
+    const ALL: [Self; 7] = [
+        Self::KubeProxy,
+        Self::Keepalived,
+        Self::Ldirectord,
+        Self::Pacemaker,
+        Self::KubeVip,
+        Self::Vrrpd,
+        Self::Networkd,
+    ];
+
+    /// The name of the program.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::KubeProxy => "kube-proxy",
+            Self::Keepalived => "keepalived",
+            Self::Ldirectord => "ldirectord",
+            Self::Pacemaker => "Pacemaker",
+            Self::KubeVip => "kube-vip",
+            Self::Vrrpd => "vrrpd",
+            Self::Networkd => "systemd-networkd",
+        }
+    }
+
+    /// Whether it moves VIPs between hosts.
+    #[must_use]
+    pub fn moves_vips(self) -> bool {
+        match self {
+            Self::Keepalived | Self::Pacemaker | Self::KubeVip | Self::Vrrpd => true,
+            Self::KubeProxy | Self::Ldirectord | Self::Networkd => false,
+        }
+    }
 
     /// Whether a process of that name is it, as far as the name decides. The kernel shows at most 15 bytes,
     /// and ldirectord's processes for single services append the service to their name.
@@ -31,6 +68,9 @@ impl KnownWriter {
             Self::KubeProxy => false,
             Self::Keepalived => name == "keepalived",
             Self::Ldirectord => name.split(' ').next() == Some("ldirectord"),
+            Self::Pacemaker => matches!(name, "pacemakerd" | "corosync"),
+            Self::KubeVip => name == "kube-vip",
+            Self::Vrrpd => name == "vrrpd",
             Self::Networkd => name == "systemd-network",
         }
     }
@@ -44,6 +84,9 @@ impl fmt::Display for KnownWriter {
             }
             Self::Keepalived => "keepalived (keeps its own virtual servers and addresses)",
             Self::Ldirectord => "ldirectord (keeps its own virtual servers)",
+            Self::Pacemaker => "Pacemaker (moves its own addresses)",
+            Self::KubeVip => "kube-vip (moves its own addresses)",
+            Self::Vrrpd => "vrrpd (moves its own addresses)",
             Self::Networkd => {
                 "systemd-networkd (removes addresses it does not know unless \
                  ManageForeignAddresses=no)"
@@ -96,12 +139,22 @@ mod tests {
 
     #[test]
     fn programs_are_found_by_their_process_and_kube_proxy_by_the_interface_of_its_ipvs_mode() {
-        let all = ["systemd-network", "sh", "keepalived", "kube-proxy", "ldirectord"];
+        let all = [
+            "systemd-network",
+            "sh",
+            "keepalived",
+            "kube-proxy",
+            "ldirectord",
+            "pacemakerd",
+            "kube-vip",
+            "vrrpd",
+        ];
         let kube = "kube-ipvs0: 0 0\n";
         assert_eq!(among(&all, kube), KnownWriter::ALL);
         assert_eq!(among(&all, ""), KnownWriter::ALL[1..]);
         let one = among(&["ldirectord tcp:"], "");
         assert_eq!(one, [KnownWriter::Ldirectord]);
+        assert_eq!(among(&["corosync"], ""), [KnownWriter::Pacemaker]);
         let kube = among(&[], "Inter-|\n face |\n    lo: 0 0\nkube-ipvs0: 0 0\n");
         assert_eq!(kube, [KnownWriter::KubeProxy]);
         assert_eq!(among(&["sh", "keepalive", "ldirectord2"], "    lo: 0\n"), []);

@@ -18,6 +18,7 @@ const TOOLS: &[&str] = &[
     "ipvsadm",
     "iproute2",
     "iptables",
+    "keepalived",
     "kmod",
     "nftables",
     "strace",

@@ -13,10 +13,11 @@ use proptest::sample::{select, subsequence};
 use crate::{
     ArpRules, ArpRulesValue, Binding, Checksum, DefaultRoute, DefaultRouteValue, Desired,
     DesiredTimeouts, Drain, Family, Forward, FouPort, HostObject, HostObjectKind, HostRoute,
-    HostValue, Link, Live, LiveHostObject, MAX_WEIGHT, MacAddress, NamedService, Neighbour,
-    Netmask, Owner, Persistence, Protocol, RealServer, RealServerKey, RealServers, RecordedRoute,
-    RouteMessage, Scheduler, SchedulerFlags, Scope, Service, ServiceConfig, ServiceKey, SourceNat,
-    SourceNatValue, Timeouts, Tunnel, TunnelDevice, TunnelDeviceValue, TunnelKind, TunnelMode, Vip,
+    HostValue, IgnoredField, Link, Live, LiveHostObject, MAX_WEIGHT, MacAddress, NamedService,
+    Neighbour, Netmask, Owner, Persistence, Protocol, RealServer, RealServerKey, RealServers,
+    RecordedRoute, RouteMessage, Scheduler, SchedulerFlags, Scope, Service, ServiceConfig,
+    ServiceKey, SourceNat, SourceNatValue, Timeouts, Tunnel, TunnelDevice, TunnelDeviceValue,
+    TunnelKind, TunnelMode, Vip,
 };
 
 /// A desired and a live state, and their difference.
@@ -47,6 +48,43 @@ pub fn pair(most: usize) -> impl Strategy<Value = Pair> {
         keys.into_iter().map(|key| (Just(key), relation(key), drain())).collect::<Vec<_>>()
     });
     (relations, drain()).prop_map(|(relations, usual)| build(relations, usual))
+}
+
+/// A pair in which some services leave fields, and which real servers they have, to another program. The
+/// operations are not counted.
+pub fn with_ignored_members(most: usize) -> impl Strategy<Value = Pair> {
+    let ignored = prop::collection::vec(select(IgnoredField::ALL.to_vec()), 0..4);
+    let choices = prop::collection::vec((prop::bool::ANY, ignored), most);
+    (pair(most), choices).prop_map(|(mut pair, choices)| {
+        for (named, (is_theirs, others)) in pair.desired.services.values_mut().zip(choices) {
+            let members = is_theirs.then_some(IgnoredField::RealServers);
+            named.ignore = others.into_iter().chain(members).collect();
+        }
+        pair
+    })
+}
+
+impl Pair {
+    /// Checks which real servers a state has that the pair's plan leads to: those of the spec, and those
+    /// that were live where they are another program's.
+    ///
+    /// # Errors
+    /// The first service with others.
+    pub fn check_members(&self, after: &Live) -> Result<(), String> {
+        let keys = |service: &Service| -> BTreeSet<RealServerKey> {
+            service.real_servers.iter().map(|(key, _)| *key).collect()
+        };
+        for (key, named) in &self.desired.services {
+            let is_theirs = named.ignore.contains(IgnoredField::RealServers);
+            let found = self.live.services.get(key).filter(|_| is_theirs);
+            let expected = keys(found.unwrap_or(&named.service));
+            let has = after.services.get(key).map(keys);
+            if has.as_ref() != Some(&expected) {
+                return Err(format!("{key} has {has:?} and should have {expected:?}"));
+            }
+        }
+        Ok(())
+    }
 }
 
 fn drain() -> impl Strategy<Value = Drain> {

@@ -18,16 +18,19 @@ pub enum IgnoredField {
     Scheduler,
     /// Persistence with its timeout, netmask and engine.
     Persistence,
+    /// Which real servers the service has, from when it exists on. The spec lists those of a new one.
+    RealServers,
 }
 
 impl IgnoredField {
     /// Every field, in the order of the documentation.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Weight,
         Self::UpperThreshold,
         Self::LowerThreshold,
         Self::Scheduler,
         Self::Persistence,
+        Self::RealServers,
     ];
 
     /// The field as the spec names it.
@@ -38,6 +41,7 @@ impl IgnoredField {
             Self::LowerThreshold => "lower_threshold",
             Self::Scheduler => "scheduler",
             Self::Persistence => "persistence",
+            Self::RealServers => "real_servers",
         }
     }
 }

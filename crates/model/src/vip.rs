@@ -46,6 +46,28 @@ pub struct Vip {
     /// The label of an IPv4 address (`IFA_LABEL`), such as `eth0:1`; `None` accepts any label.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<Box<str>>,
+    /// When evenkeel binds it.
+    #[serde(default, skip_serializing_if = "BindWhen::is_default")]
+    pub bind: BindWhen,
+}
+
+/// When evenkeel binds a VIP that is missing.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum BindWhen {
+    /// Unless another program had bound it: that one, such as VRRP, decides then.
+    #[default]
+    Auto,
+    /// Whenever it is missing.
+    Always,
+}
+
+impl BindWhen {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// The longest label that the kernel takes, in bytes (`IFNAMSIZ` without the closing zero).

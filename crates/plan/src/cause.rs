@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use evenkeel_model::{Desired, NamedService, RealServer, RealServerKey, ServiceKey};
+use evenkeel_model::{Desired, IgnoredField, NamedService, RealServer, RealServerKey, ServiceKey};
 use serde::{Deserialize, Serialize};
 
 use crate::left_scope::members::contains;
@@ -120,6 +120,13 @@ impl<'a> SpecPair<'a> {
     pub(crate) fn same_ignore(&self, service: &ServiceKey) -> bool {
         let (last, desired) = self.both(service);
         last.map(|it| it.ignore) == desired.map(|it| it.ignore)
+    }
+
+    /// Whether both specs, or neither, leave to another program which real servers a service has.
+    pub(crate) fn same_membership(&self, service: &ServiceKey) -> bool {
+        let is_theirs = |named: &NamedService| named.ignore.contains(IgnoredField::RealServers);
+        let (last, desired) = self.both(service);
+        last.is_some_and(is_theirs) == desired.is_some_and(is_theirs)
     }
 
     /// Whether the new spec lists a real server.

@@ -10,7 +10,7 @@ pub(crate) fn difference(inputs: &Inputs<'_>) -> Difference {
     let mut found = Difference::default();
     service::diff(inputs, &mut found);
     found.ops.extend(dummy::diff(desired, live));
-    found.ops.extend(vip::diff(desired, live, &mut found.unchanged.vips));
+    found.ops.extend(vip::diff(desired, live, record, &mut found.unchanged.vips));
     let host_objects = host_object::diff(inputs, &found.ops);
     found.ops.extend(host_objects);
     found.ops.extend(sysctl::diff(desired, live, record));

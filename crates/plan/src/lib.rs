@@ -13,6 +13,7 @@ mod counts;
 mod diff;
 mod difference;
 mod field;
+mod foreign_vips;
 mod guard;
 mod hold_back;
 mod impact;
@@ -24,6 +25,7 @@ mod lost_files;
 mod object;
 mod op;
 mod order;
+mod others_membership;
 mod plan;
 mod plan_staleness;
 mod precondition;
@@ -49,6 +51,7 @@ pub use cause::Cause;
 pub use clock_reading::{BootId, ClockReading, InvalidBootId, Uptime};
 pub use counts::Counts;
 pub use field::{FieldChange, FieldValue};
+pub use foreign_vips::{foreign_vips, released_vips, vip_manager_warning};
 pub use guard::{
     Advice, CutOff, Guard, GuardRefusal, Lack, Reason, UnknownGuard, cut_off,
     guards_without_journal, has_end_mark, interrupted_addresses,

@@ -11,6 +11,7 @@ use crate::cause::causes;
 use crate::connection_sysctls::ConnectionSysctls;
 use crate::diff::difference;
 use crate::difference::Difference;
+use crate::foreign_vips::released_vips;
 use crate::guard::{marked_warnings, refusals, unread_warnings};
 use crate::impact_analysis::impacts;
 use crate::order::order;
@@ -81,6 +82,8 @@ pub fn plan(inputs: Inputs<'_>) -> Plan {
     } = inputs;
     let Difference { added, readded, ops, unchanged, out_of_scope } = difference(&inputs);
     let mut warnings = warnings(desired, live);
+    let released = released_vips(desired, live, record).cloned();
+    warnings.extend(released.map(|vip| Warning::LeftToBinder { vip }));
     warnings.extend(foreign_labels(desired, live));
     warnings.extend(foreign_values(desired, live));
     warnings.extend(default_route_warnings(&inputs));

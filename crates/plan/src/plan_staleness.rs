@@ -122,7 +122,9 @@ fn ignored_numbers(ignore: Ignore) -> impl Iterator<Item = Number<RealServer>> {
             IgnoredField::Weight => |it| &mut it.weight,
             IgnoredField::UpperThreshold => |it| &mut it.upper_threshold,
             IgnoredField::LowerThreshold => |it| &mut it.lower_threshold,
-            IgnoredField::Scheduler | IgnoredField::Persistence => return None,
+            IgnoredField::Scheduler | IgnoredField::Persistence | IgnoredField::RealServers => {
+                return None;
+            }
         };
         Some(number)
     })

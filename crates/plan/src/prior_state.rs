@@ -1,9 +1,9 @@
 //! The recorded state of earlier applies to a network namespace.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_model::{
-    DefaultRouteValue, Desired, DesiredTimeouts, Drain, ForeignMarks, Guards, HostObject,
+    Binding, DefaultRouteValue, Desired, DesiredTimeouts, Drain, ForeignMarks, Guards, HostObject,
     HostValue, LeftScope, RealServerKey, Scope, ServiceKey,
 };
 use serde::{Deserialize, Serialize};
@@ -39,6 +39,9 @@ pub struct PriorState {
     /// What left the scope with evenkeel's mark, and is another program's.
     #[serde(default, skip_serializing_if = "ForeignMarks::is_empty")]
     pub handed_over: ForeignMarks,
+    /// The VIPs of the spec in force that another program was seen to have bound.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub foreign_vips: BTreeSet<Binding>,
     /// The timeouts before evenkeel changed them, of those that the last spec named.
     #[serde(default, skip_serializing_if = "DesiredTimeouts::is_empty")]
     pub former_timeouts: DesiredTimeouts,
@@ -47,6 +50,10 @@ pub struct PriorState {
     /// The drains that were started and have not ended.
     #[serde(default)]
     pub drains: DrainRecords,
+    /// The new services whose real servers may not all be added yet, of those whose real servers are
+    /// another program's afterwards.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub unfilled: BTreeSet<ServiceKey>,
     /// The host objects of other programs that evenkeel replaced, with their values.
     #[serde(default, skip_serializing_if = "ReplacedObjects::is_empty")]
     pub replaced: ReplacedObjects,

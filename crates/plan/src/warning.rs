@@ -22,6 +22,18 @@ pub enum Warning {
         /// The prefix length of the spec.
         desired: u8,
     },
+    /// Another program had bound a VIP and has released it; evenkeel leaves it to that program.
+    LeftToBinder {
+        /// The VIP as the spec lists it.
+        vip: Binding,
+    },
+    /// Programs that move VIPs run on the host, and evenkeel binds VIPs whenever they are missing.
+    VipManagers {
+        /// The programs.
+        managers: Vec<&'static str>,
+        /// The VIPs.
+        vips: BTreeSet<IpAddr>,
+    },
     /// Another program bound a VIP with another label than the spec's.
     OtherLabel {
         /// The address as it is bound.
@@ -173,6 +185,24 @@ impl fmt::Display for Warning {
                  /{desired}",
                 bound.address, bound.prefix
             ),
+            Self::LeftToBinder { vip } => write!(
+                f,
+                "{} is left to the program that had bound it on {}, and that has released it; to have \
+                 evenkeel bind it, write `bind: always`",
+                vip.address, vip.interface
+            ),
+            Self::VipManagers { managers, vips } => {
+                let vips: Vec<String> = vips.iter().map(ToString::to_string).collect();
+                write!(
+                    f,
+                    "{} {} on this host and may move VIPs, and evenkeel binds {} when missing, also \
+                     while another host has them; remove from `vips` what that program moves, and write \
+                     `bind: always` for the rest",
+                    managers.join(" and "),
+                    if managers.len() == 1 { "runs" } else { "run" },
+                    some_of(&vips)
+                )
+            }
             Self::OtherLabel { bound, label, desired } => write!(
                 f,
                 "{bound} was bound by another program and keeps its label {label}; the spec says \

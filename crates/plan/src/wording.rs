@@ -77,6 +77,8 @@ fn every_text_of_a_plan_is_as_reviewed() {
         golden,
         Warning {
             OtherPrefix,
+            LeftToBinder,
+            VipManagers,
             OtherLabel,
             OtherValue,
             AnsweredElsewhere,
@@ -324,6 +326,13 @@ fn warnings() -> Vec<Warning> {
     vec![
         Warning::OtherPrefix { bound: Binding { prefix: 24, ..vip() }, desired: 32 },
         Warning::OtherPrefix { bound: Binding { prefix: 64, ..vip_ipv6() }, desired: 128 },
+        Warning::LeftToBinder { vip: vip() },
+        Warning::LeftToBinder { vip: vip_ipv6() },
+        Warning::VipManagers { managers: vec!["keepalived"], vips: [vip().address].into() },
+        Warning::VipManagers {
+            managers: vec!["keepalived", "vrrpd"],
+            vips: [vip().address, vip_ipv6().address].into(),
+        },
         Warning::OtherLabel { bound: vip(), label: "eth0".into(), desired: "eth0:web".into() },
         Warning::OtherValue {
             object: HostRoute::of(&vip()).into(),

@@ -1,6 +1,7 @@
 //! What the daemon puts into its status ([`evenkeel_control::Status`]).
 
 use evenkeel_control::{DrainStatus, FORMAT, SpecStatus, State, Status, StayingStatus};
+use evenkeel_host::KnownWriter;
 use evenkeel_model::Names;
 use evenkeel_plan::{ClockReading, DrainRecords, Object, StayingObject};
 
@@ -38,7 +39,12 @@ pub(crate) fn starting(options: &Options, now: u64) -> Status {
 
 /// Describes the programs on this host that are known to change the same things.
 pub(crate) fn known_writers() -> Vec<String> {
-    evenkeel_host::known_writers().iter().map(ToString::to_string).collect()
+    descriptions(&evenkeel_host::known_writers())
+}
+
+/// Describes such programs.
+pub(crate) fn descriptions(writers: &[KnownWriter]) -> Vec<String> {
+    writers.iter().map(ToString::to_string).collect()
 }
 
 /// Lists the recorded drains, with these names of services.

@@ -194,6 +194,8 @@ fn execute<K: Kernel>(
         adoption.record(state, journal);
     }
     if plan.is_in_sync() {
+        journal.record.note_foreign_vips(desired, live);
+        journal.record.forget_filled(desired, live);
         // A spec without changes still becomes the applied one.
         match is_complete {
             true => journal.set_active_spec(desired),

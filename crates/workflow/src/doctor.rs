@@ -16,6 +16,7 @@ use evenkeel_host::{
 };
 use evenkeel_model::{Binding, Cluster, Desired, Family, MacAddress, Protocol};
 use evenkeel_plan::ClockReading;
+use evenkeel_plan::released_vips;
 
 use crate::error::WorkflowError;
 use crate::event::EventSink;
@@ -70,7 +71,10 @@ pub fn examine<K: Kernel>(
         })
     };
     let host = Host::connect().map_err(failed)?;
-    let mut facts = Facts { desired, live, steps: plan.steps, cluster, ..Facts::default() };
+    let released = released_vips(&desired, &live, &session.journal.record);
+    let released_vips = released.cloned().collect();
+    let steps = plan.steps;
+    let mut facts = Facts { desired, live, steps, released_vips, cluster, ..Facts::default() };
     read_host(&host, &mut facts).map_err(failed)?;
     if probe {
         facts.answers = Some(ask(&host, questions(&facts)));
@@ -197,6 +201,9 @@ fn writer(found: KnownWriter) -> Writer {
         KnownWriter::KubeProxy => Writer::KubeProxy,
         KnownWriter::Keepalived => Writer::Keepalived,
         KnownWriter::Ldirectord => Writer::Ldirectord,
+        KnownWriter::Pacemaker => Writer::Pacemaker,
+        KnownWriter::KubeVip => Writer::KubeVip,
+        KnownWriter::Vrrpd => Writer::Vrrpd,
         KnownWriter::Networkd => Writer::Networkd,
     }
 }

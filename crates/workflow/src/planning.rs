@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use evenkeel_engine::{CONNECTION_SYSCTLS, Kernel, LastApplied, Wanted, plan_changes};
+use evenkeel_host::KnownWriter;
 use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{Desired, Live, ServiceKey};
 use evenkeel_plan::{
     ClockReading, DEFAULT_INTERVAL, Inputs, LeavingInputs, Op, Plan, PriorState, RealServerRecords,
-    ServiceSelection, UnknownSelection, UnmetPrecondition, Warning, guards_without_journal,
-    has_end_mark, leaving, plan,
+    ServiceSelection, UnknownSelection, UnmetPrecondition, Warning, foreign_vips,
+    guards_without_journal, has_end_mark, leaving, plan, vip_manager_warning,
 };
 
 use crate::error::WorkflowError;
@@ -71,6 +72,8 @@ impl PlannedHost {
             let wanted = Wanted::new(&desired, &leaving, &live, record);
             let (mut plan, LastApplied { last, .. }) = plan_changes(kernel, wanted, known)?;
             plan.set_time_left(&record.drains, now.wall.as_secs());
+            let foreign = foreign_vips(&desired, &live, record);
+            plan.warnings.extend(vip_manager_warning(&desired, &foreign, vip_managers()));
             plan.staying = leaving.staying;
             return Ok(Self {
                 plan,
@@ -144,6 +147,11 @@ impl PlannedHost {
         let (targeted, real_server) = (BTreeSet::new(), RealServerRecords::default());
         Ok(Self { plan, desired, live, last: None, targeted, real_server })
     }
+}
+
+/// The programs on this host that move VIPs between hosts.
+fn vip_managers() -> impl Iterator<Item = &'static str> {
+    evenkeel_host::known_writers().into_iter().filter(|it| it.moves_vips()).map(KnownWriter::name)
 }
 
 fn target(

@@ -3,6 +3,7 @@
 //!
 //! After each set-up, another plan is in sync on every host, and `doctor` finds nothing there.
 
+mod beside_keepalived;
 mod direct_routing;
 mod directors;
 mod doctor;

@@ -185,8 +185,12 @@ fn print_status(status: &Status, output: &mut Output) -> Result<(), Error> {
         row("failing", format!("{}: tried {attempts}, next at {next}", failing.object))?;
     }
     for conflict in &status.conflicts {
-        let (undone, next) = (times(conflict.times), utc(conflict.next));
-        row("conflict", format!("{}: undone {undone}, next at {next}", conflict.object))?;
+        let undone = times(conflict.times);
+        let next = match conflict.next {
+            next if next > now() => format!(", next at {}", utc(next)),
+            _ => String::new(),
+        };
+        row("conflict", format!("{}: undone {undone}{next}", conflict.object))?;
     }
     for warning in &status.warnings {
         row("warning", warning.clone())?;

@@ -37,7 +37,8 @@ fn differs(facts: &Facts) -> Option<Finding> {
 
 fn not_bound(facts: &Facts, findings: &mut Vec<Finding>) {
     for binding in facts.desired.vips.keys() {
-        if facts.live.addresses.keys().any(|bound| bound.same_place(binding)) {
+        let is_bound = || facts.live.addresses.keys().any(|bound| bound.same_place(binding));
+        if facts.released_vips.contains(binding) || is_bound() {
             continue;
         }
         let services = facts.services_of_vip(binding.address);
@@ -53,7 +54,7 @@ fn not_bound(facts: &Facts, findings: &mut Vec<Finding>) {
     }
     // With several directors, or a program that moves VIPs, another host may have them.
     let directors = facts.cluster.as_ref().map_or(0, |cluster| cluster.directors.len());
-    if directors > 1 || facts.writers.contains(&Writer::Keepalived) {
+    if directors > 1 || facts.writers.iter().any(|it| it.moves_vips()) {
         return;
     }
     for vip in facts.desired.services.keys().filter_map(ServiceKey::vip) {
@@ -172,9 +173,10 @@ fn other_writer(facts: &Facts, writer: Writer) -> Option<Finding> {
     let is_changed = |op: &&Op| match writer {
         Writer::KubeProxy | Writer::Ldirectord => op.service().is_some(),
         Writer::Keepalived => op.service().is_some() || is_binding(op),
-        Writer::Networkd => is_binding(op),
+        Writer::Pacemaker | Writer::KubeVip | Writer::Vrrpd | Writer::Networkd => is_binding(op),
     };
     let changed: Vec<&Op> = facts.steps.iter().filter(is_changed).collect();
+    let moved = "remove the addresses that it moves from the spec";
     let (name, remedy) = match writer {
         Writer::KubeProxy => {
             ("kube-proxy", "set `excludeCIDRs` of kube-proxy to the VIPs, and restart it")
@@ -186,6 +188,9 @@ fn other_writer(facts: &Facts, writer: Writer) -> Option<Finding> {
         Writer::Ldirectord => {
             ("ldirectord", "write `ignore: [weight]` in the services whose weights it sets")
         }
+        Writer::Pacemaker => ("Pacemaker", moved),
+        Writer::KubeVip => ("kube-vip", moved),
+        Writer::Vrrpd => ("vrrpd", moved),
         Writer::Networkd => {
             ("systemd-networkd", "write `ManageForeignAddresses=no` in networkd.conf")
         }

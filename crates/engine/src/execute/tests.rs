@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use evenkeel_model::arbitrary::{Pair, pair};
+use evenkeel_model::arbitrary::{Pair, pair, with_ignored_members};
 use evenkeel_model::{
     Binding, Drain, Family, Forward, Link, NamedService, Owner, Protocol, RealServer,
     RealServerKey, RealServers, Scheduler, Service, ServiceConfig, ServiceKey, Vip,
@@ -66,6 +66,18 @@ fn a_pass_reaches_the_desired_state_with_the_fewest_operations_and_a_second_plan
             };
             prop_assert!(untouched, "{object:?} is equal on both sides");
         }
+        Ok(())
+    });
+}
+
+#[test]
+fn real_servers_of_another_program_stay_and_a_second_plan_is_empty() {
+    check_with(2_000, with_ignored_members(5), |pair| {
+        let mut kernel = FakeKernel::new(pair.live.clone());
+        let report = apply(&mut kernel, &pair.desired);
+        prop_assert!(report.is_success(), "{report:?}");
+        prop_assert_eq!(pair.check_members(&kernel.live), Ok(()));
+        prop_assert!(plan_of(&pair.desired, &kernel.live).is_in_sync());
         Ok(())
     });
 }

@@ -67,13 +67,16 @@ fn an_earlier_journal_is_read_with_everything_in_it() {
             side_effects,
             left,
             handed_over,
+            foreign_vips,
             former_timeouts,
             timeouts,
             drains,
+            unfilled,
             replaced,
             real_server: role,
         } = &journal.record;
         assert!(*applied && replaced.is_empty() && role.is_none(), "{name}");
+        assert!(foreign_vips.is_empty() && unfilled.is_empty(), "{name}");
         assert!(left.is_empty() && handed_over.is_empty() && former_timeouts.is_empty(), "{name}");
         let expected = ["expire_nodest_conn", "expire_quiescent_template"]
             .map(|key| (format!("net.ipv4.vs.{key}").into(), "0".into()));

@@ -7,7 +7,9 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use evenkeel_model::{Guards, Owner, RealServerKey, Service, ServiceKey};
+use evenkeel_model::{
+    Guards, IgnoredField, NamedService, Owner, RealServerKey, Service, ServiceKey,
+};
 
 use super::{label, some_of};
 use crate::Inputs;
@@ -88,10 +90,12 @@ fn vips(inputs: &Inputs<'_>) -> Survivors {
     Survivors { left, live: governed.len() }
 }
 
-/// Counts the real servers of each service that stays.
+/// Counts the real servers of each service that stays; another program's are not deleted.
 fn real_servers<'a>(inputs: &'a Inputs<'_>) -> impl Iterator<Item = (&'a ServiceKey, Survivors)> {
     let Inputs { desired, live, .. } = *inputs;
-    desired.services.iter().filter_map(move |(key, named)| {
+    let is_counted =
+        |(_, named): &(_, &NamedService)| !named.ignore.contains(IgnoredField::RealServers);
+    desired.services.iter().filter(is_counted).filter_map(move |(key, named)| {
         let there = &live.services.get(key)?.real_servers;
         let live = there.iter().filter(|(it, _)| stays(inputs, key, it)).count();
         Some((key, Survivors { left: named.service.real_servers.len(), live }))

@@ -56,7 +56,8 @@ impl Site {
         };
         let route_value = HostValue::Route(RouteValue { source: None });
         for number in [1, 2] {
-            last.vips.insert(vip(number), evenkeel_model::Vip { dummy: true, label: None });
+            last.vips
+                .insert(vip(number), evenkeel_model::Vip { dummy: true, ..Default::default() });
             last.host_objects.insert(route(number), route_value.clone());
         }
         last.sysctls.insert(CONNTRACK.into(), "1".into());

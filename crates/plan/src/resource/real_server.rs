@@ -21,7 +21,7 @@ use crate::impact_analysis::AnalysisContext;
 use crate::order::Phase;
 use crate::render::{Labels, arrows, json_fields, write_edit, write_fields};
 use crate::rollback_builder::{OpHistory, RollbackBuilder, TouchedObjects};
-use crate::{DrainRecords, Effect, Impact, Object, Op, Verb, canonical};
+use crate::{Effect, Impact, Object, Op, PriorState, Verb, canonical};
 
 pub(super) enum RealServerOp<'a> {
     Add {
@@ -53,17 +53,21 @@ pub(super) struct RealServerObject {
     pub(super) key: RealServerKey,
 }
 
-/// Compares the real servers of a service that stays.
+/// Compares the real servers of a service that stays. Those that are another program's are neither added
+/// nor deleted, except that a new service gets all of the spec's, and a drain that began ends.
 pub(super) fn diff(
     service: &ServiceKey,
     named: &NamedService,
     live: &RealServers,
-    drains: &DrainRecords,
+    record: &PriorState,
     found: &mut Difference,
 ) {
-    let desired = &named.service.real_servers;
+    let (desired, drains) = (&named.service.real_servers, &record.drains);
     let service = *service;
-    let in_place = if named.canonical_order { kept_in_place(desired, live) } else { usize::MAX };
+    let is_theirs = named.ignore.contains(IgnoredField::RealServers);
+    let adds = !is_theirs || record.unfilled.contains(&service);
+    let has_order = named.canonical_order && !is_theirs;
+    let in_place = if has_order { kept_in_place(desired, live) } else { usize::MAX };
     for (place, (key, value)) in desired.in_order().enumerate() {
         let key = *key;
         let before = live.get(&key).copied().map(canonical::real_server);
@@ -78,6 +82,7 @@ pub(super) fn diff(
                 found.readded.extend(deleted);
                 found.readded.push(Op::AddRealServer { service, key, after });
             }
+            None if !adds => {}
             None => found.ops.push(Op::AddRealServer { service, key, after }),
             Some(before) if before == after => found.unchanged.real_servers += 1,
             Some(before) => {
@@ -87,7 +92,8 @@ pub(super) fn diff(
         }
     }
     for (key, before) in live {
-        if desired.get(key).is_some() {
+        let continues = || before.weight == 0 && drains.0.contains_key(&(service, *key));
+        if desired.get(key).is_some() || is_theirs && !continues() {
             continue;
         }
         let (key, mut before, limit) = (*key, *before, named.drain);
@@ -299,6 +305,7 @@ impl<'a> Operation<'a> for RealServerOp<'a> {
             !specs.drains.0.contains_key(&(*service, *key)) && specs.same_real_server(service, key);
         Some(
             is_same
+                && specs.same_membership(service)
                 && match self {
                     // The ignored fields are a part of the desired state.
                     Self::Edit { .. } => specs.same_ignore(service),

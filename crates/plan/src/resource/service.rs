@@ -18,7 +18,7 @@ use crate::impact_analysis::AnalysisContext;
 use crate::order::Phase;
 use crate::render::{Labels, arrows, count, json_fields, write_edit, write_fields};
 use crate::rollback_builder::{OpHistory, RollbackBuilder, TouchedObjects};
-use crate::{DrainRecords, Effect, Impact, Inputs, Object, Op, Verb, canonical};
+use crate::{DrainRecords, Effect, Impact, Inputs, Object, Op, PriorState, Verb, canonical};
 
 pub(super) enum ServiceOp<'a> {
     Add { key: &'a ServiceKey, after: &'a ServiceConfig },
@@ -39,7 +39,7 @@ pub(crate) fn diff(inputs: &Inputs<'_>, found: &mut Difference) {
     for (key, named) in &desired.services {
         match live.services.get(key) {
             None => add(key, named, found),
-            Some(live) => compare(key, named, live, &record.drains, found),
+            Some(live) => compare(key, named, live, record, found),
         }
     }
     for (key, service) in &live.services {
@@ -77,7 +77,7 @@ fn compare(
     key: &ServiceKey,
     named: &NamedService,
     live: &Service,
-    drains: &DrainRecords,
+    record: &PriorState,
     found: &mut Difference,
 ) {
     let after = leave_config(named.ignore, named.service.config.clone(), &live.config);
@@ -87,7 +87,7 @@ fn compare(
         let before = Box::new(live.config.clone());
         found.ops.push(Op::EditService { key: *key, before, after: Box::new(after) });
     }
-    real_server::diff(key, named, &live.real_servers, drains, found);
+    real_server::diff(key, named, &live.real_servers, record, found);
 }
 
 fn delete(key: &ServiceKey, live: &Service, limit: Drain, found: &mut Difference) {

@@ -8,12 +8,13 @@ use serde_json::{Map, Value as Json, json};
 use super::host_object::lose_with_vip;
 use super::{Operation, Resource, Value};
 use crate::cause::SpecPair;
+use crate::foreign_vips::is_released;
 use crate::hold_back::OmittedSteps;
 use crate::impact_analysis::AnalysisContext;
 use crate::order::Phase;
 use crate::render::Labels;
 use crate::rollback_builder::{OpHistory, RollbackBuilder, TouchedObjects};
-use crate::{Impact, Object, Op, Verb, Warning};
+use crate::{Impact, Object, Op, PriorState, Verb, Warning};
 
 pub(super) enum VipOp<'a> {
     Bind { binding: &'a Binding, label: &'a Option<Box<str>> },
@@ -25,13 +26,20 @@ pub(super) struct VipObject<'a>(pub(super) &'a Binding);
 /// Compares the VIPs; `unchanged` counts those that are bound. An address that is on the interface
 /// already is used as it is, unless evenkeel bound it with a prefix length that the spec no longer
 /// has, or with another label. The kernel edits neither, so it is unbound and bound again.
-pub(crate) fn diff(desired: &Desired, live: &Live, unchanged: &mut usize) -> Vec<Op> {
+/// One that another program had bound and released is left to that program.
+pub(crate) fn diff(
+    desired: &Desired,
+    live: &Live,
+    record: &PriorState,
+    unchanged: &mut usize,
+) -> Vec<Op> {
     let mut ops = Vec::new();
     let bind = |binding: &Binding, vip: &Vip| {
         let label = vip.label.clone().filter(|label| **label != *binding.interface);
         Op::Bind { binding: binding.clone(), label }
     };
-    for (binding, vip) in &desired.vips {
+    let is_left = |binding: &Binding| is_released(binding, desired, live, record);
+    for (binding, vip) in desired.vips.iter().filter(|(binding, _)| !is_left(binding)) {
         if !is_bound(binding, live) {
             ops.push(bind(binding, vip));
         } else if has_other_label(binding, vip, live)

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_model::{
-    Desired, Drain, Ignore, LeftScope, Live, NamedService, RealServer, RealServerKey, RealServers,
-    Scope, Service, ServiceConfig, ServiceKey, SyncDaemon, SyncState,
+    Desired, Drain, Ignore, IgnoredField, LeftScope, Live, NamedService, RealServer, RealServerKey,
+    RealServers, Scope, Service, ServiceConfig, ServiceKey, SyncDaemon, SyncState,
 };
 
 use crate::resource::real_server::IgnoredFields;
@@ -230,9 +230,10 @@ impl<'a> Kept<'a> {
     /// Whether evenkeel added a real server that is not adopted, or drains it.
     fn is_evenkeels(&self, key: &RealServerKey, now: &RealServer) -> bool {
         let lists = |named: &NamedService| named.service.real_servers.get(key).is_some();
-        self.drains.0.contains_key(&(*self.key, *key))
-            || self.last.is_some_and(lists)
-            || self.is_made(key, canonical::real_server(*now))
+        let is_theirs = self.ignore.contains(IgnoredField::RealServers);
+        let is_listed =
+            || self.last.is_some_and(lists) || self.is_made(key, canonical::real_server(*now));
+        self.drains.0.contains_key(&(*self.key, *key)) || !is_theirs && is_listed()
     }
 
     /// Whether a spec lists the real server and asks for that value.

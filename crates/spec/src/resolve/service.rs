@@ -107,6 +107,7 @@ impl Expansion<'_> {
         if let (true, Some(config)) = (canonical_order, &config) {
             check_order(config, ignore, at, diagnostics);
         }
+        check_ignored(service, ignore, at, diagnostics);
         let selection = self.selection(service, &target, at, diagnostics);
         if let (Some(selection), Some(config)) = (&selection, &config) {
             selection.check_weights(config, ignore, diagnostics);
@@ -400,6 +401,29 @@ fn check_order(config: &Config, ignore: Ignore, at: &At<'_>, diagnostics: &mut D
             format!("{scheduler} does not choose by the order of the real servers"),
         )
         .remedy("remove it: adding real servers again breaks connections; sh, mh and dh need it");
+}
+
+/// Warns of what has no effect on real servers that another program adds and deletes.
+fn check_ignored(service: &Service, ignore: Ignore, at: &At<'_>, diagnostics: &mut Diagnostics) {
+    if !ignore.contains(IgnoredField::RealServers) {
+        return;
+    }
+    if service.canonical_order.value().is_some_and(|flag| flag.0) {
+        diagnostics
+            .warning(
+                &at.key("canonical_order"),
+                "this has no effect, as the real servers are another program's by `ignore: [real_servers]`",
+            )
+            .remedy("remove one of the two");
+    }
+    if service.forward.value().is_some_and(|word| word.0 == Method::FullNat) {
+        diagnostics
+            .warning(
+                &at.key("ignore"),
+                "real servers that another program adds and the spec does not list get no full NAT",
+            )
+            .remedy("list all that it may add under `real_servers`, or remove `real_servers` from `ignore`");
+    }
 }
 
 fn ignore(list: &Field<List<IgnoreWord>>) -> Ignore {

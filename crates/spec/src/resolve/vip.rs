@@ -103,7 +103,7 @@ fn check(
     scope: &Merged,
     diagnostics: &mut Diagnostics,
 ) -> Option<(Binding, Vip)> {
-    let VipEntry { address, interface, on: _, dummy, label, route } = entry;
+    let VipEntry { address, interface, on: _, dummy, label, bind, route } = entry;
     if address.is_absent() {
         diagnostics
             .error(at, "the VIP has no `address`")
@@ -144,7 +144,8 @@ fn check(
             )
             .remedy(format!("remove `route`, or write the address alone, `{address}`"));
     }
-    Some((binding, Vip { dummy, label: label.map(Into::into) }))
+    let bind = bind.value().map(|word| word.0).unwrap_or_default();
+    Some((binding, Vip { dummy, label: label.map(Into::into), bind }))
 }
 
 /// Checks that no other VIP of this address has a route: the kernel refuses the second one.

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use evenkeel_model::{Checksum, Family, IgnoredField, Protocol, SyncState, TunnelKind, WhenLeft};
+use evenkeel_model::{
+    BindWhen, Checksum, Family, IgnoredField, Protocol, SyncState, TunnelKind, WhenLeft,
+};
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
 use super::parse_str::{InvalidText, schema, text};
@@ -183,6 +185,13 @@ words! {
         "lower_threshold" => IgnoredField::LowerThreshold,
         "scheduler" => IgnoredField::Scheduler,
         "persistence" => IgnoredField::Persistence,
+        "real_servers" => IgnoredField::RealServers,
+    ]
+}
+words! {
+    BindWord(BindWhen), "a time to bind a VIP", [
+        "auto" => BindWhen::Auto,
+        "always" => BindWhen::Always,
     ]
 }
 

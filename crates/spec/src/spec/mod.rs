@@ -23,8 +23,8 @@ pub(crate) use duration::Duration;
 pub use duration::{InvalidDuration, seconds};
 pub(crate) use gateway::Gateway;
 pub(crate) use keyword::{
-    ArpMethod, ArpWord, ChecksumWord, EngineWord, FamilyWord, Flag, ForwardWord, IgnoreWord,
-    Method, ProtocolWord, SyncStateWord, TunnelWord,
+    ArpMethod, ArpWord, BindWord, ChecksumWord, EngineWord, FamilyWord, Flag, ForwardWord,
+    IgnoreWord, Method, ProtocolWord, SyncStateWord, TunnelWord,
 };
 pub(crate) use mac::{Mac, MacOfDirector};
 pub(crate) use name::{InterfaceName, LabelText, Name};
@@ -127,6 +127,9 @@ keys! {
         /// The label of an IPv4 address, as ifconfig shows it: the name of the interface, or that,
         /// a colon and a suffix, such as eth0:1. Absent means any label is fine.
         label: LabelText,
+        /// When evenkeel binds it: `auto`, unless another program had bound it and so decides, or
+        /// `always` when it is missing. Absent means `auto`.
+        bind: BindWord,
         /// The main table gets a host route to the address, through the interface and with the
         /// address as its source. For /32 and /128 only. Absent means false.
         route: Flag,

@@ -118,7 +118,8 @@ impl WriteInput {
                 None => live.labels.get(binding).map(|label| &**label),
             };
             let label = label.filter(|label| Vip::is_label(label, &binding.interface));
-            Some((binding.clone(), Vip { dummy, label: label.map(Into::into) }))
+            let bind = asked.map(|vip| vip.bind).unwrap_or_default();
+            Some((binding.clone(), Vip { dummy, label: label.map(Into::into), bind }))
         };
         let host_object = |(object, live): (&HostObject, &LiveHostObject)| {
             let value = match live.owner {

@@ -15,7 +15,7 @@ mod snapshot_section;
 
 use std::fmt::Write;
 
-use evenkeel_model::{Binding, Drain, Limits, Scope, Vip};
+use evenkeel_model::{BindWhen, Binding, Drain, Limits, Scope, Vip};
 
 pub use input::WriteInput;
 use pools::Pools;
@@ -91,13 +91,17 @@ fn scope(input: &WriteInput, out: &mut String) {
 
 fn vip_keys(input: &WriteInput, binding: &Binding, vip: &Vip) -> String {
     let Binding { address: bound, interface, prefix } = binding;
-    let Vip { dummy, label } = vip;
+    let Vip { dummy, label, bind } = vip;
     let host = evenkeel_model::Family::from(*bound).host_prefix();
     let bound = if *prefix == host { address(*bound) } else { text(&format!("{bound}/{prefix}")) };
     let dummy = if *dummy { ", dummy: true" } else { "" };
     let label = label.as_ref().map(|label| format!(", label: {}", text(label))).unwrap_or_default();
+    let bind = match bind {
+        BindWhen::Auto => "",
+        BindWhen::Always => ", bind: always",
+    };
     let route = host_object::route_key(input, binding);
-    format!("address: {bound}, interface: {}{dummy}{label}{route}", text(interface))
+    format!("address: {bound}, interface: {}{dummy}{label}{bind}{route}", text(interface))
 }
 
 #[cfg(test)]

@@ -5,6 +5,11 @@
 //! and disturb connections; so the daemon backs off, longer each time, and reports the conflict with
 //! both values. Changes that differ from each other are no conflict, however many there are.
 //!
+//! A service that leaves weights to another program has a health checker. If another program deletes or adds
+//! real servers of it, that is likely the checker, which may do so only once: it has taken out a dead
+//! real server, and evenkeel has put it back. So the first time counts, and is reported until the spec
+//! or a user says what is meant.
+//!
 //! VIPs are repaired within milliseconds, and a host without its VIP serves no clients: their
 //! threshold is far higher.
 
@@ -12,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use evenkeel_control::{Conflict, ConflictChange};
-use evenkeel_model::Desired;
+use evenkeel_model::{Desired, IgnoredField};
 use evenkeel_plan::{Object, Op, Verb};
 use tracing::warn;
 
@@ -50,6 +55,10 @@ struct ConflictEntry {
     times: u32,
     delay: Duration,
     next: Duration,
+    /// Whether another program deletes or adds a real server.
+    is_membership: bool,
+    /// Whether it is reported until a user or a new spec ends it.
+    lasts: bool,
 }
 
 impl Conflicts {
@@ -62,8 +71,11 @@ impl Conflicts {
     /// Records that this operation undid a change by another program.
     pub(crate) fn undone(&mut self, op: &Op, desired: &Desired, now: Duration) {
         let key = (op.object(), change(op));
+        let is_membership = is_membership(op);
+        let lasts = is_membership && has_checker(op, desired);
         let (times, span) = match key.0 {
             Object::Vip(_) => (VIP_TIMES, VIP_SPAN),
+            _ if lasts => (1, self.span),
             _ => (TIMES, self.span),
         };
         let seen = self.undone.entry(key.clone()).or_default();
@@ -87,7 +99,8 @@ impl Conflicts {
             likely = known_writers().join(", "),
             "another program keeps changing this"
         );
-        self.active.insert(key, ConflictEntry { times, delay, next: now + jittered(delay) });
+        let next = now + jittered(delay);
+        self.active.insert(key, ConflictEntry { times, delay, next, is_membership, lasts });
     }
 
     /// Whether this operation has to wait: it would undo the same change of the same object again.
@@ -113,7 +126,9 @@ impl Conflicts {
     /// Removes what is over: conflicts whose back-off has ended and whose objects are as desired
     /// (those that differ are in the plan), and changes that are too old.
     pub(crate) fn forget(&mut self, planned: &BTreeSet<Object>, now: Duration) {
-        self.active.retain(|(object, _), entry| planned.contains(object) || entry.next > now);
+        self.active.retain(|(object, _), entry| {
+            entry.lasts || planned.contains(object) || entry.next > now
+        });
         let span = self.span.max(VIP_SPAN);
         self.undone.retain(|_, seen| seen.back().is_some_and(|last| *last + span > now));
     }
@@ -122,6 +137,24 @@ impl Conflicts {
     pub(crate) fn clear(&mut self) {
         self.undone.clear();
         self.active.clear();
+    }
+
+    /// Describes each conflict.
+    pub(crate) fn reasons(&self, desired: &Desired) -> Vec<String> {
+        let reasons = self.active.iter().map(|((object, change), entry)| {
+            let ((field, expected, found), object) = (change, object.named(desired));
+            let changes = if entry.times == 1 { "has changed" } else { "keeps changing" };
+            let undone = if entry.times == 1 { "once".to_owned() } else { format!("{} times", entry.times) };
+            let advice = match entry.is_membership {
+                true => "; if it is a health checker, write `ignore: [weight, real_servers]`",
+                false => "",
+            };
+            format!(
+                "another program {changes} {object}: {field} is {found}, the spec says {expected}; undone \
+                 {undone}{advice}"
+            )
+        });
+        reasons.collect()
     }
 
     pub(crate) fn status(&self, desired: &Desired, clock: &DaemonClock) -> Vec<Conflict> {
@@ -138,22 +171,41 @@ impl Conflicts {
     }
 }
 
+/// Whether the operation undoes that another program deleted or added a real server.
+fn is_membership(op: &Op) -> bool {
+    let verb = op.verb();
+    matches!(op.object(), Object::RealServer(..))
+        && matches!(verb, Verb::Add | Verb::Drain | Verb::Delete)
+}
+
+/// Whether the spec leaves the weights of the operation's service to another program.
+fn has_checker(op: &Op, desired: &Desired) -> bool {
+    let named = op.service().and_then(|key| desired.services.get(&key));
+    named.is_some_and(|named| named.ignore.contains(IgnoredField::Weight))
+}
+
 /// Returns the other program's change, as the operation that undoes it shows it.
 fn change(op: &Op) -> Change {
     let absent = || "absent".to_owned();
     let present = || "present".to_owned();
     let kind = || op.object().kind().to_owned();
-    if let Some(change) = op.changes().into_iter().next() {
+    // A drain is the beginning of a deletion.
+    if let Some(change) = op.changes().into_iter().next().filter(|_| op.verb() != Verb::Drain) {
         return (change.field.to_owned(), change.after.to_string(), change.before.to_string());
     }
     match op.verb() {
-        Verb::Delete | Verb::Unbind => (kind(), absent(), present()),
+        Verb::Drain | Verb::Delete | Verb::Unbind => (kind(), absent(), present()),
         _ => (kind(), present(), absent()),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use evenkeel_model::{
+        Drain, Family, Forward, NamedService, RealServer, RealServerKey, RealServers, Scheduler,
+        Service, ServiceConfig, ServiceKey,
+    };
+
     use super::*;
 
     const INTERVAL: Duration = Duration::from_secs(30);
@@ -230,6 +282,77 @@ mod tests {
         }
         assert!(waits[0] > FIRST, "{waits:?}");
         assert!(waits.iter().all(|wait| *wait <= LONGEST) && waits[5] > LONGEST / 2, "{waits:?}");
+    }
+
+    const SERVICE: ServiceKey = ServiceKey::Fwmark { family: Family::Ipv4, fwmark: 7 };
+    const SERVER: RealServerKey =
+        RealServerKey { address: std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), port: 0 };
+
+    /// Operations that delete a real server, drain it, and add it.
+    fn membership() -> [Op; 3] {
+        let value = RealServer::new(Forward::Dr, 1);
+        let (service, key, limit) = (SERVICE, SERVER, Drain(60));
+        [
+            Op::DeleteRealServer { service, key, before: value },
+            Op::DrainRealServer { service, key, before: value, limit },
+            Op::AddRealServer { service, key, after: value },
+        ]
+    }
+
+    fn ignoring(fields: &[IgnoredField]) -> Desired {
+        let config = ServiceConfig::new(Scheduler::none());
+        let service = Service { config, real_servers: RealServers::new() };
+        let ignore = fields.iter().copied().collect();
+        let named = NamedService { ignore, ..NamedService::new("web", service) };
+        Desired { services: [(SERVICE, named)].into(), ..Desired::default() }
+    }
+
+    #[test]
+    fn a_real_server_that_is_deleted_or_added_again_and_again_is_a_conflict() {
+        let [delete, drain, add] = membership();
+        let desired = ignoring(&[]);
+        for (op, expected, found) in [
+            (delete, "absent", "present"),
+            (drain, "absent", "present"),
+            (add, "present", "absent"),
+        ] {
+            let mut conflicts = conflicts();
+            for _ in 0..4 {
+                conflicts.undone(&op, &desired, BEGIN);
+                assert!(conflicts.is_empty(), "{op:?}");
+            }
+            conflicts.undone(&op, &desired, BEGIN);
+            let reasons = conflicts.reasons(&desired);
+            let part = format!("real server is {found}, the spec says {expected}; undone 5 times");
+            assert!(reasons[0].contains(&part), "{reasons:?}");
+            assert!(conflicts.backs_off(&op, BEGIN));
+        }
+        // A drain and the deletion after it wait for the same.
+        let mut conflicts = conflicts();
+        let [delete, drain, _] = membership();
+        for _ in 0..5 {
+            conflicts.undone(&drain, &desired, BEGIN);
+        }
+        assert!(conflicts.backs_off(&delete, BEGIN));
+    }
+
+    #[test]
+    fn beside_a_checker_the_first_one_is_a_conflict_until_a_user_ends_it() {
+        let desired = ignoring(&[IgnoredField::Weight]);
+        for op in membership() {
+            let mut conflicts = conflicts();
+            conflicts.undone(&op, &desired, BEGIN);
+            conflicts.forget(&BTreeSet::new(), BEGIN + Duration::from_secs(9_000));
+            let reasons = conflicts.reasons(&desired);
+            for part in ["has changed", "undone once; ", "`ignore: [weight, real_servers]`"] {
+                assert!(reasons[0].contains(part), "{reasons:?}");
+            }
+            conflicts.clear();
+            assert!(conflicts.is_empty());
+        }
+        let mut conflicts = conflicts();
+        conflicts.undone(&edit("0"), &desired, BEGIN);
+        assert!(conflicts.is_empty());
     }
 
     #[test]

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_control::{EventKind, LockError, Mode, Trigger};
-use evenkeel_engine::{Kernel, KernelError, error_chain, not_in_proc};
+use evenkeel_engine::{Journal, Kernel, KernelError, error_chain, not_in_proc};
 use evenkeel_model::{Desired, Live};
-use evenkeel_plan::{Leaving, LeavingInputs, Object, Op, Plan, leaving};
+use evenkeel_plan::{Leaving, LeavingInputs, Object, Op, Plan, foreign_vips, leaving};
 use evenkeel_source::SpecText;
 use evenkeel_workflow::find_left;
 
@@ -134,6 +134,7 @@ impl<K: Kernel> Reconciler<K> {
         let Planned { plan, desired, last, leaving } = self.plan(&spec, live)?;
         self.report.planned(&plan);
         self.forget(&plan);
+        self.note_others(&desired, live, is_read_only);
         if let Some(pending) = pending.filter(|_| !is_read_only) {
             self.report.prevented(pending);
             self.record_leaving(&leaving);
@@ -251,6 +252,22 @@ impl<K: Kernel> Reconciler<K> {
         journal.record.real_server.clone_from(&leaving.records);
         if let Err(error) = self.host.update_journal(&self.options.state, journal) {
             // What begins to leave stays until the journal can be written.
+            self.report.prevented(error_chain(&error));
+        }
+    }
+
+    /// Reports which VIPs are another program's, and records that and what else others did.
+    fn note_others(&mut self, desired: &Desired, live: &Live, is_read_only: bool) {
+        let record = &self.host.journal().record;
+        self.report.set_foreign_vips(foreign_vips(desired, live, record));
+        let mut record = record.clone();
+        let is_changed = record.note_foreign_vips(desired, live);
+        let is_changed = record.forget_filled(desired, live) || is_changed;
+        if is_read_only || !is_changed {
+            return;
+        }
+        let journal = Journal { record, ..self.host.journal().clone() };
+        if let Err(error) = self.host.update_journal(&self.options.state, journal) {
             self.report.prevented(error_chain(&error));
         }
     }

@@ -1,7 +1,10 @@
 //! What the passes found and left undone, for the status.
 
+use std::collections::BTreeSet;
+
 use evenkeel_control::PassStatus;
-use evenkeel_model::Names;
+use evenkeel_host::KnownWriter;
+use evenkeel_model::{Binding, Names};
 use evenkeel_plan::render::{Labels, Line, count, kept};
 use evenkeel_plan::{Plan, Warning};
 use tracing::{info, warn};
@@ -25,6 +28,10 @@ pub(super) struct PassReport {
     pending_steps: Vec<String>,
     /// The warnings of the last plan.
     warnings: Vec<Warning>,
+    /// The VIPs that are another program's.
+    foreign_vips: BTreeSet<Binding>,
+    /// The programs found on the host that are known to change the same things.
+    known_writers: Vec<KnownWriter>,
     unmanaged: usize,
     last_pass: Option<PassStatus>,
     last_success: Option<u64>,
@@ -90,6 +97,23 @@ impl PassReport {
             warn!("{warning}");
         }
         self.warnings.clone_from(&plan.warnings);
+    }
+
+    pub(super) fn set_foreign_vips(&mut self, foreign: BTreeSet<Binding>) {
+        self.foreign_vips = foreign;
+    }
+
+    /// The VIPs that the last pass found to be another program's.
+    pub(super) fn foreign_vips(&self) -> &BTreeSet<Binding> {
+        &self.foreign_vips
+    }
+
+    pub(super) fn set_known_writers(&mut self, writers: Vec<KnownWriter>) {
+        self.known_writers = writers;
+    }
+
+    pub(super) fn known_writers(&self) -> &[KnownWriter] {
+        &self.known_writers
     }
 
     /// Records why something cannot be done now.

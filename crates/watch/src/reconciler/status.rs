@@ -4,13 +4,14 @@ use std::sync::{Arc, PoisonError};
 
 use evenkeel_control::{Mode, SpecStatus, State, Status};
 use evenkeel_engine::Kernel;
-use evenkeel_model::Span;
+use evenkeel_model::{Desired, Span};
 use evenkeel_plan::render::count;
+use evenkeel_plan::vip_manager_warning;
 use tracing::{info, warn};
 
 use super::Reconciler;
 use super::events::PassEvents;
-use crate::status::{known_writers, list_drains, list_staying};
+use crate::status::{descriptions, list_drains, list_staying};
 
 impl<K: Kernel> Reconciler<K> {
     /// Publishes the current status, and the events of the pass that led to it.
@@ -19,10 +20,10 @@ impl<K: Kernel> Reconciler<K> {
         let (state, reasons) = self.state();
         let desired = self.specs.desired();
         let is_new_conflict = before.conflicts.is_empty() && !self.conflicts.is_empty();
-        let known_writers = match self.schedule.take_known_writers(is_new_conflict) {
-            true => known_writers(),
-            false => before.known_writers.clone(),
-        };
+        if self.schedule.take_known_writers(is_new_conflict) {
+            self.report.set_known_writers(evenkeel_host::known_writers());
+        }
+        let known_writers = descriptions(self.report.known_writers());
         let (services, real_servers, vips) = match (self.specs.active_status(), &before.spec.active)
         {
             (active, published) if active == published.as_ref() => {
@@ -60,7 +61,7 @@ impl<K: Kernel> Reconciler<K> {
             drains,
             staying: list_staying(staying, &now),
             pending_steps: self.report.pending_steps().to_vec(),
-            warnings: self.warnings(),
+            warnings: self.warnings(&desired),
             failing: self.retries.status(&desired, &self.schedule.clock),
             conflicts: self.conflicts.status(&desired, &self.schedule.clock),
             known_writers,
@@ -88,9 +89,13 @@ impl<K: Kernel> Reconciler<K> {
         self.publish_events(events, &before, &status);
     }
 
-    /// The warnings of the plan, and that the HTTP endpoint is missing.
-    fn warnings(&self) -> Vec<String> {
+    /// The warnings of the plan, of programs that move VIPs, and that the HTTP endpoint is missing.
+    fn warnings(&self, desired: &Desired) -> Vec<String> {
         let mut warnings = self.report.warnings();
+        let managers = self.report.known_writers().iter().filter(|it| it.moves_vips());
+        let managers = managers.map(|it| it.name());
+        let managed = vip_manager_warning(desired, self.report.foreign_vips(), managers);
+        warnings.extend(managed.map(|it| it.to_string()));
         warnings.extend(self.outputs.endpoint_problem.get());
         warnings
     }
@@ -133,13 +138,7 @@ impl<K: Kernel> Reconciler<K> {
         for failing in self.retries.status(&desired, &self.schedule.clock) {
             degraded(format!("{}: {}", failing.object, failing.error));
         }
-        for conflict in self.conflicts.status(&desired, &self.schedule.clock) {
-            let (change, object) = (&conflict.change, &conflict.object);
-            degraded(format!(
-                "another program keeps changing {object}: {} is {}, the spec says {}; undone {} times",
-                change.field, change.found, change.expected, conflict.times
-            ));
-        }
+        self.conflicts.reasons(&desired).into_iter().for_each(&mut degraded);
         if !self.report.pending_steps().is_empty() && self.options.mode == Mode::Observe {
             states.push(State::Drifted);
             reasons.push(format!(

@@ -1,7 +1,7 @@
 //! Tests the central property of a pass on random pairs of tables.
 
 use evenkeel_lab_tests::property::{self, check};
-use evenkeel_model::arbitrary::{Pair, pair};
+use evenkeel_model::arbitrary::{Pair, pair, with_ignored_members};
 use evenkeel_plan::Op;
 use proptest::prelude::*;
 
@@ -50,6 +50,22 @@ fn a_pass_reaches_the_desired_table_with_one_message_for_each_object_that_differ
         let live = kernel.observe(&ReadRequest::new()).unwrap();
         prop_assert_eq!(&live.services, &wanted);
         prop_assert_eq!(plan_of(&desired, &live).steps, []);
+        Ok(())
+    });
+}
+
+#[test]
+fn real_servers_of_another_program_stay() {
+    check(cases(), &with_ignored_members(6), |pair| {
+        let mut kernel = host_with("");
+        create_table(&mut kernel, &pair.live.services);
+        let observed = kernel.observe(&ReadRequest::new()).unwrap();
+        let steps = plan_of(&pair.desired, &observed).steps;
+        let report = carry_out(&mut kernel, Pass::new(&pair.desired, observed, steps));
+        prop_assert!(report.is_success(), "{report:?}");
+        let live = kernel.observe(&ReadRequest::new()).unwrap();
+        prop_assert_eq!(pair.check_members(&live), Ok(()));
+        prop_assert_eq!(plan_of(&pair.desired, &live).steps, []);
         Ok(())
     });
 }

@@ -283,3 +283,58 @@ fn a_neighbour_that_is_removed_with_a_real_server_stays_until_it_has_drained() {
     run("ipvsadm -C");
     assert!(within(Duration::from_secs(10), || !is_there()), "{}", neighbours());
 }
+
+/// Another program deletes a real server again and again, or adds one.
+#[test]
+fn a_real_server_that_another_program_deletes_or_adds_again_and_again_is_a_conflict() {
+    const DELETE: &str = "ipvsadm -d -t 192.0.2.1:80 -r 10.0.0.1:80";
+    const ADD: &str = "ipvsadm -a -t 192.0.2.1:80 -r 10.0.0.9:80 -g -w 1";
+    for (command, real_server, expected) in
+        [(DELETE, "0A000001", "absent"), (ADD, "0A000009", "present")]
+    {
+        let host = Host::new();
+        let daemon = host.watching(&spec("10.0.0.2"), "--interval 1s");
+        let is_undone = || table().contains(real_server) == (expected == "absent");
+        for number in 1..=5 {
+            assert!(within(Duration::from_secs(5), is_undone), "{number}: {}", daemon.log());
+            run(command);
+        }
+        assert!(within(Duration::from_secs(5), is_undone), "{}", daemon.log());
+        host.wait_for_state("degraded");
+        let reasons = host.reasons();
+        assert!(reasons.contains(&format!("real server is {expected}")), "{reasons}");
+        assert_eq!(host.status()["conflicts"].as_array().unwrap().len(), 1);
+        // It backs off.
+        run(command);
+        std::thread::sleep(Duration::from_secs(4));
+        assert!(!is_undone(), "{}", table());
+    }
+}
+
+/// A program that ends each drain of a real server that it added.
+#[test]
+fn a_drain_that_another_program_ends_again_and_again_is_a_conflict() {
+    let host = Host::new();
+    let daemon = host.watching(&draining("60s", "{ address: 10.0.0.1 }"), "--interval 1s");
+    run("ipvsadm -a -t 192.0.2.1:80 -r 10.0.0.9:80 -m -w 1");
+    // With a connection, as it would be deleted at once otherwise.
+    let is_drained =
+        || table().lines().any(|line| line.contains("0A000009") && line.ends_with(" 0"));
+    for number in 1..=5 {
+        let is_gone = || !table().contains("0A000009");
+        assert!(
+            within(Duration::from_secs(5), || is_drained() || is_gone()),
+            "{number}: {}",
+            daemon.log()
+        );
+        let verb = if is_gone() { "-a" } else { "-e" };
+        run(&format!("ipvsadm {verb} -t 192.0.2.1:80 -r 10.0.0.9:80 -m -w 1"));
+    }
+    let is_degraded = within(Duration::from_secs(5), || host.status()["state"] == "degraded");
+    assert!(is_degraded, "{:#}\n{}", host.status(), daemon.log());
+    assert!(
+        host.reasons().contains("real server is present, the spec says absent"),
+        "{}",
+        host.reasons()
+    );
+}

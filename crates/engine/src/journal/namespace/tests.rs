@@ -64,7 +64,9 @@ fn full() -> Journal {
             former_timeouts: DesiredTimeouts { tcp: Some(600), ..Default::default() },
             timeouts: DesiredTimeouts { tcp: Some(900), ..Default::default() },
             drains: DrainRecords([((service, server), draining)].into()),
+            unfilled: [service].into(),
             handed_over: ForeignMarks { dummies: ["old".into()].into(), ..ForeignMarks::default() },
+            foreign_vips: [Binding::host([192, 0, 2, 2].into(), "eth0")].into(),
             replaced: ReplacedObjects([(route.into(), gateway.into())].into()),
             real_server: RealServerRecords {
                 former: Some(FormerRole::Gateway),

@@ -1,6 +1,6 @@
 //! Laws of planning, on arbitrary states.
 
-use evenkeel_model::arbitrary::{Pair, pair};
+use evenkeel_model::arbitrary::{Pair, pair, with_ignored_members};
 use evenkeel_model::{Binding, NamedService, Owner, Service, ServiceKey, Vip};
 use proptest::prelude::*;
 
@@ -116,6 +116,14 @@ proptest! {
             pair.desired.services.iter().map(|(key, named)| (*key, named.service.clone()));
         let there = Live { services: services.collect(), ..Live::default() };
         prop_assert!(plan_of(&pair.desired, &there).is_in_sync());
+    }
+
+    #[test]
+    fn real_servers_of_another_program_stay(pair in with_ignored_members(5)) {
+        let plan = plan_of(&pair.desired, &pair.live);
+        let after = simulate(&pair.live, &plan.steps);
+        prop_assert_eq!(pair.check_members(&after), Ok(()));
+        prop_assert!(plan_of(&pair.desired, &after).is_in_sync());
     }
 
     #[test]

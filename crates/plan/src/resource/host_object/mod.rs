@@ -20,6 +20,7 @@ use serde_json::{Map, Value as Json, json};
 use super::{Operation, Resource, Value};
 use crate::cause::SpecPair;
 use crate::field::{Field, FieldChange, FieldValue, changes};
+use crate::foreign_vips::is_released;
 use crate::hold_back::OmittedSteps;
 use crate::order::Phase;
 use crate::render::{Labels, arrows, json_fields, write_edit, write_fields};
@@ -78,9 +79,15 @@ pub(crate) fn diff(inputs: &Inputs<'_>, others: &[Op]) -> Vec<Op> {
         let is_down = link.is_some_and(|link| !link.up && link.owner == Owner::Other);
         is_down && !is_brought_up(interface)
     };
+    // The kernel accepts no source address that the host does not have.
+    let waits = |object: &HostObject| match object {
+        HostObject::Route(route) => is_released(&route.binding(), desired, live, record),
+        _ => false,
+    };
     let (mut ops, _) = default_route::diff(desired, live, &record.replaced);
     let has_own_diff = |object: &HostObject| matches!(object, HostObject::DefaultRoute(_));
-    for (object, after) in desired.host_objects.iter().filter(|(it, _)| !has_own_diff(it)) {
+    let is_compared = |object: &HostObject| !has_own_diff(object) && !waits(object);
+    for (object, after) in desired.host_objects.iter().filter(|(it, _)| is_compared(it)) {
         match live.host_objects.get(object) {
             None if is_down(object) => {}
             None => ops.push(add(object, after)),

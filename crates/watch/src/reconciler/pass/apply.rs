@@ -10,7 +10,7 @@ use evenkeel_engine::{
 use evenkeel_host::Capability;
 use evenkeel_model::{Desired, Live};
 use evenkeel_plan::render::{Labels, Line};
-use evenkeel_plan::{Cause, Object, Op, Plan, hold_back, recorded_key};
+use evenkeel_plan::{Cause, DrainRecords, Object, Op, Plan, hold_back, recorded_key};
 use evenkeel_source::SpecText;
 use tracing::warn;
 
@@ -61,7 +61,11 @@ impl<K: Kernel> Reconciler<K> {
             held_back.extend(unrecorded);
             self.report.prevented(error_chain(&error));
         }
-        let drift: BTreeSet<Object> = repairs(&plan).map(Op::object).collect();
+        let mut drift: BTreeSet<Object> = repairs(&plan).map(Op::object).collect();
+        let drains = &self.host.journal().record.drains;
+        let appeared = plan.steps.iter().filter(|op| has_appeared(op, drains, &drift));
+        let appeared: BTreeSet<Object> = appeared.map(Op::object).collect();
+        drift.extend(appeared.iter().cloned());
         let steps = hold_back(plan.steps, &live, &held_back);
         if steps.is_empty() {
             let is_failing =
@@ -79,7 +83,42 @@ impl<K: Kernel> Reconciler<K> {
             steps,
         };
         let report = self.host.execute(&self.options.state, pass)?;
+        self.count_undone(&report, spec, &drift, &appeared);
         Ok(self.record_report(&report, spec, &drift, is_complete))
+    }
+
+    /// Counts what undid changes of other programs; a drain with the deletion that ends it counts once,
+    /// when the real server has appeared.
+    fn count_undone(
+        &mut self,
+        report: &Report,
+        spec: &SpecText,
+        drift: &BTreeSet<Object>,
+        appeared: &BTreeSet<Object>,
+    ) {
+        let now = self.schedule.clock.now();
+        let drains = |op: &Op| matches!(op, Op::DrainRealServer { .. });
+        let draining: BTreeSet<Object> =
+            report.iter().filter(|done| drains(done.op)).map(|done| done.op.object()).collect();
+        for done in report.iter() {
+            let object = done.op.object();
+            let is_undone = match drains(done.op) {
+                true => {
+                    let is_begun = matches!(
+                        done.outcome,
+                        Outcome::Applied | Outcome::AlreadyInPlace | Outcome::Draining
+                    );
+                    is_begun && appeared.contains(&object)
+                }
+                false => {
+                    let is_applied = matches!(done.outcome, Outcome::Applied);
+                    is_applied && drift.contains(&object) && !draining.contains(&object)
+                }
+            };
+            if is_undone {
+                self.conflicts.undone(done.op, &spec.desired, now);
+            }
+        }
     }
 
     /// Records the outcome of each step.
@@ -107,7 +146,6 @@ impl<K: Kernel> Reconciler<K> {
                     self.retries.succeeded(&object);
                     if drift.contains(&object) {
                         self.outputs.metrics.drift(object.kind());
-                        self.conflicts.undone(done.op, &spec.desired, now);
                     }
                 }
                 Outcome::AlreadyInPlace => self.retries.succeeded(&object),
@@ -192,6 +230,15 @@ fn is_unrecorded(op: &Op, journal: &Journal) -> bool {
             !journal.record.drains.0.contains_key(&(*service, *key))
         }
         _ => false,
+    }
+}
+
+/// Whether the step drains a real server that another program added, or whose drain it ended.
+fn has_appeared(op: &Op, drains: &DrainRecords, drift: &BTreeSet<Object>) -> bool {
+    let Op::DrainRealServer { service, key, before, .. } = op else { return false };
+    match drains.0.contains_key(&(*service, *key)) {
+        true => before.weight > 0,
+        false => drift.contains(&op.object()),
     }
 }
 

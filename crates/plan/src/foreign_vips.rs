@@ -1,0 +1,113 @@
+//! VIPs of the spec that another program binds, such as VRRP: evenkeel does not bind them when that
+//! program has released them.
+//!
+//! What was seen bound by another program is recorded ([`PriorState::foreign_vips`]), so that its absence is
+//! no drift later. A VIP that evenkeel bound is evenkeel's, whatever other programs do with it.
+
+use std::collections::BTreeSet;
+
+use evenkeel_model::{BindWhen, Binding, Desired, Live, Owner, Vip};
+
+use crate::{PriorState, Warning};
+
+/// Returns the VIPs of the desired state that are another program's: those that it has bound, and the
+/// missing ones that it had bound as far as the record says.
+pub fn foreign_vips(desired: &Desired, live: &Live, record: &PriorState) -> BTreeSet<Binding> {
+    let is_foreign = |binding: &Binding| {
+        let mut owners = owners(binding, live).peekable();
+        match owners.peek() {
+            None => is_recorded(binding, record),
+            // What was handed over has evenkeel's mark: no other program has bound it.
+            Some(_) => owners.all(|(bound, owner)| {
+                owner == Owner::Other && !record.handed_over.addresses.contains(bound)
+            }),
+        }
+    };
+    let listed = desired.vips.iter().filter(|(binding, vip)| may_be_foreign(desired, binding, vip));
+    listed.map(|(binding, _)| binding).filter(|binding| is_foreign(binding)).cloned().collect()
+}
+
+/// Whether a VIP is left to another program, which has released it.
+pub(crate) fn is_released(
+    binding: &Binding,
+    desired: &Desired,
+    live: &Live,
+    record: &PriorState,
+) -> bool {
+    !record.foreign_vips.is_empty()
+        && is_recorded(binding, record)
+        && owners(binding, live).next().is_none()
+        && desired
+            .vips
+            .iter()
+            .any(|(listed, vip)| listed.same_place(binding) && may_be_foreign(desired, listed, vip))
+}
+
+/// Returns the VIPs that are left to another program, which has released them.
+pub fn released_vips<'a>(
+    desired: &'a Desired,
+    live: &'a Live,
+    record: &'a PriorState,
+) -> impl Iterator<Item = &'a Binding> + 'a {
+    desired.vips.keys().filter(|binding| is_released(binding, desired, live, record))
+}
+
+/// Warns of programs on the host that move VIPs, if evenkeel binds some that it lists whenever they are
+/// missing. `foreign` are those that another program binds.
+pub fn vip_manager_warning(
+    desired: &Desired,
+    foreign: &BTreeSet<Binding>,
+    managers: impl IntoIterator<Item = &'static str>,
+) -> Option<Warning> {
+    let is_bound = |(binding, vip): &(&Binding, &Vip)| {
+        may_be_foreign(desired, binding, vip) && !foreign.iter().any(|it| it.same_place(binding))
+    };
+    let vips = desired.vips.iter().filter(is_bound).map(|(binding, _)| binding.address);
+    let vips: BTreeSet<_> = vips.collect();
+    let managers: Vec<&str> = managers.into_iter().collect();
+    let concerns = !vips.is_empty() && !managers.is_empty();
+    concerns.then_some(Warning::VipManagers { managers, vips })
+}
+
+impl PriorState {
+    /// Records which VIPs a reading shows to be another program's; what the record says of other VIPs
+    /// stays. Returns whether the record changes.
+    pub fn note_foreign_vips(&mut self, desired: &Desired, live: &Live) -> bool {
+        let foreign = foreign_vips(desired, live, self);
+        let before = self.foreign_vips.len();
+        let is_new = foreign.iter().any(|binding| !self.foreign_vips.contains(binding));
+        self.foreign_vips.retain(|binding| {
+            foreign.contains(binding) || !desired.vips.keys().any(|it| it.same_place(binding))
+        });
+        let is_changed = is_new || self.foreign_vips.len() != before;
+        self.foreign_vips.extend(foreign);
+        is_changed
+    }
+
+    /// Forgets the VIPs that a spec in force does not list, or asks to be bound always.
+    pub fn forget_foreign_vips(&mut self, desired: &Desired) {
+        self.foreign_vips.retain(|binding| {
+            let mut listed = desired.vips.iter().filter(|(it, _)| it.same_place(binding));
+            listed.any(|(it, vip)| may_be_foreign(desired, it, vip))
+        });
+    }
+}
+
+/// Whether another program may decide when the VIP is bound. A real server needs its VIPs all the time.
+fn may_be_foreign(desired: &Desired, binding: &Binding, vip: &Vip) -> bool {
+    let is_needed = || desired.real_server.values().any(|part| part.vips.contains(binding));
+    vip.bind == BindWhen::Auto && !is_needed()
+}
+
+fn is_recorded(binding: &Binding, record: &PriorState) -> bool {
+    record.foreign_vips.iter().any(|it| it.same_place(binding))
+}
+
+/// The bindings of an address on its interface, with whatever prefix length.
+fn owners<'l>(binding: &Binding, live: &'l Live) -> impl Iterator<Item = (&'l Binding, Owner)> {
+    let bound = live.addresses.iter();
+    bound.filter(move |(bound, _)| bound.same_place(binding)).map(|(bound, owner)| (bound, *owner))
+}
+
+#[cfg(test)]
+mod tests;
