@@ -59,6 +59,13 @@ pub fn with_ignored_members(most: usize) -> impl Strategy<Value = Pair> {
         for (named, (is_theirs, others)) in pair.desired.services.values_mut().zip(choices) {
             let members = is_theirs.then_some(IgnoredField::RealServers);
             named.ignore = others.into_iter().chain(members).collect();
+            // The kernel refuses a lower threshold above the upper one, which one that is ignored alone can be.
+            let thresholds = [IgnoredField::UpperThreshold, IgnoredField::LowerThreshold];
+            if thresholds.iter().any(|field| named.ignore.contains(*field)) {
+                let all = IgnoredField::ALL.into_iter();
+                let fields = all.filter(|it| named.ignore.contains(*it) || thresholds.contains(it));
+                named.ignore = fields.collect();
+            }
         }
         pair
     })

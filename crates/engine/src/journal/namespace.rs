@@ -9,6 +9,7 @@
 //! delete.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use evenkeel_host::{Namespace, NamespaceIdentity, NamespaceState};
 use evenkeel_plan::{PriorState, RealServerRecords};
@@ -36,7 +37,7 @@ impl Journal {
                     side_effects: _,
                     left: _,
                     handed_over: _,
-                    foreign_vips: _,
+                    foreign_vips,
                     former_timeouts: _,
                     timeouts: _,
                     drains: _,
@@ -62,6 +63,8 @@ impl Journal {
                 scope,
                 guards,
                 end_marks,
+                // The program that moves a VIP is there again after a reboot, too.
+                foreign_vips: if is_same_host { foreign_vips } else { BTreeSet::new() },
                 real_server: match is_same_host {
                     true => real_server.after_reboot(),
                     false => RealServerRecords::default(),

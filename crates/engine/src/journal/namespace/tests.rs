@@ -118,6 +118,10 @@ fn kept(before: &Journal, here: &Namespace, applied: bool, end: &str) -> Journal
             end_marks: before.record.end_marks,
             scope: before.record.scope.clone(),
             guards: before.record.guards,
+            foreign_vips: match applied {
+                true => before.record.foreign_vips.clone(),
+                false => BTreeSet::new(),
+            },
             real_server: RealServerRecords {
                 former: applied.then_some(FormerRole::Gateway),
                 ..RealServerRecords::default()
