@@ -17,6 +17,7 @@ pub(crate) fn options(folder: &Path, mode: Mode) -> Options {
         interval: Duration::from_secs(30),
         full_interval: Duration::from_secs(300),
         mode,
+        owner: None,
         namespace: "init".to_owned(),
         netns: None,
         ipvs_use: evenkeel_engine::IpvsUse::Required,

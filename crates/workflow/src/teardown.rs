@@ -125,7 +125,7 @@ fn planned<K: Kernel>(
     options: &TeardownOptions<'_>,
     events: &mut dyn EventSink,
 ) -> Result<TeardownPlan, WorkflowError> {
-    check_no_conflict(&DaemonUse::Nothing("a teardown"))?;
+    check_no_conflict(&DaemonUse::Nothing("a teardown"), session.state.owner())?;
     let Session { kernel, state, journal, lock: _ } = session;
     // A teardown has no new spec.
     let (texts, parameters) = (Vec::<Source>::new(), ParameterValues::new());
@@ -216,7 +216,9 @@ fn is_complete(report: &Report) -> bool {
 /// Resets the journal: nothing is applied here any more. Objects that evenkeel created and may not
 /// remove now, such as an address out of scope, stay on record as its own.
 fn forget(journal: &mut Journal, live: &Live) {
-    journal.record = PriorState::default();
+    journal.leave_to_others(&Desired::default());
+    let others = std::mem::take(&mut journal.record.others);
+    journal.record = PriorState { others, ..PriorState::default() };
     journal.spec = None;
     journal.targeted = PartialApplies::default();
     journal.next = None;
