@@ -2,8 +2,10 @@
 
 mod daemons;
 mod shared;
+mod sweep;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 
 use evenkeel_lab_tests::{ipvsadm, run};
 use serde_json::Value;
@@ -37,7 +39,7 @@ services:
     )
 }
 
-/// What `ipvsadm -Sn` and `ip -d addr` list, without times.
+/// What `ipvsadm -Sn` and `ip -d addr` list, without link-local addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Listed {
     pub(crate) table: Vec<String>,
@@ -48,16 +50,23 @@ impl Listed {
     /// All of it.
     pub(crate) fn now() -> Self {
         let addresses = run("ip -d -o addr show");
+        // The kernel lists an address that is bound again after the others.
+        let addresses: BTreeSet<&str> =
+            addresses.lines().filter(|line| !line.contains(" fe80:")).collect();
         Self {
             table: ipvsadm::save().into_iter().collect(),
-            addresses: addresses.lines().map(str::to_owned).collect(),
+            addresses: addresses.into_iter().map(str::to_owned).collect(),
         }
     }
 
     /// What belongs to one half.
     pub(crate) fn of_half(half: u8) -> Self {
-        let (first, last) = (half * 16, half * 16 + 15);
-        let v6 = format!("2001:db8:0:{half}::");
+        Self::of(half, half * 16..=half * 16 + 15)
+    }
+
+    /// What belongs to one half that has these last bytes of IPv4 addresses.
+    pub(crate) fn of(half: u8, last_bytes: RangeInclusive<u8>) -> Self {
+        let v6 = format!("2001:db8:0:{half}:");
         let is_mark = |line: &str| {
             let mark = line.split_whitespace().skip_while(|word| *word != "-f").nth(1);
             mark.and_then(|it| it.parse::<u8>().ok()).is_some_and(|it| it / 10 == half)
@@ -65,7 +74,7 @@ impl Listed {
         let is_address = |line: &str| {
             line.split("192.0.2.").skip(1).any(|rest| {
                 let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
-                digits.parse::<u8>().is_ok_and(|it| (first..=last).contains(&it))
+                digits.parse::<u8>().is_ok_and(|it| last_bytes.contains(&it))
             })
         };
         let Self { mut table, mut addresses } = Self::now();
@@ -83,6 +92,11 @@ const DROP_ENTRY: &str = "net.ipv4.vs.drop_entry";
 
 fn drop_entry(value: u8) -> String {
     format!("sysctls: {{ {DROP_ENTRY}: {value} }}\n")
+}
+
+/// Timeouts and sync daemons.
+fn settings() -> String {
+    run("ipvsadm -Ln --timeout") + &run("ipvsadm -Ln --daemon")
 }
 
 fn host_with(specs: &[(&str, u8, String)]) -> Fixture {
@@ -135,9 +149,11 @@ fn a_sysctl_with_another_value_is_refused_with_both_values_and_nothing_changes()
     let fixture = host_with(&[("web", 1, drop_entry(1))]);
     let before = (Listed::now(), sysctl(DROP_ENTRY));
     fixture.write("dns.yaml", spec("dns", 2, &drop_entry(2)));
-    for command in ["plan dns.yaml", "apply --yes dns.yaml", "apply --yes dns.yaml --target dns-udp"] {
+    for command in
+        ["plan dns.yaml", "apply --yes dns.yaml", "apply --yes dns.yaml --target dns-udp"]
+    {
         let answer = fixture.evenkeel(command);
-        let words = "error: owner web sets sysctl net.ipv4.vs.drop_entry to 1, and this spec to 2\n\
+        let words = "refused: owner web sets sysctl net.ipv4.vs.drop_entry to 1, and this spec to 2\n\
                      hint: nothing was changed; give it the same value in both specs, or leave it to one of \
                      the owners\n";
         assert_eq!((answer.status, &*answer.stdout, &*answer.stderr), (3, "", words), "{command}");
@@ -166,13 +182,13 @@ fn overlaps_are_refused_whatever_both_have() {
         ),
         (format!("{limited}sync: []\n"), "owner web has a list of sync daemons"),
     ];
-    let before = (Listed::now(), run("ipvsadm -Ln --timeout --daemon"));
+    let before = (Listed::now(), settings());
     for (text, words) in cases {
         fixture.write("dns.yaml", text);
         let answer = fixture.evenkeel("apply --yes dns.yaml");
         assert_eq!(answer.status, 3, "{words}: {answer:?}");
         assert!(answer.stderr.contains(words), "{words}: {answer:?}");
-        assert_eq!((Listed::now(), run("ipvsadm -Ln --timeout --daemon")), before, "{words}");
+        assert_eq!((Listed::now(), settings()), before, "{words}");
     }
     // What it does not share, it may set.
     fixture.write("dns.yaml", format!("{limited}timeouts: {{ udp: 77 }}\n"));
@@ -191,7 +207,9 @@ fn an_owner_without_a_name_is_one_among_others_and_keeps_its_directory() {
     let namespace = std::fs::read_dir(state).unwrap().next().unwrap().unwrap().path();
     assert!(namespace.join("journal.json").is_file());
     assert!(namespace.join("owner-web/journal.json").is_file());
-    for command in ["teardown --yes", "status", "confirm", "pause", "resume", "approve x", "zero --yes"] {
+    for command in
+        ["teardown --yes", "status", "confirm", "pause", "resume", "approve x", "zero --yes"]
+    {
         let answer = fixture.evenkeel(command);
         let name = command.split(' ').next().unwrap();
         let words = format!(
@@ -215,7 +233,9 @@ fn the_option_and_the_spec_name_one_owner() {
     fixture.write("web.yaml", spec("web", 1, ""));
     let answer = fixture.evenkeel("plan web.yaml --owner dns");
     assert_eq!(answer.status, 65, "{answer:?}");
-    assert!(answer.stderr.contains("this is a spec of owner web, and evenkeel acts for owner dns here"));
+    assert!(
+        answer.stderr.contains("this is a spec of owner web, and evenkeel acts for owner dns here")
+    );
     assert!(answer.stderr.contains("web.yaml:2:"), "{answer:?}");
     fixture.done("apply --yes web.yaml --owner web");
     // A spec without `owner` is the named one's.
@@ -246,7 +266,10 @@ fn owners_are_listed_with_scope_spec_and_unconfirmed_apply() {
     assert_eq!(owners["web"]["scope"], "vips 192.0.2.16/28 2001:db8:0:1::/64, fwmarks 10-19");
     assert!(owners["web"]["sources"][0].as_str().unwrap().ends_with("/web.yaml"), "{listed:#}");
     assert!(owners["web"]["applied"].as_u64().is_some_and(|at| at > 0), "{listed:#}");
-    assert_eq!((&owners["web"]["daemon"], &owners["web"]["unconfirmed"]), (&Value::Null, &Value::Null));
+    assert_eq!(
+        (&owners["web"]["daemon"], &owners["web"]["unconfirmed"]),
+        (&Value::Null, &Value::Null)
+    );
     assert!(owners["dns"]["unconfirmed"].as_str().unwrap().contains("waits for confirmation"));
     let text = fixture.done("owners");
     assert!(text.contains("\nweb\n  scope         vips 192.0.2.16/28"), "{text}");
