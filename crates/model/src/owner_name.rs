@@ -101,12 +101,4 @@ mod tests {
             assert_eq!(invalid.parse::<OwnerName>(), Err(InvalidOwnerName), "{invalid}");
         }
     }
-
-    #[test]
-    fn json_has_null_for_the_owner_without_a_name() {
-        let name: OwnerName = "web".parse().expect("it is a name");
-        assert_eq!(serde_json::to_string(&name).expect("it is JSON"), "\"web\"");
-        assert_eq!(serde_json::to_string(&OwnerName::default()).expect("it is JSON"), "null");
-        assert!(serde_json::from_str::<OwnerName>("\"../x\"").is_err());
-    }
 }

@@ -61,6 +61,8 @@ fn an_earlier_journal_is_read_with_everything_in_it() {
         let PriorState {
             applied,
             scope,
+            claims,
+            others,
             guards,
             end_marks: _,
             sysctls,
@@ -73,6 +75,7 @@ fn an_earlier_journal_is_read_with_everything_in_it() {
             replaced,
             real_server: role,
         } = &journal.record;
+        assert!(claims.is_empty() && others.is_empty(), "{name}");
         assert!(*applied && replaced.is_empty() && role.is_none(), "{name}");
         assert!(left.is_empty() && handed_over.is_empty() && former_timeouts.is_empty(), "{name}");
         let expected = ["expire_nodest_conn", "expire_quiescent_template"]

@@ -177,3 +177,11 @@ fn claims_survive_the_journals_form() {
     let text = serde_json::to_string(&claims).expect("it is JSON");
     assert_eq!(serde_json::from_str::<Claims>(&text).expect("it is one"), claims);
 }
+
+#[test]
+fn json_has_null_for_the_owner_without_a_name() {
+    let name: OwnerName = "web".parse().expect("it is a name");
+    assert_eq!(serde_json::to_string(&name).expect("it is JSON"), "\"web\"");
+    assert_eq!(serde_json::to_string(&OwnerName::default()).expect("it is JSON"), "null");
+    assert!(serde_json::from_str::<OwnerName>("\"../x\"").is_err());
+}

@@ -142,6 +142,8 @@ impl Edited {
                 writeln!(text, "  {key}: {value}").unwrap();
             }
         }
+        // Each is complete, also if it is the beginning of the one before.
+        text.push_str("...\n");
         text
     }
 
