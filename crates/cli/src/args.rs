@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use evenkeel_model::{RequestedRole, Role};
+use evenkeel_model::{OwnerName, RequestedRole, Role};
 
 pub(crate) use self::answers::Answers;
 pub(crate) use self::apply::{ApplyArgs, ConfirmArgs, OnFailureArg, TeardownArgs, WatchdogArgs};
@@ -68,6 +68,10 @@ pub(crate) struct GlobalArgs {
     /// real server or a gateway (until `--role director` or a teardown ends that); otherwise director.
     #[arg(long, global = true, value_parser = roles())]
     pub(crate) role: Option<RequestedRole>,
+    /// Act for this owner, one of several on this host: the one that the spec names with `owner`. Commands
+    /// without a spec act on the only owner there is.
+    #[arg(long, global = true, value_name = "NAME", value_parser = crate::owner::parse)]
+    pub(crate) owner: Option<OwnerName>,
     /// Work in this network namespace, by its name in ip-netns(8).
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) netns: Option<String>,
@@ -125,6 +129,8 @@ pub(crate) enum Command {
     Watch(LazyArgs<WatchArgs>),
     /// Show the daemon's status.
     Status(LazyArgs<StatusArgs>),
+    /// List the owners of this network namespace.
+    Owners(LazyArgs<OwnersArgs>),
     /// Let the daemon apply a plan that a guard (a safety check) refused.
     Approve(LazyArgs<ApproveArgs>),
     /// Keep the daemon from changing anything, for some time or until resume.
@@ -155,6 +161,7 @@ impl Command {
             Self::Watchdog(_) => "watchdog",
             Self::Watch(_) => "watch",
             Self::Status(_) => "status",
+            Self::Owners(_) => "owners",
             Self::Approve(_) => "approve",
             Self::Pause(_) => "pause",
             Self::Resume(_) => "resume",
@@ -192,6 +199,12 @@ pub(crate) struct OutputArgs {
     /// The output format.
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) output: OutputFormat,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OwnersArgs {
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
 }
 
 #[derive(Debug, Args)]

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use evenkeel_control::{Answer, Client, Request, Subscription};
+use evenkeel_model::OwnerName;
 use evenkeel_workflow::now;
 
 use crate::args::GlobalArgs;
@@ -15,13 +16,17 @@ use crate::render::{self, DaemonCommand, PauseEnd};
 /// Sends a request to the daemon in the network namespace of `--netns`.
 pub(crate) fn query(request: &Request, global: &GlobalArgs) -> Result<Answer, Error> {
     enter(global)?;
-    Ok(Client::of_namespace().ask(request)?)
+    Ok(client(global).ask(request)?)
 }
 
 /// Subscribes to the events of the daemon in the network namespace of `--netns`.
 pub(crate) fn subscribe(global: &GlobalArgs) -> Result<Subscription, Error> {
     enter(global)?;
-    Ok(Client::of_namespace().subscribe()?)
+    Ok(client(global).subscribe()?)
+}
+
+fn client(global: &GlobalArgs) -> Client {
+    Client::of_owner(global.owner.as_ref().and_then(OwnerName::as_str))
 }
 
 /// Sends a command to the daemon and prints its answer.

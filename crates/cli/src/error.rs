@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use evenkeel_control::{AskError, EndReason, LockError};
 use evenkeel_engine::{JournalError, KernelError, MissingCapabilities, Unconfirmed};
+use evenkeel_plan::Overlap;
 use evenkeel_source::SourceError;
 use evenkeel_spec::Problems;
 use evenkeel_watch::{BindError, DaemonError};
@@ -47,6 +48,9 @@ pub(crate) enum Error {
     /// The addresses of this host, which decide its role, cannot be read.
     #[error("the role of this host cannot be determined: {0}")]
     Role(String),
+    /// The spec overlaps with what another owner has in force.
+    #[error(transparent)]
+    Overlap(Box<Overlap>),
     /// No apply is pending.
     #[error("no apply is waiting for confirmation")]
     NothingPending,
@@ -119,6 +123,7 @@ impl From<WorkflowError> for Error {
             WorkflowError::NoSpec | WorkflowError::SpecUnavailable(_) => {
                 Self::NoSpec(error.to_string())
             }
+            WorkflowError::Overlap(overlap) => Self::Overlap(overlap),
             WorkflowError::NothingPending => Self::NothingPending,
             WorkflowError::Watchdog(error) => Self::Watchdog(error),
             WorkflowError::Unrecorded(error) => Self::Unrecorded(error),
@@ -139,6 +144,7 @@ impl Error {
             Self::Lock(LockError::Held(_)) => CommandExit::LockHeld,
             Self::Daemon(DaemonError::Control(BindError::Taken(_))) => CommandExit::LockHeld,
             Self::Unconfirmed(_)
+            | Self::Overlap(_)
             | Self::NothingPending
             | Self::Watched(_)
             | Self::Ask(AskError::Refused(_)) => CommandExit::Refused,
@@ -215,6 +221,7 @@ impl Error {
                 "nothing was changed; run as root, or grant CAP_NET_ADMIN".to_owned()
             }
             Self::Unconfirmed(_) => "nothing was changed".to_owned(),
+            Self::Overlap(overlap) => format!("nothing was changed; {}", overlap.remedy()),
             Self::Watched(_) => {
                 "nothing was changed; edit the files that the daemon follows, or stop it first"
                     .to_owned()

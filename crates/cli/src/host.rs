@@ -78,7 +78,7 @@ impl EventLog {
     }
 }
 
-/// The host that a command loads a spec for: this one, in the network namespace of `--netns`.
+/// The host that an owner's command loads a spec for: this one, in the network namespace of `--netns`.
 pub(crate) fn this_host(global: &GlobalArgs) -> Result<HostRequest, Error> {
     // What is wrong with the journal is reported when the host is opened.
     let (former, macs) = match state_dir(global)?.read(false) {
@@ -94,7 +94,11 @@ pub(crate) fn this_host(global: &GlobalArgs) -> Result<HostRequest, Error> {
 /// Enters the network namespace of `--netns`, and returns the directory of its journal.
 pub(crate) fn state_dir(global: &GlobalArgs) -> Result<StateDir, Error> {
     enter(global)?;
-    Ok(StateDir::of(&global.state_dir, namespace()?))
+    let state = StateDir::of(&global.state_dir, namespace()?);
+    Ok(match &global.owner {
+        Some(owner) => state.of_owner(owner),
+        None => state,
+    })
 }
 
 /// Enters the network namespace of `--netns`, if there is one.

@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use evenkeel_source::{HostRequest, SourceCache, read};
 use evenkeel_spec::{
-    Loaded, NoParameters, Problem, RememberedParameters, Severity, Source, load_with,
+    Loaded, NoParameters, Problem, RememberedParameters, Severity, Source, load_with, named_owner,
 };
 
 use crate::args::{GlobalArgs, ParameterArgs};
 use crate::error::{BadSpec, Error};
+use crate::host::this_host;
 use crate::output::Output;
 use crate::parameters::host_parameters;
 
@@ -33,11 +34,25 @@ pub(crate) fn spec_and_texts(
     global: &GlobalArgs,
     output: &mut Output,
 ) -> Result<(Loaded, SourceCache), Error> {
-    let known = host_parameters(parameters, global.netns.as_deref(), host)?;
+    load(texts(places)?, parameters, host, global, output)
+}
+
+fn texts(places: &[PathBuf]) -> Result<SourceCache, Error> {
     if places.iter().filter(|place| *place == Path::new("-")).count() > 1 {
         return Err(Error::Usage("`-` can be given only once".to_owned()));
     }
-    let texts = read(places)?;
+    Ok(read(places)?)
+}
+
+fn load(
+    texts: SourceCache,
+    parameters: &ParameterArgs,
+    host: HostRequest,
+    global: &GlobalArgs,
+    output: &mut Output,
+) -> Result<(Loaded, SourceCache), Error> {
+    let known = host_parameters(parameters, global.netns.as_deref(), host)?;
+    let known = known.of_owner(global.owner.clone());
     let sources = texts.read()?;
     let loaded = merged(&sources, &known, output)?;
     for name in known.unused() {
@@ -55,6 +70,33 @@ pub(crate) fn spec_and_texts(
     }
     drop(sources);
     Ok((loaded, texts.release()))
+}
+
+/// A spec that was loaded for this host.
+pub(crate) struct HostSpec {
+    pub(crate) loaded: Loaded,
+    /// Its texts, which give the positions.
+    pub(crate) texts: SourceCache,
+    /// The options, with the owner that the spec or they name.
+    pub(crate) global: GlobalArgs,
+}
+
+/// Reads specs as [`spec`] does, for this host and the owner that they name. What the host was before depends
+/// on the owner.
+///
+/// # Errors
+/// As [`spec`]; also if `--owner` names another owner than the spec.
+pub(crate) fn of_this_host(
+    places: &[PathBuf],
+    parameters: &ParameterArgs,
+    global: &GlobalArgs,
+    output: &mut Output,
+) -> Result<HostSpec, Error> {
+    let texts = texts(places)?;
+    let named = named_owner(&texts.read()?);
+    let global = GlobalArgs { owner: global.owner.clone().or(named), ..global.clone() };
+    let (loaded, texts) = load(texts, parameters, this_host(&global)?, &global, output)?;
+    Ok(HostSpec { loaded, texts, global })
 }
 
 /// Reads a snapshot. Does not print its warnings, which describe the host and not a mistake.

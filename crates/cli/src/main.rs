@@ -12,6 +12,7 @@ mod input;
 mod logging;
 mod malloc;
 mod output;
+mod owner;
 mod parameters;
 mod places;
 mod progress;

@@ -8,6 +8,8 @@ use evenkeel_engine::{
     FileError, JournalError, KernelError, MissingCapabilities, MissingCapability, Unconfirmed,
 };
 use evenkeel_host::{Action, Capability};
+use evenkeel_model::OwnerName;
+use evenkeel_plan::{Overlap, SharedObject};
 use evenkeel_source::SourceError;
 use evenkeel_spec::Problems;
 use evenkeel_watch::{BindError, DaemonError, NamespaceLost};
@@ -37,6 +39,7 @@ fn every_error_of_a_command_is_as_reviewed() {
             NotPermitted,
             Namespace,
             Role,
+            Overlap,
             NothingPending,
             Watchdog,
             Unrecorded,
@@ -93,6 +96,19 @@ fn of_inputs() -> Vec<Error> {
             source: refusal(28),
         }),
         Error::PlanFile(SavedPlanError::Boot.into()),
+        Error::Overlap(Box::new(Overlap {
+            other: OwnerName::default(),
+            shared: SharedObject::Sync,
+        })),
+        Error::Overlap(Box::new(Overlap {
+            other: "web".parse().expect("a name"),
+            shared: SharedObject::Sysctl {
+                key: "net.ipv4.ip_forward".into(),
+                here: "0".into(),
+                other_key: "net.ipv4.conf.all.forwarding".into(),
+                there: "1".into(),
+            },
+        })),
         Error::Usage("no service of this host is called `wbe`; there is `web`".to_owned()),
         Error::Signal(refusal(24)),
         Error::Prompt(refusal(5)),

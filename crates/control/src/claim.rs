@@ -66,9 +66,31 @@ enum Stage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Role {
     kind: Kind,
-    /// Which one of several of this kind in a network namespace; 0 if there is one only. Two claims
-    /// with different parts do not exclude each other.
+    /// Which one of several of this kind in a network namespace; 0 of the owner without a name. Two claims
+    /// with different parts do not exclude each other. Of a named owner it is a hash of its name: owners
+    /// with the same hash exclude each other, but their sockets have different names.
     part: u32,
+    owner: Owned,
+}
+
+/// The name of an owner in that of a socket, with zeros after it; all zeros of the owner without a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Owned([u8; Self::LONGEST]);
+
+impl Owned {
+    const LONGEST: usize = 64;
+    const UNNAMED: Self = Self([0; Self::LONGEST]);
+
+    fn new(name: &str) -> Self {
+        let mut bytes = [0; Self::LONGEST];
+        bytes.iter_mut().zip(name.bytes()).for_each(|(byte, it)| *byte = it);
+        Self(bytes)
+    }
+
+    fn name(&self) -> std::borrow::Cow<'_, str> {
+        let length = self.0.iter().position(|byte| *byte == 0).unwrap_or(Self::LONGEST);
+        String::from_utf8_lossy(&self.0[..length])
+    }
 }
 
 /// A claim, until it is dropped or the process ends. Child processes do not inherit it.
@@ -83,16 +105,32 @@ pub(crate) struct Claim {
 
 impl Role {
     /// The one process that may change the network namespace.
-    pub(crate) const LOCK: Self = Self { kind: Kind::Lock, part: 0 };
+    pub(crate) const LOCK: Self = Self::unnamed(Kind::Lock);
 
     /// The watchdog of an apply that is not confirmed yet.
-    pub(crate) const PENDING: Self = Self { kind: Kind::Pending, part: 0 };
+    pub(crate) const PENDING: Self = Self::unnamed(Kind::Pending);
 
     /// The daemon.
-    pub(crate) const DAEMON: Self = Self { kind: Kind::Daemon, part: 0 };
+    pub(crate) const DAEMON: Self = Self::unnamed(Kind::Daemon);
 
     /// A client of the daemon. Not exclusive.
-    pub(crate) const CLIENT: Self = Self { kind: Kind::Client, part: 0 };
+    pub(crate) const CLIENT: Self = Self::unnamed(Kind::Client);
+
+    const fn unnamed(kind: Kind) -> Self {
+        Self { kind, part: 0, owner: Owned::UNNAMED }
+    }
+
+    /// The same role of the owner with that name; `None` is the owner without one.
+    pub(crate) fn of_owner(self, name: Option<&str>) -> Self {
+        let Some(name) = name else { return self };
+        // FNV-1a, folded to 20 bits: every build must choose the same part.
+        let hash = name
+            .bytes()
+            .fold(0x811C_9DC5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+        let part = ((hash >> 20) ^ hash) & 0xF_FFFF;
+        // 0 is the owner without a name.
+        Self { part: part.max(1), owner: Owned::new(name), ..self }
+    }
 
     /// Claims the role for the calling thread's network namespace; `None` while another process, or
     /// another thread, has it.
@@ -208,7 +246,9 @@ impl Role {
             Kind::Daemon => "watch",
             Kind::Client => "client",
         };
-        Name::new(format!("evenkeel/{word}/{number:08x}"))
+        let owner = self.owner.name();
+        let slash = if owner.is_empty() { "" } else { "/" };
+        Name::new(format!("evenkeel/{word}{slash}{owner}/{number:08x}"))
     }
 
     /// The set of multicast groups, as the kernel shows it: a constant, the kind, the stage, and the

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::abstract_socket::Name;
+use crate::abstract_socket::{Name, Owner};
 use crate::claim::Role;
 use crate::event::{Event, EventKind};
 use crate::protocol::{
@@ -63,15 +63,24 @@ pub enum AskError {
 }
 
 impl Client {
-    /// The client of the daemon in the network namespace of the thread that asks.
-    pub fn of_namespace() -> Self {
-        Self { daemon: Role::DAEMON, patience: PATIENCE }
+    /// The client of the daemon of an owner in the network namespace of the thread that asks; `None` is the
+    /// owner without a name.
+    pub fn of_owner(name: Option<&str>) -> Self {
+        Self { daemon: Role::DAEMON.of_owner(name), patience: PATIENCE }
     }
 
     /// For tests, which share a network namespace.
     #[cfg(test)]
     pub(crate) fn of_role(daemon: Role, patience: Duration) -> Self {
         Self { daemon, patience }
+    }
+
+    /// Whether the daemon runs; false where the system does not show it.
+    pub fn is_daemon_running(&self) -> bool {
+        self.daemon.holders().is_ok_and(|holders| {
+            // Of owners with the same part, only one can have this name.
+            holders.iter().any(|name| !matches!(name.owner(), Owner::None))
+        })
     }
 
     /// Sends a request, and waits for its answer.

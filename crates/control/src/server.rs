@@ -107,12 +107,13 @@ struct Reply {
 }
 
 impl Server {
-    /// Binds the socket in the calling thread's network namespace.
+    /// Binds the socket of an owner's daemon in the calling thread's network namespace; `None` is the owner
+    /// without a name.
     ///
     /// # Errors
-    /// [`BindError::Taken`] if another daemon has it.
-    pub fn bind() -> Result<Self, BindError> {
-        Self::of_role(Role::DAEMON)
+    /// [`BindError::Taken`] if another daemon of this owner has it.
+    pub fn bind(owner: Option<&str>) -> Result<Self, BindError> {
+        Self::of_role(Role::DAEMON.of_owner(owner))
     }
 
     pub(crate) fn of_role(role: Role) -> Result<Self, BindError> {

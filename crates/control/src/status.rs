@@ -21,6 +21,9 @@ pub struct Status {
     pub pid: u32,
     /// The network namespace it works in, by the name of its folder in the state directory.
     pub namespace: String,
+    /// The owner whose spec it enforces; absent for the owner without a name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
     /// When the daemon started.
     pub started: u64,
     /// Whether the daemon changes anything.

@@ -8,6 +8,7 @@ pub(crate) fn status() -> Status {
         format: FORMAT,
         version: "1.2.3".to_owned(),
         pid: 7,
+        owner: None,
         namespace: "init".to_owned(),
         started: 1_790_000_000,
         mode: Mode::Enforce,

@@ -6,11 +6,12 @@
 //! `<state-dir>/<namespace>/journal.json`. The texts of the last applied spec are in a file beside it
 //! ([`spec_store`]), because every command reads the journal, but only plans with changes need the
 //! texts. [`file`] keeps both intact; [`namespace`] decides what remains of a journal in another
-//! namespace of the same name.
+//! namespace of the same name; [`owners`] reads those of the other owners of the namespace.
 
 mod adoption;
 mod file;
 mod namespace;
+mod owners;
 mod spec_store;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -175,9 +176,12 @@ impl Journal {
             Some(pending) if pending.is_of_this_boot() => {
                 Err(Unconfirmed(pending.description(now)))
             }
-            _ => {
-                PendingMarker::check_none().map_err(|error| Unconfirmed(crate::error_chain(&error)))
-            }
+            // The rollback of another owner's may restore what both ask for by then.
+            _ => match self.pending_elsewhere() {
+                Some(pending) => Err(Unconfirmed(pending)),
+                None => PendingMarker::check_none()
+                    .map_err(|error| Unconfirmed(crate::error_chain(&error))),
+            },
         }
     }
 
@@ -222,6 +226,13 @@ impl StateDir {
     /// # Errors
     /// The file exists and cannot be read or renamed, or a newer evenkeel wrote it.
     pub fn read(&self, set_aside: bool) -> Result<(Journal, Option<String>), JournalError> {
+        let others = self.other_owners()?;
+        let (mut journal, warning) = self.read_own(set_aside)?;
+        journal.record.others = others;
+        Ok((journal, warning))
+    }
+
+    fn read_own(&self, set_aside: bool) -> Result<(Journal, Option<String>), JournalError> {
         let problem = match self.find()? {
             Found::Nothing => return Ok((self.empty(), None)),
             Found::Valid(journal) => return Ok((*journal, None)),
@@ -240,7 +251,7 @@ impl StateDir {
         Ok((self.empty(), Some(message)))
     }
 
-    /// Reads the journal and leaves the file unchanged.
+    /// Reads the journal, without those of other owners, and leaves the file unchanged.
     ///
     /// The start times of drains are converted to the current wall clock. What belongs to another
     /// namespace of the same label is left out ([`namespace`]).

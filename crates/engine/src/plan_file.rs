@@ -112,6 +112,7 @@ mod tests {
                 host: "lb1".to_owned(),
                 namespace: "init".to_owned(),
                 identity,
+                owner: evenkeel_model::OwnerName::default(),
                 role: "director".to_owned(),
             },
             target: vec!["web".to_owned()],

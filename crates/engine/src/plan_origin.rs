@@ -1,7 +1,7 @@
-//! The host, boot, network namespace and role for which a plan was made.
+//! The host, boot, network namespace, owner and role for which a plan was made.
 
 use evenkeel_host::{Namespace, NamespaceIdentity};
-use evenkeel_model::HostRoles;
+use evenkeel_model::{HostRoles, OwnerName};
 use serde::{Deserialize, Serialize};
 
 /// The origin of a plan; a saved plan is applied only where all of it is the same.
@@ -15,6 +15,9 @@ pub struct PlanOrigin {
     /// The identity of the network namespace, which differs from others of that name and includes
     /// the boot.
     pub identity: NamespaceIdentity,
+    /// The owner that the plan was made for.
+    #[serde(default, skip_serializing_if = "OwnerName::is_unnamed")]
+    pub owner: OwnerName,
     /// The host's roles, as [`HostRoles`] displays them.
     pub role: String,
 }
@@ -24,12 +27,13 @@ impl PlanOrigin {
     ///
     /// # Errors
     /// The network namespace cannot be identified.
-    pub fn here(roles: &HostRoles) -> Result<Self, evenkeel_host::Error> {
+    pub fn here(owner: &OwnerName, roles: &HostRoles) -> Result<Self, evenkeel_host::Error> {
         let namespace = Namespace::current()?;
         Ok(Self {
             host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
             namespace: namespace.label(),
             identity: namespace.identity,
+            owner: owner.clone(),
             role: roles.to_string(),
         })
     }

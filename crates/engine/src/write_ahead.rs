@@ -71,6 +71,7 @@ fn record_intent(journal: &mut Journal, pass: &Pass<'_>, context: &dyn Execution
     // The kernel deletes none of these as a side effect: another program did.
     journal.host_objects.retain(|it| !it.carries_vips() || !pass.live.host_objects.is_gone(it));
     journal.record.handed_over.retain_live(&pass.live);
+    journal.inherit(pass.desired);
     journal.record.note_foreign_vips(pass.desired, &pass.live);
     journal.record.forget_filled(pass.desired, &pass.live);
     journal.record.note_new_services(pass.desired, &pass.live, &pass.steps);
@@ -153,8 +154,10 @@ fn record_sysctl(
     }
     let originals = rewrites.iter().map(|(key, before)| {
         // evenkeel may have set it itself.
-        let recorded = record.sysctls.get(key).filter(|value| ***value != *UNSET);
-        (key.clone(), recorded.unwrap_or(before).clone())
+        let recorded = record.sysctls.get(key).map(|value| &**value);
+        let recorded = recorded.or_else(|| record.others.former_sysctl(key));
+        let recorded = recorded.filter(|value| **value != *UNSET);
+        (key.clone(), recorded.unwrap_or(before).into())
     });
     let values = originals.collect();
     record.side_effects.insert(key, values);
@@ -311,6 +314,8 @@ impl Journal {
     /// ones.
     pub fn set_active_spec(&mut self, desired: &Desired) {
         self.let_go(desired);
+        self.inherit(desired);
+        self.leave_to_others(desired);
         self.record.governed_by(desired);
         self.record.forget_foreign_vips(desired);
         self.record.timeouts = desired.timeouts;

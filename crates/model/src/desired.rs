@@ -9,13 +9,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Binding, DesiredTimeouts, Drain, Family, Guards, HostObject, HostRoles, HostValue, Ignore,
-    LeftScope, RealServerKey, Scope, Service, ServiceKey, SourceNat, SyncDaemon, SyncState, Vip,
-    WhenLeft,
+    LeftScope, OwnerName, RealServerKey, Scope, Service, ServiceKey, SourceNat, SyncDaemon,
+    SyncState, Vip, WhenLeft,
 };
 
 /// The desired state of one host.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Desired {
+    /// The owner that the spec names; the one without a name if it names none.
+    #[serde(default, skip_serializing_if = "OwnerName::is_unnamed")]
+    pub owner: OwnerName,
     /// What the host is in the cluster.
     #[serde(default)]
     pub roles: HostRoles,

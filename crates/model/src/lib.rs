@@ -8,6 +8,7 @@
 
 #[cfg(feature = "proptest")]
 pub mod arbitrary;
+mod claims;
 mod cluster;
 mod desired;
 mod drain;
@@ -25,6 +26,7 @@ mod live;
 mod local_sessions;
 mod netmask;
 mod owner;
+mod owner_name;
 mod printable;
 mod protocol;
 mod real_server;
@@ -40,6 +42,7 @@ mod sysctl;
 mod timeouts;
 mod vip;
 
+pub use claims::Claims;
 pub use cluster::{Cluster, Director, DirectorMac, Gateway, RequestedRole, RoleProblem, roles};
 pub use desired::{Desired, Elsewhere, Label, NamedService, Names, RealServerPart};
 pub use drain::Drain;
@@ -57,6 +60,7 @@ pub use live::{Link, Live};
 pub use local_sessions::{LocalSession, LocalSessions};
 pub use netmask::Netmask;
 pub use owner::Owner;
+pub use owner_name::{InvalidOwnerName, OwnerName};
 pub use printable::{printable, printable_name};
 pub use protocol::Protocol;
 pub use real_server::{MAX_WEIGHT, RealServer, RealServerKey};

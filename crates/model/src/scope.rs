@@ -60,6 +60,15 @@ impl Scope {
         }
     }
 
+    /// Returns a part that both govern, described; `None` if they govern nothing in common.
+    pub fn overlap(&self, other: &Self) -> Option<String> {
+        match (self, other) {
+            (Self::Limited(one), Self::Limited(two)) => one.overlap(two),
+            (Self::Limited(part), _) | (_, Self::Limited(part)) => Some(part.to_string()),
+            _ => Some("the whole table".to_owned()),
+        }
+    }
+
     /// Whether everything that `other` governs is governed by this one too.
     pub fn covers(&self, other: &Self) -> bool {
         match (self, other) {
@@ -80,6 +89,35 @@ impl Limits {
             ServiceKey::Fwmark { fwmark, .. } => fwmarks.iter().any(|it| it.contains(fwmark)),
         };
         is_listed || services.contains(service)
+    }
+
+    fn overlap(&self, other: &Self) -> Option<String> {
+        for one in &self.vips {
+            for two in &other.vips {
+                // Of two networks with an address in common, one is in the other.
+                if one.contains(two) || two.contains(one) {
+                    let part = if one.contains(two) { two } else { one };
+                    let vips = vec![*part];
+                    return Some(Self { vips, ..Self::default() }.to_string());
+                }
+            }
+        }
+        for one in &self.fwmarks {
+            for two in &other.fwmarks {
+                let common = *one.start().max(two.start())..=*one.end().min(two.end());
+                if !common.is_empty() {
+                    let fwmarks = vec![common];
+                    return Some(Self { fwmarks, ..Self::default() }.to_string());
+                }
+            }
+        }
+        let common = |one: &Self, two: &Self| {
+            one.services
+                .iter()
+                .find(|service| two.contains(service))
+                .map(|it| format!("service {it}"))
+        };
+        common(self, other).or_else(|| common(other, self))
     }
 
     fn cover(&self, other: &Self) -> bool {

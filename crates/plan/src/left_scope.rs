@@ -103,6 +103,8 @@ pub fn narrows(desired: &Desired, record: &PriorState) -> bool {
 
 /// Determines what left the scope of a spec.
 pub fn left_scope(inputs: &LeftScopeInputs<'_>) -> LeftObjects {
+    let seen = inputs.record.others.disown(inputs.live, inputs.desired);
+    let inputs = &LeftScopeInputs { live: &seen, ..*inputs };
     let mut removed = inputs.still_to_remove();
     let mut left = inputs.left();
     let is_known = |object: &Object| contains(&removed, object);
@@ -229,7 +231,8 @@ impl<'a> LeftScopeInputs<'a> {
         let changed = record.sysctls.iter().filter(|(key, original)| {
             ***original != *UNSET && live.sysctls.get(*key).is_some_and(|value| value != *original)
         });
-        changed.map(|(key, _)| key.clone()).filter(|key| !self.names_sysctl(key)).collect()
+        let left = changed.map(|(key, _)| key.clone()).filter(|key| !self.names_sysctl(key));
+        left.filter(|key| !record.others.ask_for_sysctl(key)).collect()
     }
 
     fn names_sysctl(&self, key: &str) -> bool {
@@ -271,7 +274,11 @@ impl<'a> LeftScopeInputs<'a> {
         left.dummies.retain(|name| {
             is_owned_dummy(live, name) && self.is_unused(name, |vip| record.left.vips.contains(vip))
         });
-        left.sysctls.retain(|key| record.sysctls.contains_key(key) && !self.names_sysctl(key));
+        left.sysctls.retain(|key| {
+            record.sysctls.contains_key(key)
+                && !self.names_sysctl(key)
+                && !record.others.ask_for_sysctl(key)
+        });
         left.sync.retain(|state| live.sync.contains_key(state) && desired.sync.is_none());
         left.timeouts = changing(left.timeouts.only(desired.timeouts, false), live);
         left

@@ -69,6 +69,8 @@ pub struct WiderScope {
 
 /// Makes a plan. The same inputs give the same plan.
 pub fn plan(inputs: Inputs<'_>) -> Plan {
+    let seen = inputs.record.others.disown(inputs.live, inputs.desired);
+    let inputs = Inputs { live: &seen, ..inputs };
     let Inputs {
         desired,
         live,

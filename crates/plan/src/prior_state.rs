@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_model::{
-    Binding, DefaultRouteValue, Desired, DesiredTimeouts, Drain, ForeignMarks, Guards, HostObject,
-    HostValue, LeftScope, RealServerKey, Scope, ServiceKey,
+    Binding, Claims, DefaultRouteValue, Desired, DesiredTimeouts, Drain, ForeignMarks, Guards,
+    HostObject, HostValue, LeftScope, RealServerKey, Scope, ServiceKey,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{ClockReading, RealServerRecords, Uptime};
+use crate::{ClockReading, OtherOwners, RealServerRecords, Uptime};
 
 /// The part of the record that every plan depends on. The last applied spec, which only plans with
 /// changes need, is separate: [`crate::Inputs::last`].
@@ -20,6 +20,12 @@ pub struct PriorState {
     /// The scope of the spec in force; `None` if not recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<Scope>,
+    /// What the spec in force asks for, for other owners to compare.
+    #[serde(default, skip_serializing_if = "Claims::is_empty")]
+    pub claims: Claims,
+    /// The other owners, from their own journals.
+    #[serde(skip)]
+    pub others: OtherOwners,
     /// The guard thresholds of the spec in force; `None` if not recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guards: Option<Guards>,
@@ -67,6 +73,7 @@ impl PriorState {
     pub fn governed_by(&mut self, desired: &Desired) {
         self.applied = true;
         self.scope = Some(desired.scope.clone());
+        self.claims = Claims::of(desired);
         self.guards = Some(desired.guards);
     }
 

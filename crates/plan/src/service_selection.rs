@@ -95,6 +95,7 @@ impl ServiceSelection {
     pub fn narrow_desired(&self, desired: Desired) -> Desired {
         let parts = SelectedParts::of_spec(&self.keys, &desired);
         let Desired {
+            owner,
             roles,
             elsewhere,
             mut real_server,
@@ -132,6 +133,7 @@ impl ServiceSelection {
             parts.selected.sysctls.contains(key) || is_needed(key, &services, &host_objects)
         });
         Desired {
+            owner,
             roles,
             elsewhere,
             real_server,

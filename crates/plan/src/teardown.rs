@@ -15,7 +15,7 @@ use crate::guard::Advice;
 use crate::order::Phase;
 use crate::resource::dummy::is_link_local;
 use crate::warning::KeptTimeout;
-use crate::{Guard, Op, Plan, PriorState, Warning};
+use crate::{Guard, Op, OtherOwners, Plan, PriorState, Warning};
 
 pub use remaining::{Remaining, StayingService, Stays, TeardownInputs, remaining};
 
@@ -58,7 +58,7 @@ pub fn teardown(
         }
     }
     warnings.extend(kept_timeouts(live, record.timeouts));
-    let devices = deleted_dummies(&steps, live, dummies, &mut warnings);
+    let devices = deleted_dummies(&steps, live, dummies, &record.others, &mut warnings);
     let first = steps.iter().position(|op| op.phase() > Phase::DeleteDummies);
     let first = first.unwrap_or(steps.len());
     let impacts = impacts
@@ -103,6 +103,7 @@ fn deleted_dummies(
     steps: &[Op],
     live: &Live,
     dummies: &BTreeSet<Box<str>>,
+    others: &OtherOwners,
     warnings: &mut Vec<Warning>,
 ) -> Vec<Op> {
     let unbound: BTreeSet<_> = steps
@@ -113,7 +114,10 @@ fn deleted_dummies(
         })
         .collect();
     let links = live.links.as_ref();
-    let is_there = |name: &str| links.and_then(|it| it.get(name)).is_some_and(|it| it.dummy);
+    let is_there = |name: &str| {
+        let link = links.and_then(|it| it.get(name));
+        link.is_some_and(|it| it.dummy) && !others.have_dummy(name)
+    };
     let mut deleted = Vec::new();
     for interface in dummies.iter().filter(|name| is_there(name)) {
         let mut left = live.addresses.iter().filter(|(binding, owner)| {

@@ -11,7 +11,9 @@ use std::fmt;
 use std::net::IpAddr;
 
 use evenkeel_host::Address;
-use evenkeel_model::{Binding, Cluster, FormerRole, HostInputs, Owner, RequestedRole, Role};
+use evenkeel_model::{
+    Binding, Cluster, FormerRole, HostInputs, Owner, OwnerName, RequestedRole, Role,
+};
 use evenkeel_spec::{HostKnowledge, Parameter, Parameters};
 
 use host_addresses::{AddressReader, first_own, host_inputs};
@@ -24,6 +26,8 @@ pub use readings::{ParameterName, ParameterReadings, ParameterValue};
 /// network namespace. It records which parameters were requested, so that their values can be compared
 /// later: parameters are inputs of a spec, as files are.
 pub struct HostParameters {
+    /// The owner that specs have to be of; `None` accepts any.
+    owner: Option<OwnerName>,
     set: BTreeMap<String, String>,
     host: HostRequest,
     /// The cluster of the last spec for which the inputs of roles were requested.
@@ -83,6 +87,7 @@ impl HostParameters {
 
     fn with_reader(set: BTreeMap<String, String>, reader: AddressReader) -> Self {
         Self {
+            owner: None,
             set,
             host: HostRequest::ThisHost { role: None, former: None, macs: Macs::new() },
             cluster: RefCell::default(),
@@ -94,6 +99,13 @@ impl HostParameters {
             addresses: OnceCell::new(),
             used: RefCell::default(),
         }
+    }
+
+    /// Refuses specs of other owners.
+    #[must_use]
+    pub fn of_owner(mut self, owner: Option<OwnerName>) -> Self {
+        self.owner = owner;
+        self
     }
 
     /// Returns the names of `--set` that were not requested.
@@ -254,6 +266,10 @@ impl Parameters for HostParameters {
             ParameterValue::Missing => Ok(None),
             ParameterValue::Unusable(why) | ParameterValue::Unavailable(why) => Err(why),
         }
+    }
+
+    fn expected_owner(&self) -> Option<OwnerName> {
+        self.owner.clone()
     }
 
     fn may_be_no_director(&self) -> bool {

@@ -47,7 +47,7 @@ mod suggest;
 mod write;
 mod yaml;
 
-pub use load::{Loaded, load, load_with};
+pub use load::{Loaded, load, load_with, named_owner};
 pub use parameter::{
     HOST_INPUTS, HostKnowledge, NoParameters, Parameter, Parameters, RememberedParameters,
     is_parameter_name,

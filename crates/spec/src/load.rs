@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{
-    Desired, DesiredTimeouts, HostInputs, HostObjectKind, Live, LiveHostObjects, Owner,
+    Desired, DesiredTimeouts, HostInputs, HostObjectKind, Live, LiveHostObjects, Owner, OwnerName,
     RoleProblem, Timeouts,
 };
 
@@ -83,6 +83,7 @@ impl Loaded {
             timeouts,
             sync,
             sysctls,
+            owner: _,
             roles: _,
             elsewhere: _,
             real_server: _,
@@ -169,6 +170,13 @@ pub fn load_with(sources: &[Source], parameters: &dyn Parameters) -> Result<Load
     } else {
         Ok(Loaded { desired, warnings: problems, cluster, observed, values })
     }
+}
+
+/// Returns the owner that the texts name, before they are loaded: where its journal is, and thus what
+/// the host was before, depends on it. `None` if none is named, or the texts cannot be read.
+pub fn named_owner(sources: &[Source]) -> Option<OwnerName> {
+    let texts = sources.iter().filter_map(|source| source::text(&source.text).ok());
+    texts.filter(|text| text.contains("owner")).find_map(yaml::owner)
 }
 
 /// The observations of the last snapshot among the sources.
@@ -278,7 +286,8 @@ impl Report<'_> {
         let mut readings: Vec<_> = readings.collect();
         let complete = readings.iter().all(Option::is_some);
         let mut diagnostics = Diagnostics::default();
-        match resolve::resolve(&mut readings, complete, &mut diagnostics) {
+        let owner = self.parameters.expected_owner();
+        match resolve::resolve(&mut readings, complete, owner.as_ref(), &mut diagnostics) {
             Ok(cluster) => {
                 let (desired, cluster) = self.for_host(cluster, &readings, &mut diagnostics);
                 Ok(Attempt { desired, cluster, observed: observed(readings), diagnostics })

@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use evenkeel_model::{Cluster, Family, HostInputs};
+use evenkeel_model::{Cluster, Family, HostInputs, OwnerName};
 
 use crate::problem::Problem;
 use crate::source::MAX_SOURCE;
@@ -56,6 +56,11 @@ pub trait Parameters {
     /// # Errors
     /// Why the value cannot be determined, as text: `the variable is not UTF-8`.
     fn value(&self, parameter: Parameter<'_>) -> Result<Option<String>, String>;
+
+    /// The owner that the spec has to be of; `None` accepts any.
+    fn expected_owner(&self) -> Option<OwnerName> {
+        None
+    }
 
     /// Whether the host may be no director of a spec that lists none.
     fn may_be_no_director(&self) -> bool {

@@ -41,7 +41,7 @@ impl Loaded {
             located.push(found);
         }
         let mut diagnostics = Diagnostics::with_origins();
-        let Ok(mut cluster) = resolve::resolve(&mut readings, true, &mut diagnostics) else {
+        let Ok(mut cluster) = resolve::resolve(&mut readings, true, None, &mut diagnostics) else {
             return Provenance::default();
         };
         if let Some(inputs) = self.values.host() {

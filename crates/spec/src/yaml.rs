@@ -11,10 +11,11 @@
 
 use std::vec;
 
+use evenkeel_model::OwnerName;
 use serde::Deserialize;
 
 use crate::recovering_de::{Field, List};
-use crate::spec::{Service, Spec};
+use crate::spec::{OwnerText, Service, Spec};
 
 /// The approximate size of a piece in bytes: the memory for its events is reused for the next one.
 const PIECE: usize = 2 << 10;
@@ -75,6 +76,24 @@ impl Iterator for Services<'_> {
             self.read = services.into_iter();
         }
     }
+}
+
+/// Returns what a text names as its owner, without reading the rest; `None` if it names none, or cannot be
+/// read.
+pub(crate) fn owner(text: &str) -> Option<OwnerName> {
+    #[derive(Deserialize)]
+    struct Peeked {
+        owner: OwnerText,
+    }
+    // A spec in braces is a small one.
+    let is_in_braces = text.lines().any(|line| line.starts_with('{'));
+    let begins =
+        |line: &&str| ["owner", "\"owner\"", "'owner'"].iter().any(|it| line.starts_with(it));
+    let piece = match is_in_braces {
+        true => text,
+        false => text.lines().find(begins)?,
+    };
+    serde_yaml::from_str(piece).ok().map(|Peeked { owner }| owner.0)
 }
 
 /// Parses a text that holds one spec. The services of a large one are parsed when they are

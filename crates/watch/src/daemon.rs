@@ -100,7 +100,7 @@ async fn serve(
     parameters: HostParameters,
     listener: Option<Listener>,
 ) -> Result<(), DaemonError> {
-    let server = Server::bind()?;
+    let server = Server::bind(options.state.owner().as_str())?;
     let changes = AddressMonitor::subscribe().map_err(DaemonError::AddressMonitor)?;
     let mut signals = Signals::new().map_err(system("install signal handlers"))?;
 

@@ -14,6 +14,7 @@ pub(crate) fn starting(options: &Options, now: u64) -> Status {
         version: options.version.to_owned(),
         pid: std::process::id(),
         namespace: options.namespace.clone(),
+        owner: options.state.owner().as_str().map(Into::into),
         started: now,
         mode: options.mode,
         state: State::Starting,

@@ -140,7 +140,7 @@ fn planned<K: Kernel>(
     events: &mut dyn EventSink,
 ) -> Result<PlannedHost, WorkflowError> {
     let ApplyRequest { desired, texts, parameters, selectors, saved, daemon_use } = request;
-    check_no_conflict(daemon_use)?;
+    check_no_conflict(daemon_use, session.state.owner())?;
     let new = NewSpec { texts, parameters };
     let planned = PlannedHost::for_host(session, desired.clone(), new, selectors, now, events)?;
     if let Some(saved) = saved {
@@ -212,7 +212,7 @@ fn execute<K: Kernel>(
         let begun = (&*steps, &before.record.real_server);
         confirm::begin(seconds, begun, desired, state, journal, start_watchdog)?;
     }
-    let is_daemon_enforcing = is_daemon_enforcing()?;
+    let is_daemon_enforcing = is_daemon_enforcing(state.owner())?;
     progress.begin(&steps, Names { desired, last: last.as_ref() });
     let pass = Pass {
         desired,

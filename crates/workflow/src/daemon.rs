@@ -1,6 +1,7 @@
 //! What a use case may do beside a running daemon.
 
 use evenkeel_control::{Answer, AskError, Client, Mode, Request};
+use evenkeel_model::OwnerName;
 
 use crate::error::WorkflowError;
 
@@ -13,17 +14,20 @@ pub enum DaemonUse<'a> {
     Nothing(&'a str),
 }
 
-/// Checks that a use case does not conflict with a running daemon: only the daemon's own spec may be
-/// applied.
+/// Checks that a use case of an owner does not conflict with a running daemon of that owner: only the
+/// daemon's own spec may be applied. Daemons of other owners are no obstacle.
 ///
 /// # Errors
 /// A daemon runs and enforces another spec, or does not answer.
-pub fn check_no_conflict(daemon_use: &DaemonUse<'_>) -> Result<(), WorkflowError> {
+pub fn check_no_conflict(
+    daemon_use: &DaemonUse<'_>,
+    owner: &OwnerName,
+) -> Result<(), WorkflowError> {
     let sources = match daemon_use {
         DaemonUse::Spec(places) => places.clone(),
         DaemonUse::Nothing(_) => Vec::new(),
     };
-    let answer = Client::of_namespace().ask(&Request::MayApply { sources });
+    let answer = Client::of_owner(owner.as_str()).ask(&Request::MayApply { sources });
     match (answer, daemon_use) {
         (Ok(Answer::Refused(message)), DaemonUse::Spec(_)) => Err(WorkflowError::Watched(message)),
         (Ok(Answer::Refused(message)), DaemonUse::Nothing(what)) => Err(WorkflowError::Watched(
@@ -34,12 +38,12 @@ pub fn check_no_conflict(daemon_use: &DaemonUse<'_>) -> Result<(), WorkflowError
     }
 }
 
-/// Whether a daemon enforces a spec in this network namespace and is not paused.
+/// Whether the daemon of an owner enforces a spec in this network namespace and is not paused.
 ///
 /// # Errors
 /// A daemon runs and does not answer.
-pub fn is_daemon_enforcing() -> Result<bool, WorkflowError> {
-    match Client::of_namespace().ask(&Request::Status) {
+pub fn is_daemon_enforcing(owner: &OwnerName) -> Result<bool, WorkflowError> {
+    match Client::of_owner(owner.as_str()).ask(&Request::Status) {
         Ok(Answer::Status(status)) => Ok(status.mode == Mode::Enforce && status.paused.is_none()),
         Ok(_) | Err(AskError::NoDaemon) => Ok(false),
         Err(error) => Err(error.into()),

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use evenkeel_engine::{ExecutionContext, Kernel, Report};
-use evenkeel_model::{RealServerKey, ServiceKey};
+use evenkeel_model::{OwnerName, RealServerKey, ServiceKey};
 use evenkeel_plan::Op;
 
 use crate::daemon::is_daemon_enforcing;
@@ -29,12 +29,13 @@ pub enum DrainEnd {
     DaemonStopped,
 }
 
-/// Waits until the daemon has ended the drains of the report.
+/// Waits until the daemon of an owner has ended the drains of the report.
 ///
 /// # Errors
 /// The kernel cannot be read, or the daemon does not answer.
 pub fn wait_for_drains(
     report: &Report,
+    owner: &OwnerName,
     kernel: &mut dyn Kernel,
     context: &mut dyn ExecutionContext,
 ) -> Result<DrainEnd, WorkflowError> {
@@ -58,7 +59,7 @@ pub fn wait_for_drains(
         if context.is_interrupted() {
             return Ok(DrainEnd::Interrupted);
         }
-        if !is_daemon_enforcing()? {
+        if !is_daemon_enforcing(owner)? {
             return Ok(DrainEnd::DaemonStopped);
         }
         context.pause(POLL_INTERVAL);

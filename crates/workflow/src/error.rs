@@ -7,7 +7,7 @@ use evenkeel_engine::{
     JournalError, KernelError, MissingCapabilities, SpecUnavailable, Unconfirmed,
 };
 use evenkeel_model::{Scope, ServiceKey};
-use evenkeel_plan::UnknownSelection;
+use evenkeel_plan::{Overlap, UnknownSelection};
 use thiserror::Error;
 
 use crate::saved_plan::SavedPlanError;
@@ -44,6 +44,9 @@ pub enum WorkflowError {
         /// The scope.
         scope: Scope,
     },
+    /// The spec overlaps with what another owner has in force.
+    #[error(transparent)]
+    Overlap(Box<Overlap>),
     /// No spec says which services are in scope.
     #[error("no spec is known for this network namespace: none was applied as a whole")]
     NoSpec,
@@ -68,4 +71,10 @@ pub enum WorkflowError {
     /// A saved plan is not applied.
     #[error(transparent)]
     SavedPlan(#[from] SavedPlanError),
+}
+
+impl From<Overlap> for WorkflowError {
+    fn from(overlap: Overlap) -> Self {
+        Self::Overlap(Box::new(overlap))
+    }
 }

@@ -76,7 +76,7 @@ pub fn wait_for_leaving<K: Kernel>(
         if progress.is_interrupted() {
             return Ok(LeavingWait { end: LeavingEnd::Interrupted, ..wait });
         }
-        if !left.is_zero() || is_daemon_enforcing()? {
+        if !left.is_zero() || is_daemon_enforcing(host.state.owner())? {
             progress.pause(left.clamp(Duration::from_millis(1), POLL_INTERVAL));
             continue;
         }

@@ -40,7 +40,8 @@ impl PlannedHost {
     /// Plans for this host, at the time `now`.
     ///
     /// # Errors
-    /// The kernel cannot be read, or a selector names no service.
+    /// The kernel cannot be read, a selector names no service, or the spec overlaps with what another owner
+    /// has in force.
     pub fn for_host<K: Kernel>(
         session: &mut Session<K>,
         mut desired: Desired,
@@ -49,6 +50,9 @@ impl PlannedHost {
         now: &ClockReading,
         events: &mut dyn EventSink,
     ) -> Result<Self, WorkflowError> {
+        if let Some(overlap) = session.journal.record.others.overlap(&desired) {
+            return Err(overlap.into());
+        }
         let mut request = session.read_request(&desired);
         request.extend(CONNECTION_SYSCTLS.map(Into::into));
         let live = session.kernel.observe(&request)?;

@@ -11,7 +11,7 @@ use evenkeel_engine::{
     Directory, FileError, FileUse, ParameterValues, PlanFile, PlanFileProblem, PlanOrigin, PlanText,
 };
 use evenkeel_model::Desired;
-use evenkeel_model::HostRoles;
+use evenkeel_model::{HostRoles, OwnerName};
 use evenkeel_plan::{Op, staleness_diff};
 use evenkeel_spec::{RememberedParameters, Source};
 use thiserror::Error;
@@ -179,6 +179,11 @@ impl SavedPlan {
         &self.0.target
     }
 
+    /// The owner that it was made for.
+    pub fn owner(&self) -> &OwnerName {
+        &self.0.origin.owner
+    }
+
     /// Checks that it was made for these roles.
     ///
     /// # Errors
@@ -218,7 +223,7 @@ impl SavedPlan {
         if evenkeel != env!("CARGO_PKG_VERSION") {
             return Err(SavedPlanError::Version { made: evenkeel.clone() });
         }
-        let PlanOrigin { host, namespace, identity, role: _ } = origin;
+        let PlanOrigin { host, namespace, identity, owner: _, role: _ } = origin;
         let both = |made: &String, here: &String| (made.clone(), here.clone());
         if *host != here.host {
             let (made, here) = both(host, &here.host);
@@ -258,6 +263,7 @@ mod tests {
                 inode: 4_026_531_840,
                 is_first: true,
             },
+            owner: evenkeel_model::OwnerName::default(),
             role: "director".to_owned(),
         }
     }

@@ -125,7 +125,7 @@ fn planned<K: Kernel>(
     options: &TeardownOptions<'_>,
     events: &mut dyn EventSink,
 ) -> Result<TeardownPlan, WorkflowError> {
-    check_no_conflict(&DaemonUse::Nothing("a teardown"))?;
+    check_no_conflict(&DaemonUse::Nothing("a teardown"), session.state.owner())?;
     let Session { kernel, state, journal, lock: _ } = session;
     // A teardown has no new spec.
     let (texts, parameters) = (Vec::<Source>::new(), ParameterValues::new());
@@ -216,9 +216,10 @@ fn is_complete(report: &Report) -> bool {
 /// Resets the journal: nothing is applied here any more. Objects that evenkeel created and may not
 /// remove now, such as an address out of scope, stay on record as its own.
 fn forget(journal: &mut Journal, live: &Live) {
+    journal.leave_to_others(&Desired::default());
     // What was handed over keeps its mark in the kernel.
-    let handed_over = std::mem::take(&mut journal.record.handed_over);
-    journal.record = PriorState { handed_over, ..PriorState::default() };
+    let PriorState { handed_over, others, .. } = std::mem::take(&mut journal.record);
+    journal.record = PriorState { handed_over, others, ..PriorState::default() };
     journal.spec = None;
     journal.targeted = PartialApplies::default();
     journal.next = None;

@@ -8,7 +8,7 @@ use evenkeel_engine::{
     Unconfirmed,
 };
 use evenkeel_model::{HostObjectKind, Limits, Protocol, Scope, ServiceKey};
-use evenkeel_plan::UnknownSelection;
+use evenkeel_plan::{Overlap, SharedObject, UnknownSelection};
 
 use crate::{Event, PlanFileError, SavedPlanError, WorkflowError};
 
@@ -30,6 +30,7 @@ fn every_text_is_as_reviewed() {
             NotPermitted,
             UnknownSelection,
             OutOfScope,
+            Overlap,
             NoSpec,
             SpecUnavailable,
             NothingPending,
@@ -119,6 +120,10 @@ fn errors() -> Vec<WorkflowError> {
         WorkflowError::UnknownSelection(unknown),
         out_of_scope(on("192.0.2.1"), "198.51.100.0/24"),
         out_of_scope(on("2001:db8::1"), "2001:db8:1::/48"),
+        WorkflowError::Overlap(Box::new(Overlap {
+            other: "web".parse().expect("a name"),
+            shared: SharedObject::Timeout { name: "tcp", here: 900, there: 600 },
+        })),
         WorkflowError::NoSpec,
         WorkflowError::SpecUnavailable(spec_unavailable()),
         WorkflowError::NothingPending,

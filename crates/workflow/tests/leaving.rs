@@ -290,7 +290,8 @@ fn a_saved_plan_is_stale_once_what_stayed_is_to_be_removed() {
     let (site, mut user) = (Site::new(), User::new());
     let taken_out = request(2, false);
     site.apply(&taken_out, &mut user);
-    let origin = PlanOrigin::here(&HostRoles::NONE).expect("this host has one");
+    let origin = PlanOrigin::here(&evenkeel_model::OwnerName::default(), &HostRoles::NONE)
+        .expect("this host has one");
     let parameters = taken_out.parameters.clone();
     let saved = SavedPlan::new(origin, &[], &taken_out.texts, parameters, &[]);
     let saved = ApplyRequest { saved: Some(saved), ..taken_out };

@@ -41,16 +41,16 @@ mod zero;
 
 /// A directory with specs and a state directory of its own, in which the program runs in the
 /// calling thread's network namespace.
-struct Fixture {
+pub(crate) struct Fixture {
     folder: TempDir,
 }
 
 /// The result of a run.
 #[derive(Debug, PartialEq, Eq)]
-struct Answer {
-    status: i32,
-    stdout: String,
-    stderr: String,
+pub(crate) struct Answer {
+    pub(crate) status: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl From<Output> for Answer {
@@ -64,7 +64,7 @@ impl From<Output> for Answer {
 impl Fixture {
     /// Creates a new namespace with the table of these `ipvsadm` rules and a device `eth0` for
     /// VIPs.
-    fn new(rules: &str) -> Self {
+    pub(crate) fn new(rules: &str) -> Self {
         fresh_namespace();
         run("ip link add eth0 up type dummy");
         if !rules.is_empty() {
@@ -86,29 +86,29 @@ impl Fixture {
         Self { folder: tempfile::tempdir().unwrap() }
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    fn write(&self, name: &str, text: impl AsRef<[u8]>) {
+    pub(crate) fn write(&self, name: &str, text: impl AsRef<[u8]>) {
         std::fs::write(self.path().join(name), text).unwrap();
     }
 
     /// Runs the program with arguments split at spaces.
-    fn evenkeel(&self, arguments: &str) -> Answer {
+    pub(crate) fn evenkeel(&self, arguments: &str) -> Answer {
         let mut command = Command::new(program());
         command.args(arguments.split_whitespace());
         self.output(command)
     }
 
     /// Runs a command that ends with the program and its arguments, such as `setpriv`.
-    fn output(&self, mut command: Command) -> Answer {
+    pub(crate) fn output(&self, mut command: Command) -> Answer {
         command.arg("--state-dir").arg(self.path().join("state")).current_dir(self.path());
         command.output().unwrap().into()
     }
 
     /// Runs the program, asserts status 0 and an empty stderr, and returns stdout.
-    fn done(&self, arguments: &str) -> String {
+    pub(crate) fn done(&self, arguments: &str) -> String {
         let Answer { status, stdout, stderr } = self.evenkeel(arguments);
         assert_eq!((status, &*stderr), (0, ""), "{arguments}: {stdout}");
         stdout

@@ -18,6 +18,7 @@ mod local_traffic;
 mod networks;
 mod options;
 mod order;
+mod owners;
 mod roles;
 mod snapshot;
 mod soak;

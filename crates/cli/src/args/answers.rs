@@ -35,6 +35,7 @@ impl Command {
             Self::Teardown(it) => of_report(it.output),
             Self::Zero(it) => of_report(it.output),
             Self::Status(it) => of_listing(it.output),
+            Self::Owners(it) => of_listing(it.output.output),
             Self::Show(it) => of_listing(it.output),
             Self::Plan(it) => match it.output {
                 PlanOutput::Json => Answers::OwnJson,

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use evenkeel_engine::{HostKernel, OnFailure, Report};
-use evenkeel_model::{Cluster, Drain, HostInputs, HostRoles, Names};
+use evenkeel_model::{Cluster, Drain, HostInputs, HostRoles, Names, OwnerName};
 use evenkeel_plan::Op;
 use evenkeel_source::{HostParameters, HostRequest};
 use evenkeel_spec::{HostKnowledge, Loaded, Parameters as _};
@@ -21,7 +21,8 @@ use crate::commands::watchdog;
 use crate::daemon_client::absolute;
 use crate::error::Error;
 use crate::exit_code::CommandExit;
-use crate::host::{EventLog, enter, host, ipvs_use, this_host};
+use crate::host::{EventLog, enter, host, ipvs_use};
+use crate::input::{HostSpec, of_this_host};
 use crate::output::Output;
 use crate::places::Places;
 use crate::progress::ProgressDisplay;
@@ -44,10 +45,11 @@ pub(crate) fn run(
     };
     prompt.check_can_prompt(output)?;
     // Files are read before the lock is taken, and an invalid spec is reported first.
-    let request = match &arguments.plan {
+    let Requested { request, global } = match &arguments.plan {
         None => of_spec(arguments, global, output)?,
         Some(path) => of_saved_plan(path, arguments, global, output)?,
     };
+    let global = &global;
     let places = Places::of_apply(&request);
     let mut host = host(global, ipvs_use(&request.desired.roles))?;
     let mut events = EventLog::default();
@@ -85,7 +87,8 @@ pub(crate) fn run(
                 continue;
             }
             ApplyOutcome::Applied(applied) => {
-                finish(applied, &mut kernel, arguments.no_wait, names, &places, output)?
+                let follow = Following { owner: host.state.owner(), no_wait: arguments.no_wait };
+                finish(applied, &mut kernel, follow, names, &places, output)?
             }
         };
         let mut leaving = None;
@@ -179,6 +182,13 @@ impl Finished {
     }
 }
 
+/// How drains that a daemon continues are followed.
+struct Following<'a> {
+    /// The owner of the daemon.
+    owner: &'a OwnerName,
+    no_wait: bool,
+}
+
 /// Prints the report, and follows the drains that a daemon continues.
 ///
 /// # Errors
@@ -186,7 +196,7 @@ impl Finished {
 fn finish(
     applied: &Applied,
     kernel: &mut HostKernel,
-    no_wait: bool,
+    Following { owner, no_wait }: Following<'_>,
     names: Names<'_>,
     places: &Places<'_>,
     output: &mut Output,
@@ -209,7 +219,7 @@ fn finish(
     if !is_daemon_enforcing || no_wait || !report.is_success() {
         return Ok(Finished::without_drains(status));
     }
-    Ok(match follow_drains(report, kernel, output) {
+    Ok(match follow_drains(report, owner, kernel, output) {
         Ok(end) => Finished { ended: Ok(print_drain_end(end, output)), drains: Some(end) },
         Err(error) => Finished { ended: Err(error), drains: None },
     })
@@ -235,7 +245,7 @@ fn finish_leaving(
     output: &mut Output,
 ) -> Result<FinishedLeaving, Error> {
     if arguments.no_wait || arguments.confirm.is_some() {
-        output.hint(match is_daemon_enforcing()? {
+        output.hint(match is_daemon_enforcing(host.state.owner())? {
             true => "`evenkeel watch` removes what stays for a while",
             false => "run apply again, later, to remove what stays for a while",
         });
@@ -271,11 +281,12 @@ fn finish_leaving(
 
 fn follow_drains(
     report: &Report,
+    owner: &OwnerName,
     kernel: &mut HostKernel,
     output: &Output,
 ) -> Result<DrainEnd, Error> {
     let mut progress = ProgressDisplay::new(output.color())?;
-    Ok(wait_for_drains(report, kernel, &mut progress)?)
+    Ok(wait_for_drains(report, owner, kernel, &mut progress)?)
 }
 
 fn print_drain_end(end: DrainEnd, output: &mut Output) -> CommandExit {
@@ -296,15 +307,21 @@ fn print_drain_end(end: DrainEnd, output: &mut Output) -> CommandExit {
     }
 }
 
-fn of_spec<'a>(
+/// What is applied.
+struct Requested {
+    request: ApplyRequest<'static>,
+    /// The options, with the owner that the spec or they name.
+    global: GlobalArgs,
+}
+
+fn of_spec(
     arguments: &ApplyArgs,
     global: &GlobalArgs,
     output: &mut Output,
-) -> Result<ApplyRequest<'a>, Error> {
+) -> Result<Requested, Error> {
     let SpecArgs { spec, parameters } = &arguments.spec;
-    let (loaded, texts) =
-        crate::input::spec_and_texts(spec, parameters, this_host(global)?, global, output)?;
-    Ok(ApplyRequest {
+    let HostSpec { loaded, texts, global } = of_this_host(spec, parameters, global, output)?;
+    let request = ApplyRequest {
         parameters: loaded.parameters(),
         desired: loaded.desired,
         texts: texts.read()?.into_owned(),
@@ -314,7 +331,8 @@ fn of_spec<'a>(
             Some(_) => DaemonUse::Nothing("an apply with --confirm"),
             None => DaemonUse::Spec(absolute(spec)),
         },
-    })
+    };
+    Ok(Requested { request, global })
 }
 
 /// Determines the roles of the host as for the plan, but by its present addresses.
@@ -335,19 +353,27 @@ fn roles_now(loaded: &Loaded, global: &GlobalArgs) -> Result<HostRoles, Error> {
     }
 }
 
-fn of_saved_plan<'a>(
+fn of_saved_plan(
     path: &Path,
     arguments: &ApplyArgs,
     global: &GlobalArgs,
     output: &Output,
-) -> Result<ApplyRequest<'a>, Error> {
+) -> Result<Requested, Error> {
     enter(global)?;
-    let here = PlanOrigin::here(&HostRoles::default()).map_err(Error::Namespace)?;
+    let here =
+        PlanOrigin::here(&OwnerName::default(), &HostRoles::default()).map_err(Error::Namespace)?;
     let saved = SavedPlan::read(path, &here)?;
+    let made = saved.owner().clone();
+    if let Some(owner) = global.owner.as_ref().filter(|owner| **owner != made) {
+        return Err(Error::Usage(format!(
+            "the plan was made for {made}, and --owner names {owner}"
+        )));
+    }
+    let global = GlobalArgs { owner: Some(made), ..global.clone() };
     let texts = saved.sources();
     let loaded = crate::input::remembered(&texts, &saved.parameters(), output)?;
-    saved.check_roles(&roles_now(&loaded, global)?)?;
-    Ok(ApplyRequest {
+    saved.check_roles(&roles_now(&loaded, &global)?)?;
+    let request = ApplyRequest {
         parameters: loaded.parameters(),
         desired: loaded.desired,
         texts,
@@ -357,5 +383,6 @@ fn of_saved_plan<'a>(
             Some(_) => "an apply with --confirm",
             None => "applying a saved plan",
         }),
-    })
+    };
+    Ok(Requested { request, global })
 }

@@ -10,6 +10,7 @@ use crate::args::{DoctorArgs, GlobalArgs};
 use crate::error::Error;
 use crate::exit_code::CommandExit;
 use crate::host::{self, EventLog};
+use crate::input::{HostSpec, of_this_host};
 use crate::output::Output;
 use crate::render;
 
@@ -29,9 +30,9 @@ pub(crate) fn run(
         return output.conclude(Ok(CommandExit::Done), || render::explained(code));
     }
     let spec = &arguments.spec;
-    let this_host = host::this_host(global)?;
-    let (loaded, texts) =
-        crate::input::spec_and_texts(&spec.spec, &spec.parameters, this_host, global, output)?;
+    let HostSpec { loaded, texts, global } =
+        of_this_host(&spec.spec, &spec.parameters, global, output)?;
+    let global = &global;
     let desired = loaded.desired.clone();
     // A kernel without IPVS has a finding, and no module is loaded.
     let mut session = host::open_for_reading(global, IpvsUse::IfPresent, output)?;

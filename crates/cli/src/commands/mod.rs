@@ -6,6 +6,7 @@ mod approve;
 mod confirm;
 mod connections;
 mod doctor;
+mod owners;
 mod pause;
 mod plan;
 mod schema;
@@ -22,10 +23,22 @@ use crate::args::{Arguments, Command};
 use crate::error::Error;
 use crate::exit_code::CommandExit;
 use crate::output::Output;
+use crate::owner::of_command;
 
 /// Runs the command of the command line.
 pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> Result<CommandExit, Error> {
     let Arguments { command, global } = arguments;
+    let chosen = match command {
+        Command::Confirm(_)
+        | Command::Teardown(_)
+        | Command::Status(_)
+        | Command::Approve(_)
+        | Command::Pause(_)
+        | Command::Resume(_)
+        | Command::Zero(_) => Some(of_command(command.name(), global)?),
+        _ => None,
+    };
+    let global = chosen.as_ref().unwrap_or(global);
     let status = match command {
         Command::Validate(validate) => validate::run(validate, global, output),
         Command::Plan(plan) => plan::run(plan, global, output),
@@ -38,6 +51,7 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> Result<CommandE
         Command::Show(show) => show::run(show, global, output),
         Command::Zero(zero) => zero::run(zero, global, output),
         Command::Watch(watch) => watch::run(watch, global, output),
+        Command::Owners(owners) => owners::run(owners, global, output),
         Command::Status(status) => status::run(status, global, output),
         Command::Approve(approve) => approve::run(approve, global, output),
         Command::Pause(pause) => pause::pause(pause, global, output),

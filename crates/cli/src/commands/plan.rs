@@ -12,6 +12,7 @@ use crate::commands::all_hosts;
 use crate::error::Error;
 use crate::exit_code::CommandExit;
 use crate::host::{self, EventLog};
+use crate::input::{HostSpec, of_this_host, spec_and_texts};
 use crate::output::Output;
 use crate::places::Places;
 
@@ -28,12 +29,15 @@ pub(crate) fn run(
         None => None,
         Some(path) => Some(host::from_file(path, output)?),
     };
-    let host_request = match &snapshot {
-        None => host::this_host(global)?,
-        Some((live, _)) => host::of_snapshot(live, global),
+    let HostSpec { loaded, texts, global } = match &snapshot {
+        None => of_this_host(&spec.spec, &spec.parameters, global, output)?,
+        Some((live, _)) => {
+            let of = host::of_snapshot(live, global);
+            let (loaded, texts) = spec_and_texts(&spec.spec, &spec.parameters, of, global, output)?;
+            HostSpec { loaded, texts, global: global.clone() }
+        }
     };
-    let (loaded, texts) =
-        crate::input::spec_and_texts(&spec.spec, &spec.parameters, host_request, global, output)?;
+    let global = &global;
     let sources = texts.read()?;
     let parameters = loaded.parameters();
     let desired = loaded.desired.clone();
@@ -56,7 +60,8 @@ pub(crate) fn run(
     let PlannedHost { plan, desired, live, last, targeted: _, real_server: _ } = planned;
     let names = Names { desired: &desired, last: last.as_ref() };
     if let Some(path) = &arguments.out {
-        let origin = PlanOrigin::here(&desired.roles).map_err(Error::Namespace)?;
+        let origin = PlanOrigin::here(&global.owner.clone().unwrap_or_default(), &desired.roles)
+            .map_err(Error::Namespace)?;
         let steps = &plan.steps;
         SavedPlan::new(origin, &arguments.target, &texts.read()?, parameters.clone(), steps)
             .write(path)?;

@@ -237,7 +237,7 @@ fn ago(at: u64) -> Span {
 }
 
 /// A time, with its date if it is a day or more ahead.
-fn utc(at: u64) -> String {
+pub(super) fn utc(at: u64) -> String {
     let format = if at.saturating_sub(now()) < 86_400 { "%T UTC" } else { "%F %T UTC" };
     let time = Timestamp::UNIX_EPOCH.checked_add(Duration::from_secs(at));
     // A time beyond the year 9999 cannot be formatted as a date.

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use evenkeel_control::Mode;
 use evenkeel_engine::{HostKernel, IpvsUse, Journalled, Kernel, ReadRequest};
-use evenkeel_model::Live;
+use evenkeel_model::{Live, OwnerName};
 use evenkeel_source::{FileSource, HostParameters, OpenSource, read};
-use evenkeel_spec::{Parameters as _, load_with};
+use evenkeel_spec::{Parameters as _, load_with, named_owner};
 use evenkeel_watch::{Detail, Listener, Options, TrafficOptions};
 
 use crate::args::{GlobalArgs, TrafficDetail, WatchArgs};
@@ -42,8 +42,10 @@ pub(crate) fn run(
             "`watch` follows files, and stdin cannot be read again".to_owned(),
         ));
     }
+    let global = &GlobalArgs { owner: Some(owner(&spec.spec, global)), ..global.clone() };
     // The daemon stays in the namespace that is entered below, whatever its name refers to later.
-    let parameters = host_parameters(&spec.parameters, None, this_host(global)?)?.keeping_macs();
+    let parameters = host_parameters(&spec.parameters, None, this_host(global)?)?;
+    let parameters = parameters.keeping_macs().of_owner(global.owner.clone());
     // The endpoint serves the host's monitoring, so it is bound before the network namespace is
     // entered.
     let listener = listener(listen)?;
@@ -81,6 +83,13 @@ pub(crate) fn run(
     output.flush()?;
     evenkeel_watch::run(options, source, parameters, listener)?;
     Ok(CommandExit::Done)
+}
+
+/// The owner that the daemon acts for as long as it runs: the one that `--owner` or the spec names. A spec that
+/// cannot be read yet counts as one without an owner.
+fn owner(places: &[PathBuf], global: &GlobalArgs) -> OwnerName {
+    let named = || named_owner(&read(places).ok()?.read().ok()?);
+    global.owner.clone().or_else(named).unwrap_or_default()
 }
 
 /// Whether the host needs IPVS in its kernel. A spec that cannot be loaded yet counts as a director's,

@@ -17,6 +17,7 @@ use std::sync::atomic::AtomicBool;
 
 use evenkeel_control::PendingMarker;
 use evenkeel_engine::{HostKernel, IpvsUse, Journal};
+use evenkeel_model::OwnerName;
 use evenkeel_workflow::{TimeoutEnd, roll_back_at_timeout};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
@@ -53,6 +54,9 @@ fn add_arguments(command: &mut Command, id: &str, global: &GlobalArgs) -> io::Re
     command.args(["watchdog", id]).arg("--state-dir").arg(state_dir);
     if let Some(netns) = &global.netns {
         command.args(["--netns", netns]);
+    }
+    if let Some(name) = global.owner.as_ref().and_then(OwnerName::as_str) {
+        command.args(["--owner", name]);
     }
     Ok(())
 }

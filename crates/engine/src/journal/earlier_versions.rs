@@ -61,6 +61,8 @@ fn an_earlier_journal_is_read_with_everything_in_it() {
         let PriorState {
             applied,
             scope,
+            claims,
+            others,
             guards,
             end_marks: _,
             sysctls,
@@ -75,6 +77,7 @@ fn an_earlier_journal_is_read_with_everything_in_it() {
             replaced,
             real_server: role,
         } = &journal.record;
+        assert!(claims.is_empty() && others.is_empty(), "{name}");
         assert!(*applied && replaced.is_empty() && role.is_none(), "{name}");
         assert!(foreign_vips.is_empty() && unfilled.is_empty(), "{name}");
         assert!(left.is_empty() && handed_over.is_empty() && former_timeouts.is_empty(), "{name}");

@@ -31,6 +31,9 @@ impl Journal {
                 PriorState {
                     applied,
                     scope,
+                    // The scope tells other owners enough until the spec is applied again.
+                    claims: _,
+                    others: _,
                     guards,
                     end_marks,
                     sysctls: _,

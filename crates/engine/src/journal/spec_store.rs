@@ -98,6 +98,15 @@ impl StateDir {
         Ok(())
     }
 
+    /// Returns when the texts of the last applied spec were stored, in seconds since 1970: when they were
+    /// applied for the first time; `None` if it is not known.
+    pub fn spec_stored(&self, journal: &Journal) -> Option<u64> {
+        let RegularFile { file, .. } =
+            self.open_file(&journal.spec.as_ref()?.file_name()).ok().flatten()?;
+        let modified = file.metadata().ok()?.modified().ok()?;
+        Some(modified.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs())
+    }
+
     /// Reads the last applied spec, confirmed or not; `None` where there is none.
     ///
     /// # Errors

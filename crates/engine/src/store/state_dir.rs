@@ -8,20 +8,27 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use evenkeel_host::{Namespace, NamespaceIdentity};
+use evenkeel_model::OwnerName;
 
 use super::{Directory, FileError, FileUse, RegularFile};
 
-/// The directory of one namespace below the state directory.
+/// How the directories of owners with a name begin.
+const OWNER_PREFIX: &str = "owner-";
+
+/// The directory of one owner in one namespace, below the state directory: `NAMESPACE` of the owner without
+/// a name, and `NAMESPACE/owner-NAME` of the others.
 #[derive(Debug, Clone)]
 pub struct StateDir {
     root: PathBuf,
     label: String,
+    owner: OwnerName,
     folder: PathBuf,
     namespace: Option<Namespace>,
 }
 
 impl StateDir {
-    /// The directory of that namespace below the state directory. Creates nothing.
+    /// The directory of that namespace below the state directory, of the owner without a name. Creates
+    /// nothing.
     pub fn of(state_dir: &Path, namespace: Namespace) -> Self {
         Self { namespace: Some(namespace.clone()), ..Self::new(state_dir, &namespace.label()) }
     }
@@ -32,9 +39,44 @@ impl StateDir {
         Self {
             root: state_dir.to_owned(),
             label: label.to_owned(),
+            owner: OwnerName::default(),
             folder: state_dir.join(label),
             namespace: None,
         }
+    }
+
+    /// The directory of another owner in the same namespace.
+    #[must_use]
+    pub fn of_owner(&self, owner: &OwnerName) -> Self {
+        let namespace = self.root.join(&self.label);
+        let folder = match owner.as_str() {
+            Some(name) => namespace.join(format!("{OWNER_PREFIX}{name}")),
+            None => namespace,
+        };
+        Self { owner: owner.clone(), folder, ..self.clone() }
+    }
+
+    /// The owner whose files are read and written.
+    pub fn owner(&self) -> &OwnerName {
+        &self.owner
+    }
+
+    /// The owners that have a directory in this namespace, and the one without a name; in their order. One
+    /// whose name another program made up is left out.
+    ///
+    /// # Errors
+    /// The directory cannot be listed, or is a symbolic link.
+    pub fn owners(&self) -> Result<Vec<OwnerName>, FileError> {
+        let mut found = vec![OwnerName::default()];
+        if let Some(root) = if_there(Directory::open(&self.root))?
+            && let Some(directory) = if_there(root.open_child(&self.label))?
+        {
+            let names = directory.names()?;
+            let names = names.iter().filter_map(|name| name.to_str()?.strip_prefix(OWNER_PREFIX));
+            found.extend(names.filter_map(|name| name.parse().ok()));
+            found.sort();
+        }
+        Ok(found)
     }
 
     /// The path of the directory, for messages and tests. Its files are accessed with the other
@@ -95,12 +137,25 @@ impl StateDir {
     /// Opens the directory; `None` where there is none.
     pub(crate) fn open(&self) -> Result<Option<Directory>, FileError> {
         let Some(root) = if_there(Directory::open(&self.root))? else { return Ok(None) };
-        if_there(root.open_child(&self.label))
+        let Some(namespace) = if_there(root.open_child(&self.label))? else { return Ok(None) };
+        match self.owner_folder() {
+            Some(name) => if_there(namespace.open_child(&name)),
+            None => Ok(Some(namespace)),
+        }
     }
 
     /// Opens the directory, and creates it where there is none.
     pub(crate) fn create(&self) -> Result<Directory, FileError> {
-        Directory::create(&self.root)?.create_child(&self.label)
+        let namespace = Directory::create(&self.root)?.create_child(&self.label)?;
+        match self.owner_folder() {
+            Some(name) => namespace.create_child(&name),
+            None => Ok(namespace),
+        }
+    }
+
+    /// The name of the owner's directory in that of the namespace.
+    fn owner_folder(&self) -> Option<String> {
+        self.owner.as_str().map(|name| format!("{OWNER_PREFIX}{name}"))
     }
 }
 

@@ -52,7 +52,9 @@ pub(crate) fn diff(desired: &Desired, live: &Live, record: &PriorState) -> Vec<O
         let recorded = record
             .sysctls
             .iter()
-            .filter(|(key, _)| !named.contains(&***key) && !desired.kept.sysctls.contains(&**key));
+            .filter(|(key, _)| !named.contains(&***key) && !desired.kept.sysctls.contains(&**key))
+            // The last owner that asks for it restores it.
+            .filter(|(key, _)| !record.others.ask_for_sysctl(key));
         recorded.filter(|(key, _)| !(is_announced && is_arp(key)))
     };
     for (key, original) in left().filter(|(key, _)| is_master(key)) {
@@ -67,13 +69,22 @@ pub(crate) fn diff(desired: &Desired, live: &Live, record: &PriorState) -> Vec<O
     });
     let mut originals: Values = originals.collect();
     for (master, values) in &record.side_effects {
-        if !named.contains(&**master) && !desired.kept.sysctls.contains(&**master) {
+        let is_shared = record.others.ask_for_sysctl(master);
+        if !named.contains(&**master) && !desired.kept.sysctls.contains(&**master) && !is_shared {
             originals.extend(values.clone());
         }
     }
     // Those that the spec names were set above; the kernel may rewrite them again.
     let asked = desired.sysctls.iter().filter(|(key, _)| !is_master(key));
     originals.extend(asked.map(|(key, value)| (key.clone(), value.clone())));
+    // What another owner asks for stays, or is set again if the kernel rewrote it just now.
+    originals.retain(|key, _| named.contains(&**key) || !record.others.ask_for_sysctl(key));
+    let asked = record.others.sysctls().filter(|(key, value)| {
+        !is_master(key)
+            && live.sysctls.get(*key).is_some_and(|it| **it == **value)
+            && !named.contains(*key)
+    });
+    originals.extend(asked.map(|(key, value)| (key.into(), value.into())));
     for (key, original) in originals {
         changes.restore(&key, &original);
     }
@@ -101,16 +112,17 @@ fn is_arp(key: &str) -> bool {
 /// Returns the values of the masters that the spec names and that evenkeel sets, or has set.
 fn masters_set<'a>(
     desired: &'a Desired,
-    record: &PriorState,
+    record: &'a PriorState,
     ops: &[Op],
 ) -> BTreeMap<MasterSysctl, &'a str> {
-    let named = desired.sysctls.iter();
-    let named = named.filter_map(|(key, value)| Some((MasterSysctl::of(key)?, &**value)));
-    named
-        .filter(|(it, _)| {
-            record.sysctls.contains_key(it.key()) || ops.iter().any(|op| master(op) == Some(*it))
-        })
-        .collect()
+    let masters = |(key, value): (&'a str, &'a str)| Some((MasterSysctl::of(key)?, value));
+    let named = desired.sysctls.iter().map(|(key, value)| (&**key, &**value));
+    let named = named.filter_map(masters).filter(|(it, _)| {
+        record.sysctls.contains_key(it.key()) || ops.iter().any(|op| master(op) == Some(*it))
+    });
+    let others = record.others.sysctls().filter_map(masters);
+    let others = others.filter(|(it, _)| record.others.former_sysctl(it.key()).is_some());
+    others.chain(named).collect()
 }
 
 /// Operations in their order, with the values after them.

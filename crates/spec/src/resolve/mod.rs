@@ -9,6 +9,7 @@ mod diagnostic;
 mod guards;
 mod neighbour;
 mod origins;
+mod owner;
 mod pool;
 mod real_server;
 mod role;
@@ -25,7 +26,7 @@ mod vip;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
-use evenkeel_model::Desired;
+use evenkeel_model::{Desired, OwnerName};
 
 use self::role::{Directors, Gateways, ServiceRoles};
 use self::service::ServiceContext;
@@ -40,13 +41,14 @@ pub(crate) use role::{
 
 /// Resolves all sources together for the whole cluster, with diagnostics. `None` among the specs
 /// is a source that could not be read; `complete` states that there is none, so that something
-/// which is not found is really missing.
+/// which is not found is really missing. A spec of another owner than the expected one is an error.
 ///
 /// # Errors
 /// [`PieceError`] if services that were not read yet cannot be read.
 pub(crate) fn resolve(
     readings: &mut [Option<Reading<'_>>],
     complete: bool,
+    expected_owner: Option<&OwnerName>,
     diagnostics: &mut Diagnostics,
 ) -> Result<ClusterSpec, PieceError> {
     let lists = readings.iter_mut().flatten().map(Reading::take_services).collect();
@@ -56,6 +58,7 @@ pub(crate) fn resolve(
         .filter_map(|(index, reading)| Some((At::Root(index), &reading.as_ref()?.spec)))
         .collect();
     check_version(&sources, complete, diagnostics);
+    let owner = owner::merge(&sources, expected_owner, diagnostics);
     let scope = scope::merge(&sources, diagnostics);
     let defaults = defaults::merge(&sources, diagnostics);
     let pools = pool::collect(&sources, complete, diagnostics);
@@ -83,6 +86,7 @@ pub(crate) fn resolve(
     let (scope, when_left, drain) = (scope.scope, scope.when_left, defaults.drain);
     let sync = sync.daemons;
     let whole = Desired {
+        owner,
         scope,
         when_left,
         services,

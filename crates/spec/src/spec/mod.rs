@@ -27,7 +27,7 @@ pub(crate) use keyword::{
     IgnoreWord, Method, ProtocolWord, SyncStateWord, TunnelWord,
 };
 pub(crate) use mac::{Mac, MacOfDirector};
-pub(crate) use name::{InterfaceName, LabelText, Name};
+pub(crate) use name::{InterfaceName, LabelText, Name, OwnerText};
 pub(crate) use netmask::NetmaskText;
 pub(crate) use number::{
     Connections, Fwmark, MessageLength, Objects, Port, SyncId, SyncPort, Threshold, Ttl, Version,
@@ -48,6 +48,10 @@ keys! {
     Spec, "a spec, a map with keys such as `version` and `services`", {
         /// The version of these keys: 1.
         version: Version,
+        /// The owner of what this spec asks for, one of several on this host. Each has a scope, a journal
+        /// and, if there is one, a daemon of its own. Absent means the owner without a name, unless
+        /// `--owner` names one. It takes no parameters.
+        owner: OwnerText,
         /// The part of the table that the spec governs; absent means the whole table. Whatever it
         /// is, the first apply refuses to delete live services that the spec does not list (guard
         /// `take-over`).

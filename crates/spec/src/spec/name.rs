@@ -1,5 +1,6 @@
 //! Names of services, pools and interfaces.
 
+use evenkeel_model::OwnerName;
 use serde::de::{Deserialize, Deserializer};
 
 use super::parse_str::{InvalidText, schema, text};
@@ -22,6 +23,22 @@ pub(crate) struct LabelText(pub(crate) Box<str>);
 impl<'de> Deserialize<'de> for LabelText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         text(deserializer, "a label, one such as eth0:1", |written| Ok(Self(written.into())))
+    }
+}
+
+/// The name of an owner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OwnerText(pub(crate) OwnerName);
+
+impl<'de> Deserialize<'de> for OwnerText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        text(deserializer, "the name of an owner, one such as web", |written| {
+            let name = written.parse().map(Self);
+            name.map_err(|_| {
+                let message = format!("{} cannot be the name of an owner", quote(written));
+                InvalidText::new(message, OwnerName::RULE)
+            })
+        })
     }
 }
 
@@ -69,5 +86,6 @@ impl<'de> Deserialize<'de> for InterfaceName {
 }
 
 schema!(Name, { "type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$" });
+schema!(OwnerText, { "type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$" });
 schema!(LabelText, { "type": "string", "pattern": "^[^\\s:]{1,15}(:\\S+)?$", "maxLength": 15 });
 schema!(InterfaceName, { "type": "string", "pattern": "^[!-.0-9;-~]{1,15}$" });

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{
     Binding, Desired, DesiredTimeouts, Drain, Guards, HostObject, HostValue, Limits, Live,
-    LiveHostObject, NamedService, Owner, Scope, Service, ServiceConfig, ServiceKey, SyncDaemon,
-    SyncState, Timeouts, Vip, WhenLeft,
+    LiveHostObject, NamedService, Owner, OwnerName, Scope, Service, ServiceConfig, ServiceKey,
+    SyncDaemon, SyncState, Timeouts, Vip, WhenLeft,
 };
 
 use ipnet::IpNet;
@@ -18,6 +18,8 @@ use crate::snapshot_section::SnapshotSection;
 /// A state in the form of a spec.
 #[derive(Debug, Clone, Default)]
 pub struct WriteInput {
+    /// The owner.
+    pub owner: OwnerName,
     /// The scope.
     pub scope: Scope,
     /// What becomes of what leaves it.
@@ -60,6 +62,7 @@ impl WriteInput {
     /// The input for a desired state.
     pub fn of_desired(desired: &Desired) -> Self {
         let Desired {
+            owner,
             roles: _,
             elsewhere: _,
             real_server: _,
@@ -78,6 +81,7 @@ impl WriteInput {
             drain,
         } = desired.clone();
         Self {
+            owner,
             scope,
             when_left,
             services,

@@ -24,6 +24,9 @@ use scalar::{address, list, text};
 /// Writes the spec of a state.
 pub fn write(input: &WriteInput) -> String {
     let mut out = String::from("version: 1\n");
+    if let Some(name) = input.owner.as_str() {
+        out.push_str(&format!("owner: {}\n", scalar::text(name)));
+    }
     scope(input, &mut out);
     if !input.vips.is_empty() {
         out.push_str("\nvips:\n");

@@ -91,8 +91,9 @@ impl<K: Kernel> Host<K> {
                     Err(error) => warn!("{}", error_chain(&error)),
                 }
             }
-            // What a pending apply of this journal touched is left alone; of another one it is not known.
-            if journal.pending.is_none() {
+            // What a pending apply of a journal touched is left alone; under another state directory it is not
+            // known.
+            if journal.pending.is_none() && journal.pending_elsewhere().is_none() {
                 journal.check_writable(now).map_err(|error| PassError::of(&error))?;
             }
             let notices = std::mem::take(&mut journal.notices);
@@ -123,10 +124,12 @@ impl<K: Kernel> Host<K> {
         Ok(())
     }
 
-    /// Returns the objects that the pending apply touched; none without one.
+    /// Returns the objects that pending applies touched, of any owner; none without one.
     pub(super) fn pending_objects(&self) -> BTreeSet<Object> {
         let steps = self.journal.pending.iter().flat_map(|pending| &pending.steps);
-        steps.map(Op::object).collect()
+        let others = self.journal.record.others.0.iter();
+        let others = others.flat_map(|other| other.pending.iter().flatten().cloned());
+        steps.map(Op::object).chain(others).collect()
     }
 
     /// Connects to the kernel, if that is not done, with what a journal records as evenkeel's.

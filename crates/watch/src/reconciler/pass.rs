@@ -116,7 +116,9 @@ impl<K: Kernel> Reconciler<K> {
         self.report.begin_pass();
         let live = &observation.live;
         // No spec becomes active while another one may become the applied one.
-        let pending = self.host.journal().pending.as_ref().map(|pending| pending.description(now));
+        let journal = self.host.journal();
+        let pending = journal.pending.as_ref().map(|pending| pending.description(now));
+        let pending = pending.or_else(|| journal.pending_elsewhere());
         if pending.is_none() {
             if !is_read_only {
                 self.restore_spec_record(live);
@@ -131,6 +133,13 @@ impl<K: Kernel> Reconciler<K> {
         let Some(spec) = spec else {
             return Ok(End::quiet(if self.gate.held().is_some() { "held" } else { "no_spec" }));
         };
+        if let Some(overlap) = self.host.journal().record.others.overlap(&spec.desired) {
+            // Another owner applied its spec while this one was not in force, as after a reboot.
+            if self.specs.newest().is_none() {
+                self.report.prevented(format!("{overlap}; {}", overlap.remedy()));
+            }
+            return Ok(End::quiet("failed"));
+        }
         let Planned { plan, desired, last, leaving } = self.plan(&spec, live)?;
         self.report.planned(&plan);
         self.forget(&plan);

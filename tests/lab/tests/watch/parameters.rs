@@ -63,7 +63,7 @@ fn an_address_that_changes_is_enforced_and_one_that_goes_is_reported() {
     run("ip address add 203.0.113.5/24 dev eth0");
     let daemon = watching_local(&host, LONG, "ok");
     assert_eq!(host.status()["spec"]["parameters"], serde_json::json!([]), "none has changed");
-    let mut subscription = Client::of_namespace().subscribe().unwrap();
+    let mut subscription = Client::of_owner(None).subscribe().unwrap();
 
     run("ip address flush dev eth0");
     run("ip address add 203.0.113.6/24 dev eth0");

@@ -29,10 +29,10 @@ pub(super) fn wait_for(
 fn a_subscriber_gets_what_the_daemon_repairs_rejects_and_holds_until_it_stops() {
     let host = Host::new();
     let mut daemon = host.watching(&spec("10.0.0.10"), "--interval 1s");
-    let mut subscription = Client::of_namespace().subscribe().unwrap();
+    let mut subscription = Client::of_owner(None).subscribe().unwrap();
     assert_eq!(subscription.status.state, State::Ok);
     // Another one does not read; it delays nothing.
-    let silent = Client::of_namespace().subscribe().unwrap();
+    let silent = Client::of_owner(None).subscribe().unwrap();
     let mut follow = host.command("status");
     follow.args(["--follow", "--output", "json"]).stdout(Stdio::piped());
     let mut follow = follow.spawn().unwrap();

@@ -1,10 +1,12 @@
 use std::collections::BTreeSet;
 
 use evenkeel_model::{
-    Binding, DefaultRoute, DefaultRouteValue, Desired, DesiredTimeouts, Drain, Family,
+    Binding, Claims, DefaultRoute, DefaultRouteValue, Desired, DesiredTimeouts, Drain, Family,
     ForeignMarks, FormerRole, Guards, LeftScope, RealServerKey, Scope,
 };
-use evenkeel_plan::{DrainRecords, Draining, PartRecord, RealServerRecords, ReplacedObjects};
+use evenkeel_plan::{
+    DrainRecords, Draining, OtherOwners, PartRecord, RealServerRecords, ReplacedObjects,
+};
 use tempfile::TempDir;
 
 use super::*;
@@ -66,6 +68,8 @@ fn full() -> Journal {
             drains: DrainRecords([((service, server), draining)].into()),
             unfilled: [service].into(),
             handed_over: ForeignMarks { dummies: ["old".into()].into(), ..ForeignMarks::default() },
+            claims: Claims { dummies: ["vips".into()].into(), ..Claims::default() },
+            others: OtherOwners::default(),
             foreign_vips: [Binding::host([192, 0, 2, 2].into(), "eth0")].into(),
             replaced: ReplacedObjects([(route.into(), gateway.into())].into()),
             real_server: RealServerRecords {

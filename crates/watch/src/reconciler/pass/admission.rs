@@ -23,6 +23,14 @@ impl<K: Kernel> Reconciler<K> {
     /// Activates the newest spec if its guards accept its plan, or a user approved it.
     pub(super) fn admit_newest(&mut self, live: &Live) -> Result<(), PassError> {
         let Some(newest) = self.specs.newest() else { return Ok(()) };
+        if let Some(overlap) = self.host.journal().record.others.overlap(&newest.desired) {
+            let effect = match self.specs.active() {
+                Some(_) => "the newest spec is not activated, and the last good one stays",
+                None => "the spec is not activated",
+            };
+            self.report.prevented(format!("{effect}: {overlap}; {}", overlap.remedy()));
+            return Ok(());
+        }
         if self.options.mode == Mode::Observe {
             return Ok(());
         }
