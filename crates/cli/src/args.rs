@@ -70,7 +70,7 @@ pub(crate) struct GlobalArgs {
     pub(crate) role: Option<RequestedRole>,
     /// Act for this owner, one of several on this host: the one that the spec names with `owner`. Commands
     /// without a spec act on the only owner there is.
-    #[arg(long, global = true, value_name = "NAME", value_parser = crate::owner::parse)]
+    #[arg(long, global = true, value_name = "NAME", value_parser = owner_name)]
     pub(crate) owner: Option<OwnerName>,
     /// Work in this network namespace, by its name in ip-netns(8).
     #[arg(long, global = true, value_name = "NAME")]
@@ -87,6 +87,14 @@ pub(crate) struct GlobalArgs {
     /// When to colour the output.
     #[arg(long, global = true, value_enum, default_value = "auto")]
     pub(crate) color: When,
+}
+
+/// Parses `--owner`. An empty text is the owner without a name.
+fn owner_name(text: &str) -> Result<OwnerName, String> {
+    match text {
+        "" => Ok(OwnerName::default()),
+        name => name.parse::<OwnerName>().map_err(|error| error.to_string()),
+    }
 }
 
 fn roles() -> impl TypedValueParser<Value = RequestedRole> {

@@ -8,14 +8,6 @@ use crate::args::GlobalArgs;
 use crate::error::Error;
 use crate::host::state_dir;
 
-/// Parses `--owner`. An empty text is the owner without a name.
-pub(crate) fn parse(text: &str) -> Result<OwnerName, String> {
-    match text {
-        "" => Ok(OwnerName::default()),
-        name => name.parse::<OwnerName>().map_err(|error| error.to_string()),
-    }
-}
-
 /// Returns the owners of this network namespace: those whose journal records something, or whose daemon
 /// runs.
 pub(crate) fn owners(state: &StateDir) -> Result<Vec<OwnerName>, Error> {

@@ -56,3 +56,27 @@ fn names_and_ports_of_other_processes_are_no_claim() {
     assert_eq!(role.owner().expect("a list"), Owner::None);
     assert!(role.claim().expect("it can be made").is_some());
 }
+
+#[test]
+fn daemons_of_two_owners_run_beside_each_other_unless_their_names_have_the_same_hash() {
+    if !may_claim() {
+        return;
+    }
+    let of = |name: &str| Role::DAEMON.of_owner(Some(name));
+    // Some thousand names are enough for two with the same of a million hashes.
+    let mut seen = std::collections::BTreeMap::new();
+    let name = |number: u32| format!("test-{}-{number}", std::process::id());
+    let (first, second) = (0..)
+        .find_map(|number| Some((seen.insert(of(&name(number)).part(), number)?, number)))
+        .map(|(first, second)| (name(first), name(second)))
+        .expect("two names");
+    let claim = of(&first).claim().expect("it can be made").expect("it is free");
+    assert!(of(&second).claim().expect("it can be made").is_none());
+    // No client takes the daemon of one for that of the other.
+    assert!(matches!(of(&first).owner().expect("a list"), Owner::Process(Some(_))));
+    assert_eq!(of(&second).owner().expect("a list"), Owner::None);
+    let other = format!("{first}-");
+    assert!(of(&other).claim().expect("it can be made").is_some());
+    drop(claim);
+    assert!(of(&second).claim().expect("it can be made").is_some());
+}

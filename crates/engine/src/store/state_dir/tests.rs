@@ -160,3 +160,19 @@ fn directories_are_the_owners_alone_and_those_of_earlier_versions_are_closed_wit
     assert_eq!((mode(state.folder()), mode(&earlier)), (0o700, 0o600));
     assert_eq!(mode(&root), 0o1777, "a directory that the user named, such as /tmp");
 }
+
+#[test]
+fn each_owner_has_files_of_its_own_and_is_found() {
+    let (_folder, state) = state_dir();
+    let web: OwnerName = "web".parse().expect("a name");
+    let of_web = state.of_owner(&web);
+    assert_eq!(state.owners().expect("nothing is there"), [OwnerName::default()]);
+    state.replace_file(NAME, &[b"unnamed"]).expect("it can be written");
+    of_web.replace_file(NAME, &[b"web"]).expect("it can be written");
+    assert_eq!((text(&state), text(&of_web)), (Some(b"unnamed".into()), Some(b"web".into())));
+    assert_eq!(text(&of_web.of_owner(&OwnerName::default())), Some(b"unnamed".into()));
+    // What is no name of an owner is none, and a file is no directory.
+    fs::create_dir(state.folder().join("owner-.hidden")).expect("a directory");
+    assert_eq!(state.owners().expect("it can be listed"), [OwnerName::default(), web.clone()]);
+    assert_eq!(of_web.owners().expect("it can be listed"), [OwnerName::default(), web]);
+}
