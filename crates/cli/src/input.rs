@@ -94,7 +94,9 @@ pub(crate) fn of_this_host(
 ) -> Result<HostSpec, Error> {
     let texts = texts(places)?;
     let named = named_owner(&texts.read()?);
-    let global = GlobalArgs { owner: global.owner.clone().or(named), ..global.clone() };
+    // An owner that was not seen in the texts is an error when they are loaded.
+    let owner = global.owner.clone().or(named).unwrap_or_default();
+    let global = GlobalArgs { owner: Some(owner), ..global.clone() };
     let (loaded, texts) = load(texts, parameters, this_host(&global)?, &global, output)?;
     Ok(HostSpec { loaded, texts, global })
 }

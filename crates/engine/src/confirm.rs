@@ -93,6 +93,7 @@ pub fn roll_back_pending(
         real_server.is_some_and(|real_server| real_server.weight == 0)
     });
     journal.record.real_server = real_server;
+    journal.record.attempted_claims = None;
     journal.pending = None;
     journal.next = None;
     journal.attempted = PartialApplies::default();

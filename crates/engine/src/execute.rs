@@ -52,7 +52,7 @@ pub fn execute(
     context: &mut dyn ExecutionContext,
 ) -> Report {
     let Pass { desired, last, is_complete: _, mut record, mut live, mut steps } = pass;
-    record.note_new_services(desired, &live, &steps);
+    record.note_new_services(desired, &steps);
     let wanted = DesiredState { desired, last, record: &record };
     let mut report = Report::default();
     let mut drains = DrainWaiter::default();

@@ -6,7 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_model::{
-    Desired, DesiredTimeouts, HostObject, HostValue, RealServer, ServiceKey, Timeouts,
+    AttemptedClaims, Desired, DesiredTimeouts, HostObject, HostValue, RealServer, RealServers,
+    ServiceKey, Timeouts,
 };
 use evenkeel_plan::{
     Draining, MasterSysctl, Object, Op, PriorState, UNSET, forget_removed, recorded_key,
@@ -15,7 +16,7 @@ use evenkeel_plan::{
 use crate::take_back::take_back;
 use crate::{
     ApplyOptions, Done, ExecutionContext, ExecutionWarning, Journal, JournalError, Kernel, Outcome,
-    PartialApplies, Pass, Report, StateDir, error_chain, execute,
+    PartialApplies, Pass, Report, Rollback, StateDir, error_chain, execute,
 };
 
 /// Executes a pass as [`execute`] does, and keeps the journal. The journal's record replaces the one
@@ -72,9 +73,14 @@ fn record_intent(journal: &mut Journal, pass: &Pass<'_>, context: &dyn Execution
     journal.host_objects.retain(|it| !it.carries_vips() || !pass.live.host_objects.is_gone(it));
     journal.record.handed_over.retain_live(&pass.live);
     journal.inherit(pass.desired);
-    journal.record.note_foreign_vips(pass.desired, &pass.live);
-    journal.record.forget_filled(pass.desired, &pass.live);
-    journal.record.note_new_services(pass.desired, &pass.live, &pass.steps);
+    journal.record.note_foreign_vips(pass.desired, &pass.live, &journal.addresses);
+    // A pass for single services has read no others.
+    if pass.is_complete {
+        journal.record.forget_filled(pass.desired, &pass.live);
+        journal.forget_gone(pass.desired, &pass.live);
+        journal.record.attempted_claims = Some(AttemptedClaims::of(pass.desired));
+    }
+    journal.record.note_new_services(pass.desired, &pass.steps);
     for op in &pass.steps {
         match op {
             Op::EditTimeouts { before, after } => {
@@ -254,25 +260,39 @@ fn record_outcome(
             _ => {}
         }
     }
-    forget_filled(&mut journal.record.unfilled, report);
+    forget_filled(&mut journal.record.unfilled, desired, report);
     journal.conclude_adoption(report);
+    if report.rollback.as_ref().is_some_and(Rollback::is_clean) {
+        journal.record.attempted_claims = None;
+    }
     if report.is_success() && is_complete {
         journal.set_active_spec(desired);
         journal.record.left = removed;
     }
 }
 
-/// Forgets the new services whose real servers were all added.
-fn forget_filled(unfilled: &mut BTreeSet<ServiceKey>, report: &Report) {
-    let adds = |op: &Op| matches!(op, Op::AddService { .. } | Op::AddRealServer { .. });
-    let (mut touched, mut incomplete) = (BTreeSet::new(), BTreeSet::new());
-    for Done { op, outcome } in report.iter().filter(|done| adds(done.op)) {
-        touched.extend(op.service());
-        if !matches!(outcome, Outcome::Applied | Outcome::AlreadyInPlace) {
-            incomplete.extend(op.service());
+/// Forgets the new services that this report adds with all real servers, adds not at all, or deletes. What was
+/// held back is not in a report: such a service is complete when a reading shows it.
+fn forget_filled(unfilled: &mut BTreeSet<ServiceKey>, desired: &Desired, report: &Report) {
+    let is_there =
+        |outcome: &Outcome| matches!(outcome, Outcome::Applied | Outcome::AlreadyInPlace);
+    let (mut gone, mut added) = (BTreeSet::new(), BTreeSet::new());
+    for Done { op, outcome } in report.iter() {
+        match op {
+            Op::AddService { key, .. } if !is_there(outcome) => drop(gone.insert(*key)),
+            Op::DeleteService { key, .. } if is_there(outcome) => drop(gone.insert(*key)),
+            Op::AddRealServer { service, key, .. } if is_there(outcome) => {
+                added.insert((*service, *key));
+            }
+            _ => {}
         }
     }
-    unfilled.retain(|key| !touched.contains(key) || incomplete.contains(key));
+    unfilled.retain(|service| {
+        let listed = desired.services.get(service).map(|named| &named.service.real_servers);
+        let is_filled =
+            |listed: &RealServers| listed.iter().all(|(key, _)| added.contains(&(*service, *key)));
+        !gone.contains(service) && !listed.is_some_and(is_filled)
+    });
 }
 
 /// Whether the rollback could not restore one of the sysctls that the kernel rewrote with another.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Binding, Desired, DesiredTimeouts, HostObject, HostValue, SyncState};
+use crate::{Binding, Desired, DesiredTimeouts, HostObject, HostValue, Scope, SyncState};
 
 /// The objects that a spec in force asks for. Two owners of one network namespace compare them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +52,23 @@ impl Claims {
             timeouts: desired.timeouts,
             sync,
         }
+    }
+}
+
+/// What a spec asks for whose apply has begun and is not recorded as in force: anything of it may be done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttemptedClaims {
+    /// Its scope.
+    pub scope: Scope,
+    /// What it asks for beside services.
+    pub claims: Claims,
+}
+
+impl AttemptedClaims {
+    /// Those of a desired state.
+    pub fn of(desired: &Desired) -> Self {
+        Self { scope: desired.scope.clone(), claims: Claims::of(desired) }
     }
 }
 

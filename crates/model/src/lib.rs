@@ -42,7 +42,7 @@ mod sysctl;
 mod timeouts;
 mod vip;
 
-pub use claims::Claims;
+pub use claims::{AttemptedClaims, Claims};
 pub use cluster::{Cluster, Director, DirectorMac, Gateway, RequestedRole, RoleProblem, roles};
 pub use desired::{Desired, Elsewhere, Label, NamedService, Names, RealServerPart};
 pub use drain::Drain;

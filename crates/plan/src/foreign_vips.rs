@@ -70,24 +70,26 @@ pub fn vip_manager_warning(
 }
 
 impl PriorState {
-    /// Records which VIPs a reading shows to be another program's; what the record says of other VIPs
-    /// stays. Returns whether the record changes.
-    pub fn note_foreign_vips(&mut self, desired: &Desired, live: &Live) -> bool {
+    /// Records which VIPs a reading shows to be another program's. One that the journal lists as bound by
+    /// evenkeel (`bound`) stays evenkeel's. Only a spec in force ends a record
+    /// ([`Self::forget_foreign_vips`]): another one may be rolled back. Returns whether the record changes.
+    pub fn note_foreign_vips(
+        &mut self,
+        desired: &Desired,
+        live: &Live,
+        bound: &BTreeSet<Binding>,
+    ) -> bool {
         let foreign = foreign_vips(desired, live, self);
+        let is_bound = |it: &Binding| bound.iter().any(|bound| bound.same_place(it));
         let before = self.foreign_vips.len();
-        let is_new = foreign.iter().any(|binding| !self.foreign_vips.contains(binding));
-        self.foreign_vips.retain(|binding| {
-            foreign.contains(binding) || !desired.vips.keys().any(|it| it.same_place(binding))
-        });
-        let is_changed = is_new || self.foreign_vips.len() != before;
-        self.foreign_vips.extend(foreign);
-        is_changed
+        self.foreign_vips.extend(foreign.into_iter().filter(|it| !is_bound(it)));
+        self.foreign_vips.len() != before
     }
 
     /// Forgets the VIPs that a spec in force does not list, or asks to be bound always.
     pub fn forget_foreign_vips(&mut self, desired: &Desired) {
         self.foreign_vips.retain(|binding| {
-            let mut listed = desired.vips.iter().filter(|(it, _)| it.same_place(binding));
+            let mut listed = desired.vips.iter().filter(|(it, _)| it.address == binding.address);
             listed.any(|(it, vip)| may_be_foreign(desired, it, vip))
         });
     }
@@ -99,8 +101,9 @@ fn may_be_foreign(desired: &Desired, binding: &Binding, vip: &Vip) -> bool {
     vip.bind == BindWhen::Auto && !is_needed()
 }
 
+/// Whether it was seen, on whichever interface.
 fn is_recorded(binding: &Binding, record: &PriorState) -> bool {
-    record.foreign_vips.iter().any(|it| it.same_place(binding))
+    record.foreign_vips.iter().any(|it| it.address == binding.address)
 }
 
 /// The bindings of an address on its interface, with whatever prefix length.

@@ -11,10 +11,8 @@ impl PriorState {
     pub fn note_new_services<'a>(
         &mut self,
         desired: &Desired,
-        live: &Live,
         steps: impl IntoIterator<Item = &'a Op>,
     ) {
-        self.unfilled.retain(|key| live.services.contains_key(key));
         let added = steps.into_iter().filter_map(|op| match op {
             Op::AddService { key, .. } => Some(*key),
             _ => None,
@@ -22,13 +20,14 @@ impl PriorState {
         self.unfilled.extend(added.filter(|key| is_theirs(desired, key)));
     }
 
-    /// Forgets the services that have all real servers that the spec lists, and the drains that another
-    /// program ended of real servers that are its own. Returns whether the record changes.
+    /// Forgets the services that have all real servers that the spec lists, or that are gone, and the drains
+    /// that another program ended of real servers that are its own. `live` has all services. Returns
+    /// whether the record changes.
     pub fn forget_filled(&mut self, desired: &Desired, live: &Live) -> bool {
         let before = (self.unfilled.len(), self.drains.0.len());
         self.unfilled.retain(|key| {
+            let Some(live) = live.services.get(key) else { return false };
             let Some(named) = desired.services.get(key) else { return true };
-            let Some(live) = live.services.get(key) else { return true };
             let mut listed = named.service.real_servers.iter();
             is_theirs(desired, key) && !listed.all(|(it, _)| live.real_servers.get(it).is_some())
         });

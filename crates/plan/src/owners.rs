@@ -11,7 +11,9 @@ mod overlap;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use evenkeel_model::{Binding, Desired, HostObject, Live, Owner, OwnerName};
+use evenkeel_model::{
+    Binding, Claims, Desired, HostObject, Live, Owner, OwnerName, Scope, ServiceKey,
+};
 
 use crate::{MasterSysctl, Object, PriorState, recorded_key};
 
@@ -34,22 +36,48 @@ pub struct OtherOwner {
     pub host_objects: BTreeSet<HostObject>,
     /// The dummy devices that it created.
     pub dummies: BTreeSet<Box<str>>,
+    /// The services that it applied one by one (`--target`), whatever its scope is.
+    pub targeted: BTreeSet<ServiceKey>,
     /// The objects that an apply of it touched which is not confirmed yet; `None` without one.
     pub pending: Option<BTreeSet<Object>>,
 }
 
 impl OtherOwner {
+    /// What its spec in force asks for, and one whose apply has begun.
+    fn claims(&self) -> impl Iterator<Item = &Claims> {
+        let attempted = self.record.attempted_claims.as_ref().map(|attempt| &attempt.claims);
+        [&self.record.claims].into_iter().chain(attempted)
+    }
+
+    /// The scopes of these specs.
+    fn scopes(&self) -> impl Iterator<Item = &Scope> {
+        let attempted = self.record.attempted_claims.as_ref().map(|attempt| &attempt.scope);
+        self.record.scope.iter().chain(attempted)
+    }
+
     /// Whether it binds that address, or bound it.
     fn has_vip(&self, binding: &Binding) -> bool {
-        self.record.claims.vips.contains(binding) || self.addresses.contains(binding)
+        self.claims().any(|claims| claims.vips.contains(binding))
+            || self.addresses.contains(binding)
     }
 
     fn has_host_object(&self, object: &HostObject) -> bool {
-        self.record.claims.host_objects.contains_key(object) || self.host_objects.contains(object)
+        self.claims().any(|claims| claims.host_objects.contains_key(object))
+            || self.host_objects.contains(object)
     }
 
     fn has_dummy(&self, interface: &str) -> bool {
-        self.record.claims.dummies.contains(interface) || self.dummies.contains(interface)
+        self.claims().any(|claims| claims.dummies.contains(interface))
+            || self.dummies.contains(interface)
+    }
+
+    /// Whether it needs the value that a sysctl has: its spec asks for it, or a service that leaves this real
+    /// server.
+    fn needs_sysctl(&self, key: &str) -> bool {
+        let is_asked = |claims: &Claims| {
+            claims.sysctls.keys().any(|asked| recorded_key(asked) == recorded_key(key))
+        };
+        self.claims().any(is_asked) || self.record.real_server.keeps_sysctl(recorded_key(key))
     }
 }
 
@@ -79,14 +107,14 @@ impl OtherOwners {
         self.0.iter().any(|other| other.has_dummy(interface))
     }
 
-    /// Whether another owner asks for that sysctl.
+    /// Whether another owner asks for that sysctl, or keeps it for a while.
     pub fn ask_for_sysctl(&self, key: &str) -> bool {
-        self.sysctls().any(|(asked, _)| recorded_key(asked) == recorded_key(key))
+        self.0.iter().any(|other| other.needs_sysctl(key))
     }
 
     /// The sysctls that other owners ask for, with their values.
     pub(crate) fn sysctls(&self) -> impl Iterator<Item = (&str, &str)> {
-        let named = self.0.iter().flat_map(|other| &other.record.claims.sysctls);
+        let named = self.0.iter().flat_map(OtherOwner::claims).flat_map(|claims| &claims.sysctls);
         named.map(|(key, value)| (&**key, &**value))
     }
 

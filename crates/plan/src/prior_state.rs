@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_model::{
-    Binding, Claims, DefaultRouteValue, Desired, DesiredTimeouts, Drain, ForeignMarks, Guards,
-    HostObject, HostValue, LeftScope, RealServerKey, Scope, ServiceKey,
+    AttemptedClaims, Binding, Claims, DefaultRouteValue, Desired, DesiredTimeouts, Drain,
+    ForeignMarks, Guards, HostObject, HostValue, LeftScope, RealServerKey, Scope, ServiceKey,
 };
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +23,9 @@ pub struct PriorState {
     /// What the spec in force asks for, for other owners to compare.
     #[serde(default, skip_serializing_if = "Claims::is_empty")]
     pub claims: Claims,
+    /// What a spec asks for whose apply was begun; `None` once it is in force or rolled back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempted_claims: Option<AttemptedClaims>,
     /// The other owners, from their own journals.
     #[serde(skip)]
     pub others: OtherOwners,
@@ -74,6 +77,7 @@ impl PriorState {
         self.applied = true;
         self.scope = Some(desired.scope.clone());
         self.claims = Claims::of(desired);
+        self.attempted_claims = None;
         self.guards = Some(desired.guards);
     }
 

@@ -194,8 +194,10 @@ fn execute<K: Kernel>(
         adoption.record(state, journal);
     }
     if plan.is_in_sync() {
-        journal.record.note_foreign_vips(desired, live);
-        journal.record.forget_filled(desired, live);
+        journal.record.note_foreign_vips(desired, live, &journal.addresses);
+        if is_complete {
+            journal.record.forget_filled(desired, live);
+        }
         // A spec without changes still becomes the applied one.
         match is_complete {
             true => journal.set_active_spec(desired),

@@ -68,6 +68,15 @@ impl<K: Kernel> Host<'_, K> {
             events.emit(Event::JournalDamaged(warning));
         }
         self.report_notices(&mut journal, is_writer, events)?;
+        if access == Access::Write && journal.pending_elsewhere().is_some() {
+            for state in self.state.overdue_elsewhere(now())? {
+                let (mut theirs, _) = state.read(false)?;
+                let mut kernel = (self.connect)(Journalled::from(&theirs))?;
+                let notice = roll_back_due(&mut kernel, &state, &mut theirs)?;
+                notice.into_iter().for_each(|notice| events.emit(Event::Notice(notice)));
+            }
+            (journal, _) = self.state.read(false)?;
+        }
         let is_due = journal.pending.as_ref().is_some_and(|pending| pending.is_due(now()));
         if is_due && access == Access::Review {
             // With the lock, it is rolled back; without it, it may have been meanwhile.

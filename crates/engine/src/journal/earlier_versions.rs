@@ -63,6 +63,7 @@ fn an_earlier_journal_is_read_with_everything_in_it() {
             scope,
             claims,
             others,
+            attempted_claims,
             guards,
             end_marks: _,
             sysctls,
@@ -78,6 +79,7 @@ fn an_earlier_journal_is_read_with_everything_in_it() {
             real_server: role,
         } = &journal.record;
         assert!(claims.is_empty() && others.is_empty(), "{name}");
+        assert_eq!(*attempted_claims, None, "{name}");
         assert!(*applied && replaced.is_empty() && role.is_none(), "{name}");
         assert!(foreign_vips.is_empty() && unfilled.is_empty(), "{name}");
         assert!(left.is_empty() && handed_over.is_empty() && former_timeouts.is_empty(), "{name}");

@@ -33,6 +33,7 @@ impl Journal {
                     scope,
                     // The scope tells other owners enough until the spec is applied again.
                     claims: _,
+                    attempted_claims: _,
                     others: _,
                     guards,
                     end_marks,

@@ -1,6 +1,6 @@
 //! The journals of the other owners of a network namespace. Nothing else reads them.
 
-use evenkeel_model::{Desired, OwnerName};
+use evenkeel_model::{Binding, Desired, Live, OwnerName};
 use evenkeel_plan::{Op, OtherOwner, OtherOwners};
 
 use super::{Found, Journal, JournalError};
@@ -10,7 +10,10 @@ impl Journal {
     /// Whether it records anything that evenkeel did or is to do for its owner.
     pub fn is_in_use(&self) -> bool {
         let Self { record, addresses, host_objects, dummies, spec, next, pending, .. } = self;
+        let Self { targeted, attempted, .. } = self;
         record.applied
+            || !(record.left.is_empty() && record.sysctls.is_empty())
+            || !(targeted.is_empty() && attempted.is_empty())
             || spec.is_some()
             || next.is_some()
             || pending.is_some()
@@ -39,7 +42,7 @@ impl Journal {
 
     /// Records what other owners recorded of what a spec asks for too, so that the last one of them restores
     /// it.
-    pub(crate) fn inherit(&mut self, desired: &Desired) {
+    pub fn inherit(&mut self, desired: &Desired) {
         self.record.inherit(desired);
         let Self { record, host_objects, dummies, .. } = self;
         for other in &record.others.0 {
@@ -54,14 +57,36 @@ impl Journal {
 
     /// What other owners need to know of it.
     fn into_other(self, name: OwnerName) -> OtherOwner {
+        let mut targeted = self.active_partial_applies();
+        targeted.extend(self.attempted.clone());
+        let targeted = targeted.services();
         let Self { record, addresses, host_objects, dummies, pending, .. } = self;
         let pending = pending.filter(Pending::is_of_this_boot);
         let pending = pending.map(|pending| pending.steps.iter().map(Op::object).collect());
-        OtherOwner { name, record, addresses, host_objects, dummies, pending }
+        OtherOwner { name, record, addresses, host_objects, dummies, targeted, pending }
     }
 }
 
 impl StateDir {
+    /// Returns the state directories of other owners whose pending apply is overdue, at `now` in seconds since
+    /// 1970: whoever has the lock next rolls it back, whichever owner it acts for.
+    ///
+    /// # Errors
+    /// A journal cannot be read.
+    pub fn overdue_elsewhere(&self, now: u64) -> Result<Vec<Self>, JournalError> {
+        let mut overdue = Vec::new();
+        for name in self.owners()? {
+            let state = self.of_owner(&name);
+            if name != *self.owner()
+                && let Found::Valid(journal) = state.find()?
+                && journal.pending.is_some_and(|pending| pending.is_due(now))
+            {
+                overdue.push(state);
+            }
+        }
+        Ok(overdue)
+    }
+
     /// Reads the journals of the other owners of this namespace. One that is damaged counts as lost, as it
     /// does for its owner.
     ///
@@ -80,6 +105,17 @@ impl StateDir {
             }
         }
         Ok(OtherOwners(others))
+    }
+}
+
+impl Journal {
+    /// Forgets addresses and dummy devices that another program removed and the spec does not ask for.
+    pub(crate) fn forget_gone(&mut self, desired: &Desired, live: &Live) {
+        let is_asked = |binding: &Binding| desired.vips.contains_key(binding);
+        self.addresses.retain(|it| is_asked(it) || live.addresses.contains_key(it));
+        let is_used = |name: &str| desired.vips.keys().any(|it| *it.interface == *name);
+        let links = live.links.as_ref();
+        self.dummies.retain(|it| is_used(it) || links.is_none_or(|links| links.contains_key(it)));
     }
 }
 

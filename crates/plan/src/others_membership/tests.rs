@@ -108,7 +108,7 @@ fn a_new_service_is_filled_even_if_its_apply_was_interrupted() {
     let desired = leaving(BOTH, &[(1, 1), (2, 1)]);
     let mut record = PriorState::for_snapshot();
     let all = steps(&desired, &Live::default(), &record);
-    record.note_new_services(&desired, &Live::default(), &all);
+    record.note_new_services(&desired, &all);
     let add = |key: RealServerKey| {
         let after: RealServer = weighing(1);
         Op::AddRealServer { service: on(1), key, after }
@@ -121,6 +121,7 @@ fn a_new_service_is_filled_even_if_its_apply_was_interrupted() {
     assert_eq!(steps(&desired, &live(&[(1, 1)]), &record), []);
     // A service that is gone is new again, and one of another kind is never recorded.
     record.unfilled.insert(on(1));
-    record.note_new_services(&leaving(&[], &[]), &Live::default(), &all);
+    assert!(record.forget_filled(&desired, &Live::default()));
+    record.note_new_services(&leaving(&[], &[]), &all);
     assert!(record.unfilled.is_empty());
 }

@@ -40,6 +40,8 @@ pub enum SharedObject {
     },
     /// A service that left the scope of the other owner, and still drains.
     LeavingService(String),
+    /// A service that the other owner applied by itself (`--target`).
+    TargetedService(String),
     /// A timeout.
     Timeout {
         /// Its name in a spec.
@@ -89,37 +91,45 @@ impl OtherOwners {
 
 impl OtherOwner {
     fn shared(&self, desired: &Desired, here: &Claims) -> Option<SharedObject> {
-        let there = &self.record.claims;
-        let scope = self.record.scope.as_ref().and_then(|scope| {
-            let part = desired.scope.overlap(scope)?;
-            Some(SharedObject::Scope { part, here: desired.scope.clone(), there: scope.clone() })
-        });
-        scope
+        let scope = |there: &Scope| {
+            let part = desired.scope.overlap(there)?;
+            Some(SharedObject::Scope { part, here: desired.scope.clone(), there: there.clone() })
+        };
+        self.scopes()
+            .find_map(scope)
             .or_else(|| self.shared_vip(here))
             .or_else(|| {
                 let left = &mut self.record.left.services.iter();
                 let service = left.find(|service| desired.scope.contains(service))?;
                 Some(SharedObject::LeavingService(service.to_string()))
             })
-            .or_else(|| shared_timeout(here, there))
-            .or_else(|| (!here.sync.is_disjoint(&there.sync)).then_some(SharedObject::Sync))
-            .or_else(|| shared_sysctl(here, there))
             .or_else(|| {
-                here.host_objects.iter().find_map(|(object, here)| {
-                    let there = there.host_objects.get(object).filter(|value| *value != here)?;
-                    let (object, here, there) = (object.clone(), here.clone(), there.clone());
-                    Some(SharedObject::HostObject { object, here, there })
-                })
+                let mut targeted = self.targeted.iter();
+                let service = targeted.find(|service| desired.scope.contains(service))?;
+                Some(SharedObject::TargetedService(service.to_string()))
             })
+            .or_else(|| self.claims().find_map(|there| shared_setting(here, there)))
     }
 
     fn shared_vip(&self, here: &Claims) -> Option<SharedObject> {
-        let bound = || self.record.claims.vips.iter().chain(&self.addresses);
+        let bound = || self.claims().flat_map(|claims| &claims.vips).chain(&self.addresses);
         here.vips.iter().find_map(|here| {
             let there = bound().find(|there| there.address == here.address)?;
             Some(SharedObject::Vip { here: here.clone(), there: there.clone() })
         })
     }
+}
+
+/// Returns what belongs to the whole namespace and both set.
+fn shared_setting(here: &Claims, there: &Claims) -> Option<SharedObject> {
+    let sync = || (!here.sync.is_disjoint(&there.sync)).then_some(SharedObject::Sync);
+    shared_timeout(here, there).or_else(sync).or_else(|| shared_sysctl(here, there)).or_else(|| {
+        here.host_objects.iter().find_map(|(object, here)| {
+            let there = there.host_objects.get(object).filter(|value| *value != here)?;
+            let (object, here, there) = (object.clone(), here.clone(), there.clone());
+            Some(SharedObject::HostObject { object, here, there })
+        })
+    })
 }
 
 fn shared_timeout(here: &Claims, there: &Claims) -> Option<SharedObject> {
@@ -185,6 +195,12 @@ impl fmt::Display for Overlap {
             SharedObject::LeavingService(service) => {
                 write!(f, "service {service} left the scope of {other}, which is still removing it")
             }
+            SharedObject::TargetedService(service) => {
+                write!(
+                    f,
+                    "{other} applied service {service} by itself, which this spec governs too"
+                )
+            }
             SharedObject::Timeout { name, here, there } => {
                 write!(f, "{other} sets the timeout {name} to {there} s, and this spec to {here} s")
             }
@@ -220,7 +236,9 @@ impl Overlap {
     pub fn remedy(&self) -> String {
         let option = self.other.option();
         match &self.shared {
-            SharedObject::Scope { .. } => "give each owner a `scope` of its own".to_owned(),
+            SharedObject::Scope { .. } | SharedObject::TargetedService(_) => {
+                "give each owner a `scope` of its own".to_owned()
+            }
             SharedObject::Vip { .. } | SharedObject::Timeout { .. } | SharedObject::Sync => {
                 "leave it to one of the owners".to_owned()
             }

@@ -95,7 +95,8 @@ pub(crate) fn diff(desired: &Desired, live: &Live, record: &PriorState) -> Vec<O
 /// that keep the host from answering ARP for it stay with it.
 fn announces_vips(desired: &Desired, live: &Live, record: &PriorState) -> bool {
     live.addresses.iter().any(|(binding, owner)| {
-        let is_handed_over = record.handed_over.addresses.contains(binding);
+        let is_handed_over =
+            record.handed_over.addresses.contains(binding) || record.others.have_vip(binding);
         &*binding.interface == "lo"
             && (is_handed_over || *owner == Owner::Evenkeel && !desired.governs_vip(binding))
     })

@@ -30,12 +30,14 @@ impl<K: Kernel> Reconciler<K> {
                 Answer::Done(format!("Paused: the daemon changes nothing {end}"))
             }
             Request::Resume => {
-                if !self.gate.is_paused() {
+                let was_paused = self.gate.is_paused();
+                if !was_paused && self.conflicts.is_empty() {
                     return Answer::Refused("the daemon is not paused".to_owned());
                 }
                 self.resume();
                 self.pass(Trigger::Command);
-                Answer::Done(format!("Resumed: {}", self.outputs.publish.borrow().summary()))
+                let what = if was_paused { "Resumed" } else { "Conflicts ended" };
+                Answer::Done(format!("{what}: {}", self.outputs.publish.borrow().summary()))
             }
             Request::MayApply { sources } => self.may_apply(&sources),
         }

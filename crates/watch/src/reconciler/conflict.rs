@@ -45,6 +45,9 @@ pub(crate) struct Conflicts {
     span: Duration,
     undone: BTreeMap<(Object, Change), VecDeque<Duration>>,
     active: BTreeMap<(Object, Change), ConflictEntry>,
+    /// Whether the host was in sync since the last command of a user: what is repaired before is no change
+    /// against evenkeel.
+    was_in_sync: bool,
 }
 
 /// A change by another program: the field, the expected value and the value found.
@@ -65,14 +68,26 @@ impl Conflicts {
     /// Creates an empty record for a daemon with this resync interval.
     pub(crate) fn new(interval: Duration) -> Self {
         let span = (interval * INTERVALS).max(Duration::from_secs(60));
-        Self { span, undone: BTreeMap::new(), active: BTreeMap::new() }
+        Self { span, undone: BTreeMap::new(), active: BTreeMap::new(), was_in_sync: true }
     }
 
-    /// Records that this operation undid a change by another program.
-    pub(crate) fn undone(&mut self, op: &Op, desired: &Desired, now: Duration) {
+    /// Records that the host is in sync.
+    pub(crate) fn in_sync(&mut self) {
+        self.was_in_sync = true;
+    }
+
+    /// Records that this operation undid a change by another program. One that ended a drain of
+    /// evenkeel (`is_end_of_drain`) has set a weight, and added nothing.
+    pub(crate) fn undone(
+        &mut self,
+        op: &Op,
+        is_end_of_drain: bool,
+        desired: &Desired,
+        now: Duration,
+    ) {
         let key = (op.object(), change(op));
-        let is_membership = is_membership(op);
-        let lasts = is_membership && has_checker(op, desired);
+        let is_membership = is_membership(op) && !is_end_of_drain;
+        let lasts = is_membership && has_checker(op, desired) && self.was_in_sync;
         let (times, span) = match key.0 {
             Object::Vip(_) => (VIP_TIMES, VIP_SPAN),
             _ if lasts => (1, self.span),
@@ -83,6 +98,8 @@ impl Conflicts {
         seen.retain(|at| *at + span > now);
         let number = u32::try_from(seen.len()).unwrap_or(u32::MAX);
         let (times, delay) = match self.active.get(&key) {
+            // A conflict that lasts is reported long after the last change.
+            Some(entry) if entry.next + span < now => (entry.times.saturating_add(1), FIRST),
             // It was undone after a back-off and has come back.
             Some(entry) => (entry.times.saturating_add(1), (entry.delay * 2).min(LONGEST)),
             None if seen.len() >= times => (number, FIRST),
@@ -137,6 +154,7 @@ impl Conflicts {
     pub(crate) fn clear(&mut self) {
         self.undone.clear();
         self.active.clear();
+        self.was_in_sync = false;
     }
 
     /// Describes each conflict.
@@ -178,10 +196,12 @@ fn is_membership(op: &Op) -> bool {
         && matches!(verb, Verb::Add | Verb::Drain | Verb::Delete)
 }
 
-/// Whether the spec leaves the weights of the operation's service to another program.
+/// Whether the spec leaves the weights of the operation's service to another program, and its real servers to
+/// evenkeel.
 fn has_checker(op: &Op, desired: &Desired) -> bool {
     let named = op.service().and_then(|key| desired.services.get(&key));
-    named.is_some_and(|named| named.ignore.contains(IgnoredField::Weight))
+    let ignores = |field| named.is_some_and(|named| named.ignore.contains(field));
+    ignores(IgnoredField::Weight) && !ignores(IgnoredField::RealServers)
 }
 
 /// Returns the other program's change, as the operation that undoes it shows it.
@@ -234,7 +254,7 @@ mod tests {
     }
 
     fn undo(conflicts: &mut Conflicts, op: &Op, at: Duration) {
-        conflicts.undone(op, &Desired::default(), at);
+        conflicts.undone(op, false, &Desired::default(), at);
     }
 
     #[test]
@@ -318,10 +338,10 @@ mod tests {
         ] {
             let mut conflicts = conflicts();
             for _ in 0..4 {
-                conflicts.undone(&op, &desired, BEGIN);
+                conflicts.undone(&op, false, &desired, BEGIN);
                 assert!(conflicts.is_empty(), "{op:?}");
             }
-            conflicts.undone(&op, &desired, BEGIN);
+            conflicts.undone(&op, false, &desired, BEGIN);
             let reasons = conflicts.reasons(&desired);
             let part = format!("real server is {found}, the spec says {expected}; undone 5 times");
             assert!(reasons[0].contains(&part), "{reasons:?}");
@@ -331,7 +351,7 @@ mod tests {
         let mut conflicts = conflicts();
         let [delete, drain, _] = membership();
         for _ in 0..5 {
-            conflicts.undone(&drain, &desired, BEGIN);
+            conflicts.undone(&drain, false, &desired, BEGIN);
         }
         assert!(conflicts.backs_off(&delete, BEGIN));
     }
@@ -341,7 +361,7 @@ mod tests {
         let desired = ignoring(&[IgnoredField::Weight]);
         for op in membership() {
             let mut conflicts = conflicts();
-            conflicts.undone(&op, &desired, BEGIN);
+            conflicts.undone(&op, false, &desired, BEGIN);
             conflicts.forget(&BTreeSet::new(), BEGIN + Duration::from_secs(9_000));
             let reasons = conflicts.reasons(&desired);
             for part in ["has changed", "undone once; ", "`ignore: [weight, real_servers]`"] {
@@ -349,9 +369,21 @@ mod tests {
             }
             conflicts.clear();
             assert!(conflicts.is_empty());
+            // What was done by hand during a pause is repaired without a conflict.
+            conflicts.undone(&op, false, &desired, BEGIN);
+            assert!(conflicts.is_empty());
+            conflicts.in_sync();
+            conflicts.undone(&op, false, &desired, BEGIN);
+            assert!(!conflicts.is_empty());
+        }
+        let all = ignoring(&[IgnoredField::Weight, IgnoredField::RealServers]);
+        for op in membership() {
+            let mut conflicts = conflicts();
+            conflicts.undone(&op, false, &all, BEGIN);
+            assert!(conflicts.is_empty(), "the spec leaves them to the checker");
         }
         let mut conflicts = conflicts();
-        conflicts.undone(&edit("0"), &desired, BEGIN);
+        conflicts.undone(&edit("0"), false, &desired, BEGIN);
         assert!(conflicts.is_empty());
     }
 

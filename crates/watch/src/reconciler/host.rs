@@ -91,6 +91,22 @@ impl<K: Kernel> Host<K> {
                     Err(error) => warn!("{}", error_chain(&error)),
                 }
             }
+            if journal.pending_elsewhere().is_some() {
+                let overdue =
+                    state.overdue_elsewhere(now).map_err(|error| PassError::of(&error))?;
+                for state in &overdue {
+                    let (mut theirs, _) =
+                        state.read(false).map_err(|error| PassError::of(&error))?;
+                    let kernel = self.connect(&theirs)?;
+                    match roll_back_due(kernel, state, &mut theirs) {
+                        Ok(notice) => notice.iter().for_each(|notice| warn!("{notice}")),
+                        Err(error) => warn!("{}", error_chain(&error)),
+                    }
+                }
+                if !overdue.is_empty() {
+                    (journal, _) = state.read(false).map_err(|error| PassError::of(&error))?;
+                }
+            }
             // What a pending apply of a journal touched is left alone; under another state directory it is not
             // known.
             if journal.pending.is_none() && journal.pending_elsewhere().is_none() {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use evenkeel_control::{EventKind, LockError, Mode, Trigger};
 use evenkeel_engine::{Journal, Kernel, KernelError, error_chain, not_in_proc};
-use evenkeel_model::{Desired, Live};
+use evenkeel_model::{Claims, Desired, Live};
 use evenkeel_plan::{Leaving, LeavingInputs, Object, Op, Plan, foreign_vips, leaving};
 use evenkeel_source::SpecText;
 use evenkeel_workflow::find_left;
@@ -270,9 +270,18 @@ impl<K: Kernel> Reconciler<K> {
         let record = &self.host.journal().record;
         self.report.set_foreign_vips(foreign_vips(desired, live, record));
         let mut record = record.clone();
-        let is_changed = record.note_foreign_vips(desired, live);
+        let bound = &self.host.journal().addresses;
+        let is_changed = record.note_foreign_vips(desired, live, bound);
         let is_changed = record.forget_filled(desired, live) || is_changed;
-        if is_read_only || !is_changed {
+        // After a reboot no other owner knows what this spec asks for.
+        let is_unclaimed = record.claims.is_empty() && !Claims::of(desired).is_empty();
+        if is_unclaimed {
+            record.inherit(desired);
+            record.claims = Claims::of(desired);
+        }
+        let is_changed = is_changed || is_unclaimed;
+        // While an apply is not confirmed, what it bound is not yet this spec's.
+        if is_read_only || !is_changed || self.host.journal().pending.is_some() {
             return;
         }
         let journal = Journal { record, ..self.host.journal().clone() };
@@ -301,6 +310,7 @@ impl<K: Kernel> Reconciler<K> {
             return Ok(());
         }
         self.specs.set_reached();
+        self.conflicts.in_sync();
         self.gate.end_grant();
         let mut journal = self.host.journal().clone();
         journal.record.real_server.clone_from(&leaving.records);

@@ -1,8 +1,8 @@
 use std::collections::BTreeSet;
 
 use evenkeel_model::{
-    Binding, Claims, DefaultRoute, DefaultRouteValue, Desired, DesiredTimeouts, Drain, Family,
-    ForeignMarks, FormerRole, Guards, LeftScope, RealServerKey, Scope,
+    AttemptedClaims, Binding, Claims, DefaultRoute, DefaultRouteValue, Desired, DesiredTimeouts,
+    Drain, Family, ForeignMarks, FormerRole, Guards, LeftScope, RealServerKey, Scope,
 };
 use evenkeel_plan::{
     DrainRecords, Draining, OtherOwners, PartRecord, RealServerRecords, ReplacedObjects,
@@ -69,6 +69,7 @@ fn full() -> Journal {
             unfilled: [service].into(),
             handed_over: ForeignMarks { dummies: ["old".into()].into(), ..ForeignMarks::default() },
             claims: Claims { dummies: ["vips".into()].into(), ..Claims::default() },
+            attempted_claims: Some(AttemptedClaims::of(&Desired::default())),
             others: OtherOwners::default(),
             foreign_vips: [Binding::host([192, 0, 2, 2].into(), "eth0")].into(),
             replaced: ReplacedObjects([(route.into(), gateway.into())].into()),

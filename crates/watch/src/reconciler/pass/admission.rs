@@ -176,6 +176,7 @@ impl<K: Kernel> Reconciler<K> {
         };
         record.record(state, &mut journal)?;
         journal.promote_next_spec();
+        journal.inherit(&spec.desired);
         journal.record.governed_by(&spec.desired);
         if let Some((real_server, desired)) = changed {
             journal.record.real_server = real_server;

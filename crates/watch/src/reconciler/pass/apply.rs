@@ -65,6 +65,8 @@ impl<K: Kernel> Reconciler<K> {
         let drains = &self.host.journal().record.drains;
         let appeared = plan.steps.iter().filter(|op| has_appeared(op, drains, &drift));
         let appeared: BTreeSet<Object> = appeared.map(Op::object).collect();
+        let ended = appeared.iter().filter(|it| is_draining(it, drains)).cloned();
+        let ended: BTreeSet<Object> = ended.collect();
         drift.extend(appeared.iter().cloned());
         let steps = hold_back(plan.steps, &live, &held_back);
         if steps.is_empty() {
@@ -83,7 +85,7 @@ impl<K: Kernel> Reconciler<K> {
             steps,
         };
         let report = self.host.execute(&self.options.state, pass)?;
-        self.count_undone(&report, spec, &drift, &appeared);
+        self.count_undone(&report, spec, &drift, &appeared, &ended);
         Ok(self.record_report(&report, spec, &drift, is_complete))
     }
 
@@ -95,13 +97,28 @@ impl<K: Kernel> Reconciler<K> {
         spec: &SpecText,
         drift: &BTreeSet<Object>,
         appeared: &BTreeSet<Object>,
+        ended: &BTreeSet<Object>,
     ) {
         let now = self.schedule.clock.now();
         let drains = |op: &Op| matches!(op, Op::DrainRealServer { .. });
-        let draining: BTreeSet<Object> =
-            report.iter().filter(|done| drains(done.op)).map(|done| done.op.object()).collect();
+        let of = |is_of: &dyn Fn(&Op) -> bool| -> BTreeSet<Object> {
+            report.iter().filter(|done| is_of(done.op)).map(|done| done.op.object()).collect()
+        };
+        let draining = of(&drains);
+        // A service that is added again was deleted as a whole; one that is deleted and added again in the same
+        // pass gets another order.
+        let new_services = of(&|op| matches!(op, Op::AddService { .. }));
+        let added = of(&|op| matches!(op, Op::AddRealServer { .. }));
+        let deleted = of(&|op| matches!(op, Op::DeleteRealServer { .. }));
+        let is_of_new_service = |object: &Object| {
+            matches!(object, Object::RealServer(service, _)
+                if new_services.contains(&Object::Service(*service)))
+        };
         for done in report.iter() {
             let object = done.op.object();
+            if is_of_new_service(&object) || added.contains(&object) && deleted.contains(&object) {
+                continue;
+            }
             let is_undone = match drains(done.op) {
                 true => {
                     let is_begun = matches!(
@@ -116,7 +133,7 @@ impl<K: Kernel> Reconciler<K> {
                 }
             };
             if is_undone {
-                self.conflicts.undone(done.op, &spec.desired, now);
+                self.conflicts.undone(done.op, ended.contains(&object), &spec.desired, now);
             }
         }
     }
@@ -240,6 +257,11 @@ fn has_appeared(op: &Op, drains: &DrainRecords, drift: &BTreeSet<Object>) -> boo
         true => before.weight > 0,
         false => drift.contains(&op.object()),
     }
+}
+
+/// Whether a drain of it is on record.
+fn is_draining(object: &Object, drains: &DrainRecords) -> bool {
+    matches!(object, Object::RealServer(service, key) if drains.0.contains_key(&(*service, *key)))
 }
 
 /// Returns the steps that repair drift.
