@@ -1,12 +1,10 @@
 //! Drift of every kind is repaired within an interval, a VIP within a tenth of a second.
 
 use std::collections::BTreeSet;
-use std::net::UdpSocket;
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 
 use evenkeel_host::Binding;
 use evenkeel_lab_tests::{ipvsadm, run_with};
-
-use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use super::*;
 
@@ -316,19 +314,17 @@ fn a_real_server_that_another_program_deletes_or_adds_again_and_again_is_a_confl
 fn a_drain_that_another_program_ends_again_and_again_is_a_conflict() {
     let host = Host::new();
     let daemon = host.watching(&draining("60s", "{ address: 10.0.0.1 }"), "--interval 1s");
-    run("ipvsadm -a -t 192.0.2.1:80 -r 10.0.0.9:80 -m -w 1");
     // With a connection, as it would be deleted at once otherwise.
-    let is_drained =
-        || table().lines().any(|line| line.contains("0A000009") && line.ends_with(" 0"));
+    let _server = TcpListener::bind("127.0.0.9:80").unwrap();
+    assert_eq!(host.evenkeel("pause").0, 0);
+    run("ipvsadm -a -t 192.0.2.1:80 -r 127.0.0.9:80 -m -w 100");
+    let _connection = TcpStream::connect("192.0.2.1:80").unwrap();
+    assert_eq!(host.evenkeel("resume").0, 0);
+    let is_drained = || run("ipvsadm -Sn").contains("-r 127.0.0.9:80 -m -w 0");
     for number in 1..=5 {
-        let is_gone = || !table().contains("0A000009");
-        assert!(
-            within(Duration::from_secs(5), || is_drained() || is_gone()),
-            "{number}: {}",
-            daemon.log()
-        );
-        let verb = if is_gone() { "-a" } else { "-e" };
-        run(&format!("ipvsadm {verb} -t 192.0.2.1:80 -r 10.0.0.9:80 -m -w 1"));
+        let drained = within(Duration::from_secs(5), is_drained);
+        assert!(drained, "{number}: {}", daemon.log());
+        run("ipvsadm -e -t 192.0.2.1:80 -r 127.0.0.9:80 -m -w 100");
     }
     let is_degraded = within(Duration::from_secs(5), || host.status()["state"] == "degraded");
     assert!(is_degraded, "{:#}\n{}", host.status(), daemon.log());
