@@ -78,7 +78,11 @@ fn record_intent(journal: &mut Journal, pass: &Pass<'_>, context: &dyn Execution
     if pass.is_complete {
         journal.record.forget_filled(pass.desired, &pass.live);
         journal.forget_gone(pass.desired, &pass.live);
-        journal.record.attempted_claims = Some(AttemptedClaims::of(pass.desired));
+        // Repairs of what is in force are recorded already, and need no room on the disk.
+        let attempted = AttemptedClaims::of(pass.desired);
+        let is_in_force = journal.record.scope.as_ref() == Some(&attempted.scope)
+            && journal.record.claims == attempted.claims;
+        journal.record.attempted_claims = (!is_in_force).then_some(attempted);
     }
     journal.record.note_new_services(pass.desired, &pass.steps);
     for op in &pass.steps {
