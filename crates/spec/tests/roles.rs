@@ -134,7 +134,7 @@ fn a_real_server_under_dr_has_the_vips_on_lo_and_is_silent_about_them() {
     // What stays when the real server leaves is shown with the names of the services.
     let named: Vec<&str> = host.real_server.values().map(|part| &*part.name).collect();
     assert_eq!(named, ["web", "web", "marked"]);
-    // Weight 0 is a value: the connections that it has go on.
+    // Weight 0 is a value: its open connections continue.
     let quiet = desired(CLUSTER, "192.0.2.12/24@eth0");
     assert_eq!(vips(&quiet), ["192.0.2.1/32 on lo label lo:0"]);
 }

@@ -25,7 +25,7 @@ struct Listed {
     journal: Journal,
     /// When the texts of the last applied spec were stored, in seconds since 1970.
     applied: Option<u64>,
-    /// The status of its daemon, if one runs and tells it.
+    /// The status of its daemon; `None` if none runs, or it refuses to answer.
     daemon: Option<Box<Status>>,
     is_daemon_running: bool,
 }
@@ -66,7 +66,7 @@ impl Listed {
         let is_daemon_running = client.is_daemon_running();
         let daemon = match client.ask(&Request::Status) {
             Ok(Answer::Status(status)) => Some(status),
-            // It may be that only its own user is told.
+            // The daemon may refuse its status to other users.
             Ok(Answer::Done(_) | Answer::Refused(_)) | Err(_) => None,
         };
         let applied = state.spec_stored(&journal);

@@ -31,7 +31,7 @@ impl Journal {
                 PriorState {
                     applied,
                     scope,
-                    // The scope tells other owners enough until the spec is applied again.
+                    // Until the spec is applied again, other owners compare with its scope only.
                     claims: _,
                     attempted_claims: _,
                     others: _,
