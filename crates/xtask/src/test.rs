@@ -1,25 +1,30 @@
 //! `cargo xtask test`: runs all tests and sets up what they need.
 //!
-//! First runs the tests that any machine can run, then, in one boot, those that need a real kernel.
+//! First runs the tests that any machine can run, then those that need a real kernel, in as many
+//! guests at once as this machine has processors.
+
+mod counts;
+mod parts;
 
 use std::ffi::OsString;
-use std::io::{self, Write};
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use clap::Args;
-use evenkeel_lab::GuestJob;
+use evenkeel_lab::{Boot, GuestJob, Input};
 
+use self::counts::OutcomeCounts;
+use self::parts::{Run, parts};
 use crate::error::Error;
 use crate::kernel::KernelChoice;
 use crate::lab;
 use crate::workspace::{Workspace, has_subcommand};
 
 const LAB_TESTS: &str = "evenkeel-lab-tests";
-/// Runs each given test program, and fails if one fails.
-const RUN_EACH: &str =
-    r#"code=0; for program; do "$program" $ARGUMENTS || code=$?; done; exit $code"#;
-const LIMIT: Duration = Duration::from_secs(45 * 60);
+/// After this time a guest is killed: its part of the tests takes minutes.
+const LIMIT: Duration = Duration::from_secs(25 * 60);
 /// What runs on an emulated machine without words: the tests of whole topologies. The other tests are
 /// about the program more than the kernel, and all of them take hours there.
 const TOPOLOGIES: [&str; 3] = ["guides::", "roles::", "traffic::"];
@@ -65,21 +70,69 @@ fn anywhere(workspace: &Workspace) -> Result<(), Error> {
     workspace.cargo(&["test", "--doc"])
 }
 
+/// How the tests of one part ended.
+struct PartOutcome {
+    passed: u32,
+    failed: u32,
+    /// The status of the guest's command.
+    code: u8,
+}
+
 fn in_the_lab(
     workspace: &Workspace,
     kernel: &KernelChoice,
     arguments: &[String],
 ) -> Result<u8, Error> {
-    let mut job = job(workspace, &workspace.evenkeel()?, arguments)?;
-    if std::env::var_os("UPDATE").is_some() {
-        job.writable.push(workspace.root.join("tests/transcripts"));
-    }
+    let evenkeel = workspace.evenkeel()?;
+    let programs = programs(workspace)?;
     let mut boot = kernel.boot(workspace)?;
-    boot.limit = Some(if kernel.is_emulated() { EMULATED_LIMIT } else { LIMIT });
+    let is_emulated = kernel.is_emulated();
+    boot.limit = Some(if is_emulated { EMULATED_LIMIT } else { LIMIT });
+    // An emulated machine has several processors itself.
+    let guests = match is_emulated {
+        true => 1,
+        false => std::thread::available_parallelism().map_or(1, usize::from),
+    };
+    let parts = parts(&programs, arguments, guests)?;
+    let is_several = parts.len() > 1;
+    let run_part = |number: usize, runs: &[Run]| {
+        let mut job = job_of(workspace, &evenkeel, runs);
+        if std::env::var_os("UPDATE").is_some() {
+            job.writable.push(workspace.root.join("tests/transcripts"));
+        }
+        let prefix = if is_several { format!("{number}| ") } else { String::new() };
+        run(&boot, job, prefix)
+    };
+    let queue = Mutex::new(parts.iter().enumerate());
+    let next = || queue.lock().ok()?.next();
+    let work = || {
+        let mut outcomes = Vec::new();
+        while let Some((index, runs)) = next() {
+            outcomes.push(run_part(index + 1, runs));
+        }
+        outcomes
+    };
+    let outcomes: Vec<Result<PartOutcome, Error>> = std::thread::scope(|scope| {
+        let guests: Vec<_> = (0..guests).map(|_| scope.spawn(work)).collect();
+        guests.into_iter().flat_map(|guest| guest.join().unwrap_or_default()).collect()
+    });
+    // A panic of a guest's thread has lost its outcomes.
+    let mut code = u8::from(outcomes.len() != parts.len());
+    let (mut passed, mut failed) = (0, 0);
+    for outcome in outcomes {
+        match outcome {
+            Ok(part) => {
+                passed += part.passed;
+                failed += part.failed;
+                code = code.max(part.code);
+            }
+            Err(error) => {
+                error.print();
+                code = code.max(1);
+            }
+        }
+    }
     let (release, machine) = (boot.kernel.release(), boot.kernel.machine());
-    let mut counts = OutcomeCounts::new(io::stdout());
-    let outcome = boot.run(job, evenkeel_lab::Input::Null, &mut counts, &mut io::stderr())?;
-    let OutcomeCounts { passed, failed, .. } = counts;
     let ran = passed + failed;
     println!(
         "{ran} tests ran inside the real kernel (Linux {release}, {machine}): {passed} passed, {failed} failed"
@@ -87,7 +140,16 @@ fn in_the_lab(
     if ran == 0 {
         return Err(Error::Claim("no test ran inside the real kernel".to_owned()));
     }
-    Ok(outcome.code())
+    Ok(code)
+}
+
+/// Boots a guest for one part of the tests.
+fn run(boot: &Boot, job: GuestJob, prefix: String) -> Result<PartOutcome, Error> {
+    let mut counts = OutcomeCounts::new(io::stdout(), prefix);
+    let outcome = boot.run(job, Input::Null, &mut counts, &mut io::stderr());
+    counts.finish().map_err(|error| Error::Claim(format!("cannot print: {error}")))?;
+    let code = outcome?.code();
+    Ok(PartOutcome { passed: counts.passed, failed: counts.failed, code })
 }
 
 /// Builds the lab's tests of that program, and the job that runs them in a guest with these
@@ -97,90 +159,42 @@ pub(crate) fn job(
     evenkeel: &Path,
     arguments: &[String],
 ) -> Result<GuestJob, Error> {
-    let package = format!("--package={LAB_TESTS}");
-    let tests = workspace.build(&["test", &package, "--no-run"])?;
-    let tests = tests.into_iter().filter(|program| program.is_test);
+    let run = |program| Run { program, arguments: arguments.to_vec() };
+    let runs: Vec<Run> = programs(workspace)?.into_iter().map(run).collect();
+    Ok(job_of(workspace, evenkeel, &runs))
+}
 
-    let mut command: Vec<OsString> = ["sh", "-c", RUN_EACH, "sh"].map(OsString::from).to_vec();
-    command.extend(tests.map(|test| test.path.into_os_string()));
+/// Builds the lab's test programs.
+fn programs(workspace: &Workspace) -> Result<Vec<PathBuf>, Error> {
+    let package = format!("--package={LAB_TESTS}");
+    let programs = workspace.build(&["test", &package, "--no-run"])?;
+    Ok(programs.into_iter().filter(|program| program.is_test).map(|test| test.path).collect())
+}
+
+/// The job that makes these runs in a guest one after the other, and fails if one fails.
+fn job_of(workspace: &Workspace, evenkeel: &Path, runs: &[Run]) -> GuestJob {
     let folder = workspace.root.join("tests/lab");
-    let mut job = lab::job(command, folder.clone());
-    let mut arguments = arguments.join(" ");
-    // Tests share one kernel and its one table of modules, sysctls and processors.
-    arguments.push_str(" --test-threads=1");
     let path = |path: &Path| path.to_string_lossy().into_owned();
+    let mut script = "code=0".to_owned();
+    let mut words: Vec<OsString> = Vec::new();
+    for run in runs {
+        let first = words.len();
+        words.push(run.program.clone().into_os_string());
+        words.extend(run.arguments.iter().map(OsString::from));
+        // Tests share one kernel and its one table of modules, sysctls and processors.
+        words.push("--test-threads=1".into());
+        let run: Vec<String> =
+            (first..words.len()).map(|word| format!("\"${{{word}}}\"")).collect();
+        script.push_str(&format!("; {} || code=$?", run.join(" ")));
+    }
+    script.push_str("; exit $code");
+    let command = ["sh", "-c", &script].map(OsString::from).into_iter().chain(words).collect();
+    let mut job = lab::job(command, folder.clone());
     job.env.extend([
-        ("ARGUMENTS".to_owned(), arguments),
         ("CARGO_MANIFEST_DIR".to_owned(), path(&folder)),
         ("EVENKEEL_BIN".to_owned(), path(evenkeel)),
         ("EVENKEEL_ROOT".to_owned(), path(&workspace.root)),
     ]);
     job.env.entry("RUST_BACKTRACE".to_owned()).or_insert_with(|| "1".to_owned());
-    Ok(job)
-}
-
-/// Forwards the output of test programs, and adds up their `test result:` lines.
-struct OutcomeCounts<W> {
-    to: W,
-    line: Vec<u8>,
-    passed: u32,
-    failed: u32,
-}
-
-impl<W: Write> OutcomeCounts<W> {
-    fn new(to: W) -> Self {
-        Self { to, line: Vec::new(), passed: 0, failed: 0 }
-    }
-
-    fn count(&mut self) {
-        let line = String::from_utf8_lossy(&self.line);
-        let Some(result) = line.strip_prefix("test result: ") else { return };
-        // "ok. 3 passed; 0 failed; 0 ignored; ..."
-        let (_, counts) = result.split_once(". ").unwrap_or_default();
-        for count in counts.split("; ") {
-            match count.split_once(' ') {
-                Some((number, "passed")) => self.passed += number.parse().unwrap_or(0),
-                Some((number, "failed")) => self.failed += number.parse().unwrap_or(0),
-                _ => {}
-            }
-        }
-    }
-}
-
-impl<W: Write> Write for OutcomeCounts<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let length = self.to.write(bytes)?;
-        for &byte in &bytes[..length] {
-            if byte == b'\n' {
-                self.count();
-                self.line.clear();
-            } else {
-                self.line.push(byte);
-            }
-        }
-        Ok(length)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.to.flush()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn results_are_added_up_however_the_output_is_cut() {
-        let text = "test a ... ok\n\ntest result: ok. 3 passed; 0 failed; 1 ignored; 0 measured\n\
-                    test result: FAILED. 4 passed; 2 failed; 0 ignored\nnot a test result: ok. 9 passed\n";
-        for size in [1, 7, 1000] {
-            let mut counts = OutcomeCounts::new(Vec::new());
-            for part in text.as_bytes().chunks(size) {
-                counts.write_all(part).expect("a write to memory");
-            }
-            assert_eq!((counts.passed, counts.failed), (7, 2));
-            assert_eq!(counts.to, text.as_bytes());
-        }
-    }
+    job
 }
