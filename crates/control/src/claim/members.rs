@@ -1,8 +1,8 @@
 //! Lists the members of the multicast groups of `NETLINK_USERSOCK` in a network namespace.
 //!
-//! sock_diag(7) lists every bound netlink socket of a protocol, and then, under one lock, those that
-//! are members of a group. Processes without privileges can be in the first list only. `/proc` has the
-//! first list, for kernels without the module netlink_diag.
+//! sock_diag(7) lists every bound netlink socket of a protocol, and then again those that are members of
+//! a group, under one lock unless the list is cut there into two pieces. Processes without privileges can
+//! be in the first list only. `/proc` has the first list, for kernels without the module netlink_diag.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -26,8 +26,8 @@ pub(super) struct Member {
     pub(super) groups: u32,
 }
 
-/// How often a list is read that came in several pieces: an entry can be missing between two of them if
-/// another one before it was removed meanwhile.
+/// How often a list is read that may lack a member: an entry can be missing between two pieces if another
+/// one before it was removed meanwhile.
 const READINGS: usize = 3;
 
 /// The kernel answers within the sending system call; this only ends the wait for a lost answer.
@@ -49,8 +49,13 @@ const REQUEST: usize = 20;
 const ENTRY: usize = 28;
 const NETLINK_DIAG_GROUPS: u16 = 1;
 
-/// A list, and in how many pieces the kernel sent it.
-type Reading = (BTreeSet<Member>, usize);
+/// One reading of the list.
+#[derive(Default)]
+struct Reading {
+    members: BTreeSet<Member>,
+    /// Whether no member can be missing.
+    is_whole: bool,
+}
 
 /// Lists the members in the calling thread's network namespace.
 ///
@@ -61,13 +66,26 @@ pub(super) fn members() -> io::Result<BTreeSet<Member>> {
 }
 
 fn whole(read: impl Fn() -> io::Result<Reading>) -> io::Result<BTreeSet<Member>> {
-    let (mut members, pieces) = read()?;
-    if pieces > 1 {
-        for _ in 1..READINGS {
-            members.extend(read()?.0);
+    let mut members = BTreeSet::new();
+    for _ in 0..READINGS {
+        let reading = read()?;
+        members.extend(reading.members);
+        if reading.is_whole {
+            break;
         }
     }
     Ok(members)
+}
+
+impl Reading {
+    /// Adds the members of a piece with entries. No member is missing if all of those before are in the last
+    /// piece too: it then has the second list from its beginning, as a member that an earlier piece has from
+    /// the second list comes a second time only if another one was inserted before it, and a member is
+    /// skipped only if one of an earlier piece was removed.
+    fn add(&mut self, piece: BTreeSet<Member>) {
+        self.is_whole = self.members.is_subset(&piece);
+        self.members.extend(piece);
+    }
 }
 
 fn ask_kernel() -> io::Result<Reading> {
@@ -76,14 +94,17 @@ fn ask_kernel() -> io::Result<Reading> {
     set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE))?;
     send(&socket, &request(), SendFlags::empty())?;
     let mut buffer = vec![0; RECEIVE];
-    let mut members = BTreeSet::new();
-    let mut pieces = 0;
+    let mut reading = Reading { is_whole: true, ..Reading::default() };
     loop {
         let piece = receive(&socket, &mut buffer)?;
+        let mut members = BTreeSet::new();
         let end = entries(piece, &mut members)?;
-        pieces += usize::from(piece.len() > HEADER + 4);
+        // The end of the list can come alone.
+        if piece.len() > HEADER + 4 {
+            reading.add(members);
+        }
         if end {
-            return Ok((members, pieces));
+            return Ok(reading);
         }
     }
 }
@@ -167,7 +188,7 @@ fn aligned(length: usize) -> usize {
 fn read_proc() -> io::Result<Reading> {
     let text = fs::read_to_string("/proc/thread-self/net/netlink")?;
     // The kernel gives at most a page at a time.
-    Ok((lines(&text), text.len().div_ceil(4096)))
+    Ok(Reading { members: lines(&text), is_whole: text.len() <= 4096 })
 }
 
 fn lines(text: &str) -> BTreeSet<Member> {
@@ -196,6 +217,36 @@ mod tests {
     }
 
     #[test]
+    fn a_reading_is_whole_if_its_last_piece_has_every_member() {
+        let set = |ports: &[u32]| -> BTreeSet<Member> {
+            ports.iter().map(|&port| Member { port, groups: 1 }).collect()
+        };
+        let is_whole = |pieces: &[&[u32]]| {
+            let mut reading = Reading::default();
+            pieces.iter().for_each(|piece| reading.add(set(piece)));
+            reading.is_whole
+        };
+        assert!(is_whole(&[&[]]));
+        assert!(is_whole(&[&[1, 2]]), "one piece");
+        assert!(is_whole(&[&[1], &[], &[1, 2]]), "the second list from its beginning");
+        assert!(!is_whole(&[&[1, 2], &[2]]), "the second list without its first member");
+        assert!(!is_whole(&[&[1, 2], &[]]), "the second list may have ended before");
+    }
+
+    #[test]
+    fn a_list_that_may_lack_a_member_is_read_again() {
+        let count = std::cell::Cell::new(0_usize);
+        let reading = |is_whole: bool| {
+            let port = count.replace(count.get() + 1) as u32;
+            let members = BTreeSet::from([Member { port, groups: 1 }]);
+            Ok(Reading { members, is_whole })
+        };
+        assert_eq!(whole(|| reading(false)).expect("a list").len(), READINGS);
+        count.set(0);
+        assert_eq!(whole(|| reading(count.get() == 1)).expect("a list").len(), 2);
+    }
+
+    #[test]
     fn an_error_of_the_kernel_is_an_error_and_a_truncated_list_is_none() {
         let mut error = vec![0; 20];
         error[0] = 20;
@@ -213,11 +264,13 @@ mod tests {
         let by_kernel = match ask_kernel() {
             // A kernel without the module.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return,
-            listed => listed.expect("a list").0,
+            listed => listed.expect("a list").members,
         };
         // Other tests come and go.
-        let agrees = (0..100).any(|_| by_kernel == read_proc().expect("a list").0)
-            || (0..100).any(|_| ask_kernel().expect("a list").0 == read_proc().expect("a list").0);
+        let agrees = (0..100).any(|_| by_kernel == read_proc().expect("a list").members)
+            || (0..100).any(|_| {
+                ask_kernel().expect("a list").members == read_proc().expect("a list").members
+            });
         assert!(agrees);
     }
 }
