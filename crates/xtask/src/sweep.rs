@@ -74,7 +74,9 @@ impl Sweep {
             _ => "sweep::no_fault",
         };
         let words = [name.to_owned(), "--nocapture".to_owned()];
-        let mut job = test::job(&workspace, &workspace.evenkeel()?, &words)?;
+        // What is measured is the released program.
+        let evenkeel = if self.squatters { workspace.dist()? } else { workspace.evenkeel()? };
+        let mut job = test::job(&workspace, &evenkeel, &words)?;
         let mut set = |name: &str, value: String| job.env.insert(name.to_owned(), value);
         if self.git || self.owners {
             let seed = self.seed.unwrap_or_else(|| RandomState::new().hash_one("sweep"));

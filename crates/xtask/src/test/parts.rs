@@ -66,7 +66,7 @@ fn deal(lists: &[Tests], options: &[String], guests: usize) -> Vec<Vec<Run>> {
 /// The names that a test program lists for these arguments.
 fn names(program: &Path, arguments: &[String]) -> Result<Vec<String>, Error> {
     let mut command = Command::new(program);
-    command.args(arguments).arg("--list").stderr(Stdio::inherit());
+    command.arg("--list").args(arguments).stderr(Stdio::inherit());
     let name = program.display().to_string();
     let output = command.output().map_err(|error| Error::Start(name.clone(), error))?;
     if !output.status.success() {
@@ -80,7 +80,8 @@ fn names(program: &Path, arguments: &[String]) -> Result<Vec<String>, Error> {
 fn options(arguments: &[String]) -> impl Iterator<Item = &String> {
     let mut is_skipped = false;
     arguments.iter().filter(move |argument| {
-        let skipped = is_skipped || argument.starts_with("--skip=") || *argument == "--exact";
+        let is_other = ["--exact", "--"].contains(&argument.as_str());
+        let skipped = is_skipped || is_other || argument.starts_with("--skip=");
         is_skipped = *argument == "--skip";
         !skipped && !is_skipped && argument.starts_with('-')
     })
@@ -131,7 +132,7 @@ mod tests {
 
     #[test]
     fn options_leave_out_what_selects() {
-        let arguments = ["word", "--skip", "a", "--nocapture", "--skip=b", "--exact", "-q"];
+        let arguments = ["word", "--skip", "a", "--nocapture", "--skip=b", "--exact", "-q", "--"];
         let arguments = arguments.map(str::to_owned);
         assert_eq!(options(&arguments).collect::<Vec<_>>(), ["--nocapture", "-q"]);
     }
