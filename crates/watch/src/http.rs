@@ -5,9 +5,10 @@
 //! is no loopback name is refused ([`host_header`]).
 //!
 //! Each connection serves one request. The number of connections, the time for the head of a request
-//! and the total time are limited.
+//! and the total time are limited. Idle connections keep nobody out ([`places`]).
 
 mod host_header;
+mod places;
 
 use std::borrow::Cow;
 use std::convert::Infallible;
@@ -31,11 +32,12 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
 use crate::http::host_header::AllowedHosts;
+use crate::http::places::{Place, Places};
 use crate::liveness::Liveness;
 use crate::metrics::{Format, Metrics};
 
@@ -57,7 +59,7 @@ pub(crate) struct Endpoint {
 /// The limits for clients.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
-    /// The number of concurrent connections; further ones wait to be accepted.
+    /// The number of concurrent connections; for a further one, the oldest idle one ends.
     connections: usize,
     /// The time for the head of the request.
     head: Duration,
@@ -89,12 +91,16 @@ async fn serve_within(
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let allowed = AllowedHosts::new(listener.local_addr().ok(), &endpoint.allowed_hosts);
     let router = router(endpoint, allowed);
-    let permits = Arc::new(Semaphore::new(limits.connections));
+    let places = Places::new(limits.connections);
     loop {
-        let permit = Arc::clone(&permits).acquire_owned().await.map_err(io::Error::other)?;
         match listener.accept().await {
             Ok((stream, _)) => {
-                tokio::spawn(connection(stream, router.clone(), limits, permit));
+                let serve = |place| {
+                    let turn = Turn { places: Arc::clone(&places), place };
+                    let router = router.clone().layer(from_fn_with_state(turn, await_turn));
+                    connection(stream, router, limits)
+                };
+                places.spawn(serve).await?;
             }
             Err(error) => {
                 tracing::debug!(%error, "a connection to the endpoint could not be accepted");
@@ -104,12 +110,7 @@ async fn serve_within(
     }
 }
 
-async fn connection(
-    stream: TcpStream,
-    router: Router,
-    limits: Limits,
-    _permit: OwnedSemaphorePermit,
-) {
+async fn connection(stream: TcpStream, router: Router, limits: Limits) {
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(limits.head).keep_alive(false);
     let served = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
@@ -118,6 +119,21 @@ async fn connection(
         Ok(Err(error)) => tracing::debug!(%error, "a request to the endpoint failed"),
         Err(_) => tracing::debug!("a request to the endpoint took too long"),
     }
+}
+
+/// What a request needs before it is answered.
+#[derive(Debug, Clone)]
+struct Turn {
+    places: Arc<Places>,
+    place: Arc<Place>,
+}
+
+async fn await_turn(State(turn): State<Turn>, request: Request, next: Next) -> Response {
+    let is_health = ["/healthz", "/readyz"].contains(&request.uri().path());
+    if !is_health && turn.places.turn(&turn.place).await.is_err() {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    }
+    next.run(request).await
 }
 
 fn router(endpoint: Endpoint, allowed: AllowedHosts) -> Router {

@@ -196,15 +196,70 @@ fn a_silent_client_is_disconnected() {
     assert!(!answer.starts_with(b"HTTP/1.1 200"));
 }
 
+/// A time that is far below the one for the head of a request.
+const SOON: Duration = Duration::from_secs(2);
+
 #[test]
-fn clients_beyond_the_limit_wait_and_are_served() {
-    let head = Duration::from_millis(200);
-    let fixture = Fixture::within(Limits { connections: 2, head, ..LIMITS });
-    let _silent = [fixture.connect(), fixture.connect()];
-    std::thread::sleep(Duration::from_millis(50));
-    let began = Instant::now();
+fn idle_connections_keep_nobody_out() {
+    let fixture = Fixture::new();
+    let _idle: Vec<TcpStream> = (0..200).map(|_| fixture.connect()).collect();
+    fixture.liveness.mark_alive();
+    for path in ["/healthz", "/readyz", "/metrics", "/status"] {
+        let began = Instant::now();
+        fixture.get(path);
+        assert!(began.elapsed() < SOON, "{path}: {:?}", began.elapsed());
+    }
+}
+
+#[test]
+fn the_oldest_idle_connection_ends_for_a_new_one() {
+    let fixture = Fixture::within(Limits { connections: 2, ..LIMITS });
+    let [mut oldest, mut second] = [fixture.connect(), fixture.connect()];
     assert_eq!(fixture.get("/").0, 200);
-    assert!(began.elapsed() >= Duration::from_millis(50), "{:?}", began.elapsed());
+    let mut answer = Vec::new();
+    let began = Instant::now();
+    let _ = oldest.read_to_end(&mut answer);
+    assert!(answer.is_empty() && began.elapsed() < SOON, "{:?}", began.elapsed());
+    second.write_all(b"GET /status HTTP/1.0\r\nHost: localhost\r\n\r\n").expect("it is sent");
+    let _ = second.read_to_end(&mut answer);
+    assert!(answer.starts_with(b"HTTP/1.0 200"), "{}", String::from_utf8_lossy(&answer));
+}
+
+#[test]
+fn health_checks_are_answered_beside_clients_that_take_no_answer() {
+    let fixture = Fixture::within(Limits { connections: 4, ..LIMITS });
+    // More than the kernel buffers.
+    let reason = "x".repeat(6 * 1024 * 1024);
+    fixture.status.send_modify(|status| Arc::make_mut(status).reasons = vec![reason]);
+    let mut clients: Vec<TcpStream> = (0..20).map(|_| fixture.connect()).collect();
+    for client in &mut clients {
+        let _ended = client.write_all(b"GET /status HTTP/1.0\r\nHost: localhost\r\n\r\n");
+    }
+    let has_answer = |client: &TcpStream| client.peek(&mut [0]).is_ok_and(|length| length > 0);
+    clients.iter().for_each(|client| client.set_nonblocking(true).expect("it can be set"));
+    while clients.iter().filter(|client| has_answer(client)).count() < 2 {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let began = Instant::now();
+    fixture.get("/healthz");
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+}
+
+#[test]
+fn requests_without_a_turn_wait_for_it() {
+    let fixture = Fixture::within(Limits { connections: 2, ..LIMITS });
+    for _ in 0..3 {
+        let mut clients = [fixture.connect(), fixture.connect()];
+        for client in &mut clients {
+            let request = b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n";
+            client.write_all(request).expect("it is sent");
+        }
+        for mut client in clients {
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).expect("an answer");
+            assert!(answer.starts_with("HTTP/1.0 200"), "{answer}");
+        }
+    }
 }
 
 #[test]
