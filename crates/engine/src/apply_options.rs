@@ -8,15 +8,25 @@ pub struct ApplyOptions {
     /// Whether the pass waits for drains; otherwise it starts them and leaves the steps that depend
     /// on them to a later pass.
     pub wait: bool,
-    /// Whether a journal that cannot be written stops the pass even if nothing in it would change.
-    pub always_record: bool,
+    /// What a journal that cannot be written stops.
+    pub recording: Recording,
 }
 
 impl Default for ApplyOptions {
     /// As `apply` without options: rolls back on failure and waits for drains.
     fn default() -> Self {
-        Self { on_failure: OnFailure::Rollback, wait: true, always_record: true }
+        Self { on_failure: OnFailure::Rollback, wait: true, recording: Recording::Always }
     }
+}
+
+/// What a journal that cannot be written stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recording {
+    /// Every pass, even one that would change nothing in it.
+    Always,
+    /// The first pass of a spec. In later ones the caller holds back what must be recorded before it is made;
+    /// the rest is made, and the journal in memory records it.
+    WherePossible,
 }
 
 /// What happens to the applied steps when a later one fails.

@@ -37,7 +37,7 @@ mod warning;
 mod wording;
 mod write_ahead;
 
-pub use apply_options::{ApplyOptions, OnFailure};
+pub use apply_options::{ApplyOptions, OnFailure, Recording};
 pub use capabilities::{MissingCapabilities, MissingCapability, missing_capabilities};
 pub use clock::Clock;
 pub use confirm::{pending_request, roll_back_pending, steps_to_roll_back};

@@ -16,14 +16,14 @@ use evenkeel_plan::{
 use crate::take_back::take_back;
 use crate::{
     ApplyOptions, Done, ExecutionContext, ExecutionWarning, Journal, JournalError, Kernel, Outcome,
-    PartialApplies, Pass, Report, Rollback, StateDir, error_chain, execute,
+    PartialApplies, Pass, Recording, Report, Rollback, StateDir, error_chain, execute,
 };
 
 /// Executes a pass as [`execute`] does, and keeps the journal. The journal's record replaces the one
 /// of the pass.
 ///
 /// # Errors
-/// The journal cannot be written; nothing was changed.
+/// The journal cannot be written, and the options do not permit the pass all the same; nothing was changed.
 pub fn execute_journalled(
     kernel: &mut dyn Kernel,
     mut pass: Pass<'_>,
@@ -40,14 +40,20 @@ pub fn execute_journalled(
     record_intent(journal, &pass, context);
     // Written also where the record does not change, so that a journal that cannot be written is
     // found before the first change.
-    if !pass.steps.is_empty() && (options.always_record || *journal != before) {
-        state.write(journal)?;
+    let is_always = options.recording == Recording::Always;
+    let mut is_unwritten = false;
+    if !pass.steps.is_empty() && (is_always || *journal != before) {
+        let is_first = journal.record.attempted_claims != before.record.attempted_claims;
+        match state.write(journal) {
+            Err(error) if is_always || is_first => return Err(error),
+            written => is_unwritten = written.is_err(),
+        }
     }
     let intended = journal.clone();
     pass.record = journal.record.clone();
     let mut report = execute(kernel, pass, options, context);
     record_outcome(journal, &before, &report, (desired, is_complete));
-    if *journal != intended
+    if (is_unwritten || *journal != intended)
         && let Err(error) = state.write(journal)
     {
         // The changes were made and are reported; the next apply writes the journal again.

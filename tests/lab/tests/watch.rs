@@ -19,6 +19,7 @@ mod commands;
 mod devices;
 mod drift;
 mod files;
+mod full_disk;
 mod git;
 mod http;
 mod left_scope;

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use evenkeel_engine::{
-    ApplyOptions, CONNECTION_SYSCTLS, Journal, JournalError, Journalled, Kernel, KernelError,
-    LastApplied, NoopContext, OnFailure, Pass, ReadRequest, Report, StateDir, TableDigest, Wanted,
-    error_chain, execute_journalled, plan_changes,
+    ApplyOptions, CONNECTION_SYSCTLS, ExecutionWarning, Journal, JournalError, Journalled, Kernel,
+    KernelError, LastApplied, NoopContext, OnFailure, Pass, ReadRequest, Recording, Report,
+    StateDir, TableDigest, Wanted, error_chain, execute_journalled, plan_changes,
 };
 use evenkeel_model::{Binding, Desired, Live, ServiceKey};
 use evenkeel_plan::{ClockReading, Leaving, Object, Op, Plan};
@@ -26,8 +26,13 @@ pub(super) const SMALL: usize = 64;
 pub(super) struct Host<K> {
     connect: Connect<K>,
     kernel: Option<K>,
-    /// The journal as last read or written.
+    /// The journal as last read or written; with `unwritten`, as it would be written.
     journal: Journal,
+    /// Whether it was read since the daemon started.
+    is_journal_read: bool,
+    /// The file's content while the journal cannot be written. What a pass records is then known to the next
+    /// ones, until the daemon ends.
+    unwritten: Option<Journal>,
     /// The state of the host when it was last in sync.
     baseline: Option<SyncBaseline>,
 }
@@ -52,7 +57,14 @@ pub(super) struct SyncBaseline {
 
 impl<K: Kernel> Host<K> {
     pub(super) fn new(connect: Connect<K>) -> Self {
-        Self { connect, kernel: None, journal: Journal::default(), baseline: None }
+        Self {
+            connect,
+            kernel: None,
+            journal: Journal::default(),
+            is_journal_read: false,
+            unwritten: None,
+            baseline: None,
+        }
     }
 
     pub(super) fn journal(&self) -> &Journal {
@@ -65,22 +77,40 @@ impl<K: Kernel> Host<K> {
     /// It cannot be read.
     pub(super) fn load_journal(&mut self, state: &StateDir) -> Result<(), JournalError> {
         (self.journal, _) = state.read(false)?;
+        self.is_journal_read = true;
         Ok(())
     }
 
     /// Reads the journal for a pass. To write it, an apply that is overdue is rolled back first, and none may
     /// be pending in another journal.
+    ///
+    /// Returns why the journal cannot be read or written, if so: the pass then works with what the daemon
+    /// knows, as far as nothing has to be recorded before.
     pub(super) fn read_journal(
         &mut self,
         state: &StateDir,
         is_read_only: bool,
         now: u64,
-    ) -> Result<(), PassError> {
-        let (mut journal, warning) =
-            state.read(!is_read_only).map_err(|error| PassError::of(&error))?;
-        if let Some(warning) = warning {
-            warn!("{warning}");
-        }
+    ) -> Result<Option<JournalError>, PassError> {
+        let (mut journal, mut problem) = match state.read(!is_read_only) {
+            Ok((journal, warning)) => {
+                if let Some(warning) = warning {
+                    warn!("{warning}");
+                }
+                if self.unwritten.as_ref() == Some(&journal) {
+                    (self.journal.clone(), None)
+                } else {
+                    self.unwritten = None;
+                    (journal, None)
+                }
+            }
+            // As long as the daemon runs, it knows what the journal had.
+            Err(error @ JournalError::File(_)) if self.is_journal_read => {
+                (self.journal.clone(), Some(error))
+            }
+            Err(error) => return Err(PassError::of(&error)),
+        };
+        self.is_journal_read = true;
         journal.drop_stale_pending();
         if !is_read_only {
             if journal.pending.as_ref().is_some_and(|pending| pending.is_due(now)) {
@@ -112,16 +142,22 @@ impl<K: Kernel> Host<K> {
             if journal.pending.is_none() && journal.pending_elsewhere().is_none() {
                 journal.check_writable(now).map_err(|error| PassError::of(&error))?;
             }
-            let notices = std::mem::take(&mut journal.notices);
-            for notice in &notices {
+            let on_disk = (!journal.notices.is_empty()).then(|| journal.clone());
+            for notice in std::mem::take(&mut journal.notices) {
                 warn!("{notice}");
             }
-            if !notices.is_empty() {
-                state.write(&journal).map_err(|error| PassError::of(&error))?;
+            if (on_disk.is_some() || self.unwritten.is_some()) && problem.is_none() {
+                match state.write(&journal) {
+                    Ok(()) => self.unwritten = None,
+                    Err(error) => {
+                        self.unwritten = self.unwritten.take().or(on_disk);
+                        problem = Some(error);
+                    }
+                }
             }
         }
         self.journal = journal;
-        Ok(())
+        Ok(problem)
     }
 
     /// Replaces the journal if it differs.
@@ -136,6 +172,7 @@ impl<K: Kernel> Host<K> {
         if journal != self.journal {
             state.write(&journal)?;
             self.journal = journal;
+            self.unwritten = None;
         }
         Ok(())
     }
@@ -224,17 +261,32 @@ impl<K: Kernel> Host<K> {
         self.journal.record.real_server.next_end(now)
     }
 
-    /// Applies steps, each retried later if it fails, and records them in the journal.
+    /// Applies steps, each retried later if it fails, and records them in the journal; in memory alone if it
+    /// cannot be written.
     pub(super) fn execute(
         &mut self,
         state: &StateDir,
         pass: Pass<'_>,
     ) -> Result<Report, PassError> {
-        let options =
-            ApplyOptions { on_failure: OnFailure::Keep, wait: false, always_record: false };
+        let options = ApplyOptions {
+            on_failure: OnFailure::Keep,
+            wait: false,
+            recording: Recording::WherePossible,
+        };
         let kernel = connected(&mut self.kernel)?;
-        execute_journalled(kernel, pass, options, &mut NoopContext, state, &mut self.journal)
-            .map_err(|error| PassError::of(&error))
+        let before = self.journal.clone();
+        let journal = &mut self.journal;
+        let report = execute_journalled(kernel, pass, options, &mut NoopContext, state, journal)
+            .map_err(|error| PassError::of(&error))?;
+        let is_unwritten = |warning: &ExecutionWarning| {
+            matches!(warning, ExecutionWarning::OutcomeNotRecorded { .. })
+        };
+        if report.warnings.iter().any(is_unwritten) {
+            self.unwritten.get_or_insert(before);
+        } else if self.journal != before {
+            self.unwritten = None;
+        }
+        Ok(report)
     }
 
     /// Announces VIPs on interfaces that came up.

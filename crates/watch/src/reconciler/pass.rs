@@ -107,13 +107,16 @@ impl<K: Kernel> Reconciler<K> {
         let is_read_only = self.is_read_only();
         let _lock = if is_read_only { None } else { Some(self.lock()?) };
         let now = self.schedule.clock.wall();
-        self.host.read_journal(&self.options.state, is_read_only, now)?;
+        let unrecorded = self.host.read_journal(&self.options.state, is_read_only, now)?;
         self.follow_recorded_macs();
         let specs = [self.specs.newest(), self.specs.active()];
         let desired = specs.iter().flatten().map(|spec| &*spec.desired);
         let observation = self.host.observe(desired)?;
         self.gate.begin_pass();
         self.report.begin_pass();
+        if let Some(error) = unrecorded {
+            self.report.prevented(error_chain(&error));
+        }
         let live = &observation.live;
         // No spec becomes active while another one may become the applied one.
         let journal = self.host.journal();

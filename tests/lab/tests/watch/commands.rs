@@ -238,37 +238,6 @@ fn the_result_of_an_allowed_apply_is_kept() {
 }
 
 #[test]
-fn drift_repair_continues_on_a_full_disk() {
-    let host = Host::new();
-    let state = host.path("state");
-    std::fs::create_dir(&state).unwrap();
-    run(&format!("mount -t tmpfs -o size=64k none {}", state.display()));
-    let text = spec("10.0.0.10") + "vips: [ { address: 192.0.2.1, interface: eth0 } ]\n";
-    let daemon = host.watching(&text, "--interval 1s");
-    let before = table();
-    let ballast = state.join("ballast");
-    while std::fs::write(&ballast, vec![0; 16]).is_ok() {
-        let mut file = File::options().append(true).open(&ballast).unwrap();
-        if file.write_all(&[0; 1 << 20]).is_err() {
-            break;
-        }
-    }
-    run("ipvsadm -D -t 192.0.2.1:80");
-    run("ip addr del 192.0.2.1/32 dev eth0");
-    let is_back = || table() == before && run("ip -br addr show dev eth0").contains("192.0.2.1/32");
-    assert!(within(Duration::from_secs(3), is_back), "{}", table());
-    // A new spec cannot be recorded, and is not started.
-    host.write("spec.yaml", text.replace("10.0.0.10", "10.0.0.11"));
-    assert!(within(Duration::from_secs(3), || host.reasons().contains("No space left")));
-    assert_eq!(table(), before);
-    std::fs::remove_file(ballast).unwrap();
-    assert!(within(Duration::from_secs(5), || table().contains("0A00000B")), "{}", table());
-    host.wait_for_state("ok");
-    drop(daemon);
-    run(&format!("umount {}", state.display()));
-}
-
-#[test]
 fn counters_are_reset_beside_the_daemon_and_its_metrics_start_at_zero_again() {
     let host = Host::new();
     add_to_lo(&["192.0.2.1/32", "192.0.2.100/32"]);

@@ -4,6 +4,7 @@ mod capabilities;
 mod fixture;
 mod leaving;
 mod probe;
+mod unwritable_journal;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
