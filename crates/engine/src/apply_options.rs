@@ -24,8 +24,10 @@ impl Default for ApplyOptions {
 pub enum Recording {
     /// Every pass, even one that would change nothing in it.
     Always,
-    /// The first pass of a spec. In later ones the caller holds back what must be recorded before it is made;
-    /// the rest is made, and the journal in memory records it.
+    /// A pass that claims more than before, or has an operation that the journal lacks ([`Journal::lacks`]):
+    /// the caller holds those back. Other passes are made, and the journal in memory records them.
+    ///
+    /// [`Journal::lacks`]: crate::Journal::lacks
     WherePossible,
 }
 

@@ -43,9 +43,10 @@ pub fn execute_journalled(
     let is_always = options.recording == Recording::Always;
     let mut is_unwritten = false;
     if !pass.steps.is_empty() && (is_always || *journal != before) {
-        let is_first = journal.record.attempted_claims != before.record.attempted_claims;
+        let claims_more = journal.record.attempted_claims != before.record.attempted_claims;
+        let is_needed = is_always || claims_more || pass.steps.iter().any(|op| before.lacks(op));
         match state.write(journal) {
-            Err(error) if is_always || is_first => return Err(error),
+            Err(error) if is_needed => return Err(error),
             written => is_unwritten = written.is_err(),
         }
     }
@@ -313,6 +314,29 @@ fn is_any_left(report: &Report, rewrites: &BTreeMap<Box<str>, Box<str>>) -> bool
 }
 
 impl Journal {
+    /// Whether the operation must be recorded before it is made, and is not yet. In the IPVS table none must:
+    /// the start of a drain that is not recorded is lost with the process, and the drain begins again.
+    pub fn lacks(&self, op: &Op) -> bool {
+        match op {
+            Op::Bind { binding, .. } => !self.addresses.contains(binding),
+            Op::AddHostObject { object, .. } => !self.host_objects.contains(object),
+            Op::EditHostObject { object, before, after } => {
+                let mut replaced = self.record.replaced.clone();
+                replaced.note(object, before);
+                let is_replacing = before.is_restored() && !after.is_restored();
+                is_replacing && replaced != self.record.replaced
+            }
+            Op::AddDummy { interface } => !self.dummies.contains(interface),
+            Op::EditSysctl { key, .. } => !self.record.sysctls.contains_key(recorded_key(key)),
+            Op::EditTimeouts { before, after } => {
+                let mut record = self.record.clone();
+                record_timeouts(&mut record, *before, *after);
+                record.former_timeouts != self.record.former_timeouts
+            }
+            _ => false,
+        }
+    }
+
     /// Records that a host object is set to a value of evenkeel, and what it replaces.
     fn note_edit(&mut self, object: &HostObject, before: &HostValue) {
         self.host_objects.insert(object.clone());

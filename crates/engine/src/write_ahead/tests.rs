@@ -67,6 +67,36 @@ fn what_was_rolled_back_is_not_in_the_journal() {
 }
 
 #[test]
+fn without_a_journal_only_what_it_lacks_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = StateDir::new(folder.path(), "init");
+    let mut kernel = host_with([]);
+    let mut journal = Journal::default();
+    let desired = with_vips([vip(1), vip(2)]);
+    run(&mut kernel, &desired, ApplyOptions::default(), &state, &mut journal);
+    std::fs::create_dir(state.folder().join("journal.json.new")).expect("a folder");
+    let options = ApplyOptions { recording: Recording::WherePossible, ..ApplyOptions::default() };
+
+    // The journal records both VIPs; what it is about to record otherwise is kept in memory.
+    kernel.live.addresses.clear();
+    journal.record.unfilled.insert(empty_service().0);
+    let report = run(&mut kernel, &desired, options, &state, &mut journal);
+    assert!(report.is_success());
+    assert_eq!(kernel.live.addresses.len(), 2);
+
+    // It lacks one.
+    kernel.live.addresses.clear();
+    journal.addresses.remove(&vip(2));
+    let live = kernel.live.clone();
+    let steps = plan(Inputs::new(&desired, &live, &journal.record)).steps;
+    let lacking = pass(&desired, live, steps);
+    let context = &mut NoopContext;
+    execute_journalled(&mut kernel, lacking, options, context, &state, &mut journal)
+        .expect_err("the VIP is not recorded");
+    assert!(kernel.live.addresses.is_empty());
+}
+
+#[test]
 fn a_journal_that_cannot_be_written_stops_the_pass_before_the_first_change() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("file");

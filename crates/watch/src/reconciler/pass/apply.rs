@@ -4,13 +4,12 @@ use std::collections::BTreeSet;
 
 use evenkeel_control::EventKind;
 use evenkeel_engine::{
-    Done, Journal, Kernel, MissingCapabilities, Outcome, Pass, Report, error_chain,
-    missing_capabilities,
+    Done, Kernel, MissingCapabilities, Outcome, Pass, Report, error_chain, missing_capabilities,
 };
 use evenkeel_host::Capability;
 use evenkeel_model::{Desired, Live};
 use evenkeel_plan::render::{Labels, Line};
-use evenkeel_plan::{Cause, DrainRecords, Object, Op, Plan, hold_back, recorded_key};
+use evenkeel_plan::{Cause, DrainRecords, Object, Op, Plan, hold_back};
 use evenkeel_source::SpecText;
 use tracing::warn;
 
@@ -52,7 +51,7 @@ impl<K: Kernel> Reconciler<K> {
             held_back.extend(prevented.map(Op::object));
             self.report.prevented(precondition.to_string());
         }
-        let unrecorded = plan.steps.iter().filter(|op| is_unrecorded(op, self.host.journal()));
+        let unrecorded = plan.steps.iter().filter(|op| self.host.journal().lacks(op));
         let unrecorded: BTreeSet<Object> = unrecorded.map(Op::object).collect();
         if !unrecorded.is_empty()
             && let Err(error) = self.options.state.write(self.host.journal())
@@ -227,25 +226,6 @@ impl<K: Kernel> Reconciler<K> {
             repairs_drift: drift.contains(&done.op.object()),
         };
         applied.map(event).collect()
-    }
-}
-
-/// Whether the journal must record the operation beforehand and does not yet.
-fn is_unrecorded(op: &Op, journal: &Journal) -> bool {
-    match op {
-        Op::Bind { binding, .. } => !journal.addresses.contains(binding),
-        Op::AddHostObject { object, .. } => !journal.host_objects.contains(object),
-        Op::EditHostObject { object, before, after } => {
-            let mut replaced = journal.record.replaced.clone();
-            replaced.note(object, before);
-            let is_replacing = before.is_restored() && !after.is_restored();
-            is_replacing && replaced != journal.record.replaced
-        }
-        Op::AddDummy { interface } => !journal.dummies.contains(interface),
-        Op::EditSysctl { key, .. } => !journal.record.sysctls.contains_key(recorded_key(key)),
-        // In the IPVS table nothing waits. The start of a drain is then known until the daemon ends; after it,
-        // the drain begins again.
-        _ => false,
     }
 }
 
