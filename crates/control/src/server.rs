@@ -229,7 +229,7 @@ fn rights(client: &UnixStream) -> Result<Rights, String> {
     }
     match peer::check(client) {
         Ok(()) => Ok(Rights::Read),
-        Err(UntrustedPeer::Other(Process { uid, .. })) => Err(format!(
+        Err(UntrustedPeer::Other(uid)) => Err(format!(
             "user {uid} is not permitted: only root and the daemon's user are, and processes with \
              CAP_NET_ADMIN"
         )),
