@@ -5,7 +5,7 @@
 //! is no loopback name is refused ([`host_header`]).
 //!
 //! Each connection serves one request. The number of connections, the time for the head of a request
-//! and the total time are limited. Idle connections keep nobody out ([`places`]).
+//! and the total time are limited. Idle connections delay no other client ([`places`]).
 
 mod host_header;
 mod places;
@@ -100,7 +100,7 @@ async fn serve_within(
                     let router = router.clone().layer(from_fn_with_state(turn, await_turn));
                     connection(stream, router, limits)
                 };
-                places.spawn(serve).await?;
+                places.spawn(serve).await;
             }
             Err(error) => {
                 tracing::debug!(%error, "a connection to the endpoint could not be accepted");
@@ -130,8 +130,8 @@ struct Turn {
 
 async fn await_turn(State(turn): State<Turn>, request: Request, next: Next) -> Response {
     let is_health = ["/healthz", "/readyz"].contains(&request.uri().path());
-    if !is_health && turn.places.turn(&turn.place).await.is_err() {
-        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    if !is_health {
+        turn.places.turn(&turn.place).await;
     }
     next.run(request).await
 }

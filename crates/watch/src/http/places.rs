@@ -2,12 +2,11 @@
 //!
 //! A connection is idle until it has a turn: it has sent no request yet, or waits for its turn. With all
 //! places taken, the oldest idle one ends. There are fewer turns than places, so some connections are idle
-//! always, and a client that only opens connections, or takes no answer, keeps nobody out. The answers to
+//! always, and a client that only opens connections, or reads no answer, delays no other client. The answers to
 //! health checks are short and need no turn.
 
 use std::collections::VecDeque;
 use std::future::Future;
-use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -46,13 +45,7 @@ impl Places {
     }
 
     /// Runs a connection in a task of its own, once it has a place.
-    ///
-    /// # Errors
-    /// Never: there are places as long as these exist.
-    pub(super) async fn spawn<F>(
-        self: &Arc<Self>,
-        connection: impl FnOnce(Arc<Place>) -> F,
-    ) -> io::Result<()>
+    pub(super) async fn spawn<F>(self: &Arc<Self>, connection: impl FnOnce(Arc<Place>) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -65,7 +58,9 @@ impl Places {
                     );
                     oldest.task.abort();
                 }
-                Arc::clone(&self.free).acquire_owned().await.map_err(io::Error::other)?
+                // An error means a closed semaphore; this one is never closed.
+                let Ok(free) = Arc::clone(&self.free).acquire_owned().await else { return };
+                free
             }
         };
         let place = Arc::new(Place { turn: Mutex::default() });
@@ -79,18 +74,14 @@ impl Places {
             drop(free);
         });
         idle.push_back(Idle { place, task: task.abort_handle() });
-        Ok(())
     }
 
     /// Waits for a turn of this connection, which then keeps it until it ends.
-    ///
-    /// # Errors
-    /// Never: there are turns as long as these exist.
-    pub(super) async fn turn(&self, place: &Arc<Place>) -> io::Result<()> {
-        let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(io::Error::other)?;
-        *place.turn.lock().unwrap_or_else(PoisonError::into_inner) = Some(turn);
+    pub(super) async fn turn(&self, place: &Arc<Place>) {
+        // An error means a closed semaphore; this one is never closed.
+        let turn = Arc::clone(&self.turns).acquire_owned().await.ok();
+        *place.turn.lock().unwrap_or_else(PoisonError::into_inner) = turn;
         self.is_no_longer_idle(place);
-        Ok(())
     }
 
     fn is_no_longer_idle(&self, place: &Arc<Place>) {

@@ -200,7 +200,7 @@ fn a_silent_client_is_disconnected() {
 const SOON: Duration = Duration::from_secs(2);
 
 #[test]
-fn idle_connections_keep_nobody_out() {
+fn idle_connections_delay_no_other_client() {
     let fixture = Fixture::new();
     let _idle: Vec<TcpStream> = (0..200).map(|_| fixture.connect()).collect();
     fixture.liveness.mark_alive();
@@ -226,7 +226,7 @@ fn the_oldest_idle_connection_ends_for_a_new_one() {
 }
 
 #[test]
-fn health_checks_are_answered_beside_clients_that_take_no_answer() {
+fn health_checks_are_answered_beside_clients_that_read_no_answer() {
     let fixture = Fixture::within(Limits { connections: 4, ..LIMITS });
     // More than the kernel buffers.
     let reason = "x".repeat(6 * 1024 * 1024);
