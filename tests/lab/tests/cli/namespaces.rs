@@ -1,10 +1,8 @@
 //! Tests what a network namespace inherits from an earlier one with the same name or inode number.
 
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::fs::MetadataExt;
 
-use evenkeel_lab_tests::netns::NamedNamespace;
-use evenkeel_lab_tests::this_namespace;
+use evenkeel_lab_tests::netns::{NamedNamespace, replace_with_same_inode};
 
 use super::*;
 
@@ -44,6 +42,12 @@ fn applied(word: &str) -> (NamedNamespace, Fixture) {
 /// Creates the namespace again, with a device for VIPs.
 fn replace(named: &NamedNamespace) {
     named.replace();
+    run("ip link add eth0 up type dummy");
+}
+
+/// Moves the thread into another namespace with the same inode number, with a device for VIPs.
+fn replace_nameless() {
+    replace_with_same_inode();
     run("ip link add eth0 up type dummy");
 }
 
@@ -145,33 +149,6 @@ fn an_unconfirmed_apply_ends_with_its_namespace_and_is_reported_once() {
     assert!(std::fs::read(&journal).unwrap() == before && everything() == table);
 }
 
-/// Returns the inode number of the thread's network namespace.
-fn inode() -> u64 {
-    this_namespace().metadata().unwrap().ino()
-}
-
-/// Moves the thread into a new namespace with the inode number of its current one, which no longer
-/// exists then.
-fn until_the_inode_is_used_again() {
-    let wanted = inode();
-    // Namespaces with lower numbers are kept, so that eventually the lowest free number is the
-    // wanted one.
-    let mut kept = Vec::new();
-    for _ in 0..2_000 {
-        fresh_namespace();
-        if inode() == wanted {
-            run("ip link add eth0 up type dummy");
-            return;
-        }
-        // The kernel deletes a namespace asynchronously.
-        std::thread::sleep(std::time::Duration::from_millis(20));
-        if kept.len() < 200 {
-            kept.push(this_namespace());
-        }
-    }
-    panic!("inode {wanted} is not used again");
-}
-
 #[test]
 fn a_nameless_namespace_with_the_inode_of_an_earlier_one_inherits_nothing() {
     let fixture = Fixture::new("");
@@ -179,7 +156,7 @@ fn a_nameless_namespace_with_the_inode_of_an_earlier_one_inherits_nothing() {
     let answer = fixture.evenkeel("apply --yes spec.yaml");
     assert_eq!(answer.status, 0, "{answer:?}");
     assert!(status(&fixture)["last_applied"].is_string());
-    until_the_inode_is_used_again();
+    replace_nameless();
     assert_eq!(status(&fixture)["last_applied"], serde_json::Value::Null);
     run_with("ipvsadm -R", FOREIGN_SERVICES);
     assert_take_over_is_refused(&fixture);
@@ -190,7 +167,7 @@ fn a_saved_plan_is_refused_in_a_namespace_with_the_inode_of_an_earlier_one() {
     let fixture = Fixture::new("");
     fixture.write("spec.yaml", SPEC);
     assert_eq!(fixture.evenkeel("plan --out plan spec.yaml").status, 0);
-    until_the_inode_is_used_again();
+    replace_nameless();
     let answer = fixture.evenkeel("apply --plan plan");
     assert_eq!(answer.status, 3, "{answer:?}");
     assert!(answer.stderr.contains("was recreated since the plan was made"), "{answer:?}");
