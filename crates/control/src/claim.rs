@@ -101,6 +101,8 @@ pub(crate) struct Claim {
     member: OwnedFd,
     /// Behind the name of the claim.
     listener: UnixListener,
+    /// All others, listed after the claim was visible.
+    others: BTreeSet<Member>,
 }
 
 impl Role {
@@ -142,7 +144,7 @@ impl Role {
         // A process that sees no other member since it became one itself has the role: of two, at
         // least the later one sees the other. While several only try, the one with the smallest number
         // stays, and the others leave at once, so that one of them has the role soon.
-        let (claim, number) = self.begin()?;
+        let (mut claim, number) = self.begin()?;
         let end = Instant::now() + PATIENCE;
         loop {
             let others = members()?.into_iter().filter(|other| other.port != number);
@@ -158,6 +160,7 @@ impl Role {
                 None => {
                     let held = SocketAddrNetlink::new(number, self.groups(Stage::Held));
                     bind(&claim.member, &held)?;
+                    claim.others = others;
                     return Ok(Some(claim));
                 }
                 Some(other) if other < number || Instant::now() > end => return Ok(None),
@@ -181,7 +184,7 @@ impl Role {
 
     fn begin(self) -> io::Result<(Claim, u32)> {
         let (member, listener, number) = self.join(Stage::Trying, Name::bind)?;
-        Ok((Claim { member, listener }, number))
+        Ok((Claim { member, listener, others: BTreeSet::new() }, number))
     }
 
     /// Binds a name and becomes a member with its number.
@@ -269,6 +272,12 @@ impl Role {
 }
 
 impl Claim {
+    /// Whether another process had that role when this claim was made.
+    pub(crate) fn was_beside(&self, role: Role) -> bool {
+        let groups = role.groups(Stage::Held);
+        self.others.iter().any(|other| other.groups == groups)
+    }
+
     /// The socket behind the name of the claim.
     pub(crate) fn listener(&self) -> &UnixListener {
         &self.listener

@@ -21,7 +21,7 @@ pub struct Lock {
 #[derive(Debug)]
 pub struct LockGuard {
     /// Child processes do not inherit it.
-    _claim: Claim,
+    claim: Claim,
 }
 
 /// Why the lock was not taken.
@@ -65,12 +65,20 @@ impl Lock {
     /// [`LockError::NotPermitted`], [`LockError::Failed`].
     pub fn try_acquire(&self) -> Result<Option<LockGuard>, LockError> {
         match self.role.claim() {
-            Ok(claim) => Ok(claim.map(|claim| LockGuard { _claim: claim })),
+            Ok(claim) => Ok(claim.map(|claim| LockGuard { claim })),
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 Err(LockError::NotPermitted)
             }
             Err(error) => Err(LockError::Failed(error)),
         }
+    }
+}
+
+impl LockGuard {
+    /// Whether an apply was pending when the lock was taken. None can become pending while the lock is held:
+    /// its watchdog has the marker before its apply releases the lock.
+    pub(crate) fn was_pending(&self) -> bool {
+        self.claim.was_beside(Role::PENDING)
     }
 }
 

@@ -13,6 +13,7 @@ use thiserror::Error;
 
 use crate::abstract_socket::Owner;
 use crate::claim::{Claim, Role};
+use crate::lock::LockGuard;
 use crate::peer::Process;
 
 /// A watchdog whose apply was confirmed notices it within this time
@@ -69,13 +70,17 @@ impl PendingMarker {
         Role::PENDING.holders().is_ok_and(|holders| !holders.is_empty())
     }
 
-    /// Checks that no apply is pending, for callers whose own journal has none.
+    /// Checks that no apply is pending, for callers whose own journal has none. With the lock, which shows
+    /// it as a rule, nothing is read.
     ///
     /// # Errors
     /// One is pending, and still is after the time in which its watchdog would notice a
     /// confirmation; or the system does not show it.
-    pub fn check_none() -> Result<(), PendingElsewhere> {
-        Self::check_none_of(Role::PENDING)
+    pub fn check_none(lock: Option<&LockGuard>) -> Result<(), PendingElsewhere> {
+        match lock {
+            Some(lock) if !lock.was_pending() => Ok(()),
+            _ => Self::check_none_of(Role::PENDING),
+        }
     }
 
     fn of(role: Role) -> io::Result<Self> {
@@ -133,6 +138,21 @@ mod tests {
         assert!(message.contains("evenkeel confirm --abort"), "{message}");
         drop(marker);
         PendingMarker::check_none_of(role).expect("none is pending");
+    }
+
+    #[test]
+    fn a_lock_shows_a_marker_that_was_there_before_it() {
+        use crate::claim::Claim;
+        let Some(role) = role("pending-lock") else { return };
+        let lock = || -> Claim {
+            let lock = Role::LOCK.for_test("pending-lock").claim().expect("it can be asked for");
+            lock.expect("it is free")
+        };
+        assert!(!lock().was_beside(role));
+        let marker = PendingMarker::of(role).expect("it is free");
+        assert!(lock().was_beside(role));
+        drop(marker);
+        assert!(!lock().was_beside(role));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::RandomState;
 use std::net::{IpAddr, Ipv4Addr};
 
-use evenkeel_control::LockError;
+use evenkeel_control::{LockError, PendingElsewhere};
 use evenkeel_host::Capability;
 use evenkeel_model::statistics::{Statistics, Traffic};
 use evenkeel_model::{
@@ -390,6 +390,10 @@ impl Kernel for FakeKernel {
 
     fn try_lock() -> Result<Option<()>, LockError> {
         Ok(Some(()))
+    }
+
+    fn check_none_pending(_lock: Option<&()>) -> Result<(), PendingElsewhere> {
+        Ok(())
     }
 
     fn has_capability(&self, capability: Capability) -> bool {

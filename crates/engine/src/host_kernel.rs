@@ -15,7 +15,7 @@ use std::hash::RandomState;
 use std::io;
 use std::net::IpAddr;
 
-use evenkeel_control::{Lock, LockError, LockGuard};
+use evenkeel_control::{Lock, LockError, LockGuard, PendingElsewhere, PendingMarker};
 use evenkeel_host::{
     Action, Capabilities, Capability, ConnectedSocket, Error, Host, SocketProtocol,
     connected_sockets,
@@ -103,6 +103,10 @@ impl Kernel for HostKernel {
 
     fn try_lock() -> Result<Option<LockGuard>, LockError> {
         Lock::of_namespace().try_acquire()
+    }
+
+    fn check_none_pending(lock: Option<&LockGuard>) -> Result<(), PendingElsewhere> {
+        PendingMarker::check_none(lock)
     }
 
     fn has_capability(&self, capability: Capability) -> bool {

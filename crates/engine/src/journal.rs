@@ -17,7 +17,6 @@ mod spec_store;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use evenkeel_control::PendingMarker;
 use evenkeel_host::NamespaceIdentity;
 use evenkeel_model::{Binding, FormerRole, HostObject};
 use evenkeel_plan::{Adopted, MadeObjects, PriorState};
@@ -26,7 +25,7 @@ use thiserror::Error;
 
 use self::file::{Problem, VERSION};
 use crate::store::{FileError, FileUse, StateDir};
-use crate::{Clock, Notice, PartialApplies, Pending, Unconfirmed};
+use crate::{Clock, Kernel, Notice, PartialApplies, Pending, Unconfirmed};
 
 pub use adoption::EarlierSpecs;
 pub use spec_store::{SpecUnavailable, StoredSpec, StoredSpecTexts, StoredText};
@@ -165,13 +164,17 @@ impl Journal {
         self.record.real_server.former
     }
 
-    /// Checks that changes are allowed, at `now` in seconds since 1970.
+    /// Checks that changes are allowed, at `now` in seconds since 1970, with the lock of a caller that has it.
     ///
     /// # Errors
     /// An apply is pending, here or under another state directory
     /// ([`PendingMarker`]), or the system does not show whether one is. One of an earlier boot does not count:
     /// [`Self::drop_stale_pending`].
-    pub fn check_writable(&self, now: u64) -> Result<(), Unconfirmed> {
+    pub fn check_writable<K: Kernel>(
+        &self,
+        now: u64,
+        lock: Option<&K::LockGuard>,
+    ) -> Result<(), Unconfirmed> {
         match &self.pending {
             Some(pending) if pending.is_of_this_boot() => {
                 Err(Unconfirmed(pending.description(now)))
@@ -179,7 +182,7 @@ impl Journal {
             // The rollback of another owner's may restore what both ask for by then.
             _ => match self.pending_elsewhere() {
                 Some(pending) => Err(Unconfirmed(pending)),
-                None => PendingMarker::check_none()
+                None => K::check_none_pending(lock)
                     .map_err(|error| Unconfirmed(crate::error_chain(&error))),
             },
         }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::RandomState;
 use std::net::IpAddr;
 
-use evenkeel_control::LockError;
+use evenkeel_control::{LockError, PendingElsewhere};
 use evenkeel_host::Capability;
 use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{
@@ -46,6 +46,14 @@ pub trait Kernel {
     /// # Errors
     /// As [`Lock::try_acquire`](evenkeel_control::Lock::try_acquire).
     fn try_lock() -> Result<Option<Self::LockGuard>, LockError>
+    where
+        Self: Sized;
+
+    /// Checks that no apply of another journal is pending in the network namespace.
+    ///
+    /// # Errors
+    /// As [`PendingMarker::check_none`](evenkeel_control::PendingMarker::check_none).
+    fn check_none_pending(lock: Option<&Self::LockGuard>) -> Result<(), PendingElsewhere>
     where
         Self: Sized;
 

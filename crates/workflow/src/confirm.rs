@@ -7,7 +7,6 @@ mod timeout;
 use std::io;
 use std::sync::Arc;
 
-use evenkeel_control::PendingMarker;
 use evenkeel_engine::{
     Clock, Journal, JournalError, Kernel, PartialApplies, Pending, Report, StateDir,
     steps_to_roll_back,
@@ -104,7 +103,7 @@ pub fn keep<K: Kernel>(
     events: &mut dyn EventSink,
 ) -> Result<(), WorkflowError> {
     let mut session = host.open(Access::ConfirmPending, events)?;
-    check_pending(&session.journal)?;
+    check_pending(&session)?;
     let journal = &mut session.journal;
     // The texts of the pending spec, which become the last applied ones only now, say what it asks
     // for; without a pending spec they are those applied before.
@@ -130,14 +129,14 @@ fn wait_for_watchdog<K: Kernel>(session: Session<K>) {
         return;
     }
     // One that does not end is reported by the next command that changes something.
-    let _ended = PendingMarker::check_none();
+    let _ended = K::check_none_pending(None);
 }
 
 /// Checks that an apply is pending in this journal.
-fn check_pending(journal: &Journal) -> Result<(), WorkflowError> {
-    if journal.pending.is_none() {
+fn check_pending<K: Kernel>(session: &Session<K>) -> Result<(), WorkflowError> {
+    if session.journal.pending.is_none() {
         // An apply may be pending in another journal.
-        journal.check_writable(now())?;
+        session.journal.check_writable::<K>(now(), session.lock.as_ref())?;
         return Err(WorkflowError::NothingPending);
     }
     Ok(())

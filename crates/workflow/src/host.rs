@@ -87,7 +87,7 @@ impl<K: Kernel> Host<'_, K> {
             let notice = roll_back_due(&mut kernel, &self.state, &mut journal)?;
             notice.into_iter().for_each(|notice| events.emit(Event::Notice(notice)));
         }
-        match journal.check_writable(now()) {
+        match journal.check_writable::<K>(now(), lock.as_ref()) {
             Err(unconfirmed) if matches!(access, Access::Review | Access::Write) => {
                 return Err(unconfirmed.into());
             }

@@ -4,6 +4,7 @@
 //! a group, under one lock unless the list is cut there into two pieces. Processes without privileges can
 //! be in the first list only. `/proc` has the first list, for kernels without the module netlink_diag.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
@@ -49,6 +50,12 @@ const REQUEST: usize = 20;
 const ENTRY: usize = 28;
 const NETLINK_DIAG_GROUPS: u16 = 1;
 
+thread_local! {
+    /// Kept, as its pages would otherwise have to be got from the kernel each time, which takes longer than
+    /// reading a short list.
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
 /// One reading of the list.
 #[derive(Default)]
 struct Reading {
@@ -93,20 +100,22 @@ fn ask_kernel() -> io::Result<Reading> {
     let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, Some(SOCK_DIAG))?;
     set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE))?;
     send(&socket, &request(), SendFlags::empty())?;
-    let mut buffer = vec![0; RECEIVE];
-    let mut reading = Reading { is_whole: true, ..Reading::default() };
-    loop {
-        let piece = receive(&socket, &mut buffer)?;
-        let mut members = BTreeSet::new();
-        let end = entries(piece, &mut members)?;
-        // The end of the list can come alone.
-        if piece.len() > HEADER + 4 {
-            reading.add(members);
+    BUFFER.with_borrow_mut(|buffer| {
+        buffer.resize(RECEIVE, 0);
+        let mut reading = Reading { is_whole: true, ..Reading::default() };
+        loop {
+            let piece = receive(&socket, buffer)?;
+            let mut members = BTreeSet::new();
+            let end = entries(piece, &mut members)?;
+            // The end of the list can come alone.
+            if piece.len() > HEADER + 4 {
+                reading.add(members);
+            }
+            if end {
+                return Ok(reading);
+            }
         }
-        if end {
-            return Ok(reading);
-        }
-    }
+    })
 }
 
 fn receive<'a>(socket: &OwnedFd, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {

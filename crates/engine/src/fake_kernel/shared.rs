@@ -6,7 +6,7 @@ use std::hash::RandomState;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use evenkeel_control::LockError;
+use evenkeel_control::{LockError, PendingElsewhere};
 use evenkeel_host::Capability;
 use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{Binding, Live, LocalSessions, Service, ServiceKey};
@@ -42,6 +42,10 @@ impl Kernel for SharedKernel {
 
     fn try_lock() -> Result<Option<()>, LockError> {
         FakeKernel::try_lock()
+    }
+
+    fn check_none_pending(lock: Option<&()>) -> Result<(), PendingElsewhere> {
+        FakeKernel::check_none_pending(lock)
     }
 
     fn has_capability(&self, capability: Capability) -> bool {

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::execute::tests::web;
+use crate::fake_kernel::FakeKernel;
 
 const TEXTS: [(&str, &[u8]); 3] =
     [("a.yaml", b"version: 1\n"), ("empty.yaml", b""), ("b.yaml", b"services: []\n")];
@@ -412,19 +413,19 @@ fn a_link_in_place_of_the_journal_is_an_error_with_a_remedy_and_stays() {
 #[test]
 fn an_unconfirmed_apply_of_this_boot_refuses_changes() {
     let mut journal = example();
-    let refusal = journal.check_writable(0).expect_err("it is not confirmed");
+    let refusal = journal.check_writable::<FakeKernel>(0, None).expect_err("it is not confirmed");
     assert!(refusal.to_string().contains("evenkeel confirm"), "{refusal}");
     journal.drop_stale_pending();
     assert_eq!(journal, example());
     journal.pending = None;
-    assert_eq!(journal.check_writable(0), Ok(()));
+    assert_eq!(journal.check_writable::<FakeKernel>(0, None), Ok(()));
 }
 
 #[test]
 fn an_unconfirmed_apply_of_an_earlier_boot_is_reported_and_dropped() {
     let mut journal = example();
     journal.pending.as_mut().expect("one that waits").boot = "another".into();
-    assert_eq!(journal.check_writable(0), Ok(()));
+    assert_eq!(journal.check_writable::<FakeKernel>(0, None), Ok(()));
     journal.drop_stale_pending();
     assert_eq!(journal.pending, None);
     let notices = [Notice::Message("something happened".into()), Notice::LostAtBoot { begun: 5 }];

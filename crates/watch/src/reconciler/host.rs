@@ -81,7 +81,7 @@ impl<K: Kernel> Host<K> {
         Ok(())
     }
 
-    /// Reads the journal for a pass. To write it, an apply that is overdue is rolled back first, and none may
+    /// Reads the journal for a pass. With the lock, an apply that is overdue is rolled back first, and none may
     /// be pending in another journal.
     ///
     /// Returns why the journal cannot be read or written, if so: the pass then works with what the daemon
@@ -89,10 +89,10 @@ impl<K: Kernel> Host<K> {
     pub(super) fn read_journal(
         &mut self,
         state: &StateDir,
-        is_read_only: bool,
+        lock: Option<&K::LockGuard>,
         now: u64,
     ) -> Result<Option<JournalError>, PassError> {
-        let (mut journal, mut problem) = match state.read(!is_read_only) {
+        let (mut journal, mut problem) = match state.read(lock.is_some()) {
             Ok((journal, warning)) => {
                 if let Some(warning) = warning {
                     warn!("{warning}");
@@ -112,7 +112,7 @@ impl<K: Kernel> Host<K> {
         };
         self.is_journal_read = true;
         journal.drop_stale_pending();
-        if !is_read_only {
+        if lock.is_some() {
             if journal.pending.as_ref().is_some_and(|pending| pending.is_due(now)) {
                 let kernel = self.connect(&journal)?;
                 match roll_back_due(kernel, state, &mut journal) {
@@ -140,7 +140,7 @@ impl<K: Kernel> Host<K> {
             // What a pending apply of a journal touched is left alone; under another state directory it is not
             // known.
             if journal.pending.is_none() && journal.pending_elsewhere().is_none() {
-                journal.check_writable(now).map_err(|error| PassError::of(&error))?;
+                journal.check_writable::<K>(now, lock).map_err(|error| PassError::of(&error))?;
             }
             let on_disk = (!journal.notices.is_empty()).then(|| journal.clone());
             for notice in std::mem::take(&mut journal.notices) {

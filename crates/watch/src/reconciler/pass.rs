@@ -105,9 +105,9 @@ impl<K: Kernel> Reconciler<K> {
     fn full_pass(&mut self) -> Result<End, PassError> {
         self.host.forget_baseline();
         let is_read_only = self.is_read_only();
-        let _lock = if is_read_only { None } else { Some(self.lock()?) };
+        let lock = if is_read_only { None } else { Some(self.lock()?) };
         let now = self.schedule.clock.wall();
-        let unrecorded = self.host.read_journal(&self.options.state, is_read_only, now)?;
+        let unrecorded = self.host.read_journal(&self.options.state, lock.as_ref(), now)?;
         self.follow_recorded_macs();
         let specs = [self.specs.newest(), self.specs.active()];
         let desired = specs.iter().flatten().map(|spec| &*spec.desired);

@@ -18,7 +18,7 @@ pub fn abort<K: Kernel>(
     events: &mut dyn EventSink,
 ) -> Result<Aborted, WorkflowError> {
     let mut session = host.open(Access::ConfirmPending, events)?;
-    check_pending(&session.journal)?;
+    check_pending(&session)?;
     let Session { kernel, state, journal, lock: _ } = &mut session;
     let aborted = abort_in(kernel, state, journal)?;
     wait_for_watchdog(session);
