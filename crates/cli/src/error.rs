@@ -181,6 +181,11 @@ impl Error {
             {
                 "name a file, a directory with *.yaml files, or `-` for stdin".to_owned()
             }
+            Self::Source(SourceError::NotRegular { .. }) => {
+                "name a regular file; a pipe without a name, such as `<(...)`, or `-` for stdin is \
+                 read too"
+                    .to_owned()
+            }
             Self::PlanFile(PlanFileError::Unreadable { source, .. })
                 if source.kind() == io::ErrorKind::NotFound =>
             {

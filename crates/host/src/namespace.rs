@@ -12,6 +12,7 @@ use std::path::Path;
 
 use crate::capability::Capability;
 use crate::error::{Action, Error};
+use crate::input_file::{AnonymousPipes, InputFile};
 
 pub use identity::NamespaceIdentity;
 
@@ -76,7 +77,8 @@ impl Namespace {
         if name.is_empty() || name.contains('/') {
             return Err(failed(std::io::Error::from(std::io::ErrorKind::InvalidInput)));
         }
-        let file = fs::File::open(Path::new(NAMED).join(name)).map_err(failed)?;
+        let opened = InputFile::open(&Path::new(NAMED).join(name), AnonymousPipes::Refused);
+        let file = opened.map_err(|error| failed(error.into()))?.file;
         let kind = rustix::thread::LinkNameSpaceType::Network;
         match rustix::thread::move_into_link_name_space(file.as_fd(), Some(kind)) {
             Err(rustix::io::Errno::PERM) => {

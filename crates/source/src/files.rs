@@ -18,7 +18,7 @@ use evenkeel_spec::Source;
 
 use crate::error::SourceError;
 use crate::source::{OnChange, Revision, SpecSource};
-use read::check_regular;
+use read::read_regular;
 use watcher::FileWatcher;
 
 pub use read::read;
@@ -52,9 +52,6 @@ impl SpecSource for FileSource {
     }
 
     fn fetch(&mut self) -> Result<Vec<Source>, SourceError> {
-        for place in &self.places {
-            check_regular(place)?;
-        }
-        Ok(read(&self.places)?.into_sources())
+        Ok(read_regular(&self.places)?.into_sources())
     }
 }

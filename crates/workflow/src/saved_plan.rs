@@ -3,13 +3,14 @@
 //! The file ([`PlanFile`]) holds the plan with its inputs. An apply makes a fresh plan from these, and
 //! the saved one must be the same ([`evenkeel_plan::staleness_diff`]).
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use evenkeel_engine::{
     Directory, FileError, FileUse, ParameterValues, PlanFile, PlanFileProblem, PlanOrigin, PlanText,
 };
+use evenkeel_host::{AnonymousPipes, InputFile};
 use evenkeel_model::Desired;
 use evenkeel_model::{HostRoles, OwnerName};
 use evenkeel_plan::{Op, staleness_diff};
@@ -157,8 +158,8 @@ impl SavedPlan {
     /// The file cannot be read, is damaged, or was made by another version or for another host.
     pub fn read(path: &Path, here: &PlanOrigin) -> Result<Self, PlanFileError> {
         let fail = |source| PlanFileError::Unreadable { path: path.to_owned(), source };
-        let mut text = Vec::new();
-        File::open(path).map_err(fail)?.take(LONGEST).read_to_end(&mut text).map_err(fail)?;
+        let opened = InputFile::open(path, AnonymousPipes::Accepted);
+        let text = opened.and_then(|it| it.read(LONGEST)).map_err(|error| fail(error.into()))?;
         let plan = Self::from_bytes(&text, path)?;
         plan.check_origin(here)?;
         Ok(plan)

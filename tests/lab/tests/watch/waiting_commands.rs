@@ -87,11 +87,10 @@ fn a_vip_is_restored_as_fast_while_a_command_asks_prints_or_reads() {
     asking.kill().unwrap();
     asking.wait().unwrap();
 
-    let fifo = host.path("plan");
-    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
     let mut reading = host.command("apply");
-    let mut reading = reading.arg("--plan").arg(&fifo).stderr(Stdio::piped()).spawn().unwrap();
-    let at_fifo = restorations("an apply whose plan is a FIFO");
+    reading.args(["--plan", "/dev/stdin"]).stdin(Stdio::piped()).stderr(Stdio::piped());
+    let mut reading = reading.spawn().unwrap();
+    let at_pipe = restorations("an apply whose plan is a pipe");
     assert_eq!(reading.try_wait().unwrap(), None, "it still reads");
     reading.kill().unwrap();
     reading.wait().unwrap();
@@ -108,7 +107,7 @@ fn a_vip_is_restored_as_fast_while_a_command_asks_prints_or_reads() {
     let after = restorations("no command, with as many services");
     for (situation, times, without) in [
         ("an apply at its question", &at_question, &beside_held),
-        ("an apply whose plan is a FIFO", &at_fifo, &beside_held),
+        ("an apply whose plan is a pipe", &at_pipe, &beside_held),
         ("an apply into a pager that is not read", &at_pager, &after),
     ] {
         let (with, without) = (median(times), median(without));
