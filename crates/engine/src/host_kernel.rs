@@ -17,14 +17,14 @@ use std::net::IpAddr;
 
 use evenkeel_control::{Lock, LockError, LockGuard, PendingElsewhere, PendingMarker};
 use evenkeel_host::{
-    Action, Capabilities, Capability, ConnectedSocket, Error, Host, SocketProtocol,
+    Action, Capabilities, Capability, ConnectedSocket, Error, Host, SocketProtocol, SysctlReading,
     connected_sockets,
 };
 use evenkeel_ipvs::{self as ipvs, Client, Command};
 use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{
     Binding, HostObject, Live, LiveHostObject, LocalSession, LocalSessions, Protocol, Service,
-    ServiceKey, TunnelDriver,
+    ServiceKey, SysctlObstacle, TunnelDriver,
 };
 use evenkeel_plan::Op;
 
@@ -197,15 +197,27 @@ impl Kernel for HostKernel {
         live.sysctls.clear();
         live.host_objects = self.read_host_objects(&request.host_objects, &links)?;
         let mut keys = request.sysctls.clone();
-        for master in request.masters_to_read(read_sysctl)? {
+        for master in request.masters_to_read(master_value)? {
             let interfaces = evenkeel_host::sysctl_interfaces(master.family());
             let interfaces =
                 interfaces.map_err(|error| host_error("reading the sysctls", error))?;
             keys.extend(master.side_effects(interfaces.iter().map(String::as_str)));
         }
+        live.sysctl_obstacles.clear();
         for key in keys {
-            if let Some(value) = read_sysctl(&key)? {
-                live.sysctls.insert(key, value);
+            let obstacle = match read_sysctl(&key)? {
+                SysctlReading::Missing => None,
+                SysctlReading::Value { value, is_fixed } => {
+                    live.sysctls.insert(key.clone(), value.into());
+                    is_fixed.then_some(SysctlObstacle::Fixed)
+                }
+                SysctlReading::Directory => Some(SysctlObstacle::Directory),
+                SysctlReading::Unreadable(error) => {
+                    Some(SysctlObstacle::Unreadable(error.to_string().into()))
+                }
+            };
+            if let Some(obstacle) = obstacle.filter(|_| request.sysctls.contains(&key)) {
+                live.sysctl_obstacles.insert(key, obstacle);
             }
         }
         live.sysctls_read_only = read_only_sysctls(&request.sysctls)
@@ -298,16 +310,23 @@ fn read_only_sysctls(
     Ok(found)
 }
 
-/// Reads a sysctl; `None` if the kernel has no such one.
-fn read_sysctl(key: &str) -> Result<Option<Box<str>>, KernelError> {
+/// Reads a sysctl, or what one of a tunnel device has before the device exists.
+fn read_sysctl(key: &str) -> Result<SysctlReading, KernelError> {
     let read = |key: &str| {
-        evenkeel_host::sysctl(key).map_err(|error| host_error("reading the sysctls", error))
+        evenkeel_host::read_sysctl(key).map_err(|error| host_error("reading the sysctls", error))
     };
-    let value = match (read(key)?, default_of_tunnel(key)) {
-        (None, Some(default)) => read(&default)?,
-        (value, _) => value,
-    };
-    Ok(value.map(Into::into))
+    match (read(key)?, default_of_tunnel(key)) {
+        (SysctlReading::Missing, Some(default)) => read(&default),
+        (reading, _) => Ok(reading),
+    }
+}
+
+/// Reads the value of a sysctl with side effects; `None` if the kernel shows none.
+fn master_value(key: &str) -> Result<Option<Box<str>>, KernelError> {
+    Ok(match read_sysctl(key)? {
+        SysctlReading::Value { value, is_fixed: _ } => Some(value.into()),
+        _ => None,
+    })
 }
 
 /// Records the counters of a real server.

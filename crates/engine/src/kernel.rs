@@ -237,7 +237,7 @@ impl ReadRequest {
     /// Requests what was read into that state before.
     pub fn again(live: &Live) -> Self {
         Self {
-            sysctls: live.sysctls.keys().cloned().collect(),
+            sysctls: live.sysctls.keys().chain(live.sysctl_obstacles.keys()).cloned().collect(),
             host_objects: live.host_objects.read.clone(),
             ..Self::default()
         }

@@ -71,4 +71,6 @@ pub use packet_rules::{
 pub use route::Route;
 pub use route_lookup::RouteLookup;
 pub use socket_diagnostics::{ConnectedSocket, SocketProtocol, connected_sockets};
-pub use sysctl::{folded, set_sysctl, sysctl, sysctl_interfaces, sysctl_is_read_only};
+pub use sysctl::{
+    SysctlReading, folded, read_sysctl, set_sysctl, sysctl_interfaces, sysctl_is_read_only,
+};

@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 
 use crate::error::Error;
-use crate::sysctl::sysctl;
+use crate::sysctl::sysctl_value;
 
 /// What the kernel shows of the calling thread's network namespace.
 const NETWORK: &str = "/proc/thread-self/net";
@@ -45,7 +45,7 @@ pub struct Listener {
 pub fn wildcard_listeners() -> Result<Listeners, Error> {
     let tcp = listeners("tcp", LISTEN)?;
     let mut udp = listeners("udp", UNCONNECTED)?;
-    let assigned = sysctl("net.ipv4.ip_local_port_range")?;
+    let assigned = sysctl_value("net.ipv4.ip_local_port_range")?;
     if let Some((first, last)) = assigned.as_deref().and_then(range) {
         udp.retain(|port, _| !(first..=last).contains(port));
     }
@@ -59,7 +59,7 @@ fn range(text: &str) -> Option<(u16, u16)> {
 }
 
 fn listeners(protocol: &str, state: &str) -> Result<BTreeMap<u16, Listener>, Error> {
-    let only_ipv6 = sysctl("net.ipv6.bindv6only")?.is_some_and(|value| value != "0");
+    let only_ipv6 = sysctl_value("net.ipv6.bindv6only")?.is_some_and(|value| value != "0");
     let mut found = BTreeMap::new();
     for (suffix, listener) in [
         ("", Listener { ipv4: true, ipv6: false }),

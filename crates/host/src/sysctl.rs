@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 use rustix::fs::StatVfsMountFlags;
@@ -9,20 +10,67 @@ use rustix::io::Errno;
 
 use crate::error::{Action, Error};
 
-/// The value of a setting, with white space reduced to single blanks; `None` if the kernel has no
-/// such setting.
+/// What the kernel shows of a setting.
+#[derive(Debug)]
+pub enum SysctlReading {
+    /// It has no such setting.
+    Missing,
+    /// Its value.
+    Value {
+        /// With white space reduced to single blanks.
+        value: String,
+        /// Whether nobody can set it, which its permissions say.
+        is_fixed: bool,
+    },
+    /// It is a directory of settings.
+    Directory,
+    /// Its value is not shown; holds what the kernel said.
+    Unreadable(io::Error),
+}
+
+/// Reads a setting.
 ///
 /// `key` is written as for sysctl(8): `net.ipv4.ip_forward`, with slashes in place of dots within
 /// the name of an interface: `net.ipv4.conf.eth0/100.rp_filter`.
 ///
 /// # Errors
-/// [`Error::Read`].
-pub fn sysctl(key: &str) -> Result<Option<String>, Error> {
+/// [`Error::Read`] only for what no setting is the reason of: no free descriptor, no memory.
+pub fn read_sysctl(key: &str) -> Result<SysctlReading, Error> {
     let path = path(key);
-    match fs::read_to_string(&path) {
-        Ok(text) => Ok(Some(folded(&text))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(Error::Read { path, source }),
+    let read = || {
+        let mut file = fs::File::open(&path)?;
+        let metadata = file.metadata()?;
+        // A page is the most that the kernel returns. `read_to_string` of `fs` would ask for the size too.
+        let mut text = Vec::with_capacity(4096);
+        io::Read::read_to_end(&mut file, &mut text)?;
+        Ok((text, metadata.permissions().mode() & 0o222 == 0))
+    };
+    match read() {
+        Ok((text, is_fixed)) => {
+            Ok(SysctlReading::Value { value: folded(&String::from_utf8_lossy(&text)), is_fixed })
+        }
+        Err(error) => unreadable(error).map_err(|source| Error::Read { path, source }),
+    }
+}
+
+/// Reads the value of a setting; `None` if the kernel shows none.
+pub(crate) fn sysctl_value(key: &str) -> Result<Option<String>, Error> {
+    match read_sysctl(key)? {
+        SysctlReading::Value { value, is_fixed: _ } => Ok(Some(value)),
+        SysctlReading::Missing | SysctlReading::Directory | SysctlReading::Unreadable(_) => {
+            Ok(None)
+        }
+    }
+}
+
+fn unreadable(error: io::Error) -> io::Result<SysctlReading> {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(SysctlReading::Missing),
+        io::ErrorKind::IsADirectory => Ok(SysctlReading::Directory),
+        _ => match Errno::from_io_error(&error) {
+            Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM) => Err(error),
+            _ => Ok(SysctlReading::Unreadable(error)),
+        },
     }
 }
 
@@ -54,7 +102,7 @@ pub fn sysctl_is_read_only(key: &str) -> Result<bool, Error> {
     for path in path.ancestors() {
         match rustix::fs::statvfs(path) {
             Ok(mount) => return Ok(mount.f_flag.contains(StatVfsMountFlags::RDONLY)),
-            Err(Errno::NOENT) => {}
+            Err(Errno::NOENT | Errno::NOTDIR) => {}
             Err(errno) => return Err(Error::Read { path: path.to_owned(), source: errno.into() }),
         }
     }
@@ -100,15 +148,34 @@ mod tests {
     }
 
     #[test]
-    fn a_setting_that_does_not_exist_is_none() {
-        assert_eq!(sysctl("net.ipv4.no_such_setting").unwrap(), None);
-    }
-
-    #[test]
     fn all_default_and_the_loopback_device_have_settings() {
         let names = sysctl_interfaces("ipv4").unwrap();
         assert!(["all", "default", "lo"].iter().all(|name| names.contains(&(*name).to_owned())));
         assert_eq!(sysctl_interfaces("no_such_protocol").unwrap(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_is_no_readable_setting_is_no_error() {
+        let read = |key| read_sysctl(key).expect("it is looked at");
+        let is_fixed = |key| matches!(read(key), SysctlReading::Value { is_fixed: true, .. });
+        assert!(is_fixed("net.ipv4.tcp_available_congestion_control"));
+        assert!(!is_fixed("net.ipv4.ip_forward"));
+        assert!(matches!(read("net.ipv4.no_such_setting"), SysctlReading::Missing));
+        assert!(matches!(read("net.ipv4.ip_forward.more"), SysctlReading::Missing));
+        assert!(matches!(read("net.ipv4.conf"), SysctlReading::Directory));
+    }
+
+    #[test]
+    fn a_shortage_of_the_process_is_no_property_of_a_setting() {
+        for errno in [Errno::MFILE, Errno::NFILE, Errno::NOMEM] {
+            assert!(unreadable(errno.into()).is_err(), "{errno}");
+        }
+        for errno in [Errno::IO, Errno::ACCESS, Errno::INVAL, Errno::PERM] {
+            assert!(
+                matches!(unreadable(errno.into()), Ok(SysctlReading::Unreadable(_))),
+                "{errno}"
+            );
+        }
     }
 
     #[test]

@@ -56,7 +56,7 @@ pub use host_object::*;
 pub use host_roles::{HostRoles, OwnDirector, OwnGateway};
 pub use ignore::{Ignore, IgnoredField};
 pub use left_scope::{LeftScope, WhenLeft};
-pub use live::{Link, Live};
+pub use live::{Link, Live, SysctlObstacle};
 pub use local_sessions::{LocalSession, LocalSessions};
 pub use netmask::Netmask;
 pub use owner::Owner;

@@ -34,6 +34,9 @@ pub struct Live {
     /// in most containers.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub sysctls_read_only: BTreeSet<Box<str>>,
+    /// The requested sysctls that exist and cannot be read, or never be set, by key.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sysctl_obstacles: BTreeMap<Box<str>, SysctlObstacle>,
     /// The kernel modules of IPVS that are loaded or built in; `None` if unknown.
     pub modules: Option<BTreeSet<Box<str>>>,
 }
@@ -58,6 +61,7 @@ impl Live {
             sync,
             sysctls,
             sysctls_read_only,
+            sysctl_obstacles,
             modules,
         } = self;
         *addresses == other.addresses
@@ -68,8 +72,21 @@ impl Live {
             && *sync == other.sync
             && *sysctls == other.sysctls
             && *sysctls_read_only == other.sysctls_read_only
+            && *sysctl_obstacles == other.sysctl_obstacles
             && *modules == other.modules
     }
+}
+
+/// Why a sysctl that exists cannot be managed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SysctlObstacle {
+    /// It is a directory of sysctls.
+    Directory,
+    /// The kernel does not show its value, which is then not among [`Live::sysctls`]; holds what it said.
+    Unreadable(Box<str>),
+    /// The kernel only shows its value: nobody can set it.
+    Fixed,
 }
 
 /// An interface.

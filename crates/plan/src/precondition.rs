@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use evenkeel_model::{DefaultRoute, Desired, HostObject, HostObjectKind, HostValue, Live};
+use evenkeel_model::{
+    DefaultRoute, Desired, HostObject, HostObjectKind, HostValue, Live, SysctlObstacle,
+};
 
 use crate::Op;
 
@@ -25,6 +27,13 @@ pub enum UnmetPrecondition {
     ReadOnlySysctls {
         /// The values that they need, by key.
         needed: BTreeMap<Box<str>, Box<str>>,
+    },
+    /// A sysctl that the spec names exists, and cannot be read or never be set.
+    UnusableSysctl {
+        /// Its key.
+        key: Box<str>,
+        /// Why.
+        obstacle: SysctlObstacle,
     },
     /// The host cannot have host objects of a kind that the spec asks for, or those that evenkeel added
     /// can be neither read nor changed.
@@ -63,7 +72,10 @@ impl UnmetPrecondition {
                 | Op::EditHostObject { object, .. }
                 | Op::DeleteHostObject { object, .. },
             ) => object.kind() == *kind,
-            (Self::NoSysctl { key: missing }, Op::EditSysctl { key, .. }) => key == missing,
+            (
+                Self::NoSysctl { key: named } | Self::UnusableSysctl { key: named, .. },
+                Op::EditSysctl { key, .. },
+            ) => key == named,
             (Self::ReadOnlySysctls { needed }, Op::EditSysctl { key, .. }) => {
                 needed.contains_key(key)
             }
@@ -98,6 +110,20 @@ impl fmt::Display for UnmetPrecondition {
                     needed.join(", ")
                 )
             }
+            Self::UnusableSysctl { key, obstacle: SysctlObstacle::Directory } => write!(
+                f,
+                "{key} is no sysctl, but a directory of sysctls; name one of those below it, or remove it \
+                 from the spec"
+            ),
+            Self::UnusableSysctl { key, obstacle: SysctlObstacle::Unreadable(why) } => write!(
+                f,
+                "the kernel does not show the value of sysctl {key} ({why}), so that evenkeel can neither \
+                 compare nor restore it; remove it from the spec, and set it by other means"
+            ),
+            Self::UnusableSysctl { key, obstacle: SysctlObstacle::Fixed } => write!(
+                f,
+                "sysctl {key} has another value, and the kernel lets nobody set it; remove it from the spec"
+            ),
             Self::Unavailable { kind, why } => {
                 write!(f, "{} cannot be managed on this host: {why}", kind.name())
             }
@@ -154,7 +180,9 @@ pub(crate) fn unmet_preconditions(
     let is_kernel = live.modules.is_some();
     // The kernel has those of a device once it is there. Dummy devices are created after sysctls are set.
     let comes = |key: &str| interface_of(key).is_some_and(|interface| is_added_tunnel(&interface));
-    let absent = desired.sysctls.keys().filter(|key| !live.sysctls.contains_key(*key));
+    let is_found =
+        |key: &str| live.sysctls.contains_key(key) || live.sysctl_obstacles.contains_key(key);
+    let absent = desired.sysctls.keys().filter(|key| !is_found(key));
     let unknown = absent.filter(|key| !comes(key));
     found.extend(
         unknown.filter(|_| is_kernel).map(|key| UnmetPrecondition::NoSysctl { key: key.clone() }),
@@ -178,6 +206,15 @@ fn read_only_sysctls(live: &Live, ops: &[Op]) -> Option<UnmetPrecondition> {
     });
     let needed: BTreeMap<_, _> = edits.collect();
     (!needed.is_empty()).then_some(UnmetPrecondition::ReadOnlySysctls { needed })
+}
+
+/// Returns the sysctls that are to be set and cannot be managed.
+fn unusable_sysctls(live: &Live, ops: &[Op]) -> impl Iterator<Item = UnmetPrecondition> {
+    ops.iter().filter_map(|op| {
+        let Op::EditSysctl { key, .. } = op else { return None };
+        let obstacle = live.sysctl_obstacles.get(key)?.clone();
+        Some(UnmetPrecondition::UnusableSysctl { key: key.clone(), obstacle })
+    })
 }
 
 /// Returns the default routes that are replaced and could not be restored.

@@ -169,6 +169,7 @@ impl ServiceSelection {
             modules,
             sysctls,
             sysctls_read_only,
+            sysctl_obstacles,
             timeouts: _,
             sync: _,
         } = live;
@@ -205,6 +206,7 @@ impl ServiceSelection {
             modules,
             sysctls,
             sysctls_read_only,
+            sysctl_obstacles,
             ..Live::default()
         }
     }

@@ -4,8 +4,8 @@ use evenkeel_model::{
     Binding, DefaultRoute, DefaultRouteValue, Desired, DesiredTimeouts, Drain, Family, Forward,
     FouPort, HostObject, HostObjectKind, HostRoute, LeftScope, MacAddress, NamedService, Neighbour,
     Protocol, RealServerKey, RecordedRoute, RouteMessage, RouteValue, Scheduler, Service,
-    ServiceConfig, ServiceKey, SyncDaemon, SyncState, Timeouts, TunnelDevice, TunnelDeviceValue,
-    TunnelMode,
+    ServiceConfig, ServiceKey, SyncDaemon, SyncState, SysctlObstacle, Timeouts, TunnelDevice,
+    TunnelDeviceValue, TunnelMode,
 };
 
 use crate::field::{FieldChange, FieldValue};
@@ -107,6 +107,7 @@ fn every_text_of_a_plan_is_as_reviewed() {
             NoInterface,
             NoSysctl,
             ReadOnlySysctls,
+            UnusableSysctl,
             LoopbackDown,
             SeveralDefaultRoutes,
             Unavailable
@@ -120,6 +121,18 @@ fn every_text_of_a_plan_is_as_reviewed() {
                     ("net.ipv4.conf.lo.arp_ignore".into(), "1".into()),
                 ]
                 .into(),
+            },
+            UnmetPrecondition::UnusableSysctl {
+                key: "net.ipv4.vs".into(),
+                obstacle: SysctlObstacle::Directory,
+            },
+            UnmetPrecondition::UnusableSysctl {
+                key: "net.ipv6.conf.eth0.stable_secret".into(),
+                obstacle: SysctlObstacle::Unreadable("Input/output error (os error 5)".into()),
+            },
+            UnmetPrecondition::UnusableSysctl {
+                key: "net.netfilter.nf_conntrack_count".into(),
+                obstacle: SysctlObstacle::Fixed,
             },
             UnmetPrecondition::LoopbackDown,
             UnmetPrecondition::SeveralDefaultRoutes {

@@ -123,6 +123,7 @@ impl Loaded {
             sync: sync.unwrap_or_default(),
             sysctls,
             sysctls_read_only: std::collections::BTreeSet::new(),
+            sysctl_obstacles: BTreeMap::new(),
             modules,
         }
     }

@@ -120,7 +120,7 @@ fn read_host(host: &Host, facts: &mut Facts) -> Result<(), host::Error> {
     facts.routes = routes.map(|(address, found)| (address, route_lookup(found))).collect();
     facts.default_gateways = default_gateways(&host.default_routes()?);
     for key in sysctl_keys(facts.links.keys().map(|name| &**name)) {
-        if let Some(value) = host::sysctl(&key)? {
+        if let host::SysctlReading::Value { value, is_fixed: _ } = host::read_sysctl(&key)? {
             facts.sysctls.insert(key, value.into());
         }
     }

@@ -94,9 +94,36 @@ fn refused(key: &str) -> Option<&'static str> {
     let is_name = |part: &str| part.bytes().all(all) && part.bytes().any(letter);
     let mut rest = parts.peekable();
     let is_key = rest.peek().is_some() && rest.all(is_name) && key.len() <= 255;
-    (!is_key).then_some(
-        "write one such as net.ipv4.ip_forward; a dot in the name of an interface is written `/`",
-    )
+    if !is_key {
+        return Some(
+            "write one such as net.ipv4.ip_forward; a dot in the name of an interface is written `/`",
+        );
+    }
+    unusable(key)
+}
+
+/// Why no kernel has a sysctl of that key that can be read and set; `None` where only the host shows that.
+fn unusable(key: &str) -> Option<&'static str> {
+    let parts: Vec<&str> = key.split('.').skip(1).collect();
+    match *parts {
+        [
+            "core" | "ipv4" | "ipv6" | "netfilter" | "unix" | "bridge" | "mptcp" | "sctp" | "mpls"
+            | "smc" | "ieee802154",
+        ]
+        | ["ipv4" | "ipv6", "conf" | "neigh" | "route" | "icmp" | "vs"]
+        | ["ipv4" | "ipv6", "conf" | "neigh", _] => {
+            Some("it is a directory of sysctls; write the key of one below it")
+        }
+        ["ipv4" | "ipv6", "route", "flush"] => Some(
+            "it is a command to the kernel, which shows no value; remove it, and run `ip route flush \
+             cache` where that is needed",
+        ),
+        ["netfilter", "nf_conntrack_count"]
+        | ["ipv4", "tcp_available_congestion_control" | "tcp_available_ulp"] => {
+            Some("the kernel only shows it, and nobody can set it; remove it")
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -131,5 +158,24 @@ mod tests {
             assert!(refused(bad).is_some(), "{bad}");
         }
         assert!(refused(&format!("net.{}", "x".repeat(252))).is_some());
+    }
+
+    #[test]
+    fn what_no_kernel_can_read_and_set_is_refused() {
+        for bad in [
+            "net.ipv4",
+            "net.ipv4.vs",
+            "net.ipv6.conf",
+            "net.ipv4.conf.eth0/100",
+            "net.ipv4.route.flush",
+            "net.ipv6.route.flush",
+            "net.netfilter.nf_conntrack_count",
+            "net.ipv4.tcp_available_congestion_control",
+        ] {
+            assert!(refused(bad).is_some(), "{bad}");
+        }
+        for good in ["net.ipv4.vs.conntrack", "net.ipv4.route.max_size", "net.ipv6.conf.lo.mtu"] {
+            assert_eq!(refused(good), None, "{good}");
+        }
     }
 }

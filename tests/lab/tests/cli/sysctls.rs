@@ -127,3 +127,46 @@ fn a_read_only_proc_is_one_clear_error_and_no_vip_is_bound_on_lo() {
     assert!(!run("ip -o address show dev lo").contains("192.0.2.1"));
     assert_eq!(value(ARP), "0");
 }
+
+#[test]
+fn a_sysctl_that_cannot_be_read_or_set_stops_an_apply_before_its_first_change() {
+    let fixture = Fixture::new("");
+    let vip = "vips: [ { address: 203.0.113.9, interface: eth0 } ]\n";
+    for (key, words) in [
+        ("net.ipv6.conf.eth0.stable_secret", "the kernel does not show the value of sysctl"),
+        ("net.ipv4.conf.eth0.mc_forwarding", "the kernel lets nobody set it"),
+        ("net.ipv4.ip_forward.more", "this kernel has no sysctl"),
+    ] {
+        fixture.write("spec.yaml", format!("{}{vip}", spec(&format!("{key}: 1, {ARP}: 1"))));
+        assert_eq!(fixture.evenkeel("validate spec.yaml").status, 0);
+        let plan = fixture.evenkeel("plan spec.yaml");
+        assert_eq!(plan.status, 0, "{plan:?}");
+        let answer = fixture.evenkeel("apply --yes spec.yaml");
+        assert_eq!((answer.status, &*answer.stdout), (1, ""), "{answer:?}");
+        for stderr in [&plan.stderr, &answer.stderr] {
+            assert!(stderr.contains(words) && stderr.contains(key), "{stderr}");
+        }
+        assert!(answer.stderr.contains("nothing was changed"), "{answer:?}");
+        assert_eq!((&*value(ARP), &*run("ipvsadm -Sn")), ("0", ""));
+    }
+    // A sysctl that only shows its value is no obstacle while it has that of the spec.
+    let shown = "net.ipv4.conf.eth0.mc_forwarding: 0";
+    fixture.apply(&format!("{}{vip}", spec(&format!("{shown}, {ARP}: 1"))));
+    assert_eq!(value(ARP), "1");
+    assert!(run("ip -o address show dev eth0").contains("203.0.113.9"));
+}
+
+#[test]
+fn what_no_kernel_can_read_and_set_is_no_valid_spec() {
+    let fixture = Fixture::new("");
+    for (key, words) in [
+        ("net.ipv4.route.flush", "it is a command to the kernel"),
+        ("net.ipv4.vs", "it is a directory of sysctls"),
+        ("net.netfilter.nf_conntrack_count", "nobody can set it"),
+    ] {
+        fixture.write("spec.yaml", spec(&format!("{key}: 1")));
+        let answer = fixture.evenkeel("validate spec.yaml");
+        assert_eq!(answer.status, 65, "{answer:?}");
+        assert!(answer.stderr.contains(words) && answer.stderr.contains(key), "{answer:?}");
+    }
+}

@@ -334,3 +334,42 @@ fn a_drain_that_another_program_ends_again_and_again_is_a_conflict() {
         host.reasons()
     );
 }
+
+#[test]
+fn a_sysctl_that_cannot_be_managed_delays_the_repair_of_nothing_else() {
+    let host = Host::new();
+    let text = |keys: &str| {
+        format!(
+            "version: 1
+scope: all
+vips: [ {{ address: 192.0.2.1, interface: eth0 }} ]
+sysctls: {{ {keys} }}
+services:
+  - {{ name: web, vip: 192.0.2.1, port: 80, drain: 0s, real_servers: [ {{ address: 10.0.0.1 }} ] }}
+"
+        )
+    };
+    let unreadable = "net.ipv6.conf.eth0.stable_secret: '::1', net.ipv4.conf.eth0.mc_forwarding: 1";
+    host.write("spec.yaml", text(&format!("{unreadable}, net.ipv4.conf.eth0.rp_filter: 2")));
+    let daemon = host.watch("specs/spec.yaml", "--interval 1s");
+    host.wait_for_state("degraded");
+    let reasons = host.reasons();
+    for key in ["stable_secret", "mc_forwarding"] {
+        assert!(reasons.contains(key), "{reasons}");
+    }
+    assert_eq!(run("sysctl -n net.ipv4.conf.eth0.rp_filter").trim(), "2");
+    let bound = || run("ip -o address show dev eth0").contains("192.0.2.1/32");
+    for _ in 0..2 {
+        assert!(bound() && table().contains("0A000001"), "{}", table());
+        run("ipvsadm -C");
+        run("ip address del 192.0.2.1/32 dev eth0");
+        run("sysctl -w net.ipv4.conf.eth0.rp_filter=0");
+        let is_repaired = || {
+            let value = run("sysctl -n net.ipv4.conf.eth0.rp_filter");
+            bound() && table().contains("0A000001") && value.trim() == "2"
+        };
+        assert!(within(Duration::from_secs(4), is_repaired), "{}", daemon.log());
+    }
+    host.write("spec.yaml", text("net.ipv4.conf.eth0.rp_filter: 2"));
+    host.wait_for_state("ok");
+}

@@ -289,6 +289,7 @@ fn complete_live() -> impl Strategy<Value = Live> {
                 sync: if mixed { Daemons::new() } else { sync },
                 sysctls,
                 sysctls_read_only: std::collections::BTreeSet::new(),
+                sysctl_obstacles: BTreeMap::new(),
                 modules: modules.map(|all| all.into_iter().map(Into::into).collect()),
             }
         })
