@@ -31,6 +31,9 @@ const MAX_SLEEP: Duration = Duration::from_secs(10);
 /// Between two searches for other programs.
 const KNOWN_WRITERS: Duration = Duration::from_secs(60);
 
+/// As long as one is reported, so that the report ends soon after the program.
+const REPORTED_WRITERS: Duration = Duration::from_secs(5);
+
 /// The deadlines of the timers, by the monotonic clock.
 #[derive(Debug)]
 pub(super) struct Schedule {
@@ -45,7 +48,7 @@ pub(super) struct Schedule {
     /// Before this time, address events trigger no further pass.
     pub(super) addresses_from: Duration,
     /// When to look for other programs again, in the pass after it; it is not a timer.
-    known_writers: Duration,
+    known_writers: Option<Duration>,
 }
 
 /// What the timers depend on after a pass.
@@ -86,7 +89,7 @@ impl Schedule {
             debounce: None,
             address: None,
             addresses_from: Duration::ZERO,
-            known_writers: Duration::ZERO,
+            known_writers: None,
         }
     }
 
@@ -162,12 +165,13 @@ impl Schedule {
     }
 
     /// Whether to search for other programs, which reads every process, so it is not done each time.
-    /// The next search follows an interval later.
-    pub(super) fn take_known_writers(&mut self, is_urgent: bool) -> bool {
+    /// The next search follows an interval later, a shorter one while programs are reported.
+    pub(super) fn take_known_writers(&mut self, is_reported: bool, is_urgent: bool) -> bool {
         let now = self.clock.now();
-        let is_due = self.known_writers <= now || is_urgent;
+        let interval = if is_reported { REPORTED_WRITERS } else { KNOWN_WRITERS };
+        let is_due = is_urgent || self.known_writers.is_none_or(|last| last + interval <= now);
         if is_due {
-            self.known_writers = now + KNOWN_WRITERS;
+            self.known_writers = Some(now);
         }
         is_due
     }

@@ -20,7 +20,8 @@ impl<K: Kernel> Reconciler<K> {
         let (state, reasons) = self.state();
         let desired = self.specs.desired();
         let is_new_conflict = before.conflicts.is_empty() && !self.conflicts.is_empty();
-        if self.schedule.take_known_writers(is_new_conflict) {
+        let is_reported = !self.report.known_writers().is_empty();
+        if self.schedule.take_known_writers(is_reported, is_new_conflict) {
             self.report.set_known_writers(evenkeel_host::known_writers());
         }
         let known_writers = descriptions(self.report.known_writers());

@@ -373,3 +373,17 @@ services:
     host.write("spec.yaml", text("net.ipv4.conf.eth0.rp_filter: 2"));
     host.wait_for_state("ok");
 }
+
+#[test]
+fn a_program_that_has_ended_is_no_longer_reported() {
+    let host = Host::new();
+    let program = host.path("keepalived");
+    std::fs::copy("/usr/bin/sleep", &program).unwrap();
+    let mut other = Command::new(&program).arg("600").spawn().unwrap();
+    let _daemon = host.watching(&spec("10.0.0.10"), "--interval 1s");
+    let is_reported = || host.status()["known_writers"].to_string().contains("keepalived");
+    assert!(within(REPORTED, is_reported), "{:#}", host.status());
+    other.kill().unwrap();
+    other.wait().unwrap();
+    assert!(within(Duration::from_secs(9), || !is_reported()), "{:#}", host.status());
+}

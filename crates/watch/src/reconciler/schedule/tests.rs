@@ -135,7 +135,7 @@ fn a_sample_of_the_source_is_never_postponed() {
 #[test]
 fn other_programs_are_searched_for_once_an_interval_unless_a_conflict_begins() {
     let (mut schedule, _) = schedule();
-    assert!(schedule.take_known_writers(false));
-    assert!(!schedule.take_known_writers(false));
-    assert!(schedule.take_known_writers(true));
+    assert!(schedule.take_known_writers(false, false));
+    assert!(!schedule.take_known_writers(false, false));
+    assert!(schedule.take_known_writers(false, true));
 }
