@@ -194,6 +194,12 @@ impl Kernel for HostKernel {
     ) -> Result<(), KernelError> {
         let links = self.read_addresses(live)?;
         self.read_ipvs_settings(live)?;
+        let is_of_daemon = |name: &str| {
+            request.sync_links.contains(name)
+                || live.sync.values().any(|daemon| *daemon.interface == *name)
+        };
+        let of_daemons = links.iter().filter(|link| is_of_daemon(&link.name));
+        live.sync_links = of_daemons.map(|link| (link.name.as_str().into(), link.index)).collect();
         live.sysctls.clear();
         live.host_objects = self.read_host_objects(&request.host_objects, &links)?;
         let mut keys = request.sysctls.clone();

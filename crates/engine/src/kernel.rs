@@ -226,6 +226,8 @@ pub struct ReadRequest {
     pub masters: BTreeSet<MasterSysctl>,
     /// The values that every spec asks of them; `None` without a spec.
     pub master_values: Option<BTreeMap<MasterSysctl, Box<str>>>,
+    /// The interfaces of the sync daemons that the spec asks for.
+    pub sync_links: BTreeSet<Box<str>>,
 }
 
 impl ReadRequest {
@@ -239,6 +241,7 @@ impl ReadRequest {
         Self {
             sysctls: live.sysctls.keys().chain(live.sysctl_obstacles.keys()).cloned().collect(),
             host_objects: live.host_objects.read.clone(),
+            sync_links: live.sync_links.keys().cloned().collect(),
             ..Self::default()
         }
     }
@@ -249,13 +252,15 @@ impl ReadRequest {
         let host_objects = journal.host_objects.iter().map(HostObject::kind).collect();
         let recorded = journal.record.sysctls.keys().chain(journal.record.side_effects.keys());
         let masters = recorded.filter_map(|key| MasterSysctl::of(key)).collect();
-        Self { sysctls, host_objects, masters, master_values: None }
+        Self { sysctls, host_objects, masters, ..Self::default() }
     }
 
     /// Adds what a spec depends on.
     #[must_use]
     pub fn with_spec(mut self, desired: &Desired) -> Self {
         self.sysctls.extend(desired.sysctls.keys().cloned());
+        let daemons = desired.sync.iter().flat_map(BTreeMap::values);
+        self.sync_links.extend(daemons.map(|daemon| daemon.interface.clone()));
         let values = desired.sysctls.iter();
         let values = values.filter_map(|(key, it)| Some((MasterSysctl::of(key)?, it.clone())));
         let mut values: BTreeMap<MasterSysctl, Box<str>> = values.collect();

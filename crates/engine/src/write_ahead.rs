@@ -81,6 +81,9 @@ fn record_intent(journal: &mut Journal, pass: &Pass<'_>, context: &dyn Execution
     journal.record.handed_over.retain_live(&pass.live);
     journal.inherit(pass.desired);
     journal.record.note_foreign_vips(pass.desired, &pass.live, &journal.addresses);
+    if pass.desired.sync.is_some() {
+        journal.record.note_sync_links(&pass.live, &pass.steps);
+    }
     // A pass for single services has read no others.
     if pass.is_complete {
         journal.record.forget_filled(pass.desired, &pass.live);
@@ -241,6 +244,13 @@ fn record_outcome(
             }
             Op::EditTimeouts { .. } if !may_be_done => {
                 journal.record.former_timeouts = before.record.former_timeouts;
+            }
+            // The daemon from before may still run.
+            Op::AddSync { state, .. } if !may_be_done => {
+                match before.record.sync_links.get(state) {
+                    Some(link) => journal.record.sync_links.insert(*state, link.clone()),
+                    None => journal.record.sync_links.remove(state),
+                };
             }
             Op::Unbind { binding, .. } if is_there => {
                 journal.addresses.remove(binding);

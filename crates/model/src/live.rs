@@ -28,6 +28,10 @@ pub struct Live {
     pub timeouts: Option<Timeouts>,
     /// The sync daemons that run.
     pub sync: BTreeMap<SyncState, SyncDaemon>,
+    /// The kernel's numbers for the interfaces of the sync daemons that run or are asked for, of those that
+    /// exist.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sync_links: BTreeMap<Box<str>, u32>,
     /// The values of the requested sysctls; one that does not exist is absent.
     pub sysctls: BTreeMap<Box<str>, Box<str>>,
     /// The requested sysctls that cannot be set, because `/proc/sys` is mounted read-only where they are, as
@@ -59,6 +63,7 @@ impl Live {
             links,
             timeouts,
             sync,
+            sync_links,
             sysctls,
             sysctls_read_only,
             sysctl_obstacles,
@@ -70,6 +75,7 @@ impl Live {
             && *links == other.links
             && *timeouts == other.timeouts
             && *sync == other.sync
+            && *sync_links == other.sync_links
             && *sysctls == other.sysctls
             && *sysctls_read_only == other.sysctls_read_only
             && *sysctl_obstacles == other.sysctl_obstacles

@@ -15,7 +15,7 @@ pub(crate) fn difference(inputs: &Inputs<'_>) -> Difference {
     found.ops.extend(host_objects);
     found.ops.extend(sysctl::diff(desired, live, record));
     found.ops.extend(timeouts::diff(desired, live));
-    found.ops.extend(sync::diff(desired, live));
+    found.ops.extend(sync::diff(desired, live, record));
     // Modules that those operations need.
     let modules = module::diff(found.added.iter().chain(&found.ops), live);
     found.ops.extend(modules);

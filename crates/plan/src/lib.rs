@@ -37,6 +37,7 @@ mod rollback_builder;
 mod rollback_plan;
 mod service_selection;
 mod simulate;
+mod sync_links;
 mod sysctl_side_effects;
 mod teardown;
 #[cfg(test)]
@@ -82,6 +83,7 @@ pub use rollback_builder::ObjectTrace;
 pub use rollback_plan::{RollbackPlan, rollback_plan};
 pub use service_selection::{ServiceSelection, UnknownSelection};
 pub use simulate::simulate;
+pub use sync_links::SyncLink;
 pub use sysctl_side_effects::{MasterSysctl, recorded_key};
 pub use teardown::{Remaining, StayingService, Stays, TeardownInputs, remaining, teardown};
 pub use unchanged::Unchanged;

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use evenkeel_model::{
     AttemptedClaims, Binding, Claims, DefaultRouteValue, Desired, DesiredTimeouts, Drain,
     ForeignMarks, Guards, HostObject, HostValue, LeftScope, RealServerKey, Scope, ServiceKey,
+    SyncState,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{ClockReading, OtherOwners, RealServerRecords, Uptime};
+use crate::{ClockReading, OtherOwners, RealServerRecords, SyncLink, Uptime};
 
 /// The part of the record that every plan depends on. The last applied spec, which only plans with
 /// changes need, is separate: [`crate::Inputs::last`].
@@ -51,6 +52,9 @@ pub struct PriorState {
     /// The VIPs of the spec in force that another program was seen to have bound.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub foreign_vips: BTreeSet<Binding>,
+    /// The interfaces of the running sync daemons when they were started, or first seen.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sync_links: BTreeMap<SyncState, SyncLink>,
     /// The timeouts before evenkeel changed them, of those that the last spec named.
     #[serde(default, skip_serializing_if = "DesiredTimeouts::is_empty")]
     pub former_timeouts: DesiredTimeouts,

@@ -172,6 +172,7 @@ impl ServiceSelection {
             sysctl_obstacles,
             timeouts: _,
             sync: _,
+            sync_links: _,
         } = live;
         let mut used = self.used.clone();
         let others = services.keys().filter(|key| !self.keys.contains(key));

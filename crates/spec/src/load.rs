@@ -121,6 +121,7 @@ impl Loaded {
             timeouts: (timeouts != DesiredTimeouts::default())
                 .then(|| timeouts.over(Timeouts::INITIAL)),
             sync: sync.unwrap_or_default(),
+            sync_links: BTreeMap::new(),
             sysctls,
             sysctls_read_only: std::collections::BTreeSet::new(),
             sysctl_obstacles: BTreeMap::new(),

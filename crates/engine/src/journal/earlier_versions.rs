@@ -71,6 +71,7 @@ fn an_earlier_journal_is_read_with_everything_in_it() {
             left,
             handed_over,
             foreign_vips,
+            sync_links,
             former_timeouts,
             timeouts,
             drains,
@@ -81,6 +82,7 @@ fn an_earlier_journal_is_read_with_everything_in_it() {
         assert!(claims.is_empty() && others.is_empty(), "{name}");
         assert_eq!(*attempted_claims, None, "{name}");
         assert!(*applied && replaced.is_empty() && role.is_none(), "{name}");
+        assert!(sync_links.is_empty(), "{name}");
         assert!(foreign_vips.is_empty() && unfilled.is_empty(), "{name}");
         assert!(left.is_empty() && handed_over.is_empty() && former_timeouts.is_empty(), "{name}");
         let expected = ["expire_nodest_conn", "expire_quiescent_template"]

@@ -42,6 +42,8 @@ impl Journal {
                     left: _,
                     handed_over: _,
                     foreign_vips,
+                    // The daemons ended with their namespace.
+                    sync_links: _,
                     former_timeouts: _,
                     timeouts: _,
                     drains: _,

@@ -13,7 +13,8 @@ use crate::impact_analysis::AnalysisContext;
 use crate::order::Phase;
 use crate::render::{Labels, json_fields};
 use crate::rollback_builder::{OpHistory, RollbackBuilder, TouchedObjects};
-use crate::{Effect, Impact, Object, Op, Verb};
+use crate::sync_links::is_orphaned;
+use crate::{Effect, Impact, Object, Op, PriorState, Verb};
 
 pub(super) enum SyncOp<'a> {
     Add { state: SyncState, after: &'a SyncDaemon },
@@ -23,8 +24,8 @@ pub(super) enum SyncOp<'a> {
 pub(super) struct SyncObject(pub(super) SyncState);
 
 /// Compares the sync daemons, unless the spec leaves them to other programs. Those
-/// that left the scope are stopped if they are to be removed.
-pub(crate) fn diff(desired: &Desired, live: &Live) -> Vec<Op> {
+/// that left the scope are stopped if they are to be removed. One whose interface was made anew is restarted.
+pub(crate) fn diff(desired: &Desired, live: &Live, record: &PriorState) -> Vec<Op> {
     let delete = |state: &SyncState, daemon: &SyncDaemon| Op::DeleteSync {
         state: *state,
         before: Box::new(daemon.clone()),
@@ -33,14 +34,17 @@ pub(crate) fn diff(desired: &Desired, live: &Live) -> Vec<Op> {
         let left = live.sync.iter().filter(|(state, _)| desired.removed.sync.contains(state));
         return left.map(|(state, daemon)| delete(state, daemon)).collect();
     };
+    let is_met = |state, asked: &SyncDaemon, daemon: &SyncDaemon| {
+        asked.is_met_by(daemon) && !is_orphaned(state, daemon, live, record)
+    };
     let mut ops = Vec::new();
     for (state, daemon) in &live.sync {
-        if expected.get(state).is_none_or(|asked| !asked.is_met_by(daemon)) {
+        if expected.get(state).is_none_or(|asked| !is_met(*state, asked, daemon)) {
             ops.push(delete(state, daemon));
         }
     }
     for (state, asked) in expected {
-        if live.sync.get(state).is_none_or(|daemon| !asked.is_met_by(daemon)) {
+        if live.sync.get(state).is_none_or(|daemon| !is_met(*state, asked, daemon)) {
             ops.push(Op::AddSync { state: *state, after: Box::new(asked.clone()) });
         }
     }

@@ -276,6 +276,8 @@ impl<K: Kernel> Reconciler<K> {
         let bound = &self.host.journal().addresses;
         let is_changed = record.note_foreign_vips(desired, live, bound);
         let is_changed = record.forget_filled(desired, live) || is_changed;
+        let is_linked = desired.sync.is_some() && record.note_sync_links(live, &[]);
+        let is_changed = is_linked || is_changed;
         // After a reboot no other owner knows what this spec asks for.
         let is_unclaimed = record.claims.is_empty() && !Claims::of(desired).is_empty();
         if is_unclaimed {

@@ -1,4 +1,5 @@
-//! Tests a dummy device that evenkeel created while another program sets it down.
+//! Tests a dummy device that evenkeel created while another program sets it down, and sync daemons whose
+//! interface is made anew.
 
 use super::*;
 
@@ -91,4 +92,73 @@ fn a_daemon_brings_up_a_device_of_evenkeel_that_was_set_down_with_its_vips() {
     run("ip link set eth0 down");
     std::thread::sleep(Duration::from_secs(1));
     assert!(!is_up("eth0"), "it belongs to another program");
+}
+
+/// Makes the interface of sync daemons, and returns its number.
+fn make_sync_link() -> u32 {
+    run("ip link add sync0 up type dummy");
+    run("ip address add 10.9.9.1/24 dev sync0");
+    let shown = run("ip -o link show dev sync0");
+    shown.split(':').next().unwrap().trim().parse().unwrap()
+}
+
+/// Whether a socket of the kernel on the present interface receives what is sent to that group.
+fn hears(group: &str) -> bool {
+    run("ip maddress show dev sync0").split_whitespace().any(|word| word == group)
+}
+
+fn syncing(group: &str) -> String {
+    let group = format!("group: '{group}'");
+    format!(
+        "{}sync:
+  - {{ state: master, interface: sync0, id: 7, {group} }}
+  - {{ state: backup, interface: sync0, id: 7, {group} }}
+",
+        spec("10.0.0.2")
+    )
+}
+
+#[test]
+fn a_daemon_restarts_the_sync_daemons_of_an_interface_that_was_made_anew() {
+    for group in ["224.0.0.81", "ff02::5:6"] {
+        let host = Host::new();
+        let mut index = make_sync_link();
+        let daemon = host.watching(&syncing(group), "--interval 1s");
+        assert!(hears(group), "{}", run("ip maddress show dev sync0"));
+        for _ in 0..2 {
+            let begin = Instant::now();
+            run("ip link delete sync0");
+            let before = std::mem::replace(&mut index, make_sync_link());
+            assert_ne!(before, index);
+            assert!(within(Duration::from_secs(5), || hears(group)), "{}", daemon.log());
+            say(&format!("{group} is heard again after {:?}", begin.elapsed()));
+            host.wait_for_state("ok");
+            let daemons = run("ipvsadm -L --daemon");
+            assert_eq!(daemons.matches("mcast=sync0, syncid=7").count(), 2, "{daemons}");
+        }
+    }
+}
+
+#[test]
+fn apply_restarts_the_sync_daemons_of_an_interface_that_was_made_anew() {
+    let host = Host::new();
+    make_sync_link();
+    host.write("spec.yaml", syncing("224.0.0.81"));
+    assert_eq!(host.evenkeel("apply --yes specs/spec.yaml").0, 0);
+    let in_sync = || host.evenkeel("plan --detailed-exitcode specs/spec.yaml").0 == 0;
+    assert!(in_sync() && hears("224.0.0.81"));
+    run("ip link delete sync0");
+    make_sync_link();
+    assert!(!hears("224.0.0.81"), "the kernel does not do it itself");
+    let (code, stdout, stderr) = host.evenkeel("plan --detailed-exitcode specs/spec.yaml");
+    assert_eq!(code, 2, "{stdout}{stderr}");
+    for state in ["master", "backup"] {
+        for verb in ["- delete", "+ add"] {
+            let step = format!("{verb} sync daemon {state}: interface sync0, id 7");
+            assert!(stdout.contains(&step), "{stdout}");
+        }
+    }
+    let (code, stdout, stderr) = host.evenkeel("apply --yes specs/spec.yaml");
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    assert!(in_sync() && hears("224.0.0.81"));
 }

@@ -2,10 +2,10 @@ use std::collections::BTreeSet;
 
 use evenkeel_model::{
     AttemptedClaims, Binding, Claims, DefaultRoute, DefaultRouteValue, Desired, DesiredTimeouts,
-    Drain, Family, ForeignMarks, FormerRole, Guards, LeftScope, RealServerKey, Scope,
+    Drain, Family, ForeignMarks, FormerRole, Guards, LeftScope, RealServerKey, Scope, SyncState,
 };
 use evenkeel_plan::{
-    DrainRecords, Draining, OtherOwners, PartRecord, RealServerRecords, ReplacedObjects,
+    DrainRecords, Draining, OtherOwners, PartRecord, RealServerRecords, ReplacedObjects, SyncLink,
 };
 use tempfile::TempDir;
 
@@ -71,6 +71,8 @@ fn full() -> Journal {
             claims: Claims { dummies: ["vips".into()].into(), ..Claims::default() },
             attempted_claims: Some(AttemptedClaims::of(&Desired::default())),
             others: OtherOwners::default(),
+            sync_links: [(SyncState::Backup, SyncLink { interface: "eth1".into(), index: 3 })]
+                .into(),
             foreign_vips: [Binding::host([192, 0, 2, 2].into(), "eth0")].into(),
             replaced: ReplacedObjects([(route.into(), gateway.into())].into()),
             real_server: RealServerRecords {

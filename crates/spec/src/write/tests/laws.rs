@@ -290,6 +290,7 @@ fn complete_live() -> impl Strategy<Value = Live> {
                 sysctls,
                 sysctls_read_only: std::collections::BTreeSet::new(),
                 sysctl_obstacles: BTreeMap::new(),
+                sync_links: BTreeMap::new(),
                 modules: modules.map(|all| all.into_iter().map(Into::into).collect()),
             }
         })
