@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use evenkeel_control::{AskError, EndReason, LockError};
 use evenkeel_engine::{JournalError, KernelError, MissingCapabilities, Unconfirmed};
+use evenkeel_host::TooFewDescriptors;
 use evenkeel_plan::Overlap;
 use evenkeel_source::SourceError;
 use evenkeel_spec::Problems;
@@ -85,6 +86,9 @@ pub(crate) enum Error {
     /// The daemon cannot start, or had to stop.
     #[error(transparent)]
     Daemon(#[from] DaemonError),
+    /// The process may open fewer files than a change needs.
+    #[error(transparent)]
+    Descriptors(#[from] TooFewDescriptors),
     /// The answer to a question cannot be read from stdin.
     #[error("cannot read the answer")]
     Prompt(#[source] io::Error),
@@ -167,6 +171,7 @@ impl Error {
             | Self::MissedEvents
             | Self::Listen { .. }
             | Self::Daemon(_)
+            | Self::Descriptors(_)
             | Self::Signal(_)
             | Self::Prompt(_)
             | Self::Output(_) => CommandExit::Failed,
@@ -241,6 +246,11 @@ impl Error {
             }
             Self::Ask(AskError::OtherVersion(_)) => {
                 "restart the daemon, so that both are of the same version of evenkeel".to_owned()
+            }
+            Self::Descriptors(_) | Self::Daemon(DaemonError::Descriptors(_)) => {
+                "nothing was changed; raise the limit of open files: `ulimit -n`, or `LimitNOFILE=` of the \
+                 unit"
+                    .to_owned()
             }
             Self::Listen { .. } => {
                 "nothing was changed; name another address with --listen, or `--listen none`"

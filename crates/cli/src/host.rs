@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use evenkeel_engine::{HostKernel, IpvsUse, StateDir};
-use evenkeel_host::Namespace;
+use evenkeel_host::{Namespace, reserve_descriptors};
 use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{HostRoles, Live, Owner};
 use evenkeel_source::{HostRequest, Macs, macs_of};
@@ -14,11 +14,16 @@ use crate::args::GlobalArgs;
 use crate::error::Error;
 use crate::output::Output;
 
-/// Enters the network namespace of `--netns`, and returns its host.
+/// The most descriptors that a command has open at the same time, with as many for a rollback.
+const DESCRIPTORS: u64 = 64;
+
+/// Enters the network namespace of `--netns`, and returns its host. Reserves what a command opens that changes
+/// it, so that none ends half-way because of that.
 pub(crate) fn host(
     global: &GlobalArgs,
     ipvs_use: IpvsUse,
 ) -> Result<Host<'static, HostKernel>, Error> {
+    reserve_descriptors(DESCRIPTORS)?;
     let state = state_dir(global)?;
     let connect = move |addresses| HostKernel::connect_for(ipvs_use, addresses);
     Ok(Host { state, connect: Box::new(connect) })

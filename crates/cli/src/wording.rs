@@ -7,7 +7,7 @@ use evenkeel_control::{AskError, LockError, Process};
 use evenkeel_engine::{
     FileError, JournalError, KernelError, MissingCapabilities, MissingCapability, Unconfirmed,
 };
-use evenkeel_host::{Action, Capability};
+use evenkeel_host::{Action, Capability, TooFewDescriptors};
 use evenkeel_model::OwnerName;
 use evenkeel_plan::{Overlap, SharedObject};
 use evenkeel_source::SourceError;
@@ -49,6 +49,7 @@ fn every_error_of_a_command_is_as_reviewed() {
             Ask,
             MissedEvents,
             Listen,
+            Descriptors,
             Daemon,
             Prompt,
             NoSpec,
@@ -173,6 +174,8 @@ fn of_the_daemon() -> Vec<Error> {
         Error::MissedEvents,
         Error::Listen { address: "192.0.2.1:80".to_owned(), source: refusal(98) },
         Error::Daemon(DaemonError::Control(BindError::Taken(None))),
+        Error::Descriptors(TooFewDescriptors { limit: 20, needed: 64 }),
+        Error::Daemon(DaemonError::Descriptors(TooFewDescriptors { limit: 20, needed: 256 })),
         Error::Daemon(DaemonError::ReconcilerHangs),
         Error::Daemon(DaemonError::NamespaceLost(NamespaceLost::Deleted("blue".to_owned()))),
     ]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use evenkeel_control::{BindError, EventPublisher, Server};
 use evenkeel_engine::HostKernel;
-use evenkeel_host::AddressMonitor;
+use evenkeel_host::{AddressMonitor, TooFewDescriptors, reserve_descriptors};
 use evenkeel_source::{Follower, HostParameters, OpenSource};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -57,6 +57,9 @@ pub enum DaemonError {
         #[source]
         source: io::Error,
     },
+    /// The process may not open what the daemon needs.
+    #[error(transparent)]
+    Descriptors(#[from] TooFewDescriptors),
     /// The reconciler did not stop in time.
     #[error("the reconciler did not stop in time: it is stuck reading the spec or the kernel")]
     ReconcilerHangs,
@@ -70,6 +73,19 @@ pub enum DaemonError {
 
 fn system(tried: &'static str) -> impl FnOnce(io::Error) -> DaemonError {
     move |source| DaemonError::System { tried, source }
+}
+
+/// The most descriptors that the daemon has open at the same time: 64 connections to the HTTP endpoint, as many
+/// to the control socket with each kind of rights, and as many again for the daemon's own sockets and threads and
+/// for a pass, which opens some 20. As connections are limited, they never take those of a pass.
+const DESCRIPTORS: u64 = 4 * 64;
+
+/// Reserves what a pass opens, before anything else is opened.
+///
+/// # Errors
+/// [`DaemonError::Descriptors`]: without them, no pass would be complete.
+pub fn reserve() -> Result<(), DaemonError> {
+    Ok(reserve_descriptors(DESCRIPTORS)?)
 }
 
 /// Runs the daemon in the calling thread's network namespace until SIGTERM or SIGINT, or until the

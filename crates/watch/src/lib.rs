@@ -25,7 +25,7 @@ mod traffic_reader;
 #[cfg(test)]
 mod wording;
 
-pub use daemon::{DaemonError, run};
+pub use daemon::{DaemonError, reserve, run};
 pub use evenkeel_control::BindError;
 pub use listen::Listener;
 pub use metrics::{Detail, TrafficOptions};

@@ -21,6 +21,7 @@ fn every_text_is_as_reviewed() {
     let refusal = || io::Error::from_raw_os_error(24);
     let mut errors = vec![
         DaemonError::Control(BindError::Taken(None)),
+        DaemonError::Descriptors(evenkeel_host::TooFewDescriptors { limit: 20, needed: 256 }),
         DaemonError::AddressMonitor(evenkeel_host::Error::Connect(refusal())),
         DaemonError::System { tried: "install signal handlers", source: refusal() },
         DaemonError::ReconcilerHangs,
@@ -31,6 +32,7 @@ fn every_text_is_as_reviewed() {
         golden,
         DaemonError {
             Control,
+            Descriptors,
             AddressMonitor,
             System,
             ReconcilerHangs,

@@ -27,6 +27,7 @@ pub(crate) fn run(
     global: &GlobalArgs,
     output: &mut Output,
 ) -> Result<CommandExit, Error> {
+    evenkeel_watch::reserve()?;
     let WatchArgs {
         spec,
         interval,

@@ -109,3 +109,45 @@ fn after_a_restart_with_a_bad_file_the_last_good_spec_is_enforced() {
     assert_eq!(table(), before);
     assert!(host.reasons().contains("the last valid one stays active"), "{}", host.reasons());
 }
+
+#[test]
+fn a_daemon_that_may_not_open_what_a_pass_needs_says_so_and_ends() {
+    let host = Host::new();
+    host.write("spec.yaml", spec("10.0.0.10"));
+    let started = |limits: &str| {
+        let line = format!("{limits}; exec \"$0\" \"$@\"");
+        let mut command = Command::new("bash");
+        command.args(["-c", &line]).arg(program()).arg("watch");
+        command.arg("--state-dir").arg(host.path("state")).arg(host.path("specs/spec.yaml"));
+        command.args(["--listen", "none", "--interval", "1s"]);
+        Daemon::start(command, &host.path("log"))
+    };
+    for limit in [8, 12, 20, 64, 255] {
+        let mut daemon = started(&format!("ulimit -n {limit}"));
+        assert_eq!(daemon.ended().code(), Some(1), "{}", daemon.log());
+        let words = format!("may have {limit} files and sockets open, and needs 256");
+        let log = daemon.log();
+        assert!(log.contains(&words) && log.contains("LimitNOFILE="), "{log}");
+        assert!(!log.contains("panicked"), "{log}");
+    }
+    // A limit that the process may raise is raised.
+    let begin = Instant::now();
+    let _daemon = started("ulimit -S -n 20");
+    host.wait_for_state("ok");
+    say(&format!("started with a low soft limit after {:?}", begin.elapsed()));
+    assert!(table().contains("0A00000A"), "{}", table());
+}
+
+#[test]
+fn an_apply_that_may_not_open_what_it_needs_changes_nothing() {
+    let host = Host::new();
+    host.write("spec.yaml", spec("10.0.0.10"));
+    let line = "ulimit -n 20; exec \"$0\" \"$@\"";
+    let mut command = Command::new("bash");
+    command.args(["-c", line]).arg(program()).args(["apply", "--yes", "--state-dir"]);
+    command.arg(host.path("state")).arg(host.path("specs/spec.yaml"));
+    let output = command.output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), table()), (Some(1), String::new()), "{stderr}");
+    assert!(stderr.contains("may have 20 files and sockets open, and needs 64"), "{stderr}");
+}
