@@ -18,6 +18,7 @@ mod protocol;
 #[cfg(feature = "server")]
 mod server;
 mod status;
+mod steady_clock;
 #[cfg(test)]
 mod test_fixtures;
 #[cfg(test)]
@@ -40,4 +41,5 @@ pub use status::{
     ActiveSpec, Conflict, ConflictChange, DrainStatus, FORMAT, FailingObject, Held, Mode,
     ParameterStatus, PassStatus, Pause, SpecProblem, SpecStatus, State, Status, StayingStatus,
 };
+pub use steady_clock::steady_time;
 pub use trigger::Trigger;

@@ -261,7 +261,7 @@ async fn read_line(stream: &mut UnixStream) -> Result<Vec<u8>, String> {
 }
 
 async fn answer(request: Request, context: &Context<impl Fn(Command)>) -> (Answer, Option<Feed>) {
-    let status = || Answer::Status(Box::new(Status::clone(&context.status.borrow())));
+    let status = || Answer::Status(Box::new(context.status.borrow().at_present()));
     match request {
         Request::Status => (status(), None),
         // The subscription begins before the status is read, so that no event is missing.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::steady_clock;
 use crate::trigger::Trigger;
 
 /// The version of the document.
@@ -71,6 +72,31 @@ pub struct Status {
 }
 
 impl Status {
+    /// Returns the status for someone who reads the wall clock: with the times of the past, which are kept in
+    /// [`steady_time`](crate::steady_time), as if the wall clock had always been as it is set now.
+    pub fn at_present(&self) -> Self {
+        self.moved_by(steady_clock::step())
+    }
+
+    fn moved_by(&self, seconds: i64) -> Self {
+        let mut status = self.clone();
+        let Self { started, spec, last_pass, last_success, .. } = &mut status;
+        let SpecStatus { sources: _, active, problem, held, parameters } = spec;
+        let times = [
+            Some(started),
+            active.as_mut().map(|active| &mut active.since),
+            problem.as_mut().map(|problem| &mut problem.since),
+            held.as_mut().map(|held| &mut held.since),
+            last_pass.as_mut().map(|pass| &mut pass.at),
+            last_success.as_mut(),
+        ];
+        let of_parameters = parameters.iter_mut().map(|parameter| &mut parameter.since);
+        for time in times.into_iter().flatten().chain(of_parameters) {
+            *time = time.saturating_add_signed(seconds);
+        }
+        status
+    }
+
     /// Whether the host is as the spec asks, which `/readyz` reports. A paused daemon is ready as long
     /// as no step is pending.
     pub fn is_ready(&self) -> bool {

@@ -28,6 +28,11 @@ impl DaemonClock {
         SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
     }
 
+    /// Returns the time for what the status says of the past: the wall clock without its steps.
+    pub(crate) fn steady(&self) -> u64 {
+        evenkeel_control::steady_time()
+    }
+
     /// Reads the wall clock and the time since boot together, for what is stored on disk.
     pub(crate) fn both(&self) -> ClockReading {
         evenkeel_engine::Clock::start().now()

@@ -121,7 +121,7 @@ async fn serve(
     let mut signals = Signals::new().map_err(system("install signal handlers"))?;
 
     let (publish, status) =
-        watch::channel(Arc::new(status::starting(&options, DaemonClock::new().wall())));
+        watch::channel(Arc::new(status::starting(&options, DaemonClock::new().steady())));
     let traffic = KernelTraffic::new(options.ipvs_use);
     let names = traffic.names();
     let metrics = Metrics::new(options.version, Some((Box::new(traffic), options.traffic)));

@@ -241,7 +241,7 @@ async fn readyz(State(shared): State<Shared>) -> Response {
 }
 
 async fn status(State(shared): State<Shared>) -> Response {
-    let status = shared.endpoint.status.borrow().clone();
+    let status = shared.endpoint.status.borrow().at_present();
     match serde_json::to_string_pretty(&*without_excerpts(&status)) {
         Ok(text) => ([(CONTENT_TYPE, "application/json")], (printable(&text) + "\n").into_owned())
             .into_response(),

@@ -153,7 +153,7 @@ impl<K: Kernel> Reconciler<K> {
             Ok(()) => {
                 // A pending spec is not enforced.
                 let journal = Journal { pending: None, next: None, ..host.journal().clone() };
-                specs.remember(&options.state, &journal, schedule.clock.wall());
+                specs.remember(&options.state, &journal, schedule.clock.steady());
             }
             // The first pass fails with it too, and reports it.
             Err(error) => debug!("{error}"),
@@ -255,7 +255,7 @@ impl<K: Kernel> Reconciler<K> {
         let mut events = PassEvents { pass: None, steps: end.steps };
         if end.is_reported {
             let pass = PassStatus {
-                at: self.schedule.clock.wall(),
+                at: self.schedule.clock.steady(),
                 trigger,
                 result: end.result.to_owned(),
                 milliseconds,

@@ -34,7 +34,16 @@ impl Error for NodeError {
         let (what, form) = expected.split_once(", ").unwrap_or((&expected, &expected));
         let message = match found {
             Unexpected::Unit | Unexpected::Option => return Self::Empty { form: form.to_owned() },
-            Unexpected::Str(text) if text.parse::<f64>().is_ok() => {
+            // YAML reads these as texts, with and without quotes.
+            Unexpected::Str(text) if has_leading_zeros(text) => {
+                let message = format!("`{text}` begins with a zero and is a text, not {what}");
+                let number = match text.trim_start_matches('0') {
+                    "" => "0",
+                    number => number,
+                };
+                return Self::Value { message, remedy: Some(format!("write {number}")) };
+            }
+            Unexpected::Str(text) if is_number(text) => {
                 let message = format!("`\"{text}\"` in quotes is a text, not {what}");
                 return Self::Value { message, remedy: Some("remove the quotes".to_owned()) };
             }
@@ -81,6 +90,16 @@ impl Error for NodeError {
     fn duplicate_field(_: &'static str) -> Self {
         Self::Reported
     }
+}
+
+/// Whether YAML would read a text as a number if it were not in quotes.
+fn is_number(text: &str) -> bool {
+    text.bytes().any(|byte| byte.is_ascii_digit()) && text.parse::<f64>().is_ok()
+}
+
+/// Whether a text is a decimal number with zeros before it.
+fn has_leading_zeros(text: &str) -> bool {
+    text.len() > 1 && text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Keys beside those of `known` that are planned but not supported by this version.

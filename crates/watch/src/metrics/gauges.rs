@@ -98,7 +98,8 @@ const PLAIN: [Plain; 20] = [
 impl Collector for Gauges {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let status = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let status = status.as_deref();
+        let status = status.map(|status| status.at_present());
+        let status = status.as_ref();
         let state = status.map_or(State::Starting, |status| status.state);
         let mut family =
             gauge(&mut encoder, "state", "1 for the state the daemon is in, 0 for the others")?;

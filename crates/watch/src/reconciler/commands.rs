@@ -1,6 +1,6 @@
 //! Executes the requests of the control socket.
 
-use evenkeel_control::{Answer, Mode, Request, Status, Trigger};
+use evenkeel_control::{Answer, Mode, Request, Trigger};
 use evenkeel_engine::{Kernel, error_chain};
 use evenkeel_model::Span;
 use tracing::info;
@@ -13,7 +13,7 @@ impl<K: Kernel> Reconciler<K> {
         match request {
             // The server of the socket answers these itself.
             Request::Status | Request::Subscribe => {
-                Answer::Status(Box::new(Status::clone(&self.outputs.publish.borrow())))
+                Answer::Status(Box::new(self.outputs.publish.borrow().at_present()))
             }
             Request::Approve { id } => self.approve(&id),
             Request::Pause { seconds } => {

@@ -59,7 +59,7 @@ impl<K: Kernel> Reconciler<K> {
         if matches!(trigger, Trigger::Resync | Trigger::Address) {
             match self.is_unchanged_since_sync() {
                 Ok(true) => {
-                    self.report.succeeded(self.schedule.clock.wall());
+                    self.report.succeeded(self.schedule.clock.steady());
                     return End { is_reported: false, ..End::quiet("unchanged") };
                 }
                 Ok(false) => {}
@@ -310,7 +310,7 @@ impl<K: Kernel> Reconciler<K> {
         leaving: &Leaving,
         is_read_only: bool,
     ) -> Result<(), PassError> {
-        self.report.succeeded(self.schedule.clock.wall());
+        self.report.succeeded(self.schedule.clock.steady());
         if is_read_only {
             return Ok(());
         }

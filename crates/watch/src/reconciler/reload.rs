@@ -81,7 +81,7 @@ impl<K: Kernel> Reconciler<K> {
     pub(super) fn read_spec(&mut self) -> Outcome {
         let Some(reading) = self.source.read() else { return Outcome::Discarded };
         let before = self.specs.problem().cloned();
-        let result = self.specs.take(reading, self.schedule.clock.wall());
+        let result = self.specs.take(reading, self.schedule.clock.steady());
         self.outputs.metrics.reload(result);
         match before {
             Some(problem) if self.specs.problem() == Some(&problem) => Outcome::SameProblem,

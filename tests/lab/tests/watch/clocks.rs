@@ -1,5 +1,7 @@
 //! Tests the daemon while the wall clock is set.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use evenkeel_lab_tests::clock::Stepped;
 
 use super::*;
@@ -72,5 +74,25 @@ fn a_pause_lasts_as_long_as_requested_even_if_the_clock_is_set() {
         assert!(within(SOON, || table() == before), "{step}: {}", table());
         host.wait_for_state("ok");
         drop(daemon);
+    }
+}
+
+#[test]
+fn ages_in_the_status_do_not_follow_a_wall_clock_that_is_set() {
+    for step in [HOUR, -HOUR] {
+        let host = Host::new();
+        let _daemon = host.watching(&spec("10.0.0.10"), "--interval 30s --listen 127.0.0.1:9479");
+        std::thread::sleep(Duration::from_secs(3));
+        let _stepped = Stepped::by(step);
+        let status = host.status();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        for place in ["/started", "/spec/active/since", "/last_pass/at", "/last_success"] {
+            let at = status.pointer(place).unwrap().as_u64().unwrap();
+            assert!((2..10).contains(&(now - at)), "{place}: {at} at {now}: {status:#}");
+        }
+        let (_, stdout, _) = host.evenkeel("status");
+        let first = stdout.lines().next().unwrap();
+        let (_, age) = first.rsplit_once(", for ").unwrap();
+        assert!(["2s)", "3s)", "4s)", "5s)", "6s)", "7s)"].contains(&age), "{stdout}");
     }
 }

@@ -45,7 +45,7 @@ impl<K: Kernel> Reconciler<K> {
         }
         if self.was_applied(&newest) {
             // By `apply`, whose guards accepted the plan or were passed with `--allow`.
-            self.specs.accept(self.schedule.clock.wall());
+            self.specs.accept(self.schedule.clock.steady());
             self.gate.grant_all(digest_with_parameters(&newest));
             self.retries.clear();
             self.conflicts.clear();
@@ -72,7 +72,7 @@ impl<K: Kernel> Reconciler<K> {
                 .prevented(format!("the newest spec is not activated: {}", error_chain(&error)));
             return Ok(());
         }
-        self.specs.accept(self.schedule.clock.wall());
+        self.specs.accept(self.schedule.clock.steady());
         self.retries.clear();
         self.conflicts.clear();
         Ok(())
@@ -111,7 +111,7 @@ impl<K: Kernel> Reconciler<K> {
             plan,
             spec: &digest_with_parameters(spec),
             id: &|| plan_id(&digest(spec), plan, spec),
-            now: self.schedule.clock.wall(),
+            now: self.schedule.clock.steady(),
         })
     }
 

@@ -192,7 +192,7 @@ impl<K: Kernel> Reconciler<K> {
         let is_done = report.is_success() && is_complete;
         let is_draining = report.count(Outcome::Draining.as_str()) > 0;
         if is_done {
-            self.report.succeeded(self.schedule.clock.wall());
+            self.report.succeeded(self.schedule.clock.steady());
         }
         if is_done && !is_draining {
             self.specs.set_reached();
