@@ -2,7 +2,8 @@
 //!
 //! Lines are logged while the lock of the network namespace is held, too. So a thread of its own writes
 //! them: a reader of stderr that does not keep up delays neither an apply nor the daemon. Lines beyond
-//! [`LIMIT`] are lost then, and the next one says how many.
+//! [`LIMIT`] are lost then, and so are those that cannot be written, to a full disk or a reader that has gone; the
+//! next one that is written says how many.
 
 use std::io::{self, Write};
 use std::sync::OnceLock;
@@ -26,7 +27,7 @@ static QUEUE: OnceLock<Option<Sender<Entry>>> = OnceLock::new();
 /// How many bytes wait to be written.
 static WAITING: AtomicUsize = AtomicUsize::new(0);
 
-/// How many lines were lost since the last one that was queued.
+/// How many lines were lost since the last one that was written.
 static LOST: AtomicUsize = AtomicUsize::new(0);
 
 /// Whether lines have colours.
@@ -89,20 +90,17 @@ impl Write for LineWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let Some(queue) = QUEUE.get_or_init(start_thread) else {
             // Without a thread, the line matters more than the delay.
-            io::stderr().write_all(&shown(line))?;
+            let _written = io::stderr().write_all(&shown(line));
             return Ok(line.len());
         };
         if WAITING.load(Ordering::Relaxed) > LIMIT {
             LOST.fetch_add(1, Ordering::Relaxed);
             return Ok(line.len());
         }
-        let mut text = match LOST.swap(0, Ordering::Relaxed) {
-            0 => Vec::with_capacity(line.len()),
-            lost => format!("{lost} log lines were lost: stderr was not read\n").into_bytes(),
-        };
-        text.extend_from_slice(&shown(line));
+        let text = shown(line);
         WAITING.fetch_add(text.len(), Ordering::Relaxed);
-        queue.send(Entry::Line(text)).map_err(|_| io::ErrorKind::BrokenPipe)?;
+        // The thread ends only with the process. An error would be reported on stderr, by a panic.
+        let _queued = queue.send(Entry::Line(text));
         Ok(line.len())
     }
 
@@ -118,16 +116,71 @@ fn start_thread() -> Option<Sender<Entry>> {
     thread.spawn(move || write(&entries)).ok().map(|_| queue)
 }
 
+/// Writes a line, after the number of those that were lost before it. A line that cannot be written is lost.
+fn write_line(stderr: &mut impl Write, line: &[u8], lost: &AtomicUsize) {
+    let before = lost.swap(0, Ordering::Relaxed);
+    let notice = match before {
+        0 => String::new(),
+        count => {
+            format!("{count} log lines were lost: stderr was not read, or could not be written\n")
+        }
+    };
+    if stderr.write_all(&[notice.as_bytes(), line].concat()).is_err() {
+        lost.fetch_add(before + 1, Ordering::Relaxed);
+    }
+}
+
 fn write(entries: &Receiver<Entry>) {
     for entry in entries {
         match entry {
             Entry::Line(line) => {
-                // A failure cannot be reported and is ignored.
-                let _written = io::stderr().write_all(&line);
+                write_line(&mut io::stderr(), &line, &LOST);
                 WAITING.fetch_sub(line.len(), Ordering::Relaxed);
             }
             // The receiver may have stopped waiting.
             Entry::Flush(written) => drop(written.try_send(())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A stderr that can be written only while it is open.
+    struct Stream {
+        is_open: bool,
+        text: Vec<u8>,
+    }
+
+    impl Write for Stream {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            match self.is_open {
+                true => self.text.write(bytes),
+                false => Err(io::ErrorKind::StorageFull.into()),
+            }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_that_cannot_be_written_are_counted_and_the_next_one_says_how_many() {
+        let lost = AtomicUsize::new(2);
+        let mut stream = Stream { is_open: false, text: Vec::new() };
+        for line in ["one\n", "two\n", "three\n"] {
+            write_line(&mut stream, line.as_bytes(), &lost);
+        }
+        assert_eq!(lost.load(Ordering::Relaxed), 5);
+        stream.is_open = true;
+        for line in ["four\n", "five\n"] {
+            write_line(&mut stream, line.as_bytes(), &lost);
+        }
+        let text = String::from_utf8(stream.text).expect("text");
+        let notice = "5 log lines were lost: stderr was not read, or could not be written";
+        assert_eq!(text, format!("{notice}\nfour\nfive\n"));
+        assert_eq!(lost.load(Ordering::Relaxed), 0);
     }
 }

@@ -178,3 +178,25 @@ fn a_damaged_journal_is_set_aside_with_a_warning() {
     assert!(journal.with_extension("json.damaged").exists());
     fixture.done("apply --yes spec.yaml");
 }
+
+#[test]
+fn an_apply_whose_log_or_answer_cannot_be_written_is_whole() {
+    for (stream, status) in [("stderr", 0), ("stdout", 1)] {
+        for level in ["-v", "-vvv"] {
+            let fixture = Fixture::expiring("");
+            fixture.write("spec.yaml", spec(VIP, "wrr", "10.0.0.2"));
+            let mut command = Command::new(program());
+            command.args(["apply", level, "--yes", "spec.yaml"]);
+            command.arg("--state-dir").arg(fixture.path().join("state"));
+            let full = std::fs::File::create("/dev/full").unwrap();
+            match stream {
+                "stderr" => command.stderr(full).stdout(Stdio::null()),
+                _ => command.stdout(full).stderr(Stdio::null()),
+            };
+            let ended = command.current_dir(fixture.path()).status().unwrap();
+            assert_eq!(ended.code(), Some(status), "{stream} {level}");
+            fixture.assert_in_sync("spec.yaml");
+            assert!(run("ip -o address show dev eth0").contains("192.0.2.1/32"), "{stream}");
+        }
+    }
+}

@@ -151,3 +151,39 @@ fn an_apply_that_may_not_open_what_it_needs_changes_nothing() {
     assert_eq!((output.status.code(), table()), (Some(1), String::new()), "{stderr}");
     assert!(stderr.contains("may have 20 files and sockets open, and needs 64"), "{stderr}");
 }
+
+#[test]
+fn a_log_that_cannot_be_written_or_is_not_read_delays_no_repair() {
+    for log in ["a full disk", "a reader that has gone", "a reader that does not read"] {
+        let host = Host::new();
+        host.write("spec.yaml", spec("10.0.0.10"));
+        let (reader, writer) = std::io::pipe().unwrap();
+        let (stderr, reader) = match log {
+            "a full disk" => (Stdio::from(File::create("/dev/full").unwrap()), None),
+            "a reader that has gone" => {
+                drop(reader);
+                (Stdio::from(writer), None)
+            }
+            _ => {
+                // As much as a pipe holds.
+                (&writer).write_all(&[b'\n'; 64 << 10]).unwrap();
+                (Stdio::from(writer), Some(reader))
+            }
+        };
+        let mut command = host.command("watch");
+        command.arg(host.path("specs/spec.yaml")).args(["--listen", "none", "--interval", "1s"]);
+        command.arg("-vvv").stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
+        File::create(host.path("log")).unwrap();
+        let mut daemon = Daemon { child: command.spawn().unwrap(), log: host.path("log") };
+        drop(command);
+        host.wait_for_state("ok");
+        let before = table();
+        for _ in 0..3 {
+            run("ipvsadm -C");
+            assert!(within(Duration::from_secs(4), || table() == before), "{log}: {}", table());
+        }
+        daemon.signal(Signal::SIGTERM);
+        assert_eq!(daemon.ended().code(), Some(0), "{log}");
+        drop(reader);
+    }
+}
