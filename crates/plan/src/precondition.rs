@@ -1,13 +1,19 @@
 //! Preconditions of a plan, checked before the first operation is sent.
 
+mod refused_by_kernel;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::IpAddr;
 
 use evenkeel_model::{
-    DefaultRoute, Desired, HostObject, HostObjectKind, HostValue, Live, SysctlObstacle,
+    Binding, DefaultRoute, Desired, HostObject, HostObjectKind, HostValue, Live, ServiceKey,
+    SyncState, SysctlObstacle,
 };
 
+use self::refused_by_kernel::{is_mixed, refused_by_kernel};
 use crate::Op;
+use crate::guard::some_of;
 
 /// A condition of the host that would make operations of the plan fail.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +52,24 @@ pub enum UnmetPrecondition {
     /// The loopback interface is down: the kernel then treats no address as unicast and refuses
     /// every new real server (`ip_vs_new_dest`).
     LoopbackDown,
+    /// A real server is the broadcast address of a network of the host.
+    BroadcastRealServer {
+        /// Its address.
+        address: IpAddr,
+        /// The address of the host in that network.
+        network: Binding,
+    },
+    /// Sync daemons that the spec leaves to another program run: beside them, the kernel refuses real servers
+    /// of another family than that of their service.
+    MixedBesideSync {
+        /// Their states.
+        daemons: Vec<SyncState>,
+    },
+    /// Services that stay have real servers of the other family: beside them, the kernel starts no sync daemon.
+    SyncBesideMixed {
+        /// The services.
+        services: Vec<ServiceKey>,
+    },
     /// The default route is several IPv6 routes of one metric, which could not be restored as they are.
     SeveralDefaultRoutes {
         /// The default route.
@@ -82,7 +106,12 @@ impl UnmetPrecondition {
             (Self::SeveralDefaultRoutes { route }, Op::EditHostObject { object, .. }) => {
                 *object == HostObject::DefaultRoute(*route)
             }
-            (Self::LoopbackDown, Op::AddRealServer { .. }) => true,
+            (Self::LoopbackDown, Op::AddRealServer { .. })
+            | (Self::SyncBesideMixed { .. }, Op::AddSync { .. }) => true,
+            (Self::BroadcastRealServer { address, .. }, Op::AddRealServer { key, .. }) => {
+                key.address == *address
+            }
+            (Self::MixedBesideSync { .. }, op) => is_mixed(op),
             _ => false,
         }
     }
@@ -131,6 +160,34 @@ impl fmt::Display for UnmetPrecondition {
                 "interface lo is down, and the kernel refuses every new real server until it is up; \
                  `ip link set lo up` brings it up",
             ),
+            Self::BroadcastRealServer { address, network } => write!(
+                f,
+                "{address} is the broadcast address of the network of {}/{} on {}, and the kernel refuses it \
+                 as a real server; correct the address in the spec",
+                network.address, network.prefix, network.interface
+            ),
+            Self::MixedBesideSync { daemons } => {
+                let names: Vec<String> = daemons.iter().map(ToString::to_string).collect();
+                let stops: Vec<String> =
+                    names.iter().map(|name| format!("`ipvsadm --stop-daemon {name}`")).collect();
+                write!(
+                    f,
+                    "another program runs the sync daemon {}, beside which the kernel refuses real servers \
+                     of another family than that of their service; remove them from the spec, or stop it \
+                     with {} or `sync: []`",
+                    names.join(" and "),
+                    stops.join(" and ")
+                )
+            }
+            Self::SyncBesideMixed { services } => {
+                let services: Vec<String> = services.iter().map(ToString::to_string).collect();
+                write!(
+                    f,
+                    "the kernel starts no sync daemon while a service has real servers of the other family, \
+                     as {} has, which this spec does not manage; delete them, or remove `sync`",
+                    some_of(&services)
+                )
+            }
             Self::SeveralDefaultRoutes { route } => write!(
                 f,
                 "the default route {route} is several routes of the same metric, which evenkeel could not \
@@ -148,7 +205,9 @@ pub(crate) fn unmet_preconditions(
     ops: &[Op],
 ) -> Vec<UnmetPrecondition> {
     let beside_links = read_only_sysctls(live, ops).into_iter().chain(several_default_routes(ops));
-    let beside_links = beside_links.chain(unavailable(live, ops));
+    let beside_links =
+        beside_links.chain(unavailable(live, ops)).chain(unusable_sysctls(live, ops));
+    let beside_links = beside_links.chain(refused_by_kernel(live, ops));
     let Some(links) = &live.links else {
         return beside_links.collect();
     };

@@ -109,6 +109,9 @@ fn every_text_of_a_plan_is_as_reviewed() {
             ReadOnlySysctls,
             UnusableSysctl,
             LoopbackDown,
+            BroadcastRealServer,
+            MixedBesideSync,
+            SyncBesideMixed,
             SeveralDefaultRoutes,
             Unavailable
         },
@@ -135,6 +138,18 @@ fn every_text_of_a_plan_is_as_reviewed() {
                 obstacle: SysctlObstacle::Fixed,
             },
             UnmetPrecondition::LoopbackDown,
+            UnmetPrecondition::BroadcastRealServer {
+                address: [10, 5, 0, 255].into(),
+                network: Binding {
+                    address: [10, 5, 0, 1].into(),
+                    interface: "eth0".into(),
+                    prefix: 24,
+                },
+            },
+            UnmetPrecondition::MixedBesideSync {
+                daemons: vec![SyncState::Master, SyncState::Backup],
+            },
+            UnmetPrecondition::SyncBesideMixed { services: vec![on(1)] },
             UnmetPrecondition::SeveralDefaultRoutes {
                 route: DefaultRoute { family: Family::Ipv6 },
             },

@@ -222,7 +222,7 @@ fn an_adopted_real_server_that_drains_accepts_clients_again() {
 const REFUSED: &str = "      - { address: 10.9.0.255, weight: 1 }\n";
 
 fn broadcast() {
-    run("ip addr add 10.9.0.1/24 dev eth0");
+    run("ip route add broadcast 10.9.0.255 dev eth0 table local");
 }
 
 #[test]

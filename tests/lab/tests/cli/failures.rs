@@ -78,11 +78,11 @@ fn a_scheduler_that_cannot_be_loaded_stops_an_apply_before_the_first_change() {
     assert!(everything() == before);
 }
 
-/// Creates a host whose kernel refuses a real server that no check of the spec can detect: a
-/// broadcast address of the host.
+/// Creates a host whose kernel refuses a real server that no check can detect: a broadcast address by a
+/// route alone.
 fn fixture_that_refuses_half_way() -> Fixture {
     let fixture = Fixture::expiring(OLD);
-    run("ip addr add 10.5.0.1/24 dev eth0");
+    run("ip route add broadcast 10.5.0.255 dev eth0 table local");
     fixture.write("spec.yaml", spec(VIP, "wrr", "10.5.0.255"));
     fixture
 }
@@ -177,6 +177,63 @@ fn a_damaged_journal_is_set_aside_with_a_warning() {
     assert!(answer.stderr.contains("journal.json.damaged"), "{answer:?}");
     assert!(journal.with_extension("json.damaged").exists());
     fixture.done("apply --yes spec.yaml");
+}
+
+#[test]
+fn a_real_server_on_a_broadcast_address_stops_an_apply_before_the_first_change() {
+    let fixture = Fixture::expiring(OLD);
+    run("ip addr add 10.5.0.1/24 dev eth0");
+    let spec = spec(VIP, "wrr", "10.5.0.255");
+    let words = "10.5.0.255 is the broadcast address of the network of 10.5.0.1/24 on eth0";
+    assert_stopped(&fixture, &spec, &[words, "nothing was changed"]);
+    let plan = fixture.evenkeel("plan spec.yaml");
+    assert!(plan.status == 0 && plan.stderr.contains(words), "{plan:?}");
+    let refused = Command::new("ipvsadm")
+        .args(["-a", "-t", "192.0.2.9:80", "-r", "10.5.0.255", "-g"])
+        .output()
+        .unwrap();
+    assert!(!refused.status.success(), "the kernel refuses it, too");
+}
+
+#[test]
+fn mixed_families_beside_a_sync_daemon_of_another_program_stop_an_apply_before_the_first_change() {
+    let fixture = Fixture::expiring(OLD);
+    run("ip addr add 10.5.0.1/24 dev eth0");
+    run("ipvsadm --start-daemon backup --mcast-interface eth0");
+    let mixed = "version: 1
+scope: all
+services:
+  - name: web
+    vip: 192.0.2.1
+    port: 80
+    forward: tun
+    real_servers: [ { address: 10.0.0.1 }, { address: '2001:db8::1' } ]
+";
+    let words = "another program runs the sync daemon backup";
+    assert_stopped(
+        &fixture,
+        mixed,
+        &[words, "`ipvsadm --stop-daemon backup`", "nothing was changed"],
+    );
+    run("ipvsadm --stop-daemon backup");
+    let answer = fixture.evenkeel("apply --yes --allow take-over spec.yaml");
+    assert_eq!(answer.status, 0, "{answer:?}");
+    fixture.assert_in_sync("spec.yaml");
+}
+
+#[test]
+fn a_sync_daemon_beside_mixed_families_of_another_program_stops_an_apply_before_the_first_change() {
+    let fixture = Fixture::expiring(OLD);
+    run("ip addr add 10.5.0.1/24 dev eth0");
+    let other = "version: 1
+scope: { vips: [192.0.2.200/32] }
+sync: [ { state: master, interface: eth0 } ]
+services: [ { name: other, vip: 192.0.2.200, port: 80, real_servers: [ { address: 10.0.0.1 } ] } ]
+";
+    run("ipvsadm -A -t 192.0.2.77:80");
+    run("ipvsadm -a -t 192.0.2.77:80 -r [2001:db8::1]:80 -i");
+    let words = "as 192.0.2.77:80/tcp has, which this spec does not manage";
+    assert_stopped(&fixture, other, &[words, "remove `sync`", "nothing was changed"]);
 }
 
 #[test]

@@ -20,8 +20,8 @@ services:
   - { name: web, vip: 192.0.2.1, port: 80, drain: 0s, real_servers: [] }
 ";
 
-/// The kernel refuses the real server of the second service, which no check of the spec can detect: it is
-/// a broadcast address of the host.
+/// The kernel refuses the real server of the second service, which no check of the spec can detect: a
+/// broadcast route without an address of that network makes it a broadcast address.
 const REFUSED: &str = "version: 1
 scope: { vips: [192.0.2.0/24] }
 vips: [ { address: 192.0.2.1, interface: eth0 } ]
@@ -110,7 +110,7 @@ fn a_refusal_names_its_guard_and_changes_nothing() {
 #[test]
 fn a_failed_step_has_its_errno_and_the_rollback_its_result() {
     let fixture = Fixture::expiring("");
-    run("ip addr add 10.5.0.1/24 dev eth0");
+    run("ip route add broadcast 10.5.0.255 dev eth0 table local");
     fixture.apply(SPEC);
     let before = everything();
     fixture.write("spec.yaml", REFUSED);

@@ -375,6 +375,45 @@ services:
 }
 
 #[test]
+fn what_the_kernel_will_refuse_is_held_back_and_the_rest_is_done() {
+    let host = Host::new();
+    run("ip addr add 10.5.0.1/24 dev eth0");
+    run("ipvsadm --start-daemon backup --mcast-interface eth0");
+    host.write(
+        "spec.yaml",
+        "version: 1
+scope: all
+services:
+  - { name: web, vip: 192.0.2.1, port: 80, drain: 0s, real_servers: [ { address: 10.0.0.1 }, { address: 10.5.0.255 } ] }
+  - { name: mixed, vip: 192.0.2.2, port: 80, drain: 0s, forward: tun, real_servers: [ { address: 10.0.0.1 }, { address: '2001:db8::1' } ] }
+",
+    );
+    let daemon = host.watch("specs/spec.yaml", "--interval 1s");
+    host.wait_for_state("degraded");
+    let reasons = host.reasons();
+    for words in
+        ["10.5.0.255 is the broadcast address", "another program runs the sync daemon backup"]
+    {
+        assert!(reasons.contains(words), "{reasons}");
+    }
+    let expected = "TCP C0000201:0050 wlc\n-> 0A000001:0050 Route 1\n\
+                    TCP C0000202:0050 wlc\n-> 0A000001:0050 Tunnel 1\n";
+    let sorted = |text: &str| {
+        let mut services: Vec<String> = text.split("TCP ").map(str::to_owned).collect();
+        services.sort();
+        services
+    };
+    assert_eq!(sorted(&table()), sorted(expected), "{}", daemon.log());
+    run("ipvsadm -C");
+    assert!(within(Duration::from_secs(4), || sorted(&table()) == sorted(expected)), "{}", table());
+    run("ipvsadm --stop-daemon backup");
+    run("ip addr del 10.5.0.1/24 dev eth0");
+    host.wait_for_state("ok");
+    let rules = run("ipvsadm -Sn");
+    assert!(rules.contains("10.5.0.255:80") && rules.contains("[2001:db8::1]:80"), "{rules}");
+}
+
+#[test]
 fn a_program_that_has_ended_is_no_longer_reported() {
     let host = Host::new();
     let program = host.path("keepalived");
