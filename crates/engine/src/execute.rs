@@ -61,8 +61,15 @@ pub fn execute(
             break;
         }
         let first = report.len();
-        let is_clean =
-            execute_stages(kernel, steps, &mut report, (&mut drains, &record), options, context);
+        let is_clean = execute_stages(
+            kernel,
+            steps,
+            &live.secondaries,
+            &mut report,
+            (&mut drains, &record),
+            options,
+            context,
+        );
         let mut remaining = wanted.remaining_steps(kernel, &mut live, &report, first);
         if is_clean && remaining.as_ref().is_ok_and(|remaining| !remaining.is_empty()) {
             // A dump is not an atomic snapshot of the table and may miss an entry. Read once more
@@ -168,5 +175,7 @@ fn is_on(op: &Op, step: &Op) -> bool {
 
 #[cfg(test)]
 mod fault_injection;
+#[cfg(test)]
+mod secondaries;
 #[cfg(test)]
 pub(crate) mod tests;

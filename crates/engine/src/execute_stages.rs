@@ -18,6 +18,7 @@ use crate::{Exception, ExecutionContext, Kernel, KernelError, Outcome, Replies, 
 pub(crate) fn execute_stages(
     kernel: &mut dyn Kernel,
     steps: Vec<Op>,
+    secondaries: &BTreeMap<Binding, Binding>,
     report: &mut Report,
     (drains, record): (&mut DrainWaiter, &PriorState),
     options: ApplyOptions,
@@ -53,11 +54,12 @@ pub(crate) fn execute_stages(
         is_clean &= !report.interrupted;
         if is_clean {
             let draining: BTreeSet<RealServerId> = drains.pending().copied().collect();
-            let waits = |op: &Op| !draining.is_empty() && waits_for_drain(op, &draining, &steps);
+            let plan = PlannedSteps { steps: &steps, secondaries };
+            let waits = |op: &Op| !draining.is_empty() && plan.waits_for_drain(op, &draining);
             // These wait for real servers that other programs added; the next round drains those.
             let remaining = added_by_others.as_ref().filter(|found| !found.is_empty());
             let joins_drain =
-                |op: &Op| remaining.is_some_and(|found| waits_for_drain(op, found, &steps));
+                |op: &Op| remaining.is_some_and(|found| plan.waits_for_drain(op, found));
             let is_skipped = |op: &Op| waits(op) || joins_drain(op) || is_already_draining(op);
             let mut exceptions = match send(kernel, ops, is_skipped) {
                 Ok(Replies { exceptions, warnings }) => {
@@ -142,54 +144,96 @@ fn send(
     Ok(Replies { exceptions, warnings })
 }
 
-/// Whether an operation must wait while those real servers drain.
-fn waits_for_drain(op: &Op, draining: &BTreeSet<RealServerId>, steps: &[Op]) -> bool {
-    let mut all = draining.iter();
-    let departs = |key: &ServiceKey| {
-        steps.iter().any(|step| matches!(step, Op::DeleteService { key: it, .. } if it == key))
-    };
-    match op {
-        Op::DeleteRealServer { service, key, .. } => draining.contains(&(*service, *key)),
-        Op::DeleteService { key, .. } => all.any(|(service, _)| service == key),
-        // Connections through it may belong to a service that drains; those of a fwmark service
-        // may come through any VIP.
-        Op::Unbind { binding, .. } => all.any(|(service, _)| {
-            departs(service)
-                && service.vip().is_none_or(|vip| vip == binding.address)
-                && !is_bound_again(binding, steps)
-        }),
-        Op::DeleteHostObject { object, .. } if object.reaches_real_servers() => {
-            !draining.is_empty()
+/// All steps of a plan, with the addresses that the kernel deletes together with another one.
+struct PlannedSteps<'a> {
+    steps: &'a [Op],
+    secondaries: &'a BTreeMap<Binding, Binding>,
+}
+
+impl PlannedSteps<'_> {
+    /// Whether an operation must wait while those real servers drain.
+    fn waits_for_drain(&self, op: &Op, draining: &BTreeSet<RealServerId>) -> bool {
+        let steps = self.steps;
+        let mut all = draining.iter();
+        match op {
+            Op::DeleteRealServer { service, key, .. } => draining.contains(&(*service, *key)),
+            Op::DeleteService { key, .. } => all.any(|(service, _)| service == key),
+            Op::Unbind { binding, .. } => {
+                self.is_used(binding, draining) || self.goes_with_waiting(binding, draining)
+            }
+            // Another label of a VIP that is not unbound yet.
+            Op::Bind { binding: bound, .. } => steps.iter().any(|step| {
+                matches!(step, Op::Unbind { binding, .. } if binding == bound)
+                    && self.waits_for_drain(step, draining)
+            }),
+            Op::DeleteHostObject { object, .. } if object.reaches_real_servers() => {
+                !draining.is_empty()
+            }
+            Op::EditHostObject { object, after, .. }
+                if after.is_restored() && object.reaches_real_servers() =>
+            {
+                !draining.is_empty()
+            }
+            Op::EditHostObject { object, after, .. } if after.accepts_less() => {
+                let is_on = |step: &Op| matches!(step, Op::Unbind { binding, .. } if object.carries(binding));
+                let mut unbinds = steps.iter().filter(|step| is_on(step));
+                unbinds.any(|step| self.waits_for_drain(step, draining))
+            }
+            Op::DeleteHostObject { object, .. } => steps.iter().any(|step| {
+                let serves = |binding| object.is_on(binding) || object.carries(binding);
+                matches!(step, Op::Unbind { binding, .. } if serves(binding))
+                    && self.waits_for_drain(step, draining)
+            }),
+            Op::DeleteDummy { interface } => steps.iter().any(|step| {
+                let on_it =
+                    matches!(step, Op::Unbind { binding, .. } if binding.interface == *interface);
+                on_it && self.waits_for_drain(step, draining)
+            }),
+            // Drains, the deletions after them and the VIPs that wait for them rely on the values in force.
+            Op::RestoreSysctl { .. } => !draining.is_empty(),
+            // The kernel starts no sync daemon while a service has real servers of the other family.
+            Op::AddSync { .. } => all.any(|(service, real_server)| {
+                Family::from(real_server.address) != service.family()
+            }),
+            _ => false,
         }
-        Op::EditHostObject { object, after, .. }
-            if after.is_restored() && object.reaches_real_servers() =>
-        {
-            !draining.is_empty()
-        }
-        Op::EditHostObject { object, after, .. } if after.accepts_less() => {
-            let is_on =
-                |step: &Op| matches!(step, Op::Unbind { binding, .. } if object.carries(binding));
-            let mut unbinds = steps.iter().filter(|step| is_on(step));
-            unbinds.any(|step| waits_for_drain(step, draining, steps))
-        }
-        Op::DeleteHostObject { object, .. } => steps.iter().any(|step| {
-            let serves = |binding| object.is_on(binding) || object.carries(binding);
-            matches!(step, Op::Unbind { binding, .. } if serves(binding))
-                && waits_for_drain(step, draining, steps)
-        }),
-        Op::DeleteDummy { interface } => steps.iter().any(|step| {
-            let on_it =
-                matches!(step, Op::Unbind { binding, .. } if binding.interface == *interface);
-            on_it && waits_for_drain(step, draining, steps)
-        }),
-        // Drains, the deletions after them and the VIPs that wait for them rely on the values in force.
-        Op::RestoreSysctl { .. } => !draining.is_empty(),
-        // The kernel starts no sync daemon while a service has real servers of the other family.
-        Op::AddSync { .. } => {
-            all.any(|(service, real_server)| Family::from(real_server.address) != service.family())
-        }
-        _ => false,
     }
+    /// Whether connections through a VIP that leaves may belong to a service that drains; those of a fwmark
+    /// service may come through any VIP.
+    fn is_used(&self, vip: &Binding, draining: &BTreeSet<RealServerId>) -> bool {
+        let departs = |key: &ServiceKey| {
+            let mut all = self.steps.iter();
+            all.any(|step| matches!(step, Op::DeleteService { key: it, .. } if it == key))
+        };
+        draining.iter().any(|(service, _)| {
+            departs(service)
+                && service.vip().is_none_or(|it| it == vip.address)
+                && !is_bound_again(vip, self.steps)
+        })
+    }
+
+    /// Whether a VIP waits with another one of its subnet: the primary with a secondary that the kernel
+    /// would delete with it, and what gets another label with the primary.
+    fn goes_with_waiting(&self, vip: &Binding, draining: &BTreeSet<RealServerId>) -> bool {
+        let primary = match self.secondaries.get(vip) {
+            None => vip,
+            Some(primary) if self.steps.iter().any(|op| binds(op, vip)) => primary,
+            Some(_) => return false,
+        };
+        let is_unbound = |op: &Op| matches!(op, Op::Unbind { binding, .. } if binding == primary);
+        self.steps.iter().any(is_unbound)
+            && self.steps.iter().any(|op| match op {
+                Op::Unbind { binding, .. } => {
+                    self.secondaries.get(binding) == Some(primary)
+                        && self.is_used(binding, draining)
+                }
+                _ => false,
+            })
+    }
+}
+
+fn binds(op: &Op, vip: &Binding) -> bool {
+    matches!(op, Op::Bind { binding, .. } if binding == vip)
 }
 
 pub(crate) fn outcome(

@@ -144,6 +144,7 @@ impl FakeKernel {
                 links.remove(interface).ok_or(Errno::NODEV)?;
                 self.live.addresses.retain(|binding, _| binding.interface != *interface);
                 self.live.labels.retain(|binding, _| binding.interface != *interface);
+                self.live.secondaries.retain(|binding, _| binding.interface != *interface);
                 self.live.host_objects.objects.retain(|it, _| it.interface() != Some(&**interface));
                 self.forget_sources();
                 Ok(())
@@ -174,6 +175,7 @@ impl FakeKernel {
                 if self.live.addresses.keys().any(is_taken) {
                     return Err(Errno::EXIST);
                 }
+                self.note_secondary(binding);
                 self.live.addresses.insert(binding.clone(), Owner::Evenkeel);
                 if let Some(label) = label.as_ref().filter(|_| binding.address.is_ipv4()) {
                     self.live.labels.insert(binding.clone(), label.clone());
@@ -182,7 +184,12 @@ impl FakeKernel {
             }
             Op::Unbind { binding, .. } => {
                 self.require_interface(&binding.interface)?;
+                // The real one would delete them too, and is not asked to.
+                if self.live.secondaries.values().any(|primary| primary == binding) {
+                    return Err(Errno::BUSY);
+                }
                 self.live.labels.remove(binding);
+                self.live.secondaries.remove(binding);
                 self.live.addresses.remove(binding).ok_or(Errno::ADDRNOTAVAIL)?;
                 self.forget_sources();
                 self.forget_neighbours(binding);
@@ -209,6 +216,21 @@ impl FakeKernel {
     fn require_interface(&self, name: &str) -> Result<(), Errno> {
         let exists = self.live.links.as_ref().is_some_and(|links| links.contains_key(name));
         if exists { Ok(()) } else { Err(Errno::NODEV) }
+    }
+
+    /// Notes whether an address is a secondary: the interface has one of its subnet with the same length
+    /// (`__inet_insert_ifa`). This kernel promotes none.
+    fn note_secondary(&mut self, binding: &Binding) {
+        let Some(subnet) = reaching(binding) else { return };
+        let primary = self.live.addresses.keys().find(|other| {
+            other.interface == binding.interface
+                && other.prefix == binding.prefix
+                && reaching(other) == Some(subnet)
+                && !self.live.secondaries.contains_key(*other)
+        });
+        if let Some(primary) = primary.cloned() {
+            self.live.secondaries.insert(binding.clone(), primary);
+        }
     }
 
     /// Starts a sync daemon as `start_sync_thread` and `ip_vs_genl_new_daemon` do, which choose values
@@ -349,13 +371,14 @@ fn stored(key: ServiceKey, mut config: ServiceConfig) -> ServiceConfig {
 
 /// Whether this is the broadcast address of the binding's network.
 fn reaches_all(binding: &Binding, address: Ipv4Addr) -> bool {
-    match binding.address {
-        IpAddr::V4(local) if binding.prefix < 31 => {
-            let hosts = u32::MAX.checked_shr(binding.prefix.into()).unwrap_or(0);
-            local.to_bits() | hosts == address.to_bits()
-        }
-        _ => false,
-    }
+    binding.prefix < 31 && reaching(binding) == Some(address)
+}
+
+/// The broadcast address of the binding's IPv4 network.
+fn reaching(binding: &Binding) -> Option<Ipv4Addr> {
+    let IpAddr::V4(local) = binding.address else { return None };
+    let hosts = u32::MAX.checked_shr(binding.prefix.into()).unwrap_or(0);
+    Some(Ipv4Addr::from_bits(local.to_bits() | hosts))
 }
 
 /// Checks what `ip_vs_genl_set_cmd`, `ip_vs_add_dest` and `ip_vs_edit_dest` check.

@@ -11,6 +11,7 @@
 //!
 //! IPv4 source selection knows no deprecated addresses: the only address of an interface may be picked.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -131,6 +132,37 @@ impl Binding {
             .map(|other| other.address)
             .collect()
     }
+}
+
+/// An address that the kernel deletes together with another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Secondary<'a> {
+    /// The secondary.
+    pub address: &'a Address,
+    /// The primary of its subnet.
+    pub primary: &'a Address,
+}
+
+/// The secondaries among the addresses.
+pub(crate) fn secondaries(addresses: &[Address]) -> Vec<Secondary<'_>> {
+    let is_secondary = |it: &&Address| it.flags.contains(AddressFlags::SECONDARY);
+    let subnet = |it: &Address| match it.peer.unwrap_or(it.address) {
+        IpAddr::V4(end) => Some((it.index, it.prefix, network(end, it.prefix))),
+        IpAddr::V6(_) => None,
+    };
+    // The flag has another meaning for IPv6 addresses, which have no subnet here.
+    if !addresses.iter().any(|it| is_secondary(&it) && it.address.is_ipv4()) {
+        return Vec::new();
+    }
+    let primaries = addresses.iter().filter(|it| !is_secondary(it));
+    let primaries: HashMap<_, _> = primaries.filter_map(|it| Some((subnet(it)?, it))).collect();
+    let secondaries = addresses.iter().filter(is_secondary);
+    secondaries
+        .filter_map(|address| {
+            let primary = *primaries.get(&subnet(address)?)?;
+            Some(Secondary { address, primary })
+        })
+        .collect()
 }
 
 impl fmt::Display for Binding {

@@ -1,6 +1,6 @@
 //! The host's links and addresses: listing, binding, unbinding.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -11,7 +11,7 @@ use rtnetlink::sys::protocols::NETLINK_ROUTE;
 use tracing::debug;
 
 use crate::address::Address;
-use crate::address_messages::Binding;
+use crate::address_messages::{Binding, Secondary, secondaries};
 use crate::error::{Action, Error};
 use crate::link::{Link, check_name, link_request};
 use crate::namespace;
@@ -184,6 +184,28 @@ impl Host {
             return Err(Error::InvalidPrefix(binding.clone()));
         }
         Ok(self.existing_link(&binding.interface)?.index)
+    }
+
+    /// The addresses that the kernel deletes together with another one: the IPv4 secondaries of a subnet,
+    /// each with its primary. None of an interface on which the kernel promotes them
+    /// (`promote_secondaries`); where that cannot be read, they are listed.
+    ///
+    /// The calling thread must be in the namespace of this connection.
+    #[must_use]
+    pub fn dependent_secondaries<'a>(&self, addresses: &'a [Address]) -> Vec<Secondary<'a>> {
+        let mut found = secondaries(addresses);
+        if found.is_empty() {
+            return found;
+        }
+        let is_in_namespace = self.check_namespace(Action::ListAddresses).is_ok();
+        let promotes = |name: &str| is_in_namespace && promotes_secondaries(name).unwrap_or(false);
+        if promotes("all") {
+            return Vec::new();
+        }
+        let interfaces: BTreeSet<&str> = found.iter().map(|it| &*it.address.interface).collect();
+        let promoting: BTreeSet<&str> = interfaces.into_iter().filter(|it| promotes(it)).collect();
+        found.retain(|it| !promoting.contains(&*it.address.interface));
+        found
     }
 
     fn spare_secondaries(&self, binding: &Binding, index: u32) -> Result<(), Error> {

@@ -44,7 +44,7 @@ mod tunnel;
 mod wording;
 
 pub use address::{Address, AddressFlags, AddressScope};
-pub use address_messages::Binding;
+pub use address_messages::{Binding, Secondary};
 pub use announce::{Announcement, NotNeeded};
 pub use arp_ndp::{HardwareAddress, gratuitous_arp, unsolicited_advertisement};
 pub use boot::boot_id;

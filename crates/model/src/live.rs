@@ -19,6 +19,10 @@ pub struct Live {
     /// The labels (`IFA_LABEL`) of IPv4 addresses that differ from the interface's name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<Binding, Box<str>>,
+    /// The IPv4 addresses that the kernel deletes together with another one: the secondaries of a
+    /// subnet, each with its primary, on interfaces where `promote_secondaries` is 0. Empty if unknown.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secondaries: BTreeMap<Binding, Binding>,
     /// The host objects of the kinds that were read.
     #[serde(default)]
     pub host_objects: LiveHostObjects,
@@ -59,6 +63,7 @@ impl Live {
             services: _,
             addresses,
             labels,
+            secondaries,
             host_objects,
             links,
             timeouts,
@@ -71,6 +76,7 @@ impl Live {
         } = self;
         *addresses == other.addresses
             && *labels == other.labels
+            && *secondaries == other.secondaries
             && *host_objects == other.host_objects
             && *links == other.links
             && *timeouts == other.timeouts

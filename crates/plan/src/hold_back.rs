@@ -18,6 +18,8 @@
 //! - A VIP that leaves the host, and the services that leave with it, go together or not at all, as
 //!   do the drains of a service and its deletion. A service also waits for new services on its VIP,
 //!   which may be meant to take over its clients.
+//! - The primary address of a subnet is not unbound while a secondary one stays that should have been
+//!   unbound, and that the kernel would delete with it.
 //! - A host object that connections to real servers may depend on is not deleted while one stays that
 //!   should have been deleted.
 //!
@@ -31,7 +33,7 @@
 //! Timeouts and all other sysctls block nothing. Sync daemons do only where the kernel refuses real
 //! servers of the other family beside them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use evenkeel_model::{
@@ -80,12 +82,14 @@ struct PlanIndex<'a> {
     vanishing: BTreeSet<IpAddr>,
     /// The live services that share an address with one that is bound.
     neighbours: Live,
+    /// The addresses that the kernel deletes together with another one.
+    secondaries: &'a BTreeMap<Binding, Binding>,
     /// The neighbours and the added services that serve at the end of the plan.
     serving: BTreeSet<ServiceKey>,
 }
 
 impl<'a> PlanIndex<'a> {
-    fn new(steps: &'a [Op], live: &Live, held_back: &'a BTreeSet<Object>) -> Self {
+    fn new(steps: &'a [Op], live: &'a Live, held_back: &'a BTreeSet<Object>) -> Self {
         let bound: BTreeSet<IpAddr> = steps
             .iter()
             .filter_map(|op| match op {
@@ -106,6 +110,7 @@ impl<'a> PlanIndex<'a> {
             holding: holding.collect(),
             vanishing: vanishing(live, steps),
             neighbours: Live { services, ..Live::default() },
+            secondaries: &live.secondaries,
             serving: BTreeSet::new(),
         };
         index.serving = index.serving(&BTreeSet::new());
@@ -158,6 +163,8 @@ impl<'a> PlanIndex<'a> {
         let stays = |binding: &&Binding| self.vanishing.contains(&binding.address);
         let staying = missing.bound.iter().copied().filter(stays);
         missing.staying = staying.map(|binding| binding.address).collect();
+        let primaries = missing.bound.iter().filter_map(|it| self.secondaries.get(*it));
+        missing.primaries = primaries.collect();
         if !omitted.is_empty() {
             let now = self.serving(omitted);
             missing.not_ready = self.serving.difference(&now).copied().collect();
@@ -207,6 +214,8 @@ pub(crate) struct OmittedSteps<'a> {
     pub(crate) host_objects: BTreeSet<&'a HostObject>,
     /// Bindings that should have been removed.
     pub(crate) bound: BTreeSet<&'a Binding>,
+    /// The primary addresses with which the kernel would delete those bindings.
+    pub(crate) primaries: BTreeSet<&'a Binding>,
     /// The addresses of those bindings that should have left the host.
     pub(crate) staying: BTreeSet<IpAddr>,
     /// Addresses that should leave the host, but by which clients may reach a service that stays.

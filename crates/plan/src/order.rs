@@ -39,7 +39,8 @@
 //!     kernel does not accept both, is deleted before VIPs are bound (10.). Unbind VIPs that no
 //!     service needs, then delete services: in the reverse order their traffic would reach the host's
 //!     own sockets in between. Unbinding a VIP stops every connection through it, so this phase
-//!     follows the drains. Host objects that connections to real servers may depend on, and that the
+//!     follows the drains. Secondary addresses of a subnet are unbound before their primary, with which
+//!     the kernel would delete those that stay bound in between. Host objects that connections to real servers may depend on, and that the
 //!     kernel deletes with a VIP, are added again at once. The kernel deletes real servers with their
 //!     service, in one operation. Finally, delete dummy devices without VIPs.
 //! 14. Restore sysctls that the spec no longer names: drains and deletions (11. to 13.) depend on the
@@ -50,20 +51,24 @@
 //! Within a phase, additions are in the order of the spec, on which the sh and mh schedulers
 //! depend; all other operations are in the order of their keys, except for sysctls that rewrite others.
 
+mod rebind;
+
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use evenkeel_model::{Binding, Family, HostObject, HostObjectKind};
+use evenkeel_model::{HostObject, HostObjectKind, Live};
 
 use crate::Op;
+use rebind::{rebind_in_pairs, unbind_secondaries_first};
 
-/// Sorts the operations of one difference into the order of their execution.
-pub(crate) fn order(added: Vec<Op>, readded: Vec<Op>, mut others: Vec<Op>) -> Vec<Op> {
+/// Sorts the operations of one difference from that live state into the order of their execution.
+pub(crate) fn order(added: Vec<Op>, readded: Vec<Op>, mut others: Vec<Op>, live: &Live) -> Vec<Op> {
     // The sort is stable: within a phase the operations keep the order of the difference, which is
     // by key, and within a service by the spec.
     others.sort_by_key(Op::phase);
+    unbind_secondaries_first(&mut others, &live.secondaries);
     make_room(&mut others);
-    rebind_in_pairs(&mut others);
+    let mut others = rebind_in_pairs(others, &live.secondaries);
     let mut steps = added;
     let before = others.partition_point(|op| op.phase() < Phase::AddRealServers);
     steps.splice(0..0, others.drain(..before));
@@ -190,40 +195,5 @@ fn surround_unbinds(steps: &mut Vec<Op>) {
         }
         let last = steps.iter().rposition(unbinds).unwrap_or(added);
         steps.insert(last + 1, addition);
-    }
-}
-
-/// Moves the two operations of a VIP that only changes its prefix length or its label next to each
-/// other: the VIP must not be missing while drains or deletions run.
-///
-/// IPv4 accepts both lengths at once, so the new one is bound first and the VIP is never missing.
-/// IPv6 refuses an address that the interface has with any length (`ipv6_add_addr`), so the old one
-/// must be unbound first. Neither accepts the same address and length twice, which a changed label
-/// would be: the address is unbound and bound again at once.
-fn rebind_in_pairs(ops: &mut Vec<Op>) {
-    let bound: Vec<Binding> = ops
-        .iter()
-        .filter_map(|op| match op {
-            Op::Bind { binding, .. } => Some(binding.clone()),
-            _ => None,
-        })
-        .collect();
-    for new in bound {
-        let unbound = |is_same: &dyn Fn(&Binding) -> bool| {
-            ops.iter().position(|op| matches!(op, Op::Unbind { binding, .. } if is_same(binding)))
-        };
-        let same_binding = unbound(&|binding| *binding == new);
-        let Some(from) = same_binding.or_else(|| unbound(&|binding| binding.same_place(&new)))
-        else {
-            continue;
-        };
-        let unbind = ops.remove(from);
-        let bind =
-            ops.iter().position(|op| matches!(op, Op::Bind { binding, .. } if *binding == new));
-        if let Some(bind) = bind {
-            let takes_both = Family::from(new.address) == Family::Ipv4 && same_binding.is_none();
-            let after = usize::from(takes_both);
-            ops.insert(bind + after, unbind);
-        }
     }
 }

@@ -52,7 +52,7 @@ pub fn rollback_plan(done: &[Op], live: &Live) -> RollbackPlan {
         let after = touched.0.get(&object).map_or_else(|| vec![now()], |it| it.after.clone());
         traces.insert(object, ObjectTrace { before: now(), after, now: now() });
     }
-    RollbackPlan { steps: order(added, Vec::new(), ops), foreign, traces }
+    RollbackPlan { steps: order(added, Vec::new(), ops, live), foreign, traces }
 }
 
 #[cfg(test)]

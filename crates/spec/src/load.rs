@@ -116,6 +116,7 @@ impl Loaded {
             services: services.into_iter().map(|(key, named)| (key, named.service)).collect(),
             addresses: addresses.unwrap_or_else(bound),
             labels,
+            secondaries: std::collections::BTreeMap::new(),
             host_objects,
             links,
             timeouts: (timeouts != DesiredTimeouts::default())

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use evenkeel_host::Address;
 use evenkeel_ipvs as ipvs;
 use evenkeel_model::statistics::Traffic;
 use evenkeel_model::{Binding, Link, Live, Owner, RealServers, Service, ServiceKey};
@@ -142,14 +143,13 @@ impl HostKernel {
         let keeps_marks = addresses.iter().any(|address| address.protocol.is_some());
         live.addresses.clear();
         live.labels.clear();
+        let secondaries = self.host.dependent_secondaries(&addresses).into_iter();
+        live.secondaries =
+            secondaries.map(|it| (model_binding(it.address), model_binding(it.primary))).collect();
         for address in addresses {
             let is_ours = address.is_ours();
+            let binding = model_binding(&address);
             let label = address.label.filter(|label| *label != address.interface);
-            let binding = Binding {
-                address: address.address,
-                interface: address.interface.into(),
-                prefix: address.prefix,
-            };
             let ours = is_ours || !keeps_marks && self.journalled.addresses.contains(&binding);
             live.labels.extend(label.map(|label| (binding.clone(), label.into())));
             live.addresses.insert(binding, if ours { Owner::Evenkeel } else { Owner::Other });
@@ -163,6 +163,11 @@ impl HostKernel {
         live.links = Some(named.collect());
         Ok(links)
     }
+}
+
+fn model_binding(address: &Address) -> Binding {
+    let Address { address, interface, prefix, .. } = address;
+    Binding { address: *address, interface: interface.as_str().into(), prefix: *prefix }
 }
 
 fn without_real_servers(service: &ipvs::Service) -> Service {

@@ -133,3 +133,26 @@ fn an_ipv6_address_takes_nothing_along() {
     ];
     assert!(binding("2001:db8::1/64").secondaries(2, &addresses).is_empty());
 }
+
+#[test]
+fn each_secondary_is_listed_with_the_primary_of_its_subnet() {
+    let addresses = [
+        live("192.0.2.1/24", 2, AddressFlags::PERMANENT),
+        live("192.0.2.2/25", 2, AddressFlags::PERMANENT),
+        live("192.0.2.7/24", 2, AddressFlags::SECONDARY),
+        live("192.0.2.8/25", 2, AddressFlags::SECONDARY),
+        live("192.0.2.3/24", 3, AddressFlags::PERMANENT),
+        live("192.0.2.9/24", 3, AddressFlags::SECONDARY),
+        // IPv6 marks temporary addresses with the same bit.
+        live("2001:db8::1/64", 2, AddressFlags::PERMANENT),
+        live("2001:db8::2/64", 2, AddressFlags::SECONDARY),
+    ];
+    let found: Vec<[String; 2]> = secondaries(&addresses)
+        .into_iter()
+        .map(|it| [it.address, it.primary].map(|it| it.address.to_string()))
+        .collect();
+    assert_eq!(
+        found,
+        [["192.0.2.7", "192.0.2.1"], ["192.0.2.8", "192.0.2.2"], ["192.0.2.9", "192.0.2.3"],]
+    );
+}

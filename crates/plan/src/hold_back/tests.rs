@@ -480,3 +480,14 @@ fn a_real_server_under_full_nat_is_not_added_without_its_source_nat() {
     ];
     assert_eq!(rest, expected);
 }
+
+#[test]
+fn a_primary_address_stays_while_one_of_its_secondaries_is_held_back() {
+    let wide = |last| Binding { prefix: 24, ..vip(last) };
+    let mut live = host([], &[wide(1), wide(2), wide(3)]);
+    let unbind = |last| (Unbind, AVip(wide(last)));
+    let desired = spec([], &[]);
+    assert_eq!(rest(&desired, &live, [AVip(wide(2))]), [unbind(1), unbind(3)]);
+    live.secondaries = [2, 3].map(|last| (wide(last), wide(1))).into();
+    assert_eq!(rest(&desired, &live, [AVip(wide(2))]), [unbind(3)]);
+}

@@ -6,6 +6,7 @@ mod label;
 mod laws;
 mod neighbour;
 mod packet_rules;
+mod secondaries;
 mod tunnel;
 
 use evenkeel_model::{

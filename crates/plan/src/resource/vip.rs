@@ -146,6 +146,7 @@ impl<'a> Operation<'a> for VipOp<'a> {
             Self::Unbind { binding, .. } => {
                 state.addresses.remove(binding);
                 state.labels.remove(binding);
+                state.secondaries.remove(binding);
                 lose_with_vip(state, binding);
             }
         }
@@ -196,6 +197,7 @@ impl<'a> Operation<'a> for VipOp<'a> {
             Self::Unbind { binding, .. } => {
                 omitted.unbound.contains(&binding.address)
                     || omitted.needed.contains(&binding.address)
+                    || omitted.primaries.contains(binding)
             }
         }
     }

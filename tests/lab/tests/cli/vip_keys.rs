@@ -206,3 +206,69 @@ fn a_route_that_a_rollback_added_again_is_removed_by_a_teardown() {
     assert!(answer.contains("- delete route 192.0.2.1 dev eth0"), "{answer}");
     assert_eq!(host(), before);
 }
+
+/// The IPv4 addresses of `eth0` with their lengths and labels, in the kernel's order.
+fn bound() -> Vec<String> {
+    let shown: serde_json::Value =
+        serde_json::from_str(&run("ip -j -d -4 addr show dev eth0")).unwrap();
+    let all = shown[0]["addr_info"].as_array().unwrap().iter();
+    all.map(|it| format!("{}/{} {}", it["local"], it["prefixlen"], it["label"]).replace('"', ""))
+        .collect()
+}
+
+#[test]
+fn all_vips_of_a_subnet_change_at_once_where_the_kernel_promotes_none() {
+    let fixture = Fixture::new("");
+    let keys = ["all", "eth0"].map(|it| format!("net.ipv4.conf.{it}.promote_secondaries"));
+    let spec = |length: &str, label: &str| {
+        let vip =
+            |last| format!("  - {{ address: 192.0.2.{last}{length}, interface: eth0{label} }}\n");
+        let vips = [1, 2, 3].map(vip).concat();
+        format!("version: 1\nscope: all\nvips:\n{vips}services: []\n")
+    };
+    let lines = |length: &str, label: &str| {
+        [2, 1, 3].map(|last| format!("192.0.2.{last}{length} {label}")).to_vec()
+    };
+    for promotes in ["0", "1"] {
+        keys.iter().for_each(|key| drop(run(&format!("sysctl -qw {key}={promotes}"))));
+        // The primary is not the first in the order of the plan.
+        fixture.apply(&spec("/24", "").replace("192.0.2.1/24", "198.51.100.1/24"));
+        fixture.apply(&spec("/24", ""));
+        run("ip link set eth0 up");
+        fixture.assert_in_sync("spec.yaml");
+        if promotes == "0" {
+            let shown = run("ip -4 addr show dev eth0");
+            assert!(
+                shown.contains("192.0.2.1/24 brd 192.0.2.255 scope global secondary"),
+                "{shown}"
+            );
+        }
+        // Another label for all of them.
+        fixture.write("labelled.yaml", spec("/24", ", label: 'eth0:1'"));
+        let saved = fixture.done("plan labelled.yaml --out saved");
+        let place = |text: &str| saved.find(text).unwrap();
+        if promotes == "0" {
+            let primary = place("- unbind vip 192.0.2.2/24");
+            assert!(place("- unbind vip 192.0.2.1/24") < primary, "{saved}");
+            assert!(place("- unbind vip 192.0.2.3/24") < primary, "{saved}");
+        }
+        fixture.apply(&spec("/24", ", label: 'eth0:1'"));
+        let mut shown = bound();
+        shown.sort();
+        let mut expected = lines("/24", "eth0:1");
+        expected.sort();
+        assert_eq!(shown, expected);
+        // Another length for all of them.
+        fixture.apply(&spec("", ""));
+        assert_eq!(bound().len(), 3, "{:?}", bound());
+        fixture.assert_in_sync("spec.yaml");
+        // All leave, by a spec and by a teardown, in one run.
+        fixture.apply(&spec("/24", ""));
+        fixture.write("none.yaml", "version: 1\nscope: all\nservices: []\n");
+        let answer = fixture.done("apply --yes none.yaml --allow empty");
+        assert_eq!(bound(), [""; 0], "{answer}");
+        fixture.apply(&spec("/24", ""));
+        fixture.done("teardown --yes");
+        assert_eq!(bound(), [""; 0]);
+    }
+}

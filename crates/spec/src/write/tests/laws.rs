@@ -283,6 +283,7 @@ fn complete_live() -> impl Strategy<Value = Live> {
                 services: pair.live.services,
                 host_objects: LiveHostObjects { read, objects, ..Default::default() },
                 labels: labels.collect(),
+                secondaries: std::collections::BTreeMap::new(),
                 addresses,
                 links: links.map(|all| all.into_iter().collect()),
                 timeouts,
