@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use evenkeel_model::{Desired, Names, ServiceKey};
+use evenkeel_model::{Desired, DesiredTimeouts, Live, Names, Owner, ServiceKey};
 use serde::{Deserialize, Serialize};
 
 use crate::{Inputs, Op};
@@ -185,7 +185,7 @@ impl fmt::Display for GuardRefusal {
 /// Returns the refusals of the plan made of these operations.
 pub(crate) fn refusals(inputs: &Inputs<'_>, ops: &[Op]) -> Vec<GuardRefusal> {
     let found = [
-        (Guard::Empty, empty(inputs.desired)),
+        (Guard::Empty, empty(inputs)),
         (Guard::CutOff, cut_off::refusal(inputs.cut_off, ops)),
         (Guard::TakeOver, wider_scope::take_over(inputs, ops)),
         (Guard::MassDelete, mass_delete::refusal(inputs)),
@@ -206,14 +206,33 @@ pub(crate) fn refusals(inputs: &Inputs<'_>, ops: &[Op]) -> Vec<GuardRefusal> {
 }
 
 /// A host that is no director has no services of its own to lose: a spec that lists it no longer is how a
-/// real server is taken out. A spec that lists what other directors have is not empty.
-fn empty(desired: &Desired) -> Option<String> {
+/// real server is taken out. A spec that lists what other directors have is not empty, nor is one with
+/// sysctls, timeouts or sync daemons where there is nothing to delete.
+fn empty(inputs: &Inputs<'_>) -> Option<String> {
+    let desired = inputs.desired;
     let is_empty = desired.is_empty() && desired.elsewhere.is_empty();
-    (is_empty && desired.roles.is_director()).then(|| {
+    let is_refused = || !has_settings(desired) || has_deletable(desired, inputs.live);
+    (is_empty && desired.roles.is_director() && is_refused()).then(|| {
         "the spec lists no service and no VIP, so everything in its scope would be deleted; a \
          truncated file looks the same"
             .to_owned()
     })
+}
+
+/// Whether the spec names settings of the namespace.
+fn has_settings(desired: &Desired) -> bool {
+    let has_timeouts = desired.timeouts != DesiredTimeouts::default();
+    has_timeouts || desired.sync.is_some() || !desired.sysctls.is_empty()
+}
+
+/// Whether there is a service, a VIP or a host object that is deleted unless the spec lists it.
+fn has_deletable(desired: &Desired, live: &Live) -> bool {
+    let is_ours = |owner: &Owner| *owner == Owner::Evenkeel;
+    let mut vips = live.addresses.iter().filter(|(_, owner)| is_ours(owner));
+    let mut host_objects = live.host_objects.objects.iter().filter(|(_, it)| is_ours(&it.owner));
+    live.services.keys().any(|key| desired.governs(key))
+        || vips.any(|(vip, _)| desired.governs_vip(vip))
+        || host_objects.any(|(object, _)| desired.governs_host_object(object))
 }
 
 /// Returns the labels of services.

@@ -6,6 +6,7 @@ use crate::{Plan, PriorState, plan};
 
 mod cut_off;
 mod elsewhere;
+mod empty;
 mod left_scope;
 mod mass_delete;
 mod missing_file;
@@ -78,12 +79,4 @@ fn every_guard_is_found_by_its_name() {
         "there is no guard `mass_delete`; the guards are empty, cut-off, take-over, mass-delete, \
          wider-scope, left-scope, missing-file, no-server, unbind-in-use"
     );
-}
-
-#[test]
-fn an_empty_spec_is_refused_even_if_nothing_would_be_deleted() {
-    let plan = planned(&spec([], Drain::NONE), &Live::default());
-    assert_eq!(refused(&plan).map(|(guard, _)| guard), Some(Guard::Empty));
-    let plan = planned(&spec([(on(1), weighing(&[]))], Drain::NONE), &Live::default());
-    assert_eq!(refused(&plan), None);
 }
