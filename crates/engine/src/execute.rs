@@ -85,9 +85,7 @@ pub fn execute(
         };
         // A running drain was started, whatever else remains to be done to its real server.
         let is_done = |op: &&Op| is_already_draining(op) || has_sysctl(&live, op);
-        for op in remaining.iter().filter(|op| !is_done(op)) {
-            report.not_applied(&op.object());
-        }
+        report.not_applied(remaining.iter().filter(|op| !is_done(op)).map(Op::object).collect());
         if remaining.is_empty() || !report.is_success() || report.interrupted {
             break;
         }
@@ -132,6 +130,9 @@ impl DesiredState<'_> {
             .filter(|done| *done.outcome == Outcome::Draining)
             .map(|done| done.op.object())
             .collect();
+        let touched_objects: BTreeSet<Object> =
+            steps.iter().filter(|op| op.service().is_none()).map(Op::object).collect();
+        let devices: BTreeSet<&str> = steps.iter().filter_map(brought_up).collect();
         let Self { desired, last, record } = *self;
         // Untouched objects were in sync, or were left out of the plan on purpose; only steps that
         // concern touched objects remain.
@@ -141,7 +142,7 @@ impl DesiredState<'_> {
             // Where the kernel loads modules itself, the step that needs the module shows the
             // result.
             None if matches!(op, Op::AddModule { .. }) => false,
-            None => steps.iter().any(|step| step.object() == op.object() || is_on(op, step)),
+            None => touched_objects.contains(&op.object()) || is_on(op, &devices),
         });
         remaining.retain(|op| {
             let is_drained_with_its_service = match op {
@@ -164,13 +165,18 @@ fn has_sysctl(live: &Live, op: &Op) -> bool {
     }
 }
 
-/// Whether `op` binds an address on a device that `step` brings up: the plan may not have known
-/// which addresses the device had lost.
-fn is_on(op: &Op, step: &Op) -> bool {
-    match (op, step) {
-        (Op::Bind { binding, .. }, Op::EditDummy { interface }) => binding.interface == *interface,
-        _ => false,
+/// The device that a step brings up.
+fn brought_up(step: &Op) -> Option<&str> {
+    match step {
+        Op::EditDummy { interface } => Some(interface),
+        _ => None,
     }
+}
+
+/// Whether `op` binds an address on one of the devices that were brought up: the plan may not have known
+/// which addresses they had lost.
+fn is_on(op: &Op, devices: &BTreeSet<&str>) -> bool {
+    matches!(op, Op::Bind { binding, .. } if devices.contains(&*binding.interface))
 }
 
 #[cfg(test)]

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use evenkeel_model::{Binding, Family, RealServers, ServiceKey};
+use evenkeel_model::{Binding, ServiceKey};
 use evenkeel_plan::{Op, PriorState};
 use rustix::io::Errno;
 use tracing::{debug, info};
 
 use crate::apply_options::ApplyOptions;
-use crate::drain_wait::{DrainWaiter, RealServerId};
+use crate::drain_dependents::{DrainDependents, Waiting};
+use crate::drain_wait::DrainWaiter;
 use crate::stages::stages;
 use crate::{Exception, ExecutionContext, Kernel, KernelError, Outcome, Replies, Report};
 
@@ -27,7 +28,12 @@ pub(crate) fn execute_stages(
     let mut outcomes = BTreeMap::new();
     let mut failed_services = BTreeSet::new();
     let (mut is_clean, mut waited) = (true, false);
-    let mut added_by_others = None;
+    let mut has_looked = false;
+    let dependents = DrainDependents::new(&steps, secondaries);
+    let pending = |drains: &DrainWaiter| drains.pending().copied().collect();
+    let mut waiting = dependents.waiting(pending(drains));
+    // These wait for real servers that other programs added; the next round drains those.
+    let mut joining = Waiting::default();
     let mut first = 0;
     for ops in stages(&steps) {
         let begins_drains = matches!(ops[0], Op::DrainRealServer { .. });
@@ -37,12 +43,14 @@ pub(crate) fn execute_stages(
                 report.error = Some(error);
                 is_clean = false;
             }
+            waiting = dependents.waiting(pending(drains));
         }
-        if is_clean && added_by_others.is_none() && removes_services(&ops[0], &steps) {
-            match drains.added_by_others(kernel, &departing(&steps)) {
+        if is_clean && !has_looked && dependents.removes_services(&ops[0]) {
+            match drains.added_by_others(kernel, dependents.departing()) {
                 Ok(found) => {
                     report.added_by_others.extend(&found);
-                    added_by_others = Some(found);
+                    joining = dependents.waiting(found);
+                    has_looked = true;
                 }
                 Err(error) => {
                     report.error = Some(error);
@@ -53,13 +61,8 @@ pub(crate) fn execute_stages(
         report.interrupted |= is_clean && context.is_interrupted();
         is_clean &= !report.interrupted;
         if is_clean {
-            let draining: BTreeSet<RealServerId> = drains.pending().copied().collect();
-            let plan = PlannedSteps { steps: &steps, secondaries };
-            let waits = |op: &Op| !draining.is_empty() && plan.waits_for_drain(op, &draining);
-            // These wait for real servers that other programs added; the next round drains those.
-            let remaining = added_by_others.as_ref().filter(|found| !found.is_empty());
-            let joins_drain =
-                |op: &Op| remaining.is_some_and(|found| plan.waits_for_drain(op, found));
+            let waits = |op: &Op| waiting.holds(op);
+            let joins_drain = |op: &Op| joining.holds(op);
             let is_skipped = |op: &Op| waits(op) || joins_drain(op) || is_already_draining(op);
             let mut exceptions = match send(kernel, ops, is_skipped) {
                 Ok(Replies { exceptions, warnings }) => {
@@ -91,34 +94,12 @@ pub(crate) fn execute_stages(
         }
         if begins_drains && is_clean {
             drains.begin(ops, record, context.now().wall);
+            waiting = dependents.waiting(pending(drains));
         }
         first += ops.len();
     }
     report.extend(steps, outcomes);
     is_clean
-}
-
-/// Whether the stage that starts with `op` stops the traffic of departing services.
-fn removes_services(op: &Op, steps: &[Op]) -> bool {
-    match op {
-        Op::Unbind { binding, .. } => !is_bound_again(binding, steps),
-        op => matches!(op, Op::DeleteService { .. }),
-    }
-}
-
-/// Whether a VIP only changes its label or prefix length.
-fn is_bound_again(unbound: &Binding, steps: &[Op]) -> bool {
-    let again = |op: &Op| matches!(op, Op::Bind { binding, .. } if binding.same_place(unbound));
-    steps.iter().any(again)
-}
-
-/// The departing services, with the real servers that the plan knows of.
-fn departing(steps: &[Op]) -> BTreeMap<ServiceKey, &RealServers> {
-    let deleted = steps.iter().filter_map(|op| match op {
-        Op::DeleteService { key, before } => Some((*key, &before.real_servers)),
-        _ => None,
-    });
-    deleted.collect()
 }
 
 /// Whether nothing has to be sent: the drain has been running since an earlier pass.
@@ -142,98 +123,6 @@ fn send(
     let exceptions = exceptions.into_iter();
     let exceptions = exceptions.map(|(index, exception)| (places[index], exception)).collect();
     Ok(Replies { exceptions, warnings })
-}
-
-/// All steps of a plan, with the addresses that the kernel deletes together with another one.
-struct PlannedSteps<'a> {
-    steps: &'a [Op],
-    secondaries: &'a BTreeMap<Binding, Binding>,
-}
-
-impl PlannedSteps<'_> {
-    /// Whether an operation must wait while those real servers drain.
-    fn waits_for_drain(&self, op: &Op, draining: &BTreeSet<RealServerId>) -> bool {
-        let steps = self.steps;
-        let mut all = draining.iter();
-        match op {
-            Op::DeleteRealServer { service, key, .. } => draining.contains(&(*service, *key)),
-            Op::DeleteService { key, .. } => all.any(|(service, _)| service == key),
-            Op::Unbind { binding, .. } => {
-                self.is_used(binding, draining) || self.goes_with_waiting(binding, draining)
-            }
-            // Another label of a VIP that is not unbound yet.
-            Op::Bind { binding: bound, .. } => steps.iter().any(|step| {
-                matches!(step, Op::Unbind { binding, .. } if binding == bound)
-                    && self.waits_for_drain(step, draining)
-            }),
-            Op::DeleteHostObject { object, .. } if object.reaches_real_servers() => {
-                !draining.is_empty()
-            }
-            Op::EditHostObject { object, after, .. }
-                if after.is_restored() && object.reaches_real_servers() =>
-            {
-                !draining.is_empty()
-            }
-            Op::EditHostObject { object, after, .. } if after.accepts_less() => {
-                let is_on = |step: &Op| matches!(step, Op::Unbind { binding, .. } if object.carries(binding));
-                let mut unbinds = steps.iter().filter(|step| is_on(step));
-                unbinds.any(|step| self.waits_for_drain(step, draining))
-            }
-            Op::DeleteHostObject { object, .. } => steps.iter().any(|step| {
-                let serves = |binding| object.is_on(binding) || object.carries(binding);
-                matches!(step, Op::Unbind { binding, .. } if serves(binding))
-                    && self.waits_for_drain(step, draining)
-            }),
-            Op::DeleteDummy { interface } => steps.iter().any(|step| {
-                let on_it =
-                    matches!(step, Op::Unbind { binding, .. } if binding.interface == *interface);
-                on_it && self.waits_for_drain(step, draining)
-            }),
-            // Drains, the deletions after them and the VIPs that wait for them rely on the values in force.
-            Op::RestoreSysctl { .. } => !draining.is_empty(),
-            // The kernel starts no sync daemon while a service has real servers of the other family.
-            Op::AddSync { .. } => all.any(|(service, real_server)| {
-                Family::from(real_server.address) != service.family()
-            }),
-            _ => false,
-        }
-    }
-    /// Whether connections through a VIP that leaves may belong to a service that drains; those of a fwmark
-    /// service may come through any VIP.
-    fn is_used(&self, vip: &Binding, draining: &BTreeSet<RealServerId>) -> bool {
-        let departs = |key: &ServiceKey| {
-            let mut all = self.steps.iter();
-            all.any(|step| matches!(step, Op::DeleteService { key: it, .. } if it == key))
-        };
-        draining.iter().any(|(service, _)| {
-            departs(service)
-                && service.vip().is_none_or(|it| it == vip.address)
-                && !is_bound_again(vip, self.steps)
-        })
-    }
-
-    /// Whether a VIP waits with another one of its subnet: the primary with a secondary that the kernel
-    /// would delete with it, and what gets another label with the primary.
-    fn goes_with_waiting(&self, vip: &Binding, draining: &BTreeSet<RealServerId>) -> bool {
-        let primary = match self.secondaries.get(vip) {
-            None => vip,
-            Some(primary) if self.steps.iter().any(|op| binds(op, vip)) => primary,
-            Some(_) => return false,
-        };
-        let is_unbound = |op: &Op| matches!(op, Op::Unbind { binding, .. } if binding == primary);
-        self.steps.iter().any(is_unbound)
-            && self.steps.iter().any(|op| match op {
-                Op::Unbind { binding, .. } => {
-                    self.secondaries.get(binding) == Some(primary)
-                        && self.is_used(binding, draining)
-                }
-                _ => false,
-            })
-    }
-}
-
-fn binds(op: &Op, vip: &Binding) -> bool {
-    matches!(op, Op::Bind { binding, .. } if binding == vip)
 }
 
 pub(crate) fn outcome(

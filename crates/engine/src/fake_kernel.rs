@@ -172,7 +172,7 @@ impl FakeKernel {
                     Family::Ipv4 => other == binding,
                     Family::Ipv6 => other.same_place(binding),
                 };
-                if self.live.addresses.keys().any(is_taken) {
+                if self.live.bound(binding.address).any(|(it, _)| is_taken(it)) {
                     return Err(Errno::EXIST);
                 }
                 self.note_secondary(binding);
@@ -324,7 +324,7 @@ impl FakeKernel {
     }
 
     fn is_local(&self, address: IpAddr) -> bool {
-        self.live.addresses.keys().any(|binding| binding.address == address)
+        self.live.bound(address).next().is_some()
     }
 
     /// Whether `ip_vs_new_dest` accepts it as the address of another host.

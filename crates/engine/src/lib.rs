@@ -11,6 +11,7 @@ mod confirm;
 mod connections;
 mod context;
 mod convert;
+mod drain_dependents;
 mod drain_wait;
 mod error;
 mod execute;

@@ -137,11 +137,15 @@ impl Report {
         &self.steps[first..]
     }
 
-    /// Marks the last step on an object as not applied, because a reading showed otherwise.
-    pub(crate) fn not_applied(&mut self, object: &Object) {
-        let last = self.steps.iter().rposition(|op| op.object() == *object);
-        if let Some(place) = last {
-            self.exceptions.entry(place).or_insert(Outcome::Skipped);
+    /// Marks the last step on each of those objects as not applied, because a reading showed otherwise.
+    pub(crate) fn not_applied(&mut self, mut objects: BTreeSet<Object>) {
+        for (place, op) in self.steps.iter().enumerate().rev() {
+            if objects.is_empty() {
+                break;
+            }
+            if objects.remove(&op.object()) {
+                self.exceptions.entry(place).or_insert(Outcome::Skipped);
+            }
         }
     }
 

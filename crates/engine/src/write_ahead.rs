@@ -203,7 +203,7 @@ fn record_outcome(
         let is_applied = *outcome == Outcome::Applied;
         let is_there = matches!(outcome, Outcome::Applied | Outcome::AlreadyInPlace);
         let may_be_done = matches!(outcome, Outcome::Applied | Outcome::Unknown);
-        let drains = &mut journal.record.drains.0;
+        let drains = &mut journal.record.drains;
         match op {
             // Bound by another program, or rolled back, unless it was ours before this pass.
             Op::Bind { binding, .. } if !may_be_done && !before.addresses.contains(binding) => {
@@ -259,23 +259,23 @@ fn record_outcome(
                 journal.dummies.remove(interface);
             }
             Op::DeleteRealServer { service, key, .. } if is_there => {
-                drains.remove(&(*service, *key));
+                drains.0.remove(&(*service, *key));
             }
             Op::DeleteService { key, .. } if is_there => {
-                drains.retain(|(service, _), _| service != key);
+                drains.forget_service(key);
             }
             // Listed again: the drain is cancelled.
             Op::EditRealServer { service, key, after: RealServer { weight, .. }, .. }
                 if is_applied && *weight > 0 =>
             {
-                drains.remove(&(*service, *key));
+                drains.0.remove(&(*service, *key));
             }
             Op::DrainRealServer { service, key, .. }
                 if !may_be_done && *outcome != Outcome::AlreadyInPlace =>
             {
                 match before.record.drains.0.get(&(*service, *key)) {
-                    Some(draining) => drains.insert((*service, *key), *draining),
-                    None => drains.remove(&(*service, *key)),
+                    Some(draining) => drains.0.insert((*service, *key), *draining),
+                    None => drains.0.remove(&(*service, *key)),
                 };
             }
             _ => {}

@@ -73,4 +73,4 @@ pub use span::Span;
 pub use sync_daemon::{SyncDaemon, SyncState};
 pub use sysctl::{CONNECTION_TRACKING, FORWARDING, FORWARDING_IPV6};
 pub use timeouts::{DesiredTimeouts, Timeouts};
-pub use vip::{BindWhen, Binding, MAX_LABEL, Vip};
+pub use vip::{BindWhen, Binding, MAX_LABEL, Vip, bindings_of, entries_of};

@@ -1,11 +1,13 @@
 //! The live state, as read from the kernel.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Binding, LiveHostObjects, Owner, Service, ServiceKey, SyncDaemon, SyncState, Timeouts,
+    entries_of,
 };
 
 /// The configuration of one network namespace, as read. Statistics are kept apart in
@@ -55,6 +57,34 @@ impl Live {
     pub fn label<'a>(&'a self, binding: &'a Binding) -> Option<&'a str> {
         let label = self.labels.get(binding).unwrap_or(&binding.interface);
         binding.address.is_ipv4().then_some(label)
+    }
+
+    /// The bindings of an address, on whichever interface, with their owners.
+    pub fn bound(&self, address: IpAddr) -> impl Iterator<Item = (&Binding, &Owner)> {
+        entries_of(&self.addresses, address)
+    }
+
+    /// The bindings of that address on that interface, with whatever prefix length, with their owners.
+    pub fn bound_at<'a>(
+        &'a self,
+        place: &'a Binding,
+    ) -> impl Iterator<Item = (&'a Binding, &'a Owner)> {
+        self.bound(place.address).filter(|(it, _)| it.same_place(place))
+    }
+
+    /// The services on that address.
+    pub fn services_on(&self, vip: IpAddr) -> impl Iterator<Item = (&ServiceKey, &Service)> {
+        let services = self.services.range(ServiceKey::first_on(vip)..);
+        services.take_while(move |(key, _)| key.vip() == Some(vip))
+    }
+
+    /// The fwmark services to which packets with that address may belong.
+    pub fn marked_services(
+        &self,
+        address: IpAddr,
+    ) -> impl Iterator<Item = (&ServiceKey, &Service)> {
+        let services = self.services.range(ServiceKey::first_marked(address.into())..);
+        services.take_while(move |(key, _)| key.is_marked_in(address))
     }
 
     /// Whether everything that is not a service is the same.

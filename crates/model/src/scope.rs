@@ -55,7 +55,10 @@ impl Scope {
             Self::Implied | Self::All => true,
             Self::Limited(Limits { vips, fwmarks: _, services }) => {
                 vips.iter().any(|network| network.contains(&address))
-                    || services.iter().any(|service| service.vip() == Some(address))
+                    || services
+                        .range(ServiceKey::first_on(address)..)
+                        .next()
+                        .is_some_and(|service| service.vip() == Some(address))
             }
         }
     }

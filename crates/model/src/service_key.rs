@@ -31,6 +31,16 @@ pub enum ServiceKey {
 }
 
 impl ServiceKey {
+    /// The first of all services on an address in their order, to search sorted collections.
+    pub fn first_on(address: IpAddr) -> Self {
+        Self::Address { address, port: 0, protocol: Protocol::Tcp }
+    }
+
+    /// The first of all fwmark services of a family in their order, as [`Self::first_on`].
+    pub fn first_marked(family: Family) -> Self {
+        Self::Fwmark { family, fwmark: 0 }
+    }
+
     /// The family of the service's clients.
     pub fn family(&self) -> Family {
         match *self {

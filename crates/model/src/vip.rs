@@ -1,5 +1,6 @@
 //! VIPs: addresses that clients use, and where they are bound.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 
@@ -25,10 +26,32 @@ impl Binding {
         Self { address, interface: interface.into(), prefix: Family::from(address).host_prefix() }
     }
 
+    /// The first of all bindings of an address in their order, to search sorted collections; it is none of an
+    /// interface.
+    pub fn first_of(address: IpAddr) -> Self {
+        Self { address, interface: Box::default(), prefix: 0 }
+    }
+
     /// Whether both name the same address on the same interface, whatever the prefix length.
     pub fn same_place(&self, other: &Self) -> bool {
         self.address == other.address && self.interface == other.interface
     }
+}
+
+/// Returns the bindings of an address, on whichever interface.
+pub fn bindings_of(
+    bindings: &BTreeSet<Binding>,
+    address: IpAddr,
+) -> impl Iterator<Item = &Binding> {
+    bindings.range(Binding::first_of(address)..).take_while(move |it| it.address == address)
+}
+
+/// Returns the entries of the bindings of an address, on whichever interface.
+pub fn entries_of<V>(
+    entries: &BTreeMap<Binding, V>,
+    address: IpAddr,
+) -> impl Iterator<Item = (&Binding, &V)> {
+    entries.range(Binding::first_of(address)..).take_while(move |(it, _)| it.address == address)
 }
 
 impl fmt::Display for Binding {

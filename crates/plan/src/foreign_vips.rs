@@ -6,24 +6,25 @@
 
 use std::collections::BTreeSet;
 
-use evenkeel_model::{BindWhen, Binding, Desired, Live, Owner, Vip};
+use evenkeel_model::{BindWhen, Binding, Desired, Live, Owner, Vip, bindings_of, entries_of};
 
 use crate::{PriorState, Warning};
 
 /// Returns the VIPs of the desired state that are another program's: those that it has bound, and the
 /// missing ones that it had bound as far as the record says.
 pub fn foreign_vips(desired: &Desired, live: &Live, record: &PriorState) -> BTreeSet<Binding> {
+    let needed = Needed::of(desired);
     let is_foreign = |binding: &Binding| {
-        let mut owners = owners(binding, live).peekable();
+        let mut owners = live.bound_at(binding).peekable();
         match owners.peek() {
             None => is_recorded(binding, record),
             // What was handed over has evenkeel's mark: no other program has bound it.
             Some(_) => owners.all(|(bound, owner)| {
-                owner == Owner::Other && !record.handed_over.addresses.contains(bound)
+                *owner == Owner::Other && !record.handed_over.addresses.contains(bound)
             }),
         }
     };
-    let listed = desired.vips.iter().filter(|(binding, vip)| may_be_foreign(desired, binding, vip));
+    let listed = desired.vips.iter().filter(|(binding, vip)| needed.may_be_foreign(binding, vip));
     listed.map(|(binding, _)| binding).filter(|binding| is_foreign(binding)).cloned().collect()
 }
 
@@ -36,11 +37,10 @@ pub(crate) fn is_released(
 ) -> bool {
     !record.foreign_vips.is_empty()
         && is_recorded(binding, record)
-        && owners(binding, live).next().is_none()
-        && desired
-            .vips
-            .iter()
-            .any(|(listed, vip)| listed.same_place(binding) && may_be_foreign(desired, listed, vip))
+        && live.bound_at(binding).next().is_none()
+        && entries_of(&desired.vips, binding.address).any(|(listed, vip)| {
+            listed.same_place(binding) && Needed::of(desired).may_be_foreign(listed, vip)
+        })
 }
 
 /// Returns the VIPs that are left to another program, which has released them.
@@ -59,8 +59,10 @@ pub fn vip_manager_warning(
     foreign: &BTreeSet<Binding>,
     managers: impl IntoIterator<Item = &'static str>,
 ) -> Option<Warning> {
+    let needed = Needed::of(desired);
     let is_bound = |(binding, vip): &(&Binding, &Vip)| {
-        may_be_foreign(desired, binding, vip) && !foreign.iter().any(|it| it.same_place(binding))
+        let mut foreign = bindings_of(foreign, binding.address);
+        needed.may_be_foreign(binding, vip) && !foreign.any(|it| it.same_place(binding))
     };
     let vips = desired.vips.iter().filter(is_bound).map(|(binding, _)| binding.address);
     let vips: BTreeSet<_> = vips.collect();
@@ -80,7 +82,8 @@ impl PriorState {
         bound: &BTreeSet<Binding>,
     ) -> bool {
         let foreign = foreign_vips(desired, live, self);
-        let is_bound = |it: &Binding| bound.iter().any(|bound| bound.same_place(it));
+        let is_bound =
+            |it: &Binding| bindings_of(bound, it.address).any(|bound| bound.same_place(it));
         let before = self.foreign_vips.len();
         self.foreign_vips.extend(foreign.into_iter().filter(|it| !is_bound(it)));
         self.foreign_vips.len() != before
@@ -88,28 +91,31 @@ impl PriorState {
 
     /// Forgets the VIPs that a spec in force does not list, or asks to be bound always.
     pub fn forget_foreign_vips(&mut self, desired: &Desired) {
+        let needed = Needed::of(desired);
         self.foreign_vips.retain(|binding| {
-            let mut listed = desired.vips.iter().filter(|(it, _)| it.address == binding.address);
-            listed.any(|(it, vip)| may_be_foreign(desired, it, vip))
+            let mut listed = entries_of(&desired.vips, binding.address);
+            listed.any(|(it, vip)| needed.may_be_foreign(it, vip))
         });
     }
 }
 
-/// Whether another program may decide when the VIP is bound. A real server needs its VIPs all the time.
-fn may_be_foreign(desired: &Desired, binding: &Binding, vip: &Vip) -> bool {
-    let is_needed = || desired.real_server.values().any(|part| part.vips.contains(binding));
-    vip.bind == BindWhen::Auto && !is_needed()
+/// The VIPs that a real server needs all the time.
+struct Needed<'a>(BTreeSet<&'a Binding>);
+
+impl<'a> Needed<'a> {
+    fn of(desired: &'a Desired) -> Self {
+        Self(desired.real_server.values().flat_map(|part| &part.vips).collect())
+    }
+
+    /// Whether another program may decide when the VIP is bound.
+    fn may_be_foreign(&self, binding: &Binding, vip: &Vip) -> bool {
+        vip.bind == BindWhen::Auto && !self.0.contains(binding)
+    }
 }
 
 /// Whether it was seen, on whichever interface.
 fn is_recorded(binding: &Binding, record: &PriorState) -> bool {
-    record.foreign_vips.iter().any(|it| it.address == binding.address)
-}
-
-/// The bindings of an address on its interface, with whatever prefix length.
-fn owners<'l>(binding: &Binding, live: &'l Live) -> impl Iterator<Item = (&'l Binding, Owner)> {
-    let bound = live.addresses.iter();
-    bound.filter(move |(bound, _)| bound.same_place(binding)).map(|(bound, owner)| (bound, *owner))
+    bindings_of(&record.foreign_vips, binding.address).next().is_some()
 }
 
 #[cfg(test)]

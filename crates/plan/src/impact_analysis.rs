@@ -87,7 +87,7 @@ pub(crate) fn drained_services(live: &Live, steps: &[Op]) -> BTreeSet<ServiceKey
 /// Returns the live fwmark services whose packets may arrive at that address: all of its family, as
 /// the address of a packet is known only per connection.
 pub(crate) fn marked(live: &Live, address: IpAddr) -> impl Iterator<Item = &ServiceKey> {
-    live.services.keys().filter(move |key| key.is_marked_in(address))
+    live.marked_services(address).map(|(key, _)| key)
 }
 
 /// Returns the number of connections that need a service, or one of its real servers; `None` if
@@ -185,7 +185,7 @@ impl<'a> AnalysisContext<'a> {
             return self.everywhere(Effect::Stay);
         }
         let mut on_it: Vec<&ServiceKey> =
-            self.live.services.keys().filter(|key| key.vip() == Some(address)).collect();
+            self.live.services_on(address).map(|(key, _)| key).collect();
         // A VIP without a service of its own exists for the packets of fwmark services.
         let marked = on_it.is_empty();
         if marked {

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use evenkeel_model::{
     Binding, Desired, Drain, HostObject, HostValue, Live, RealServerPart, ServiceKey, Vip,
+    entries_of,
 };
 use serde::{Deserialize, Serialize};
 
@@ -177,8 +178,7 @@ fn begin(inputs: &LeavingInputs<'_>) -> BTreeMap<ServiceKey, LeavingPart> {
 /// later has with another value: it is gone, and is not brought back.
 fn keep_latest(parts: &mut BTreeMap<ServiceKey, LeavingPart>, desired: &Desired) {
     let elsewhere = |binding: &Binding| {
-        let mut others = desired.vips.keys().filter(|other| *other != binding);
-        others.any(|other| other.address == binding.address)
+        entries_of(&desired.vips, binding.address).any(|(other, _)| other != binding)
     };
     let mut latest: Vec<(u64, ServiceKey)> =
         parts.iter().map(|(key, it)| (it.since, *key)).collect();

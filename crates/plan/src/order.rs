@@ -53,8 +53,9 @@
 
 mod rebind;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 
 use evenkeel_model::{HostObject, HostObjectKind, Live};
 
@@ -76,8 +77,7 @@ pub(crate) fn order(added: Vec<Op>, readded: Vec<Op>, mut others: Vec<Op>, live:
     steps.extend(others.drain(..raised));
     steps.extend(readded);
     steps.append(&mut others);
-    surround_unbinds(&mut steps);
-    steps
+    surround_unbinds(steps)
 }
 
 /// The phases of an execution, in the order of this declaration. Each kind of object assigns its
@@ -162,38 +162,53 @@ fn make_room(ops: &mut Vec<Op>) {
 /// Moves the two operations on a host object by which real servers are reached, and that the kernel
 /// deletes when VIPs on its interface are unbound: it is deleted immediately before, and added again
 /// immediately afterwards.
-fn surround_unbinds(steps: &mut Vec<Op>) {
-    let deleted: Vec<HostObject> = steps
-        .iter()
-        .filter_map(|op| match op {
-            Op::DeleteHostObject { object, .. } if object.reaches_real_servers() => Some(object),
-            _ => None,
-        })
-        .cloned()
-        .collect();
-    for object in deleted {
-        let adds = |op: &Op| matches!(op, Op::AddHostObject { object: it, .. } if *it == object);
-        let deletes =
-            |op: &Op| matches!(op, Op::DeleteHostObject { object: it, .. } if *it == object);
-        // The kernel deletes none with an IPv6 address.
-        let unbinds = |op: &Op| match op {
-            Op::Unbind { binding, .. } => {
-                binding.address.is_ipv4() && Some(&*binding.interface) == object.interface()
-            }
-            _ => false,
-        };
-        // A new one is added twice: the first time before clients are sent to real servers.
-        let Some(added) = steps.iter().rposition(adds) else { continue };
-        if !steps.iter().any(unbinds) {
-            continue;
-        }
-        let addition = steps.remove(added);
-        if let Some(deleted) = steps.iter().position(deletes) {
-            let deletion = steps.remove(deleted);
-            let first = steps.iter().position(unbinds).unwrap_or(deleted);
-            steps.insert(first, deletion);
-        }
-        let last = steps.iter().rposition(unbinds).unwrap_or(added);
-        steps.insert(last + 1, addition);
+fn surround_unbinds(steps: Vec<Op>) -> Vec<Op> {
+    let deleted = steps.iter().filter_map(|op| match op {
+        Op::DeleteHostObject { object, .. } if object.reaches_real_servers() => Some(object),
+        _ => None,
+    });
+    let deleted: BTreeSet<&HostObject> = deleted.collect();
+    if deleted.is_empty() {
+        return steps;
     }
+    // By the interface: where its first VIP is unbound, and its last one. The kernel deletes none with an
+    // IPv6 address.
+    let mut unbinds: BTreeMap<&str, RangeInclusive<usize>> = BTreeMap::new();
+    // A new one is added twice: the first time before clients are sent to real servers.
+    let mut last_added: BTreeMap<&HostObject, usize> = BTreeMap::new();
+    for (place, op) in steps.iter().enumerate() {
+        match op {
+            Op::Unbind { binding, .. } if binding.address.is_ipv4() => {
+                let first = unbinds.get(&*binding.interface).map_or(place, |it| *it.start());
+                unbinds.insert(&binding.interface, first..=place);
+            }
+            Op::AddHostObject { object, .. } if deleted.contains(object) => {
+                last_added.insert(object, place);
+            }
+            _ => {}
+        }
+    }
+    // By the place before or after which they move.
+    let (mut before, mut after) = (BTreeMap::<usize, Vec<usize>>::new(), BTreeMap::new());
+    for (place, op) in steps.iter().enumerate() {
+        let Op::DeleteHostObject { object, .. } = op else { continue };
+        let around = object.interface().and_then(|interface| unbinds.get(interface));
+        let (Some(added), Some(around)) = (last_added.remove(object), around) else { continue };
+        before.entry(*around.start()).or_default().push(place);
+        after.entry(*around.end()).or_insert_with(Vec::new).push(added);
+    }
+    let moved: BTreeSet<usize> = before.values().chain(after.values()).flatten().copied().collect();
+    let number = steps.len();
+    let mut steps: Vec<Option<Op>> = steps.into_iter().map(Some).collect();
+    let mut ordered = Vec::with_capacity(number);
+    for place in 0..number {
+        let deletions = before.remove(&place).unwrap_or_default();
+        ordered.extend(deletions.into_iter().filter_map(|it| steps[it].take()));
+        if !moved.contains(&place) {
+            ordered.extend(steps[place].take());
+        }
+        let additions = after.remove(&place).unwrap_or_default();
+        ordered.extend(additions.into_iter().rev().filter_map(|it| steps[it].take()));
+    }
+    ordered
 }

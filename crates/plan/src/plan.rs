@@ -1,9 +1,9 @@
 //! Makes a plan from two states.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_model::{
-    Desired, Drain, LeftScope, Link, Live, Owner, Scope, ServiceKey, TunnelDevice,
+    Desired, Drain, HostObject, LeftScope, Link, Live, Owner, Scope, ServiceKey, TunnelDevice,
 };
 use serde::Serialize;
 
@@ -207,23 +207,23 @@ pub(crate) fn drops_after_drains(connection_sysctls: ConnectionSysctls, steps: &
 fn warnings(desired: &Desired, live: &Live) -> Vec<Warning> {
     let mut found = Vec::new();
     // A device of evenkeel is brought up.
+    let brought_up: BTreeSet<&str> =
+        desired.host_objects.keys().filter_map(HostObject::device).collect();
     let is_down = |interface: &str| {
         let link = live.links.as_ref().and_then(|links| links.get(interface));
-        let is_brought_up = || desired.host_objects.keys().any(|it| it.device() == Some(interface));
-        link.is_some_and(|link| !link.up && link.owner == Owner::Other) && !is_brought_up()
+        let is_down = link.is_some_and(|link| !link.up && link.owner == Owner::Other);
+        is_down && !brought_up.contains(interface)
     };
+    let mut on_down = BTreeSet::new();
     for binding in desired.vips.keys() {
-        let foreign = live.addresses.iter().find(|(other, owner)| {
-            **owner == Owner::Other && other.same_place(binding) && *other != binding
-        });
+        let mut there = live.bound_at(binding);
+        let foreign = there.find(|(it, owner)| **owner == Owner::Other && *it != binding);
         if let Some((foreign, _)) = foreign.filter(|_| !live.addresses.contains_key(binding)) {
             found.push(Warning::OtherPrefix { bound: foreign.clone(), desired: binding.prefix });
         }
         // A director announces the address wherever it has it.
-        let answering = live.addresses.iter().find(|(other, owner)| {
-            let is_elsewhere = other.address == binding.address
-                && other.interface != binding.interface
-                && **owner == Owner::Other;
+        let answering = live.bound(binding.address).find(|(other, owner)| {
+            let is_elsewhere = other.interface != binding.interface && **owner == Owner::Other;
             is_elsewhere && !desired.roles.is_director() && has_neighbours(live, &other.interface)
         });
         if let Some((bound, _)) = answering {
@@ -231,6 +231,7 @@ fn warnings(desired: &Desired, live: &Live) -> Vec<Warning> {
         }
         if is_down(&binding.interface) {
             let (interface, vip) = (binding.interface.clone(), binding.address);
+            on_down.insert((interface.clone(), vip));
             found.push(Warning::InterfaceDown { interface, vip });
         }
     }
@@ -239,11 +240,10 @@ fn warnings(desired: &Desired, live: &Live) -> Vec<Warning> {
         if !is_down(interface) {
             continue;
         }
-        let interface = interface.into();
-        let warning = Warning::InterfaceDown { interface, vip };
+        let interface: Box<str> = interface.into();
         // The route of a VIP is on the VIP's interface.
-        if !found.contains(&warning) {
-            found.push(warning);
+        if on_down.insert((interface.clone(), vip)) {
+            found.push(Warning::InterfaceDown { interface, vip });
         }
     }
     found

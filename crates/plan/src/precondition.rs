@@ -211,17 +211,15 @@ pub(crate) fn unmet_preconditions(
     let Some(links) = &live.links else {
         return beside_links.collect();
     };
-    let is_added_tunnel = |interface: &str| {
-        let mut added = ops.iter().filter_map(|op| match op {
-            Op::AddHostObject { object, .. } => object.device(),
-            _ => None,
-        });
-        added.any(|device| device == interface)
-    };
-    let created = |interface: &str| {
-        let is_dummy = |op: &Op| matches!(op, Op::AddDummy { interface: it } if **it == *interface);
-        ops.iter().any(is_dummy) || is_added_tunnel(interface)
-    };
+    let (mut added_tunnels, mut added) = (BTreeSet::new(), BTreeSet::new());
+    for op in ops {
+        match op {
+            Op::AddHostObject { object, .. } => added_tunnels.extend(object.device()),
+            Op::AddDummy { interface } => drop(added.insert(&**interface)),
+            _ => {}
+        }
+    }
+    let created = |interface: &str| added.contains(interface) || added_tunnels.contains(interface);
     let of_vips = desired.vips.keys().map(|binding| &*binding.interface);
     let of_host_objects = desired.host_objects.keys().filter_map(HostObject::interface);
     let of_daemons = desired.sync.iter().flatten().map(|(_, daemon)| &*daemon.interface);
@@ -238,10 +236,9 @@ pub(crate) fn unmet_preconditions(
     // exist.
     let is_kernel = live.modules.is_some();
     // The kernel has those of a device once it is there. Dummy devices are created after sysctls are set.
-    let comes = |key: &str| interface_of(key).is_some_and(|interface| is_added_tunnel(&interface));
-    let is_found =
-        |key: &str| live.sysctls.contains_key(key) || live.sysctl_obstacles.contains_key(key);
-    let absent = desired.sysctls.keys().filter(|key| !is_found(key));
+    let comes =
+        |key: &str| interface_of(key).is_some_and(|interface| added_tunnels.contains(&*interface));
+    let absent = desired.sysctls.keys().filter(|key| !live.sysctls.contains_key(*key));
     let unknown = absent.filter(|key| !comes(key));
     found.extend(
         unknown.filter(|_| is_kernel).map(|key| UnmetPrecondition::NoSysctl { key: key.clone() }),

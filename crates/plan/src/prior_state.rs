@@ -1,6 +1,7 @@
 //! The recorded state of earlier applies to a network namespace.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 
 use evenkeel_model::{
     AttemptedClaims, Binding, Claims, DefaultRouteValue, Desired, DesiredTimeouts, Drain,
@@ -95,6 +96,18 @@ impl PriorState {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Vec<Entry>", into = "Vec<Entry>")]
 pub struct DrainRecords(pub BTreeMap<(ServiceKey, RealServerKey), Draining>);
+
+impl DrainRecords {
+    /// Forgets the drains of a service.
+    pub fn forget_service(&mut self, service: &ServiceKey) {
+        let first = RealServerKey { address: Ipv4Addr::UNSPECIFIED.into(), port: 0 };
+        let of_service = self.0.range((*service, first)..).map(|(place, _)| *place);
+        let of_service: Vec<_> = of_service.take_while(|(it, _)| it == service).collect();
+        for place in of_service {
+            self.0.remove(&place);
+        }
+    }
+}
 
 /// A drain that was started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

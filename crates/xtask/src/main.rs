@@ -9,6 +9,7 @@ mod demo;
 mod dist;
 mod docs;
 mod error;
+mod growth;
 mod kernel;
 mod lab;
 mod large_table;
@@ -44,6 +45,11 @@ enum Task {
     DemoScript(demo::DemoScript),
     /// Build the documentation as a book, check its links, and print its path
     Docs(docs::Docs),
+    /// Measure how evenkeel's own work grows with the number of objects, and print the exponents
+    Growth(growth::Growth),
+    /// The part of `growth` that valgrind runs
+    #[command(hide = true)]
+    GrowthCase(growth::GrowthCase),
     /// Run a command, or a shell, in a real kernel with IPVS
     Lab(lab::Lab),
     /// Measure the effect of re-configurations on clients, on a real kernel
@@ -83,6 +89,8 @@ fn run(task: Task) -> Result<u8, Error> {
         Task::Dist(dist) => dist.run(),
         Task::DemoScript(script) => script.run(),
         Task::Docs(docs) => docs.run(),
+        Task::Growth(growth) => growth.run(),
+        Task::GrowthCase(case) => case.run(),
         Task::Lab(lab) => lab.run(),
         Task::Load(load) => load.run(),
         Task::Record(record) => record.run(),

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use evenkeel_model::{
-    Binding, DefaultRoute, DefaultRouteValue, HostObject, HostValue, Link, Live, LiveHostObject,
-    Owner, RouteValue, TunnelDriver,
+    Binding, DefaultRoute, DefaultRouteValue, HostObject, HostRoute, HostValue, Link, Live,
+    LiveHostObject, Owner, RouteValue, TunnelDriver, entries_of,
 };
 use rustix::io::Errno;
 
@@ -76,9 +76,12 @@ impl FakeKernel {
 
     /// Checks that no other object of this kind has the address (`fib_table_insert`, `fib6_add`).
     fn check_exclusive(&self, object: &HostObject, address: IpAddr) -> Result<(), Errno> {
+        // Only routes are exclusive.
+        let first = HostRoute { destination: address, interface: "".into() };
+        let mut others = self.live.host_objects.objects.range(HostObject::from(first)..);
         let is_other =
             |it: &HostObject| it.kind() == object.kind() && it.exclusive_address() == Some(address);
-        let is_any = self.live.host_objects.objects.keys().any(is_other);
+        let is_any = others.next().is_some_and(|(it, _)| is_other(it));
         if is_any { Err(Errno::BUSY) } else { Ok(()) }
     }
 
@@ -102,8 +105,8 @@ impl FakeKernel {
 
     /// Checks that no address is on a tunnel device.
     fn check_unused(&self, object: &HostObject) -> Result<(), Errno> {
-        let mut addresses = self.live.addresses.keys();
-        let is_used = addresses.any(|it| Some(&*it.interface) == object.device());
+        let Some(device) = object.device() else { return Ok(()) };
+        let is_used = self.live.addresses.keys().any(|it| *it.interface == *device);
         if is_used { Err(Errno::BUSY) } else { Ok(()) }
     }
 
@@ -111,17 +114,17 @@ impl FakeKernel {
     fn check_source(&self, object: &HostObject, destination: IpAddr) -> Result<(), Errno> {
         // IPv4 accepts any address of the host as a source, IPv6 one of the interface.
         let is_source = |binding: &Binding| {
-            binding.address == destination
-                && (binding.address.is_ipv4() || Some(&*binding.interface) == object.interface())
+            binding.address.is_ipv4() || Some(&*binding.interface) == object.interface()
         };
-        if self.live.addresses.keys().any(is_source) { Ok(()) } else { Err(Errno::INVAL) }
+        let is_any = self.live.bound(destination).any(|(binding, _)| is_source(binding));
+        if is_any { Ok(()) } else { Err(Errno::INVAL) }
     }
 
     /// Deletes the IPv4 routes whose source address is gone, and removes the source from those of
     /// IPv6 (`fib_sync_down_addr`, `fib6_remove_prefsrc`).
     pub(super) fn forget_sources(&mut self) {
         let Live { host_objects, addresses, .. } = &mut self.live;
-        let is_gone = |source: IpAddr| !addresses.keys().any(|it| it.address == source);
+        let is_gone = |source: IpAddr| entries_of(addresses, source).next().is_none();
         host_objects.objects.retain(|_, live| match &mut live.value {
             HostValue::Route(RouteValue { source }) => match source.filter(|it| is_gone(*it)) {
                 Some(gone) => {

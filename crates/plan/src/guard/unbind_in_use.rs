@@ -48,9 +48,11 @@ pub(super) fn refusal(inputs: &Inputs<'_>, ops: &[Op]) -> Vec<Reason> {
 /// are out of scope.
 fn needed(inputs: &Inputs<'_>, vip: IpAddr, deleted: &BTreeSet<ServiceKey>) -> Option<Reason> {
     let Inputs { desired, live, .. } = inputs;
-    let on_it = |key: &&ServiceKey| key.vip() == Some(vip) && !deleted.contains(key);
+    let desired = desired.services.range(ServiceKey::first_on(vip)..).map(|(key, _)| key);
+    let desired = desired.take_while(|key| key.vip() == Some(vip));
+    let on_it = live.services_on(vip).map(|(key, _)| key).chain(desired);
     let staying: BTreeSet<ServiceKey> =
-        live.services.keys().chain(desired.services.keys()).filter(on_it).copied().collect();
+        on_it.filter(|key| !deleted.contains(key)).copied().collect();
     (!staying.is_empty()).then(|| {
         let need = if staying.len() == 1 { "needs it" } else { "need it" };
         let services = some_of(&labels(inputs, &staying));
@@ -196,5 +198,5 @@ pub(crate) fn marked_warnings(inputs: &Inputs<'_>, ops: &[Op]) -> Vec<Warning> {
 
 /// Returns the live services on an address.
 fn on_it<'a>(inputs: &Inputs<'a>, vip: IpAddr) -> impl Iterator<Item = &'a ServiceKey> {
-    inputs.live.services.keys().filter(move |key| key.vip() == Some(vip))
+    inputs.live.services_on(vip).map(|(key, _)| key)
 }

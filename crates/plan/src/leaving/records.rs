@@ -1,7 +1,7 @@
 //! What the journal records of a real server's services.
 
 use super::*;
-use evenkeel_model::{FormerRole, Owner};
+use evenkeel_model::{FormerRole, Owner, entries_of};
 
 use crate::recorded_key;
 
@@ -157,7 +157,7 @@ impl PartRecord {
     /// the service needs now.
     pub(super) fn of_another_method(mut self, needed: &RealServerPart, desired: &Desired) -> Self {
         let is_bound =
-            |binding: &Binding| desired.vips.keys().any(|needed| needed.address == binding.address);
+            |binding: &Binding| entries_of(&desired.vips, binding.address).next().is_some();
         self.vips.retain(|binding, _| !is_bound(binding));
         self.host_objects
             .retain(|object, _| object.carries_vips() && !needed.host_objects.contains(object));

@@ -77,8 +77,7 @@ pub(crate) fn foreign_labels<'a>(
     live: &'a Live,
 ) -> impl Iterator<Item = Warning> + 'a {
     let labelled = desired.vips.iter().filter_map(|(binding, vip)| {
-        let mut there = live.addresses.iter().filter(|(other, _)| other.same_place(binding));
-        let (bound, _) = there.find(|(_, owner)| **owner == Owner::Other)?;
+        let (bound, _) = live.bound_at(binding).find(|(_, owner)| **owner == Owner::Other)?;
         has_other_label(bound, vip, live).then_some((bound, vip.label.as_deref()?))
     });
     labelled.map(|(bound, desired)| Warning::OtherLabel {
@@ -92,10 +91,7 @@ pub(crate) fn foreign_labels<'a>(
 /// else chose.
 fn is_bound(binding: &Binding, live: &Live) -> bool {
     live.addresses.contains_key(binding)
-        || live
-            .addresses
-            .iter()
-            .any(|(other, owner)| *owner == Owner::Other && other.same_place(binding))
+        || live.bound_at(binding).any(|(_, owner)| *owner == Owner::Other)
 }
 
 impl<'a> VipOp<'a> {

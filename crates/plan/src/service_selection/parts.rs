@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use evenkeel_model::{Binding, Desired, HostObject, RealServerPart, ServiceKey};
+use evenkeel_model::{Binding, Desired, HostObject, RealServerPart, ServiceKey, bindings_of};
 
 use crate::{PartRecord, RealServerRecords};
 
@@ -90,7 +90,7 @@ impl SelectedParts {
 
     /// Whether a selected service needs that address, on whatever interface.
     fn binds(&self, address: IpAddr) -> bool {
-        self.selected.vips.iter().any(|binding| binding.address == address)
+        bindings_of(&self.selected.vips, address).next().is_some()
     }
 }
 

@@ -9,6 +9,7 @@ mod packet_rules;
 mod route;
 mod tunnel;
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use evenkeel_model::{
@@ -71,13 +72,13 @@ pub(crate) fn fields(value: &HostValue) -> Vec<Field> {
 /// up.
 pub(crate) fn diff(inputs: &Inputs<'_>, others: &[Op]) -> Vec<Op> {
     let Inputs { desired, live, record, .. } = *inputs;
-    let is_brought_up =
-        |interface: &str| desired.host_objects.keys().any(|it| it.device() == Some(interface));
+    let brought_up: BTreeSet<&str> =
+        desired.host_objects.keys().filter_map(HostObject::device).collect();
     let is_down = |object: &HostObject| {
         let Some(interface) = object.interface() else { return false };
         let link = live.links.as_ref().and_then(|links| links.get(interface));
         let is_down = link.is_some_and(|link| !link.up && link.owner == Owner::Other);
-        is_down && !is_brought_up(interface)
+        is_down && !brought_up.contains(interface)
     };
     // The kernel accepts no source address that the host does not have.
     let waits = |object: &HostObject| match object {
@@ -117,9 +118,9 @@ pub(crate) fn add_lost_again<'l>(
     live: &'l Live,
     is_wanted: impl Fn(&HostObject) -> bool,
 ) -> Vec<(&'l HostObject, &'l HostValue)> {
-    let all: Vec<Op> = others.iter().chain(&*ops).cloned().collect();
-    let mut lost: Vec<_> = route::added_again(&all, live)
-        .filter(|(object, _)| is_wanted(object) && !touches(ops, object))
+    let touched = touched(ops);
+    let mut lost: Vec<_> = route::added_again(others.iter().chain(&*ops), live)
+        .filter(|(object, _)| is_wanted(object) && !touched.contains(object))
         .collect();
     ops.extend(lost.iter().flat_map(|(object, value)| again(object, value)));
     lost.extend(neighbour::add_lost_again(ops, others, live));
@@ -169,9 +170,13 @@ fn again(object: &HostObject, value: &HostValue) -> [Op; 2] {
     [delete(object, value), add(object, value)]
 }
 
-/// Whether one of the operations is on that object.
-fn touches(ops: &[Op], object: &HostObject) -> bool {
-    ops.iter().any(|op| op.object() == Object::Host(object.clone()))
+/// Returns the host objects that the operations are on.
+fn touched(ops: &[Op]) -> BTreeSet<HostObject> {
+    let object = |op: &Op| match op.object() {
+        Object::Host(object) => Some(object),
+        _ => None,
+    };
+    ops.iter().filter_map(object).collect()
 }
 
 impl<'a> HostObjectOp<'a> {

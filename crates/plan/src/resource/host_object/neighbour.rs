@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_model::{Binding, HostObject, HostValue, Live};
 
-use super::again;
-use crate::{Object, Op};
+use super::{again, touched};
+use crate::Op;
 
 /// Adds the entries again that the operations would lose, whether they exist already or one of `ops`
 /// adds, edits or later deletes them. Returns those that none of `ops` concerned before.
@@ -46,11 +46,10 @@ pub(super) fn add_lost_again<'l>(
             _ => {}
         }
     }
-    let is_untouched =
-        |object: &HostObject| !ops.iter().any(|op| op.object() == Object::Host(object.clone()));
+    let touched = touched(ops);
     let owned = live.host_objects.owned();
     let untouched: Vec<_> =
-        owned.filter(|(object, _)| is_lost(object) && is_untouched(object)).collect();
+        owned.filter(|(object, _)| is_lost(object) && !touched.contains(object)).collect();
     ops.extend(further);
     ops.extend(untouched.iter().flat_map(|(object, value)| again(object, value)));
     untouched

@@ -3,6 +3,7 @@
 //! The kernel deletes an IPv4 route whose source address leaves the host, and removes the source
 //! from such a route of IPv6. If a VIP is unbound and bound again, its route is added again.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use evenkeel_model::{HostObject, HostRoute, HostValue, Live, RouteValue};
@@ -11,24 +12,20 @@ use crate::Op;
 use crate::cause::SpecPair;
 
 /// Returns the routes of evenkeel whose VIP those operations unbind and bind again.
-pub(crate) fn added_again<'l>(
-    ops: &[Op],
+pub(crate) fn added_again<'a, 'l>(
+    ops: impl Iterator<Item = &'a Op>,
     live: &'l Live,
 ) -> impl Iterator<Item = (&'l HostObject, &'l HostValue)> {
-    let rebound = |address: IpAddr, interface: &str| {
-        let is_here = |op: &Op, unbinds: bool| match op {
-            Op::Unbind { binding, .. } if unbinds => {
-                binding.address == address && *binding.interface == *interface
-            }
-            Op::Bind { binding, .. } if !unbinds => {
-                binding.address == address && *binding.interface == *interface
-            }
+    let (mut unbound, mut bound) = (BTreeSet::new(), BTreeSet::new());
+    for op in ops {
+        match op {
+            Op::Unbind { binding, .. } => unbound.insert(HostRoute::of(binding)),
+            Op::Bind { binding, .. } => bound.insert(HostRoute::of(binding)),
             _ => false,
         };
-        ops.iter().any(|op| is_here(op, true)) && ops.iter().any(|op| is_here(op, false))
-    };
+    }
     live.host_objects.owned().filter(move |(object, _)| match object {
-        HostObject::Route(HostRoute { destination, interface }) => rebound(*destination, interface),
+        HostObject::Route(route) => unbound.contains(route) && bound.contains(route),
         _ => false,
     })
 }
@@ -43,7 +40,7 @@ pub(super) fn is_rebound_by_spec(object: &HostObject, specs: &SpecPair<'_>) -> b
 /// Removes or edits the routes whose source address leaves the host, as the kernel does
 /// (`fib_sync_down_addr`, `fib6_remove_prefsrc`).
 pub(in crate::resource) fn lose_source(state: &mut Live, address: IpAddr) {
-    if state.addresses.keys().any(|binding| binding.address == address) {
+    if state.bound(address).next().is_some() {
         return;
     }
     let lost = RouteValue { source: Some(address) };

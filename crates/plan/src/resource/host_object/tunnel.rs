@@ -4,6 +4,7 @@
 //! interface that goes down loses its IPv6 addresses, so the device stays up while one is bound on it
 //! that evenkeel does not unbind.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use evenkeel_model::{Binding, Desired, HostObject, Link, Live, Owner};
@@ -19,11 +20,13 @@ pub(super) fn staying_address<'l>(
     live: &'l Live,
 ) -> Option<&'l Binding> {
     let interface = object.device()?;
-    let is_unbound = |it: &Binding| {
-        others.iter().any(|op| matches!(op, Op::Unbind { binding, .. } if binding == it))
-    };
+    let unbound = others.iter().filter_map(|op| match op {
+        Op::Unbind { binding, .. } => Some(binding),
+        _ => None,
+    });
+    let unbound: BTreeSet<&Binding> = unbound.collect();
     let mut there = live.addresses.keys().filter(|it| *it.interface == *interface);
-    there.find(|it| !is_unbound(it) && !is_of_kernel(it.address))
+    there.find(|it| !unbound.contains(it) && !is_of_kernel(it.address))
 }
 
 /// Whether the kernel assigns such an address to tunnel devices itself: a link-local one, or, on
