@@ -75,7 +75,7 @@ pub(crate) fn execute_stages(
                     (0..ops.len()).map(|place| (place, Exception::Lost)).collect()
                 }
             };
-            is_clean = exceptions.is_empty();
+            is_clean = exceptions.values().all(|it| *it == Exception::LeftToKernel);
             for (place, op) in ops.iter().enumerate() {
                 let outcome = match exceptions.remove(&place) {
                     None if waits(op) => Outcome::Draining,
@@ -134,6 +134,7 @@ pub(crate) fn outcome(
         // A lost reply counts as applied until the object is read again.
         Exception::Lost => return Outcome::Applied,
         Exception::NotSent => return Outcome::Skipped,
+        Exception::LeftToKernel => return Outcome::LeftToKernel,
         Exception::Refused(refused) => refused,
     };
     match (op, refused.errno) {
@@ -179,7 +180,10 @@ pub(crate) fn log(op: &Op, outcome: &Outcome) {
         _ => None,
     };
     let (verb, outcome_name) = (op.verb().as_str(), outcome.as_str());
-    if matches!(outcome, Outcome::AlreadyInPlace | Outcome::Skipped | Outcome::Draining) {
+    if matches!(
+        outcome,
+        Outcome::AlreadyInPlace | Outcome::LeftToKernel | Outcome::Skipped | Outcome::Draining
+    ) {
         return debug!(verb, object = op.object().to_string(), outcome = outcome_name, "step");
     }
     info!(

@@ -505,7 +505,10 @@ impl Kernel for FakeKernel {
             self.is_unreachable |= self.faults.get(&number) == Some(&Fault::Vanish);
             self.reach("writing")?;
             self.received.push(op.object());
+            let is_left = matches!(op, Op::AddModule { .. })
+                && self.missing_capabilities.contains(&Capability::SysModule);
             let exception = match self.faults.get(&number).copied() {
+                None if is_left => Some(Exception::LeftToKernel),
                 Some(Fault::Refuse(errno)) => Some(Exception::Refused(errno.into())),
                 Some(Fault::LoseReply) => {
                     // Done or refused: the reply is lost in both cases.

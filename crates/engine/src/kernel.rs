@@ -330,6 +330,8 @@ pub enum Exception {
     Lost,
     /// It was not sent, because of the results of earlier operations.
     NotSent,
+    /// Nothing was done: the kernel does it itself when a later operation needs it. Only of modules.
+    LeftToKernel,
 }
 
 /// A refusal by the kernel.

@@ -86,6 +86,9 @@ pub enum Outcome {
     Applied,
     /// Another program had done it already.
     AlreadyInPlace,
+    /// A module was not loaded, as the process may not or cannot do that: the kernel loads it itself when
+    /// an operation needs it, if it can.
+    LeftToKernel,
     /// The kernel refused it.
     Failed(Box<Refused>),
     /// It was not tried, or not possible, because of an earlier failure or because its object is
@@ -101,14 +104,23 @@ pub enum Outcome {
 
 impl Outcome {
     /// The name of every outcome, in the order of the counts.
-    pub const NAMES: [&'static str; 7] =
-        ["applied", "already in place", "failed", "skipped", "draining", "undone", "unknown"];
+    pub const NAMES: [&'static str; 8] = [
+        "applied",
+        "already in place",
+        "left to the kernel",
+        "failed",
+        "skipped",
+        "draining",
+        "undone",
+        "unknown",
+    ];
 
     /// The name in texts and logs.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Applied => "applied",
             Self::AlreadyInPlace => "already in place",
+            Self::LeftToKernel => "left to the kernel",
             Self::Failed(_) => "failed",
             Self::Skipped => "skipped",
             Self::Draining => "draining",

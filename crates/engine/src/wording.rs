@@ -29,7 +29,16 @@ fn every_text_is_as_reviewed() {
     golden.add_texts("MissingCapabilities", missing_capabilities());
     section!(
         golden,
-        Outcome { Applied, AlreadyInPlace, Failed, Skipped, Draining, Undone, Unknown },
+        Outcome {
+            Applied,
+            AlreadyInPlace,
+            LeftToKernel,
+            Failed,
+            Skipped,
+            Draining,
+            Undone,
+            Unknown,
+        },
         displayed(outcomes())
     );
     explanations::add(&mut golden);
@@ -111,6 +120,7 @@ fn outcomes() -> Vec<Outcome> {
     vec![
         Outcome::Applied,
         Outcome::AlreadyInPlace,
+        Outcome::LeftToKernel,
         Outcome::Failed(Box::new(rustix::io::Errno::PERM.into())),
         Outcome::Skipped,
         Outcome::Draining,

@@ -107,7 +107,7 @@ fn print_report(
             None => "done".to_owned(),
             Some(Exception::Refused(refused)) => format!("failed: {}", explain_zero(refused)),
             Some(Exception::Lost) => "unknown: the reply of the kernel was lost".to_owned(),
-            Some(Exception::NotSent) => "not done".to_owned(),
+            Some(Exception::NotSent | Exception::LeftToKernel) => "not done".to_owned(),
         };
         let line = line(selection.names(), key);
         output.answer_line(Verb::Edit, format_args!("{line}: {outcome}"))?;

@@ -145,8 +145,16 @@ fn real_server(service: &ServiceKey, key: &RealServerKey, names: Names<'_>) -> M
 
 /// How many steps have each outcome.
 fn counts<'a>(outcomes: impl Iterator<Item = &'a Outcome>) -> Value {
-    const KEYS: [&str; 7] =
-        ["applied", "already_in_place", "failed", "skipped", "draining", "undone", "unknown"];
+    const KEYS: [&str; 8] = [
+        "applied",
+        "already_in_place",
+        "left_to_kernel",
+        "failed",
+        "skipped",
+        "draining",
+        "undone",
+        "unknown",
+    ];
     let mut counts: BTreeMap<&str, usize> = KEYS.map(|key| (key, 0)).into();
     for outcome in outcomes {
         *counts.entry(outcome_key(outcome)).or_default() += 1;
@@ -158,6 +166,7 @@ fn outcome_key(outcome: &Outcome) -> &'static str {
     match outcome {
         Outcome::Applied => "applied",
         Outcome::AlreadyInPlace => "already_in_place",
+        Outcome::LeftToKernel => "left_to_kernel",
         Outcome::Failed(_) => "failed",
         Outcome::Skipped => "skipped",
         Outcome::Draining => "draining",

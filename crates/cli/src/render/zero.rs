@@ -25,7 +25,7 @@ pub(crate) fn zero(selection: &ZeroSelection, replies: &Replies) -> Map<String, 
                 }),
             ),
             Some(Exception::Lost) => ("unknown", Value::Null),
-            Some(Exception::NotSent) => ("skipped", Value::Null),
+            Some(Exception::NotSent | Exception::LeftToKernel) => ("skipped", Value::Null),
         };
         json!({ "service": json_service(key, names), "outcome": outcome, "failure": failure })
     });

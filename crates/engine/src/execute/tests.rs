@@ -235,6 +235,28 @@ fn a_scheduler_that_cannot_be_loaded_stops_the_pass_before_the_first_change() {
     });
 }
 
+#[test]
+fn a_module_that_may_not_be_loaded_is_not_reported_as_applied() {
+    let (key, mut named) = web([(1, 5)], Drain::NONE);
+    named.service.config.scheduler = Scheduler::new("sed").expect("a scheduler");
+    let desired = Desired { services: [(key, named)].into(), ..Desired::default() };
+    for (is_there, outcomes) in [
+        (true, &["left to the kernel", "applied", "applied"][..]),
+        (false, &["left to the kernel", "failed", "skipped"]),
+    ] {
+        let mut kernel = FakeKernel::new(Live { modules: Some([].into()), ..Live::default() });
+        kernel.missing_capabilities.insert(evenkeel_host::Capability::SysModule);
+        if !is_there {
+            kernel.missing_schedulers.insert(Scheduler::new("sed").expect("a scheduler"));
+        }
+        let report = apply(&mut kernel, &desired);
+        let found: Vec<&str> = report.iter().map(|done| done.outcome.as_str()).collect();
+        assert_eq!(found, outcomes, "{report:?}");
+        assert_eq!(report.is_success(), is_there);
+        assert_eq!(report.count("applied"), if is_there { 2 } else { 0 });
+    }
+}
+
 pub(crate) fn rs(last: u8) -> RealServerKey {
     RealServerKey { address: [198, 51, 100, last].into(), port: 80 }
 }

@@ -134,7 +134,7 @@ impl HostKernel {
         replies: &mut Replies,
     ) -> Result<(), KernelError> {
         let exception = match op {
-            Op::AddModule { module } => load(module).map(Exception::Refused),
+            Op::AddModule { module } => load(module),
             Op::EditTimeouts { before, after } => {
                 ipvs_refusal(self.required_ipvs()?.set_timeouts(&wire_timeouts(*before, *after)))?
             }
@@ -199,15 +199,18 @@ impl HostKernel {
 /// Without the capability, or without modprobe, as in most containers, this is left to the kernel: when
 /// a service is added it loads the modules of its scheduler and persistence engine, with the privileges
 /// of the kernel (`ip_vs_scheduler_get`).
-fn load(module: &str) -> Option<Refused> {
+fn load(module: &str) -> Option<Exception> {
     if Capabilities::current().is_ok_and(|current| !current.has(Capability::SysModule)) {
-        return None;
+        let is_there = evenkeel_host::modules(module).is_ok_and(|it| it.contains(module));
+        return (!is_there).then_some(Exception::LeftToKernel);
     }
     match modules::load(module) {
-        Ok(()) | Err(modules::ModuleError::NoModprobe { .. }) => None,
-        Err(error) => {
-            Some(Refused { errno: Errno::NOENT, message: Some(error.to_string().into()) })
-        }
+        Ok(()) => None,
+        Err(modules::ModuleError::NoModprobe { .. }) => Some(Exception::LeftToKernel),
+        Err(error) => Some(Exception::Refused(Refused {
+            errno: Errno::NOENT,
+            message: Some(error.to_string().into()),
+        })),
     }
 }
 

@@ -155,15 +155,17 @@ fn loading_a_module_needs_no_further_capability() {
     let fixture = fixture();
     let (one, both) = (ordinary_with(&["net_admin"]), ordinary_with(&["net_admin", "sys_module"]));
     // A new service, and other schedulers for it.
-    for (privileges, more, module) in [
-        (&one, ", scheduler: mh", "ip_vs_mh"),
-        (&one, ", scheduler: sed", "ip_vs_sed"),
-        (&both, ", scheduler: nq", "ip_vs_nq"),
+    for (privileges, more, module, outcome) in [
+        (&one, ", scheduler: mh", "ip_vs_mh", "left to the kernel"),
+        (&one, ", scheduler: sed", "ip_vs_sed", "left to the kernel"),
+        (&both, ", scheduler: nq", "ip_vs_nq", "applied"),
     ] {
         fixture.write("spec.yaml", SPEC.replace("port: 80", &format!("port: 80{more}")));
         modules::unload(module);
         let answer = with_privileges(&fixture, privileges, "apply --yes spec.yaml");
         assert_eq!((answer.status, &*answer.stderr), (0, ""), "{answer:?}");
+        let row = format!("+ add kernel module {module}: {outcome}\n");
+        assert!(answer.stdout.contains(&row), "{answer:?}");
         assert!(modules::is_loaded(module));
         fixture.assert_in_sync("spec.yaml");
     }
@@ -175,16 +177,18 @@ fn a_module_that_cannot_be_loaded_is_reported_and_changes_nothing() {
     fixture.write("spec.yaml", SPEC.replace("port: 80", "port: 80, scheduler: mh"));
     modules::unload("ip_vs_mh");
     let before = everything();
-    for (capabilities, status, words) in [
+    for (capabilities, status, row, words) in [
         // The kernel reports it only when the service is added; earlier steps are rolled back.
-        (&["net_admin"][..], 4, "the kernel has no scheduler mh"),
-        (&["net_admin", "sys_module"], 1, "module ip_vs_mh cannot be loaded"),
+        (&["net_admin"][..], 4, "left to the kernel", "the kernel has no scheduler mh"),
+        (&["net_admin", "sys_module"], 1, "failed: ", "module ip_vs_mh cannot be loaded"),
     ] {
         let privileges = ordinary_with(capabilities);
         let apply = || with_privileges(&fixture, &privileges, "apply --yes spec.yaml");
         let answer = modules::without_modprobe(apply);
         assert_eq!(answer.status, status, "{answer:?}");
         assert!(answer.stdout.contains(words), "{answer:?}");
+        let row = format!("+ add kernel module ip_vs_mh: {row}");
+        assert!(answer.stdout.contains(&row), "{answer:?}");
         assert!(everything() == before, "{answer:?}");
     }
 }
