@@ -4,11 +4,13 @@
 //! the wire are those of [`arp_ndp`](crate::arp_ndp) and depend on no route and no source address
 //! selection.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use nix::errno::Errno;
 use nix::ifaddrs::getifaddrs;
@@ -88,7 +90,8 @@ impl Host {
                 vec![unsolicited_advertisement(address, hardware, forwards(&link.name))]
             }
         };
-        send(&link, &frames).map_err(|errno| match errno {
+        let sent = self.packet_addresses.of(&link).and_then(|to| send(&to, &frames));
+        sent.map_err(|errno| match errno {
             Errno::EPERM => {
                 Error::NotPermitted { action: action(), capability: Capability::NetRaw }
             }
@@ -133,24 +136,35 @@ fn forwards(interface: &str) -> bool {
     setting(&path).is_ok_and(|value| value != 0)
 }
 
-fn send(link: &Link, frames: &[Vec<u8>]) -> Result<(), Errno> {
+fn send(to: &LinkAddr, frames: &[Vec<u8>]) -> Result<(), Errno> {
     // Without a protocol the socket receives nothing.
     let socket: OwnedFd =
         socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)?;
-    let to = packet_address(link)?;
     for frame in frames {
-        sendto(socket.as_raw_fd(), frame, &to, MsgFlags::empty())?;
+        sendto(socket.as_raw_fd(), frame, to, MsgFlags::empty())?;
     }
     Ok(())
 }
 
-/// The interface as a packet socket's address. A `sockaddr_ll` can only be had from the system
-/// without unsafe code; getifaddrs(3) gives one for each interface.
-pub(crate) fn packet_address(link: &Link) -> Result<LinkAddr, Errno> {
-    getifaddrs()?
-        .filter_map(|entry| entry.address?.as_link_addr().copied())
-        .find(|address| u32::try_from(address.ifindex()) == Ok(link.index))
-        .ok_or(Errno::ENODEV)
+/// The interfaces as addresses of packet sockets, by index. A `sockaddr_ll` can only be had from the system
+/// without unsafe code: getifaddrs(3) gives one for each interface, and reads all addresses of the host for
+/// that, so each is kept. Of a complete frame's address the kernel uses the index alone.
+#[derive(Debug, Default)]
+pub(crate) struct PacketAddresses(Mutex<HashMap<u32, LinkAddr>>);
+
+impl PacketAddresses {
+    /// The address of an interface.
+    pub(crate) fn of(&self, link: &Link) -> Result<LinkAddr, Errno> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !known.contains_key(&link.index) {
+            let found = getifaddrs()?.filter_map(|entry| {
+                let address = *entry.address?.as_link_addr()?;
+                Some((u32::try_from(address.ifindex()).ok()?, address))
+            });
+            *known = found.collect();
+        }
+        known.get(&link.index).copied().ok_or(Errno::ENODEV)
+    }
 }
 
 #[cfg(test)]

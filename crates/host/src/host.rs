@@ -12,6 +12,7 @@ use tracing::debug;
 
 use crate::address::Address;
 use crate::address_messages::{Binding, Secondary, secondaries};
+use crate::announce::PacketAddresses;
 use crate::error::{Action, Error};
 use crate::link::{Link, check_name, link_request};
 use crate::namespace;
@@ -28,6 +29,7 @@ const LISTING_ATTEMPTS: usize = 10;
 #[derive(Debug)]
 pub struct Host {
     pub(crate) netlink: Netlink,
+    pub(crate) packet_addresses: PacketAddresses,
     namespace: (u64, u64),
 }
 
@@ -40,6 +42,7 @@ impl Host {
         Ok(Self {
             namespace: namespace::current_nsfs()?,
             netlink: Netlink::open(NETLINK_ROUTE).map_err(Error::Connect)?,
+            packet_addresses: PacketAddresses::default(),
         })
     }
 

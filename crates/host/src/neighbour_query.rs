@@ -17,7 +17,7 @@ use nix::sys::socket::{LinkAddr, MsgFlags, recvfrom, sendto};
 use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, ipproto, socket_with};
 
 use crate::address::Address;
-use crate::announce::{NotNeeded, packet_address};
+use crate::announce::{NotNeeded, PacketAddresses};
 use crate::arp_ndp::{
     ETHERTYPE_ARP, HardwareAddress, arp_reply, arp_request, neighbour_advertisement,
     neighbour_solicitation,
@@ -106,7 +106,7 @@ impl Host {
         let (links, addresses) = self.links_and_addresses()?;
         let mut prepared = Vec::new();
         for question in questions {
-            let answer = match prepare(question, &links, &addresses) {
+            let answer = match prepare(question, &links, &addresses, &self.packet_addresses) {
                 Ok(question) => {
                     prepared.push(question.map_err(|errno| failed(errno, action()))?);
                     NeighbourAnswers::From(BTreeSet::new())
@@ -163,6 +163,7 @@ fn prepare<'a>(
     question: &'a NeighbourQuestion,
     links: &'a [Link],
     addresses: &[Address],
+    packet_addresses: &PacketAddresses,
 ) -> Result<Result<Prepared<'a>, Errno>, NotAsked> {
     let link = links.iter().find(|link| link.name == question.interface);
     let link = link.ok_or(NotAsked::InterfaceMissing)?;
@@ -172,7 +173,7 @@ fn prepare<'a>(
         IpAddr::V4(target) => arp_request(source_ipv4(own, target), hardware, target),
         IpAddr::V6(target) => neighbour_solicitation(source_ipv6(own, target), hardware, target),
     };
-    Ok(packet_address(link).map(|to| Prepared { question, link, to, frame }))
+    Ok(packet_addresses.of(link).map(|to| Prepared { question, link, to, frame }))
 }
 
 /// The address in the network of the target; without one, that of a probe.
