@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::RandomState;
 use std::net::IpAddr;
 
-use evenkeel_control::{LockError, LockGuard};
+use evenkeel_control::{LockError, LockGuard, PendingElsewhere};
 use evenkeel_engine::{
     HostKernel, Journalled, Kernel, KernelError, ReadRequest, Replies, TableDigest,
 };
@@ -47,6 +47,10 @@ impl<H: Hooks> Kernel for HookedKernel<H> {
 
     fn try_lock() -> Result<Option<LockGuard>, LockError> {
         HostKernel::try_lock()
+    }
+
+    fn check_none_pending(lock: Option<&LockGuard>) -> Result<(), PendingElsewhere> {
+        HostKernel::check_none_pending(lock)
     }
 
     fn has_capability(&self, capability: Capability) -> bool {
