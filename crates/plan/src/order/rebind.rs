@@ -175,8 +175,18 @@ impl Pairs {
             Op::Bind { binding, .. } => Some(binding),
             _ => None,
         });
-        let relabelled: BTreeSet<Binding> =
-            bound.filter(|it| leading.contains(it)).filter(is_unbound).cloned().collect();
+        let (rebound, new): (Vec<&Binding>, Vec<&Binding>) = bound.partition(is_unbound);
+        let subnets_of_new: BTreeSet<Subnet> = new.into_iter().filter_map(subnet).collect();
+        // A new VIP would be a secondary, too, if it were bound before.
+        let gets_one = |it: &Binding| {
+            !secondaries.contains_key(it)
+                && subnet(it).is_some_and(|it| subnets_of_new.contains(&it))
+        };
+        let relabelled: BTreeSet<Binding> = rebound
+            .into_iter()
+            .filter(|it| leading.contains(it) || gets_one(it))
+            .cloned()
+            .collect();
         for (place, op) in ops.iter().enumerate() {
             let Op::Bind { binding: new, .. } = op else { continue };
             let Some(there) = unbound.get_mut(&(new.address, &*new.interface)) else { continue };
@@ -190,7 +200,7 @@ impl Pairs {
             let (unbind, _) = there.remove(same.unwrap_or(0));
             let group = if takes_both {
                 None
-            } else if is_primary {
+            } else if relabelled.contains(old) {
                 Some(old.clone())
             } else {
                 secondaries.get(old).filter(|primary| relabelled.contains(primary)).cloned()
