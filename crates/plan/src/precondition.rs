@@ -238,7 +238,9 @@ pub(crate) fn unmet_preconditions(
     // The kernel has those of a device once it is there. Dummy devices are created after sysctls are set.
     let comes =
         |key: &str| interface_of(key).is_some_and(|interface| added_tunnels.contains(&*interface));
-    let absent = desired.sysctls.keys().filter(|key| !live.sysctls.contains_key(*key));
+    let is_found =
+        |key: &str| live.sysctls.contains_key(key) || live.sysctl_obstacles.contains_key(key);
+    let absent = desired.sysctls.keys().filter(|key| !is_found(key));
     let unknown = absent.filter(|key| !comes(key));
     found.extend(
         unknown.filter(|_| is_kernel).map(|key| UnmetPrecondition::NoSysctl { key: key.clone() }),
