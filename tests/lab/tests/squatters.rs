@@ -135,6 +135,7 @@ fn connect_to_all(held: &[String]) {
         // More than the daemon keeps of clients that send nothing.
         let extra = connections.len().saturating_sub(80);
         connections.drain(..extra);
+        // 50 a second: about four times as many as it takes to hold all places of the daemon.
         std::thread::sleep(Duration::from_millis(20));
     }
 }

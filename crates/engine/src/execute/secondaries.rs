@@ -66,6 +66,20 @@ fn after_a_failure_of_any_step_all_vips_of_the_subnet_are_bound_again() {
 }
 
 #[test]
+fn a_new_vip_is_bound_beside_one_of_its_subnet_that_gets_another_label() {
+    let mut kernel = host_with([]);
+    let bind = Op::Bind { binding: wide(2), label: None };
+    assert!(kernel.execute(&[bind]).expect("memory can be written").exceptions.is_empty());
+    let mut desired = with_vips([1, 2].map(wide));
+    for vip in desired.vips.values_mut() {
+        *vip = Vip { label: Some("eth0:1".into()), ..Vip::default() };
+    }
+    let report = apply(&mut kernel, &desired);
+    assert!(report.is_success(), "{report:?}");
+    assert!(plan_of(&desired, &kernel.live).is_in_sync());
+}
+
+#[test]
 fn vips_that_a_failed_pass_bound_are_unbound_again() {
     let desired = with_vips([1, 2, 3, 4].map(wide));
     let mut kernel = host_with([]);
