@@ -34,7 +34,8 @@ pub(crate) struct NotText {
 /// The text of a source without its byte order mark.
 pub(crate) fn text(bytes: &[u8]) -> Result<&str, NotText> {
     if bytes.len() > MAX_SOURCE {
-        let message = format!("the text has {} bytes; at most {MAX_SOURCE} are read", bytes.len());
+        // Of a longer one, no more than the first byte too many was read.
+        let message = format!("the text has more than {MAX_SOURCE} bytes, the most that are read");
         return Err(NotText { at: 0, message, remedy: "split it into several files" });
     }
     let bytes = without_mark(bytes);
