@@ -30,6 +30,9 @@ static WAITING: AtomicUsize = AtomicUsize::new(0);
 /// How many lines were lost since the last one that was written.
 static LOST: AtomicUsize = AtomicUsize::new(0);
 
+/// How long [`flush`] waits; not set, it waits as long as it takes.
+static PATIENCE: OnceLock<Duration> = OnceLock::new();
+
 /// Whether lines have colours.
 static COLORS: AtomicBool = AtomicBool::new(false);
 
@@ -42,6 +45,10 @@ enum Entry {
 /// Starts logging: warnings only, unless `-v` asks for more; the daemon also logs its operations.
 pub(crate) fn start(Arguments { command, global }: &Arguments, colors: bool) {
     let is_daemon = matches!(command, Command::Watch(_));
+    if is_daemon {
+        // It ends even if its log is not read.
+        let _only_once = PATIENCE.set(Duration::from_secs(1));
+    }
     let level = match global.verbose + u8::from(is_daemon) {
         0 => LevelFilter::WARN,
         1 => LevelFilter::INFO,
@@ -57,19 +64,19 @@ pub(crate) fn start(Arguments { command, global }: &Arguments, colors: bool) {
     }
 }
 
-/// Waits until what was logged is written, at most for that time if there is one. Not to be called while
-/// the lock of the network namespace is held.
-pub(crate) fn flush(limit: Option<Duration>) {
-    let Some(Some(queue)) = QUEUE.get() else { return };
+/// Waits until what was logged is written; false where stderr is not read, so that nothing more can be written
+/// to it. Not to be called while the lock of the network namespace is held.
+pub(crate) fn flush() -> bool {
+    let Some(Some(queue)) = QUEUE.get() else { return true };
     let (written, wait) = mpsc::sync_channel(1);
     if queue.send(Entry::Flush(written)).is_err() {
-        return;
+        return true;
     }
     // The thread ends only with the process.
-    let _written = match limit {
+    match PATIENCE.get() {
         None => wait.recv().is_ok(),
-        Some(limit) => wait.recv_timeout(limit).is_ok(),
-    };
+        Some(limit) => wait.recv_timeout(*limit).is_ok(),
+    }
 }
 
 /// Escapes what a terminal would interpret in a line; where lines have colours, other sequences of control

@@ -23,11 +23,10 @@ mod report;
 mod wording;
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::Parser;
 
-use crate::args::{Arguments, Command};
+use crate::args::Arguments;
 use crate::exit_code::CommandExit;
 use crate::output::Output;
 
@@ -44,9 +43,7 @@ fn main() -> ExitCode {
         Ok(status) => status,
         Err(error) => output.error(&error),
     };
-    // The daemon ends even if its log is not read.
-    let is_daemon = matches!(command, Command::Watch(_));
-    logging::flush(is_daemon.then_some(Duration::from_secs(1)));
+    let _is_written = logging::flush();
     status.into()
 }
 

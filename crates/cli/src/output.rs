@@ -183,7 +183,7 @@ impl Output {
     /// Flushes stdout, for output that has no end of its own; false if its reader has closed the pipe.
     pub(crate) fn flush_to_reader(&mut self) -> Result<bool, Error> {
         // What was logged so far comes first.
-        logging::flush(None);
+        let _is_written = logging::flush();
         match self.stdout.flush() {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
@@ -255,7 +255,8 @@ impl Output {
 
     /// Writes text to stderr unchanged: it has colours, and what came from outside is escaped in it. A failure cannot be reported and is ignored.
     pub(crate) fn message(&mut self, text: &str) {
-        logging::flush(None);
-        let _written = self.stderr.write_all(text.as_bytes());
+        if logging::flush() {
+            let _written = self.stderr.write_all(text.as_bytes());
+        }
     }
 }

@@ -151,7 +151,10 @@ fn ten_mebibytes_of_anything_else_terminate_too() {
 #[test]
 fn a_text_that_is_too_long_is_not_parsed() {
     let found = first_problem(vec![b'#'; MAX_SOURCE + 1]);
-    assert!(found.contains("has more than 16777216 bytes, the most that are read; split it"), "{found}");
+    assert!(
+        found.contains("has more than 16777216 bytes, the most that are read; split it"),
+        "{found}"
+    );
 }
 
 #[test]

@@ -207,11 +207,12 @@ fn a_route_that_a_rollback_added_again_is_removed_by_a_teardown() {
     assert_eq!(host(), before);
 }
 
-/// The IPv4 addresses of `eth0` with their lengths and labels, in the kernel's order.
+/// The IPv4 addresses of `eth0` with their lengths and labels, in the kernel's order. Without any, ip-address(8)
+/// shows no interface.
 fn bound() -> Vec<String> {
     let shown: serde_json::Value =
         serde_json::from_str(&run("ip -j -d -4 addr show dev eth0")).unwrap();
-    let all = shown[0]["addr_info"].as_array().unwrap().iter();
+    let all = shown[0]["addr_info"].as_array().into_iter().flatten();
     all.map(|it| format!("{}/{} {}", it["local"], it["prefixlen"], it["label"]).replace('"', ""))
         .collect()
 }
@@ -245,12 +246,12 @@ fn all_vips_of_a_subnet_change_at_once_where_the_kernel_promotes_none() {
         }
         // Another label for all of them.
         fixture.write("labelled.yaml", spec("/24", ", label: 'eth0:1'"));
-        let saved = fixture.done("plan labelled.yaml --out saved");
-        let place = |text: &str| saved.find(text).unwrap();
+        let plan = fixture.done("plan labelled.yaml");
+        let place = |text: &str| plan.find(text).unwrap();
         if promotes == "0" {
             let primary = place("- unbind vip 192.0.2.2/24");
-            assert!(place("- unbind vip 192.0.2.1/24") < primary, "{saved}");
-            assert!(place("- unbind vip 192.0.2.3/24") < primary, "{saved}");
+            assert!(place("- unbind vip 192.0.2.1/24") < primary, "{plan}");
+            assert!(place("- unbind vip 192.0.2.3/24") < primary, "{plan}");
         }
         fixture.apply(&spec("/24", ", label: 'eth0:1'"));
         let mut shown = bound();
