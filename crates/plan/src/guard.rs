@@ -207,11 +207,14 @@ pub(crate) fn refusals(inputs: &Inputs<'_>, ops: &[Op]) -> Vec<GuardRefusal> {
 
 /// A host that is no director has no services of its own to lose: a spec that lists it no longer is how a
 /// real server is taken out. A spec that lists what other directors have is not empty, nor is one with
-/// sysctls, timeouts or sync daemons where there is nothing to delete.
+/// sysctls, timeouts or sync daemons where there is nothing to delete and the last applied spec had no more.
 fn empty(inputs: &Inputs<'_>) -> Option<String> {
     let desired = inputs.desired;
     let is_empty = desired.is_empty() && desired.elsewhere.is_empty();
-    let is_refused = || !has_settings(desired) || has_deletable(desired, inputs.live);
+    // After a reboot nothing could be deleted, and a truncated file would become the last applied spec.
+    let listed_more = || inputs.last.is_some_and(|last| !last.is_empty());
+    let is_refused =
+        || !has_settings(desired) || has_deletable(desired, inputs.live) || listed_more();
     (is_empty && desired.roles.is_director() && is_refused()).then(|| {
         "the spec lists no service and no VIP, so everything in its scope would be deleted; a \
          truncated file looks the same"

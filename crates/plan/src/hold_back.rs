@@ -237,8 +237,11 @@ impl OmittedSteps<'_> {
         // IPv6 refuses an address that the interface has with another prefix length.
         let is_taken =
             binding.address.is_ipv6() && self.bound.iter().any(|other| other.same_place(binding));
+        // Or the one with the former label is still there.
+        let is_bound = self.bound.contains(binding);
         is_unready
             || is_taken
+            || is_bound
             || self.devices.contains(&*binding.interface)
             || self.sysctls_not_set.iter().any(|key| hides_vip(key, binding))
             || self.arp_rules().any(|object| object.carries(binding))

@@ -80,6 +80,38 @@ fn a_new_vip_is_bound_beside_one_of_its_subnet_that_gets_another_label() {
 }
 
 #[test]
+fn secondaries_with_the_right_label_are_bound_again_with_their_primary() {
+    let mut desired = with_vips([1, 2, 3].map(wide));
+    for (binding, vip) in &mut desired.vips {
+        let label = (*binding == wide(2)).then(|| "eth0:1".into());
+        *vip = Vip { label, ..Vip::default() };
+    }
+    let mut kernel = host();
+    let report = apply(&mut kernel, &desired);
+    assert!(report.is_success(), "{report:?}");
+    assert!(plan_of(&desired, &kernel.live).is_in_sync());
+}
+
+#[test]
+fn a_primary_that_cannot_be_relabelled_costs_no_secondary() {
+    let mut labelled = with_vips([2, 3].map(wide));
+    for vip in labelled.vips.values_mut() {
+        *vip = Vip { label: Some("eth0:1".into()), ..Vip::default() };
+    }
+    let mut kernel = host();
+    // Its address would leave with the primary.
+    kernel.live.addresses.insert(wide(1), Owner::Other);
+    let live = kernel.live.clone();
+    let steps = plan_of(&labelled, &live).steps;
+    let options = ApplyOptions { on_failure: OnFailure::Keep, ..ApplyOptions::default() };
+    let report = execute(&mut kernel, pass(&labelled, live, steps), options, &mut NoopContext);
+    assert!(report.has_failed(), "{report:?}");
+    for last in [1, 2, 3] {
+        assert!(kernel.live.addresses.contains_key(&wide(last)), "{last}: {report:?}");
+    }
+}
+
+#[test]
 fn vips_that_a_failed_pass_bound_are_unbound_again() {
     let desired = with_vips([1, 2, 3, 4].map(wide));
     let mut kernel = host_with([]);

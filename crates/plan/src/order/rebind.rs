@@ -182,9 +182,12 @@ impl Pairs {
             !secondaries.contains_key(it)
                 && subnet(it).is_some_and(|it| subnets_of_new.contains(&it))
         };
+        // The kernel is not asked to delete a primary with secondaries that stay: those of other programs.
+        let staying = secondaries.iter().filter(|(secondary, _)| !is_unbound(secondary));
+        let staying: BTreeSet<&Binding> = staying.map(|(_, primary)| primary).collect();
         let relabelled: BTreeSet<Binding> = rebound
             .into_iter()
-            .filter(|it| leading.contains(it) || gets_one(it))
+            .filter(|it| (leading.contains(it) || gets_one(it)) && !staying.contains(it))
             .cloned()
             .collect();
         for (place, op) in ops.iter().enumerate() {

@@ -1,5 +1,6 @@
 //! VIPs: addresses on interfaces, bound and unbound.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use evenkeel_model::{Binding, Desired, Live, Names, Owner, Vip};
@@ -25,7 +26,8 @@ pub(super) struct VipObject<'a>(pub(super) &'a Binding);
 
 /// Compares the VIPs; `unchanged` counts those that are bound. An address that is on the interface
 /// already is used as it is, unless evenkeel bound it with a prefix length that the spec no longer
-/// has, or with another label. The kernel edits neither, so it is unbound and bound again.
+/// has, or with another label. The kernel edits neither, so it is unbound and bound again, and with it the
+/// secondary addresses of its subnet, which the kernel would delete.
 /// One that another program had bound and released is left to that program.
 pub(crate) fn diff(
     desired: &Desired,
@@ -39,12 +41,24 @@ pub(crate) fn diff(
         Op::Bind { binding: binding.clone(), label }
     };
     let is_left = |binding: &Binding| is_released(binding, desired, live, record);
-    for (binding, vip) in desired.vips.iter().filter(|(binding, _)| !is_left(binding)) {
+    let listed = || desired.vips.iter().filter(|(binding, _)| !is_left(binding));
+    let is_relabelled = |binding: &Binding, vip: &Vip| {
+        has_other_label(binding, vip, live) && live.addresses.get(binding) == Some(&Owner::Evenkeel)
+    };
+    let mut primaries = BTreeSet::new();
+    if !live.secondaries.is_empty() {
+        let relabelled = listed().filter(|(binding, vip)| is_relabelled(binding, vip));
+        primaries.extend(relabelled.map(|(binding, _)| binding));
+    }
+    let goes_along = |binding: &Binding| {
+        let primary = live.secondaries.get(binding);
+        primary.is_some_and(|primary| primaries.contains(primary))
+            && live.addresses.get(binding) == Some(&Owner::Evenkeel)
+    };
+    for (binding, vip) in listed() {
         if !is_bound(binding, live) {
             ops.push(bind(binding, vip));
-        } else if has_other_label(binding, vip, live)
-            && live.addresses.get(binding) == Some(&Owner::Evenkeel)
-        {
+        } else if is_relabelled(binding, vip) || goes_along(binding) {
             ops.push(unbind(binding, live));
             ops.push(bind(binding, vip));
         } else {

@@ -48,3 +48,14 @@ fn a_spec_of_settings_alone_is_refused_only_where_something_could_be_deleted() {
         assert_eq!(guard(&narrow, &with_vip), None, "{narrow:?}");
     }
 }
+
+#[test]
+fn a_spec_of_settings_alone_is_refused_where_the_last_one_listed_more() {
+    let last = spec([(on(1), weighing(&[1]))], Drain::NONE);
+    for desired in settings() {
+        let (live, record) = (Live::default(), PriorState::default());
+        let inputs = Inputs { last: Some(&last), ..Inputs::new(&desired, &live, &record) };
+        let found = refused(&plan(inputs)).map(|(guard, _)| guard);
+        assert_eq!(found, Some(Guard::Empty), "{desired:?}");
+    }
+}
