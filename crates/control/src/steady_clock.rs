@@ -1,7 +1,7 @@
-//! The wall clock as it would be if nobody had set it since the process began to read it.
+//! The wall clock as it would be if it had not been set since the process began to read it.
 //!
 //! What the daemon remembers of the past is in this time, so that a step of the wall clock, by NTP or by
-//! hand, makes nothing older or younger. It is converted to the present wall clock when someone asks.
+//! hand, makes nothing older or younger. It is converted to the present wall clock when it is shown.
 
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

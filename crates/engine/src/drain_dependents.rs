@@ -13,7 +13,7 @@ use crate::drain_wait::RealServerId;
 
 /// The operations of a plan on which the waiting of others depends.
 pub(crate) struct DrainDependents<'a> {
-    /// The services that are deleted, with the real servers that the plan knows of.
+    /// The services that are deleted, with the real servers that they have in the plan.
     departing: BTreeMap<ServiceKey, &'a RealServers>,
     unbound: Vec<&'a Binding>,
     /// Where addresses are bound.
@@ -44,7 +44,7 @@ impl<'a> DrainDependents<'a> {
         Self { departing, unbound, bound, relabelled, secondaries }
     }
 
-    /// The departing services, with the real servers that the plan knows of.
+    /// The departing services, with the real servers that they have in the plan.
     pub(crate) fn departing(&self) -> &BTreeMap<ServiceKey, &'a RealServers> {
         &self.departing
     }

@@ -1,4 +1,4 @@
-//! Opens files that a user named, without a wait that nobody ends.
+//! Opens files that a user named, without waiting for ever.
 //!
 //! Opening a named pipe waits for its writer, opening a device may act (a watchdog starts), and reading
 //! either may never end. A few regular files of the kernel, such as `/proc/kmsg`, never end either.

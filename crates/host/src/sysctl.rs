@@ -19,12 +19,12 @@ pub enum SysctlReading {
     Value {
         /// With white space reduced to single blanks.
         value: String,
-        /// Whether nobody can set it, which its permissions say.
+        /// Whether it cannot be set, by its permissions.
         is_fixed: bool,
     },
     /// It is a directory of settings.
     Directory,
-    /// Its value is not shown; holds what the kernel said.
+    /// Its value is not shown; holds the kernel's error.
     Unreadable(io::Error),
 }
 
@@ -112,7 +112,7 @@ pub fn sysctl_is_read_only(key: &str) -> Result<bool, Error> {
 /// Writes a setting. Needs CAP_NET_ADMIN, or root where the file is root's.
 ///
 /// # Errors
-/// [`Error::Io`] with what the kernel said: ENOENT for no such setting, EINVAL for no such value.
+/// [`Error::Io`] with the kernel's error: ENOENT for no such setting, EINVAL for no such value.
 pub fn set_sysctl(key: &str, value: &str) -> Result<(), Error> {
     let write = fs::OpenOptions::new().write(true).open(path(key)).and_then(|mut file| {
         // One write: the kernel takes each write as a complete value.

@@ -125,9 +125,9 @@ impl Live {
 pub enum SysctlObstacle {
     /// It is a directory of sysctls.
     Directory,
-    /// The kernel does not show its value, which is then not among [`Live::sysctls`]; holds what it said.
+    /// The kernel does not show its value, which is then not among [`Live::sysctls`]; holds the kernel's error.
     Unreadable(Box<str>),
-    /// The kernel only shows its value: nobody can set it.
+    /// The kernel only shows its value: it cannot be set.
     Fixed,
 }
 

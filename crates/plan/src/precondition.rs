@@ -151,7 +151,7 @@ impl fmt::Display for UnmetPrecondition {
             ),
             Self::UnusableSysctl { key, obstacle: SysctlObstacle::Fixed } => write!(
                 f,
-                "sysctl {key} has another value, and the kernel lets nobody set it; remove it from the spec"
+                "sysctl {key} has another value, and the kernel does not permit to set it; remove it from the spec"
             ),
             Self::Unavailable { kind, why } => {
                 write!(f, "{} cannot be managed on this host: {why}", kind.name())

@@ -2,7 +2,7 @@
 //!
 //! The kernel binds the sockets of a sync daemon to the index of its interface. If that is deleted and
 //! created again (a VLAN, a bond, a hot-plugged card), the daemon still runs and is still shown with the
-//! name of the interface, but sends and hears nothing. So the index at its start is recorded.
+//! name of the interface, but sends and receives nothing. So the index at its start is recorded.
 
 use evenkeel_model::{Live, SyncDaemon, SyncState};
 use serde::{Deserialize, Serialize};

@@ -28,7 +28,7 @@ impl DaemonClock {
         SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
     }
 
-    /// Returns the time for what the status says of the past: the wall clock without its steps.
+    /// Returns the time for ages in the status: the wall clock without its steps.
     pub(crate) fn steady(&self) -> u64 {
         evenkeel_control::steady_time()
     }

@@ -120,7 +120,7 @@ fn unusable(key: &str) -> Option<&'static str> {
         ),
         ["netfilter", "nf_conntrack_count"]
         | ["ipv4", "tcp_available_congestion_control" | "tcp_available_ulp"] => {
-            Some("the kernel only shows it, and nobody can set it; remove it")
+            Some("the kernel only shows it, and it cannot be set; remove it")
         }
         _ => None,
     }

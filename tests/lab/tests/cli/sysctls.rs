@@ -134,7 +134,7 @@ fn a_sysctl_that_cannot_be_read_or_set_stops_an_apply_before_its_first_change() 
     let vip = "vips: [ { address: 203.0.113.9, interface: eth0 } ]\n";
     for (key, words) in [
         ("net.ipv6.conf.eth0.stable_secret", "the kernel does not show the value of sysctl"),
-        ("net.ipv4.conf.eth0.mc_forwarding", "the kernel lets nobody set it"),
+        ("net.ipv4.conf.eth0.mc_forwarding", "the kernel does not permit to set it"),
         ("net.ipv4.ip_forward.more", "this kernel has no sysctl"),
     ] {
         fixture.write("spec.yaml", format!("{}{vip}", spec(&format!("{key}: 1, {ARP}: 1"))));
@@ -162,7 +162,7 @@ fn what_no_kernel_can_read_and_set_is_no_valid_spec() {
     for (key, words) in [
         ("net.ipv4.route.flush", "it is a command to the kernel"),
         ("net.ipv4.vs", "it is a directory of sysctls"),
-        ("net.netfilter.nf_conntrack_count", "nobody can set it"),
+        ("net.netfilter.nf_conntrack_count", "it cannot be set"),
     ] {
         fixture.write("spec.yaml", spec(&format!("{key}: 1")));
         let answer = fixture.evenkeel("validate spec.yaml");

@@ -103,7 +103,7 @@ fn make_sync_link() -> u32 {
 }
 
 /// Whether a socket of the kernel on the present interface receives what is sent to that group.
-fn hears(group: &str) -> bool {
+fn receives(group: &str) -> bool {
     run("ip maddress show dev sync0").split_whitespace().any(|word| word == group)
 }
 
@@ -124,14 +124,14 @@ fn a_daemon_restarts_the_sync_daemons_of_an_interface_that_was_made_anew() {
         let host = Host::new();
         let mut index = make_sync_link();
         let daemon = host.watching(&syncing(group), "--interval 1s");
-        assert!(hears(group), "{}", run("ip maddress show dev sync0"));
+        assert!(receives(group), "{}", run("ip maddress show dev sync0"));
         for _ in 0..2 {
             let begin = Instant::now();
             run("ip link delete sync0");
             let before = std::mem::replace(&mut index, make_sync_link());
             assert_ne!(before, index);
-            assert!(within(Duration::from_secs(5), || hears(group)), "{}", daemon.log());
-            say(&format!("{group} is heard again after {:?}", begin.elapsed()));
+            assert!(within(Duration::from_secs(5), || receives(group)), "{}", daemon.log());
+            say(&format!("{group} is received again after {:?}", begin.elapsed()));
             host.wait_for_state("ok");
             let daemons = run("ipvsadm -L --daemon");
             assert_eq!(daemons.matches("mcast=sync0, syncid=7").count(), 2, "{daemons}");
@@ -146,10 +146,10 @@ fn apply_restarts_the_sync_daemons_of_an_interface_that_was_made_anew() {
     host.write("spec.yaml", syncing("224.0.0.81"));
     assert_eq!(host.evenkeel("apply --yes specs/spec.yaml").0, 0);
     let in_sync = || host.evenkeel("plan --detailed-exitcode specs/spec.yaml").0 == 0;
-    assert!(in_sync() && hears("224.0.0.81"));
+    assert!(in_sync() && receives("224.0.0.81"));
     run("ip link delete sync0");
     make_sync_link();
-    assert!(!hears("224.0.0.81"), "the kernel does not do it itself");
+    assert!(!receives("224.0.0.81"), "the kernel does not do it itself");
     let (code, stdout, stderr) = host.evenkeel("plan --detailed-exitcode specs/spec.yaml");
     assert_eq!(code, 2, "{stdout}{stderr}");
     for state in ["master", "backup"] {
@@ -160,5 +160,5 @@ fn apply_restarts_the_sync_daemons_of_an_interface_that_was_made_anew() {
     }
     let (code, stdout, stderr) = host.evenkeel("apply --yes specs/spec.yaml");
     assert_eq!(code, 0, "{stdout}{stderr}");
-    assert!(in_sync() && hears("224.0.0.81"));
+    assert!(in_sync() && receives("224.0.0.81"));
 }
