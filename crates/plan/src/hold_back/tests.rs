@@ -491,3 +491,17 @@ fn a_primary_address_stays_while_one_of_its_secondaries_is_held_back() {
     live.secondaries = [2, 3].map(|last| (wide(last), wide(1))).into();
     assert_eq!(rest(&desired, &live, [AVip(wide(2))]), [unbind(3)]);
 }
+
+#[test]
+fn a_vip_whose_former_label_stays_is_not_bound_again() {
+    let wide = |last| Binding { prefix: 24, ..vip(last) };
+    let mut live = host([], &[wide(1), wide(2), wide(3)]);
+    live.secondaries = [2, 3].map(|last| (wide(last), wide(1))).into();
+    let mut desired = spec([], &[wide(1), wide(2), wide(3)]);
+    for vip in desired.vips.values_mut() {
+        vip.label = Some("eth0:1".into());
+    }
+    // The primary stays with the one that is held back, and so does its label.
+    let moved = [(Unbind, AVip(wide(3))), (Bind, AVip(wide(3)))];
+    assert_eq!(rest(&desired, &live, [AVip(wide(2))]), moved);
+}
