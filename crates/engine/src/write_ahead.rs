@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_model::{
     AttemptedClaims, Desired, DesiredTimeouts, HostObject, HostValue, RealServer, RealServers,
-    ServiceKey, Timeouts,
+    ServiceKey, SyncState, Timeouts,
 };
 use evenkeel_plan::{
-    Draining, MasterSysctl, Object, Op, PriorState, UNSET, forget_removed, recorded_key,
+    Draining, MasterSysctl, Object, Op, PriorState, SyncLink, UNSET, forget_removed, recorded_key,
 };
 
 use crate::take_back::take_back;
@@ -52,8 +52,13 @@ pub fn execute_journalled(
     }
     let intended = journal.clone();
     pass.record = journal.record.clone();
+    if desired.sync.is_some() {
+        pass.record.note_sync_links(&pass.live, &pass.steps);
+    }
+    let started = pass.record.sync_links.clone();
     let mut report = execute(kernel, pass, options, context);
     record_outcome(journal, &before, &report, (desired, is_complete));
+    record_started(journal, &report, &started);
     if (is_unwritten || *journal != intended)
         && let Err(error) = state.write(journal)
     {
@@ -82,7 +87,9 @@ fn record_intent(journal: &mut Journal, pass: &Pass<'_>, context: &dyn Execution
     journal.inherit(pass.desired);
     journal.record.note_foreign_vips(pass.desired, &pass.live, &journal.addresses);
     if pass.desired.sync.is_some() {
-        journal.record.note_sync_links(&pass.live, &pass.steps);
+        // What is started is recorded afterwards: a process that is killed before must leave what shows that
+        // a daemon has to be restarted.
+        journal.record.note_sync_links(&pass.live, &[]);
     }
     // A pass for single services has read no others.
     if pass.is_complete {
@@ -183,6 +190,21 @@ fn record_sysctl(
     record.side_effects.insert(key, values);
 }
 
+/// Records the interfaces of the sync daemons that were started, given those of all that were to be. Where the
+/// outcome is unknown, the record from before stays: the daemon is restarted once more.
+fn record_started(journal: &mut Journal, report: &Report, links: &BTreeMap<SyncState, SyncLink>) {
+    for Done { op, outcome } in report.iter() {
+        let Op::AddSync { state, .. } = op else { continue };
+        if *outcome == Outcome::Applied {
+            match links.get(state) {
+                Some(link) => journal.record.sync_links.insert(*state, link.clone()),
+                // The plan created the interface: the next reading shows its index.
+                None => journal.record.sync_links.remove(state),
+            };
+        }
+    }
+}
+
 /// Records the outcomes of the steps.
 fn record_outcome(
     journal: &mut Journal,
@@ -244,13 +266,6 @@ fn record_outcome(
             }
             Op::EditTimeouts { .. } if !may_be_done => {
                 journal.record.former_timeouts = before.record.former_timeouts;
-            }
-            // The daemon from before may still run.
-            Op::AddSync { state, .. } if !may_be_done => {
-                match before.record.sync_links.get(state) {
-                    Some(link) => journal.record.sync_links.insert(*state, link.clone()),
-                    None => journal.record.sync_links.remove(state),
-                };
             }
             Op::Unbind { binding, .. } if is_there => {
                 journal.addresses.remove(binding);

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use evenkeel_model::{
     Binding, DefaultRoute, DefaultRouteValue, Drain, Family, HostObject, HostObjectKind, HostValue,
-    Live, LiveHostObject, MacAddress, Neighbour, NeighbourValue, Owner, RecordedRoute,
-    RouteMessage,
+    Link, Live, LiveHostObject, MacAddress, Neighbour, NeighbourValue, Owner, RecordedRoute,
+    RouteMessage, SyncDaemon, SyncState,
 };
 use evenkeel_plan::{ClockReading, GuardRefusal, Inputs, PriorState, Uptime, plan};
 use rustix::io::Errno;
@@ -64,6 +64,49 @@ fn what_was_rolled_back_is_not_in_the_journal() {
     assert_eq!(kernel.live, before);
     let (read, _) = state.read(false).expect("it can be read");
     assert_eq!((read.addresses, read.record), (BTreeSet::new(), PriorState::default()));
+}
+
+#[test]
+fn the_interface_of_a_sync_daemon_is_recorded_when_the_daemon_was_started() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = StateDir::new(folder.path(), "init");
+    let recorded = |journal: &Journal| journal.record.sync_links.values().next().map(|it| it.index);
+    let daemon = SyncDaemon {
+        interface: "eth1".into(),
+        id: 1,
+        max_length: None,
+        group: None,
+        port: None,
+        ttl: None,
+    };
+    let desired =
+        Desired { sync: Some([(SyncState::Backup, daemon.clone())].into()), ..with_vips([]) };
+    let mut kernel = host_with([]);
+    let link = Link { up: true, dummy: false, owner: Owner::Other };
+    kernel.live.links.get_or_insert_default().insert("eth1".into(), link);
+    kernel.live.sync.insert(SyncState::Backup, daemon);
+    kernel.live.sync_links.insert("eth1".into(), 3);
+    let mut journal = Journal::default();
+    journal.record.applied = true;
+    run(&mut kernel, &desired, ApplyOptions::default(), &state, &mut journal);
+    assert_eq!(recorded(&journal), Some(3), "first seen");
+
+    kernel.live.sync_links.insert("eth1".into(), 9);
+    let live = kernel.live.clone();
+    let steps = plan(Inputs::new(&desired, &live, &journal.record)).steps;
+    assert_eq!(steps.len(), 2, "{steps:?}");
+    let mut killed = journal.clone();
+    record_intent(&mut killed, &pass(&desired, live, steps), &NoopContext);
+    assert_eq!(recorded(&killed), Some(3), "a process that is killed now leaves the old daemon");
+
+    kernel.faults.insert(1, Fault::Refuse(Errno::NOMEM));
+    let mut refused = journal.clone();
+    run(&mut kernel, &desired, ApplyOptions::default(), &state, &mut refused);
+    assert_eq!(recorded(&refused), Some(3));
+    kernel.faults.clear();
+    let report = run(&mut kernel, &desired, ApplyOptions::default(), &state, &mut journal);
+    assert!(report.is_success(), "{report:?}");
+    assert_eq!(recorded(&journal), Some(9));
 }
 
 #[test]
