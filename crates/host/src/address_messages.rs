@@ -110,27 +110,11 @@ impl Binding {
     /// The addresses that the kernel deletes with this one unless it promotes them: if this is an IPv4
     /// primary, the secondaries of its subnet (`__inet_del_ifa` in net/ipv4/devinet.c).
     pub(crate) fn secondaries(&self, index: u32, addresses: &[Address]) -> Vec<IpAddr> {
-        let IpAddr::V4(subnet) = self.address else {
-            return Vec::new();
+        let is_this = |it: &Address| {
+            it.index == index && it.address == self.address && it.prefix == self.prefix
         };
-        let on_link =
-            || addresses.iter().filter(|other| other.index == index && other.prefix == self.prefix);
-        let primary = on_link().any(|other| {
-            other.address == self.address && !other.flags.contains(AddressFlags::SECONDARY)
-        });
-        if !primary {
-            return Vec::new();
-        }
-        on_link()
-            .filter(|other| {
-                other.flags.contains(AddressFlags::SECONDARY) && other.address != self.address
-            })
-            .filter(|other| match other.peer.unwrap_or(other.address) {
-                IpAddr::V4(end) => network(end, self.prefix) == network(subnet, self.prefix),
-                IpAddr::V6(_) => false,
-            })
-            .map(|other| other.address)
-            .collect()
+        let along = secondaries(addresses).into_iter().filter(|it| is_this(it.primary));
+        along.map(|it| it.address.address).collect()
     }
 }
 

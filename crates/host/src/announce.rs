@@ -194,6 +194,18 @@ mod tests {
     }
 
     #[test]
+    fn the_addresses_of_the_host_are_read_only_for_an_interface_that_is_not_known() {
+        let interfaces = PacketAddresses::default();
+        let of = |index| interfaces.of(&Link { index, ..ethernet() });
+        assert_eq!(of(0x7FFF_0001), Err(Errno::ENODEV));
+        // The system has no such interface, so it was not read for this one.
+        let known =
+            getifaddrs().unwrap().find_map(|it| Some(*it.address?.as_link_addr()?)).unwrap();
+        interfaces.0.lock().unwrap().insert(0x7FFF_0001, known);
+        assert_eq!(of(0x7FFF_0001), Ok(known));
+    }
+
+    #[test]
     fn a_working_ethernet_interface_is_announced_on() {
         assert_eq!(ethernet().announcement_source(), Ok([2, 0, 0, 0, 0, 1]));
     }

@@ -151,29 +151,6 @@ fn a_neighbour_with_another_owner_cached_learns_the_new_one() {
 }
 
 #[test]
-fn an_announcement_costs_the_same_however_many_addresses_the_host_has() {
-    fresh_namespace();
-    let _away = pair();
-    let host = Host::connect().unwrap();
-    let vip: IpAddr = "192.0.2.1".parse().unwrap();
-    host.bind(&Binding::host(vip, "near")).unwrap();
-    let announcing = || {
-        let start = Instant::now();
-        for _ in 0..200 {
-            assert_eq!(host.announce(vip, "near").unwrap(), Announcement::Announced);
-        }
-        start.elapsed()
-    };
-    let alone = announcing();
-    for number in 0..2_000_u16 {
-        let [high, low] = number.to_be_bytes();
-        host.bind(&Binding::host([10, 0, high, low].into(), "near")).unwrap();
-    }
-    let among_many = announcing();
-    assert!(among_many < 4 * alone, "{alone:?} alone, {among_many:?} among 2,000");
-}
-
-#[test]
 fn an_interface_that_was_made_anew_is_announced_on() {
     fresh_namespace();
     let _away = pair();
