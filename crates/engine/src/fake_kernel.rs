@@ -3,6 +3,7 @@
 //! It exists for property and fault tests: ten thousand passes take seconds, and any operation
 //! can be made to fail. It does not replace the real kernel; the same tests run against both.
 
+mod addresses;
 mod host_objects;
 mod proc_table;
 mod shared;
@@ -10,7 +11,7 @@ mod sysctls;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::RandomState;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use evenkeel_control::{LockError, PendingElsewhere};
 use evenkeel_host::Capability;
@@ -165,36 +166,8 @@ impl FakeKernel {
                 let service = self.live.services.get_mut(service).ok_or(Errno::SRCH)?;
                 service.real_servers.remove(key).map(drop).ok_or(Errno::NOENT)
             }
-            Op::Bind { binding, label } => {
-                self.require_interface(&binding.interface)?;
-                // IPv6 refuses a second prefix length of one address, IPv4 takes it.
-                let is_taken = |other: &Binding| match Family::from(other.address) {
-                    Family::Ipv4 => other == binding,
-                    Family::Ipv6 => other.same_place(binding),
-                };
-                if self.live.bound(binding.address).any(|(it, _)| is_taken(it)) {
-                    return Err(Errno::EXIST);
-                }
-                self.note_secondary(binding);
-                self.live.addresses.insert(binding.clone(), Owner::Evenkeel);
-                if let Some(label) = label.as_ref().filter(|_| binding.address.is_ipv4()) {
-                    self.live.labels.insert(binding.clone(), label.clone());
-                }
-                Ok(())
-            }
-            Op::Unbind { binding, .. } => {
-                self.require_interface(&binding.interface)?;
-                // The real one would delete them too, and is not asked to.
-                if self.live.secondaries.values().any(|primary| primary == binding) {
-                    return Err(Errno::BUSY);
-                }
-                self.live.labels.remove(binding);
-                self.live.secondaries.remove(binding);
-                self.live.addresses.remove(binding).ok_or(Errno::ADDRNOTAVAIL)?;
-                self.forget_sources();
-                self.forget_neighbours(binding);
-                Ok(())
-            }
+            Op::Bind { binding, label } => self.bind(binding, label.as_deref()),
+            Op::Unbind { binding, .. } => self.unbind(binding),
             Op::AddHostObject { object, after } => self.add_host_object(object, after),
             Op::EditHostObject { object: HostObject::DefaultRoute(route), before, after } => {
                 self.replace_default_route(*route, before, after)
@@ -210,26 +183,6 @@ impl FakeKernel {
                 self.add_host_object(object, after)
             }
             Op::DeleteHostObject { object, .. } => self.delete_host_object(object),
-        }
-    }
-
-    fn require_interface(&self, name: &str) -> Result<(), Errno> {
-        let exists = self.live.links.as_ref().is_some_and(|links| links.contains_key(name));
-        if exists { Ok(()) } else { Err(Errno::NODEV) }
-    }
-
-    /// Notes whether an address is a secondary: the interface has one of its subnet with the same length
-    /// (`__inet_insert_ifa`). This kernel promotes none.
-    fn note_secondary(&mut self, binding: &Binding) {
-        let Some(subnet) = reaching(binding) else { return };
-        let primary = self.live.addresses.keys().find(|other| {
-            other.interface == binding.interface
-                && other.prefix == binding.prefix
-                && reaching(other) == Some(subnet)
-                && !self.live.secondaries.contains_key(*other)
-        });
-        if let Some(primary) = primary.cloned() {
-            self.live.secondaries.insert(binding.clone(), primary);
         }
     }
 
@@ -323,17 +276,18 @@ impl FakeKernel {
         Ok(())
     }
 
-    fn is_local(&self, address: IpAddr) -> bool {
-        self.live.bound(address).next().is_some()
-    }
-
     /// Whether `ip_vs_new_dest` accepts it as the address of another host.
     fn is_unicast(&self, address: IpAddr) -> bool {
         match address {
             IpAddr::V4(address) => {
                 let is_unspecified = address.is_unspecified();
                 let special = is_unspecified || address.is_multicast() || address.is_broadcast();
-                !special && !self.live.addresses.keys().any(|binding| reaches_all(binding, address))
+                !special
+                    && !self
+                        .live
+                        .addresses
+                        .keys()
+                        .any(|binding| addresses::reaches_all(binding, address))
             }
             IpAddr::V6(address) => {
                 let is_mapped = address.to_ipv4_mapped().is_some();
@@ -367,18 +321,6 @@ fn stored(key: ServiceKey, mut config: ServiceConfig) -> ServiceConfig {
         persistence.netmask = Netmask::host(key.family());
     }
     config
-}
-
-/// Whether this is the broadcast address of the binding's network.
-fn reaches_all(binding: &Binding, address: Ipv4Addr) -> bool {
-    binding.prefix < 31 && reaching(binding) == Some(address)
-}
-
-/// The broadcast address of the binding's IPv4 network.
-fn reaching(binding: &Binding) -> Option<Ipv4Addr> {
-    let IpAddr::V4(local) = binding.address else { return None };
-    let hosts = u32::MAX.checked_shr(binding.prefix.into()).unwrap_or(0);
-    Some(Ipv4Addr::from_bits(local.to_bits() | hosts))
 }
 
 /// Checks what `ip_vs_genl_set_cmd`, `ip_vs_add_dest` and `ip_vs_edit_dest` check.
