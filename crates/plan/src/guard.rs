@@ -207,12 +207,13 @@ pub(crate) fn refusals(inputs: &Inputs<'_>, ops: &[Op]) -> Vec<GuardRefusal> {
 
 /// A host that is no director has no services of its own to lose: a spec that lists it no longer is how a
 /// real server is taken out. A spec that lists what other directors have is not empty, nor is one with
-/// sysctls, timeouts or sync daemons where there is nothing to delete and the last applied spec had no more.
+/// sysctls, timeouts, sync daemons or host objects where there is nothing to delete and the last applied spec had no more.
 fn empty(inputs: &Inputs<'_>) -> Option<String> {
     let desired = inputs.desired;
-    let is_empty = desired.is_empty() && desired.elsewhere.is_empty();
-    // After a reboot nothing could be deleted, and a truncated file would become the last applied spec.
-    let listed_more = || inputs.last.is_some_and(|last| !last.is_empty());
+    let has_no_traffic = |desired: &Desired| desired.services.is_empty() && desired.vips.is_empty();
+    let is_empty = has_no_traffic(desired) && desired.elsewhere.is_empty();
+    // After a reboot the host is empty: a truncated file would pass and become the last applied spec.
+    let listed_more = || inputs.last.is_some_and(|last| !has_no_traffic(last));
     let is_refused =
         || !has_settings(desired) || has_deletable(desired, inputs.live) || listed_more();
     (is_empty && desired.roles.is_director() && is_refused()).then(|| {
@@ -222,20 +223,23 @@ fn empty(inputs: &Inputs<'_>) -> Option<String> {
     })
 }
 
-/// Whether the spec names settings of the namespace.
+/// Whether the spec names something else than services and VIPs.
 fn has_settings(desired: &Desired) -> bool {
     let has_timeouts = desired.timeouts != DesiredTimeouts::default();
-    has_timeouts || desired.sync.is_some() || !desired.sysctls.is_empty()
+    let has_settings = has_timeouts || desired.sync.is_some() || !desired.sysctls.is_empty();
+    has_settings || !desired.host_objects.is_empty()
 }
 
-/// Whether there is a service, a VIP or a host object that is deleted unless the spec lists it.
+/// Whether there is a service or a VIP that is deleted unless the spec lists it, or a host object where the
+/// spec lists none.
 fn has_deletable(desired: &Desired, live: &Live) -> bool {
     let is_ours = |owner: &Owner| *owner == Owner::Evenkeel;
     let mut vips = live.addresses.iter().filter(|(_, owner)| is_ours(owner));
     let mut host_objects = live.host_objects.objects.iter().filter(|(_, it)| is_ours(&it.owner));
     live.services.keys().any(|key| desired.governs(key))
         || vips.any(|(vip, _)| desired.governs_vip(vip))
-        || host_objects.any(|(object, _)| desired.governs_host_object(object))
+        || desired.host_objects.is_empty()
+            && host_objects.any(|(object, _)| desired.governs_host_object(object))
 }
 
 /// Returns the labels of services.

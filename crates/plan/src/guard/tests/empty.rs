@@ -1,6 +1,8 @@
 //! The guard `empty`.
 
-use evenkeel_model::{DesiredTimeouts, Limits, SyncState};
+use evenkeel_model::{
+    DesiredTimeouts, HostObject, HostValue, Limits, MacAddress, Neighbour, SyncState,
+};
 
 use super::*;
 
@@ -47,6 +49,18 @@ fn a_spec_of_settings_alone_is_refused_only_where_something_could_be_deleted() {
         assert_eq!(guard(&narrow, &with_service), None, "{narrow:?}");
         assert_eq!(guard(&narrow, &with_vip), None, "{narrow:?}");
     }
+}
+
+#[test]
+fn a_spec_of_neighbours_alone_is_refused_only_where_services_or_vips_could_be_deleted() {
+    let neighbour = Neighbour { address: [10, 0, 0, 1].into(), interface: "eth0".into() };
+    let mac = MacAddress([2, 0, 0, 0, 0, 1]);
+    let host_objects = [(HostObject::from(neighbour), HostValue::from(mac))].into();
+    let desired = Desired { host_objects, ..spec([], Drain::NONE) };
+    assert_eq!(guard(&desired, &Live::default()), None);
+    let with_service = host([(on(1), weighing(&[1]))]);
+    assert_eq!(guard(&desired, &with_service), Some(Guard::Empty));
+    assert_eq!(guard(&desired, &bound(Live::default(), [vip(1)])), Some(Guard::Empty));
 }
 
 #[test]
