@@ -94,20 +94,27 @@ fn secondaries_with_the_right_label_are_bound_again_with_their_primary() {
 
 #[test]
 fn a_primary_that_cannot_be_relabelled_costs_no_secondary() {
-    let mut labelled = with_vips([2, 3].map(wide));
-    for vip in labelled.vips.values_mut() {
-        *vip = Vip { label: Some("eth0:1".into()), ..Vip::default() };
-    }
-    let mut kernel = host();
-    // Its address would leave with the primary.
-    kernel.live.addresses.insert(wide(1), Owner::Other);
-    let live = kernel.live.clone();
-    let steps = plan_of(&labelled, &live).steps;
-    let options = ApplyOptions { on_failure: OnFailure::Keep, ..ApplyOptions::default() };
-    let report = execute(&mut kernel, pass(&labelled, live, steps), options, &mut NoopContext);
-    assert!(report.has_failed(), "{report:?}");
-    for last in [1, 2, 3] {
-        assert!(kernel.live.addresses.contains_key(&wide(last)), "{last}: {report:?}");
+    // In the order of the plan before and after the primary, with another label and with the right one.
+    for (foreign, ours, is_relabelled) in [(1, 3, true), (1, 3, false), (3, 1, true), (3, 1, false)]
+    {
+        let mut labelled = with_vips([2, ours].map(wide));
+        for (binding, vip) in &mut labelled.vips {
+            let is_labelled = is_relabelled || *binding == wide(2);
+            let label = is_labelled.then(|| "eth0:1".into());
+            *vip = Vip { label, ..Vip::default() };
+        }
+        let mut kernel = host();
+        kernel.live.addresses.insert(wide(foreign), Owner::Other);
+        let live = kernel.live.clone();
+        let steps = plan_of(&labelled, &live).steps;
+        let is_moved = |op: &Op| matches!(op, Op::Unbind { binding, .. } if *binding == wide(ours));
+        assert_eq!(steps.iter().any(is_moved), is_relabelled, "{steps:?}");
+        let options = ApplyOptions { on_failure: OnFailure::Keep, ..ApplyOptions::default() };
+        let report = execute(&mut kernel, pass(&labelled, live, steps), options, &mut NoopContext);
+        assert!(report.has_failed(), "{report:?}");
+        for last in [1, 2, 3] {
+            assert!(kernel.live.addresses.contains_key(&wide(last)), "{last}: {report:?}");
+        }
     }
 }
 

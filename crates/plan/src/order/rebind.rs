@@ -30,8 +30,8 @@ pub(super) fn unbind_secondaries_first(ops: &mut [Op], secondaries: &BTreeMap<Bi
 /// would be: the address is unbound and bound again at once.
 ///
 /// The primary address of a subnet is unbound after the secondaries that the kernel would delete with it.
-/// With another length, its old one is unbound last. With another label, its secondaries that get another
-/// one are unbound first, and bound again after it, as are new VIPs of its subnet.
+/// With another length, its old one is unbound last. With another label, evenkeel's secondaries of it
+/// are unbound first, and bound again after it, as are new VIPs of its subnet.
 pub(super) fn rebind_in_pairs(ops: Vec<Op>, secondaries: &BTreeMap<Binding, Binding>) -> Vec<Op> {
     let pairs = Pairs::new(&ops, secondaries);
     if pairs.of_bind.is_empty() {

@@ -45,10 +45,18 @@ pub(crate) fn diff(
     let is_relabelled = |binding: &Binding, vip: &Vip| {
         has_other_label(binding, vip, live) && live.addresses.get(binding) == Some(&Owner::Evenkeel)
     };
+    // Not those that stay because the kernel would delete another secondary with them, too.
     let mut primaries = BTreeSet::new();
     if !live.secondaries.is_empty() {
+        let is_ours = |it: &Binding| {
+            live.addresses.get(it) == Some(&Owner::Evenkeel)
+                && (desired.vips.contains_key(it) || desired.governs_vip(it))
+        };
+        let others = live.secondaries.iter().filter(|(secondary, _)| !is_ours(secondary));
+        let staying: BTreeSet<&Binding> = others.map(|(_, primary)| primary).collect();
         let relabelled = listed().filter(|(binding, vip)| is_relabelled(binding, vip));
-        primaries.extend(relabelled.map(|(binding, _)| binding));
+        let relabelled = relabelled.map(|(binding, _)| binding);
+        primaries.extend(relabelled.filter(|binding| !staying.contains(binding)));
     }
     let goes_along = |binding: &Binding| {
         let primary = live.secondaries.get(binding);
