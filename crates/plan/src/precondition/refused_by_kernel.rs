@@ -1,6 +1,6 @@
 //! Real servers and sync daemons that the kernel will refuse, as the reading shows.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use evenkeel_model::{Binding, Family, Live, RealServerKey, Service, ServiceKey, SyncState};
@@ -10,15 +10,17 @@ use crate::Op;
 
 /// Returns what the kernel will refuse of these steps.
 pub(super) fn refused_by_kernel(live: &Live, ops: &[Op]) -> Vec<UnmetPrecondition> {
+    let up = live.addresses.keys().filter(|it| is_up(live, &it.interface));
+    let broadcasts: BTreeMap<Ipv4Addr, &Binding> =
+        up.filter_map(|it| Some((broadcast(it)?, it))).collect();
     let mut found = BTreeSet::new();
     for op in ops {
         if let Op::AddRealServer { key, .. } = op
             && let IpAddr::V4(address) = key.address
-            && !live.addresses.keys().any(|binding| binding.address == key.address)
-            && let Some(binding) = live.addresses.keys().find(|it| reaches_all(it, address))
-            && is_up(live, &binding.interface)
+            && live.bound(key.address).next().is_none()
+            && let Some(binding) = broadcasts.get(&address)
         {
-            found.insert((key.address, binding));
+            found.insert((key.address, *binding));
         }
     }
     let broadcasts = found.into_iter().map(|(address, binding)| {
@@ -79,14 +81,14 @@ fn sync_beside_mixed(live: &Live, ops: &[Op]) -> Option<UnmetPrecondition> {
     (!services.is_empty()).then_some(UnmetPrecondition::SyncBesideMixed { services })
 }
 
-/// Whether this is the broadcast address of the binding's network, which the kernel adds to its local routes.
-fn reaches_all(binding: &Binding, address: Ipv4Addr) -> bool {
+/// The broadcast address of the binding's network, which the kernel adds to its local routes.
+fn broadcast(binding: &Binding) -> Option<Ipv4Addr> {
     match binding.address {
         IpAddr::V4(local) if binding.prefix < 31 => {
             let hosts = u32::MAX.checked_shr(binding.prefix.into()).unwrap_or(0);
-            local.to_bits() | hosts == address.to_bits()
+            Some(Ipv4Addr::from_bits(local.to_bits() | hosts))
         }
-        _ => false,
+        _ => None,
     }
 }
 
