@@ -70,8 +70,8 @@ impl PendingMarker {
         Role::PENDING.holders().is_ok_and(|holders| !holders.is_empty())
     }
 
-    /// Checks that no apply is pending, for callers whose own journal has none. With the lock, which shows
-    /// it as a rule, nothing is read.
+    /// Checks that no apply is pending, for callers whose own journal has none. If the lock showed no pending
+    /// apply when it was taken, nothing is read.
     ///
     /// # Errors
     /// One is pending, and still is after the time in which its watchdog would notice a

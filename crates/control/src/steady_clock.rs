@@ -35,8 +35,8 @@ impl Reading {
         origin.wall + self.uptime.saturating_sub(origin.uptime)
     }
 
-    /// By how many seconds the wall clock was set forward since the origin. A fraction is none: the two
-    /// clocks are read one after the other, and differ by what NTP corrects.
+    /// By how many seconds the wall clock was set forward since the origin. Less than one counts as none: the
+    /// two clocks are read one after the other, and NTP corrects one of them.
     fn step(self, origin: Self) -> i64 {
         let (wall, steady) = (self.wall.as_millis(), self.steady(origin).as_millis());
         let whole = |milliseconds: u128| i64::try_from(milliseconds / 1_000).unwrap_or(i64::MAX);

@@ -18,7 +18,7 @@ pub(crate) struct DrainDependents<'a> {
     unbound: Vec<&'a Binding>,
     /// Where addresses are bound.
     bound: BTreeSet<(IpAddr, &'a str)>,
-    /// What is bound; of what is unbound, too, only the label changes.
+    /// The VIPs that are bound; one that is also unbound only changes its label.
     relabelled: BTreeSet<&'a Binding>,
     secondaries: &'a BTreeMap<Binding, Binding>,
 }

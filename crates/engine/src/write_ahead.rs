@@ -87,8 +87,8 @@ fn record_intent(journal: &mut Journal, pass: &Pass<'_>, context: &dyn Execution
     journal.inherit(pass.desired);
     journal.record.note_foreign_vips(pass.desired, &pass.live, &journal.addresses);
     if pass.desired.sync.is_some() {
-        // What is started is recorded afterwards: a process that is killed before must leave what shows that
-        // a daemon has to be restarted.
+        // A new index is recorded after the start: if the process is killed before, the former one makes the
+        // next pass restart the daemon.
         journal.record.note_sync_links(&pass.live, &[]);
     }
     // A pass for single services has read no others.

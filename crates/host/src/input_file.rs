@@ -65,10 +65,10 @@ impl InputFile {
         if !may_be_opened(fs::metadata(path)?.file_type()) {
             return Err(InputFileError::NotRegular);
         }
-        // What is put there meanwhile is not waited for either.
+        // The file may be replaced after that check; opening does not wait.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let opened = match openat(CWD, path, flags, Mode::empty()) {
-            // What the kernel calls opening a socket.
+            // open(2) of a socket.
             Err(Errno::NXIO) => return Err(InputFileError::NotRegular),
             opened => opened.map_err(io::Error::from)?,
         };

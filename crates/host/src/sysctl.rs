@@ -34,7 +34,7 @@ pub enum SysctlReading {
 /// the name of an interface: `net.ipv4.conf.eth0/100.rp_filter`.
 ///
 /// # Errors
-/// [`Error::Read`] only for what no setting is the reason of: no free descriptor, no memory.
+/// [`Error::Read`] only if this process lacks descriptors or memory.
 pub fn read_sysctl(key: &str) -> Result<SysctlReading, Error> {
     let path = path(key);
     let read = || {

@@ -40,9 +40,10 @@
 //!     service needs, then delete services: in the reverse order their traffic would reach the host's
 //!     own sockets in between. Unbinding a VIP stops every connection through it, so this phase
 //!     follows the drains. Secondary addresses of a subnet are unbound before their primary, with which
-//!     the kernel would delete those that stay bound in between. Host objects that connections to real servers may depend on, and that the
-//!     kernel deletes with a VIP, are added again at once. The kernel deletes real servers with their
-//!     service, in one operation. Finally, delete dummy devices without VIPs.
+//!     the kernel would delete those that stay bound in between. Host objects that connections to real
+//!     servers may depend on, and that the kernel deletes with a VIP, are added again at once. The kernel
+//!     deletes real servers with their service, in one operation. Finally, delete dummy devices without
+//!     VIPs.
 //! 14. Restore sysctls that the spec no longer names: drains and deletions (11. to 13.) depend on the
 //!     values in force, and the VIPs that rely on `arp_ignore` are unbound now. Those that the kernel
 //!     rewrites with one that is restored follow it. Then delete tunnel devices and FOU ports.

@@ -1,4 +1,5 @@
-//! The daemon's clocks: a monotonic one for deadlines, and the wall clock for what is reported.
+//! The daemon's clocks: a monotonic one for deadlines, the wall clock for points in time that are reported, and
+//! the wall clock without its steps for ages.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
