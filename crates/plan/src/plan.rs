@@ -90,7 +90,7 @@ pub fn plan(inputs: Inputs<'_>) -> Plan {
     warnings.extend(foreign_values(desired, live));
     warnings.extend(default_route_warnings(&inputs));
     warnings.extend(reordered(desired, &readded));
-    let steps = order(added, readded, ops, live);
+    let steps = order(added, readded, ops, desired, live);
     warnings.extend(staying_devices(desired, live, &steps));
     warnings.extend(untranslated(desired, live, &steps));
     if drops_after_drains(ConnectionSysctls::new(live, &steps), &steps) {
@@ -125,7 +125,8 @@ fn all_refusals(inputs: &Inputs<'_>, steps: &[Op]) -> Vec<GuardRefusal> {
     if let Some(judged) = inputs.judged {
         let at_once = Inputs { desired: judged, judged: None, ..*inputs };
         let Difference { added, readded, ops, .. } = difference(&at_once);
-        let put_off = refusals(&at_once, &order(added, readded, ops, at_once.live));
+        let steps = order(added, readded, ops, judged, at_once.live);
+        let put_off = refusals(&at_once, &steps);
         let is_new = |it: &GuardRefusal| all.iter().all(|refusal| refusal.guard != it.guard);
         let put_off: Vec<_> = put_off.into_iter().filter(is_new).collect();
         all.extend(put_off);

@@ -36,10 +36,6 @@ pub(crate) fn diff(
     unchanged: &mut usize,
 ) -> Vec<Op> {
     let mut ops = Vec::new();
-    let bind = |binding: &Binding, vip: &Vip| {
-        let label = vip.label.clone().filter(|label| **label != *binding.interface);
-        Op::Bind { binding: binding.clone(), label }
-    };
     let is_left = |binding: &Binding| is_released(binding, desired, live, record);
     let listed = || desired.vips.iter().filter(|(binding, _)| !is_left(binding));
     let is_relabelled = |binding: &Binding, vip: &Vip| {
@@ -65,10 +61,10 @@ pub(crate) fn diff(
     };
     for (binding, vip) in listed() {
         if !is_bound(binding, live) {
-            ops.push(bind(binding, vip));
+            ops.push(Op::bind(binding, vip));
         } else if is_relabelled(binding, vip) || goes_along(binding) {
             ops.push(unbind(binding, live));
-            ops.push(bind(binding, vip));
+            ops.push(Op::bind(binding, vip));
         } else {
             *unchanged += 1;
         }
@@ -82,6 +78,14 @@ pub(crate) fn diff(
         }
     }
     ops
+}
+
+impl Op {
+    /// Returns the operation that binds this VIP of a spec.
+    pub fn bind(binding: &Binding, vip: &Vip) -> Self {
+        let label = vip.label.clone().filter(|label| **label != *binding.interface);
+        Self::Bind { binding: binding.clone(), label }
+    }
 }
 
 fn unbind(binding: &Binding, live: &Live) -> Op {
