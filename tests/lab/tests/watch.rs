@@ -23,6 +23,7 @@ mod full_disk;
 mod git;
 mod http;
 mod left_scope;
+mod lost_vips;
 mod namespaces;
 mod neighbours;
 mod parameters;
