@@ -56,11 +56,12 @@ fn a_vip_is_bound_again_while_the_reconciler_makes_no_progress() {
     let host = Host::new();
     let daemon = host.watching(SPEC, "--interval 1h");
     let stopped = StoppedReconciler::of(&daemon);
+    let last_pass = host.status()["last_pass"].clone();
     for vip in VIPS {
         unbind(vip);
         assert!(within(REPORTED, || is_bound(vip)), "{vip}");
     }
-    assert_eq!(host.status()["last_pass"]["trigger"], "start");
+    assert_eq!(host.status()["last_pass"], last_pass);
     drop(stopped);
     let log = "a lost VIP was bound again at once";
     let is_counted = || daemon.log().matches(log).count() == VIPS.len();
