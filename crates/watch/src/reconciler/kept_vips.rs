@@ -12,6 +12,9 @@ use tracing::info;
 use super::Reconciler;
 use crate::lost_vips::{KeptVips, Rebinds};
 
+/// The most log lines about VIPs that were lost together.
+const MAX_LINES: usize = 10;
+
 /// The VIPs of the active spec that evenkeel has bound, as of the last pass.
 #[derive(Debug)]
 pub(super) struct BoundVips {
@@ -73,9 +76,15 @@ impl<K: Kernel> Reconciler<K> {
             return;
         }
         let (now, desired) = (self.schedule.clock.now(), self.specs.desired());
+        let vips = rebound.len();
+        if vips > MAX_LINES {
+            info!(vips, "lost VIPs were bound again at once");
+        }
         for op in rebound {
             let object = op.object();
-            info!(object = object.to_string(), "a lost VIP was bound again at once");
+            if vips <= MAX_LINES {
+                info!(object = object.to_string(), "a lost VIP was bound again at once");
+            }
             self.conflicts.undone(op, false, &desired, now);
             self.outputs.metrics.operation(op.verb().as_str(), Outcome::Applied.as_str());
             self.outputs.metrics.drift(object.kind());
