@@ -37,6 +37,7 @@ mod rollback_builder;
 mod rollback_plan;
 mod service_selection;
 mod simulate;
+mod subnet;
 mod sync_links;
 mod sysctl_side_effects;
 mod teardown;

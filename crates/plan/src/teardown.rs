@@ -15,7 +15,7 @@ use crate::guard::Advice;
 use crate::order::Phase;
 use crate::resource::dummy::is_link_local;
 use crate::warning::KeptTimeout;
-use crate::{Guard, Op, OtherOwners, Plan, PriorState, Warning};
+use crate::{Guard, Op, OtherOwners, Plan, PriorState, UnmetPrecondition, Warning};
 
 pub use remaining::{Remaining, StayingService, Stays, TeardownInputs, remaining};
 
@@ -37,13 +37,15 @@ pub fn teardown(
         causes: _,
         impacts,
         mut refusals,
-        unmet_preconditions,
+        mut unmet_preconditions,
         mut warnings,
         unchanged,
         out_of_scope,
         // A teardown removes it at once.
         staying: _,
     } = plan;
+    // The step fails and the rest is undone.
+    unmet_preconditions.retain(|it| !matches!(it, UnmetPrecondition::SecondariesStay { .. }));
     refusals.retain(|refusal| refusal.guard == Guard::UnbindInUse);
     for reason in refusals.iter_mut().flat_map(|refusal| &mut refusal.reasons) {
         reason.advice = reason.advice.map(Advice::for_teardown);

@@ -112,6 +112,8 @@ fn every_text_of_a_plan_is_as_reviewed() {
             BroadcastRealServer,
             MixedBesideSync,
             SyncBesideMixed,
+            SecondariesStay,
+            Ipv6Disabled,
             SeveralDefaultRoutes,
             Unavailable
         },
@@ -150,6 +152,20 @@ fn every_text_of_a_plan_is_as_reviewed() {
                 daemons: vec![SyncState::Master, SyncState::Backup],
             },
             UnmetPrecondition::SyncBesideMixed { services: vec![on(1)] },
+            UnmetPrecondition::SecondariesStay {
+                primary: Binding { prefix: 24, ..vip() },
+                secondaries: vec![[192, 0, 2, 2].into()],
+            },
+            UnmetPrecondition::Ipv6Disabled {
+                interface: "eth0".into(),
+                vips: [vip_ipv6().address].into(),
+                is_set: false,
+            },
+            UnmetPrecondition::Ipv6Disabled {
+                interface: "eth0.100".into(),
+                vips: [vip_ipv6().address].into(),
+                is_set: true,
+            },
             UnmetPrecondition::SeveralDefaultRoutes {
                 route: DefaultRoute { family: Family::Ipv6 },
             },
