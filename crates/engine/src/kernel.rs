@@ -228,6 +228,9 @@ pub struct ReadRequest {
     pub master_values: Option<BTreeMap<MasterSysctl, Box<str>>>,
     /// The interfaces of the sync daemons that the spec asks for.
     pub sync_links: BTreeSet<Box<str>>,
+    /// The addresses of the spec's services. Routes of type `local` are read only where no interface that is up has
+    /// one of them: they take a dump of all tables.
+    pub service_addresses: BTreeSet<IpAddr>,
 }
 
 impl ReadRequest {
@@ -271,11 +274,25 @@ impl ReadRequest {
         }
         self.master_values = Some(values);
         self.host_objects.extend(desired.host_objects.keys().map(HostObject::kind));
+        self.service_addresses.extend(desired.services.keys().filter_map(ServiceKey::vip));
         // The default routes are compared with those that NAT needs, and a plan warns of another.
         if !desired.expected_gateways.is_empty() {
             self.host_objects.insert(HostObjectKind::DefaultRoute);
         }
         self
+    }
+
+    /// Returns the requested addresses of services that no interface that is up has; `None` if none was
+    /// requested.
+    pub(crate) fn unbound_addresses(&self, live: &Live) -> Option<BTreeSet<IpAddr>> {
+        let addresses = Some(&self.service_addresses).filter(|all| !all.is_empty())?;
+        Some(
+            addresses
+                .iter()
+                .copied()
+                .filter(|it| live.bound_and_up(*it).next().is_none())
+                .collect(),
+        )
     }
 
     /// Returns the masters whose side effects are read, as `value` reads sysctls.

@@ -44,6 +44,7 @@ mod teardown;
 #[cfg(test)]
 mod test_fixtures;
 mod unchanged;
+mod unreachable;
 mod value;
 mod warning;
 #[cfg(test)]

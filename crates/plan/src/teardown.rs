@@ -50,8 +50,12 @@ pub fn teardown(
     for reason in refusals.iter_mut().flat_map(|refusal| &mut refusal.reasons) {
         reason.advice = reason.advice.map(Advice::for_teardown);
     }
-    // No spec follows: timeouts that it does not name are none of a teardown's.
-    warnings.retain(|it| !matches!(it, Warning::TimeoutStays { .. }));
+    // No spec follows: timeouts that it does not name are none of a teardown's, nor are services that stay,
+    // because evenkeel only adopted them.
+    warnings.retain(|it| {
+        use Warning::{NoServers, NotLocal, TimeoutStays};
+        !matches!(it, TimeoutStays { .. } | NotLocal(_) | NoServers(_))
+    });
     for warning in &mut warnings {
         if let Warning::Reordered { is_teardown, .. } | Warning::DroppingDrains { is_teardown } =
             warning

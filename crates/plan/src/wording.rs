@@ -94,6 +94,8 @@ fn every_text_of_a_plan_is_as_reviewed() {
             OtherGateway,
             TunnelStays,
             Untranslated,
+            NotLocal,
+            NoServers,
             PartsStay,
             LooserGuards,
             GuardsNotJudged,
@@ -430,6 +432,8 @@ fn warnings() -> Vec<Warning> {
         other_gateway(None, false),
         Warning::TunnelStays { interface: "tunl0".into(), bound: vip() },
         Warning::Untranslated(vec!["web/192.0.2.1:80/tcp".into()]),
+        Warning::NotLocal(vec!["web/192.0.2.1:80/tcp".into()]),
+        Warning::NoServers(vec!["web/192.0.2.1:80/tcp".into(), "mail/192.0.2.1:25/tcp".into()]),
         Warning::PartsStay(vec!["web/192.0.2.1:80/tcp".into(), "mail/192.0.2.1:25/tcp".into()]),
         Warning::LooserGuards(vec![looser("mass_delete", "50%", "off")]),
         Warning::LooserGuards(vec![

@@ -26,6 +26,7 @@ mod left_scope;
 mod namespaces;
 mod neighbours;
 mod parameters;
+mod reachability;
 mod signals;
 mod subscription;
 mod waiting_commands;
