@@ -37,12 +37,14 @@ mod rollback_builder;
 mod rollback_plan;
 mod service_selection;
 mod simulate;
+mod subnet;
 mod sync_links;
 mod sysctl_side_effects;
 mod teardown;
 #[cfg(test)]
 mod test_fixtures;
 mod unchanged;
+mod unreachable;
 mod value;
 mod warning;
 #[cfg(test)]

@@ -21,6 +21,7 @@ use crate::resource::host_object::{
 };
 use crate::resource::timeouts::left_timeouts;
 use crate::resource::vip::foreign_labels;
+use crate::unreachable::unreachable_warnings;
 use crate::{
     Cause, Counts, DrainRecords, Effect, Guard, GuardRefusal, Impact, Inputs, Op, StayingObject,
     Unchanged, UnmetPrecondition, Verb, Warning,
@@ -86,6 +87,7 @@ pub fn plan(inputs: Inputs<'_>) -> Plan {
     let mut warnings = warnings(desired, live);
     let released = released_vips(desired, live, record).cloned();
     warnings.extend(released.map(|vip| Warning::LeftToBinder { vip }));
+    warnings.extend(unreachable_warnings(&inputs, released_vips(desired, live, record)));
     warnings.extend(foreign_labels(desired, live));
     warnings.extend(foreign_values(desired, live));
     warnings.extend(default_route_warnings(&inputs));

@@ -15,7 +15,7 @@ use crate::guard::Advice;
 use crate::order::Phase;
 use crate::resource::dummy::is_link_local;
 use crate::warning::KeptTimeout;
-use crate::{Guard, Op, OtherOwners, Plan, PriorState, Warning};
+use crate::{Guard, Op, OtherOwners, Plan, PriorState, UnmetPrecondition, Warning};
 
 pub use remaining::{Remaining, StayingService, Stays, TeardownInputs, remaining};
 
@@ -37,19 +37,25 @@ pub fn teardown(
         causes: _,
         impacts,
         mut refusals,
-        unmet_preconditions,
+        mut unmet_preconditions,
         mut warnings,
         unchanged,
         out_of_scope,
         // A teardown removes it at once.
         staying: _,
     } = plan;
+    // The step fails and the rest is undone.
+    unmet_preconditions.retain(|it| !matches!(it, UnmetPrecondition::SecondariesStay { .. }));
     refusals.retain(|refusal| refusal.guard == Guard::UnbindInUse);
     for reason in refusals.iter_mut().flat_map(|refusal| &mut refusal.reasons) {
         reason.advice = reason.advice.map(Advice::for_teardown);
     }
-    // No spec follows: timeouts that it does not name are none of a teardown's.
-    warnings.retain(|it| !matches!(it, Warning::TimeoutStays { .. }));
+    // No spec follows: timeouts that it does not name are none of a teardown's, nor are services that stay,
+    // because evenkeel only adopted them.
+    warnings.retain(|it| {
+        use Warning::{NoServers, NotLocal, TimeoutStays};
+        !matches!(it, TimeoutStays { .. } | NotLocal(_) | NoServers(_))
+    });
     for warning in &mut warnings {
         if let Warning::Reordered { is_teardown, .. } | Warning::DroppingDrains { is_teardown } =
             warning

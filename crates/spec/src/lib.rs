@@ -37,6 +37,7 @@ mod problem_excerpts;
 mod provenance;
 mod recovering_de;
 mod resolve;
+mod scalar;
 mod schema;
 mod snapshot_section;
 mod source;

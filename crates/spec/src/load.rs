@@ -117,6 +117,7 @@ impl Loaded {
             addresses: addresses.unwrap_or_else(bound),
             labels,
             secondaries: std::collections::BTreeMap::new(),
+            local_by_route: None,
             host_objects,
             links,
             timeouts: (timeouts != DesiredTimeouts::default())

@@ -27,6 +27,7 @@ mod lost_vips;
 mod namespaces;
 mod neighbours;
 mod parameters;
+mod reachability;
 mod signals;
 mod subscription;
 mod waiting_commands;
