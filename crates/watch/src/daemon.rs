@@ -117,9 +117,10 @@ async fn serve(
     parameters: HostParameters,
     listener: Option<Listener>,
 ) -> Result<(), DaemonError> {
+    // First: until then, SIGHUP would end the daemon.
+    let mut signals = Signals::new().map_err(system("install signal handlers"))?;
     let server = Server::bind(options.state.owner().as_str())?;
     let changes = AddressMonitor::subscribe().map_err(DaemonError::AddressMonitor)?;
-    let mut signals = Signals::new().map_err(system("install signal handlers"))?;
 
     let (publish, status) =
         watch::channel(Arc::new(status::starting(&options, DaemonClock::new().steady())));

@@ -316,7 +316,8 @@ fn a_primary_that_would_take_others_along_is_refused_before_the_first_change() {
         fixture.done("apply --yes after.yaml --allow unbind-in-use");
         let mut expected: Vec<String> = after.iter().map(|vip| format!("{vip} eth0")).collect();
         let mut found = bound();
-        (expected.sort(), found.sort());
+        expected.sort();
+        found.sort();
         assert_eq!(found, expected);
         fixture.done("teardown --yes");
         assert_eq!(bound(), [""; 0]);
