@@ -1,6 +1,9 @@
 //! Samples the daemon's memory and descriptors over time.
 
+use std::collections::BTreeSet;
 use std::fs;
+
+use evenkeel_lab_tests::endpoint::ENDPOINT;
 
 /// One sample of the daemon.
 #[derive(Debug, Clone, Copy)]
@@ -10,22 +13,30 @@ struct Sample {
     descriptors: u64,
 }
 
+/// Which descriptors a sample counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Counted {
+    All,
+    /// All but those of clients, whose number changes while many connect.
+    WithoutClients,
+}
+
 /// All samples, in order.
 #[derive(Debug, Default)]
-pub(super) struct Samples(Vec<Sample>);
+pub(crate) struct Samples(Vec<Sample>);
 
 /// The change of one quantity over time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Change {
-    pub(super) name: &'static str,
+pub(crate) struct Change {
+    pub(crate) name: &'static str,
     /// The medians of the four quarters of the time.
-    pub(super) quarters: [u64; 4],
+    pub(crate) quarters: [u64; 4],
 }
 
 impl Samples {
-    pub(super) fn take(&mut self, pid: u32) {
+    pub(crate) fn take(&mut self, pid: u32, counted: Counted) {
         let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) else { return };
-        let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else { return };
+        let Some(descriptors) = descriptors(pid, counted) else { return };
         let field = |name: &str| {
             let value = status.lines().find_map(|line| line.strip_prefix(name));
             value.and_then(|value| value.split_whitespace().next()?.parse().ok()).unwrap_or(0)
@@ -33,16 +44,16 @@ impl Samples {
         self.0.push(Sample {
             resident_kib: field("VmRSS:"),
             data_kib: field("VmData:"),
-            descriptors: descriptors.count() as u64,
+            descriptors,
         });
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
     /// Returns the changes of resident memory and data memory in KiB, and of descriptors.
-    pub(super) fn changes(&self) -> [Change; 3] {
+    pub(crate) fn changes(&self) -> [Change; 3] {
         let change = |name, value: fn(&Sample) -> u64| {
             let median = |quarter: usize| {
                 let at = |quarter| self.0.len() * quarter / 4;
@@ -61,10 +72,42 @@ impl Samples {
     }
 }
 
+/// Returns how many descriptors a process has open; `None` if it has ended.
+pub(crate) fn descriptors(pid: u32, counted: Counted) -> Option<u64> {
+    let clients = match counted {
+        Counted::All => BTreeSet::new(),
+        Counted::WithoutClients => clients(pid)?,
+    };
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten();
+    let links = open.filter_map(|entry| fs::read_link(entry.path()).ok());
+    Some(links.filter(|link| !clients.contains(&*link.to_string_lossy())).count() as u64)
+}
+
+/// Returns the sockets, in the form of `/proc/PID/fd`, that a server in the namespace of a process may have
+/// accepted: at the port of the endpoint, and with the names of evenkeel's sockets.
+fn clients(pid: u32) -> Option<BTreeSet<String>> {
+    let read = |name: &str| fs::read_to_string(format!("/proc/{pid}/net/{name}")).ok();
+    let port: u16 = ENDPOINT.rsplit(':').next()?.parse().ok()?;
+    let port = format!(":{port:04X}");
+    // What listens has the state 0A, and among sockets with names the flag 00010000.
+    let tcp = read("tcp")?;
+    let tcp = tcp.lines().filter_map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        (words.get(1)?.ends_with(&port) && words[3] != "0A").then(|| words[9].to_owned())
+    });
+    let unix = read("unix")?;
+    let unix = unix.lines().filter_map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        (words.get(7)?.starts_with("@evenkeel") && words[3] == "00000000")
+            .then(|| words[6].to_owned())
+    });
+    Some(tcp.chain(unix).map(|inode| format!("socket:[{inode}]")).collect())
+}
+
 impl Change {
     /// Whether memory grew by more than a twentieth and half a MiB, or descriptors by more than the
     /// one of a client that is being served.
-    pub(super) fn is_leak(self) -> bool {
+    pub(crate) fn is_leak(self) -> bool {
         let [first, .., last] = self.quarters;
         let grown = last.saturating_sub(first);
         match self.name {
