@@ -127,6 +127,7 @@ fn vips_come_back_and_the_host_converges_whatever_happens_at_once() {
         pace,
         counts,
     };
+    let (begin, idle_before) = (Instant::now(), idle_time());
     let descriptors_before = descriptors(daemon.pid(), Counted::All);
     let samples = scope(|threads| {
         let _ending = run.ending();
@@ -147,10 +148,11 @@ fn vips_come_back_and_the_host_converges_whatever_happens_at_once() {
         threads.spawn(move || disturbances::scrape(host, rng(14)));
         close_logs(host, length)
     });
+    let idle = (idle_time() - idle_before) / begin.elapsed().as_secs_f64();
     let last = writer.good();
     fixture.replace(&last);
     let converged = converge(&host, &last, length);
-    let results = Results { length, converged, samples, descriptors_before };
+    let results = Results { length, converged, samples, idle, descriptors_before };
     finish(&host, &results, &mut floor);
     drop((floor, recorder));
     let failures = run.failures();
@@ -160,6 +162,12 @@ fn vips_come_back_and_the_host_converges_whatever_happens_at_once() {
         lines[lines.len().saturating_sub(60)..].iter().for_each(|line| say(&line.text));
     }
     assert!(failures.is_empty(), "{} failures, the first: {}", failures.len(), failures[0]);
+}
+
+/// Returns how many seconds the processors have been idle.
+fn idle_time() -> f64 {
+    let uptime = std::fs::read_to_string("/proc/uptime").unwrap();
+    uptime.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 fn wait_until_bound(ledger: &Ledger) {

@@ -16,6 +16,9 @@ const OWN_VIP: usize = 32;
 pub(crate) const VIP: &str = "192.0.2.1";
 
 const VIPS: [&str; 4] = [VIP, "192.0.2.2", "192.0.2.3", "2001:db8::1"];
+/// The end mark of a file, with its line.
+const END: &str = "...\n";
+
 const SCHEDULERS: [&str; 8] = ["rr", "wrr", "lc", "wlc", "sed", "nq", "sh", "mh"];
 
 /// The intended kind of a version.
@@ -94,10 +97,11 @@ impl Writer {
         }
         self.number += 1;
         let number = self.number;
+        let open = self.last_good.strip_suffix(END).unwrap_or(&self.last_good);
         match kind {
             // The number occurs in the excerpt, so that no two reports are the same.
-            Kind::Syntax => format!("{}  - bad-{number}: {number}: 1\n", self.last_good),
-            Kind::UnknownKey => format!("{}unknown_{number}: 1\n", self.last_good),
+            Kind::Syntax => format!("{open}  - bad-{number}: {number}: 1\n"),
+            Kind::UnknownKey => format!("{open}unknown_{number}: 1\n"),
             Kind::Cut => {
                 let length = self.rng.between(1, self.last_good.len() - 1);
                 self.last_good[..length].to_owned()
@@ -213,7 +217,7 @@ fn text(number: usize, services: &BTreeMap<usize, Service>, fixed: &[IpAddr]) ->
         .unwrap();
     }
     if !fixed.is_empty() {
-        text.push_str("...\n");
+        text.push_str(END);
     }
     text
 }

@@ -141,7 +141,7 @@ pub(super) fn rewrite(host: &Host<'_>, mut rng: TestRng, writer: &mut Writer) {
 
 /// Changes the table.
 pub(super) fn edit_table(host: &Host<'_>, mut rng: TestRng) {
-    while host.pause(&mut rng, 400..=1_200) {
+    while host.pause(&mut rng, 500..=2_000) {
         let _during = host.timeline.during(Disturbance::ForeignEdit);
         if table::break_one(&mut rng) {
             host.count("breaks of the table");
@@ -165,7 +165,7 @@ pub(super) fn idle(host: &Host<'_>, mut rng: TestRng) {
             clients.push(client);
             host.count("idle connections");
         }
-        if !host.pause(&mut rng, 1_000..=3_000) {
+        if !host.pause(&mut rng, 3_000..=6_000) {
             return;
         }
     }
@@ -173,7 +173,7 @@ pub(super) fn idle(host: &Host<'_>, mut rng: TestRng) {
 
 /// Requests the status and the metrics, and checks that no loss of a VIP is a conflict.
 pub(super) fn scrape(host: &Host<'_>, mut rng: TestRng) {
-    while host.pause(&mut rng, 1_000..=3_000) {
+    while host.pause(&mut rng, 2_000..=5_000) {
         let _during = host.timeline.during(Disturbance::Scrape);
         for path in ["/status", "/metrics", "/healthz"] {
             let begin = Instant::now();

@@ -117,9 +117,9 @@ pub(super) fn storm(host: &Host<'_>, mut rng: TestRng, links: Links) {
         all.iter().map(|&address| AddressChange { verb, address, link: links.storm }).collect()
     };
     let [add, remove] = [Verb::Add, Verb::Remove].map(changes);
-    while host.pause(&mut rng, 4_000..=12_000) {
+    while host.pause(&mut rng, 5_000..=12_000) {
         let _during = host.timeline.during(Disturbance::Storm);
-        for _ in 0..rng.between(20, 80) {
+        for _ in 0..rng.between(20, 50) {
             socket.change(&add);
             socket.change(&remove);
             host.count("bursts of 100 changes of addresses");

@@ -1,5 +1,6 @@
 //! Prints and judges the results of a run.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use evenkeel_lab_tests::say;
@@ -28,12 +29,17 @@ const IN: Duration = Duration::from_secs(30 * 60);
 const LONGEST: usize = 10;
 const LINES: usize = 12;
 
+/// What the printed lines of the log have; beside them is the one that says that the VIP was bound.
+const TOLD: [&str; 6] = [" pass ", "SIGHUP", "activated", " state", " WARN ", " ERROR "];
+
 /// What a run results in beside what its host shows.
 pub(super) struct Results {
     pub(super) length: Duration,
     pub(super) converged: Duration,
     /// Of the last daemon, in the second half.
     pub(super) samples: Samples,
+    /// The share of the time in which the processor was idle. A guest whose host is busy has little of it.
+    pub(super) idle: f64,
     /// The descriptors of the first daemon before all disturbances.
     pub(super) descriptors_before: Option<u64>,
 }
@@ -55,6 +61,7 @@ impl Results {
         let left_out = all.len() - outages.len();
         say(&format!("{:<44}{left_out:>8}", "left out, as the daemon was stopped"));
         self.print_disturbances(host, &outages);
+        print_passes(host);
         print_longest(host, &outages);
         say("\ncounts");
         for (what, number) in &*host.counts.lock().unwrap() {
@@ -65,6 +72,7 @@ impl Results {
             "events about addresses of nobody",
             host.ledger.other_events()
         ));
+        say(&format!("{:<44}{:>6.0} %", "the processor was idle", self.idle * 100.0));
         say("held by the last daemon, medians of the second half's quarters");
         for change in self.samples.changes() {
             let medians = change.quarters.map(|median| format!(" {median:>7}")).concat();
@@ -195,14 +203,33 @@ fn print_longest(host: &Host<'_>, outages: &[Outage]) {
             ));
         }
         let before = outage.begin.checked_sub(Duration::from_millis(100)).unwrap_or(outage.begin);
-        for line in host
-            .daemon
-            .log
-            .between(before, outage.end + Duration::from_millis(20))
-            .iter()
-            .take(LINES)
-        {
+        let lines = host.daemon.log.between(before, outage.end + Duration::from_millis(20));
+        let bound = format!("bound vip={} ", outage.address);
+        let is_told =
+            |text: &str| TOLD.iter().any(|word| text.contains(word)) || text.contains(&bound);
+        for line in lines.iter().filter(|line| is_told(&line.text)).take(LINES) {
             say(&format!("    log {:>6}  {}", since(line.at), line.text));
         }
+    }
+}
+
+/// Prints how many passes the daemon made by each trigger, and how long they took, as far as its log was read.
+fn print_passes(host: &Host<'_>) {
+    let mut passes: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    for line in &*host.daemon.log.lines() {
+        let value = |name: &str| line.text.split_once(name)?.1.split([' ', '"']).next();
+        let took = value(" milliseconds=").and_then(|value| value.parse().ok());
+        if let (Some(trigger), Some(took)) = (value(" pass trigger=\""), took) {
+            passes.entry(trigger.to_owned()).or_default().push(took);
+        }
+    }
+    say(&format!(
+        "\n{:<26}{:>6}{:>9}{:>9}",
+        "passes by trigger, in ms", "times", "median", "worst"
+    ));
+    for (trigger, mut times) in passes {
+        times.sort_unstable();
+        let (median, worst) = (times[times.len() / 2], times[times.len() - 1]);
+        say(&format!("{trigger:<26}{:>6}{median:>9}{worst:>9}", times.len()));
     }
 }
