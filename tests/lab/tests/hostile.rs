@@ -54,8 +54,8 @@ const FULL: Duration = Duration::from_secs(5 * 60);
 const CONVERGED: Duration = Duration::from_secs(1);
 const CONVERGED_SHORT: Duration = Duration::from_secs(10);
 
-/// How long to wait for the start, and at the end for what is not there in time.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long to wait for a start, and at the end for what is not there in time; a guest whose host is busy is slow.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How many KiB the disk of the state directory has.
 const DISK: u32 = 1024;
