@@ -198,7 +198,7 @@ fn close_logs(host: &Host<'_>, length: Duration) -> Samples {
     reaches(6).for_each(drop);
     let mut samples = Samples::default();
     let mut sample = |()| {
-        samples.take(host.daemon.pid(), Counted::WithoutClients);
+        samples.take(host.daemon.pid(), Counted::WithoutSockets);
         if let Some(harm) = host.fixture.harmed() {
             host.run.fail(format!("other programs' objects: {harm}"));
         }
@@ -281,6 +281,10 @@ fn finish(host: &Host<'_>, results: &Results, floor: &mut Floor) {
     }
     for fault in host.ledger.faults() {
         host.run.fail(fault);
+    }
+    let begin = Instant::now();
+    while !host.ledger.absent().is_empty() && begin.elapsed() < PATIENCE {
+        sleep(Duration::from_millis(20));
     }
     let absent = host.ledger.absent();
     if !absent.is_empty() {

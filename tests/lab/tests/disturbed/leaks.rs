@@ -1,9 +1,6 @@
 //! Samples the daemon's memory and descriptors over time.
 
-use std::collections::BTreeSet;
 use std::fs;
-
-use evenkeel_lab_tests::endpoint::ENDPOINT;
 
 /// One sample of the daemon.
 #[derive(Debug, Clone, Copy)]
@@ -17,8 +14,8 @@ struct Sample {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Counted {
     All,
-    /// All but those of clients, whose number changes while many connect.
-    WithoutClients,
+    /// All but sockets, whose number changes while many clients connect.
+    WithoutSockets,
 }
 
 /// All samples, in order.
@@ -74,34 +71,13 @@ impl Samples {
 
 /// Returns how many descriptors a process has open; `None` if it has ended.
 pub(crate) fn descriptors(pid: u32, counted: Counted) -> Option<u64> {
-    let clients = match counted {
-        Counted::All => BTreeSet::new(),
-        Counted::WithoutClients => clients(pid)?,
-    };
     let open = fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten();
     let links = open.filter_map(|entry| fs::read_link(entry.path()).ok());
-    Some(links.filter(|link| !clients.contains(&*link.to_string_lossy())).count() as u64)
-}
-
-/// Returns the sockets, in the form of `/proc/PID/fd`, that a server in the namespace of a process may have
-/// accepted: at the port of the endpoint, and with the names of evenkeel's sockets.
-fn clients(pid: u32) -> Option<BTreeSet<String>> {
-    let read = |name: &str| fs::read_to_string(format!("/proc/{pid}/net/{name}")).ok();
-    let port: u16 = ENDPOINT.rsplit(':').next()?.parse().ok()?;
-    let port = format!(":{port:04X}");
-    // What listens has the state 0A, and among sockets with names the flag 00010000.
-    let tcp = read("tcp")?;
-    let tcp = tcp.lines().filter_map(|line| {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        (words.get(1)?.ends_with(&port) && words[3] != "0A").then(|| words[9].to_owned())
-    });
-    let unix = read("unix")?;
-    let unix = unix.lines().filter_map(|line| {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        (words.get(7)?.starts_with("@evenkeel") && words[3] == "00000000")
-            .then(|| words[6].to_owned())
-    });
-    Some(tcp.chain(unix).map(|inode| format!("socket:[{inode}]")).collect())
+    let is_counted = |link: &std::path::PathBuf| match counted {
+        Counted::All => true,
+        Counted::WithoutSockets => !link.to_string_lossy().starts_with("socket:"),
+    };
+    Some(links.filter(is_counted).count() as u64)
 }
 
 impl Change {
