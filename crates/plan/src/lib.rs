@@ -5,8 +5,10 @@
 //! what counts as equal.
 
 mod adopted;
+mod bindings;
 pub mod canonical;
 mod cause;
+mod clients;
 mod clock_reading;
 mod connection_sysctls;
 mod counts;

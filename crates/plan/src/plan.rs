@@ -85,7 +85,7 @@ pub fn plan(inputs: Inputs<'_>) -> Plan {
     } = inputs;
     let Difference { added, readded, ops, unchanged, out_of_scope } = difference(&inputs);
     let mut warnings = warnings(desired, live);
-    let released = released_vips(desired, live, record).cloned();
+    let released = released_vips(desired, live, record).into_iter().cloned();
     warnings.extend(released.map(|vip| Warning::LeftToBinder { vip }));
     warnings.extend(unreachable_warnings(&inputs, released_vips(desired, live, record)));
     warnings.extend(foreign_labels(desired, live));

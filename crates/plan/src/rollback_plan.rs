@@ -40,6 +40,8 @@ pub fn rollback_plan(done: &[Op], live: &Live) -> RollbackPlan {
         ops: Vec::new(),
         foreign: BTreeSet::new(),
         traces: BTreeMap::new(),
+        used: None,
+        removed: BTreeMap::new(),
     };
     for (object, history) in &touched.0 {
         builder.restore(object, history);

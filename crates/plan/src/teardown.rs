@@ -7,9 +7,9 @@
 
 mod remaining;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use evenkeel_model::{DesiredTimeouts, LeftScope, Live, Owner};
+use evenkeel_model::{Binding, DesiredTimeouts, LeftScope, Live, Owner};
 
 use crate::guard::Advice;
 use crate::order::Phase;
@@ -124,17 +124,22 @@ fn deleted_dummies(
         let link = links.and_then(|it| it.get(name));
         link.is_some_and(|it| it.dummy) && !others.have_dummy(name)
     };
+    // The first address that stays on each interface.
+    let mut staying: BTreeMap<&str, &Binding> = BTreeMap::new();
+    for (binding, owner) in &live.addresses {
+        if !(unbound.contains(binding) || *owner == Owner::Other && is_link_local(binding.address))
+        {
+            staying.entry(&binding.interface).or_insert(binding);
+        }
+    }
     let mut deleted = Vec::new();
     for interface in dummies.iter().filter(|name| is_there(name)) {
-        let mut left = live.addresses.iter().filter(|(binding, owner)| {
-            binding.interface == *interface
-                && !unbound.contains(binding)
-                && !(**owner == Owner::Other && is_link_local(binding.address))
-        });
-        match left.next() {
+        match staying.get(&**interface) {
             None => deleted.push(Op::DeleteDummy { interface: interface.clone() }),
-            Some((bound, _)) => warnings
-                .push(Warning::DeviceStays { interface: interface.clone(), bound: bound.clone() }),
+            Some(bound) => warnings.push(Warning::DeviceStays {
+                interface: interface.clone(),
+                bound: (*bound).clone(),
+            }),
         }
     }
     deleted

@@ -9,7 +9,7 @@ use serde_json::{Map, Value as Json, json};
 use super::host_object::lose_with_vip;
 use super::{Operation, Resource, Value};
 use crate::cause::SpecPair;
-use crate::foreign_vips::is_released;
+use crate::foreign_vips::released_vips;
 use crate::hold_back::OmittedSteps;
 use crate::impact_analysis::AnalysisContext;
 use crate::order::Phase;
@@ -36,8 +36,8 @@ pub(crate) fn diff(
     unchanged: &mut usize,
 ) -> Vec<Op> {
     let mut ops = Vec::new();
-    let is_left = |binding: &Binding| is_released(binding, desired, live, record);
-    let listed = || desired.vips.iter().filter(|(binding, _)| !is_left(binding));
+    let released = released_vips(desired, live, record);
+    let listed = || desired.vips.iter().filter(|(binding, _)| !released.contains(binding));
     let is_relabelled = |binding: &Binding, vip: &Vip| {
         has_other_label(binding, vip, live) && live.addresses.get(binding) == Some(&Owner::Evenkeel)
     };
