@@ -85,9 +85,9 @@ pub fn plan(inputs: Inputs<'_>) -> Plan {
     } = inputs;
     let Difference { added, readded, ops, unchanged, out_of_scope } = difference(&inputs);
     let mut warnings = warnings(desired, live);
-    let released = released_vips(desired, live, record).into_iter().cloned();
-    warnings.extend(released.map(|vip| Warning::LeftToBinder { vip }));
-    warnings.extend(unreachable_warnings(&inputs, released_vips(desired, live, record)));
+    let released = released_vips(desired, live, record);
+    warnings.extend(released.iter().map(|vip| Warning::LeftToBinder { vip: (*vip).clone() }));
+    warnings.extend(unreachable_warnings(&inputs, &released));
     warnings.extend(foreign_labels(desired, live));
     warnings.extend(foreign_values(desired, live));
     warnings.extend(default_route_warnings(&inputs));

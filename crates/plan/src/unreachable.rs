@@ -9,14 +9,14 @@ use crate::{Inputs, Warning};
 
 /// Warns of the services that no client reaches after the plan. `released` are the VIPs that are left to
 /// another program, which has released them.
-pub(crate) fn unreachable_warnings<'a>(
+pub(crate) fn unreachable_warnings(
     inputs: &Inputs<'_>,
-    released: impl Iterator<Item = &'a Binding>,
+    released: &BTreeSet<&Binding>,
 ) -> Vec<Warning> {
     let labels = |keys: Vec<&ServiceKey>| {
         keys.into_iter().map(|key| inputs.desired.label(key).to_string()).collect()
     };
-    let released: BTreeSet<IpAddr> = released.map(|binding| binding.address).collect();
+    let released: BTreeSet<IpAddr> = released.iter().map(|binding| binding.address).collect();
     let services = || inputs.desired.services.iter();
     let not_local = services().map(|(key, _)| key).filter(|key| !is_local(key, inputs, &released));
     let bare = services().filter(|(key, named)| !has_weight(key, named, inputs));
