@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use evenkeel_source::{HostRequest, SourceCache, read};
+use evenkeel_source::{HostRequest, SourceCache, read, read_snapshot};
 use evenkeel_spec::{
     Loaded, NoParameters, Problem, RememberedParameters, Severity, Source, load_with, named_owner,
 };
@@ -106,7 +106,7 @@ pub(crate) fn of_this_host(
 /// # Errors
 /// As [`spec`].
 pub(crate) fn snapshot(place: &Path, output: &Output) -> Result<Loaded, Error> {
-    merged(&read(&[place.to_owned()])?.read()?, &NoParameters, output)
+    merged(&read_snapshot(place)?.read()?, &NoParameters, output)
 }
 
 /// Reads the texts of a saved plan again, with the values that their parameters had. The warnings

@@ -63,6 +63,12 @@ pub struct Status {
     pub known_writers: Vec<String>,
     /// The number of live services outside the scope of the spec.
     pub unmanaged: usize,
+    /// The number of services whose address is not local, which no client reaches through this host.
+    #[serde(default)]
+    pub services_not_local: usize,
+    /// The number of services without a real server of positive weight, which refuse new clients.
+    #[serde(default)]
+    pub services_without_servers: usize,
     /// The number of services in the active spec.
     pub services: usize,
     /// The number of real servers in them.

@@ -27,6 +27,8 @@ pub(crate) fn status() -> Status {
         conflicts: Vec::new(),
         known_writers: Vec::new(),
         unmanaged: 0,
+        services_not_local: 0,
+        services_without_servers: 0,
         services: 0,
         real_servers: 0,
         vips: 0,

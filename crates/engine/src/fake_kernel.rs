@@ -282,12 +282,7 @@ impl FakeKernel {
             IpAddr::V4(address) => {
                 let is_unspecified = address.is_unspecified();
                 let special = is_unspecified || address.is_multicast() || address.is_broadcast();
-                !special
-                    && !self
-                        .live
-                        .addresses
-                        .keys()
-                        .any(|binding| addresses::reaches_all(binding, address))
+                !special && !addresses::is_broadcast(&self.live.addresses, address)
             }
             IpAddr::V6(address) => {
                 let is_mapped = address.to_ipv4_mapped().is_some();

@@ -193,6 +193,13 @@ impl Kernel for HostKernel {
         live: &mut Live,
     ) -> Result<(), KernelError> {
         let links = self.read_addresses(live)?;
+        live.local_by_route = match request.unbound_addresses(live) {
+            Some(unbound) if !unbound.is_empty() => {
+                let found = self.host.local_by_route(&unbound);
+                Some(found.map_err(|error| host_error("reading the local routes", error))?)
+            }
+            unbound => unbound,
+        };
         self.read_ipvs_settings(live)?;
         let is_of_daemon = |name: &str| {
             request.sync_links.contains(name)

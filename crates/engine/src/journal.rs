@@ -13,6 +13,7 @@ mod file;
 mod namespace;
 mod owners;
 mod spec_store;
+mod version;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -29,6 +30,7 @@ use crate::{Clock, Kernel, Notice, PartialApplies, Pending, Unconfirmed};
 
 pub use adoption::EarlierSpecs;
 pub use spec_store::{SpecUnavailable, StoredSpec, StoredSpecTexts, StoredText};
+pub use version::JournalVersion;
 
 /// The journal of one network namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

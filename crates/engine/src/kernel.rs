@@ -8,8 +8,8 @@ use evenkeel_control::{LockError, PendingElsewhere};
 use evenkeel_host::Capability;
 use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{
-    Binding, Desired, ForeignMarks, HostObject, HostObjectKind, Live, LocalSessions, Service,
-    ServiceKey,
+    Binding, DISABLE_IPV6, Desired, Family, ForeignMarks, HostObject, HostObjectKind, Live,
+    LocalSessions, PROMOTE_SECONDARIES, Service, ServiceKey, interface_sysctl,
 };
 use evenkeel_plan::{MasterSysctl, Op};
 use rustix::io::Errno;
@@ -228,6 +228,9 @@ pub struct ReadRequest {
     pub master_values: Option<BTreeMap<MasterSysctl, Box<str>>>,
     /// The interfaces of the sync daemons that the spec asks for.
     pub sync_links: BTreeSet<Box<str>>,
+    /// The addresses of the spec's services. Routes of type `local` are read only where no interface that is up has
+    /// one of them: they take a dump of all tables.
+    pub service_addresses: BTreeSet<IpAddr>,
 }
 
 impl ReadRequest {
@@ -259,6 +262,7 @@ impl ReadRequest {
     #[must_use]
     pub fn with_spec(mut self, desired: &Desired) -> Self {
         self.sysctls.extend(desired.sysctls.keys().cloned());
+        self.sysctls.extend(sysctls_of_vips(desired));
         let daemons = desired.sync.iter().flat_map(BTreeMap::values);
         self.sync_links.extend(daemons.map(|daemon| daemon.interface.clone()));
         let values = desired.sysctls.iter();
@@ -270,11 +274,25 @@ impl ReadRequest {
         }
         self.master_values = Some(values);
         self.host_objects.extend(desired.host_objects.keys().map(HostObject::kind));
+        self.service_addresses.extend(desired.services.keys().filter_map(ServiceKey::vip));
         // The default routes are compared with those that NAT needs, and a plan warns of another.
         if !desired.expected_gateways.is_empty() {
             self.host_objects.insert(HostObjectKind::DefaultRoute);
         }
         self
+    }
+
+    /// Returns the requested addresses of services that no interface that is up has; `None` if none was
+    /// requested.
+    pub(crate) fn unbound_addresses(&self, live: &Live) -> Option<BTreeSet<IpAddr>> {
+        let addresses = Some(&self.service_addresses).filter(|all| !all.is_empty())?;
+        Some(
+            addresses
+                .iter()
+                .copied()
+                .filter(|it| live.bound_and_up(*it).next().is_none())
+                .collect(),
+        )
     }
 
     /// Returns the masters whose side effects are read, as `value` reads sysctls.
@@ -295,6 +313,26 @@ impl ReadRequest {
         }
         Ok(found)
     }
+}
+
+/// The sysctls on which it depends whether the kernel binds and unbinds the VIPs of a spec as it is asked.
+fn sysctls_of_vips(desired: &Desired) -> BTreeSet<Box<str>> {
+    let mut keys = BTreeSet::new();
+    let mut seen = BTreeSet::new();
+    for (Binding { address, interface, prefix }, vip) in &desired.vips {
+        let family = Family::from(*address);
+        let (name, further) = match family {
+            // An address alone in its subnet is neither primary nor secondary of another one.
+            Family::Ipv4 if *prefix == 32 => continue,
+            Family::Ipv4 => (PROMOTE_SECONDARIES, Some("all")),
+            Family::Ipv6 => (DISABLE_IPV6, vip.dummy.then_some("default")),
+        };
+        if seen.insert((family, interface, further)) {
+            let places = [Some(&**interface), further].into_iter().flatten();
+            keys.extend(places.map(|place| interface_sysctl(family, place, name).into()));
+        }
+    }
+    keys
 }
 
 impl FromIterator<Box<str>> for ReadRequest {

@@ -48,8 +48,8 @@ pub use error::{KernelError, error_chain};
 pub use execute::{Pass, execute};
 pub use host_kernel::{HostKernel, IpvsUse};
 pub use journal::{
-    EarlierSpecs, Found, Journal, JournalError, ParameterValues, SpecUnavailable, StoredSpec,
-    StoredSpecTexts, StoredText,
+    EarlierSpecs, Found, Journal, JournalError, JournalVersion, ParameterValues, SpecUnavailable,
+    StoredSpec, StoredSpecTexts, StoredText,
 };
 pub use kernel::{Exception, Journalled, Kernel, ReadRequest, Refused, Replies};
 pub use notice::Notice;

@@ -333,6 +333,9 @@ fn forget_filled(unfilled: &mut BTreeSet<ServiceKey>, desired: &Desired, report:
 
 /// Whether the rollback could not restore one of the sysctls that the kernel rewrote with another.
 fn is_any_left(report: &Report, rewrites: &BTreeMap<Box<str>, Box<str>>) -> bool {
+    if rewrites.is_empty() {
+        return false;
+    }
     let left = report.rollback.iter().flat_map(|rollback| &rollback.remaining);
     left.map(Op::object)
         .any(|object| matches!(object, Object::Sysctl(key) if rewrites.contains_key(&key)))
@@ -399,7 +402,7 @@ impl Journal {
         self.record.forget_foreign_vips(desired);
         self.record.timeouts = desired.timeouts;
         self.record_restored_sysctls(desired);
-        let real_server = &self.record.real_server;
+        let kept = self.record.real_server.kept_host_objects();
         // The kernel deletes a route with its source address. Objects out of scope stay recorded, and so
         // do those whose deletion waits: for a drain, or until no address is on a device. A kind without a
         // record is not read.
@@ -408,7 +411,7 @@ impl Journal {
             (is_draining && object.reaches_real_servers())
                 || object.carries_vips()
                 || desired.host_objects.contains_key(object)
-                || real_server.keeps_host_object(object)
+                || kept.contains(object)
                 || !object.is_in(&desired.scope)
         });
         self.forget_replaced();
@@ -448,7 +451,8 @@ impl Journal {
             return;
         }
         let named: BTreeSet<&str> = desired.sysctls.keys().map(|key| recorded_key(key)).collect();
-        let is_kept = |key: &str| named.contains(key) || real_server.keeps_sysctl(key);
+        let kept = real_server.kept_sysctls();
+        let is_kept = |key: &str| named.contains(key) || kept.contains(key);
         sysctls.retain(|key, _| is_kept(key));
         side_effects.retain(|master, values| {
             let stays = is_kept(master);

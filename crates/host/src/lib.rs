@@ -25,6 +25,7 @@ mod input_file;
 mod known_writers;
 mod link;
 mod listener;
+mod local_route;
 mod module;
 mod monitor;
 mod namespace;

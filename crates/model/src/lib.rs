@@ -71,6 +71,9 @@ pub use service::{Iter as RealServersIter, Persistence, RealServers, Service, Se
 pub use service_key::ServiceKey;
 pub use span::Span;
 pub use sync_daemon::{SyncDaemon, SyncState};
-pub use sysctl::{CONNECTION_TRACKING, FORWARDING, FORWARDING_IPV6};
+pub use sysctl::{
+    CONNECTION_TRACKING, DISABLE_IPV6, FORWARDING, FORWARDING_IPV6, PROMOTE_SECONDARIES,
+    interface_sysctl,
+};
 pub use timeouts::{DesiredTimeouts, Timeouts};
 pub use vip::{BindWhen, Binding, MAX_LABEL, Vip, bindings_of, entries_of};

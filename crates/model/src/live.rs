@@ -25,6 +25,10 @@ pub struct Live {
     /// subnet, each with its primary, on interfaces where `promote_secondaries` is 0. Empty if unknown.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub secondaries: BTreeMap<Binding, Binding>,
+    /// The requested addresses of services that the host accepts though no interface that is up has them, by a
+    /// route of type `local` (AnyIP: `ip route add local 192.0.2.0/24 dev lo`). `None` if not read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local_by_route: Option<BTreeSet<IpAddr>>,
     /// The host objects of the kinds that were read.
     #[serde(default)]
     pub host_objects: LiveHostObjects,
@@ -72,6 +76,15 @@ impl Live {
         self.bound(place.address).filter(|(it, _)| it.same_place(place))
     }
 
+    /// The bindings of an address on interfaces that are up, with their owners: with one, the host accepts
+    /// packets to it.
+    pub fn bound_and_up(&self, address: IpAddr) -> impl Iterator<Item = (&Binding, &Owner)> {
+        self.bound(address).filter(|(binding, _)| {
+            let links = self.links.as_ref();
+            links.is_none_or(|all| all.get(&binding.interface).is_some_and(|link| link.up))
+        })
+    }
+
     /// The services on that address.
     pub fn services_on(&self, vip: IpAddr) -> impl Iterator<Item = (&ServiceKey, &Service)> {
         let services = self.services.range(ServiceKey::first_on(vip)..);
@@ -94,6 +107,7 @@ impl Live {
             addresses,
             labels,
             secondaries,
+            local_by_route,
             host_objects,
             links,
             timeouts,
@@ -107,6 +121,7 @@ impl Live {
         *addresses == other.addresses
             && *labels == other.labels
             && *secondaries == other.secondaries
+            && *local_by_route == other.local_by_route
             && *host_objects == other.host_objects
             && *links == other.links
             && *timeouts == other.timeouts

@@ -46,7 +46,7 @@ impl Governed<'_> {
 
     fn service(&self, key: &ServiceKey) -> bool {
         self.specs().any(|spec| spec.services.contains_key(key))
-            || self.drains.0.keys().any(|(service, _)| service == key)
+            || self.drains.of_service(*key).next().is_some()
     }
 
     fn real_server(&self, service: &ServiceKey, key: &RealServerKey) -> bool {

@@ -38,21 +38,22 @@ pub(crate) fn causes(inputs: &Inputs<'_>, steps: &[Op]) -> Vec<Cause> {
     };
     let specs = SpecPair::new(last, inputs.desired, &inputs.record.drains);
     let own: Vec<Option<Cause>> = steps.iter().map(|op| specs.own(op)).collect();
-    let changed_needs = |needs: &dyn Fn(&Op) -> bool| {
-        let needing = steps.iter().zip(&own).filter(|(op, _)| needs(op));
-        let changed = needing.into_iter().any(|(_, cause)| *cause == Some(Cause::SpecChanged));
-        if changed { Cause::SpecChanged } else { Cause::Drift }
-    };
+    let changed = steps.iter().zip(&own).filter(|(_, own)| **own == Some(Cause::SpecChanged));
+    let (mut changed_modules, mut changed_interfaces) = (BTreeSet::new(), BTreeSet::new());
+    for (op, _) in changed {
+        changed_modules.extend(op.needed_modules());
+        if let Op::Bind { binding, .. } = op {
+            changed_interfaces.insert(&*binding.interface);
+        }
+    }
+    let of_needing =
+        |has_changed: bool| if has_changed { Cause::SpecChanged } else { Cause::Drift };
     let has_left = |op: &Op| contains(&inputs.desired.removed, &op.object());
     let cause = |(op, own): (&Op, &Option<Cause>)| match (op, own) {
         (op, _) if has_left(op) => Cause::LeftScope,
         (_, Some(own)) => *own,
-        (Op::AddModule { module }, None) => {
-            changed_needs(&|op| op.needed_modules().iter().any(|needed| **needed == **module))
-        }
-        (Op::AddDummy { interface }, None) => changed_needs(
-            &|op| matches!(op, Op::Bind { binding, .. } if binding.interface == *interface),
-        ),
+        (Op::AddModule { module }, None) => of_needing(changed_modules.contains(&**module)),
+        (Op::AddDummy { interface }, None) => of_needing(changed_interfaces.contains(&**interface)),
         (_, None) => Cause::SpecChanged,
     };
     steps.iter().zip(&own).map(cause).collect()

@@ -28,28 +28,24 @@ pub fn foreign_vips(desired: &Desired, live: &Live, record: &PriorState) -> BTre
     listed.map(|(binding, _)| binding).filter(|binding| is_foreign(binding)).cloned().collect()
 }
 
-/// Whether a VIP is left to another program, which has released it.
-pub(crate) fn is_released(
-    binding: &Binding,
-    desired: &Desired,
-    live: &Live,
-    record: &PriorState,
-) -> bool {
-    !record.foreign_vips.is_empty()
-        && is_recorded(binding, record)
-        && live.bound_at(binding).next().is_none()
-        && entries_of(&desired.vips, binding.address).any(|(listed, vip)| {
-            listed.same_place(binding) && Needed::of(desired).may_be_foreign(listed, vip)
-        })
-}
-
 /// Returns the VIPs that are left to another program, which has released them.
 pub fn released_vips<'a>(
     desired: &'a Desired,
-    live: &'a Live,
-    record: &'a PriorState,
-) -> impl Iterator<Item = &'a Binding> + 'a {
-    desired.vips.keys().filter(|binding| is_released(binding, desired, live, record))
+    live: &Live,
+    record: &PriorState,
+) -> BTreeSet<&'a Binding> {
+    if record.foreign_vips.is_empty() {
+        return BTreeSet::new();
+    }
+    let needed = Needed::of(desired);
+    let is_released = |binding: &Binding| {
+        is_recorded(binding, record)
+            && live.bound_at(binding).next().is_none()
+            && entries_of(&desired.vips, binding.address).any(|(listed, vip)| {
+                listed.same_place(binding) && needed.may_be_foreign(listed, vip)
+            })
+    };
+    desired.vips.keys().filter(|binding| is_released(binding)).collect()
 }
 
 /// Warns of programs on the host that move VIPs, if evenkeel binds some that it lists whenever they are

@@ -41,6 +41,8 @@ use evenkeel_model::{
     SourceNat,
 };
 
+use crate::bindings::Bindings;
+use crate::clients::{first_on, reaches_any};
 use crate::impact_analysis::vanishing;
 use crate::sysctl_side_effects::{MasterSysctl, SysctlOfInterface};
 use crate::{Object, Op};
@@ -78,6 +80,8 @@ struct PlanIndex<'a> {
     held_back: &'a BTreeSet<Object>,
     /// The services of which a real server is held back.
     holding: BTreeSet<ServiceKey>,
+    /// The VIPs that are held back.
+    held_vips: Bindings<'a>,
     /// The addresses that leave the host.
     vanishing: BTreeSet<IpAddr>,
     /// The live services that share an address with one that is bound.
@@ -104,10 +108,15 @@ impl<'a> PlanIndex<'a> {
             Object::RealServer(service, _) => Some(*service),
             _ => None,
         });
+        let held_vips = held_back.iter().filter_map(|object| match object {
+            Object::Vip(binding) => Some(binding),
+            _ => None,
+        });
         let mut index = Self {
             steps,
             held_back,
             holding: holding.collect(),
+            held_vips: held_vips.collect(),
             vanishing: vanishing(live, steps),
             neighbours: Live { services, ..Live::default() },
             secondaries: &live.secondaries,
@@ -131,13 +140,10 @@ impl<'a> PlanIndex<'a> {
     /// Whether an operation changes an object that is held back, or deletes one with its own
     /// object.
     fn touches_held_back(&self, op: &Op) -> bool {
-        let holds_vip = |is_on: &dyn Fn(&Binding) -> bool| {
-            self.held_back.iter().any(|it| matches!(it, Object::Vip(binding) if is_on(binding)))
-        };
         let takes_along = match op {
             Op::DeleteService { key, .. } => self.holding.contains(key),
-            Op::DeleteDummy { interface } => holds_vip(&|it| it.interface == *interface),
-            Op::DeleteHostObject { object, .. } => holds_vip(&|it| object.carries(it)),
+            Op::DeleteDummy { interface } => self.held_vips.on(interface).next().is_some(),
+            Op::DeleteHostObject { object, .. } => self.held_vips.need(object),
             _ => false,
         };
         takes_along || self.held_back.contains(&op.object())
@@ -161,20 +167,18 @@ impl<'a> PlanIndex<'a> {
             op.note_omitted(&mut missing);
         }
         let stays = |binding: &&Binding| self.vanishing.contains(&binding.address);
-        let staying = missing.bound.iter().copied().filter(stays);
+        let staying = missing.bound.iter().filter(stays);
         missing.staying = staying.map(|binding| binding.address).collect();
-        let primaries = missing.bound.iter().filter_map(|it| self.secondaries.get(*it));
+        let primaries = missing.bound.iter().filter_map(|it| self.secondaries.get(it));
         missing.primaries = primaries.collect();
         if !omitted.is_empty() {
             let now = self.serving(omitted);
             missing.not_ready = self.serving.difference(&now).copied().collect();
             missing.ready = self.serving.intersection(&now).copied().collect();
         }
-        let on = |key: &ServiceKey| {
-            let vanishing = self.vanishing.iter().copied();
-            vanishing.filter(|vip| key.may_be_reached_by(*vip)).collect::<Vec<_>>()
-        };
-        missing.needed = missing.not_deleted.iter().flat_map(on).collect();
+        missing.lacks_arp_sysctls = missing.sysctls_not_set.iter().any(|key| keeps_from_arp(key));
+        let is_needed = |vip: &&IpAddr| reaches_any(&missing.not_deleted, **vip);
+        missing.needed = self.vanishing.iter().filter(is_needed).copied().collect();
         missing
     }
 }
@@ -194,6 +198,8 @@ pub(crate) struct OmittedSteps<'a> {
     pub(crate) is_mixed: bool,
     /// Sysctls that are not set.
     pub(crate) sysctls_not_set: BTreeSet<&'a str>,
+    /// Whether some of them are to keep this host from answering ARP requests.
+    pub(crate) lacks_arp_sysctls: bool,
     /// Sysctls that are not restored.
     pub(crate) sysctls_not_restored: BTreeSet<&'a str>,
     /// Services that are not added.
@@ -211,9 +217,13 @@ pub(crate) struct OmittedSteps<'a> {
     /// Addresses with a missing binding.
     pub(crate) unbound: BTreeSet<IpAddr>,
     /// Host objects that are not added, edited or deleted.
-    pub(crate) host_objects: BTreeSet<&'a HostObject>,
+    host_objects: BTreeSet<&'a HostObject>,
+    /// Their kinds.
+    kinds: BTreeSet<HostObjectKind>,
+    /// Their addresses.
+    places: BTreeSet<(HostObjectKind, IpAddr)>,
     /// Bindings that should have been removed.
-    pub(crate) bound: BTreeSet<&'a Binding>,
+    pub(crate) bound: Bindings<'a>,
     /// The primary addresses with which the kernel would delete those bindings.
     pub(crate) primaries: BTreeSet<&'a Binding>,
     /// The addresses of those bindings that should have left the host.
@@ -222,7 +232,7 @@ pub(crate) struct OmittedSteps<'a> {
     pub(crate) needed: BTreeSet<IpAddr>,
 }
 
-impl OmittedSteps<'_> {
+impl<'a> OmittedSteps<'a> {
     /// Whether a real server may stay that should have been deleted.
     pub(crate) fn keeps_real_servers(&self) -> bool {
         !self.real_servers.is_empty() || !self.not_deleted.is_empty()
@@ -230,30 +240,46 @@ impl OmittedSteps<'_> {
 
     /// Whether a VIP cannot be bound.
     pub(crate) fn blocks_bind(&self, binding: &Binding) -> bool {
-        let on_it = |key: &&ServiceKey| key.vip() == Some(binding.address);
-        let is_unready = self.checks_bindings
-            && self.not_ready.iter().any(|key| on_it(&key))
-            && !self.ready.iter().any(|key| on_it(&key));
+        let is_any_on_it = |keys| first_on(keys, binding.address).is_some();
+        let is_unready =
+            self.checks_bindings && is_any_on_it(&self.not_ready) && !is_any_on_it(&self.ready);
         // IPv6 refuses an address that the interface has with another prefix length.
-        let is_taken =
-            binding.address.is_ipv6() && self.bound.iter().any(|other| other.same_place(binding));
+        let is_taken = binding.address.is_ipv6()
+            && self.bound.of(binding.address).any(|other| other.same_place(binding));
         // Or the one with the former label is still there.
         let is_bound = self.bound.contains(binding);
         is_unready
             || is_taken
             || is_bound
             || self.devices.contains(&*binding.interface)
-            || self.sysctls_not_set.iter().any(|key| hides_vip(key, binding))
-            || self.arp_rules().any(|object| object.carries(binding))
+            || self.lacks_hiding_sysctl(binding)
+            || self.places.contains(&(HostObjectKind::ArpRules, binding.address))
     }
 
-    fn arp_rules(&self) -> impl Iterator<Item = &HostObject> {
-        self.host_objects.iter().copied().filter(|it| it.kind() == HostObjectKind::ArpRules)
+    /// Records a host object that is not added, edited or deleted.
+    pub(crate) fn note_host_object(&mut self, object: &'a HostObject) {
+        self.host_objects.insert(object);
+        self.kinds.insert(object.kind());
+        self.places.extend(object.address().map(|address| (object.kind(), address)));
     }
 
-    /// Whether sysctls are missing that are to keep this host from answering ARP requests.
-    pub(crate) fn lacks_arp_sysctls(&self) -> bool {
-        self.sysctls_not_set.iter().any(|key| keeps_from_arp(key))
+    /// Whether the object, or another of its kind with its address, is not added, edited or deleted.
+    pub(crate) fn lacks_host_object_at(&self, object: &HostObject) -> bool {
+        let place = object.address().map(|address| (object.kind(), address));
+        self.host_objects.contains(object) || place.is_some_and(|it| self.places.contains(&it))
+    }
+
+    /// Whether a sysctl is missing that a real server needs before it binds that VIP. IPv6 needs none.
+    fn lacks_hiding_sysctl(&self, binding: &Binding) -> bool {
+        let interface = &*binding.interface;
+        let is_missing = |interface: &str| {
+            HIDING_SYSCTLS.iter().any(|name| {
+                let key = format!("net.ipv4.conf.{interface}.{name}");
+                self.sysctls_not_set.contains(&*key)
+            })
+        };
+        let is_shared = binding.address.is_ipv4() && SHARED_VIPS.contains(&interface);
+        is_shared && (is_missing("all") || is_missing(interface))
     }
 
     /// Whether a real server would be reached without source NAT, and answer past the director.
@@ -263,17 +289,20 @@ impl OmittedSteps<'_> {
 
     /// Whether a sysctl must keep the value that it has.
     pub(crate) fn blocks_restore(&self, key: &str) -> bool {
-        let concerns = |binding: &Binding| {
-            SysctlOfInterface::of(key).is_some_and(|sysctl| sysctl.concerns(binding))
+        let concerns_bound = || {
+            SysctlOfInterface::of(key).is_some_and(|sysctl| match sysctl.device() {
+                Some(name) => self.bound.on(&name).any(|it| sysctl.concerns(it)),
+                None => self.bound.iter().any(|it| sysctl.concerns(it)),
+            })
         };
         let is_rewritten_later = MasterSysctl::rewriting(key).is_some_and(|master| {
-            let mut waiting = self.sysctls_not_restored.iter();
-            waiting.any(|key| MasterSysctl::of(key) == Some(master))
+            let mut names = master.names().iter();
+            names.any(|name| self.sysctls_not_restored.contains(name))
         });
         self.keeps_real_servers()
-            || self.bound.iter().any(|it| concerns(it))
+            || concerns_bound()
             || is_rewritten_later
-            || keeps_from_arp(key) && self.arp_rules().next().is_some()
+            || keeps_from_arp(key) && self.kinds.contains(&HostObjectKind::ArpRules)
     }
 }
 
@@ -281,14 +310,8 @@ impl OmittedSteps<'_> {
 /// routing, and the devices that the kernel creates with each kind of tunnel.
 const SHARED_VIPS: [&str; 6] = ["lo", "tunl0", "sit0", "ip6tnl0", "gre0", "ip6gre0"];
 
-/// Whether a real server needs that sysctl before it binds that VIP. IPv6 needs none.
-fn hides_vip(key: &str, binding: &Binding) -> bool {
-    SHARED_VIPS.contains(&&*binding.interface)
-        && SysctlOfInterface::of(key).is_some_and(|sysctl| {
-            let hides = ["arp_ignore", "arp_announce", "rp_filter"].contains(&sysctl.name);
-            hides && sysctl.concerns(binding)
-        })
-}
+/// The sysctls of an interface that a real server needs before it binds such a VIP.
+const HIDING_SYSCTLS: [&str; 3] = ["arp_ignore", "arp_announce", "rp_filter"];
 
 /// Whether a sysctl keeps a host from answering ARP requests, or from sending some.
 fn keeps_from_arp(key: &str) -> bool {
@@ -302,15 +325,6 @@ fn serves(service: &Service) -> bool {
 /// Whether the family of a real server differs from that of its service.
 pub(crate) fn is_mixed(service: &ServiceKey, real_server: &RealServerKey) -> bool {
     Family::from(real_server.address) != service.family()
-}
-
-/// Whether the two services may have clients in common.
-pub(crate) fn may_share_clients(one: &ServiceKey, other: &ServiceKey) -> bool {
-    match (one.vip(), other.vip()) {
-        (Some(vip), _) => other.may_be_reached_by(vip),
-        (_, Some(vip)) => one.may_be_reached_by(vip),
-        (None, None) => one.family() == other.family(),
-    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{
-    Binding, Live, RealServerKey, Scheduler, ServiceConfig, ServiceKey, SyncState,
+    Binding, Family, Live, RealServerKey, Scheduler, ServiceConfig, ServiceKey, SyncState,
 };
 
 use crate::connection_sysctls::ConnectionSysctls;
@@ -97,6 +97,8 @@ pub(crate) fn open(
     service: &ServiceKey,
     real_server: Option<&RealServerKey>,
 ) -> Option<u64> {
+    #[cfg(test)]
+    LOOKUPS.set(LOOKUPS.get() + 1);
     let all = &statistics?.services.get(service)?.real_servers;
     match real_server {
         Some(key) => Some(all.get(key)?.open(service)),
@@ -118,6 +120,53 @@ pub(crate) struct AnalysisContext<'a> {
     pub(crate) started: BTreeSet<SyncState>,
     vanishing: BTreeSet<IpAddr>,
     rebound: BTreeSet<IpAddr>,
+    /// The fwmark services, by their family: every VIP without a service of its own has the same.
+    marked: BTreeMap<Family, VipUsers>,
+}
+
+/// The services whose packets arrive at a VIP.
+#[derive(Debug, Clone, Copy)]
+struct VipUsers {
+    /// Those that have drained before.
+    drained: ServiceGroup,
+    /// The others.
+    cut: ServiceGroup,
+}
+
+impl VipUsers {
+    fn new<'k>(
+        keys: impl Iterator<Item = &'k ServiceKey>,
+        drained: &BTreeSet<ServiceKey>,
+        statistics: Option<&Statistics>,
+    ) -> Self {
+        let mut users = Self { drained: ServiceGroup::NONE, cut: ServiceGroup::NONE };
+        for key in keys {
+            let group = if drained.contains(key) { &mut users.drained } else { &mut users.cut };
+            group.number += 1;
+            group.connections = sum(group.connections, open(statistics, key, None));
+        }
+        users
+    }
+
+    fn is_empty(self) -> bool {
+        self.drained.number == 0 && self.cut.number == 0
+    }
+}
+
+/// Some services together.
+#[derive(Debug, Clone, Copy)]
+struct ServiceGroup {
+    number: usize,
+    /// `None` if those of one of them were not counted.
+    connections: Option<u64>,
+}
+
+impl ServiceGroup {
+    const NONE: Self = Self { number: 0, connections: Some(0) };
+}
+
+fn sum(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    Some(one? + other?)
 }
 
 impl<'a> AnalysisContext<'a> {
@@ -134,7 +183,15 @@ impl<'a> AnalysisContext<'a> {
             started: BTreeSet::new(),
             vanishing: vanishing(live, steps),
             rebound: rebound(live, steps),
+            marked: BTreeMap::new(),
         };
+        let unbound = || context.vanishing.iter().chain(&context.rebound).copied();
+        let families: BTreeMap<Family, IpAddr> = unbound().map(|it| (it.into(), it)).collect();
+        let marked = families.into_iter().map(|(family, address)| {
+            let users = VipUsers::new(marked(live, address), &context.drained, statistics);
+            (family, users)
+        });
+        context.marked = marked.collect();
         for op in steps {
             match op {
                 Op::EditService { key, after, .. } => {
@@ -184,27 +241,26 @@ impl<'a> AnalysisContext<'a> {
         if !is_rebound && !self.vanishing.contains(&address) {
             return self.everywhere(Effect::Stay);
         }
-        let mut on_it: Vec<&ServiceKey> =
-            self.live.services_on(address).map(|(key, _)| key).collect();
+        let on_it = self.live.services_on(address).map(|(key, _)| key);
+        let mut users = VipUsers::new(on_it, &self.drained, self.statistics);
         // A VIP without a service of its own exists for the packets of fwmark services.
-        let marked = on_it.is_empty();
-        if marked {
-            on_it.extend(self::marked(self.live, address));
+        let mut marked = false;
+        if users.is_empty()
+            && let Some(all) = self.marked.get(&address.into()).filter(|all| !all.is_empty())
+        {
+            (users, marked) = (*all, true);
         }
-        let (drained, cut): (Vec<&ServiceKey>, Vec<_>) =
-            on_it.into_iter().partition(|key| self.drained.contains(key));
-        let marked = marked && !(drained.is_empty() && cut.is_empty());
+        let VipUsers { drained, cut } = users;
         if is_rebound {
-            let concerned = drained.iter().chain(&cut);
-            let counted = concerned.map(|key| open(self.statistics, key, None)).sum();
-            return Impact { connections: counted, ..self.everywhere(Effect::Rebound { marked }) };
+            let connections = sum(drained.connections, cut.connections);
+            return Impact { connections, ..self.everywhere(Effect::Rebound { marked }) };
         }
-        let (effect, concerned) = match cut.is_empty() {
-            true => (Effect::CutOff { drained: !drained.is_empty(), marked }, drained),
-            false => (Effect::CutOff { drained: false, marked }, cut),
+        let (is_drained, concerned) = match cut.number {
+            0 => (drained.number > 0, drained),
+            _ => (false, cut),
         };
-        let counted = concerned.iter().map(|key| open(self.statistics, key, None)).sum();
-        Impact { connections: counted, ..self.everywhere(effect) }
+        let effect = Effect::CutOff { drained: is_drained, marked };
+        Impact { connections: concerned.connections, ..self.everywhere(effect) }
     }
 
     /// Returns the configuration of a service at the time of its drains and its deletion.
@@ -221,5 +277,13 @@ impl<'a> AnalysisContext<'a> {
     }
 }
 
+#[cfg(test)]
+thread_local! {
+    /// How often [`open`] was called.
+    static LOOKUPS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+#[cfg(test)]
+mod counted;
 #[cfg(test)]
 mod tests;

@@ -18,7 +18,8 @@ use evenkeel_model::{
 
 use crate::resource::UNSET;
 use crate::resource::dummy::is_link_local;
-use crate::{Adopted, Object, Op, PriorState, recorded_key};
+use crate::sysctl_side_effects::value_of;
+use crate::{Adopted, Object, Op, PriorState};
 
 use self::members::{contains, forget_left};
 
@@ -206,24 +207,21 @@ impl<'a> LeftScopeInputs<'a> {
     /// Returns the devices on which only such VIPs are left.
     fn dummies(&self, vips: &BTreeSet<Binding>) -> BTreeSet<Box<str>> {
         let Self { live, made, .. } = *self;
-        let is_left = |interface: &str| {
-            vips.iter().any(|vip| *vip.interface == *interface)
-                && self.is_unused(interface, |vip| vips.contains(vip))
-        };
+        let left: BTreeSet<&str> = vips.iter().map(|vip| &*vip.interface).collect();
+        let used = self.used(vips);
+        let is_left = |name: &str| left.contains(name) && !used.contains(name);
         let there = made.dummies.iter().filter(|name| is_owned_dummy(live, name));
         there.filter(|name| is_left(name)).cloned().collect()
     }
 
-    /// Whether the spec and other programs have no address on a device.
-    fn is_unused(&self, interface: &str, is_left: impl Fn(&Binding) -> bool) -> bool {
+    /// Returns the interfaces on which the spec or another program has an address, other than those VIPs.
+    fn used(&self, left: &BTreeSet<Binding>) -> BTreeSet<&'a str> {
         let Self { desired, live, .. } = *self;
-        let is_on = |vip: &&Binding| *vip.interface == *interface;
-        let mut others = live.addresses.keys().filter(is_on).filter(|vip| {
-            !is_left(vip)
-                && !is_link_local(vip.address)
-                && live.addresses.get(*vip) == Some(&Owner::Other)
+        let others = live.addresses.iter().filter(|(vip, owner)| {
+            **owner == Owner::Other && !left.contains(*vip) && !is_link_local(vip.address)
         });
-        others.next().is_none() && !desired.vips.keys().any(|vip| is_on(&vip))
+        let all = others.map(|(vip, _)| vip).chain(desired.vips.keys());
+        all.map(|vip| &*vip.interface).collect()
     }
 
     fn sysctls(&self) -> BTreeSet<Box<str>> {
@@ -236,7 +234,7 @@ impl<'a> LeftScopeInputs<'a> {
     }
 
     fn names_sysctl(&self, key: &str) -> bool {
-        self.desired.sysctls.keys().any(|named| recorded_key(named) == key)
+        value_of(&self.desired.sysctls, key).is_some()
     }
 
     fn sync(&self) -> BTreeSet<SyncState> {
@@ -267,13 +265,12 @@ impl<'a> LeftScopeInputs<'a> {
         });
         left.host_objects.retain(|object| {
             let is_governed = !is_of_namespace(object) && object.is_in(&desired.scope);
-            live.host_objects.owned().any(|(owned, _)| owned == object)
+            live.host_objects.get(object).is_some_and(|it| it.owner == Owner::Evenkeel)
                 && !is_governed
                 && !desired.host_objects.contains_key(object)
         });
-        left.dummies.retain(|name| {
-            is_owned_dummy(live, name) && self.is_unused(name, |vip| record.left.vips.contains(vip))
-        });
+        let used = self.used(&record.left.vips);
+        left.dummies.retain(|name| is_owned_dummy(live, name) && !used.contains(&**name));
         left.sysctls.retain(|key| {
             record.sysctls.contains_key(key)
                 && !self.names_sysctl(key)

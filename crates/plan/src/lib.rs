@@ -5,8 +5,10 @@
 //! what counts as equal.
 
 mod adopted;
+mod bindings;
 pub mod canonical;
 mod cause;
+mod clients;
 mod clock_reading;
 mod connection_sysctls;
 mod counts;
@@ -37,12 +39,14 @@ mod rollback_builder;
 mod rollback_plan;
 mod service_selection;
 mod simulate;
+mod subnet;
 mod sync_links;
 mod sysctl_side_effects;
 mod teardown;
 #[cfg(test)]
 mod test_fixtures;
 mod unchanged;
+mod unreachable;
 mod value;
 mod warning;
 #[cfg(test)]

@@ -15,6 +15,8 @@
 //!     and a daemon while there are such real servers (`ip_vs_add_dest`, `ip_vs_genl_new_daemon`).
 //!  3. Set timeouts. Create dummy devices, on which VIPs are bound later. Add and edit the host objects
 //!     that connections to real servers may depend on: no client is sent to a real server before them.
+//!     Then bind and announce missing VIPs whose services are there already and serve: clients wait for nothing
+//!     else.
 //!  4. Add services, each followed by its real servers: a service without any refuses its clients.
 //!  5. Add real servers to existing services. Additions precede deletions, so that a service whose
 //!     real servers are all replaced always has some. They are also faster in this order: the
@@ -26,8 +28,8 @@
 //!     the others have their raised weights by now. Only in this phase can a service be without a
 //!     usable real server for a moment: when the only one with a positive weight moves.
 //!  9. Lower weights.
-//! 10. Bring up dummy devices that another program set down, then bind and announce VIPs: their
-//!     services are complete now. Devices precede VIPs, because an interface that goes down loses
+//! 10. Bring up dummy devices that another program set down, then bind and announce the other VIPs:
+//!     their services are complete now. Devices precede VIPs, because an interface that goes down loses
 //!     its IPv6 addresses, which this phase binds again. The other host objects follow: the source
 //!     of a route to a VIP must be an address of the host (`fib_valid_prefsrc`).
 //! 11. Drain the real servers that are to be deleted: set weight 0 while the VIPs are still bound.
@@ -52,26 +54,36 @@
 //! Within a phase, additions are in the order of the spec, on which the sh and mh schedulers
 //! depend; all other operations are in the order of their keys, except for sysctls that rewrite others.
 
+mod lost_vip;
 mod rebind;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
-use evenkeel_model::{HostObject, HostObjectKind, Live};
+use evenkeel_model::{Desired, HostObject, HostObjectKind, Live};
 
 use crate::Op;
+use lost_vip::take_served;
 use rebind::{rebind_in_pairs, unbind_secondaries_first};
 
-/// Sorts the operations of one difference from that live state into the order of their execution.
-pub(crate) fn order(added: Vec<Op>, readded: Vec<Op>, mut others: Vec<Op>, live: &Live) -> Vec<Op> {
+/// Sorts the operations of one difference between these states into the order of their execution.
+pub(crate) fn order(
+    added: Vec<Op>,
+    readded: Vec<Op>,
+    mut others: Vec<Op>,
+    desired: &Desired,
+    live: &Live,
+) -> Vec<Op> {
+    let lost = take_served(&mut others, desired, live);
     // The sort is stable: within a phase the operations keep the order of the difference, which is
     // by key, and within a service by the spec.
     others.sort_by_key(Op::phase);
     unbind_secondaries_first(&mut others, &live.secondaries);
     make_room(&mut others);
     let mut others = rebind_in_pairs(others, &live.secondaries);
-    let mut steps = added;
+    let mut steps = lost;
+    steps.extend(added);
     let before = others.partition_point(|op| op.phase() < Phase::AddRealServers);
     steps.splice(0..0, others.drain(..before));
     let raised = others.partition_point(|op| op.phase() <= Phase::RaiseRealServers);

@@ -15,6 +15,7 @@ use evenkeel_model::{
     Binding, Claims, Desired, HostObject, Live, Owner, OwnerName, Scope, ServiceKey,
 };
 
+use crate::sysctl_side_effects::value_of;
 use crate::{MasterSysctl, Object, PriorState, recorded_key};
 
 pub use overlap::{Overlap, SharedObject};
@@ -74,9 +75,7 @@ impl OtherOwner {
     /// Whether it needs the value that a sysctl has: its spec asks for it, or a service that leaves this real
     /// server.
     fn needs_sysctl(&self, key: &str) -> bool {
-        let is_asked = |claims: &Claims| {
-            claims.sysctls.keys().any(|asked| recorded_key(asked) == recorded_key(key))
-        };
+        let is_asked = |claims: &Claims| value_of(&claims.sysctls, recorded_key(key)).is_some();
         self.claims().any(is_asked) || self.record.real_server.keeps_sysctl(recorded_key(key))
     }
 }
@@ -125,6 +124,9 @@ impl OtherOwners {
 
     /// Shows as other programs' in a live state what other owners have and the spec does not ask for.
     pub(crate) fn disown<'a>(&self, live: &'a Live, desired: &Desired) -> Cow<'a, Live> {
+        if self.is_empty() {
+            return Cow::Borrowed(live);
+        }
         let vips: Vec<&Binding> = live
             .addresses
             .iter()
@@ -143,15 +145,14 @@ impl OtherOwners {
                 !desired.host_objects.contains_key(*object) && self.have_host_object(object)
             })
             .collect();
-        let is_asked = |name: &str| {
-            desired.vips.iter().any(|(binding, vip)| vip.dummy && *binding.interface == *name)
-        };
+        let asked = desired.vips.iter().filter(|(_, vip)| vip.dummy);
+        let asked: BTreeSet<&str> = asked.map(|(binding, _)| &*binding.interface).collect();
         let dummies: Vec<&Box<str>> = live
             .links
             .iter()
             .flatten()
             .filter(|(name, link)| {
-                link.owner == Owner::Evenkeel && !is_asked(name) && self.have_dummy(name)
+                link.owner == Owner::Evenkeel && !asked.contains(&***name) && self.have_dummy(name)
             })
             .map(|(name, _)| name)
             .collect();

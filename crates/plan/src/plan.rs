@@ -21,6 +21,7 @@ use crate::resource::host_object::{
 };
 use crate::resource::timeouts::left_timeouts;
 use crate::resource::vip::foreign_labels;
+use crate::unreachable::unreachable_warnings;
 use crate::{
     Cause, Counts, DrainRecords, Effect, Guard, GuardRefusal, Impact, Inputs, Op, StayingObject,
     Unchanged, UnmetPrecondition, Verb, Warning,
@@ -84,13 +85,14 @@ pub fn plan(inputs: Inputs<'_>) -> Plan {
     } = inputs;
     let Difference { added, readded, ops, unchanged, out_of_scope } = difference(&inputs);
     let mut warnings = warnings(desired, live);
-    let released = released_vips(desired, live, record).cloned();
-    warnings.extend(released.map(|vip| Warning::LeftToBinder { vip }));
+    let released = released_vips(desired, live, record);
+    warnings.extend(released.iter().map(|vip| Warning::LeftToBinder { vip: (*vip).clone() }));
+    warnings.extend(unreachable_warnings(&inputs, &released));
     warnings.extend(foreign_labels(desired, live));
     warnings.extend(foreign_values(desired, live));
     warnings.extend(default_route_warnings(&inputs));
     warnings.extend(reordered(desired, &readded));
-    let steps = order(added, readded, ops, live);
+    let steps = order(added, readded, ops, desired, live);
     warnings.extend(staying_devices(desired, live, &steps));
     warnings.extend(untranslated(desired, live, &steps));
     if drops_after_drains(ConnectionSysctls::new(live, &steps), &steps) {
@@ -125,7 +127,8 @@ fn all_refusals(inputs: &Inputs<'_>, steps: &[Op]) -> Vec<GuardRefusal> {
     if let Some(judged) = inputs.judged {
         let at_once = Inputs { desired: judged, judged: None, ..*inputs };
         let Difference { added, readded, ops, .. } = difference(&at_once);
-        let put_off = refusals(&at_once, &order(added, readded, ops, at_once.live));
+        let steps = order(added, readded, ops, judged, at_once.live);
+        let put_off = refusals(&at_once, &steps);
         let is_new = |it: &GuardRefusal| all.iter().all(|refusal| refusal.guard != it.guard);
         let put_off: Vec<_> = put_off.into_iter().filter(is_new).collect();
         all.extend(put_off);

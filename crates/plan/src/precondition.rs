@@ -1,5 +1,6 @@
 //! Preconditions of a plan, checked before the first operation is sent.
 
+mod addresses;
 mod refused_by_kernel;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,10 +8,11 @@ use std::fmt;
 use std::net::IpAddr;
 
 use evenkeel_model::{
-    Binding, DefaultRoute, Desired, HostObject, HostObjectKind, HostValue, Live, ServiceKey,
-    SyncState, SysctlObstacle,
+    Binding, DISABLE_IPV6, DefaultRoute, Desired, Family, HostObject, HostObjectKind, HostValue,
+    Live, PROMOTE_SECONDARIES, ServiceKey, SyncState, SysctlObstacle, interface_sysctl,
 };
 
+use self::addresses::refused_addresses;
 use self::refused_by_kernel::{is_mixed, refused_by_kernel};
 use crate::Op;
 use crate::guard::some_of;
@@ -70,6 +72,24 @@ pub enum UnmetPrecondition {
         /// The services.
         services: Vec<ServiceKey>,
     },
+    /// A primary address is to be unbound, and the kernel would delete secondaries of its subnet with it,
+    /// because `promote_secondaries` of the interface is 0.
+    SecondariesStay {
+        /// The primary address.
+        primary: Binding,
+        /// The secondaries that are bound by then.
+        secondaries: Vec<IpAddr>,
+    },
+    /// IPv6 is disabled on the interface of VIPs (`disable_ipv6`): the kernel binds none there.
+    Ipv6Disabled {
+        /// The interface.
+        interface: Box<str>,
+        /// The VIPs.
+        vips: BTreeSet<IpAddr>,
+        /// Whether the plan disables it, with which the kernel would delete the VIPs; otherwise it is
+        /// disabled already.
+        is_set: bool,
+    },
     /// The default route is several IPv6 routes of one metric, which could not be restored as they are.
     SeveralDefaultRoutes {
         /// The default route.
@@ -112,6 +132,21 @@ impl UnmetPrecondition {
                 key.address == *address
             }
             (Self::MixedBesideSync { .. }, op) => is_mixed(op),
+            (Self::SecondariesStay { primary, .. }, Op::Unbind { binding, .. }) => {
+                binding == primary
+            }
+            (Self::Ipv6Disabled { interface, is_set: false, .. }, Op::Bind { binding, .. }) => {
+                binding.address.is_ipv6() && binding.interface == *interface
+            }
+            (
+                Self::Ipv6Disabled { interface, is_set: true, .. },
+                Op::EditSysctl { key, after, .. } | Op::RestoreSysctl { key, after, .. },
+            ) => {
+                let keys = [interface, "all"];
+                let mut keys =
+                    keys.map(|it| interface_sysctl(Family::Ipv6, it, DISABLE_IPV6)).into_iter();
+                **after != *"0" && keys.any(|it| it == **key)
+            }
             _ => false,
         }
     }
@@ -188,6 +223,33 @@ impl fmt::Display for UnmetPrecondition {
                     some_of(&services)
                 )
             }
+            Self::SecondariesStay { primary, secondaries } => {
+                let secondaries: Vec<String> = secondaries.iter().map(ToString::to_string).collect();
+                write!(
+                    f,
+                    "{primary} is the primary address of its subnet, and when it is unbound, the kernel would \
+                     delete {} too; write `{}: 1` under `sysctls`, or bind the VIPs of the subnet as /32",
+                    some_of(&secondaries),
+                    interface_sysctl(Family::Ipv4, &primary.interface, PROMOTE_SECONDARIES)
+                )
+            }
+            Self::Ipv6Disabled { interface, vips, is_set } => {
+                let vips: Vec<String> = vips.iter().map(ToString::to_string).collect();
+                let key = interface_sysctl(Family::Ipv6, interface, DISABLE_IPV6);
+                match is_set {
+                    false => write!(
+                        f,
+                        "IPv6 is disabled on interface {interface}, and the kernel does not bind {} there",
+                        some_of(&vips)
+                    ),
+                    true => write!(
+                        f,
+                        "the plan disables IPv6 on interface {interface}, and the kernel would delete {} there",
+                        some_of(&vips)
+                    ),
+                }?;
+                write!(f, "; write `{key}: 0` under `sysctls`")
+            }
             Self::SeveralDefaultRoutes { route } => write!(
                 f,
                 "the default route {route} is several routes of the same metric, which evenkeel could not \
@@ -208,6 +270,7 @@ pub(crate) fn unmet_preconditions(
     let beside_links =
         beside_links.chain(unavailable(live, ops)).chain(unusable_sysctls(live, ops));
     let beside_links = beside_links.chain(refused_by_kernel(live, ops));
+    let beside_links = beside_links.chain(refused_addresses(desired, live, ops));
     let Some(links) = &live.links else {
         return beside_links.collect();
     };

@@ -98,14 +98,26 @@ impl PriorState {
 pub struct DrainRecords(pub BTreeMap<(ServiceKey, RealServerKey), Draining>);
 
 impl DrainRecords {
+    /// The drains of a service.
+    pub(crate) fn of_service(&self, service: ServiceKey) -> impl Iterator<Item = &Draining> {
+        self.entries_of(service).map(|(_, draining)| draining)
+    }
+
     /// Forgets the drains of a service.
     pub fn forget_service(&mut self, service: &ServiceKey) {
-        let first = RealServerKey { address: Ipv4Addr::UNSPECIFIED.into(), port: 0 };
-        let of_service = self.0.range((*service, first)..).map(|(place, _)| *place);
-        let of_service: Vec<_> = of_service.take_while(|(it, _)| it == service).collect();
+        let of_service: Vec<_> = self.entries_of(*service).map(|(place, _)| *place).collect();
         for place in of_service {
             self.0.remove(&place);
         }
+    }
+
+    fn entries_of(
+        &self,
+        service: ServiceKey,
+    ) -> impl Iterator<Item = (&(ServiceKey, RealServerKey), &Draining)> {
+        let first = RealServerKey { address: Ipv4Addr::UNSPECIFIED.into(), port: 0 };
+        let from_first = self.0.range((service, first)..);
+        from_first.take_while(move |((it, _), _)| *it == service)
     }
 }
 

@@ -89,6 +89,10 @@ pub(crate) struct RollbackBuilder<'a> {
     /// Objects that other programs changed, which are left alone.
     pub(crate) foreign: BTreeSet<Object>,
     pub(crate) traces: BTreeMap<Object, ObjectTrace>,
+    /// The interfaces with addresses of other programs, once they were asked for.
+    pub(crate) used: Option<BTreeSet<&'a str>>,
+    /// Whether a service is removed ([`Self::is_removed`]), of those that were asked for.
+    pub(crate) removed: BTreeMap<ServiceKey, bool>,
 }
 
 impl RollbackBuilder<'_> {
@@ -109,7 +113,16 @@ impl RollbackBuilder<'_> {
 
     /// Whether the service was absent before, exists now, and holds no real server of another
     /// program.
-    pub(crate) fn is_removed(&self, key: &ServiceKey) -> bool {
+    pub(crate) fn is_removed(&mut self, key: &ServiceKey) -> bool {
+        if let Some(known) = self.removed.get(key) {
+            return *known;
+        }
+        let found = self.holds_no_others(key);
+        self.removed.insert(*key, found);
+        found
+    }
+
+    fn holds_no_others(&self, key: &ServiceKey) -> bool {
         let was_absent = |history: &OpHistory| history.before.is_none();
         let ours = self.touched.0.get(&Object::Service(*key)).is_some_and(was_absent);
         let Some(service) = self.live.services.get(key) else {

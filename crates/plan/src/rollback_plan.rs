@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use evenkeel_model::Live;
+use evenkeel_model::{Desired, Live};
 
 use crate::order::order;
 use crate::resource::host_object::add_lost_again;
@@ -40,6 +40,8 @@ pub fn rollback_plan(done: &[Op], live: &Live) -> RollbackPlan {
         ops: Vec::new(),
         foreign: BTreeSet::new(),
         traces: BTreeMap::new(),
+        used: None,
+        removed: BTreeMap::new(),
     };
     for (object, history) in &touched.0 {
         builder.restore(object, history);
@@ -52,7 +54,11 @@ pub fn rollback_plan(done: &[Op], live: &Live) -> RollbackPlan {
         let after = touched.0.get(&object).map_or_else(|| vec![now()], |it| it.after.clone());
         traces.insert(object, ObjectTrace { before: now(), after, now: now() });
     }
-    RollbackPlan { steps: order(added, Vec::new(), ops, live), foreign, traces }
+    RollbackPlan {
+        steps: order(added, Vec::new(), ops, &Desired::default(), live),
+        foreign,
+        traces,
+    }
 }
 
 #[cfg(test)]

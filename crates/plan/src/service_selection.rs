@@ -16,7 +16,7 @@ use evenkeel_model::{
     HostObjectKind, HostValue, LeftScope, Live, NamedService, Owner, ServiceKey,
 };
 
-use self::names::{keys_of, similar_names};
+use self::names::{ServiceNames, similar_names};
 use self::parts::SelectedParts;
 use crate::{Guard, MasterSysctl, PriorState, RealServerRecords, Warning};
 
@@ -56,10 +56,11 @@ impl ServiceSelection {
         last: Option<&Desired>,
     ) -> Result<Self, UnknownSelection> {
         let specs = || [Some(desired), last].into_iter().flatten();
+        let names = ServiceNames::new(specs());
         let mut keys = BTreeSet::new();
         for selector in selectors {
             let selector = selector.as_ref();
-            let found: Vec<ServiceKey> = specs().flat_map(|spec| keys_of(selector, spec)).collect();
+            let found = names.keys_of(selector);
             if found.is_empty() {
                 return Err(UnknownSelection {
                     selector: selector.to_owned(),
@@ -165,6 +166,7 @@ impl ServiceSelection {
             mut addresses,
             labels,
             secondaries,
+            local_by_route,
             mut host_objects,
             links,
             modules,
@@ -204,6 +206,7 @@ impl ServiceSelection {
             addresses,
             labels,
             secondaries,
+            local_by_route,
             host_objects,
             links,
             modules,

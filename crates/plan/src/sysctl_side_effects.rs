@@ -27,6 +27,14 @@ const ACCEPT_REDIRECTS: &str = "net.ipv4.conf.all.accept_redirects";
 impl MasterSysctl {
     const ALL: [Self; 2] = [Self::Ipv4Forwarding, Self::Ipv6Forwarding];
 
+    /// Returns its keys, of which the first is the one that the journal records.
+    pub(crate) fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::Ipv4Forwarding => &FORWARDING,
+            Self::Ipv6Forwarding => &[FORWARDING_IPV6],
+        }
+    }
+
     /// Returns the master that this key stands for; `None` for other sysctls.
     pub fn of(key: &str) -> Option<Self> {
         match key {
@@ -113,6 +121,11 @@ impl<'a> SysctlOfInterface<'a> {
         Some(Self { family, interface, name })
     }
 
+    /// The interface; `None` if it is of all of them.
+    pub(crate) fn device(&self) -> Option<String> {
+        (self.interface != "all").then(|| self.interface.replace('/', "."))
+    }
+
     /// Whether it applies to that address on that interface.
     pub(crate) fn concerns(&self, binding: &Binding) -> bool {
         let is_on = || self.interface.replace('/', ".") == *binding.interface;
@@ -125,6 +138,15 @@ pub fn recorded_key(key: &str) -> &str {
     match MasterSysctl::of(key) {
         Some(master) => master.key(),
         None => key,
+    }
+}
+
+/// Returns the value of a sysctl under the key that is recorded of it, or another one of the same value.
+pub(crate) fn value_of<'v, V>(sysctls: &'v BTreeMap<Box<str>, V>, recorded: &str) -> Option<&'v V> {
+    match MasterSysctl::of(recorded) {
+        // In the order of the keys.
+        Some(master) => master.names().iter().rev().find_map(|name| sysctls.get(*name)),
+        None => sysctls.get(recorded),
     }
 }
 

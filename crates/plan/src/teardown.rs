@@ -7,15 +7,15 @@
 
 mod remaining;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use evenkeel_model::{DesiredTimeouts, LeftScope, Live, Owner};
+use evenkeel_model::{Binding, DesiredTimeouts, LeftScope, Live, Owner};
 
 use crate::guard::Advice;
 use crate::order::Phase;
 use crate::resource::dummy::is_link_local;
 use crate::warning::KeptTimeout;
-use crate::{Guard, Op, OtherOwners, Plan, PriorState, Warning};
+use crate::{Guard, Op, OtherOwners, Plan, PriorState, UnmetPrecondition, Warning};
 
 pub use remaining::{Remaining, StayingService, Stays, TeardownInputs, remaining};
 
@@ -37,19 +37,25 @@ pub fn teardown(
         causes: _,
         impacts,
         mut refusals,
-        unmet_preconditions,
+        mut unmet_preconditions,
         mut warnings,
         unchanged,
         out_of_scope,
         // A teardown removes it at once.
         staying: _,
     } = plan;
+    // The step fails and the rest is undone.
+    unmet_preconditions.retain(|it| !matches!(it, UnmetPrecondition::SecondariesStay { .. }));
     refusals.retain(|refusal| refusal.guard == Guard::UnbindInUse);
     for reason in refusals.iter_mut().flat_map(|refusal| &mut refusal.reasons) {
         reason.advice = reason.advice.map(Advice::for_teardown);
     }
-    // No spec follows: timeouts that it does not name are none of a teardown's.
-    warnings.retain(|it| !matches!(it, Warning::TimeoutStays { .. }));
+    // No spec follows: timeouts that it does not name are none of a teardown's, nor are services that stay,
+    // because evenkeel only adopted them.
+    warnings.retain(|it| {
+        use Warning::{NoServers, NotLocal, TimeoutStays};
+        !matches!(it, TimeoutStays { .. } | NotLocal(_) | NoServers(_))
+    });
     for warning in &mut warnings {
         if let Warning::Reordered { is_teardown, .. } | Warning::DroppingDrains { is_teardown } =
             warning
@@ -118,17 +124,22 @@ fn deleted_dummies(
         let link = links.and_then(|it| it.get(name));
         link.is_some_and(|it| it.dummy) && !others.have_dummy(name)
     };
+    // The first address that stays on each interface.
+    let mut staying: BTreeMap<&str, &Binding> = BTreeMap::new();
+    for (binding, owner) in &live.addresses {
+        if !(unbound.contains(binding) || *owner == Owner::Other && is_link_local(binding.address))
+        {
+            staying.entry(&binding.interface).or_insert(binding);
+        }
+    }
     let mut deleted = Vec::new();
     for interface in dummies.iter().filter(|name| is_there(name)) {
-        let mut left = live.addresses.iter().filter(|(binding, owner)| {
-            binding.interface == *interface
-                && !unbound.contains(binding)
-                && !(**owner == Owner::Other && is_link_local(binding.address))
-        });
-        match left.next() {
+        match staying.get(&**interface) {
             None => deleted.push(Op::DeleteDummy { interface: interface.clone() }),
-            Some((bound, _)) => warnings
-                .push(Warning::DeviceStays { interface: interface.clone(), bound: bound.clone() }),
+            Some(bound) => warnings.push(Warning::DeviceStays {
+                interface: interface.clone(),
+                bound: (*bound).clone(),
+            }),
         }
     }
     deleted

@@ -140,6 +140,11 @@ pub enum Warning {
     /// These services stay, and are the last ones of their family that leave full NAT: the kernel stops
     /// translating the packets of their open connections.
     Untranslated(Vec<String>),
+    /// The addresses of these services are not local: no interface that is up has them, and no route of type
+    /// `local` contains them.
+    NotLocal(Vec<String>),
+    /// These services have no real server of positive weight.
+    NoServers(Vec<String>),
     /// A plan for single services leaves what this host has as a real server of these, which the spec no
     /// longer lists for it.
     PartsStay(Vec<String>),
@@ -168,6 +173,24 @@ pub struct LooserGuard {
     pub judging: String,
     /// The threshold of the spec.
     pub desired: String,
+}
+
+impl Warning {
+    /// The services whose address is not local, by their labels.
+    pub fn not_local(&self) -> &[String] {
+        match self {
+            Self::NotLocal(services) => services,
+            _ => &[],
+        }
+    }
+
+    /// The services without a real server of positive weight, by their labels.
+    pub fn without_servers(&self) -> &[String] {
+        match self {
+            Self::NoServers(services) => services,
+            _ => &[],
+        }
+    }
 }
 
 /// Lists fields with one of their two values.
@@ -317,6 +340,19 @@ impl fmt::Display for Warning {
                 "the last services leave full NAT, which breaks the open connections of {}; to let them end, give \
                  the real servers weight 0 before",
                 services.join(", ")
+            ),
+            Self::NotLocal(services) => write!(
+                f,
+                "no client reaches {} through this host: no interface that is up has the address, and no \
+                 `local` route contains it; if evenkeel is to bind it, list it under `vips` with `bind: always`; \
+                 if another program moves it, as on a VRRP backup, another host should have it now",
+                some_of(services)
+            ),
+            Self::NoServers(services) => write!(
+                f,
+                "new clients of {} are refused: there is no real server with a positive weight; list one, or \
+                 give one a positive weight",
+                some_of(services)
             ),
             Self::PartsStay(services) => write!(
                 f,

@@ -94,6 +94,8 @@ fn every_text_of_a_plan_is_as_reviewed() {
             OtherGateway,
             TunnelStays,
             Untranslated,
+            NotLocal,
+            NoServers,
             PartsStay,
             LooserGuards,
             GuardsNotJudged,
@@ -112,6 +114,8 @@ fn every_text_of_a_plan_is_as_reviewed() {
             BroadcastRealServer,
             MixedBesideSync,
             SyncBesideMixed,
+            SecondariesStay,
+            Ipv6Disabled,
             SeveralDefaultRoutes,
             Unavailable
         },
@@ -150,6 +154,20 @@ fn every_text_of_a_plan_is_as_reviewed() {
                 daemons: vec![SyncState::Master, SyncState::Backup],
             },
             UnmetPrecondition::SyncBesideMixed { services: vec![on(1)] },
+            UnmetPrecondition::SecondariesStay {
+                primary: Binding { prefix: 24, ..vip() },
+                secondaries: vec![[192, 0, 2, 2].into()],
+            },
+            UnmetPrecondition::Ipv6Disabled {
+                interface: "eth0".into(),
+                vips: [vip_ipv6().address].into(),
+                is_set: false,
+            },
+            UnmetPrecondition::Ipv6Disabled {
+                interface: "eth0.100".into(),
+                vips: [vip_ipv6().address].into(),
+                is_set: true,
+            },
             UnmetPrecondition::SeveralDefaultRoutes {
                 route: DefaultRoute { family: Family::Ipv6 },
             },
@@ -414,6 +432,8 @@ fn warnings() -> Vec<Warning> {
         other_gateway(None, false),
         Warning::TunnelStays { interface: "tunl0".into(), bound: vip() },
         Warning::Untranslated(vec!["web/192.0.2.1:80/tcp".into()]),
+        Warning::NotLocal(vec!["web/192.0.2.1:80/tcp".into()]),
+        Warning::NoServers(vec!["web/192.0.2.1:80/tcp".into(), "mail/192.0.2.1:25/tcp".into()]),
         Warning::PartsStay(vec!["web/192.0.2.1:80/tcp".into(), "mail/192.0.2.1:25/tcp".into()]),
         Warning::LooserGuards(vec![looser("mass_delete", "50%", "off")]),
         Warning::LooserGuards(vec![

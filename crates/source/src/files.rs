@@ -21,7 +21,7 @@ use crate::source::{OnChange, Revision, SpecSource};
 use read::read_regular;
 use watcher::FileWatcher;
 
-pub use read::read;
+pub use read::{read, read_snapshot};
 pub use source_cache::SourceCache;
 
 /// Files and directories as a source. Its revisions are the fingerprints of the files.

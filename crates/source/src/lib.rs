@@ -6,7 +6,7 @@
 //! that may pass. It parses what it fetches into a [`SpecText`]. Which spec is active, and that the last
 //! good one stays so, is decided by its caller, which receives every reading, good or bad.
 //!
-//! Commands that run once use [`read`] and [`HostParameters`] alone.
+//! Commands that run once use [`read`], [`read_snapshot`] and [`HostParameters`] alone.
 
 mod debounce;
 mod error;
@@ -21,7 +21,7 @@ mod wording;
 
 pub use debounce::{LIMIT, Stability};
 pub use error::{SourceError, SpecError};
-pub use files::{FileSource, SourceCache, read};
+pub use files::{FileSource, SourceCache, read, read_snapshot};
 pub use follower::{Follower, Reading};
 pub use parameters::{
     HostParameters, HostRequest, Macs, ParameterName, ParameterReadings, ParameterValue,

@@ -37,6 +37,7 @@ mod problem_excerpts;
 mod provenance;
 mod recovering_de;
 mod resolve;
+mod scalar;
 mod schema;
 mod snapshot_section;
 mod source;
@@ -55,6 +56,6 @@ pub use parameter::{
 pub use problem::{Position, Problem, Problems, Related, Severity};
 pub use provenance::Provenance;
 pub use schema::schema;
-pub use source::{MAX_SOURCE, Source};
+pub use source::{MAX_SNAPSHOT, MAX_SOURCE, Source, SourceKind};
 pub use spec::{InvalidDuration, seconds};
 pub use write::{WriteInput, write};

@@ -117,6 +117,7 @@ impl Loaded {
             addresses: addresses.unwrap_or_else(bound),
             labels,
             secondaries: std::collections::BTreeMap::new(),
+            local_by_route: None,
             host_objects,
             links,
             timeouts: (timeouts != DesiredTimeouts::default())
@@ -178,7 +179,7 @@ pub fn load_with(sources: &[Source], parameters: &dyn Parameters) -> Result<Load
 /// Returns the owner that the texts name, before they are loaded: where its journal is, and thus what
 /// the host was before, depends on it. `None` if none is named, or the texts cannot be read.
 pub fn named_owner(sources: &[Source]) -> Option<OwnerName> {
-    let texts = sources.iter().filter_map(|source| source::text(&source.text).ok());
+    let texts = sources.iter().filter_map(|source| source::text(source).ok());
     texts.filter(|text| text.contains("owner")).find_map(yaml::owner)
 }
 
@@ -225,7 +226,7 @@ struct Report<'s> {
 
 impl Report<'_> {
     fn text<'s>(&mut self, index: usize, source: &'s Source) -> Option<&'s str> {
-        match source::text(&source.text) {
+        match source::text(source) {
             Ok(text) => Some(text),
             Err(NotText { at, message, remedy }) => {
                 let readable = source::without_mark(&source.text).get(..at).unwrap_or_default();

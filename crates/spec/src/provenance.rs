@@ -25,7 +25,7 @@ impl Loaded {
     pub fn provenance(&self, sources: &[Source]) -> Provenance {
         let mut values = self.values.clone();
         let texts: Vec<Option<&str>> =
-            sources.iter().map(|source| source::text(&source.text).ok()).collect();
+            sources.iter().map(|source| source::text(source).ok()).collect();
         let mut located: Vec<Option<Located<'_>>> = Vec::with_capacity(texts.len());
         let mut readings: Vec<Option<Reading<'_>>> = Vec::with_capacity(texts.len());
         for (index, (text, source)) in texts.into_iter().zip(sources).enumerate() {

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::SocketAddr;
 use std::str::FromStr;
 
 use evenkeel_model::statistics::{
@@ -40,9 +41,38 @@ impl SnapshotSection {
     }
 }
 
-impl<'de> Deserialize<'de> for SnapshotSection {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let any = Any::deserialize(deserializer)?;
+impl SnapshotSection {
+    /// Adds a further part of the same lists.
+    pub(crate) fn extend(&mut self, more: Self) {
+        let Self { addresses, labels, host_objects, links, modules, statistics } = more;
+        extend(&mut self.addresses, addresses);
+        self.labels.extend(labels);
+        extend(&mut self.host_objects, host_objects);
+        extend(&mut self.links, links);
+        extend(&mut self.modules, modules);
+        if let Some(Statistics { services }) = statistics {
+            self.statistics.get_or_insert_default().services.extend(services);
+        }
+    }
+
+    /// Whether both have one of the lists.
+    pub(crate) fn overlaps(&self, other: &Self) -> bool {
+        self.addresses.is_some() && other.addresses.is_some()
+            || self.host_objects.is_some() && other.host_objects.is_some()
+            || self.links.is_some() && other.links.is_some()
+            || self.modules.is_some() && other.modules.is_some()
+            || self.statistics.is_some() && other.statistics.is_some()
+    }
+}
+
+fn extend<T: IntoIterator + Extend<T::Item> + Default>(all: &mut Option<T>, more: Option<T>) {
+    if let Some(more) = more {
+        all.get_or_insert_default().extend(more);
+    }
+}
+
+impl From<Any> for SnapshotSection {
+    fn from(any: Any) -> Self {
         let addresses = any.get("addresses").map(|list| list.items().filter_map(address).collect());
         let labels = any.get("addresses").map(|list| list.items().filter_map(label).collect());
         let links = any.get("interfaces").map(|list| list.items().filter_map(link).collect());
@@ -54,7 +84,25 @@ impl<'de> Deserialize<'de> for SnapshotSection {
         let labels = labels.unwrap_or_default();
         let host_objects =
             any.get("host_objects").map(|list| list.items().filter_map(host_object).collect());
-        Ok(Self { addresses, labels, host_objects, links, modules, statistics })
+        Self { addresses, labels, host_objects, links, modules, statistics }
+    }
+}
+
+impl<'de> Deserialize<'de> for SnapshotSection {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Any::deserialize(deserializer).map(Self::from)
+    }
+}
+
+/// Some of the keys of the section; anything but a map is an error.
+pub(crate) struct SnapshotPart(pub(crate) SnapshotSection);
+
+impl<'de> Deserialize<'de> for SnapshotPart {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Any::deserialize(deserializer)? {
+            any @ Any::Map(_) => Ok(Self(any.into())),
+            _ => Err(D::Error::custom("no keys")),
+        }
     }
 }
 
@@ -110,7 +158,21 @@ fn service(item: &Any) -> Option<(ServiceKey, ServiceStatistics)> {
     Some((key, ServiceStatistics { traffic, real_servers }))
 }
 
+/// A real server with its counters: a line of text, or a map where the numbers have names.
 fn real_server(item: &Any) -> Option<(RealServerKey, RealServerStatistics)> {
+    if let Some(line) = item.text() {
+        let (key, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let key: SocketAddr = key.parse().ok()?;
+        let mut numbers = rest.split_whitespace();
+        let mut connections = || numbers.next().and_then(|it| it.parse().ok()).unwrap_or_default();
+        let counted = RealServerStatistics {
+            active_connections: connections(),
+            inactive_connections: connections(),
+            persistent_connections: connections(),
+            traffic: traffic_of(numbers),
+        };
+        return Some((RealServerKey { address: key.ip(), port: key.port() }, counted));
+    }
     let address = item.get("address")?.text()?.parse().ok()?;
     let key = RealServerKey { address, port: item.get("port")?.text()?.parse().ok()? };
     let counted = RealServerStatistics {
@@ -123,12 +185,28 @@ fn real_server(item: &Any) -> Option<(RealServerKey, RealServerStatistics)> {
 }
 
 fn traffic(item: &Any) -> Traffic {
+    if let Some(line) = item.text() {
+        return traffic_of(line.split_whitespace());
+    }
     Traffic {
         connections: counter(item, "connections"),
         packets_in: counter(item, "packets_in"),
         packets_out: counter(item, "packets_out"),
         bytes_in: counter(item, "bytes_in"),
         bytes_out: counter(item, "bytes_out"),
+        rates: Rates::default(),
+    }
+}
+
+/// The counters in the order in which they are written; 0 for those that are left out.
+fn traffic_of<'t>(mut numbers: impl Iterator<Item = &'t str>) -> Traffic {
+    let mut next = || numbers.next().and_then(|it| it.parse().ok()).unwrap_or_default();
+    Traffic {
+        connections: next(),
+        packets_in: next(),
+        packets_out: next(),
+        bytes_in: next(),
+        bytes_out: next(),
         rates: Rates::default(),
     }
 }

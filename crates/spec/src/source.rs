@@ -8,19 +8,49 @@ use crate::problem::Position;
 /// and memory before the first byte is parsed.
 pub const MAX_SOURCE: usize = 16 << 20;
 
+/// The largest snapshot that is read as a live state, in bytes. A snapshot is written by a program, and
+/// holds more of each real server than a spec.
+pub const MAX_SNAPSHOT: usize = 64 << 20;
+
+/// What a text is read as.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SourceKind {
+    /// A spec, or a part of one.
+    #[default]
+    Spec,
+    /// A snapshot, as a live state.
+    Snapshot,
+}
+
+impl SourceKind {
+    /// The most bytes that are read.
+    pub fn most(self) -> usize {
+        match self {
+            Self::Spec => MAX_SOURCE,
+            Self::Snapshot => MAX_SNAPSHOT,
+        }
+    }
+}
+
 /// One text of a spec, and its name in errors.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Source {
     /// Shown before line and column: a file's path, or `<stdin>`.
     pub name: String,
-    /// The bytes as read; [`crate::load`] checks that they are UTF-8.
+    /// The bytes as read; [`crate::load`] checks that they are UTF-8. Of a longer text than is read, the
+    /// first ones: one more than the most that are read.
     pub text: Vec<u8>,
+    /// What it is read as.
+    pub kind: SourceKind,
+    /// The length of a text of which only a part was read, in bytes; `None` if it is not known, or if
+    /// `text` is all of it.
+    pub length: Option<u64>,
 }
 
 impl Source {
     /// A source of that name.
     pub fn new(name: impl Into<String>, text: impl Into<Vec<u8>>) -> Self {
-        Self { name: name.into(), text: text.into() }
+        Self { name: name.into(), text: text.into(), ..Self::default() }
     }
 }
 
@@ -32,13 +62,23 @@ pub(crate) struct NotText {
 }
 
 /// The text of a source without its byte order mark.
-pub(crate) fn text(bytes: &[u8]) -> Result<&str, NotText> {
-    if bytes.len() > MAX_SOURCE {
-        // Of a longer one, no more than the first byte too many was read.
-        let message = format!("the text has more than {MAX_SOURCE} bytes, the most that are read");
-        return Err(NotText { at: 0, message, remedy: "split it into several files" });
+pub(crate) fn text(source: &Source) -> Result<&str, NotText> {
+    let Source { name: _, text, kind, length } = source;
+    let most = kind.most();
+    if text.len() > most {
+        let message = match length {
+            Some(length) => format!("the text has {length} bytes, and at most {most} are read"),
+            None => format!("the text has more than {most} bytes, the most that are read"),
+        };
+        let remedy = match kind {
+            SourceKind::Spec => "split it into several files",
+            SourceKind::Snapshot => {
+                "take it with `--pools`, or with `--names SPEC` and a narrower scope"
+            }
+        };
+        return Err(NotText { at: 0, message, remedy });
     }
-    let bytes = without_mark(bytes);
+    let bytes = without_mark(text);
     let text = std::str::from_utf8(bytes).map_err(|error| NotText {
         at: error.valid_up_to(),
         message: "this is not UTF-8 text".to_owned(),

@@ -15,6 +15,7 @@ use evenkeel_model::OwnerName;
 use serde::Deserialize;
 
 use crate::recovering_de::{Field, List};
+use crate::snapshot_section::{SnapshotPart, SnapshotSection};
 use crate::spec::{OwnerText, Service, Spec};
 
 /// The approximate size of a piece in bytes: the memory for its events is reused for the next one.
@@ -139,6 +140,10 @@ fn in_pieces(text: &str, piece: usize) -> Option<Reading<'_>> {
             "pools:" if reading.spec.pools.is_absent() => {
                 reading.spec.pools = Field::Value(all(items(body, piece)?)?);
             }
+            // A comment may end with it.
+            "observed:" if reading.spec.observed.is_absent() && !section.contains('\r') => {
+                reading.spec.observed = Field::Value(Box::new(observed(body, piece)?));
+            }
             _ => {
                 let section: Spec = serde_yaml::from_str(section).ok()?;
                 if reading.unread.is_some() && !section.services.is_absent() {
@@ -149,6 +154,45 @@ fn in_pieces(text: &str, piece: usize) -> Option<Reading<'_>> {
         }
     }
     Some(reading)
+}
+
+/// The observations of a snapshot, in pieces of their lists; `None` if they cannot be cut.
+fn observed(body: &str, piece: usize) -> Option<SnapshotSection> {
+    let lines = || body.lines().filter(|line| !is_blank(line));
+    let first = lines().next()?;
+    let key = Beginning::Key { indentation: first.len() - first.trim_start_matches(' ').len() };
+    if first.trim() == "{}" && lines().count() == 1 {
+        return Some(SnapshotSection::default());
+    }
+    if !key.begins(first) {
+        return None;
+    }
+    let mut all = SnapshotSection::default();
+    for entry in Cuts::new(without_blank_lines(body), key) {
+        let (name, list) = entry.split_once('\n').unwrap_or((entry, ""));
+        let mut found = SnapshotSection::default();
+        match items(list, piece).filter(|_| name.trim_end().ends_with(':')) {
+            Some(pieces) => {
+                for items in pieces {
+                    let SnapshotPart(part) =
+                        serde_yaml::from_str(&format!("{name}\n{items}")).ok()?;
+                    found.extend(part);
+                }
+            }
+            None => SnapshotPart(found) = serde_yaml::from_str(entry).ok()?,
+        }
+        if all.overlaps(&found) {
+            return None;
+        }
+        all.extend(found);
+    }
+    Some(all)
+}
+
+/// The text from its first line that is not blank.
+fn without_blank_lines(text: &str) -> &str {
+    let blank = text.split_inclusive('\n').take_while(|line| is_blank(line));
+    &text[blank.map(str::len).sum()..]
 }
 
 /// The list below its key, in pieces of at least `piece` bytes.
@@ -178,6 +222,8 @@ fn is_blank(line: &str) -> bool {
 enum Beginning {
     /// Before a key without indentation. A list may have the same indentation as its key.
     Section,
+    /// Before a key with that indentation.
+    Key { indentation: usize },
     /// Before an item of a list with that indentation.
     Item { indentation: usize },
 }
@@ -186,6 +232,11 @@ impl Beginning {
     fn begins(self, line: &str) -> bool {
         match self {
             Self::Section => !line.starts_with([' ', '\t', '#', '-', '\r', '\n']),
+            Self::Key { indentation } => {
+                let spaces = line.len() - line.trim_start_matches(' ').len();
+                let begins = !line[spaces..].starts_with(['\t', '#', '-', '?', '\r', '\n']);
+                indentation > 0 && spaces == indentation && spaces < line.len() && begins
+            }
             Self::Item { indentation } => {
                 let spaces = line.len() - line.trim_start_matches(' ').len();
                 let rest = &line[spaces..];

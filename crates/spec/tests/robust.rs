@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use evenkeel_spec::{MAX_SOURCE, Position, Source, load};
+use evenkeel_spec::{MAX_SNAPSHOT, MAX_SOURCE, Position, Source, SourceKind, load};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
@@ -155,6 +155,24 @@ fn a_text_that_is_too_long_is_not_parsed() {
         found.contains("has more than 16777216 bytes, the most that are read; split it"),
         "{found}"
     );
+}
+
+#[test]
+fn a_text_of_known_length_is_refused_with_it() {
+    let mut source = Source::new("big", vec![b'#'; MAX_SOURCE + 1]);
+    source.length = Some(20_000_000);
+    let found = load(&[source.clone()]).expect_err("it is too long").to_string();
+    let expected = "the text has 20000000 bytes, and at most 16777216 are read; split it";
+    assert!(found.contains(expected), "{found}");
+    // A snapshot may be longer.
+    source.kind = SourceKind::Snapshot;
+    let found = load(&[source.clone()]).expect_err("it is empty").to_string();
+    assert!(found.contains("the spec is empty"), "{found}");
+    source.text = vec![b'#'; MAX_SNAPSHOT + 1];
+    source.length = None;
+    let found = load(&[source]).expect_err("it is too long").to_string();
+    let expected = "has more than 67108864 bytes, the most that are read; take it with `--pools`";
+    assert!(found.contains(expected), "{found}");
 }
 
 #[test]

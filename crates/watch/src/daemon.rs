@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use evenkeel_control::{BindError, EventPublisher, Server};
-use evenkeel_engine::HostKernel;
+use evenkeel_engine::{HostKernel, Kernel};
 use evenkeel_host::{AddressMonitor, TooFewDescriptors, reserve_descriptors};
 use evenkeel_source::{Follower, HostParameters, OpenSource};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -22,6 +22,7 @@ use crate::clock::DaemonClock;
 use crate::http::Endpoint;
 use crate::listen::{EndpointProblem, Listener};
 use crate::liveness::Liveness;
+use crate::lost_vips::{KeptVips, Rebinder};
 use crate::metrics::Metrics;
 use crate::netns_monitor::{NamespaceLost, NetnsMonitor};
 use crate::options::Options;
@@ -116,9 +117,10 @@ async fn serve(
     parameters: HostParameters,
     listener: Option<Listener>,
 ) -> Result<(), DaemonError> {
+    // First: until then, SIGHUP would end the daemon.
+    let mut signals = Signals::new().map_err(system("install signal handlers"))?;
     let server = Server::bind(options.state.owner().as_str())?;
     let changes = AddressMonitor::subscribe().map_err(DaemonError::AddressMonitor)?;
-    let mut signals = Signals::new().map_err(system("install signal handlers"))?;
 
     let (publish, status) =
         watch::channel(Arc::new(status::starting(&options, DaemonClock::new().steady())));
@@ -157,7 +159,13 @@ async fn serve(
     });
     let sender = messages.clone();
     let builder = thread::Builder::new().name("addresses".to_owned());
-    builder.spawn(move || forward_changes(changes, &sender)).map_err(system("start a thread"))?;
+    let kept_vips = KeptVips::default();
+    let (ipvs_use, state, kept) = (options.ipvs_use, options.state.clone(), kept_vips.clone());
+    let forward = move || {
+        let connect = Box::new(move |addresses| HostKernel::connect_for(ipvs_use, addresses));
+        forward_changes(changes, &mut Rebinder::new(connect, kept, state), &sender);
+    };
+    builder.spawn(forward).map_err(system("start a thread"))?;
 
     let source_events = messages.clone();
     let source = source(Box::new(move || {
@@ -179,7 +187,7 @@ async fn serve(
     let run_reconciler = move || {
         let ipvs_use = options.ipvs_use;
         let connect = Box::new(move |addresses| HostKernel::connect_for(ipvs_use, addresses));
-        let mut reconciler = Reconciler::new(options, connect, follower, outputs);
+        let mut reconciler = Reconciler::new(options, connect, follower, outputs, kept_vips);
         reconciler.run(&receiver);
         let _sent = ended.send(());
     };
@@ -221,9 +229,13 @@ async fn serve(
     lost.map_or(Ok(()), |lost| Err(lost.into()))
 }
 
-/// Forwards address and interface changes to the reconciler until it ends. It runs on its own thread,
-/// which only waits, so that a removed VIP is bound again at once.
-fn forward_changes(mut changes: AddressMonitor, messages: &Sender<Message>) {
+/// Binds lost VIPs again, and forwards address and interface changes to the reconciler until it ends. It runs
+/// on its own thread, which otherwise only waits, so that a removed VIP is bound again at once.
+fn forward_changes<K: Kernel>(
+    mut changes: AddressMonitor,
+    rebinder: &mut Rebinder<K>,
+    messages: &Sender<Message>,
+) {
     loop {
         let waited = {
             let mut queue = [PollFd::new(&changes, PollFlags::IN)];
@@ -242,7 +254,8 @@ fn forward_changes(mut changes: AddressMonitor, messages: &Sender<Message>) {
         match received {
             Ok(None) => {}
             Ok(Some(change)) => {
-                if messages.send(Message::Address { gone: change.gone }).is_err() {
+                let rebound = rebinder.rebind(&change);
+                if messages.send(Message::Address { gone: change.gone, rebound }).is_err() {
                     return;
                 }
             }

@@ -13,6 +13,7 @@ mod daemon;
 mod http;
 mod listen;
 mod liveness;
+mod lost_vips;
 mod metrics;
 mod netns_monitor;
 mod options;

@@ -15,6 +15,7 @@ mod conflict;
 mod events;
 mod followed_source;
 mod host;
+mod kept_vips;
 mod parameter_changes;
 mod pass;
 mod pass_error;
@@ -33,13 +34,14 @@ use std::time::Duration;
 
 use evenkeel_control::{Command, EventPublisher, Mode, PassStatus, Pause, Status, Trigger};
 use evenkeel_engine::{Journal, Kernel};
-use evenkeel_plan::Object;
+use evenkeel_plan::{Object, Op};
 use evenkeel_source::Follower;
 use tokio::sync::watch;
 use tracing::{debug, info};
 
 use crate::listen::EndpointProblem;
 use crate::liveness::Liveness;
+use crate::lost_vips::KeptVips;
 use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::systemd::Notifier;
@@ -49,7 +51,8 @@ use change_gate::ChangeGate;
 use conflict::Conflicts;
 use events::PassEvents;
 use followed_source::FollowedSource;
-use host::{Connect, Host};
+use host::Host;
+use kept_vips::BoundVips;
 use report::PassReport;
 use retry::RetryQueue;
 use schedule::{PassEnd, Schedule};
@@ -57,8 +60,13 @@ use schedule::{PassEnd, Schedule};
 /// A message to the reconciler.
 #[derive(Debug)]
 pub(crate) enum Message {
-    /// An address or an interface changed; these addresses were removed.
-    Address { gone: BTreeSet<IpAddr> },
+    /// An address or an interface changed.
+    Address {
+        /// The addresses that were removed.
+        gone: BTreeSet<IpAddr>,
+        /// Those of them that were bound again already ([`crate::lost_vips`]).
+        rebound: Vec<Op>,
+    },
     /// The source of the spec may have changed.
     Source,
     /// Read the spec again, whether or not it seems to have changed.
@@ -82,6 +90,8 @@ pub(crate) struct Outputs {
     pub(crate) endpoint_problem: EndpointProblem,
 }
 
+pub(crate) use host::Connect;
+
 /// Keeps one network namespace on its spec: the loop and the parts that own its state.
 pub(crate) struct Reconciler<K: Kernel> {
     options: Options,
@@ -94,6 +104,7 @@ pub(crate) struct Reconciler<K: Kernel> {
     conflicts: Conflicts,
     schedule: Schedule,
     report: PassReport,
+    bound_vips: BoundVips,
 }
 
 impl<K: Kernel> Reconciler<K> {
@@ -102,6 +113,7 @@ impl<K: Kernel> Reconciler<K> {
         connect: Connect<K>,
         follower: Follower,
         outputs: Outputs,
+        kept_vips: KeptVips,
     ) -> Self {
         Self {
             outputs,
@@ -113,6 +125,7 @@ impl<K: Kernel> Reconciler<K> {
             conflicts: Conflicts::new(options.interval),
             schedule: Schedule::new(options.interval),
             report: PassReport::default(),
+            bound_vips: BoundVips::new(kept_vips),
             options,
         }
     }
@@ -142,6 +155,7 @@ impl<K: Kernel> Reconciler<K> {
             }
             self.on_timer();
         }
+        self.bound_vips.shared().clear();
         self.outputs.notifier.stopping();
         info!("stopped; the host is left unchanged");
     }
@@ -169,7 +183,8 @@ impl<K: Kernel> Reconciler<K> {
         match message {
             // Handled by the loop.
             Message::Stop | Message::Reload => {}
-            Message::Address { gone } => {
+            Message::Address { gone, rebound } => {
+                self.note_rebound(&rebound);
                 let mut is_vip_gone = false;
                 let desired = self.specs.desired();
                 for vip in desired.vips.keys().filter(|it| gone.contains(&it.address)) {

@@ -32,6 +32,8 @@ pub(crate) fn starting(options: &Options, now: u64) -> Status {
         conflicts: Vec::new(),
         known_writers: known_writers(),
         unmanaged: 0,
+        services_not_local: 0,
+        services_without_servers: 0,
         services: 0,
         real_servers: 0,
         vips: 0,

@@ -72,7 +72,7 @@ pub fn examine<K: Kernel>(
     };
     let host = Host::connect().map_err(failed)?;
     let released = released_vips(&desired, &live, &session.journal.record);
-    let released_vips = released.cloned().collect();
+    let released_vips = released.into_iter().cloned().collect();
     let steps = plan.steps;
     let mut facts = Facts { desired, live, steps, released_vips, cluster, ..Facts::default() };
     read_host(&host, &mut facts).map_err(failed)?;

@@ -117,7 +117,7 @@ impl SavedPlan {
         parameters: ParameterValues,
         steps: &[Op],
     ) -> Self {
-        let texts = sources.iter().map(|Source { name, text }| PlanText {
+        let texts = sources.iter().map(|Source { name, text, .. }| PlanText {
             name: name.clone(),
             // A spec that is not UTF-8 is rejected before planning.
             text: String::from_utf8_lossy(text).into_owned(),

@@ -9,6 +9,7 @@
 mod cases;
 mod states;
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use clap::{Args, ValueEnum};
@@ -26,13 +27,19 @@ pub(crate) struct Growth {
     /// The exponent that no operation may reach
     #[arg(long, default_value_t = 1.15)]
     limit: f64,
+    /// Measure this build of xtask; one that is optimized for a release if it is not given
+    #[arg(long)]
+    program: Option<PathBuf>,
     /// Measure only operations whose names contain one of these words
     words: Vec<String>,
 }
 
 impl Growth {
     pub(crate) fn run(self) -> Result<u8, Error> {
-        let program = Workspace::find()?.xtask_release()?;
+        let program = match self.program {
+            Some(program) => program,
+            None => Workspace::find()?.xtask_release()?,
+        };
         let is_meant = |name: &str| {
             self.words.is_empty() || self.words.iter().any(|word| name.contains(&**word))
         };

@@ -9,11 +9,14 @@ mod demo;
 mod dist;
 mod docs;
 mod error;
+mod floor;
 mod growth;
+mod hostile;
 mod kernel;
 mod lab;
 mod large_table;
 mod load_test;
+mod long_test;
 mod pgo;
 mod soak;
 mod sweep;
@@ -50,6 +53,8 @@ enum Task {
     /// The part of `growth` that valgrind runs
     #[command(hide = true)]
     GrowthCase(growth::GrowthCase),
+    /// Measure how long VIPs are missing while everything hostile to the daemon happens at once
+    Hostile(hostile::Hostile),
     /// Run a command, or a shell, in a real kernel with IPVS
     Lab(lab::Lab),
     /// Measure the effect of re-configurations on clients, on a real kernel
@@ -91,6 +96,7 @@ fn run(task: Task) -> Result<u8, Error> {
         Task::Docs(docs) => docs.run(),
         Task::Growth(growth) => growth.run(),
         Task::GrowthCase(case) => case.run(),
+        Task::Hostile(hostile) => hostile.run(),
         Task::Lab(lab) => lab.run(),
         Task::Load(load) => load.run(),
         Task::Record(record) => record.run(),

@@ -18,6 +18,7 @@ use evenkeel_lab::{Boot, GuestJob, Input};
 use self::counts::OutcomeCounts;
 use self::parts::{Run, parts};
 use crate::error::Error;
+use crate::floor;
 use crate::kernel::KernelChoice;
 use crate::lab;
 use crate::workspace::{Workspace, has_subcommand};
@@ -83,7 +84,7 @@ fn in_the_lab(
     kernel: &KernelChoice,
     arguments: &[String],
 ) -> Result<u8, Error> {
-    let evenkeel = workspace.evenkeel()?;
+    let under_test = UnderTest { evenkeel: workspace.evenkeel()?, floor: floor::build(workspace)? };
     let programs = programs(workspace)?;
     let mut boot = kernel.boot(workspace)?;
     let is_emulated = kernel.is_emulated();
@@ -96,7 +97,7 @@ fn in_the_lab(
     let parts = parts(&programs, arguments, guests)?;
     let is_several = parts.len() > 1;
     let run_part = |number: usize, runs: &[Run]| {
-        let mut job = job_of(workspace, &evenkeel, runs);
+        let mut job = job_of(workspace, &under_test, runs);
         if std::env::var_os("UPDATE").is_some() {
             job.writable.push(workspace.root.join("tests/transcripts"));
         }
@@ -161,7 +162,8 @@ pub(crate) fn job(
 ) -> Result<GuestJob, Error> {
     let run = |program| Run { program, arguments: arguments.to_vec() };
     let runs: Vec<Run> = programs(workspace)?.into_iter().map(run).collect();
-    Ok(job_of(workspace, evenkeel, &runs))
+    let under_test = UnderTest { evenkeel: evenkeel.to_owned(), floor: floor::build(workspace)? };
+    Ok(job_of(workspace, &under_test, &runs))
 }
 
 /// Builds the lab's test programs.
@@ -171,8 +173,15 @@ fn programs(workspace: &Workspace) -> Result<Vec<PathBuf>, Error> {
     Ok(programs.into_iter().filter(|program| program.is_test).map(|test| test.path).collect())
 }
 
+/// The programs that the lab's tests start.
+struct UnderTest {
+    evenkeel: PathBuf,
+    /// What it is compared with.
+    floor: PathBuf,
+}
+
 /// The job that makes these runs in a guest one after the other, and fails if one fails.
-fn job_of(workspace: &Workspace, evenkeel: &Path, runs: &[Run]) -> GuestJob {
+fn job_of(workspace: &Workspace, under_test: &UnderTest, runs: &[Run]) -> GuestJob {
     let folder = workspace.root.join("tests/lab");
     let path = |path: &Path| path.to_string_lossy().into_owned();
     let mut script = "code=0".to_owned();
@@ -192,7 +201,8 @@ fn job_of(workspace: &Workspace, evenkeel: &Path, runs: &[Run]) -> GuestJob {
     let mut job = lab::job(command, folder.clone());
     job.env.extend([
         ("CARGO_MANIFEST_DIR".to_owned(), path(&folder)),
-        ("EVENKEEL_BIN".to_owned(), path(evenkeel)),
+        ("EVENKEEL_BIN".to_owned(), path(&under_test.evenkeel)),
+        ("EVENKEEL_FLOOR".to_owned(), path(&under_test.floor)),
         ("EVENKEEL_ROOT".to_owned(), path(&workspace.root)),
     ]);
     job.env.entry("RUST_BACKTRACE".to_owned()).or_insert_with(|| "1".to_owned());

@@ -11,6 +11,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 
 pub mod clock;
 pub mod dice;
+pub mod disk;
 pub mod endpoint;
 pub mod frames;
 pub mod ipvsadm;
@@ -19,6 +20,7 @@ pub mod netns;
 pub mod nlmon;
 pub mod packet_rules;
 pub mod property;
+pub mod route_socket;
 pub mod sysctls;
 
 /// Returns the path of the evenkeel program under test.

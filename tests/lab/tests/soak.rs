@@ -6,7 +6,6 @@
 //! it takes a few seconds, which checks that the test itself works.
 
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher, RandomState};
 use std::process::Child;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
@@ -15,17 +14,15 @@ use std::time::{Duration, Instant};
 
 use evenkeel_lab_tests::dice::TestRng;
 use evenkeel_lab_tests::endpoint::{get, status};
-use evenkeel_lab_tests::{ipvsadm, say};
-use evenkeel_spec::{Source, load};
+use evenkeel_lab_tests::say;
 
-use fixture::{FOREIGN_SERVICE, Fixture};
-use leaks::Samples;
-use specs::{Kind, Writer};
+use crate::disturbed::fixture::Fixture;
+use crate::disturbed::leaks::{Counted, Samples};
+use crate::disturbed::specs::{Kind, Writer};
+use crate::disturbed::wanted::Wanted;
+use crate::disturbed::{Run, seed};
 
 mod chaos;
-mod fixture;
-mod leaks;
-mod specs;
 mod versions;
 
 /// Long enough to kill the daemon a few times and then to leave it running.
@@ -61,43 +58,20 @@ struct OutcomeCounts {
     away: Vec<Duration>,
     scrapes: usize,
     kills: usize,
-    failures: Vec<String>,
 }
 
 /// The state that all threads share.
 #[derive(Debug, Default)]
 struct Shared {
-    is_over: AtomicBool,
+    run: Run,
     /// The daemon is no longer killed.
     is_alone: AtomicBool,
     counts: Mutex<OutcomeCounts>,
 }
 
 impl Shared {
-    fn goes_on(&self) -> bool {
-        !self.is_over.load(Ordering::SeqCst)
-    }
-
     fn counts(&self) -> MutexGuard<'_, OutcomeCounts> {
         self.counts.lock().unwrap()
-    }
-
-    /// Records a failure. The test continues; a few failures of a kind are enough.
-    fn fail(&self, text: String) {
-        let mut counts = self.counts();
-        if counts.failures.len() < 20 {
-            say(&format!("FAILURE: {text}"));
-            counts.failures.push(text);
-        }
-    }
-}
-
-/// Stops the other threads when the main thread panics.
-struct Ending<'a>(&'a Shared);
-
-impl Drop for Ending<'_> {
-    fn drop(&mut self) {
-        self.0.is_over.store(true, Ordering::SeqCst);
     }
 }
 
@@ -105,18 +79,16 @@ impl Drop for Ending<'_> {
 fn a_host_under_all_disturbances_at_once_converges_and_nothing_leaks() {
     let length = std::env::var("EVENKEEL_SOAK_SECONDS").ok();
     let length = length.map_or(USUAL, |text| Duration::from_secs(text.parse().unwrap()));
-    let seed = std::env::var("EVENKEEL_LAB_SEED").ok();
-    let seed =
-        seed.map_or_else(|| RandomState::new().hash_one("soak"), |text| text.parse().unwrap());
+    let seed = seed();
     say(&format!("soaked for {} s, EVENKEEL_LAB_SEED={seed}", length.as_secs()));
     let rng = |number: u64| TestRng::new(seed.wrapping_add(number));
 
     let fixture = Fixture::new();
     let shared = Shared::default();
-    let mut writer = Writer::new(rng(0));
+    let mut writer = Writer::new(rng(0), &[]);
     fixture.replace(&writer.good());
     let (mut daemon, samples) = scope(|threads| {
-        let _ending = Ending(&shared);
+        let _ending = shared.run.ending();
         let (shared, fixture, writer) = (&shared, &fixture, &mut writer);
         let mut daemon = fixture.watch();
         threads.spawn(move || versions::write(shared, fixture, writer, rng(1)));
@@ -132,7 +104,7 @@ fn a_host_under_all_disturbances_at_once_converges_and_nothing_leaks() {
     fixture.replace(&last);
     let converged = converge(&shared, &fixture, &last);
     finish(&shared, &fixture, length, converged, &samples);
-    let failures = std::mem::take(&mut shared.counts().failures);
+    let failures = shared.run.failures();
     if !failures.is_empty() {
         say(&format!("the end of the daemon's log:\n{}", fixture.end_of_log()));
     }
@@ -151,12 +123,12 @@ fn kill_again_and_again(shared: &Shared, fixture: &Fixture, daemon: &mut Child, 
         let at = length * 3 / 8 * number / kills;
         sleep(at.saturating_sub(begin.elapsed()));
         if let Some(status) = daemon.try_wait().unwrap() {
-            shared.fail(format!("the daemon ended by itself: {status}"));
+            shared.run.fail(format!("the daemon ended by itself: {status}"));
         }
         daemon.kill().unwrap();
         daemon.wait().unwrap();
         if let Some(harm) = fixture.harmed() {
-            shared.fail(format!("other programs' objects at restart {number}: {harm}"));
+            shared.run.fail(format!("other programs' objects at restart {number}: {harm}"));
         }
         *daemon = fixture.watch();
         shared.counts().kills += 1;
@@ -170,11 +142,11 @@ fn leave_alone(shared: &Shared, daemon: &mut Child, length: Duration) -> Samples
     let mut samples = Samples::default();
     let pause = (length / 40).min(Duration::from_secs(5));
     while begin.elapsed() < length {
-        samples.take(daemon.id());
+        samples.take(daemon.id(), Counted::All);
         sleep(pause);
     }
     if let Some(status) = daemon.try_wait().unwrap() {
-        shared.fail(format!("the daemon ended by itself: {status}"));
+        shared.run.fail(format!("the daemon ended by itself: {status}"));
     }
     samples
 }
@@ -183,25 +155,19 @@ fn leave_alone(shared: &Shared, daemon: &mut Child, length: Duration) -> Samples
 /// returns how long it took.
 fn converge(shared: &Shared, fixture: &Fixture, text: &str) -> Duration {
     let begin = Instant::now();
-    let desired = load(&[Source::new("spec.yaml", text.as_bytes().to_vec())]).unwrap().desired;
-    let table = desired.services.iter().map(|(key, named)| (*key, named.service.clone()));
-    let mut wanted = ipvsadm::saved(&table.collect());
-    wanted.extend(FOREIGN_SERVICE.lines().map(str::to_owned));
+    let wanted = Wanted::by(text);
     loop {
         let status = status().unwrap_or_default();
-        let found = ipvsadm::save();
+        let differences = wanted.differences();
         let plan = fixture.plan();
         let is_ok =
             status["state"] == "ok" && status["reasons"].as_array().is_some_and(Vec::is_empty);
-        if is_ok && found == wanted && plan.is_ok() {
+        if is_ok && differences.is_empty() && plan.is_ok() {
             return begin.elapsed();
         }
         if begin.elapsed() > CONVERGED {
-            let missing: Vec<_> = wanted.difference(&found).collect();
-            let more: Vec<_> = found.difference(&wanted).collect();
-            shared.fail(format!(
-                "not converged after {CONVERGED:?}: missing {missing:?}, too much {more:?}, \
-                 plan {plan:?}, status {status:#}"
+            shared.run.fail(format!(
+                "not converged after {CONVERGED:?}: {differences:?}, plan {plan:?}, status {status:#}"
             ));
             return begin.elapsed();
         }
@@ -218,18 +184,18 @@ fn finish(
     samples: &Samples,
 ) {
     if let Some(harm) = fixture.harmed() {
-        shared.fail(format!("other programs' objects at the end: {harm}"));
+        shared.run.fail(format!("other programs' objects at the end: {harm}"));
     }
     for line in fixture.alarms() {
-        shared.fail(format!("the daemon's log says: {line}"));
+        shared.run.fail(format!("the daemon's log says: {line}"));
     }
     for change in samples.changes() {
         if change.is_leak() && (length >= FULL || change.name == "descriptors") {
-            shared.fail(format!("a leak in {} samples: {change:?}", samples.len()));
+            shared.run.fail(format!("a leak in {} samples: {change:?}", samples.len()));
         }
     }
     let mut counts = shared.counts();
-    let OutcomeCounts { written, outcomes, took, breaks, taken, away, scrapes, kills, failures: _ } =
+    let OutcomeCounts { written, outcomes, took, breaks, taken, away, scrapes, kills } =
         &mut *counts;
     let all: usize = written.values().sum();
     say(&format!("\n{:<44}{all:>8}", "versions of the spec written"));
@@ -253,7 +219,7 @@ fn finish(
     drop(counts);
     match get("/metrics") {
         Some((200, metrics)) => say_counters(&metrics),
-        answer => shared.fail(format!("no metrics at the end: {answer:?}")),
+        answer => shared.run.fail(format!("no metrics at the end: {answer:?}")),
     }
     say("held, medians of the second half's quarters");
     for change in samples.changes() {
@@ -262,7 +228,7 @@ fn finish(
     }
     say(&format!("{:<44}{:>5.1} s", "converged at the end after", converged.as_secs_f64()));
     if took == 0 || away == 0 {
-        shared.fail("in the second half no version stood, or no VIP was taken".to_owned());
+        shared.run.fail("in the second half no version stood, or no VIP was taken".to_owned());
     }
 }
 

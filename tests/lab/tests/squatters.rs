@@ -30,15 +30,18 @@ services:
 /// The port of `watch` without `--listen`.
 const ENDPOINT: &str = "127.0.0.1:9479";
 
+/// Set for a squatter that does not hold this port.
+const LEAVES_PORT: &str = "EVENKEEL_SQUATTER_LEAVES_PORT";
+
 /// Who squats.
 #[derive(Debug, Clone, Copy)]
-enum Squatter {
+pub(crate) enum Squatter {
     User,
     RootWithoutCapabilities,
 }
 
 impl Squatter {
-    const ALL: [Self; 2] = [Self::User, Self::RootWithoutCapabilities];
+    pub(crate) const ALL: [Self; 2] = [Self::User, Self::RootWithoutCapabilities];
 
     /// Returns a command that runs a program as this one.
     fn command(self, program: &std::path::Path) -> Command {
@@ -55,7 +58,26 @@ impl Squatter {
 
     /// Starts it in the namespace of the calling thread, and waits until it holds all that it can.
     fn start(self) -> Squatting {
+        Squatting::start(self.command(&std::env::current_exe().unwrap()))
+    }
+
+    /// Does the same, but leaves the port of the endpoint to the daemon.
+    pub(crate) fn start_without_port(self) -> Squatting {
         let mut command = self.command(&std::env::current_exe().unwrap());
+        command.env(LEAVES_PORT, "1");
+        Squatting::start(command)
+    }
+}
+
+/// A running squatter, which ends when dropped.
+pub(crate) struct Squatting {
+    child: Child,
+    /// Open as long as the child prints.
+    _output: BufReader<ChildStdout>,
+}
+
+impl Squatting {
+    fn start(mut command: Command) -> Self {
         command.args(["--exact", "--ignored", "--nocapture", "squatters::squat"]);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut output = BufReader::new(child.stdout.take().unwrap());
@@ -63,15 +85,8 @@ impl Squatter {
         while !text.ends_with("squatting\n") {
             assert_ne!(output.read_line(&mut text).unwrap(), 0, "{text}");
         }
-        Squatting { child, _output: output }
+        Self { child, _output: output }
     }
-}
-
-/// A running squatter, which ends when dropped.
-struct Squatting {
-    child: Child,
-    /// Open as long as the child prints.
-    _output: BufReader<ChildStdout>,
 }
 
 impl Drop for Squatting {
@@ -91,7 +106,8 @@ fn squat() {
     let _names = names.each_ref().map(|name| {
         UnixListener::bind_addr(&SocketAddr::from_abstract_name(name).unwrap()).unwrap()
     });
-    let _port = TcpListener::bind(ENDPOINT).unwrap();
+    let leaves_port = std::env::var_os(LEAVES_PORT).is_some();
+    let _port = (!leaves_port).then(|| TcpListener::bind(ENDPOINT).unwrap());
     // So many that the kernel lists them in several pieces.
     let ports: Vec<_> = (0..800)
         .map(|_| {

@@ -98,8 +98,9 @@ fn each_warning_starts_on_its_own_line() {
     for (at, _) in answer.stderr.match_indices("warning:") {
         assert!(at == 0 || answer.stderr[..at].ends_with('\n'), "{}", answer.stderr);
     }
-    // Two for the spec, one for the guard, one for those not judged, none for the live state.
-    assert_eq!(answer.stderr.matches("warning:").count(), 4, "{}", answer.stderr);
+    // Two for the spec, one for services without real servers, one for those not judged, one for the guard,
+    // none for the live state.
+    assert_eq!(answer.stderr.matches("warning:").count(), 5, "{}", answer.stderr);
     assert!(answer.stderr.ends_with('\n'), "{answer:?}");
 }
 

@@ -1,5 +1,6 @@
 //! Addresses of the kernel in memory.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use evenkeel_model::{Binding, Family, Owner};
@@ -34,7 +35,7 @@ impl FakeKernel {
     pub(super) fn unbind(&mut self, binding: &Binding) -> Result<(), Errno> {
         self.require_interface(&binding.interface)?;
         // The real one would delete them too, and evenkeel sends it no such request.
-        if self.live.secondaries.values().any(|primary| primary == binding) {
+        if of_network(&self.live.secondaries, binding).any(|(_, primary)| primary == binding) {
             return Err(Errno::BUSY);
         }
         self.live.labels.remove(binding);
@@ -48,11 +49,10 @@ impl FakeKernel {
     /// Notes whether an address is a secondary: the interface has one of its subnet with the same length
     /// (`__inet_insert_ifa`). This kernel promotes none.
     fn note_secondary(&mut self, binding: &Binding) {
-        let Some(subnet) = broadcast(binding) else { return };
-        let primary = self.live.addresses.keys().find(|other| {
+        let mut others = of_network(&self.live.addresses, binding).map(|(other, _)| other);
+        let primary = others.find(|other| {
             other.interface == binding.interface
                 && other.prefix == binding.prefix
-                && broadcast(other) == Some(subnet)
                 && !self.live.secondaries.contains_key(*other)
         });
         if let Some(primary) = primary.cloned() {
@@ -65,14 +65,83 @@ impl FakeKernel {
     }
 }
 
-/// Whether this is the broadcast address of the binding's network.
-pub(super) fn reaches_all(binding: &Binding, address: Ipv4Addr) -> bool {
-    binding.prefix < 31 && broadcast(binding) == Some(address)
+/// The entries of the bindings whose address is in the binding's IPv4 network.
+fn of_network<'a, V>(
+    entries: &'a BTreeMap<Binding, V>,
+    binding: &Binding,
+) -> impl Iterator<Item = (&'a Binding, &'a V)> + use<'a, V> {
+    let network = match binding.address {
+        IpAddr::V4(local) => Some((local.to_bits() & !hosts(binding.prefix), binding.prefix)),
+        IpAddr::V6(_) => None,
+    };
+    network.into_iter().flat_map(|(first, prefix)| in_network(entries, first, prefix))
 }
 
-/// The broadcast address of the binding's IPv4 network.
-fn broadcast(binding: &Binding) -> Option<Ipv4Addr> {
-    let IpAddr::V4(local) = binding.address else { return None };
-    let hosts = u32::MAX.checked_shr(binding.prefix.into()).unwrap_or(0);
-    Some(Ipv4Addr::from_bits(local.to_bits() | hosts))
+/// The entries of the bindings whose address is in an IPv4 network.
+fn in_network<V>(
+    entries: &BTreeMap<Binding, V>,
+    first: u32,
+    prefix: u8,
+) -> impl Iterator<Item = (&Binding, &V)> {
+    let last = IpAddr::from(Ipv4Addr::from_bits(first | hosts(prefix)));
+    let from_first = entries.range(Binding::first_of(Ipv4Addr::from_bits(first).into())..);
+    from_first.take_while(move |(it, _)| it.address <= last)
+}
+
+/// Whether this is the broadcast address of the network of a binding.
+pub(super) fn is_broadcast<V>(entries: &BTreeMap<Binding, V>, address: Ipv4Addr) -> bool {
+    let address = address.to_bits();
+    let networks = (0..31).filter(|prefix| address & hosts(*prefix) == hosts(*prefix));
+    networks.into_iter().any(|prefix| {
+        let mut there = in_network(entries, address & !hosts(prefix), prefix);
+        there.any(|(binding, _)| binding.prefix == prefix)
+    })
+}
+
+/// The bits of an IPv4 address that name a host in a network.
+fn hosts(prefix: u8) -> u32 {
+    u32::MAX.checked_shr(prefix.into()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn any_binding() -> impl Strategy<Value = Binding> {
+        (0_u8..3, any::<u8>(), 20_u8..=32).prop_map(|(third, last, prefix)| {
+            let address = [10, 0, third, last].into();
+            Binding { address, interface: "eth0".into(), prefix }
+        })
+    }
+
+    fn broadcast(binding: &Binding) -> Option<Ipv4Addr> {
+        let IpAddr::V4(local) = binding.address else { return None };
+        (binding.prefix < 31).then(|| Ipv4Addr::from_bits(local.to_bits() | hosts(binding.prefix)))
+    }
+
+    proptest! {
+        #[test]
+        fn a_search_finds_what_a_look_at_each_address_finds(
+            bindings in prop::collection::btree_set(any_binding(), 0..6),
+            one in any_binding(),
+            hosts in 0_u8..10,
+        ) {
+            let all: BTreeMap<Binding, ()> = bindings.into_iter().map(|it| (it, ())).collect();
+            let IpAddr::V4(address) = one.address else { return Ok(()) };
+            let address = Ipv4Addr::from_bits(address.to_bits() | ((1 << hosts) - 1));
+            let expected = all.keys().any(|it| broadcast(it) == Some(address));
+            prop_assert_eq!(is_broadcast(&all, address), expected);
+            let of_network = of_network(&all, &one).map(|(it, ())| it);
+            let same = |it: &&Binding| {
+                let bits = |it: &Binding| match it.address {
+                    IpAddr::V4(it) => it.to_bits() & !super::hosts(one.prefix),
+                    IpAddr::V6(_) => 0,
+                };
+                bits(it) == bits(&one)
+            };
+            prop_assert!(of_network.eq(all.keys().filter(same)));
+        }
+    }
 }

@@ -161,6 +161,9 @@ impl FakeKernel {
         live.host_objects.read.clone_from(&request.host_objects);
         live.host_objects.objects.retain(|it, _| request.host_objects.contains(&it.kind()));
         self.foreign.disown(&mut live);
+        let routed = live.local_by_route.take().unwrap_or_default();
+        let unbound = request.unbound_addresses(&live);
+        live.local_by_route = unbound.map(|all| all.intersection(&routed).copied().collect());
         live
     }
 }

@@ -1,5 +1,7 @@
 //! The journals of the other owners of a network namespace. Nothing else reads them.
 
+use std::collections::BTreeSet;
+
 use evenkeel_model::{Binding, Desired, Live, OwnerName};
 use evenkeel_plan::{Op, OtherOwner, OtherOwners};
 
@@ -35,9 +37,9 @@ impl Journal {
         addresses.retain(|it| desired.vips.contains_key(it) || !others.have_vip(it));
         host_objects
             .retain(|it| desired.host_objects.contains_key(it) || !others.have_host_object(it));
-        let is_asked =
-            |name: &str| desired.vips.iter().any(|(vip, it)| it.dummy && *vip.interface == *name);
-        dummies.retain(|it| is_asked(it) || !others.have_dummy(it));
+        let asked = desired.vips.iter().filter(|(_, vip)| vip.dummy);
+        let asked: BTreeSet<&str> = asked.map(|(binding, _)| &*binding.interface).collect();
+        dummies.retain(|it| asked.contains(&**it) || !others.have_dummy(it));
     }
 
     /// Records what other owners recorded of what a spec asks for too, so that the last one of them restores
@@ -113,9 +115,10 @@ impl Journal {
     pub(crate) fn forget_gone(&mut self, desired: &Desired, live: &Live) {
         let is_asked = |binding: &Binding| desired.vips.contains_key(binding);
         self.addresses.retain(|it| is_asked(it) || live.addresses.contains_key(it));
-        let is_used = |name: &str| desired.vips.keys().any(|it| *it.interface == *name);
-        let links = live.links.as_ref();
-        self.dummies.retain(|it| is_used(it) || links.is_none_or(|links| links.contains_key(it)));
+        let used: BTreeSet<&str> = desired.vips.keys().map(|it| &*it.interface).collect();
+        let is_there =
+            |name: &str| live.links.as_ref().is_none_or(|links| links.contains_key(name));
+        self.dummies.retain(|it| used.contains(&**it) || is_there(it));
     }
 }
 

@@ -9,12 +9,14 @@
 //! of its family count. For a VIP with services of its own, the plan only warns about them
 //! ([`marked_warnings`]): a refusal would affect every host that has both.
 
-use std::collections::BTreeSet;
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use evenkeel_model::{LocalSession, Protocol, ServiceKey};
+use evenkeel_model::{Family, LocalSession, Protocol, ServiceKey};
 
-use super::{Advice, Reason, labels, sessions, some_of};
+use super::sessions::Sessions;
+use super::{Advice, Reason, labels, some_of};
 use crate::impact_analysis::{drained_services, marked, open, rebound, vanishing};
 use crate::render::count;
 use crate::{Inputs, Op, Warning};
@@ -31,16 +33,19 @@ pub(super) fn refusal(inputs: &Inputs<'_>, ops: &[Op]) -> Vec<Reason> {
         .filter_map(Op::service)
         .collect();
     let drained = drained_services(inputs.live, ops);
+    let sessions = Sessions::new(inputs, &drained);
+    let staying = VipUsers::new(inputs, &sessions, Some(&drained));
+    let all = VipUsers::new(inputs, &sessions, None);
     // The director that the spec places it on binds it anyway, and takes over its traffic.
     let moved = &inputs.desired.elsewhere.vips;
     let unbound =
         gone.into_iter().filter(|vip| !moved.contains(vip)).flat_map(|vip| {
             match needed(inputs, vip, &deleted) {
                 Some(reason) => vec![reason],
-                None => connected(inputs, vip, &drained, ops),
+                None => connected(inputs, vip, &staying),
             }
         });
-    let interrupted = rebound.into_iter().filter_map(|vip| interrupted(inputs, vip, ops));
+    let interrupted = rebound.into_iter().filter_map(|vip| interrupted(inputs, vip, &all));
     unbound.chain(interrupted).collect()
 }
 
@@ -65,25 +70,17 @@ fn needed(inputs: &Inputs<'_>, vip: IpAddr, deleted: &BTreeSet<ServiceKey>) -> O
 
 /// Refuses to unbind a VIP with connections to services that do not drain, or with sessions of programs on
 /// this host.
-fn connected(
-    inputs: &Inputs<'_>,
-    vip: IpAddr,
-    drained: &BTreeSet<ServiceKey>,
-    ops: &[Op],
-) -> Vec<Reason> {
-    let mut cut = Users::new(inputs, vip, ops);
-    cut.services.retain(|key| !drained.contains(key));
-    let number = cut.connections(inputs);
-    let guards = inputs.judging_guards();
-    if cut.are_few(inputs) {
+fn connected(inputs: &Inputs<'_>, vip: IpAddr, users: &VipUsers<'_>) -> Vec<Reason> {
+    let Users { services: Using { connections: number, names: services }, is_marked, sessions } =
+        users.of(vip);
+    if users.are_few(number, &sessions) {
         return Vec::new();
     }
-    let allowed = guards.unbind_in_use_text();
+    let allowed = inputs.judging_guards().unbind_in_use_text();
     let mut reasons = Vec::new();
     if number > 0 {
         let connections = count(number, "connection");
-        let services = some_of(&labels(inputs, cut.services));
-        let (what, advice) = match cut.is_marked {
+        let (what, advice) = match is_marked {
             false => (
                 format!("unbinding {vip} would break {connections} to {services} ({allowed})"),
                 Advice::Drain,
@@ -98,8 +95,8 @@ fn connected(
         };
         reasons.push(Reason { what, advice: Some(advice) });
     }
-    if !cut.sessions.is_empty() {
-        let sessions = sessions_text(&cut.sessions);
+    if !sessions.is_empty() {
+        let sessions = sessions_text(&sessions);
         let what = format!("unbinding {vip} would break {sessions} ({allowed})");
         reasons.push(Reason { what, advice: Some(Advice::EndSessions) });
     }
@@ -107,20 +104,19 @@ fn connected(
 }
 
 /// Refuses to unbind a VIP for a moment, to change its label, while connections use it.
-fn interrupted(inputs: &Inputs<'_>, vip: IpAddr, ops: &[Op]) -> Option<Reason> {
-    let users = Users::new(inputs, vip, ops);
-    if users.are_few(inputs) {
+fn interrupted(inputs: &Inputs<'_>, vip: IpAddr, users: &VipUsers<'_>) -> Option<Reason> {
+    let Users { services: Using { connections: number, names: services }, is_marked, sessions } =
+        users.of(vip);
+    if users.are_few(number, &sessions) {
         return None;
     }
-    let number = users.connections(inputs);
     let mut broken = Vec::new();
     if number > 0 {
-        let some = if users.is_marked { "some of " } else { "" };
-        let services = some_of(&labels(inputs, users.services));
+        let some = if is_marked { "some of " } else { "" };
         broken.push(format!("{some}{} to {services}", count(number, "connection")));
     }
-    if !users.sessions.is_empty() {
-        broken.push(sessions_text(&users.sessions));
+    if !sessions.is_empty() {
+        broken.push(sessions_text(&sessions));
     }
     let what = format!(
         "changing the label of {vip} unbinds it for a moment, which may break {} ({})",
@@ -130,34 +126,68 @@ fn interrupted(inputs: &Inputs<'_>, vip: IpAddr, ops: &[Op]) -> Option<Reason> {
     Some(Reason { what, advice: Some(Advice::KeepLabel) })
 }
 
+/// What uses VIPs.
+struct VipUsers<'a> {
+    inputs: &'a Inputs<'a>,
+    sessions: &'a Sessions<'a>,
+    /// The services that are not counted.
+    drained: Option<&'a BTreeSet<ServiceKey>>,
+    /// The fwmark services of each family: every VIP without a service of its own has the same.
+    marked: BTreeMap<Family, OnceCell<Using>>,
+}
+
 /// What uses a VIP.
-struct Users<'a> {
-    services: Vec<&'a ServiceKey>,
+struct Users {
+    services: Using,
     /// Whether the VIP has no service of its own, so that these are all fwmark services of its family.
     is_marked: bool,
     sessions: Vec<LocalSession>,
 }
 
-impl<'a> Users<'a> {
-    fn new(inputs: &Inputs<'a>, vip: IpAddr, ops: &[Op]) -> Self {
-        let mut services: Vec<&ServiceKey> = on_it(inputs, vip).collect();
-        let is_marked = services.is_empty();
-        if is_marked {
-            services.extend(marked(inputs.live, vip));
-        }
-        Self { services, is_marked, sessions: sessions::over(inputs, vip, ops) }
+/// The connections of some services.
+#[derive(Debug, Clone)]
+struct Using {
+    connections: u64,
+    /// Some of their names; empty without connections.
+    names: String,
+}
+
+impl<'a> VipUsers<'a> {
+    fn new(
+        inputs: &'a Inputs<'a>,
+        sessions: &'a Sessions<'a>,
+        drained: Option<&'a BTreeSet<ServiceKey>>,
+    ) -> Self {
+        let marked = [Family::Ipv4, Family::Ipv6].map(|family| (family, OnceCell::new()));
+        Self { inputs, sessions, drained, marked: marked.into() }
     }
 
-    /// The number of connections of the services.
-    fn connections(&self, inputs: &Inputs<'_>) -> u64 {
-        self.services.iter().filter_map(|key| open(inputs.statistics, key, None)).sum()
+    fn of(&self, vip: IpAddr) -> Users {
+        let is_marked = on_it(self.inputs, vip).next().is_none();
+        let marked = || self.using(marked(self.inputs.live, vip));
+        let services = match self.marked.get(&vip.into()).filter(|_| is_marked) {
+            Some(known) => known.get_or_init(marked).clone(),
+            None => self.using(on_it(self.inputs, vip)),
+        };
+        Users { services, is_marked, sessions: self.sessions.over(vip) }
     }
 
-    /// Whether no more connections of all kinds use it than may break.
-    fn are_few(&self, inputs: &Inputs<'_>) -> bool {
-        let sessions = u64::try_from(self.sessions.len()).unwrap_or(u64::MAX);
-        let all = self.connections(inputs).saturating_add(sessions);
-        all <= u64::from(inputs.judging_guards().judging.unbind_in_use)
+    fn using<'k>(&self, keys: impl Iterator<Item = &'k ServiceKey>) -> Using {
+        let is_counted =
+            |key: &&ServiceKey| self.drained.is_none_or(|drained| !drained.contains(key));
+        let keys: Vec<&ServiceKey> = keys.filter(is_counted).collect();
+        let statistics = self.inputs.statistics;
+        let connections = keys.iter().filter_map(|key| open(statistics, key, None)).sum();
+        let names =
+            if connections > 0 { some_of(&labels(self.inputs, keys)) } else { String::new() };
+        Using { connections, names }
+    }
+
+    /// Whether no more connections of all kinds use a VIP than may break.
+    fn are_few(&self, connections: u64, sessions: &[LocalSession]) -> bool {
+        let sessions = u64::try_from(sessions.len()).unwrap_or(u64::MAX);
+        let all = connections.saturating_add(sessions);
+        all <= u64::from(self.inputs.judging_guards().judging.unbind_in_use)
     }
 }
 
@@ -184,14 +214,24 @@ pub(crate) fn marked_warnings(inputs: &Inputs<'_>, ops: &[Op]) -> Vec<Warning> {
         return Vec::new();
     }
     let drained = drained_services(live, ops);
-    let warning = |vip: IpAddr| {
-        on_it(inputs, vip).next()?;
-        let all: Vec<&ServiceKey> = marked(live, vip)
+    let of_family = |address: IpAddr| {
+        let all: Vec<&ServiceKey> = marked(live, address)
             .filter(|key| !drained.contains(key) && open(statistics, key, None) > Some(0))
             .collect();
-        let number: u64 = all.iter().filter_map(|key| open(statistics, key, None)).sum();
-        let services = some_of(&labels(inputs, all));
-        (number > 0).then_some(Warning::MarkedConnections { vip, connections: number, services })
+        let connections: u64 = all.iter().filter_map(|key| open(statistics, key, None)).sum();
+        Using { connections, names: some_of(&labels(inputs, all)) }
+    };
+    let families: BTreeMap<Family, IpAddr> = gone.iter().map(|it| ((*it).into(), *it)).collect();
+    let families: BTreeMap<Family, Using> =
+        families.into_iter().map(|(family, address)| (family, of_family(address))).collect();
+    let warning = |vip: IpAddr| {
+        on_it(inputs, vip).next()?;
+        let Using { connections, names } = families.get(&vip.into())?.clone();
+        (connections > 0).then_some(Warning::MarkedConnections {
+            vip,
+            connections,
+            services: names,
+        })
     };
     gone.into_iter().filter_map(warning).collect()
 }

@@ -121,9 +121,15 @@ impl RealServerRecords {
         self.leaving.values().any(|leaving| leaving.part.sysctls.contains_key(key))
     }
 
-    /// Whether a host object stays for a service that leaves.
-    pub fn keeps_host_object(&self, object: &HostObject) -> bool {
-        self.leaving.values().any(|leaving| leaving.part.host_objects.contains_key(object))
+    /// The sysctls that stay for services that leave.
+    pub fn kept_sysctls(&self) -> BTreeSet<&str> {
+        let all = self.leaving.values().flat_map(|leaving| leaving.part.sysctls.keys());
+        all.map(|key| &**key).collect()
+    }
+
+    /// The host objects that stay for services that leave.
+    pub fn kept_host_objects(&self) -> BTreeSet<&HostObject> {
+        self.leaving.values().flat_map(|leaving| leaving.part.host_objects.keys()).collect()
     }
 }
 

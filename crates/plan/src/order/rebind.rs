@@ -7,6 +7,7 @@ use evenkeel_model::{Binding, Family};
 
 use super::Phase;
 use crate::Op;
+use crate::subnet::Subnet;
 
 /// Moves the secondary addresses of a subnet before its primary among the VIPs that are unbound.
 pub(super) fn unbind_secondaries_first(ops: &mut [Op], secondaries: &BTreeMap<Binding, Binding>) {
@@ -108,23 +109,6 @@ fn insert_groups(
     ordered
 }
 
-/// The addresses of an interface of which one is the primary and the others are secondaries.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Subnet {
-    interface: Box<str>,
-    prefix: u8,
-    network: u32,
-}
-
-/// The subnet of an IPv4 address.
-fn subnet(binding: &Binding) -> Option<Subnet> {
-    let IpAddr::V4(address) = binding.address else { return None };
-    let Binding { interface, prefix, .. } = binding.clone();
-    let host_bits = 32_u32.saturating_sub(prefix.into());
-    let network = address.to_bits() & u32::MAX.checked_shl(host_bits).unwrap_or(0);
-    Some(Subnet { interface, prefix, network })
-}
-
 /// The VIPs of one subnet that get another label together.
 #[derive(Default)]
 struct Group {
@@ -176,11 +160,11 @@ impl Pairs {
             _ => None,
         });
         let (rebound, new): (Vec<&Binding>, Vec<&Binding>) = bound.partition(is_unbound);
-        let subnets_of_new: BTreeSet<Subnet> = new.into_iter().filter_map(subnet).collect();
+        let subnets_of_new: BTreeSet<Subnet> = new.into_iter().filter_map(Subnet::of).collect();
         // A new VIP would be a secondary, too, if it were bound before.
         let gets_one = |it: &Binding| {
             !secondaries.contains_key(it)
-                && subnet(it).is_some_and(|it| subnets_of_new.contains(&it))
+                && Subnet::of(it).is_some_and(|it| subnets_of_new.contains(&it))
         };
         // The kernel is not asked to delete a primary with secondaries that stay: those of other programs.
         let staying = secondaries.iter().filter(|(secondary, _)| !is_unbound(secondary));
@@ -210,7 +194,7 @@ impl Pairs {
             };
             of_bind.insert(place, Pair { unbind, takes_both, group });
         }
-        let relabelled = relabelled.into_iter().filter_map(|it| Some((subnet(&it)?, it)));
+        let relabelled = relabelled.into_iter().filter_map(|it| Some((Subnet::of(&it)?, it)));
         Self { of_bind, relabelled: relabelled.collect() }
     }
 
@@ -218,6 +202,6 @@ impl Pairs {
     /// secondary that the kernel would delete.
     fn group_of_new(&self, op: &Op) -> Option<Binding> {
         let Op::Bind { binding, .. } = op else { return None };
-        self.relabelled.get(&subnet(binding)?).cloned()
+        self.relabelled.get(&Subnet::of(binding)?).cloned()
     }
 }

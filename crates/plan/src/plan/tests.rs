@@ -4,6 +4,7 @@ mod default_route;
 mod host_object;
 mod label;
 mod laws;
+mod lost_vip;
 mod neighbour;
 mod packet_rules;
 mod secondaries;

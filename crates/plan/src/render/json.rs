@@ -65,6 +65,9 @@
 //!                        because it was made without the journal of the host (`--live FILE`)
 //! unmet_preconditions array strings
 //! warnings      array    strings
+//! services_not_local array strings: the services whose address is not local, which no client reaches
+//!                        through this host
+//! services_without_servers array strings: the services without a real server of positive weight
 //! ```
 
 use evenkeel_model::{HostRoles, Names, ServiceKey};
@@ -119,6 +122,8 @@ pub fn json<'a>(plan: &Plan, names: impl Into<Names<'a>>) -> Value {
         "guards_not_judged": guards_not_judged(warnings),
         "unmet_preconditions": unmet_preconditions.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "warnings": warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "services_not_local": warnings.iter().flat_map(Warning::not_local).collect::<Vec<_>>(),
+        "services_without_servers": warnings.iter().flat_map(Warning::without_servers).collect::<Vec<_>>(),
     });
     let roles = &names.desired.roles;
     if *roles != HostRoles::default() {

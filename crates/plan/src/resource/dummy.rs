@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use evenkeel_model::{Desired, Link, Live, Names, Owner};
+use evenkeel_model::{Binding, Desired, Link, Live, Names, Owner};
 use serde_json::{Map, Value as Json, json};
 
 use super::{Operation, Resource, Value};
@@ -35,9 +35,12 @@ pub(super) struct DeviceObject<'a>(pub(super) &'a str);
 /// that left the scope to be removed.
 pub(crate) fn diff(desired: &Desired, live: &Live) -> Vec<Op> {
     // If the interfaces are unknown, those with an address exist.
+    let with_address = || live.addresses.keys().map(|binding| &*binding.interface);
+    let with_address: BTreeSet<&str> =
+        live.links.is_none().then(with_address).into_iter().flatten().collect();
     let exists = |interface: &str| match &live.links {
         Some(links) => links.contains_key(interface),
-        None => live.addresses.keys().any(|binding| *binding.interface == *interface),
+        None => with_address.contains(interface),
     };
     let is_down = |interface: &str| {
         let link = live.links.as_ref().and_then(|links| links.get(interface));
@@ -153,9 +156,7 @@ impl<'a> Operation<'a> for DeviceOp<'a> {
     fn is_blocked(&self, omitted: &OmittedSteps<'_>) -> bool {
         match self {
             Self::Add { .. } | Self::Edit { .. } => false,
-            Self::Delete { interface } => {
-                omitted.bound.iter().any(|binding| *binding.interface == **interface)
-            }
+            Self::Delete { interface } => omitted.bound.on(interface).next().is_some(),
         }
     }
 
@@ -194,13 +195,16 @@ impl Resource for DeviceObject<'_> {
         }
         // A deletion would remove addresses of other programs. Addresses that the kernel assigns
         // itself do not count.
-        let addresses = rollback.live.addresses.keys();
-        let mut foreign = addresses.filter(|binding| {
-            *binding.interface == *interface
-                && !rollback.touched.contains(&Object::Vip((*binding).clone()))
+        let is_foreign = |binding: &&Binding| {
+            !rollback.touched.contains(&Object::Vip((*binding).clone()))
                 && !is_link_local(binding.address)
+        };
+        let live = rollback.live;
+        let foreign = rollback.used.get_or_insert_with(|| {
+            let foreign = live.addresses.keys().filter(is_foreign);
+            foreign.map(|binding| &*binding.interface).collect()
         });
-        if foreign.next().is_some() {
+        if foreign.contains(interface) {
             rollback.foreign.insert(Object::Dummy(interface.into()));
         } else {
             rollback.ops.push(Op::DeleteDummy { interface: interface.into() });

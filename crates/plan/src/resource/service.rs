@@ -11,9 +11,10 @@ use serde_json::{Map, Value as Json, json};
 
 use super::{Operation, Resource, Value, module, real_server, write_service};
 use crate::cause::SpecPair;
+use crate::clients::{is_reached_by_any, may_share_with_any};
 use crate::difference::Difference;
 use crate::field::{FieldChange, changes, real_server_fields, service_fields};
-use crate::hold_back::{OmittedSteps, is_mixed, may_share_clients};
+use crate::hold_back::{OmittedSteps, is_mixed};
 use crate::impact_analysis::AnalysisContext;
 use crate::order::Phase;
 use crate::render::{Labels, arrows, count, json_fields, write_edit, write_fields};
@@ -59,8 +60,7 @@ pub(crate) fn diff(inputs: &Inputs<'_>, found: &mut Difference) {
 
 /// Returns the maximum duration of the drain that the real servers of a service have started.
 fn started_drain(service: &ServiceKey, drains: &DrainRecords) -> Option<Drain> {
-    let of_service = drains.0.iter().filter(|((key, _), _)| key == service);
-    of_service.map(|(_, draining)| draining.limit).max()
+    drains.of_service(*service).map(|draining| draining.limit).max()
 }
 
 fn add(key: &ServiceKey, named: &NamedService, found: &mut Difference) {
@@ -258,8 +258,8 @@ impl<'a> Operation<'a> for ServiceOp<'a> {
             Self::Add { key, .. } => omitted.not_ready.contains(key) || is_missing_module(),
             Self::Edit { .. } => is_missing_module(),
             Self::Delete { key, .. } => {
-                omitted.staying.iter().any(|vip| key.may_be_reached_by(*vip))
-                    || omitted.not_added.iter().any(|other| may_share_clients(key, other))
+                is_reached_by_any(key, &omitted.staying)
+                    || may_share_with_any(key, &omitted.not_added)
             }
         }
     }

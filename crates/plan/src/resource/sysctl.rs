@@ -16,7 +16,7 @@ use crate::hold_back::OmittedSteps;
 use crate::order::Phase;
 use crate::render::{Labels, write_edit};
 use crate::rollback_builder::{OpHistory, RollbackBuilder, TouchedObjects};
-use crate::sysctl_side_effects::{MasterSysctl, recorded_key, write};
+use crate::sysctl_side_effects::{MasterSysctl, recorded_key, value_of, write};
 use crate::{Object, Op, PriorState, Verb};
 
 /// Stands for the value of a sysctl that does not exist (yet), in operations and in the journal.
@@ -249,11 +249,7 @@ impl<'a> Operation<'a> for SysctlOp<'a> {
     fn is_drift(&self, specs: &SpecPair<'_>) -> Option<bool> {
         let is_same = |key: &str| specs.last.sysctls.get(key) == specs.desired.sysctls.get(key);
         let is_same_of = |master: MasterSysctl| {
-            let value = |spec: &Desired| {
-                let mut values = spec.sysctls.iter();
-                let found = values.find(|(key, _)| MasterSysctl::of(key) == Some(master));
-                found.map(|(_, value)| value.clone())
-            };
+            let value = |spec: &'_ Desired| value_of(&spec.sysctls, master.key()).cloned();
             value(specs.last) == value(specs.desired)
         };
         Some(is_same(self.key) && MasterSysctl::rewriting(self.key).is_none_or(is_same_of))

@@ -9,7 +9,7 @@ use serde_json::{Map, Value as Json, json};
 use super::host_object::lose_with_vip;
 use super::{Operation, Resource, Value};
 use crate::cause::SpecPair;
-use crate::foreign_vips::is_released;
+use crate::foreign_vips::released_vips;
 use crate::hold_back::OmittedSteps;
 use crate::impact_analysis::AnalysisContext;
 use crate::order::Phase;
@@ -36,12 +36,8 @@ pub(crate) fn diff(
     unchanged: &mut usize,
 ) -> Vec<Op> {
     let mut ops = Vec::new();
-    let bind = |binding: &Binding, vip: &Vip| {
-        let label = vip.label.clone().filter(|label| **label != *binding.interface);
-        Op::Bind { binding: binding.clone(), label }
-    };
-    let is_left = |binding: &Binding| is_released(binding, desired, live, record);
-    let listed = || desired.vips.iter().filter(|(binding, _)| !is_left(binding));
+    let released = released_vips(desired, live, record);
+    let listed = || desired.vips.iter().filter(|(binding, _)| !released.contains(binding));
     let is_relabelled = |binding: &Binding, vip: &Vip| {
         has_other_label(binding, vip, live) && live.addresses.get(binding) == Some(&Owner::Evenkeel)
     };
@@ -65,10 +61,10 @@ pub(crate) fn diff(
     };
     for (binding, vip) in listed() {
         if !is_bound(binding, live) {
-            ops.push(bind(binding, vip));
+            ops.push(Op::bind(binding, vip));
         } else if is_relabelled(binding, vip) || goes_along(binding) {
             ops.push(unbind(binding, live));
-            ops.push(bind(binding, vip));
+            ops.push(Op::bind(binding, vip));
         } else {
             *unchanged += 1;
         }
@@ -82,6 +78,14 @@ pub(crate) fn diff(
         }
     }
     ops
+}
+
+impl Op {
+    /// Returns the operation that binds this VIP of a spec.
+    pub fn bind(binding: &Binding, vip: &Vip) -> Self {
+        let label = vip.label.clone().filter(|label| **label != *binding.interface);
+        Self::Bind { binding: binding.clone(), label }
+    }
 }
 
 fn unbind(binding: &Binding, live: &Live) -> Op {

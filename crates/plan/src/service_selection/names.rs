@@ -1,6 +1,6 @@
 //! Finds services by name or by key, among those of which a host is a director or a real server.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use evenkeel_model::{Desired, ServiceKey};
@@ -18,28 +18,48 @@ pub struct UnknownSelection {
     pub near: Vec<String>,
 }
 
-/// Lists the services of a spec that the selector matches.
-pub(super) fn keys_of<'a>(
-    selector: &'a str,
-    spec: &'a Desired,
-) -> impl Iterator<Item = ServiceKey> + 'a {
-    named_keys(spec).filter(|(key, name)| matches_name(selector, key, name)).map(|(key, _)| *key)
+/// The services of specs by what selects them.
+pub(super) struct ServiceNames<'a> {
+    by_name: BTreeMap<&'a str, BTreeSet<ServiceKey>>,
+    by_key: BTreeMap<ServiceKey, BTreeSet<&'a str>>,
+}
+
+impl<'a> ServiceNames<'a> {
+    /// Indexes the services of specs.
+    pub(super) fn new(specs: impl Iterator<Item = &'a Desired>) -> Self {
+        let (mut by_name, mut by_key) = (BTreeMap::new(), BTreeMap::new());
+        for (key, name) in specs.flat_map(named_keys) {
+            by_name.entry(name).or_insert_with(BTreeSet::new).insert(*key);
+            by_key.entry(*key).or_insert_with(BTreeSet::new).insert(name);
+        }
+        by_name.remove("");
+        Self { by_name, by_key }
+    }
+
+    /// Returns the services that a selector matches: a name, a key as text, or both with a slash in between.
+    pub(super) fn keys_of(&self, selector: &str) -> BTreeSet<ServiceKey> {
+        let mut found = self.by_name.get(selector).cloned().unwrap_or_default();
+        found.extend(self.key_of(selector).filter(|key| self.by_key.contains_key(key)));
+        // A name may contain slashes, and so does a key.
+        for (place, _) in selector.match_indices('/') {
+            let (name, key) = (&selector[..place], &selector[place + 1..]);
+            let is_named =
+                |key: &ServiceKey| self.by_key.get(key).is_some_and(|names| names.contains(name));
+            found.extend(self.key_of(key).filter(|key| !name.is_empty() && is_named(key)));
+        }
+        found
+    }
+
+    /// Returns the service whose key is written exactly so.
+    fn key_of(&self, text: &str) -> Option<ServiceKey> {
+        ServiceKey::parse(text).filter(|key| key.to_string() == text)
+    }
 }
 
 /// Lists the services with their names; a part of a real server may have none.
 fn named_keys(spec: &Desired) -> impl Iterator<Item = (&ServiceKey, &str)> {
     let services = spec.services.iter().map(|(key, named)| (key, &*named.name));
     services.chain(spec.real_server.iter().map(|(key, part)| (key, &*part.name)))
-}
-
-fn matches_name(selector: &str, key: &ServiceKey, name: &str) -> bool {
-    let is_name = |selector: &str| !name.is_empty() && selector == name;
-    if is_name(selector) {
-        return true;
-    }
-    let key = key.to_string();
-    selector == key
-        || selector.strip_suffix(&key).and_then(|name| name.strip_suffix('/')).is_some_and(is_name)
 }
 
 pub(super) fn similar_names<'a>(

@@ -135,7 +135,7 @@ fn drift_of_other_services_is_not_repaired() {
     let steps = targeted(&["api"], &desired, None, &live).steps;
     assert!(matches!(&steps[..], [Op::EditRealServer { service, .. }] if *service == on(1, 443)));
     let steps = targeted(&["192.0.2.2:80/tcp"], &desired, None, &live).steps;
-    let [Op::EditRealServer { service, .. }, Op::Bind { binding, .. }] = &steps[..] else {
+    let [Op::Bind { binding, .. }, Op::EditRealServer { service, .. }] = &steps[..] else {
         panic!("{steps:?}");
     };
     assert_eq!((*service, binding), (on(2, 80), &bound(2)));

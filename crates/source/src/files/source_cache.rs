@@ -92,7 +92,7 @@ impl Released {
     fn read(&self) -> io::Result<Vec<u8>> {
         let mut file = &self.file.file;
         file.rewind()?;
-        let text = bounded(file, self.length as u64)?;
+        let text = bounded(file, self.length as u64, self.length)?;
         if text.len() == self.length && hash(&text) == self.hash {
             return Ok(text);
         }

@@ -106,22 +106,39 @@ fn refused(key: &str) -> Option<&'static str> {
 fn unusable(key: &str) -> Option<&'static str> {
     let parts: Vec<&str> = key.split('.').skip(1).collect();
     match *parts {
+        ["ipv6", "vs", ..] => Some(
+            "the sysctls of IPVS are below net.ipv4.vs, for both families; write the key of one of those",
+        ),
         [
             "core" | "ipv4" | "ipv6" | "netfilter" | "unix" | "bridge" | "mptcp" | "sctp" | "mpls"
-            | "smc" | "ieee802154",
+            | "smc" | "ieee802154" | "vsock",
         ]
-        | ["ipv4" | "ipv6", "conf" | "neigh" | "route" | "icmp" | "vs"]
-        | ["ipv4" | "ipv6", "conf" | "neigh", _] => {
+        | ["ipv4" | "ipv6", "conf" | "neigh" | "route"]
+        | ["mpls", "conf"]
+        | ["ipv4", "vs"]
+        | ["ipv6", "icmp"]
+        | ["netfilter", "nf_log"]
+        | ["ipv4" | "ipv6", "conf" | "neigh", _]
+        | ["mpls", "conf", _] => {
             Some("it is a directory of sysctls; write the key of one below it")
         }
         ["ipv4" | "ipv6", "route", "flush"] => Some(
             "it is a command to the kernel, which shows no value; remove it, and run `ip route flush \
              cache` where that is needed",
         ),
+        ["ipv4" | "ipv6", "conf", _, "mc_forwarding"] => Some(
+            "the kernel only shows it: a program that routes multicast sets it; remove it, and start that program",
+        ),
         ["netfilter", "nf_conntrack_count"]
-        | ["ipv4", "tcp_available_congestion_control" | "tcp_available_ulp"] => {
-            Some("the kernel only shows it, and it cannot be set; remove it")
-        }
+        | ["core", "netdev_rss_key"]
+        | ["mptcp", "available_schedulers" | "available_path_managers"]
+        | [
+            "ipv4",
+            "tcp_available_congestion_control"
+            | "tcp_available_ulp"
+            | "tcp_ehash_entries"
+            | "udp_hash_entries",
+        ] => Some("the kernel only shows it, and it cannot be set; remove it"),
         _ => None,
     }
 }
@@ -171,6 +188,10 @@ mod tests {
             "net.ipv6.route.flush",
             "net.netfilter.nf_conntrack_count",
             "net.ipv4.tcp_available_congestion_control",
+            "net.ipv4.tcp_ehash_entries",
+            "net.ipv4.conf.eth0/100.mc_forwarding",
+            "net.ipv6.conf.all.mc_forwarding",
+            "net.ipv6.vs.conntrack",
         ] {
             assert!(refused(bad).is_some(), "{bad}");
         }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::de::{Error, Expected, Unexpected};
 
+use crate::scalar::{is_number, is_zero_padded};
 use crate::spec::parse_str::InvalidText;
 use crate::suggest::{self, quote};
 
@@ -12,6 +13,9 @@ use crate::suggest::{self, quote};
 pub(crate) enum NodeError {
     /// The value itself is wrong.
     Value { message: String, remedy: Option<String> },
+    /// A number is not `what`, which is written as `form`; the scalar's reader knows how the number is
+    /// written ([`Self::of_number`]).
+    Number { what: String, form: String },
     /// A value of this form is missing.
     Empty { form: String },
     /// The key of the value is wrong.
@@ -19,6 +23,19 @@ pub(crate) enum NodeError {
     /// An error that the tree has reported itself: a repeated key, of which it knows both
     /// positions, or a parameter without a value.
     Reported,
+}
+
+impl NodeError {
+    /// The error of a number that is written like this.
+    pub(super) fn of_number(self, text: &str) -> Self {
+        match self {
+            Self::Number { what, form } => Self::Value {
+                message: format!("`{text}` is not {what}"),
+                remedy: Some(format!("write {form}")),
+            },
+            other => other,
+        }
+    }
 }
 
 impl Error for NodeError {
@@ -35,25 +52,24 @@ impl Error for NodeError {
         let message = match found {
             Unexpected::Unit | Unexpected::Option => return Self::Empty { form: form.to_owned() },
             // YAML reads these as texts, with and without quotes.
-            Unexpected::Str(text) if has_leading_zeros(text) => {
-                let message = format!("`{text}` begins with a zero and is a text, not {what}");
-                let number = match text.trim_start_matches('0') {
-                    "" => "0",
-                    number => number,
-                };
-                return Self::Value { message, remedy: Some(format!("write {number}")) };
+            Unexpected::Str(text) if is_zero_padded(text) => {
+                format!("`{text}` has a leading zero and is a text, not {what}")
             }
             Unexpected::Str(text) if is_number(text) => {
+                let remedy = match form == text {
+                    true => "remove the quotes".to_owned(),
+                    false => format!("write {form}"),
+                };
                 let message = format!("`\"{text}\"` in quotes is a text, not {what}");
-                return Self::Value { message, remedy: Some("remove the quotes".to_owned()) };
+                return Self::Value { message, remedy: Some(remedy) };
             }
             Unexpected::Str(text) => format!("{} is not {what}", quote(text)),
             Unexpected::Seq => format!("a list is not {what}"),
             Unexpected::Map => format!("a map is not {what}"),
             Unexpected::Bool(value) => format!("`{value}` is not {what}"),
-            Unexpected::Unsigned(number) => format!("`{number}` is not {what}"),
-            Unexpected::Signed(number) => format!("`{number}` is not {what}"),
-            Unexpected::Float(number) => format!("`{number}` is not {what}"),
+            Unexpected::Unsigned(_) | Unexpected::Signed(_) | Unexpected::Float(_) => {
+                return Self::Number { what: what.to_owned(), form: form.to_owned() };
+            }
             other => format!("{other} is not {what}"),
         };
         Self::Value { message, remedy: Some(format!("write {form}")) }
@@ -92,16 +108,6 @@ impl Error for NodeError {
     }
 }
 
-/// Whether YAML would read a text as a number if it were not in quotes.
-fn is_number(text: &str) -> bool {
-    text.bytes().any(|byte| byte.is_ascii_digit()) && text.parse::<f64>().is_ok()
-}
-
-/// Whether a text is a decimal number with zeros before it.
-fn has_leading_zeros(text: &str) -> bool {
-    text.len() > 1 && text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit())
-}
-
 /// Keys beside those of `known` that are planned but not supported by this version.
 fn later(known: &[&str]) -> &'static [&'static str] {
     if ["services", "scheduler", "weight"].iter().any(|key| known.contains(key)) {
@@ -115,6 +121,7 @@ impl fmt::Display for NodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Value { message, .. } | Self::Key { message, .. } => f.write_str(message),
+            Self::Number { what, .. } => write!(f, "this number is not {what}"),
             Self::Empty { form } => write!(f, "no value, but {form}"),
             Self::Reported => f.write_str("this has been reported"),
         }

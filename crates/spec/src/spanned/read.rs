@@ -15,6 +15,7 @@ use super::error::NodeError;
 use super::tree::{Content, NodeId, Tree};
 use crate::problem::Problems;
 use crate::recovering_de::RECOVER;
+use crate::scalar::{float, is_null, negative, parse_integer};
 
 /// An error at a node.
 pub(crate) struct Noted {
@@ -64,6 +65,9 @@ impl<'t> Reader<'t, '_> {
                 let form = if form == "a list" { "a list, `[]` for none" } else { &form };
                 (self.node, message, Some(format!("write {form}")))
             }
+            NodeError::Number { what, form } => {
+                (self.node, format!("this number is not {what}"), Some(format!("write {form}")))
+            }
             NodeError::Reported => return,
         };
         let mut notes = self.notes.borrow_mut();
@@ -89,7 +93,9 @@ impl<'t> Deserializer<'t> for Reader<'t, '_> {
     fn deserialize_any<V: Visitor<'t>>(self, visitor: V) -> Result<V::Value, NodeError> {
         match self.content() {
             Content::Unreadable => Err(NodeError::Reported),
-            Content::Scalar { text, plain: true } => plain(text, visitor),
+            Content::Scalar { text, plain: true } => {
+                plain(text, visitor).map_err(|error| error.of_number(text))
+            }
             Content::Scalar { text, plain: false } => visitor.visit_borrowed_str(text),
             Content::List(items) => visitor.visit_seq(Items { reader: self, items: items.iter() }),
             Content::Map(entries) => {
@@ -194,11 +200,6 @@ impl<'t> MapAccess<'t> for Entries<'t, '_> {
     }
 }
 
-/// Whether serde_yaml reads it as null in `deserialize_any`.
-fn is_null(text: &str) -> bool {
-    matches!(text, "" | "~" | "null" | "Null" | "NULL")
-}
-
 /// A plain scalar by the rules of serde_yaml's `visit_untagged_scalar`.
 fn plain<'t, V: Visitor<'t>>(text: &'t str, visitor: V) -> Result<V::Value, NodeError> {
     match text {
@@ -217,47 +218,4 @@ fn plain<'t, V: Visitor<'t>>(text: &'t str, visitor: V) -> Result<V::Value, Node
             }
         }
     }
-}
-
-/// Digits with a leading zero are text, as in YAML 1.2.
-fn has_leading_zero(digits: &str) -> bool {
-    digits.len() > 1 && digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit())
-}
-
-fn parse_integer<T>(
-    text: &str,
-    parse: fn(&str, u32) -> Result<T, std::num::ParseIntError>,
-) -> Option<T> {
-    let digits = text.strip_prefix('+').unwrap_or(text);
-    for (prefix, radix) in [("0x", 16), ("0o", 8), ("0b", 2)] {
-        if let Some(rest) = digits.strip_prefix(prefix) {
-            return if rest.starts_with(['+', '-']) { None } else { parse(rest, radix).ok() };
-        }
-    }
-    if digits.starts_with(['+', '-']) || has_leading_zero(digits) {
-        return None;
-    }
-    parse(digits, 10).ok()
-}
-
-fn negative(text: &str) -> Option<i64> {
-    let digits = text.strip_prefix('-')?;
-    let number: i128 =
-        parse_integer(digits, i128::from_str_radix).filter(|_| !digits.starts_with('+'))?;
-    i64::try_from(-number).ok()
-}
-
-fn float(text: &str) -> Option<f64> {
-    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
-    match digits {
-        ".inf" | ".Inf" | ".INF" => return Some(f64::INFINITY),
-        ".nan" | ".NaN" | ".NAN" if digits == text => return Some(f64::NAN),
-        _ => {}
-    }
-    if has_leading_zero(digits)
-        || !digits.starts_with(|first: char| first.is_ascii_digit() || first == '.')
-    {
-        return None;
-    }
-    text.parse().ok().filter(|number: &f64| number.is_finite())
 }

@@ -83,6 +83,12 @@ impl<'t> Tree<'t> {
         &self.nodes[id]
     }
 
+    /// The number of values, with keys.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
     /// The text of a scalar.
     pub(crate) fn text(&self, id: NodeId) -> Option<&str> {
         match &self.node(id).content {

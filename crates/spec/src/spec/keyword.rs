@@ -5,7 +5,7 @@ use std::fmt;
 use evenkeel_model::{
     BindWhen, Checksum, Family, IgnoredField, Protocol, SyncState, TunnelKind, WhenLeft,
 };
-use serde::de::{Deserialize, Deserializer, Error, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
 
 use super::parse_str::{InvalidText, schema, text};
 use crate::suggest;
@@ -253,6 +253,15 @@ impl Visitor<'_> for FlagVisitor {
 
     fn visit_bool<E: Error>(self, value: bool) -> Result<Flag, E> {
         Ok(Flag(value))
+    }
+
+    fn visit_str<E: Error>(self, written: &str) -> Result<Flag, E> {
+        // Without quotes YAML reads these as `true` and `false`.
+        if !["true", "True", "TRUE", "false", "False", "FALSE"].contains(&written) {
+            return Err(E::invalid_type(Unexpected::Str(written), &self));
+        }
+        let message = format!("`\"{written}\"` in quotes is a text, not `true` or `false`");
+        Err(InvalidText::new(message, "remove the quotes").into_error())
     }
 }
 

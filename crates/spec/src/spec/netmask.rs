@@ -5,7 +5,9 @@ use std::net::Ipv4Addr;
 
 use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
 
+use super::number::not_a_number;
 use super::parse_str::{InvalidText, schema};
+use crate::scalar::whole_number;
 use crate::suggest::quote;
 
 /// `24` or `255.255.255.0`.
@@ -26,13 +28,16 @@ impl fmt::Display for NetmaskText {
     }
 }
 
+/// What a netmask is, and how it is written.
+const NETMASK: &str = "a netmask, a prefix length such as 24 or an IPv4 mask such as 255.255.255.0";
+
 struct PrefixOrMask;
 
 impl Visitor<'_> for PrefixOrMask {
     type Value = NetmaskText;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a netmask, a prefix length such as 24 or an IPv4 mask such as 255.255.255.0")
+        f.write_str(NETMASK)
     }
 
     fn visit_u64<E: Error>(self, number: u64) -> Result<NetmaskText, E> {
@@ -43,6 +48,9 @@ impl Visitor<'_> for PrefixOrMask {
     }
 
     fn visit_str<E: Error>(self, written: &str) -> Result<NetmaskText, E> {
+        if whole_number(written).is_some() {
+            return Err(not_a_number(Unexpected::Str(written), written, NETMASK, 0..=128));
+        }
         written.parse().map(NetmaskText::Mask).map_err(|_| {
             let remedy = "write a prefix length such as 24, or an IPv4 mask such as 255.255.255.0";
             InvalidText::new(format!("{} is not a netmask", quote(written)), remedy).into_error()

@@ -1,10 +1,12 @@
 //! Whole numbers within bounds.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
-use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, Expected, Unexpected, Visitor};
 
 use super::parse_str::{InvalidText, schema};
+use crate::scalar::whole_number;
 
 #[derive(Clone, Copy)]
 struct Number {
@@ -32,6 +34,43 @@ impl Visitor<'_> for Number {
             Ok(number) => self.visit_u64(number),
             Err(_) => Err(E::invalid_value(Unexpected::Signed(number), &self)),
         }
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<u64, E> {
+        let text = number.to_string();
+        Err(not_a_number(Unexpected::Float(number), &text, self.expected, self.least..=self.most))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<u64, E> {
+        Err(not_a_number(Unexpected::Str(text), text, self.expected, self.least..=self.most))
+    }
+}
+
+/// The error of a text, or of a number with a fraction, where a whole number is expected. `expected` names the
+/// kind of value and, after a comma, how it is written; the remedy is the number that was meant, if it
+/// is accepted.
+pub(super) fn not_a_number<E: Error>(
+    found: Unexpected<'_>,
+    text: &str,
+    expected: &str,
+    accepted: RangeInclusive<u64>,
+) -> E {
+    match whole_number(text).filter(|number| accepted.contains(number)) {
+        Some(number) => E::invalid_type(found, &Instead { expected, number }),
+        None => E::invalid_type(found, &expected),
+    }
+}
+
+/// The number that was meant in place of a text.
+struct Instead<'a> {
+    expected: &'a str,
+    number: u64,
+}
+
+impl Expected for Instead<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = self.expected.split_once(", ").map_or(self.expected, |(what, _)| what);
+        write!(f, "{what}, {}", self.number)
     }
 }
 
@@ -101,17 +140,30 @@ number! {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Version;
 
-impl<'de> Deserialize<'de> for Version {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let expected = "a version, a number";
-        match deserializer.deserialize_any(Number { expected, least: 0, most: u64::MAX })? {
-            1 => Ok(Self),
+struct VersionVisitor;
+
+impl Visitor<'_> for VersionVisitor {
+    type Value = Version;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a version, 1")
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Version, E> {
+        match number {
+            1 => Ok(Version),
             other => Err(InvalidText::new(
                 format!("version {other} is not known: this evenkeel reads version 1"),
                 "write `version: 1`, or use the evenkeel that this spec was written for",
             )
             .into_error()),
         }
+    }
+}
+
+impl<'de> Deserialize<'de> for Version {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(VersionVisitor)
     }
 }
 

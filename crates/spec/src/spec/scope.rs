@@ -9,8 +9,10 @@ use evenkeel_model::ServiceKey;
 
 use super::Network;
 use super::keyword::WhenLeftWord;
+use super::number::not_a_number;
 use super::parse_str::{InvalidText, schema, text};
 use crate::recovering_de::{List, keys};
+use crate::scalar::whole_number;
 use crate::suggest::quote;
 
 /// `all`, or lists.
@@ -67,13 +69,16 @@ impl<'de> Visitor<'de> for AllOrLists {
     }
 }
 
+/// What a firewall mark or a range of them is, and how it is written.
+const MARKS: &str = "a firewall mark, a number from 1 to 4294967295 or a range such as 1-99";
+
 struct MarkOrRange;
 
 impl Visitor<'_> for MarkOrRange {
     type Value = MarkRange;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a firewall mark, a number from 1 to 4294967295 or a range such as 1-99")
+        f.write_str(MARKS)
     }
 
     fn visit_u64<E: Error>(self, number: u64) -> Result<MarkRange, E> {
@@ -84,6 +89,10 @@ impl Visitor<'_> for MarkOrRange {
     }
 
     fn visit_str<E: Error>(self, written: &str) -> Result<MarkRange, E> {
+        if whole_number(written).is_some() {
+            let found = Unexpected::Str(written);
+            return Err(not_a_number(found, written, MARKS, 1..=u32::MAX.into()));
+        }
         let mark = |digits: &str| match digits.bytes().all(|byte| byte.is_ascii_digit()) {
             true => digits.parse::<u32>().ok().filter(|mark| *mark > 0),
             false => None,

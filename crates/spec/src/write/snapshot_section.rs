@@ -6,9 +6,13 @@ use evenkeel_model::{Link, LiveHostObject, Owner, ServiceKey};
 use serde_json::{Value as Json, json};
 
 use super::input::Moment;
-use super::scalar::{address, list, text};
+use super::scalar::{list, text};
 use super::{WriteInput, line};
 use crate::snapshot_section::SnapshotSection;
+
+/// What the numbers are.
+const COLUMNS: &str = "  # Of a service: connections, packets in, packets out, bytes in, bytes out. Of a real server, \
+                       before these:\n  # active, inactive and persistent connections. Zeros at the end are left out.\n";
 
 pub(super) fn write(input: &WriteInput, out: &mut String) {
     let Moment { time, kernel, statistics } = &input.moment;
@@ -25,6 +29,9 @@ pub(super) fn write(input: &WriteInput, out: &mut String) {
         let counted =
             input.services.keys().filter_map(|key| Some((key, statistics.services.get(key)?)));
         let counted: Vec<_> = counted.collect();
+        if !counted.is_empty() {
+            section.push_str(COLUMNS);
+        }
         line(
             &mut section,
             format_args!("  counters:{}", if counted.is_empty() { " []" } else { "" }),
@@ -114,10 +121,14 @@ fn flow(value: &Json) -> String {
     }
 }
 
+/// Writes the counters of a service, a line for each real server: they are most of a large snapshot.
 fn counters(key: &ServiceKey, statistics: &ServiceStatistics, out: &mut String) {
     let ServiceStatistics { traffic, real_servers } = statistics;
     line(out, format_args!("    - service: {}", text(&key.to_string())));
-    line(out, format_args!("      traffic: {{ {} }}", traffic_keys(*traffic)));
+    let traffic = numbers(&traffic_numbers(*traffic));
+    if !traffic.is_empty() {
+        line(out, format_args!("      traffic: {}", text(traffic.trim_start())));
+    }
     line(
         out,
         format_args!("      real_servers:{}", if real_servers.is_empty() { " []" } else { "" }),
@@ -129,20 +140,21 @@ fn counters(key: &ServiceKey, statistics: &ServiceStatistics, out: &mut String) 
             persistent_connections,
             traffic,
         } = counted;
-        let (host, port, traffic) = (address(key.address), key.port, traffic_keys(*traffic));
-        line(
-            out,
-            format_args!(
-                "        - {{ address: {host}, port: {port}, active: {active_connections}, inactive: {inactive_connections}, persistent: {persistent_connections}, {traffic} }}"
-            ),
-        );
+        let connections = [*active_connections, *inactive_connections, *persistent_connections];
+        let all = connections.map(u64::from).into_iter().chain(traffic_numbers(*traffic));
+        let all: Vec<u64> = all.collect();
+        line(out, format_args!("        - {}", text(&format!("{key}{}", numbers(&all)))));
     }
 }
 
-fn traffic_keys(traffic: Traffic) -> String {
+fn traffic_numbers(traffic: Traffic) -> [u64; 5] {
     // Rates are momentary, and no step of a plan uses them.
     let Traffic { connections, packets_in, packets_out, bytes_in, bytes_out, rates: _ } = traffic;
-    format!(
-        "connections: {connections}, packets_in: {packets_in}, packets_out: {packets_out}, bytes_in: {bytes_in}, bytes_out: {bytes_out}"
-    )
+    [connections, packets_in, packets_out, bytes_in, bytes_out]
+}
+
+/// The numbers without zeros at their end, each after a space.
+fn numbers(all: &[u64]) -> String {
+    let number = all.iter().rposition(|it| *it != 0).map_or(0, |last| last + 1);
+    all[..number].iter().map(|it| format!(" {it}")).collect()
 }

@@ -15,7 +15,7 @@ fn from_pieces(text: &str) -> Option<Spec> {
 }
 
 /// Lines that are likely to break cutting.
-const LINES: [&str; 38] = [
+const LINES: [&str; 48] = [
     "version: 1",
     "services:",
     "services: # all of them",
@@ -26,6 +26,16 @@ const LINES: [&str; 38] = [
     "weight: 2 }",
     "scope: all",
     "observed: |",
+    "observed:",
+    "observed: # at noon",
+    "  {}",
+    "  time: x",
+    "  counters:",
+    "  modules: [ip_vs]",
+    "    - service: 192.0.2.1:80/tcp",
+    "      traffic: 1 2",
+    "      real_servers:",
+    "        - 10.0.0.1:80 3",
     "observed: \"",
     "\"",
     "  - { name: a, port: 1 }",

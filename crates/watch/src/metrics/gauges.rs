@@ -23,7 +23,7 @@ impl Gauges {
 /// A gauge without labels: its name, help text and value.
 type Plain = (&'static str, &'static str, fn(&Status) -> u64);
 
-const PLAIN: [Plain; 20] = [
+const PLAIN: [Plain; 22] = [
     ("ready", "1 while the host matches the spec (the same as `/readyz`)", |status| {
         u64::from(status.is_ready())
     }),
@@ -88,6 +88,16 @@ const PLAIN: [Plain; 20] = [
     ("unmanaged_services", "Live services outside the scope of the spec", |status| {
         count(status.unmanaged)
     }),
+    (
+        "services_not_local",
+        "Services whose address no interface and no local route of this host has, as on a VRRP backup",
+        |status| count(status.services_not_local),
+    ),
+    (
+        "services_without_servers",
+        "Services without a real server of positive weight, which refuse new clients",
+        |status| count(status.services_without_servers),
+    ),
     ("services", "Services of the active spec", |status| count(status.services)),
     ("real_servers", "Real servers in the services of the active spec", |status| {
         count(status.real_servers)

@@ -111,6 +111,8 @@ fn eventful() -> Status {
     status.last_success = Some(76);
     status.draining = 77;
     status.unmanaged = 78;
+    status.services_not_local = 84;
+    status.services_without_servers = 85;
     status.services = 79;
     status.real_servers = 80;
     status.vips = 81;
@@ -250,6 +252,8 @@ fn gauges_show_the_last_status() {
         ("last_success_timestamp_seconds", 76),
         ("draining_real_servers", 77),
         ("unmanaged_services", 78),
+        ("services_not_local", 84),
+        ("services_without_servers", 85),
         ("services", 79),
         ("real_servers", 80),
         ("vips", 81),

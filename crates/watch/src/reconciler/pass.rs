@@ -22,6 +22,7 @@ use self::apply::Wanted;
 use super::Reconciler;
 use super::host::{Observation, SyncBaseline};
 use super::pass_error::PassError;
+use crate::lost_vips::PassLock;
 
 /// How a pass ended.
 pub(super) struct End {
@@ -59,6 +60,7 @@ impl<K: Kernel> Reconciler<K> {
         if matches!(trigger, Trigger::Resync | Trigger::Address) {
             match self.is_unchanged_since_sync() {
                 Ok(true) => {
+                    self.bound_vips.shared().publish_again(self.rebinds());
                     self.report.succeeded(self.schedule.clock.steady());
                     return End { is_reported: false, ..End::quiet("unchanged") };
                 }
@@ -104,10 +106,22 @@ impl<K: Kernel> Reconciler<K> {
 
     fn full_pass(&mut self) -> Result<End, PassError> {
         self.host.forget_baseline();
-        let is_read_only = self.is_read_only();
-        let lock = if is_read_only { None } else { Some(self.lock()?) };
+        if self.is_read_only() {
+            self.bound_vips.shared().clear();
+            return self.locked_pass(None);
+        }
+        let lock = self.lock()?;
+        let end = self.locked_pass(lock.guard())?;
+        // While the lock is held: no other writer has been there.
+        self.bound_vips.shared().publish(self.rebinds(), &self.options.state);
+        Ok(end)
+    }
+
+    /// Makes a pass with the lock, or without it one that changes nothing.
+    fn locked_pass(&mut self, lock: Option<&K::LockGuard>) -> Result<End, PassError> {
+        let is_read_only = lock.is_none();
         let now = self.schedule.clock.wall();
-        let unrecorded = self.host.read_journal(&self.options.state, lock.as_ref(), now)?;
+        let unrecorded = self.host.read_journal(&self.options.state, lock, now)?;
         self.follow_recorded_macs();
         let specs = [self.specs.newest(), self.specs.active()];
         let desired = specs.iter().flatten().map(|spec| &*spec.desired);
@@ -118,6 +132,7 @@ impl<K: Kernel> Reconciler<K> {
             self.report.prevented(error_chain(&error));
         }
         let live = &observation.live;
+        self.bound_vips.begin_pass();
         // No spec becomes active while another one may become the applied one.
         let journal = self.host.journal();
         let pending = journal.pending.as_ref().map(|pending| pending.description(now));
@@ -144,6 +159,7 @@ impl<K: Kernel> Reconciler<K> {
             return Ok(End::quiet("failed"));
         }
         let Planned { plan, desired, last, leaving } = self.plan(&spec, live)?;
+        self.bound_vips.observed(&spec.desired, live);
         self.report.planned(&plan);
         self.forget(&plan);
         self.note_others(&desired, live, is_read_only);
@@ -196,19 +212,15 @@ impl<K: Kernel> Reconciler<K> {
         self.apply_plan(plan, wanted, (live, held_back))
     }
 
-    fn lock(&mut self) -> Result<K::LockGuard, PassError> {
-        match K::try_lock() {
-            Ok(Some(lock)) => return Ok(lock),
-            Ok(None) => {}
-            Err(error) => return Err(PassError::of(&error)),
+    fn lock(&mut self) -> Result<PassLock<K::LockGuard>, PassError> {
+        let finds_holder = self.report.should_find_lock_holder();
+        let take = || if finds_holder { K::lock().map(Some) } else { K::try_lock() };
+        match self.bound_vips.shared().lock_for_pass::<K>(&self.options.state, take) {
+            Ok(Some(lock)) => Ok(lock),
+            Ok(None) => Err(self.report.locked()),
+            Err(error @ LockError::Held(_)) => Err(PassError::Locked(error.to_string())),
+            Err(error) => Err(PassError::of(&error)),
         }
-        if self.report.should_find_lock_holder() {
-            return K::lock().map_err(|error| match error {
-                LockError::Held(_) => PassError::Locked(error.to_string()),
-                _ => PassError::of(&error),
-            });
-        }
-        Err(self.report.locked())
     }
 
     /// Stores the baseline that the next probes compare with.

@@ -155,6 +155,16 @@ impl PassReport {
         self.unmanaged
     }
 
+    /// The number of services whose address is not local.
+    pub(super) fn services_not_local(&self) -> usize {
+        self.warnings.iter().map(|it| it.not_local().len()).sum()
+    }
+
+    /// The number of services without a real server of positive weight.
+    pub(super) fn services_without_servers(&self) -> usize {
+        self.warnings.iter().map(|it| it.without_servers().len()).sum()
+    }
+
     pub(super) fn warnings(&self) -> Vec<String> {
         self.warnings.iter().map(ToString::to_string).collect()
     }

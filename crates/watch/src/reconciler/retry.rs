@@ -59,6 +59,11 @@ impl RetryQueue {
         self.0.iter().filter(move |(_, failure)| failure.next > now).map(|(object, _)| object)
     }
 
+    /// Whether the object is failing.
+    pub(crate) fn has(&self, object: &Object) -> bool {
+        self.0.contains_key(object)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

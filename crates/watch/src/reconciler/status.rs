@@ -67,6 +67,8 @@ impl<K: Kernel> Reconciler<K> {
             conflicts: self.conflicts.status(&desired, &self.schedule.clock),
             known_writers,
             unmanaged: self.report.unmanaged(),
+            services_not_local: self.report.services_not_local(),
+            services_without_servers: self.report.services_without_servers(),
             services,
             real_servers,
             vips,

@@ -2,18 +2,22 @@
 
 use std::collections::BTreeSet;
 use std::hint::black_box;
+use std::time::Duration;
 
 use clap::ValueEnum;
 use evenkeel_engine::fake_kernel::{FakeKernel, Fault};
 use evenkeel_engine::{
-    ApplyOptions, Journal, NoopContext, OnFailure, Pass, StateDir, execute_journalled,
+    ApplyOptions, DrainProgress, ExecutionContext, Journal, OnFailure, Pass, StateDir,
+    execute_journalled,
 };
 use evenkeel_model::{Desired, Drain, Scheduler, Vip};
 use evenkeel_plan::render::{self, Labels, Line};
-use evenkeel_plan::{Inputs, Op, PriorState, ServiceSelection, hold_back, plan, staleness_diff};
+use evenkeel_plan::{
+    ClockReading, Inputs, Op, PriorState, ServiceSelection, hold_back, plan, staleness_diff,
+};
 use rustix::io::Errno;
 
-use super::states::{binding, host, key, marked, service, spec, with_host_objects};
+use super::states::{binding, host, key, marked, on_port, service, spec, with_host_objects};
 use crate::error::Error;
 
 /// A kind of operation.
@@ -23,6 +27,12 @@ pub(super) enum Case {
     Add,
     /// Real servers are added to one service.
     AddRealServers,
+    /// Services are added on the ports of one VIP.
+    AddPorts,
+    /// Services on the ports of one VIP leave with it.
+    LeavePorts,
+    /// Real servers are added to services beside VIPs.
+    AddBesideVips,
     /// The weights of real servers are edited, each in a service of its own.
     Edit,
     /// The schedulers of services are edited.
@@ -51,6 +61,8 @@ pub(super) enum Case {
     DeleteHostObjects,
     /// The last of many additions fails, and the others are undone.
     Undo,
+    /// The last of many real servers of one service fails, and the others are undone.
+    UndoRealServers,
     /// The last of many VIPs cannot be bound, and the others are unbound again.
     UndoBind,
     /// Every second of the objects of a plan is held back.
@@ -104,6 +116,18 @@ impl Case {
         match self {
             Self::Add => change(none(), weighing(1)),
             Self::AddRealServers => change(one(0..1), one(0..objects)),
+            Self::AddPorts | Self::LeavePorts => {
+                let all = all().map(|it| (on_port(it), service(&wlc, 0..1, 1)));
+                let vip = [(binding(0, 32), Vip::default())];
+                match self {
+                    Self::AddPorts => change(none(), spec(all, vip, SECONDS)),
+                    _ => change(spec(all, vip, SECONDS), none()),
+                }
+            }
+            Self::AddBesideVips => {
+                let after = all().map(|it| (key(it), service(&wlc, it..it + 2, 1)));
+                change(served(), spec(after, vips(32, None), SECONDS))
+            }
             Self::Edit => change(weighing(1), weighing(2)),
             Self::EditServices => {
                 let after = all().map(|it| (key(it), service(&wrr, it..it + 1, 1)));
@@ -132,6 +156,11 @@ impl Case {
                 let mut kernel = host(&none());
                 kernel.faults.insert(2 * objects - 1, Fault::Refuse(Errno::NOMEM));
                 Ok(pass(kernel, none(), weighing(1)))
+            }
+            Self::UndoRealServers => {
+                let mut kernel = host(&none());
+                kernel.faults.insert(objects, Fault::Refuse(Errno::NOMEM));
+                Ok(pass(kernel, none(), one(0..objects)))
             }
             Self::UndoBind => {
                 let mut kernel = host(&none());
@@ -224,7 +253,7 @@ fn pass(mut kernel: FakeKernel, before: Desired, after: Desired) -> Operation {
             ..ApplyOptions::default()
         };
         let done =
-            execute_journalled(&mut kernel, pass, options, &mut NoopContext, &state, &mut journal);
+            execute_journalled(&mut kernel, pass, options, &mut StoppedClock, &state, &mut journal);
         let removed = std::fs::remove_dir_all(&folder);
         let report = done.map_err(|error| failed(&error.to_string()))?;
         removed.map_err(|error| failed(&error.to_string()))?;
@@ -238,6 +267,23 @@ fn pass(mut kernel: FakeKernel, before: Desired, after: Desired) -> Operation {
         }
         Ok(())
     })
+}
+
+/// A context in which no time passes. valgrind cannot run the function of the kernel that reads a clock.
+struct StoppedClock;
+
+impl ExecutionContext for StoppedClock {
+    fn now(&self) -> ClockReading {
+        ClockReading { wall: Duration::from_secs(1_800_000_000), uptime: None }
+    }
+
+    fn pause(&mut self, _: Duration) {}
+
+    fn is_interrupted(&self) -> bool {
+        false
+    }
+
+    fn draining(&mut self, _: &[DrainProgress]) {}
 }
 
 fn steps(kernel: &FakeKernel, after: &Desired) -> Vec<Op> {

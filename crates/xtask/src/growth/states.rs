@@ -23,6 +23,12 @@ pub(super) fn key(number: usize) -> ServiceKey {
     ServiceKey::Address { address: vip(number), port: 80, protocol: Protocol::Tcp }
 }
 
+/// A service on a port of the first VIP.
+pub(super) fn on_port(number: usize) -> ServiceKey {
+    let port = u16::try_from(number + 1).unwrap_or(u16::MAX);
+    ServiceKey::Address { address: vip(0), port, protocol: Protocol::Tcp }
+}
+
 pub(super) fn marked(number: usize) -> ServiceKey {
     let fwmark = u32::try_from(number + 1).unwrap_or(u32::MAX);
     ServiceKey::Fwmark { family: Family::Ipv4, fwmark }

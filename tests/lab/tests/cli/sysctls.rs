@@ -8,6 +8,8 @@ use super::*;
 
 const ETH0: &str = "net.ipv4.conf.eth0.forwarding";
 const ARP: &str = "net.ipv4.conf.lo.arp_ignore";
+/// A sysctl that can be set in the first network namespace only.
+const SHOWN: &str = "net.ipv4.tcp_allowed_congestion_control";
 
 /// A spec with a service and those sysctls.
 fn spec(sysctls: &str) -> String {
@@ -134,7 +136,7 @@ fn a_sysctl_that_cannot_be_read_or_set_stops_an_apply_before_its_first_change() 
     let vip = "vips: [ { address: 203.0.113.9, interface: eth0 } ]\n";
     for (key, words) in [
         ("net.ipv6.conf.eth0.stable_secret", "the kernel does not show the value of sysctl"),
-        ("net.ipv4.conf.eth0.mc_forwarding", "the kernel does not permit to set it"),
+        (SHOWN, "the kernel does not permit to set it"),
         ("net.ipv4.ip_forward.more", "this kernel has no sysctl"),
     ] {
         fixture.write("spec.yaml", format!("{}{vip}", spec(&format!("{key}: 1, {ARP}: 1"))));
@@ -150,7 +152,8 @@ fn a_sysctl_that_cannot_be_read_or_set_stops_an_apply_before_its_first_change() 
         assert_eq!((&*value(ARP), &*run("ipvsadm -Sn")), ("0", ""));
     }
     // A sysctl that only shows its value is no obstacle while it has that of the spec.
-    let shown = "net.ipv4.conf.eth0.mc_forwarding: 0";
+    let shown = std::fs::read_to_string(format!("/proc/sys/{}", SHOWN.replace('.', "/"))).unwrap();
+    let shown = format!("{SHOWN}: '{}'", shown.trim());
     fixture.apply(&format!("{}{vip}", spec(&format!("{shown}, {ARP}: 1"))));
     assert_eq!(value(ARP), "1");
     assert!(run("ip -o address show dev eth0").contains("203.0.113.9"));
@@ -162,11 +165,32 @@ fn what_no_kernel_can_read_and_set_is_no_valid_spec() {
     for (key, words) in [
         ("net.ipv4.route.flush", "it is a command to the kernel"),
         ("net.ipv4.vs", "it is a directory of sysctls"),
+        ("net.ipv6.vs.conntrack", "below net.ipv4.vs"),
         ("net.netfilter.nf_conntrack_count", "it cannot be set"),
     ] {
         fixture.write("spec.yaml", spec(&format!("{key}: 1")));
         let answer = fixture.evenkeel("validate spec.yaml");
         assert_eq!(answer.status, 65, "{answer:?}");
         assert!(answer.stderr.contains(words) && answer.stderr.contains(key), "{answer:?}");
+    }
+}
+
+/// In the first network namespace, where no sysctl is fixed for this namespace alone.
+#[test]
+fn every_sysctl_that_the_kernel_only_shows_is_no_valid_spec() {
+    let fixture = Fixture::new("");
+    let found = run("nsenter --target 1 --net find /proc/sys/net -type f -perm 0444");
+    let paths = found.lines().filter_map(|path| path.strip_prefix("/proc/sys/"));
+    // In a key, a dot of a name is written as a slash.
+    let keys: Vec<String> = paths
+        .map(|path| {
+            path.split('/').map(|part| part.replace('.', "/")).collect::<Vec<_>>().join(".")
+        })
+        .collect();
+    assert!(keys.iter().any(|key| key.ends_with(".mc_forwarding")), "{keys:?}");
+    for key in keys {
+        fixture.write("spec.yaml", spec(&format!("{key}: 1")));
+        let answer = fixture.evenkeel("validate spec.yaml");
+        assert_eq!(answer.status, 65, "{key}: {answer:?}");
     }
 }

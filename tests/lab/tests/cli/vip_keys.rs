@@ -273,3 +273,87 @@ fn all_vips_of_a_subnet_change_at_once_where_the_kernel_promotes_none() {
         assert_eq!(bound(), [""; 0]);
     }
 }
+
+#[test]
+fn a_primary_that_would_take_others_along_is_refused_before_the_first_change() {
+    let fixture = Fixture::new("");
+    run("ip link set eth0 up");
+    let promote = |value: &str| {
+        let keys = ["all", "eth0"].map(|it| format!("net.ipv4.conf.{it}.promote_secondaries"));
+        keys.iter().for_each(|key| drop(run(&format!("sysctl -qw {key}={value}"))));
+    };
+    let spec = |vips: &[&str], sysctls: &str| {
+        let vip = |vip: &&str| format!("  - {{ address: {vip}, interface: eth0 }}\n");
+        let vips: String = vips.iter().map(vip).collect();
+        format!(
+            "version: 1\nvips:\n{vips}services: [ {{ name: marked, fwmark: 7, family: ipv4, drain: 0s, real_servers: [ {{ address: 10.0.0.1 }} ] }} ]\n{sysctls}"
+        )
+    };
+    let both = ["192.0.2.1/24", "192.0.2.2/24"];
+    let cases: [(&[&str], &[&str]); 3] = [
+        // The primary leaves, changes its length, or makes room for another VIP.
+        (&both, &both[1..]),
+        (&both, &["192.0.2.1/32", both[1]]),
+        (&both[..1], &["192.0.2.9/24"]),
+    ];
+    let sysctls = "sysctls: { net.ipv4.conf.eth0.promote_secondaries: 1 }\n";
+    for (before, after) in cases {
+        promote("0");
+        fixture.apply(&spec(before, ""));
+        let found = bound();
+        fixture.write("after.yaml", spec(after, ""));
+        let plan = fixture.evenkeel("plan after.yaml");
+        let answer = fixture.evenkeel("apply --yes after.yaml --allow unbind-in-use");
+        assert_eq!((answer.status, &*answer.stdout), (1, ""), "{answer:?}");
+        for stderr in [&plan.stderr, &answer.stderr] {
+            let words = "192.0.2.1/24 on eth0 is the primary address of its subnet";
+            assert!(stderr.contains(words), "{stderr}");
+        }
+        assert!(answer.stderr.contains("nothing was changed"), "{answer:?}");
+        assert_eq!(bound(), found);
+        // The remedy works.
+        fixture.write("after.yaml", spec(after, sysctls));
+        fixture.done("apply --yes after.yaml --allow unbind-in-use");
+        let mut expected: Vec<String> = after.iter().map(|vip| format!("{vip} eth0")).collect();
+        let mut found = bound();
+        expected.sort();
+        found.sort();
+        assert_eq!(found, expected);
+        fixture.done("teardown --yes");
+        assert_eq!(bound(), [""; 0]);
+    }
+}
+
+#[test]
+fn an_ipv6_vip_where_ipv6_is_disabled_is_refused_before_the_first_change() {
+    let fixture = Fixture::new("");
+    run("ip link set eth0 up");
+    let spec = |sysctls: &str| {
+        format!(
+            "version: 1\nvips: [ {{ address: '2001:db8::9', interface: eth0 }} ]\nservices: []\nsysctls: {{ {sysctls} }}\n"
+        )
+    };
+    let key = "net.ipv6.conf.eth0.disable_ipv6";
+    let other = "net.ipv4.conf.eth0.rp_filter: 2";
+    run(&format!("sysctl -qw {key}=1"));
+    fixture.write("spec.yaml", spec(other));
+    let plan = fixture.evenkeel("plan spec.yaml");
+    let answer = fixture.evenkeel("apply --yes spec.yaml");
+    assert_eq!((answer.status, &*answer.stdout), (1, ""), "{answer:?}");
+    for stderr in [&plan.stderr, &answer.stderr] {
+        let words =
+            "IPv6 is disabled on interface eth0, and the kernel does not bind 2001:db8::9 there";
+        assert!(stderr.contains(words) && stderr.contains(key), "{stderr}");
+    }
+    assert_eq!(run("sysctl -n net.ipv4.conf.eth0.rp_filter").trim(), "0");
+    // The remedy works; then the spec contradicts itself.
+    fixture.apply(&spec(&format!("{key}: 0")));
+    assert!(run("ip -o -6 address show dev eth0").contains("2001:db8::9"));
+    for key in [key, "net.ipv6.conf.all.disable_ipv6"] {
+        fixture.write("spec.yaml", spec(&format!("{key}: 1")));
+        let answer = fixture.evenkeel("apply --yes spec.yaml");
+        assert_eq!(answer.status, 1, "{answer:?}");
+        assert!(answer.stderr.contains("the plan disables IPv6 on interface eth0"), "{answer:?}");
+        assert!(run("ip -o -6 address show dev eth0").contains("2001:db8::9"));
+    }
+}

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use evenkeel_lab_tests::endpoint::get;
 
 use super::Shared;
-use super::specs::VIP;
+use crate::disturbed::specs::VIP;
+use crate::disturbed::table;
 use evenkeel_lab_tests::dice::TestRng;
 
 /// Longer than the daemon's interval; changes of addresses are reported to it anyway.
@@ -17,60 +18,17 @@ const AWAY: Duration = Duration::from_secs(3);
 
 /// Changes the table, in scope, with `ipvsadm`.
 pub(super) fn break_table(shared: &Shared, mut rng: TestRng) {
-    while shared.goes_on() {
+    while shared.run.goes_on() {
         sleep(Duration::from_millis(rng.between(100, 500) as u64));
-        let Some(saved) = ipvsadm(&["-Sn".to_owned()]) else { continue };
-        let lines: Vec<&str> = saved.lines().filter(|line| is_in_scope(line)).collect();
-        if lines.is_empty() {
-            continue;
-        }
-        let words: Vec<&str> = rng.one_of(&lines).split_whitespace().collect();
-        let command = breach(&words, &mut rng);
-        if ipvsadm(&command).is_some() {
+        if table::break_one(&mut rng) {
             shared.counts().breaks += 1;
         }
     }
 }
 
-fn is_in_scope(line: &str) -> bool {
-    !line.contains(" 203.0.113.")
-}
-
-/// Returns a damaging change of a line of `ipvsadm -Sn`.
-fn breach(words: &[&str], rng: &mut TestRng) -> Vec<String> {
-    let is_after_name = |word: &&str| matches!(*word, "-s" | "-r");
-    let name_end = words.iter().position(is_after_name).unwrap_or(words.len());
-    let name = words[1..name_end].join(" ");
-    let weight = rng.below(9);
-    let scheduler = rng.one_of(&["rr", "wrr", "wlc", "sed"]);
-    let text = match (words[0], words.get(name_end + 1)) {
-        ("-a", Some(real_server)) => match rng.below(3) {
-            0 => format!("-d {name} -r {real_server}"),
-            1 => format!("-e {name} -r {real_server} -g -w {weight}"),
-            _ => format!("-e {name} -r {real_server} -m -w 1"),
-        },
-        _ => match rng.below(6) {
-            0 => format!("-D {name}"),
-            1 => format!("-E {name} -s {scheduler}"),
-            2 => format!("-E {name} -s {scheduler} -p 77"),
-            3 if !name.contains('[') => format!("-a {name} -r 10.0.0.66 -g -w {weight}"),
-            4 => format!("-A -f {} -s {scheduler}", rng.between(50, 60)),
-            _ => format!("-A -t {VIP}:{} -s {scheduler}", rng.between(9000, 9010)),
-        },
-    };
-    text.split_whitespace().map(str::to_owned).collect()
-}
-
-/// Runs `ipvsadm` and returns its output, or `None` if it fails, as the daemon may have changed the
-/// entry first.
-fn ipvsadm(arguments: &[String]) -> Option<String> {
-    let output = Command::new("ipvsadm").args(arguments).stdin(Stdio::null()).output().unwrap();
-    output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
-}
-
 /// Unbinds the VIP repeatedly, and measures how long it is missing.
 pub(super) fn take_vip(shared: &Shared, mut rng: TestRng) {
-    while shared.goes_on() {
+    while shared.run.goes_on() {
         sleep(Duration::from_millis(rng.between(700, 1300) as u64));
         let alone = shared.is_alone.load(Ordering::SeqCst);
         let Some(away) = taken_away() else { continue };
@@ -80,7 +38,7 @@ pub(super) fn take_vip(shared: &Shared, mut rng: TestRng) {
             counts.away.push(away);
             if away > AWAY {
                 drop(counts);
-                shared.fail(format!("the VIP was away for {away:?}"));
+                shared.run.fail(format!("the VIP was away for {away:?}"));
             }
         }
     }
@@ -125,7 +83,7 @@ fn is_here() -> bool {
 
 /// Requests every path of the HTTP endpoint.
 pub(super) fn scrape(shared: &Shared) {
-    while shared.goes_on() {
+    while shared.run.goes_on() {
         let alone = shared.is_alone.load(Ordering::SeqCst);
         for (path, codes) in [
             ("/metrics", &[200][..]),
@@ -138,7 +96,7 @@ pub(super) fn scrape(shared: &Shared) {
                     shared.counts().scrapes += 1;
                 }
                 None if !alone => {}
-                answer => shared.fail(format!("{path} answers {answer:?}")),
+                answer => shared.run.fail(format!("{path} answers {answer:?}")),
             }
         }
         sleep(Duration::from_secs(1));

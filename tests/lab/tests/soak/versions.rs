@@ -8,9 +8,9 @@ use evenkeel_engine::{ParameterValues, StoredSpec};
 use evenkeel_lab_tests::endpoint::status;
 use serde_json::Value;
 
-use super::fixture::Fixture;
-use super::specs::{Kind, Writer};
 use super::{Shared, SpecOutcome};
+use crate::disturbed::fixture::Fixture;
+use crate::disturbed::specs::{Kind, Writer};
 use evenkeel_lab_tests::dice::TestRng;
 
 /// The usual time that a version stays.
@@ -22,20 +22,23 @@ const ONE_OF: usize = 8;
 /// The longest time for the daemon: until the file is stable, and then until it is active.
 const MAY_TAKE: Duration = Duration::from_millis(600);
 
+/// How long a version that is overwritten in place is half written.
+const OVERWRITING: Duration = Duration::from_millis(20);
+
 /// The time between two checks for the result of a version.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Writes until it is stopped.
 pub(super) fn write(shared: &Shared, fixture: &Fixture, writer: &mut Writer, mut rng: TestRng) {
     for number in 1.. {
-        if !shared.goes_on() {
+        if !shared.run.goes_on() {
             return;
         }
         let (kind, text) = writer.next();
         let stands = number % ONE_OF == 0;
         let before = if stands { status() } else { None };
         match rng.below(4) {
-            0 => fixture.overwrite(&text),
+            0 => fixture.overwrite(&text, || sleep(OVERWRITING)),
             _ => fixture.replace(&text),
         }
         *shared.counts().written.entry(kind).or_default() += 1;
@@ -58,7 +61,7 @@ pub(super) fn write(shared: &Shared, fixture: &Fixture, writer: &mut Writer, mut
             Err(last) => {
                 *counts.outcomes.entry(SpecOutcome::Missed).or_default() += 1;
                 drop(counts);
-                shared.fail(format!(
+                shared.run.fail(format!(
                     "a version ({kind:?}) stood for {time:?} and was neither enforced nor reported: \
                      {last:#}\n{text}"
                 ));

@@ -349,12 +349,13 @@ services:
 "
         )
     };
-    let unreadable = "net.ipv6.conf.eth0.stable_secret: '::1', net.ipv4.conf.eth0.mc_forwarding: 1";
+    let unreadable =
+        "net.ipv6.conf.eth0.stable_secret: '::1', net.ipv4.tcp_allowed_congestion_control: 1";
     host.write("spec.yaml", text(&format!("{unreadable}, net.ipv4.conf.eth0.rp_filter: 2")));
     let daemon = host.watch("specs/spec.yaml", "--interval 1s");
     host.wait_for_state("degraded");
     let reasons = host.reasons();
-    for key in ["stable_secret", "mc_forwarding"] {
+    for key in ["stable_secret", "tcp_allowed_congestion_control"] {
         assert!(reasons.contains(key), "{reasons}");
     }
     assert_eq!(run("sysctl -n net.ipv4.conf.eth0.rp_filter").trim(), "2");

@@ -1,39 +1,18 @@
 //! Tests the daemon on a disk without room, or that can only be read.
 
 use std::fs;
-use std::io::Write;
+
+use evenkeel_lab_tests::disk::SmallDisk;
 
 use super::*;
 
-/// A small disk for the state directory.
-struct Disk(PathBuf);
+/// How many KiB a state directory has.
+const SIZE: u32 = 64;
 
-impl Disk {
-    fn new(folder: PathBuf) -> Self {
-        fs::create_dir(&folder).unwrap();
-        run(&format!("mount -t tmpfs -o size=64k none {}", folder.display()));
-        Self(folder)
-    }
-
-    /// Leaves no room, and returns the file that takes it.
-    fn fill(&self) -> PathBuf {
-        let ballast = self.0.join("ballast");
-        let mut file = File::create(&ballast).unwrap();
-        while file.write_all(&[0; 4096]).is_ok() {}
-        ballast
-    }
-
-    fn journal(&self) -> PathBuf {
-        let namespaces = fs::read_dir(&self.0).unwrap().map(|entry| entry.unwrap().path());
-        let journals = namespaces.map(|folder| folder.join("journal.json"));
-        journals.into_iter().find(|journal| journal.exists()).unwrap()
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        run(&format!("umount -l {}", self.0.display()));
-    }
+fn journal(state: &SmallDisk) -> PathBuf {
+    let namespaces = fs::read_dir(state.path()).unwrap().map(|entry| entry.unwrap().path());
+    let journals = namespaces.map(|folder| folder.join("journal.json"));
+    journals.into_iter().find(|journal| journal.exists()).unwrap()
 }
 
 /// Takes away a VIP and a service, and waits until they are back.
@@ -48,7 +27,7 @@ fn assert_repaired() {
 #[test]
 fn drift_repair_continues_on_a_full_disk() {
     let host = Host::new();
-    let state = Disk::new(host.path("state"));
+    let state = SmallDisk::mount(host.path("state"), SIZE);
     let text = spec("10.0.0.10") + "vips: [ { address: 192.0.2.1, interface: eth0 } ]\n";
     let daemon = host.watching(&text, "--interval 1s");
     let before = table();
@@ -67,7 +46,7 @@ fn drift_repair_continues_on_a_full_disk() {
 #[test]
 fn a_drain_continues_and_ends_on_a_full_disk() {
     let host = Host::new();
-    let state = Disk::new(host.path("state"));
+    let state = SmallDisk::mount(host.path("state"), SIZE);
     let _servers =
         [1, 2].map(|it| std::net::TcpListener::bind((format!("127.0.0.{it}"), 80)).unwrap());
     let of = |listed: &str| draining("8s", listed);
@@ -93,10 +72,10 @@ fn a_drain_continues_and_ends_on_a_full_disk() {
 #[test]
 fn a_journal_that_cannot_be_read_stops_no_repair() {
     let host = Host::new();
-    let state = Disk::new(host.path("state"));
+    let state = SmallDisk::mount(host.path("state"), SIZE);
     let text = spec("10.0.0.10") + "vips: [ { address: 192.0.2.1, interface: eth0 } ]\n";
     let _daemon = host.watching(&text, "--interval 1s");
-    let journal = state.journal();
+    let journal = journal(&state);
     let kept = fs::read(&journal).unwrap();
 
     // A directory is in its place.
@@ -110,9 +89,9 @@ fn a_journal_that_cannot_be_read_stops_no_repair() {
 
     // It is damaged, on a disk that can only be read.
     fs::write(&journal, &kept[..kept.len() / 2]).unwrap();
-    run(&format!("mount -o remount,ro {}", state.0.display()));
+    run(&format!("mount -o remount,ro {}", state.path().display()));
     assert_repaired();
     assert!(within(Duration::from_secs(3), || host.reasons().contains("Read-only file system")));
-    run(&format!("mount -o remount,rw {}", state.0.display()));
+    run(&format!("mount -o remount,rw {}", state.path().display()));
     host.wait_for_state("ok");
 }

@@ -79,7 +79,7 @@ fn vips_that_move_to_another_interface_survive_a_mass_deletion() {
 
 #[test]
 fn a_spec_cannot_loosen_the_guards_that_judge_it() {
-    let many = |number: u8| (0..number).map(|last| (on(last), weighing(&[])));
+    let many = |number: u8| (0..number).map(|last| (on(last), weighing(&[1])));
     let loose = Guards { mass_delete: 0, ..Guards::default() };
     let judged = |before: Option<Guards>, after: Guards, applied| {
         let wanted = Desired { guards: after, ..spec(many(1), Drain::NONE) };

@@ -59,7 +59,7 @@ fn a_vip_without_its_own_service_stays_while_fwmark_services_have_connections() 
         |found: &Live, drain, stays: bool, statistics| -> (Option<String>, Vec<String>) {
             let services = stays.then(|| (mark(Family::Ipv4), weighing(&[1])));
             let mut wanted = spec(services, drain);
-            wanted.services.extend(spec([(on(9), weighing(&[]))], drain).services);
+            wanted.services.extend(spec([(on(9), weighing(&[1]))], drain).services);
             let plan = plan(Inputs { statistics, ..Inputs::new(&wanted, found, &record) });
             (refused(&plan).map(|(_, message)| message), warnings(&plan))
         };

@@ -11,6 +11,7 @@ mod tunnel;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::net::IpAddr;
 
 use evenkeel_model::{
     Binding, CONNECTION_TRACKING, Desired, FouPortValue, HostObject, HostObjectKind, HostValue,
@@ -21,7 +22,7 @@ use serde_json::{Map, Value as Json, json};
 use super::{Operation, Resource, Value};
 use crate::cause::SpecPair;
 use crate::field::{Field, FieldChange, FieldValue, changes};
-use crate::foreign_vips::is_released;
+use crate::foreign_vips::released_vips;
 use crate::hold_back::OmittedSteps;
 use crate::order::Phase;
 use crate::render::{Labels, arrows, json_fields, write_edit, write_fields};
@@ -81,8 +82,11 @@ pub(crate) fn diff(inputs: &Inputs<'_>, others: &[Op]) -> Vec<Op> {
         is_down && !brought_up.contains(interface)
     };
     // The kernel accepts no source address that the host does not have.
+    let released = released_vips(desired, live, record);
+    let released: BTreeSet<(IpAddr, &str)> =
+        released.into_iter().map(|it| (it.address, &*it.interface)).collect();
     let waits = |object: &HostObject| match object {
-        HostObject::Route(route) => is_released(&route.binding(), desired, live, record),
+        HostObject::Route(it) => released.contains(&(it.destination, &*it.interface)),
         _ => false,
     };
     let (mut ops, _) = default_route::diff(desired, live, &record.replaced);
@@ -265,7 +269,7 @@ impl<'a> Operation<'a> for HostObjectOp<'a> {
     }
 
     fn note_omitted(&self, omitted: &mut OmittedSteps<'a>) {
-        omitted.host_objects.insert(self.identity());
+        omitted.note_host_object(self.identity());
         if let Self::Add { .. } | Self::Edit { .. } = self {
             omitted.devices.extend(self.identity().device());
         }
@@ -273,21 +277,15 @@ impl<'a> Operation<'a> for HostObjectOp<'a> {
 
     fn is_blocked(&self, omitted: &OmittedSteps<'_>) -> bool {
         let object = self.identity();
-        let is_same_place = |other: &&HostObject| {
-            let has_same_address =
-                object.address().is_some() && other.address() == object.address();
-            *other == object || (other.kind() == object.kind() && has_same_address)
-        };
-        let replaces =
-            |other: &&HostObject| object.exclusive_address().is_some() && is_same_place(other);
+        let replaces = object.exclusive_address().is_some() && omitted.lacks_host_object_at(object);
         let removes =
             matches!(self, Self::Delete { .. }) || self.after().is_some_and(HostValue::is_restored);
         // An object that makes room for another one goes together with it.
-        omitted.host_objects.iter().any(replaces)
+        replaces
             || match removes {
                 // It accepts less from then on.
                 false if self.after().is_some_and(HostValue::accepts_less) => {
-                    omitted.bound.iter().any(|it| object.carries(it))
+                    omitted.bound.need(object)
                 }
                 false => {
                     object.address().is_some_and(|it| omitted.unbound.contains(&it))
@@ -297,11 +295,11 @@ impl<'a> Operation<'a> for HostObjectOp<'a> {
                 }
                 true => {
                     // Another one of the same VIP may take its place.
-                    omitted.host_objects.iter().any(is_same_place)
-                        || omitted.bound.iter().any(|it| object.is_on(it) || object.carries(it))
+                    omitted.lacks_host_object_at(object)
+                        || omitted.bound.have(object)
+                        || omitted.bound.need(object)
                         || (object.reaches_real_servers() && omitted.keeps_real_servers())
-                        || (object.kind() == HostObjectKind::ArpRules
-                            && omitted.lacks_arp_sysctls())
+                        || (object.kind() == HostObjectKind::ArpRules && omitted.lacks_arp_sysctls)
                 }
             }
     }

@@ -71,17 +71,33 @@ fn losing_last_address<'a>(
             _ => {}
         }
     }
-    let loses = |interface: &str| {
-        let is_on = |it: &&Binding| it.address.is_ipv4() && *it.interface == *interface;
-        let before: Vec<&Binding> = live.addresses.keys().filter(is_on).collect();
-        let new: Vec<&Binding> = bound.iter().copied().filter(is_on).collect();
+    let mut interfaces: BTreeMap<&str, Addresses<'_>> =
+        unbound.iter().map(|binding| (&*binding.interface, Addresses::default())).collect();
+    for (binding, is_new) in
+        live.addresses.keys().map(|it| (it, false)).chain(bound.iter().map(|it| (*it, true)))
+    {
+        if let Some(on_it) = interfaces.get_mut(&*binding.interface)
+            && binding.address.is_ipv4()
+        {
+            if is_new { &mut on_it.new } else { &mut on_it.before }.push(binding);
+        }
+    }
+    let loses = |Addresses { before, new }: Addresses<'_>| {
         let is_relabelled = matches!(before[..], [only] if new.contains(&only));
         // A new address is bound before another one is unbound.
         let is_without = is_relabelled || new.is_empty();
         (is_without && before.iter().all(|it| unbound.contains(*it))).then_some(is_relabelled)
     };
-    let interfaces = unbound.iter().map(|binding| &binding.interface);
-    interfaces.filter_map(|interface| Some((interface.clone(), loses(interface)?))).collect()
+    let lost = interfaces.into_iter().filter_map(|(name, all)| Some((name.into(), loses(all)?)));
+    lost.collect()
+}
+
+/// The IPv4 addresses of an interface.
+#[derive(Default)]
+struct Addresses<'a> {
+    before: Vec<&'a Binding>,
+    /// Those that are bound.
+    new: Vec<&'a Binding>,
 }
 
 /// Deletes the IPv4 entries of an interface without an IPv4 address, as the kernel does

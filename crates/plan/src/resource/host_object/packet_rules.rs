@@ -18,16 +18,14 @@ pub(crate) fn untranslated(desired: &Desired, live: &Live, steps: &[Op]) -> Opti
             _ => None,
         })
         .collect();
-    let is_kept = |family: Family| {
-        let staying = live.host_objects.objects.keys().filter(|object| !deleted.contains(object));
-        let mut rules = staying.chain(desired.host_objects.keys()).filter_map(source_nat);
-        rules.any(|it| it.service.family() == family)
-    };
+    let staying = live.host_objects.objects.keys().filter(|object| !deleted.contains(object));
+    let rules = staying.chain(desired.host_objects.keys()).filter_map(source_nat);
+    let kept: BTreeSet<Family> = rules.map(|it| it.service.family()).collect();
     let leaving = deleted.iter().filter_map(|object| {
         let SourceNat { service, real_server } = source_nat(object)?;
         let named = desired.services.get(service)?;
         let stays = named.service.real_servers.get(real_server).is_some();
-        (stays && !is_kept(service.family())).then_some(*service)
+        (stays && !kept.contains(&service.family())).then_some(*service)
     });
     let leaving: BTreeSet<ServiceKey> = leaving.collect();
     let labels = leaving.iter().map(|key| desired.label(key).to_string()).collect();

@@ -284,6 +284,7 @@ fn complete_live() -> impl Strategy<Value = Live> {
                 host_objects: LiveHostObjects { read, objects, ..Default::default() },
                 labels: labels.collect(),
                 secondaries: std::collections::BTreeMap::new(),
+                local_by_route: None,
                 addresses,
                 links: links.map(|all| all.into_iter().collect()),
                 timeouts,

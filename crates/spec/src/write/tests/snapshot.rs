@@ -152,14 +152,93 @@ fn a_snapshot_ends_with_time_and_counters_which_a_spec_ignores() {
         observed,
         r#"  time: 2026-03-01T12:00:00Z
   kernel: "6.1.0-\U0000000A$${x}"
+  # Of a service: connections, packets in, packets out, bytes in, bytes out. Of a real server, before these:
+  # active, inactive and persistent connections. Zeros at the end are left out.
   counters:
     - service: 192.0.2.1:80/tcp
-      traffic: { connections: 5, packets_in: 40, packets_out: 0, bytes_in: 2000, bytes_out: 0 }
+      traffic: "5 40 0 2000"
       real_servers:
-        - { address: 10.0.0.1, port: 80, active: 1, inactive: 4, persistent: 0, connections: 5, packets_in: 40, packets_out: 0, bytes_in: 2000, bytes_out: 0 }
+        - "10.0.0.1:80 1 4 0 5 40 0 2000"
 "#
     );
     let loaded = read(&text);
     assert_eq!(loaded.statistics(), Some(&Statistics { services: [in_scope].into() }));
     assert_eq!(loaded.into_live(), live);
+}
+
+/// A live state with its counters: so many services with the same real servers.
+fn counted(services: u8, real_servers: u8) -> (Live, Statistics) {
+    let (mut live, mut statistics) = (Live::default(), Statistics::default());
+    let traffic = Traffic {
+        connections: 100_000,
+        packets_in: 9_000_000,
+        packets_out: 9_000_000,
+        bytes_in: 7_000_000_000,
+        bytes_out: 70_000_000_000,
+        ..Traffic::default()
+    };
+    let counted = RealServerStatistics {
+        active_connections: 250,
+        inactive_connections: 30,
+        persistent_connections: 7,
+        traffic,
+    };
+    for last in 1..=services {
+        let key = tcp(&format!("192.0.2.{last}"), 80);
+        let all = (1..=real_servers).map(|it| server(&format!("10.0.0.{it}"), 80, Forward::Dr));
+        let service = service(wlc(), all.collect::<Vec<_>>());
+        let numbers = service.real_servers.iter().map(|(it, _)| (*it, counted)).collect();
+        let numbers = ServiceStatistics { traffic, real_servers: numbers };
+        statistics.services.insert(key, numbers);
+        live.services.insert(key, service);
+    }
+    (live, statistics)
+}
+
+#[test]
+fn counters_are_no_more_than_the_services_themselves() {
+    let (live, statistics) = counted(50, 10);
+    let mut input = WriteInput::of_live(&live, &Desired::default());
+    let whole = write(&input).len();
+    input.observe_statistics(&statistics);
+    let text = write(&input);
+    assert!(text.len() <= 3 * whole, "{} bytes with counters, {whole} without", text.len());
+    assert_eq!(read(&text).statistics(), Some(&statistics));
+    // A host without any traffic.
+    statistics.services.values().for_each(|it| assert_eq!(it.real_servers.len(), 10));
+    let mut idle = statistics;
+    for service in idle.services.values_mut() {
+        service.traffic = Traffic::default();
+        service.real_servers.values_mut().for_each(|it| *it = RealServerStatistics::default());
+    }
+    input.observe_statistics(&idle);
+    let text = write(&input);
+    assert!(text.len() <= 2 * whole, "{} bytes with counters, {whole} without", text.len());
+    assert_eq!(read(&text).statistics(), Some(&idle));
+}
+
+#[test]
+fn the_counters_of_shared_real_servers_are_few_values_to_read() {
+    let (live, statistics) = counted(50, 10);
+    let mut input = WriteInput::of_live(&live, &Desired::default()).pooled();
+    let values = |text: &str| crate::spanned::build(text).expect("YAML").len();
+    let alone = values(&write(&input));
+    input.observe_statistics(&statistics);
+    let all = values(&write(&input));
+    assert!(all <= 3 * alone, "{all} values with counters, {alone} without");
+}
+
+#[test]
+fn the_counters_of_an_ipv6_real_server_are_read_back() {
+    let key = tcp("2001:db8::1", 80);
+    let one = server("2001:db8::2", 80, Forward::Nat);
+    let live = Live { services: [(key, service(wlc(), [one]))].into(), ..Live::default() };
+    let traffic = Traffic { bytes_out: u64::MAX, ..Traffic::default() };
+    let counted = RealServerStatistics { persistent_connections: 4, traffic, ..Default::default() };
+    let counted = ServiceStatistics { traffic, real_servers: [(one.0, counted)].into() };
+    let statistics = Statistics { services: [(key, counted)].into() };
+    let mut input = WriteInput::of_live(&live, &Desired::default());
+    input.observe_statistics(&statistics);
+    let text = write(&input);
+    assert_eq!(read(&text).statistics(), Some(&statistics), "{text}");
 }

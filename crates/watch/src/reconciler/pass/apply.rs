@@ -83,7 +83,9 @@ impl<K: Kernel> Reconciler<K> {
             live,
             steps,
         };
+        self.bound_vips.shared().withdraw(&pass.steps);
         let report = self.host.execute(&self.options.state, pass)?;
+        self.bound_vips.executed(&spec.desired, &report);
         self.count_undone(&report, spec, &drift, &appeared, &ended);
         Ok(self.record_report(&report, spec, &drift, is_complete))
     }

@@ -3,6 +3,7 @@ mod adoption;
 mod capabilities;
 mod fixture;
 mod leaving;
+mod lost_vips;
 mod probe;
 mod unwritable_journal;
 
@@ -66,7 +67,7 @@ fn address_events_are_rate_limited_unless_a_vip_was_removed() {
     let mut fixture = Fixture::new(SPEC);
     let mut on_message = |gone: &[[u8; 4]]| {
         let gone = gone.iter().map(|address| (*address).into()).collect();
-        fixture.reconciler.on_message(Message::Address { gone });
+        fixture.reconciler.on_message(Message::Address { gone, rebound: Vec::new() });
         let schedule = &fixture.reconciler.schedule;
         (
             schedule.address.expect("a pass"),
@@ -125,7 +126,7 @@ fn a_failed_vip_that_is_reported_as_unbound_is_retried_at_once() {
     let gone: BTreeSet<IpAddr> = [[192, 0, 2, 1].into()].into();
     fixture.pass(Trigger::Address);
     assert!(fixture.live().addresses.is_empty(), "its back-off has not ended");
-    fixture.reconciler.on_message(Message::Address { gone });
+    fixture.reconciler.on_message(Message::Address { gone, rebound: Vec::new() });
     fixture.pass(Trigger::Address);
     assert_eq!(fixture.live().addresses.len(), 1);
     fixture.assert_state(State::Ok, "");

@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 
 use crate::liveness::Liveness;
+use crate::lost_vips::KeptVips;
 use crate::metrics::Metrics;
 use crate::reconciler::reload::Outcome;
 use crate::reconciler::{Outputs, Reconciler};
@@ -80,7 +81,7 @@ fn reconciler(
     let connect = Box::new(move |_| Ok(connected.clone()));
     let parameters = HostParameters::new(BTreeMap::new(), None, HostRequest::AnyHost);
     let follower = Follower::new(Box::new(text.clone()), parameters, options.interval);
-    (Reconciler::new(options, connect, follower, outputs), status)
+    (Reconciler::new(options, connect, follower, outputs, KeptVips::default()), status)
 }
 
 impl Fixture {

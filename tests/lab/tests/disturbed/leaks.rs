@@ -10,22 +10,30 @@ struct Sample {
     descriptors: u64,
 }
 
+/// Which descriptors a sample counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Counted {
+    All,
+    /// All but sockets, whose number changes while many clients connect.
+    WithoutSockets,
+}
+
 /// All samples, in order.
 #[derive(Debug, Default)]
-pub(super) struct Samples(Vec<Sample>);
+pub(crate) struct Samples(Vec<Sample>);
 
 /// The change of one quantity over time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Change {
-    pub(super) name: &'static str,
+pub(crate) struct Change {
+    pub(crate) name: &'static str,
     /// The medians of the four quarters of the time.
-    pub(super) quarters: [u64; 4],
+    pub(crate) quarters: [u64; 4],
 }
 
 impl Samples {
-    pub(super) fn take(&mut self, pid: u32) {
+    pub(crate) fn take(&mut self, pid: u32, counted: Counted) {
         let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) else { return };
-        let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else { return };
+        let Some(descriptors) = descriptors(pid, counted) else { return };
         let field = |name: &str| {
             let value = status.lines().find_map(|line| line.strip_prefix(name));
             value.and_then(|value| value.split_whitespace().next()?.parse().ok()).unwrap_or(0)
@@ -33,16 +41,16 @@ impl Samples {
         self.0.push(Sample {
             resident_kib: field("VmRSS:"),
             data_kib: field("VmData:"),
-            descriptors: descriptors.count() as u64,
+            descriptors,
         });
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
     /// Returns the changes of resident memory and data memory in KiB, and of descriptors.
-    pub(super) fn changes(&self) -> [Change; 3] {
+    pub(crate) fn changes(&self) -> [Change; 3] {
         let change = |name, value: fn(&Sample) -> u64| {
             let median = |quarter: usize| {
                 let at = |quarter| self.0.len() * quarter / 4;
@@ -61,10 +69,21 @@ impl Samples {
     }
 }
 
+/// Returns how many descriptors a process has open; `None` if it has ended.
+pub(crate) fn descriptors(pid: u32, counted: Counted) -> Option<u64> {
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten();
+    let links = open.filter_map(|entry| fs::read_link(entry.path()).ok());
+    let is_counted = |link: &std::path::PathBuf| match counted {
+        Counted::All => true,
+        Counted::WithoutSockets => !link.to_string_lossy().starts_with("socket:"),
+    };
+    Some(links.filter(is_counted).count() as u64)
+}
+
 impl Change {
     /// Whether memory grew by more than a twentieth and half a MiB, or descriptors by more than the
     /// one of a client that is being served.
-    pub(super) fn is_leak(self) -> bool {
+    pub(crate) fn is_leak(self) -> bool {
         let [first, .., last] = self.quarters;
         let grown = last.saturating_sub(first);
         match self.name {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::net::IpAddr;
 
 use evenkeel_lab_tests::dice::TestRng;
 
@@ -12,14 +13,17 @@ const SLOTS: usize = 40;
 const OWN_VIP: usize = 32;
 
 /// The VIP of every spec, which another program may unbind.
-pub(super) const VIP: &str = "192.0.2.1";
+pub(crate) const VIP: &str = "192.0.2.1";
 
 const VIPS: [&str; 4] = [VIP, "192.0.2.2", "192.0.2.3", "2001:db8::1"];
+/// The end mark of a file, with its line.
+const END: &str = "...\n";
+
 const SCHEDULERS: [&str; 8] = ["rr", "wrr", "lc", "wlc", "sed", "nq", "sh", "mh"];
 
 /// The intended kind of a version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Good,
     /// Not valid YAML.
     Syntax,
@@ -33,10 +37,12 @@ pub(super) enum Kind {
 
 /// Generates one text after the other.
 #[derive(Debug, Clone)]
-pub(super) struct Writer {
+pub(crate) struct Writer {
     rng: TestRng,
     number: usize,
     services: BTreeMap<usize, Service>,
+    /// VIPs with a service each that all versions have.
+    fixed: Vec<IpAddr>,
     last_good: String,
 }
 
@@ -50,15 +56,17 @@ struct Service {
 }
 
 impl Writer {
-    pub(super) fn new(rng: TestRng) -> Self {
-        let last_good = String::new();
-        let mut this = Self { rng, number: 0, services: BTreeMap::new(), last_good };
+    /// Creates it. All versions have the `fixed` VIPs, in scope, with a service each, and their files have an end
+    /// mark, so that one that is cut does not take them away.
+    pub(crate) fn new(rng: TestRng, fixed: &[IpAddr]) -> Self {
+        let (last_good, fixed) = (String::new(), fixed.to_vec());
+        let mut this = Self { rng, number: 0, services: BTreeMap::new(), fixed, last_good };
         this.roll();
         this
     }
 
     /// Returns a valid spec.
-    pub(super) fn good(&mut self) -> String {
+    pub(crate) fn good(&mut self) -> String {
         self.number += 1;
         if self.rng.percent(4) {
             self.roll();
@@ -66,12 +74,12 @@ impl Writer {
         for _ in 0..self.rng.between(1, 4) {
             self.change();
         }
-        self.last_good = text(self.number, &self.services);
+        self.last_good = text(self.number, &self.services, &self.fixed);
         self.last_good.clone()
     }
 
     /// Returns a spec of any kind.
-    pub(super) fn next(&mut self) -> (Kind, String) {
+    pub(crate) fn next(&mut self) -> (Kind, String) {
         let kind = match self.rng.below(100) {
             _ if self.last_good.is_empty() => Kind::Good,
             0..70 => Kind::Good,
@@ -89,10 +97,11 @@ impl Writer {
         }
         self.number += 1;
         let number = self.number;
+        let open = self.last_good.strip_suffix(END).unwrap_or(&self.last_good);
         match kind {
             // The number occurs in the excerpt, so that no two reports are the same.
-            Kind::Syntax => format!("{}  - bad-{number}: {number}: 1\n", self.last_good),
-            Kind::UnknownKey => format!("{}unknown_{number}: 1\n", self.last_good),
+            Kind::Syntax => format!("{open}  - bad-{number}: {number}: 1\n"),
+            Kind::UnknownKey => format!("{open}unknown_{number}: 1\n"),
             Kind::Cut => {
                 let length = self.rng.between(1, self.last_good.len() - 1);
                 self.last_good[..length].to_owned()
@@ -104,7 +113,7 @@ impl Writer {
                 if let Some(service) = services.get_mut(slot) {
                     service.real_servers.values_mut().for_each(|weight| *weight = 0);
                 }
-                text(number, &services)
+                text(number, &services, &self.fixed)
             }
         }
     }
@@ -158,13 +167,14 @@ fn own_vip(slot: usize) -> String {
     format!("192.0.2.{}", 100 + slot)
 }
 
-fn text(number: usize, services: &BTreeMap<usize, Service>) -> String {
+fn text(number: usize, services: &BTreeMap<usize, Service>, fixed: &[IpAddr]) -> String {
     let mut text = format!(
         "# {number}\nversion: 1\nscope: {{ vips: [192.0.2.0/24, '2001:db8::/32'], fwmarks: [1-99] }}\n\
          guards: {{ mass_delete: off }}\nvips:\n"
     );
     let own = services.range(OWN_VIP..).map(|(slot, _)| own_vip(*slot));
-    for vip in VIPS.map(str::to_owned).into_iter().chain(own) {
+    let fixed_vips = fixed.iter().map(IpAddr::to_string);
+    for vip in VIPS.map(str::to_owned).into_iter().chain(fixed_vips).chain(own) {
         writeln!(text, "  - {{ address: '{vip}', interface: eth0 }}").unwrap();
     }
     text.push_str("services:\n");
@@ -197,6 +207,18 @@ fn text(number: usize, services: &BTreeMap<usize, Service>) -> String {
         }
         text.push_str(" ] }\n");
     }
+    for (number, vip) in fixed.iter().enumerate() {
+        let begin = if vip.is_ipv6() { "2001:db8:1::" } else { "10.0.0." };
+        writeln!(
+            text,
+            "  - {{ name: fixed-{number}, vip: '{vip}', port: 80, drain: 0s, \
+             real_servers: [ {{ address: '{begin}1' }}, {{ address: '{begin}2' }} ] }}"
+        )
+        .unwrap();
+    }
+    if !fixed.is_empty() {
+        text.push_str(END);
+    }
     text
 }
 
@@ -212,7 +234,12 @@ mod tests {
 
     #[test]
     fn versions_are_of_the_intended_kind_and_differ_from_each_other() {
-        let mut writer = Writer::new(TestRng::new(1));
+        assert_versions(&[]);
+        assert_versions(&["192.0.2.151".parse().unwrap(), "2001:db8::100".parse().unwrap()]);
+    }
+
+    fn assert_versions(fixed: &[IpAddr]) {
+        let mut writer = Writer::new(TestRng::new(1), fixed);
         let mut before = writer.good();
         let mut sizes = Vec::new();
         let mut kinds = std::collections::BTreeSet::new();
@@ -225,7 +252,7 @@ mod tests {
                 Kind::Cut => {}
             }
             if kind == Kind::Good {
-                sizes.push(text.matches("name:").count());
+                sizes.push(text.matches("name:").count() - fixed.len());
             }
             kinds.insert(kind);
             before = text;
