@@ -6,6 +6,7 @@ use evenkeel_model::{Desired, IgnoredField, NamedService, RealServer, RealServer
 use serde::{Deserialize, Serialize};
 
 use crate::left_scope::members::contains;
+use crate::overlay::changed_overlay;
 use crate::{DrainRecords, Inputs, Op, canonical};
 
 /// The cause of a step.
@@ -16,6 +17,8 @@ pub enum Cause {
     SpecChanged,
     /// The scope of the spec no longer covers the object, which is to be removed.
     LeftScope,
+    /// An override begins, changes or ends.
+    Override,
     /// The spec is unchanged here, and the host no longer matches it.
     Drift,
 }
@@ -26,6 +29,7 @@ impl Cause {
         match self {
             Self::SpecChanged => "spec changed",
             Self::LeftScope => "left the scope",
+            Self::Override => "override",
             Self::Drift => "drift",
         }
     }
@@ -51,6 +55,8 @@ pub(crate) fn causes(inputs: &Inputs<'_>, steps: &[Op]) -> Vec<Cause> {
     let has_left = |op: &Op| contains(&inputs.desired.removed, &op.object());
     let cause = |(op, own): (&Op, &Option<Cause>)| match (op, own) {
         (op, _) if has_left(op) => Cause::LeftScope,
+        // What the spec changes is its own cause.
+        (op, Some(Cause::Drift)) if changed_overlay(inputs, op) => Cause::Override,
         (_, Some(own)) => *own,
         (Op::AddModule { module }, None) => of_needing(changed_modules.contains(&**module)),
         (Op::AddDummy { interface }, None) => of_needing(changed_interfaces.contains(&**interface)),

@@ -1,7 +1,7 @@
 //! The inputs of a plan.
 
 use evenkeel_model::statistics::Statistics;
-use evenkeel_model::{Desired, Live, LocalSessions, Scope};
+use evenkeel_model::{Desired, Live, LocalSessions, Overlays, Scope};
 
 use crate::{CutOff, LostFile, PriorState};
 
@@ -13,6 +13,8 @@ pub struct Inputs<'a> {
     /// The desired state by which guards judge what begins to leave a real server
     /// ([`crate::Leaving::judged`]); `None` if nothing does.
     pub judged: Option<&'a Desired>,
+    /// What holds real servers at another weight, or out. The steps follow it, guards judge without it.
+    pub overlays: &'a Overlays,
     /// The live state as read from the kernel.
     pub live: &'a Live,
     /// The recorded state of earlier applies to this network namespace.
@@ -33,11 +35,12 @@ pub struct Inputs<'a> {
 }
 
 impl<'a> Inputs<'a> {
-    /// Creates inputs without a last applied spec and without connection counts.
+    /// Creates inputs without overlays, a last applied spec and connection counts.
     pub fn new(desired: &'a Desired, live: &'a Live, record: &'a PriorState) -> Self {
         Self {
             desired,
             judged: None,
+            overlays: Overlays::none(),
             live,
             record,
             last: None,

@@ -28,6 +28,7 @@ mod object;
 mod op;
 mod order;
 mod others_membership;
+mod overlay;
 mod owners;
 mod plan;
 mod plan_staleness;
@@ -77,6 +78,9 @@ pub use lost_files::{Loss, LostFile, lost_files, may_have_lost_files};
 pub use object::Object;
 pub use op::{Op, Verb};
 pub use order::Stage;
+pub use overlay::{
+    HeldServer, OverlaidServer, OverlayRecords, UnknownTarget, overridden, overrides_to_overlays,
+};
 pub use owners::{OtherOwner, OtherOwners, Overlap, SharedObject};
 pub use plan::{Plan, WiderScope, plan};
 pub use plan_staleness::staleness_diff;

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_model::{
-    Desired, Drain, HostObject, LeftScope, Link, Live, Owner, Scope, ServiceKey, TunnelDevice,
+    Desired, Drain, HostObject, LeftScope, Link, Live, Overlays, Owner, Scope, ServiceKey,
+    TunnelDevice,
 };
 use serde::Serialize;
 
@@ -15,6 +16,7 @@ use crate::foreign_vips::released_vips;
 use crate::guard::{marked_warnings, refusals, unread_warnings};
 use crate::impact_analysis::impacts;
 use crate::order::order;
+use crate::overlay::held_servers;
 use crate::precondition::unmet_preconditions;
 use crate::resource::host_object::{
     default_route_warnings, foreign_values, staying_devices, untranslated,
@@ -23,8 +25,8 @@ use crate::resource::timeouts::left_timeouts;
 use crate::resource::vip::foreign_labels;
 use crate::unreachable::unreachable_warnings;
 use crate::{
-    Cause, Counts, DrainRecords, Effect, Guard, GuardRefusal, Impact, Inputs, Op, StayingObject,
-    Unchanged, UnmetPrecondition, Verb, Warning,
+    Cause, Counts, DrainRecords, Effect, Guard, GuardRefusal, HeldServer, Impact, Inputs, Op,
+    StayingObject, Unchanged, UnmetPrecondition, Verb, Warning,
 };
 
 /// The steps that bring a host from its live to its desired state, with all that is reported about
@@ -55,6 +57,8 @@ pub struct Plan {
     /// What stays on a real server for services that it leaves ([`crate::Leaving::staying`]), as the
     /// caller found before it made the plan; no step removes it yet.
     pub staying: Vec<StayingObject>,
+    /// The real servers of the spec that overlays hold, whether or not a step is needed for it.
+    pub held: Vec<HeldServer>,
 }
 
 /// A scope that governs more than the one in force.
@@ -77,6 +81,7 @@ pub fn plan(inputs: Inputs<'_>) -> Plan {
         live,
         record,
         judged: _,
+        overlays: _,
         last: _,
         cut_off: _,
         lost_files: _,
@@ -117,18 +122,26 @@ pub fn plan(inputs: Inputs<'_>) -> Plan {
         unchanged,
         out_of_scope,
         staying: Vec::new(),
+        held: held_servers(&inputs),
     }
 }
 
-/// Returns the refusals of these steps, and of those that are put off because something leaves a real
+/// Returns the refusals of these steps without overlays, and of those that are put off because something leaves a real
 /// server first: its removal is judged with the spec that causes it.
 fn all_refusals(inputs: &Inputs<'_>, steps: &[Op]) -> Vec<GuardRefusal> {
-    let mut all = refusals(inputs, steps);
+    let refusals_of = |inputs: &Inputs<'_>| {
+        let Difference { added, readded, ops, .. } = difference(inputs);
+        let steps = order(added, readded, ops, inputs.desired, inputs.live);
+        refusals(inputs, &steps)
+    };
+    let overlays = Overlays::none();
+    // An operator may take out the last real server, and what a health check takes out is no commit's fault.
+    let mut all = match inputs.overlays.is_empty() {
+        true => refusals(inputs, steps),
+        false => refusals_of(&Inputs { overlays, ..*inputs }),
+    };
     if let Some(judged) = inputs.judged {
-        let at_once = Inputs { desired: judged, judged: None, ..*inputs };
-        let Difference { added, readded, ops, .. } = difference(&at_once);
-        let steps = order(added, readded, ops, judged, at_once.live);
-        let put_off = refusals(&at_once, &steps);
+        let put_off = refusals_of(&Inputs { desired: judged, judged: None, overlays, ..*inputs });
         let is_new = |it: &GuardRefusal| all.iter().all(|refusal| refusal.guard != it.guard);
         let put_off: Vec<_> = put_off.into_iter().filter(is_new).collect();
         all.extend(put_off);

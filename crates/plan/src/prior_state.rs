@@ -10,7 +10,7 @@ use evenkeel_model::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{ClockReading, OtherOwners, RealServerRecords, SyncLink, Uptime};
+use crate::{ClockReading, OtherOwners, OverlayRecords, RealServerRecords, SyncLink, Uptime};
 
 /// The part of the record that every plan depends on. The last applied spec, which only plans with
 /// changes need, is separate: [`crate::Inputs::last`].
@@ -64,6 +64,9 @@ pub struct PriorState {
     /// The drains that were started and have not ended.
     #[serde(default)]
     pub drains: DrainRecords,
+    /// The real servers that overlays hold, with their weights before.
+    #[serde(default, skip_serializing_if = "OverlayRecords::is_empty")]
+    pub overlaid: OverlayRecords,
     /// The new services whose real servers may not all be added yet, of those whose real servers are
     /// another program's afterwards.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]

@@ -43,6 +43,7 @@ pub fn teardown(
         out_of_scope,
         // A teardown removes it at once.
         staying: _,
+        held: _,
     } = plan;
     // The step fails and the rest is undone.
     unmet_preconditions.retain(|it| !matches!(it, UnmetPrecondition::SecondariesStay { .. }));
@@ -84,6 +85,7 @@ pub fn teardown(
         unchanged,
         out_of_scope,
         staying: Vec::new(),
+        held: Vec::new(),
     }
 }
 

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use evenkeel_model::{Binding, IgnoredField, NamedService, Owner, Service, ServiceKey, entries_of};
 
+use crate::overlay::effective;
 use crate::{Inputs, Warning};
 
 /// Warns of the services that no client reaches after the plan. `released` are the VIPs that are left to
@@ -60,9 +61,11 @@ fn has_weight(key: &ServiceKey, named: &NamedService, inputs: &Inputs<'_>) -> bo
         return live.is_some_and(is_any) || !is_filled && is_any(&named.service);
     }
     let ignores_weight = named.ignore.contains(IgnoredField::Weight);
-    let mut listed = desired.iter();
+    let held = effective(key, named, inputs.overlays);
+    let mut listed = held.iter();
     let is_weighing = listed.any(|(server, config)| {
-        let found = live.filter(|_| ignores_weight).and_then(|live| live.real_servers.get(server));
+        let is_left = ignores_weight && inputs.overlays.get(key, server).is_none();
+        let found = live.filter(|_| is_left).and_then(|live| live.real_servers.get(server));
         found.map_or(config.weight, |found| found.weight) > 0
     });
     let is_left =

@@ -66,10 +66,10 @@ fn every_text_of_a_plan_is_as_reviewed() {
             }
         )
     );
-    let causes = [Cause::SpecChanged, Cause::LeftScope, Cause::Drift];
+    let causes = [Cause::SpecChanged, Cause::LeftScope, Cause::Override, Cause::Drift];
     section!(
         golden,
-        Cause { SpecChanged, LeftScope, Drift },
+        Cause { SpecChanged, LeftScope, Override, Drift },
         causes.map(|cause| (cause, cause.as_str().to_owned()))
     );
     impacts::add(golden);

@@ -34,7 +34,7 @@
 //!   limit       number   for drain: its maximum duration in seconds
 //!   left        number   for a continuing drain: the rest of that, in seconds; absent if it is
 //!                        not recorded
-//!   cause       string   spec_changed | left_scope | drift; absent if no last applied spec is known
+//!   cause       string   spec_changed | left_scope | override | drift; absent if no last applied spec is known
 //!   impact      object   the impact on existing connections; absent if the step affects
 //!                        none:
 //!     effect      string   stay | retimed | quiesced | keep_forward | rewrapped | rescheduled |
@@ -60,6 +60,17 @@
 //!   left        number   the rest of its time in seconds
 //!   begun       boolean  whether its time runs; otherwise it begins with the apply
 //!   text        string   the same in words
+//! held          array    the real servers that overlays hold; absent if there are none:
+//!   service     object   as in steps
+//!   real_server object   address, port
+//!   spec_weight number   the weight of the spec
+//!   weight      number   the weight that it is held at; null if it is out of the service
+//!   cause       string   override
+//!   by          string   the operator
+//!   reason      string   may be empty
+//!   since       number   seconds since 1970
+//!   until       number   seconds since 1970; null if it lasts until it is cleared
+//!   text        string   the same in words
 //! refusals      array    guard, message
 //! guards_not_judged array strings: the guards that could refuse this plan and were not judged,
 //!                        because it was made without the journal of the host (`--live FILE`)
@@ -70,12 +81,13 @@
 //! services_without_servers array strings: the services without a real server of positive weight
 //! ```
 
-use evenkeel_model::{HostRoles, Names, ServiceKey};
+use evenkeel_model::{HostRoles, Names, OverlayCause, ServiceKey};
 use serde_json::{Map, Value, json};
 
 use crate::left_scope::left_objects;
 use crate::{
-    Effect, Guard, GuardRefusal, Impact, Object, Op, Plan, StayingObject, Warning, WiderScope,
+    Effect, Guard, GuardRefusal, HeldServer, Impact, Object, Op, Plan, StayingObject, Warning,
+    WiderScope,
 };
 
 /// The version of the JSON document.
@@ -96,6 +108,7 @@ pub fn json<'a>(plan: &Plan, names: impl Into<Names<'a>>) -> Value {
         unchanged,
         out_of_scope,
         staying,
+        held,
     } = plan;
     let all = steps.iter().enumerate().map(|(place, op)| {
         let mut step = json_step(op, names);
@@ -138,6 +151,9 @@ pub fn json<'a>(plan: &Plan, names: impl Into<Names<'a>>) -> Value {
     }
     if !staying.is_empty() {
         document["staying"] = staying.iter().map(|it| json_staying(it, names)).collect();
+    }
+    if !held.is_empty() {
+        document["held"] = held.iter().map(|it| json_held(it, names)).collect();
     }
     if let Some(WiderScope { before, after, services }) = wider_scope {
         document["scope"] = json!({
@@ -184,6 +200,24 @@ pub fn json_staying(staying: &StayingObject, names: Names<'_>) -> Value {
         "left": left,
         "begun": is_begun,
         "text": staying.to_string(),
+    })
+}
+
+/// Returns a real server that an overlay holds as in the document of a plan.
+pub fn json_held(held: &HeldServer, names: Names<'_>) -> Value {
+    let HeldServer { service, real_server, spec_weight, overlay } = held;
+    let OverlayCause::Override { by } = &overlay.cause;
+    json!({
+        "service": json_service(service, names),
+        "real_server": { "address": real_server.address, "port": real_server.port },
+        "spec_weight": spec_weight,
+        "weight": overlay.effect.weight(*spec_weight),
+        "cause": overlay.cause.as_str(),
+        "by": by,
+        "reason": overlay.reason,
+        "since": overlay.since,
+        "until": overlay.until,
+        "text": held.to_string(),
     })
 }
 

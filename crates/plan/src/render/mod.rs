@@ -13,7 +13,7 @@ pub use diff::unified_diff;
 pub(crate) use diff::{NamedText, unified_diff_of};
 pub(crate) use fields::{arrows, json_fields, list, write_edit, write_fields};
 pub use json::{
-    FORMAT, json, json_left_scope, json_refusal, json_service, json_staying, json_step,
+    FORMAT, json, json_held, json_left_scope, json_refusal, json_service, json_staying, json_step,
 };
 pub use labels::Labels;
-pub use text::{Line, Remark, changed_by_others, kept, leaving, staying, summary};
+pub use text::{Line, Remark, changed_by_others, held, kept, leaving, staying, summary};

@@ -7,7 +7,7 @@ use evenkeel_model::{Drain, Names, ServiceKey};
 
 use super::{Labels, count};
 use crate::left_scope::left_objects;
-use crate::{Cause, Op, Plan, StayingObject, StayingService, Stays, Verb, WiderScope};
+use crate::{Cause, HeldServer, Op, Plan, StayingObject, StayingService, Stays, Verb, WiderScope};
 
 /// One operation in words: `~ edit real server 10.0.0.1:80 of web/192.0.2.1:80/tcp: weight 1 -> 2`.
 #[derive(Debug, Clone, Copy)]
@@ -72,6 +72,9 @@ pub fn summary(plan: &Plan) -> String {
     if kept > 0 {
         text.push_str(&format!("; left the scope: {}", count(kept, "object")));
     }
+    if !plan.held.is_empty() {
+        text.push_str(&format!("; held: {}", count(plan.held.len(), "real server")));
+    }
     let unchanged = [
         count(plan.unchanged.services, "service"),
         count(plan.unchanged.real_servers, "real server"),
@@ -111,6 +114,15 @@ pub fn leaving(staying: &[StayingObject]) -> impl Iterator<Item = String> {
 pub fn kept<'a>(plan: &'a Plan, names: Names<'a>) -> impl Iterator<Item = String> + 'a {
     let kept = left_objects(&plan.kept);
     kept.map(move |object| format!("  left the scope, stays: {}", object.named(names)))
+}
+
+/// Returns a line for each real server that an overlay holds: `= real server 10.0.0.1:80 of
+/// web/192.0.2.1:80/tcp: weight 0 (spec 5): override of root, maintenance, until 2026-01-01 14:00:00 UTC`.
+pub fn held<'a>(plan: &'a Plan, names: Names<'a>) -> impl Iterator<Item = String> + 'a {
+    plan.held.iter().map(move |held| {
+        let HeldServer { service, real_server, .. } = held;
+        format!("= real server {real_server} of {}: {held}", names.label(service))
+    })
 }
 
 /// Returns a line for each adopted object that a teardown keeps: `  adopted, stays: service

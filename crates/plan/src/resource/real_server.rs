@@ -7,8 +7,8 @@
 use std::fmt;
 
 use evenkeel_model::{
-    Drain, Forward, Ignore, IgnoredField, Live, NamedService, Names, RealServer, RealServerKey,
-    RealServers, ServiceKey,
+    Drain, Forward, Ignore, IgnoredField, Live, NamedService, Names, OverlayEffect, RealServer,
+    RealServerKey, RealServers, ServiceKey,
 };
 use serde_json::{Map, Value as Json, json};
 
@@ -19,9 +19,10 @@ use crate::field::{FieldChange, changes, real_server_fields};
 use crate::hold_back::{OmittedSteps, is_mixed};
 use crate::impact_analysis::AnalysisContext;
 use crate::order::Phase;
+use crate::overlay::{effect_of, effective};
 use crate::render::{Labels, arrows, json_fields, write_edit, write_fields};
 use crate::rollback_builder::{OpHistory, RollbackBuilder, TouchedObjects};
-use crate::{Effect, Impact, Object, Op, PriorState, Verb, canonical};
+use crate::{Effect, Impact, Inputs, Object, Op, OverlaidServer, Verb, canonical};
 
 pub(super) enum RealServerOp<'a> {
     Add {
@@ -56,13 +57,15 @@ pub(super) struct RealServerObject {
 /// Compares the real servers of a service that stays. Those that are another program's are neither added
 /// nor deleted, except that a new service gets all of the spec's, and a drain that began ends.
 pub(super) fn diff(
+    inputs: &Inputs<'_>,
     service: &ServiceKey,
     named: &NamedService,
     live: &RealServers,
-    record: &PriorState,
     found: &mut Difference,
 ) {
-    let (desired, drains) = (&named.service.real_servers, &record.drains);
+    let Inputs { record, overlays, .. } = *inputs;
+    let desired = effective(service, named, overlays);
+    let (desired, drains) = (&*desired, &record.drains);
     let service = *service;
     let is_theirs = named.ignore.contains(IgnoredField::RealServers);
     let adds = !is_theirs || record.unfilled.contains(&service);
@@ -72,9 +75,14 @@ pub(super) fn diff(
         let key = *key;
         let before = live.get(&key).copied().map(canonical::real_server);
         let drained = drains.0.get(&(service, key)).map(|it| it.weight);
-        let ignored = IgnoredFields { ignore: named.ignore, drained };
+        let overlay = effect_of(&service, &key, named, overlays);
+        let overlaid = record.overlaid.0.get(&(service, key)).copied();
+        let ignored = IgnoredFields { ignore: named.ignore, drained, overlay, overlaid };
         let desired = canonical::real_server(*value);
-        let after = before.map_or(desired, |before| ignored.over(desired, before));
+        let after = match before {
+            Some(before) => ignored.over(desired, before),
+            None => ignored.over_none(desired),
+        };
         match before {
             // It is in the wrong position, or after one that is.
             _ if place >= in_place => {
@@ -96,7 +104,10 @@ pub(super) fn diff(
         if desired.get(key).is_some() || is_theirs && !continues() {
             continue;
         }
-        let (key, mut before, limit) = (*key, *before, named.drain);
+        // An operator takes it out at once.
+        let is_out = effect_of(&service, key, named, overlays).is_some();
+        let limit = if is_out { Drain::NONE } else { named.drain };
+        let (key, mut before) = (*key, *before);
         if limit > Drain::NONE {
             found.ops.push(Op::DrainRealServer { service, key, before, limit });
             before = before.drained();
@@ -132,16 +143,37 @@ pub(crate) struct IgnoredFields {
     pub(crate) ignore: Ignore,
     /// The weight before its drain, if it was drained.
     pub(crate) drained: Option<u32>,
+    /// The effect of the overlay that holds it: a weight or out.
+    pub(crate) overlay: Option<OverlayEffect>,
+    /// The record of an overlay that holds it, or held it.
+    pub(crate) overlaid: Option<OverlaidServer>,
 }
 
 impl IgnoredFields {
+    /// Returns the desired value of a real server that is not there: the one of the spec, but after an overlay
+    /// that took it out, with an ignored weight as it was before.
+    fn over_none(self, desired: RealServer) -> RealServer {
+        let before = self.overlaid.and_then(|it| it.before);
+        match (self.ignore.contains(IgnoredField::Weight), self.overlay, before) {
+            (true, None, Some(weight)) => RealServer { weight, ..desired },
+            _ => desired,
+        }
+    }
+
     /// Returns the desired value with the live values of the ignored fields. A weight of 0 from a
     /// drain of evenkeel is replaced by the weight before the drain.
     pub(crate) fn over(self, desired: RealServer, live: RealServer) -> RealServer {
         let mut after = desired;
         if self.ignore.contains(IgnoredField::Weight) {
-            after.weight = match self.drained {
-                Some(before) if live.weight == 0 => before,
+            after.weight = match (self.overlay, self.overlaid, self.drained) {
+                (Some(OverlayEffect::Weight(weight)), _, _) => weight,
+                // What an overlay set is over; what another program set since stays.
+                (_, Some(OverlaidServer { effect: OverlayEffect::Weight(set), before }), _)
+                    if live.weight == set =>
+                {
+                    before.unwrap_or(desired.weight)
+                }
+                (_, _, Some(before)) if live.weight == 0 => before,
                 _ => live.weight,
             };
         }

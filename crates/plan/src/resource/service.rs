@@ -4,8 +4,8 @@
 use std::fmt;
 
 use evenkeel_model::{
-    Drain, Ignore, IgnoredField, Live, NamedService, Names, RealServers, Scheduler, Service,
-    ServiceConfig, ServiceKey,
+    Drain, Ignore, IgnoredField, Live, NamedService, Names, Overlays, RealServers, Scheduler,
+    Service, ServiceConfig, ServiceKey,
 };
 use serde_json::{Map, Value as Json, json};
 
@@ -17,9 +17,10 @@ use crate::field::{FieldChange, changes, real_server_fields, service_fields};
 use crate::hold_back::{OmittedSteps, is_mixed};
 use crate::impact_analysis::AnalysisContext;
 use crate::order::Phase;
+use crate::overlay::effective;
 use crate::render::{Labels, arrows, count, json_fields, write_edit, write_fields};
 use crate::rollback_builder::{OpHistory, RollbackBuilder, TouchedObjects};
-use crate::{DrainRecords, Effect, Impact, Inputs, Object, Op, PriorState, Verb, canonical};
+use crate::{DrainRecords, Effect, Impact, Inputs, Object, Op, Verb, canonical};
 
 pub(super) enum ServiceOp<'a> {
     Add { key: &'a ServiceKey, after: &'a ServiceConfig },
@@ -32,15 +33,15 @@ pub(super) struct ServiceObject(pub(super) ServiceKey);
 /// Compares the services and their real servers, in the order of their keys; within a service,
 /// first the real servers of the spec in its order.
 pub(crate) fn diff(inputs: &Inputs<'_>, found: &mut Difference) {
-    let Inputs { desired, live, record, last, .. } = *inputs;
+    let Inputs { desired, live, record, last, overlays, .. } = *inputs;
     // Reserves the whole capacity: a growing vector would be copied again and again.
     let is_added = |(key, _): &(&ServiceKey, &NamedService)| !live.services.contains_key(key);
     let operations = |(_, named): (_, &NamedService)| 1 + named.service.real_servers.len();
     found.added.reserve_exact(desired.services.iter().filter(is_added).map(operations).sum());
     for (key, named) in &desired.services {
         match live.services.get(key) {
-            None => add(key, named, found),
-            Some(live) => compare(key, named, live, record, found),
+            None => add(key, named, overlays, found),
+            Some(live) => compare(inputs, key, live, found),
         }
     }
     for (key, service) in &live.services {
@@ -63,9 +64,10 @@ fn started_drain(service: &ServiceKey, drains: &DrainRecords) -> Option<Drain> {
     drains.of_service(*service).map(|draining| draining.limit).max()
 }
 
-fn add(key: &ServiceKey, named: &NamedService, found: &mut Difference) {
-    let Service { config, real_servers } = &named.service;
-    found.added.push(Op::AddService { key: *key, after: Box::new(config.clone()) });
+fn add(key: &ServiceKey, named: &NamedService, overlays: &Overlays, found: &mut Difference) {
+    let real_servers = effective(key, named, overlays);
+    let config = Box::new(named.service.config.clone());
+    found.added.push(Op::AddService { key: *key, after: config });
     found.added.extend(real_servers.in_order().map(|(real_server, value)| Op::AddRealServer {
         service: *key,
         key: *real_server,
@@ -73,13 +75,8 @@ fn add(key: &ServiceKey, named: &NamedService, found: &mut Difference) {
     }));
 }
 
-fn compare(
-    key: &ServiceKey,
-    named: &NamedService,
-    live: &Service,
-    record: &PriorState,
-    found: &mut Difference,
-) {
+fn compare(inputs: &Inputs<'_>, key: &ServiceKey, live: &Service, found: &mut Difference) {
+    let Some(named) = inputs.desired.services.get(key) else { return };
     let after = leave_config(named.ignore, named.service.config.clone(), &live.config);
     if after == live.config {
         found.unchanged.services += 1;
@@ -87,7 +84,7 @@ fn compare(
         let before = Box::new(live.config.clone());
         found.ops.push(Op::EditService { key: *key, before, after: Box::new(after) });
     }
-    real_server::diff(key, named, &live.real_servers, record, found);
+    real_server::diff(inputs, key, named, &live.real_servers, found);
 }
 
 fn delete(key: &ServiceKey, live: &Service, limit: Drain, found: &mut Difference) {

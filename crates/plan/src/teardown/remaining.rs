@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_model::{
-    Desired, Drain, Ignore, IgnoredField, LeftScope, Live, NamedService, RealServer, RealServerKey,
-    RealServers, Scope, Service, ServiceConfig, ServiceKey, SyncDaemon, SyncState,
+    Desired, Drain, Ignore, IgnoredField, LeftScope, Live, NamedService, OverlayEffect, RealServer,
+    RealServerKey, RealServers, Scope, Service, ServiceConfig, ServiceKey, SyncDaemon, SyncState,
 };
 
 use crate::resource::real_server::IgnoredFields;
 use crate::resource::service::leave_config;
-use crate::{Adopted, DrainRecords, Object, canonical};
+use crate::{Adopted, DrainRecords, Object, OverlayRecords, canonical};
 
 /// The inputs that decide what a teardown leaves.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +23,8 @@ pub struct TeardownInputs<'a> {
     pub live: &'a Live,
     /// The drains that were started and have not ended.
     pub drains: &'a DrainRecords,
+    /// The real servers that overlays hold.
+    pub overlaid: &'a OverlayRecords,
     /// What left the scope and is to be removed.
     pub removed: &'a LeftScope,
     /// The adopted objects, which stay; empty if they should be deleted too.
@@ -101,6 +103,7 @@ struct Kept<'a> {
     /// The fields that are left to other programs.
     ignore: Ignore,
     drains: &'a DrainRecords,
+    overlaid: &'a OverlayRecords,
 }
 
 impl<'a> TeardownInputs<'a> {
@@ -127,7 +130,8 @@ impl<'a> TeardownInputs<'a> {
             }
             Some(found) => {
                 let ignore = last.or(attempted).map_or(Ignore::NOTHING, |named| named.ignore);
-                let kept = Kept { key, found, last, attempted, ignore, drains: self.drains };
+                let Self { drains, overlaid, .. } = *self;
+                let kept = Kept { key, found, last, attempted, ignore, drains, overlaid };
                 Some(kept.named(live, drain, stays))
             }
         }
@@ -218,8 +222,11 @@ impl<'a> Kept<'a> {
         let (found, now) = (canonical::real_server(found), canonical::real_server(now));
         let drained = self.drains.0.get(&(*self.key, *key)).map(|draining| draining.weight);
         let is_draining = drained.is_some() && now.weight == 0;
-        let is_made = is_draining || self.is_made(key, now);
-        let back = IgnoredFields { ignore: self.ignore, drained }.over(found, now);
+        let overlaid = self.overlaid.0.get(&(*self.key, *key)).copied();
+        let is_held = overlaid.is_some_and(|it| it.effect == OverlayEffect::Weight(now.weight));
+        let is_made = is_draining || is_held || self.is_made(key, now);
+        let back = IgnoredFields { ignore: self.ignore, drained, overlay: None, overlaid };
+        let back = back.over(found, now);
         if !is_made && back != now {
             stays.changed.insert(Object::RealServer(*self.key, *key));
             return now;
@@ -244,7 +251,7 @@ impl<'a> Kept<'a> {
 
 fn real_server_is_made_by(named: &NamedService, key: &RealServerKey, now: RealServer) -> bool {
     let Some(asked) = named.service.real_servers.get(key) else { return false };
-    let left = IgnoredFields { ignore: named.ignore, drained: None };
+    let left = IgnoredFields { ignore: named.ignore, drained: None, overlay: None, overlaid: None };
     left.over(canonical::real_server(*asked), now) == now
 }
 

@@ -52,7 +52,8 @@ fn example() -> (Desired, Live, PriorState) {
 fn torn_down(last: Option<&Desired>, live: &Live, record: &PriorState, dummies: &[&str]) -> Plan {
     let (adopted, drains) = (Adopted::default(), DrainRecords::default());
     let (drains, removed, adopted) = (&drains, &record.left, &adopted);
-    let inputs = TeardownInputs { last, attempted: None, live, drains, removed, adopted };
+    let overlaid = &crate::OverlayRecords::default();
+    let inputs = TeardownInputs { last, attempted: None, live, drains, overlaid, removed, adopted };
     let Remaining { desired, stays } = remaining(inputs);
     assert_eq!(stays, Stays::default());
     let dummies = dummies.iter().map(|name| (*name).into()).collect();
