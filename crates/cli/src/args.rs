@@ -6,6 +6,7 @@ mod assignment;
 mod daemon;
 mod doctor;
 mod lazy_args;
+mod overrides;
 mod table;
 mod time;
 
@@ -23,6 +24,7 @@ pub(crate) use self::daemon::{
 };
 pub(crate) use self::doctor::DoctorArgs;
 use self::lazy_args::LazyArgs;
+pub(crate) use self::overrides::{ClearArgs, OverrideArgs, OverridesArgs, WeightArgs};
 pub(crate) use self::table::{ShowArgs, SnapshotArgs, ZeroArgs};
 
 const EXIT_STATUSES: &str = "\
@@ -145,6 +147,18 @@ pub(crate) enum Command {
     Pause(LazyArgs<PauseArgs>),
     /// Let the daemon continue after a pause.
     Resume(LazyArgs<ResumeArgs>),
+    /// Hold real servers at weight 0: connections stay, and new ones go elsewhere.
+    Drain(LazyArgs<OverrideArgs>),
+    /// Take real servers out of their services at once.
+    Disable(LazyArgs<OverrideArgs>),
+    /// Keep real servers as the spec asks, whatever health checks and other programs set.
+    Enable(LazyArgs<OverrideArgs>),
+    /// Hold real servers at another weight than the spec's.
+    Weight(LazyArgs<WeightArgs>),
+    /// List the overrides of drain, disable, enable and weight.
+    Overrides(LazyArgs<OverridesArgs>),
+    /// End overrides before their time.
+    Clear(LazyArgs<ClearArgs>),
     /// Write the live state as a spec that matches it exactly.
     Snapshot(LazyArgs<SnapshotArgs>),
     /// Show the live IPVS table, with the names of the spec.
@@ -173,6 +187,12 @@ impl Command {
             Self::Approve(_) => "approve",
             Self::Pause(_) => "pause",
             Self::Resume(_) => "resume",
+            Self::Drain(_) => "drain",
+            Self::Disable(_) => "disable",
+            Self::Enable(_) => "enable",
+            Self::Weight(_) => "weight",
+            Self::Overrides(_) => "overrides",
+            Self::Clear(_) => "clear",
             Self::Snapshot(_) => "snapshot",
             Self::Show(_) => "show",
             Self::Zero(_) => "zero",

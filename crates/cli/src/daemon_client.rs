@@ -48,7 +48,10 @@ pub(crate) fn send_command(
     };
     let is_done = status == CommandExit::Done;
     let pause = match request {
-        Request::Pause { seconds: Some(seconds) } if is_done => {
+        Request::Pause { seconds: Some(seconds) }
+        | Request::Override { seconds: Some(seconds), .. }
+            if is_done =>
+        {
             Some(PauseEnd { seconds, until: now() + seconds })
         }
         _ => None,

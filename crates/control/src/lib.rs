@@ -34,12 +34,13 @@ pub use event_publisher::EventPublisher;
 pub use lock::{Lock, LockError, LockGuard};
 pub use peer::Process;
 pub use pending_marker::{PendingElsewhere, PendingMarker};
-pub use protocol::{Answer, PROTOCOL_VERSION, Request};
+pub use protocol::{Answer, OverrideAction, PROTOCOL_VERSION, Request};
 #[cfg(feature = "server")]
 pub use server::{BindError, Command, Server};
 pub use status::{
     ActiveSpec, Conflict, ConflictChange, DrainStatus, FORMAT, FailingObject, Held, Mode,
-    ParameterStatus, PassStatus, Pause, SpecProblem, SpecStatus, State, Status, StayingStatus,
+    OverriddenServer, OverrideStatus, ParameterStatus, PassStatus, Pause, SpecProblem, SpecStatus,
+    State, Status, StayingStatus,
 };
 pub use steady_clock::steady_time;
 pub use trigger::Trigger;

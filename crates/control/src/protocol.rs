@@ -44,11 +44,43 @@ pub enum Request {
     },
     /// Ends the pause.
     Resume,
+    /// Begins an operator's override of real servers.
+    Override {
+        /// The real servers: `SERVICE/REAL_SERVER`, or `REAL_SERVER` in every service.
+        target: String,
+        /// What is done to them.
+        action: OverrideAction,
+        /// For how long, in seconds; `None` until it is cleared.
+        seconds: Option<u64>,
+        /// The operator.
+        by: String,
+        /// Why; may be empty.
+        reason: String,
+    },
+    /// Ends an override.
+    ClearOverrides {
+        /// Its target; `None` ends all of them.
+        target: Option<String>,
+    },
     /// Asks whether the spec at these paths may be applied beside the daemon.
     MayApply {
         /// Absolute paths, in order.
         sources: Vec<String>,
     },
+}
+
+/// What an override does to real servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OverrideAction {
+    /// Weight 0: connections stay, and no new ones come.
+    Drain,
+    /// Out of the service at once.
+    Disable,
+    /// As the spec asks, whatever health checks say.
+    Enable,
+    /// This weight.
+    Weight(u32),
 }
 
 /// The answer to a [`Request`].
@@ -180,6 +212,14 @@ mod tests {
             Request::Pause { seconds: Some(u64::MAX) },
             Request::Pause { seconds: None },
             Request::Resume,
+            Request::Override {
+                target: "web/10.0.0.5:80".into(),
+                action: OverrideAction::Weight(3),
+                seconds: Some(7_200),
+                by: "root".into(),
+                reason: "new disks".into(),
+            },
+            Request::ClearOverrides { target: None },
             Request::MayApply { sources: vec!["/etc/evenkeel".into(), "/srv/x y".into()] },
         ]
     }

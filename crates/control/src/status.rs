@@ -50,6 +50,9 @@ pub struct Status {
     /// What stays on a real server for services that no longer list it.
     #[serde(default)]
     pub staying: Vec<StayingStatus>,
+    /// The operators' overrides that last.
+    #[serde(default)]
+    pub overrides: Vec<OverrideStatus>,
     /// The pending steps as lines of a plan: in observe mode, while paused or while held.
     pub pending_steps: Vec<String>,
     /// The warnings of the plan, and that the HTTP endpoint is missing; they prevent nothing.
@@ -304,6 +307,34 @@ pub struct StayingStatus {
     pub service: String,
     /// When it is removed.
     pub until: u64,
+}
+
+/// An operator's override.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OverrideStatus {
+    /// The real servers as the command named them.
+    pub target: String,
+    /// What is done to them: `drain`, `disable`, `enable` or `weight N`.
+    pub action: String,
+    /// The operator.
+    pub by: String,
+    /// Why; may be empty.
+    pub reason: String,
+    /// When it began.
+    pub since: u64,
+    /// When it ends; `None` if it lasts until it is cleared.
+    pub until: Option<u64>,
+    /// The real servers of the spec that it concerns.
+    pub real_servers: Vec<OverriddenServer>,
+}
+
+/// A real server under an override.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OverriddenServer {
+    /// The service as plans show it: `web/192.0.2.1:80/tcp`.
+    pub service: String,
+    /// Its address and port.
+    pub real_server: String,
 }
 
 /// An object on which a step failed and which is retried with back-off.

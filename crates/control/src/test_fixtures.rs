@@ -21,6 +21,7 @@ pub(crate) fn status() -> Status {
         draining: 0,
         drains: Vec::new(),
         staying: Vec::new(),
+        overrides: Vec::new(),
         pending_steps: Vec::new(),
         warnings: Vec::new(),
         failing: Vec::new(),

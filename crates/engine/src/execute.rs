@@ -8,7 +8,7 @@
 
 use std::collections::BTreeSet;
 
-use evenkeel_model::{Desired, Live};
+use evenkeel_model::{Desired, Live, Overlays};
 use evenkeel_plan::{Inputs, Object, Op, PriorState, plan};
 
 use crate::drain_wait::DrainWaiter;
@@ -24,6 +24,8 @@ pub struct Pass<'a> {
     pub desired: &'a Desired,
     /// What the last applied spec asked for, as in the inputs of the plan.
     pub last: Option<&'a Desired>,
+    /// The overlays, as in the inputs of the plan.
+    pub overlays: &'a Overlays,
     /// Whether `desired` is the whole spec; a part does not become the last applied spec.
     pub is_complete: bool,
     /// The record of earlier applies, including the starts of this pass's drains.
@@ -35,10 +37,11 @@ pub struct Pass<'a> {
 }
 
 impl<'a> Pass<'a> {
-    /// A pass without a record of earlier applies.
+    /// A pass without overlays and a record of earlier applies.
     pub fn new(desired: &'a Desired, live: Live, steps: Vec<Op>) -> Self {
         let record = PriorState::default();
-        Self { desired, last: None, is_complete: true, record, live, steps }
+        let overlays = Overlays::none();
+        Self { desired, last: None, overlays, is_complete: true, record, live, steps }
     }
 }
 
@@ -51,9 +54,9 @@ pub fn execute(
     options: ApplyOptions,
     context: &mut dyn ExecutionContext,
 ) -> Report {
-    let Pass { desired, last, is_complete: _, mut record, mut live, mut steps } = pass;
+    let Pass { desired, last, overlays, is_complete: _, mut record, mut live, mut steps } = pass;
     record.note_new_services(desired, &steps);
-    let wanted = DesiredState { desired, last, record: &record };
+    let wanted = DesiredState { desired, last, overlays, record: &record };
     let mut report = Report::default();
     let mut drains = DrainWaiter::default();
     for round in 0..=FURTHER_ROUNDS {
@@ -108,6 +111,7 @@ pub fn execute(
 struct DesiredState<'a> {
     desired: &'a Desired,
     last: Option<&'a Desired>,
+    overlays: &'a Overlays,
     record: &'a PriorState,
 }
 
@@ -133,10 +137,11 @@ impl DesiredState<'_> {
         let touched_objects: BTreeSet<Object> =
             steps.iter().filter(|op| op.service().is_none()).map(Op::object).collect();
         let devices: BTreeSet<&str> = steps.iter().filter_map(brought_up).collect();
-        let Self { desired, last, record } = *self;
+        let Self { desired, last, overlays, record } = *self;
         // Untouched objects were in sync, or were left out of the plan on purpose; only steps that
         // concern touched objects remain.
-        let mut remaining = plan(Inputs { last, ..Inputs::new(desired, live, record) }).steps;
+        let inputs = Inputs { last, overlays, ..Inputs::new(desired, live, record) };
+        let mut remaining = plan(inputs).steps;
         remaining.retain(|op| match op.service() {
             Some(service) => touched.contains(&service),
             // Where the kernel loads modules itself, the step that needs the module shows the

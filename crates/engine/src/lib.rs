@@ -60,6 +60,9 @@ pub use plan_origin::PlanOrigin;
 pub use planning::{CONNECTION_SYSCTLS, LastApplied, Wanted, plan_changes};
 pub use probe::{TableDigest, not_in_proc};
 pub use report::{Done, Outcome, Report, Rollback, explain, explain_zero};
-pub use store::{DEFAULT_STATE_DIR, Directory, FileError, FileUse, StateDir, hexadecimal};
+pub use store::{
+    DEFAULT_STATE_DIR, Directory, FileError, FileUse, NewOverride, StateDir, StoredOverrides,
+    hexadecimal,
+};
 pub use warning::ExecutionWarning;
 pub use write_ahead::execute_journalled;

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use evenkeel_model::{Desired, Live, ServiceKey};
+use evenkeel_model::{Desired, Live, Overlays, ServiceKey};
 use evenkeel_plan::{
     CutOff, Inputs, Leaving, LostFile, Op, Plan, PriorState, interrupted_addresses, plan,
 };
@@ -44,6 +44,8 @@ pub struct Wanted<'a> {
     pub desired: &'a Desired,
     /// The one by which guards judge what begins to leave ([`evenkeel_plan::Leaving::judged`]).
     pub judged: Option<&'a Desired>,
+    /// What holds real servers at another weight, or out.
+    pub overlays: &'a Overlays,
     /// The live state.
     pub live: &'a Live,
     /// The record of earlier applies.
@@ -58,12 +60,20 @@ impl<'a> Wanted<'a> {
         live: &'a Live,
         record: &'a PriorState,
     ) -> Self {
-        Self { desired: leaving.desired(spec), judged: leaving.judged.as_ref(), live, record }
+        let overlays = Overlays::none();
+        let (desired, judged) = (leaving.desired(spec), leaving.judged.as_ref());
+        Self { desired, judged, overlays, live, record }
+    }
+
+    /// The same with these overlays.
+    #[must_use]
+    pub fn under(self, overlays: &'a Overlays) -> Self {
+        Self { overlays, ..self }
     }
 
     /// A desired state beside which nothing stays.
     pub fn exactly(desired: &'a Desired, live: &'a Live, record: &'a PriorState) -> Self {
-        Self { desired, judged: None, live, record }
+        Self { desired, judged: None, overlays: Overlays::none(), live, record }
     }
 }
 
@@ -76,16 +86,17 @@ impl<'a> Wanted<'a> {
 /// The kernel cannot be read.
 pub fn plan_changes(
     kernel: &mut dyn Kernel,
-    Wanted { desired, judged, live, record }: Wanted<'_>,
+    Wanted { desired, judged, overlays, live, record }: Wanted<'_>,
     history: impl FnOnce(&[Op]) -> LastApplied,
 ) -> Result<(Plan, LastApplied), KernelError> {
-    let inputs = Inputs { judged, ..Inputs::new(desired, live, record) };
+    let inputs = Inputs { judged, overlays, ..Inputs::new(desired, live, record) };
     let first = plan(inputs);
     if first.is_in_sync() && judged.is_none() && !record.end_marks {
         return Ok((first, LastApplied::default()));
     }
     // What begins to leave is removed later, but compared with the spec before now.
-    let judged = judged.map(|desired| plan(Inputs::new(desired, live, record)).steps);
+    let at_once = |desired| Inputs { overlays, ..Inputs::new(desired, live, record) };
+    let judged = judged.map(|desired| plan(at_once(desired)).steps);
     let steps = judged.as_ref().unwrap_or(&first.steps);
     let history = history(steps);
     if first.is_in_sync() && judged.is_none() && history.cut_off.is_none() {

@@ -5,6 +5,7 @@ mod atomic_file;
 mod directory;
 mod envelope;
 mod error;
+mod overrides;
 mod state_dir;
 
 pub use atomic_file::FileUse;
@@ -13,4 +14,5 @@ pub use directory::{DEFAULT_STATE_DIR, Directory};
 pub(crate) use envelope::Envelope;
 pub use envelope::hexadecimal;
 pub use error::FileError;
+pub use overrides::{NewOverride, StoredOverrides};
 pub use state_dir::StateDir;

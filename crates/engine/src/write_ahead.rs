@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_model::{
-    AttemptedClaims, Desired, DesiredTimeouts, HostObject, HostValue, RealServer, RealServers,
-    ServiceKey, SyncState, Timeouts,
+    AttemptedClaims, Desired, DesiredTimeouts, HostObject, HostValue, Overlays, RealServer,
+    RealServers, ServiceKey, SyncState, Timeouts,
 };
 use evenkeel_plan::{
     Draining, MasterSysctl, Object, Op, PriorState, SyncLink, UNSET, forget_removed, recorded_key,
@@ -36,7 +36,7 @@ pub fn execute_journalled(
     journal.record.drains.rebase(&context.now());
     journal.record.real_server.rebase(&context.now());
     let before = journal.clone();
-    let (desired, is_complete) = (pass.desired, pass.is_complete);
+    let (desired, overlays, is_complete) = (pass.desired, pass.overlays, pass.is_complete);
     record_intent(journal, &pass, context);
     // Written also where the record does not change, so that a journal that cannot be written is
     // found before the first change.
@@ -57,7 +57,7 @@ pub fn execute_journalled(
     }
     let started = pass.record.sync_links.clone();
     let mut report = execute(kernel, pass, options, context);
-    record_outcome(journal, &before, &report, (desired, is_complete));
+    record_outcome(journal, &before, &report, (desired, overlays, is_complete));
     record_started(journal, &report, &started);
     if (is_unwritten || *journal != intended)
         && let Err(error) = state.write(journal)
@@ -102,6 +102,7 @@ fn record_intent(journal: &mut Journal, pass: &Pass<'_>, context: &dyn Execution
         journal.record.attempted_claims = (!is_in_force).then_some(attempted);
     }
     journal.record.note_new_services(pass.desired, &pass.steps);
+    journal.record.begin_overlays(pass.desired, pass.overlays, &pass.live);
     for op in &pass.steps {
         match op {
             Op::EditTimeouts { before, after } => {
@@ -210,7 +211,7 @@ fn record_outcome(
     journal: &mut Journal,
     before: &Journal,
     report: &Report,
-    (desired, is_complete): (&Desired, bool),
+    (desired, overlays, is_complete): (&Desired, &Overlays, bool),
 ) {
     let mut removed = desired.removed.clone();
     for Done { op, outcome } in report.iter() {
@@ -221,6 +222,15 @@ fn record_outcome(
                 forget_removed(&mut journal.record.left, op);
             }
             take_back(&mut journal.record.handed_over, op);
+            match op.object() {
+                Object::RealServer(service, key) => {
+                    journal.record.overlaid.forget_if_ended(&service, &key, overlays);
+                }
+                Object::Service(service) if matches!(op, Op::DeleteService { .. }) => {
+                    journal.record.overlaid.forget_service(&service);
+                }
+                _ => {}
+            }
         }
         let is_applied = *outcome == Outcome::Applied;
         let is_there = matches!(outcome, Outcome::Applied | Outcome::AlreadyInPlace);

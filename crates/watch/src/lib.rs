@@ -32,5 +32,5 @@ pub use listen::Listener;
 pub use metrics::{Detail, TrafficOptions};
 pub use netns_monitor::NamespaceLost;
 pub use options::Options;
-pub use status::{list_drains, list_staying};
+pub use status::{list_drains, list_overrides, list_staying};
 pub use systemd::notify_ready;

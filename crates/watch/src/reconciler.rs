@@ -1,7 +1,8 @@
 //! The reconcile loop: the single thread that reads and changes the host.
 //!
 //! Its parts own their state: [`host`] the kernel and the journal, [`followed_source`] the source of the
-//! spec, [`active_spec`] the specs, [`change_gate`] what may be applied, [`retry`] the failed objects,
+//! spec, [`active_spec`] the specs, [`change_gate`] what may be applied, [`overrides`] what operators hold,
+//! [`retry`] the failed objects,
 //! [`conflict`] the changes that other programs repeat, [`schedule`] the timers, [`report`] what the
 //! passes found.
 //! The loop combines them: [`pass`] is one pass, [`reload`] reads the spec, [`commands`] executes
@@ -16,6 +17,7 @@ mod events;
 mod followed_source;
 mod host;
 mod kept_vips;
+mod overrides;
 mod parameter_changes;
 mod pass;
 mod pass_error;
@@ -53,6 +55,7 @@ use events::PassEvents;
 use followed_source::FollowedSource;
 use host::Host;
 use kept_vips::BoundVips;
+use overrides::Overrides;
 use report::PassReport;
 use retry::RetryQueue;
 use schedule::{PassEnd, Schedule};
@@ -100,6 +103,7 @@ pub(crate) struct Reconciler<K: Kernel> {
     source: FollowedSource,
     specs: SpecVersions,
     gate: ChangeGate,
+    overrides: Overrides,
     retries: RetryQueue,
     conflicts: Conflicts,
     schedule: Schedule,
@@ -121,6 +125,7 @@ impl<K: Kernel> Reconciler<K> {
             source: FollowedSource::new(follower),
             specs: SpecVersions::default(),
             gate: ChangeGate::default(),
+            overrides: Overrides::default(),
             retries: RetryQueue::default(),
             conflicts: Conflicts::new(options.interval),
             schedule: Schedule::new(options.interval),
@@ -308,7 +313,8 @@ impl<K: Kernel> Reconciler<K> {
         });
     }
 
-    /// Returns the time until this real server has left a service, or the pending apply is overdue.
+    /// Returns the time until this real server has left a service, an override ends, or the pending apply is
+    /// overdue.
     fn next_end(&self) -> Option<Duration> {
         let now = self.schedule.clock.both();
         let pending = self.host.journal().pending.as_ref().and_then(|pending| {
@@ -316,7 +322,8 @@ impl<K: Kernel> Reconciler<K> {
             // If it is overdue and could not be rolled back completely, the interval suffices.
             deadline.checked_sub(now.wall)
         });
-        [self.host.next_left(&now), pending].into_iter().flatten().min()
+        let overrides = self.overrides.next_end(&now);
+        [self.host.next_left(&now), overrides, pending].into_iter().flatten().min()
     }
 
     /// Returns the active pause, in terms of the current wall clock.

@@ -1,9 +1,11 @@
 //! What the daemon puts into its status ([`evenkeel_control::Status`]).
 
-use evenkeel_control::{DrainStatus, FORMAT, SpecStatus, State, Status, StayingStatus};
+use evenkeel_control::{
+    DrainStatus, FORMAT, OverriddenServer, OverrideStatus, SpecStatus, State, Status, StayingStatus,
+};
 use evenkeel_host::KnownWriter;
-use evenkeel_model::Names;
-use evenkeel_plan::{ClockReading, DrainRecords, Object, StayingObject};
+use evenkeel_model::{Desired, Names, Override, RealServerKey, ServiceKey};
+use evenkeel_plan::{ClockReading, DrainRecords, Object, StayingObject, overrides_to_overlays};
 
 use crate::options::Options;
 
@@ -26,6 +28,7 @@ pub(crate) fn starting(options: &Options, now: u64) -> Status {
         draining: 0,
         drains: Vec::new(),
         staying: Vec::new(),
+        overrides: Vec::new(),
         pending_steps: Vec::new(),
         warnings: Vec::new(),
         failing: Vec::new(),
@@ -68,4 +71,25 @@ pub fn list_staying(staying: Vec<StayingObject>, now: &ClockReading) -> Vec<Stay
         until: now.wall.as_secs().saturating_add(it.left.0.into()),
     };
     staying.into_iter().map(status).collect()
+}
+
+/// Lists overrides, with the real servers of this spec that they concern.
+pub fn list_overrides(overrides: &[Override], desired: &Desired) -> Vec<OverrideStatus> {
+    let status = |it: &Override| {
+        let found = overrides_to_overlays(std::slice::from_ref(it), desired);
+        let server = |service: &ServiceKey, real_server: &RealServerKey| OverriddenServer {
+            service: desired.label(service).to_string(),
+            real_server: real_server.to_string(),
+        };
+        OverrideStatus {
+            target: it.target.to_string(),
+            action: it.action(),
+            by: it.by.to_string(),
+            reason: it.reason.to_string(),
+            since: it.since,
+            until: it.until,
+            real_servers: found.iter().map(|((service, key), _)| server(service, key)).collect(),
+        }
+    };
+    overrides.iter().map(status).collect()
 }

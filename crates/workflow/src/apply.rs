@@ -172,7 +172,7 @@ fn execute<K: Kernel>(
     progress: &mut dyn Progress,
 ) -> Result<ApplyOutcome, WorkflowError> {
     let Session { kernel, state, journal, lock: _ } = session;
-    let PlannedHost { plan, desired, live, last, targeted, real_server } = planned;
+    let PlannedHost { plan, desired, overlays, live, last, targeted, real_server } = planned;
     let ApplyOptions { on_failure, wait, confirm, allow: _, reviewed: _ } = options;
     let record = journal.record.clone();
     // A part of a spec does not become the last applied spec.
@@ -196,6 +196,7 @@ fn execute<K: Kernel>(
     if plan.is_in_sync() {
         journal.record.note_foreign_vips(desired, live, &journal.addresses);
         if is_complete {
+            journal.record.settle_overlays(desired, overlays, live);
             journal.record.forget_filled(desired, live);
         }
         // A spec without changes still becomes the applied one.
@@ -219,6 +220,7 @@ fn execute<K: Kernel>(
     let pass = Pass {
         desired,
         last: last.as_ref(),
+        overlays,
         // A pending apply does not make the spec the applied one yet.
         is_complete: is_complete && !is_confirmed_later,
         record,

@@ -63,7 +63,7 @@ pub fn examine<K: Kernel>(
 ) -> Result<Examination, WorkflowError> {
     let ExamineRequest { desired, new, cluster, probe, now } = request;
     let planned = PlannedHost::for_host(session, desired, new, &[], &now, events)?;
-    let PlannedHost { plan, desired, live, last, targeted: _, real_server: _ } = planned;
+    let PlannedHost { plan, desired, live, last, .. } = planned;
     let failed = |error: host::Error| {
         WorkflowError::Kernel(KernelError::Failed {
             tried: "examining the host",

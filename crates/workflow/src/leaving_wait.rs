@@ -113,7 +113,7 @@ fn remove<K: Kernel>(
     let new = NewSpec { texts: &request.texts, parameters: &request.parameters };
     let desired = request.desired.clone();
     let planned = PlannedHost::for_host(&mut session, desired, new, &[], &progress.now(), events)?;
-    let PlannedHost { plan, desired, live, last, targeted: _, real_server } = planned;
+    let PlannedHost { plan, desired, overlays, live, last, targeted: _, real_server } = planned;
     let before = session.journal.record.real_server.leaving.iter();
     let over: BTreeSet<Object> = before
         .filter(|(service, _)| !real_server.leaving.contains_key(service))
@@ -128,8 +128,8 @@ fn remove<K: Kernel>(
         return Ok(None);
     }
     let record = session.journal.record.clone();
-    let pass =
-        Pass { desired: &desired, last: last.as_ref(), is_complete: true, record, live, steps };
+    let (overlays, last) = (&overlays, last.as_ref());
+    let pass = Pass { desired: &desired, last, overlays, is_complete: true, record, live, steps };
     let execution = Execution { on_failure: OnFailure::Keep, wait: false, ..Execution::default() };
     let (kernel, journal) = (&mut session.kernel, &mut session.journal);
     Ok(Some(execute_journalled(kernel, pass, execution, progress, &session.state, journal)?))

@@ -22,6 +22,7 @@ mod host;
 mod last_applied;
 mod leaving_wait;
 mod left_scope;
+mod overrides;
 mod planning;
 mod saved_plan;
 mod selection;
@@ -50,6 +51,9 @@ pub use host::{Access, Host, Session};
 pub use last_applied::{ComparedSpec, NewSpec, SpecTexts, compare, compare_texts, stored};
 pub use leaving_wait::{LeavingEnd, LeavingWait, wait_for_leaving};
 pub use left_scope::find_left;
+pub use overrides::{
+    OverrideError, active_overrides, begin_override, clear_overrides, overridable_spec,
+};
 pub use planning::PlannedHost;
 pub use saved_plan::{PlanFileError, SavedPlan, SavedPlanError};
 pub use selection::select_live;

@@ -2,14 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use evenkeel_engine::{CONNECTION_SYSCTLS, Kernel, LastApplied, Wanted, plan_changes};
+use evenkeel_engine::{
+    CONNECTION_SYSCTLS, JournalError, Kernel, LastApplied, StoredOverrides, Wanted, plan_changes,
+};
 use evenkeel_host::KnownWriter;
 use evenkeel_model::statistics::Statistics;
-use evenkeel_model::{Desired, Live, ServiceKey};
+use evenkeel_model::{Desired, Live, Overlays, ServiceKey};
 use evenkeel_plan::{
     ClockReading, DEFAULT_INTERVAL, Inputs, LeavingInputs, Op, Plan, PriorState, RealServerRecords,
     ServiceSelection, UnknownSelection, UnmetPrecondition, Warning, foreign_vips,
-    guards_without_journal, has_end_mark, leaving, plan, vip_manager_warning,
+    guards_without_journal, has_end_mark, leaving, overrides_to_overlays, plan,
+    vip_manager_warning,
 };
 
 use crate::error::WorkflowError;
@@ -25,6 +28,8 @@ pub struct PlannedHost {
     pub plan: Plan,
     /// The desired state.
     pub desired: Desired,
+    /// The overlays that the plan follows; none for a snapshot.
+    pub overlays: Overlays,
     /// The live state.
     pub live: Live,
     /// What the last applied spec asked for, if it was read.
@@ -53,6 +58,9 @@ impl PlannedHost {
         if let Some(overlap) = session.journal.record.others.overlap(&desired) {
             return Err(overlap.into());
         }
+        // None may be taken for ended because it cannot be read.
+        let overrides = StoredOverrides::read(&session.state).map_err(JournalError::from)?;
+        let overlays = overrides_to_overlays(&overrides.active(now), &desired);
         let mut request = session.read_request(&desired);
         request.extend(CONNECTION_SYSCTLS.map(Into::into));
         let live = session.kernel.observe(&request)?;
@@ -73,7 +81,7 @@ impl PlannedHost {
                 known.last.iter_mut().for_each(|last| record.real_server.add_leaving_to(last));
                 known
             };
-            let wanted = Wanted::new(&desired, &leaving, &live, record);
+            let wanted = Wanted::new(&desired, &leaving, &live, record).under(&overlays);
             let (mut plan, LastApplied { last, .. }) = plan_changes(kernel, wanted, known)?;
             plan.set_time_left(&record.drains, now.wall.as_secs());
             let foreign = foreign_vips(&desired, &live, record);
@@ -82,6 +90,7 @@ impl PlannedHost {
             return Ok(Self {
                 plan,
                 desired: leaving.desired.unwrap_or(desired),
+                overlays,
                 live,
                 last,
                 targeted: BTreeSet::new(),
@@ -103,18 +112,18 @@ impl PlannedHost {
             LastApplied { last, cut_off, lost_files }
         };
         let record = target.narrow_record(record);
-        let (mut plan, LastApplied { last, .. }) =
-            plan_changes(kernel, Wanted::exactly(&desired, &live, &record), narrowed)?;
+        let wanted = Wanted::exactly(&desired, &live, &record).under(&overlays);
+        let (mut plan, LastApplied { last, .. }) = plan_changes(kernel, wanted, narrowed)?;
         // A part of a spec does not change the scope.
         plan.wider_scope = None;
         plan.set_time_left(&record.drains, now.wall.as_secs());
         plan.refusals.retain(|refusal| !target.exempts(refusal.guard));
         plan.warnings.extend(warning);
         let targeted = target.services().clone();
-        Ok(Self { plan, desired, live, last, targeted, real_server })
+        Ok(Self { plan, desired, overlays, live, last, targeted, real_server })
     }
 
-    /// Plans for the host of a snapshot, for which there is no journal. Warns of the guards that
+    /// Plans for the host of a snapshot, for which there is no journal and no override is known. Warns of the guards that
     /// need it.
     ///
     /// # Errors
@@ -149,7 +158,8 @@ impl PlannedHost {
             plan.refusals.retain(|refusal| !target.exempts(refusal.guard));
         }
         let (targeted, real_server) = (BTreeSet::new(), RealServerRecords::default());
-        Ok(Self { plan, desired, live, last: None, targeted, real_server })
+        let overlays = Overlays::default();
+        Ok(Self { plan, desired, overlays, live, last: None, targeted, real_server })
     }
 }
 

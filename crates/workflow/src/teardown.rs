@@ -2,11 +2,11 @@
 //! before, stay and get their original values back.
 
 use evenkeel_engine::{
-    ApplyOptions as Execution, ExecutionWarning, Journal, Kernel, LastApplied, OnFailure, Outcome,
-    ParameterValues, PartialApplies, Pass, ReadRequest, Report, Wanted, error_chain,
-    execute_journalled, plan_changes,
+    ApplyOptions as Execution, ExecutionWarning, Journal, JournalError, Kernel, LastApplied,
+    OnFailure, Outcome, ParameterValues, PartialApplies, Pass, ReadRequest, Report,
+    StoredOverrides, Wanted, error_chain, execute_journalled, plan_changes,
 };
-use evenkeel_model::{Desired, Live, Names};
+use evenkeel_model::{Desired, Live, Names, Overlays};
 use evenkeel_plan::{
     Adopted, Guard, Op, Plan, PriorState, Remaining, Stays, TeardownInputs, remaining,
     staleness_diff, teardown,
@@ -147,6 +147,7 @@ fn planned<K: Kernel>(
         attempted: attempted.as_ref(),
         live: &live,
         drains: &record.drains,
+        overlaid: &record.overlaid,
         removed: &record.left,
         adopted: &adopted,
     });
@@ -182,6 +183,7 @@ fn execute<K: Kernel>(
     if planned.plan.is_in_sync() {
         forget(journal, &planned.live);
         state.write(journal)?;
+        StoredOverrides::remove(state).map_err(JournalError::from)?;
         return Ok(TeardownOutcome::NothingToUndo);
     }
     let steps = std::mem::take(&mut planned.plan.steps);
@@ -189,6 +191,8 @@ fn execute<K: Kernel>(
     let pass = Pass {
         desired: &planned.left,
         last: planned.last.as_ref(),
+        // Overrides are of services that the spec lists.
+        overlays: Overlays::none(),
         is_complete: false,
         record: planned.record.clone(),
         live: planned.live.clone(),
@@ -199,7 +203,9 @@ fn execute<K: Kernel>(
     let mut report = execute_journalled(kernel, pass, execution, progress, state, journal)?;
     if is_complete(&report) {
         forget(journal, &planned.live);
-        if let Err(error) = state.write(journal) {
+        // Overrides are of real servers of the spec that is gone.
+        let removed = StoredOverrides::remove(state).map_err(JournalError::from);
+        if let Err(error) = state.write(journal).and(removed) {
             let error = error_chain(&error);
             report.warnings.push(ExecutionWarning::OutcomeNotRecorded { error });
         }

@@ -216,7 +216,7 @@ fn child() {
     let request = ReadRequest::for_journal(&journal).with_spec(&desired);
     let live = kernel.observe(&request).unwrap();
     let record = journal.record.clone();
-    let wanted = Wanted { desired: &desired, judged: None, live: &live, record: &record };
+    let wanted = Wanted::exactly(&desired, &live, &record);
     let (plan, _) = plan_changes(&mut kernel, wanted, |_: &[_]| LastApplied::default()).unwrap();
     let pass = Pass { record, ..Pass::new(&desired, live, plan.steps) };
     let options = ApplyOptions {

@@ -26,6 +26,7 @@ mod left_scope;
 mod lost_vips;
 mod namespaces;
 mod neighbours;
+mod overrides;
 mod parameters;
 mod reachability;
 mod signals;

@@ -6,6 +6,7 @@ mod approve;
 mod confirm;
 mod connections;
 mod doctor;
+mod overrides;
 mod owners;
 mod pause;
 mod plan;
@@ -13,11 +14,14 @@ mod schema;
 mod show;
 mod snapshot;
 mod status;
+mod stored_overrides;
 mod teardown;
 mod validate;
 mod watch;
 mod watchdog;
 mod zero;
+
+use evenkeel_control::OverrideAction;
 
 use crate::args::{Arguments, Command};
 use crate::error::Error;
@@ -35,6 +39,12 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> Result<CommandE
         | Command::Approve(_)
         | Command::Pause(_)
         | Command::Resume(_)
+        | Command::Drain(_)
+        | Command::Disable(_)
+        | Command::Enable(_)
+        | Command::Weight(_)
+        | Command::Overrides(_)
+        | Command::Clear(_)
         | Command::Zero(_) => Some(of_command(command.name(), global)?),
         _ => None,
     };
@@ -56,6 +66,12 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> Result<CommandE
         Command::Approve(approve) => approve::run(approve, global, output),
         Command::Pause(pause) => pause::pause(pause, global, output),
         Command::Resume(_) => pause::resume(global, output),
+        Command::Drain(it) => overrides::begin(OverrideAction::Drain, it, global, output),
+        Command::Disable(it) => overrides::begin(OverrideAction::Disable, it, global, output),
+        Command::Enable(it) => overrides::begin(OverrideAction::Enable, it, global, output),
+        Command::Weight(it) => overrides::weight(it, global, output),
+        Command::Overrides(it) => overrides::list(it, global, output),
+        Command::Clear(it) => overrides::clear(it, global, output),
         Command::Schema => schema::run(output),
     }?;
     output.flush()?;

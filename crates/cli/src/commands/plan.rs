@@ -57,7 +57,7 @@ pub(crate) fn run(
             planned?
         }
     };
-    let PlannedHost { plan, desired, live, last, targeted: _, real_server: _ } = planned;
+    let PlannedHost { plan, desired, live, last, .. } = planned;
     let names = Names { desired: &desired, last: last.as_ref() };
     if let Some(path) = &arguments.out {
         let origin = PlanOrigin::here(&global.owner.clone().unwrap_or_default(), &desired.roles)
@@ -111,6 +111,9 @@ pub(crate) fn show(
 ) -> Result<(), Error> {
     show_steps(plan, names, places, output)?;
     show_kept(plan, names, output)?;
+    for line in render::held(plan, names) {
+        output.answer(format_args!("{line}\n"))?;
+    }
     for line in render::leaving(&plan.staying) {
         output.answer(format_args!("{line}\n"))?;
     }

@@ -6,17 +6,18 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use evenkeel_control::{
-    Answer, AskError, DrainStatus, FORMAT, Mode, ParameterStatus, Request, State, Status,
-    StayingStatus,
+    Answer, AskError, DrainStatus, FORMAT, Mode, OverrideStatus, ParameterStatus, Request, State,
+    Status, StayingStatus,
 };
 use evenkeel_engine::Clock;
-use evenkeel_model::{Desired, Span};
+use evenkeel_model::{Desired, Span, printable_name};
 use evenkeel_plan::render::count;
 use evenkeel_watch::{list_drains, list_staying};
 use evenkeel_workflow::now;
 use jiff::Timestamp;
 
 use crate::args::{GlobalArgs, OutputFormat, StatusArgs};
+use crate::commands::stored_overrides::stored_overrides;
 use crate::daemon_client::query;
 use crate::error::Error;
 use crate::exit_code::CommandExit;
@@ -65,6 +66,7 @@ fn without(
     let now_both = Clock::start().now();
     let staying = journal.record.real_server.staying_in_force(&now_both);
     let staying = list_staying(staying, &now_both);
+    let overrides = stored_overrides(global)?;
     let waits = journal.pending.as_ref().map(|pending| pending.description(now()));
     if form == OutputFormat::Json {
         let document = serde_json::json!({
@@ -75,6 +77,7 @@ fn without(
             "draining": drains.len(),
             "drains": drains,
             "staying": staying,
+            "overrides": overrides,
         });
         output.answer(format_args!("{document:#}\n"))?;
         return Ok(CommandExit::NotRunning);
@@ -82,7 +85,8 @@ fn without(
     output.answer("not running: no daemon manages this network namespace\n")?;
     let digest = digest.and_then(|it| it.get(..12)).unwrap_or("nothing");
     row("last applied", digest, output)?;
-    for (what, text) in drain_rows(&drains).chain(staying_rows(&staying)) {
+    let rows = drain_rows(&drains).chain(staying_rows(&staying)).chain(override_rows(&overrides));
+    for (what, text) in rows {
         row(what, text, output)?;
     }
     if let Some(message) = waits {
@@ -112,6 +116,35 @@ fn staying_rows(staying: &[StayingStatus]) -> impl Iterator<Item = (&'static str
         ("", format!("{object}: {remaining} left, until {}, for {service}", utc(*until)))
     });
     all.into_iter().chain(each)
+}
+
+/// The rows of overrides, with the remaining time.
+fn override_rows(overrides: &[OverrideStatus]) -> impl Iterator<Item = (&'static str, String)> {
+    let places = ["override"].into_iter().chain(std::iter::repeat(""));
+    places.zip(overrides.iter().map(override_line))
+}
+
+/// An override in one line: `drain 10.0.0.5 by root (new disks): 1h30m left, until 14:00:00 UTC; 1 real
+/// server: 10.0.0.5:80 of web/192.0.2.1:80/tcp`.
+pub(super) fn override_line(it: &OverrideStatus) -> String {
+    let OverrideStatus { target, action, by, reason, since: _, until, real_servers } = it;
+    let reason = match reason.as_str() {
+        "" => String::new(),
+        reason => format!(" ({})", printable_name(reason)),
+    };
+    let end = match until {
+        Some(until) => {
+            format!("{} left, until {}", Span(until.saturating_sub(now())), utc(*until))
+        }
+        None => "until cleared".to_owned(),
+    };
+    let all: Vec<String> =
+        real_servers.iter().map(|it| format!("{} of {}", it.real_server, it.service)).collect();
+    let all = match all.is_empty() {
+        true => "the spec lists none".to_owned(),
+        false => format!("{}: {}", count(all.len(), "real server"), all.join(", ")),
+    };
+    format!("{action} {target} by {}{reason}: {end}; {all}", printable_name(by))
 }
 
 fn row(what: &str, text: impl Display, output: &mut Output) -> Result<(), Error> {
@@ -174,7 +207,9 @@ fn print_status(status: &Status, output: &mut Output) -> Result<(), Error> {
     }
     let success = status.last_success.map_or("never".to_owned(), |at| format!("{} ago", ago(at)));
     row("in sync", success)?;
-    for (what, text) in drain_rows(&status.drains).chain(staying_rows(&status.staying)) {
+    let staying = staying_rows(&status.staying);
+    let overrides = override_rows(&status.overrides);
+    for (what, text) in drain_rows(&status.drains).chain(staying).chain(overrides) {
         row(what, text)?;
     }
     if status.unmanaged > 0 {

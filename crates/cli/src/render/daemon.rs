@@ -1,4 +1,4 @@
-//! The documents of commands to the daemon: `approve`, `pause`, `resume`.
+//! The documents of commands to the daemon: `approve`, `pause`, `resume`, and those of overrides.
 
 use serde_json::{Map, Value, json};
 
@@ -10,12 +10,12 @@ pub(crate) struct DaemonCommand<'a> {
     pub(crate) is_done: bool,
     /// The daemon's answer, for people.
     pub(crate) message: &'a str,
-    /// The length of a pause, and when it ends; `None` for other commands and for a pause without
+    /// The length of a pause or an override, and when it ends; `None` for other commands and for one without
     /// end.
     pub(crate) pause: Option<PauseEnd>,
 }
 
-/// The end of a pause.
+/// The end of a pause or an override.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PauseEnd {
     pub(crate) seconds: u64,

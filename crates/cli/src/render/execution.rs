@@ -6,7 +6,9 @@ use evenkeel_engine::{
     Done, KernelError, Outcome, Refused, Report, Rollback, error_chain, explain,
 };
 use evenkeel_model::{Names, RealServerKey, ServiceKey};
-use evenkeel_plan::render::{json_left_scope, json_refusal, json_service, json_staying, json_step};
+use evenkeel_plan::render::{
+    json_held, json_left_scope, json_refusal, json_service, json_staying, json_step,
+};
 use evenkeel_plan::{Counts, Object, Op, Plan, WiderScope};
 use evenkeel_workflow::Blocked;
 use serde_json::{Map, Value, json};
@@ -29,6 +31,7 @@ pub(super) fn plan(plan: &Plan, counts: Counts, names: Names<'_>) -> Value {
         "out_of_scope": plan.out_of_scope,
         "scope": scope,
         "left_scope": left_scope,
+        "held": plan.held.iter().map(|it| json_held(it, names)).collect::<Vec<_>>(),
         "staying": plan.staying.iter().map(|it| json_staying(it, names)).collect::<Vec<_>>(),
     })
 }

@@ -47,6 +47,8 @@ impl Journal {
                     former_timeouts: _,
                     timeouts: _,
                     drains: _,
+                    // A new table has no weights from before.
+                    overlaid: _,
                     unfilled: _,
                     replaced: _,
                     real_server,

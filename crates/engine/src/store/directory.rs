@@ -9,8 +9,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, DirEntry, FileType, Mode, OFlags, chmodat, fstat, fsync, mkdirat, openat,
-    renameat, statat, unlinkat,
+    AtFlags, CWD, Dir, DirEntry, FileType, FlockOperation, Mode, OFlags, chmodat, flock, fstat,
+    fsync, mkdirat, openat, renameat, statat, unlinkat,
 };
 use rustix::io::Errno;
 use rustix::process::geteuid;
@@ -192,6 +192,15 @@ impl Directory {
             flushed => flushed,
         });
         flushed.map_err(FileError::new("flush", &self.path))
+    }
+
+    /// Keeps other processes and threads that do the same from going on until the result is dropped.
+    pub(super) fn lock(&self) -> Result<OwnedFd, FileError> {
+        let locked = self.readable().and_then(|readable| {
+            rustix::io::retry_on_intr(|| flock(&readable, FlockOperation::LockExclusive))?;
+            Ok(readable)
+        });
+        locked.map_err(FileError::new("lock", &self.path))
     }
 
     /// The directory opened for more than names.

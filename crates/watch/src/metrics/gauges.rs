@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use evenkeel_control::{Mode, State, Status};
+use evenkeel_control::{Mode, OverriddenServer, State, Status};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::MetricType;
@@ -122,6 +122,23 @@ impl Collector for Gauges {
             let mut family = gauge(&mut encoder, "spec_info", help)?;
             let labels = [("digest", spec.digest.as_str())];
             ConstGauge::new(1u64).encode(family.encode_family(&labels)?)?;
+        }
+        let overrides = status.map(|status| status.overrides.as_slice()).unwrap_or_default();
+        let help = "1 for each real server that an operator's override holds, by its action";
+        let mut family = gauge(&mut encoder, "override", help)?;
+        let mut exported = BTreeSet::new();
+        // Of several overrides of a real server, the last one is in force.
+        for each in overrides.iter().rev() {
+            for OverriddenServer { service, real_server } in &each.real_servers {
+                if exported.insert((service, real_server)) {
+                    let labels = [
+                        ("service", service.as_str()),
+                        ("real_server", real_server.as_str()),
+                        ("action", each.action.as_str()),
+                    ];
+                    ConstGauge::new(1u64).encode(family.encode_family(&labels)?)?;
+                }
+            }
         }
         for (name, help, value) in PLAIN {
             let value = ConstGauge::new(status.map_or(0, value));

@@ -2,7 +2,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use evenkeel_control::{
-    ActiveSpec, Conflict, ConflictChange, Held, PassStatus, Pause, SpecProblem, State, Status,
+    ActiveSpec, Conflict, ConflictChange, Held, OverriddenServer, OverrideStatus, PassStatus,
+    Pause, SpecProblem, State, Status,
 };
 use evenkeel_model::statistics::{Rates, RealServerStatistics, Statistics, Traffic};
 use evenkeel_spec::Source;
@@ -119,7 +120,33 @@ fn eventful() -> Status {
     status.conflicts = ["a", "a", "b"].map(conflict).into();
     status.pending_steps = vec!["a step".into(); 82];
     status.known_writers = vec!["keepalived".into(); 83];
+    status.overrides = ["weight 3", "drain"].map(overridden).into();
     status
+}
+
+/// An override of the real server of the service `web`.
+fn overridden(action: &str) -> OverrideStatus {
+    OverrideStatus {
+        target: "10.0.0.1".into(),
+        action: action.into(),
+        by: "root".into(),
+        reason: String::new(),
+        since: 5,
+        until: None,
+        real_servers: vec![OverriddenServer {
+            service: "web/192.0.2.1:80/tcp".into(),
+            real_server: "10.0.0.1:80".into(),
+        }],
+    }
+}
+
+#[test]
+fn a_real_server_has_the_override_that_is_in_force() {
+    let text = text(&busy());
+    let series: Vec<&str> =
+        text.lines().filter(|line| line.starts_with("evenkeel_override{")).collect();
+    let expected = "evenkeel_override{service=\"web/192.0.2.1:80/tcp\",real_server=\"10.0.0.1:80\",action=\"drain\"} 1";
+    assert_eq!(series, [expected]);
 }
 
 /// Returns metrics in which every event has been counted.

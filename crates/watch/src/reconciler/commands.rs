@@ -6,6 +6,7 @@ use evenkeel_model::Span;
 use tracing::info;
 
 use super::Reconciler;
+use super::overrides::NewCommand;
 use super::pass_error::PassError;
 
 impl<K: Kernel> Reconciler<K> {
@@ -39,6 +40,10 @@ impl<K: Kernel> Reconciler<K> {
                 let what = if was_paused { "Resumed" } else { "Conflicts ended" };
                 Answer::Done(format!("{what}: {}", self.outputs.publish.borrow().summary()))
             }
+            Request::Override { target, action, seconds, by, reason } => {
+                self.begin_override(NewCommand { target, action, seconds, by, reason })
+            }
+            Request::ClearOverrides { target } => self.clear_overrides(target.as_deref()),
             Request::MayApply { sources } => self.may_apply(&sources),
         }
     }

@@ -8,7 +8,7 @@ use evenkeel_engine::{
     KernelError, LastApplied, NoopContext, OnFailure, Pass, ReadRequest, Recording, Report,
     StateDir, TableDigest, Wanted, error_chain, execute_journalled, plan_changes,
 };
-use evenkeel_model::{Binding, Desired, Live, ServiceKey};
+use evenkeel_model::{Binding, Desired, Live, Overlays, ServiceKey};
 use evenkeel_plan::{ClockReading, Leaving, Object, Op, Plan};
 use evenkeel_workflow::roll_back_due;
 use tracing::{debug, warn};
@@ -240,6 +240,7 @@ impl<K: Kernel> Host<K> {
         spec: &Desired,
         live: &Live,
         leaving: &Leaving,
+        overlays: &Overlays,
         known: impl FnOnce(&[Op]) -> LastApplied,
     ) -> Result<(Plan, LastApplied), PassError> {
         let kernel = connected(&mut self.kernel)?;
@@ -249,7 +250,7 @@ impl<K: Kernel> Host<K> {
             known.last.iter_mut().for_each(|last| record.real_server.add_leaving_to(last));
             known
         };
-        let wanted = Wanted::new(spec, leaving, live, record);
+        let wanted = Wanted::new(spec, leaving, live, record).under(overlays);
         let planned = plan_changes(kernel, wanted, known);
         let (mut plan, known) = planned.map_err(|error| PassError::of(&error))?;
         plan.staying.clone_from(&leaving.staying);

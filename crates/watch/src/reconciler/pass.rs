@@ -12,12 +12,14 @@ use std::time::Duration;
 
 use evenkeel_control::{EventKind, LockError, Mode, Trigger};
 use evenkeel_engine::{Journal, Kernel, KernelError, error_chain, not_in_proc};
-use evenkeel_model::{Claims, Desired, Live};
-use evenkeel_plan::{Leaving, LeavingInputs, Object, Op, Plan, foreign_vips, leaving};
+use evenkeel_model::{Claims, Desired, Live, Overlays};
+use evenkeel_plan::{
+    Leaving, LeavingInputs, Object, Op, Plan, foreign_vips, leaving, overrides_to_overlays,
+};
 use evenkeel_source::SpecText;
 use evenkeel_workflow::find_left;
 
-use self::admission::removes;
+use self::admission::removed_objects;
 use self::apply::Wanted;
 use super::Reconciler;
 use super::host::{Observation, SyncBaseline};
@@ -47,6 +49,15 @@ struct Planned {
     last: Option<Desired>,
     /// What stays beside it for services that this real server leaves.
     leaving: Leaving,
+    /// What operators hold.
+    overlays: Overlays,
+}
+
+/// A host that is in sync with a spec under overlays.
+struct Settled<'a> {
+    desired: &'a Desired,
+    overlays: &'a Overlays,
+    live: &'a Live,
 }
 
 impl End {
@@ -57,6 +68,11 @@ impl End {
 
 impl<K: Kernel> Reconciler<K> {
     pub(super) fn reconcile(&mut self, trigger: Trigger) -> End {
+        let now = self.schedule.clock.both();
+        if self.overrides.refresh(&self.options.state, &now) {
+            // A probe does not see that.
+            self.host.forget_baseline();
+        }
         if matches!(trigger, Trigger::Resync | Trigger::Address) {
             match self.is_unchanged_since_sync() {
                 Ok(true) => {
@@ -131,6 +147,9 @@ impl<K: Kernel> Reconciler<K> {
         if let Some(error) = unrecorded {
             self.report.prevented(error_chain(&error));
         }
+        if let Some(problem) = self.overrides.problem() {
+            self.report.prevented(problem.to_owned());
+        }
         let live = &observation.live;
         self.bound_vips.begin_pass();
         // No spec becomes active while another one may become the applied one.
@@ -158,7 +177,7 @@ impl<K: Kernel> Reconciler<K> {
             }
             return Ok(End::quiet("failed"));
         }
-        let Planned { plan, desired, last, leaving } = self.plan(&spec, live)?;
+        let Planned { plan, desired, last, leaving, overlays } = self.plan(&spec, live)?;
         self.bound_vips.observed(&spec.desired, live);
         self.report.planned(&plan);
         self.forget(&plan);
@@ -167,11 +186,12 @@ impl<K: Kernel> Reconciler<K> {
             self.report.prevented(pending);
             self.record_leaving(&leaving);
             let desired = leaving.desired(&desired);
-            let wanted = Wanted { spec: &spec, desired, last: last.as_ref() };
+            let wanted = Wanted { spec: &spec, desired, overlays: &overlays, last: last.as_ref() };
             return self.repair_beside_pending(plan, wanted, observation.live);
         }
         if plan.is_in_sync() {
-            self.is_in_sync(&desired, &leaving, is_read_only)?;
+            let settled = Settled { desired: &desired, overlays: &overlays, live };
+            self.is_in_sync(settled, &leaving, is_read_only)?;
             self.remember(observation, &spec);
             return Ok(End::quiet("in_sync"));
         }
@@ -188,12 +208,13 @@ impl<K: Kernel> Reconciler<K> {
             if self.gate.held().is_some() {
                 return Ok(End::quiet("held"));
             }
-            self.is_in_sync(&desired, &leaving, is_read_only)?;
+            let settled = Settled { desired: &desired, overlays: &overlays, live };
+            self.is_in_sync(settled, &leaving, is_read_only)?;
             return Ok(End::quiet("in_sync"));
         }
         self.record_leaving(&leaving);
         let desired = leaving.desired(&desired);
-        let wanted = Wanted { spec: &spec, desired, last: last.as_ref() };
+        let wanted = Wanted { spec: &spec, desired, overlays: &overlays, last: last.as_ref() };
         self.apply_plan(plan, wanted, (observation.live, held_back))
     }
 
@@ -207,7 +228,7 @@ impl<K: Kernel> Reconciler<K> {
     ) -> Result<End, PassError> {
         let mut held_back = self.host.pending_objects();
         if !plan.refusals.is_empty() {
-            held_back.extend(plan.steps.iter().filter(|op| removes(op)).map(Op::object));
+            held_back.extend(removed_objects(&plan));
         }
         self.apply_plan(plan, wanted, (live, held_back))
     }
@@ -238,10 +259,11 @@ impl<K: Kernel> Reconciler<K> {
     fn plan(&mut self, spec: &SpecText, live: &Live) -> Result<Planned, PassError> {
         let desired = self.with_left(spec, live);
         let leaving = self.leaving(&desired, live);
+        let overlays = overrides_to_overlays(self.overrides.active(), &desired);
         let Self { host, specs, .. } = self;
-        let (plan, history) =
-            host.plan(&desired, live, &leaving, |ops| specs.history(spec, ops))?;
-        Ok(Planned { plan, desired, last: history.last, leaving })
+        let history = |ops: &[Op]| specs.history(spec, ops);
+        let (plan, history) = host.plan(&desired, live, &leaving, &overlays, history)?;
+        Ok(Planned { plan, desired, last: history.last, leaving, overlays })
     }
 
     /// Returns what a spec asks for, with what left its scope. Of an active spec, that was recorded when it
@@ -318,7 +340,7 @@ impl<K: Kernel> Reconciler<K> {
 
     fn is_in_sync(
         &mut self,
-        desired: &Desired,
+        Settled { desired, overlays, live }: Settled<'_>,
         leaving: &Leaving,
         is_read_only: bool,
     ) -> Result<(), PassError> {
@@ -331,6 +353,7 @@ impl<K: Kernel> Reconciler<K> {
         self.gate.end_grant();
         let mut journal = self.host.journal().clone();
         journal.record.real_server.clone_from(&leaving.records);
+        journal.record.settle_overlays(desired, overlays, live);
         journal.set_active_spec(desired);
         let updated = self.host.update_journal(&self.options.state, journal);
         updated.map_err(|error| PassError::of(&error))

@@ -61,8 +61,8 @@ pub(super) struct PassEnd {
     pub(super) needs_follow_up: bool,
     /// Whether a drain is to be checked.
     pub(super) is_draining: bool,
-    /// The time until this real server has left a service, or a pending apply is overdue; `None` if it leaves
-    /// none and none is pending, or the daemon may not change anything.
+    /// The time until this real server has left a service, an override ends, or a pending apply is overdue;
+    /// `None` if there is nothing of that, or the daemon may not change anything.
     pub(super) left: Option<Duration>,
     /// When the next failed object is due; `None` if none is, or the daemon may not change anything.
     pub(super) failed_object: Option<Duration>,

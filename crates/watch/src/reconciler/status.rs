@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::Reconciler;
 use super::events::PassEvents;
-use crate::status::{descriptions, list_drains, list_staying};
+use crate::status::{descriptions, list_drains, list_overrides, list_staying};
 
 impl<K: Kernel> Reconciler<K> {
     /// Publishes the current status, and the events of the pass that led to it.
@@ -61,6 +61,7 @@ impl<K: Kernel> Reconciler<K> {
             draining: drains.len(),
             drains,
             staying: list_staying(staying, &now),
+            overrides: list_overrides(self.overrides.active(), &desired),
             pending_steps: self.report.pending_steps().to_vec(),
             warnings: self.warnings(&desired),
             failing: self.retries.status(&desired, &self.schedule.clock),

@@ -63,7 +63,9 @@ fn tear_down(
     let live = kernel.live.clone();
     let record = &journal.record;
     let (drains, adopted, removed) = (&record.drains, &journal.adopted, &LeftScope::default());
-    let inputs = TeardownInputs { last, attempted, live: &live, drains, removed, adopted };
+    let overlaid = &journal.record.overlaid;
+    let inputs =
+        TeardownInputs { last, attempted, live: &live, drains, overlaid, removed, adopted };
     let Remaining { desired, stays } = remaining(inputs);
     let plan = plan(Inputs { last, ..Inputs::new(&desired, &live, record) });
     let steps = teardown(plan, &live, record, &journal.dummies).steps;

@@ -7,7 +7,10 @@ use evenkeel_control::{Held, Mode};
 use evenkeel_engine::{Journal, JournalError, Kernel, LastApplied, error_chain};
 use evenkeel_model::{Desired, Live};
 use evenkeel_plan::render::{Labels, Line};
-use evenkeel_plan::{Guard, Inputs, Object, Op, Plan, RealServerRecords, Verb, plan, simulate};
+use evenkeel_plan::{
+    Cause, Guard, Inputs, Object, Op, Plan, RealServerRecords, Verb, overrides_to_overlays, plan,
+    simulate,
+};
 use evenkeel_source::SpecText;
 use evenkeel_workflow::SpecRecord;
 use sha2::{Digest, Sha256};
@@ -97,7 +100,9 @@ impl<K: Kernel> Reconciler<K> {
         let desired = self.with_left(spec, live);
         let leaving = self.leaving(&desired, live);
         let desired = leaving.desired(&desired);
+        let overlays = overrides_to_overlays(self.overrides.active(), desired);
         let inputs = Inputs::new(desired, live, &self.host.journal().record);
+        let inputs = Inputs { overlays: &overlays, ..inputs };
         let judged = leaving.judged.as_ref();
         let steps = plan(Inputs { desired: judged.unwrap_or(desired), ..inputs }).steps;
         let LastApplied { last, cut_off, lost_files } = self.specs.history(spec, &steps);
@@ -136,7 +141,7 @@ impl<K: Kernel> Reconciler<K> {
                     .prevented(format!("guard {guard} prevents the repair of drift: {message}"));
             }
         }
-        plan.steps.iter().filter(|op| removes(op)).map(Op::object).collect()
+        removed_objects(plan)
     }
 
     /// Records the active spec again if the journal was lost, so that it stays the last valid spec.
@@ -186,8 +191,17 @@ impl<K: Kernel> Reconciler<K> {
     }
 }
 
+/// Returns the objects that a plan removes something from, but by an override: an operator asked for that, and a
+/// guard has no say in it.
+pub(super) fn removed_objects(plan: &Plan) -> BTreeSet<Object> {
+    let steps = plan.steps.iter().enumerate();
+    let is_asked = |place: usize| plan.causes.get(place) == Some(&Cause::Override);
+    let removing = steps.filter(|(place, op)| removes(op) && !is_asked(*place));
+    removing.map(|(_, op)| op.object()).collect()
+}
+
 /// Whether the operation removes something that clients may be using.
-pub(super) fn removes(op: &Op) -> bool {
+fn removes(op: &Op) -> bool {
     match op {
         Op::EditRealServer { before, after, .. } => after.weight == 0 && before.weight > 0,
         _ => matches!(op.verb(), Verb::Drain | Verb::Delete | Verb::Unbind),

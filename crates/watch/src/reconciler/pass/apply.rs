@@ -7,7 +7,7 @@ use evenkeel_engine::{
     Done, Kernel, MissingCapabilities, Outcome, Pass, Report, error_chain, missing_capabilities,
 };
 use evenkeel_host::Capability;
-use evenkeel_model::{Desired, Live};
+use evenkeel_model::{Desired, Live, Overlays};
 use evenkeel_plan::render::{Labels, Line};
 use evenkeel_plan::{Cause, DrainRecords, Object, Op, Plan, hold_back};
 use evenkeel_source::SpecText;
@@ -23,6 +23,8 @@ pub(super) struct Wanted<'a> {
     pub(super) spec: &'a SpecText,
     /// What the spec asks for, with what stays for services that this real server leaves.
     pub(super) desired: &'a Desired,
+    /// What operators hold.
+    pub(super) overlays: &'a Overlays,
     /// What the spec before it asks for, if that matters.
     pub(super) last: Option<&'a Desired>,
 }
@@ -31,7 +33,7 @@ impl<K: Kernel> Reconciler<K> {
     pub(super) fn apply_plan(
         &mut self,
         plan: Plan,
-        Wanted { spec, desired, last }: Wanted<'_>,
+        Wanted { spec, desired, overlays, last }: Wanted<'_>,
         (live, mut held_back): (Live, BTreeSet<Object>),
     ) -> Result<End, PassError> {
         let kernel = self.host.kernel()?;
@@ -78,6 +80,7 @@ impl<K: Kernel> Reconciler<K> {
         let pass = Pass {
             desired,
             last,
+            overlays,
             is_complete,
             record: self.host.journal().record.clone(),
             live,

@@ -4,6 +4,7 @@ mod capabilities;
 mod fixture;
 mod leaving;
 mod lost_vips;
+mod overrides;
 mod probe;
 mod unwritable_journal;
 

@@ -1,0 +1,167 @@
+//! The operators' overrides: as stored, and those in force at the last pass.
+
+use std::time::Duration;
+
+use evenkeel_control::{Answer, Mode, OverrideAction, Trigger};
+use evenkeel_engine::{Kernel, NewOverride, StateDir, StoredOverrides, error_chain};
+use evenkeel_model::{OverlayEffect, Override, OverrideTarget, Span, printable_name};
+use evenkeel_plan::ClockReading;
+use evenkeel_plan::render::count;
+use evenkeel_workflow::{begin_override, clear_overrides};
+use tracing::{info, warn};
+
+use super::Reconciler;
+
+/// The overrides.
+#[derive(Debug, Default)]
+pub(super) struct Overrides {
+    /// As in the file, or as last read from it.
+    stored: StoredOverrides,
+    /// Those of them that last.
+    in_force: StoredOverrides,
+    /// The same in terms of the wall clock at the last pass.
+    active: Vec<Override>,
+    /// Why the file cannot be read; those that were known stay in force.
+    problem: Option<String>,
+}
+
+/// A command that begins an override.
+pub(super) struct NewCommand {
+    pub(super) target: String,
+    pub(super) action: OverrideAction,
+    pub(super) seconds: Option<u64>,
+    pub(super) by: String,
+    pub(super) reason: String,
+}
+
+impl Overrides {
+    /// Reads the overrides again, logs which began and which ended, and returns whether any did.
+    pub(super) fn refresh(&mut self, state: &StateDir, now: &ClockReading) -> bool {
+        match StoredOverrides::read(state) {
+            Ok(stored) => {
+                self.stored = stored;
+                self.problem = None;
+            }
+            Err(error) => {
+                self.problem = Some(format!(
+                    "{}; the overrides that the daemon knows stay in force",
+                    error_chain(&error)
+                ));
+            }
+        }
+        if self.stored.needs_anchor(now) {
+            // From here on they last as long as asked even if the wall clock is set.
+            match StoredOverrides::update(state, now, |stored| stored.clone()) {
+                Ok(stored) => self.stored = stored,
+                Err(error) => warn!(
+                    "{}; after a restart of the daemon the overrides follow the wall clock",
+                    error_chain(&error)
+                ),
+            }
+        }
+        let in_force = self.stored.lasting(now);
+        let ended = self.in_force.missing_from(&in_force, now);
+        let begun = in_force.missing_from(&self.in_force, now);
+        for it in &ended {
+            info!(real_servers = %it.target, "override ended: {}", described(it));
+        }
+        for it in &begun {
+            info!(real_servers = %it.target, "override began: {}", described(it));
+        }
+        self.active = in_force.active(now);
+        self.in_force = in_force;
+        !ended.is_empty() || !begun.is_empty()
+    }
+
+    /// Returns those in force.
+    pub(super) fn active(&self) -> &[Override] {
+        &self.active
+    }
+
+    pub(super) fn problem(&self) -> Option<&str> {
+        self.problem.as_deref()
+    }
+
+    /// Returns the time until the first of them ends.
+    pub(super) fn next_end(&self, now: &ClockReading) -> Option<Duration> {
+        self.stored.next_end(now)
+    }
+}
+
+impl<K: Kernel> Reconciler<K> {
+    /// Begins an override of the active spec's real servers, and puts it into force.
+    pub(super) fn begin_override(&mut self, command: NewCommand) -> Answer {
+        let NewCommand { target, action, seconds, by, reason } = command;
+        let target = match target.parse::<OverrideTarget>() {
+            Ok(target) => target,
+            Err(error) => return Answer::Refused(error.to_string()),
+        };
+        let new = NewOverride {
+            target: target.clone(),
+            effect: effect(action),
+            seconds,
+            by: by.into(),
+            reason: reason.into(),
+        };
+        let now = self.schedule.clock.both();
+        let desired = self.specs.desired();
+        let found = match begin_override(&self.options.state, &desired, new, &now) {
+            Ok(found) => found,
+            Err(error) => return Answer::Refused(error_chain(&error)),
+        };
+        self.pass(Trigger::Command);
+        let end = match seconds {
+            Some(seconds) => format!("for {}", Span(seconds)),
+            None => "until `evenkeel clear`".to_owned(),
+        };
+        let found = count(found, "real server");
+        Answer::Done(format!("Override of {target} {end} ({found}): {}", self.outcome()))
+    }
+
+    /// Ends overrides, and follows the spec again.
+    pub(super) fn clear_overrides(&mut self, target: Option<&str>) -> Answer {
+        let target = match target.map(str::parse::<OverrideTarget>).transpose() {
+            Ok(target) => target,
+            Err(error) => return Answer::Refused(error.to_string()),
+        };
+        let now = self.schedule.clock.both();
+        match clear_overrides(&self.options.state, target.as_ref(), &now) {
+            Ok(cleared) => {
+                self.pass(Trigger::Command);
+                let cleared = count(cleared, "override");
+                Answer::Done(format!("Cleared {cleared}: {}", self.outcome()))
+            }
+            Err(error) => Answer::Refused(error_chain(&error)),
+        }
+    }
+
+    fn outcome(&self) -> String {
+        match (self.options.mode, self.gate.is_paused()) {
+            (Mode::Observe, _) => "the daemon only observes and changes nothing".to_owned(),
+            (_, true) => "the daemon is paused, and follows it after `evenkeel resume`".to_owned(),
+            _ => self.outputs.publish.borrow().summary(),
+        }
+    }
+}
+
+fn effect(action: OverrideAction) -> OverlayEffect {
+    match action {
+        OverrideAction::Drain => OverlayEffect::Weight(0),
+        OverrideAction::Weight(weight) => OverlayEffect::Weight(weight),
+        OverrideAction::Disable => OverlayEffect::Out,
+        OverrideAction::Enable => OverlayEffect::AsSpec,
+    }
+}
+
+/// An override in words, for the log.
+fn described(it: &Override) -> String {
+    let reason = match &*it.reason {
+        "" => String::new(),
+        reason => format!(" ({})", printable_name(reason)),
+    };
+    let end = match it.until {
+        Some(until) => format!("for {}", Span(until.saturating_sub(it.since))),
+        None => "until cleared".to_owned(),
+    };
+    format!("{} {} by {}{reason}, {end}", it.action(), it.target, printable_name(&it.by))
+}
