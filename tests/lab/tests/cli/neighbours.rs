@@ -61,7 +61,11 @@ fn neighbours_are_applied_edited_repaired_and_deleted() {
     assert_eq!(neighbours().len(), 1);
     fixture.apply("version: 1\nvips: [{ address: 192.0.2.9, interface: eth0 }]\nservices: []\n");
     assert_eq!(neighbours(), none);
-    fixture.apply(SPEC);
+    // The VIP leaves, and nothing that serves clients stays.
+    fixture.write("spec.yaml", SPEC);
+    let refused = fixture.evenkeel("apply --yes spec.yaml");
+    assert!(refused.status == 3 && refused.stderr.contains("guard empty"), "{refused:?}");
+    fixture.done("apply --yes spec.yaml --allow empty");
     assert_eq!(neighbours(), applied);
     fixture.done("teardown --yes");
     assert_eq!(neighbours(), none);
