@@ -73,7 +73,7 @@ struct Host<'a> {
 }
 
 impl Host<'_> {
-    /// Waits for so many milliseconds of a full run; returns whether the run goes on.
+    /// Waits for so many milliseconds of a full run; returns whether the run continues.
     fn pause(&self, rng: &mut TestRng, milliseconds: RangeInclusive<usize>) -> bool {
         let time =
             Duration::from_millis(rng.between(*milliseconds.start(), *milliseconds.end()) as u64);
@@ -229,7 +229,7 @@ fn restart(host: &Host<'_>) {
 }
 
 /// Waits until `ipvsadm`, `ip` and `evenkeel plan` agree that the host matches that spec, and then until the daemon
-/// says so. Returns how long the first took.
+/// reports it. Returns how long the first took.
 fn converge(host: &Host<'_>, text: &str, length: Duration) -> Duration {
     let begin = Instant::now();
     let limit = if length < FULL { CONVERGED_SHORT } else { CONVERGED };
@@ -277,7 +277,7 @@ fn finish(host: &Host<'_>, results: &Results, floor: &mut Floor) {
     let alarms: Vec<_> =
         host.daemon.log.lines().iter().filter(|line| is_alarm(&line.text)).cloned().collect();
     for line in alarms {
-        host.run.fail(format!("the daemon's log says: {}", line.text));
+        host.run.fail(format!("an alarm in the daemon's log: {}", line.text));
     }
     for fault in host.ledger.faults() {
         host.run.fail(fault);

@@ -187,7 +187,7 @@ fn finish(
         shared.run.fail(format!("other programs' objects at the end: {harm}"));
     }
     for line in fixture.alarms() {
-        shared.run.fail(format!("the daemon's log says: {line}"));
+        shared.run.fail(format!("an alarm in the daemon's log: {line}"));
     }
     for change in samples.changes() {
         if change.is_leak() && (length >= FULL || change.name == "descriptors") {

@@ -158,7 +158,7 @@ pub(super) fn idle(host: &Host<'_>, mut rng: TestRng) {
             let read = client.read(&mut [0; 16]);
             read.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
         });
-        while clients.len() < IDLE && host.run.goes_on() {
+        while clients.len() < IDLE && host.run.is_running() {
             let connected = TcpStream::connect_timeout(&endpoint, Duration::from_millis(100));
             let Ok(client) = connected else { break };
             client.set_nonblocking(true).unwrap();

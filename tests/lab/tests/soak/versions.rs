@@ -31,7 +31,7 @@ const LOOK: Duration = Duration::from_millis(20);
 /// Writes until it is stopped.
 pub(super) fn write(shared: &Shared, fixture: &Fixture, writer: &mut Writer, mut rng: TestRng) {
     for number in 1.. {
-        if !shared.run.goes_on() {
+        if !shared.run.is_running() {
             return;
         }
         let (kind, text) = writer.next();

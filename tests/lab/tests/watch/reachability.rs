@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// The services are told of, but their addresses are not bound by evenkeel.
+/// Services whose addresses evenkeel does not bind.
 const SPEC: &str = "version: 1
 services:
   - { name: web, vip: 192.0.2.1, port: 80, drain: 0s, real_servers: [ { address: 10.0.0.1 } ] }
