@@ -91,7 +91,7 @@ fn a_host_under_all_disturbances_at_once_converges_and_nothing_leaks() {
         let _ending = shared.run.ending();
         let (shared, fixture, writer) = (&shared, &fixture, &mut writer);
         let mut daemon = fixture.watch();
-        threads.spawn(move || versions::write(shared, fixture, writer, rng(1)));
+        threads.spawn(move || versions::write(shared, fixture, writer, rng(1), length));
         threads.spawn(move || chaos::break_table(shared, rng(2)));
         threads.spawn(move || chaos::take_vip(shared, rng(3)));
         threads.spawn(move || chaos::scrape(shared));

@@ -11,7 +11,8 @@ use evenkeel_lab_tests::dice::TestRng;
 use evenkeel_lab_tests::disk::SmallDisk;
 use evenkeel_lab_tests::endpoint::{ENDPOINT, get};
 use nix::sys::signal::Signal;
-use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use rustix::io::Errno;
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
 use super::Host;
 use super::timeline::Disturbance;
@@ -53,8 +54,14 @@ pub(super) fn limit_descriptors(host: &Host<'_>, mut rng: TestRng) {
         let process = Pid::from_raw(pid.try_into().unwrap());
         let set = |limit| prlimit(process, Resource::Nofile, limit);
         let _during = host.timeline.during(Disturbance::FewDescriptors);
-        // The process may have ended meanwhile.
-        let Ok(before) = set(Rlimit { current: Some(limit), maximum: None }) else { continue };
+        // The kernel refuses "no maximum" for descriptors, even from root.
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        let before = match set(Rlimit { current: Some(limit), maximum }) {
+            Ok(before) => before,
+            // The daemon is being restarted.
+            Err(Errno::SRCH) => continue,
+            Err(error) => return host.run.fail(format!("cannot limit descriptors: {error}")),
+        };
         host.pause(&mut rng, 1_000..=3_000);
         let _restored = set(before);
     }
