@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use evenkeel_lab_tests::dice::TestRng;
 use evenkeel_lab_tests::disk::SmallDisk;
-use evenkeel_lab_tests::endpoint::status;
+use evenkeel_lab_tests::endpoint::{get, status};
 use evenkeel_lab_tests::say;
 use serde_json::Value;
 
@@ -114,6 +114,7 @@ fn vips_come_back_and_the_host_converges_whatever_happens_at_once() {
     fixture.replace(&writer.good());
     let daemon = Daemon::start(&fixture);
     wait_until_bound(&ledger);
+    wait_until_complete();
 
     let (run, timeline) = (Run::default(), Timeline::default());
     let pace = if length < FULL / 5 { SHORT_PACE } else { 1.0 };
@@ -174,6 +175,19 @@ fn wait_until_bound(ledger: &Ledger) {
     let begin = Instant::now();
     while !ledger.absent().is_empty() {
         assert!(begin.elapsed() < PATIENCE, "not bound at the start: {:?}", ledger.absent());
+        sleep(Duration::from_millis(20));
+    }
+}
+
+/// Waits for the first pass and requests the metrics, so that the daemon has opened all that it keeps open.
+fn wait_until_complete() {
+    let begin = Instant::now();
+    while status().is_none_or(|status| status["state"] != "ok") || get("/metrics").is_none() {
+        assert!(
+            begin.elapsed() < PATIENCE,
+            "not ok at the start: {:#}",
+            status().unwrap_or_default()
+        );
         sleep(Duration::from_millis(20));
     }
 }
