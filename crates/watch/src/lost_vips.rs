@@ -13,6 +13,7 @@
 //!   is free. While a pass of this daemon holds the lock, it binds under that lock.
 //! - If another process has written the journal since the VIPs were published, it binds nothing: that process
 //!   may have unbound the VIP.
+//! - It opens nothing: its connection and the sockets of the lock stay open. So it works when no descriptor is left.
 //! - It leaves VIPs of a real server to the passes, which first make sure that no ARP request for them is
 //!   answered.
 
