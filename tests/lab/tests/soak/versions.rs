@@ -4,8 +4,8 @@ use std::sync::atomic::Ordering;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use evenkeel_control::{Answer, Client, Request};
 use evenkeel_engine::{ParameterValues, StoredSpec};
-use evenkeel_lab_tests::endpoint::status;
 use serde_json::Value;
 
 use super::{FULL, Shared, SpecOutcome};
@@ -16,8 +16,9 @@ use evenkeel_lab_tests::dice::TestRng;
 /// The usual time that a version stays.
 const SHORT: Duration = Duration::from_millis(200);
 
-/// One of this many versions stays longer than the daemon may take.
+/// One of this many versions stays longer than the daemon may take, in a full run and in a short one.
 const ONE_OF: usize = 8;
+const ONE_OF_IN_SHORT_RUN: usize = 3;
 
 /// The longest time for the daemon: until the file is stable, and then until it is active. A short run is held to
 /// no time: it is one of many tests, which run beside others.
@@ -38,12 +39,14 @@ pub(super) fn write(
     mut rng: TestRng,
     length: Duration,
 ) {
+    let is_short = length < FULL;
+    let one_of = if is_short { ONE_OF_IN_SHORT_RUN } else { ONE_OF };
     for number in 1.. {
         if !shared.run.is_running() {
             return;
         }
         let (kind, text) = writer.next();
-        let stands = number % ONE_OF == 0;
+        let stands = number % one_of == 0;
         let before = if stands { status() } else { None };
         match rng.below(4) {
             0 => fixture.overwrite(&text, || sleep(OVERWRITING)),
@@ -56,7 +59,7 @@ pub(super) fn write(
         }
         let alone = shared.is_alone.load(Ordering::SeqCst);
         let stays = MAY_TAKE + Duration::from_millis(rng.between(100, 2400) as u64);
-        let may_take = if length < FULL { MAY_TAKE_IN_SHORT_RUN } else { stays };
+        let may_take = if is_short && alone { MAY_TAKE_IN_SHORT_RUN } else { stays };
         let written = Instant::now();
         let outcome = outcome(kind, &text, before.as_ref(), may_take);
         sleep(stays.saturating_sub(written.elapsed()));
@@ -79,6 +82,14 @@ pub(super) fn write(
             }
         }
     }
+}
+
+/// Asks the control socket, whose answer has the text of a problem; that of the HTTP endpoint has not.
+fn status() -> Option<Value> {
+    let Ok(Answer::Status(status)) = Client::of_owner(None).ask(&Request::Status) else {
+        return None;
+    };
+    serde_json::to_value(status).ok()
 }
 
 /// Waits for the result of the version, at most so long. Returns it and the time it took, or the last status.
