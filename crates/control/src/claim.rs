@@ -33,13 +33,16 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
 use crate::abstract_socket::{Name, Owner};
 use crate::peer::Process;
 
-use members::{Member, members};
+use members::{Lister, Member};
 
 /// How many random numbers are tried: each can be in use only by chance.
 const NUMBERS: usize = 16;
 
 /// How long a claim waits for other processes that try to make the same one: one that was stopped stays.
 const PATIENCE: Duration = Duration::from_millis(500);
+
+/// A socket that is a member of none claims nothing.
+const NO_GROUPS: u32 = 0;
 
 /// How long it waits before it looks again.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -93,16 +96,34 @@ impl Owned {
     }
 }
 
-/// A claim, until it is dropped or the process ends. Child processes do not inherit it.
+/// The sockets with which a role can be claimed, again and again without another descriptor. Child processes do not
+/// inherit them.
 #[derive(Debug)]
-pub(crate) struct Claim {
+pub(crate) struct Seat {
+    role: Role,
     // Closed before the listener, so that the name is not free while the claim is still visible. It is
     // also opened after it: of a killed process, the kernel closes the highest descriptors first.
     member: OwnedFd,
     /// Behind the name of the claim.
     listener: UnixListener,
+    number: u32,
+    lister: Lister,
+}
+
+/// A claim, until it is dropped or the process ends.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    seat: Seat,
     /// All others, listed after the claim was visible.
     others: BTreeSet<Member>,
+}
+
+/// The outcome of an attempt to claim a role.
+#[derive(Debug)]
+pub(crate) enum Claiming {
+    Claimed(Claim),
+    /// Another process, or another thread, has it.
+    Taken(Seat),
 }
 
 impl Role {
@@ -141,32 +162,19 @@ impl Role {
     /// [`io::ErrorKind::PermissionDenied`] without CAP_NET_ADMIN in the user namespace that owns the
     /// network namespace; or a system call fails.
     pub(crate) fn claim(self) -> io::Result<Option<Claim>> {
-        // A process that sees no other member since it became one itself has the role: of two, at
-        // least the later one sees the other. While several only try, the one with the smallest number
-        // stays, and the others leave at once, so that one of them has the role soon.
-        let (mut claim, number) = self.begin()?;
-        let end = Instant::now() + PATIENCE;
-        loop {
-            let others = members()?.into_iter().filter(|other| other.port != number);
-            let others: BTreeSet<Member> = others.collect();
-            let numbers = |stage| {
-                let groups = self.groups(stage);
-                others.iter().filter(move |other| other.groups == groups).map(|other| other.port)
-            };
-            if numbers(Stage::Held).next().is_some() {
-                return Ok(None);
-            }
-            match numbers(Stage::Trying).min() {
-                None => {
-                    let held = SocketAddrNetlink::new(number, self.groups(Stage::Held));
-                    bind(&claim.member, &held)?;
-                    claim.others = others;
-                    return Ok(Some(claim));
-                }
-                Some(other) if other < number || Instant::now() > end => return Ok(None),
-                Some(_) => thread::sleep(PAUSE),
-            }
-        }
+        Ok(match self.open()?.claim()? {
+            Claiming::Claimed(claim) => Some(claim),
+            Claiming::Taken(_) => None,
+        })
+    }
+
+    /// Opens the sockets for claims in the calling thread's network namespace.
+    ///
+    /// # Errors
+    /// A system call fails.
+    pub(crate) fn open(self) -> io::Result<Seat> {
+        let (member, listener, number) = self.join(NO_GROUPS, Name::bind)?;
+        Ok(Seat { role: self, member, listener, number, lister: Lister::open() })
     }
 
     /// Claims the role beside others that have it, for a socket that `bind_name` binds to the name of
@@ -178,19 +186,14 @@ impl Role {
         self,
         bind_name: impl Fn(&Name) -> io::Result<Option<S>>,
     ) -> io::Result<(OwnedFd, S)> {
-        let (member, socket, _) = self.join(Stage::Held, bind_name)?;
+        let (member, socket, _) = self.join(self.groups(Stage::Held), bind_name)?;
         Ok((member, socket))
     }
 
-    fn begin(self) -> io::Result<(Claim, u32)> {
-        let (member, listener, number) = self.join(Stage::Trying, Name::bind)?;
-        Ok((Claim { member, listener, others: BTreeSet::new() }, number))
-    }
-
-    /// Binds a name and becomes a member with its number.
+    /// Binds a name and a socket with its number, which becomes a member of these groups.
     fn join<S>(
         self,
-        stage: Stage,
+        groups: u32,
         bind_name: impl Fn(&Name) -> io::Result<Option<S>>,
     ) -> io::Result<(OwnedFd, S, u32)> {
         let flags = SocketFlags::CLOEXEC;
@@ -201,7 +204,7 @@ impl Role {
                 socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, Some(USERSOCK))?;
             // Any process may send to the groups; nothing is ever received.
             set_socket_recv_buffer_size(&member, 0)?;
-            match bind(&member, &SocketAddrNetlink::new(number, self.groups(stage))) {
+            match bind(&member, &SocketAddrNetlink::new(number, groups)) {
                 Ok(()) => return Ok((member, socket, number)),
                 Err(Errno::ADDRINUSE) => {}
                 Err(errno) => return Err(errno.into()),
@@ -216,7 +219,8 @@ impl Role {
     /// The members cannot be listed.
     pub(crate) fn holders(self) -> io::Result<Vec<Name>> {
         let groups = self.groups(Stage::Held);
-        let held = members()?.into_iter().filter(|member| member.groups == groups);
+        let members = Lister::open().list()?;
+        let held = members.into_iter().filter(|member| member.groups == groups);
         Ok(held.map(|member| self.name(member.port)).collect())
     }
 
@@ -271,7 +275,62 @@ impl Role {
     }
 }
 
+impl Seat {
+    /// Claims the role, as [`Role::claim`] does.
+    ///
+    /// # Errors
+    /// As there; the sockets are closed then.
+    pub(crate) fn claim(mut self) -> io::Result<Claiming> {
+        // A process that sees no other member since it became one itself has the role: of two, at
+        // least the later one sees the other. While several only try, the one with the smallest number
+        // stays, and the others leave at once, so that one of them has the role soon.
+        let Self { role, number, .. } = self;
+        self.join(role.groups(Stage::Trying))?;
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let others = self.lister.list()?.into_iter().filter(|other| other.port != number);
+            let others: BTreeSet<Member> = others.collect();
+            let numbers = |stage| {
+                let groups = role.groups(stage);
+                others.iter().filter(move |other| other.groups == groups).map(|other| other.port)
+            };
+            let is_held = numbers(Stage::Held).next().is_some();
+            match numbers(Stage::Trying).min() {
+                None if !is_held => {
+                    self.join(role.groups(Stage::Held))?;
+                    return Ok(Claiming::Claimed(Claim { seat: self, others }));
+                }
+                Some(other) if !is_held && other > number && Instant::now() <= end => {
+                    thread::sleep(PAUSE);
+                }
+                _ => {
+                    self.join(NO_GROUPS)?;
+                    return Ok(Claiming::Taken(self));
+                }
+            }
+        }
+    }
+
+    /// Becomes a member of these groups, and of no others.
+    fn join(&self, groups: u32) -> io::Result<()> {
+        Ok(bind(&self.member, &SocketAddrNetlink::new(self.number, groups))?)
+    }
+}
+
 impl Claim {
+    /// Gives the role up, and returns the sockets for another claim.
+    ///
+    /// # Errors
+    /// A system call fails; the sockets are closed then.
+    pub(crate) fn release(self) -> io::Result<Seat> {
+        let Self { seat, .. } = self;
+        seat.join(NO_GROUPS)?;
+        // Those who wanted to know who had the role.
+        seat.listener.set_nonblocking(true)?;
+        while seat.listener.accept().is_ok() {}
+        Ok(seat)
+    }
+
     /// Whether another process had that role when this claim was made.
     pub(crate) fn was_beside(&self, role: Role) -> bool {
         let groups = role.groups(Stage::Held);
@@ -280,7 +339,7 @@ impl Claim {
 
     /// The socket behind the name of the claim.
     pub(crate) fn listener(&self) -> &UnixListener {
-        &self.listener
+        &self.seat.listener
     }
 }
 

@@ -5,23 +5,32 @@
 //! any reason, and a process without CAP_NET_ADMIN can neither hold nor fake it. Readers take no lock.
 
 use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use thiserror::Error;
 
-use crate::claim::{Claim, Role, holder};
+use crate::claim::{Claim, Claiming, Role, Seat, holder};
 use crate::peer::Process;
 
 /// The lock of a network namespace.
-#[derive(Debug)]
+///
+/// After it was taken once, it needs no descriptor to be taken again: the daemon can, when all are in use.
+#[derive(Debug, Clone)]
 pub struct Lock {
     role: Role,
+    sockets: Sockets,
 }
+
+/// The sockets of a lock while it is not held; `None` before they are opened.
+#[derive(Debug, Clone, Default)]
+struct Sockets(Arc<Mutex<Option<Seat>>>);
 
 /// The right to change things in a network namespace; released on drop or when the process ends.
 #[derive(Debug)]
 pub struct LockGuard {
-    /// Child processes do not inherit it.
-    claim: Claim,
+    /// Child processes do not inherit it. `None` only while it is dropped.
+    claim: Option<Claim>,
+    sockets: Sockets,
 }
 
 /// Why the lock was not taken.
@@ -40,10 +49,28 @@ pub enum LockError {
     Failed(#[source] io::Error),
 }
 
+impl Sockets {
+    fn get(&self) -> MutexGuard<'_, Option<Seat>> {
+        // No invariant spans two statements.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether no lock will use them again.
+    fn is_last(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+}
+
+impl Default for Lock {
+    fn default() -> Self {
+        Self::of_namespace()
+    }
+}
+
 impl Lock {
-    /// The lock of the network namespace of the thread that acquires it.
+    /// The lock of the network namespace of the thread that first acquires it.
     pub fn of_namespace() -> Self {
-        Self { role: Role::LOCK }
+        Self { role: Role::LOCK, sockets: Sockets::default() }
     }
 
     /// Takes the lock, without waiting for it.
@@ -64,13 +91,32 @@ impl Lock {
     /// # Errors
     /// [`LockError::NotPermitted`], [`LockError::Failed`].
     pub fn try_acquire(&self) -> Result<Option<LockGuard>, LockError> {
-        match self.role.claim() {
-            Ok(claim) => Ok(claim.map(|claim| LockGuard { claim })),
+        match self.claim() {
+            Ok(Claiming::Claimed(claim)) => {
+                Ok(Some(LockGuard { claim: Some(claim), sockets: self.sockets.clone() }))
+            }
+            Ok(Claiming::Taken(seat)) => {
+                *self.sockets.get() = Some(seat);
+                Ok(None)
+            }
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 Err(LockError::NotPermitted)
             }
             Err(error) => Err(LockError::Failed(error)),
         }
+    }
+
+    fn claim(&self) -> io::Result<Claiming> {
+        let kept = self.sockets.get().take();
+        kept.map_or_else(|| self.role.open(), Ok)?.claim()
+    }
+}
+
+impl Drop for LockGuard {
+    fn drop(&mut self) {
+        let Some(claim) = self.claim.take().filter(|_| !self.sockets.is_last()) else { return };
+        // Without its sockets, the lock opens others.
+        *self.sockets.get() = claim.release().ok();
     }
 }
 
@@ -78,7 +124,7 @@ impl LockGuard {
     /// Whether an apply was pending when the lock was taken. None can become pending while the lock is held:
     /// its watchdog has the marker before its apply releases the lock.
     pub(crate) fn was_pending(&self) -> bool {
-        self.claim.was_beside(Role::PENDING)
+        self.claim.as_ref().is_some_and(|claim| claim.was_beside(Role::PENDING))
     }
 }
 
@@ -100,17 +146,55 @@ mod tests {
 
     /// A lock for one test; `None` where this process may take none.
     fn lock(of: &str) -> Option<Lock> {
-        may_claim().then(|| Lock { role: Role::LOCK.for_test(of) })
+        may_claim().then(|| Lock { role: Role::LOCK.for_test(of), sockets: Sockets::default() })
     }
 
     #[test]
     fn it_is_held_once_and_free_again_when_dropped() {
         let Some(lock) = lock("lock-once") else { return };
-        let guard = lock.acquire().expect("it is free");
-        assert!(matches!(lock.acquire(), Err(LockError::Held(_))));
-        assert!(lock.try_acquire().expect("it can be asked for").is_none());
-        drop(guard);
+        for _ in 0..3 {
+            let guard = lock.acquire().expect("it is free");
+            assert!(matches!(lock.acquire(), Err(LockError::Held(_))));
+            assert!(lock.try_acquire().expect("it can be asked for").is_none());
+            drop(guard);
+        }
         assert!(lock.try_acquire().expect("it can be asked for").is_some());
+    }
+
+    #[test]
+    fn a_lock_that_was_held_is_taken_and_refused_again_without_another_descriptor() {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let Some(lock) = lock("lock-descriptors") else { return };
+        let other = Lock { sockets: Sockets::default(), ..lock.clone() };
+        drop([lock.acquire(), other.acquire()].map(|it| it.map(drop)));
+        let all = getrlimit(Resource::Nofile);
+        setrlimit(Resource::Nofile, Rlimit { current: Some(0), ..all }).expect("it may be lowered");
+        let outcomes: Vec<_> = (0..3)
+            .map(|_| {
+                let guard = lock.try_acquire();
+                let refused = other.try_acquire();
+                drop(guard.map(|guard| guard.expect("it is free")));
+                let taken = other.try_acquire();
+                [refused, taken].map(|it| it.map(|guard| guard.is_some()))
+            })
+            .collect();
+        let without = Lock { sockets: Sockets::default(), ..lock.clone() }.try_acquire();
+        setrlimit(Resource::Nofile, all).expect("it may be raised again");
+        assert!(matches!(without, Err(LockError::Failed(_))), "{without:?}");
+        for outcome in outcomes {
+            assert!(matches!(outcome, [Ok(false), Ok(true)]), "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn each_holding_can_be_asked_for_as_often_as_the_first() {
+        let Some(lock) = lock("lock-again") else { return };
+        for _ in 0..2 {
+            let _guard = lock.acquire().expect("it is free");
+            for _ in 0..=backlog() {
+                assert!(matches!(lock.acquire(), Err(LockError::Held(Some(_)))));
+            }
+        }
     }
 
     #[test]

@@ -342,13 +342,14 @@ fn check_values(
 }
 
 impl Kernel for FakeKernel {
+    type Lock = ();
     type LockGuard = ();
 
-    fn lock() -> Result<(), LockError> {
+    fn lock((): &()) -> Result<(), LockError> {
         Ok(())
     }
 
-    fn try_lock() -> Result<Option<()>, LockError> {
+    fn try_lock((): &()) -> Result<Option<()>, LockError> {
         Ok(Some(()))
     }
 

@@ -95,14 +95,15 @@ impl HostKernel {
 }
 
 impl Kernel for HostKernel {
+    type Lock = Lock;
     type LockGuard = LockGuard;
 
-    fn lock() -> Result<LockGuard, LockError> {
-        Lock::of_namespace().acquire()
+    fn lock(lock: &Lock) -> Result<LockGuard, LockError> {
+        lock.acquire()
     }
 
-    fn try_lock() -> Result<Option<LockGuard>, LockError> {
-        Lock::of_namespace().try_acquire()
+    fn try_lock(lock: &Lock) -> Result<Option<LockGuard>, LockError> {
+        lock.try_acquire()
     }
 
     fn check_none_pending(lock: Option<&LockGuard>) -> Result<(), PendingElsewhere> {

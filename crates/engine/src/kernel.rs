@@ -27,16 +27,22 @@ use crate::warning::ExecutionWarning;
 /// Functions take it as `&mut dyn Kernel`, so that each exists once in the program. Only what takes
 /// the lock names the type.
 pub trait Kernel {
+    /// The lock of the network namespace of the thread that first takes it. One that was taken is taken
+    /// again without another descriptor.
+    type Lock: Clone + Default + Send + 'static
+    where
+        Self: Sized;
+
     /// Excludes other writers of the network namespace until it is dropped.
     type LockGuard
     where
         Self: Sized;
 
-    /// Takes the lock of the network namespace without waiting for it.
+    /// Takes the lock without waiting for it.
     ///
     /// # Errors
     /// As [`Lock::acquire`](evenkeel_control::Lock::acquire).
-    fn lock() -> Result<Self::LockGuard, LockError>
+    fn lock(lock: &Self::Lock) -> Result<Self::LockGuard, LockError>
     where
         Self: Sized;
 
@@ -45,7 +51,7 @@ pub trait Kernel {
     ///
     /// # Errors
     /// As [`Lock::try_acquire`](evenkeel_control::Lock::try_acquire).
-    fn try_lock() -> Result<Option<Self::LockGuard>, LockError>
+    fn try_lock(lock: &Self::Lock) -> Result<Option<Self::LockGuard>, LockError>
     where
         Self: Sized;
 

@@ -1,4 +1,4 @@
-//! Which services and addresses of a plan may have clients in common, found without a look at each.
+//! Which services and addresses of a plan may have clients in common, found without comparing each with each.
 //!
 //! The packets of a fwmark service may have any address of its family.
 

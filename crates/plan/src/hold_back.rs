@@ -50,22 +50,22 @@ use crate::{Object, Op};
 /// Returns the steps of a plan for that live state that may be executed while some objects are held
 /// back, in the order of the plan. If nothing is held back these are all steps.
 pub fn hold_back(steps: Vec<Op>, live: &Live, held_back: &BTreeSet<Object>) -> Vec<Op> {
-    let omitted = omitted(&steps, live, held_back);
-    if omitted.is_empty() {
+    if held_back.is_empty() {
         return steps;
     }
-    let places = steps.into_iter().enumerate();
-    places.filter(|(place, _)| !omitted.contains(place)).map(|(_, op)| op).collect()
+    let omitted = omitted(&steps, live, held_back);
+    let steps = steps.into_iter().zip(omitted);
+    steps.filter(|(_, is_omitted)| !is_omitted).map(|(op, _)| op).collect()
 }
 
-/// Returns the indices of the omitted steps: those on objects that are held back, and those that
+/// Returns for each step whether it is omitted: those on objects that are held back, and those that
 /// depend on them.
-fn omitted(steps: &[Op], live: &Live, held_back: &BTreeSet<Object>) -> BTreeSet<usize> {
-    let mut omitted = BTreeSet::new();
-    if held_back.is_empty() {
+fn omitted(steps: &[Op], live: &Live, held_back: &BTreeSet<Object>) -> Vec<bool> {
+    let index = PlanIndex::new(steps, live, held_back);
+    let mut omitted: Vec<bool> = steps.iter().map(|op| index.touches_held_back(op)).collect();
+    if !omitted.contains(&true) {
         return omitted;
     }
-    let index = PlanIndex::new(steps, live, held_back);
     // A service may keep its real servers only because their deletions wait, so bindings are
     // checked last.
     for checks_bindings in [false, true] {
@@ -122,19 +122,20 @@ impl<'a> PlanIndex<'a> {
             secondaries: &live.secondaries,
             serving: BTreeSet::new(),
         };
-        index.serving = index.serving(&BTreeSet::new());
+        index.serving = index.serving(steps.iter());
         index
     }
 
     /// Adds the steps that depend on omitted ones; returns whether there were any.
-    fn omit_more(&self, omitted: &mut BTreeSet<usize>, checks_bindings: bool) -> bool {
+    fn omit_more(&self, omitted: &mut [bool], checks_bindings: bool) -> bool {
         let missing = self.missing(omitted, checks_bindings);
-        let included = self.steps.iter().enumerate().filter(|(place, _)| !omitted.contains(place));
-        let stopped =
-            included.filter(|(_, op)| self.touches_held_back(op) || op.is_blocked(&missing));
-        let more: Vec<usize> = stopped.map(|(place, _)| place).collect();
-        omitted.extend(&more);
-        !more.is_empty()
+        let mut is_more = false;
+        for (op, is_omitted) in self.steps.iter().zip(omitted) {
+            if !*is_omitted && op.is_blocked(&missing) {
+                (*is_omitted, is_more) = (true, true);
+            }
+        }
+        is_more
     }
 
     /// Whether an operation changes an object that is held back, or deletes one with its own
@@ -149,11 +150,10 @@ impl<'a> PlanIndex<'a> {
         takes_along || self.held_back.contains(&op.object())
     }
 
-    /// Returns the added services, and those on a VIP that is bound, that serve at the end.
-    fn serving(&self, omitted: &BTreeSet<usize>) -> BTreeSet<ServiceKey> {
+    /// Returns the added services, and those on a VIP that is bound, that serve after these steps.
+    fn serving<'b>(&self, steps: impl Iterator<Item = &'b Op>) -> BTreeSet<ServiceKey> {
         let mut after = self.neighbours.clone();
-        let included = self.steps.iter().enumerate().filter(|(place, _)| !omitted.contains(place));
-        for (_, op) in included.filter(|(_, op)| op.service().is_some()) {
+        for op in steps.filter(|op| op.service().is_some()) {
             op.simulate(&mut after);
         }
         let serving = after.services.iter().filter(|(_, service)| serves(service));
@@ -161,9 +161,13 @@ impl<'a> PlanIndex<'a> {
     }
 
     /// Returns what is missing while those steps are omitted.
-    fn missing(&self, omitted: &BTreeSet<usize>, checks_bindings: bool) -> OmittedSteps<'a> {
+    fn missing(&self, omitted: &[bool], checks_bindings: bool) -> OmittedSteps<'a> {
         let mut missing = OmittedSteps { checks_bindings, ..OmittedSteps::default() };
-        for op in omitted.iter().filter_map(|place| self.steps.get(*place)) {
+        let of = |is_omitted: bool| {
+            let steps = self.steps.iter().zip(omitted);
+            steps.filter(move |(_, it)| **it == is_omitted).map(|(op, _)| op)
+        };
+        for op in of(true) {
             op.note_omitted(&mut missing);
         }
         let stays = |binding: &&Binding| self.vanishing.contains(&binding.address);
@@ -171,11 +175,9 @@ impl<'a> PlanIndex<'a> {
         missing.staying = staying.map(|binding| binding.address).collect();
         let primaries = missing.bound.iter().filter_map(|it| self.secondaries.get(it));
         missing.primaries = primaries.collect();
-        if !omitted.is_empty() {
-            let now = self.serving(omitted);
-            missing.not_ready = self.serving.difference(&now).copied().collect();
-            missing.ready = self.serving.intersection(&now).copied().collect();
-        }
+        let now = self.serving(of(false));
+        missing.not_ready = self.serving.difference(&now).copied().collect();
+        missing.ready = self.serving.intersection(&now).copied().collect();
         missing.lacks_arp_sysctls = missing.sysctls_not_set.iter().any(|key| keeps_from_arp(key));
         let is_needed = |vip: &&IpAddr| reaches_any(&missing.not_deleted, **vip);
         missing.needed = self.vanishing.iter().filter(is_needed).copied().collect();

@@ -126,7 +126,11 @@ pub(crate) fn json(text: &str) -> Option<serde_json::Value> {
 /// Parses it in pieces of at least `piece` bytes; `None` if that is not possible.
 fn in_pieces(text: &str, piece: usize) -> Option<Reading<'_>> {
     let text = text.strip_prefix("---\n").unwrap_or(text);
-    if text.is_empty() || text.starts_with("---") || text.contains("\n---") {
+    let is_marked = ["---", "..."].iter().any(|marker| {
+        let mut found = text.match_indices(marker).map(|(at, _)| at);
+        found.any(|at| at == 0 || text[..at].ends_with(['\n', '\r']))
+    });
+    if text.is_empty() || is_marked {
         return None;
     }
     let mut reading = Reading::from(Spec::default());
@@ -161,7 +165,7 @@ fn observed(body: &str, piece: usize) -> Option<SnapshotSection> {
     let lines = || body.lines().filter(|line| !is_blank(line));
     let first = lines().next()?;
     let key = Beginning::Key { indentation: first.len() - first.trim_start_matches(' ').len() };
-    if first.trim() == "{}" && lines().count() == 1 {
+    if first.starts_with(' ') && first.trim() == "{}" && lines().count() == 1 {
         return Some(SnapshotSection::default());
     }
     if !key.begins(first) {
@@ -217,6 +221,15 @@ fn is_blank(line: &str) -> bool {
     rest.trim_end().is_empty() || rest.starts_with('#')
 }
 
+/// Whether a line may begin with a key. With the other characters, a line begins with a comment, an item, or a
+/// value that would be valid alone, and is not beside a key.
+fn may_be_key(line: &str) -> bool {
+    !line.starts_with([
+        '#', '-', '?', ':', '\r', '\n', '{', '}', '[', ']', '&', '*', '!', '|', '>', '~', '%', '@',
+        '`',
+    ])
+}
+
 /// Where a text is cut.
 #[derive(Debug, Clone, Copy)]
 enum Beginning {
@@ -231,11 +244,12 @@ enum Beginning {
 impl Beginning {
     fn begins(self, line: &str) -> bool {
         match self {
-            Self::Section => !line.starts_with([' ', '\t', '#', '-', '\r', '\n']),
+            Self::Section => !line.starts_with([' ', '\t']) && may_be_key(line),
             Self::Key { indentation } => {
                 let spaces = line.len() - line.trim_start_matches(' ').len();
-                let begins = !line[spaces..].starts_with(['\t', '#', '-', '?', '\r', '\n']);
-                indentation > 0 && spaces == indentation && spaces < line.len() && begins
+                let rest = &line[spaces..];
+                let begins = !rest.is_empty() && !rest.starts_with('\t') && may_be_key(rest);
+                indentation > 0 && spaces == indentation && begins
             }
             Self::Item { indentation } => {
                 let spaces = line.len() - line.trim_start_matches(' ').len();

@@ -159,11 +159,12 @@ async fn serve(
     });
     let sender = messages.clone();
     let builder = thread::Builder::new().name("addresses".to_owned());
-    let kept_vips = KeptVips::default();
-    let (ipvs_use, state, kept) = (options.ipvs_use, options.state.clone(), kept_vips.clone());
+    let (lock, kept_vips) = (<HostKernel as Kernel>::Lock::default(), KeptVips::default());
+    let (ipvs_use, state) = (options.ipvs_use, options.state.clone());
+    let kept = (lock.clone(), kept_vips.clone());
     let forward = move || {
         let connect = Box::new(move |addresses| HostKernel::connect_for(ipvs_use, addresses));
-        forward_changes(changes, &mut Rebinder::new(connect, kept, state), &sender);
+        forward_changes(changes, &mut Rebinder::new(connect, kept.0, kept.1, state), &sender);
     };
     builder.spawn(forward).map_err(system("start a thread"))?;
 
@@ -187,7 +188,7 @@ async fn serve(
     let run_reconciler = move || {
         let ipvs_use = options.ipvs_use;
         let connect = Box::new(move |addresses| HostKernel::connect_for(ipvs_use, addresses));
-        let mut reconciler = Reconciler::new(options, connect, follower, outputs, kept_vips);
+        let mut reconciler = Reconciler::new(options, connect, follower, outputs, lock, kept_vips);
         reconciler.run(&receiver);
         let _sent = ended.send(());
     };
@@ -245,10 +246,12 @@ fn forward_changes<K: Kernel>(
             Ok(_) => changes.take(),
             Err(Errno::INTR) => continue,
             Err(error) => {
-                return warn!(
+                warn!(
                     "cannot wait for address changes: {error}; addresses are checked only at each \
                      interval"
                 );
+                thread::sleep(Duration::from_secs(1));
+                continue;
             }
         };
         match received {

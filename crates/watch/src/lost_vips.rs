@@ -13,6 +13,7 @@
 //!   is free. While a pass of this daemon holds the lock, it binds under that lock.
 //! - If another process has written the journal since the VIPs were published, it binds nothing: that process
 //!   may have unbound the VIP.
+//! - It opens nothing: its connection and the sockets of the lock stay open. So it works when no descriptor is left.
 //! - It leaves VIPs of a real server to the passes, which first make sure that no ARP request for them is
 //!   answered.
 
@@ -132,19 +133,26 @@ impl<G> Drop for PassLock<G> {
 }
 
 /// Binds lost VIPs again.
-pub(crate) struct Rebinder<K> {
+pub(crate) struct Rebinder<K: Kernel> {
     connect: Connect<K>,
     /// Open from the start, so that it needs no descriptor later.
     kernel: Option<K>,
+    /// That of the passes, so that it needs none either.
+    lock: K::Lock,
     kept: KeptVips,
     state: StateDir,
 }
 
 impl<K: Kernel> Rebinder<K> {
-    pub(crate) fn new(mut connect: Connect<K>, kept: KeptVips, state: StateDir) -> Self {
+    pub(crate) fn new(
+        mut connect: Connect<K>,
+        lock: K::Lock,
+        kept: KeptVips,
+        state: StateDir,
+    ) -> Self {
         // Without a kernel, the passes fail too, and report it.
         let kernel = connect(Journalled::default()).ok();
-        Self { connect, kernel, kept, state }
+        Self { connect, kernel, lock, kept, state }
     }
 
     /// Binds the VIPs that this change removed, as far as they may be bound again, and returns what was done.
@@ -166,7 +174,7 @@ impl<K: Kernel> Rebinder<K> {
     }
 
     fn rebind_kept(&mut self, change: &Change, kept: &mut Kept) -> Result<Vec<Op>, KernelError> {
-        let Self { connect, kernel, state, .. } = self;
+        let Self { connect, kernel, lock, state, .. } = self;
         let is_gone = |binding: &Binding| change.gone.contains(&binding.address);
         if !kept.rebinds.keys().any(|binding| change.lost || is_gone(binding)) {
             return Ok(Vec::new());
@@ -174,8 +182,8 @@ impl<K: Kernel> Rebinder<K> {
         let _lock = match kept.is_in_pass {
             true => None,
             false => {
-                // Without the lock, or a descriptor for it, the next pass does it.
-                let Ok(Some(guard)) = K::try_lock() else { return Ok(Vec::new()) };
+                // Without the lock the next pass does it.
+                let Ok(Some(guard)) = K::try_lock(lock) else { return Ok(Vec::new()) };
                 if !kept.is_current::<K>(state, &guard) {
                     kept.rebinds.clear();
                     return Ok(Vec::new());

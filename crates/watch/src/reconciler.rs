@@ -102,6 +102,7 @@ pub(crate) struct Reconciler<K: Kernel> {
     host: Host<K>,
     source: FollowedSource,
     specs: SpecVersions,
+    lock: K::Lock,
     gate: ChangeGate,
     overrides: Overrides,
     retries: RetryQueue,
@@ -117,10 +118,12 @@ impl<K: Kernel> Reconciler<K> {
         connect: Connect<K>,
         follower: Follower,
         outputs: Outputs,
+        lock: K::Lock,
         kept_vips: KeptVips,
     ) -> Self {
         Self {
             outputs,
+            lock,
             host: Host::new(connect),
             source: FollowedSource::new(follower),
             specs: SpecVersions::default(),

@@ -132,14 +132,15 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 /// Takes the lock. Waits for a daemon, which holds it only during its passes, and for a process that
 /// released it meanwhile or only tried to take it.
 fn lock<K: Kernel>() -> Result<K::LockGuard, LockError> {
-    let held = match K::lock() {
+    let lock = K::Lock::default();
+    let held = match K::lock(&lock) {
         Err(LockError::Held(holder)) if holder.as_ref().is_none_or(is_daemon) => holder,
         other => return other,
     };
     let end = Instant::now() + LOCK_TIMEOUT;
     while Instant::now() < end {
         std::thread::sleep(Duration::from_millis(20));
-        if let Some(guard) = K::try_lock()? {
+        if let Some(guard) = K::try_lock(&lock)? {
             return Ok(guard);
         }
     }

@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::error::Error;
 use crate::workspace::Workspace;
 
-/// What the compiler is told: a guest of any distribution runs the program.
+/// The compiler's options: linked statically, so that a guest of any distribution runs the program.
 const OPTIONS: [&str; 4] = ["-O2", "-Wall", "-Werror", "-static"];
 
 /// Compiles it with the C compiler that Rust links with, and returns its path.

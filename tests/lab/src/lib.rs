@@ -10,6 +10,7 @@ use std::time::Duration;
 use nix::sched::{CloneFlags, setns, unshare};
 
 pub mod clock;
+pub mod descriptors;
 pub mod dice;
 pub mod disk;
 pub mod endpoint;

@@ -222,7 +222,10 @@ fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
 fn changes(mut bytes: &[u8]) -> Vec<AddressChange> {
     let mut changes = Vec::new();
     while bytes.len() >= 16 {
-        let length = usize::try_from(u32_at(bytes, 0)).expect("it fits").min(bytes.len());
+        let length = usize::try_from(u32_at(bytes, 0)).expect("it fits");
+        if length > bytes.len() {
+            break;
+        }
         let verb = match u16_at(bytes, 4) {
             NEW_ADDRESS => Some(Verb::Add),
             DELETE_ADDRESS => Some(Verb::Remove),
@@ -242,9 +245,9 @@ fn changes(mut bytes: &[u8]) -> Vec<AddressChange> {
 fn address(mut attributes: &[u8]) -> Option<IpAddr> {
     let mut found = None;
     while attributes.len() >= 4 {
-        let length = usize::from(u16_at(attributes, 0)).clamp(4, attributes.len());
+        let length = usize::from(u16_at(attributes, 0)).max(4);
         let kind = u16_at(attributes, 2);
-        let value = &attributes[4..length];
+        let value = attributes.get(4..length)?;
         let address = || match value.len() {
             4 => <[u8; 4]>::try_from(value).ok().map(IpAddr::from),
             _ => <[u8; 16]>::try_from(value).ok().map(IpAddr::from),

@@ -63,10 +63,12 @@ impl From<Output> for Answer {
 
 impl Fixture {
     /// Creates a new namespace with the table of these `ipvsadm` rules and a device `eth0` for
-    /// VIPs.
+    /// VIPs. The addresses of services are local, so that no plan warns that they are not.
     pub(crate) fn new(rules: &str) -> Self {
         fresh_namespace();
         run("ip link add eth0 up type dummy");
+        run("ip route add local 192.0.2.0/24 dev lo");
+        run("ip route add local 2001:db8::/32 dev lo");
         if !rules.is_empty() {
             run_with("ipvsadm -R", rules);
         }
@@ -107,10 +109,16 @@ impl Fixture {
         command.output().unwrap().into()
     }
 
-    /// Runs the program, asserts status 0 and an empty stderr, and returns stdout.
+    /// Runs the program, asserts status 0 and an empty stderr, and returns stdout. Warnings of services that no
+    /// client reaches do not count: many specs of these tests serve none.
     pub(crate) fn done(&self, arguments: &str) -> String {
         let Answer { status, stdout, stderr } = self.evenkeel(arguments);
-        assert_eq!((status, &*stderr), (0, ""), "{arguments}: {stdout}");
+        let is_of_clients = |line: &str| {
+            line.starts_with("warning: no client reaches ")
+                || line.starts_with("warning: new clients of ")
+        };
+        let others: Vec<&str> = stderr.lines().filter(|line| !is_of_clients(line)).collect();
+        assert_eq!((status, &others[..]), (0, &[][..]), "{arguments}: {stdout}");
         stdout
     }
 

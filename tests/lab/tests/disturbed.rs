@@ -35,17 +35,17 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    pub(crate) fn goes_on(&self) -> bool {
+    pub(crate) fn is_running(&self) -> bool {
         !self.is_over.load(Ordering::SeqCst)
     }
 
-    /// Waits for that time, or until the run is over; returns whether it goes on.
+    /// Waits for that time, or until the run is over; returns whether it continues.
     pub(crate) fn pause(&self, time: Duration) -> bool {
         let end = Instant::now() + time;
-        while self.goes_on() && Instant::now() < end {
+        while self.is_running() && Instant::now() < end {
             sleep(LOOK.min(end.saturating_duration_since(Instant::now())));
         }
-        self.goes_on()
+        self.is_running()
     }
 
     /// Ends the run when the value is dropped, also by a panic.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::RandomState;
 use std::net::IpAddr;
 
-use evenkeel_control::{LockError, LockGuard, PendingElsewhere};
+use evenkeel_control::{Lock, LockError, LockGuard, PendingElsewhere};
 use evenkeel_engine::{
     HostKernel, Journalled, Kernel, KernelError, ReadRequest, Replies, TableDigest,
 };
@@ -39,14 +39,15 @@ pub(crate) struct HookedKernel<H> {
 }
 
 impl<H: Hooks> Kernel for HookedKernel<H> {
+    type Lock = Lock;
     type LockGuard = LockGuard;
 
-    fn lock() -> Result<LockGuard, LockError> {
-        HostKernel::lock()
+    fn lock(lock: &Lock) -> Result<LockGuard, LockError> {
+        HostKernel::lock(lock)
     }
 
-    fn try_lock() -> Result<Option<LockGuard>, LockError> {
-        HostKernel::try_lock()
+    fn try_lock(lock: &Lock) -> Result<Option<LockGuard>, LockError> {
+        HostKernel::try_lock(lock)
     }
 
     fn check_none_pending(lock: Option<&LockGuard>) -> Result<(), PendingElsewhere> {

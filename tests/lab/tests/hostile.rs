@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use evenkeel_lab_tests::dice::TestRng;
 use evenkeel_lab_tests::disk::SmallDisk;
-use evenkeel_lab_tests::endpoint::status;
+use evenkeel_lab_tests::endpoint::{get, status};
 use evenkeel_lab_tests::say;
 use serde_json::Value;
 
@@ -73,7 +73,7 @@ struct Host<'a> {
 }
 
 impl Host<'_> {
-    /// Waits for so many milliseconds of a full run; returns whether the run goes on.
+    /// Waits for so many milliseconds of a full run; returns whether the run continues.
     fn pause(&self, rng: &mut TestRng, milliseconds: RangeInclusive<usize>) -> bool {
         let time =
             Duration::from_millis(rng.between(*milliseconds.start(), *milliseconds.end()) as u64);
@@ -114,6 +114,7 @@ fn vips_come_back_and_the_host_converges_whatever_happens_at_once() {
     fixture.replace(&writer.good());
     let daemon = Daemon::start(&fixture);
     wait_until_bound(&ledger);
+    wait_until_complete();
 
     let (run, timeline) = (Run::default(), Timeline::default());
     let pace = if length < FULL / 5 { SHORT_PACE } else { 1.0 };
@@ -178,6 +179,19 @@ fn wait_until_bound(ledger: &Ledger) {
     }
 }
 
+/// Waits for the first pass and requests the metrics, so that the daemon has opened all that it keeps open.
+fn wait_until_complete() {
+    let begin = Instant::now();
+    while status().is_none_or(|status| status["state"] != "ok") || get("/metrics").is_none() {
+        assert!(
+            begin.elapsed() < PATIENCE,
+            "not ok at the start: {:#}",
+            status().unwrap_or_default()
+        );
+        sleep(Duration::from_millis(20));
+    }
+}
+
 /// Closes the daemon's log and starts it again a while later, twice in the first half, and closes the log of the
 /// last one near the end. Returns samples of the last one, from the second half.
 fn close_logs(host: &Host<'_>, length: Duration) -> Samples {
@@ -229,7 +243,7 @@ fn restart(host: &Host<'_>) {
 }
 
 /// Waits until `ipvsadm`, `ip` and `evenkeel plan` agree that the host matches that spec, and then until the daemon
-/// says so. Returns how long the first took.
+/// reports it. Returns how long the first took.
 fn converge(host: &Host<'_>, text: &str, length: Duration) -> Duration {
     let begin = Instant::now();
     let limit = if length < FULL { CONVERGED_SHORT } else { CONVERGED };
@@ -277,7 +291,7 @@ fn finish(host: &Host<'_>, results: &Results, floor: &mut Floor) {
     let alarms: Vec<_> =
         host.daemon.log.lines().iter().filter(|line| is_alarm(&line.text)).cloned().collect();
     for line in alarms {
-        host.run.fail(format!("the daemon's log says: {}", line.text));
+        host.run.fail(format!("an alarm in the daemon's log: {}", line.text));
     }
     for fault in host.ledger.faults() {
         host.run.fail(fault);

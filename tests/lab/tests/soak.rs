@@ -91,7 +91,7 @@ fn a_host_under_all_disturbances_at_once_converges_and_nothing_leaks() {
         let _ending = shared.run.ending();
         let (shared, fixture, writer) = (&shared, &fixture, &mut writer);
         let mut daemon = fixture.watch();
-        threads.spawn(move || versions::write(shared, fixture, writer, rng(1)));
+        threads.spawn(move || versions::write(shared, fixture, writer, rng(1), length));
         threads.spawn(move || chaos::break_table(shared, rng(2)));
         threads.spawn(move || chaos::take_vip(shared, rng(3)));
         threads.spawn(move || chaos::scrape(shared));
@@ -187,7 +187,7 @@ fn finish(
         shared.run.fail(format!("other programs' objects at the end: {harm}"));
     }
     for line in fixture.alarms() {
-        shared.run.fail(format!("the daemon's log says: {line}"));
+        shared.run.fail(format!("an alarm in the daemon's log: {line}"));
     }
     for change in samples.changes() {
         if change.is_leak() && (length >= FULL || change.name == "descriptors") {

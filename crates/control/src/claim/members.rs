@@ -64,12 +64,31 @@ struct Reading {
     is_whole: bool,
 }
 
-/// Lists the members in the calling thread's network namespace.
-///
-/// # Errors
-/// Neither the kernel nor `/proc` lists them.
-pub(super) fn members() -> io::Result<BTreeSet<Member>> {
-    whole(ask_kernel).or_else(|error| whole(read_proc).map_err(|_| error))
+/// Lists the members in the network namespace in which it was opened.
+#[derive(Debug)]
+pub(super) struct Lister {
+    /// Kept from one list to the next; `None` where the kernel lists nothing.
+    socket: Option<OwnedFd>,
+}
+
+impl Lister {
+    /// Opens one in the calling thread's network namespace.
+    pub(super) fn open() -> Self {
+        Self { socket: socket().ok() }
+    }
+
+    /// Lists the members.
+    ///
+    /// # Errors
+    /// Neither the kernel nor `/proc` lists them.
+    pub(super) fn list(&mut self) -> io::Result<BTreeSet<Member>> {
+        let Some(socket) = &self.socket else { return whole(read_proc) };
+        whole(|| ask_kernel(socket)).or_else(|error| {
+            // Parts of an answer may be left in it.
+            self.socket = None;
+            whole(read_proc).map_err(|_| error)
+        })
+    }
 }
 
 fn whole(read: impl Fn() -> io::Result<Reading>) -> io::Result<BTreeSet<Member>> {
@@ -95,16 +114,20 @@ impl Reading {
     }
 }
 
-fn ask_kernel() -> io::Result<Reading> {
+fn socket() -> io::Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC;
     let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, Some(SOCK_DIAG))?;
     set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE))?;
-    send(&socket, &request(), SendFlags::empty())?;
+    Ok(socket)
+}
+
+fn ask_kernel(socket: &OwnedFd) -> io::Result<Reading> {
+    send(socket, &request(), SendFlags::empty())?;
     BUFFER.with_borrow_mut(|buffer| {
         buffer.resize(RECEIVE, 0);
         let mut reading = Reading { is_whole: true, ..Reading::default() };
         loop {
-            let piece = receive(&socket, buffer)?;
+            let piece = receive(socket, buffer)?;
             let mut members = BTreeSet::new();
             let end = entries(piece, &mut members)?;
             // The end of the list can come alone.
@@ -270,7 +293,8 @@ mod tests {
 
     #[test]
     fn the_kernel_and_proc_list_the_same() {
-        let by_kernel = match ask_kernel() {
+        let socket = socket().expect("a socket");
+        let by_kernel = match ask_kernel(&socket) {
             // A kernel without the module.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return,
             listed => listed.expect("a list").members,
@@ -278,7 +302,7 @@ mod tests {
         // Other tests come and go.
         let agrees = (0..100).any(|_| by_kernel == read_proc().expect("a list").members)
             || (0..100).any(|_| {
-                ask_kernel().expect("a list").members == read_proc().expect("a list").members
+                ask_kernel(&socket).expect("a list").members == read_proc().expect("a list").members
             });
         assert!(agrees);
     }

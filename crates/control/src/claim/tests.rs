@@ -33,7 +33,7 @@ fn a_claim_is_visible_until_it_is_dropped_and_excludes_only_its_own_part() {
 #[test]
 fn a_process_that_only_tries_keeps_others_out_for_a_moment() {
     let Some(role) = role("trying") else { return };
-    let trying = role.begin().expect("it can be made");
+    let trying = role.join(role.groups(Stage::Trying), Name::bind).expect("it can be made");
     assert!(role.claim().expect("it can be made").is_none());
     assert_eq!(role.owner().expect("a list"), Owner::None);
     drop(trying);

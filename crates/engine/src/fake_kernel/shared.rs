@@ -34,14 +34,15 @@ impl SharedKernel {
 }
 
 impl Kernel for SharedKernel {
+    type Lock = ();
     type LockGuard = ();
 
-    fn lock() -> Result<(), LockError> {
-        FakeKernel::lock()
+    fn lock(lock: &()) -> Result<(), LockError> {
+        FakeKernel::lock(lock)
     }
 
-    fn try_lock() -> Result<Option<()>, LockError> {
-        FakeKernel::try_lock()
+    fn try_lock(lock: &()) -> Result<Option<()>, LockError> {
+        FakeKernel::try_lock(lock)
     }
 
     fn check_none_pending(lock: Option<&()>) -> Result<(), PendingElsewhere> {

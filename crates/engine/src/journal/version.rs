@@ -1,11 +1,11 @@
-//! Tells whether another process has written the journal.
+//! Detects that another process has written the journal.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 use crate::StateDir;
 
-/// Identifies a version of the journal's file: whoever writes the journal replaces the file.
+/// Identifies a version of the journal's file: each writing replaces the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JournalVersion {
     inode: u64,

@@ -15,8 +15,22 @@ fn from_pieces(text: &str) -> Option<Spec> {
 }
 
 /// Lines that are likely to break cutting.
-const LINES: [&str; 48] = [
+const LINES: [&str; 62] = [
     "version: 1",
+    "{}",
+    "{ version: 1 }",
+    "[]",
+    "~",
+    "null",
+    "&a {}",
+    "!!map {}",
+    "? version",
+    ": 1",
+    "  &a {}",
+    "  !!map {}",
+    "  { modules: [] }",
+    "  ~",
+    "  : 1",
     "services:",
     "services: # all of them",
     "pools:",
@@ -79,6 +93,14 @@ proptest! {
             let whole = serde_yaml::from_str::<Spec>(&text);
             prop_assert_eq!(format!("{:?}", Ok::<_, String>(spec)), format!("{:?}", whole.map_err(|e| e.to_string())));
         }
+    }
+}
+
+#[test]
+fn a_second_value_beside_a_section_or_an_observation_is_refused_in_pieces_too() {
+    for text in ["observed:\n  {}\n  {}\n", "version: 1\n{}\n", "{}\nversion: 1\n"] {
+        assert!(serde_yaml::from_str::<Spec>(text).is_err(), "{text}");
+        assert!(from_pieces(text).is_none(), "{text}");
     }
 }
 

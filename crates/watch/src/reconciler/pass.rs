@@ -234,8 +234,9 @@ impl<K: Kernel> Reconciler<K> {
     }
 
     fn lock(&mut self) -> Result<PassLock<K::LockGuard>, PassError> {
+        let lock = &self.lock;
         let finds_holder = self.report.should_find_lock_holder();
-        let take = || if finds_holder { K::lock().map(Some) } else { K::try_lock() };
+        let take = || if finds_holder { K::lock(lock).map(Some) } else { K::try_lock(lock) };
         match self.bound_vips.shared().lock_for_pass::<K>(&self.options.state, take) {
             Ok(Some(lock)) => Ok(lock),
             Ok(None) => Err(self.report.locked()),

@@ -104,6 +104,7 @@ fn wait<K: Kernel>(
     marker: &PendingMarker,
     reserve: &mut impl FnMut(bool),
 ) -> Result<Option<TimedOut<K::LockGuard>>, WorkflowError> {
+    let lock = K::Lock::default();
     loop {
         marker.maintain();
         let remaining = match watch.poll(state) {
@@ -119,7 +120,7 @@ fn wait<K: Kernel>(
         };
         reserve(!is_over);
         // The applying process holds the lock while it runs.
-        if is_over && let Some(lock) = K::try_lock()? {
+        if is_over && let Some(lock) = K::try_lock(&lock)? {
             // The apply may have finished between the reading and the lock.
             match (remaining, watch.poll(state)) {
                 (_, TimeLeft::Nothing | TimeLeft::Unknown) => return Ok(None),

@@ -61,7 +61,11 @@ fn neighbours_are_applied_edited_repaired_and_deleted() {
     assert_eq!(neighbours().len(), 1);
     fixture.apply("version: 1\nvips: [{ address: 192.0.2.9, interface: eth0 }]\nservices: []\n");
     assert_eq!(neighbours(), none);
-    fixture.apply(SPEC);
+    // The VIP leaves, and nothing that serves clients stays.
+    fixture.write("spec.yaml", SPEC);
+    let refused = fixture.evenkeel("apply --yes spec.yaml");
+    assert!(refused.status == 3 && refused.stderr.contains("guard empty"), "{refused:?}");
+    fixture.done("apply --yes spec.yaml --allow empty");
     assert_eq!(neighbours(), applied);
     fixture.done("teardown --yes");
     assert_eq!(neighbours(), none);
@@ -207,7 +211,9 @@ fn entries_that_the_kernel_deletes_with_the_last_address_are_added_again() {
     assert_eq!(neighbours(), expected("01"));
     let edited = with(vip).replace("00:01'", "00:0c'");
     for (spec, mac) in [(with(labelled), "01"), (edited, "0c"), (spec.clone(), "01")] {
-        fixture.apply(&spec);
+        fixture.write("spec.yaml", &spec);
+        // The last one lists no VIP any more.
+        fixture.done("apply --yes spec.yaml --allow empty");
         assert_eq!(neighbours(), expected(mac), "{spec}");
         fixture.assert_in_sync("spec.yaml");
     }

@@ -21,7 +21,7 @@ const LINES: usize = 400_000;
 /// Written for each of many connections that send nothing.
 const OF_NO_USE: &str = "the oldest idle connection";
 
-/// How soon the reader of a log does what it is told.
+/// How soon the reader of a log follows a request.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Neither waits nor ends the process.
@@ -172,7 +172,7 @@ fn start(fixture: &Fixture, log: &Arc<Log>) -> Running {
     Running { child, orders, log_end }
 }
 
-/// Reads lines until it is told to close the log.
+/// Reads lines until a request to close the log.
 fn read(reader: UnixStream, orders: &Orders, log: &Log) {
     let mut reader = BufReader::new(reader);
     let mut line = Vec::new();

@@ -7,11 +7,11 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use evenkeel_lab_tests::clock::Stepped;
+use evenkeel_lab_tests::descriptors::FewDescriptors;
 use evenkeel_lab_tests::dice::TestRng;
 use evenkeel_lab_tests::disk::SmallDisk;
 use evenkeel_lab_tests::endpoint::{ENDPOINT, get};
 use nix::sys::signal::Signal;
-use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use super::Host;
 use super::timeline::Disturbance;
@@ -48,25 +48,12 @@ pub(super) fn hold_log(host: &Host<'_>, mut rng: TestRng) {
 /// Leaves the daemon few descriptors, and gives them back.
 pub(super) fn limit_descriptors(host: &Host<'_>, mut rng: TestRng) {
     while host.pause(&mut rng, 4_000..=10_000) {
-        let pid = host.daemon.pid();
-        let Some(limit) = limit_that_leaves(pid, rng.between(0, FEW)) else { continue };
-        let process = Pid::from_raw(pid.try_into().unwrap());
-        let set = |limit| prlimit(process, Resource::Nofile, limit);
-        let _during = host.timeline.during(Disturbance::FewDescriptors);
-        // The process may have ended meanwhile.
-        let Ok(before) = set(Rlimit { current: Some(limit), maximum: None }) else { continue };
+        let during = host.timeline.during(Disturbance::FewDescriptors);
+        let few = FewDescriptors::leave(host.daemon.pid(), rng.between(0, FEW));
         host.pause(&mut rng, 1_000..=3_000);
-        let _restored = set(before);
+        drop(few);
+        drop(during);
     }
-}
-
-/// Returns the limit with which a process can open `left` descriptors more; `None` if it has ended.
-fn limit_that_leaves(pid: u32, left: usize) -> Option<u64> {
-    let open = fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten();
-    let open = open.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let open: std::collections::BTreeSet<u64> = open.collect();
-    let mut free = (0..).filter(|number| !open.contains(number));
-    free.nth(left)
 }
 
 /// Holds all names and ports that a process without privileges can hold, but for the endpoint's.
@@ -158,7 +145,7 @@ pub(super) fn idle(host: &Host<'_>, mut rng: TestRng) {
             let read = client.read(&mut [0; 16]);
             read.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
         });
-        while clients.len() < IDLE && host.run.goes_on() {
+        while clients.len() < IDLE && host.run.is_running() {
             let connected = TcpStream::connect_timeout(&endpoint, Duration::from_millis(100));
             let Ok(client) = connected else { break };
             client.set_nonblocking(true).unwrap();
@@ -193,12 +180,4 @@ pub(super) fn scrape(host: &Host<'_>, mut rng: TestRng) {
             host.count("answers to requests");
         }
     }
-}
-
-#[test]
-fn a_limit_leaves_that_many_descriptors() {
-    let limit = limit_that_leaves(std::process::id(), 0).unwrap();
-    let open = fs::read_dir("/proc/self/fd").unwrap().count();
-    assert!(limit > 2 && limit <= open as u64, "{limit}, {open}");
-    assert!(limit_that_leaves(std::process::id(), 3).unwrap() >= limit + 3);
 }

@@ -51,7 +51,7 @@ struct Seen {
 #[derive(Debug)]
 pub(super) struct Ledger {
     owners: BTreeMap<OnLink, Owner>,
-    /// Addresses of other programs that nobody may remove.
+    /// Addresses of other programs, which must stay.
     foreign: BTreeSet<OnLink>,
     seen: Mutex<Seen>,
     is_over: AtomicBool,
@@ -151,7 +151,7 @@ impl Ledger {
         self.seen.lock().unwrap().faults.clone()
     }
 
-    /// Returns the number of events about addresses of nobody.
+    /// Returns the number of events about addresses that neither program binds.
     pub(super) fn other_events(&self) -> usize {
         self.seen.lock().unwrap().events
     }

@@ -104,7 +104,7 @@ pub(super) fn take_vips(host: &Host<'_>, mut rng: TestRng, links: Links) {
     }
 }
 
-/// Adds and removes thousands of addresses a second on a link of nobody, in bursts.
+/// Adds and removes thousands of addresses a second on a link that neither program uses, in bursts.
 pub(super) fn storm(host: &Host<'_>, mut rng: TestRng, links: Links) {
     let socket = RouteSocket::open();
     let all: Vec<IpAddr> = (0..BATCH)
@@ -130,7 +130,7 @@ pub(super) fn storm(host: &Host<'_>, mut rng: TestRng, links: Links) {
     }
 }
 
-/// Sets a link of nobody down and up, and takes the carrier of the links with VIPs for moments, as when a cable is
+/// Sets a link that neither program uses down and up, and takes the carrier of the links with VIPs for moments, as when a cable is
 /// pulled: this does not itself remove addresses, while a link that is set down would lose those of IPv6.
 pub(super) fn flap(host: &Host<'_>, mut rng: TestRng, links: Links) {
     let socket = RouteSocket::open();

@@ -29,8 +29,8 @@ const IN: Duration = Duration::from_secs(30 * 60);
 const LONGEST: usize = 10;
 const LINES: usize = 12;
 
-/// What the printed lines of the log have; beside them is the one that says that the VIP was bound.
-const TOLD: [&str; 6] = [" pass ", "SIGHUP", "activated", " state", " WARN ", " ERROR "];
+/// The words of the log lines that are printed, beside the line of the VIP that was bound.
+const PRINTED: [&str; 6] = [" pass ", "SIGHUP", "activated", " state", " WARN ", " ERROR "];
 
 /// What a run results in beside what its host shows.
 pub(super) struct Results {
@@ -67,11 +67,7 @@ impl Results {
         for (what, number) in &*host.counts.lock().unwrap() {
             say(&format!("  {what:<42}{number:>8}"));
         }
-        say(&format!(
-            "  {:<42}{:>8}",
-            "events about addresses of nobody",
-            host.ledger.other_events()
-        ));
+        say(&format!("  {:<42}{:>8}", "events about other addresses", host.ledger.other_events()));
         say(&format!("{:<44}{:>6.0} %", "the processor was idle", self.idle * 100.0));
         say("held by the last daemon, medians of the second half's quarters");
         for change in self.samples.changes() {
@@ -86,7 +82,7 @@ impl Results {
     }
 
     /// Prints the outages during each kind of disturbance. As several are under way at any time, it is the
-    /// difference to the other kinds that says something.
+    /// difference to the other kinds that is meaningful.
     fn print_disturbances(&self, host: &Host<'_>, outages: &[Outage]) {
         say(&format!(
             "\n{:<26}{:>6}{:>9}{:>9}{:>9}{:>9}{:>11}",
@@ -206,7 +202,7 @@ fn print_longest(host: &Host<'_>, outages: &[Outage]) {
         let lines = host.daemon.log.between(before, outage.end + Duration::from_millis(20));
         let bound = format!("bound vip={} ", outage.address);
         let is_told =
-            |text: &str| TOLD.iter().any(|word| text.contains(word)) || text.contains(&bound);
+            |text: &str| PRINTED.iter().any(|word| text.contains(word)) || text.contains(&bound);
         for line in lines.iter().filter(|line| is_told(&line.text)).take(LINES) {
             say(&format!("    log {:>6}  {}", since(line.at), line.text));
         }

@@ -18,7 +18,7 @@ const AWAY: Duration = Duration::from_secs(3);
 
 /// Changes the table, in scope, with `ipvsadm`.
 pub(super) fn break_table(shared: &Shared, mut rng: TestRng) {
-    while shared.run.goes_on() {
+    while shared.run.is_running() {
         sleep(Duration::from_millis(rng.between(100, 500) as u64));
         if table::break_one(&mut rng) {
             shared.counts().breaks += 1;
@@ -28,7 +28,7 @@ pub(super) fn break_table(shared: &Shared, mut rng: TestRng) {
 
 /// Unbinds the VIP repeatedly, and measures how long it is missing.
 pub(super) fn take_vip(shared: &Shared, mut rng: TestRng) {
-    while shared.run.goes_on() {
+    while shared.run.is_running() {
         sleep(Duration::from_millis(rng.between(700, 1300) as u64));
         let alone = shared.is_alone.load(Ordering::SeqCst);
         let Some(away) = taken_away() else { continue };
@@ -83,7 +83,7 @@ fn is_here() -> bool {
 
 /// Requests every path of the HTTP endpoint.
 pub(super) fn scrape(shared: &Shared) {
-    while shared.run.goes_on() {
+    while shared.run.is_running() {
         let alone = shared.is_alone.load(Ordering::SeqCst);
         for (path, codes) in [
             ("/metrics", &[200][..]),

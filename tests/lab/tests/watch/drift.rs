@@ -13,6 +13,9 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// The checks take some time as well.
 const LOOK: Duration = Duration::from_millis(500);
 
+/// The longest time for a repair whose cause is the subject of a test, and not its speed.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 const SPEC: &str = "version: 1
 scope: { vips: [192.0.2.0/24, '2001:db8::/32'], fwmarks: [1-9] }
 vips:
@@ -110,11 +113,11 @@ fn drift_of_every_kind_is_repaired_within_an_interval() {
     say(&format!("{} kinds of drift repaired, the slowest after {worst:?}", changes.len()));
 }
 
-/// Tests every kind in a table that is too large to be read completely each time.
+/// In a table that is too large to be read completely at each interval. The first daemon would read it again after an
+/// hour, so the probe of the short interval found what it repairs.
 #[test]
 fn in_a_large_table_visible_drift_is_repaired_within_an_interval_and_the_rest_within_a_longer_one()
 {
-    let host = Host::new();
     let mut spec = SPEC.to_owned();
     for number in 1..=80 {
         spec.push_str(&format!(
@@ -122,23 +125,27 @@ fn in_a_large_table_visible_drift_is_repaired_within_an_interval_and_the_rest_wi
             100 + number
         ));
     }
-    let _daemon = host.watching(&spec, "--interval 1s --full-interval 4s");
-    std::thread::sleep(INTERVAL);
-    let before = everything();
-    for (change, bound) in [
-        ("ipvsadm -e -t 192.0.2.150:8080 -r 10.2.0.50 -g -w 3", INTERVAL),
-        ("ipvsadm -D -t 192.0.2.180:8080", INTERVAL),
-        ("ipvsadm -E -t 192.0.2.150:8080 -s rr", INTERVAL),
-        ("ipvsadm -e -t 192.0.2.1:80 -r 10.0.0.1 -g -w 5", INTERVAL),
-        ("ipvsadm -e -f 7 -r 10.1.0.5:0 -i", INTERVAL),
-        ("ipvsadm --set 800 0 0", INTERVAL),
-        ("sysctl -w net.ipv4.vs.expire_nodest_conn=0", INTERVAL),
-        ("ip addr del 192.0.2.1/32 dev eth0", INTERVAL),
-        // The probe does not cover a threshold on a service without one in the spec.
-        ("ipvsadm -e -t 192.0.2.150:8080 -r 10.2.0.50 -g -w 1 -x 9", Duration::from_secs(4)),
-    ] {
-        run(change);
-        assert!(within(bound + LOOK, || everything() == before), "{change}: {:#?}", everything());
+    // The probe does not cover a threshold on a service without one in the spec.
+    let not_visible = "ipvsadm -e -t 192.0.2.150:8080 -r 10.2.0.50 -g -w 1 -x 9";
+    let visible = [
+        "ipvsadm -e -t 192.0.2.150:8080 -r 10.2.0.50 -g -w 3",
+        "ipvsadm -D -t 192.0.2.180:8080",
+        "ipvsadm -E -t 192.0.2.150:8080 -s rr",
+        "ipvsadm -e -t 192.0.2.1:80 -r 10.0.0.1 -g -w 5",
+        "ipvsadm -e -f 7 -r 10.1.0.5:0 -i",
+        "ipvsadm --set 800 0 0",
+        "sysctl -w net.ipv4.vs.expire_nodest_conn=0",
+        "ip addr del 192.0.2.1/32 dev eth0",
+    ];
+    for (full_interval, changes) in [("1h", &visible[..]), ("4s", &[not_visible])] {
+        let host = Host::new();
+        let _daemon =
+            host.watching(&spec, &format!("--interval 1s --full-interval {full_interval}"));
+        let before = everything();
+        for change in changes {
+            run(change);
+            assert!(within(PATIENCE, || everything() == before), "{change}: {:#?}", everything());
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! A lost VIP is bound again while the daemon does something else; the order of events shows it, no time.
 
 use evenkeel_control::Lock;
+use evenkeel_lab_tests::descriptors::FewDescriptors;
 use nix::sys::ptrace;
 use nix::sys::wait::{WaitPidFlag, waitpid};
 
@@ -73,7 +74,13 @@ fn a_vip_is_bound_again_while_the_reconciler_makes_no_progress() {
 fn no_vip_is_bound_again_while_another_process_holds_the_lock_or_the_daemon_is_paused() {
     let host = Host::new();
     let _daemon = host.watching(SPEC, "--interval 1h");
-    let lock = Lock::of_namespace().try_acquire().unwrap().expect("no pass is made");
+    let mut lock = None;
+    // A pass may be under way.
+    let is_acquired = || {
+        lock = Lock::of_namespace().try_acquire().unwrap();
+        lock.is_some()
+    };
+    assert!(within(REPORTED, is_acquired));
     for vip in VIPS {
         unbind(vip);
     }
@@ -93,6 +100,43 @@ fn no_vip_is_bound_again_while_another_process_holds_the_lock_or_the_daemon_is_p
     assert!(VIPS.iter().all(|vip| !is_bound(vip)));
     assert_eq!(host.evenkeel("resume").0, 0);
     assert!(VIPS.iter().all(|vip| is_bound(vip)));
+}
+
+/// All descriptors of the process are in use; a pass would need some.
+#[test]
+fn a_vip_is_bound_again_by_a_daemon_that_can_open_nothing() {
+    let host = Host::new();
+    let daemon = host.watching(SPEC, "--interval 1s");
+    let few = FewDescriptors::leave(daemon.child.id(), 0).unwrap();
+    for vip in VIPS {
+        unbind(vip);
+        assert!(within(REPORTED, || is_bound(vip)), "{vip}: {}", daemon.log());
+    }
+    assert!(within(REPORTED, || daemon.log().contains("Too many open files")), "{}", daemon.log());
+    drop(few);
+    let log = "a lost VIP was bound again at once";
+    let is_counted = || daemon.log().matches(log).count() == VIPS.len();
+    assert!(within(REPORTED, is_counted), "{}", daemon.log());
+    host.wait_for_state("ok");
+}
+
+/// poll(2) fails while the limit of descriptors is lower than their number.
+#[test]
+fn address_changes_are_followed_again_after_the_daemon_could_not_wait_for_them() {
+    let host = Host::new();
+    let daemon = host.watching(SPEC, "--interval 1h");
+    let limit = |soft| run(&format!("prlimit --pid {} --nofile={soft}:", daemon.child.id()));
+    limit(0);
+    unbind(VIPS[0]);
+    let has_failed = || daemon.log().contains("cannot wait for address changes");
+    assert!(within(REPORTED, has_failed), "{}", daemon.log());
+    limit(1024);
+    for vip in VIPS {
+        let is_bound = || is_bound(vip);
+        assert!(within(2 * REPORTED, is_bound), "{}", daemon.log());
+        unbind(vip);
+        assert!(within(2 * REPORTED, is_bound), "{}", daemon.log());
+    }
 }
 
 #[test]

@@ -2,8 +2,8 @@
 //! reading that the system refuses is repeated.
 
 use evenkeel_control::{Client, EventKind};
+use evenkeel_lab_tests::descriptors::FewDescriptors;
 use evenkeel_lab_tests::netns::NamedNamespace;
-use rustix::process::{Pid as ProcessId, Resource, Rlimit, getrlimit, prlimit};
 
 use super::subscription::wait_for;
 use super::*;
@@ -168,43 +168,6 @@ fn the_addresses_are_those_of_the_daemons_namespace() {
     assert!(within(Duration::from_secs(5), is_enforced), "{}", daemon.log());
 }
 
-/// Lets the daemon open no further file, or as many as before.
-struct NoFiles {
-    process: ProcessId,
-    before: Rlimit,
-}
-
-impl NoFiles {
-    fn of(daemon: &Daemon) -> Self {
-        let process = ProcessId::from_raw(daemon.child.id().try_into().unwrap()).unwrap();
-        // The lowest descriptor that is ever free: the daemon may be closing one, such as that of the
-        // connection that answered the last `status`.
-        let samples = (0..50).map(|_| {
-            std::thread::sleep(Duration::from_millis(10));
-            lowest_free_descriptor(daemon)
-        });
-        let free = samples.min().unwrap();
-        // The daemon has inherited the limits of this process.
-        let maximum = getrlimit(Resource::Nofile).maximum;
-        let limit = Rlimit { current: Some(free), maximum };
-        let before = prlimit(Some(process), Resource::Nofile, limit).unwrap();
-        Self { process, before }
-    }
-}
-
-fn lowest_free_descriptor(daemon: &Daemon) -> u64 {
-    let names = std::fs::read_dir(format!("/proc/{}/fd", daemon.child.id())).unwrap();
-    let open: Vec<u64> =
-        names.map(|it| it.unwrap().file_name().to_str().unwrap().parse().unwrap()).collect();
-    (0..).find(|descriptor| !open.contains(descriptor)).unwrap()
-}
-
-impl Drop for NoFiles {
-    fn drop(&mut self) {
-        prlimit(Some(self.process), Resource::Nofile, self.before).unwrap();
-    }
-}
-
 #[test]
 fn a_spec_that_cannot_be_opened_for_lack_of_descriptors_is_enforced_within_the_interval() {
     const INTERVAL: Duration = Duration::from_secs(4);
@@ -212,7 +175,7 @@ fn a_spec_that_cannot_be_opened_for_lack_of_descriptors_is_enforced_within_the_i
     run("ip address add 203.0.113.5/24 dev eth0");
     let daemon = host.watching(&spec("10.0.0.10"), "--interval 4s");
     let before = table();
-    let no_files = NoFiles::of(&daemon);
+    let no_files = FewDescriptors::leave(daemon.child.id(), 0).unwrap();
     host.write("spec.yaml", LOCAL);
     let message = "cannot read ";
     let is_refused = || daemon.log().contains(message);
@@ -228,5 +191,6 @@ fn a_spec_that_cannot_be_opened_for_lack_of_descriptors_is_enforced_within_the_i
     assert!(within(INTERVAL + ENFORCED, is_enforced), "{}", daemon.log());
     say(&format!("read {:?} after descriptors were available", begin.elapsed()));
     host.wait_for_state("ok");
-    assert_eq!(daemon.log().matches("cannot read /").count(), 1, "{}", daemon.log());
+    let message = format!("cannot read {}", host.path("specs/spec.yaml").display());
+    assert_eq!(daemon.log().matches(&message).count(), 1, "{}", daemon.log());
 }

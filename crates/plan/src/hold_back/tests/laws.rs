@@ -180,7 +180,7 @@ proptest! {
             steps.iter().filter_map(|op| Some((op.object(), op.service()?))).collect();
         let held_back = touched.iter().filter(|(_, service)| *service == held);
         let omitted = omitted(&steps, &live, &held_back.map(|(object, _)| object.clone()).collect());
-        for op in omitted.iter().map(|place| &steps[*place]) {
+        for (op, _) in steps.iter().zip(omitted).filter(|(_, is_omitted)| *is_omitted) {
             let Some(service) = op.service().filter(|service| service != held) else {
                 let is_vip = matches!(op, Op::Bind { .. } | Op::Unbind { .. });
                 prop_assert!(is_vip || op.service().is_some(), "{op:?}");

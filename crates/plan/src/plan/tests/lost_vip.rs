@@ -4,8 +4,6 @@ use evenkeel_model::Family;
 
 use super::*;
 
-const SECOND: usize = 2;
-
 /// Two services; the first one has a VIP.
 fn wanted() -> Desired {
     let mut wanted = spec([on(1), on(2)].map(|key| (key, service([(at(1), weighing(2))]))));
@@ -61,7 +59,7 @@ fn a_vip_of_fwmark_services_is_bound_first_if_those_of_its_family_serve() {
         wanted.vips.insert(vip(1), Vip::default());
         let found = live([(mark(family), value(1))]);
         let [place, steps] = place(&wanted, &found);
-        assert_eq!((place == 0, steps), (is_first, SECOND), "{family:?}");
+        assert_eq!((place == 0, steps), (is_first, 2), "{family:?}");
     }
 }
 

@@ -83,7 +83,8 @@ fn assert_keeps<T>(fixture: &Fixture, vip: &str, connections: &str, open: T) {
     );
     drop(open);
     let answer = fixture.evenkeel("plan --detailed-exitcode spec.yaml");
-    assert_eq!((answer.status, &*answer.stderr), (2, ""), "{answer:?}");
+    assert_eq!(answer.status, 2, "{answer:?}");
+    assert!(!answer.stderr.contains("would refuse this plan"), "{answer:?}");
 }
 
 #[test]

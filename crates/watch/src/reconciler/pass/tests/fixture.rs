@@ -81,7 +81,7 @@ fn reconciler(
     let connect = Box::new(move |_| Ok(connected.clone()));
     let parameters = HostParameters::new(BTreeMap::new(), None, HostRequest::AnyHost);
     let follower = Follower::new(Box::new(text.clone()), parameters, options.interval);
-    (Reconciler::new(options, connect, follower, outputs, KeptVips::default()), status)
+    (Reconciler::new(options, connect, follower, outputs, (), KeptVips::default()), status)
 }
 
 impl Fixture {

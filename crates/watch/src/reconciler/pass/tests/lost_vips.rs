@@ -20,7 +20,7 @@ fn rebinder(fixture: &Fixture) -> Rebinder<SharedKernel> {
     let kernel = fixture.kernel.clone();
     let kept = fixture.reconciler.bound_vips.shared().clone();
     let state = fixture.reconciler.options.state.clone();
-    Rebinder::new(Box::new(move |_| Ok(kernel.clone())), kept, state)
+    Rebinder::new(Box::new(move |_| Ok(kernel.clone())), (), kept, state)
 }
 
 fn gone(addresses: &[IpAddr]) -> Change {
