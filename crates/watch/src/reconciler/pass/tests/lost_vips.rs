@@ -170,3 +170,31 @@ fn a_vip_whose_pass_failed_is_not_bound_before_the_next_one() {
     fixture.assert_state(State::Degraded, "vip 192.0.2.1/32 on eth0");
     assert_eq!(rebound(&fixture), 0);
 }
+
+#[test]
+fn vips_that_were_withdrawn_for_a_pass_that_failed_are_bound_again() {
+    let second = "vips: [ { address: 192.0.2.2, interface: eth0 }, ";
+    let mut fixture = Fixture::new(&SPEC.replace("vips: [ ", second));
+    let before = fixture.received();
+    fixture.kernel.get().faults.insert(before, Fault::Vanish);
+    fixture.write(&format!("{SPEC}guards: {{ mass_delete: off }}\n"));
+    let is_unreachable = std::mem::take(&mut fixture.kernel.get().is_unreachable);
+    assert!(is_unreachable, "it was about to unbind the other VIP");
+    fixture.kernel.get().faults.clear();
+    assert_eq!(rebound(&fixture), 1);
+}
+
+#[test]
+fn after_a_pass_that_wrote_the_journal_and_failed_the_vips_of_the_spec_are_bound_again() {
+    for is_in_spec in [true, false] {
+        let fixture = Fixture::new(SPEC);
+        let kept = fixture.reconciler.bound_vips.shared();
+        let state = &fixture.reconciler.options.state;
+        let lock = kept.lock_for_pass::<SharedKernel>(state, || Ok(Some(())));
+        let (journal, _) = state.read(false).expect("it can be read");
+        state.write(&journal).expect("it can be written");
+        kept.keep(|_| is_in_spec, state);
+        drop(lock);
+        assert_eq!(rebound(&fixture), usize::from(is_in_spec));
+    }
+}
