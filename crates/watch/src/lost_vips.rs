@@ -86,7 +86,8 @@ impl KeptVips {
     }
 
     /// Keeps those of the published VIPs that `is_kept` accepts, at the end of a pass that still holds the lock and
-    /// failed before it had read the host: it may have written the journal.
+    /// failed before it had found which VIPs are bound. It may have written the journal, which no other writer has
+    /// done.
     pub(crate) fn keep(&self, is_kept: impl Fn(&Binding) -> bool, state: &StateDir) {
         let journal = state.journal_version();
         let mut kept = self.get();
@@ -146,7 +147,7 @@ pub(crate) struct Rebinder<K: Kernel> {
     connect: Connect<K>,
     /// Open from the start, so that it needs no descriptor later.
     kernel: Option<K>,
-    /// That of the passes, so that it needs none either.
+    /// The lock of the passes, whose sockets stay open.
     lock: K::Lock,
     kept: KeptVips,
     state: StateDir,

@@ -20,6 +20,7 @@ const MAX_LINES: usize = 10;
 pub(super) struct BoundVips {
     shared: KeptVips,
     rebinds: Rebinds,
+    /// Whether the current pass has found them.
     are_observed: bool,
 }
 

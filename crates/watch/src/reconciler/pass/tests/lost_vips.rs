@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use evenkeel_control::{Request, State, Trigger};
-use evenkeel_engine::Journal;
 use evenkeel_engine::fake_kernel::{Fault, SharedKernel};
+use evenkeel_engine::{Journal, Notice};
 use evenkeel_host::Change;
 use evenkeel_plan::Op;
 use rustix::io::Errno;
@@ -185,16 +185,32 @@ fn vips_that_were_withdrawn_for_a_pass_that_failed_are_bound_again() {
 }
 
 #[test]
-fn after_a_pass_that_wrote_the_journal_and_failed_the_vips_of_the_spec_are_bound_again() {
+fn after_a_pass_that_wrote_the_journal_and_failed_vips_are_bound_again() {
+    let mut fixture = Fixture::new(SPEC);
+    let state = fixture.reconciler.options.state.clone();
+    let (mut journal, _) = state.read(false).expect("it can be read");
+    journal.notices.push(Notice::Message("something happened".into()));
+    state.write(&journal).expect("it can be written");
+    let obstruction = state.folder().join("journal.json.new");
+    std::fs::create_dir(&obstruction).expect("a folder");
+    // It reads the notice, and the next pass has to write the journal without it.
+    fixture.pass(Trigger::Signal);
+    std::fs::remove_dir(&obstruction).expect("it is empty");
+    fixture.kernel.get().is_unreachable = true;
+    let before = state.journal_version();
+    fixture.pass(Trigger::Signal);
+    assert_ne!(state.journal_version(), before, "it has written the journal");
+    fixture.kernel.get().is_unreachable = false;
+    assert_eq!(rebound(&fixture), 1);
+}
+
+#[test]
+fn after_a_pass_that_failed_only_vips_that_the_spec_keeps_are_bound_again() {
     for is_in_spec in [true, false] {
         let fixture = Fixture::new(SPEC);
-        let kept = fixture.reconciler.bound_vips.shared();
-        let state = &fixture.reconciler.options.state;
-        let lock = kept.lock_for_pass::<SharedKernel>(state, || Ok(Some(())));
-        let (journal, _) = state.read(false).expect("it can be read");
-        state.write(&journal).expect("it can be written");
-        kept.keep(|_| is_in_spec, state);
-        drop(lock);
+        let (vips, state) =
+            (fixture.reconciler.bound_vips.shared(), &fixture.reconciler.options.state);
+        vips.keep(|_| is_in_spec, state);
         assert_eq!(rebound(&fixture), usize::from(is_in_spec));
     }
 }
