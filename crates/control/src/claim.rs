@@ -33,7 +33,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
 use crate::abstract_socket::{Name, Owner};
 use crate::peer::Process;
 
-use members::{Lister, Member};
+use members::{Member, MemberReader};
 
 /// How many random numbers are tried: each can be in use only by chance.
 const NUMBERS: usize = 16;
@@ -99,7 +99,7 @@ impl Owned {
 /// The sockets with which a role can be claimed, again and again without another descriptor. Child processes do not
 /// inherit them.
 #[derive(Debug)]
-pub(crate) struct Seat {
+pub(crate) struct RoleSockets {
     role: Role,
     // Closed before the listener, so that the name is not free while the claim is still visible. It is
     // also opened after it: of a killed process, the kernel closes the highest descriptors first.
@@ -107,23 +107,23 @@ pub(crate) struct Seat {
     /// Behind the name of the claim.
     listener: UnixListener,
     number: u32,
-    lister: Lister,
+    reader: MemberReader,
 }
 
 /// A claim, until it is dropped or the process ends.
 #[derive(Debug)]
 pub(crate) struct Claim {
-    seat: Seat,
+    sockets: RoleSockets,
     /// All others, listed after the claim was visible.
     others: BTreeSet<Member>,
 }
 
 /// The outcome of an attempt to claim a role.
 #[derive(Debug)]
-pub(crate) enum Claiming {
+pub(crate) enum ClaimOutcome {
     Claimed(Claim),
     /// Another process, or another thread, has it.
-    Taken(Seat),
+    Taken(RoleSockets),
 }
 
 impl Role {
@@ -163,8 +163,8 @@ impl Role {
     /// network namespace; or a system call fails.
     pub(crate) fn claim(self) -> io::Result<Option<Claim>> {
         Ok(match self.open()?.claim()? {
-            Claiming::Claimed(claim) => Some(claim),
-            Claiming::Taken(_) => None,
+            ClaimOutcome::Claimed(claim) => Some(claim),
+            ClaimOutcome::Taken(_) => None,
         })
     }
 
@@ -172,9 +172,9 @@ impl Role {
     ///
     /// # Errors
     /// A system call fails.
-    pub(crate) fn open(self) -> io::Result<Seat> {
+    pub(crate) fn open(self) -> io::Result<RoleSockets> {
         let (member, listener, number) = self.join(NO_GROUPS, Name::bind)?;
-        Ok(Seat { role: self, member, listener, number, lister: Lister::open() })
+        Ok(RoleSockets { role: self, member, listener, number, reader: MemberReader::open() })
     }
 
     /// Claims the role beside others that have it, for a socket that `bind_name` binds to the name of
@@ -219,7 +219,7 @@ impl Role {
     /// The members cannot be listed.
     pub(crate) fn holders(self) -> io::Result<Vec<Name>> {
         let groups = self.groups(Stage::Held);
-        let members = Lister::open().list()?;
+        let members = MemberReader::open().read()?;
         let held = members.into_iter().filter(|member| member.groups == groups);
         Ok(held.map(|member| self.name(member.port)).collect())
     }
@@ -275,12 +275,12 @@ impl Role {
     }
 }
 
-impl Seat {
+impl RoleSockets {
     /// Claims the role, as [`Role::claim`] does.
     ///
     /// # Errors
     /// As there; the sockets are closed then.
-    pub(crate) fn claim(mut self) -> io::Result<Claiming> {
+    pub(crate) fn claim(mut self) -> io::Result<ClaimOutcome> {
         // A process that sees no other member since it became one itself has the role: of two, at
         // least the later one sees the other. While several only try, the one with the smallest number
         // stays, and the others leave at once, so that one of them has the role soon.
@@ -288,7 +288,7 @@ impl Seat {
         self.join(role.groups(Stage::Trying))?;
         let end = Instant::now() + PATIENCE;
         loop {
-            let others = self.lister.list()?.into_iter().filter(|other| other.port != number);
+            let others = self.reader.read()?.into_iter().filter(|other| other.port != number);
             let others: BTreeSet<Member> = others.collect();
             let numbers = |stage| {
                 let groups = role.groups(stage);
@@ -298,14 +298,14 @@ impl Seat {
             match numbers(Stage::Trying).min() {
                 None if !is_held => {
                     self.join(role.groups(Stage::Held))?;
-                    return Ok(Claiming::Claimed(Claim { seat: self, others }));
+                    return Ok(ClaimOutcome::Claimed(Claim { sockets: self, others }));
                 }
                 Some(other) if !is_held && other > number && Instant::now() <= end => {
                     thread::sleep(PAUSE);
                 }
                 _ => {
                     self.join(NO_GROUPS)?;
-                    return Ok(Claiming::Taken(self));
+                    return Ok(ClaimOutcome::Taken(self));
                 }
             }
         }
@@ -322,13 +322,13 @@ impl Claim {
     ///
     /// # Errors
     /// A system call fails; the sockets are closed then.
-    pub(crate) fn release(self) -> io::Result<Seat> {
-        let Self { seat, .. } = self;
-        seat.join(NO_GROUPS)?;
+    pub(crate) fn release(self) -> io::Result<RoleSockets> {
+        let Self { sockets, .. } = self;
+        sockets.join(NO_GROUPS)?;
         // Those who wanted to know who had the role.
-        seat.listener.set_nonblocking(true)?;
-        while seat.listener.accept().is_ok() {}
-        Ok(seat)
+        sockets.listener.set_nonblocking(true)?;
+        while sockets.listener.accept().is_ok() {}
+        Ok(sockets)
     }
 
     /// Whether another process had that role when this claim was made.
@@ -339,7 +339,7 @@ impl Claim {
 
     /// The socket behind the name of the claim.
     pub(crate) fn listener(&self) -> &UnixListener {
-        &self.seat.listener
+        &self.sockets.listener
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use thiserror::Error;
 
-use crate::claim::{Claim, Claiming, Role, Seat, holder};
+use crate::claim::{Claim, ClaimOutcome, Role, RoleSockets, holder};
 use crate::peer::Process;
 
 /// The lock of a network namespace.
@@ -18,19 +18,19 @@ use crate::peer::Process;
 #[derive(Debug, Clone)]
 pub struct Lock {
     role: Role,
-    sockets: Sockets,
+    sockets: KeptSockets,
 }
 
 /// The sockets of a lock while it is not held; `None` before they are opened.
 #[derive(Debug, Clone, Default)]
-struct Sockets(Arc<Mutex<Option<Seat>>>);
+struct KeptSockets(Arc<Mutex<Option<RoleSockets>>>);
 
 /// The right to change things in a network namespace; released on drop or when the process ends.
 #[derive(Debug)]
 pub struct LockGuard {
     /// Child processes do not inherit it. `None` only while it is dropped.
     claim: Option<Claim>,
-    sockets: Sockets,
+    sockets: KeptSockets,
 }
 
 /// Why the lock was not taken.
@@ -49,8 +49,8 @@ pub enum LockError {
     Failed(#[source] io::Error),
 }
 
-impl Sockets {
-    fn get(&self) -> MutexGuard<'_, Option<Seat>> {
+impl KeptSockets {
+    fn get(&self) -> MutexGuard<'_, Option<RoleSockets>> {
         // No invariant spans two statements.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -70,7 +70,7 @@ impl Default for Lock {
 impl Lock {
     /// The lock of the network namespace of the thread that first acquires it.
     pub fn of_namespace() -> Self {
-        Self { role: Role::LOCK, sockets: Sockets::default() }
+        Self { role: Role::LOCK, sockets: KeptSockets::default() }
     }
 
     /// Takes the lock, without waiting for it.
@@ -92,11 +92,11 @@ impl Lock {
     /// [`LockError::NotPermitted`], [`LockError::Failed`].
     pub fn try_acquire(&self) -> Result<Option<LockGuard>, LockError> {
         match self.claim() {
-            Ok(Claiming::Claimed(claim)) => {
+            Ok(ClaimOutcome::Claimed(claim)) => {
                 Ok(Some(LockGuard { claim: Some(claim), sockets: self.sockets.clone() }))
             }
-            Ok(Claiming::Taken(seat)) => {
-                *self.sockets.get() = Some(seat);
+            Ok(ClaimOutcome::Taken(sockets)) => {
+                *self.sockets.get() = Some(sockets);
                 Ok(None)
             }
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
@@ -106,7 +106,7 @@ impl Lock {
         }
     }
 
-    fn claim(&self) -> io::Result<Claiming> {
+    fn claim(&self) -> io::Result<ClaimOutcome> {
         let kept = self.sockets.get().take();
         kept.map_or_else(|| self.role.open(), Ok)?.claim()
     }
@@ -146,7 +146,7 @@ mod tests {
 
     /// A lock for one test; `None` where this process may take none.
     fn lock(of: &str) -> Option<Lock> {
-        may_claim().then(|| Lock { role: Role::LOCK.for_test(of), sockets: Sockets::default() })
+        may_claim().then(|| Lock { role: Role::LOCK.for_test(of), sockets: KeptSockets::default() })
     }
 
     #[test]
@@ -165,7 +165,7 @@ mod tests {
     fn a_lock_that_was_held_is_taken_and_refused_again_without_another_descriptor() {
         use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
         let Some(lock) = lock("lock-descriptors") else { return };
-        let other = Lock { sockets: Sockets::default(), ..lock.clone() };
+        let other = Lock { sockets: KeptSockets::default(), ..lock.clone() };
         drop([lock.acquire(), other.acquire()].map(|it| it.map(drop)));
         let all = getrlimit(Resource::Nofile);
         setrlimit(Resource::Nofile, Rlimit { current: Some(0), ..all }).expect("it may be lowered");
@@ -178,7 +178,7 @@ mod tests {
                 [refused, taken].map(|it| it.map(|guard| guard.is_some()))
             })
             .collect();
-        let without = Lock { sockets: Sockets::default(), ..lock.clone() }.try_acquire();
+        let without = Lock { sockets: KeptSockets::default(), ..lock.clone() }.try_acquire();
         setrlimit(Resource::Nofile, all).expect("it may be raised again");
         assert!(matches!(without, Err(LockError::Failed(_))), "{without:?}");
         for outcome in outcomes {

@@ -1,5 +1,7 @@
 //! A service: what can be edited on it in place, and its real servers.
 
+use std::collections::{VecDeque, vec_deque};
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Drain, Netmask, RealServer, RealServerKey, Scheduler, SchedulerFlags};
@@ -63,12 +65,13 @@ pub struct Persistence {
 ///
 /// Equality is that of the sorted list: the order takes no part in it. Large tables hold tens of
 /// thousands of these, so they lie close together; collecting from an iterator sorts once, where
-/// [`Self::insert`] makes room each time.
+/// [`Self::insert`] makes room each time. Adding the last and removing the first or the last moves no other, so
+/// that the operations of a plan, which are sorted by key, cost the same for each.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(from = "Vec<(RealServerKey, RealServer)>", into = "Vec<(RealServerKey, RealServer)>")]
 pub struct RealServers {
     /// Sorted by key, no key twice.
-    sorted: Vec<(RealServerKey, RealServer)>,
+    sorted: VecDeque<(RealServerKey, RealServer)>,
     /// Places in `sorted`, the oldest real server first; empty where that is the order of the keys,
     /// as in most specs.
     order: Vec<u32>,
@@ -86,7 +89,7 @@ impl RealServers {
         match self.find(&key) {
             Ok(place) => Some(std::mem::replace(&mut self.sorted[place].1, real_server)),
             Err(place) if self.order.is_empty() && place == self.sorted.len() => {
-                self.sorted.push((key, real_server));
+                self.sorted.push_back((key, real_server));
                 None
             }
             Err(place) => {
@@ -102,7 +105,7 @@ impl RealServers {
     /// Removes one.
     pub fn remove(&mut self, key: &RealServerKey) -> Option<RealServer> {
         let place = self.find(key).ok()?;
-        let (_, removed) = self.sorted.remove(place);
+        let (_, removed) = self.sorted.remove(place)?;
         self.order.retain(|at| *at as usize != place);
         self.order.iter_mut().filter(|at| **at as usize > place).for_each(|at| *at -= 1);
         Some(removed)
@@ -163,7 +166,7 @@ impl RealServers {
 
 /// The real servers of a service by key.
 pub type Iter<'a> = std::iter::Map<
-    std::slice::Iter<'a, (RealServerKey, RealServer)>,
+    vec_deque::Iter<'a, (RealServerKey, RealServer)>,
     fn(&'a (RealServerKey, RealServer)) -> (&'a RealServerKey, &'a RealServer),
 >;
 
@@ -201,7 +204,7 @@ impl From<Vec<(RealServerKey, RealServer)>> for RealServers {
     fn from(mut listed: Vec<(RealServerKey, RealServer)>) -> Self {
         if listed.is_sorted_by(|(one, _), (next, _)| one < next) {
             listed.shrink_to_fit();
-            return Self { sorted: listed, order: Vec::new() };
+            return Self { sorted: listed.into(), order: Vec::new() };
         }
         let mut order: Vec<u32> = (0..index(listed.len())).collect();
         order.sort_by_key(|at| listed[*at as usize].0);

@@ -161,10 +161,11 @@ async fn serve(
     let builder = thread::Builder::new().name("addresses".to_owned());
     let (lock, kept_vips) = (<HostKernel as Kernel>::Lock::default(), KeptVips::default());
     let (ipvs_use, state) = (options.ipvs_use, options.state.clone());
-    let kept = (lock.clone(), kept_vips.clone());
+    let (rebinders_lock, kept) = (lock.clone(), kept_vips.clone());
     let forward = move || {
         let connect = Box::new(move |addresses| HostKernel::connect_for(ipvs_use, addresses));
-        forward_changes(changes, &mut Rebinder::new(connect, kept.0, kept.1, state), &sender);
+        let mut rebinder = Rebinder::new(connect, rebinders_lock, kept, state);
+        forward_changes(changes, &mut rebinder, &sender);
     };
     builder.spawn(forward).map_err(system("start a thread"))?;
 

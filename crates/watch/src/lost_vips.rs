@@ -85,6 +85,16 @@ impl KeptVips {
         (kept.rebinds, kept.journal) = (rebinds, journal);
     }
 
+    /// Keeps those of the published VIPs that `is_kept` accepts, at the end of a pass that still holds the lock and
+    /// failed before it had found which VIPs are bound. It may have written the journal, which no other writer has
+    /// done.
+    pub(crate) fn keep(&self, is_kept: impl Fn(&Binding) -> bool, state: &StateDir) {
+        let journal = state.journal_version();
+        let mut kept = self.get();
+        kept.rebinds.retain(|binding, _| is_kept(binding));
+        kept.journal = journal;
+    }
+
     /// Publishes the same VIPs again after a probe found the host unchanged.
     pub(crate) fn publish_again(&self, rebinds: Rebinds) {
         self.get().rebinds = rebinds;
@@ -137,7 +147,7 @@ pub(crate) struct Rebinder<K: Kernel> {
     connect: Connect<K>,
     /// Open from the start, so that it needs no descriptor later.
     kernel: Option<K>,
-    /// That of the passes, so that it needs none either.
+    /// The lock of the passes, whose sockets stay open.
     lock: K::Lock,
     kept: KeptVips,
     state: StateDir,
@@ -182,11 +192,18 @@ impl<K: Kernel> Rebinder<K> {
         let _lock = match kept.is_in_pass {
             true => None,
             false => {
-                // Without the lock the next pass does it.
-                let Ok(Some(guard)) = K::try_lock(lock) else { return Ok(Vec::new()) };
+                let left = |why: &str| {
+                    debug!("a lost VIP is left to the next pass: {why}");
+                    Ok(Vec::new())
+                };
+                let guard = match K::try_lock(lock) {
+                    Ok(Some(guard)) => guard,
+                    Ok(None) => return left("another process has the lock"),
+                    Err(error) => return left(&error.to_string()),
+                };
                 if !kept.is_current::<K>(state, &guard) {
                     kept.rebinds.clear();
-                    return Ok(Vec::new());
+                    return left("another process has written the journal, or an apply is pending");
                 }
                 Some(guard)
             }

@@ -64,24 +64,24 @@ struct Reading {
     is_whole: bool,
 }
 
-/// Lists the members in the network namespace in which it was opened.
+/// Reads the list of the members in the network namespace in which it was opened.
 #[derive(Debug)]
-pub(super) struct Lister {
-    /// Kept from one list to the next; `None` where the kernel lists nothing.
+pub(super) struct MemberReader {
+    /// Kept from one reading to the next; `None` where only `/proc` has the list.
     socket: Option<OwnedFd>,
 }
 
-impl Lister {
+impl MemberReader {
     /// Opens one in the calling thread's network namespace.
     pub(super) fn open() -> Self {
         Self { socket: socket().ok() }
     }
 
-    /// Lists the members.
+    /// Reads the list.
     ///
     /// # Errors
     /// Neither the kernel nor `/proc` lists them.
-    pub(super) fn list(&mut self) -> io::Result<BTreeSet<Member>> {
+    pub(super) fn read(&mut self) -> io::Result<BTreeSet<Member>> {
         let Some(socket) = &self.socket else { return whole(read_proc) };
         whole(|| ask_kernel(socket)).or_else(|error| {
             // Parts of an answer may be left in it.

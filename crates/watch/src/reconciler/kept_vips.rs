@@ -20,18 +20,30 @@ const MAX_LINES: usize = 10;
 pub(super) struct BoundVips {
     shared: KeptVips,
     rebinds: Rebinds,
+    /// Whether the current pass has found them.
+    are_observed: bool,
 }
 
 impl BoundVips {
     pub(super) fn new(shared: KeptVips) -> Self {
-        Self { shared, rebinds: Rebinds::new() }
+        Self { shared, rebinds: Rebinds::new(), are_observed: false }
     }
 
     pub(super) fn shared(&self) -> &KeptVips {
         &self.shared
     }
 
-    /// Forgets them: a pass begins.
+    /// Begins a pass, which may fail before it has observed the host.
+    pub(super) fn await_observation(&mut self) {
+        self.are_observed = false;
+    }
+
+    /// Whether the pass has found them.
+    pub(super) fn are_observed(&self) -> bool {
+        self.are_observed
+    }
+
+    /// Forgets them: the pass has read the host, and may find that no spec keeps any.
     pub(super) fn begin_pass(&mut self) {
         self.rebinds.clear();
     }
@@ -44,6 +56,7 @@ impl BoundVips {
             live.addresses.get(binding) == Some(&Owner::Evenkeel)
                 && !of_real_server.contains(binding)
         });
+        self.are_observed = true;
         self.rebinds =
             kept.map(|(binding, vip)| (binding.clone(), Op::bind(binding, vip))).collect();
     }

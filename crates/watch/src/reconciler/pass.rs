@@ -127,10 +127,18 @@ impl<K: Kernel> Reconciler<K> {
             return self.locked_pass(None);
         }
         let lock = self.lock()?;
-        let end = self.locked_pass(lock.guard())?;
+        self.bound_vips.await_observation();
+        let end = self.locked_pass(lock.guard());
         // While the lock is held: no other writer has been there.
-        self.bound_vips.shared().publish(self.rebinds(), &self.options.state);
-        Ok(end)
+        let (kept, state) = (self.bound_vips.shared(), &self.options.state);
+        // Also those that were withdrawn for steps of a pass that failed.
+        if end.is_ok() || self.bound_vips.are_observed() {
+            kept.publish(self.rebinds(), state);
+        } else {
+            let desired = self.specs.desired();
+            kept.keep(|binding| desired.vips.contains_key(binding), state);
+        }
+        end
     }
 
     /// Makes a pass with the lock, or without it one that changes nothing.

@@ -48,8 +48,8 @@ pub(super) fn hold_log(host: &Host<'_>, mut rng: TestRng) {
 /// Leaves the daemon few descriptors, and gives them back.
 pub(super) fn limit_descriptors(host: &Host<'_>, mut rng: TestRng) {
     while host.pause(&mut rng, 4_000..=10_000) {
-        let during = host.timeline.during(Disturbance::FewDescriptors);
         let few = FewDescriptors::leave(host.daemon.pid(), rng.between(0, FEW));
+        let during = host.timeline.during(Disturbance::FewDescriptors);
         host.pause(&mut rng, 1_000..=3_000);
         drop(few);
         drop(during);

@@ -130,8 +130,8 @@ pub(super) fn storm(host: &Host<'_>, mut rng: TestRng, links: Links) {
     }
 }
 
-/// Sets a link that neither program uses down and up, and takes the carrier of the links with VIPs for moments, as when a cable is
-/// pulled: this does not itself remove addresses, while a link that is set down would lose those of IPv6.
+/// Sets a link that neither program uses down and up, and takes the carrier of the links with VIPs for moments, as
+/// when a cable is pulled: this does not itself remove addresses, while a link that is set down would lose those of IPv6.
 pub(super) fn flap(host: &Host<'_>, mut rng: TestRng, links: Links) {
     let socket = RouteSocket::open();
     while host.pause(&mut rng, 300..=2_000) {

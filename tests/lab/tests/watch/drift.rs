@@ -137,16 +137,41 @@ fn in_a_large_table_visible_drift_is_repaired_within_an_interval_and_the_rest_wi
         "sysctl -w net.ipv4.vs.expire_nodest_conn=0",
         "ip addr del 192.0.2.1/32 dev eth0",
     ];
-    for (full_interval, changes) in [("1h", &visible[..]), ("4s", &[not_visible])] {
+    let cases = [
+        // One pass may be under way, and another one's log line may come late.
+        DriftCase { full_interval: "1h", changes: &visible, passes_without_repair: 2 },
+        DriftCase { full_interval: "4s", changes: &[not_visible], passes_without_repair: 5 },
+    ];
+    for DriftCase { full_interval, changes, passes_without_repair } in cases {
         let host = Host::new();
-        let _daemon =
-            host.watching(&spec, &format!("--interval 1s --full-interval {full_interval}"));
+        let options = format!("-vv --interval 1s --full-interval {full_interval}");
+        let daemon = host.watching(&spec, &options);
         let before = everything();
         for change in changes {
+            let passes = passes_at_intervals(&daemon).len();
             run(change);
             assert!(within(PATIENCE, || everything() == before), "{change}: {:#?}", everything());
+            let passes = passes_at_intervals(&daemon).split_off(passes);
+            let is_repair = |pass: &String| pass.contains("result=\"changed\"");
+            let repaired = passes.iter().position(is_repair).unwrap_or(passes.len());
+            assert!(repaired <= passes_without_repair, "{change}: {passes:#?}");
         }
     }
+}
+
+/// Changes that a daemon with a large table repairs.
+struct DriftCase<'a> {
+    full_interval: &'a str,
+    changes: &'a [&'a str],
+    /// How many passes, one at each interval, may come before the repair.
+    passes_without_repair: usize,
+}
+
+/// Returns the log lines of the passes that were made because an interval was over.
+fn passes_at_intervals(daemon: &Daemon) -> Vec<String> {
+    let log = daemon.log();
+    let passes = log.lines().filter(|line| line.contains("pass trigger=\"resync\""));
+    passes.map(str::to_owned).collect()
 }
 
 #[test]

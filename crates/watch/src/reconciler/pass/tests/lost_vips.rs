@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use evenkeel_control::{Request, State, Trigger};
-use evenkeel_engine::Journal;
 use evenkeel_engine::fake_kernel::{Fault, SharedKernel};
+use evenkeel_engine::{Journal, Notice};
 use evenkeel_host::Change;
 use evenkeel_plan::Op;
 use rustix::io::Errno;
@@ -169,4 +169,48 @@ fn a_vip_whose_pass_failed_is_not_bound_before_the_next_one() {
     fixture.pass(Trigger::Address);
     fixture.assert_state(State::Degraded, "vip 192.0.2.1/32 on eth0");
     assert_eq!(rebound(&fixture), 0);
+}
+
+#[test]
+fn vips_that_were_withdrawn_for_a_pass_that_failed_are_bound_again() {
+    let second = "vips: [ { address: 192.0.2.2, interface: eth0 }, ";
+    let mut fixture = Fixture::new(&SPEC.replace("vips: [ ", second));
+    let before = fixture.received();
+    fixture.kernel.get().faults.insert(before, Fault::Vanish);
+    fixture.write(&format!("{SPEC}guards: {{ mass_delete: off }}\n"));
+    let is_unreachable = std::mem::take(&mut fixture.kernel.get().is_unreachable);
+    assert!(is_unreachable, "it was about to unbind the other VIP");
+    fixture.kernel.get().faults.clear();
+    assert_eq!(rebound(&fixture), 1);
+}
+
+#[test]
+fn after_a_pass_that_wrote_the_journal_and_failed_vips_are_bound_again() {
+    let mut fixture = Fixture::new(SPEC);
+    let state = fixture.reconciler.options.state.clone();
+    let (mut journal, _) = state.read(false).expect("it can be read");
+    journal.notices.push(Notice::Message("something happened".into()));
+    state.write(&journal).expect("it can be written");
+    let obstruction = state.folder().join("journal.json.new");
+    std::fs::create_dir(&obstruction).expect("a folder");
+    // It reads the notice, and the next pass has to write the journal without it.
+    fixture.pass(Trigger::Signal);
+    std::fs::remove_dir(&obstruction).expect("it is empty");
+    fixture.kernel.get().is_unreachable = true;
+    let before = state.journal_version();
+    fixture.pass(Trigger::Signal);
+    assert_ne!(state.journal_version(), before, "it has written the journal");
+    fixture.kernel.get().is_unreachable = false;
+    assert_eq!(rebound(&fixture), 1);
+}
+
+#[test]
+fn after_a_pass_that_failed_only_vips_that_the_spec_keeps_are_bound_again() {
+    for is_in_spec in [true, false] {
+        let fixture = Fixture::new(SPEC);
+        let (vips, state) =
+            (fixture.reconciler.bound_vips.shared(), &fixture.reconciler.options.state);
+        vips.keep(|_| is_in_spec, state);
+        assert_eq!(rebound(&fixture), usize::from(is_in_spec));
+    }
 }
