@@ -24,7 +24,7 @@ pub(crate) use self::daemon::{
 };
 pub(crate) use self::doctor::DoctorArgs;
 use self::lazy_args::LazyArgs;
-pub(crate) use self::overrides::{ClearArgs, OverrideArgs, OverridesArgs, WeightArgs};
+pub(crate) use self::overrides::{ClearArgs, OverrideArgs, OverridesArgs, TermArgs, WeightArgs};
 pub(crate) use self::table::{ShowArgs, SnapshotArgs, ZeroArgs};
 
 const EXIT_STATUSES: &str = "\

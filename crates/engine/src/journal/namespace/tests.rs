@@ -2,10 +2,12 @@ use std::collections::BTreeSet;
 
 use evenkeel_model::{
     AttemptedClaims, Binding, Claims, DefaultRoute, DefaultRouteValue, Desired, DesiredTimeouts,
-    Drain, Family, ForeignMarks, FormerRole, Guards, LeftScope, RealServerKey, Scope, SyncState,
+    Drain, Family, ForeignMarks, FormerRole, Guards, LeftScope, OverlayEffect, RealServerKey,
+    Scope, SyncState,
 };
 use evenkeel_plan::{
-    DrainRecords, Draining, OtherOwners, PartRecord, RealServerRecords, ReplacedObjects, SyncLink,
+    DrainRecords, Draining, OtherOwners, OverlaidServer, OverlayRecords, PartRecord,
+    RealServerRecords, ReplacedObjects, SyncLink,
 };
 use tempfile::TempDir;
 
@@ -66,6 +68,13 @@ fn full() -> Journal {
             former_timeouts: DesiredTimeouts { tcp: Some(600), ..Default::default() },
             timeouts: DesiredTimeouts { tcp: Some(900), ..Default::default() },
             drains: DrainRecords([((service, server), draining)].into()),
+            overlaid: OverlayRecords(
+                [(
+                    (service, server),
+                    OverlaidServer { effect: OverlayEffect::Out, before: Some(3) },
+                )]
+                .into(),
+            ),
             unfilled: [service].into(),
             handed_over: ForeignMarks { dummies: ["old".into()].into(), ..ForeignMarks::default() },
             claims: Claims { dummies: ["vips".into()].into(), ..Claims::default() },
