@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use crate::check::KindName;
 use crate::check_id::CheckId;
 use crate::clock::Moment;
 use crate::hysteresis::{Hysteresis, Transition};
 use crate::outcome::Outcome;
 use crate::stored::StoredVerdict;
-use crate::target::Target;
+use evenkeel_model::check::KindName;
+use evenkeel_model::check::Target;
 
 /// A check with its state.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,8 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::check::{Check, Kind};
-use crate::target::Target;
+use evenkeel_model::check::Target;
+use evenkeel_model::check::{Check, Kind};
 
 /// The identity of a check of a target: a digest of both. Verdicts and schedules go by it, so what does not
 /// change keeps them when anything else does.
@@ -88,7 +88,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::options::TcpOptions;
+    use evenkeel_model::check::TcpOptions;
 
     fn target(text: &str) -> Target {
         text.parse::<SocketAddr>().unwrap().into()

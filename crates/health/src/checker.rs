@@ -21,10 +21,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::check::{Check, Kind};
 use crate::environment::Environment;
 use crate::outcome::{Failure, Fault, Outcome, Stage};
-use crate::target::Target;
+use evenkeel_model::check::Target;
+use evenkeel_model::check::{Check, Kind};
 
 use exec::ExecSlots;
 use icmp::IcmpSockets;
@@ -172,7 +172,7 @@ impl Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options::{TcpOptions, UdpOptions};
+    use evenkeel_model::check::{TcpOptions, UdpOptions};
 
     #[test]
     fn a_deadline_noticed_late_is_no_failure_of_the_target() {

@@ -6,19 +6,11 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use crate::check::Check;
+use evenkeel_model::Verdict;
+use evenkeel_model::check::Check;
+
 use crate::clock::Moment;
 use crate::outcome::{Failure, Outcome};
-
-/// Whether a target is up by a check.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// It is.
-    Up,
-    /// It is not.
-    Down,
-}
 
 /// On what a verdict rests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

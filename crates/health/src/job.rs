@@ -1,9 +1,9 @@
 //! What is to be probed.
 
-use crate::check::Check;
 use crate::check_id::CheckId;
-use crate::hysteresis::Verdict;
-use crate::target::Target;
+use evenkeel_model::Verdict;
+use evenkeel_model::check::Check;
+use evenkeel_model::check::Target;
 
 /// A check of a target.
 #[derive(Debug, Clone, PartialEq, Eq)]

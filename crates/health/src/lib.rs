@@ -5,45 +5,32 @@
 //! says when the next one is due. Both are pure: their clock is what they are given.
 //!
 //! This crate decides nothing about real servers. What follows from a verdict (a weight of 0, a removal, a
-//! VIP that is unbound) is the caller's; [`FailureRule`], [`Quorum`] and [`Startup`] help with that.
+//! VIP that is unbound) is the plan's.
 
 mod batch;
-mod check;
 mod check_id;
 mod checker;
 mod clock;
 mod environment;
-mod failure_rule;
 mod hysteresis;
 mod job;
-mod options;
 mod outcome;
 mod prober;
-mod quorum;
 mod round;
 mod schedule;
 mod startup;
 mod stored;
 pub mod supervisor;
-mod target;
 
 pub use batch::{Batch, Change, Counts, LastProbe, Report};
-pub use check::{Check, CheckError, Close, Flap, Kind, KindName, TimeName};
 pub use check_id::{CheckId, NoCheckId};
 pub use clock::Moment;
 pub use environment::{Environment, ExecEnvironment};
-pub use failure_rule::{FailureRule, OnFailure, Treatment};
-pub use hysteresis::{Basis, Hysteresis, Pace, Transition, Verdict};
+pub use hysteresis::{Basis, Hysteresis, Pace, Transition};
 pub use job::Job;
-pub use options::{
-    ClientCertificate, DnsOptions, ExecOptions, FileOptions, GrpcOptions, Header, HttpOptions,
-    HttpVersion, RecordType, StatusRange, TcpOptions, TlsCheckOptions, TlsOptions, UdpOptions,
-};
 pub use outcome::{Failure, Fault, Outcome, Stage};
 pub use prober::{Prober, ProberOptions, Sink, channel_sink, probe_limit};
-pub use quorum::{Member, Quorum, QuorumSize};
 pub use round::{Attempts, RoundReport, run_round};
 pub use schedule::{Due, PUNCTUAL, Schedule};
 pub use startup::Startup;
 pub use stored::{FRESH, Retired, StoredVerdict, StoredVerdicts};
-pub use target::Target;

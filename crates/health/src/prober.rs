@@ -20,9 +20,9 @@ use crate::batch::Batch;
 use crate::check_id::CheckId;
 use crate::clock::Moment;
 use crate::environment::Environment;
-use crate::hysteresis::Verdict;
 use crate::job::Job;
 use crate::stored::StoredVerdict;
+use evenkeel_model::Verdict;
 
 use last_turn::LastTurn;
 use worker::{Command, Worker};

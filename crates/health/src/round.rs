@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::check::{Check, KindName};
 use crate::check_id::CheckId;
 use crate::checker::{Checkers, Probed};
 use crate::environment::Environment;
 use crate::job::Job;
 use crate::outcome::Outcome;
-use crate::target::Target;
+use evenkeel_model::check::Target;
+use evenkeel_model::check::{Check, KindName};
 
 /// How often a check is made in a round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,11 +99,11 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
-    use crate::check::Kind;
     use crate::checker::test_servers::{LOOPBACKS, closed_port, environment, patient, tcp_server};
-    use crate::hysteresis::Verdict;
-    use crate::options::TcpOptions;
     use crate::outcome::Failure;
+    use evenkeel_model::Verdict;
+    use evenkeel_model::check::Kind;
+    use evenkeel_model::check::TcpOptions;
 
     fn job(target: SocketAddr) -> Job {
         let options = TcpOptions { send: vec![], expect: Some(b"220".to_vec()) };

@@ -15,10 +15,10 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use crate::check::Check;
 use crate::check_id::CheckId;
 use crate::clock::Moment;
 use crate::hysteresis::Pace;
+use evenkeel_model::check::Check;
 
 /// How late a start may be without being counted.
 pub const PUNCTUAL: Duration = Duration::from_millis(20);

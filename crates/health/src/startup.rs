@@ -36,9 +36,9 @@ impl Startup {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::{Check, Kind};
-    use crate::hysteresis::Verdict;
     use crate::outcome::{Fault, Outcome};
+    use evenkeel_model::Verdict;
+    use evenkeel_model::check::{Check, Kind};
 
     #[test]
     fn the_wait_ends_with_the_last_first_result_or_with_its_time() {

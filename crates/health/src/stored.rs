@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::check::KindName;
 use crate::check_id::CheckId;
 use crate::clock::Moment;
-use crate::hysteresis::{Hysteresis, Verdict};
-use crate::target::Target;
+use crate::hysteresis::Hysteresis;
+use evenkeel_model::Verdict;
+use evenkeel_model::check::KindName;
+use evenkeel_model::check::Target;
 
 /// How old stored verdicts may be.
 pub const FRESH: Duration = Duration::from_secs(60);
@@ -88,9 +89,9 @@ mod tests {
     use std::net::SocketAddr;
 
     use super::*;
-    use crate::check::{Check, Kind};
     use crate::hysteresis::Basis;
     use crate::outcome::Failure;
+    use evenkeel_model::check::{Check, Kind};
 
     fn at(seconds: u64) -> Moment {
         Moment(Duration::from_secs(seconds))

@@ -3,10 +3,9 @@
 use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use evenkeel_health::{
-    Attempts, Check, Environment, Fault, Job, Kind, Outcome, TcpOptions, Verdict, probe_limit,
-    run_round,
-};
+use evenkeel_health::{Attempts, Environment, Fault, Job, Outcome, probe_limit, run_round};
+use evenkeel_model::Verdict;
+use evenkeel_model::check::{Check, Kind, TcpOptions};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Socket, Type};
 

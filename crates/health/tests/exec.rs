@@ -10,9 +10,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use evenkeel_health::{
-    Attempts, Check, Environment, ExecEnvironment, ExecOptions, Failure, Fault, Job, Kind, Outcome,
-    Stage, Target, Verdict, run_round,
+    Attempts, Environment, ExecEnvironment, Failure, Fault, Job, Outcome, Stage, run_round,
 };
+use evenkeel_model::Verdict;
+use evenkeel_model::check::{Check, ExecOptions, Kind, Target};
 use rustix::process::geteuid;
 use tempfile::TempDir;
 

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Binding, DesiredTimeouts, Drain, Family, Guards, HostObject, HostRoles, HostValue, Ignore,
-    LeftScope, OwnerName, RealServerKey, Scope, Service, ServiceKey, SourceNat, SyncDaemon,
-    SyncState, Vip, WhenLeft,
+    LeftScope, OwnerName, RealServerKey, Scope, Service, ServiceHealth, ServiceKey, SourceNat,
+    SyncDaemon, SyncState, Vip, WhenLeft,
 };
 
 /// The desired state of one host.
@@ -111,6 +111,9 @@ pub struct NamedService {
     pub canonical_order: bool,
     /// The drain of a real server that is removed from this service, or deleted with it.
     pub drain: Drain,
+    /// Its health checks; `None`: it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Arc<ServiceHealth>>,
     /// The desired kernel configuration.
     pub service: Service,
 }
@@ -123,6 +126,7 @@ impl NamedService {
             ignore: Ignore::NOTHING,
             canonical_order: false,
             drain: Drain::NONE,
+            health: None,
             service,
         }
     }

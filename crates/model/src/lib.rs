@@ -8,6 +8,7 @@
 
 #[cfg(feature = "proptest")]
 pub mod arbitrary;
+pub mod check;
 mod claims;
 mod cluster;
 mod desired;
@@ -31,17 +32,20 @@ mod owner;
 mod owner_name;
 mod printable;
 mod protocol;
+mod quorum;
 mod real_server;
 mod role;
 mod scheduler;
 mod scope;
 mod service;
+mod service_health;
 mod service_key;
 mod span;
 pub mod statistics;
 mod sync_daemon;
 mod sysctl;
 mod timeouts;
+mod verdict;
 mod vip;
 
 pub use claims::{AttemptedClaims, Claims};
@@ -67,11 +71,15 @@ pub use owner::Owner;
 pub use owner_name::{InvalidOwnerName, OwnerName};
 pub use printable::{printable, printable_name};
 pub use protocol::Protocol;
+pub use quorum::{Member, Quorum, QuorumSize};
 pub use real_server::{MAX_WEIGHT, RealServer, RealServerKey};
 pub use role::{FormerRole, Role};
 pub use scheduler::{Scheduler, SchedulerFlags, UnknownSchedulerFlag};
 pub use scope::{Limits, Scope};
 pub use service::{Iter as RealServersIter, Persistence, RealServers, Service, ServiceConfig};
+pub use service_health::{
+    Checks, Fallback, HealthPolicy, Initial, OnFailure, ServiceHealth, VipWithoutQuorum, WhenNone,
+};
 pub use service_key::ServiceKey;
 pub use span::Span;
 pub use sync_daemon::{SyncDaemon, SyncState};
@@ -80,4 +88,5 @@ pub use sysctl::{
     interface_sysctl,
 };
 pub use timeouts::{DesiredTimeouts, Timeouts};
+pub use verdict::{HealthFacts, ServerHealth, Verdict};
 pub use vip::{BindWhen, Binding, MAX_LABEL, Vip, bindings_of, entries_of};

@@ -8,7 +8,7 @@ use nix::sys::socket::sockopt::IpBindAddressNoPort;
 use socket2::SockRef;
 use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 
-use crate::check::{Check, Close};
+use evenkeel_model::check::{Check, Close};
 
 use super::problem::Problem;
 

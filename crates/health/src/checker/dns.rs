@@ -9,9 +9,9 @@ use std::net::SocketAddr;
 use rustix::rand::{GetRandomFlags, getrandom};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::check::Check;
-use crate::options::DnsOptions;
 use crate::outcome::{Failure, Fault};
+use evenkeel_model::check::Check;
+use evenkeel_model::check::DnsOptions;
 
 use super::problem::Problem;
 use super::{connect, udp};

@@ -16,10 +16,10 @@ use tokio::process::Command;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::environment::ExecEnvironment;
-use crate::options::ExecOptions;
 use crate::outcome::{Failure, Fault, Stage};
 use crate::supervisor::{Ended, Order, Variable};
-use crate::target::Target;
+use evenkeel_model::check::ExecOptions;
+use evenkeel_model::check::Target;
 
 use super::problem::Problem;
 use super::reply::shown;

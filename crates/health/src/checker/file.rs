@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::OFlags;
 
 use crate::environment::inside;
-use crate::options::FileOptions;
 use crate::outcome::{Failure, Fault};
+use evenkeel_model::check::FileOptions;
 
 use super::problem::Problem;
 use super::reply;

@@ -10,9 +10,9 @@ use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, TE, USER_AGENT};
 use hyper::{HeaderMap, Method, Request};
 
-use crate::check::Check;
-use crate::options::GrpcOptions;
 use crate::outcome::{Failure, Fault, Stage};
+use evenkeel_model::check::Check;
+use evenkeel_model::check::GrpcOptions;
 
 use super::http::AGENT;
 use super::http_exchange::{Answer, Version, Wanted, exchange};

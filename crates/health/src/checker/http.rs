@@ -7,9 +7,9 @@ use hyper::Request;
 use hyper::body::Bytes;
 use hyper::header::{CONNECTION, HOST, USER_AGENT};
 
-use crate::check::Check;
-use crate::options::{HttpOptions, HttpVersion};
 use crate::outcome::{Failure, Fault, Stage};
+use evenkeel_model::check::Check;
+use evenkeel_model::check::{HttpOptions, HttpVersion};
 
 use super::http_exchange::{Answer, Version, Wanted, exchange};
 use super::problem::Problem;

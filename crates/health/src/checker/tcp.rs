@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 
 use tokio::io::AsyncWriteExt;
 
-use crate::check::Check;
-use crate::options::TcpOptions;
 use crate::outcome::Stage;
+use evenkeel_model::check::Check;
+use evenkeel_model::check::TcpOptions;
 
 use super::problem::Problem;
 use super::{Progress, connect, reply};
@@ -36,9 +36,9 @@ mod tests {
     use std::thread;
     use std::time::Duration;
 
-    use crate::check::{Close, Kind};
     use crate::checker::test_servers::{LOOPBACKS, closed_port, made, quick, tcp_server};
     use crate::outcome::{Failure, Fault, Outcome};
+    use evenkeel_model::check::{Close, Kind};
 
     use super::*;
 

@@ -9,9 +9,9 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-use crate::check::{Check, Kind};
 use crate::environment::{Environment, ExecEnvironment};
 use crate::outcome::{Fault, Outcome};
+use evenkeel_model::check::{Check, Kind};
 
 use super::Checkers;
 

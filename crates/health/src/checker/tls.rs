@@ -8,9 +8,9 @@ use tokio::io::AsyncWriteExt;
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
 
-use crate::check::Check;
-use crate::options::TlsCheckOptions;
 use crate::outcome::{Failure, Stage};
+use evenkeel_model::check::Check;
+use evenkeel_model::check::TlsCheckOptions;
 
 use super::problem::Problem;
 use super::tls_config::{Alpn, TlsConfigs, server_name};
@@ -67,12 +67,12 @@ mod tests {
     use std::thread;
 
     use super::*;
-    use crate::check::Kind;
     use crate::checker::test_servers::{
         Authority, LOOPBACKS, NAME, closed_port, made_in, patient, quick, tcp_server, tls_server,
     };
-    use crate::options::{ClientCertificate, TlsOptions};
     use crate::outcome::{Fault, Outcome};
+    use evenkeel_model::check::Kind;
+    use evenkeel_model::check::{ClientCertificate, TlsOptions};
 
     fn check(tls: TlsOptions, min_days: Option<u16>) -> Check {
         patient(Kind::Tls(TlsCheckOptions { tls, min_days }))

@@ -19,8 +19,8 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::environment::{Environment, inside};
-use crate::options::TlsOptions;
 use crate::outcome::Fault;
+use evenkeel_model::check::TlsOptions;
 
 use super::problem::Problem;
 use unverified::Unverified;

@@ -6,9 +6,9 @@ use rustix::net::{RecvFlags, recv};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
-use crate::check::Check;
-use crate::options::UdpOptions;
 use crate::outcome::Failure;
+use evenkeel_model::check::Check;
+use evenkeel_model::check::UdpOptions;
 
 use super::problem::Problem;
 use super::{connect, reply};
@@ -47,9 +47,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::check::Kind;
     use crate::checker::test_servers::{LOOPBACKS, closed_port, made, quick, udp_server};
     use crate::outcome::{Outcome, Stage};
+    use evenkeel_model::check::Kind;
 
     fn check(expect: Option<&[u8]>) -> Check {
         let options = UdpOptions { send: b"ping".to_vec(), expect: expect.map(<[u8]>::to_vec) };

@@ -4,8 +4,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::check::{Flap, Kind};
 use crate::outcome::Fault;
+use evenkeel_model::check::{Flap, Kind};
 
 fn check(rise: u32, fall: u32) -> Check {
     Check {

@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::batch::{Change, Report};
-use crate::check::{Check, Kind};
 use crate::checker::test_servers::{LOOPBACKS, environment, tcp_server};
 use crate::clock::Moment;
-use crate::hysteresis::{Basis, Hysteresis, Verdict};
-use crate::options::TcpOptions;
+use crate::hysteresis::{Basis, Hysteresis};
 use crate::outcome::{Failure, Fault, Outcome};
 use crate::stored::StoredVerdict;
+use evenkeel_model::Verdict;
+use evenkeel_model::check::TcpOptions;
+use evenkeel_model::check::{Check, Kind};
 
 /// A server that greets while it is well, and counts connections.
 struct Server {

@@ -9,7 +9,6 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 
 use crate::batch::{Change, Counts, LastProbe, Report};
-use crate::check::Check;
 use crate::check_id::CheckId;
 use crate::checker::{Checkers, Probed};
 use crate::clock::Moment;
@@ -19,7 +18,8 @@ use crate::job::Job;
 use crate::outcome::{Fault, Outcome};
 use crate::schedule::{PUNCTUAL, Schedule};
 use crate::stored::{Retired, StoredVerdict};
-use crate::target::Target;
+use evenkeel_model::check::Check;
+use evenkeel_model::check::Target;
 
 use super::Sink;
 use super::last_turn::LastTurn;

@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::check::Kind;
+use evenkeel_model::check::Kind;
 
 const MS: Duration = Duration::from_millis(1);
 

@@ -193,6 +193,8 @@ impl<'a> Kept<'a> {
             ignore: Ignore::NOTHING,
             canonical_order: asked.canonical_order,
             drain: asked.drain,
+            // What leaves is not checked.
+            health: None,
             service,
         }
     }

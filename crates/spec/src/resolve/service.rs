@@ -150,8 +150,9 @@ impl Expansion<'_> {
             if let Some(config) = &config {
                 let service = Modelled { config: config.of(key.family()), real_servers };
                 let name = Arc::clone(&name);
-                self.services
-                    .insert(key, NamedService { name, ignore, canonical_order, drain, service });
+                let health = None;
+                let named = NamedService { name, ignore, canonical_order, drain, health, service };
+                self.services.insert(key, named);
             }
         }
     }

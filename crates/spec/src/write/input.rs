@@ -207,12 +207,13 @@ fn named(key: &ServiceKey, service: &Service, desired: &Desired) -> NamedService
     // A spec cannot express settings without effect.
     service.real_servers.for_each_mut(|_, it| it.forward = it.forward.canonical());
     match desired.services.get(key) {
-        Some(NamedService { name, ignore, canonical_order, drain, service: wanted }) => {
+        Some(NamedService { name, ignore, canonical_order, drain, health: _, service: wanted }) => {
             NamedService {
                 name: Arc::clone(name),
                 ignore: *ignore,
                 canonical_order: *canonical_order,
                 drain: drain_under(&service.config, &wanted.config, *drain, desired.drain),
+                health: None,
                 service,
             }
         }

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::options::{DnsOptions, RecordType};
 use crate::outcome::Failure;
+use evenkeel_model::check::{DnsOptions, RecordType};
 
 use super::query::{INTERNET, number};
 use super::wire::{Reader, malformed};

@@ -1,7 +1,7 @@
 //! Writes a query.
 
-use crate::options::RecordType;
 use crate::outcome::Fault;
+use evenkeel_model::check::RecordType;
 
 /// `IN`.
 pub(crate) const INTERNET: u16 = 1;

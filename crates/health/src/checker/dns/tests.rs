@@ -5,10 +5,10 @@ use std::thread;
 use proptest::prelude::*;
 
 use super::*;
-use crate::check::Kind;
 use crate::checker::test_servers::{LOOPBACKS, closed_port, made, patient, quick, udp_server};
-use crate::options::RecordType;
 use crate::outcome::{Outcome, Stage};
+use evenkeel_model::check::Kind;
+use evenkeel_model::check::RecordType;
 
 fn options(record: RecordType, answer: Option<&str>) -> DnsOptions {
     let answer = answer.map(str::to_owned);

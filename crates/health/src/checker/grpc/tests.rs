@@ -5,13 +5,13 @@ use hyper::body::Frame;
 use proptest::prelude::*;
 
 use super::*;
-use crate::check::Kind;
 use crate::checker::test_servers::{
     Authority, Frames, LOOPBACKS, NAME, Speaks, closed_port, http_server, made, made_in, patient,
     response, server_config,
 };
-use crate::options::TlsOptions;
 use crate::outcome::Outcome;
+use evenkeel_model::check::Kind;
+use evenkeel_model::check::TlsOptions;
 
 fn check(service: &str, tls: Option<TlsOptions>) -> Check {
     let options = GrpcOptions { service: service.to_owned(), tls, authority: None };

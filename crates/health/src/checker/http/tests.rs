@@ -5,13 +5,13 @@ use std::thread;
 use std::time::Duration;
 
 use super::*;
-use crate::check::Kind;
 use crate::checker::test_servers::{
     Authority, LOOPBACKS, NAME, Speaks, closed_port, http_server, made, made_in, patient, quick,
     response, server_config, tcp_server,
 };
-use crate::options::{ClientCertificate, Header, StatusRange, TlsOptions};
 use crate::outcome::Outcome;
+use evenkeel_model::check::Kind;
+use evenkeel_model::check::{ClientCertificate, Header, StatusRange, TlsOptions};
 
 fn check(options: HttpOptions) -> Check {
     patient(Kind::Http(options))

@@ -1,10 +1,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::check::{Check, Kind};
 use crate::checker::Checkers;
 use crate::checker::test_servers::{LOOPBACKS, environment, made, patient, quick};
 use crate::outcome::{Fault, Outcome, Stage};
+use evenkeel_model::check::{Check, Kind};
 
 use super::*;
 

@@ -33,6 +33,13 @@ pub struct Member {
     pub up: bool,
 }
 
+impl Default for Quorum {
+    /// One server.
+    fn default() -> Self {
+        Self { size: QuorumSize::Servers(1), hysteresis: 0 }
+    }
+}
+
 impl Quorum {
     /// Whether the quorum is there, given whether it was.
     ///

@@ -7,11 +7,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::options::{
-    DnsOptions, ExecOptions, FileOptions, GrpcOptions, HttpOptions, TcpOptions, TlsCheckOptions,
-    UdpOptions,
+mod options;
+mod target;
+
+pub use options::{
+    ClientCertificate, DnsOptions, ExecOptions, FileOptions, GrpcOptions, Header, HttpOptions,
+    HttpVersion, RecordType, StatusRange, TcpOptions, TlsCheckOptions, TlsOptions, UdpOptions,
 };
-use crate::target::Target;
+pub use target::Target;
 
 /// A kind of check with its options.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
