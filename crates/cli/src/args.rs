@@ -5,6 +5,7 @@ mod apply;
 mod assignment;
 mod daemon;
 mod doctor;
+mod health;
 mod lazy_args;
 mod overrides;
 mod table;
@@ -23,6 +24,7 @@ pub(crate) use self::daemon::{
     ApproveArgs, PauseArgs, ResumeArgs, StatusArgs, TrafficDetail, WatchArgs,
 };
 pub(crate) use self::doctor::DoctorArgs;
+pub(crate) use self::health::{CheckArgs, HealthArgs};
 use self::lazy_args::LazyArgs;
 pub(crate) use self::overrides::{ClearArgs, OverrideArgs, OverridesArgs, TermArgs, WeightArgs};
 pub(crate) use self::table::{ShowArgs, SnapshotArgs, ZeroArgs};
@@ -135,6 +137,8 @@ pub(crate) enum Command {
     /// Roll back an apply with --confirm that is not confirmed; started by that apply.
     #[command(hide = true)]
     Watchdog(LazyArgs<WatchdogArgs>),
+    /// Make the health checks of the spec once; changes nothing.
+    Check(LazyArgs<CheckArgs>),
     /// Run the daemon: apply the spec whenever it changes, and repair drift.
     Watch(LazyArgs<WatchArgs>),
     /// Show the daemon's status.
@@ -181,6 +185,7 @@ impl Command {
             Self::Apply(_) => "apply",
             Self::Confirm(_) => "confirm",
             Self::Watchdog(_) => "watchdog",
+            Self::Check(_) => "check",
             Self::Watch(_) => "watch",
             Self::Status(_) => "status",
             Self::Owners(_) => "owners",
@@ -262,6 +267,8 @@ pub(crate) struct PlanArgs {
     /// Plan only for this service (web, or 192.0.2.1:80/tcp) and its VIPs; can be repeated.
     #[arg(long, value_name = "SERVICE")]
     pub(crate) target: Vec<String>,
+    #[command(flatten)]
+    pub(crate) health: HealthArgs,
     /// Show what the spec makes of every director and real server, starting from empty hosts; needs
     /// no privileges.
     #[arg(long, conflicts_with_all = ["live", "out", "target", "detailed_exitcode", "role"])]

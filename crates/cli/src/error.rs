@@ -10,7 +10,7 @@ use evenkeel_plan::Overlap;
 use evenkeel_source::SourceError;
 use evenkeel_spec::Problems;
 use evenkeel_watch::{BindError, DaemonError};
-use evenkeel_workflow::{PlanFileError, SavedPlanError, WorkflowError};
+use evenkeel_workflow::{HealthProblem, PlanFileError, SavedPlanError, WorkflowError};
 use thiserror::Error;
 
 use crate::exit_code::CommandExit;
@@ -95,6 +95,9 @@ pub(crate) enum Error {
     /// The scope of a command is that of a spec, and none is known.
     #[error("{0}")]
     NoSpec(String),
+    /// The health checks cannot be made.
+    #[error(transparent)]
+    Health(#[from] HealthProblem),
     /// The output cannot be written to stdout.
     #[error("cannot write the answer")]
     Output(#[source] io::Error),
@@ -133,6 +136,7 @@ impl From<WorkflowError> for Error {
             WorkflowError::Unrecorded(error) => Self::Unrecorded(error),
             WorkflowError::Watched(message) => Self::Watched(message),
             WorkflowError::Ask(error) => error.into(),
+            WorkflowError::Health(error) => Self::Health(error),
             WorkflowError::SavedPlan(error) => error.into(),
         }
     }
@@ -165,6 +169,7 @@ impl Error {
             | Self::Namespace(_)
             | Self::Role(_)
             | Self::Watchdog(_)
+            | Self::Health(_)
             | Self::PendingNotUpdated(_)
             | Self::Unrecorded(_)
             | Self::Ask(_)

@@ -8,7 +8,7 @@ use evenkeel_host::{Namespace, reserve_descriptors};
 use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{HostRoles, Live, Owner};
 use evenkeel_source::{HostRequest, Macs, macs_of};
-use evenkeel_workflow::{Access, Event, EventSink, Host, Session};
+use evenkeel_workflow::{Access, Event, EventSink, HealthMode, Host, Session};
 
 use crate::args::GlobalArgs;
 use crate::error::Error;
@@ -26,7 +26,7 @@ pub(crate) fn host(
     reserve_descriptors(DESCRIPTORS)?;
     let state = state_dir(global)?;
     let connect = move |addresses| HostKernel::connect_for(ipvs_use, addresses);
-    Ok(Host { state, connect: Box::new(connect) })
+    Ok(Host { state, connect: Box::new(connect), health: HealthMode::default() })
 }
 
 /// Whether a host with these roles needs IPVS in its kernel: only directors do.

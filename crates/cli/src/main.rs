@@ -3,6 +3,7 @@
 //! This is the only crate that prints. stdout has the output of a command, stderr everything else.
 
 mod args;
+mod check_environment;
 mod commands;
 mod daemon_client;
 mod error;
@@ -27,10 +28,14 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::args::Arguments;
+use crate::check_environment::is_check_supervisor;
 use crate::exit_code::CommandExit;
 use crate::output::Output;
 
 fn main() -> ExitCode {
+    if is_check_supervisor() {
+        return evenkeel_health::supervisor::run();
+    }
     malloc::raise_mmap_threshold();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,

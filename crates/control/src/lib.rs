@@ -38,9 +38,9 @@ pub use protocol::{Answer, OverrideAction, PROTOCOL_VERSION, Request};
 #[cfg(feature = "server")]
 pub use server::{BindError, Command, Server};
 pub use status::{
-    ActiveSpec, Conflict, ConflictChange, DrainStatus, FORMAT, FailingObject, Held, Mode,
-    OverriddenServer, OverrideStatus, ParameterStatus, PassStatus, Pause, SpecProblem, SpecStatus,
-    State, Status, StayingStatus,
+    ActiveSpec, Conflict, ConflictChange, DrainStatus, FORMAT, FailingObject, HealthHeld,
+    HealthStatus, Held, Mode, OverriddenServer, OverrideStatus, ParameterStatus, PassStatus, Pause,
+    SpecProblem, SpecStatus, State, Status, StayingStatus,
 };
 pub use steady_clock::steady_time;
 pub use trigger::Trigger;

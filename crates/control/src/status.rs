@@ -53,6 +53,9 @@ pub struct Status {
     /// The operators' overrides that last.
     #[serde(default)]
     pub overrides: Vec<OverrideStatus>,
+    /// What the health checks found; `None` if the active spec has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthStatus>,
     /// The pending steps as lines of a plan: in observe mode, while paused or while held.
     pub pending_steps: Vec<String>,
     /// The warnings of the plan, and that the HTTP endpoint is missing; they prevent nothing.
@@ -131,6 +134,38 @@ impl Status {
         }
         text
     }
+}
+
+/// What the health checks found, as of the last pass.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthStatus {
+    /// How many checks are made: one for each target, however many services share it.
+    pub checks: usize,
+    /// The real servers that health holds at another weight, or out, or keeps in use though they are down.
+    pub held: Vec<HealthHeld>,
+    /// The services that are without quorum.
+    pub without_quorum: Vec<String>,
+}
+
+/// A real server that health holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthHeld {
+    /// The service: `web/192.0.2.1:80/tcp`.
+    pub service: String,
+    /// The real server.
+    pub real_server: String,
+    /// Why: `health`, `slow_start`, `quorum`, `fallback`, `max_out` or `when_none`.
+    pub cause: String,
+    /// The weight of the spec.
+    pub spec_weight: u32,
+    /// The weight; `None` if it is out of the service.
+    pub weight: Option<u32>,
+    /// Since when, in seconds since 1970.
+    pub since: u64,
+    /// The failure of its check; empty if it is up.
+    pub why: String,
+    /// The same in words.
+    pub text: String,
 }
 
 /// Whether the daemon changes anything.

@@ -22,6 +22,7 @@ pub(crate) fn status() -> Status {
         drains: Vec::new(),
         staying: Vec::new(),
         overrides: Vec::new(),
+        health: None,
         pending_steps: Vec::new(),
         warnings: Vec::new(),
         failing: Vec::new(),

@@ -18,6 +18,8 @@ pub enum Trigger {
     Retry,
     /// The check of a running drain is due.
     Drain,
+    /// A verdict of the health checks changed, or what follows from one is due.
+    Health,
     /// SIGHUP, or `systemctl reload`.
     Signal,
     /// `evenkeel approve`, `pause` or `resume`.
@@ -34,6 +36,7 @@ impl Trigger {
             Self::Resync => "resync",
             Self::Retry => "retry",
             Self::Drain => "drain",
+            Self::Health => "health",
             Self::Signal => "signal",
             Self::Command => "command",
         }

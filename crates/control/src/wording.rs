@@ -37,12 +37,13 @@ fn every_text_is_as_reviewed() {
         Trigger::Resync,
         Trigger::Retry,
         Trigger::Drain,
+        Trigger::Health,
         Trigger::Signal,
         Trigger::Command,
     ];
     section!(
         golden,
-        Trigger { Start, Spec, Address, Resync, Retry, Drain, Signal, Command },
+        Trigger { Start, Spec, Address, Resync, Retry, Drain, Health, Signal, Command },
         triggers.map(|trigger| (trigger, trigger.as_str().to_owned()))
     );
     let effect = |temporary, is_any_active| {

@@ -58,6 +58,9 @@ pub struct Hysteresis {
     /// When the verdict changed, within the time of the check's `flap`.
     changes: VecDeque<Moment>,
     held_until: Option<Moment>,
+    /// When it came up, after it was down; `None` of what was never seen down.
+    #[serde(default)]
+    risen: Option<Moment>,
 }
 
 impl Hysteresis {
@@ -75,7 +78,19 @@ impl Hysteresis {
             last_failure: None,
             changes: VecDeque::new(),
             held_until: None,
+            risen: None,
         }
+    }
+
+    /// The state after a check that was made as often as needed, once and for all; `None` if the result is
+    /// unknown.
+    pub fn decided(now: Moment, outcome: &Outcome) -> Option<Self> {
+        let (verdict, last_failure) = match outcome {
+            Outcome::Unknown(_) => return None,
+            Outcome::Passed => (Verdict::Up, None),
+            Outcome::Failed(failure) => (Verdict::Down, Some(failure.clone())),
+        };
+        Some(Self { basis: Basis::Probed, last_failure, ..Self::assumed(verdict, now) })
     }
 
     /// The state of a changed check: it keeps the verdict until its own results decide, as what is assumed.
@@ -154,6 +169,7 @@ impl Hysteresis {
     fn change(&mut self, to: Verdict, now: Moment) -> Transition {
         self.verdict = to;
         self.since = now;
+        self.risen = (to == Verdict::Up).then_some(now);
         let failure = match to {
             Verdict::Up => None,
             Verdict::Down => self.last_failure.clone(),
@@ -189,6 +205,11 @@ impl Hysteresis {
     /// Since when it holds.
     pub fn since(&self) -> Moment {
         self.since
+    }
+
+    /// When it came up; `None` if it is down, or was never seen down.
+    pub fn risen(&self) -> Option<Moment> {
+        self.risen
     }
 
     /// Passes in a row.

@@ -7,9 +7,8 @@ mod last_turn;
 mod outbox;
 mod worker;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::io;
-use std::net::IpAddr;
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::thread::{self, JoinHandle};
 
@@ -21,6 +20,7 @@ use crate::check_id::CheckId;
 use crate::clock::Moment;
 use crate::environment::Environment;
 use crate::job::Job;
+use crate::routes::Routes;
 use crate::stored::StoredVerdict;
 use evenkeel_model::Verdict;
 
@@ -42,6 +42,8 @@ pub struct ProberOptions {
     pub limit: Option<usize>,
     /// Verdicts of the process before, those of them that [are fresh](crate::StoredVerdicts::fresh).
     pub stored: Vec<StoredVerdict>,
+    /// The routes of this host.
+    pub routes: Box<dyn Routes>,
 }
 
 /// The thread, until it is dropped.
@@ -65,9 +67,8 @@ impl Prober {
         let thread = thread::Builder::new().name("health".to_owned()).spawn(move || {
             let limit = options.limit.unwrap_or_else(probe_limit);
             runtime.block_on(async move {
-                Worker::new(options.environment, limit, options.stored, sink)
-                    .run(receiver, turns)
-                    .await;
+                let ProberOptions { environment, limit: _, stored, routes } = options;
+                Worker::new(environment, limit, (stored, routes), sink).run(receiver, turns).await;
             });
         })?;
         Ok(Self { commands: Some(commands), last_turn, thread: Some(thread) })
@@ -87,11 +88,6 @@ impl Prober {
             }
         }
         self.command(Command::Set(wanted));
-    }
-
-    /// Sets which targets have a route over a link that is down: failures of them are unknown.
-    pub fn set_cut_off(&self, addresses: BTreeSet<IpAddr>) {
-        self.command(Command::CutOff(addresses));
     }
 
     /// Makes a check now, as after a hint that its target has changed.

@@ -66,7 +66,7 @@ pub use live::{Link, Live, SysctlObstacle};
 pub use local_sessions::{LocalSession, LocalSessions};
 pub use netmask::Netmask;
 pub use operator_override::{InvalidTarget, Override, OverrideTarget};
-pub use overlay::{Overlay, OverlayCause, OverlayEffect, Overlays};
+pub use overlay::{Floor, Overlay, OverlayCause, OverlayEffect, Overlays, WithheldVip};
 pub use owner::Owner;
 pub use owner_name::{InvalidOwnerName, OwnerName};
 pub use printable::{printable, printable_name};

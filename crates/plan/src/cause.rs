@@ -6,7 +6,7 @@ use evenkeel_model::{Desired, IgnoredField, NamedService, RealServer, RealServer
 use serde::{Deserialize, Serialize};
 
 use crate::left_scope::members::contains;
-use crate::overlay::changed_overlay;
+use crate::overlay::{changed_overlay, is_of_fallback};
 use crate::{DrainRecords, Inputs, Op, canonical};
 
 /// The cause of a step.
@@ -19,6 +19,8 @@ pub enum Cause {
     LeftScope,
     /// An override begins, changes or ends.
     Override,
+    /// The verdict of a health check, or what follows from it: slow start, a floor, a fallback pool.
+    Health,
     /// The spec is unchanged here, and the host no longer matches it.
     Drift,
 }
@@ -30,6 +32,7 @@ impl Cause {
             Self::SpecChanged => "spec changed",
             Self::LeftScope => "left the scope",
             Self::Override => "override",
+            Self::Health => "health",
             Self::Drift => "drift",
         }
     }
@@ -56,7 +59,8 @@ pub(crate) fn causes(inputs: &Inputs<'_>, steps: &[Op]) -> Vec<Cause> {
     let cause = |(op, own): (&Op, &Option<Cause>)| match (op, own) {
         (op, _) if has_left(op) => Cause::LeftScope,
         // What the spec changes is its own cause.
-        (op, Some(Cause::Drift)) if changed_overlay(inputs, op) => Cause::Override,
+        (op, Some(Cause::Drift)) => changed_overlay(inputs, op).unwrap_or(Cause::Drift),
+        (op, _) if is_of_fallback(inputs, op) => Cause::Health,
         (_, Some(own)) => *own,
         (Op::AddModule { module }, None) => of_needing(changed_modules.contains(&**module)),
         (Op::AddDummy { interface }, None) => of_needing(changed_interfaces.contains(&**interface)),

@@ -17,6 +17,7 @@ mod difference;
 mod field;
 mod foreign_vips;
 mod guard;
+mod health_warnings;
 mod hold_back;
 mod impact;
 mod impact_analysis;
@@ -79,7 +80,8 @@ pub use object::Object;
 pub use op::{Op, Verb};
 pub use order::Stage;
 pub use overlay::{
-    HeldServer, OverlaidServer, OverlayRecords, UnknownTarget, overridden, overrides_to_overlays,
+    HeldServer, LaidOverlays, OverlaidServer, OverlayInputs, OverlayOrigin, OverlayRecords,
+    UnknownTarget, lay_overlays, next_overlay_change, overridden, overrides_to_overlays,
 };
 pub use owners::{OtherOwner, OtherOwners, Overlap, SharedObject};
 pub use plan::{Plan, WiderScope, plan};

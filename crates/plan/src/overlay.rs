@@ -1,29 +1,64 @@
 //! Lays overlays over the desired state of a spec.
 //!
-//! spec -> (slow start -> health ->) override -> (floors ->) what is planned. Each stage is a pure function that
-//! adds to [`Overlays`], which keep the cause of the highest precedence for each real server. Floors will
-//! remove overlays of health; nothing removes one of an operator. Steps follow the result, guards judge the spec
-//! alone.
+//! spec -> slow start and health -> override -> floors -> what is planned. Each stage is a pure function that
+//! adds to [`Overlays`], which keep the cause of the highest precedence for each real server. Floors retain what
+//! health took out, and nothing removes an overlay of an operator. Steps follow the result, guards judge the
+//! spec alone.
 
+mod floors;
+mod health;
+mod held;
 mod records;
 mod target;
 #[cfg(test)]
 mod tests;
 
 use std::borrow::Cow;
-use std::fmt;
-use std::time::Duration;
+use std::collections::BTreeSet;
 
 use evenkeel_model::{
-    Desired, IgnoredField, Live, NamedService, Overlay, OverlayCause, OverlayEffect, Overlays,
-    Override, RealServer, RealServerKey, RealServers, ServiceKey, printable_name,
+    Desired, HealthFacts, HostObject, IgnoredField, Live, NamedService, Overlay, OverlayCause,
+    OverlayEffect, Overlays, Override, RealServer, RealServerKey, RealServers, ServiceKey,
 };
-use jiff::Timestamp;
 
-use crate::{Inputs, Object, Op, PriorState};
+use crate::{Cause, Inputs, Object, Op, PriorState};
 
-pub use records::{OverlaidServer, OverlayRecords};
+pub use health::next_overlay_change;
+pub use held::HeldServer;
+pub(crate) use held::held_servers;
+pub use records::{OverlaidServer, OverlayOrigin, OverlayRecords};
 pub use target::{UnknownTarget, overridden};
+
+/// What decides about overlays.
+#[derive(Debug, Clone, Copy)]
+pub struct OverlayInputs<'a> {
+    /// The desired state of the spec.
+    pub desired: &'a Desired,
+    /// The overrides that last, in the order of their commands.
+    pub overrides: &'a [Override],
+    /// What the health checks found.
+    pub health: &'a HealthFacts,
+    /// The live state.
+    pub live: &'a Live,
+}
+
+/// Overlays, with what the next ones depend on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LaidOverlays {
+    /// The overlays.
+    pub overlays: Overlays,
+    /// The services with checks that have their quorum.
+    pub with_quorum: BTreeSet<ServiceKey>,
+}
+
+/// Returns the overlays of a host.
+pub fn lay_overlays(inputs: OverlayInputs<'_>) -> LaidOverlays {
+    let OverlayInputs { desired, overrides, health, live } = inputs;
+    let mut overlays = overrides_to_overlays(overrides, desired);
+    health::add(&mut overlays, desired, health);
+    let with_quorum = floors::add(&mut overlays, desired, health, live);
+    LaidOverlays { overlays, with_quorum }
+}
 
 /// Returns the overlays of operators' overrides. A later override is above an earlier one.
 pub fn overrides_to_overlays(overrides: &[Override], desired: &Desired) -> Overlays {
@@ -51,7 +86,7 @@ pub(crate) fn effective<'a>(
         return real_servers;
     }
     for (key, overlay) in overlays.of_service(*service) {
-        let Some(listed) = named.service.real_servers.get(key) else { continue };
+        let Some(listed) = listed(named, key) else { continue };
         match resolved(named, listed, overlay).over(*listed) {
             Some(held) => drop(real_servers.to_mut().insert(*key, held)),
             None => drop(real_servers.to_mut().remove(key)),
@@ -68,8 +103,47 @@ pub(crate) fn effect_of(
     overlays: &Overlays,
 ) -> Option<OverlayEffect> {
     let overlay = overlays.get(service, key)?;
-    let listed = named.service.real_servers.get(key)?;
-    Some(resolved(named, listed, overlay))
+    Some(resolved(named, listed(named, key)?, overlay))
+}
+
+/// A real server of the spec, be it of the fallback pool.
+fn listed<'a>(named: &'a NamedService, key: &RealServerKey) -> Option<&'a RealServer> {
+    let fallback = || named.health.as_ref()?.fallback_server(key);
+    named.service.real_servers.get(key).or_else(fallback)
+}
+
+/// Returns the desired state by which guards judge: with the live real servers of fallback pools, which are no
+/// change of the spec, be they in use or no longer.
+pub(crate) fn with_live_fallback<'a>(desired: &'a Desired, live: &Live) -> Cow<'a, Desired> {
+    let mut judged = Cow::Borrowed(desired);
+    for (service, named) in &desired.services {
+        let Some(fallback) = named.health.as_ref().and_then(|it| it.fallback.as_ref()) else {
+            continue;
+        };
+        let Some(found) = live.services.get(service) else { continue };
+        let is_there = |key: &RealServerKey| found.real_servers.get(key).is_some();
+        for (key, server) in fallback.real_servers.iter().filter(|(key, _)| is_there(key)) {
+            if let Some(named) = judged.to_mut().services.get_mut(service) {
+                named.service.real_servers.insert(*key, *server);
+            }
+        }
+    }
+    judged
+}
+
+/// Returns the desired state without the VIPs that are withheld and what depends on them.
+pub(crate) fn without_withheld<'a>(desired: &'a Desired, overlays: &Overlays) -> Cow<'a, Desired> {
+    let withheld = &overlays.withheld_vips;
+    if withheld.is_empty() {
+        return Cow::Borrowed(desired);
+    }
+    let mut reduced = desired.clone();
+    reduced.vips.retain(|binding, _| !withheld.contains_key(&binding.address));
+    reduced.host_objects.retain(|object, _| {
+        let is_route = matches!(object, HostObject::Route(_));
+        !(is_route && object.address().is_some_and(|it| withheld.contains_key(&it)))
+    });
+    Cow::Owned(reduced)
 }
 
 /// Where another program decides which real servers a service has, none is taken out: it gets no new
@@ -87,7 +161,7 @@ impl PriorState {
     /// Records the overlays of a desired state before they are put into force, with the live weights before
     /// them; before a drain, if one runs.
     pub fn begin_overlays(&mut self, desired: &Desired, overlays: &Overlays, live: &Live) {
-        for ((service, key), _) in overlays.iter() {
+        for ((service, key), overlay) in overlays.iter() {
             let Some(named) = desired.services.get(service) else { continue };
             let Some(effect) = effect_of(service, key, named, overlays) else { continue };
             let found = live.services.get(service).and_then(|it| it.real_servers.get(key));
@@ -97,9 +171,12 @@ impl PriorState {
                 (weight, _) => weight,
             };
             let before = found.map(weight);
+            let origin = OverlayOrigin::of(&overlay.cause);
             let entry = self.overlaid.0.entry((*service, *key));
-            entry.and_modify(|it| it.effect = effect).or_insert(OverlaidServer { effect, before });
+            let it = entry.or_insert(OverlaidServer { effect, before, origin });
+            (it.effect, it.origin) = (effect, origin);
         }
+        self.withheld_vips.extend(overlays.withheld_vips.keys());
     }
 
     /// Records the overlays of a host that is in sync with a desired state, and forgets those that have ended.
@@ -109,73 +186,41 @@ impl PriorState {
             let named = desired.services.get(service);
             named.is_some_and(|named| effect_of(service, key, named, overlays).is_some())
         });
+        self.withheld_vips.retain(|vip| overlays.withheld_vips.contains_key(vip));
     }
 }
 
-/// Whether an operation is there because an overlay begins, changes or ends.
-pub(crate) fn changed_overlay(inputs: &Inputs<'_>, op: &Op) -> bool {
-    let Object::RealServer(service, key) = op.object() else { return false };
+/// Returns the cause of an operation that is there because an overlay begins, changes or ends; `None` of all
+/// others.
+pub(crate) fn changed_overlay(inputs: &Inputs<'_>, op: &Op) -> Option<Cause> {
     let Inputs { desired, overlays, record, .. } = *inputs;
+    let (service, key) = match op.object() {
+        Object::RealServer(service, key) => (service, key),
+        Object::Vip(binding) => {
+            let is_withheld = overlays.withheld_vips.contains_key(&binding.address);
+            let was_withheld = record.withheld_vips.contains(&binding.address);
+            return (is_withheld || was_withheld).then_some(Cause::Health);
+        }
+        _ => return None,
+    };
     let named = desired.services.get(&service);
     let now = named.and_then(|named| effect_of(&service, &key, named, overlays));
-    let recorded = record.overlaid.0.get(&(service, key)).map(|it| it.effect);
-    now != recorded
-}
-
-/// A real server of the spec that an overlay holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HeldServer {
-    /// The service.
-    pub service: ServiceKey,
-    /// The real server.
-    pub real_server: RealServerKey,
-    /// The weight in the spec.
-    pub spec_weight: u32,
-    /// The overlay; its effect is a weight or out.
-    pub overlay: Overlay,
-}
-
-/// Lists the real servers of the spec that overlays hold.
-pub(crate) fn held_servers(inputs: &Inputs<'_>) -> Vec<HeldServer> {
-    let Inputs { desired, overlays, .. } = *inputs;
-    let held = overlays.iter().filter_map(|((service, key), overlay)| {
-        let named = desired.services.get(service)?;
-        let listed = named.service.real_servers.get(key)?;
-        let overlay = Overlay { effect: resolved(named, listed, overlay), ..overlay.clone() };
-        let (service, real_server, spec_weight) = (*service, *key, listed.weight);
-        Some(HeldServer { service, real_server, spec_weight, overlay })
-    });
-    held.collect()
-}
-
-impl fmt::Display for HeldServer {
-    /// `weight 0 (spec 5): override of root, maintenance, until 2026-01-01 14:00:00 UTC`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { spec_weight, overlay, .. } = self;
-        let Overlay { effect, cause, reason, since: _, until } = overlay;
-        match effect.weight(*spec_weight) {
-            Some(weight) if weight == *spec_weight => write!(f, "weight {weight}, as in the spec")?,
-            Some(weight) => write!(f, "weight {weight} (spec {spec_weight})")?,
-            None => write!(f, "out (spec: weight {spec_weight})")?,
-        }
-        let OverlayCause::Override { by } = cause;
-        write!(f, ": override of {}", printable_name(by))?;
-        if !reason.is_empty() {
-            write!(f, ", {}", printable_name(reason))?;
-        }
-        match until {
-            Some(until) => write!(f, ", until {}", utc(*until)),
-            None => f.write_str(", until cleared"),
-        }
+    let recorded = record.overlaid.0.get(&(service, key));
+    if now == recorded.map(|it| it.effect) {
+        return None;
+    }
+    let origin = overlays.get(&service, &key).map(|it| OverlayOrigin::of(&it.cause));
+    match origin.or(recorded.map(|it| it.origin))? {
+        OverlayOrigin::Operator => Some(Cause::Override),
+        OverlayOrigin::Health => Some(Cause::Health),
     }
 }
 
-/// A time, in seconds since 1970, for people.
-fn utc(seconds: u64) -> String {
-    let time = Timestamp::UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
-    // A time beyond the year 9999 cannot be formatted as a date.
-    time.map_or_else(
-        |_| format!("{seconds} s after 1970"),
-        |time| time.strftime("%F %T UTC").to_string(),
-    )
+/// Whether an operation is there because a fallback pool begins to serve, or no longer does.
+pub(crate) fn is_of_fallback(inputs: &Inputs<'_>, op: &Op) -> bool {
+    let Object::RealServer(service, key) = op.object() else { return false };
+    let named = inputs.desired.services.get(&service);
+    let health = named.and_then(|named| named.health.as_ref());
+    health.is_some_and(|health| health.fallback_server(&key).is_some())
+        && changed_overlay(inputs, op).is_some()
 }

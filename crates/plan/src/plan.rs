@@ -1,5 +1,6 @@
 //! Makes a plan from two states.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_model::{
@@ -14,9 +15,10 @@ use crate::diff::difference;
 use crate::difference::Difference;
 use crate::foreign_vips::released_vips;
 use crate::guard::{marked_warnings, refusals, unread_warnings};
+use crate::health_warnings::health_warnings;
 use crate::impact_analysis::impacts;
 use crate::order::order;
-use crate::overlay::held_servers;
+use crate::overlay::{held_servers, with_live_fallback, without_withheld};
 use crate::precondition::unmet_preconditions;
 use crate::resource::host_object::{
     default_route_warnings, foreign_values, staying_devices, untranslated,
@@ -88,6 +90,9 @@ pub fn plan(inputs: Inputs<'_>) -> Plan {
         statistics: _,
         sessions: _,
     } = inputs;
+    let asked = inputs;
+    let reduced = without_withheld(desired, inputs.overlays);
+    let (desired, inputs) = (&*reduced, Inputs { desired: &reduced, ..inputs });
     let Difference { added, readded, ops, unchanged, out_of_scope } = difference(&inputs);
     let mut warnings = warnings(desired, live);
     let released = released_vips(desired, live, record);
@@ -103,6 +108,7 @@ pub fn plan(inputs: Inputs<'_>) -> Plan {
     if drops_after_drains(ConnectionSysctls::new(live, &steps), &steps) {
         warnings.push(Warning::DroppingDrains { is_teardown: false });
     }
+    warnings.extend(health_warnings(&inputs, &steps));
     warnings.extend(marked_warnings(&inputs, &steps));
     warnings.extend(unread_warnings(&inputs, &steps));
     warnings.extend(left_timeouts(desired, live, record.timeouts));
@@ -113,7 +119,7 @@ pub fn plan(inputs: Inputs<'_>) -> Plan {
     Plan {
         wider_scope: wider_scope(&inputs),
         kept: desired.kept.clone(),
-        refusals: all_refusals(&inputs, &steps),
+        refusals: all_refusals(&asked, &steps),
         unmet_preconditions: unmet_preconditions(desired, live, &steps),
         warnings,
         causes: causes(&inputs, &steps),
@@ -134,11 +140,12 @@ fn all_refusals(inputs: &Inputs<'_>, steps: &[Op]) -> Vec<GuardRefusal> {
         let steps = order(added, readded, ops, inputs.desired, inputs.live);
         refusals(inputs, &steps)
     };
-    let overlays = Overlays::none();
     // An operator may take out the last real server, and what a health check takes out is no commit's fault.
-    let mut all = match inputs.overlays.is_empty() {
-        true => refusals(inputs, steps),
-        false => refusals_of(&Inputs { overlays, ..*inputs }),
+    let overlays = Overlays::none();
+    let desired = with_live_fallback(inputs.desired, inputs.live);
+    let mut all = match (inputs.overlays.is_empty(), &desired) {
+        (true, Cow::Borrowed(_)) => refusals(inputs, steps),
+        _ => refusals_of(&Inputs { desired: &desired, overlays, ..*inputs }),
     };
     if let Some(judged) = inputs.judged {
         let put_off = refusals_of(&Inputs { desired: judged, judged: None, overlays, ..*inputs });

@@ -1,7 +1,7 @@
 //! The recorded state of earlier applies to a network namespace.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use evenkeel_model::{
     AttemptedClaims, Binding, Claims, DefaultRouteValue, Desired, DesiredTimeouts, Drain,
@@ -67,6 +67,9 @@ pub struct PriorState {
     /// The real servers that overlays hold, with their weights before.
     #[serde(default, skip_serializing_if = "OverlayRecords::is_empty")]
     pub overlaid: OverlayRecords,
+    /// The VIPs that are not bound for lack of quorum, or were not at the last apply.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub withheld_vips: BTreeSet<IpAddr>,
     /// The new services whose real servers may not all be added yet, of those whose real servers are
     /// another program's afterwards.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]

@@ -54,8 +54,18 @@ pub fn teardown(
     // No spec follows: timeouts that it does not name are none of a teardown's, nor are services that stay,
     // because evenkeel only adopted them.
     warnings.retain(|it| {
-        use Warning::{NoServers, NotLocal, TimeoutStays};
-        !matches!(it, TimeoutStays { .. } | NotLocal(_) | NoServers(_))
+        use Warning::{
+            ConnectionsHang, NoServers, NotLocal, PersistentClientsStay, TimeoutStays, VipWithheld,
+        };
+        !matches!(
+            it,
+            TimeoutStays { .. }
+                | NotLocal(_)
+                | NoServers(_)
+                | VipWithheld { .. }
+                | ConnectionsHang(_)
+                | PersistentClientsStay(_)
+        )
     });
     for warning in &mut warnings {
         if let Warning::Reordered { is_teardown, .. } | Warning::DroppingDrains { is_teardown } =

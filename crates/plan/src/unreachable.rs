@@ -39,6 +39,10 @@ pub(crate) fn unreachable_warnings(
 fn is_local(key: &ServiceKey, inputs: &Inputs<'_>, released: &BTreeSet<IpAddr>) -> bool {
     let Inputs { desired, live, .. } = *inputs;
     let (Some(routed), Some(address)) = (&live.local_by_route, key.vip()) else { return true };
+    if inputs.overlays.withheld_vips.contains_key(&address) {
+        // The plan warns of it by itself.
+        return true;
+    }
     let is_listed = entries_of(&desired.vips, address).next().is_some();
     // Of an interface that is down, the plan warns by itself.
     if is_listed && !released.contains(&address) || routed.contains(&address) {

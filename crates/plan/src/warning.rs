@@ -145,6 +145,19 @@ pub enum Warning {
     NotLocal(Vec<String>),
     /// These services have no real server of positive weight.
     NoServers(Vec<String>),
+    /// A VIP is not bound, because a service on it has no quorum.
+    VipWithheld {
+        /// The VIP.
+        vip: IpAddr,
+        /// The service.
+        service: String,
+        /// Whether its first results are awaited.
+        is_starting: bool,
+    },
+    /// The connections of these services to a real server that is down hang until they time out.
+    ConnectionsHang(Vec<String>),
+    /// Persistent clients of these services stay on a real server that is down until it is removed.
+    PersistentClientsStay(Vec<String>),
     /// A plan for single services leaves what this host has as a real server of these, which the spec no
     /// longer lists for it.
     PartsStay(Vec<String>),
@@ -352,6 +365,25 @@ impl fmt::Display for Warning {
                 f,
                 "new clients of {} are refused: there is no real server with a positive weight; list one, or \
                  give one a positive weight",
+                some_of(services)
+            ),
+            Self::VipWithheld { vip, service, is_starting: true } => write!(
+                f,
+                "{vip} is not bound yet: the first results of the checks of {service} are awaited"
+            ),
+            Self::VipWithheld { vip, service, is_starting: false } => {
+                write!(f, "{vip} is not bound: {service} has no quorum (`vip: unbind`)")
+            }
+            Self::ConnectionsHang(services) => write!(
+                f,
+                "existing connections of {} to a real server that is down hang until they time out: \
+                 net.ipv4.vs.expire_nodest_conn is 0; set it to 1 under `sysctls`",
+                some_of(services)
+            ),
+            Self::PersistentClientsStay(services) => write!(
+                f,
+                "persistent clients of {} stay on a real server that is down until it is removed after \
+                 `cut_after`: net.ipv4.vs.expire_quiescent_template is 0; set it to 1 under `sysctls`",
                 some_of(services)
             ),
             Self::PartsStay(services) => write!(

@@ -66,10 +66,11 @@ fn every_text_of_a_plan_is_as_reviewed() {
             }
         )
     );
-    let causes = [Cause::SpecChanged, Cause::LeftScope, Cause::Override, Cause::Drift];
+    let causes =
+        [Cause::SpecChanged, Cause::LeftScope, Cause::Override, Cause::Health, Cause::Drift];
     section!(
         golden,
-        Cause { SpecChanged, LeftScope, Override, Drift },
+        Cause { SpecChanged, LeftScope, Override, Health, Drift },
         causes.map(|cause| (cause, cause.as_str().to_owned()))
     );
     impacts::add(golden);
@@ -96,6 +97,9 @@ fn every_text_of_a_plan_is_as_reviewed() {
             Untranslated,
             NotLocal,
             NoServers,
+            VipWithheld,
+            ConnectionsHang,
+            PersistentClientsStay,
             PartsStay,
             LooserGuards,
             GuardsNotJudged,
@@ -434,6 +438,18 @@ fn warnings() -> Vec<Warning> {
         Warning::Untranslated(vec!["web/192.0.2.1:80/tcp".into()]),
         Warning::NotLocal(vec!["web/192.0.2.1:80/tcp".into()]),
         Warning::NoServers(vec!["web/192.0.2.1:80/tcp".into(), "mail/192.0.2.1:25/tcp".into()]),
+        Warning::VipWithheld {
+            vip: [192, 0, 2, 1].into(),
+            service: "web/192.0.2.1:80/tcp".into(),
+            is_starting: true,
+        },
+        Warning::VipWithheld {
+            vip: [192, 0, 2, 1].into(),
+            service: "web/192.0.2.1:80/tcp".into(),
+            is_starting: false,
+        },
+        Warning::ConnectionsHang(vec!["web/192.0.2.1:80/tcp".into()]),
+        Warning::PersistentClientsStay(vec!["web/192.0.2.1:80/tcp".into()]),
         Warning::PartsStay(vec!["web/192.0.2.1:80/tcp".into(), "mail/192.0.2.1:25/tcp".into()]),
         Warning::LooserGuards(vec![looser("mass_delete", "50%", "off")]),
         Warning::LooserGuards(vec![

@@ -26,7 +26,7 @@ use crate::lost_vips::{KeptVips, Rebinder};
 use crate::metrics::Metrics;
 use crate::netns_monitor::{NamespaceLost, NetnsMonitor};
 use crate::options::Options;
-use crate::reconciler::{Message, Outputs, Reconciler};
+use crate::reconciler::{Message, Outputs, Reconciler, Wake};
 use crate::status;
 use crate::systemd::Notifier;
 use crate::traffic_reader::KernelTraffic;
@@ -185,11 +185,16 @@ async fn serve(
         events: events.clone(),
         endpoint_problem,
     };
+    let results = messages.clone();
+    let wake: Wake = Arc::new(move || {
+        let _sent = results.send(Message::Health);
+    });
     let (ended, mut end) = oneshot::channel();
     let run_reconciler = move || {
         let ipvs_use = options.ipvs_use;
         let connect = Box::new(move |addresses| HostKernel::connect_for(ipvs_use, addresses));
-        let mut reconciler = Reconciler::new(options, connect, follower, outputs, lock, kept_vips);
+        let mut reconciler =
+            Reconciler::new(options, connect, follower, outputs, lock, kept_vips, wake);
         reconciler.run(&receiver);
         let _sent = ended.send(());
     };

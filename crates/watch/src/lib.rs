@@ -8,8 +8,10 @@
 //! the endpoint, the control socket) is asynchronous and communicates with it by messages. The crate
 //! prints nothing and parses no spec: `evenkeel_source` fetches and parses specs.
 
+mod check_reports;
 mod clock;
 mod daemon;
+mod host_routes;
 mod http;
 mod listen;
 mod liveness;

@@ -4,6 +4,7 @@
 //! that the two never differ; traffic is read from the kernel at a scrape. Nothing here makes
 //! decisions.
 
+mod checks;
 mod format;
 mod gauges;
 mod traffic;
@@ -25,6 +26,8 @@ pub(crate) use format::Format;
 pub use traffic::{Detail, TrafficOptions};
 pub(crate) use traffic::{TrafficReader, TrafficReading};
 
+use self::checks::Checks;
+use crate::check_reports::Reports;
 use gauges::Gauges;
 use traffic::TrafficExporter;
 
@@ -49,6 +52,7 @@ struct Inner {
     operations: Family<OperationLabels, Counter>,
     reloads: Family<ReloadLabels, Counter>,
     gauges: Arc<Gauges>,
+    checks: Reports,
     traffic: Option<Mutex<TrafficExporter>>,
 }
 
@@ -112,6 +116,7 @@ impl Metrics {
             operations: Family::default(),
             reloads: Family::default(),
             gauges: Arc::default(),
+            checks: Reports::default(),
             traffic: traffic
                 .and_then(|(reader, options)| TrafficExporter::new(reader, options))
                 .map(Mutex::new),
@@ -121,6 +126,11 @@ impl Metrics {
             inner.reloads.get_or_create_owned(&ReloadLabels { result });
         }
         Self(Arc::new(inner.registered(version)))
+    }
+
+    /// The results of health checks that the metrics show.
+    pub(crate) fn checks(&self) -> Reports {
+        self.0.checks.clone()
     }
 
     /// Counts a pass. `result` is that of [`PassStatus`](evenkeel_control::PassStatus).
@@ -202,6 +212,7 @@ impl Inner {
             self.reloads.clone(),
         );
         registry.register_collector(Box::new(self.gauges.clone()));
+        registry.register_collector(Box::new(Checks(self.checks.clone())));
         self
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use evenkeel_control::Mode;
 use evenkeel_engine::{IpvsUse, StateDir};
+use evenkeel_health::Environment;
 
 use crate::metrics::TrafficOptions;
 
@@ -32,4 +33,6 @@ pub struct Options {
     pub traffic: TrafficOptions,
     /// Host names that the HTTP endpoint answers on a loopback address, beside loopback names.
     pub allowed_hosts: Vec<String>,
+    /// What this host offers to health checks.
+    pub checks: Environment,
 }

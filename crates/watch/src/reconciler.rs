@@ -2,7 +2,7 @@
 //!
 //! Its parts own their state: [`host`] the kernel and the journal, [`followed_source`] the source of the
 //! spec, [`active_spec`] the specs, [`change_gate`] what may be applied, [`overrides`] what operators hold,
-//! [`retry`] the failed objects,
+//! [`health`] the checks, [`retry`] the failed objects,
 //! [`conflict`] the changes that other programs repeat, [`schedule`] the timers, [`report`] what the
 //! passes found.
 //! The loop combines them: [`pass`] is one pass, [`reload`] reads the spec, [`commands`] executes
@@ -15,6 +15,7 @@ mod commands;
 mod conflict;
 mod events;
 mod followed_source;
+mod health;
 mod host;
 mod kept_vips;
 mod overrides;
@@ -27,6 +28,7 @@ mod report;
 mod retry;
 mod schedule;
 mod status;
+mod transitions;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -36,6 +38,7 @@ use std::time::Duration;
 
 use evenkeel_control::{Command, EventPublisher, Mode, PassStatus, Pause, Status, Trigger};
 use evenkeel_engine::{Journal, Kernel};
+use evenkeel_health::Moment;
 use evenkeel_plan::{Object, Op};
 use evenkeel_source::Follower;
 use tokio::sync::watch;
@@ -53,6 +56,7 @@ use change_gate::ChangeGate;
 use conflict::Conflicts;
 use events::PassEvents;
 use followed_source::FollowedSource;
+use health::Health;
 use host::Host;
 use kept_vips::BoundVips;
 use overrides::Overrides;
@@ -76,6 +80,8 @@ pub(crate) enum Message {
     Reload,
     /// A request of the control socket.
     Command(Command),
+    /// There are results of health checks.
+    Health,
     /// Stop, and leave the host unchanged.
     Stop,
 }
@@ -93,6 +99,7 @@ pub(crate) struct Outputs {
     pub(crate) endpoint_problem: EndpointProblem,
 }
 
+pub(crate) use health::Wake;
 pub(crate) use host::Connect;
 
 /// Keeps one network namespace on its spec: the loop and the parts that own its state.
@@ -105,6 +112,7 @@ pub(crate) struct Reconciler<K: Kernel> {
     lock: K::Lock,
     gate: ChangeGate,
     overrides: Overrides,
+    health: Health,
     retries: RetryQueue,
     conflicts: Conflicts,
     schedule: Schedule,
@@ -120,8 +128,10 @@ impl<K: Kernel> Reconciler<K> {
         outputs: Outputs,
         lock: K::Lock,
         kept_vips: KeptVips,
+        wake: Wake,
     ) -> Self {
         Self {
+            health: Health::new(options.checks.clone(), wake, outputs.metrics.checks()),
             outputs,
             lock,
             host: Host::new(connect),
@@ -169,7 +179,8 @@ impl<K: Kernel> Reconciler<K> {
     }
 
     fn begin(&mut self) {
-        let Self { options, host, specs, gate, schedule, .. } = self;
+        let Self { options, host, specs, gate, health, schedule, .. } = self;
+        health.restore(&options.state);
         gate.restore_pause(&options.state, &schedule.clock.both());
         match host.load_journal(&options.state) {
             Ok(()) => {
@@ -209,6 +220,11 @@ impl<K: Kernel> Reconciler<K> {
                 }
             }
             Message::Source => self.sample_at(Duration::ZERO),
+            Message::Health => {
+                if self.health.take_results(&self.options.state, Moment::now()) {
+                    self.schedule.on_health(now);
+                }
+            }
             Message::Command(Command { request, reply }) => {
                 let answer = self.handle(request);
                 // The client may have disconnected.
@@ -237,6 +253,7 @@ impl<K: Kernel> Reconciler<K> {
     /// Executes what is due.
     fn on_timer(&mut self) {
         let now = self.schedule.clock.now();
+        self.health.transitions.end_second(Moment::now());
         if self.schedule.take_debounce(now) {
             self.check_source();
         }
@@ -312,6 +329,7 @@ impl<K: Kernel> Reconciler<K> {
             is_draining: is_draining && may_change,
             left: self.next_end().filter(|_| may_change),
             failed_object: self.retries.next().filter(|_| may_change),
+            health: self.health.next_change(&self.specs.desired()).filter(|_| may_change),
             conflict: self.conflicts.next(now).filter(|_| may_change),
         });
     }

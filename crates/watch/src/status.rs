@@ -1,11 +1,14 @@
 //! What the daemon puts into its status ([`evenkeel_control::Status`]).
 
 use evenkeel_control::{
-    DrainStatus, FORMAT, OverriddenServer, OverrideStatus, SpecStatus, State, Status, StayingStatus,
+    DrainStatus, FORMAT, HealthHeld, OverriddenServer, OverrideStatus, SpecStatus, State, Status,
+    StayingStatus,
 };
 use evenkeel_host::KnownWriter;
-use evenkeel_model::{Desired, Names, Override, RealServerKey, ServiceKey};
-use evenkeel_plan::{ClockReading, DrainRecords, Object, StayingObject, overrides_to_overlays};
+use evenkeel_model::{Desired, Names, OverlayCause, Override, RealServerKey, ServiceKey};
+use evenkeel_plan::{
+    ClockReading, DrainRecords, HeldServer, Object, StayingObject, overrides_to_overlays,
+};
 
 use crate::options::Options;
 
@@ -29,6 +32,7 @@ pub(crate) fn starting(options: &Options, now: u64) -> Status {
         drains: Vec::new(),
         staying: Vec::new(),
         overrides: Vec::new(),
+        health: None,
         pending_steps: Vec::new(),
         warnings: Vec::new(),
         failing: Vec::new(),
@@ -92,4 +96,21 @@ pub fn list_overrides(overrides: &[Override], desired: &Desired) -> Vec<Override
         }
     };
     overrides.iter().map(status).collect()
+}
+
+/// Lists the real servers that health holds, as a plan found them.
+pub(crate) fn list_health(held: &[HeldServer], desired: &Desired) -> Vec<HealthHeld> {
+    let by_health =
+        held.iter().filter(|it| !matches!(it.overlay.cause, OverlayCause::Override { .. }));
+    let status = |it: &HeldServer| HealthHeld {
+        service: desired.label(&it.service).to_string(),
+        real_server: it.real_server.to_string(),
+        cause: it.overlay.cause.as_str().to_owned(),
+        spec_weight: it.spec_weight,
+        weight: it.overlay.effect.weight(it.spec_weight),
+        since: it.overlay.since,
+        why: it.overlay.reason.to_string(),
+        text: it.to_string(),
+    };
+    by_health.map(status).collect()
 }

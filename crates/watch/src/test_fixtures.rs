@@ -24,6 +24,7 @@ pub(crate) fn options(folder: &Path, mode: Mode) -> Options {
         sources: vec!["/etc/evenkeel".to_owned()],
         traffic: TrafficOptions::default(),
         allowed_hosts: Vec::new(),
+        checks: evenkeel_health::Environment::of_host(Vec::new()),
     }
 }
 

@@ -171,7 +171,7 @@ fn execute<K: Kernel>(
     options: ApplyOptions<'_>,
     progress: &mut dyn Progress,
 ) -> Result<ApplyOutcome, WorkflowError> {
-    let Session { kernel, state, journal, lock: _ } = session;
+    let Session { kernel, state, journal, health: _, lock: _ } = session;
     let PlannedHost { plan, desired, overlays, live, last, targeted, real_server } = planned;
     let ApplyOptions { on_failure, wait, confirm, allow: _, reviewed: _ } = options;
     let record = journal.record.clone();

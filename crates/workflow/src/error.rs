@@ -10,6 +10,7 @@ use evenkeel_model::{Scope, ServiceKey};
 use evenkeel_plan::{Overlap, UnknownSelection};
 use thiserror::Error;
 
+use crate::health::HealthProblem;
 use crate::saved_plan::SavedPlanError;
 
 /// Why a use case failed. Unless a variant says otherwise, nothing was changed.
@@ -68,6 +69,9 @@ pub enum WorkflowError {
     /// The daemon does not answer.
     #[error(transparent)]
     Ask(#[from] AskError),
+    /// The health checks cannot be made.
+    #[error(transparent)]
+    Health(#[from] HealthProblem),
     /// A saved plan is not applied.
     #[error(transparent)]
     SavedPlan(#[from] SavedPlanError),

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use evenkeel_engine::{ExecutionContext, Notice, SpecUnavailable, Unconfirmed};
+use evenkeel_health::RoundReport;
 use evenkeel_model::{HostObjectKind, Names};
 use evenkeel_plan::{Op, StayingObject};
 
@@ -19,6 +20,8 @@ pub enum Event {
     LastSpecUnavailable(SpecUnavailable),
     /// The texts of the new spec cannot be read again, so its files are not compared with earlier ones.
     TextsUnavailable(String),
+    /// A health check could not be made; its target counts as up.
+    CheckNotMade(Box<RoundReport>),
     /// A snapshot is written of a host that is a real server, or was one. It describes the host, and is no
     /// spec for it.
     SnapshotOfRealServer,
@@ -35,6 +38,10 @@ pub enum Event {
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::CheckNotMade(report) => {
+                let RoundReport { target, kind, outcome, .. } = &**report;
+                write!(f, "the {kind} check of {target} could not be made ({outcome}); it counts as up")
+            }
             Self::Notice(notice) => notice.fmt(f),
             Self::Unconfirmed(unconfirmed) => unconfirmed.fmt(f),
             Self::JournalDamaged(message) | Self::TextsUnavailable(message) => f.write_str(message),

@@ -9,6 +9,7 @@ use evenkeel_model::Desired;
 use crate::confirm::roll_back_due;
 use crate::error::WorkflowError;
 use crate::event::{Event, EventSink};
+use crate::health::HealthMode;
 use crate::wall_clock::now;
 
 /// Connects to a kernel, with what the journal records as evenkeel's.
@@ -20,6 +21,8 @@ pub struct Host<'a, K> {
     pub state: StateDir,
     /// Connects to its kernel.
     pub connect: Box<Connect<'a, K>>,
+    /// What plans do about health checks.
+    pub health: HealthMode,
 }
 
 /// A use case's access to a host.
@@ -45,6 +48,8 @@ pub struct Session<K: Kernel> {
     pub state: StateDir,
     /// The journal as read, or as last written by this session.
     pub journal: Journal,
+    /// What plans do about health checks.
+    pub health: HealthMode,
     /// Held until the session ends; `None` if it changes nothing.
     pub lock: Option<K::LockGuard>,
 }
@@ -97,7 +102,8 @@ impl<K: Kernel> Host<'_, K> {
             _ => {}
         }
         let kernel = (self.connect)(Journalled::from(&journal))?;
-        Ok(Session { kernel, state: self.state.clone(), journal, lock })
+        let health = self.health.clone();
+        Ok(Session { kernel, state: self.state.clone(), journal, health, lock })
     }
 
     /// Reports the notices in the journal. A writer also removes them.

@@ -18,6 +18,7 @@ mod doctor;
 mod drain_handover;
 mod error;
 mod event;
+mod health;
 mod host;
 mod last_applied;
 mod leaving_wait;
@@ -47,6 +48,10 @@ pub use drain_handover::{DrainEnd, wait_for_drains};
 pub use error::WorkflowError;
 pub use evenkeel_engine::PlanOrigin;
 pub use event::{Event, EventSink, Progress};
+pub use health::{
+    CheckedServers, FactInputs, HealthClock, HealthMode, HealthProblem, RoundInputs, StoredHealth,
+    check_round, health_facts, health_jobs, known_health, read_verdicts, write_verdicts,
+};
 pub use host::{Access, Host, Session};
 pub use last_applied::{ComparedSpec, NewSpec, SpecTexts, compare, compare_texts, stored};
 pub use leaving_wait::{LeavingEnd, LeavingWait, wait_for_leaving};

@@ -9,14 +9,15 @@ use evenkeel_host::KnownWriter;
 use evenkeel_model::statistics::Statistics;
 use evenkeel_model::{Desired, Live, Overlays, ServiceKey};
 use evenkeel_plan::{
-    ClockReading, DEFAULT_INTERVAL, Inputs, LeavingInputs, Op, Plan, PriorState, RealServerRecords,
-    ServiceSelection, UnknownSelection, UnmetPrecondition, Warning, foreign_vips,
-    guards_without_journal, has_end_mark, leaving, overrides_to_overlays, plan,
+    ClockReading, DEFAULT_INTERVAL, Inputs, LaidOverlays, LeavingInputs, Op, OverlayInputs, Plan,
+    PriorState, RealServerRecords, ServiceSelection, UnknownSelection, UnmetPrecondition, Warning,
+    foreign_vips, guards_without_journal, has_end_mark, lay_overlays, leaving, plan,
     vip_manager_warning,
 };
 
 use crate::error::WorkflowError;
-use crate::event::EventSink;
+use crate::event::{Event, EventSink};
+use crate::health::{RoundInputs, known_health};
 use crate::host::Session;
 use crate::last_applied::{NewSpec, SpecTexts, compare, stored};
 use crate::left_scope::find_left;
@@ -60,11 +61,24 @@ impl PlannedHost {
         }
         // None may be taken for ended because it cannot be read.
         let overrides = StoredOverrides::read(&session.state).map_err(JournalError::from)?;
-        let overlays = overrides_to_overlays(&overrides.active(now), &desired);
         let mut request = session.read_request(&desired);
         request.extend(CONNECTION_SYSCTLS.map(Into::into));
         let live = session.kernel.observe(&request)?;
-        let Session { kernel, state, journal, lock: _ } = session;
+        let Session { kernel, state, journal, health, lock: _ } = session;
+        let of_host = RoundInputs {
+            desired: &desired,
+            live: &live,
+            overlaid: &journal.record.overlaid,
+            state,
+        };
+        let (facts, unknown) = known_health(health, of_host)?;
+        unknown.into_iter().for_each(|it| events.emit(Event::CheckNotMade(Box::new(it))));
+        let LaidOverlays { overlays, with_quorum: _ } = lay_overlays(OverlayInputs {
+            desired: &desired,
+            overrides: &overrides.active(now),
+            health: &facts,
+            live: &live,
+        });
         let mut known = |ops: &[Op]| compare(state, journal, new, ops, events);
         let record = &journal.record;
         if selectors.is_empty() {

@@ -126,7 +126,7 @@ fn planned<K: Kernel>(
     events: &mut dyn EventSink,
 ) -> Result<TeardownPlan, WorkflowError> {
     check_no_conflict(&DaemonUse::Nothing("a teardown"), session.state.owner())?;
-    let Session { kernel, state, journal, lock: _ } = session;
+    let Session { kernel, state, journal, health: _, lock: _ } = session;
     // A teardown has no new spec.
     let (texts, parameters) = (Vec::<Source>::new(), ParameterValues::new());
     let none = NewSpec { texts: &texts, parameters: &parameters };
@@ -179,7 +179,7 @@ fn execute<K: Kernel>(
     options: &TeardownOptions<'_>,
     progress: &mut dyn Progress,
 ) -> Result<TeardownOutcome, WorkflowError> {
-    let Session { kernel, state, journal, lock: _ } = session;
+    let Session { kernel, state, journal, health: _, lock: _ } = session;
     if planned.plan.is_in_sync() {
         forget(journal, &planned.live);
         state.write(journal)?;

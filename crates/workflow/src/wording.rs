@@ -7,10 +7,12 @@ use evenkeel_engine::{
     FileError, JournalError, KernelError, MissingCapabilities, MissingCapability, Notice,
     Unconfirmed,
 };
+use evenkeel_health::{CheckId, Fault, Outcome, RoundReport};
+use evenkeel_model::check::{Check, Kind, Target, TcpOptions};
 use evenkeel_model::{HostObjectKind, Limits, Protocol, Scope, ServiceKey};
 use evenkeel_plan::{Overlap, SharedObject, UnknownSelection};
 
-use crate::{Event, PlanFileError, SavedPlanError, WorkflowError};
+use crate::{Event, HealthProblem, PlanFileError, SavedPlanError, WorkflowError};
 
 #[path = "../../../tests/wording/golden.rs"]
 mod golden;
@@ -38,6 +40,7 @@ fn every_text_is_as_reviewed() {
             Unrecorded,
             Watched,
             Ask,
+            Health,
             SavedPlan,
         },
         chained(errors()).into_iter().map(|(it, text)| (it, in_state_dir(&text)))
@@ -74,6 +77,7 @@ fn every_text_is_as_reviewed() {
             JournalDamaged,
             LastSpecUnavailable,
             TextsUnavailable,
+            CheckNotMade,
             SnapshotOfRealServer,
             SnapshotWithout,
         },
@@ -131,6 +135,7 @@ fn errors() -> Vec<WorkflowError> {
         WorkflowError::Unrecorded(journal_error()),
         WorkflowError::Watched("the daemon follows another spec".to_owned()),
         WorkflowError::Ask(AskError::NoDaemon),
+        WorkflowError::Health(HealthProblem::Start(refusal())),
         WorkflowError::SavedPlan(SavedPlanError::Boot),
     ]
 }
@@ -181,12 +186,22 @@ fn plan_file_errors() -> Vec<PlanFileError> {
 }
 
 fn events() -> Vec<Event> {
+    let target = Target { address: [10, 0, 0, 1].into(), port: 80 };
+    let check = Check::new(Kind::Tcp(TcpOptions::default()));
     vec![
         Event::Notice(Notice::LostAtBoot { begun: 1_767_268_803 }),
         Event::Unconfirmed(Unconfirmed("an apply waits for confirmation".to_owned())),
         Event::JournalDamaged("the journal is damaged".to_owned()),
         Event::LastSpecUnavailable(spec_unavailable()),
         Event::TextsUnavailable("cannot read web.yaml".to_owned()),
+        Event::CheckNotMade(Box::new(RoundReport {
+            id: CheckId::of(target, &check),
+            target,
+            kind: check.kind.name(),
+            outcome: Outcome::Unknown(Fault::Descriptors),
+            duration: Duration::ZERO,
+            attempts: 3,
+        })),
         Event::SnapshotOfRealServer,
         Event::SnapshotWithout {
             kind: HostObjectKind::SourceNat,

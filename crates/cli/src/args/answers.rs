@@ -36,6 +36,7 @@ impl Command {
             Self::Weight(it) => of_report(it.terms.output),
             Self::Clear(it) => of_report(it.output),
             Self::Overrides(it) => of_listing(it.output),
+            Self::Check(it) => of_listing(it.output),
             Self::Teardown(it) => of_report(it.output),
             Self::Zero(it) => of_report(it.output),
             Self::Status(it) => of_listing(it.output),

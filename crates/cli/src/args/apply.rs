@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use evenkeel_plan::Guard;
 
 use super::time::positive_time;
-use super::{OutputArgs, SpecArgs};
+use super::{HealthArgs, OutputArgs, SpecArgs};
 
 #[derive(Debug, Args)]
 pub(crate) struct ApplyArgs {
@@ -36,6 +36,8 @@ pub(crate) struct ApplyArgs {
     /// Roll the apply back unless you run `evenkeel confirm` within this time (90s, 2m).
     #[arg(long, value_name = "TIME", value_parser = positive_time, conflicts_with = "no_wait")]
     pub(crate) confirm: Option<u32>,
+    #[command(flatten)]
+    pub(crate) health: HealthArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }

@@ -52,6 +52,7 @@ pub(crate) fn run(
     let global = &global;
     let places = Places::of_apply(&request);
     let mut host = host(global, ipvs_use(&request.desired.roles))?;
+    host.health = arguments.health.mode();
     let mut events = EventLog::default();
     loop {
         let reviewed = match prompt.assume_yes {

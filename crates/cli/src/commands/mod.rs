@@ -3,6 +3,7 @@
 mod all_hosts;
 mod apply;
 mod approve;
+mod check;
 mod confirm;
 mod connections;
 mod doctor;
@@ -15,6 +16,7 @@ mod show;
 mod snapshot;
 mod status;
 mod stored_overrides;
+mod table;
 mod teardown;
 mod validate;
 mod watch;
@@ -51,6 +53,7 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> Result<CommandE
     let global = chosen.as_ref().unwrap_or(global);
     let status = match command {
         Command::Validate(validate) => validate::run(validate, global, output),
+        Command::Check(check) => check::run(check, global, output),
         Command::Plan(plan) => plan::run(plan, global, output),
         Command::Doctor(doctor) => doctor::run(doctor, global, output),
         Command::Apply(apply) => apply::run(apply, global, output),

@@ -48,6 +48,7 @@ pub(crate) fn run(
         None => {
             let mut session =
                 host::open_for_reading(global, host::ipvs_use(&desired.roles), output)?;
+            session.health = arguments.health.mode();
             let mut events = EventLog::default();
             let target = &arguments.target;
             let now = Clock::start().now();

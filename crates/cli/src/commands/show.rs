@@ -7,7 +7,6 @@ mod columns;
 mod document;
 mod number;
 mod settings;
-mod table;
 
 use evenkeel_engine::{Kernel, ReadRequest};
 use evenkeel_model::statistics::Statistics;

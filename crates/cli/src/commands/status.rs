@@ -6,8 +6,8 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use evenkeel_control::{
-    Answer, AskError, DrainStatus, FORMAT, Mode, OverrideStatus, ParameterStatus, Request, State,
-    Status, StayingStatus,
+    Answer, AskError, DrainStatus, FORMAT, HealthHeld, HealthStatus, Mode, OverrideStatus,
+    ParameterStatus, Request, State, Status, StayingStatus,
 };
 use evenkeel_engine::Clock;
 use evenkeel_model::{Desired, Span, printable_name};
@@ -124,6 +124,30 @@ fn override_rows(overrides: &[OverrideStatus]) -> impl Iterator<Item = (&'static
     places.zip(overrides.iter().map(override_line))
 }
 
+/// How many rows of real servers that health holds are shown.
+const HELD_ROWS: usize = 20;
+
+/// The rows of the health checks: a summary, and the real servers that they hold.
+fn health_rows(health: &HealthStatus) -> Vec<(&'static str, String)> {
+    let HealthStatus { checks, held, without_quorum } = health;
+    let mut summary = count(*checks, "check");
+    if held.is_empty() {
+        summary.push_str(": all real servers are up");
+    } else {
+        summary.push_str(&format!("; {} held", count(held.len(), "real server")));
+    }
+    let mut rows = vec![("health", summary)];
+    let shown = held.iter().take(HELD_ROWS);
+    rows.extend(shown.map(|HealthHeld { service, real_server, text, .. }| {
+        ("", format!("{real_server} of {service}: {text}"))
+    }));
+    if held.len() > HELD_ROWS {
+        rows.push(("", format!("and {} more", held.len() - HELD_ROWS)));
+    }
+    rows.extend(without_quorum.iter().map(|service| ("", format!("{service} has no quorum"))));
+    rows
+}
+
 /// An override in one line: `drain 10.0.0.5 by root (new disks): 1h30m left, until 14:00:00 UTC; 1 real
 /// server: 10.0.0.5:80 of web/192.0.2.1:80/tcp`.
 pub(super) fn override_line(it: &OverrideStatus) -> String {
@@ -209,7 +233,9 @@ fn print_status(status: &Status, output: &mut Output) -> Result<(), Error> {
     row("in sync", success)?;
     let staying = staying_rows(&status.staying);
     let overrides = override_rows(&status.overrides);
-    for (what, text) in drain_rows(&status.drains).chain(staying).chain(overrides) {
+    let health = status.health.iter().flat_map(health_rows);
+    let rows = drain_rows(&status.drains).chain(staying).chain(overrides).chain(health);
+    for (what, text) in rows {
         row(what, text)?;
     }
     if status.unmanaged > 0 {

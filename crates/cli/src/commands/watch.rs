@@ -12,6 +12,7 @@ use evenkeel_spec::{Parameters as _, load_with, named_owner};
 use evenkeel_watch::{Detail, Listener, Options, TrafficOptions};
 
 use crate::args::{GlobalArgs, TrafficDetail, WatchArgs};
+use crate::check_environment::check_environment;
 use crate::daemon_client::absolute;
 use crate::error::Error;
 use crate::exit_code::CommandExit;
@@ -77,6 +78,7 @@ pub(crate) fn run(
             limit: *traffic_limit,
         },
         allowed_hosts: allow_host.clone(),
+        checks: check_environment(),
     };
     let places: Vec<PathBuf> = options.sources.iter().map(PathBuf::from).collect();
     let source: OpenSource =

@@ -11,6 +11,7 @@ pub(crate) fn event(event: &Event) -> Value {
         Event::JournalDamaged(_) => "journal_damaged",
         Event::LastSpecUnavailable(_) => "last_spec_unavailable",
         Event::TextsUnavailable(_) => "texts_unavailable",
+        Event::CheckNotMade(_) => "check_not_made",
         Event::SnapshotOfRealServer => "snapshot_of_real_server",
         Event::SnapshotWithout { .. } => "snapshot_without",
     };

@@ -76,6 +76,7 @@ fn an_earlier_journal_is_read_with_everything_in_it() {
             timeouts,
             drains,
             overlaid,
+            withheld_vips,
             unfilled,
             replaced,
             real_server: role,
@@ -85,6 +86,7 @@ fn an_earlier_journal_is_read_with_everything_in_it() {
         assert!(*applied && replaced.is_empty() && role.is_none(), "{name}");
         assert!(sync_links.is_empty(), "{name}");
         assert!(foreign_vips.is_empty() && unfilled.is_empty() && overlaid.is_empty(), "{name}");
+        assert!(withheld_vips.is_empty(), "{name}");
         assert!(left.is_empty() && handed_over.is_empty() && former_timeouts.is_empty(), "{name}");
         let expected = ["expire_nodest_conn", "expire_quiescent_template"]
             .map(|key| (format!("net.ipv4.vs.{key}").into(), "0".into()));

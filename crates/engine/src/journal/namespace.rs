@@ -49,6 +49,7 @@ impl Journal {
                     drains: _,
                     // A new table has no weights from before.
                     overlaid: _,
+                    withheld_vips: _,
                     unfilled: _,
                     replaced: _,
                     real_server,

@@ -12,6 +12,7 @@ use crate::checker::test_servers::{LOOPBACKS, environment, tcp_server};
 use crate::clock::Moment;
 use crate::hysteresis::{Basis, Hysteresis};
 use crate::outcome::{Failure, Fault, Outcome};
+use crate::routes::NoRoutes;
 use crate::stored::StoredVerdict;
 use evenkeel_model::Verdict;
 use evenkeel_model::check::TcpOptions;
@@ -50,6 +51,18 @@ fn job(at: SocketAddr, first: Verdict) -> Job {
     Job { target: at.into(), check: check(), first }
 }
 
+/// A host with one link, which may be down.
+#[derive(Debug)]
+struct OneLink(Arc<AtomicBool>);
+
+impl Routes for OneLink {
+    fn learn(&mut self, _: std::net::IpAddr, _: Moment) {}
+
+    fn is_cut_off(&mut self, _: std::net::IpAddr, _: Moment) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
 /// A prober with what it has reported.
 struct Probed {
     prober: Prober,
@@ -60,8 +73,13 @@ struct Probed {
 
 impl Probed {
     fn start(stored: Vec<StoredVerdict>, limit: usize) -> Self {
+        Self::start_with(stored, limit, Box::new(NoRoutes))
+    }
+
+    fn start_with(stored: Vec<StoredVerdict>, limit: usize, routes: Box<dyn Routes>) -> Self {
         let (sender, batches) = sync_channel(1);
-        let options = ProberOptions { environment: environment(), limit: Some(limit), stored };
+        let options =
+            ProberOptions { environment: environment(), limit: Some(limit), stored, routes };
         let prober = Prober::start(options, channel_sink(sender, |it| it, Some)).unwrap();
         Self { prober, batches, reports: HashMap::new(), changes: Vec::new() }
     }
@@ -127,15 +145,15 @@ fn a_link_that_is_down_takes_nothing_out() {
     let server = server();
     let one = job(server.at, Verdict::Up);
     let id = one.id();
-    let mut probed = Probed::start(vec![], 10);
+    let is_down = Arc::new(AtomicBool::new(true));
+    let mut probed = Probed::start_with(vec![], 10, Box::new(OneLink(is_down.clone())));
     server.is_well.store(false, Ordering::SeqCst);
-    probed.prober.set_cut_off([server.at.ip()].into());
     probed.prober.set(vec![one]);
     probed.until(|it| it.reports.get(&id).is_some_and(|it| it.counts.unknown >= 5));
     let report = &probed.reports[&id];
     assert_eq!((report.counts.failed, report.state.verdict()), (0, Verdict::Up));
     assert_eq!(report.last.as_ref().unwrap().outcome, Fault::LinkDown.into());
-    probed.prober.set_cut_off(BTreeSet::new());
+    is_down.store(false, Ordering::SeqCst);
     probed.until(|it| it.verdict(id) == Some(Verdict::Down));
 }
 

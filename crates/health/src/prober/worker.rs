@@ -1,7 +1,6 @@
 //! The loop of the thread.
 
 use std::collections::{BTreeSet, HashMap};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use crate::environment::Environment;
 use crate::hysteresis::{Hysteresis, Pace, Transition};
 use crate::job::Job;
 use crate::outcome::{Fault, Outcome};
+use crate::routes::Routes;
 use crate::schedule::{PUNCTUAL, Schedule};
 use crate::stored::{Retired, StoredVerdict};
 use evenkeel_model::check::Check;
@@ -32,7 +32,6 @@ const IDLE: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(crate) enum Command {
     Set(HashMap<CheckId, Job>),
-    CutOff(BTreeSet<IpAddr>),
     Hurry(CheckId),
 }
 
@@ -42,7 +41,7 @@ pub(crate) struct Worker {
     entries: HashMap<CheckId, Entry>,
     /// When holds of flapping targets end.
     holds: BTreeSet<(Moment, CheckId)>,
-    cut_off: BTreeSet<IpAddr>,
+    routes: Box<dyn Routes>,
     /// Verdicts of the process before, until there are checks.
     stored: Vec<StoredVerdict>,
     outbox: Outbox,
@@ -66,7 +65,7 @@ impl Worker {
     pub(crate) fn new(
         environment: Environment,
         limit: usize,
-        stored: Vec<StoredVerdict>,
+        (stored, routes): (Vec<StoredVerdict>, Box<dyn Routes>),
         sink: Sink,
     ) -> Self {
         Self {
@@ -74,7 +73,7 @@ impl Worker {
             schedule: Schedule::new(limit),
             entries: HashMap::new(),
             holds: BTreeSet::new(),
-            cut_off: BTreeSet::new(),
+            routes,
             stored,
             outbox: Outbox::new(sink),
             running: JoinSet::new(),
@@ -152,10 +151,13 @@ impl Worker {
             self.schedule.finished(id, Pace::Normal, now);
             return;
         };
-        if self.cut_off.contains(&entry.target.address)
-            && matches!(probed.outcome, Outcome::Failed(_))
-        {
-            probed.outcome = Fault::LinkDown.into();
+        let address = entry.target.address;
+        match &probed.outcome {
+            Outcome::Failed(_) if self.routes.is_cut_off(address, now) => {
+                probed.outcome = Fault::LinkDown.into();
+            }
+            Outcome::Passed => self.routes.learn(address, now),
+            Outcome::Failed(_) | Outcome::Unknown(_) => {}
         }
         // Either the schedule was late with it or the programs before it were.
         entry.counts.late += u64::from(probed.waited > PUNCTUAL);
@@ -182,7 +184,6 @@ impl Worker {
     fn handle(&mut self, command: Command, now: Moment) {
         match command {
             Command::Set(jobs) => self.set(jobs, now),
-            Command::CutOff(addresses) => self.cut_off = addresses,
             Command::Hurry(id) => self.schedule.hurry(id, now),
         }
     }
@@ -212,6 +213,7 @@ impl Worker {
                 self.holds.insert((until, id));
             }
             self.schedule.add(id, &job.check, now);
+            self.routes.learn(job.target.address, now);
             self.outbox.note_new(id, now);
             let (target, check) = (job.target, Arc::new(job.check));
             let entry = Entry { target, check, state, last: None, counts: Counts::default() };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use evenkeel_model::{OverlayEffect, Overlays, RealServerKey, ServiceKey};
+use evenkeel_model::{OverlayCause, OverlayEffect, Overlays, RealServerKey, ServiceKey};
 use serde::{Deserialize, Serialize};
 
 /// The real servers that overlays hold or held, until they are back as the spec asks.
@@ -17,6 +17,34 @@ pub struct OverlaidServer {
     pub effect: OverlayEffect,
     /// The live weight before the overlay; `None` if the real server was not there.
     pub before: Option<u32>,
+    /// Who asked for it.
+    #[serde(default)]
+    pub origin: OverlayOrigin,
+}
+
+/// Who asks for an overlay.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OverlayOrigin {
+    /// An operator.
+    #[default]
+    Operator,
+    /// Health checks.
+    Health,
+}
+
+impl OverlayOrigin {
+    /// The origin of a cause.
+    pub fn of(cause: &OverlayCause) -> Self {
+        match cause {
+            OverlayCause::Override { .. } => Self::Operator,
+            OverlayCause::SlowStart
+            | OverlayCause::Health
+            | OverlayCause::Quorum
+            | OverlayCause::Fallback
+            | OverlayCause::Kept(_) => Self::Health,
+        }
+    }
 }
 
 impl OverlayRecords {

@@ -1,5 +1,7 @@
 //! Tests overlays: on small states what each means, on arbitrary ones their laws.
 
+mod health;
+
 use evenkeel_model::arbitrary::{Pair, pair, with_ignored_members};
 use evenkeel_model::{
     Desired, Drain, Ignore, IgnoredField, Live, Overlay, OverlayCause, OverlayEffect, Overlays,
@@ -7,7 +9,7 @@ use evenkeel_model::{
 };
 use proptest::prelude::*;
 
-use super::{OverlaidServer, overridden, overrides_to_overlays};
+use super::{OverlaidServer, OverlayOrigin, overridden, overrides_to_overlays};
 use crate::test_fixtures::{at, on, scheduled_by, spec, weighing};
 use crate::{Cause, Inputs, Op, Plan, PriorState, plan, render, simulate};
 
@@ -128,7 +130,11 @@ fn a_drift_under_an_overlay_is_drift_and_its_end_is_not() {
     let mut record = PriorState::for_snapshot();
     assert_eq!(planned(&desired, &live, &overlays, &record).causes, [Cause::Override]);
     record.begin_overlays(&desired, &overlays, &live);
-    let before = OverlaidServer { effect: OverlayEffect::Weight(0), before: Some(5) };
+    let before = OverlaidServer {
+        effect: OverlayEffect::Weight(0),
+        before: Some(5),
+        origin: OverlayOrigin::Operator,
+    };
     assert_eq!(record.overlaid.0, [((on(1), at(1)), before)].into());
     assert_eq!(planned(&desired, &live, &overlays, &record).causes, [Cause::Drift]);
     let live = host([(on(1), weights(&[0, 3]))]);

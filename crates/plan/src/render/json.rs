@@ -34,7 +34,7 @@
 //!   limit       number   for drain: its maximum duration in seconds
 //!   left        number   for a continuing drain: the rest of that, in seconds; absent if it is
 //!                        not recorded
-//!   cause       string   spec_changed | left_scope | override | drift; absent if no last applied spec is known
+//!   cause       string   spec_changed | left_scope | override | health | drift; absent if no last applied spec is known
 //!   impact      object   the impact on existing connections; absent if the step affects
 //!                        none:
 //!     effect      string   stay | retimed | quiesced | keep_forward | rewrapped | rescheduled |
@@ -65,8 +65,8 @@
 //!   real_server object   address, port
 //!   spec_weight number   the weight of the spec
 //!   weight      number   the weight that it is held at; null if it is out of the service
-//!   cause       string   override
-//!   by          string   the operator
+//!   cause       string   override | health | slow_start | quorum | fallback | max_out | when_none
+//!   by          string   the operator; null of other causes
 //!   reason      string   may be empty
 //!   since       number   seconds since 1970
 //!   until       number   seconds since 1970; null if it lasts until it is cleared
@@ -206,7 +206,10 @@ pub fn json_staying(staying: &StayingObject, names: Names<'_>) -> Value {
 /// Returns a real server that an overlay holds as in the document of a plan.
 pub fn json_held(held: &HeldServer, names: Names<'_>) -> Value {
     let HeldServer { service, real_server, spec_weight, overlay } = held;
-    let OverlayCause::Override { by } = &overlay.cause;
+    let by = match &overlay.cause {
+        OverlayCause::Override { by } => Some(by),
+        _ => None,
+    };
     json!({
         "service": json_service(service, names),
         "real_server": { "address": real_server.address, "port": real_server.port },

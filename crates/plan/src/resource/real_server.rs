@@ -168,7 +168,7 @@ impl IgnoredFields {
             after.weight = match (self.overlay, self.overlaid, self.drained) {
                 (Some(OverlayEffect::Weight(weight)), _, _) => weight,
                 // What an overlay set is over; what another program set since stays.
-                (_, Some(OverlaidServer { effect: OverlayEffect::Weight(set), before }), _)
+                (_, Some(OverlaidServer { effect: OverlayEffect::Weight(set), before, .. }), _)
                     if live.weight == set =>
                 {
                     before.unwrap_or(desired.weight)

@@ -13,6 +13,7 @@ use evenkeel_plan::{ClockReading, Leaving, Object, Op, Plan};
 use evenkeel_workflow::roll_back_due;
 use tracing::{debug, warn};
 
+use super::health::Health;
 use super::pass_error::PassError;
 
 /// Connects to a kernel, with what the journal records as evenkeel's.
@@ -204,6 +205,18 @@ impl<K: Kernel> Host<K> {
     /// Returns the kernel, to which every pass connects before it is used.
     pub(super) fn kernel(&mut self) -> Result<&mut K, PassError> {
         connected(&mut self.kernel)
+    }
+
+    /// Takes what the health checks know, with the connections of what is down.
+    pub(super) fn observe_health(
+        &mut self,
+        health: &mut Health,
+        desired: &Desired,
+        live: &Live,
+    ) -> Result<(), PassError> {
+        let kernel = connected(&mut self.kernel)?;
+        let observed = health.observe(kernel, desired, live, &self.journal.record.overlaid);
+        observed.map(drop).map_err(|error| PassError::of(&error))
     }
 
     /// Closes the connection; the next pass connects again.

@@ -12,9 +12,10 @@ use std::time::Duration;
 
 use evenkeel_control::{EventKind, LockError, Mode, Trigger};
 use evenkeel_engine::{Journal, Kernel, KernelError, error_chain, not_in_proc};
-use evenkeel_model::{Claims, Desired, Live, Overlays};
+use evenkeel_model::{Claims, Desired, Live, Overlays, ServiceKey};
 use evenkeel_plan::{
-    Leaving, LeavingInputs, Object, Op, Plan, foreign_vips, leaving, overrides_to_overlays,
+    LaidOverlays, Leaving, LeavingInputs, Object, Op, OverlayInputs, Plan, foreign_vips,
+    lay_overlays, leaving,
 };
 use evenkeel_source::SpecText;
 use evenkeel_workflow::find_left;
@@ -49,8 +50,10 @@ struct Planned {
     last: Option<Desired>,
     /// What stays beside it for services that this real server leaves.
     leaving: Leaving,
-    /// What operators hold.
+    /// What operators and health hold.
     overlays: Overlays,
+    /// The services with checks that have their quorum.
+    with_quorum: BTreeSet<ServiceKey>,
 }
 
 /// A host that is in sync with a spec under overlays.
@@ -185,7 +188,10 @@ impl<K: Kernel> Reconciler<K> {
             }
             return Ok(End::quiet("failed"));
         }
-        let Planned { plan, desired, last, leaving, overlays } = self.plan(&spec, live)?;
+        self.observe_health(&spec, live)?;
+        let Planned { plan, desired, last, leaving, overlays, with_quorum } =
+            self.plan(&spec, live)?;
+        self.health.set_quorum(with_quorum);
         self.bound_vips.observed(&spec.desired, live);
         self.report.planned(&plan);
         self.forget(&plan);
@@ -268,11 +274,27 @@ impl<K: Kernel> Reconciler<K> {
     fn plan(&mut self, spec: &SpecText, live: &Live) -> Result<Planned, PassError> {
         let desired = self.with_left(spec, live);
         let leaving = self.leaving(&desired, live);
-        let overlays = overrides_to_overlays(self.overrides.active(), &desired);
+        let LaidOverlays { overlays, with_quorum } = lay_overlays(OverlayInputs {
+            desired: &desired,
+            overrides: self.overrides.active(),
+            health: self.health.facts(),
+            live,
+        });
         let Self { host, specs, .. } = self;
         let history = |ops: &[Op]| specs.history(spec, ops);
         let (plan, history) = host.plan(&desired, live, &leaving, &overlays, history)?;
-        Ok(Planned { plan, desired, last: history.last, leaving, overlays })
+        Ok(Planned { plan, desired, last: history.last, leaving, overlays, with_quorum })
+    }
+
+    /// Makes the checks of this spec from now on, and takes what is known of its real servers.
+    fn observe_health(&mut self, spec: &SpecText, live: &Live) -> Result<(), PassError> {
+        self.health.follow(&spec.desired, live);
+        let Self { health, host, .. } = self;
+        host.observe_health(health, &spec.desired, live)?;
+        if let Some(problem) = self.health.problem() {
+            self.report.prevented(problem.to_owned());
+        }
+        Ok(())
     }
 
     /// Returns what a spec asks for, with what left its scope. Of an active spec, that was recorded when it

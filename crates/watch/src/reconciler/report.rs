@@ -6,7 +6,7 @@ use evenkeel_control::PassStatus;
 use evenkeel_host::KnownWriter;
 use evenkeel_model::{Binding, Names};
 use evenkeel_plan::render::{Labels, Line, count, kept};
-use evenkeel_plan::{Plan, Warning};
+use evenkeel_plan::{HeldServer, Plan, Warning};
 use tracing::{info, warn};
 
 use super::pass_error::{PassError, PassProblem};
@@ -27,6 +27,7 @@ pub(super) struct PassReport {
     unmet_preconditions: Vec<String>,
     pending_steps: Vec<String>,
     /// The warnings of the last plan.
+    held_servers: Vec<HeldServer>,
     warnings: Vec<Warning>,
     /// The VIPs that are another program's.
     foreign_vips: BTreeSet<Binding>,
@@ -97,6 +98,12 @@ impl PassReport {
             warn!("{warning}");
         }
         self.warnings.clone_from(&plan.warnings);
+        self.held_servers.clone_from(&plan.held);
+    }
+
+    /// The real servers that overlays hold, as of the last pass.
+    pub(super) fn held_servers(&self) -> &[HeldServer] {
+        &self.held_servers
     }
 
     pub(super) fn set_foreign_vips(&mut self, foreign: BTreeSet<Binding>) {

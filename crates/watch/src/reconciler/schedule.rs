@@ -43,6 +43,7 @@ pub(super) struct Schedule {
     resync: Duration,
     pub(super) retry: Option<Duration>,
     drain: Option<Duration>,
+    health: Option<Duration>,
     pub(super) debounce: Option<Duration>,
     pub(super) address: Option<Duration>,
     /// Before this time, address events trigger no further pass.
@@ -64,6 +65,9 @@ pub(super) struct PassEnd {
     /// The time until this real server has left a service, an override ends, or a pending apply is overdue;
     /// `None` if there is nothing of that, or the daemon may not change anything.
     pub(super) left: Option<Duration>,
+    /// The time until health changes something without a result; `None` if nothing does, or the daemon may not
+    /// change anything.
+    pub(super) health: Option<Duration>,
     /// When the next failed object is due; `None` if none is, or the daemon may not change anything.
     pub(super) failed_object: Option<Duration>,
     /// As `failed_object`, for the next conflict.
@@ -75,6 +79,7 @@ pub(super) struct PassEnd {
 pub(super) struct Due {
     address: bool,
     drain: bool,
+    health: bool,
     retry: bool,
 }
 
@@ -86,6 +91,7 @@ impl Schedule {
             resync: Duration::ZERO,
             retry: None,
             drain: None,
+            health: None,
             debounce: None,
             address: None,
             addresses_from: Duration::ZERO,
@@ -103,7 +109,7 @@ impl Schedule {
         let resumed = pause_end.map(|until| {
             self.clock.now() + Duration::from_secs(until.saturating_sub(self.clock.wall()))
         });
-        let all = [self.retry, self.drain, self.debounce, self.address, resumed];
+        let all = [self.retry, self.drain, self.health, self.debounce, self.address, resumed];
         all.into_iter().flatten().fold(self.resync, Duration::min)
     }
 
@@ -117,6 +123,7 @@ impl Schedule {
         Due {
             address: take(&mut self.address, now),
             drain: take(&mut self.drain, now),
+            health: take(&mut self.health, now),
             retry: take(&mut self.retry, now),
         }
     }
@@ -129,6 +136,11 @@ impl Schedule {
     pub(super) fn on_addresses(&mut self, now: Duration, is_vip_gone: bool) {
         let from = if is_vip_gone { now } else { self.addresses_from.max(now) };
         self.address = Some(self.address.map_or(from, |time| time.min(from)));
+    }
+
+    /// Schedules a pass for a verdict that changed.
+    pub(super) fn on_health(&mut self, now: Duration) {
+        self.health = Some(now);
     }
 
     /// Schedules a sample of the source, or keeps an earlier one.
@@ -153,6 +165,8 @@ impl Schedule {
         let left = end.left.map(|left| left.max(LEFT));
         self.drain =
             end.is_draining.then_some(DRAIN).into_iter().chain(left).min().map(|it| now + it);
+        // A time that is over already needs the next reading only.
+        self.health = end.health.map(|left| now + left.max(LEFT));
         self.retry = match end.problem {
             Some(PassProblem::Locked) => Some(now + LOCK),
             Some(PassProblem::Failed(times)) => Some(now + delay(times)),
@@ -182,6 +196,7 @@ impl Due {
     pub(super) fn trigger(self, is_resync: bool) -> Option<Trigger> {
         match self {
             Self { address: true, .. } => Some(Trigger::Address),
+            Self { health: true, .. } => Some(Trigger::Health),
             Self { drain: true, .. } => Some(Trigger::Drain),
             Self { retry: true, .. } => Some(Trigger::Retry),
             _ => is_resync.then_some(Trigger::Resync),

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError};
 
-use evenkeel_control::{Mode, SpecStatus, State, Status};
+use evenkeel_control::{HealthStatus, Mode, SpecStatus, State, Status};
 use evenkeel_engine::Kernel;
 use evenkeel_model::{Desired, Span};
 use evenkeel_plan::render::count;
@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::Reconciler;
 use super::events::PassEvents;
-use crate::status::{descriptions, list_drains, list_overrides, list_staying};
+use crate::status::{descriptions, list_drains, list_health, list_overrides, list_staying};
 
 impl<K: Kernel> Reconciler<K> {
     /// Publishes the current status, and the events of the pass that led to it.
@@ -62,6 +62,7 @@ impl<K: Kernel> Reconciler<K> {
             drains,
             staying: list_staying(staying, &now),
             overrides: list_overrides(self.overrides.active(), &desired),
+            health: self.health_status(&desired),
             pending_steps: self.report.pending_steps().to_vec(),
             warnings: self.warnings(&desired),
             failing: self.retries.status(&desired, &self.schedule.clock),
@@ -91,6 +92,19 @@ impl<K: Kernel> Reconciler<K> {
         }
         self.outputs.publish.send_replace(Arc::clone(&status));
         self.publish_events(events, &before, &status);
+    }
+
+    fn health_status(&self, desired: &Desired) -> Option<HealthStatus> {
+        let checks = self.health.count();
+        (checks > 0).then(|| HealthStatus {
+            checks,
+            held: list_health(self.report.held_servers(), desired),
+            without_quorum: self
+                .health
+                .without_quorum(desired)
+                .map(|key| desired.label(key).to_string())
+                .collect(),
+        })
     }
 
     /// The warnings of the plan, of programs that move VIPs, and that the HTTP endpoint is missing.

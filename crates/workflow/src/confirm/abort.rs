@@ -19,7 +19,7 @@ pub fn abort<K: Kernel>(
 ) -> Result<Aborted, WorkflowError> {
     let mut session = host.open(Access::ConfirmPending, events)?;
     check_pending(&session)?;
-    let Session { kernel, state, journal, lock: _ } = &mut session;
+    let Session { kernel, state, journal, health: _, lock: _ } = &mut session;
     let aborted = abort_in(kernel, state, journal)?;
     wait_for_watchdog(session);
     Ok(aborted)

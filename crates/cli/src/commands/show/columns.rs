@@ -5,8 +5,8 @@ use evenkeel_model::{RealServer, Service};
 
 use super::Shown;
 use super::number::number;
-use super::table::{Align, Table};
 use crate::args::ShowArgs;
+use crate::commands::table::{Align, Table};
 
 /// A column of the table beside the names.
 #[derive(Debug, Clone, Copy)]

@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use evenkeel_model::{Live, SyncDaemon, Timeouts};
 
-use super::table::{Align, Table};
+use crate::commands::table::{Align, Table};
 
 /// The listings that are asked for, with an empty line between them.
 pub(super) fn text(live: &Live, with_timeouts: bool, with_sync: bool) -> String {

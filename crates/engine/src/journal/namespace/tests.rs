@@ -6,7 +6,7 @@ use evenkeel_model::{
     Scope, SyncState,
 };
 use evenkeel_plan::{
-    DrainRecords, Draining, OtherOwners, OverlaidServer, OverlayRecords, PartRecord,
+    DrainRecords, Draining, OtherOwners, OverlaidServer, OverlayOrigin, OverlayRecords, PartRecord,
     RealServerRecords, ReplacedObjects, SyncLink,
 };
 use tempfile::TempDir;
@@ -71,10 +71,15 @@ fn full() -> Journal {
             overlaid: OverlayRecords(
                 [(
                     (service, server),
-                    OverlaidServer { effect: OverlayEffect::Out, before: Some(3) },
+                    OverlaidServer {
+                        effect: OverlayEffect::Out,
+                        before: Some(3),
+                        origin: OverlayOrigin::Health,
+                    },
                 )]
                 .into(),
             ),
+            withheld_vips: [[192, 0, 2, 1].into()].into(),
             unfilled: [service].into(),
             handed_over: ForeignMarks { dummies: ["old".into()].into(), ..ForeignMarks::default() },
             claims: Claims { dummies: ["vips".into()].into(), ..Claims::default() },

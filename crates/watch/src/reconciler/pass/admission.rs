@@ -8,8 +8,8 @@ use evenkeel_engine::{Journal, JournalError, Kernel, LastApplied, error_chain};
 use evenkeel_model::{Desired, Live};
 use evenkeel_plan::render::{Labels, Line};
 use evenkeel_plan::{
-    Cause, Guard, Inputs, Object, Op, Plan, RealServerRecords, Verb, overrides_to_overlays, plan,
-    simulate,
+    Cause, Guard, Inputs, LaidOverlays, Object, Op, OverlayInputs, Plan, RealServerRecords, Verb,
+    lay_overlays, plan, simulate,
 };
 use evenkeel_source::SpecText;
 use evenkeel_workflow::SpecRecord;
@@ -100,7 +100,12 @@ impl<K: Kernel> Reconciler<K> {
         let desired = self.with_left(spec, live);
         let leaving = self.leaving(&desired, live);
         let desired = leaving.desired(&desired);
-        let overlays = overrides_to_overlays(self.overrides.active(), desired);
+        let LaidOverlays { overlays, with_quorum: _ } = lay_overlays(OverlayInputs {
+            desired,
+            overrides: self.overrides.active(),
+            health: self.health.facts(),
+            live,
+        });
         let inputs = Inputs::new(desired, live, &self.host.journal().record);
         let inputs = Inputs { overlays: &overlays, ..inputs };
         let judged = leaving.judged.as_ref();
@@ -191,11 +196,12 @@ impl<K: Kernel> Reconciler<K> {
     }
 }
 
-/// Returns the objects that a plan removes something from, but by an override: an operator asked for that, and a
-/// guard has no say in it.
+/// Returns the objects that a plan removes something from, but by an override, which an operator asked for, or
+/// by health: guards have no say in that.
 pub(super) fn removed_objects(plan: &Plan) -> BTreeSet<Object> {
     let steps = plan.steps.iter().enumerate();
-    let is_asked = |place: usize| plan.causes.get(place) == Some(&Cause::Override);
+    let is_asked =
+        |place: usize| matches!(plan.causes.get(place), Some(Cause::Override | Cause::Health));
     let removing = steps.filter(|(place, op)| removes(op) && !is_asked(*place));
     removing.map(|(_, op)| op.object()).collect()
 }

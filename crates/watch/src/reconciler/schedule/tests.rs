@@ -19,6 +19,7 @@ fn end(at: Duration) -> PassEnd {
         needs_follow_up: false,
         is_draining: false,
         left: None,
+        health: None,
         failed_object: None,
         conflict: None,
     }

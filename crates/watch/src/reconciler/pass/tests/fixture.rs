@@ -18,7 +18,7 @@ use crate::liveness::Liveness;
 use crate::lost_vips::KeptVips;
 use crate::metrics::Metrics;
 use crate::reconciler::reload::Outcome;
-use crate::reconciler::{Outputs, Reconciler};
+use crate::reconciler::{Outputs, Reconciler, Wake};
 use crate::status;
 use crate::systemd::Notifier;
 use crate::test_fixtures;
@@ -81,7 +81,8 @@ fn reconciler(
     let connect = Box::new(move |_| Ok(connected.clone()));
     let parameters = HostParameters::new(BTreeMap::new(), None, HostRequest::AnyHost);
     let follower = Follower::new(Box::new(text.clone()), parameters, options.interval);
-    (Reconciler::new(options, connect, follower, outputs, (), KeptVips::default()), status)
+    let wake: Wake = Arc::new(|| {});
+    (Reconciler::new(options, connect, follower, outputs, (), KeptVips::default(), wake), status)
 }
 
 impl Fixture {
