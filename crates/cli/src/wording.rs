@@ -53,6 +53,7 @@ fn every_error_of_a_command_is_as_reviewed() {
             Daemon,
             Prompt,
             NoSpec,
+            Health,
             Output,
         },
         chained(errors()).into_iter().map(|(error, text)| {
@@ -161,6 +162,7 @@ fn of_the_journal() -> Vec<Error> {
         Error::Unrecorded(full()),
         Error::PendingNotUpdated(Arc::new(full())),
         Error::NoSpec("no spec is known for this network namespace".to_owned()),
+        Error::Health(evenkeel_workflow::HealthProblem::Start(refusal(24))),
     ]
 }
 

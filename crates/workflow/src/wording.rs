@@ -199,7 +199,7 @@ fn events() -> Vec<Event> {
             target,
             kind: check.kind.name(),
             outcome: Outcome::Unknown(Fault::Descriptors),
-            duration: Duration::ZERO,
+            duration: std::time::Duration::ZERO,
             attempts: 3,
         })),
         Event::SnapshotOfRealServer,

@@ -133,6 +133,7 @@ impl Site {
         Host {
             state: StateDir::new(self.folder.path(), "test"),
             connect: Box::new(move |_| Ok(kernel.clone())),
+            health: Default::default(),
         }
     }
 

@@ -99,6 +99,7 @@ fn host(kernel: &SharedKernel, folder: &tempfile::TempDir) -> Host<'static, Shar
     Host {
         state: StateDir::new(folder.path(), "test"),
         connect: Box::new(move |_| Ok(kernel.clone())),
+        health: Default::default(),
     }
 }
 

@@ -54,7 +54,7 @@ fn kernel() -> SharedKernel {
 fn host(kernel: &SharedKernel, folder: &tempfile::TempDir) -> Host<'static, SharedKernel> {
     let kernel = kernel.clone();
     let state = StateDir::new(folder.path(), "test");
-    Host { state, connect: Box::new(move |_| Ok(kernel.clone())) }
+    Host { state, connect: Box::new(move |_| Ok(kernel.clone())), health: Default::default() }
 }
 
 /// The services without traffic, and whether all have kept their connections.
