@@ -9,7 +9,7 @@ use evenkeel_model::check::{
     Check, Close, Flap, HttpOptions, HttpVersion, Kind, KindName, StatusRange, TcpOptions,
 };
 use evenkeel_model::{
-    Cluster, Desired, Family, FormerRole, HostInputs, Initial, NamedService, OnFailure,
+    Cluster, Desired, Family, HostInputs, Initial, NamedService, OnFailure,
     OverlayEffect, OwnAddress, Protocol, QuorumSize, RealServerKey, ServiceHealth, ServiceKey,
     SourceNat, VipWithoutQuorum, WhenNone,
 };
@@ -379,8 +379,7 @@ impl Parameters for Host {
             interface: "eth0".into(),
             network: ipnet::IpNet::new(self.0, 24).expect("a network"),
         }];
-        let former = FormerRole::default();
-        Ok(HostKnowledge::Host(HostInputs { addresses, former, ..HostInputs::default() }))
+        Ok(HostKnowledge::Host(HostInputs { addresses, ..HostInputs::default() }))
     }
 }
 
