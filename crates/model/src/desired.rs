@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Binding, DesiredTimeouts, Drain, Family, Guards, HostObject, HostRoles, HostValue, Ignore,
-    LeftScope, Override, OwnerName, RealServer, RealServerKey, Scope, Service, ServiceHealth, ServiceKey, SourceNat,
-    SyncDaemon, SyncState, Vip, WhenLeft,
+    LeftScope, Override, OwnerName, RealServer, RealServerKey, Scope, Service, ServiceHealth,
+    ServiceKey, SourceNat, SyncDaemon, SyncState, Vip, WhenLeft,
 };
 
 /// The desired state of one host.

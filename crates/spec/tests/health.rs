@@ -9,9 +9,9 @@ use evenkeel_model::check::{
     Check, Close, Flap, HttpOptions, HttpVersion, Kind, KindName, StatusRange, TcpOptions,
 };
 use evenkeel_model::{
-    Cluster, Desired, Family, HostInputs, Initial, NamedService, OnFailure,
-    OverlayEffect, OwnAddress, Protocol, QuorumSize, RealServerKey, ServiceHealth, ServiceKey,
-    SourceNat, VipWithoutQuorum, WhenNone,
+    Cluster, Desired, Family, HostInputs, Initial, NamedService, OnFailure, OverlayEffect,
+    OwnAddress, Protocol, QuorumSize, RealServerKey, ServiceHealth, ServiceKey, SourceNat,
+    VipWithoutQuorum, WhenNone,
 };
 use evenkeel_spec::{HostKnowledge, Loaded, Parameter, Parameters, Source, load, load_with};
 
@@ -77,8 +77,7 @@ fn every_key_is_read() {
         panic!("{check:?}")
     };
     assert_eq!(headers[0].name, "X-Probe");
-    let expected =
-        [StatusRange { first: 200, last: 299 }, StatusRange { first: 304, last: 304 }];
+    let expected = [StatusRange { first: 200, last: 299 }, StatusRange { first: 304, last: 304 }];
     assert_eq!(**status, expected);
     // Its own check is nearer than that of its pool, and a list needs all.
     let own = web.checks_of(&key("10.0.0.22", 80));
@@ -289,9 +288,8 @@ fn real_servers_with_equal_checks_share_them() {
 fn several_files_are_merged() {
     let source = |texts: &[&str]| {
         let named = texts.iter().enumerate();
-        let sources: Vec<Source> = named
-            .map(|(index, text)| Source::new(format!("{}.yaml", index + 1), *text))
-            .collect();
+        let sources: Vec<Source> =
+            named.map(|(index, text)| Source::new(format!("{}.yaml", index + 1), *text)).collect();
         load(&sources)
     };
     let service = "services: [ { name: a, vip: 192.0.2.1, port: 80, real_servers: [ { address: 10.0.0.1 } ] } ]\n";
@@ -406,8 +404,7 @@ maintenance_dir: /m
         loaded.unwrap_or_else(|problems| panic!("{problems}")).desired
     };
     let director = on([192, 0, 2, 2]);
-    let targets: Vec<String> =
-        director.overrides.iter().map(|it| it.target.to_string()).collect();
+    let targets: Vec<String> = director.overrides.iter().map(|it| it.target.to_string()).collect();
     assert_eq!(targets, ["a/192.0.2.21"]);
     assert!(director.maintenance_dir.is_some());
     let sorry = on([192, 0, 2, 29]);

@@ -175,23 +175,25 @@ impl<'a> ListedServers<'a> {
         }
         let Some(service) = &target.service else {
             let others: BTreeSet<IpAddr> = self.by_address.keys().copied().collect();
-            let diagnostic = diagnostics.error(at, format!("no service has a real server `{alone}`"));
+            let diagnostic =
+                diagnostics.error(at, format!("no service has a real server `{alone}`"));
             diagnostic.remedy(self.remedy(target, &alone, &others));
             return;
         };
         let text = ServiceText::new(service);
-        let is_named =
-            |(key, named): &(&ServiceKey, &NamedService)| text.names(&named.name, key);
+        let is_named = |(key, named): &(&ServiceKey, &NamedService)| text.names(&named.name, key);
         let of_service: Vec<_> = self.services.iter().filter(is_named).collect();
         if of_service.is_empty() {
             let message = format!("there is no service {}", quote(service));
-            diagnostics.error(at, message).remedy(match nearest(service, self.names.iter().copied()) {
-                Some(name) => format!("did you mean `{name}/{alone}`?"),
-                None => format!(
-                    "the services are {}",
-                    listed(self.names.iter().map(ToString::to_string).collect())
-                ),
-            });
+            diagnostics.error(at, message).remedy(
+                match nearest(service, self.names.iter().copied()) {
+                    Some(name) => format!("did you mean `{name}/{alone}`?"),
+                    None => format!(
+                        "the services are {}",
+                        listed(self.names.iter().map(ToString::to_string).collect())
+                    ),
+                },
+            );
             return;
         }
         let others: BTreeSet<IpAddr> = of_service

@@ -81,7 +81,9 @@ pub(crate) fn collect<'s>(
                     real_server::check_alone(list, &list_at, diagnostics);
                     ListChecks::read(list, &list_at, Some(own), named, diagnostics)
                 }
-                None => ListChecks::read(&List(Vec::new()), &list_at, Some(own), named, diagnostics),
+                None => {
+                    ListChecks::read(&List(Vec::new()), &list_at, Some(own), named, diagnostics)
+                }
             };
             let Some(name) = pool.name.value() else {
                 pools.doubtful |= pool.name.is_bad();
@@ -97,7 +99,9 @@ pub(crate) fn collect<'s>(
             }
             written.insert(&name.0, at.path());
             let real_servers = pool.real_servers.value();
-            pools.by_name.insert(&name.0, Pool { source, index, real_servers, checks: Rc::new(checks) });
+            pools
+                .by_name
+                .insert(&name.0, Pool { source, index, real_servers, checks: Rc::new(checks) });
         }
     }
     pools

@@ -193,7 +193,9 @@ impl Visitor<'_> for ServersOrShare {
     type Value = QuorumText;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a quorum, a number of real servers such as 2 or a share of the weight such as 50%")
+        f.write_str(
+            "a quorum, a number of real servers such as 2 or a share of the weight such as 50%",
+        )
     }
 
     fn visit_u64<E: Error>(self, number: u64) -> Result<QuorumText, E> {

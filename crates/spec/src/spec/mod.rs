@@ -44,8 +44,8 @@ pub(crate) use mac::{Mac, MacOfDirector};
 pub(crate) use name::{InterfaceName, LabelText, Name, OwnerText};
 pub(crate) use netmask::NetmaskText;
 pub(crate) use number::{
-    Connections, Fwmark, Hysteresis, MessageLength, Objects, Port, SyncId, SyncPort, Threshold, Ttl, Version,
-    Weight,
+    Connections, Fwmark, Hysteresis, MessageLength, Objects, Port, SyncId, SyncPort, Threshold,
+    Ttl, Version, Weight,
 };
 pub(crate) use override_entry::{Action, DirectoryText, OverrideEntry};
 pub(crate) use percent::Percent;

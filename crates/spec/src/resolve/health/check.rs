@@ -17,9 +17,8 @@ pub(super) fn check(keys: &CheckKeys, at: &At<'_>, diagnostics: &mut Diagnostics
     let kind = kind(keys, at, diagnostics);
     let is_used = kind.as_ref().is_none_or(|kind| check_use(keys, kind, at, diagnostics));
     let usual = Check::new(Kind::Icmp);
-    let time = |field: &Field<FineDuration>, usual: Duration| {
-        Some(read(field)?.map_or(usual, |it| it.0))
-    };
+    let time =
+        |field: &Field<FineDuration>, usual: Duration| Some(read(field)?.map_or(usual, |it| it.0));
     let interval = time(&keys.interval, usual.interval)?;
     let fast = time(&keys.fast, usual.fast.min(interval))?;
     let check = Check {

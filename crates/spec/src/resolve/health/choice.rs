@@ -118,9 +118,7 @@ pub(crate) enum Place<'a> {
 impl Place<'_> {
     pub(crate) fn path(self) -> Path {
         match self {
-            Self::Own(list, index) => {
-                list.clone().then(Step::Item(index)).then(Step::Key("check"))
-            }
+            Self::Own(list, index) => list.clone().then(Step::Item(index)).then(Step::Key("check")),
             Self::Level(path) => path.clone(),
         }
     }

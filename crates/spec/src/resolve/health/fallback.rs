@@ -84,7 +84,9 @@ impl FallbackServers {
                 );
                 diagnostics
                     .error(self.at.clone(), message)
-                    .remedy("name another pool, or remove the real server from one of the two lists")
+                    .remedy(
+                        "name another pool, or remove the real server from one of the two lists",
+                    )
                     .related(self.servers.place(index), "in the fallback pool");
                 // The others mostly have the same cause.
                 break;

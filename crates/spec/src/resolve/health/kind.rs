@@ -289,7 +289,9 @@ fn exec(keys: &ExecKeys, at: &At<'_>, diagnostics: &mut Diagnostics) -> Option<E
         return None;
     }
     let name = arguments.first()?;
-    if name.contains('/') || name.chars().any(char::is_control) || ["", ".", ".."].contains(&&**name)
+    if name.contains('/')
+        || name.chars().any(char::is_control)
+        || ["", ".", ".."].contains(&&**name)
     {
         diagnostics
             .error(&at.item(0), format!("{} is not the name of a program", quote(name)))

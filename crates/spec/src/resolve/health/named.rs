@@ -61,7 +61,8 @@ impl<'s> NamedChecks<'s> {
                     let message = format!("{} cannot be the name of a check", quote(name));
                     diagnostics.error(&at, message).at_key().remedy(remedy);
                 }
-                let check = field.value().and_then(|keys: &CheckKeys| check(keys, &at, diagnostics));
+                let check =
+                    field.value().and_then(|keys: &CheckKeys| check(keys, &at, diagnostics));
                 by_name.insert(name, Named { at: at.path(), check, is_used: Cell::new(false) });
             }
         }
@@ -117,9 +118,7 @@ impl<'s> NamedChecks<'s> {
                 diagnostic.remedy(match CheckKeys::KINDS.contains(&name) {
                     true => format!("a check of that kind is written `{{ {name}: {{}} }}`"),
                     false if self.by_name.is_empty() => "write it under `checks`".to_owned(),
-                    false => {
-                        suggest::remedy(name, "the checks are", self.by_name.keys().copied())
-                    }
+                    false => suggest::remedy(name, "the checks are", self.by_name.keys().copied()),
                 });
             }
             return None;

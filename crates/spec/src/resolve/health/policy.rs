@@ -37,7 +37,10 @@ pub(crate) struct Picked<'a, T> {
 impl<'a> HealthSources<'a> {
     /// The value of a key: the service's, else that of `defaults`; `None` if there is none or it could
     /// not be read.
-    pub(crate) fn pick<T>(&self, of: impl Fn(&'a HealthKeys) -> &'a Field<T>) -> Option<Picked<'a, T>> {
+    pub(crate) fn pick<T>(
+        &self,
+        of: impl Fn(&'a HealthKeys) -> &'a Field<T>,
+    ) -> Option<Picked<'a, T>> {
         if let Some(own) = self.own.map(&of).filter(|field| !field.is_absent()) {
             return Some(Picked { value: own.value()?, default: None });
         }
@@ -230,7 +233,10 @@ fn vip(
     let is_marked = context.target.keys().any(|(key, _)| matches!(key, ServiceKey::Fwmark { .. }));
     if is_marked {
         diagnostics
-            .error(sources.path("vip", &picked), "a service on a firewall mark has no VIP to unbind")
+            .error(
+                sources.path("vip", &picked),
+                "a service on a firewall mark has no VIP to unbind",
+            )
             .remedy("remove it");
     } else if !context.binds_vip && !context.target.vips.is_empty() {
         diagnostics

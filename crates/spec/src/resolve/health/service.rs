@@ -150,7 +150,9 @@ impl<'a> HealthOfService<'a> {
                         );
                         diagnostics
                             .error(path(), message)
-                            .remedy("write a check of its own for each family, or remove the source")
+                            .remedy(
+                                "write a check of its own for each family, or remove the source",
+                            )
                             .related(servers.place(index), "the real server");
                     }
                     // What a check is by itself was reported where it is written.

@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use evenkeel_model::{
     ArpRules, ArpRulesValue, Binding, DefaultRoute, DefaultRouteValue, Desired, Family, Forward,
-    FouPort, HostObject, HostRoles, HostRoute, HostValue, NamedService, RealServerPart, ServiceKey, Tunnel,
-    TunnelDevice, TunnelDeviceValue, TunnelKind,
+    FouPort, HostObject, HostRoles, HostRoute, HostValue, NamedService, RealServerPart, ServiceKey,
+    Tunnel, TunnelDevice, TunnelDeviceValue, TunnelKind,
 };
 
 use super::ClusterSpec;

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use evenkeel_model::{
-    Binding, Checksum, Cluster, Desired, Family, Forward, NamedService, RealServer, ServiceKey, TunnelKind, Vip,
+    Binding, Checksum, Cluster, Desired, Family, Forward, NamedService, RealServer, ServiceKey,
+    TunnelKind, Vip,
 };
 
 use super::Directors;
