@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Binding, DesiredTimeouts, Drain, Family, Guards, HostObject, HostRoles, HostValue, Ignore,
-    LeftScope, OwnerName, RealServerKey, Scope, Service, ServiceHealth, ServiceKey, SourceNat,
-    SyncDaemon, SyncState, Vip, WhenLeft,
+    LeftScope, Override, OwnerName, RealServer, RealServerKey, Scope, Service, ServiceHealth,
+    ServiceKey, SourceNat, SyncDaemon, SyncState, Vip, WhenLeft,
 };
 
 /// The desired state of one host.
@@ -61,6 +62,12 @@ pub struct Desired {
     /// The drain, in seconds, of services that no spec lists any more and that are in no record
     /// (`defaults.drain`).
     pub drain: Drain,
+    /// The overrides of the spec; those of commands are stored elsewhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overrides: Vec<Override>,
+    /// The directory whose files name real servers in maintenance, an absolute path; `None`: there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maintenance_dir: Option<Box<Path>>,
 }
 
 /// What a spec places on other directors than this host. It leaves this host at once, without a drain: two
@@ -129,6 +136,13 @@ impl NamedService {
             health: None,
             service,
         }
+    }
+
+    /// The real servers of the service and of its fallback pool, which needs them as hosts alike.
+    pub fn with_fallback(&self) -> impl Iterator<Item = (&RealServerKey, &RealServer)> {
+        let fallback = self.health.iter().filter_map(|health| health.fallback.as_ref());
+        let fallback = fallback.flat_map(|it| it.real_servers.iter());
+        self.service.real_servers.iter().chain(fallback)
     }
 }
 

@@ -113,6 +113,8 @@ impl ServiceSelection {
             timeouts: _,
             sync: _,
             mut sysctls,
+            overrides,
+            maintenance_dir,
         } = desired;
         // Where another service asks for a default route, none is expected beside it.
         expected_gateways.retain(|family, _| {
@@ -151,6 +153,8 @@ impl ServiceSelection {
             sysctls,
             guards,
             drain,
+            overrides,
+            maintenance_dir,
         }
     }
 

@@ -88,6 +88,8 @@ impl Loaded {
             elsewhere: _,
             real_server: _,
             expected_gateways: _,
+            overrides: _,
+            maintenance_dir: _,
             scope: _,
             when_left: _,
             kept: _,
@@ -291,7 +293,9 @@ impl Report<'_> {
         let complete = readings.iter().all(Option::is_some);
         let mut diagnostics = Diagnostics::default();
         let owner = self.parameters.expected_owner();
-        match resolve::resolve(&mut readings, complete, owner.as_ref(), &mut diagnostics) {
+        let is_clean = (self.problems.len(), self.left_out) == before;
+        let known = resolve::Known { complete, is_clean, owner: owner.as_ref() };
+        match resolve::resolve(&mut readings, known, &mut diagnostics) {
             Ok(cluster) => {
                 let (desired, cluster) = self.for_host(cluster, &readings, &mut diagnostics);
                 Ok(Attempt { desired, cluster, observed: observed(readings), diagnostics })

@@ -41,7 +41,8 @@ impl Loaded {
             located.push(found);
         }
         let mut diagnostics = Diagnostics::with_origins();
-        let Ok(mut cluster) = resolve::resolve(&mut readings, true, None, &mut diagnostics) else {
+        let known = resolve::Known { complete: true, is_clean: true, owner: None };
+        let Ok(mut cluster) = resolve::resolve(&mut readings, known, &mut diagnostics) else {
             return Provenance::default();
         };
         if let Some(inputs) = self.values.host() {

@@ -287,6 +287,16 @@ macro_rules! keys {
                 Ok(read)
             }
 
+            /// The keys that are written, valid or not.
+            #[allow(dead_code, reason = "only some maps depend on which keys are written")]
+            pub(crate) fn written(&self) -> Vec<&'static str> {
+                let mut written = Vec::new();
+                $(if !self.$field.is_absent() {
+                    written.push($crate::recovering_de::key_name!($field $($key)?));
+                })*
+                written
+            }
+
             /// Takes over the fields of another part of the same map; `None` if both have one of them.
             #[allow(dead_code, reason = "only the whole spec is read in parts")]
             pub(crate) fn merge(&mut self, part: Self) -> Option<()> {

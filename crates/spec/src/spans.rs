@@ -1,4 +1,4 @@
-//! Maps values of a source to their positions and to the service or pool they belong to.
+//! Maps values of a source to their positions and to the service, pool or check they belong to.
 
 use crate::problem::Position;
 use crate::source::Lines;
@@ -11,7 +11,7 @@ pub(crate) struct Located<'t> {
     pub(crate) lines: Lines<'t>,
     source: usize,
     name: &'t str,
-    /// The start and end of each named service and pool.
+    /// The start and end of each named service, pool and check.
     contexts: Vec<(Mark, Mark, String)>,
 }
 
@@ -29,7 +29,7 @@ impl<'t> Located<'t> {
         self.lines.place(self.source, self.name, start..end)
     }
 
-    /// The service or pool that a value belongs to: `service web`.
+    /// The service, pool or check that a value belongs to: `service web`.
     pub(crate) fn context(&self, node: usize) -> Option<String> {
         let mark = self.tree.node(node).start;
         let behind = self.contexts.partition_point(|(start, _, _)| *start <= mark);
@@ -59,6 +59,16 @@ fn contexts(tree: &Tree<'_>) -> Vec<(Mark, Mark, String)> {
             if let Some(name) = name.filter(|name| !name.is_empty()) {
                 let name = format!("{what} {}", suggest::shorten(name));
                 named.push((begin(tree, tree.node(*item)), tree.end(*item), name));
+            }
+        }
+    }
+    let checks = tree.root.and_then(|root| tree.entry(root, "checks"));
+    if let Some(Content::Map(entries)) = checks.map(|(_, map)| &tree.node(map).content) {
+        for (key, value) in entries {
+            let name = tree.text(*key).filter(|name| !name.is_empty());
+            if let Some(name) = name {
+                let name = format!("check {}", suggest::shorten(name));
+                named.push((tree.node(*key).start, tree.end(*value), name));
             }
         }
     }

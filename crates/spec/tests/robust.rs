@@ -6,7 +6,8 @@ use evenkeel_spec::{MAX_SNAPSHOT, MAX_SOURCE, Position, Source, SourceKind, load
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-const SPECS: [&str; 15] = [
+const SPECS: [&str; 16] = [
+    include_str!("checks.yaml"),
     include_str!("../../../examples/dr.yaml"),
     include_str!("../../../examples/nat.yaml"),
     include_str!("../../../examples/tun.yaml"),

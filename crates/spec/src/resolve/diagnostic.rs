@@ -87,6 +87,11 @@ impl Diagnostics {
         self.add(Severity::Warning, at.into(), message.into())
     }
 
+    /// Whether one of them is an error.
+    pub(crate) fn has_errors(&self) -> bool {
+        self.list.iter().any(|it| it.severity == Severity::Error)
+    }
+
     pub(crate) fn into_list(self) -> Vec<Diagnostic> {
         self.list
     }

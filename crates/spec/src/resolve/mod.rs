@@ -7,8 +7,10 @@
 mod defaults;
 mod diagnostic;
 mod guards;
+mod health;
 mod neighbour;
 mod origins;
+mod overrides;
 mod owner;
 mod pool;
 mod real_server;
@@ -23,11 +25,12 @@ mod sysctls;
 mod timeouts;
 mod vip;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use evenkeel_model::{Desired, OwnerName};
 
+use self::health::NamedChecks;
 use self::role::{Directors, Gateways, ServiceRoles};
 use self::service::ServiceContext;
 use crate::path::{At, Path};
@@ -35,22 +38,34 @@ use crate::spec::Spec;
 use crate::yaml::{PieceError, Reading};
 pub(crate) use diagnostic::{Diagnostic, Diagnostics, SpanTarget};
 pub(crate) use origins::SpecObject;
+pub(crate) use overrides::ListedServers;
 pub(crate) use role::{
     ClusterParts, ClusterSpec, RoleMessage, ignored_message, place as place_of_roles, role_message,
 };
 
+/// What is known beforehand of the sources.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Known<'a> {
+    /// Whether all of them could be read, at least in part.
+    pub(crate) complete: bool,
+    /// Whether no problem has been found in them, so that nothing of them is left out.
+    pub(crate) is_clean: bool,
+    /// A spec of another owner is an error.
+    pub(crate) owner: Option<&'a OwnerName>,
+}
+
 /// Resolves all sources together for the whole cluster, with diagnostics. `None` among the specs
-/// is a source that could not be read; `complete` states that there is none, so that something
-/// which is not found is really missing. A spec of another owner than the expected one is an error.
+/// is a source that could not be read; `known.complete` states that there is none, so that something
+/// which is not found is really missing.
 ///
 /// # Errors
 /// [`PieceError`] if services that were not read yet cannot be read.
 pub(crate) fn resolve(
     readings: &mut [Option<Reading<'_>>],
-    complete: bool,
-    expected_owner: Option<&OwnerName>,
+    known: Known<'_>,
     diagnostics: &mut Diagnostics,
 ) -> Result<ClusterSpec, PieceError> {
+    let Known { complete, is_clean, owner: expected_owner } = known;
     let lists = readings.iter_mut().flatten().map(Reading::take_services).collect();
     let sources: Vec<(At<'_>, &Spec)> = readings
         .iter()
@@ -60,8 +75,9 @@ pub(crate) fn resolve(
     check_version(&sources, complete, diagnostics);
     let owner = owner::merge(&sources, expected_owner, diagnostics);
     let scope = scope::merge(&sources, diagnostics);
-    let defaults = defaults::merge(&sources, diagnostics);
-    let pools = pool::collect(&sources, complete, diagnostics);
+    let checks = NamedChecks::collect(&sources, complete, diagnostics);
+    let defaults = defaults::merge(&sources, &checks, diagnostics);
+    let pools = pool::collect(&sources, complete, &checks, diagnostics);
     let directors = Directors::collect(&sources, diagnostics);
     let gateways = Gateways::collect(&sources, &directors, diagnostics);
     let mut host_objects = BTreeMap::new();
@@ -72,10 +88,13 @@ pub(crate) fn resolve(
     let sync = sync::merge(&sources, diagnostics);
     let sysctls = sysctls::merge(&sources, diagnostics);
     let guards = guards::merge(&sources, diagnostics);
+    let bound: BTreeSet<IpAddr> = vips.keys().map(|binding| binding.address).collect();
     let context = ServiceContext {
         scope: &scope,
         defaults: &defaults,
         pools: &pools,
+        checks: &checks,
+        bound: &bound,
         sync: sync.written,
         directors: &directors,
     };
@@ -83,6 +102,13 @@ pub(crate) fn resolve(
     let services =
         service::expand(lists, &sources, &context, &mut roles, &mut host_objects, diagnostics)?;
     sysctls.check_connection_tracking(&host_objects, diagnostics);
+    // Something that is wrong elsewhere may hide a use.
+    let is_clean = is_clean && complete && !diagnostics.has_errors();
+    if is_clean {
+        checks.warn_of_unused(diagnostics);
+    }
+    let overrides = overrides::collect(&sources, is_clean.then_some(&services), diagnostics);
+    let maintenance_dir = overrides::maintenance_dir(&sources, diagnostics);
     let (scope, when_left, drain) = (scope.scope, scope.when_left, defaults.drain);
     let sync = sync.daemons;
     let whole = Desired {
@@ -97,6 +123,8 @@ pub(crate) fn resolve(
         sysctls: sysctls.values,
         guards,
         drain,
+        overrides,
+        maintenance_dir,
         ..Desired::default()
     };
     let parts = ClusterParts { whole, directors, gateways, on, services: roles };

@@ -1,7 +1,9 @@
 //! Resolves pools: named lists of real servers.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
+use super::health::{ListChecks, NamedChecks};
 use super::real_server;
 use crate::path::{At, Path};
 use crate::recovering_de::List;
@@ -22,6 +24,8 @@ pub(crate) struct Pool<'s> {
     pub(crate) index: usize,
     /// `None` if it is missing or could not be read, which is reported once, here.
     pub(crate) real_servers: Option<&'s List<RealServer>>,
+    /// The checks of its real servers, as far as the pool says it.
+    pub(crate) checks: Rc<ListChecks>,
 }
 
 impl<'s> Pools<'s> {
@@ -48,6 +52,7 @@ impl<'s> Pools<'s> {
 pub(crate) fn collect<'s>(
     sources: &[(At<'_>, &'s Spec)],
     complete: bool,
+    named: &NamedChecks<'_>,
     diagnostics: &mut Diagnostics,
 ) -> Pools<'s> {
     let mut pools = Pools { by_name: BTreeMap::new(), doubtful: !complete };
@@ -69,9 +74,17 @@ pub(crate) fn collect<'s>(
                     .error(&at, "the pool has no `real_servers`")
                     .remedy("list them, or write `real_servers: []`");
             }
-            if let Some(list) = pool.real_servers.value() {
-                real_server::check_alone(list, &at.key("real_servers"), diagnostics);
-            }
+            let own = named.level(&pool.check, &at.key("check"), diagnostics);
+            let list_at = at.key("real_servers");
+            let checks = match pool.real_servers.value() {
+                Some(list) => {
+                    real_server::check_alone(list, &list_at, diagnostics);
+                    ListChecks::read(list, &list_at, Some(own), named, diagnostics)
+                }
+                None => {
+                    ListChecks::read(&List(Vec::new()), &list_at, Some(own), named, diagnostics)
+                }
+            };
             let Some(name) = pool.name.value() else {
                 pools.doubtful |= pool.name.is_bad();
                 continue;
@@ -86,7 +99,9 @@ pub(crate) fn collect<'s>(
             }
             written.insert(&name.0, at.path());
             let real_servers = pool.real_servers.value();
-            pools.by_name.insert(&name.0, Pool { source, index, real_servers });
+            pools
+                .by_name
+                .insert(&name.0, Pool { source, index, real_servers, checks: Rc::new(checks) });
         }
     }
     pools

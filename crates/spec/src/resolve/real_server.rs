@@ -21,6 +21,7 @@ pub(crate) struct Resolved {
 }
 
 /// The settings of a service that apply to all of its real servers.
+#[derive(Clone)]
 pub(crate) struct RealServerContext<'a> {
     /// Where the service names its pool, if the real servers come from a pool.
     pub(crate) pool: Option<Path>,

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::rc::Rc;
 
 use evenkeel_model::{
     Family, Forward, HostObject, HostValue, Ignore, IgnoredField, RealServerKey, RealServers,
     ServiceKey, SourceNat, SourceNatValue,
 };
 
+use super::health::{Found, Level, ListChecks};
 use super::real_server::{self, RealServerContext, Resolved};
 use super::service_address::ServiceAddress;
 use super::service_config::Config;
@@ -23,6 +25,8 @@ pub(crate) struct ServerExpansion {
     at: Path,
     /// Whether some of them could not be read.
     doubtful: bool,
+    /// Their checks, as far as their list says it.
+    checks: Rc<ListChecks>,
 }
 
 impl ServerExpansion {
@@ -30,6 +34,7 @@ impl ServerExpansion {
         list: &List<RealServer>,
         at: &At<'_>,
         context: &RealServerContext<'_>,
+        checks: Rc<ListChecks>,
         diagnostics: &mut Diagnostics,
     ) -> Self {
         let mut servers = Vec::with_capacity(list.0.len());
@@ -37,7 +42,8 @@ impl ServerExpansion {
             let resolved = real_server::resolve(written, &at.item(index), context, diagnostics);
             servers.extend(resolved.map(|resolved| (index, resolved)));
         }
-        let selection = Self { doubtful: servers.len() < list.0.len(), servers, at: at.path() };
+        let doubtful = servers.len() < list.0.len();
+        let selection = Self { doubtful, servers, at: at.path(), checks };
         for port in context.ports {
             selection.check_collapsing(*port, diagnostics);
         }
@@ -163,6 +169,57 @@ impl ServerExpansion {
                 .remedy(format!("list an {family} real server, or remove the daemons from `sync`"))
                 .related(sync.clone(), "the sync daemon");
         }
+    }
+
+    /// The keys of those of one expanded service, with their indices in the list.
+    pub(crate) fn keys(&self, key: &ServiceKey) -> impl Iterator<Item = (usize, RealServerKey)> {
+        let (family, service_port) = (key.family(), key.port());
+        let fitting = self.servers.iter().filter(move |(_, server)| fits(server, family));
+        fitting.map(move |(index, resolved)| {
+            let port = resolved.port.unwrap_or(service_port);
+            (*index, RealServerKey { address: resolved.address, port })
+        })
+    }
+
+    /// The check of a real server, if its service, or whatever is further away, says this.
+    pub(crate) fn check<'a>(&'a self, index: usize, outer: Option<&'a Level>) -> Found<'a> {
+        self.checks.of(index, outer)
+    }
+
+    /// Whether one of them is checked, as far as that could be read.
+    pub(crate) fn may_check(&self, outer: Option<&Level>) -> bool {
+        let is_outer_check = outer.is_some_and(|it| it.choice.may_check());
+        if self.checks.is_empty() {
+            return is_outer_check;
+        }
+        if self.servers.is_empty() {
+            return is_outer_check || self.checks.first().is_some();
+        }
+        self.servers.iter().any(|(index, _)| self.check(*index, outer).choice.may_check())
+    }
+
+    /// Where the first check of the list or its pool is written.
+    pub(crate) fn first_check(&self) -> Option<Path> {
+        self.checks.first()
+    }
+
+    /// Whether some of them could not be read.
+    pub(crate) fn is_doubtful(&self) -> bool {
+        self.doubtful
+    }
+
+    /// The first with a weight below that, and where it is written. Those of weight 0 get nothing anyway.
+    pub(crate) fn lightest_below(&self, weight: u32) -> Option<(Path, u32)> {
+        let mut light = self.servers.iter().filter_map(|(index, resolved)| {
+            let own = resolved.real_server.weight;
+            (1..weight).contains(&own).then_some((*index, own))
+        });
+        light.next().map(|(index, own)| (self.path(index, "weight"), own))
+    }
+
+    /// Where a real server is written.
+    pub(crate) fn place(&self, index: usize) -> Path {
+        self.at.clone().then(Step::Item(index))
     }
 
     /// Whether one of them is under full NAT.

@@ -1,6 +1,8 @@
 //! Resolves services from their parts and expands them to one for each VIP and port.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use evenkeel_model::{
@@ -9,6 +11,10 @@ use evenkeel_model::{
 };
 
 use super::defaults::Defaults;
+use super::health::{
+    Expanded, FallbackServers, HealthOfService, HealthParts, HealthSources, ListChecks,
+    NamedChecks, PolicyContext,
+};
 use super::not_unicast;
 use super::pool::Pools;
 use super::real_server::{self, RealServerContext};
@@ -57,8 +63,11 @@ pub(crate) fn expand(
 /// The settings of all sources apart from the services.
 pub(crate) struct ServiceContext<'a> {
     pub(crate) scope: &'a Merged,
-    pub(crate) defaults: &'a Defaults,
+    pub(crate) defaults: &'a Defaults<'a>,
     pub(crate) pools: &'a Pools<'a>,
+    pub(crate) checks: &'a NamedChecks<'a>,
+    /// The addresses that evenkeel binds.
+    pub(crate) bound: &'a BTreeSet<IpAddr>,
     /// Where the first sync daemon is written, if there is one.
     pub(crate) sync: Option<Path>,
     pub(crate) directors: &'a Directors,
@@ -108,13 +117,40 @@ impl Expansion<'_> {
             check_order(config, ignore, at, diagnostics);
         }
         check_ignored(service, ignore, at, diagnostics);
-        let selection = self.selection(service, &target, at, diagnostics);
+        let server_context = self.server_context(service, &target, at, diagnostics);
+        let selection = self.selection(service, &server_context, at, diagnostics);
         if let (Some(selection), Some(config)) = (&selection, &config) {
             selection.check_weights(config, ignore, diagnostics);
             check_one_packet(config, selection, at, diagnostics);
         }
         let source = source(service, &target, selection.as_ref(), at, diagnostics);
         let drain = self.drain(service, config.as_ref(), at, diagnostics);
+        let context = self.context;
+        let parts = HealthParts {
+            named: context.checks,
+            sources: HealthSources {
+                own: service.health.value().map(|keys| &**keys),
+                at,
+                defaults: &context.defaults.health,
+            },
+            context: PolicyContext {
+                target: &target,
+                config: config.as_ref(),
+                servers: selection.as_ref(),
+                binds_vip: target.vips.iter().any(|(vip, _)| context.bound.contains(vip)),
+            },
+            default: context.defaults.check.as_ref(),
+            ignore,
+            fallback: |sources: &HealthSources<'_>, diagnostics: &mut Diagnostics| {
+                let (pools, named) = (context.pools, context.checks);
+                FallbackServers::read(sources, &server_context, pools, named, diagnostics)
+            },
+        };
+        let mut health = HealthOfService::read(service, parts, at, diagnostics);
+        let fallback = health.as_ref().and_then(HealthOfService::fallback);
+        if let (Some(fallback), Some(config)) = (fallback, &config) {
+            check_one_packet(config, fallback, at, diagnostics);
+        }
         let keys = || target.keys().map(|(key, _)| key).collect();
         let ServiceContext { scope, directors, .. } = self.context;
         self.roles.add(service, keys, at, directors, scope, diagnostics);
@@ -144,13 +180,21 @@ impl Expansion<'_> {
             let vip = || ServiceAddress::path(at, &key, vip);
             if let Some(sync) = &self.context.sync {
                 selection.check_families(&key, sync, diagnostics);
+                if let Some(fallback) = health.as_ref().and_then(HealthOfService::fallback) {
+                    fallback.check_families(&key, sync, diagnostics);
+                }
             }
             let real_servers =
                 selection.of(&key, &target, vip, source, self.host_objects, diagnostics);
+            let (real_servers_of, target) = (&real_servers, &target);
+            let expanded =
+                Expanded { servers: selection, real_servers: real_servers_of, target, source };
+            let health = health
+                .as_mut()
+                .and_then(|it| it.of(&key, &expanded, self.host_objects, diagnostics));
             if let Some(config) = &config {
                 let service = Modelled { config: config.of(key.family()), real_servers };
                 let name = Arc::clone(&name);
-                let health = None;
                 let named = NamedService { name, ignore, canonical_order, drain, health, service };
                 self.services.insert(key, named);
             }
@@ -189,21 +233,21 @@ impl Expansion<'_> {
         name
     }
 
-    /// The real servers of a service, its own or a pool's; reports a missing list.
-    fn selection(
+    /// What a service says of all of its real servers.
+    fn server_context<'t>(
         &self,
         service: &Service,
-        target: &ServiceAddress,
+        target: &'t ServiceAddress,
         at: &At<'_>,
         diagnostics: &mut Diagnostics,
-    ) -> Option<ServerExpansion> {
+    ) -> RealServerContext<'t> {
         let tunnel = match &service.tunnel {
             Field::Absent => Some(Tunnel::IPIP),
             Field::Bad => None,
             Field::Value(keys) => real_server::tunnel_of(keys, &at.key("tunnel"), diagnostics),
         };
         let pool = service.pool.value().map(|_| at.key("pool").path());
-        let context = RealServerContext {
+        RealServerContext {
             pool,
             weight: self.context.defaults.weight,
             forward: self.forward(service, at, diagnostics),
@@ -211,7 +255,17 @@ impl Expansion<'_> {
             ports: &target.ports,
             marked: target.marked,
             families: &target.families,
-        };
+        }
+    }
+
+    /// The real servers of a service, its own or a pool's; reports a missing list.
+    fn selection(
+        &self,
+        service: &Service,
+        context: &RealServerContext<'_>,
+        at: &At<'_>,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<ServerExpansion> {
         match (&service.real_servers, &service.pool) {
             (Field::Absent, Field::Absent) => {
                 diagnostics
@@ -223,7 +277,9 @@ impl Expansion<'_> {
                 let list_at = at.key("real_servers");
                 real_server::check_alone(list, &list_at, diagnostics);
                 check_tunnel_use(service, list, context.forward, at, diagnostics);
-                Some(ServerExpansion::new(list, &list_at, &context, diagnostics))
+                let named = self.context.checks;
+                let checks = Rc::new(ListChecks::read(list, &list_at, None, named, diagnostics));
+                Some(ServerExpansion::new(list, &list_at, context, checks, diagnostics))
             }
             (Field::Absent, Field::Value(name)) => {
                 let pool = self.context.pools.get(&name.0, &at.key("pool"), diagnostics)?;
@@ -231,7 +287,9 @@ impl Expansion<'_> {
                 let item = pools.item(pool.index);
                 let list = pool.real_servers?;
                 check_tunnel_use(service, list, context.forward, at, diagnostics);
-                Some(ServerExpansion::new(list, &item.key("real_servers"), &context, diagnostics))
+                let checks = Rc::clone(&pool.checks);
+                let list_at = item.key("real_servers");
+                Some(ServerExpansion::new(list, &list_at, context, checks, diagnostics))
             }
             (Field::Absent, Field::Bad) | (Field::Bad, Field::Absent) => None,
             (_, _) => {

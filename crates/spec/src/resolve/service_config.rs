@@ -36,7 +36,7 @@ impl Config {
         target: &ServiceAddress,
         unchecked: bool,
         at: &At<'_>,
-        defaults: &Defaults,
+        defaults: &Defaults<'_>,
         diagnostics: &mut Diagnostics,
     ) -> Option<Self> {
         let scheduler = scheduler(service, unchecked, at, defaults, diagnostics);
@@ -91,7 +91,7 @@ fn scheduler(
     service: &Service,
     unchecked: bool,
     at: &At<'_>,
-    defaults: &Defaults,
+    defaults: &Defaults<'_>,
     diagnostics: &mut Diagnostics,
 ) -> Option<Scheduler> {
     let scheduler = match &service.scheduler {

@@ -59,6 +59,14 @@ fn every_example_is_good_without_a_warning_and_fits_the_schema() {
 }
 
 #[test]
+fn every_key_of_checks_and_health_fits_the_schema() {
+    let value = json(include_str!("../../tests/checks.yaml")).expect("it is YAML");
+    let validator = validator();
+    let wrong: Vec<_> = validator.iter_errors(&value).map(|error| error.to_string()).collect();
+    assert!(wrong.is_empty(), "{wrong:?}");
+}
+
+#[test]
 fn valid_specs_match_the_schema() {
     let validator = validator();
     let mut good = 0;
@@ -108,6 +116,14 @@ fn values_that_are_invalid_by_themselves_do_not_match_the_schema() {
         "thresholds of guards of the wrong form",
         "a share that is none",
         "guards that are no map",
+        "checks without a kind, with two, and with unknown keys",
+        "names of checks",
+        "checks that are no map",
+        "times of checks",
+        "requests that HTTP cannot carry",
+        "names, texts and programs of checks",
+        "values of health that mean nothing",
+        "overrides that mean nothing",
     ] {
         let case = CASES.split("### ").find(|case| case.starts_with(&format!("{title}\n")));
         let text = case.expect(title).split_once('\n').expect("a text").1;

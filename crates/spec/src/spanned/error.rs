@@ -86,17 +86,15 @@ impl Error for NodeError {
                 remedy: Some("write the keys out, or use `defaults` and `pools`".to_owned()),
             };
         }
-        if later(known).contains(&key) {
-            return Self::Key {
-                message: format!("`{key}` is not supported by this version yet"),
-                remedy: Some("remove it until a later version supports it".to_owned()),
-            };
-        }
         let remedy = match suggest::key(key, known) {
             None if ["source", "gateway"].contains(&key) => "it belongs to a service".to_owned(),
-            None if ["drain", "arp"].contains(&key) => {
+            None if ["drain", "arp", "health"].contains(&key) => {
                 "it belongs to a service, or in `defaults`".to_owned()
             }
+            None if key == "check" => {
+                "it belongs to a service, a pool or a real server, or in `defaults`".to_owned()
+            }
+            None if known.is_empty() => "remove it: there are no keys here".to_owned(),
             Some(value_of) => format!("did you mean `{value_of}`?"),
             None => format!("the keys here are {}", known.join(", ")),
         };
@@ -105,15 +103,6 @@ impl Error for NodeError {
 
     fn duplicate_field(_: &'static str) -> Self {
         Self::Reported
-    }
-}
-
-/// Keys beside those of `known` that are planned but not supported by this version.
-fn later(known: &[&str]) -> &'static [&'static str] {
-    if ["services", "scheduler", "weight"].iter().any(|key| known.contains(key)) {
-        &["health"]
-    } else {
-        &[]
     }
 }
 

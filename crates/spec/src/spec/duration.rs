@@ -27,7 +27,7 @@ impl Duration {
     }
 }
 
-fn too_long(written: &str) -> InvalidText {
+pub(super) fn too_long(written: &str) -> InvalidText {
     let days = u32::MAX / DAY;
     InvalidText::new(
         format!("{} is too long", quote(written)),
@@ -47,35 +47,62 @@ pub enum InvalidDuration {
     TooLong,
 }
 
+/// A unit and what a number of it amounts to.
+type Unit = (&'static str, u64);
+
 /// The seconds of a duration as specs and the command line write it (`90`, `90s`, `5m`, `1h30m`): a number
 /// of seconds, or the sum of numbers with units, each unit at most once, the largest first.
 ///
 /// # Errors
 /// [`InvalidDuration`].
 pub fn seconds(written: &str) -> Result<u32, InvalidDuration> {
-    use InvalidDuration::{Malformed, TooLong};
-    const UNITS: [(char, u32); 4] = [('d', DAY), ('h', 3_600), ('m', 60), ('s', 1)];
-    let number = |digits: &str| match digits.is_empty() {
-        true => Err(Malformed),
-        false => digits.parse::<u32>().map_err(|_| TooLong),
+    const UNITS: [Unit; 4] = [("d", DAY as u64), ("h", 3_600), ("m", 60), ("s", 1)];
+    let sum = if is_number(written) { number(written)? } else { sum_of(written, &UNITS)? };
+    u32::try_from(sum).map_err(|_| InvalidDuration::TooLong)
+}
+
+/// The milliseconds of a duration that may be written with the unit `ms`, too: `500ms`, `1s500ms`. A number
+/// alone is one of seconds.
+pub(super) fn milliseconds(written: &str) -> Result<u64, InvalidDuration> {
+    const UNITS: [Unit; 5] =
+        [("d", DAY as u64 * 1_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+    let sum = match is_number(written) {
+        true => number(written)?.checked_mul(1_000).ok_or(InvalidDuration::TooLong)?,
+        false => sum_of(written, &UNITS)?,
     };
-    if written.bytes().all(|byte| byte.is_ascii_digit()) {
-        return number(written);
+    if sum / 1_000 > u64::from(u32::MAX) { Err(InvalidDuration::TooLong) } else { Ok(sum) }
+}
+
+fn is_number(written: &str) -> bool {
+    written.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn number(digits: &str) -> Result<u64, InvalidDuration> {
+    match digits.is_empty() {
+        true => Err(InvalidDuration::Malformed),
+        false => digits.parse().map_err(|_| InvalidDuration::TooLong),
     }
-    let (mut rest, mut units, mut sum) = (written, UNITS.as_slice(), Some(0u32));
+}
+
+/// The sum of numbers with units, each unit at most once, in the order of `units`.
+fn sum_of(written: &str, units: &[Unit]) -> Result<u64, InvalidDuration> {
+    use InvalidDuration::{Malformed, TooLong};
+    let (mut rest, mut units, mut sum) = (written, units, Some(0u64));
     while !rest.is_empty() {
-        let digits = rest.find(|character: char| !character.is_ascii_digit()).ok_or(Malformed)?;
-        let unit = rest[digits..].chars().next().ok_or(Malformed)?;
+        let is_digit = |character: char| character.is_ascii_digit();
+        let end = rest.find(|character| !is_digit(character)).ok_or(Malformed)?;
+        let (digits, behind) = rest.split_at(end);
+        let (unit, behind) = behind.split_at(behind.find(is_digit).unwrap_or(behind.len()));
         let position = units.iter().position(|(name, _)| *name == unit).ok_or(Malformed)?;
         // The rest is read even if the sum is too large: it may be malformed.
-        let part = match number(&rest[..digits]) {
+        let part = match number(digits) {
             Ok(number) => number.checked_mul(units[position].1),
             Err(TooLong) => None,
             Err(Malformed) => return Err(Malformed),
         };
         sum = sum.zip(part).and_then(|(sum, part)| sum.checked_add(part));
         units = &units[position + 1..];
-        rest = &rest[digits + 1..];
+        rest = behind;
     }
     sum.ok_or(TooLong)
 }
@@ -145,6 +172,31 @@ mod tests {
             ("5µs", Err(Malformed)),
         ] {
             assert_eq!(seconds(written), sum, "{written}");
+        }
+    }
+
+    #[test]
+    fn a_finer_duration_may_have_milliseconds() {
+        for (written, sum) in [
+            ("500ms", Ok(500)),
+            ("0ms", Ok(0)),
+            ("1s500ms", Ok(1_500)),
+            ("1m1ms", Ok(60_001)),
+            ("2", Ok(2_000)),
+            ("2s", Ok(2_000)),
+            ("5m", Ok(300_000)),
+            ("", Err(Malformed)),
+            ("500ms1s", Err(Malformed)),
+            ("500 ms", Err(Malformed)),
+            ("ms", Err(Malformed)),
+            ("0.5s", Err(Malformed)),
+            ("-1ms", Err(Malformed)),
+            ("500mss", Err(Malformed)),
+            ("4294967296s", Err(TooLong)),
+            ("18446744073709551616", Err(TooLong)),
+            ("18446744073709551615", Err(TooLong)),
+        ] {
+            assert_eq!(milliseconds(written), sum, "{written}");
         }
     }
 }

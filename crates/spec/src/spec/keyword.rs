@@ -48,7 +48,9 @@ macro_rules! words {
     };
 }
 
-fn unknown(written: &str, what: &str, words: &'static [&'static str]) -> InvalidText {
+pub(super) use words;
+
+pub(super) fn unknown(written: &str, what: &str, words: &'static [&'static str]) -> InvalidText {
     let remedy = suggest::remedy(written, "it is one of", words.iter().copied());
     InvalidText::new(format!("{} is not {what}", suggest::quote(written)), remedy)
 }

@@ -4,13 +4,19 @@
 //! while it is read. Rules that need other values are in [`crate::resolve`].
 
 mod address;
+mod check;
+mod check_text;
 mod duration;
+mod entries;
+mod fine_duration;
 mod gateway;
+mod health;
 mod keyword;
 mod mac;
 mod name;
 mod netmask;
 mod number;
+mod override_entry;
 pub(crate) mod parse_str;
 mod percent;
 mod persistence;
@@ -19,9 +25,17 @@ mod scope;
 mod sysctl;
 
 pub(crate) use address::{Address, Network, Prefixed};
+pub(crate) use check::{
+    CheckKeys, CheckRef, CheckText, DnsKeys, ExecKeys, FileKeys, GrpcKeys, HttpKeys, HttpsKeys,
+    NONE, StatusText, TcpKeys, TlsCheckKeys, TlsKeys, UdpKeys,
+};
+pub(crate) use check_text::{FileText, HeaderValue, ServerName, is_token};
 pub(crate) use duration::Duration;
 pub use duration::{InvalidDuration, seconds};
+pub(crate) use entries::Entries;
+pub(crate) use fine_duration::FineDuration;
 pub(crate) use gateway::Gateway;
+pub(crate) use health::{FallbackKeys, FlapKeys, HealthKeys, OrNone};
 pub(crate) use keyword::{
     ArpMethod, ArpWord, BindWord, ChecksumWord, EngineWord, FamilyWord, Flag, ForwardWord,
     IgnoreWord, Method, ProtocolWord, SyncStateWord, TunnelWord,
@@ -30,9 +44,10 @@ pub(crate) use mac::{Mac, MacOfDirector};
 pub(crate) use name::{InterfaceName, LabelText, Name, OwnerText};
 pub(crate) use netmask::NetmaskText;
 pub(crate) use number::{
-    Connections, Fwmark, MessageLength, Objects, Port, SyncId, SyncPort, Threshold, Ttl, Version,
-    Weight,
+    Connections, Fwmark, Hysteresis, MessageLength, Objects, Port, SyncId, SyncPort, Threshold,
+    Ttl, Version, Weight,
 };
+pub(crate) use override_entry::{Action, DirectoryText, OverrideEntry};
 pub(crate) use percent::Percent;
 pub(crate) use persistence::PersistenceText;
 pub(crate) use scheduler::{FlagName, SchedulerName};
@@ -75,6 +90,13 @@ keys! {
         pools: List<Pool>,
         /// Values for services and real servers that set none.
         defaults: Defaults,
+        /// Health checks by name: `check: web` uses the one of that name.
+        checks: Entries<CheckKeys>,
+        /// What holds single real servers against the rest of the spec, for a time.
+        overrides: List<OverrideEntry>,
+        /// An absolute path of a directory: while it has a file with the name of a real server, such as
+        /// 10.0.0.5 or 10.0.0.5:80, that real server gets no new connections. Absent means none.
+        maintenance_dir: DirectoryText,
         /// How long idle connections are remembered. Absent ones are not changed.
         timeouts: TimeoutKeys,
         /// The sync daemons of this host, one of each state at most; `[]` means none. Absent means
@@ -217,6 +239,11 @@ keys! {
         /// connections; 0s breaks them. Absent means the value of `defaults`; under dh, and under
         /// sh and mh without their fallback flag, 0s.
         drain: Duration,
+        /// The health check of its real servers: the name of one of `checks`, a check, a list of those,
+        /// or `none`. Nearest wins: that of a real server, of its pool, this one, that of `defaults`.
+        check: Box<CheckText>,
+        /// What follows from the results of checks. Absent keys have the values of `defaults`.
+        health: Box<HealthKeys>,
         /// Fields that another program sets.
         ignore: List<IgnoreWord>,
         /// Whether the kernel's list of real servers is kept in the order of this one, so that sh
@@ -260,6 +287,9 @@ keys! {
         forward: ForwardWord,
         /// The encapsulation of tunnelled packets. Absent means the service's.
         tunnel: Box<TunnelKeys>,
+        /// Its health check: the name of one of `checks`, a check, a list of those, or `none`. Absent
+        /// means that of its pool, else that of the service, else that of `defaults`.
+        check: Box<CheckText>,
         /// Whether combinations that only other tools write are accepted.
         unchecked: Flag,
     }
@@ -273,12 +303,16 @@ keys! {
         name: Name,
         /// The real servers; `[]` means none.
         real_servers: List<RealServer>,
+        /// The health check of its real servers that have none: the name of one of `checks`, a check, a
+        /// list of those, or `none`. The pool is nearer to them than the services that use it. Absent
+        /// means the check of each service, else that of `defaults`.
+        check: Box<CheckText>,
     }
 }
 
 keys! {
     /// Values for services and real servers that set none.
-    Defaults, "defaults, a map with `scheduler`, `forward`, `arp`, `weight` or `drain`", {
+    Defaults, "defaults, a map with keys such as `scheduler`, `forward`, `weight` or `check`", {
         /// For services without a scheduler. Absent means wlc.
         scheduler: SchedulerName,
         /// For services without a forward. Absent means dr.
@@ -290,6 +324,11 @@ keys! {
         /// For services without a drain whose scheduler does not tie clients to a real server
         /// that drains, and for those that are no longer listed anywhere. Absent means 30s.
         drain: Duration,
+        /// The health check of real servers without one, whose pool and service have none. Absent
+        /// means none.
+        check: Box<CheckText>,
+        /// What follows from the results of checks, for services that do not say it.
+        health: Box<HealthKeys>,
     }
 }
 

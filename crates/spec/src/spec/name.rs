@@ -45,6 +45,17 @@ impl<'de> Deserialize<'de> for OwnerText {
 impl Name {
     const LONGEST: usize = 64;
 
+    pub(crate) fn parse(written: &str) -> Result<Self, InvalidText> {
+        if Self::is_valid(written) {
+            return Ok(Self(written.into()));
+        }
+        Err(InvalidText::new(format!("{} cannot be a name", quote(written)), Self::RULE))
+    }
+
+    /// How a name is written, for remedies.
+    pub(crate) const RULE: &'static str =
+        "a name has 1 to 64 letters, digits, `.`, `_` or `-` and begins with a letter or digit";
+
     fn is_valid(written: &str) -> bool {
         let all = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
         written.len() <= Self::LONGEST
@@ -55,15 +66,7 @@ impl Name {
 
 impl<'de> Deserialize<'de> for Name {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        text(deserializer, "a name, one such as web", |written| {
-            if Self::is_valid(written) {
-                return Ok(Self(written.into()));
-            }
-            Err(InvalidText::new(
-                format!("{} cannot be a name", quote(written)),
-                "a name has 1 to 64 letters, digits, `.`, `_` or `-` and begins with a letter or digit",
-            ))
-        })
+        text(deserializer, "a name, one such as web", Self::parse)
     }
 }
 

@@ -135,6 +135,26 @@ number! {
     /// How many routers a multicast packet may pass; 0 would mean the kernel's choice.
     Ttl(u8), 1..=u8::MAX, "a TTL, a number from 1 to 255"
 }
+number! {
+    /// The port of a check.
+    CheckPort(u16), 1..=u16::MAX, "a port of a check, a number from 1 to 65535"
+}
+number! {
+    /// How many results in a row change a verdict.
+    Results(u32), 1..=u32::MAX, "a number of results, a number from 1 to 4294967295"
+}
+number! {
+    /// How many changes of a verdict are flapping. With 1, all that comes back would be kept out.
+    Changes(u32), 2..=u32::MAX, "a number of changes, a number from 2 to 4294967295"
+}
+number! {
+    /// For how many days a certificate must be valid.
+    Days(u16), 0..=u16::MAX, "a number of days, a number from 0 to 65535"
+}
+number! {
+    /// A hysteresis, in the unit of its quorum.
+    Hysteresis(u32), 0..=u32::MAX, "a hysteresis, a number of servers or of percent from 0 to 4294967295"
+}
 
 /// The version of the spec; 1 is the only one so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -43,6 +43,32 @@ impl<'de> Deserialize<'de> for Percent {
 
 schema!(Percent, { "type": "string", "pattern": "^(off|0*([0-9]|[1-9][0-9]|100)%)$" });
 
+/// `0%` to `100%`, without a word for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Share(pub(crate) u8);
+
+impl Share {
+    pub(super) fn parse(written: &str) -> Result<Self, InvalidText> {
+        match Percent::parse(written) {
+            Ok(Percent(number)) if written != "off" => Ok(Self(number)),
+            Ok(_) => {
+                Err(InvalidText::new("`off` is not a percentage", "write one from 0% to 100%"))
+            }
+            Err(InvalidText { message, remedy }) => {
+                Err(InvalidText { message, remedy: remedy.replace(", or `off`", "") })
+            }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Share {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        text(deserializer, "a percentage, one from 0% to 100%", Self::parse)
+    }
+}
+
+schema!(Share, { "type": "string", "pattern": "^0*([0-9]|[1-9][0-9]|100)%$" });
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -67,6 +67,8 @@ impl WriteInput {
             elsewhere: _,
             real_server: _,
             expected_gateways: _,
+            overrides: _,
+            maintenance_dir: _,
             scope,
             when_left,
             kept: _,

@@ -8,6 +8,7 @@ use evenkeel_model::{
 };
 
 use super::ClusterSpec;
+use crate::resolve::ListedServers;
 
 impl ClusterSpec {
     /// Returns the desired state of a director.
@@ -37,6 +38,12 @@ impl ClusterSpec {
             !object.service().is_some_and(is_elsewhere)
                 && !self.on.keys().any(|binding| is_anothers(binding) && object.is_on(binding))
         });
+        let mut overrides = std::mem::take(&mut desired.overrides);
+        if !overrides.is_empty() {
+            let own = ListedServers::new(&desired.services);
+            overrides.retain(|it| own.has(&it.target));
+        }
+        desired.overrides = overrides;
         set_forwarding(&mut desired, inputs);
         set_connection_tracking(&mut desired);
         desired
@@ -58,7 +65,7 @@ fn set_forwarding(desired: &mut Desired, inputs: &HostInputs) {
     let own = inputs.own();
     let mut real_servers: Vec<IpAddr> = Vec::new();
     for named in desired.services.values() {
-        let nat = named.service.real_servers.iter().filter(|(_, it)| it.forward == Forward::Nat);
+        let nat = named.with_fallback().filter(|(_, it)| it.forward == Forward::Nat);
         real_servers.extend(nat.map(|(key, _)| key.address).filter(|it| !own.contains(it)));
     }
     let is_forwarding_written = FORWARDING.iter().any(|key| desired.sysctls.contains_key(*key));

@@ -147,7 +147,7 @@ impl ClusterSpec {
 fn addresses_of_real_servers(whole: &Desired) -> BTreeSet<IpAddr> {
     let mut addresses = BTreeSet::new();
     for named in whole.services.values() {
-        let listed = named.service.real_servers.iter();
+        let listed = named.with_fallback();
         let forwarded = listed
             .filter(|(_, it)| matches!(it.forward, Forward::Dr | Forward::Nat | Forward::Tun(_)));
         addresses.extend(forwarded.map(|(key, _)| key.address));

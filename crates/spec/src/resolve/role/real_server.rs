@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use evenkeel_model::{
     ArpRules, ArpRulesValue, Binding, DefaultRoute, DefaultRouteValue, Desired, Family, Forward,
-    FouPort, HostObject, HostRoles, HostRoute, HostValue, RealServerPart, ServiceKey, Tunnel,
-    TunnelDevice, TunnelDeviceValue, TunnelKind,
+    FouPort, HostObject, HostRoles, HostRoute, HostValue, NamedService, RealServerPart, ServiceKey,
+    Tunnel, TunnelDevice, TunnelDeviceValue, TunnelKind,
 };
 
 use super::ClusterSpec;
@@ -48,7 +48,7 @@ impl ClusterSpec {
                 ..RealServerPart::default()
             };
             let mut part = empty.clone();
-            let own = named.service.real_servers.iter();
+            let own = named.with_fallback();
             for (it, real_server) in own.filter(|(it, _)| roles.real_server.contains(&it.address)) {
                 if !self.whole.is_full_nat(key, it) {
                     self.add(key, real_server.forward, it.address, &mut part, desired);
@@ -67,7 +67,7 @@ impl ClusterSpec {
             let is_own = |address: &IpAddr| desired.roles.real_server.contains(address);
             let services =
                 self.whole.services.get(key).filter(|_| !desired.services.contains_key(key));
-            let listed = services.into_iter().flat_map(|named| named.service.real_servers.iter());
+            let listed = services.into_iter().flat_map(NamedService::with_fallback);
             let nat = listed.filter(|(real_server, it)| {
                 it.forward == Forward::Nat && !self.whole.is_full_nat(key, real_server)
             });

@@ -152,7 +152,7 @@ impl Entry {
 pub(super) fn answering_directly(whole: &Desired) -> BTreeMap<IpAddr, ServiceKey> {
     let mut found = BTreeMap::new();
     for (key, named) in &whole.services {
-        let direct = named.service.real_servers.iter();
+        let direct = named.with_fallback();
         let direct = direct.filter(|(_, it)| matches!(it.forward, Forward::Dr | Forward::Tun(_)));
         for (real_server, _) in direct.filter(|_| key.vip().is_some_and(|vip| vip.is_ipv4())) {
             found.entry(real_server.address).or_insert(*key);

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use evenkeel_model::{
-    Binding, Checksum, Cluster, Desired, Family, Forward, RealServer, ServiceKey, TunnelKind, Vip,
+    Binding, Checksum, Cluster, Desired, Family, Forward, NamedService, RealServer, ServiceKey,
+    TunnelKind, Vip,
 };
 
 use super::Directors;
@@ -93,8 +94,7 @@ impl ServiceRoles {
         let mut sides = BTreeMap::new();
         let answering = answering_directly(whole);
         for entry in self.entries {
-            let of =
-                |key: &ServiceKey| whole.services.get(key).map(|named| &named.service.real_servers);
+            let of = |key: &ServiceKey| whole.services.get(key).map(NamedService::with_fallback);
             let listed: Vec<Listed<'_>> = entry
                 .keys
                 .iter()
