@@ -11,6 +11,7 @@ mod doctor_packet_rules;
 mod doctor_probe;
 mod firewall_marks;
 mod full_nat;
+mod health;
 mod leaving;
 mod local_node;
 mod nat;

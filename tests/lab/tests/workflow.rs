@@ -81,7 +81,8 @@ fn a_spec_is_planned_applied_drained_confirmed_and_torn_down_without_a_terminal(
     run("ip addr add 127.0.0.2/8 dev lo");
     let folder = tempfile::tempdir().unwrap();
     let state = StateDir::of(folder.path(), Namespace::current().unwrap());
-    let mut host = Host { state, connect: Box::new(HostKernel::connect) };
+    let mut host =
+        Host { state, connect: Box::new(HostKernel::connect), health: Default::default() };
     let mut events: Vec<Event> = Vec::new();
     let client = |connection| Client { clock: Clock::start(), connection, waited_for: 0 };
     let options = |reviewed| ApplyOptions {

@@ -129,7 +129,7 @@ fn child() {
         let kernel = HostKernel::connect(journalled)?;
         Ok(HookedKernel { kernel, hooks: Kill { calls: 0, at } })
     };
-    let mut host = WorkflowHost { state, connect: Box::new(connect) };
+    let mut host = WorkflowHost { state, connect: Box::new(connect), health: Default::default() };
     let (mut progress, mut events) = (Quiet(Clock::start()), Vec::new());
     let Some(spec) = std::env::var_os("EVENKEEL_KILL_SPEC") else {
         let options = TeardownOptions { adopted: false, allow: &[], reviewed: None, wait: true };

@@ -49,7 +49,7 @@ fn through(gateways: &[&str]) -> ApplyRequest<'static> {
 
 fn host(folder: &Path) -> Host<'static, HostKernel> {
     let state = StateDir::of(folder, Namespace::current().unwrap());
-    Host { state, connect: Box::new(HostKernel::connect) }
+    Host { state, connect: Box::new(HostKernel::connect), health: Default::default() }
 }
 
 fn client() -> Client {
@@ -327,7 +327,7 @@ fn an_apply_that_ends_between_journal_and_route_is_undone_or_finished() {
                 let kernel = HostKernel::connect(journalled)?;
                 Ok(HookedKernel { kernel, hooks: Interrupt { before } })
             };
-            let mut hooked = Host { state, connect: Box::new(connect) };
+            let mut hooked = Host { state, connect: Box::new(connect), health: Default::default() };
             let pass = || applied(&mut hooked, &through(&DIRECTORS));
             assert!(catch_unwind(AssertUnwindSafe(pass)).is_err());
             assert_eq!(routes() == former, before);
