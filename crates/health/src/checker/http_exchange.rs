@@ -143,7 +143,7 @@ fn problem(error: &hyper::Error) -> Problem {
         }
         source = error.source();
     }
-    if error.is_parse() || error.is_parse_too_large() {
+    if error.is_parse() {
         return Failure::Malformed { what: error_chain(error) }.into();
     }
     if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {

@@ -38,7 +38,8 @@ fn an_operator_is_above_health_and_floors_never_bring_back_what_one_took_out() {
     cluster.eventually("rs2 is out", &daemon, || is(&[5, 5], &[0]));
     // The only other real server fails. It is kept, and rs2 does not come back.
     cluster.stop("rs1");
-    cluster.eventually("rs1 is down", &daemon, || daemon.log().matches(": down ").count() >= 2);
+    cluster
+        .eventually("rs1 is down", &daemon, || daemon.log().matches(" down target=").count() >= 2);
     std::thread::sleep(Duration::from_secs(1));
     assert!(is(&[5, 5], &[0]), "{:?}", cluster.weights());
     let plan = cluster.plan(&spec);
