@@ -31,7 +31,8 @@ pub(super) fn add(
         }
         let is_starting = facts.starting.contains(service);
         let fallback = floors.usable_fallback();
-        let serves = !has_quorum && !is_starting && !fallback.is_empty();
+        let is_lost = !has_quorum || floors.is_nothing_left();
+        let serves = is_lost && !is_starting && !fallback.is_empty();
         if let Some(vip) = service.vip().filter(|_| !has_quorum && !serves) {
             let is_given_up = health.policy.vip == VipWithoutQuorum::Unbind && !is_starting;
             if is_given_up || is_starting && !is_bound(vip, live) {
@@ -96,6 +97,11 @@ impl<'a> Floors<'a> {
             }
         }
         Self { service, named, health, facts, members, is_override_in_use }
+    }
+
+    /// Whether the spec and operators leave nothing in use.
+    fn is_nothing_left(&self) -> bool {
+        self.members.is_empty() && !self.is_override_in_use
     }
 
     fn has_quorum(&self) -> bool {

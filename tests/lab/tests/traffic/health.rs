@@ -191,7 +191,7 @@ impl Cluster {
     }
 }
 
-/// The weights in the table of a machine.
+/// The weights in the table of a machine, by service (`-t 10.9.0.100:80`) and real server.
 fn weights(site: &Site, machine: &str) -> BTreeMap<(String, String), u32> {
     let table = site.run(machine, "ipvsadm -Sn");
     let servers = table.lines().filter(|line| line.starts_with("-a"));
@@ -202,7 +202,7 @@ fn weights(site: &Site, machine: &str) -> BTreeMap<(String, String), u32> {
                 let place = words.iter().position(|word| *word == option).unwrap();
                 words[place + 1].to_owned()
             };
-            ((words[2].to_owned(), after("-r")), after("-w").parse().unwrap())
+            ((format!("{} {}", words[1], words[2]), after("-r")), after("-w").parse().unwrap())
         })
         .collect()
 }

@@ -212,6 +212,16 @@ fn a_fallback_pool_serves_alone_while_the_quorum_is_lost() {
         (101, Some(7), "fallback"),
     ];
     assert_eq!(held(&overlays), expected);
+    // It serves, too, where operators took all out; and not where one that an operator enabled is in use.
+    let all_up = facts([(1, up()), (2, up()), (3, up()), (101, up()), (102, down(1))]);
+    let drained =
+        [1, 2, 3].map(|last| asked(&format!("198.51.100.{last}"), OverlayEffect::Weight(0)));
+    let overlays = laid_on(&desired, &all_up, &drained, &Live::default());
+    assert_eq!(held(&overlays).last(), Some(&(101, Some(7), "fallback")));
+    let enabled = asked("198.51.100.3", OverlayEffect::AsSpec);
+    let overlays =
+        laid_on(&desired, &all_up, &[&drained[..2], &[enabled]].concat(), &Live::default());
+    assert_eq!(overlays.get(&on(1), &at(101)), None);
     // A fallback pool that is down itself replaces nothing.
     let overlays = laid(&desired, &lost(down(1), down(1)));
     assert_eq!(held(&overlays), [(1, Some(0), "health"), (2, Some(0), "health")]);

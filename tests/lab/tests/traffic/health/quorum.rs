@@ -90,7 +90,10 @@ fn a_fallback_pool_serves_while_all_fail_and_leaves_again() {
     real_servers:
       - { address: 10.0.0.9, port: 80, weight: 1 }
       - { address: "fd00::9", port: 80, weight: 1 }"#;
-    let spec = one(pool, "fallback: { pool: sorry }, vip: unbind");
+    let spec = one(
+        pool,
+        "fallback: { pool: sorry, check: { tcp: {}, interval: 500ms, fast: 200ms, timeout: 400ms, fall: 2, rise: 1 } }, vip: unbind",
+    );
     cluster
         .site
         .run("neighbour", "ip route add default via 10.0.0.1; ip -6 route add default via fd00::1");
@@ -100,7 +103,9 @@ fn a_fallback_pool_serves_while_all_fail_and_leaves_again() {
     cluster.stop("rs1");
     cluster.stop("rs2");
     cluster.eventually("the fallback serves", &daemon, || {
-        cluster.weights().into_iter().filter(|(_, weight)| *weight > 0).count() == 2
+        let in_use = cluster.weights().into_iter().filter(|(_, weight)| *weight > 0);
+        let in_use: Vec<String> = in_use.map(|((_, server), _)| server).collect();
+        in_use == ["10.0.0.9:80", "[fd00::9]:80"]
     });
     for vip in ["10.9.0.100:80", "[fd09::100]:80"] {
         assert_eq!(cluster.site.ask(vip, 2), ["neighbour", "neighbour"]);
