@@ -364,6 +364,28 @@ overrides: [ { target: \"web/${server}\", action: drain, until: \"${until}\" } ]
     assert_eq!(loaded.desired.overrides[0].until, Some(1_798_718_400));
 }
 
+#[test]
+fn the_name_of_a_tls_session_is_that_of_the_host_without_its_port() {
+    for (keys, expected) in [
+        ("https: { host: \"www.example.org:8443\" }", Some("www.example.org")),
+        ("https: { host: \"www.example.org:8443\", sni: a.example }", Some("a.example")),
+        ("https: { host: www.example.org }", None),
+        ("https: { host: \"192.0.2.1:8443\" }", None),
+        ("grpc: { tls: {}, authority: \"cart.example:50051\" }", Some("cart.example")),
+    ] {
+        let text =
+            service(&format!("check: {{ {keys} }}, real_servers: [ {{ address: 10.0.0.1 }} ]"));
+        let desired = good(&text);
+        let check = &health(&desired, "web").checks_of(&key("10.0.0.1", 80))[0];
+        let tls = match &check.kind {
+            Kind::Http(options) => options.tls.as_ref(),
+            Kind::Grpc(options) => options.tls.as_ref(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(tls.and_then(|it| it.sni.as_deref()), expected, "{keys}");
+    }
+}
+
 /// A host with one address.
 struct Host(IpAddr);
 

@@ -33,11 +33,21 @@ macro_rules! texts {
 texts! {
     /// What is sent, or what a reply contains, with escapes.
     Payload(Vec<u8>), "a text, one such as PING\\r\\n", payload,
-    { "type": "string", "pattern": "^([^\\\\]|\\\\([rnt\\\\]|x[0-9A-Fa-f]{2}))*$", "maxLength": 16384 }
+    { "anyOf": [
+        {
+            "type": "string",
+            "pattern": "^([^\\\\]|\\\\([rnt\\\\]|x[0-9A-Fa-f]{2}))*$",
+            "maxLength": 16384,
+        },
+        { "type": "number" }, { "type": "boolean" },
+    ] }
 
     /// A text that a body must contain.
     BodyText(String), "a text, one such as ok", body,
-    { "type": "string", "minLength": 1, "maxLength": LONGEST }
+    { "anyOf": [
+        { "type": "string", "minLength": 1, "maxLength": LONGEST },
+        { "type": "number" }, { "type": "boolean" },
+    ] }
 
     /// The method of a request.
     MethodText(String), "a method, one such as GET", method,
@@ -53,7 +63,10 @@ texts! {
 
     /// The value of a header field.
     HeaderValue(String), "the value of a header field, one such as yes", header_value,
-    { "type": "string", "pattern": "^[\\t -~]*$", "maxLength": LONGEST }
+    { "anyOf": [
+        { "type": "string", "pattern": "^[\\t -~]*$", "maxLength": LONGEST },
+        { "type": "number" }, { "type": "boolean" },
+    ] }
 
     /// The name of a host in TLS.
     ServerName(String), "the name of a host, one such as www.example.org", server_name,
@@ -65,11 +78,17 @@ texts! {
 
     /// A program or an argument of it.
     Argument(String), "a program or an argument, one such as check-db", argument,
-    { "type": "string", "maxLength": LONGEST }
+    { "anyOf": [
+        { "type": "string", "maxLength": LONGEST },
+        { "type": "number" }, { "type": "boolean" },
+    ] }
 
     /// A user of the host.
     UserText(String), "a user, one such as nobody", user,
-    { "type": "string", "pattern": "^[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}$" }
+    { "anyOf": [
+        { "type": "string", "pattern": "^[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}$" },
+        { "type": "number" }, { "type": "boolean" },
+    ] }
 
     /// A name in DNS.
     DnsName(String), "a name in DNS, one such as www.example.org", dns_name,
@@ -77,7 +96,10 @@ texts! {
 
     /// The data of a record.
     AnswerText(String), "the data of a record, one such as 192.0.2.1", answer,
-    { "type": "string", "minLength": 1, "maxLength": LONGEST }
+    { "anyOf": [
+        { "type": "string", "minLength": 1, "maxLength": LONGEST },
+        { "type": "number" }, { "type": "boolean" },
+    ] }
 
     /// A service of gRPC; empty for the server as a whole.
     GrpcService(String), "a service of gRPC, one such as shop.Cart", grpc_service,
@@ -223,6 +245,12 @@ fn header_value(written: &str) -> Result<String, InvalidText> {
     ))
 }
 
+/// The name of a host that is written with a port; `None` if it has none, or is an address.
+pub(crate) fn name_before_port(host: &str) -> Option<String> {
+    let (name, _) = host.rsplit_once(':')?;
+    server_name(name).ok()
+}
+
 fn server_name(written: &str) -> Result<String, InvalidText> {
     let invalid = |remedy: &str| {
         Err(InvalidText::new(format!("{} is not the name of a host", quote(written)), remedy))
@@ -354,6 +382,10 @@ mod tests {
             ["", "a b", "a:", "a:0", "a:65536", "a:+1", "u@a", "a/b", "::1", "[::1", "[::1]x", "é"]
         {
             assert!(host(bad).is_err(), "{bad}");
+        }
+        assert_eq!(name_before_port("a.example:8080").as_deref(), Some("a.example"));
+        for without in ["a.example", "192.0.2.1:80", "[2001:db8::1]:80", "[2001:db8::1]"] {
+            assert_eq!(name_before_port(without), None, "{without}");
         }
         for good in ["GET", "PURGE", "M-SEARCH"] {
             assert!(method(good).is_ok(), "{good}");

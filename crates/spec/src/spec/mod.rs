@@ -29,7 +29,9 @@ pub(crate) use check::{
     CheckKeys, CheckRef, CheckText, DnsKeys, ExecKeys, FileKeys, GrpcKeys, HttpKeys, HttpsKeys,
     NONE, StatusText, TcpKeys, TlsCheckKeys, TlsKeys, UdpKeys,
 };
-pub(crate) use check_text::{FileText, HeaderValue, ServerName, is_token};
+pub(crate) use check_text::{
+    FileText, HeaderValue, HostText, ServerName, is_token, name_before_port,
+};
 pub(crate) use duration::Duration;
 pub use duration::{InvalidDuration, seconds};
 pub(crate) use entries::Entries;

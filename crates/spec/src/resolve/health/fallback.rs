@@ -79,13 +79,14 @@ impl FallbackServers {
         for (index, real_server) in self.servers.keys(key) {
             if own.get(&real_server).is_some() {
                 let message = format!(
-                    "{real_server} of the fallback pool `{}` is a real server of the service itself",
+                    "{real_server} of the fallback pool `{}` is a real server of {key} itself",
                     self.pool
                 );
                 diagnostics
                     .error(self.at.clone(), message)
                     .remedy(
-                        "name another pool, or remove the real server from one of the two lists",
+                        "name another pool, remove the real server from one of the two lists, or write \
+                         `fallback: none` for the service",
                     )
                     .related(self.servers.place(index), "in the fallback pool");
                 // The others mostly have the same cause.

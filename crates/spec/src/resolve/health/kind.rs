@@ -11,7 +11,8 @@ use crate::recovering_de::{Field, List};
 use crate::resolve::Diagnostics;
 use crate::spec::{
     CheckKeys, DnsKeys, Entries, ExecKeys, FileKeys, FileText, Flag, GrpcKeys, HeaderValue,
-    HttpKeys, HttpsKeys, ServerName, StatusText, TcpKeys, TlsCheckKeys, TlsKeys, UdpKeys, is_token,
+    HostText, HttpKeys, HttpsKeys, ServerName, StatusText, TcpKeys, TlsCheckKeys, TlsKeys, UdpKeys,
+    is_token, name_before_port,
 };
 use crate::suggest::quote;
 
@@ -172,7 +173,7 @@ fn https(keys: &HttpsKeys, at: &At<'_>, diagnostics: &mut Diagnostics) -> Option
     let tls = Session { sni, verify, ca, cert, key }.options(at, diagnostics);
     let usual = HttpOptions::default();
     Some(HttpOptions {
-        tls: Some(tls?),
+        tls: Some(tls?.named_by(host)),
         version: match read(http2)? {
             Some(Flag(true)) => HttpVersion::Http2,
             Some(Flag(false)) => HttpVersion::Http1,
@@ -185,6 +186,22 @@ fn https(keys: &HttpsKeys, at: &At<'_>, diagnostics: &mut Diagnostics) -> Option
         status: status?,
         body: read(body)?.map(|it| it.0.clone()),
     })
+}
+
+/// Names a session after the host of its request.
+trait NamedBy {
+    /// A host with a port is no name of TLS, so that its name is written as that in SNI. One without is
+    /// taken where the session is opened.
+    fn named_by(self, host: &Field<HostText>) -> Self;
+}
+
+impl NamedBy for TlsOptions {
+    fn named_by(mut self, host: &Field<HostText>) -> Self {
+        if self.sni.is_none() {
+            self.sni = host.value().and_then(|host| name_before_port(&host.0));
+        }
+        self
+    }
 }
 
 /// How a TLS session is opened.
@@ -265,7 +282,7 @@ fn grpc(keys: &GrpcKeys, at: &At<'_>, diagnostics: &mut Diagnostics) -> Option<G
         service: read(service)?.map(|it| it.0.clone()).unwrap_or_default(),
         tls: match tls {
             None => None,
-            Some(tls) => Some(tls?),
+            Some(tls) => Some(tls?.named_by(authority)),
         },
         authority: read(authority)?.map(|it| it.0.clone()),
     })

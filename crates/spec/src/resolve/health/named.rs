@@ -14,6 +14,9 @@ use crate::resolve::Diagnostics;
 use crate::spec::{CheckKeys, CheckRef, CheckText, NONE, Name, Spec};
 use crate::suggest::{self, quote};
 
+/// Lists of checks with flap damping, by the address of the list without.
+type Damped = HashMap<(usize, Flap), Arc<[Check]>>;
+
 /// All checks that have a name, and each list of checks once, however many real servers have it.
 pub(crate) struct NamedChecks<'s> {
     by_name: BTreeMap<&'s str, Named>,
@@ -21,8 +24,7 @@ pub(crate) struct NamedChecks<'s> {
     doubtful: bool,
     /// Lists without flap damping.
     shared: RefCell<HashSet<Arc<[Check]>>>,
-    /// The same with flap damping, by the address of the list without.
-    damped: RefCell<HashMap<(usize, Flap), Arc<[Check]>>>,
+    damped: RefCell<Damped>,
 }
 
 struct Named {
