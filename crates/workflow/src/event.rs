@@ -5,6 +5,7 @@ use std::fmt;
 use evenkeel_engine::{ExecutionContext, Notice, SpecUnavailable, Unconfirmed};
 use evenkeel_health::RoundReport;
 use evenkeel_model::{HostObjectKind, Names};
+use evenkeel_plan::render::count;
 use evenkeel_plan::{Op, StayingObject};
 
 /// Something that a user should know, and that is no part of a result.
@@ -22,6 +23,14 @@ pub enum Event {
     TextsUnavailable(String),
     /// A health check could not be made; its target counts as up.
     CheckNotMade(Box<RoundReport>),
+    /// A snapshot is written of a host whose real servers health checks or overrides hold: it has their live
+    /// weights.
+    SnapshotOfHeld {
+        /// How many.
+        real_servers: usize,
+    },
+    /// A snapshot has no health checks, though the spec whose names it has does.
+    SnapshotWithoutChecks,
     /// A snapshot is written of a host that is a real server, or was one. It describes the host, and is no
     /// spec for it.
     SnapshotOfRealServer,
@@ -38,6 +47,15 @@ pub enum Event {
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::SnapshotOfHeld { real_servers } => write!(
+                f,
+                "{} are held by health checks or overrides: the snapshot has their live weights, not those of \
+                 the spec",
+                count(*real_servers, "real server")
+            ),
+            Self::SnapshotWithoutChecks => f.write_str(
+                "the snapshot describes the table: the health checks of the spec are not in it",
+            ),
             Self::CheckNotMade(report) => {
                 let RoundReport { target, kind, outcome, .. } = &**report;
                 write!(f, "the {kind} check of {target} could not be made ({outcome}); it counts as up")

@@ -36,6 +36,13 @@ pub fn snapshot<K: Kernel>(
     if !is_expressible(&session.journal) {
         events.emit(Event::SnapshotOfRealServer);
     }
+    let held = session.journal.record.overlaid.0.len();
+    if held > 0 {
+        events.emit(Event::SnapshotOfHeld { real_servers: held });
+    }
+    if named.services.values().any(|it| it.health.is_some()) {
+        events.emit(Event::SnapshotWithoutChecks);
+    }
     // A snapshot includes all host objects, whatever is recorded.
     let host_objects = HostObjectKind::ALL.into();
     let request =

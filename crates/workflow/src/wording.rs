@@ -78,6 +78,8 @@ fn every_text_is_as_reviewed() {
             LastSpecUnavailable,
             TextsUnavailable,
             CheckNotMade,
+            SnapshotOfHeld,
+            SnapshotWithoutChecks,
             SnapshotOfRealServer,
             SnapshotWithout,
         },
@@ -202,6 +204,8 @@ fn events() -> Vec<Event> {
             duration: std::time::Duration::ZERO,
             attempts: 3,
         })),
+        Event::SnapshotOfHeld { real_servers: 2 },
+        Event::SnapshotWithoutChecks,
         Event::SnapshotOfRealServer,
         Event::SnapshotWithout {
             kind: HostObjectKind::SourceNat,

@@ -12,6 +12,8 @@ pub(crate) fn event(event: &Event) -> Value {
         Event::LastSpecUnavailable(_) => "last_spec_unavailable",
         Event::TextsUnavailable(_) => "texts_unavailable",
         Event::CheckNotMade(_) => "check_not_made",
+        Event::SnapshotOfHeld { .. } => "snapshot_of_held",
+        Event::SnapshotWithoutChecks => "snapshot_without_checks",
         Event::SnapshotOfRealServer => "snapshot_of_real_server",
         Event::SnapshotWithout { .. } => "snapshot_without",
     };
