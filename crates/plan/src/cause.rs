@@ -6,7 +6,7 @@ use evenkeel_model::{Desired, IgnoredField, NamedService, RealServer, RealServer
 use serde::{Deserialize, Serialize};
 
 use crate::left_scope::members::contains;
-use crate::overlay::{changed_overlay, is_of_fallback};
+use crate::overlay::{OverlayOrigin, changed_overlay, is_of_fallback};
 use crate::{DrainRecords, Inputs, Op, canonical};
 
 /// The cause of a step.
@@ -59,7 +59,11 @@ pub(crate) fn causes(inputs: &Inputs<'_>, steps: &[Op]) -> Vec<Cause> {
     let cause = |(op, own): (&Op, &Option<Cause>)| match (op, own) {
         (op, _) if has_left(op) => Cause::LeftScope,
         // What the spec changes is its own cause.
-        (op, Some(Cause::Drift)) => changed_overlay(inputs, op).unwrap_or(Cause::Drift),
+        (op, Some(Cause::Drift)) => match changed_overlay(inputs, op) {
+            Some(OverlayOrigin::Operator) => Cause::Override,
+            Some(OverlayOrigin::Health) => Cause::Health,
+            None => Cause::Drift,
+        },
         (op, _) if is_of_fallback(inputs, op) => Cause::Health,
         (_, Some(own)) => *own,
         (Op::AddModule { module }, None) => of_needing(changed_modules.contains(&**module)),

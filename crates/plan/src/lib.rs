@@ -49,6 +49,7 @@ mod teardown;
 mod test_fixtures;
 mod unchanged;
 mod unreachable;
+mod utc_time;
 mod value;
 mod warning;
 #[cfg(test)]

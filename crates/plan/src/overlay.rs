@@ -21,11 +21,11 @@ use evenkeel_model::{
     OverlayEffect, Overlays, Override, RealServer, RealServerKey, RealServers, ServiceKey,
 };
 
-use crate::{Cause, Inputs, Object, Op, PriorState};
+use crate::{Inputs, Object, Op, PriorState};
 
 pub use health::next_overlay_change;
 pub use held::HeldServer;
-pub(crate) use held::{held_servers, utc};
+pub(crate) use held::held_servers;
 pub use records::{OverlaidServer, OverlayOrigin, OverlayRecords};
 pub use target::{UnknownTarget, overridden};
 
@@ -190,16 +190,15 @@ impl PriorState {
     }
 }
 
-/// Returns the cause of an operation that is there because an overlay begins, changes or ends; `None` of all
-/// others.
-pub(crate) fn changed_overlay(inputs: &Inputs<'_>, op: &Op) -> Option<Cause> {
+/// Who asked for an operation that is there because an overlay begins, changes or ends; `None` of all others.
+pub(crate) fn changed_overlay(inputs: &Inputs<'_>, op: &Op) -> Option<OverlayOrigin> {
     let Inputs { desired, overlays, record, .. } = *inputs;
     let (service, key) = match op.object() {
         Object::RealServer(service, key) => (service, key),
         Object::Vip(binding) => {
             let is_withheld = overlays.withheld_vips.contains_key(&binding.address);
             let was_withheld = record.withheld_vips.contains(&binding.address);
-            return (is_withheld || was_withheld).then_some(Cause::Health);
+            return (is_withheld || was_withheld).then_some(OverlayOrigin::Health);
         }
         _ => return None,
     };
@@ -210,10 +209,7 @@ pub(crate) fn changed_overlay(inputs: &Inputs<'_>, op: &Op) -> Option<Cause> {
         return None;
     }
     let origin = overlays.get(&service, &key).map(|it| OverlayOrigin::of(&it.cause));
-    match origin.or(recorded.map(|it| it.origin))? {
-        OverlayOrigin::Operator => Some(Cause::Override),
-        OverlayOrigin::Health => Some(Cause::Health),
-    }
+    origin.or(recorded.map(|it| it.origin))
 }
 
 /// Whether an operation is there because a fallback pool begins to serve, or no longer does.

@@ -10,8 +10,8 @@ use crate::Guard;
 use crate::connection_sysctls::NODEST;
 use crate::field::{FieldChange, FieldValue};
 use crate::guard::some_of;
-use crate::overlay::utc;
 use crate::render::count;
+use crate::utc_time::utc;
 
 /// What a user should know about a plan or a host.
 #[derive(Debug, Clone, PartialEq, Eq)]

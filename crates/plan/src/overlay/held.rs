@@ -1,13 +1,12 @@
 //! What a plan says of the real servers that overlays hold.
 
 use std::fmt;
-use std::time::Duration;
 
 use evenkeel_model::{Floor, Overlay, OverlayCause, RealServerKey, ServiceKey, printable_name};
-use jiff::Timestamp;
 
 use super::{listed, resolved};
 use crate::Inputs;
+use crate::utc_time::utc;
 
 /// A real server of the spec that an overlay holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,14 +84,4 @@ impl fmt::Display for HeldServer {
             }
         }
     }
-}
-
-/// A time, in seconds since 1970, for people.
-pub(crate) fn utc(seconds: u64) -> String {
-    let time = Timestamp::UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
-    // A time beyond the year 9999 cannot be formatted as a date.
-    time.map_or_else(
-        |_| format!("{seconds} s after 1970"),
-        |time| time.strftime("%F %T UTC").to_string(),
-    )
 }

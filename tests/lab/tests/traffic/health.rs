@@ -1,6 +1,7 @@
 //! Health checks with traffic: what is down gets no requests within the time that the spec promises, and what comes
 //! back gets them without a failure.
 
+mod commands;
 mod connections;
 mod faults;
 mod overrides;

@@ -187,3 +187,64 @@ fn an_ignored_weight_comes_back_after_an_override() {
     assert_eq!(weight("192.0.2.1:80", "10.0.0.1:80").as_deref(), Some("77"));
     drop(daemon);
 }
+
+#[test]
+fn overrides_of_the_spec_and_files_of_the_maintenance_directory_hold_real_servers_and_end() {
+    let host = Host::new();
+    let directory = host.path("maintenance");
+    let until = |seconds: u64| {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        run(&format!("date -u -d @{} +%FT%TZ", now.as_secs() + seconds)).trim().to_owned()
+    };
+    let standing = |until: &str| {
+        format!(
+            "{SPEC}maintenance_dir: {}\noverrides:\n  - {{ target: web/10.0.0.1, action: weight, weight: 9, until: \
+             {until}, reason: disks }}\n",
+            directory.display()
+        )
+    };
+    host.write("spec.yaml", standing(&until(4)));
+    let daemon = host.watch("specs", "--interval 1s");
+    eventually("the override of the spec holds", || {
+        weight("192.0.2.1:80", "10.0.0.1:80").as_deref() == Some("9")
+    });
+    let status = command(&host, "status");
+    let status = String::from_utf8(status.stdout).unwrap();
+    assert!(status.contains("weight 9 web/10.0.0.1 by the spec (disks)"), "{status}");
+    assert_eq!(plan_status(&host), 0);
+    // As ldirectord has it: a file takes a real server out, everywhere and of both families.
+    std::fs::create_dir(&directory).unwrap();
+    std::fs::write(directory.join("10.0.0.1"), "").unwrap();
+    std::fs::write(directory.join("[2001:db8:1::1]:53"), "").unwrap();
+    std::fs::write(directory.join("web1"), "").unwrap();
+    eventually("the files drain", || {
+        weight("192.0.2.1:80", "10.0.0.1:80").as_deref() == Some("0")
+            && weight("7", "10.0.0.1:0").as_deref() == Some("0")
+            && weight("[2001:db8::1]:53", "[2001:db8:1::1]:53").as_deref() == Some("0")
+    });
+    assert_eq!(plan_status(&host), 0);
+    let status = command(&host, "status");
+    let status = String::from_utf8(status.stdout).unwrap();
+    assert!(
+        status.contains("no real server is named `web1`") || status.contains("web1"),
+        "{status}"
+    );
+    // A command is above both.
+    done(&host, "enable fwmark-7/ipv4/10.0.0.1 --for 1h");
+    assert_eq!(weight("7", "10.0.0.1:0").as_deref(), Some("4"));
+    done(&host, "clear --all");
+    std::fs::remove_dir_all(&directory).unwrap();
+    // By now the one of the spec is over, too.
+    eventually("all ended", || {
+        weights().iter().all(|line| !line.ends_with(" 0") && !line.ends_with(" 9"))
+    });
+    let plan = {
+        let mut plan = host.command("plan");
+        plan.arg(host.path("specs")).arg("--detailed-exitcode");
+        plan.output().unwrap()
+    };
+    let warning = String::from_utf8_lossy(&plan.stderr).into_owned();
+    assert_eq!(plan.status.code(), Some(0), "{warning}");
+    assert!(warning.contains("the override of `web/10.0.0.1` ended at"), "{warning}");
+    drop(daemon);
+}
