@@ -40,7 +40,7 @@ pub use server::{BindError, Command, Server};
 pub use status::{
     ActiveSpec, Conflict, ConflictChange, DrainStatus, FORMAT, FailingObject, HealthHeld,
     HealthStatus, Held, Mode, OverriddenServer, OverrideStatus, ParameterStatus, PassStatus, Pause,
-    SpecProblem, SpecStatus, State, Status, StayingStatus,
+    ServiceHealthStatus, SpecProblem, SpecStatus, State, Status, StayingStatus,
 };
 pub use steady_clock::steady_time;
 pub use trigger::Trigger;

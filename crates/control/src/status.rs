@@ -143,8 +143,19 @@ pub struct HealthStatus {
     pub checks: usize,
     /// The real servers that health holds at another weight, or out, or keeps in use though they are down.
     pub held: Vec<HealthHeld>,
-    /// The services that are without quorum.
-    pub without_quorum: Vec<String>,
+    /// The services that have checks.
+    pub services: Vec<ServiceHealthStatus>,
+}
+
+/// What the health checks of a service found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceHealthStatus {
+    /// The service: `web/192.0.2.1:80/tcp`.
+    pub service: String,
+    /// Whether it has its quorum.
+    pub quorum: bool,
+    /// How many of its real servers health holds at weight 0, or out.
+    pub out: usize,
 }
 
 /// A real server that health holds.

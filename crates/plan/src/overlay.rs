@@ -25,7 +25,7 @@ use crate::{Cause, Inputs, Object, Op, PriorState};
 
 pub use health::next_overlay_change;
 pub use held::HeldServer;
-pub(crate) use held::held_servers;
+pub(crate) use held::{held_servers, utc};
 pub use records::{OverlaidServer, OverlayOrigin, OverlayRecords};
 pub use target::{UnknownTarget, overridden};
 

@@ -55,13 +55,17 @@ pub fn teardown(
     // because evenkeel only adopted them.
     warnings.retain(|it| {
         use Warning::{
-            ConnectionsHang, NoServers, NotLocal, PersistentClientsStay, TimeoutStays, VipWithheld,
+            ConnectionsHang, MaintenanceNames, MaintenanceUnread, NoServers, NotLocal,
+            OverrideExpired, PersistentClientsStay, TimeoutStays, VipWithheld,
         };
         !matches!(
             it,
             TimeoutStays { .. }
                 | NotLocal(_)
                 | NoServers(_)
+                | OverrideExpired { .. }
+                | MaintenanceNames { .. }
+                | MaintenanceUnread { .. }
                 | VipWithheld { .. }
                 | ConnectionsHang(_)
                 | PersistentClientsStay(_)

@@ -10,6 +10,7 @@ use crate::Guard;
 use crate::connection_sysctls::NODEST;
 use crate::field::{FieldChange, FieldValue};
 use crate::guard::some_of;
+use crate::overlay::utc;
 use crate::render::count;
 
 /// What a user should know about a plan or a host.
@@ -145,6 +146,27 @@ pub enum Warning {
     NotLocal(Vec<String>),
     /// These services have no real server of positive weight.
     NoServers(Vec<String>),
+    /// An override of the spec is over; the spec still lists it.
+    OverrideExpired {
+        /// The real servers.
+        target: String,
+        /// When it ended, in seconds since 1970.
+        until: u64,
+    },
+    /// Files of the maintenance directory name no real server.
+    MaintenanceNames {
+        /// The directory.
+        directory: String,
+        /// Their names.
+        names: Vec<String>,
+    },
+    /// The maintenance directory cannot be read.
+    MaintenanceUnread {
+        /// The directory.
+        directory: String,
+        /// Why.
+        error: String,
+    },
     /// A VIP is not bound, because a service on it has no quorum.
     VipWithheld {
         /// The VIP.
@@ -366,6 +388,21 @@ impl fmt::Display for Warning {
                 "new clients of {} are refused: there is no real server with a positive weight; list one, or \
                  give one a positive weight",
                 some_of(services)
+            ),
+            Self::OverrideExpired { target, until } => write!(
+                f,
+                "the override of `{target}` ended at {}; remove it from `overrides`",
+                utc(*until)
+            ),
+            Self::MaintenanceNames { directory, names } => write!(
+                f,
+                "{directory}: no real server is named {}; name files after addresses, such as 10.0.0.5 or \
+                 10.0.0.5:80",
+                some_of(names)
+            ),
+            Self::MaintenanceUnread { directory, error } => write!(
+                f,
+                "the maintenance directory {directory} cannot be read ({error}); what it held stays in force"
             ),
             Self::VipWithheld { vip, service, is_starting: true } => write!(
                 f,

@@ -97,6 +97,9 @@ fn every_text_of_a_plan_is_as_reviewed() {
             Untranslated,
             NotLocal,
             NoServers,
+            OverrideExpired,
+            MaintenanceNames,
+            MaintenanceUnread,
             VipWithheld,
             ConnectionsHang,
             PersistentClientsStay,
@@ -438,6 +441,15 @@ fn warnings() -> Vec<Warning> {
         Warning::Untranslated(vec!["web/192.0.2.1:80/tcp".into()]),
         Warning::NotLocal(vec!["web/192.0.2.1:80/tcp".into()]),
         Warning::NoServers(vec!["web/192.0.2.1:80/tcp".into(), "mail/192.0.2.1:25/tcp".into()]),
+        Warning::OverrideExpired { target: "web/10.0.0.5".into(), until: 1_767_268_800 },
+        Warning::MaintenanceNames {
+            directory: "/etc/evenkeel/maintenance".into(),
+            names: vec!["web1.example".into()],
+        },
+        Warning::MaintenanceUnread {
+            directory: "/etc/evenkeel/maintenance".into(),
+            error: "Permission denied (os error 13)".into(),
+        },
         Warning::VipWithheld {
             vip: [192, 0, 2, 1].into(),
             service: "web/192.0.2.1:80/tcp".into(),

@@ -1,8 +1,10 @@
 //! What the daemon puts into its status ([`evenkeel_control::Status`]).
 
+use std::collections::BTreeMap;
+
 use evenkeel_control::{
-    DrainStatus, FORMAT, HealthHeld, OverriddenServer, OverrideStatus, SpecStatus, State, Status,
-    StayingStatus,
+    DrainStatus, FORMAT, HealthHeld, OverriddenServer, OverrideStatus, ServiceHealthStatus,
+    SpecStatus, State, Status, StayingStatus,
 };
 use evenkeel_host::KnownWriter;
 use evenkeel_model::{Desired, Names, OverlayCause, Override, RealServerKey, ServiceKey};
@@ -113,4 +115,24 @@ pub(crate) fn list_health(held: &[HeldServer], desired: &Desired) -> Vec<HealthH
         text: it.to_string(),
     };
     by_health.map(status).collect()
+}
+
+/// Lists the services that have checks.
+pub(crate) fn list_services(
+    held: &[HealthHeld],
+    desired: &Desired,
+    has_quorum: impl Fn(&ServiceKey) -> bool,
+) -> Vec<ServiceHealthStatus> {
+    let mut out: BTreeMap<&str, usize> = BTreeMap::new();
+    for it in held.iter().filter(|it| it.weight.unwrap_or(0) == 0 && it.spec_weight > 0) {
+        *out.entry(&it.service).or_default() += 1;
+    }
+    let checked = desired.services.iter().filter(|(_, named)| named.health.is_some());
+    checked
+        .map(|(key, _)| {
+            let service = desired.label(key).to_string();
+            let out = out.get(service.as_str()).copied().unwrap_or(0);
+            ServiceHealthStatus { service, quorum: has_quorum(key), out }
+        })
+        .collect()
 }

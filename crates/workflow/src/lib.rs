@@ -57,7 +57,8 @@ pub use last_applied::{ComparedSpec, NewSpec, SpecTexts, compare, compare_texts,
 pub use leaving_wait::{LeavingEnd, LeavingWait, wait_for_leaving};
 pub use left_scope::find_left;
 pub use overrides::{
-    OverrideError, active_overrides, begin_override, clear_overrides, overridable_spec,
+    OverrideError, StandingOverrides, active_overrides, begin_override, clear_overrides,
+    overridable_spec, standing_overrides,
 };
 pub use planning::PlannedHost;
 pub use saved_plan::{PlanFileError, SavedPlan, SavedPlanError};

@@ -1,5 +1,7 @@
 //! Begins and clears operators' overrides, for the daemon and for commands without one.
 
+mod standing;
+
 use evenkeel_engine::{Clock, FileError, JournalError, NewOverride, StateDir, StoredOverrides};
 use evenkeel_model::{Desired, OverrideTarget};
 use evenkeel_plan::{ClockReading, UnknownTarget, overridden};
@@ -7,6 +9,8 @@ use thiserror::Error;
 
 use crate::error::WorkflowError;
 use crate::last_applied::stored;
+
+pub use standing::{StandingOverrides, standing_overrides};
 
 /// Why an override was not begun or cleared; nothing was changed.
 #[derive(Debug, Error)]

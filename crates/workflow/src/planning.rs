@@ -21,6 +21,7 @@ use crate::health::{RoundInputs, known_health};
 use crate::host::Session;
 use crate::last_applied::{NewSpec, SpecTexts, compare, stored};
 use crate::left_scope::find_left;
+use crate::overrides::{StandingOverrides, standing_overrides};
 
 /// A plan and its inputs: the whole spec, or what concerns the services of `--target`.
 #[derive(Debug)]
@@ -73,9 +74,14 @@ impl PlannedHost {
         };
         let (facts, unknown) = known_health(health, of_host)?;
         unknown.into_iter().for_each(|it| events.emit(Event::CheckNotMade(Box::new(it))));
+        let standing =
+            standing_overrides(&desired, now.wall.as_secs(), &StandingOverrides::default());
+        let mut asked = standing.overrides;
+        // A command is above what stands in files.
+        asked.extend(overrides.active(now));
         let LaidOverlays { overlays, with_quorum: _ } = lay_overlays(OverlayInputs {
             desired: &desired,
-            overrides: &overrides.active(now),
+            overrides: &asked,
             health: &facts,
             live: &live,
         });
@@ -100,6 +106,7 @@ impl PlannedHost {
             plan.set_time_left(&record.drains, now.wall.as_secs());
             let foreign = foreign_vips(&desired, &live, record);
             plan.warnings.extend(vip_manager_warning(&desired, &foreign, vip_managers()));
+            plan.warnings.extend(standing.warnings);
             plan.staying = leaving.staying;
             return Ok(Self {
                 plan,
@@ -133,6 +140,7 @@ impl PlannedHost {
         plan.set_time_left(&record.drains, now.wall.as_secs());
         plan.refusals.retain(|refusal| !target.exempts(refusal.guard));
         plan.warnings.extend(warning);
+        plan.warnings.extend(standing.warnings);
         let targeted = target.services().clone();
         Ok(Self { plan, desired, overlays, live, last, targeted, real_server })
     }

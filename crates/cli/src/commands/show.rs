@@ -10,8 +10,8 @@ mod settings;
 
 use evenkeel_engine::{Kernel, ReadRequest};
 use evenkeel_model::statistics::Statistics;
-use evenkeel_model::{Desired, Live};
-use evenkeel_workflow::select_live;
+use evenkeel_model::{Desired, HealthFacts, Live};
+use evenkeel_workflow::{HealthMode, RoundInputs, WorkflowError, known_health, select_live};
 
 use self::columns::{Listing, columns};
 use crate::args::{GlobalArgs, OutputFormat, ShowArgs};
@@ -26,6 +26,8 @@ struct Shown<'a> {
     live: &'a Live,
     statistics: &'a Statistics,
     named: &'a Desired,
+    /// What the daemon's health checks found; empty without any of the last minute.
+    health: &'a HealthFacts,
 }
 
 pub(crate) fn run(
@@ -57,9 +59,17 @@ pub(crate) fn run(
     if let Some(selection) = selection {
         live.services.retain(|key, _| selection.services().contains(key));
     }
-    let shown = Shown { live: &live, statistics: &statistics, named: &named };
+    let overlaid = &host.journal.record.overlaid;
+    let found = RoundInputs { desired: &named, live: &live, overlaid, state: &host.state };
+    let (mut health, _) = known_health(&HealthMode::Live, found).map_err(WorkflowError::from)?;
+    // What is in use is no verdict.
+    health.servers.retain(|(service, _), it| !it.is_assumed && live.services.contains_key(service));
+    let shown = Shown { live: &live, statistics: &statistics, named: &named, health: &health };
     output.answer(match is_text {
-        true => Listing { columns: columns(arguments), is_exact: arguments.exact }.text(&shown),
+        true => {
+            let columns = columns(arguments, !health.servers.is_empty());
+            Listing { columns, is_exact: arguments.exact }.text(&shown)
+        }
         false => format!("{:#}\n", document::document(&shown)),
     })?;
     Ok(CommandExit::Done)

@@ -129,7 +129,7 @@ const HELD_ROWS: usize = 20;
 
 /// The rows of the health checks: a summary, and the real servers that they hold.
 fn health_rows(health: &HealthStatus) -> Vec<(&'static str, String)> {
-    let HealthStatus { checks, held, without_quorum } = health;
+    let HealthStatus { checks, held, services } = health;
     let mut summary = count(*checks, "check");
     if held.is_empty() {
         summary.push_str(": all real servers are up");
@@ -144,7 +144,8 @@ fn health_rows(health: &HealthStatus) -> Vec<(&'static str, String)> {
     if held.len() > HELD_ROWS {
         rows.push(("", format!("and {} more", held.len() - HELD_ROWS)));
     }
-    rows.extend(without_quorum.iter().map(|service| ("", format!("{service} has no quorum"))));
+    let without = services.iter().filter(|it| !it.quorum);
+    rows.extend(without.map(|it| ("", format!("{} has no quorum", it.service))));
     rows
 }
 

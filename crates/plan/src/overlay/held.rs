@@ -88,7 +88,7 @@ impl fmt::Display for HeldServer {
 }
 
 /// A time, in seconds since 1970, for people.
-fn utc(seconds: u64) -> String {
+pub(crate) fn utc(seconds: u64) -> String {
     let time = Timestamp::UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
     // A time beyond the year 9999 cannot be formatted as a date.
     time.map_or_else(

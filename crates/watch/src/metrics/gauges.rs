@@ -140,6 +140,20 @@ impl Collector for Gauges {
                 }
             }
         }
+        let health = status.and_then(|status| status.health.as_ref());
+        let services = health.map(|health| health.services.as_slice()).unwrap_or_default();
+        let help = "Real servers of the service that health checks hold at weight 0, or out";
+        let mut family = gauge(&mut encoder, "health_out", help)?;
+        for it in services {
+            let labels = [("service", it.service.as_str())];
+            ConstGauge::new(count(it.out)).encode(family.encode_family(&labels)?)?;
+        }
+        let help = "1 while the service has its quorum, 0 while it has lost it";
+        let mut family = gauge(&mut encoder, "health_quorum", help)?;
+        for it in services {
+            let labels = [("service", it.service.as_str())];
+            ConstGauge::new(u64::from(it.quorum)).encode(family.encode_family(&labels)?)?;
+        }
         for (name, help, value) in PLAIN {
             let value = ConstGauge::new(status.map_or(0, value));
             value.encode(gauge(&mut encoder, name, help)?)?;

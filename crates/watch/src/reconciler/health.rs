@@ -314,13 +314,9 @@ impl Health {
         self.with_quorum = with_quorum;
     }
 
-    /// The services whose quorum is lost.
-    pub(super) fn without_quorum<'a>(
-        &'a self,
-        desired: &'a Desired,
-    ) -> impl Iterator<Item = &'a ServiceKey> {
-        let checked = desired.services.iter().filter(|(_, it)| it.health.is_some());
-        checked.map(|(key, _)| key).filter(|key| !self.with_quorum.contains(key))
+    /// Whether a service with checks has its quorum.
+    pub(super) fn has_quorum(&self, service: &ServiceKey) -> bool {
+        self.with_quorum.contains(service)
     }
 
     /// The time until something changes without a result: a step of a slow start, the end of `cut_after` or of

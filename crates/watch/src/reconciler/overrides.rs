@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use evenkeel_control::{Answer, Mode, OverrideAction, Trigger};
 use evenkeel_engine::{Kernel, NewOverride, StateDir, StoredOverrides, error_chain};
-use evenkeel_model::{OverlayEffect, Override, OverrideTarget, Span, printable_name};
+use evenkeel_model::{Desired, OverlayEffect, Override, OverrideTarget, Span, printable_name};
 use evenkeel_plan::ClockReading;
 use evenkeel_plan::render::count;
-use evenkeel_workflow::{begin_override, clear_overrides};
+use evenkeel_workflow::{StandingOverrides, begin_override, clear_overrides, standing_overrides};
 use tracing::{info, warn};
 
 use super::Reconciler;
@@ -21,6 +21,8 @@ pub(super) struct Overrides {
     in_force: StoredOverrides,
     /// The same in terms of the wall clock at the last pass.
     active: Vec<Override>,
+    /// Those of the active spec and its maintenance directory, as of the last reading.
+    standing: StandingOverrides,
     /// Why the file cannot be read; those that were known stay in force.
     problem: Option<String>,
 }
@@ -36,7 +38,12 @@ pub(super) struct NewCommand {
 
 impl Overrides {
     /// Reads the overrides again, logs which began and which ended, and returns whether any did.
-    pub(super) fn refresh(&mut self, state: &StateDir, now: &ClockReading) -> bool {
+    pub(super) fn refresh(
+        &mut self,
+        state: &StateDir,
+        desired: &Desired,
+        now: &ClockReading,
+    ) -> bool {
         match StoredOverrides::read(state) {
             Ok(stored) => {
                 self.stored = stored;
@@ -70,12 +77,37 @@ impl Overrides {
         }
         self.active = in_force.active(now);
         self.in_force = in_force;
-        !ended.is_empty() || !begun.is_empty()
+        let has_changed = self.read_standing(desired, now);
+        has_changed || !ended.is_empty() || !begun.is_empty()
     }
 
-    /// Returns those in force.
-    pub(super) fn active(&self) -> &[Override] {
-        &self.active
+    /// Reads those of a spec and its maintenance directory, logs which began and which ended, and returns whether
+    /// any did.
+    pub(super) fn read_standing(&mut self, desired: &Desired, now: &ClockReading) -> bool {
+        let found = standing_overrides(desired, now.wall.as_secs(), &self.standing);
+        let before = std::mem::replace(&mut self.standing, found);
+        let StandingOverrides { overrides, warnings } = &self.standing;
+        let is_new = |it: &&Override| !before.overrides.contains(*it);
+        for it in overrides.iter().filter(is_new) {
+            info!(real_servers = %it.target, "override began: {}", described(it));
+        }
+        for it in before.overrides.iter().filter(|it| !overrides.contains(it)) {
+            info!(real_servers = %it.target, "override ended: {}", described(it));
+        }
+        for it in warnings.iter().filter(|it| !before.warnings.contains(it)) {
+            warn!("{it}");
+        }
+        before.overrides != *overrides
+    }
+
+    /// Returns those in force, for a spec whose standing ones were read. A later one is above an earlier one.
+    pub(super) fn active(&self) -> Vec<Override> {
+        self.standing.overrides.iter().chain(&self.active).cloned().collect()
+    }
+
+    /// What is wrong with those of the spec and the maintenance directory.
+    pub(super) fn warnings(&self) -> impl Iterator<Item = String> {
+        self.standing.warnings.iter().map(ToString::to_string)
     }
 
     pub(super) fn problem(&self) -> Option<&str> {
@@ -84,7 +116,9 @@ impl Overrides {
 
     /// Returns the time until the first of them ends.
     pub(super) fn next_end(&self, now: &ClockReading) -> Option<Duration> {
-        self.stored.next_end(now)
+        let standing = self.standing.overrides.iter().filter_map(|it| it.until).min();
+        let standing = standing.map(|until| Duration::from_secs(until).saturating_sub(now.wall));
+        [self.stored.next_end(now), standing].into_iter().flatten().min()
     }
 }
 

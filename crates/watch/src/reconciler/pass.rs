@@ -72,7 +72,8 @@ impl End {
 impl<K: Kernel> Reconciler<K> {
     pub(super) fn reconcile(&mut self, trigger: Trigger) -> End {
         let now = self.schedule.clock.both();
-        if self.overrides.refresh(&self.options.state, &now) {
+        let active = self.specs.desired();
+        if self.overrides.refresh(&self.options.state, &active, &now) {
             // A probe does not see that.
             self.host.forget_baseline();
         }
@@ -189,6 +190,7 @@ impl<K: Kernel> Reconciler<K> {
             return Ok(End::quiet("failed"));
         }
         self.observe_health(&spec, live)?;
+        self.overrides.read_standing(&spec.desired, &self.schedule.clock.both());
         let Planned { plan, desired, last, leaving, overlays, with_quorum } =
             self.plan(&spec, live)?;
         self.health.set_quorum(with_quorum);
@@ -276,7 +278,7 @@ impl<K: Kernel> Reconciler<K> {
         let leaving = self.leaving(&desired, live);
         let LaidOverlays { overlays, with_quorum } = lay_overlays(OverlayInputs {
             desired: &desired,
-            overrides: self.overrides.active(),
+            overrides: &self.overrides.active(),
             health: self.health.facts(),
             live,
         });

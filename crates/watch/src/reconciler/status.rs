@@ -11,7 +11,9 @@ use tracing::{info, warn};
 
 use super::Reconciler;
 use super::events::PassEvents;
-use crate::status::{descriptions, list_drains, list_health, list_overrides, list_staying};
+use crate::status::{
+    descriptions, list_drains, list_health, list_overrides, list_services, list_staying,
+};
 
 impl<K: Kernel> Reconciler<K> {
     /// Publishes the current status, and the events of the pass that led to it.
@@ -61,7 +63,7 @@ impl<K: Kernel> Reconciler<K> {
             draining: drains.len(),
             drains,
             staying: list_staying(staying, &now),
-            overrides: list_overrides(self.overrides.active(), &desired),
+            overrides: list_overrides(&self.overrides.active(), &desired),
             health: self.health_status(&desired),
             pending_steps: self.report.pending_steps().to_vec(),
             warnings: self.warnings(&desired),
@@ -96,20 +98,17 @@ impl<K: Kernel> Reconciler<K> {
 
     fn health_status(&self, desired: &Desired) -> Option<HealthStatus> {
         let checks = self.health.count();
-        (checks > 0).then(|| HealthStatus {
-            checks,
-            held: list_health(self.report.held_servers(), desired),
-            without_quorum: self
-                .health
-                .without_quorum(desired)
-                .map(|key| desired.label(key).to_string())
-                .collect(),
+        (checks > 0).then(|| {
+            let held = list_health(self.report.held_servers(), desired);
+            let services = list_services(&held, desired, |key| self.health.has_quorum(key));
+            HealthStatus { checks, held, services }
         })
     }
 
     /// The warnings of the plan, of programs that move VIPs, and that the HTTP endpoint is missing.
     fn warnings(&self, desired: &Desired) -> Vec<String> {
         let mut warnings = self.report.warnings();
+        warnings.extend(self.overrides.warnings());
         let managers = self.report.known_writers().iter().filter(|it| it.moves_vips());
         let managers = managers.map(|it| it.name());
         let managed = vip_manager_warning(desired, self.report.foreign_vips(), managers);

@@ -3,7 +3,10 @@
 //! docs/commands.md describes each field.
 
 use evenkeel_model::statistics::{RealServerStatistics, ServiceStatistics};
-use evenkeel_model::{NamedService, RealServer, RealServerKey, Service, ServiceConfig, ServiceKey};
+use evenkeel_model::{
+    HealthFacts, NamedService, RealServer, RealServerKey, ServerHealth, Service, ServiceConfig,
+    ServiceKey,
+};
 use serde_json::{Value, json};
 
 use super::Shown;
@@ -12,10 +15,10 @@ use super::Shown;
 const FORMAT: u32 = 1;
 
 pub(super) fn document(shown: &Shown<'_>) -> Value {
-    let Shown { live, statistics, named } = shown;
+    let Shown { live, statistics, named, health } = shown;
     let services = live.services.iter().map(|(key, service)| {
         let counted = statistics.services.get(key).cloned().unwrap_or_default();
-        service_document(key, named.services.get(key), service, &counted)
+        service_document(key, named.services.get(key), service, &counted, health)
     });
     json!({
         "format": FORMAT,
@@ -30,12 +33,17 @@ fn service_document(
     named: Option<&NamedService>,
     service: &Service,
     counted: &ServiceStatistics,
+    health: &HealthFacts,
 ) -> Value {
     let Service { config, real_servers } = service;
     let ServiceConfig { scheduler, scheduler_flags, persistence, engine, one_packet } = config;
-    let real_servers = real_servers.iter().map(|(key, value)| {
-        let counted = counted.real_servers.get(key).copied().unwrap_or_default();
-        real_server_document(key, value, counted)
+    let real_servers = real_servers.iter().map(|(real_server, value)| {
+        let counted = counted.real_servers.get(real_server).copied().unwrap_or_default();
+        let mut document = real_server_document(real_server, value, counted);
+        if let Some(found) = health.of(key, real_server) {
+            document["health"] = health_document(found);
+        }
+        document
     });
     json!({
         "name": named.map(|named| &named.name),
@@ -50,6 +58,14 @@ fn service_document(
         "one_packet": one_packet,
         "traffic": counted.traffic,
         "real_servers": real_servers.collect::<Vec<_>>(),
+    })
+}
+
+fn health_document(found: &ServerHealth) -> Value {
+    json!({
+        "up": found.is_up(),
+        "since": found.since,
+        "why": (!found.is_up()).then_some(&found.reason),
     })
 }
 
@@ -120,7 +136,8 @@ mod tests {
             ..Live::default()
         };
         let (statistics, named) = (Statistics::default(), Desired::default());
-        let shown = Shown { live: &live, statistics: &statistics, named: &named };
+        let health = HealthFacts::default();
+        let shown = Shown { live: &live, statistics: &statistics, named: &named, health: &health };
         let mut keys = BTreeSet::new();
         collect_keys(&document(&shown), &mut keys);
         assert!(keys.len() > 35, "{keys:?}");

@@ -102,7 +102,7 @@ impl<K: Kernel> Reconciler<K> {
         let desired = leaving.desired(&desired);
         let LaidOverlays { overlays, with_quorum: _ } = lay_overlays(OverlayInputs {
             desired,
-            overrides: self.overrides.active(),
+            overrides: &self.overrides.active(),
             health: self.health.facts(),
             live,
         });

@@ -50,10 +50,11 @@ fn shown(arguments: &str) -> String {
     let counted =
         ServiceStatistics { traffic: traffic(3), real_servers: [(servers[0], counted)].into() };
     let named = NamedService::new("web", service.clone());
-    Listing { columns: columns(&arguments), is_exact: arguments.exact }.text(&Shown {
+    Listing { columns: columns(&arguments, false), is_exact: arguments.exact }.text(&Shown {
         live: &Live { services: [(key, service), (other, none)].into(), ..Live::default() },
         statistics: &Statistics { services: [(key, counted)].into() },
         named: &Desired { services: [(key, named)].into(), ..Desired::default() },
+        health: &HealthFacts::default(),
     })
 }
 
