@@ -6,7 +6,7 @@ use evenkeel_spec::{MAX_SNAPSHOT, MAX_SOURCE, Position, Source, SourceKind, load
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-const SPECS: [&str; 16] = [
+const SPECS: [&str; 18] = [
     include_str!("checks.yaml"),
     include_str!("../../../examples/dr.yaml"),
     include_str!("../../../examples/nat.yaml"),
@@ -22,6 +22,8 @@ const SPECS: [&str; 16] = [
     include_str!("../../../examples/gue.yaml"),
     include_str!("../../../examples/local-node.yaml"),
     include_str!("../../../examples/two-directors.yaml"),
+    include_str!("../../../examples/health.yaml"),
+    include_str!("../../../examples/checks.yaml"),
     include_str!("../../../examples/gateway.yaml"),
 ];
 

@@ -23,6 +23,8 @@ const EXAMPLES: [(&str, &str); 16] = [
     ("local-node", include_str!("../../../../examples/local-node.yaml")),
     ("two-directors", include_str!("../../../../examples/two-directors.yaml")),
     ("gateway", include_str!("../../../../examples/gateway.yaml")),
+    ("health", include_str!("../../../../examples/health.yaml")),
+    ("checks", include_str!("../../../../examples/checks.yaml")),
 ];
 
 fn validator() -> Validator {

@@ -2,9 +2,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use evenkeel_control::{
-    ActiveSpec, Conflict, ConflictChange, Held, OverriddenServer, OverrideStatus, PassStatus,
-    Pause, SpecProblem, State, Status,
+    ActiveSpec, Conflict, ConflictChange, HealthStatus, Held, OverriddenServer, OverrideStatus,
+    PassStatus, Pause, ServiceHealthStatus, SpecProblem, State, Status,
 };
+use evenkeel_health::{CheckId, Counts, Hysteresis, LastProbe, Moment, Outcome, Report};
+use evenkeel_model::Verdict;
+use evenkeel_model::check::{Check, Kind, KindName, Target};
 use evenkeel_model::statistics::{Rates, RealServerStatistics, Statistics, Traffic};
 use evenkeel_spec::Source;
 
@@ -121,7 +124,25 @@ fn eventful() -> Status {
     status.pending_steps = vec!["a step".into(); 82];
     status.known_writers = vec!["keepalived".into(); 83];
     status.overrides = ["weight 3", "drain"].map(overridden).into();
+    let service = "web/192.0.2.1:80/tcp".into();
+    let services = vec![ServiceHealthStatus { service, quorum: false, out: 2 }];
+    status.health = Some(HealthStatus { checks: 1, held: Vec::new(), services });
     status
+}
+
+/// A check that passed after a failure.
+fn checked() -> Report {
+    let check = Check::new(Kind::Icmp);
+    let target = Target { address: [10, 0, 0, 1].into(), port: 80 };
+    let (at, duration) = (Moment::now(), Duration::from_millis(250));
+    Report {
+        id: CheckId::of(target, &check),
+        target,
+        kind: KindName::Icmp,
+        state: Hysteresis::assumed(Verdict::Up, at),
+        last: Some(LastProbe { outcome: Outcome::Passed, at, duration }),
+        counts: Counts { passed: 1, failed: 1, unknown: 0, late: 2 },
+    }
 }
 
 /// An override of the real server of the service `web`.
@@ -157,6 +178,8 @@ fn busy() -> Metrics {
     metrics.operation("add", "applied");
     metrics.reload(Reload::Bad);
     metrics.status(Arc::new(eventful()));
+    let checked = checked();
+    metrics.checks().lock().insert(checked.id, checked);
     metrics
 }
 
@@ -296,6 +319,27 @@ fn gauges_show_the_last_status() {
         assert!(shown(&format!("evenkeel_{line}")), "{line}");
     }
     assert!(!text(&metrics).contains("spec_info"));
+}
+
+#[test]
+fn health_checks_show_their_verdict_their_last_probe_and_their_counts() {
+    let text = text(&busy());
+    let (checked, service) = (checked(), "service=\"web/192.0.2.1:80/tcp\"");
+    let id = checked.id.to_string();
+    let check = format!("target=\"10.0.0.1:80\",check=\"icmp\",id=\"{}\"", &id[..8]);
+    for line in [
+        format!("check_up{{{check}}} 1"),
+        format!("check_duration_seconds{{{check}}} 0.25"),
+        format!("checks_total{{{check},result=\"passed\"}} 1"),
+        format!("checks_total{{{check},result=\"failed\"}} 1"),
+        format!("checks_total{{{check},result=\"unknown\"}} 0"),
+        format!("checks_late_total{{{check}}} 2"),
+        format!("health_out{{{service}}} 2"),
+        format!("health_quorum{{{service}}} 0"),
+    ] {
+        let line = format!("evenkeel_{line}");
+        assert!(text.lines().any(|it| it == line), "{line} is not in\n{text}");
+    }
 }
 
 #[test]

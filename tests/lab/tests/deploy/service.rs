@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use super::{deploy, units};
 
+mod checks;
 mod confirm;
 
 /// An upper bound for each wait; only an emulated machine comes near it.
@@ -20,6 +21,9 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// CAP_NET_ADMIN and CAP_NET_RAW (linux/capability.h).
 const CAPABILITIES: u64 = 1 << 12 | 1 << 13;
+
+/// The user of programs that check.
+const CHECKS_USER: &str = "evenkeel-checks:x:4711:4711::/:/usr/sbin/nologin\n";
 
 /// Another host on the director's link.
 const PEER: &str = "evenkeel-peer";
@@ -48,6 +52,8 @@ impl Director {
             fs::create_dir(folder.path().join(name)).expect("a folder");
         }
         fs::write(folder.path().join("spec/spec.yaml"), spec).expect("a spec");
+        let users = fs::read_to_string("/etc/passwd").expect("the users") + CHECKS_USER;
+        fs::write(folder.path().join("passwd"), users).expect("a file");
         let log = folder.path().join("log");
         for unit in units() {
             let name = unit.file_name().expect("a name").to_string_lossy().into_owned();
@@ -159,6 +165,7 @@ fn boot(folder: &Path) -> Child {
         done
         mount --bind \"$1\"/spec /etc/evenkeel
         mount --bind \"$1\"/state /var/lib/evenkeel
+        mount --bind \"$1\"/passwd /etc/passwd
         exec /usr/lib/systemd/systemd --system --unit=lab.target --log-target=null --show-status=no";
     let mut command = Command::new("unshare");
     command
