@@ -6,7 +6,7 @@ use crate::{Source, load};
 
 const CASES: &str = include_str!("../../tests/problems.txt");
 
-const EXAMPLES: [(&str, &str); 16] = [
+const EXAMPLES: [(&str, &str); 18] = [
     ("dr", include_str!("../../../../examples/dr.yaml")),
     ("nat", include_str!("../../../../examples/nat.yaml")),
     ("tun", include_str!("../../../../examples/tun.yaml")),

@@ -77,10 +77,10 @@ fn without_the_drop_in_their_results_are_unknown() {
     let director = director("");
     let unknown = |text: &str| {
         let line = text.lines().find(|it| it.contains("result=\"unknown\""));
-        line.and_then(|it| it.rsplit(' ').next()?.parse().ok()).unwrap_or(0.0) > 1.0
+        line.and_then(|it| it.rsplit(' ').next()?.parse::<f64>().ok()).is_some_and(|it| it > 1.0)
     };
     director.wait_for("results", |_| {
-        unknown(&run("curl --silent --max-time 60 http://127.0.0.1:9479/metrics"))
+        unknown(&run("curl --silent --retry 10 --retry-connrefused --max-time 60 http://127.0.0.1:9479/metrics"))
     });
     director.wait_for_weight(0);
 }
