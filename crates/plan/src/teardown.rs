@@ -55,7 +55,7 @@ pub fn teardown(
     // because evenkeel only adopted them.
     warnings.retain(|it| {
         use Warning::{
-            ConnectionsHang, MaintenanceNames, MaintenanceUnread, NoServers, NotLocal,
+            AllHeld, ConnectionsHang, MaintenanceNames, MaintenanceUnread, NoServers, NotLocal,
             OverrideExpired, PersistentClientsStay, TimeoutStays, VipWithheld,
         };
         !matches!(
@@ -63,6 +63,7 @@ pub fn teardown(
             TimeoutStays { .. }
                 | NotLocal(_)
                 | NoServers(_)
+                | AllHeld(_)
                 | OverrideExpired { .. }
                 | MaintenanceNames { .. }
                 | MaintenanceUnread { .. }

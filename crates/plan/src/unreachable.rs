@@ -22,13 +22,23 @@ pub(crate) fn unreachable_warnings(
     let not_local = services().map(|(key, _)| key).filter(|key| !is_local(key, inputs, &released));
     let bare = services().filter(|(key, named)| !has_weight(key, named, inputs));
     let not_local: Vec<&ServiceKey> = not_local.collect();
-    let bare: Vec<&ServiceKey> = bare.map(|(key, _)| key).collect();
+    // Where the spec has one with a weight, overlays hold it.
+    let is_held = |named: &NamedService| {
+        !inputs.overlays.is_empty()
+            && named.service.real_servers.iter().any(|(_, it)| it.weight > 0)
+    };
+    let (held, bare): (Vec<_>, Vec<_>) = bare.partition(|(_, named)| is_held(named));
+    let bare: Vec<&ServiceKey> = bare.into_iter().map(|(key, _)| key).collect();
+    let held: Vec<&ServiceKey> = held.into_iter().map(|(key, _)| key).collect();
     let mut warnings = Vec::new();
     if !not_local.is_empty() {
         warnings.push(Warning::NotLocal(labels(not_local)));
     }
     if !bare.is_empty() {
         warnings.push(Warning::NoServers(labels(bare)));
+    }
+    if !held.is_empty() {
+        warnings.push(Warning::AllHeld(labels(held)));
     }
     warnings
 }

@@ -146,6 +146,8 @@ pub enum Warning {
     NotLocal(Vec<String>),
     /// These services have no real server of positive weight.
     NoServers(Vec<String>),
+    /// Health checks and overrides hold all real servers of these services at weight 0, or out.
+    AllHeld(Vec<String>),
     /// An override of the spec is over; the spec still lists it.
     OverrideExpired {
         /// The real servers.
@@ -222,7 +224,7 @@ impl Warning {
     /// The services without a real server of positive weight, by their labels.
     pub fn without_servers(&self) -> &[String] {
         match self {
-            Self::NoServers(services) => services,
+            Self::NoServers(services) | Self::AllHeld(services) => services,
             _ => &[],
         }
     }
@@ -381,6 +383,11 @@ impl fmt::Display for Warning {
                 "no client reaches {} through this host: no interface that is up has the address, and no \
                  `local` route contains it; if evenkeel is to bind it, list it under `vips` with `bind: always`; \
                  if another program moves it, as on a VRRP backup, another host should have it now",
+                some_of(services)
+            ),
+            Self::AllHeld(services) => write!(
+                f,
+                "new clients of {} are refused: health checks or overrides hold all of their real servers",
                 some_of(services)
             ),
             Self::NoServers(services) => write!(

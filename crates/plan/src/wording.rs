@@ -97,6 +97,7 @@ fn every_text_of_a_plan_is_as_reviewed() {
             Untranslated,
             NotLocal,
             NoServers,
+            AllHeld,
             OverrideExpired,
             MaintenanceNames,
             MaintenanceUnread,
@@ -441,6 +442,7 @@ fn warnings() -> Vec<Warning> {
         Warning::Untranslated(vec!["web/192.0.2.1:80/tcp".into()]),
         Warning::NotLocal(vec!["web/192.0.2.1:80/tcp".into()]),
         Warning::NoServers(vec!["web/192.0.2.1:80/tcp".into(), "mail/192.0.2.1:25/tcp".into()]),
+        Warning::AllHeld(vec!["web/192.0.2.1:80/tcp".into()]),
         Warning::OverrideExpired { target: "web/10.0.0.5".into(), until: 1_767_268_800 },
         Warning::MaintenanceNames {
             directory: "/etc/evenkeel/maintenance".into(),

@@ -13,6 +13,9 @@ const AGE: Duration = Duration::from_secs(60);
 /// For this long the state of a link is not read again: with it, thousands of targets may fail at once.
 const LINK_AGE: Duration = Duration::from_millis(50);
 
+/// For this long after a link was last seen down, failures over it say nothing: neighbours answer again only then.
+const RECOVERY: Duration = Duration::from_secs(3);
+
 /// The routes of this host.
 #[derive(Debug, Default)]
 pub(crate) struct HostRoutes {
@@ -32,6 +35,8 @@ struct Learnt {
 struct LinkState {
     read: Moment,
     is_down: bool,
+    /// When it was last seen down.
+    was_down: Option<Moment>,
 }
 
 impl HostRoutes {
@@ -55,14 +60,18 @@ impl HostRoutes {
         if let Some(known) = known.filter(|known| now.since(known.read) < LINK_AGE) {
             return known.is_down;
         }
+        let was_down = known.and_then(|known| known.was_down);
         let Some(Ok(link)) = self.host().map(|host| host.link(interface)) else { return false };
         // A route that leads over an interface that is gone cannot be used either.
         let is_down = link.is_none_or(|link| {
             use OperationalState::{Dormant, Down, LowerLayerDown, NotPresent};
             !link.up || matches!(link.operational, NotPresent | Down | LowerLayerDown | Dormant)
         });
-        self.links.insert(interface.to_owned(), LinkState { read: now, is_down });
-        is_down
+        let was_down = if is_down { Some(now) } else { was_down };
+        let is_recovering = was_down.is_some_and(|at| now.since(at) < RECOVERY);
+        let state = LinkState { read: now, is_down: is_down || is_recovering, was_down };
+        self.links.insert(interface.to_owned(), state);
+        state.is_down
     }
 }
 

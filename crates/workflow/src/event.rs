@@ -21,7 +21,7 @@ pub enum Event {
     LastSpecUnavailable(SpecUnavailable),
     /// The texts of the new spec cannot be read again, so its files are not compared with earlier ones.
     TextsUnavailable(String),
-    /// A health check could not be made; its target counts as up.
+    /// A health check could not be made; a real server that is not in use stays so.
     CheckNotMade(Box<RoundReport>),
     /// A snapshot is written of a host whose real servers health checks or overrides hold: it has their live
     /// weights.
@@ -58,7 +58,7 @@ impl fmt::Display for Event {
             ),
             Self::CheckNotMade(report) => {
                 let RoundReport { target, kind, outcome, .. } = &**report;
-                write!(f, "the {kind} check of {target} could not be made ({outcome}); it counts as up")
+                write!(f, "the {kind} check of {target} could not be made ({outcome}); what is not in use stays so until it passes")
             }
             Self::Notice(notice) => notice.fmt(f),
             Self::Unconfirmed(unconfirmed) => unconfirmed.fmt(f),

@@ -63,6 +63,8 @@ struct Floors<'a> {
     facts: &'a HealthFacts,
     /// The real servers of the spec with a weight that no operator overrode.
     members: Vec<Listed<'a>>,
+    /// How many real servers of the spec have a weight, those that an operator overrode among them.
+    weighing: usize,
     /// Whether one that an operator overrode has a weight.
     is_override_in_use: bool,
 }
@@ -83,8 +85,9 @@ impl<'a> Floors<'a> {
         overlays: &Overlays,
     ) -> Self {
         let mut members = Vec::new();
-        let mut is_override_in_use = false;
+        let (mut is_override_in_use, mut weighing) = (false, 0);
         for (key, listed) in named.service.real_servers.in_order() {
+            weighing += usize::from(listed.weight > 0);
             match overlays.get(&service, key) {
                 Some(Overlay { effect, cause: OverlayCause::Override { .. }, .. }) => {
                     is_override_in_use |= effect.weight(listed.weight).unwrap_or(0) > 0;
@@ -96,7 +99,7 @@ impl<'a> Floors<'a> {
                 }
             }
         }
-        Self { service, named, health, facts, members, is_override_in_use }
+        Self { service, named, health, facts, members, weighing, is_override_in_use }
     }
 
     /// Whether the spec and operators leave nothing in use.
@@ -162,7 +165,8 @@ impl<'a> Floors<'a> {
         // Those that failed last first; of several at once those that are written last.
         down.reverse();
         down.sort_by_key(|(_, health)| (health.age, Reverse(health.since)));
-        let most = self.members.len() * usize::from(self.health.policy.max_out) / 100;
+        // Of all: what an operator takes out brings nothing back that is down.
+        let most = self.weighing * usize::from(self.health.policy.max_out) / 100;
         let mut kept = down.len().saturating_sub(most);
         let mut floor = Floor::MaxOut;
         let is_any_up = self.is_override_in_use || down.len() < self.members.len();

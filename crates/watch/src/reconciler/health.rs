@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use evenkeel_engine::{Kernel, KernelError, StateDir, error_chain};
 use evenkeel_health::{
-    Basis, Batch, CheckId, Environment, Hysteresis, Moment, Prober, ProberOptions, Report,
-    StoredVerdict,
+    Basis, Batch, CheckId, Environment, Hysteresis, Job, Moment, Outcome, Prober, ProberOptions,
+    Report, Retired, StoredVerdict,
 };
 use evenkeel_host::reserve_descriptors;
 use evenkeel_model::{Desired, HealthFacts, Live, OnFailure, RealServerKey, ServiceKey, Verdict};
@@ -111,6 +111,23 @@ impl Health {
         &self.facts
     }
 
+    /// The checks that this host cannot make, of which nothing was found out for a while.
+    pub(super) fn unknown(&self) -> Option<String> {
+        let reports = self.reports.lock();
+        let of_report = |it: &Report| match it.last.as_ref().map(|last| &last.outcome) {
+            Some(unknown @ Outcome::Unknown(_)) => {
+                Some(format!("the {} check of {} is {unknown}", it.kind, it.target))
+            }
+            _ => None,
+        };
+        let all: BTreeSet<String> = reports.values().filter_map(of_report).collect();
+        let first = all.first()?;
+        Some(match all.len() - 1 {
+            0 => first.clone(),
+            more => format!("{first}; and {more} more"),
+        })
+    }
+
     /// How many checks are made.
     pub(super) fn count(&self) -> usize {
         let checked: BTreeSet<CheckId> =
@@ -141,9 +158,25 @@ impl Health {
             return;
         }
         let jobs = health_jobs(desired, live);
+        self.carry_over(&jobs);
         self.checked = checked;
         if let Some(prober) = self.prober() {
             prober.set(jobs);
+        }
+    }
+
+    /// Gives new checks the verdict of those that they replace, as the prober will: a pass comes before its report.
+    fn carry_over(&mut self, jobs: &[Job]) {
+        let wanted = jobs.iter().map(Job::id).collect();
+        let known = if self.prober.is_some() { self.to_store() } else { self.stored.clone() };
+        let mut retired = Retired::new(known, &wanted);
+        for job in jobs {
+            let id = job.id();
+            if self.states.contains_key(&id) {
+                continue;
+            }
+            let state = retired.take(id, job.target, job.check.kind.name());
+            self.states.extend(state.map(|state| (id, state)));
         }
     }
 
@@ -199,6 +232,8 @@ impl Health {
         let Some(batch) = taken else { return false };
         let Batch { reports, changes, left_out, removed } = batch;
         let mut known = self.reports.lock();
+        let are_others =
+            !removed.is_empty() || reports.iter().any(|it| !known.contains_key(&it.id));
         for id in removed {
             self.states.remove(&id);
             known.remove(&id);
@@ -210,7 +245,7 @@ impl Health {
         drop(known);
         let has_changed = !changes.is_empty() || left_out > 0;
         self.transitions.note(changes, left_out, now);
-        if has_changed {
+        if has_changed || are_others {
             // Before a pass acts on it: a daemon that is killed then knows why.
             self.store(state, now);
         } else {
@@ -298,10 +333,15 @@ impl Health {
         now: HealthClock,
     ) -> HealthFacts {
         let state = |id: &CheckId| self.states.get(id);
+        let reports = self.reports.lock();
+        let last = |id: &CheckId| {
+            reports.get(id).and_then(|it| it.last.as_ref()).map(|it| it.outcome.clone())
+        };
         health_facts(FactInputs {
             desired,
             checked: &self.checked,
             state: &state,
+            last: &last,
             live,
             overlaid,
             holding,

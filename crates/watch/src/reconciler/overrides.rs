@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use evenkeel_control::{Answer, Mode, OverrideAction, Trigger};
 use evenkeel_engine::{Kernel, NewOverride, StateDir, StoredOverrides, error_chain};
-use evenkeel_model::{Desired, OverlayEffect, Override, OverrideTarget, Span, printable_name};
+use evenkeel_model::{
+    Desired, Live, OverlayEffect, Override, OverrideTarget, Span, printable_name,
+};
 use evenkeel_plan::ClockReading;
 use evenkeel_plan::render::count;
 use evenkeel_workflow::{StandingOverrides, begin_override, clear_overrides, standing_overrides};
@@ -23,6 +25,8 @@ pub(super) struct Overrides {
     active: Vec<Override>,
     /// Those of the active spec and its maintenance directory, as of the last reading.
     standing: StandingOverrides,
+    /// Whether the file was read since the daemon started.
+    is_read: bool,
     /// Why the file cannot be read; those that were known stay in force.
     problem: Option<String>,
 }
@@ -47,12 +51,17 @@ impl Overrides {
         match StoredOverrides::read(state) {
             Ok(stored) => {
                 self.stored = stored;
+                self.is_read = true;
                 self.problem = None;
             }
             Err(error) => {
                 self.problem = Some(format!(
-                    "{}; the overrides that the daemon knows stay in force",
-                    error_chain(&error)
+                    "{}; {}",
+                    error_chain(&error),
+                    match self.is_read {
+                        true => "the overrides that the daemon knows stay in force",
+                        false => "until it can be read, no real server is added or raised",
+                    }
                 ));
             }
         }
@@ -103,6 +112,32 @@ impl Overrides {
     /// Returns those in force, for a spec whose standing ones were read. A later one is above an earlier one.
     pub(super) fn active(&self) -> Vec<Override> {
         self.standing.overrides.iter().chain(&self.active).cloned().collect()
+    }
+
+    /// Returns what holds real servers as the kernel has them, where those of operators were never read: none that
+    /// an operator may have taken out comes back.
+    pub(super) fn unread(&self, desired: &Desired, live: &Live) -> Vec<Override> {
+        if self.is_read || self.problem.is_none() {
+            return Vec::new();
+        }
+        let mut held = Vec::new();
+        for (service, named) in &desired.services {
+            let Some(found) = live.services.get(service) else { continue };
+            for (key, listed) in named.service.real_servers.iter().filter(|(_, it)| it.weight > 0) {
+                let effect = match found.real_servers.get(key) {
+                    None => OverlayEffect::Out,
+                    Some(found) if found.weight < listed.weight => {
+                        OverlayEffect::Weight(found.weight)
+                    }
+                    Some(_) => continue,
+                };
+                let service = Some(service.to_string().into());
+                let target = OverrideTarget { service, address: key.address, port: Some(key.port) };
+                let (by, reason) = ("overrides that cannot be read".into(), "".into());
+                held.push(Override { target, effect, since: 0, until: None, by, reason });
+            }
+        }
+        held
     }
 
     /// What is wrong with those of the spec and the maintenance directory.
@@ -194,6 +229,8 @@ fn described(it: &Override) -> String {
         reason => format!(" ({})", printable_name(reason)),
     };
     let end = match it.until {
+        // Of one in the spec, nothing says when it was written.
+        Some(_) if it.since == 0 => "as long as the spec says".to_owned(),
         Some(until) => format!("for {}", Span(until.saturating_sub(it.since))),
         None => "until cleared".to_owned(),
     };

@@ -276,9 +276,11 @@ impl<K: Kernel> Reconciler<K> {
     fn plan(&mut self, spec: &SpecText, live: &Live) -> Result<Planned, PassError> {
         let desired = self.with_left(spec, live);
         let leaving = self.leaving(&desired, live);
+        let mut overrides = self.overrides.unread(&desired, live);
+        overrides.extend(self.overrides.active());
         let LaidOverlays { overlays, with_quorum } = lay_overlays(OverlayInputs {
             desired: &desired,
-            overrides: &self.overrides.active(),
+            overrides: &overrides,
             health: self.health.facts(),
             live,
         });

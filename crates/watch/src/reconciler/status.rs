@@ -109,6 +109,7 @@ impl<K: Kernel> Reconciler<K> {
     fn warnings(&self, desired: &Desired) -> Vec<String> {
         let mut warnings = self.report.warnings();
         warnings.extend(self.overrides.warnings());
+        warnings.extend(self.health.unknown());
         let managers = self.report.known_writers().iter().filter(|it| it.moves_vips());
         let managers = managers.map(|it| it.name());
         let managed = vip_manager_warning(desired, self.report.foreign_vips(), managers);

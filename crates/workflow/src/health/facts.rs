@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use evenkeel_health::{Basis, CheckId, Hysteresis, Moment};
+use evenkeel_health::{Basis, CheckId, Hysteresis, Moment, Outcome};
 use evenkeel_model::{
     Desired, HealthFacts, Live, OverlayEffect, RealServerKey, ServerHealth, ServiceKey, Verdict,
 };
@@ -29,6 +29,8 @@ pub struct FactInputs<'a> {
     pub checked: &'a CheckedServers,
     /// The state of a check; `None`: nothing is known of it yet.
     pub state: &'a dyn Fn(&CheckId) -> Option<&'a Hysteresis>,
+    /// What the last probe of a check found; `None`: nothing, or it is not known.
+    pub last: &'a dyn Fn(&CheckId) -> Option<Outcome>,
     /// The live state.
     pub live: &'a Live,
     /// The overlays that the journal records.
@@ -65,7 +67,7 @@ fn server(
     key: &RealServerKey,
     ids: &[CheckId],
 ) -> ServerHealth {
-    let FactInputs { desired, state, live, overlaid, holding, now, .. } = inputs;
+    let FactInputs { desired, state, last, live, overlaid, holding, now, checked: _ } = inputs;
     let place = (*service, *key);
     let was_cut = overlaid.0.get(&place).is_some_and(|it| it.effect == OverlayEffect::Out);
     let is_there = || {
@@ -90,6 +92,12 @@ fn server(
         (Verdict::Down, _) if deciding.held_until().is_some() => "flapping".to_owned(),
         (Verdict::Down, Some(failure)) => failure.to_string(),
         (Verdict::Down, None) => "no result yet".to_owned(),
+    };
+    // Why there is no result, whatever holds meanwhile.
+    let unknown = ids.iter().filter_map(last).find(|it| matches!(it, Outcome::Unknown(_)));
+    let reason = match unknown {
+        Some(unknown) if is_assumed || reason.is_empty() => unknown.to_string(),
+        _ => reason,
     };
     let risen = known.iter().filter_map(|it| it.risen()).max();
     ServerHealth {

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_engine::StateDir;
 use evenkeel_health::{
-    Attempts, CheckId, Environment, Hysteresis, Job, Outcome, RoundReport, StoredVerdict,
-    probe_limit, run_round,
+    Attempts, CheckId, Environment, Hysteresis, Job, RoundReport, StoredVerdict, probe_limit,
+    run_round,
 };
 use evenkeel_model::{Desired, HealthFacts, Live, RealServerKey, ServiceKey};
 use evenkeel_plan::OverlayRecords;
@@ -88,21 +88,22 @@ pub fn known_health(
                 Some(state) => {
                     states.insert(report.id, state);
                 }
-                None => {
-                    // A check that cannot be made is no failed check.
-                    let up = Hysteresis::decided(now.moment, &Outcome::Passed);
-                    states.extend(up.map(|state| (report.id, state)));
-                    unknown.push(report);
-                }
+                // What holds without a result holds here, too: one that is not in use stays so.
+                None => unknown.push(report),
             }
         }
     }
     let holding = BTreeSet::new();
     let state = |id: &CheckId| states.get(id);
+    let last = |id: &CheckId| {
+        let found = unknown.iter().find(|it: &&RoundReport| it.id == *id);
+        found.map(|it| it.outcome.clone())
+    };
     let facts = health_facts(FactInputs {
         desired,
         checked: &checked,
         state: &state,
+        last: &last,
         live,
         overlaid,
         holding: &holding,

@@ -45,7 +45,7 @@ fn an_operator_is_above_health_and_floors_never_bring_back_what_one_took_out() {
     let plan = cluster.plan(&spec);
     let text = String::from_utf8_lossy(&plan.stdout).into_owned();
     assert_eq!(plan.status.code(), Some(0), "{text}");
-    assert!(text.contains("kept by `max_out`, down since"), "{text}");
+    assert!(text.contains("kept by `when_none: keep`, down since"), "{text}");
     assert!(text.contains("override of root, disks, until"), "{text}");
     // Both are there: health takes out half.
     cluster.done(&["clear", "--all"]);
