@@ -139,14 +139,7 @@ fn problem(error: &hyper::Error) -> Problem {
     let mut source: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = source {
         if let Some(error) = error.downcast_ref::<io::Error>() {
-            // Neither the system nor TLS: a body that is no HTTP.
-            let is_of_body = error.raw_os_error().is_none()
-                && error.kind() == io::ErrorKind::InvalidData
-                && !error.get_ref().is_some_and(|it| it.is::<rustls::Error>());
-            return match is_of_body {
-                true => Failure::Malformed { what: error.to_string() }.into(),
-                false => Problem::of_exchange(error),
-            };
+            return Problem::of_exchange(error);
         }
         source = error.source();
     }
