@@ -123,6 +123,11 @@ impl Cluster {
         self.site.write("director", spec);
         let daemon = self.site.watch("director");
         self.site.wait_until_in_sync(&daemon, spec);
+        // Until its first result, a new real server is down.
+        self.eventually("all are up", &daemon, || {
+            let weights = self.weights();
+            weights.len() == 8 && weights.values().all(|weight| *weight > 0)
+        });
         daemon
     }
 
