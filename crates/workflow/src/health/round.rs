@@ -8,7 +8,7 @@ use evenkeel_health::{
     run_round,
 };
 use evenkeel_model::{Desired, HealthFacts, Live, RealServerKey, ServiceKey};
-use evenkeel_plan::OverlayRecords;
+use evenkeel_plan::{OverlayOrigin, OverlayRecords};
 use thiserror::Error;
 
 use super::checked_servers::jobs;
@@ -81,7 +81,7 @@ pub fn known_health(
         stored.into_iter().map(|StoredVerdict { id, state, .. }| (id, state)).collect();
     let mut unknown = Vec::new();
     if let HealthMode::Once(environment) = mode {
-        let asked = unproven(desired, live, &checked, &states);
+        let asked = unproven(inputs, &checked, &states);
         let jobs = jobs(desired, live).into_iter().filter(|it| asked.contains(&it.id())).collect();
         for report in check_round(environment, jobs)? {
             match Hysteresis::decided(now.moment, &report.outcome) {
@@ -112,17 +112,18 @@ pub fn known_health(
     Ok((HealthFacts { had_quorum, ..facts }, unknown))
 }
 
-/// The checks without a verdict of real servers that the kernel does not have in use: a plan would add or raise
-/// them.
+/// The checks without a verdict of real servers that the kernel does not have in use, which a plan would add or
+/// raise; and of those that an earlier apply kept in use though they were down.
 fn unproven(
-    desired: &Desired,
-    live: &Live,
+    RoundInputs { desired, live, overlaid, state: _ }: RoundInputs<'_>,
     checked: &CheckedServers,
     states: &BTreeMap<CheckId, Hysteresis>,
 ) -> BTreeSet<CheckId> {
     let is_in_use = |service: &ServiceKey, key: &RealServerKey| {
         let found = live.services.get(service).and_then(|found| found.real_servers.get(key));
-        found.is_some_and(|found| found.weight > 0)
+        let is_kept =
+            overlaid.0.get(&(*service, *key)).is_some_and(|it| it.origin == OverlayOrigin::Health);
+        !is_kept && found.is_some_and(|found| found.weight > 0)
     };
     let weight = |service: &ServiceKey, key: &RealServerKey| {
         let named = desired.services.get(service);
