@@ -1,5 +1,8 @@
 //! What a use case may do beside a running daemon.
 
+use std::io;
+use std::time::Duration;
+
 use evenkeel_control::{Answer, AskError, Client, Mode, Request};
 use evenkeel_model::OwnerName;
 
@@ -43,9 +46,25 @@ pub fn check_no_conflict(
 /// # Errors
 /// A daemon runs and does not answer.
 pub fn is_daemon_enforcing(owner: &OwnerName) -> Result<bool, WorkflowError> {
-    match Client::of_owner(owner.as_str()).ask(&Request::Status) {
+    let client = Client::of_owner(owner.as_str());
+    let answer = match client.ask(&Request::Status) {
+        // One that ends while it is asked closes the connection.
+        Err(AskError::Failed(error)) if has_ended(&error) => {
+            std::thread::sleep(ENDING);
+            client.ask(&Request::Status)
+        }
+        answer => answer,
+    };
+    match answer {
         Ok(Answer::Status(status)) => Ok(status.mode == Mode::Enforce && status.paused.is_none()),
         Ok(_) | Err(AskError::NoDaemon) => Ok(false),
         Err(error) => Err(error.into()),
     }
+}
+
+/// How long a daemon takes to end after it has closed its connections.
+const ENDING: Duration = Duration::from_millis(200);
+
+fn has_ended(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset)
 }
