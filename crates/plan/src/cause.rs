@@ -6,7 +6,7 @@ use evenkeel_model::{Desired, IgnoredField, NamedService, RealServer, RealServer
 use serde::{Deserialize, Serialize};
 
 use crate::left_scope::members::contains;
-use crate::overlay::{OverlayOrigin, changed_overlay, is_of_fallback};
+use crate::overlay::{OverlayOrigin, changed_overlay, is_beside_the_spec};
 use crate::{DrainRecords, Inputs, Op, canonical};
 
 /// The cause of a step.
@@ -64,7 +64,7 @@ pub(crate) fn causes(inputs: &Inputs<'_>, steps: &[Op]) -> Vec<Cause> {
             Some(OverlayOrigin::Health) => Cause::Health,
             None => Cause::Drift,
         },
-        (op, _) if is_of_fallback(inputs, op) => Cause::Health,
+        (op, _) if is_beside_the_spec(inputs, op) => Cause::Health,
         (_, Some(own)) => *own,
         (Op::AddModule { module }, None) => of_needing(changed_modules.contains(&**module)),
         (Op::AddDummy { interface }, None) => of_needing(changed_interfaces.contains(&**interface)),

@@ -212,11 +212,17 @@ pub(crate) fn changed_overlay(inputs: &Inputs<'_>, op: &Op) -> Option<OverlayOri
     origin.or(recorded.map(|it| it.origin))
 }
 
-/// Whether an operation is there because a fallback pool begins to serve, or no longer does.
-pub(crate) fn is_of_fallback(inputs: &Inputs<'_>, op: &Op) -> bool {
-    let Object::RealServer(service, key) = op.object() else { return false };
-    let named = inputs.desired.services.get(&service);
-    let health = named.and_then(|named| named.health.as_ref());
-    health.is_some_and(|health| health.fallback_server(&key).is_some())
-        && changed_overlay(inputs, op).is_some()
+/// Whether an operation is there for what no spec lists now: a real server of a fallback pool that begins to serve or
+/// no longer does, or a VIP that is given up.
+pub(crate) fn is_beside_the_spec(inputs: &Inputs<'_>, op: &Op) -> bool {
+    let Inputs { desired, overlays, .. } = *inputs;
+    match op.object() {
+        Object::RealServer(service, key) => {
+            let health = desired.services.get(&service).and_then(|named| named.health.as_ref());
+            health.is_some_and(|health| health.fallback_server(&key).is_some())
+                && changed_overlay(inputs, op).is_some()
+        }
+        Object::Vip(binding) => overlays.withheld_vips.contains_key(&binding.address),
+        _ => false,
+    }
 }

@@ -3,7 +3,6 @@
 //! They retain, or replace by a fallback pool, only what health took out. What an operator overrode is no part of
 //! the quorum, and no floor changes it.
 
-use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -164,7 +163,7 @@ impl<'a> Floors<'a> {
             self.members.iter().filter_map(|it| Some((it, it.down?))).collect();
         // Those that failed last first; of several at once those that are written last.
         down.reverse();
-        down.sort_by_key(|(_, health)| (health.age, Reverse(health.since)));
+        down.sort_by_key(|(_, health)| health.age);
         // Of all: what an operator takes out brings nothing back that is down.
         let most = self.weighing * usize::from(self.health.policy.max_out) / 100;
         let mut kept = down.len().saturating_sub(most);

@@ -30,7 +30,8 @@ pub(crate) use check::{
     NONE, StatusText, TcpKeys, TlsCheckKeys, TlsKeys, UdpKeys,
 };
 pub(crate) use check_text::{
-    FileText, HeaderValue, HostText, ServerName, is_token, name_before_port,
+    BodyText, FileText, HeaderValue, HostText, HttpPath, MethodText, ServerName, is_token,
+    name_before_port,
 };
 pub(crate) use duration::Duration;
 pub use duration::{InvalidDuration, seconds};

@@ -276,6 +276,9 @@ fn a_vip_waits_for_first_results_and_is_given_up_without_quorum() {
         let overlays = laid_on(desired, facts, &[], live);
         let plan = planned(desired, live, &overlays, &record);
         let warned = plan.warnings.iter().any(|it| matches!(it, Warning::VipWithheld { .. }));
+        assert!(plan.causes.iter().zip(&plan.steps).all(|(cause, step)| {
+            !matches!(step, Op::Unbind { .. }) || *cause == Cause::Health
+        }));
         let after = simulate(live, &plan.steps);
         let is_bound = after.addresses.contains_key(&vip);
         assert_eq!(warned, !is_bound);

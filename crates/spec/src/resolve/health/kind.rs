@@ -10,9 +10,9 @@ use crate::path::At;
 use crate::recovering_de::{Field, List};
 use crate::resolve::Diagnostics;
 use crate::spec::{
-    CheckKeys, DnsKeys, Entries, ExecKeys, FileKeys, FileText, Flag, GrpcKeys, HeaderValue,
-    HostText, HttpKeys, HttpsKeys, ServerName, StatusText, TcpKeys, TlsCheckKeys, TlsKeys, UdpKeys,
-    is_token, name_before_port,
+    BodyText, CheckKeys, DnsKeys, Entries, ExecKeys, FileKeys, FileText, Flag, GrpcKeys,
+    HeaderValue, HostText, HttpKeys, HttpPath, HttpsKeys, MethodText, ServerName, StatusText,
+    TcpKeys, TlsCheckKeys, TlsKeys, UdpKeys, is_token, name_before_port,
 };
 use crate::suggest::quote;
 
@@ -87,13 +87,33 @@ fn udp(keys: &UdpKeys) -> Option<UdpOptions> {
     })
 }
 
-/// What `http` and `https` have in common, apart from texts.
+/// What `http` and `https` have in common.
 struct Request<'a> {
+    method: &'a Field<MethodText>,
+    path: &'a Field<HttpPath>,
+    host: &'a Field<HostText>,
+    body: &'a Field<BodyText>,
     headers: &'a Field<Entries<HeaderValue>>,
     status: &'a Field<List<StatusText>>,
 }
 
 impl Request<'_> {
+    /// The options without TLS, in HTTP/1.1.
+    fn options(&self, at: &At<'_>, diagnostics: &mut Diagnostics) -> Option<HttpOptions> {
+        let headers = self.headers(at, diagnostics);
+        let status = self.status(at, diagnostics);
+        let usual = HttpOptions::default();
+        Some(HttpOptions {
+            method: read(self.method)?.map_or(usual.method, |it| it.0.clone()),
+            path: read(self.path)?.map_or(usual.path, |it| it.0.clone()),
+            host: read(self.host)?.map(|it| it.0.clone()),
+            headers: headers?,
+            status: status?,
+            body: read(self.body)?.map(|it| it.0.clone()),
+            ..HttpOptions::default()
+        })
+    }
+
     fn headers(&self, at: &At<'_>, diagnostics: &mut Diagnostics) -> Option<Vec<Header>> {
         let Some(entries) = read(self.headers)? else { return Some(Vec::new()) };
         let at = at.key("headers");
@@ -145,47 +165,27 @@ fn refused_header(name: &str) -> Option<&'static str> {
 
 fn http(keys: &HttpKeys, at: &At<'_>, diagnostics: &mut Diagnostics) -> Option<HttpOptions> {
     let HttpKeys { method, path, host, headers, status, body, http2 } = keys;
-    let request = Request { headers, status };
-    let headers = request.headers(at, diagnostics);
-    let status = request.status(at, diagnostics);
-    let usual = HttpOptions::default();
-    Some(HttpOptions {
-        tls: None,
-        version: match read(http2)? {
-            Some(Flag(true)) => HttpVersion::Http2,
-            Some(Flag(false)) | None => HttpVersion::Http1,
-        },
-        method: read(method)?.map_or(usual.method, |it| it.0.clone()),
-        path: read(path)?.map_or(usual.path, |it| it.0.clone()),
-        host: read(host)?.map(|it| it.0.clone()),
-        headers: headers?,
-        status: status?,
-        body: read(body)?.map(|it| it.0.clone()),
-    })
+    let request = Request { method, path, host, body, headers, status };
+    let options = request.options(at, diagnostics)?;
+    let version = match read(http2)? {
+        Some(Flag(true)) => HttpVersion::Http2,
+        Some(Flag(false)) | None => HttpVersion::Http1,
+    };
+    Some(HttpOptions { version, ..options })
 }
 
 fn https(keys: &HttpsKeys, at: &At<'_>, diagnostics: &mut Diagnostics) -> Option<HttpOptions> {
     let HttpsKeys { method, path, host, headers, status, body, http2, .. } = keys;
     let HttpsKeys { sni, verify, ca, cert, key, .. } = keys;
-    let request = Request { headers, status };
-    let headers = request.headers(at, diagnostics);
-    let status = request.status(at, diagnostics);
+    let request = Request { method, path, host, body, headers, status };
+    let options = request.options(at, diagnostics);
     let tls = Session { sni, verify, ca, cert, key }.options(at, diagnostics);
-    let usual = HttpOptions::default();
-    Some(HttpOptions {
-        tls: Some(tls?.named_by(host)),
-        version: match read(http2)? {
-            Some(Flag(true)) => HttpVersion::Http2,
-            Some(Flag(false)) => HttpVersion::Http1,
-            None => HttpVersion::Negotiated,
-        },
-        method: read(method)?.map_or(usual.method, |it| it.0.clone()),
-        path: read(path)?.map_or(usual.path, |it| it.0.clone()),
-        host: read(host)?.map(|it| it.0.clone()),
-        headers: headers?,
-        status: status?,
-        body: read(body)?.map(|it| it.0.clone()),
-    })
+    let version = match read(http2)? {
+        Some(Flag(true)) => HttpVersion::Http2,
+        Some(Flag(false)) => HttpVersion::Http1,
+        None => HttpVersion::Negotiated,
+    };
+    Some(HttpOptions { tls: Some(tls?.named_by(host)), version, ..options? })
 }
 
 /// Names a session after the host of its request.
