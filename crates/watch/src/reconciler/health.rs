@@ -10,7 +10,9 @@ use evenkeel_health::{
     Report, Retired, StoredVerdict,
 };
 use evenkeel_host::reserve_descriptors;
-use evenkeel_model::{Desired, HealthFacts, Live, OnFailure, RealServerKey, ServiceKey, Verdict};
+use evenkeel_model::{
+    Desired, HealthFacts, Live, OnFailure, RealServerKey, ServiceKey, Span, Verdict,
+};
 use evenkeel_plan::{OverlayRecords, next_overlay_change};
 use evenkeel_workflow::{
     CheckedServers, FactInputs, HealthClock, StoredHealth, health_facts, health_jobs,
@@ -28,6 +30,9 @@ const STORE: Duration = Duration::from_secs(10);
 
 /// The same while a verdict is open, as after a first failure.
 const STORE_OPEN: Duration = Duration::from_secs(1);
+
+/// The loop of the prober turns at least every second.
+const STALLED: Duration = Duration::from_secs(10);
 
 /// How many probes run at once at most.
 const MOST_PROBES: u64 = 4096;
@@ -102,8 +107,14 @@ impl Health {
     }
 
     /// Why checks are not made though the spec has some.
-    pub(super) fn problem(&self) -> Option<&str> {
-        self.problem.as_deref()
+    pub(super) fn problem(&self) -> Option<String> {
+        let prober = self.prober.as_ref();
+        let stalled =
+            prober.map(|it| Moment::now().since(it.last_turn())).filter(|it| *it >= STALLED);
+        let stalled = stalled.map(|it| {
+            format!("the health checks have made no progress for {}", Span(it.as_secs()))
+        });
+        self.problem.clone().or(stalled)
     }
 
     /// What was known at the last pass.
@@ -111,7 +122,7 @@ impl Health {
         &self.facts
     }
 
-    /// The checks that this host cannot make, of which nothing was found out for a while.
+    /// The checks whose last result is unknown, in words.
     pub(super) fn unknown(&self) -> Option<String> {
         let reports = self.reports.lock();
         let of_report = |it: &Report| match it.last.as_ref().map(|last| &last.outcome) {
@@ -246,7 +257,7 @@ impl Health {
         let has_changed = !changes.is_empty() || left_out > 0;
         self.transitions.note(changes, left_out, now);
         if has_changed || are_others {
-            // Before a pass acts on it: a daemon that is killed then knows why.
+            // Before a pass acts on it: the next process continues with it even if this one is killed.
             self.store(state, now);
         } else {
             let is_open =

@@ -59,7 +59,7 @@ impl Overrides {
                     "{}; {}",
                     error_chain(&error),
                     match self.is_read {
-                        true => "the overrides that the daemon knows stay in force",
+                        true => "the overrides that were read before stay in force",
                         false => "until it can be read, no real server is added or raised",
                     }
                 ));
@@ -133,7 +133,8 @@ impl Overrides {
                 };
                 let service = Some(service.to_string().into());
                 let target = OverrideTarget { service, address: key.address, port: Some(key.port) };
-                let (by, reason) = ("overrides that cannot be read".into(), "".into());
+                let (by, reason) =
+                    ("an operator (overrides.json cannot be read)".into(), "".into());
                 held.push(Override { target, effect, since: 0, until: None, by, reason });
             }
         }

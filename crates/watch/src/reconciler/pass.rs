@@ -72,8 +72,9 @@ impl End {
 impl<K: Kernel> Reconciler<K> {
     pub(super) fn reconcile(&mut self, trigger: Trigger) -> End {
         let now = self.schedule.clock.both();
-        let active = self.specs.desired();
-        if self.overrides.refresh(&self.options.state, &active, &now) {
+        let followed = self.followed_spec().map(|spec| Arc::clone(&spec.desired));
+        let followed = followed.unwrap_or_default();
+        if self.overrides.refresh(&self.options.state, &followed, &now) {
             // A probe does not see that.
             self.host.forget_baseline();
         }
@@ -122,6 +123,15 @@ impl<K: Kernel> Reconciler<K> {
             return Ok(false);
         }
         self.host.is_unchanged_since_sync(self.schedule.clock.now())
+    }
+
+    /// The spec that a pass compares the host with.
+    fn followed_spec(&self) -> Option<Arc<SpecText>> {
+        match self.options.mode {
+            // No spec becomes active; the status reports what would be done.
+            Mode::Observe => self.specs.newest().or_else(|| self.specs.active()),
+            Mode::Enforce => self.specs.active(),
+        }
     }
 
     fn full_pass(&mut self) -> Result<End, PassError> {
@@ -174,12 +184,7 @@ impl<K: Kernel> Reconciler<K> {
             }
             self.admit_newest(live)?;
         }
-        let spec = match self.options.mode {
-            // No spec becomes active; the status reports what would be done.
-            Mode::Observe => self.specs.newest().or_else(|| self.specs.active()),
-            Mode::Enforce => self.specs.active(),
-        };
-        let Some(spec) = spec else {
+        let Some(spec) = self.followed_spec() else {
             return Ok(End::quiet(if self.gate.held().is_some() { "held" } else { "no_spec" }));
         };
         if let Some(overlap) = self.host.journal().record.others.overlap(&spec.desired) {
@@ -296,7 +301,7 @@ impl<K: Kernel> Reconciler<K> {
         let Self { health, host, .. } = self;
         host.observe_health(health, &spec.desired, live)?;
         if let Some(problem) = self.health.problem() {
-            self.report.prevented(problem.to_owned());
+            self.report.prevented(problem);
         }
         Ok(())
     }

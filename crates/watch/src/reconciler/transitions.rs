@@ -55,10 +55,10 @@ fn log(Change { target, kind, transition, duration, .. }: &Change) {
     let milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let (target, check) = (target.to_string(), kind.to_string());
     match (transition.to, &transition.failure) {
-        (Verdict::Up, _) => info!(target, check, milliseconds, "up"),
+        (Verdict::Up, _) => info!(target, check, milliseconds, "target is up"),
         (Verdict::Down, Some(failure)) => {
-            warn!(target, check, milliseconds, why = failure.to_string(), "down");
+            warn!(target, check, milliseconds, why = failure.to_string(), "target is down");
         }
-        (Verdict::Down, None) => warn!(target, check, milliseconds, "down"),
+        (Verdict::Down, None) => warn!(target, check, milliseconds, "target is down"),
     }
 }
