@@ -100,8 +100,8 @@ impl Prober {
         self.thread.as_ref().is_some_and(|it| !it.is_finished())
     }
 
-    /// When the loop last turned: at most a second ago, unless something holds it up. Whoever relies on the
-    /// prober looks at it now and then; a checker that is frozen reports nothing.
+    /// When the loop last turned: at most a second ago, unless something holds it up. A checker that is
+    /// frozen reports nothing, so callers should compare this with the clock from time to time.
     pub fn last_turn(&self) -> Moment {
         self.last_turn.get()
     }
@@ -135,7 +135,7 @@ pub fn channel_sink<T: Send + 'static>(
             Some(batch) => Err(batch),
             None => Ok(()),
         },
-        // Nobody listens any more: the process ends.
+        // The receiver is gone: the process ends.
         Err(TrySendError::Disconnected(_)) => Ok(()),
     })
 }

@@ -64,7 +64,7 @@ pub(crate) enum Ended {
     Signalled { signal: i32 },
     /// Killed at the deadline.
     DeadlinePassed,
-    /// Killed because nobody waits for it any more.
+    /// Killed because evenkeel no longer waits for it.
     Cancelled,
     /// It did not begin.
     NotStarted { error: String },
@@ -72,8 +72,8 @@ pub(crate) enum Ended {
     NotPermitted,
 }
 
-/// Does the work of a supervisor. To be called at the start of a process of its own, as the daemon is told
-/// to start them ([`ExecEnvironment::supervisor`](crate::ExecEnvironment::supervisor)).
+/// Runs a supervisor. Call it at the start of a process of its own, the one that
+/// [`ExecEnvironment::supervisor`](crate::ExecEnvironment::supervisor) starts.
 pub fn run() -> ExitCode {
     let mut line = String::new();
     let input = io::stdin();
@@ -138,7 +138,7 @@ fn start(order: &Order, writer: PipeWriter) -> io::Result<Pid> {
     id.ok_or_else(|| io::Error::other("the program has no process number"))
 }
 
-/// Waits for the end of the program, of the time, or of whoever waits for it.
+/// Waits until the program ends, its time is over, or evenkeel no longer waits for it.
 fn watch(program: Pid, output: &mut Output, lifeline: impl AsFd, deadline: Instant) -> Ended {
     let handle: Option<OwnedFd> = pidfd_open(program, PidfdFlags::empty()).ok();
     loop {

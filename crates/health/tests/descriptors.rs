@@ -35,7 +35,7 @@ fn a_thousand_checks_with_64_descriptors_take_nothing_out() {
     let reports = round(probe_limit());
     assert_eq!(reports.len(), 1000);
     assert!(reports.iter().all(|it| it.outcome.is_pass()));
-    // Whoever ignores the limit finds out nothing, and does not find a failure.
+    // A round that ignores the limit finds out nothing, and reports no failure.
     let reports = round(1000);
     let unknown = Outcome::Unknown(Fault::Descriptors);
     assert!(reports.iter().all(|it| it.outcome.is_pass() || it.outcome == unknown));

@@ -99,7 +99,7 @@ fn job(arguments: &[&str], timeout: Duration) -> Job {
 }
 
 fn runs(pid: &str) -> bool {
-    // One that has ended and is not reaped by whoever started the tests counts as ended.
+    // One that has ended and is not reaped by the process that started the tests counts as ended.
     fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|it| !it.contains(") Z "))
 }
 
@@ -174,7 +174,7 @@ fn a_program_has_no_privileges_and_little_of_all_else() {
     assert_eq!(limit("Max open files"), "256");
     assert_eq!(limit("Max cpu time"), "22");
     assert_eq!(limit("Max file size"), (16 * 1024 * 1024).to_string());
-    // Its own three, the one with which ls reads the directory, and what whoever runs the tests passes on.
+    // Its own three, the one with which ls reads the directory, and what the runner of the tests passes on.
     let fds = host.written("fds");
     assert_eq!(fds.lines().count(), 4 + passed_on(), "{fds}");
 }

@@ -194,7 +194,7 @@ impl Directory {
         flushed.map_err(FileError::new("flush", &self.path))
     }
 
-    /// Keeps other processes and threads that do the same from going on until the result is dropped.
+    /// Blocks other processes and threads that do the same until the result is dropped.
     pub(super) fn lock(&self) -> Result<OwnedFd, FileError> {
         let locked = self.readable().and_then(|readable| {
             rustix::io::retry_on_intr(|| flock(&readable, FlockOperation::LockExclusive))?;

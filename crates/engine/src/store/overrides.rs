@@ -2,7 +2,7 @@
 //!
 //! A change reads, changes and writes the file while it holds a lock on the directory, so that of two commands
 //! at the same time none is lost. Overrides last as long as asked though the wall clock is set. After a reboot
-//! only the wall clock knows how much time has passed: it decides once, and then the time since that boot. Unlike
+//! only the wall clock shows how much time has passed: it decides once, and then the time since that boot. Unlike
 //! a pause they are part of what the spec's owner wants of real servers elsewhere, and so they outlast the
 //! boot and the network namespace of that name.
 
@@ -156,7 +156,7 @@ impl StoredOverrides {
         self.0.iter().map(|it| &it.asked.target)
     }
 
-    /// Whether one was stored in another boot, so that only the wall clock knows its end.
+    /// Whether one was stored in another boot, so that only the wall clock shows its end.
     pub fn needs_anchor(&self, now: &ClockReading) -> bool {
         now.uptime.is_some() && self.0.iter().any(|it| !now.is_of_this_boot(it.uptime))
     }

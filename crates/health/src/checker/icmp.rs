@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use crate::outcome::{Failure, Fault};
 
 use super::problem::Problem;
-use socket::{EchoSocket, Heard};
+use socket::{EchoReply, EchoSocket};
 
 /// Which socket a target needs: its family, and the source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -36,9 +36,9 @@ impl IcmpSockets {
         let socket = self.socket(Key { is_v4: address.is_ipv4(), source })?;
         let mut echo = socket.register(address)?;
         socket.send(&echo).await?;
-        match echo.heard().await {
-            Some(Heard::Answer) => Ok(()),
-            Some(Heard::Unreachable) => Err(Failure::Unreachable.into()),
+        match echo.reply().await {
+            Some(EchoReply::Answer) => Ok(()),
+            Some(EchoReply::Unreachable) => Err(Failure::Unreachable.into()),
             None => Err(Fault::Local { error: "the ICMP socket was closed".to_owned() }.into()),
         }
     }

@@ -40,8 +40,8 @@ pub(crate) async fn probe(
             return Err(Failure::CertificateEnds { days, min_days }.into());
         }
     }
-    // The session is complete: servers write errors to their logs where it is not closed. Whether they
-    // still hear that is of no importance.
+    // The session is complete: servers write errors to their logs where it is not closed. It does not
+    // matter whether the message still arrives.
     let _ = stream.shutdown().await;
     Ok(())
 }

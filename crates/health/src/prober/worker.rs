@@ -28,7 +28,7 @@ use super::outbox::Outbox;
 /// The longest sleep of the loop, so that others see that it turns.
 const IDLE: Duration = Duration::from_millis(500);
 
-/// What the thread is told to do.
+/// A request to the thread.
 #[derive(Debug)]
 pub(crate) enum Command {
     Set(HashMap<CheckId, Job>),

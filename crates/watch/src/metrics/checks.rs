@@ -16,7 +16,7 @@ use crate::check_reports::Reports;
 #[derive(Debug)]
 pub(super) struct Checks(pub(super) Reports);
 
-/// A report with its labels. `id` tells checks of one kind and target apart.
+/// A report with its labels. `id` distinguishes checks of one kind and target.
 struct Labelled {
     target: String,
     check: String,

@@ -207,7 +207,7 @@ impl<K: Kernel> Host<K> {
         connected(&mut self.kernel)
     }
 
-    /// Takes what the health checks know, with the connections of what is down.
+    /// Updates the facts of the health checks, with the connections of what is down.
     pub(super) fn observe_health(
         &mut self,
         health: &mut Health,

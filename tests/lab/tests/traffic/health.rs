@@ -248,3 +248,15 @@ fn assert_bounded(loads: Vec<Load>, at: Vec<Duration>, fault: &Fault<'_>, daemon
     ));
     assert!(requests >= 2_000, "{}: only {requests} requests were made", fault.name);
 }
+
+/// Ends the load, and asserts that no request failed.
+#[track_caller]
+fn assert_none_failed(loads: Vec<Load>, name: &str, daemon: &Daemon) {
+    let measured: Vec<_> = loads.into_iter().map(Load::stop).collect();
+    let requests: u64 = measured.iter().map(|it| it.requests.done).sum();
+    let failures: u64 = measured.iter().map(|it| it.requests.failures()).sum();
+    let incidents: Vec<_> = measured.iter().flat_map(|it| &it.incidents).collect();
+    say(&format!("{name}: {requests} requests, {failures} failed"));
+    assert_eq!(failures, 0, "{name}: {incidents:?}\n{}", daemon.log());
+    assert!(requests >= 2_000, "{name}: only {requests} requests were made");
+}

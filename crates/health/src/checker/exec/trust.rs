@@ -31,7 +31,7 @@ pub(crate) fn program(directory: &Path, name: &str, owner: u32) -> Result<PathBu
     above.reverse();
     for part in above {
         let metadata = of_directory(part)?;
-        // In a sticky directory, nobody can replace what is another's.
+        // In a sticky directory, no user can replace another's file.
         let is_safe = metadata.mode() & WRITABLE_BY_OTHERS == 0 || metadata.mode() & STICKY != 0;
         if !is_safe || (metadata.uid() != owner && metadata.uid() != ROOT) {
             return Err(refused(part, "others than root can change what is in it"));
@@ -41,7 +41,7 @@ pub(crate) fn program(directory: &Path, name: &str, owner: u32) -> Result<PathBu
     for part in below {
         let metadata = of_directory(part)?;
         if metadata.uid() != owner || metadata.mode() & WRITABLE_BY_OTHERS != 0 {
-            return Err(refused(part, "must be owned by root, and writable by nobody else"));
+            return Err(refused(part, "must be owned by root, and writable by no other user"));
         }
     }
     let metadata = read(&path)?;
@@ -49,7 +49,7 @@ pub(crate) fn program(directory: &Path, name: &str, owner: u32) -> Result<PathBu
         return Err(refused(&path, "not a regular file"));
     }
     if metadata.uid() != owner || metadata.mode() & WRITABLE_BY_OTHERS != 0 {
-        return Err(refused(&path, "must be owned by root, and writable by nobody else"));
+        return Err(refused(&path, "must be owned by root, and writable by no other user"));
     }
     if metadata.mode() & EXECUTABLE == 0 {
         return Err(refused(&path, "not executable"));
@@ -105,7 +105,7 @@ mod tests {
         assert_eq!(tried("a"), Ok(path.clone()));
         for mode in [0o775, 0o757] {
             set_mode(&path, mode);
-            assert!(refusal("a").contains("writable by nobody else"));
+            assert!(refusal("a").contains("writable by no other user"));
         }
         set_mode(&path, 0o755);
         for mode in [0o775, 0o757, 0o1777] {

@@ -296,7 +296,7 @@ fn a_probe_that_its_deadline_ends_leaves_no_connection() {
             let path = format!("/{}", "a".repeat(8000));
             let check = quick(Kind::Http(HttpOptions { version, path, ..HttpOptions::default() }));
             assert!(!checkers.probe(server.into(), &check).await.outcome.is_pass());
-            // The event loop goes on.
+            // The event loop continues.
             let closed = async {
                 while receiver.try_recv().is_err() {
                     tokio::time::sleep(Duration::from_millis(10)).await;

@@ -23,7 +23,7 @@ pub(crate) enum Message {
     Reply {
         id: u16,
         sequence: u16,
-        /// From the payload: a number that only the sender of the echo knows.
+        /// From the payload: a number that only the sender of the echo has.
         token: u64,
     },
     /// A router, or the target, did not deliver it.

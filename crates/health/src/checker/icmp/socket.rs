@@ -17,9 +17,9 @@ use crate::outcome::Fault;
 
 use super::message::{self, Message};
 
-/// What was heard of an echo.
+/// What came back for an echo request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Heard {
+pub(crate) enum EchoReply {
     Answer,
     Unreachable,
 }
@@ -52,7 +52,7 @@ struct Waiting {
 struct Expected {
     address: IpAddr,
     token: u64,
-    heard: oneshot::Sender<Heard>,
+    reply: oneshot::Sender<EchoReply>,
 }
 
 /// An echo that waits for its answer, until it is dropped.
@@ -62,7 +62,7 @@ pub(crate) struct Echo {
     sequence: u16,
     address: IpAddr,
     token: u64,
-    heard: oneshot::Receiver<Heard>,
+    reply: oneshot::Receiver<EchoReply>,
 }
 
 impl EchoSocket {
@@ -103,7 +103,7 @@ impl EchoSocket {
         getrandom(&mut token, GetRandomFlags::empty())
             .map_err(|error| Problem::of_setup(&error.into()))?;
         let token = u64::from_be_bytes(token);
-        let (sender, heard) = oneshot::channel();
+        let (sender, reply) = oneshot::channel();
         let mut waiting = self.shared.waiting();
         let mut sequence = waiting.last.wrapping_add(1);
         // Far fewer probes run at once than there are sequence numbers.
@@ -114,9 +114,9 @@ impl EchoSocket {
             sequence = sequence.wrapping_add(1);
         }
         waiting.last = sequence;
-        waiting.echoes.insert(sequence, Expected { address, token, heard: sender });
+        waiting.echoes.insert(sequence, Expected { address, token, reply: sender });
         drop(waiting);
-        Ok(Echo { shared: self.shared.clone(), sequence, address, token, heard })
+        Ok(Echo { shared: self.shared.clone(), sequence, address, token, reply })
     }
 
     pub(crate) async fn send(&self, echo: &Echo) -> Result<(), Problem> {
@@ -136,8 +136,8 @@ impl Drop for EchoSocket {
 }
 
 impl Echo {
-    pub(crate) async fn heard(&mut self) -> Option<Heard> {
-        (&mut self.heard).await.ok()
+    pub(crate) async fn reply(&mut self) -> Option<EchoReply> {
+        (&mut self.reply).await.ok()
     }
 }
 
@@ -160,7 +160,7 @@ impl Shared {
         let Some(message) = message.and_then(|it| message::decode(self.is_v4, it)) else { return };
         let is_ours = |id| !self.is_raw || id == self.id;
         let mut waiting = self.waiting();
-        let (sequence, heard) = match message {
+        let (sequence, reply) = match message {
             Message::Reply { id, sequence, token } => {
                 // By the number in the payload, not by the sender: a host may answer from another of its
                 // addresses.
@@ -168,30 +168,30 @@ impl Shared {
                 if !is_ours(id) || expected.is_none_or(|it| it.token != token) {
                     return;
                 }
-                (sequence, Heard::Answer)
+                (sequence, EchoReply::Answer)
             }
             Message::NotDelivered { id, sequence, to } => {
                 let expected = waiting.echoes.get(&sequence);
                 if !is_ours(id) || expected.is_none_or(|it| it.address != to) {
                     return;
                 }
-                (sequence, Heard::Unreachable)
+                (sequence, EchoReply::Unreachable)
             }
         };
         if let Some(expected) = waiting.echoes.remove(&sequence) {
-            // Whoever waited may be gone by now.
-            let _ = expected.heard.send(heard);
+            // The probe may have ended by now.
+            let _ = expected.reply.send(reply);
         }
     }
 }
 
-/// Receives until the socket fails or nobody uses it any more.
+/// Receives until the socket fails or has no user left.
 async fn receive(shared: Arc<Shared>) {
     let mut buffer = [0; 2048];
     loop {
         match shared.socket.recv(&mut buffer).await {
             Ok(length) => shared.dispatch(&buffer[..length]),
-            // An error of an echo that was sent: its probe hears of it, or its time ends.
+            // An error of an echo that was sent: its probe gets the answer, or its time ends.
             Err(error) if is_of_a_target(&error) => {}
             Err(_) => {
                 // Dropping them ends their probes.

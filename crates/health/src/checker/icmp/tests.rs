@@ -8,7 +8,7 @@ use evenkeel_model::check::{Check, Kind};
 
 use super::*;
 
-#[expect(clippy::print_stdout, reason = "the reason is for whoever runs the tests")]
+#[expect(clippy::print_stdout, reason = "it shows why a test was skipped")]
 fn skip() {
     println!(
         "skipped: neither raw sockets (CAP_NET_RAW) nor ping sockets \

@@ -15,7 +15,7 @@ services:
     real_servers: [{ address: 192.0.2.11, weight: 5 }]
 ";
 
-/// Passes only as the user for checks, without capabilities, and if the file says so.
+/// Passes only as the user for checks, without capabilities, and if the file asks for it.
 const PROBE: &str = r#"#!/bin/sh
 [ "$(id -u) $(id -g) $(id -G)" = '4711 4711 4711' ] || exit 10
 grep -q '^CapPrm:.0000000000000000$' /proc/self/status || exit 11

@@ -34,11 +34,7 @@ fn requests_fail_no_longer_than_promised_after_a_process_dies_and_none_as_it_com
     cluster.start("rs1");
     cluster.eventually("rs1 is back", &daemon, || cluster.weights_of("11") == [10; 4]);
     std::thread::sleep(Duration::from_secs(2));
-    let at = loads.iter().map(|_| Duration::MAX).collect();
-    let none = Fault { name: "process came back", bound: Duration::ZERO };
-    let failures: u64 = loads.iter().map(|it| it.so_far().requests.failures()).sum();
-    assert_eq!(failures, 0, "{}", daemon.log());
-    assert_bounded(loads, at, &none, &daemon);
+    assert_none_failed(loads, "process came back", &daemon);
 }
 
 #[test]
@@ -62,10 +58,7 @@ fn requests_fail_no_longer_than_promised_after_a_host_dies_and_none_as_it_comes_
     cluster.start("rs1");
     cluster.eventually("rs1 is back", &daemon, || cluster.weights_of("11") == [10; 4]);
     std::thread::sleep(Duration::from_secs(2));
-    let failures: u64 = loads.iter().map(|it| it.so_far().requests.failures()).sum();
-    assert_eq!(failures, 0, "{}", daemon.log());
-    let at = loads.iter().map(|_| Duration::MAX).collect();
-    assert_bounded(loads, at, &Fault { name: "host came back", bound: Duration::ZERO }, &daemon);
+    assert_none_failed(loads, "host came back", &daemon);
 }
 
 #[test]
@@ -106,8 +99,7 @@ fn the_share_of_a_real_server_grows_during_its_slow_start() {
         say(&format!("slow start: rs1 {rs1}, rs2 {rs2}, weights {:?}", cluster.weights_of("11")));
         before = now;
     }
-    let failures: u64 = loads.iter().map(|it| it.so_far().requests.failures()).sum();
-    assert_eq!(failures, 0, "{}", daemon.log());
+    assert_none_failed(loads, "slow start", &daemon);
     // 1..3 of 20 against 20, then 5..7, 9..11, 13..15, 17..19, and all of it.
     assert!(shares[0] < 20, "{shares:?}");
     assert!((12..40).contains(&shares[1]), "{shares:?}");
